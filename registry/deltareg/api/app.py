@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from deltareg import __version__
 from deltareg.api import problems
 from deltareg.api.hub import routes as hub_routes
+from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub.sending import Places
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
@@ -43,6 +44,7 @@ from deltareg.wire import API
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _PARALLEL_BODIES = 32
+_BUILDS = 2
 
 
 def create_app(
@@ -57,6 +59,7 @@ def create_app(
     room: Room | None = None,
     anonymous_reading: bool = False,
     hub_main: Main | None = None,
+    hub_address: str = "",
 ) -> FastAPI:
     """Make the app of one server process.
 
@@ -71,6 +74,8 @@ def create_app(
         anonymous_reading: Whether what is public is read without a token.
         hub_main: What `main` is for clients of the Hugging Face Hub that only read; None for no
             interface for them.
+        hub_address: The address by which the server reaches itself, to push what they committed;
+            empty for the one that a request came in by, over plain http.
         room: The disks without which the server is not ready; None for none of its own.
     """
     modules = (
@@ -94,7 +99,10 @@ def create_app(
     app.state.room = room
     app.state.anonymous_reading = anonymous_reading
     if hub_main is not None:
-        app.router.routes.extend(hub_routes.router.routes)
+        for router in (hub_writing.tickets, hub_writing.router, hub_routes.router):
+            app.router.routes.extend(router.routes)
+        app.state.hub_address = hub_address
+        app.state.hub_builds = anyio.CapacityLimiter(_BUILDS)
         app.state.hub_main = hub_main
         app.state.hub_places = Places(cores())
     app.state.is_closing = False  # once true, those who wait for something are sent home

@@ -16,11 +16,13 @@ from deltareg.wire import ProblemDocument
 
 logger = logging.getLogger("deltareg.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PACK_PATH = re.compile(r".*/uploads/[^/]+/packs/\d+")
+_PACK_PATH = re.compile(r".*/uploads/[^/]+/packs/\d+|/lfs/[0-9a-f]{32}")
 _DOCUMENT_PATH = re.compile(r".*/(suites|referrers|uploads(/[^/]*)?|runs/[^/]+:(upload|replace))")
+_COMMIT_PATH = re.compile(r"/api/models/[^/]+/[^/]+/commit/.+")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20
 _DOCUMENT_BODY_MAX = DOCUMENT_BYTES_MAX
+_COMMIT_BODY_MAX = 48 << 20
 _PROBLEM = b"application/problem+json"
 _Refusal = tuple[int, str, str]
 
@@ -140,6 +142,8 @@ def _is_too_large(scope: Scope) -> bool:
     if _header(scope, b"transfer-encoding"):
         return True  # a body of unknown length is for packs only, whatever length it announces
     limit = _DOCUMENT_BODY_MAX if _DOCUMENT_PATH.fullmatch(scope["path"]) else _BODY_MAX
+    if _COMMIT_PATH.fullmatch(scope["path"]):
+        limit = _COMMIT_BODY_MAX
     return _length(scope) > limit
 
 

@@ -302,6 +302,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         room=Room(settings.own_disks()),
         anonymous_reading=settings.anonymous_reading,
         hub_main=settings.hub_main if settings.hub else None,
+        hub_address=settings.hub_address.rstrip("/"),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
         description="What `main` is for such a client whose token only reads: what `prod` serves,"
         " or the newest version.",
     )
+    hub_address: str = Field(
+        default="",
+        description="The address by which the server reaches itself, to push what such clients"
+        " commit; by default the one that the request came in by, over plain http.",
+    )
     lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")
     upload_grace_s: float = Field(
         default=86_400.0, description="How long an idle upload is kept before collection, seconds."

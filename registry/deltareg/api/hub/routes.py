@@ -19,12 +19,14 @@ from deltareg.api.hub.refusals import HubRoute, in_a_header, missing
 from deltareg.api.hub.sending import FileAnswer
 from deltareg.api.hub.who import By, caller_of
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.service.hub.content import look_for_content
+from deltareg.service.hub.content import Content, look_for_content
+from deltareg.service.hub.drafts import StagedContent, look_for_draft, look_for_staged
 from deltareg.service.hub.files import FileEntry, Tree, look_for_files, no_file
 from deltareg.service.hub.history import look_for_commits, look_for_refs
 from deltareg.service.hub.line_revisions import MAIN, Main
 from deltareg.service.hub.person import look_at_person
 from deltareg.service.hub.snapshots import Missing, Snapshot
+from deltareg.service.registry import Caller, Registry
 
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
 _PATHS_MOST = 1_000
@@ -59,7 +61,7 @@ def show_repository(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
 ) -> Response:
     """Describe a repository at `main`."""
-    return _described(request, look_for_files(registry, by, repository, MAIN, main=main))
+    return _described(request, _tree(registry, by, repository, MAIN, main=main))
 
 
 @router.get("/api/models/{ns}/{name}/revision/{revision:path}")
@@ -69,7 +71,7 @@ def show_revision(
     revision: str,
 ) -> Response:  # fmt: skip
     """Describe a repository at a revision."""
-    return _described(request, look_for_files(registry, by, repository, revision, main=main))
+    return _described(request, _tree(registry, by, repository, revision, main=main))
 
 
 @router.get("/api/models/{ns}/{name}/tree/{revision}")
@@ -81,7 +83,7 @@ def show_tree(
     revision: str, *, folder: str = "", recursive: bool = False, expand: bool = False,
 ) -> Response:  # fmt: skip
     """List the files of a revision."""
-    found = look_for_files(registry, by, repository, revision, main=main)
+    found = _tree(registry, by, repository, revision, main=main)
     if isinstance(found, Missing):
         return missing(request, found)
     folder = folder.strip("/")
@@ -118,7 +120,7 @@ def show_paths(
     revision: str, asked: Annotated[tuple[list[str], bool], Depends(paths_of)],
 ) -> Response:  # fmt: skip
     """Describe some files of a revision; those that there are not are left out."""
-    found = look_for_files(registry, by, repository, revision, main=main)
+    found = _tree(registry, by, repository, revision, main=main)
     if isinstance(found, Missing):
         return missing(request, found)
     return JSONResponse(answers.path_entries(found, asked[0], is_expanded=asked[1]))
@@ -156,7 +158,7 @@ def look_at_file(
     revision: str, path: str,
 ) -> Response:  # fmt: skip
     """Say how long a file is, what it holds and of which commit it is; nothing of it is read."""
-    found = look_for_files(registry, by, repository, revision, main=main)
+    found = _tree(registry, by, repository, revision, main=main)
     if isinstance(found, Missing):
         return missing(request, found)
     entry = next((file for file in found.files if file.path == path), None)
@@ -177,7 +179,7 @@ async def read_file(
     It comes from here and by no redirect: clients want the headers of the commit on the last
     answer, and what lies in the store are packs.
     """
-    look = partial(look_for_content, registry, by, repository, revision, path, main=main)
+    look = partial(_content, registry, by, repository, revision, path, main=main)
     found = await anyio.to_thread.run_sync(look)
     if isinstance(found, Missing):
         return missing(request, found)
@@ -191,6 +193,24 @@ async def read_file(
         headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
     status = 200 if span is None else 206
     return FileAnswer(request, found, (begin, end), status=status, headers=headers)
+
+
+def _tree(
+    registry: Registry, by: Caller, repository: str, revision: str, *, main: Main
+) -> Tree | Missing:
+    """Find a commit: the caller's own draft, where that is what is meant, or a version."""
+    draft = look_for_draft(registry, by, repository, revision)
+    return draft or look_for_files(registry, by, repository, revision, main=main)
+
+
+def _content(
+    registry: Registry, by: Caller, repository: str, revision: str, path: str, *, main: Main
+) -> Content | StagedContent | Missing:
+    draft = look_for_draft(registry, by, repository, revision)
+    if draft is None:
+        return look_for_content(registry, by, repository, revision, path, main=main)
+    found = look_for_staged(registry, by, draft, path)
+    return found or look_for_content(registry, by, repository, MAIN, path, main="newest")
 
 
 def _described(request: Request, found: Tree | Missing) -> Response:

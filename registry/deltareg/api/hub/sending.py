@@ -18,6 +18,7 @@ from deltareg.api.hub.refusals import hub_status, refusal
 from deltareg.api.problems import tell_fault
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.service.hub.content import Content
+from deltareg.service.hub.drafts import StagedContent
 
 _PLACES = 16
 _PATIENCE_S = 8.0  # clients give an answer ten seconds to begin
@@ -60,7 +61,7 @@ class FileAnswer(Response):
     def __init__(
         self,
         request: Request,
-        content: Content,
+        content: Content | StagedContent,
         span: tuple[int, int],
         *,
         status: int,

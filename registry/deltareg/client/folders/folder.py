@@ -20,6 +20,7 @@ from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Conflict, Problem, Refused
 from deltareg.identity.carried import ARCHIVES, CODE, PICKLES, is_carried
+from deltareg.identity.left_out import LEFT_FOLDERS, is_trainer_state
 from deltareg.identity.manifest import check_path, check_paths
 from deltareg.tensors.header import (
     CONVERT_FIX,
@@ -38,12 +39,6 @@ from deltareg.tensors.header import (
 
 Purpose = Literal["delta", "base", "conversion"]
 _DOCUMENT_BYTES = 4 << 20
-_TRAINER_FILES = frozenset({
-    "trainer_state.json", "training_args.bin", "training_args.json", "optimizer.pt",
-    "optimizer.bin", "scheduler.pt", "scheduler.bin", "scaler.pt", "latest", "zero_to_fp32.py",
-})  # fmt: skip
-_TRAINER_PREFIXES = ("rng_state", "events.out.tfevents", "optimizer.", "scheduler.")
-_LEFT_FOLDERS = ("checkpoint-", "global_step", "runs", "wandb", "onnx", "openvino", "coreml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +254,7 @@ def in_file(error: Refused, name: str) -> Refused:
 def _walk(path: Path, root: Path) -> Iterator[Path]:
     for entry in path.iterdir():
         if entry.is_dir() and not entry.is_symlink():
-            if entry.name.startswith((".", *_LEFT_FOLDERS)) or entry == root:
+            if entry.name.startswith((".", *LEFT_FOLDERS)) or entry == root:
                 yield entry  # named once as left out, not file by file
             else:
                 yield from _walk(entry, root)
@@ -293,7 +288,7 @@ def _left_out(path: Path) -> str:
         return "hidden"
     if path.is_dir() and not path.is_symlink():
         return "a folder of the trainer"
-    if name in _TRAINER_FILES or name.startswith(_TRAINER_PREFIXES):
+    if is_trainer_state(name):
         return "trainer state"
     return ""
 

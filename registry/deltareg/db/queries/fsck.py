@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import hub_drafts
 from deltareg.db.rows import DocumentsRow, EntryRow, PackRow, PieceEntryRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
@@ -40,10 +41,11 @@ def is_live(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
 
 
 def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
-    """Give those keys that a pack has or an upload has registered."""
+    """Give those keys that a pack has, an upload has registered, or a draft is of."""
     of_packs = sa.select(packs.c.physical_key).where(packs.c.physical_key.in_(keys))
     of_uploads = sa.select(upload_packs.c.physical_key).where(upload_packs.c.physical_key.in_(keys))
-    return set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
+    known = set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
+    return known | hub_drafts.known_keys(conn, keys)
 
 
 def held_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:

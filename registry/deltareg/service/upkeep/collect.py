@@ -23,6 +23,7 @@ from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import PIN_WINDOW
 from deltareg.service.push.revert import KEEP_FORMS_S
+from deltareg.service.push.staging import sweep as sweep_staged
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.prove import form_key
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S, count_old_logs, drop_old_logs
@@ -144,6 +145,7 @@ def run(
     expired = with_retry(engine, partial(queries.expire_uploads, idle_us=grace_us))
     with_retry(engine, queries.drop_manifests)
     left = _sweep_leftovers(engine, store)
+    sweep_staged(engine, store, idle_s=grace_s)
     _mark(engine)
     freed = _delete_marked(engine, store)
     return Collected(

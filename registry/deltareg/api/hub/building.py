@@ -1,0 +1,119 @@
+"""A folder that came by commits is pushed by the program that everybody pushes with.
+
+It runs beside the server, in a process that reads a stranger's bytes: `deltareg push`, with the
+token of who commits and no other right. What it makes is what a push of the folder makes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg import errors
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import DeltaregError, Problem, Refused, Unavailable
+from deltareg.refs import LineRef
+from deltareg.service.hub.committing import Built
+
+BUILD_S = 900.0
+_KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SSL_CERT_FILE", "TMPDIR")
+_SAID_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PushProgram:
+    """Pushes folders to a server, as somebody.
+
+    Attributes:
+        server: The address by which the server reaches itself.
+        token: Of who commits.
+        home: A folder of its own.
+        request_id: Ties what it asks to the commit.
+    """
+
+    server: str
+    token: str
+    home: Path
+    request_id: str = ""
+
+    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> Built:
+        """Push a folder.
+
+        Raises:
+            Refused: It is no delta of the base.
+            Unavailable: It takes too long, or ended in another way.
+        """
+        command = [
+            sys.executable, "-m", "deltareg_cli", "push", str(folder), str(line),
+            f"--base={base}", f"--message={message}", "--output", "json",
+        ]  # fmt: skip
+        try:
+            ended = subprocess.run(  # noqa: S603  # ours
+                command, env=self._environ(), cwd=self.home, capture_output=True, check=False,
+                stdin=subprocess.DEVNULL, timeout=BUILD_S, process_group=0,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(
+                f"{line}: the push was not done in {BUILD_S:.0f} s",
+                fix=f"push it with: deltareg push PATH {line} --base {base}",
+            ) from error
+        if ended.returncode != 0:
+            raise _error(ended.stderr[-_SAID_BYTES:], ended.returncode)
+        return _built(ended.stdout)
+
+    def _environ(self) -> Mapping[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        home = str(self.home)
+        return kept | {
+            "HOME": home, "HF_HOME": home, "XDG_CONFIG_HOME": home, "OMP_NUM_THREADS": "1",
+            "DELTAREG_SERVER": self.server, "DELTAREG_TOKEN": self.token,
+            "DELTAREG_CACHE_DIR": str(self.home / "cache"), "DELTAREG_GOLDEN": "never",
+            "DELTAREG_CONFIG": str(self.home / "none.toml"), "DELTAREG_NO_PROGRESS": "1",
+        }  # fmt: skip
+
+
+def _built(said: bytes) -> Built:
+    found: object = json.loads(said)
+    if not is_object(found):
+        raise Unavailable("the push said nothing that is understood")
+    return Built(str(found["ref"]), str(found["digest"]), str(found["kind"]))
+
+
+def _error(said: bytes, status: int) -> DeltaregError:
+    """Give the error that the program ended with."""
+    try:  # notes may stand before it
+        found: object = json.loads(said[said.index(b"{") :])
+    except ValueError:
+        found = None
+    if not is_object(found):
+        tail = said[-400:].decode("utf-8", "replace").strip()
+        return Unavailable(f"the push of the commit ended with {status}: {tail}")
+    message, fix = str(found.get("detail") or found.get("title")), str(found.get("fix") or "")
+    problems = found.get("errors")
+    items = [_problem(item) for item in problems if is_object(item)] if is_list(problems) else []
+    if items:
+        return Refused(items)
+    return _class(str(found.get("code")))(message, fix=fix)
+
+
+def _problem(item: Mapping[str, object]) -> Problem:
+    severity = "warning" if item.get("severity") == "warning" else "error"
+    texts = {name: str(item.get(name) or "") for name in ("tensor", "fix")}
+    code, message = str(item.get("code")), str(item.get("message") or item.get("detail"))
+    return Problem(code, message, severity=severity, **texts)
+
+
+def _class(code: str) -> type[DeltaregError]:
+    """Find the error of a code; one that has more to say than a message is its parent."""
+    if code == Refused.code:
+        return errors.InvalidInput
+    left: list[type[DeltaregError]] = [DeltaregError]
+    while left:
+        cls = left.pop()
+        if cls.code == code and cls is not DeltaregError:
+            return cls
+        left += cls.__subclasses__()
+    return Unavailable

@@ -1,0 +1,144 @@
+"""The body of a commit: lines of JSON, each an operation; bytes that came along are staged.
+
+It is read from a file, a line at a time, for nobody can say how long one is before it is there.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from deltareg.documents.json_values import is_count, is_object
+from deltareg.errors import InvalidInput, QuotaExceeded
+from deltareg.identity.left_out import is_sent
+from deltareg.service.hub.committing import MOST_FILES, Operations
+from deltareg.service.hub.files import FileEntry
+
+INLINE_BYTES = 32 << 20
+"""What one commit may carry in its body."""
+_LINE_BYTES = INLINE_BYTES // 3 * 4 + (1 << 16)
+_PATH_LETTERS = 1_000
+_MESSAGE_LETTERS = 1_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+Json = dict[str, object]
+Stage = Callable[[str, bytes], None]
+
+
+def read_commit(body: BinaryIO, *, stage: Stage) -> Operations:
+    """Read a commit.
+
+    Args:
+        body: All of it, from its beginning.
+        stage: Keeps the bytes of a file, with their sha256.
+
+    Raises:
+        InvalidInput: A line is none of the protocol.
+        QuotaExceeded: It has too much inline.
+    """
+    read = _Read(stage)
+    while line := body.readline(_LINE_BYTES + 1):
+        if len(line) > _LINE_BYTES:
+            raise _too_much()
+        if line.strip():
+            read.take(*_operation(line))
+    return Operations(
+        read.files, read.deleted, _message(read.header), _text(read.header, "parentCommit")[:40]
+    )
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read of a commit so far."""
+
+    stage: Stage
+    header: Json = field(default_factory=dict[str, object])
+    files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
+    deleted: list[str] = field(default_factory=list[str])
+    inline_bytes: int = 0
+
+    def take(self, key: str, value: Json) -> None:
+        """Take an operation."""
+        match key:
+            case "header":
+                self.header = value
+            case "file":
+                self._take_inline(_path(value), _content(value))
+            case "lfsFile":
+                path = _path(value)
+                self.files[path] = FileEntry(path, *_large(value))
+            case "deletedFile" | "deletedEntry":
+                self.deleted.append(_path(value))
+            case "deletedFolder":
+                self.deleted.append(_path(value).rstrip("/") + "/")
+            case _:
+                raise InvalidInput(f"a commit has no operation {key[:40]!r} here")
+        if len(self.files) + len(self.deleted) > MOST_FILES:
+            raise QuotaExceeded(f"a commit has at most {MOST_FILES} operations")
+
+    def _take_inline(self, path: str, raw: bytes) -> None:
+        self.inline_bytes += len(raw)
+        if self.inline_bytes > INLINE_BYTES:
+            raise _too_much()
+        sha256 = hashlib.sha256(raw).hexdigest()
+        if is_sent(path):
+            self.stage(sha256, raw)
+        self.files[path] = FileEntry(path, len(raw), sha256)
+
+
+def _too_much() -> QuotaExceeded:
+    return QuotaExceeded(
+        f"a commit carries at most {INLINE_BYTES} bytes in itself",
+        fix="a current client sends larger files apart",
+    )
+
+
+def _operation(line: bytes) -> tuple[str, Json]:
+    try:
+        found: object = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not is_object(found):
+        raise InvalidInput("a line of the commit is no JSON object")
+    key, value = found.get("key"), found.get("value")
+    if not isinstance(key, str) or not is_object(value):
+        raise InvalidInput("a line of the commit has no operation: a key and its value")
+    return key, value
+
+
+def _path(value: Json) -> str:
+    path = value.get("path")
+    if not isinstance(path, str) or not 0 < len(path) <= _PATH_LETTERS:
+        raise InvalidInput(f"an operation of the commit has no path of at most {_PATH_LETTERS}")
+    return path
+
+
+def _content(value: Json) -> bytes:
+    content, encoding = value.get("content"), value.get("encoding", "base64")
+    if not isinstance(content, str) or encoding != "base64":
+        raise InvalidInput("a file of the commit has no content in base64")
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput("a file of the commit has no content in base64") from error
+
+
+def _large(value: Json) -> tuple[int, str]:
+    size, oid = value.get("size"), value.get("oid")
+    is_digest = isinstance(oid, str) and _SHA256.fullmatch(oid) is not None
+    if value.get("algo", "sha256") != "sha256" or not is_digest or not is_count(size):
+        raise InvalidInput("a large file of the commit needs a sha256 as oid, and a size")
+    return size, str(oid)
+
+
+def _message(header: Json) -> str:
+    parts = [_text(header, "summary").strip(), _text(header, "description").strip()]
+    return "\n\n".join(part for part in parts if part)[:_MESSAGE_LETTERS]
+
+
+def _text(value: Json, name: str) -> str:
+    found = value.get(name)
+    return found if isinstance(found, str) else ""

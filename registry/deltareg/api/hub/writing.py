@@ -1,0 +1,248 @@
+"""Writing as a client of the hub does: `push_to_hub`, `upload_folder`, a trainer's own pushes.
+
+A commit is put over what the line has, and becomes a version by the program that everybody pushes
+with. What the client prints is in `error` of a refusal, and in the header `X-HF-Warning`.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import anyio.from_thread
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+
+from deltareg.api.auth import InRegistry
+from deltareg.api.hub.building import PushProgram
+from deltareg.api.hub.commit_body import read_commit
+from deltareg.api.hub.large_files import announced_files, batch_answer, line_of, objects_of
+from deltareg.api.hub.preupload import modes
+from deltareg.api.hub.refusals import HubRoute, in_a_header
+from deltareg.api.hub.routes import Repository
+from deltareg.api.hub.who import By, caller_of
+from deltareg.api.problems import request_id_of
+from deltareg.documents.json_values import is_object
+from deltareg.errors import Forbidden, InvalidInput, Unavailable
+from deltareg.refs import LineRef
+from deltareg.service.hub.committing import Committed, commit, look_at_standing
+from deltareg.service.hub.drafts import begin_draft
+from deltareg.service.hub.line_revisions import MAIN
+from deltareg.service.hub.person import look_at_person
+from deltareg.service.push.staging import stage, take_ticket
+from deltareg.service.registry import Caller, Registry
+
+router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
+tickets = APIRouter(route_class=HubRoute, include_in_schema=False)
+_SPOOL_BYTES = 1 << 20
+_STEP_BYTES = 1 << 20
+_LFS: Final = "application/vnd.git-lfs+json"
+
+
+async def body_of(request: Request) -> Mapping[str, object]:
+    """Read a small JSON object.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    try:
+        found: object = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        found = None
+    if not is_object(found):
+        raise InvalidInput("the body is no JSON object")
+    return found
+
+
+Body = Depends(body_of)
+
+
+@router.post("/api/repos/create")
+def create_repository(
+    request: Request, registry: InRegistry, by: By, body: Mapping[str, object] = Body
+) -> Response:
+    """Begin a draft of a line; it is there for others once it has a version."""
+    if str(body.get("type") or "model") != "model":
+        raise InvalidInput("only models are kept here", fix="leave repo_type out")
+    name, owner = str(body.get("name") or ""), str(body.get("organization") or "")
+    if "/" not in name and not owner:
+        owner = _own_namespace(registry, by)
+    line = line_of(f"{owner}/{name}" if owner else name)
+    is_new = begin_draft(registry, by, line)
+    told: dict[str, object] = {
+        "url": f"{str(request.base_url).rstrip('/')}/{line}", "name": str(line), "id": str(line),
+    }  # fmt: skip
+    if is_new:
+        return JSONResponse(told)
+    said = f"{line} is there already"
+    return JSONResponse(told | {"error": said}, 409)
+
+
+@router.post("/api/validate-yaml")
+def validate_front_matter() -> Response:
+    """Let a README through: it is data here, and a commit looks at what matters in it."""
+    return JSONResponse({"errors": [], "warnings": []})
+
+
+@router.post("/api/models/{ns}/{name}/preupload/{revision:path}")
+def preupload(
+    registry: InRegistry, by: By, repository: Repository, revision: str,
+    body: Mapping[str, object] = Body,
+) -> Response:  # fmt: skip
+    """Say of each file how it is to be sent, if it is, before a byte of it is."""
+    line = line_of(repository)
+    _check_revision(line, revision)
+    standing = look_at_standing(registry, by, line)
+    found = modes(line, announced_files(body), standing.files)
+    return JSONResponse({"files": found, "commitOid": standing.commit})
+
+
+@router.post("/{ns}/{name}.git/info/lfs/objects/batch")
+def prepare_large(
+    request: Request, registry: InRegistry, by: By, repository: Repository,
+    body: Mapping[str, object] = Body,
+) -> Response:  # fmt: skip
+    """Give addresses to send large files to."""
+    line = line_of(repository)
+    standing = look_at_standing(registry, by, line)
+    if body.get("operation") != "upload":
+        raise InvalidInput("large files are read by /resolve/ here")
+    root = str(request.base_url).rstrip("/")
+    answer = batch_answer(registry, by, line, objects_of(body), standing.files, root=root)
+    return JSONResponse(answer, media_type=_LFS)
+
+
+@router.post("/{ns}/{name}.git/info/lfs/verify")
+def verify_large(repository: Repository) -> Response:
+    """Agree: the length and the digest were looked at as it came."""
+    line_of(repository)
+    return JSONResponse({})
+
+
+@router.get("/api/models/{ns}/{name}/xet-write-token/{revision:path}")
+def refuse_xet(repository: Repository) -> Response:
+    """Say how to send a large file without Xet."""
+    raise Forbidden(
+        f"{line_of(repository)}: files of this size are not taken by Xet here",
+        fix="set HF_HUB_DISABLE_XET=1 and push again, or: deltareg push PATH NS/NAME --base NAME",
+    )
+
+
+@tickets.put("/lfs/{ticket}")
+async def receive_large(request: Request, registry: InRegistry, ticket: str) -> Response:
+    """Take one file, streamed to the store; the address is the right to send it."""
+    row = await anyio.to_thread.run_sync(take_ticket, registry, ticket)
+    announced = request.headers.get("Content-Length", "")
+    if announced != str(row.size_bytes):
+        raise InvalidInput(f"{row.size_bytes} bytes were announced, these are {announced or '?'}")
+    body = request.stream()
+
+    async def next_step() -> bytes:
+        parts, size = list[bytes](), 0
+        while size < _STEP_BYTES and (chunk := await anext(body, None)) is not None:
+            parts.append(chunk)
+            size += len(chunk)
+        return b"".join(parts)
+
+    def chunks() -> Iterator[bytes]:
+        try:
+            while step := anyio.from_thread.run(next_step):
+                yield step
+        except ClientDisconnect as error:
+            raise Unavailable("the connection was cut while the file came in") from error
+
+    def receive() -> None:
+        stage(
+            registry, row.line, row.principal_id, sha256=row.sha256, size_bytes=row.size_bytes,
+            body=chunks(),
+        )  # fmt: skip
+
+    await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
+    return Response(status_code=200)
+
+
+@router.post("/api/models/{ns}/{name}/commit/{revision:path}")
+async def make_commit(
+    request: Request, registry: InRegistry, by: By, repository: Repository, revision: str
+) -> Response:
+    """Apply a commit; it is answered when the version is there."""
+    line = line_of(repository)
+    _check_revision(line, revision)
+    if request.query_params.get("create_pr", "") in {"1", "true"}:
+        raise InvalidInput(
+            "there are no pull requests here",
+            fix="push without create_pr, then: deltareg promote NS/NAME:vN --channel prod",
+        )
+    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
+        async for chunk in request.stream():
+            spool.write(chunk)
+        spool.seek(0)
+        run = partial(_commit, request, registry, by, line, cast("BinaryIO", spool))
+        done = await anyio.to_thread.run_sync(run, limiter=request.app.state.hub_builds)
+    url = f"{str(request.base_url).rstrip('/')}/{line}/commit/{done.commit}"
+    told = {
+        "success": True, "commitOid": done.commit, "commitUrl": url, "hookOutput": "",
+        "pullRequestUrl": None,
+    }  # fmt: skip
+    return JSONResponse(told, headers={"X-HF-Warning": in_a_header(f"deltareg; {done.told}")})
+
+
+def _commit(
+    request: Request, registry: Registry, by: Caller, line: LineRef, body: BinaryIO
+) -> Committed:
+    def keep(sha256: str, raw: bytes) -> None:
+        stage(registry, str(line), by.principal_id, sha256=sha256, size_bytes=len(raw), body=[raw])
+
+    look_at_standing(registry, by, line)  # before anything of it is kept
+    asked = read_commit(body, stage=keep)
+    with tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder:
+        files, home = Path(folder, "files"), Path(folder, "home")
+        files.mkdir()
+        home.mkdir()
+        program = PushProgram(_own_address(request), _token(request), home, request_id_of(request))
+        return commit(registry, by, line, asked, push=program, scratch=files)
+
+
+def _own_address(request: Request) -> str:
+    """Give the address that the server reaches itself by; never one that the request names."""
+    told: str = request.app.state.hub_address
+    if told:
+        return told
+    server = request.scope.get("server")
+    if server is None or server[1] is None:
+        raise Unavailable(
+            "the server does not know its own address", fix="set DELTAREG_HUB_ADDRESS"
+        )
+    host = f"[{server[0]}]" if ":" in server[0] else server[0]
+    return f"http://{host}:{server[1]}"
+
+
+def _token(request: Request) -> str:
+    return request.headers.get("Authorization", "").partition(" ")[2].strip()
+
+
+def _own_namespace(registry: Registry, by: Caller) -> str:
+    """Give the namespace of who names none: their own, or the only one that they push to."""
+    person = look_at_person(registry, by)
+    own = person.name.lower()
+    if own in person.pushes_to or by.may_found(own) or len(person.pushes_to) != 1:
+        return own
+    return person.pushes_to[0]
+
+
+def _check_revision(line: LineRef, revision: str) -> None:
+    """Let `main` be the only branch that is committed to.
+
+    Raises:
+        Forbidden: It is another one; channels move by promoting.
+    """
+    if revision.removeprefix("refs/heads/") != MAIN:
+        raise Forbidden(
+            f"commits go to main, and {revision[:80]!r} is none of those here: a channel is moved"
+            " by promoting",
+            fix=f"deltareg promote {line}:v1 --channel NAME",
+        )

@@ -1,0 +1,216 @@
+"""Which base a folder is a delta of, by what the folder and its line say; never guessed.
+
+In this order: `deltareg: {base: NAME}` in the front matter of README.md; what adapter_config.json
+names, and `base_model` of the front matter; the base of the line's newest version, where those say
+nothing, or a folder of the machine that trained.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import hub as queries
+from deltareg.db.rows import BaseRow
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.yaml_document import read_yaml
+from deltareg.errors import InvalidInput, Problem, Refused
+from deltareg.refs import parse_base
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Base
+from deltareg.service.bases.variants import parse_hub_id
+from deltareg.service.registry import Caller
+
+_MOST_BYTES = 1 << 20
+_SNAPSHOT = re.compile(r"/models--([\w.-]+)/snapshots/([\w.-]+)/?$")
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A base as a file names it.
+
+    Attributes:
+        where: The file, for people.
+        name: A name here, an id of the hub or a path.
+        revision: The hub's revision; mostly empty.
+    """
+
+    where: str
+    name: str
+    revision: str = ""
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a folder of some machine, which says nothing here."""
+        return self.name.startswith((".", "/", "~", "\\")) or self.name[1:3] == ":\\"
+
+
+def named_bases(folder: Path) -> tuple[str, list[Named]]:
+    """Read what a folder says of its base: what is said to us, and what others wrote."""
+    front = _front_matter(folder / "README.md")
+    ours = front.get("deltareg")
+    told = ours.get("base") if is_object(ours) else None
+    named = [*_in_config(folder / "adapter_config.json"), *_in_front_matter(front)]
+    return told if isinstance(told, str) else "", [_of_cache(each) for each in named]
+
+
+def choose_base(
+    conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: str
+) -> tuple[str, str]:
+    """Give the base's name here, and what said so.
+
+    Args:
+        conn: A transaction.
+        caller: Who pushes; a base that it may not read is none for it.
+        line: What is pushed to, for the messages.
+        folder: What is pushed.
+        newest: The base of the line's newest version; empty where there is none.
+
+    Raises:
+        Refused: Nothing says which, what is said is not known here, or two bases are said.
+    """
+    told, named = named_bases(folder)
+    if told:
+        rows = _known(conn, caller, Named("README.md", told))
+        if len(rows) == 1:
+            return rows[0].name, "README.md"
+        raise _unknown(conn, caller, Named("README.md", told))
+    speaking = [each for each in named if not each.is_path]
+    found = {each: _known(conn, caller, each) for each in speaking}
+    for each, rows in found.items():
+        if not rows:
+            raise _unknown(conn, caller, each)
+    common = _common([{row.name for row in rows} for rows in found.values()])
+    if len(common) == 1:
+        return next(iter(common)), speaking[0].where
+    if speaking:
+        raise _ambiguous(line, found, common)
+    if newest:
+        return newest, f"the newest version of {line}"
+    raise _silent(line, named)
+
+
+def _common(names: Sequence[set[str]]) -> set[str]:
+    return set.intersection(*names) if names else set()
+
+
+def _known(conn: sa.Connection, caller: Caller, named: Named) -> list[BaseRow]:
+    """Give the bases that a name may mean: one of ours, else those of that id of the hub."""
+    rows: Sequence[BaseRow] = ()
+    try:
+        rows = base_queries.base_rows(conn, name=parse_base(named.name.lower()), limit=1)
+    except InvalidInput:
+        rows = ()
+    if not rows:
+        rows = _of_hub(conn, named)
+    unique = {row.id: row for row in rows if caller.may(Right.READ, on=Base(row.name))}
+    return list(unique.values())
+
+
+def _of_hub(conn: sa.Connection, named: Named) -> list[BaseRow]:
+    try:
+        hub_id, revision = parse_hub_id(named.name)
+    except InvalidInput:
+        return []
+    revision = named.revision or revision
+    ids = queries.hub_ids_called(conn, hub_id)
+    chosen = [known for known in ids if revision and known.revision == revision]
+    chosen = chosen or [known for known in ids if not (revision and known.revision)]
+    return [
+        row
+        for known in chosen
+        for row in base_queries.base_rows(conn, base_id=known.base_id, limit=1)
+    ]
+
+
+def _in_config(path: Path) -> list[Named]:
+    try:
+        found: object = json.loads(_head(path))
+    except ValueError:  # none, or one that a push refuses in better words
+        return []
+    if not is_object(found):
+        return []
+    name, revision = found.get("base_model_name_or_path"), found.get("revision")
+    if not isinstance(name, str) or not name:
+        return []
+    return [Named(path.name, name[:400], revision[:80] if isinstance(revision, str) else "")]
+
+
+def _in_front_matter(front: dict[str, object]) -> list[Named]:
+    told = front.get("base_model")
+    names = told if is_list(told) else [told]
+    said = [name[:400] for name in names if isinstance(name, str) and name]
+    return [Named("README.md", said[0])] if len(said) == 1 else []
+
+
+def _front_matter(path: Path) -> dict[str, object]:
+    """Read the front matter of a README; what cannot be read says nothing."""
+    text = _head(path).decode("utf-8", "replace")
+    if not text.startswith("---"):
+        return {}
+    body = text[3:].partition("\n---")[0]
+    try:
+        return read_yaml(body.encode(), what="README.md")
+    except InvalidInput:
+        return {}
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES)
+    except OSError:
+        return b""
+
+
+def _of_cache(named: Named) -> Named:
+    """Read a path of a hub's cache as the id and revision that it is of."""
+    match = _SNAPSHOT.search(named.name)
+    if match is None:
+        return named
+    return Named(named.where, match[1].replace("--", "/", 1), match[2])
+
+
+def _unknown(conn: sa.Connection, caller: Caller, named: Named) -> Refused:
+    rows = base_queries.base_rows(conn, limit=50)
+    names = [row.name for row in rows if caller.may(Right.READ, on=Base(row.name))]
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    here = f" (bases here: {', '.join(names[:_SHOWN])}{more})" if names else ""
+    revision = f"@{named.revision}" if named.revision else ""
+    return _refused(
+        "base_mismatch",
+        f"{named.where} names the base {named.name!r}{revision}, and no base here has that name or"
+        " id on the hub",
+        f"deltareg base register PATH NAME --hub-id {named.name}{revision}{here}",
+    )
+
+
+def _ambiguous(line: str, found: dict[Named, list[BaseRow]], common: set[str]) -> Refused:
+    names = sorted(common or {row.name for rows in found.values() for row in rows})
+    said = " and ".join(f"{each.where}: {each.name!r}" for each in found)
+    return _refused(
+        "ambiguous",
+        f"the base of {line} may be {' or '.join(names)} ({said})",
+        "say which in the front matter of README.md: deltareg: {base: " + names[0] + "}",
+    )
+
+
+def _silent(line: str, named: Sequence[Named]) -> Refused:
+    told = "nothing says which base it is a delta of"
+    if named:
+        told = f"{named[0].where} names a local path ({named[0].name}), which says nothing here"
+    return _refused(
+        "base_mismatch",
+        told,
+        "say it in the front matter of README.md: deltareg: {base: NAME}; or push the first"
+        f" version with: deltareg push PATH {line} --base NAME, and the line keeps it",
+    )
+
+
+def _refused(code: str, message: str, fix: str) -> Refused:
+    return Refused([Problem(code, message, fix=fix)])

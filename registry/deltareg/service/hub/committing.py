@@ -1,0 +1,299 @@
+"""A commit of a hub's client: the changes are put over what the line has, and pushed as a folder.
+
+What results is a version that is there already, a new one, or no delta yet: then the changes are
+kept as a draft. What is wrong is refused, and the draft stays as it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.session import read, write
+from deltareg.documents.json_values import is_object
+from deltareg.errors import (
+    IntegrityFailure,
+    InvalidInput,
+    QuotaExceeded,
+    Refused,
+    StaleRevision,
+)
+from deltareg.identity.left_out import is_sent
+from deltareg.identity.manifest import check_path, check_paths
+from deltareg.refs import LineRef
+from deltareg.service.access.founding import require_push
+from deltareg.service.hub.base_evidence import choose_base
+from deltareg.service.hub.content import look_for_content
+from deltareg.service.hub.drafts import (
+    Changes,
+    Standing,
+    drop_changes,
+    find_standing,
+    keep_changes,
+)
+from deltareg.service.hub.files import FileEntry
+from deltareg.service.hub.snapshots import COMMIT_DIGITS, Missing
+from deltareg.service.push.staging import MOST_BYTES, find_staged, let_go, read_staged
+from deltareg.service.registry import Caller, Registry
+
+MOST_FILES = 1_000
+_INCOMPLETE = frozenset({"empty", "missing_config"})
+_WEIGHTS, _INDEX = ".safetensors", ".safetensors.index.json"
+_INDEX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What a commit asks for.
+
+    Attributes:
+        files: Files by path; their bytes are staged, or are those of a file that is there.
+        deleted: Paths that are to go, folders with a slash at the end.
+        message: For people.
+        parent: The commit that it is made over; empty where it does not say.
+    """
+
+    files: Mapping[str, FileEntry] = field(default_factory=dict[str, FileEntry])
+    deleted: Sequence[str] = ()
+    message: str = ""
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a push made: the reference of the version, its digest and its kind."""
+
+    ref: str
+    digest: str
+    kind: str
+
+
+class PushFolder(Protocol):
+    """Pushes a folder as `deltareg push` does, as the caller."""
+
+    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> Built:
+        """Push it.
+
+        Raises:
+            Refused: It is no delta of the base.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of a commit: its digits, and what is to be told of it."""
+
+    commit: str
+    told: str
+
+
+def commit(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    asked: Operations,
+    *,
+    push: PushFolder,
+    scratch: Path,
+) -> Committed:
+    """Apply a commit.
+
+    Args:
+        registry: Where.
+        caller: Who commits.
+        line: To what.
+        asked: What is to change.
+        push: Makes a version of a folder.
+        scratch: An empty folder for it.
+
+    Raises:
+        Forbidden: The caller may not push there.
+        StaleRevision: It was made over another commit than what is there now.
+        InvalidInput: A file's bytes were never sent, or a path is none.
+        Refused: What results is wrong, and no later commit would mend it.
+    """
+    standing = look_at_standing(registry, caller, line)
+    if asked.parent and not standing.commit.startswith(asked.parent):
+        raise StaleRevision(
+            f"the commit is made over {asked.parent[:12]}, and main is {standing.commit[:12]} now",
+            fix="leave parent_commit out, or take the newest",
+        )
+    own = _changes(standing.files, asked)
+    changes = {**standing.changes, **own}
+    after = Standing(standing.newest, standing.before, changes, standing.touched_at)
+    files = after.files
+    if files == standing.files:
+        return Committed(standing.commit, "nothing changed")
+    if files == dict(standing.before) and standing.newest is not None:
+        drop_changes(registry, caller, line, standing.changes)
+        return Committed(standing.newest.commit, f"that is {standing.newest.name}")
+    _check(line, files)
+    lacking = _lacking(files)
+    if not lacking:
+        _write(registry, caller, line, after, scratch)
+        lacking = _lacking_shards(scratch, files)
+    if lacking:
+        return _kept(registry, caller, line, own, after, lacking)
+    base, evidence = _base(registry, caller, line, standing, scratch)
+    try:
+        built = push(scratch, line, base=base, message=asked.message)
+    except Refused as refused:
+        codes = {problem.code for problem in refused.problems if problem.severity == "error"}
+        if not codes or not codes <= _INCOMPLETE:
+            raise
+        return _kept(registry, caller, line, own, after, refused.message)
+    drop_changes(registry, caller, line, changes)
+    let_go(registry, str(line), caller, {e.sha256 for e in changes.values() if e is not None})
+    digits = built.digest.removeprefix("sha256:")[:COMMIT_DIGITS]
+    return Committed(digits, f"{built.ref} ({built.kind}, base {base}, by {evidence})")
+
+
+def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Standing:
+    """Find what a line is for somebody who pushes to it.
+
+    Raises:
+        Forbidden: The caller may not.
+    """
+    with write(registry.engine) as conn:  # to found is to look and to lock
+        require_push(conn, caller, on=line)
+    with read(registry.engine) as conn:
+        return find_standing(conn, caller, line)
+
+
+def _changes(files: Mapping[str, FileEntry], asked: Operations) -> Changes:
+    """Give what a commit changes of files; what is left out of deltas is left out here as well."""
+    gone = [
+        path for path in files
+        if any(path == name or (name.endswith("/") and path.startswith(name))
+               for name in asked.deleted)
+    ]  # fmt: skip
+    changed: dict[str, FileEntry | None] = dict.fromkeys(gone)
+    for path, entry in asked.files.items():
+        check_path(path)
+        if is_sent(path):
+            changed[path] = entry
+    return changed
+
+
+def _check(line: LineRef, files: Mapping[str, FileEntry]) -> None:
+    check_paths(files)
+    if len(files) > MOST_FILES:
+        raise QuotaExceeded(f"{line} would have {len(files)} files, at most {MOST_FILES}")
+    size = sum(entry.size_bytes for entry in files.values())
+    if size > MOST_BYTES:
+        raise QuotaExceeded(
+            f"{line} would have {size} bytes; by this interface come at most {MOST_BYTES}",
+            fix=f"push it with: deltareg push PATH {line} --base NAME",
+        )
+
+
+def _lacking(files: Mapping[str, FileEntry]) -> str:
+    """Say what files lack to be a delta, as far as their names tell; empty where nothing is."""
+    weights = [path for path in files if path.endswith(_WEIGHTS)]
+    if not weights:
+        return "it has no weights yet (*.safetensors)"
+    is_peft = any(path.rpartition("/")[2] == "adapter_model.safetensors" for path in weights)
+    if is_peft and not any(p.rpartition("/")[2] == "adapter_config.json" for p in files):
+        return "adapter_config.json is missing"
+    return ""
+
+
+def _lacking_shards(folder: Path, files: Mapping[str, FileEntry]) -> str:
+    for path, entry in files.items():
+        if not path.endswith(_INDEX) or entry.size_bytes > _INDEX_BYTES:
+            continue
+        try:
+            found: object = json.loads((folder / path).read_bytes())
+        except ValueError:
+            continue  # the push says what is wrong with it
+        places = found.get("weight_map") if is_object(found) else None
+        beside = path.rpartition("/")[0]
+        named = {str(name) for name in places.values()} if is_object(places) else set[str]()
+        missing = sorted(n for n in named if (f"{beside}/{n}" if beside else n) not in files)
+        if missing:
+            return f"{path} names {missing[0][:120]}, which is missing"
+    return ""
+
+
+def _write(
+    registry: Registry, caller: Caller, line: LineRef, standing: Standing, scratch: Path
+) -> None:
+    """Write the files of a draft into a folder, each held against its digest.
+
+    Raises:
+        InvalidInput: The bytes of one were never sent.
+    """
+    files = standing.files
+    staged = find_staged(registry, str(line), caller, {entry.sha256 for entry in files.values()})
+    there = {entry.sha256: path for path, entry in standing.before.items()}
+    for path, entry in files.items():
+        place = scratch / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        row = staged.get(entry.sha256)
+        if row is not None:
+            chunks = read_staged(registry.store, row, 0, row.size_bytes)
+        elif entry.sha256 in there:
+            chunks = _of_newest(registry, caller, line, standing, there[entry.sha256])
+        else:
+            raise _never_sent(path)
+        _write_checked(place, entry, chunks)
+
+
+def _write_checked(place: Path, entry: FileEntry, chunks: Iterator[memoryview]) -> None:
+    hashed = hashlib.sha256()
+    with place.open("wb") as file:
+        for chunk in chunks:
+            hashed.update(chunk)
+            file.write(chunk)
+    if hashed.hexdigest() != entry.sha256:
+        raise IntegrityFailure(f"{entry.path} is not what it was announced as")
+
+
+def _of_newest(
+    registry: Registry, caller: Caller, line: LineRef, standing: Standing, path: str
+) -> Iterator[memoryview]:
+    assert standing.newest is not None
+    digest = standing.newest.manifest_digest
+    found = look_for_content(registry, caller, str(line), digest, path, main="newest")
+    if isinstance(found, Missing):
+        raise found.error
+    return found.read(0, found.entry.size_bytes)
+
+
+def _never_sent(path: str) -> InvalidInput:
+    return InvalidInput(f"the bytes of {path} were never sent, or too long ago", fix="push again")
+
+
+def _kept(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    own: Changes,
+    after: Standing,
+    lacking: str,
+) -> Committed:
+    """Keep what is no delta yet; its bytes have to be here."""
+    there = {entry.sha256 for entry in after.before.values()}
+    wanted = {e.sha256: path for path, e in own.items() if e is not None and e.sha256 not in there}
+    staged = find_staged(registry, str(line), caller, wanted)
+    for sha256, path in wanted.items():
+        if sha256 not in staged:
+            raise _never_sent(path)
+    keep_changes(registry, caller, line, own)
+    told = f"kept as your draft of {line}, no version yet: {lacking}"
+    return Committed(after.commit, told)
+
+
+def _base(
+    registry: Registry, caller: Caller, line: LineRef, standing: Standing, folder: Path
+) -> tuple[str, str]:
+    with read(registry.engine) as conn:
+        newest = ""
+        if standing.newest is not None:
+            row = version_queries.version_by_id(conn, standing.newest.held.row_id)
+            newest = row.base_name or ""
+        return choose_base(conn, caller, str(line), folder, newest=newest)

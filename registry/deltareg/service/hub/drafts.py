@@ -1,0 +1,229 @@
+"""Drafts: what somebody has committed to a line that is no delta yet.
+
+A training pushes its README first and its weights later. What has come is kept as changes over the
+newest version of the line, and is what `main` is for who sent it, and for nobody else.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import hub_drafts as queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows.hub import StagedRow
+from deltareg.db.session import read, with_retry
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import LineRef
+from deltareg.service.access.founding import require_push
+from deltareg.service.hub.files import FileEntry, Tree, files_of, manifest_of
+from deltareg.service.hub.line_revisions import MAIN, pushes_to
+from deltareg.service.hub.snapshots import Missing, Snapshot, find_snapshot
+from deltareg.service.push.staging import find_staged, read_staged
+from deltareg.service.registry import Caller, Registry
+from deltareg.store import BlobStore
+
+Changes = Mapping[str, FileEntry | None]
+"""What a draft changes, by path; None for a file that is to go."""
+_MAINS = (MAIN, f"refs/heads/{MAIN}")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What somebody who pushes sees of a line.
+
+    Attributes:
+        newest: The newest version; None where there is none.
+        before: Its files.
+        changes: What the draft changes.
+        touched_at: When the draft was last kept, microseconds since the epoch; 0 for none.
+    """
+
+    newest: Snapshot | None
+    before: Mapping[str, FileEntry]
+    changes: Changes
+    touched_at: int
+
+    @property
+    def files(self) -> dict[str, FileEntry]:
+        """The files as they are with the changes."""
+        return over(self.before, self.changes)
+
+    @property
+    def commit(self) -> str:
+        """What it is called as a commit: the newest version's, where nothing is changed."""
+        if not self.changes:
+            return "" if self.newest is None else self.newest.commit
+        return _digits(self)[:40]
+
+
+@dataclass(frozen=True, slots=True)
+class StagedContent:
+    """A file of a draft that can be read, as `content.Content` is."""
+
+    snapshot: Snapshot
+    entry: FileEntry
+    store: BlobStore
+    row: StagedRow
+
+    def read(self, begin: int, end: int) -> Iterator[memoryview]:
+        """Give bytes `begin` to `end` (exclusive).
+
+        Raises:
+            IntegrityFailure: They are not what was sent.
+        """
+        return read_staged(self.store, self.row, begin, end)
+
+
+def over(before: Mapping[str, FileEntry], changes: Changes) -> dict[str, FileEntry]:
+    """Put changes over files."""
+    merged = sorted({**before, **changes}.items())
+    return {path: entry for path, entry in merged if entry is not None}
+
+
+def begin_draft(registry: Registry, caller: Caller, line: LineRef) -> bool:
+    """Begin a draft for a line that is not there; False where line or draft are.
+
+    Raises:
+        Forbidden: The caller may not push there.
+    """
+
+    def transaction(conn: sa.Connection) -> bool:
+        require_push(conn, caller, on=line)
+        standing = find_standing(conn, caller, line)
+        has_draft = queries.draft(conn, str(line), caller.principal_id) is not None
+        if standing.newest is not None or has_draft:
+            return False
+        queries.add_draft(conn, str(line), caller.principal_id)
+        return True
+
+    return with_retry(registry.engine, transaction)
+
+
+def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> Standing:
+    """Find what a line is for somebody who pushes to it."""
+    newest = find_snapshot(conn, caller, str(line), MAIN, main="newest")
+    before: dict[str, FileEntry] = {}
+    if isinstance(newest, Snapshot):
+        before = {file.path: file for file in files_of(manifest_of(conn, newest))}
+    row = queries.draft(conn, str(line), caller.principal_id)
+    return Standing(
+        None if isinstance(newest, Missing) or newest.held.is_base else newest, before,
+        {} if row is None else decode(row.changes), 0 if row is None else row.touched_at,
+    )  # fmt: skip
+
+
+def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Changes) -> None:
+    """Put changes over those that are kept already."""
+
+    def transaction(conn: sa.Connection) -> None:
+        queries.add_draft(conn, str(line), caller.principal_id)
+        row = queries.draft(conn, str(line), caller.principal_id, lock=True)
+        assert row is not None
+        merged = {**decode(row.changes), **changes}
+        queries.keep_draft(conn, row.id, encode(merged))
+        digests = {entry.sha256 for entry in merged.values() if entry is not None}
+        there = queries.staged(conn, str(line), caller.principal_id, digests)
+        queries.touch(conn, there.values())
+
+    with_retry(registry.engine, transaction)
+
+
+def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> None:
+    """Forget changes that are in a version now; those that came meanwhile stay."""
+
+    def transaction(conn: sa.Connection) -> None:
+        row = queries.draft(conn, str(line), caller.principal_id, lock=True)
+        if row is None:
+            return
+        kept = decode(row.changes)
+        left = {path: entry for path, entry in kept.items() if done.get(path, ...) != entry}
+        if left:
+            queries.keep_draft(conn, row.id, encode(left))
+        else:
+            queries.end_draft(conn, row.id)
+
+    with_retry(registry.engine, transaction)
+
+
+def look_for_draft(
+    registry: Registry, caller: Caller, repository: str, revision: str
+) -> Tree | None:
+    """Give somebody's own draft, where the revision means it; None where it means a version."""
+    line = _own_line(caller, repository)
+    if line is None:
+        return None
+    with read(registry.engine) as conn:
+        row = queries.draft(conn, str(line), caller.principal_id)
+        if row is None:
+            return None
+        standing = find_standing(conn, caller, line)
+    if not standing.changes and standing.newest is not None:
+        return None
+    tree = tree_of(standing, caller, line)
+    return tree if revision in (*_MAINS, tree.snapshot.commit) else None
+
+
+def look_for_staged(
+    registry: Registry, caller: Caller, tree: Tree, path: str
+) -> StagedContent | Missing | None:
+    """Find a file of a draft; None for one that is the newest version's."""
+    entry = next((each for each in tree.files if each.path == path), None)
+    if entry is None:
+        return Missing("file", NotFound(f"the draft has no {path[:120]!r}"))
+    line = tree.snapshot.repository
+    row = find_staged(registry, line, caller, [entry.sha256]).get(entry.sha256)
+    return None if row is None else StagedContent(tree.snapshot, entry, registry.store, row)
+
+
+def tree_of(standing: Standing, caller: Caller, line: LineRef) -> Tree:
+    """Describe a draft as a commit."""
+    snapshot = Snapshot(
+        repository=str(line), held=Held(0), name=f"your draft of {line}",
+        manifest_digest=f"sha256:{_digits(standing)}", created_at=standing.touched_at,
+        author=caller.principal, message="", is_proven=False, is_public=False,
+    )  # fmt: skip
+    return Tree(snapshot, list(standing.files.values()), "", "")
+
+
+def encode(changes: Changes) -> str:
+    """Write changes as the database keeps them."""
+    return json.dumps(
+        {
+            path: None if entry is None else [entry.sha256, entry.size_bytes]
+            for path, entry in sorted(changes.items())
+        }
+    )
+
+
+def decode(text: str) -> dict[str, FileEntry | None]:
+    """Read what `encode` wrote."""
+    found: object = json.loads(text)
+    assert is_object(found)
+    return {path: _entry(path, value) for path, value in found.items()}
+
+
+def _entry(path: str, value: object) -> FileEntry | None:
+    if not is_list(value):
+        return None
+    sha256, size = value
+    return FileEntry(path, int(str(size)), str(sha256))
+
+
+def _digits(standing: Standing) -> str:
+    newest = "" if standing.newest is None else standing.newest.manifest_digest
+    return hashlib.sha256(f"draft {newest} {encode(standing.changes)}".encode()).hexdigest()
+
+
+def _own_line(caller: Caller, repository: str) -> LineRef | None:
+    try:
+        line = LineRef.parse(repository.lower())
+    except InvalidInput:
+        return None
+    is_possible = not caller.is_anonymous and (
+        pushes_to(caller, line) or caller.may_found(line.namespace)
+    )
+    return line if is_possible else None

@@ -1,0 +1,175 @@
+"""Bytes that a client of the hub has sent and of which no version is made yet.
+
+They lie in the store under fresh keys, like packs, each with a row that is written first. They are
+of a line and of who sent them; nobody else is given any, or told that they are there.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import hub_drafts as queries
+from deltareg.db.rows.hub import StagedRow, TicketRow
+from deltareg.db.session import read, with_retry
+from deltareg.digest import Digest
+from deltareg.errors import IntegrityFailure, InvalidInput, NotFound, QuotaExceeded, UploadClosed
+from deltareg.service.registry import Caller, Registry
+from deltareg.store import BlobStore, fresh_key
+
+MOST_BYTES = 2 << 30
+"""What somebody may have staged for one line."""
+TICKET_S = 3_600
+_BATCH = 200
+
+
+def stage(
+    registry: Registry,
+    line: str,
+    principal_id: int,
+    *,
+    sha256: str,
+    size_bytes: int,
+    body: Iterable[bytes],
+) -> None:
+    """Take a file into the store; with its length and digest as announced, or not at all.
+
+    Raises:
+        InvalidInput: They are not.
+        QuotaExceeded: There is too much of that person for that line.
+    """
+    key = fresh_key(Digest("sha256", sha256), attempt=uuid4())
+
+    def announce(conn: sa.Connection) -> int:
+        there = queries.staged_bytes(conn, line, principal_id)
+        check_room(line, there + size_bytes)
+        return queries.add_staged(
+            conn, line, principal_id, sha256=sha256, size_bytes=size_bytes, key=key
+        )
+
+    row_id = with_retry(registry.engine, announce)
+    try:
+        registry.store.write(key, _checked(body, sha256, size_bytes))
+    except BaseException:
+        registry.store.delete(key)
+        with_retry(registry.engine, partial(queries.forget_staged, ids=[row_id]))
+        raise
+    if not with_retry(registry.engine, partial(queries.arrive, staged_id=row_id)):
+        registry.store.delete(key)
+        raise UploadClosed("the file was given up while it came in", fix="push again")
+
+
+def check_room(line: str, size_bytes: int) -> None:
+    """Refuse more bytes than a person may have on the way to a line.
+
+    Raises:
+        QuotaExceeded: It is more.
+    """
+    if size_bytes > MOST_BYTES:
+        raise QuotaExceeded(
+            f"{line}: {size_bytes} bytes on the way, at most {MOST_BYTES} come by this interface",
+            fix=f"push it with: deltareg push PATH {line} --base NAME",
+        )
+
+
+def find_staged(
+    registry: Registry, line: str, caller: Caller, digests: Collection[str]
+) -> Mapping[str, StagedRow]:
+    """Give, by sha256, those files that are there; they are kept for a while from now on."""
+
+    def transaction(conn: sa.Connection) -> Mapping[str, StagedRow]:
+        found = queries.staged(conn, line, caller.principal_id, digests)
+        queries.touch(conn, found.values())
+        return found
+
+    return with_retry(registry.engine, transaction) if digests else {}
+
+
+def read_staged(store: BlobStore, row: StagedRow, begin: int, end: int) -> Iterator[memoryview]:
+    """Give bytes of a staged file; all of it is held against its digest, a part is not."""
+    hashed = hashlib.sha256()
+    for chunk in store.read(row.physical_key, begin, end):
+        hashed.update(chunk)
+        yield memoryview(chunk)
+    if end - begin == row.size_bytes and hashed.hexdigest() != row.sha256:
+        raise IntegrityFailure(f"what was staged as {row.sha256} is not that any more")
+
+
+def let_go(registry: Registry, line: str, caller: Caller, digests: Collection[str]) -> None:
+    """Delete staged files that are in a version now."""
+    taken = with_retry(
+        registry.engine,
+        partial(queries.give_up, line=line, principal_id=caller.principal_id, digests=digests),
+    )
+    _delete(registry.engine, registry.store, taken)
+
+
+def sweep(engine: sa.Engine, store: BlobStore, *, idle_s: float) -> int:
+    """Delete what nobody has touched for so long, drafts and their files; say how many objects."""
+    idle_us, swept = round(idle_s * US_PER_S), 0
+    with_retry(engine, partial(queries.end_idle_drafts, idle_us=idle_us))
+    while True:
+        taken = with_retry(engine, partial(queries.give_up_idle, idle_us=idle_us, limit=_BATCH))
+        if not taken:
+            return swept
+        _delete(engine, store, taken)
+        swept += len(taken)
+
+
+def give_ticket(
+    registry: Registry, line: str, caller: Caller, *, sha256: str, size_bytes: int
+) -> str:
+    """Make the right to send one file; clients send no token with it, so the address holds it."""
+    ticket = secrets.token_hex(16)
+    with_retry(
+        registry.engine,
+        partial(
+            queries.add_ticket, ticket=_hashed(ticket), line=line,
+            principal_id=caller.principal_id, sha256=sha256, size_bytes=size_bytes,
+            lives_us=TICKET_S * US_PER_S,
+        ),
+    )  # fmt: skip
+    return ticket
+
+
+def take_ticket(registry: Registry, ticket: str) -> TicketRow:
+    """Say what a ticket is for.
+
+    Raises:
+        NotFound: It is none, or has expired.
+    """
+    with read(registry.engine) as conn:
+        found = queries.ticket_row(conn, _hashed(ticket))
+    if found is None:
+        raise NotFound("this address to send a file to is not known, or an hour old",
+                       fix="push again")  # fmt: skip
+    return found
+
+
+def _hashed(ticket: str) -> str:
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def _checked(body: Iterable[bytes], sha256: str, size_bytes: int) -> Iterator[bytes]:
+    hashed, size = hashlib.sha256(), 0
+    for chunk in body:
+        size += len(chunk)
+        if size > size_bytes:
+            break
+        hashed.update(chunk)
+        yield chunk
+    if size != size_bytes or hashed.hexdigest() != sha256:
+        raise InvalidInput(
+            "the bytes that came are not those that were announced (length or sha256)",
+            fix="push again, when nothing writes to the folder",
+        )
+
+
+def _delete(engine: sa.Engine, store: BlobStore, rows: Collection[StagedRow]) -> None:
+    for row in rows:
+        store.delete(row.physical_key)
+    with_retry(engine, partial(queries.forget_staged, ids=[row.id for row in rows]))

@@ -1,0 +1,144 @@
+"""The hub's own client, as it is installed, pushes; what it makes is what `deltareg push` makes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+from deltareg.errors import NotFound
+from tests.hub.conftest import BASE, LORA, LORA_2, member, open_hub
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(autouse=True)
+def no_bars(monkeypatch):
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+@pytest.fixture(scope="module")
+def site(sqlite_template, tmp_path_factory, local_stock):
+    """Run one with the base that the sample adapters name, `tinyllama`."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copyfile(sqlite_template, folder / "registry.db")
+    with open_hub(f"sqlite:///{folder / 'registry.db'}", folder, local_stock) as server:
+        with server.client() as client:
+            client.bases.push(BASE, "tinyllama", hub_ids=["org/Tiny-Llama", "bases/tinyllama"])
+            client.push(LORA, "team/peer", base="tinyllama")
+        yield server
+
+
+@pytest.fixture
+def api(site):
+    return HfApi(endpoint=site.url, token=site.token("read", "push", principal="trainer"))
+
+
+def test_a_folder_becomes_the_version_that_a_push_of_it_makes(site, api):
+    api.create_repo("team/Chat", exist_ok=True)
+
+    done = api.upload_folder(folder_path=LORA, repo_id="team/chat", commit_message="epoch 3")
+
+    with site.client() as client:
+        found, peer = client.show("team/chat:v1"), client.show("team/peer:v1")
+    assert found.digest == peer.digest
+    assert found.digest.startswith(f"sha256:{done.oid}")
+    assert found.message == "epoch 3"
+
+
+def test_a_training_pushes_half_of_it_first(site, api, tmp_path):
+    name, other = "team/halves", HfApi(endpoint=site.url, token=member(site, "reader"))
+    api.create_repo(name)
+    files = {path.name: path for path in LORA.iterdir()}
+
+    readme = api.upload_file(path_or_fileobj=b"# Halves\n", path_in_repo="README.md", repo_id=name)
+    seen = api.hf_hub_download(name, "README.md", cache_dir=tmp_path)
+    with pytest.raises(RepositoryNotFoundError):
+        other.model_info(name)
+    weights = files["adapter_model.safetensors"]
+    half = api.upload_file(
+        path_or_fileobj=weights, path_in_repo="adapter_model.safetensors", repo_id=name
+    )
+    with site.client() as client, pytest.raises(NotFound):
+        client.show(f"{name}:v1")
+    config = files["adapter_config.json"]
+    whole = api.upload_file(
+        path_or_fileobj=config, path_in_repo="adapter_config.json", repo_id=name
+    )
+
+    assert len({readme.oid, half.oid, whole.oid}) == 3
+    assert Path(seen).read_bytes() == b"# Halves\n"
+    folder = tmp_path / "folder"
+    shutil.copytree(LORA, folder)
+    (folder / "README.md").write_bytes(b"# Halves\n")
+    with site.client() as client:
+        again = client.push(folder, name, base="tinyllama")
+    assert not again.created
+    assert again.version.digest.startswith(f"sha256:{whole.oid}")
+    assert other.model_info(name, revision="v1").sha == whole.oid
+
+
+def test_the_same_push_again_is_no_other_version(site, api):
+    api.create_repo("team/again")
+    first = api.upload_folder(folder_path=LORA, repo_id="team/again")
+
+    second = api.upload_folder(folder_path=LORA, repo_id="team/again")
+    third = api.upload_folder(folder_path=LORA_2, repo_id="team/again")
+    gone = api.delete_file("adapter_config.json", repo_id="team/again")
+    back = api.upload_folder(folder_path=LORA_2, repo_id="team/again")
+
+    assert first.oid == second.oid != third.oid == back.oid != gone.oid
+    with site.client() as client:
+        assert client.show("team/again").ref == "team/again:v2"
+
+
+def test_what_a_trainer_leaves_behind_is_never_sent(site, api, tmp_path):
+    shutil.copytree(LORA, tmp_path / "out")
+    for name in ("training_args.bin", "checkpoint-3/optimizer.pt", "runs/a/events.out.tfevents.1"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_bytes(b"\x80\x05never")
+    api.create_repo("team/trained")
+
+    api.upload_folder(folder_path=tmp_path / "out", repo_id="team/trained")
+
+    assert set(api.list_repo_files("team/trained")) == {path.name for path in LORA.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"adapter_model.bin": b"\x80\x05"}, "pickle, which can run code"),
+        ({"model.py": b"import os"}, "is code; a delta carries none"),
+        ({"adapter_config.json": b'{"peft_type": "LORA"}'}, "says which base it is a delta of"),
+        (
+            {"README.md": b"---\ndeltareg: {base: nobodys}\n---\n"},
+            "README.md names the base 'nobodys', and no base here",
+        ),
+        ({"adapter_model.safetensors": b"\x00" * 64}, "adapter_model.safetensors"),
+    ],
+)
+def test_what_is_wrong_is_told_and_changes_nothing(site, api, tmp_path, change, told):
+    shutil.copytree(LORA, tmp_path / "out")
+    for name, raw in change.items():
+        (tmp_path / "out" / name).write_bytes(raw)
+    api.create_repo("team/wrong", exist_ok=True)
+
+    with pytest.raises(HfHubHTTPError, match=told):
+        api.upload_folder(folder_path=tmp_path / "out", repo_id="team/wrong")
+
+    assert api.list_repo_files("team/wrong") == []
+
+
+def test_who_may_not_push_does_not(site):
+    reader = HfApi(endpoint=site.url, token=member(site, "reader"))
+
+    with pytest.raises(HfHubHTTPError, match="does not allow 'push'"):
+        reader.create_repo("team/mine")
+    with pytest.raises(HfHubHTTPError, match="does not allow 'push'"):
+        reader.upload_folder(folder_path=LORA, repo_id="team/peer")
+
+
+def test_a_channel_is_not_committed_to(site, api):
+    with pytest.raises(HfHubHTTPError, match="a channel is moved by promoting"):
+        api.upload_folder(folder_path=LORA_2, repo_id="team/peer", revision="prod")
