@@ -1,11 +1,17 @@
 """The hub's own client, as it is installed, pushes; what it makes is what `deltareg push` makes."""
 
+import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from safetensors.numpy import save_file
 
 from deltareg.errors import NotFound
 from tests.hub.conftest import BASE, LORA, LORA_2, member, open_hub
@@ -142,3 +148,51 @@ def test_who_may_not_push_does_not(site):
 def test_a_channel_is_not_committed_to(site, api):
     with pytest.raises(HfHubHTTPError, match="a channel is moved by promoting"):
         api.upload_folder(folder_path=LORA_2, repo_id="team/peer", revision="prod")
+
+
+def test_a_large_file_is_sent_apart(site, tmp_path):
+    """By a client that was told to do without Xet, which reads that when it starts."""
+    token = site.token("read", "push", principal="trainer")
+    shutil.copytree(LORA, tmp_path / "out")
+    wide = {"padding": np.zeros((9, 1 << 20), np.float32)}
+    save_file(wide, tmp_path / "out" / "extra.safetensors")
+    environ = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+    environ |= {"HOME": str(tmp_path), "HF_ENDPOINT": site.url, "HF_TOKEN": token}
+    program = [Path(sys.executable).with_name("hf"), "upload", "team/large", tmp_path / "out"]
+
+    def upload(**more):
+        return subprocess.run(
+            program, env=environ | more, capture_output=True, text=True, check=False
+        )
+
+    refused = upload(HF_HUB_DISABLE_XET="1")
+    (tmp_path / "out" / "extra.safetensors").unlink()
+    taken = upload()
+
+    # It came, whole: what is wrong with it was found by who read all of it.
+    assert "unexpected_tensors" in refused.stderr
+    assert taken.returncode == 0, taken.stderr
+    with site.client() as client:
+        assert client.show("team/large:v1").digest == client.show("team/peer:v1").digest
+
+
+def test_who_sends_other_bytes_than_announced_is_refused(site, ask):
+    token = site.token("read", "push", principal="trainer")
+    raw = b"x" * 1_000
+    oid = hashlib.sha256(raw).hexdigest()
+    batch = {"operation": "upload", "objects": [{"oid": oid, "size": len(raw)}]}
+
+    def prepare():
+        path = "/team/lying.git/info/lfs/objects/batch"
+        told = ask(site, path, token=token, method="POST", json=batch).json()["objects"][0]
+        return told["actions"]["upload"]["href"].removeprefix(site.url) if "actions" in told else ""
+
+    place = prepare()
+    answers = [
+        ask(site, place, method="PUT", content=body).status_code
+        for body in (raw[:-1], b"y" * 1_000, raw)
+    ]
+
+    assert answers == [422, 422, 200]
+    assert prepare() == "", "it is there"
+    assert ask(site, "/lfs/" + "0" * 32, method="PUT", content=raw).status_code == 404

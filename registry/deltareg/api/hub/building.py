@@ -100,10 +100,12 @@ def _error(said: bytes, status: int) -> DeltaregError:
 
 
 def _problem(item: Mapping[str, object]) -> Problem:
-    severity = "warning" if item.get("severity") == "warning" else "error"
     texts = {name: str(item.get(name) or "") for name in ("tensor", "fix")}
-    code, message = str(item.get("code")), str(item.get("message") or item.get("detail"))
-    return Problem(code, message, severity=severity, **texts)
+    return Problem(
+        str(item.get("code")), str(item.get("message")),
+        severity="warning" if item.get("severity") == "warning" else "error",
+        tensor=texts["tensor"], fix=texts["fix"],
+    )  # fmt: skip
 
 
 def _class(code: str) -> type[DeltaregError]:

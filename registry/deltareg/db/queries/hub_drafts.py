@@ -50,7 +50,8 @@ def add_staged(
         "line": line, "principal_id": principal_id, "sha256": sha256, "size_bytes": size_bytes,
         "physical_key": key, "state": "receiving", "touched_at": now_us(),
     }  # fmt: skip
-    return conn.execute(sa.insert(hub_staged).values(row).returning(hub_staged.c.id)).scalar_one()
+    added = sa.insert(hub_staged).values(row).returning(hub_staged.c.id)
+    return int(conn.execute(added).scalar_one())
 
 
 def arrive(conn: sa.Connection, staged_id: int) -> bool:
