@@ -89,7 +89,13 @@ from deltareg.db.rows.verdicts import (
     WaiverRow,
 )
 from deltareg.db.rows.versions import DocumentsRow, ResolvedRow, RevocationRow, VersionRow
-from deltareg.db.rows.workers import AgentRow, BusyWorkerRow, FollowerRow, WorkerRow
+from deltareg.db.rows.workers import (
+    AgentRow,
+    BusyWorkerRow,
+    FollowerRow,
+    FollowerStateRow,
+    WorkerRow,
+)
 
 __all__ = [
     "AgentRow",
@@ -113,6 +119,7 @@ __all__ = [
     "FiguresRow",
     "FloorRow",
     "FollowerRow",
+    "FollowerStateRow",
     "FormRow",
     "GrantRow",
     "HasPolicy",
