@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deltareg.service.runs.queue import QueueDepth, Workforce
-from deltareg.wire import RUN_KIND_NAMES
+from deltareg.wire import RUN_KIND_NAMES, BaseState, Drift
 
 _DEVICE_CHARACTERS = 40
 
@@ -49,7 +49,7 @@ class Metrics:
         """Note how many verdicts two workers disagree about."""
         self._disputes.set(count)
 
-    def set_followers(self, counts: Mapping[tuple[str, str], int]) -> None:
+    def set_followers(self, counts: Mapping[tuple[Drift, BaseState], int]) -> None:
         """Note how many followers there are; on a wrong base is told of while none is, too."""
         self._followers.clear()
         self._followers.labels("failed", "wrong").set(0)
