@@ -178,7 +178,7 @@ def test_an_engine_that_is_long_away_is_served_in_the_round_after_it_is_back(
         vllm.is_down = True
         reported(maker, 2, "failed")
         seen = len(vllm.looks)
-        until(lambda: len(vllm.looks) > seen + 60, "it was looked for many times")
+        until(lambda: len(vllm.looks) > seen + 24, "it was looked for many times")
         vllm.restart(base=vllm.base)
         came = len(vllm.looks)
         until(lambda: vllm.names() == [V2], "v2 is loaded again")
@@ -216,3 +216,20 @@ def test_metrics_count_followers_by_base(vllm, host, local_registry, tmp_path):
 
     assert 'deltareg_followers{base="unchecked",drift="none"} 1.0' in told
     assert 'deltareg_followers{base="wrong",drift="failed"} 0.0' in told
+
+
+def test_the_version_before_is_served_again_though_the_new_one_is_refused(
+    vllm, host, maker, tmp_path
+):
+    maker.rollback(LINE, "prod")
+    maker.channels.clear_quarantine(LINE, "prod", 2, reason="for the test")
+    with running_agent(host, tmp_path, engine="vllm", url=vllm.url):
+        until(lambda: vllm.names() == [V1], "v1 is loaded")
+        vllm.refused = {V2}
+        maker.promote(f"{LINE}:v2", "prod")
+        reported(maker, 1, "failed")
+        vllm.restart(base=vllm.base)
+        until(lambda: vllm.names() == [V1], "v1 is loaded again")
+        reported(maker, 1, "failed")
+
+    assert aliases(tmp_path)[PROD]["served"] == V1

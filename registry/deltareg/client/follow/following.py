@@ -137,7 +137,7 @@ class Following:
         self._hear(seen, wanted)
         if wanted is None:
             return self._tell(Observed(channel=str(self.followed), revision=seen.revision))
-        self._forget_what_is_gone()
+        self._notice_what_is_gone(wanted)
         try:
             self._drop_what_is_wrong()
             if self._clock() < self._retry_at:
@@ -208,12 +208,30 @@ class Following:
             self._base = found
         return found
 
-    def _forget_what_is_gone(self) -> None:
-        """Notice that an engine which started anew serves nothing of what it did."""
-        if self.served is None or self._engine.serves(self.followed, self.served):
+    def _notice_what_is_gone(self, wanted: Release) -> None:
+        """Notice what the engine has lost; the version before stays until the new one is served."""
+        served = self.served
+        if served is None or self._engine.serves(self.followed, served):
+            return
+        if served != wanted and self._is_served_again(served):
             return
         self.served = None
         self.observed = self.observed.model_copy(update={"version": None, "digest": None})
+
+    def _is_served_again(self, served: Release) -> bool:
+        """Have a version served that was; True also while its base is being looked at."""
+        folder = self._engine.versions(self.followed) / served.folder
+        base, alias = self._bases.get(served), self._aliases.entries.get(str(self.followed))
+        if base is None or alias is None or not folder.is_dir():
+            return False
+        try:
+            if self._served_base.check(served, base) is None:
+                return True
+            name = self._engine.serve(self.followed, served, folder)
+        except (DeltaregError, OSError):
+            return False
+        self._aliases.put(self.followed, alias.model_copy(update={"served": name}))
+        return True
 
     def _withdraw(self) -> None:
         """Name nothing to clients that is not served."""
@@ -250,6 +268,8 @@ class Following:
         """Give the base that a version is for; None while that is being found out."""
         if release not in self._bases:
             making = self._bringing.get(release)
+            if making is None and self._clock() < self._retry_at:
+                return None
             if making is None:
                 making = self._shelf.bring(release, self._engine.versions(self.followed))
                 self._bringing[release] = making

@@ -75,8 +75,8 @@ class ServedBase:
         self._context, self._given, self._on_change = context, given, on_change
         self._asked = _Asked(0, "", None)
         self._first_said: str | None = None
-        self._answers: dict[VersionBase, BaseState | DeltaregError] = {}
-        self._under_way: set[VersionBase] = set()
+        # What is found out of an engine that has started anew since lands in a former dict.
+        self._answers: dict[VersionBase, BaseState | DeltaregError | None] = {}
         self._reading = threading.Lock()
 
     def look(self, said: str, starts: int) -> None:
@@ -88,7 +88,7 @@ class ServedBase:
         if self._first_said is None:
             self._first_said = said
         if asked != self._asked:
-            self._asked, self._answers, self._under_way = asked, {}, set()
+            self._asked, self._answers = asked, {}
 
     def check(self, release: Release, wanted: VersionBase) -> BaseState | None:
         """Say whether a version is for the engine's base; None while that is being found out.
@@ -99,30 +99,33 @@ class ServedBase:
         """
         if self._asked.place is None:
             return "unchecked"
-        answer = self._answers.get(wanted)
+        answers = self._answers
+        answer = answers.get(wanted)
         if isinstance(answer, BaseMismatch):
             raise answer
         if isinstance(answer, DeltaregError):
-            del self._answers[wanted]
+            del answers[wanted]
             raise answer
-        if answer is None and wanted not in self._under_way:
-            self._under_way.add(wanted)
-            threading.Thread(
-                target=self._find, args=(self._asked, release, wanted), name="base", daemon=True
-            ).start()
+        if wanted not in answers:
+            answers[wanted] = None
+            asked = self._asked
+
+            def find() -> None:
+                answers[wanted] = self._find(asked, release, wanted)
+                self._on_change()
+
+            threading.Thread(target=find, name="base", daemon=True).start()
         return answer
 
-    def _find(self, asked: _Asked, release: Release, wanted: VersionBase) -> None:
+    def _find(
+        self, asked: _Asked, release: Release, wanted: VersionBase
+    ) -> BaseState | DeltaregError:
         try:
-            answer: BaseState | DeltaregError = self._compare(asked, release, wanted)
+            return self._compare(asked, release, wanted)
         except DeltaregError as error:
-            answer = error
+            return error
         except OSError as error:
-            answer = Unavailable(f"{asked.place} cannot be read: {error}")
-        if asked == self._asked:  # else the engine has started anew meanwhile
-            self._answers[wanted] = answer
-            self._under_way.discard(wanted)
-        self._on_change()
+            return Unavailable(f"{asked.place} cannot be read: {error}")
 
     def _compare(self, asked: _Asked, release: Release, wanted: VersionBase) -> BaseState:
         place = asked.place
