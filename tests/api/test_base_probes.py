@@ -42,7 +42,7 @@ def test_a_base_that_is_registered_has_a_probe_set_of_its_own(registry):
     drawn = BaseProbes.decode(found.document.encode())
     view = client.bases.view("tinyllama")
     assert drawn == draw(found.identity, view.config)
-    assert (found.digest, found.texts, found.modalities) == (str(drawn.digest), 20, ["text"])
+    assert (found.digest, found.texts, found.modalities) == (str(drawn.digest), 14, ["text"])
     with read(registry.registry.engine) as conn:  # it was drawn with the base, not for the question
         assert conn.execute(sa.select(t.base_probes.c.digest)).scalars().all() == [found.digest]
 

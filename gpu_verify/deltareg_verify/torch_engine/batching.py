@@ -1,7 +1,8 @@
 """A network called in the ways that servers call it: alone and beside others, padded, with a cache.
 
-Each way is held against the plain one, in which a text goes through alone. A base may differ from
-itself, too: one without positions of its own in padded rows, one whose experts are chosen by batch.
+Each way is held against the plain one, in which a short text goes through alone. A base may differ
+from itself, too: one without positions of its own in padded rows, or whose experts are chosen by
+batch.
 Every forward reads all weights, so there are few: six, of some tokens each.
 """
 
@@ -16,8 +17,8 @@ import torch
 
 from deltareg_verify.torch_engine.general import Run, padded
 
-LENGTHS = (8, 4, 8, 6)
-"""How many tokens the texts of the batch have: the first meets no padding, the second the most."""
+LENGTHS = (4, 6, 5, 6)
+"""How many tokens the texts of the batch have: the first meets the most padding."""
 _OUTPUTS = ("logits", "last_hidden_state", "sentence_embedding", "pooler_output")
 # What networks say of inputs that they do not take.
 _REFUSALS = (
@@ -50,12 +51,16 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """Rows of tokens, what the first two gave alone, and how large that is."""
+    """Rows of tokens, what the first gave alone, and how large that is."""
 
     rows: Sequence[Sequence[int]]
-    long: torch.Tensor
-    short: torch.Tensor
+    alone: torch.Tensor
     scale: float
+
+    @property
+    def text(self) -> Sequence[int]:
+        """The text that goes through alone."""
+        return self.rows[0]
 
     def largest(self, *pairs: tuple[torch.Tensor, torch.Tensor]) -> float:
         """Give the largest difference as a share of the outputs' size; NaN where one is NaN."""
@@ -79,8 +84,8 @@ def deviations(
         only: The ways to try; None tries all, and leaves out those that the network refuses.
     """
     rows = [list(text[:length]) for text, length in zip(texts, LENGTHS, strict=True)]
-    long, short = (_output(run(_inputs([row], ways)), len(row))[0] for row in rows[:2])
-    plain = _Plain(rows, long, short, max(1.0, float(long.double().square().mean().sqrt())))
+    alone = _output(run(_inputs(rows[:1], ways)), len(rows[0]))[0]
+    plain = _Plain(rows, alone, max(1.0, float(alone.double().square().mean().sqrt())))
     found: dict[str, float] = {}
     for called, way in _WAYS.items():
         if only is not None and called not in only:
@@ -100,9 +105,8 @@ def deviations(
 
 def _in_batch(plain: _Plain, run: Run, ways: Ways) -> float:
     """Beside others, padded on the right."""
-    found = _output(run(_inputs(plain.rows, ways)), len(plain.rows[0]))
-    short = found[1] if plain.short.ndim == 1 else found[1][: len(plain.short)]
-    return plain.largest((plain.long, found[0]), (plain.short, short))
+    found = _output(run(_inputs(plain.rows, ways)), max(LENGTHS))[0]
+    return plain.largest((plain.alone, found if found.ndim == 1 else found[: len(plain.alone)]))
 
 
 def _padded_left(plain: _Plain, run: Run, ways: Ways) -> float | None:
@@ -111,29 +115,29 @@ def _padded_left(plain: _Plain, run: Run, ways: Ways) -> float | None:
     given = _inputs(plain.rows[:2], ways, on_left=True)
     if ways.farthest:  # as `generate` numbers them
         given["position_ids"] = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    found = _output(run(given), len(plain.rows[0]))
-    return plain.largest((plain.long, found[0]), (plain.short, found[1][-len(plain.short) :]))
+    found = _output(run(given), max(LENGTHS))[0]
+    return plain.largest((plain.alone, found[-len(plain.alone) :]))
 
 
 def _cached(plain: _Plain, _run: Run, ways: Ways) -> float | None:
     """The last token alone, with what is kept of those before."""
     if ways.continues is None:
         return None
-    ids = torch.tensor([list(plain.rows[1])], dtype=torch.long, device=ways.device)
+    ids = torch.tensor([list(plain.text)], dtype=torch.long, device=ways.device)
     before, cache = ways.continues(ids[:, :-1], None)
     last, _ = ways.continues(ids[:, -1:], cache)
-    pairs = ((plain.short[-2], _output(before, 1)[0, 0]), (plain.short[-1], _output(last, 1)[0, 0]))
+    pairs = ((plain.alone[-2], _output(before, 1)[0, 0]), (plain.alone[-1], _output(last, 1)[0, 0]))
     return plain.largest(*pairs)
 
 
 def _at_the_end(plain: _Plain, run: Run, ways: Ways) -> float | None:
     """At the last positions that the network knows."""
-    length = len(plain.rows[1])
+    length = len(plain.text)
     if ways.farthest <= length:
         return None
     last = torch.arange(ways.farthest - length, ways.farthest, device=ways.device)
-    found = _output(run({**_inputs(plain.rows[1:2], ways), "position_ids": last[None]}), length)
-    return plain.largest((plain.short, found[0]))
+    found = _output(run({**_inputs(plain.rows[:1], ways), "position_ids": last[None]}), length)
+    return plain.largest((plain.alone, found[0]))
 
 
 _WAYS: Mapping[str, Callable[[_Plain, Run, Ways], float | None]] = {

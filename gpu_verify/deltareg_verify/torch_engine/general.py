@@ -23,9 +23,9 @@ from deltareg_verify.torch_engine.networks.calling import parameters_of
 from deltareg_verify.torch_engine.probe import probe_inputs
 from deltareg_verify.torch_engine.spread import classes_of, spreads_of
 
-TOKENS = 16
+TOKENS = 12
 _FEW_WORDS, _LETTERS = 1_024, 48  # a token of so small a vocabulary is about a letter
-_EVERY, _FIRST_MASKED = 6, 3  # of the places of a text, those that a masked model has to fill
+_EVERY, _FIRST_MASKED = 4, 3  # of the places of a text, those that a masked model has to fill
 _UNCOUNTED = -100
 _FEWEST = 4  # texts, for something to be said of a network by them
 _FEW_SOUNDS = 4  # a sound may be thousands of frames
@@ -261,7 +261,7 @@ def _special(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> dict[str, i
 def _masked(
     ids: torch.Tensor, mask: torch.Tensor, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hide every sixth token; gives what goes in and what is to be found."""
+    """Hide every fourth token; gives what goes in and what is to be found."""
     places = torch.arange(ids.shape[1], device=ids.device) % _EVERY == _FIRST_MASKED
     special = torch.tensor(sorted(tokenizer.all_special_ids), device=ids.device)
     hidden = places[None] & (mask == 1) & ~torch.isin(ids, special)

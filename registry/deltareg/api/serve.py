@@ -368,9 +368,9 @@ def _workers(
     scratch = settings.data_dir.absolute() / "workers"
     commands = [
         [
-            sys.executable, "-m", "deltareg_verify", "run", "--server", url,
+            sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid()),
+            "run", "--server", url,
             "--name", f"local-{number}", "--scratch", str(scratch / str(number)),
-            "--with-parent", str(os.getpid()),
         ]
         for number in range(count)
     ]  # fmt: skip

@@ -22,7 +22,7 @@ from deltareg.identity.manifest import canonical_json
 
 Modality = Literal["text", "image", "audio"]
 FORMAT = 1
-_ENGLISH, _OTHERS, _PROGRAMS, _CHATS = 3, 9, 5, 3  # rows: twenty, of sixteen tokens each
+_ENGLISH, _OTHERS, _PROGRAMS, _CHATS = 2, 6, 4, 2  # rows: fourteen, of twelve tokens each
 _IMAGES = _SOUNDS = 6
 _CONFIG_MARKS: Mapping[Modality, tuple[str, ...]] = {
     "image": ("patch_size", "image_size", "vision_config"),
