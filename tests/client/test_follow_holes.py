@@ -19,6 +19,7 @@ from tests.client.agents import (
 from tests.client.test_follow_vllm import DIGESTS, V1, V2, ask
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.processes import until
+from tests.fixtures.registries import SAMPLES
 from tests.fixtures.vllm_stub import Adapter
 
 DEV = "team/lora@dev"
@@ -223,6 +224,7 @@ def test_the_version_before_is_served_again_though_the_new_one_is_refused(
 ):
     maker.rollback(LINE, "prod")
     maker.channels.clear_quarantine(LINE, "prod", 2, reason="for the test")
+    vllm.base = str(SAMPLES / "bases" / "tinyllama")
     with running_agent(host, tmp_path, engine="vllm", url=vllm.url):
         until(lambda: vllm.names() == [V1], "v1 is loaded")
         vllm.refused = {V2}

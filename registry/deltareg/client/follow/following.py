@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from deltareg.client.follow.aliases import Alias, AliasFile
 from deltareg.client.follow.engine import Engine
 from deltareg.client.follow.kept import leave
+from deltareg.client.follow.line_bases import LineBases
 from deltareg.client.follow.release import Followed, Release
-from deltareg.client.follow.served_base import ServedBase, VersionBase
+from deltareg.client.follow.served_base import ServedBase
 from deltareg.client.follow.shelf import Bringing, Shelf
 from deltareg.client.follow.watch import Watch
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, Blocked, DeltaregError
-from deltareg.wire import BaseState, ChannelInfo, Observed
+from deltareg.wire import ChannelInfo, Observed
 
 log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 10.0
@@ -65,15 +66,13 @@ class Following:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Find out what an earlier run has left; nothing is changed."""
-        self._engine, self._shelf, self._served_base = engine, shelf, served_base
-        self._aliases, self._clock = aliases, clock
+        self._engine, self._shelf, self._aliases, self._clock = engine, shelf, aliases, clock
         self._bringing: dict[Release, Bringing] = {}
-        self._bases: dict[Release, VersionBase] = {}
+        self._bases = LineBases(shelf, served_base)
         self._since, self._retry_at, self._pause_s = clock(), 0.0, _FIRST_PAUSE_S
         self._seen: ChannelInfo | None = None
         self._wanted: Release | None = None
         self._starts = 0
-        self._base: BaseState = "unchecked"
         self._trouble = ""
         self._is_recalled = False
         self.followed, self.watch = followed, watch
@@ -118,7 +117,7 @@ class Following:
     @property
     def has_wrong_base(self) -> bool:
         """Whether the engine has another base than what the channel says is for."""
-        return self._base == "wrong"
+        return self._bases.state == "wrong"
 
     def step(self, *, lost: DeltaregError | OSError | None = None) -> FollowEvent | None:
         """Go one step towards what the channel says, without waiting for bytes.
@@ -155,11 +154,12 @@ class Following:
             self._since, self._retry_at, self._pause_s = self._clock(), 0.0, _FIRST_PAUSE_S
             self._seen, self._wanted, self.error = seen, wanted, None
             self._starts = self._engine.starts
+            self._bases.forget_wrong()
         # What the channel moved away from meanwhile lies in its folder now, to be looked at anew.
         self._bringing = {
             release: bringing
             for release, bringing in self._bringing.items()
-            if release in {wanted, self._left} or not bringing.is_over
+            if release == wanted or not bringing.is_over
         }
 
     def note(self, troubles: Sequence[str]) -> FollowEvent | None:
@@ -173,7 +173,7 @@ class Following:
     def _advance(self, wanted: Release, seen: ChannelInfo) -> FollowEvent | None:
         is_there = self._engine.serves(self.followed, wanted)
         if is_there and wanted == self.served:
-            is_known = self._check_base(wanted) is not None
+            is_known = self._bases.check(wanted) is not None
             return self._arrived(wanted, seen, self._alias(wanted, seen)) if is_known else None
         if seen.is_revoked and not is_there:
             raise Blocked(f"{wanted.ref} is revoked", fix="roll the channel back")
@@ -190,23 +190,11 @@ class Following:
         if bringing.base is None:
             del self._bringing[wanted]
             raise bringing.error or AssertionError("unreachable: it ended in one way or the other")
-        self._bases[wanted] = bringing.base
-        if self._check_base(wanted) is None:
+        self._bases.learn(wanted, bringing.base)
+        if self._bases.check(wanted) is None:
             return None
         del self._bringing[wanted]
         return self._hand_over(wanted, seen, bringing)
-
-    def _check_base(self, release: Release) -> BaseState | None:
-        """Hold a version against the engine's base; None while that is not known yet."""
-        base = self._bases.get(release)
-        try:
-            found = "unchecked" if base is None else self._served_base.check(release, base)
-        except BaseMismatch:
-            self._base = "wrong"
-            raise
-        if found is not None:
-            self._base = found
-        return found
 
     def _notice_what_is_gone(self, wanted: Release) -> None:
         """Notice what the engine has lost; the version before stays until the new one is served."""
@@ -219,14 +207,15 @@ class Following:
         self.observed = self.observed.model_copy(update={"version": None, "digest": None})
 
     def _is_served_again(self, served: Release) -> bool:
-        """Have a version served that was; True also while its base is being looked at."""
+        """Have a version served that was; true as well while its base is looked at."""
         folder = self._engine.versions(self.followed) / served.folder
-        base, alias = self._bases.get(served), self._aliases.entries.get(str(self.followed))
-        if base is None or alias is None or not folder.is_dir():
+        alias = self._aliases.entries.get(str(self.followed))
+        is_right = self._bases.is_right(served)
+        if is_right is None:
+            return True
+        if alias is None or not is_right or not folder.is_dir():
             return False
         try:
-            if self._served_base.check(served, base) is None:
-                return True
             name = self._engine.serve(self.followed, served, folder)
         except (DeltaregError, OSError):
             return False
@@ -241,17 +230,11 @@ class Following:
 
     def _drop_what_is_wrong(self) -> None:
         """End what is served of the line and is for another base: it would answer nonsense."""
+        versions, may_ask = self._engine.versions(self.followed), self._clock() >= self._retry_at
         for release in self.claims:
-            if not self._engine.serves(self.followed, release):
-                continue
-            base = self._base_of(release)
-            try:
-                if base is not None:
-                    self._served_base.check(release, base)
-            except BaseMismatch:
+            is_there = self._engine.serves(self.followed, release)
+            if is_there and self._bases.is_wrong(release, versions, may_ask=may_ask):
                 self._drop(release)
-            except DeltaregError:  # not known yet: what is served stays
-                continue
 
     def _drop(self, release: Release) -> None:
         versions = self._engine.versions(self.followed)
@@ -264,26 +247,13 @@ class Following:
             self.observed = self.observed.model_copy(update={"version": None, "digest": None})
         self._engine.drop(versions, release.folder)
 
-    def _base_of(self, release: Release) -> VersionBase | None:
-        """Give the base that a version is for; None while that is being found out."""
-        if release not in self._bases:
-            making = self._bringing.get(release)
-            if making is None and self._clock() < self._retry_at:
-                return None
-            if making is None:
-                making = self._shelf.bring(release, self._engine.versions(self.followed))
-                self._bringing[release] = making
-            if making.base is not None:
-                self._bases[release] = making.base
-        return self._bases.get(release)
-
     def _hand_over(self, wanted: Release, seen: ChannelInfo, bringing: Bringing) -> FollowEvent:
         versions = self._engine.versions(self.followed)
         folder = versions / wanted.folder
         served = self._engine.serve(self.followed, wanted, folder)
         if self.served is not None and self.served != wanted:
             leave(versions / self.served.folder)
-        self._bases = {wanted: self._bases[wanted]}
+        self._bases.keep_only(wanted)
         self.served, self._left = wanted, None
         self._bringing.clear()
         alias = self._alias(wanted, seen).model_copy(update={"served": served})
@@ -321,7 +291,11 @@ class Following:
 
     def _tell(self, observed: Observed, *, fetched_bytes: int = 0) -> FollowEvent | None:
         """Take a new state; an event only where people would see a difference."""
-        base = self._base if observed.version is not None or self.has_wrong_base else "unchecked"
+        base = (
+            self._bases.state
+            if observed.version is not None or self.has_wrong_base
+            else "unchecked"
+        )
         told = observed.model_copy(update={"base": base, "trouble": self._trouble})
         before, self.observed = self.observed, told
         if before.model_copy(update={"revision": told.revision}) == told:
@@ -340,18 +314,16 @@ class Following:
         return Alias(
             served=release.name if known is None else known.served, version=release.version,
             digest=str(release.digest), revision=seen.revision, path=str(folder.absolute()),
-            base=self._base,
+            base=self._bases.state,
         )  # fmt: skip
 
     def _of_alias(self) -> Release | None:
         """Give the version that an earlier run says that it has served last."""
         alias = self._aliases.entries.get(str(self.followed))
+        if alias is None:
+            return None
         try:
-            return (
-                None
-                if alias is None
-                else Release(self.followed.line, alias.version, Digest.parse(alias.digest))
-            )
+            return Release(self.followed.line, alias.version, Digest.parse(alias.digest))
         except DeltaregError:  # somebody wrote into the file: it is written anew
             return None
 
@@ -364,7 +336,7 @@ class Following:
         if alias is None or self._left is None:
             return
         if self._engine.serves(self.followed, self._left):
-            self._base = alias.base
+            self._bases.state = alias.base
             self.observed = self.observed.model_copy(
                 update={
                     "revision": alias.revision, "version": alias.version,

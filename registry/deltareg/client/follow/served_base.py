@@ -97,25 +97,37 @@ class ServedBase:
             BaseMismatch: It is for another base.
             DeltaregError: It could not be found out; asking again tries again.
         """
-        if self._asked.place is None:
-            return "unchecked"
-        answers = self._answers
-        answer = answers.get(wanted)
+        answer = self._look_up(release, wanted)
         if isinstance(answer, BaseMismatch):
             raise answer
         if isinstance(answer, DeltaregError):
-            del answers[wanted]
+            del self._answers[wanted]
             raise answer
+        return answer
+
+    def is_wrong(self, release: Release, wanted: VersionBase) -> bool:
+        """Whether it is known that a version is for another base."""
+        return isinstance(self._look_up(release, wanted), BaseMismatch)
+
+    def is_right(self, release: Release, wanted: VersionBase) -> bool | None:
+        """Whether nothing speaks against a version; None while it is looked at."""
+        answer = self._look_up(release, wanted)
+        return None if answer is None else not isinstance(answer, DeltaregError)
+
+    def _look_up(self, release: Release, wanted: VersionBase) -> BaseState | DeltaregError | None:
+        """Give what is known, and begin to find out what is not."""
+        if self._asked.place is None:
+            return "unchecked"
+        answers, asked = self._answers, self._asked
         if wanted not in answers:
             answers[wanted] = None
-            asked = self._asked
 
             def find() -> None:
                 answers[wanted] = self._find(asked, release, wanted)
                 self._on_change()
 
             threading.Thread(target=find, name="base", daemon=True).start()
-        return answer
+        return answers[wanted]
 
     def _find(
         self, asked: _Asked, release: Release, wanted: VersionBase
