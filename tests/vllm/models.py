@@ -32,10 +32,9 @@ def make_base(folder: Path, *, seed: int, hidden: int = 256) -> Path:
     return folder
 
 
-def make_lora(base: Path, folder: Path, *, seed: int, **options: object) -> Path:
+def make_lora(base: Path, folder: Path, *, seed: int) -> Path:
     """Write a LoRA that changes what is said, as training would."""
-    config = peft.LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": _TARGETS} | options)
-    return _save(base, folder, config, seed)
+    return _save(base, folder, peft.LoraConfig(r=4, lora_alpha=8, target_modules=_TARGETS), seed)
 
 
 def make_refused(base: Path, folder: Path) -> dict[str, Path]:
@@ -79,7 +78,7 @@ def _save(base: Path, folder: Path, config: peft.PeftConfig, seed: int) -> Path:
         for name, value in wrapped.named_parameters():
             if value.requires_grad and "lora_magnitude" not in name:
                 value.normal_(std=0.2)
-        wrapped.save_pretrained(folder)
+        wrapped.save_pretrained(str(folder))
     return folder
 
 
