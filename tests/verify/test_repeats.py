@@ -20,6 +20,7 @@ def told(zygote, assignment, threads):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("sample", [*HEALTHY, *BROKEN])
 def test_twenty_repeats_on_one_thread_or_two_come_to_the_same(tmp_path, sample):
     entry = listed("bad" if sample.startswith("bad/") else "deltas")[sample]

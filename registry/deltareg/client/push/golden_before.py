@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 
 from deltareg.client.asking.lines import line_path
 from deltareg.client.asking.resolving import fetch_manifest
-from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.progress import SILENT
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import OrderedPool
+from deltareg.codec.rebuild import Rebuild
 from deltareg.errors import Blocked, Corrupt, IntegrityFailure, NotFound, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile
+from deltareg.identity.needed_chunks import needed_chunks
 from deltareg.refs import LineRef
 from deltareg.suites.golden import Origin
 from deltareg.suites.golden_file import GOLDEN_FILE, MOST_BYTES, decode

@@ -44,6 +44,7 @@ from deltareg.db.rows.principals import (
     KeptAnswerRow,
     LiveTokenRow,
     NamespaceRow,
+    PrincipalRow,
     TokenRow,
 )
 from deltareg.db.rows.proofs import (
@@ -153,6 +154,7 @@ __all__ = [
     "PlaceRow",
     "PointerRow",
     "Prepared",
+    "PrincipalRow",
     "QueuedRunRow",
     "ReceivedPackRow",
     "ReencodeRow",
