@@ -29,6 +29,7 @@ from deltareg.host.lean_httpx import httpx
 from deltareg.wire import EngineName
 
 log = logging.getLogger(__name__)
+_NOT_FOUND, _UNHEALTHY = 404, 503
 _LOOK_TIMEOUT_S, _LOAD_TIMEOUT_S = 10.0, 300.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
 _MOST_TRIES = 8
@@ -206,7 +207,7 @@ class VllmEngine:
 
     def _unload(self, name: str) -> None:
         answer = self._send("unload_lora_adapter", {"lora_name": name})
-        if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
+        if answer.is_error and answer.status_code != _NOT_FOUND:
             raise refusal(f"unload {name}", self._url, answer)
         log.info("unloaded name=%s", name)
         self._state.adapters.pop(name, None)
@@ -251,7 +252,7 @@ class VllmEngine:
     def _check_health(self) -> None:
         """Find out whether its engine runs; its list of models is given a while longer."""
         answer = self._ask("GET", "/health", timeout_s=_LOOK_TIMEOUT_S)
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        if answer.status_code == _UNHEALTHY:
             raise Unavailable(
                 f"vLLM at {self._url} is not healthy", fix="start it again; its log says why"
             )

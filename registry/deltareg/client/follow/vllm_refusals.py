@@ -23,6 +23,7 @@ from deltareg.host.lean_httpx import httpx
 SETTINGS = "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
 _LOG = "look at the log of vLLM"
 _MOST_CHARACTERS = 500
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def refusal(what: str, url: str, answer: httpx.Response) -> DeltaregError:
         match = row.words.search(told)
         if match is not None:
             return row.error(text, fix=row.fix.format(*match.groups()))
-    if answer.status_code == httpx.codes.NOT_FOUND and not told:
+    if answer.status_code == _NOT_FOUND and not told:
         return NotFound(f"vLLM at {url} has no {answer.request.url.path}", fix=SETTINGS)
     if answer.is_server_error:
         return Unavailable(text, fix=_LOG)

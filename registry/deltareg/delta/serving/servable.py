@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from deltareg.documents.json_values import is_list
 
@@ -63,15 +63,11 @@ class Servability:
 class EngineLimits(Protocol):
     """What one engine can serve."""
 
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        ...
+    name: ClassVar[str]
+    """What it is called."""
 
-    @property
-    def default_rank(self) -> int:
-        """The largest rank that it serves unless it is set up for more."""
-        ...
+    default_rank: ClassVar[int]
+    """The largest rank that it serves unless it is set up for more."""
 
     def judge(self, delta: Delta) -> Servability:
         """Say whether it can serve a delta."""
