@@ -61,6 +61,7 @@ from deltareg.wire.channels import (
 )
 from deltareg.wire.fleet import (
     AgentReport,
+    BaseState,
     Drift,
     EngineName,
     FollowerInfo,
@@ -181,6 +182,7 @@ __all__ = [
     "BaseProbeSet",
     "BaseRelation",
     "BaseRename",
+    "BaseState",
     "ChannelFloor",
     "ChannelInfo",
     "ChannelMove",

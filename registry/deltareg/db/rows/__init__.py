@@ -90,7 +90,13 @@ from deltareg.db.rows.verdicts import (
     WaiverRow,
 )
 from deltareg.db.rows.versions import DocumentsRow, ResolvedRow, RevocationRow, VersionRow
-from deltareg.db.rows.workers import AgentRow, BusyWorkerRow, FollowerRow, WorkerRow
+from deltareg.db.rows.workers import (
+    AgentRow,
+    BusyWorkerRow,
+    FollowerRow,
+    FollowerStateRow,
+    WorkerRow,
+)
 
 __all__ = [
     "AgentRow",
@@ -114,6 +120,7 @@ __all__ = [
     "FiguresRow",
     "FloorRow",
     "FollowerRow",
+    "FollowerStateRow",
     "FormRow",
     "GrantRow",
     "HasPolicy",
