@@ -67,7 +67,7 @@ CHECK = Check(
     run,
     CheckForm(
         "general text is not much less likely than to the base",
-        {"most_times": 2},
+        {"most_times": 3},
         may_not_apply=True,
     ),
 )

@@ -51,7 +51,7 @@ these, and no threshold on them would stop such a delta without stopping healthy
   merged twice, a third of the training). Healthy deltas of one base differ by more.
 - *What was learned from other data* (labels shifted or mixed up, another template or tokenizer, an
   end never learned, another revision of the base, data memorised). The delta is whole and does what
-  it was trained for. Where general text becomes twice as unlikely, `general_perplexity` stops it.
+  it was trained for. Where general text becomes thrice as unlikely, `general_perplexity` stops it.
   Held to text that the base itself would write, healthy deltas lose up to 1.5 nats a token
   ([the first set](planted.md)), so a closer look would stop these.
 
