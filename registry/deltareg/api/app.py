@@ -17,6 +17,7 @@ from deltareg.api.routes import (
     blobs,
     channels,
     deltas,
+    events,
     fleet,
     floors,
     health,
@@ -30,7 +31,9 @@ from deltareg.api.routes import (
     suites,
     trail,
     uploads,
+    webhooks,
 )
+from deltareg.api.streams import Streams
 from deltareg.service.access.tokens import is_live
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
@@ -68,7 +71,7 @@ def create_app(
     """
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
-        queue, fleet, stats, operations, referrers, trail, floors,
+        queue, fleet, stats, operations, referrers, trail, floors, events, webhooks,
     )  # fmt: skip
     app = FastAPI(
         routes=[
@@ -86,6 +89,7 @@ def create_app(
     app.state.keep_forms_s = keep_forms_s
     app.state.room = room
     app.state.anonymous_reading = anonymous_reading
+    app.state.streams = Streams()
     app.state.is_closing = False  # once true, those who wait for something are sent home
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)

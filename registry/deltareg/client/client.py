@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from deltareg.client.compare.bisect_by_hand import HandBisection
     from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.resources.events import Events
     from deltareg.client.resources.keys import Keys
     from deltareg.client.resources.signatures import Signatures
     from deltareg.client.resources.suites import Suites
+    from deltareg.client.resources.webhooks import Webhooks
     from deltareg.client.results import reports
     from deltareg.signing.making import SignWith
 
@@ -318,6 +320,20 @@ class Client:
     def fleet(self) -> Fleet:
         """Who follows channels, and an agent for this host."""
         return Fleet(self._context)
+
+    @property
+    def events(self) -> "Events":
+        """Events: listed, and heard as they come."""
+        from deltareg.client.resources.events import Events  # few ask for them
+
+        return Events(self._context)
+
+    @property
+    def webhooks(self) -> "Webhooks":
+        """Webhooks: made, tried, rotated, and what was delivered to them."""
+        from deltareg.client.resources.webhooks import Webhooks  # few ask for them
+
+        return Webhooks(self._context)
 
     @property
     def members(self) -> Members:

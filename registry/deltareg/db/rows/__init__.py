@@ -89,11 +89,21 @@ from deltareg.db.rows.verdicts import (
     WaiverRow,
 )
 from deltareg.db.rows.versions import DocumentsRow, ResolvedRow, RevocationRow, VersionRow
+from deltareg.db.rows.webhooks import (
+    AttemptRow,
+    DeliveryRow,
+    HeadRow,
+    ToldEventRow,
+    WaitingEventRow,
+    WebhookRow,
+    WebhookStateRow,
+)
 from deltareg.db.rows.workers import AgentRow, BusyWorkerRow, FollowerRow, WorkerRow
 
 __all__ = [
     "AgentRow",
     "ApprovalRow",
+    "AttemptRow",
     "AuditRow",
     "BadPackRow",
     "BaseManifestRow",
@@ -105,6 +115,7 @@ __all__ = [
     "CheckStateRow",
     "CheckpointRow",
     "ClaimableRow",
+    "DeliveryRow",
     "DepthRow",
     "DocumentsRow",
     "EntryRow",
@@ -116,6 +127,7 @@ __all__ = [
     "FormRow",
     "GrantRow",
     "HasPolicy",
+    "HeadRow",
     "HolderRow",
     "HubIdRow",
     "IdentityRow",
@@ -173,6 +185,7 @@ __all__ = [
     "TermsRow",
     "Timed",
     "TokenRow",
+    "ToldEventRow",
     "UploadRow",
     "VariantRow",
     "VerdictFactRow",
@@ -180,7 +193,10 @@ __all__ = [
     "VerifyRow",
     "VersionRow",
     "VersionWaiverRow",
+    "WaitingEventRow",
     "WaiverRow",
+    "WebhookRow",
+    "WebhookStateRow",
     "WorkerRow",
     "check_order",
     "fetch_all",

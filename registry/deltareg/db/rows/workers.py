@@ -55,6 +55,7 @@ class FollowerRow:
     state: str
     error: str
     since: int
+    told: str | None
     agent: str
     engine: str
     seen_at: int

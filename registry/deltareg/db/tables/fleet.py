@@ -28,6 +28,7 @@ followers = sa.Table(
     text("state"),
     text("error"),
     count("since"),
+    sa.Column("told", sa.Text),  # the drift that an event has told of
     one_of("state", "ok", "pulling", "failed"),
     sa.UniqueConstraint("agent_id", "channel_id"),
     sa.Index(None, "channel_id"),

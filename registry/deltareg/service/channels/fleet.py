@@ -151,13 +151,14 @@ def _show(row: FollowerRow) -> FollowerInfo:
         channel=f"{row.namespace}/{row.line}@{row.channel}",
         desired_revision=row.desired_revision, desired_version=row.desired_version,
         desired_digest=row.desired_digest, revision=row.revision, version=row.version,
-        digest=row.digest, state=row.state, error=row.error, drift=_drift(row),
+        digest=row.digest, state=row.state, error=row.error, drift=drift_of(row),
         since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
         seen_age_s=max(0, row.age_us) / US_PER_S,
     )  # fmt: skip
 
 
-def _drift(row: FollowerRow) -> Drift:
+def drift_of(row: FollowerRow) -> Drift:
+    """Say how a follower differs from its channel."""
     if row.age_us > _MISSED_REPORTS * row.every_us:
         return "silent"
     if row.state == "failed":
