@@ -27,7 +27,18 @@ _MEMORY_DISK = Path("/dev/shm")
 _MEMORY_DISK_BYTES = 6 << 30
 
 # Folders whose files take long.
-_DEAR = {"verify", "service", "client", "e2e", "cli", "api", "migrations", "kinds", "merging"}
+_DEAR = {
+    "verify",
+    "service",
+    "client",
+    "e2e",
+    "cli",
+    "api",
+    "migrations",
+    "kinds",
+    "merging",
+    "telling",
+}
 
 # No deadline: a shared machine stalls. Derandomised: CI says the same twice; soak explores.
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=40)
@@ -46,7 +57,7 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_DECIDED_IN_PYTHON = {"service", "client", "e2e", "verify", "api"}
+_DECIDED_IN_PYTHON = {"service", "client", "e2e", "verify", "api", "telling"}
 _DECIDED_BY_STATEMENTS = {
     "test_collect.py", "test_forged_moves.py", "test_leases.py", "test_matrix.py",
     "test_superseding.py",

@@ -27,6 +27,7 @@ from deltareg.wire import Redeliver, WebhookAdd, WebhookRotate
 from tests.service import rows
 from tests.telling.told import (
     LINE,
+    SUBJECTS,
     happen,
     happen_in_one,
     hook,
@@ -39,7 +40,6 @@ from tests.telling.told import (
 )
 
 QUICK = Pace(look_s=0.02, lease_s=1.0, timeout_s=2.0, pauses_s=(0.05,) * 200, give_up_s=60)
-SUBJECTS = ("lab/x@prod", "lab/x@dev", "lab/x@staging")
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_a_receiver_that_is_gone_is_asked_no_more(registry, ada):
     assert service.show_webhook(registry, ada, webhook_id).state == "on"
 
 
-def test_several_processes_deliver_once(registry, ada):
+def test_several_processes_at_once_deliver_each_event_once(registry, ada):
     with receiver() as here:
         hook(registry, ada, here.url)
         with ExitStack() as stack:

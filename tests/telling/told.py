@@ -24,6 +24,7 @@ from tests.service import rows
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 LINE = LineRef("lab", "x")
+SUBJECTS = ("lab/x@prod", "lab/x@dev", "lab/x@staging")
 
 
 def registry_on(engine, **more):
@@ -56,12 +57,12 @@ def happen(registry, caller, subjects, *, action=Action.CHANNEL_PROMOTE, on=LINE
             caller.record(conn, action, subject, on=on, before=None, after=after)
 
 
-def happen_in_one(registry, caller, subjects):
+def happen_in_one(registry, caller, subjects, **more):
+    """Let something happen to each of some subjects, in one transaction."""
     with write(registry.engine) as conn:
         for at, subject in enumerate(subjects):
-            caller.record(
-                conn, Action.CHANNEL_PROMOTE, subject, on=LINE, before=None, after={"version": at}
-            )
+            after = {"version": at, **more}
+            caller.record(conn, Action.CHANNEL_PROMOTE, subject, on=LINE, before=None, after=after)
 
 
 def hook(registry, caller, url, *, namespace="lab", **more):

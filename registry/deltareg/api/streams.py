@@ -4,6 +4,7 @@ One query for all readers of a process tells whether there is anything new; only
 them looked at, with its own rights.
 """
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
@@ -59,7 +60,12 @@ class Streams:
 
 
 async def server_sent(
-    request: Request, registry: Registry, page: EventPage, look: Callable[[str], EventPage]
+    request: Request,
+    registry: Registry,
+    page: EventPage,
+    look: Callable[[str], EventPage],
+    *,
+    lasts_s: float | None = None,
 ) -> AsyncGenerator[str, None]:
     """Give what is sent to a reader until it has gone, the server ends, or it may not read on.
 
@@ -70,34 +76,25 @@ async def server_sent(
         registry: Where events are.
         page: What it gets first; the id to begin after where there is nothing yet.
         look: Gives what comes after an event, with the reader's rights at that moment.
+        lasts_s: After how long it ends where nothing waits, seconds; None for never.
     """
     streams: Streams = request.app.state.streams
+    reader = _Reader(request, registry, streams, look)
+    ends_at = anyio.current_time() + (math.inf if lasts_s is None else lasts_s)
     streams.number += 1
     try:
         begin = "" if page.items else f"id: {page.next}\n"
         yield f"retry: {_RETRY_MS}\n{begin}: events of Delta Registry\n\n"
-        spoken_at = looked_at = anyio.current_time()
-        told = page.next
         while True:
-            if page.items:
-                yield "".join(
-                    f"id: {event.id}\ndata: {event.model_dump_json()}\n\n" for event in page.items
-                )
-                spoken_at, told = anyio.current_time(), page.next
-            elif anyio.current_time() - spoken_at >= HEARTBEAT_S:
-                # An id alone moves a reader on, past what it does not want to hear of.
-                yield ": still here\n\n" if page.next == told else f"id: {page.next}\n\n"
-                spoken_at, told = anyio.current_time(), page.next
+            if said := reader.say(page):
+                yield said
             if not page.is_more:
+                if anyio.current_time() >= ends_at:
+                    return
                 await anyio.sleep(LOOK_S)
             if await is_in_vain(request):
                 return
-            is_due = page.is_more or anyio.current_time() - looked_at >= TOKEN_S
-            if not is_due and await _newest(streams, registry) <= read_id(page.next)[0]:
-                page = EventPage(items=[], next=page.next, is_more=False)
-                continue
-            looked_at = anyio.current_time()
-            page = await anyio.to_thread.run_sync(lambda at=page.next: _patient(look, at))
+            page = await reader.next_page(page)
     except DeltaregError as error:
         # A stream that has begun has no status any more to say it with.
         yield f"event: error\ndata: {error.code}\n\n"
@@ -105,11 +102,47 @@ async def server_sent(
         streams.number -= 1
 
 
-async def _newest(streams: Streams, registry: Registry) -> int:
-    try:
-        return await streams.newest(registry)
-    except Unavailable:
-        return streams.last
+@dataclass(slots=True)
+class _Reader:
+    """What is known of a reader: where it is, when it was spoken to and its rights looked at."""
+
+    request: Request
+    registry: Registry
+    streams: Streams
+    look: Callable[[str], EventPage]
+    _told: str = ""
+    _spoken_at: float = field(default_factory=anyio.current_time)
+    _looked_at: float = field(default_factory=anyio.current_time)
+
+    def say(self, page: EventPage) -> str:
+        """Write events; or now and then that the stream still is there, with where it is.
+
+        An id alone moves a reader on, past what it does not want to hear of.
+        """
+        now = anyio.current_time()
+        if page.items:
+            events = (f"id: {each.id}\ndata: {each.model_dump_json()}\n\n" for each in page.items)
+            said = "".join(events)
+        elif now - self._spoken_at >= HEARTBEAT_S:
+            said = ": still here\n\n" if page.next == self._told else f"id: {page.next}\n\n"
+        else:
+            return ""
+        self._spoken_at, self._told = now, page.next
+        return said
+
+    async def next_page(self, page: EventPage) -> EventPage:
+        """Give what comes after a page: a look where there is news, or the token's turn comes."""
+        is_due = page.is_more or anyio.current_time() - self._looked_at >= TOKEN_S
+        if not is_due and await self._newest() <= read_id(page.next)[0]:
+            return EventPage(items=[], next=page.next, is_more=False)
+        self._looked_at = anyio.current_time()
+        return await anyio.to_thread.run_sync(lambda: _patient(self.look, page.next))
+
+    async def _newest(self) -> int:
+        try:
+            return await self.streams.newest(self.registry)
+        except Unavailable:
+            return self.streams.last
 
 
 def _patient(look: Callable[[str], EventPage], after: str) -> EventPage:

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
+from deltareg.api.parameters import Seconds
 from deltareg.api.problems import request_id_of
 from deltareg.api.streams import Streams, server_sent
 from deltareg.service.access.tokens import authenticate
@@ -57,11 +58,12 @@ async def stream_events(
     type_: Types = "",
     after: After = None,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
+    seconds: Seconds = None,
 ) -> StreamingResponse:
     """Send events as they come, as server-sent events; on from `Last-Event-ID`, else from now.
 
     Each look asks for the token anew, so the stream ends when it is revoked, and shows what may be
-    read at that moment.
+    read at that moment. With `seconds` it ends after so long, and with 0 after what there is.
     """
     if by.is_anonymous:
         raise needs_token()
@@ -80,6 +82,6 @@ async def stream_events(
     else:
         page = await anyio.to_thread.run_sync(lambda: look(start))
     return StreamingResponse(
-        server_sent(request, registry, page, look), media_type="text/event-stream",
+        server_sent(request, registry, page, look, lasts_s=seconds), media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )  # fmt: skip

@@ -135,10 +135,11 @@ def rotate_webhook(
         NotFound: There is none that the caller may see.
         Misconfigured: The server has no key to seal secrets with.
     """
-    box, secret = _box(registry), mint_secret()
+    secret = mint_secret()
 
     def transaction(conn: sa.Connection) -> WebhookInfo:
         row = find_webhook(conn, caller, webhook_id, lock=True)
+        box = _box(registry)
         queries.end_secrets(conn, row.id, keep_us=request.keep_s * US_PER_S)
         queries.add_secret(conn, row.id, box.seal(secret, about_secret(row.id)))
         queries.change_webhook(conn, row.id, answers_id=caller.principal_id, state="on", why="")
@@ -174,9 +175,9 @@ def try_webhook(registry: Registry, caller: Caller, webhook_id: str) -> WebhookT
         NotFound: There is none that the caller may see.
         Misconfigured: Its address cannot be opened on this server.
     """
-    box = _box(registry)
     with read(registry.engine) as conn:
         row = find_webhook(conn, caller, webhook_id)
+        box = _box(registry)
         sealed = queries.live_secrets(conn, [row.id]).get(row.id, [])
         head, now = outbox_queries.head(conn), read_clock(conn)
     event = Event(
