@@ -54,7 +54,7 @@ class Pace:
     """
 
     look_s: float = 0.5
-    lease_s: float = 30.0
+    lease_s: float = 10.0
     drift_s: float = 15.0
     timeout_s: float = TIMEOUT_S
     pauses_s: Sequence[float] = PAUSES_S
@@ -142,6 +142,12 @@ class _Deliverer:
         if time.monotonic() >= self._drift_at:
             self._drift_at = time.monotonic() + self.pace.drift_s
             tell_drift(self.registry)
+        if self.under_way:
+            self._holds_lease()
+        return self._picked()
+
+    def _picked(self) -> list[Due]:
+        """Give what is to be sent, as far as there is room, if it is this process that delivers."""
         free = self.pace.at_once - len(self.under_way)
         if free <= 0:
             return []
