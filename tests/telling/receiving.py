@@ -18,8 +18,21 @@ from standardwebhooks import Webhook, WebhookVerificationError
 LIES = ("refuses", "redirects", "hangs up", "garbage", "endless", "well", "well", "well")
 
 
+class Server(ThreadingHTTPServer):
+    """Knows how it behaves, the secret, and where it keeps what it takes."""
+
+    daemon_threads = True
+
+    def __init__(self, port, path, secret, behaviour):
+        super().__init__(("127.0.0.1", int(port)), Receiver)
+        self.behaviour, self.turn = behaviour, count()
+        self.webhook = Webhook(secret)
+        self.log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
 class Receiver(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: Server
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -73,14 +86,5 @@ class Receiver(BaseHTTPRequestHandler):
         pass
 
 
-def main(port, path, secret, behaviour):
-    server = ThreadingHTTPServer(("127.0.0.1", int(port)), Receiver)
-    server.daemon_threads = True
-    server.webhook = Webhook(secret)
-    server.behaviour, server.turn = behaviour, count()
-    server.log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    server.serve_forever()
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    Server(*sys.argv[1:]).serve_forever()

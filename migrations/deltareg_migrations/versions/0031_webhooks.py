@@ -110,7 +110,7 @@ def _create_deliveries() -> None:
             ["event_id"], ["outbox.id"], name="fk_deliveries_event_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
-        sa.UniqueConstraint("webhook_id", "event_id", name="uq_deliveries_webhook_id"),
+        sa.UniqueConstraint("webhook_id", "event_id", name="uq_deliveries_webhook_id_event_id"),
     )
     op.create_index("ix_deliveries_event_id", "deliveries", ["event_id"])
     op.create_index("ix_deliveries_webhook_id_id", "deliveries", ["webhook_id", "id"])
