@@ -13,6 +13,7 @@ from deltareg.client.packs.proof import wrong_parts
 from deltareg.client.packs.transfer import piece_sources, reader, send_pieces
 from deltareg.client.progress import SILENT
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
+from deltareg.digest import sha256_of
 from deltareg.errors import IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
@@ -69,10 +70,11 @@ def look(client, grant):
                 for tensor, record in base.view.tensors.items()
             }
         wrong = list(wrong_parts(manifest, storage, stored.chunks, references, workers=1))
+        read = str(sha256_of(stored.chunks.read_bytes())) if wrong else ""
     return request_of(
         ProofReport, fence=grant.fence, storage_revision=grant.storage_revision,
         pieces=len(manifest.pieces()),
-        wrong=[WrongPart(name=one.name, detail=one.detail) for one in wrong],
+        wrong=[WrongPart(name=one.name, detail=one.detail) for one in wrong], read=read,
     )  # fmt: skip
 
 

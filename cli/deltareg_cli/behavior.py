@@ -56,7 +56,7 @@ def compare_behavior(
     if found is None:
         with behavior.at_hand(question) as request:
             words = json.dumps(request, default=str)
-            found = ask("deltareg_verify", "behavior", words, environ=ENVIRON)
+            found = ask("behavior", words, environ=ENVIRON)
         behavior.keep(question, found)
     named = dict(zip(("a", "b"), question.names, strict=True))
     return {**named, **found}

@@ -50,4 +50,4 @@ def record(
     """
     told = {"cache": invocation.config.cache_dir, **request}
     words = json.dumps(told, default=str)
-    return ask("deltareg_verify", "golden", words, environ=ENVIRON, timeout_s=timeout_s)
+    return ask("golden", words, environ=ENVIRON, timeout_s=timeout_s)

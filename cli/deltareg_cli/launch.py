@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 from deltareg.errors import DeltaregError, Inconclusive, error_classes
 from deltareg.host.parts import NEEDS, missing_of, require
 
-__all__ = ["NEEDS", "ask", "ask_on", "become", "given", "missing_of", "require"]
+__all__ = ["NEEDS", "ask", "ask_on", "become", "given", "missing_of", "require", "worker_line"]
 
 
 def become(
@@ -33,19 +33,20 @@ def become(
     os.execve(sys.executable, line, {**os.environ, **(environ or {})})  # noqa: S606  # our own module
 
 
+def worker_line() -> list[str]:
+    """Give the beginning of a worker's command line, of one that ends when this process does."""
+    return [sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid())]
+
+
 def ask(
-    module: str, *args: str, environ: Mapping[str, str], timeout_s: float | None = None
+    *args: str, environ: Mapping[str, str], timeout_s: float | None = None
 ) -> Mapping[str, object]:
-    """Run `python -m module args` beside this process and give the document that it writes.
+    """Have a process of the worker's package do something, and give the document that it writes.
+
+    It ends when this process does, however that ends.
 
     Args:
-        module: A package of this project with a `__main__`.
-        args: Its arguments.
-        environ: Variables beside those of this process.
-
-    Args:
-        module: A package of this project with a `__main__`.
-        args: Its arguments.
+        args: The words of its command line.
         environ: Variables beside those of this process.
         timeout_s: How long it may take; None for as long as it likes.
 
@@ -53,18 +54,18 @@ def ask(
         DeltaregError: The one that the process tells of.
         Inconclusive: It ended without a word, or took too long.
     """
-    line = [sys.executable, "-m", module, *args]
+    line = [*worker_line(), *args]
     try:
         ended = subprocess.run(  # noqa: S603  # our own module
             line, stdout=subprocess.PIPE, env={**os.environ, **environ}, check=False,
             timeout=timeout_s,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise Inconclusive(f"python -m {module} {args[0]} took more than {timeout_s} s") from error
+        raise Inconclusive(f"deltareg-worker {args[0]} took more than {timeout_s} s") from error
     try:
         document = cast("dict[str, object]", json.loads(ended.stdout))
     except ValueError as error:
-        told = f"python -m {module} {args[0]} ended with status {ended.returncode}"
+        told = f"deltareg-worker {args[0]} ended with status {ended.returncode}"
         raise Inconclusive(told, fix="see what it wrote above; it may lack memory") from error
     if "error" in document:
         raise _told(cast("dict[str, str]", document["error"]))
@@ -72,19 +73,17 @@ def ask(
 
 
 def ask_on(
-    module: str,
     *args: str,
     environ: Mapping[str, str],
     on_progress: Callable[[Mapping[str, object]], None],
 ) -> Mapping[str, object]:
-    """Run `python -m module args` beside this process, and hear of it while it goes on.
+    """Do as `ask` does, and hear of it while it goes on.
 
     It writes a line of JSON `{"progress": …}` now and then, and one document at its end. Ctrl-C
     reaches it as well: it ends with what it has, which is given, for a person waited for that.
 
     Args:
-        module: A package of this project with a `__main__`.
-        args: Its arguments.
+        args: The words of its command line.
         environ: Variables beside those of this process.
         on_progress: Told of each step.
 
@@ -93,7 +92,7 @@ def ask_on(
         Inconclusive: It ended without a document.
         KeyboardInterrupt: It was interrupted and said nothing more.
     """
-    line = [sys.executable, "-m", module, *args]
+    line = [*worker_line(), *args]
     last: Mapping[str, object] = {}
     is_interrupted = False
     with subprocess.Popen(  # noqa: S603  # our own module
@@ -114,7 +113,7 @@ def ask_on(
     if not last and is_interrupted:
         raise KeyboardInterrupt
     if not last:
-        told = f"python -m {module} {args[0]} ended with status {process.returncode}"
+        told = f"deltareg-worker {args[0]} ended with status {process.returncode}"
         raise Inconclusive(told, fix="see what it wrote above; it may lack memory")
     return last
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from contextlib import suppress
@@ -13,7 +12,7 @@ from uuid import uuid4
 from deltareg.errors import Conflict, DeltaregError, Forbidden, Inconclusive, WaitTimeout
 from deltareg.wire import RunCreate, RunInfo
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.launch import given, require
+from deltareg_cli.launch import given, require, worker_line
 from deltareg_cli.views.runs import OWN
 from deltareg_cli.waiting import wait_for
 
@@ -74,14 +73,12 @@ class LocalWorker:
 
     def __enter__(self) -> Self:
         config = self._invocation.config
-        words = given(
-            server=config.server, run=self._run_id, name=self._name, with_parent=os.getpid()
-        )
+        words = given(server=config.server, run=self._run_id, name=self._name)
         environ = {"DELTAREG_CACHE_DIR": str(config.cache_dir)}
         if config.token:
             environ["DELTAREG_TOKEN"] = config.token
         self._process = subprocess.Popen(  # noqa: S603  # our own module
-            [sys.executable, "-m", "deltareg_verify", "run", *words],
+            [*worker_line(), "run", *words],
             env={**os.environ, **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

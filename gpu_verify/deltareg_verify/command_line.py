@@ -50,8 +50,12 @@ _EPILOG = "Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/sett
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.option("--with-parent", metavar="PID", type=int,
+              help="End when the process that started it ends, which has this number.")  # fmt: skip
+def main(*, with_parent: int | None) -> None:
     """Verify the versions of a Delta Registry on their bases."""
+    if with_parent is not None:
+        sandbox.end_with(with_parent, signal.SIGTERM)
 
 
 main.add_command(probe)
@@ -78,8 +82,6 @@ main.add_command(pilot)
 @click.option("--scratch", type=click.Path(path_type=Path), help="Where runs are unpacked.")
 @click.option("--lease-wait", "lease_wait_s", type=click.FloatRange(0, 60), metavar="SECONDS",
               help="How long one request for work waits.")  # fmt: skip
-@click.option("--with-parent", metavar="PID", type=int,
-              help="End when the process that started it ends, which has this number.")  # fmt: skip
 def run(
     *,
     server: str | None,
@@ -90,7 +92,6 @@ def run(
     base_dirs: tuple[Path, ...],
     scratch: Path | None,
     lease_wait_s: float | None,
-    with_parent: int | None,
 ) -> None:
     """Take runs from the registry, check versions on their bases, and send verdicts.
 
@@ -109,8 +110,6 @@ def run(
     }  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    if with_parent is not None:
-        sandbox.end_with(with_parent, signal.SIGTERM)
     with explained():
         _run(resolve(given, is_once=once, only_run=only_run), server)
 

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from deltareg.api.one_up import only_up
+from deltareg.api.one_up_of_database import only_up_of
 from deltareg.errors import Conflict
+from tests.fixtures.databases import BOTH
 from tests.fixtures.processes import until
 
 UP = (sys.executable, "-m", "deltareg.api", "up", "--workers", "0")
@@ -34,6 +36,26 @@ def test_what_has_ended_is_no_hindrance(tmp_path):
 
     with only_up(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("system", BOTH)
+def test_a_second_one_over_the_same_database_is_refused_from_any_folder(system, request, tmp_path):
+    """Its start would end the token and the key of the first one's workers."""
+    url = request.getfixturevalue(f"{system}_url")
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    second_up = only_up_of(url, second, "http://127.0.0.1:5")
+    with (
+        only_up_of(url, first, "http://127.0.0.1:1234"),
+        pytest.raises(Conflict) as refused,
+        second_up,
+    ):
+        raise AssertionError("two at once")
+    with only_up_of(url, second, "http://127.0.0.1:5"):
+        pass
+
+    assert "http://127.0.0.1:1234" in refused.value.message
+    assert f"process {os.getpid()}" in refused.value.message
 
 
 @pytest.mark.slow

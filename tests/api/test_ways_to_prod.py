@@ -87,6 +87,19 @@ def standing(on, **values):
         conn.execute(sa.update(t.versions).where(*tried).values(**values))
 
 
+def lied_below(on, table, where):
+    """Let what the version that is tried stands on be known as corrupt."""
+    with write(on.world.server.registry.engine) as conn:
+        changed = conn.execute(sa.update(table).where(where).values(corrupt_at=now_us()))
+    assert changed.rowcount == 1
+
+
+def below_of(on):
+    line, _, number = on.below.partition(":v")
+    own = sa.select(t.deltas.c.id).where(t.deltas.c.name == line.partition("/")[2])
+    return sa.and_(t.versions.c.delta_id.in_(own), t.versions.c.number == int(number))
+
+
 @dataclass(frozen=True)
 class Row:
     """What is wrong, done to a line whose `dev` served a version and serves the next one.
@@ -133,6 +146,12 @@ ROWS = {
         lambda on: standing(on, proven_at=None, proven_revision=None)
     ),
     "has bytes that are not what it says": Row(lambda on: standing(on, corrupt_at=now_us())),
+    "stands on a base that is not what it says": Row(
+        lambda on: lied_below(on, t.bases, t.bases.c.name == on.below), is_stacked=True
+    ),
+    "stands on a version that is not what it says": Row(
+        lambda on: lied_below(on, t.versions, below_of(on)), is_stacked=True
+    ),
     "was rolled back from the channel": Row(rolled_back),
     "was revoked": Row(lambda on: on.client.versions.revoke(f"{on.name}:v{on.tried}", reason="x")),
     "stands on a version that was revoked": Row(

@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import peft
@@ -23,26 +23,19 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deltareg.client.cache.cache import Cache
-from deltareg.client.folders.base_folder import open_base
-from deltareg.delta.base_manifest import base_view
-from deltareg.identity.manifest import Manifest
-from deltareg.suites.base_probes import draw
-from deltareg.suites.suite import built_in
-from deltareg_verify.assignment import Assignment, BaseAssignment
 from deltareg_verify.report import listen
 from deltareg_verify.zygote import Zygote
 from tests.benchmarks.page import write_page
-from tests.verify.bench import SAMPLES, Bench
+from tests.verify.assigned import WALL_S, lay_out, with_figures
+from tests.verify.bench import SAMPLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_WALL_S = 600.0
 _SIZES = {
     "tinyllama (sample)": None,
     "Llama, 270 M, F32": torch.float32,
     "Llama, 270 M, BF16": torch.bfloat16,
 }
-_LLAMA = {
+LLAMA = {
     "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16,
     "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 32000,
 }  # fmt: skip
@@ -82,15 +75,15 @@ def main():
 def measure(folder, dtype, options):
     folder.mkdir()
     base, delta = sample() if dtype is None else made(folder, dtype)
-    assignment = lay_out(folder, base, delta, options)
+    assignment = lay_out(folder, base, delta, suite=options.suite, device=options.device)
     times = Times()
     with Zygote(folder, environment={}) as zygote:
         began = time.perf_counter()
-        assignment = with_figures(zygote, assignment, base)
+        assignment = with_figures(zygote, assignment)
         times.base = time.perf_counter() - began
         for number in range(options.repeat + 1):
             began, used = time.perf_counter(), processor_s(zygote)
-            said = zygote.run(b"verify " + assignment.encode(), wall_s=_WALL_S)
+            said = zygote.run(b"verify " + assignment.encode(), wall_s=WALL_S)
             took = time.perf_counter() - began
             if number:  # the first run also starts the zygote
                 times.whole.append(took)
@@ -99,25 +92,6 @@ def measure(folder, dtype, options):
                     times.checks.setdefault(check.name, []).append(check.seconds)
                     times.verdicts[check.name] = check.verdict
     return times
-
-
-def with_figures(zygote, assignment, base):
-    """Draw the base's probes and measure it, in a child of its own."""
-    manifest = Manifest.decode(assignment.base_manifest.read_bytes())
-    probes, figures = (assignment.suite.with_name(f"base-{n}") for n in ("probes", "figures"))
-    view = base_view(manifest)
-    probes.write_bytes(draw(str(view.root), view.config).encode())
-    scratch = assignment.scratch.with_name("measuring")
-    scratch.mkdir()
-    told = BaseAssignment(
-        base=base, base_manifest=assignment.base_manifest, model_type=assignment.model_type,
-        suite=assignment.suite, probes=probes, scratch=scratch, device=assignment.device,
-        threads=0, wall_s=_WALL_S, memory_bytes=0,
-    )  # fmt: skip
-    found = listen(zygote.run(b"measure " + told.encode(), wall_s=_WALL_S)).figures
-    assert found is not None, "the base takes no probes"
-    figures.write_bytes(found.encode())
-    return replace(assignment, base_probes=probes, base_figures=figures)
 
 
 def processor_s(zygote):
@@ -132,7 +106,7 @@ def sample():
 
 def made(folder, dtype):
     torch.manual_seed(5)
-    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_LLAMA)).to(dtype)
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA)).to(dtype)
     network.save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
     config = peft.LoraConfig(r=16, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
@@ -154,22 +128,6 @@ def tokenizer():
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made._tokenizer, bos_token="<s>", eos_token="</s>"
     )
-
-
-def lay_out(folder, base, delta, options):
-    bench = Bench(delta, base, folder / "cache")
-    opened = open_base(base, Cache(folder / "cache"))
-    (folder / "manifest.json").write_bytes(bench.manifest.encode())
-    (folder / "base.json").write_bytes(opened.manifest.encode())
-    (folder / "suite.json").write_bytes(built_in(options.suite).document)
-    for name in ("own", "probes"):
-        (folder / name).mkdir()
-    return Assignment(
-        delta=delta, manifest=folder / "manifest.json", base=base,
-        base_manifest=folder / "base.json", model_type="llama", suite=folder / "suite.json",
-        probes=folder / "probes", scratch=folder / "own", device=options.device, threads=0,
-        wall_s=_WALL_S, memory_bytes=0,
-    )  # fmt: skip
 
 
 def table(found, options):

@@ -47,6 +47,38 @@ def test_a_push_records_by_the_library_and_the_same_push_again_is_the_same_versi
     assert again["golden"].startswith("recorded by the library afterwards, with peft")
 
 
+def test_a_delta_whose_outputs_the_line_has_is_pushed_with_those(willing, delta):
+    """Another machine would record other last digits, and make another version of the same."""
+    recorded(delta)
+    first = done(willing, "push", delta, "me/chat", "--base", "tinyllama")
+    (delta / GOLDEN_FILE).unlink()
+
+    again = done(willing, "push", delta, "me/chat", "--base", "tinyllama")
+    elsewhere = done(willing, "push", delta, "me/other", "--base", "tinyllama", "--no-golden")
+
+    assert (again["ref"], again["created"]) == (first["ref"], False)
+    assert again["golden"].endswith("; those of me/chat:v1")
+    assert not (delta / GOLDEN_FILE).exists()
+    assert (elsewhere["created"], elsewhere["golden"]) == (True, "")
+
+
+@pytest.mark.parametrize("change_of", ["weights", "a note"])
+def test_outputs_of_other_files_are_not_taken(user, monkeypatch, delta, change_of):
+    monkeypatch.setenv("DELTAREG_GOLDEN", "auto")
+    done(user, "base", "register", BASES / "tinyllama", "tinyllama")
+    recorded(delta)
+    done(user, "push", delta, "me/chat", "--base", "tinyllama")
+    (delta / GOLDEN_FILE).unlink()
+    if change_of == "weights":
+        change(delta)
+    else:
+        (delta / "NOTES.md").write_text("half a page")
+
+    other = done(user, "push", delta, "me/chat", "--base", "tinyllama")
+
+    assert (other["created"], "those of" in other["golden"]) == (True, False)
+
+
 @pytest.mark.slow
 def test_what_the_library_recorded_of_other_weights_is_recorded_again(willing, delta):
     words = ("push", delta, "me/chat", "--base", BASES / "tinyllama")

@@ -7,15 +7,17 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
-from deltareg.errors import Corrupt, Forbidden, NotFound
+from deltareg.errors import Conflict, Corrupt, Forbidden, InvalidInput, NotFound
 from deltareg.service import kept
-from deltareg.wire import LeaseRequest, ProofReport, RunCreate, RunFailure
+from deltareg.wire import LeaseRequest, ProofReport, RunCreate, RunFailure, WrongPart
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, work
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 from tests.proving import look, prove_all, prover_of
 from tests.service.rows import unguarded
+
+WHOLE_SHARE = "deltareg.client.packs.pack_reader.WHOLE_SHARE"
 
 
 @pytest.fixture
@@ -294,6 +296,45 @@ def test_a_proof_that_was_under_way_does_not_hide_what_was_found_meanwhile(serve
     prove(server)
     server.client().pull(f"{LINE}:v1", tmp_path / "out")
     assert same_files(tmp_path / "out", run[0])
+
+
+@BOTH_DATABASES
+def test_damage_that_was_mended_before_the_report_accuses_nobody(server, run, monkeypatch):
+    """The store gave other bytes for a while, and the worker wanted stretches and no whole pack."""
+    monkeypatch.setattr(WHOLE_SHARE, 2.0)
+    client, prover, store = server.client(), prover_of(server), server.registry.store
+    key = packs_of(server, 1)[0]
+    sound = b"".join(store.read(key))
+    asked = client.runs.prove(f"{LINE}:v1", again=True)
+    rewrite(store, key, flip_all)
+    grant = prover.lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
+    report = look(prover, grant)
+    assert report.wrong
+
+    rewrite(store, key, lambda _: sound)
+    with pytest.raises(Conflict, match="nobody is accused for it"):
+        prover.complete_proof(asked.id, report)
+
+    assert client.show(f"{LINE}:v1").proof == "proven"
+    prover.fail_run(asked.id, RunFailure(fence=grant.fence, error="other bytes"))
+    prove(server)
+    assert client.runs.show(asked.id).proof == "proven"
+
+
+@BOTH_DATABASES
+def test_who_says_that_bytes_are_wrong_says_which_it_read(server, run):
+    client, prover = server.client(), prover_of(server)
+    asked = client.runs.prove(f"{LINE}:v1", again=True)
+    grant = prover.lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
+    wrong = [WrongPart(name="adapter_model.safetensors", detail="it is something else")]
+    report = look(prover, grant).model_copy(update={"wrong": wrong})
+
+    with pytest.raises(InvalidInput, match="does not say which bytes"):
+        prover.complete_proof(asked.id, report)
+    with pytest.raises(Conflict, match="nobody is accused for it"):
+        prover.complete_proof(asked.id, report.model_copy(update={"read": f"sha256:{'0' * 64}"}))
+
+    assert client.show(f"{LINE}:v1").proof == "proven"
 
 
 @ONE_STACK

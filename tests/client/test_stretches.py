@@ -9,10 +9,10 @@ from deltareg.client.cache.spans import (
     Span,
     coalesce,
     missing,
-    needed_chunks,
 )
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
+from deltareg.identity.needed_chunks import needed_chunks
 from deltareg.identity.storage_map import Chunk, PackRef, StorageMap, StoredPiece
 
 PACK = Digest("sha256", "aa" * 32)

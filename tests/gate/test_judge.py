@@ -89,6 +89,11 @@ def test_a_version_that_meets_every_rule_may_go():
         ("quarantined", {"is_quarantined": True}, "deltareg channel clear me/x prod v3"),
         ("proven", {"proof": "claimed"}, "deltareg prove me/x:v3 --wait"),
         ("corrupt", {"proof": "corrupt"}, "deltareg push PATH me/x"),
+        (
+            "corrupt",
+            {"corrupt_below": "stands on base b, which is corrupt", "corrupt_fix": "heal"},
+            "heal",
+        ),
         ("kind", {"kind": "full"}, "deltareg channel policy set me/x prod"),
         ("base", {"base_name": "huge"}, "deltareg channel policy set me/x prod"),
     ],

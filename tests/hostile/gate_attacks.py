@@ -236,6 +236,27 @@ def _(world, me):
     return me.does("PUT", path, {"policy": {"suites": ["fast"]}, "reason": "x"}, If_Match=tag)
 
 
+@attack("what a namespace asks of all its channels is replaced", but={"chief", "owner"}, best=(
+    "maintainer", "worker",
+))  # fmt: skip
+def _(world, me):
+    path = f"/namespaces/{LINE.partition('/')[0]}/policy"
+    tag = world.me("owner").http.get(path).headers["ETag"]
+    return me.does("PUT", path, {"policy": {}, "reason": "x"}, If_Match=tag)
+
+
+@attack("what the server asks of all channels is replaced", but={"chief"}, best=("owner", "worker"))
+def _(world, me):
+    tag = world.me("owner").http.get("/policy").headers["ETag"]
+    return me.does("PUT", "/policy", {"policy": {"approvals": 0}, "reason": "x"}, If_Match=tag)
+
+
+@attack("figures of a base come from who is no worker", best=("owner", "pusher", "chief"))
+def _(world, me):
+    """Signed with a key of one's own, so that deltas are held against easier ones."""
+    return me.does("POST", "/bases/tinyllama/figures", {"envelope": "{}"})
+
+
 @attack("a quarantine is cleared", but={*KEEPERS}, best=("pusher", "approver"))
 def _(world, me):
     path = f"/deltas/{LINE}/channels/prod/quarantine/2"

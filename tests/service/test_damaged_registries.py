@@ -8,10 +8,10 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, reader
 from deltareg.codec import OrderedPool, PackEncoder
+from deltareg.codec.rebuild import Rebuild
 from deltareg.db import tables as t
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries.bases import base_content, base_rows

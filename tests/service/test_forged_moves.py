@@ -156,6 +156,21 @@ def ended_freeze(w):
     w.add(t.freezes, revision_id=number, ends_at=now_us() - HOUR_US)
 
 
+def lied_below(w, *, at="top"):
+    """Let v1 stand on a version that is a base, one of the two bases below being corrupt."""
+    for number, name in ((1, "bottom"), (2, "top")):
+        w.add(
+            t.bases, id=number, name=name, root=f"blake3:{name}", manifest_digest=name,
+            manifest=b"{}", logical_bytes=1, corrupt_at=1 if name == at else None,
+        )  # fmt: skip
+    w.add(t.version_bases, base_id=2, version_id=4, bottom_id=1, depth=1, recipe="x")
+    w.change(t.versions, 1, base_id=2)
+
+
+def floored(w):
+    w.add(t.floors, namespace_id=1, policy={"approvals": 2}, reason="x", created_by=1)
+
+
 def used(w):
     w.ask(approvers=(3, 4))
     w.move(1)
@@ -255,6 +270,15 @@ MOVES = {
     "a corrupt version, the glass broken": lambda w: (
         w.change(t.versions, 1, corrupt_at=1), w.move(break_glass=True, reason="fire"),
     ),
+    "a version on a corrupt base": lambda w: (lied_below(w), w.move()),
+    "a version on a corrupt base, the glass broken": lambda w: (
+        lied_below(w), w.move(break_glass=True, reason="fire"),
+    ),
+    "a version on a corrupt base, far below": lambda w: (lied_below(w, at="bottom"), w.move()),
+    "a floor that was rewritten": lambda w: (
+        floored(w), w.conn.execute(sa.update(t.floors).values(policy={})),
+    ),
+    "a floor that is gone": lambda w: (floored(w), w.conn.execute(sa.delete(t.floors))),
     "a revoked version, the glass broken": lambda w: (
         w.change(t.versions, 1, revoked_at=1), w.move(break_glass=True, reason="fire"),
     ),
@@ -474,7 +498,7 @@ def test_every_mutation_is_refused_by_the_database(world):
             survivors.append(name)
 
     assert survivors == []
-    assert len(MUTATIONS) == 108
+    assert len(MUTATIONS) == 113
 
 
 def test_a_move_answers_its_request_and_ends_the_others(world):

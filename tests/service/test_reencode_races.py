@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.folders.hashing import hash_folder
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.packs.stored_pieces import Stored, stored_of
 from deltareg.client.packs.transfer import piece_sources, reader, references
 from deltareg.client.push.version_before import Earlier
 from deltareg.codec import OrderedPool, PackEncoder
+from deltareg.codec.rebuild import Rebuild
 from deltareg.db import tables as t
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries.versions import content

@@ -7,8 +7,19 @@ from deltareg.service.authority.resources import Namespace
 from deltareg.service.corrupt import UNSEEN
 from deltareg.service.lines.veil import tell_version, veiled, veiled_base, veiled_detail
 from deltareg.service.registry import Caller
-from deltareg.wire import BaseInfo, BaseName, BaseRelation, VersionDetail
+from deltareg.wire import (
+    BaseInfo,
+    BaseName,
+    BaseRelation,
+    LeaseRequest,
+    LineSent,
+    LogAppend,
+    RunFailure,
+    VersionDetail,
+)
+from tests.fixtures.registries import ONE_STACK, SAMPLES
 
+TINY, LORA = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
 ROOT = f"blake3:{'0' * 64}"
 VERSION = VersionDetail(
     ref="team/x:v1", namespace="team", name="x", version=1, digest="sha256:1", kind="lora",
@@ -67,3 +78,21 @@ def test_what_keeps_something_from_deletion_is_named_to_who_sees_it(who, told):
         namespace, line, number = "hidden", "y", 2
 
     assert told in tell_version(who, Row())
+
+
+@ONE_STACK
+def test_what_a_worker_says_of_a_run_names_nothing_of_another_namespace(both_stacks):
+    """A worker calls the base by its name, which who reads the version may not see."""
+    server = both_stacks
+    server.client().bases.push(TINY, "hidden/llama")
+    server.client().push(LORA, "team/lora", base="hidden/llama")
+    worker = server.client(("read", "verify"), principal="worker", kind="wrk")
+    grant = worker.lease(LeaseRequest(worker="w", what=["verify"]))
+    line = LineSent(text="the base hidden/llama is not stored")
+
+    worker.append_log(grant.run, LogAppend(fence=grant.fence, first=0, lines=[line]))
+    worker.fail_run(grant.run, RunFailure(fence=grant.fence, error=line.text))
+
+    run = server.client().runs.show(grant.run)
+    assert run.error == f"the base {UNSEEN} is not stored"
+    assert server.client().runs.log(grant.run).items[0].text == run.error

@@ -94,20 +94,17 @@ def test_a_worker_that_is_killed_leaves_no_process(server, start):
 
 @pytest.mark.slow
 def test_a_worker_ends_with_the_process_that_started_it(server, processes):
-    script = (
-        "import os, subprocess, sys, time\n"
-        "words = [*sys.argv[1:], '--with-parent', str(os.getpid())]\n"
-        "print(subprocess.Popen(words).pid, flush=True); time.sleep(600)\n"
-    )
+    script = "from deltareg_cli.launch import ask; ask('run', environ={})"
     token = server.token("read", "verify", principal="worker", kind="wrk")
     environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=server.url)
-    parent = processes.start("worker", sys.executable, "-c", script, *RUN, environ=environ)
-    worker = int(until(lambda: parent.output, "the worker is started"))
+    parent = processes.start("worker", sys.executable, "-c", script, environ=environ)
     until(lambda: verdict(server) == "pass", "the first run has its verdict")
+    below = alive_below(parent.pid)
+    assert below
 
     parent.kill()
 
-    until(lambda: not Path(f"/proc/{worker}").exists(), "the worker is gone")
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the worker is gone")
 
 
 def test_a_device_that_is_not_there_stops_the_start(start):

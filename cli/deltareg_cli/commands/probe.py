@@ -95,7 +95,7 @@ def probe(
             "convention": str(version.config.get("convention", "")), "is_folded": folded,
             "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
         }  # fmt: skip
-    found = ask("deltareg_verify", "probe", json.dumps(request, default=str), environ=ENVIRON)
+    found = ask("probe", json.dumps(request, default=str), environ=ENVIRON)
     for name in cast("list[str]", found["silent"]):
         invocation.output.note(f"warning: no forward used {clean(name)}")
     invocation.output.show(probe_answer(version.ref, out, found))

@@ -124,7 +124,7 @@ def _tried(
             f" and faults in {stretch.versions[-1].ref}"
         )
         found = ask_on(
-            "deltareg_verify", "backtest", json.dumps(request, default=str), environ=ENVIRON,
+            "backtest", json.dumps(request, default=str), environ=ENVIRON,
             on_progress=lambda step: invocation.output.note(_step(step)),
         )  # fmt: skip
     return {"line": str(stretch.line), **found, "left_out": list(stretch.left_out)}

@@ -197,7 +197,7 @@ def _answer(
     path = folder / "request.json"
     words = {**request, "device": device_of(gpu)}
     path.write_text(json.dumps(words, default=str))
-    answer = ask("deltareg_verify", "pilot", str(path), environ=ENVIRON)
+    answer = ask("pilot", str(path), environ=ENVIRON)
     if answer["has_template"] is False:
         notes.append("the base has no chat template: chats are written plainly")
     said = answer["notes"]

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+from deltareg.digest import sha256_over
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseGrant, ProofReport, WrongPart, request_of
 from deltareg_verify.heartbeat import Heartbeat
@@ -20,6 +21,8 @@ from deltareg_verify.report import Report, listen
 from deltareg_verify.run_log import RunLog
 
 log = logging.getLogger(__name__)
+
+_READ_BYTES = 1 << 20
 
 
 def carry_out(
@@ -57,7 +60,12 @@ def _look(
             b"prove " + assignment.encode(), wall_s=assignment.wall_s,
             interrupted=lambda: interruption(parts, heart), heard=lambda _: None,
         )  # fmt: skip
-    return proof_report(grant, listen(said))
+    report = proof_report(grant, listen(said))
+    if not report.wrong:
+        return report
+    with stored.chunks.open("rb") as chunks:
+        read = sha256_over(iter(partial(chunks.read, _READ_BYTES), b""))
+    return report.model_copy(update={"read": str(read)})
 
 
 def proof_report(grant: LeaseGrant, heard: Report) -> ProofReport:

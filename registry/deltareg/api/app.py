@@ -8,6 +8,8 @@ from fastapi import FastAPI
 
 from deltareg import __version__
 from deltareg.api import problems
+from deltareg.api.hub import routes as hub_routes
+from deltareg.api.hub.sending import Places
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
 from deltareg.api.room import Room
@@ -34,7 +36,9 @@ from deltareg.api.routes import (
     webhooks,
 )
 from deltareg.api.streams import Streams
+from deltareg.codec import cores
 from deltareg.service.access.tokens import is_live
+from deltareg.service.hub.line_revisions import Main
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
@@ -55,6 +59,7 @@ def create_app(
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
     room: Room | None = None,
     anonymous_reading: bool = False,
+    hub_main: Main | None = None,
 ) -> FastAPI:
     """Make the app of one server process.
 
@@ -67,6 +72,8 @@ def create_app(
         keep_forms_s: How long a stored form is kept after another took its place, seconds.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
         anonymous_reading: Whether what is public is read without a token.
+        hub_main: What `main` is for clients of the Hugging Face Hub that only read; None for no
+            interface for them.
         room: The disks without which the server is not ready; None for none of its own.
     """
     modules = (
@@ -90,6 +97,10 @@ def create_app(
     app.state.room = room
     app.state.anonymous_reading = anonymous_reading
     app.state.streams = Streams()
+    if hub_main is not None:
+        app.router.routes.extend(hub_routes.router.routes)
+        app.state.hub_main = hub_main
+        app.state.hub_places = Places(cores())
     app.state.is_closing = False  # once true, those who wait for something are sent home
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)

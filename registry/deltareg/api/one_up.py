@@ -22,12 +22,30 @@ def only_up(folder: Path) -> Generator[Callable[[str], None], None, None]:
     Raises:
         Conflict: There is one already; its worker's token must not end with our start.
     """
-    descriptor = _open(folder / _UP)
+    with _held(folder / _UP, folder) as tell:
+        yield tell
+
+
+@contextmanager
+def only_up_beside(database: Path, url: str) -> Generator[None, None, None]:
+    """Be the one `up` of a SQLite file that lies outside the data folder while the block lasts.
+
+    Raises:
+        Conflict: There is one already, from another folder.
+    """
+    with _held(database.with_name(f"{database.name}-{_UP}"), database) as tell:
+        tell(url)
+        yield
+
+
+@contextmanager
+def _held(path: Path, of: Path) -> Generator[Callable[[str], None], None, None]:
+    descriptor = _open(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _runs_already(folder, os.pread(descriptor, 1000, 0).decode()) from None
+            raise _runs_already(of, os.pread(descriptor, 1000, 0).decode()) from None
 
         def tell(url: str) -> None:
             os.ftruncate(descriptor, 0)

@@ -50,11 +50,11 @@ async def _deltareg_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, DeltaregError):
         raise error
     if status_of(error) >= 500:
-        _tell(request, error)
+        tell_fault(request, error)
     return problem_response(error, request_id=request_id_of(request))
 
 
-def _tell(request: Request, error: DeltaregError) -> None:
+def tell_fault(request: Request, error: DeltaregError) -> None:
     """Write a line about a fault that has a name; where it came from is in it."""
     if type(error) is DeltaregError:  # nobody named it
         request_id = request_id_of(request)

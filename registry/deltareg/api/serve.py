@@ -33,6 +33,7 @@ from deltareg.api.first_start import (
 from deltareg.api.log_lines import start_log
 from deltareg.api.one_host import one_host
 from deltareg.api.one_up import one_start_at_a_time, only_up
+from deltareg.api.one_up_of_database import only_up_of
 from deltareg.api.own_workers import kept_running
 from deltareg.api.room import Room
 from deltareg.api.sealing import sealing
@@ -45,7 +46,7 @@ from deltareg.host.process import explained
 from deltareg.refs import parse_name
 from deltareg.service.access.keys import announce_server_key
 from deltareg.service.access.review import count_legacy
-from deltareg.service.access.tokens import bootstrap_token
+from deltareg.service.access.way_back import make_way_back
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.trail.keep import Places
@@ -75,8 +76,10 @@ def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) 
         with only_up(settings.data_dir) as tell_address:
             listener, url, registry = _begin(settings)
             tell_address(url)
+            database = settings.effective_database_url
             with (
-                one_host(settings.effective_database_url),
+                one_host(database),
+                only_up_of(database, settings.data_dir, url) if workers else nullcontext(),
                 _workers(registry, settings, url, workers),
             ):
                 _serve(registry, settings, listener)
@@ -138,7 +141,8 @@ def create_token(
 
     It asks nobody: whoever reads the settings and writes the database on this host may. It works
     while the server runs and while it does not. Only the token goes to stdout; the audit trail
-    says `token.bootstrap` by `registry`.
+    says `token.bootstrap` by `registry`. Each call makes another one, and those before stay live:
+    it lists them, and says so when nobody had that name.
     """
     with _explained():
         settings = read_settings(data_dir=data_dir)
@@ -147,16 +151,26 @@ def create_token(
                 f"there is no registry in {settings.data_dir}",
                 fix="name its folder: --data-dir DIR, or set DELTAREG_DATABASE_URL",
             )
-        secret = bootstrap_token(
-            open_registry(settings), principal=parse_name(principal, "principal"), kind="pat",
-            scopes=[*ADMIN_SCOPES, *also], note="made on the host",
-            expires_in_s=expires_days * 86_400,
+        made = make_way_back(
+            open_registry(settings), principal=parse_name(principal, "principal"),
+            scopes=[*ADMIN_SCOPES, *also], expires_in_s=expires_days * 86_400,
         )  # fmt: skip
-    click.echo(secret)
+    click.echo(made.secret)
+    who = f"{principal}, who is new here" if made.is_new else principal
     click.echo(
-        f"for {principal}, for {expires_days} days: deltareg auth login --token-stdin; then revoke"
+        f"for {who}, for {_days(expires_days)}: deltareg auth login --token-stdin; then revoke"
         " what was lost: deltareg token ls", err=True,
     )  # fmt: skip
+    if made.others:
+        ids = ", ".join(map(str, made.others))
+        click.echo(
+            f"made before in this way for {principal}, and live: {ids}; what you do not need:"
+            f" deltareg token revoke {made.others[0]}", err=True,
+        )  # fmt: skip
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
 
 
 def read_settings(**given: object) -> Settings:
@@ -292,6 +306,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         keep_logs_s=settings.keep_logs_s, keep_forms_s=settings.form_days * 86_400,
         room=Room(settings.own_disks()),
         anonymous_reading=settings.anonymous_reading,
+        hub_main=settings.hub_main if settings.hub else None,
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(
@@ -374,9 +389,9 @@ def _workers(
     scratch = settings.data_dir.absolute() / "workers"
     commands = [
         [
-            sys.executable, "-m", "deltareg_verify", "run", "--server", url,
+            sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid()),
+            "run", "--server", url,
             "--name", f"local-{number}", "--scratch", str(scratch / str(number)),
-            "--with-parent", str(os.getpid()),
         ]
         for number in range(count)
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -41,6 +41,15 @@ class Settings(BaseSettings):
     )
     anonymous_reading: bool = Field(
         default=False, description="Whether public namespaces are read without a token."
+    )
+    hub: bool = Field(
+        default=False,
+        description="Whether clients of the Hugging Face Hub are answered, at the server's root.",
+    )
+    hub_main: Literal["prod", "newest"] = Field(
+        default="prod",
+        description="What `main` is for such a client whose token only reads: what `prod` serves,"
+        " or the newest version.",
     )
     lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")
     upload_grace_s: float = Field(

@@ -40,6 +40,8 @@ class Candidate:
         identity: The whole of its base; empty where that is not known.
         base_aliases: What its base was called before.
         signatures: Who signed its files.
+        corrupt_below: What it stands on and is corrupt: `stands on base x, which is …`.
+        corrupt_fix: The command that heals that.
         proof: What is known of its bytes as they are stored: `proven`, `claimed` or `corrupt`.
     """
 
@@ -52,6 +54,8 @@ class Candidate:
     is_deleted: bool = False
     revoked: str = ""
     revoked_below: str = ""
+    corrupt_below: str = ""
+    corrupt_fix: str = ""
     proof: str = "proven"
     identity: str = ""
     base_aliases: Sequence[str] = ()
@@ -128,6 +132,9 @@ def judge(
         rule_on_signature(candidate.ref, term, candidate.signatures) for term in policy.signatures
     ]
     rulings.append(_on_proof(candidate))
+    if candidate.corrupt_below:
+        told = f"{candidate.ref} {candidate.corrupt_below}"
+        rulings.append(Ruling("corrupt", told, fix=candidate.corrupt_fix))
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))
     return rulings

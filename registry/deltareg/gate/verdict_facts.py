@@ -114,6 +114,7 @@ class VerdictFact:
         disputed: What another worker found otherwise, in words; empty when none did.
         undecided: The comparisons with other versions that its samples did not decide, in words,
             by check.
+        waits_for: Of one that came to nothing: what is corrupt that it reads, and what heals that.
     """
 
     id: str
@@ -143,6 +144,7 @@ class VerdictFact:
     checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
     disputed: str = ""
     undecided: Mapping[str, str] = field(default_factory=dict[str, str])
+    waits_for: tuple[str, str] = ("", "")
 
     @property
     def standing_failures(self) -> tuple[str, ...]:

@@ -255,6 +255,10 @@ def _why_no_pass(
     if verdict.disputed:
         found = f"{told}: two workers disagree, {verdict.disputed}"
         return Ruling("inconclusive", found, fix=again, suite=suite)
+    if verdict.outcome == "inconclusive" and verdict.waits_for[0]:
+        what, fix = verdict.waits_for
+        found = f"{told}: it waits for {what}, which is corrupt"
+        return Ruling("inconclusive", found, fix=fix, suite=suite)
     if verdict.outcome == "inconclusive":
         fix = _continue(verdict.continues) if verdict.continues else again
         return Ruling("inconclusive", f"{told}: it could not be judged", fix=fix, suite=suite)

@@ -14,9 +14,9 @@ from deltareg.db.queries.principals import principal_name
 from deltareg.db.queries.shares import Held
 from deltareg.errors import Corrupt, DeltaregError
 from deltareg.identity.manifest import Manifest
-from deltareg.refs import Ref
+from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import Base, Resource
+from deltareg.service.authority.resources import Base
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.registry import Caller
 
@@ -49,14 +49,18 @@ def refuse_corrupt(conn: sa.Connection, caller: Caller, held: Held, name: str) -
     raise Corrupt(told, fix=f"ask {sender}, who pushed it, to push the same folder again: {again}")
 
 
-def push_again(conn: sa.Connection, held: Held, *, for_: Caller | None = None) -> str:
+def push_again(
+    conn: sa.Connection, held: Held, *, for_: Caller | None = None, within: str | None = None
+) -> str:
     """Give the command that brings the bytes of a version or a base again, from its folder.
 
-    What somebody who reads it may not see is left open in it; None for who may see everything.
+    What somebody who reads it may not see is left open in it; None for who may see everything. With
+    `within`, it is for all who read a namespace, and names nothing of another one.
     """
 
-    def seen(told: str, on: Resource) -> str:
-        return told if for_ is None or for_.sees(on) else UNSEEN
+    def seen(told: str, on: Base | LineRef) -> str:
+        is_within = within is None or on.namespace in {within, None}
+        return told if is_within and (for_ is None or for_.sees(on)) else UNSEEN
 
     if held.is_base:
         base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
@@ -64,7 +68,7 @@ def push_again(conn: sa.Connection, held: Held, *, for_: Caller | None = None) -
             return f"deltareg base push PATH {base.name}"
         # No folder holds what folding a version gives: a push onto it folds it, and brings that.
         above = stacks.stacked_on(conn, base.version_id)
-        lines = [line_of(row) for row in above if for_ is None or for_.sees(line_of(row))]
+        lines = [line_of(row) for row in above if seen("x", line_of(row)) != UNSEEN]
         line = str(lines[0]) if lines else "NS/NAME"
         return f"deltareg push PATH {line} --base {base.name}"
     version = version_queries.version_by_id(conn, held.row_id)

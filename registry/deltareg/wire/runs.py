@@ -79,14 +79,17 @@ class ProofFound(Answer):
 class ProofReport(Request):
     """What came of decoding all that is stored of a version or a base; nothing wrong is proven.
 
-    `storage_revision` is that of the run's grant, `pieces` is how many were decoded. The worker
-    signs all of it (`deltareg.wire.work`).
+    `storage_revision` is that of the run's grant, `pieces` is how many were decoded. Where
+    something is wrong, `read` is the digest of the encoded chunks that were decoded, in the order
+    of need: nobody is accused for bytes that are not what is stored. The worker signs all of it
+    (`deltareg.wire.work`).
     """
 
     fence: int
     storage_revision: int
     pieces: Annotated[int, Field(ge=0)]
     wrong: Annotated[list[WrongPart], Field(max_length=200)] = []
+    read: Annotated[str, Field(max_length=80)] = ""
     sandbox: Text = ""
     envelope: Annotated[str, Field(max_length=4 << 20)] = ""
 

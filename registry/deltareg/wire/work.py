@@ -40,6 +40,7 @@ def said_in(report: Work) -> dict[str, object]:
         "storage_revision": report.storage_revision, "pieces": report.pieces,
         "sandbox": report.sandbox,
         "wrong": [{"name": one.name, "detail": one.detail} for one in report.wrong],
+        **({"read": report.read} if report.read else {}),
     }  # fmt: skip
 
 

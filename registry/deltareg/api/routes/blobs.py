@@ -1,17 +1,15 @@
 """Packs: a redirect to the store, or the bytes themselves, ranges too."""
 
-import re
-
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.byte_ranges import asked_range
 from deltareg.api.closed import closed_router
 from deltareg.digest import Digest
-from deltareg.service.lines.blobs import Blob, find_blob, read_blob
+from deltareg.service.lines.blobs import find_blob, read_blob
 
 router = closed_router("blobs", prefix="/blobs")
-_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 
 
 @router.get("/{digest}")
@@ -26,7 +24,7 @@ def read_pack(request: Request, registry: InRegistry, by: By, digest: str, of: s
     if blob.url is not None:
         return RedirectResponse(blob.url, 307, {"Cache-Control": "no-store"})
     tag = f'"{known}"'
-    span = _range(request, blob) if request.headers.get("If-Range", tag) == tag else None
+    span = asked_range(request, size_bytes=blob.size_bytes, tag=tag)
     if span is not None and span[0] >= span[1]:
         headers = {"Content-Range": f"bytes */{blob.size_bytes}"}
         return Response(status_code=416, headers=headers)
@@ -37,19 +35,3 @@ def read_pack(request: Request, registry: InRegistry, by: By, digest: str, of: s
     body = read_blob(registry, blob, start, stop)
     status = 200 if span is None else 206
     return StreamingResponse(body, status, headers, "application/octet-stream")
-
-
-def _range(request: Request, blob: Blob) -> tuple[int, int] | None:
-    """Read the one range asked for, perhaps an empty one; None when the whole pack is to be sent.
-
-    A header that is malformed or asks for several ranges is ignored (RFC 9110, 14.2).
-    """
-    match = _RANGE.fullmatch(request.headers.get("Range", ""))
-    if match is None or not (match[1] or match[2]):
-        return None
-    if not match[1]:
-        return max(0, blob.size_bytes - int(match[2])), blob.size_bytes
-    if match[2] and int(match[2]) < int(match[1]):
-        return None
-    stop = min(int(match[2]) + 1, blob.size_bytes) if match[2] else blob.size_bytes
-    return int(match[1]), stop

@@ -4,12 +4,10 @@ Chunks that lie near one another are fetched together, so many small tensors are
 stretch has a limit, so what an interruption loses is bounded too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deltareg.digest import Digest
-from deltareg.identity.manifest import Manifest
-from deltareg.identity.storage_map import Chunk, StorageMap
+from deltareg.identity.storage_map import Chunk
 
 GAP_BYTES = 128 << 10  # a request costs more than reading as much as this
 LIMIT_BYTES = 16 << 20
@@ -31,19 +29,6 @@ class Span:
     def holds(self, other: "Span") -> bool:
         """Whether all of the other's bytes are among these."""
         return self.begin <= other.begin and other.end <= self.end
-
-
-def needed_chunks(manifest: Manifest, storage: StorageMap) -> Iterator[Chunk]:
-    """Give the chunks that a manifest's files are rebuilt from, in the order of need.
-
-    A piece may be encoded against another one of the map, whose chunks come before its own.
-    """
-    seen: set[Digest] = set()
-    for digest in _in_order(manifest):
-        for needed in _with_references(digest, storage):
-            if needed not in seen:
-                seen.add(needed)
-                yield from storage.pieces[needed].chunks
 
 
 def span_of(chunk: Chunk) -> Span:
@@ -81,23 +66,3 @@ def missing(held: Iterable[Span], size_bytes: int) -> list[Span]:
         found += [Span(begin, min(begin + LIMIT_BYTES, end)) for begin in begins]
         position = max(position, span.end)
     return found
-
-
-def _in_order(manifest: Manifest) -> Iterator[Digest]:
-    """Give the digests of a manifest's pieces, file by file."""
-    tensors: dict[str, list[Digest]] = {}
-    for tensor in manifest.tensors:
-        tensors.setdefault(tensor.file, []).append(tensor.digest)
-    for file in manifest.files:
-        yield file.part.digest
-        yield from tensors.get(file.path, ())
-
-
-def _with_references(digest: Digest, storage: StorageMap) -> list[Digest]:
-    """Give a piece and those of the map that it stands on, the foot first."""
-    chain: list[Digest] = []
-    piece = storage.pieces.get(digest)
-    while piece is not None and piece.digest not in chain:
-        chain.append(piece.digest)
-        piece = None if piece.reference is None else storage.pieces.get(piece.reference)
-    return chain[::-1]

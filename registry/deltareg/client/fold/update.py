@@ -16,7 +16,6 @@ from typing import Literal
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve, resolve_live
 from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
-from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import replaced
 from deltareg.client.fold.materialize import fold_version, note_fold
@@ -44,6 +43,7 @@ from deltareg.client.trust.kept_signature import keep_signature
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
+from deltareg.identity.needed_chunks import needed_chunks
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail

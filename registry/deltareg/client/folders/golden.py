@@ -63,6 +63,12 @@ def take_recorded(folder: Folder) -> None:
     folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
 
 
+def add_kept(folder: Folder, raw: bytes) -> None:
+    """Put golden outputs that the registry has into an opened folder; the disk stays as it is."""
+    folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
+    folder.left_out[:] = [one for one in folder.left_out if not one.startswith(GOLDEN_FILE)]
+
+
 def leave_golden_out(folder: Folder, *, why: str) -> None:
     """Take golden outputs out of an opened folder, and say so among what is left out."""
     if folder.drop(GOLDEN_FILE):

@@ -73,6 +73,7 @@ class Hashing:
         whole = tuple(self._whole[path].result() for path in sorted(there))
         digests = {key: one.result() for key, one in self._tensors.items() if key[0] in there}
         self._meter.close()
+        self._meter = SILENT.task("hashing", None)  # what comes later is small, and told elsewhere
         return Hashed(whole, digests)
 
     def _begin(self) -> None:

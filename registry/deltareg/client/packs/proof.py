@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg.client.cache.spans import needed_chunks
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.packs.rebuilt_files import file_bytes
 from deltareg.codec import OrderedPool, ReadRange
+from deltareg.codec.rebuild import Rebuild
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, IntegrityFailure, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
+from deltareg.identity.needed_chunks import chunks_in_order
 from deltareg.identity.storage_map import Chunk, StorageMap
 
 MOST_WRONG = 100
@@ -32,12 +32,6 @@ class Wrong:
 
     name: str
     detail: str
-
-
-def chunks_in_order(manifest: Manifest, storage: StorageMap) -> list[Chunk]:
-    """Give the chunks that a manifest is decoded from, each place in a pack once."""
-    places = {(c.pack, c.offset, c.length): c for c in needed_chunks(manifest, storage)}
-    return list(places.values())
 
 
 def write_chunks(

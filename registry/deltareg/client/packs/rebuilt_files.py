@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deltareg.client.disk.weights_file import write_stream
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.progress import Meter
+from deltareg.codec.rebuild import Rebuild
 from deltareg.digest import Digest, Hasher
 from deltareg.errors import IntegrityFailure
 from deltareg.identity.manifest import Manifest, ManifestFile

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from deltareg.client.folders.folder import MappedFile
-from deltareg.client.packs.rebuild import Rebuild
+from deltareg.codec.rebuild import Rebuild
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor

@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 from deltareg.client.asking.resolving import base_path, version_path
 from deltareg.client.bases.bases import find_base, identity_of
 from deltareg.client.bases.which import base_manifest
-from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context, Decode, Undecoded
 from deltareg.client.disk.kept_files import make_read_only
 from deltareg.client.disk.whole_folder import placed
@@ -18,19 +17,20 @@ from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import with_at_hand
 from deltareg.client.packs.pack_reader import PackReader
-from deltareg.client.packs.proof import chunks_in_order, write_chunks
-from deltareg.client.packs.rebuild import Rebuild
+from deltareg.client.packs.proof import write_chunks
 from deltareg.client.packs.rebuilt_files import write_files
 from deltareg.client.packs.stored_delta import StoredDelta
 from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import Meter
 from deltareg.client.pull.intact import find_intact, holds, holds_plainly, remember_held
 from deltareg.codec import OrderedPool, ReadRange, cores
+from deltareg.codec.rebuild import Rebuild
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest
+from deltareg.identity.needed_chunks import chunks_in_order, needed_chunks
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail, VersionInfo

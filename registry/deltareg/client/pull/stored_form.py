@@ -8,9 +8,10 @@ from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader
-from deltareg.client.packs.proof import chunks_in_order, write_chunks
+from deltareg.client.packs.proof import write_chunks
 from deltareg.errors import Conflict
 from deltareg.identity.manifest import Manifest
+from deltareg.identity.needed_chunks import chunks_in_order
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
 from deltareg.wire import LeaseGrant, VersionDetail

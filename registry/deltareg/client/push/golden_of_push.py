@@ -5,7 +5,7 @@ the library that wrote the delta may be asked, if the base is at hand and small.
 push goes on without, and says why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +14,13 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import Folder
 from deltareg.client.folders.golden import (
     add_golden,
+    add_kept,
     changed_weights,
     leave_golden_out,
     origin_in,
     take_recorded,
 )
+from deltareg.client.push.golden_before import GoldenBefore
 from deltareg.errors import DeltaregError
 from deltareg.suites.golden import Origin
 from deltareg.suites.golden_file import GOLDEN_FILE
@@ -74,7 +76,13 @@ class GoldenTaken:
 
 
 def take_golden(
-    folder: Folder, known: KnownBase, choice: GoldenChoice, *, path: Path, library: str
+    folder: Folder,
+    known: KnownBase,
+    choice: GoldenChoice,
+    *,
+    path: Path,
+    library: str,
+    find_before: Callable[[], GoldenBefore | None],
 ) -> GoldenTaken:
     """Decide which golden outputs a folder is pushed with, and put them among its files.
 
@@ -84,6 +92,7 @@ def take_golden(
         choice: What is wanted.
         path: What the user named: a folder, or one file.
         library: What wrote the delta, as its files name it.
+        find_before: Looks for outputs that the line has already of the same files.
 
     Raises:
         Refused: The folder's file is no golden file.
@@ -102,9 +111,17 @@ def take_golden(
         leave_golden_out(folder, why="of other weights")
     if choice.record is None:
         return GoldenTaken()
+    before = find_before()
+    if before is not None:
+        add_kept(folder, before.raw)
+        return GoldenTaken(f"{before.origin.told}; those of {before.ref}")
     missing = _why_not(known, path, library)
-    if missing:
-        return GoldenTaken(missing=missing)
+    return GoldenTaken(missing=missing) if missing else _record(folder, known, choice, library)
+
+
+def _record(folder: Folder, known: KnownBase, choice: GoldenChoice, library: str) -> GoldenTaken:
+    """Have the library compute outputs, and put them among the folder's files."""
+    assert choice.record is not None
     assert known.folder is not None
     try:
         choice.record(folder.path, known.folder.path, library=library, convention=folder.convention)

@@ -17,6 +17,7 @@ from deltareg.client.folders.known_folders import remember_version
 from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
+from deltareg.client.push.golden_before import find_golden
 from deltareg.client.push.golden_of_push import GoldenChoice, take_golden
 from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
@@ -98,8 +99,9 @@ def push(
                 assessment = _accept(folder, known, options)
             asked = time.monotonic()
             golden = take_golden(
-                folder, known, options.golden, path=path, library=assessment.kind.source.library
-            )
+                folder, known, options.golden, path=path, library=assessment.kind.source.library,
+                find_before=lambda: find_golden(context, line, hashing.finish().files),
+            )  # fmt: skip
             started += time.monotonic() - asked  # a library that runs a model sends nothing
             parents = [
                 context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents

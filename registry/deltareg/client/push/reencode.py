@@ -13,12 +13,12 @@ from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import Folder
 from deltareg.client.packs.at_hand import open_files
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.packs.stored_pieces import Stored, pack_refs
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.pull.fetching import fetch
 from deltareg.client.push.version_before import Earlier, earlier_version
 from deltareg.codec import EncodedPack, OrderedPool, PieceSource, ReadRange
+from deltareg.codec.rebuild import Rebuild
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest

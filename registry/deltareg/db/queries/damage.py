@@ -130,6 +130,14 @@ def needing(conn: sa.Connection, pack_id: int) -> list[Held]:
     return found + [Held(row, is_base=True) for row in in_bases]
 
 
+def corrupt_bases(conn: sa.Connection, base_ids: Iterable[int]) -> set[int]:
+    """Say which of some bases are corrupt."""
+    query = sa.select(bases.c.id).where(
+        bases.c.id.in_(set(base_ids)), bases.c.corrupt_at.is_not(None)
+    )
+    return set(conn.execute(query).scalars())
+
+
 def corrupt_ones(conn: sa.Connection) -> list[Held]:
     """List the versions and the bases that are corrupt; what is deleted is left out."""
     of_versions = sa.select(versions.c.id).where(

@@ -6,13 +6,35 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import TokenRow, fetch_all
+from deltareg.db.rows import PrincipalRow, TokenRow, fetch_all, fetch_one
 from deltareg.db.tables import principals, tokens
 
 
 def principal_id(conn: sa.Connection, name: str) -> int | None:
     """Give the id of a principal, None when nobody has that name."""
     return conn.execute(sa.select(principals.c.id).where(principals.c.name == name)).scalar()
+
+
+def principal_row(conn: sa.Connection, name: str) -> PrincipalRow | None:
+    """Find a principal by its name."""
+    query = sa.select(
+        principals.c.id, principals.c.name, principals.c.kind, principals.c.disabled_at
+    ).where(principals.c.name == name)
+    return fetch_one(conn, query, PrincipalRow)
+
+
+def live_tokens_noted(conn: sa.Connection, principal: str, *, note: str) -> list[int]:
+    """List the tokens of a principal with a note that are neither revoked nor expired."""
+    query = (
+        sa.select(tokens.c.id)
+        .join(principals, principals.c.id == tokens.c.principal_id)
+        .where(
+            principals.c.name == principal, tokens.c.note == note, tokens.c.revoked_at.is_(None),
+            sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
+        )
+        .order_by(tokens.c.id)
+    )  # fmt: skip
+    return list(conn.execute(query).scalars())
 
 
 def lock_principal(conn: sa.Connection, name: str) -> tuple[int, str] | None:

@@ -44,6 +44,7 @@ from deltareg.db.rows.principals import (
     KeptAnswerRow,
     LiveTokenRow,
     NamespaceRow,
+    PrincipalRow,
     TokenRow,
 )
 from deltareg.db.rows.proofs import (
@@ -158,6 +159,7 @@ __all__ = [
     "PlaceRow",
     "PointerRow",
     "Prepared",
+    "PrincipalRow",
     "QueuedRunRow",
     "ReceivedPackRow",
     "ReencodeRow",

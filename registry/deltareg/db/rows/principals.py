@@ -31,6 +31,16 @@ class LiveTokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PrincipalRow:
+    """Somebody who acts: a user, a service or a worker."""
+
+    id: int
+    name: str
+    kind: str
+    disabled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRow:
     """A token without its hash."""
 

@@ -31,7 +31,15 @@ from deltareg.db.tables.packs import (
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
 from deltareg.db.tables.referrers import referrers, revoked_signers
 from deltareg.db.tables.requests import accepted_warnings, approvals, requests, reviews, terms
-from deltareg.db.tables.runs import comparisons, dropped_logs, run_log, runs, verdicts, workers
+from deltareg.db.tables.runs import (
+    comparisons,
+    dropped_logs,
+    run_log,
+    runs,
+    verdicts,
+    waiting_runs,
+    workers,
+)
 from deltareg.db.tables.signing import (
     disputes,
     lease_keys,
@@ -144,6 +152,7 @@ __all__ = [
     "version_variants",
     "versions",
     "visibility_epochs",
+    "waiting_runs",
     "waiver_channels",
     "waivers",
     "webhook_secrets",

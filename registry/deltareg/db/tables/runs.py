@@ -113,6 +113,21 @@ dropped_logs = sa.Table(
     created_at(),
 )
 
+# Verifications that came to nothing as a version or a base that they read is corrupt; taken out by
+# whoever queues them again.
+waiting_runs = sa.Table(
+    "waiting_runs",
+    metadata,
+    row_id(),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False),
+    optional("version_id", "versions.id"),
+    optional("base_id", "bases.id"),
+    sa.CheckConstraint("(version_id IS NULL) <> (base_id IS NULL)", name="subject"),
+    sa.UniqueConstraint("version_id", "run_id"),
+    sa.UniqueConstraint("base_id", "run_id"),
+    sa.Index(None, "run_id"),
+)
+
 verdicts = sa.Table(
     "verdicts",
     metadata,

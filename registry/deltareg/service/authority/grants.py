@@ -31,8 +31,9 @@ class Right(StrEnum):
     ADMIN = "admin"
 
 
-RESERVED = frozenset({"shared", "everywhere"})
-"""Names that say something of a namespace already: only who may push everywhere makes them."""
+_OF_ADDRESSES = frozenset({"api", "buckets", "cas", "datasets", "kernels", "models", "spaces"})
+RESERVED = frozenset({"shared", "everywhere"}) | _OF_ADDRESSES
+"""Names that say something already: of a namespace, or in an address below which no other is."""
 SCOPES = frozenset(Right) - {Right.MAINTAIN}
 _NOT_OF_ADMINS = {Right.BREAK_GLASS}
 """Whoever breaks the glass does it with a token that was made for it."""

@@ -16,6 +16,7 @@ from deltareg.gate.signature_terms import SignatureFact
 from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.service.base_parts import identities_of_variants, roots_of_variants
 from deltareg.service.describe import proof_of, ref_of, signatory_of
+from deltareg.service.lines.corrupt_below import corrupt_below
 from deltareg.service.lines.revoked import revoked_below, tell_revocation
 from deltareg.service.verdicts.facts import fact_of
 from deltareg.service.verdicts.waivers import standing_on
@@ -57,6 +58,7 @@ def known_of(conn: sa.Connection, version: VersionRow) -> KnownVersion:
 
 
 def _candidate(conn: sa.Connection, version: VersionRow) -> Candidate:
+    below = corrupt_below(conn, version)
     return Candidate(
         ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
         base=Digest.parse(version.base_root), base_name=version.base_name or "",
@@ -65,6 +67,8 @@ def _candidate(conn: sa.Connection, version: VersionRow) -> Candidate:
         revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
         base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
         signatures=_signatures(conn, version), proof=proof_of(version),
+        corrupt_below="" if below is None else below.told,
+        corrupt_fix="" if below is None else below.fix,
     )  # fmt: skip
 
 

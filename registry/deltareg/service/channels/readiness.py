@@ -93,6 +93,8 @@ def _ask_store(store: BlobStore, packs: Sequence[PackStateRow]) -> int | None:
 def _tell_revoked(candidate: Candidate) -> str:
     if candidate.proof == "corrupt":
         return f"{candidate.ref} is corrupt: what is stored is not what it says"
+    if candidate.corrupt_below:
+        return f"{candidate.ref} {candidate.corrupt_below}"
     if candidate.revoked:
         return f"{candidate.ref} was {candidate.revoked}"
     below = candidate.revoked_below

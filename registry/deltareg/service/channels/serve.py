@@ -14,6 +14,7 @@ from deltareg.service.channels.terms import write_terms
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.append import append
 from deltareg.service.ledger.freeze import freeze_again, standing_freeze
+from deltareg.service.lines.corrupt_below import corrupt_below
 from deltareg.service.lines.revoked import parts_of, revoked_below, tell_revocation
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
@@ -33,7 +34,7 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
 
     Raises:
         Blocked: It is deleted, revoked, or made of one that is.
-        Corrupt: Its bytes are not what it says.
+        Corrupt: Its bytes, or those of what it stands on, are not what they are to be.
     """
     ref = ref_of(version)
     if version.corrupt_at is not None:
@@ -46,6 +47,9 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
     below = revoked_below(conn, version)
     if below:
         raise Blocked(f"{ref} {below}", fix=fix)
+    lower = corrupt_below(conn, version)
+    if lower is not None:
+        raise Corrupt(f"{ref} {lower.told}", fix=f"{lower.fix}; or {fix}")
 
 
 def serve(

@@ -20,6 +20,7 @@ from deltareg.service.push.forms import take_form
 from deltareg.service.push.subject import Subject
 from deltareg.service.registry import Caller
 from deltareg.service.runs.kinds.prove import queue_proof
+from deltareg.service.runs.waiting import note_cancelled
 
 _TOLD = 20
 
@@ -91,12 +92,16 @@ def replace_with_proposed(conn: sa.Connection, form: FormRow) -> bool:
 
 
 def end_work(conn: sa.Connection, held: Held) -> None:
-    """End the runs that need the bytes of a version which is corrupt."""
+    """End the runs of a version which is corrupt; what was to judge it waits until it is whole."""
     if held.is_base:
         return
     end = partial(run_queries.cancel, conn, error="the bytes of the version are corrupt")
-    for run_id in run_queries.active_of_version(conn, held.row_id, what=["verify", "reencode"]):
+    for run_id in run_queries.active_of_version(conn, held.row_id, what=["reencode"]):
         end(run_id)
+    judging = run_queries.active_of_version(conn, held.row_id, what=["verify"])
+    for run_id in judging:
+        end(run_id)
+    note_cancelled(conn, judging, held)
 
 
 def _prove_again(conn: sa.Connection, caller: Caller, row: RelyingRow) -> None:

@@ -125,12 +125,12 @@ def _settle(conn: sa.Connection, caller: Caller, proposed: _Proposed) -> Mapping
     if form is None or form.state != "proposed" or standing.deleted_at is not None:
         return {}
     _refuse_maker(conn, form, caller)
+    if not forms.is_sound(conn, form.id):  # damaged since it was made, which is nobody's lie
+        forms.end_form(conn, form.id, state="dropped")
+        return {}
     if proposed.wrong:
         _refuse(conn, caller, form, proposed)
         return result_of("corrupt", proposed.wrong)
-    if not forms.is_sound(conn, form.id):  # damaged since it was looked at
-        forms.end_form(conn, form.id, state="dropped")
-        return {}
     serve_proven(conn, caller, form, proposed.stored)
     return result_of("proven", {})
 

@@ -18,6 +18,7 @@ from deltareg.service.kept import decoded
 from deltareg.service.push.places import Place, places_of, record_places
 from deltareg.service.push.subject import Subject, subject_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.requeue import queue_what_waited
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +71,4 @@ def record_proof(
         conn, found.subject.proved, found.subject.name, on=found.subject.on,
         before={"proof": state}, after={"proof": "proven", "storage": found.revision},
     )  # fmt: skip
+    queue_what_waited(conn, caller, held, name=found.subject.name)

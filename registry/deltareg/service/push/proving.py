@@ -12,19 +12,20 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import proofs
+from deltareg.db.queries import forms, proofs
 from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries.damage import bad_packs
+from deltareg.db.queries.damage import bad_packs, pack_rows_of_form
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import RunRow, StandingProofRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.push.accusing import check_read
 from deltareg.service.push.corruption import record_lie
-from deltareg.service.push.damage import find_damage_of
+from deltareg.service.push.damage import find_damage, find_damage_of
 from deltareg.service.push.damage import is_damaged as known_as_damaged
-from deltareg.service.push.proposals import complete_form_proof, form_map
+from deltareg.service.push.proposals import complete_form_proof, decode_form, form_map
 from deltareg.service.push.proven import Decoded, decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
@@ -49,6 +50,8 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
         LeaseLost: The run is not the caller's (any more); nothing changes.
         BadSignature: Its worker did not sign that under the lease.
         Forbidden: The caller sent the bytes.
+        Conflict: Something is wrong with what it read, and that is not what is stored.
+        InvalidInput: Something is wrong, and it does not say what it read.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     own = run_queries.Hold(run_id, report.fence, caller.principal_id)
@@ -62,10 +65,14 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
     wrong = {part.name: part.detail for part in report.wrong}
     form_id = form_of(run)
     if form_id is not None:
+        if wrong:
+            _check_form(registry, caller, form_id, report)
         return complete_form_proof(registry, caller, own, form_id, wrong, keyid=keyid)
     found = decode_stored(registry, held_by(run))
     # Before somebody is accused: the store may have damaged the bytes since they came.
     damaged = bool(wrong) and _is_damaged(registry, caller, found)
+    if wrong and not damaged and report.storage_revision == found.revision:
+        check_read(registry, found, report.read)
     began = run.started_at or 0
     told = _Told(own, report, found, wrong, is_damaged=damaged, began=began, keyid=keyid)
     return with_retry(registry.engine, lambda conn: _settle(conn, caller, told))
@@ -94,6 +101,20 @@ def _is_damaged(registry: Registry, caller: Caller, found: Decoded) -> bool:
     looked = find_damage_of(registry, caller, found.subject.held)
     with read(registry.engine) as conn:
         return bool(looked) or bool(bad_packs(conn, found.subject.held))
+
+
+def _check_form(registry: Registry, caller: Caller, form_id: int, report: ProofReport) -> None:
+    """Hold what was read of a form that is called wrong against what is stored of it."""
+    with read(registry.engine) as conn:
+        form = forms.form_by_id(conn, form_id)
+        if form is None or form.state != "proposed":
+            return
+        stored, rows = decode_form(conn, form), pack_rows_of_form(conn, form_id)
+    find_damage(registry, caller, rows)
+    with read(registry.engine) as conn:
+        form = forms.form_by_id(conn, form_id)
+    if form is not None and form.state == "proposed":  # one that is damaged has gone by that
+        check_read(registry, stored, report.read)
 
 
 def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:

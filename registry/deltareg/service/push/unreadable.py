@@ -4,20 +4,21 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import damage as queries
 from deltareg.db.queries import proofs
 from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import PackRow, ShownRunRow, VersionRow, present
+from deltareg.db.rows import PackRow, ShownRunRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.ledger.references import reference_versions
 from deltareg.service.push.damage import find_damage, find_damage_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.kinds.prove import FORM, WHAT, result_of
+from deltareg.service.runs.eligible import FORM
+from deltareg.service.runs.kinds.prove import WHAT, result_of
+from deltareg.service.runs.kinds.verify import WHAT as VERIFY
+from deltareg.service.runs.needs import needed_by
+from deltareg.service.runs.waiting import note_waiting
 
 
 def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
@@ -30,34 +31,12 @@ def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
     with read(registry.engine) as conn:
         run = run_queries.run_row(conn, run_id)
         of_form = [] if run is None else _of_form(conn, run)
-        holders = [] if run is None else _holders(conn, run)
+        holders = [] if run is None else needed_by(conn, run)
     find_damage(registry, caller, of_form)
     for held in holders:
         find_damage_of(registry, caller, held)
     if run is not None:
         with_retry(registry.engine, partial(_end, run=run))
-
-
-def _holders(conn: sa.Connection, run: ShownRunRow) -> list[Held]:
-    """List what a run needs the bytes of: a version, its base and what it is compared with."""
-    if run.base_id is not None:
-        return [Held(run.base_id, is_base=True)]
-    version = version_queries.version_by_id(conn, present(run.version_id))
-    base = base_queries.base_of(conn, version)
-    own = [] if FORM in run.request or version.released_at is not None else [Held(version.id)]
-    own += _compared_with(conn, run, version)
-    return own if base is None else [*own, Held(base.id, is_base=True)]
-
-
-def _compared_with(conn: sa.Connection, run: ShownRunRow, version: VersionRow) -> list[Held]:
-    """Give the versions that a run compares with: their bytes are needed as well."""
-    digest = run.request.get("promoted_digest")
-    promoted = (
-        version_queries.find_version(conn, version.delta_id, digest=digest) if digest else None
-    )
-    found = [] if promoted is None else [promoted]
-    found += reference_versions(conn, run.request)
-    return [Held(one) for one in dict.fromkeys(row.id for row in found)]
 
 
 def _of_form(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
@@ -67,6 +46,8 @@ def _of_form(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
 
 
 def _end(conn: sa.Connection, run: ShownRunRow) -> None:
+    if run.what == VERIFY and run.state == "dead":  # that was its last attempt
+        note_waiting(conn, run)
     if run.what != WHAT or FORM in run.request:  # a form that is damaged has gone with its proof
         return
     is_base = run.base_id is not None

@@ -19,6 +19,8 @@ from deltareg.signing.keys import KeyText, PublicKey
 from deltareg.wire import LeaseRequest
 
 NOT_BY, NOT_ON = "not_by", "not_on"
+FORM = "form"
+"""Of a run that proves: the form that it is about, where that is not the one that is served."""
 SENT_BY = "sent_by"
 """Whose work a run looks at: their own workers do not take it while there are others."""
 

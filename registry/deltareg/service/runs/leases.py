@@ -38,6 +38,7 @@ from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds import RUN_KINDS
 from deltareg.service.runs.kinds.prove import ANEW
 from deltareg.service.runs.reverify import queue_reverification
+from deltareg.service.runs.unnamed import unnamed
 from deltareg.signing.keys import PublicKey
 from deltareg.wire import (
     LeaseGrant,
@@ -130,13 +131,17 @@ def fail_run(
     own = queries.Hold(run_id, failure.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
-        run = queries.give_back(conn, own, error=failure.error)
+        known = queries.held_run(conn, own)
+        if known is None:
+            raise lease_lost(conn, own)
+        error = unnamed(conn, known)(failure.error)
+        run = queries.give_back(conn, own, error=error)
         if run is None:
-            run = queries.finish(conn, own, state="dead", error=failure.error)
+            run = queries.finish(conn, own, state="dead", error=error)
             if run is None:
                 raise lease_lost(conn, own)
             _end_dead(conn, run, new_id, created_by=caller.principal_id)
-        after = {"state": run.state, "attempt": run.attempt, "error": failure.error}
+        after = {"state": run.state, "attempt": run.attempt, "error": error}
         caller.record(
             conn, Action.RUN_FAIL, f"run/{run_id}", on=concern_of_run(conn, run),
             before={"state": "running"}, after=after,

@@ -5,7 +5,7 @@ might act on becomes a space.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -19,6 +19,7 @@ from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of, describe_run, find_run
+from deltareg.service.runs.unnamed import unnamed
 from deltareg.wire import LineSent, LogAppend, LogLine, RunLog
 
 LOG_BYTES_MAX = 1 << 20
@@ -38,13 +39,14 @@ def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppe
     own = run_queries.Hold(run_id, request.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
-        if run_queries.held_run(conn, own, lock=True) is None:
+        run = run_queries.held_run(conn, own, lock=True)
+        if run is None:
             raise lease_lost(conn, own)
         last = queries.last_line(conn, run_id)
         known = last.number + 1 if last is not None and last.fence == request.fence else 0
         new = request.lines[max(0, known - request.first) :]
         number = max(known, request.first)
-        lines = list(_numbered(new, last, number=number))
+        lines = list(_numbered(new, last, number=number, unnamed=unnamed(conn, run)))
         queries.append_lines(conn, run_id, request.fence, lines)
 
     with_retry(registry.engine, transaction)
@@ -70,14 +72,18 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
 
 
 def _numbered(
-    lines: Sequence[LineSent], last: LogLineRow | None, *, number: int
+    lines: Sequence[LineSent],
+    last: LogLineRow | None,
+    *,
+    number: int,
+    unnamed: Callable[[str], str],
 ) -> Iterator[queries.Line]:
     """Give each line its place, up to the one that fills the log."""
     seq, total = (0, 0) if last is None else (last.seq, last.total_bytes)
     for index, line in enumerate(lines):
         if total >= LOG_BYTES_MAX:
             return
-        told = _plain_line(line)
+        told = _plain_line(line, unnamed)
         total += len(json.dumps(told))
         if total >= LOG_BYTES_MAX:
             told = {"text": _FULL}
@@ -85,12 +91,13 @@ def _numbered(
         yield queries.Line(seq, number + index, total, told)
 
 
-def _plain_line(line: LineSent) -> dict[str, object]:
+def _plain_line(line: LineSent, unnamed: Callable[[str], str]) -> dict[str, object]:
     if line.plan:
         return {"plan": [_plain(name[:_NAME_CHARACTERS]) for name in line.plan]}
     if line.check is None:
-        return {"text": _plain(line.text)}
+        return {"text": _plain(unnamed(line.text))}
     found = line.check.model_dump()
+    found["detail"] = unnamed(line.check.detail)
     return {"check": {key: _plain(value) for key, value in found.items()}}
 
 

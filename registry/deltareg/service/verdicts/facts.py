@@ -38,6 +38,7 @@ def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> Verd
         waived=waived, compared_with=row.compared_with, continues=row.continues,
         continuation=row.continuation, identity=row.base_identity, signer=signer_of(row),
         checks=check_facts(row.checks), disputed=row.disputed, undecided=_undecided(row.checks),
+        waits_for=_waits_for(row.checks),
     )  # fmt: skip
 
 
@@ -105,6 +106,14 @@ def fact_of_suite(suite: Suite) -> SuiteFact:
         TOLERANCE if suite.tolerance is None else suite.tolerance,
         is_for_gates=suite.name != FAST_SUITE,
     )  # fmt: skip
+
+
+def _waits_for(checks: Iterable[Mapping[str, object]]) -> tuple[str, str]:
+    """Give what a verdict that came to nothing waits for, and how that is healed."""
+    for check in checks:
+        if check.get("name") == "waits_for":
+            return str(check.get("value", "")), str(check.get("detail", ""))
+    return "", ""
 
 
 def _undecided(checks: Iterable[Mapping[str, object]]) -> dict[str, str]:

@@ -152,14 +152,24 @@ def record_verdict(
 
 
 def record_inconclusive(
-    conn: sa.Connection, run: RunRow, error: str, *, verdict_id: str, created_by: int | None
-) -> None:
-    """Insert that a run could not be carried out, in the transaction that ends it."""
+    conn: sa.Connection, run: RunRow, error: str, *, verdict_id: str, created_by: int | None,
+    others: Sequence[CheckResult] = (),
+) -> None:  # fmt: skip
+    """Insert that a run could not be carried out, in the transaction that ends it.
+
+    Args:
+        conn: The transaction.
+        run: The run, which has ended.
+        error: What its worker said.
+        verdict_id: The verdict's own id.
+        created_by: Whose worker it was, if it was one.
+        others: What else there is to say.
+    """
     check = CheckResult(name=INFRASTRUCTURE, verdict="fail", detail=error)
     found: dict[str, object] = {
         "suite_digest": run.request["suite_digest"], "verifier": "", "dtype": "", "seed": 0,
-        "verdict": "inconclusive", "base_evidence": "", "checks": [check.model_dump()],
-        "environment": {}, "sandbox": "",
+        "verdict": "inconclusive", "base_evidence": "", "environment": {}, "sandbox": "",
+        "checks": [one.model_dump() for one in (check, *others)],
     }  # fmt: skip
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
 

@@ -17,11 +17,10 @@ from deltareg.db.queries.shares import Held
 from deltareg.db.rows import FormRow, RunRow
 from deltareg.service.priority import LOW, PROOF
 from deltareg.service.registry import Caller
-from deltareg.service.runs.eligible import SENT_BY
+from deltareg.service.runs.eligible import FORM, SENT_BY
 from deltareg.service.runs.kinds.kind import RunKind
 
 WHAT: Final = "prove"
-FORM: Final = "form"
 ANEW: Final = "anew"
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 

@@ -35,6 +35,7 @@ from deltareg.service.runs.second_look import queue_second_look, settle_second_l
 from deltareg.service.runs.served_failure import tell_served_failure
 from deltareg.service.runs.superseding import BY_PUSH, is_kept, supersede_older
 from deltareg.service.runs.third_run import queue_third_run
+from deltareg.service.runs.waiting import note_waiting
 from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.signed import open_verdict
 from deltareg.service.verdicts.suites import find_suite
@@ -43,6 +44,8 @@ from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in
 from deltareg.wire import SignedReport, VerdictInfo, VerdictReport
 
 WHAT: Final = "verify"
+ON_CHANNEL: Final = "channel"
+"""Of a run's request: the channel that it was asked for, if it was for one."""
 _TRIES = 10
 
 
@@ -253,9 +256,10 @@ def _queue_or_join(
         labels = {**labels, QUANTISED: variant.scheme}
     return queries.enqueue(
         conn, run_id=str(new_id()), what=WHAT, priority=priority, dedup_key=key,
-        version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
+        version_id=version.id, suite=suite.name, labels=labels,
+        created_by=caller.principal_id or None,  # the registry itself is nobody
         request={"suite_digest": digest, "policy_digest": policy_digest, **asked, **(apart or {}),
-                 **(marks or {})},
+                 **(marks or {}), **({} if channel is None else {ON_CHANNEL: channel})},
     )  # fmt: skip
 
 
@@ -284,7 +288,11 @@ def _is_as_good(verdict: VerdictRow, *, policy_digest: str) -> bool:
 def _record_death(
     conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
 ) -> None:
-    record_inconclusive(conn, run, present(run.error), verdict_id=outcome_id, created_by=created_by)
+    waits = note_waiting(conn, run)
+    record_inconclusive(
+        conn, run, present(run.error), verdict_id=outcome_id, created_by=created_by,
+        others=[] if waits is None else [waits],
+    )  # fmt: skip
 
 
 KIND = RunKind(WHAT, on_base=verify_where_base_was_missed, on_death=_record_death)

@@ -8,8 +8,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from deltareg.codec import Fetch, OrderedPool, PieceRequest, ReadRange, decode_chunk, decode_pieces
+from deltareg.codec.chunk_codec import CHUNK_ELEMENTS
 from deltareg.codec.codecs import thread_codecs
+from deltareg.codec.decoder import Fetch, PieceRequest, decode_chunk, decode_pieces
+from deltareg.codec.ordered import OrderedPool
+from deltareg.codec.sources import ReadRange
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
 from deltareg.identity.manifest import Piece
@@ -47,6 +50,34 @@ class Rebuild:
         """
         requests = map(self._request, pieces)
         return decode_pieces(requests, fetch=self._fetch, pool=self._pool)
+
+    def part(self, piece: Piece, begin: int, end: int) -> Iterator[memoryview]:
+        """Give bytes `begin` to `end` (exclusive) of a piece; only the chunks there are decoded.
+
+        Each chunk has its check value, which whoever encoded it made: that the bytes are the
+        piece's own is known of what was decoded whole before.
+
+        Raises:
+            IntegrityFailure: A chunk is damaged, or the piece ends before `end`.
+            Unavailable: A tensor of the base is needed and not at hand.
+        """
+        read = self.reader(piece)
+        step = CHUNK_ELEMENTS * ITEM_BYTES[piece.dtype]
+        for start in range(begin, end, step):
+            yield read(start, min(start + step, end))
+
+    def reader(self, piece: Piece) -> ReadRange:
+        """Give what reads any bytes of a piece, as `part` does; it keeps one chunk.
+
+        Raises:
+            IntegrityFailure: The storage map has no place for it.
+            Unavailable: A tensor of the base is needed and not at hand.
+        """
+        self._request(piece)
+        read = self._read(piece.digest, piece.dtype)
+        if read is None:
+            raise IntegrityFailure(f"the storage map has no place for {piece.digest}")
+        return read
 
     def encoded(self, chunk: Chunk) -> bytes | memoryview:
         """Give a chunk as it is stored."""

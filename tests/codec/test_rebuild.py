@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, PieceSource
+from deltareg.codec.rebuild import Rebuild
 from deltareg.errors import DeltaregError, IntegrityFailure, Unavailable
 from deltareg.identity.storage_map import StorageMap, StoredPiece
 from tests.codec.samples import encoded, fetcher, nudged, piece_of, reader, source, weights

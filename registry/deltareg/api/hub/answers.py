@@ -1,0 +1,142 @@
+"""What clients of the hub read of repositories, as the JSON that they expect."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from deltareg.service.hub.files import FileEntry, Tree
+from deltareg.service.hub.history import Commit, Named, Refs
+from deltareg.service.hub.person import Person
+from deltareg.service.hub.snapshots import Snapshot
+
+Json = dict[str, object]
+
+
+def model_info(tree: Tree, *, with_blobs: bool) -> Json:
+    """Describe a repository at a commit."""
+    snapshot = tree.snapshot
+    tags = [tree.library, tree.kind, *([f"base:{snapshot.base}"] if snapshot.base else [])]
+    return {
+        "_id": snapshot.commit, "id": snapshot.repository, "modelId": snapshot.repository,
+        "author": snapshot.author, "sha": snapshot.commit,
+        "lastModified": _time(snapshot.created_at), "createdAt": _time(snapshot.created_at),
+        "private": not snapshot.is_public, "gated": False, "disabled": False,
+        "downloads": 0, "likes": 0, "library_name": tree.library or None,
+        "tags": [tag for tag in tags if tag],
+        "siblings": [_sibling(file, with_blobs=with_blobs) for file in tree.files],
+    }  # fmt: skip
+
+
+def tree_entries(
+    tree: Tree, folder: str, *, is_recursive: bool, is_expanded: bool
+) -> list[Json] | None:
+    """List what lies in a folder; None where there is no such folder."""
+    inside = [f for f in tree.files if not folder or f.path.startswith(f"{folder}/")]
+    if folder and not inside:
+        return None
+    last = _last_commit(tree.snapshot) if is_expanded else {}
+    skipped = len(folder) + 1 if folder else 0
+    entries: list[Json] = []
+    seen: set[str] = set()
+    for file in inside:
+        path = file.path if is_recursive else _top(file.path, skipped)
+        for name in (*(_folders(path, skipped) if is_recursive else ()), path):
+            if name in seen:
+                continue
+            seen.add(name)
+            is_file = name == file.path
+            entries.append((_file(file) if is_file else _folder(tree.snapshot, name)) | last)
+    return entries
+
+
+def path_entries(tree: Tree, paths: Sequence[str], *, is_expanded: bool) -> list[Json]:
+    """Describe those of some paths that are files or folders of a commit."""
+    last = _last_commit(tree.snapshot) if is_expanded else {}
+    files = {file.path: file for file in tree.files}
+    folders = {name for path in files for name in _folders(path, 0)}
+    wanted = [path.strip("/") for path in paths]
+    return [
+        (_file(files[path]) if path in files else _folder(tree.snapshot, path)) | last
+        for path in wanted
+        if path in files or path in folders
+    ]
+
+
+def refs(found: Refs) -> Json:
+    """List branches and tags."""
+    return {
+        "branches": _named(found.branches, "refs/heads"),
+        "tags": _named(found.tags, "refs/tags"),
+        "converts": [],
+        "pullRequests": [],
+    }
+
+
+def commits(found: Iterable[Commit]) -> list[Json]:
+    """List a history."""
+    return [
+        {
+            "id": each.commit, "title": each.title, "message": each.message,
+            "authors": [{"user": each.author}], "date": _time(each.created_at),
+        }
+        for each in found
+    ]  # fmt: skip
+
+
+def person(found: Person) -> Json:
+    """Say who somebody is; its namespaces are the organisations that it may push to."""
+    role = "write" if found.pushes_to else "read"
+    return {
+        "type": "user", "id": found.name, "name": found.name, "fullname": found.name,
+        "email": None, "canPay": False, "isPro": False,
+        "orgs": [{"type": "org", "id": name, "name": name, "fullname": name}
+                 for name in found.pushes_to],
+        "auth": {"type": "access_token", "accessToken": {"displayName": found.name, "role": role}},
+    }  # fmt: skip
+
+
+def _sibling(file: FileEntry, *, with_blobs: bool) -> Json:
+    if not with_blobs:
+        return {"rfilename": file.path}
+    return {
+        "rfilename": file.path, "size": file.size_bytes, "blobId": file.blob_id,
+        "lfs": {"sha256": file.sha256, "size": file.size_bytes, "pointerSize": len(file.pointer)},
+    }  # fmt: skip
+
+
+def _file(file: FileEntry) -> Json:
+    return {
+        "type": "file", "path": file.path, "size": file.size_bytes, "oid": file.blob_id,
+        "lfs": {"oid": file.sha256, "size": file.size_bytes, "pointerSize": len(file.pointer)},
+    }  # fmt: skip
+
+
+def _folder(snapshot: Snapshot, path: str) -> Json:
+    return {"type": "directory", "path": path, "size": 0, "oid": snapshot.commit}
+
+
+def _folders(path: str, skipped: int) -> list[str]:
+    """List the folders that a path lies in, those behind the first so many letters."""
+    return [path[:at] for at in range(skipped, len(path)) if path[at] == "/"]
+
+
+def _top(path: str, skipped: int) -> str:
+    """Give a path, or the folder right below the one that is listed."""
+    return path[:skipped] + path[skipped:].partition("/")[0]
+
+
+def _last_commit(snapshot: Snapshot) -> Json:
+    last = {"id": snapshot.commit, "title": snapshot.name, "date": _time(snapshot.created_at)}
+    return {"lastCommit": last}
+
+
+def _named(found: Iterable[Named], below: str) -> list[Json]:
+    return [
+        {"name": each.name, "ref": f"{below}/{each.name}", "targetCommit": each.commit}
+        for each in found
+    ]
+
+
+def _time(microseconds: int) -> str:
+    """Write a time as the hub does, to the millisecond: older clients read no other."""
+    moment = datetime.fromtimestamp(microseconds // 1_000 / 1_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

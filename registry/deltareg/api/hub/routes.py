@@ -1,0 +1,218 @@
+"""Reading as a client of the hub does: what a repository has, and its files.
+
+Repositories have ids of one part or two; a revision comes with its special letters escaped. None
+of this stands in the OpenAPI document: it is the hub's interface, and follows its clients.
+"""
+
+from functools import partial
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from deltareg.api.auth import InRegistry
+from deltareg.api.byte_ranges import asked_range
+from deltareg.api.hub import answers
+from deltareg.api.hub.refusals import HubRoute, in_a_header, missing
+from deltareg.api.hub.sending import FileAnswer
+from deltareg.api.hub.who import By, caller_of
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.service.hub.content import look_for_content
+from deltareg.service.hub.files import FileEntry, Tree, look_for_files, no_file
+from deltareg.service.hub.history import look_for_commits, look_for_refs
+from deltareg.service.hub.line_revisions import MAIN, Main
+from deltareg.service.hub.person import look_at_person
+from deltareg.service.hub.snapshots import Missing, Snapshot
+
+router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
+_PATHS_MOST = 1_000
+
+
+def repository_of(name: str, ns: str = "") -> str:
+    """Give the id of the repository in a path."""
+    return f"{ns}/{name}" if ns else name
+
+
+def main_of(request: Request) -> Main:
+    """Give what `main` is for those who only read."""
+    main: Main = request.app.state.hub_main
+    return main
+
+
+Repository = Annotated[str, Depends(repository_of)]
+ForReaders = Annotated[Main, Depends(main_of)]
+
+
+@router.get("/api/whoami-v2")
+def whoami(registry: InRegistry, by: By) -> Response:
+    """Say whose token it is."""
+    return JSONResponse(answers.person(look_at_person(registry, by)))
+
+
+@router.get("/api/models/{ns}/{name}/auth-check")
+@router.get("/api/models/{name}/auth-check")
+@router.get("/api/models/{ns}/{name}")
+@router.get("/api/models/{name}")
+def show_repository(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
+) -> Response:
+    """Describe a repository at `main`."""
+    return _described(request, look_for_files(registry, by, repository, MAIN, main=main))
+
+
+@router.get("/api/models/{ns}/{name}/revision/{revision:path}")
+@router.get("/api/models/{name}/revision/{revision:path}")
+def show_revision(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
+    revision: str,
+) -> Response:  # fmt: skip
+    """Describe a repository at a revision."""
+    return _described(request, look_for_files(registry, by, repository, revision, main=main))
+
+
+@router.get("/api/models/{ns}/{name}/tree/{revision}")
+@router.get("/api/models/{ns}/{name}/tree/{revision}/{folder:path}")
+@router.get("/api/models/{name}/tree/{revision}")
+@router.get("/api/models/{name}/tree/{revision}/{folder:path}")
+def show_tree(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
+    revision: str, *, folder: str = "", recursive: bool = False, expand: bool = False,
+) -> Response:  # fmt: skip
+    """List the files of a revision."""
+    found = look_for_files(registry, by, repository, revision, main=main)
+    if isinstance(found, Missing):
+        return missing(request, found)
+    folder = folder.strip("/")
+    entries = answers.tree_entries(found, folder, is_recursive=recursive, is_expanded=expand)
+    if entries is None:
+        return missing(request, no_file(found.snapshot, folder, found.files))
+    return JSONResponse(entries)
+
+
+async def paths_of(request: Request) -> tuple[list[str], bool]:
+    """Read the paths that are asked about, from a form or from JSON, and whether it is all of them.
+
+    What is malformed asks about nothing.
+    """
+    raw = await request.body()
+    if "json" in request.headers.get("Content-Type", ""):
+        try:
+            body: object = await request.json()
+        except ValueError:
+            body = None
+        fields = body if is_object(body) else {}
+        paths, expand = fields.get("paths"), fields.get("expand")
+        named = [str(path) for path in paths] if is_list(paths) else []
+        return named[:_PATHS_MOST], expand is True
+    pairs = parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=_PATHS_MOST + 10)
+    named = [value for key, value in pairs if key == "paths"]
+    return named[:_PATHS_MOST], ("expand", "true") in [(k, v.lower()) for k, v in pairs]
+
+
+@router.post("/api/models/{ns}/{name}/paths-info/{revision:path}")
+@router.post("/api/models/{name}/paths-info/{revision:path}")
+def show_paths(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
+    revision: str, asked: Annotated[tuple[list[str], bool], Depends(paths_of)],
+) -> Response:  # fmt: skip
+    """Describe some files of a revision; those that there are not are left out."""
+    found = look_for_files(registry, by, repository, revision, main=main)
+    if isinstance(found, Missing):
+        return missing(request, found)
+    return JSONResponse(answers.path_entries(found, asked[0], is_expanded=asked[1]))
+
+
+@router.get("/api/models/{ns}/{name}/refs")
+@router.get("/api/models/{name}/refs")
+def show_refs(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
+) -> Response:
+    """List the channels as branches, the versions as tags."""
+    found = look_for_refs(registry, by, repository, main=main)
+    if isinstance(found, Missing):
+        return missing(request, found)
+    return JSONResponse(answers.refs(found))
+
+
+@router.get("/api/models/{ns}/{name}/commits/{revision:path}")
+@router.get("/api/models/{name}/commits/{revision:path}")
+def show_commits(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
+    revision: str,
+) -> Response:  # fmt: skip
+    """List the versions up to a revision, newest first."""
+    found = look_for_commits(registry, by, repository, revision, main=main)
+    if isinstance(found, Missing):
+        return missing(request, found)
+    return JSONResponse(answers.commits(found))
+
+
+@router.head("/{ns}/{name}/resolve/{revision}/{path:path}")
+@router.head("/{name}/resolve/{revision}/{path:path}")
+def look_at_file(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
+    revision: str, path: str,
+) -> Response:  # fmt: skip
+    """Say how long a file is, what it holds and of which commit it is; nothing of it is read."""
+    found = look_for_files(registry, by, repository, revision, main=main)
+    if isinstance(found, Missing):
+        return missing(request, found)
+    entry = next((file for file in found.files if file.path == path), None)
+    if entry is None:
+        return missing(request, no_file(found.snapshot, path, found.files))
+    headers = _headers(found.snapshot, entry) | {"Content-Length": str(entry.size_bytes)}
+    return Response(headers=headers | _warning(found.snapshot))
+
+
+@router.get("/{ns}/{name}/resolve/{revision}/{path:path}")
+@router.get("/{name}/resolve/{revision}/{path:path}")
+async def read_file(
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
+    revision: str, path: str,
+) -> Response:  # fmt: skip
+    """Give a file as it was pushed, byte for byte, or a range of it.
+
+    It comes from here and by no redirect: clients want the headers of the commit on the last
+    answer, and what lies in the store are packs.
+    """
+    look = partial(look_for_content, registry, by, repository, revision, path, main=main)
+    found = await anyio.to_thread.run_sync(look)
+    if isinstance(found, Missing):
+        return missing(request, found)
+    size, headers = found.entry.size_bytes, _headers(found.snapshot, found.entry)
+    span = asked_range(request, size_bytes=size, tag=headers["ETag"])
+    if span is not None and span[0] >= span[1]:
+        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
+    begin, end = span or (0, size)
+    headers["Content-Length"] = str(end - begin)
+    if span is not None:
+        headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
+    status = 200 if span is None else 206
+    return FileAnswer(request, found, (begin, end), status=status, headers=headers)
+
+
+def _described(request: Request, found: Tree | Missing) -> Response:
+    if isinstance(found, Missing):
+        return missing(request, found)
+    with_blobs = request.query_params.get("blobs", "").lower() in {"true", "1"}
+    info = answers.model_info(found, with_blobs=with_blobs)
+    return JSONResponse(info, headers=_warning(found.snapshot))
+
+
+def _headers(snapshot: Snapshot, file: FileEntry) -> dict[str, str]:
+    tag, name = f'"{file.sha256}"', file.path.rpartition("/")[2]
+    return {
+        "ETag": tag, "X-Repo-Commit": snapshot.commit, "Accept-Ranges": "bytes",
+        "X-Linked-ETag": tag, "X-Linked-Size": str(file.size_bytes),
+        "Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }  # fmt: skip
+
+
+def _warning(snapshot: Snapshot) -> dict[str, str]:
+    """Warn whoever takes this; clients of 1.19 and later print it."""
+    if not snapshot.warning:
+        return {}
+    return {"X-HF-Warning": in_a_header(f"deltareg; {snapshot.warning}")}

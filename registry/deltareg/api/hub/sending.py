@@ -1,0 +1,123 @@
+"""Sending a file that is put together while it is sent: few at a time, in threads of their own.
+
+A place is waited for, and held until the last byte is out. What holds for memory is the number of
+places: each is a few chunks, whatever the size of the file.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import anyio
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from deltareg.api.hub.refusals import hub_status, refusal
+from deltareg.api.problems import tell_fault
+from deltareg.errors import DeltaregError, Unavailable
+from deltareg.service.hub.content import Content
+
+_PLACES = 16
+_PATIENCE_S = 8.0  # clients give an answer ten seconds to begin
+_SENT_BYTES = 1 << 20
+_STALL_S = 60.0  # who takes nothing for so long does not keep the place from others
+
+
+class Places:
+    """Where files are sent from: so many at once, decoded by so many threads."""
+
+    def __init__(self, threads: int) -> None:
+        """Start no thread yet."""
+        self._free = anyio.Semaphore(_PLACES)
+        self._threads = ThreadPoolExecutor(threads, "deltareg-hub")
+
+    async def take(self) -> bool:
+        """Wait for a place; False where none came free in time."""
+        with anyio.move_on_after(_PATIENCE_S) as waiting:
+            await self._free.acquire()
+        return not waiting.cancelled_caught
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._free.release()
+
+    async def step(self, chunks: Iterator[memoryview]) -> memoryview | None:
+        """Take the next chunk in one of the threads; None at the end.
+
+        It is waited for even when nobody wants it any more: a thread cannot be stopped.
+        """
+        taken = asyncio.get_running_loop().run_in_executor(self._threads, next, chunks, None)
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([taken])
+        return taken.result()
+
+
+class FileAnswer(Response):
+    """Bytes of a file; what is wrong with the first of them is still an answer with a status."""
+
+    def __init__(
+        self,
+        request: Request,
+        content: Content,
+        span: tuple[int, int],
+        *,
+        status: int,
+        headers: dict[str, str],
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            request: What is answered.
+            content: The file.
+            span: The first byte that is sent, and the one after the last.
+            status: 200 or 206.
+            headers: All of them.
+        """
+        super().__init__(status_code=status, headers=headers)
+        self._request, self._content, self._span = request, content, span
+        self._sent = headers
+        self._places: Places = request.app.state.hub_places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        if not await self._places.take():
+            busy = Unavailable("the server sends as many files as it can", fix="ask again soon")
+            await refusal(self._request, busy)(scope, receive, send)
+            return
+        try:
+            await self._send(scope, receive, send)
+        finally:
+            self._places.leave()
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        chunks = self._content.read(*self._span)
+        try:
+            first = await self._places.step(chunks)
+        except DeltaregError as error:
+            if hub_status(error) >= 500:
+                tell_fault(self._request, error)
+            await refusal(self._request, error)(scope, receive, send)
+            return
+        body = StreamingResponse(self._body(first, chunks), self.status_code, self._sent)
+        await body(scope, receive, partial(_send_soon, send))
+
+    async def _body(
+        self, chunk: memoryview | None, chunks: Iterator[memoryview]
+    ) -> AsyncIterator[memoryview]:
+        while chunk is not None:
+            for begin in range(0, len(chunk), _SENT_BYTES):
+                yield chunk[begin : begin + _SENT_BYTES]
+            # What goes wrong now is too late for an answer: the connection is cut.
+            chunk = await self._places.step(chunks)
+
+
+async def _send_soon(send: Send, message: Message) -> None:
+    """Send a part of an answer, to a client that takes it.
+
+    Raises:
+        TimeoutError: It does not; the connection is cut, and the client goes on with another.
+    """
+    with anyio.fail_after(_STALL_S):
+        await send(message)

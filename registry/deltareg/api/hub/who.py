@@ -1,0 +1,43 @@
+"""Who is asking: our own tokens, as the hub's clients send theirs."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from deltareg.api.auth import InRegistry
+from deltareg.api.problems import request_id_of
+from deltareg.errors import Unauthenticated
+from deltareg.service.access.tokens import answer_anybody, authenticate
+from deltareg.service.registry import Caller
+
+_OF_THE_HUB = "hf_"
+_FIX = "set HF_TOKEN to a token of this registry: deltareg token create"
+
+
+def caller_of(request: Request, registry: InRegistry) -> Caller:
+    """Find the caller by the request's token; nobody's is refused before anything is looked up.
+
+    Raises:
+        Unauthenticated: No token came and none is read without, or it is none of this registry.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip()
+    if token.startswith(_OF_THE_HUB):  # a secret that is not for us: neither hashed nor logged
+        raise Unauthenticated(
+            "this is a personal token of the Hugging Face Hub, and it should not be sent here",
+            fix=_FIX,
+        )
+    if scheme.lower() == "bearer" and token:
+        try:
+            return authenticate(registry, token, request_id=request_id_of(request))
+        except Unauthenticated as error:
+            raise Unauthenticated(error.message, fix=_FIX) from error
+    if scheme or not request.app.state.anonymous_reading:
+        raise Unauthenticated(
+            "this registry is read with a token, and none came",
+            fix=_FIX,
+        )
+    return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
+
+
+By = Annotated[Caller, Depends(caller_of)]

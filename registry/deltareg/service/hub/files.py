@@ -1,0 +1,93 @@
+"""The files of a commit, each by its sha256, as the hub lists what lies in its large storage."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import proofs
+from deltareg.db.session import read
+from deltareg.errors import NotFound
+from deltareg.identity.manifest import Manifest
+from deltareg.service.hub.line_revisions import Main
+from deltareg.service.hub.snapshots import Missing, Snapshot, find_snapshot
+from deltareg.service.kept import decoded
+from deltareg.service.registry import Caller, Registry
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of a commit.
+
+    Attributes:
+        path: Relative, with `/`.
+        size_bytes: Its length.
+        sha256: Its digest, 64 hexadecimal digits.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+    @property
+    def pointer(self) -> bytes:
+        """The small file that stands for it in a git repository (Git LFS, version 1)."""
+        lines = (
+            "version https://git-lfs.github.com/spec/v1",
+            f"oid sha256:{self.sha256}",
+            f"size {self.size_bytes}",
+            "",
+        )
+        return "\n".join(lines).encode()
+
+    @property
+    def blob_id(self) -> str:
+        """The name that git has for the pointer."""
+        raw = self.pointer
+        return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A commit with its files, by path; its kind, and the library that wrote them."""
+
+    snapshot: Snapshot
+    files: Sequence[FileEntry]
+    kind: str
+    library: str
+
+
+def look_for_files(
+    registry: Registry, caller: Caller, repository: str, revision: str, *, main: Main
+) -> Tree | Missing:
+    """Find a commit and list its files; the arguments are those of `snapshots.look_for`."""
+    with read(registry.engine) as conn:
+        found = find_snapshot(conn, caller, repository, revision, main=main)
+        if isinstance(found, Missing):
+            return found
+        manifest = manifest_of(conn, found)
+    return Tree(found, files_of(manifest), manifest.kind, manifest.source.library)
+
+
+def manifest_of(conn: sa.Connection, snapshot: Snapshot) -> Manifest:
+    """Give what is in a commit."""
+    return decoded(snapshot.manifest_digest, lambda: proofs.content(conn, snapshot.held).manifest)
+
+
+def files_of(manifest: Manifest) -> list[FileEntry]:
+    """List the files of a manifest."""
+    return [FileEntry(file.path, file.size_bytes, file.digest.hex) for file in manifest.files]
+
+
+def no_file(snapshot: Snapshot, path: str, files: Sequence[FileEntry]) -> Missing:
+    """Say that a commit has no file, or no folder, of a name.
+
+    Clients keep the absence by the commit; one that the hub has may have the file there.
+    """
+    known = ", ".join(file.path for file in files[:_SHOWN])
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    error = NotFound(f"{snapshot.name} has no {path[:120]!r}; it has {known}{more}")
+    return Missing("file", error, commit="" if snapshot.of_hub else snapshot.commit)

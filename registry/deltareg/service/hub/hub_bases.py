@@ -1,0 +1,112 @@
+"""Which base a repository is: by its name here, one that it had, or its id on the hub."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import hub as queries
+from deltareg.db.rows import BaseRow
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import parse_base
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Base
+from deltareg.service.bases.variants import parse_hub_id
+from deltareg.service.hub.line_revisions import MAIN
+from deltareg.service.registry import Caller
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGITS = re.compile(r"[0-9a-f]{7,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The bases that a repository may be.
+
+    Attributes:
+        repository: What it is called.
+        bases: Those that the caller may read and whose bytes are here, each with the revision of
+            the hub that it is; empty where it was not said.
+    """
+
+    repository: str
+    bases: Sequence[tuple[BaseRow, str]]
+
+
+def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> Known:
+    """Find the bases that a repository may be; a name of ours goes before an id of the hub."""
+    found = [(row, "") for row in _named(conn, repository)] or _on_hub(conn, repository)
+    return Known(
+        repository,
+        [
+            (row, revision)
+            for row, revision in found
+            if row.is_stored and caller.may(Right.READ, on=Base(row.name))
+        ],
+    )
+
+
+def choose_base(known: Known, revision: str) -> BaseRow:
+    """Choose the base that a revision means.
+
+    `main` is the base whose revision was not said, or the only one there is.
+
+    Raises:
+        NotFound: None of them has that revision, or several may be meant.
+    """
+    if revision == MAIN:
+        rows = [row for row, named in known.bases if not named]
+        rows = rows or [row for row, _ in known.bases]
+    else:
+        rows = [row for row, named in known.bases if _is_meant(row, named, revision)]
+    if len({row.id for row in rows}) == 1:
+        return rows[0]
+    named = ", ".join(f"{row.name} ({own or 'no revision'})" for row, own in known.bases)
+    if rows:
+        raise NotFound(
+            f"{known.repository} may be several bases here: {named}",
+            fix="name the revision that is meant, or the base: its name here is an id as well",
+        )
+    raise NotFound(
+        f"{known.repository} has no revision {revision[:80]!r} here; there is: {named}",
+        fix="leave the revision out, or record it: deltareg base register PATH NAME"
+        f" --hub-id {known.repository}@{revision[:80]}",
+    )
+
+
+def is_recorded(known: Known, revision: str) -> bool:
+    """Whether a revision is, to the letter, a commit that the hub has for one of the bases."""
+    return bool(_COMMIT.fullmatch(revision)) and revision in {named for _, named in known.bases}
+
+
+def _named(conn: sa.Connection, repository: str) -> Sequence[BaseRow]:
+    try:
+        name = parse_base(repository.lower())
+    except InvalidInput:
+        return ()
+    return base_queries.base_rows(conn, name=name, limit=1)
+
+
+def _on_hub(conn: sa.Connection, repository: str) -> list[tuple[BaseRow, str]]:
+    try:
+        hub_id, revision = parse_hub_id(repository)
+    except InvalidInput:
+        return []
+    if revision:  # `ORG/NAME@REV` is no repository
+        return []
+    return [
+        (row, known.revision)
+        for known in queries.hub_ids_called(conn, hub_id)
+        for row in base_queries.base_rows(conn, base_id=known.base_id, limit=1)
+    ]
+
+
+def _is_meant(row: BaseRow, named: str, revision: str) -> bool:
+    if named and named == revision:
+        return True
+    if not _DIGITS.fullmatch(revision):
+        return False
+    digest = row.manifest_digest.removeprefix("sha256:")
+    return named.startswith(revision) or digest.startswith(revision)

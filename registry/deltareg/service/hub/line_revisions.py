@@ -1,0 +1,112 @@
+"""What a revision of a delta's repository means: a channel is a branch, a version a commit or tag.
+
+| revision | means |
+|---|---|
+| `main` | the newest version for who may push it; for others what `prod` serves |
+| `v12`, `1.4.0` | that version |
+| `sha256:…`, or 7 and more of its digits | the version with this digest |
+| `prod`, `prod~1`, `prod#17` | what the channel serves, or served |
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import hub as queries
+from deltareg.db.rows import VersionRow
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.registry import Caller
+from deltareg.service.resolve import find_version
+
+MAIN = "main"
+Main = Literal["prod", "newest"]
+"""What `main` is for those who only read."""
+
+_DIGITS = re.compile(r"[0-9a-f]{7,64}")
+_NUMBER = re.compile(r"v[1-9]\d{0,8}")
+_LABEL = re.compile(r"\d+\.\d+\.\d+.*")
+_HEADS = ("refs/heads/", "refs/tags/")
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A delta that is there.
+
+    Attributes:
+        line: Its name.
+        row_id: Its row.
+    """
+
+    line: LineRef
+    row_id: int
+
+
+def version_meant(
+    conn: sa.Connection, caller: Caller, delta: Delta, revision: str, *, main: Main
+) -> VersionRow:
+    """Find the version that a revision means; it may be deleted.
+
+    Args:
+        conn: A transaction.
+        caller: Who asks; it may read the line.
+        delta: The line.
+        revision: What the client calls it.
+        main: What `main` is for those who only read.
+
+    Raises:
+        NotFound: There is no such version or channel, or nothing is on the channel.
+        InvalidInput: It reads as nothing that a revision is called here.
+    """
+    for head in _HEADS:
+        revision = revision.removeprefix(head)
+    if revision == MAIN:
+        return _main(conn, caller, delta.line, main)
+    digits = revision.removeprefix("sha256:")
+    if _DIGITS.fullmatch(digits):
+        found = _by_digits(conn, delta.row_id, digits)
+        if found is not None:
+            return found
+    return find_version(conn, caller, _ref(delta.line, revision), bare="newest")
+
+
+def pushes_to(caller: Caller, line: LineRef) -> bool:
+    """Whether `main` is, for a caller, what was pushed last."""
+    return caller.may(Right.PUSH, on=line)
+
+
+def _main(conn: sa.Connection, caller: Caller, line: LineRef, main: Main) -> VersionRow:
+    if main == "newest" or pushes_to(caller, line):
+        return find_version(conn, caller, Ref(line), bare="newest")
+    try:
+        return find_version(conn, caller, Ref(line, channel="prod"), bare="prod")
+    except NotFound as error:
+        raise NotFound(
+            f"main of {line} is what {line}@prod serves, and nothing was promoted to it",
+            fix=f"promote a version: deltareg promote {line}:v1 --channel prod; or name one: v1",
+        ) from error
+
+
+def _by_digits(conn: sa.Connection, delta_id: int, digits: str) -> VersionRow | None:
+    """Find the one version whose digest begins so; one that is deleted only if no other does."""
+    rows = queries.versions_beginning(conn, delta_id, digits)
+    standing = [row for row in rows if row.deleted_at is None] or rows[:1]
+    if len({row.manifest_digest for row in standing}) > 1:
+        raise NotFound(
+            f"several versions have a digest that begins with {digits}", fix="write more of it"
+        )
+    return standing[0] if standing else None
+
+
+def _ref(line: LineRef, revision: str) -> Ref:
+    is_version = _NUMBER.fullmatch(revision) or _LABEL.fullmatch(revision)
+    try:
+        return Ref.parse(f"{line}:{revision}" if is_version else f"{line}@{revision}")
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{line} has no revision {revision[:80]!r}",
+            fix="name a channel (prod), a version (v3, 1.4.0) or a digest (sha256:…)",
+        ) from error

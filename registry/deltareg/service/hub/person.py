@@ -1,0 +1,34 @@
+"""Whose token it is, as clients of the hub ask: the principal, and where it may push."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltareg.db.queries import namespaces
+from deltareg.db.session import read
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Namespace
+from deltareg.service.registry import Caller, Registry, needs_token
+
+_MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A principal, and the namespaces that it may push to with its token."""
+
+    name: str
+    pushes_to: Sequence[str]
+
+
+def look_at_person(registry: Registry, caller: Caller) -> Person:
+    """Say whose token is in use.
+
+    Raises:
+        Unauthenticated: No token came.
+    """
+    if caller.is_anonymous:
+        raise needs_token()
+    with read(registry.engine) as conn:
+        rows = namespaces.namespace_rows(conn, sight=caller.sight, after=None, limit=_MOST)
+    may = [row.name for row in rows if caller.may(Right.PUSH, on=Namespace(row.name))]
+    return Person(caller.principal, may)

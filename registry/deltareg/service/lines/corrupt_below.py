@@ -1,0 +1,77 @@
+"""What a version stands on and is corrupt: its base, or a version or base further down.
+
+A delta says what to add to its base. Where the bytes of that are not what it says, whoever serves
+the version serves something else, so no channel takes it, whatever glass is broken, until the base
+is whole again.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import damage, stacks
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import VersionRow
+from deltareg.service.corrupt import push_again
+from deltareg.service.describe import line_of, ref_of
+
+_FOREIGN = "of another namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptBelow:
+    """Something corrupt below a version, in words.
+
+    Attributes:
+        told: To follow the version: `stands on base/llama, which is corrupt: …`.
+        fix: The command that heals it, or whom to ask for it.
+    """
+
+    told: str
+    fix: str
+
+
+def corrupt_below(conn: sa.Connection, version: VersionRow) -> CorruptBelow | None:
+    """Say what is corrupt of all that a version stands on, the nearest first; None for nothing."""
+    if version.base_id is None:
+        return None
+    below = stacks.stack_below(conn, version.base_id)
+    bases = [row.base_id for row in (version, *below) if row.base_id is not None]
+    corrupt = damage.corrupt_bases(conn, bases)
+    for above, part in zip((version, *below), (*below, None), strict=True):
+        if part is not None and part.corrupt_at is not None:
+            return _told_version(conn, version, part)
+        if above.base_id in corrupt:
+            return _told_base(conn, version, above, above.base_id)
+    return None
+
+
+def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) -> CorruptBelow:
+    if part.namespace != version.namespace:
+        return CorruptBelow(_tell(f"a version {_FOREIGN}"), "ask who pushed it to push it again")
+    again = push_again(conn, Held(part.id), within=version.namespace)
+    return CorruptBelow(_tell(ref_of(part)), f"push its folder again: {again}")
+
+
+def _told_base(
+    conn: sa.Connection, version: VersionRow, above: VersionRow, base_id: int
+) -> CorruptBelow:
+    base = base_queries.base_rows(conn, base_id=base_id, limit=1, also_deleted=True)[0]
+    namespace, slash, _ = base.name.partition("/")
+    if slash and namespace != version.namespace:
+        return CorruptBelow(_tell(f"a base {_FOREIGN}"), "ask who pushed it to push it again")
+    if base.version_id is None:
+        told = f"push its folder again: deltareg base push PATH {base.name}"
+        return CorruptBelow(_tell(f"base {base.name}"), told)
+    if above.namespace != version.namespace:
+        return CorruptBelow(_tell(f"{base.name} as a base"), "ask who pushed it to push it again")
+    # No folder holds what folding a version gives: a push onto it folds it, and brings that.
+    again = f"deltareg push PATH {line_of(above)} --base {base.name}"
+    return CorruptBelow(
+        _tell(f"{base.name} as a base"), f"push what stands on it again, which folds it: {again}"
+    )
+
+
+def _tell(what: str) -> str:
+    return f"stands on {what}, which is corrupt: what is stored is not what it says"

@@ -1,0 +1,52 @@
+"""What a run needs the bytes of: its version, its base and what it is compared with."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import damage, stacks
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import RunRow, ShownRunRow, VersionRow, present
+from deltareg.service.ledger.references import reference_versions
+from deltareg.service.runs.eligible import FORM
+
+
+def needed_by(conn: sa.Connection, run: RunRow | ShownRunRow) -> list[Held]:
+    """List what a run reads: versions and bases, each once, its own first."""
+    if run.base_id is not None:
+        return [Held(run.base_id, is_base=True)]
+    version = version_queries.version_by_id(conn, present(run.version_id))
+    is_read = FORM not in run.request and version.released_at is None
+    found = [Held(version.id)] if is_read else []
+    for one in _compared_with(conn, run, version):
+        found += [Held(one.id), *_below(conn, one)]
+    return list(dict.fromkeys([*found, *_below(conn, version)]))
+
+
+def corrupt_among(conn: sa.Connection, needed: Sequence[Held]) -> list[Held]:
+    """Give those of some versions and bases that are corrupt."""
+    bases = damage.corrupt_bases(conn, [held.row_id for held in needed if held.is_base])
+    rows = version_queries.versions_by_ids(conn, [h.row_id for h in needed if not h.is_base])
+    versions = {row.id for row in rows.values() if row.corrupt_at is not None}
+    return [held for held in needed if held.row_id in (bases if held.is_base else versions)]
+
+
+def _below(conn: sa.Connection, version: VersionRow) -> list[Held]:
+    """Give what a version stands on: its base, and what that is made of."""
+    if version.base_id is None:
+        return []
+    parts = stacks.stack_below(conn, version.base_id)
+    bases = [row.base_id for row in (version, *parts) if row.base_id is not None]
+    return [*(Held(one, is_base=True) for one in bases), *(Held(row.id) for row in parts)]
+
+
+def _compared_with(
+    conn: sa.Connection, run: RunRow | ShownRunRow, version: VersionRow
+) -> list[VersionRow]:
+    digest = run.request.get("promoted_digest")
+    promoted = (
+        version_queries.find_version(conn, version.delta_id, digest=digest) if digest else None
+    )
+    found = [] if promoted is None else [promoted]
+    return found + reference_versions(conn, run.request)

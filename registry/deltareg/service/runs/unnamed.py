@@ -1,0 +1,36 @@
+"""What a worker says of a run, without names that readers of its version may not see.
+
+A worker serves all namespaces and calls a base by its name. Where a version stands on what is of
+another namespace, that name is not for all who read the version: it is left out of what is kept.
+"""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import stacks
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import RunRow, ShownRunRow
+from deltareg.service.corrupt import UNSEEN
+from deltareg.service.describe import line_of, ref_of
+
+
+def unnamed(conn: sa.Connection, run: RunRow | ShownRunRow) -> Callable[[str], str]:
+    """Give what takes the names of other namespaces out of a text about a run."""
+    if run.version_id is None:
+        return str
+    version = version_queries.version_by_id(conn, run.version_id)
+    below = [] if version.base_id is None else stacks.stack_below(conn, version.base_id)
+    named = {version.base_name or "", run.request.get("variant", "")}
+    for part in below:
+        named |= {ref_of(part), str(line_of(part)), part.base_name or ""}
+    own = version.namespace
+    foreign = [name for name in named if "/" in name and name.partition("/")[0] != own]
+    ordered = sorted(foreign, key=len, reverse=True)
+
+    def told(text: str) -> str:
+        for name in ordered:
+            text = text.replace(name, UNSEEN)
+        return text
+
+    return told

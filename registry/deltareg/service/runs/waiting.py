@@ -1,0 +1,63 @@
+"""Verifications that wait: what they read is corrupt, so they came to nothing.
+
+What is compared with what a channel serves cannot be judged while that is unreadable, nor what
+stands on a corrupt base. The verdict names what it waits for, and the command that heals it; once
+that is proven again the verification is queued again (`service.runs.requeue`), once.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries import waiting as queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import RunRow, ShownRunRow, VersionRow, present
+from deltareg.service.corrupt import push_again
+from deltareg.service.describe import ref_of
+from deltareg.service.runs.needs import corrupt_among, needed_by
+from deltareg.wire import CheckResult
+
+WAITS_FOR = "waits_for"
+"""In a verdict that came to nothing: what has to be healed first."""
+
+
+def note_waiting(conn: sa.Connection, run: RunRow | ShownRunRow) -> CheckResult | None:
+    """Write down what a run that came to nothing waits for; give it as its verdict tells it."""
+    found = corrupt_among(conn, needed_by(conn, run))
+    if not found:
+        return None
+    queries.add_waiting(conn, run.id, found)
+    version = version_queries.version_by_id(conn, present(run.version_id))
+    told = [_tell(conn, held, version) for held in found]
+    heal = "; ".join(dict.fromkeys(fix for _, fix in told))
+    return CheckResult(
+        name=WAITS_FOR, value=", ".join(name for name, _ in told), verdict="skipped",
+        detail=f"{heal}; once that is proven, this is verified again by itself",
+    )  # fmt: skip
+
+
+def note_cancelled(conn: sa.Connection, run_ids: Sequence[str], held: Held) -> None:
+    """Let runs that were cancelled as their version is corrupt wait for it."""
+    for run_id in run_ids:
+        queries.add_waiting(conn, run_id, [held])
+
+
+def _tell(conn: sa.Connection, held: Held, version: VersionRow) -> tuple[str, str]:
+    """Name something corrupt, and what heals it, to who reads the version alone."""
+    ask = "ask who pushed it to push it again"
+    if not held.is_base:
+        other = version_queries.version_by_id(conn, held.row_id)
+        if other.namespace != version.namespace:
+            return "a version of another namespace", ask
+        return ref_of(other), f"push its folder again: {_again(conn, held, version)}"
+    base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
+    namespace, slash, _ = base.name.partition("/")
+    if slash and namespace != version.namespace:
+        return "a base of another namespace", ask
+    return f"base {base.name}", f"push its folder again: {_again(conn, held, version)}"
+
+
+def _again(conn: sa.Connection, held: Held, version: VersionRow) -> str:
+    return push_again(conn, held, within=version.namespace)
