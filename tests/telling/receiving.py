@@ -35,7 +35,11 @@ class Receiver(BaseHTTPRequestHandler):
     server: Server
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # its sender was killed in the middle
+            self.close_connection = True
+            return
         behaviour = self.server.behaviour
         if behaviour == "slow":
             time.sleep(random.random() / 5)
