@@ -24,6 +24,7 @@ from deltareg.service.registry import Registry
 from deltareg.service.telling.number import number_all
 from deltareg.signing.secret_box import read_or_make_box
 from deltareg.store.memory import MemoryStore
+from tests.fixtures.processes import Processes, Running
 from tests.telling.told import LOOPBACK, hook, owner_of_lab, states, until
 
 HERE = Path(__file__).parent
@@ -35,11 +36,11 @@ SEED = 7
 class Place:
     """A receiver that may be started and killed again, on one port and with one log."""
 
-    processes: object
+    processes: Processes
     name: str
     behaviour: str
     port: int
-    running: object = None
+    running: Running | None = None
     secret: str = ""
 
     @property
@@ -56,6 +57,10 @@ class Place:
             self.secret, self.behaviour, environ=self.processes.environ(self.name),
         )  # fmt: skip
         until(self.listens, f"{self.name} listens")
+
+    def kill(self):
+        assert self.running is not None
+        self.running.kill()
 
     def listens(self):
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -150,7 +155,7 @@ def kill_and_check(processes, database_url, figures, *, number, kills, of):
             deliverers[which] = deliverer(which)
         else:
             place = places[rng.randrange(len(places) - 1)]
-            place.running.kill()
+            place.kill()
             time.sleep(rng.random() / 2)
             place.start()
         time.sleep(0.1 + rng.random() / 5)

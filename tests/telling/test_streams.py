@@ -106,11 +106,13 @@ def test_a_reader_that_does_not_read_costs_no_memory(lab, quick, monkeypatch):
     """What it does not take is not read for it, however much happens: 16 MB in 80 pages."""
     monkeypatch.setattr(routes, "_PART", 10)
     monkeypatch.setattr(streams, "TOKEN_S", 60)
-    looked = []
-    patient = streams._patient
-    monkeypatch.setattr(
-        streams, "_patient", lambda look, after: looked.append(after) or patient(look, after)
-    )
+    looked, patient = [], streams._patient
+
+    def note(look, after):
+        looked.append(after)
+        return patient(look, after)
+
+    monkeypatch.setattr(streams, "_patient", note)
     with lab.http(lab.token("read")).stream(
         "GET", "/events/stream", params={"after": "0"}, timeout=30
     ) as response:

@@ -5,11 +5,12 @@ was killed. Receivers are waited for without a thread each, several at a time, a
 takes up what others need.
 """
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -84,6 +85,7 @@ def telling(registry: Registry, pace: Pace = Pace()) -> Generator[None, None, No
         yield
     finally:
         ended.set()
+        deliverer.wake()
         working.join()
 
 
@@ -103,12 +105,24 @@ class _Deliverer:
     under_way: dict[int, Due] = field(default_factory=dict[int, Due])
     finished: dict[DeliveryRow, Outcome] = field(default_factory=dict[DeliveryRow, Outcome])
     _news: anyio.Event = field(default_factory=anyio.Event)
+    _loop: asyncio.AbstractEventLoop | None = None
     _held_until: float = 0.0
     _drift_at: float = 0.0
     _has_failed: bool = False
 
+    def wake(self) -> None:
+        """Let it look at once; from any thread."""
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._news.set()
+
     async def work(self) -> None:
         """Work until the process ends."""
+        self._loop = asyncio.get_running_loop()
         async with anyio.create_task_group() as group:
             while not self.ended.is_set():
                 self._news = anyio.Event()

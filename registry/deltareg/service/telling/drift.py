@@ -5,6 +5,7 @@ behind is on its way: it comes to serve what the channel says, fails, or falls s
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -33,7 +34,7 @@ def tell_drift(registry: Registry) -> int:
             )
         changed = [row for row in rows if _change(row) is not None]
         if changed:
-            total += with_retry(registry.engine, lambda conn, found=changed: _tell(conn, found))
+            total += with_retry(registry.engine, partial(_tell, rows=changed))
         if len(rows) < _ROWS:
             return total
         after = rows[-1].id

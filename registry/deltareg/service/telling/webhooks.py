@@ -5,6 +5,7 @@ Address and secret are sealed in the database under a key of the servers; the se
 
 import re
 import secrets
+from collections.abc import Sequence
 
 import anyio
 import sqlalchemy as sa
@@ -213,7 +214,7 @@ def find_webhook(
     return row
 
 
-def describe_webhooks(conn: sa.Connection, rows: "list[WebhookRow]") -> list[WebhookInfo]:
+def describe_webhooks(conn: sa.Connection, rows: Sequence[WebhookRow]) -> list[WebhookInfo]:
     """Show webhooks; their deliveries are counted once for all of them."""
     ids = [row.id for row in rows]
     states = {(each.webhook_id, each.state): each for each in queries.states_of(conn, ids)}
