@@ -76,6 +76,7 @@ from deltareg.wire.events import (
 )
 from deltareg.wire.fleet import (
     AgentReport,
+    BaseState,
     Drift,
     EngineName,
     FollowerInfo,
@@ -197,6 +198,7 @@ __all__ = [
     "BaseProbeSet",
     "BaseRelation",
     "BaseRename",
+    "BaseState",
     "ChannelFloor",
     "ChannelInfo",
     "ChannelMove",

@@ -99,7 +99,13 @@ from deltareg.db.rows.webhooks import (
     WebhookRow,
     WebhookStateRow,
 )
-from deltareg.db.rows.workers import AgentRow, BusyWorkerRow, FollowerRow, WorkerRow
+from deltareg.db.rows.workers import (
+    AgentRow,
+    BusyWorkerRow,
+    FollowerRow,
+    FollowerStateRow,
+    WorkerRow,
+)
 
 __all__ = [
     "AgentRow",
@@ -125,6 +131,7 @@ __all__ = [
     "FiguresRow",
     "FloorRow",
     "FollowerRow",
+    "FollowerStateRow",
     "FormRow",
     "GrantRow",
     "HasPolicy",
