@@ -61,6 +61,7 @@ docs: $(VENV)/.ready-test   ## write what comes from the code: command line, set
 	@$(BIN)/python -m tests.architecture.generate_cli_docs --write
 	@$(BIN)/python -m tests.architecture.generate_settings_docs --write
 	@$(BIN)/python -m tests.architecture.generate_kinds_docs --write
+	@$(BIN)/python -m tests.architecture.generate_event_docs --write
 	@$(BIN)/python -m tests.architecture.generate_check_catalogue --write
 	@$(BIN)/python -m tests.architecture.generate_openapi --write
 

@@ -75,6 +75,14 @@ def put_followers(
         conn.execute(put, rows)
 
 
+def note_told(conn: sa.Connection, follower_id: int, *, before: str | None, now: str) -> bool:
+    """Note which drift of a follower an event tells of; False where another was noted meanwhile."""
+    mine = followers.c.id == follower_id
+    was = followers.c.told.is_not_distinct_from(before)
+    done = conn.execute(sa.update(followers).where(mine, was).values(told=now))
+    return done.rowcount == 1
+
+
 def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int]) -> None:
     """Forget the channels that an agent does not follow any more."""
     conn.execute(

@@ -90,6 +90,15 @@ from deltareg.db.rows.verdicts import (
     WaiverRow,
 )
 from deltareg.db.rows.versions import DocumentsRow, ResolvedRow, RevocationRow, VersionRow
+from deltareg.db.rows.webhooks import (
+    AttemptRow,
+    DeliveryRow,
+    HeadRow,
+    ToldEventRow,
+    WaitingEventRow,
+    WebhookRow,
+    WebhookStateRow,
+)
 from deltareg.db.rows.workers import (
     AgentRow,
     BusyWorkerRow,
@@ -101,6 +110,7 @@ from deltareg.db.rows.workers import (
 __all__ = [
     "AgentRow",
     "ApprovalRow",
+    "AttemptRow",
     "AuditRow",
     "BadPackRow",
     "BaseManifestRow",
@@ -112,6 +122,7 @@ __all__ = [
     "CheckStateRow",
     "CheckpointRow",
     "ClaimableRow",
+    "DeliveryRow",
     "DepthRow",
     "DocumentsRow",
     "EntryRow",
@@ -124,6 +135,7 @@ __all__ = [
     "FormRow",
     "GrantRow",
     "HasPolicy",
+    "HeadRow",
     "HolderRow",
     "HubIdRow",
     "IdentityRow",
@@ -182,6 +194,7 @@ __all__ = [
     "TermsRow",
     "Timed",
     "TokenRow",
+    "ToldEventRow",
     "UploadRow",
     "VariantRow",
     "VerdictFactRow",
@@ -189,7 +202,10 @@ __all__ = [
     "VerifyRow",
     "VersionRow",
     "VersionWaiverRow",
+    "WaitingEventRow",
     "WaiverRow",
+    "WebhookRow",
+    "WebhookStateRow",
     "WorkerRow",
     "check_order",
     "fetch_all",

@@ -60,6 +60,7 @@ class FollowerRow:
     since: int
     base: BaseState
     trouble: str
+    told: str | None
     agent: str
     engine: str
     seen_at: int

@@ -86,7 +86,7 @@ def count_followers(registry: Registry) -> Mapping[tuple[Drift, BaseState], int]
     """Count followers by drift and by what is known of their engines' bases, for the metrics."""
     with read(registry.engine) as conn:
         rows = queries.states_of_followers(conn)
-    return Counter((_drift(row), row.base) for row in rows)
+    return Counter((drift_of(row), row.base) for row in rows)
 
 
 def forget_agent(registry: Registry, caller: Caller, name: str) -> None:
@@ -160,14 +160,15 @@ def _show(row: FollowerRow) -> FollowerInfo:
         channel=f"{row.namespace}/{row.line}@{row.channel}",
         desired_revision=row.desired_revision, desired_version=row.desired_version,
         desired_digest=row.desired_digest, revision=row.revision, version=row.version,
-        digest=row.digest, state=row.state, error=row.error, drift=_drift(row), base=row.base,
+        digest=row.digest, state=row.state, error=row.error, drift=drift_of(row), base=row.base,
         trouble=row.trouble,
         since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
         seen_age_s=max(0, row.age_us) / US_PER_S,
     )  # fmt: skip
 
 
-def _drift(row: FollowerRow | FollowerStateRow) -> Drift:
+def drift_of(row: FollowerRow | FollowerStateRow) -> Drift:
+    """Say how a follower differs from its channel."""
     if row.age_us > _MISSED_REPORTS * row.every_us:
         return "silent"
     if row.state == "failed":
