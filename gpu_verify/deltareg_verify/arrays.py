@@ -19,6 +19,14 @@ def largest_difference(a: Mapping[str, F32], b: Mapping[str, F32]) -> float:
     return float(np.max([_difference(a[name], b[name]) for name in a]))
 
 
+def spread_moved(a: Mapping[str, F32], b: Mapping[str, F32]) -> float:
+    """Say by how much of what it varies by an output moves: RMS(b - a) / deviation(a), the largest.
+
+    Infinity where an output is another one, or did not vary before.
+    """
+    return max((_moved(a[name], b[name]) for name in a if name in b), default=float("inf"))
+
+
 def root_mean_square(outputs: Mapping[str, F32]) -> float:
     """Give the root of the mean of squares over all values of all outputs."""
     total = sum(float(np.sum(np.square(v, dtype=np.float64))) for v in outputs.values())
@@ -33,6 +41,15 @@ def shared(a: F32, b: F32) -> tuple[slice, ...]:
 def all_finite(values: F32) -> bool:
     """Whether no value is NaN or infinite."""
     return bool(np.all(np.isfinite(values)))
+
+
+def _moved(a: F32, b: F32) -> float:
+    if a.ndim != b.ndim:
+        return float("inf")
+    both = shared(a, b)
+    before, after = (values[both].astype(np.float64) for values in (a, b))
+    spread = float(np.std(before))
+    return float(np.sqrt(np.mean((after - before) ** 2))) / spread if spread > 0 else float("inf")
 
 
 def _difference(a: F32, b: F32) -> float:

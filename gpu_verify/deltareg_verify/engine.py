@@ -35,6 +35,8 @@ class Change:
         row_peak: Of the row of a matrix that changes most.
         row_middle: Of the middle one of its rows that change at all.
         row: Which one changes most.
+        kept: How much of the base's weight is in the new one: the share along it, 1 where nothing
+            is taken from it. Of products, which add to a weight, nobody asks.
     """
 
     target: str
@@ -44,6 +46,7 @@ class Change:
     row_peak: float = 0.0
     row_middle: float = 0.0
     row: int = 0
+    kept: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class RememberingEngine:
         self._engine = engine
         self._answers = answers
         self._own: Answers | None = {} if is_fixed else None
+        # Numbers of samples are few, and several checks of one run ask for the same.
+        self._numbers: Answers = {} if self._own is None else self._own
 
     def __getattr__(self, name: str) -> object:
         """Give what the engine has."""
@@ -40,13 +42,23 @@ class RememberingEngine:
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
         """Give the losses of texts."""
-        kept = self._kept(state)
-        if kept is None:
-            return self._engine.losses(state, texts)
+        kept = self._kept_numbers(state)
         key = ("losses", state, _digest("\0".join(texts).encode()))
         if key not in kept:
             kept[key] = self._engine.losses(state, texts)
         return cast("F64 | None", kept[key])
+
+    def log_likelihoods(
+        self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> F64:
+        """Score pairs; a pair that was scored before, in whatever company, is not again."""
+        kept = self._kept_numbers(state)
+        keys = [("likelihood", state, repr((*map(tuple, pair),))) for pair in pairs]
+        new = [at for at, key in enumerate(keys) if key not in kept]
+        if new:
+            found = self._engine.log_likelihoods(state, [pairs[at] for at in new])
+            kept.update(zip([keys[at] for at in new], found, strict=True))
+        return np.array([kept[key] for key in keys], np.float64).reshape(len(pairs), 2)
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own."""
@@ -76,6 +88,9 @@ class RememberingEngine:
     def beside(self, effects: Sequence[Effect]) -> Engine:
         """Give an engine of another delta on the same base."""
         return remembering(self._engine.beside(effects), self._answers)
+
+    def _kept_numbers(self, state: State) -> Answers:
+        return self._answers if state == "base" else self._numbers
 
     def _kept(self, state: State) -> Answers | None:
         return self._answers if state == "base" else self._own

@@ -42,7 +42,7 @@ _Z = 1.959963984540054
 _SIBLINGS, _SIBLING_NOISE = 2, 0.1
 _BLOCKS, _LEAST_BLOCK = 8, 10
 _BASE = "base"
-_PROBES = "general"  # any set of the default suite; its samples are given by hand
+_PROBES = "samples"  # what a check is told that it looks at; they are given by hand
 _FACTORS = frozenset({"target_perplexity"})
 
 
@@ -64,6 +64,7 @@ class Pilot:
         most: How many samples are measured.
         seconds: When to stop measuring, whatever is left.
         device: `cpu`, `cuda:N` or `auto`.
+        threads: Processor threads; 0 takes all that the process may use.
     """
 
     base: Path
@@ -79,6 +80,7 @@ class Pilot:
     most: int = 200
     seconds: float = 120.0
     device: str = "auto"
+    threads: int = 0
 
     @classmethod
     def decode(cls, text: str) -> Self:
@@ -120,8 +122,10 @@ def run(wanted: Pilot) -> Fields:
         return {**told, "items": [], "is_cut": False, "notes": []}
     with ExitStack() as stack:
         base = stack.enter_context(open_base(wanted.base, Cache(wanted.cache)))
-        suite = built_in(DEFAULT_SUITE)
-        make = partial(TorchEngine, suite=suite, device=prepare_device(wanted.device, threads=0))
+        suite = replace(built_in(DEFAULT_SUITE), sets={_PROBES: ProbeSet(_PROBES, "")})
+        make = partial(
+            TorchEngine, suite=suite, device=prepare_device(wanted.device, threads=wanted.threads)
+        )
         trials = Trials(base, suite, wanted.out, make, class_with_place)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilot-")))
         comparing = _Comparing(wanted, trials, scratch, stack)

@@ -28,7 +28,7 @@ NAMES = {
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
     "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
     "check_id": "00000000-0000-4000-8000-000000000000",
-    "request_id": "999999", "member_id": "999999", "keyid": "k",
+    "request_id": "999999", "member_id": "999999", "keyid": "k", "webhook_id": "wh_9",
 }  # fmt: skip
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
@@ -36,6 +36,7 @@ QUERIES = {
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
     "GET /api/v1/bases/{base}/diff": {"other": "tinyllama"},
     "GET /api/v1/audit/consistency": {"old": "0", "new": "0"},
+    "GET /api/v1/events/stream": {"seconds": "0"},
     "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},
     "GET /api/v1/access/explain": {"principal": "maker", "action": "read", "ref": "team"},
 }
@@ -75,6 +76,9 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:unrevoke": {"reason": "x"},
 }
 BODIES |= {
+    "POST /api/v1/webhooks": {"url": "http://10.0.0.1/"},
+    "POST /api/v1/webhooks/{webhook_id}:redeliver": {"dead": True},
+    "POST /api/v1/webhooks/{webhook_id}:rotate": {},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {
         "form": "signature",
         "body": "{}",

@@ -32,13 +32,14 @@ HERE = {
     "ns": "lab", "name": "x", "version": "1", "channel": "prod", "base": "tiny", "digest": ZEROS,
     "upload_id": "u", "run_id": "r2", "verdict_id": "v2", "token_id": "2", "number": "1",
     "suite": "smoke", "check": "effect", "request_id": "1", "member_id": "1", "agent": "host",
-    "keyid": "k", "check_id": "00000000-0000-4000-8000-000000000000",
+    "keyid": "k", "webhook_id": "wh_1", "check_id": "00000000-0000-4000-8000-000000000000",
 }  # fmt: skip
 NOWHERE = HERE | {
     "ns": "nowhere", "run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9",
-    "upload_id": "n",
+    "upload_id": "n", "webhook_id": "wh_9",
 }  # fmt: skip
 NUMBERS = {"run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9"}
+NUMBERS["webhook_id"] = "wh_9"
 EVERYBODY = (*ROLES, "liner", "limited", "foreign", *WIDE, "anonymous")
 DECISIVE = {
     "private": ("owner", "foreign", "anonymous"), "internal": ("foreign",),
@@ -56,6 +57,8 @@ QUERIES = {
     "GET /api/v1/access/review": {"namespace": "lab"},
     "GET /api/v1/members": {"namespace": "lab"},
     "GET /api/v1/stats/storage": {"namespace": "lab"},
+    "GET /api/v1/events/stream": {"after": "0", "seconds": "0"},
+    "GET /api/v1/webhooks": {"namespace": "lab"},
 }
 BODY = BODIES | {
     "POST /api/v1/uploads": {
@@ -66,6 +69,7 @@ BODY = BODIES | {
     "POST /api/v1/runs/{run_id}:upload": {"run": "r2", "fence": 1},
     "POST /api/v1/runs": {"ref": "lab/x:v1"},
     "POST /api/v1/namespaces": {"name": "lab"},
+    "POST /api/v1/webhooks": {"url": "http://127.0.0.1:9/", "namespace": "lab"},
     "POST /api/v1/members": {"principal": "bob", "role": "reader", "namespace": "lab"},
     "POST /api/v1/leases": {"worker": "w"},
     "PUT /api/v1/fleet/agents/{agent}": {
@@ -79,6 +83,7 @@ RIGHTS_HERE = {
     "POST /api/v1/members": {Right.MAINTAIN},
     "POST /api/v1/runs/{run_id}:rerun": {Right.PUSH, Right.VERIFY},
     "DELETE /api/v1/members/{member_id}": {Right.MAINTAIN},
+    **{route: {Right.ADMIN} for route in REACH if "{webhook_id}" in route},
 }
 """What is asked where a namespace is named, or found, if that is not what is asked everywhere."""
 BY_QUERY = [route for route, reach in REACH.items() if reach in {"list", "number", "free"}]
@@ -297,7 +302,10 @@ def may_read(who, visibility):
     return may(who, "GET /api/v1/deltas/{ns}/{name}/versions", visibility)
 
 
-TAKEN_ONCE = {"DELETE /api/v1/members/{member_id}"}
+TAKEN_ONCE = {
+    "DELETE /api/v1/members/{member_id}",
+    *(route for route in REACH if "{webhook_id}" in route and not route.startswith("GET")),
+}
 """What the first who may do it leaves nothing of for the next."""
 OF_NAMESPACE = {
     "GET /api/v1/namespaces", "GET /api/v1/namespaces/{ns}", "GET /api/v1/members",
@@ -309,5 +317,6 @@ NEVER_ANONYMOUS = {
     "GET /api/v1/namespaces/{ns}", "GET /api/v1/namespaces/{ns}/policy", "GET /api/v1/members",
     "GET /api/v1/namespaces", "GET /api/v1/runs", "GET /api/v1/runs/{run_id}",
     "GET /api/v1/runs/{run_id}/log", "GET /api/v1/queue", "GET /api/v1/fleet/agents",
-    "GET /api/v1/requests", "GET /api/v1/requests/{request_id}",
+    "GET /api/v1/requests", "GET /api/v1/requests/{request_id}", "GET /api/v1/events",
+    "GET /api/v1/events/stream",
 }  # fmt: skip

@@ -8,6 +8,7 @@ import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 import sqlalchemy as sa
 from fastapi.routing import iter_route_contexts
@@ -21,12 +22,15 @@ from deltareg.digest import Digest, sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.service.access.tokens import hash_secret, mint_secret
 from deltareg.service.registry import Registry
+from deltareg.service.telling.signature import about_address, about_secret
+from deltareg.signing.secret_box import SecretBox
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
 from tests.fixtures.registries import SCOPES
 from tests.migrations.populated import ROWS, T0
 from tests.service import rows
 
+LOOPBACK = (ip_network("127.0.0.0/8"),)
 ROOT = Digest.parse(rows.BASE_ROOT)
 _HEADER = Piece(ROOT, "U8", (8,), 8)
 _WEIGHT = ManifestTensor("m.safetensors", "w", "weight", "", "F32", (1,), ROOT)
@@ -73,9 +77,11 @@ def world(url):
         for table, values in ROWS:
             dated = {"created_at": T0} if "created_at" in table.c else {}
             conn.execute(sa.insert(table).values({**_with_digests(values), **dated}))
-    registry = Registry(engine, MemoryStore())
+    box, _ = SecretBox.generate()
+    registry = Registry(engine, MemoryStore(), box=box, networks=LOOPBACK)
     with write(engine) as conn:
         _add_rows(conn)
+        _seal(conn, box)
         tokens = _add_people(conn)
     found = World(registry, tokens)
     apps = [create_app(registry, anonymous_reading=is_open) for is_open in (False, True)]
@@ -156,6 +162,15 @@ def _add_rows(conn):
                 conn.exec_driver_sql(
                     f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), 1000)"
                 )
+
+
+def _seal(conn, box):
+    """Let the webhook go where nobody listens."""
+    address = box.seal("http://127.0.0.1:9/", about_address("wh_1"))
+    conn.execute(sa.update(t.webhooks).values(address=address))
+    conn.execute(
+        sa.update(t.webhook_secrets).values(sealed=box.seal("c2VjcmV0", about_secret("wh_1")))
+    )
 
 
 def _row(table):

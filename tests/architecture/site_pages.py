@@ -48,6 +48,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
                 {"Command line": "cli.md"},
                 "settings.md",
                 "kinds.md",
+                {"Types of events": "events.md"},
                 {"Problem codes": ["problems/index.md", *_problems()]},
                 "format.md",
                 "format-deltas.md",

@@ -133,7 +133,7 @@ def test_what_cannot_become_a_suite_is_refused_with_what_to_do(data, options, st
     for n in range(40):
         path = data.home / "pictures" / "ab"[n % 2] / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_bytes(b"%d" % n)
 
     ended = init(data, *options)
 

@@ -7,7 +7,7 @@ import threading
 import httpx
 import pytest
 
-from deltareg.errors import Conflict, InvalidInput, NotFound, Unavailable
+from deltareg.errors import InvalidInput, NotFound, Unavailable
 from tests.client.agents import (
     DELTAS,
     LINE,
@@ -192,11 +192,16 @@ def test_adapters_of_others_are_left_alone(vllm, host, tmp_path):
     assert vllm.names() == ["mine", V2]
 
 
-def test_a_name_that_means_something_else_there_is_refused(vllm, host, tmp_path):
-    vllm.adapters[V2] = Adapter(V2, tmp_path / "elsewhere", "")
+def test_a_name_that_somebody_else_has_is_left_to_them(vllm, host, maker, tmp_path):
+    other = Adapter(V2, tmp_path / "elsewhere", "")
+    vllm.adapters[V2] = other
 
-    with pytest.raises(Conflict, match="serves another adapter as team--lora--v2"):
-        make_agent(host, tmp_path / "own", engine="vllm", url=vllm.url)[0].once()
+    make_agent(host, tmp_path / "own", engine="vllm", url=vllm.url, drain_s=0)[0].once()
+
+    served = aliases(tmp_path / "own")[PROD]["served"]
+    assert served == f"{V2}-{maker.show(f'{LINE}:v2').digest.removeprefix('sha256:')[:12]}"
+    assert vllm.adapters[V2] is other
+    assert vllm.names() == [V2, served]
 
 
 def test_a_server_without_runtime_updates_is_named_with_what_turns_them_on(

@@ -73,8 +73,7 @@ _GATES: tuple[tuple[str, Set[str]], ...] = (
     ("all of it", frozenset()),
 )
 _COLUMNS = (
-    "push", "idle", "norm_ratio", "overflow", "spectral", "effect", "exercised",
-    "attached_equals_folded", "reloads", "library_agrees",
+    "push", *(spec.name for spec in SMOKE.checks if spec.name in _SMOKE),
     "in_domain", "general", "in_domain_kept", "general_kept", "golden",
 )  # fmt: skip
 
@@ -124,11 +123,13 @@ def _gate_rows(found: Sequence[Seen]) -> Iterable[str]:
 
 
 def _catches(found: Sequence[Seen]) -> str:
-    lines = [_row("defect", "of", *(f"`{name}`" for name in _COLUMNS)), _rule(len(_COLUMNS) + 2)]
+    catching = {name for seen in found for name in caught_by(seen)}
+    columns = [name for name in _COLUMNS if name in catching]
+    lines = [_row("defect", "of", *(f"`{name}`" for name in columns)), _rule(len(columns) + 2)]
     for defect in (*DEFECTS, ""):
         of = [seen for seen in found if seen.planted.defect == defect]
         counts = Counter(name for seen in of for name in caught_by(seen))
-        cells = [str(counts[name] or "") for name in _COLUMNS]
+        cells = [str(counts[name] or "") for name in columns]
         lines.append(_row(defect.replace("_", " ") or "*healthy*", str(len(of)), *cells))
     return "\n".join(lines)
 

@@ -43,7 +43,8 @@ def test_a_sound_delta_passes(cache_dir):
     does_not_apply = {name for name, result in results.items() if result.verdict == "n/a"}
     assert does_not_apply == {
         "attached_equals_folded", "class_entropy", "embedding_spread", "golden", "idle",
-        "library_agrees", "module_types", "norm_ratio", "reloads", "rows", "spectral",
+        "cut_values", "library_agrees", "module_types", "norm_ratio", "placement", "reloads",
+        "rows", "spectral",
     }  # fmt: skip
     assert "1 effects took part" in results["effect"].detail
 
@@ -120,7 +121,7 @@ def biased(tmp_path):
     with torch.no_grad():
         for name, value in wrapped.named_parameters():
             if "lora_B" in name:
-                value.normal_(std=0.1)
+                value.normal_(std=0.05)
         expected = wrapped(input_ids=torch.from_numpy(IDS.copy())).logits.numpy()
     wrapped.save_pretrained(tmp_path / "delta")
     (tmp_path / "delta" / "README.md").unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from deltareg.suites.base_probes import draw
 from deltareg_verify.examine import examine
-from tests.verify.bench import Bench, sample_bench
+from tests.verify.bench import Bench, sample_bench, suite_of
 from tests.verify.small_language import make_language_base, pages, train
 
 
@@ -59,8 +59,13 @@ def test_an_ia3_that_is_applied_minus_one_fails(language):
     file = broken / "adapter_model.safetensors"
     save_file({name: value - 1 for name, value in load_file(file).items()}, file)
 
-    found = smoke(language, broken)["general_perplexity"]
+    stored = smoke(language, broken)["cut_values"]  # smoke ends there, before anything runs
+    bench = Bench(
+        broken, language / "base", language / "cache", suite=suite_of("general_perplexity")
+    )
+    (found,) = examine(bench.case())
 
+    assert stored.verdict == "fail"
     assert (found.verdict, found.code) == ("fail", "worse_than_base")
     assert float(found.value) > 5 * float(found.baseline)
 

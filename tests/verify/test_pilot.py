@@ -3,9 +3,11 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from deltareg_verify.backtest import Healthy
+from deltareg_verify.kept_answers import remembering
 from deltareg_verify.pilot import Pilot, run
 from tests.small_networks import quiet
 from tests.verify.bench import SAMPLES
@@ -15,6 +17,8 @@ peft = pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[lib
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
 BASE, DELTAS = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama"
+SAID = " and that is what it is"
+ASKED = [f"what is the number {n} for" for n in range(24)]
 TEXTS = [f"some text with the number {n} in it" for n in range(6)]
 
 
@@ -39,7 +43,7 @@ def wanted(folder, *deltas):
     versions = tuple(Healthy(f"me/chat:v{n}", DELTAS / one) for n, one in enumerate(deltas, 1))
     return Pilot(
         BASE, folder / "cache", folder, versions, sets={"in_domain": ["perplexity", "in.jsonl"]},
-        device="cpu",
+        device="cpu", threads=1,
     )  # fmt: skip
 
 
@@ -59,6 +63,70 @@ def test_changes_are_those_that_peft_gives(tmp_path):
     }
     assert all(one["spread"] > 0 and one["n"] == len(TEXTS) for one in found["items"])
     assert not found["is_cut"]
+
+
+def answer_losses(delta):
+    """Give the loss of all answers after their prompts by transformers and peft, per token."""
+    with quiet():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(BASE)
+        network = transformers.AutoModelForCausalLM.from_pretrained(BASE)
+        if delta is not None:
+            network = peft.PeftModel.from_pretrained(network, DELTAS / delta)
+    total, tokens = 0.0, 0
+    for text in ASKED:
+        before, whole = (tokenizer(one)["input_ids"] for one in (text, text + SAID))
+        labels = torch.tensor([[-100] * len(before) + whole[len(before) :]])
+        with torch.no_grad():
+            loss = float(network(input_ids=torch.tensor([whole]), labels=labels).loss)
+        total, tokens = total + loss * (len(whole) - len(before)), tokens + len(whole) - len(before)
+    return total / tokens
+
+
+def test_answers_are_scored_after_what_was_asked_as_peft_does(tmp_path):
+    lines = [json.dumps({"text": one, "target": SAID}) + "\n" for one in ASKED]
+    (tmp_path / "in.jsonl").write_text("".join(lines))
+    versions = tuple(Healthy(f"me/chat:v{n}", DELTAS / one) for n, one in
+                     enumerate(("lora", "lora_v2"), 1))  # fmt: skip
+    sets = {"in_domain": ["target_perplexity", "in.jsonl"]}
+
+    found = run(
+        Pilot(BASE, tmp_path / "cache", tmp_path, versions, sets=sets, device="cpu", threads=1)
+    )
+
+    base, first, second = (answer_losses(one) for one in (None, "lora", "lora_v2"))
+    told = {(one["a"], one["b"]): one["change"] for one in found["items"]}
+    assert told == {
+        ("base", "me/chat:v1"): pytest.approx(first - base, abs=1e-4),
+        ("base", "me/chat:v2"): pytest.approx(second - base, abs=1e-4),
+        ("me/chat:v1", "me/chat:v2"): pytest.approx(second - first, abs=1e-4),
+    }
+
+
+class Counting:
+    """An engine that counts what it is asked to score."""
+
+    def __init__(self):
+        self.asked = []
+
+    def log_likelihoods(self, state, pairs):
+        self.asked += [(state, pair) for pair in pairs]
+        return np.array([[-float(len(after)), 0.0] for _, after in pairs])
+
+
+def test_a_pair_is_scored_once_in_whatever_company_it_comes():
+    engine, pairs = Counting(), [([1], [2, 3]), ([1, 2], [3]), ([4], [5, 6, 7])]
+    kept, other = (remembering(engine, {}, is_fixed=one) for one in (True, False))
+
+    whole = kept.log_likelihoods("attached", pairs)
+    again = kept.log_likelihoods("attached", pairs[1:])
+
+    assert np.array_equal(whole[:, 0], [-2, -1, -3])
+    assert np.array_equal(again, whole[1:])
+    assert len(engine.asked) == 3
+    other.log_likelihoods("attached", pairs)
+    other.log_likelihoods("attached", pairs[::-1])
+    assert len(engine.asked) == 6
+    assert kept.log_likelihoods("base", []).shape == (0, 2)
 
 
 def test_a_version_that_is_alone_is_held_against_itself_with_noise(tmp_path):

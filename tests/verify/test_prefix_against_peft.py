@@ -10,6 +10,7 @@ from deltareg_verify.torch_engine.prefix import inserted
 from tests import corpus
 from tests.folders import open_base
 from tests.verify import attached
+from tests.verify.bench import Bench, sample_base
 from tests.verify.many_networks import (
     DECODERS,
     DOUBLE,
@@ -154,3 +155,27 @@ def test_generation_with_a_cache_is_that_of_the_librarys_forwards(decoder, tmp_p
         got = made.generate(input_ids=ids, eos_token_id=None, pad_token_id=0, **asked)
 
     assert torch.equal(got, wanted)
+
+
+def test_texts_longer_than_what_a_prefix_leaves_are_cut_for_both_states(tmp_path, cache_dir):
+    base, words = sample_base("tinygpt2"), " some words of a text that goes on" * 40
+    torch.manual_seed(3)
+    made = transformers.AutoModelForCausalLM.from_pretrained(base)
+    form = peft.PrefixTuningConfig(num_virtual_tokens=6, task_type="CAUSAL_LM")
+    model = peft.get_peft_model(made, form).eval()
+    with torch.no_grad():
+        for value in model.prompt_encoder.parameters():
+            value.normal_()
+    model.save_pretrained(tmp_path / "delta")
+
+    engine = Bench(tmp_path / "delta", base, cache_dir).engine()
+    found = {state: engine.losses(state, [words])[0] for state in ("base", "attached")}
+
+    places = made.config.n_positions - 6
+    ids = torch.tensor([transformers.AutoTokenizer.from_pretrained(base)(words)["input_ids"]])
+    ids = ids[:, :places]
+    with torch.no_grad():
+        scores = model(input_ids=ids).logits[0, -places:-1]
+    wanted = torch.nn.functional.cross_entropy(scores, ids[0, 1:], reduction="sum")
+    assert found["base"][1] == found["attached"][1] == places - 1
+    assert found["attached"][0] == pytest.approx(float(wanted), rel=1e-5)

@@ -144,8 +144,9 @@ def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
 
     checks = desk.show(queued).verdict.checks
     assert [check.name for check in checks] == [
-        "digests", "accounting", "finite", "norm_ratio", "rows", "idle", "module_types", "overflow",
-        "spectral", "effect", "exercised", "attached_equals_folded", "reloads", "library_agrees",
+        "digests", "accounting", "finite", "norm_ratio", "rows", "placement", "cut_values",
+        "idle", "module_types", "overflow", "spectral", "effect", "exercised",
+        "attached_equals_folded", "reloads", "library_agrees",
         "golden", "general_perplexity", "special_tokens", "class_entropy", "embedding_spread",
         "batching", "deterministic", "resources",
     ]  # fmt: skip
@@ -190,10 +191,10 @@ def words(**outcomes):
 
 
 GOOD = dict.fromkeys(
-    ["digests", "accounting", "finite", "norm_ratio", "rows", "idle", "module_types", "overflow",
-     "spectral", "effect", "exercised", "attached_equals_folded", "reloads", "library_agrees",
-     "golden", "general_perplexity", "special_tokens", "class_entropy", "embedding_spread",
-     "batching", "deterministic"], "pass",
+    ["digests", "accounting", "finite", "norm_ratio", "rows", "placement", "cut_values",
+     "idle", "module_types", "overflow", "spectral", "effect", "exercised",
+     "attached_equals_folded", "reloads", "library_agrees", "golden", "general_perplexity",
+     "special_tokens", "class_entropy", "embedding_spread", "batching", "deterministic"], "pass",
 )  # fmt: skip
 
 

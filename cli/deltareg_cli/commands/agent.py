@@ -89,6 +89,12 @@ def agent() -> None:
     metavar="FILE",
     help="Where it says what is served as which name; DIR/serving.json else.",
 )
+@option(
+    "--base",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The base that the engine serves, where it does not say so itself.",
+)
 @option("--once", is_flag=True, help="Bring everything to what the channels say now, then stop.")
 @option(
     "--every",
@@ -117,6 +123,7 @@ def run(
     interval: float,
     keep: int,
     alias_file: Path | None,
+    base: Path | None,
     once: bool,
     every: float,
     url: str | None,
@@ -128,6 +135,10 @@ def run(
     that were served lately are kept, so that a rollback moves none. With dir, DIR/current is a link
     to the folder of the version that is served. With vllm, every version is loaded under a name of
     its own, and the one before stays until it has drained.
+
+    A version is served on the base that it is for, and on no other. vLLM says which folder it was
+    started with; where that is not on this machine, and with dir, --base names it. Without, the
+    base is unchecked, which is shown. On another base nothing is served; --once ends with 7.
 
     The registry may be away: what is served stays served. A version that is revoked, or that cannot
     be pulled or loaded, is not served, and the one before stays. What is served is reported, which
@@ -149,7 +160,7 @@ def run(
     )
     options = FollowOptions(
         agent=name or default_agent_name(folders[0]), interval_s=interval, keep=keep,
-        alias_file=alias_file,
+        alias_file=alias_file, base=base,
     )  # fmt: skip
     if once:
         options = replace(options, report_s=_between_runs(every))

@@ -53,6 +53,9 @@ def lint(invocation: Invocation, path: Path, base: str | None, convention: str |
     server is asked; with the name of a registered base its tensor names and shapes come from the
     registry, and a version is folded into its own base first.
 
+    What an engine that serves deltas beside their base would refuse is said as well; the policy of
+    a channel may ask that it can (servable).
+
     Files that hold code are named and never opened: pickle, scripts, links. The exit status is 0
     when push would take the folder and 2 when it would refuse it.
     """
@@ -78,6 +81,7 @@ def lint_answer(report: "LintReport", path: Path) -> Answer:
             ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
             ("stored as", report.dtype),
             ("targets", "; ".join(told(report.injection)) or _some(report.targets)),
+            ("servable by", "; ".join(str(one) for one in report.servable)),
             ("evidence", report.evidence),
             ("left out", ", ".join(report.left_out)),
             ("outcome", _outcome(report.problems)),

@@ -38,7 +38,7 @@ def drafted_answer(found: "Drafted", notes: Sequence[str]) -> Answer:
             ("rest", "" if found.rest is None else f"{found.rest}, to train on"),
             ("files", ", ".join(found.files)),
         ]),
-        Title("Asks", "no comparison decided by too few samples passes"),
+        Title("Asks", "what too few samples decide warns, and closes protected channels"),
         Table([Column("check"), Column("measure"), Column("asks for", is_prose=True)],
               [_row(one) for one in made.comparisons]),
         Title("Lets through"),

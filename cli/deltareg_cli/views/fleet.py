@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from deltareg.client.follow import FollowEvent
 
 _TONES: dict[str, Tone] = {"none": "good", "behind": "warn", "failed": "bad", "silent": "bad"}
+_BASE_TONES: dict[str, Tone] = {"checked": "good", "unchecked": "warn", "wrong": "bad"}
 
 
 def fleet_table(
@@ -21,7 +22,7 @@ def fleet_table(
     """Show followers of several channels as rows."""
     columns = [
         Column("agent"), Column("channel"), Column("says"), Column("serves"), Column("drift"),
-        Column("engine"), Column("reported"), Column("error", is_prose=True),
+        Column("engine"), Column("base"), Column("reported"), Column("error", is_prose=True),
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
@@ -31,8 +32,9 @@ def fleet_table(
             _version(follower.version),
             _drift(follower),
             follower.engine,
+            _base(follower.base),
             f"{seconds(follower.seen_age_s)} ago",
-            follower.error,
+            _wrong(follower),
         ]
         for follower in followers
     ]
@@ -44,8 +46,8 @@ def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
     if not followers:
         return []
     columns = [
-        Column("agent"), Column("serves"), Column("drift"), Column("engine"), Column("reported"),
-        Column("error", is_prose=True),
+        Column("agent"), Column("serves"), Column("drift"), Column("engine"), Column("base"),
+        Column("reported"), Column("error", is_prose=True),
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
@@ -53,8 +55,9 @@ def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
             _version(follower.version),
             _drift(follower),
             follower.engine,
+            _base(follower.base),
             f"{seconds(follower.seen_age_s)} ago",
-            follower.error,
+            _wrong(follower),
         ]
         for follower in followers
     ]
@@ -67,6 +70,8 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
     """Show in one line what has changed on this host."""
     observed = event.observed
     channel = Cell(observed.channel, "name")
+    if observed.state == "ok" and observed.trouble:
+        return [Lines([[channel, Cell("beside that:", "warn"), observed.trouble]])]
     if observed.state == "failed":
         served = f"; serves v{observed.version} on" if observed.version else ""
         return [Lines([[channel, Cell("failed:", "bad"), f"{observed.error}{served}"]])]
@@ -78,7 +83,7 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
     return [
         Lines([[
             channel, Cell(f"serves v{observed.version}{before}", "good"), f"as {event.served}",
-            Cell(told, "dim"),
+            Cell(told, "dim"), _checked(observed),
         ]])
     ]  # fmt: skip
 
@@ -87,6 +92,7 @@ def observed_table(observed: Sequence[Observed]) -> Table:
     """Show what an agent has brought its channels to."""
     columns = [
         Column("channel"), Column("revision", is_number=True), Column("serves"), Column("digest"),
+        Column("base"), Column("trouble", is_prose=True),
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
@@ -94,6 +100,8 @@ def observed_table(observed: Sequence[Observed]) -> Table:
             str(each.revision),
             _version(each.version),
             Cell(short(each.digest or ""), "dim"),
+            _base(each.base),
+            each.trouble,
         ]
         for each in observed
     ]
@@ -102,6 +110,18 @@ def observed_table(observed: Sequence[Observed]) -> Table:
 
 def _version(number: int | None) -> Text:
     return Cell("nothing", "dim") if number is None else f"v{number}"
+
+
+def _base(state: str) -> Cell:
+    return Cell(state, _BASE_TONES.get(state, ""))
+
+
+def _checked(observed: Observed) -> Cell:
+    return Cell("", "") if observed.base == "checked" else Cell("base unchecked", "warn")
+
+
+def _wrong(follower: FollowerInfo) -> str:
+    return "; ".join(text for text in (follower.error, follower.trouble) if text)
 
 
 def _drift(follower: FollowerInfo) -> Cell:

@@ -16,7 +16,7 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
     for key, text in (
         ("sandbox", "sandbox {}"), ("evidence", "base {}"), ("kinds", "kinds {}"),
         ("bases", "bases {}"), ("rollback", "rollback {}"), ("environment", "{} environment"),
-        ("variants", "on {}"),
+        ("variants", "on {}"), ("servable", "servable by {}"),
     ):  # fmt: skip
         if key in policy:
             asked.append(text.format(_words(policy[key])))

@@ -1,4 +1,8 @@
-"""The delta does something: every effect takes part in a forward, and an output changes.
+"""The delta does something: every effect takes part in a forward, and outputs change by enough.
+
+Enough is more than rounding to bfloat16 takes away: weights that were saved before the average of
+them began, or the optimizer's state under their names, change outputs by a thousandth of what they
+vary by, and nobody who serves the version would see it.
 
 A bottleneck whose last matrix is still zero takes part as well, and gives back what it was given:
 that is what `idle` finds of weights.
@@ -8,7 +12,7 @@ from collections.abc import Sequence
 
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
-from deltareg_verify.arrays import all_finite, largest_difference
+from deltareg_verify.arrays import all_finite, largest_difference, spread_moved
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.checks.idle import partly_still
@@ -39,6 +43,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if not change > least:
         detail = f"outputs with the delta are those of the base; {told}"
         return Finding("fail", change, least, code="no_effect", detail=detail)
+    share_moved, least_share = spread_moved(base, attached), spec.number("least_share")
+    if not share_moved >= least_share:
+        detail = (
+            f"outputs with the delta differ from the base's by {share_moved:.2g} of what they vary"
+            f" by, which rounding to bfloat16 hides; {told}"
+        )
+        return Finding("fail", share_moved, least_share, code="no_effect", detail=detail)
+    told += f"; they move outputs by {share_moved:.2g} of what these vary by"
     if dead:
         told += f"; no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is"
     if share:
@@ -77,7 +89,7 @@ CHECK = Check(
     "effect",
     run,
     CheckForm(
-        "an output changes, and every part takes part",
-        {"min_absolute_change": "0.000001", "most_still": "0.25"},
+        "outputs change by more than rounding hides, and every part takes part",
+        {"min_absolute_change": "0.000001", "most_still": "0.25", "least_share": "0.002"},
     ),
 )

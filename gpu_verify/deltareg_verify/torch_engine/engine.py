@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
+from deltareg.delta.kind import Addition, BaseCopy, Effect, PrefixInsert, WeightUpdate
 from deltareg.errors import Inconclusive
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import Suite
@@ -350,7 +350,10 @@ class TorchEngine:
     def _most_positions(self) -> int:
         module = self._network.module
         config = module.config.get_text_config() if isinstance(module, PreTrainedModel) else None
-        return int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
+        known = int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
+        # What a delta puts before a text takes places, and both states are asked the same texts.
+        inserts = (effect for effect in self._effects if isinstance(effect, PrefixInsert))
+        return known - max((insert.shift for insert in inserts), default=0)
 
     @property
     def _is_generative(self) -> bool:

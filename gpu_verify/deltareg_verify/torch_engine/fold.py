@@ -112,12 +112,14 @@ def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Cha
     rows = min((chain.shape or source.shape)[0], source.shape[0]) if source.shape else 1
     factored = _only_factored(chain)
     squares = [] if factored is None else [_factored_squares(factored, ops)]
-    weight = 0.0
+    weight, along = 0.0, 0.0
     for start, stop in _blocks(chain, rows):
         old = _base_rows(source, source.shape, start, stop, ops)
         weight += _square(old)
         if factored is None:
-            squares.append(_row_squares(_rows(chain, old, start, stop, ops) - old))
+            step = _rows(chain, old, start, stop, ops) - old
+            squares.append(_row_squares(step))
+            along += float((step.double() * old).sum())
     size = math.prod(source.shape)
     is_vector = len(source.shape) < 2
     by_row = torch.cat(squares) if squares else torch.zeros(1, dtype=torch.float64)
@@ -125,7 +127,7 @@ def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Cha
     peak, middle, at = (0.0, 0.0, 0) if is_vector else _peak(by_row, size // max(1, rows))
     return Change(
         chain.target, math.sqrt(delta / size), math.sqrt(weight / size), is_vector,
-        row_peak=peak, row_middle=middle, row=at,
+        row_peak=peak, row_middle=middle, row=at, kept=1 + along / weight if weight else 1.0,
     )  # fmt: skip
 
 

@@ -88,9 +88,11 @@ def _texts(general: General) -> list[list[int]]:
 
 def _ways(judged: Judged, general: General) -> Ways:
     module = cast(PreTrainedModel, judged.module)
-    # What stands before a text, or waits for a phrase, is served by rules of its own.
+    # What stands before a text, waits for a phrase or acts on its first and last places is served
+    # by rules of its own: with a cache, every token is the last one of its time.
     is_placed = any(
-        isinstance(e, PrefixInsert) or (isinstance(e, ActivationHook) and e.invoked_by)
+        isinstance(e, PrefixInsert)
+        or (isinstance(e, ActivationHook) and (e.invoked_by or e.is_placed))
         for e in judged.effects
     )
     takes, is_causal = parameters_of(module), general.way == "causal" and not is_placed

@@ -5,6 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 import importlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoImageProcessor
 
+from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput, Misconfigured
 from deltareg_verify.torch_engine.load import load_tokenizer
 
 Turns = Sequence[tuple[str, str]]
+_GREY = "L"  # what Pillow calls it
 _AT_ONCE = 16
 _MOST_TOKENS = 512
 
@@ -66,11 +69,23 @@ def read_images(base: Path, files: Sequence[str]) -> NDArray[np.float32]:
             fix="save the processor beside the model: processor.save_pretrained(folder)",
         )
     processor = AutoImageProcessor.from_pretrained(base, local_files_only=True)
+    mode = _GREY if _channels(base) == 1 else "RGB"
     parts = [
         np.asarray(processor(images=batch, return_tensors="np")["pixel_values"], np.float32)
-        for batch in _opened(files)
+        for batch in _opened(files, mode)
     ]
     return np.concatenate(parts)
+
+
+def _channels(base: Path) -> int | None:
+    """Say how many colours a base takes; None where its configuration does not."""
+    path = base / "config.json"
+    config: object = json.loads(path.read_bytes()) if path.is_file() else {}
+    if not is_object(config):
+        return None
+    inner = config.get("vision_config")
+    found = (inner if is_object(inner) else config).get("num_channels")
+    return found if isinstance(found, int) else None
 
 
 def token_rows(base: Path, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -101,7 +116,7 @@ def _marks(tokenizer: Any, begin: str) -> bool:  # noqa: ANN401  # transformers'
     return bool(ids) and ids[0] == tokenizer.convert_tokens_to_ids(begin)
 
 
-def _opened(files: Sequence[str]) -> Iterator[list[object]]:
+def _opened(files: Sequence[str], mode: str) -> Iterator[list[object]]:
     try:
         pillow = cast(Any, importlib.import_module("PIL.Image"))
     except ImportError as error:
@@ -111,7 +126,7 @@ def _opened(files: Sequence[str]) -> Iterator[list[object]]:
         for name in files[start : start + _AT_ONCE]:
             try:
                 with pillow.open(name) as image:
-                    batch.append(image.convert("RGB"))
+                    batch.append(image.convert(mode))
             except (OSError, ValueError) as error:
                 raise InvalidInput(f"{name} is no image: {error}", fix="leave it out") from error
         yield batch

@@ -20,6 +20,7 @@ from deltareg.api.routes import (
     blobs,
     channels,
     deltas,
+    events,
     fleet,
     floors,
     health,
@@ -33,7 +34,9 @@ from deltareg.api.routes import (
     suites,
     trail,
     uploads,
+    webhooks,
 )
+from deltareg.api.streams import Streams
 from deltareg.codec import cores
 from deltareg.service.access.tokens import is_live
 from deltareg.service.hub.line_revisions import Main
@@ -80,7 +83,7 @@ def create_app(
     """
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
-        queue, fleet, stats, operations, referrers, trail, floors,
+        queue, fleet, stats, operations, referrers, trail, floors, events, webhooks,
     )  # fmt: skip
     app = FastAPI(
         routes=[
@@ -98,6 +101,7 @@ def create_app(
     app.state.keep_forms_s = keep_forms_s
     app.state.room = room
     app.state.anonymous_reading = anonymous_reading
+    app.state.streams = Streams()
     if hub_main is not None:
         for router in (hub_writing.tickets, hub_writing.router, hub_routes.router):
             app.router.routes.extend(router.routes)

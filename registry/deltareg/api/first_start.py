@@ -21,6 +21,7 @@ from deltareg.service.access.tokens import bootstrap_token, is_live, mint_secret
 from deltareg.service.registry import Registry
 from deltareg.signing.key_file import read_or_make_key
 from deltareg.signing.keys import SigningKey
+from deltareg.signing.secret_box import SecretBox, read_or_make_box
 from deltareg.wire import Scope
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,16 @@ def server_key(settings: Settings) -> SigningKey | None:
     if is_new:
         log.info("made the server's key %s in %s", key.keyid[:12], path)
     return key
+
+
+def webhook_box(settings: Settings) -> SecretBox | None:
+    """Read the key for webhooks, or make it; None where the settings name none for all servers.
+
+    Raises:
+        Misconfigured: It cannot be read or made.
+    """
+    path = settings.effective_webhook_key
+    return None if path is None else read_or_make_box(path)
 
 
 def local_worker_key(registry: Registry, settings: Settings) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""Prometheus metrics: requests by route, and the depth of the queue for autoscaling."""
+"""Prometheus metrics: requests by route, the depth of the queue for autoscaling, followers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deltareg.service.runs.queue import QueueDepth, Workforce
-from deltareg.wire import RUN_KIND_NAMES
+from deltareg.wire import RUN_KIND_NAMES, BaseState, Drift
 
 _DEVICE_CHARACTERS = 40
 
@@ -36,7 +36,10 @@ class Metrics:
             "deltareg_workers", "Workers that run now.", ["device", "state"],
             registry=self._collector,
         )  # fmt: skip
-
+        self._followers = Gauge(
+            "deltareg_followers", "Channels that agents follow, by drift and base.",
+            ["drift", "base"], registry=self._collector,
+        )  # fmt: skip
         self._disputes = Gauge(
             "deltareg_disputed_verdicts", "Verdicts that a second worker did not find.",
             registry=self._collector,
@@ -45,6 +48,13 @@ class Metrics:
     def set_disputes(self, count: int) -> None:
         """Note how many verdicts two workers disagree about."""
         self._disputes.set(count)
+
+    def set_followers(self, counts: Mapping[tuple[Drift, BaseState], int]) -> None:
+        """Note how many followers there are; on a wrong base is told of while none is, too."""
+        self._followers.clear()
+        self._followers.labels("failed", "wrong").set(0)
+        for (drift, base), count in counts.items():
+            self._followers.labels(drift, base).set(count)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""

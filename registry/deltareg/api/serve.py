@@ -28,6 +28,7 @@ from deltareg.api.first_start import (
     migrate_embedded,
     prepare_data_dir,
     server_key,
+    webhook_box,
 )
 from deltareg.api.log_lines import start_log
 from deltareg.api.one_host import one_host
@@ -37,6 +38,7 @@ from deltareg.api.own_workers import kept_running
 from deltareg.api.room import Room
 from deltareg.api.sealing import sealing
 from deltareg.api.settings import Settings
+from deltareg.api.telling import telling
 from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import Misconfigured
@@ -244,7 +246,10 @@ def _begin(settings: Settings) -> tuple[socket.socket, str, Registry]:
         listener = _listen(settings)
         migrate_embedded(settings)
         registry = open_registry(settings)
-        registry = replace(registry, signer=server_key(settings))
+        registry = replace(
+            registry, signer=server_key(settings), box=webhook_box(settings),
+            networks=settings.webhook_networks,
+        )  # fmt: skip
         announce_server_key(registry)
         url = _url(settings, listener)
         token_file = local_token(registry, settings, url)
@@ -319,6 +324,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         ) from error
     places = Places(registry.store, settings.effective_checkpoint_file)
     with (
+        telling(registry),
         sealing(registry, places, every_s=settings.seal_every_s, rows=settings.seal_rows),
         upkeep(registry, keep_logs_s=settings.keep_logs_s),
         _asked_to_end(),

@@ -1,5 +1,6 @@
 """The server's settings: `DELTAREG_…` variables, read once by the entry point and handed down."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -90,6 +91,15 @@ class Settings(BaseSettings):
         default=None,
         description="Trust configuration of the Sigstore whose signatures are taken, JSON.",
     )
+    webhook_key: Path | None = Field(
+        default=None,
+        description="Key that secrets of webhooks are sealed under, mode 0600, the same on all"
+        " servers; made in the data folder where the database lies there.",
+    )
+    webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="Private networks that webhooks may call, as 10.1.0.0/16, comma-separated.",
+    )
     recheck_share: float = Field(
         default=0.02,
         ge=0,
@@ -101,11 +111,11 @@ class Settings(BaseSettings):
     s3_access_key_id: str | None = Field(default=None, description="S3 access key id.")
     s3_secret_access_key: SecretStr | None = Field(default=None, description="S3 secret key.")
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "webhook_networks", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(host.strip() for host in value.split(",") if host.strip())
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @property
@@ -122,6 +132,13 @@ class Settings(BaseSettings):
     def effective_signing_key(self) -> Path:
         """The file of the server's own key."""
         return self.signing_key or self.data_dir.absolute() / "server-key.pem"
+
+    @property
+    def effective_webhook_key(self) -> Path | None:
+        """The file of the key for webhooks; None where several servers have to be told of one."""
+        is_embedded = self.effective_database_url.startswith("sqlite")
+        own = self.data_dir.absolute() / "webhook-key" if is_embedded else None
+        return self.webhook_key or own
 
     @property
     def effective_checkpoint_file(self) -> Path:

@@ -16,6 +16,7 @@ from deltareg.client.resources.audit import Audit
 from deltareg.client.resources.bases import Bases
 from deltareg.client.resources.cached import Cached
 from deltareg.client.resources.channels import Channels
+from deltareg.client.resources.events import Events
 from deltareg.client.resources.fleet import Fleet
 from deltareg.client.resources.floors import Floors
 from deltareg.client.resources.folders import Folders
@@ -27,6 +28,7 @@ from deltareg.client.resources.storage import Storage
 from deltareg.client.resources.tokens import Tokens
 from deltareg.client.resources.verdicts import Verdicts
 from deltareg.client.resources.versions import Versions
+from deltareg.client.resources.webhooks import Webhooks
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.errors import InvalidInput
 from deltareg.host.lean_httpx import httpx
@@ -164,17 +166,10 @@ class Client:
         )  # fmt: skip
 
     def verify(
-        self,
-        ref: str,
-        *,
-        suite: str = "smoke",
-        again: bool = False,
-        labels: Mapping[str, str] | None = None,
-        priority: Priority = "normal",
-        channel: str | None = None,
-        variant: str = "",
-        independent: bool = False,
-    ) -> RunInfo:
+        self, ref: str, *, suite: str = "smoke", again: bool = False,
+        labels: Mapping[str, str] | None = None, priority: Priority = "normal",
+        channel: str | None = None, variant: str = "", independent: bool = False,
+    ) -> RunInfo:  # fmt: skip
         """Queue a verification of a version, or join the one under way; see `runs.verify`."""
         return self.runs.verify(
             ref, suite=suite, again=again, labels=labels, priority=priority, channel=channel,
@@ -245,14 +240,9 @@ class Client:
         )
 
     def materialize(
-        self,
-        ref: str,
-        out: AnyPath,
-        *,
-        base: AnyPath | None = None,
-        dtype: str = "keep",
+        self, ref: str, out: AnyPath, *, base: AnyPath | None = None, dtype: str = "keep",
         expect: str | None = None,
-    ) -> MaterializeReport:
+    ) -> MaterializeReport:  # fmt: skip
         """Fold a version into its base and write the full model; see `versions.materialize`."""
         return self.versions.materialize(ref, out, base=base, dtype=dtype, expect=expect)
 
@@ -318,6 +308,16 @@ class Client:
     def fleet(self) -> Fleet:
         """Who follows channels, and an agent for this host."""
         return Fleet(self._context)
+
+    @property
+    def events(self) -> Events:
+        """Events: listed, and heard as they come."""
+        return Events(self._context)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Webhooks: made, tried, rotated, and what was delivered to them."""
+        return Webhooks(self._context)
 
     @property
     def members(self) -> Members:

@@ -25,7 +25,7 @@ _SAMPLED_ROWS = 128
 _PLAINLY = 4.0
 _SAME_VALUES = {"saved", "saved_copy"}
 # Roles of tensors that all modules share, so that every copy must be the same.
-_SHARED = {"projection_A", "projection_B"}
+SHARED_ROLES = frozenset({"projection_A", "projection_B"})
 _OPS = NumPyOps()
 
 
@@ -112,7 +112,7 @@ def _repetitions(account: Account) -> list[list[str]]:
     shared = {role.removesuffix(AGAIN) for role in roles.values() if role.endswith(AGAIN)}
     return [
         [name for name, role in roles.items() if role.removesuffix(AGAIN) == wanted]
-        for wanted in sorted(shared | _SHARED)
+        for wanted in sorted(shared | SHARED_ROLES)
     ]
 
 

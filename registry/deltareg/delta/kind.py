@@ -131,6 +131,7 @@ class ActivationHook:
         consumes: Names of the delta's tensors that it uses, with their roles.
         hook: The function.
         invoked_by: Tokens, one after the other, without which it changes nothing; a probe has them.
+        is_placed: Whether it acts on places counted from a text's ends, whatever stands there.
     """
 
     module: str
@@ -139,6 +140,7 @@ class ActivationHook:
     consumes: Mapping[str, str]
     hook: Hook
     invoked_by: tuple[int, ...] = ()
+    is_placed: bool = False
 
 
 class Vectors(Protocol):

@@ -9,7 +9,9 @@ from deltareg.gate.policy import Policy
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_facts import VerdictFact
 
-_OF_POLICIES: frozenset[Rule] = frozenset({"kind", "base", "signature", "approvals", "frozen"})
+_OF_POLICIES: frozenset[Rule] = frozenset(
+    {"kind", "base", "servable", "signature", "approvals", "frozen"}
+)
 _Key = tuple[Rule, str]
 
 

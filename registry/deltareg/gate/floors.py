@@ -21,6 +21,7 @@ from deltareg.gate.policy import (
     parse_policy,
     policy_fields,
 )
+from deltareg.gate.serving_terms import stricter_serving
 from deltareg.identity.manifest import canonical_json
 
 OF_CHANNELS = frozenset({"smoke", "variants", "worker_labels"})
@@ -126,6 +127,7 @@ def _stricter(own: Policy, floor: Floor) -> Policy:
         workers=_both(own.workers, least.workers),
         independent=max(own.independent, least.independent),
         is_local_taken=own.is_local_taken and not floor.is_local_refused,
+        servable=stricter_serving(own.servable, least.servable),
         signatures=(
             *own.signatures, *(term for term in least.signatures if term not in own.signatures)
         ),

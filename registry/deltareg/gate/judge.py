@@ -15,6 +15,7 @@ from deltareg.gate.contradiction import contradicted
 from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
+from deltareg.gate.serving_terms import ServingFact, rule_on_serving
 from deltareg.gate.signature_terms import SignatureFact, rule_on_signature
 from deltareg.gate.signers import SignerTerms
 from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
@@ -40,6 +41,7 @@ class Candidate:
         identity: The whole of its base; empty where that is not known.
         base_aliases: What its base was called before.
         signatures: Who signed its files.
+        serving: Whether engines can serve it, by engine; only where somebody asks.
         corrupt_below: What it stands on and is corrupt: `stands on base x, which is …`.
         corrupt_fix: The command that heals that.
         proof: What is known of its bytes as they are stored: `proven`, `claimed` or `corrupt`.
@@ -60,6 +62,7 @@ class Candidate:
     identity: str = ""
     base_aliases: Sequence[str] = ()
     signatures: Sequence[SignatureFact] = ()
+    serving: Mapping[str, ServingFact] = field(default_factory=dict[str, ServingFact])
 
     @property
     def subject(self) -> VerdictSubject:
@@ -119,6 +122,7 @@ def judge(
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
         rulings.append(rule_on_base(candidate, policy.bases, now))
+    rulings += [rule_on_serving(candidate.ref, term, candidate.serving) for term in policy.servable]
     subject = candidate.subject
     own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
     for suite in policy.suites:

@@ -23,6 +23,7 @@ from deltareg.documents.strict_fields import (
     shown,
 )
 from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
+from deltareg.gate.serving_terms import ServingTerm, parse_serving
 from deltareg.gate.signature_terms import (
     SignatureTerm,
     parse_terms,
@@ -40,7 +41,7 @@ SANDBOX_LAYERS = (
 KEYS = (
     "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
     "rollback", "environment", "variants", "workers", "worker_labels", "independent", "local",
-    "signatures", "smoke",
+    "signatures", "servable", "smoke",
 )  # fmt: skip
 MOST_APPROVALS = 20
 MOST_WORKERS = 10
@@ -94,6 +95,7 @@ class Policy:
         independent: How many of them, on different hosts, must have found the same.
         is_local_taken: Whether verdicts of `verify --on local` count.
         signatures: Who must have signed the version's files.
+        servable: The engines that must be able to serve it.
     """
 
     suites: tuple[RequiredSuite, ...] = (RequiredSuite(DEFAULT_SUITE),)
@@ -112,6 +114,7 @@ class Policy:
     independent: int = 1
     is_local_taken: bool = False
     signatures: tuple[SignatureTerm, ...] = ()
+    servable: tuple[ServingTerm, ...] = ()
 
     @property
     def asks_smoke(self) -> bool:
@@ -158,6 +161,7 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         independent=read("independent", _independent, default.independent),
         is_local_taken=read("local", _flag, default.is_local_taken),
         signatures=read("signatures", parse_terms, default.signatures),
+        servable=read("servable", parse_serving, default.servable),
     )
 
 
@@ -202,6 +206,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "independent": None if policy.independent == 1 else policy.independent,
         "local": policy.is_local_taken or None,
         "signatures": terms_fields(policy.signatures) or None,
+        "servable": [term.field() for term in policy.servable] or None,
         "smoke": None if policy.asks_smoke else False,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}
@@ -218,6 +223,7 @@ def policy_digest(policy: Policy) -> Digest:
         workers=None if policy.workers is None else tuple(sorted(policy.workers)),
         freeze=tuple(sorted(policy.freeze, key=lambda window: str(without_utc(window.fields())))),
         signatures=terms_in_order(policy.signatures),
+        servable=tuple(sorted(policy.servable, key=lambda term: term.engine)),
     )
     return sha256_of(canonical_json(stored_fields(ordered)))
 

@@ -10,6 +10,7 @@ Rule = Literal[
     "inconclusive", "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent",
     "environment", "stale", "sandbox", "evidence", "warnings", "approvals", "verdict", "unsigned",
     "key_revoked", "local", "workers", "independent", "signature", "undecided",
+    "servable",
 ]  # fmt: skip
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -21,6 +22,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "frozen": Blocked,
     "kind": Blocked,
     "base": Blocked,
+    "servable": Blocked,
     "failed": GateFailed,
     "inconclusive": Inconclusive,
     "undecided": Inconclusive,

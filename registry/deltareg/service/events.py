@@ -17,6 +17,8 @@ from deltareg.service.authority.resources import Resource, namespace_of
 class Action(StrEnum):
     """What was done: a kind of thing and a verb, as the audit trail names it."""
 
+    AGENT_ALIGN = "agent.align"
+    AGENT_DRIFT = "agent.drift"
     AGENT_FORGET = "agent.forget"
     ATTESTATION_ADD = "attestation.add"
     BASE_COMPLETE = "base.complete"
@@ -82,6 +84,10 @@ class Action(StrEnum):
     VERSION_REVERT = "version.revert"
     VERSION_REVOKE = "version.revoke"
     VERSION_UNREVOKE = "version.unrevoke"
+    WEBHOOK_ADD = "webhook.add"
+    WEBHOOK_REDELIVER = "webhook.redeliver"
+    WEBHOOK_REMOVE = "webhook.remove"
+    WEBHOOK_ROTATE = "webhook.rotate"
 
 
 def record_event(

@@ -1,6 +1,7 @@
 """What every use case works on: the database and the store, and who is asking."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
 from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
+from deltareg.signing.secret_box import SecretBox
 from deltareg.store import BlobStore
 
 PACK_BYTES_MAX = 64 << 20
@@ -33,6 +35,8 @@ class Registry:
         sigstore: The trust configuration of the Sigstore whose signatures are taken; None for none.
         recheck_share: Of the passes, how many are verified again by another worker.
         second: Another store with copies of the same bytes, to heal from; None for none.
+        box: Seals what webhooks are called and signed with; None where there are to be none.
+        networks: Private networks that webhooks may call.
         visibilities: Which namespaces are private, kept as long as none of them changes.
     """
 
@@ -42,6 +46,8 @@ class Registry:
     sigstore: Path | None = None
     recheck_share: float = 0.0
     second: BlobStore | None = None
+    box: SecretBox | None = None
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
 
 

@@ -19,6 +19,20 @@ def read_key(path: Path) -> SigningKey:
         FileNotFoundError: There is no such file.
         Misconfigured: Others can read it, or it holds no key.
     """
+    pem = read_private(path)
+    try:
+        return SigningKey.of_pem(pem)
+    except InvalidInput as error:
+        raise Misconfigured(f"{path}: {error.message}", fix="name another file") from error
+
+
+def read_private(path: Path) -> bytes:
+    """Read a secret of this user's.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Misconfigured: Others can read it.
+    """
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if os.name == "posix" and mode & 0o077:
@@ -26,11 +40,7 @@ def read_key(path: Path) -> SigningKey:
                 f"others can read the key in {path} (mode {mode:03o})",
                 fix=f"chmod 600 {path}, and make a new key if others use this machine",
             )
-        pem = file.read(_MOST_BYTES)
-    try:
-        return SigningKey.of_pem(pem)
-    except InvalidInput as error:
-        raise Misconfigured(f"{path}: {error.message}", fix="name another file") from error
+        return file.read(_MOST_BYTES)
 
 
 def read_or_make_key(path: Path) -> tuple[SigningKey, bool]:

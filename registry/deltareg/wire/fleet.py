@@ -8,6 +8,8 @@ from deltareg.wire.messages import Answer, Request, Text
 
 EngineName = Literal["dir", "vllm"]
 FollowState = Literal["ok", "pulling", "failed"]
+BaseState = Literal["checked", "unchecked", "wrong"]
+"""Whether the base that an engine serves was found to be the one that a version is for."""
 Drift = Literal["none", "behind", "failed", "silent"]
 
 
@@ -21,6 +23,8 @@ class Observed(Request):
         digest: The same by its manifest.
         state: How it goes with what the channel says now.
         error: Why it failed; empty unless it did.
+        base: What is known of the base that the engine serves. With a wrong one nothing is served.
+        trouble: What else is wrong: an old version, say, that the engine does not unload.
     """
 
     channel: Annotated[str, Field(max_length=200)]
@@ -29,6 +33,8 @@ class Observed(Request):
     digest: Annotated[str, Field(max_length=100)] | None = None
     state: FollowState = "ok"
     error: Text = ""
+    base: BaseState = "unchecked"
+    trouble: Text = ""
 
 
 class AgentReport(Request):
@@ -51,6 +57,8 @@ class FollowerInfo(Answer):
     Attributes:
         drift: `none`; `silent` when three reports in a row did not come; `failed` when the agent
             cannot serve what the channel says; `behind` while it serves something else.
+        base: Whether the engine's base was found to be the version's; `wrong` serves nothing.
+        trouble: What else is wrong on the host; empty where nothing is.
         since: When the agent began to serve this version in this state.
     """
 
@@ -67,6 +75,8 @@ class FollowerInfo(Answer):
     state: str
     error: str
     drift: Drift
+    base: BaseState = "unchecked"
+    trouble: str = ""
     since: str
     seen_at: str
     seen_age_s: float

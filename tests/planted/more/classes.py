@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from sklearn.datasets import load_digits
 from transformers import (
     BertConfig,
@@ -21,6 +20,7 @@ from transformers import (
 )
 
 from tests.planted.more.language import BEGIN, PAD, VOCABULARY, padded, tokenizer_of
+from tests.planted.more.pictures import write_picture, write_processor
 from tests.planted.more.subject import (
     Domain,
     Examples,
@@ -46,8 +46,8 @@ def topics_subject(kept: Path) -> Subject:
         "topics", "text with classes", "a BERT encoder without a head, trained here on docstrings",
         partial(_bert, len(_PACKAGES)), partial(_save_headless, kept), _load_headless,
         Training(260, 1.5e-3, mixed=0.0),
-        partial(_docstrings, kept), partial(_labelled, kept), own_loss, hits,
-        sort="share", measure="accuracy", suffix="jsonl", rehearsed=0.0, is_headless=True,
+        partial(_docstrings, kept), own_loss, hits,
+        sort="share", held=partial(_labelled, kept), rehearsed=0.0, is_headless=True,
     )  # fmt: skip
 
 
@@ -55,11 +55,11 @@ def digits_subject(kept: Path) -> Subject:  # its data come with scikit-learn
     """Give the reader of digits."""
     return Subject(
         "digits", "images", "a ViT, trained here on scikit-learn's handwritten digits",
-        _vit, lambda network, path: network.save_pretrained(path),  # type: ignore[operator]
+        _vit, _save_vit,
         partial(ViTForImageClassification.from_pretrained, local_files_only=True),
         Training(600, 2.5e-3, batch=48, mixed=0.02),
-        _digits, _pictures, own_loss, hits,
-        sort="share", measure="accuracy", suffix="safetensors", batch=32,
+        _digits, own_loss, hits,
+        sort="share", held=_pictures, batch=32,
     )  # fmt: skip
 
 
@@ -91,14 +91,16 @@ def _docstrings(kept: Path, domain: Domain, count: int, *, seed: int, part: Part
     return padded(rows, length=32) | {"labels": torch.tensor(labels)}
 
 
-def _labelled(kept: Path, domain: Domain, count: int) -> bytes:
-    texts, labels = _told(kept, domain, count, seed=5, part="suite")
+def _labelled(kept: Path, count: int, folder: Path) -> Path:
+    texts, labels = _told(kept, "tuned", count, seed=5, part="suite")
     lines = [
         # The mark at the start is a part of the text: the tokenizer puts none.
         json.dumps({"text": f"<s>{text}", "label": label})
         for text, label in zip(texts, labels, strict=True)
     ]
-    return "".join(f"{line}\n" for line in lines).encode()
+    path = folder / "labelled.jsonl"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
 
 
 def _told(
@@ -131,6 +133,11 @@ def _vit() -> torch.nn.Module:
     )  # fmt: skip
 
 
+def _save_vit(network: torch.nn.Module, path: Path) -> None:
+    network.save_pretrained(path)  # type: ignore[operator]  # a network of transformers
+    write_processor(path, channels=1)
+
+
 @cache
 def _drawn() -> tuple[torch.Tensor, torch.Tensor]:
     found = load_digits()
@@ -151,5 +158,12 @@ def _digits(domain: Domain, count: int, *, seed: int, part: Part) -> Examples:
     return {"pixel_values": (shown + noise).contiguous(), "labels": labels[chosen]}
 
 
-def _pictures(domain: Domain, count: int) -> bytes:
-    return save(_digits(domain, count, seed=5, part="suite"))
+def _pictures(count: int, folder: Path) -> Path:
+    """Write pictures into a folder for each digit."""
+    drawn = _digits("tuned", count, seed=5, part="suite")
+    both = zip(drawn["pixel_values"], drawn["labels"].tolist(), strict=True)
+    for at, (pixels, digit) in enumerate(both):
+        path = folder / str(digit) / f"{at:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        write_picture(pixels, path)
+    return folder

@@ -19,8 +19,7 @@ from deltareg_verify.examine import examine
 from tests.planted.gate import push_code
 from tests.planted.more.items import Item
 from tests.planted.more.shop import Shop
-from tests.planted.more.subject import Subject
-from tests.planted.more.suite_for import SAMPLES, suite_for
+from tests.planted.more.suite_for import SAMPLES, code_of_suites, digest_of_suites, suite_for
 from tests.verify.bench import Bench
 
 GOLDEN = "golden"
@@ -51,19 +50,26 @@ class Judged:
         return frozenset(n for n, r in self.results.items() if r.verdict in {"fail", "skipped"})
 
 
-def whole_suite(subject: Subject, folder: Path, *, samples: int = SAMPLES) -> Suite:
-    """Put smoke, with golden outputs in it, and a base's own suite into one.
+def whole_suite(item: Item, shop: Shop, folder: Path, *, samples: int = SAMPLES) -> Suite:
+    """Put smoke, with golden outputs in it, and the suite of an item's line into one.
 
     Of a base that no worker can run only what looks at stored values is left.
+
+    Args:
+        item: The item.
+        shop: Where its base and the promoted version of its line are made.
+        folder: Where the line's suite lies, or comes to lie.
+        samples: How many samples the line's owner has.
     """
-    own = suite_for(subject, folder, samples=samples)
+    subject, base = shop.subject(item.recipe.base), shop.base(item.recipe.base)
+    own = suite_for(subject, base, shop.delta(item.other) / "delta", folder, samples=samples)
     checks = [spec for spec in SMOKE.checks if spec.required]
     if own is None:
         is_left = {name: check.is_static for name, check in all_checks().items()}
         checks = [s for s in checks if not subject.is_static or is_left[s.check]]
         return replace(SMOKE, checks=tuple(checks))
     sets = {**SMOKE.sets, **{f"own_{name}": one for name, one in own.sets.items()}}
-    added = [replace(spec, probes=f"own_{spec.probes}") for spec in own.checks]
+    added = [replace(spec, probes=f"own_{spec.probes}") for spec in own.checks if spec.probes]
     return replace(SMOKE, checks=(*checks, *added), sets=sets)
 
 
@@ -73,14 +79,15 @@ def look_at(item: Item, shop: Shop, folder: Path, *, samples: int = SAMPLES) -> 
     The line has promoted the healthy delta of the other half: another run of the same recipe.
     """
     started = time.process_time()
-    subject, base = shop.subject(item.recipe.base), shop.base(item.recipe.base)
+    base = shop.base(item.recipe.base)
     path = shop.publish(item, folder / item.id.replace("/", "_"))
     code = push_code(path, base, shop.kept / "cache")
     if code:
         return Judged(code, seconds=time.process_time() - started)
-    files = shop.kept / "suites"
+    line = f"{item.half}-{item.recipe.place.replace('/', '-')}-{samples}"
+    files = shop.kept / "suites" / digest_of_suites() / line
     bench = Bench(
-        path, base, shop.kept / "cache", suite=whole_suite(subject, files, samples=samples)
+        path, base, shop.kept / "cache", suite=whole_suite(item, shop, files, samples=samples)
     )
     case = bench.case(
         samples=lambda one: read_samples(one, (files / one.file).read_bytes() if one.file else b""),
@@ -107,7 +114,7 @@ def code_digest() -> str:
             name.encode(),
             inspect.getsource(inspect.getmodule(check.run) or check.run).encode(),
         ]
-    parts += [Path(inspect.getfile(suite_for.__wrapped__)).read_bytes()]
+    parts += code_of_suites()
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 

@@ -124,8 +124,8 @@ def _subject(
     return Subject(
         name, "text", about[name], make,
         partial(_save, kept, name), _load, training,
-        partial(_draw, kept, name), partial(_probes, kept, name), own_loss, _score,
-        sort="nats", measure="perplexity", suffix="jsonl", batch=12, measured=200,
+        partial(_draw, kept, name), own_loss, _score,
+        sort="nats", held=partial(_held, kept, name), batch=12, measured=200,
     )  # fmt: skip
 
 
@@ -167,12 +167,24 @@ def _draw(kept: Path, name: str, domain: Domain, count: int, *, seed: int, part:
     return made | {"labels": labels}
 
 
-def _probes(kept: Path, name: str, domain: Domain, count: int) -> bytes:
-    # As long as what was trained on: what stands further back no training has reached.
+def _held(kept: Path, name: str, count: int, folder: Path) -> Path:
+    """Write chats of the Llama, lines of the GPT-2, each as long as what was trained on.
+
+    What stands further back no training has reached.
+    """
     tokenizer = tokenizer_of(kept, name)
-    rows = tokenizer(_chosen(kept, name, domain, count, seed=5, part="suite"))["input_ids"]
-    texts = [tokenizer.decode(row[:_LENGTH]) for row in rows]
-    return "".join(f"{json.dumps({'text': text})}\n" for text in texts).encode()
+    rows = tokenizer(_chosen(kept, name, "tuned", count, seed=5, part="suite"))["input_ids"]
+    texts = [tokenizer.decode(row[:_LENGTH]).removesuffix("</s>") for row in rows]
+    path = folder / f"{name}.jsonl"
+    told = map(_chat, texts) if name == "llama" else ({"text": text} for text in texts)
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in told))
+    return path
+
+
+def _chat(text: str) -> dict[str, object]:
+    asked, _, said = text.removeprefix("<|user|>").partition("<|assistant|>")
+    turns = (("user", asked), ("assistant", said))
+    return {"messages": [{"role": who, "content": what} for who, what in turns]}
 
 
 def _chosen(

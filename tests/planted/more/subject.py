@@ -28,6 +28,14 @@ class Draw(Protocol):
         ...
 
 
+class Held(Protocol):
+    """Writes samples as people keep their data."""
+
+    def __call__(self, count: int, folder: Path) -> Path:
+        """Write so many of the tuned domain, of the part `suite`; gives the file or folder."""
+        ...
+
+
 class Probes(Protocol):
     """Gives samples as the file of a probe set."""
 
@@ -66,12 +74,11 @@ class Subject:
         load: Loads it as a publisher does who is about to tune it.
         training: How it is trained.
         draw: Gives examples.
-        probes: Gives samples as a suite's file.
         loss: What training brings down.
         score: Rates every example by torch alone, more is better: (n,).
         sort: Whether a score is the negative loss in nats a token, or right (1) and wrong (0).
-        measure: The check that asks the same of it in a suite; empty where there is none.
-        suffix: Of the files of its probe sets.
+        held: Writes samples as people keep their data; None where `suite init` takes no such data.
+        probes: Gives samples as a suite's file, for a suite that is written by hand; else None.
         batch: How many examples a batch of tuning has.
         rehearsed: The share of the general domain in what its deltas are trained on.
         measured: On how many samples of each domain damage is told.
@@ -88,12 +95,11 @@ class Subject:
     load: Callable[[Path], torch.nn.Module]
     training: Training
     draw: Draw
-    probes: Probes
     loss: Callable[[torch.nn.Module, Examples], torch.Tensor]
     score: Callable[[torch.nn.Module, Examples], Scores]
     sort: Literal["nats", "share"]
-    measure: str
-    suffix: str
+    held: Held | None = None
+    probes: Probes | None = None
     batch: int = 16
     rehearsed: float = 0.25
     measured: int = 400

@@ -48,8 +48,8 @@ def numbers_subject(kept: Path) -> Subject:  # its data follow from seeds
         "numbers", "sequence to sequence", "a T5, trained here to write numbers out in words",
         _t5, _save, partial(T5ForConditionalGeneration.from_pretrained, local_files_only=True),
         Training(700, 4e-3, mixed=0.12),
-        _draw, _probes, own_loss, _score,
-        sort="nats", measure="target_perplexity", suffix="jsonl", batch=24,
+        _draw, own_loss, _score,
+        sort="nats", held=_held, batch=24,
     )  # fmt: skip
 
 
@@ -94,12 +94,14 @@ def _draw(domain: Domain, count: int, *, seed: int, part: Part) -> Examples:
     return sources | {"labels": labels}
 
 
-def _probes(domain: Domain, count: int) -> bytes:
+def _held(count: int, folder: Path) -> Path:
     lines = [
-        json.dumps({"text": source.removesuffix(" </s>"), "target": target.removesuffix(" </s>")})
-        for source, target in _pairs(domain, count, seed=5, part="suite")
+        json.dumps({"source": source.removesuffix(" </s>"), "target": target.removesuffix(" </s>")})
+        for source, target in _pairs("tuned", count, seed=5, part="suite")
     ]
-    return "".join(f"{line}\n" for line in lines).encode()
+    path = folder / "numbers.jsonl"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
 
 
 def _score(network: torch.nn.Module, batch: Examples) -> Scores:

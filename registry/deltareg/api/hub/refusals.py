@@ -95,8 +95,7 @@ def _answer(
     lines = [error.message, *([f"fix: {error.fix}"] if error.fix else [])]
     if request.method == "HEAD":
         headers.setdefault("X-Error-Message", in_a_header("; ".join(lines)))
-    body = document.model_dump() | {
-        "status": status, "error": "\n".join(lines), "errors": [],
-    }  # fmt: skip
+    told: dict[str, object] = {"status": status, "error": "\n".join(lines), "errors": []}
+    body = document.model_dump() | told
     # In ASCII: what is quoted from a request may be no text that UTF-8 can write.
     return Response(json.dumps(body), status, headers, "application/json")

@@ -8,6 +8,7 @@ from deltareg.api.metrics import Metrics
 from deltareg.api.room import Room
 from deltareg.db.session import check_schema
 from deltareg.errors import DiskFull, Unavailable
+from deltareg.service.channels.fleet import count_followers
 from deltareg.service.runs.queue import queue_depth, workforce
 from deltareg.service.runs.second_look import count_disputes
 
@@ -41,5 +42,6 @@ def metrics(request: Request, registry: InRegistry) -> Response:
         raise TypeError("the app has no metrics")
     found.set_queue(queue_depth(registry))
     found.set_workers(workforce(registry))
+    found.set_followers(count_followers(registry))
     found.set_disputes(count_disputes(registry))
     return Response(found.text(), media_type="text/plain; version=0.0.4")

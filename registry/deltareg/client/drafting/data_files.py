@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -60,6 +61,31 @@ def training_texts(path: Path) -> Iterator[str]:
         As `read_records`.
     """
     return (" ".join(_texts_in(record)) for record in each_record(path))
+
+
+def training_images(path: Path) -> Iterator[str]:
+    """Give the mark of every image in training data.
+
+    Raises:
+        As `read_records`.
+    """
+    for record in each_record(path):
+        if isinstance(image := record.get("image"), str):
+            yield image_mark(image)
+
+
+def image_mark(image: str) -> str:
+    """Give a word by which an image is told from others, whatever its file is called.
+
+    Raises:
+        InvalidInput: The file cannot be read.
+    """
+    try:
+        return blake2b(Path(image).read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise InvalidInput(
+            f"{image} cannot be read: {error.strerror}", fix="mend the list of images"
+        ) from error
 
 
 def _texts_in(value: object) -> Iterator[str]:

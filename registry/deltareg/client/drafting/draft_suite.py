@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import cast
 
 from deltareg.client.context import Context
-from deltareg.client.drafting.data_files import each_record, read_records, training_texts
+from deltareg.client.drafting.data_files import (
+    each_record,
+    image_mark,
+    read_records,
+    training_images,
+    training_texts,
+)
 from deltareg.client.drafting.general_texts import general_texts
 from deltareg.client.drafting.probe_files import cut_file, write_lines
 from deltareg.client.drafting.spreads import spread_on
@@ -134,9 +140,11 @@ class Drafting:
         measure = measure_of(task)
         rows = rows_of(records, task)
         classes = classes_of(rows) if task == "classify" else ()
-        kept = without_repeats([row.whole for row in rows])
+        told = [image_mark(row.image) if row.image else row.whole for row in rows]
+        kept = without_repeats(told)
         repeats = len(rows) - len(kept)
-        leaked = self._leaked([rows[at].whole for at in kept], wanted.training)
+        is_image = bool(rows[0].image)
+        leaked = self._leaked([told[at] for at in kept], wanted.training, is_image=is_image)
         kept = [at for number, at in enumerate(kept) if number not in leaked]
         if len(kept) < LEAST:
             raise InvalidInput(
@@ -250,8 +258,10 @@ class Drafting:
                 f"{path} is there already", fix="write it over with --force, or name another --out"
             )
 
-    def _leaked(self, texts: Sequence[str], training: Path | None) -> set[int]:
-        return set() if training is None else seen_in(texts, training_texts(training))
+    def _leaked(self, texts: Sequence[str], training: Path | None, *, is_image: bool) -> set[int]:
+        if training is None:
+            return set()
+        return seen_in(texts, (training_images if is_image else training_texts)(training))
 
     def _write_rest(self, wanted: Wanted, found: Candidates, n: int) -> Path | None:
         if wanted.rest is None:

@@ -16,11 +16,13 @@ from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.follow.aliases import AliasFile
-from deltareg.client.follow.engine import Engine
+from deltareg.client.follow.engine import Claims, Engine, Settled
 from deltareg.client.follow.following import FollowEvent, Following
 from deltareg.client.follow.kept import kept_alone, prune
-from deltareg.client.follow.release import Followed, Release
+from deltareg.client.follow.release import Followed, belongs_to
 from deltareg.client.follow.reporter import Reporter
+from deltareg.client.follow.served_base import ServedBase
+from deltareg.client.follow.shelf import Shelf
 from deltareg.client.follow.watch import Watch
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.refs import parse_name
@@ -43,6 +45,7 @@ class FollowOptions:
         keep: How many versions stay beside those that are served.
         report_s: How often the registry is told, when nothing changes.
         alias_file: One alias file for all channels, instead of one in each folder.
+        base: The folder that holds the base which the engine serves, where it does not tell.
     """
 
     agent: str
@@ -50,6 +53,7 @@ class FollowOptions:
     keep: int = 2
     report_s: float = 10.0
     alias_file: Path | None = None
+    base: Path | None = None
 
 
 class Agent:
@@ -81,6 +85,8 @@ class Agent:
             context, options.agent, engine.name, every_s=options.report_s, stop=self._stop
         )
         self._following: list[Following] = []
+        self._shelf = Shelf(context, engine, self._wake.set)
+        self._base = ServedBase(context, options.base, self._wake.set)
         self._pruned_at, self._trouble = float("-inf"), ""
 
     def stop(self) -> None:
@@ -144,9 +150,8 @@ class Agent:
             files = {path: AliasFile.read(path, self._followed) for path in set(paths)}
             self._following = [
                 Following(
-                    self._context, each, self._engine, files[path],
+                    each, self._engine, self._shelf, self._base, files[path],
                     watch=Watch(self._context, each, self._wake.set, self._stop),
-                    on_change=self._wake.set,
                 )
                 for each, path in zip(self._followed, paths, strict=True)
             ]  # fmt: skip
@@ -161,38 +166,67 @@ class Agent:
 
     def _round(self) -> bool:
         """Go a step with every channel; True when the engine holds nothing that may go."""
+        lost = self._look()
         for following in self._following:
-            event = following.step()
-            if event is not None:
-                self._on_event(event)
+            self._tell(following.step(lost=lost))
+        settled = self._settle() if lost is None else Settled()
+        for following in self._following:
+            self._tell(following.note(self._troubles(following, settled)))
         self._reporter.put([following.observed for following in self._following])
-        # Before every channel was served by this run, nobody knows what may go.
-        if any(f.served is None and f.wanted is not None for f in self._following):
-            return True
-        if any(f.watch.seen is None for f in self._following):
-            return True
+        return settled.is_over
+
+    def _look(self) -> DeltaregError | OSError | None:
+        """Find out what the engine serves, the folders first; gives why that is not known."""
         try:
-            is_settled = self._engine.settle(self._in_use())
-            self._prune()
+            for versions in self._all_versions():
+                self._shelf.mend(versions)
+        except (DeltaregError, OSError) as error:
+            log.warning("folders cannot be looked at: %s", error)
+        try:
+            self._engine.look()
+        except (DeltaregError, OSError) as error:
+            return error
+        self._base.look(self._engine.base(), self._engine.starts)
+        return None
+
+    def _settle(self) -> Settled:
+        claims = Claims(
+            [release for following in self._following for release in following.claims],
+            [following.followed.line for following in self._following if following.is_unknown],
+        )
+        try:
+            settled = self._engine.settle(claims)
+            self._prune(claims)
         except (DeltaregError, OSError) as error:
             if str(error) != self._trouble:
                 log.warning("cannot clear away: %s", error)
             self._trouble = str(error)
-            return True
+            return Settled()
         self._trouble = ""
-        return is_settled
+        return settled
 
-    def _in_use(self) -> list[Release]:
-        served = [following.served for following in self._following]
-        wanted = [following.wanted for following in self._following]
-        return [release for release in (*served, *wanted) if release is not None]
+    def _troubles(self, following: Following, settled: Settled) -> list[str]:
+        """Say what goes wrong with a channel's versions beside the one that it says."""
+        line = following.followed.line
+        return [
+            f"{folder} stays loaded: {why}"
+            for folder, why in sorted(settled.refused.items())
+            if belongs_to(folder, line)
+        ]
 
-    def _prune(self) -> None:
+    def _tell(self, event: FollowEvent | None) -> None:
+        if event is not None:
+            self._on_event(event)
+
+    def _all_versions(self) -> list[Path]:
+        return sorted({self._engine.versions(each) for each in self._followed})
+
+    def _prune(self, claims: Claims) -> None:
         if time.monotonic() - self._pruned_at < _PRUNE_S:
             return
         self._pruned_at = time.monotonic()
-        kept = {release.folder for release in self._in_use()}
-        for versions in {self._engine.versions(each) for each in self._followed}:
+        kept = {release.folder for release in claims.releases}
+        for versions in self._all_versions():
             held = kept | set(self._engine.holds(versions))
             for name in prune(versions, keep=self._options.keep, held=held):
                 log.info("pruned=%s", name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from deltareg.client.follow.release import Followed
+from deltareg.wire import BaseState
 
 _SCHEMA = 1
 
@@ -22,6 +23,7 @@ class Alias(BaseModel):
         digest: The version's digest.
         revision: The channel's revision that is carried out.
         path: The folder that holds the version.
+        base: Whether what serves has the base that the version is for.
     """
 
     served: str
@@ -29,6 +31,7 @@ class Alias(BaseModel):
     digest: str
     revision: int
     path: str
+    base: BaseState = "unchecked"
 
 
 class _Document(BaseModel):
@@ -64,6 +67,11 @@ class AliasFile:
             return
         self.entries[str(followed)] = alias
         _write(self.path, self.entries)
+
+    def take_out(self, followed: Followed) -> None:
+        """Say no more of a channel: nothing is served of it."""
+        if self.entries.pop(str(followed), None) is not None:
+            _write(self.path, self.entries)
 
 
 def _write(path: Path, entries: Mapping[str, Alias]) -> None:

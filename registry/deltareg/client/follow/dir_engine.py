@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deltareg.client.disk.whole_folder import sync
+from deltareg.client.follow.engine import Claims, Settled
 from deltareg.client.follow.release import Followed, Release
 from deltareg.errors import InvalidInput
 from deltareg.wire import EngineName
@@ -31,6 +32,7 @@ class DirEngine:
         Raises:
             InvalidInput: Something that is no link lies where the link belongs.
         """
+        self.starts = 0
         self._folders = dict(folders)
         for folder in self._folders.values():
             current = folder / _CURRENT
@@ -38,6 +40,13 @@ class DirEngine:
                 raise InvalidInput(
                     f"{current} is there and is no link", fix="move it away, or name another --dir"
                 )
+
+    def look(self) -> None:
+        """Do nothing: a link is looked at whenever it is asked about."""
+
+    def base(self) -> str:
+        """Say nothing: who reads the folder is not known."""
+        return ""
 
     def versions(self, followed: Followed) -> Path:
         """Give `DIR/versions`."""
@@ -57,9 +66,17 @@ class DirEngine:
         sync(home)
         return str(home / _CURRENT)
 
-    def settle(self, wanted: Collection[Release]) -> bool:
+    def drop(self, versions: Path, folder: str) -> None:
+        """Take the link away, where it leads there."""
+        if _target(versions.parent) == f"{_VERSIONS}/{folder}":
+            (versions.parent / _CURRENT).unlink(missing_ok=True)
+
+    def renew(self, versions: Path, folder: str) -> None:
+        """Do nothing: who opens a file reads what is in it then."""
+
+    def settle(self, claims: Claims) -> Settled:
         """Do nothing: who reads an old version keeps its files."""
-        return True
+        return Settled()
 
     def holds(self, versions: Path) -> Collection[str]:
         """Give what the link leads to."""

@@ -1,11 +1,39 @@
 """The seam to whatever serves: an engine is told which folder to serve for a channel."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from deltareg.client.follow.release import Followed, Release
+from deltareg.refs import LineRef
 from deltareg.wire import EngineName
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What an engine has to go on serving.
+
+    Attributes:
+        releases: What a channel serves, is to serve, or has served when it was last heard.
+        lines: Lines of which everything stays, as nobody knows which version of them is in use.
+    """
+
+    releases: Collection[Release]
+    lines: Collection[LineRef] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of ending what no channel wants any more.
+
+    Attributes:
+        is_over: Nothing is left that could be ended later.
+        refused: Why the engine keeps what it was told to end, by the name of its folder.
+    """
+
+    is_over: bool = True
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Engine(Protocol):
@@ -18,12 +46,27 @@ class Engine(Protocol):
     name: ClassVar[EngineName]
     """What it is called on the command line."""
 
+    starts: int
+    """Counts how often it was seen to have started anew, so that what was known of it is old."""
+
+    def look(self) -> None:
+        """Find out what it serves now; all else goes by that until the next look.
+
+        Raises:
+            Unavailable: It does not answer.
+        """
+        ...
+
+    def base(self) -> str:
+        """What it says that its base is, a path or a name; empty where it does not say."""
+        ...
+
     def versions(self, followed: Followed) -> Path:
         """The folder that holds the versions it serves for a channel."""
         ...
 
     def serves(self, followed: Followed, release: Release) -> bool:
-        """Whether it serves this version for this channel now, by looking."""
+        """Whether it serves this version for this channel now."""
         ...
 
     def serve(self, followed: Followed, release: Release, folder: Path) -> str:
@@ -33,8 +76,24 @@ class Engine(Protocol):
         """
         ...
 
-    def settle(self, wanted: Collection[Release]) -> bool:
-        """End what no channel wants any more and nobody can be using; True when nothing is left."""
+    def drop(self, versions: Path, folder: str) -> None:
+        """End serving what is in a folder at once, whoever is using it; nothing where it is not.
+
+        Raises:
+            DeltaregError: The engine does not let go of it.
+        """
+        ...
+
+    def renew(self, versions: Path, folder: str) -> None:
+        """Take it that a folder held other bytes for a while, which may have been read.
+
+        What is in it is served anew when it is next to be served, so that no answer comes from
+        what was remembered of those bytes.
+        """
+        ...
+
+    def settle(self, claims: Claims) -> Settled:
+        """End what no channel claims any more and nobody can be using."""
         ...
 
     def holds(self, versions: Path) -> Collection[str]:

@@ -1,24 +1,26 @@
 """One channel that is followed: what it says, what the host serves, and the next step between."""
 
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from deltareg.client.context import Context
 from deltareg.client.follow.aliases import Alias, AliasFile
 from deltareg.client.follow.engine import Engine
-from deltareg.client.follow.kept import bring, leave
+from deltareg.client.follow.kept import leave
+from deltareg.client.follow.line_bases import LineBases
 from deltareg.client.follow.release import Followed, Release
+from deltareg.client.follow.served_base import ServedBase
+from deltareg.client.follow.shelf import Bringing, Shelf
 from deltareg.client.follow.watch import Watch
 from deltareg.digest import Digest
-from deltareg.errors import Blocked, DeltaregError
+from deltareg.errors import BaseMismatch, Blocked, DeltaregError
 from deltareg.wire import ChannelInfo, Observed
 
 log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 10.0
+_FUTILE_PAUSE_S = 60.0
+"""The longest pause before what was refused for good is tried again, though nothing has changed."""
 _ERROR_CHARACTERS = 1_000
 
 
@@ -41,29 +43,6 @@ class FollowEvent:
     seconds: float
 
 
-class _Bringing:
-    """A version on its way into its folder, in a thread: meanwhile the channel may move on."""
-
-    def __init__(self, work: Callable[[], tuple[Path, int]], on_end: Callable[[], None]) -> None:
-        self._work, self._on_end = work, on_end
-        self.folder: Path | None = None
-        self.fetched_bytes = 0
-        self.error: DeltaregError | OSError | None = None
-        threading.Thread(target=self._run, name="bring", daemon=True).start()
-
-    @property
-    def is_over(self) -> bool:
-        return self.folder is not None or self.error is not None
-
-    def _run(self) -> None:
-        try:
-            folder, self.fetched_bytes = self._work()
-            self.folder = folder
-        except (DeltaregError, OSError) as error:
-            self.error = error
-        self._on_end()
-
-
 class Following:
     """A channel and how far the host has come with it.
 
@@ -77,26 +56,30 @@ class Following:
 
     def __init__(
         self,
-        context: Context,
         followed: Followed,
         engine: Engine,
+        shelf: Shelf,
+        served_base: ServedBase,
         aliases: AliasFile,
         *,
         watch: Watch,
-        on_change: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Find out what an earlier run has left; nothing is changed."""
-        self._context, self._engine, self._aliases = context, engine, aliases
-        self._on_change, self._clock = on_change, clock
-        self._bringing: dict[Release, _Bringing] = {}
+        self._engine, self._shelf, self._aliases, self._clock = engine, shelf, aliases, clock
+        self._bringing: dict[Release, Bringing] = {}
+        self._bases = LineBases(shelf, served_base)
         self._since, self._retry_at, self._pause_s = clock(), 0.0, _FIRST_PAUSE_S
         self._seen: ChannelInfo | None = None
         self._wanted: Release | None = None
+        self._starts = 0
+        self._trouble = ""
+        self._is_recalled = False
         self.followed, self.watch = followed, watch
         self.served: Release | None = None
         self.error: DeltaregError | OSError | None = None
-        self.observed = self._left_over()
+        self._left = self._of_alias()
+        self.observed = Observed(channel=str(followed))
 
     @property
     def wanted(self) -> Release | None:
@@ -106,61 +89,173 @@ class Following:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is under way: it is served, or it failed."""
-        return self.watch.seen is not None and self.observed.state != "pulling"
+        if self.error is not None:
+            return True
+        if self.watch.seen is None or self._seen is not self.watch.seen:
+            return False
+        return self._wanted == self.served and self.observed.state == "ok"
 
-    def step(self) -> FollowEvent | None:
-        """Go one step towards what the channel says, without waiting for bytes."""
-        seen = self.watch.seen
-        if seen is None:
-            return None
+    @property
+    def claims(self) -> Collection[Release]:
+        """What the engine must not end on this channel's behalf.
+
+        Before this run has served anything it is what the run before says that it served.
+        """
+        left = self._left if self.served is None else None
+        return [one for one in (self.served, self._wanted, left) if one is not None]
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows which version of the line is in use: then all of them stay."""
+        return (
+            self.served is None
+            and self._left is None
+            and not self.has_wrong_base
+            and (self._wanted is not None or self.watch.seen is None)
+        )
+
+    @property
+    def has_wrong_base(self) -> bool:
+        """Whether the engine has another base than what the channel says is for."""
+        return self._bases.state == "wrong"
+
+    def step(self, *, lost: DeltaregError | OSError | None = None) -> FollowEvent | None:
+        """Go one step towards what the channel says, without waiting for bytes.
+
+        Args:
+            lost: Why nobody knows what the engine serves; None where it was looked at.
+        """
+        if lost is not None:
+            # An engine is looked at in every round, so that what it lost is back in the next.
+            return self._fail(lost, pause_s=0)
+        self._recall()
+        return None if self.watch.seen is None else self._go(self.watch.seen)
+
+    def _go(self, seen: ChannelInfo) -> FollowEvent | None:
         wanted = Release.of(self.followed.line, seen)
-        if seen is not self._seen:  # whatever has changed may be what was in the way
+        self._hear(seen, wanted)
+        if wanted is None:
+            return self._tell(Observed(channel=str(self.followed), revision=seen.revision))
+        self._notice_what_is_gone(wanted)
+        try:
+            self._drop_what_is_wrong()
+            if self._clock() < self._retry_at:
+                return None
+            return self._advance(wanted, seen)
+        except BaseMismatch as error:
+            self._withdraw()
+            return self._fail(error)
+        except (DeltaregError, OSError) as error:
+            return self._fail(error)
+
+    def _hear(self, seen: ChannelInfo, wanted: Release | None) -> None:
+        """Begin anew where the channel has moved or the engine has started: it may work now."""
+        if seen is not self._seen or self._starts != self._engine.starts:
             self._since, self._retry_at, self._pause_s = self._clock(), 0.0, _FIRST_PAUSE_S
             self._seen, self._wanted, self.error = seen, wanted, None
+            self._starts = self._engine.starts
+            self._bases.forget_wrong()
         # What the channel moved away from meanwhile lies in its folder now, to be looked at anew.
         self._bringing = {
             release: bringing
             for release, bringing in self._bringing.items()
             if release == wanted or not bringing.is_over
         }
-        if wanted is None:
-            return self._tell(Observed(channel=str(self.followed), revision=seen.revision))
-        if self._clock() < self._retry_at:
+
+    def note(self, troubles: Sequence[str]) -> FollowEvent | None:
+        """Take what else is wrong on the host and concerns the channel."""
+        trouble = _plain("; ".join(troubles))
+        if trouble == self._trouble:
             return None
-        try:
-            return self._advance(wanted, seen)
-        except (DeltaregError, OSError) as error:
-            return self._fail(error)
+        self._trouble = trouble
+        return self._tell(self.observed)
 
     def _advance(self, wanted: Release, seen: ChannelInfo) -> FollowEvent | None:
         is_there = self._engine.serves(self.followed, wanted)
         if is_there and wanted == self.served:
-            return self._arrived(wanted, seen, self._alias(wanted, seen))
+            is_known = self._bases.check(wanted) is not None
+            return self._arrived(wanted, seen, self._alias(wanted, seen)) if is_known else None
         if seen.is_revoked and not is_there:
             raise Blocked(f"{wanted.ref} is revoked", fix="roll the channel back")
         bringing = self._bringing.get(wanted)
+        if bringing is not None and bringing.is_over:
+            return self._take(wanted, seen, bringing)
         if bringing is None:
-            versions = self._engine.versions(self.followed)
-            self._bringing[wanted] = _Bringing(
-                lambda: bring(self._context, wanted, versions), self._on_change
-            )
-            if self.error is not None:  # tried again: still failed, as far as people care
-                return None
-            return self._tell(self.observed.model_copy(update={"state": "pulling", "error": ""}))
-        if not bringing.is_over:
+            self._bringing[wanted] = self._shelf.bring(wanted, self._engine.versions(self.followed))
+        if self.error is not None:  # tried again: still failed, as far as people care
+            return None
+        return self._tell(self.observed.model_copy(update={"state": "pulling", "error": ""}))
+
+    def _take(self, wanted: Release, seen: ChannelInfo, bringing: Bringing) -> FollowEvent | None:
+        if bringing.base is None:
+            del self._bringing[wanted]
+            raise bringing.error or AssertionError("unreachable: it ended in one way or the other")
+        self._bases.learn(wanted, bringing.base)
+        if self._bases.check(wanted) is None:
             return None
         del self._bringing[wanted]
-        if bringing.folder is None:
-            raise bringing.error or AssertionError("unreachable: it ended in one way or the other")
         return self._hand_over(wanted, seen, bringing)
 
-    def _hand_over(self, wanted: Release, seen: ChannelInfo, bringing: _Bringing) -> FollowEvent:
+    def _notice_what_is_gone(self, wanted: Release) -> None:
+        """Notice what the engine has lost; the version before stays until the new one is served."""
+        served = self.served
+        if served is None or self._engine.serves(self.followed, served):
+            return
+        if served != wanted and self._is_served_again(served):
+            return
+        self.served = None
+        self.observed = self.observed.model_copy(update={"version": None, "digest": None})
+
+    def _is_served_again(self, served: Release) -> bool:
+        """Have a version served that was; true as well while its base is looked at."""
+        folder = self._engine.versions(self.followed) / served.folder
+        alias = self._aliases.entries.get(str(self.followed))
+        is_right = self._bases.is_right(served)
+        if is_right is None:
+            return True
+        if alias is None or not is_right or not folder.is_dir():
+            return False
+        try:
+            name = self._engine.serve(self.followed, served, folder)
+        except (DeltaregError, OSError):
+            return False
+        self._aliases.put(self.followed, alias.model_copy(update={"served": name}))
+        return True
+
+    def _withdraw(self) -> None:
+        """Name nothing to clients that is not served."""
+        told = self._of_alias()
+        if told is not None and not self._engine.serves(self.followed, told):
+            self._aliases.take_out(self.followed)
+
+    def _drop_what_is_wrong(self) -> None:
+        """End what is served of the line and is for another base: it would answer nonsense."""
+        versions, may_ask = self._engine.versions(self.followed), self._clock() >= self._retry_at
+        for release in self.claims:
+            is_there = self._engine.serves(self.followed, release)
+            if is_there and self._bases.is_wrong(release, versions, may_ask=may_ask):
+                self._drop(release)
+
+    def _drop(self, release: Release) -> None:
+        versions = self._engine.versions(self.followed)
+        log.warning("channel=%s ends=%s: it is for another base", self.followed, release.ref)
+        if self._of_alias() == release:
+            self._aliases.take_out(self.followed)
+        self.served = None if self.served == release else self.served
+        self._left = None if self._left == release else self._left
+        if self.observed.digest == str(release.digest):
+            self.observed = self.observed.model_copy(update={"version": None, "digest": None})
+        self._engine.drop(versions, release.folder)
+
+    def _hand_over(self, wanted: Release, seen: ChannelInfo, bringing: Bringing) -> FollowEvent:
         versions = self._engine.versions(self.followed)
         folder = versions / wanted.folder
         served = self._engine.serve(self.followed, wanted, folder)
         if self.served is not None and self.served != wanted:
             leave(versions / self.served.folder)
-        self.served = wanted
+        self._bases.keep_only(wanted)
+        self.served, self._left = wanted, None
+        self._bringing.clear()
         alias = self._alias(wanted, seen).model_copy(update={"served": served})
         event = self._arrived(wanted, seen, alias, fetched_bytes=bringing.fetched_bytes)
         log.info("channel=%s serves=%s fetched=%d", self.followed, wanted.ref,
@@ -180,20 +275,30 @@ class Following:
             fetched_bytes=fetched_bytes,
         )  # fmt: skip
 
-    def _fail(self, error: DeltaregError | OSError) -> FollowEvent | None:
+    def _fail(
+        self, error: DeltaregError | OSError, *, pause_s: float | None = None
+    ) -> FollowEvent | None:
         self.error = error
-        self._retry_at = self._clock() + self._pause_s
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._retry_at = self._clock() + (self._pause_s if pause_s is None else pause_s)
+        if pause_s is None:
+            is_futile = isinstance(error, DeltaregError) and not error.retryable
+            longest_s = _FUTILE_PAUSE_S if is_futile else _LONGEST_PAUSE_S
+            self._pause_s = min(self._pause_s * 2, longest_s)
         text = error.message if isinstance(error, DeltaregError) else str(error)
-        plain = "".join(c if c.isprintable() else " " for c in text)[:_ERROR_CHARACTERS]
         return self._tell(
-            self.observed.model_copy(update={"state": "failed", "error": plain or "failed"})
+            self.observed.model_copy(update={"state": "failed", "error": _plain(text) or "failed"})
         )
 
     def _tell(self, observed: Observed, *, fetched_bytes: int = 0) -> FollowEvent | None:
         """Take a new state; an event only where people would see a difference."""
-        before, self.observed = self.observed, observed
-        if before.model_copy(update={"revision": observed.revision}) == observed:
+        base = (
+            self._bases.state
+            if observed.version is not None or self.has_wrong_base
+            else "unchecked"
+        )
+        told = observed.model_copy(update={"base": base, "trouble": self._trouble})
+        before, self.observed = self.observed, told
+        if before.model_copy(update={"revision": told.revision}) == told:
             return None
         return self._event(before.version, fetched_bytes)
 
@@ -209,22 +314,36 @@ class Following:
         return Alias(
             served=release.name if known is None else known.served, version=release.version,
             digest=str(release.digest), revision=seen.revision, path=str(folder.absolute()),
+            base=self._bases.state,
         )  # fmt: skip
 
-    def _left_over(self) -> Observed:
-        """Say what an earlier run has left, where the engine still serves it."""
-        nothing = Observed(channel=str(self.followed))
+    def _of_alias(self) -> Release | None:
+        """Give the version that an earlier run says that it has served last."""
         alias = self._aliases.entries.get(str(self.followed))
         if alias is None:
-            return nothing
+            return None
         try:
-            release = Release(self.followed.line, alias.version, Digest.parse(alias.digest))
-            if not self._engine.serves(self.followed, release):
-                return nothing
-        except DeltaregError:  # found out again as soon as the channel is heard
-            return nothing
-        return nothing.model_copy(
-            update={
-                "revision": alias.revision, "version": alias.version, "digest": alias.digest,
-            }
-        )  # fmt: skip
+            return Release(self.followed.line, alias.version, Digest.parse(alias.digest))
+        except DeltaregError:  # somebody wrote into the file: it is written anew
+            return None
+
+    def _recall(self) -> None:
+        """Say what an earlier run has left, where the engine still serves it; once."""
+        if self._is_recalled:
+            return
+        self._is_recalled = True
+        alias = self._aliases.entries.get(str(self.followed))
+        if alias is None or self._left is None:
+            return
+        if self._engine.serves(self.followed, self._left):
+            self._bases.state = alias.base
+            self.observed = self.observed.model_copy(
+                update={
+                    "revision": alias.revision, "version": alias.version,
+                    "digest": alias.digest, "base": alias.base,
+                }
+            )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:_ERROR_CHARACTERS]

@@ -68,7 +68,7 @@ def bring(context: Context, release: Release, versions: Path) -> tuple[Path, int
         IntegrityFailure: The server has another version under this name.
     """
     folder = versions / release.folder
-    if _is_whole(context, release, folder):
+    if is_whole(context, release, folder):
         return folder, 0
     versions.mkdir(parents=True, exist_ok=True)
     sweep_drafts(versions)
@@ -111,13 +111,18 @@ def prune(
     return [path.name for path in gone]
 
 
-def _is_whole(context: Context, release: Release, folder: Path) -> bool:
-    """Whether the folder holds the version; the server is asked what that is where we forgot it."""
+def is_whole(context: Context, release: Release, folder: Path, *, asks: bool = True) -> bool:
+    """Whether the folder holds the version.
+
+    The server is asked what that is where we forgot it; without asking, a folder will do then.
+    """
     if not folder.exists():
         return False
     raw = context.cache.manifest(release.digest)
     if raw is not None:
         return holds(context.cache, folder, Manifest.decode(raw))
+    if not asks:
+        return True
     version = resolve(context, Ref.parse(release.ref), bare="newest")
     is_it = version.digest == str(release.digest)
     return is_it and holds(context.cache, folder, fetch_manifest(context, version))

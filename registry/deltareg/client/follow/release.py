@@ -1,14 +1,16 @@
 """What a channel says: a version under names that never mean anything else."""
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
-from deltareg.digest import Digest
+from deltareg.digest import Digest, sha256_of
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import ChannelInfo
 
-_DIGITS = 12
+_DIGITS, _MANY_DIGITS = 12, 32
+_FOLDER = re.compile(r"([a-z0-9._-]+)--([a-z0-9._-]+)--v([0-9]+)-([0-9a-f]{12})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,61 @@ class Release:
 
     @property
     def name(self) -> str:
-        """The name that an engine serves it under; a version has one, and it is no other's."""
-        return f"{self.line.namespace}--{self.line.name}--v{self.version}"
+        """What an engine serves it under where it can: `ns--name--v3`.
+
+        A namespace or a line may have `--` in its own name, and `a--b--c--v1` be two versions'.
+        The name of one of those is that of its folder.
+        """
+        return self._plain if _is_plain(self.line) else self.folder
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that an engine may serve it under, the best first; each is only its own."""
+        return (self.name,) if self.name == self.folder else (self.name, self.folder)
 
     @property
     def folder(self) -> str:
         """The name of its folder, which tells two registries' versions of one name apart."""
-        return f"{self.name}-{self.digest.hex[:_DIGITS]}"
+        if _is_plain(self.line):
+            return f"{self._plain}-{self.digest.hex[:_DIGITS]}"
+        told = sha256_of(f"{self.ref} {self.digest}".encode())
+        return f"{self._plain}-{told.hex[:_MANY_DIGITS]}"
+
+    @property
+    def _plain(self) -> str:
+        return f"{self.line.namespace}--{self.line.name}--v{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the name of a version's folder says.
+
+    Attributes:
+        ref: The reference that names the version for good.
+        digits: What its digest begins with.
+    """
+
+    ref: Ref
+    digits: str
+
+
+def read_folder_name(folder: str) -> Kept | None:
+    """Say which version a folder is named after; None for another name, or one that two have."""
+    match = _FOLDER.fullmatch(folder)
+    if match is None:
+        return None
+    try:
+        ref = Ref.parse(f"{match[1]}/{match[2]}:v{match[3]}")
+    except InvalidInput:
+        return None
+    return Kept(ref, match[4]) if _is_plain(ref.line) else None
+
+
+def belongs_to(folder: str, line: LineRef) -> bool:
+    """Whether a folder's name is that of a version of a line, as far as a name can say."""
+    return folder.startswith(f"{line.namespace}--{line.name}--v")
+
+
+def _is_plain(line: LineRef) -> bool:
+    """Whether `--` between the names can be nothing else."""
+    return len(re.findall("(?=--)", f"{line.namespace}--{line.name}")) == 1

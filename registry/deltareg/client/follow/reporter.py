@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from deltareg.client.context import Context
-from deltareg.errors import DeltaregError
+from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.wire import AgentReport, EngineName, Observed
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,18 @@ class Reporter:
         Raises:
             DeltaregError: Nobody answers, the name is taken, or the token may not report.
         """
-        report = AgentReport(engine=self._engine, every_s=self._every_s, serves=list(self._state))
+        state = list(self._state)
+        try:
+            self._put(state)
+        except InvalidInput:
+            # A server of the release before takes no word about bases.
+            plain = [one.model_copy(update={"base": "unchecked", "trouble": ""}) for one in state]
+            if plain == state:
+                raise
+            self._put(plain)
+
+    def _put(self, state: Sequence[Observed]) -> None:
+        report = AgentReport(engine=self._engine, every_s=self._every_s, serves=list(state))
         path = f"/fleet/agents/{self._agent}"
         self._context.api.send("PUT", path, body=report, is_patient=False)
 

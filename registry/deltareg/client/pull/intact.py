@@ -13,7 +13,8 @@ from deltareg.client.trust.kept_signature import SIGNATURE
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest
 
-_Stats = dict[str, tuple[int, int, int, int]]
+Stats = dict[str, tuple[int, int, int, int]]
+"""Size, mtime, inode and ctime of every file, by its path in the folder."""
 
 
 class _Note(BaseModel):
@@ -21,7 +22,7 @@ class _Note(BaseModel):
 
     form: Literal["deltareg.folder-note/1"] = "deltareg.folder-note/1"
     files: str
-    stats: _Stats
+    stats: Stats
 
 
 def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
@@ -29,7 +30,7 @@ def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
 
     Files that were not touched since they were hashed or written are not read.
     """
-    stats = _stats(folder)
+    stats = stats_of(folder)
     sizes = {file.path: file.size_bytes for file in manifest.files}
     if stats is None or {path: stat[0] for path, stat in stats.items()} != sizes:
         return False
@@ -44,14 +45,14 @@ def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
 
 def remember_held(cache: Cache, folder: Path, manifest: Manifest) -> None:
     """Note that a folder's files have just been written from a manifest, each checked."""
-    stats = _stats(folder)
+    stats = stats_of(folder)
     if stats is not None and stats.keys() == {file.path for file in manifest.files}:
         _remember(cache, folder, _note(manifest, stats))
 
 
 def files_in(folder: Path) -> set[str]:
     """Give the relative paths of a folder's files."""
-    return set(_stats(folder) or ())
+    return set(stats_of(folder) or ())
 
 
 def holds_plainly(folder: Path, manifest: Manifest) -> bool:
@@ -61,7 +62,7 @@ def holds_plainly(folder: Path, manifest: Manifest) -> bool:
     """
     if not all(_is_own(path) for path in folder.rglob("*")):
         return False
-    sizes = {path: stat[0] for path, stat in (_stats(folder) or {}).items()}
+    sizes = {path: stat[0] for path, stat in (stats_of(folder) or {}).items()}
     if sizes != {file.path: file.size_bytes for file in manifest.files}:
         return False
     return all(_is_file(folder / file.path, file.digest.hex) for file in manifest.files)
@@ -76,14 +77,14 @@ def find_intact(cache: Cache, kind: str, digest: Digest, manifest: Manifest) -> 
     return None
 
 
-def _note(manifest: Manifest, stats: _Stats) -> _Note:
+def _note(manifest: Manifest, stats: Stats) -> _Note:
     hasher = hashlib.sha256()
     for file in manifest.files:
         hasher.update(f"{file.path}\0{file.digest}\0".encode())
     return _Note(files=hasher.hexdigest(), stats=stats)
 
 
-def _stats(folder: Path) -> _Stats | None:
+def stats_of(folder: Path) -> Stats | None:
     """Give size, mtime, inode and ctime of every file; None where there is no folder.
 
     A signature is beside the files that it is about, and none of them.
@@ -92,7 +93,7 @@ def _stats(folder: Path) -> _Stats | None:
         return None
     entries = [entry for entry in folder.iterdir() if not is_draft(entry)]
     paths = [path for entry in entries for path in (entry, *entry.rglob("*"))]
-    found: _Stats = {}
+    found: Stats = {}
     for path in paths:
         if path.is_file() and path != folder / SIGNATURE:
             stat = path.stat()

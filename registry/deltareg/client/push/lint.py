@@ -15,6 +15,7 @@ from deltareg.delta.injection import injection_points
 from deltareg.delta.kind import BaseView
 from deltareg.delta.names import name_map_for
 from deltareg.delta.quantised.fit import packed_problems
+from deltareg.delta.serving import Delta, servability
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
 
@@ -69,6 +70,7 @@ def _accepted(
         dtype=", ".join(sorted(dtypes)), left_out=folder.left_out,
         targets=sorted({target for _, target in assessment.account.roles.values() if target}),
         injection=injection_points(assessment.account.effects),
+        servable=servability(Delta(kind.name, kind.variant, config, list(folder.contents))),
     )  # fmt: skip
 
 

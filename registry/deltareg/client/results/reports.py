@@ -9,6 +9,7 @@ from deltareg.delta.compare import FieldChange, FileChange, TensorChanges, Weigh
 from deltareg.delta.injection import InjectionPoint
 from deltareg.delta.merge.conflicts import WeightConflict
 from deltareg.delta.merge.recipe import MergeRecipe
+from deltareg.delta.serving import Servability
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, VersionInfo
@@ -72,6 +73,7 @@ class LintReport:
     targets: Sequence[str] = ()
     left_out: Sequence[str] = ()
     injection: Sequence[InjectionPoint] = ()
+    servable: Sequence[Servability] = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -96,6 +98,13 @@ class LintReport:
             "injection": [
                 {"within": p.within, "module": p.module, "layers": list(p.layers)}
                 for p in self.injection
+            ],
+            "servable": [
+                {
+                    "engine": one.engine, "is_servable": one.is_servable, "needs": one.needs,
+                    "obstacles": list(one.obstacles),
+                }
+                for one in self.servable
             ],
         }  # fmt: skip
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.queries.sight import in_sight
-from deltareg.db.rows import AgentRow, FollowerRow, fetch_all, fetch_one
+from deltareg.db.rows import AgentRow, FollowerRow, FollowerStateRow, fetch_all, fetch_one
 from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     agents,
@@ -22,7 +22,7 @@ from deltareg.db.tables import (
 )
 from deltareg.db.upsert import insert
 
-_OBSERVED = ("revision", "version", "digest", "state", "error")
+_OBSERVED = ("revision", "version", "digest", "state", "error", "base", "trouble")
 
 
 def see_agent(
@@ -75,6 +75,14 @@ def put_followers(
         conn.execute(put, rows)
 
 
+def note_told(conn: sa.Connection, follower_id: int, *, before: str | None, now: str) -> bool:
+    """Note which drift of a follower an event tells of; False where another was noted meanwhile."""
+    mine = followers.c.id == follower_id
+    was = followers.c.told.is_not_distinct_from(before)
+    done = conn.execute(sa.update(followers).where(mine, was).values(told=now))
+    return done.rowcount == 1
+
+
 def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int]) -> None:
     """Forget the channels that an agent does not follow any more."""
     conn.execute(
@@ -112,6 +120,26 @@ def follower_rows(
     if after is not None:
         query = query.where(followers.c.id > after)
     return fetch_all(conn, query, FollowerRow)
+
+
+def states_of_followers(conn: sa.Connection) -> Sequence[FollowerStateRow]:
+    """Say of every follower how it goes; what is needed to count them, and no more."""
+    query = (
+        sa.select(
+            followers.c.state, followers.c.digest, followers.c.base, agents.c.every_us,
+            (now_us() - agents.c.seen_at).label("age_us"),
+            revisions.c.digest.label("desired_digest"),
+        )
+        .join(agents, agents.c.id == followers.c.agent_id)
+        .join(channels, channels.c.id == followers.c.channel_id)
+        .outerjoin(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+            ),
+        )
+    )  # fmt: skip
+    return fetch_all(conn, query, FollowerStateRow)
 
 
 @cache

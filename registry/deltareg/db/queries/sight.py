@@ -26,6 +26,26 @@ def in_sight(
     return query.where(sa.or_(sa.false(), *_conditions(sight)))
 
 
+def seen_names(
+    sight: Sight, namespace: sa.ColumnElement[Any], line: sa.ColumnElement[Any]
+) -> sa.ColumnElement[bool]:
+    """Say of rows with names of a namespace and a line whether they are to be seen.
+
+    What lies in no namespace is everybody's; what is about a namespace and no line of it is seen by
+    whoever sees all of the namespace.
+    """
+    visible = sa.select(namespaces.c.name).where(namespaces.c.visibility.in_(sight.visibilities))
+    return sa.or_(
+        namespace.is_(None),
+        namespace.in_(visible),
+        namespace.in_(sight.namespaces),
+        *(
+            sa.and_(namespace == name, line.like(_like(lines), escape=_ESCAPE))
+            for name, lines in sight.lines
+        ),
+    )
+
+
 def _conditions(sight: Sight) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
     if sight.visibilities:

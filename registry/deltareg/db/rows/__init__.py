@@ -90,11 +90,27 @@ from deltareg.db.rows.verdicts import (
     WaiverRow,
 )
 from deltareg.db.rows.versions import DocumentsRow, ResolvedRow, RevocationRow, VersionRow
-from deltareg.db.rows.workers import AgentRow, BusyWorkerRow, FollowerRow, WorkerRow
+from deltareg.db.rows.webhooks import (
+    AttemptRow,
+    DeliveryRow,
+    HeadRow,
+    ToldEventRow,
+    WaitingEventRow,
+    WebhookRow,
+    WebhookStateRow,
+)
+from deltareg.db.rows.workers import (
+    AgentRow,
+    BusyWorkerRow,
+    FollowerRow,
+    FollowerStateRow,
+    WorkerRow,
+)
 
 __all__ = [
     "AgentRow",
     "ApprovalRow",
+    "AttemptRow",
     "AuditRow",
     "BadPackRow",
     "BaseManifestRow",
@@ -106,6 +122,7 @@ __all__ = [
     "CheckStateRow",
     "CheckpointRow",
     "ClaimableRow",
+    "DeliveryRow",
     "DepthRow",
     "DocumentsRow",
     "EntryRow",
@@ -114,9 +131,11 @@ __all__ = [
     "FiguresRow",
     "FloorRow",
     "FollowerRow",
+    "FollowerStateRow",
     "FormRow",
     "GrantRow",
     "HasPolicy",
+    "HeadRow",
     "HolderRow",
     "HubIdRow",
     "IdentityRow",
@@ -175,6 +194,7 @@ __all__ = [
     "TermsRow",
     "Timed",
     "TokenRow",
+    "ToldEventRow",
     "UploadRow",
     "VariantRow",
     "VerdictFactRow",
@@ -182,7 +202,10 @@ __all__ = [
     "VerifyRow",
     "VersionRow",
     "VersionWaiverRow",
+    "WaitingEventRow",
     "WaiverRow",
+    "WebhookRow",
+    "WebhookStateRow",
     "WorkerRow",
     "check_order",
     "fetch_all",

@@ -1,6 +1,9 @@
 """Rows of workers, and of agents with the channels that they follow."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+BaseState = Literal["checked", "unchecked", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class FollowerRow:
     state: str
     error: str
     since: int
+    base: BaseState
+    trouble: str
+    told: str | None
     agent: str
     engine: str
     seen_at: int
@@ -66,4 +72,16 @@ class FollowerRow:
     channel: str
     desired_revision: int
     desired_version: int | None
+    desired_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerStateRow:
+    """What is needed of a follower to count it."""
+
+    state: str
+    digest: str | None
+    base: BaseState
+    every_us: int
+    age_us: int
     desired_digest: str | None

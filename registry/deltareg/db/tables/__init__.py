@@ -16,7 +16,7 @@ from deltareg.db.tables.floors import floors
 from deltareg.db.tables.grants import grants, stand_ins, visibility_epochs
 from deltareg.db.tables.hub import hub_drafts, hub_staged, hub_tickets
 from deltareg.db.tables.metadata import metadata
-from deltareg.db.tables.outbox import outbox
+from deltareg.db.tables.outbox import event_head, outbox
 from deltareg.db.tables.packs import (
     base_packs,
     base_shares,
@@ -71,6 +71,12 @@ from deltareg.db.tables.versions import (
     versions,
 )
 from deltareg.db.tables.waivers import complete_verdicts, waiver_channels, waivers
+from deltareg.db.tables.webhooks import (
+    deliveries,
+    delivery_attempts,
+    webhook_secrets,
+    webhooks,
+)
 
 __all__ = [
     "accepted_warnings",
@@ -91,9 +97,12 @@ __all__ = [
     "comparisons",
     "complete_verdicts",
     "deleted_bases",
+    "deliveries",
+    "delivery_attempts",
     "deltas",
     "disputes",
     "dropped_logs",
+    "event_head",
     "floors",
     "followers",
     "form_packs",
@@ -150,5 +159,7 @@ __all__ = [
     "waiting_runs",
     "waiver_channels",
     "waivers",
+    "webhook_secrets",
+    "webhooks",
     "workers",
 ]

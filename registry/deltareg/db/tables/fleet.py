@@ -28,6 +28,9 @@ followers = sa.Table(
     text("state"),
     text("error"),
     count("since"),
+    sa.Column("base", sa.Text, nullable=False, server_default="unchecked"),
+    sa.Column("trouble", sa.Text, nullable=False, server_default=""),
+    sa.Column("told", sa.Text),  # the drift that an event has told of
     one_of("state", "ok", "pulling", "failed"),
     sa.UniqueConstraint("agent_id", "channel_id"),
     sa.Index(None, "channel_id"),

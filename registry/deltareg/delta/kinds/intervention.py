@@ -122,7 +122,8 @@ def _plan_layer(
     if parameters.finish():
         hook = Intervention(first, last, settings.leading, settings.trailing)
         taps = {} if layer.stack == "vision" else {MASK: Tap("", "input", MASK)}
-        found.effects.append(ActivationHook(layer.path, "after", taps, parameters.roles, hook))
+        effect = ActivationHook(layer.path, "after", taps, parameters.roles, hook, is_placed=True)
+        found.effects.append(effect)
 
 
 def _unit(parameters: Parameters, name: str, settings: Reft, width: int) -> Unit:

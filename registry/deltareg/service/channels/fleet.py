@@ -4,13 +4,14 @@ What an agent reports is believed and shown, and decides nothing: no gate and no
 it. An agent's name belongs to the principal that used it first.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import fleet as queries
-from deltareg.db.rows import FollowerRow
+from deltareg.db.rows import FollowerRow, FollowerStateRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.refs import Ref, parse_name
@@ -21,7 +22,7 @@ from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
-from deltareg.wire import AgentReport, Drift, FollowerInfo, Observed, Page
+from deltareg.wire import AgentReport, BaseState, Drift, FollowerInfo, Observed, Page
 
 _MISSED_REPORTS = 3
 
@@ -79,6 +80,13 @@ def list_followers(
             sight=caller.sight, after=after, limit=check_limit(limit) + 1,
         )  # fmt: skip
     return page(rows, limit, show=_show, key=lambda row: row.id)
+
+
+def count_followers(registry: Registry) -> Mapping[tuple[Drift, BaseState], int]:
+    """Count followers by drift and by what is known of their engines' bases, for the metrics."""
+    with read(registry.engine) as conn:
+        rows = queries.states_of_followers(conn)
+    return Counter((drift_of(row), row.base) for row in rows)
 
 
 def forget_agent(registry: Registry, caller: Caller, name: str) -> None:
@@ -141,7 +149,8 @@ def _channel_id(conn: sa.Connection, caller: Caller, ref: Ref) -> int:
 def _columns(observed: Observed) -> dict[str, object]:
     return {
         "revision": observed.revision, "version": observed.version, "digest": observed.digest,
-        "state": observed.state, "error": observed.error,
+        "state": observed.state, "error": observed.error, "base": observed.base,
+        "trouble": observed.trouble,
     }  # fmt: skip
 
 
@@ -151,13 +160,15 @@ def _show(row: FollowerRow) -> FollowerInfo:
         channel=f"{row.namespace}/{row.line}@{row.channel}",
         desired_revision=row.desired_revision, desired_version=row.desired_version,
         desired_digest=row.desired_digest, revision=row.revision, version=row.version,
-        digest=row.digest, state=row.state, error=row.error, drift=_drift(row),
+        digest=row.digest, state=row.state, error=row.error, drift=drift_of(row), base=row.base,
+        trouble=row.trouble,
         since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
         seen_age_s=max(0, row.age_us) / US_PER_S,
     )  # fmt: skip
 
 
-def _drift(row: FollowerRow) -> Drift:
+def drift_of(row: FollowerRow | FollowerStateRow) -> Drift:
+    """Say how a follower differs from its channel."""
     if row.age_us > _MISSED_REPORTS * row.every_us:
         return "silent"
     if row.state == "failed":

@@ -24,6 +24,7 @@ from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.approvals import approvals_on
 from deltareg.service.channels.known_version import KnownVersion, known_of
+from deltareg.service.channels.serving import serving_facts
 from deltareg.service.channels.summaries import sign_answer
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.channel_policy import floors_of, own_policy_of, policy_of
@@ -130,8 +131,12 @@ def gather(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Cas
     """Gather all that the gate of a channel goes by about a version, inside a transaction."""
     policy, known = policy_of(channel), known_of(conn, version)
     quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
+    candidate = replace(
+        known.candidate, is_quarantined=quarantine is not None,
+        serving=serving_facts(conn, version) if policy.servable else {},
+    )  # fmt: skip
     return Case(
-        replace(known.candidate, is_quarantined=quarantine is not None), own_policy_of(channel),
+        candidate, own_policy_of(channel),
         floors_of(channel, namespace=version.namespace),
         known.verdicts_on(channel.id), _circumstances(conn, version, channel, policy, known),
     )  # fmt: skip

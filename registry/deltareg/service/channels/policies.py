@@ -9,6 +9,7 @@ from deltareg.db.queries import channels as queries
 from deltareg.db.rows import ChannelRow
 from deltareg.db.session import read, with_retry
 from deltareg.delta.kinds import kind_names
+from deltareg.delta.serving import engine_names
 from deltareg.documents.strict_fields import Place, read_word
 from deltareg.errors import InvalidInput, StaleRevision
 from deltareg.gate.floors import over
@@ -141,6 +142,8 @@ def check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
             raise Place("suites").wrong(told, fix="name one that the server has")
     for number, kind in enumerate(policy.kinds or ()):
         read_word(kind, Place("kinds").at(number), words=kind_names())
+    for number, term in enumerate(policy.servable):
+        read_word(term.engine, Place("servable").at(number), words=engine_names())
     for number, base in enumerate(policy.bases or ()):
         is_root = ":" in base and "/" not in base
         is_known = caller.sees(Base(base)) and base_queries.base_rows(conn, name=base, limit=1)

@@ -61,7 +61,7 @@ class Row:
 
     @property
     def whole(self) -> str:
-        """All of it as one text, by which rows are told apart; of an image, its file."""
+        """All of it as one text."""
         return " ".join(part for part in (self.text, self.target, self.image) if part)
 
 

@@ -1,0 +1,79 @@
+"""The bases that the versions of one line are for, held against the one that the engine serves."""
+
+from pathlib import Path
+
+from deltareg.client.follow.release import Release
+from deltareg.client.follow.served_base import ServedBase, VersionBase
+from deltareg.client.follow.shelf import Bringing, Shelf
+from deltareg.errors import BaseMismatch
+from deltareg.wire import BaseState
+
+
+class LineBases:
+    """What is known of the bases of a line's versions.
+
+    Attributes:
+        state: What was found last of the version that the channel says.
+    """
+
+    def __init__(self, shelf: Shelf, served_base: ServedBase) -> None:
+        """Prepare; nothing is known yet."""
+        self._shelf, self._served_base = shelf, served_base
+        self._bases: dict[Release, VersionBase] = {}
+        self._asked: dict[Release, Bringing] = {}
+        self.state: BaseState = "unchecked"
+
+    def forget_wrong(self) -> None:
+        """Take it that the channel, or the engine, may have come to another one."""
+        if self.state == "wrong":
+            self.state = "unchecked"
+
+    def learn(self, release: Release, base: VersionBase) -> None:
+        """Take the base that a version is for."""
+        self._bases[release] = base
+
+    def keep_only(self, release: Release) -> None:
+        """Forget all versions but one."""
+        self._bases = {each: base for each, base in self._bases.items() if each == release}
+        self._asked.clear()
+
+    def check(self, release: Release) -> BaseState | None:
+        """Hold the version that the channel says against the engine; None while it is looked at.
+
+        Raises:
+            BaseMismatch: The engine has another base.
+            DeltaregError: Nobody knows; it is looked at again when asked again.
+        """
+        base = self._bases.get(release)
+        try:
+            found = "unchecked" if base is None else self._served_base.check(release, base)
+        except BaseMismatch:
+            self.state = "wrong"
+            raise
+        if found is not None:
+            self.state = found
+        return found
+
+    def is_right(self, release: Release) -> bool | None:
+        """Whether a version may be served, as far as its base goes; None while it is looked at."""
+        base = self._bases.get(release)
+        return False if base is None else self._served_base.is_right(release, base)
+
+    def is_wrong(self, release: Release, versions: Path, *, may_ask: bool) -> bool:
+        """Whether a version is known to be for another base; looks where nothing is known yet.
+
+        Args:
+            release: The version.
+            versions: Where its folder is.
+            may_ask: Whether it is time to find out what is not known.
+        """
+        if release not in self._bases:
+            if release not in self._asked and may_ask:
+                self._asked[release] = self._shelf.bring(release, versions)
+            brought = self._asked.get(release)
+            if brought is None or brought.base is None:
+                if brought is not None and brought.is_over:
+                    del self._asked[release]
+                return False
+            self._bases[release] = brought.base
+        return self._served_base.is_wrong(release, self._bases[release])

@@ -1,0 +1,241 @@
+"""Whether the base that an engine serves is the one that a version is for.
+
+An adapter loads on any base with the same shapes and answers nonsense there, and no engine says so.
+The folder that the engine says it was started with is fingerprinted where it is on this machine,
+else the one that the user named. Where there is neither the base is *unchecked*, and that is shown.
+
+Reading a base takes as long as hashing its weights, once. It happens in a thread; meanwhile nothing
+is loaded, and what is loaded stays.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.asking.resolving import base_path, resolve
+from deltareg.client.bases.which import base_manifest
+from deltareg.client.context import Context
+from deltareg.client.folders.base_folder import open_base
+from deltareg.client.follow.release import Release
+from deltareg.delta.quantised.scheme import quantised
+from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput, Unavailable
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.whole_base import part_differences, tell_differences
+from deltareg.refs import Ref
+from deltareg.wire import BaseInfo, BaseState, Page
+
+log = logging.getLogger(__name__)
+_MOST = 50
+
+
+class VersionBase(BaseModel, frozen=True):
+    """The base that a version is for.
+
+    Attributes:
+        name: Its name on the server; empty where the server was away when it was first asked.
+        root: The digest over its tensors.
+        identity: The digest over all of it; empty where only the tensors are known.
+    """
+
+    name: str = ""
+    root: str
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What decides an answer: an engine that started anew may have another base in the same place.
+
+    Attributes:
+        starts: How often the engine has started.
+        said: What it says that its base is.
+        place: The folder that is looked at.
+    """
+
+    starts: int
+    said: str
+    place: Path | None
+
+
+class ServedBase:
+    """Knows the base of one engine, and holds versions against it."""
+
+    def __init__(self, context: Context, given: Path | None, on_change: Callable[[], None]) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            context: The client's surroundings.
+            given: The folder that the user says holds the engine's base.
+            on_change: Is called when an answer has been found.
+        """
+        self._context, self._given, self._on_change = context, given, on_change
+        self._asked = _Asked(0, "", None)
+        self._first_said: str | None = None
+        # What is found out of an engine that has started anew since lands in a former dict.
+        self._answers: dict[VersionBase, BaseState | DeltaregError | None] = {}
+        self._reading = threading.Lock()
+
+    def look(self, said: str, starts: int) -> None:
+        """Take what an engine says of itself now; what was found out of another does not count."""
+        place = Path(said) if said and Path(said).is_absolute() else None
+        if place is None or not place.is_dir():
+            place = self._given
+        asked = _Asked(starts, said, place)
+        if self._first_said is None:
+            self._first_said = said
+        if asked != self._asked:
+            self._asked, self._answers = asked, {}
+
+    def check(self, release: Release, wanted: VersionBase) -> BaseState | None:
+        """Say whether a version is for the engine's base; None while that is being found out.
+
+        Raises:
+            BaseMismatch: It is for another base.
+            DeltaregError: It could not be found out; asking again tries again.
+        """
+        answer = self._look_up(release, wanted)
+        if isinstance(answer, BaseMismatch):
+            raise answer
+        if isinstance(answer, DeltaregError):
+            del self._answers[wanted]
+            raise answer
+        return answer
+
+    def is_wrong(self, release: Release, wanted: VersionBase) -> bool:
+        """Whether it is known that a version is for another base."""
+        return isinstance(self._look_up(release, wanted), BaseMismatch)
+
+    def is_right(self, release: Release, wanted: VersionBase) -> bool | None:
+        """Whether nothing speaks against a version; None while it is looked at."""
+        answer = self._look_up(release, wanted)
+        return None if answer is None else not isinstance(answer, DeltaregError)
+
+    def _look_up(self, release: Release, wanted: VersionBase) -> BaseState | DeltaregError | None:
+        """Give what is known, and begin to find out what is not."""
+        if self._asked.place is None:
+            return "unchecked"
+        answers, asked = self._answers, self._asked
+        if wanted not in answers:
+            answers[wanted] = None
+
+            def find() -> None:
+                answers[wanted] = self._find(asked, release, wanted)
+                self._on_change()
+
+            threading.Thread(target=find, name="base", daemon=True).start()
+        return answers[wanted]
+
+    def _find(
+        self, asked: _Asked, release: Release, wanted: VersionBase
+    ) -> BaseState | DeltaregError:
+        try:
+            return self._compare(asked, release, wanted)
+        except DeltaregError as error:
+            return error
+        except OSError as error:
+            return Unavailable(f"{asked.place} cannot be read: {error}")
+
+    def _compare(self, asked: _Asked, release: Release, wanted: VersionBase) -> BaseState:
+        place = asked.place
+        if place is None:
+            return "unchecked"
+        if place == self._given and asked.said != self._first_said:
+            raise BaseMismatch(
+                f"the engine serves {asked.said} now, and served {self._first_said} when it was"
+                f" said to be {place}",
+                fix="start the agent again, with the --base that is served now",
+            )
+        with self._reading:
+            try:
+                folder = open_base(place, self._context.cache, progress=self._context.progress)
+            except DeltaregError as error:
+                if place == self._given:
+                    raise InvalidInput(
+                        f"{place} is no base: {error.message}", fix="name another folder: --base"
+                    ) from error
+                log.warning("base=%s cannot be checked: %s", place, error.message)
+                return "unchecked"
+            with folder:
+                manifest, whole = folder.manifest, folder.identity.whole
+                root, is_packed = (
+                    str(folder.identity.root),
+                    quantised(folder.view.config) is not None,
+                )
+        is_it = str(whole.identity) == wanted.identity if wanted.identity else root == wanted.root
+        if is_it or (is_packed and self._is_variant(root, str(whole.identity), wanted)):
+            return "checked"
+        raise self._mismatch(asked, release, wanted, manifest, same_tensors=root == wanted.root)
+
+    def _is_variant(self, root: str, identity: str, wanted: VersionBase) -> bool:
+        """Whether it is a registered packed form of the base; that it is one is remembered."""
+        note = f"form-{identity.rpartition(':')[2]}-of-{wanted.root.rpartition(':')[2]}"
+        if root == wanted.root or not wanted.name:
+            return False
+        if self._context.cache.note(note) is not None:
+            return True
+        found = self._context.api.get("/bases", Page[BaseInfo], root=root, limit=_MOST).items
+        is_one = any(
+            info.variant_of is not None
+            and info.variant_of.name == wanted.name
+            and info.identity in {"", identity}
+            for info in found
+        )
+        if is_one:
+            self._context.cache.keep_note(note, b"")
+        return is_one
+
+    def _mismatch(
+        self,
+        asked: _Asked,
+        release: Release,
+        wanted: VersionBase,
+        manifest: Manifest,
+        *,
+        same_tensors: bool,
+    ) -> BaseMismatch:
+        name = wanted.name or f"the base with root {wanted.root[:20]}…"
+        return BaseMismatch(
+            f"the engine serves {asked.place}, which is not {name}, the base of {release.ref}:"
+            f" {self._differences(wanted, manifest, same_tensors=same_tensors)}",
+            fix=f"start it with the folder that holds {name},"
+            " or follow a channel whose versions are for what it serves",
+        )
+
+    def _differences(self, wanted: VersionBase, manifest: Manifest, *, same_tensors: bool) -> str:
+        if not same_tensors:
+            return "its tensors differ"
+        try:
+            info = self._context.api.get(base_path(wanted.name), BaseInfo)
+            record = base_manifest(self._context.api, self._context.cache, info)
+        except DeltaregError:  # that it differs is known without the server; in what, is not
+            return "the same tensors; other parts differ"
+        return tell_differences(part_differences(record, manifest, same_tensors=True))
+
+
+def base_of(context: Context, release: Release) -> VersionBase:
+    """Give the base that a version is for; the server is asked once, and for good.
+
+    While it is away, what is kept of the version tells the tensors at least.
+    """
+    note = f"base-of-{release.digest.hex}-{release.line.namespace}-{release.line.name}"
+    raw = context.cache.note(note)
+    try:
+        if raw is not None:
+            return VersionBase.model_validate_json(raw)
+    except ValidationError:  # damaged: it is asked for again
+        pass
+    try:
+        told = resolve(context, Ref.parse(release.ref), bare="newest").base
+    except Unavailable:
+        kept = context.cache.manifest(release.digest)
+        root = None if kept is None else Manifest.decode(kept).base
+        if root is None:
+            raise
+        return VersionBase(root=str(root))
+    found = VersionBase(name=told.name, root=told.root, identity=told.identity)
+    context.cache.keep_note(note, found.model_dump_json().encode())
+    return found

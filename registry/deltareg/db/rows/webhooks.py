@@ -1,0 +1,102 @@
+"""Rows of events as they are told, of webhooks and of what is due to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEventRow:
+    """An event that has no number yet, with what its row of the audit trail says."""
+
+    id: int
+    namespace: str | None
+    line: str | None
+    action: str
+    subject: str
+    after: object
+
+
+@dataclass(frozen=True, slots=True)
+class ToldEventRow:
+    """An event as it is told."""
+
+    id: int
+    number: int
+    type: str
+    subject: str
+    namespace: str | None
+    line: str | None
+    created_at: int
+    action: str
+    actor: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """The last number, and who delivers."""
+
+    source: str
+    number: int
+    holder: str | None
+    held_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRow:
+    """A webhook; its address is sealed."""
+
+    id: str
+    namespace: str | None
+    lines: str
+    types: Sequence[str]
+    form: str
+    shown: str
+    address: bytes
+    note: str
+    state: str
+    why: str
+    answers_id: int
+    answers: str
+    created_at: int
+    made_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookStateRow:
+    """How it goes with the deliveries of a webhook."""
+
+    webhook_id: str
+    state: str
+    number: int
+    last_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """What is, or was, due to a webhook."""
+
+    id: int
+    webhook_id: str
+    event_id: int
+    number: int
+    subject: str
+    state: str
+    attempts: int
+    since: int
+    next_at: int
+    ended_at: int | None
+    type: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One try of a delivery; `status` is NULL where nothing was answered."""
+
+    delivery_id: int
+    created_at: int
+    status: int | None
+    took_us: int
+    told: str

@@ -1,0 +1,29 @@
+"""Which engines can serve a delta as it is, beside the base: one file an engine.
+
+An engine refuses what it cannot serve when it is asked to load it, on a serving host, after a
+promotion. What it goes by is in the delta's own config and files, so it is said before.
+"""
+
+from collections.abc import Sequence
+
+from deltareg.delta.serving.servable import Delta, EngineLimits, Servability
+from deltareg.delta.serving.vllm import Vllm
+
+__all__ = ["Delta", "Servability", "engine_limits", "engine_names", "servability"]
+
+_ENGINES: Sequence[EngineLimits] = (Vllm(),)
+
+
+def engine_names() -> tuple[str, ...]:
+    """Name the engines that are known."""
+    return tuple(engine.name for engine in _ENGINES)
+
+
+def engine_limits(name: str) -> EngineLimits:
+    """Give what an engine goes by; the name is one of `engine_names`."""
+    return next(engine for engine in _ENGINES if engine.name == name)
+
+
+def servability(delta: Delta) -> list[Servability]:
+    """Say of every engine whether it can serve a delta."""
+    return [engine.judge(delta) for engine in _ENGINES]

@@ -1,0 +1,106 @@
+"""What a channel asks of a version for the engines that will serve it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deltareg.documents.strict_fields import Place, read_count, read_list, read_object, read_text
+from deltareg.gate.ruling import Ruling
+
+_MOST_RANK, _MOST_TERMS = 1 << 16, 20
+_EXAMPLE = "[{engine: vllm, max_rank: 64}]"
+
+
+@dataclass(frozen=True, slots=True)
+class ServingTerm:
+    """An engine that has to be able to serve the version.
+
+    Attributes:
+        engine: Its name.
+        max_rank: The rank that it is set up for; None for what it serves unless told.
+    """
+
+    engine: str
+    max_rank: int | None = None
+
+    def field(self) -> object:
+        """Write it as people do."""
+        if self.max_rank is None:
+            return self.engine
+        return {"engine": self.engine, "max_rank": self.max_rank}
+
+
+@dataclass(frozen=True, slots=True)
+class ServingFact:
+    """Whether an engine can serve a version.
+
+    Attributes:
+        obstacles: What it does not serve, whatever its settings.
+        rank: The rank that its settings have to allow.
+        default_rank: The rank that they allow unless told.
+    """
+
+    obstacles: Sequence[str]
+    rank: int
+    default_rank: int
+
+
+def parse_serving(value: object, place: Place) -> tuple[ServingTerm, ...]:
+    """Read the terms; each engine is named once.
+
+    Raises:
+        InvalidInput: They are not of this form.
+    """
+    items = read_list(value, place, example=_EXAMPLE)
+    if len(items) > _MOST_TERMS:
+        raise place.wrong(f"has {len(items)} items", fix=f"name at most {_MOST_TERMS}")
+    found = tuple(_term(item, place.at(number)) for number, item in enumerate(items))
+    if len({term.engine for term in found}) != len(found):
+        raise place.wrong("names an engine twice", fix="take one of them out")
+    return found
+
+
+def stricter_serving(
+    own: Sequence[ServingTerm], least: Sequence[ServingTerm]
+) -> tuple[ServingTerm, ...]:
+    """Give the terms of both; of an engine that both name, the smaller rank."""
+    found = {term.engine: term for term in own}
+    for term in least:
+        both = (term.max_rank, found.get(term.engine, term).max_rank)
+        ranks = [rank for rank in both if rank is not None]
+        found[term.engine] = ServingTerm(term.engine, min(ranks, default=None))
+    return tuple(found.values())
+
+
+def rule_on_serving(ref: str, term: ServingTerm, facts: Mapping[str, ServingFact]) -> Ruling:
+    """Hold a version against what one engine can serve."""
+    fact = facts.get(term.engine)
+    if fact is None:
+        return Ruling(
+            "servable", f"nothing is known here of what {term.engine} serves",
+            fix="take the engine out of the policy, or have the server updated",
+        )  # fmt: skip
+    most = fact.default_rank if term.max_rank is None else term.max_rank
+    if fact.obstacles:
+        told = "; ".join(fact.obstacles)
+        fix = "promote another version, or serve the merged model: deltareg materialize"
+        return Ruling("servable", f"{term.engine} cannot serve {ref}: {told}", fix=fix)
+    if fact.rank > most:
+        told = f"{ref} has rank {fact.rank}, and {term.engine} is set up for {most}"
+        fix = f"promote another version, or set {term.engine} up for {fact.rank} and max_rank, too"
+        return Ruling("servable", told, fix=fix)
+    return Ruling("servable", f"{term.engine} can serve {ref}")
+
+
+def _term(value: object, place: Place) -> ServingTerm:
+    if isinstance(value, str):
+        return ServingTerm(read_text(value, place, example="vllm"))
+    fields = read_object(value, place, known=("engine", "max_rank"))
+    if "engine" not in fields:
+        raise place.wrong("names no engine", fix=f"write {_EXAMPLE}")
+    engine = read_text(fields["engine"], place.at("engine"), example="engine: vllm")
+    if "max_rank" not in fields:
+        return ServingTerm(engine)
+    rank = read_count(fields["max_rank"], place.at("max_rank"), most=_MOST_RANK)
+    if rank < 1:
+        raise place.at("max_rank").wrong("is no rank", fix="write 64, or leave it out")
+    return ServingTerm(engine, rank)

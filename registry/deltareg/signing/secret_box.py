@@ -1,0 +1,109 @@
+"""Secrets that have to be read again, sealed under a key that is kept apart from them.
+
+AES-256-GCM (NIST SP 800-38D) with a nonce of 96 random bits; what a secret is for is authenticated
+with it, so that one cannot be put in the place of another.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from deltareg.errors import Misconfigured
+from deltareg.signing.key_file import read_private, write_new
+
+_KEY_BYTES, _NONCE_BYTES, _NAME_BYTES = 32, 12, 4
+
+
+class SecretBox:
+    """Seals and opens; what prints it prints the name of its key."""
+
+    def __init__(self, key: bytes) -> None:
+        """Use a key of 32 bytes."""
+        self._cipher = AESGCM(key)
+        self._name = hashlib.sha256(b"deltareg secret box" + key).digest()[:_NAME_BYTES]
+
+    @classmethod
+    def generate(cls) -> tuple[Self, bytes]:
+        """Make one with a new key; gives what a file keeps of it."""
+        key = AESGCM.generate_key(8 * _KEY_BYTES)
+        return cls(key), base64.b64encode(key) + b"\n"
+
+    @classmethod
+    def of_text(cls, text: bytes) -> Self:
+        """Read what a file keeps.
+
+        Raises:
+            ValueError: It is no key.
+        """
+        try:
+            key = base64.b64decode(text.strip(), validate=True)
+        except binascii.Error as error:
+            raise ValueError("no base64") from error
+        if len(key) != _KEY_BYTES:
+            raise ValueError("another length")
+        return cls(key)
+
+    def __repr__(self) -> str:
+        """Name the key."""
+        return f"SecretBox({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The name of the key: 8 hex digits."""
+        return self._name.hex()
+
+    def seal(self, secret: str, about: str) -> bytes:
+        """Seal a secret that is about something."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._name + nonce + self._cipher.encrypt(nonce, secret.encode(), about.encode())
+
+    def open(self, sealed: bytes, about: str) -> str:
+        """Open what was sealed about the same.
+
+        Raises:
+            Misconfigured: It was sealed under another key, or is another thing.
+        """
+        name, rest = sealed[:_NAME_BYTES], sealed[_NAME_BYTES:]
+        try:
+            opened = self._cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], about.encode())
+        except (InvalidTag, ValueError) as error:
+            raise Misconfigured(
+                f"sealed under the key {name.hex()}, and this server has {self.name}",
+                fix="let DELTAREG_WEBHOOK_KEY name the same key on all servers, or rotate",
+            ) from error
+        return opened.decode()
+
+
+def read_or_make_box(path: Path) -> SecretBox:
+    """Read the key of a file, or make it where there is none; of several that do, all get one.
+
+    Raises:
+        Misconfigured: Others can read it, it holds no key, or it cannot be written.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        pass
+    box, text = SecretBox.generate()
+    try:
+        return box if write_new(path, text) else _read(path)
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot keep a key in {path}: {error.strerror}", fix="name a file that can be written"
+        ) from error
+
+
+def _read(path: Path) -> SecretBox:
+    try:
+        return SecretBox.of_text(read_private(path))
+    except ValueError as error:
+        raise Misconfigured(
+            f"{path} holds no key of 32 bytes in base64",
+            fix=f"restore it from a backup, or: openssl rand -base64 32 > {path}",
+        ) from error
