@@ -11,6 +11,7 @@ from deltareg.api import problems
 from deltareg.api.hub import routes as hub_routes
 from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub.sending import Places
+from deltareg.api.hub.turns import Turns
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
 from deltareg.api.room import Room
@@ -107,6 +108,7 @@ def create_app(
             app.router.routes.extend(router.routes)
         app.state.hub_address = hub_address
         app.state.hub_builds = anyio.CapacityLimiter(_BUILDS)
+        app.state.hub_turns = Turns()
         app.state.hub_main = hub_main
         app.state.hub_places = Places(cores())
     app.state.is_closing = False  # once true, those who wait for something are sent home

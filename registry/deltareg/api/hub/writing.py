@@ -24,6 +24,7 @@ from deltareg.api.hub.large_files import announced_files, batch_answer, line_of,
 from deltareg.api.hub.preupload import modes
 from deltareg.api.hub.refusals import HubRoute, in_a_header
 from deltareg.api.hub.routes import Repository
+from deltareg.api.hub.turns import Turns
 from deltareg.api.hub.who import By, caller_of
 from deltareg.api.problems import request_id_of
 from deltareg.documents.json_values import is_object
@@ -199,7 +200,11 @@ def _commit(
 
     look_at_standing(registry, by, line)  # before anything of it is kept
     asked = read_commit(body, stage=keep)
-    with tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder:
+    turns: Turns = request.app.state.hub_turns
+    with (
+        turns.of(str(line), by.principal_id),
+        tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder,
+    ):
         files, home = Path(folder, "files"), Path(folder, "home")
         files.mkdir()
         home.mkdir()
