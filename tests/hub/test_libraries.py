@@ -108,6 +108,45 @@ def test_the_command_line_of_the_hub_downloads(shelf, tmp_path):
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_peft_pushes_an_adapter(program, shelf, tmp_path):
+    """And loads it again, as it was saved."""
+    pusher = shelf.token("read", "push", principal="owner")
+
+    oid = program("push_adapter", HUB_ID, "-", "team/pushed", tmp_path / "saved", token=pusher)
+
+    with shelf.client() as client:
+        found = client.show("team/pushed:v1")
+        assert found.digest.startswith(f"sha256:{oid}")
+        assert (found.kind, found.base.name) == ("lora", "tinyllama")
+        client.pull("team/pushed:v1", to=tmp_path / "pulled")
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        pulled = (tmp_path / "pulled" / name).read_bytes()
+        assert pulled == (tmp_path / "saved" / name).read_bytes()
+    logits = program("adapter", HUB_ID, "team/pushed", "v1")
+    assert same(logits, program("adapter", BASE, tmp_path / "saved", "main", is_online=False))
+
+
+@pytest.mark.parametrize("strategy", ["end", "every_save", "checkpoint", "all_checkpoints"])
+def test_a_trainer_pushes_what_it_trained(program, shelf, tmp_path, strategy):
+    pusher, name = (
+        shelf.token("read", "push", principal="owner"),
+        f"team/{strategy.replace('_', '-')}",
+    )
+
+    oid = program("train", HUB_ID, name, strategy, tmp_path / "trained", token=pusher)
+
+    with shelf.client() as client:
+        newest = client.show(name)
+        assert newest.digest.startswith(f"sha256:{oid}")
+        client.pull(newest.ref, to=tmp_path / "pulled")
+    pulled = {path.name for path in (tmp_path / "pulled").rglob("*") if path.is_file()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} <= pulled
+    assert not {"training_args.bin", "optimizer.pt", "trainer_state.json"} & pulled
+    weights = "adapter_model.safetensors"
+    trained = (tmp_path / "trained" / weights).read_bytes()
+    assert (tmp_path / "pulled" / weights).read_bytes() == trained
+
+
 def embedder(folder):
     """Save a tiny embedder as the library does, with random weights."""
     from sentence_transformers import SentenceTransformer

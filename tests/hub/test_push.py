@@ -150,6 +150,7 @@ def test_a_channel_is_not_committed_to(site, api):
         api.upload_folder(folder_path=LORA_2, repo_id="team/peer", revision="prod")
 
 
+@pytest.mark.soak
 def test_a_large_file_is_sent_apart(site, tmp_path):
     """By a client that was told to do without Xet, which reads that when it starts."""
     token = site.token("read", "push", principal="trainer")

@@ -1,0 +1,78 @@
+"""Drafts on both databases: nothing is lost between commits, and nothing stays for ever."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from huggingface_hub import HfApi
+
+from deltareg.errors import NotFound
+from tests.hub.conftest import BASE, LORA, LORA_2
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def no_bars(monkeypatch):
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def apis(hub, *principals):
+    tokens = [hub.token("read", "push", principal=name) for name in principals]
+    return [HfApi(endpoint=hub.url, token=token) for token in tokens]
+
+
+def objects(hub):
+    return sum(1 for _ in hub.registry.store.keys("blobs/"))
+
+
+def test_a_draft_is_known_to_fsck_and_goes_when_it_is_idle(hub):
+    admin = hub.client()
+    [api] = apis(hub, "trainer")
+    api.create_repo("team/idle")
+    api.upload_file(path_or_fileobj=b"# A\n", path_in_repo="README.md", repo_id="team/idle")
+
+    assert objects(hub) == 1
+    assert admin.fsck().findings == []
+    assert api.list_repo_files("team/idle") == ["README.md"]
+    admin.gc(grace="0s")
+
+    assert objects(hub) == 0
+    with pytest.raises(NotFound):
+        admin.show("team/idle")
+
+
+def test_what_is_in_a_version_is_staged_no_more(hub):
+    admin = hub.client()
+    admin.bases.push(BASE, "tinyllama", hub_ids=["bases/tinyllama"])
+    before = objects(hub)
+    [api] = apis(hub, "trainer")
+    api.create_repo("team/done")
+
+    api.upload_folder(folder_path=LORA, repo_id="team/done")
+
+    stored = objects(hub) - before
+    assert admin.fsck().findings == []
+    assert stored == len(admin.push(LORA, "team/other", base="tinyllama").left_out) + stored
+    assert 1 <= stored <= 2, "packs of the version, and no file"
+
+
+def test_pushes_at_once_lose_nothing(hub):
+    """Four commits of two people to one line: each is a version, or is one that is there."""
+    admin = hub.client()
+    admin.bases.push(BASE, "tinyllama", hub_ids=["bases/tinyllama"])
+    digests = {admin.push(folder, f"team/{folder.name.replace('_', '-')}", base="tinyllama")
+               .version.digest for folder in (LORA, LORA_2)}  # fmt: skip
+    people = apis(hub, "trainer", "other")
+    admin.push(LORA, "team/both", base="tinyllama")
+    calls = [(api, folder) for api in people for folder in (LORA, LORA_2)]
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(
+            pool.map(lambda c: c[0].upload_folder(folder_path=c[1], repo_id="team/both"), calls)
+        )
+
+    found = {admin.show(f"team/both:v{n}").digest for n in (1, 2)}
+    assert found == digests
+    assert {f"sha256:{one.oid}" for one in done} == {digest[:47] for digest in digests}
+    with pytest.raises(NotFound):
+        admin.show("team/both:v3")
