@@ -63,7 +63,7 @@ def create_app(
     room: Room | None = None,
     anonymous_reading: bool = False,
     hub_main: Main | None = None,
-    hub_address: str = "",
+    hub_address: str | None = None,
 ) -> FastAPI:
     """Make the app of one server process.
 
@@ -79,7 +79,7 @@ def create_app(
         hub_main: What `main` is for clients of the Hugging Face Hub that only read; None for no
             interface for them.
         hub_address: The address by which the server reaches itself, to push what they committed;
-            empty for the one that a request came in by, over plain http.
+            None for the one that a request came in by, over plain http; empty where there is none.
         room: The disks without which the server is not ready; None for none of its own.
     """
     modules = (

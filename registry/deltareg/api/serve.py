@@ -307,7 +307,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         room=Room(settings.own_disks()),
         anonymous_reading=settings.anonymous_reading,
         hub_main=settings.hub_main if settings.hub else None,
-        hub_address=settings.hub_address.rstrip("/"),
+        hub_address=_own_address(settings, listener),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(
@@ -330,6 +330,18 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         _asked_to_end(),
     ):
         _Server(config, app).run(sockets=[listener])
+
+
+def _own_address(settings: Settings, listener: socket.socket) -> str:
+    """Give the address by which the server reaches itself; empty where nobody said it.
+
+    A certificate is for a name that others know the server by.
+    """
+    if settings.hub_address or settings.tls_cert is not None:
+        return settings.hub_address.rstrip("/")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def _report_legacy(registry: Registry) -> None:

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     hub_address: str = Field(
         default="",
         description="The address by which the server reaches itself, to push what such clients"
-        " commit; by default the one that the request came in by, over plain http.",
+        " commit; by default the one that it listens on. With TLS of its own it has to be told.",
     )
     lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")
     upload_grace_s: float = Field(

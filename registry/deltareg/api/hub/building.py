@@ -72,6 +72,7 @@ class PushProgram:
             "DELTAREG_SERVER": self.server, "DELTAREG_TOKEN": self.token,
             "DELTAREG_CACHE_DIR": str(self.home / "cache"), "DELTAREG_GOLDEN": "never",
             "DELTAREG_CONFIG": str(self.home / "none.toml"), "DELTAREG_NO_PROGRESS": "1",
+            "DELTAREG_INSECURE_HTTP": "true",  # to this server itself, or where its operator says
         }  # fmt: skip
 
 

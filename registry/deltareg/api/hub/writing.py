@@ -214,13 +214,14 @@ def _commit(
 
 def _own_address(request: Request) -> str:
     """Give the address that the server reaches itself by; never one that the request names."""
-    told: str = request.app.state.hub_address
+    told: str | None = request.app.state.hub_address
     if told:
         return told
     server = request.scope.get("server")
-    if server is None or server[1] is None:
+    if told is not None or server is None or server[1] is None:
         raise Unavailable(
-            "the server does not know its own address", fix="set DELTAREG_HUB_ADDRESS"
+            "the server does not know an address by which it reaches itself",
+            fix="whoever runs it sets DELTAREG_HUB_ADDRESS; until then: deltareg push",
         )
     host = f"[{server[0]}]" if ":" in server[0] else server[0]
     return f"http://{host}:{server[1]}"
