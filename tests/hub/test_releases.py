@@ -6,6 +6,7 @@ What each prints is kept in `release_errors.json`; set `WRITE_RELEASE_ERRORS` to
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import venv
 from pathlib import Path
@@ -70,6 +71,38 @@ def test_a_release_reads_all_and_says_what_is_missing(hub, python, has_xet, tmp_
     assert (told["branches"], told["tags"]) == (["main", "prod"], ["v1", "v2"])
     assert (told["who"], told["endpoint"]) == ("reader", True)
     assert told["errors"] == golden(release, told["errors"])
+
+
+@pytest.mark.parametrize("has_xet", [True, False])
+def test_a_release_pushes(hub, python, has_xet, tmp_path):
+    program, release = python
+    token = hub.token("read", "push", principal="owner")
+    name = f"team/r{release.replace('.', '-')}-{int(has_xet)}"
+    shutil.copytree(LORA, tmp_path / "lora")
+    config = tmp_path / "lora" / "adapter_config.json"
+    config.write_text(config.read_text().replace("bases/tinyllama", HUB_ID))
+    environ = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": token,
+        **({} if has_xet else {"HF_HUB_DISABLE_XET": "1"}),
+    }  # fmt: skip
+
+    ended = subprocess.run(
+        [program, PROGRAM.with_name("push_release.py"), tmp_path / "lora", name], env=environ,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 0, ended.stderr[-3_000:]
+    told = json.loads(ended.stdout.splitlines()[-1])
+    (tmp_path / "lora" / "README.md").write_bytes(b"# R\n")
+    with Client(hub._config(token)) as client:
+        own = client.push(tmp_path / "lora", name, base="tinyllama")
+    assert not own.created
+    assert {f"sha256:{oid}" for oid in told["oids"]} == {own.version.digest[:47]}
+    assert told["url"] == f"{hub.url}/{name}"
+    assert told["files"] == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+    assert "model.py is code; a delta carries none" in told["refused"]
+    assert "take it out of the folder" in told["refused"]
 
 
 def sha256_by_path(folder):
