@@ -111,7 +111,7 @@ def test_the_command_line_of_the_hub_downloads(shelf, tmp_path):
 def embedder(folder):
     """Save a tiny embedder as the library does, with random weights."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcde"]
