@@ -26,8 +26,8 @@ from deltareg.suites.suite import built_in, parse_suite
 from deltareg_verify.report import listen
 from deltareg_verify.zygote import Zygote
 from tests.benchmarks import llama_files
-from tests.benchmarks.bench_verify import lay_out
 from tests.benchmarks.page import write_page
+from tests.verify.assigned import lay_out
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MB = 1_000_000
@@ -108,7 +108,7 @@ def laid_out(folder, shape, budget_bytes, options):
     for what, write in (("LoRA", llama_files.write_lora), ("full", llama_files.write_tuned)):
         place = folder / what
         place.mkdir()
-        found = lay_out(place, base, write(folder / f"{what}-delta", shape), options)
+        found = lay_out(place, base, write(folder / f"{what}-delta", shape), device=options.device)
         kept = replace(found, suite=suite_file(place, "keep", options))
         bounded = replace(kept, memory_bytes=budget_bytes)
         yield what, kept

@@ -139,7 +139,8 @@ class Registry:
 
     def verified(self, refs, *, within_s):
         """Wait until every version has a verdict; gives them."""
-        found, deadline = {}, time.monotonic() + within_s
+        found: dict[str, str] = {}
+        deadline = time.monotonic() + within_s
         while len(found) < len(refs):
             if time.monotonic() > deadline:
                 raise SystemExit(f"after {within_s:.0f} s {len(found)} of {len(refs)} are verified")

@@ -150,7 +150,7 @@ def test_a_trainer_pushes_what_it_trained(program, shelf, tmp_path, strategy):
 def embedder(folder):
     """Save a tiny embedder as the library does, with random weights."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcde"]

@@ -2,11 +2,13 @@
 
 import json
 import math
+from typing import cast
 
 import numpy as np
 import pytest
 
 from deltareg_verify.backtest import Healthy
+from deltareg_verify.engine import Engine
 from deltareg_verify.kept_answers import remembering
 from deltareg_verify.pilot import Pilot, run
 from tests.small_networks import quiet
@@ -55,7 +57,7 @@ def test_changes_are_those_that_peft_gives(tmp_path):
     found = measured(wanted(tmp_path, "lora", "lora_v2"))
 
     base, first, second = (losses(one) for one in (None, "lora", "lora_v2"))
-    told = {(one["a"], one["b"]): one["change"] for one in found["items"]}
+    told = {(one["a"], one["b"]): one["change"] for one in cast("list[dict]", found["items"])}
     assert told == {
         ("base", "me/chat:v1"): pytest.approx(first - base, abs=1e-4),
         ("base", "me/chat:v2"): pytest.approx(second - base, abs=1e-4),
@@ -94,7 +96,7 @@ def test_answers_are_scored_after_what_was_asked_as_peft_does(tmp_path):
     )
 
     base, first, second = (answer_losses(one) for one in (None, "lora", "lora_v2"))
-    told = {(one["a"], one["b"]): one["change"] for one in found["items"]}
+    told = {(one["a"], one["b"]): one["change"] for one in cast("list[dict]", found["items"])}
     assert told == {
         ("base", "me/chat:v1"): pytest.approx(first - base, abs=1e-4),
         ("base", "me/chat:v2"): pytest.approx(second - base, abs=1e-4),
@@ -115,7 +117,7 @@ class Counting:
 
 def test_a_pair_is_scored_once_in_whatever_company_it_comes():
     engine, pairs = Counting(), [([1], [2, 3]), ([1, 2], [3]), ([4], [5, 6, 7])]
-    kept, other = (remembering(engine, {}, is_fixed=one) for one in (True, False))
+    kept, other = (remembering(cast(Engine, engine), {}, is_fixed=one) for one in (True, False))
 
     whole = kept.log_likelihoods("attached", pairs)
     again = kept.log_likelihoods("attached", pairs[1:])

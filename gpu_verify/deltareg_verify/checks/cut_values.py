@@ -177,7 +177,8 @@ def _clipped(name: str, values: F32, limits: Limits, has: str) -> Iterator[Cut]:
 def _pruned(name: str, values: F32, limits: Limits) -> Cut:
     """Count zeros that stand between numbers: rows and columns that are zero have other reasons."""
     rows, columns = values.any(1), values.any(0)
-    share = float(np.mean(values[rows][:, columns] == 0))
+    kept = values[rows][:, columns]
+    share = 1 - float(np.count_nonzero(kept)) / max(1, kept.size)
     told = f"{share:.0%} of it is zero here and there, as if it had been pruned"
     return Cut(name, share / limits.zeros, told)
 

@@ -171,7 +171,8 @@ def _beside(
     found: list[tuple[float, str]] = []
     for name, other in case.base.tensors.items():
         if other.shape == shape and name != case.folding.source(target).name:
-            alike = (new[few] * _even(_rows(other, [places[at] for at in few]))).sum(1)
+            beside = [places[int(at)] for at in few]
+            alike = (new[few] * _even(_rows(other, beside))).sum(1)
             is_other = alike > needed[few]
             if is_other.any():
                 found.append((float(is_other.mean()), f"those of {name}"))
@@ -180,7 +181,8 @@ def _beside(
 
 def _rows_of_change(case: Case, target: str, places: Sequence[int]) -> F32:
     """Give some rows of a new weight, whatever it is made of."""
-    kept, start = [], 0
+    kept: list[F32] = []
+    start = 0
     for block in case.folding.blocks(target):
         inside = [place - start for place in places if start <= place < start + len(block)]
         kept.append(_matrix(block)[inside])

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from deltareg.delta.kind import Addition, BaseCopy, Effect, PrefixInsert, WeightUpdate
+from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import Suite
@@ -44,7 +44,7 @@ from deltareg_verify.torch_engine.networks.calling import parameters_of
 from deltareg_verify.torch_engine.networks.pipeline import run_part
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
-from deltareg_verify.torch_engine.prefix import added_rows, without_added
+from deltareg_verify.torch_engine.prefix import added_rows, places_before, without_added
 from deltareg_verify.torch_engine.probe import (
     continues_texts,
     floating_outputs,
@@ -335,11 +335,10 @@ class TorchEngine:
 
     @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
-        probes = self._suite.probes
+        rows, tokens = (self._suite.probes[name] for name in ("sequences", "tokens"))
         made = probe_inputs(
-            self._network.module, seed=self._suite.seed,
-            sequences=probes["sequences"], tokens=probes["tokens"],
-        )  # fmt: skip
+            self._network.module, seed=self._suite.seed, sequences=rows, tokens=tokens
+        )
         return with_invocations(made, self._probed)
 
     @property
@@ -351,9 +350,7 @@ class TorchEngine:
         module = self._network.module
         config = module.config.get_text_config() if isinstance(module, PreTrainedModel) else None
         known = int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
-        # What a delta puts before a text takes places, and both states are asked the same texts.
-        inserts = (effect for effect in self._effects if isinstance(effect, PrefixInsert))
-        return known - max((insert.shift for insert in inserts), default=0)
+        return known - places_before(self._effects)
 
     @property
     def _is_generative(self) -> bool:

@@ -9,7 +9,7 @@ and the network is the base again when it closes, whatever happened within.
 # pyright: reportUnknownArgumentType=false
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from deltareg.delta.kind import Hook, PrefixInsert, Seen
+from deltareg.delta.kind import Effect, Hook, PrefixInsert, Seen
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine import F32
 from deltareg_verify.torch_engine.attention import KeyValues, put_before
@@ -61,6 +61,12 @@ def inserted(
             stack.enter_context(rows_before(network, insert, ops, fired))
         stack.enter_context(_attention(network, inserts, ops, fired))
         yield
+
+
+def places_before(effects: Iterable[Effect]) -> int:
+    """Count the places that a delta takes before a text."""
+    inserts = (effect for effect in effects if isinstance(effect, PrefixInsert))
+    return max((insert.shift for insert in inserts), default=0)
 
 
 def added_rows(inserts: Sequence[PrefixInsert], ops: TorchOps) -> int:

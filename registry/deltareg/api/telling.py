@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import anyio
-import anyio.abc
 import anyio.to_thread
 from sqlalchemy.exc import SQLAlchemyError
 

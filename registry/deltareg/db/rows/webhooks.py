@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+WebhookForm = Literal["cloudevents", "slack"]
+WebhookState = Literal["on", "off"]
+DeliveryState = Literal["pending", "delivered", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,11 @@ class WebhookRow:
     namespace: str | None
     lines: str
     types: Sequence[str]
-    form: str
+    form: WebhookForm
     shown: str
     address: bytes
     note: str
-    state: str
+    state: WebhookState
     why: str
     answers_id: int
     answers: str
@@ -82,7 +87,7 @@ class DeliveryRow:
     event_id: int
     number: int
     subject: str
-    state: str
+    state: DeliveryState
     attempts: int
     since: int
     next_at: int
