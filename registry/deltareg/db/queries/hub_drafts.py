@@ -4,6 +4,7 @@ All of it is somebody's (`principal_id`) about a line (`ns/name`, which need not
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -160,7 +161,7 @@ def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
     return set(conn.execute(query).scalars())
 
 
-def _staged() -> sa.Select[tuple[object, ...]]:
+def _staged() -> sa.Select[Any, Any, Any, Any, Any]:
     of = hub_staged.c
     return sa.select(of.id, of.sha256, of.size_bytes, of.physical_key, of.state)
 

@@ -96,7 +96,8 @@ def choose_base(
 
 
 def _common(names: Sequence[set[str]]) -> set[str]:
-    return set.intersection(*names) if names else set()
+    first, *others = names or [set[str]()]
+    return first.intersection(*others)
 
 
 def _known(conn: sa.Connection, caller: Caller, named: Named) -> list[BaseRow]:
