@@ -87,6 +87,38 @@ _SHOWN_ELSEWHERE = (
     "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up"
     "[postgresql",
     "verify/test_other_architectures.py",  # fresh deltas of other architectures stay
+    "verify/test_variants.py",  # packed bases: tests/deltas of quantised bases stay
+    "verify/test_diffusion_bases.py",  # pipelines stay
+    "verify/test_pipeline_stack.py",
+    "verify/test_process.py::test_a_worker_that_is_killed_leaves_no_process",
+    "verify/test_process.py::test_a_worker_that_waits_ends_at_once_when_asked",
+    "verify/test_process.py::test_a_base_is_measured_once_for_all_its_versions",
+    "verify/test_streamed.py::test_nothing_differs_for_deltas_of_other_people",
+    "planted/more/test_second_set.py::test_healthy_ones_pass_smoke_and_golden_outputs",
+    "planted/test_planted.py::test_the_worker_stops_at_the_first_static_failure_and_tells_which",
+    "faults/test_big.py::test_a_large_delta_needs_little_memory",
+    "faults/test_clear_lines.py::test_a_disk_of_the_server_that_is_full",
+    "faults/test_leases.py::test_a_crowd_of_waiting_workers_leaves_the_server_ready",
+    "service/test_reencode_races.py::test_no_interleaving_loses_a_version",
+    "api/test_forged_promotions.py::test_promotions_that_are_not_in_order_are_refused[VERDICTS",
+    "api/test_forged_promotions.py::test_reports_that_are_not_in_order_are_refused[34",
+    "api/test_blobs.py::test_a_bucket_serves_its_packs_itself",
+    "client/test_faults.py::test_a_run_is_judged_once",
+    "client/test_faults.py::test_a_network_that_stays_broken_is_told",
+    "client/test_faults.py::test_a_push_is_made_once",
+    "client/test_follow_killed.py",
+    "client/test_killed_pulls.py::test_a_killed_pull_goes_on_where_it_was",
+    "client/test_waiting.py::test_a_verdict_says_what_it_waits_for_and_is_made_anew_once_that_is_whole"
+    "[postgresql",
+    "client/test_merge.py::test_a_delta_alone_with_weight_one_folds_to_what_it_folds_to",
+    "client/test_report_escaping.py::test_no_element_and_no_attribute_comes_from_text_of_others",
+    "client/torch_archive/test_hostile.py::test_nothing_happens_that_the_interpreter_would_report",
+    "deploy/test_ci.py::test_nothing_judged_in_time_is_neutral_or_not",
+    "deploy/test_ci.py::test_a_comment_that_fails_does_not_change_the_answer",
+    "cli/test_queue.py::test_a_worker_here_verifies_and_is_gone",
+    "cli/test_reports.py::test_a_run_that_no_worker_could_do_is_inconclusive",
+    "db/test_session.py::test_pooled_connections_survive_a_restart_of_the_server",
+    "e2e/test_train.py",
 )
 
 

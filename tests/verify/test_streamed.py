@@ -107,6 +107,8 @@ def test_nothing_differs_for_deltas_of_other_people(cache_dir, one):
 @pytest.mark.parametrize("what", MADE)
 def test_nothing_differs_on_odd_networks(tmp_path, what):
     bench = LibraryDelta(tmp_path, MADE[what][0], MADE[what][1]()).bench
+    # Of two rows CLIP's last product may come out by where its memory begins.
+    bench.suite = replace(SMOKE, probes={"sequences": 4, "tokens": 16})
 
     assert told(bench.engine(room=forced())) == told(bench.engine())
 

@@ -149,7 +149,7 @@ def ls(
 @webhook_argument
 @click.pass_obj
 def show(invocation: Invocation, webhook_id: str) -> None:
-    """Show a webhook: where it goes, what it is told, and how that goes."""
+    """Show a webhook: where it goes, and how that goes."""
     found = invocation.client.webhooks.show(webhook_id)
     blocks = webhook_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, "id"), blocks, [found.id]))
@@ -226,7 +226,7 @@ def deliveries(
     limit: int,
     cursor: str | None,
 ) -> None:
-    """List what was sent to a webhook, newest first, with what became of it.
+    """List what was sent to a webhook, and what became of it.
 
     The JSON has every try.
     """

@@ -83,10 +83,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 def _twice(case: Case) -> list[str]:
     """Name the tensors that are copies of one that was trained elsewhere, after the first of those.
 
-    Copies that the base has as well, or that all modules share, are none, nor is what stands as it
-    began: all zero, or all one.
+    Copies that the base has as well, that it ties, that are of one weight, or that all modules
+    share, are none, nor is what stands as it began: all zero, or all one.
     """
-    known: dict[object, str] = {}
+    known: dict[object, tuple[str, str]] = {}
     found: list[str] = []
     for one in case.manifest.tensors:
         role, target = case.account.roles.get(one.name, ("", ""))
@@ -94,10 +94,17 @@ def _twice(case: Case) -> list[str]:
         is_small = len(one.shape) < 2 or math.prod(one.shape) < _FEWEST
         if is_shared or is_small or one.dtype not in FLOAT_DTYPES:
             continue
-        first = known.setdefault((one.dtype, one.shape, one.digest), one.name)
-        if first != one.name and not _is_own(case, one.name, target):
+        like = (one.dtype, one.shape, one.digest)
+        first, its_target = known.setdefault(like, (one.name, target))
+        is_one = target == its_target or _are_tied(case, target, its_target)
+        if first != one.name and not is_one and not _is_own(case, one.name, target):
             found += [first, one.name] if not found else [one.name]
     return found
+
+
+def _are_tied(case: Case, target: str, other: str) -> bool:
+    names = case.base.view.names
+    return names.canonical(target) in names.sharers(other)
 
 
 def _is_own(case: Case, name: str, target: str) -> bool:

@@ -34,6 +34,7 @@ from deltareg.api.log_lines import start_log
 from deltareg.api.one_host import one_host
 from deltareg.api.one_up import one_start_at_a_time, only_up
 from deltareg.api.one_up_of_database import only_up_of
+from deltareg.api.own_address import own_address
 from deltareg.api.own_workers import kept_running
 from deltareg.api.room import Room
 from deltareg.api.sealing import sealing
@@ -307,7 +308,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         room=Room(settings.own_disks()),
         anonymous_reading=settings.anonymous_reading,
         hub_main=settings.hub_main if settings.hub else None,
-        hub_address=_own_address(settings, listener),
+        hub_address=own_address(settings, listener),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(
@@ -332,26 +333,13 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         _Server(config, app).run(sockets=[listener])
 
 
-def _own_address(settings: Settings, listener: socket.socket) -> str:
-    """Give the address by which the server reaches itself; empty where nobody said it.
-
-    A certificate is for a name that others know the server by.
-    """
-    if settings.hub_address or settings.tls_cert is not None:
-        return settings.hub_address.rstrip("/")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
-
-
 def _report_legacy(registry: Registry) -> None:
     """Say how much of the release before is left, for those who run the registry."""
-    number, principals = count_legacy(registry)
-    if number:
+    if (found := count_legacy(registry))[0]:
         logger.warning(
             "%d roles of %d principals are legacy: what their tokens allowed before namespaces had"
             " owners; `deltareg access review` lists them with the commands that narrow them",
-            number, principals,
+            *found,
         )  # fmt: skip
 
 
@@ -403,8 +391,8 @@ def _workers(
     commands = [
         [
             sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid()),
-            "run", "--server", url,
-            "--name", f"local-{number}", "--scratch", str(scratch / str(number)),
+            "run", "--server", url, "--name", f"local-{number}",
+            "--scratch", str(scratch / str(number)),
         ]
         for number in range(count)
     ]  # fmt: skip
