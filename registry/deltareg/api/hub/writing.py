@@ -6,7 +6,7 @@ with. What the client prints is in `error` of a refusal, and in the header `X-HF
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -15,7 +15,6 @@ import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
 
 from deltareg.api.auth import InRegistry
 from deltareg.api.hub.building import PushProgram
@@ -27,6 +26,7 @@ from deltareg.api.hub.routes import Repository
 from deltareg.api.hub.turns import Turns
 from deltareg.api.hub.who import By, caller_of
 from deltareg.api.problems import request_id_of
+from deltareg.api.sent_bodies import chunks_of
 from deltareg.documents.json_values import is_object
 from deltareg.errors import Forbidden, InvalidInput, Unavailable
 from deltareg.refs import LineRef
@@ -40,7 +40,6 @@ from deltareg.service.registry import Caller, Registry
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
 tickets = APIRouter(route_class=HubRoute, include_in_schema=False)
 _SPOOL_BYTES = 1 << 20
-_STEP_BYTES = 1 << 20
 _LFS: Final = "application/vnd.git-lfs+json"
 
 
@@ -140,26 +139,11 @@ async def receive_large(request: Request, registry: InRegistry, ticket: str) -> 
     announced = request.headers.get("Content-Length", "")
     if announced != str(row.size_bytes):
         raise InvalidInput(f"{row.size_bytes} bytes were announced, these are {announced or '?'}")
-    body = request.stream()
-
-    async def next_step() -> bytes:
-        parts, size = list[bytes](), 0
-        while size < _STEP_BYTES and (chunk := await anext(body, None)) is not None:
-            parts.append(chunk)
-            size += len(chunk)
-        return b"".join(parts)
-
-    def chunks() -> Iterator[bytes]:
-        try:
-            while step := anyio.from_thread.run(next_step):
-                yield step
-        except ClientDisconnect as error:
-            raise Unavailable("the connection was cut while the file came in") from error
 
     def receive() -> None:
         stage(
             registry, row.line, row.principal_id, sha256=row.sha256, size_bytes=row.size_bytes,
-            body=chunks(),
+            body=chunks_of(request, "file"),
         )  # fmt: skip
 
     await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)

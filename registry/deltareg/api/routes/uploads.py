@@ -1,26 +1,21 @@
 """Pushes in progress: open, send packs, complete or abort."""
 
-from collections.abc import Callable, Coroutine, Iterator
 from typing import Annotated
 
-import anyio.from_thread
 import anyio.to_thread
 from fastapi import Header, Request, Response
-from starlette.requests import ClientDisconnect
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
 from deltareg.api.parameters import Number
+from deltareg.api.sent_bodies import chunks_of
 from deltareg.digest import Digest
-from deltareg.errors import QuotaExceeded, Unavailable
+from deltareg.errors import QuotaExceeded
 from deltareg.service.push import ingest, ingest_base
 from deltareg.service.push import uploads as service
 from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.wire import BaseInfo, ReceivedPack, UploadComplete, UploadInfo, UploadOpen
-
-# The loop reads 64 KiB at a time, and each question of a thread to it takes as long as that.
-_STEP_BYTES = 1 << 20
 
 router = closed_router("uploads", prefix="/uploads")
 
@@ -55,22 +50,10 @@ async def receive_pack(
     announced = request.headers.get("Content-Length", "0")
     if announced.isdecimal() and int(announced) > PACK_BYTES_MAX:
         raise QuotaExceeded(f"a pack may have {PACK_BYTES_MAX} bytes, this one has {announced}")
-    body = request.stream()
-
-    async def next_step() -> bytes:
-        parts, size = list[bytes](), 0
-        while size < _STEP_BYTES and (chunk := await anext(body, None)) is not None:
-            parts.append(chunk)
-            size += len(chunk)
-        return b"".join(parts)
-
-    def chunks() -> Iterator[bytes]:
-        while step := _from_loop(next_step):
-            yield step
 
     def receive() -> ReceivedPack:
         return service.receive_pack(
-            registry, by, upload_id, number=number, digest=expected, body=chunks()
+            registry, by, upload_id, number=number, digest=expected, body=chunks_of(request, "pack")
         )
 
     return await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
@@ -103,10 +86,3 @@ def register_base(registry: InRegistry, by: By, upload_id: str) -> BaseInfo:
 def abort_upload(registry: InRegistry, by: By, upload_id: str) -> None:
     """Give an upload up."""
     service.abort_upload(registry, by, upload_id)
-
-
-def _from_loop(call: Callable[[], Coroutine[object, object, bytes]]) -> bytes:
-    try:
-        return anyio.from_thread.run(call)
-    except ClientDisconnect as error:
-        raise Unavailable("the connection was cut while the pack came in") from error

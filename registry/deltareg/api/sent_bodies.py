@@ -1,0 +1,38 @@
+"""Bodies of requests, read by a thread: they arrive on the loop, the store is written beside it."""
+
+from collections.abc import Iterator
+
+import anyio.from_thread
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from deltareg.errors import Unavailable
+
+# The loop reads 64 KiB at a time, and each question of a thread to it takes as long as that.
+_STEP_BYTES = 1 << 20
+
+
+def chunks_of(request: Request, what: str) -> Iterator[bytes]:
+    """Give a request's body piece by piece, to a thread that asks when it has room for more.
+
+    Args:
+        request: The request.
+        what: What it brings, for the message.
+
+    Raises:
+        Unavailable: The connection was cut.
+    """
+    body = request.stream()
+
+    async def next_step() -> bytes:
+        parts, size = list[bytes](), 0
+        while size < _STEP_BYTES and (chunk := await anext(body, None)) is not None:
+            parts.append(chunk)
+            size += len(chunk)
+        return b"".join(parts)
+
+    try:
+        while step := anyio.from_thread.run(next_step):
+            yield step
+    except ClientDisconnect as error:
+        raise Unavailable(f"the connection was cut while the {what} came in") from error
