@@ -308,7 +308,9 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         room=Room(settings.own_disks()),
         anonymous_reading=settings.anonymous_reading,
         hub_main=settings.hub_main if settings.hub else None,
-        hub_address=own_address(settings, listener),
+        hub_address=own_address(
+            settings.hub_address, settings.tls_cert, settings.host, listener.getsockname()[1]
+        ),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(
@@ -363,10 +365,7 @@ def _exit(number: int, _frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def _asked_to_end() -> Generator[None, None, None]:
-    """Go on to the end when the server was asked to stop: it has closed, and that is no failure.
-
-    uvicorn raises the signal once more that it was sent, when it has answered all that it had.
-    """
+    """Go on to the end when uvicorn, which has closed, raises the signal again that it was sent."""
     try:
         yield
     except KeyboardInterrupt:
