@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
