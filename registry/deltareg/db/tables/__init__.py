@@ -41,6 +41,7 @@ from deltareg.db.tables.runs import (
     waiting_runs,
     workers,
 )
+from deltareg.db.tables.sessions import sessions
 from deltareg.db.tables.signing import (
     disputes,
     lease_keys,
@@ -136,6 +137,7 @@ __all__ = [
     "revoked_signers",
     "run_log",
     "runs",
+    "sessions",
     "signing_keys",
     "stand_ins",
     "suite_files",
