@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from deltareg.client.follow.adapter_engine import AdapterEngine
 from deltareg.client.follow.dir_engine import DirEngine
 from deltareg.client.follow.engine import Engine
 from deltareg.client.follow.release import Followed
-from deltareg.client.follow.vllm_engine import VllmEngine, token_of_vllm
+from deltareg.client.follow.vllm_server import VllmServer, token_of_vllm
 from deltareg.errors import InvalidInput
 from deltareg.wire import EngineName
 
@@ -45,7 +46,8 @@ def open_engine(
             fix="name one --dir, which vLLM sees under the same path",
         )
     versions = folders[0].absolute() / "versions"
-    return VllmEngine(url.rstrip("/"), versions, drain_s=drain_s, token=token_of_vllm())
+    server = VllmServer(url.rstrip("/"), token=token_of_vllm())
+    return AdapterEngine(server, versions, drain_s=drain_s)
 
 
 def _open_dir(followed: Sequence[Followed], folders: Sequence[Path], url: str | None) -> DirEngine:
