@@ -18,11 +18,12 @@ from deltareg_cli.options import Duration, option
 if TYPE_CHECKING:
     from deltareg.client.follow import FollowEvent
     from deltareg.client.follow.exec_server import Commands
+    from deltareg.client.follow.llamacpp_engine import LlamaOptions
     from deltareg.wire import EngineName
 
 PLACE = Place("Channels", 20)
 
-SERVERS, EXEC = "Engines vllm and sglang", "Engine exec"
+SERVERS, LLAMA, EXEC = "Engines vllm, sglang and llamacpp", "Engine llamacpp", "Engine exec"
 MOST_BETWEEN_S = 3_600.0
 
 
@@ -61,11 +62,11 @@ def agent() -> None:
 )
 @option(
     "--engine",
-    type=click.Choice(["dir", "vllm", "sglang", "exec"]),
+    type=click.Choice(["dir", "vllm", "sglang", "llamacpp", "exec"]),
     default="dir",
     show_default=True,
-    help="What serves: dir is a folder with a link, vllm and sglang are their servers, exec is"
-    " whatever three commands speak to.",
+    help="What serves: dir is a folder with a link, vllm, sglang and llamacpp are their servers,"
+    " exec is whatever three commands speak to.",
 )
 @option(
     "--dir",
@@ -116,9 +117,15 @@ def agent() -> None:
     type=Duration(),
     default="30s",
     show_default=True,
-    help="How long an old version stays loaded; not with dir.",
+    help="How long an old version stays loaded with vllm, sglang and exec.",
 )
 @option("--url", metavar="URL", section=SERVERS, help="Where the server listens.")
+@option(
+    "--restart",
+    metavar="COMMAND",
+    section=LLAMA,
+    help="Starts llama-server again, with the options in DIR/lora.args.",
+)
 @option("--list", "list_", metavar="COMMAND", section=EXEC, help="Writes, in JSON, what is loaded.")
 @option(
     "--load",
@@ -148,6 +155,7 @@ def run(
     every: float,
     url: str | None,
     drain: float,
+    restart: str | None,
     list_: str | None,
     load: str | None,
     unload: str | None,
@@ -157,7 +165,8 @@ def run(
     A promotion or a rollback is heard at once and served when its bytes are here; those of versions
     that were served lately are kept, so that a rollback moves none. With dir, DIR/current is a link
     to the folder of the version that is served. With the others, every version is loaded under a
-    name of its own, and the one before stays until it has drained.
+    name of its own, and the one before stays until it has drained. llama.cpp loads adapters when it
+    starts: versions that it has are switched by their scales, and a new one takes a --restart.
 
     A version is served on the base that it is for, and on no other. Servers say which folder they
     were started with; where that is not on this machine, and with dir, --base names it. Without,
@@ -179,8 +188,9 @@ def run(
 
     followed = [Followed.parse(channel) for channel in channels]
     opened = open_engine(
-        engine, followed, folders, url=url, commands=_commands(list_, load, unload), drain_s=drain
-    )
+        engine, followed, folders, url=url, commands=_commands(list_, load, unload),
+        llama=_llama(invocation, engine, base, restart), drain_s=drain,
+    )  # fmt: skip
     options = FollowOptions(
         agent=name or default_agent_name(folders[0]), interval_s=interval, keep=keep,
         alias_file=alias_file, base=base,
@@ -199,6 +209,25 @@ def run(
     ask_on_signals(made.stop, signal.SIGINT, signal.SIGTERM)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
     made.run()
+
+
+def _llama(
+    invocation: Invocation, engine: str, base: Path | None, restart: str | None
+) -> "LlamaOptions | None":
+    """Take what llama.cpp needs: how a version is converted for it, by the base's own names."""
+    from deltareg.client.follow.llamacpp_engine import LlamaOptions, token_of_llama
+
+    if engine != "llamacpp":
+        if restart is not None:
+            raise InvalidInput(f"the engine {engine} is not started again", fix="leave it out")
+        return None
+    if base is None:
+        return None
+
+    def convert(folder: Path, to: Path) -> object:
+        return invocation.client.folders.convert(folder, to, base=str(base), layout="gguf")
+
+    return LlamaOptions(convert, restart or "", token_of_llama())
 
 
 def _commands(list_: str | None, load: str | None, unload: str | None) -> "Commands | None":

@@ -8,6 +8,7 @@ from deltareg.client.follow.adapter_server import AdapterServer
 from deltareg.client.follow.dir_engine import DirEngine
 from deltareg.client.follow.engine import Engine
 from deltareg.client.follow.exec_server import Commands, ExecServer
+from deltareg.client.follow.llamacpp_engine import LlamaEngine, LlamaOptions
 from deltareg.client.follow.release import Followed
 from deltareg.client.follow.sglang_server import SglangServer, token_of_sglang
 from deltareg.client.follow.vllm_server import VllmServer, token_of_vllm
@@ -15,7 +16,7 @@ from deltareg.errors import InvalidInput
 from deltareg.wire import EngineName
 
 DRAIN_S = 30.0
-_PORTS = {"vllm": 8000, "sglang": 30000}
+_PORTS = {"vllm": 8000, "sglang": 30000, "llamacpp": 8080}
 
 
 def open_engine(
@@ -25,6 +26,7 @@ def open_engine(
     *,
     url: str | None = None,
     commands: Commands | None = None,
+    llama: LlamaOptions | None = None,
     drain_s: float = DRAIN_S,
 ) -> Engine:
     """Open an engine.
@@ -35,6 +37,7 @@ def open_engine(
         folders: `dir` takes one for each channel, in their order; the others take one for all.
         url: Where the engine listens; `dir` and `exec` have none.
         commands: What `exec` runs, and nobody else.
+        llama: What `llamacpp` needs, and nobody else.
         drain_s: How long an old version stays loaded.
 
     Raises:
@@ -49,12 +52,14 @@ def open_engine(
         )
     if name == "dir":
         return _open_dir(followed, folders, url)
-    server = _open_server(name, url, commands)
     if len(folders) != 1:
         raise InvalidInput(
             f"the engine {name} takes one folder for all channels",
             fix="name one --dir, which the engine sees under the same path",
         )
+    if name == "llamacpp":
+        return _open_llama(followed, folders[0], url, llama)
+    server = _open_server(name, url, commands)
     return AdapterEngine(server, folders[0].absolute() / "versions", drain_s=drain_s)
 
 
@@ -68,13 +73,34 @@ def _open_server(name: EngineName, url: str | None, commands: Commands | None) -
         if url is not None:
             raise InvalidInput("the engine exec has no address", fix="leave --url out")
         return ExecServer(commands)
+    address = _address(name, url)
+    if name == "sglang":
+        return SglangServer(address, token=token_of_sglang())
+    return VllmServer(address, token=token_of_vllm())
+
+
+def _address(name: EngineName, url: str | None) -> str:
     if url is None or not url.startswith(("http://", "https://")):
         raise InvalidInput(
             f"the engine {name} needs its address", fix=f"--url http://127.0.0.1:{_PORTS[name]}"
         )
-    if name == "sglang":
-        return SglangServer(url.rstrip("/"), token=token_of_sglang())
-    return VllmServer(url.rstrip("/"), token=token_of_vllm())
+    return url.rstrip("/")
+
+
+def _open_llama(
+    followed: Sequence[Followed], folder: Path, url: str | None, llama: LlamaOptions | None
+) -> LlamaEngine:
+    if len(followed) != 1:
+        raise InvalidInput(
+            "the engine llamacpp follows one channel: its adapters are applied to every request",
+            fix="run a llama-server and an agent for each channel",
+        )
+    if llama is None:
+        raise InvalidInput(
+            "the engine llamacpp needs the base that its model was made from",
+            fix="name the folder: --base DIR",
+        )
+    return LlamaEngine(_address("llamacpp", url), folder, llama)
 
 
 def _open_dir(followed: Sequence[Followed], folders: Sequence[Path], url: str | None) -> DirEngine:
