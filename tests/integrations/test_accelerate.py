@@ -50,11 +50,17 @@ def test_a_model_is_pushed_as_it_is_now(client, line, tmp_path):
 @pytest.mark.soak
 def test_what_fails_is_told_or_raised(site, line, caplog):
     accelerator, model = Accelerator(cpu=True), adapter()
-    given = {"step": 1, "base": "tinyllama", "golden": False}
     with Client(site._config(site.token("read", principal="reader"))) as client:
-        found = registry.push(accelerator, model, line, client=client, **given)
+
+        def push(*, strict):
+            return registry.push(
+                accelerator, model, line, step=1, base="tinyllama", golden=False, client=client,
+                strict=strict,
+            )  # fmt: skip
+
+        found = push(strict=False)
         with pytest.raises(Forbidden):
-            registry.push(accelerator, model, line, client=client, strict=True, **given)
+            push(strict=True)
 
     assert found is None
     assert f"{line} was not pushed: " in caplog.text

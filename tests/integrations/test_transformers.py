@@ -256,7 +256,7 @@ def test_a_push_that_is_refused_says_why(client, line, tmp_path, caplog):
 
 def test_a_strategy_that_is_none_is_told_at_once():
     with pytest.raises(InvalidInput, match="sometimes") as told:
-        PushCallback("team/chat", strategy="sometimes")
+        PushCallback("team/chat", strategy="sometimes")  # type: ignore[arg-type]  # on purpose
 
     assert told.value.fix == "every_save or end"
 
