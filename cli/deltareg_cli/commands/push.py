@@ -9,7 +9,7 @@ import click
 
 from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
 from deltareg.wire import ProofState, RunInfo, VersionInfo
-from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
+from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.commands.lint import lint_answer
 from deltareg_cli.exits import Exit
@@ -19,8 +19,8 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, message_option, option, parse_pairs
 from deltareg_cli.views.runs import unserved
-from deltareg_cli.views.verdicts import check_table
-from deltareg_cli.views.versions import kind_of, proof_cell
+from deltareg_cli.views.verdicts import check_table, outcome_of_verdict
+from deltareg_cli.views.versions import kind_of, outcome_of, proof_cell
 from deltareg_cli.waiting import run_status, wait_for
 from deltareg_cli.wording import clean, count, rate, seconds, size
 
@@ -388,7 +388,7 @@ def _sent(report: "PushReport") -> str:
 
 def _verdict(run: RunInfo | None, version: VersionInfo) -> Cell:
     if run is None:  # one that was there already may have been judged
-        return toned(version.verdict) if version.verdict else Cell("smoke is queued", "dim")
-    return (
-        toned(run.verdict.verdict) if run.verdict else Cell(f"run {run.id} is {run.state}", "dim")
-    )
+        return outcome_of(version) if version.verdict else Cell("smoke is queued", "dim")
+    if run.verdict is None:
+        return Cell(f"run {run.id} is {run.state}", "dim")
+    return outcome_of_verdict(run.verdict)
