@@ -11,6 +11,7 @@ is refused as it is where there is nothing, and leaves no trace.
 """
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ ZEROS = f"sha256:{'0' * 64}"
 HERE = {
     "ns": "lab", "name": "x", "version": "1", "channel": "prod", "base": "tiny", "digest": ZEROS,
     "upload_id": "u", "run_id": "r2", "verdict_id": "v2", "token_id": "2", "number": "1",
-    "session_id": "2", "suite": "smoke", "check": "effect", "request_id": "1", "member_id": "1", "agent": "host",
+    "session_id": "2", "suite": "smoke", "check": "effect", "request_id": "1", "member_id": "1",
+    "agent": "host",
     "keyid": "k", "webhook_id": "wh_1", "check_id": "00000000-0000-4000-8000-000000000000",
 }  # fmt: skip
 NOWHERE = HERE | {
@@ -259,7 +261,7 @@ def as_of_nothing(world, who, route):
 
 def send(world, who, route, names, **more):
     def of(value):
-        text = json.dumps(value).replace("lab", names["ns"]).replace("r2", names["run_id"])
+        text = re.sub(r"\blab\b", names["ns"], json.dumps(value)).replace("r2", names["run_id"])
         return None if value is None else json.loads(text)
 
     version = "2" if "as-base" in route else names["version"]

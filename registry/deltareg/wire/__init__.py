@@ -41,6 +41,7 @@ from deltareg.wire.bases import (
     ProofState,
     Scheme,
 )
+from deltareg.wire.cards import CardInfo, CardResult
 from deltareg.wire.channels import (
     ChannelFloor,
     ChannelInfo,
@@ -152,6 +153,7 @@ from deltareg.wire.runs import (
     WaiverCreate,
     WrongPart,
 )
+from deltareg.wire.search import MetricInfo, SearchHit
 from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
 from deltareg.wire.trail import (
@@ -174,6 +176,7 @@ from deltareg.wire.versions import (
     Revocation,
     Revoke,
     Unrevoke,
+    VersionChange,
     VersionDetail,
     VersionInfo,
 )
@@ -201,6 +204,8 @@ __all__ = [
     "BaseRelation",
     "BaseRename",
     "BaseState",
+    "CardInfo",
+    "CardResult",
     "ChannelFloor",
     "ChannelInfo",
     "ChannelMove",
@@ -253,6 +258,7 @@ __all__ = [
     "MemberAdd",
     "MemberInfo",
     "Meta",
+    "MetricInfo",
     "MoveResult",
     "NamespaceChange",
     "NamespaceCreate",
@@ -300,6 +306,7 @@ __all__ = [
     "RunState",
     "Scheme",
     "Scope",
+    "SearchHit",
     "SessionInfo",
     "SessionOpened",
     "SignedReport",
@@ -332,6 +339,7 @@ __all__ = [
     "UploadOpen",
     "VerdictInfo",
     "VerdictReport",
+    "VersionChange",
     "VersionDetail",
     "VersionInfo",
     "Visibility",

@@ -71,6 +71,7 @@ from deltareg.db.rows.runs import (
     SupersededRow,
     VerifyRow,
 )
+from deltareg.db.rows.search import MetricRow, UnreadRow
 from deltareg.db.rows.sessions import LiveSessionRow, SessionRow
 from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, present
 from deltareg.db.rows.signing import (
@@ -159,6 +160,7 @@ __all__ = [
     "MakingRow",
     "MarkedPackRow",
     "MayFreeze",
+    "MetricRow",
     "Named",
     "NamespaceRow",
     "OutcomeRow",
@@ -202,6 +204,7 @@ __all__ = [
     "TokenRow",
     "ToldEventRow",
     "TotalsRow",
+    "UnreadRow",
     "UploadRow",
     "VariantRow",
     "VerdictFactRow",
