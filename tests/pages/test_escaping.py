@@ -45,7 +45,8 @@ def written(sqlite_template, tmp_path_factory, desk):
     """Write hostile text into every field that somebody may write; gives a browser of the admin."""
     maker = desk.client(principal="maker")
     everything = "\n".join(HOSTILE)
-    labels = {f"l{number}": text[:60] for number, text in enumerate(HOSTILE[:16])}
+    plain = [text for text in HOSTILE if not any(sign in text for sign in UNSEEN)]
+    labels = {f"l{number}": text[:60] for number, text in enumerate(plain[:16])}
     maker.push(DELTAS / "lora_v2", "team/x", base="tinyllama", message=everything, labels=labels)
     agent = desk.http(desk.token("read", "serve", principal="host-2"))
     serves = [{"channel": "team/lora@prod", "state": "failed", "error": everything}]

@@ -20,6 +20,7 @@ from deltareg.wire import (
     GateAnswer,
     ReadinessInfo,
 )
+from deltareg.wire.messages import request_of
 
 _LISTED = 30
 _CHOICES = 8
@@ -164,15 +165,12 @@ def _move(ask: Ask) -> str:
     kind = ask.said("kind")
     if kind not in _KINDS:
         raise InvalidInput(f"a channel is not moved by {kind[:40]!r}")
-    move = ChannelMove.model_validate(
-        {
-            "kind": kind,
-            "version": ask.said_number("version") if ask.said("version") else None,
-            "reason": ask.said("reason")[:2_000],
-            "until": ask.said("until") or None,
-            "accept_warnings": ask.said("accept_warnings") == "yes",
-        }
-    )
+    move = request_of(
+        ChannelMove, kind=kind,
+        version=ask.said_number("version") if ask.said("version") else None,
+        reason=ask.said("reason")[:2_000], until=ask.said("until") or None,
+        accept_warnings=ask.said("accept_warnings") == "yes",
+    )  # fmt: skip
     seen = ask.said_number("revision")
     made = move_channel(ask.registry, ask.caller, ask.line, ask.channel, move, seen=seen)
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}#r{made.revision}"

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from deltareg.drawing.rendering import render
-from deltareg.errors import DeltaregError, Unauthenticated
+from deltareg.errors import DeltaregError, InvalidInput, Unauthenticated
 from deltareg.pages.asking import Ask
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.frame import frame_of
@@ -121,9 +121,16 @@ def _action(registry: Registry, action: Action) -> _Endpoint:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Read a form as browsers send it; of a field that is there twice, the last."""
+    """Read a form as browsers send it; of a field that is there twice, the last.
+
+    Raises:
+        InvalidInput: It has more fields than any form of ours.
+    """
     raw = (await request.body()).decode("utf-8", "replace")
-    return dict(parse_qsl(raw, keep_blank_values=True, max_num_fields=_FIELDS_MOST))
+    try:
+        return dict(parse_qsl(raw, keep_blank_values=True, max_num_fields=_FIELDS_MOST))
+    except ValueError as error:
+        raise InvalidInput(f"a form has at most {_FIELDS_MOST} fields") from error
 
 
 def _guarded(endpoint: _Endpoint) -> _Endpoint:
@@ -138,9 +145,11 @@ def _guarded(endpoint: _Endpoint) -> _Endpoint:
             return problem(request, error)
         except DeltaregError as error:
             return problem(request, error)
-        except ValueError as error:  # more fields than a form of ours has
-            logger.info("a form was refused: %s", error)
-            return Response("this is no form of ours", 422, headers=_NEVER_KEPT)
+        except Exception:  # what nobody thought of is told by its id, as a page
+            request_id = request_id_of(request)
+            logger.exception("bug request=%s", request_id, extra={"request_id": request_id})
+            fix = "report it with the request id of this answer"
+            return problem(request, DeltaregError("the server has a bug", fix=fix))
 
     return guarded
 

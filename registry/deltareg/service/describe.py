@@ -99,10 +99,10 @@ def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = Fa
 
 
 def describe_plain(
-    row: VersionRow, *, verdict: str | None, channels: Sequence[str] = ()
+    row: VersionRow, outcome: OutcomeRow | None, *, channels: Sequence[str] = ()
 ) -> VersionInfo:
     """Show a version by its row and what is known beside it: nothing is looked up."""
-    known = {"verdict": verdict, "channels": list(channels)}
+    known = {**_verdict_of(outcome), "channels": list(channels)}
     return VersionInfo.model_validate(_fields(row) | known)
 
 

@@ -12,7 +12,7 @@ from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import overview as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.outcomes import newest_outcomes
-from deltareg.db.rows import FacetRow, ListedLineRow, VersionRow
+from deltareg.db.rows import FacetRow, ListedLineRow
 from deltareg.db.session import read
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
@@ -93,11 +93,10 @@ def _newest(
     ids = [row.newest_id for row in rows if row.newest_id is not None]
     found = version_queries.versions_by_ids(conn, ids)
     outcomes = newest_outcomes(conn, ids, suite=DEFAULT_SUITE, suite_digest=suite_digest)
-    return {row_id: _show(caller, row, outcomes.get(row_id)) for row_id, row in found.items()}
-
-
-def _show(caller: Caller, row: VersionRow, outcome: str | None) -> VersionInfo:
-    return veiled(caller, describe_plain(row, verdict=outcome))
+    return {
+        row_id: veiled(caller, describe_plain(row, outcomes.get(row_id)))
+        for row_id, row in found.items()
+    }
 
 
 def _facet(

@@ -57,7 +57,7 @@ def show_line(
             rows, limit, key=lambda row: row.number,
             show=lambda row: veiled(
                 caller, describe_plain(
-                    row, verdict=outcomes.get(row.id), channels=served.get(row.number, [])
+                    row, outcomes.get(row.id), channels=served.get(row.number, [])
                 ),
             ),
         ),
