@@ -124,7 +124,7 @@ def test_a_run_is_cancelled_and_carried_out_again(desk, two):
     maker, _ = two
     desk.client().verify("team/lora:v1", again=True)
     (run,) = [
-        each for each in maker.get("/ui/runs?format=json").json()["queue"]
+        each for each in maker.get("/ui/runs?format=json").json()["runs"]["items"]
         if each["ref"] == "team/lora:v1"
     ]  # fmt: skip
     shown = maker.get(f"/ui/runs/{run['id']}")

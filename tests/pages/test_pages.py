@@ -15,14 +15,15 @@ PROD = f"{LINE}/channels/prod"
 PAGES = {
     "/ui/": 6, "/ui/deltas": 6, "/ui/deltas?q=lora&kind=lora&verdict=fail": 6, LINE: 6,
     f"{LINE}/v3": 6, f"{LINE}/v2": 6, f"{LINE}/v3/gate": 18, f"{LINE}/v3/verdicts": 6,
-    f"{LINE}/v3/files": 6, f"{LINE}/v2/lineage": 11, f"{LINE}/diff": 20,
-    f"{LINE}/diff?a=v1&b=v3&all=yes": 20, PROD: 6, f"{PROD}?at=2100-01-01": 6,
+    f"{LINE}/v3/files": 6, f"{LINE}/v2/lineage": 11, f"{LINE}/diff": 6, f"{LINE}/v1/card": 8,
+    f"{LINE}/diff?a=v1&b=v3&all=yes": 6, PROD: 6, f"{PROD}?at=2100-01-01": 6,
     f"{LINE}/channels/dev": 6, f"{PROD}/standing": 19, f"{PROD}/rollback": 33,
     f"{PROD}/promote": 14, f"{PROD}/promote?version=v3": 26, f"{PROD}/freeze": 5,
-    "/ui/requests": 6, "/ui/requests?state=all": 6, "/ui/requests/1": 21, "/ui/runs": 8,
+    "/ui/requests": 6, "/ui/requests?state=all": 6, "/ui/requests/1": 21, "/ui/runs": 6,
+    "/ui/runs?state=all": 6, "/ui/tokens": 6,
     "/ui/workers": 6, "/ui/bases": 6, "/ui/bases/tinyllama": 11, "/ui/fleet": 6,
     "/ui/fleet?of=team/lora@prod": 6, "/ui/storage": 10, "/ui/storage?of=team": 11,
-    "/ui/storage?of=team/lora": 8, "/ui/access": 7, "/ui/access?namespace=team": 9,
+    "/ui/storage?of=team/lora": 8, "/ui/access": 6, "/ui/access?namespace=team": 8,
     "/ui/audit": 6, "/ui/sessions": 6, "/ui/help": 6,
 }  # fmt: skip
 PATHS = sorted(PAGES)

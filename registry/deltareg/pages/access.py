@@ -25,17 +25,19 @@ _LISTED = 100
 
 
 class AccessPage(Answer):
-    """Who asks, the namespaces that they see, and who holds what in one of them or everywhere.
-
-    Tokens are listed for admins of everything alone.
-    """
+    """Who asks, the namespaces that they see, and who holds what in one of them or everywhere."""
 
     who: WhoAmI
     is_admin: bool
     namespace: str
     namespaces: list[NamespaceInfo]
     members: list[MemberInfo]
-    tokens: list[TokenInfo]
+
+
+class TokensPage(Answer):
+    """All tokens, newest first, for admins of everything."""
+
+    tokens: Page[TokenInfo]
 
 
 class AuditPage(Answer):
@@ -55,11 +57,15 @@ def _access(ask: Ask) -> AccessPage:
     members: list[MemberInfo] = []
     if namespace is not None or is_admin:
         members = list_members(registry, caller, namespace, cursor=None, limit=_LISTED).items
-    tokens = list_tokens(registry, caller, cursor=None, limit=_LISTED).items if is_admin else []
     return AccessPage(
         who=whoami(registry, caller), is_admin=is_admin, namespace=namespace or "",
-        namespaces=known, members=members, tokens=tokens,
+        namespaces=known, members=members,
     )  # fmt: skip
+
+
+def _tokens(ask: Ask) -> TokensPage:
+    found = list_tokens(ask.registry, ask.caller, cursor=ask.text("cursor"), limit=_LISTED)
+    return TokensPage(tokens=found)
 
 
 def _audit(ask: Ask) -> AuditPage:
@@ -81,5 +87,6 @@ def _audit(ask: Ask) -> AuditPage:
 
 PAGES = (
     View("/access", _access, "access.html.jinja"),
+    View("/tokens", _tokens, "tokens.html.jinja"),
     View("/audit", _audit, "audit.html.jinja"),
 )

@@ -1,23 +1,17 @@
 """Two versions of a line side by side: configuration, modules, checks, size."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 from deltareg.documents.json_values import is_object
-from deltareg.errors import InvalidInput, NotFound
-from deltareg.identity.manifest import Manifest
+from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.layer_map import LayerMap, State, difference_map
 from deltareg.pages.routing import View
-from deltareg.refs import Ref
-from deltareg.service.lines.versions import manifest_bytes
-from deltareg.service.overview.line import show_line
-from deltareg.service.verdicts.verdicts import list_verdicts
+from deltareg.service.overview.comparison import Checks, compare_versions
 from deltareg.wire import Answer, CheckResult, VersionInfo
 
-_CHOICES = 100
-_VERDICTS = 10
 _ABSENT = "-"
 
 
@@ -61,39 +55,26 @@ class DiffPage(Answer):
 
 
 def _diff(ask: Ask) -> DiffPage:
-    registry, caller, line = ask.registry, ask.caller, ask.line
-    known = show_line(registry, caller, line, cursor=None, limit=_CHOICES)
-    versions = known.versions.items
-    if len(versions) < 2:
-        raise NotFound(f"{line} has no two versions to compare", fix=f"deltareg log {line}")
-    b = _chosen(versions, ask.text("b"), versions[0])
-    before = [each for each in versions if each.version < b.version]
-    a = _chosen(versions, ask.text("a"), before[0] if before else versions[1])
-    ours, theirs = (_manifest(ask, each) for each in (a, b))
-    made, counted = difference_map(ours, theirs)
+    found = compare_versions(
+        ask.registry, ask.caller, ask.line, a=_number(ask.text("a")), b=_number(ask.text("b"))
+    )
+    a, b = found.a, found.b
+    made, counted = difference_map(a.manifest, b.manifest)
     return DiffPage(
-        line=str(line), versions=versions, a=a, b=b, same_base=ours.base == theirs.base,
-        config=_config(ours.config, theirs.config), counted=counted, map=made,
-        checks=_pairs(_checks(ask, a), _checks(ask, b)), is_all=ask.text("all") == "yes",
+        line=str(ask.line), versions=list(found.choices), a=a.version, b=b.version,
+        same_base=a.manifest.base == b.manifest.base,
+        config=_config(a.manifest.config, b.manifest.config), counted=counted, map=made,
+        checks=_pairs(a.checks, b.checks), is_all=ask.text("all") == "yes",
     )  # fmt: skip
 
 
-def _chosen(
-    versions: Sequence[VersionInfo], text: str | None, otherwise: VersionInfo
-) -> VersionInfo:
+def _number(text: str | None) -> int | None:
     if text is None:
-        return otherwise
-    found = next((each for each in versions if f"v{each.version}" == text), None)
-    if found is None:
-        raise InvalidInput(
-            f"there is no version {text[:40]!r} among the newest {_CHOICES}", fix="choose another"
-        )
-    return found
-
-
-def _manifest(ask: Ask, version: VersionInfo) -> Manifest:
-    ref = Ref(ask.line, version=version.version)
-    return Manifest.decode(manifest_bytes(ask.registry, ask.caller, ref))
+        return None
+    number = text.removeprefix("v")
+    if not (number.isascii() and number.isdecimal() and len(number) <= 9):
+        raise InvalidInput(f"not a version: {text[:40]!r}", fix="write v3")
+    return int(number)
 
 
 def _config(a: Mapping[str, object], b: Mapping[str, object]) -> list[ConfigChange]:
@@ -116,25 +97,7 @@ def _flat(value: Mapping[str, object], within: str = "") -> list[tuple[str, str]
     return found
 
 
-def _checks(ask: Ask, version: VersionInfo) -> dict[tuple[str, str], CheckResult]:
-    """Give the checks of the newest verdict of each suite."""
-    ref = Ref(ask.line, version=version.version)
-    found = list_verdicts(
-        ask.registry, ask.caller, ref, suite=None, cursor=None, limit=_VERDICTS
-    ).items
-    checks: dict[tuple[str, str], CheckResult] = {}
-    suites: set[str] = set()
-    for verdict in found:
-        if verdict.suite in suites or verdict.variant:
-            continue
-        suites.add(verdict.suite)
-        checks |= {(verdict.suite, check.name): check for check in verdict.checks}
-    return checks
-
-
-def _pairs(
-    a: Mapping[tuple[str, str], CheckResult], b: Mapping[tuple[str, str], CheckResult]
-) -> list[CheckPair]:
+def _pairs(a: Checks, b: Checks) -> list[CheckPair]:
     return [
         CheckPair(suite=suite, check=check, a=a.get((suite, check)), b=b.get((suite, check)))
         for suite, check in dict.fromkeys([*b, *a])

@@ -15,10 +15,9 @@ _LISTED = 50
 
 
 class RunsPage(Answer):
-    """The queue, and the runs that were queued last."""
+    """The queue, or with a state the runs that are in it, newest first; `all` is every state."""
 
     state: str
-    queue: list[RunInfo]
     runs: Page[RunInfo]
 
 
@@ -29,15 +28,16 @@ class WorkersPage(Answer):
 
 
 def _list(ask: Ask) -> RunsPage:
-    text = ask.text("state")
+    text, cursor = ask.text("state") or "queue", ask.text("cursor")
     states: tuple[RunState, ...] = get_args(RunState)
     state = next((each for each in states if each == text), None)
-    cursor = ask.text("cursor")
-    waiting = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=None, limit=_LISTED)
+    if text == "queue":
+        found = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=_LISTED)
+        return RunsPage(state=text, runs=found)
     found = service.list_runs(
         ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=_LISTED
     )
-    return RunsPage(state=state or "", queue=waiting.items, runs=found)
+    return RunsPage(state=state or "all", runs=found)
 
 
 def _show(ask: Ask) -> RunLog:

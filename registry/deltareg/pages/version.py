@@ -1,16 +1,25 @@
 """A version: what it is, whether it may go to a channel, its verdicts, files and lineage."""
 
-from deltareg.errors import InvalidInput
+from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.pages.asking import Ask
 from deltareg.pages.layer_map import LayerMap, layer_map
 from deltareg.pages.routing import View
 from deltareg.refs import Ref, parse_channel
 from deltareg.service.channels.gate import check_gate
+from deltareg.service.lines.cards import show_card
 from deltareg.service.lines.lineage import show_lineage
 from deltareg.service.lines.versions import manifest_bytes, show_version
 from deltareg.service.verdicts.verdicts import list_verdicts
-from deltareg.wire import Answer, GateAnswer, LineageAnswer, Page, VerdictInfo, VersionDetail
+from deltareg.wire import (
+    Answer,
+    CardInfo,
+    GateAnswer,
+    LineageAnswer,
+    Page,
+    VerdictInfo,
+    VersionDetail,
+)
 
 _VERDICTS = 20
 _DEPTH = 4
@@ -58,6 +67,14 @@ class FilesPage(Answer):
     files: list[FileEntry]
     tensors: int
     map: LayerMap
+
+
+class CardPage(Answer):
+    """What the README.md of a version says; None where it has none."""
+
+    line: str
+    number: int
+    card: CardInfo | None
 
 
 class LineagePage(Answer):
@@ -121,6 +138,17 @@ def _files(ask: Ask) -> FilesPage:
     )  # fmt: skip
 
 
+def _card(ask: Ask) -> CardPage:
+    ref = ref_of(ask)
+    found: CardInfo | None
+    try:
+        found = show_card(ask.registry, ask.caller, ref, with_text=True)
+    except NotFound:
+        show_version(ask.registry, ask.caller, ref, bare="newest")  # there may be no such version
+        found = None
+    return CardPage(line=str(ask.line), number=ref.version or 0, card=found)
+
+
 def _lineage(ask: Ask) -> LineagePage:
     ref = ref_of(ask)
     found = show_lineage(ask.registry, ask.caller, ref, depth=_DEPTH)
@@ -132,6 +160,7 @@ PAGES = (
     View(f"{_PATH}/gate", _gate, "gate.html.jinja", "Deltas"),
     View(f"{_PATH}/verdicts", _verdicts, "verdicts.html.jinja", "Deltas"),
     View(f"{_PATH}/files", _files, "files.html.jinja", "Deltas"),
+    View(f"{_PATH}/card", _card, "card.html.jinja", "Deltas"),
     View(f"{_PATH}/lineage", _lineage, "lineage.html.jinja", "Deltas"),
     View(_PATH, _version, "version.html.jinja", "Deltas"),
 )

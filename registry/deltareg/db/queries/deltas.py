@@ -11,7 +11,15 @@ from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.rows import LineRow, ListedLineRow, fetch_all, fetch_one
 from deltareg.db.sight import Sight
-from deltareg.db.tables import bases, channels, deltas, namespaces, verdicts, versions
+from deltareg.db.tables import (
+    bases,
+    channels,
+    deltas,
+    namespaces,
+    search_terms,
+    verdicts,
+    versions,
+)
 
 
 def namespace_id(conn: sa.Connection, name: str) -> int | None:
@@ -105,7 +113,7 @@ class LineFilter:
         channel: A channel that serves a version of the line.
         labels: Labels of the newest version.
         text: What the name, a label, the message, the kind or the base of the newest version has in
-            it, or what the digest of any version begins with.
+            it, a word of its card, or what the digest of any version begins with.
         suite_digest: The suite that `verdict` speaks of.
         sight: Whose lines are shown; None for all.
     """
@@ -202,7 +210,11 @@ def _mentions(text: str, newest_id: sa.ScalarSelect[int]) -> sa.ColumnElement[bo
         text if text.startswith("sha256:") else f"sha256:{text}", autoescape=True
     )
     name = namespaces.c.name + "/" + deltas.c.name
+    word = sa.exists().where(
+        search_terms.c.version_id == newest_id, search_terms.c.term == text.strip().casefold()
+    )
     return sa.or_(
+        word,
         name.icontains(text, autoescape=True),
         sa.exists().where(told.c.id == newest_id, holds),
         sa.exists().where(whole.c.delta_id == deltas.c.id, begins),
