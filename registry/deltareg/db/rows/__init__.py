@@ -73,7 +73,7 @@ from deltareg.db.rows.runs import (
 )
 from deltareg.db.rows.search import MetricRow, UnreadRow
 from deltareg.db.rows.sessions import LiveSessionRow, SessionRow
-from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, present
+from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, ToldFreeze, present
 from deltareg.db.rows.signing import (
     EnvelopeRow,
     KeyRole,
@@ -203,6 +203,7 @@ __all__ = [
     "Timed",
     "TokenRow",
     "ToldEventRow",
+    "ToldFreeze",
     "TotalsRow",
     "UnreadRow",
     "UploadRow",
