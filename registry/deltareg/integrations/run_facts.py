@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 METRIC = "metric."
@@ -58,7 +59,10 @@ def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
     process, then the job of the CI. None of them is imported, and no name or password that an
     address holds is given on.
     """
-    found = _of_wandb() or _of_mlflow() or _of_ci(environ)
+    found = ""
+    with suppress(Exception):  # a tracker that is away names no page, and ends no training
+        found = _of_wandb() or _of_mlflow()
+    found = found or _of_ci(environ)
     return _plain(found) if found.startswith(("http://", "https://")) else ""
 
 
