@@ -17,7 +17,7 @@ from deltareg_cli.global_options import compression_option, concurrency_option, 
 from deltareg_cli.golden_recorder import OnTheWay
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Duration, message_option, option, parse_pairs
+from deltareg_cli.options import Duration, message_option, option, parse_labels
 from deltareg_cli.views.runs import unserved
 from deltareg_cli.views.verdicts import check_table, outcome_of_verdict
 from deltareg_cli.views.versions import kind_of, outcome_of, proof_cell
@@ -83,10 +83,10 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
     "--label",
     "labels",
     multiple=True,
-    metavar="KEY=VALUE",
-    callback=parse_pairs,
+    metavar="KEY[=VALUE]",
+    callback=parse_labels,
     section=RECORD,
-    help="A label of your own; may be repeated.",
+    help="A label of your own, which may change later; may be repeated.",
 )
 @option(
     "--parent",

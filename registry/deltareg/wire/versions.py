@@ -1,6 +1,8 @@
 """Delta lines, versions and their lineage on the wire."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from deltareg.wire.bases import BaseName, ProofState
 from deltareg.wire.messages import Answer, Outcome, Reason, Request
@@ -27,6 +29,12 @@ class Unrevoke(Request):
     """Why a revocation ends."""
 
     reason: Reason
+
+
+class VersionChange(Request):
+    """What changes of a version: labels, each with its value, or null to take it away."""
+
+    labels: Annotated[dict[str, str | None], Field(min_length=1, max_length=64)]
 
 
 class VersionInfo(Answer):
