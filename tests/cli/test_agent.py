@@ -35,6 +35,16 @@ def test_once_brings_a_folder_to_what_the_channel_says(promoted):
     assert again.json["agent"] == "host-1"
 
 
+def test_two_of_the_three_commands_of_an_engine_are_too_few(user):
+    refused = user(
+        "agent", "run", "--channel", "me/chat@prod", "--dir", "served", "--engine", "exec",
+        "--load", "true", "--list", "true",
+    )  # fmt: skip
+
+    assert refused.status == 2
+    assert "name all of --list, --load and --unload" in refused.err
+
+
 def test_it_runs_until_it_is_told_to_stop(promoted):
     words = ("agent", "run", "--channel", "me/chat@prod", "--dir", "served", "-o", "jsonl")
     running = promoted.spawn(*words)

@@ -15,10 +15,15 @@ LINE, PROD = "team/lora", "team/lora@prod"
 SCOPES = ("read", "serve")
 
 
-def make_agent(client, *folders, channels=(PROD,), engine="dir", url=None, drain_s=0.5, **options):
+def make_agent(
+    client, *folders, channels=(PROD,), engine="dir", url=None, commands=None, llama=None,
+    drain_s=0.5, **options,
+):  # fmt: skip
     """Make an agent that looks often."""
     followed = [Followed.parse(channel) for channel in channels]
-    opened = open_engine(engine, followed, folders, url=url, drain_s=drain_s)
+    opened = open_engine(
+        engine, followed, folders, url=url, commands=commands, llama=llama, drain_s=drain_s
+    )
     plain = FollowOptions(agent="host", interval_s=0.05, report_s=0.5)
     events: list[FollowEvent] = []
     agent = client.fleet.agent(opened, followed, replace(plain, **options), on_event=events.append)

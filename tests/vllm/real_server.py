@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,13 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def start(base: Path, folder: Path, *options: str, port: int | None = None) -> RealVllm:
+def start(
+    base: Path,
+    folder: Path,
+    *options: str,
+    port: int | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> RealVllm:
     """Start it on a base, in a group of processes of its own; `wait` waits until it serves."""
     found = program()
     assert found is not None
@@ -82,7 +88,8 @@ def start(base: Path, folder: Path, *options: str, port: int | None = None) -> R
                 "--port", str(port), "--enable-lora", "--enforce-eager", "--dtype", "bfloat16",
                 *options,
             ],
-            env=os.environ | told, stdout=out, stderr=out, start_new_session=True,
+            env=os.environ | told | dict(environ or {}), stdout=out, stderr=out,
+            start_new_session=True,
         )  # fmt: skip
     return RealVllm(f"http://127.0.0.1:{port}", process, log)
 

@@ -17,10 +17,13 @@ from deltareg_cli.options import Duration, option
 
 if TYPE_CHECKING:
     from deltareg.client.follow import FollowEvent
+    from deltareg.client.follow.exec_server import Commands
+    from deltareg.client.follow.llamacpp_engine import LlamaOptions
+    from deltareg.wire import EngineName
 
 PLACE = Place("Channels", 20)
 
-VLLM = "Engine vllm"
+SERVERS, LLAMA, EXEC = "Engines vllm, sglang and llamacpp", "Engine llamacpp", "Engine exec"
 MOST_BETWEEN_S = 3_600.0
 
 
@@ -41,6 +44,11 @@ def agent() -> None:
         "deltareg agent run --channel me/chat@prod --engine vllm \\\n"
         "      --url http://127.0.0.1:8000 --dir /srv/adapters",
     ),
+    Example(
+        "of any other engine",
+        "deltareg agent run --channel me/chat@prod --engine exec --dir /srv/adapters \\\n"
+        "      --list './adapters ls' --load './adapters add' --unload './adapters rm'",
+    ),
     Example("once, as a step of a deployment or from cron", "deltareg agent run --once …"),
     see_also=("fleet", "channel show", "token create"),
 )
@@ -54,10 +62,11 @@ def agent() -> None:
 )
 @option(
     "--engine",
-    type=click.Choice(["dir", "vllm"]),
+    type=click.Choice(["dir", "vllm", "sglang", "llamacpp", "exec"]),
     default="dir",
     show_default=True,
-    help="What serves: dir is a folder with a link, vllm a vLLM server.",
+    help="What serves: dir is a folder with a link, vllm, sglang and llamacpp are their servers,"
+    " exec is whatever three commands speak to.",
 )
 @option(
     "--dir",
@@ -103,21 +112,39 @@ def agent() -> None:
     show_default=True,
     help="With --once: how often it is run, an hour at most; after three times it is silent.",
 )
-@option("--url", metavar="URL", section=VLLM, help="Where vLLM listens.")
 @option(
     "--drain",
     type=Duration(),
     default="30s",
     show_default=True,
-    section=VLLM,
-    help="How long an old version stays loaded.",
+    help="How long an old version stays loaded with vllm, sglang and exec.",
+)
+@option("--url", metavar="URL", section=SERVERS, help="Where the server listens.")
+@option(
+    "--restart",
+    metavar="COMMAND",
+    section=LLAMA,
+    help="Starts llama-server again, with the options in DIR/lora.args.",
+)
+@option("--list", "list_", metavar="COMMAND", section=EXEC, help="Writes, in JSON, what is loaded.")
+@option(
+    "--load",
+    metavar="COMMAND",
+    section=EXEC,
+    help="Loads the adapter whose name and path it reads, in JSON.",
+)
+@option(
+    "--unload",
+    metavar="COMMAND",
+    section=EXEC,
+    help="Unloads the adapter whose name it reads, in JSON.",
 )
 @click.pass_obj
 def run(
     invocation: Invocation,
     *,
     channels: tuple[str, ...],
-    engine: str,
+    engine: "EngineName",
     folders: tuple[Path, ...],
     name: str | None,
     interval: float,
@@ -128,17 +155,22 @@ def run(
     every: float,
     url: str | None,
     drain: float,
+    restart: str | None,
+    list_: str | None,
+    load: str | None,
+    unload: str | None,
 ) -> None:
     """Keep this host on what channels say.
 
     A promotion or a rollback is heard at once and served when its bytes are here; those of versions
     that were served lately are kept, so that a rollback moves none. With dir, DIR/current is a link
-    to the folder of the version that is served. With vllm, every version is loaded under a name of
-    its own, and the one before stays until it has drained.
+    to the folder of the version that is served. With the others, every version is loaded under a
+    name of its own, and the one before stays until it has drained. llama.cpp loads adapters when it
+    starts: versions that it has are switched by their scales, and a new one takes a --restart.
 
-    A version is served on the base that it is for, and on no other. vLLM says which folder it was
-    started with; where that is not on this machine, and with dir, --base names it. Without, the
-    base is unchecked, which is shown. On another base nothing is served; --once ends with 7.
+    A version is served on the base that it is for, and on no other. Servers say which folder they
+    were started with; where that is not on this machine, and with dir, --base names it. Without,
+    the base is unchecked, which is shown. On another base nothing is served; --once ends with 7.
 
     The registry may be away: what is served stays served. A version that is revoked, or that cannot
     be pulled or loaded, is not served, and the one before stays. What is served is reported, which
@@ -156,8 +188,9 @@ def run(
 
     followed = [Followed.parse(channel) for channel in channels]
     opened = open_engine(
-        "vllm" if engine == "vllm" else "dir", followed, folders, url=url, drain_s=drain
-    )
+        engine, followed, folders, url=url, commands=_commands(list_, load, unload),
+        llama=_llama(invocation, engine, base, restart), drain_s=drain,
+    )  # fmt: skip
     options = FollowOptions(
         agent=name or default_agent_name(folders[0]), interval_s=interval, keep=keep,
         alias_file=alias_file, base=base,
@@ -176,6 +209,38 @@ def run(
     ask_on_signals(made.stop, signal.SIGINT, signal.SIGTERM)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
     made.run()
+
+
+def _llama(
+    invocation: Invocation, engine: str, base: Path | None, restart: str | None
+) -> "LlamaOptions | None":
+    """Take what llama.cpp needs: how a version is converted for it, by the base's own names."""
+    from deltareg.client.follow.llamacpp_engine import LlamaOptions, token_of_llama
+
+    if engine != "llamacpp":
+        if restart is not None:
+            raise InvalidInput(f"the engine {engine} is not started again", fix="leave it out")
+        return None
+    if base is None:
+        return None
+
+    def convert(folder: Path, to: Path) -> object:
+        return invocation.client.folders.convert(folder, to, base=str(base), layout="gguf")
+
+    return LlamaOptions(convert, restart or "", token_of_llama())
+
+
+def _commands(list_: str | None, load: str | None, unload: str | None) -> "Commands | None":
+    """Take all three commands, or none."""
+    from deltareg.client.follow.exec_server import Commands
+
+    if list_ is None or load is None or unload is None:
+        if (list_, load, unload) == (None, None, None):
+            return None
+        raise InvalidInput(
+            "the engine exec needs its commands", fix="name all of --list, --load and --unload"
+        )
+    return Commands(list_, load, unload)
 
 
 def _between_runs(every_s: float) -> float:

@@ -101,15 +101,22 @@ def verdict_of(version: VersionInfo) -> Cell:
         return Cell("revoked" if version.is_revoked else "corrupt", "bad")
     if version.superseded_by:
         return Cell("superseded", "dim")
-    verdict = toned(version.verdict)
+    verdict = outcome_of(version)
     is_claimed = version.verdict and version.proof == "claimed"
     return Cell(f"{verdict.text} (claimed)", "warn") if is_claimed else verdict
+
+
+def outcome_of(version: VersionInfo) -> Cell:
+    """Name a verdict; a pass that warns says so."""
+    if version.verdict == "pass" and version.has_warnings:
+        return Cell("pass, warns", "warn")
+    return toned(version.verdict)
 
 
 def _verdict(version: VersionInfo) -> Cell:
     """Say what a version's verdict is, or why there is none and what would bring it."""
     if version.verdict:
-        return toned(version.verdict)
+        return outcome_of(version)
     if not version.superseded_by:
         return Cell("none yet", "dim")
     told = f"none: superseded by {version.superseded_by} before a worker began"

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from deltareg.wire.messages import Answer, Request, Text
 
-EngineName = Literal["dir", "vllm"]
+EngineName = Literal["dir", "vllm", "sglang", "llamacpp", "exec"]
 FollowState = Literal["ok", "pulling", "failed"]
 BaseState = Literal["checked", "unchecked", "wrong"]
 """Whether the base that an engine serves was found to be the one that a version is for."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from deltareg.client.follow.release import Followed, Release
 from deltareg.refs import LineRef
@@ -43,11 +43,13 @@ class Engine(Protocol):
     there how far it had come. Errors are ours: `Unavailable` where trying again may help.
     """
 
-    name: ClassVar[EngineName]
-    """What it is called on the command line."""
-
     starts: int
     """Counts how often it was seen to have started anew, so that what was known of it is old."""
+
+    @property
+    def name(self) -> EngineName:
+        """What it is called on the command line."""
+        ...
 
     def look(self) -> None:
         """Find out what it serves now; all else goes by that until the next look.

@@ -14,6 +14,7 @@ from deltareg.wire import FollowerInfo, Page
 
 if TYPE_CHECKING:
     from deltareg.client.follow import Agent, Followed, FollowEvent, FollowOptions
+    from deltareg.client.follow.by_name.opening import ByName, ByNameOptions
     from deltareg.client.follow.engine import Engine
 
 _HOST_CHARACTERS = 50
@@ -37,6 +38,12 @@ class Fleet(Resource):
         from deltareg.client.follow import Agent  # what no other command needs
 
         return Agent(self._context, engine, followed, options, on_event=on_event)
+
+    def by_name(self, options: "ByNameOptions", *, url: str, token: str | None = None) -> "ByName":
+        """Give versions to a vLLM server by the names that its clients ask for; closed by hand."""
+        from deltareg.client.follow.by_name.opening import ByName  # as for the agent
+
+        return ByName(self._context, options, url=url, token=token)
 
     def list(
         self, of: str | None = None, *, cursor: str | None = None, limit: int = 50

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import label_query, line_path
-from deltareg.client.asking.resolving import path_of_one, resolve, version_path
+from deltareg.client.asking.resolving import path_of_one, resolve, resolve_live, version_path
 from deltareg.client.pull.pull import pull
 from deltareg.client.pull.written_card import show_card, write_card
 from deltareg.client.resources.resource import AnyPath, Resource
@@ -28,6 +28,7 @@ from deltareg.wire import (
 )
 
 if TYPE_CHECKING:
+    from deltareg.client.pull.version_files import VersionFiles
     from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
@@ -108,6 +109,15 @@ class Versions(Resource):
         return pull(
             self._context, Ref.parse(ref), folder, is_temporary=is_temporary, signers=trusted
         )
+
+    def files(self, ref: str) -> "VersionFiles":
+        """Give a version's files to read in parts; a bare `ns/name` means what `prod` serves.
+
+        Raises:
+            Blocked: It is deleted.
+        """
+        version = resolve_live(self._context, Ref.parse(ref), bare="prod")
+        return use_cases.version_files.VersionFiles(self._context, version)
 
     def materialize(
         self,

@@ -1,0 +1,200 @@
+"""From a name to the folder of a version that an engine may serve, or to why it may not."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.asking.resolving import resolve
+from deltareg.client.context import Context
+from deltareg.client.follow.by_name.holding import HeldFolders, Hold
+from deltareg.client.follow.by_name.names import Moving, read_name
+from deltareg.client.follow.release import Release
+from deltareg.client.follow.served_base import ServedBase, VersionBase
+from deltareg.delta.serving import Delta, servability
+from deltareg.digest import Digest
+from deltareg.errors import Blocked, DeltaregError, InvalidInput
+from deltareg.refs import Ref
+from deltareg.wire import BaseState, VersionDetail
+
+log = logging.getLogger(__name__)
+_REFUSED_S = 10.0
+"""How long a refusal is good: an engine asks again at every request for a name that it has not."""
+_MOST_REFUSED = 1_000
+_LOOK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ByNameOptions:
+    """What is known of the engine that asks, and of the room that there is.
+
+    Attributes:
+        home: The folder for versions; engines of one machine may share it.
+        max_bytes: How much may lie in it beside what engines have loaded.
+        engine: The engine's name, as `deltareg lint` says it.
+        max_rank: The rank that it was started with; None where nobody knows.
+        base: The folder that holds its base, where it does not say so itself.
+    """
+
+    home: Path
+    max_bytes: int
+    engine: str
+    max_rank: int | None = None
+    base: Path | None = None
+
+
+@dataclass(slots=True)
+class Found:
+    """A version that was given to the engine under a name.
+
+    Attributes:
+        name: The name.
+        ref: The reference that names the version for good.
+        release: The version.
+        hold: What keeps its folder.
+        at: When it was found, by the clock.
+    """
+
+    name: str
+    ref: Ref
+    release: Release
+    hold: Hold
+    at: float
+
+
+class Finder:
+    """Finds versions for one engine; safe in several threads."""
+
+    def __init__(
+        self,
+        context: Context,
+        options: ByNameOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; nothing is asked yet."""
+        self._context, self._options, self._clock = context, options, clock
+        self.folders = HeldFolders(options.home)
+        self.found: dict[str, Found] = {}
+        self._refused: dict[str, float] = {}
+        self._lock, self._checking = threading.Lock(), threading.Lock()
+        self._changed = threading.Event()
+        self._base = ServedBase(context, options.base, self._changed.set)
+        self._has_told_base = False
+        self.said_base = ""
+
+    def find(self, name: str, said_base: str) -> Path | None:
+        """Give the folder of the version that a name means; None where it is not to be served.
+
+        Why it is not is told in the log, once for a while.
+
+        Args:
+            name: What a client of the engine asks for.
+            said_base: What the engine says that its base is: a path, or an id of the hub.
+        """
+        self.said_base = said_base
+        ref = read_name(name)
+        if ref is None or self._was_refused(name):
+            return None
+        if isinstance(ref, Moving):
+            self._refuse(name, f"{ref.why}; {ref.fix}")
+            return None
+        try:
+            return self._find(name, ref, said_base)
+        except DeltaregError as error:
+            self._refuse(name, f"{error.message}; {error.fix}" if error.fix else error.message)
+        except OSError as error:
+            self._refuse(name, str(error))
+        return None
+
+    def forget(self, name: str) -> Found | None:
+        """Take it that the engine does not have a name any more; gives what it was."""
+        with self._lock:
+            return self.found.pop(name, None)
+
+    def check_is_live(self, version: VersionDetail) -> None:
+        """Check that nobody took a version back.
+
+        Raises:
+            Blocked: Somebody did.
+        """
+        if version.is_deleted:
+            raise Blocked(f"{version.ref} is deleted", fix=f"deltareg restore {version.ref}")
+        if version.revocation is not None:
+            told = version.revocation
+            raise Blocked(
+                f"{version.ref} was revoked by {told.actor}: {told.reason}", fix="ask for another"
+            )
+        if version.is_revoked:
+            raise Blocked(f"{version.ref} is revoked", fix="ask for another")
+        if version.proof == "corrupt":
+            raise Blocked(
+                f"what is stored of {version.ref} is corrupt", fix="deltareg push its files again"
+            )
+
+    def _find(self, name: str, ref: Ref, said_base: str) -> Path:
+        version = resolve(self._context, ref, bare="newest")
+        self.check_is_live(version)
+        self._check_servable(version)
+        release = Release(ref.line, version.version, Digest.parse(version.digest))
+        state = self._check_base(release, version, said_base)
+        hold, fetched_bytes = self.folders.hold(self._context, release)
+        with self._lock:
+            before = self.found.get(name)
+            self.found[name] = Found(name, ref, release, hold, self._clock())
+        if before is not None:
+            before.hold.let_go()
+        log.info(
+            "%s is %s in %s: base %s, %d bytes fetched",
+            name, release.ref, hold.folder, state, fetched_bytes,
+        )  # fmt: skip
+        return hold.folder
+
+    def _check_servable(self, version: VersionDetail) -> None:
+        delta = Delta(version.kind, version.variant, version.config, version.files)
+        of_engine = [one for one in servability(delta) if one.engine == self._options.engine]
+        for one in of_engine:
+            if not one.is_servable:
+                raise InvalidInput(
+                    f"{one.engine} cannot serve it: {'; '.join(one.obstacles)}",
+                    fix=f"serve the merged model: deltareg materialize {version.ref}",
+                )
+            if self._options.max_rank is not None and one.rank > self._options.max_rank:
+                raise InvalidInput(
+                    f"it has rank {one.rank}, and {one.engine} was started for"
+                    f" {self._options.max_rank}",
+                    fix=f"start it with {one.needs or f'--max-lora-rank {one.rank}'}",
+                )
+
+    def _check_base(self, release: Release, version: VersionDetail, said: str) -> BaseState:
+        """Hold the engine's base against the version's; the first time takes as long as hashing."""
+        told = version.base
+        wanted = VersionBase(name=told.name, root=told.root, identity=told.identity)
+        with self._checking:
+            self._base.look(said, 0)
+            while True:
+                self._changed.clear()
+                state = self._base.check(release, wanted)
+                if state is not None:
+                    break
+                self._changed.wait(_LOOK_AGAIN_S)
+            if state == "unchecked" and not self._has_told_base:
+                self._has_told_base = True
+                log.warning(
+                    "the base %s is not a folder here that can be looked at: nothing tells whether"
+                    " versions are for it; DELTAREG_VLLM_BASE names the folder that holds it", said
+                )  # fmt: skip
+        return state
+
+    def _was_refused(self, name: str) -> bool:
+        with self._lock:
+            return self._refused.get(name, float("-inf")) > self._clock()
+
+    def _refuse(self, name: str, why: str) -> None:
+        with self._lock:
+            self._refused[name] = self._clock() + _REFUSED_S
+            while len(self._refused) > _MOST_REFUSED:
+                self._refused.pop(next(iter(self._refused)))
+        log.warning("%s is not served: %s", name, why)

@@ -1,0 +1,165 @@
+"""Folders of versions that several engines on one machine share, in a bounded room.
+
+::
+
+    DIR/versions/ns--name--v3-<12 hex>/     whole, or absent
+    DIR/locks/ns--name--v3-<12 hex>         locked by every process whose engine may read the folder
+    DIR/locks/….making                      locked while the folder is made
+
+A lock ends with its process, so that what a killed engine held is free. An engine that finds a
+folder gone which it has loaded may end for everybody: nothing goes that anybody holds.
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Collection, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.context import Context
+from deltareg.client.disk.drafts import is_draft
+from deltareg.client.follow.kept import bring
+from deltareg.client.follow.release import Release
+from deltareg.errors import Conflict, InvalidInput
+
+_PATIENCE_S, _PAUSE_S = 60.0, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A folder that stays until it is let go."""
+
+    folder: Path
+    _descriptor: int
+
+    def let_go(self) -> None:
+        """Let go; once."""
+        os.close(self._descriptor)
+
+
+class HeldFolders:
+    """The folders below one directory."""
+
+    def __init__(self, home: Path) -> None:
+        """Use a directory; it is made when something is first kept.
+
+        Raises:
+            InvalidInput: An agent keeps it, which takes away what it does not know.
+        """
+        if (home / ".follower").exists():
+            raise InvalidInput(
+                f"{home} is kept by an agent", fix="name a folder of its own: DELTAREG_VLLM_DIR"
+            )
+        self.versions, self._locks = home.absolute() / "versions", home.absolute() / "locks"
+
+    def hold(self, context: Context, release: Release) -> tuple[Hold, int]:
+        """Have a version in its folder, and hold it; gives the bytes that had to travel.
+
+        Raises:
+            InvalidInput: The directory cannot be written to.
+            DeltaregError: The version cannot be pulled.
+        """
+        hold = self._take(release.folder)
+        try:
+            return hold, self.make(context, release)
+        except BaseException:
+            hold.let_go()
+            raise
+
+    def make(self, context: Context, release: Release) -> int:
+        """Have a version that is held whole in its folder; of several processes one makes it."""
+        with self._locked(f"{release.folder}.making", fcntl.LOCK_EX):
+            return bring(context, release, self.versions)[1]
+
+    def prune(self, max_bytes: int) -> Collection[str]:
+        """Take away folders that nobody holds until the rest fits, the longest unused first."""
+        sizes = self.sizes()
+        over = sum(sizes.values()) - max_bytes
+        gone: list[str] = []
+        for name in sorted(sizes, key=self._last_used):
+            if over <= 0:
+                break
+            if self._is_taken_away(name):
+                over -= sizes[name]
+                gone.append(name)
+        for draft in self.versions.glob(".gone-*"):
+            shutil.rmtree(draft, ignore_errors=True)
+        return gone
+
+    def sizes(self) -> dict[str, int]:
+        """Give the bytes of each folder, by its name."""
+        if not self.versions.is_dir():
+            return {}
+        folders = [
+            path
+            for path in self.versions.iterdir()
+            if path.is_dir() and not path.name.startswith(".") and not is_draft(path)
+        ]
+        return {path.name: _size(path) for path in folders}
+
+    def _take(self, name: str) -> Hold:
+        """Hold a folder; one that is just being taken away is waited for."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            descriptor = self._open(name)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                if time.monotonic() > deadline:
+                    raise Conflict(
+                        f"{self.versions / name} is being taken away", fix="ask again"
+                    ) from None
+                time.sleep(_PAUSE_S)
+            else:
+                with suppress(OSError):
+                    os.utime(self.versions / name)
+                return Hold(self.versions / name, descriptor)
+
+    def _is_taken_away(self, name: str) -> bool:
+        try:
+            with self._locked(name, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                # Under another name first: what a kill leaves half deleted is not taken for whole.
+                gone = self.versions / f".gone-{name}"
+                shutil.rmtree(gone, ignore_errors=True)
+                (self.versions / name).rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
+        except (BlockingIOError, FileNotFoundError):
+            return False
+        return True
+
+    @contextmanager
+    def _locked(self, name: str, mode: int) -> Generator[None, None, None]:
+        descriptor = self._open(name)
+        try:
+            fcntl.flock(descriptor, mode)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open(self, name: str) -> int:
+        try:
+            self._locks.mkdir(parents=True, exist_ok=True)
+            return os.open(self._locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise InvalidInput(
+                f"{self._locks} cannot be written to: {error.strerror}",
+                fix="name a folder that you may write to: DELTAREG_VLLM_DIR",
+            ) from error
+
+    def _last_used(self, name: str) -> float:
+        try:
+            return (self.versions / name).stat().st_mtime
+        except OSError:
+            return 0.0
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # another process has just taken it away
+            total += path.stat().st_size
+    return total

@@ -1,0 +1,202 @@
+"""Looking after what an engine was given by name, for as long as it has it.
+
+Every few seconds the folders, as an engine may end when one is gone that it comes back to; every
+half minute the registry, so that a revoked version is unloaded within a minute; then the room. The
+engine has no hook for any of it, so it is told over its own HTTP, as an operator would.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from deltareg.client.asking.resolving import resolve
+from deltareg.client.context import Context
+from deltareg.client.follow.adapter_server import Listed
+from deltareg.client.follow.by_name.finding import Finder, Found
+from deltareg.client.follow.by_name.holding import Hold
+from deltareg.client.follow.kept import is_whole
+from deltareg.client.follow.vllm_server import VllmServer
+from deltareg.errors import Blocked, DeltaregError, NotFound
+
+log = logging.getLogger(__name__)
+FOLDERS_S, REGISTRY_S = 2.0, 30.0
+_LOAD_S = 300.0
+"""How long an engine may take to load what it was given, before it is taken not to have it."""
+_DRAIN_S = 300.0
+"""How long a folder stays after its version was unloaded: what waits may be loaded from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """A folder whose version the engine was told to unload."""
+
+    hold: Hold
+    due: float
+
+
+class Watcher:
+    """Goes round what a finder has found; its thread ends with the process."""
+
+    def __init__(
+        self,
+        context: Context,
+        finder: Finder,
+        server: VllmServer,
+        *,
+        max_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; `start` goes round.
+
+        Args:
+            context: The client's surroundings.
+            finder: What was found.
+            server: The engine, by its own address.
+            max_bytes: How much may lie in the folders.
+            clock: Gives seconds that only grow.
+        """
+        self._context, self._finder, self._server = context, finder, server
+        self._max_bytes, self._clock = max_bytes, clock
+        self._leaving: list[_Leaving] = []
+        self._to_unload: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._asked_at = clock()
+        self._stop = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Go round in a thread; again does nothing."""
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="by name", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def look_at_folders(self) -> None:
+        """Make what is gone or was written into anew; what cannot be made is unloaded."""
+        for found in self._found():
+            try:
+                if is_whole(self._context, found.release, found.hold.folder, asks=False):
+                    continue
+                log.warning("folder=%s is gone or changed, and is made anew", found.hold.folder)
+                self._finder.folders.make(self._context, found.release)
+            except (DeltaregError, OSError) as error:
+                self._to_unload[found.name] = f"its folder cannot be made anew: {error}"
+
+    def ask(self) -> None:
+        """Ask the registry about all that was found; what was taken back is to be unloaded."""
+        self._asked_at = self._clock()
+        for found in self._found():
+            try:
+                version = resolve(self._context, found.ref, bare="newest")
+                self._finder.check_is_live(version)
+            except (Blocked, NotFound) as error:
+                self._to_unload[found.name] = error.message
+            except DeltaregError as error:
+                self._tell("registry", f"the registry cannot be asked: {error.message}")
+                return
+        self._told.pop("registry", None)
+
+    def settle(self) -> None:
+        """Unload what is to be, let go of what the engine does not have, and prune."""
+        found = self._found()
+        self._make_room(found)
+        listed = self._listed() if found else None
+        if listed is not None:
+            for one in found:
+                self._settle(one, listed)
+        now = self._clock()
+        for leaving in [one for one in self._leaving if one.due <= now]:
+            leaving.hold.let_go()
+            self._leaving.remove(leaving)
+        for name in self._finder.folders.prune(self._max_bytes):
+            log.info("pruned=%s", name)
+
+    def _run(self) -> None:
+        while not self._stop.wait(FOLDERS_S):
+            try:
+                self.look_at_folders()
+                if self._clock() - self._asked_at >= REGISTRY_S:
+                    self.ask()
+                    self.settle()
+                elif self._to_unload:
+                    self.settle()
+            except (DeltaregError, OSError) as error:
+                self._tell("round", f"cannot look after what is served by name: {error}")
+            else:
+                self._told.pop("round", None)
+
+    def _settle(self, found: Found, listed: Listed) -> None:
+        if listed.adapters.get(found.name) != str(found.hold.folder):
+            if self._clock() - found.at > _LOAD_S or found.name in self._to_unload:
+                self._leave(found)
+            return
+        why = self._to_unload.get(found.name)
+        if why is None:
+            return
+        try:
+            self._server.unload(found.name)
+        except DeltaregError as error:
+            self._tell(found.name, f"{found.name} stays loaded although {why}: {error.message}")
+            return
+        log.warning("%s is unloaded: %s", found.name, why)
+        self._leave(found)
+
+    def _leave(self, found: Found) -> None:
+        self._to_unload.pop(found.name, None)
+        self._told.pop(found.name, None)
+        if self._finder.forget(found.name) is not None:
+            self._leaving.append(_Leaving(found.hold, self._clock() + _DRAIN_S))
+
+    def _make_room(self, found: Collection[Found]) -> None:
+        """Have what was found first unloaded, where all that is loaded is more than may lie here.
+
+        Of what its clients use most an engine says nothing. Who asks for it again gets it again.
+        """
+        sizes = self._finder.folders.sizes()
+        total = sum(sizes.get(name, 0) for name in {one.hold.folder.name for one in found})
+        for one in sorted(found, key=lambda one: one.at):
+            if total <= self._max_bytes or self._clock() - one.at <= _LOAD_S:
+                return
+            if one.name not in self._to_unload:
+                self._to_unload[one.name] = "there is no room for all that is loaded"
+            total -= sizes.get(one.hold.folder.name, 0)
+
+    def _listed(self) -> Listed | None:
+        """List what the engine has; None where it does not say, or where another one answers."""
+        try:
+            listed = self._server.models()
+        except DeltaregError as error:
+            self._tell("engine", f"{error.message}, so nothing can be unloaded; {_ADDRESS}")
+            return None
+        said = self._finder.said_base
+        if listed.base != said:
+            told = listed.base or "something else"
+            self._tell(
+                "engine",
+                f"vLLM at {self._server.url} serves {told}, and the one here {said}, so nothing can"
+                f" be unloaded; {_ADDRESS}",
+            )
+            return None
+        self._told.pop("engine", None)
+        return listed
+
+    def _found(self) -> list[Found]:
+        return list(self._finder.found.values())
+
+    def _tell(self, about: str, text: str) -> None:
+        """Warn once, until it was over."""
+        if self._told.get(about) != text:
+            log.warning("%s", text)
+        self._told[about] = text
+
+
+_ADDRESS = "DELTAREG_VLLM_URL names the address at which vLLM listens, from here"

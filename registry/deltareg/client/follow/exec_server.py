@@ -1,0 +1,149 @@
+"""Engine `exec`: a command each to list, load and unload, for engines that have no driver here.
+
+::
+
+    LIST              {"adapters": [{"name": …, "path": …}], "base": "/path", "served_as": ["name"]}
+    LOAD    < {"name": "ns--name--v3", "path": "/srv/…/ns--name--v3-4f2a19c0d3b1"}
+    UNLOAD  < {"name": "ns--name--v3", "path": …}
+
+What a command is to do comes on its input, in JSON; of what they write, that of LIST is read. A
+command ends with 0 when it has done so, with 75 when trying again may help, with anything else when
+it would fail again; why is the last line of its errors. No shell reads the commands.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S, Listed
+from deltareg.errors import Conflict, InvalidInput, Unavailable
+from deltareg.wire import EngineName
+
+_MOST_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The three commands, each as a line of words.
+
+    Attributes:
+        list: Says what is loaded.
+        load: Loads one.
+        unload: Unloads one.
+    """
+
+    list: str
+    load: str
+    unload: str
+
+
+class _Adapter(BaseModel):
+    name: str
+    path: str = ""
+
+
+class _Told(BaseModel):
+    adapters: list[_Adapter]
+    base: str = ""
+    served_as: list[str] = []
+
+
+class ExecServer:
+    """An engine behind commands."""
+
+    name: ClassVar[EngineName] = "exec"
+    title: ClassVar[str] = "the engine"
+
+    def __init__(self, commands: Commands) -> None:
+        """Prepare; nothing is run yet.
+
+        Raises:
+            InvalidInput: One of them has no words, or its quotes do not end.
+        """
+        self.is_lost = True
+        self._list = _words("--list", commands.list)
+        self._load = _words("--load", commands.load)
+        self._unload = _words("--unload", commands.unload)
+        self._unload_line = commands.unload
+
+    def listed(self) -> Listed:
+        """Run LIST."""
+        self.is_lost = True
+        said = self._run(self._list, None, timeout_s=LOOK_TIMEOUT_S)
+        try:
+            told = _Told.model_validate_json(said)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InvalidInput(
+                f"{self._list[0]} lists no adapters: {f'{place}: ' if place else ''}{first['msg']}",
+                fix='have it write {"adapters": [{"name": …, "path": …}], "base": …}',
+            ) from error
+        self.is_lost = False
+        paths = {adapter.name: adapter.path for adapter in told.adapters}
+        return Listed(paths, frozenset(told.served_as), told.base)
+
+    def load(self, name: str, folder: Path) -> None:
+        """Run LOAD, unless LIST has the name."""
+        if name in self.listed().adapters:
+            raise Conflict(f"{name} is loaded already")
+        asked = {"name": name, "path": str(folder.absolute())}
+        self._run(self._load, asked, timeout_s=LOAD_TIMEOUT_S)
+
+    def unload(self, name: str) -> None:
+        """Run UNLOAD, where LIST has the name."""
+        path = self.listed().adapters.get(name)
+        if path is not None:
+            self._run(self._unload, {"name": name, "path": path}, timeout_s=LOAD_TIMEOUT_S)
+
+    def unload_by_hand(self, name: str) -> str:
+        """Name the command."""
+        return f"unload it there: echo '{json.dumps({'name': name})}' | {self._unload_line}"
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def _run(
+        self, words: Sequence[str], asked: Mapping[str, str] | None, *, timeout_s: float
+    ) -> bytes:
+        try:
+            # The command is the one that whoever started the agent has named.
+            done = subprocess.run(  # noqa: S603
+                words, input=b"" if asked is None else json.dumps(asked).encode(),
+                capture_output=True, check=False, timeout=timeout_s,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            self.is_lost = True
+            raise Unavailable(
+                f"{words[0]} has not ended after {timeout_s:.0f} s",
+                fix="find out what it waits for",
+            ) from error
+        except OSError as error:
+            raise InvalidInput(
+                f"{words[0]} cannot be run: {error.strerror}", fix="name a program that can be run"
+            ) from error
+        if done.returncode == 0:
+            return done.stdout
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        why = lines[-1][:_MOST_CHARACTERS] if lines else "it said nothing"
+        text = f"{words[0]} ended with {done.returncode}: {why}"
+        if done.returncode == os.EX_TEMPFAIL:
+            raise Unavailable(text, fix="try again; the command says that this may help")
+        raise InvalidInput(text, fix=f"run it by hand: {shlex.join(words)}")
+
+
+def _words(flag: str, line: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise InvalidInput(f"{flag} {line[:120]!r}: {error}", fix="end its quotes") from error
+    if not words:
+        raise InvalidInput(f"{flag} names no command", fix=f"{flag} '/usr/local/bin/adapters'")
+    return words

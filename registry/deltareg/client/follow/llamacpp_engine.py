@@ -1,0 +1,279 @@
+"""Engine `llamacpp`: the adapters that a `llama-server` was started with, switched by their scales.
+
+::
+
+    DIR/versions/ns--name--v3-<12 hex>/             as it was pushed
+    DIR/gguf/ns--name--v3-<12 hex>/adapter.gguf     the same for llama.cpp
+    DIR/lora.args                                   what llama-server is to be started with
+
+llama.cpp loads adapters when it starts and no others until its end; `GET` and `POST /lora-adapters`
+read and set how much of each is applied, from zero to all of it, to every request that does not
+say so itself. So versions that were loaded are switched at once, as a rollback is, and a new one
+takes a start. The options in the file apply the right one from the first request on.
+"""
+
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from deltareg.client.disk.whole_folder import sync
+from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S
+from deltareg.client.follow.engine import Claims, Settled
+from deltareg.client.follow.release import Followed, Release
+from deltareg.errors import Conflict, InvalidInput, Unavailable
+from deltareg.host.lean_httpx import httpx
+from deltareg.wire import EngineName
+
+log = logging.getLogger(__name__)
+FILE, ARGUMENTS = "adapter.gguf", "lora.args"
+_SEPARATORS = frozenset(",:")
+_UNHEALTHY = 503
+
+
+class _Adapter(BaseModel):
+    id: int
+    path: str
+    scale: float
+
+
+_ADAPTERS = TypeAdapter(list[_Adapter])
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaOptions:
+    """What the engine needs beside the address.
+
+    Attributes:
+        convert: Writes the delta in a folder into a new folder, as llama.cpp reads it.
+        restart: A command that starts the server again; empty where somebody does so by hand.
+        token: What the server wants to see, where it was started with a key.
+    """
+
+    convert: Callable[[Path, Path], object]
+    restart: str = ""
+    token: str | None = None
+
+
+class LlamaEngine:
+    """Keeps one `llama-server` on one channel."""
+
+    name: ClassVar[EngineName] = "llamacpp"
+
+    def __init__(self, url: str, home: Path, options: LlamaOptions) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            url: Where the server listens.
+            home: The folder for versions; the server must see it under the same path.
+            options: What it needs beside that.
+
+        Raises:
+            InvalidInput: The server's options could not name files in that folder.
+        """
+        if _SEPARATORS & set(str(home.absolute())):
+            raise InvalidInput(
+                f"llama-server takes no paths with a comma or a colon: {home.absolute()}",
+                fix="name another --dir",
+            )
+        self.starts = 0
+        self._home, self._options, self._url = home.absolute(), options, url
+        self._adapters: Sequence[_Adapter] = ()
+        self._is_lost = True
+        self._asked_for: str | None = None
+        headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=LOOK_TIMEOUT_S)
+
+    def look(self) -> None:
+        """List its adapters with their scales."""
+        was_lost, before = self._is_lost, [(one.id, one.path) for one in self._adapters]
+        self._is_lost = True
+        if self._ask("GET", "/health").status_code == _UNHEALTHY:
+            raise Unavailable(
+                f"llama-server at {self._url} is not ready", fix="wait until it has its model"
+            )
+        self._adapters = self._list()
+        self._is_lost = False
+        if was_lost or before != [(one.id, one.path) for one in self._adapters]:
+            self.starts += 1
+            self._asked_for = None
+
+    def base(self) -> str:
+        """Say nothing: it has one file, and whether that was made from a base nobody can tell."""
+        return ""
+
+    def versions(self, followed: Followed) -> Path:
+        """Give `DIR/versions`."""
+        return self._home / "versions"
+
+    def serves(self, followed: Followed, release: Release) -> bool:
+        """Whether it is applied whole."""
+        return any(one.scale == 1 for one in self._of(release.folder))
+
+    def serve(self, followed: Followed, release: Release, folder: Path) -> str:
+        """Apply it, and none of ours beside it; where it is not loaded, have the server start."""
+        self._make(folder)
+        self._write_arguments(folder.name)
+        if not self._of(folder.name):
+            raise self._due(folder.name)
+        wanted = self._of(folder.name)[0]
+        self._apply({one.id: float(one is wanted) for one in self._ours()})
+        return release.name
+
+    def drop(self, versions: Path, folder: str) -> None:
+        """Apply it no more."""
+        self._apply({one.id: 0.0 for one in self._of(folder)})
+
+    def renew(self, versions: Path, folder: str) -> None:
+        """Have its file made anew: it may have been made from what was not the version."""
+        shutil.rmtree(self._home / "gguf" / folder, ignore_errors=True)
+
+    def settle(self, claims: Claims) -> Settled:
+        """Apply nothing of ours that nobody claims, and take away files without a version."""
+        wanted = {release.folder for release in claims.releases}
+        if not claims.lines:
+            stray = [one for one in self._ours() if one.scale and _name(one) not in wanted]
+            self._apply({one.id: 0.0 for one in stray})
+        self._take_away({_name(one) for one in self._ours()})
+        return Settled()
+
+    def holds(self, versions: Path) -> Collection[str]:
+        """Give what is applied."""
+        return {_name(one) for one in self._ours() if one.scale}
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def _make(self, folder: Path) -> None:
+        """Have the file of a version; it appears whole, by a rename."""
+        made = self._home / "gguf" / folder.name
+        if (made / FILE).exists():
+            return
+        made.parent.mkdir(parents=True, exist_ok=True)
+        draft = made.with_name(f".{made.name}.next")  # one name: what a kill leaves is taken away
+        shutil.rmtree(draft, ignore_errors=True)
+        self._options.convert(folder, draft)
+        shutil.rmtree(made, ignore_errors=True)
+        draft.rename(made)
+        sync(made.parent)
+
+    def _write_arguments(self, wanted: str) -> None:
+        """Write what the server is to be started with: the wanted one applied, all others not."""
+        names = sorted(path.parent.name for path in (self._home / "gguf").glob(f"*/{FILE}"))
+        kept = [name for name in names if (self._home / "versions" / name).exists()]
+        ordered = [wanted, *(name for name in kept if name != wanted)]
+        scaled = [f"{self._file(name)}:{int(name == wanted)}" for name in ordered]
+        text = f"--lora-scaled {shlex.quote(','.join(scaled))}\n"
+        if text == self._arguments():
+            return
+        target = self._home / ARGUMENTS
+        draft = target.with_name(f".{target.name}.next")
+        draft.write_text(text)
+        draft.replace(target)
+        sync(self._home)
+
+    def _due(self, wanted: str) -> Unavailable | Conflict:
+        """Have the server started again, once for each version, or say that it has to be."""
+        told = f"llama-server at {self._url} was not started with {wanted}"
+        if not self._options.restart:
+            return Conflict(
+                told, fix=f"start it again: llama-server -m … $(cat {self._home / ARGUMENTS})"
+            )
+        if self._asked_for != wanted:
+            self._asked_for = wanted
+            log.info("restart=%s for=%s", self._options.restart, wanted)
+            self._restart()
+        return Unavailable(f"{told}; it is started again", fix="wait until it has its model")
+
+    def _restart(self) -> None:
+        words = shlex.split(self._options.restart)
+        try:
+            # The command is the one that whoever started the agent has named.
+            done = subprocess.run(  # noqa: S603
+                words, capture_output=True, check=False, timeout=LOAD_TIMEOUT_S, env=os.environ
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise InvalidInput(f"--restart failed: {error}", fix="run it by hand") from error
+        if done.returncode:
+            lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise InvalidInput(
+                f"--restart ended with {done.returncode}: {lines[-1][:500]}",
+                fix=f"run it by hand: {self._options.restart}",
+            )
+
+    def _take_away(self, loaded: Collection[str]) -> None:
+        """Take away the files of versions that are not kept; the server starts without them."""
+        named = self._arguments()
+        for made in (self._home / "gguf").glob("*"):
+            is_kept = (self._home / "versions" / made.name).exists()
+            if not is_kept and made.name not in loaded and str(made) not in named:
+                shutil.rmtree(made, ignore_errors=True)
+
+    def _arguments(self) -> str:
+        try:
+            return (self._home / ARGUMENTS).read_text()
+        except OSError:
+            return ""
+
+    def _apply(self, scales: dict[int, float]) -> None:
+        """Set scales; others keep theirs, which the server would take for zero if left out."""
+        after = {one.id: scales.get(one.id, one.scale) for one in self._adapters}
+        if after == {one.id: one.scale for one in self._adapters}:
+            return
+        body = [{"id": number, "scale": scale} for number, scale in sorted(after.items())]
+        answer = self._ask("POST", "/lora-adapters", body=body)
+        if answer.is_error:
+            raise InvalidInput(
+                f"llama-server did not apply an adapter: {answer.status_code} {answer.text[:500]}",
+                fix="look at its log",
+            )
+        self._adapters = self._list()
+
+    def _list(self) -> list[_Adapter]:
+        answer = self._ask("GET", "/lora-adapters")
+        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            raise InvalidInput(
+                f"llama-server at {self._url} wants a key", fix="set LLAMA_API_KEY to its --api-key"
+            )
+        try:
+            return _ADAPTERS.validate_json(answer.content)
+        except ValidationError as error:
+            raise InvalidInput(
+                f"{self._url} is no llama-server", fix="name another: --url"
+            ) from error
+
+    def _of(self, folder: str) -> list[_Adapter]:
+        return [one for one in self._adapters if one.path == self._file(folder)]
+
+    def _ours(self) -> list[_Adapter]:
+        return [one for one in self._adapters if one.path == self._file(_name(one))]
+
+    def _file(self, folder: str) -> str:
+        return str(self._home / "gguf" / folder / FILE)
+
+    def _ask(self, method: str, path: str, *, body: object = None) -> httpx.Response:
+        try:
+            return self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            self._is_lost = True
+            raise Unavailable(
+                f"llama-server at {self._url} does not answer: {error}",
+                fix=f"start it: llama-server -m … $(cat {self._home / ARGUMENTS})",
+            ) from error
+
+
+def _name(adapter: _Adapter) -> str:
+    return Path(adapter.path).parent.name
+
+
+def token_of_llama() -> str | None:
+    """Give the key that llama-server itself takes from the environment."""
+    return os.environ.get("LLAMA_API_KEY") or None

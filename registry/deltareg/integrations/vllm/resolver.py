@@ -1,0 +1,114 @@
+"""The resolver: what a client of vLLM asked for by name, as the folder of a version or nothing."""
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltareg.errors import DeltaregError
+from deltareg.integrations.vllm.library import Library
+
+if TYPE_CHECKING:
+    from deltareg.client.follow.by_name.opening import ByName
+
+log = logging.getLogger(__name__)
+_THREADS = 4
+_RETRIES, _PATIENCE_S = 2, 5.0
+"""How long a registry that is away is waited for: somebody waits for an answer of the model."""
+
+
+class Names:
+    """The registry, reached when the first name is asked for."""
+
+    def __init__(self) -> None:
+        """Prepare; nothing is asked yet."""
+        self._opening = threading.Lock()
+        self._by_name: ByName | None = None
+        self._open = ExitStack()
+        self._trouble = ""
+
+    def find(self, name: str, base: str) -> Path | None:
+        """Give the folder of a version; None where there is none to serve, which the log tells."""
+        # Names that are no references are other people's: not even the settings are read for them.
+        if "/" not in name:
+            return None
+        try:
+            by_name = self._opened()
+        except DeltaregError as error:
+            if str(error) != self._trouble:
+                log.warning("no adapter is taken from the registry: %s; %s", error, error.fix)
+            self._trouble = str(error)
+            return None
+        return by_name.find(name, base)
+
+    def close(self) -> None:
+        """End the looking after; what is loaded stays loaded."""
+        self._open.close()
+
+    def _opened(self) -> "ByName":
+        with self._opening:
+            if self._by_name is None:
+                self._by_name = _open_names(self._open)
+            return self._by_name
+
+
+def _open_names(closing: ExitStack) -> "ByName":
+    """Reach the registry that the environment and the settings files name.
+
+    Raises:
+        DeltaregError: A setting cannot be read.
+    """
+    from deltareg.client import Client
+    from deltareg.client.config import load_config
+    from deltareg.client.follow.by_name.finding import ByNameOptions
+    from deltareg.integrations.vllm.surroundings import read_surroundings
+
+    vllm, told = read_surroundings(), load_config().config
+    config = replace(
+        told, retries=min(told.retries, _RETRIES), patience_s=min(told.patience_s, _PATIENCE_S)
+    )
+    options = ByNameOptions(
+        vllm.home or config.cache_dir / "vllm", vllm.max_bytes, engine="vllm",
+        max_rank=vllm.max_rank, base=vllm.base,
+    )  # fmt: skip
+    _log_as_vllm_does()
+    client = closing.enter_context(Client(config))
+    found = client.fleet.by_name(options, url=vllm.url, token=vllm.key)
+    closing.callback(found.close)
+    log.info("adapters by name come from %s into %s; vLLM is at %s", config.server, options.home,
+             vllm.url)  # fmt: skip
+    return found
+
+
+def make_resolver(library: Library, names: "Names | ByName | None" = None) -> object:
+    """Make a resolver of vLLM's own class, which an ABC of a library may ask for one day."""
+    known = names or Names()
+    # Of our own: a base that is hashed must not keep vLLM's threads from what they are for.
+    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deltareg")
+
+    async def resolve_lora(_: object, base_model_name: str, lora_name: str) -> object:
+        """Give what vLLM is to load, or None."""
+        loop = asyncio.get_running_loop()
+        folder = await loop.run_in_executor(threads, known.find, lora_name, base_model_name)
+        if folder is None:
+            return None
+        return library.request(lora_name=lora_name, lora_int_id=1, lora_path=str(folder))
+
+    members = {"resolve_lora": resolve_lora, "names": known}
+    kind = type("DeltaregResolver", (library.resolver,), members)
+    made: object = kind()
+    return made
+
+
+def _log_as_vllm_does() -> None:
+    """Have our lines in vLLM's log, where nobody has said where else they are to go."""
+    ours = logging.getLogger("deltareg")
+    if ours.handlers or logging.getLogger().handlers:
+        return
+    for handler in logging.getLogger("vllm").handlers:
+        ours.addHandler(handler)
+    ours.setLevel(logging.INFO)

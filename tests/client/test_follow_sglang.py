@@ -1,0 +1,118 @@
+"""Followers of the engine `sglang`: what it loads, what it says of its base, what it refuses."""
+
+import pytest
+
+from deltareg.errors import BaseMismatch, InvalidInput, Unavailable
+from tests.client.agents import (
+    DELTAS,
+    LINE,
+    PROD,
+    SCOPES,
+    aliases,
+    make_agent,
+    reported,
+    running_agent,
+)
+from tests.fixtures.processes import until
+from tests.fixtures.registries import SAMPLES
+
+BASES = SAMPLES / "bases"
+V1, V2 = "team--lora--v1", "team--lora--v2"
+
+
+@pytest.fixture
+def maker(local_registry):
+    """Put v1 and then v2 of `team/lora` on prod."""
+    return local_registry.line("lora", "lora_v2")
+
+
+@pytest.fixture
+def host(local_registry, maker):
+    return local_registry.client(SCOPES, principal="host")
+
+
+def once(host, folder, sglang, **options):
+    return make_agent(host, folder, engine="sglang", url=sglang.url, drain_s=0, **options)[0].once()
+
+
+def test_versions_are_swapped_under_names_of_their_own(sglang, host, maker, tmp_path):
+    sglang.base = str(BASES / "tinyllama")
+
+    with running_agent(host, tmp_path, engine="sglang", url=sglang.url):
+        until(lambda: sglang.names() == [V2], "v2 is loaded")
+        follower = reported(maker, 2)
+        maker.rollback(LINE, "prod")
+        until(lambda: aliases(tmp_path)[PROD]["served"] == V1, "v1 is served")
+        until(lambda: sglang.names() == [V1], "v2 has drained")
+
+    assert (follower.engine, follower.base) == ("sglang", "checked")
+    assert sglang.calls == [("load", V2), ("load", V1), ("unload", V2)]
+
+
+def test_the_base_is_the_one_that_its_model_info_names(sglang, host, tmp_path):
+    (unchecked,) = once(host, tmp_path / "a", sglang)
+    sglang.base = str(BASES / "tinyllama_other")
+    with pytest.raises(BaseMismatch, match="its tensors differ"):
+        once(host, tmp_path / "b", sglang)
+
+    assert unchecked.base == "unchecked"
+    assert [
+        name for name in sglang.names() if sglang.adapters[name].startswith(str(tmp_path / "b"))
+    ] == []
+
+
+def test_a_server_that_started_again_gets_its_adapter_again(sglang, host, tmp_path):
+    with running_agent(host, tmp_path, engine="sglang", url=sglang.url):
+        until(lambda: sglang.names() == [V2], "v2 is loaded")
+        sglang.adapters.clear()
+        until(lambda: sglang.names() == [V2], "v2 is loaded again", timeout_s=20)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "fix"),
+    [
+        ({"is_lora_enabled": False}, InvalidInput, "--enable-lora, --max-lora-rank"),
+        ({"max_lora_rank": 2}, InvalidInput, "larger --max-lora-rank"),
+        ({"modules": frozenset({"o_proj"})}, InvalidInput, "--lora-target-modules"),
+        ({"leaving": {V2}}, Unavailable, "once what uses it is answered"),
+        ({"key": "secret"}, InvalidInput, "SGLANG_API_KEY"),
+        ({"is_starting": True}, Unavailable, "wait until it is"),
+    ],
+)
+def test_what_it_refuses_is_told_with_what_to_do(sglang, host, tmp_path, change, error, fix):
+    for name, value in change.items():
+        setattr(sglang, name, value)
+
+    with pytest.raises(error) as refused:
+        once(host, tmp_path, sglang)
+
+    assert fix in refused.value.fix
+    assert "SGLang" in refused.value.message
+
+
+def test_dora_is_refused_for_good(sglang, host, maker, local_registry, tmp_path):
+    maker.push(DELTAS / "lora_dora", LINE, base="tinyllama")
+    local_registry.verified(f"{LINE}:v3")
+    maker.promote(f"{LINE}:v3", "prod")
+
+    with pytest.raises(InvalidInput, match="support DoRA") as refused:
+        once(host, tmp_path, sglang)
+
+    assert "deltareg materialize" in refused.value.fix
+
+
+def test_the_key_is_taken_from_the_environment(sglang, host, tmp_path, monkeypatch):
+    sglang.key = "secret"
+    monkeypatch.setenv("SGLANG_API_KEY", "secret")
+
+    once(host, tmp_path, sglang)
+
+    assert sglang.names() == [V2]
+
+
+def test_what_is_no_sglang_is_named(vllm, host, tmp_path):
+    with pytest.raises(InvalidInput, match="is no SGLang server"):
+        once(host, tmp_path, vllm)
+    with pytest.raises(InvalidInput, match="needs its address") as refused:
+        make_agent(host, tmp_path, engine="sglang")
+    assert refused.value.fix == "--url http://127.0.0.1:30000"
