@@ -119,6 +119,17 @@ _SHOWN_ELSEWHERE = (
     "cli/test_reports.py::test_a_run_that_no_worker_could_do_is_inconclusive",
     "db/test_session.py::test_pooled_connections_survive_a_restart_of_the_server",
     "e2e/test_train.py",
+    "e2e/test_stacks.py::test_a_lora_on_a_fine_tune_goes_all_the_way[postgresql",
+    "client/test_reencode.py::test_flattening_leaves_one_reference_and_the_same_version[postgresql",
+    "client/test_references.py::test_a_version_stands_without_the_ones_that_it_was_encoded_against"
+    "[postgresql",
+    "client/test_update.py::test_only_what_differs_travels[postgresql",
+    "client/test_merge.py::test_a_delta_less_itself_folds_to_the_base[tinyllama-lora_dora",
+    "faults/test_channel_races.py::test_bugs_are_found_out",
+    "planted/more/test_second_set.py::test_what_was_changed_after_training_is_stopped",
+    "service/test_collect_races.py::test_no_interleaving_loses_a_needed_pack[sqlite",
+    "verify/test_process.py::test_a_worker_does_not_start_where_a_child_gets_out[calls",
+    "api/test_idempotency.py::test_two_at_once_under_one_key_are_both_answered",
 )
 
 

@@ -21,7 +21,6 @@ _ELSEWHERE = {
     "logs": "verdict logs",
     "profile": "config",
     "remove": "rm",
-    "search": "ls",
     "status": "doctor",
     "upload": "push",
     "whoami": "auth status",

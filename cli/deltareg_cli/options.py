@@ -105,17 +105,31 @@ class Channel(click.ParamType[str]):
         ]
 
 
-def parse_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
-    """Read `key=value` texts, for options that may be repeated."""
-    pairs: dict[str, str] = {}
+def parse_labels(
+    ctx: click.Context, param: click.Parameter, value: Sequence[str]
+) -> dict[str, str]:
+    """Read labels, each `key=value`, or a word alone, whose value is empty."""
+    labels: dict[str, str] = {}
     for text in value:
-        key, equals, rest = text.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, param)
-        pairs[key] = rest
-    return pairs
+        key, _, rest = text.partition("=")
+        if not key:
+            raise click.BadParameter(f"{text!r} is not KEY or KEY=VALUE", ctx, param)
+        labels[key] = rest
+    return labels
 
 
+def parse_label_filters(
+    ctx: click.Context, param: click.Parameter, value: Sequence[str]
+) -> dict[str, str | None]:
+    """Read labels that are looked for; of a key alone any value will do."""
+    found = parse_labels(ctx, param, value)
+    return {key: text if f"{key}={text}" in value else None for key, text in found.items()}
+
+
+label_filter_option = partial(
+    option, "--label", "labels", multiple=True, metavar="KEY[=VALUE]",
+    callback=parse_label_filters, help="Only with this label; may be repeated.",
+)  # fmt: skip
 message_option = partial(
     option, "-m", "--message", "message", default="", metavar="TEXT", help="Why, for the record."
 )

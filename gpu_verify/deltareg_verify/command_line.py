@@ -22,6 +22,7 @@ from deltareg.errors import (
 )
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explained
+from deltareg.wire import RUN_KIND_NAMES
 from deltareg_verify import sandbox
 from deltareg_verify.backtest import backtest, faults
 from deltareg_verify.base_cache import BaseCache
@@ -79,6 +80,8 @@ main.add_command(pilot)
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder with a base, or with folders of bases; may be given often.",
 )  # fmt: skip
+@click.option("--only", metavar="KIND", multiple=True, type=click.Choice(RUN_KIND_NAMES),
+              help="Take runs of this kind alone; may be given often.")  # fmt: skip
 @click.option("--scratch", type=click.Path(path_type=Path), help="Where runs are unpacked.")
 @click.option("--lease-wait", "lease_wait_s", type=click.FloatRange(0, 60), metavar="SECONDS",
               help="How long one request for work waits.")  # fmt: skip
@@ -90,6 +93,7 @@ def run(
     gpu: str | None,
     name: str | None,
     base_dirs: tuple[Path, ...],
+    only: tuple[str, ...],
     scratch: Path | None,
     lease_wait_s: float | None,
 ) -> None:
@@ -106,7 +110,7 @@ def run(
     """
     given = {
         "gpu": gpu, "name": name, "scratch": scratch, "lease_wait_s": lease_wait_s,
-        "base_dirs": ":".join(map(str, base_dirs)) or None,
+        "base_dirs": ":".join(map(str, base_dirs)) or None, "only": " ".join(only) or None,
     }  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

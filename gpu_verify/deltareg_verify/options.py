@@ -28,6 +28,7 @@ class Options:
         host: What its machine is called; empty to ask it.
         is_once: Whether to end after one run, or when there is none.
         only_run: The one run to take, and nothing else.
+        only: The kinds of runs to take; all that it knows, where none is named.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Options:
     host: str = ""
     is_once: bool = False
     only_run: str = ""
+    only: tuple[str, ...] = ()
 
 
 def default_name() -> str:

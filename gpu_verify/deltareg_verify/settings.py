@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deltareg.errors import InvalidInput
+from deltareg.wire import RUN_KIND_NAMES
 from deltareg_verify.escape_trial import accepted_layers
 from deltareg_verify.options import Options, default_name, most_memory
 
@@ -68,6 +69,15 @@ class WorkerSettings(BaseSettings):
         Path,
         Field(description="The key that it signs with, mode 0600; made at the first start."),
     ] = Field(default_factory=lambda: platformdirs.user_data_path("deltareg-worker") / "key.pem")
+    only: Annotated[
+        str,
+        Field(
+            pattern=rf"^(({'|'.join(RUN_KIND_NAMES)})( |$))*$",
+            description="Kinds of runs that it takes, separated by spaces; all where none is"
+            f" named: {', '.join(RUN_KIND_NAMES)}.",
+        ),
+    ] = ""
+
     host: Annotated[
         str,
         Field(description="What its machine is called. Default: host name and machine id."),
@@ -91,6 +101,7 @@ class WorkerSettings(BaseSettings):
             host=self.host,
             is_once=is_once or bool(only_run),
             only_run=only_run,
+            only=tuple(self.only.split()),
         )
 
 

@@ -121,9 +121,10 @@ class Worker:
             self.base_cache.trim()
 
     def _ask(self) -> LeaseGrant | None:
+        wanted = self.options.only or RUN_KIND_NAMES
         request = LeaseRequest(
             worker=self.options.name, labels=dict(self.labels), wait_s=self.options.lease_wait_s,
-            what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS],
+            what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS and name in wanted],
             run=self.options.only_run,
         )  # fmt: skip
         return self.registry.lease(request)

@@ -53,6 +53,7 @@ BODIES: dict[str, dict[str, object]] = {
     "PUT /api/v1/policy": {"policy": {}, "reason": "x"},
     "PUT /api/v1/namespaces/{ns}/policy": {"policy": {}, "reason": "x"},
     "PATCH /api/v1/namespaces/{ns}": {"visibility": "internal"},
+    "PATCH /api/v1/deltas/{ns}/{name}/versions/{version}": {"labels": {"tested": "yes"}},
     "POST /api/v1/members": {"principal": "only-read", "role": "reader", "namespace": "team"},
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},

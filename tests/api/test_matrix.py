@@ -11,6 +11,7 @@ is refused as it is where there is nothing, and leaves no trace.
 """
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -259,7 +260,7 @@ def as_of_nothing(world, who, route):
 
 def send(world, who, route, names, **more):
     def of(value):
-        text = json.dumps(value).replace("lab", names["ns"]).replace("r2", names["run_id"])
+        text = re.sub(r"\blab\b", names["ns"], json.dumps(value)).replace("r2", names["run_id"])
         return None if value is None else json.loads(text)
 
     version = "2" if "as-base" in route else names["version"]

@@ -94,6 +94,24 @@ def lied_below(on, table, where):
     assert changed.rowcount == 1
 
 
+def trained_on_a_lie(on):
+    """Let the version that is tried be trained on a variant that is known as corrupt."""
+    with write(on.world.server.registry.engine) as conn:
+        own = sa.select(t.deltas.c.id).where(t.deltas.c.name == on.name.partition("/")[2])
+        tried = (t.versions.c.delta_id.in_(own), t.versions.c.number == on.tried)
+        version = conn.execute(sa.select(t.versions.c.id, t.versions.c.base_id).where(*tried)).one()
+        base = conn.execute(sa.select(t.bases).where(t.bases.c.id == version.base_id)).one()
+        few_bits = base._asdict() | {
+            "name": f"few-bits-{version.id}", "corrupt_at": now_us(), "proven_at": None,
+            "proven_revision": None, "root": "blake3:" + f"{version.id:064x}",
+        }  # fmt: skip
+        del few_bits["id"]
+        made = conn.execute(sa.insert(t.bases).values(few_bits).returning(t.bases.c.id)).scalar()
+        variant = {"base_id": made, "root_id": base.id, "scheme": "fp8"}
+        conn.execute(sa.insert(t.base_variants).values(variant))
+        conn.execute(sa.insert(t.version_variants).values(version_id=version.id, base_id=made))
+
+
 def below_of(on):
     line, _, number = on.below.partition(":v")
     own = sa.select(t.deltas.c.id).where(t.deltas.c.name == line.partition("/")[2])
@@ -152,6 +170,7 @@ ROWS = {
     "stands on a version that is not what it says": Row(
         lambda on: lied_below(on, t.versions, below_of(on)), is_stacked=True
     ),
+    "was trained on a variant of its base that is not what it says": Row(trained_on_a_lie),
     "was rolled back from the channel": Row(rolled_back),
     "was revoked": Row(lambda on: on.client.versions.revoke(f"{on.name}:v{on.tried}", reason="x")),
     "stands on a version that was revoked": Row(

@@ -45,6 +45,7 @@ PLANTS = [
     ("thin-cli", "cli/deltareg_cli/main.py", "import httpx"),
     ("client-sees-the-wire", "registry/deltareg/client/__init__.py", "import deltareg.store"),
     ("client-sees-the-wire", "registry/deltareg/client/__init__.py", "import sqlalchemy"),
+    ("integrations-see-the-client", "registry/deltareg/integrations/x.py", "import deltareg.db"),
     ("worker-over-http", "gpu_verify/deltareg_verify/__main__.py", "import deltareg.db"),
     ("no-framework-below-the-edge", "registry/deltareg/service/__init__.py", "import fastapi"),
     (

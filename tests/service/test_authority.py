@@ -41,7 +41,17 @@ from deltareg.service.channels import (
     summaries,
     waive,
 )
-from deltareg.service.lines import blobs, lineage, log, referrers, revocations, versions
+from deltareg.service.lines import (
+    blobs,
+    cards,
+    labels,
+    lineage,
+    log,
+    referrers,
+    revocations,
+    search,
+    versions,
+)
 from deltareg.service.push import (
     doubts,
     ingest,
@@ -93,6 +103,7 @@ from deltareg.wire import (
     Unrevoke,
     UploadComplete,
     UploadOpen,
+    VersionChange,
     WaiverCreate,
 )
 from tests.migrations.populated import ROWS, populate
@@ -147,6 +158,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(fleet.list_followers, "lab/x@prod", **PAGE),
     called(floors.show_floor, "lab"),
     called(gate.check_gate, V1, "prod"),
+    called(cards.show_card, V1, with_text=False),
     called(policies.show_policy, LAB, "prod"),
     called(readiness.show_readiness, LAB, "prod"),
     called(summaries.show_summary, LAB, "prod", 1),
@@ -204,6 +216,7 @@ WRITES = [  # to what lies in `lab`
     called(revocations.revoke_version, V1, Revoke(reason="bad")),
     called(revocations.unrevoke_version, V1, Unrevoke(reason="good")),
     called(versions.delete_version, V1),
+    called(labels.change_labels, V1, VersionChange(labels={"a": "b"})),
     called(restore.restore_version, V1),
     called(referrers.add_referrer, V1, ReferrerAdd(form="attestation", body="{}")),
     called(changes.rename_base, "lab/b", BaseRename(name="lab/c")),
@@ -280,6 +293,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(probes.show_probes, "tiny"),
     called(floors.show_floor, None),
     called(versions.list_lines, only=LineFilter(), **PAGE),
+    called(search.search_versions, search.Asked(), **PAGE),
     called(suites.list_suites),
     called(suites.list_versions, "smoke", **PAGE),
     called(suites.show_suite, "smoke"),

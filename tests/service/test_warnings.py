@@ -33,6 +33,18 @@ def test_a_channel_that_is_not_protected_takes_it_and_says_so(warned):
     assert warned.promote("team/lora:v1", "dev").accepted == []
 
 
+def test_lists_and_what_is_shown_of_a_version_say_so(warned, registry_server):
+    listed = {one.ref: one for one in warned.versions.list("team/lora").items}
+    shown = warned.versions.show("team/lora:v1")
+
+    assert (shown.verdict, shown.has_warnings) == ("pass", True)
+    assert listed["team/lora:v1"].has_warnings
+
+    registry_server.verified("team/lora:v1", again=True)
+
+    assert not warned.versions.show("team/lora:v1").has_warnings
+
+
 def test_a_protected_channel_asks_for_the_word(warned):
     protect(warned)
 

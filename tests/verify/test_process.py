@@ -224,12 +224,23 @@ class TestSettings:
 
         assert resolve({}, is_once=False).base_dirs == (Path("/one"), Path("/two"))
 
+    def test_kinds_of_runs_are_separated_by_spaces(self, monkeypatch):
+        monkeypatch.setenv("DELTAREG_WORKER_ONLY", "prove reencode")
+
+        assert resolve({}, is_once=False).only == ("prove", "reencode")
+
     def test_a_worker_has_a_name_of_its_own(self):
         assert str(os.getpid()) in resolve({}, is_once=False).name
 
     @pytest.mark.parametrize(
         ("variable", "value"),
-        [("LEASE_WAIT_S", "61"), ("RUN_TIMEOUT_S", "0"), ("THREADS", "-1"), ("MEMORY_BYTES", "x")],
+        [
+            ("LEASE_WAIT_S", "61"),
+            ("RUN_TIMEOUT_S", "0"),
+            ("THREADS", "-1"),
+            ("MEMORY_BYTES", "x"),
+            ("ONLY", "prove bake"),
+        ],
     )
     def test_a_value_that_is_not_allowed_is_named(self, monkeypatch, variable, value):
         monkeypatch.setenv(f"DELTAREG_WORKER_{variable}", value)

@@ -11,9 +11,9 @@ from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import cursor_option, limit_option, option
+from deltareg_cli.options import cursor_option, label_filter_option, limit_option, option
 from deltareg_cli.paging import note_more
-from deltareg_cli.views.versions import kind_of, verdict_of, version_table
+from deltareg_cli.views.versions import NO_VERSIONS, kind_of, verdict_of, version_table
 
 PLACE = Place("Deltas", 80)
 
@@ -25,11 +25,12 @@ NO_LINES = "no deltas yet: deltareg push PATH NS/NAME --base REF"
     Example("every line that you may see", "deltareg ls"),
     Example("the lines of a namespace", "deltareg ls me"),
     Example("the versions of a line", "deltareg ls me/chat"),
+    Example("the versions of a line with a label", "deltareg ls me/chat --label tested=yes"),
     Example(
         "lines on one base whose newest version passed",
         "deltareg ls --filter base=llama-3.1-8b,verdict=pass",
     ),
-    see_also=("show", "log", "channel"),
+    see_also=("show", "search", "label", "log", "channel"),
 )
 @click.argument("name", metavar="[NS | NS/NAME]", required=False, help="What to list.")
 @option(
@@ -39,30 +40,43 @@ NO_LINES = "no deltas yet: deltareg push PATH NS/NAME --base REF"
     default="",
     help="Only lines that match: base, kind, verdict, channel, label.KEY.",
 )
+@label_filter_option()
 @limit_option()
 @cursor_option()
 @click.pass_obj
 def ls(
-    invocation: Invocation, name: str | None, *, filters: str, limit: int, cursor: str | None
+    invocation: Invocation,
+    name: str | None,
+    *,
+    filters: str,
+    labels: dict[str, str | None],
+    limit: int,
+    cursor: str | None,
 ) -> None:
     """List lines, or the versions of one line.
 
-    Lines come by name, versions newest first.
+    Lines come by name, versions newest first. What is asked of lines is asked of the newest version
+    of each.
     """
     if name and "/" in name:
-        versions = invocation.client.versions.list(name, cursor=cursor, limit=limit)
-        table = version_table(versions.items, now=invocation.now)
+        if filters:
+            told = "--filter is for lines; the versions of one are chosen by --label"
+            raise InvalidInput(told, fix=f"deltareg search --in {name} --help")
+        versions = invocation.client.versions.list(name, labels=labels, cursor=cursor, limit=limit)
+        if_empty = "no version has these labels" if labels else NO_VERSIONS
+        table = version_table(versions.items, now=invocation.now, if_empty=if_empty)
         ids = [version.ref for version in versions.items]
         invocation.output.show(Answer(page_fields(versions), [table], ids))
         note_more(invocation.output, versions.next_cursor)
         return
     lines = invocation.client.lines.list(
-        name, filters=_parse_filters(filters), cursor=cursor, limit=limit
+        name, filters=_parse_filters(filters), labels=labels, cursor=cursor, limit=limit
     )
+    is_whole = not (filters or labels)
     if name and not (lines.items or cursor):
-        _check_namespace(invocation, name, is_whole=not filters)
+        _check_namespace(invocation, name, is_whole=is_whole)
     ids = [line.ref for line in lines.items]
-    if_empty = "no line matches" if filters else NO_LINES
+    if_empty = NO_LINES if is_whole else "no line matches"
     table = line_table(lines.items, if_empty=if_empty)
     invocation.output.show(Answer(page_fields(lines), [table], ids))
     note_more(invocation.output, lines.next_cursor)

@@ -10,6 +10,7 @@ from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer, Cell, Facts, Title
 from deltareg_cli.command_tree import Place, command
+from deltareg_cli.commands.card import put_card
 from deltareg_cli.commands.signature import SIGSTORE_TRUST
 from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
@@ -43,6 +44,12 @@ PLACE = Place("Deltas", 40)
     help="Refuse what this signer has not signed: a file with a public key or an authority's "
     "certificate, a keyid and so on, as signature verify takes them. Repeated, each must have.",
 )
+@option(
+    "--card",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write its card here, with base, kind, verdict and lineage; not into the folder.",
+)
 @SIGSTORE_TRUST
 @concurrency_option()
 @click.pass_obj
@@ -54,6 +61,7 @@ def pull(
     frozen: bool,
     signers: tuple[str, ...],
     sigstore_trust: Path | None,
+    card: Path | None,
 ) -> None:
     """Get the files of a version, byte for byte.
 
@@ -71,10 +79,22 @@ def pull(
             f"{ref} names no version, and --frozen asks for one",
             fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…",
         )
+    _check_card(card, to)
     pulled = invocation.client.versions.pull(
         ref, to, signers=signers, sigstore_trust=sigstore_trust
     )
+    if card is not None:
+        put_card(invocation.client.versions.write_card(pulled.ref), card)
     show_pulled(invocation, pulled, signed_by=pulled.signed_by)
+
+
+def _check_card(card: Path | None, to: Path | None) -> None:
+    """Keep the card out of the folder, which would be another delta with it."""
+    if card is not None and to is not None and to.resolve() in card.resolve().parents:
+        raise InvalidInput(
+            f"{card} lies in {to}, which would then be another delta",
+            fix=f"write it beside: --card {to.name}-card.md",
+        )
 
 
 def _told_trained(ref: str, variant: str) -> str:

@@ -9,7 +9,7 @@ import click
 
 from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
 from deltareg.wire import ProofState, RunInfo, VersionInfo
-from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
+from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.commands.lint import lint_answer
 from deltareg_cli.exits import Exit
@@ -17,10 +17,10 @@ from deltareg_cli.global_options import compression_option, concurrency_option, 
 from deltareg_cli.golden_recorder import OnTheWay
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Duration, message_option, option, parse_pairs
+from deltareg_cli.options import Duration, message_option, option, parse_labels
 from deltareg_cli.views.runs import unserved
-from deltareg_cli.views.verdicts import check_table
-from deltareg_cli.views.versions import kind_of, proof_cell
+from deltareg_cli.views.verdicts import check_table, outcome_of_verdict
+from deltareg_cli.views.versions import kind_of, outcome_of, proof_cell
 from deltareg_cli.waiting import run_status, wait_for
 from deltareg_cli.wording import clean, count, rate, seconds, size
 
@@ -83,10 +83,10 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
     "--label",
     "labels",
     multiple=True,
-    metavar="KEY=VALUE",
-    callback=parse_pairs,
+    metavar="KEY[=VALUE]",
+    callback=parse_labels,
     section=RECORD,
-    help="A label of your own; may be repeated.",
+    help="A label of your own, which may change later; may be repeated.",
 )
 @option(
     "--parent",
@@ -95,6 +95,12 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
     metavar="REF",
     section=RECORD,
     help="A version that this one was made from; may be repeated.",
+)
+@option(
+    "--mlflow-run",
+    metavar="RUN",
+    section=RECORD,
+    help="The run of MLflow that made it: its id, page, metrics and params become labels.",
 )
 @option(
     "--verify",
@@ -172,6 +178,7 @@ def push(
     semver: str | None,
     labels: dict[str, str],
     parents: tuple[str, ...],
+    mlflow_run: str | None,
     suite: str | None,
     golden: Path | None,
     no_golden: bool,
@@ -218,16 +225,14 @@ def push(
         found = client.lint(path, base=base, convention=convention or "")
         invocation.output.show(lint_answer(found, path))
         return Exit.DONE if found.is_accepted else Exit.INVALID
+    labels = _labels_of_run(invocation, mlflow_run) | labels
     report = client.push(
         path, line, base=base, kind=kind, convention=convention or "", parents=parents,
         message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
         golden=False if no_golden else golden, record_golden=_recorder(invocation),
         sign=_signing(sign, certificate, chain, sigstore_trust),
     )  # fmt: skip
-    if report.left_out:
-        invocation.output.note(clean(_left_out(report.left_out)))
-    for problem in report.warnings:
-        invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
+    told_of_push(invocation, report)
     if report.base_uploaded_bytes is not None:
         told = f"is a base from now on: {size(report.base_uploaded_bytes)} sent for it"
         invocation.output.note(f"{clean(report.version.base.name)} {told}")
@@ -238,6 +243,27 @@ def push(
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
     invocation.output.show(push_answer(report, run, waits=waits, proof=proof))
     return run_status(run) if run is not None and wait else Exit.DONE
+
+
+def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]:
+    """Give what a run of MLflow says of the version; nothing where none is named."""
+    if run_id is None:
+        return {}
+    from deltareg.integrations.mlflow_runs import read_run  # few name one
+
+    run = read_run(run_id)
+    if run.left_out:
+        left = count(run.left_out, "metric or param", "metrics and params")
+        invocation.output.note(f"{left} of the run are too long or too many for labels")
+    return run.labels()
+
+
+def told_of_push(invocation: Invocation, report: "PushReport") -> None:
+    """Say what was left out of a push, and what is odd about it."""
+    if report.left_out:
+        invocation.output.note(clean(_left_out(report.left_out)))
+    for problem in report.warnings:
+        invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
 
 
 def _signing(
@@ -362,7 +388,7 @@ def _sent(report: "PushReport") -> str:
 
 def _verdict(run: RunInfo | None, version: VersionInfo) -> Cell:
     if run is None:  # one that was there already may have been judged
-        return toned(version.verdict) if version.verdict else Cell("smoke is queued", "dim")
-    return (
-        toned(run.verdict.verdict) if run.verdict else Cell(f"run {run.id} is {run.state}", "dim")
-    )
+        return outcome_of(version) if version.verdict else Cell("smoke is queued", "dim")
+    if run.verdict is None:
+        return Cell(f"run {run.id} is {run.state}", "dim")
+    return outcome_of_verdict(run.verdict)

@@ -24,5 +24,8 @@ PLACE = Place("Deltas", 70)
 def show(invocation: Invocation, ref: str) -> None:
     """Show a version: kind, base, verdict, channels, files."""
     version = invocation.client.show(ref)
-    blocks = version_blocks(version, now=invocation.now)
-    invocation.output.show(Answer(as_it_is(version), blocks, [version.ref]))
+    card = invocation.client.versions.card_of(version)
+    blocks = version_blocks(version, now=invocation.now, card=card)
+    document = as_it_is(version)
+    document["card"] = None if card is None else card.model_dump(exclude={"ref", "text"})
+    invocation.output.show(Answer(document, blocks, [version.ref]))

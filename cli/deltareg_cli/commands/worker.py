@@ -2,6 +2,7 @@
 
 import click
 
+from deltareg.wire import RUN_KIND_NAMES
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.commands.worker_keys import enrol, keys, revoke, rotate
@@ -30,6 +31,7 @@ def worker() -> None:
     "run",
     Example("take runs until stopped", "deltareg worker run"),
     Example("one run and stop, on the second GPU", "deltareg worker run --once --gpu 1"),
+    Example("only read what was pushed", "deltareg worker run --only prove"),
     see_also=("verify", "server run", "token create"),
 )
 @option("--once", is_flag=True, help="Take one run, if there is one, then stop.")
@@ -42,6 +44,13 @@ def worker() -> None:
     multiple=True,
     help="A folder with a base, or with folders of bases; may be repeated.",
 )
+@option(
+    "--only",
+    metavar="KIND",
+    multiple=True,
+    type=click.Choice(RUN_KIND_NAMES),
+    help="Take runs of this kind alone, such as prove; may be repeated.",
+)
 @click.pass_obj
 def run(
     invocation: Invocation,
@@ -50,6 +59,7 @@ def run(
     gpu: str | None,
     name: str | None,
     base_dirs: tuple[str, ...],
+    only: tuple[str, ...],
 ) -> None:
     """Take runs, check versions on their bases, send verdicts.
 
@@ -64,6 +74,7 @@ def run(
     config = invocation.config
     words = given(server=config.server, once=once, gpu=gpu, name=name)
     words += [word for folder in base_dirs for word in given(base_dir=folder)]
+    words += [word for kind in only for word in given(only=kind)]
     environ = {"DELTAREG_TOKEN": config.token} if config.token else {}
     become("deltareg_verify", "run", *words, extras=["verify"], environ=environ)
 

@@ -22,7 +22,7 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
     return [
         Title(verdict.ref, f"suite {verdict.suite}"),
         Facts([
-            ("verdict", [_outcome(verdict), Cell(counts, "warn")]),
+            ("verdict", [outcome_of_verdict(verdict), Cell(counts, "warn")]),
             *_waivers(verdict, now=now),
             ("continues", verdict.continues),
             ("continued by", _continuation(verdict)),
@@ -76,7 +76,7 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
             Cell(verdict.id, "name"),
             verdict.ref,
             f"{verdict.suite} on {verdict.variant}" if verdict.variant else verdict.suite,
-            _outcome(verdict),
+            outcome_of_verdict(verdict),
             "yes" if verdict.counts else Cell("no", "warn"),
             moment(verdict.created_at, now=now),
             ", ".join(_failed(verdict)),
@@ -86,7 +86,7 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
     return Table(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
 
 
-def _outcome(verdict: VerdictInfo) -> Text:
+def outcome_of_verdict(verdict: VerdictInfo) -> Cell:
     """Show what was found; a pass that warns says so."""
     warnings = [check for check in verdict.checks if check.verdict == "warn"]
     if verdict.verdict != "pass" or not warnings:

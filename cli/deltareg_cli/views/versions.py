@@ -1,13 +1,15 @@
 """Versions as facts and as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from deltareg.wire import ProofState, VersionDetail, VersionInfo
+from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.views.cards import card_facts
 from deltareg_cli.views.revocations import told
 from deltareg_cli.wording import count, moment, short, size
 
+NO_VERSIONS = "no versions yet: deltareg push PATH NS/NAME --base REF"
 _PROOFS: dict[ProofState | None, Cell] = {
     "proven": Cell("proven", "good"),
     "claimed": Cell("claimed by who sent them, not proven yet", "warn"),
@@ -15,7 +17,9 @@ _PROOFS: dict[ProofState | None, Cell] = {
 }
 
 
-def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
+def version_blocks(
+    version: VersionInfo, *, now: datetime, card: CardInfo | None = None
+) -> list[Block]:
     """Show one version whole."""
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("kind", kind_of(version)),
@@ -25,8 +29,9 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
         ("verdict", _verdict(version)),
         ("channels", ", ".join(version.channels)),
         ("label", version.semver or ""),
-        ("labels", " ".join(f"{key}={text}" for key, text in sorted(version.labels.items()))),
+        ("labels", label_words(version.labels)),
         ("message", version.message),
+        *(() if card is None else card_facts(card)),
         ("signed by", signers_of(version)),
         ("revoked", Cell(told(version.revocation) if version.revocation else "", "bad")),
         ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),
@@ -51,12 +56,15 @@ def revocation_blocks(version: VersionInfo) -> list[Block]:
     ]  # fmt: skip
 
 
-def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
+def version_table(
+    versions: Sequence[VersionInfo], *, now: datetime, if_empty: str = NO_VERSIONS
+) -> Table:
     """Show versions as rows."""
     columns = [
         Column("version"), Column("kind"), Column("base"), Column("verdict"), Column("signed"),
         Column("channels"),
-        Column("stored", is_number=True), Column("pushed"), Column("message", is_prose=True),
+        Column("stored", is_number=True), Column("pushed"), Column("labels", is_prose=True),
+        Column("message", is_prose=True),
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
@@ -68,11 +76,21 @@ def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
             ", ".join(version.channels) or Cell("-", "dim"),
             size(version.stored_bytes),
             moment(version.created_at, now=now),
+            label_words(version.labels),
             version.message,
         ]
         for version in versions
     ]
-    return Table(columns, rows, if_empty="no versions yet: deltareg push PATH NS/NAME --base REF")
+    if not any(version.labels for version in versions):
+        at = [column.title for column in columns].index("labels")
+        columns.pop(at)
+        rows = [[*row[:at], *row[at + 1 :]] for row in rows]
+    return Table(columns, rows, if_empty=if_empty)
+
+
+def label_words(labels: Mapping[str, str]) -> str:
+    """Write labels on a line, as the command line takes them."""
+    return " ".join(f"{key}={text}" if text else key for key, text in sorted(labels.items()))
 
 
 def verdict_of(version: VersionInfo) -> Cell:
@@ -83,15 +101,22 @@ def verdict_of(version: VersionInfo) -> Cell:
         return Cell("revoked" if version.is_revoked else "corrupt", "bad")
     if version.superseded_by:
         return Cell("superseded", "dim")
-    verdict = toned(version.verdict)
+    verdict = outcome_of(version)
     is_claimed = version.verdict and version.proof == "claimed"
     return Cell(f"{verdict.text} (claimed)", "warn") if is_claimed else verdict
+
+
+def outcome_of(version: VersionInfo) -> Cell:
+    """Name a verdict; a pass that warns says so."""
+    if version.verdict == "pass" and version.has_warnings:
+        return Cell("pass, warns", "warn")
+    return toned(version.verdict)
 
 
 def _verdict(version: VersionInfo) -> Cell:
     """Say what a version's verdict is, or why there is none and what would bring it."""
     if version.verdict:
-        return toned(version.verdict)
+        return outcome_of(version)
     if not version.superseded_by:
         return Cell("none yet", "dim")
     told = f"none: superseded by {version.superseded_by} before a worker began"

@@ -31,6 +31,7 @@ from deltareg.api.routes import (
     referrers,
     requests,
     runs,
+    search,
     stats,
     suites,
     trail,
@@ -85,6 +86,7 @@ def create_app(
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
         queue, fleet, stats, operations, referrers, trail, floors, events, webhooks,
+        search,
     )  # fmt: skip
     app = FastAPI(
         routes=[

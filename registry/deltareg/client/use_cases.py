@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deltareg.client.drafting import draft_suite
     from deltareg.client.fold import materialize, update
     from deltareg.client.folders import golden
-    from deltareg.client.pull import fetching, stored_form
+    from deltareg.client.pull import fetching, stored_form, version_files
     from deltareg.client.push import convert, golden_of_push, lint, merge, push, reencode
     from deltareg.client.trust import (
         audit_log,
@@ -50,6 +50,7 @@ _ROOMS = {
     "trusted_keys": "trust",
     "update": "fold",
     "verified": "trust",
+    "version_files": "pull",
     "which": "bases",
 }
 
@@ -79,6 +80,7 @@ __all__ = [
     "trusted_keys",
     "update",
     "verified",
+    "version_files",
     "which",
 ]
 

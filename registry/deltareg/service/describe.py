@@ -21,6 +21,7 @@ from deltareg.db.rows import (
     BaseRow,
     HubIdRow,
     Named,
+    OutcomeRow,
     ReferrerRow,
     RelationRow,
     RelyingRow,
@@ -75,7 +76,7 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
         VersionInfo.model_validate(
             _fields(row)
             | {
-                "verdict": outcomes.get(row.id),
+                **_verdict_of(outcomes.get(row.id)),
                 "channels": channels.get(row.id, []),
                 "revocation": _revocation(revoked.get(row.id)),
                 "signatures": signatures.get(row.id, []),
@@ -84,6 +85,12 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
         )
         for row in rows
     ]
+
+
+def _verdict_of(row: OutcomeRow | None) -> dict[str, object]:
+    if row is None:
+        return {}
+    return {"verdict": row.verdict, "has_warnings": row.verdict == "pass" and row.warns}
 
 
 def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = False) -> VersionInfo:
@@ -160,6 +167,7 @@ def _resolved_fields(rows: Sequence[ResolvedRow]) -> dict[str, object]:
         revocation = Revocation(actor=row.revoked_by, at=at, reason=reason)
     return _fields(row) | {
         "verdict": row.verdict,
+        "has_warnings": row.verdict == "pass" and bool(row.warns),
         "channels": [each.serving for each in rows if each.serving is not None],
         "revocation": revocation if row.revoked_at is not None else None,
     }

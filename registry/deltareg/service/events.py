@@ -76,6 +76,7 @@ class Action(StrEnum):
     VERSION_DELETE = "version.delete"
     VERSION_DOUBT = "version.doubt"
     VERSION_HEAL = "version.heal"
+    VERSION_LABEL = "version.label"
     VERSION_PROVE = "version.prove"
     VERSION_PUSH = "version.push"
     VERSION_REENCODE = "version.reencode"

@@ -39,6 +39,7 @@ from deltareg.wire.bases import (
     ProofState,
     Scheme,
 )
+from deltareg.wire.cards import CardInfo, CardResult
 from deltareg.wire.channels import (
     ChannelFloor,
     ChannelInfo,
@@ -150,6 +151,7 @@ from deltareg.wire.runs import (
     WaiverCreate,
     WrongPart,
 )
+from deltareg.wire.search import MetricInfo, SearchHit
 from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
 from deltareg.wire.trail import (
@@ -172,6 +174,7 @@ from deltareg.wire.versions import (
     Revocation,
     Revoke,
     Unrevoke,
+    VersionChange,
     VersionDetail,
     VersionInfo,
 )
@@ -199,6 +202,8 @@ __all__ = [
     "BaseRelation",
     "BaseRename",
     "BaseState",
+    "CardInfo",
+    "CardResult",
     "ChannelFloor",
     "ChannelInfo",
     "ChannelMove",
@@ -251,6 +256,7 @@ __all__ = [
     "MemberAdd",
     "MemberInfo",
     "Meta",
+    "MetricInfo",
     "MoveResult",
     "NamespaceChange",
     "NamespaceCreate",
@@ -298,6 +304,7 @@ __all__ = [
     "RunState",
     "Scheme",
     "Scope",
+    "SearchHit",
     "SignedReport",
     "SignerRevoke",
     "StorageFigures",
@@ -328,6 +335,7 @@ __all__ = [
     "UploadOpen",
     "VerdictInfo",
     "VerdictReport",
+    "VersionChange",
     "VersionDetail",
     "VersionInfo",
     "Visibility",

@@ -1,6 +1,8 @@
 """Delta lines, versions and their lineage on the wire."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from deltareg.wire.bases import BaseName, ProofState
 from deltareg.wire.messages import Answer, Outcome, Reason, Request
@@ -29,12 +31,19 @@ class Unrevoke(Request):
     reason: Reason
 
 
+class VersionChange(Request):
+    """What changes of a version: labels, each with its value, or null to take it away."""
+
+    labels: Annotated[dict[str, str | None], Field(min_length=1, max_length=64)]
+
+
 class VersionInfo(Answer):
     """A version, in the fields that people and scripts ask for.
 
     `trained_on` names the variant of its base that it was trained on, if it was one. `proof` is of
-    the bytes that are stored now, `signatures` are of its files. Without a verdict, `superseded_by`
-    names the newer version whose verification took the place of its own, if one did.
+    the bytes that are stored now, `signatures` are of its files. A `verdict` that is a pass may
+    have warnings, which the verdict names. Without a verdict, `superseded_by` names the newer
+    version whose verification took the place of its own, if one did.
     """
 
     ref: str
@@ -57,6 +66,7 @@ class VersionInfo(Answer):
     created_at: str
     created_by: str
     verdict: Outcome | None = None
+    has_warnings: bool = False
     channels: list[str] = []
     is_deleted: bool = False
     is_revoked: bool = False

@@ -11,12 +11,14 @@ from deltareg.api.auth import SECURITY, By, ByReading, InRegistry
 from deltareg.api.closed import closed_router, reading_router
 from deltareg.api.conditions import answer
 from deltareg.api.parameters import Number
-from deltareg.db.queries.deltas import LineFilter
+from deltareg.db.queries.deltas import AskedLabel, LineFilter
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.bases import bases as base_service
 from deltareg.service.bases import probes as probe_service
 from deltareg.service.channels import gate as gate_service
+from deltareg.service.lines import cards as card_service
+from deltareg.service.lines import labels as label_service
 from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
 from deltareg.service.lines import revocations as revocation_service
@@ -28,6 +30,7 @@ from deltareg.service.runs import flatten as flatten_service
 from deltareg.wire import (
     BaseInfo,
     BaseProbeSet,
+    CardInfo,
     FiguresReport,
     FormHistory,
     FormRevert,
@@ -39,6 +42,7 @@ from deltareg.wire import (
     Revoke,
     RunInfo,
     Unrevoke,
+    VersionChange,
     VersionDetail,
     VersionInfo,
 )
@@ -68,19 +72,28 @@ class Resolve(BaseModel):
 _LABEL = "label."
 
 
+def labels_of(request: Request, has_label: str | None = None) -> list[AskedLabel]:
+    """Read which labels are looked for: `label.NAME=VALUE`, and `has_label=NAME,NAME` for any."""
+    asked = [
+        AskedLabel(label_name(name.removeprefix(_LABEL)), value)
+        for name, value in request.query_params.multi_items()
+        if name.startswith(_LABEL)
+    ]
+    keys = has_label.split(",") if has_label else ()
+    return [*asked, *(AskedLabel(label_name(key), None) for key in keys)]
+
+
+Labels = Annotated[list[AskedLabel], Depends(labels_of)]
+
+
 def filter_of(
-    request: Request,
+    labels: Labels,
     base: str | None = None,
     kind: str | None = None,
     verdict: Literal["pass", "fail", "inconclusive", "none"] | None = None,
     channel: str | None = None,
 ) -> LineFilter:
-    """Read the filters of a list of lines; those by label are called `label.NAME`."""
-    labels = [
-        (label_name(name.removeprefix(_LABEL)), value)
-        for name, value in request.query_params.multi_items()
-        if name.startswith(_LABEL)
-    ]
+    """Read the filters of a list of lines."""
     return LineFilter(base=base, kind=kind, verdict=verdict, channel=channel, labels=labels)
 
 
@@ -118,7 +131,8 @@ def list_lines(
 ) -> Page[LineInfo]:
     """List all delta lines by name, those whose newest version fits the filters.
 
-    `label.NAME=VALUE` is a filter, too, and may be given for several labels.
+    `label.NAME=VALUE` is a filter, too, and may be given for several labels; of those that
+    `has_label` names, parted by commas, any value will do.
     """
     return service.list_lines(registry, by, only=only, cursor=cursor, limit=limit)
 
@@ -134,10 +148,15 @@ def list_namespace(
 
 @router.get("/deltas/{ns}/{name}/versions")
 def list_versions(
-    registry: InRegistry, by: By, line: Line, cursor: str | None = None, limit: int = 50
+    registry: InRegistry,
+    by: By,
+    line: Line,
+    labels: Labels,
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Page[VersionInfo]:
-    """List the versions of a line, newest first."""
-    return service.list_versions(registry, by, line, cursor=cursor, limit=limit)
+    """List the versions of a line, newest first; those with `label.NAME=VALUE`, or `has_label`."""
+    return service.list_versions(registry, by, line, labels=labels, cursor=cursor, limit=limit)
 
 
 @router.get("/deltas/{ns}/{name}/log")
@@ -157,6 +176,14 @@ def show_log(
 def show_version(request: Request, registry: InRegistry, by: By, version: Version) -> Response:
     """Show a version."""
     return answer(request, service.show_version(registry, by, version, bare="newest"))
+
+
+@router.patch("/deltas/{ns}/{name}/versions/{version}")
+def change_version(
+    registry: InRegistry, by: By, version: Version, body: VersionChange
+) -> VersionInfo:
+    """Set labels of the version, or with null take them away; others stay as they are."""
+    return label_service.change_labels(registry, by, version, body)
 
 
 @router.delete("/deltas/{ns}/{name}/versions/{version}")
@@ -205,6 +232,12 @@ def revert(
     """Serve the version in a former stored form again."""
     keep = request.app.state.keep_forms_s
     return revert_service.revert_form(registry, by, version, body, keep_s=keep)
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/card")
+def show_card(registry: InRegistry, by: By, version: Version, *, text: bool = False) -> CardInfo:
+    """Show what the README.md of the version says, and with `text` the file itself."""
+    return card_service.show_card(registry, by, version, with_text=text)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/manifest")

@@ -1,5 +1,6 @@
 """Where the API has a line and its channels, and what is in them."""
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from deltareg.client.context import Context
@@ -10,6 +11,13 @@ from deltareg.wire import ChannelInfo, Page, VersionInfo
 def line_path(line: LineRef) -> str:
     """Give the API path of a line."""
     return f"/deltas/{quote(line.namespace)}/{quote(line.name)}"
+
+
+def label_query(labels: Mapping[str, str | None]) -> dict[str, str]:
+    """Write labels that are looked for as a query; one that is None may have any value."""
+    query = {f"label.{key}": value for key, value in labels.items() if value is not None}
+    keys = ",".join(key for key, value in labels.items() if value is None)
+    return query | ({"has_label": keys} if keys else {})
 
 
 def channel_path(line: LineRef, name: str) -> str:

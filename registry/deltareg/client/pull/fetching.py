@@ -108,9 +108,29 @@ def read_stored(
     Raises:
         IntegrityFailure: What the server has is damaged.
     """
+    return read_pieces(
+        context, version, manifest, lambda own: use(StoredDelta(manifest, own)), meter=meter
+    )
+
+
+def read_pieces(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    use: Callable[[Rebuild], T],
+    *,
+    meter: Meter,
+) -> tuple[PackReader, T]:
+    """Do something with the pieces of a version, maybe again; those of `manifest` are fetched.
+
+    That may name a part of the version's own, and then no more than it needs is brought.
+
+    Raises:
+        IntegrityFailure: What the server has is damaged.
+    """
 
     def read(source: _Source) -> tuple[PackReader, T]:
-        return _reading(context, source, lambda own: use(StoredDelta(manifest, own)), meter)
+        return _reading(context, source, use, meter)
 
     return _from_source(context, version, manifest, read)
 
@@ -343,7 +363,9 @@ def _source(
 ) -> Generator[_Source, None, None]:
     """Give what a version is built from, the base open if its pieces refer to it."""
     storage = with_at_hand(storage, held)
-    base, came = _reference_base(context, version, storage.outside - held.keys(), manifest)
+    wanted = {storage.chain(digest).outside for digest in manifest.pieces()}
+    outside = (storage.outside & wanted) - held.keys()
+    base, came = _reference_base(context, version, outside, manifest)
     try:
         references = {**_readers_by_digest(base, storage), **held}
         digest = Digest.parse(version.digest)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from deltareg.client.asking.lines import line_path
+from deltareg.client.asking.lines import label_query, line_path
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import InvalidInput
@@ -22,10 +22,13 @@ class Lines(Resource):
         namespace: str | None = None,
         *,
         filters: Mapping[str, str] | None = None,
+        labels: Mapping[str, str | None] | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> Listing[LineInfo]:
-        """List delta lines by name, those whose newest version fits the filters.
+        """List delta lines by name, those whose newest version fits the filters and labels.
+
+        A label that is None may have any value.
 
         Raises:
             InvalidInput: A filter of another name than base, kind, verdict, channel, `label.KEY`.
@@ -35,8 +38,9 @@ class Lines(Resource):
         if unknown:
             known = ", ".join((*_FILTERS, "label.KEY"))
             raise InvalidInput(f"no filter is called {min(unknown)!r}", fix=f"filters: {known}")
+        asked = label_query(labels or {})
         path = "/deltas" if namespace is None else f"/deltas/{parse_name(namespace, 'namespace')}"
-        return self._list(path, Page[LineInfo], cursor=cursor, limit=limit, **wanted)
+        return self._list(path, Page[LineInfo], cursor=cursor, limit=limit, **(wanted | asked))
 
     def log(
         self, line: str, *, channel: str | None = None, cursor: str | None = None, limit: int = 50

@@ -5,25 +5,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deltareg.client import use_cases
-from deltareg.client.asking.lines import line_path
-from deltareg.client.asking.resolving import path_of_one, resolve, version_path
+from deltareg.client.asking.lines import label_query, line_path
+from deltareg.client.asking.resolving import path_of_one, resolve, resolve_live, version_path
 from deltareg.client.pull.pull import pull
+from deltareg.client.pull.written_card import show_card, write_card
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
+    CardInfo,
     LineageAnswer,
     Page,
     Revoke,
     RunInfo,
+    SearchHit,
     Unrevoke,
+    VersionChange,
     VersionDetail,
     VersionInfo,
     request_of,
 )
 
 if TYPE_CHECKING:
+    from deltareg.client.pull.version_files import VersionFiles
     from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
@@ -105,6 +110,15 @@ class Versions(Resource):
             self._context, Ref.parse(ref), folder, is_temporary=is_temporary, signers=trusted
         )
 
+    def files(self, ref: str) -> "VersionFiles":
+        """Give a version's files to read in parts; a bare `ns/name` means what `prod` serves.
+
+        Raises:
+            Blocked: It is deleted.
+        """
+        version = resolve_live(self._context, Ref.parse(ref), bare="prod")
+        return use_cases.version_files.VersionFiles(self._context, version)
+
     def materialize(
         self,
         ref: str,
@@ -139,11 +153,55 @@ class Versions(Resource):
         return resolve(self._context, Ref.parse(ref), bare="newest")
 
     def list(
-        self, line: str, *, cursor: str | None = None, limit: int = 50
+        self,
+        line: str,
+        *,
+        labels: Mapping[str, str | None] | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> Listing[VersionInfo]:
-        """List the versions of a line, newest first."""
+        """List the versions of a line, newest first, those with these labels.
+
+        A label that is None may have any value.
+        """
         path = f"{line_path(LineRef.parse(line))}/versions"
-        return self._list(path, Page[VersionInfo], cursor=cursor, limit=limit)
+        asked = label_query(labels or {})
+        return self._list(path, Page[VersionInfo], cursor=cursor, limit=limit, **asked)
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        labels: Mapping[str, str | None] | None = None,
+        base: str = "",
+        kind: str = "",
+        metrics: Sequence[str] = (),
+        within: str = "",
+        newest: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Listing[SearchHit]:
+        """Find versions, newest first, among those that one may read; all has to be so.
+
+        Args:
+            text: Words of the card, the message, the labels or the names; `chat*` is a beginning.
+            labels: Labels; one that is None may have any value.
+            base: The base, by name.
+            kind: The kind.
+            metrics: Metrics of verdicts and cards with what they are to be: `accuracy>=0.9`.
+            within: A namespace or a line.
+            newest: Whether only the newest version of each line counts.
+            cursor: Where to go on.
+            limit: How many a page has.
+        """
+        asked = {
+            "text": text, "base": base, "kind": kind, "metric": ",".join(metrics), "within": within
+        }  # fmt: skip
+        wanted = {key: value for key, value in asked.items() if value}
+        return self._list(
+            "/search", Page[SearchHit], newest=newest or None, cursor=cursor, limit=limit,
+            **(wanted | label_query(labels or {})),
+        )  # fmt: skip
 
     def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
         """Walk to a version's parents and base, and to what was made from it."""
@@ -158,6 +216,37 @@ class Versions(Resource):
         return use_cases.diff.diff(
             self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers
         )
+
+    def label(
+        self, ref: str, labels: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()
+    ) -> VersionInfo:
+        """Set labels of a version and take others away; the version stays what it is.
+
+        Raises:
+            InvalidInput: The reference does not name one version, or a label is none.
+        """
+        body = request_of(VersionChange, labels={**dict.fromkeys(remove), **(labels or {})})
+        path = path_of_one(self._context, ref)
+        return self._context.api.request("PATCH", path, VersionInfo, body=body)
+
+    def card_of(self, version: VersionDetail) -> CardInfo | None:
+        """Give what the README.md of a version that was shown says; None without one."""
+        return show_card(self._context, version)
+
+    def card(self, ref: str, *, text: bool = False) -> CardInfo | None:
+        """Give what the README.md of a version says, with `text` also itself; None without one."""
+        version = resolve(self._context, Ref.parse(ref), bare="newest")
+        return show_card(self._context, version, text=text)
+
+    def write_card(self, ref: str, *, bare: Literal["newest", "prod"] = "newest") -> str:
+        """Write the card of a version with its base, kind, verdict and lineage.
+
+        The version stays what it is: this is for a copy, or for a hub.
+
+        Raises:
+            InvalidInput: Its front matter cannot be read.
+        """
+        return write_card(self._context, Ref.parse(ref), bare=bare)
 
     def delete(self, ref: str, *, dry_run: bool = False) -> VersionInfo:
         """Delete a version, or with `dry_run` only find out whether it may be.

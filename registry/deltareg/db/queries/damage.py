@@ -16,6 +16,7 @@ from deltareg.db.tables import (
     form_packs,
     packs,
     version_packs,
+    version_variants,
     versions,
 )
 from deltareg.db.upsert import batches
@@ -136,6 +137,17 @@ def corrupt_bases(conn: sa.Connection, base_ids: Iterable[int]) -> set[int]:
         bases.c.id.in_(set(base_ids)), bases.c.corrupt_at.is_not(None)
     )
     return set(conn.execute(query).scalars())
+
+
+def corrupt_variant(conn: sa.Connection, version_id: int) -> int | None:
+    """Give the variant that a version was trained on, where that is corrupt."""
+    query = (
+        sa.select(bases.c.id)
+        .join(version_variants, version_variants.c.base_id == bases.c.id)
+        .where(version_variants.c.version_id == version_id, bases.c.corrupt_at.is_not(None))
+    )
+    found: int | None = conn.execute(query).scalar()
+    return found
 
 
 def corrupt_ones(conn: sa.Connection) -> list[Held]:

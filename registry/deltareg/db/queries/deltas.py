@@ -78,6 +78,22 @@ def take_number(conn: sa.Connection, delta_id: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedLabel:
+    """A label that is looked for, with a value or, where that is None, with any.
+
+    Its name becomes part of a path into JSON, and holds no quotation mark and no backslash.
+    """
+
+    name: str
+    value: str | None
+
+    def is_on(self, version: sa.FromClause) -> sa.ColumnElement[bool]:
+        """Say of versions whether they have it."""
+        found: sa.ColumnElement[str] = version.c.labels[self.name].as_string()
+        return found.is_not(None) if self.value is None else found == self.value
+
+
+@dataclass(frozen=True, slots=True)
 class LineFilter:
     """Which lines to list; what is None does not matter.
 
@@ -87,7 +103,7 @@ class LineFilter:
         kind: The kind of the newest version.
         verdict: The newest outcome of `suite_digest` on the newest version; `none` for none.
         channel: A channel that serves a version of the line.
-        labels: Labels of the newest version, each with its value; no name holds `"` or a backslash.
+        labels: Labels of the newest version.
         suite_digest: The suite that `verdict` speaks of.
         sight: Whose lines are shown; None for all.
     """
@@ -97,7 +113,7 @@ class LineFilter:
     kind: str | None = None
     verdict: str | None = None
     channel: str | None = None
-    labels: Sequence[tuple[str, str]] = ()
+    labels: Sequence[AskedLabel] = ()
     suite_digest: str = ""
     sight: Sight | None = None
 
@@ -159,7 +175,7 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
         conditions.append(newest.c.base_id == named)
     if only.kind is not None:
         conditions.append(newest.c.kind == only.kind)
-    conditions += [newest.c.labels[name].as_string() == value for name, value in only.labels]
+    conditions += [label.is_on(newest) for label in only.labels]
     if only.verdict is not None:
         outcome = sa.func.coalesce(_newest_outcome(newest, only.suite_digest), "none")
         conditions.append(outcome == only.verdict)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries.signing import is_for_all, shown_outcome, with_signature
+from deltareg.db.queries.signing import is_for_all, shown_outcome, warns, with_signature
 from deltareg.db.rows import MakingRow, OutcomeRow, VerdictFactRow, fetch_all, fetch_each
 from deltareg.db.tables import (
     base_identities,
@@ -77,10 +77,10 @@ def newest_makings(
 
 def newest_outcomes(
     conn: sa.Connection, version_ids: Iterable[int], *, suite: str, suite_digest: str
-) -> dict[int, str]:
+) -> dict[int, OutcomeRow]:
     """Give the newest outcome of a suite, as it is now, for each version that has one."""
     query = (
-        sa.select(verdicts.c.version_id, shown_outcome().label("verdict"))
+        sa.select(verdicts.c.version_id, shown_outcome().label("verdict"), warns().label("warns"))
         .join(versions, of_own_base())
         .where(
             is_for_all(),
@@ -90,7 +90,7 @@ def newest_outcomes(
         )
         .order_by(verdicts.c.created_at, verdicts.c.id)
     )
-    return {row.version_id: row.verdict for row in fetch_each(conn, query, OutcomeRow)}
+    return {row.version_id: row for row in fetch_each(conn, query, OutcomeRow)}
 
 
 def is_complete() -> sa.ColumnElement[bool]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries.bearers import BesideToken
 from deltareg.db.queries.outcomes import of_own_identity
-from deltareg.db.queries.signing import is_for_all, shown_outcome
+from deltareg.db.queries.signing import is_for_all, shown_outcome, warns
 from deltareg.db.queries.versions import select_versions
 from deltareg.db.rows import LiveTokenRow, Prepared, ResolvedRow
 from deltareg.db.tables import (
@@ -73,8 +73,9 @@ def by_row_id(conn: sa.Connection, version_id: int, shown: ShownSuite) -> Sequen
 def _select() -> sa.Select[*tuple[Any, ...]]:
     serving, newest = channels.alias("serving"), revisions.alias("newest")
     withdrawn, withdrawer = revocations.alias("withdrawn"), principals.alias("withdrawer")
-    outcome = (
-        sa.select(shown_outcome())
+    newest_verdict = (
+        sa.select()
+        .select_from(verdicts)
         .where(
             is_for_all(),
             verdicts.c.version_id == versions.c.id,
@@ -98,7 +99,8 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     return (
         select_versions()
         .add_columns(
-            outcome.correlate(versions).scalar_subquery().label("verdict"),
+            _of_one(newest_verdict, shown_outcome()).label("verdict"),
+            _of_one(newest_verdict, warns()).label("warns"),
             sa.exists().where(lineage.c.version_id == versions.c.id).label("has_parents"),
             version_bases.c.depth.label("base_depth"),
             withdrawer.c.name.label("revoked_by"),
@@ -115,6 +117,10 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(withdrawer, withdrawer.c.id == withdrawn.c.actor_id)
         .outerjoin(serving, serves)
     )
+
+
+def _of_one(verdict: sa.Select[()], told: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    return verdict.add_columns(told).correlate(versions).scalar_subquery()
 
 
 def _of_line() -> sa.Select[*tuple[Any, ...]]:

@@ -237,6 +237,13 @@ def shown_outcome() -> sa.ColumnElement[str]:
 
 
 @cache
+def warns() -> sa.ColumnElement[bool]:
+    """Whether a check of a verdict warned; what stands inside of a text has its quotes escaped."""
+    checks = sa.cast(verdicts.c.checks, sa.Text())
+    return checks.like('%"verdict": "warn"%')
+
+
+@cache
 def is_for_all() -> sa.ColumnElement[bool]:
     """Whether a verdict is more than for the eyes of the owner of the worker that made it."""
     of_it = sa.select(verdict_envelopes.c.verdict_id).where(

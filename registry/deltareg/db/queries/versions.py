@@ -1,6 +1,6 @@
 """Versions and their lineage."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.document import Documents, PackedDocuments, pack_map
+from deltareg.db.queries.deltas import AskedLabel
 from deltareg.db.rows import VersionRow, fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.tables import (
     base_identities,
@@ -87,12 +88,21 @@ def find_version(
 
 
 def version_rows(
-    conn: sa.Connection, delta_id: int, *, before: int | None, limit: int
+    conn: sa.Connection,
+    delta_id: int,
+    *,
+    before: int | None,
+    limit: int,
+    labels: Sequence[AskedLabel] = (),
 ) -> Sequence[VersionRow]:
-    """List the versions of a line, newest first, deleted ones left out."""
+    """List the versions of a line with some labels, newest first, deleted ones left out."""
     query = (
         select_versions()
-        .where(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
+        .where(
+            versions.c.delta_id == delta_id,
+            versions.c.deleted_at.is_(None),
+            *(label.is_on(versions) for label in labels),
+        )
         .order_by(versions.c.number.desc())
         .limit(limit)
     )
@@ -186,6 +196,12 @@ def children_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
         .order_by(versions.c.id)
     )
     return fetch_all(conn, query, VersionRow)
+
+
+def replace_labels(conn: sa.Connection, version_id: int, labels: Mapping[str, str]) -> None:
+    """Give a version that is locked other labels."""
+    changed = sa.update(versions).where(versions.c.id == version_id).values(labels=dict(labels))
+    conn.execute(changed)
 
 
 def lock_version(conn: sa.Connection, version_id: int) -> None:

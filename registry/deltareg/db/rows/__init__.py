@@ -70,6 +70,7 @@ from deltareg.db.rows.runs import (
     SupersededRow,
     VerifyRow,
 )
+from deltareg.db.rows.search import MetricRow, UnreadRow
 from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, present
 from deltareg.db.rows.signing import (
     EnvelopeRow,
@@ -154,6 +155,7 @@ __all__ = [
     "MakingRow",
     "MarkedPackRow",
     "MayFreeze",
+    "MetricRow",
     "Named",
     "NamespaceRow",
     "OutcomeRow",
@@ -195,6 +197,7 @@ __all__ = [
     "Timed",
     "TokenRow",
     "ToldEventRow",
+    "UnreadRow",
     "UploadRow",
     "VariantRow",
     "VerdictFactRow",

@@ -103,10 +103,11 @@ class MakingRow:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """What a verdict about a version said."""
+    """What a verdict about a version said, and whether a check of it warned."""
 
     version_id: int
     verdict: Outcome
+    warns: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class ResolvedRow(VersionRow):
     """
 
     verdict: Outcome | None
+    warns: bool | None
     has_parents: bool
     base_depth: int | None
     revoked_by: str | None

@@ -41,6 +41,7 @@ from deltareg.db.tables.runs import (
     waiting_runs,
     workers,
 )
+from deltareg.db.tables.search import cards, search_terms, version_metrics
 from deltareg.db.tables.signing import (
     disputes,
     lease_keys,
@@ -93,6 +94,7 @@ __all__ = [
     "base_shares",
     "base_variants",
     "bases",
+    "cards",
     "channels",
     "comparisons",
     "complete_verdicts",
@@ -136,6 +138,7 @@ __all__ = [
     "revoked_signers",
     "run_log",
     "runs",
+    "search_terms",
     "signing_keys",
     "stand_ins",
     "suite_files",
@@ -151,6 +154,7 @@ __all__ = [
     "verdict_envelopes",
     "verdicts",
     "version_bases",
+    "version_metrics",
     "version_packs",
     "version_shares",
     "version_variants",

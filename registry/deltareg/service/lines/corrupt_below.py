@@ -2,7 +2,8 @@
 
 A delta says what to add to its base. Where the bytes of that are not what it says, whoever serves
 the version serves something else, so no channel takes it, whatever glass is broken, until the base
-is whole again.
+is whole again. So it is with the variant of the base that a version was trained on, for that is
+what serves it.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ def corrupt_below(conn: sa.Connection, version: VersionRow) -> CorruptBelow | No
             return _told_version(conn, version, part)
         if above.base_id in corrupt:
             return _told_base(conn, version, above, above.base_id)
-    return None
+    variant = damage.corrupt_variant(conn, version.id) if version.trained_on else None
+    return None if variant is None else _told_base(conn, version, version, variant)
 
 
 def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) -> CorruptBelow:

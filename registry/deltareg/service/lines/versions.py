@@ -71,14 +71,22 @@ def list_lines(
 
 
 def list_versions(
-    registry: Registry, caller: Caller, line: LineRef, *, cursor: str | None, limit: int
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    *,
+    labels: Sequence[delta_queries.AskedLabel] = (),
+    cursor: str | None,
+    limit: int,
 ) -> Page[VersionInfo]:
-    """List the versions of a line, newest first."""
+    """List the versions of a line, newest first, those that have some labels."""
     caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
-        rows = queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1)
+        rows = queries.version_rows(
+            conn, delta.id, before=before, limit=check_limit(limit) + 1, labels=labels
+        )
         shown = {info.version: info for info in describe_versions(conn, rows)}
         shown = {number: veiled(caller, info) for number, info in shown.items()}
     return page(rows, limit, show=lambda row: shown[row.number], key=lambda row: row.number)

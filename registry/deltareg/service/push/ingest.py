@@ -25,6 +25,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
+from deltareg.documents.model_card import ModelCard
 from deltareg.errors import (
     Conflict,
     DeltaregError,
@@ -46,6 +47,7 @@ from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
+from deltareg.service.lines.cards import card_in, keep_card
 from deltareg.service.push.bound_base import base_of_upload, check_same_base
 from deltareg.service.push.forms import drop_pushed, take_form
 from deltareg.service.push.parents import check_merged, named_parents
@@ -99,7 +101,7 @@ def complete_upload(
     manifest, raw_map = manifest_of(upload), request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw_map)
-        base = _check_claim(registry, caller, upload, manifest, storage)
+        base, card = _check_claim(registry, caller, upload, manifest, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
@@ -109,6 +111,7 @@ def complete_upload(
         manifest, storage, pack_documents(present(upload.manifest), raw_map),
         measure(manifest, storage),
         reencode_run=new_id() if again else None,
+        card=card,
     )  # fmt: skip
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
 
@@ -123,6 +126,7 @@ class _Stored:
         packed: Manifest and map, as the row keeps them.
         shares: What is in each of its packs.
         reencode_run: The id of a run that stores it anew, with the base; None without need.
+        card: What its README.md says; None without one.
     """
 
     manifest: Manifest
@@ -130,12 +134,13 @@ class _Stored:
     packed: PackedDocuments
     shares: Mapping[str, Share]
     reencode_run: UUID | None
+    card: ModelCard | None
 
 
 def _check_claim(
     registry: Registry, caller: Caller, upload: UploadRow, manifest: Manifest, storage: StorageMap
-) -> BaseView:
-    """Hold an upload against what it brought, and give its base."""
+) -> tuple[BaseView, ModelCard | None]:
+    """Hold an upload against what it brought, and give its base and its card."""
     with read(registry.engine) as conn:
         row = base_of_upload(conn, caller, upload, manifest)
         base = view_of_base(
@@ -143,7 +148,10 @@ def _check_claim(
         )
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    files = read_back(registry, caller, upload, manifest, keys, storage)
+    files, card = read_back(
+        registry, caller, upload, keys, storage,
+        look=lambda stored: (stored.delta_files(manifest), card_in(stored, manifest)),
+    )  # fmt: skip
     assessment = assess(files, header_tensors(files), base)
     built = build_delta_manifest(
         assessment, delta=files, files=manifest.files,
@@ -157,7 +165,7 @@ def _check_claim(
                 fix="push with a client of the server's version: deltareg version",
             )
         ])  # fmt: skip
-    return base
+    return base, card
 
 
 def _base_meant(
@@ -197,6 +205,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     queue_proof(conn, Held(version_id), created_by=caller.principal_id)
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
+    keep_card(conn, row, stored.card)
     queue_of_push(conn, caller, row)
     if stored.reencode_run is not None:
         run_id = str(stored.reencode_run)

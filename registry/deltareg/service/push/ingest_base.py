@@ -139,7 +139,9 @@ def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage:
     storage.check_covers(manifest, (record.digest for record in below.values()))
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
-    files = read_back(registry, caller, upload, manifest, keys, storage)
+    files = read_back(
+        registry, caller, upload, keys, storage, look=lambda stored: stored.delta_files(manifest)
+    )
     built = build_base_manifest(
         headers=files.headers, files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},

@@ -1,6 +1,7 @@
 """What an upload brought and what it relies on: its packs, their headers, and making them live."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -10,15 +11,14 @@ from deltareg.db.queries import uploads as queries
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import UploadRow
 from deltareg.db.session import read
-from deltareg.delta.kind import DeltaFiles
 from deltareg.digest import Digest
 from deltareg.errors import BlobMissing, IntegrityFailure, Problem, Refused, UploadClosed
-from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.push.damage import find_damage_relied_on, heal_needing
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 
+T = TypeVar("T")
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
@@ -55,11 +55,12 @@ def read_back(
     registry: Registry,
     by: Caller,
     upload: UploadRow,
-    manifest: Manifest,
     keys: Mapping[Digest, str],
     storage: StorageMap,
-) -> DeltaFiles:
-    """Read the headers and documents of an upload.
+    *,
+    look: Callable[[Readback], T],
+) -> T:
+    """Read some of an upload: its headers, its documents.
 
     Raises:
         Refused: They are not what the manifest claims.
@@ -67,7 +68,7 @@ def read_back(
             a pack is damaged, which is known from then on.
     """
     try:
-        return Readback(registry.store, keys, storage).delta_files(manifest)
+        return look(Readback(registry.store, keys, storage))
     except (BlobMissing, IntegrityFailure, Refused) as error:
         if find_damage_relied_on(registry, by, upload, keys):
             raise UploadClosed("a pack that was relied on is damaged", fix=_AGAIN) from error

@@ -158,7 +158,9 @@ def _check_claim(
         )
         keys = pack_keys(conn, upload, storage, of_version=of_version)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    read_back(registry, caller, upload, manifest, keys, storage)
+    read_back(
+        registry, caller, upload, keys, storage, look=lambda stored: stored.delta_files(manifest)
+    )
 
 
 def _commit(

@@ -1,7 +1,5 @@
 """What a push says that it is for: checked before anything is looked up."""
 
-from collections.abc import Mapping
-
 from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.identity.carried import check_carried
@@ -10,11 +8,11 @@ from deltareg.refs import LineRef, parse_base, parse_semver
 from deltareg.service.authority.resources import Base
 from deltareg.service.bases.stacks import is_version_base, parse_version_base
 from deltareg.service.bases.variants import check_form
+from deltareg.service.lines.labels import check_labels
 from deltareg.service.registry import BASES, namespace_scope
 from deltareg.wire import BaseForm, UploadOpen
 
 _CURRENT = "push it with a current client"
-_LABELS_MAX, _LABEL_CHARACTERS = 64, 256
 
 
 def check_target(request: UploadOpen, manifest: Manifest) -> str:
@@ -26,7 +24,7 @@ def check_target(request: UploadOpen, manifest: Manifest) -> str:
     """
     if request.semver is not None:
         parse_semver(request.semver)
-    _check_labels(request.labels)
+    check_labels(request.labels)
     check_carried(manifest.files)
     is_base = request.subject == "base"
     if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
@@ -48,15 +46,6 @@ def _base_scope(request: UploadOpen) -> str:
     if request.register_only or request.form != BaseForm():
         raise InvalidInput("a version that is a base is stored, not registered")
     return namespace_scope(parse_version_base(request.target).line.namespace)
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    sizes = [len(text) for pair in labels.items() for text in pair]
-    if len(labels) > _LABELS_MAX or max(sizes, default=0) > _LABEL_CHARACTERS:
-        raise InvalidInput(
-            f"a version may have {_LABELS_MAX} labels of {_LABEL_CHARACTERS} characters",
-            fix="put longer notes into the README.md of the folder",
-        )
 
 
 def _check_base(manifest: Manifest) -> None:

@@ -44,6 +44,8 @@ _MOVE = ("version", "digest", "revision", "reason", "request", "break_glass")
 TYPES: tuple[EventType, ...] = (
     EventType("version.pushed", (Action.VERSION_PUSH,), "A version is there.",
               ("digest", "kind", "base")),
+    EventType("version.labelled", (Action.VERSION_LABEL,), "Labels of a version were changed.",
+              ("labels",)),
     EventType("version.deleted", (Action.VERSION_DELETE,), "A version was deleted."),
     EventType("version.restored", (Action.VERSION_RESTORE,), "A deletion was taken back."),
     EventType("version.revoked", (Action.VERSION_REVOKE,), "A version is withdrawn everywhere.",

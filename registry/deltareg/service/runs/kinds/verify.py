@@ -26,6 +26,7 @@ from deltareg.service.events import Action
 from deltareg.service.labels import QUANTISED, tell_labels
 from deltareg.service.ledger.incumbent import incumbent_request
 from deltareg.service.ledger.references import reference_request
+from deltareg.service.lines.cards import keep_metrics
 from deltareg.service.priority import LOW, NORMAL
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
@@ -118,6 +119,7 @@ def complete_run(
         found, by = signed.said.report(), caller.principal_id
         record_verdict(conn, run, found, verdict_id=verdict_id, created_by=by)
         signed.keep(conn, verdict_id)
+        keep_metrics(conn, present(run.version_id))
         after = {
             "state": "done", "verdict": found.verdict, "verdict_id": verdict_id,
             "keyid": signed.keyid, "envelope": str(sha256_of(envelope)),

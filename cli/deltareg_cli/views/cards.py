@@ -1,0 +1,51 @@
+"""Model cards as facts."""
+
+from collections.abc import Sequence
+
+from deltareg.wire import CardInfo, CardResult
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title
+
+_SHOWN = 12
+
+
+def card_blocks(card: CardInfo) -> list[Block]:
+    """Show what a card says, and what of it could not be read."""
+    rows: list[tuple[str, Text | Sequence[Text]]] = [
+        ("title", Cell(card.title, "strong")),
+        ("about", card.summary),
+        ("license", card.license),
+        ("task", card.task),
+        ("library", card.library),
+        ("languages", _some(card.languages)),
+        ("tags", _some(card.tags)),
+        ("datasets", _some(card.datasets)),
+        ("base, it says", _some(card.base_models)),
+        *(("unread", Cell(problem, "warn")) for problem in card.problems),
+    ]
+    if not card.metrics:
+        return [Facts(rows)]
+    return [Facts(rows), Title("Results, it says"), _table(card.metrics)]
+
+
+def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
+    """Show the card of a version in few rows, among its other facts."""
+    return [
+        ("card", [Cell(card.title, "strong"), Cell(card.summary, "dim")]),
+        ("license", card.license),
+        ("tags", _some(card.tags)),
+        *(("card, unread", Cell(problem, "warn")) for problem in card.problems[:1]),
+    ]
+
+
+def _table(metrics: Sequence[CardResult]) -> Table:
+    columns = [Column("name"), Column("value", is_number=True), Column("dataset"), Column("task")]
+    rows: list[list[Text]] = [
+        [each.name, f"{each.value:g}", each.dataset or Cell("-", "dim"), each.task]
+        for each in metrics
+    ]
+    return Table(columns, rows)
+
+
+def _some(words: Sequence[str]) -> str:
+    more = f", and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return ", ".join(words[:_SHOWN]) + more

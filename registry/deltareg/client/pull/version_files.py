@@ -1,0 +1,157 @@
+"""The files of one version, read in parts, where no folder of them is wanted.
+
+A range brings the pieces that it touches and no others. Who reads on and on is better served by the
+whole: once a quarter of a version was read by ranges, all of it is brought into the cache, and read
+from there.
+"""
+
+import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+from deltareg.client.asking.resolving import fetch_manifest
+from deltareg.client.context import Context
+from deltareg.client.disk.drafts import draft_name
+from deltareg.client.progress import SILENT
+from deltareg.client.pull.fetching import fetch, read_pieces, trim
+from deltareg.client.pull.intact import find_intact
+from deltareg.codec.file_range import read_range
+from deltareg.codec.rebuild import Rebuild
+from deltareg.digest import Digest
+from deltareg.errors import NotFound
+from deltareg.identity.manifest import ManifestFile, ManifestTensor
+from deltareg.tensors.header import parse_header
+from deltareg.wire import VersionDetail
+
+_SHARE = 4
+
+
+class VersionFiles:
+    """The files of a version; several threads may read."""
+
+    def __init__(self, context: Context, version: VersionDetail) -> None:
+        """Bring the manifest, and no file."""
+        self.version = version
+        self._context = context
+        self._manifest = fetch_manifest(context, version)
+        self._by_path = {file.path: file for file in self._manifest.files}
+        self._ranged_bytes = 0
+        self._heads: dict[str, bytes] = {}
+        self._lock = Lock()
+
+    @property
+    def files(self) -> Sequence[ManifestFile]:
+        """What there is, by path: sizes and digests of whole files."""
+        return self._manifest.files
+
+    def file(self, path: str) -> ManifestFile:
+        """Say what a file is.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        found = self._by_path.get(path)
+        if found is None:
+            raise NotFound(
+                f"{self.version.ref} has no file {path[:120]!r}",
+                fix=f"it has {', '.join(sorted(self._by_path))}",
+            )
+        return found
+
+    def read(self, path: str, begin: int = 0, end: int | None = None) -> bytes:
+        """Give bytes `begin` to `end` (exclusive) of a file, each piece of it checked.
+
+        What lies behind the end of the file is left out.
+
+        Raises:
+            NotFound: There is no such file.
+            IntegrityFailure: What the server has is damaged.
+        """
+        file = self.file(path)
+        begin = min(max(begin, 0), file.size_bytes)
+        end = file.size_bytes if end is None else max(begin, min(end, file.size_bytes))
+        here = self._here(end - begin)
+        if here is not None:
+            with suppress(FileNotFoundError), (here / path).open("rb") as data:
+                data.seek(begin)
+                return data.read(end - begin)
+        return b"" if begin == end else self._stretch(file, begin, end)
+
+    def copy(self, path: str, target: Path) -> None:
+        """Write a whole file under a name; what was there is replaced once it is complete.
+
+        Raises:
+            NotFound: There is no such file.
+            IntegrityFailure: What the server has is damaged.
+        """
+        file = self.file(path)
+        here = self._here(file.size_bytes)
+        with _draft_beside(target) as draft:
+            if here is None:
+                draft.write_bytes(self._stretch(file, 0, file.size_bytes))
+            else:
+                shutil.copyfile(here / path, draft)
+            draft.replace(target)
+
+    def folder(self) -> Path:
+        """Bring the whole version into the cache, and say where it lies."""
+        found = fetch(self._context, self.version, self._manifest).path
+        trim(self._context, keep={found})
+        return found
+
+    def _here(self, wanted_bytes: int) -> Path | None:
+        """Give the folder that has the version; None where a range is better fetched."""
+        digest = Digest.parse(self.version.digest)
+        found = find_intact(self._context.cache, "snapshots", digest, self._manifest)
+        if found is not None:
+            return found
+        with self._lock:
+            self._ranged_bytes += wanted_bytes
+            is_most = self._ranged_bytes * _SHARE > self._manifest.logical_bytes
+        return self.folder() if is_most else None
+
+    def _stretch(self, file: ManifestFile, begin: int, end: int) -> bytes:
+        """Fetch and decode what a range of a file needs."""
+        manifest, is_proven = self._manifest, self.version.proof == "proven"
+        needed = replace(manifest, files=(file,), tensors=self._touched(file, begin, end))
+
+        def use(rebuild: Rebuild) -> bytes:
+            found = read_range(manifest, file, rebuild, begin=begin, end=end, is_proven=is_proven)
+            return b"".join(found)
+
+        meter = SILENT.task(f"reading {file.path}", end - begin)
+        return read_pieces(self._context, self.version, needed, use, meter=meter)[1]
+
+    def _touched(self, file: ManifestFile, begin: int, end: int) -> tuple[ManifestTensor, ...]:
+        """Give the tensors that have bytes in a range; where each begins its header says."""
+        if not file.is_tensors or end <= file.part.size_bytes:
+            return ()
+        found = [tensor for tensor in self._manifest.tensors if tensor.file == file.path]
+        starts = self._starts(file)
+        return tuple(
+            tensor
+            for tensor in found
+            if starts[tensor.name] < end and starts[tensor.name] + tensor.piece.size_bytes > begin
+        )
+
+    def _starts(self, file: ManifestFile) -> dict[str, int]:
+        """Give the byte of a file that each of its tensors begins with."""
+        head = self._heads.get(file.path)
+        if head is None:
+            head = self._stretch(file, 0, file.part.size_bytes)
+            self._heads[file.path] = head
+        tensors = parse_header(head, file.size_bytes).tensors
+        return {name: len(head) + tensor.begin for name, tensor in tensors.items()}
+
+
+@contextmanager
+def _draft_beside(target: Path) -> Generator[Path, None, None]:
+    """Give a name beside a file to write under; nothing is left of it in the end."""
+    draft = draft_name(target.parent)
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)

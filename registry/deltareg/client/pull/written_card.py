@@ -1,0 +1,123 @@
+"""The card of a version, written with what the registry knows of it beside what its author says.
+
+Nothing that the author wrote is changed: keys that the front matter has stay, what is added stands
+under `deltareg:` or was missing, and a section at the end says the same to people. Where the folder
+is pushed to a hub, `deltareg: {base: NAME}` says there which base it is for.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+from deltareg.client.asking.resolving import base_path, resolve, version_path
+from deltareg.client.context import Context
+from deltareg.documents.model_card import CARD_FILE, read_front, split_card
+from deltareg.documents.yaml_document import write_yaml
+from deltareg.errors import Forbidden, InvalidInput, NotFound
+from deltareg.refs import Ref
+from deltareg.wire import BaseInfo, CardInfo, VersionDetail
+
+KEY = "deltareg"
+_BEGIN, _END = "<!-- deltareg: begin -->", "<!-- deltareg: end -->"
+_SECTION = re.compile(rf"\n*{_BEGIN}.*?{_END}\n*", re.DOTALL)
+_WHOLE = {"full", "full_subset", "task_vector", "bitfit", "sparse", "layernorm"}
+"""Kinds that change the model's own weights: a hub calls that a fine-tune, all else an adapter."""
+
+
+def show_card(context: Context, version: VersionDetail, *, text: bool = False) -> CardInfo | None:
+    """Give what the card of a version says; None where it has none, or the server reads none."""
+    if CARD_FILE not in version.files:
+        return None
+    path = f"{version_path(Ref.parse(version.ref))}/card"
+    with suppress(NotFound):  # of a server of the release before
+        return context.api.get(path, CardInfo, text=text)
+    return None
+
+
+def write_card(context: Context, ref: Ref, *, bare: str) -> str:
+    """Write the card of a version with its base, kind, verdict and lineage.
+
+    Raises:
+        InvalidInput: Its front matter cannot be read, and what cannot be read is not written back.
+    """
+    version = resolve(context, ref, bare=bare)
+    card = show_card(context, version, text=True)
+    return card_text(version, "" if card is None else card.text, _base(context, version),
+                     server=context.config.server)  # fmt: skip
+
+
+def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, server: str) -> str:
+    """Write a card anew.
+
+    Args:
+        version: What it is about.
+        text: The card as its author wrote it; empty where there is none.
+        base: The base, where it may be read.
+        server: The registry's address.
+
+    Raises:
+        InvalidInput: The front matter cannot be read.
+    """
+    front, body = split_card(text)
+    try:
+        fields = read_front(front)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"the {CARD_FILE} of {version.ref} cannot be written back: {error.message}",
+            fix="mend its front matter, and push the folder again",
+        ) from error
+    fields = {**fields, **{k: v for k, v in _missing(version, base).items() if k not in fields}}
+    own = fields.get(KEY)
+    fields[KEY] = {**(own if isinstance(own, dict) else {}), **_known(version, base, server)}
+    body = _SECTION.sub("\n", body).strip("\n") or f"# {version.namespace}/{version.name}"
+    return f"---\n{write_yaml(fields)}---\n\n{body}\n\n{_section(version, base)}\n"
+
+
+def _missing(version: VersionDetail, base: BaseInfo | None) -> dict[str, object]:
+    """Give what hubs ask of a card, as far as it is known here."""
+    found: dict[str, object] = {}
+    if base is not None and base.hub_ids:
+        found["base_model"] = base.hub_ids[0].partition("@")[0]
+        relation = "merge" if len(version.parents) > 1 else "adapter"
+        found["base_model_relation"] = "finetune" if version.kind in _WHOLE else relation
+    library = version.source.partition(" ")[0]
+    return found | ({"library_name": library} if library else {})
+
+
+def _known(version: VersionDetail, base: BaseInfo | None, server: str) -> dict[str, object]:
+    name = {} if base is None else {"base": base.name}
+    known = {
+        "ref": version.ref, "digest": version.digest, "registry": server, **name,
+        "base_root": version.base.root, "base_identity": version.base.identity,
+        "kind": version.kind, "variant": version.variant, "verdict": version.verdict or "none",
+        "parents": list(version.parents), "pushed_at": version.created_at,
+    }  # fmt: skip
+    return {key: value for key, value in known.items() if value}
+
+
+def _section(version: VersionDetail, base: BaseInfo | None) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in _facts(version, base))
+    return f"{_BEGIN}\n## In the registry\n\n| | |\n|---|---|\n{rows}\n{_END}"
+
+
+def _facts(version: VersionDetail, base: BaseInfo | None) -> Iterator[tuple[str, str]]:
+    variant = f" ({version.variant})" if version.variant not in {"", version.kind} else ""
+    yield "version", f"`{version.ref}`, `{version.digest}`"
+    yield "kind", f"{version.kind}{variant}"
+    named = "" if base is None else f"`{base.name}`, "
+    yield "base", f"{named}`{version.base.identity or version.base.root}`"
+    if len(version.stack) > 1:
+        yield "stands on", " \u2190 ".join(f"`{name}`" for name in version.stack)
+    if version.parents:
+        yield "made from", ", ".join(f"`{parent}`" for parent in version.parents)
+    yield "verdict", version.verdict or "none"
+    if version.revocation is not None:
+        yield "revoked", f"by {version.revocation.actor} at {version.revocation.at}"
+    yield "pushed", f"{version.created_at} by {version.created_by}"
+
+
+def _base(context: Context, version: VersionDetail) -> BaseInfo | None:
+    """Give the base of a version; None where its name is not theirs to read who ask."""
+    with suppress(NotFound, Forbidden, InvalidInput):
+        return context.api.get(base_path(version.base.name), BaseInfo)
+    return None

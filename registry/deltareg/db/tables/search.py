@@ -1,0 +1,42 @@
+"""What versions are found by: the words of each, its labels, base and kind as terms, its metrics.
+
+All of it is made from what stands elsewhere, and made anew where a label changes.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.document import Document
+from deltareg.db.tables.metadata import created_at, member, metadata
+
+# Compared byte by byte on both, so that the words with a beginning lie side by side.
+Term = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+# What the README.md of a version says, read once; NULL where it has none. A version without a row
+# is not read yet, and is found by nothing.
+cards = sa.Table(
+    "cards",
+    metadata,
+    member("version_id", "versions.id"),
+    sa.Column("document", Document()),
+    created_at(),
+)
+
+search_terms = sa.Table(
+    "search_terms",
+    metadata,
+    sa.Column("term", Term, primary_key=True),
+    member("version_id", "versions.id"),
+    sqlite_with_rowid=False,
+)
+
+# Numbers of a version by name: what its card claims, and what the checks of a suite found.
+version_metrics = sa.Table(
+    "version_metrics",
+    metadata,
+    sa.Column("name", Term, primary_key=True),
+    member("version_id", "versions.id"),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Index(None, "name", "value"),
+    sa.Index(None, "version_id"),
+)

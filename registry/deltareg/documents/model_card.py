@@ -1,0 +1,233 @@
+"""Model cards: what a README.md says of a model, as far as programs can read it.
+
+A card is a Markdown file that begins with front matter, YAML between two lines of dashes, with the
+keys that the Hugging Face Hub documents. Whoever trained wrote it, or a trainer did; nothing here
+is believed, and nothing refuses a push: what cannot be read is left out, and said in `problems`.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.yaml_document import read_yaml
+from deltareg.errors import InvalidInput
+
+CARD_FILE = "README.md"
+MOST_CARD_BYTES = 1 << 20
+MOST_FRONT_BYTES = 64 << 10
+_MOST_ITEMS, _MOST_CHARACTERS, _MOST_METRICS = 64, 200, 128
+_MOST_SUMMARY = 400
+_LARGEST = 1 << 63  # a longer number is no text that somebody meant
+_FENCE = re.compile(r"(?:```|~~~)")
+_NO_PROSE = ("#", "|", "<", "!", "[!", ">", "---", "===")
+_LINK = re.compile(r"\[([^\][]{0,200})\]\([^()\s]{0,400}\)")
+_MARKS = str.maketrans("", "", "*`")
+
+
+@dataclass(frozen=True, slots=True)
+class CardMetric:
+    """A result that a card claims: its name, its value, and on what."""
+
+    name: str
+    value: float
+    dataset: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a card says.
+
+    Attributes:
+        title: Its first heading.
+        summary: Its first words that are no heading, at most 400 characters.
+        license: As it names it.
+        task: What the model is for, `pipeline_tag` on the hub.
+        library: What loads it.
+        languages: As it names them.
+        tags: Words.
+        datasets: What it was trained on.
+        base_models: What it calls its base, which is not what the registry knows of it.
+        metrics: The results that it claims.
+        problems: What could not be read, in words.
+    """
+
+    title: str = ""
+    summary: str = ""
+    license: str = ""
+    task: str = ""
+    library: str = ""
+    languages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    base_models: tuple[str, ...] = ()
+    metrics: tuple[CardMetric, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def read_card(raw: bytes) -> ModelCard:
+    """Read a card; whatever it is, this ends soon and gives something small."""
+    problems: list[str] = []
+    if len(raw) > MOST_CARD_BYTES:
+        problems.append(f"it has {len(raw):,} bytes, of which the first {MOST_CARD_BYTES:,} count")
+    text = raw[:MOST_CARD_BYTES].decode("utf-8-sig", "replace")
+    if "\ufffd" in text:
+        problems.append("it is not UTF-8")
+    front, body = split_card(text)
+    fields = _read_front(front, problems)
+    title, summary = _read_body(body)
+    return ModelCard(
+        title=title,
+        summary=summary,
+        license=_one(fields, "license", problems),
+        task=_one(fields, "pipeline_tag", problems),
+        library=_one(fields, "library_name", problems),
+        languages=_several(fields, "language", problems),
+        tags=_several(fields, "tags", problems),
+        datasets=_several(fields, "datasets", problems),
+        base_models=_several(fields, "base_model", problems),
+        metrics=tuple(_metrics(fields.get("model-index"), problems)),
+        problems=tuple(problems),
+    )
+
+
+def split_card(text: str) -> tuple[str, str]:
+    """Cut a card into its front matter, empty where it has none, and the rest."""
+    lines = text.splitlines(keepends=True)
+    if not lines or lines[0].strip() != "---":
+        return "", text
+    for number, line in enumerate(lines[1:], start=1):
+        if line.rstrip() in {"---", "..."}:
+            return "".join(lines[1:number]), "".join(lines[number + 1 :])
+    return "", text
+
+
+def read_front(front: str) -> dict[str, object]:
+    """Read front matter.
+
+    Raises:
+        InvalidInput: It is no YAML that is taken here; the message says where.
+    """
+    if not front.strip():
+        return {}
+    raw = front.encode()
+    if len(raw) > MOST_FRONT_BYTES:
+        told = f"the front matter has {len(raw):,} bytes, at most {MOST_FRONT_BYTES:,} are read"
+        raise InvalidInput(told, fix=f"shorten what stands between the dashes of {CARD_FILE}")
+    return read_yaml(raw, what="front matter")
+
+
+def _read_front(front: str, problems: list[str]) -> Mapping[str, object]:
+    try:
+        return read_front(front)
+    except InvalidInput as error:
+        problems.append(plain(error.message))
+        return {}
+
+
+def _read_body(body: str) -> tuple[str, str]:
+    """Give the first heading, and the first lines of prose after which something else comes."""
+    title, prose, is_code = "", list[str](), False
+    for line in body.splitlines():
+        stripped = line.strip()
+        if _FENCE.match(stripped):
+            is_code = not is_code
+        elif is_code:
+            continue
+        elif stripped.startswith("# ") and not title:
+            title = plain(stripped[2:], _MOST_CHARACTERS)
+        elif stripped and not stripped.startswith(_NO_PROSE):
+            prose.append(stripped)
+            if sum(map(len, prose)) > 2 * _MOST_SUMMARY:
+                break
+            continue
+        if prose:
+            break
+    told = _LINK.sub(r"\1", " ".join(prose)[: 4 * _MOST_SUMMARY]).translate(_MARKS)
+    return title, plain(told, _MOST_SUMMARY)
+
+
+def _one(fields: Mapping[str, object], key: str, problems: list[str]) -> str:
+    found = _several(fields, key, problems)
+    return ", ".join(found)[:_MOST_CHARACTERS]
+
+
+def _several(fields: Mapping[str, object], key: str, problems: list[str]) -> tuple[str, ...]:
+    value = fields.get(key)
+    items = value if is_list(value) else [] if value is None else [value]
+    texts = [_text(item) for item in items[:_MOST_ITEMS]]
+    if None in texts:
+        problems.append(f"{key} is a text, or a list of texts")
+    if len(items) > _MOST_ITEMS:
+        problems.append(f"of {key} the first {_MOST_ITEMS} count")
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def _text(item: object) -> str | None:
+    """Give a text as a card shows it; None for what is none.
+
+    To YAML the code of Norwegian is the word for false.
+    """
+    if item is False:
+        return "no"
+    if isinstance(item, str):
+        return plain(item, _MOST_CHARACTERS)
+    is_number = isinstance(item, int | float) and not isinstance(item, bool)
+    return str(item) if is_number and abs(item) < _LARGEST else None
+
+
+def _metrics(index: object, problems: list[str]) -> Iterator[CardMetric]:
+    if index is None:
+        return
+    if not is_list(index):
+        problems.append("model-index is a list of models with results")
+        return
+    found = [metric for result in _results(index) for metric in _of_result(result)]
+    if not found:
+        problems.append("model-index has no metric with a name and a number")
+    if len(found) > _MOST_METRICS:
+        problems.append(f"of its metrics the first {_MOST_METRICS} count")
+    yield from found[:_MOST_METRICS]
+
+
+def _results(index: Iterable[object]) -> Iterator[Mapping[str, object]]:
+    for model in index:
+        results = model.get("results") if is_object(model) else None
+        yield from (each for each in results if is_object(each)) if is_list(results) else ()
+
+
+def _of_result(result: Mapping[str, object]) -> Iterator[CardMetric]:
+    metrics = result.get("metrics")
+    for metric in metrics if is_list(metrics) else ():
+        if not is_object(metric):
+            continue
+        name = _text(metric.get("type") or metric.get("name"))
+        value = _number(metric.get("value"))
+        if name and value is not None:
+            yield CardMetric(name, value, _named(result, "dataset"), _named(result, "task"))
+
+
+def _named(result: Mapping[str, object], key: str) -> str:
+    thing = result.get(key)
+    if not is_object(thing):
+        return ""
+    return _text(thing.get("name") or thing.get("type")) or ""
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def plain(text: str, most: int = _MOST_CHARACTERS) -> str:
+    """Give a text of others on one line, without what a terminal or a database would trip over."""
+    shown = "".join(character if character.isprintable() else " " for character in text[: 4 * most])
+    words = " ".join(shown.split())
+    return words if len(words) <= most else f"{words[: most - 1].rstrip()}…"

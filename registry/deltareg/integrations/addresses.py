@@ -1,0 +1,106 @@
+"""Addresses of what a registry has: `deltareg://[server/]ns/name@prod/adapter_config.json`.
+
+The part with `@` or `:` behind its name is the version; what stands before the namespace is the
+server, and what follows is a file. Names of files have neither sign in them, so an address is read
+in one way. Without a server it is the one of the settings.
+"""
+
+import os
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from deltareg.client import Client
+from deltareg.client.config import load_config
+from deltareg.errors import InvalidInput
+from deltareg.host.token_files import is_confidential
+
+SCHEME = "deltareg://"
+_OF_ANOTHER_SERVER = ("DELTAREG_TOKEN", "DELTAREG_TOKEN_FILE", "DELTAREG_SERVER")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What an address names.
+
+    Attributes:
+        server: `host` or `host:port`; empty for the server of the settings.
+        place: The registry, a namespace or a line, as far as no version is named: up to two names.
+        ref: The version, `ns/name@prod`; empty where none is named.
+        path: A file or folder in it; empty for all of it.
+    """
+
+    server: str
+    place: tuple[str, ...]
+    ref: str
+    path: str
+
+    @property
+    def local(self) -> str:
+        """The address without its server."""
+        return "/".join(part for part in (*self.place, self.ref, self.path) if part)
+
+
+def parse_address(text: str) -> Address:
+    """Read an address. Without its scheme it has no server either, where no version is named.
+
+    Raises:
+        InvalidInput: It names a file of no version.
+    """
+    is_whole = text.startswith(SCHEME)
+    parts = [part for part in text.removeprefix(SCHEME).split("/") if part]
+    for number in (1, 2):
+        if len(parts) > number and _selects(parts[number]):
+            server = parts[0] if number == 2 else ""
+            ref = "/".join(parts[number - 1 : number + 1])
+            return Address(server, (), ref, "/".join(parts[number + 1 :]))
+    has_server = is_whole and (len(parts) == 3 or (parts and _is_port(parts[0])))
+    server = parts.pop(0) if has_server else ""
+    if len(parts) > 2 or any(_selects(part) for part in parts):
+        raise InvalidInput(
+            f"no version is named in {text[:160]!r}",
+            fix="write deltareg://ns/name@prod/FILE, or ns/name:v3, with the server before it",
+        )
+    return Address(server, tuple(parts), "", "")
+
+
+def open_client(
+    server: str = "",
+    *,
+    token: str | None = None,
+    profile: str | None = None,
+    cache_dir: str | None = None,
+) -> Client:
+    """Open a client of a server, or of that of the settings.
+
+    A token of the environment is for the server of the settings, and for one whose whole address
+    the caller gives. A `host[:port]` came with an address that anybody may have written: it gets
+    the token that was kept for it, or none.
+
+    Args:
+        server: `host[:port]` as in an address, or a URL.
+        token: What to show, whatever else there is.
+        profile: The profile of `config.toml`.
+        cache_dir: Where pulled bytes are kept.
+    """
+    given = {"profile": profile, "cache_dir": cache_dir}
+    flags = {key: text for key, text in given.items() if text is not None}
+    own = load_config(flags=flags).config
+    if not server or urlsplit(own.server).netloc == server:
+        return Client(config=own, token=token)
+    if "://" in server:
+        return Client(config=load_config(flags=flags | {"server": server}).config, token=token)
+    address = f"http://{server}"
+    if not is_confidential(address):
+        address = f"https://{server}"
+    environ = {key: text for key, text in os.environ.items() if key not in _OF_ANOTHER_SERVER}
+    found = load_config(flags=flags | {"server": address}, environ=environ).config
+    return Client(config=found, token=token)
+
+
+def _selects(part: str) -> bool:
+    """Whether a part names a version, and not a host with its port."""
+    return "@" in part or (":" in part and not _is_port(part))
+
+
+def _is_port(part: str) -> bool:
+    return part.rpartition(":")[0] != "" and part.rpartition(":")[2].isdecimal()

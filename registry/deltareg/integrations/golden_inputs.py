@@ -1,0 +1,36 @@
+"""What a training says of the outputs that it is to record."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltareg.errors import DeltaregError
+from deltareg.golden import GOLDEN_FILE, record
+from deltareg.golden.recording import Arrays, Processor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+GoldenInputs = bool | Sequence[str] | Arrays | Sequence[Arrays]
+"""True for short texts that come with this package, False for nothing, or texts or inputs."""
+
+
+def record_if_wanted(
+    model: "nn.Module", processor: Processor | None, wanted: GoldenInputs, folder: Path
+) -> None:
+    """Record what a model gives beside its files; what cannot be recorded is logged, and no more.
+
+    Args:
+        model: The model, with what is pushed on it.
+        processor: Its tokenizer or processor, if there is one.
+        wanted: Whether, and of what.
+        folder: What is pushed; outputs that it has already stay.
+    """
+    if wanted is False or (folder / GOLDEN_FILE).exists():
+        return
+    try:
+        record(model, processor, None if wanted is True else wanted, folder)
+    except (DeltaregError, RuntimeError, TypeError, ValueError) as error:
+        log.warning("no golden outputs in %s: %s", folder.name, error)

@@ -1,0 +1,86 @@
+"""Folders that clients of the Hugging Face Hub left on this machine: its cache, or a download.
+
+In the cache a snapshot is made of links to blobs, and a push takes no links; in a download there
+are notes beside the files. Both say which repository and revision they are of.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from deltareg.errors import NotFound, Problem, Refused
+from deltareg.integrations.imported import Imported, bring
+
+_NOTES = Path(".cache", "huggingface", "download")
+_KEPT = "models--"
+_COMMIT_CHARACTERS = 40
+
+
+@contextmanager
+def hf_folder(place: Path) -> Iterator[Imported]:
+    """Give the files of a snapshot without links, until the block ends.
+
+    Args:
+        place: A snapshot, a repository of the cache (`models--ORG--NAME`) with one, or a download.
+
+    Raises:
+        NotFound: There is nothing, or nobody can say which snapshot.
+        Refused: A link leads out of the repository.
+    """
+    snapshot = _snapshot(place.expanduser().absolute())
+    kept = next((each for each in snapshot.parents if each.name.startswith(_KEPT)), None)
+    source = _source(snapshot, kept)
+    if kept is None:  # its files are files, or a push says which are not
+        yield Imported(snapshot, source)
+        return
+    room = kept if os.access(kept, os.W_OK) else None  # on the same disk no file is copied
+    with TemporaryDirectory(prefix=".deltareg-", dir=room) as name:
+        folder = Path(name) / snapshot.name
+        for path in sorted(_files(snapshot)):
+            real, inside = path.resolve(), path.relative_to(snapshot)
+            if not real.is_relative_to(kept.resolve()):
+                told = f"{inside.as_posix()} is a link that leads out of {kept}"
+                raise Refused([Problem("link", told, fix="replace it by the file itself")])
+            bring(real, folder / inside)
+        yield Imported(folder, source)
+
+
+def _snapshot(place: Path) -> Path:
+    if not place.is_dir():
+        raise NotFound(f"there is no folder {place}", fix="name a snapshot of the hub's cache")
+    if not place.name.startswith(_KEPT):
+        return place
+    found = sorted(each for each in place.glob("snapshots/*") if each.is_dir())
+    main = place / "refs" / "main"
+    if main.is_file():
+        named = place / "snapshots" / main.read_text("utf-8", "replace").strip()
+        found = [named] if named in found else found
+    if len(found) != 1:
+        have = ", ".join(each.name for each in found) or "none"
+        raise NotFound(f"{place.name} has several snapshots, or none: {have}", fix="name one")
+    return found[0]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Give all files that are not hidden, nor in a hidden folder."""
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _files(entry)
+        elif entry.is_file():
+            yield entry
+
+
+def _source(snapshot: Path, kept: Path | None) -> str:
+    """Say which repository and revision it is, as far as the folder says so."""
+    if kept is not None:
+        name = kept.name.removeprefix(_KEPT).replace("--", "/", 1)
+        return f"hf://{name}@{snapshot.name}"
+    for note in sorted((snapshot / _NOTES).rglob("*.metadata")):
+        commit = note.read_text("utf-8", "replace").partition("\n")[0].strip()
+        if len(commit) == _COMMIT_CHARACTERS and commit.isalnum():
+            return f"hf-folder:{snapshot.name}@{commit}"
+    return f"hf-folder:{snapshot.name}"

@@ -1,0 +1,180 @@
+"""A callback of PyTorch Lightning that pushes what it trains: checkpoints, and the end.
+
+::
+
+    from deltareg.integrations.lightning import PushCallback
+
+    trainer = Trainer(..., callbacks=[PushCallback("team/chat", base="llama-3.1-8b")])
+
+Lightning's own checkpoints are pickles, which no registry should take. So whenever it writes one,
+the delta is saved beside it as its library saves it: `save_pretrained` of the module, or of the one
+part of it that has that, or whatever `save` says.
+"""
+
+# lightning is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+# pyright: reportMissingImports=false  # it is not among what is installed to check types
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from deltareg.client import Client
+from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.golden.recording import Processor
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready
+from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
+from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
+from deltareg.integrations.snapshot import save_pretrained
+
+if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
+    from pytorch_lightning import Callback
+else:
+    from lightning.pytorch import Callback
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Save = Callable[["nn.Module", Path], object]
+"""Saves the delta of a module into a folder that is there."""
+_SHARDED = ("FSDP", "DeepSpeed", "ModelParallel")
+_FIX = "say how: PushCallback(..., save=lambda module, folder: ...)"
+
+
+class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
+    """Pushes a module's delta whenever Lightning writes a checkpoint, and at the end.
+
+    It pushes beside the training, as the callback of `deltareg.integrations.transformers` does, and
+    of several processes the first does. Weights that are spread over processes are not pushed.
+
+    Attributes:
+        versions: What was pushed, oldest first, as `ns/name:vN`.
+    """
+
+    def __init__(
+        self,
+        line: str,
+        *,
+        base: str | None = None,
+        save: Save | None = None,
+        tokenizer: Processor | None = None,
+        strategy: Literal["every_save", "end"] = "every_save",
+        golden: GoldenInputs = True,
+        parent: str | None = "@prod",
+        labels: Mapping[str, str] | None = None,
+        message: str = "",
+        run_url: str | None = None,
+        wait_s: float = 300.0,
+        always_push: bool = False,
+        strict: bool = False,
+        client: Client | None = None,
+    ) -> None:
+        """Say where to push and how; nothing is asked of the registry yet.
+
+        Args:
+            line: The line, `ns/name`.
+            base: What is trained on: the name of a base, its folder, or a version; None for the one
+                that the adapter's config names.
+            save: Saves the delta of a module into a folder; None for `save_pretrained` of the
+                module or of the one part of it that has it.
+            tokenizer: Saved beside the delta, and used to record outputs.
+            strategy: `every_save`, as Lightning saves, and the end; or the `end` alone.
+            golden: Whether outputs are recorded, or the texts or inputs to record them of.
+            parent: What the training began from: a version, or `@CHANNEL` for what that serves, if
+                anything; None for nothing.
+            labels: Labels of every version.
+            message: Put before the message of every version.
+            run_url: Where the run can be looked at; None to ask Weights & Biases, MLflow or the CI.
+            wait_s: How long the end of the training waits for the last push, seconds.
+            always_push: Whether the training waits for a push that is under way when it saves
+                again, so that none is left out.
+            strict: Whether a push that fails ends the training, with its error.
+            client: A client to push with; None for one by the environment and the settings files.
+        """
+        super().__init__()
+        own = dict(labels or {})
+        self._terms = PushTerms(
+            line, base=base, parent=parent, message=message, labels=own, wait_s=wait_s,
+            always_push=always_push, strict=strict,
+        )  # fmt: skip
+        self._save, self._tokenizer = save, tokenizer
+        self._strategy, self._golden, self._run_url = strategy, golden, run_url
+        self._pushes = CheckpointPushes(self._terms, client)
+
+    @property
+    def versions(self) -> list[str]:
+        """What was pushed, oldest first."""
+        return [report.version.ref for report in self._pushes.reports]
+
+    def on_train_start(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped
+        """Ask whether pushing will work."""
+        if trainer.is_global_zero:
+            root = Path(str(trainer.default_root_dir))
+            self._pushes.begin(root, goes_on=trainer.global_step > 0)
+
+    def on_save_checkpoint(
+        self,
+        trainer: Any,  # noqa: ANN401  # untyped
+        pl_module: "nn.Module",
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Push the state that a checkpoint is being written of."""
+        if self._strategy == "every_save" and trainer.training and trainer.is_global_zero:
+            self._offer(trainer, pl_module)
+
+    def on_train_end(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped
+        """Push what came of the training, unless its last checkpoint was that, and wait for it."""
+        if trainer.is_global_zero:
+            self._pushes.settle()
+            self._offer(trainer, pl_module, is_last=True)
+            self._pushes.finish()
+
+    def _offer(self, trainer: Any, module: "nn.Module", *, is_last: bool = False) -> None:  # noqa: ANN401  # untyped
+        step = int(trainer.global_step)
+        if step == 0 or self._pushes.is_offered(step):
+            return
+        folder = self._pushes.folder_of(step)
+        try:
+            _refuse_sharded(trainer)
+            part = module if self._save is not None else _saving_part(module)
+            if self._save is None:
+                save_pretrained(folder, part, self._tokenizer, fix=_FIX)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._save(module, folder)
+            if self._tokenizer is not None or not isinstance(self._golden, bool):
+                record_if_wanted(part, self._tokenizer, self._golden, folder)
+        except (DeltaregError, OSError) as error:
+            self._pushes.fail(error, step)
+            return
+        self._pushes.offer(Ready(folder, step, self._labels(trainer, step), is_last=is_last))
+
+    def _labels(self, trainer: Any, step: int) -> dict[str, str]:  # noqa: ANN401  # untyped
+        measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        return labels_of(
+            step=step, epoch=float(trainer.current_epoch), metrics=newest_metrics([measured]),
+            run_url=find_run_url() if self._run_url is None else self._run_url,
+            own=self._terms.labels,
+        )  # fmt: skip
+
+
+def _refuse_sharded(trainer: Any) -> None:  # noqa: ANN401  # untyped
+    name = type(trainer.strategy).__name__
+    if name.startswith(_SHARDED):
+        raise InvalidInput(
+            f"{name} spreads the weights over processes",
+            fix="gather and save them after the training, then: deltareg push FOLDER NS/NAME",
+        )
+
+
+def _saving_part(module: "nn.Module") -> "nn.Module":
+    """Find what knows how it is saved: the module, or the one part of it that does."""
+    if hasattr(module, "save_pretrained"):
+        return module
+    found = [part for part in module.children() if hasattr(part, "save_pretrained")]
+    if len(found) == 1:
+        return found[0]
+    what = "no part" if not found else f"{len(found)} parts"
+    raise InvalidInput(f"{what} of {type(module).__name__} can save_pretrained", fix=_FIX)

@@ -1,0 +1,165 @@
+"""Runs and model versions of MLflow, tied to versions of a registry in both directions.
+
+MLflow is loaded when it is needed: a push that names no run does not wait for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from deltareg.client import Client
+from deltareg.errors import InvalidInput, Misconfigured, NotFound, Unavailable
+from deltareg.integrations.addresses import SCHEME
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+RUN = "mlflow.run"
+_MOST, _CHARACTERS = 60, 256  # a version has 64 labels
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of MLflow.
+
+    Attributes:
+        id: Its id.
+        url: Where people look at it; empty where MLflow has no server.
+        name: What it is called.
+        metrics: The last value of each.
+        params: What it was given.
+    """
+
+    id: str
+    url: str = ""
+    name: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    params: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def labels(self) -> dict[str, str]:
+        """What a version says of the run: its id and place first, then metrics, then params.
+
+        Those that are too long for a label, and those behind the sixtieth, are left out.
+        """
+        told = {RUN: self.id, "run.url": self.url, "run.name": self.name}
+        found = {key: text for key, text in told.items() if text}
+        found |= {f"metric.{name}": f"{value:.6g}" for name, value in sorted(self.metrics.items())}
+        found |= {f"param.{name}": value for name, value in sorted(self.params.items()) if value}
+        short = [(k, v) for k, v in found.items() if max(len(k), len(v)) <= _CHARACTERS]
+        return dict(short[:_MOST])
+
+    @property
+    def left_out(self) -> int:
+        """How many metrics and params are no labels."""
+        return (
+            len(self.metrics)
+            + len([v for v in self.params.values() if v])
+            - sum(label.startswith(("metric.", "param.")) for label in self.labels())
+        )
+
+
+def read_run(run_id: str, *, tracking_uri: str | None = None) -> Run:
+    """Read a run.
+
+    Args:
+        run_id: The run.
+        tracking_uri: Where MLflow keeps its runs; what MLflow's own settings say by default.
+
+    Raises:
+        NotFound: There is no such run there.
+        Misconfigured: MLflow is not installed.
+    """
+    client = _client(tracking_uri)
+    found = _asked(lambda: client.get_run(run_id), f"the run {run_id[:64]!r}")
+    data, info = found.data, found.info
+    place = _plain(library().get_tracking_uri() if tracking_uri is None else tracking_uri)
+    is_served = place.startswith(("http://", "https://"))
+    url = f"{place}/#/experiments/{info.experiment_id}/runs/{info.run_id}" if is_served else ""
+    return Run(info.run_id, url, info.run_name or "", dict(data.metrics), dict(data.params))
+
+
+def register_version(
+    client: Client, ref: str, model: str, *, alias: str = "", tracking_uri: str | None = None
+) -> str:
+    """Make a model version of MLflow whose bytes are a version here; gives its number.
+
+    Its source names the version by digest, so it is the same for ever, whatever a channel serves.
+
+    Args:
+        client: The registry.
+        ref: The version; a bare `ns/name` means what `prod` serves.
+        model: The registered model, made where there is none.
+        alias: An alias of MLflow to point at it, `champion`.
+        tracking_uri: Where MLflow keeps its models; its own settings by default.
+
+    Raises:
+        Misconfigured: MLflow is not installed.
+    """
+    version = client.versions.files(ref).version
+    host = urlsplit(client.config.server).netloc
+    source = f"{SCHEME}{host}/{version.namespace}/{version.name}@{version.digest}"
+    tags = {"deltareg.ref": version.ref, "deltareg.base": version.base.name}
+    store, errors = _client(tracking_uri), import_module("mlflow.exceptions")
+    try:
+        store.create_registered_model(model)
+    except errors.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise _failed(error, f"the model {model[:64]!r}") from error
+    made = _asked(
+        lambda: store.create_model_version(
+            model, source, run_id=version.labels.get(RUN), tags=tags, description=version.message
+        ),
+        f"the model {model[:64]!r}",
+    )
+    if alias:
+        _asked(
+            lambda: store.set_registered_model_alias(model, alias, made.version),
+            f"the alias {alias[:64]!r}",
+        )
+    return str(made.version)
+
+
+def library() -> Any:  # noqa: ANN401  # optional: there may be no types of it
+    """Give MLflow.
+
+    Raises:
+        Misconfigured: It is not installed.
+    """
+    try:
+        return import_module("mlflow")
+    except ImportError as error:
+        raise Misconfigured(
+            "MLflow is not installed here", fix="pip install 'deltareg[mlflow]'"
+        ) from error
+
+
+def _client(tracking_uri: str | None) -> "MlflowClient":
+    library()
+    made: MlflowClient = import_module("mlflow.tracking").MlflowClient(tracking_uri, tracking_uri)
+    return made
+
+
+def _asked(ask: Any, what: str) -> Any:  # noqa: ANN401  # as above
+    errors = import_module("mlflow.exceptions")
+    try:
+        return ask()
+    except errors.MlflowException as error:
+        raise _failed(error, what) from error
+
+
+def _failed(error: Any, what: str) -> Exception:  # noqa: ANN401  # as above
+    told = str(getattr(error, "message", error)).splitlines()[0][:300]
+    fix = "say where MLflow keeps it: MLFLOW_TRACKING_URI"
+    if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}:
+        return NotFound(f"MLflow has not {what}: {told}", fix=fix)
+    if error.error_code in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}:
+        return InvalidInput(f"MLflow does not take {what}: {told}", fix=fix)
+    return Unavailable(f"MLflow did not give {what}: {told}", fix=fix)
+
+
+def _plain(url: str) -> str:
+    """Take name and password out of an address, and the slash at its end."""
+    parts = urlsplit(str(url))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

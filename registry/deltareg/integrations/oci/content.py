@@ -1,0 +1,187 @@
+"""What an OCI artifact is made of: blobs by their sha256, descriptors of them, a manifest.
+
+Everything is written in one way (sorted keys, no spaces, no time but the version's own), so that
+the same version is the same artifact whoever exports it, and when.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.errors import IntegrityFailure, InvalidInput
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+MOST_MANIFEST_BYTES = 4 << 20
+_READ_BYTES = 1 << 20
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A blob by its content.
+
+    Attributes:
+        media_type: What it is.
+        digest: `sha256:` and 64 hex digits.
+        size_bytes: How long it is.
+        annotations: What else is said of it.
+        artifact_type: Of a manifest, what it is the manifest of.
+    """
+
+    media_type: str
+    digest: str
+    size_bytes: int
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    artifact_type: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Write it as documents have it."""
+        found: dict[str, object] = {
+            "mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes,
+        }  # fmt: skip
+        if self.artifact_type:
+            found["artifactType"] = self.artifact_type
+        if self.annotations:
+            found["annotations"] = dict(self.annotations)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes that are at hand: in memory, or in a file.
+
+    Attributes:
+        descriptor: What they are.
+        body: They themselves, or the file that has them.
+    """
+
+    descriptor: Descriptor
+    body: bytes | Path
+
+    @classmethod
+    def of(cls, body: bytes, media_type: str, *, artifact_type: str = "") -> "Blob":
+        """Describe bytes."""
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        kept = Descriptor(media_type, digest, len(body), artifact_type=artifact_type)
+        return cls(kept, body)
+
+    def read(self) -> Iterator[bytes]:
+        """Give the bytes, and find out on the way whether they are those.
+
+        Raises:
+            IntegrityFailure: At the end, where they are not.
+        """
+        hasher = hashlib.sha256()
+        for part in self._parts():
+            hasher.update(part)
+            yield part
+        if f"sha256:{hasher.hexdigest()}" != self.descriptor.digest:
+            raise IntegrityFailure(
+                f"{self.body if isinstance(self.body, Path) else 'a blob'} is not"
+                f" {self.descriptor.digest[:19]}… any more",
+                fix="export again",
+            )
+
+    def _parts(self) -> Iterator[bytes]:
+        if isinstance(self.body, bytes):
+            yield self.body
+            return
+        with self.body.open("rb") as file:
+            while part := file.read(_READ_BYTES):
+                yield part
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A manifest with all that it names.
+
+    Attributes:
+        manifest: The manifest itself.
+        blobs: Config and layers.
+        referrers: Artifacts about this one, signatures and verdicts; each names it as its subject.
+    """
+
+    manifest: Blob
+    blobs: Sequence[Blob]
+    referrers: Sequence["Artifact"] = ()
+
+
+def make_manifest(
+    artifact_type: str,
+    config: Blob,
+    layers: Sequence[Blob],
+    *,
+    annotations: Mapping[str, str],
+    subject: Descriptor | None = None,
+) -> Artifact:
+    """Put a manifest around a config and layers; without a type it is that of an image."""
+    document: dict[str, object] = {
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor.to_json(),
+        "layers": [layer.descriptor.to_json() for layer in layers],
+        "annotations": dict(annotations),
+    }  # fmt: skip
+    if artifact_type:
+        document["artifactType"] = artifact_type
+    if subject is not None:
+        document["subject"] = subject.to_json()
+    raw = Blob.of(encode(document), MANIFEST, artifact_type=artifact_type)
+    return Artifact(raw, [config, *layers])
+
+
+def encode(document: Json) -> bytes:
+    """Write JSON in the one way that digests are taken over."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(raw: bytes, *, what: str) -> Json:
+    """Read a manifest or an index that somebody else wrote.
+
+    Raises:
+        InvalidInput: It is no JSON object.
+    """
+    try:
+        found: object = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{what} is no JSON document", fix=_WHICH) from error
+    if not is_object(found):
+        raise InvalidInput(f"{what} is no JSON object", fix=_WHICH)
+    return found
+
+
+def descriptor_in(value: object, *, what: str) -> Descriptor:
+    """Read a descriptor.
+
+    Raises:
+        InvalidInput: It is none, or its digest is no sha256.
+    """
+    fields = value if is_object(value) else {}
+    kind, digest, size = (fields.get(key) for key in ("mediaType", "digest", "size"))
+    if not isinstance(kind, str) or not isinstance(digest, str) or not is_count(size):
+        raise InvalidInput(f"{what} has something that is no descriptor", fix=_WHICH)
+    is_digest = digest.startswith("sha256:") and len(digest) == 71
+    if not is_digest or set(digest[7:]) - set("0123456789abcdef"):
+        raise InvalidInput(f"{what} names {digest[:80]!r}, which is no sha256", fix=_WHICH)
+    told = fields.get("annotations")
+    notes = {k: v for k, v in told.items() if isinstance(v, str)} if is_object(told) else {}
+    return Descriptor(kind, digest, size, notes, str(fields.get("artifactType") or ""))
+
+
+def descriptors_in(document: Json, key: str, *, what: str) -> list[Descriptor]:
+    """Read a list of descriptors; one that is not there is empty.
+
+    Raises:
+        InvalidInput: What is there is none.
+    """
+    found = document.get(key, [])
+    if not is_list(found):
+        raise InvalidInput(f"{key} of {what} is no list", fix=_WHICH)
+    return [descriptor_in(one, what=what) for one in found]
+
+
+_WHICH = "name an OCI artifact that holds a model: oci://HOST/REPOSITORY:TAG, or the folder of one"

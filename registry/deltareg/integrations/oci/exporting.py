@@ -1,0 +1,83 @@
+"""Export: a version as an OCI artifact in a folder or a registry, with what was signed about it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from deltareg.client import Client
+from deltareg.integrations.oci.layout import write_layout
+from deltareg.integrations.oci.packing import Profile, packed, with_referrers
+from deltareg.integrations.oci.places import Layout, parse_place
+from deltareg.integrations.oci.referring import referrers_of
+from deltareg.integrations.oci.registry import RegistryClient
+from deltareg.wire import SCHEMA_VERSION, Revocation
+from deltareg.wire.tables import facts_html
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """A version that was exported.
+
+    Attributes:
+        ref: The version.
+        profile: `modelpack` or `image`.
+        place: Where it is now, with its tag.
+        digest: The artifact's digest: that of its manifest.
+        size_bytes: Bytes of all its layers.
+        referrers: How many of each type refer to it: signatures, attestations, verdicts.
+        revocation: That the version is revoked.
+    """
+
+    ref: str
+    profile: Profile
+    place: str
+    digest: str
+    size_bytes: int
+    referrers: Mapping[str, int]
+    revocation: Revocation | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The object of `deltareg export --json`."""
+        found = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        found["revocation"] = self.revocation and self.revocation.model_dump()
+        return found
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"exported {self.ref}", self.to_dict())
+
+
+def export_version(
+    client: Client, ref: str, target: str, *, profile: Profile = "modelpack"
+) -> ExportReport:
+    """Write a version as an OCI artifact; the same version is the same artifact each time.
+
+    Args:
+        client: The registry that has it.
+        ref: The version; a bare `ns/name` means what `prod` serves.
+        target: A folder, which becomes an OCI layout, or `oci://host/repository[:tag]`.
+        profile: `modelpack`, a layer for each file, or `image`, for runtimes of containers.
+
+    Raises:
+        Conflict: The folder holds something else, or the registry takes no such artifact.
+    """
+    place = parse_place(target)
+    pulled = client.pull(ref)
+    version = client.versions.show(pulled.ref)
+    tag = place.tag or f"v{version.version}{'-image' if profile == 'image' else ''}"
+    with packed(pulled.path, version, pulled.manifest, profile) as bare:
+        referrers = list(referrers_of(client, version, bare.manifest.descriptor))
+        artifact = with_referrers(bare, referrers)
+        if isinstance(place, Layout):
+            write_layout(place.folder, artifact, tag=tag)
+            where = str(Layout(place.folder, tag))
+        else:
+            with RegistryClient(place) as registry:
+                registry.send(artifact, tag=tag)
+            where = f"oci://{place.host}/{place.name}:{tag}"
+    counted: dict[str, int] = {}
+    for one in referrers:
+        kind = one.manifest.descriptor.artifact_type
+        counted[kind] = counted.get(kind, 0) + 1
+    return ExportReport(
+        version.ref, profile, where, bare.manifest.descriptor.digest,
+        sum(blob.descriptor.size_bytes for blob in bare.blobs[1:]), counted, pulled.revocation,
+    )  # fmt: skip

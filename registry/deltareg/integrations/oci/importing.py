@@ -1,0 +1,201 @@
+"""Import: the files of a model in an OCI artifact, each held against its digest on the way here.
+
+Taken are ModelPack artifacts whose layers are single files or plain archives, and images whose
+files lie below `models/`. Names are those that a version may have, or nothing is written.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import IO, Protocol, cast
+
+from deltareg.client import Client
+from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
+from deltareg.identity.manifest import check_path
+from deltareg.integrations.imported import Imported
+from deltareg.integrations.oci.content import (
+    INDEX,
+    Descriptor,
+    decode,
+    descriptor_in,
+    descriptors_in,
+)
+from deltareg.integrations.oci.layout import LayoutReader, find_in_layout
+from deltareg.integrations.oci.packing import FILE_PATH, FOLDER, IMAGE_CONFIG, MODEL, OURS, TITLE
+from deltareg.integrations.oci.places import Layout, Repository, parse_place
+from deltareg.integrations.oci.registry import RegistryClient
+
+_FIX = "unpack it with the tool that made it, then: deltareg push DIR NS/NAME"
+
+
+class _Reader(Protocol):
+    def blob(self, wanted: Descriptor) -> AbstractContextManager[Iterator[bytes]]: ...
+
+
+@contextmanager
+def oci_artifact(client: Client, text: str) -> Iterator[Imported]:
+    """Give the files of an artifact until the block ends.
+
+    Args:
+        client: The registry that it goes to, which may know its base.
+        text: `oci://host/repository:tag`, or the folder of an OCI layout, with `:tag` behind it.
+
+    Raises:
+        NotFound: There is no such artifact.
+        InvalidInput: It holds no model, or in a form that is not read.
+        IntegrityFailure: A blob is not what its digest says.
+    """
+    place = parse_place(text)
+    with TemporaryDirectory(prefix="deltareg-oci-") as room:
+        folder = Path(room) / "files"
+        folder.mkdir()
+        if isinstance(place, Layout):
+            reader = LayoutReader(place.folder)
+            own = find_in_layout(place.folder, place.tag)
+            with reader.blob(own) as parts:
+                raw = b"".join(_checked(parts, own))
+            yield _written(client, reader, own, raw, folder, f"oci-layout:{place.folder.name}")
+        else:
+            with RegistryClient(place) as registry:
+                own, raw = _named(registry, place)
+                source = f"oci://{place.host}/{place.name}@{own.digest}"
+                found = _written(client, registry, own, raw, folder, source)
+            yield found
+
+
+def _named(registry: RegistryClient, place: Repository) -> tuple[Descriptor, bytes]:
+    """Fetch a manifest; of an index, the only model in it."""
+    own, raw = registry.manifest(place.reference or "latest")
+    if own.media_type != INDEX:
+        return own, raw
+    inside = descriptors_in(decode(raw, what=str(place)), "manifests", what=str(place))
+    models = [one for one in inside if one.artifact_type == MODEL] or inside
+    if len(models) != 1:
+        told = ", ".join(one.digest[:19] for one in models)
+        raise InvalidInput(
+            f"{place} is an index of {len(models)} artifacts: {told}", fix="name one: @sha256:…"
+        )
+    return registry.manifest(models[0].digest)
+
+
+def _written(
+    client: Client, reader: _Reader, own: Descriptor, raw: bytes, folder: Path, source: str
+) -> Imported:
+    manifest = decode(raw, what=source)
+    layers = descriptors_in(manifest, "layers", what=source)
+    config = descriptor_in(manifest.get("config"), what=source)
+    is_image = config.media_type == IMAGE_CONFIG
+    if not is_image and manifest.get("artifactType") != MODEL:
+        kind = str(manifest.get("artifactType") or config.media_type)[:120]
+        raise InvalidInput(f"{source} holds no model, but {kind}", fix=_FIX)
+    for layer in layers:
+        _write(reader, layer, folder, is_image=is_image)
+    if not any(folder.iterdir()):
+        raise NotFound(f"{source} has no file", fix=f"of an image, those below {FOLDER}/ are taken")
+    notes = manifest.get("annotations")
+    told = {k: str(v) for k, v in notes.items()} if isinstance(notes, dict) else {}
+    labels = {"imported.ref": told[f"{OURS}ref"]} if f"{OURS}ref" in told else {}
+    return Imported(folder, source, own.digest, _base(client, told), labels)
+
+
+def _base(client: Client, told: dict[str, str]) -> str:
+    """Give the base that was exported with it, if it is known here and is that base."""
+    name, root = told.get(f"{OURS}base.name", ""), told.get(f"{OURS}base.root", "")
+    if not name or not root:
+        return ""
+    try:
+        return name if client.bases.show(name).root == root else ""
+    except (NotFound, InvalidInput):
+        return ""
+
+
+def _write(reader: _Reader, layer: Descriptor, folder: Path, *, is_image: bool) -> None:
+    kind = layer.media_type
+    if kind.endswith((".tar", ".diff.tar")):
+        with reader.blob(layer) as parts:
+            _unpack(_checked(parts, layer), folder, below=f"{FOLDER}/" if is_image else "")
+        return
+    if not kind.endswith(".raw"):
+        raise InvalidInput(f"a layer of type {kind[:120]} is not read", fix=_FIX)
+    name = layer.annotations.get(FILE_PATH) or layer.annotations.get(TITLE, "")
+    target = _target(folder, name)
+    with reader.blob(layer) as parts, target.open("xb") as file:
+        for part in _checked(parts, layer):
+            file.write(part)
+
+
+def _checked(parts: Iterator[bytes], wanted: Descriptor) -> Iterator[bytes]:
+    """Give bytes as they come, no more than there should be, and compare their digest.
+
+    Raises:
+        IntegrityFailure: They are others.
+    """
+    hasher, left = hashlib.sha256(), wanted.size_bytes
+    for part in parts:
+        left -= len(part)
+        if left < 0:
+            break
+        hasher.update(part)
+        yield part
+    if left or f"sha256:{hasher.hexdigest()}" != wanted.digest:
+        raise IntegrityFailure(
+            f"a blob came that is not {wanted.digest[:19]}…", fix="import it again; else ask who"
+            " runs that registry"
+        )  # fmt: skip
+
+
+def _unpack(parts: Iterator[bytes], folder: Path, *, below: str) -> None:
+    """Write the regular files of an archive; links, devices and others are refused.
+
+    Raises:
+        InvalidInput: It is no archive, or holds something else than files.
+    """
+    stream = _Stream(parts)
+    try:
+        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
+            for entry in tar:
+                name = PurePosixPath(entry.name).as_posix().removeprefix("./")
+                if entry.isdir() or not name.startswith(below):
+                    continue
+                data = tar.extractfile(entry) if entry.isreg() else None
+                if data is None:
+                    raise InvalidInput(f"{name[:120]!r} in a layer is no file", fix=_FIX)
+                with data, _target(folder, name.removeprefix(below)).open("xb") as file:
+                    while part := data.read(1 << 20):
+                        file.write(part)
+    except tarfile.TarError as error:
+        raise InvalidInput(f"a layer is no archive: {error}", fix=_FIX) from error
+    stream.drain()
+
+
+def _target(folder: Path, name: str) -> Path:
+    """Give where a file goes; a name that could lead elsewhere is refused."""
+    target = folder / check_path(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise InvalidInput(f"{name[:120]!r} is there twice", fix=_FIX)
+    return target
+
+
+class _Stream:
+    """Bytes that come in parts, as a file that is read on and on."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts, self._rest = parts, b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size:
+            part = next(self._parts, None)
+            if part is None:
+                break
+            self._rest += part
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+    def drain(self) -> None:
+        """Read what is behind the end of the archive, so that all of it is checked."""
+        for _ in self._parts:
+            pass

@@ -1,0 +1,182 @@
+"""An OCI layout: a folder with blobs by digest, and an index that names the artifacts in it."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
+from deltareg.integrations.oci.content import (
+    INDEX,
+    MOST_MANIFEST_BYTES,
+    Artifact,
+    Blob,
+    Descriptor,
+    decode,
+    descriptors_in,
+    encode,
+)
+from deltareg.integrations.oci.packing import TITLE
+
+_MARK = b'{"imageLayoutVersion":"1.0.0"}'
+_NAME = "org.opencontainers.image.ref.name"
+
+
+def write_layout(folder: Path, artifact: Artifact, *, tag: str) -> None:
+    """Add an artifact to a layout, which is made where there is none.
+
+    What a tag named before goes out of the index, with what referred to it; blobs stay.
+
+    Raises:
+        Conflict: The folder holds something else, or the tag is another delta's.
+    """
+    if folder.exists() and not (folder / "oci-layout").exists() and any(folder.iterdir()):
+        raise Conflict(f"{folder} is no OCI layout and not empty", fix="name another folder")
+    _check_tag(folder, artifact, tag)
+    (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    for blob in _all(artifact):
+        _keep(folder, blob)
+    own = artifact.manifest.descriptor
+    named = Descriptor(own.media_type, own.digest, own.size_bytes, {_NAME: tag}, own.artifact_type)
+    referrers = [one.manifest.descriptor for one in artifact.referrers]
+    gone = {tag, *(_of_subject(folder, tag) if (folder / "index.json").exists() else ())}
+    kept = [
+        one
+        for one in (read_index(folder) if (folder / "index.json").exists() else ())
+        if not {one.annotations.get(_NAME), one.digest}
+        & (gone | {each.digest for each in referrers})
+    ]
+    manifests = [one.to_json() for one in (*kept, named, *referrers)]
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
+    _write(folder / "oci-layout", [_MARK])
+    _write(folder / "index.json", [encode(index)])
+
+
+def read_index(folder: Path) -> list[Descriptor]:
+    """List the manifests that a layout names.
+
+    Raises:
+        NotFound: The folder is no layout.
+    """
+    path = folder / "index.json"
+    if not path.is_file():
+        raise NotFound(f"{folder} is no OCI layout", fix="it has to hold oci-layout and index.json")
+    if path.stat().st_size > MOST_MANIFEST_BYTES:
+        raise InvalidInput(f"{path} is too long for an index", fix="export it again")
+    return descriptors_in(decode(path.read_bytes(), what=str(path)), "manifests", what=str(path))
+
+
+def find_in_layout(folder: Path, tag: str) -> Descriptor:
+    """Find the artifact that a tag names, or the only one that there is.
+
+    Raises:
+        NotFound: There is none, or more than one to choose from.
+    """
+    named = [one for one in read_index(folder) if one.annotations.get(_NAME)]
+    tags = sorted(one.annotations[_NAME] for one in named)
+    found = [one for one in named if tag in {"", one.annotations[_NAME]}]
+    if len(found) == 1:
+        return found[0]
+    told = f"the tag {tag!r}" if tag else "one artifact, and no other"
+    raise NotFound(f"{folder} has not {told}", fix=f"it has {', '.join(tags) or 'none'}")
+
+
+class LayoutReader:
+    """Gives the blobs of a layout, each checked against its digest."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read from a folder."""
+        self._folder = folder
+
+    @contextmanager
+    def blob(self, wanted: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Open a blob; whoever takes it checks it."""
+        path = _path(self._folder, wanted.digest)
+        try:
+            file: IO[bytes] = path.open("rb")
+        except OSError as error:
+            raise NotFound(
+                f"{self._folder} has not the blob {wanted.digest[:19]}…", fix="export it again"
+            ) from error
+        with file:
+            yield iter(lambda: file.read(1 << 20), b"")
+
+
+def _check_tag(folder: Path, artifact: Artifact, tag: str) -> None:
+    """Refuse to take a tag from another delta.
+
+    Raises:
+        Conflict: It is another's.
+    """
+    title = _title(artifact.manifest)
+    with suppress(NotFound, OSError):
+        there = find_in_layout(folder, tag)
+        body = _path(folder, there.digest).read_bytes()
+        if _title(Blob(there, body)) != title:
+            raise Conflict(
+                f"{tag} of {folder} is {_title(Blob(there, body)) or 'something else'}",
+                fix=f"name another folder or tag: {folder}:TAG",
+            )
+
+
+def _title(manifest: Blob) -> str:
+    raw = manifest.body if isinstance(manifest.body, bytes) else manifest.body.read_bytes()
+    notes = decode(raw, what="a manifest").get("annotations")
+    return str(notes.get(TITLE, "")) if isinstance(notes, dict) else ""
+
+
+def _of_subject(folder: Path, tag: str) -> set[str]:
+    """Give the digests of what refers to the artifact of a tag."""
+    index = read_index(folder)
+    subjects = {one.digest for one in index if one.annotations.get(_NAME) == tag}
+    found: set[str] = set()
+    for one in index:
+        with suppress(OSError):
+            subject = decode(_path(folder, one.digest).read_bytes(), what=one.digest).get("subject")
+            if isinstance(subject, dict) and subject.get("digest") in subjects:
+                found.add(one.digest)
+    return found
+
+
+def _all(artifact: Artifact) -> Iterator[Blob]:
+    yield from artifact.blobs
+    yield artifact.manifest
+    for one in artifact.referrers:
+        yield from _all(one)
+
+
+def _keep(folder: Path, blob: Blob) -> None:
+    """Write a blob, unless it is there as it should be.
+
+    Raises:
+        IntegrityFailure: What is to be written changed meanwhile.
+    """
+    path = _path(folder, blob.descriptor.digest)
+    if path.is_file() and path.stat().st_size == blob.descriptor.size_bytes:
+        with path.open("rb") as file:
+            if (
+                f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+                == blob.descriptor.digest
+            ):
+                return
+    _write(path, blob.read())
+
+
+def _write(path: Path, parts: Iterable[bytes]) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except IntegrityFailure:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _path(folder: Path, digest: str) -> Path:
+    return folder / "blobs" / "sha256" / digest.removeprefix("sha256:")

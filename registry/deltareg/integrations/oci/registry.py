@@ -1,0 +1,246 @@
+"""A registry of OCI artifacts, as far as artifacts are sent there and fetched from it.
+
+Who one is there is what `docker login` or `oras login` left in the settings of Docker. A registry
+that does not know referrers gets them under the tag that the specification names for that.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin
+
+from deltareg.errors import (
+    Conflict,
+    Forbidden,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from deltareg.host.lean_httpx import httpx
+from deltareg.host.token_files import is_confidential
+from deltareg.integrations.oci.content import (
+    INDEX,
+    MANIFEST,
+    MOST_MANIFEST_BYTES,
+    Artifact,
+    Blob,
+    Descriptor,
+    decode,
+    descriptors_in,
+    encode,
+)
+from deltareg.integrations.oci.logins import find_login
+from deltareg.integrations.oci.places import Repository
+
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_ACCEPT = f"{MANIFEST}, {INDEX}"
+_TIMEOUT = httpx.Timeout(30.0, read=120.0)
+
+
+class RegistryClient:
+    """One repository of a registry; use it as a context manager."""
+
+    def __init__(self, place: Repository, *, transport: httpx.BaseTransport | None = None) -> None:
+        """Send nothing yet; what is on this machine is spoken to without TLS."""
+        address = f"http://{place.host}"
+        scheme = "http" if is_confidential(address) else "https"
+        self._place, self._login = place, find_login(place.host)
+        self._http = httpx.Client(
+            base_url=f"{scheme}://{place.host}", timeout=_TIMEOUT, transport=transport,
+            follow_redirects=True, headers={"User-Agent": "deltareg"},
+        )  # fmt: skip
+        self._authorization = ""
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, artifact: Artifact, *, tag: str) -> None:
+        """Send an artifact under a tag, then what refers to it; what is there is not sent again."""
+        for blob in artifact.blobs:
+            self._send_blob(blob)
+        self._send_manifest(artifact.manifest, tag)
+        untold: list[Descriptor] = []
+        for one in artifact.referrers:
+            for blob in one.blobs:
+                self._send_blob(blob)
+            if not self._send_manifest(one.manifest, one.manifest.descriptor.digest):
+                untold.append(one.manifest.descriptor)
+        if untold:
+            self._name_referrers(artifact.manifest.descriptor, untold)
+
+    def manifest(self, reference: str) -> tuple[Descriptor, bytes]:
+        """Fetch a manifest or an index by tag or digest.
+
+        Raises:
+            NotFound: There is none.
+            IntegrityFailure: It is not what its digest says.
+        """
+        answer = self._ask("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
+        raw = answer.content
+        if len(raw) > MOST_MANIFEST_BYTES:
+            raise InvalidInput(f"the manifest {reference} of {self._place} is too long", fix=_WHICH)
+        digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        if reference.startswith("sha256:") and digest != reference:
+            raise IntegrityFailure(f"{self._place.host} gave another manifest than {reference}")
+        kind = str(decode(raw, what=str(self._place)).get("mediaType") or "")
+        kind = kind or answer.headers.get("Content-Type", "").partition(";")[0]
+        return Descriptor(kind, digest, len(raw)), raw
+
+    @contextmanager
+    def blob(self, wanted: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Open a blob; whoever takes it checks it."""
+        path = self._path(f"blobs/{wanted.digest}")
+        self._ask("HEAD", f"blobs/{wanted.digest}")  # by which one is known there, once
+        with (
+            _ours(self._place),
+            self._http.stream("GET", path, headers=self._headers()) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+            yield self._checked(answer).iter_bytes(1 << 20)
+
+    def _send_blob(self, blob: Blob) -> None:
+        kept = blob.descriptor
+        if self._ask("HEAD", f"blobs/{kept.digest}", may_miss=True).is_success:
+            return
+        begun = self._ask("POST", "blobs/uploads/", headers={"Content-Length": "0"})
+        where = urljoin(str(begun.url), begun.headers.get("Location", ""))
+        url = httpx.URL(where).copy_merge_params({"digest": kept.digest})
+        if url.host != self._http.base_url.host:
+            raise Unavailable(f"{self._place.host} sends uploads elsewhere, to {url.host}")
+        headers = self._headers() | {
+            "Content-Type": "application/octet-stream", "Content-Length": str(kept.size_bytes),
+        }  # fmt: skip
+        with _ours(self._place):
+            self._checked(self._http.put(url, content=blob.read(), headers=headers))
+
+    def _send_manifest(self, manifest: Blob, reference: str) -> bool:
+        """Send a manifest; says whether the registry has understood what it refers to."""
+        body = b"".join(manifest.read())
+        headers = {"Content-Type": manifest.descriptor.media_type}
+        answer = self._ask("PUT", f"manifests/{reference}", headers=headers, content=body)
+        return "OCI-Subject" in answer.headers
+
+    def _name_referrers(self, subject: Descriptor, referrers: list[Descriptor]) -> None:
+        """Keep the list of what refers to a manifest under the tag that is made of its digest."""
+        tag = subject.digest.replace(":", "-")
+        known: list[Descriptor] = []
+        with suppress(NotFound):
+            _, raw = self.manifest(tag)
+            known = descriptors_in(decode(raw, what=tag), "manifests", what=tag)
+        new = {one.digest for one in referrers}
+        merged = [*(one for one in known if one.digest not in new), *referrers]
+        index = {
+            "schemaVersion": 2, "mediaType": INDEX,
+            "manifests": [one.to_json() for one in merged],
+        }  # fmt: skip
+        self._send_manifest(Blob.of(encode(index), INDEX), tag)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        content: bytes | None = None,
+        may_miss: bool = False,
+    ) -> httpx.Response:
+        for is_last in (False, True):
+            with _ours(self._place):
+                answer = self._http.request(
+                    method, self._path(path), headers=self._headers() | (headers or {}),
+                    content=content,
+                )  # fmt: skip
+            if answer.status_code != 401 or is_last:
+                break
+            self._authorization = self._authorize(answer)
+        return answer if may_miss and answer.status_code == 404 else self._checked(answer)
+
+    def _path(self, path: str) -> str:
+        return f"/v2/{self._place.name}/{path}"
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": self._authorization} if self._authorization else {}
+
+    def _authorize(self, refused: httpx.Response) -> str:
+        """Get what a registry asks for: a token of its realm, or name and password."""
+        challenge = refused.headers.get("WWW-Authenticate", "")
+        scheme, _, rest = challenge.partition(" ")
+        basic = f"Basic {self._login}" if self._login else ""
+        if scheme.lower() != "bearer":
+            return basic
+        asked = dict(_CHALLENGE.findall(rest))
+        realm = asked.get("realm", "")
+        if not realm.startswith(("http://", "https://")) or not is_confidential(realm):
+            raise Unauthenticated(
+                f"{self._place.host} asks for a token of {realm[:120]!r}, which is not safe to ask",
+                fix="ask who runs the registry",
+            )
+        # What the registry says is needed, and to write where it says nothing of that.
+        scope = asked.get("scope") or f"repository:{self._place.name}:pull,push"
+        query = {"service": asked.get("service", ""), "scope": scope}
+        with _ours(self._place):
+            answer = self._http.get(
+                realm, params=query, headers={"Authorization": basic} if basic else {}
+            )
+        found = decode(self._checked(answer).content, what=realm)
+        token = found.get("token") or found.get("access_token")
+        return f"Bearer {token}" if isinstance(token, str) else basic
+
+    def _checked(self, answer: httpx.Response) -> httpx.Response:
+        """Turn a refusal into our error.
+
+        Raises:
+            DeltaregError: It is one.
+        """
+        if not answer.is_error:
+            return answer
+        status, told = answer.status_code, _said(answer)
+        where = f"{self._place.host} answers {status} for {self._place.name}"
+        login = f"log in: docker login {self._place.host}"
+        if status == 401:
+            raise Unauthenticated(f"{where}: {told or 'no login'}", fix=login)
+        if status == 403:
+            raise Forbidden(f"{where}: {told or 'not allowed'}", fix=login)
+        if status == 404:
+            raise NotFound(f"{where}: {told or 'not there'}", fix=f"look at {self._place}")
+        if status in {400, 405, 409, 413, 415}:
+            raise Conflict(f"{where}: {told or 'refused'}", fix="it may not take OCI artifacts")
+        raise Unavailable(f"{where}: {told or 'a fault'}", fix="try again")
+
+
+def _said(answer: httpx.Response) -> str:
+    """Give what a registry says of an error, on one line."""
+    with suppress(InvalidInput, httpx.ResponseNotRead):
+        errors = decode(answer.content, what="the answer").get("errors")
+        if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+            one = errors[0]
+            return " ".join(f"{one.get('code', '')}: {one.get('message', '')}".split())[:200]
+    return ""
+
+
+@contextmanager
+def _ours(place: Repository) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Unavailable(f"{place.host} was not reached: {told}", fix="try again") from error
+
+
+_WHICH = "name an artifact that holds a model"

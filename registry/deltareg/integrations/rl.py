@@ -1,0 +1,262 @@
+"""A loop that makes a new state of a delta every few seconds, each served as soon as it is there.
+
+::
+
+    from deltareg.integrations.rl import StepPushes
+
+    with StepPushes("team/policy", "rollout", base="llama-3.1-8b") as steps:
+        for step in range(10_000):
+            train(model, rollouts)
+            steps.push(model, step)
+            steps.wait(step)            # only where rollouts must be of this very step
+
+The channel says which step is served, and agents on the hosts that make rollouts follow it. A push
+goes on beside the loop. What is stale is deleted, so that ten thousand steps are no ten thousand
+versions.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deltareg.client import Client
+from deltareg.errors import Conflict, DeltaregError, Forbidden, NotFound, WaitTimeout
+from deltareg.integrations.newest_first import NewestFirst
+from deltareg.integrations.run_facts import labels_of
+from deltareg.integrations.snapshot import save_pretrained, take_snapshot
+
+log = logging.getLogger(__name__)
+_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of its own is made in it
+_LOOP = "loop"
+_PAGE = 200
+_KEPT_REPORTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What became of a step.
+
+    Attributes:
+        step: Its number.
+        ref: Its version.
+        uploaded_bytes: What was sent for it.
+        pushed_s: How long the push took, seconds.
+        proven_s: How long it took from then until a worker had read it.
+        moved_s: How long it took from then until the channel served it.
+    """
+
+    step: int
+    ref: str
+    uploaded_bytes: int
+    pushed_s: float
+    proven_s: float
+    moved_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    folder: Path
+    step: int
+    labels: Mapping[str, str]
+
+
+class StepPushes:
+    """Pushes the steps of a loop, has a channel serve the newest, and deletes what is stale.
+
+    The channel's policy decides what a step has to show; one that asks for nothing but proven bytes
+    (`smoke: false`) serves it in a fraction of a second. It takes a token that may push and promote
+    on the line, and `admin` on it to delete.
+
+    Attributes:
+        reports: What became of the last steps.
+    """
+
+    def __init__(
+        self,
+        line: str,
+        channel: str,
+        *,
+        base: str | None = None,
+        loop: str = "",
+        keep: int = 8,
+        keep_every: int = 0,
+        proof_s: float = 60.0,
+        scratch: Path | str | None = None,
+        client: Client | None = None,
+    ) -> None:
+        """Say where to push and what to keep.
+
+        Args:
+            line: The line, `ns/name`.
+            channel: The channel that serves the newest step; it is made where there is none.
+            base: What is trained on: the name of a base, its folder, or a version; None for the one
+                that the adapter's config names.
+            loop: A name, so that a loop that is started again deletes what it left; empty for none.
+            keep: How many of the newest steps stay.
+            keep_every: Which stay for good: each step that is divided by it; 0 for none.
+            proof_s: How long a worker may take to read what was pushed, seconds.
+            scratch: Where a step is saved on its way; None for memory, where the system has a disk
+                in it.
+            client: A client; None for one by the environment and the settings files.
+        """
+        self._line, self._channel, self._base, self._loop = line, channel, base, loop
+        self._keep, self._keep_every, self._proof_s = max(keep, 1), keep_every, proof_s
+        self._given, self._client = client, Client() if client is None else client
+        place = _MEMORY if scratch is None and os.access(_MEMORY, os.W_OK) else scratch
+        self._scratch = Path(tempfile.mkdtemp(prefix="deltareg-steps-", dir=place))
+        self._work = NewestFirst(self._do, self._pass_over)
+        self._changed = threading.Condition()
+        self._served: tuple[int, str] | None = None
+        self._failure: tuple[int, DeltaregError | OSError] | None = None
+        self._stale: dict[int, str] = {}
+        self._may_delete, self._is_known = True, False
+        self.reports: deque[StepReport] = deque(maxlen=_KEPT_REPORTS)
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for the last step, unless the loop has ended with an error."""
+        self.close(0 if kind is not None else self._proof_s)
+
+    def close(self, timeout_s: float = 60.0) -> None:
+        """Wait so long for what is under way, then let go of everything."""
+        self._work.wait(timeout_s)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._given is None:
+            self._client.close()
+
+    def push(self, model: object, step: int, *, metrics: Mapping[str, float] | None = None) -> None:
+        """Save a step and have it pushed; gives when it is saved.
+
+        A step that waits while an earlier one is pushed gives way to the next.
+
+        Args:
+            model: What is trained, which knows how it is saved; or a folder that it was saved to.
+            step: Its number, larger than those before.
+            metrics: What was measured of it.
+
+        Raises:
+            InvalidInput: The model does not know how it is saved.
+            OSError: There is no room to save it.
+        """
+        folder = self._scratch / f"step-{step}"
+        if isinstance(model, str | Path):
+            take_snapshot(Path(model), folder)
+        else:
+            save_pretrained(folder, model, fix="save it, and give the folder")
+        own = {_LOOP: self._loop} if self._loop else {}
+        labels = labels_of(step=step, epoch=None, metrics=metrics or {}, run_url="", own=own)
+        self._work.put(_Ready(folder, step, labels))
+
+    def wait(self, step: int, timeout_s: float = 60.0) -> str:
+        """Wait until the channel serves a step, or a later one; gives its version.
+
+        Raises:
+            DeltaregError, OSError: That step, or a later one, could not be served.
+            WaitTimeout: It goes on.
+        """
+
+        def is_over() -> bool:
+            is_served = self._served is not None and self._served[0] >= step
+            return is_served or (self._failure is not None and self._failure[0] >= step)
+
+        with self._changed:
+            self._changed.wait_for(is_over, timeout_s)
+            if self._served is not None and self._served[0] >= step:
+                return self._served[1]
+            if self._failure is not None and self._failure[0] >= step:
+                raise self._failure[1]
+        raise WaitTimeout(
+            f"{self._line}@{self._channel} does not serve step {step} after {timeout_s:.0f} s",
+            fix="deltareg verdict ls --pending shows whether a worker is there",
+        )
+
+    def _do(self, ready: _Ready) -> None:
+        try:
+            report = self._serve(ready)
+        except (DeltaregError, OSError) as error:
+            fix = f"; {error.fix}" if isinstance(error, DeltaregError) and error.fix else ""
+            log.warning("%s: step %d is not served: %s%s", self._line, ready.step, error, fix)
+            with self._changed:
+                self._failure = (ready.step, error)
+                self._changed.notify_all()
+        else:
+            with self._changed:
+                self._served = (report.step, report.ref)
+                self._changed.notify_all()
+            self.reports.append(report)
+            self._prune()
+        shutil.rmtree(ready.folder, ignore_errors=True)
+
+    def _serve(self, ready: _Ready) -> StepReport:
+        client, began = self._client, time.monotonic()
+        pushed = client.push(
+            ready.folder, self._line, base=self._base, labels=ready.labels,
+            message=f"step {ready.step}", golden=False,
+        )  # fmt: skip
+        ref, at_push = pushed.version.ref, time.monotonic()
+        self._stale[ready.step] = ref
+        if not self._is_known:
+            client.channels.create(self._line, self._channel)
+            self._find_own()
+        if pushed.version.proof != "proven":
+            client.runs.wait(client.runs.prove(ref), timeout_s=self._proof_s)
+        at_proof = time.monotonic()
+        client.promote(ref, self._channel, reason=f"step {ready.step}")
+        return StepReport(
+            ready.step, ref, pushed.uploaded_bytes, at_push - began, at_proof - at_push,
+            time.monotonic() - at_proof,
+        )  # fmt: skip
+
+    def _find_own(self) -> None:
+        """Take over what the same loop has left when it ended before."""
+        self._is_known = True
+        if not self._loop:
+            return
+        for version in self._client.versions.list(self._line, limit=_PAGE):
+            step = version.labels.get("step", "")
+            is_own = version.labels.get(_LOOP) == self._loop and step.isdecimal()
+            if is_own and not version.is_deleted:
+                self._stale.setdefault(int(step), version.ref)
+
+    def _prune(self) -> None:
+        """Delete what is neither among the newest nor to stay; what cannot be is tried again."""
+        if not self._may_delete:
+            return
+        for step in sorted(self._stale)[: -self._keep]:
+            if self._keep_every and step % self._keep_every == 0:
+                del self._stale[step]
+                continue
+            try:
+                self._client.versions.delete(self._stale[step])
+            except Conflict:  # a channel serves it, or something was made from it
+                continue
+            except NotFound:
+                pass
+            except Forbidden as error:
+                self._may_delete = False
+                log.warning("stale steps of %s stay: %s; %s", self._line, error.message, error.fix)
+                return
+            except DeltaregError as error:
+                log.warning("stale steps of %s stay for now: %s", self._line, error.message)
+                return
+            del self._stale[step]
+
+    def _pass_over(self, ready: _Ready) -> None:
+        shutil.rmtree(ready.folder, ignore_errors=True)

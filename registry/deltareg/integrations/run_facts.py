@@ -1,0 +1,96 @@
+"""What a training says of itself, as labels of the versions that it pushes."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+METRIC = "metric."
+_MOST_METRICS, _MOST_CHARACTERS = 40, 256
+# How fast it went, and what the trainer was set to, are no measures of what came of it.
+_NO_MEASURES = frozenset({"epoch", "step", "learning_rate", "grad_norm", "total_flos"})
+_OF_SPEED = ("_runtime", "_per_second", "_flos")
+_CI = ("CI_JOB_URL", "BUILD_URL")
+
+
+def newest_metrics(history: Iterable[Mapping[str, object]]) -> dict[str, float]:
+    """Give the newest value of each measure in a log, whatever was logged with it."""
+    found: dict[str, float] = {}
+    for entry in history:
+        for name, value in entry.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and _is_measure(name):
+                found[name] = float(value)
+    return found
+
+
+def labels_of(
+    *,
+    step: int,
+    epoch: float | None,
+    metrics: Mapping[str, float],
+    run_url: str,
+    own: Mapping[str, str],
+) -> dict[str, str]:
+    """Make the labels of a version; what the user gives stands before what is found.
+
+    Args:
+        step: How many updates the weights have had.
+        epoch: How often the data was gone through; None where nobody counts.
+        metrics: What was measured of them.
+        run_url: Where the training can be looked at; empty where nowhere.
+        own: The user's labels.
+    """
+    found = {"step": str(step)}
+    if epoch is not None:
+        found["epoch"] = f"{epoch:.4g}"
+    if run_url:
+        found["run.url"] = run_url
+    for name, value in list(metrics.items())[:_MOST_METRICS]:
+        found[METRIC + name] = f"{value:.6g}"
+    return {k: v for k, v in found.items() if max(len(k), len(v)) <= _MOST_CHARACTERS} | dict(own)
+
+
+def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Find where this process's training can be looked at; empty where nothing says so.
+
+    Asked in this order: the run of Weights & Biases and that of MLflow which are active in this
+    process, then the job of the CI. None of them is imported, and no name or password that an
+    address holds is given on.
+    """
+    found = _of_wandb() or _of_mlflow() or _of_ci(environ)
+    return _plain(found) if found.startswith(("http://", "https://")) else ""
+
+
+def _is_measure(name: str) -> bool:
+    return name not in _NO_MEASURES and not name.endswith(_OF_SPEED)
+
+
+def _of_wandb() -> str:
+    run = getattr(sys.modules.get("wandb"), "run", None)
+    return str(getattr(run, "url", "") or "")
+
+
+def _of_mlflow() -> str:
+    mlflow = sys.modules.get("mlflow")
+    active = getattr(mlflow, "active_run", None)
+    server = getattr(mlflow, "get_tracking_uri", None)
+    run = active() if callable(active) else None
+    if run is None or not callable(server):
+        return ""
+    place, info = str(server()).rstrip("/"), getattr(run, "info", None)
+    experiment, name = getattr(info, "experiment_id", ""), getattr(info, "run_id", "")
+    return f"{place}/#/experiments/{experiment}/runs/{name}"
+
+
+def _of_ci(environ: Mapping[str, str]) -> str:
+    if "GITHUB_RUN_ID" in environ:
+        server = environ.get("GITHUB_SERVER_URL", "https://github.com")
+        repository = environ.get("GITHUB_REPOSITORY", "")
+        return f"{server}/{repository}/actions/runs/{environ['GITHUB_RUN_ID']}"
+    return next((environ[name] for name in _CI if environ.get(name)), "")
+
+
+def _plain(url: str) -> str:
+    """Take name and password out of an address."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,93 @@
+"""The files of a checkpoint that a version may carry, held still while they are pushed.
+
+A trainer deletes its older checkpoints while it goes on, and keeps beside the weights what only it
+needs. So what is pushed is a folder of its own: links to the same bytes, of files on the closed
+list and no others.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from safetensors import SafetensorError
+
+from deltareg.errors import InvalidInput
+from deltareg.identity.carried import is_carried
+from deltareg.identity.left_out import is_sent
+
+
+def take_snapshot(checkpoint: Path, into: Path) -> Path:
+    """Link what a version may carry of a checkpoint into a new folder; gives that.
+
+    Args:
+        checkpoint: What a trainer has written and writes no more.
+        into: The folder to make, best on the same disk, where a link takes no room. One that is
+            there is replaced.
+
+    Raises:
+        OSError: A file cannot be linked, nor copied.
+    """
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    for path in sorted(checkpoint.rglob("*")):
+        name = path.relative_to(checkpoint).as_posix()
+        if path.is_file() and is_sent(name) and is_carried(name):
+            target = into / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(path, target)
+    return into
+
+
+def save_pretrained(
+    folder: Path,
+    model: object,
+    processor: object = None,
+    *,
+    fix: str,
+    state_dict: Mapping[str, object] | None = None,
+) -> Path:
+    """Save a model as its library does, and its tokenizer or processor beside it.
+
+    Args:
+        folder: Where; one that is there is replaced.
+        model: The model.
+        processor: What is saved beside it, if it can be.
+        fix: What to do where the model does not say how it is saved.
+        state_dict: Its weights, where they were gathered from several processes.
+
+    Raises:
+        InvalidInput: It is no model of transformers or peft.
+        OSError: There is no room.
+    """
+    if not hasattr(model, "save_pretrained"):
+        raise InvalidInput(f"a {type(model).__name__} does not say how it is saved", fix=fix)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    gathered = {} if state_dict is None else {"state_dict": state_dict}
+    _save(cast("_Saves", model), folder, gathered)
+    if hasattr(processor, "save_pretrained"):
+        _save(cast("_Saves", processor), folder, {})
+    return folder
+
+
+class _Saves(Protocol):
+    """What is saved as its library saves it."""
+
+    def save_pretrained(self, save_directory: str, **gathered: object) -> object: ...
+
+
+def _save(part: _Saves, folder: Path, gathered: Mapping[str, object]) -> None:
+    try:
+        part.save_pretrained(str(folder), **gathered)
+    except SafetensorError as error:  # what a full disk is called there
+        raise OSError(f"{folder} cannot be written: {error}") from error
+
+
+def _link(path: Path, target: Path) -> None:
+    """Link a file, or copy it where its disk has no links; a link stays one, to be refused."""
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, target, follow_symlinks=False)

@@ -1,0 +1,245 @@
+"""A callback of transformers' Trainer that pushes what it trains: checkpoints, and the end.
+
+::
+
+    from deltareg.integrations.transformers import PushCallback
+
+    trainer = Trainer(..., callbacks=[PushCallback("team/chat", base="llama-3.1-8b")])
+
+It serves every Trainer that is made of transformers' own: those of TRL, of LLaMA-Factory, of
+axolotl. What is pushed goes beside the training, and never ends it unless that was asked for.
+"""
+
+# transformers is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeArgument=false
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from deltareg.client import Client
+from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.golden.recording import Processor
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready
+from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
+from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
+from deltareg.integrations.snapshot import save_pretrained, take_snapshot
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Strategy = Literal["every_save", "end"]
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without types
+    """Pushes each checkpoint of a training as a version of a line, and what came of it at the end.
+
+    A push goes on while the training does. Where checkpoints come faster than they can be pushed,
+    those that wait give way to newer ones. A version's parent is the one before it, its labels say
+    step, epoch, measures, and where the run can be looked at; outputs of the model are recorded
+    into it. Of several processes the first pushes.
+
+    Attributes:
+        versions: What was pushed, oldest first, as `ns/name:vN`.
+    """
+
+    def __init__(
+        self,
+        line: str,
+        *,
+        base: str | None = None,
+        strategy: Strategy = "every_save",
+        golden: GoldenInputs = True,
+        parent: str | None = "@prod",
+        labels: Mapping[str, str] | None = None,
+        message: str = "",
+        run_url: str | None = None,
+        wait_s: float = 300.0,
+        always_push: bool = False,
+        strict: bool = False,
+        client: Client | None = None,
+    ) -> None:
+        """Say where to push and how; nothing is asked of the registry yet.
+
+        Args:
+            line: The line, `ns/name`.
+            base: What is trained on: the name of a base, its folder, or a version; None for the one
+                that the adapter's config names.
+            strategy: `every_save`, as the Trainer saves, and the end; or the `end` alone.
+            golden: Whether outputs are recorded, or the texts or inputs to record them of.
+            parent: What the training began from: a version, or `@CHANNEL` for what that serves, if
+                anything; None for nothing.
+            labels: Labels of every version.
+            message: Put before the message of every version.
+            run_url: Where the run can be looked at; None to ask Weights & Biases, MLflow or the CI.
+            wait_s: How long the end of the training waits for the last push, seconds.
+            always_push: Whether the training waits for a push that is under way when it saves
+                again, so that none is left out.
+            strict: Whether a push that fails ends the training, with its error.
+            client: A client to push with; None for one by the environment and the settings files.
+
+        Raises:
+            InvalidInput: There is no such strategy.
+        """
+        if strategy not in {"every_save", "end"}:
+            raise InvalidInput(f"strategy is {strategy!r}", fix="every_save or end")
+        own = dict(labels or {})
+        self._terms = PushTerms(
+            line, base=base, parent=parent, message=message, labels=own, wait_s=wait_s,
+            always_push=always_push, strict=strict,
+        )  # fmt: skip
+        self._strategy, self._golden, self._run_url = strategy, golden, run_url
+        self._pushes = CheckpointPushes(self._terms, client)
+
+    @property
+    def versions(self) -> list[str]:
+        """What was pushed, oldest first."""
+        return [report.version.ref for report in self._pushes.reports]
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **given: object,
+    ) -> None:
+        """Ask whether pushing will work, and push the checkpoint that a broken run did not."""
+        if not state.is_world_process_zero:
+            return
+        self._pushes.begin(Path(str(args.output_dir)), goes_on=state.global_step > 0)
+        self.on_save(args, state, control, **given)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **given: object,
+    ) -> None:
+        """Push the checkpoint that was just written."""
+        folder = _checkpoint(args, state.global_step)
+        is_wanted = self._strategy == "every_save" and state.is_world_process_zero
+        if is_wanted and folder.is_dir():
+            self._offer(_Moment.of(args, state, given), folder, state.global_step)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **given: object,
+    ) -> None:
+        """Push what came of the training, unless its last checkpoint was that, and wait for it."""
+        if not state.is_world_process_zero:
+            return
+        self._pushes.settle()
+        step, folder = _outcome(args, state)
+        self._offer(_Moment.of(args, state, given), folder, step, is_last=True)
+        self._pushes.finish()
+
+    def _offer(
+        self, moment: "_Moment", checkpoint: Path | None, step: int, *, is_last: bool = False
+    ) -> None:
+        if self._pushes.is_offered(step):
+            return
+        folder = self._pushes.folder_of(step)
+        try:
+            if checkpoint is not None:
+                take_snapshot(checkpoint, folder)
+            else:
+                moment.save(folder)
+            if moment.model is not None and not moment.is_sharded:
+                record_if_wanted(moment.model, moment.processor, self._golden, folder)
+        except (DeltaregError, OSError) as error:
+            self._pushes.fail(error, step)
+            return
+        labels = self._labels(moment.state, step)
+        self._pushes.offer(Ready(folder, step, labels, is_last=is_last))
+
+    def _labels(self, state: TrainerState, step: int) -> dict[str, str]:
+        history = [entry for entry in state.log_history if entry.get("step", 0) <= step]
+        epochs = [entry["epoch"] for entry in history if "epoch" in entry]
+        epoch = state.epoch if step == state.global_step else (epochs[-1] if epochs else None)
+        run_url = find_run_url() if self._run_url is None else self._run_url
+        return labels_of(
+            step=step, epoch=epoch, metrics=newest_metrics(history), run_url=run_url,
+            own=self._terms.labels,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What a callback is called with.
+
+    Attributes:
+        args: How is trained.
+        state: How far.
+        model: What.
+        processor: Its tokenizer or processor, if the Trainer has one.
+    """
+
+    args: TrainingArguments
+    state: TrainerState
+    model: "nn.Module | None"
+    processor: "Processor | None"
+
+    @classmethod
+    def of(
+        cls, args: TrainingArguments, state: TrainerState, given: Mapping[str, object]
+    ) -> "_Moment":
+        model, processor = given.get("model"), given.get("processing_class")
+        return cls(
+            args, state, cast("nn.Module | None", model), cast("Processor | None", processor)
+        )
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the weights may lie on several processes, so that one alone cannot save them."""
+        return bool(self.args.fsdp or self.args.deepspeed)
+
+    def save(self, folder: Path) -> None:
+        """Save what is in memory.
+
+        Raises:
+            InvalidInput: One process cannot, or it is no model of transformers or peft.
+            OSError: There is no room.
+        """
+        fix = "let the Trainer save: save_strategy='epoch', or 'steps'"
+        if self.is_sharded:
+            raise InvalidInput(
+                "the weights lie on several processes, and no checkpoint does", fix=fix
+            )
+        save_pretrained(folder, self.model, self.processor, fix=fix)
+
+
+def _checkpoint(args: TrainingArguments, step: int) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{step}"
+
+
+def _outcome(args: TrainingArguments, state: TrainerState) -> tuple[int, Path | None]:
+    """Give the step that a training ends with, and its checkpoint, if there is one.
+
+    Where the best checkpoint is loaded at the end, that is what came of it.
+    """
+    best = state.best_model_checkpoint if args.load_best_model_at_end else None
+    if best is not None and (found := _CHECKPOINT.fullmatch(Path(str(best)).name)):
+        return int(found[1]), Path(str(best))
+    here = _checkpoint(args, state.global_step)
+    if here.is_dir():
+        return state.global_step, here
+    if args.fsdp or args.deepspeed:
+        saved = sorted((_step(path), path) for path in here.parent.glob("checkpoint-*"))
+        if saved:
+            return saved[-1]
+    return state.global_step, None
+
+
+def _step(path: Path) -> int:
+    found = _CHECKPOINT.fullmatch(path.name)
+    return int(found[1]) if found else -1

@@ -1,0 +1,172 @@
+"""The cards of versions: read at the push, shown, and what versions are found by."""
+
+import json
+from dataclasses import asdict
+from typing import Final
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import search as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.packs import physical_keys
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import VersionRow
+from deltareg.db.session import read
+from deltareg.digest import Digest, sha256_of
+from deltareg.documents.model_card import (
+    CARD_FILE,
+    MOST_CARD_BYTES,
+    CardMetric,
+    ModelCard,
+    read_card,
+)
+from deltareg.errors import IntegrityFailure, NotFound
+from deltareg.identity.manifest import Manifest, ManifestFile
+from deltareg.identity.storage_map import StorageMap
+from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.corrupt import refuse_corrupt
+from deltareg.service.deleted import refuse_deleted
+from deltareg.service.describe import ref_of
+from deltareg.service.kept import decoded
+from deltareg.service.lines.terms import terms_of
+from deltareg.service.readback import Readback
+from deltareg.service.registry import Caller, Registry, namespace_scope
+from deltareg.service.resolve import find_version
+from deltareg.store import BlobStore
+from deltareg.wire import CardInfo
+
+_EMPTY: Final = ModelCard()
+_FIX = "write a README.md into the folder before it is pushed"
+
+
+def show_card(registry: Registry, caller: Caller, ref: Ref, *, with_text: bool) -> CardInfo:
+    """Show what the card of a version says, and with `with_text` the card itself.
+
+    Raises:
+        NotFound: The version has no README.md, or there is no such version.
+        Blocked: It is deleted, and its text is asked for.
+        Corrupt: What is stored of it is not what it says.
+    """
+    caller.require(Right.READ, on=ref.line)
+    with read(registry.engine) as conn:
+        row = find_version(conn, caller, ref, bare="newest")
+        documents = version_queries.content(conn, row.id)
+        manifest = decoded(row.manifest_digest, lambda: documents.manifest)
+        file = _file_of(manifest)
+        if file is None:
+            raise NotFound(f"{ref_of(row)} has no {CARD_FILE}", fix=_FIX)
+        known = queries.card_of(conn, row.id)
+        if known is not None and not with_text:
+            return _describe(unpack_card(known), row)
+        refuse_deleted(row)
+        refuse_corrupt(conn, caller, Held(row.id), ref_of(row))
+        stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
+    if file.size_bytes > MOST_CARD_BYTES:
+        return _describe(card_in(stored, manifest) or _EMPTY, row)
+    raw = _bytes_in(stored, file)
+    text = raw.decode("utf-8-sig", "replace") if with_text else ""
+    return _describe(read_card(raw), row, text=text)
+
+
+def keep_card(conn: sa.Connection, row: VersionRow, card: ModelCard | None) -> None:
+    """Let a version be found by what its card says, and by all else that is known of it.
+
+    Done again it changes nothing. None says that it has no card.
+    """
+    queries.put_card(conn, row.id, None if card is None else pack_card(card))
+    said = card or _EMPTY
+    queries.change_terms(conn, row.id, add=terms_of(row, said))
+    queries.replace_metrics(
+        conn, row.id, queries.CARD, {metric.name.lower(): metric.value for metric in said.metrics}
+    )
+    keep_metrics(conn, row.id)
+
+
+def keep_metrics(conn: sa.Connection, version_id: int) -> None:
+    """Let a version be found by what the checks of its newest verdicts came to."""
+    for suite, checks in queries.newest_checks(conn, version_id).items():
+        queries.replace_metrics(conn, version_id, suite, metrics_of_checks(checks))
+
+
+def relabel(conn: sa.Connection, before: VersionRow, after: VersionRow) -> None:
+    """Let a version be found by its labels as they are now; one that was not read yet is then."""
+    known = queries.card_of(conn, after.id)
+    if known is None and not queries.is_read(conn, after.id):
+        return
+    card = _EMPTY if known is None else unpack_card(known)
+    old, new = terms_of(before, card), terms_of(after, card)
+    queries.change_terms(conn, after.id, add=new - old, drop=old - new)
+
+
+def card_in(stored: Readback, manifest: Manifest) -> ModelCard | None:
+    """Read the card among stored files; None where there is none. What it is refuses nothing.
+
+    Raises:
+        IntegrityFailure: The stored bytes are not those of the manifest.
+    """
+    file = _file_of(manifest)
+    if file is None:
+        return None
+    if file.size_bytes > MOST_CARD_BYTES:
+        told = f"it has {file.size_bytes:,} bytes, and {MOST_CARD_BYTES:,} are read at most"
+        return ModelCard(problems=(told,))
+    return read_card(_bytes_in(stored, file))
+
+
+def _file_of(manifest: Manifest) -> ManifestFile | None:
+    return next((file for file in manifest.files if file.path == CARD_FILE), None)
+
+
+def _bytes_in(stored: Readback, file: ManifestFile) -> bytes:
+    raw = stored.file_part(file)
+    if sha256_of(raw) != file.digest:
+        raise IntegrityFailure(
+            f"{CARD_FILE} is not what its sha256 says", fix="push it again with a current client"
+        )
+    return raw
+
+
+def stored_as(
+    conn: sa.Connection, store: BlobStore, namespace: str, storage_map: bytes
+) -> Readback:
+    """Give what reads the files of a version as it is stored now, out of its sound packs."""
+    storage = StorageMap.decode(storage_map)
+    digests = [str(pack.digest) for pack in storage.packs]
+    found = physical_keys(conn, namespace_scope(namespace), digests)
+    keys = {Digest.parse(digest): key for digest, (key, _) in found.items()}
+    return Readback(store, keys, storage)
+
+
+def metrics_of_checks(checks: object) -> dict[str, float]:
+    """Give the numbers that checks came to, by the name of each."""
+    found: dict[str, float] = {}
+    for check in checks if isinstance(checks, list) else ():
+        value = check.get("value")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[str(check["name"]).lower()] = float(value)
+    return found
+
+
+def pack_card(card: ModelCard) -> bytes:
+    """Write a card as its row keeps it."""
+    return json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def unpack_card(document: bytes) -> ModelCard:
+    """Read what `pack_card` wrote; fields of later releases are left out."""
+    found = json.loads(document)
+    lists = {
+        name: tuple(found.get(name, ()))
+        for name in ("languages", "tags", "datasets", "base_models", "problems")
+    }
+    texts = {
+        name: found.get(name, "") for name in ("title", "summary", "license", "task", "library")
+    }
+    return ModelCard(
+        **texts, **lists, metrics=tuple(CardMetric(**each) for each in found.get("metrics", ()))
+    )
+
+
+def _describe(card: ModelCard, row: VersionRow, *, text: str = "") -> CardInfo:
+    return CardInfo.model_validate({"ref": ref_of(row), **asdict(card), "text": text})

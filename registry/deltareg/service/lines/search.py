@@ -1,0 +1,175 @@
+"""Search: versions by words, labels, base, kind and metrics, newest first, as far as one may read.
+
+All conditions have to hold. Words are of the card, the message, the labels and the names of a
+version; one that ends with `*` stands for all that begin so.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import cast
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import search as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.deltas import AskedLabel
+from deltareg.db.queries.search import Bound, Operator, Sought
+from deltareg.db.session import read
+from deltareg.db.sight import Sight
+from deltareg.delta.kinds import kind_names
+from deltareg.errors import InvalidInput
+from deltareg.refs import LineRef, parse_name
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.refusals import absent
+from deltareg.service.authority.resources import SOMEWHERE, Namespace
+from deltareg.service.describe import describe_versions
+from deltareg.service.lines.cards import unpack_card
+from deltareg.service.lines.terms import base_term, kind_term, label_term, place_term, words_of
+from deltareg.service.lines.veil import veiled
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base, find_line
+from deltareg.wire import MetricInfo, Page, SearchHit
+
+_MOST = 16
+_BOUND = re.compile(
+    r"\s*(\S.{0,99}?)\s*(>=|<=|>|<|=)\s*(-?\d{1,30}(?:\.\d{1,30})?(?:e-?\d{1,3})?)\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody looks for; what is empty does not matter.
+
+    Attributes:
+        text: Words.
+        labels: Labels.
+        base: A base by name, alias or id on the hub.
+        kind: A kind.
+        metrics: Metrics and what they are to be: `accuracy>=0.9`.
+        within: A namespace or a line.
+        is_newest: Whether only the newest version of each line counts.
+    """
+
+    text: str = ""
+    labels: Sequence[AskedLabel] = ()
+    base: str = ""
+    kind: str = ""
+    metrics: Sequence[str] = ()
+    within: str = ""
+    is_newest: bool = False
+
+
+def search_versions(
+    registry: Registry, caller: Caller, asked: Asked, *, cursor: str | None, limit: int
+) -> Page[SearchHit]:
+    """Find versions; those that the caller may not read are not among them.
+
+    Raises:
+        InvalidInput: A word, a kind or a metric is none.
+        NotFound: There is no such base, namespace or line that the caller may see.
+    """
+    caller.require(Right.READ, on=SOMEWHERE)
+    before = read_number_cursor(cursor)
+    beginnings, words = _words(asked.text)
+    bounds = [read_bound(text) for text in asked.metrics]
+    if len(words) + len(beginnings) + len(bounds) + len(asked.labels) > _MOST:
+        raise InvalidInput(f"a search has at most {_MOST} conditions", fix="leave some out")
+    with read(registry.engine) as conn:
+        terms = [*words, *_facts(conn, caller, asked)]
+        sought = Sought(terms, beginnings, bounds, asked.is_newest, caller.sight)
+        ids = queries.found_ids(conn, sought, before=before, limit=check_limit(limit) + 1)
+        hits = _describe(conn, caller, ids[:limit], [bound.name for bound in bounds])
+    shown = dict(zip(ids, hits, strict=False))
+    return page(ids, limit, show=lambda row_id: shown[row_id], key=lambda row_id: row_id)
+
+
+def read_bound(text: str) -> Bound:
+    """Read `accuracy>=0.9`.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    match = _BOUND.fullmatch(text)
+    if match is None:
+        raise InvalidInput(f"not a metric with a bound: {text[:60]!r}", fix="accuracy>=0.9")
+    return Bound(match[1].lower(), cast(Operator, match[2]), float(match[3]))
+
+
+def _words(text: str) -> tuple[list[str], list[str]]:
+    """Read the words of a search: beginnings of words, and whole ones."""
+    beginnings: list[str] = []
+    words: list[str] = []
+    for part in text.split():
+        found = words_of(part)
+        if part.endswith("*") and found:
+            beginnings.append(found.pop())
+        words += found
+    if text.strip() and not (words or beginnings):
+        raise InvalidInput(
+            f"no word to look for: {text[:60]!r}", fix="words have 2 to 40 letters or digits"
+        )
+    return list(dict.fromkeys(beginnings)), list(dict.fromkeys(words))
+
+
+def _facts(conn: sa.Connection, caller: Caller, asked: Asked) -> list[str]:
+    terms = [label_term(label.name, label.value) for label in asked.labels]
+    if asked.base:
+        terms.append(base_term(find_base(conn, caller, asked.base).id))
+    if asked.kind:
+        terms.append(kind_term(_kind(asked.kind)))
+    if asked.within:
+        terms.append(place_term(_place(conn, caller, asked.within)))
+    return [*terms, *_one_namespace(caller.sight)]
+
+
+def _one_namespace(sight: Sight | None) -> list[str]:
+    """Give the term of the only namespace that somebody sees, as a list that is short to walk."""
+    if sight is None or sight.visibilities or sight.lines or len(sight.namespaces) != 1:
+        return []
+    return [place_term(sight.namespaces[0])]
+
+
+def _kind(name: str) -> str:
+    known = kind_names()
+    if name in known:
+        return name
+    near = get_close_matches(name.lower(), known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise InvalidInput(f"there is no kind {name[:40]!r}{meant}", fix=f"kinds: {', '.join(known)}")
+
+
+def _place(conn: sa.Connection, caller: Caller, text: str) -> str:
+    if "/" in text:
+        line = LineRef.parse(text)
+        find_line(conn, caller, line)
+        return str(line)
+    name = Namespace(parse_name(text, "namespace"))
+    if not caller.sees(name) or delta_queries.namespace_id(conn, name.name) is None:
+        raise absent(name)
+    return name.name
+
+
+def _describe(
+    conn: sa.Connection, caller: Caller, ids: Sequence[int], names: Sequence[str]
+) -> list[SearchHit]:
+    found = version_queries.versions_by_ids(conn, ids)
+    rows = [found[row_id] for row_id in ids]
+    cards = {row_id: unpack_card(raw) for row_id, raw in queries.cards_of(conn, ids).items()}
+    metrics: dict[int, list[MetricInfo]] = {}
+    for row in queries.metrics_of(conn, ids, names) if names else ():
+        told = MetricInfo(name=row.name, value=row.value, source=row.source)
+        metrics.setdefault(row.version_id, []).append(told)
+    hits: list[SearchHit] = []
+    for row, info in zip(rows, describe_versions(conn, rows), strict=True):
+        card = cards.get(row.id)
+        hit = SearchHit(
+            **dict(info), metrics=metrics.get(row.id, []),
+            title="" if card is None else card.title,
+            summary="" if card is None else card.summary,
+        )  # fmt: skip
+        hits.append(veiled(caller, hit))
+    return hits

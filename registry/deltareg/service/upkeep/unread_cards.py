@@ -1,0 +1,59 @@
+"""Versions that came in before cards were read: read now, so that a search finds them as well.
+
+It is done in the background, a batch at a time. A server of the release before, beside this one,
+leaves such versions too.
+"""
+
+import logging
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import search as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import UnreadRow
+from deltareg.db.session import read, with_retry
+from deltareg.documents.model_card import ModelCard
+from deltareg.errors import DeltaregError, Unavailable
+from deltareg.service.kept import decoded
+from deltareg.service.lines.cards import card_in, keep_card, stored_as
+from deltareg.service.registry import Registry
+
+log = logging.getLogger(__name__)
+
+_BATCH = 50
+
+
+def read_some_cards(registry: Registry) -> int:
+    """Read the cards of some versions that nobody has read; say of how many.
+
+    Raises:
+        Unavailable: The store does not answer now.
+    """
+    with read(registry.engine) as conn:
+        waiting = queries.unread(conn, limit=_BATCH)
+    for row in waiting:
+        card = _read(registry, row)
+        with_retry(registry.engine, lambda conn, row=row, card=card: _keep(conn, row.id, card))
+    return len(waiting)
+
+
+def _read(registry: Registry, row: UnreadRow) -> ModelCard | None:
+    """Read a card; of one whose bytes cannot be read only that is kept."""
+    with read(registry.engine) as conn:
+        version = version_queries.version_by_id(conn, row.id)
+        documents = version_queries.content(conn, row.id)
+        stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
+    try:
+        manifest = decoded(version.manifest_digest, lambda: documents.manifest)
+        return card_in(stored, manifest)
+    except Unavailable:
+        raise
+    except (DeltaregError, KeyError) as error:
+        log.warning("the card of version row %d cannot be read: %s", row.id, error)
+        return ModelCard(problems=("its stored bytes could not be read",))
+
+
+def _keep(conn: sa.Connection, version_id: int, card: ModelCard | None) -> None:
+    version_queries.lock_version(conn, version_id)
+    if not queries.is_read(conn, version_id):
+        keep_card(conn, version_queries.version_by_id(conn, version_id), card)

@@ -1,0 +1,182 @@
+"""Searches over many versions: `python tests/benchmarks/bench_search.py`.
+
+100,000 versions of 5,000 lines in 1,000 namespaces, a tenth of which are private, each version with
+a card of 30 words drawn as words of a language are (Zipf), labels and a metric; in SQLite on disk
+and in PostgreSQL. Measured is the use case in this process, without HTTP: one page of 50. The last
+columns are the processor time of this process, in the middle, and how many versions were found.
+"""
+
+import argparse
+import base64
+import os
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import sqlalchemy as sa  # only now the tests can be imported
+
+from deltareg.db import tables as t
+from deltareg.db.queries.deltas import AskedLabel
+from deltareg.db.session import create_engine, read, write
+from deltareg.digest import sha256_of
+from deltareg.service.authority.grants import Grant, Right, Unless
+from deltareg.service.authority.resources import Namespace
+from deltareg.service.lines.search import Asked, search_versions
+from deltareg.service.registry import Caller, Registry
+from deltareg.store.memory import MemoryStore
+from tests.benchmarks.bench_ledger import in_sqlite
+from tests.benchmarks.bench_rollback import in_postgresql, told
+from tests.benchmarks.page import write_page
+from tests.service import rows
+
+_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_NAMESPACES, _LINES, _WORDS, _VOCABULARY = 1_000, 5, 30, 20_000
+_CHUNK = 2_000
+_HEAD = f"{'versions: {:,}':<44}{'of':>5}" + "".join(
+    f"{name:>9}" for name in ("p50 ms", "p95 ms", "max ms", "cpu ms", "found")
+)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--versions", type=int, default=100_000)
+    parser.add_argument("--count", type=int, default=40, help="how often each is done")
+    parser.add_argument("--only", choices=["SQLite", "PostgreSQL"], help="one of the databases")
+    parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
+    options = parser.parse_args()
+    lines = [_HEAD.format(options.versions)]
+    print(lines[0])
+    databases = {"SQLite": in_sqlite, "PostgreSQL": in_postgresql}
+    for name, opened in databases.items():
+        if options.only in {None, name}:
+            with opened() as (_, url):
+                engine = create_engine(url)
+                for line in measure(name, engine, options):
+                    print(line, flush=True)
+                    lines.append(line)
+                engine.dispose()
+    lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, "
+                 f"{os.getloadavg()[2]:.1f}")  # fmt: skip
+    print(lines[-1])
+    if options.write_docs:
+        write_page(_PAGE, "search", "\n".join(lines))
+
+
+def measure(name, engine, options):
+    """Fill a database, and tell in a line each how long searches take."""
+    began = time.perf_counter()
+    fill(engine, options.versions)
+    yield f"filled in {time.perf_counter() - began:.0f} s, {name}: {size(engine)} terms"
+    registry = Registry(engine, MemoryStore())
+    private = frozenset(f"n{number}" for number in range(0, _NAMESPACES, 10))
+    all_of_it = Caller("ada", 1, None, frozenset({Grant(Right.READ)}))
+    most = Caller("ada", 1, None, frozenset({Grant(Right.READ, Unless(private))}))
+    one = Caller("ada", 1, None, frozenset({Grant(Right.READ, Namespace("n500"))}))
+    middle = cursor_at(options.versions // 2)
+    for told_as, caller, asked, cursor in (
+        ("a common word", all_of_it, Asked(text="w1"), None),
+        ("the same, from the middle on", all_of_it, Asked(text="w1"), middle),
+        ("the same, a tenth not to be seen", most, Asked(text="w1"), None),
+        ("the same, one namespace to be seen", one, Asked(text="w1"), None),
+        ("a rare word", all_of_it, Asked(text=f"w{_VOCABULARY - 1}"), None),
+        ("three common words", all_of_it, Asked(text="w1 w2 w3"), None),
+        ("a common and a rare word", all_of_it, Asked(text=f"w1 w{_VOCABULARY // 2}"), None),
+        ("two common words that never meet", all_of_it, Asked(text="even odd"), None),
+        ("a beginning", all_of_it, Asked(text="w12*"), None),
+        ("the beginning of nearly all words", all_of_it, Asked(text="w1*"), None),
+        ("a label and a word", all_of_it,
+         Asked(text="w5", labels=[AskedLabel("tested", "yes")]), None),
+        ("a base and a kind", all_of_it, Asked(base="tiny", kind="lora"), None),
+        ("a metric of one in ten", all_of_it, Asked(metrics=["accuracy>=0.9"]), None),
+        ("a metric of ten", all_of_it, Asked(metrics=["accuracy>=0.9999"]), None),
+        ("a metric and a common word", all_of_it, Asked(text="w1", metrics=["accuracy>0.9"]), None),
+        ("all of a line", all_of_it, Asked(within="n7/l3"), None),
+        ("the newest of each line", all_of_it, Asked(text="w1", is_newest=True), None),
+        ("anything", all_of_it, Asked(), None),
+    ):  # fmt: skip
+        seconds, worked, found = [], [], 0
+        for _ in range(options.count):
+            began, busy = time.perf_counter(), time.process_time()
+            page = search_versions(registry, caller, asked, cursor=cursor, limit=50)
+            seconds.append(time.perf_counter() - began)
+            worked.append(time.process_time() - busy)
+            found = len(page.items)
+        cpu = f"{1000 * statistics.median(worked):>9.1f}"
+        yield told(f"{told_as}, {name}", seconds) + cpu + f"{found:>9}"
+
+
+def cursor_at(number):
+    return base64.urlsafe_b64encode(str(number).encode()).decode()
+
+
+def fill(engine, count):
+    """Make lines and versions, with terms and metrics as a push would have them."""
+    base = rows.base(engine)
+    ada = rows.caller(engine)
+    first = rows.version(engine, rows.line(engine, maker=ada))
+    with write(engine) as conn:
+        version = dict(
+            conn.execute(sa.select(t.versions).where(t.versions.c.id == first)).mappings().one()
+        )
+        conn.execute(sa.delete(t.versions))
+        conn.execute(sa.delete(t.deltas))
+        conn.execute(sa.delete(t.namespaces))
+        conn.execute(sa.insert(t.namespaces), [
+            {"id": n + 1, "name": f"n{n}", "visibility": "internal" if n % 10 else "private"}
+            for n in range(_NAMESPACES)
+        ])  # fmt: skip
+        conn.execute(sa.insert(t.deltas), [
+            {"id": n * _LINES + line + 1, "namespace_id": n + 1, "name": f"l{line}"}
+            for n in range(_NAMESPACES) for line in range(_LINES)
+        ])  # fmt: skip
+    drawn = random.Random(7)
+    words = [f"w{number}" for number in range(_VOCABULARY)]
+    weights = [1 / (number + 1) for number in range(_VOCABULARY)]
+    for start in range(1, count + 1, _CHUNK):
+        ids = range(start, min(start + _CHUNK, count + 1))
+        made, terms, metrics = [], [], []
+        for row_id in ids:
+            line = drawn.randrange(_NAMESPACES * _LINES)
+            label = "yes" if row_id % 3 else "no"
+            made.append({**version, "id": row_id, "number": row_id, "delta_id": line + 1,
+                         "manifest_digest": str(sha256_of(str(row_id).encode())),
+                         "labels": {"tested": label}})  # fmt: skip
+            own = {*drawn.choices(words, weights, k=_WORDS), "odd" if row_id % 2 else "even"}
+            place = f"n{line // _LINES}"
+            facts = {"=kind:lora", f"=base:{base}", f"=in:{place}", f"=in:{place}/l{line % _LINES}",
+                     "=label:tested", f"=label:tested={label}"}  # fmt: skip
+            terms += [(term, row_id) for term in own | facts]
+            metrics.append(("accuracy", row_id, "smoke", drawn.random()))
+        with write(engine) as conn:
+            conn.execute(sa.insert(t.versions), made)
+            put(conn, "search_terms (term, version_id)", terms)
+            put(conn, "version_metrics (name, version_id, source, value)", metrics)
+            conn.execute(sa.insert(t.cards), [{"version_id": n, "document": None} for n in ids])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("ANALYZE")
+
+
+def put(conn, place, values):
+    """Insert many rows in the quickest way that each database has."""
+    table, columns = place.split(" ", 1)
+    if conn.dialect.name == "postgresql":
+        with conn.connection.cursor() as cursor, cursor.copy(f"COPY {place} FROM STDIN") as copy:
+            for value in values:
+                copy.write_row(value)
+        return
+    marks = ", ".join("?" * len(values[0]))
+    conn.exec_driver_sql(f"INSERT INTO {table} {columns} VALUES ({marks})", values)
+
+
+def size(engine):
+    with read(engine) as conn:
+        counted = conn.execute(sa.select(sa.func.count()).select_from(t.search_terms)).scalar_one()
+    return f"{counted:,}"
+
+
+if __name__ == "__main__":
+    main()
