@@ -4,10 +4,11 @@ from deltareg.db import tables as t
 from deltareg.service.telling.number import number_all
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.suite import built_in
+from tests.fixtures.registries import report
 from tests.hostile.gate_attacks import verdict_of
 from tests.hostile.right_attacks import OWNERS, READERS, secrets
 from tests.hostile.table import attack, some
-from tests.hostile.verdict_attacks import honest_lease, report
+from tests.hostile.verdict_attacks import honest_lease
 from tests.hostile.world import LINE, SECRET
 
 SUITE = "name: {name}\nchecks:\n  - digests\n"
@@ -69,8 +70,10 @@ def _(world, me):
 def _(world, me):
     """In lists, by name or without one, of some types or all."""
     number_all(world.server.registry)
-    asked = ({}, {"of": "vault"}, {"of": SECRET}, {"type": "channel.*"}, {"newest": "true"})
-    answers = [me.http.get("/events", params={"limit": 200, **one}) for one in asked]
+    asked: list[dict[str, str]] = [
+        {}, {"of": "vault"}, {"of": SECRET}, {"type": "channel.*"}, {"newest": "true"}
+    ]  # fmt: skip
+    answers = [me.http.get("/events", params={"limit": "200", **one}) for one in asked]
     told = [event for one in answers if one.is_success for event in one.json()["items"]]
     return any("vault" in str(event) for event in told)
 

@@ -9,7 +9,7 @@ import click
 from deltareg_cli.command_tree import Body, Place, command, group
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import message_option, option, parse_pairs
+from deltareg_cli.options import message_option, option, parse_labels
 from deltareg_cli.wording import clean
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def import_() -> None:
 def _pushed(body: Body) -> Body:
     """Give a command what each of them says of the version."""
     for decorate in (
-        option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=parse_pairs,
+        option("--label", "labels", multiple=True, metavar="KEY[=VALUE]", callback=parse_labels,
                help="A label of your own; may be repeated."),
         option("--parent", "parents", multiple=True, metavar="REF",
                help="A version that this one was made from; may be repeated."),
