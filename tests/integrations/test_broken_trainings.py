@@ -19,7 +19,7 @@ pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]
 pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(600)]
 PROGRAM = Path(__file__).with_name("programs") / "train.py"
 ROOT = Path(__file__).parents[2]
-LONG_S = 120
+LONG_S = 400
 SMALL_BYTES = 40_000
 
 

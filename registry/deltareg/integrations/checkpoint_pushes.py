@@ -184,6 +184,9 @@ class CheckpointPushes:
                 f"the token of {who.principal} is for {', '.join(who.scopes)}, not for push",
                 fix=f"deltareg token create --for {who.principal} --scope read --scope push",
             )
+        allowed = client.members.explain(who.principal, "push", self._terms.line)
+        if not allowed.allowed:
+            raise Forbidden(f"{who.principal} may not push to {allowed.ref}", fix=allowed.fix)
         base = self._terms.base
         if base is not None and not Path(base).exists() and ":" not in base:
             client.bases.show(base)
