@@ -22,7 +22,7 @@ from deltareg.db.rows.channels import (
 )
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
-from deltareg.db.rows.overview import FacetRow, GlanceRow, TotalsRow
+from deltareg.db.rows.overview import CountsRow, FacetRow, GlanceRow, WeightsRow
 from deltareg.db.rows.packs import (
     BadPackRow,
     EntryRow,
@@ -125,6 +125,7 @@ __all__ = [
     "CheckStateRow",
     "CheckpointRow",
     "ClaimableRow",
+    "CountsRow",
     "DeliveryRow",
     "DepthRow",
     "DocumentsRow",
@@ -204,7 +205,6 @@ __all__ = [
     "TokenRow",
     "ToldEventRow",
     "ToldFreeze",
-    "TotalsRow",
     "UnreadRow",
     "UploadRow",
     "VariantRow",
@@ -217,6 +217,7 @@ __all__ = [
     "WaiverRow",
     "WebhookRow",
     "WebhookStateRow",
+    "WeightsRow",
     "WorkerRow",
     "check_order",
     "fetch_all",
