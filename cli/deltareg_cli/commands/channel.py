@@ -6,6 +6,7 @@ from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command, group
+from deltareg_cli.commands.channel_export import export
 from deltareg_cli.commands.channel_policy import policy
 from deltareg_cli.documents import fields, page_fields
 from deltareg_cli.help_page import Example
@@ -258,5 +259,5 @@ def _place(line: str, name: str | None) -> tuple[str, str]:
     return str(ref.line), name or str(ref.channel)
 
 
-for _command in (ls, create, show, history, freeze, unfreeze, review, clear, policy):
+for _command in (ls, create, show, history, freeze, unfreeze, review, clear, export, policy):
     channel.add_command(_command)

@@ -4,6 +4,8 @@ Each move says which revision it has seen, so that nobody moves what somebody el
 """
 
 import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import channel_path, line_path, show_channel
@@ -28,6 +30,10 @@ from deltareg.wire import (
     RevisionInfo,
     request_of,
 )
+
+if TYPE_CHECKING:
+    from deltareg.client.manifests.form import ExportOptions, Manifest
+    from deltareg.client.manifests.served import Served
 
 
 class Channels(Resource):
@@ -195,6 +201,36 @@ class Channels(Resource):
             return self._context.api.request("DELETE", path, ChannelInfo, query=query)
         except NotFound:  # cleared meanwhile, perhaps by our own request, whose answer was lost
             return self.show(line, channel)
+
+    def export(
+        self,
+        line: str,
+        channel: str,
+        form: str,
+        *,
+        options: "ExportOptions",
+        beside: str | None = None,
+    ) -> "tuple[Sequence[Manifest], Sequence[Served]]":
+        """Write the manifests by which another system serves what a channel says now.
+
+        Args:
+            line: The line.
+            channel: Its channel.
+            form: `dynamo`, `llm-d` or `kserve`.
+            options: What a cluster knows and the registry does not.
+            beside: Another channel of the line, to which the rest of the requests goes.
+
+        Raises:
+            InvalidInput: Something is missing, or the system cannot serve the version.
+            Conflict: The channel serves nothing.
+            Blocked: What it serves is revoked.
+        """
+        from deltareg.client import manifests  # few ask for them
+
+        return manifests.export(
+            self._context, LineRef.parse(line), parse_channel(channel), form, options=options,
+            beside=None if beside is None else parse_channel(beside),
+        )  # fmt: skip
 
     def policy(self, line: str, channel: str) -> PolicyInfo:
         """Show what a channel asks of a version."""

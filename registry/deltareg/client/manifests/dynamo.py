@@ -1,0 +1,32 @@
+"""NVIDIA Dynamo: a `DynamoModel` that its operator loads into every worker of a base.
+
+Its source is `hf://ORG/MODEL@REVISION`, which the workers get by the hub's protocol: from the
+registry where HF_ENDPOINT names it. After the CRD `nvidia.com/v1alpha1` of Dynamo.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from deltareg.client.manifests.form import ExportOptions, Manifest, needed, resource
+from deltareg.client.manifests.served import Served
+
+
+class Dynamo:
+    """Writes a `DynamoModel`."""
+
+    name: ClassVar[str] = "dynamo"
+    takes: ClassVar[frozenset[str]] = frozenset({"base_model"})
+
+    def write(
+        self, served: Served, options: ExportOptions, *, beside: Served | None
+    ) -> Sequence[Manifest]:
+        """Name the version for good, and its bytes by their digest."""
+        spec = {
+            "modelName": served.name,
+            "baseModelName": needed(
+                options.base_model, "--base-model", "what Dynamo serves the base as"
+            ),
+            "modelType": "lora",
+            "source": {"uri": f"hf://{served.line}@{served.commit}"},
+        }
+        return [resource("nvidia.com/v1alpha1", "DynamoModel", served, spec)]

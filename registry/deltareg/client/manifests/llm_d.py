@@ -1,0 +1,43 @@
+"""llm-d: an `InferenceModelRewrite`, by which its router sends requests for a model to a version.
+
+The pods are vLLM servers with the plug-in of this package: they load a version when they are asked
+for its name, here by its digest. After the CRD `llm-d.ai/v1alpha2` of llm-d-router.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from deltareg.client.manifests.form import ExportOptions, Manifest, needed, resource
+from deltareg.client.manifests.served import Served
+
+_ALL = 100
+
+
+class LlmD:
+    """Writes an `InferenceModelRewrite`."""
+
+    name: ClassVar[str] = "llm-d"
+    takes: ClassVar[frozenset[str]] = frozenset({"pool", "model", "weight"})
+
+    def write(
+        self, served: Served, options: ExportOptions, *, beside: Served | None
+    ) -> Sequence[Manifest]:
+        """Send requests to the version, or to two by their weights."""
+        targets: list[Mapping[str, object]] = [{"modelRewrite": served.exact}]
+        if beside is not None and options.weight is not None:
+            targets = [
+                {"modelRewrite": served.exact, "weight": options.weight},
+                {"modelRewrite": beside.exact, "weight": _ALL - options.weight},
+            ]
+        model = options.model or str(served.line)
+        spec = {
+            "poolRef": {
+                "group": "inference.networking.k8s.io",
+                "kind": "InferencePool",
+                "name": needed(options.pool, "--pool", "the InferencePool of the pods"),
+            },
+            "rules": [
+                {"matches": [{"model": {"type": "Exact", "value": model}}], "targets": targets}
+            ],
+        }
+        return [resource("llm-d.ai/v1alpha2", "InferenceModelRewrite", served, spec)]

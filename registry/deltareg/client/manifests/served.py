@@ -1,0 +1,106 @@
+"""What a channel serves, as manifests of other systems have to name it: for good."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.client.asking.lines import show_channel
+from deltareg.client.asking.resolving import resolve
+from deltareg.client.context import Context
+from deltareg.delta.serving import Delta, servability
+from deltareg.digest import Digest
+from deltareg.errors import Blocked, Conflict, InvalidInput
+from deltareg.refs import LineRef, Ref
+
+_KEY = "deltareg.dev"
+_COMMIT_DIGITS, _NAME_DIGITS, _MOST_NAME = 40, 8, 63
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A version that a channel serves.
+
+    Attributes:
+        line: The line.
+        channel: The channel's name.
+        revision: The channel's revision.
+        version: The version's number.
+        digest: The digest of its manifest.
+        base: The name of its base.
+        rank: The rank that an engine has to allow.
+        unfit: Why the channel would not take it now.
+    """
+
+    line: LineRef
+    channel: str
+    revision: int
+    version: int
+    digest: Digest
+    base: str
+    rank: int
+    unfit: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> str:
+        """The name by its digest, under which the plug-in of vLLM serves it."""
+        return f"{self.line}@{self.digest}"
+
+    @property
+    def name(self) -> str:
+        """The name by its number, as far as one word may hold it."""
+        return f"{self.line.namespace}--{self.line.name}--v{self.version}"
+
+    @property
+    def commit(self) -> str:
+        """The revision by which the hub's clients get exactly these bytes."""
+        return self.digest.hex[:_COMMIT_DIGITS]
+
+    @property
+    def resource(self) -> str:
+        """A name that Kubernetes takes: short, of letters, digits and hyphens, this version's own.
+
+        RFC 1123, section 2.1.
+        """
+        plain = re.sub(r"[^a-z0-9]+", "-", f"{self.line.namespace}-{self.line.name}")
+        end = f"-v{self.version}-{self.digest.hex[:_NAME_DIGITS]}"
+        return f"{plain[: _MOST_NAME - len(end)].strip('-')}{end}"
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Where it comes from, for people who meet it in a cluster."""
+        return {
+            f"{_KEY}/channel": f"{self.line}@{self.channel}#{self.revision}",
+            f"{_KEY}/version": f"{self.line}:v{self.version}",
+            f"{_KEY}/digest": str(self.digest),
+            f"{_KEY}/base": self.base,
+        }
+
+
+def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> Served:
+    """Ask what a channel serves, where an engine can serve it.
+
+    Raises:
+        Conflict: It serves nothing.
+        Blocked: What it serves is revoked.
+        InvalidInput: The engine cannot serve it.
+    """
+    seen = show_channel(context, line, channel)
+    if seen.ref is None or seen.version is None or seen.digest is None:
+        raise Conflict(
+            f"{line}@{channel} serves nothing",
+            fix=f"deltareg promote {line}:v1 --channel {channel}",
+        )
+    if seen.is_revoked:
+        raise Blocked(f"{seen.ref} is revoked", fix=f"deltareg rollback {line} --channel {channel}")
+    version = resolve(context, Ref.parse(seen.ref), bare="newest")
+    delta = Delta(version.kind, version.variant, version.config, version.files)
+    for one in servability(delta):
+        if one.engine == engine and not one.is_servable:
+            raise InvalidInput(
+                f"{engine} cannot serve {seen.ref}: {'; '.join(one.obstacles)}",
+                fix=f"serve the merged model: deltareg materialize {seen.ref}",
+            )
+    return Served(
+        line, channel, seen.revision, seen.version, Digest.parse(seen.digest), version.base.name,
+        delta.rank, tuple(each.message for each in seen.unfit),
+    )  # fmt: skip
