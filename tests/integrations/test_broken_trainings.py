@@ -19,7 +19,7 @@ pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]
 pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(600)]
 PROGRAM = Path(__file__).with_name("programs") / "train.py"
 ROOT = Path(__file__).parents[2]
-LONG_S = 120
+LONG_S = 400
 SMALL_BYTES = 40_000
 
 
@@ -106,7 +106,7 @@ def test_a_server_that_stays_away_ends_no_training(server, train, tmp_path):
     assert running.wait(LONG_S) == 0, running.errors[-3000:]
     assert json.loads(running.output.splitlines()[-1])["steps"] == 4
     assert "was not pushed" in running.errors
-    assert (tmp_path / "run" / ".deltareg" / "steps" / "step-4").is_dir()
+    assert (tmp_path / "run" / ".deltareg" / "kept" / "step-4").is_dir()
 
 
 def test_a_disk_that_is_full_is_told_and_ends_no_training(server, train, tmp_path):

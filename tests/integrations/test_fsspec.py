@@ -270,7 +270,7 @@ class Renamed:
 
 
 @pytest.mark.soak
-class TestFsspecsOwnSuite(abstract.AbstractGetTests, abstract.AbstractFixtures):
+class TestFsspecsOwnSuite(abstract.AbstractGetTests, abstract.AbstractFixtures):  # type: ignore[name-defined]  # looked for first
     test_get_directory_recursive = None  # it writes what it gets
 
     @pytest.fixture

@@ -122,7 +122,8 @@ def test_an_image_has_the_files_below_models_and_nothing_of_who_made_it(client, 
     (layer,) = manifest["layers"]
     with tarfile.open(fileobj=io.BytesIO(blob(tmp_path / "oci", layer["digest"]))) as tar:
         entries = {entry.name: entry for entry in tar}
-        found = {n: tar.extractfile(e).read() for n, e in entries.items() if e.isreg()}
+        files = [entry for entry in entries.values() if entry.isreg()]
+        found = {entry.name: data.read() for entry in files if (data := tar.extractfile(entry))}
     assert "artifactType" not in manifest
     assert config["rootfs"] == {"type": "layers", "diff_ids": [layer["digest"]]}
     assert found == {f"models/{name}": raw for name, raw in FILES.items()}
@@ -325,7 +326,7 @@ def test_a_token_of_the_realm_is_asked_for_and_goes_nowhere_else(tmp_path, monke
             return httpx.Response(200)
         return httpx.Response(307, headers={"Location": "https://bucket.example/b"})
 
-    place = parse_place("oci://r.example/m/x:v1")
+    place = Repository("r.example", "m/x", "v1")
     kept = Blob.of(b"{}", WEIGHTS).descriptor
     client = RegistryClient(place, transport=httpx.MockTransport(answer))
     with client, client.blob(kept) as parts:
@@ -346,7 +347,7 @@ def test_a_realm_in_the_clear_gets_no_password(tmp_path, monkeypatch):
         told = 'Bearer realm="http://evil.example/t",service="r"'
         return httpx.Response(401, headers={"WWW-Authenticate": told})
 
-    place = parse_place("oci://r.example/m/x:v1")
+    place = Repository("r.example", "m/x", "v1")
     client = RegistryClient(place, transport=httpx.MockTransport(answer))
     with client, pytest.raises(Unauthenticated, match="not safe"):
         client.manifest("v1")
@@ -357,4 +358,4 @@ def test_a_login_that_a_helper_keeps_is_told(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"credHelpers": {"r.example": "ecr"}}')
 
     with pytest.raises(Misconfigured, match="credential helper"):
-        RegistryClient(parse_place("oci://r.example/m/x:v1"))
+        RegistryClient(Repository("r.example", "m/x", "v1"))

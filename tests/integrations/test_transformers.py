@@ -235,10 +235,44 @@ def test_a_server_that_is_away_ends_no_training(line, tmp_path, caplog, free_por
         run = trainer(tmp_path, PushCallback(line, base="tinyllama", client=client), max_steps=2)
         run.train()
 
-    kept = tmp_path / ".deltareg" / "steps" / "step-2"
+    kept = tmp_path / ".deltareg" / "kept" / "step-2"
     assert run.state.global_step == 2
     assert f"step 2 was not pushed; its files stay in {kept}" in caplog.text
     assert (kept / WEIGHTS).is_file()
+
+
+@pytest.mark.soak
+def test_what_could_not_be_pushed_outlives_the_next_run(line, tmp_path, free_port):
+    config = ClientConfig(f"http://127.0.0.1:{free_port}", retries=0, patience_s=0)
+    with Client(config) as client:
+        for steps_done in (2, 3):
+            callback = PushCallback(line, base="tinyllama", client=client, golden=False)
+            trainer(tmp_path, callback, max_steps=steps_done, save_strategy="no").train()
+
+    assert {path.name for path in tmp_path.glob(".deltareg/kept/*")} == {"step-2", "step-3"}
+
+
+@pytest.mark.soak
+def test_a_model_that_fails_when_it_is_asked_is_pushed_without_outputs(
+    client, line, tmp_path, caplog
+):
+    callback = pushing(client, line, golden={"input_ids": torch.tensor([[10**6]])})
+
+    trainer(tmp_path, callback, max_steps=1).train()
+
+    assert GOLDEN_FILE not in client.show(line).files
+    assert "no golden outputs in step-1" in caplog.text
+
+
+@pytest.mark.soak
+def test_settings_that_are_wrong_end_no_training(line, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("DELTAREG_SERVER", "no address")
+
+    run = trainer(tmp_path, PushCallback(line, base="tinyllama"), max_steps=1)
+    run.train()
+
+    assert run.state.global_step == 1
+    assert "nothing can be pushed as it is now" in caplog.text
 
 
 @pytest.mark.soak

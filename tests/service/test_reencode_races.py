@@ -17,6 +17,7 @@ from deltareg.db import tables as t
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries.versions import content
 from deltareg.db.session import create_engine, read, write
+from deltareg.db.tables.metadata import metadata
 from deltareg.delta.base_manifest import base_view, build_base_manifest
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.errors import BlobMissing, Blocked, Conflict, LeaseLost, NotFound, UploadClosed
@@ -285,11 +286,20 @@ class World:
         return b"".join(self.registry.store.read(key, chunk.offset, stop))
 
 
+def _holding_on(tables):
+    """Give the tables that refer to some of these or to each other, what refers to others first."""
+    found = set(tables)
+    for table in metadata.sorted_tables:
+        if any(key.column.table in found for key in table.foreign_keys):
+            found.add(table)
+    return [one for one in reversed(metadata.sorted_tables) if one in found - set(tables)]
+
+
 def cleared(url):
     """Give an engine on a database, emptied."""
     engine = create_engine(url)
     with write(engine) as conn:
-        for table in TABLES:
+        for table in (*_holding_on(TABLES), *TABLES):
             with rows.unguarded(conn, table):
                 conn.execute(sa.delete(table))
     return engine

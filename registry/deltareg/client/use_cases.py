@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
     from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff, line_history
     from deltareg.client.drafting import draft_suite
-    from deltareg.client.fold import materialize, update
+    from deltareg.client.fold import materialize, sync, update
     from deltareg.client.folders import golden
     from deltareg.client.pull import fetching, stored_form, version_files
     from deltareg.client.push import convert, golden_of_push, lint, merge, push, reencode
@@ -47,6 +47,7 @@ _ROOMS = {
     "signed_folders": "trust",
     "signers": "trust",
     "stored_form": "pull",
+    "sync": "fold",
     "trusted_keys": "trust",
     "update": "fold",
     "verified": "trust",
@@ -77,6 +78,7 @@ __all__ = [
     "signed_folders",
     "signers",
     "stored_form",
+    "sync",
     "trusted_keys",
     "update",
     "verified",

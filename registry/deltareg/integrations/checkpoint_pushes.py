@@ -18,6 +18,7 @@ from deltareg.integrations.run_notes import RunNotes, read_notes
 log = logging.getLogger(__name__)
 PLACE = ".deltareg"
 """The folder within a training's own that this keeps; what is hidden is never pushed."""
+_STEPS, _KEPT = "steps", "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Ready:
         folder: Its files, in a folder of its own, which is removed afterwards.
         step: How many updates it has had.
         labels: What is said of it.
-        is_last: Whether it is what came of the training; its folder stays where it cannot be
+        is_last: Whether it is what came of the training; its files are kept where they cannot be
             pushed.
     """
 
@@ -99,22 +100,21 @@ class CheckpointPushes:
         Raises:
             DeltaregError: It will not be able to push; only where that ends a training.
         """
-        place = folder / PLACE
-        server = self._connect().config.server
-        target = f"{server}/{self._terms.line}"
-        self._notes = read_notes(place, target) if goes_on else RunNotes(place, target)
-        self._offered = set(self._notes.pushed)
+        place, target = folder / PLACE, self._terms.line
         self.reports.clear()
-        shutil.rmtree(place / "steps", ignore_errors=True)  # what a killed run has left
         try:
+            target = f"{self._connect().config.server}/{target}"
             self._check()
         except (DeltaregError, OSError) as error:
             self._fail(error, None, "nothing can be pushed as it is now")
+        self._notes = read_notes(place, target) if goes_on else RunNotes(place, target)
+        self._offered = set(self._notes.pushed)
+        shutil.rmtree(place / _STEPS, ignore_errors=True)  # what a killed run has left
         self.raise_failure()
 
     def folder_of(self, step: int) -> Path:
         """Name the folder that the state of a step is made ready in."""
-        return self._notes.folder / "steps" / f"step-{step}"
+        return self._notes.folder / _STEPS / f"step-{step}"
 
     def is_offered(self, step: int) -> bool:
         """Whether the state of a step was handed over already, in this run or before a break."""
@@ -184,6 +184,9 @@ class CheckpointPushes:
                 f"the token of {who.principal} is for {', '.join(who.scopes)}, not for push",
                 fix=f"deltareg token create --for {who.principal} --scope read --scope push",
             )
+        allowed = client.members.explain(who.principal, "push", self._terms.line)
+        if not allowed.allowed:
+            raise Forbidden(f"{who.principal} may not push to {allowed.ref}", fix=allowed.fix)
         base = self._terms.base
         if base is not None and not Path(base).exists() and ":" not in base:
             client.bases.show(base)
@@ -195,10 +198,9 @@ class CheckpointPushes:
             self._notes.write()
         except (DeltaregError, OSError) as error:
             self._offered.discard(ready.step)
-            kept = f"; its files stay in {ready.folder}" if ready.is_last else ""
+            kept = f"; its files stay in {self._keep(ready)}" if ready.is_last else ""
             self._fail(error, ready.step, f"step {ready.step} was not pushed{kept}")
-            if not ready.is_last:
-                self._remove(ready)
+            self._remove(ready)
             return
         if self._failure is not None and self._failure[0] == ready.step:
             self._failure = None  # it went the second time
@@ -251,6 +253,16 @@ class CheckpointPushes:
         self._offered.discard(ready.step)
         self._remove(ready)
         log.info("step %d is passed over: a newer one is there to push", ready.step)
+
+    def _keep(self, ready: Ready) -> Path:
+        """Put what came of a training where no later run removes it: there may be no other copy."""
+        kept = self._notes.folder / _KEPT / ready.folder.name
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            return ready.folder.rename(kept)
+        except OSError:
+            return ready.folder
 
     def _remove(self, ready: Ready) -> None:
         shutil.rmtree(ready.folder, ignore_errors=True)

@@ -111,16 +111,17 @@ class DeltaregFileSystem(AbstractFileSystem):
         """List all files below a folder; those of a version as of one moment."""
         address = self._address(path)
         if not address.ref:
-            return super().find(
+            found: dict[str, Entry] | list[str] = super().find(
                 path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **options
             )
+            return found
         try:
             with _told(path):
                 files = self._files(address)
         except FileNotFoundError:
             return {} if detail else []
-        found = _below(files, address, maxdepth=maxdepth, with_folders=withdirs)
-        return dict(sorted(found.items())) if detail else sorted(found)
+        below = _below(files, address, maxdepth=maxdepth, with_folders=withdirs)
+        return dict(sorted(below.items())) if detail else sorted(below)
 
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **_: object

@@ -136,9 +136,9 @@ class StepPushes:
 
     def close(self, timeout_s: float = 60.0) -> None:
         """Wait so long for what is under way, then let go of everything."""
-        self._work.wait(timeout_s)
+        is_over = self._work.wait(timeout_s)
         shutil.rmtree(self._scratch, ignore_errors=True)
-        if self._given is None:
+        if self._given is None and is_over:
             self._client.close()
 
     def push(self, model: object, step: int, *, metrics: Mapping[str, float] | None = None) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 METRIC = "metric."
@@ -11,6 +12,7 @@ _MOST_METRICS, _MOST_CHARACTERS = 40, 256
 _NO_MEASURES = frozenset({"epoch", "step", "learning_rate", "grad_norm", "total_flos"})
 _OF_SPEED = ("_runtime", "_per_second", "_flos")
 _CI = ("CI_JOB_URL", "BUILD_URL")
+_NOT_IN_KEYS = frozenset("\"'\\=,")
 
 
 def newest_metrics(history: Iterable[Mapping[str, object]]) -> dict[str, float]:
@@ -46,8 +48,8 @@ def labels_of(
     if run_url:
         found["run.url"] = run_url
     for name, value in list(metrics.items())[:_MOST_METRICS]:
-        found[METRIC + name] = f"{value:.6g}"
-    return {k: v for k, v in found.items() if max(len(k), len(v)) <= _MOST_CHARACTERS} | dict(own)
+        found[METRIC + name.strip().replace(" ", "_")] = f"{value:.6g}"
+    return {key: value for key, value in found.items() if _is_label(key, value)} | dict(own)
 
 
 def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
@@ -57,8 +59,18 @@ def find_run_url(environ: Mapping[str, str] = os.environ) -> str:
     process, then the job of the CI. None of them is imported, and no name or password that an
     address holds is given on.
     """
-    found = _of_wandb() or _of_mlflow() or _of_ci(environ)
+    found = ""
+    with suppress(Exception):  # a tracker that is away names no page, and ends no training
+        found = _of_wandb() or _of_mlflow()
+    found = found or _of_ci(environ)
     return _plain(found) if found.startswith(("http://", "https://")) else ""
+
+
+def _is_label(key: str, value: str) -> bool:
+    """Whether a registry takes it: what somebody logs under an odd name is left out."""
+    is_short = max(len(key), len(value)) <= _MOST_CHARACTERS
+    is_plain = (key + value).isprintable() and not _NOT_IN_KEYS & set(key)
+    return is_short and is_plain
 
 
 def _is_measure(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from safetensors import SafetensorError
 
-from deltareg.errors import InvalidInput
+from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.identity.carried import is_carried
 from deltareg.identity.left_out import is_sent
 
@@ -58,7 +58,7 @@ def save_pretrained(
         state_dict: Its weights, where they were gathered from several processes.
 
     Raises:
-        InvalidInput: It is no model of transformers or peft.
+        InvalidInput: It is no model of transformers or peft, or its library cannot save it.
         OSError: There is no room.
     """
     if not hasattr(model, "save_pretrained"):
@@ -83,6 +83,11 @@ def _save(part: _Saves, folder: Path, gathered: Mapping[str, object]) -> None:
         part.save_pretrained(str(folder), **gathered)
     except SafetensorError as error:  # what a full disk is called there
         raise OSError(f"{folder} cannot be written: {error}") from error
+    except (DeltaregError, OSError):
+        raise
+    except Exception as error:  # a library raises what it likes, and ends no training
+        told = f"{type(error).__name__}: {error}"
+        raise InvalidInput(f"a {type(part).__name__} cannot be saved: {told}") from error
 
 
 def _link(path: Path, target: Path) -> None:

@@ -1,10 +1,14 @@
 """Folders on this machine: what they hold, and making them hold something else."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
+from deltareg.client.pull.lock_file import LOCK_FILE
+from deltareg.client.pull.outdated import find_outdated
 from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.results.lock_reports import LockReport, OutdatedReport, SyncReport
 from deltareg.client.results.update_report import UpdateReport
 
 if TYPE_CHECKING:
@@ -48,3 +52,28 @@ class Folders(Resource):
     def update(self, folder: AnyPath, to: str, *, is_plan: bool = False) -> UpdateReport:
         """Make a folder that holds a version hold another one; only what differs travels."""
         return use_cases.update.update(self._context, Path(folder), to, is_plan=is_plan)
+
+    def outdated(self, *paths: AnyPath, channel: str = "prod") -> OutdatedReport:
+        """Hold folders that were pulled to against what a channel serves now, or the newest.
+
+        Without any, those of the lock file in the working directory, or of the directory.
+        """
+        return find_outdated(self._context, [Path(path) for path in paths], channel=channel)
+
+    def lock(
+        self,
+        file: AnyPath = LOCK_FILE,
+        *,
+        add: Sequence[tuple[str, AnyPath]] = (),
+        drop: Sequence[AnyPath] = (),
+    ) -> LockReport:
+        """Write down which version stands in which folder; alone, what all references mean now."""
+        added = [(ref, str(folder)) for ref, folder in add]
+        dropped = [str(folder) for folder in drop]
+        return use_cases.sync.lock(self._context, Path(file), add=added, drop=dropped)
+
+    def sync(
+        self, file: AnyPath = LOCK_FILE, *, frozen: bool = False, is_plan: bool = False
+    ) -> SyncReport:
+        """Make the folders of a lock file what it says; see `SyncReport.is_drifted`."""
+        return use_cases.sync.sync(self._context, Path(file), is_frozen=frozen, is_plan=is_plan)

@@ -6,7 +6,6 @@ volume of Kubernetes and for KServe.
 """
 
 import hashlib
-import io
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,9 +113,9 @@ def _write_tar(folder: Path, manifest: Manifest, target: Path) -> tuple[str, int
             entry = _entry(f"{FOLDER}/{each.path}", tarfile.REGTYPE, 0o644)
             with (folder / each.path).open("rb") as data:
                 tar.addfile(_sized(entry, each.size_bytes), data)
-    with target.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return f"sha256:{digest}", file.seek(0, io.SEEK_END)
+    with target.open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    return f"sha256:{digest}", target.stat().st_size
 
 
 def _folders(manifest: Manifest) -> list[str]:

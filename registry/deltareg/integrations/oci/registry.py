@@ -160,15 +160,17 @@ class RegistryClient:
         content: bytes | None = None,
         may_miss: bool = False,
     ) -> httpx.Response:
-        for is_last in (False, True):
+        def once() -> httpx.Response:
             with _ours(self._place):
-                answer = self._http.request(
+                return self._http.request(
                     method, self._path(path), headers=self._headers() | (headers or {}),
                     content=content,
                 )  # fmt: skip
-            if answer.status_code != 401 or is_last:
-                break
+
+        answer = once()
+        if answer.status_code == 401:
             self._authorization = self._authorize(answer)
+            answer = once() if self._authorization else answer
         return answer if may_miss and answer.status_code == 404 else self._checked(answer)
 
     def _path(self, path: str) -> str:

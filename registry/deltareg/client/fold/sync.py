@@ -1,0 +1,220 @@
+"""Locking what references mean now, and making folders what a lock says.
+
+Each folder is made beside its place and takes it in one step, so that a killed run leaves the old
+one or the new one, and two at once come to the same.
+"""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve, resolve_live
+from deltareg.client.context import Context
+from deltareg.client.disk.whole_folder import is_free, placed
+from deltareg.client.fold.update import update
+from deltareg.client.pull.intact import find_intact, holds, remember_held
+from deltareg.client.pull.lock_file import (
+    Lock,
+    LockedBase,
+    LockedDelta,
+    folder_of,
+    read_lock,
+    write_lock,
+)
+from deltareg.client.pull.pull import pull
+from deltareg.client.results.lock_reports import (
+    LockedFolder,
+    LockReport,
+    SyncedFolder,
+    SyncReport,
+)
+from deltareg.digest import Digest
+from deltareg.errors import Blocked, Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from deltareg.identity.manifest import Manifest
+from deltareg.refs import Ref
+from deltareg.wire import BaseInfo, VersionDetail
+
+
+def lock(
+    context: Context,
+    file: Path,
+    *,
+    add: Sequence[tuple[str, str]] = (),
+    drop: Sequence[str] = (),
+) -> LockReport:
+    """Write down what references mean now: those that are locked, and others that are added.
+
+    Args:
+        context: The client's surroundings.
+        file: The lock file; it is made where there is none and something is added.
+        add: References with the folder of each; alone they are resolved, all others stay.
+        drop: Folders that are locked no more.
+
+    Raises:
+        NotFound: A reference leads nowhere, or there is no file and nothing is added.
+        Blocked: What it leads to is revoked or deleted.
+    """
+    before = read_lock(file) if file.exists() or not add else Lock(context.config.server)
+    asked = {each.folder: each.asked for each in before.deltas}
+    known = {each.folder: each for each in before.deltas}
+    added = {folder_of(file, folder): ref for ref, folder in add}
+    gone = {folder_of(file, folder) for folder in drop}
+    if gone - asked.keys():
+        raise NotFound(f"{min(gone - asked.keys())} is not locked", fix=f"see {file}")
+    fresh = added or ({} if gone else asked)
+    wanted = {folder: ref for folder, ref in (asked | added).items() if folder not in gone}
+    deltas: list[LockedDelta] = []
+    bases = {base.name: base for base in before.bases}
+    for folder, ref in sorted(wanted.items()):
+        if folder not in fresh:
+            deltas.append(known[folder])
+            continue
+        version = _lockable(context, ref)
+        bases[version.base.name] = _locked_base(context, version)
+        deltas.append(_locked(folder, ref, version))
+    used = {each.base for each in deltas}
+    now = Lock(
+        context.config.server, deltas, [base for base in bases.values() if base.name in used]
+    )
+    is_changed = write_lock(file, now)
+    was = {folder: each.ref for folder, each in known.items()}
+    return LockReport(file, is_changed, [
+        LockedFolder(each.folder, each.asked, each.ref, each.digest, was.get(each.folder, ""))
+        for each in read_lock(file).deltas
+    ])  # fmt: skip
+
+
+def sync(
+    context: Context, file: Path, *, is_frozen: bool = False, is_plan: bool = False
+) -> SyncReport:
+    """Make the folders of a lock file what it says.
+
+    Args:
+        context: The client's surroundings.
+        file: The lock file, which is not changed.
+        is_frozen: Whether to change nothing where a folder, a version or a base is another one than
+            the lock says; folders that are missing are fetched.
+        is_plan: Only say what would be done.
+
+    Raises:
+        Conflict: A folder holds something that is not from here.
+        IntegrityFailure: What came is not what the lock says.
+    """
+    found = read_lock(file)
+    plan = [_look(context, file, found, each, is_frozen=is_frozen) for each in found.deltas]
+    is_drifted = any(each.step == "drift" for each in plan)
+    if is_plan or is_drifted:
+        return SyncReport(is_plan, plan)
+    return SyncReport(is_plan=False, folders=[
+        _done(context, each, step) for each, step in zip(found.deltas, plan, strict=True)
+    ])  # fmt: skip
+
+
+def _lockable(context: Context, text: str) -> VersionDetail:
+    version = resolve_live(context, Ref.parse(text), bare="prod")
+    if version.is_revoked:
+        raise Blocked(f"{version.ref} is revoked", fix=f"lock another one: deltareg ls {text}")
+    return version
+
+
+def _locked(folder: str, asked: str, version: VersionDetail) -> LockedDelta:
+    return LockedDelta(
+        folder=folder, asked=asked, ref=version.ref, digest=version.digest, kind=version.kind,
+        base=version.base.name,
+    )  # fmt: skip
+
+
+def _locked_base(context: Context, version: VersionDetail) -> LockedBase:
+    """Say what the base of a version is; as far as it may be read."""
+    name, root = version.base.name, version.base.root
+    with suppress(NotFound, Forbidden, InvalidInput):
+        info = context.api.get(base_path(name), BaseInfo)
+        return LockedBase(name=name, identity=info.identity, root=info.root, parts=info.parts)
+    return LockedBase(name=name, identity=version.base.identity, root=root)
+
+
+def _look(
+    context: Context, file: Path, lock: Lock, each: LockedDelta, *, is_frozen: bool
+) -> SyncedFolder:
+    """Say what is to be done about a folder."""
+    folder = file.parent / each.folder
+    manifest = _manifest(context, each)
+    is_held = holds(context.cache, folder, manifest)
+    if is_frozen:
+        why = _drift(context, lock, each)
+        if not (why or is_held or is_free(folder)):
+            why = "the folder holds something else"
+        if why:
+            return SyncedFolder(folder, each.ref, "drift", why)
+    if is_held:
+        return SyncedFolder(folder, each.ref, "kept")
+    if is_free(folder):
+        return SyncedFolder(folder, each.ref, "fetched", "the folder is not there")
+    return SyncedFolder(folder, each.ref, "replaced", "the folder holds something else")
+
+
+def _manifest(context: Context, each: LockedDelta) -> Manifest:
+    """Give the manifest of what is locked; where the cache has it, nobody is asked."""
+    raw = context.cache.manifest(Digest.parse(each.digest))
+    if raw is not None:
+        return Manifest.decode(raw)
+    return fetch_manifest(context, resolve_live(context, each.exact, bare="newest"))
+
+
+def _drift(context: Context, lock: Lock, each: LockedDelta) -> str:
+    """Say in which way the registry has something else than a lock says; empty where it has not."""
+    try:
+        version = resolve(context, each.exact, bare="newest")
+    except NotFound:
+        return f"{each.ref} is not in the registry any more, by its digest"
+    if version.is_deleted:
+        return f"{each.ref} is deleted"
+    if version.is_revoked:
+        return f"{each.ref} is revoked"
+    was, now = lock.base_of(each), _locked_base(context, version)
+    if was is None:
+        return f"the lock says nothing of the base {each.base}"
+    if (was.root, was.identity) == (now.root, now.identity):
+        return ""
+    parts = sorted(
+        name for name in was.parts.keys() | now.parts.keys()
+        if was.parts.get(name) != now.parts.get(name)
+    )  # fmt: skip
+    return f"the base {each.base} is another one: {', '.join(parts) or 'its tensors'}"
+
+
+def _done(context: Context, each: LockedDelta, step: SyncedFolder) -> SyncedFolder:
+    if step.step == "kept":
+        return step
+    fetched = _fetched(context, each, step)
+    return SyncedFolder(step.folder, step.ref, step.step, step.why, fetched)
+
+
+def _fetched(context: Context, each: LockedDelta, step: SyncedFolder) -> int:
+    if step.step == "replaced":
+        return update(context, step.folder, str(each.exact), is_plan=False).fetched_bytes
+    try:
+        return pull(context, each.exact, step.folder).fetched_bytes
+    except Conflict:  # somebody else made it meanwhile
+        if holds(context.cache, step.folder, _manifest(context, each)):
+            return 0
+        raise
+    except Unavailable:
+        if _copied(context, each, step.folder):
+            return 0
+        raise
+
+
+def _copied(context: Context, each: LockedDelta, folder: Path) -> bool:
+    """Make a folder from the cache alone, where that has the version whole."""
+    manifest = _manifest(context, each)
+    kept = find_intact(context.cache, "snapshots", Digest.parse(each.digest), manifest)
+    if kept is None:
+        return False
+    with placed(folder) as draft:
+        shutil.copytree(kept, draft, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    is_whole = holds(context.cache, folder, manifest)
+    if is_whole:
+        remember_held(context.cache, folder, manifest)
+    return is_whole

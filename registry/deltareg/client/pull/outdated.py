@@ -1,0 +1,102 @@
+"""Pulled folders beside what their lines have now: what is behind, revoked, or gone."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from deltareg.client.asking.resolving import resolve
+from deltareg.client.context import Context
+from deltareg.client.pull.installed import noted_installed
+from deltareg.client.pull.lock_file import LOCK_FILE, read_lock
+from deltareg.client.results.lock_reports import OutdatedReport, Standing, Standings
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import Ref, parse_channel
+from deltareg.wire import VersionDetail
+
+
+def find_outdated(context: Context, paths: Sequence[Path], *, channel: str) -> OutdatedReport:
+    """Hold folders against what a channel serves, or where it serves nothing, the newest version.
+
+    Args:
+        context: The client's surroundings.
+        paths: Folders that something was pulled to, and lock files; without any, the lock file of
+            the working directory, or else the folders in it.
+        channel: The channel.
+
+    Raises:
+        InvalidInput: Nobody knows what a folder holds that was named.
+        NotFound: One is not there.
+    """
+    name = parse_channel(channel)
+    held = [pair for path in paths for pair in _named(context, path)] if paths else _here(context)
+    return OutdatedReport(name, [_stands(context, folder, ref, name) for folder, ref in held])
+
+
+def _named(context: Context, path: Path) -> list[tuple[Path, Ref]]:
+    if path.is_file() or path.name.endswith(".lock"):
+        return _locked(path)
+    if not path.is_dir():
+        raise NotFound(f"there is no folder {path}", fix=f"deltareg pull NS/NAME@prod --to {path}")
+    noted = noted_installed(context.cache, path)
+    if noted is not None:
+        return [(path, Ref.parse(noted.ref))]
+    below = _below(context, path)
+    if not below:
+        raise InvalidInput(
+            f"nothing is known of what {path} holds",
+            fix=f"name a folder that was pulled to, or: deltareg pull NS/NAME --to {path}",
+        )
+    return below
+
+
+def _here(context: Context) -> list[tuple[Path, Ref]]:
+    lock = Path(LOCK_FILE)
+    if lock.is_file():
+        return _locked(lock)
+    noted = noted_installed(context.cache, Path())
+    return [(Path(), Ref.parse(noted.ref))] if noted is not None else _below(context, Path())
+
+
+def _below(context: Context, path: Path) -> list[tuple[Path, Ref]]:
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    noted = ((folder, noted_installed(context.cache, folder)) for folder in folders)
+    return [(folder, Ref.parse(note.ref)) for folder, note in noted if note is not None]
+
+
+def _locked(path: Path) -> list[tuple[Path, Ref]]:
+    return [(path.parent / each.folder, Ref.parse(each.ref)) for each in read_lock(path).deltas]
+
+
+def _stands(context: Context, folder: Path, ref: Ref, channel: str) -> Standings:
+    held = _find(context, ref)
+    served = _find(context, Ref(ref.line, channel=channel))
+    newest = _find(context, Ref(ref.line))
+    if held is None or held.is_deleted:
+        standing: Standing = "gone"
+    elif held.is_revoked:
+        standing = "revoked"
+    elif held.proof == "corrupt":
+        standing = "corrupt"
+    else:
+        standing = _beside(held, served, newest)
+    return Standings(
+        folder, str(ref), standing, served="" if served is None else served.ref,
+        newest="" if newest is None else newest.ref,
+        revocation=None if held is None else held.revocation,
+    )  # fmt: skip
+
+
+def _beside(
+    held: VersionDetail, served: VersionDetail | None, newest: VersionDetail | None
+) -> Standing:
+    if served is None:
+        return "superseded" if newest is not None and newest.version > held.version else "current"
+    if served.version == held.version:
+        return "current"
+    return "behind" if served.version > held.version else "ahead"
+
+
+def _find(context: Context, ref: Ref) -> VersionDetail | None:
+    with suppress(NotFound):
+        return resolve(context, ref, bare="newest")
+    return None

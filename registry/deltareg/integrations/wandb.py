@@ -1,0 +1,84 @@
+"""Weights & Biases artifacts that refer to versions of a registry: nothing is uploaded there.
+
+Each file of a version is a reference by its address, which has the version's digest in it, and what
+the version is stands in the artifact's metadata. The run that logs or uses the artifact is then in
+the lineage that W&B draws, and the bytes come from here.
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from deltareg.client import Client
+from deltareg.errors import InvalidInput
+from deltareg.integrations.addresses import SCHEME, open_client, parse_address
+
+if TYPE_CHECKING:
+    from deltareg.client import PullReport
+    from deltareg.client.resources.resource import AnyPath
+
+ADDRESS = "deltareg.address"
+
+
+class _Artifact(Protocol):
+    """A `wandb.Artifact`, as far as it is used."""
+
+    metadata: dict[str, object]
+
+    def add_reference(self, uri: str, name: str, *, checksum: bool) -> object: ...
+
+
+class _Described(Protocol):
+    """An artifact that was logged, with what is said of it."""
+
+    @property
+    def metadata(self) -> Mapping[str, object]: ...
+
+
+def add_version(artifact: _Artifact, ref: str, *, client: Client | None = None) -> str:
+    """Let an artifact that is not logged yet refer to a version; gives the version's address.
+
+    Args:
+        artifact: A `wandb.Artifact`.
+        ref: The version; a bare `ns/name` means what `prod` serves.
+        client: The registry; that of the settings by default.
+    """
+    with open_client() if client is None else nullcontext(client) as registry:
+        files = registry.versions.files(ref)
+        host = urlsplit(registry.config.server).netloc
+    version = files.version
+    address = f"{SCHEME}{host}/{version.namespace}/{version.name}@{version.digest}"
+    for file in files.files:
+        # W&B would ask the address for a checksum, and there is one already: it is in the address.
+        artifact.add_reference(f"{address}/{file.path}", name=file.path, checksum=False)
+    artifact.metadata |= {
+        ADDRESS: address, "deltareg.ref": version.ref, "deltareg.kind": version.kind,
+        "deltareg.base": version.base.name,
+        "deltareg.files": {file.path: str(file.digest) for file in files.files},
+    }  # fmt: skip
+    return address
+
+
+def pull_artifact(
+    artifact: _Described, to: "AnyPath | None" = None, *, client: Client | None = None
+) -> "PullReport":
+    """Bring the version that an artifact refers to, every byte checked.
+
+    Args:
+        artifact: A `wandb.Artifact`, as `run.use_artifact` gives it.
+        to: The folder; the cache where none is named.
+        client: The registry; the one that the address names by default.
+
+    Raises:
+        InvalidInput: It refers to no version.
+    """
+    told = artifact.metadata.get(ADDRESS)
+    address = parse_address(told) if isinstance(told, str) else None
+    if address is None or not address.ref:
+        raise InvalidInput(
+            "the artifact refers to no version of a registry",
+            fix="make it with deltareg.integrations.wandb.add_version",
+        )
+    with open_client(address.server) if client is None else nullcontext(client) as registry:
+        return registry.pull(address.ref, to)
