@@ -27,6 +27,7 @@ NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
     "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
+    "session_id": "999999",
     "check_id": "00000000-0000-4000-8000-000000000000",
     "request_id": "999999", "member_id": "999999", "keyid": "k", "webhook_id": "wh_9",
 }  # fmt: skip

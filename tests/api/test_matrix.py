@@ -32,7 +32,8 @@ ZEROS = f"sha256:{'0' * 64}"
 HERE = {
     "ns": "lab", "name": "x", "version": "1", "channel": "prod", "base": "tiny", "digest": ZEROS,
     "upload_id": "u", "run_id": "r2", "verdict_id": "v2", "token_id": "2", "number": "1",
-    "suite": "smoke", "check": "effect", "request_id": "1", "member_id": "1", "agent": "host",
+    "session_id": "2", "suite": "smoke", "check": "effect", "request_id": "1", "member_id": "1",
+    "agent": "host",
     "keyid": "k", "webhook_id": "wh_1", "check_id": "00000000-0000-4000-8000-000000000000",
 }  # fmt: skip
 NOWHERE = HERE | {

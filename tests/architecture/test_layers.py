@@ -47,6 +47,7 @@ PLANTS = [
     ("client-sees-the-wire", "registry/deltareg/client/__init__.py", "import sqlalchemy"),
     ("integrations-see-the-client", "registry/deltareg/integrations/x.py", "import deltareg.db"),
     ("worker-over-http", "gpu_verify/deltareg_verify/__main__.py", "import deltareg.db"),
+    ("pages-are-mounted", "registry/deltareg/api/problems.py", "import deltareg.pages.guard"),
     ("no-framework-below-the-edge", "registry/deltareg/service/__init__.py", "import fastapi"),
     (
         "kinds-are-islands",

@@ -5,6 +5,7 @@ import shutil
 import httpx
 import pytest
 
+from deltareg.client.follow.by_name import watching
 from deltareg.client.follow.by_name.finding import ByNameOptions, Finder
 from deltareg.client.follow.by_name.holding import HeldFolders
 from deltareg.client.follow.by_name.watching import Watcher
@@ -14,6 +15,7 @@ from deltareg.digest import Digest
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from tests.client.agents import LINE
+from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
 from tests.fixtures.vllm_stub import read_adapter
 
@@ -72,6 +74,29 @@ def test_a_version_that_is_revoked_is_unloaded_in_the_next_round(host, vllm, mak
 
     assert vllm.names() == [V2]
     assert f"{V1} is unloaded: {V1} was revoked by maker: it leaks" in caplog.messages
+
+
+def test_one_that_is_revoked_on_its_way_is_unloaded_when_it_is_there(host, vllm, maker):
+    folder = host.finder.find(V1, vllm.base)
+    maker.versions.revoke(V1, reason="it leaks")
+    host.round()
+
+    vllm.adapters[V1] = read_adapter(V1, folder, max_rank=16)
+    host.round()
+
+    assert vllm.names() == []
+
+
+def test_the_thread_goes_round_by_itself(host, vllm, maker, monkeypatch):
+    monkeypatch.setattr(watching, "FOLDERS_S", 0.01)
+    monkeypatch.setattr(watching, "REGISTRY_S", 0.0)
+    host.load(V1)
+    host.watcher.start()
+    try:
+        maker.versions.revoke(V1, reason="it leaks")
+        until(lambda: vllm.names() == [], "it is unloaded")
+    finally:
+        host.watcher.stop()
 
 
 def test_one_that_vllm_keeps_is_told_of_once_and_tried_again(host, vllm, maker, caplog):

@@ -40,6 +40,7 @@ from deltareg.api.routes import (
 )
 from deltareg.api.streams import Streams
 from deltareg.codec import cores
+from deltareg.pages.app import page_routes
 from deltareg.service.access.tokens import is_live
 from deltareg.service.hub.line_revisions import Main
 from deltareg.service.push.revert import KEEP_FORMS_S
@@ -96,6 +97,7 @@ def create_app(
         docs_url=None, redoc_url=None,
         summary="Artifact registry and versioning service for fine-tuning deltas.",
     )  # fmt: skip
+    app.router.routes.extend(page_routes(registry))
     app.state.registry = registry
     app.state.store_kind = store_kind
     app.state.lease_s = lease_s

@@ -292,7 +292,7 @@ def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
         click.echo(f"  token     {token_file} (the CLI finds it by the address)")
     if settings.host in _LOOPBACK and url != _url_unless_said_otherwise():
         click.echo(f"Other commands have to be told of it: export DELTAREG_SERVER={url}")
-    click.echo("Press Ctrl-C to stop.")
+    click.echo("In a browser: deltareg open. Press Ctrl-C to stop.")
     sys.stdout.flush()
 
 

@@ -62,6 +62,7 @@ def _filters() -> dict[str, Callable[..., object]]:
     words = (clean, cut, number, seconds, short, size, tone)
     made: dict[str, Callable[..., object]] = {one.__name__: one for one in words}
     made |= {"breaks": _breaks, "lines": _lines, "place": _place, "places": _places}
+    made["prose"] = _prose
     return made
 
 
@@ -85,6 +86,13 @@ def _breaks(text: str, behind: str) -> Markup:
 def _lines(text: str) -> Markup:
     """Keep the line ends of a text, and its length, which somebody has seen to before."""
     return escape(clean_lines(text))
+
+
+def _prose(text: str) -> Markup:
+    """Show Markdown of others, of which nothing but text and links becomes markup."""
+    from deltareg.drawing.markdown import html_of  # reports show none, and need no parser of it
+
+    return Markup(clean_lines(html_of(text)))  # noqa: S704  # written by a parser that takes no HTML
 
 
 def _place(value: float) -> str:

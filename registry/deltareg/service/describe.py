@@ -98,6 +98,14 @@ def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = Fa
     return describe_versions(conn, [row])[0].model_copy(update={"created": created})
 
 
+def describe_plain(
+    row: VersionRow, outcome: OutcomeRow | None, *, channels: Sequence[str] = ()
+) -> VersionInfo:
+    """Show a version by its row and what is known beside it: nothing is looked up."""
+    known = {**_verdict_of(outcome), "channels": list(channels)}
+    return VersionInfo.model_validate(_fields(row) | known)
+
+
 def describe_resolved(rows: Sequence[ResolvedRow]) -> VersionInfo:
     """Show a version that was resolved, from the rows of one statement."""
     return VersionInfo.model_validate(_resolved_fields(rows))

@@ -62,6 +62,8 @@ class Action(StrEnum):
     RUN_FAIL = "run.fail"
     RUN_QUEUE = "run.queue"
     RUN_SUPERSEDE = "run.supersede"
+    SESSION_BEGIN = "session.begin"
+    SESSION_END = "session.end"
     SIGNATURE_ADD = "signature.add"
     SIGNER_REVOKE = "signer.revoke"
     SUITE_PUSH = "suite.push"

@@ -90,6 +90,24 @@ class TokenCreated(TokenInfo):
     lacking: list[Scope] = []
 
 
+class SessionOpened(Answer):
+    """A code to log a browser in with at `/ui/login`, once and within `expires_in_s` seconds."""
+
+    code: Annotated[str, Field(repr=False)]
+    expires_in_s: int
+
+
+class SessionInfo(Answer):
+    """A browser that somebody is logged in with, by which token, since when and until when."""
+
+    id: int
+    token_id: int
+    browser: str
+    begun_at: str
+    used_at: str
+    expires_at: str
+
+
 class MemberAdd(Request):
     """A role for a principal: in a namespace, or everywhere without one.
 

@@ -8,7 +8,7 @@ from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
 from deltareg.api.parameters import Number
 from deltareg.service.access import audit as audit_service
-from deltareg.service.access import keys
+from deltareg.service.access import keys, sessions
 from deltareg.service.access import tokens as service
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED
@@ -24,6 +24,8 @@ from deltareg.wire import (
     KeyRevoke,
     Meta,
     Page,
+    SessionInfo,
+    SessionOpened,
     TokenCreate,
     TokenCreated,
     TokenInfo,
@@ -69,6 +71,24 @@ def create_token(registry: InRegistry, by: By, body: TokenCreate) -> Response:
 def revoke_token(registry: InRegistry, by: By, token_id: Number) -> TokenInfo:
     """Revoke a token at once."""
     return service.revoke_token(registry, by, token_id)
+
+
+@router.post("/sessions", status_code=201, response_model=SessionOpened)
+def open_session(registry: InRegistry, by: By) -> Response:
+    """Make a code that a browser logs in with as the token's owner, once and within a minute."""
+    return json_answer(sessions.open_session(registry, by), 201, {"Cache-Control": "no-store"})
+
+
+@router.get("/sessions")
+def list_sessions(registry: InRegistry, by: By) -> Page[SessionInfo]:
+    """List the browsers that the token's owner is logged in with."""
+    return sessions.list_sessions(registry, by)
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+def end_session(registry: InRegistry, by: By, session_id: Number) -> None:
+    """Log a browser of the token's owner out."""
+    sessions.end_session(registry, by, session_id)
 
 
 @router.get("/keys")

@@ -2,7 +2,7 @@
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
-from deltareg.wire import Page, TokenCreate, TokenCreated, TokenInfo
+from deltareg.wire import Page, SessionOpened, TokenCreate, TokenCreated, TokenInfo
 
 
 class Tokens(Resource):
@@ -21,3 +21,7 @@ class Tokens(Resource):
     def revoke(self, token_id: int) -> TokenInfo:
         """Revoke a token at once."""
         return self._context.api.post(f"/tokens/{token_id}:revoke", None, TokenInfo)
+
+    def open_session(self) -> SessionOpened:
+        """Make a code that a browser logs in with, as whoever has the client's token."""
+        return self._context.api.post("/sessions", None, SessionOpened)

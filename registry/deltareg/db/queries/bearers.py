@@ -48,7 +48,7 @@ class BesideToken(Generic[R]):
         """
         check_order(query, row)
         found = query.subquery("found")
-        beside = _live_tokens().add_columns(*found.c).outerjoin(found, sa.true())
+        beside = _by_hash().add_columns(*found.c).outerjoin(found, sa.true())
         self._statement = Statement(beside.order_by(found.c[order]))
         self._make: Callable[..., R] = row
         self._key = _WIDTH + list(found.c.keys()).index(key)
@@ -67,7 +67,8 @@ class BesideToken(Generic[R]):
         return _token(*rows[0][:_WIDTH]), found
 
 
-def _live_tokens() -> sa.Select[*tuple[Any, ...]]:
+def select_live_tokens() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for tokens that hold, in the order of `LiveTokenRow`."""
     return (
         sa.select(
             tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
@@ -78,7 +79,6 @@ def _live_tokens() -> sa.Select[*tuple[Any, ...]]:
         )
         .join(principals, principals.c.id == tokens.c.principal_id)
         .where(
-            tokens.c.token_hash == sa.bindparam("token_hash"),
             tokens.c.revoked_at.is_(None),
             principals.c.disabled_at.is_(None),
             sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
@@ -86,4 +86,8 @@ def _live_tokens() -> sa.Select[*tuple[Any, ...]]:
     )  # fmt: skip
 
 
-_LIVE_TOKEN: Final = Prepared(_live_tokens(), LiveTokenRow)
+def _by_hash() -> sa.Select[*tuple[Any, ...]]:
+    return select_live_tokens().where(tokens.c.token_hash == sa.bindparam("token_hash"))
+
+
+_LIVE_TOKEN: Final = Prepared(_by_hash(), LiveTokenRow)

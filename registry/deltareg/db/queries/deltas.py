@@ -11,7 +11,15 @@ from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.rows import LineRow, ListedLineRow, fetch_all, fetch_one
 from deltareg.db.sight import Sight
-from deltareg.db.tables import bases, channels, deltas, namespaces, verdicts, versions
+from deltareg.db.tables import (
+    bases,
+    channels,
+    deltas,
+    namespaces,
+    search_terms,
+    verdicts,
+    versions,
+)
 
 
 def namespace_id(conn: sa.Connection, name: str) -> int | None:
@@ -104,6 +112,8 @@ class LineFilter:
         verdict: The newest outcome of `suite_digest` on the newest version; `none` for none.
         channel: A channel that serves a version of the line.
         labels: Labels of the newest version.
+        text: What the name, a label, the message, the kind or the base of the newest version has in
+            it, a word of its card, or what the digest of any version begins with.
         suite_digest: The suite that `verdict` speaks of.
         sight: Whose lines are shown; None for all.
     """
@@ -114,6 +124,7 @@ class LineFilter:
     verdict: str | None = None
     channel: str | None = None
     labels: Sequence[AskedLabel] = ()
+    text: str | None = None
     suite_digest: str = ""
     sight: Sight | None = None
 
@@ -175,6 +186,8 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
         conditions.append(newest.c.base_id == named)
     if only.kind is not None:
         conditions.append(newest.c.kind == only.kind)
+    if only.text is not None:
+        query = query.where(_mentions(only.text, newest_id))
     conditions += [label.is_on(newest) for label in only.labels]
     if only.verdict is not None:
         outcome = sa.func.coalesce(_newest_outcome(newest, only.suite_digest), "none")
@@ -182,6 +195,30 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
     if not conditions:
         return query
     return query.where(sa.exists().where(newest.c.id == newest_id, *conditions))
+
+
+def _mentions(text: str, newest_id: sa.ScalarSelect[int]) -> sa.ColumnElement[bool]:
+    """Whether a line has a text in its name, or its newest version in what is said of it."""
+    told = versions.alias("told")
+    on = sa.select(bases.c.name).where(bases.c.id == told.c.base_id).scalar_subquery()
+    within = [
+        told.c.kind, told.c.message, sa.cast(told.c.labels, sa.Text), sa.func.coalesce(on, "")
+    ]  # fmt: skip
+    holds = sa.or_(*(column.icontains(text, autoescape=True) for column in within))
+    whole = versions.alias("whole")
+    begins = whole.c.manifest_digest.startswith(
+        text if text.startswith("sha256:") else f"sha256:{text}", autoescape=True
+    )
+    name = namespaces.c.name + "/" + deltas.c.name
+    word = sa.exists().where(
+        search_terms.c.version_id == newest_id, search_terms.c.term == text.strip().casefold()
+    )
+    return sa.or_(
+        word,
+        name.icontains(text, autoescape=True),
+        sa.exists().where(told.c.id == newest_id, holds),
+        sa.exists().where(whole.c.delta_id == deltas.c.id, begins),
+    )
 
 
 def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelect[str]:

@@ -22,6 +22,7 @@ from deltareg.db.rows.channels import (
 )
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
+from deltareg.db.rows.overview import FacetRow, GlanceRow, TotalsRow
 from deltareg.db.rows.packs import (
     BadPackRow,
     EntryRow,
@@ -71,6 +72,7 @@ from deltareg.db.rows.runs import (
     VerifyRow,
 )
 from deltareg.db.rows.search import MetricRow, UnreadRow
+from deltareg.db.rows.sessions import LiveSessionRow, SessionRow
 from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, present
 from deltareg.db.rows.signing import (
     EnvelopeRow,
@@ -129,11 +131,13 @@ __all__ = [
     "EntryRow",
     "EnvelopeRow",
     "EventRow",
+    "FacetRow",
     "FiguresRow",
     "FloorRow",
     "FollowerRow",
     "FollowerStateRow",
     "FormRow",
+    "GlanceRow",
     "GrantRow",
     "HasPolicy",
     "HeadRow",
@@ -149,6 +153,7 @@ __all__ = [
     "LeftoverRow",
     "LineRow",
     "ListedLineRow",
+    "LiveSessionRow",
     "LiveTokenRow",
     "LogLineRow",
     "LooseKeyRow",
@@ -184,6 +189,7 @@ __all__ = [
     "RevokedSignerRow",
     "RunRow",
     "ServedFormRow",
+    "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",
     "StandingProofRow",
@@ -197,6 +203,7 @@ __all__ = [
     "Timed",
     "TokenRow",
     "ToldEventRow",
+    "TotalsRow",
     "UnreadRow",
     "UploadRow",
     "VariantRow",

@@ -42,6 +42,7 @@ from deltareg.db.tables.runs import (
     workers,
 )
 from deltareg.db.tables.search import cards, search_terms, version_metrics
+from deltareg.db.tables.sessions import sessions
 from deltareg.db.tables.signing import (
     disputes,
     lease_keys,
@@ -139,6 +140,7 @@ __all__ = [
     "run_log",
     "runs",
     "search_terms",
+    "sessions",
     "signing_keys",
     "stand_ins",
     "suite_files",

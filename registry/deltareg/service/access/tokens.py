@@ -109,12 +109,12 @@ def answer_to(
         row, found = look(conn, token_hash)
         held = _held(row)
         if held.last_used_at is not None and held.now - held.last_used_at <= _TOUCH_US:
-            return act(conn, _caller(registry, conn, held, request_id), found)
+            return act(conn, caller_with(registry, conn, held, request_id), found)
     # Noted before anything else, and once in a while; then the token is looked at again.
     with_retry(registry.engine, lambda conn: queries.touch_token(conn, held.id))
     with glance(registry.engine) as conn:
         row, found = look(conn, token_hash)
-        return act(conn, _caller(registry, conn, _held(row), request_id), found)
+        return act(conn, caller_with(registry, conn, _held(row), request_id), found)
 
 
 def _check_form(token: str) -> None:
@@ -130,7 +130,9 @@ def _held(row: LiveTokenRow | None) -> LiveTokenRow:
     return row
 
 
-def _caller(registry: Registry, conn: sa.Connection, row: LiveTokenRow, request_id: str) -> Caller:
+def caller_with(
+    registry: Registry, conn: sa.Connection, row: LiveTokenRow, request_id: str
+) -> Caller:
     """Say what a token allows at this moment: its scopes, with what its principal holds."""
     limits = None if row.namespaces is None else tuple(row.namespaces)
     seen = registry.visibilities.at(conn, row.epoch)

@@ -19,7 +19,7 @@ Info = TypeVar("Info", bound=VersionInfo)
 
 def veiled(caller: Caller, info: Info) -> Info:
     """Show a version without the name of a base that the caller may not see."""
-    if _is_seen(caller, info.base.name):
+    if is_seen(caller, info.base.name):
         return info
     return info.model_copy(update={"base": BaseName(name=UNSEEN, root=info.base.root)})
 
@@ -28,11 +28,11 @@ def veiled_detail(caller: Caller, detail: VersionDetail) -> VersionDetail:
     """Show all of a version without the names that the caller may not see."""
     detail = veiled(caller, detail)
     named = (*detail.stack, *detail.parents, *map(_plain, detail.relying))
-    if all(_is_seen(caller, name) for name in named):
+    if all(is_seen(caller, name) for name in named):
         return detail
-    stack = [name if _is_seen(caller, name) else UNSEEN for name in detail.stack]
-    parents = [name for name in detail.parents if _is_seen(caller, name)]
-    relying = [name for name in detail.relying if _is_seen(caller, _plain(name))]
+    stack = [name if is_seen(caller, name) else UNSEEN for name in detail.stack]
+    parents = [name for name in detail.parents if is_seen(caller, name)]
+    relying = [name for name in detail.relying if is_seen(caller, _plain(name))]
     return detail.model_copy(update={"stack": stack, "parents": parents, "relying": relying})
 
 
@@ -40,13 +40,13 @@ def veiled_base(caller: Caller, info: BaseInfo) -> BaseInfo:
     """Show a base without the names of others that the caller may not see."""
     update: dict[str, object] = {
         "relations": [
-            each if _is_seen(caller, each.name or "") else each.model_copy(update={"name": None})
+            each if is_seen(caller, each.name or "") else each.model_copy(update={"name": None})
             for each in info.relations
         ],
-        "variants": [name for name in info.variants if _is_seen(caller, name)],
+        "variants": [name for name in info.variants if is_seen(caller, name)],
     }
     for field, named in (("bottom", info.bottom), ("variant_of", info.variant_of)):
-        if named is not None and not _is_seen(caller, named.name):
+        if named is not None and not is_seen(caller, named.name):
             update[field] = BaseName(name=UNSEEN, root=named.root)
     return info.model_copy(update=update)
 
@@ -64,7 +64,7 @@ def _plain(name: str) -> str:
     return name if is_version else name.removeprefix("base/")
 
 
-def _is_seen(caller: Caller, name: str) -> bool:
+def is_seen(caller: Caller, name: str) -> bool:
     """Whether a caller may see what a name means: a version, or a base; what all share is seen."""
     if "/" not in name:
         return True

@@ -18,7 +18,7 @@ from deltareg.client.follow.by_name.finding import Finder, Found
 from deltareg.client.follow.by_name.holding import Hold
 from deltareg.client.follow.kept import is_whole
 from deltareg.client.follow.vllm_server import VllmServer
-from deltareg.errors import Blocked, DeltaregError, NotFound
+from deltareg.errors import Blocked, DeltaregError, NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 FOLDERS_S, REGISTRY_S = 2.0, 30.0
@@ -100,9 +100,11 @@ class Watcher:
                 self._finder.check_is_live(version)
             except (Blocked, NotFound) as error:
                 self._to_unload[found.name] = error.message
-            except DeltaregError as error:
+            except Unavailable as error:
                 self._tell("registry", f"the registry cannot be asked: {error.message}")
                 return
+            except DeltaregError as error:
+                self._tell(found.name, f"{found.name} cannot be asked about: {error.message}")
         self._told.pop("registry", None)
 
     def settle(self) -> None:
@@ -123,20 +125,26 @@ class Watcher:
     def _run(self) -> None:
         while not self._stop.wait(FOLDERS_S):
             try:
-                self.look_at_folders()
-                if self._clock() - self._asked_at >= REGISTRY_S:
-                    self.ask()
-                    self.settle()
-                elif self._to_unload:
-                    self.settle()
+                self._go_round()
             except (DeltaregError, OSError) as error:
                 self._tell("round", f"cannot look after what is served by name: {error}")
+            except Exception:  # a thread that ended would leave what is revoked served
+                log.exception("cannot look after what is served by name")
             else:
                 self._told.pop("round", None)
 
+    def _go_round(self) -> None:
+        self.look_at_folders()
+        if self._clock() - self._asked_at >= REGISTRY_S:
+            self.ask()
+            self.settle()
+        elif self._to_unload:
+            self.settle()
+
     def _settle(self, found: Found, listed: Listed) -> None:
         if listed.adapters.get(found.name) != str(found.hold.folder):
-            if self._clock() - found.at > _LOAD_S or found.name in self._to_unload:
+            # One that was just given may be on its way, though it is to be unloaded by now.
+            if self._clock() - found.at > _LOAD_S:
                 self._leave(found)
             return
         why = self._to_unload.get(found.name)

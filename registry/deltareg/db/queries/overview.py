@@ -1,0 +1,145 @@
+"""What is shown at a glance, each by one statement."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.queries.floors import floor_columns
+from deltareg.db.queries.sight import in_sight
+from deltareg.db.queries.signing import is_for_all, shown_outcome
+from deltareg.db.rows import FacetRow, GlanceRow, TotalsRow, fetch_all, fetch_known
+from deltareg.db.sight import Sight
+from deltareg.db.tables import (
+    bases,
+    channels,
+    deltas,
+    freezes,
+    namespaces,
+    principals,
+    quarantines,
+    reviews,
+    revisions,
+    runs,
+    verdicts,
+    versions,
+)
+
+
+def channels_at_a_glance(
+    conn: sa.Connection, *, suite: str, sight: Sight | None, limit: int
+) -> Sequence[GlanceRow]:
+    """List the channels that were moved last, newest first, with what is odd about them."""
+    query = in_sight(_glances(suite), sight)
+    newest_first = query.order_by(revisions.c.created_at.desc(), revisions.c.id.desc())
+    return fetch_all(conn, newest_first.limit(limit), GlanceRow)
+
+
+def channels_of_line(
+    conn: sa.Connection, delta_id: int, *, suite: str, channel: str | None = None
+) -> list[GlanceRow]:
+    """List the channels of a line that were ever moved, or the one of a name."""
+    query = _glances(suite).where(channels.c.delta_id == delta_id)
+    if channel is not None:
+        query = query.where(channels.c.name == channel)
+    return fetch_all(conn, query, GlanceRow)
+
+
+def totals(conn: sa.Connection, sight: Sight | None) -> TotalsRow:
+    """Count what a caller may read, and all of the queue."""
+    seen = in_sight(
+        sa.select(
+            deltas.c.id, versions.c.id.label("version"), versions.c.logical_bytes,
+            versions.c.stored_bytes,
+        )
+        .select_from(deltas)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(
+            versions, sa.and_(versions.c.delta_id == deltas.c.id, versions.c.deleted_at.is_(None))
+        ),
+        sight,
+    ).subquery("seen")  # fmt: skip
+    query = sa.select(
+        sa.func.count(sa.distinct(seen.c.id)).label("lines"),
+        sa.func.count(seen.c.version).label("versions"),
+        sa.cast(sa.func.coalesce(sa.func.sum(seen.c.logical_bytes), 0), sa.BigInteger).label(
+            "logical_bytes"
+        ),
+        sa.cast(sa.func.coalesce(sa.func.sum(seen.c.stored_bytes), 0), sa.BigInteger).label(
+            "stored_bytes"
+        ),
+        _in_state("queued").label("queued"),
+        _in_state("running").label("running"),
+    )
+    return fetch_known(conn, query, TotalsRow)
+
+
+def facets(conn: sa.Connection, sight: Sight | None) -> Sequence[FacetRow]:
+    """Count lines by namespace, and by kind and base of their newest version."""
+    newest = (
+        sa.select(versions.c.delta_id, sa.func.max(versions.c.id).label("id"))
+        .where(versions.c.deleted_at.is_(None))
+        .group_by(versions.c.delta_id)
+        .subquery("newest")
+    )
+    query = (
+        sa.select(
+            namespaces.c.name.label("namespace"), versions.c.kind, bases.c.name.label("base"),
+            sa.func.count().label("lines"),
+        )
+        .select_from(deltas)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .join(newest, newest.c.delta_id == deltas.c.id)
+        .join(versions, versions.c.id == newest.c.id)
+        .outerjoin(bases, bases.c.id == versions.c.base_id)
+        .group_by(namespaces.c.name, versions.c.kind, bases.c.name)
+        .order_by(sa.func.count().desc(), namespaces.c.name, versions.c.kind, bases.c.name)
+    )  # fmt: skip
+    return fetch_all(conn, in_sight(query, sight), FacetRow)
+
+
+def _in_state(state: str) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).where(runs.c.state == state).scalar_subquery()
+
+
+def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
+    quarantined = (
+        sa.select(sa.func.count())
+        .where(quarantines.c.channel_id == channels.c.id, quarantines.c.cleared_at.is_(None))
+        .correlate(channels)
+        .scalar_subquery()
+    )
+    verdict = (
+        sa.select(shown_outcome())
+        .where(
+            is_for_all(), verdicts.c.version_id == revisions.c.version_id,
+            verdicts.c.suite == suite, verdicts.c.base_root == revisions.c.base_root,
+        )
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+        .limit(1)
+        .correlate(revisions)
+        .scalar_subquery()
+    )  # fmt: skip
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )
+    return (
+        sa.select(
+            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
+            channels.c.name.label("channel"), revisions.c.number, revisions.c.kind,
+            versions.c.number.label("version"), principals.c.name.label("actor"),
+            revisions.c.reason, revisions.c.created_at, freezes.c.ends_at, channels.c.policy,
+            *floor_columns(), revisions.c.break_glass,
+            sa.exists().where(reviews.c.revision_id == revisions.c.id).label("is_reviewed"),
+            versions.c.revoked_at, quarantined.label("quarantined"), verdict.label("verdict"),
+            now_us().label("now"),
+        )
+        .select_from(channels)
+        .join(revisions, newest)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .join(principals, principals.c.id == revisions.c.actor_id)
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+    )  # fmt: skip

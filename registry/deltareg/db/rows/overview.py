@@ -1,0 +1,57 @@
+"""Rows of what is shown at a glance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.db.rows.words import RevisionKind
+
+
+@dataclass(frozen=True, slots=True)
+class GlanceRow:
+    """A channel with its newest revision and what is out of the ordinary about it.
+
+    `ends_at` is when a freeze ends; `revoked_at` is of the version that is served, `verdict` the
+    newest of a suite on it.
+    """
+
+    namespace: str
+    line: str
+    channel: str
+    number: int
+    kind: RevisionKind
+    version: int | None
+    actor: str
+    reason: str
+    created_at: int
+    ends_at: int | None
+    policy: Mapping[str, object]
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
+    break_glass: bool
+    is_reviewed: bool
+    revoked_at: int | None
+    quarantined: int
+    verdict: str | None
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsRow:
+    """How much there is, of what a caller may read, and how much work waits and goes on."""
+
+    lines: int
+    versions: int
+    logical_bytes: int
+    stored_bytes: int
+    queued: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class FacetRow:
+    """How many lines have newest versions of a kind, on a base, in a namespace."""
+
+    namespace: str
+    kind: str
+    base: str | None
+    lines: int

@@ -1,0 +1,64 @@
+"""Markdown of others as HTML that holds nothing but text: what a card says, to be read.
+
+No HTML of the author's, no image (it would tell another host who reads), no link but to the web, to
+somebody's mail and to a place on the page. Headings begin below those of the page.
+"""
+
+import re
+from collections.abc import MutableMapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
+
+MOST: Final = 200_000
+_LINK: Final = re.compile(r"(?:https?://|mailto:|#)[^\s\\]*", re.IGNORECASE)
+_FRONT: Final = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.S | re.M)
+_TOP: Final = 3
+
+
+def html_of(text: str) -> str:
+    """Write Markdown as HTML; front matter is left out, and what is too long is cut."""
+    plain = _FRONT.sub("", text, count=1)
+    return str(_parser().render(plain[:MOST]))
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
+    parser.disable(["image", "html_block", "html_inline"])
+    parser.validateLink = lambda url: _LINK.fullmatch(url) is not None  # type: ignore[method-assign]
+    parser.add_render_rule("link_open", _link_open)
+    for rule in ("heading_open", "heading_close"):
+        parser.add_render_rule(rule, _heading)
+    for rule in ("th_open", "td_open"):
+        parser.add_render_rule(rule, _cell)
+    return parser
+
+
+def _link_open(
+    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict,
+    _env: MutableMapping[str, Any],
+) -> str:  # fmt: skip
+    tokens[at].attrSet("rel", "noreferrer nofollow")
+    return renderer.renderToken(tokens, at, options, _env)
+
+
+def _heading(
+    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict,
+    _env: MutableMapping[str, Any],
+) -> str:  # fmt: skip
+    token = tokens[at]
+    token.tag = f"h{min(6, int(token.tag[1]) + _TOP - 1)}"
+    return renderer.renderToken(tokens, at, options, _env)
+
+
+def _cell(
+    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict,
+    _env: MutableMapping[str, Any],
+) -> str:  # fmt: skip
+    tokens[at].attrs.pop("style", None)  # pages allow no style that stands with the text
+    return renderer.renderToken(tokens, at, options, _env)

@@ -1,0 +1,70 @@
+"""The pages as one app below `/ui`, and what leads a browser there from the root."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+
+from deltareg.pages import (
+    access,
+    bases,
+    channel,
+    delta,
+    deltas,
+    diff,
+    fleet,
+    home,
+    login,
+    requests,
+    runs,
+    storage,
+    version,
+)
+from deltareg.pages.cookie import request_id_of
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import route_of, show_problem
+from deltareg.pages.static_files import send_static
+from deltareg.service.registry import Registry
+from deltareg.wire import API, ProblemDocument
+from deltareg.wire.problems import TITLES
+
+_MODULES = (
+    login, home, deltas, diff, channel, delta, version, requests, runs, bases, fleet, storage,
+    access,
+)  # fmt: skip
+
+
+def page_routes(registry: Registry) -> list[Mount | Route]:
+    """Make the routes of all pages, for the app that serves the API beside them."""
+    pages = [route_of(registry, page) for module in _MODULES for page in module.PAGES]
+    app = Starlette(
+        routes=[
+            Route("/static/{file}", _send, methods=["GET"]), *login.routes(registry), *pages
+        ],
+        exception_handlers={HTTPException: _http_error},
+    )  # fmt: skip
+    return [Route("/", _front, methods=["GET"], include_in_schema=False), Mount(ROOT, app)]
+
+
+async def _front(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(ROOT, 303)
+    return JSONResponse({"api": API, "pages": ROOT})
+
+
+async def _send(request: Request) -> Response:
+    return send_static(request)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    is_absent = error.status_code == 404
+    document = ProblemDocument(
+        type="about:blank", title=TITLES.get(error.status_code, "Error"),
+        status=error.status_code, code="not_found" if is_absent else "invalid_input",
+        detail="there is no such page" if is_absent else str(error.detail),
+        request_id=request_id_of(request),
+    )  # fmt: skip
+    return show_problem(request, document)

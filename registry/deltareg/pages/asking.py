@@ -1,0 +1,86 @@
+"""What a page is asked: by whom, about what, and what stands in its address and its form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from deltareg.errors import InvalidInput
+from deltareg.refs import LineRef, parse_channel
+from deltareg.service.access.sessions import Session
+from deltareg.service.registry import Caller, Registry
+
+_LONGEST = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request of somebody who is logged in.
+
+    Attributes:
+        registry: Where.
+        session: Whose browser it is.
+        request: As it came.
+        form: The fields of a form that was sent; none of what only looks.
+    """
+
+    registry: Registry
+    session: Session
+    request: Request
+    form: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, with what their token allows."""
+        return self.session.caller
+
+    @property
+    def line(self) -> LineRef:
+        """The line in the path."""
+        return LineRef.parse(f"{self.part('ns')}/{self.part('name')}")
+
+    @property
+    def channel(self) -> str:
+        """The channel in the path."""
+        return parse_channel(self.part("channel"))
+
+    @property
+    def query(self) -> QueryParams:
+        """What stands behind the question mark."""
+        return self.request.query_params
+
+    def part(self, name: str) -> str:
+        """Give a part of the path."""
+        found: object = self.request.path_params[name]
+        return str(found)
+
+    def number(self, name: str) -> int:
+        """Give a part of the path that is a number.
+
+        Raises:
+            InvalidInput: It is none that was ever given out.
+        """
+        return _number(self.part(name), name)
+
+    def text(self, name: str) -> str | None:
+        """Give a word of the query; None where it is empty or not there."""
+        return self.query.get(name, "").strip()[:_LONGEST] or None
+
+    def said(self, name: str) -> str:
+        """Give a field of the form, with nothing around it; empty where it is not there."""
+        return self.form.get(name, "").strip()
+
+    def said_number(self, name: str) -> int:
+        """Give a field of the form that is a number.
+
+        Raises:
+            InvalidInput: It is none.
+        """
+        return _number(self.said(name), name)
+
+
+def _number(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise InvalidInput(f"not a number: {name} {text[:40]!r}")
+    return int(text)

@@ -1,0 +1,105 @@
+"""Delta lines: looked for by words and by facets, and where a reference leads."""
+
+from urllib.parse import quote, urlencode
+
+from deltareg.db.queries.deltas import LineFilter
+from deltareg.errors import InvalidInput
+from deltareg.pages.asking import Ask
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Jump, View
+from deltareg.refs import Ref
+from deltareg.service.lines.versions import show_version
+from deltareg.service.overview.deltas import Lines, look_for_lines
+from deltareg.wire import Answer
+
+_LISTED = 50
+_FACETS = (("namespace", "Namespace"), ("kind", "Kind"), ("base", "Base"))
+
+
+class Asked(Answer):
+    """What was looked for; empty words do not matter."""
+
+    text: str
+    namespace: str
+    kind: str
+    base: str
+    verdict: str
+    channel: str
+
+
+class FacetLinks(Answer):
+    """A facet's values: what each is, how many lines have it, where it leads, whether it is on."""
+
+    title: str
+    values: list[tuple[str, int, str, bool]]
+
+
+class DeltasPage(Lines):
+    """Lines, what was looked for, and the addresses of what narrows them."""
+
+    asked: Asked
+    facets: list[FacetLinks]
+    rest: str
+    is_narrowed: bool
+
+
+def _deltas(ask: Ask) -> DeltasPage:
+    words = {
+        name: ask.text(name) for name in ("q", "namespace", "kind", "base", "verdict", "channel")
+    }
+    only = LineFilter(
+        namespace=words["namespace"], base=words["base"], kind=words["kind"],
+        verdict=words["verdict"], channel=words["channel"], text=words["q"],
+    )  # fmt: skip
+    found = look_for_lines(
+        ask.registry, ask.caller, only=only, cursor=ask.text("cursor"), limit=_LISTED
+    )
+    given = {name: word for name, word in words.items() if word}
+    values = (found.namespaces, found.kinds, found.bases)
+    facets = [
+        FacetLinks(
+            title=title,
+            values=[
+                (one.value, one.lines, _narrowed(given, name, one.value),
+                 given.get(name) == one.value)
+                for one in listed
+            ],
+        )
+        for (name, title), listed in zip(_FACETS, values, strict=True)
+        if len(listed) > 1 or name in given
+    ]  # fmt: skip
+    asked = Asked(
+        text=words["q"] or "", namespace=words["namespace"] or "", kind=words["kind"] or "",
+        base=words["base"] or "", verdict=words["verdict"] or "", channel=words["channel"] or "",
+    )  # fmt: skip
+    return DeltasPage(
+        **dict(found), asked=asked, facets=facets, rest=f"{ROOT}/deltas?{urlencode(given)}",
+        is_narrowed=bool(given),
+    )  # fmt: skip
+
+
+def _narrowed(given: dict[str, str], name: str, value: str) -> str:
+    """Give the address with a facet's value added, or taken away where it stands."""
+    rest = {key: word for key, word in given.items() if (key, word) != (name, value)}
+    wanted = rest if given.get(name) == value else rest | {name: value}
+    return f"{ROOT}/deltas?{urlencode(wanted)}"
+
+
+def _find(ask: Ask) -> str:
+    """Lead to what a reference names; what is none is looked for."""
+    text = ask.text("q") or ""
+    try:
+        ref = Ref.parse(text)
+    except InvalidInput:
+        return f"{ROOT}/deltas?{urlencode({'q': text})}"
+    line = f"{ROOT}/deltas/{quote(str(ref.line))}"
+    if ref.version is not None:
+        return f"{line}/v{ref.version}"
+    if ref.channel is not None and ref.revision is None and not ref.back:
+        return f"{line}/channels/{quote(ref.channel)}"
+    if ref.is_bare:
+        return line if ask.caller.sees(ref.line) else f"{ROOT}/deltas?{urlencode({'q': text})}"
+    return f"{line}/v{show_version(ask.registry, ask.caller, ref, bare='newest').version}"
+
+
+PAGES = (View("/deltas", _deltas, "deltas.html.jinja", "Deltas"), Jump("/find", _find))

@@ -1,0 +1,86 @@
+"""What is around every page: the bar on top, who is logged in, where scripts and styles lie."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.requests import Request
+
+from deltareg import __version__
+from deltareg.pages.asking import Ask
+from deltareg.pages.cookie import secret_of
+from deltareg.pages.guard import ROOT, form_word
+from deltareg.pages.static_files import addresses
+
+AREAS: Sequence[tuple[str, str]] = (
+    ("Deltas", "/deltas"),
+    ("Bases", "/bases"),
+    ("Requests", "/requests"),
+    ("Runs", "/runs"),
+    ("Fleet", "/fleet"),
+    ("Storage", "/storage"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A name and where it leads."""
+
+    name: str
+    to: str
+    is_here: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the frame of a page says.
+
+    Attributes:
+        who: Who is logged in; empty for nobody.
+        word: What every form of the page holds.
+        here: The page's own address.
+        twin: Its JSON.
+        server: The address of the server, as the browser knows it.
+        asked: What is searched for now.
+        areas: The parts of the registry.
+        files: Addresses of scripts and styles.
+        version: Of the server.
+    """
+
+    who: str
+    word: str
+    here: str
+    twin: str
+    server: str
+    asked: str
+    areas: Sequence[Link]
+    files: Mapping[str, str]
+    version: str = __version__
+
+
+def frame_of(
+    ask: Ask | None, area: str, *, request: Request | None = None, word: str = ""
+) -> Frame:
+    """Make the frame of a page, or of what somebody sees who may not be logged in."""
+    asked = ask.request if ask is not None else request
+    if asked is None:
+        raise TypeError("a frame is of a request")
+    secret = secret_of(asked)
+    is_in = ask is not None
+    return Frame(
+        who=ask.caller.principal if ask is not None else "",
+        word=form_word(secret) if is_in else word, here=_here(asked), twin=_twin(asked),
+        server=f"{asked.url.scheme}://{asked.url.netloc}", asked=asked.query_params.get("q", ""),
+        areas=[Link(name, ROOT + path, name == area) for name, path in AREAS],
+        files=addresses(),
+    )  # fmt: skip
+
+
+def _here(request: Request) -> str:
+    query = request.url.query
+    return request.url.path + (f"?{query}" if query else "")
+
+
+def _twin(request: Request) -> str:
+    pairs = [(k, v) for k, v in parse_qsl(request.url.query) if k != "format"]
+    return f"{request.url.path}?{urlencode([*pairs, ('format', 'json')])}"

@@ -1,0 +1,138 @@
+"""Maps of layers and modules: where a delta has tensors, and where two deltas differ.
+
+The rows are modules and the columns are layers; what is outside of any list of layers has a column
+of its own. Networks with experts have thousands of modules that are one here.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+from deltareg.delta.injection import split_path
+from deltareg.identity.manifest import Manifest, ManifestTensor
+from deltareg.wire import Answer
+
+State = Literal["same", "changed", "added", "removed", "neither"]
+_STEPS = 9
+_DENSE = 48
+_OUTSIDE = "-"
+_PARAMETERS = (".weight", ".bias", ".base_layer")
+_GRAVEST: tuple[State, ...] = ("changed", "added", "removed", "same", "neither")
+
+
+class MapCell(Answer):
+    """A module in a layer: the class that colours it, and what it says to who comes there."""
+
+    style: str
+    told: str
+
+
+class MapRow(Answer):
+    """A module in every layer."""
+
+    module: str
+    cells: list[MapCell]
+
+
+class LayerMap(Answer):
+    """A map; it is dense where there are many layers, and `least` and `most` are its scale."""
+
+    layers: list[str]
+    rows: list[MapRow]
+    is_dense: bool
+    least: int = 0
+    most: int = 0
+
+
+Place = tuple[str, str]
+_Places = Mapping[Place, list[ManifestTensor]]
+
+
+def layer_map(manifest: Manifest) -> LayerMap:
+    """Show in which layers which modules have how many elements, from few to many."""
+    places = places_of(manifest.tensors)
+    counts = {place: sum(_elements(t) for t in tensors) for place, tensors in places.items()}
+    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
+
+    def cell(place: Place) -> MapCell:
+        count = counts.get(place)
+        if count is None:
+            return MapCell(style="neither", told=f"{_name(place)}: nothing")
+        shapes = ", ".join(f"{t.role} {' by '.join(map(str, t.shape))}" for t in places[place][:4])
+        told = f"{_name(place)}: {count:,} elements, {shapes}"
+        return MapCell(style=f"h{_step(count, least, most)}", told=told)
+
+    made = _made([places], cell)
+    return made.model_copy(update={"least": least, "most": most})
+
+
+def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[State, int]]:
+    """Show which modules of which layers two versions have differently, and count them."""
+    first, second = places_of(a.tensors), places_of(b.tensors)
+    counted: dict[State, int] = dict.fromkeys(_GRAVEST, 0)
+
+    def cell(place: Place) -> MapCell:
+        state = compared(first.get(place, []), second.get(place, []))
+        counted[state] += 1
+        return MapCell(style=state if state != "changed" else "h6", told=f"{_name(place)}: {state}")
+
+    made = _made([first, second], cell)
+    return made, {state: count for state, count in counted.items() if state != "neither"}
+
+
+def compared(a: Iterable[ManifestTensor], b: Iterable[ManifestTensor]) -> State:
+    """Say how what two versions have in one place differs: by digests, which leave no doubt."""
+    ours = {(t.role, t.name): t.digest for t in a}
+    theirs = {(t.role, t.name): t.digest for t in b}
+    if not ours and not theirs:
+        return "neither"
+    if not ours:
+        return "added"
+    if not theirs:
+        return "removed"
+    return "same" if ours == theirs else "changed"
+
+
+def places_of(tensors: Iterable[ManifestTensor]) -> _Places:
+    """Lay tensors down by module and layer."""
+    found: dict[Place, list[ManifestTensor]] = defaultdict(list)
+    for tensor in tensors:
+        target = tensor.target or tensor.name
+        for ending in _PARAMETERS:
+            target = target.removesuffix(ending)
+        _, layer, module = split_path(target)
+        found[(module, _OUTSIDE if layer is None else str(layer))].append(tensor)
+    return found
+
+
+def _made(sides: Iterable[_Places], cell: Callable[[Place], MapCell]) -> LayerMap:
+    known = {place for side in sides for place in side}
+    layers = sorted({layer for _, layer in known}, key=_order)
+    modules = sorted({module for module, _ in known})
+    rows = [
+        MapRow(module=module, cells=[cell((module, layer)) for layer in layers])
+        for module in modules
+    ]
+    return LayerMap(layers=layers, rows=rows, is_dense=len(layers) > _DENSE)
+
+
+def _name(place: Place) -> str:
+    module, layer = place
+    return module if layer == _OUTSIDE else f"layer {layer}, {module}"
+
+
+def _order(layer: str) -> int:
+    return -1 if layer == _OUTSIDE else int(layer)
+
+
+def _elements(tensor: ManifestTensor) -> int:
+    return math.prod(tensor.shape)
+
+
+def _step(count: int, least: int, most: int) -> int:
+    """Give the step of a count between the fewest and the most, by its logarithm."""
+    if most <= least or least <= 0:
+        return _STEPS // 2
+    share = math.log(count / least) / math.log(most / least)
+    return min(_STEPS - 1, int(share * _STEPS))

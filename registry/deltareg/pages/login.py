@@ -1,0 +1,131 @@
+"""Logging in and out: by a one-time code, or by a token that is pasted."""
+
+from functools import partial
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from deltareg.errors import DeltaregError
+from deltareg.pages.asking import Ask
+from deltareg.pages.cookie import (
+    bound_to,
+    drop_secret,
+    keep_secret,
+    request_id_of,
+    secret_of,
+    session_of,
+)
+from deltareg.pages.frame import frame_of
+from deltareg.pages.guard import ROOT, check_form_word, check_origin, own_path
+from deltareg.pages.routing import Action, View, html, problem, read_form, see_other
+from deltareg.service.access import sessions
+from deltareg.service.registry import Registry
+from deltareg.wire import Answer, Page, SessionInfo, status_of
+
+PATH = "/login"
+
+
+class LoginPage(Answer):
+    """Where somebody logs in: what leads on after it, and what was wrong with the last try.
+
+    `is_direct` says that the browser was sent here by no other site.
+    """
+
+    next: str
+    is_direct: bool
+    wrong: str = ""
+    fix: str = ""
+
+
+class SessionsPage(Answer):
+    """The browsers that somebody is logged in with; `this` is the one that looks."""
+
+    this: int
+    sessions: Page[SessionInfo]
+
+
+def routes(registry: Registry) -> list[Route]:
+    """Make the routes that need no session."""
+
+    async def show(request: Request) -> Response:
+        return _form(request)
+
+    async def log_in(request: Request) -> Response:
+        try:
+            check_origin(request)
+            form = await read_form(request)
+        except DeltaregError as error:
+            return problem(request, error)
+        begin = partial(_begin, registry, request, form)
+        return await anyio.to_thread.run_sync(begin)
+
+    async def log_out(request: Request) -> Response:
+        try:
+            check_origin(request)
+            form = await read_form(request)
+            check_form_word(form.get("word", ""), secret_of(request))
+            await anyio.to_thread.run_sync(_end, registry, request)
+        except DeltaregError as error:
+            if status_of(error) != 401:  # who is logged out already is where they want to be
+                return problem(request, error)
+        answer = see_other(f"{ROOT}{PATH}")
+        drop_secret(request, answer)
+        return answer
+
+    return [
+        Route(PATH, show, methods=["GET"]),
+        Route(PATH, log_in, methods=["POST"]),
+        Route("/logout", log_out, methods=["POST"]),
+    ]
+
+
+def _form(request: Request, error: DeltaregError | None = None, next_path: str = "") -> Response:
+    # Another site may link here with a code of its own, and have somebody work as somebody else: so
+    # a code that comes with the address is sent by itself only where the browser came from nowhere.
+    site = request.headers.get("sec-fetch-site", "none")
+    page = LoginPage(
+        next=own_path(next_path or request.query_params.get("next", "")),
+        is_direct=site in {"none", "same-origin"},
+        wrong="" if error is None else error.message, fix="" if error is None else error.fix,
+    )  # fmt: skip
+    status = 200 if error is None else status_of(error)
+    frame = frame_of(None, "", request=request)
+    return html("login.html.jinja", status=status, page=page, frame=frame)
+
+
+def _begin(registry: Registry, request: Request, form: dict[str, str]) -> Response:
+    code, token = form.get("code", "").strip(), form.get("token", "").strip()
+    begin = sessions.begin_by_code if code else sessions.begin_by_token
+    try:
+        secret = begin(
+            registry, code or token, bound_to=bound_to(request),
+            browser=request.headers.get("user-agent", ""), request_id=request_id_of(request),
+        )  # fmt: skip
+    except DeltaregError as error:
+        return _form(request, error, form.get("next", ""))
+    answer = see_other(own_path(form.get("next", "")))
+    keep_secret(request, answer, secret)
+    return answer
+
+
+def _end(registry: Registry, request: Request) -> None:
+    session = session_of(request, registry)
+    sessions.end_session(registry, session.caller, session.id)
+
+
+def _list(ask: Ask) -> SessionsPage:
+    found = sessions.list_sessions(ask.registry, ask.caller)
+    return SessionsPage(this=ask.session.id, sessions=found)
+
+
+def _end_one(ask: Ask) -> str:
+    sessions.end_session(ask.registry, ask.caller, ask.number("session"))
+    return f"{ROOT}/sessions"
+
+
+PAGES = (
+    View("/sessions", _list, "sessions.html.jinja"),
+    Action("/sessions/{session}/end", _end_one),
+)

@@ -1,0 +1,77 @@
+"""Requests: what waits for approvals, and what somebody decides on, with the diff beside it."""
+
+from deltareg.errors import InvalidInput
+from deltareg.pages.asking import Ask
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Action, View
+from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
+from deltareg.service.channels import requests as service
+from deltareg.wire import Answer, Page, RequestInfo, RequestState
+
+_LISTED = 50
+_STATES: tuple[RequestState, ...] = ("open", "promoted", "rejected", "withdrawn", "stale")
+
+
+class RequestsPage(Answer):
+    """Requests of a state, or of all."""
+
+    state: str
+    requests: Page[RequestInfo]
+
+
+class RequestPage(Answer):
+    """A request, and what the caller may do about it by their rights.
+
+    Whether they are somebody else than who opened it and who pushed is for the registry to say.
+    """
+
+    request: RequestInfo
+    may_approve: bool
+    may_withdraw: bool
+
+
+def _list(ask: Ask) -> RequestsPage:
+    text = ask.text("state") or "open"
+    state = next((each for each in _STATES if each == text), None)
+    found = service.list_requests(
+        ask.registry, ask.caller, None, state=state, channel=None, cursor=ask.text("cursor"),
+        limit=_LISTED,
+    )  # fmt: skip
+    return RequestsPage(state=state or "all", requests=found)
+
+
+def _show(ask: Ask) -> RequestPage:
+    caller = ask.caller
+    found = service.show_request(ask.registry, caller, ask.number("request"))
+    where = Channel(LineRef.parse(found.line), found.channel)
+    is_other = caller.principal not in {found.opener, found.uploader}
+    return RequestPage(
+        request=found,
+        may_approve=is_other and found.state == "open" and caller.may(Right.APPROVE, on=where),
+        may_withdraw=found.state == "open" and caller.principal == found.opener,
+    )
+
+
+def _decide(ask: Ask) -> str:
+    number, reason = ask.number("request"), ask.said("reason")[:2_000]
+    match ask.said("decision"):
+        case "approve":
+            service.approve_request(ask.registry, ask.caller, number, message=reason)
+        case "reject":
+            if not reason:
+                raise InvalidInput("a rejection needs a reason", fix="say why")
+            service.reject_request(ask.registry, ask.caller, number, reason=reason)
+        case "withdraw":
+            service.withdraw_request(ask.registry, ask.caller, number)
+        case other:
+            raise InvalidInput(f"a request is not decided by {other[:40]!r}")
+    return f"{ROOT}/requests/{number}"
+
+
+PAGES = (
+    View("/requests", _list, "requests.html.jinja", "Requests"),
+    View("/requests/{request}", _show, "request.html.jinja", "Requests"),
+    Action("/requests/{request}/decide", _decide),
+)

@@ -1,0 +1,74 @@
+"""Runs: the queue, what ended, and the log of each as it comes."""
+
+from typing import get_args
+
+from deltareg.errors import InvalidInput
+from deltareg.pages.asking import Ask
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Action, View
+from deltareg.refs import parse_id
+from deltareg.service.runs import log, queue
+from deltareg.service.runs import runs as service
+from deltareg.wire import Answer, Page, RunInfo, RunLog, RunState, WorkerInfo
+
+_LISTED = 50
+
+
+class RunsPage(Answer):
+    """The queue, or with a state the runs that are in it, newest first; `all` is every state."""
+
+    state: str
+    runs: Page[RunInfo]
+
+
+class WorkersPage(Answer):
+    """The workers of the last day."""
+
+    workers: list[WorkerInfo]
+
+
+def _list(ask: Ask) -> RunsPage:
+    text, cursor = ask.text("state") or "queue", ask.text("cursor")
+    states: tuple[RunState, ...] = get_args(RunState)
+    state = next((each for each in states if each == text), None)
+    if text == "queue":
+        found = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=_LISTED)
+        return RunsPage(state=text, runs=found)
+    found = service.list_runs(
+        ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=_LISTED
+    )
+    return RunsPage(state=state or "all", runs=found)
+
+
+def _show(ask: Ask) -> RunLog:
+    run_id = parse_id(ask.part("run"), "run")
+    found = log.read_log(ask.registry, ask.caller, run_id, after=0)
+    lines, after = list(found.items), found.next_seq
+    while len(found.items) == 200 and len(lines) < 2_000:
+        found = log.read_log(ask.registry, ask.caller, run_id, after=after)
+        lines, after = [*lines, *found.items], found.next_seq
+    return found.model_copy(update={"items": lines, "next_seq": after})
+
+
+def _act(ask: Ask) -> str:
+    run_id = parse_id(ask.part("run"), "run")
+    match ask.said("act"):
+        case "cancel":
+            service.cancel_run(ask.registry, ask.caller, run_id)
+        case "rerun":
+            run_id = service.rerun(ask.registry, ask.caller, run_id).id
+        case other:
+            raise InvalidInput(f"nothing is done to a run by {other[:40]!r}")
+    return f"{ROOT}/runs/{run_id}"
+
+
+def _workers(ask: Ask) -> WorkersPage:
+    return WorkersPage(workers=queue.list_workers(ask.registry, ask.caller).items)
+
+
+PAGES = (
+    View("/runs", _list, "runs.html.jinja", "Runs"),
+    View("/runs/{run}", _show, "run.html.jinja", "Runs"),
+    View("/workers", _workers, "workers.html.jinja"),
+    Action("/runs/{run}/act", _act),
+)

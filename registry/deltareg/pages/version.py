@@ -1,0 +1,166 @@
+"""A version: what it is, whether it may go to a channel, its verdicts, files and lineage."""
+
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.identity.manifest import Manifest
+from deltareg.pages.asking import Ask
+from deltareg.pages.layer_map import LayerMap, layer_map
+from deltareg.pages.routing import View
+from deltareg.refs import Ref, parse_channel
+from deltareg.service.channels.gate import check_gate
+from deltareg.service.lines.cards import show_card
+from deltareg.service.lines.lineage import show_lineage
+from deltareg.service.lines.versions import manifest_bytes, show_version
+from deltareg.service.verdicts.verdicts import list_verdicts
+from deltareg.wire import (
+    Answer,
+    CardInfo,
+    GateAnswer,
+    LineageAnswer,
+    Page,
+    VerdictInfo,
+    VersionDetail,
+)
+
+_VERDICTS = 20
+_DEPTH = 4
+
+
+class VersionPage(Answer):
+    """A version; `serving` are the channels that serve it, as `gate` is where it may go next."""
+
+    line: str
+    version: VersionDetail
+    gate_channel: str
+
+
+class GatePage(Answer):
+    """A version before the gate of a channel."""
+
+    line: str
+    number: int
+    channel: str
+    gate: GateAnswer
+
+
+class VerdictsPage(Answer):
+    """The verdicts of a version, newest first."""
+
+    line: str
+    number: int
+    verdicts: Page[VerdictInfo]
+
+
+class FileEntry(Answer):
+    """A file of a version."""
+
+    path: str
+    size_bytes: int
+    digest: str
+    tensors: int
+
+
+class FilesPage(Answer):
+    """The files of a version, and in which layers which modules have tensors."""
+
+    line: str
+    number: int
+    files: list[FileEntry]
+    tensors: int
+    map: LayerMap
+
+
+class CardPage(Answer):
+    """What the README.md of a version says; None where it has none."""
+
+    line: str
+    number: int
+    card: CardInfo | None
+
+
+class LineagePage(Answer):
+    """What a version was made from, and what was made from it."""
+
+    line: str
+    number: int
+    lineage: LineageAnswer
+
+
+def ref_of(ask: Ask) -> Ref:
+    """Read the version in the path, `v3`.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    text = ask.part("version")
+    ref = Ref.parse(f"{ask.line}:{text}")
+    if ref.version is None:
+        raise InvalidInput(f"not a version: {text[:40]!r}", fix="write v3")
+    return ref
+
+
+def _version(ask: Ask) -> VersionPage:
+    found = show_version(ask.registry, ask.caller, ref_of(ask), bare="newest")
+    wanted = parse_channel(ask.text("channel") or "prod")
+    return VersionPage(line=str(ask.line), version=found, gate_channel=wanted)
+
+
+def _gate(ask: Ask) -> GatePage:
+    ref, channel = ref_of(ask), parse_channel(ask.text("channel") or "prod")
+    found = check_gate(ask.registry, ask.caller, ref, channel)
+    return GatePage(line=str(ask.line), number=ref.version or 0, channel=channel, gate=found)
+
+
+def _verdicts(ask: Ask) -> VerdictsPage:
+    ref = ref_of(ask)
+    found = list_verdicts(
+        ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.text("cursor"),
+        limit=_VERDICTS,
+    )  # fmt: skip
+    return VerdictsPage(line=str(ask.line), number=ref.version or 0, verdicts=found)
+
+
+def _files(ask: Ask) -> FilesPage:
+    ref = ref_of(ask)
+    manifest = Manifest.decode(manifest_bytes(ask.registry, ask.caller, ref))
+    counted: dict[str, int] = {}
+    for tensor in manifest.tensors:
+        counted[tensor.file] = counted.get(tensor.file, 0) + 1
+    files = [
+        FileEntry(
+            path=file.path, size_bytes=file.size_bytes, digest=str(file.digest),
+            tensors=counted.get(file.path, 0),
+        )
+        for file in manifest.files
+    ]  # fmt: skip
+    return FilesPage(
+        line=str(ask.line), number=ref.version or 0, files=files, tensors=len(manifest.tensors),
+        map=layer_map(manifest),
+    )  # fmt: skip
+
+
+def _card(ask: Ask) -> CardPage:
+    ref = ref_of(ask)
+    found: CardInfo | None
+    try:
+        found = show_card(ask.registry, ask.caller, ref, with_text=True)
+    except NotFound:
+        show_version(ask.registry, ask.caller, ref, bare="newest")  # there may be no such version
+        found = None
+    return CardPage(line=str(ask.line), number=ref.version or 0, card=found)
+
+
+def _lineage(ask: Ask) -> LineagePage:
+    ref = ref_of(ask)
+    found = show_lineage(ask.registry, ask.caller, ref, depth=_DEPTH)
+    return LineagePage(line=str(ask.line), number=ref.version or 0, lineage=found)
+
+
+_PATH = "/deltas/{ns}/{name}/{version}"
+PAGES = (
+    View(f"{_PATH}/gate", _gate, "gate.html.jinja", "Deltas"),
+    View(f"{_PATH}/verdicts", _verdicts, "verdicts.html.jinja", "Deltas"),
+    View(f"{_PATH}/files", _files, "files.html.jinja", "Deltas"),
+    View(f"{_PATH}/card", _card, "card.html.jinja", "Deltas"),
+    View(f"{_PATH}/lineage", _lineage, "lineage.html.jinja", "Deltas"),
+    View(_PATH, _version, "version.html.jinja", "Deltas"),
+)

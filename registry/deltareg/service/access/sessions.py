@@ -1,0 +1,186 @@
+"""Sessions of the pages: who is logged in with a browser.
+
+A session stands for a token and allows what that allows at the moment of use, so it ends with the
+token. A browser holds the session's secret in a cookie; here is the secret's hash. It begins with a
+token that somebody pasted, or with a code, which is good once and for a minute, so that a token
+never comes near an address.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import sessions as queries
+from deltareg.db.rows import LiveSessionRow, SessionRow
+from deltareg.db.session import glance, read, with_retry
+from deltareg.errors import Forbidden, NotFound, Unauthenticated
+from deltareg.service.access.tokens import authenticate, caller_with, hash_secret
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.clock import rfc3339
+from deltareg.service.events import Action
+from deltareg.service.registry import Caller, Registry, needs_token
+from deltareg.wire import Page, SessionInfo, SessionOpened
+
+LONGEST_S = 24 * 3600
+_CODE_S = 60
+_TOUCH_US = 60 * US_PER_S
+_SECRET_BYTES = 32
+_BROWSER_MOST = 160
+_LISTED = 100
+_AGAIN = "run `deltareg open` again, or paste a token"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that is logged in.
+
+    Attributes:
+        id: The session's row.
+        caller: Who it is, and what the token behind it allows.
+        begun_us: When it began, in µs since the epoch.
+    """
+
+    id: int
+    caller: Caller
+    begun_us: int
+
+
+def open_session(registry: Registry, caller: Caller) -> SessionOpened:
+    """Make a code that a browser may log in with as the caller: once, and soon.
+
+    Raises:
+        Forbidden: A worker has nothing to look at.
+    """
+    if caller.token_id is None:
+        raise needs_token()
+    if caller.is_worker:
+        raise Forbidden("a worker does not log in with a browser", fix="use a token of a person")
+    code, token_id = secrets.token_urlsafe(_SECRET_BYTES), caller.token_id
+
+    def transaction(conn: sa.Connection) -> None:
+        queries.forget_sessions(conn)
+        queries.add_code(
+            conn, token_id=token_id, code_hash=hash_secret(code), for_us=_CODE_S * US_PER_S
+        )
+
+    with_retry(registry.engine, transaction)
+    return SessionOpened(code=code, expires_in_s=_CODE_S)
+
+
+def begin_by_code(
+    registry: Registry, code: str, *, bound_to: str, browser: str, request_id: str
+) -> str:
+    """Log a browser in by a code, and give the session's secret, which is told this once.
+
+    Args:
+        registry: Where.
+        code: As `open_session` gave it.
+        bound_to: Which start of the server the session ends with; empty for none.
+        browser: What the browser says of itself, for its owner's list.
+        request_id: The request's.
+
+    Raises:
+        Unauthenticated: The code was used, is too old, or never was one.
+    """
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+
+    def transaction(conn: sa.Connection) -> None:
+        session_id = queries.begin_by_code(
+            conn, hash_secret(code), secret_hash=hash_secret(secret), bound_to=bound_to,
+            browser=browser[:_BROWSER_MOST], for_us=LONGEST_S * US_PER_S,
+        )  # fmt: skip
+        row = queries.live_session(conn, hash_secret(secret), bound_to=bound_to)
+        if session_id is None or row is None:
+            raise Unauthenticated("this code was used before, or is too old", fix=_AGAIN)
+        caller = caller_with(registry, conn, row, request_id)
+        _note(conn, caller, Action.SESSION_BEGIN, session_id, {"browser": browser[:_BROWSER_MOST]})
+
+    with_retry(registry.engine, transaction)
+    return secret
+
+
+def begin_by_token(
+    registry: Registry, token: str, *, bound_to: str, browser: str, request_id: str
+) -> str:
+    """Log a browser in by a token, and give the session's secret, which is told this once.
+
+    Raises:
+        Unauthenticated: It is nobody's token.
+        Forbidden: It is a worker's.
+    """
+    caller = authenticate(registry, token, request_id=request_id)
+    if caller.is_worker or caller.token_id is None:
+        raise Forbidden("a worker does not log in with a browser", fix="paste a token of a person")
+    secret, token_id = secrets.token_urlsafe(_SECRET_BYTES), caller.token_id
+
+    def transaction(conn: sa.Connection) -> None:
+        queries.forget_sessions(conn)
+        session_id = queries.add_session(
+            conn, token_id=token_id, secret_hash=hash_secret(secret), bound_to=bound_to,
+            browser=browser[:_BROWSER_MOST], for_us=LONGEST_S * US_PER_S,
+        )  # fmt: skip
+        _note(conn, caller, Action.SESSION_BEGIN, session_id, {"browser": browser[:_BROWSER_MOST]})
+
+    with_retry(registry.engine, transaction)
+    return secret
+
+
+def find_session(registry: Registry, secret: str, *, bound_to: str, request_id: str) -> Session:
+    """Find the session of a browser.
+
+    Raises:
+        Unauthenticated: It ended, or never was, or the token behind it holds no more.
+    """
+    secret_hash = hash_secret(secret)
+    with glance(registry.engine) as conn:
+        row = queries.live_session(conn, secret_hash, bound_to=bound_to)
+        if row is None:
+            raise Unauthenticated("you are not logged in any more", fix=_AGAIN)
+        caller = caller_with(registry, conn, row, request_id)
+    if row.now - row.used_at > _TOUCH_US:
+        with_retry(registry.engine, lambda conn: queries.touch(conn, row.session_id))
+    return _session(row, caller)
+
+
+def list_sessions(registry: Registry, caller: Caller) -> Page[SessionInfo]:
+    """List the browsers that the caller is logged in with, newest first."""
+    if caller.token_id is None:
+        raise needs_token()
+    with read(registry.engine) as conn:
+        rows = queries.session_rows(conn, caller.principal_id, limit=_LISTED)
+    return Page(items=[_show(row) for row in rows])
+
+
+def end_session(registry: Registry, caller: Caller, session_id: int) -> None:
+    """End a session of the caller, this one or another.
+
+    Raises:
+        NotFound: The caller has none of that number that holds.
+    """
+
+    def transaction(conn: sa.Connection) -> None:
+        if not queries.end_session(conn, session_id, principal_id=caller.principal_id):
+            raise NotFound(f"you have no session {session_id}")
+        _note(conn, caller, Action.SESSION_END, session_id, None)
+
+    with_retry(registry.engine, transaction)
+
+
+def _note(
+    conn: sa.Connection, caller: Caller, action: Action, session_id: int, after: object
+) -> None:
+    subject = f"session/{session_id}"
+    caller.record(conn, action, subject, on=EVERYTHING, before=None, after=after)
+
+
+def _session(row: LiveSessionRow, caller: Caller) -> Session:
+    return Session(row.session_id, caller, row.begun_at)
+
+
+def _show(row: SessionRow) -> SessionInfo:
+    return SessionInfo(
+        id=row.id, token_id=row.token_id, browser=row.browser, begun_at=rfc3339(row.begun_at),
+        used_at=rfc3339(row.used_at), expires_at=rfc3339(row.expires_at),
+    )  # fmt: skip

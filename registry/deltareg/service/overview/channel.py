@@ -1,0 +1,66 @@
+"""A channel: what it serves, its ledger, and what it served at a time."""
+
+from deltareg.db.queries import channels as queries
+from deltareg.db.queries import overview
+from deltareg.db.rows import RevisionRow
+from deltareg.db.session import read
+from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none
+from deltareg.service.overview.glance import ChannelGlance, glance
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel
+from deltareg.suites.suite import DEFAULT_SUITE
+from deltareg.wire import Answer, Page, RevisionInfo
+
+
+class Ledger(Answer):
+    """A channel with a page of its ledger, newest first.
+
+    `now` is None where it was never moved. With a time, `then` is the revision that stood at it,
+    None where nothing did.
+    """
+
+    line: str
+    channel: str
+    revision: int
+    now: ChannelGlance | None
+    quarantined: list[int]
+    revisions: Page[RevisionInfo]
+    at: str
+    then: RevisionInfo | None
+
+
+def show_ledger(
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None,
+    cursor: str | None, limit: int,
+) -> Ledger:  # fmt: skip
+    """Show a channel with its ledger, and what it served at a time."""
+    caller.require(Right.READ, on=line)
+    before = read_number_cursor(cursor)
+    at_us = None if at is None else parse_time(at)
+    with read(registry.engine) as conn:
+        row = find_channel(conn, caller, line, name)
+        moved = overview.channels_of_line(conn, row.delta_id, suite=DEFAULT_SUITE, channel=name)
+        rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
+        now = glance(caller, moved[0]) if moved else None
+        quarantined = queries.quarantined(conn, [row.id]) if now and now.quarantined else {}
+        then = None if at_us is None else queries.revision_at(conn, row.id, at_us=at_us)
+    return Ledger(
+        line=str(line), channel=name, revision=row.revision, now=now,
+        quarantined=list(quarantined.get(row.id, [])),
+        revisions=page(
+            rows, limit, key=lambda each: each.number, show=lambda each: _show(name, each)
+        ),
+        at=at or "", then=None if then is None else _show(name, then),
+    )  # fmt: skip
+
+
+def _show(name: str, row: RevisionRow) -> RevisionInfo:
+    return RevisionInfo(
+        channel=name, revision=row.number, kind=row.kind, version=row.version, digest=row.digest,
+        previous=row.previous, actor=row.actor, reason=row.reason, verdicts=row.verdict_ids,
+        at=rfc3339(row.created_at), until=rfc3339_or_none(row.ends_at),
+        break_glass=row.break_glass, reviewed_by=row.reviewed_by, request=row.request,
+    )  # fmt: skip

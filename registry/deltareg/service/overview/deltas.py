@@ -1,0 +1,112 @@
+"""The delta lines that somebody looks for, with what their channels serve, and facets to go by."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import overview as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.outcomes import newest_outcomes
+from deltareg.db.rows import FacetRow, ListedLineRow
+from deltareg.db.session import read
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.clock import rfc3339
+from deltareg.service.describe import describe_plain
+from deltareg.service.lines.veil import is_seen, veiled
+from deltareg.service.paging import check_limit, page, read_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
+from deltareg.wire import Answer, Page, VersionInfo
+
+_FACETS = 12
+
+
+class LineGlance(Answer):
+    """A line, its newest version, and which version each of its channels serves."""
+
+    line: str
+    versions: int
+    newest: VersionInfo | None
+    channels: dict[str, int]
+    created_at: str
+
+
+class Facet(Answer):
+    """A value that lines have, and how many have it."""
+
+    value: str
+    lines: int
+
+
+class Lines(Answer):
+    """Lines that were looked for, and what all lines may be narrowed by."""
+
+    found: Page[LineGlance]
+    namespaces: list[Facet]
+    kinds: list[Facet]
+    bases: list[Facet]
+
+
+def look_for_lines(
+    registry: Registry,
+    caller: Caller,
+    *,
+    only: delta_queries.LineFilter,
+    cursor: str | None,
+    limit: int,
+) -> Lines:
+    """List lines by name, of those that the caller may read, with facets of them all."""
+    caller.require(Right.READ, on=SOMEWHERE)
+    after = read_cursor(cursor)
+    digest = str(built_in(DEFAULT_SUITE).digest)
+    wanted = replace(only, suite_digest=digest, sight=caller.sight)
+    with read(registry.engine) as conn:
+        rows = delta_queries.line_rows(conn, only=wanted, after=after, limit=check_limit(limit) + 1)
+        newest = _newest(conn, caller, rows, digest)
+        serving: dict[int, dict[str, int]] = {}
+        for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
+            serving.setdefault(pointer.delta_id, {})[pointer.name] = pointer.number
+        facets = queries.facets(conn, caller.sight)
+    return Lines(
+        found=page(
+            rows, limit, key=lambda row: row.path,
+            show=lambda row: LineGlance(
+                line=row.path, versions=row.versions, newest=newest.get(row.newest_id or 0),
+                channels=serving.get(row.id, {}), created_at=rfc3339(row.created_at),
+            ),
+        ),
+        namespaces=_facet(facets, lambda row: row.namespace),
+        kinds=_facet(facets, lambda row: row.kind),
+        bases=_facet(facets, lambda row: row.base or "", is_shown=partial(is_seen, caller)),
+    )  # fmt: skip
+
+
+def _newest(
+    conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow], suite_digest: str
+) -> dict[int, VersionInfo]:
+    ids = [row.newest_id for row in rows if row.newest_id is not None]
+    found = version_queries.versions_by_ids(conn, ids)
+    outcomes = newest_outcomes(conn, ids, suite=DEFAULT_SUITE, suite_digest=suite_digest)
+    return {
+        row_id: veiled(caller, describe_plain(row, outcomes.get(row_id)))
+        for row_id, row in found.items()
+    }
+
+
+def _facet(
+    rows: Sequence[FacetRow],
+    value: Callable[[FacetRow], str],
+    *,
+    is_shown: Callable[[str], bool] = bool,
+) -> list[Facet]:
+    counted: Counter[str] = Counter()
+    for row in rows:
+        counted[value(row)] += row.lines
+    common = [(name, lines) for name, lines in counted.most_common() if name and is_shown(name)]
+    return [Facet(value=name, lines=lines) for name, lines in common[:_FACETS]]

@@ -1,0 +1,56 @@
+"""A channel at a glance: what it serves since when, and what is out of the ordinary about it."""
+
+from deltareg.db.rows import GlanceRow
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
+from deltareg.service.clock import rfc3339
+from deltareg.service.describe import line_of
+from deltareg.service.ledger.freeze import end_of, tell_frozen, what_freezes
+from deltareg.service.registry import Caller
+from deltareg.wire import Answer, Outcome, RevisionKind
+
+
+class ChannelGlance(Answer):
+    """A channel as its newest revision left it, and what is odd about it.
+
+    `verdict` is the newest of the default suite on what is served; `may_move` says whether the
+    caller may move it.
+    """
+
+    line: str
+    channel: str
+    revision: int
+    kind: RevisionKind
+    version: int | None
+    actor: str
+    reason: str
+    at: str
+    is_frozen: bool
+    frozen_because: str
+    frozen_until: str | None
+    is_revoked: bool
+    quarantined: int
+    to_review: bool
+    verdict: Outcome | None
+    may_move: bool
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether somebody should look."""
+        failed = self.verdict == "fail"
+        return self.is_frozen or self.is_revoked or failed or self.to_review
+
+
+def glance(caller: Caller, row: GlanceRow) -> ChannelGlance:
+    """Show a channel by its row."""
+    frozen = what_freezes(row, row, at_us=row.now)
+    return ChannelGlance(
+        line=f"{row.namespace}/{row.line}", channel=row.channel, revision=row.number,
+        kind=row.kind, version=row.version, actor=row.actor, reason=row.reason,
+        at=rfc3339(row.created_at), is_frozen=frozen is not None,
+        frozen_because="" if frozen is None else tell_frozen(frozen, row.channel),
+        frozen_until=None if frozen is None else end_of(frozen),
+        is_revoked=row.revoked_at is not None, quarantined=row.quarantined,
+        to_review=row.break_glass and not row.is_reviewed, verdict=row.verdict,
+        may_move=caller.may(Right.PROMOTE, on=Channel(line_of(row), row.channel)),
+    )  # fmt: skip

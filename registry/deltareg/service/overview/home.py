@@ -1,0 +1,118 @@
+"""What waits for somebody, and what is out of the ordinary: the first thing that they see."""
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import fleet as fleet_queries
+from deltareg.db.queries import overview as queries
+from deltareg.db.queries import requests as request_queries
+from deltareg.db.rows import FollowerRow, RequestRow
+from deltareg.db.session import read
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SHARED, Channel
+from deltareg.service.channels.approvals import approvals_due
+from deltareg.service.channels.fleet import drift_of
+from deltareg.service.clock import rfc3339
+from deltareg.service.describe import line_of
+from deltareg.service.overview.glance import ChannelGlance, glance
+from deltareg.service.registry import Caller, Registry
+from deltareg.suites.suite import DEFAULT_SUITE
+from deltareg.wire import Answer, Drift
+
+_LISTED = 60
+_FOLLOWERS = 200
+
+
+class Waiting(Answer):
+    """A request that is open; `is_yours` says that the caller may approve on its channel."""
+
+    id: int
+    line: str
+    channel: str
+    version: int
+    previous: int | None
+    opener: str
+    reason: str
+    due: int
+    opened_at: str
+    is_yours: bool
+
+
+class OutOfStep(Answer):
+    """An agent that does not serve what its channel says."""
+
+    agent: str
+    channel: str
+    drift: Drift
+    wanted: int | None
+    serves: int | None
+    error: str
+    since: str
+
+
+class Home(Answer):
+    """What waits, what is odd, what moved last, and how much there is."""
+
+    waiting: list[Waiting]
+    odd: list[ChannelGlance]
+    drift: list[OutOfStep]
+    moved: list[ChannelGlance]
+    followers: int
+    lines: int
+    versions: int
+    logical_bytes: int
+    stored_bytes: int
+    queued: int
+    running: int
+
+
+def show_home(registry: Registry, caller: Caller) -> Home:
+    """Give what waits for the caller and what is out of the ordinary of what they may read."""
+    caller.require(Right.READ, on=SHARED)
+    with read(registry.engine) as conn:
+        waiting = _open_requests(conn, caller)
+        found = queries.totals(conn, caller.sight)
+        rows = queries.channels_at_a_glance(
+            conn, suite=DEFAULT_SUITE, sight=caller.sight, limit=_LISTED
+        )
+        glances = [glance(caller, row) for row in rows]
+        followers = fleet_queries.follower_rows(
+            conn, delta_id=None, channel_id=None, sight=caller.sight, after=None, limit=_FOLLOWERS
+        )
+    return Home(
+        waiting=waiting, odd=[each for each in glances if each.is_odd],
+        drift=list(_out_of_step(followers)), moved=glances[:12], followers=len(followers),
+        lines=found.lines, versions=found.versions, logical_bytes=found.logical_bytes,
+        stored_bytes=found.stored_bytes, queued=found.queued, running=found.running,
+    )  # fmt: skip
+
+
+def _open_requests(conn: sa.Connection, caller: Caller) -> list[Waiting]:
+    rows = request_queries.request_rows(
+        conn, state="open", delta_id=None, channel=None, sight=caller.sight, before=None,
+        limit=_LISTED,
+    )  # fmt: skip
+    return sorted((_waiting(caller, row) for row in rows), key=lambda each: not each.is_yours)
+
+
+def _waiting(caller: Caller, row: RequestRow) -> Waiting:
+    is_other = caller.principal_id not in {row.opener_id, row.uploader_id}
+    may = caller.may(Right.APPROVE, on=Channel(line_of(row), row.channel))
+    return Waiting(
+        id=row.id, line=f"{row.namespace}/{row.line}", channel=row.channel, version=row.number,
+        previous=row.previous, opener=row.opener, reason=row.reason, due=approvals_due(row),
+        opened_at=rfc3339(row.created_at), is_yours=is_other and may,
+    )  # fmt: skip
+
+
+def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[OutOfStep]:
+    for row in rows:
+        drift = drift_of(row)
+        if drift == "none":
+            continue
+        yield OutOfStep(
+            agent=row.agent, channel=f"{row.namespace}/{row.line}@{row.channel}", drift=drift,
+            wanted=row.desired_version, serves=row.version, error=row.error,
+            since=rfc3339(row.since),
+        )  # fmt: skip

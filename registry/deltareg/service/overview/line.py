@@ -1,0 +1,72 @@
+"""A delta line: what each of its channels serves, and its versions."""
+
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import overview as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.outcomes import newest_outcomes
+from deltareg.db.rows import GlanceRow
+from deltareg.db.session import read
+from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.clock import rfc3339
+from deltareg.service.describe import describe_plain
+from deltareg.service.lines.veil import veiled
+from deltareg.service.overview.glance import ChannelGlance, glance
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_line
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
+from deltareg.wire import Answer, Page, VersionInfo
+
+
+class Line(Answer):
+    """A line: its channels in the order that they were made, and its versions, newest first.
+
+    `names` has all channels, `channels` those that were ever moved, by name.
+    """
+
+    line: str
+    created_at: str
+    names: list[str]
+    channels: dict[str, ChannelGlance]
+    versions: Page[VersionInfo]
+
+
+def show_line(
+    registry: Registry, caller: Caller, line: LineRef, *, cursor: str | None, limit: int
+) -> Line:
+    """Show a line with what its channels serve and a page of its versions."""
+    caller.require(Right.READ, on=line)
+    before = read_number_cursor(cursor)
+    suite = built_in(DEFAULT_SUITE)
+    with read(registry.engine) as conn:
+        delta = find_line(conn, caller, line)
+        names = [row.name for row in channel_queries.channel_rows(conn, delta.id)]
+        moved = queries.channels_of_line(conn, delta.id, suite=DEFAULT_SUITE)
+        rows = version_queries.version_rows(
+            conn, delta.id, before=before, limit=check_limit(limit) + 1
+        )
+        outcomes = newest_outcomes(
+            conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest)
+        )
+    served = _served(moved)
+    return Line(
+        line=str(line), created_at=rfc3339(delta.created_at), names=names,
+        channels={row.channel: glance(caller, row) for row in moved},
+        versions=page(
+            rows, limit, key=lambda row: row.number,
+            show=lambda row: veiled(
+                caller, describe_plain(
+                    row, outcomes.get(row.id), channels=served.get(row.number, [])
+                ),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _served(moved: list[GlanceRow]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for row in moved:
+        if row.version is not None:
+            found.setdefault(row.version, []).append(row.channel)
+    return found

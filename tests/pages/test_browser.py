@@ -1,0 +1,171 @@
+"""Pages in a real Chromium: nothing complains, all fits, keys lead everywhere, stories end well."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.pages.chromium import Tab, started
+from tests.pages.test_pages import LINE, PATHS, PROD
+
+WIDTHS = (390, 1_280, 2_560)
+SLICE = ["/ui/", f"{LINE}/v3", f"{PROD}/rollback"]
+SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(chromium, desk):
+    """Open tabs that are logged in as the admin; gives what opens one."""
+    opened = []
+
+    def open_tab(**options):
+        opened.append(Tab(chromium, desk, options.pop("token", desk.admin_token), **options))
+        return opened[-1].log_in()
+
+    yield open_tab
+    for each in opened:
+        each.close()
+
+
+def test_nothing_complains_of_the_pages_that_matter_most(tab):
+    narrow = tab(scheme="dark")
+    for path, width in zip(SLICE, (390, 1_280, 390), strict=True):
+        narrow.page.set_viewport_size({"width": width, "height": 900})
+        narrow.go(path)
+        assert narrow.complaints() == [], path
+
+
+@pytest.mark.soak
+@SCHEMES
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_complains_of_any_page(tab, scheme, width):
+    wide = tab(scheme=scheme)
+    wide.page.set_viewport_size({"width": width, "height": 900})
+    found = {}
+    for path in [*PATHS, "/ui/login", "/ui/nowhere"]:
+        wide.go(path)
+        complaints = [one for one in wide.complaints() if "404 (Not Found)" not in one]
+        if complaints:
+            found[path] = complaints
+
+    assert found == {}
+
+
+@pytest.mark.soak
+def test_every_page_is_whole_without_scripts(tab):
+    plain, lively = tab(scripts=False), tab()
+    for path in PATHS:
+        before, after = plain.go(path).inner_text("h1"), lively.go(path).inner_text("h1")
+        assert before == after
+        assert plain.page.locator("main").inner_text().strip()
+
+
+@pytest.mark.soak
+def test_a_rollback_takes_four_clicks_from_the_first_page(tab, desk):
+    page = tab(token=desk.token("read", "promote", principal="night")).page
+    clicks = 0
+
+    page.click(f'a[href="{PROD}/rollback"] >> nth=0')
+    clicks += 1
+    page.wait_for_selector("text=What it changes")
+    assert page.locator("#lights").inner_text().count("ok") >= 4
+    assert page.locator("text=1 agent follows").count() == 1
+    page.fill("#reason", "p95 doubled")
+    page.click("button.danger")
+    clicks += 1
+    page.wait_for_url("**/channels/prod#r3")
+
+    assert clicks <= 4
+    assert page.locator("#r3").inner_text().startswith("#3")
+    assert "p95 doubled" in page.locator("#r3").inner_text()
+
+
+@pytest.mark.soak
+def test_a_request_is_approved_by_keys_alone(tab, desk):
+    page = tab(token=desk.token("read", "approve", principal="mara")).page
+    press = page.keyboard.press
+
+    press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    press("Enter")
+    press("g")
+    press("r")
+    page.wait_for_url("**/ui/requests")
+    _tab_to(page, "#1")
+    press("Enter")
+    page.wait_for_selector("text=Your decision")
+    _tab_to(page, "Approve")
+    press("Enter")
+    page.wait_for_selector("text=It became")
+
+    assert page.locator("h1 + .st").inner_text() == "promoted"
+
+
+def _tab_to(page, text):
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent").strip() == text:
+            return
+    raise AssertionError(f"the Tab key does not lead to {text!r}")
+
+
+@pytest.mark.soak
+def test_a_map_is_one_stop_and_arrows_move_in_it(tab):
+    page = tab().go(f"{LINE}/diff?a=v2&b=v3")
+    first = page.locator("table[role=grid] td[tabindex='0']")
+    assert first.count() == 1
+
+    first.focus()
+    for key in ("ArrowRight", "ArrowDown", "End", "Home", "ArrowUp", "ArrowUp"):
+        page.keyboard.press(key)
+        told = page.evaluate("document.activeElement.getAttribute('aria-label')")
+        assert page.locator("#told-map").inner_text() == told
+    assert told.startswith("layer 0, ")
+
+
+@pytest.mark.soak
+def test_the_search_is_a_key_away_and_finds_what_a_reference_names(tab):
+    page = tab().go("/ui/")
+    page.keyboard.press("/")
+    page.keyboard.type("team/lora@prod")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{PROD}")
+
+
+@pytest.mark.soak
+def test_a_filter_keeps_its_state_in_the_address(tab):
+    page = tab().go("/ui/deltas")
+    page.select_option("select[name=verdict]", "fail")
+    page.wait_for_url("**/ui/deltas?verdict=fail")
+
+    assert page.locator("tbody tr").count() == 1
+    page.go_back()
+    assert page.url.endswith("/ui/deltas")
+
+
+@pytest.mark.soak
+def test_columns_sort_by_their_heads(tab):
+    page = tab().go(LINE)
+    page.click("th:has-text('Stored') button")
+
+    sizes = page.eval_on_selector_all(
+        "td[data-label=Stored]", "cells => cells.map((cell) => Number(cell.dataset.value))"
+    )
+    assert sizes == sorted(sizes, reverse=True)
+    assert page.get_attribute("th:has-text('Stored')", "aria-sort") == "descending"
+
+
+def test_what_tests_use_of_others_is_what_it_says():
+    vendor = Path(__file__).parent / "vendor"
+    listed = tomllib.loads((vendor / "vendor.toml").read_text())
+
+    for name, facts in listed.items():
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == facts["sha256"]
+        assert (vendor / facts["licence_file"]).is_file()

@@ -1,0 +1,87 @@
+"""Text of others stays text: in every field that somebody writes, on every page that shows it."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.pages.conftest import DELTAS, browser, word_of
+
+HOSTILE = [
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'><svg/onload=alert(1)>",
+    "{{7*7}}{% raw %}", "javascript:alert(1)", "</title><script>", "<!--", "]]>", "&lt;b&gt;",
+    '" autofocus onfocus=alert(1) x="', "\u202egnp.exe", "a\u200bb", "=cmd|' /C calc'!A0",
+    "<a href=//evil.example>x</a>", "NaN", "${7*7}", "<b>" * 30, "</script></style></svg>",
+]  # fmt: skip
+UNSEEN = ("\u202e", "\u200b", "\x1b")
+LINE = "/ui/deltas/team/x"
+SHOWN = [
+    "/ui/", "/ui/deltas", "/ui/audit", "/ui/fleet", "/ui/access", "/ui/requests", "/ui/requests/1",
+    LINE, f"{LINE}/v1", f"{LINE}/v1/gate", f"{LINE}/v1/files", f"{LINE}/v1/verdicts",
+    f"{LINE}/channels/dev", f"{LINE}/channels/dev/freeze", f"{LINE}/channels/dev/standing",
+    f"{LINE}/channels/staging/promote", "/ui/runs", "/ui/storage?of=team",
+]  # fmt: skip
+ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "nowhere"]
+NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel")
+TAGS = {"img", "iframe", "object", "embed", "base", "b", "style"}
+
+
+class Harmless(HTMLParser):
+    """Holds markup against what templates write: nothing that acts, nothing of another host."""
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        assert tag not in TAGS - {"b"} or found == {}, (tag, found)
+        assert not any(name.startswith("on") for name in found), (tag, found)
+        assert tag != "script" or found["src"].startswith("/ui/static/"), found
+        for name in ("href", "src", "action"):
+            value = found.get(name) or "/ui/"
+            assert value.startswith(("/ui/", "#", "?")), (tag, value)
+
+    handle_startendtag = handle_starttag
+
+
+@pytest.fixture(scope="module")
+def written(sqlite_template, tmp_path_factory, desk):
+    """Write hostile text into every field that somebody may write; gives a browser of the admin."""
+    maker = desk.client(principal="maker")
+    everything = "\n".join(HOSTILE)
+    plain = [text for text in HOSTILE if not any(sign in text for sign in UNSEEN)]
+    labels = {f"l{number}": text[:60] for number, text in enumerate(plain[:16])}
+    maker.push(DELTAS / "lora_v2", "team/x", base="tinyllama", message=everything, labels=labels)
+    agent = desk.http(desk.token("read", "serve", principal="host-2"))
+    serves = [{"channel": "team/lora@prod", "state": "failed", "error": everything}]
+    agent.put("/fleet/agents/host-2", json={"engine": "dir", "every_s": 9, "serves": serves})
+    admin = desk.http(desk.admin_token)
+    admin.post("/tokens", json={"principal": "noted", "note": everything})
+    with browser(desk, desk.admin_token) as client:
+        form = {"word": word_of(client), "kind": "freeze", "revision": "0", "reason": everything}
+        assert client.post(f"{LINE}/channels/dev/move", data=form).status_code == 303
+        said = {"word": word_of(client), "decision": "reject", "reason": everything}
+        assert client.post("/ui/requests/1/decide", data=said).status_code == 303
+        yield client
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_what_others_wrote_stays_text(written, path):
+    text = written.get(path).text
+    Harmless().feed(text)
+
+    assert not any(sign in text for sign in UNSEEN)
+
+
+@pytest.mark.parametrize("page", ASKED)
+def test_what_an_address_says_stays_text(written, page):
+    for text in HOSTILE:
+        answer = written.get(f"/ui/{page}", params=dict.fromkeys(NAMES, text))
+
+        Harmless().feed(answer.text)
+        assert answer.status_code < 500
+        assert not any(sign in answer.text for sign in UNSEEN)
+        assert answer.headers.get("Location", "/ui/").startswith("/ui/")
+
+
+def test_somebody_did_write_it(written):
+    text = written.get(f"{LINE}/v1").text
+
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "{{7*7}}" in text
