@@ -1,10 +1,10 @@
 """The cards of versions: read at the push, shown, and what versions are found by."""
 
-import json
 from dataclasses import asdict
 from typing import Final
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from deltareg.db.queries import search as queries
 from deltareg.db.queries import versions as version_queries
@@ -16,7 +16,6 @@ from deltareg.digest import Digest, sha256_of
 from deltareg.documents.model_card import (
     CARD_FILE,
     MOST_CARD_BYTES,
-    CardMetric,
     ModelCard,
     read_card,
 )
@@ -37,6 +36,7 @@ from deltareg.store import BlobStore
 from deltareg.wire import CardInfo
 
 _EMPTY: Final = ModelCard()
+_CARD: Final = TypeAdapter(ModelCard)
 _FIX = "write a README.md into the folder before it is pushed"
 
 
@@ -150,22 +150,12 @@ def metrics_of_checks(checks: object) -> dict[str, float]:
 
 def pack_card(card: ModelCard) -> bytes:
     """Write a card as its row keeps it."""
-    return json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":")).encode()
+    return _CARD.dump_json(card)
 
 
 def unpack_card(document: bytes) -> ModelCard:
     """Read what `pack_card` wrote; fields of later releases are left out."""
-    found = json.loads(document)
-    lists = {
-        name: tuple(found.get(name, ()))
-        for name in ("languages", "tags", "datasets", "base_models", "problems")
-    }
-    texts = {
-        name: found.get(name, "") for name in ("title", "summary", "license", "task", "library")
-    }
-    return ModelCard(
-        **texts, **lists, metrics=tuple(CardMetric(**each) for each in found.get("metrics", ()))
-    )
+    return _CARD.validate_json(document)
 
 
 def _describe(card: ModelCard, row: VersionRow, *, text: str = "") -> CardInfo:
