@@ -1,5 +1,6 @@
 """The cards of versions: read at the push, shown, and what versions are found by."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Final
 
@@ -138,13 +139,13 @@ def stored_as(
     return Readback(store, keys, storage)
 
 
-def metrics_of_checks(checks: object) -> dict[str, float]:
+def metrics_of_checks(checks: Iterable[Mapping[str, object]]) -> dict[str, float]:
     """Give the numbers that checks came to, by the name of each."""
     found: dict[str, float] = {}
-    for check in checks if isinstance(checks, list) else ():
+    for check in checks:
         value = check.get("value")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            found[str(check["name"]).lower()] = float(value)
+            found[str(check.get("name", "")).lower()] = float(value)
     return found
 
 
