@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
-    from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff, line_history
+    from deltareg.client.compare import (
+        behavior,
+        bisect,
+        bisect_by_hand,
+        campaign,
+        diff,
+        line_history,
+    )
     from deltareg.client.drafting import draft_suite
     from deltareg.client.fold import materialize, sync, update
     from deltareg.client.folders import golden
@@ -29,6 +36,7 @@ _ROOMS = {
     "behavior": "compare",
     "bisect": "compare",
     "bisect_by_hand": "compare",
+    "campaign": "compare",
     "convert": "push",
     "diff": "compare",
     "draft_suite": "drafting",
@@ -60,6 +68,7 @@ __all__ = [
     "behavior",
     "bisect",
     "bisect_by_hand",
+    "campaign",
     "convert",
     "diff",
     "draft_suite",

@@ -2,6 +2,7 @@
 
 A search takes the rarest of its conditions as the list to walk, newest first, and looks the others
 up version by version. How rare they are is counted up to a bound, so no search counts all there is.
+Where the rarest is common and in no order of versions, all versions are the list.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -183,16 +184,23 @@ def found_ids(
     conn: sa.Connection, sought: Sought, *, before: int | None, limit: int
 ) -> Sequence[int]:
     """Give the rows of the versions that are looked for, newest first."""
-    conditions = sorted(_conditions(sought), key=lambda each: (_count(conn, each), each.is_many))
+    ranked = sorted(
+        (
+            (_count(conn, each), each.is_many, at, each)
+            for at, each in enumerate(_conditions(sought))
+        ),
+        key=lambda one: one[:3],
+    )
+    conditions = [each for *_, each in ranked]
     column: sa.ColumnElement[int] = versions.c.id
-    if conditions:
-        column = conditions[0].table.c.version_id
     query = sa.select(column)
-    if conditions:
-        query = query.where(conditions[0].of(conditions[0].table))
-    if conditions and conditions[0].is_many:
-        query = query.distinct()
-    for other in conditions[1:]:
+    # What is common and in another order is not walked: that would gather and sort all of it.
+    if ranked and not (ranked[0][1] and ranked[0][0] >= _COUNTED):
+        first, *conditions = conditions
+        column = first.table.c.version_id
+        query = sa.select(column).where(first.of(first.table))
+        query = query.distinct() if first.is_many else query
+    for other in conditions:
         beside = other.table.alias()
         query = query.where(sa.exists().where(beside.c.version_id == column, other.of(beside)))
     if before is not None:
