@@ -53,10 +53,10 @@ def test_it_is_taken_as_it_stands(template, text, tmp_path, monkeypatch):
     _, *words = shlex.split(text)
     command: click.Command = cli
     context = click.Context(cli, info_name="deltareg")
-    while isinstance(command, click.Group):
-        name, found, words = command.resolve_command(context, words)
-        assert found is not None
-        command, context = found, click.Context(found, info_name=name, parent=context)
+    while isinstance(command, click.Group) and words:
+        called, found, words = command.resolve_command(context, words)
+        assert found is not None, text
+        command, context = found, click.Context(found, info_name=called, parent=context)
 
     try:
         command.make_context(command.name, list(words), parent=context.parent)
