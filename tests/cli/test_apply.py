@@ -1,11 +1,15 @@
 """A folder of suites and policies: compared, brought over, and left alone where it is so."""
 
+import re
+import shlex
 import shutil
 
 import pytest
+import yaml
 
 from deltareg.errors import NotFound
 from deltareg.host.token_files import write_token
+from tests.architecture.tree import REPOSITORY
 from tests.cli.steps import SAMPLES
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
 
@@ -191,6 +195,21 @@ def test_a_folder_that_is_not_there_or_empty_is_told_what_it_holds(shell, tmp_pa
     assert (none.status, empty.status) == (3, 2)
     assert "policies/server.yaml" in none.problem["fix"]
     assert "declares nothing" in empty.problem["detail"]
+
+
+def test_the_hook_of_pre_commit_checks_the_folder(shell):
+    (hook,) = yaml.safe_load((REPOSITORY / ".pre-commit-hooks.yaml").read_text())
+    command, *words = [*shlex.split(hook["entry"]), *hook["args"]]
+    written(shell.home / "registry")
+
+    good = shell(*words)
+    written(shell.home / "registry", {"policies/server.yaml": "aprovals: 1\n"})
+    bad = shell(*words)
+
+    assert command == "deltareg"
+    assert (good.status, bad.status) == (0, 2)
+    assert "registry/policies/server.yaml: line 1: aprovals" in bad.err
+    assert all(re.search(hook["files"], f"registry/{name}") for name in FILES)
 
 
 def test_the_task_of_a_suite_lies_beside_it(shell, tmp_path):

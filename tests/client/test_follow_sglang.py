@@ -7,7 +7,7 @@ import pytest
 from deltareg.client.follow.opening import open_engine
 from deltareg.client.follow.release import Followed
 from deltareg.client.follow.sglang_server import SglangServer, token_of_sglang
-from deltareg.errors import BaseMismatch, Conflict, InvalidInput, Unavailable
+from deltareg.errors import BaseMismatch, Conflict, InvalidInput, NotFound, Unavailable
 from tests.client.agents import (
     DELTAS,
     LINE,
@@ -126,6 +126,12 @@ def test_what_is_no_sglang_is_named(vllm, tmp_path):
         closing(SglangServer(vllm.url)) as server,
     ):
         server.listed()
+    with (
+        pytest.raises(NotFound, match="has no /load_lora_adapter") as off,
+        closing(SglangServer(vllm.url)) as server,
+    ):
+        server.load("mine", DELTAS / "lora")
+    assert "--enable-lora" in off.value.fix
     with pytest.raises(InvalidInput, match="needs its address") as refused:
         open_engine("sglang", followed, [tmp_path])
     assert refused.value.fix == "--url http://127.0.0.1:30000"

@@ -1,5 +1,6 @@
 """`deltareg campaign`: all deltas of a base, and what becomes of them on another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,13 +85,13 @@ def _blocks(report: "CampaignReport") -> list[Block]:
         for line in report.lines
     ]
     found = {line.outcome for line in report.lines}
-    steps = [
+    steps: list[Sequence[Text]] = [
         [Cell(name, _TONES[name]), text.format(old=report.old, new=report.new)]
         for name, text in _NEXT.items() if name in found
     ]  # fmt: skip
-    return [
+    blocks: list[Block] = [
         Title(f"{report.old} -> {report.new}", count(len(report.lines), "line")),
         Facts([("differ in", ", ".join(report.parts) or "nothing"), ("to do", counts)]),
         Table(columns, rows, if_empty=f"nothing that you may read stands on {report.old}"),
-        *([Title("How"), Lines(steps)] if steps else []),
     ]
+    return [*blocks, Title("How"), Lines(steps)] if steps else blocks

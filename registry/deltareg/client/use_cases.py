@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deltareg.client.drafting import draft_suite
     from deltareg.client.fold import materialize, sync, update
     from deltareg.client.folders import golden
-    from deltareg.client.pull import fetching, stored_form, version_files
+    from deltareg.client.pull import fetching, stored_form, version_files, written_card
     from deltareg.client.push import convert, golden_of_push, lint, merge, push, reencode
     from deltareg.client.trust import (
         audit_log,
@@ -61,6 +61,7 @@ _ROOMS = {
     "verified": "trust",
     "version_files": "pull",
     "which": "bases",
+    "written_card": "pull",
 }
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "verified",
     "version_files",
     "which",
+    "written_card",
 ]
 
 

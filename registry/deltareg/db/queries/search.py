@@ -202,7 +202,7 @@ def found_ids(
         query = query.distinct() if first.is_many else query
     for other in conditions:
         beside = other.table.alias()
-        query = query.where(sa.exists().where(beside.c.version_id == column, other.of(beside)))
+        query = query.where(sa.exists().where(beside.c.version_id == column, other.beside(beside)))
     if before is not None:
         query = query.where(column < before)
     query = query.where(_is_shown(sought, column)).order_by(column.desc()).limit(limit)
@@ -217,20 +217,27 @@ class _Condition:
         table: The table.
         of: Says it of rows of the table, or of an alias.
         is_many: Whether a version may have several such rows, which lie in another order.
+        beside: The same, of the rows of one version.
     """
 
     table: sa.Table
     of: Callable[[sa.FromClause], sa.ColumnElement[bool]]
     is_many: bool
+    beside: Callable[[sa.FromClause], sa.ColumnElement[bool]]
 
 
 def _conditions(sought: Sought) -> Iterator[_Condition]:
     for term in sought.terms:
-        yield _Condition(search_terms, partial(_is_term, term), is_many=False)
+        is_term = partial(_is_term, term)
+        yield _Condition(search_terms, is_term, is_many=False, beside=is_term)
     for beginning in sought.beginnings:
-        yield _Condition(search_terms, partial(_begins, beginning), is_many=True)
+        begins = partial(_begins, beginning)
+        yield _Condition(search_terms, begins, is_many=True, beside=begins)
     for bound in sought.bounds:
-        yield _Condition(version_metrics, partial(_is_bound, bound), is_many=True)
+        yield _Condition(
+            version_metrics, partial(_is_bound, bound), is_many=True,
+            beside=partial(_is_bound_beside, bound),
+        )  # fmt: skip
 
 
 def _is_term(term: str, rows: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -243,6 +250,11 @@ def _begins(beginning: str, rows: sa.FromClause) -> sa.ColumnElement[bool]:
 
 def _is_bound(bound: Bound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(rows.c.name == bound.name, bound.holds(rows.c.value))
+
+
+def _is_bound_beside(bound: Bound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Say it of one version's metrics: as a sum, lest SQLite walks all values that are so."""
+    return sa.and_(rows.c.name == bound.name, bound.holds(rows.c.value + 0.0))
 
 
 def _count(conn: sa.Connection, condition: _Condition) -> int:

@@ -6,6 +6,8 @@ of the delta would have its place. What it does there a verification has to show
 
 from collections.abc import Iterator, Sequence
 
+import sqlalchemy as sa
+
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
@@ -51,13 +53,7 @@ def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo
             raise InvalidInput(f"{told}: nothing is pushed for it", fix="name the base itself")
         refuse_deleted(row)
         refuse_corrupt(conn, caller, Held(row.id), ref_of(row))
-        views = [
-            view_of_base(
-                each.manifest_digest,
-                lambda each=each: base_queries.base_content(conn, each.id).manifest,
-            )
-            for each in (old, new)
-        ]
+        before, after = _view(conn, old), _view(conn, new)
         documents = version_queries.content(conn, row.id)
         manifest = decoded(row.manifest_digest, lambda: documents.manifest)
         stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
@@ -68,12 +64,18 @@ def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo
             f"the bytes of {ref_of(row)} are gone", fix="deltareg fsck --repair"
         ) from error
     try:
-        found = assess(files, header_tensors(files), views[1], kind=manifest.kind)
+        found = assess(files, header_tensors(files), after, kind=manifest.kind)
     except Refused as refused:
         return _unfit(ref_of(row), new, refused.problems)
     if found.errors:
         return _unfit(ref_of(row), new, found.errors)
-    return _fitting(ref_of(row), new, found, old=views[0], into=views[1])
+    return _fitting(ref_of(row), new, found, old=before, into=after)
+
+
+def _view(conn: sa.Connection, base: BaseRow) -> BaseView:
+    return view_of_base(
+        base.manifest_digest, lambda: base_queries.base_content(conn, base.id).manifest
+    )
 
 
 def _unfit(ref: str, base: BaseRow, problems: Sequence[Problem]) -> FitInfo:
