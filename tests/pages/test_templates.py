@@ -52,7 +52,7 @@ def test_every_form_that_acts_holds_the_word_of_its_session(path):
 @pytest.mark.parametrize(
     "word", [(kind, word) for kind, words in STATES.items() for word in sorted(words)], ids=str
 )
-def test_every_state_has_a_shape_and_a_word(word, tmp_path):
+def test_every_state_has_a_shape_and_a_word(word):
     source = (ROOM / "templates" / "parts.html.jinja").read_text()
 
     assert re.search(rf'"{re.escape(word[1])}": \["(ok|bad|warn|info|off)", "\w+", ', source)

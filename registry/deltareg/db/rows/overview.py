@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.verdicts import Outcome
 from deltareg.db.rows.words import RevisionKind
 
 
@@ -31,7 +32,7 @@ class GlanceRow:
     is_reviewed: bool
     revoked_at: int | None
     quarantined: int
-    verdict: str | None
+    verdict: Outcome | None
     now: int
 
 

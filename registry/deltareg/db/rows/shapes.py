@@ -59,14 +59,17 @@ class ToldFreeze(MayFreeze, Protocol):
     @property
     def actor(self) -> str:
         """Who froze it."""
+        ...
 
     @property
     def reason(self) -> str:
         """Why."""
+        ...
 
     @property
     def created_at(self) -> int:
         """When."""
+        ...
 
 
 class Timed(Protocol):
