@@ -151,22 +151,28 @@ def test_a_channel_is_not_committed_to(site, api):
 
 
 @pytest.mark.soak
-def test_a_large_file_is_sent_apart(site, tmp_path):
-    """By a client that was told to do without Xet, which reads that when it starts."""
+@pytest.mark.parametrize("by_xet", [True, False])
+def test_a_large_file_is_sent_apart(site, tmp_path, by_xet):
+    """By Xet, or by a client that was told to do without, which reads that when it starts."""
     token = site.token("read", "push", principal="trainer")
     shutil.copytree(LORA, tmp_path / "out")
     wide = {"padding": np.zeros((9, 1 << 20), np.float32)}
     save_file(wide, tmp_path / "out" / "extra.safetensors")
     environ = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
     environ |= {"HOME": str(tmp_path), "HF_ENDPOINT": site.url, "HF_TOKEN": token}
-    program = [Path(sys.executable).with_name("hf"), "upload", "team/large", tmp_path / "out"]
+    program = [
+        Path(sys.executable).with_name("hf"),
+        "upload",
+        f"team/large-{by_xet}".lower(),
+        tmp_path / "out",
+    ]
 
     def upload(**more):
         return subprocess.run(
             program, env=environ | more, capture_output=True, text=True, check=False
         )
 
-    refused = upload(HF_HUB_DISABLE_XET="1")
+    refused = upload(**({} if by_xet else {"HF_HUB_DISABLE_XET": "1"}))
     (tmp_path / "out" / "extra.safetensors").unlink()
     taken = upload()
 
@@ -174,7 +180,10 @@ def test_a_large_file_is_sent_apart(site, tmp_path):
     assert "unexpected_tensors" in refused.stderr
     assert taken.returncode == 0, taken.stderr
     with site.client() as client:
-        assert client.show("team/large:v1").digest == client.show("team/peer:v1").digest
+        assert (
+            client.show(f"team/large-{by_xet}:v1".lower()).digest
+            == client.show("team/peer:v1").digest
+        )
 
 
 def test_who_sends_other_bytes_than_announced_is_refused(site, ask):

@@ -85,6 +85,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
                     "physical_key": "blobs/s/1", "state": "here", "touched_at": T0}),
     (t.hub_tickets, {"id": 1, "ticket": "t", "line": "lab/x", "principal_id": 1, "sha256": "aa",
                      "size_bytes": 1, "expires_at": T0}),
+    (t.hub_areas, {"id": 1, "name": "a", "line": "lab/x", "principal_id": 1, "touched_at": T0}),
     (t.sessions, {"id": 1, "token_id": 1, "secret_hash": "s", "bound_to": "", "browser": "b",
                   "begun_at": T0, "used_at": T0, "expires_at": T0}),
     (t.lineage, {"version_id": 2, "parent_version_id": 1, "position": 0}),

@@ -10,6 +10,7 @@ from deltareg import __version__
 from deltareg.api import problems
 from deltareg.api.hub import routes as hub_routes
 from deltareg.api.hub import writing as hub_writing
+from deltareg.api.hub import xet as hub_xet
 from deltareg.api.hub.sending import Places
 from deltareg.api.hub.turns import Turns
 from deltareg.api.metrics import Metrics
@@ -108,10 +109,14 @@ def create_app(
     app.state.anonymous_reading = anonymous_reading
     app.state.streams = Streams()
     if hub_main is not None:
-        for router in (hub_writing.tickets, hub_writing.router, hub_routes.router):
+        for router in (
+            hub_xet.areas, hub_xet.router, hub_writing.tickets, hub_writing.router,
+            hub_routes.router,
+        ):  # fmt: skip
             app.router.routes.extend(router.routes)
         app.state.hub_address = hub_address
         app.state.hub_builds = anyio.CapacityLimiter(_BUILDS)
+        app.state.hub_joins = anyio.CapacityLimiter(_BUILDS)
         app.state.hub_turns = Turns()
         app.state.hub_main = hub_main
         app.state.hub_places = Places(cores())

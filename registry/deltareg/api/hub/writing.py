@@ -122,15 +122,6 @@ def verify_large(repository: Repository) -> Response:
     return JSONResponse({})
 
 
-@router.get("/api/models/{ns}/{name}/xet-write-token/{revision:path}")
-def refuse_xet(repository: Repository) -> Response:
-    """Say how to send a large file without Xet."""
-    raise Forbidden(
-        f"{line_of(repository)}: files of this size are not taken by Xet here",
-        fix="set HF_HUB_DISABLE_XET=1 and push again, or: deltareg push PATH NS/NAME --base NAME",
-    )
-
-
 @tickets.put("/lfs/{ticket}")
 async def receive_large(request: Request, registry: InRegistry, ticket: str) -> Response:
     """Take one file, streamed to the store; the address is the right to send it."""

@@ -83,7 +83,7 @@ def touch(conn: sa.Connection, rows: Collection[StagedRow]) -> None:
 
 
 def staged_bytes(conn: sa.Connection, line: str, principal_id: int) -> int:
-    """Count the bytes that somebody has staged for a line, or is sending."""
+    """Count the bytes of files that somebody has staged for a line, or is sending."""
     query = sa.select(sa.func.coalesce(sa.func.sum(hub_staged.c.size_bytes), 0))
     return int(conn.execute(query.where(*_of(line, principal_id))).scalar_one())
 
@@ -91,10 +91,12 @@ def staged_bytes(conn: sa.Connection, line: str, principal_id: int) -> int:
 def give_up_idle(conn: sa.Connection, *, idle_us: int, limit: int) -> Sequence[StagedRow]:
     """Take objects that nobody has touched for so long out of use, and list them.
 
-    A draft that is kept touches what it is of. The rows stay until the objects are gone.
+    A draft that is kept touches what it is of. What was taken before and is still there, because
+    who took it died, is listed again. The rows stay until the objects are gone.
     """
     of = hub_staged.c
-    old = sa.select(of.id).where(of.touched_at <= now_us() - idle_us).order_by(of.id).limit(limit)
+    is_old = sa.and_(of.area == "", of.touched_at <= now_us() - idle_us)
+    old = sa.select(of.id).where(is_old | (of.state == "gone")).order_by(of.id).limit(limit)
     return _give_up(conn, of.id.in_(old))
 
 
@@ -149,7 +151,7 @@ def ticket_row(conn: sa.Connection, ticket: str) -> TicketRow | None:
     """Give what a ticket is for, while it lives."""
     of = hub_tickets.c
     query = sa.select(of.line, of.principal_id, of.sha256, of.size_bytes).where(
-        of.ticket == ticket, of.expires_at > now_us()
+        of.ticket == ticket, of.expires_at > now_us(), of.area == ""
     )
     rows = fetch_all(conn, query, TicketRow)
     return rows[0] if rows else None
@@ -167,4 +169,6 @@ def _staged() -> sa.Select[Any, Any, Any, Any, Any]:
 
 
 def _of(line: str, principal_id: int) -> tuple[sa.ColumnElement[bool], ...]:
-    return hub_staged.c.line == line, hub_staged.c.principal_id == principal_id
+    """Say which rows are of files of somebody for a line; xorbs are their area's."""
+    of = hub_staged.c
+    return of.line == line, of.principal_id == principal_id, of.area == ""

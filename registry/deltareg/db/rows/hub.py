@@ -31,3 +31,13 @@ class TicketRow:
     principal_id: int
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AreaRow:
+    """What somebody sends by Xet for a line."""
+
+    id: int
+    name: str
+    line: str
+    principal_id: int

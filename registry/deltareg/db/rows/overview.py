@@ -36,15 +36,21 @@ class GlanceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class TotalsRow:
-    """How much there is, of what a caller may read, and how much work waits and goes on."""
+class CountsRow:
+    """How many lines a caller may read, and how much work waits and goes on."""
 
     lines: int
+    queued: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRow:
+    """How many versions a caller may read, what they are as files, and what they take."""
+
     versions: int
     logical_bytes: int
     stored_bytes: int
-    queued: int
-    running: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from deltareg.db.tables.channels import channels, freezes, quarantines, revision
 from deltareg.db.tables.fleet import agents, followers
 from deltareg.db.tables.floors import floors
 from deltareg.db.tables.grants import grants, stand_ins, visibility_epochs
-from deltareg.db.tables.hub import hub_drafts, hub_staged, hub_tickets
+from deltareg.db.tables.hub import hub_areas, hub_drafts, hub_staged, hub_tickets
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.outbox import event_head, outbox
 from deltareg.db.tables.packs import (
@@ -112,6 +112,7 @@ __all__ = [
     "forms",
     "freezes",
     "grants",
+    "hub_areas",
     "hub_drafts",
     "hub_staged",
     "hub_tickets",

@@ -6,13 +6,14 @@ of a line and of who sent them; nobody else is given any, or told that they are 
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import hub_areas as area_queries
 from deltareg.db.queries import hub_drafts as queries
 from deltareg.db.rows.hub import StagedRow, TicketRow
 from deltareg.db.session import read, with_retry
@@ -51,9 +52,30 @@ def stage(
             conn, line, principal_id, sha256=sha256, size_bytes=size_bytes, key=key
         )
 
+    hold(registry, key, _checked(body, sha256, size_bytes), announce=announce)
+
+
+def hold(
+    registry: Registry,
+    key: str,
+    body: Iterable[bytes],
+    *,
+    announce: Callable[[sa.Connection], int],
+) -> None:
+    """Take an object into the store; whole, or not at all.
+
+    Args:
+        registry: Where.
+        key: Its key, a fresh one.
+        body: Its bytes.
+        announce: Writes its row before the first of them comes, and gives the row's id.
+
+    Raises:
+        UploadClosed: It was given up while it came in.
+    """
     row_id = with_retry(registry.engine, announce)
     try:
-        registry.store.write(key, _checked(body, sha256, size_bytes))
+        registry.store.write(key, body)
     except BaseException:
         registry.store.delete(key)
         with_retry(registry.engine, partial(queries.forget_staged, ids=[row_id]))
@@ -100,18 +122,20 @@ def read_staged(store: BlobStore, row: StagedRow, begin: int, end: int) -> Itera
 
 
 def let_go(registry: Registry, line: str, caller: Caller, digests: Collection[str]) -> None:
-    """Delete staged files that are in a version now."""
-    taken = with_retry(
-        registry.engine,
-        partial(queries.give_up, line=line, principal_id=caller.principal_id, digests=digests),
-    )
-    _delete(registry.engine, registry.store, taken)
+    """Delete staged files that are in a version now, and what they were put together from."""
+
+    def transaction(conn: sa.Connection) -> list[StagedRow]:
+        xorbs = area_queries.end_area(conn, line, caller.principal_id)
+        return [*queries.give_up(conn, line, caller.principal_id, digests), *xorbs]
+
+    _delete(registry.engine, registry.store, with_retry(registry.engine, transaction))
 
 
 def sweep(engine: sa.Engine, store: BlobStore, *, idle_s: float) -> int:
     """Delete what nobody has touched for so long, drafts and their files; say how many objects."""
     idle_us, swept = round(idle_s * US_PER_S), 0
     with_retry(engine, partial(queries.end_idle_drafts, idle_us=idle_us))
+    with_retry(engine, partial(area_queries.end_idle_areas, idle_us=idle_us))
     while True:
         taken = with_retry(engine, partial(queries.give_up_idle, idle_us=idle_us, limit=_BATCH))
         if not taken:
@@ -128,7 +152,7 @@ def give_ticket(
     with_retry(
         registry.engine,
         partial(
-            queries.add_ticket, ticket=_hashed(ticket), line=line,
+            queries.add_ticket, ticket=hash_ticket(ticket), line=line,
             principal_id=caller.principal_id, sha256=sha256, size_bytes=size_bytes,
             lives_us=TICKET_S * US_PER_S,
         ),
@@ -143,14 +167,15 @@ def take_ticket(registry: Registry, ticket: str) -> TicketRow:
         NotFound: It is none, or has expired.
     """
     with read(registry.engine) as conn:
-        found = queries.ticket_row(conn, _hashed(ticket))
+        found = queries.ticket_row(conn, hash_ticket(ticket))
     if found is None:
         raise NotFound("this address to send a file to is not known, or an hour old",
                        fix="push again")  # fmt: skip
     return found
 
 
-def _hashed(ticket: str) -> str:
+def hash_ticket(ticket: str) -> str:
+    """Give what is kept of a ticket."""
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 

@@ -1,0 +1,110 @@
+"""Shards: how Xet's clients say of which chunks of which xorbs a file is made.
+
+A shard is records of 48 bytes, little endian: a header (tag of 32 bytes, version 2, length of the
+footer), then for each file a record (hash, flags, number of terms), its terms (xorb, flags, bytes,
+first chunk, chunk behind the last), as many records for verification where a flag says so, and
+the file's sha256 where another does; then a mark of 32 bytes of 255. What follows describes the
+xorbs, which say it themselves. The format is published at huggingface.co/docs/xet.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from deltareg.errors import InvalidInput, QuotaExceeded
+from deltareg.service.hub.committing import MOST_FILES
+from deltareg.service.hub.xorbs import CHUNK_BYTES, MOST_CHUNKS
+
+SHARD_BYTES: Final = 64 << 20
+MOST_TERMS: Final = 1 << 16
+_RECORD = 48
+_HASH = 32
+_TAG: Final = b"HFRepoMetaData\0"
+_VERSION = 2
+_HEADER = struct.Struct("<32sQQ")
+_FILE = struct.Struct("<32sII8x")
+_TERM = struct.Struct("<32sIIII")
+_MARK = b"\xff" * _HASH
+_HAS_VERIFICATION, _HAS_SHA256 = 1 << 31, 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Part of a file: chunks `begin` to `end` (exclusive) of a xorb, and their length unpacked."""
+
+    xorb: str
+    begin: int
+    end: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """A file as a shard describes it: its sha256, which is a claim, and its terms in order."""
+
+    sha256: str
+    terms: tuple[Term, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length, by its terms."""
+        return sum(term.size_bytes for term in self.terms)
+
+
+def read_shard(body: BinaryIO) -> list[ShardFile]:
+    """Read which files a shard describes.
+
+    Raises:
+        InvalidInput: It is no shard, or says of a file no sha256.
+        QuotaExceeded: It describes too much.
+    """
+    tag, version, _footer = _HEADER.unpack(_take(body, _HEADER.size))
+    if not tag.startswith(_TAG) or version != _VERSION:
+        raise _broken(f"it does not begin as a shard of version {_VERSION} does")
+    found: list[ShardFile] = []
+    terms = 0
+    while (record := _take(body, _RECORD))[:_HASH] != _MARK:
+        file = _file(body, record, room=MOST_TERMS - terms)
+        terms += len(file.terms)
+        found.append(file)
+        if len(found) > MOST_FILES:
+            raise QuotaExceeded(f"a shard describes at most {MOST_FILES} files")
+    return found
+
+
+def hex_of(raw: bytes) -> str:
+    """Write a hash as addresses hold it: each eight bytes of it are a number, little endian."""
+    return b"".join(raw[at : at + 8][::-1] for at in range(0, _HASH, 8)).hex()
+
+
+def _file(body: BinaryIO, record: bytes, *, room: int) -> ShardFile:
+    _, flags, count = _FILE.unpack(record)
+    if count > room:
+        raise QuotaExceeded(f"a shard puts files together of at most {MOST_TERMS} parts")
+    terms = tuple(_terms(body, count))
+    if flags & _HAS_VERIFICATION:
+        for _ in range(count):
+            _take(body, _RECORD)
+    if not flags & _HAS_SHA256:
+        raise _broken("it says of a file no sha256, which commits name it by")
+    return ShardFile(hex_of(_take(body, _RECORD)[:_HASH]), terms)
+
+
+def _terms(body: BinaryIO, count: int) -> Iterator[Term]:
+    for _ in range(count):
+        xorb, _flags, size, begin, end = _TERM.unpack(_take(body, _RECORD))
+        if not begin < end <= MOST_CHUNKS or not 0 < size <= (end - begin) * CHUNK_BYTES:
+            raise _broken(f"chunks {begin} to {end} cannot be {size} bytes")
+        yield Term(hex_of(xorb), begin, end, size)
+
+
+def _take(body: BinaryIO, size_bytes: int) -> bytes:
+    raw = body.read(size_bytes)
+    if len(raw) != size_bytes:
+        raise _broken("it is cut off")
+    return raw
+
+
+def _broken(why: str) -> InvalidInput:
+    return InvalidInput(f"the shard cannot be read: {why}", fix="push again")

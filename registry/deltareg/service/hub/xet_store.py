@@ -1,0 +1,222 @@
+"""The small Xet store: xorbs and shards of a client go to an area, files come out of it.
+
+An area is of one person and one line, and goes with the version that is made, or when nobody goes
+on with it. Nothing in one is served or shared, and no hash of Xet is believed: a file is put
+together, held against the sha256 that a commit will name it by, and lies staged as any other.
+"""
+
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import SEEK_END
+from typing import BinaryIO
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import hub_areas as queries
+from deltareg.db.queries.hub_drafts import staged, staged_bytes
+from deltareg.db.rows.hub import AreaRow, StagedRow
+from deltareg.db.session import read, with_retry
+from deltareg.digest import Digest
+from deltareg.errors import InvalidInput, NotFound, QuotaExceeded, Unauthenticated
+from deltareg.refs import LineRef
+from deltareg.service.access.founding import require_push
+from deltareg.service.hub.shards import ShardFile, Term, read_shard
+from deltareg.service.hub.xorbs import XORB_BYTES, find_chunks, unpack
+from deltareg.service.push.staging import (
+    TICKET_S,
+    check_room,
+    hash_ticket,
+    hold,
+    stage,
+)
+from deltareg.service.registry import Caller, Registry
+from deltareg.store import BlobStore, fresh_key
+
+MOST_XORBS = 1_024
+_Place = tuple[int, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class AreaTicket:
+    """The right to send to an area for a while: its name, and what is sent as a token."""
+
+    area: str
+    ticket: str
+    lives_s: int = TICKET_S
+
+
+def give_area(registry: Registry, caller: Caller, line: LineRef) -> AreaTicket:
+    """Give somebody who may push to a line an area to send to, the open one or a new one.
+
+    Raises:
+        Forbidden: The caller may not.
+    """
+    name, ticket = secrets.token_hex(16), secrets.token_hex(16)
+
+    def transaction(conn: sa.Connection) -> str:
+        require_push(conn, caller, on=line)
+        found = queries.open_area(conn, str(line), caller.principal_id, name=name)
+        queries.add_area_ticket(
+            conn, hash_ticket(ticket), area=found, line=str(line),
+            principal_id=caller.principal_id, lives_us=TICKET_S * US_PER_S,
+        )  # fmt: skip
+        return found
+
+    return AreaTicket(with_retry(registry.engine, transaction), ticket)
+
+
+def find_area(registry: Registry, name: str, ticket: str) -> AreaRow:
+    """Give the area that a ticket is of.
+
+    Raises:
+        Unauthenticated: It is no ticket of that area, the area has ended, or an hour has passed.
+    """
+    with read(registry.engine) as conn:
+        found = queries.area_of_ticket(conn, hash_ticket(ticket), name=name)
+    if found is None:
+        raise Unauthenticated("nothing is taken here by this ticket", fix="push again")
+    return found
+
+
+def take_xorb(
+    registry: Registry, area: AreaRow, name: str, *, size_bytes: int, body: Iterable[bytes]
+) -> None:
+    """Take a xorb into an area. What is in it is looked at when a file is made of it.
+
+    Args:
+        registry: Where.
+        area: The area.
+        name: 64 hexadecimal digits, which shards name it by.
+        size_bytes: Its length, as announced.
+        body: Its bytes.
+
+    Raises:
+        InvalidInput: They are more or fewer.
+        QuotaExceeded: There is too much in the area.
+        UploadClosed: The area ended while it came in.
+    """
+    if not 0 < size_bytes <= XORB_BYTES:
+        raise QuotaExceeded(f"a xorb has 1 to {XORB_BYTES} bytes, this one {size_bytes}")
+    key = fresh_key(Digest("sha256", name), attempt=uuid4())
+
+    def announce(conn: sa.Connection) -> int:
+        if not queries.touch_area(conn, area.id):
+            raise _ended()
+        count, held_bytes = queries.area_holds(conn, area.name)
+        check_room(area.line, held_bytes + size_bytes)
+        if count >= MOST_XORBS:
+            raise QuotaExceeded(f"{area.line}: {count} xorbs are on the way, at most {MOST_XORBS}")
+        return queries.add_xorb(conn, area, name=name, size_bytes=size_bytes, key=key)
+
+    hold(registry, key, _counted(body, size_bytes), announce=announce)
+
+
+def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
+    """Put the files of a shard together and stage them; those that are staged stay as they are.
+
+    Raises:
+        InvalidInput: It is no shard, a xorb of it is not here, or a file is not what it is said to
+            be.
+        QuotaExceeded: It is too much.
+    """
+    files = {file.sha256: file for file in read_shard(body)}
+
+    def look(conn: sa.Connection) -> tuple[dict[str, StagedRow], set[str]]:
+        if not queries.touch_area(conn, area.id):
+            raise _ended()
+        there = staged(conn, area.line, area.principal_id, files)
+        wanted = sum(file.size_bytes for sha256, file in files.items() if sha256 not in there)
+        check_room(area.line, staged_bytes(conn, area.line, area.principal_id) + wanted)
+        return queries.xorbs(conn, area.name), set(there)
+
+    xorbs, there = with_retry(registry.engine, look)
+    with tempfile.TemporaryFile(prefix="deltareg-xet-") as spool:
+        opened = _Xorbs(registry.store, xorbs, spool)
+        for sha256, file in files.items():
+            if sha256 not in there:
+                stage(
+                    registry, area.line, area.principal_id, sha256=sha256,
+                    size_bytes=file.size_bytes, body=_joined(opened, file),
+                )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Xorbs:
+    """Xorbs of an area, each copied to a file when it is first needed: its chunks are read there.
+
+    Attributes:
+        store: Where they are.
+        rows: Them, by name.
+        spool: The file.
+        places: Where each begins in the file, and its chunks within it.
+    """
+
+    store: BlobStore
+    rows: Mapping[str, StagedRow]
+    spool: BinaryIO
+    places: dict[str, _Place] = field(default_factory=dict[str, _Place])
+
+    def chunks(self, term: Term) -> Iterator[bytes]:
+        """Give the chunks of a term, unpacked.
+
+        Raises:
+            InvalidInput: The xorb is not here, or is none, or has no such chunks.
+        """
+        start, offsets = self.places.get(term.xorb) or self._bring(term.xorb)
+        if term.end >= len(offsets):
+            raise InvalidInput(
+                f"a shard names chunk {term.end - 1} of a xorb of {len(offsets) - 1}"
+            )
+        for number in range(term.begin, term.end):
+            begin, end = offsets[number], offsets[number + 1]
+            yield unpack(self._read(start + begin, end - begin))
+
+    def _bring(self, name: str) -> _Place:
+        row = self.rows.get(name)
+        if row is None:
+            raise InvalidInput("a shard names a xorb that was not sent here", fix="push again")
+        start = self.spool.seek(0, SEEK_END)
+        for part in self.store.read(row.physical_key, 0, row.size_bytes):
+            self.spool.write(part)
+
+        def read_at(at: int, size_bytes: int) -> bytes:
+            return self._read(start + at, min(size_bytes, row.size_bytes - at))
+
+        place = (start, find_chunks(read_at, row.size_bytes))
+        self.places[name] = place
+        return place
+
+    def _read(self, at: int, size_bytes: int) -> bytes:
+        self.spool.seek(at)
+        return self.spool.read(size_bytes)
+
+
+def _joined(xorbs: _Xorbs, file: ShardFile) -> Iterator[bytes]:
+    for term in file.terms:
+        size = 0
+        for chunk in xorbs.chunks(term):
+            size += len(chunk)
+            yield chunk
+        if size != term.size_bytes:
+            raise InvalidInput(
+                f"a part of a file has {size} bytes, its shard says {term.size_bytes}"
+            )
+
+
+def _counted(body: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
+    size = 0
+    for part in body:
+        size += len(part)
+        if size > size_bytes:
+            break
+        yield part
+    if size != size_bytes:
+        raise InvalidInput(f"{size_bytes} bytes were announced, these are others", fix="push again")
+
+
+def _ended() -> NotFound:
+    return NotFound("the area that this is sent to has ended", fix="push again")

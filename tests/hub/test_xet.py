@@ -1,0 +1,314 @@
+"""What Xet's client sends becomes the files that it was given; nothing else becomes any."""
+
+import io
+import json
+import random
+import re
+import struct
+from pathlib import Path
+
+import lz4.frame
+import pytest
+
+from deltareg.errors import InvalidInput, QuotaExceeded
+from deltareg.service.hub.shards import MOST_TERMS, hex_of, read_shard
+from deltareg.service.hub.xorbs import CHUNK_BYTES, XORB_BYTES, find_chunks, unpack
+from tests.hub.conftest import member
+from tests.hub.record_xet import FOLDER, contents
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+FILES = contents()
+DIGESTS = json.loads((FOLDER / "files.json").read_text())["files"]
+[XORB] = FOLDER.glob("*.xorb")
+SHARD = (FOLDER / "files.shard").read_bytes()
+MARK = b"\xff" * 32 + bytes(16)
+
+
+def area(ask, server, token, line):
+    """Give the address of somebody's area for a line, and the ticket for it."""
+    answer = ask(server, f"/api/models/{line}/xet-write-token/main", token=token)
+    assert answer.status_code == 200, answer.text
+    told, headers = answer.json(), answer.headers
+    assert told["casUrl"] == headers["X-Xet-Cas-Url"]
+    assert told["accessToken"] == headers["X-Xet-Access-Token"]
+    assert str(told["exp"]) == headers["X-Xet-Token-Expiration"]
+    return told["casUrl"], told["accessToken"], told["exp"]
+
+
+@pytest.fixture
+def send(ask):
+    """Send bytes to an address within an area; give the status and what was said."""
+
+    def send(server, place, path, raw):
+        within = place[0].removeprefix(server.url)
+        answer = ask(server, f"{within}/{path}", token=place[1], method="POST", content=raw)
+        return answer.status_code, answer.json()
+
+    return send
+
+
+def told_there(ask, server, token, line):
+    """Give the names of those files that need not be sent any more, by Git LFS."""
+    objects = [{"oid": DIGESTS[name], "size": len(raw)} for name, raw in FILES.items()]
+    batch = {"operation": "upload", "objects": objects}
+    path = f"/{line}.git/info/lfs/objects/batch"
+    answer = ask(server, path, token=token, method="POST", json=batch).json()
+    there = {each["oid"] for each in answer["objects"] if "actions" not in each}
+    return {name for name, digest in DIGESTS.items() if digest in there}
+
+
+def commit(ask, server, token, line):
+    """Commit all files, as a delta's notes; there are no weights, so it stays a draft."""
+    lines = [{"key": "header", "value": {"summary": "s"}}]
+    lines += [
+        {"key": "lfsFile", "value": {"path": f"{name}.json", "oid": DIGESTS[name],
+                                     "size": len(raw), "algo": "sha256"}}
+        for name, raw in FILES.items()
+    ]  # fmt: skip
+    body = "\n".join(map(json.dumps, lines))
+    path = f"/api/models/{line}/commit/main"
+    return ask(server, path, token=token, method="POST", content=body)
+
+
+def test_what_was_recorded_becomes_the_files_that_it_is_of(hub, ask, send):
+    token = member(hub, "trainer", "push")
+    place, line = area(ask, hub, token, "trainer/files"), "trainer/files"
+
+    xorb = send(hub, place, f"v1/xorbs/default/{XORB.stem}", XORB.read_bytes())
+    shard = send(hub, place, "v1/shards", SHARD)
+    again = send(hub, place, "v1/shards", SHARD)
+    done = commit(ask, hub, token, line)
+
+    assert xorb == (200, {"was_inserted": True})
+    assert shard == again == (200, {"result": 1})
+    assert "no version yet" in done.headers["X-HF-Warning"]
+    for name, raw in FILES.items():
+        assert ask(hub, f"/{line}/resolve/main/{name}.json", token=token).content == raw
+    with hub.client() as admin:
+        assert admin.storage.fsck().findings == []
+        admin.storage.collect(dry_run=False, grace_s=0)
+    assert list(hub.registry.store.keys("blobs/")) == []
+    assert area(ask, hub, token, line)[0] != place[0], "a client believes the old one to be full"
+    assert send(hub, place, "v1/shards", SHARD)[0] == 401
+
+
+def test_the_client_itself_sends_it_once(local_hub, ask):
+    hf_xet = pytest.importorskip("hf_xet", reason="needs hf-xet")
+    token = member(local_hub, "trainer", "push")
+    place = area(ask, local_hub, token, "trainer/own")
+    url, *ticket = place
+
+    def upload():
+        hf_xet.upload_bytes(
+            list(FILES.values()), url, tuple(ticket), lambda: tuple(ticket), None, "model",
+            sha256s=list(DIGESTS.values()),
+        )  # fmt: skip
+        return len(list(local_hub.registry.store.keys("blobs/")))
+
+    first = upload()
+    second = upload()
+
+    assert told_there(ask, local_hub, token, "trainer/own") == FILES.keys()
+    assert first == second == len(FILES) + 1, "files, and one xorb"
+    assert area(ask, local_hub, token, "trainer/own")[0] == url
+    other = member(local_hub, "other", "push")
+    assert area(ask, local_hub, other, "other/own")[0] != url
+
+
+def shard_of(*files, mark=MARK, version=2):
+    """Write a shard: of each file its sha256 and its terms (xorb, bytes, begin, end)."""
+    parts = [struct.pack("<32sQQ", b"HFRepoMetaData\0", version, 0)]
+    for digest, terms in files:
+        parts.append(struct.pack("<32sII8x", bytes(32), 1 << 30, len(terms)))
+        parts += [struct.pack("<32sIIII", swapped(x), 0, size, a, b) for x, size, a, b in terms]
+        parts.append(swapped(digest) + bytes(16))
+    return b"".join([*parts, mark, mark])
+
+
+def swapped(digest):
+    return bytes.fromhex(hex_of(bytes.fromhex(digest)))
+
+
+def chunk_of(raw, *, scheme=0, size=None, packed=None):
+    packed = raw if packed is None else packed
+    size = len(raw) if size is None else size
+    lengths = (len(packed).to_bytes(3, "little"), size.to_bytes(3, "little"))
+    return b"\0" + lengths[0] + bytes([scheme]) + lengths[1] + packed
+
+
+def test_what_a_shard_says_wrongly_is_refused_and_stages_nothing(local_hub, ask, send):
+    token = member(local_hub, "trainer", "push")
+    place, name = area(ask, local_hub, token, "trainer/wrong"), XORB.stem
+    assert send(local_hub, place, f"v1/xorbs/default/{name}", XORB.read_bytes())[0] == 200
+    text, other = DIGESTS["text"], "ab" * 32
+    cases = {
+        "not those that were announced": shard_of((other, [(name, 24_000, 0, 1)])),
+        "was not sent here": shard_of((text, [(other, 24_000, 0, 1)])),
+        "names chunk 8000": shard_of((text, [(name, 24_000, 8_000, 8_001)])),
+        "bytes, its shard says 131072": shard_of((text, [(name, CHUNK_BYTES, 0, 1)])),
+        "cannot be": shard_of((text, [(name, 9, 3, 3)])),
+        "cannot be 4294967295": shard_of((text, [(name, (1 << 32) - 1, 0, 9)])),
+        "of version 2": shard_of(version=3),
+        "cut off": SHARD[:500],
+        "is cut": shard_of((text, [(name, 24_000, 0, 1)]), mark=b""),
+    }
+
+    answers = {told: send(local_hub, place, "v1/shards", raw) for told, raw in cases.items()}
+
+    for told, (status, said) in answers.items():
+        assert (status, told in said["error"]) == (422, True), (told, said)
+    assert told_there(ask, local_hub, token, "trainer/wrong") == set()
+    assert len(list(local_hub.registry.store.keys("blobs/"))) == 1
+
+
+def test_tickets_open_their_area_and_nothing_else(local_hub, ask, send):
+    owner, other = (member(local_hub, who, "push") for who in ("owner", "other"))
+    mine = area(ask, local_hub, owner, "owner/line")
+    theirs = area(ask, local_hub, other, "other/line")
+    path, raw = f"v1/xorbs/default/{XORB.stem}", XORB.read_bytes()
+
+    assert send(local_hub, (mine[0], theirs[1]), path, raw)[0] == 401
+    assert send(local_hub, (mine[0], owner), path, raw)[0] == 401
+    assert send(local_hub, (mine[0], "x"), path, raw)[0] == 401
+    assert ask(local_hub, f"/lfs/{mine[1]}", method="PUT", content=b"").status_code == 404
+    assert ask(local_hub, "/api/models/owner/line", token=mine[1]).status_code == 401
+    reader = member(local_hub, "reader")
+    token_route = "/api/models/owner/line/xet-write-token/main"
+    assert ask(local_hub, token_route, token=reader).status_code == 403
+    assert send(local_hub, mine, path, raw)[0] == 200
+
+
+def test_a_xorb_is_no_longer_than_it_says_and_than_any_may_be(local_hub, ask, send):
+    token = member(local_hub, "trainer", "push")
+    place = area(ask, local_hub, token, "trainer/long")
+    path = f"v1/xorbs/default/{XORB.stem}"
+
+    assert send(local_hub, place, path, bytes(XORB_BYTES + 1))[0] == 507
+    assert send(local_hub, place, path, b"")[0] == 507
+    assert send(local_hub, place, path, iter([b"x" * 9]))[0] == 422
+    assert list(local_hub.registry.store.keys("blobs/")) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (chunk_of(b"x" * 9, size=8), "9 bytes and not 8"),
+        (chunk_of(b"x", scheme=3), "scheme 3"),
+        (chunk_of(b"x", size=CHUNK_BYTES + 1), "at most are"),
+        (chunk_of(b"", size=1), "at most are"),
+        (b"\1" + chunk_of(b"x")[1:], "none of version 0"),
+        (chunk_of(b"no frame", scheme=1), "no LZ4 frame"),
+        (chunk_of(b"", packed=lz4.frame.compress(b"x" * 9)[:-2], scheme=1, size=9), "no whole"),
+        (chunk_of(b"", packed=lz4.frame.compress(b"x" * 9) * 2, scheme=1, size=9), "more than one"),
+        (chunk_of(b"", packed=lz4.frame.compress(bytes(64 << 20)), scheme=1, size=9), "."),
+    ],
+)  # fmt: skip
+def test_a_chunk_is_what_its_header_says_or_refused(raw, told):
+    with pytest.raises(InvalidInput, match=told):
+        unpack(raw)
+
+
+def test_a_xorb_has_so_many_chunks_and_no_more():
+    many = chunk_of(b"x") * 8_193
+
+    with pytest.raises(InvalidInput, match="more than 8192"):
+        chunks_of(many)
+    assert len(chunks_of(many[:-9])) == 8_193
+    footed = chunk_of(b"x") + b"XETBLOB" + bytes(99)
+    assert list(chunks_of(footed)) == [0, 9]
+
+
+def test_a_shard_puts_together_so_much_and_no_more():
+    terms = [("ab" * 32, 1, 0, 1)] * (MOST_TERMS + 1)
+
+    with pytest.raises(QuotaExceeded, match="65536 parts"):
+        read_shard(io.BytesIO(shard_of(("cd" * 32, terms))))
+    with pytest.raises(QuotaExceeded, match="1000 files"):
+        read_shard(io.BytesIO(shard_of(*[("cd" * 32, [])] * 1_001)))
+
+
+def chunks_of(raw):
+    return find_chunks(reader(raw), len(raw))
+
+
+def reader(raw):
+    return lambda at, size: raw[at : at + size]
+
+
+def peak_bytes():
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) << 10
+
+
+def broken(chance, raw):
+    """Break bytes: cut, repeat, flip, or write an extreme number."""
+    raw = bytearray(raw)
+    for _ in range(chance.randrange(1, 4)):
+        at, size = chance.randrange(len(raw) + 1), chance.choice([1, 4, 8, 48, 900])
+        match chance.randrange(5):
+            case 0:
+                del raw[at : at + size]
+            case 1:
+                raw[at:at] = raw[at : at + size]
+            case 2:
+                raw[at : at + 1] = bytes([chance.randrange(256)])
+            case 3:
+                raw[at : at + 4] = chance.choice([bytes(4), b"\xff" * 4, b"\0\0\0\x80"])
+            case _:
+                del raw[at:]
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_broken_xorbs_and_shards_are_read_or_refused(count):
+    """In little memory, whatever they say."""
+    chance = random.Random(17)
+    whole = XORB.read_bytes()
+    offsets = chunks_of(whole)
+    before, read = peak_bytes(), {"xorb": 0, "chunk": 0, "shard": 0}
+
+    for _ in range(count):
+        number = chance.randrange(len(offsets) - 1)
+        chunk = whole[offsets[number] : offsets[number + 1]]
+        tries = {
+            "xorb": lambda: chunks_of(broken(chance, whole)),
+            "chunk": lambda chunk=chunk: unpack(broken(chance, chunk)),
+            "shard": lambda: read_shard(io.BytesIO(broken(chance, SHARD))),
+        }  # fmt: skip
+        for name, attempt in tries.items():
+            try:
+                attempt()
+            except (InvalidInput, QuotaExceeded):
+                read[name] += 1
+
+    print(f"\n{3 * count} read, refused {read}, {(peak_bytes() - before) >> 20} MiB more")
+    assert min(read.values()) > count // 10
+    assert peak_bytes() - before < 64 << 20
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_no_broken_body_is_a_fault_of_the_server(local_hub, ask, send, count):
+    chance, statuses = random.Random(18), {}
+    token = member(local_hub, "trainer", "push")
+    whole = XORB.read_bytes()
+    place = area(ask, local_hub, token, "trainer/fuzz")
+    before = peak_bytes()
+
+    for number in range(count):
+        if number % 400 == 399:  # an area takes a thousand xorbs
+            with local_hub.client() as admin:
+                admin.storage.collect(dry_run=False, grace_s=0)
+            place = area(ask, local_hub, token, "trainer/fuzz")
+        if chance.random() < 0.5:
+            raw, shard = broken(chance, whole), SHARD
+        else:
+            raw, shard = whole, broken(chance, SHARD)
+        if raw:
+            first = send(local_hub, place, f"v1/xorbs/default/{XORB.stem}", raw)[0]
+            statuses[first] = statuses.get(first, 0) + 1
+        second = send(local_hub, place, "v1/shards", shard)[0]
+        statuses[second] = statuses.get(second, 0) + 1
+
+    print(f"\n{statuses}, {(peak_bytes() - before) >> 20} MiB more")
+    assert set(statuses) <= {200, 422, 507}
+    assert statuses[422] > count // 10
