@@ -162,7 +162,7 @@ def sections() -> dict[str, list[str]]:
     return {
         title: sorted(
             (name for name, place in places.items() if place.section == title),
-            key=lambda name: places[name].order,
+            key=lambda name: (places[name].order, name),
         )
         for title in SECTIONS
     }

@@ -17,7 +17,7 @@ from deltareg_cli.wording import count
 if TYPE_CHECKING:
     from deltareg.client.compare.campaign import CampaignReport, Outcome
 
-PLACE = Place("Operate", 30)
+PLACE = Place("Bases", 20)
 
 _TONES: "dict[Outcome, Tone]" = {"done": "good", "verify": "name", "merge": "warn",
                                  "retrain": "bad", "unread": "bad"}  # fmt: skip
