@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import click
 from click.exceptions import NoSuchOption
@@ -93,8 +94,10 @@ def _read(command: click.Command, ctx: click.Context, args: Sequence[str]) -> _L
     values: list[str] = []
     for param in command.params:
         found = opts.get(param.name or "") if isinstance(param, click.Argument) else None
-        values += [found] if isinstance(found, str) else []
-        values += [v for v in found if isinstance(v, str)] if isinstance(found, tuple) else []
+        if isinstance(found, str):
+            values.append(found)
+        if isinstance(found, tuple):
+            values += map(str, cast("tuple[object, ...]", found))
     rest = list(args)
     for value in (*values, *extra):
         rest.remove(value)

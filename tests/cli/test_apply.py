@@ -131,14 +131,14 @@ def test_nothing_is_changed_where_one_file_is_refused(team, tmp_path):
         "policies/team/lora/prod.yaml": "suites: [nowhere]\n",
         "policies/team/nothing/prod.yaml": "approvals: 1\n",
     }
+    refused = []
     for name, text in bad.items():
         folder = written(tmp_path / name.replace("/", "-"), FILES | {name: text})
-
-        ended = team("apply", "-f", folder, "-m", "x", "--json")
-
-        assert ended.status in {2, 3}
+        refused.append(team("apply", "-f", folder, "-m", "x", "--json"))
         assert team.client.floors.show().policy == {}
-    assert "team/nothing" in ended.problem["detail"]
+    assert [ended.status for ended in refused] == [2, 3]
+    assert refused[0].problem["detail"].startswith("team/lora@prod: ")
+    assert "team/nothing" in refused[1].problem["detail"]
     with pytest.raises(NotFound):
         team.client.suites.show("reviews")
 
@@ -199,7 +199,7 @@ def test_a_folder_that_is_not_there_or_empty_is_told_what_it_holds(shell, tmp_pa
 
 def test_the_hook_of_pre_commit_checks_the_folder(shell):
     (hook,) = yaml.safe_load((REPOSITORY / ".pre-commit-hooks.yaml").read_text())
-    command, *words = [*shlex.split(hook["entry"]), *hook["args"]]
+    command, *words = shlex.split(hook["entry"]) + hook["args"]
     written(shell.home / "registry")
 
     good = shell(*words)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.errors import DeltaregError
-from deltareg_cli.blocks import Answer, Cell, Lines, Text
+from deltareg_cli.blocks import Answer, Cell, Lines, Text, Tone
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.exits import Exit
 from deltareg_cli.global_options import dry_run
@@ -102,7 +102,7 @@ def _check(invocation: Invocation, declared: "Declared") -> Exit:
                 "message": each.message, "fix": each.fix,
             })  # fmt: skip
             where = f"{one.path}: {each.where}: " if each.where else f"{one.path}: "
-            tone = "bad" if each.severity == "error" else "warn"
+            tone: Tone = "bad" if each.severity == "error" else "warn"
             lines.append(Cell(f"{each.severity}: {where}{each.message}", tone))
             lines += [Cell(f"  {each.fix}", "dim")] if each.fix else []
     errors = sum(one["severity"] == "error" for one in findings)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from deltareg_cli.blocks import Block, Cell, Lines, Text
+from deltareg_cli.blocks import Block, Cell, Lines, Text, Tone
 from deltareg_cli.wording import count
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _change_lines(change: "Change", *, is_dry: bool) -> list[Text | Sequence[Tex
         return [*lines, Cell(f"  + {checks}, from {change.suite.path}", "good")]
     for line in difference(change.before, change.after):
         mark, rest = line[:1], line[1:]
-        tone = "bad" if mark == "-" else "good" if mark == "+" else "dim"
+        tone: Tone = "bad" if mark == "-" else "good" if mark == "+" else "dim"
         lines.append(Cell(f"  {mark} {rest}", tone))
     return lines
 
