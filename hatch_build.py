@@ -1,7 +1,8 @@
 """Compiles the codec's inner loops at installation, where a C compiler is at hand.
 
 Without one, or with `DELTAREG_KERNEL=numpy`, the wheel is pure Python and the same loops run in
-NumPy: slower, with the same bytes. The library is loaded by ctypes and knows nothing of Python's
+NumPy: slower, with the same bytes. With `DELTAREG_KERNEL=native` a build that cannot compile fails,
+as one must whose wheels are released. The library is loaded by ctypes and knows nothing of Python's
 ABI, so one wheel for a platform serves every Python.
 """
 
@@ -28,6 +29,8 @@ class KernelBuildHook(BuildHookInterface[Any]):
         """Compile before files are gathered; for an editable install, into the source tree."""
         root = Path(self.root)
         told = _compile(root / SOURCE, root / LIBRARY)
+        if told and os.environ.get("DELTAREG_KERNEL") == "native":
+            raise RuntimeError(f"DELTAREG_KERNEL=native is set, and the codec's loops: {told}")
         if told:
             Path(root, LIBRARY).unlink(missing_ok=True)  # of another release, perhaps
             self.app.display_warning(f"the codec's loops will run in NumPy: {told}")

@@ -7,9 +7,9 @@ from functools import cache
 from pkgutil import iter_modules
 
 import click
-from click.exceptions import NoSuchCommand
+from click.exceptions import NoSuchCommand, NoSuchOption
 
-from deltareg.errors import NotFound
+from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.front_page import SECTIONS, front_page
 from deltareg_cli.global_options import with_global_options
 from deltareg_cli.help_page import Example, Teaching, write_page
@@ -40,9 +40,20 @@ class Command(click.Command):
             if isinstance(param, Option) and param.bare is not None
             for name in param.opts
         }
-        return super().parse_args(
-            ctx, [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args]
-        )
+        written = list(args)  # click takes the words out of its list
+        try:
+            return super().parse_args(
+                ctx, [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args]
+            )
+        except click.UsageError as error:
+            from deltareg_cli.slips import meant  # what a line without a slip need not load
+
+            fix = meant(self, ctx, written, error)
+            if not fix:
+                raise
+            has_guess = isinstance(error, NoSuchOption)  # of another option, which was not meant
+            told = error.message if has_guess else error.format_message()
+            raise InvalidInput(told, fix=fix) from error
 
     def invoke(self, ctx: click.Context) -> object:
         """Set up the invocation and run the command."""
@@ -52,14 +63,15 @@ class Command(click.Command):
         invocation.begin(is_resumable=self.is_resumable, is_tolerant=self.is_tolerant)
         try:
             result: object = super().invoke(ctx)
-        except NotFound as error:
-            if type(error) is not NotFound:
-                raise
-            from deltareg_cli.nearest import (
-                with_nearest,
-            )  # what a line without a slip need not load
+        except (InvalidInput, NotFound) as error:
+            from deltareg_cli import nearest, slips  # what a line without a slip need not load
 
-            raise with_nearest(error, invocation) from error
+            meant = slips.in_order(ctx, error)
+            if meant is error and type(error) is NotFound:
+                meant = nearest.with_nearest(error, invocation)
+            if meant is error:
+                raise
+            raise meant from error
         return result
 
     def get_help(self, ctx: click.Context) -> str:
@@ -150,7 +162,7 @@ def sections() -> dict[str, list[str]]:
     return {
         title: sorted(
             (name for name, place in places.items() if place.section == title),
-            key=lambda name: places[name].order,
+            key=lambda name: (places[name].order, name),
         )
         for title in SECTIONS
     }

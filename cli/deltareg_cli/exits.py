@@ -53,7 +53,11 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning(Exit.BASE_MISMATCH, "the base is not the one that the delta was made for", "no"),
     Meaning(Exit.GATE_FAILED, "gate failed: the verdict is fail", "no"),
     Meaning(Exit.GATE_PENDING, "gate not met yet: a verdict or an approval is missing", "later"),
-    Meaning(Exit.DIFFERENT, "a difference was found (`diff --exit-code`, `fleet drift`)", ""),
+    Meaning(
+        Exit.DIFFERENT,
+        "a difference was found (`diff --exit-code`, `fleet drift`, `apply --dry-run`)",
+        "",
+    ),
     Meaning(Exit.INCONCLUSIVE, "verification inconclusive; never a pass", "yes"),
     Meaning(Exit.QUOTA, "quota or disk full", "no"),
     Meaning(Exit.BLOCKED, "revoked, quarantined, frozen, or blocked by policy", "no"),

@@ -35,6 +35,7 @@ QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
     "GET /api/v1/blobs/{digest}": {"of": "team/lora"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
+    "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit": {"base": "tinyllama"},
     "GET /api/v1/bases/{base}/diff": {"other": "tinyllama"},
     "GET /api/v1/audit/consistency": {"old": "0", "new": "0"},
     "GET /api/v1/events/stream": {"seconds": "0"},

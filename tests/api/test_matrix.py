@@ -50,6 +50,7 @@ DECISIVE = {
 ALL = dict.fromkeys(("private", "internal", "public"), EVERYBODY)
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "lab/x:v1"},
+    "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit": {"base": "tiny"},
     "GET /api/v1/bases/{base}/diff": {"other": "tiny"},
     "GET /api/v1/audit/consistency": {"old": "0", "new": "0"},
     "GET /api/v1/blobs/{digest}": {"of": "lab/x:v1"},
@@ -321,4 +322,6 @@ NEVER_ANONYMOUS = {
     "GET /api/v1/runs/{run_id}/log", "GET /api/v1/queue", "GET /api/v1/fleet/agents",
     "GET /api/v1/requests", "GET /api/v1/requests/{request_id}", "GET /api/v1/events",
     "GET /api/v1/events/stream",
+    # It is asked of a base that all share, who are somebody here.
+    "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit",
 }  # fmt: skip

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -25,12 +26,25 @@ PathFinder.find_spec = find_spec
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Build the wheel with the tools at hand."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
-    run([*command, REPOSITORY])
-    return next(folder.glob("*.whl"))
+def built(tmp_path_factory):
+    """Build the source archive, and from it the wheel, with the tools at hand."""
+    folder = tmp_path_factory.mktemp("built")
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPOSITORY])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    return next(built.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def source(built, tmp_path_factory):
+    """Unpack the source archive."""
+    folder = tmp_path_factory.mktemp("source")
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    return next(folder.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +75,28 @@ def test_the_wheel_carries_every_file_of_the_packages(wheel):
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
     assert found == expected
+
+
+def test_a_release_is_not_built_without_its_compiled_loops(source, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source],
+        env={**os.environ, "DELTAREG_KERNEL": "native", "CC": "false"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode != 0
+    assert "DELTAREG_KERNEL=native is set" in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.soak
+def test_a_wheel_without_compiled_loops_is_for_every_machine(source, tmp_path):
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path]
+    run([*command, source], env={**os.environ, "DELTAREG_KERNEL": "numpy"})
+
+    (made,) = tmp_path.iterdir()
+    assert made.name.endswith("-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(made).namelist() if name.endswith(".so")]
 
 
 def test_the_wheel_declares_no_heavy_dependency(wheel):

@@ -2,8 +2,9 @@
 
 2,000 lines with 10,000 versions and as many verdicts, each line with a channel that has moved five
 times, in SQLite on disk behind the real server on loopback. Each page is asked for as a browser
-does, one after the other; measured is the time until its last byte is there, what it weighs, and
-what is left of it when it is packed.
+does, one after the other; measured is the time until its last byte is there, the processor time of
+server and client together, which other work on the machine leaves as it is, what the page weighs,
+and what is left of it when it is packed.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def main():
         f"{options.lines:,} lines, {options.lines * options.versions:,} versions, "
         f"{options.count} times each"
     )
-    columns = f"{'page':42}{'p50 ms':>8}{'p95 ms':>8}{'kB':>7}{'packed':>8}"
+    columns = f"{'page':42}{'p50 ms':>8}{'p95 ms':>8}{'CPU ms':>8}{'kB':>7}{'packed':>8}"
     load = (
         f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
     )
@@ -130,17 +131,19 @@ def _largest(conn, table):
 def measured(client, path, count):
     """Give a row of the table for a page."""
     client.get(path).raise_for_status()
-    times = []
+    times, spent, body = [], [], b""
     for _ in range(count):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         body = client.get(path).content
         times.append((time.perf_counter() - began) * 1_000)
+        spent.append((time.process_time() - worked) * 1_000)
     packed = len(gzip.compress(body)) / 1_000
     times.sort()
     late = times[min(len(times) - 1, int(len(times) * 0.95))]
     shown = path.removeprefix("/ui").replace("/deltas/team/line-50", "/deltas/…")
     return (
-        f"{shown:42}{statistics.median(times):8.1f}{late:8.1f}{len(body) / 1_000:7.1f}{packed:8.1f}"
+        f"{shown:42}{statistics.median(times):8.1f}{late:8.1f}{statistics.median(spent):8.1f}"
+        f"{len(body) / 1_000:7.1f}{packed:8.1f}"
     )
 
 

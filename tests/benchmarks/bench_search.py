@@ -13,6 +13,7 @@ import random
 import statistics
 import sys
 import time
+from itertools import accumulate
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -35,7 +36,7 @@ from tests.service import rows
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _NAMESPACES, _LINES, _WORDS, _VOCABULARY = 1_000, 5, 30, 20_000
-_CHUNK = 2_000
+_CHUNK = 20_000
 _HEAD = f"{'versions: {:,}':<44}{'of':>5}" + "".join(
     f"{name:>9}" for name in ("p50 ms", "p95 ms", "max ms", "cpu ms", "found")
 )
@@ -135,7 +136,7 @@ def fill(engine, count):
         ])  # fmt: skip
     drawn = random.Random(7)
     words = [f"w{number}" for number in range(_VOCABULARY)]
-    weights = [1 / (number + 1) for number in range(_VOCABULARY)]
+    weights = list(accumulate(1 / (number + 1) for number in range(_VOCABULARY)))
     for start in range(1, count + 1, _CHUNK):
         ids = range(start, min(start + _CHUNK, count + 1))
         made, terms, metrics = [], [], []
@@ -145,7 +146,10 @@ def fill(engine, count):
             made.append({**version, "id": row_id, "number": row_id, "delta_id": line + 1,
                          "manifest_digest": str(sha256_of(str(row_id).encode())),
                          "labels": {"tested": label}})  # fmt: skip
-            own = {*drawn.choices(words, weights, k=_WORDS), "odd" if row_id % 2 else "even"}
+            own = {
+                *drawn.choices(words, cum_weights=weights, k=_WORDS),
+                "odd" if row_id % 2 else "even",
+            }
             place = f"n{line // _LINES}"
             facts = {"=kind:lora", f"=base:{base}", f"=in:{place}", f"=in:{place}/l{line % _LINES}",
                      "=label:tested", f"=label:tested={label}"}  # fmt: skip
@@ -153,7 +157,7 @@ def fill(engine, count):
             metrics.append(("accuracy", row_id, "smoke", drawn.random()))
         with write(engine) as conn:
             conn.execute(sa.insert(t.versions), made)
-            put(conn, "search_terms (term, version_id)", terms)
+            put(conn, "search_terms (term, version_id)", sorted(terms))
             put(conn, "version_metrics (name, version_id, source, value)", metrics)
             conn.execute(sa.insert(t.cards), [{"version_id": n, "document": None} for n in ids])
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:

@@ -180,11 +180,12 @@ def test_verify_of_a_push_never_takes_the_path_for_a_suite(user, word):
     assert ended.json["run"]
 
 
-def test_labels_are_pairs(user):
-    push(user, "lora", "--label", "run=7", "--label", "lr=1e-4=x")
+def test_labels_are_pairs_or_words(user):
+    push(user, "lora", "--label", "run=7", "--label", "lr=1e-4=x", "--label", "seen")
 
-    assert user("show", "me/chat", "--json").json["labels"] == {"run": "7", "lr": "1e-4=x"}
-    assert user("push", ".", "me/x", "--base", "b", "--label", "run").status == 2
+    labels = user("show", "me/chat", "--json").json["labels"]
+    assert labels == {"run": "7", "lr": "1e-4=x", "seen": ""}
+    assert user("push", ".", "me/x", "--base", "b", "--label", "=run").status == 2
 
 
 def test_show_ls_log_and_lineage(promoted):

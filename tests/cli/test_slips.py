@@ -1,6 +1,7 @@
 """What a slip of the pen is answered with: the name, the folder or the option that was meant."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,33 @@ SLIPS: list[tuple[list[str | Path], int, str]] = [
      2, "--every 1h"),
 ]  # fmt: skip
 
+# Lines that cannot be read, and the one that the error tells instead.
+MEANT: list[tuple[str, str]] = [
+    ("promote team/code:v1 prod", "promote team/code:v1 --channel prod"),
+    ("promote prod team/code:v1", "promote team/code:v1 --channel prod"),
+    ("promote team/code:v1", "promote team/code:v1 --channel CHANNEL"),
+    ("promote team/code:v1 prod dev", "promote --help"),
+    ("promote -- team/code:v1 prod", "promote --help"),
+    ("gate check team/code prod --wait", "gate check team/code --wait --channel prod"),
+    ("rollback team/code prod -m 'a b'", "rollback team/code -m 'a b' --channel prod"),
+    ("channel policy explain a/b:v3 prod", "channel policy explain a/b:v3 --channel prod"),
+    ("channel freeze a/b prod 'an audit'", "channel freeze a/b prod -m 'an audit'"),
+    ("channel show a/b --channel prod", "channel show a/b prod"),
+    ("channel policy set a/b p.yaml --channel=prod", "channel policy set a/b prod p.yaml"),
+    ("base register ./llama --name x", "base register ./llama x"),
+    ("base register --name=x ./llama", "base register ./llama x"),
+    ("member add team alice owner", "member add team alice --role owner"),
+    ("member add team alice boss", "member add --help"),
+    ("verdict unwaive ID spectral", "verdict unwaive ID --check spectral"),
+    ("agent run a/b@prod ./d", "agent run --channel a/b@prod --dir ./d"),
+    ("pull a/b ./d", "pull a/b --to ./d"),
+    ("materialize a/b ./d", "materialize a/b --out ./d"),
+    ("push ./d a/b llama", "push ./d a/b --base llama"),
+    ("verify a/b deep", "verify a/b --suite deep"),
+    ("verify a/b prod --channel prod deep", "verify --help"),
+    ("diff a/b", "diff --help"),
+]  # fmt: skip
+
 
 @pytest.fixture
 def ana(shell, shared_registry, monkeypatch):
@@ -54,6 +82,49 @@ def test_each_slip_names_what_was_meant(ana):
         if ended.status != status or told not in ended.err
     ]
     assert wrong == []
+
+
+def test_a_line_that_cannot_be_read_is_answered_with_the_one_that_was_meant(shell):
+    answers = [(line, meant, shell("--json", *shlex.split(line))) for line, meant in MEANT]
+
+    wrong = [
+        (line, ended.status, ended.err)
+        for line, meant, ended in answers
+        if ended.status != 2 or ended.problem["fix"] != f"deltareg {meant}"
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["base", "register", "mini", "{here}"], "base register {here} mini"),
+        (["base", "push", "org/mini", "{here}"], "base push {here} org/mini"),
+        (["push", "team/code", "{here}"], "push {here} team/code"),
+        (["import", "hf-folder", "team/code", "{here}"], "import hf-folder {here} team/code"),
+    ],
+)
+def test_a_path_and_a_name_that_changed_places_are_put_in_order(ana, words, fix):
+    here = ana.home / "my model"
+    here.mkdir()
+
+    ended = ana(*(word.format(here=here) for word in words), "--json")
+
+    assert (ended.status, ended.problem["fix"]) == (
+        2,
+        f"deltareg {fix.format(here=repr(str(here)))}",
+    )
+    assert "comes first" in ended.problem["detail"]
+
+
+def test_an_id_on_the_hub_is_no_name_that_changed_places(ana, monkeypatch):
+    (ana.home / "llama").mkdir()
+    monkeypatch.chdir(ana.home)
+
+    ended = ana("base", "register", "acme/tiny", "llama", "--json")
+
+    assert ended.status == 3
+    assert "comes first" not in ended.problem["detail"]
 
 
 def test_a_script_reads_the_suggestion_in_the_problem(ana):

@@ -63,30 +63,17 @@ def test_the_base_that_it_names_is_held_against_the_versions(exec_engine, host, 
     assert exec_engine.names() == []
 
 
-def test_what_others_have_loaded_is_left_alone(exec_engine, host, tmp_path):
-    others = {"name": "mine", "path": "/elsewhere"}
-    taken = {"name": V2, "path": "/elsewhere/too"}
-    exec_engine.set(adapters=[others, taken])
-
-    once(host, tmp_path / "own", exec_engine)
-
-    served = aliases(tmp_path / "own")[PROD]["served"]
-    assert served.startswith(f"{V2}-")
-    assert exec_engine.names() == sorted(["mine", V2, served])
-
-
 @pytest.mark.parametrize(
     ("status", "error"), [(os.EX_TEMPFAIL, Unavailable), (1, InvalidInput), (77, InvalidInput)]
 )
-def test_how_a_command_ends_says_whether_trying_again_may_help(
-    exec_engine, host, tmp_path, status, error
-):
+def test_how_a_command_ends_says_whether_trying_again_may_help(exec_engine, status, error):
     exec_engine.set(ends={"load": status}, says={"load": ["starting", "no room for a LoRA"]})
 
     with pytest.raises(error, match=f"ended with {status}: no room for a LoRA"):
-        once(host, tmp_path / "own", exec_engine)
+        ExecServer(exec_engine.commands).load("mine", BASES)
 
 
+@pytest.mark.soak  # the same code as with vLLM
 def test_an_adapter_that_stays_is_trouble_and_holds_up_nothing(exec_engine, host, maker, tmp_path):
     once(host, tmp_path / "own", exec_engine)
     maker.rollback(LINE, "prod")

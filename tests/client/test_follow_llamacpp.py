@@ -2,12 +2,13 @@
 
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
-from deltareg.client.follow.llamacpp_engine import LlamaOptions
+from deltareg.client.follow.llamacpp_engine import LlamaEngine, LlamaOptions
 from deltareg.errors import BaseMismatch, Conflict, InvalidInput, Unavailable
 from tests.client.agents import LINE, PROD, SCOPES, aliases, make_agent, reported, running_agent
 from tests.fixtures.processes import until
@@ -135,6 +136,7 @@ def test_of_another_base_nothing_is_applied(llama, host, tmp_path):
     assert llama.applied() == {V2: 0}
 
 
+@pytest.mark.soak
 def test_a_file_that_the_options_name_is_there_whenever_it_starts(llama, host, maker, tmp_path):
     for _ in range(2):
         with pytest.raises(Conflict):
@@ -158,12 +160,13 @@ def test_a_file_that_the_options_name_is_there_whenever_it_starts(llama, host, m
         ({"is_loading": True}, Unavailable, "until it has its model"),
     ],
 )
-def test_what_is_wrong_with_the_server_is_told(llama, host, tmp_path, change, error, fix):
+def test_what_is_wrong_with_the_server_is_told(llama, tmp_path, change, error, fix):
     for name, value in change.items():
         setattr(llama, name, value)
 
-    with pytest.raises(error) as refused:
-        once(host, tmp_path, llama)
+    options = LlamaOptions(lambda *_: None)
+    with pytest.raises(error) as refused, closing(LlamaEngine(llama.url, tmp_path, options)) as it:
+        it.look()
 
     assert fix in refused.value.fix
 

@@ -1,8 +1,13 @@
 """Followers of the engine `sglang`: what it loads, what it says of its base, what it refuses."""
 
+from contextlib import closing
+
 import pytest
 
-from deltareg.errors import BaseMismatch, InvalidInput, Unavailable
+from deltareg.client.follow.opening import open_engine
+from deltareg.client.follow.release import Followed
+from deltareg.client.follow.sglang_server import SglangServer, token_of_sglang
+from deltareg.errors import BaseMismatch, Conflict, InvalidInput, NotFound, Unavailable
 from tests.client.agents import (
     DELTAS,
     LINE,
@@ -61,11 +66,9 @@ def test_the_base_is_the_one_that_its_model_info_names(sglang, host, tmp_path):
     ] == []
 
 
-def test_a_server_that_started_again_gets_its_adapter_again(sglang, host, tmp_path):
-    with running_agent(host, tmp_path, engine="sglang", url=sglang.url):
-        until(lambda: sglang.names() == [V2], "v2 is loaded")
-        sglang.adapters.clear()
-        until(lambda: sglang.names() == [V2], "v2 is loaded again", timeout_s=20)
+def list_and_load(server):
+    server.listed()
+    server.load("mine", DELTAS / "lora")
 
 
 @pytest.mark.parametrize(
@@ -74,45 +77,61 @@ def test_a_server_that_started_again_gets_its_adapter_again(sglang, host, tmp_pa
         ({"is_lora_enabled": False}, InvalidInput, "--enable-lora, --max-lora-rank"),
         ({"max_lora_rank": 2}, InvalidInput, "larger --max-lora-rank"),
         ({"modules": frozenset({"o_proj"})}, InvalidInput, "--lora-target-modules"),
-        ({"leaving": {V2}}, Unavailable, "once what uses it is answered"),
+        ({"leaving": {"mine"}}, Unavailable, "once what uses it is answered"),
         ({"key": "secret"}, InvalidInput, "SGLANG_API_KEY"),
         ({"is_starting": True}, Unavailable, "wait until it is"),
     ],
 )
-def test_what_it_refuses_is_told_with_what_to_do(sglang, host, tmp_path, change, error, fix):
+def test_what_it_refuses_is_told_with_what_to_do(sglang, change, error, fix):
     for name, value in change.items():
         setattr(sglang, name, value)
 
-    with pytest.raises(error) as refused:
-        once(host, tmp_path, sglang)
+    with pytest.raises(error) as refused, closing(SglangServer(sglang.url)) as server:
+        list_and_load(server)
 
     assert fix in refused.value.fix
     assert "SGLang" in refused.value.message
 
 
-def test_dora_is_refused_for_good(sglang, host, maker, local_registry, tmp_path):
-    maker.push(DELTAS / "lora_dora", LINE, base="tinyllama")
-    local_registry.verified(f"{LINE}:v3")
-    maker.promote(f"{LINE}:v3", "prod")
+def test_what_it_says_of_adapters_is_read_for_what_it_is(sglang):
+    with closing(SglangServer(sglang.url)) as server:
+        with pytest.raises(InvalidInput, match="support DoRA") as dora:
+            server.load("mine", DELTAS / "lora_dora")
+        with pytest.raises(InvalidInput, match="Repo id must") as unseen:
+            server.load("mine", DELTAS / "nothing")
+        server.load("mine", DELTAS / "lora")
+        with pytest.raises(Conflict, match="already loaded"):
+            server.load("mine", DELTAS / "lora")
+        server.unload("mine")
+        server.unload("mine")
 
-    with pytest.raises(InvalidInput, match="support DoRA") as refused:
-        once(host, tmp_path, sglang)
+    assert "deltareg materialize" in dora.value.fix
+    assert "give it the same path" in unseen.value.fix
+    assert sglang.names() == []
 
-    assert "deltareg materialize" in refused.value.fix
 
-
-def test_the_key_is_taken_from_the_environment(sglang, host, tmp_path, monkeypatch):
+def test_the_key_is_taken_from_the_environment(sglang, monkeypatch):
     sglang.key = "secret"
     monkeypatch.setenv("SGLANG_API_KEY", "secret")
 
-    once(host, tmp_path, sglang)
+    with closing(SglangServer(sglang.url, token=token_of_sglang())) as server:
+        assert server.listed().bases == {"tinyllama"}
 
-    assert sglang.names() == [V2]
 
+def test_what_is_no_sglang_is_named(vllm, tmp_path):
+    followed = [Followed.parse(PROD)]
 
-def test_what_is_no_sglang_is_named(vllm, host, tmp_path):
-    with pytest.raises(InvalidInput, match="is no SGLang server"):
-        once(host, tmp_path, vllm)
+    with (
+        pytest.raises(InvalidInput, match="is no SGLang server"),
+        closing(SglangServer(vllm.url)) as server,
+    ):
+        server.listed()
+    with (
+        pytest.raises(NotFound, match="has no /load_lora_adapter") as off,
+        closing(SglangServer(vllm.url)) as server,
+    ):
+        server.load("mine", DELTAS / "lora")
+    assert "--enable-lora" in off.value.fix
     with pytest.raises(InvalidInput, match="needs its address") as refused:
-        make_agent(host, tmp_path, engine="sglang")
+        open_engine("sglang", followed, [tmp_path])
     assert refused.value.fix == "--url http://127.0.0.1:30000"

@@ -79,14 +79,14 @@ def test_what_the_hub_finds_no_data_in_says_nothing_here(text):
     card = read_card(text.encode())
 
     assert (card.license, card.tags, card.problems) == ("", (), ())
-    assert ModelCard(text or "x", ignore_metadata_errors=True).data.license is None
+    assert ModelCard(text or "x", ignore_metadata_errors=True).data.to_dict().get("license") is None
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
-HOSTILE = {
+HOSTILE: dict[str, str | bytes] = {
     "aliases": f"---\n{BOMB}---\n",
     "one alias": "---\nlicense: &x mit\nlicense_name: *x\n---\n",
     "depth": "---\na: " + "[" * 60_000 + "\n---\n",

@@ -21,7 +21,8 @@ from tests.integrations.training import adapter, tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).with_name("programs") / "accelerated.py"
+PROGRAMS = Path(__file__).with_name("programs")
+SOAK = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(900)]
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -66,30 +67,49 @@ def test_what_fails_is_told_or_raised(site, line, caplog):
     assert f"{line} was not pushed: " in caplog.text
 
 
-@pytest.mark.soak
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("way", ["ddp", "fsdp"])
+@pytest.mark.parametrize("way", [pytest.param(way, marks=SOAK) for way in ("ddp", "fsdp")])
 def test_two_processes_push_once_and_both_know(site, line, tmp_path, way):
-    token = site.token("read", "push", principal="trainer")
-    environ = {
-        "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path),
-        "DELTAREG_SERVER": site.url, "DELTAREG_TOKEN": token, "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "true",
-    }  # fmt: skip
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launch += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    told = launched(site, "accelerated", line, way, folder=tmp_path)
 
-    ended = subprocess.run(
-        [*launch, PROGRAM, line, way, tmp_path], env=environ, cwd=tmp_path, check=False,
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert told[0] == told[1] == {"ref": f"{line}:v1", "failed": True}
     with site.client() as client:
         assert len(list(client.versions.list(line))) == 1
         client.pull(f"{line}:v1", tmp_path / "pulled")
     whole = {path.name for path in (tmp_path / "pulled").iterdir()}
     assert {WEIGHTS, "adapter_config.json"} <= whole
+
+
+@pytest.mark.parametrize(
+    ("strategy", "wanted"),
+    [pytest.param("steps", ["2", "4"], marks=SOAK), pytest.param("no", [], marks=SOAK)],
+)
+def test_a_trainer_with_sharded_weights_pushes_what_it_gathered(
+    site, client, line, tmp_path, strategy, wanted
+):
+    """And nothing where it gathered nothing: no process waits for another that does not come."""
+    told = launched(site, "sharded", line, strategy, folder=tmp_path)
+
+    assert [one["is_first"] for one in told] == [True, False]
+    assert told[1]["versions"] == []
+    assert [client.show(ref).labels["step"] for ref in told[0]["versions"]] == wanted
+    if wanted:
+        files = set(client.show(told[0]["versions"][-1]).files)
+        assert WEIGHTS in files
+        assert GOLDEN_FILE not in files
+
+
+def launched(site, program, *args, folder):
+    """Run a program on two processes; give what each of them wrote."""
+    environ = {
+        "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder),
+        "DELTAREG_SERVER": site.url, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true",
+        "DELTAREG_TOKEN": site.token("read", "push", principal="trainer"),
+    }  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    ended = subprocess.run(
+        [*launch, PROGRAMS / f"{program}.py", *args, folder], env=environ, cwd=folder,
+        check=False, capture_output=True, text=True, timeout=800,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]

@@ -41,6 +41,7 @@ def test_a_repository_of_the_cache_is_pushed_as_its_files_are(user, tmp_path):
     labels = done(user, "show", "me/night:v1")["labels"]
     assert made["digest"] == pushed["digest"]
     assert labels == {"imported.from": f"hf://org/night-lora@{REVISION}"}
+    assert f"imported from hf://org/night-lora@{REVISION}" in user("lineage", "me/night").out
     assert {entry.name for entry in place.iterdir()} == {"blobs", "refs", "snapshots"}
 
 

@@ -15,7 +15,7 @@ def labels(metrics, **own):
 
 
 def test_the_newest_of_each_measure_counts_and_speed_is_none():
-    log = [
+    log: list[dict[str, object]] = [
         {"loss": 2.0, "step": 1, "epoch": 0.5, "learning_rate": 0.1, "grad_norm": 3.0},
         {"eval_loss": 1.5, "eval_runtime": 2.0, "eval_samples_per_second": 9.0, "step": 1},
         {"loss": 1.0, "step": 2, "is_best": True, "note": "text"},

@@ -69,7 +69,7 @@ def text_of(answer):
 def test_vllm_finds_the_plug_in_and_may_call_it_as_often_as_it_likes(vllm_library):
     project = tomllib.loads((SAMPLES.parents[1] / "pyproject.toml").read_text())["project"]
     ((name, value),) = project["entry-points"]["vllm.general_plugins"].items()
-    found = EntryPoint(name, value, "vllm.general_plugins")  # type: ignore[call-arg]  # a tuple
+    found = EntryPoint(name, value, "vllm.general_plugins")
 
     for _ in range(3):
         found.load()()

@@ -150,10 +150,9 @@ def test_a_real_llama_server_serves_what_a_channel_says(
             serve(maker, version)
             until(lambda: is_served(server.url, right[version]), "it is served", timeout_s=120)  # noqa: B023
             took_s = time.monotonic() - began
-            follower = reported(maker, version)
+            assert reported(maker, version).base == "checked"
             assert server.starts() == starts
             figures(f"to v{version}", f"{took_s:.1f} s, {starts} starts so far")
-    assert follower.base == "checked"
 
 
 def serve(maker, version):
@@ -192,7 +191,7 @@ def test_the_stand_in_answers_as_a_real_one(server, llama, base, folders, local_
 
 def answers(url):
     """Ask what the agent asks, and what it should not; gives statuses, ids, paths and scales."""
-    bodies = (
+    bodies: tuple[object, ...] = (
         [{"id": 0, "scale": 1.0}],
         [{"id": 0, "scale": 0.25}],
         [],

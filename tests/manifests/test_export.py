@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
+from deltareg.client import Client, ClientConfig
 from deltareg.client.manifests import form_names
 from deltareg.client.manifests.form import ExportOptions
 from deltareg.client.manifests.served import Served
@@ -89,7 +90,7 @@ def test_a_rank_above_vllms_own_is_asked_for():
     (manifest,) = Kserve().write(served, OPTIONS["kserve"], beside=None)
 
     jsonschema.validate(manifest, SCHEMAS["kserve"])
-    assert manifest["spec"]["model"]["lora"]["maxRank"] == 64
+    assert json.loads(json.dumps(manifest))["spec"]["model"]["lora"]["maxRank"] == 64
 
 
 @pytest.mark.parametrize(
@@ -122,19 +123,31 @@ def test_what_cannot_be_served_is_not_exported(maker, local_registry):
 @pytest.mark.parametrize(
     ("form", "options", "beside", "told"),
     [
-        ("dynamo", ExportOptions(), None, "what Dynamo serves the base as is not said"),
-        ("llm-d", ExportOptions(), None, "the InferencePool of the pods is not said"),
-        ("kserve", ExportOptions(), None, "where KServe gets the base is not said"),
         ("dynamo", ExportOptions(base_model="x", pool="p"), None, "dynamo has no place for --pool"),
         ("llm-d", ExportOptions(pool="p", weight=10), None, "weights are of two channels"),
         ("llm-d", ExportOptions(pool="p"), "prod", "weights are of two channels"),
         ("llm-d", ExportOptions(pool="p", weight=100), "prod", "a weight of 100"),
         ("helm", ExportOptions(), None, "no format is called 'helm'"),
     ],
-)  # fmt: skip
-def test_what_is_missing_or_of_no_use_is_said(maker, form, options, beside, told):
-    with pytest.raises(InvalidInput, match=told):
-        maker.channels.export(LINE, "prod", form, options=options, beside=beside)
+)
+def test_what_is_of_no_use_is_said_before_anything_is_asked(form, options, beside, told):
+    with (
+        Client(ClientConfig(server="http://127.0.0.1:9")) as client,
+        pytest.raises(InvalidInput, match=told),
+    ):
+        client.channels.export(LINE, "prod", form, options=options, beside=beside)
+
+
+def test_what_is_missing_is_said(maker):
+    missing = {
+        "dynamo": "what Dynamo serves the base as is not said",
+        "llm-d": "the InferencePool of the pods is not said",
+        "kserve": "where KServe gets the base is not said",
+    }
+
+    for form, told in missing.items():
+        with pytest.raises(InvalidInput, match=told):
+            maker.channels.export(LINE, "prod", form, options=ExportOptions())
 
 
 def test_the_command_prints_yaml_and_applies_nothing(user, local_registry, maker):

@@ -63,7 +63,7 @@ class Tab:
         )  # fmt: skip
         self.page = self.context.new_page()
         self.page.add_init_script(_NOTE_VIOLATIONS)
-        self.wrong = []
+        self.wrong: list[str] = []
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.has_scripts = scripts

@@ -123,6 +123,7 @@ def test_a_map_is_one_stop_and_arrows_move_in_it(tab):
     assert first.count() == 1
 
     first.focus()
+    told = ""
     for key in ("ArrowRight", "ArrowDown", "End", "Home", "ArrowUp", "ArrowUp"):
         page.keyboard.press(key)
         told = page.evaluate("document.activeElement.getAttribute('aria-label')")

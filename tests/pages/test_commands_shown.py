@@ -51,10 +51,12 @@ def test_it_is_taken_as_it_stands(template, text, tmp_path, monkeypatch):
     for name in ("adapter", "llama", "FILE"):
         (tmp_path / name).mkdir()
     _, *words = shlex.split(text)
-    command, context = cli, click.Context(cli, info_name="deltareg")
+    command: click.Command = cli
+    context = click.Context(cli, info_name="deltareg")
     while isinstance(command, click.Group) and words:
-        name, command, words = command.resolve_command(context, words)
-        context = click.Context(command, info_name=name, parent=context)
+        called, found, words = command.resolve_command(context, words)
+        assert found is not None, text
+        command, context = found, click.Context(found, info_name=called, parent=context)
 
     try:
         command.make_context(command.name, list(words), parent=context.parent)

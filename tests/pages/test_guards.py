@@ -22,6 +22,12 @@ KEPT = ("Content-Security-Policy", "X-Content-Type-Options", "X-Frame-Options", 
         "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy")  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def desk(shared_registry):
+    """Take what many modules share: nothing here asks for more than a line."""
+    return shared_registry
+
+
 @pytest.mark.parametrize("headers", STRANGE.values(), ids=STRANGE)
 def test_what_comes_from_elsewhere_does_nothing(desk, headers):
     with browser(desk, desk.admin_token) as client:

@@ -19,6 +19,12 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def desk(shared_registry):
+    """Take what many modules share: nothing here asks for more than a line."""
+    return shared_registry
+
+
 @pytest.fixture
 def stranger(desk):
     with httpx.Client(base_url=desk.url, headers=LEFT | FROM_OURS, timeout=30) as client:

@@ -13,7 +13,8 @@ PROD = f"{LINE}/channels/prod"
 # How many statements each costs at most, the one that finds the session among them. Six is the aim;
 # most beyond it ask the gate or the readiness of a channel, which gather all that a move goes by.
 PAGES = {
-    "/ui/": 6, "/ui/deltas": 6, "/ui/deltas?q=lora&kind=lora&verdict=fail": 6, LINE: 6,
+    "/ui/": 6, "/ui/kept": 3, "/ui/deltas": 6, "/ui/deltas?q=lora&kind=lora&verdict=fail": 6,
+    LINE: 6,
     f"{LINE}/v3": 6, f"{LINE}/v2": 6, f"{LINE}/v3/gate": 18, f"{LINE}/v3/verdicts": 6,
     f"{LINE}/v3/files": 6, f"{LINE}/v2/lineage": 11, f"{LINE}/diff": 6, f"{LINE}/v1/card": 8,
     f"{LINE}/diff?a=v1&b=v3&all=yes": 6, PROD: 6, f"{PROD}?at=2100-01-01": 6,
@@ -30,8 +31,9 @@ PATHS = sorted(PAGES)
 EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fleet", "/ui/workers",
          "/ui/storage", "/ui/access", "/ui/audit"]  # fmt: skip
 OWN_QUERIES = [
-    "/ui/", "/ui/deltas?q=LO&kind=lora&base=tinyllama&namespace=team&verdict=pass&channel=prod",
-    LINE, PROD, f"{PROD}?at=2100-01-01", "/ui/sessions",
+    "/ui/", "/ui/kept", LINE,
+    "/ui/deltas?q=LO&kind=lora&base=tinyllama&namespace=team&verdict=pass&channel=prod",
+    PROD, f"{PROD}?at=2100-01-01", "/ui/sessions",
 ]  # fmt: skip
 _WHOLE = {"br", "hr", "img", "input", "link", "meta", "wbr", "use", "path", "circle", "rect"}
 

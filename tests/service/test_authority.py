@@ -26,7 +26,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.access import audit, explain, keys, members, namespaces, review, tokens
 from deltareg.service.authority.grants import Grant, Right, Unclaimed
 from deltareg.service.authority.resources import Namespace
-from deltareg.service.bases import bases, changes, probes
+from deltareg.service.bases import bases, changes, fit, probes
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.channels import (
     channels,
@@ -160,6 +160,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(floors.show_floor, "lab"),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
+    called(fit.show_fit, V1, "tiny"),
     called(policies.show_policy, LAB, "prod"),
     called(readiness.show_readiness, LAB, "prod"),
     called(summaries.show_summary, LAB, "prod", 1),

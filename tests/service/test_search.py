@@ -1,5 +1,7 @@
 """Search: by words, labels, base, kind and metrics, as far as one may read, page by page."""
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -7,7 +9,7 @@ from deltareg.client import Client
 from deltareg.db import tables as t
 from deltareg.db.queries.search import Bound, Sought, found_ids
 from deltareg.db.session import read, write
-from deltareg.errors import InvalidInput, NotFound
+from deltareg.errors import DeltaregError, InvalidInput, NotFound
 from deltareg.service.lines.search import read_bound
 from deltareg.wire import TokenCreate
 from tests.service.test_cards import CARD, folder_with
@@ -30,7 +32,7 @@ def refs(client, *words, **asked):
     return [hit.ref for hit in client.versions.search(*words, **asked).items]
 
 
-FOUND = [
+FOUND: list[tuple[dict[str, Any], list[str]]] = [
     ({"text": "summaries"}, [V3]),
     ({"text": "SUMMARIES news"}, [V3]),
     ({"text": "über"}, [V3]),
@@ -124,7 +126,7 @@ def test_nobody_finds_what_they_may_not_read(client, registry_server, tmp_path):
 
 
 ODD = ["sum%", "'; DROP TABLE versions; --", "=kind:lora", "日本語", "a" * 40 + "*", "\u00aa\u00aa"]
-SLIPS = [
+SLIPS: list[tuple[dict[str, Any], type[DeltaregError], str]] = [
     ({"text": "!"}, InvalidInput, "no word to look for"),
     ({"text": "x"}, InvalidInput, "2 to 40"),
     ({"kind": "lorra"}, InvalidInput, "did you mean lora"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg_cli.blocks import Answer, Cell, Facts, Title
+from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
@@ -76,7 +76,7 @@ def write(invocation: Invocation, ref: str, file: Path | None) -> None:
         invocation.output.show(Answer({"ref": ref, "text": text}, [], [ref], raw=text))
         return
     put_card(text, file)
-    blocks = [Title(ref), Facts([("card", Cell(str(file), "name"))])]
+    blocks: list[Block] = [Title(ref), Facts([("card", Cell(str(file), "name"))])]
     invocation.output.show(Answer({"ref": ref, "path": str(file)}, blocks, [str(file)]))
 
 

@@ -4,7 +4,7 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.wire import VersionInfo
-from deltareg_cli.blocks import Answer, Cell, Facts, Title
+from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import as_it_is
 from deltareg_cli.help_page import Example
@@ -75,7 +75,7 @@ def rm(invocation: Invocation, ref: str, keys: tuple[str, ...]) -> None:
 
 def _answer(version: VersionInfo) -> Answer:
     words = label_words(version.labels)
-    blocks = [Title(version.ref), Facts([("labels", words or Cell("none", "dim"))])]
+    blocks: list[Block] = [Title(version.ref), Facts([("labels", words or Cell("none", "dim"))])]
     return Answer(as_it_is(version, "ref", "labels"), blocks, [version.ref])
 
 

@@ -45,12 +45,16 @@ def lineage(
 ) -> None:
     """Show what a version was made from, and what from it.
 
-    Versions and bases, as a tree each way, or as one graph.
+    Versions and bases, as a tree each way, or as one graph. Of one that was imported it says where
+    that lay.
     """
     answer = invocation.client.versions.lineage(ref, depth=depth)
+    labels = invocation.client.show(answer.ref).labels
     if up != down:
         answer = answer.model_copy(update={"down" if up else "up": []})
     lines: list[Text | Sequence[Text]] = [Cell(answer.ref, "name")]
+    if "imported.from" in labels and not (down and not up):
+        lines.append([Cell("  imported from", "dim"), clean(labels["imported.from"])])
     lines += _side("made from", answer, answer.up) + _side("made from it", answer, answer.down)
     if len(lines) == 1:
         lines.append(Cell("  nothing there", "dim"))

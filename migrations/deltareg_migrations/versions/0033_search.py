@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("term", "version_id", name="pk_search_terms"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_search_terms_version_id_term", "search_terms", ["version_id", "term"])
     op.create_table(
         "version_metrics",
         sa.Column("name", TERM, nullable=False),

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
-    from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff, line_history
+    from deltareg.client.compare import (
+        behavior,
+        bisect,
+        bisect_by_hand,
+        campaign,
+        diff,
+        line_history,
+    )
     from deltareg.client.drafting import draft_suite
     from deltareg.client.fold import materialize, sync, update
     from deltareg.client.folders import golden
-    from deltareg.client.pull import fetching, stored_form, version_files
+    from deltareg.client.pull import fetching, stored_form, version_files, written_card
     from deltareg.client.push import convert, golden_of_push, lint, merge, push, reencode
     from deltareg.client.trust import (
         audit_log,
@@ -29,6 +36,7 @@ _ROOMS = {
     "behavior": "compare",
     "bisect": "compare",
     "bisect_by_hand": "compare",
+    "campaign": "compare",
     "convert": "push",
     "diff": "compare",
     "draft_suite": "drafting",
@@ -53,6 +61,7 @@ _ROOMS = {
     "verified": "trust",
     "version_files": "pull",
     "which": "bases",
+    "written_card": "pull",
 }
 
 __all__ = [
@@ -60,6 +69,7 @@ __all__ = [
     "behavior",
     "bisect",
     "bisect_by_hand",
+    "campaign",
     "convert",
     "diff",
     "draft_suite",
@@ -84,6 +94,7 @@ __all__ = [
     "verified",
     "version_files",
     "which",
+    "written_card",
 ]
 
 

@@ -174,8 +174,9 @@ def _text(item: object) -> str | None:
         return "no"
     if isinstance(item, str):
         return plain(item, _MOST_CHARACTERS)
-    is_number = isinstance(item, int | float) and not isinstance(item, bool)
-    return str(item) if is_number and abs(item) < _LARGEST else None
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        return None
+    return str(item) if abs(item) < _LARGEST else None
 
 
 def _metrics(index: object, problems: list[str]) -> Iterator[CardMetric]:

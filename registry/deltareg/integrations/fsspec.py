@@ -5,6 +5,9 @@ version (`@prod`, `@prod#17`, `@sha256:…`) is a folder as well, though none th
 that moves is asked for at every call; an open file stays that of the version it was opened in.
 """
 
+# fsspec has no types, and guesses at them are wrong for what it hands through.
+# pyright: basic, reportArgumentType=false, reportAssignmentType=false
+
 import errno
 import logging
 from collections.abc import Generator, Mapping
@@ -294,7 +297,7 @@ def _listed(files: "VersionFiles", address: Address) -> list[Entry]:
         name = "/".join(parts[: depth + 1])
         is_file = len(parts) == depth + 1
         whole = f"{address.ref}/{name}"
-        folder = {"name": whole, "size": 0, "type": "directory"}
+        folder: Entry = {"name": whole, "size": 0, "type": "directory"}
         found[name] = _file_entry(files, address.ref, name) if is_file else folder
     return list(found.values())
 

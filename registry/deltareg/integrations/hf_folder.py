@@ -5,7 +5,7 @@ are notes beside the files. Both say which repository and revision they are of.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ _COMMIT_CHARACTERS = 40
 
 
 @contextmanager
-def hf_folder(place: Path) -> Iterator[Imported]:
+def hf_folder(place: Path) -> Generator[Imported, None, None]:
     """Give the files of a snapshot without links, until the block ends.
 
     Args:

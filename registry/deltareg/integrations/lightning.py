@@ -14,7 +14,8 @@ part of it that has that, or whatever `save` says.
 # lightning is typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
-# pyright: reportMissingImports=false  # it is not among what is installed to check types
+# It need not be installed where types are checked.
+# pyright: reportMissingImports=false
 
 import sys
 from collections.abc import Callable, Mapping

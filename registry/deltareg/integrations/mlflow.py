@@ -4,6 +4,9 @@ A model version of MLflow whose source is an address of the registry is download
 every byte checked, by its number, its alias, or the address itself. Nothing is written this way.
 """
 
+# MLflow may be missing where this is checked.
+# pyright: basic, reportMissingImports=false
+
 import errno
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn

@@ -1,6 +1,6 @@
 """What MLflow keeps of a run or a model, brought here to be pushed."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,7 @@ _RUNS = "runs:/"
 @contextmanager
 def mlflow_artifact(
     named: str, *, path: str = "", tracking_uri: str | None = None
-) -> Iterator[Imported]:
+) -> Generator[Imported, None, None]:
     """Give the folder of a delta that MLflow has, until the block ends.
 
     Args:

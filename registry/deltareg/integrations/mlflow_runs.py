@@ -6,15 +6,12 @@ MLflow is loaded when it is needed: a push that names no run does not wait for i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from deltareg.client import Client
 from deltareg.errors import InvalidInput, Misconfigured, NotFound, Unavailable
 from deltareg.integrations.addresses import SCHEME
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 RUN = "mlflow.run"
 _MOST, _CHARACTERS = 60, 256  # a version has 64 labels
@@ -135,10 +132,8 @@ def library() -> Any:  # noqa: ANN401  # optional: there may be no types of it
         ) from error
 
 
-def _client(tracking_uri: str | None) -> "MlflowClient":
-    library()
-    made: MlflowClient = import_module("mlflow.tracking").MlflowClient(tracking_uri, tracking_uri)
-    return made
+def _client(tracking_uri: str | None) -> Any:  # noqa: ANN401  # as above
+    return library().MlflowClient(tracking_uri, tracking_uri)
 
 
 def _asked(ask: Any, what: str) -> Any:  # noqa: ANN401  # as above

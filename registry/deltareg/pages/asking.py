@@ -28,7 +28,7 @@ class Ask:
     registry: Registry
     session: Session
     request: Request
-    form: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def caller(self) -> Caller:

@@ -12,7 +12,7 @@ from deltareg.service.lines.versions import show_version
 from deltareg.service.overview.deltas import Lines, look_for_lines
 from deltareg.wire import Answer
 
-_LISTED = 50
+_LISTED = 30
 _FACETS = (("namespace", "Namespace"), ("kind", "Kind"), ("base", "Base"))
 
 

@@ -1,5 +1,8 @@
 """Requests: what waits for approvals, and what somebody decides on, with the diff beside it."""
 
+from collections.abc import Mapping
+from typing import get_args
+
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
@@ -11,7 +14,7 @@ from deltareg.service.channels import requests as service
 from deltareg.wire import Answer, Page, RequestInfo, RequestState
 
 _LISTED = 50
-_STATES: tuple[RequestState, ...] = ("open", "promoted", "rejected", "withdrawn", "stale")
+_STATES: Mapping[str, RequestState] = {state: state for state in get_args(RequestState)}
 
 
 class RequestsPage(Answer):
@@ -34,7 +37,7 @@ class RequestPage(Answer):
 
 def _list(ask: Ask) -> RequestsPage:
     text = ask.text("state") or "open"
-    state = next((each for each in _STATES if each == text), None)
+    state = _STATES.get(text)
     found = service.list_requests(
         ask.registry, ask.caller, None, state=state, channel=None, cursor=ask.text("cursor"),
         limit=_LISTED,

@@ -9,7 +9,7 @@ from deltareg.pages.routing import Action, View
 from deltareg.refs import parse_id
 from deltareg.service.runs import log, queue
 from deltareg.service.runs import runs as service
-from deltareg.wire import Answer, Page, RunInfo, RunLog, RunState, WorkerInfo
+from deltareg.wire import Answer, LogLine, Page, RunInfo, RunLog, RunState, WorkerInfo
 
 _LISTED = 50
 
@@ -43,7 +43,8 @@ def _list(ask: Ask) -> RunsPage:
 def _show(ask: Ask) -> RunLog:
     run_id = parse_id(ask.part("run"), "run")
     found = log.read_log(ask.registry, ask.caller, run_id, after=0)
-    lines, after = list(found.items), found.next_seq
+    lines: list[LogLine] = list(found.items)
+    after = found.next_seq
     while len(found.items) == 200 and len(lines) < 2_000:
         found = log.read_log(ask.registry, ask.caller, run_id, after=after)
         lines, after = [*lines, *found.items], found.next_seq

@@ -140,6 +140,25 @@ class BaseDiff(Answer):
     without_effect: list[str] = []
 
 
+Fit = Literal["verify", "merge", "retrain"]
+
+
+class FitInfo(Answer):
+    """What becomes of a version on another base.
+
+    `verify`: all of it has its place there as it is, and a verification has to show what it does.
+    `merge`: it has, and would undo what that base changed. `retrain`: it has not. `weights` counts
+    those of the base that it starts from, `changed` those with other values than in its own.
+    """
+
+    ref: str
+    base: str
+    outcome: Fit
+    reasons: list[str] = []
+    weights: int = 0
+    changed: int = 0
+
+
 class BaseRename(Request):
     """Call a base something else, within its namespace."""
 

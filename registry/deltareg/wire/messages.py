@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,8 +31,24 @@ class Answer(BaseModel):
         return self.model_dump(mode="json")
 
     def _repr_html_(self) -> str:
-        """Show it as a table, for notebooks."""
-        return facts_html(type(self).__name__, self.to_dict())
+        """Show it for notebooks: drawn, where somebody draws its kind, or else as a table."""
+        kinds = (kind for kind in type(self).__mro__ if kind in _SHOWN_BY)
+        draw = _SHOWN_BY.get(next(kinds, Answer))
+        return facts_html(type(self).__name__, self.to_dict()) if draw is None else draw(self)
+
+
+Told = TypeVar("Told", bound=Answer)
+_SHOWN_BY: dict[type, Callable[..., str]] = {}
+
+
+def shown_by(kind: type[Told]) -> Callable[[Callable[[Told], str]], Callable[[Told], str]]:
+    """Let a function write an answer of a kind, and of those made of it, for notebooks."""
+
+    def decorate(draw: Callable[[Told], str]) -> Callable[[Told], str]:
+        _SHOWN_BY[kind] = draw
+        return draw
+
+    return decorate
 
 
 class Request(BaseModel):

@@ -15,6 +15,7 @@ from deltareg.db.queries.deltas import AskedLabel, LineFilter
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.bases import bases as base_service
+from deltareg.service.bases import fit as fit_service
 from deltareg.service.bases import probes as probe_service
 from deltareg.service.channels import gate as gate_service
 from deltareg.service.lines import cards as card_service
@@ -32,6 +33,7 @@ from deltareg.wire import (
     BaseProbeSet,
     CardInfo,
     FiguresReport,
+    FitInfo,
     FormHistory,
     FormRevert,
     GateAnswer,
@@ -256,6 +258,12 @@ def storage(registry: InRegistry, by: By, version: Version) -> Response:
 def lineage(registry: InRegistry, by: By, version: Version, depth: int = 10) -> LineageAnswer:
     """Walk to the version's parents and base, and to what was made from it."""
     return lineage_service.show_lineage(registry, by, version, depth=depth)
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/fit")
+def fit(registry: InRegistry, by: By, version: Version, base: str) -> FitInfo:
+    """Say whether the version would fit another base, by what a push onto it would ask."""
+    return fit_service.show_fit(registry, by, version, base)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/gate")

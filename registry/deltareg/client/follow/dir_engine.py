@@ -10,7 +10,6 @@ Whoever opens a file below `current` keeps it, whatever happens to the link afte
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import ClassVar
 
 from deltareg.client.disk.whole_folder import sync
 from deltareg.client.follow.engine import Claims, Settled
@@ -24,14 +23,13 @@ _VERSIONS, _CURRENT, _NEXT = "versions", "current", ".current.next"
 class DirEngine:
     """Keeps one folder a channel."""
 
-    name: ClassVar[EngineName] = "dir"
-
     def __init__(self, folders: Mapping[Followed, Path]) -> None:
         """Take the folder of each channel.
 
         Raises:
             InvalidInput: Something that is no link lies where the link belongs.
         """
+        self.name: EngineName = "dir"
         self.starts = 0
         self._folders = dict(folders)
         for folder in self._folders.values():

@@ -20,7 +20,6 @@ import subprocess
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -65,8 +64,6 @@ class LlamaOptions:
 class LlamaEngine:
     """Keeps one `llama-server` on one channel."""
 
-    name: ClassVar[EngineName] = "llamacpp"
-
     def __init__(self, url: str, home: Path, options: LlamaOptions) -> None:
         """Prepare; nothing is asked yet.
 
@@ -83,6 +80,7 @@ class LlamaEngine:
                 f"llama-server takes no paths with a comma or a colon: {home.absolute()}",
                 fix="name another --dir",
             )
+        self.name: EngineName = "llamacpp"
         self.starts = 0
         self._home, self._options, self._url = home.absolute(), options, url
         self._adapters: Sequence[_Adapter] = ()

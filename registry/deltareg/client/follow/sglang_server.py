@@ -23,7 +23,7 @@ from deltareg.host.lean_httpx import httpx
 from deltareg.wire import EngineName
 
 SETTINGS = "start SGLang with --enable-lora, --max-lora-rank and --lora-target-modules"
-_UNHEALTHY = 503
+_NOT_FOUND, _UNHEALTHY = 404, 503
 _MOST_CHARACTERS = 500
 _NOT_LOADED = re.compile(r"does not exist|not loaded", re.IGNORECASE)
 _ROWS: Sequence[tuple[re.Pattern[str], Callable[..., DeltaregError], str]] = tuple(
@@ -128,7 +128,7 @@ class SglangServer:
 
     def _change(self, what: str, path: str, body: dict[str, str]) -> None:
         answer = self._granted(self._ask("POST", path, body=body))
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code == _NOT_FOUND:
             raise NotFound(f"SGLang at {self._url} has no {path}", fix=SETTINGS)
         try:
             said = _Answer.model_validate_json(answer.content)

@@ -35,5 +35,6 @@ class Kserve:
         }
         if options.base_model:
             model["name"] = options.base_model
-        spec = {"model": model, "router": {"gateway": {}, "route": {}, "scheduler": {}}}
+        router: dict[str, object] = {part: {} for part in ("gateway", "route", "scheduler")}
+        spec = {"model": model, "router": router}
         return [resource("serving.kserve.io/v1alpha2", "LLMInferenceService", served, spec)]

@@ -121,9 +121,7 @@ def read_pieces(
     *,
     meter: Meter,
 ) -> tuple[PackReader, T]:
-    """Do something with the pieces of a version, maybe again; those of `manifest` are fetched.
-
-    That may name a part of the version's own, and then no more than it needs is brought.
+    """Do something with the pieces that a manifest names, maybe again; no others are fetched.
 
     Raises:
         IntegrityFailure: What the server has is damaged.

@@ -23,6 +23,7 @@ from deltareg.wire import (
 )
 
 if TYPE_CHECKING:
+    from deltareg.client.compare.campaign import CampaignReport
     from deltareg.client.folders.base_folder import BaseFolder
     from deltareg.client.results import reports
     from deltareg.delta.kind import BaseView
@@ -120,6 +121,10 @@ class Bases(Resource):
         """Say in which parts a base differs from another: tensors, config, tokenizer and so on."""
         one, two = self.show(name).name, self.show(other).name
         return self._context.api.get(f"{base_path(one)}/diff", BaseDiff, other=two)
+
+    def campaign(self, old: str, new: str, *, within: str = "") -> "CampaignReport":
+        """Say what becomes of every line on a base when another one takes its place."""
+        return use_cases.campaign.campaign(self._context, old, new, within=within)
 
     def probes(self, name: str) -> BaseProbeSet:
         """Show the general probe set of a base: what every delta on it is held against."""

@@ -4,6 +4,7 @@ import os
 from typing import TypeAlias, TypeVar
 
 from deltareg.client.context import Context
+from deltareg.client.results import drawn as drawn  # how answers show in notebooks
 from deltareg.client.results.listing import Listing, list_pages
 from deltareg.wire import Answer, Page
 

@@ -8,7 +8,6 @@ from deltareg.client import use_cases
 from deltareg.client.asking.lines import label_query, line_path
 from deltareg.client.asking.resolving import path_of_one, resolve, resolve_live, version_path
 from deltareg.client.pull.pull import pull
-from deltareg.client.pull.written_card import show_card, write_card
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
@@ -231,12 +230,12 @@ class Versions(Resource):
 
     def card_of(self, version: VersionDetail) -> CardInfo | None:
         """Give what the README.md of a version that was shown says; None without one."""
-        return show_card(self._context, version)
+        return use_cases.written_card.show_card(self._context, version)
 
     def card(self, ref: str, *, text: bool = False) -> CardInfo | None:
         """Give what the README.md of a version says, with `text` also itself; None without one."""
         version = resolve(self._context, Ref.parse(ref), bare="newest")
-        return show_card(self._context, version, text=text)
+        return use_cases.written_card.show_card(self._context, version, text=text)
 
     def write_card(self, ref: str, *, bare: Literal["newest", "prod"] = "newest") -> str:
         """Write the card of a version with its base, kind, verdict and lineage.
@@ -246,7 +245,7 @@ class Versions(Resource):
         Raises:
             InvalidInput: Its front matter cannot be read.
         """
-        return write_card(self._context, Ref.parse(ref), bare=bare)
+        return use_cases.written_card.write_card(self._context, Ref.parse(ref), bare=bare)
 
     def delete(self, ref: str, *, dry_run: bool = False) -> VersionInfo:
         """Delete a version, or with `dry_run` only find out whether it may be.

@@ -9,7 +9,7 @@ from deltareg.db.clock import now_us
 from deltareg.db.queries.floors import floor_columns
 from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.signing import is_for_all, shown_outcome
-from deltareg.db.rows import FacetRow, GlanceRow, TotalsRow, fetch_all, fetch_known
+from deltareg.db.rows import CountsRow, FacetRow, GlanceRow, WeightsRow, fetch_all, fetch_known
 from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     bases,
@@ -31,9 +31,21 @@ def channels_at_a_glance(
     conn: sa.Connection, *, suite: str, sight: Sight | None, limit: int
 ) -> Sequence[GlanceRow]:
     """List the channels that were moved last, newest first, with what is odd about them."""
-    query = in_sight(_glances(suite), sight)
-    newest_first = query.order_by(revisions.c.created_at.desc(), revisions.c.id.desc())
-    return fetch_all(conn, newest_first.limit(limit), GlanceRow)
+    newest_first = revisions.c.created_at.desc(), revisions.c.id.desc()
+    # First which: what is odd about a channel is asked of those that are shown alone.
+    shown = (
+        in_sight(
+            sa.select(channels.c.id)
+            .join(revisions, _newest())
+            .join(deltas, deltas.c.id == channels.c.delta_id)
+            .join(namespaces, namespaces.c.id == deltas.c.namespace_id),
+            sight,
+        )
+        .order_by(*newest_first)
+        .limit(limit)
+    )
+    query = _glances(suite).where(channels.c.id.in_(shown)).order_by(*newest_first)
+    return fetch_all(conn, query, GlanceRow)
 
 
 def channels_of_line(
@@ -46,33 +58,31 @@ def channels_of_line(
     return fetch_all(conn, query, GlanceRow)
 
 
-def totals(conn: sa.Connection, sight: Sight | None) -> TotalsRow:
-    """Count what a caller may read, and all of the queue."""
-    seen = in_sight(
-        sa.select(
-            deltas.c.id, versions.c.id.label("version"), versions.c.logical_bytes,
-            versions.c.stored_bytes,
-        )
-        .select_from(deltas)
-        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .outerjoin(
-            versions, sa.and_(versions.c.delta_id == deltas.c.id, versions.c.deleted_at.is_(None))
-        ),
-        sight,
-    ).subquery("seen")  # fmt: skip
+def counts(conn: sa.Connection, sight: Sight | None) -> CountsRow:
+    """Count the lines that a caller may read, and all of the queue."""
     query = sa.select(
-        sa.func.count(sa.distinct(seen.c.id)).label("lines"),
-        sa.func.count(seen.c.version).label("versions"),
-        sa.cast(sa.func.coalesce(sa.func.sum(seen.c.logical_bytes), 0), sa.BigInteger).label(
-            "logical_bytes"
-        ),
-        sa.cast(sa.func.coalesce(sa.func.sum(seen.c.stored_bytes), 0), sa.BigInteger).label(
-            "stored_bytes"
-        ),
+        sa.func.count().label("lines"),
         _in_state("queued").label("queued"),
         _in_state("running").label("running"),
     )
-    return fetch_known(conn, query, TotalsRow)
+    lines = query.select_from(deltas).join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    return fetch_known(conn, in_sight(lines, sight), CountsRow)
+
+
+def weights(conn: sa.Connection, sight: Sight | None) -> WeightsRow:
+    """Add up the versions that a caller may read."""
+    query = (
+        sa.select(
+            sa.func.count().label("versions"),
+            _sum(versions.c.logical_bytes).label("logical_bytes"),
+            _sum(versions.c.stored_bytes).label("stored_bytes"),
+        )
+        .select_from(versions)
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(versions.c.deleted_at.is_(None))
+    )
+    return fetch_known(conn, in_sight(query, sight), WeightsRow)
 
 
 def facets(conn: sa.Connection, sight: Sight | None) -> Sequence[FacetRow]:
@@ -99,6 +109,10 @@ def facets(conn: sa.Connection, sight: Sight | None) -> Sequence[FacetRow]:
     return fetch_all(conn, in_sight(query, sight), FacetRow)
 
 
+def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
+
+
 def _in_state(state: str) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).where(runs.c.state == state).scalar_subquery()
 
@@ -121,9 +135,6 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
         .correlate(revisions)
         .scalar_subquery()
     )  # fmt: skip
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
     return (
         sa.select(
             namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
@@ -136,10 +147,16 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
             now_us().label("now"),
         )
         .select_from(channels)
-        .join(revisions, newest)
+        .join(revisions, _newest())
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
     )  # fmt: skip
+
+
+def _newest() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )

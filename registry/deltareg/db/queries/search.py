@@ -2,6 +2,7 @@
 
 A search takes the rarest of its conditions as the list to walk, newest first, and looks the others
 up version by version. How rare they are is counted up to a bound, so no search counts all there is.
+Where the rarest is common and in no order of versions, all versions are the list.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -183,18 +184,25 @@ def found_ids(
     conn: sa.Connection, sought: Sought, *, before: int | None, limit: int
 ) -> Sequence[int]:
     """Give the rows of the versions that are looked for, newest first."""
-    conditions = sorted(_conditions(sought), key=lambda each: (_count(conn, each), each.is_many))
+    ranked = sorted(
+        (
+            (_count(conn, each), each.is_many, at, each)
+            for at, each in enumerate(_conditions(sought))
+        ),
+        key=lambda one: one[:3],
+    )
+    conditions = [each for *_, each in ranked]
     column: sa.ColumnElement[int] = versions.c.id
-    if conditions:
-        column = conditions[0].table.c.version_id
     query = sa.select(column)
-    if conditions:
-        query = query.where(conditions[0].of(conditions[0].table))
-    if conditions and conditions[0].is_many:
-        query = query.distinct()
-    for other in conditions[1:]:
+    # What is common and in another order is not walked: that would gather and sort all of it.
+    if ranked and not (ranked[0][1] and ranked[0][0] >= _COUNTED):
+        first, *conditions = conditions
+        column = first.table.c.version_id
+        query = sa.select(column).where(first.of(first.table))
+        query = query.distinct() if first.is_many else query
+    for other in conditions:
         beside = other.table.alias()
-        query = query.where(sa.exists().where(beside.c.version_id == column, other.of(beside)))
+        query = query.where(sa.exists().where(beside.c.version_id == column, other.beside(beside)))
     if before is not None:
         query = query.where(column < before)
     query = query.where(_is_shown(sought, column)).order_by(column.desc()).limit(limit)
@@ -209,20 +217,27 @@ class _Condition:
         table: The table.
         of: Says it of rows of the table, or of an alias.
         is_many: Whether a version may have several such rows, which lie in another order.
+        beside: The same, of the rows of one version.
     """
 
     table: sa.Table
     of: Callable[[sa.FromClause], sa.ColumnElement[bool]]
     is_many: bool
+    beside: Callable[[sa.FromClause], sa.ColumnElement[bool]]
 
 
 def _conditions(sought: Sought) -> Iterator[_Condition]:
     for term in sought.terms:
-        yield _Condition(search_terms, partial(_is_term, term), is_many=False)
+        is_term = partial(_is_term, term)
+        yield _Condition(search_terms, is_term, is_many=False, beside=is_term)
     for beginning in sought.beginnings:
-        yield _Condition(search_terms, partial(_begins, beginning), is_many=True)
+        begins = partial(_begins, beginning)
+        yield _Condition(search_terms, begins, is_many=True, beside=begins)
     for bound in sought.bounds:
-        yield _Condition(version_metrics, partial(_is_bound, bound), is_many=True)
+        yield _Condition(
+            version_metrics, partial(_is_bound, bound), is_many=True,
+            beside=partial(_is_bound_beside, bound),
+        )  # fmt: skip
 
 
 def _is_term(term: str, rows: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -235,6 +250,11 @@ def _begins(beginning: str, rows: sa.FromClause) -> sa.ColumnElement[bool]:
 
 def _is_bound(bound: Bound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(rows.c.name == bound.name, bound.holds(rows.c.value))
+
+
+def _is_bound_beside(bound: Bound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Say it of one version's metrics: as a sum, lest SQLite walks all values that are so."""
+    return sa.and_(rows.c.name == bound.name, bound.holds(rows.c.value + 0.0))
 
 
 def _count(conn: sa.Connection, condition: _Condition) -> int:

@@ -22,7 +22,7 @@ from deltareg.db.rows.channels import (
 )
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
-from deltareg.db.rows.overview import FacetRow, GlanceRow, TotalsRow
+from deltareg.db.rows.overview import CountsRow, FacetRow, GlanceRow, WeightsRow
 from deltareg.db.rows.packs import (
     BadPackRow,
     EntryRow,
@@ -73,7 +73,7 @@ from deltareg.db.rows.runs import (
 )
 from deltareg.db.rows.search import MetricRow, UnreadRow
 from deltareg.db.rows.sessions import LiveSessionRow, SessionRow
-from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, present
+from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, ToldFreeze, present
 from deltareg.db.rows.signing import (
     EnvelopeRow,
     KeyRole,
@@ -125,6 +125,7 @@ __all__ = [
     "CheckStateRow",
     "CheckpointRow",
     "ClaimableRow",
+    "CountsRow",
     "DeliveryRow",
     "DepthRow",
     "DocumentsRow",
@@ -203,7 +204,7 @@ __all__ = [
     "Timed",
     "TokenRow",
     "ToldEventRow",
-    "TotalsRow",
+    "ToldFreeze",
     "UnreadRow",
     "UploadRow",
     "VariantRow",
@@ -216,6 +217,7 @@ __all__ = [
     "WaiverRow",
     "WebhookRow",
     "WebhookStateRow",
+    "WeightsRow",
     "WorkerRow",
     "check_order",
     "fetch_all",

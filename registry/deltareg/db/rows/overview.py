@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.verdicts import Outcome
 from deltareg.db.rows.words import RevisionKind
 
 
@@ -31,20 +32,26 @@ class GlanceRow:
     is_reviewed: bool
     revoked_at: int | None
     quarantined: int
-    verdict: str | None
+    verdict: Outcome | None
     now: int
 
 
 @dataclass(frozen=True, slots=True)
-class TotalsRow:
-    """How much there is, of what a caller may read, and how much work waits and goes on."""
+class CountsRow:
+    """How many lines a caller may read, and how much work waits and goes on."""
 
     lines: int
+    queued: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRow:
+    """How many versions a caller may read, what they are as files, and what they take."""
+
     versions: int
     logical_bytes: int
     stored_bytes: int
-    queued: int
-    running: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,25 @@ class MayFreeze(Protocol):
         """When the freeze ends by itself, if it does."""
 
 
+class ToldFreeze(MayFreeze, Protocol):
+    """A freeze with who made it, when and why."""
+
+    @property
+    def actor(self) -> str:
+        """Who froze it."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    @property
+    def created_at(self) -> int:
+        """When."""
+        ...
+
+
 class Timed(Protocol):
     """A row of a list that goes by time and id."""
 

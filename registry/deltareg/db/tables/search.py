@@ -26,6 +26,8 @@ search_terms = sa.Table(
     metadata,
     sa.Column("term", Term, primary_key=True),
     member("version_id", "versions.id"),
+    # For looking a beginning up in one version, where nearly all have a word that begins so.
+    sa.Index(None, "version_id", "term"),
     sqlite_with_rowid=False,
 )
 

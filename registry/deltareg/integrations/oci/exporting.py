@@ -37,7 +37,7 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg export --json`."""
-        found = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        found: dict[str, object] = {"schema_version": SCHEMA_VERSION, **asdict(self)}
         found["revocation"] = self.revocation and self.revocation.model_dump()
         return found
 

@@ -6,13 +6,14 @@ files lie below `models/`. Names are those that a version may have, or nothing i
 
 import hashlib
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Protocol, cast
 
 from deltareg.client import Client
+from deltareg.documents.json_values import is_object
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import check_path
 from deltareg.integrations.imported import Imported
@@ -36,7 +37,7 @@ class _Reader(Protocol):
 
 
 @contextmanager
-def oci_artifact(client: Client, text: str) -> Iterator[Imported]:
+def oci_artifact(client: Client, text: str) -> Generator[Imported, None, None]:
     """Give the files of an artifact until the block ends.
 
     Args:
@@ -96,7 +97,7 @@ def _written(
     if not any(folder.iterdir()):
         raise NotFound(f"{source} has no file", fix=f"of an image, those below {FOLDER}/ are taken")
     notes = manifest.get("annotations")
-    told = {k: str(v) for k, v in notes.items()} if isinstance(notes, dict) else {}
+    told = {k: str(v) for k, v in notes.items()} if is_object(notes) else {}
     labels = {"imported.ref": told[f"{OURS}ref"]} if f"{OURS}ref" in told else {}
     return Imported(folder, source, own.digest, _base(client, told), labels)
 

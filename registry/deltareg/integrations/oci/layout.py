@@ -2,11 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from deltareg.documents.json_values import is_object
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
 from deltareg.integrations.oci.content import (
     INDEX,
@@ -91,7 +92,7 @@ class LayoutReader:
         self._folder = folder
 
     @contextmanager
-    def blob(self, wanted: Descriptor) -> Iterator[Iterator[bytes]]:
+    def blob(self, wanted: Descriptor) -> Generator[Iterator[bytes], None, None]:
         """Open a blob; whoever takes it checks it."""
         path = _path(self._folder, wanted.digest)
         try:
@@ -124,7 +125,7 @@ def _check_tag(folder: Path, artifact: Artifact, tag: str) -> None:
 def _title(manifest: Blob) -> str:
     raw = manifest.body if isinstance(manifest.body, bytes) else manifest.body.read_bytes()
     notes = decode(raw, what="a manifest").get("annotations")
-    return str(notes.get(TITLE, "")) if isinstance(notes, dict) else ""
+    return str(notes.get(TITLE, "")) if is_object(notes) else ""
 
 
 def _of_subject(folder: Path, tag: str) -> set[str]:
@@ -135,7 +136,7 @@ def _of_subject(folder: Path, tag: str) -> set[str]:
     for one in index:
         with suppress(OSError):
             subject = decode(_path(folder, one.digest).read_bytes(), what=one.digest).get("subject")
-            if isinstance(subject, dict) and subject.get("digest") in subjects:
+            if is_object(subject) and subject.get("digest") in subjects:
                 found.add(one.digest)
     return found
 

@@ -7,7 +7,7 @@ volume of Kubernetes and for KServe.
 
 import hashlib
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ _DOCUMENT_NAMES = {"LICENSE", "LICENCE", "NOTICE"}
 @contextmanager
 def packed(
     folder: Path, version: VersionDetail, manifest: Manifest, profile: Profile
-) -> Iterator[Artifact]:
+) -> Generator[Artifact, None, None]:
     """Make the artifact of a version whose files lie in a folder, until the block ends."""
     if profile == "modelpack":
         yield _modelpack(folder, version, manifest)

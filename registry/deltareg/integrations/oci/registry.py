@@ -6,12 +6,13 @@ that does not know referrers gets them under the tag that the specification name
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import (
     Conflict,
     Forbidden,
@@ -102,7 +103,7 @@ class RegistryClient:
         return Descriptor(kind, digest, len(raw)), raw
 
     @contextmanager
-    def blob(self, wanted: Descriptor) -> Iterator[Iterator[bytes]]:
+    def blob(self, wanted: Descriptor) -> Generator[Iterator[bytes], None, None]:
         """Open a blob; whoever takes it checks it."""
         path = self._path(f"blobs/{wanted.digest}")
         self._ask("HEAD", f"blobs/{wanted.digest}")  # by which one is known there, once
@@ -230,14 +231,14 @@ def _said(answer: httpx.Response) -> str:
     """Give what a registry says of an error, on one line."""
     with suppress(InvalidInput, httpx.ResponseNotRead):
         errors = decode(answer.content, what="the answer").get("errors")
-        if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-            one = errors[0]
+        one = errors[0] if is_list(errors) and errors else None
+        if is_object(one):
             return " ".join(f"{one.get('code', '')}: {one.get('message', '')}".split())[:200]
     return ""
 
 
 @contextmanager
-def _ours(place: Repository) -> Iterator[None]:
+def _ours(place: Repository) -> Generator[None, None, None]:
     try:
         yield
     except httpx.HTTPError as error:

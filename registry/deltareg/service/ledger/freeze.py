@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, HasPolicy, MayFreeze, RevisionRow
+from deltareg.db.rows import ChannelRow, HasPolicy, MayFreeze, RevisionRow, ToldFreeze
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.refs import LineRef
@@ -69,19 +69,19 @@ def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, 
     return found
 
 
-def tell_frozen(frozen: RevisionRow | StandingWindow, name: str) -> str:
+def tell_frozen(frozen: ToldFreeze | StandingWindow, name: str) -> str:
     """Say what lets no move of a channel through, and why."""
     return str(frozen) if isinstance(frozen, StandingWindow) else tell_freeze(frozen, name)
 
 
-def end_of(frozen: RevisionRow | StandingWindow) -> str | None:
+def end_of(frozen: MayFreeze | StandingWindow) -> str | None:
     """Say when a channel takes moves again by itself; None when it does not."""
     if isinstance(frozen, StandingWindow):
         return rfc3339_of(frozen.ends)
     return rfc3339_or_none(frozen.ends_at)
 
 
-def tell_freeze(freeze: RevisionRow, name: str) -> str:
+def tell_freeze(freeze: ToldFreeze, name: str) -> str:
     """Say that a channel is frozen, by whom, since and until when, and why."""
     since = rfc3339_seconds(freeze.created_at)
     until = "" if freeze.ends_at is None else f" until {rfc3339_seconds(freeze.ends_at)}"

@@ -1,10 +1,11 @@
 """The cards of versions: read at the push, shown, and what versions are found by."""
 
-import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Final
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from deltareg.db.queries import search as queries
 from deltareg.db.queries import versions as version_queries
@@ -16,7 +17,6 @@ from deltareg.digest import Digest, sha256_of
 from deltareg.documents.model_card import (
     CARD_FILE,
     MOST_CARD_BYTES,
-    CardMetric,
     ModelCard,
     read_card,
 )
@@ -37,6 +37,7 @@ from deltareg.store import BlobStore
 from deltareg.wire import CardInfo
 
 _EMPTY: Final = ModelCard()
+_CARD: Final = TypeAdapter(ModelCard)
 _FIX = "write a README.md into the folder before it is pushed"
 
 
@@ -138,34 +139,24 @@ def stored_as(
     return Readback(store, keys, storage)
 
 
-def metrics_of_checks(checks: object) -> dict[str, float]:
+def metrics_of_checks(checks: Iterable[Mapping[str, object]]) -> dict[str, float]:
     """Give the numbers that checks came to, by the name of each."""
     found: dict[str, float] = {}
-    for check in checks if isinstance(checks, list) else ():
+    for check in checks:
         value = check.get("value")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            found[str(check["name"]).lower()] = float(value)
+            found[str(check.get("name", "")).lower()] = float(value)
     return found
 
 
 def pack_card(card: ModelCard) -> bytes:
     """Write a card as its row keeps it."""
-    return json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":")).encode()
+    return _CARD.dump_json(card)
 
 
 def unpack_card(document: bytes) -> ModelCard:
     """Read what `pack_card` wrote; fields of later releases are left out."""
-    found = json.loads(document)
-    lists = {
-        name: tuple(found.get(name, ()))
-        for name in ("languages", "tags", "datasets", "base_models", "problems")
-    }
-    texts = {
-        name: found.get(name, "") for name in ("title", "summary", "license", "task", "library")
-    }
-    return ModelCard(
-        **texts, **lists, metrics=tuple(CardMetric(**each) for each in found.get("metrics", ()))
-    )
+    return _CARD.validate_json(document)
 
 
 def _describe(card: ModelCard, row: VersionRow, *, text: str = "") -> CardInfo:

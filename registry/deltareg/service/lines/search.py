@@ -160,9 +160,9 @@ def _describe(
     rows = [found[row_id] for row_id in ids]
     cards = {row_id: unpack_card(raw) for row_id, raw in queries.cards_of(conn, ids).items()}
     metrics: dict[int, list[MetricInfo]] = {}
-    for row in queries.metrics_of(conn, ids, names) if names else ():
-        told = MetricInfo(name=row.name, value=row.value, source=row.source)
-        metrics.setdefault(row.version_id, []).append(told)
+    for each in queries.metrics_of(conn, ids, names) if names else ():
+        told = MetricInfo(name=each.name, value=each.value, source=each.source)
+        metrics.setdefault(each.version_id, []).append(told)
     hits: list[SearchHit] = []
     for row, info in zip(rows, describe_versions(conn, rows), strict=True):
         card = cards.get(row.id)

@@ -52,7 +52,7 @@ class OutOfStep(Answer):
 
 
 class Home(Answer):
-    """What waits, what is odd, what moved last, and how much there is."""
+    """What waits, what is odd, what moved last, and how much work there is."""
 
     waiting: list[Waiting]
     odd: list[ChannelGlance]
@@ -60,11 +60,27 @@ class Home(Answer):
     moved: list[ChannelGlance]
     followers: int
     lines: int
+    queued: int
+    running: int
+
+
+class Kept(Answer):
+    """How much is kept of what somebody may read: versions, their bytes as files and as stored."""
+
     versions: int
     logical_bytes: int
     stored_bytes: int
-    queued: int
-    running: int
+
+
+def show_kept(registry: Registry, caller: Caller) -> Kept:
+    """Add up what is kept of what the caller may read."""
+    caller.require(Right.READ, on=SHARED)
+    with read(registry.engine) as conn:
+        found = queries.weights(conn, caller.sight)
+    return Kept(
+        versions=found.versions, logical_bytes=found.logical_bytes,
+        stored_bytes=found.stored_bytes,
+    )  # fmt: skip
 
 
 def show_home(registry: Registry, caller: Caller) -> Home:
@@ -72,7 +88,7 @@ def show_home(registry: Registry, caller: Caller) -> Home:
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         waiting = _open_requests(conn, caller)
-        found = queries.totals(conn, caller.sight)
+        found = queries.counts(conn, caller.sight)
         rows = queries.channels_at_a_glance(
             conn, suite=DEFAULT_SUITE, sight=caller.sight, limit=_LISTED
         )
@@ -83,8 +99,7 @@ def show_home(registry: Registry, caller: Caller) -> Home:
     return Home(
         waiting=waiting, odd=[each for each in glances if each.is_odd],
         drift=list(_out_of_step(followers)), moved=glances[:12], followers=len(followers),
-        lines=found.lines, versions=found.versions, logical_bytes=found.logical_bytes,
-        stored_bytes=found.stored_bytes, queued=found.queued, running=found.running,
+        lines=found.lines, queued=found.queued, running=found.running,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ leaves such versions too.
 """
 
 import logging
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -33,7 +34,7 @@ def read_some_cards(registry: Registry) -> int:
         waiting = queries.unread(conn, limit=_BATCH)
     for row in waiting:
         card = _read(registry, row)
-        with_retry(registry.engine, lambda conn, row=row, card=card: _keep(conn, row.id, card))
+        with_retry(registry.engine, partial(_keep, version_id=row.id, card=card))
     return len(waiting)
 
 

@@ -1,0 +1,77 @@
+"""What applying a folder changes, or would: one thing after the other, each with its difference."""
+
+from collections.abc import Mapping, Sequence
+from difflib import unified_diff
+from typing import TYPE_CHECKING
+
+from deltareg_cli.blocks import Block, Cell, Lines, Text
+from deltareg_cli.wording import count
+
+if TYPE_CHECKING:
+    from deltareg.client.applying.comparing import Change, Plan
+
+_WORDS = {"create": "made", "replace": "replaced", "reset": "reset: it is not in the folder"}
+
+
+def plan_document(plan: "Plan", *, is_dry: bool) -> dict[str, object]:
+    """Give a plan as plain values."""
+    return {
+        "is_changed": bool(plan.changes),
+        "changes": [
+            {
+                "kind": one.kind, "of": one.of, "action": one.action, "before": dict(one.before),
+                "after": dict(one.after), "diff": difference(one.before, one.after),
+            }
+            for one in plan.changes
+        ],
+        "kept": [{"kind": one.kind, "of": one.of, "command": one.command} for one in plan.kept],
+        "unchanged": plan.unchanged,
+        "is_checked": plan.is_checked,
+        "dry_run": is_dry,
+    }  # fmt: skip
+
+
+def plan_blocks(plan: "Plan", *, is_dry: bool) -> list[Block]:
+    """Show a plan as differences, and then what stays."""
+    lines: list[Text | Sequence[Text]] = []
+    for one in plan.changes:
+        lines += _change_lines(one, is_dry=is_dry)
+    if plan.kept:
+        lines.append("kept, though it is not in the folder:")
+    lines += [
+        [Cell(f"  {_name(one.kind, one.of)}", "name"), Cell(one.command, "dim")]
+        for one in plan.kept
+    ]  # fmt: skip
+    changed = count(len(plan.changes), "change") if plan.changes else "nothing to do"
+    lines.append(Cell(f"{changed}, {plan.unchanged} as the folder says", "dim"))
+    return [Lines(lines)]
+
+
+def difference(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """Give two documents as lines of YAML that begin with a space, a minus or a plus."""
+    lines = unified_diff(_yaml(before), _yaml(after), n=1, lineterm="")
+    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def _change_lines(change: "Change", *, is_dry: bool) -> list[Text | Sequence[Text]]:
+    verb = f"{'would be' if is_dry else 'was'} {_WORDS[change.action]}"
+    name = Cell(_name(change.kind, change.of), "name")
+    lines: list[Text | Sequence[Text]] = [[name, verb]]
+    if change.suite is not None and change.action == "create":
+        checks = count(len(change.suite.suite.checks), "check")
+        return [*lines, Cell(f"  + {checks}, from {change.suite.path}", "good")]
+    for line in difference(change.before, change.after):
+        mark, rest = line[:1], line[1:]
+        tone = "bad" if mark == "-" else "good" if mark == "+" else "dim"
+        lines.append(Cell(f"  {mark} {rest}", tone))
+    return lines
+
+
+def _name(kind: str, of: str) -> str:
+    return f"suite {of}" if kind == "suite" else of
+
+
+def _yaml(document: Mapping[str, object]) -> list[str]:
+    from deltareg.documents.yaml_document import write_yaml  # what other views need not load
+
+    return write_yaml(document, is_ascii=True).splitlines() if document else []

@@ -1,0 +1,210 @@
+"""Compares what a folder declares with what a registry has; changes nothing there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from deltareg.client.applying.declared import (
+    Declared,
+    DeclaredPolicy,
+    DeclaredSuite,
+    Of,
+    listed_suites,
+    suite_of,
+)
+from deltareg.client.client import Client
+from deltareg.client.resources.policy_file import read_policy_file
+from deltareg.errors import Forbidden, InvalidInput, NotFound
+from deltareg.tensors.header import strict_json_object
+
+_PAGE = 200
+_TRIED = "tried by apply"  # stands where a reason is due; a trial is kept nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is to become what the folder says.
+
+    Attributes:
+        kind: A suite or a policy.
+        of: The suite's name, or whose policy it is.
+        action: `create` what is not there, `replace` what is another, `reset` what is not in the
+            folder to what there would be without it.
+        before: What there is, as a document; empty where nothing is.
+        after: What there will be.
+        suite: The suite, of a suite.
+        place: Whose policy it is, of a policy.
+    """
+
+    kind: Literal["suite", "policy"]
+    of: str
+    action: Literal["create", "replace", "reset"]
+    before: Mapping[str, object]
+    after: Mapping[str, object]
+    suite: DeclaredSuite | None = None
+    place: Of = field(default_factory=Of)
+
+    @property
+    def needs_reason(self) -> bool:
+        """Whether it is kept with a reason, which nobody may leave out."""
+        return self.kind == "policy" and self.place.is_floor
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is on the server, not in the folder, and stays."""
+
+    kind: Literal["suite", "policy"]
+    of: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What applying a folder would come to.
+
+    Attributes:
+        changes: What would change, in the order in which it is done.
+        kept: What the folder says nothing of, though it speaks for the place.
+        unchanged: How many things are as it says.
+        is_checked: Whether the server has tried each policy; it does so for who may set it.
+    """
+
+    changes: Sequence[Change]
+    kept: Sequence[Kept]
+    unchanged: int
+    is_checked: bool
+
+
+def compare(
+    client: Client, declared: Declared, *, reason: str, prune: bool = False, is_dry: bool = False
+) -> Plan:
+    """Say what applying a folder would change.
+
+    Args:
+        client: The registry.
+        declared: What the folder says.
+        reason: Why, for the server's trial of what takes one.
+        prune: Whether policies that are not in the folder are reset.
+        is_dry: Whether nothing is going to be changed, so that the right to read is enough.
+
+    Raises:
+        NotFound: A line or a namespace that it names does not exist.
+        InvalidInput: A policy names what is not there, or a reason is due.
+        Forbidden: The caller may not set a policy, and means to.
+    """
+    suites = list(_suites(client, declared))
+    policies = [_policy(client, one) for one in declared.policies]
+    changes = [one for one in (*suites, *policies) if one is not None]
+    unchanged = len(declared.suites) + len(declared.policies) - len(changes)
+    unlisted = list(_unlisted(client, declared))
+    if prune:
+        changes += unlisted
+    kept = [] if prune else [_kept(one) for one in unlisted]
+    if not is_dry and not reason and any(one.needs_reason for one in changes):
+        first = next(one.of for one in changes if one.needs_reason)
+        raise InvalidInput(f"what {first} asks changes only with a reason", fix="say it: -m REASON")
+    pending = {one.of for one in changes if one.kind == "suite"}
+    is_checked = _tried(client, changes, pending, reason=reason or (_TRIED if is_dry else ""),
+                        is_dry=is_dry)  # fmt: skip
+    return Plan(changes, [*kept, *_kept_suites(client, declared)], unchanged, is_checked)
+
+
+def _suites(client: Client, declared: Declared) -> Iterator[Change | None]:
+    for one in declared.suites:
+        after = strict_json_object(one.suite.document)
+        try:
+            found = client.suites.show(one.suite.name)
+        except NotFound:
+            yield Change("suite", one.suite.name, "create", {}, after, suite=one)
+            continue
+        if found.digest == str(one.suite.digest):
+            yield None
+            continue
+        before = strict_json_object(found.document.encode())
+        yield Change("suite", one.suite.name, "replace", before, after, suite=one)
+
+
+def _policy(client: Client, declared: DeclaredPolicy) -> Change | None:
+    of = declared.of
+    if of.is_floor:
+        before = client.floors.show(of.namespace or None).policy
+    else:
+        found = {one.channel: one.policy for one in client.channels.list(of.line)}
+        if of.channel not in found:
+            return Change("policy", str(of), "create", {}, declared.fields, place=of)
+        before = found[of.channel]
+    if before == declared.fields:
+        return None
+    return Change("policy", str(of), "replace", before, declared.fields, place=of)
+
+
+def _unlisted(client: Client, declared: Declared) -> Iterator[Change]:
+    """Give policies that the folder says nothing of, as what they would be without them."""
+    known, fresh = {policy.of for policy in declared.policies}, read_policy_file(b"{}")
+    for namespace in _namespaces(client, declared):
+        of = Of(namespace)
+        floor = client.floors.show(namespace).policy if of not in known else {}
+        if floor:
+            yield Change("policy", str(of), "reset", floor, {}, place=of)
+        for line in client.lines.list(namespace, limit=_PAGE):
+            for channel in client.channels.list(line.ref):
+                of = Of(namespace, line.ref, channel.channel)
+                if of not in known and channel.policy != fresh:
+                    yield Change("policy", str(of), "reset", channel.policy, fresh, place=of)
+
+
+def _namespaces(client: Client, declared: Declared) -> Sequence[str]:
+    if not declared.is_whole:
+        return sorted(declared.namespaces)
+    return [one.name for one in client.namespaces.list(limit=_PAGE)]
+
+
+def _kept(change: Change) -> Kept:
+    place = change.place
+    if place.is_floor:
+        return Kept("policy", change.of, f"deltareg policy get --namespace {place.namespace}")
+    command = f"deltareg channel policy get {place.line} {place.channel}"
+    return Kept("policy", change.of, command)
+
+
+def _kept_suites(client: Client, declared: Declared) -> Iterator[Kept]:
+    """Give the suites that are not in the folder; verdicts name them, so they always stay."""
+    known = {one.suite.name for one in declared.suites}
+    for suite in client.suites.list() if declared.is_whole else ():
+        if not suite.is_built_in and suite.name not in known:
+            yield Kept("suite", suite.name, f"deltareg suite show {suite.name} --yaml")
+
+
+def _tried(
+    client: Client, changes: Sequence[Change], pending: set[str], *, reason: str, is_dry: bool
+) -> bool:
+    """Have the server try every policy, before anything is changed; gives whether it did."""
+    try:
+        for one in changes:
+            if one.kind == "policy":
+                _try(client, one, pending, reason=reason)
+    except Forbidden:
+        if not is_dry:
+            raise
+        return False
+    return True
+
+
+def _try(client: Client, change: Change, pending: set[str], *, reason: str) -> None:
+    """Have the server try a policy, but for the suites that it will have by then."""
+    wanted, place = dict(change.after), change.place
+    if "suites" in wanted:
+        wanted["suites"] = [
+            item for item in listed_suites(wanted) if suite_of(item) not in pending
+        ]  # fmt: skip
+    try:
+        if place.is_floor:
+            namespace = place.namespace or None
+            client.floors.set(wanted, namespace=namespace, reason=reason, dry_run=True)
+        elif change.action != "create":
+            client.channels.set_policy(
+                place.line, place.channel, wanted, reason=reason, dry_run=True
+            )
+    except InvalidInput as error:
+        raise InvalidInput(f"{change.of}: {error.message}", fix=error.fix) from error

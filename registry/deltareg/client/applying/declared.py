@@ -1,0 +1,184 @@
+"""What a folder declares: suites, and policies by whose they are. No server is asked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.resources.policy_file import read_floor_file, read_policy_file
+from deltareg.client.resources.suites import read_suite_file
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.documents.yaml_document import read_yaml
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import LineRef, parse_channel, parse_name
+from deltareg.suites.suite import Suite, built_in_names
+
+_ENDINGS = (".yaml", ".yml")
+_LAYOUT = (
+    "policies/server.yaml, policies/NS/namespace.yaml, policies/NS/NAME/CHANNEL.yaml, suites/*.yaml"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Of:
+    """Whose a policy is: the server's, a namespace's (`line` is empty) or a channel's."""
+
+    namespace: str = ""
+    line: str = ""
+    channel: str = ""
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether it is asked beside the policies of channels."""
+        return not self.channel
+
+    def __str__(self) -> str:
+        """Write it as people name it."""
+        if self.channel:
+            return f"{self.line}@{self.channel}"
+        return f"namespace {self.namespace}" if self.namespace else "the server"
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSuite:
+    """A suite, complete with the digests of its files."""
+
+    path: Path
+    suite: Suite
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPolicy:
+    """A policy in its one written form."""
+
+    path: Path
+    of: Of
+    fields: Mapping[str, object]
+
+    @property
+    def suites(self) -> frozenset[str]:
+        """The suites that it names."""
+        return frozenset(map(suite_of, listed_suites(self.fields)))
+
+
+def listed_suites(fields: Mapping[str, object]) -> list[object]:
+    """Give what a policy lists as its suites."""
+    listed = fields.get("suites")
+    return listed if is_list(listed) else []
+
+
+def suite_of(item: object) -> str:
+    """Give the name in an entry of that list."""
+    return str(item["suite"] if is_object(item) else item)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """All that a folder declares.
+
+    A folder speaks for the namespaces that it has folders of; one that says what the server asks
+    speaks for all of them.
+    """
+
+    root: Path
+    suites: Sequence[DeclaredSuite]
+    policies: Sequence[DeclaredPolicy]
+    namespaces: frozenset[str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it speaks for the whole server."""
+        return any(policy.of == Of() for policy in self.policies)
+
+
+def read_folder(root: Path) -> Declared:
+    """Read a folder.
+
+    Raises:
+        NotFound: There is no such folder, or no file that a suite names.
+        InvalidInput: A file is at no place that is read, or not what it should be there; the
+            message names it, and where it can the line.
+    """
+    if not root.is_dir():
+        raise NotFound(f"there is no folder {root}", fix=f"make it: {_LAYOUT}")
+    policies, namespaces = _policies(root / "policies")
+    declared = Declared(root, _suites(root / "suites"), policies, namespaces)
+    if not (declared.suites or policies or namespaces):
+        raise InvalidInput(f"{root} declares nothing", fix=f"it holds {_LAYOUT}")
+    return declared
+
+
+def _policies(folder: Path) -> tuple[list[DeclaredPolicy], frozenset[str]]:
+    found = [_policy(path, folder) for path in _yaml_files(folder)]
+    _once([(str(one.of), one.path) for one in found])
+    below = folder.iterdir() if folder.is_dir() else ()
+    names = frozenset(parse_name(path.name, "namespace") for path in below if path.is_dir())
+    return sorted(found, key=lambda one: one.of), names
+
+
+def _policy(path: Path, folder: Path) -> DeclaredPolicy:
+    try:
+        of = _of(path.relative_to(folder).with_suffix("").parts)
+        raw = path.read_bytes()
+        read = read_floor_file(raw, of=str(of)) if of.is_floor else read_policy_file(raw)
+    except InvalidInput as error:
+        raise _named(error, path) from error
+    return DeclaredPolicy(path, of, read)
+
+
+def _of(parts: tuple[str, ...]) -> Of:
+    match parts:
+        case ("server",):
+            return Of()
+        case (namespace, "namespace"):
+            return Of(parse_name(namespace, "namespace"))
+        case (namespace, name, channel):
+            line = LineRef.parse(f"{namespace}/{name}")
+            return Of(line.namespace, str(line), parse_channel(channel))
+        case _:
+            raise InvalidInput("no policy is read from this place", fix=f"move it: {_LAYOUT}")
+
+
+def _suites(folder: Path) -> list[DeclaredSuite]:
+    """Read every suite; other YAML there must be what a suite names, such as a task of lm-eval."""
+    suites, others, named = list[DeclaredSuite](), list[Path](), set[Path]()
+    for path in _yaml_files(folder):
+        try:
+            if "checks" not in read_yaml(path.read_bytes(), what="suite"):
+                others.append(path)
+                continue
+            suite, brought = read_suite_file(path)
+        except InvalidInput as error:
+            raise _named(error, path) from error
+        if suite.name in built_in_names():
+            raise InvalidInput(
+                f"{path}: {suite.name} is built in", fix="give the suite a name of its own"
+            )
+        suites.append(DeclaredSuite(path, suite))
+        named |= {path.parent / name for name in brought}
+    for path in others:
+        if path not in named:
+            raise InvalidInput(
+                f"{path} has no `checks`, and no suite names it", fix="take it out of suites/"
+            )
+    _once([(f"suite {one.suite.name}", one.path) for one in suites])
+    return sorted(suites, key=lambda one: one.suite.name)
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _ENDINGS and path.is_file():
+            yield path
+
+
+def _once(found: Sequence[tuple[str, Path]]) -> None:
+    """Refuse two files of one thing."""
+    seen: dict[str, Path] = {}
+    for name, path in found:
+        if name in seen:
+            raise InvalidInput(f"{path} and {seen[name]} are both of {name}", fix="keep one")
+        seen[name] = path
+
+
+def _named(error: InvalidInput, path: Path) -> InvalidInput:
+    """Give the error with the file in front."""
+    return InvalidInput(f"{path}: {error.message}", fix=error.fix)

@@ -1,0 +1,131 @@
+"""Whether a version would fit another base than its own, by the same accounting as a push.
+
+Headers and documents are read and no tensor, so that is what can be said of it: that every tensor
+of the delta would have its place. What it does there a verification has to show.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import BaseRow
+from deltareg.db.session import read
+from deltareg.delta.delta_manifest import Assessment, assess
+from deltareg.delta.kind import ActivationHook, BaseCopy, BaseView, PrefixInsert, WeightUpdate
+from deltareg.delta.maths.updates import Replace, ReplaceRows
+from deltareg.delta.shapes import header_tensors
+from deltareg.delta.updates_sparse import Elements
+from deltareg.errors import BlobMissing, InvalidInput, NotFound, Problem, Refused
+from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Base
+from deltareg.service.corrupt import refuse_corrupt
+from deltareg.service.deleted import refuse_deleted
+from deltareg.service.describe import ref_of
+from deltareg.service.kept import decoded, view_of_base
+from deltareg.service.lines.cards import stored_as
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base, find_version
+from deltareg.wire import FitInfo
+
+_TOLD = 5
+
+
+def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo:
+    """Say whether a version would fit another base, and if not, why.
+
+    Raises:
+        NotFound: There is no such version or base that the caller may see.
+        InvalidInput: The base is a variant, or the version is bound to none.
+        Blocked: The version is deleted.
+        Corrupt: What is stored of it is not what it says.
+    """
+    caller.require(Right.READ, on=ref.line)
+    caller.require(Right.READ, on=Base(base))
+    with read(registry.engine) as conn:
+        row = find_version(conn, caller, ref, bare="newest")
+        new, old = find_base(conn, caller, base), base_queries.base_of(conn, row)
+        if old is None or new.scheme is not None:
+            told = f"{base} is a variant" if old is not None else f"{ref_of(row)} is bound to none"
+            raise InvalidInput(f"{told}: nothing is pushed for it", fix="name the base itself")
+        refuse_deleted(row)
+        refuse_corrupt(conn, caller, Held(row.id), ref_of(row))
+        before, after = _view(conn, old), _view(conn, new)
+        documents = version_queries.content(conn, row.id)
+        manifest = decoded(row.manifest_digest, lambda: documents.manifest)
+        stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
+    try:
+        files = stored.delta_files(manifest)
+    except (BlobMissing, KeyError) as error:
+        raise NotFound(
+            f"the bytes of {ref_of(row)} are gone", fix="deltareg fsck --repair"
+        ) from error
+    try:
+        found = assess(files, header_tensors(files), after, kind=manifest.kind)
+    except Refused as refused:
+        return _unfit(ref_of(row), new, refused.problems)
+    if found.errors:
+        return _unfit(ref_of(row), new, found.errors)
+    return _fitting(ref_of(row), new, found, old=before, into=after)
+
+
+def _view(conn: sa.Connection, base: BaseRow) -> BaseView:
+    return view_of_base(
+        base.manifest_digest, lambda: base_queries.base_content(conn, base.id).manifest
+    )
+
+
+def _unfit(ref: str, base: BaseRow, problems: Sequence[Problem]) -> FitInfo:
+    errors = [each.message for each in problems if each.severity == "error"]
+    more = [f"and {len(errors) - _TOLD} more"] if len(errors) > _TOLD else []
+    return FitInfo(ref=ref, base=base.name, outcome="retrain", reasons=[*errors[:_TOLD], *more])
+
+
+def _fitting(
+    ref: str, base: BaseRow, found: Assessment, *, old: BaseView, into: BaseView
+) -> FitInfo:
+    """Say what is to be done with a version whose tensors all have their place."""
+    touched = set(_touched(found, into))
+    changed = [name for name in touched if _differs(name, old, into)]
+    reasons: list[str] = []
+    undone = {name for name in _replaced(found) if _differs(name, old, into)}
+    if undone:
+        reasons.append(
+            f"its values are whole ones: they would undo what {base.name} changed in"
+            f" {len(undone)} of {len(touched)} weights"
+        )
+    copies = [e.target for e in found.account.effects if isinstance(e, BaseCopy)]
+    stale = [name for name in copies if _differs(name, old, into)]
+    if stale:
+        reasons.append(f"it carries copies of {len(stale)} weights that are other ones by now")
+    return FitInfo(
+        ref=ref, base=base.name, outcome="merge" if reasons else "verify", reasons=reasons,
+        weights=len(touched), changed=len(changed),
+    )  # fmt: skip
+
+
+def _touched(found: Assessment, base: BaseView) -> Iterator[str]:
+    """Give the base's weights that a delta starts from; all, where it acts on what flows."""
+    for effect in found.account.effects:
+        if isinstance(effect, WeightUpdate):
+            yield effect.source
+        elif isinstance(effect, ActivationHook | PrefixInsert):
+            yield from base.tensors
+
+
+def _replaced(found: Assessment) -> Iterator[str]:
+    """Give the base's weights, or parts of them, of which a delta has values of its own."""
+    for effect in found.account.effects:
+        if isinstance(effect, WeightUpdate):
+            update = effect.update
+            is_absolute = isinstance(update, Elements) and update.is_absolute
+            if isinstance(update, Replace | ReplaceRows) or is_absolute:
+                yield effect.source
+
+
+def _differs(name: str, old: BaseView, into: BaseView) -> bool:
+    before, after = old.tensors.get(name), into.tensors.get(name)
+    return before is None or after is None or before.digest != after.digest
