@@ -150,6 +150,22 @@ def test_a_channel_is_not_committed_to(site, api):
         api.upload_folder(folder_path=LORA_2, repo_id="team/peer", revision="prod")
 
 
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda api: api.create_branch("team/peer", branch="next"), "deltareg promote NS/NAME"),
+        (lambda api: api.create_tag("team/peer", tag="best"), "deltareg label NS/NAME"),
+        (lambda api: api.create_discussion("team/peer", "a title"), "no pull requests here"),
+        (lambda api: api.super_squash_history("team/peer"), "deltareg rm NS/NAME:vN"),
+        (lambda api: api.delete_repo("team/peer"), "deltareg rm NS/NAME:vN"),
+        (lambda api: api.move_repo("team/peer", "team/other"), "deltareg push PATH"),
+    ],
+)
+def test_what_is_done_in_another_way_is_told_with_the_way(api, call, told):
+    with pytest.raises(HfHubHTTPError, match=told):
+        call(api)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("by_xet", [True, False])
 def test_a_large_file_is_sent_apart(site, tmp_path, by_xet):

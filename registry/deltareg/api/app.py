@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from deltareg import __version__
 from deltareg.api import problems
+from deltareg.api.hub import elsewhere as hub_elsewhere
 from deltareg.api.hub import routes as hub_routes
 from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub import xet as hub_xet
@@ -111,7 +112,7 @@ def create_app(
     if hub_main is not None:
         for router in (
             hub_xet.areas, hub_xet.router, hub_writing.tickets, hub_writing.router,
-            hub_routes.router,
+            hub_elsewhere.router, hub_routes.router,
         ):  # fmt: skip
             app.router.routes.extend(router.routes)
         app.state.hub_address = hub_address

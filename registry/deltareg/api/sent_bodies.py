@@ -1,12 +1,13 @@
 """Bodies of requests, read by a thread: they arrive on the loop, the store is written beside it."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import anyio.from_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from deltareg.errors import Unavailable
+from deltareg.errors import InvalidInput, Unavailable
 
 # The loop reads 64 KiB at a time, and each question of a thread to it takes as long as that.
 _STEP_BYTES = 1 << 20
@@ -34,5 +35,31 @@ def chunks_of(request: Request, what: str) -> Iterator[bytes]:
     try:
         while step := anyio.from_thread.run(next_step):
             yield step
+    except ClientDisconnect as error:
+        raise Unavailable(f"the connection was cut while the {what} came in") from error
+
+
+class Spool(Protocol):
+    """What a body is written to."""
+
+    def write(self, part: bytes, /) -> int:
+        """Take more of it."""
+        ...
+
+
+async def spool_body(request: Request, what: str, spool: Spool, *, most_bytes: int) -> None:
+    """Write a request's body into a file, for who has to have all of it first.
+
+    Raises:
+        InvalidInput: It is longer than that.
+        Unavailable: The connection was cut.
+    """
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most_bytes:
+                raise InvalidInput(f"a {what} has at most {most_bytes} bytes")
+            spool.write(part)
     except ClientDisconnect as error:
         raise Unavailable(f"the connection was cut while the {what} came in") from error

@@ -20,6 +20,8 @@ from deltareg.service.hub.files import FileEntry
 
 INLINE_BYTES = 32 << 20
 """What one commit may carry in its body."""
+COMMIT_BYTES = 48 << 20
+"""What its body may be: that in base64, and its other lines."""
 _LINE_BYTES = INLINE_BYTES // 3 * 4 + (1 << 16)
 _PATH_LETTERS = 1_000
 _MESSAGE_LETTERS = 1_000

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 
 from deltareg.api.auth import InRegistry
 from deltareg.api.hub.building import PushProgram
-from deltareg.api.hub.commit_body import read_commit
+from deltareg.api.hub.commit_body import COMMIT_BYTES, read_commit
 from deltareg.api.hub.large_files import announced_files, batch_answer, line_of, objects_of
 from deltareg.api.hub.preupload import modes
 from deltareg.api.hub.refusals import HubRoute, in_a_header
@@ -25,7 +25,7 @@ from deltareg.api.hub.routes import Repository
 from deltareg.api.hub.turns import Turns
 from deltareg.api.hub.who import By, caller_of
 from deltareg.api.problems import request_id_of
-from deltareg.api.sent_bodies import chunks_of
+from deltareg.api.sent_bodies import chunks_of, spool_body
 from deltareg.documents.json_values import is_object
 from deltareg.errors import Forbidden, InvalidInput, Unavailable
 from deltareg.refs import LineRef
@@ -153,8 +153,7 @@ async def make_commit(
             fix="push without create_pr, then: deltareg promote NS/NAME:vN --channel prod",
         )
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        async for chunk in request.stream():
-            spool.write(chunk)
+        await spool_body(request, "commit", spool, most_bytes=COMMIT_BYTES)
         spool.seek(0)
         run = partial(_commit, request, registry, by, line, cast("BinaryIO", spool))
         done = await anyio.to_thread.run_sync(run, limiter=request.app.state.hub_builds)

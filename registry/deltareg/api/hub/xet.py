@@ -20,9 +20,9 @@ from deltareg.api.hub.large_files import line_of
 from deltareg.api.hub.refusals import HubRoute
 from deltareg.api.hub.routes import Repository
 from deltareg.api.hub.who import By, caller_of
-from deltareg.api.sent_bodies import chunks_of
+from deltareg.api.sent_bodies import chunks_of, spool_body
 from deltareg.db.rows.hub import AreaRow
-from deltareg.errors import InvalidInput, QuotaExceeded
+from deltareg.errors import InvalidInput
 from deltareg.service.hub.shards import SHARD_BYTES
 from deltareg.service.hub.xet_store import find_area, give_area, take_shard, take_xorb
 
@@ -82,13 +82,8 @@ async def receive_xorb(
 @areas.post("/{area}/v1/shards")
 async def receive_shard(request: Request, registry: InRegistry, to: AreaRow = InArea) -> Response:
     """Take a shard, and put its files together."""
-    size = 0
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        async for part in request.stream():
-            size += len(part)
-            if size > SHARD_BYTES:
-                raise QuotaExceeded(f"a shard has at most {SHARD_BYTES} bytes")
-            spool.write(part)
+        await spool_body(request, "shard", spool, most_bytes=SHARD_BYTES)
         spool.seek(0)
         join = partial(take_shard, registry, to, cast("BinaryIO", spool))
         await anyio.to_thread.run_sync(join, limiter=request.app.state.hub_joins)

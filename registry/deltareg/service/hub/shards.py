@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from deltareg.errors import InvalidInput, QuotaExceeded
+from deltareg.errors import InvalidInput
 from deltareg.service.hub.committing import MOST_FILES
 from deltareg.service.hub.xorbs import CHUNK_BYTES, MOST_CHUNKS
 
@@ -56,8 +56,7 @@ def read_shard(body: BinaryIO) -> list[ShardFile]:
     """Read which files a shard describes.
 
     Raises:
-        InvalidInput: It is no shard, or says of a file no sha256.
-        QuotaExceeded: It describes too much.
+        InvalidInput: It is no shard, describes too much, or says of a file no sha256.
     """
     tag, version, _footer = _HEADER.unpack(_take(body, _HEADER.size))
     if not tag.startswith(_TAG) or version != _VERSION:
@@ -69,7 +68,7 @@ def read_shard(body: BinaryIO) -> list[ShardFile]:
         terms += len(file.terms)
         found.append(file)
         if len(found) > MOST_FILES:
-            raise QuotaExceeded(f"a shard describes at most {MOST_FILES} files")
+            raise _broken(f"it describes more than {MOST_FILES} files")
     return found
 
 
@@ -81,7 +80,7 @@ def hex_of(raw: bytes) -> str:
 def _file(body: BinaryIO, record: bytes, *, room: int) -> ShardFile:
     _, flags, count = _FILE.unpack(record)
     if count > room:
-        raise QuotaExceeded(f"a shard puts files together of at most {MOST_TERMS} parts")
+        raise _broken(f"it puts files together of more than {MOST_TERMS} parts")
     terms = tuple(_terms(body, count))
     if flags & _HAS_VERIFICATION:
         for _ in range(count):

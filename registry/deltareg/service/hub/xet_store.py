@@ -100,7 +100,7 @@ def take_xorb(
         UploadClosed: The area ended while it came in.
     """
     if not 0 < size_bytes <= XORB_BYTES:
-        raise QuotaExceeded(f"a xorb has 1 to {XORB_BYTES} bytes, this one {size_bytes}")
+        raise InvalidInput(f"a xorb has 1 to {XORB_BYTES} bytes, this one {size_bytes}")
     key = fresh_key(Digest("sha256", name), attempt=uuid4())
 
     def announce(conn: sa.Connection) -> int:
