@@ -145,8 +145,8 @@ def run(command, environ):
         stderr=subprocess.PIPE,
     )  # fmt: skip
     with Memory(running.pid) as memory:  # what wait4 tells has what the parent had, too
-        said = running.stderr.read()
-        status = running.wait()
+        _, said = running.communicate()
+        status = running.returncode
     assert status == 0, said.decode()[-2_000:]
     return time.perf_counter() - began, memory.most_bytes
 
@@ -176,7 +176,7 @@ def family(pid):
     """Give a process and all below it."""
     found, new = [pid], [pid]
     while new:
-        below = []
+        below: list[int] = []
         for each in new:
             with suppress(OSError):
                 for task in Path(f"/proc/{each}/task").iterdir():

@@ -197,8 +197,10 @@ def test_the_installed_client_is_killed_at_any_time(server, tmp_path):
 
     def push(number):
         (home := tmp_path / f"home{number}").mkdir()
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(program, env=environ | {"HOME": str(home)}, **quiet)
+        return subprocess.Popen(
+            program, env=environ | {"HOME": str(home)}, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     for number in range(8):
         running = push(number)

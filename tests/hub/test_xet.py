@@ -6,6 +6,7 @@ import random
 import re
 import socket
 import struct
+from functools import partial
 from pathlib import Path
 
 import lz4.frame
@@ -262,8 +263,8 @@ def reader(raw):
 
 
 def peak_bytes():
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) << 10
+    (found,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found) << 10
 
 
 def broken(chance, raw):
@@ -285,6 +286,10 @@ def broken(chance, raw):
     return bytes(raw)
 
 
+def unpack_broken(chance, chunk):
+    return unpack(broken(chance, chunk))
+
+
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_broken_xorbs_and_shards_are_read_or_refused(count):
     """In little memory, whatever they say."""
@@ -298,7 +303,7 @@ def test_broken_xorbs_and_shards_are_read_or_refused(count):
         chunk = whole[offsets[number] : offsets[number + 1]]
         tries = {
             "xorb": lambda: chunks_of(broken(chance, whole)),
-            "chunk": lambda chunk=chunk: unpack(broken(chance, chunk)),
+            "chunk": partial(unpack_broken, chance, chunk),
             "shard": lambda: read_shard(io.BytesIO(broken(chance, SHARD))),
         }  # fmt: skip
         for name, attempt in tries.items():
@@ -314,7 +319,8 @@ def test_broken_xorbs_and_shards_are_read_or_refused(count):
 
 @pytest.mark.parametrize("count", [60, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_no_broken_body_is_a_fault_of_the_server(local_hub, ask, send, count):
-    chance, statuses = random.Random(18), {}
+    chance = random.Random(18)
+    statuses: dict[int, int] = {}
     token = member(local_hub, "trainer", "push")
     whole = XORB.read_bytes()
     place = area(ask, local_hub, token, "trainer/fuzz")

@@ -64,6 +64,10 @@ from deltareg.service.push import (
     unreadable,
     uploads,
 )
+from deltareg.service.overview import channel as channel_page
+from deltareg.service.overview import comparison, home
+from deltareg.service.overview import deltas as deltas_page
+from deltareg.service.overview import line as line_page
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
@@ -158,6 +162,9 @@ READS = [  # of what lies in `lab`, or is about it
     called(fleet.list_followers, "lab/x", **PAGE),
     called(fleet.list_followers, "lab/x@prod", **PAGE),
     called(floors.show_floor, "lab"),
+    called(line_page.show_line, LAB, **PAGE),
+    called(channel_page.show_ledger, LAB, "prod", at=None, **PAGE),
+    called(comparison.compare_versions, LAB, a=None, b=None),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
     called(fit.show_fit, V1, "tiny"),
@@ -298,6 +305,9 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(probes.show_probes, "tiny"),
     called(floors.show_floor, None),
     called(versions.list_lines, only=LineFilter(), **PAGE),
+    called(deltas_page.look_for_lines, only=LineFilter(), **PAGE),
+    called(home.show_home),
+    called(home.show_kept),
     called(search.search_versions, search.Asked(), **PAGE),
     called(suites.list_suites),
     called(suites.list_versions, "smoke", **PAGE),
@@ -440,7 +450,8 @@ def test_a_token_without_rights_gets_nowhere(registry, use_case, args, kwargs):
 
 # What clients of the hub read is tried in `tests/hub/test_routes.py`, events and webhooks in the
 # matrices of `tests/api`: through routes, for both find what they are about by themselves.
-_TRIED_BY_ROUTES = ("hub.", "telling.")
+# Sessions are the caller's own, and begin with a token that the fake callers here have not.
+_TRIED_BY_ROUTES = ("hub.", "telling.", "access.sessions.")
 
 
 def test_no_use_case_is_left_out_of_these_tables():

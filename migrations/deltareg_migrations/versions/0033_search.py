@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("name", TERM, nullable=False),
         *_of_version("version_metrics"),
         sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("value", sa.Double(), nullable=False),
+        sa.Column("value", sa.Double[float](), nullable=False),
         sa.PrimaryKeyConstraint("name", "version_id", "source", name="pk_version_metrics"),
     )
     op.create_index("ix_version_metrics_name_value", "version_metrics", ["name", "value"])

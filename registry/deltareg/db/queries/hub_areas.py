@@ -5,6 +5,7 @@ which is in the address, is never used for another: with its xorbs it goes, and 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -101,6 +102,6 @@ def _end(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[StagedR
     return found
 
 
-def _staged() -> sa.Select[tuple[int, str, int, str, str]]:
+def _staged() -> sa.Select[*tuple[Any, ...]]:
     of = hub_staged.c
     return sa.select(of.id, of.sha256, of.size_bytes, of.physical_key, of.state)

@@ -9,7 +9,7 @@ stranger's: each length is bounded before anything is read or unpacked by it.
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, cast
 
 import lz4.frame
 
@@ -88,8 +88,17 @@ def unpack(raw: bytes) -> bytes:
     return _ungroup(plain) if chunk.scheme == _GROUPED_LZ4 else plain
 
 
+class _Frame(Protocol):
+    """What is used of the library's decompressor, which says no types."""
+
+    eof: bool
+    unused_data: bytes | None
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
 def _unpack_frame(packed: bytes, size_bytes: int) -> bytes:
-    frame = lz4.frame.LZ4FrameDecompressor()
+    frame = cast("_Frame", lz4.frame.LZ4FrameDecompressor())
     try:
         plain = frame.decompress(packed, max_length=size_bytes + 1)
         # A frame whose last bytes are a mark and a checksum may want to be asked once more.
