@@ -6,6 +6,7 @@ import random
 import re
 import socket
 import struct
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -301,7 +302,7 @@ def test_broken_xorbs_and_shards_are_read_or_refused(count):
     for _ in range(count):
         number = chance.randrange(len(offsets) - 1)
         chunk = whole[offsets[number] : offsets[number + 1]]
-        tries = {
+        tries: dict[str, Callable[[], object]] = {
             "xorb": lambda: chunks_of(broken(chance, whole)),
             "chunk": partial(unpack_broken, chance, chunk),
             "shard": lambda: read_shard(io.BytesIO(broken(chance, SHARD))),

@@ -53,6 +53,10 @@ from deltareg.service.lines import (
     search,
     versions,
 )
+from deltareg.service.overview import channel as channel_page
+from deltareg.service.overview import comparison, home
+from deltareg.service.overview import deltas as deltas_page
+from deltareg.service.overview import line as line_page
 from deltareg.service.push import (
     doubts,
     ingest,
@@ -64,10 +68,6 @@ from deltareg.service.push import (
     unreadable,
     uploads,
 )
-from deltareg.service.overview import channel as channel_page
-from deltareg.service.overview import comparison, home
-from deltareg.service.overview import deltas as deltas_page
-from deltareg.service.overview import line as line_page
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
