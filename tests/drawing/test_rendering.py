@@ -72,7 +72,8 @@ def test_a_template_does_not_turn_escaping_off_and_quotes_attributes(path):
 
     assert "autoescape" not in source
     assert not re.search(r"\|\s*(safe|tojson|urlize|xmlattr)", source)
-    assert not re.search(r"=\s*\{\{", re.sub(r"\{%.*?%\}", "", source, flags=re.S))
+    told = re.sub(r"\{%.*?%\}", "", source, flags=re.S)
+    assert not re.search(r"\s[\w:-]+\s*=\s*\{\{", told)  # within an address, quotes are around it
 
 
 def test_templates_are_found():

@@ -82,7 +82,7 @@ def export(
     weight: int | None,
     beside: str | None,
 ) -> None:
-    """Print manifests by which Dynamo, llm-d or KServe serve what a channel says.
+    """Print manifests that have a cluster serve what a channel says.
 
     A manifest is one moment of the channel: it names the version for good and its bytes by their
     digest, and stays what it is when the channel moves. It is printed, as YAML, and nothing is

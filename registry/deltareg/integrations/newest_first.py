@@ -32,7 +32,9 @@ class NewestFirst(Generic[T]):
             older, self._waiting = self._waiting, thing
             if not self._is_busy:
                 self._is_busy = True
-                threading.Thread(target=self._work, name="deltareg pushes", daemon=True).start()
+                threading.Thread(
+                    target=self._work, name="pushes beside a training", daemon=True
+                ).start()
         if older is not None:
             self._pass_over(older)
 

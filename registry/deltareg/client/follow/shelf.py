@@ -40,14 +40,14 @@ class Bringing:
         self._work, self._on_end = work, on_end
         self.fetched_bytes = 0
         self.base: VersionBase | None = None
-        self.error: DeltaregError | OSError | None = None
+        self.error: DeltaregError | OSError | RuntimeError | None = None
         self.is_over = False
         threading.Thread(target=self._run, name="bring", daemon=True).start()
 
     def _run(self) -> None:
         try:
             self.fetched_bytes, self.base = self._work()
-        except (DeltaregError, OSError) as error:
+        except (DeltaregError, OSError, RuntimeError) as error:  # a closed client is the last
             self.error = error
         self.is_over = True
         self._on_end()
