@@ -14,7 +14,7 @@ from tests.architecture.tree import PACKAGES
 
 SECTIONS = ["What it looks like", "What to do"]
 PROMISED = {"convert"}  # refusals name it; it comes with the kinds that it converts
-MENTION = re.compile(r"(?:^|`|: |^  \$ )deltareg ([a-z]+(?: [a-z-]+)?)", re.MULTILINE)
+MENTION = re.compile(r"(?:^|`|: |^  \$ )deltareg ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("code", codes())
