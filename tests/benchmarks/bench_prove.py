@@ -8,7 +8,6 @@ stored, and what was read for the proof as a share of the bytes pushed.
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np  # only now the tests can be imported
 from safetensors.numpy import save_file
 
-from deltareg.wire import TokenCreate
 from tests.benchmarks.page import write_page
+from tests.benchmarks.worker_beside import worker_process
 from tests.fixtures.processes import Processes
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -47,11 +46,12 @@ def measure(folder, options):
     """Push with a worker beside the server, and tell of each push in a line."""
     layers = max(1, round(options.gigabytes * 1e9 / (2 * _WIDTH * _WIDTH)))
     processes = Processes(folder)
-    worker = None
     try:
         server = processes.api().start()
-        with server.client(folder / "cache") as client:
-            worker = start_worker(client, server, folder)
+        with (
+            server.client(folder / "cache") as client,
+            worker_process(client, server, folder) as worker,
+        ):
             base = write_model(folder / "base", layers, step=0.0, seed=1)
             client.bases.push(base, "base")
             settled(lambda: client.bases.show("base").proof)
@@ -62,29 +62,7 @@ def measure(folder, options):
             ):
                 yield told(name, client, path, worker.pid)
     finally:
-        if worker is not None:
-            worker.terminate()
-            worker.wait(30)
         processes.end()
-
-
-def start_worker(client, server, folder):
-    """Run a worker with a token of its own, and wait until it asks for work."""
-    token = client.tokens.create(
-        TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
-    ).token
-    environ = {
-        **os.environ, "DELTAREG_TOKEN": token, "DELTAREG_SERVER": server.url,
-        "DELTAREG_CACHE_DIR": str(folder / "worker-cache"),
-    }  # fmt: skip
-    command = [
-        sys.executable, "-m", "deltareg_verify", "run", "--server", server.url, "--gpu", "cpu",
-        "--scratch", str(folder / "scratch"),
-    ]  # fmt: skip
-    log = (folder / "worker.log").open("wb")
-    worker = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-    settled(lambda: "proven" if client.runs.workers().items else None)
-    return worker
 
 
 def told(name, client, path, pid):

@@ -9,13 +9,10 @@ serves it; then the sum of all but saving, its longest, bytes sent, and the loop
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +22,9 @@ import numpy as np  # only now the tests can be imported
 from safetensors.numpy import save_file
 
 from deltareg.integrations.rl import StepPushes
-from deltareg.wire import TokenCreate
 from tests.benchmarks.page import write_page
+from tests.benchmarks.worker_beside import worker_process
 from tests.fixtures.processes import Processes, until
-from tests.signers import key_file, key_of
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _HEAD = (
@@ -65,35 +61,11 @@ def measure(folder, steps):
         with server.client(folder / "cache") as client:
             base = write_base(folder / "base")
             client.bases.register(base, "base")
-            with prover(client, server, folder):
+            with worker_process(client, server, folder, "--only", "prove"):
                 for count, size in zip((steps, max(3, steps // 3)), _SIZES, strict=True):
                     yield told(client, server, processes, Adapter(*size), count)
     finally:
         processes.end()
-
-
-@contextmanager
-def prover(client, server, folder):
-    """Run a worker that proves and does nothing else."""
-    client.keys.enrol("prover", str(key_of("worker").public), host="here")
-    wanted = TokenCreate(principal="prover", kind="wrk", scopes=["read", "verify"])
-    environ = {
-        **os.environ, "DELTAREG_TOKEN": client.tokens.create(wanted).token,
-        "DELTAREG_CACHE_DIR": str(folder / "worker-cache"),
-        "DELTAREG_WORKER_KEY_FILE": str(key_file(folder)), "DELTAREG_WORKER_HOST": "here",
-    }  # fmt: skip
-    command = [
-        sys.executable, "-m", "deltareg_verify", "run", "--server", server.url, "--gpu", "cpu",
-        "--only", "prove", "--scratch", str(folder / "scratch"),
-    ]  # fmt: skip
-    with (folder / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-    try:
-        until(lambda: client.runs.workers().items, "the worker asks for work")
-        yield
-    finally:
-        worker.terminate()
-        worker.wait(30)
 
 
 def told(client, server, processes, model, count):

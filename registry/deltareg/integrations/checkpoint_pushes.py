@@ -9,9 +9,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from deltareg.client import Client, PushReport
-from deltareg.errors import Blocked, Conflict, DeltaregError, Forbidden, NotFound, UploadClosed
+from deltareg.errors import (
+    Blocked,
+    Conflict,
+    DeltaregError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    UploadClosed,
+)
 from deltareg.integrations.newest_first import NewestFirst
 from deltareg.integrations.run_notes import RunNotes, read_notes
 
@@ -19,6 +28,7 @@ log = logging.getLogger(__name__)
 PLACE = ".deltareg"
 """The folder within a training's own that this keeps; what is hidden is never pushed."""
 _STEPS, _KEPT = "steps", "kept"
+Strategy = Literal["every_save", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class PushTerms:
             anything; None for nothing.
         message: Put before what is said of each version.
         labels: Labels of every version.
+        strategy: Whether every state that the trainer saves is pushed, or the end alone.
         wait_s: How long the end of a training waits for the last push, seconds.
         always_push: Whether a push waits for the one before, and with it the training; else what
             comes too fast is left out.
@@ -44,9 +55,20 @@ class PushTerms:
     parent: str | None = "@prod"
     message: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    strategy: Strategy = "every_save"
     wait_s: float = 300.0
     always_push: bool = False
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what a script without types may say.
+
+        Raises:
+            InvalidInput: There is no such strategy.
+        """
+        if self.strategy not in get_args(Strategy):
+            known = " or ".join(get_args(Strategy))
+            raise InvalidInput(f"strategy is {self.strategy!r}", fix=known)
 
 
 @dataclass(frozen=True, slots=True)

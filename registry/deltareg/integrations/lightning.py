@@ -20,12 +20,12 @@ part of it that has that, or whatever `save` says.
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from deltareg.client import Client
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.golden.recording import Processor
-from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained
@@ -61,7 +61,7 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
         base: str | None = None,
         save: Save | None = None,
         tokenizer: Processor | None = None,
-        strategy: Literal["every_save", "end"] = "every_save",
+        strategy: Strategy = "every_save",
         golden: GoldenInputs = True,
         parent: str | None = "@prod",
         labels: Mapping[str, str] | None = None,
@@ -93,15 +93,18 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
                 again, so that none is left out.
             strict: Whether a push that fails ends the training, with its error.
             client: A client to push with; None for one by the environment and the settings files.
+
+        Raises:
+            InvalidInput: There is no such strategy.
         """
         super().__init__()
         own = dict(labels or {})
         self._terms = PushTerms(
-            line, base=base, parent=parent, message=message, labels=own, wait_s=wait_s,
-            always_push=always_push, strict=strict,
+            line, base=base, parent=parent, message=message, labels=own,
+            strategy=strategy, wait_s=wait_s, always_push=always_push, strict=strict,
         )  # fmt: skip
         self._save, self._tokenizer = save, tokenizer
-        self._strategy, self._golden, self._run_url = strategy, golden, run_url
+        self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
 
     @property
@@ -122,7 +125,7 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
         checkpoint: dict[str, Any],
     ) -> None:
         """Push the state that a checkpoint is being written of."""
-        if self._strategy == "every_save" and trainer.training and trainer.is_global_zero:
+        if self._terms.strategy == "every_save" and trainer.training and trainer.is_global_zero:
             self._offer(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped

@@ -18,14 +18,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from deltareg.client import Client
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.golden.recording import Processor
-from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
@@ -33,7 +33,6 @@ from deltareg.integrations.snapshot import save_pretrained, take_snapshot
 if TYPE_CHECKING:
     from torch import nn
 
-Strategy = Literal["every_save", "end"]
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -87,14 +86,12 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         Raises:
             InvalidInput: There is no such strategy.
         """
-        if strategy not in {"every_save", "end"}:
-            raise InvalidInput(f"strategy is {strategy!r}", fix="every_save or end")
         own = dict(labels or {})
         self._terms = PushTerms(
-            line, base=base, parent=parent, message=message, labels=own, wait_s=wait_s,
-            always_push=always_push, strict=strict,
+            line, base=base, parent=parent, message=message, labels=own,
+            strategy=strategy, wait_s=wait_s, always_push=always_push, strict=strict,
         )  # fmt: skip
-        self._strategy, self._golden, self._run_url = strategy, golden, run_url
+        self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
 
     @property
@@ -124,7 +121,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
     ) -> None:
         """Push the checkpoint that was just written."""
         folder = _checkpoint(args, state.global_step)
-        is_wanted = self._strategy == "every_save" and state.is_world_process_zero
+        is_wanted = self._terms.strategy == "every_save" and state.is_world_process_zero
         if is_wanted and folder.is_dir():
             self._offer(_Moment.of(args, state, given), folder, state.global_step)
 

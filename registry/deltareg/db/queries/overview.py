@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.queries.floors import floor_columns
+from deltareg.db.queries.outcomes import of_own_identity
 from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.rows import CountsRow, FacetRow, GlanceRow, WeightsRow, fetch_all, fetch_known
@@ -127,12 +128,13 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
     verdict = (
         sa.select(shown_outcome())
         .where(
-            is_for_all(), verdicts.c.version_id == revisions.c.version_id,
-            verdicts.c.suite == suite, verdicts.c.base_root == revisions.c.base_root,
+            is_for_all(), verdicts.c.version_id == versions.c.id,
+            verdicts.c.suite == suite, verdicts.c.base_root == versions.c.base_root,
+            of_own_identity(),
         )
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
         .limit(1)
-        .correlate(revisions)
+        .correlate(versions)
         .scalar_subquery()
     )  # fmt: skip
     return (
