@@ -28,17 +28,6 @@ from tests.fixtures.processes import until
 PROMISED_S = 5.0
 
 
-@pytest.fixture
-def maker(local_registry):
-    """Put v1 and then v2 of `team/lora` on prod."""
-    return local_registry.line("lora", "lora_v2")
-
-
-@pytest.fixture
-def host(local_registry, maker):
-    return local_registry.client(SCOPES, principal="host")
-
-
 def test_it_serves_what_the_channel_says(host, maker, tmp_path):
     with running_agent(host, tmp_path / "served") as events:
         until(serves(tmp_path / "served", 2), "v2 is served")

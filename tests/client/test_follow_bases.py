@@ -27,17 +27,6 @@ BASES = SAMPLES / "bases"
 V1, V2 = "team--lora--v1", "team--lora--v2"
 
 
-@pytest.fixture
-def maker(local_registry):
-    """Put v1 and then v2 of `team/lora` on prod."""
-    return local_registry.line("lora", "lora_v2")
-
-
-@pytest.fixture
-def host(local_registry, maker):
-    return local_registry.client(SCOPES, principal="host")
-
-
 def once(host, folder, vllm, **options):
     return make_agent(host, folder, engine="vllm", url=vllm.url, drain_s=0, **options)[0].once()
 

@@ -8,7 +8,7 @@ from deltareg.client.follow.exec_server import Commands, ExecServer
 from deltareg.client.follow.opening import open_engine
 from deltareg.client.follow.release import Followed
 from deltareg.errors import BaseMismatch, InvalidInput, Unavailable
-from tests.client.agents import LINE, PROD, SCOPES, aliases, make_agent, running_agent
+from tests.client.agents import LINE, PROD, aliases, make_agent, running_agent
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
 
@@ -16,22 +16,10 @@ BASES = SAMPLES / "bases"
 V1, V2 = "team--lora--v1", "team--lora--v2"
 
 
-@pytest.fixture
-def maker(local_registry):
-    """Put v1 and then v2 of `team/lora` on prod."""
-    return local_registry.line("lora", "lora_v2")
-
-
-@pytest.fixture
-def host(local_registry, maker):
-    return local_registry.client(SCOPES, principal="host")
-
-
 def once(host, folder, engine, **options):
-    commands = engine.commands
-    return make_agent(host, folder, engine="exec", commands=commands, drain_s=0, **options)[
-        0
-    ].once()
+    given = {"engine": "exec", "commands": engine.commands, "drain_s": 0} | options
+    agent, _ = make_agent(host, folder, **given)
+    return agent.once()
 
 
 def test_versions_are_loaded_and_unloaded_by_commands(exec_engine, host, maker, tmp_path):

@@ -10,7 +10,6 @@ from tests.client.agents import (
     DELTAS,
     LINE,
     PROD,
-    SCOPES,
     aliases,
     make_agent,
     reported,
@@ -23,17 +22,6 @@ from tests.fixtures.registries import SAMPLES
 from tests.fixtures.vllm_stub import Adapter
 
 DEV = "team/lora@dev"
-
-
-@pytest.fixture
-def maker(local_registry):
-    """Put v1 and then v2 of `team/lora` on prod."""
-    return local_registry.line("lora", "lora_v2")
-
-
-@pytest.fixture
-def host(local_registry, maker):
-    return local_registry.client(SCOPES, principal="host")
 
 
 def left_over(vllm, home, line="team--lora", version=9):

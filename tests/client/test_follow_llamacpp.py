@@ -10,23 +10,12 @@ import pytest
 
 from deltareg.client.follow.llamacpp_engine import LlamaEngine, LlamaOptions
 from deltareg.errors import BaseMismatch, Conflict, InvalidInput, Unavailable
-from tests.client.agents import LINE, PROD, SCOPES, aliases, make_agent, reported, running_agent
+from tests.client.agents import LINE, PROD, aliases, make_agent, reported, running_agent
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
 
 BASES = SAMPLES / "bases"
 V1, V2 = "team--lora--v1", "team--lora--v2"
-
-
-@pytest.fixture
-def maker(local_registry):
-    """Put v1 and then v2 of `team/lora` on prod."""
-    return local_registry.line("lora", "lora_v2")
-
-
-@pytest.fixture
-def host(local_registry, maker):
-    return local_registry.client(SCOPES, principal="host")
 
 
 def options_of(host, **more):

@@ -12,7 +12,6 @@ from tests.client.agents import (
     DELTAS,
     LINE,
     PROD,
-    SCOPES,
     aliases,
     make_agent,
     reported,
@@ -23,17 +22,6 @@ from tests.fixtures.registries import SAMPLES
 
 BASES = SAMPLES / "bases"
 V1, V2 = "team--lora--v1", "team--lora--v2"
-
-
-@pytest.fixture
-def maker(local_registry):
-    """Put v1 and then v2 of `team/lora` on prod."""
-    return local_registry.line("lora", "lora_v2")
-
-
-@pytest.fixture
-def host(local_registry, maker):
-    return local_registry.client(SCOPES, principal="host")
 
 
 def once(host, folder, sglang, **options):

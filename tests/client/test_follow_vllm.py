@@ -12,7 +12,6 @@ from tests.client.agents import (
     DELTAS,
     LINE,
     PROD,
-    SCOPES,
     aliases,
     make_agent,
     reported,
@@ -29,17 +28,6 @@ def digest_of(delta):
 
 
 DIGESTS = {V1: digest_of("lora"), V2: digest_of("lora_v2")}
-
-
-@pytest.fixture
-def maker(local_registry):
-    """Put v1 and then v2 of `team/lora` on prod."""
-    return local_registry.line("lora", "lora_v2")
-
-
-@pytest.fixture
-def host(local_registry, maker):
-    return local_registry.client(SCOPES, principal="host")
 
 
 def ask(vllm, name):
