@@ -7,10 +7,12 @@ rely on; never a stack trace, and nothing half-done.
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -146,6 +148,20 @@ def test_an_interrupted_push_does_not_wait_for_its_pack(processes, server_of_big
         proxy.pace_s = 600.0
         running = push_big(processes, server_of_big, pair[1], url=proxy.url)
         assert proxy.sent.wait(30)
+        running.send(signal.SIGINT)
+
+        assert running.wait(30) == INTERRUPTED
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("within_s", [0.0, 0.004, 0.03, 1.0] * 25)
+def test_an_interrupt_ends_a_push_at_any_moment(processes, server_of_big, pair, within_s):
+    """One in a hundred used to come in the moment before a wait, and was not heard."""
+    with Proxy(server_of_big.port) as proxy:
+        proxy.pace_s = 600.0
+        running = push_big(processes, server_of_big, pair[1], url=proxy.url)
+        assert proxy.sent.wait(30)
+        time.sleep(random.uniform(0, within_s))
         running.send(signal.SIGINT)
 
         assert running.wait(30) == INTERRUPTED

@@ -4,6 +4,8 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
+from deltareg.host.waits import interruptible
+
 T = TypeVar("T")
 _END = object()
 
@@ -17,6 +19,6 @@ def made_ahead(items: Iterable[T]) -> Generator[T]:
     coming = iter(items)
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, coming, _END)
-        while (item := following.result()) is not _END:
+        while (item := interruptible(following)) is not _END:
             following = pool.submit(next, coming, _END)
             yield cast("T", item)

@@ -24,6 +24,7 @@ from deltareg.client.context import Context
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
 from deltareg.host.lean_httpx import httpx
+from deltareg.host.waits import interruptible
 from deltareg.identity.storage_map import Chunk, StorageMap
 
 _OPEN_FILES = 256
@@ -47,7 +48,7 @@ class _Source:
     def wait(self) -> _Place:
         """Give the place, once it was brought."""
         if isinstance(self.place, Future):
-            return self.place.result()
+            return interruptible(self.place)
         return self.bring() if self.place is None else self.place
 
 

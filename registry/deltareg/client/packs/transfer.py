@@ -15,6 +15,7 @@ from deltareg.client.progress import Meter
 from deltareg.codec import EncodedPack, PackEncoder, PieceSource, ReadRange, Reference, cores
 from deltareg.delta.kind import BaseView, Tensors
 from deltareg.delta.maths.formula import Tensor
+from deltareg.host.waits import interruptible
 from deltareg.identity.manifest import Manifest, Piece
 from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import UploadInfo
@@ -153,7 +154,7 @@ def _send(
     with _sender() as (pool, is_over):
         for pack in packs:
             while len(flying) >= _FLYING:
-                flying.popleft().result()
+                interruptible(flying.popleft())
             original = sum(entry.size_bytes for entry in pack.entries)
             if str(pack.digest) in received:
                 meter.add(original)
@@ -162,7 +163,7 @@ def _send(
             count = _counter(meter, original / pack.data.nbytes, is_over)
             flying.append(pool.submit(_put, context, upload, pack, count))
         for sent in flying:
-            sent.result()
+            interruptible(sent)
     return uploaded
 
 
