@@ -178,6 +178,17 @@ def test_paths_are_asked_about_by_a_form_or_by_json(get):
     assert junk == [[], [], []]
 
 
+def test_a_path_that_is_no_text_is_refused(shelf, ask):
+    token = member(shelf, "trainer", "push")
+    body = b'{"files": [{"path": "\\ud800.json", "size": 1}]}'
+
+    answer = ask(shelf, "/api/models/trainer/odd/preupload/main", token=token, method="POST",
+                 content=body)  # fmt: skip
+
+    assert answer.status_code == 422
+    assert "no text" in answer.json()["error"]
+
+
 @contextmanager
 def with_state(server, **values):
     """Let a server be made otherwise for a while."""

@@ -316,32 +316,3 @@ def test_broken_xorbs_and_shards_are_read_or_refused(count):
     print(f"\n{3 * count} read, refused {read}, {(peak_bytes() - before) >> 20} MiB more")
     assert min(read.values()) > count // 10
     assert peak_bytes() - before < 64 << 20
-
-
-@pytest.mark.parametrize("count", [60, pytest.param(10_000, marks=pytest.mark.soak)])
-def test_no_broken_body_is_a_fault_of_the_server(local_hub, ask, send, count):
-    chance = random.Random(18)
-    statuses: dict[int, int] = {}
-    token = member(local_hub, "trainer", "push")
-    whole = XORB.read_bytes()
-    place = area(ask, local_hub, token, "trainer/fuzz")
-    before = peak_bytes()
-
-    for number in range(count):
-        if number % 400 == 399:  # an area takes a thousand xorbs
-            with local_hub.client() as admin:
-                admin.storage.collect(dry_run=False, grace_s=0)
-            place = area(ask, local_hub, token, "trainer/fuzz")
-        if chance.random() < 0.5:
-            raw, shard = broken(chance, whole), SHARD
-        else:
-            raw, shard = whole, broken(chance, SHARD)
-        if raw:
-            first = send(local_hub, place, f"v1/xorbs/default/{XORB.stem}", raw)[0]
-            statuses[first] = statuses.get(first, 0) + 1
-        second = send(local_hub, place, "v1/shards", shard)[0]
-        statuses[second] = statuses.get(second, 0) + 1
-
-    print(f"\n{statuses}, {(peak_bytes() - before) >> 20} MiB more")
-    assert set(statuses) <= {200, 422}
-    assert statuses[422] > count // 10

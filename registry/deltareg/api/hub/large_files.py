@@ -32,6 +32,8 @@ def announced_files(body: Mapping[str, object]) -> Sequence[Announced]:
         path, size = item.get("path"), item.get("size")
         if not isinstance(path, str) or not path or not is_count(size):
             raise InvalidInput("a file that is asked about has no path or no size")
+        if not _is_text(path):
+            raise InvalidInput("a file that is asked about has a path that is no text")
         found.append(Announced(path, size, str(item.get("sample") or "")))
     return found
 
@@ -79,6 +81,15 @@ def batch_answer(
             }
         answers.append(answer)
     return {"transfer": "basic", "objects": answers}
+
+
+def _is_text(path: str) -> bool:
+    """Whether it can be written again: JSON may escape half of a pair, which is no letter."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _items(body: Mapping[str, object], name: str) -> Sequence[Mapping[str, object]]:

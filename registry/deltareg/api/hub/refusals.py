@@ -74,13 +74,26 @@ class HubRoute(APIRoute):
             except DeltaregError as error:
                 if hub_status(error) >= 500:
                     tell_fault(request, error)
-                return refusal(request, error)
+                answer = refusal(request, error)
+                _let_go(error)
+                return answer
             except RequestValidationError as error:
                 first = error.errors()[0]
                 told = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
                 return refusal(request, InvalidInput(told))
 
         return handle
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget where an error came by, with all that was read of the body there.
+
+    It was awaited, so it and the frames that it came by hold each other; until garbage is looked
+    for, which is seldom, they would hold what each hostile body was taken apart into as well.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def in_a_header(text: str) -> str:

@@ -62,9 +62,10 @@ def read_shard(body: BinaryIO) -> list[ShardFile]:
     if not tag.startswith(_TAG) or version != _VERSION:
         raise _broken(f"it does not begin as a shard of version {_VERSION} does")
     found: list[ShardFile] = []
+    names: dict[bytes, str] = {}
     terms = 0
     while (record := _take(body, _RECORD))[:_HASH] != _MARK:
-        file = _file(body, record, room=MOST_TERMS - terms)
+        file = _file(body, record, names, room=MOST_TERMS - terms)
         terms += len(file.terms)
         found.append(file)
         if len(found) > MOST_FILES:
@@ -77,11 +78,11 @@ def hex_of(raw: bytes) -> str:
     return b"".join(raw[at : at + 8][::-1] for at in range(0, _HASH, 8)).hex()
 
 
-def _file(body: BinaryIO, record: bytes, *, room: int) -> ShardFile:
+def _file(body: BinaryIO, record: bytes, names: dict[bytes, str], *, room: int) -> ShardFile:
     _, flags, count = _FILE.unpack(record)
     if count > room:
         raise _broken(f"it puts files together of more than {MOST_TERMS} parts")
-    terms = tuple(_terms(body, count))
+    terms = tuple(_terms(body, count, names))
     if flags & _HAS_VERIFICATION:
         for _ in range(count):
             _take(body, _RECORD)
@@ -90,12 +91,13 @@ def _file(body: BinaryIO, record: bytes, *, room: int) -> ShardFile:
     return ShardFile(hex_of(_take(body, _RECORD)[:_HASH]), terms)
 
 
-def _terms(body: BinaryIO, count: int) -> Iterator[Term]:
+def _terms(body: BinaryIO, count: int, names: dict[bytes, str]) -> Iterator[Term]:
+    """Read terms; the name of a xorb is written once, however many of them it has."""
     for _ in range(count):
         xorb, _flags, size, begin, end = _TERM.unpack(_take(body, _RECORD))
         if not begin < end <= MOST_CHUNKS or not 0 < size <= (end - begin) * CHUNK_BYTES:
             raise _broken(f"chunks {begin} to {end} cannot be {size} bytes")
-        yield Term(hex_of(xorb), begin, end, size)
+        yield Term(names.get(xorb) or names.setdefault(xorb, hex_of(xorb)), begin, end, size)
 
 
 def _take(body: BinaryIO, size_bytes: int) -> bytes:
