@@ -1,5 +1,6 @@
 """What somebody probably meant who named a folder or a file that holds no delta by itself."""
 
+import os
 import re
 from pathlib import Path
 
@@ -20,13 +21,13 @@ def check_exists(path: Path) -> None:
         raise NotFound(f"there is nothing at {path}", fix="name the folder that holds the files")
 
 
-def means_folder(text: str) -> bool:
+def means_folder(text: str | Path) -> bool:
     """Whether a folder of this machine is meant where a base's name could stand.
 
     A plain name of a folder without weights, such as one for the notes on a base, is none.
     """
     path = Path(text)
-    if not path.is_dir() or text.startswith((".", "/")):
+    if not path.is_dir() or os.fspath(text).startswith((".", "/")):
         return path.exists()
     return any(file.suffix in _WEIGHTS for level in ("*", "*/*") for file in path.glob(level))
 
