@@ -78,8 +78,9 @@ from deltareg.service.lines import (
     search,
     versions,
 )
+from deltareg.service.overview import base as base_page
 from deltareg.service.overview import channel as channel_page
-from deltareg.service.overview import comparison, home
+from deltareg.service.overview import comparison, home, moves
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
 from deltareg.service.push import (
@@ -200,6 +201,9 @@ READS = [  # of what lies in `lab`, or is about it
     called(floors.show_floor, "lab"),
     called(line_page.show_line, LAB, **PAGE),
     called(channel_page.show_ledger, LAB, "prod", at=None, **PAGE),
+    called(base_page.show_base_with_versions, AS_BASE, suite="smoke", **PAGE),
+    called(moves.show_way_back, LAB, "prod"),
+    called(moves.show_promotion, LAB, "prod", version=1),
     called(comparison.compare_versions, LAB, a=None, b=None),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
@@ -360,6 +364,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(bases.list_bases, root=None, **PAGE),
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
+    called(base_page.show_base_with_versions, "tiny", suite="smoke", **PAGE),
     called(bases.base_manifest_bytes, "tiny"),
     called(probes.show_probes, "tiny"),
     called(floors.show_floor, None),
