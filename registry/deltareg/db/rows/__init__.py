@@ -20,6 +20,7 @@ from deltareg.db.rows.channels import (
     StandingRow,
     TermsRow,
 )
+from deltareg.db.rows.family import KinRow, ServedRow
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
 from deltareg.db.rows.overview import CountsRow, FacetRow, GlanceRow, WeightsRow
@@ -148,6 +149,7 @@ __all__ = [
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
+    "KinRow",
     "LeafRow",
     "LeaseKeyRow",
     "LedgerRow",
@@ -190,6 +192,7 @@ __all__ = [
     "RevokedSignerRow",
     "RunRow",
     "ServedFormRow",
+    "ServedRow",
     "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",
