@@ -21,7 +21,8 @@ PAGES = [
     "/ui/requests?state=all", "/ui/requests/1", "/ui/runs", "/ui/runs?state=all", "/ui/tokens",
     "/ui/workers", "/ui/bases", "/ui/bases/tinyllama", "/ui/fleet", "/ui/fleet?of=team/lora@prod",
     "/ui/storage", "/ui/storage?of=team", "/ui/storage?of=team/lora", "/ui/access",
-    "/ui/access?namespace=team", "/ui/audit", "/ui/sessions", "/ui/help",
+    "/ui/access?namespace=team", "/ui/audit", "/ui/sessions", "/ui/help", "/ui/lineage",
+    "/ui/lineage?at=team/lora&show=versions", "/ui/lineage?at=base:tinyllama&up=4",
 ]  # fmt: skip
 PATHS = sorted(PAGES)
 EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fleet", "/ui/workers",

@@ -80,7 +80,7 @@ from deltareg.service.lines import (
 )
 from deltareg.service.overview import base as base_page
 from deltareg.service.overview import channel as channel_page
-from deltareg.service.overview import comparison, home, moves
+from deltareg.service.overview import comparison, family, home, moves
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
 from deltareg.service.push import (
@@ -216,6 +216,9 @@ READS = [  # of what lies in `lab`, or is about it
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of="lab/x:v1"),
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of=f"base:{AS_BASE}"),
     called(lineage.show_lineage, V1, depth=3),
+    called(family.show_family, "lab/x", up=1, down=1),
+    called(family.show_family, "lab/x:v1", up=1, down=1),
+    called(family.show_family, AS_BASE, up=1, down=1),
     called(log.show_log, LAB, channel=None, **PAGE),
     called(versions.list_versions, LAB, **PAGE),
     called(versions.show_version, V1, bare="newest"),

@@ -15,6 +15,7 @@ from deltareg.pages import (
     diff,
     fleet,
     home,
+    lineage,
     login,
     requests,
     runs,
@@ -30,8 +31,8 @@ from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, channel, delta, version, requests, runs, bases, fleet, storage,
-    access,
+    login, home, deltas, diff, channel, delta, lineage, version, requests, runs, bases, fleet,
+    storage, access,
 )  # fmt: skip
 
 

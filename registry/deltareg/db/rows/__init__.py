@@ -22,6 +22,7 @@ from deltareg.db.rows.channels import (
     StandingRow,
     TermsRow,
 )
+from deltareg.db.rows.family import KinRow, ServedRow
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.known import (
     AliasRow,
@@ -166,6 +167,7 @@ __all__ = [
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
+    "KinRow",
     "LeafRow",
     "LeaseKeyRow",
     "LedgerRow",
@@ -214,6 +216,7 @@ __all__ = [
     "RevokedSignerRow",
     "RunRow",
     "ServedFormRow",
+    "ServedRow",
     "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",
