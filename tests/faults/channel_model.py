@@ -3,7 +3,8 @@
 Written from what docs/design.md promises and not from the service, which it is held against. Every
 version passes its gate here but two. One passes while somebody answers for what failed in it; of
 the other too much was skipped, so that it passes once somebody answers for it and a continuation
-has run. What else refuses a move is the revision seen, a freeze, a quarantine or a deletion.
+has run. What else refuses a move is the revision seen, a freeze, a quarantine or a deletion. What
+was served and fails now, because nobody answers for it any more, is no target of a rollback.
 """
 
 from dataclasses import dataclass, replace
@@ -142,6 +143,9 @@ def _roll_back(channel, version):
         return "conflict", channel
     if target == SPARE and channel.is_deleted:
         return "blocked", channel
+    judged = _judged(channel, target)
+    if judged != "ok":
+        return judged, channel
     stack = (*channel.stack, target)
     if target in channel.stack:
         last = max(index for index, one in enumerate(channel.stack) if one == target)
