@@ -137,20 +137,24 @@ def _roll_back(channel, version):
     if version is None:
         below = [one for one in channel.stack if one != channel.version]
         target = below[-1] if below else None
-    if target not in channel.served:
-        return "not_found", channel
-    if target == channel.version:
-        return "conflict", channel
-    if target == SPARE and channel.is_deleted:
-        return "blocked", channel
-    judged = _judged(channel, target)
-    if judged != "ok":
-        return judged, channel
+    code = _refused_as_target(channel, target)
+    if code != "ok":
+        return code, channel
     stack = (*channel.stack, target)
     if target in channel.stack:
         last = max(index for index, one in enumerate(channel.stack) if one == target)
         stack = channel.stack[: last + 1]
     return "ok", replace(channel, stack=stack, quarantined=channel.quarantined | {channel.version})
+
+
+def _refused_as_target(channel, target):
+    if target not in channel.served:
+        return "not_found"
+    if target == channel.version:
+        return "conflict"
+    if target == SPARE and channel.is_deleted:
+        return "blocked"
+    return _judged(channel, target)
 
 
 def _freeze(channel, _):
