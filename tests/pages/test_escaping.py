@@ -19,7 +19,7 @@ SHOWN = [
     LINE, f"{LINE}/v1", f"{LINE}/v1/gate", f"{LINE}/v1/files", f"{LINE}/v1/verdicts",
     f"{LINE}/channels/dev", f"{LINE}/channels/dev/freeze", f"{LINE}/channels/dev/standing",
     f"{LINE}/channels/staging/promote", "/ui/runs", "/ui/storage?of=team",
-    f"{LINE}/v1/lineage", "/ui/lineage",
+    f"{LINE}/v1/lineage", "/ui/lineage", f"{LINE}/bisect",
 ]  # fmt: skip
 ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "lineage",
          "nowhere"]  # fmt: skip

@@ -19,6 +19,8 @@ PAGES = {
     f"{LINE}/v3/files": 6, f"{LINE}/v2/lineage": 6, "/ui/lineage": 6,
     "/ui/lineage?at=team/lora&show=versions": 6, "/ui/lineage?at=base:tinyllama&up=4": 6,
     f"{LINE}/diff": 6, f"{LINE}/v1/card": 8,
+    f"{LINE}/diff?a=v1&b=v2&c=v3": 6, f"{LINE}/bisect": 6, f"{LINE}/bisect?v1=good&v3=bad": 6,
+    f"{LINE}/bisect?v1=good&v2=good&v3=bad": 6,
     f"{LINE}/diff?a=v1&b=v3&all=yes": 6, PROD: 6, f"{PROD}?at=2100-01-01": 6,
     f"{LINE}/channels/dev": 6, f"{PROD}/standing": 19, f"{PROD}/rollback": 33,
     f"{PROD}/promote": 14, f"{PROD}/promote?version=v3": 26, f"{PROD}/freeze": 5,
@@ -185,6 +187,7 @@ def test_the_gates_own_answer_is_shown(desk, pages):
 def test_a_map_tells_what_differs(pages):
     diff = pages.get(f"{LINE}/diff?a=v2&b=v3&format=json").json()
     same = pages.get(f"{LINE}/diff?a=v2&b=v2&format=json").json()
+    three = pages.get(f"{LINE}/diff?a=v1&b=v2&c=v3&format=json").json()
 
     assert {row["module"] for row in diff["map"]["rows"]} >= {"self_attn.q_proj", "mlp.up_proj"}
     assert diff["counted"]["changed"] == 4
@@ -193,6 +196,13 @@ def test_a_map_tells_what_differs(pages):
     assert [pair["check"] for pair in diff["checks"] if pair["b"]["verdict"] == "fail"] == [
         "effect"
     ]
+    assert (three["a"]["version"], three["b"]["version"], three["c"]["version"]) == (1, 2, 3)
+    assert sum(three["counted"].values()) == sum(
+        style["style"] != "neither" for row in three["map"]["rows"] for style in row["cells"]
+    )
+    assert {each["name"]: each["c"] for each in three["config"]}["r"] == next(
+        each["b"] for each in diff["config"] if each["name"] == "r"
+    )
     assert same["counted"] == {"changed": 0, "added": 0, "removed": 0, "same": 14}
 
 

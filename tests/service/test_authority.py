@@ -53,8 +53,8 @@ from deltareg.service.lines import (
     search,
     versions,
 )
+from deltareg.service.overview import bisection, comparison, family, home
 from deltareg.service.overview import channel as channel_page
-from deltareg.service.overview import comparison, family, home
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
 from deltareg.service.push import (
@@ -165,6 +165,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(line_page.show_line, LAB, **PAGE),
     called(channel_page.show_ledger, LAB, "prod", at=None, **PAGE),
     called(comparison.compare_versions, LAB, a=None, b=None),
+    called(bisection.search_by_hand, LAB, {1: "good"}),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
     called(fit.show_fit, V1, "tiny"),
