@@ -9,7 +9,7 @@ from deltareg.drawing.wording import size
 from deltareg.errors import InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.pages.asking import Ask
-from deltareg.pages.layer_map import LayerMap, Odd, State, difference_map, odd_map
+from deltareg.pages.layer_map import Change, LayerMap, difference_map, odd_map
 from deltareg.pages.routing import View
 from deltareg.service.overview.comparison import Checks, compare_versions
 from deltareg.wire import Answer, CheckResult, VersionInfo
@@ -77,7 +77,7 @@ class DiffPage(Answer):
     same_base: bool
     facts: list[ConfigChange]
     config: list[ConfigChange]
-    counted: dict[State | Odd, int]
+    counted: dict[Change, int]
     map: LayerMap
     checks: list[CheckPair]
     is_all: bool
@@ -114,14 +114,8 @@ def _diff(ask: Ask) -> DiffPage:
     )  # fmt: skip
 
 
-def _map(
-    manifests: Sequence[Manifest], names: Sequence[str]
-) -> tuple[LayerMap, dict[State | Odd, int]]:
-    if len(manifests) == _TWO:
-        of_two, states = difference_map(*manifests)
-        return of_two, dict(states)
-    of_three, odd = odd_map(manifests, names)
-    return of_three, dict(odd)
+def _map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap, dict[Change, int]]:
+    return difference_map(*manifests) if len(manifests) == _TWO else odd_map(manifests, names)
 
 
 def _number(text: str | None) -> int | None:

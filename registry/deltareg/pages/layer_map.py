@@ -15,6 +15,7 @@ from deltareg.wire import Answer
 
 State = Literal["same", "changed", "added", "removed", "neither"]
 Odd = Literal["same", "first", "second", "third", "each", "neither"]
+Change = State | Odd
 _STEPS = 9
 _DENSE = 48
 _OUTSIDE = "-"
@@ -69,7 +70,7 @@ def layer_map(manifest: Manifest) -> LayerMap:
     return made.model_copy(update={"least": least, "most": most})
 
 
-def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[State, int]]:
+def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int]]:
     """Show which modules of which layers two versions have differently, and count them."""
     first, second = places_of(a.tensors), places_of(b.tensors)
     counted: dict[State, int] = dict.fromkeys(_GRAVEST, 0)
@@ -83,7 +84,9 @@ def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[State, int]
     return made, {state: count for state, count in counted.items() if state != "neither"}
 
 
-def odd_map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap, dict[Odd, int]]:
+def odd_map(
+    manifests: Sequence[Manifest], names: Sequence[str]
+) -> tuple[LayerMap, dict[Change, int]]:
     """Show of three versions which one has which modules of which layers otherwise, and count."""
     sides = [places_of(manifest.tensors) for manifest in manifests]
     counted: dict[Odd, int] = dict.fromkeys(_ODD, 0)
