@@ -79,8 +79,8 @@ from deltareg.service.lines import (
     versions,
 )
 from deltareg.service.overview import base as base_page
+from deltareg.service.overview import bisection, comparison, family, home, moves
 from deltareg.service.overview import channel as channel_page
-from deltareg.service.overview import comparison, family, home, moves
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
 from deltareg.service.push import (
@@ -205,6 +205,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(moves.show_way_back, LAB, "prod"),
     called(moves.show_promotion, LAB, "prod", version=1),
     called(comparison.compare_versions, LAB, a=None, b=None),
+    called(bisection.search_by_hand, LAB, {1: "good"}),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
     called(fit.show_fit, V1, "tiny"),
