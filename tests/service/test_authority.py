@@ -78,8 +78,9 @@ from deltareg.service.lines import (
     search,
     versions,
 )
+from deltareg.service.overview import base as base_page
+from deltareg.service.overview import bisection, comparison, family, home, moves
 from deltareg.service.overview import channel as channel_page
-from deltareg.service.overview import comparison, home
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
 from deltareg.service.push import (
@@ -200,7 +201,11 @@ READS = [  # of what lies in `lab`, or is about it
     called(floors.show_floor, "lab"),
     called(line_page.show_line, LAB, **PAGE),
     called(channel_page.show_ledger, LAB, "prod", at=None, **PAGE),
+    called(base_page.show_base_with_versions, AS_BASE, suite="smoke", **PAGE),
+    called(moves.show_way_back, LAB, "prod"),
+    called(moves.show_promotion, LAB, "prod", version=1),
     called(comparison.compare_versions, LAB, a=None, b=None),
+    called(bisection.search_by_hand, LAB, {1: "good"}),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
     called(fit.show_fit, V1, "tiny"),
@@ -212,6 +217,9 @@ READS = [  # of what lies in `lab`, or is about it
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of="lab/x:v1"),
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of=f"base:{AS_BASE}"),
     called(lineage.show_lineage, V1, depth=3),
+    called(family.show_family, "lab/x", up=1, down=1),
+    called(family.show_family, "lab/x:v1", up=1, down=1),
+    called(family.show_family, AS_BASE, up=1, down=1),
     called(log.show_log, LAB, channel=None, **PAGE),
     called(versions.list_versions, LAB, **PAGE),
     called(versions.show_version, V1, bare="newest"),
@@ -358,8 +366,10 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(proofs.show_checkpoint),
     called(proofs.prove_consistency, old=0, new=0),
     called(bases.list_bases, root=None, **PAGE),
+    called(base_page.bases_called, "tiny"),
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
+    called(base_page.show_base_with_versions, "tiny", suite="smoke", **PAGE),
     called(bases.base_manifest_bytes, "tiny"),
     called(probes.show_probes, "tiny"),
     called(floors.show_floor, None),
