@@ -85,13 +85,13 @@ def _served_for_nine_days(server, line):
             t.versions.c.delta_id == of_line.scalar_subquery(), t.versions.c.number == 1
         )).one()  # fmt: skip
         maker = sa.select(t.principals.c.id).where(t.principals.c.name == "maker")
+        follow = sa.update(t.channels).where(t.channels.c.id == channel)
+        conn.execute(follow.values(revision=1))
         conn.execute(sa.insert(t.revisions).values(
             channel_id=channel, number=1, kind="promote", version_id=version.id,
             digest=version.manifest_digest, actor_id=maker.scalar_subquery(), verdict_ids=[],
             reason="the first that passed", created_at=time.time_ns() // 1_000 - 9 * DAY_US,
         ))  # fmt: skip
-        follow = sa.update(t.channels).where(t.channels.c.id == channel)
-        conn.execute(follow.values(revision=1))
 
 
 def _ask(server, maker, line):
