@@ -16,8 +16,10 @@ HOSTILE = [
     "<a href=//evil.example>x</a>", "NaN", "${7*7}", "<b>" * 30, "</script></style></svg>",
 ]  # fmt: skip
 UNSEEN = ("\u202e", "\u200b", "\x1b")
-ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "nowhere"]
-NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel")
+ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "lineage",
+         "nowhere"]  # fmt: skip
+NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel", "at",
+         "open", "up")  # fmt: skip
 TAGS = {"img", "iframe", "object", "embed", "base", "b", "style"}
 
 

@@ -9,12 +9,14 @@ from starlette.routing import Mount, Route
 from deltareg.pages import (
     access,
     bases,
+    bisect,
     channel,
     delta,
     deltas,
     diff,
     fleet,
     home,
+    lineage,
     login,
     requests,
     runs,
@@ -30,8 +32,8 @@ from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, channel, delta, version, requests, runs, bases, fleet, storage,
-    access,
+    login, home, deltas, diff, bisect, channel, delta, lineage, version, requests, runs, bases,
+    fleet, storage, access,
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from deltareg.db.rows.channels import (
     StandingRow,
     TermsRow,
 )
+from deltareg.db.rows.family import KinRow, ServedRow
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.known import (
     AliasRow,
@@ -168,6 +169,7 @@ __all__ = [
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
+    "KinRow",
     "LeafRow",
     "LeaseKeyRow",
     "LedgerRow",
@@ -216,6 +218,7 @@ __all__ = [
     "RevokedSignerRow",
     "RunRow",
     "ServedFormRow",
+    "ServedRow",
     "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",
