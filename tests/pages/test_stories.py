@@ -81,7 +81,7 @@ def _served_for_nine_days(server, line):
         channel = conn.execute(sa.select(t.channels.c.id).where(
             t.channels.c.delta_id == of_line.scalar_subquery(), t.channels.c.name == "prod"
         )).scalar_one()  # fmt: skip
-        version = conn.execute(sa.select(t.versions.c.id, t.versions.c.manifest_digest).where(
+        version = conn.execute(sa.select(t.versions).where(
             t.versions.c.delta_id == of_line.scalar_subquery(), t.versions.c.number == 1
         )).one()  # fmt: skip
         maker = sa.select(t.principals.c.id).where(t.principals.c.name == "maker")
@@ -89,7 +89,8 @@ def _served_for_nine_days(server, line):
         conn.execute(follow.values(revision=1))
         conn.execute(sa.insert(t.revisions).values(
             channel_id=channel, number=1, kind="promote", version_id=version.id,
-            digest=version.manifest_digest, actor_id=maker.scalar_subquery(), verdict_ids=[],
+            digest=version.manifest_digest, base_root=version.base_root, verdict_ids=[],
+            actor_id=maker.scalar_subquery(), break_glass=True,
             reason="the first that passed", created_at=time.time_ns() // 1_000 - 9 * DAY_US,
         ))  # fmt: skip
 
