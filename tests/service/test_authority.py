@@ -366,6 +366,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(proofs.show_checkpoint),
     called(proofs.prove_consistency, old=0, new=0),
     called(bases.list_bases, root=None, **PAGE),
+    called(base_page.bases_called, "tiny"),
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
     called(base_page.show_base_with_versions, "tiny", suite="smoke", **PAGE),
