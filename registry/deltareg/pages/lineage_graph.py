@@ -211,7 +211,7 @@ def _folded(
             del kept[key]
         if rest:
             kept[f"more-{number}"] = _more(f"more-{number}", [nodes[key] for key in rest])
-    moved = {
+    moved: dict[tuple[str, str], Relation] = {
         (into.get(arrow.start, arrow.start), into.get(arrow.end, arrow.end)): arrow.relation
         for arrow in arrows
     }
@@ -246,12 +246,14 @@ def _with_channels(
     all_nodes, all_arrows = list(nodes.values()), list(arrows)
     for key in nodes:
         unit = units.get(key)
-        for name, number in {} if unit is None else unit.channels.items():
-            channel = f"{unit.node.line}@{name}" if unit is not None else ""
+        if unit is None:
+            continue
+        for name, number in unit.channels.items():
+            channel = f"{unit.node.line}@{name}"
             all_nodes.append(
                 LineageNode(
                     key=channel, sort="channel", of_sort="channel", name=f"@{name}",
-                    line=channel.partition("@")[0], first=number, last=number,
+                    line=unit.node.line, first=number, last=number,
                 )
             )  # fmt: skip
             all_arrows.append(LineageArrow(start=key, end=channel, relation="serves"))
