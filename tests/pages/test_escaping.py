@@ -1,5 +1,6 @@
 """Text of others stays text: in every field that somebody writes, on every page that shows it."""
 
+import json
 from html.parser import HTMLParser
 
 import pytest
@@ -18,10 +19,38 @@ SHOWN = [
     "/ui/", "/ui/deltas", "/ui/audit", "/ui/fleet", "/ui/access", "/ui/requests", "/ui/requests/1",
     LINE, f"{LINE}/v1", f"{LINE}/v1/gate", f"{LINE}/v1/files", f"{LINE}/v1/verdicts",
     f"{LINE}/channels/dev", f"{LINE}/channels/dev/freeze", f"{LINE}/channels/dev/standing",
-    f"{LINE}/channels/staging/promote", "/ui/runs", "/ui/storage?of=team",
+    f"{LINE}/channels/staging/promote", "/ui/runs", "/ui/storage?of=team", f"{LINE}/metrics",
+    f"{LINE}/v1/storage", f"{LINE}/channels/dev/policy", "/ui/policy", "/ui/policy?namespace=team",
+    "/ui/suites", "/ui/suites/hostile", "/ui/suites/hostile/edit", "/ui/storage/plan",
 ]  # fmt: skip
-ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "nowhere"]
-NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel")
+ASKED = [
+    "deltas",
+    "find",
+    "login",
+    "audit",
+    "fleet",
+    "runs",
+    "requests",
+    "storage",
+    "nowhere",
+    "policy",
+    "suites",
+]
+NAMES = (
+    "q",
+    "next",
+    "kind",
+    "actor",
+    "subject",
+    "action",
+    "of",
+    "state",
+    "base",
+    "channel",
+    "theme",
+    "namespace",
+    "measure",
+)
 TAGS = {"img", "iframe", "object", "embed", "base", "b", "style"}
 
 
@@ -53,6 +82,12 @@ def written(sqlite_template, tmp_path_factory, desk):
     agent.put("/fleet/agents/host-2", json={"engine": "dir", "every_s": 9, "serves": serves})
     admin = desk.http(desk.admin_token)
     admin.post("/tokens", json={"principal": "noted", "note": everything})
+    about = "".join(plain).replace("\n", " ")
+    suite = {"name": "hostile", "about": about, "checks": ["effect"]}
+    admin.post("/suites", json={"document": json.dumps(suite)}).raise_for_status()
+    floor = {"policy": {"suites": ["smoke"]}, "reason": everything}
+    seen = {"If-Match": admin.get("/namespaces/team/policy").headers["ETag"]}
+    admin.put("/namespaces/team/policy", json=floor, headers=seen).raise_for_status()
     with browser(desk, desk.admin_token) as client:
         form = {"word": word_of(client), "kind": "freeze", "revision": "0", "reason": everything}
         assert client.post(f"{LINE}/channels/dev/move", data=form).status_code == 303
@@ -85,3 +120,15 @@ def test_somebody_did_write_it(written):
 
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "{{7*7}}" in text
+
+
+@pytest.mark.parametrize("act", ["try", "save"])
+@pytest.mark.parametrize("page", [f"{LINE}/channels/dev/policy", "/ui/policy", "/ui/suites/-/new"])
+def test_what_is_written_into_a_form_comes_back_as_text(written, page, act):
+    for text in HOSTILE:
+        said = {"word": word_of(written), "text": text, "reason": text, "seen": text, "act": act}
+        answer = written.post(page, data=said)
+
+        Harmless().feed(answer.text)
+        assert answer.status_code in {412, 422}
+        assert not any(sign in answer.text for sign in UNSEEN)

@@ -1,14 +1,15 @@
 """Two versions of a line side by side: configuration, modules, checks, size."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
-from deltareg.pages.layer_map import LayerMap, State, difference_map
+from deltareg.pages.layer_map import LayerMap, State, difference_map, map_cells, map_plot
 from deltareg.pages.routing import View
+from deltareg.pages.tables import Cell, Table
 from deltareg.service.overview.comparison import Checks, compare_versions
 from deltareg.wire import Answer, CheckResult, VersionInfo
 
@@ -104,4 +105,16 @@ def _pairs(a: Checks, b: Checks) -> list[CheckPair]:
     ]
 
 
-PAGES = (View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas"),)
+def _cells(page: DiffPage) -> Iterator[Sequence[Cell]]:
+    return map_cells(page.map)
+
+
+def _plot(page: DiffPage) -> str:
+    a, b = page.a.version, page.b.version
+    return map_plot(page.map, f"What differs between v{a} and v{b} of {page.line}, by layer")
+
+
+_TABLE = Table(("module", "layer", "seen"), _cells)
+PAGES = (
+    View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas", table=_TABLE, plot=_plot),
+)

@@ -12,11 +12,14 @@ from deltareg.db.rows.bases import (
 from deltareg.db.rows.channels import (
     BrokenGlassRow,
     ChannelRow,
+    DeletedRow,
     FloorRow,
+    FormerRow,
     LedgerRow,
     PinnedRow,
     PointerRow,
     RevisionRow,
+    ServedRow,
     StandingRow,
     TermsRow,
 )
@@ -84,6 +87,7 @@ from deltareg.db.rows.signing import (
 )
 from deltareg.db.rows.trail import CheckpointRow, LeafRow, StrayRow
 from deltareg.db.rows.verdicts import (
+    FindingRow,
     MakingRow,
     OutcomeRow,
     SuiteRow,
@@ -126,6 +130,7 @@ __all__ = [
     "CheckpointRow",
     "ClaimableRow",
     "CountsRow",
+    "DeletedRow",
     "DeliveryRow",
     "DepthRow",
     "DocumentsRow",
@@ -134,10 +139,12 @@ __all__ = [
     "EventRow",
     "FacetRow",
     "FiguresRow",
+    "FindingRow",
     "FloorRow",
     "FollowerRow",
     "FollowerStateRow",
     "FormRow",
+    "FormerRow",
     "GlanceRow",
     "GrantRow",
     "HasPolicy",
@@ -190,6 +197,7 @@ __all__ = [
     "RevokedSignerRow",
     "RunRow",
     "ServedFormRow",
+    "ServedRow",
     "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",
