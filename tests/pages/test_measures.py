@@ -32,7 +32,7 @@ def test_checks_and_labels_are_drawn_over_versions(desk, pages):
     ]  # fmt: skip
     assert len(list(drawn.iter(f"{SVG}circle"))) == 3
     assert [each.text for each in drawn.iter(f"{SVG}text")] == ["v1", "v4"]
-    assert "metric.loss by version: v1 0.75, v2 0.5, v4 0.25" in drawn.get("aria-label")
+    assert "metric.loss by version: v1 0.75, v2 0.5, v4 0.25" in str(drawn.get("aria-label"))
     rows = pages.get(f"{path}?measure=metric.loss&format=csv").text.split()
     assert rows[1:] == ["metric.loss,1,0.75", "metric.loss,2,0.5", "metric.loss,4,0.25"]
     shown = pages.get(path).text

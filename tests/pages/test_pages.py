@@ -26,8 +26,8 @@ PAGES = {
     "/ui/fleet?of=team/lora@prod": 6, "/ui/storage": 10, "/ui/storage?of=team": 11,
     "/ui/storage?of=team/lora": 8, "/ui/access": 6, "/ui/access?namespace=team": 8,
     "/ui/audit": 6, "/ui/sessions": 6, "/ui/help": 6,
-    f"{LINE}/metrics": 6, f"{LINE}/v3/storage": 18,
-    "/ui/storage/plan": 30, f"{PROD}/policy": 6, "/ui/policy": 6,
+    f"{LINE}/metrics": 6, f"{LINE}/v3/storage": 7, "/ui/storage?of=team/lora:v3": 10,
+    "/ui/storage/plan": 23, f"{PROD}/policy": 6, "/ui/policy": 6,
     "/ui/policy?namespace=team": 6, "/ui/suites": 6, "/ui/suites/smoke": 6, "/ui/suites/-/new": 6,
     "/ui/suites/smoke/edit": 6,
 }  # fmt: skip

@@ -77,6 +77,8 @@ def test_forms_are_listed_and_gone_back_to_by_who_may(deleted, pages):
         denied = reader.post(f"{LINE}/v3/revert", data={"word": word_of(reader), "form": "1"})
 
     assert [form["state"] for form in shown["history"]["forms"]] == ["served"]
-    assert shown["figures"]["logical_bytes"] > shown["figures"]["pack_bytes"] > 0
+    figures = pages.get("/ui/storage?of=team/lora:v3&format=json").json()["report"]["total"]
+    assert figures["logical_bytes"] > figures["pack_bytes"] > 0
+    assert figures["versions"] == 1
     assert (none.status_code, denied.status_code) == (404, 403)
     assert "no former form 77" in none.text

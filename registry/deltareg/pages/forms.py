@@ -1,36 +1,28 @@
-"""How a version is stored: its stored forms, what each saving saves, and going back to a form."""
+"""How a version is stored: its stored forms, and going back to one."""
 
-from deltareg.errors import NotFound
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import Action, View
 from deltareg.pages.version import ref_of
 from deltareg.service.authority.grants import Right
 from deltareg.service.push.revert import revert_form, show_forms
-from deltareg.service.upkeep.stats import show_storage
-from deltareg.wire import Answer, FormHistory, FormRevert, StorageFigures
+from deltareg.wire import Answer, FormHistory, FormRevert
 
 
 class FormsPage(Answer):
-    """The stored forms of a version, and its figures; None where it is deleted."""
+    """The stored forms of a version."""
 
     line: str
     number: int
     history: FormHistory
-    figures: StorageFigures | None
     may_revert: bool
 
 
 def _show(ask: Ask) -> FormsPage:
     ref = ref_of(ask)
     history = show_forms(ask.registry, ask.caller, ref, keep_s=ask.request.app.state.keep_forms_s)
-    figures: StorageFigures | None
-    try:
-        figures = show_storage(ask.registry, ask.caller, ref, limit=1).total
-    except NotFound:  # a deleted version holds nothing that would be its own
-        figures = None
     return FormsPage(
-        line=str(ask.line), number=ref.version or 0, history=history, figures=figures,
+        line=str(ask.line), number=ref.version or 0, history=history,
         may_revert=ask.caller.may(Right.PUSH, on=ask.line),
     )  # fmt: skip
 

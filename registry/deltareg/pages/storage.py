@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, Table
-from deltareg.refs import LineRef, parse_name
+from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.upkeep.outlook import Outlook, show_outlook
@@ -26,8 +26,10 @@ class StoragePage(Answer):
 
 def _storage(ask: Ask) -> StoragePage:
     text = ask.text("of") or ""
-    of: str | LineRef | None = None
-    if "/" in text:
+    of: str | LineRef | Ref | None = None
+    if ":" in text:
+        of = Ref.parse(text)
+    elif "/" in text:
         of = LineRef.parse(text)
     elif text:
         of = parse_name(text, "namespace")
