@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 from deltareg.pages import (
     access,
     bases,
+    bisect,
     channel,
     delta,
     deltas,
@@ -17,6 +18,7 @@ from deltareg.pages import (
     fleet,
     forms,
     home,
+    lineage,
     live,
     login,
     measures,
@@ -38,8 +40,8 @@ from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, channel, measures, delta, version, requests, runs, bases, fleet,
-    storage, access, waiving, policies, suites, forms,
+    login, home, deltas, diff, bisect, channel, measures, delta, lineage, version, requests, runs,
+    bases, fleet, storage, access, waiving, policies, suites, forms,
 )  # fmt: skip
 
 

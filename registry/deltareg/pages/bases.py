@@ -5,27 +5,26 @@ from collections.abc import Iterator, Sequence
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, Table, pairs
-from deltareg.service.bases.bases import list_bases, show_base
-from deltareg.service.verdicts.compat import list_compat
+from deltareg.service.bases.bases import list_bases
+from deltareg.service.overview.base import BaseWithVersions, bases_called, show_base_with_versions
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import Answer, BaseInfo, CompatRow, Page
+from deltareg.wire import Answer, BaseInfo, Page
 
 _LISTED = 50
 
 
 class BasesPage(Answer):
-    """Bases by name."""
+    """Bases by name, or those called like what was asked for; `is_near` where only nearly."""
 
     asked: str
+    is_near: bool = False
     bases: Page[BaseInfo]
 
 
-class BasePage(Answer):
-    """A base, and the versions on it with what is known of each on each variant."""
+class BasePage(BaseWithVersions):
+    """A base with what stands on it by a suite, and the forms of it that there is a column for."""
 
-    base: BaseInfo
     suite: str
-    versions: Page[CompatRow]
     columns: list[str]
 
     @property
@@ -35,6 +34,10 @@ class BasePage(Answer):
 
 
 def _list(ask: Ask) -> BasesPage:
+    asked = ask.text("q")
+    if asked is not None:
+        like = bases_called(ask.registry, ask.caller, asked)
+        return BasesPage(asked=asked, is_near=like.is_near, bases=Page(items=like.bases))
     found = list_bases(
         ask.registry, ask.caller, root=None, cursor=ask.cursor, limit=ask.most(_LISTED)
     )
@@ -42,15 +45,13 @@ def _list(ask: Ask) -> BasesPage:
 
 
 def _show(ask: Ask) -> BasePage:
-    name = ask.part("base")
-    found = show_base(ask.registry, ask.caller, name)
     suite = ask.text("suite") or DEFAULT_SUITE
-    versions = list_compat(
-        ask.registry, ask.caller, name, suite=suite, cursor=ask.cursor,
+    found = show_base_with_versions(
+        ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.cursor,
         limit=ask.most(_LISTED),
     )  # fmt: skip
-    columns = list(dict.fromkeys(form for row in versions.items for form in row.on))
-    return BasePage(base=found, suite=suite, versions=versions, columns=columns)
+    columns = list(dict.fromkeys(form for row in found.versions.items for form in row.on))
+    return BasePage(**dict(found), suite=suite, columns=columns)
 
 
 def _cells(page: BasesPage) -> Iterator[Sequence[Cell]]:

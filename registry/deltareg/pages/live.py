@@ -17,10 +17,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from deltareg import streaming
-from deltareg.errors import DeltaregError, InvalidInput, Unavailable
+from deltareg.errors import InvalidInput, Unavailable
 from deltareg.pages.cookie import secret_of, session_of
 from deltareg.pages.guard import HEADERS, check_reading
-from deltareg.pages.routing import problem
+from deltareg.pages.routing import guarded
 from deltareg.refs import parse_id
 from deltareg.service.registry import Registry
 from deltareg.service.runs import log
@@ -103,21 +103,18 @@ def routes(registry: Registry) -> list[Route]:
     watched = Watched(registry)
 
     async def follow(request: Request) -> Response:
-        try:
-            check_reading(request)
-            readers: streaming.Readers = request.app.state.streams
-            readers.check_room()
-            _check_room_of(watched, request)
-            source = Log(watched, request, parse_id(str(request.path_params["run"]), "run"))
-            first = await anyio.to_thread.run_sync(partial(source.lines, _after(request)))
-        except DeltaregError as error:
-            return problem(request, error)
+        check_reading(request)
+        readers: streaming.Readers = request.app.state.streams
+        readers.check_room()
+        _check_room_of(watched, request)
+        source = Log(watched, request, parse_id(str(request.path_params["run"]), "run"))
+        first = await anyio.to_thread.run_sync(partial(source.lines, _after(request)))
         return StreamingResponse(
             _counted(source, readers, first), media_type=streaming.MEDIA_TYPE,
             headers={**HEADERS, **streaming.HEADERS},
         )  # fmt: skip
 
-    return [Route("/runs/{run}/stream", follow, methods=["GET"])]
+    return [Route("/runs/{run}/stream", guarded(follow), methods=["GET"])]
 
 
 async def _counted(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -34,7 +34,16 @@ logger = logging.getLogger(__name__)
 ROOM: Final = "deltareg.pages"
 _NEVER_KEPT: Final = {"Cache-Control": "no-store", "Vary": "Accept, Cookie", **HEADERS}
 _FIELDS_MOST = 64
-_Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a page shows, written for another program: a file of a media type and a name."""
+
+    media: str
+    file: str
+    write: Callable[[Ask], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class View:
         area: The part of the registry that it belongs to, in the bar on top.
         table: What it is as CSV.
         plot: Draws what it is as SVG.
+        texts: In which forms it is written besides, by the word for `?format=`.
     """
 
     path: str
@@ -56,6 +66,7 @@ class View:
     area: str = ""
     table: Table | None = None
     plot: Callable[..., str] | None = None
+    texts: Mapping[str, Text] = field(default_factory=dict[str, Text])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,7 @@ Page = View | Form | Action | Jump
 
 def routes_of(registry: Registry, page: Page) -> list[Route]:
     """Make the routes of a page."""
-    made: dict[str, _Endpoint]
+    made: dict[str, Endpoint]
     match page:
         case View():
             made = {"GET": _view(registry, page)}
@@ -118,15 +129,18 @@ def routes_of(registry: Registry, page: Page) -> list[Route]:
         case Action():
             made = {"POST": _action(registry, page)}
     return [
-        Route(page.path, _guarded(endpoint), methods=[method]) for method, endpoint in made.items()
+        Route(page.path, guarded(endpoint), methods=[method]) for method, endpoint in made.items()
     ]
 
 
-def _view(registry: Registry, view: View) -> _Endpoint:
+def _view(registry: Registry, view: View) -> Endpoint:
     def look(request: Request) -> Response:
         asked = request.query_params.get("format", "")
         session, is_whole = session_of(request, registry), asked == "csv"
         ask = Ask(registry, session, request, is_whole=is_whole)
+        text = view.texts.get(asked)
+        if text is not None:
+            return _file(text, ask)
         found = view.load(ask)
         if is_whole and view.table is not None:
             return csv_answer(ask, view.table, found, view.load)
@@ -145,7 +159,7 @@ def _view(registry: Registry, view: View) -> _Endpoint:
     return endpoint
 
 
-def _jump(registry: Registry, jump: Jump) -> _Endpoint:
+def _jump(registry: Registry, jump: Jump) -> Endpoint:
     def look(request: Request) -> Response:
         return see_other(jump.lead(Ask(registry, session_of(request, registry), request)))
 
@@ -156,7 +170,7 @@ def _jump(registry: Registry, jump: Jump) -> _Endpoint:
     return endpoint
 
 
-def _form(registry: Registry, page: Form) -> _Endpoint:
+def _form(registry: Registry, page: Form) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
         session = session_of(request, registry)
         check_form_word(form.get("word", ""), secret_of(request))
@@ -175,7 +189,7 @@ def _form(registry: Registry, page: Form) -> _Endpoint:
     return endpoint
 
 
-def _action(registry: Registry, action: Action) -> _Endpoint:
+def _action(registry: Registry, action: Action) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
         session = session_of(request, registry)
         check_form_word(form.get("word", ""), secret_of(request))
@@ -202,10 +216,10 @@ async def read_form(request: Request) -> dict[str, str]:
         raise InvalidInput(f"a form has at most {_FIELDS_MOST} fields") from error
 
 
-def _guarded(endpoint: _Endpoint) -> _Endpoint:
+def guarded(endpoint: Endpoint) -> Endpoint:
     """Answer errors as pages, and whoever is not logged in with the way there."""
 
-    async def guarded(request: Request) -> Response:
+    async def answered(request: Request) -> Response:
         try:
             return await endpoint(request)
         except Unauthenticated as error:
@@ -220,7 +234,7 @@ def _guarded(endpoint: _Endpoint) -> _Endpoint:
             fix = "report it with the request id of this answer"
             return problem(request, DeltaregError("the server has a bug", fix=fix))
 
-    return guarded
+    return answered
 
 
 def _after_login(request: Request) -> str:
@@ -260,6 +274,11 @@ def html(template: str, *, status: int = 200, **values: object) -> Response:
 def json_answer(found: Answer) -> Response:
     """Answer with what a page shows, as JSON."""
     return Response(found.model_dump_json(), 200, _NEVER_KEPT, "application/json")
+
+
+def _file(text: Text, ask: Ask) -> Response:
+    kept = {**_NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
+    return Response(text.write(ask), 200, kept, text.media)
 
 
 def see_other(path: str) -> Response:

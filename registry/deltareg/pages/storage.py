@@ -35,7 +35,8 @@ def _storage(ask: Ask) -> StoragePage:
         of = parse_name(text, "namespace")
     found = show_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED))
     largest = max((part.pack_bytes for part in found.parts), default=0)
-    return StoragePage(asked=text, report=found, largest=largest,
+    return StoragePage(
+        asked=text, report=found, largest=largest,
         may_plan=ask.caller.may(Right.ADMIN, on=EVERYTHING),
     )  # fmt: skip
 

@@ -11,21 +11,18 @@ from deltareg.pages.tables import Cell, Table
 from deltareg.refs import Ref, parse_channel
 from deltareg.service.channels.gate import check_gate
 from deltareg.service.lines.cards import show_card
-from deltareg.service.lines.lineage import show_lineage
 from deltareg.service.lines.versions import manifest_bytes, show_version
 from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.wire import (
     Answer,
     CardInfo,
     GateAnswer,
-    LineageAnswer,
     Page,
     VerdictInfo,
     VersionDetail,
 )
 
 _VERDICTS = 20
-_DEPTH = 4
 
 
 class VersionPage(Answer):
@@ -78,14 +75,6 @@ class CardPage(Answer):
     line: str
     number: int
     card: CardInfo | None
-
-
-class LineagePage(Answer):
-    """What a version was made from, and what was made from it."""
-
-    line: str
-    number: int
-    lineage: LineageAnswer
 
 
 def ref_of(ask: Ask) -> Ref:
@@ -152,12 +141,6 @@ def _card(ask: Ask) -> CardPage:
     return CardPage(line=str(ask.line), number=ref.version or 0, card=found)
 
 
-def _lineage(ask: Ask) -> LineagePage:
-    ref = ref_of(ask)
-    found = show_lineage(ask.registry, ask.caller, ref, depth=_DEPTH)
-    return LineagePage(line=str(ask.line), number=ref.version or 0, lineage=found)
-
-
 def _check_cells(page: VerdictsPage) -> Iterator[Sequence[Cell]]:
     for verdict in page.verdicts.items:
         for check in verdict.checks:
@@ -188,6 +171,5 @@ PAGES = (
     View(f"{_PATH}/verdicts", _verdicts, "verdicts.html.jinja", "Deltas", table=_CHECKS),
     View(f"{_PATH}/files", _files, "files.html.jinja", "Deltas", table=_MAP, plot=_map_plot),
     View(f"{_PATH}/card", _card, "card.html.jinja", "Deltas"),
-    View(f"{_PATH}/lineage", _lineage, "lineage.html.jinja", "Deltas"),
     View(_PATH, _version, "version.html.jinja", "Deltas"),
 )

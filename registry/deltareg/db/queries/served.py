@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from deltareg.db.queries.floors import floor_columns
-from deltareg.db.rows import ServedRow, fetch_all
+from deltareg.db.rows import ServingRow, fetch_all
 from deltareg.db.tables import channels, deltas, namespaces, revisions
 
 
@@ -15,7 +15,7 @@ def served_channels(
     namespace_id: int | None = None,
     channel_id: int | None = None,
     limit: int,
-) -> Sequence[ServedRow]:
+) -> Sequence[ServingRow]:
     """List channels that serve a version, of all, of a namespace, or one; last moved first."""
     query = (
         sa.select(
@@ -38,4 +38,4 @@ def served_channels(
         query = query.where(deltas.c.namespace_id == namespace_id)
     if channel_id is not None:
         query = query.where(channels.c.id == channel_id)
-    return fetch_all(conn, query, ServedRow)
+    return fetch_all(conn, query, ServingRow)

@@ -75,7 +75,33 @@ def find_version(
     digest: str | None = None,
 ) -> VersionRow | None:
     """Find a version of a line; the newest that is not deleted when nothing else is said."""
-    query = select_versions().where(versions.c.delta_id == delta_id)
+    of_line = versions.c.delta_id == delta_id
+    return _find_version(conn, of_line, number=number, semver=semver, digest=digest)
+
+
+def find_version_named(
+    conn: sa.Connection,
+    namespace: str,
+    line: str,
+    *,
+    number: int | None = None,
+    semver: str | None = None,
+    digest: str | None = None,
+) -> VersionRow | None:
+    """Find a version as `find_version` does, of a line by its name."""
+    named = sa.and_(namespaces.c.name == namespace, deltas.c.name == line)
+    return _find_version(conn, named, number=number, semver=semver, digest=digest)
+
+
+def _find_version(
+    conn: sa.Connection,
+    of_line: sa.ColumnElement[bool],
+    *,
+    number: int | None,
+    semver: str | None,
+    digest: str | None,
+) -> VersionRow | None:
+    query = select_versions().where(of_line)
     if number is not None:
         query = query.where(versions.c.number == number)
     elif semver is not None:
@@ -108,6 +134,28 @@ def version_rows(
     )
     if before is not None:
         query = query.where(versions.c.number < before)
+    return fetch_all(conn, query, VersionRow)
+
+
+def live_numbers(conn: sa.Connection, delta_id: int) -> list[int]:
+    """List the numbers of the versions of a line that are not deleted, in order."""
+    query = (
+        sa.select(versions.c.number)
+        .where(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.number)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def versions_by_numbers(
+    conn: sa.Connection, delta_id: int, numbers: Iterable[int]
+) -> Sequence[VersionRow]:
+    """Give versions of a line by number, newest first."""
+    query = (
+        select_versions()
+        .where(versions.c.delta_id == delta_id, versions.c.number.in_(list(numbers)))
+        .order_by(versions.c.number.desc())
+    )
     return fetch_all(conn, query, VersionRow)
 
 

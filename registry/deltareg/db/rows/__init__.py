@@ -3,9 +3,12 @@
 from deltareg.db.rows.bases import (
     BaseManifestRow,
     BaseRow,
+    CalledRow,
     FiguresRow,
     HubIdRow,
     IdentityRow,
+    OwnRelationRow,
+    OwnVariantRow,
     RelationRow,
     VariantRow,
 )
@@ -19,11 +22,20 @@ from deltareg.db.rows.channels import (
     PinnedRow,
     PointerRow,
     RevisionRow,
-    ServedRow,
+    ServingRow,
     StandingRow,
     TermsRow,
 )
+from deltareg.db.rows.family import KinRow, ServedRow
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
+from deltareg.db.rows.known import (
+    AliasRow,
+    BaseBytesRow,
+    IdRow,
+    MomentRow,
+    NumberRow,
+    QuarantinedRow,
+)
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
 from deltareg.db.rows.overview import CountsRow, FacetRow, GlanceRow, WeightsRow
 from deltareg.db.rows.packs import (
@@ -45,6 +57,7 @@ from deltareg.db.rows.prepared import Prepared, Statement, check_order
 from deltareg.db.rows.principals import (
     AuditRow,
     GrantRow,
+    HeldRow,
     KeptAnswerRow,
     LiveTokenRow,
     NamespaceRow,
@@ -60,7 +73,7 @@ from deltareg.db.rows.proofs import (
     StandingProofRow,
 )
 from deltareg.db.rows.referrers import ReferrerBodyRow, ReferrerRow, RevokedSignerRow
-from deltareg.db.rows.requests import ApprovalRow, RequestRow
+from deltareg.db.rows.requests import AcceptedRow, ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
     DepthRow,
@@ -85,6 +98,7 @@ from deltareg.db.rows.signing import (
     ShownKeyRow,
     SummaryRow,
 )
+from deltareg.db.rows.together import Found, Part, Together
 from deltareg.db.rows.trail import CheckpointRow, LeafRow, StrayRow
 from deltareg.db.rows.verdicts import (
     FindingRow,
@@ -115,15 +129,19 @@ from deltareg.db.rows.workers import (
 )
 
 __all__ = [
+    "AcceptedRow",
     "AgentRow",
+    "AliasRow",
     "ApprovalRow",
     "AttemptRow",
     "AuditRow",
     "BadPackRow",
+    "BaseBytesRow",
     "BaseManifestRow",
     "BaseRow",
     "BrokenGlassRow",
     "BusyWorkerRow",
+    "CalledRow",
     "ChannelRow",
     "CheckMarkRow",
     "CheckStateRow",
@@ -145,16 +163,20 @@ __all__ = [
     "FollowerStateRow",
     "FormRow",
     "FormerRow",
+    "Found",
     "GlanceRow",
     "GrantRow",
     "HasPolicy",
     "HeadRow",
+    "HeldRow",
     "HolderRow",
     "HubIdRow",
+    "IdRow",
     "IdentityRow",
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
+    "KinRow",
     "LeafRow",
     "LeaseKeyRow",
     "LedgerRow",
@@ -169,19 +191,25 @@ __all__ = [
     "MarkedPackRow",
     "MayFreeze",
     "MetricRow",
+    "MomentRow",
     "Named",
     "NamespaceRow",
+    "NumberRow",
     "OutcomeRow",
+    "OwnRelationRow",
+    "OwnVariantRow",
     "PackRow",
     "PackSizeRow",
     "PackStateRow",
     "PackUseRow",
+    "Part",
     "PieceEntryRow",
     "PinnedRow",
     "PlaceRow",
     "PointerRow",
     "Prepared",
     "PrincipalRow",
+    "QuarantinedRow",
     "QueuedRunRow",
     "ReceivedPackRow",
     "ReencodeRow",
@@ -198,6 +226,7 @@ __all__ = [
     "RunRow",
     "ServedFormRow",
     "ServedRow",
+    "ServingRow",
     "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",
@@ -210,6 +239,7 @@ __all__ = [
     "SupersededRow",
     "TermsRow",
     "Timed",
+    "Together",
     "TokenRow",
     "ToldEventRow",
     "ToldFreeze",

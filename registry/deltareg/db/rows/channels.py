@@ -21,7 +21,7 @@ class ChannelRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ServedRow(ChannelRow):
+class ServingRow(ChannelRow):
     """A channel that serves a version, with the names of its namespace and line."""
 
     namespace: str
@@ -77,6 +77,7 @@ class LedgerRow:
     version_id: int | None
     version: int | None
     created_at: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

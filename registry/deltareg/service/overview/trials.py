@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import served as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ServedRow, VersionRow
+from deltareg.db.rows import ServingRow, VersionRow
 from deltareg.db.session import read
 from deltareg.gate.floors import parse_floor
 from deltareg.gate.policy import parse_policy, stored_fields
@@ -43,7 +43,7 @@ from deltareg.wire import (
 OF_MOVES: frozenset[Rule] = frozenset({"approvals", "frozen", "warnings"})
 _MOST = 50
 _LOOKED_AT = 1_000
-_Under = Callable[[sa.Connection, VersionRow, ServedRow], Case]
+_Under = Callable[[sa.Connection, VersionRow, ServingRow], Case]
 
 
 class Tried(Answer):
@@ -104,7 +104,7 @@ def try_policy(
     change = set_policy(registry, caller, line, name, asked, is_seen=lambda _: True)
     stored = stored_fields(parse_policy(policy))
 
-    def under(conn: sa.Connection, version: VersionRow, row: ServedRow) -> Case:
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
         return gather(conn, version, replace(row, policy=stored))
 
     with read(registry.engine) as conn:
@@ -131,7 +131,7 @@ def try_floor(
     change = set_floor(registry, caller, namespace, asked, is_seen=lambda _: True)
     fields = parse_floor(policy, of=change.of).fields()
 
-    def under(conn: sa.Connection, version: VersionRow, row: ServedRow) -> Case:
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
         changed = (
             replace(row, server_floor=fields)
             if namespace is None
@@ -157,7 +157,7 @@ def try_suite(registry: Registry, caller: Caller, document: str) -> SuiteTrial:
     found = push_suite(registry, caller, SuitePush(document=document), is_trial=True)
     suite = read_suite(document.encode())
 
-    def under(conn: sa.Connection, version: VersionRow, row: ServedRow) -> Case:
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
         return _with_suite(gather(conn, version, row), suite)
 
     with read(registry.engine) as conn:
@@ -175,7 +175,7 @@ def try_suite(registry: Registry, caller: Caller, document: str) -> SuiteTrial:
 def _served(
     conn: sa.Connection, caller: Caller, *, namespace_id: int | None = None,
     channel_id: int | None = None,
-) -> list[ServedRow]:  # fmt: skip
+) -> list[ServingRow]:  # fmt: skip
     rows = queries.served_channels(
         conn, namespace_id=namespace_id, channel_id=channel_id, limit=_LOOKED_AT
     )
@@ -187,7 +187,7 @@ def _with_suite(case: Case, suite: Suite) -> Case:
     return replace(case, now=replace(case.now, suites=suites))
 
 
-def _tried(conn: sa.Connection, rows: Iterable[ServedRow], under: _Under) -> list[Tried]:
+def _tried(conn: sa.Connection, rows: Iterable[ServingRow], under: _Under) -> list[Tried]:
     listed = list(rows)
     versions = version_queries.versions_by_ids(conn, {row.version_id for row in listed})
     found: list[Tried] = []
