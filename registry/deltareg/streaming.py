@@ -27,31 +27,31 @@ Seen = TypeVar("Seen")
 class Source(Protocol[Part]):
     """What is streamed, in parts."""
 
-    def written(self, part: Part) -> str:
+    def written(self, part: Part, /) -> str:
         """Write what there is to say, each event with its id; empty for nothing."""
         ...
 
-    def place(self, part: Part) -> str:
+    def place(self, part: Part, /) -> str:
         """Give the id behind a part, from which a reader goes on."""
         ...
 
-    def is_more(self, part: Part) -> bool:
+    def is_more(self, part: Part, /) -> bool:
         """Whether there is more already."""
         ...
 
-    def is_last(self, part: Part) -> bool:
+    def is_last(self, part: Part, /) -> bool:
         """Whether nothing comes after it, ever."""
         ...
 
-    def unchanged(self, part: Part) -> Part:
+    def unchanged(self, part: Part, /) -> Part:
         """Give the part behind one while nothing is new."""
         ...
 
-    def look(self, part: Part) -> Part:
+    def look(self, part: Part, /) -> Part:
         """Give what comes after a part, with the reader's rights at that moment; may block."""
         ...
 
-    async def has_news(self, part: Part) -> bool:
+    async def has_news(self, part: Part, /) -> bool:
         """Whether a look is worth its while."""
         ...
 

@@ -19,7 +19,7 @@ _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def csv_answer(
-    ask: Ask, table: Table, found: Answer, load: Callable[[Ask], Answer]
+    ask: Ask, table: Table[Answer], found: Answer, load: Callable[[Ask], Answer]
 ) -> StreamingResponse:
     """Send a list from the page that was asked for to its end.
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 import anyio.to_thread
@@ -64,7 +64,7 @@ class View:
     load: Callable[[Ask], Answer]
     template: str
     area: str = ""
-    table: Table | None = None
+    table: Table[Any] | None = None  # of what `load` gives
     plot: Callable[..., str] | None = None
     texts: Mapping[str, Text] = field(default_factory=dict[str, Text])
 

@@ -8,19 +8,24 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from deltareg.drawing.wording import clean
 from deltareg.wire import Answer
 
+Shown = TypeVar("Shown", bound=Answer)
 Cell = str | int | float | bool | None
 MEDIA_TYPE: Final = "text/csv; charset=utf-8"
 # The last four are those of wide East Asian writing, which some spreadsheets take as well.
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
+def _no_more(_: object) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
-class Table:
+class Table(Generic[Shown]):
     """What a page is as a table.
 
     Attributes:
@@ -30,11 +35,11 @@ class Table:
     """
 
     heads: Sequence[str]
-    cells: Callable[..., Iterable[Sequence[Cell]]]
-    next_cursor: Callable[..., str | None] = lambda _: None
+    cells: Callable[[Shown], Iterable[Sequence[Cell]]]
+    next_cursor: Callable[[Shown], str | None] = _no_more
 
 
-def parts(table: Table, first: Answer, load: Callable[[str], Answer]) -> Iterator[str]:
+def parts(table: Table[Shown], first: Shown, load: Callable[[str], Shown]) -> Iterator[str]:
     """Write a list, a part at a time.
 
     Args:
