@@ -15,6 +15,7 @@ from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, claim, work
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
+from tests.pages.conftest import browser, word_of
 from tests.proving import look, prove_all, prove_one, prover_of, zeros_of
 
 REF = f"{LINE}:v2"
@@ -165,6 +166,28 @@ def test_what_was_served_is_kept_and_can_be_gone_back_to(server, run, tmp_path):
     assert client.show(REF).stored_bytes == done.stored_bytes.before
     assert client.show(REF).proof == again.proof == "proven"
     assert same_files(tmp_path / "out", run[1])
+
+
+@pytest.mark.soak
+@ONE_STACK
+def test_it_is_gone_back_to_from_its_page(server, run):
+    done = work(worker_of(server), prover_of(server))
+    line, _, number = REF.partition(":")
+    path = f"/ui/deltas/{line}/{number}"
+    with browser(server, server.admin_token) as client:
+        former = client.get(f"{path}/storage?format=json").json()["history"]["forms"][1]
+        shown = client.get(f"{path}/storage").text
+        kept = client.get("/ui/storage/plan?format=json").json()["waiting"]
+        form = {"word": word_of(client), "form": str(former["form"])}
+        answer = client.post(f"{path}/revert", data=form)
+
+    assert former["state"] == "former"
+    assert "Go back to it" in shown
+    assert [(each["ref"], each["form"], each["goes_at"]) for each in kept] == [
+        (REF, former["form"], former["until"])
+    ]
+    assert (answer.status_code, answer.headers["Location"][:9]) == (303, "/ui/runs/")
+    assert server.client().show(REF).stored_bytes == done.stored_bytes.before
 
 
 @ONE_STACK

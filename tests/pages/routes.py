@@ -3,6 +3,7 @@
 A page that is added without a row here fails `test_every_route`.
 """
 
+from starlette.datastructures import State
 from starlette.routing import Mount
 
 from deltareg.pages.app import page_routes
@@ -30,25 +31,43 @@ READ = {
     "/runs": "/ui/runs?state=all", "/runs/{run}": "/ui/runs/{run}", "/workers": "/ui/workers",
     "/bases": "/ui/bases", "/bases/{base:path}": "/ui/bases/tinyllama", "/fleet": "/ui/fleet",
     "/storage": "/ui/storage?of=team", "/access": "/ui/access?namespace=team",
+    "/deltas/{ns}/{name}/metrics": f"{LINE}/metrics",
+    "/deltas/{ns}/{name}/{version}/storage": f"{LINE}/v1/storage",
+    "/storage/plan": "/ui/storage/plan",
+    "/verdicts/{verdict}/waive": "/ui/verdicts/{verdict}/waive",
+    "/suites": "/ui/suites", "/suites/{suite}": "/ui/suites/hostile",
     "/tokens": "/ui/tokens", "/audit": "/ui/audit", "/sessions": "/ui/sessions",
 }  # fmt: skip
-"""What shows something to who is logged in; `{run}` stands for a run that is there."""
+"""What shows something to who is logged in; `{run}` and `{verdict}` stand for those that are there.
+"""
+FORMS = {
+    "/deltas/{ns}/{name}/channels/{channel}/policy": f"{DEV}/policy",
+    "/policy": "/ui/policy?namespace=team", "/suites/-/new": "/ui/suites/-/new",
+    "/suites/{suite}/edit": "/ui/suites/hostile/edit",
+}  # fmt: skip
+"""What shows something, and does something as well."""
+STREAMS = {"/runs/{run}/stream": "/ui/runs/{run}/stream"}
+"""What goes on showing something."""
+READ |= FORMS
 ACTS = {
     "/deltas/{ns}/{name}/channels/{channel}/move": f"{DEV}/move",
     "/deltas/{ns}/{name}/channels/{channel}/clear": f"{DEV}/clear",
     "/requests/{request}/decide": "/ui/requests/1/decide",
+    "/deltas/{ns}/{name}/{version}/revert": f"{LINE}/v1/revert",
+    "/verdicts/{verdict}/act": "/ui/verdicts/00000000-0000-4000-8000-000000000000/act",
     "/runs/{run}/act": "/ui/runs/00000000-0000-4000-8000-000000000000/act",
     "/sessions/{session}/end": "/ui/sessions/1/end",
     "/logout": "/ui/logout",
+    **FORMS,
 }
 """What does something for who is logged in."""
-OPEN = {"GET /login", "POST /login", "GET /static/{file}"}
+OPEN = {"GET /login", "POST /login", "POST /theme", "GET /static/{file}"}
 """What is there for everybody."""
 
 
 def routes_of(registry):
     """Give all routes of the pages: method and path below their root."""
-    mount = next(each for each in page_routes(registry) if isinstance(each, Mount))
+    mount = next(each for each in page_routes(registry, State()) if isinstance(each, Mount))
     assert mount.path == ROOT
     return {
         f"{method} {route.path}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages.chromium import Tab, started
+from tests.pages.test_live import Worked
 from tests.pages.test_pages import LINE, PATHS, PROD
 
 WIDTHS = (390, 1_280, 2_560)
@@ -199,3 +200,52 @@ def test_what_tests_use_of_others_is_what_it_says():
     for name, facts in listed.items():
         assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == facts["sha256"]
         assert (vendor / facts["licence_file"]).is_file()
+
+
+@pytest.mark.soak
+def test_a_log_comes_line_by_line_and_the_page_is_whole_at_its_end(tab, desk):
+    worked = Worked(desk)
+    worked.say("first")
+    opened = tab()
+    page = opened.page
+    page.goto(desk.url + worked.path)
+    page.wait_for_selector("#log-poll", state="detached")  # it is streamed, and not asked for
+    worked.say("second")
+    page.wait_for_selector("#log >> text=second", timeout=60_000)
+    worked.end()
+    page.wait_for_selector("h2:has-text('Checks')", timeout=60_000)
+
+    assert page.locator("h1 + .st").inner_text() == "done"
+    assert page.locator("[data-stream]").count() == 0
+    assert opened.complaints() == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_scheme_is_chosen_and_kept(tab, scripts):
+    page = tab(scheme="light", scripts=scripts).go(LINE)
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    before = page.evaluate(ground)
+
+    page.click("text=Dark")
+    page.wait_for_selector("html[data-theme=dark]")
+    dark = page.evaluate(ground)
+    page.click("text=System")
+    page.wait_for_selector("html:not([data-theme])")
+
+    assert page.url.endswith(LINE)
+    assert dark != before == page.evaluate(ground)
+
+
+@pytest.mark.soak
+def test_a_policy_is_tried_by_keys_alone(tab):
+    page = tab().go(f"{PROD}/policy")
+    page.focus("#text")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("kinds: [ia3]\n")
+    _tab_to(page, "What would it say?")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#trial")
+
+    assert "prod takes ia3" in page.locator("#trial").inner_text()
+    assert page.input_value("#text") == "kinds: [ia3]\n"

@@ -16,7 +16,8 @@ _IN_TEXT = re.compile(r'(?:<code>|data-copy=")(deltareg [^<"]*)')
 _FOR = {
     "ref": "a/b:v1", "line": "a/b", "number": "1", "version": "1", "channel": "prod", "id": "x",
     "good": "1", "bad": "3", "n": "2", "next": "2", "name": "base",
-    "code": "corrupt", "revision": "3",
+    "code": "corrupt", "revision": "3", "check": "effect",
+    "namespace": "team",
 }  # fmt: skip
 
 

@@ -17,9 +17,9 @@ HOSTILE = [
 ]  # fmt: skip
 UNSEEN = ("\u202e", "\u200b", "\x1b")
 ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "lineage",
-         "nowhere"]  # fmt: skip
+         "policy", "suites", "nowhere"]  # fmt: skip
 NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel", "at",
-         "open", "up")  # fmt: skip
+         "open", "up", "theme", "namespace", "measure")  # fmt: skip
 TAGS = {"img", "iframe", "object", "embed", "base", "b", "style"}
 
 
@@ -56,6 +56,12 @@ def written(sqlite_template, tmp_path_factory, desk):
     agent.put("/fleet/agents/host-2", json={"engine": "dir", "every_s": 9, "serves": serves})
     admin = desk.http(desk.admin_token)
     admin.post("/tokens", json={"principal": "noted", "note": everything})
+    about = "".join(plain).replace("\n", " ")
+    suite = {"name": "hostile", "about": about, "checks": ["effect"]}
+    admin.post("/suites", json={"document": json.dumps(suite)}).raise_for_status()
+    floor = {"policy": {"suites": ["smoke"]}, "reason": everything}
+    seen = {"If-Match": admin.get("/namespaces/team/policy").headers["ETag"]}
+    admin.put("/namespaces/team/policy", json=floor, headers=seen).raise_for_status()
     with browser(desk, desk.admin_token) as client:
         form = {"word": word_of(client), "kind": "freeze", "revision": "0", "reason": everything}
         assert client.post(f"{LINE}/channels/dev/move", data=form).status_code == 303
@@ -67,7 +73,9 @@ def written(sqlite_template, tmp_path_factory, desk):
 @pytest.mark.parametrize("path", READ.values(), ids=READ)
 def test_what_others_wrote_stays_text(written, path):
     runs = written.get("/ui/runs?state=all&format=json").json()["runs"]["items"]
-    answer = written.get(path.format(run=runs[0]["id"]), follow_redirects=True)
+    judged = written.get("/ui/deltas/team/lora/v3/verdicts?format=json").json()["verdicts"]["items"]
+    address = path.format(run=runs[0]["id"], verdict=judged[0]["id"])
+    answer = written.get(address, follow_redirects=True)
     Harmless().feed(answer.text)
 
     assert answer.status_code == 200, answer.text
@@ -90,3 +98,15 @@ def test_somebody_did_write_it(written):
 
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "{{7*7}}" in text
+
+
+@pytest.mark.parametrize("act", ["try", "save"])
+@pytest.mark.parametrize("page", [f"{LINE}/channels/dev/policy", "/ui/policy", "/ui/suites/-/new"])
+def test_what_is_written_into_a_form_comes_back_as_text(written, page, act):
+    for text in HOSTILE:
+        said = {"word": word_of(written), "text": text, "reason": text, "seen": text, "act": act}
+        answer = written.post(page, data=said)
+
+        Harmless().feed(answer.text)
+        assert answer.status_code in {412, 422}
+        assert not any(sign in answer.text for sign in UNSEEN)

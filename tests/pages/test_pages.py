@@ -24,8 +24,13 @@ PAGES = [
     "/ui/access?namespace=team", "/ui/audit", "/ui/sessions", "/ui/help", "/ui/lineage",
     "/ui/lineage?at=team/lora&show=versions", "/ui/lineage?at=base:tinyllama&up=4",
     f"{LINE}/diff?a=v1&b=v2&c=v3", f"{LINE}/bisect", f"{LINE}/bisect?v1=good&v3=bad",
-    f"{LINE}/bisect?v1=good&v2=good&v3=bad",
+    f"{LINE}/bisect?v1=good&v2=good&v3=bad", f"{LINE}/metrics", f"{LINE}/v3/storage",
+    "/ui/storage?of=team/lora:v3", "/ui/storage/plan", f"{PROD}/policy", "/ui/policy",
+    "/ui/policy?namespace=team", "/ui/suites", "/ui/suites/smoke", "/ui/suites/-/new",
+    "/ui/suites/smoke/edit",
 ]  # fmt: skip
+MORE = {"/ui/storage/plan": 23, f"{LINE}/v3/storage": 7}
+"""Those that are for operators, and add up what a collection would free, twice."""
 PATHS = sorted(PAGES)
 EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fleet", "/ui/workers",
          "/ui/storage", "/ui/access", "/ui/audit"]  # fmt: skip
@@ -97,7 +102,7 @@ def test_a_page_is_whole_and_asks_little(pages, counted, path):
     assert len(page.ids) == len(set(page.ids))
     assert set(page.fields) <= set(page.labels)
     assert sum(tag == "h1" for tag, _ in page.tags) == 1
-    assert len(counted) <= MOST_STATEMENTS, "\n\n".join(counted)
+    assert len(counted) <= MORE.get(path, MOST_STATEMENTS), "\n\n".join(counted)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -79,10 +79,11 @@ from deltareg.service.lines import (
     versions,
 )
 from deltareg.service.overview import base as base_page
-from deltareg.service.overview import bisection, comparison, family, home, moves
+from deltareg.service.overview import bisection, comparison, family, home, measures, moves, trials
 from deltareg.service.overview import channel as channel_page
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
+from deltareg.service.overview import waiving as waiving_page
 from deltareg.service.push import (
     doubts,
     ingest,
@@ -102,7 +103,7 @@ from deltareg.service.telling import deliveries, webhooks
 from deltareg.service.telling import read as events
 from deltareg.service.telling.read import Wanted
 from deltareg.service.trail import proofs
-from deltareg.service.upkeep import collect, fsck, pieces, stats
+from deltareg.service.upkeep import collect, fsck, outlook, pieces, stats
 from deltareg.service.verdicts import compat, suites, verdicts
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
@@ -200,6 +201,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(fleet.list_followers, "lab/x@prod", **PAGE),
     called(floors.show_floor, "lab"),
     called(line_page.show_line, LAB, **PAGE),
+    called(measures.show_measures, LAB, limit=9),
     called(channel_page.show_ledger, LAB, "prod", at=None, **PAGE),
     called(base_page.show_base_with_versions, AS_BASE, suite="smoke", **PAGE),
     called(moves.show_way_back, LAB, "prod"),
@@ -240,6 +242,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(verdicts.list_verdicts, V1, suite=None, **PAGE),
     called(verdicts.show_verdict, "v"),
     called(verdicts.show_envelope, "v"),
+    called(waiving_page.look_at_waiving, "v"),
     called(namespaces.show_namespace, "lab"),
     called(members.list_members, "lab", **PAGE),
     called(members.end_member, 1),
@@ -280,6 +283,8 @@ WRITES = [  # to what lies in `lab`
     ),
     called(floors.set_floor, "lab", FLOOR, is_seen=lambda _: True),
     called(policies.set_policy, LAB, "prod", PolicySet(policy={}), is_seen=lambda _: True),
+    called(trials.try_policy, LAB, "prod", {}),
+    called(trials.try_floor, "lab", {}),
     called(reviews.review_move, LAB, "dev", 1, message="fine"),
     called(revocations.revoke_version, V1, Revoke(reason="bad")),
     called(revocations.unrevoke_version, V1, Unrevoke(reason="good")),
@@ -349,12 +354,15 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),
     called(collect.plan_collection, grace_s=0),
     called(collect.run_collection, grace_s=0),
+    called(outlook.show_outlook, grace_s=0, keep_logs_s=None, keep_forms_s=60, limit=5),
     called(fsck.run_fsck, read_data=False),
     called(pieces.go_on, CheckMore()),
     called(pieces.show_check, CHECK),
     called(stats.show_storage, None, limit=5),
     called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),
     called(floors.set_floor, None, FLOOR, is_seen=lambda _: True),
+    called(trials.try_floor, None, {}),
+    called(trials.try_suite, "name: mine\nchecks: [effect]"),
     called(probes.add_figures, "tiny", FiguresReport(envelope="{}")),
     called(webhooks.add_webhook, HOOK.model_copy(update={"namespace": None})),
     called(webhooks.list_webhooks, None, **PAGE),

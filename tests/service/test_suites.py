@@ -78,6 +78,26 @@ def test_what_the_client_would_not_send_the_server_does_not_take(client, folder)
     assert [one.name for one in client.suites.list().items] == BUILT_IN
 
 
+def test_a_suite_that_was_changed_meanwhile_is_not_overwritten(registry_server, client):
+    http = registry_server.http(registry_server.admin_token)
+
+    def push(seed, seen):
+        body = {"document": f"name: told\nseed: {seed}\nchecks: [effect]\n"}
+        return http.post("/suites", json=body, headers={} if seen is None else {"If-Match": seen})
+
+    first = push(1, None).json()
+    unseen, wrong = push(2, '"sha256:0"'), push(2, "*")
+    second = push(2, f'"{first["digest"]}"')
+    again = push(2, f'"{first["digest"]}"')  # the answer to the one before may have been lost
+    late = push(3, f'"{first["digest"]}"')
+
+    assert (unseen.status_code, wrong.status_code, late.status_code) == (412, 412, 412)
+    assert late.json()["code"] == "stale_revision"
+    assert (second.json()["version"], second.json()["created"]) == (2, True)
+    assert (again.json()["version"], again.json()["created"]) == (2, False)
+    assert client.suites.show("told").version == 2
+
+
 def test_only_who_may_administer_pushes_suites(registry_server, folder):
     with pytest.raises(Forbidden, match="'admin'"):
         registry_server.client(("read", "push", "promote")).suites.push(folder / "mine.yaml")

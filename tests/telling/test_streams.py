@@ -7,7 +7,7 @@ from itertools import islice
 import httpx
 import pytest
 
-from deltareg.api import streams
+from deltareg import streaming
 from deltareg.api.routes import events as routes
 from deltareg.api.telling import Pace, telling
 from deltareg.errors import InvalidInput, NotFound
@@ -30,8 +30,8 @@ def lab(local_registry):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(streams, "LOOK_S", 0.02)
-    monkeypatch.setattr(streams, "TOKEN_S", 0.2)
+    monkeypatch.setattr(streaming, "LOOK_S", 0.02)
+    monkeypatch.setattr(streaming, "TOKEN_S", 0.2)
 
 
 def happen_there(lab, subjects):
@@ -105,14 +105,14 @@ def test_a_stream_ends_with_its_token_and_with_the_right_to_read(lab, quick):
 def test_a_reader_that_does_not_read_costs_no_memory(lab, quick, monkeypatch):
     """What it does not take is not read for it, however much happens: 16 MB in 80 pages."""
     monkeypatch.setattr(routes, "_PART", 10)
-    monkeypatch.setattr(streams, "TOKEN_S", 60)
-    looked, patient = [], streams._patient
+    monkeypatch.setattr(streaming, "TOKEN_S", 60)
+    looked, patient = [], streaming._patient
 
-    def note(look, after):
-        looked.append(after)
-        return patient(look, after)
+    def note(source, part):
+        looked.append(part.next)
+        return patient(source, part)
 
-    monkeypatch.setattr(streams, "_patient", note)
+    monkeypatch.setattr(streaming, "_patient", note)
     with lab.http(lab.token("read")).stream(
         "GET", "/events/stream", params={"after": "0"}, timeout=30
     ) as response:
@@ -139,7 +139,7 @@ def is_still(looked):
 
 def test_what_is_said_first_lets_a_reader_go_on_from_there(lab, quick, monkeypatch):
     """Also one that wants to hear of other things than what happens, by ids alone."""
-    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(streaming, "HEARTBEAT_S", 0.05)
     happen_there(lab, SUBJECTS)
     with lab.http(lab.token("read")).stream(
         "GET", "/events/stream", params={"type": "base.*"}, timeout=20
@@ -156,7 +156,7 @@ def test_what_is_said_first_lets_a_reader_go_on_from_there(lab, quick, monkeypat
 
 
 def test_so_many_streams_and_no_more(lab, monkeypatch):
-    monkeypatch.setattr(streams, "_MOST", 0)
+    monkeypatch.setattr(streaming, "MOST", 0)
 
     answer = lab.http(lab.token("read")).get("/events/stream")
 

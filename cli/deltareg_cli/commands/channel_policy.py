@@ -80,7 +80,7 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     that were asked for the channel, and approvals, do not count under another policy. What the
     channel serves is served on. A policy that somebody else replaced meanwhile is refused with 5.
     """
-    from deltareg.client.resources.policy_file import (
+    from deltareg.gate.policy_file import (
         read_policy_file,  # YAML, which reading needs not
     )
 

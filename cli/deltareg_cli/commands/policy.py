@@ -84,7 +84,7 @@ def set_(invocation: Invocation, file: str, *, namespace: str | None, reason: st
     is; what they serve is served on. Open requests whose channels ask for something else now are
     stale, and verdicts that were asked for those channels count no more.
     """
-    from deltareg.client.resources.policy_file import read_floor_file  # YAML, as above
+    from deltareg.gate.policy_file import read_floor_file  # YAML, as above
 
     of = "the server" if namespace is None else f"namespace {namespace}"
     wanted = read_floor_file(read_policy_bytes(file), of=of)

@@ -40,7 +40,7 @@ from deltareg.api.routes import (
     uploads,
     webhooks,
 )
-from deltareg.api.streams import Streams
+from deltareg.api.streams import newest_event
 from deltareg.codec import cores
 from deltareg.pages.app import page_routes
 from deltareg.service.access.tokens import is_live
@@ -48,6 +48,7 @@ from deltareg.service.hub.line_revisions import Main
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
+from deltareg.streaming import Readers
 from deltareg.wire import API
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -99,7 +100,7 @@ def create_app(
         docs_url=None, redoc_url=None,
         summary="Artifact registry and versioning service for fine-tuning deltas.",
     )  # fmt: skip
-    app.router.routes.extend(page_routes(registry))
+    app.router.routes.extend(page_routes(registry, app.state))
     app.state.registry = registry
     app.state.store_kind = store_kind
     app.state.lease_s = lease_s
@@ -108,7 +109,8 @@ def create_app(
     app.state.keep_forms_s = keep_forms_s
     app.state.room = room
     app.state.anonymous_reading = anonymous_reading
-    app.state.streams = Streams()
+    app.state.streams = Readers()
+    app.state.newest_event = newest_event(registry)
     if hub_main is not None:
         for router in (
             hub_xet.areas, hub_xet.router, hub_writing.tickets, hub_writing.router,

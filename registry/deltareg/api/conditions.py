@@ -65,6 +65,15 @@ def seen_policy(request: Request) -> Callable[[str], bool]:
     return lambda digest: policy_tag(digest) in seen
 
 
+def seen_suite(request: Request) -> Callable[[str], bool] | None:
+    """Read which suite the caller has seen, to hold digests against; None where it does not say."""
+    tags = request.headers.get("If-Match", "")
+    if not tags.strip():
+        return None
+    seen = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+    return lambda digest: bool(digest) and f'"{digest}"' in seen
+
+
 def json_answer(
     body: BaseModel, status: int = 200, headers: dict[str, str] | None = None
 ) -> JSONResponse:

@@ -10,13 +10,10 @@ import anyio
 import anyio.to_thread
 from fastapi import Request
 
+from deltareg.streaming import is_in_vain
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 T = TypeVar("T")
-
-
-async def is_in_vain(request: Request) -> bool:
-    """Whether a wait is over whatever comes: its client has gone, or the server is to end."""
-    return request.app.state.is_closing or await request.is_disconnected()
 
 
 async def wait_until(

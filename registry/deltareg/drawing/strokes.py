@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import ClassVar
 
 Point = tuple[float, float]
@@ -78,6 +79,13 @@ def svg(size: Point, label: str, marks: Sequence[Mark], *, is_fixed: bool = Fals
     from deltareg.drawing.rendering import render  # what a plot is made of needs no templates
 
     return render("plot.svg.jinja", size=size, label=label, marks=marks, is_fixed=is_fixed)
+
+
+def as_file(plot: str) -> str:
+    """Make a file of a plot, which has its colours in it and needs no page around it."""
+    style = (files("deltareg.drawing") / "templates" / "plot.css").read_text("utf-8")
+    head, _, marks = plot.partition(">")  # a sign within the label is escaped
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}><style>{style}</style>{marks}\n'
 
 
 def written(x: float, y: float, text: str, style: str) -> Mark:

@@ -1,8 +1,12 @@
 """Access: who the caller is and may do what, who holds what, and the trail of all that was done."""
 
+import json
+from collections.abc import Iterator, Sequence
+
 from deltareg.errors import NotFound
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
+from deltareg.pages.tables import Cell, Table
 from deltareg.service.access.audit import list_audit
 from deltareg.service.access.members import list_members
 from deltareg.service.access.namespaces import list_namespaces
@@ -32,6 +36,7 @@ class AccessPage(Answer):
     namespace: str
     namespaces: list[NamespaceInfo]
     members: list[MemberInfo]
+    more: str | None = None
 
 
 class TokensPage(Answer):
@@ -55,16 +60,20 @@ def _access(ask: Ask) -> AccessPage:
     is_admin = caller.may(Right.ADMIN, on=EVERYTHING)
     known = list_namespaces(registry, caller, cursor=None, limit=_LISTED).items
     members: list[MemberInfo] = []
+    more: str | None = None
     if namespace is not None or is_admin:
-        members = list_members(registry, caller, namespace, cursor=None, limit=_LISTED).items
+        found = list_members(
+            registry, caller, namespace, cursor=ask.cursor, limit=ask.most(_LISTED)
+        )
+        members, more = found.items, found.next_cursor
     return AccessPage(
         who=whoami(registry, caller), is_admin=is_admin, namespace=namespace or "",
-        namespaces=known, members=members,
+        namespaces=known, members=members, more=more,
     )  # fmt: skip
 
 
 def _tokens(ask: Ask) -> TokensPage:
-    found = list_tokens(ask.registry, ask.caller, cursor=ask.text("cursor"), limit=_LISTED)
+    found = list_tokens(ask.registry, ask.caller, cursor=ask.cursor, limit=ask.most(_LISTED))
     return TokensPage(tokens=found)
 
 
@@ -72,7 +81,7 @@ def _audit(ask: Ask) -> AuditPage:
     actor, action, subject = (ask.text(name) for name in ("actor", "action", "subject"))
     rows = list_audit(
         ask.registry, ask.caller, actor=actor, action=action, subject=subject,
-        cursor=ask.text("cursor"), limit=_LISTED,
+        cursor=ask.cursor, limit=ask.most(_LISTED),
     )  # fmt: skip
     checkpoint: CheckpointInfo | None
     try:
@@ -85,8 +94,50 @@ def _audit(ask: Ask) -> AuditPage:
     )  # fmt: skip
 
 
+def _member_cells(page: AccessPage) -> Iterator[Sequence[Cell]]:
+    for row in page.members:
+        yield (
+            row.principal, row.kind, row.namespace, row.role, " ".join(row.rights), row.pattern,
+            row.given_by, row.given_at, row.last_used_at,
+        )  # fmt: skip
+
+
+def _token_cells(page: TokensPage) -> Iterator[Sequence[Cell]]:
+    for row in page.tokens.items:
+        yield (
+            row.id, row.display, row.principal, row.kind, " ".join(row.scopes), row.note,
+            row.created_at, row.created_by, row.last_used_at, row.expires_at, row.revoked_at,
+        )  # fmt: skip
+
+
+def _audit_cells(page: AuditPage) -> Iterator[Sequence[Cell]]:
+    for row in page.rows.items:
+        before, after = (
+            "" if told is None else json.dumps(told, ensure_ascii=False)
+            for told in (row.before, row.after)
+        )
+        yield (
+            row.id, row.at, row.actor, row.token_id, row.action, row.subject, before, after,
+            row.request_id,
+        )  # fmt: skip
+
+
+_MEMBERS = Table(
+    ("principal", "kind", "namespace", "role", "rights", "only", "given_by", "given_at",
+     "last_used_at"),
+    _member_cells, lambda page: page.more,
+)  # fmt: skip
+_TOKENS = Table(
+    ("token", "begins", "principal", "kind", "scopes", "note", "created_at", "created_by",
+     "last_used_at", "expires_at", "revoked_at"),
+    _token_cells, lambda page: page.tokens.next_cursor,
+)  # fmt: skip
+_AUDIT = Table(
+    ("row", "at", "actor", "token", "action", "subject", "before", "after", "request"),
+    _audit_cells, lambda page: page.rows.next_cursor,
+)  # fmt: skip
 PAGES = (
-    View("/access", _access, "access.html.jinja"),
-    View("/tokens", _tokens, "tokens.html.jinja"),
-    View("/audit", _audit, "audit.html.jinja"),
+    View("/access", _access, "access.html.jinja", table=_MEMBERS),
+    View("/tokens", _tokens, "tokens.html.jinja", table=_TOKENS),
+    View("/audit", _audit, "audit.html.jinja", table=_AUDIT),
 )

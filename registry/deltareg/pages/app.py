@@ -1,6 +1,7 @@
 """The pages as one app below `/ui`, and what leads a browser there from the root."""
 
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -15,37 +16,53 @@ from deltareg.pages import (
     deltas,
     diff,
     fleet,
+    forms,
     home,
     lineage,
+    live,
     login,
+    measures,
+    policies,
     requests,
     runs,
     storage,
+    suites,
+    theme,
     version,
+    waiving,
 )
 from deltareg.pages.cookie import request_id_of
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import route_of, show_problem
+from deltareg.pages.routing import routes_of, show_problem
 from deltareg.pages.static_files import send_static
 from deltareg.service.registry import Registry
 from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, bisect, channel, delta, lineage, version, requests, runs, bases,
-    fleet, storage, access,
+    login, home, deltas, diff, bisect, channel, measures, delta, lineage, version, requests, runs,
+    bases, fleet, storage, access, waiving, policies, suites, forms,
 )  # fmt: skip
 
 
-def page_routes(registry: Registry) -> list[Mount | Route]:
-    """Make the routes of all pages, for the app that serves the API beside them."""
-    pages = [route_of(registry, page) for module in _MODULES for page in module.PAGES]
+def page_routes(registry: Registry, state: State) -> list[Mount | Route]:
+    """Make the routes of all pages, for the app that serves the API beside them.
+
+    Args:
+        registry: What they show.
+        state: That of the app, which says how long things are kept and that the server ends.
+    """
+    pages = [
+        route for module in _MODULES for page in module.PAGES for route in routes_of(registry, page)
+    ]
     app = Starlette(
         routes=[
-            Route("/static/{file}", _send, methods=["GET"]), *login.routes(registry), *pages
+            Route("/static/{file}", _send, methods=["GET"]),
+            *login.routes(registry), *theme.routes(), *live.routes(registry), *pages,
         ],
         exception_handlers={HTTPException: _http_error},
     )  # fmt: skip
+    app.state = state
     return [Route("/", _front, methods=["GET"], include_in_schema=False), Mount(ROOT, app)]
 
 

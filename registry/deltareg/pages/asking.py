@@ -12,6 +12,7 @@ from deltareg.service.access.sessions import Session
 from deltareg.service.registry import Caller, Registry
 
 _LONGEST = 2_000
+_MOST_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,16 @@ class Ask:
         session: Whose browser it is.
         request: As it came.
         form: The fields of a form that was sent; none of what only looks.
+        further: Where a list goes on that is taken away whole; empty at its beginning.
+        is_whole: Whether all of a list is taken away, and not a page of it looked at.
     """
 
     registry: Registry
     session: Session
     request: Request
     form: Mapping[str, str] = field(default_factory=dict[str, str])
+    further: str = ""
+    is_whole: bool = False
 
     @property
     def caller(self) -> Caller:
@@ -62,6 +67,15 @@ class Ask:
             InvalidInput: It is none that was ever given out.
         """
         return _number(self.part(name), name)
+
+    @property
+    def cursor(self) -> str | None:
+        """Where a list begins."""
+        return self.further or self.text("cursor")
+
+    def most(self, shown: int) -> int:
+        """Give how many items of a list to ask for at once, of which a page shows so many."""
+        return _MOST_AT_ONCE if self.is_whole else shown
 
     def text(self, name: str) -> str | None:
         """Give a word of the query; None where it is empty or not there."""

@@ -1,7 +1,10 @@
 """Bases: their identity in parts, their variants, and what stands on each."""
 
+from collections.abc import Iterator, Sequence
+
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
+from deltareg.pages.tables import Cell, Table, pairs
 from deltareg.service.bases.bases import list_bases
 from deltareg.service.overview.base import BaseWithVersions, bases_called, show_base_with_versions
 from deltareg.suites.suite import DEFAULT_SUITE
@@ -36,7 +39,7 @@ def _list(ask: Ask) -> BasesPage:
         like = bases_called(ask.registry, ask.caller, asked)
         return BasesPage(asked=asked, is_near=like.is_near, bases=Page(items=like.bases))
     found = list_bases(
-        ask.registry, ask.caller, root=None, cursor=ask.text("cursor"), limit=_LISTED
+        ask.registry, ask.caller, root=None, cursor=ask.cursor, limit=ask.most(_LISTED)
     )
     return BasesPage(asked="", bases=found)
 
@@ -44,14 +47,37 @@ def _list(ask: Ask) -> BasesPage:
 def _show(ask: Ask) -> BasePage:
     suite = ask.text("suite") or DEFAULT_SUITE
     found = show_base_with_versions(
-        ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.text("cursor"),
-        limit=_LISTED,
+        ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.cursor,
+        limit=ask.most(_LISTED),
     )  # fmt: skip
     columns = list(dict.fromkeys(form for row in found.versions.items for form in row.on))
     return BasePage(**dict(found), suite=suite, columns=columns)
 
 
+def _cells(page: BasesPage) -> Iterator[Sequence[Cell]]:
+    for row in page.bases.items:
+        yield (
+            row.name, row.root, row.identity, row.model_type, row.is_stored, row.proof,
+            row.variant_of.name if row.variant_of else "", row.quantised, row.tensors,
+            row.logical_bytes, row.stored_bytes, row.deltas, row.created_at, row.created_by,
+        )  # fmt: skip
+
+
+def _version_cells(page: BasePage) -> Iterator[Sequence[Cell]]:
+    for row in page.versions.items:
+        yield row.ref, row.trained_on, row.created_at, page.suite, pairs(row.on)
+
+
+_TABLE = Table(
+    ("base", "root", "identity", "type", "is_stored", "proof", "variant_of", "quantised", "tensors",
+     "file_bytes", "stored_bytes", "versions", "created_at", "created_by"),
+    _cells, lambda page: page.bases.next_cursor,
+)  # fmt: skip
+_VERSIONS = Table(
+    ("ref", "trained_on", "pushed_at", "suite", "on"),
+    _version_cells, lambda page: page.versions.next_cursor,
+)  # fmt: skip
 PAGES = (
-    View("/bases", _list, "bases.html.jinja", "Bases"),
-    View("/bases/{base:path}", _show, "base.html.jinja", "Bases"),
+    View("/bases", _list, "bases.html.jinja", "Bases", table=_TABLE),
+    View("/bases/{base:path}", _show, "base.html.jinja", "Bases", table=_VERSIONS),
 )

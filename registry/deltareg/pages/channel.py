@@ -1,11 +1,13 @@
 """A channel: its ledger, its policy, and what moves it, each shown before it is done."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import Action, View
+from deltareg.pages.tables import Cell, Table
 from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.move import move_channel
 from deltareg.service.overview.channel import Ledger, show_ledger
@@ -74,7 +76,7 @@ class LedgerPage(Ledger):
 def _ledger(ask: Ask) -> LedgerPage:
     found = show_ledger(
         ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"),
-        cursor=ask.text("cursor"), limit=_LISTED,
+        cursor=ask.cursor, limit=ask.most(_LISTED),
     )  # fmt: skip
     return LedgerPage(**dict(found), days=_last_days(datetime.now(UTC)))
 
@@ -158,9 +160,23 @@ def _clear(ask: Ask) -> str:
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}"
 
 
+def _cells(page: Ledger) -> Iterator[Sequence[Cell]]:
+    for row in page.revisions.items:
+        yield (
+            row.revision, row.at, row.kind, row.version, row.digest, row.previous, row.actor,
+            row.reason, row.until, row.break_glass, row.reviewed_by, row.request,
+            " ".join(row.verdicts),
+        )  # fmt: skip
+
+
+_TABLE = Table(
+    ("revision", "at", "kind", "version", "digest", "previous", "actor", "reason", "until",
+     "break_glass", "reviewed_by", "request", "verdicts"),
+    _cells, lambda page: page.revisions.next_cursor,
+)  # fmt: skip
 _PATH = "/deltas/{ns}/{name}/channels/{channel}"
 PAGES = (
-    View(_PATH, _ledger, "channel.html.jinja", "Deltas"),
+    View(_PATH, _ledger, "channel.html.jinja", "Deltas", table=_TABLE),
     View(f"{_PATH}/standing", _standing, "standing.html.jinja", "Deltas"),
     View(f"{_PATH}/rollback", _rollback, "rollback.html.jinja", "Deltas"),
     View(f"{_PATH}/promote", _promote, "promote.html.jinja", "Deltas"),

@@ -1,5 +1,6 @@
 """Delta lines: looked for by words and by facets, and where a reference leads."""
 
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote, urlencode
 
 from deltareg.db.queries.deltas import LineFilter
@@ -7,6 +8,7 @@ from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import Jump, View
+from deltareg.pages.tables import Cell, Table, pairs
 from deltareg.refs import Ref
 from deltareg.service.lines.versions import show_version
 from deltareg.service.overview.deltas import Lines, look_for_lines
@@ -52,7 +54,7 @@ def _deltas(ask: Ask) -> DeltasPage:
         verdict=words["verdict"], channel=words["channel"], text=words["q"],
     )  # fmt: skip
     found = look_for_lines(
-        ask.registry, ask.caller, only=only, cursor=ask.text("cursor"), limit=_LISTED
+        ask.registry, ask.caller, only=only, cursor=ask.cursor, limit=ask.most(_LISTED)
     )
     given = {name: word for name, word in words.items() if word}
     values = (found.namespaces, found.kinds, found.bases)
@@ -102,4 +104,24 @@ def _find(ask: Ask) -> str:
     return f"{line}/v{show_version(ask.registry, ask.caller, ref, bare='newest').version}"
 
 
-PAGES = (View("/deltas", _deltas, "deltas.html.jinja", "Deltas"), Jump("/find", _find))
+def _cells(page: DeltasPage) -> Iterator[Sequence[Cell]]:
+    for row in page.found.items:
+        new = row.newest
+        yield (
+            row.line, row.versions, pairs(row.channels), row.created_at,
+            *(("",) * 7 if new is None else (
+                new.version, new.verdict or "none", new.kind, new.base.name or "", new.stored_bytes,
+                new.created_at, new.created_by,
+            )),
+        )  # fmt: skip
+
+
+_TABLE = Table(
+    ("delta", "versions", "channels", "created_at", "newest", "verdict", "kind", "base",
+     "stored_bytes", "pushed_at", "pushed_by"),
+    _cells, lambda page: page.found.next_cursor,
+)  # fmt: skip
+PAGES = (
+    View("/deltas", _deltas, "deltas.html.jinja", "Deltas", table=_TABLE),
+    Jump("/find", _find),
+)

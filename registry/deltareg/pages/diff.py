@@ -1,7 +1,7 @@
 """Two versions of a line side by side, or three: what they are, settings, modules, checks."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from deltareg.documents.json_values import is_object
@@ -9,8 +9,9 @@ from deltareg.drawing.wording import size
 from deltareg.errors import InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.pages.asking import Ask
-from deltareg.pages.layer_map import Change, LayerMap, difference_map, odd_map
+from deltareg.pages.layer_map import Change, LayerMap, difference_map, map_cells, map_plot, odd_map
 from deltareg.pages.routing import View
+from deltareg.pages.tables import Cell, Table
 from deltareg.service.overview.comparison import Checks, compare_versions
 from deltareg.wire import Answer, CheckResult, VersionInfo
 
@@ -177,4 +178,16 @@ def _pairs(sides: Sequence[Checks]) -> list[CheckPair]:
     ]  # fmt: skip
 
 
-PAGES = (View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas"),)
+def _cells(page: DiffPage) -> Iterator[Sequence[Cell]]:
+    return map_cells(page.map)
+
+
+def _plot(page: DiffPage) -> str:
+    names = " and ".join(f"v{side.version}" for side in page.sides)
+    return map_plot(page.map, f"What differs between {names} of {page.line}, by layer")
+
+
+_TABLE = Table(("module", "layer", "seen"), _cells)
+PAGES = (
+    View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas", table=_TABLE, plot=_plot),
+)

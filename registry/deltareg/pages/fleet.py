@@ -1,7 +1,10 @@
 """The fleet: what every agent serves, beside what its channels say."""
 
+from collections.abc import Iterator, Sequence
+
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
+from deltareg.pages.tables import Cell, Table
 from deltareg.service.channels.fleet import list_followers
 from deltareg.wire import Answer, FollowerInfo, Page
 
@@ -17,8 +20,22 @@ class FleetPage(Answer):
 
 def _fleet(ask: Ask) -> FleetPage:
     of = ask.text("of")
-    found = list_followers(ask.registry, ask.caller, of, cursor=ask.text("cursor"), limit=_LISTED)
+    found = list_followers(ask.registry, ask.caller, of, cursor=ask.cursor, limit=ask.most(_LISTED))
     return FleetPage(asked=of or "", followers=found)
 
 
-PAGES = (View("/fleet", _fleet, "fleet.html.jinja", "Fleet"),)
+def _cells(page: FleetPage) -> Iterator[Sequence[Cell]]:
+    for row in page.followers.items:
+        yield (
+            row.agent, row.owner, row.engine, row.channel, row.desired_revision,
+            row.desired_version, row.revision, row.version, row.digest, row.state, row.drift,
+            row.base, row.error, row.trouble, row.since, row.seen_at,
+        )  # fmt: skip
+
+
+_TABLE = Table(
+    ("agent", "owner", "engine", "channel", "desired_revision", "desired_version", "revision",
+     "version", "digest", "state", "drift", "base", "error", "trouble", "since", "seen_at"),
+    _cells, lambda page: page.followers.next_cursor,
+)  # fmt: skip
+PAGES = (View("/fleet", _fleet, "fleet.html.jinja", "Fleet", table=_TABLE),)

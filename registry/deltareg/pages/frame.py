@@ -11,6 +11,7 @@ from deltareg.pages.asking import Ask
 from deltareg.pages.cookie import secret_of
 from deltareg.pages.guard import ROOT, form_word
 from deltareg.pages.static_files import addresses
+from deltareg.pages.themes import theme_of
 
 AREAS: Sequence[tuple[str, str]] = (
     ("Deltas", "/deltas"),
@@ -44,6 +45,9 @@ class Frame:
         asked: What is searched for now.
         areas: The parts of the registry.
         files: Addresses of scripts and styles.
+        theme: The scheme that was chosen; empty for what the browser has.
+        back: Where one is after choosing another one.
+        away: What else the page may be taken away as, and the address of each.
         version: Of the server.
     """
 
@@ -55,11 +59,19 @@ class Frame:
     asked: str
     areas: Sequence[Link]
     files: Mapping[str, str]
+    theme: str
+    back: str
+    away: Sequence[Link]
     version: str = __version__
 
 
 def frame_of(
-    ask: Ask | None, area: str, *, request: Request | None = None, word: str = ""
+    ask: Ask | None,
+    area: str,
+    *,
+    request: Request | None = None,
+    word: str = "",
+    away: Sequence[str] = (),
 ) -> Frame:
     """Make the frame of a page, or of what somebody sees who may not be logged in."""
     asked = ask.request if ask is not None else request
@@ -69,10 +81,12 @@ def frame_of(
     is_in = ask is not None
     return Frame(
         who=ask.caller.principal if ask is not None else "",
-        word=form_word(secret) if is_in else word, here=_here(asked), twin=_twin(asked),
+        word=form_word(secret) if is_in else word, here=_here(asked), twin=_as(asked, "json"),
         server=f"{asked.url.scheme}://{asked.url.netloc}", asked=asked.query_params.get("q", ""),
         areas=[Link(name, ROOT + path, name == area) for name, path in AREAS],
-        files=addresses(),
+        files=addresses(), theme=theme_of(asked),
+        back=_without(asked, "theme") if asked.method == "GET" else ROOT,
+        away=[Link(kind, _as(asked, kind.lower())) for kind in away],
     )  # fmt: skip
 
 
@@ -81,6 +95,12 @@ def _here(request: Request) -> str:
     return request.url.path + (f"?{query}" if query else "")
 
 
-def _twin(request: Request) -> str:
-    pairs = [(k, v) for k, v in parse_qsl(request.url.query) if k != "format"]
-    return f"{request.url.path}?{urlencode([*pairs, ('format', 'json')])}"
+def _without(request: Request, *names: str) -> str:
+    query = urlencode([(k, v) for k, v in parse_qsl(request.url.query) if k not in names])
+    return request.url.path + (f"?{query}" if query else "")
+
+
+def _as(request: Request, kind: str) -> str:
+    # What is taken away as CSV is the list and not a page of it.
+    path = _without(request, "format", *(["cursor"] if kind == "csv" else []))
+    return f"{path}{'&' if '?' in path else '?'}format={kind}"

@@ -6,10 +6,11 @@ of its own. Networks with experts have thousands of modules that are one here.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from deltareg.delta.injection import split_path
+from deltareg.drawing.strokes import Box, Mark, svg, written
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.wire import Answer
 
@@ -17,6 +18,7 @@ State = Literal["same", "changed", "added", "removed", "neither"]
 Odd = Literal["same", "first", "second", "third", "each", "neither"]
 Change = State | Odd
 _STEPS = 9
+_CHAR_WIDTH = 6.8
 _DENSE = 48
 _OUTSIDE = "-"
 _PARAMETERS = (".weight", ".bias", ".base_layer")
@@ -82,6 +84,35 @@ def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int
 
     made = _made([first, second], cell)
     return made, {state: count for state, count in counted.items() if state != "neither"}
+
+
+def map_cells(found: LayerMap) -> Iterator[tuple[str, str, str]]:
+    """Give a map cell by cell: the module, the layer, what is there."""
+    for row in found.rows:
+        for layer, cell in zip(found.layers, row.cells, strict=True):
+            yield row.module, layer, cell.told.partition(": ")[2]
+
+
+def map_plot(found: LayerMap, label: str) -> str:
+    """Draw a map: a row for each module, a column for each layer."""
+    width, height = (10, 14) if found.is_dense else (22, 24)
+    left = 16 + max((len(row.module) for row in found.rows), default=0) * _CHAR_WIDTH
+    every = max(1, math.ceil(34 / width))
+    marks: list[Mark] = [
+        written(left + (n + 0.5) * width, 14, layer, "mid")
+        for n, layer in enumerate(found.layers)
+        if n % every == 0
+    ]
+    for y, row in enumerate(found.rows):
+        top = 22 + y * height
+        marks.append(written(left - 8, top + height - 6, row.module, "end"))
+        for x, cell in enumerate(row.cells):
+            place = left + x * width
+            marks.append(
+                Box(cell.style, cell.told, x=place, y=top, width=width - 2, height=height - 2)
+            )
+    size = (left + len(found.layers) * width + 24, 22 + len(found.rows) * height + 10)
+    return svg(size, label, marks, is_fixed=True)
 
 
 def odd_map(

@@ -256,6 +256,6 @@ def _texts(load: Callable[[Ask], LineagePage]) -> dict[str, Text]:
 
 _PATH = "/deltas/{ns}/{name}/{version}/lineage"
 PAGES = (
-    View("/lineage", _lineage, "lineage.html.jinja", "Deltas", _texts(_lineage)),
-    View(_PATH, _of_version, "lineage.html.jinja", "Deltas", _texts(_of_version)),
+    View("/lineage", _lineage, "lineage.html.jinja", "Deltas", texts=_texts(_lineage)),
+    View(_PATH, _of_version, "lineage.html.jinja", "Deltas", texts=_texts(_of_version)),
 )

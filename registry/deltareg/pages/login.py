@@ -1,5 +1,6 @@
 """Logging in and out: by a one-time code, or by a token that is pasted."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import anyio.to_thread
@@ -20,6 +21,7 @@ from deltareg.pages.cookie import (
 from deltareg.pages.frame import frame_of
 from deltareg.pages.guard import ROOT, check_form_word, check_origin, own_path
 from deltareg.pages.routing import Action, View, html, problem, read_form, see_other
+from deltareg.pages.tables import Cell, Table
 from deltareg.service.access import sessions
 from deltareg.service.registry import Registry
 from deltareg.wire import Answer, Page, SessionInfo, status_of
@@ -125,7 +127,13 @@ def _end_one(ask: Ask) -> str:
     return f"{ROOT}/sessions"
 
 
+def _cells(page: SessionsPage) -> Iterator[Sequence[Cell]]:
+    for row in page.sessions.items:
+        yield row.id, row.token_id, row.browser, row.begun_at, row.used_at, row.expires_at
+
+
+_TABLE = Table(("session", "token", "browser", "begun_at", "used_at", "expires_at"), _cells)
 PAGES = (
-    View("/sessions", _list, "sessions.html.jinja"),
+    View("/sessions", _list, "sessions.html.jinja", table=_TABLE),
     Action("/sessions/{session}/end", _end_one),
 )

@@ -1,12 +1,13 @@
 """Requests: what waits for approvals, and what somebody decides on, with the diff beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import Action, View
+from deltareg.pages.tables import Cell, Table
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
@@ -39,8 +40,8 @@ def _list(ask: Ask) -> RequestsPage:
     text = ask.text("state") or "open"
     state = _STATES.get(text)
     found = service.list_requests(
-        ask.registry, ask.caller, None, state=state, channel=None, cursor=ask.text("cursor"),
-        limit=_LISTED,
+        ask.registry, ask.caller, None, state=state, channel=None, cursor=ask.cursor,
+        limit=ask.most(_LISTED),
     )  # fmt: skip
     return RequestsPage(state=state or "all", requests=found)
 
@@ -73,8 +74,22 @@ def _decide(ask: Ask) -> str:
     return f"{ROOT}/requests/{number}"
 
 
+def _cells(page: RequestsPage) -> Iterator[Sequence[Cell]]:
+    for row in page.requests.items:
+        yield (
+            row.id, row.state, row.ref, row.channel, row.opener, row.opened_at, row.uploader,
+            len(row.approvals), row.due, row.reason, row.decided_by, row.decided_at, row.decision,
+            row.revision,
+        )  # fmt: skip
+
+
+_TABLE = Table(
+    ("request", "state", "ref", "channel", "opened_by", "opened_at", "pushed_by", "approvals",
+     "due", "reason", "decided_by", "decided_at", "decision", "revision"),
+    _cells, lambda page: page.requests.next_cursor,
+)  # fmt: skip
 PAGES = (
-    View("/requests", _list, "requests.html.jinja", "Requests"),
+    View("/requests", _list, "requests.html.jinja", "Requests", table=_TABLE),
     View("/requests/{request}", _show, "request.html.jinja", "Requests"),
     Action("/requests/{request}/decide", _decide),
 )

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 import anyio.to_thread
@@ -15,6 +15,7 @@ from deltareg.drawing.rendering import render
 from deltareg.errors import DeltaregError, InvalidInput, Unauthenticated
 from deltareg.pages.asking import Ask
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
+from deltareg.pages.downloads import csv_answer, svg_answer
 from deltareg.pages.frame import frame_of
 from deltareg.pages.guard import (
     HEADERS,
@@ -24,6 +25,7 @@ from deltareg.pages.guard import (
     check_reading,
     form_word,
 )
+from deltareg.pages.tables import Table
 from deltareg.service.registry import Registry
 from deltareg.wire import ProblemDocument, describe_problem, status_of
 from deltareg.wire.messages import Answer
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 ROOM: Final = "deltareg.pages"
 _NEVER_KEPT: Final = {"Cache-Control": "no-store", "Vary": "Accept, Cookie", **HEADERS}
 _FIELDS_MOST = 64
-_Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class View:
         load: Gives what it shows, which is what its JSON holds.
         template: What draws that.
         area: The part of the registry that it belongs to, in the bar on top.
+        table: What it is as CSV.
+        plot: Draws what it is as SVG.
         texts: In which forms it is written besides, by the word for `?format=`.
     """
 
@@ -60,7 +64,36 @@ class View:
     load: Callable[[Ask], Answer]
     template: str
     area: str = ""
+    table: Table[Any] | None = None  # of what `load` gives
+    plot: Callable[..., str] | None = None
     texts: Mapping[str, Text] = field(default_factory=dict[str, Text])
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A form that is shown again: what it shows, and the status that this has."""
+
+    page: Answer
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A page with a form, which is shown again with what it would do, or with what is wrong in it.
+
+    Attributes:
+        path: Below `/ui`.
+        load: Gives what it shows before anything is sent.
+        act: Does what was sent; gives the page to go on with, or what the form shows next.
+        template: What draws it.
+        area: As that of a view.
+    """
+
+    path: str
+    load: Callable[[Ask], Answer]
+    act: Callable[[Ask], str | Again]
+    template: str
+    area: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +112,44 @@ class Jump:
     lead: Callable[[Ask], str]
 
 
-def route_of(registry: Registry, page: View | Action | Jump) -> Route:
-    """Make the route of a page."""
+Page = View | Form | Action | Jump
+
+
+def routes_of(registry: Registry, page: Page) -> list[Route]:
+    """Make the routes of a page."""
+    made: dict[str, Endpoint]
     match page:
         case View():
-            return Route(page.path, _guarded(_view(registry, page)), methods=["GET"])
+            made = {"GET": _view(registry, page)}
+        case Form():
+            shown = View(page.path, page.load, page.template, page.area)
+            made = {"GET": _view(registry, shown), "POST": _form(registry, page)}
         case Jump():
-            return Route(page.path, _guarded(_jump(registry, page)), methods=["GET"])
+            made = {"GET": _jump(registry, page)}
         case Action():
-            return Route(page.path, _guarded(_action(registry, page)), methods=["POST"])
+            made = {"POST": _action(registry, page)}
+    return [
+        Route(page.path, guarded(endpoint), methods=[method]) for method, endpoint in made.items()
+    ]
 
 
-def _view(registry: Registry, view: View) -> _Endpoint:
+def _view(registry: Registry, view: View) -> Endpoint:
     def look(request: Request) -> Response:
-        ask = Ask(registry, session_of(request, registry), request)
-        text = view.texts.get(request.query_params.get("format", ""))
+        asked = request.query_params.get("format", "")
+        session, is_whole = session_of(request, registry), asked == "csv"
+        ask = Ask(registry, session, request, is_whole=is_whole)
+        text = view.texts.get(asked)
         if text is not None:
             return _file(text, ask)
         found = view.load(ask)
+        if is_whole and view.table is not None:
+            return csv_answer(ask, view.table, found, view.load)
+        if asked == "svg" and view.plot is not None:
+            return svg_answer(ask, view.plot(found))
         if wants_json(request):
             return json_answer(found)
-        frame = frame_of(ask, view.area)
+        kinds = [("CSV", view.table), ("SVG", view.plot)]
+        frame = frame_of(ask, view.area, away=[kind for kind, made in kinds if made is not None])
         return html(view.template, page=found, frame=frame)
 
     async def endpoint(request: Request) -> Response:
@@ -109,7 +159,7 @@ def _view(registry: Registry, view: View) -> _Endpoint:
     return endpoint
 
 
-def _jump(registry: Registry, jump: Jump) -> _Endpoint:
+def _jump(registry: Registry, jump: Jump) -> Endpoint:
     def look(request: Request) -> Response:
         return see_other(jump.lead(Ask(registry, session_of(request, registry), request)))
 
@@ -120,7 +170,26 @@ def _jump(registry: Registry, jump: Jump) -> _Endpoint:
     return endpoint
 
 
-def _action(registry: Registry, action: Action) -> _Endpoint:
+def _form(registry: Registry, page: Form) -> Endpoint:
+    def act(request: Request, form: Mapping[str, str]) -> Response:
+        session = session_of(request, registry)
+        check_form_word(form.get("word", ""), secret_of(request))
+        ask = Ask(registry, session, request, form)
+        found = page.act(ask)
+        if isinstance(found, str):
+            return see_other(found)
+        frame = frame_of(ask, page.area)
+        return html(page.template, status=found.status, page=found.page, frame=frame)
+
+    async def endpoint(request: Request) -> Response:
+        check_origin(request)
+        form = await read_form(request)
+        return await anyio.to_thread.run_sync(act, request, form)
+
+    return endpoint
+
+
+def _action(registry: Registry, action: Action) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
         session = session_of(request, registry)
         check_form_word(form.get("word", ""), secret_of(request))
@@ -147,10 +216,10 @@ async def read_form(request: Request) -> dict[str, str]:
         raise InvalidInput(f"a form has at most {_FIELDS_MOST} fields") from error
 
 
-def _guarded(endpoint: _Endpoint) -> _Endpoint:
+def guarded(endpoint: Endpoint) -> Endpoint:
     """Answer errors as pages, and whoever is not logged in with the way there."""
 
-    async def guarded(request: Request) -> Response:
+    async def answered(request: Request) -> Response:
         try:
             return await endpoint(request)
         except Unauthenticated as error:
@@ -165,7 +234,7 @@ def _guarded(endpoint: _Endpoint) -> _Endpoint:
             fix = "report it with the request id of this answer"
             return problem(request, DeltaregError("the server has a bug", fix=fix))
 
-    return guarded
+    return answered
 
 
 def _after_login(request: Request) -> str:

@@ -1,11 +1,14 @@
 """Runs: the queue, what ended, and the log of each as it comes."""
 
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
+from deltareg.pages.live import told
 from deltareg.pages.routing import Action, View
+from deltareg.pages.tables import Cell, Table, pairs
 from deltareg.refs import parse_id
 from deltareg.service.runs import log, queue
 from deltareg.service.runs import runs as service
@@ -21,6 +24,15 @@ class RunsPage(Answer):
     runs: Page[RunInfo]
 
 
+class RunPage(RunLog):
+    """A run with its log."""
+
+    @property
+    def told(self) -> list[str]:
+        """The log, line by line."""
+        return [told(line) for line in self.items]
+
+
 class WorkersPage(Answer):
     """The workers of the last day."""
 
@@ -28,19 +40,20 @@ class WorkersPage(Answer):
 
 
 def _list(ask: Ask) -> RunsPage:
-    text, cursor = ask.text("state") or "queue", ask.text("cursor")
+    text, cursor = ask.text("state") or "queue", ask.cursor
     states: tuple[RunState, ...] = get_args(RunState)
     state = next((each for each in states if each == text), None)
+    limit = ask.most(_LISTED)
     if text == "queue":
-        found = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=_LISTED)
+        found = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=limit)
         return RunsPage(state=text, runs=found)
     found = service.list_runs(
-        ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=_LISTED
+        ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=limit
     )
     return RunsPage(state=state or "all", runs=found)
 
 
-def _show(ask: Ask) -> RunLog:
+def _show(ask: Ask) -> RunPage:
     run_id = parse_id(ask.part("run"), "run")
     found = log.read_log(ask.registry, ask.caller, run_id, after=0)
     lines: list[LogLine] = list(found.items)
@@ -48,7 +61,7 @@ def _show(ask: Ask) -> RunLog:
     while len(found.items) == 200 and len(lines) < 2_000:
         found = log.read_log(ask.registry, ask.caller, run_id, after=after)
         lines, after = [*lines, *found.items], found.next_seq
-    return found.model_copy(update={"items": lines, "next_seq": after})
+    return RunPage.model_validate({**dict(found), "items": lines, "next_seq": after})
 
 
 def _act(ask: Ask) -> str:
@@ -67,9 +80,30 @@ def _workers(ask: Ask) -> WorkersPage:
     return WorkersPage(workers=queue.list_workers(ask.registry, ask.caller).items)
 
 
+def _cells(page: RunsPage) -> Iterator[Sequence[Cell]]:
+    for row in page.runs.items:
+        yield (
+            row.id, row.what, row.ref or row.base, row.suite, row.state,
+            "" if row.verdict is None else row.verdict.verdict, row.proof, row.attempt, row.worker,
+            row.created_at, row.started_at, row.finished_at, row.error,
+        )  # fmt: skip
+
+
+def _worker_cells(page: WorkersPage) -> Iterator[Sequence[Cell]]:
+    for row in page.workers:
+        state = "live" if row.is_live else "gone"
+        yield row.name, state, pairs(row.labels), row.run, row.what, row.ref, row.seen_at
+
+
+_TABLE = Table(
+    ("run", "what", "of", "suite", "state", "verdict", "proof", "attempt", "worker", "queued_at",
+     "begun_at", "ended_at", "error"),
+    _cells, lambda page: page.runs.next_cursor,
+)  # fmt: skip
+_WORKERS = Table(("worker", "state", "labels", "run", "what", "ref", "seen_at"), _worker_cells)
 PAGES = (
-    View("/runs", _list, "runs.html.jinja", "Runs"),
+    View("/runs", _list, "runs.html.jinja", "Runs", table=_TABLE),
     View("/runs/{run}", _show, "run.html.jinja", "Runs"),
-    View("/workers", _workers, "workers.html.jinja"),
+    View("/workers", _workers, "workers.html.jinja", table=_WORKERS),
     Action("/runs/{run}/act", _act),
 )

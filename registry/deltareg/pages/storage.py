@@ -1,8 +1,14 @@
 """Storage: where the bytes are, and what each means of saving has saved."""
 
+from collections.abc import Iterator, Sequence
+
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
-from deltareg.refs import LineRef, parse_name
+from deltareg.pages.tables import Cell, Table
+from deltareg.refs import LineRef, Ref, parse_name
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.upkeep.outlook import Outlook, show_outlook
 from deltareg.service.upkeep.stats import show_storage
 from deltareg.wire import Answer, StorageReport
 
@@ -15,18 +21,55 @@ class StoragePage(Answer):
     asked: str
     report: StorageReport
     largest: int
+    may_plan: bool
 
 
 def _storage(ask: Ask) -> StoragePage:
     text = ask.text("of") or ""
-    of: str | LineRef | None = None
-    if "/" in text:
+    of: str | LineRef | Ref | None = None
+    if ":" in text:
+        of = Ref.parse(text)
+    elif "/" in text:
         of = LineRef.parse(text)
     elif text:
         of = parse_name(text, "namespace")
-    found = show_storage(ask.registry, ask.caller, of, limit=_LISTED)
+    found = show_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED))
     largest = max((part.pack_bytes for part in found.parts), default=0)
-    return StoragePage(asked=text, report=found, largest=largest)
+    return StoragePage(
+        asked=text, report=found, largest=largest,
+        may_plan=ask.caller.may(Right.ADMIN, on=EVERYTHING),
+    )  # fmt: skip
 
 
-PAGES = (View("/storage", _storage, "storage.html.jinja", "Storage"),)
+def _plan(ask: Ask) -> Outlook:
+    state = ask.request.app.state
+    return show_outlook(
+        ask.registry, ask.caller, grace_s=state.upload_grace_s, keep_logs_s=state.keep_logs_s,
+        keep_forms_s=state.keep_forms_s, limit=ask.most(_LISTED),
+    )  # fmt: skip
+
+
+def _plan_cells(page: Outlook) -> Iterator[Sequence[Cell]]:
+    for row in page.waiting:
+        yield row.ref, row.form, row.stored_bytes, row.since, row.goes_at, row.is_due, row.why
+
+
+def _cells(page: StoragePage) -> Iterator[Sequence[Cell]]:
+    for row in [*page.report.parts, *page.report.kinds]:
+        yield (
+            row.of, row.name, row.versions, row.bases, row.logical_bytes, row.pack_bytes,
+            row.manifest_bytes, row.map_bytes, row.saved_by_references, row.saved_by_dedup,
+            row.saved_by_entropy, row.garbage_bytes, row.upload_bytes,
+        )  # fmt: skip
+
+
+_TABLE = Table(
+    ("of", "name", "versions", "bases", "file_bytes", "pack_bytes", "manifest_bytes", "map_bytes",
+     "saved_by_references", "saved_by_dedup", "saved_by_entropy", "garbage_bytes", "upload_bytes"),
+    _cells,
+)  # fmt: skip
+_PLAN = Table(("ref", "form", "stored_bytes", "since", "goes_at", "is_due", "why"), _plan_cells)
+PAGES = (
+    View("/storage", _storage, "storage.html.jinja", "Storage", table=_TABLE),
+    View("/storage/plan", _plan, "plan.html.jinja", "Storage", table=_PLAN),
+)

@@ -1,10 +1,13 @@
 """A version: what it is, whether it may go to a channel, its verdicts, files and lineage."""
 
+from collections.abc import Iterator, Sequence
+
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.pages.asking import Ask
-from deltareg.pages.layer_map import LayerMap, layer_map
+from deltareg.pages.layer_map import LayerMap, layer_map, map_cells, map_plot
 from deltareg.pages.routing import View
+from deltareg.pages.tables import Cell, Table
 from deltareg.refs import Ref, parse_channel
 from deltareg.service.channels.gate import check_gate
 from deltareg.service.lines.cards import show_card
@@ -102,8 +105,8 @@ def _gate(ask: Ask) -> GatePage:
 def _verdicts(ask: Ask) -> VerdictsPage:
     ref = ref_of(ask)
     found = list_verdicts(
-        ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.text("cursor"),
-        limit=_VERDICTS,
+        ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.cursor,
+        limit=ask.most(_VERDICTS),
     )  # fmt: skip
     return VerdictsPage(line=str(ask.line), number=ref.version or 0, verdicts=found)
 
@@ -138,11 +141,35 @@ def _card(ask: Ask) -> CardPage:
     return CardPage(line=str(ask.line), number=ref.version or 0, card=found)
 
 
+def _check_cells(page: VerdictsPage) -> Iterator[Sequence[Cell]]:
+    for verdict in page.verdicts.items:
+        for check in verdict.checks:
+            yield (
+                verdict.id, verdict.suite, verdict.created_at, verdict.verdict, verdict.counts,
+                check.name, check.verdict, check.value, check.threshold, check.baseline,
+                check.seconds, check.detail, verdict.signed_by,
+            )  # fmt: skip
+
+
+def _map_cells(page: FilesPage) -> Iterator[Sequence[Cell]]:
+    return map_cells(page.map)
+
+
+def _map_plot(page: FilesPage) -> str:
+    return map_plot(page.map, f"Modules of {page.line} v{page.number} by layer")
+
+
+_CHECKS = Table(
+    ("verdict", "suite", "at", "outcome", "counts", "check", "check_outcome", "value", "mark",
+     "baseline", "seconds", "seen", "signed_by"),
+    _check_cells, lambda page: page.verdicts.next_cursor,
+)  # fmt: skip
+_MAP = Table(("module", "layer", "seen"), _map_cells)
 _PATH = "/deltas/{ns}/{name}/{version}"
 PAGES = (
     View(f"{_PATH}/gate", _gate, "gate.html.jinja", "Deltas"),
-    View(f"{_PATH}/verdicts", _verdicts, "verdicts.html.jinja", "Deltas"),
-    View(f"{_PATH}/files", _files, "files.html.jinja", "Deltas"),
+    View(f"{_PATH}/verdicts", _verdicts, "verdicts.html.jinja", "Deltas", table=_CHECKS),
+    View(f"{_PATH}/files", _files, "files.html.jinja", "Deltas", table=_MAP, plot=_map_plot),
     View(f"{_PATH}/card", _card, "card.html.jinja", "Deltas"),
     View(_PATH, _version, "version.html.jinja", "Deltas"),
 )

@@ -13,12 +13,12 @@ from deltareg.api.conditions import answer, json_answer, policy_tag, seen_policy
 from deltareg.api.idempotency import once_and_kept
 from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import Line
-from deltareg.api.waiting import is_in_vain
 from deltareg.service.channels import channels as service
 from deltareg.service.channels import policies, summaries
 from deltareg.service.channels.move import move_channel
 from deltareg.service.channels.readiness import show_readiness
 from deltareg.service.channels.reviews import review_move
+from deltareg.streaming import is_in_vain
 from deltareg.wire import (
     ChannelInfo,
     ChannelMove,

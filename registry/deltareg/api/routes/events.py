@@ -10,10 +10,11 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
 from deltareg.api.problems import request_id_of
-from deltareg.api.streams import Streams, server_sent
+from deltareg.api.streams import Events
 from deltareg.service.access.tokens import authenticate
 from deltareg.service.registry import needs_token
 from deltareg.service.telling import read as service
+from deltareg.streaming import HEADERS, MEDIA_TYPE, Readers, server_sent
 from deltareg.wire import EventPage
 
 router = closed_router("events", prefix="/events")
@@ -67,8 +68,8 @@ async def stream_events(
     """
     if by.is_anonymous:
         raise needs_token()
-    streams: Streams = request.app.state.streams
-    streams.check_room()
+    readers: Readers = request.app.state.streams
+    readers.check_room()
     wanted, start = service.Wanted.of(of, type_), last_event_id or after
     token = request.headers["Authorization"].partition(" ")[2].strip()
 
@@ -81,7 +82,8 @@ async def stream_events(
         page = await anyio.to_thread.run_sync(lambda: service.begin_now(registry, by, wanted))
     else:
         page = await anyio.to_thread.run_sync(lambda: look(start))
-    return StreamingResponse(
-        server_sent(request, registry, page, look, lasts_s=seconds), media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )  # fmt: skip
+    source = Events(request.app.state.newest_event, look)
+    sent = server_sent(
+        request, readers, source, page, hello="events of Delta Registry", lasts_s=seconds
+    )
+    return StreamingResponse(sent, media_type=MEDIA_TYPE, headers=HEADERS)

@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
-from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, is_in_vain, wait_until
+from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, wait_until
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.channels import waive as waivers
@@ -19,6 +19,7 @@ from deltareg.service.runs import leases, prove_again
 from deltareg.service.runs import runs as service
 from deltareg.service.runs.kinds import verify
 from deltareg.service.verdicts import signed, verdicts
+from deltareg.streaming import is_in_vain
 from deltareg.wire import (
     EnvelopeInfo,
     LeaseGrant,

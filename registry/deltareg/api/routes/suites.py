@@ -4,7 +4,7 @@ from fastapi import Request, Response
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
-from deltareg.api.conditions import answer
+from deltareg.api.conditions import answer, seen_suite
 from deltareg.refs import parse_name
 from deltareg.service.verdicts import suites as service
 from deltareg.wire import Page, SuiteInfo, SuitePush
@@ -20,9 +20,13 @@ def list_suites(registry: InRegistry, by: By) -> Page[SuiteInfo]:
 
 
 @router.post("/suites")
-def push_suite(registry: InRegistry, by: By, body: SuitePush) -> SuiteInfo:
-    """Keep a new version of a suite, with the files of its probe sets."""
-    return service.push_suite(registry, by, body)
+def push_suite(request: Request, registry: InRegistry, by: By, body: SuitePush) -> SuiteInfo:
+    """Keep a new version of a suite, with the files of its probe sets.
+
+    With `If-Match`, which holds the digest of the suite as last seen, nothing is kept where it is
+    another one meanwhile.
+    """
+    return service.push_suite(registry, by, body, is_seen=seen_suite(request))
 
 
 @router.get("/suites/{suite}", response_model=SuiteInfo)

@@ -13,8 +13,8 @@ from deltareg.client.applying.declared import (
     suite_of,
 )
 from deltareg.client.client import Client
-from deltareg.client.resources.policy_file import read_policy_file
 from deltareg.errors import Forbidden, InvalidInput, NotFound
+from deltareg.gate.policy_file import read_policy_file
 from deltareg.tensors.header import strict_json_object
 
 _PAGE = 200

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg.client.resources.policy_file import read_floor_file, read_policy_file
 from deltareg.client.resources.suites import read_suite_file
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.yaml_document import read_yaml
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.gate.policy_file import read_floor_file, read_policy_file
 from deltareg.refs import LineRef, parse_channel, parse_name
 from deltareg.suites.suite import Suite, built_in_names
 

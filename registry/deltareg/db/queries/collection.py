@@ -76,7 +76,7 @@ def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list
         versions.c.deleted_at.is_not(None),
         versions.c.deleted_at <= now_us() - grace_us,
         versions.c.released_at.is_(None),
-        ~_is_pinned(window),
+        ~is_pinned(window),
     )
     return list(conn.execute(query.order_by(versions.c.id)).scalars())
 
@@ -108,9 +108,8 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     )
     if conn.execute(locked).first() is None:
         return False
-    pinned = _is_pinned(window)
-    is_pinned = conn.execute(sa.select(pinned).where(versions.c.id == version_id)).scalar_one()
-    if is_pinned or holding_children(conn, [version_id]):
+    pinned = sa.select(is_pinned(window)).where(versions.c.id == version_id)
+    if conn.execute(pinned).scalar_one() or holding_children(conn, [version_id]):
         return False
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
     let_go(conn, version_id)
@@ -310,7 +309,7 @@ def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Pinne
     return fetch_all(conn, query, PinnedRow)
 
 
-def _is_pinned(window: PinWindow) -> sa.ColumnElement[bool]:
+def is_pinned(window: PinWindow) -> sa.ColumnElement[bool]:
     """Whether a channel serves a version, or served it within the window of a rollback."""
     served = _served(window)
     return sa.exists().where(served.c.version_id == versions.c.id, _is_in(served))

@@ -54,6 +54,18 @@ def lines_after(
     return fetch_all(conn, query.order_by(run_log.c.seq).limit(limit), LogLineRow)
 
 
+def heads(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Give the last line of the logs of runs, 0 where there is none, and their states, by id."""
+    last = (
+        sa.select(sa.func.coalesce(sa.func.max(run_log.c.seq), 0))
+        .where(run_log.c.run_id == runs.c.id)
+        .correlate(runs)
+        .scalar_subquery()
+    )
+    query = sa.select(runs.c.id, last, runs.c.state).where(runs.c.id.in_(run_ids))
+    return {run_id: (seq, state) for run_id, seq, state in conn.execute(query)}
+
+
 def old_logs(conn: sa.Connection, *, before: int, lines: int) -> list[str]:
     """List runs that ended before a time and have a log, by their oldest lines, so many of them.
 

@@ -15,11 +15,14 @@ from deltareg.db.rows.bases import (
 from deltareg.db.rows.channels import (
     BrokenGlassRow,
     ChannelRow,
+    DeletedRow,
     FloorRow,
+    FormerRow,
     LedgerRow,
     PinnedRow,
     PointerRow,
     RevisionRow,
+    ServingRow,
     StandingRow,
     TermsRow,
 )
@@ -98,6 +101,7 @@ from deltareg.db.rows.signing import (
 from deltareg.db.rows.together import Found, Part, Together
 from deltareg.db.rows.trail import CheckpointRow, LeafRow, StrayRow
 from deltareg.db.rows.verdicts import (
+    FindingRow,
     MakingRow,
     OutcomeRow,
     SuiteRow,
@@ -144,6 +148,7 @@ __all__ = [
     "CheckpointRow",
     "ClaimableRow",
     "CountsRow",
+    "DeletedRow",
     "DeliveryRow",
     "DepthRow",
     "DocumentsRow",
@@ -152,10 +157,12 @@ __all__ = [
     "EventRow",
     "FacetRow",
     "FiguresRow",
+    "FindingRow",
     "FloorRow",
     "FollowerRow",
     "FollowerStateRow",
     "FormRow",
+    "FormerRow",
     "Found",
     "GlanceRow",
     "GrantRow",
@@ -219,6 +226,7 @@ __all__ = [
     "RunRow",
     "ServedFormRow",
     "ServedRow",
+    "ServingRow",
     "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",

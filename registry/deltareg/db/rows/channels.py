@@ -21,6 +21,15 @@ class ChannelRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ServingRow(ChannelRow):
+    """A channel that serves a version, with the names of its namespace and line."""
+
+    namespace: str
+    line: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class FloorRow:
     """What the server, or a namespace, asks of every channel."""
 
@@ -102,6 +111,31 @@ class PinnedRow:
     policy: Mapping[str, object]
     server_floor: Mapping[str, object] | None
     namespace_floor: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedRow:
+    """A deleted version that still holds its bytes; `is_pinned` where a channel may want it."""
+
+    id: int
+    namespace: str
+    line: str
+    number: int
+    deleted_at: int
+    stored_bytes: int
+    is_pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FormerRow:
+    """A stored form of a version that another one took the place of."""
+
+    id: int
+    namespace: str
+    line: str
+    number: int
+    stored_bytes: int
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)

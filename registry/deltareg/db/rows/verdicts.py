@@ -102,6 +102,15 @@ class MakingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingRow:
+    """What the checks of a verdict about a version found."""
+
+    version_id: int
+    suite: str
+    checks: list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeRow:
     """What a verdict about a version said, and whether a check of it warned."""
 

@@ -2,6 +2,10 @@
 const live = () => document.getElementById("live");
 const say = (words) => { const place = live(); if (place) place.textContent = words; };
 
+// What was brought to life already; a page may be gone through again after a part of it is new.
+const alive = new WeakSet();
+const isNew = (node) => !alive.has(node) && Boolean(alive.add(node));
+
 // Copy what stands beside a button.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-copy]");
@@ -58,6 +62,7 @@ function localTimes(root) {
 // A grid is one stop of the Tab key; arrows, Home and End move inside it, and what is there is told.
 function grids(root) {
   for (const grid of root.querySelectorAll("table[role=grid]")) {
+    if (!isNew(grid)) continue;
     const rows = [...grid.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("td")]);
     const place = document.getElementById(grid.dataset.told);
     let at = [0, 0];
@@ -115,10 +120,39 @@ function sorting(root) {
 // Selects of a filter send it; without scripts there is a button.
 function filters(root) {
   for (const form of root.querySelectorAll("form[data-live]")) {
+    if (!isNew(form)) continue;
     form.addEventListener("change", () => form.requestSubmit());
     form.addEventListener("submit", () => {
       for (const field of form.elements) if (field.name && !field.value) field.disabled = true;
     });
+  }
+}
+
+// The log of a run as it comes; where that cannot be, the page asks for it every few seconds.
+function logs(root) {
+  for (const place of root.querySelectorAll("[data-stream]")) {
+    if (!isNew(place)) continue;
+    const poll = document.getElementById("log-poll");
+    const source = new EventSource(place.dataset.stream);
+    source.onopen = () => poll.remove();
+    source.onmessage = (event) => {
+      const log = document.getElementById("log");
+      const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+      if ("empty" in log.dataset) { delete log.dataset.empty; log.replaceChildren(); }
+      log.append(`${event.data}\n`);
+      if (isAtEnd) log.scrollTop = log.scrollHeight;
+    };
+    source.addEventListener("end", () => {
+      source.close();
+      say("The run has ended");
+      place.dispatchEvent(new Event("ended"));
+    });
+    source.onerror = () => {
+      if (source.readyState !== EventSource.CLOSED || poll.isConnected) return;
+      place.append(poll);
+      htmx.process(poll);
+    };
+    addEventListener("pagehide", () => source.close());
   }
 }
 
@@ -138,7 +172,11 @@ function enliven(root) {
   grids(root);
   sorting(root);
   filters(root);
+  logs(root);
 }
 enliven(document);
 codes();
-document.addEventListener("htmx:after:swap", (event) => enliven(event.detail?.ctx?.target ?? document));
+document.addEventListener("htmx:after:swap", (event) => {
+  const target = event.detail?.ctx?.target;
+  enliven(target?.isConnected ? target : document);  // what took a place is not what was there
+});

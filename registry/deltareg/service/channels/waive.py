@@ -62,8 +62,8 @@ def waive(
         verdict = find_verdict(conn, caller, verdict_id)
         line = line_of(verdict)
         caller.require(Right.PROMOTE, on=line)
-        _refuse_own(conn, caller, verdict)
-        _refuse_check(verdict, request.check, kind=_kind_of_check(conn, verdict, request.check))
+        refuse_own(conn, caller, verdict)
+        refuse_check(verdict, request.check, kind=kind_of_check(conn, verdict, request.check))
         channel_id = _channel(conn, caller, verdict, request.channel)
         queries.hold_waivers(conn, verdict.version_id)
         _refuse_again(conn, verdict, request, channel_id)
@@ -183,7 +183,12 @@ def _show(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictInfo:
     return describe_verdict(find_verdict(conn, caller, verdict_id), waivers)
 
 
-def _refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None:
+def refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None:
+    """Let nobody waive checks of what they pushed themselves.
+
+    Raises:
+        Forbidden: The caller did.
+    """
     version = version_queries.version_by_id(conn, verdict.version_id)
     # By principal, not by token: a second token of the same person is the same person.
     uploader = version.created_by or 0
@@ -206,7 +211,18 @@ def _refuse_again(
         )
 
 
-def _refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
+def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
+    """Let nothing be waived but a check that failed, and of these not those that are never.
+
+    Args:
+        verdict: The verdict.
+        check: The check, as its result is called.
+        kind: Which check that is, by `kind_of_check`.
+
+    Raises:
+        InvalidInput: It did not fail, or it is never waived.
+        NotFound: The verdict has no such check.
+    """
     outcomes = {str(found["name"]): found["verdict"] for found in verdict.checks}
     failed = [name for name, outcome in outcomes.items() if outcome == "fail"]
     if {check, kind} & NEVER_WAIVED:
@@ -225,7 +241,7 @@ def _refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
         )
 
 
-def _kind_of_check(conn: sa.Connection, verdict: VerdictRow, name: str) -> str:
+def kind_of_check(conn: sa.Connection, verdict: VerdictRow, name: str) -> str:
     """Say which check a result is of: a suite may give it another name."""
     try:
         suite = suite_of(conn, verdict.suite, verdict.suite_digest)

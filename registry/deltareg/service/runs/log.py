@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import run_log as queries
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.rows import LogLineRow
-from deltareg.db.session import read, with_retry
+from deltareg.db.session import glance, read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339, rfc3339_or_none
@@ -69,6 +69,17 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
         run=run, items=[_show(row) for row in rows], next_seq=rows[-1].seq if rows else after,
         dropped_at=rfc3339_or_none(dropped_at),
     )  # fmt: skip
+
+
+def newest_lines(registry: Registry, run_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Say how far the logs of runs are, and their states, for who looks at them on news alone.
+
+    It is for no caller: whoever is told of news reads it with rights of their own.
+    """
+    if not run_ids:
+        return {}
+    with glance(registry.engine) as conn:
+        return queries.heads(conn, run_ids)
 
 
 def _numbered(

@@ -111,7 +111,7 @@ def plan(
     """Count what `run` would free, in one snapshot of the database."""
     grace_us = round(grace_s * US_PER_S)
     with read(engine) as conn:
-        versions = _releasable(conn, grace_us)
+        versions = releasable(conn, grace_us)
         old = forms.old_forms(conn, keep_us=round(keep_forms_s * US_PER_S))
         packs = _packs_to_free(conn, versions) | forms.free_without(conn, old)
         idle = queries.count_idle_uploads(conn, idle_us=grace_us)
@@ -157,7 +157,7 @@ def run(
     )
 
 
-def _releasable(conn: sa.Connection, grace_us: int) -> list[int]:
+def releasable(conn: sa.Connection, grace_us: int) -> list[int]:
     """List versions to release, children before parents; a child that holds on pins its parent."""
     waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
     children = queries.holding_children(conn, waiting)
@@ -171,7 +171,7 @@ def _releasable(conn: sa.Connection, grace_us: int) -> list[int]:
 
 def _release(engine: sa.Engine, grace_us: int) -> int:
     with read(engine) as conn:
-        ready = _releasable(conn, grace_us)
+        ready = releasable(conn, grace_us)
     return sum(
         [
             with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW))

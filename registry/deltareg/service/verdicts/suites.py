@@ -6,15 +6,15 @@ namespaces share them: whoever may read anything reads them.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
 from deltareg.db.queries import suites as queries
 from deltareg.db.rows import SuiteRow
-from deltareg.db.session import read, with_retry
+from deltareg.db.session import read, tried, with_retry
 from deltareg.digest import sha256_of
-from deltareg.errors import Conflict, InvalidInput, NotFound
+from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339
@@ -27,13 +27,29 @@ from deltareg.wire import Page, SuiteInfo, SuitePush
 MOST_FILE_BYTES = 32 << 20
 
 
-def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteInfo:
+def push_suite(
+    registry: Registry,
+    caller: Caller,
+    request: SuitePush,
+    *,
+    is_seen: Callable[[str], bool] | None = None,
+    is_trial: bool = False,
+) -> SuiteInfo:
     """Keep a new version of a suite; one that is the newest already is left as it is.
+
+    Args:
+        registry: Where.
+        caller: Who.
+        request: The document, and files of its probe sets.
+        is_seen: Whether the caller has seen the suite with this digest, which is empty for none;
+            None where that does not matter.
+        is_trial: Whether only to say what would be kept.
 
     Raises:
         InvalidInput: It is no suite, its name is a built-in one's, or a file does not fit.
         Conflict: A file of its probe sets is neither here nor in the request, or somebody pushed
             the same suite in the same moment.
+        StaleRevision: The suite is another one than the caller has seen.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     suite = read_suite(request.document.encode())
@@ -49,6 +65,11 @@ def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteI
         newest = queries.newest_suite(conn, suite.name)
         if newest is not None and newest.digest == str(suite.digest):
             return describe_suite(suite, newest)
+        if is_seen is not None and not is_seen("" if newest is None else newest.digest):
+            raise StaleRevision(
+                f"suite {suite.name} was changed meanwhile",
+                fix=f"look again: deltareg suite show {suite.name} --yaml",
+            )
         for digest, content in brought.items():
             queries.add_file(conn, digest, content)
         missing = wanted.keys() - queries.known_files(conn, wanted)
@@ -74,7 +95,7 @@ def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteI
         row = queries.newest_suite(conn, suite.name)
         return describe_suite(suite, row).model_copy(update={"created": True})
 
-    return with_retry(registry.engine, transaction)
+    return (tried if is_trial else with_retry)(registry.engine, transaction)
 
 
 def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:

@@ -1,0 +1,52 @@
+"""What somebody takes away of a page: its list as CSV, its drawing as SVG."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from deltareg.drawing.strokes import as_file
+from deltareg.pages.asking import Ask
+from deltareg.pages.cookie import session_of
+from deltareg.pages.guard import HEADERS
+from deltareg.pages.tables import MEDIA_TYPE, Table, parts
+from deltareg.wire import Answer
+
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def csv_answer(
+    ask: Ask, table: Table[Answer], found: Answer, load: Callable[[Ask], Answer]
+) -> StreamingResponse:
+    """Send a list from the page that was asked for to its end.
+
+    Each part asks for the session anew and holds neither a thread nor a connection while it is on
+    its way; where the session ends meanwhile, so does the answer, as one that was cut off.
+    """
+
+    def more(cursor: str) -> Answer:
+        session = session_of(ask.request, ask.registry)
+        return load(replace(ask, session=session, further=cursor))
+
+    def sent() -> Iterator[str]:
+        yield from parts(table, found, more)
+
+    return StreamingResponse(sent(), media_type=MEDIA_TYPE, headers=_headers(ask.request, "csv"))
+
+
+def svg_answer(ask: Ask, plot: str) -> Response:
+    """Send a drawing as a file that is whole by itself: with its colours, without scripts."""
+    headers = _headers(ask.request, "svg")
+    return Response(as_file(plot), media_type="image/svg+xml", headers=headers)
+
+
+def _headers(request: Request, ending: str) -> dict[str, str]:
+    path = request.url.path.removeprefix("/ui/").replace("/", "-")
+    name = _NO_NAME.sub("_", path).strip("-_.")[:80] or "registry"
+    return {
+        **HEADERS, "Cache-Control": "no-store", "Vary": "Accept, Cookie",
+        "Content-Disposition": f'attachment; filename="{name}.{ending}"',
+    }  # fmt: skip

@@ -1,0 +1,43 @@
+"""How a version is stored: its stored forms, and going back to one."""
+
+from deltareg.pages.asking import Ask
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Action, View
+from deltareg.pages.version import ref_of
+from deltareg.service.authority.grants import Right
+from deltareg.service.push.revert import revert_form, show_forms
+from deltareg.wire import Answer, FormHistory, FormRevert
+
+
+class FormsPage(Answer):
+    """The stored forms of a version."""
+
+    line: str
+    number: int
+    history: FormHistory
+    may_revert: bool
+
+
+def _show(ask: Ask) -> FormsPage:
+    ref = ref_of(ask)
+    history = show_forms(ask.registry, ask.caller, ref, keep_s=ask.request.app.state.keep_forms_s)
+    return FormsPage(
+        line=str(ask.line), number=ref.version or 0, history=history,
+        may_revert=ask.caller.may(Right.PUSH, on=ask.line),
+    )  # fmt: skip
+
+
+def _revert(ask: Ask) -> str:
+    found = revert_form(
+        ask.registry, ask.caller, ref_of(ask), FormRevert(form=ask.said_number("form")),
+        keep_s=ask.request.app.state.keep_forms_s,
+    )  # fmt: skip
+    path = f"{ROOT}/deltas/{ask.line}/{ask.part('version')}/storage"
+    return path if found.run is None else f"{ROOT}/runs/{found.run.id}"
+
+
+_PATH = "/deltas/{ns}/{name}/{version}"
+PAGES = (
+    View(f"{_PATH}/storage", _show, "forms.html.jinja", "Deltas"),
+    Action(f"{_PATH}/revert", _revert),
+)

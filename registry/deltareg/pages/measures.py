@@ -1,0 +1,102 @@
+"""Measures of a line over its versions, as small plots of one kind beside each other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from deltareg.drawing.plots import history
+from deltareg.errors import NotFound
+from deltareg.pages.asking import Ask
+from deltareg.pages.routing import View
+from deltareg.pages.tables import Cell, Table
+from deltareg.service.overview.measures import Measure, Measures, show_measures
+
+_VERSIONS = 60
+_LEAST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A measure that is drawn: its newest value, its mark, the plot, and where that is a file."""
+
+    name: str
+    newest: float
+    mark: float | None
+    plot: str
+    file: str
+
+
+class MeasuresPage(Measures):
+    """The measures of a line, or the one of a name."""
+
+    asked: str
+
+    @property
+    def cards(self) -> list[Card]:
+        """Those that have two values or more and are not always the same, drawn."""
+        path = f"/ui/deltas/{self.line}/metrics"
+        return [
+            Card(
+                each.name, each.points[-1].value, each.mark, _drawn(each),
+                f"{path}?{urlencode({'measure': each.name, 'format': 'svg'})}",
+            )
+            for each in self.measures
+            if not _is_flat(each) and len(each.points) >= _LEAST
+        ]  # fmt: skip
+
+    @property
+    def flat(self) -> list[tuple[str, float]]:
+        """Those that were the same in every version, with what they were."""
+        return [
+            (each.name, each.points[-1].value)
+            for each in self.measures
+            if _is_flat(each) and len(each.points) >= _LEAST
+        ]  # fmt: skip
+
+
+def _show(ask: Ask) -> MeasuresPage:
+    found = show_measures(ask.registry, ask.caller, ask.line, limit=ask.most(_VERSIONS))
+    asked = ask.text("measure") or ""
+    measures = [each for each in found.measures if asked in {"", each.name}]
+    if asked and not measures:
+        raise NotFound(
+            f"nothing is measured of {ask.line} that is called {asked[:80]!r}",
+            fix="leave it out to see all that is",
+        )
+    return MeasuresPage(line=found.line, measures=measures, asked=asked)
+
+
+def _is_flat(measure: Measure) -> bool:
+    return len({point.value for point in measure.points}) == 1
+
+
+def _drawn(measure: Measure) -> str:
+    values = [(f"v{point.version}", point.value) for point in measure.points]
+    label = f"{measure.name} by version: " + ", ".join(f"{v} {x:.4g}" for v, x in values)
+    return history(values, threshold=measure.mark, label=label)
+
+
+def _plot(page: MeasuresPage) -> str:
+    if not page.measures:
+        raise NotFound(
+            f"nothing is measured of {page.line}", fix=f"deltareg verify {page.line} --wait"
+        )
+    return _drawn(page.measures[0])
+
+
+def _cells(page: MeasuresPage) -> Iterator[Sequence[Cell]]:
+    for measure in page.measures:
+        for point in measure.points:
+            yield measure.name, point.version, point.value
+
+
+PAGES = (
+    View(
+        "/deltas/{ns}/{name}/metrics",
+        _show,
+        "measures.html.jinja",
+        "Deltas",
+        table=Table(("measure", "version", "value"), _cells),
+        plot=_plot,
+    ),
+)

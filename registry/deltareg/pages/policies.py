@@ -1,0 +1,112 @@
+"""Policies of channels, of namespaces and of the server: written here, tried before they are saved.
+
+They are read by the reader of the command line and saved by the use cases of the API.
+"""
+
+from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision
+from deltareg.gate.policy_file import read_floor_file, read_policy_file
+from deltareg.pages.asking import Ask
+from deltareg.pages.documents import Written, begun, sent
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Again, Form
+from deltareg.refs import parse_name
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, Channel, Namespace
+from deltareg.service.channels.floors import set_floor, show_floor
+from deltareg.service.channels.policies import set_policy, show_policy
+from deltareg.service.overview.trials import FloorTrial, PolicyTrial, try_floor, try_policy
+from deltareg.wire import Answer, ChannelFloor, FloorSet, PolicySet, status_of
+from deltareg.wire.messages import request_of
+
+TELLABLE = (InvalidInput, StaleRevision, NotFound, Conflict)
+
+
+class PolicyPage(Answer):
+    """The policy of a channel as text, and what a text that is not saved would do."""
+
+    line: str
+    channel: str
+    written: Written
+    floors: list[ChannelFloor]
+    may_edit: bool
+    trial: PolicyTrial | None = None
+
+
+class FloorPage(Answer):
+    """What the server, or a namespace, asks of every channel, as text."""
+
+    of: str
+    namespace: str
+    written: Written
+    why: str
+    actor: str
+    at: str
+    may_edit: bool
+    trial: FloorTrial | None = None
+
+
+def _policy(ask: Ask) -> PolicyPage:
+    line, name = ask.line, ask.channel
+    found = show_policy(ask.registry, ask.caller, line, name)
+    return PolicyPage(
+        line=str(line), channel=name, written=begun(found.policy, found.digest),
+        floors=found.floors, may_edit=ask.caller.may(Right.ADMIN, on=Channel(line, name)),
+    )  # fmt: skip
+
+
+def _send_policy(ask: Ask) -> str | Again:
+    page, given = _policy(ask), sent(ask)
+    try:
+        wanted = read_policy_file(given.raw)
+        if ask.said("act") == "save":
+            request = request_of(PolicySet, policy=wanted, reason=given.reason)
+            set_policy(
+                ask.registry, ask.caller, ask.line, ask.channel, request, is_seen=given.is_seen
+            )
+            return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}/standing"
+        trial = try_policy(ask.registry, ask.caller, ask.line, ask.channel, wanted)
+    except TELLABLE as error:
+        return Again(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
+    return Again(page.model_copy(update={"written": given.shown(), "trial": trial}))
+
+
+def _floor(ask: Ask) -> FloorPage:
+    namespace = _namespace(ask)
+    found = show_floor(ask.registry, ask.caller, namespace)
+    place = EVERYTHING if namespace is None else Namespace(namespace)
+    return FloorPage(
+        of=found.of, namespace=namespace or "", written=begun(found.policy, found.digest),
+        why=found.reason, actor=found.actor or "", at=found.at or "",
+        may_edit=ask.caller.may(Right.ADMIN, on=place),
+    )  # fmt: skip
+
+
+def _send_floor(ask: Ask) -> str | Again:
+    page, given, namespace = _floor(ask), sent(ask), _namespace(ask)
+    try:
+        wanted = read_floor_file(given.raw, of=page.of)
+        if ask.said("act") == "save":
+            request = request_of(FloorSet, policy=wanted, reason=given.reason)
+            set_floor(ask.registry, ask.caller, namespace, request, is_seen=given.is_seen)
+            return f"{ROOT}/policy" + (f"?namespace={namespace}" if namespace else "")
+        trial = try_floor(ask.registry, ask.caller, namespace, wanted)
+    except TELLABLE as error:
+        return Again(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
+    return Again(page.model_copy(update={"written": given.shown(), "trial": trial}))
+
+
+def _namespace(ask: Ask) -> str | None:
+    text = ask.text("namespace")
+    return None if text is None else parse_name(text, "namespace")
+
+
+PAGES = (
+    Form(
+        "/deltas/{ns}/{name}/channels/{channel}/policy",
+        _policy,
+        _send_policy,
+        "policy.html.jinja",
+        "Deltas",
+    ),
+    Form("/policy", _floor, _send_floor, "floor.html.jinja"),
+)

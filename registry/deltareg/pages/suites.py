@@ -1,0 +1,132 @@
+"""Suites: what verifications check; written here, and tried on what is served before they are kept.
+
+A suite is pushed by the use case of the API. Files of its probe sets that the registry does not
+have yet come by the command line, which reads them where they lie.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from deltareg.pages.asking import Ask
+from deltareg.pages.documents import Written, begun, sent
+from deltareg.pages.guard import ROOT
+from deltareg.pages.policies import TELLABLE
+from deltareg.pages.routing import Again, Form, View
+from deltareg.pages.tables import Cell, Table
+from deltareg.refs import parse_name
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.overview.trials import SuiteTrial, try_suite
+from deltareg.service.verdicts.suites import list_suites, list_versions, push_suite, show_suite
+from deltareg.tensors.header import strict_json_object
+from deltareg.wire import Answer, SuiteInfo, SuitePush, status_of
+from deltareg.wire.messages import request_of
+
+_LISTED = 50
+_BEGIN: dict[str, object] = {
+    "name": "mine", "about": "what it is for", "checks": ["digests", "finite", "effect"],
+}  # fmt: skip
+
+
+class SuitesPage(Answer):
+    """All suites as they are now."""
+
+    suites: list[SuiteInfo]
+    may_edit: bool
+
+
+class SuitePage(Answer):
+    """A suite with its versions."""
+
+    suite: SuiteInfo
+    versions: list[SuiteInfo]
+    may_edit: bool
+
+
+class SuiteForm(Answer):
+    """A suite as text; `name` is the one that it began with, empty for a new one."""
+
+    name: str
+    written: Written
+    may_edit: bool
+    trial: SuiteTrial | None = None
+
+
+def _list(ask: Ask) -> SuitesPage:
+    return SuitesPage(suites=list_suites(ask.registry, ask.caller).items, may_edit=_may_edit(ask))
+
+
+def _show(ask: Ask) -> SuitePage:
+    name = _name(ask)
+    found = show_suite(ask.registry, ask.caller, name, digest=ask.text("digest"))
+    versions: list[SuiteInfo] = []
+    if not found.is_built_in:
+        listed = list_versions(ask.registry, ask.caller, name, cursor=None, limit=_LISTED)
+        versions = listed.items
+    return SuitePage(suite=found, versions=versions, may_edit=_may_edit(ask))
+
+
+def _edit(ask: Ask) -> SuiteForm:
+    name = _name(ask)
+    found = show_suite(ask.registry, ask.caller, name)
+    fields = strict_json_object(found.document.encode())
+    if found.is_built_in:
+        fields = {**fields, "name": f"my-{name}"}
+    return SuiteForm(
+        name=name, written=begun(fields, "" if found.is_built_in else found.digest),
+        may_edit=_may_edit(ask),
+    )  # fmt: skip
+
+
+def _begin(ask: Ask) -> SuiteForm:
+    return SuiteForm(name="", written=begun(_BEGIN, ""), may_edit=_may_edit(ask))
+
+
+def _send(ask: Ask) -> str | Again:
+    name = str(ask.request.path_params.get("suite", ""))
+    given = sent(ask)
+    page = SuiteForm(name=name, written=given.shown(), may_edit=_may_edit(ask))
+    try:
+        if ask.said("act") == "save":
+            request = request_of(SuitePush, document=given.text)
+            kept = push_suite(ask.registry, ask.caller, request, is_seen=given.is_seen)
+            return f"{ROOT}/suites/{kept.name}"
+        trial = try_suite(ask.registry, ask.caller, given.text)
+    except TELLABLE as error:
+        return Again(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
+    return Again(page.model_copy(update={"trial": trial}))
+
+
+def _may_edit(ask: Ask) -> bool:
+    return ask.caller.may(Right.ADMIN, on=EVERYTHING)
+
+
+def _name(ask: Ask) -> str:
+    return parse_name(ask.part("suite"), "suite")
+
+
+def _cells(page: SuitesPage) -> Iterator[Sequence[Cell]]:
+    for row in page.suites:
+        yield (
+            row.name, row.version, row.digest, row.is_built_in, row.about, len(row.checks),
+            row.created_at, row.created_by,
+        )  # fmt: skip
+
+
+def _check_cells(page: SuitePage) -> Iterator[Sequence[Cell]]:
+    for check in page.suite.checks:
+        yield (
+            check.name, check.check, check.required, check.threshold, check.against, check.probes,
+        )  # fmt: skip
+
+
+_TABLE = Table(
+    ("suite", "version", "digest", "is_built_in", "about", "checks", "created_at", "created_by"),
+    _cells,
+)  # fmt: skip
+_CHECKS = Table(("name", "check", "required", "mark", "against", "probes"), _check_cells)
+PAGES = (
+    View("/suites", _list, "suites.html.jinja", table=_TABLE),
+    Form("/suites/-/new", _begin, _send, "suite_form.html.jinja"),
+    View("/suites/{suite}", _show, "suite.html.jinja", table=_CHECKS),
+    Form("/suites/{suite}/edit", _edit, _send, "suite_form.html.jinja"),
+)

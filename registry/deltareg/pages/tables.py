@@ -1,0 +1,81 @@
+"""Lists as CSV: the same use case, rights and filters as the page, sent part by part.
+
+Spreadsheets take a cell for a formula that begins with one of a few signs, and what is in a cell
+others may have written. Such a cell begins with an apostrophe here, which spreadsheets hide.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from deltareg.drawing.wording import clean
+from deltareg.wire import Answer
+
+Shown = TypeVar("Shown", bound=Answer)
+Cell = str | int | float | bool | None
+MEDIA_TYPE: Final = "text/csv; charset=utf-8"
+# The last four are those of wide East Asian writing, which some spreadsheets take as well.
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def _no_more(_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Shown]):
+    """What a page is as a table.
+
+    Attributes:
+        heads: The columns.
+        cells: Gives the rows of what the page shows.
+        next_cursor: Gives where the list goes on; None at its end.
+    """
+
+    heads: Sequence[str]
+    cells: Callable[[Shown], Iterable[Sequence[Cell]]]
+    next_cursor: Callable[[Shown], str | None] = _no_more
+
+
+def parts(table: Table[Shown], first: Shown, load: Callable[[str], Shown]) -> Iterator[str]:
+    """Write a list, a part at a time.
+
+    Args:
+        table: What its columns are.
+        first: The page that was asked for.
+        load: Gives the page that begins at a cursor, with the rights of that moment.
+    """
+    found = first
+    yield written([table.heads])
+    while True:
+        yield written(table.cells(found))
+        cursor = table.next_cursor(found)
+        if cursor is None:
+            return
+        found = load(cursor)
+
+
+def written(rows: Iterable[Sequence[Cell]]) -> str:
+    """Write rows as RFC 4180 has them."""
+    out = io.StringIO()
+    csv.writer(out).writerows([harmless(cell) for cell in row] for row in rows)
+    return out.getvalue()
+
+
+def harmless(cell: Cell) -> str:
+    """Write a cell so that no spreadsheet computes with it; a number stays one."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int | float):
+        return str(cell)
+    text = clean(cell).strip()
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def pairs(named: Mapping[str, object]) -> str:
+    """Write labels and the like in one cell."""
+    return " ".join(f"{name}={value}" for name, value in named.items())

@@ -1,0 +1,45 @@
+"""The scheme of the pages: what the browser has, or light or dark by somebody's choice.
+
+The choice is a cookie of the pages alone, holds no secret, and is set by a form, so it works for
+whoever is not logged in and without scripts. `?theme=dark` shows one page so, and keeps nothing.
+"""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.pages.guard import ROOT, check_origin, is_encrypted, own_path
+from deltareg.pages.routing import problem, read_form, see_other
+from deltareg.pages.themes import COOKIE, THEMES
+
+_YEAR_S: Final = 366 * 86_400
+
+
+def routes() -> list[Route]:
+    """Make the route by which a scheme is chosen."""
+    return [Route("/theme", _choose, methods=["POST"])]
+
+
+async def _choose(request: Request) -> Response:
+    try:
+        check_origin(request)
+        form = await read_form(request)
+        wanted = form.get("theme", "")
+        if wanted not in {*THEMES, ""}:
+            raise InvalidInput(f"there is no scheme {wanted[:40]!r}", fix="light, dark, or neither")
+    except DeltaregError as error:
+        return problem(request, error)
+    answer = see_other(own_path(form.get("back", "")))
+    if wanted:
+        answer.set_cookie(
+            COOKIE, wanted, max_age=_YEAR_S, path=ROOT, secure=is_encrypted(request),
+            httponly=True, samesite="lax",
+        )  # fmt: skip
+    else:
+        answer.delete_cookie(
+            COOKIE, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax"
+        )
+    return answer

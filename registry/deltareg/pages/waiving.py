@@ -1,0 +1,71 @@
+"""Waiving a failed check: what may be, by whom, until when, and what happens next."""
+
+from deltareg.errors import InvalidInput
+from deltareg.pages.asking import Ask
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Action, View
+from deltareg.refs import parse_id
+from deltareg.service.channels.waive import continue_verdict, unwaive, waive
+from deltareg.service.overview.waiving import WaiverLook, look_at_waiving
+from deltareg.wire import Answer, VerdictInfo, WaiverCreate
+from deltareg.wire.messages import request_of
+
+_DAY_S = 86_400
+_DAYS = (1, 7, 30, 90, 366)
+
+
+class WaivePage(Answer):
+    """A verdict before a check of it is waived: `check` and `channel` are chosen at first."""
+
+    look: WaiverLook
+    check: str
+    channel: str
+    days: list[int]
+
+
+def _show(ask: Ask) -> WaivePage:
+    found = look_at_waiving(ask.registry, ask.caller, _verdict(ask))
+    open_checks = [each.result.name for each in found.failed if not each.why_not]
+    check, channel = ask.text("check"), ask.text("channel")
+    first = "prod" if "prod" in found.channels else next(iter(found.channels), "")
+    return WaivePage(
+        look=found, check=check if check in open_checks else next(iter(open_checks), ""),
+        channel=channel if channel in found.channels else first, days=list(_DAYS),
+    )  # fmt: skip
+
+
+def _act(ask: Ask) -> str:
+    verdict_id, check = _verdict(ask), ask.said("check")
+    match ask.said("act"):
+        case "waive":
+            request = request_of(
+                WaiverCreate, check=check, channel=ask.said("channel"),
+                reason=ask.said("reason")[:2_000], expires_at=ask.said("until") or None,
+                expires_in_s=ask.said_number("days") * _DAY_S,
+            )  # fmt: skip
+            found = waive(ask.registry, ask.caller, verdict_id, request)
+        case "end":
+            channel = ask.said("channel") or None
+            found = unwaive(ask.registry, ask.caller, verdict_id, check, channel=channel)
+        case "continue":
+            run = continue_verdict(ask.registry, ask.caller, verdict_id)
+            return f"{ROOT}/runs/{run.id}"
+        case other:
+            raise InvalidInput(f"nothing is done to a verdict by {other[:40]!r}")
+    return _after(found)
+
+
+def _after(verdict: VerdictInfo) -> str:
+    """Lead to the verdict, which says what became of it and which run makes up for the rest."""
+    line, _, number = verdict.ref.rpartition(":")
+    return f"{ROOT}/deltas/{line}/{number}/verdicts#{verdict.id}"
+
+
+def _verdict(ask: Ask) -> str:
+    return parse_id(ask.part("verdict"), "verdict")
+
+
+PAGES = (
+    View("/verdicts/{verdict}/waive", _show, "waive.html.jinja", "Deltas"),
+    Action("/verdicts/{verdict}/act", _act),
+)

@@ -1,0 +1,96 @@
+"""What was measured of the versions of a line, one after another: by checks, and in training."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from deltareg.db.queries import versions as queries
+from deltareg.db.queries.findings import newest_findings
+from deltareg.db.rows import VersionRow
+from deltareg.db.session import read
+from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.paging import check_limit
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_line
+from deltareg.wire import Answer
+
+_LABEL = "metric."
+_MOST = 48
+
+
+class Point(Answer):
+    """A value of a version."""
+
+    version: int
+    value: float
+
+
+class Measure(Answer):
+    """A measure over versions, the oldest first.
+
+    `name` is `suite/check` for what a check measured and `metric.name` for a label; `mark` is what
+    the newest value had to reach, where something says so.
+    """
+
+    name: str
+    mark: float | None
+    points: list[Point]
+
+
+class Measures(Answer):
+    """The measures of the newest versions of a line: labels first, then by suite."""
+
+    line: str
+    measures: list[Measure]
+
+
+def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: int) -> Measures:
+    """Show what was measured of the newest versions of a line.
+
+    Raises:
+        NotFound: There is no such line.
+    """
+    caller.require(Right.READ, on=line)
+    with read(registry.engine) as conn:
+        delta = find_line(conn, caller, line)
+        rows = queries.version_rows(conn, delta.id, before=None, limit=check_limit(limit))
+        findings = newest_findings(conn, [row.id for row in rows])
+    found: dict[str, list[Point]] = {}
+    marks: dict[str, float | None] = {}
+    for row in reversed(rows):
+        checks = [(suite, f.checks) for (row_id, suite), f in findings.items() if row_id == row.id]
+        for name, value, mark in [*_labels(row), *_checks(checks)]:
+            found.setdefault(name, []).append(Point(version=row.number, value=value))
+            marks[name] = mark
+    names = sorted(found, key=lambda name: (not name.startswith(_LABEL), name))[:_MOST]
+    return Measures(
+        line=str(line),
+        measures=[Measure(name=name, mark=marks[name], points=found[name]) for name in names],
+    )
+
+
+def _labels(row: VersionRow) -> Iterator[tuple[str, float, None]]:
+    for name, text in sorted(row.labels.items()):
+        value = _number(text) if name.startswith(_LABEL) else None
+        if value is not None:
+            yield name, value, None
+
+
+def _checks(
+    found: Sequence[tuple[str, Sequence[dict[str, object]]]],
+) -> Iterator[tuple[str, float, float | None]]:
+    for suite, checks in found:
+        for check in checks:
+            value = _number(check.get("value"))
+            if value is not None:
+                yield f"{suite}/{check['name']}", value, _number(check.get("threshold"))
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None

@@ -1,0 +1,211 @@
+"""What a policy or a suite that nobody has saved yet would say of what is served today.
+
+It is said by the gate itself, on channels as they would be, and nothing is written. What is about a
+move and not about the version, such as an approval, is told apart: it was asked when it moved.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import served as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import ServingRow, VersionRow
+from deltareg.db.session import read
+from deltareg.gate.floors import parse_floor
+from deltareg.gate.policy import parse_policy, stored_fields
+from deltareg.gate.ruling import Rule, Ruling
+from deltareg.refs import LineRef, parse_name
+from deltareg.service.access.members import check_seen
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, Channel, Namespace, Resource
+from deltareg.service.channels.floors import set_floor
+from deltareg.service.channels.gate import Case, gather
+from deltareg.service.channels.policies import set_policy
+from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel
+from deltareg.service.verdicts.facts import fact_of_suite
+from deltareg.service.verdicts.suites import push_suite
+from deltareg.suites.suite import Suite, read_suite
+from deltareg.wire import (
+    Answer,
+    FloorChange,
+    FloorSet,
+    PolicyChange,
+    PolicySet,
+    SuiteInfo,
+    SuitePush,
+    UnmetRule,
+)
+
+OF_MOVES: frozenset[Rule] = frozenset({"approvals", "frozen", "warnings"})
+_MOST = 50
+_LOOKED_AT = 1_000
+_Under = Callable[[sa.Connection, VersionRow, ServingRow], Case]
+
+
+class Tried(Answer):
+    """A channel and what it serves: whether it would be let through today, and then.
+
+    `unmet` is what is not met then, `at_a_move` what the next move takes beside that.
+    """
+
+    line: str
+    channel: str
+    version: int
+    is_allowed: bool
+    would_be_allowed: bool
+    unmet: list[UnmetRule]
+    at_a_move: list[UnmetRule]
+
+
+class Trial(Answer):
+    """What would be said of each channel that it touches, those that moved last first.
+
+    `more` counts channels that were not looked at.
+    """
+
+    served: list[Tried]
+    more: int
+
+
+class PolicyTrial(Trial):
+    """That of a channel's policy, and how it differs from the one that stands."""
+
+    change: PolicyChange
+
+
+class FloorTrial(Trial):
+    """That of a floor, and how it differs; with the requests that would be stale by it."""
+
+    change: FloorChange
+
+
+class SuiteTrial(Trial):
+    """That of a suite as it would be kept; `required_by` counts the channels that ask for it."""
+
+    suite: SuiteInfo
+    required_by: int
+
+
+def try_policy(
+    registry: Registry, caller: Caller, line: LineRef, name: str, policy: dict[str, object]
+) -> PolicyTrial:
+    """Say what a policy would say of what its channel serves.
+
+    Raises:
+        InvalidInput: The policy is malformed, or names what is not here.
+        NotFound: No such line or channel.
+    """
+    caller.require(Right.ADMIN, on=Channel(line, name))
+    asked = PolicySet(policy=policy, reason="a trial", dry_run=True)
+    change = set_policy(registry, caller, line, name, asked, is_seen=lambda _: True)
+    stored = stored_fields(parse_policy(policy))
+
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
+        return gather(conn, version, replace(row, policy=stored))
+
+    with read(registry.engine) as conn:
+        channel = find_channel(conn, caller, line, name)
+        rows = _served(conn, caller, channel_id=channel.id)
+        served = _tried(conn, rows, under)
+    return PolicyTrial(served=served, more=0, change=change)
+
+
+def try_floor(
+    registry: Registry, caller: Caller, namespace: str | None, policy: dict[str, object]
+) -> FloorTrial:
+    """Say what a floor of a namespace, or of the server, would say of what is served over it.
+
+    Raises:
+        InvalidInput: It is malformed, or names what is not here.
+        NotFound: There is no such namespace.
+    """
+    place: Resource = EVERYTHING
+    if namespace is not None:
+        place = Namespace(parse_name(namespace, "namespace"))
+    caller.require(Right.ADMIN, on=place)
+    asked = FloorSet(policy=policy, reason="a trial", dry_run=True)
+    change = set_floor(registry, caller, namespace, asked, is_seen=lambda _: True)
+    fields = parse_floor(policy, of=change.of).fields()
+
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
+        changed = (
+            replace(row, server_floor=fields)
+            if namespace is None
+            else replace(row, namespace_floor=fields)
+        )
+        return gather(conn, version, changed)
+
+    with read(registry.engine) as conn:
+        namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
+        rows = _served(conn, caller, namespace_id=namespace_id)
+        served = _tried(conn, rows[:_MOST], under)
+    return FloorTrial(served=served, more=max(0, len(rows) - _MOST), change=change)
+
+
+def try_suite(registry: Registry, caller: Caller, document: str) -> SuiteTrial:
+    """Say what a suite would say of what is served by channels that ask for the one of its name.
+
+    Raises:
+        InvalidInput: It is no suite, or its name is a built-in one's.
+        Conflict: A file of its probe sets is not here.
+    """
+    caller.require(Right.ADMIN, on=EVERYTHING)
+    found = push_suite(registry, caller, SuitePush(document=document), is_trial=True)
+    suite = read_suite(document.encode())
+
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
+        return _with_suite(gather(conn, version, row), suite)
+
+    with read(registry.engine) as conn:
+        rows = [
+            row
+            for row in _served(conn, caller)
+            if any(one.name == suite.name for one in policy_of(row).suites)
+        ]
+        served = _tried(conn, rows[:_MOST], under)
+    return SuiteTrial(
+        served=served, more=max(0, len(rows) - _MOST), suite=found, required_by=len(rows)
+    )
+
+
+def _served(
+    conn: sa.Connection, caller: Caller, *, namespace_id: int | None = None,
+    channel_id: int | None = None,
+) -> list[ServingRow]:  # fmt: skip
+    rows = queries.served_channels(
+        conn, namespace_id=namespace_id, channel_id=channel_id, limit=_LOOKED_AT
+    )
+    return [row for row in rows if caller.sees(LineRef(row.namespace, row.line))]
+
+
+def _with_suite(case: Case, suite: Suite) -> Case:
+    suites = {**case.now.suites, suite.name: fact_of_suite(suite)}
+    return replace(case, now=replace(case.now, suites=suites))
+
+
+def _tried(conn: sa.Connection, rows: Iterable[ServingRow], under: _Under) -> list[Tried]:
+    listed = list(rows)
+    versions = version_queries.versions_by_ids(conn, {row.version_id for row in listed})
+    found: list[Tried] = []
+    for row in listed:
+        version = versions[row.version_id]
+        now, then = gather(conn, version, row).unmet(*OF_MOVES), under(conn, version, row).unmet()
+        unmet = [_shown(one) for one in then if one.rule not in OF_MOVES]
+        found.append(
+            Tried(
+                line=f"{row.namespace}/{row.line}", channel=row.name, version=version.number,
+                is_allowed=not now, would_be_allowed=not unmet, unmet=unmet,
+                at_a_move=[_shown(one) for one in then if one.rule in OF_MOVES],
+            )
+        )  # fmt: skip
+    return found
+
+
+def _shown(ruling: Ruling) -> UnmetRule:
+    return UnmetRule(
+        rule=ruling.rule, message=ruling.message, fix=ruling.fix, asked_by=list(ruling.asked_by)
+    )

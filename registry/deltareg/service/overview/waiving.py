@@ -1,0 +1,97 @@
+"""A verdict before a check of it is waived: what may be waived and what not, and what happens then.
+
+It is said by the rules that waiving itself goes by, and nothing is changed.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import VerdictRow
+from deltareg.db.session import read
+from deltareg.errors import DeltaregError
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.channels.waive import kind_of_check, refuse_check, refuse_own
+from deltareg.service.describe import line_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.verdicts.verdicts import describe_verdict
+from deltareg.service.verdicts.waivers import describe_waivers, find_verdict
+from deltareg.wire import Answer, CheckResult, VerdictInfo
+
+
+class FailedCheck(Answer):
+    """A check that failed, and why it cannot be waived; `why_not` is empty where it can."""
+
+    result: CheckResult
+    why_not: str
+    fix: str
+
+
+class WaiverLook(Answer):
+    """A verdict, the checks that failed in it, and what a waiver of all of them would lead to.
+
+    `why_not` says why the caller waives nothing in it, and is empty where they may; `may_end` is
+    whether they may end waivers. `left_out` are the checks that did not run behind those that
+    failed, and would then; with `is_owed` all that failed is waived, and no run makes up for them.
+    """
+
+    line: str
+    number: int
+    verdict: VerdictInfo
+    failed: list[FailedCheck]
+    left_out: list[str]
+    channels: list[str]
+    why_not: str
+    may_end: bool
+    is_owed: bool
+
+
+def look_at_waiving(registry: Registry, caller: Caller, verdict_id: str) -> WaiverLook:
+    """Say what may be waived in a verdict, on which channels, and what happens then.
+
+    Raises:
+        NotFound: No such verdict.
+    """
+    caller.require(Right.READ, on=SOMEWHERE)
+    with read(registry.engine) as conn:
+        row = find_verdict(conn, caller, verdict_id)
+        caller.require(Right.READ, on=line_of(row))
+        version = version_queries.version_by_id(conn, row.version_id)
+        names = [one.name for one in channel_queries.channel_rows(conn, version.delta_id)]
+        waivers = describe_waivers(conn, [verdict_id]).get(verdict_id, [])
+        failed = [
+            _failed(conn, row, CheckResult.model_validate(check))
+            for check in row.checks
+            if check.get("verdict") == "fail"
+        ]
+        why_not = _why_not(conn, caller, row)
+    shown = describe_verdict(row, waivers)
+    waived = {waiver.check for waiver in waivers if waiver.stands}
+    skipped = [check.name for check in shown.checks if check.verdict == "skipped"]
+    left_out = [] if shown.is_complete else skipped
+    is_answered = bool(failed) and all(one.result.name in waived for one in failed)
+    return WaiverLook(
+        line=str(line_of(row)), number=version.number, verdict=shown, failed=failed,
+        left_out=left_out, channels=names, why_not=why_not,
+        may_end=caller.may(Right.PROMOTE, on=line_of(row)),
+        is_owed=bool(left_out) and is_answered and shown.counts and not shown.continuation,
+    )  # fmt: skip
+
+
+def _failed(conn: sa.Connection, row: VerdictRow, check: CheckResult) -> FailedCheck:
+    try:
+        refuse_check(row, check.name, kind=kind_of_check(conn, row, check.name))
+    except DeltaregError as error:
+        return FailedCheck(result=check, why_not=error.message, fix=error.fix)
+    return FailedCheck(result=check, why_not="", fix="")
+
+
+def _why_not(conn: sa.Connection, caller: Caller, row: VerdictRow) -> str:
+    if not caller.may(Right.PROMOTE, on=line_of(row)):
+        return f"it takes the right to promote in {line_of(row)}, which you do not have"
+    try:
+        refuse_own(conn, caller, row)
+    except DeltaregError as error:
+        return error.message
+    return ""

@@ -1,0 +1,115 @@
+"""What a collection would free; of all else that waits for one, when it goes or what keeps it."""
+
+from collections.abc import Iterable
+
+from deltareg.db.clock import US_PER_S, read_clock
+from deltareg.db.queries import awaiting as queries
+from deltareg.db.rows import DeletedRow
+from deltareg.db.session import read
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.clock import rfc3339
+from deltareg.service.ledger.channel_policy import PIN_WINDOW
+from deltareg.service.paging import check_limit
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.upkeep.collect import plan_collection, releasable
+from deltareg.wire import Answer, CollectReport
+
+
+class Waiting(Answer):
+    """A deleted version, or a former `form` of a version, that still holds bytes.
+
+    `goes_at` is when it may go, and empty where no time says so; `is_due` where the next
+    collection takes it. `stored_bytes` are its own, of which others may share some.
+    """
+
+    ref: str
+    form: int | None
+    stored_bytes: int
+    since: str
+    goes_at: str
+    is_due: bool
+    why: str
+
+
+class Outlook(Answer):
+    """What a collection would free now, what it would without any grace, and what waits.
+
+    `is_all` says that all that waits is listed.
+    """
+
+    now: CollectReport
+    without_grace: CollectReport
+    grace_s: float
+    keep_forms_s: float
+    waiting: list[Waiting]
+    is_all: bool
+
+
+def show_outlook(
+    registry: Registry,
+    caller: Caller,
+    *,
+    grace_s: float,
+    keep_logs_s: float | None,
+    keep_forms_s: float,
+    limit: int,
+) -> Outlook:
+    """Say what a collection would free, and what it would leave until when, or because of what.
+
+    Args:
+        registry: Where.
+        caller: Who asks.
+        grace_s: How long deleted versions and stalled pushes stay.
+        keep_logs_s: How long logs of runs stay; None for ever.
+        keep_forms_s: How long former stored forms stay.
+        limit: How many of each to list.
+    """
+    caller.require(Right.ADMIN, on=EVERYTHING)
+    check_limit(limit)
+    now, bare = (
+        plan_collection(
+            registry, caller, grace_s=grace, keep_logs_s=keep_logs_s, keep_forms_s=keep_forms_s
+        )
+        for grace in (grace_s, 0.0)
+    )
+    grace_us, forms_us = round(grace_s * US_PER_S), round(keep_forms_s * US_PER_S)
+    with read(registry.engine) as conn:
+        moment = read_clock(conn)
+        deleted = queries.deleted_versions(conn, window=PIN_WINDOW, limit=limit + 1)
+        formers = queries.former_forms(conn, limit=limit + 1)
+        due = set(releasable(conn, grace_us))
+    waiting = list(_versions(deleted[:limit], due, grace_us=grace_us, now_us=moment))
+    for row in formers[:limit]:
+        end = row.created_at + forms_us
+        waiting.append(
+            Waiting(
+                ref=f"{row.namespace}/{row.line}:v{row.number}", form=row.id,
+                stored_bytes=row.stored_bytes, since=rfc3339(row.created_at),
+                goes_at=rfc3339(end), is_due=end <= moment,
+                why="kept for a while after another form took its place, to go back to",
+            )
+        )  # fmt: skip
+    return Outlook(
+        now=now, without_grace=bare, grace_s=grace_s, keep_forms_s=keep_forms_s,
+        waiting=waiting, is_all=len(deleted) <= limit and len(formers) <= limit,
+    )  # fmt: skip
+
+
+def _versions(
+    rows: Iterable[DeletedRow], due: set[int], *, grace_us: int, now_us: int
+) -> Iterable[Waiting]:
+    for row in rows:
+        end = row.deleted_at + grace_us
+        goes_at, why = rfc3339(end), "deleted, and its grace is over"
+        if row.is_pinned:
+            goes_at, why = "", "a channel serves it, or may be rolled back to it"
+        elif end > now_us:
+            why = "deleted, and can be restored until its grace is over"
+        elif row.id not in due:
+            goes_at, why = "", "a version that was made from it, or stands on it, holds its bytes"
+        yield Waiting(
+            ref=f"{row.namespace}/{row.line}:v{row.number}", form=None,
+            stored_bytes=row.stored_bytes, since=rfc3339(row.deleted_at), goes_at=goes_at,
+            is_due=row.id in due, why=why,
+        )  # fmt: skip
