@@ -17,6 +17,7 @@ PAGES = {
     LINE: 6,
     f"{LINE}/v3": 6, f"{LINE}/v2": 6, f"{LINE}/v3/gate": 18, f"{LINE}/v3/verdicts": 6,
     f"{LINE}/v3/files": 6, f"{LINE}/v2/lineage": 11, f"{LINE}/diff": 6, f"{LINE}/v1/card": 8,
+    f"{LINE}/diff/figures?a=v1&b=v2": 12, f"{LINE}/ask?a=v1&b=v2": 8,
     f"{LINE}/diff?a=v1&b=v3&all=yes": 6, PROD: 6, f"{PROD}?at=2100-01-01": 6,
     f"{LINE}/channels/dev": 6, f"{PROD}/standing": 19, f"{PROD}/rollback": 33,
     f"{PROD}/promote": 14, f"{PROD}/promote?version=v3": 26, f"{PROD}/freeze": 5,

@@ -69,7 +69,16 @@ from deltareg.service.push import (
     uploads,
 )
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import flatten, leases, prove_again, queue, runs
+from deltareg.service.runs import (
+    asking,
+    comparing,
+    flatten,
+    found,
+    leases,
+    prove_again,
+    queue,
+    runs,
+)
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.trail import proofs
@@ -111,6 +120,7 @@ from deltareg.wire import (
     VersionChange,
     WaiverCreate,
 )
+from deltareg.wire.findings import AnswerCreate, CompareCreate, FoundReport
 from tests.migrations.populated import ROWS, populate
 from tests.service import rows
 from tests.service.work import SMOKE, findings
@@ -189,6 +199,10 @@ READS = [  # of what lies in `lab`, or is about it
     called(queue.list_queue, ref=V1, **PAGE),
     called(runs.list_runs, state=None, what=None, ref=V1, **PAGE),
     called(runs.show_run, "r"),
+    called(comparing.show_comparison, V1, Ref(LAB, version=2)),
+    called(comparing.queue_comparison, CompareCreate(a="lab/x:v1", b="lab/x:v2")),
+    called(asking.show_answers, "r"),
+    called(asking.ask, AnswerCreate(prompt="hi", refs=["lab/x:v1"])),
     called(runs.rerun, "r"),
     called(stats.show_storage, "lab", limit=5),
     called(stats.show_storage, LAB, limit=5),
@@ -279,6 +293,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(proving.prove_by_verdict, "r", REPORT),
     called(proving.form_to_prove, "r"),
     called(proving.complete_proof, "r", ProofReport(fence=1, storage_revision=1, pieces=1)),
+    called(found.complete_found, "r", FoundReport(fence=1, found="{}")),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(unreadable.look_after_failure, "r"),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),

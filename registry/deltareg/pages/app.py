@@ -8,11 +8,13 @@ from starlette.routing import Mount, Route
 
 from deltareg.pages import (
     access,
+    ask,
     bases,
     channel,
     delta,
     deltas,
     diff,
+    figures,
     fleet,
     home,
     login,
@@ -30,8 +32,8 @@ from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, channel, delta, version, requests, runs, bases, fleet, storage,
-    access,
+    login, home, deltas, diff, figures, ask, channel, delta, version, requests, runs, bases,
+    fleet, storage, access,
 )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class DiffPage(Answer):
 
 def _diff(ask: Ask) -> DiffPage:
     found = compare_versions(
-        ask.registry, ask.caller, ask.line, a=_number(ask.text("a")), b=_number(ask.text("b"))
+        ask.registry, ask.caller, ask.line, a=number_of(ask.text("a")), b=number_of(ask.text("b"))
     )
     a, b = found.a, found.b
     made, counted = difference_map(a.manifest, b.manifest)
@@ -68,7 +68,12 @@ def _diff(ask: Ask) -> DiffPage:
     )  # fmt: skip
 
 
-def _number(text: str | None) -> int | None:
+def number_of(text: str | None) -> int | None:
+    """Read the number of a version, `v3` or `3`; None of none.
+
+    Raises:
+        InvalidInput: It is no number.
+    """
     if text is None:
         return None
     number = text.removeprefix("v")
