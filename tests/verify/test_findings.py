@@ -5,6 +5,7 @@ A real child does it in the sandbox, and the libraries say what should have come
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -58,11 +59,13 @@ def find(local_registry, zygote, tmp_path):
         device="cpu", labels=KINDS, stop=Stop(0.0), gather_sides=stock.gather_sides,
     )  # fmt: skip
 
-    def carry_out(run):
-        request = LeaseRequest(worker="w1", what=[run.what], labels=KINDS, run=run.id)
+    def carry_out(run=None):
+        """Carry out a run, or the first that is there."""
+        wanted = {"what": ["compare", "answer"]} if run is None else {"run": run.id}
+        asked = {"what": [run.what]} if run is not None else {"wait_s": 60}
+        request = LeaseRequest(worker="w1", labels=KINDS, **wanted, **asked)
         grant = client.lease(request)
         assert grant is not None
-        assert grant.run == run.id
         worker.handle(grant)
         return client.runs.show(grant.run)
 
@@ -203,3 +206,25 @@ def test_nobody_else_reads_what_was_asked_and_nothing_is_told_of_what_is_gone(
         owner.runs.comparison("team/lora:v1", "team/lora:v2")
     with pytest.raises(Blocked):
         owner.runs.answers(run)
+
+
+def test_the_command_line_waits_for_what_a_worker_finds(user, owner, find, local_registry):
+    compared = owner.runs.compare("team/lora:v1", "team/lora:v2")
+    find(compared)
+
+    here = user("diff", "team/lora:v1", "team/lora:v2", "--json")
+    there = user("diff", "team/lora:v1", "team/lora:v2", "--on", "worker", "--json")
+    with ThreadPoolExecutor() as pool:
+        carried = pool.submit(find)
+        asked = user("ask", "team/lora:v1", "team/lora", "Hello \u202e", "--tokens", "3", "--json")
+        carried.result(120)
+    refused = user("ask", "team/lora:v1", "team/lora:v2", "team/full", "Hello")
+
+    ours, theirs = (json.loads(each.out)["modules"] for each in (here, there))
+    assert [one["module"] for one in ours] == [one["module"] for one in theirs]
+    assert ours[0]["cosine"] == pytest.approx(theirs[0]["cosine"], rel=1e-3)
+    found = json.loads(asked.out)
+    assert asked.status == 0, asked.err
+    assert [each["name"] for each in found["answers"]] == ["base", "team/lora:v1", "team/lora:v2"]
+    assert "\u202e" not in asked.out
+    assert (refused.status, "3 versions are asked" in refused.err) == (2, True)
