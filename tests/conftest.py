@@ -100,6 +100,7 @@ _SHOWN_ELSEWHERE = (
     "faults/test_clear_lines.py::test_a_disk_of_the_server_that_is_full",
     "faults/test_leases.py::test_a_crowd_of_waiting_workers_leaves_the_server_ready",
     "service/test_reencode_races.py::test_no_interleaving_loses_a_version",
+    "service/test_reencode_races.py::test_a_run_that_forgets_to_name_its_packs_is_found_out",
     "api/test_forged_promotions.py::test_promotions_that_are_not_in_order_are_refused[VERDICTS",
     "api/test_forged_promotions.py::test_reports_that_are_not_in_order_are_refused[34",
     "api/test_blobs.py::test_a_bucket_serves_its_packs_itself",

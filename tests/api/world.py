@@ -20,6 +20,7 @@ from deltareg.db.queries import grants, namespaces, principals
 from deltareg.db.session import create_engine, read, write
 from deltareg.digest import Digest, sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
+from deltareg.identity.storage_map import StorageMap
 from deltareg.service.access.tokens import hash_secret, mint_secret
 from deltareg.service.registry import Registry
 from deltareg.service.telling.signature import about_address, about_secret
@@ -70,8 +71,8 @@ class World:
 
 
 @contextmanager
-def world(url):
-    """Fill a migrated database, and serve it."""
+def world(url, **options):
+    """Fill a migrated database, and serve it; options are those of `create_app`."""
     engine = create_engine(url)
     with write(engine) as conn:
         for table, values in ROWS:
@@ -84,7 +85,7 @@ def world(url):
         _seal(conn, box)
         tokens = _add_people(conn)
     found = World(registry, tokens)
-    apps = [create_app(registry, anonymous_reading=is_open) for is_open in (False, True)]
+    apps = [create_app(registry, anonymous_reading=each, **options) for each in (False, True)]
     with (
         TestClient(apps[0], "http://localhost", raise_server_exceptions=False) as shut,
         TestClient(apps[1], "http://localhost", raise_server_exceptions=False) as opened,
@@ -94,14 +95,14 @@ def world(url):
     engine.dispose()
 
 
-def routes():
-    """List every route of an app, as `METHOD /path`."""
-    app = create_app(Registry(sa.create_engine("sqlite://"), MemoryStore()))
+def routes(*, with_heads=False, **options):
+    """List every route of an app, as `METHOD /path`; options are those of `create_app`."""
+    app = create_app(Registry(sa.create_engine("sqlite://"), MemoryStore()), **options)
     return sorted(
         f"{method} {route.path}"
         for route in iter_route_contexts(app.routes)
         for method in route.methods or ()
-        if method != "HEAD"
+        if with_heads or method != "HEAD"
     )
 
 
@@ -139,6 +140,8 @@ def _add_rows(conn):
     raw = WEIGHTS.encode()
     for table in (t.bases, t.uploads, t.versions):
         conn.execute(sa.update(table).values(manifest=raw))
+    empty = StorageMap((), {}).encode()
+    conn.execute(sa.update(t.bases).where(t.bases.c.id == 1).values(storage_map=empty))
     for table in (t.bases, t.uploads):
         with rows.unguarded(conn, table):
             conn.execute(sa.update(table).values(manifest_digest=WEIGHTS.digest.hex))

@@ -35,7 +35,8 @@ _PROD = f"{_LINE}/channels/prod"
 _PAGES = [
     "/ui/", "/ui/deltas", "/ui/deltas?q=line-1", "/ui/deltas?kind=lora&verdict=pass", _LINE,
     f"{_LINE}/v3", f"{_LINE}/v3/gate", f"{_LINE}/v3/verdicts", f"{_LINE}/v3/files",
-    f"{_LINE}/diff", _PROD, f"{_PROD}/rollback", "/ui/requests", "/ui/runs", "/ui/bases",
+    f"{_LINE}/diff", f"{_LINE}/v3/lineage", "/ui/lineage?at=base:tinyllama", _PROD,
+    f"{_PROD}/rollback", "/ui/requests", "/ui/runs", "/ui/bases",
     "/ui/bases/tinyllama", "/ui/fleet", "/ui/storage", "/ui/access", "/ui/audit",
 ]  # fmt: skip
 

@@ -187,7 +187,7 @@ def test_a_lineage_is_drawn_as_a_graph(ana):
 
     assert dot.startswith("digraph lineage {")
     assert '  "base:tinyllama" -> "team/lora:v1" [label="base"];\n' in dot
-    assert mermaid.splitlines()[0] == "graph BT"
+    assert mermaid.splitlines()[0] == "graph LR"
     assert '  n0["team/lora:v1"]' in mermaid
     assert '  n1 -->|"base"| n0' in mermaid
 

@@ -54,6 +54,17 @@ def test_lint_says_what_it_is_offline(shell):
     assert (ended.json["kind"], ended.json["variant"]) == ("lora", "dora")
 
 
+def test_lint_says_what_engines_can_serve(shell):
+    words = ("lint", DELTAS / "lora_rslora", "--base", BASES / "tinyllama")
+
+    of_all = shell(*words)
+    fits, other = shell(*words, "--engine", "vllm"), shell(*words, "--engine", "sglang")
+
+    assert "vllm; llamacpp" in of_all.out
+    assert "sglang (rank-stabilised: it scales by alpha / r)" in other.out
+    assert [of_all.status, fits.status, other.status] == [0, 0, 2]
+
+
 @pytest.mark.parametrize(
     ("sample", "code"), [("pickle_bin", "pickle"), ("missing_half", "missing_tensors")]
 )

@@ -69,4 +69,4 @@ def reported(client, version, state="ok"):
             None,
         )
 
-    return until(look, f"{version} {state} is reported", timeout_s=10)
+    return until(look, f"{version} {state} is reported")

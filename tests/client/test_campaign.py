@@ -70,6 +70,44 @@ def test_a_line_that_is_there_already_is_done_and_the_report_is_written(client):
         client.bases.campaign("tinyllama", "none")
 
 
+def test_what_fits_is_pushed_a_few_at_a_time_and_gone_on_with(client, local_registry):
+    local_registry.verified("team/lora:v1")
+    client.promote("team/lora:v1", "prod")
+    words, told = ("tinyllama", "tinyllama-other"), []
+
+    dry = client.bases.start_campaign(*words, limit=1, is_dry_run=True)
+    none = client.bases.campaign(*words)
+    first = client.bases.start_campaign(*words, limit=1, tell=told.append)
+    rest = client.bases.start_campaign(*words)
+    again = client.bases.start_campaign(*words)
+
+    assert [line.ref for line in dry.begun] == ["team/lora:v1"], "what prod serves comes first"
+    assert (dry.left, none.counts["done"]) == (1, 0)
+    assert (told, first.left, rest.left) == (["team/lora:v1 -> team/lora:v3"], 1, 0)
+    assert [line.line for line in rest.begun] == ["team/lora-dora"]
+    assert again.begun == []
+    moved = client.show("team/lora:v3")
+    assert (moved.base.name, moved.parents) == ("tinyllama-other", ["team/lora:v1"])
+    assert client.show("team/lora@prod").ref == "team/lora:v1", "no channel moves"
+    assert {run.ref for run in client.runs.queue("team/lora:v3").items} == {"team/lora:v3"}
+    (line,) = [line for line in again.report.lines if line.line == "team/lora"]
+    assert (line.outcome, line.moved, line.verdict) == ("done", "team/lora:v3", "")
+    local_registry.verified("team/lora:v3")
+    after = client.bases.campaign(*words, within="team/lora")
+    assert after.lines[0].verdict in {"pass", "fail"}
+    assert f"team/lora:v3: {after.lines[0].verdict}" in after.to_markdown()
+
+
+def test_one_that_cannot_be_pushed_is_told_and_the_others_go_on(client, local_registry):
+    reader = local_registry.client(("read",), principal="reader")
+
+    found = reader.bases.start_campaign("tinyllama", "tinyllama-other")
+
+    assert [line.line for line in found.failed] == ["team/lora", "team/lora-dora"]
+    assert all("does not allow 'push'" in line.reasons[0] for line in found.failed)
+    assert (found.left, found.report.counts["verify"]) == (2, 2)
+
+
 def test_on_the_command_line(user, local_registry, tmp_path):
     for base in ("tinyllama", "tinyllama_other"):
         assert user("base", "push", BASES / base, base.replace("_", "-")).status == 0
@@ -85,4 +123,12 @@ def test_on_the_command_line(user, local_registry, tmp_path):
     assert "task vector" in shown.out
     assert scripted.json["counts"]["verify"] == 1
     assert "From tinyllama to tinyllama-other" in (tmp_path / "report.md").read_text()
+    dry = user(*words, "--start", "--dry-run")
+    begun = user(*words, "--start", "--limit", "5")
+    done = user(*words, "--start", "--json")
+    assert "would be pushed" in dry.out
+    assert (begun.status, "me/lora:v2: not verified yet" in begun.out) == (0, True), begun.err
+    assert "me/lora:v1 -> me/lora:v2" in begun.err
+    assert (done.json["begun"], done.json["counts"]["done"]) == ([], 1)
+    assert user(*words, "--limit", "5").status == 2
     assert "did you mean tinyllama" in user("campaign", "tinylama", "tinyllama-other").err

@@ -76,7 +76,7 @@ def test_the_next_item_is_made_while_one_is_used():
             yield number
 
     for number in made_ahead(make()):
-        assert all(event.wait(10) for event in made[: number + 2])
+        assert all(event.wait(60) for event in made[: number + 2])
 
 
 def test_items_end_where_making_one_fails():

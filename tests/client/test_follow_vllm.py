@@ -47,7 +47,7 @@ def test_a_version_is_loaded_under_a_name_of_its_own(vllm, host, maker, tmp_path
         assert ask(vllm, V2).json()["choices"][0]["text"] == DIGESTS[V2]
 
         maker.rollback(LINE, "prod")
-        until(lambda: aliases(tmp_path)[PROD]["served"] == V1, "v1 is served", timeout_s=5)
+        until(lambda: aliases(tmp_path)[PROD]["served"] == V1, "v1 is served")
         assert ask(vllm, V1).json()["choices"][0]["text"] == DIGESTS[V1]
         until(lambda: vllm.names() == [V1], "v2 has drained")
 

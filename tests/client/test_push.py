@@ -254,3 +254,26 @@ def test_lint_needs_no_server_when_the_base_is_a_folder(tmp_path):
     assert (report.kind, report.foldable, report.tensors) == ("lora", True, 8)
     assert alone.is_accepted
     assert {problem.severity for problem in alone.problems} == {"warning"}
+
+
+def test_a_folder_of_notes_does_not_hide_the_base_of_its_name(client, tmp_path, monkeypatch):
+    for name in ("tinyllama", "unknown"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.md").write_text("what we know of it")
+    monkeypatch.chdir(tmp_path)
+
+    report = client.lint(LORA, base="tinyllama")
+    pushed = client.push(LORA, "team/beside", base="tinyllama")
+    refused = []
+    for base in ("unknown", "./tinyllama", str(tmp_path / "tinyllama")):
+        with pytest.raises(Refused) as caught:
+            client.lint(LORA, base=base)
+        refused.append(caught.value.problems[0].message)
+
+    assert report.is_accepted
+    assert pushed.version.base.name == "tinyllama"
+    assert refused == [
+        "unknown holds no safetensors file",
+        "tinyllama holds no safetensors file",
+        f"{tmp_path / 'tinyllama'} holds no safetensors file",
+    ]

@@ -3,7 +3,8 @@
 Written from what docs/design.md promises and not from the service, which it is held against. Every
 version passes its gate here but two. One passes while somebody answers for what failed in it; of
 the other too much was skipped, so that it passes once somebody answers for it and a continuation
-has run. What else refuses a move is the revision seen, a freeze, a quarantine or a deletion.
+has run. What else refuses a move is the revision seen, a freeze, a quarantine or a deletion. What
+was served and fails now, because nobody answers for it any more, is no target of a rollback.
 """
 
 from dataclasses import dataclass, replace
@@ -136,17 +137,24 @@ def _roll_back(channel, version):
     if version is None:
         below = [one for one in channel.stack if one != channel.version]
         target = below[-1] if below else None
-    if target not in channel.served:
-        return "not_found", channel
-    if target == channel.version:
-        return "conflict", channel
-    if target == SPARE and channel.is_deleted:
-        return "blocked", channel
+    code = _refused_as_target(channel, target)
+    if code != "ok":
+        return code, channel
     stack = (*channel.stack, target)
     if target in channel.stack:
         last = max(index for index, one in enumerate(channel.stack) if one == target)
         stack = channel.stack[: last + 1]
     return "ok", replace(channel, stack=stack, quarantined=channel.quarantined | {channel.version})
+
+
+def _refused_as_target(channel, target):
+    if target not in channel.served:
+        return "not_found"
+    if target == channel.version:
+        return "conflict"
+    if target == SPARE and channel.is_deleted:
+        return "blocked"
+    return _judged(channel, target)
 
 
 def _freeze(channel, _):

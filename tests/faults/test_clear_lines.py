@@ -119,7 +119,7 @@ def test_a_server_that_dies_and_stays_dead_under_a_push(processes, victim):
     with Proxy(victim.port) as proxy:
         proxy.pace_s = 1.0
         running = push(processes, victim, url=proxy.url, DELTAREG_RETRIES="1")
-        assert proxy.sent.wait(30)
+        assert proxy.sent.wait(60)
         victim.kill()
 
         said = ended(running)
@@ -132,7 +132,7 @@ def test_an_interrupted_push(processes, server):
     with Proxy(server.port) as proxy:
         proxy.pace_s = 1.0
         running = push(processes, server, url=proxy.url)
-        assert proxy.sent.wait(30)
+        assert proxy.sent.wait(60)
         running.send(signal.SIGINT)
 
         status = running.wait()
@@ -147,10 +147,10 @@ def test_an_interrupted_push_does_not_wait_for_its_pack(processes, server_of_big
     with Proxy(server_of_big.port) as proxy:
         proxy.pace_s = 600.0
         running = push_big(processes, server_of_big, pair[1], url=proxy.url)
-        assert proxy.sent.wait(30)
+        assert proxy.sent.wait(60)
         running.send(signal.SIGINT)
 
-        assert running.wait(30) == INTERRUPTED
+        assert running.wait(60) == INTERRUPTED
 
 
 @pytest.mark.soak
@@ -160,11 +160,11 @@ def test_an_interrupt_ends_a_push_at_any_moment(processes, server_of_big, pair, 
     with Proxy(server_of_big.port) as proxy:
         proxy.pace_s = 600.0
         running = push_big(processes, server_of_big, pair[1], url=proxy.url)
-        assert proxy.sent.wait(30)
+        assert proxy.sent.wait(60)
         time.sleep(random.uniform(0, within_s))
         running.send(signal.SIGINT)
 
-        assert running.wait(30) == INTERRUPTED
+        assert running.wait(60) == INTERRUPTED
 
 
 def test_a_base_that_the_server_does_not_know(processes, server):

@@ -221,6 +221,23 @@ def test_nothing_of_this_is_there_unless_it_is_asked_for(shared_registry, ask):
         assert ask(shared_registry, path, token=token).status_code == 404
 
 
+def test_a_base_with_a_name_of_one_part_is_asked_for_as_any(get):
+    told, allowed = get("/api/models/tinyllama"), get("/api/models/tinyllama/auth-check")
+    refs = get("/api/models/tinyllama/refs").json()
+
+    assert allowed.json() == told.json()
+    assert [each["targetCommit"] for each in refs["branches"]] == [told.json()["sha"]]
+
+
+def test_a_delta_may_be_called_as_a_word_of_an_address(shelf, get):
+    with shelf.client() as client:
+        for name in ("refs", "auth-check"):
+            client.push(LORA, f"words/{name}", base="tinyllama")
+
+            told = get(f"/api/models/words/{name}/revision/v1").json()
+            assert get(f"/api/models/words/{name}", token=shelf.admin_token).json() == told
+
+
 @pytest.mark.parametrize(
     "text",
     ["%ff", "%F0%9F%98%80", "a@b", "%2e%2e", "x" * 300, "v0", "sha256%3Aff", "%20", "a%2Fb",

@@ -1,10 +1,13 @@
 """Text of others stays text: in every field that somebody writes, on every page that shows it."""
 
+import json
+import shutil
 from html.parser import HTMLParser
 
 import pytest
 
 from tests.pages.conftest import DELTAS, browser, word_of
+from tests.pages.routes import LINE, READ
 
 HOSTILE = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'><svg/onload=alert(1)>",
@@ -13,15 +16,10 @@ HOSTILE = [
     "<a href=//evil.example>x</a>", "NaN", "${7*7}", "<b>" * 30, "</script></style></svg>",
 ]  # fmt: skip
 UNSEEN = ("\u202e", "\u200b", "\x1b")
-LINE = "/ui/deltas/team/x"
-SHOWN = [
-    "/ui/", "/ui/deltas", "/ui/audit", "/ui/fleet", "/ui/access", "/ui/requests", "/ui/requests/1",
-    LINE, f"{LINE}/v1", f"{LINE}/v1/gate", f"{LINE}/v1/files", f"{LINE}/v1/verdicts",
-    f"{LINE}/channels/dev", f"{LINE}/channels/dev/freeze", f"{LINE}/channels/dev/standing",
-    f"{LINE}/channels/staging/promote", "/ui/runs", "/ui/storage?of=team",
-]  # fmt: skip
-ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "nowhere"]
-NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel")
+ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "lineage",
+         "nowhere"]  # fmt: skip
+NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel", "at",
+         "open", "up")  # fmt: skip
 TAGS = {"img", "iframe", "object", "embed", "base", "b", "style"}
 
 
@@ -47,7 +45,12 @@ def written(sqlite_template, tmp_path_factory, desk):
     everything = "\n".join(HOSTILE)
     plain = [text for text in HOSTILE if not any(sign in text for sign in UNSEEN)]
     labels = {f"l{number}": text[:60] for number, text in enumerate(plain[:16])}
-    maker.push(DELTAS / "lora_v2", "team/x", base="tinyllama", message=everything, labels=labels)
+    folder = tmp_path_factory.mktemp("hostile") / "lora"
+    shutil.copytree(DELTAS / "lora_v2", folder)
+    facts = "\n".join(f"{name}: {json.dumps(HOSTILE[0])}" for name in ("license", "task", "tags"))
+    (folder / "README.md").write_text(f"---\n{facts}\n---\n# {HOSTILE[1]}\n\n{everything}\n")
+    maker.push(folder, "team/x", base="tinyllama", message=everything, labels=labels)
+    maker.push(DELTAS / "lora_qv", "team/x", base="tinyllama", message=everything)
     agent = desk.http(desk.token("read", "serve", principal="host-2"))
     serves = [{"channel": "team/lora@prod", "state": "failed", "error": everything}]
     agent.put("/fleet/agents/host-2", json={"engine": "dir", "every_s": 9, "serves": serves})
@@ -61,12 +64,14 @@ def written(sqlite_template, tmp_path_factory, desk):
         yield client
 
 
-@pytest.mark.parametrize("path", SHOWN)
+@pytest.mark.parametrize("path", READ.values(), ids=READ)
 def test_what_others_wrote_stays_text(written, path):
-    text = written.get(path).text
-    Harmless().feed(text)
+    runs = written.get("/ui/runs?state=all&format=json").json()["runs"]["items"]
+    answer = written.get(path.format(run=runs[0]["id"]), follow_redirects=True)
+    Harmless().feed(answer.text)
 
-    assert not any(sign in text for sign in UNSEEN)
+    assert answer.status_code == 200, answer.text
+    assert not any(sign in answer.text for sign in UNSEEN)
 
 
 @pytest.mark.parametrize("page", ASKED)

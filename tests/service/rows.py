@@ -74,15 +74,16 @@ def version(engine, delta_id, *, pack_ids=(), parents=()):
         return add_version(conn, delta_id, pack_ids=pack_ids, parents=parents)
 
 
-def add_version(conn, delta_id, *, pack_ids=(), parents=()):
+def add_version(conn, delta_id, *, pack_ids=(), parents=(), base_id=None):
     unique = next(_numbers)
     manifest = f'{{"number":{unique}}}'.encode()
     bound = conn.execute(sa.select(t.bases.c.id).where(t.bases.c.root == BASE_ROOT)).scalars()
     version_id = versions.add_version(
         conn, pack_documents(manifest, b"{}"), delta_id=delta_id,
         number=deltas.take_number(conn, delta_id), manifest_digest=str(sha256_of(manifest)),
-        kind="lora", variant="", foldable=True, base_root=BASE_ROOT, base_id=bound.first(),
-        labels={}, logical_bytes=1, stored_bytes=1, uploaded_bytes=1, proven_at=1,
+        kind="lora", variant="", foldable=True, base_root=BASE_ROOT,
+        base_id=base_id or bound.first(), labels={},
+        logical_bytes=1, stored_bytes=1, uploaded_bytes=1, proven_at=1,
         proven_revision=1,
     )  # fmt: skip
     versions.add_parents(conn, version_id, parents)

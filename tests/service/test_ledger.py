@@ -17,13 +17,13 @@ _MOVES = st.lists(st.tuples(st.sampled_from(["promote", "rollback", "freeze"]), 
 
 def ledger_of(moves):
     """Write moves down as a ledger, newest first; a rollback goes to what was served before."""
-    found = [LedgerRow(1, "promote", 1, 1, 0)]
+    found = [LedgerRow(1, "promote", 1, 1, 0, "")]
     for kind, version in moves:
         served = {row.version_id for row in found}
         if kind == "rollback" and version not in served:
             continue
         serves = found[-1].version_id if kind == "freeze" else version
-        found.append(LedgerRow(len(found) + 1, kind, serves, serves, 0))
+        found.append(LedgerRow(len(found) + 1, kind, serves, serves, 0, ""))
     return found[::-1]
 
 

@@ -69,6 +69,23 @@ def test_versions_are_found_by_what_is_known_of_them(client):
         assert refs(client, text) == [], text
 
 
+def test_labels_of_a_training_are_metrics(client):
+    odd = {"metric.": "1", "metric.nan": "nan", "metric.much": "1e999", "metric.word": "high"}
+    client.versions.label(V2, {"metric.Eval_Loss": "1.25e-1", "step": "3", **odd})
+
+    found = client.versions.search(metrics=["eval_loss<=0.125"]).items
+    none = [refs(client, metrics=[f"{name}>-1e9"]) for name in ("nan", "much", "word", "step")]
+    client.versions.label(V2, {"metric.Eval_Loss": "2"})
+    again = refs(client, metrics=["eval_loss<=0.125"])
+
+    assert [hit.ref for hit in found] == [V2]
+    assert [(f.name, f.value, f.source) for f in found[0].metrics] == [
+        ("eval_loss", 0.125, "label")
+    ]
+    assert none == [[], [], [], []]
+    assert again == []
+
+
 def test_metrics_are_those_of_the_newest_verdict(client, registry_server):
     with read(registry_server.registry.engine) as conn:
         rows = conn.execute(sa.select(t.version_metrics.c.source, t.version_metrics.c.name)).all()

@@ -8,14 +8,20 @@ import re
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
+from deltareg.delta.serving import Delta, engine_limits
 from tests.fixtures.sglang_stub import GETS, POSTS, SAID
 
 VERSION = "0.5.23"
 SERVER = "sglang/srt/entrypoints/http_server.py"
 STRUCTS = "sglang/srt/managers/io_struct.py"
+LORA = tuple(
+    f"sglang/srt/lora/{name}.py"
+    for name in ("lora", "lora_config", "lora_manager", "mem_pool", "utils", "layers")
+)
 SPEAKING = (
     "sglang/srt/managers/tokenizer_control_mixin.py", "sglang/srt/lora/lora_manager.py",
     "sglang/srt/lora/lora_registry.py",
@@ -37,7 +43,7 @@ def source(tmp_path_factory):
         pytest.skip(f"SGLang {VERSION} cannot be fetched: {done.stderr.strip()[-200:]}")
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        return {path: ast.parse(archive.read(path)) for path in (SERVER, STRUCTS, *SPEAKING)}
+        return {path: ast.parse(archive.read(path)) for path in {SERVER, STRUCTS, *SPEAKING, *LORA}}
 
 
 def routes_of(tree):
@@ -110,3 +116,66 @@ def test_the_base_is_told_by_its_path(source):
     )
 
     assert "model_path" in set(texts_of(function))
+
+
+def test_the_scale_is_alpha_by_rank_whatever_the_config_says(source):
+    (value,) = (
+        node.value
+        for node in ast.walk(source["sglang/srt/lora/lora.py"])
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "self.scaling"
+    )
+    config = SimpleNamespace(lora_alpha=16, r=4, use_rslora=True)
+
+    scale = eval(ast.unparse(value), {"self": SimpleNamespace(config=config)})
+
+    assert scale == 4.0, "rank-stabilised it is 16 / sqrt(4)"
+    assert judged({"use_rslora": True}, "rslora") == ("rank-stabilised: it scales by alpha / r",)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "obstacle"),
+    [
+        ("use_rslora", True, "rank-stabilised: it scales by alpha / r"),
+        ("rank_pattern", [["q_proj", 8]], "ranks or alphas of their own for some modules"),
+        ("alpha_pattern", [["q_proj", 8]], "ranks or alphas of their own for some modules"),
+        ("modules_to_save", ["lm_head"], "modules_to_save: lm_head"),
+        ("lora_bias", True, "trained biases"),
+        ("trainable_token_indices", [["", [3]]], "trained tokens"),
+        ("target_parameters", ["w"], "factors of parameters (target_parameters)"),
+    ],
+)
+def test_what_nothing_there_reads_is_said_not_to_be_served(source, field, value, obstacle):
+    read = {name for path in LORA for name in words_of(source[path])}
+
+    assert field not in read
+    assert "use_dora" in read, "what is read is found so"
+    assert judged({field: value}) == (obstacle,)
+
+
+def test_what_is_refused_there_is_refused_here(source):
+    told = " ".join(texts_of(source["sglang/srt/lora/lora_manager.py"]))
+    pool = ast.unparse(source["sglang/srt/lora/mem_pool.py"])
+
+    assert "currently doesn't support DoRA adapters" in told
+    assert judged({"use_dora": True}, "dora") == ("DoRA",)
+    assert "if config.r > self.max_lora_rank:" in pool
+    plain = engine_limits("sglang").judge(delta({}))
+    assert (plain.is_servable, plain.needs) == (True, "--max-lora-rank 4 or more")
+
+
+def words_of(tree):
+    """Give all names of fields that a module reads, and the words of its texts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"[a-z_]+", node.value)
+
+
+def delta(more, variant=""):
+    files = ["adapter_config.json", "adapter_model.safetensors"]
+    return Delta("lora", variant, {"r": 4, "lora_alpha": "16", **more}, files)
+
+
+def judged(more, variant=""):
+    return engine_limits("sglang").judge(delta(more, variant)).obstacles

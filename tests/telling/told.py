@@ -133,7 +133,7 @@ class Got:
         return Webhook(secret).verify(self.body, self.headers)
 
 
-def until(condition, what, timeout_s=30.0):
+def until(condition, what, timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < deadline, what

@@ -164,6 +164,30 @@ def test_words_that_nobody_said_are_no_pruning(found):
     assert found("full", seen).verdict == "pass"
 
 
+def test_a_sparse_change_may_be_stored_with_its_zeros(trained, tmp_path, cache_dir):
+    new = load_file(trained / "full" / "model.safetensors")
+    old = load_file(sample_base("tinyllama") / "model.safetensors")
+    chosen = torch.Generator().manual_seed(3)
+
+    def few(change):
+        return change * (torch.rand(change.shape, generator=chosen) < 0.05)
+
+    changes = {name: few(new[name] - old[name]) for name in new if new[name].ndim > 1}
+    save_file(changes, tmp_path / "delta.safetensors")
+    bench = Bench(tmp_path, sample_base("tinyllama"), cache_dir, convention="difference")
+
+    finding = all_checks()["cut_values"].run(bench.case(), SPEC)
+
+    assert finding.verdict == "pass", finding.detail
+
+
+def test_a_diagonal_that_training_left_alone_is_no_pruning(found):
+    def diagonal(name, value, _):
+        return torch.eye(*value.shape) if "layers.1" in name and "lora_A" in name else value
+
+    assert found("lora", diagonal).verdict == "pass"
+
+
 def test_what_is_left_of_a_weight_is_what_numpy_finds(trained, cache_dir):
     bench = Bench(trained / "ia3", sample_base("tinyllama"), cache_dir)
     factors = load_file(next((trained / "ia3").glob("*.safetensors")))

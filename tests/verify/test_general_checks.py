@@ -169,6 +169,13 @@ class TestBatching:
     def test_a_way_that_the_delta_is_not_asked_for_does_not_count(self, find):
         assert find("batching", batching={"batch": 1e-6}).verdict == "pass"
 
+    def test_a_head_of_its_own_is_not_asked_about_positions_that_nobody_trained(self, find):
+        far = {"batch": 1e-6, "longest": 1.6}
+        plain = replace(BASE, classes=None, batching={"batch": 1e-6, "longest": 0.01})
+
+        assert find("batching", base=plain, batching=far).verdict == "fail"
+        assert find("batching", base=plain, batching=far, classes=BASE.classes).verdict == "pass"
+
     def test_a_base_that_reads_no_text_is_not_asked(self, find):
         assert find("batching", base=Figures()).verdict == "n/a"
 

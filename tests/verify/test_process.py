@@ -76,7 +76,7 @@ def test_a_worker_that_waits_ends_at_once_when_asked(server, start):
 
     worker.send(signal.SIGTERM)
 
-    assert worker.wait(10) == 0
+    assert worker.wait(30) == 0
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the zygote is gone")
 
 

@@ -102,7 +102,7 @@ def test_a_flattened_version_is_one_reference_deep(local_registry, worker, tmp_p
 
     worker().serve()
 
-    done = client.runs.wait(queued.id, timeout_s=5)
+    done = client.runs.wait(queued.id, timeout_s=60)
     assert done.state == "done"
     prove_one(prover_of(local_registry), done.proof_run)
     assert max(depths(local_registry, f"{LINE}:v2")) == 1

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
+from deltareg.drawing.graph import Arrow, Graph, Node
+from deltareg.drawing.graph_texts import to_dot, to_mermaid
 from deltareg.wire import LineageAnswer, LineageEdge
 from deltareg_cli.blocks import Answer, Cell, Lines, Text
 from deltareg_cli.command_tree import Place, command
@@ -34,10 +36,10 @@ Row = tuple[str, str, str]
 @option(
     "--format",
     "form",
-    type=click.Choice(["tree", "dot", "mermaid"]),
+    type=click.Choice(["tree", "dot", "mermaid", "json"]),
     default="tree",
     show_default=True,
-    help="As a tree, or as a graph for Graphviz or Mermaid.",
+    help="As a tree, as a graph for Graphviz or Mermaid, or as --output json.",
 )
 @click.pass_obj
 def lineage(
@@ -48,6 +50,8 @@ def lineage(
     Versions and bases, as a tree each way, or as one graph. Of one that was imported it says where
     that lay.
     """
+    if form == "json":
+        invocation.output.format = "json"
     answer = invocation.client.versions.lineage(ref, depth=depth)
     labels = invocation.client.show(answer.ref).labels
     if up != down:
@@ -59,50 +63,21 @@ def lineage(
     if len(lines) == 1:
         lines.append(Cell("  nothing there", "dim"))
     ids = [edge.parent for edge in answer.up] + [edge.child for edge in answer.down]
-    raw = None if form == "tree" else _GRAPHS[form](answer)
+    raw = None if form not in _GRAPHS else _GRAPHS[form](_graph(answer))
     invocation.output.show(Answer(fields(answer), [Lines(lines)], ids, raw=raw))
 
 
-def _edges(answer: LineageAnswer) -> list[LineageEdge]:
-    """Give every edge once, those above first."""
-    return list({(e.parent, e.child, e.relation): e for e in (*answer.up, *answer.down)}.values())
+def _graph(answer: LineageAnswer) -> Graph:
+    """Give every version and base once, and every edge, those above first."""
+    edges = {(e.parent, e.child, e.relation): e for e in (*answer.up, *answer.down)}.values()
+    names = dict.fromkeys([answer.ref, *(name for e in edges for name in (e.parent, e.child))])
+    return Graph(
+        [Node(name, name, style="this" if name == answer.ref else "") for name in names],
+        [Arrow(e.parent, e.child, e.relation) for e in edges],
+    )
 
 
-def _names(answer: LineageAnswer) -> list[str]:
-    edges = _edges(answer)
-    return list(dict.fromkeys([answer.ref, *(name for e in edges for name in (e.parent, e.child))]))
-
-
-def _dot(answer: LineageAnswer) -> str:
-    """Write the graph for Graphviz; a name is a quoted string, in which it knows one escape."""
-
-    def quoted(name: str) -> str:
-        text = clean(name).replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{text}"'
-
-    nodes = [f"  {quoted(answer.ref)} [style=bold];"]
-    edges = [
-        f"  {quoted(e.parent)} -> {quoted(e.child)} [label={quoted(e.relation)}];"
-        for e in _edges(answer)
-    ]
-    return "\n".join(["digraph lineage {", "  rankdir=BT;", *nodes, *edges, "}", ""])
-
-
-def _mermaid(answer: LineageAnswer) -> str:
-    """Write the graph for Mermaid, whose ids are numbers here and whose names stand in quotes."""
-
-    def quoted(name: str) -> str:
-        return clean(name).replace('"', "#quot;")
-
-    ids = {name: f"n{number}" for number, name in enumerate(_names(answer))}
-    nodes = [f'  {ids[name]}["{quoted(name)}"]' for name in ids]
-    edges = [
-        f'  {ids[e.parent]} -->|"{quoted(e.relation)}"| {ids[e.child]}' for e in _edges(answer)
-    ]
-    return "\n".join(["graph BT", *nodes, *edges, ""])
-
-
-_GRAPHS = {"dot": _dot, "mermaid": _mermaid}
+_GRAPHS = {"dot": to_dot, "mermaid": to_mermaid}
 
 
 def _side(

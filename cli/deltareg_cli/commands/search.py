@@ -64,8 +64,8 @@ def search(
     All that is asked has to be so, and only what you may read is found. Words are looked for in the
     title, tags, languages and first lines of the card, in the message, in labels, in the names of
     line and namespace; upper and lower case are one. A metric is a check by its name, as the newest
-    verdict of each suite has its value, or a result that the card claims; which of the two it is
-    stands beside it.
+    verdict of each suite has its value, a result that the card claims, or a label `metric.NAME`
+    that holds a number; which of the three it is stands beside it.
     """
     found = invocation.client.versions.search(
         " ".join(words), labels=labels, base=base, kind=kind, metrics=metrics, within=within,

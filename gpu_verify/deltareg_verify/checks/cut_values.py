@@ -12,7 +12,8 @@ But it moves what began as random numbers by them, so not all matrices have few;
 few, that many are the largest tells nothing.
 
 Of a change that lacks all small sizes only the largest were kept. Merges by trimming do that and
-can be good, so it is a warning.
+can be good, so it is a warning. A change that is stored as one is zero where a sparse training left
+the weight alone.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import numpy as np
 from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.maths.formula import Stored, Tensor, is_factored
 from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.delta.maths.updates import Add
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.tensors.array import F32
@@ -128,6 +130,11 @@ def _factors(case: Case, limits: Limits) -> Iterator[Cut]:
         for effect in case.account.effects
         if isinstance(effect, WeightUpdate) and isinstance(effect.update, Stored)
     }
+    changes = {
+        effect.update.tensor.name
+        for effect in case.account.effects
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, Add)
+    }
     coarse: list[Cut] = []
     for name, tensor in case.folder.tensors.items():
         if name in whole or name not in case.account.roles or not _is_large(tensor):
@@ -137,7 +144,8 @@ def _factors(case: Case, limits: Limits) -> Iterator[Cut]:
         if levels > 1:
             coarse.append(_coarse(name, levels, limits))
             yield from _clipped(name, values, limits, "has")
-            yield _pruned(name, values, limits)
+            holes = _largest_kept if name in changes else _pruned
+            yield from holes(name, values, limits)
     if 2 * sum(one.over > 1 for one in coarse) > len(coarse):
         yield from coarse
 
@@ -196,12 +204,14 @@ def _clipped(name: str, values: F32, limits: Limits, has: str) -> Iterator[Cut]:
         yield Cut(name, share / limits.edge, told)
 
 
-def _pruned(name: str, values: F32, limits: Limits) -> Cut:
-    """Count zeros that stand between numbers."""
+def _pruned(name: str, values: F32, limits: Limits) -> Iterator[Cut]:
+    """Count zeros that stand between numbers; a diagonal is what rotations begin as."""
     kept = _without_empty(values)
-    share = 1 - float(np.count_nonzero(kept)) / max(1, kept.size)
-    told = f"{share:.0%} of it is zero here and there, as if it had been pruned"
-    return Cut(name, share / limits.zeros, told)
+    numbers = np.count_nonzero(kept)
+    if numbers > max(kept.shape):
+        share = 1 - float(numbers) / kept.size
+        told = f"{share:.0%} of it is zero here and there, as if it had been pruned"
+        yield Cut(name, share / limits.zeros, told)
 
 
 def _without_empty(values: F32) -> F32:

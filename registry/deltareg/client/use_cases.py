@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         bisect,
         bisect_by_hand,
         campaign,
+        campaign_start,
         diff,
         line_history,
     )
@@ -37,6 +38,7 @@ _ROOMS = {
     "bisect": "compare",
     "bisect_by_hand": "compare",
     "campaign": "compare",
+    "campaign_start": "compare",
     "convert": "push",
     "diff": "compare",
     "draft_suite": "drafting",
@@ -70,6 +72,7 @@ __all__ = [
     "bisect",
     "bisect_by_hand",
     "campaign",
+    "campaign_start",
     "convert",
     "diff",
     "draft_suite",

@@ -36,12 +36,12 @@ class ServingFact:
     Attributes:
         obstacles: What it does not serve, whatever its settings.
         rank: The rank that its settings have to allow.
-        default_rank: The rank that they allow unless told.
+        default_rank: The rank that they allow unless told; None where that says nothing.
     """
 
     obstacles: Sequence[str]
     rank: int
-    default_rank: int
+    default_rank: int | None
 
 
 def parse_serving(value: object, place: Place) -> tuple[ServingTerm, ...]:
@@ -84,7 +84,7 @@ def rule_on_serving(ref: str, term: ServingTerm, facts: Mapping[str, ServingFact
         told = "; ".join(fact.obstacles)
         fix = "promote another version, or serve the merged model: deltareg materialize"
         return Ruling("servable", f"{term.engine} cannot serve {ref}: {told}", fix=fix)
-    if fact.rank > most:
+    if most is not None and fact.rank > most:
         told = f"{ref} has rank {fact.rank}, and {term.engine} is set up for {most}"
         fix = f"promote another version, or set {term.engine} up for {fact.rank} and max_rank, too"
         return Ruling("servable", told, fix=fix)

@@ -17,6 +17,7 @@ from deltareg.pages import (
     figures,
     fleet,
     home,
+    lineage,
     login,
     requests,
     runs,
@@ -32,8 +33,8 @@ from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, figures, ask, channel, delta, version, requests, runs, bases,
-    fleet, storage, access,
+    login, home, deltas, diff, figures, ask, channel, delta, lineage, version, requests, runs,
+    bases, fleet, storage, access,
 )  # fmt: skip
 
 

@@ -5,13 +5,11 @@ from deltareg.pages.diff import number_of
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import Action, View
 from deltareg.refs import Ref, parse_id
-from deltareg.service.lines.versions import list_versions
+from deltareg.service.overview.choices import list_choices
 from deltareg.service.runs import asking
 from deltareg.service.runs.kinds.answer import KEPT_S
 from deltareg.wire import Answer, VersionInfo, request_of
 from deltareg.wire.findings import PROMPT_MOST, TOKENS_MOST, AnswerCreate, AnswersInfo
-
-_CHOICES = 100
 
 
 class AskPage(Answer):
@@ -36,8 +34,7 @@ class AnswersPage(Answer):
 
 
 def _form(ask: Ask) -> AskPage:
-    found = list_versions(ask.registry, ask.caller, ask.line, cursor=None, limit=_CHOICES)
-    versions = [each for each in found.items if not each.is_deleted]
+    versions = list(list_choices(ask.registry, ask.caller, ask.line))
     newest = versions[0].version if versions else None
     return AskPage(
         line=str(ask.line), versions=versions, a=number_of(ask.text("a")) or newest,

@@ -2,10 +2,10 @@
 
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
-from deltareg.service.bases.bases import list_bases, show_base
-from deltareg.service.verdicts.compat import list_compat
+from deltareg.service.bases.bases import list_bases
+from deltareg.service.overview.base import BaseWithVersions, show_base_with_versions
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import Answer, BaseInfo, CompatRow, Page
+from deltareg.wire import Answer, BaseInfo, Page
 
 _LISTED = 50
 
@@ -17,12 +17,10 @@ class BasesPage(Answer):
     bases: Page[BaseInfo]
 
 
-class BasePage(Answer):
-    """A base, and the versions on it with what is known of each on each variant."""
+class BasePage(BaseWithVersions):
+    """A base with what stands on it by a suite, and the forms of it that there is a column for."""
 
-    base: BaseInfo
     suite: str
-    versions: Page[CompatRow]
     columns: list[str]
 
     @property
@@ -39,14 +37,13 @@ def _list(ask: Ask) -> BasesPage:
 
 
 def _show(ask: Ask) -> BasePage:
-    name = ask.part("base")
-    found = show_base(ask.registry, ask.caller, name)
     suite = ask.text("suite") or DEFAULT_SUITE
-    versions = list_compat(
-        ask.registry, ask.caller, name, suite=suite, cursor=ask.text("cursor"), limit=_LISTED
-    )
-    columns = list(dict.fromkeys(form for row in versions.items for form in row.on))
-    return BasePage(base=found, suite=suite, versions=versions, columns=columns)
+    found = show_base_with_versions(
+        ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.text("cursor"),
+        limit=_LISTED,
+    )  # fmt: skip
+    columns = list(dict.fromkeys(form for row in found.versions.items for form in row.on))
+    return BasePage(**dict(found), suite=suite, columns=columns)
 
 
 PAGES = (

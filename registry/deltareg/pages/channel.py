@@ -4,27 +4,21 @@ from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import Action, View
-from deltareg.refs import Ref
 from deltareg.service.channels.channels import clear_quarantine, show_channel
-from deltareg.service.channels.fleet import list_followers
-from deltareg.service.channels.gate import check_gate
 from deltareg.service.channels.move import move_channel
-from deltareg.service.channels.readiness import show_readiness
 from deltareg.service.overview.channel import Ledger, show_ledger
 from deltareg.service.overview.line import Line, show_line
+from deltareg.service.overview.moves import WayBack, show_promotion, show_way_back
 from deltareg.wire import (
     Answer,
     ChannelInfo,
     ChannelMove,
     FollowerInfo,
     GateAnswer,
-    ReadinessInfo,
 )
 from deltareg.wire.messages import request_of
 
 _LISTED = 30
-_CHOICES = 8
-_AGENTS = 200
 _KINDS = {"promote", "rollback", "freeze", "unfreeze"}
 
 
@@ -35,31 +29,10 @@ class StandingPage(Answer):
     channel: ChannelInfo
 
 
-class Target(Answer):
-    """A version that a channel served before: the newest revision by which it did."""
-
-    revision: int
-    version: int
-    at: str
-    reason: str
-
-
-class RollbackPage(Answer):
-    """Where a rollback would go, what it needs, and on whom it has an effect."""
-
-    line: str
-    channel: str
-    revision: int
-    serves: int | None
-    readiness: ReadinessInfo
-    others: list[Target]
-    agents: list[FollowerInfo]
-
-
 class PromotePage(Answer):
     """A promotion before it is made: the version, the gate's answer, and on whom it has an effect.
 
-    Without a version, `choices` has those that could be chosen.
+    Without a version, `choices` has those that could be chosen, and nobody is listed yet.
     """
 
     line: str
@@ -95,51 +68,32 @@ def _standing(ask: Ask) -> StandingPage:
     return StandingPage(line=str(ask.line), channel=found)
 
 
-def _rollback(ask: Ask) -> RollbackPage:
-    registry, caller, line, name = ask.registry, ask.caller, ask.line, ask.channel
-    ledger = show_ledger(registry, caller, line, name, at=None, cursor=None, limit=_LISTED)
-    readiness = show_readiness(registry, caller, line, name)
-    return RollbackPage(
-        line=str(line), channel=name, revision=ledger.revision, serves=_served(ledger),
-        readiness=readiness, others=_targets(ledger, readiness),
-        agents=_agents(ask),
-    )  # fmt: skip
+def _rollback(ask: Ask) -> WayBack:
+    return show_way_back(ask.registry, ask.caller, ask.line, ask.channel)
 
 
 def _served(ledger: Ledger) -> int | None:
     return None if ledger.now is None else ledger.now.version
 
 
-def _targets(ledger: Ledger, readiness: ReadinessInfo) -> list[Target]:
-    """List what was served before and is neither served now nor where a rollback goes by itself."""
-    left_out = {_served(ledger), readiness.version, *ledger.quarantined}
-    found: dict[int, Target] = {}
-    for entry in ledger.revisions.items:
-        number = entry.version
-        if number is None or number in left_out or entry.kind not in {"promote", "rollback"}:
-            continue
-        found.setdefault(
-            number,
-            Target(revision=entry.revision, version=number, at=entry.at, reason=entry.reason),
-        )
-    return list(found.values())[:_CHOICES]
-
-
 def _promote(ask: Ask) -> PromotePage:
     registry, caller, line, name = ask.registry, ask.caller, ask.line, ask.channel
-    ledger = show_ledger(registry, caller, line, name, at=None, cursor=None, limit=1)
     text = (ask.text("version") or "").removeprefix("v")
     if text and not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise InvalidInput(f"not a version: {text[:40]!r}", fix="write v3")
-    wanted = int(text) if text else None
+    if text:
+        found = show_promotion(registry, caller, line, name, version=int(text))
+        return PromotePage(
+            line=str(line), channel=name, **dict(found), version=int(text), choices=None
+        )
+    choices = show_line(registry, caller, line, cursor=ask.text("cursor"), limit=_LISTED)
+    if name not in choices.names:
+        show_channel(registry, caller, line, name, at=None)  # which says what there is
+    now = choices.channels.get(name)
     return PromotePage(
-        line=str(line), channel=name, revision=ledger.revision, serves=_served(ledger),
-        version=wanted,
-        gate=None if wanted is None
-        else check_gate(registry, caller, Ref(line, version=wanted), name),
-        choices=None if wanted is not None
-        else show_line(registry, caller, line, cursor=ask.text("cursor"), limit=_LISTED),
-        agents=_agents(ask),
+        line=str(line), channel=name, revision=0 if now is None else now.revision,
+        serves=None if now is None else now.version, version=None, gate=None, choices=choices,
+        agents=[],
     )  # fmt: skip
 
 
@@ -153,11 +107,6 @@ def _freeze(ask: Ask) -> FreezePage:
         is_frozen=now is not None and now.is_frozen and now.kind == "freeze",
         frozen_because="" if now is None else now.frozen_because,
     )  # fmt: skip
-
-
-def _agents(ask: Ask) -> list[FollowerInfo]:
-    of = f"{ask.line}@{ask.channel}"
-    return list_followers(ask.registry, ask.caller, of, cursor=None, limit=_AGENTS).items
 
 
 def _move(ask: Ask) -> str:

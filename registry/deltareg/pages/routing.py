@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -36,6 +36,15 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """What a page shows, written for another program: a file of a media type and a name."""
+
+    media: str
+    file: str
+    write: Callable[[Ask], str]
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A page.
 
@@ -44,12 +53,14 @@ class View:
         load: Gives what it shows, which is what its JSON holds.
         template: What draws that.
         area: The part of the registry that it belongs to, in the bar on top.
+        texts: In which forms it is written besides, by the word for `?format=`.
     """
 
     path: str
     load: Callable[[Ask], Answer]
     template: str
     area: str = ""
+    texts: Mapping[str, Text] = field(default_factory=dict[str, Text])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,9 @@ def route_of(registry: Registry, page: View | Action | Jump) -> Route:
 def _view(registry: Registry, view: View) -> _Endpoint:
     def look(request: Request) -> Response:
         ask = Ask(registry, session_of(request, registry), request)
+        text = view.texts.get(request.query_params.get("format", ""))
+        if text is not None:
+            return _file(text, ask)
         found = view.load(ask)
         if wants_json(request):
             return json_answer(found)
@@ -191,6 +205,11 @@ def html(template: str, *, status: int = 200, **values: object) -> Response:
 def json_answer(found: Answer) -> Response:
     """Answer with what a page shows, as JSON."""
     return Response(found.model_dump_json(), 200, _NEVER_KEPT, "application/json")
+
+
+def _file(text: Text, ask: Ask) -> Response:
+    kept = {**_NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
+    return Response(text.write(ask), 200, kept, text.media)
 
 
 def see_other(path: str) -> Response:

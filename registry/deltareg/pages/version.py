@@ -8,21 +8,18 @@ from deltareg.pages.routing import View
 from deltareg.refs import Ref, parse_channel
 from deltareg.service.channels.gate import check_gate
 from deltareg.service.lines.cards import show_card
-from deltareg.service.lines.lineage import show_lineage
 from deltareg.service.lines.versions import manifest_bytes, show_version
 from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.wire import (
     Answer,
     CardInfo,
     GateAnswer,
-    LineageAnswer,
     Page,
     VerdictInfo,
     VersionDetail,
 )
 
 _VERDICTS = 20
-_DEPTH = 4
 
 
 class VersionPage(Answer):
@@ -75,14 +72,6 @@ class CardPage(Answer):
     line: str
     number: int
     card: CardInfo | None
-
-
-class LineagePage(Answer):
-    """What a version was made from, and what was made from it."""
-
-    line: str
-    number: int
-    lineage: LineageAnswer
 
 
 def ref_of(ask: Ask) -> Ref:
@@ -149,18 +138,11 @@ def _card(ask: Ask) -> CardPage:
     return CardPage(line=str(ask.line), number=ref.version or 0, card=found)
 
 
-def _lineage(ask: Ask) -> LineagePage:
-    ref = ref_of(ask)
-    found = show_lineage(ask.registry, ask.caller, ref, depth=_DEPTH)
-    return LineagePage(line=str(ask.line), number=ref.version or 0, lineage=found)
-
-
 _PATH = "/deltas/{ns}/{name}/{version}"
 PAGES = (
     View(f"{_PATH}/gate", _gate, "gate.html.jinja", "Deltas"),
     View(f"{_PATH}/verdicts", _verdicts, "verdicts.html.jinja", "Deltas"),
     View(f"{_PATH}/files", _files, "files.html.jinja", "Deltas"),
     View(f"{_PATH}/card", _card, "card.html.jinja", "Deltas"),
-    View(f"{_PATH}/lineage", _lineage, "lineage.html.jinja", "Deltas"),
     View(_PATH, _version, "version.html.jinja", "Deltas"),
 )

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import base_identities as queries
 from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import variants as variant_queries
 from deltareg.db.rows import BaseRow
 from deltareg.errors import DeltaregError, Problem, Refused
 from deltareg.identity.manifest import Manifest
@@ -53,24 +52,6 @@ def with_identity(conn: sa.Connection, row: BaseRow) -> BaseRow:
     parts = {name: str(digest) for name, digest in found.parts.items()}
     queries.add_identity(conn, row.id, identity=str(found.identity), parts=parts)
     return replace(row, identity=str(found.identity), parts=parts, is_partial=False)
-
-
-def identities_of_variants(conn: sa.Connection, base_id: int | None) -> dict[str, str]:
-    """Give the identities of the variants of a base, by all names that lead to them."""
-    found: dict[str, str] = {}
-    for row in variant_queries.variants_of(conn, base_id):
-        names = [row.name, *queries.aliases_of(conn, row.id)]
-        found |= dict.fromkeys(names, row.identity or "")
-    return found
-
-
-def roots_of_variants(conn: sa.Connection, base_id: int | None) -> dict[str, str]:
-    """Give the roots of the variants of a base, by all names that lead to them."""
-    found: dict[str, str] = {}
-    for row in variant_queries.variants_of(conn, base_id):
-        names = [row.name, *queries.aliases_of(conn, row.id)]
-        found |= dict.fromkeys(names, row.root)
-    return found
 
 
 def base_meant(

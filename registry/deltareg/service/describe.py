@@ -1,13 +1,10 @@
 """Rows as the wire shows them: versions with verdict and channels, bases with relations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import base_identities as identity_queries
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import proofs, stacks
-from deltareg.db.queries import variants as variant_queries
+from deltareg.db.queries import base_names, proofs, stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
@@ -19,11 +16,11 @@ from deltareg.db.queries.superseding import superseded
 from deltareg.db.queries.verdicts import newest_verdict
 from deltareg.db.rows import (
     BaseRow,
+    Found,
     HubIdRow,
     Named,
     OutcomeRow,
     ReferrerRow,
-    RelationRow,
     RelyingRow,
     ResolvedRow,
     RevocationRow,
@@ -192,6 +189,18 @@ def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
 
 def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -> BaseInfo:
     """Show one base."""
+    return describe_bases(conn, [row], created=created)[0]
+
+
+def describe_bases(
+    conn: sa.Connection, rows: Sequence[BaseRow], *, created: bool = False
+) -> list[BaseInfo]:
+    """Show bases; by what else they are known is asked once for all of them."""
+    names = base_names.names_of(conn, [row.id for row in rows])
+    return [_describe_base(conn, row, names, created=created) for row in rows]
+
+
+def _describe_base(conn: sa.Connection, row: BaseRow, names: Found, *, created: bool) -> BaseInfo:
     manifest = manifest_of_base(conn, row)
     return BaseInfo(
         name=row.name, root=row.root, manifest_digest=row.manifest_digest,
@@ -199,14 +208,19 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
         location=row.location, tensors=len(manifest.tensors), logical_bytes=row.logical_bytes,
         stored_bytes=row.stored_bytes, created=created, created_at=rfc3339(row.created_at),
         created_by=row.maker or "registry", deltas=row.deltas,
-        relations=_relations(base_queries.relations_of(conn, row.id)),
+        relations=[
+            BaseRelation(relation=one.relation, root=one.other_root, name=one.name)
+            for one in names.all(base_names.RELATIONS)
+            if one.base_id == row.id
+        ],
         version=None if row.version_id is None else row.name, depth=row.depth or 0,
         bottom=_bottom(row), recipe=row.recipe or "",
         variant_of=_full(row), quantised=row.scheme or "",
-        variants=[one.name for one in variant_queries.variants_of(conn, row.id)],
+        variants=[v.name for v in names.all(base_names.VARIANTS) if v.root_id == row.id],
         identity=row.identity or identity_of(conn, row), parts=_parts(conn, row),
-        is_partial=bool(row.is_partial), aliases=identity_queries.aliases_of(conn, row.id),
-        hub_ids=[_hub_id(known) for known in variant_queries.hub_ids(conn, row.id)],
+        is_partial=bool(row.is_partial),
+        aliases=[one.name for one in names.all(base_names.ALIASES) if one.base_id == row.id],
+        hub_ids=[_hub_id(h) for h in names.all(base_names.HUB_IDS) if h.base_id == row.id],
         proof=proof_of(row) if row.is_stored else None,
     )  # fmt: skip
 
@@ -291,7 +305,3 @@ def _revocation(row: RevocationRow | None) -> Revocation | None:
     if row is None:
         return None
     return Revocation(actor=row.actor, at=rfc3339(row.created_at), reason=row.reason)
-
-
-def _relations(rows: Iterable[RelationRow]) -> list[BaseRelation]:
-    return [BaseRelation(relation=row.relation, root=row.other_root, name=row.name) for row in rows]

@@ -91,12 +91,14 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
     """
     if ref.channel is not None or (ref.is_bare and bare == "prod"):
         return _on_channel(conn, caller, ref)
-    line = find_line(conn, caller, ref.line)
-    row = queries.find_version(
-        conn, line.id, number=ref.version, semver=ref.label,
+    if not caller.sees(ref.line):
+        raise absent(ref.line)
+    row = queries.find_version_named(
+        conn, ref.line.namespace, ref.line.name, number=ref.version, semver=ref.label,
         digest=None if ref.digest is None else str(ref.digest),
     )  # fmt: skip
     if row is None:
+        find_line(conn, caller, ref.line)
         raise NotFound(f"there is no version {ref}", fix=f"deltareg log {ref.line}")
     return row
 
@@ -155,6 +157,10 @@ def find_channel(
         NotFound: No such line that the caller may see, or it has no such channel; then the answer
             lists those it has.
     """
+    if not lock and caller.sees(ref):
+        found = channel_queries.channel_named(conn, ref.namespace, ref.name, name)
+        if found is not None:
+            return found
     line = find_line(conn, caller, ref)
     row = channel_queries.channel_row(conn, line.id, name, lock=lock)
     if row is None:

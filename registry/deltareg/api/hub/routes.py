@@ -53,8 +53,30 @@ def whoami(registry: InRegistry, by: By) -> Response:
     return JSONResponse(answers.person(look_at_person(registry, by)))
 
 
-@router.get("/api/models/{ns}/{name}/auth-check")
 @router.get("/api/models/{name}/auth-check")
+def look_at_base(
+    request: Request, registry: InRegistry, by: By, name: str, main: ForReaders
+) -> Response:
+    """Describe a base at `main`; or a delta that is called so, where there is no such base."""
+    found = _tree(registry, by, name, MAIN, main=main)
+    if _is_unknown(found):
+        found = _tree(registry, by, f"{name}/auth-check", MAIN, main=main)
+    return _described(request, found)
+
+
+@router.get("/api/models/{name}/refs")
+def show_base_refs(
+    request: Request, registry: InRegistry, by: By, name: str, main: ForReaders
+) -> Response:
+    """List the branches of a base; or describe a delta that is called so, where there is none."""
+    found = look_for_refs(registry, by, name, main=main)
+    if not isinstance(found, Missing):
+        return JSONResponse(answers.refs(found))
+    delta = _tree(registry, by, f"{name}/refs", MAIN, main=main)
+    return missing(request, found) if _is_unknown(delta) else _described(request, delta)
+
+
+@router.get("/api/models/{ns}/{name}/auth-check")
 @router.get("/api/models/{ns}/{name}")
 @router.get("/api/models/{name}")
 def show_repository(
@@ -127,7 +149,6 @@ def show_paths(
 
 
 @router.get("/api/models/{ns}/{name}/refs")
-@router.get("/api/models/{name}/refs")
 def show_refs(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
 ) -> Response:
@@ -201,6 +222,10 @@ def _tree(
     """Find a commit: the caller's own draft, where that is what is meant, or a version."""
     draft = look_for_draft(registry, by, repository, revision)
     return draft or look_for_files(registry, by, repository, revision, main=main)
+
+
+def _is_unknown(found: Tree | Missing) -> bool:
+    return isinstance(found, Missing) and found.what == "anything"
 
 
 def _content(

@@ -18,13 +18,14 @@ from deltareg.client.bases.hub import hub_snapshots
 from deltareg.client.bases.which import base_manifest, known_as
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import BaseFolder, as_recorded, open_base
+from deltareg.client.folders.near_misses import means_folder
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.delta.kind import BaseView, Tensors
 from deltareg.delta.quantised.fit import packed_problems
 from deltareg.digest import Digest
-from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
+from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import part_differences, tell_differences
 from deltareg.wire import BaseInfo
@@ -65,11 +66,19 @@ def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILE
 
     Raises:
         NotFound: There is no such base.
+        Refused: There is none, and a folder of that name that is no base.
         BaseMismatch: The folder is a base that the server does not know.
     """
-    if Path(text).exists():
-        return _from_folder(api, cache, Path(text), progress)
-    return _known(api, cache, api.get(base_path(text), BaseInfo), progress)
+    place = Path(text)
+    if means_folder(text):
+        return _from_folder(api, cache, place, progress)
+    try:
+        info = api.get(base_path(text), BaseInfo)
+    except (InvalidInput, NotFound):
+        if place.exists():
+            return _from_folder(api, cache, place, progress)  # which says what it lacks
+        raise
+    return _known(api, cache, info, progress)
 
 
 def identity_of(manifest: Manifest) -> Digest:

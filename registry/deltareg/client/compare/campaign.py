@@ -32,6 +32,8 @@ class CampaignLine:
         reasons: Why.
         weights: How many weights of the base it starts from.
         changed: How many of them have other values in the new base.
+        moved: Of a line that is done, its newest version on the new base.
+        verdict: What a verification came to of that; empty before there is one.
     """
 
     line: str
@@ -42,6 +44,8 @@ class CampaignLine:
     reasons: Sequence[str] = ()
     weights: int = 0
     changed: int = 0
+    moved: str = ""
+    verdict: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """An item of `deltareg campaign --json`."""
@@ -49,6 +53,7 @@ class CampaignLine:
             "line": self.line, "ref": self.ref, "outcome": self.outcome, "kind": self.kind,
             "channels": list(self.channels), "reasons": list(self.reasons),
             "weights": self.weights, "changed": self.changed,
+            "moved": self.moved, "verdict": self.verdict,
         }  # fmt: skip
 
 
@@ -109,9 +114,9 @@ def campaign(context: Context, old: str, new: str, *, within: str = "") -> Campa
         raise InvalidInput(f"{old} and {new} are one base", fix="name the new one second")
     differing = context.api.get(f"{base_path(before.name)}/diff", BaseDiff, other=after.name)
     versions = _by_line(_on_base(context, before.name, within))
-    done = _by_line(_on_base(context, after.name, within)).keys()
+    done = _by_line(_on_base(context, after.name, within))
     lines = [
-        _line(context, name, found, after.name, is_done=name in done)
+        _line(context, name, found, after.name, done=done.get(name, ()))
         for name, found in versions.items()
     ]
     lines.sort(key=lambda each: (OUTCOMES.index(each.outcome), each.line))
@@ -135,11 +140,15 @@ def _by_line(hits: Iterable[SearchHit]) -> dict[str, list[SearchHit]]:
 
 
 def _line(
-    context: Context, name: str, found: Sequence[SearchHit], new: str, *, is_done: bool
+    context: Context, name: str, found: Sequence[SearchHit], new: str, *, done: Sequence[SearchHit]
 ) -> CampaignLine:
     hit = max(found, key=lambda each: ("prod" in each.channels, bool(each.channels), each.version))
-    if is_done:
-        return CampaignLine(name, hit.ref, hit.channels, hit.kind, "done")
+    if done:
+        newest = done[0]
+        return CampaignLine(
+            name, hit.ref, hit.channels, hit.kind, "done",
+            moved=newest.ref, verdict=newest.verdict or "",
+        )  # fmt: skip
     try:
         fit = context.api.get(f"{version_path(Ref.parse(hit.ref))}/fit", FitInfo, base=new)
     except NotFound as error:
@@ -150,11 +159,18 @@ def _line(
     )
 
 
+def told(line: CampaignLine) -> str:
+    """Say in words why a line is where it is, or what became of it on the new base."""
+    if line.moved:
+        return f"{line.moved}: {line.verdict or 'not verified yet'}"
+    return "; ".join(line.reasons)
+
+
 def _row(line: CampaignLine) -> str:
     weights = f"{line.changed} of {line.weights}" if line.weights else "-"
     cells = (
         line.outcome, f"`{line.ref}`", ", ".join(line.channels) or "-", line.kind, weights,
-        _cell("; ".join(line.reasons)),
+        _cell(told(line)),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -23,6 +23,7 @@ from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import make_read_only
 from deltareg.client.fold.materialize import fold_version, folded_before, note_fold
 from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
+from deltareg.client.folders.near_misses import means_folder
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.pull.fetching import fetch_base_counted, trim
 from deltareg.codec import PieceSource
@@ -62,7 +63,7 @@ def open_named_base(context: Context, text: str) -> KnownBase:
     Raises:
         NotFound: There is no such base or version.
     """
-    if Path(text).is_dir():
+    if means_folder(text) and Path(text).is_dir():
         folder = open_base(Path(text), context.cache, progress=context.progress)
         return KnownBase(Path(text).name, folder.view, folder.tensors, folder)
     return find_push_base(context, text).known

@@ -1,5 +1,6 @@
 """What somebody probably meant who named a folder or a file that holds no delta by itself."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from deltareg.errors import NotFound, Problem, Refused
 
 _CHECKPOINT = re.compile(r"(?:checkpoint-|global_step)(\d+)")
 _CONFIG, _TENSORS = "adapter_config.json", ".safetensors"
+_WEIGHTS = (_TENSORS, ".bin", ".pt", ".pth", ".gguf")
 
 
 def check_exists(path: Path) -> None:
@@ -17,6 +19,17 @@ def check_exists(path: Path) -> None:
     """
     if not path.exists():
         raise NotFound(f"there is nothing at {path}", fix="name the folder that holds the files")
+
+
+def means_folder(text: str | Path) -> bool:
+    """Whether a folder of this machine is meant where a base's name could stand.
+
+    A plain name of a folder without weights, such as one for the notes on a base, is none.
+    """
+    path = Path(text)
+    if not path.is_dir() or os.fspath(text).startswith((".", "/")):
+        return path.exists()
+    return any(file.suffix in _WEIGHTS for level in ("*", "*/*") for file in path.glob(level))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -37,7 +50,7 @@ def empty(folder: Path) -> Refused:
         fix = "convert the GGUF file: deltareg convert PATH --out DIR --base BASE"
     elif newest:
         fix = f"name its newest checkpoint: {newest}"
-    return Refused([Problem("empty", "the folder holds no safetensors file", fix=fix)])
+    return Refused([Problem("empty", f"{folder} holds no safetensors file", fix=fix)])
 
 
 def fix_of_two(folder: Path, one: str, other: str) -> str:

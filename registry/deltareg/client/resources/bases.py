@@ -1,6 +1,6 @@
 """Bases: what deltas are made for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from deltareg.wire import (
 
 if TYPE_CHECKING:
     from deltareg.client.compare.campaign import CampaignReport
+    from deltareg.client.compare.campaign_start import CampaignStart
     from deltareg.client.folders.base_folder import BaseFolder
     from deltareg.client.results import reports
     from deltareg.delta.kind import BaseView
@@ -125,6 +126,25 @@ class Bases(Resource):
     def campaign(self, old: str, new: str, *, within: str = "") -> "CampaignReport":
         """Say what becomes of every line on a base when another one takes its place."""
         return use_cases.campaign.campaign(self._context, old, new, within=within)
+
+    def start_campaign(
+        self, old: str, new: str, *, within: str = "", limit: int | None = None,
+        is_dry_run: bool = False, tell: Callable[[str], None] = lambda _: None,
+    ) -> "CampaignStart":  # fmt: skip
+        """Push what fits the new base as it is onto it, which queues its verification.
+
+        Args:
+            old: The base that lines stand on.
+            new: The base that is to take its place.
+            within: Only in this namespace or line.
+            limit: How many lines at most.
+            is_dry_run: Say which, and do nothing.
+            tell: Hears of each that was begun.
+        """
+        report = self.campaign(old, new, within=within)
+        return use_cases.campaign_start.start(
+            self._context, report, limit=limit, is_dry_run=is_dry_run, tell=tell
+        )
 
     def probes(self, name: str) -> BaseProbeSet:
         """Show the general probe set of a base: what every delta on it is held against."""

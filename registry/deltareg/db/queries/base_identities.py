@@ -52,12 +52,6 @@ def complete_identity(
     )
 
 
-def aliases_of(conn: sa.Connection, base_id: int) -> list[str]:
-    """List the names that a base had."""
-    query = sa.select(base_aliases.c.name).where(base_aliases.c.base_id == base_id)
-    return list(conn.execute(query.order_by(base_aliases.c.name)).scalars())
-
-
 def is_alias(conn: sa.Connection, name: str) -> bool:
     """Whether a name leads to a base that is called something else now."""
     query = sa.select(base_aliases.c.base_id).where(base_aliases.c.name == name)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from deltareg.db.document import Documents, pack_map, unpack_document
 from deltareg.db.queries.base_identities import is_deleted
 from deltareg.db.queries.stacks import is_standing
-from deltareg.db.rows import BaseManifestRow, BaseRow, RelationRow, VersionRow, fetch_all
+from deltareg.db.rows import BaseManifestRow, BaseRow, VersionRow, fetch_all
 from deltareg.db.tables import (
     base_aliases,
     base_hub_ids,
@@ -126,18 +126,15 @@ def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_
     )
 
 
-def relations_of(conn: sa.Connection, base_id: int) -> Sequence[RelationRow]:
-    """List what is recorded about a base and others, with the other's name where it has one."""
+def select_relations() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for what is recorded about bases and others."""
     other = bases.alias("other")
     stands = ~sa.exists().where(deleted_bases.c.base_id == other.c.id)
-    query = (
+    return (
         sa.select(base_relations.c.relation, base_relations.c.other_root, other.c.name)
         .select_from(base_relations)
         .outerjoin(other, sa.and_(other.c.root == base_relations.c.other_root, stands))
-        .where(base_relations.c.base_id == base_id)
-        .order_by(base_relations.c.id)
     )
-    return fetch_all(conn, query, RelationRow)
 
 
 def add_relation(

@@ -15,7 +15,6 @@ from deltareg.db.rows import (
     RevisionRow,
     StandingRow,
     fetch_all,
-    fetch_each,
     fetch_known,
     fetch_one,
 )
@@ -37,15 +36,26 @@ def channel_row(
     conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False
 ) -> ChannelRow | None:
     """Find a channel; with `lock`, it does not move until the transaction ends."""
-    query = _select_channels().where(channels.c.delta_id == delta_id, channels.c.name == name)
+    query = select_channels().where(channels.c.delta_id == delta_id, channels.c.name == name)
     if lock:
         query = query.with_for_update(of=channels)
     return fetch_one(conn, query, ChannelRow)
 
 
+def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> ChannelRow | None:
+    """Find a channel of a line by the line's name."""
+    query = (
+        select_channels()
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(namespaces.c.name == namespace, deltas.c.name == line, channels.c.name == name)
+    )
+    return fetch_one(conn, query, ChannelRow)
+
+
 def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> ChannelRow:
     """Read a channel that is known to be there; with `lock`, it does not move meanwhile."""
-    query = _select_channels().where(channels.c.id == channel_id)
+    query = select_channels().where(channels.c.id == channel_id)
     if lock:
         query = query.with_for_update(of=channels)
     return fetch_known(conn, query, ChannelRow)
@@ -53,7 +63,7 @@ def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -
 
 def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[ChannelRow]:
     """List the channels of a line in the order that they were made."""
-    query = _select_channels().where(channels.c.delta_id == delta_id).order_by(channels.c.id)
+    query = select_channels().where(channels.c.delta_id == delta_id).order_by(channels.c.id)
     return fetch_all(conn, query, ChannelRow)
 
 
@@ -112,7 +122,7 @@ def revision_rows(
     conn: sa.Connection, channel_id: int, *, before: int | None = None, limit: int = 50
 ) -> Sequence[RevisionRow]:
     """List a ledger, newest first."""
-    query = _select_revisions().where(revisions.c.channel_id == channel_id)
+    query = select_revisions().where(revisions.c.channel_id == channel_id)
     if before is not None:
         query = query.where(revisions.c.number < before)
     return fetch_all(conn, query.order_by(revisions.c.number.desc()).limit(limit), RevisionRow)
@@ -122,21 +132,12 @@ def revision_at(
     conn: sa.Connection, channel_id: int, *, number: int | None = None, at_us: int | None = None
 ) -> RevisionRow | None:
     """Give one revision: by number, or the newest that stood at a time, or the newest."""
-    query = _select_revisions().where(revisions.c.channel_id == channel_id)
+    query = select_revisions().where(revisions.c.channel_id == channel_id)
     if number is not None:
         query = query.where(revisions.c.number == number)
     if at_us is not None:
         query = query.where(revisions.c.created_at <= at_us)
     return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), RevisionRow)
-
-
-def newest_revisions(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, RevisionRow]:
-    """Give the newest revisions of channels, by channel; none of one that was never moved."""
-    newest = sa.and_(
-        channels.c.id == revisions.c.channel_id, channels.c.revision == revisions.c.number
-    )
-    query = _select_revisions().join(channels, newest).where(channels.c.id.in_(channel_ids))
-    return {row.channel_id: row for row in fetch_each(conn, query, RevisionRow)}
 
 
 def version_back(
@@ -146,7 +147,7 @@ def version_back(
 
     Freezes and their ends move nothing and are not counted.
     """
-    query = _select_revisions().where(
+    query = select_revisions().where(
         revisions.c.channel_id == channel_id,
         revisions.c.number <= number,
         revisions.c.kind.in_(["promote", "rollback"]),
@@ -204,7 +205,7 @@ def serving_rows(conn: sa.Connection, version_id: int) -> Sequence[ChannelRow]:
         revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
     )
     query = (
-        _select_channels()
+        select_channels()
         .join(revisions, newest)
         .where(revisions.c.version_id == version_id)
         .order_by(channels.c.id)
@@ -260,12 +261,14 @@ def clear_quarantine(
 
 
 @cache
-def _select_channels() -> sa.Select[*tuple[Any, ...]]:
+def select_channels() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for channels, with what the server and their namespaces ask."""
     return sa.select(channels, *floor_columns())
 
 
 @cache
-def _select_revisions() -> sa.Select[*tuple[Any, ...]]:
+def select_revisions() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for revisions, with the names of what each is about."""
     previous, reviewer = versions.alias("previous"), principals.alias("reviewer")
     return (
         sa.select(

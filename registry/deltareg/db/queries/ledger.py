@@ -69,5 +69,5 @@ def left_at(conn: sa.Connection, channel_id: int, version_id: int) -> int | None
 def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(
         revisions.c.number, revisions.c.kind, revisions.c.version_id,
-        versions.c.number.label("version"), revisions.c.created_at,
+        versions.c.number.label("version"), revisions.c.created_at, revisions.c.reason,
     ).outerjoin(versions, versions.c.id == revisions.c.version_id)  # fmt: skip

@@ -1,6 +1,8 @@
 """Verdicts as the gate and the lists need them: newest first, by what they are bound to."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -25,7 +27,18 @@ _CONTINUATION = "verify:continue:"
 
 def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactRow]:
     """List the verdicts of a version, newest first, with all that binds them and their checks."""
-    query = with_signature(
+    query = (
+        select_facts()
+        .where(verdicts.c.version_id == version_id)
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    )
+    return fetch_all(conn, query, VerdictFactRow)
+
+
+@cache
+def select_facts() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for verdicts, with all that binds them and their checks."""
+    return with_signature(
         sa.select(
             verdicts.c.id, verdicts.c.manifest_digest, verdicts.c.base_root, verdicts.c.suite,
             verdicts.c.suite_digest, verdicts.c.verdict, verdicts.c.checks, verdicts.c.created_at,
@@ -40,10 +53,7 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactR
         .select_from(verdicts)
         .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
         .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
-        .where(verdicts.c.version_id == version_id)
-        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )  # fmt: skip
-    return fetch_all(conn, query, VerdictFactRow)
 
 
 def newest_makings(

@@ -8,12 +8,12 @@ take row locks that keep collection away from a pack until its references are co
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.document import pack_document, unpack_document
-from deltareg.db.rows import PackStateRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
     packs,
@@ -170,15 +170,11 @@ def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Itera
     reference_version(conn, version_id, pack_ids)
 
 
-def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[PackStateRow]:
-    """List the packs that a version needs: state and physical key of each."""
-    query = (
-        sa.select(packs.c.state, packs.c.physical_key)
-        .join(version_packs, version_packs.c.pack_id == packs.c.id)
-        .where(version_packs.c.version_id == version_id)
-        .order_by(packs.c.id)
+def select_states() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for the packs that versions need: state and physical key of each."""
+    return sa.select(packs.c.state, packs.c.physical_key).join(
+        version_packs, version_packs.c.pack_id == packs.c.id
     )
-    return fetch_all(conn, query, PackStateRow)
 
 
 def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:

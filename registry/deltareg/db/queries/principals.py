@@ -1,12 +1,13 @@
 """Principals and their tokens."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import PrincipalRow, TokenRow, fetch_all, fetch_one
+from deltareg.db.queries.grants import held_by
+from deltareg.db.rows import HeldRow, Part, PrincipalRow, Together, TokenRow, fetch_all, fetch_one
 from deltareg.db.tables import principals, tokens
 
 
@@ -107,6 +108,12 @@ def token_rows(
     return fetch_all(conn, query, TokenRow)
 
 
+def own_token(conn: sa.Connection, token_id: int) -> tuple[TokenRow, str]:
+    """Give a token that is known to be there, and what its principal holds, as `held_by` does."""
+    found = _OWN.run(conn, token_id=token_id)
+    return found.all(_TOKEN)[0], found.all(_HELD)[0].held or ""
+
+
 def _select_tokens() -> sa.Select[*tuple[Any, ...]]:
     maker = principals.alias("maker")
     return (
@@ -145,3 +152,12 @@ def end_tokens_of(conn: sa.Connection, principal: str) -> None:
 def count_tokens(conn: sa.Connection) -> int:
     """Count all tokens that ever were."""
     return int(conn.execute(sa.select(sa.func.count()).select_from(tokens)).scalar_one())
+
+
+_TOKEN_ID: sa.BindParameter[int] = sa.bindparam("token_id", type_=sa.BigInteger)
+_TOKEN: Final = Part(_select_tokens().where(tokens.c.id == _TOKEN_ID), TokenRow)
+_HELD: Final = Part(
+    sa.select(held_by(tokens.c.principal_id).label("held")).where(tokens.c.id == _TOKEN_ID),
+    HeldRow,
+)  # fmt: skip
+_OWN: Final = Together(_TOKEN, _HELD)

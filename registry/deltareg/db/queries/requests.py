@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.queries.floors import floor_columns
 from deltareg.db.queries.sight import in_sight
-from deltareg.db.rows import ApprovalRow, RequestRow, fetch_all, fetch_each, fetch_one
+from deltareg.db.rows import (
+    AcceptedRow,
+    ApprovalRow,
+    Part,
+    RequestRow,
+    Together,
+    fetch_all,
+    fetch_each,
+    fetch_one,
+)
 from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     accepted_warnings,
@@ -45,9 +54,15 @@ def warnings_accepted(conn: sa.Connection, request_id: int) -> Sequence[str]:
     return conn.execute(query.where(accepted_warnings.c.request_id == request_id)).scalars().all()
 
 
+def beside_request(conn: sa.Connection, request_id: int) -> tuple[list[ApprovalRow], list[str]]:
+    """Give the approvals of a request, oldest first, and the warnings accepted with it."""
+    found = _BESIDE.run(conn, request_id=request_id)
+    return found.all(_APPROVALS), [row.warning for row in found.all(_WARNINGS)]
+
+
 def request_row(conn: sa.Connection, request_id: int) -> RequestRow | None:
     """Find a request with the names of all that it is about."""
-    return fetch_one(conn, _select_requests().where(requests.c.id == request_id), RequestRow)
+    return fetch_one(conn, select_requests().where(requests.c.id == request_id), RequestRow)
 
 
 def request_rows(
@@ -61,7 +76,7 @@ def request_rows(
     limit: int,
 ) -> Sequence[RequestRow]:
     """List requests, newest first."""
-    query = in_sight(_select_requests(), sight).order_by(requests.c.id.desc()).limit(limit)
+    query = in_sight(select_requests(), sight).order_by(requests.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(requests.c.state == state)
     if delta_id is not None:
@@ -75,10 +90,13 @@ def request_rows(
 
 def open_requests(conn: sa.Connection, channel_id: int) -> Sequence[RequestRow]:
     """List the open requests of a channel, oldest first."""
-    query = _select_requests().where(
-        requests.c.channel_id == channel_id, requests.c.state == sa.literal_column("'open'")
-    )
+    query = select_requests().where(requests.c.channel_id == channel_id, is_open())
     return fetch_all(conn, query.order_by(requests.c.id), RequestRow)
+
+
+def is_open() -> sa.ColumnElement[bool]:
+    """Whether a request is open; the word stands in the text, as it does in the index."""
+    return requests.c.state == sa.literal_column("'open'")
 
 
 def decide(
@@ -105,7 +123,7 @@ def add_approval(
 
 def open_requests_of(conn: sa.Connection, namespace_id: int | None) -> Sequence[RequestRow]:
     """List the open requests of a namespace, or of all, oldest first."""
-    query = _select_requests().where(requests.c.state == "open").order_by(requests.c.id)
+    query = select_requests().where(requests.c.state == "open").order_by(requests.c.id)
     if namespace_id is not None:
         query = query.where(deltas.c.namespace_id == namespace_id)
     return fetch_all(conn, query, RequestRow)
@@ -113,15 +131,8 @@ def open_requests_of(conn: sa.Connection, namespace_id: int | None) -> Sequence[
 
 def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, list[ApprovalRow]]:
     """List the approvals of requests, oldest first, by request."""
-    query = (
-        sa.select(
-            approvals.c.request_id, approvals.c.principal_id, approvals.c.message,
-            approvals.c.created_at, principals.c.name.label("principal"),
-        )
-        .join(principals, principals.c.id == approvals.c.principal_id)
-        .where(approvals.c.request_id.in_(list(request_ids)))
-        .order_by(approvals.c.id)
-    )  # fmt: skip
+    query = select_approvals().where(approvals.c.request_id.in_(list(request_ids)))
+    query = query.order_by(approvals.c.id)
     found: dict[int, list[ApprovalRow]] = {}
     for row in fetch_each(conn, query, ApprovalRow):
         found.setdefault(row.request_id, []).append(row)
@@ -129,7 +140,17 @@ def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, l
 
 
 @cache
-def _select_requests() -> sa.Select[*tuple[Any, ...]]:
+def select_approvals() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for approvals, with the name of who gave each."""
+    return sa.select(
+        approvals.c.request_id, approvals.c.principal_id, approvals.c.message,
+        approvals.c.created_at, principals.c.name.label("principal"),
+    ).join(principals, principals.c.id == approvals.c.principal_id)  # fmt: skip
+
+
+@cache
+def select_requests() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for requests, with the names of all that they are about."""
     opener, uploader = principals.alias("opener"), principals.alias("uploader")
     decider, seen = principals.alias("decider"), revisions.alias("seen")
     served = versions.alias("served")
@@ -161,3 +182,15 @@ def _select_requests() -> sa.Select[*tuple[Any, ...]]:
         )
         .outerjoin(served, served.c.id == seen.c.version_id)
     )  # fmt: skip
+
+
+_REQUEST: sa.BindParameter[int] = sa.bindparam("request_id", type_=sa.BigInteger)
+_APPROVALS: Final = Part(
+    select_approvals().where(approvals.c.request_id == _REQUEST), ApprovalRow,
+    order=(approvals.c.id,),
+)  # fmt: skip
+_WARNINGS: Final = Part(
+    sa.select(accepted_warnings.c.warning).where(accepted_warnings.c.request_id == _REQUEST),
+    AcceptedRow, order=(accepted_warnings.c.warning,),
+)  # fmt: skip
+_BESIDE: Final = Together(_APPROVALS, _WARNINGS)

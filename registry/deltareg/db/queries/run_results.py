@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import RunAgeRow, RunResultRow, fetch_all, fetch_one
+from deltareg.db.queries.runs import select_runs
+from deltareg.db.rows import RunAgeRow, RunResultRow, ShownRunRow, fetch_all, fetch_one
 from deltareg.db.tables import principals, run_results, runs, versions
 from deltareg.db.upsert import insert
 
@@ -48,18 +49,16 @@ def result_row(conn: sa.Connection, run_id: str) -> RunResultRow | None:
     return fetch_one(conn, query, RunResultRow)
 
 
-def newest_with(
-    conn: sa.Connection, dedup_key: str, *, version_id: int, is_found: bool
-) -> str | None:
+def newest_run(
+    conn: sa.Connection, dedup_key: str, *, version_id: int, is_found: bool = False
+) -> ShownRunRow | None:
     """Find the newest run of a version with a key, or the newest of which something came."""
-    query = sa.select(runs.c.id).where(
-        runs.c.version_id == version_id, runs.c.dedup_key == dedup_key
-    )
+    query = select_runs().where(runs.c.version_id == version_id, runs.c.dedup_key == dedup_key)
     if is_found:
         query = query.join(run_results, run_results.c.run_id == runs.c.id)
         query = query.where(run_results.c.found.is_not(None))
     newest = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(1)
-    return conn.execute(newest).scalar()
+    return fetch_one(conn, newest, ShownRunRow)
 
 
 def asked_since(

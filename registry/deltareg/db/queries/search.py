@@ -29,6 +29,8 @@ from deltareg.db.upsert import batches, insert
 
 CARD: Final = "card"
 """The source of what a card claims; all others are suites, no suite has the name."""
+LABEL: Final = "label"
+"""The source of what labels claim; no suite has this name either."""
 _COUNTED = 2_000
 _AFTER_ALL = "\U0010ffff"
 Operator = Literal[">=", "<=", ">", "<", "="]

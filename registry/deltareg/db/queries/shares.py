@@ -93,21 +93,22 @@ def keep_shares(conn: sa.Connection, held: Held, shares: Mapping[str, Share]) ->
 def unmeasured(conn: sa.Connection, *, limit: int) -> list[Held]:
     """List live holders with a pack that was not measured under their present storage map."""
     of_versions = (
-        sa.select(version_packs.c.version_id)
+        sa.select(version_packs.c.version_id.label("holder"), sa.literal(0).label("is_base"))
         .join(versions, versions.c.id == version_packs.c.version_id)
         .where(versions.c.deleted_at.is_(None), ~sa.exists().where(is_share_of_version()))
         .distinct()
         .limit(limit)
     )
     of_bases = (
-        sa.select(base_packs.c.base_id)
+        sa.select(base_packs.c.base_id.label("holder"), sa.literal(1).label("is_base"))
         .join(bases, bases.c.id == base_packs.c.base_id)
         .where(is_standing(), ~sa.exists().where(is_share_of_base()))
         .distinct()
         .limit(limit)
     )
-    found = [Held(row_id) for row_id in conn.execute(of_versions).scalars()]
-    return found + [Held(row_id, is_base=True) for row_id in conn.execute(of_bases).scalars()]
+    first, then = of_versions.subquery(), of_bases.subquery()
+    both = sa.union_all(sa.select(first), sa.select(then))
+    return [Held(row.holder, is_base=bool(row.is_base)) for row in conn.execute(both)]
 
 
 def is_share_of_version() -> sa.ColumnElement[bool]:

@@ -4,9 +4,9 @@ A pack belongs to the oldest live version or base that needs it. Everything else
 what is worked out from that and from the shares (`queries.shares`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -32,6 +32,15 @@ from deltareg.identity.manifest import BASE_KIND
 
 _FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
 _STREAM_ROWS = 500
+_ADDED = (
+    "logical_bytes", "manifest_bytes", "map_bytes", "pack_bytes", *_FIGURES, "shared_bytes",
+)  # fmt: skip
+Grain = Literal["namespace", "line", "holder"]
+_NAMES: Mapping[Grain, Sequence[str]] = {
+    "namespace": ("namespace",),
+    "line": ("namespace", "line"),
+    "holder": ("namespace", "line", "number"),
+}
 Select = sa.Select[*tuple[Any, ...]]
 
 
@@ -50,16 +59,35 @@ class Part:
     version_id: int | None = None
 
 
-def holder_rows(conn: sa.Connection, part: Part) -> Iterator[HolderRow]:
-    """Give the live versions and stored bases of a part, each with what it holds, as a stream.
+def holder_rows(conn: sa.Connection, part: Part, *, by: Grain) -> Iterator[HolderRow]:
+    """Add up what the live versions and stored bases of a part hold, as a stream.
 
-    The columns: `namespace`, `line` and `number` (None for a plain base), `is_base`, `kind`,
-    `logical_bytes`, `manifest_bytes`, `map_bytes`; of the packs that belong to it `pack_bytes` and
-    the sums of its shares; of the others that it needs `shared_bytes`, decoded.
+    The columns: `namespace`, `line` and `number` (None for a plain base, and where they are added
+    up), `is_base`, `kind`, how many `holders`; `logical_bytes`, `manifest_bytes`, `map_bytes`; of
+    the packs that belong to them `pack_bytes` and the sums of their shares; of the others that they
+    need `shared_bytes`, decoded.
+
+    Args:
+        conn: A transaction.
+        part: Which part.
+        by: For what there is a row: for each kind of a namespace, of a line, or for each holder.
     """
-    sums = _sums(part)
-    for query in (_versions(sums, part), _bases(sums, part)):
-        yield from fetch_each(conn, query.execution_options(yield_per=_STREAM_ROWS), HolderRow)
+    sums = _sums(part).cte("sums")
+    holders = sa.union_all(_versions(sums, part), _bases(sums, part)).subquery("holders")
+    names = [holders.c[name] for name in _NAMES[by]]
+    none = [sa.null().label(name) for name in ("namespace", "line", "number")]
+    query = sa.select(
+        *names, *none[len(names) :], holders.c.is_base, holders.c.kind,
+        sa.func.count().label("holders"),
+        *(_sum(holders.c[name]).label(name) for name in _ADDED),
+    )  # fmt: skip
+    query = query.group_by(*names, holders.c.is_base, holders.c.kind, *_one_each(holders, by))
+    yield from fetch_each(conn, query.execution_options(yield_per=_STREAM_ROWS), HolderRow)
+
+
+def _one_each(holders: sa.Subquery, by: Grain) -> list[sa.ColumnElement[int]]:
+    """Plain bases have no name that tells one from another."""
+    return [holders.c.id] if by == "holder" else []
 
 
 def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
@@ -96,12 +124,10 @@ def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
     if scope is not None:
         of_uploads = of_uploads.where(uploads.c.scope == scope)
         of_packs = of_packs.where(packs.c.scope == scope)
-    return [
-        found for query in (of_uploads, of_packs) for found in fetch_all(conn, query, LooseKeyRow)
-    ]
+    return fetch_all(conn, sa.union_all(of_uploads, of_packs), LooseKeyRow)
 
 
-def _sums(part: Part) -> sa.Subquery:
+def _sums(part: Part) -> Select:
     """Add up shares and packs by holder, those that belong to it apart from the others."""
     holds = sa.union_all(_held_by_versions(), _held_by_bases()).subquery()
     turn = sa.func.row_number().over(
@@ -115,17 +141,13 @@ def _sums(part: Part) -> sa.Subquery:
     placed = query.subquery()
     is_own = placed.c.turn == 1
     decoded = placed.c.referenced_bytes + placed.c.alone_bytes
-    return (
-        sa.select(
-            placed.c.is_base,
-            placed.c.holder,
-            _sum(sa.case((is_own, placed.c.size_bytes), else_=0)).label("pack_bytes"),
-            *(_sum(sa.case((is_own, placed.c[name]), else_=0)).label(name) for name in _FIGURES),
-            _sum(sa.case((is_own, 0), else_=decoded)).label("shared_bytes"),
-        )
-        .group_by(placed.c.is_base, placed.c.holder)
-        .subquery()
-    )
+    return sa.select(
+        placed.c.is_base,
+        placed.c.holder,
+        _sum(sa.case((is_own, placed.c.size_bytes), else_=0)).label("pack_bytes"),
+        *(_sum(sa.case((is_own, placed.c[name]), else_=0)).label(name) for name in _FIGURES),
+        _sum(sa.case((is_own, 0), else_=decoded)).label("shared_bytes"),
+    ).group_by(placed.c.is_base, placed.c.holder)
 
 
 def _held_by_versions() -> Select:
@@ -158,7 +180,7 @@ def _held_by_bases() -> Select:
     )
 
 
-def _versions(sums: sa.Subquery, part: Part) -> Select:
+def _versions(sums: sa.CTE, part: Part) -> Select:
     of_version = sa.and_(sums.c.is_base == 0, sums.c.holder == versions.c.id)
     query = _shown(sums, versions, sa.literal(0), versions.c.kind).outerjoin(sums, of_version)
     query = query.join(deltas, deltas.c.id == versions.c.delta_id)
@@ -166,7 +188,7 @@ def _versions(sums: sa.Subquery, part: Part) -> Select:
     return _within(query.where(versions.c.deleted_at.is_(None)), part)
 
 
-def _bases(sums: sa.Subquery, part: Part) -> Select:
+def _bases(sums: sa.CTE, part: Part) -> Select:
     of_base = sa.and_(sums.c.is_base == 1, sums.c.holder == bases.c.id)
     query = _shown(sums, bases, sa.literal(1), sa.literal(BASE_KIND)).outerjoin(sums, of_base)
     query = query.outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
@@ -177,13 +199,14 @@ def _bases(sums: sa.Subquery, part: Part) -> Select:
 
 
 def _shown(
-    sums: sa.Subquery,
+    sums: sa.CTE,
     holder: sa.Table,
     is_base: sa.ColumnElement[int],
     kind: sa.ColumnElement[str],
 ) -> Select:
     names = ("pack_bytes", *_FIGURES, "shared_bytes")
     return sa.select(
+        holder.c.id,
         namespaces.c.name.label("namespace"),
         deltas.c.name.label("line"),
         versions.c.number,

@@ -1,14 +1,27 @@
 """Variants of bases: which there are, what was trained on them, and the ids that the hub has."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from deltareg.db.among import among, listed
 from deltareg.db.queries.base_identities import is_deleted
 from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.verdicts import select_verdicts
 from deltareg.db.queries.versions import select_versions
-from deltareg.db.rows import HubIdRow, VariantRow, VerdictRow, VersionRow, fetch_all
+from deltareg.db.queries.waivers import select_waivers
+from deltareg.db.rows import (
+    HubIdRow,
+    Part,
+    Together,
+    VariantRow,
+    VerdictRow,
+    VersionRow,
+    WaiverRow,
+    fetch_all,
+)
 from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     base_hub_ids,
@@ -18,6 +31,7 @@ from deltareg.db.tables import (
     verdicts,
     version_variants,
     versions,
+    waivers,
 )
 from deltareg.db.upsert import insert
 
@@ -29,15 +43,19 @@ def add_variant(conn: sa.Connection, base_id: int, *, root_id: int, scheme: str)
 
 def variants_of(conn: sa.Connection, base_id: int | None) -> Sequence[VariantRow]:
     """List the variants of a base by name; none for no base."""
-    query = (
+    query = select_variants().where(base_variants.c.root_id == base_id, ~is_deleted())
+    return fetch_all(conn, query.order_by(bases.c.name), VariantRow)
+
+
+@cache
+def select_variants() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for variants of bases."""
+    return (
         sa.select(bases.c.id, bases.c.name, bases.c.root, base_identities.c.identity)
         .select_from(bases)
         .join(base_variants, base_variants.c.base_id == bases.c.id)
         .outerjoin(base_identities, base_identities.c.base_id == bases.c.id)
-        .where(base_variants.c.root_id == base_id, ~is_deleted())
-        .order_by(bases.c.name)
     )
-    return fetch_all(conn, query, VariantRow)
 
 
 def record_training(conn: sa.Connection, version_id: int, *, base_id: int) -> None:
@@ -58,12 +76,14 @@ def add_hub_id(conn: sa.Connection, base_id: int, *, hub_id: str, revision: str)
 
 def hub_ids(conn: sa.Connection, base_id: int) -> Sequence[HubIdRow]:
     """List the ids that the hub has for a base."""
-    query = (
-        sa.select(base_hub_ids.c.base_id, base_hub_ids.c.hub_id, base_hub_ids.c.revision)
-        .where(base_hub_ids.c.base_id == base_id)
-        .order_by(base_hub_ids.c.hub_id, base_hub_ids.c.revision)
-    )
+    query = select_hub_ids().where(base_hub_ids.c.base_id == base_id)
+    query = query.order_by(base_hub_ids.c.hub_id, base_hub_ids.c.revision)
     return fetch_all(conn, query, HubIdRow)
+
+
+def select_hub_ids() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for the ids that the hub has for bases."""
+    return sa.select(base_hub_ids.c.base_id, base_hub_ids.c.hub_id, base_hub_ids.c.revision)
 
 
 def versions_on(
@@ -83,15 +103,29 @@ def versions_on(
 
 def verdicts_on(
     conn: sa.Connection, version_ids: Iterable[int], *, suite: str, suite_digest: str
-) -> Sequence[VerdictRow]:
-    """List the verdicts of a suite, as it is now, about some versions, newest first."""
-    query = (
-        select_verdicts()
-        .where(
-            verdicts.c.version_id.in_(list(version_ids)),
-            verdicts.c.suite == suite,
-            verdicts.c.suite_digest == suite_digest,
-        )
-        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
-    )
-    return fetch_all(conn, query, VerdictRow)
+) -> tuple[list[VerdictRow], dict[str, list[WaiverRow]]]:
+    """List the verdicts of a suite, as it is now, about some versions, newest first.
+
+    Beside them are their waivers, by verdict, the oldest first.
+    """
+    found = _ON.run(conn, ids=listed(version_ids), suite=suite, digest=suite_digest)
+    waived: dict[str, list[WaiverRow]] = {}
+    for row in found.all(_WAIVERS):
+        waived.setdefault(row.verdict_id, []).append(row)
+    return found.all(_VERDICTS), waived
+
+
+_IDS: sa.BindParameter[str] = sa.bindparam("ids", type_=sa.Text)
+_OF_SUITE: Final = sa.and_(
+    among(verdicts.c.version_id, _IDS), verdicts.c.suite == sa.bindparam("suite"),
+    verdicts.c.suite_digest == sa.bindparam("digest"),
+)  # fmt: skip
+_VERDICTS: Final = Part(
+    select_verdicts().where(_OF_SUITE), VerdictRow,
+    order=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
+)  # fmt: skip
+_WAIVERS: Final = Part(
+    select_waivers().join(verdicts, verdicts.c.id == waivers.c.verdict_id).where(_OF_SUITE),
+    WaiverRow, order=(waivers.c.created_at, waivers.c.id),
+)  # fmt: skip
+_ON: Final = Together(_VERDICTS, _WAIVERS)

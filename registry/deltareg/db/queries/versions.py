@@ -75,7 +75,33 @@ def find_version(
     digest: str | None = None,
 ) -> VersionRow | None:
     """Find a version of a line; the newest that is not deleted when nothing else is said."""
-    query = select_versions().where(versions.c.delta_id == delta_id)
+    of_line = versions.c.delta_id == delta_id
+    return _find_version(conn, of_line, number=number, semver=semver, digest=digest)
+
+
+def find_version_named(
+    conn: sa.Connection,
+    namespace: str,
+    line: str,
+    *,
+    number: int | None = None,
+    semver: str | None = None,
+    digest: str | None = None,
+) -> VersionRow | None:
+    """Find a version as `find_version` does, of a line by its name."""
+    named = sa.and_(namespaces.c.name == namespace, deltas.c.name == line)
+    return _find_version(conn, named, number=number, semver=semver, digest=digest)
+
+
+def _find_version(
+    conn: sa.Connection,
+    of_line: sa.ColumnElement[bool],
+    *,
+    number: int | None,
+    semver: str | None,
+    digest: str | None,
+) -> VersionRow | None:
+    query = select_versions().where(of_line)
     if number is not None:
         query = query.where(versions.c.number == number)
     elif semver is not None:

@@ -12,6 +12,7 @@ from deltareg.db.rows import VersionWaiverRow, WaiverRow, fetch_each
 from deltareg.db.tables import channels, principals, verdicts, versions, waiver_channels, waivers
 from deltareg.db.upsert import batches
 
+_OLDEST_FIRST = (waivers.c.created_at, waivers.c.id)
 _STANDS = sa.and_(waivers.c.revoked_at.is_(None), waivers.c.expires_at > now_us())
 
 
@@ -97,7 +98,8 @@ def waivers_of(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, lis
     """Give the waivers of verdicts, ended ones too, the oldest first; `stands` says which hold."""
     found: dict[str, list[WaiverRow]] = {}
     for part in batches(sorted(set(verdict_ids))):
-        for row in fetch_each(conn, _select().where(waivers.c.verdict_id.in_(part)), WaiverRow):
+        query = select_waivers().where(waivers.c.verdict_id.in_(part)).order_by(*_OLDEST_FIRST)
+        for row in fetch_each(conn, query, WaiverRow):
             found.setdefault(row.verdict_id, []).append(row)
     return found
 
@@ -106,20 +108,27 @@ def waivers_on_versions(
     conn: sa.Connection, version_ids: Iterable[int]
 ) -> dict[int, list[VersionWaiverRow]]:
     """Give the waivers that stand on the verdicts of versions, the oldest first, by version."""
-    query = (
-        _select()
-        .add_columns(verdicts.c.version_id)
-        .join(verdicts, verdicts.c.id == waivers.c.verdict_id)
-        .where(verdicts.c.version_id.in_(sorted(set(version_ids))), _STANDS)
-    )
+    query = select_standing_waivers().where(verdicts.c.version_id.in_(sorted(set(version_ids))))
+    query = query.order_by(*_OLDEST_FIRST)
     found: dict[int, list[VersionWaiverRow]] = {}
     for row in fetch_each(conn, query, VersionWaiverRow):
         found.setdefault(row.version_id, []).append(row)
     return found
 
 
+def select_standing_waivers() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for waivers that stand, with the version that each is about."""
+    return (
+        select_waivers()
+        .add_columns(verdicts.c.version_id)
+        .join(verdicts, verdicts.c.id == waivers.c.verdict_id)
+        .where(_STANDS)
+    )
+
+
 @cache
-def _select() -> sa.Select[*tuple[Any, ...]]:
+def select_waivers() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for waivers, and whether each stands now."""
     ender = principals.alias("ender")
     return (
         sa.select(
@@ -135,5 +144,4 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(ender, ender.c.id == waivers.c.revoked_by)
         .outerjoin(waiver_channels, waiver_channels.c.waiver_id == waivers.c.id)
         .outerjoin(channels, channels.c.id == waiver_channels.c.channel_id)
-        .order_by(waivers.c.created_at, waivers.c.id)
     )

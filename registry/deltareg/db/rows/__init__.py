@@ -6,6 +6,8 @@ from deltareg.db.rows.bases import (
     FiguresRow,
     HubIdRow,
     IdentityRow,
+    OwnRelationRow,
+    OwnVariantRow,
     RelationRow,
     VariantRow,
 )
@@ -20,7 +22,16 @@ from deltareg.db.rows.channels import (
     StandingRow,
     TermsRow,
 )
+from deltareg.db.rows.family import KinRow, ServedRow
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
+from deltareg.db.rows.known import (
+    AliasRow,
+    BaseBytesRow,
+    IdRow,
+    MomentRow,
+    NumberRow,
+    QuarantinedRow,
+)
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
 from deltareg.db.rows.overview import CountsRow, FacetRow, GlanceRow, WeightsRow
 from deltareg.db.rows.packs import (
@@ -42,6 +53,7 @@ from deltareg.db.rows.prepared import Prepared, Statement, check_order
 from deltareg.db.rows.principals import (
     AuditRow,
     GrantRow,
+    HeldRow,
     KeptAnswerRow,
     LiveTokenRow,
     NamespaceRow,
@@ -57,7 +69,7 @@ from deltareg.db.rows.proofs import (
     StandingProofRow,
 )
 from deltareg.db.rows.referrers import ReferrerBodyRow, ReferrerRow, RevokedSignerRow
-from deltareg.db.rows.requests import ApprovalRow, RequestRow
+from deltareg.db.rows.requests import AcceptedRow, ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
     DepthRow,
@@ -84,6 +96,7 @@ from deltareg.db.rows.signing import (
     ShownKeyRow,
     SummaryRow,
 )
+from deltareg.db.rows.together import Found, Part, Together
 from deltareg.db.rows.trail import CheckpointRow, LeafRow, StrayRow
 from deltareg.db.rows.verdicts import (
     MakingRow,
@@ -113,11 +126,14 @@ from deltareg.db.rows.workers import (
 )
 
 __all__ = [
+    "AcceptedRow",
     "AgentRow",
+    "AliasRow",
     "ApprovalRow",
     "AttemptRow",
     "AuditRow",
     "BadPackRow",
+    "BaseBytesRow",
     "BaseManifestRow",
     "BaseRow",
     "BrokenGlassRow",
@@ -140,16 +156,20 @@ __all__ = [
     "FollowerRow",
     "FollowerStateRow",
     "FormRow",
+    "Found",
     "GlanceRow",
     "GrantRow",
     "HasPolicy",
     "HeadRow",
+    "HeldRow",
     "HolderRow",
     "HubIdRow",
+    "IdRow",
     "IdentityRow",
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
+    "KinRow",
     "LeafRow",
     "LeaseKeyRow",
     "LedgerRow",
@@ -164,19 +184,25 @@ __all__ = [
     "MarkedPackRow",
     "MayFreeze",
     "MetricRow",
+    "MomentRow",
     "Named",
     "NamespaceRow",
+    "NumberRow",
     "OutcomeRow",
+    "OwnRelationRow",
+    "OwnVariantRow",
     "PackRow",
     "PackSizeRow",
     "PackStateRow",
     "PackUseRow",
+    "Part",
     "PieceEntryRow",
     "PinnedRow",
     "PlaceRow",
     "PointerRow",
     "Prepared",
     "PrincipalRow",
+    "QuarantinedRow",
     "QueuedRunRow",
     "ReceivedPackRow",
     "ReencodeRow",
@@ -194,6 +220,7 @@ __all__ = [
     "RunResultRow",
     "RunRow",
     "ServedFormRow",
+    "ServedRow",
     "SessionRow",
     "ShownKeyRow",
     "ShownRunRow",
@@ -206,6 +233,7 @@ __all__ = [
     "SupersededRow",
     "TermsRow",
     "Timed",
+    "Together",
     "TokenRow",
     "ToldEventRow",
     "ToldFreeze",

@@ -78,6 +78,26 @@ class VariantRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnVariantRow:
+    """A variant of the base `root_id`, by what tells it from others."""
+
+    root_id: int
+    name: str
+    root: str
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRelationRow:
+    """A relation of the base `base_id`, as `RelationRow`."""
+
+    base_id: int
+    relation: BaseRelation
+    other_root: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HubIdRow:
     """By what id and revision the hub has a base."""
 

@@ -68,6 +68,7 @@ class LedgerRow:
     version_id: int | None
     version: int | None
     created_at: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,13 +125,14 @@ class LooseKeyRow:
 
 @dataclass(frozen=True, slots=True)
 class HolderRow:
-    """A live version or a stored base with what it holds; a plain base has none of its names."""
+    """What live versions or stored bases of a kind hold; a plain base has none of the names."""
 
     namespace: str | None
     line: str | None
     number: int | None
     is_base: int
     kind: str
+    holders: int
     logical_bytes: int
     manifest_bytes: int
     map_bytes: int

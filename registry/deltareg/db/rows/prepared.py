@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 R = TypeVar("R", bound="DataclassInstance")
-_Value = Callable[[Any], object]
+Value = Callable[[Any], object]
+"""What makes a value of Python of what a driver gives for a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class _Compiled:
     text: str
     parameters: tuple[str, ...] | None
     constants: Mapping[str, object]
-    values: tuple[tuple[int, _Value], ...]
+    values: tuple[tuple[int, Value], ...]
 
 
 class Statement:
@@ -67,7 +68,7 @@ class Statement:
         values = [
             (place, convert)
             for place, column in enumerate(self._query.selected_columns)
-            if (convert := _conversion(column.type, dialect)) is not None
+            if (convert := conversion(column.type, dialect)) is not None
         ]
         found = _Compiled(
             str(compiled), None if order is None else tuple(order), constants, tuple(values)
@@ -115,6 +116,11 @@ def check_order(query: sa.Select[*tuple[Any, ...]], row: type["DataclassInstance
         raise TypeError(f"the columns of the query are not in the order of {row.__name__}")
 
 
+def conversion(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Value | None:
+    """Give what makes values of Python of a column's, where a driver does not do it by itself."""
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
 def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[object]]:
     """Run a text in the transaction of a connection; what the driver raises is SQLAlchemy's."""
     dialect = conn.dialect
@@ -135,11 +141,7 @@ def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[obj
         cursor.close()
 
 
-def _conversion(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Value | None:
-    return kind.dialect_impl(dialect).result_processor(dialect, None)
-
-
-def _converted(row: Sequence[object], values: tuple[tuple[int, _Value], ...]) -> Sequence[object]:
+def _converted(row: Sequence[object], values: tuple[tuple[int, Value], ...]) -> Sequence[object]:
     if not values:
         return row
     found = list(row)

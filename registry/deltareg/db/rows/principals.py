@@ -41,6 +41,13 @@ class PrincipalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldRow:
+    """What a principal holds, as a query writes it; None for nothing."""
+
+    held: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRow:
     """A token without its hash."""
 

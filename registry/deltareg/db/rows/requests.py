@@ -49,3 +49,10 @@ class ApprovalRow:
     message: str
     created_at: int
     principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRow:
+    """A warning that was accepted with a request."""
+
+    warning: str

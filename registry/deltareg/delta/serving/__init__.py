@@ -6,12 +6,14 @@ promotion. What it goes by is in the delta's own config and files, so it is said
 
 from collections.abc import Sequence
 
+from deltareg.delta.serving.llamacpp import LlamaCpp
 from deltareg.delta.serving.servable import Delta, EngineLimits, Servability
+from deltareg.delta.serving.sglang import Sglang
 from deltareg.delta.serving.vllm import Vllm
 
 __all__ = ["Delta", "Servability", "engine_limits", "engine_names", "servability"]
 
-_ENGINES: Sequence[EngineLimits] = (Vllm(),)
+_ENGINES: Sequence[EngineLimits] = (Vllm(), Sglang(), LlamaCpp())
 
 
 def engine_names() -> tuple[str, ...]:

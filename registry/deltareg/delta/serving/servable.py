@@ -1,10 +1,12 @@
 """What an engine is asked of a delta, and what it answers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from deltareg.documents.json_values import is_list
+
+_OF_PEFT = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,17 @@ class Delta:
     variant: str
     config: Mapping[str, object]
     files: Collection[str]
+
+    @property
+    def called(self) -> str:
+        """Its kind and variant, in words."""
+        return f"{self.kind} ({self.variant})" if self.variant else self.kind
+
+    @property
+    def saved(self) -> tuple[str, ...]:
+        """The modules that are saved whole."""
+        saved = self.config.get("modules_to_save")
+        return tuple(str(name) for name in saved) if is_list(saved) else ()
 
     @property
     def rank(self) -> int:
@@ -60,14 +73,32 @@ class Servability:
         return f"{self.engine}, with {self.needs}" if self.needs else self.engine
 
 
+def beside_factors(delta: Delta, *, but: Collection[str] = ()) -> Iterator[str]:
+    """Name what a LoRA has beside its factors, in words; `but` are modules that do not matter."""
+    if delta.config.get("lora_bias") or delta.config.get("bias", "none") != "none":
+        yield "trained biases"
+    saved = [name for name in delta.saved if name not in but]
+    if saved:
+        yield f"modules_to_save: {', '.join(saved)}"
+    if delta.config.get("trainable_token_indices"):
+        yield "trained tokens"
+
+
+def not_as_peft_writes(delta: Delta) -> Iterator[str]:
+    """Name what is missing where an engine looks for the files of peft."""
+    missing = [name for name in _OF_PEFT if name not in delta.files]
+    if missing:
+        yield f"not as peft writes it: {missing[0]} is missing"
+
+
 class EngineLimits(Protocol):
     """What one engine can serve."""
 
     name: ClassVar[str]
     """What it is called."""
 
-    default_rank: ClassVar[int]
-    """The largest rank that it serves unless it is set up for more."""
+    default_rank: ClassVar[int | None]
+    """The largest rank that it serves unless it is set up for more; None where there is none."""
 
     def judge(self, delta: Delta) -> Servability:
         """Say whether it can serve a delta."""

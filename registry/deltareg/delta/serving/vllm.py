@@ -7,12 +7,16 @@ The ranks are those that `--max-lora-rank` takes.
 from collections.abc import Iterator
 from typing import ClassVar
 
-from deltareg.delta.serving.servable import Delta, Servability
-from deltareg.documents.json_values import is_list
+from deltareg.delta.serving.servable import (
+    Delta,
+    Servability,
+    beside_factors,
+    not_as_peft_writes,
+)
 
+_DEFAULT = 16
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _PLAIN = frozenset({"", "rslora", "pissa", "olora"})
-_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _HEADS = frozenset({"classifier", "score"})
 
 
@@ -20,7 +24,7 @@ class Vllm:
     """The limits of a vLLM server with `--enable-lora`."""
 
     name: ClassVar[str] = "vllm"
-    default_rank: ClassVar[int] = 16
+    default_rank: ClassVar[int | None] = _DEFAULT
 
     def judge(self, delta: Delta) -> Servability:
         """Say whether vLLM can serve a delta, and with which `--max-lora-rank`."""
@@ -28,27 +32,17 @@ class Vllm:
         rank = next((each for each in _RANKS if each >= delta.rank), 0)
         if not found and not rank:
             found = (f"rank {delta.rank}; it serves {_RANKS[-1]} at most",)
-        needs = f"--max-lora-rank {rank}" if rank > self.default_rank and not found else ""
+        needs = f"--max-lora-rank {rank}" if rank > _DEFAULT and not found else ""
         return Servability(self.name, found, delta.rank, needs)
 
 
 def _obstacles(delta: Delta) -> Iterator[str]:
     if delta.kind != "lora" or "r" not in delta.config:
-        named = f"{delta.kind} ({delta.variant})" if delta.variant else delta.kind
-        yield f"{named}; it serves plain LoRA"
+        yield f"{delta.called}; it serves plain LoRA"
         return
-    missing = [name for name in _FILES if name not in delta.files]
-    if missing:
-        yield f"not as peft writes it: {missing[0]} is missing"
+    yield from not_as_peft_writes(delta)
     if delta.config.get("use_dora"):
         yield "DoRA"
     elif delta.variant not in _PLAIN and not delta.config.get("lora_bias"):
         yield f"the variant {delta.variant}"
-    if delta.config.get("lora_bias") or delta.config.get("bias", "none") != "none":
-        yield "trained biases"
-    saved = delta.config.get("modules_to_save")
-    strange = [str(name) for name in saved if name not in _HEADS] if is_list(saved) else []
-    if strange:
-        yield f"modules_to_save: {', '.join(strange)}"
-    if delta.config.get("trainable_token_indices"):
-        yield "trained tokens"
+    yield from beside_factors(delta, but=_HEADS)

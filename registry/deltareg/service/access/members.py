@@ -74,10 +74,9 @@ def list_members(
         caller.require(Right.ADMIN, on=EVERYTHING)
     after = read_number_cursor(cursor)
     with read(registry.engine) as conn:
-        if namespace is not None:
-            check_seen(conn, caller, namespace)
+        place = None if namespace is None else check_seen(conn, caller, namespace)
         rows = queries.grant_rows(
-            conn, namespace_id=_namespace_id(conn, namespace), everywhere=namespace is None,
+            conn, namespace_id=place, everywhere=namespace is None,
             after=after, limit=check_limit(limit) + 1,
         )  # fmt: skip
     is_managed = namespace is None or caller.may(Right.MAINTAIN, on=Namespace(namespace))

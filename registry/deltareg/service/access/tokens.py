@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import principals as queries
 from deltareg.db.queries.bearers import live_token
-from deltareg.db.queries.grants import holdings_of
 from deltareg.db.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
@@ -173,8 +172,7 @@ def whoami(registry: Registry, caller: Caller) -> WhoAmI:
     if caller.token_id is None:
         raise needs_token()
     with read(registry.engine) as conn:
-        row = queries.token_rows(conn, token_id=caller.token_id)[0]
-        held = holdings_of(conn, caller.principal_id)
+        row, held = queries.own_token(conn, caller.token_id)
     return WhoAmI(
         principal=row.principal, kind=row.kind, scopes=row.scopes, token_id=row.id,
         expires_at=rfc3339_or_none(row.expires_at), namespaces=row.namespaces,

@@ -7,7 +7,7 @@ from deltareg.errors import NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.corrupt import refuse_corrupt
-from deltareg.service.describe import describe_base
+from deltareg.service.describe import describe_base, describe_bases
 from deltareg.service.lines.veil import veiled_base
 from deltareg.service.paging import check_limit, page, read_cursor, readable
 from deltareg.service.registry import Caller, Registry
@@ -39,12 +39,11 @@ def list_bases(
             start=after, limit=check_limit(limit), place=lambda row: str(row.name),
             is_seen=lambda row: caller.may(Right.READ, on=Base(row.name)),
         )  # fmt: skip
-        return page(
-            rows,
-            limit,
-            key=lambda row: row.name,
-            show=lambda row: veiled_base(caller, describe_base(conn, row)),
-        )
+        shown = {info.name: info for info in describe_bases(conn, rows)}
+    return page(
+        rows, limit, key=lambda row: row.name,
+        show=lambda row: veiled_base(caller, shown[row.name]),
+    )  # fmt: skip
 
 
 def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:

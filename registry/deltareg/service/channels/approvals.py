@@ -39,9 +39,17 @@ def approvals_due(channel: HasPolicy) -> int:
 
 def approvals_on(conn: sa.Connection, request: RequestRow) -> list[ApprovalRow]:
     """Give the approvals of a request that count: those of who has lost the right since do not."""
+    return counting(conn, request, queries.approvals_of(conn, [request.id]).get(request.id, []))
+
+
+def counting(
+    conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalRow]
+) -> list[ApprovalRow]:
+    """Give those of some approvals that are of a request and count, as `approvals_on` does."""
     where = channel_of(request)
-    given = queries.approvals_of(conn, [request.id]).get(request.id, [])
-    return [row for row in given if not _has_lost(conn, row, where)]
+    return [
+        row for row in given if row.request_id == request.id and not _has_lost(conn, row, where)
+    ]
 
 
 def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:

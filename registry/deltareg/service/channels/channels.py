@@ -1,13 +1,14 @@
 """Channels: what each serves, its append-only ledger, and the state at any time in the past."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import read_clock
+from deltareg.db.queries import channel_standing
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, RevisionRow
+from deltareg.db.rows import ChannelRow, Found, RevisionRow, VersionWaiverRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import NotFound
 from deltareg.gate.policy import policy_digest, policy_fields
@@ -17,7 +18,7 @@ from deltareg.service.authority.resources import Channel
 from deltareg.service.channels.fitness import unfitness
 from deltareg.service.channels.gate import FRESH_POLICY
 from deltareg.service.channels.policies import describe_floors
-from deltareg.service.channels.reviews import moves_to_review
+from deltareg.service.channels.reviews import describe_broken, moves_to_review
 from deltareg.service.clock import (
     parse_time,
     rfc3339,
@@ -29,8 +30,8 @@ from deltareg.service.ledger.freeze import end_of, tell_frozen, what_freezes
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
-from deltareg.service.verdicts.waivers import standing_on_versions
-from deltareg.wire import ChannelInfo, Page, RevisionInfo
+from deltareg.service.verdicts.waivers import show_waivers, standing_on_versions
+from deltareg.wire import ChannelInfo, GlassBroken, Page, RevisionInfo, Waiver
 
 DEFAULT_CHANNELS = ("dev", "staging", "prod")
 
@@ -69,7 +70,8 @@ def show_channel(
                 f"{line}@{name} served nothing yet at {at}",
                 fix=f"deltareg channel history {line} {name}",
             )
-        return _describe(conn, line, [(row, revision)], at_us=at_us)[0]
+        odd = _ask_odd(conn, row, revision)
+        return _describe(line, [(row, revision)], odd, at_us=at_us)[0]
 
 
 def read_revision(registry: Registry, caller: Caller, line: LineRef, name: str) -> int | None:
@@ -152,38 +154,69 @@ def describe_channel(conn: sa.Connection, line: LineRef, row: ChannelRow) -> Cha
 def _describe_now(
     conn: sa.Connection, line: LineRef, rows: Sequence[ChannelRow]
 ) -> list[ChannelInfo]:
-    newest = queries.newest_revisions(conn, [row.id for row in rows])
+    if not rows:
+        return []
+    one = rows[0].id if len(rows) == 1 else channel_standing.ALL
+    beside = channel_standing.standing(conn, rows[0].delta_id, channel_id=one)
+    newest = {row.channel_id: row for row in beside.all(channel_standing.NEWEST)}
+    now_us = beside.all(channel_standing.MOMENT)[0].now
     found = [(row, newest.get(row.id)) for row in rows]
-    shown = _describe(conn, line, found, at_us=read_clock(conn))
+    shown = _describe(line, found, _odd_of(beside), at_us=now_us)
     served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
-    unfit = unfitness(conn, served, rows)
+    unfit = unfitness(conn, served, rows, now_us=now_us)
     return [
         info.model_copy(update={"unfit": unfit.get(row.id, [])})
         for info, row in zip(shown, rows, strict=True)
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Odd:
+    """What is out of the ordinary about channels: by channel, waivers by version."""
+
+    quarantined: Mapping[int, Sequence[int]]
+    to_review: Mapping[int, Sequence[GlassBroken]]
+    waivers: Mapping[int, Sequence[Waiver]]
+
+
+def _odd_of(beside: Found) -> _Odd:
+    quarantined: dict[int, list[int]] = {}
+    for row in beside.all(channel_standing.QUARANTINED):
+        quarantined.setdefault(row.channel_id, []).append(row.number)
+    to_review: dict[int, list[GlassBroken]] = {}
+    for move in beside.all(channel_standing.TO_REVIEW):
+        to_review.setdefault(move.channel_id, []).append(describe_broken(move))
+    waivers: dict[int, list[VersionWaiverRow]] = {}
+    for waiver in beside.all(channel_standing.WAIVERS):
+        waivers.setdefault(waiver.version_id, []).append(waiver)
+    return _Odd(quarantined, to_review, {key: show_waivers(r) for key, r in waivers.items()})
+
+
+def _ask_odd(conn: sa.Connection, row: ChannelRow, newest: RevisionRow) -> _Odd:
+    served = [] if newest.version_id is None else [newest.version_id]
+    return _Odd(
+        queries.quarantined(conn, [row.id]), moves_to_review(conn, [row.id]),
+        standing_on_versions(conn, served),
+    )  # fmt: skip
+
+
 def _describe(
-    conn: sa.Connection,
     line: LineRef,
     found: Sequence[tuple[ChannelRow, RevisionRow | None]],
+    odd: _Odd,
     *,
     at_us: int,
 ) -> list[ChannelInfo]:
-    """Show channels with the revisions that stood at a time; all else is asked once for all."""
-    ids = [row.id for row, _ in found]
-    quarantined = queries.quarantined(conn, ids)
-    to_review = moves_to_review(conn, ids)
+    """Show channels with the revisions that stood at a time."""
     served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
-    waivers = standing_on_versions(conn, served.values())
     return [
         _show(line, row, newest, at_us=at_us).model_copy(
             update={
-                "quarantined": quarantined.get(row.id, []),
-                "to_review": to_review.get(row.id, []),
+                "quarantined": odd.quarantined.get(row.id, []),
+                "to_review": odd.to_review.get(row.id, []),
                 "waivers": [
                     waiver
-                    for waiver in waivers.get(served.get(row.id, 0), [])
+                    for waiver in odd.waivers.get(served.get(row.id, 0), [])
                     if waiver.channel in {"", row.name}  # one for another channel says nothing here
                 ],
             }

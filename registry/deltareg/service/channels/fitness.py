@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import read_clock
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import ChannelRow
 from deltareg.gate.judge import Circumstances, judge
@@ -25,7 +24,7 @@ UNFIT: tuple[Rule, ...] = ("revoked", "corrupt", "deleted", "failed")
 
 
 def unfitness(
-    conn: sa.Connection, served: Mapping[int, int], channels: Sequence[ChannelRow]
+    conn: sa.Connection, served: Mapping[int, int], channels: Sequence[ChannelRow], *, now_us: int
 ) -> dict[int, list[Unfitness]]:
     """Say what makes the versions that channels serve unfit for them now, by channel.
 
@@ -33,13 +32,13 @@ def unfitness(
         conn: A transaction.
         served: The version that each serves, by the channel's row.
         channels: The channels; what is known of a version is asked once for all of them.
+        now_us: The time.
     """
     asking = [channel for channel in channels if channel.id in served]
     versions = version_queries.versions_by_ids(conn, set(served.values()))
     known = {row_id: known_of(conn, row) for row_id, row in versions.items()}
     policies = {channel.id: policy_of(channel) for channel in asking}
     suites = suite_facts(conn, {s.name for policy in policies.values() for s in policy.suites})
-    now_us = read_clock(conn)
     found: dict[int, list[Unfitness]] = {}
     for channel in asking:
         policy, version = policies[channel.id], known[served[channel.id]]

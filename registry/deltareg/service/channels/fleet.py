@@ -82,6 +82,16 @@ def list_followers(
     return page(rows, limit, show=_show, key=lambda row: row.id)
 
 
+def followers_of(
+    conn: sa.Connection, caller: Caller, channel_id: int, *, limit: int
+) -> list[FollowerInfo]:
+    """List those who follow a channel that the caller may read, in the order that they came."""
+    rows = queries.follower_rows(
+        conn, delta_id=None, channel_id=channel_id, sight=caller.sight, after=None, limit=limit
+    )
+    return [_show(row) for row in rows]
+
+
 def count_followers(registry: Registry) -> Mapping[tuple[Drift, BaseState], int]:
     """Count followers by drift and by what is known of their engines' bases, for the metrics."""
     with read(registry.engine) as conn:

@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import read_clock
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import requests as request_queries
-from deltareg.db.rows import ChannelRow, VersionRow
+from deltareg.db.queries import before_gate
+from deltareg.db.rows import ChannelRow, Found, VersionRow
 from deltareg.db.session import read
 from deltareg.gate.asked import judge_with_floors
 from deltareg.gate.floors import Floor, over
@@ -22,8 +20,8 @@ from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.channels.approvals import approvals_on
-from deltareg.service.channels.known_version import KnownVersion, known_of
+from deltareg.service.channels.approvals import counting
+from deltareg.service.channels.known_version import KnownVersion, read_known
 from deltareg.service.channels.serving import serving_facts
 from deltareg.service.channels.summaries import sign_answer
 from deltareg.service.describe import ref_of
@@ -103,13 +101,20 @@ def check_gate(
         row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
         case = case.accepting() if accept_warnings else case
-        rulings, verdicts = case.rulings(), case.passes()
-        unmet = [ruling for ruling in rulings if not ruling.is_met]
-        signed = b"" if registry.signer is None else sign_answer(
-            conn, registry.signer, ref=ref_of(version), digest=version.manifest_digest,
-            channel=channel, policy_digest=case.now.policy_digest, verdicts=verdicts,
-            unmet=[ruling.rule for ruling in unmet],
-        )  # fmt: skip
+        return answer_of(conn, registry, version, channel, case)
+
+
+def answer_of(
+    conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: Case
+) -> GateAnswer:
+    """Say what the gate of a channel says of a version, signed where the registry has a key."""
+    rulings, verdicts = case.rulings(), case.passes()
+    unmet = [ruling for ruling in rulings if not ruling.is_met]
+    signed = b"" if registry.signer is None else sign_answer(
+        conn, registry.signer, ref=ref_of(version), digest=version.manifest_digest,
+        channel=channel, policy_digest=case.now.policy_digest, verdicts=verdicts,
+        unmet=[ruling.rule for ruling in unmet],
+    )  # fmt: skip
     return GateAnswer(
         ref=ref_of(version), channel=channel, allowed=not unmet,
         unmet=[
@@ -127,27 +132,37 @@ def check_gate(
     )  # fmt: skip
 
 
-def gather(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Case:
-    """Gather all that the gate of a channel goes by about a version, inside a transaction."""
-    policy, known = policy_of(channel), known_of(conn, version)
-    quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
+def gather(
+    conn: sa.Connection, version: VersionRow, channel: ChannelRow, found: Found | None = None
+) -> Case:
+    """Gather all that the gate of a channel goes by about a version, inside a transaction.
+
+    Args:
+        conn: The transaction.
+        version: The version.
+        channel: The channel.
+        found: What `before_gate` found for the two in this transaction, for who asked for more.
+    """
+    if found is None:
+        found = before_gate.before_channel(conn, version, channel)
+    policy, known = policy_of(channel), read_known(conn, version, found)
     candidate = replace(
-        known.candidate, is_quarantined=quarantine is not None,
+        known.candidate, is_quarantined=found.one(before_gate.QUARANTINE) is not None,
         serving=serving_facts(conn, version) if policy.servable else {},
     )  # fmt: skip
     return Case(
         candidate, own_policy_of(channel),
         floors_of(channel, namespace=version.namespace),
-        known.verdicts_on(channel.id), _circumstances(conn, version, channel, policy, known),
+        known.verdicts_on(channel.id), _circumstances(conn, version, channel, policy, known, found),
     )  # fmt: skip
 
 
 def _circumstances(
     conn: sa.Connection, version: VersionRow, channel: ChannelRow, policy: Policy,
-    known: KnownVersion,
+    known: KnownVersion, found: Found,
 ) -> Circumstances:  # fmt: skip
-    digest, now_us = str(policy_digest(policy)), read_clock(conn)
-    newest = channel_queries.revision_at(conn, channel.id, number=channel.revision)
+    digest, now_us = str(policy_digest(policy)), found.all(before_gate.MOMENT)[0].now
+    newest = found.one(before_gate.NEWEST)
     freeze = standing_freeze(newest, at_us=now_us)
     served, digest_served = (None, None) if newest is None else (newest.version_id, newest.digest)
     return Circumstances(
@@ -155,19 +170,18 @@ def _circumstances(
         suites=suite_facts(conn, (suite.name for suite in policy.suites)),
         environments=worker_environments(conn) if policy.environment == "strict" else frozenset(),
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
-        approvals=_approvals(conn, version, channel, digest),
+        approvals=_approvals(conn, version, found, digest),
         incumbent=None if served == version.id else digest_served or "",
         variants=known.variants, identities=known.identities,
     )  # fmt: skip
 
 
-def _approvals(
-    conn: sa.Connection, version: VersionRow, channel: ChannelRow, digest: str
-) -> list[str]:
+def _approvals(conn: sa.Connection, version: VersionRow, found: Found, digest: str) -> list[str]:
     """Name those who approve of a move under the policy as it is."""
     asked = [
         request
-        for request in request_queries.open_requests(conn, channel.id)
+        for request in found.all(before_gate.REQUESTS)
         if request.version_id == version.id and request.policy_digest == digest
     ]
-    return sorted({row.principal for request in asked for row in approvals_on(conn, request)})
+    given = found.all(before_gate.APPROVALS)
+    return sorted({row.principal for request in asked for row in counting(conn, request, given)})

@@ -5,18 +5,16 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries.base_identities import aliases_of
-from deltareg.db.queries.outcomes import verdict_facts
+from deltareg.db.queries import before_gate
 from deltareg.db.queries.referrers import referrer_rows
-from deltareg.db.queries.waivers import waivers_of
-from deltareg.db.rows import VerdictFactRow, VersionRow, WaiverRow
+from deltareg.db.rows import Found, VerdictFactRow, VersionRow, WaiverRow
 from deltareg.digest import Digest
 from deltareg.gate.judge import Candidate
 from deltareg.gate.signature_terms import SignatureFact
 from deltareg.gate.verdict_facts import VerdictFact
-from deltareg.service.base_parts import identities_of_variants, roots_of_variants
 from deltareg.service.describe import proof_of, ref_of, signatory_of
 from deltareg.service.lines.corrupt_below import corrupt_below
+from deltareg.service.lines.near import Near, near_of
 from deltareg.service.lines.revoked import revoked_below, tell_revocation
 from deltareg.service.verdicts.facts import fact_of
 from deltareg.service.verdicts.waivers import standing_on
@@ -50,22 +48,42 @@ class KnownVersion:
 
 def known_of(conn: sa.Connection, version: VersionRow) -> KnownVersion:
     """Gather what is known of a version, inside a transaction."""
-    rows = verdict_facts(conn, version.id)
+    return read_known(conn, version, before_gate.known(conn, version))
+
+
+def read_known(conn: sa.Connection, version: VersionRow, found: Found) -> KnownVersion:
+    """Read what is known of a version from what was found of it, inside the same transaction."""
+    waivers: dict[str, list[WaiverRow]] = {}
+    for row in found.all(before_gate.WAIVERS):
+        waivers.setdefault(row.verdict_id, []).append(row)
+    aliases: dict[int, list[str]] = {}
+    for alias in found.all(before_gate.ALIASES):
+        aliases.setdefault(alias.base_id, []).append(alias.name)
+    variants = {
+        name: variant
+        for variant in found.all(before_gate.VARIANTS)
+        for name in (variant.name, *aliases.get(variant.id, ()))
+    }
+    own = () if version.base_id is None else aliases.get(version.base_id, ())
     return KnownVersion(
-        _candidate(conn, version), rows, waivers_of(conn, [row.id for row in rows]),
-        roots_of_variants(conn, version.base_id), identities_of_variants(conn, version.base_id),
+        _candidate(conn, version, near_of(conn, found), own),
+        found.all(before_gate.VERDICTS), waivers,
+        {name: variant.root for name, variant in variants.items()},
+        {name: variant.identity or "" for name, variant in variants.items()},
     )  # fmt: skip
 
 
-def _candidate(conn: sa.Connection, version: VersionRow) -> Candidate:
-    below = corrupt_below(conn, version)
+def _candidate(
+    conn: sa.Connection, version: VersionRow, near: Near, aliases: Sequence[str]
+) -> Candidate:
+    below = corrupt_below(conn, version, near)
     return Candidate(
         ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
         base=Digest.parse(version.base_root), base_name=version.base_name or "",
         kind=version.kind, is_deleted=version.deleted_at is not None,
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
-        revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
-        base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
+        revoked_below=revoked_below(conn, version, near), identity=version.base_identity or "",
+        base_aliases=aliases,
         signatures=_signatures(conn, version), proof=proof_of(version),
         corrupt_below="" if below is None else below.told,
         corrupt_fix="" if below is None else below.fix,

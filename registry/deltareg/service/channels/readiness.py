@@ -1,24 +1,23 @@
 """Gathering what is known of the version that a rollback of a channel would go to."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import packs as pack_queries
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import before_gate
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, LedgerRow, PackStateRow, VersionRow, present
+from deltareg.db.queries.ledger import ledger_rows
+from deltareg.db.rows import ChannelRow, Found, LedgerRow, PackStateRow, VersionRow, present
 from deltareg.db.session import read
 from deltareg.errors import StoreUnavailable
 from deltareg.gate.judge import Candidate, is_in_window
 from deltareg.gate.readiness import ReadyLight, TargetFacts, gravest, judge_readiness
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.channels.gate import gather
-from deltareg.service.channels.roll_back import distance, step_back
+from deltareg.service.channels.gate import Case, gather
+from deltareg.service.channels.roll_back import NEAR, distance, step_back
 from deltareg.service.ledger.freeze import tell_frozen, what_freezes
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
@@ -28,47 +27,91 @@ from deltareg.wire import ReadinessInfo, ReadinessLight
 _MOST_ASKED = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one snapshot of the database says of the rollback of a channel.
+
+    Attributes:
+        version: The version that it goes to.
+        revision: The number of the entry that served it.
+        packs: What the version needs.
+        facts: What readiness is judged by.
+        frozen: What lets no move through; empty for nothing.
+        quarantined: The numbers of the versions that are quarantined on the channel.
+    """
+
+    version: VersionRow
+    revision: int
+    packs: Sequence[PackStateRow]
+    facts: TargetFacts
+    frozen: str
+    quarantined: Sequence[int]
+
+
 def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str) -> ReadinessInfo:
     """Say where a rollback of a channel would go now, and whether it would get there."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
-        target = step_back(conn, channel)
-        if target is None:
-            return _nowhere(name)
-        version = version_queries.version_by_id(conn, present(target.version_id))
-        packs = pack_queries.packs_of_version(conn, version.id)
-        facts = _gather(conn, channel, target, version, packs)
-        newest = channel_queries.revision_at(conn, channel.id, number=channel.revision)
-        frozen = what_freezes(channel, newest, at_us=read_clock(conn))
-    facts = replace(facts, objects_lost=_ask_store(registry.store, packs))
-    lights = judge_readiness(facts, frozen="" if frozen is None else tell_frozen(frozen, name))
+        found = look_back(conn, channel, ledger_rows(conn, channel.id, limit=NEAR))
+    return readiness_of(registry.store, name, found)
+
+
+def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow]) -> Look | None:
+    """Look where a rollback of a channel would go; None where it served nothing before.
+
+    Args:
+        conn: A transaction.
+        channel: The channel.
+        near: The newest `NEAR` entries of its ledger.
+    """
+    target = step_back(conn, channel, near=near)
+    if target is None:
+        return None
+    version = version_queries.version_by_id(conn, present(target.version_id))
+    found = before_gate.before_rollback(conn, version, channel)
+    case = gather(conn, version, channel, found)
+    newest = found.one(before_gate.NEWEST)
+    frozen = what_freezes(channel, newest, at_us=case.now.now_us)
+    packs = found.all(before_gate.PACKS)
+    return Look(
+        version, target.number, packs, _facts(conn, channel, target, near, found, case),
+        "" if frozen is None else tell_frozen(frozen, channel.name),
+        [row.number for row in found.all(before_gate.QUARANTINED)],
+    )  # fmt: skip
+
+
+def readiness_of(store: BlobStore, name: str, found: Look | None) -> ReadinessInfo:
+    """Say whether a rollback would get there, once the store was asked as well."""
+    if found is None:
+        return _nowhere(name)
+    facts = replace(found.facts, objects_lost=_ask_store(store, found.packs))
+    lights = judge_readiness(facts, frozen=found.frozen)
     return ReadinessInfo(
-        channel=name, ref=facts.ref, version=version.number, revision=target.number,
+        channel=name, ref=facts.ref, version=found.version.number, revision=found.revision,
         ready=gravest(lights), lights=[_light(light) for light in lights],
     )  # fmt: skip
 
 
-def _gather(
-    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, version: VersionRow,
-    packs: Sequence[PackStateRow],
+def _facts(
+    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, near: Sequence[LedgerRow],
+    found: Found, case: Case,
 ) -> TargetFacts:  # fmt: skip
-    case = gather(conn, version, channel)
-    now_us = case.now.now_us
-    behind, age_s = distance(conn, channel, target, now_us=now_us)
+    now_us, packs = case.now.now_us, found.all(before_gate.PACKS)
+    behind, age_s = distance(conn, channel, target, now_us=now_us, near=near)
     is_inside = is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback)
     asked = {suite.name for suite in case.policy.suites}
-    own = [v for v in case.verdicts if v.base == version.base_root]
+    root = str(case.candidate.base)
+    own = [v for v in case.verdicts if v.base == root]
     newest = next((v for v in own if v.suite in asked), None)
-    base = base_queries.base_of(conn, version)
+    base = found.one(before_gate.STORED)
     everything = case.unmet("approvals", "quarantined", "frozen")
     unmet = () if is_inside else everything
     return TargetFacts(
         ref=case.candidate.ref, is_deleted=case.candidate.is_deleted,
         revoked=_tell_revoked(case.candidate), packs=len(packs),
         packs_lost=sum(pack.state != "live" for pack in packs), objects_lost=None,
-        base="" if base is None else base.name,
-        is_base_stored=base is not None and bool(base.stored_bytes),
+        base=case.candidate.base_name, is_base_stored=base is not None and bool(base.stored_bytes),
         verdict="" if newest is None else f"{newest.suite}: {newest.outcome}",
         verdict_age_s=0.0 if newest is None else (now_us - newest.created_us) / US_PER_S,
         is_verdict_counting=len(case.passes()) == len(asked),

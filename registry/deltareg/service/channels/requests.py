@@ -22,6 +22,7 @@ from deltareg.service.channels.approvals import (
     approvals_due,
     approvals_on,
     channel_of,
+    counting,
     end,
     subject_of,
     who_may,
@@ -73,8 +74,9 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
-        caller.require(Right.READ, on=line_of(_find(conn, caller, request_id)))
-        return _shown(conn, caller, request_id)
+        request = _find(conn, caller, request_id)
+        caller.require(Right.READ, on=line_of(request))
+        return _shown(conn, request)
 
 
 def approve_request(
@@ -175,7 +177,7 @@ def _decide(
         channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
         request = _find(conn, caller, request_id)
         if request.state != "open" and is_done(conn, request):
-            return _shown(conn, caller, request_id)
+            return _shown(conn, request)
         if request.state != "open":
             raise Conflict(
                 f"request {request.id} is {request.state}{_by(request)}",
@@ -185,7 +187,7 @@ def _decide(
         ended = _find(conn, caller, request_id)
         if ended.revision is not None:
             keep_summary(conn, registry.signer, channel.id, number=ended.revision)
-        return _shown(conn, caller, request_id)
+        return _shown(conn, ended)
 
     return with_retry(registry.engine, transaction)
 
@@ -237,10 +239,9 @@ def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
     return row
 
 
-def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
-    request = _find(conn, caller, request_id)
-    info = _describe(request, approvals_on(conn, request))
-    accepted = list(queries.warnings_accepted(conn, request.id))
+def _shown(conn: sa.Connection, request: RequestRow) -> RequestInfo:
+    given, accepted = queries.beside_request(conn, request.id)
+    info = _describe(request, counting(conn, request, given))
     info = info.model_copy(update={"accepted": accepted})
     if request.state != "open":
         return info

@@ -36,7 +36,7 @@ from deltareg.suites.suite import DEFAULT_SUITE
 from deltareg.wire import ChannelMove, MoveResult
 
 _LEDGER_DEPTH = 1000
-_NEAR = 64
+NEAR = 64
 _MOVES = {"promote", "rollback"}
 
 
@@ -149,15 +149,27 @@ def find_target(
     return found
 
 
-def step_back(conn: sa.Connection, channel: ChannelRow, steps: int = 1) -> LedgerRow | None:
+def step_back(
+    conn: sa.Connection, channel: ChannelRow, steps: int = 1, *,
+    near: Sequence[LedgerRow] | None = None,
+) -> LedgerRow | None:  # fmt: skip
     """Give what lies so many steps below the current revision, as on a stack.
 
     A promotion lays a version on top, a rollback takes away what lies above its target. So what was
     rolled away from is never come back to: neither from the version below it, nor from one that was
     promoted afterwards. Few entries tell it mostly; where a rollback went further back, more do.
+
+    Args:
+        conn: A transaction.
+        channel: The channel.
+        steps: How many.
+        near: The newest `NEAR` entries of its ledger, where they were read in this transaction.
     """
-    for depth in (_NEAR, _LEDGER_DEPTH):
-        ledger = queries.ledger_rows(conn, channel.id, limit=depth)
+    for depth in (NEAR, _LEDGER_DEPTH):
+        if near is not None and depth == NEAR:
+            ledger = near
+        else:
+            ledger = queries.ledger_rows(conn, channel.id, limit=depth)
         stack, is_closed = stacked(ledger)
         found = [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
         if len(ledger) < depth or depth == _LEDGER_DEPTH or (is_closed and len(found) >= steps):
@@ -189,12 +201,35 @@ def stacked(ledger: Sequence[LedgerRow]) -> tuple[list[LedgerRow], bool]:
 
 
 def distance(
-    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, *, now_us: int
-) -> tuple[int, float]:
-    """Measure how far back a target is: moves since, and seconds since it was served last."""
+    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, *, now_us: int,
+    near: Sequence[LedgerRow] = (),
+) -> tuple[int, float]:  # fmt: skip
+    """Measure how far back a target is: moves since, and seconds since it was served last.
+
+    Args:
+        conn: A transaction.
+        channel: The channel.
+        target: An entry of its ledger.
+        now_us: The time.
+        near: Its newest entries, where they were read in this transaction: they tell it if the
+            target is among them.
+    """
+    if any(row.number == target.number for row in near):
+        return _distance_within(near, target, now_us=now_us)
     behind = queries.moves_since(conn, channel.id, target.number, most=_LEDGER_DEPTH + 1)
     ended = queries.left_at(conn, channel.id, present(target.version_id))
     return behind, 0.0 if ended is None else (now_us - ended) / US_PER_S
+
+
+def _distance_within(
+    near: Sequence[LedgerRow], target: LedgerRow, *, now_us: int
+) -> tuple[int, float]:
+    moves = [row for row in near if row.kind in _MOVES]  # newest first
+    behind = sum(row.number > target.number for row in moves)
+    served = next((n for n, row in enumerate(moves) if row.version_id == target.version_id), None)
+    if served is None or served == 0:  # it was never served by a move, or is served now
+        return behind, 0.0
+    return behind, (now_us - moves[served - 1].created_at) / US_PER_S
 
 
 def _check_target(

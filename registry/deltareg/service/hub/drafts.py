@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.queries import hub_drafts as queries
+from deltareg.db.queries.deltas import namespace_id
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows.hub import StagedRow
 from deltareg.db.session import read, with_retry
@@ -117,9 +118,14 @@ def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> Standin
 
 
 def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Changes) -> None:
-    """Put changes over those that are kept already."""
+    """Put changes over those that are kept already.
+
+    Raises:
+        Forbidden: The caller may not push there, or not any more.
+    """
 
     def transaction(conn: sa.Connection) -> None:
+        require_push(conn, caller, on=line)
         queries.add_draft(conn, str(line), caller.principal_id)
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
         assert row is not None
@@ -133,7 +139,7 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
 
 
 def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Changes) -> None:
-    """Forget changes that are in a version now; those that came meanwhile stay."""
+    """Forget changes of the caller that are in a version now; those that came meanwhile stay."""
 
     def transaction(conn: sa.Connection) -> None:
         row = queries.draft(conn, str(line), caller.principal_id, lock=True)
@@ -153,12 +159,12 @@ def look_for_draft(
     registry: Registry, caller: Caller, repository: str, revision: str
 ) -> Tree | None:
     """Give somebody's own draft, where the revision means it; None where it means a version."""
-    line = _own_line(caller, repository)
-    if line is None:
+    line = _line_called(repository)
+    if line is None or caller.is_anonymous:
         return None
     with read(registry.engine) as conn:
         row = queries.draft(conn, str(line), caller.principal_id)
-        if row is None:
+        if row is None or not _may_push(conn, caller, line):
             return None
         standing = find_standing(conn, caller, line)
     if not standing.changes and standing.newest is not None:
@@ -218,12 +224,15 @@ def _digits(standing: Standing) -> str:
     return hashlib.sha256(f"draft {newest} {encode(standing.changes)}".encode()).hexdigest()
 
 
-def _own_line(caller: Caller, repository: str) -> LineRef | None:
+def _line_called(repository: str) -> LineRef | None:
     try:
-        line = LineRef.parse(repository.lower())
+        return LineRef.parse(repository.lower())
     except InvalidInput:
         return None
-    is_possible = not caller.is_anonymous and (
-        pushes_to(caller, line) or caller.may_found(line.namespace)
-    )
-    return line if is_possible else None
+
+
+def _may_push(conn: sa.Connection, caller: Caller, line: LineRef) -> bool:
+    """Whether somebody may still push to a line that they have a draft of."""
+    if pushes_to(caller, line):
+        return True
+    return caller.may_found(line.namespace) and namespace_id(conn, line.namespace) is None

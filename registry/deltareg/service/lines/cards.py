@@ -1,7 +1,9 @@
 """The cards of versions: read at the push, shown, and what versions are found by."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from math import isfinite
 from typing import Final
 
 import sqlalchemy as sa
@@ -38,6 +40,8 @@ from deltareg.wire import CardInfo
 
 _EMPTY: Final = ModelCard()
 _CARD: Final = TypeAdapter(ModelCard)
+_METRIC = "metric."
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _FIX = "write a README.md into the folder before it is pushed"
 
 
@@ -85,7 +89,9 @@ def keep_card(conn: sa.Connection, row: VersionRow, card: ModelCard | None) -> N
 
 
 def keep_metrics(conn: sa.Connection, version_id: int) -> None:
-    """Let a version be found by what the checks of its newest verdicts came to."""
+    """Let a version be found by what the checks of its newest verdicts came to, and its labels."""
+    labels = version_queries.version_by_id(conn, version_id).labels
+    queries.replace_metrics(conn, version_id, queries.LABEL, metrics_of_labels(labels))
     for suite, checks in queries.newest_checks(conn, version_id).items():
         queries.replace_metrics(conn, version_id, suite, metrics_of_checks(checks))
 
@@ -98,6 +104,7 @@ def relabel(conn: sa.Connection, before: VersionRow, after: VersionRow) -> None:
     card = _EMPTY if known is None else unpack_card(known)
     old, new = terms_of(before, card), terms_of(after, card)
     queries.change_terms(conn, after.id, add=new - old, drop=old - new)
+    queries.replace_metrics(conn, after.id, queries.LABEL, metrics_of_labels(after.labels))
 
 
 def card_in(stored: Readback, manifest: Manifest) -> ModelCard | None:
@@ -146,6 +153,18 @@ def metrics_of_checks(checks: Iterable[Mapping[str, object]]) -> dict[str, float
         value = check.get("value")
         if isinstance(value, int | float) and not isinstance(value, bool):
             found[str(check.get("name", "")).lower()] = float(value)
+    return found
+
+
+def metrics_of_labels(labels: Mapping[str, str]) -> dict[str, float]:
+    """Give the numbers that labels hold: `metric.accuracy=0.93`, as whoever trained it wrote it."""
+    found: dict[str, float] = {}
+    for key, text in labels.items():
+        name = key.removeprefix(_METRIC).lower()
+        if key.startswith(_METRIC) and name and _NUMBER.fullmatch(text):
+            value = float(text)
+            if isfinite(value):
+                found[name] = value
     return found
 
 

@@ -16,6 +16,7 @@ from deltareg.db.queries.shares import Held
 from deltareg.db.rows import VersionRow
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import line_of, ref_of
+from deltareg.service.lines.near import Near
 
 _FOREIGN = "of another namespace"
 
@@ -33,20 +34,35 @@ class CorruptBelow:
     fix: str
 
 
-def corrupt_below(conn: sa.Connection, version: VersionRow) -> CorruptBelow | None:
-    """Say what is corrupt of all that a version stands on, the nearest first; None for nothing."""
+def corrupt_below(
+    conn: sa.Connection, version: VersionRow, near: Near | None = None
+) -> CorruptBelow | None:
+    """Say what is corrupt of all that a version stands on, the nearest first; None for nothing.
+
+    Args:
+        conn: A transaction.
+        version: The version.
+        near: What lies right below it, where that was read in this transaction.
+    """
     if version.base_id is None:
         return None
-    below = stacks.stack_below(conn, version.base_id)
-    bases = [row.base_id for row in (version, *below) if row.base_id is not None]
-    corrupt = damage.corrupt_bases(conn, bases)
+    if near is None:
+        near = _look_below(conn, version, version.base_id)
+    below, corrupt = near.stack, near.corrupt
     for above, part in zip((version, *below), (*below, None), strict=True):
         if part is not None and part.corrupt_at is not None:
             return _told_version(conn, version, part)
         if above.base_id in corrupt:
             return _told_base(conn, version, above, above.base_id)
-    variant = damage.corrupt_variant(conn, version.id) if version.trained_on else None
+    variant = near.variant if version.trained_on else None
     return None if variant is None else _told_base(conn, version, version, variant)
+
+
+def _look_below(conn: sa.Connection, version: VersionRow, base_id: int) -> Near:
+    below = stacks.stack_below(conn, base_id)
+    bases = [row.base_id for row in (version, *below) if row.base_id is not None]
+    variant = damage.corrupt_variant(conn, version.id) if version.trained_on else None
+    return Near(below, frozenset(damage.corrupt_bases(conn, bases)), variant, ())
 
 
 def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) -> CorruptBelow:

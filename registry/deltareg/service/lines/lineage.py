@@ -1,5 +1,7 @@
 """Where a version comes from and what came from it, up to the base and down to its children."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from deltareg.db.queries import stacks
@@ -31,29 +33,57 @@ def show_lineage(registry: Registry, caller: Caller, ref: Ref, *, depth: int) ->
     if not 1 <= depth <= _MAX_DEPTH:
         raise InvalidInput(f"depth must be 1 to {_MAX_DEPTH}, not {depth}")
     with read(registry.engine) as conn:
-        start = ref_of(find_version(conn, caller, ref, bare="newest"))
-        up = walk(start, lambda node: _parents(conn, caller, node), up=True, depth=depth)
-        down = walk(start, lambda node: _children(conn, caller, node), up=False, depth=depth)
+        row = find_version(conn, caller, ref, bare="newest")
+        start = ref_of(row)
+        seen = _Seen(conn, caller, {start: row})
+        up = walk(start, seen.parents, up=True, depth=depth)
+        down = walk(start, seen.children, up=False, depth=depth)
     return LineageAnswer(ref=start, up=_show(up), down=_show(down))
 
 
-def _parents(conn: sa.Connection, caller: Caller, node: str) -> list[Edge]:
-    if node.startswith("base:"):
-        return []
-    row = find_version(conn, caller, Ref.parse(node), bare="newest")
-    parents, relation = queries.parents_of(conn, row.id), _relation(conn, row)
-    edges = [Edge(node, ref_of(parent), relation) for parent in parents]
-    if row.base_name is not None:
-        is_version = Base(row.base_name).is_version
-        edges.append(Edge(node, row.base_name if is_version else f"base:{row.base_name}", "base"))
-    return [edge for edge in edges if _is_readable(caller, edge.parent)]
+class _Seen:
+    """The versions that a walk has come by: none of them is looked for twice."""
 
+    def __init__(self, conn: sa.Connection, caller: Caller, rows: dict[str, VersionRow]) -> None:
+        self._conn, self._caller, self._rows = conn, caller, rows
 
-def _children(conn: sa.Connection, caller: Caller, node: str) -> list[Edge]:
-    row = find_version(conn, caller, Ref.parse(node), bare="newest")
-    made = [Edge(ref_of(c), node, _relation(conn, c)) for c in queries.children_of(conn, row.id)]
-    made += [Edge(ref_of(child), node, "base") for child in stacks.stacked_on(conn, row.id)]
-    return [edge for edge in made if _is_readable(caller, edge.child)]
+    def parents(self, node: str) -> list[Edge]:
+        """Give the edges from a version to its parents and its base."""
+        if node.startswith("base:"):
+            return []
+        row = self._row(node)
+        parents = self._note(queries.parents_of(self._conn, row.id))
+        relation = _relation(self._conn, row) if parents else ""
+        edges = [Edge(node, parent, relation) for parent in parents]
+        if row.base_name is not None:
+            is_version = Base(row.base_name).is_version
+            below = row.base_name if is_version else f"base:{row.base_name}"
+            edges.append(Edge(node, below, "base"))
+        return [edge for edge in edges if _is_readable(self._caller, edge.parent)]
+
+    def children(self, node: str) -> list[Edge]:
+        """Give the edges from what was made of a version, or stands on it."""
+        row = self._row(node)
+        children = queries.children_of(self._conn, row.id)
+        made = [
+            Edge(ref, node, _relation(self._conn, child))
+            for ref, child in zip(self._note(children), children, strict=True)
+        ]
+        above = self._note(stacks.stacked_on(self._conn, row.id))
+        made += [Edge(child, node, "base") for child in above]
+        return [edge for edge in made if _is_readable(self._caller, edge.child)]
+
+    def _row(self, node: str) -> VersionRow:
+        found = self._rows.get(node)
+        if found is None:
+            found = find_version(self._conn, self._caller, Ref.parse(node), bare="newest")
+            self._rows[node] = found
+        return found
+
+    def _note(self, rows: Sequence[VersionRow]) -> list[str]:
+        named = {ref_of(row): row for row in rows}
+        self._rows |= named
+        return [ref_of(row) for row in rows]
 
 
 def _is_readable(caller: Caller, node: str) -> bool:

@@ -5,7 +5,7 @@ merged from one, goes to no channel either, however far below that one lies. Wha
 trained from is no part of it: it may have been trained away from what was wrong.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -17,6 +17,7 @@ from deltareg.delta.merge.recipe import RECIPE_FILE
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.describe import ref_of
 from deltareg.service.kept import told
+from deltareg.service.lines.near import Near
 
 _MOST = 256
 
@@ -29,12 +30,17 @@ def tell_revocation(conn: sa.Connection, version: VersionRow) -> str:
     return f"revoked by {found.actor} at {rfc3339_seconds(found.created_at)}: {found.reason}"
 
 
-def revoked_below(conn: sa.Connection, version: VersionRow) -> str:
+def revoked_below(conn: sa.Connection, version: VersionRow, near: Near | None = None) -> str:
     """Say which revoked version is in a version: `is merged from ns/x:v1, which was revoked …`.
 
     It is empty where there is none.
+
+    Args:
+        conn: A transaction.
+        version: The version.
+        near: What lies right below it, where that was read in this transaction.
     """
-    for part, how in _parts(conn, version):
+    for part, how in _parts(conn, version, near):
         if part.revoked_at is None:
             continue
         if part.namespace != version.namespace:  # nobody's business who reads the version alone
@@ -61,15 +67,17 @@ def made_of(conn: sa.Connection, version_id: int) -> list[VersionRow]:
     return list(found.values())
 
 
-def _parts(conn: sa.Connection, version: VersionRow) -> Iterator[tuple[VersionRow, str]]:
+def _parts(
+    conn: sa.Connection, version: VersionRow, near: Near | None = None
+) -> Iterator[tuple[VersionRow, str]]:
     """Give all that a version is made of, what is nearest first, and how it came in."""
     seen = {version.id}
     waiting = [(version, "")]
     while waiting and len(seen) <= _MOST:
         above, how_above = waiting.pop(0)
-        below = [] if above.base_id is None else queries.stack_below(conn, above.base_id)
-        parts = [(part, "stands on") for part in below]
-        parts += [(part, "is merged from") for part in _parents_of_merge(conn, above)]
+        known = near if above is version else None
+        parts = [(part, "stands on") for part in _stack(conn, above, known)]
+        parts += [(part, "is merged from") for part in _parents_of_merge(conn, above, known)]
         for part, how in parts:
             if part.id not in seen:
                 seen.add(part.id)
@@ -78,8 +86,16 @@ def _parts(conn: sa.Connection, version: VersionRow) -> Iterator[tuple[VersionRo
                 yield found
 
 
-def _parents_of_merge(conn: sa.Connection, version: VersionRow) -> list[VersionRow]:
-    parents = version_queries.parents_of(conn, version.id)
+def _stack(conn: sa.Connection, version: VersionRow, near: Near | None) -> Sequence[VersionRow]:
+    if near is not None:
+        return near.stack
+    return [] if version.base_id is None else queries.stack_below(conn, version.base_id)
+
+
+def _parents_of_merge(
+    conn: sa.Connection, version: VersionRow, near: Near | None
+) -> list[VersionRow]:
+    parents = version_queries.parents_of(conn, version.id) if near is None else near.parents
     return list(parents) if parents and _is_merge(conn, version) else []
 
 

@@ -17,6 +17,7 @@ from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
+from deltareg.service.runs import info
 from deltareg.service.runs.kinds.compare import WHAT, key_of, queue_compare
 from deltareg.service.runs.limits import Limit, check_limit_of
 from deltareg.service.runs.runs import describe_run, require_queueing
@@ -58,9 +59,9 @@ def queue_comparison(
         require_queueing(caller, on=refs[1].line)  # what is not there is not found before
         _check(a, b)
         if not request.again:
-            known = run_results.newest_with(conn, key_of(a, b), version_id=b.id, is_found=True)
+            known = run_results.newest_run(conn, key_of(a, b), version_id=b.id, is_found=True)
             if known is not None:
-                return describe_run(conn, caller, known)
+                return info.describe_ended(known)
         wanted = str(new_id())
         run_id = queue_compare(conn, caller, a, b, run_id=wanted)
         if run_id == wanted:
@@ -90,16 +91,19 @@ def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> Versi
         one, two = (find_version(conn, caller, ref, bare="newest") for ref in (a, b))
         _refuse_deleted(one, two)
         key = key_of(one, two)
-        newest = run_results.newest_with(conn, key, version_id=two.id, is_found=False)
-        known = run_results.newest_with(conn, key, version_id=two.id, is_found=True)
-        shown = known or newest
-        run = None if shown is None else describe_run(conn, caller, shown)
-        last = run if newest == shown or newest is None else describe_run(conn, caller, newest)
-        row = None if known is None else run_results.result_row(conn, known)
+        newest = run_results.newest_run(conn, key, version_id=two.id)
+        is_over = newest is None or newest.state not in {"queued", "running"}
+        waits = None if newest is None or is_over else info.describe_run(conn, newest)
+        known = newest
+        if newest is not None and newest.state != "done":
+            known = run_results.newest_run(conn, key, version_id=two.id, is_found=True)
+        row = None if known is None else run_results.result_row(conn, known.id)
+        row = None if row is None or row.found is None else row
+        shown = newest if row is None else known
+    run = waits if shown is newest and waits is not None else shown and info.describe_ended(shown)
     told = VersionDifferences(
-        a=ref_of(one), b=ref_of(two), is_known=row is not None, run=run,
-        waits=None if last is None or last.is_over else last,
-    )  # fmt: skip
+        a=ref_of(one), b=ref_of(two), is_known=row is not None, run=run, waits=waits
+    )
     if row is None or run is None:
         return told
     found = DifferencesFound.model_validate_json(present(row.found))

@@ -60,6 +60,11 @@ def describe_run(conn: sa.Connection, row: ShownRunRow) -> RunInfo:
     return shown.model_copy(update={"position": place, "unserved": unserved(conn, [row])[row.id]})
 
 
+def describe_ended(row: ShownRunRow) -> RunInfo:
+    """Show a run that has ended, of a kind that has no verdicts."""
+    return _show(row, None)
+
+
 def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, RunInfo]:
     """Show runs by id; their verdicts are looked up once for all of them."""
     verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])

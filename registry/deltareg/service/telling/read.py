@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import deltas
 from deltareg.db.queries import outbox as queries
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, parse_name
 from deltareg.service.authority.grants import Right
+from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import SHARED, Namespace
 from deltareg.service.paging import check_limit
 from deltareg.service.registry import Caller, Registry
@@ -145,8 +147,12 @@ def _check_seen(conn: sa.Connection, caller: Caller, wanted: Wanted) -> None:
         return
     if wanted.line is not None:
         find_line(conn, caller, LineRef(wanted.namespace, wanted.line))
-    elif not caller.sees(Namespace(wanted.namespace)):
-        caller.require(Right.READ, on=Namespace(wanted.namespace))
+        return
+    place = Namespace(wanted.namespace)
+    if not caller.sees(place):
+        caller.require(Right.READ, on=place)
+    if deltas.namespace_id(conn, place.name) is None:
+        raise absent(place)
 
 
 def _groups() -> set[str]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stats as queries
 from deltareg.db.queries.shares import unmeasured
-from deltareg.db.queries.stats import Part
+from deltareg.db.queries.stats import Grain, Part
 from deltareg.db.rows import HolderRow, LooseKeyRow
 from deltareg.db.session import read
 from deltareg.errors import NotFound, Unavailable
@@ -34,7 +34,8 @@ PartOf = Literal["namespace", "bases", "line", "version", "base", "kind"]
 Key = tuple[PartOf, str]
 Counts = dict[str, int]
 Name = TypeVar("Name", bound=str | Key)
-_ATTEMPTS = 3
+_ATTEMPTS = 4
+_GRAINS: Mapping[View, Grain] = {"registry": "namespace", "namespace": "line"}
 
 
 def show_storage(
@@ -48,11 +49,11 @@ def show_storage(
     caller.require(Right.READ, on=_resource(of))
     check_limit(limit)
     for _ in range(_ATTEMPTS):
-        measure_missing(registry.engine)
         with read(registry.engine) as conn:
             if not unmeasured(conn, limit=1):
                 found = _look(conn, caller, of)
                 break
+        measure_missing(registry.engine)
     else:
         raise Unavailable("storage maps change faster than they are measured", fix="try again")
     _weigh_loose(registry.store, found)
@@ -84,16 +85,17 @@ def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -
     view, name, part = _part(conn, caller, of)
     has_store = view in {"registry", "namespace"}
     loose = queries.loose_keys(conn, part.scope) if has_store else ()
-    # The first push into a namespace makes it when it is complete; until then it has loose keys.
-    is_absent = view == "namespace" and delta_queries.namespace_id(conn, name) is None
-    if is_absent and not (loose and caller.may(Right.READ, on=EVERYTHING)):
-        raise absent(Namespace(name))
     found = _Found(view, name, loose)
-    for row in queries.holder_rows(conn, part):
+    for row in queries.holder_rows(conn, part, by=_GRAINS.get(view, "holder")):
         figures = _figures(row)
         _add(found.parts, _key(view, row), figures)
         _add(found.kinds, ("kind", row.kind), figures)
         _add(found.beside, _scope(row), {"garbage_bytes": -row.pack_bytes})
+    # The first push into a namespace makes it when it is complete; until then it has loose keys.
+    is_empty = view == "namespace" and not found.parts
+    is_absent = is_empty and delta_queries.namespace_id(conn, name) is None
+    if is_absent and not (loose and caller.may(Right.READ, on=EVERYTHING)):
+        raise absent(Namespace(name))
     for scope, size in queries.live_pack_bytes(conn).items() if has_store else ():
         if part.scope in {None, scope}:
             _add(found.beside, scope, {"garbage_bytes": size})
@@ -136,10 +138,10 @@ def _key(view: View, row: HolderRow) -> Key:
 
 
 def _figures(row: HolderRow) -> Counts:
-    """Split the logical bytes of a holder into what it stores and what it need not."""
+    """Split the logical bytes of holders into what they store and what they need not."""
     own = row.referenced_bytes + row.alone_bytes
     return {
-        "versions": 1 - row.is_base, "bases": row.is_base,
+        "versions": 0 if row.is_base else row.holders, "bases": row.holders if row.is_base else 0,
         "logical_bytes": row.logical_bytes, "pack_bytes": row.pack_bytes,
         "manifest_bytes": row.manifest_bytes, "map_bytes": row.map_bytes,
         "saved_by_references": row.referenced_bytes - row.referenced_payload,

@@ -17,9 +17,9 @@ from deltareg.service.describe import ref_of
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base
-from deltareg.service.verdicts.facts import fact_of, suite_facts
+from deltareg.service.verdicts.facts import fact_of, fact_of_suite
 from deltareg.service.verdicts.suites import find_suite
-from deltareg.service.verdicts.waivers import standing_waivers
+from deltareg.service.verdicts.waivers import standing_on
 from deltareg.wire import CompatRow, Page, Proof
 
 _BY_OUTCOME: Mapping[str, Proof] = {"fail": "failed", "inconclusive": "inconclusive"}
@@ -39,14 +39,22 @@ def list_compat(
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         base = find_base(conn, caller, name)
-        if base.full_name is not None:
-            base = find_base(conn, caller, base.full_name)
-        wanted = find_suite(conn, suite)
-        rows = queries.versions_on(
-            conn, base.id, sight=caller.sight, before=before, limit=check_limit(limit) + 1
-        )
-        table = _Table(conn, base, suite)
-        table.read(conn, rows, suite_facts(conn, [suite])[suite], str(wanted.digest))
+        return compat_of(conn, caller, base, suite=suite, before=before, limit=limit)
+
+
+def compat_of(
+    conn: sa.Connection, caller: Caller, base: BaseRow, *, suite: str, before: int | None,
+    limit: int,
+) -> Page[CompatRow]:  # fmt: skip
+    """List what `list_compat` does, of a base that the caller may read, inside a transaction."""
+    if base.full_name is not None:
+        base = find_base(conn, caller, base.full_name)
+    wanted = find_suite(conn, suite)
+    rows = queries.versions_on(
+        conn, base.id, sight=caller.sight, before=before, limit=check_limit(limit) + 1
+    )
+    table = _Table(conn, base, suite)
+    table.read(conn, rows, fact_of_suite(wanted), str(wanted.digest))
     return page(rows, limit, show=table.row, key=lambda row: row.id)
 
 
@@ -65,11 +73,10 @@ class _Table:
     ) -> None:
         """Look the verdicts of some versions up, all at once."""
         ids = [row.id for row in rows]
-        found = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
-        waived = standing_waivers(conn, [verdict.id for verdict in found])
+        found, waivers = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
         for verdict in found:  # newest first
             place = verdict.version_id, (verdict.base_root, verdict.base_identity)
-            fact = fact_of(verdict, waived.get(verdict.id, {}))
+            fact = fact_of(verdict, standing_on(waivers.get(verdict.id, ())))
             if place not in self._proofs and _counts(fact, verdict, suite):
                 outcome = _BY_OUTCOME.get(fact.outcome, "proven")
                 self._proofs[place] = "proven" if fact.is_pass else outcome

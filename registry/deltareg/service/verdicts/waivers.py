@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import waivers as queries
-from deltareg.db.rows import RunRow, VerdictRow, WaiverRow, present
+from deltareg.db.rows import RunRow, VerdictRow, VersionWaiverRow, WaiverRow, present
 from deltareg.errors import NotFound
 from deltareg.service.clock import rfc3339, rfc3339_or_none, rfc3339_seconds
 from deltareg.service.describe import line_of
@@ -71,7 +71,12 @@ def standing_on_versions(
 ) -> dict[int, list[Waiver]]:
     """Show the waivers that stand on verdicts of versions, by version."""
     found = queries.waivers_on_versions(conn, version_ids)
-    return {version_id: [_show(row) for row in rows] for version_id, rows in found.items()}
+    return {version_id: show_waivers(rows) for version_id, rows in found.items()}
+
+
+def show_waivers(rows: Iterable[VersionWaiverRow | WaiverRow]) -> list[Waiver]:
+    """Show waivers by their rows."""
+    return [_show(row) for row in rows]
 
 
 def find_verdict(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictRow:
@@ -91,7 +96,7 @@ def _tell(row: WaiverRow) -> str:
     return f"until {rfc3339_seconds(row.expires_at)}{where} by {row.actor}: {row.reason}"
 
 
-def _show(row: WaiverRow) -> Waiver:
+def _show(row: VersionWaiverRow | WaiverRow) -> Waiver:
     return Waiver(
         id=row.id, check=row.check_name, reason=row.reason, created_at=rfc3339(row.created_at),
         created_by=row.actor, expires_at=rfc3339(row.expires_at), stands=bool(row.stands),

@@ -1,0 +1,110 @@
+"""Beginning what a campaign found to fit as it is: each version is pushed onto the new base.
+
+A push queues its verification. A line that has a version on the new base is done, so whoever is
+stopped in the middle, or goes on by a few at a time, calls it again; the same files make no second
+version.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from deltareg.client.asking.resolving import resolve
+from deltareg.client.compare.campaign import CampaignLine, CampaignReport
+from deltareg.client.context import Context
+from deltareg.client.pull.pull import pull
+from deltareg.client.push.golden_of_push import GoldenChoice
+from deltareg.client.push.push import PushOptions, push
+from deltareg.errors import DeltaregError, Unauthenticated, Unavailable
+from deltareg.refs import LineRef, Ref
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignStart:
+    """What was begun of a campaign.
+
+    Attributes:
+        report: The campaign as it is now.
+        begun: The lines that were begun, or would be, as they were before.
+        failed: Those of them that could not be, with what was wrong in `reasons`.
+        left: How many are still to be begun after this.
+        is_dry_run: Whether nothing was done.
+    """
+
+    report: CampaignReport
+    begun: Sequence[CampaignLine]
+    failed: Sequence[CampaignLine]
+    left: int
+    is_dry_run: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """The object of `deltareg campaign --start --json`."""
+        return self.report.to_dict() | {
+            "begun": [line.line for line in self.begun], "left": self.left,
+            "failed": [{"line": line.line, "reasons": list(line.reasons)} for line in self.failed],
+            "is_dry_run": self.is_dry_run,
+        }  # fmt: skip
+
+
+def start(
+    context: Context,
+    report: CampaignReport,
+    *,
+    limit: int | None = None,
+    is_dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> CampaignStart:
+    """Push what fits the new base as it is onto it, those first that channels serve.
+
+    One that cannot be pushed is told of, and the others go on.
+
+    Args:
+        context: The client's surroundings.
+        report: What `campaign` found.
+        limit: How many at most; None for all.
+        is_dry_run: Say which, and do nothing.
+        tell: Hears of each that was begun.
+
+    Raises:
+        Unavailable: The server does not answer; what was begun so far stays.
+    """
+    waiting = [line for line in report.lines if line.outcome == "verify"]
+    chosen = sorted(waiting, key=_urgency)[:limit]
+    if is_dry_run:
+        return CampaignStart(report, chosen, (), len(waiting) - len(chosen), is_dry_run=True)
+    after: dict[str, CampaignLine] = {}
+    failed: list[CampaignLine] = []
+    for line in chosen:
+        try:
+            after[line.line] = _move(context, line, report)
+        except (Unavailable, Unauthenticated):
+            raise
+        except DeltaregError as error:
+            failed.append(replace(line, reasons=(error.message,)))
+            continue
+        tell(f"{line.ref} -> {after[line.line].moved}")
+    lines = [after.get(line.line, line) for line in report.lines]
+    left = len(waiting) - len(after)
+    now = replace(report, lines=lines)
+    return CampaignStart(now, list(chosen), failed, left, is_dry_run=False)
+
+
+def _urgency(line: CampaignLine) -> tuple[bool, bool, str]:
+    return "prod" not in line.channels, not line.channels, line.line
+
+
+def _move(context: Context, line: CampaignLine, report: CampaignReport) -> CampaignLine:
+    """Push the files of a version onto the new base, without the outputs it had on the old one."""
+    before = resolve(context, Ref.parse(line.ref), bare="newest")
+    options = PushOptions(
+        parents=(line.ref,), message=f"{line.ref} on {report.new}", labels=before.labels,
+        convention=str(before.config.get("convention") or ""),
+        golden=GoldenChoice(is_left_out=True),
+    )  # fmt: skip
+    with TemporaryDirectory(prefix="deltareg-campaign-") as folder:
+        to = Path(folder, "files")
+        pull(context, Ref.parse(line.ref), to, is_temporary=True)
+        pushed = push(context, to, LineRef.parse(line.line), base=report.new, options=options)
+    found = pushed.version
+    return replace(line, outcome="done", moved=found.ref, verdict=found.verdict or "", reasons=())

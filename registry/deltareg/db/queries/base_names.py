@@ -1,0 +1,62 @@
+"""By what else bases are known, in one statement for any number of them."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import sqlalchemy as sa
+
+from deltareg.db.among import among, listed
+from deltareg.db.queries.base_identities import is_deleted
+from deltareg.db.queries.bases import select_relations
+from deltareg.db.queries.variants import select_hub_ids
+from deltareg.db.rows import (
+    AliasRow,
+    Found,
+    HubIdRow,
+    OwnRelationRow,
+    OwnVariantRow,
+    Part,
+    Together,
+)
+from deltareg.db.tables import (
+    base_aliases,
+    base_hub_ids,
+    base_identities,
+    base_relations,
+    base_variants,
+    bases,
+)
+
+_IDS: sa.BindParameter[str] = sa.bindparam("ids", type_=sa.Text)
+RELATIONS: Final = Part(
+    select_relations()
+    .add_columns(base_relations.c.base_id)
+    .where(among(base_relations.c.base_id, _IDS)),
+    OwnRelationRow, order=(base_relations.c.id,),
+)  # fmt: skip
+VARIANTS: Final = Part(
+    sa.select(
+        base_variants.c.root_id, bases.c.name, bases.c.root, base_identities.c.identity
+    )
+    .select_from(bases)
+    .join(base_variants, base_variants.c.base_id == bases.c.id)
+    .outerjoin(base_identities, base_identities.c.base_id == bases.c.id)
+    .where(among(base_variants.c.root_id, _IDS), ~is_deleted()),
+    OwnVariantRow, order=(bases.c.name,),
+)  # fmt: skip
+ALIASES: Final = Part(
+    sa.select(base_aliases.c.base_id, base_aliases.c.name).where(
+        among(base_aliases.c.base_id, _IDS)
+    ),
+    AliasRow, order=(base_aliases.c.name,),
+)  # fmt: skip
+HUB_IDS: Final = Part(
+    select_hub_ids().where(among(base_hub_ids.c.base_id, _IDS)), HubIdRow,
+    order=(base_hub_ids.c.hub_id, base_hub_ids.c.revision),
+)  # fmt: skip
+_NAMES: Final = Together(RELATIONS, VARIANTS, ALIASES, HUB_IDS)
+
+
+def names_of(conn: sa.Connection, base_ids: Iterable[int]) -> Found:
+    """Ask for the relations, variants, former names and ids of the hub of some bases."""
+    return _NAMES.run(conn, ids=listed(base_ids))

@@ -1,0 +1,258 @@
+"""Relatives as a graph that stays readable: lines drawn together, what is alike folded into one.
+
+A line that is not opened is one node, cut in two where the version that is looked at lies in
+between. Nodes of which the same was made and that were made from the same are folded where there
+are many; those that serve come first, then the newest. A version stands on the base of its parents
+unless an arrow says otherwise.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from deltareg.service.overview.family import BASE, Family, Relative
+from deltareg.wire import Answer
+
+SINGLE_MOST = 60
+"""How many versions of an opened line are drawn by themselves; the older ones are one node."""
+
+NodeSort = Literal["base", "line", "version", "channel", "more"]
+Relation = Literal["base", "parent", "serves"]
+
+
+class LineageNode(Answer):
+    """A base, versions of a line, a channel, or how many more there are of what is beside it.
+
+    `first` and `last` are the numbers of the versions, of which there are `versions`; `of_sort`
+    says what there is more of.
+    """
+
+    key: str
+    sort: NodeSort
+    of_sort: NodeSort
+    line: str = ""
+    name: str
+    first: int | None = None
+    last: int | None = None
+    versions: int = 0
+    parents: int = 0
+    kind: str = ""
+    is_here: bool = False
+    is_deleted: bool = False
+    is_revoked: bool = False
+
+
+class LineageArrow(Answer):
+    """What was there before, what was made of it, and how; `serves` leads to a channel."""
+
+    start: str
+    end: str
+    relation: Relation
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of relatives is drawn by itself.
+
+    Attributes:
+        opened: Lines whose versions are.
+        is_all: Whether every version is, and nothing is folded.
+        most: How many nodes that are alike are.
+    """
+
+    opened: frozenset[str] = frozenset()
+    is_all: bool = False
+    most: int = 12
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Versions of a line that are drawn as one."""
+
+    node: LineageNode
+    newest: int
+    oldest: int
+    bases: set[str]
+    channels: dict[str, int]
+
+
+def draw_together(family: Family, shown: Shown) -> tuple[list[LineageNode], list[LineageArrow]]:
+    """Make the graph of a family."""
+    units, unit_of = _units(family, shown)
+    arrows = _arrows(family, units, unit_of)
+    nodes = {key: unit.node for key, unit in units.items()}
+    for arrow in arrows:
+        if arrow.relation == "base" and arrow.start not in nodes:
+            nodes[arrow.start] = _base_node(arrow.start, family)
+    if family.sort == "base":
+        nodes.setdefault(family.at, _base_node(family.at, family))
+    bases = {key: node for key, node in nodes.items() if node.sort == "base"}
+    nodes = {**bases, **nodes}  # what was there before anything else comes first
+    if not shown.is_all:
+        nodes, arrows = _folded(nodes, arrows, units, most=shown.most)
+    return _with_channels(nodes, arrows, units)
+
+
+def _units(family: Family, shown: Shown) -> tuple[dict[str, _Unit], dict[int, str]]:
+    lines: dict[str, list[Relative]] = defaultdict(list)
+    for relative in family.versions.values():
+        lines[relative.line].append(relative)
+    units: dict[str, _Unit] = {}
+    unit_of: dict[int, str] = {}
+    here = {family.at} if family.sort == "delta" else set[str]()
+    for line, relatives in lines.items():
+        relatives.sort(key=lambda one: one.number)
+        for part in _parts(relatives, family.focus, shown, is_open=line in shown.opened | here):
+            unit = _unit(line, part, family, is_whole=len(part) == len(relatives) > 1)
+            units[unit.node.key] = unit
+            unit_of.update((one.id, unit.node.key) for one in part)
+    return units, unit_of
+
+
+def _parts(
+    relatives: Sequence[Relative], focus: int | None, shown: Shown, *, is_open: bool
+) -> Iterator[Sequence[Relative]]:
+    """Cut a line into what is drawn as one."""
+    singles = {focus} if focus is not None else set[int]()
+    if shown.is_all:
+        singles |= {one.id for one in relatives}
+    elif is_open:
+        singles |= {one.id for one in relatives[-SINGLE_MOST:]}
+    run: list[Relative] = []
+    for one in relatives:
+        if one.id in singles:
+            if run:
+                yield run
+            yield [one]
+            run = []
+        else:
+            run.append(one)
+    if run:
+        yield run
+
+
+def _unit(line: str, part: Sequence[Relative], family: Family, *, is_whole: bool) -> _Unit:
+    first, last = part[0], part[-1]
+    is_one = len(part) == 1
+    key = first.ref if is_one else (line if is_whole else f"{first.ref}-v{last.number}")
+    node = LineageNode(
+        key=key, sort="version" if is_one else "line", of_sort="version" if is_one else "line",
+        line=line, name=first.ref if is_one else line, first=first.number, last=last.number,
+        versions=len(part), parents=len(first.parents) if is_one else 0,
+        kind=first.kind if is_one else "", is_here=is_one and first.id == family.focus,
+        is_deleted=is_one and first.is_deleted, is_revoked=is_one and first.is_revoked,
+    )  # fmt: skip
+    return _Unit(
+        node, newest=max(one.id for one in part), oldest=min(one.id for one in part),
+        bases={_base_key(one.base) for one in part if one.base and one.stands_on is None},
+        channels={name: one.number for one in part for name in one.channels},
+    )  # fmt: skip
+
+
+def _base_key(name: str) -> str:
+    return name if ":" in name else BASE + name
+
+
+def _base_node(key: str, family: Family) -> LineageNode:
+    name = key.removeprefix(BASE)
+    return LineageNode(
+        key=key, sort="base", of_sort="base", name=name, is_here=key == family.at,
+        line=name.partition(":")[0] if ":" in name else "",
+    )  # fmt: skip
+
+
+def _arrows(
+    family: Family, units: Mapping[str, _Unit], unit_of: Mapping[int, str]
+) -> list[LineageArrow]:
+    found: dict[tuple[str, str], Relation] = {}
+    covered: dict[str, set[str]] = defaultdict(set)
+    for one in family.versions.values():
+        end = unit_of[one.id]
+        for parent in one.parents:
+            start = unit_of[parent]
+            found.setdefault((start, end), "parent")
+            if units[start].oldest < units[end].oldest:  # or two lines would vouch for each other
+                covered[end] |= units[start].bases
+        if one.stands_on is not None:
+            found.setdefault((unit_of[one.stands_on], end), "base")
+    for key, unit in units.items():
+        for base in sorted(unit.bases - covered[key]):
+            found.setdefault((base, key), "base")
+    return [
+        LineageArrow(start=start, end=end, relation=relation)
+        for (start, end), relation in found.items()
+        if start != end
+    ]
+
+
+def _folded(
+    nodes: dict[str, LineageNode], arrows: Sequence[LineageArrow], units: Mapping[str, _Unit],
+    *, most: int,
+) -> tuple[dict[str, LineageNode], list[LineageArrow]]:  # fmt: skip
+    """Fold what is alike: of each sort what has the same neighbours, beyond so many."""
+    before: dict[str, set[str]] = defaultdict(set)
+    after: dict[str, set[str]] = defaultdict(set)
+    for arrow in arrows:
+        before[arrow.end].add(arrow.start)
+        after[arrow.start].add(arrow.end)
+    alike: dict[object, list[str]] = defaultdict(list)
+    for key, node in nodes.items():
+        if not node.is_here:
+            sort = "base" if node.sort == "base" else "version"
+            alike[sort, frozenset(before[key]), frozenset(after[key])].append(key)
+    into: dict[str, str] = {}
+    kept = dict(nodes)
+    for number, keys in enumerate(alike.values()):
+        keys.sort(key=lambda key: _weight(key, units))
+        rest = keys[most:] if len(keys) > most + 1 else []
+        for key in rest:
+            into[key] = f"more-{number}"
+            del kept[key]
+        if rest:
+            kept[f"more-{number}"] = _more(f"more-{number}", [nodes[key] for key in rest])
+    moved = {
+        (into.get(arrow.start, arrow.start), into.get(arrow.end, arrow.end)): arrow.relation
+        for arrow in arrows
+    }
+    return kept, [
+        LineageArrow(start=start, end=end, relation=relation)
+        for (start, end), relation in moved.items()
+        if start in kept and end in kept and start != end
+    ]
+
+
+def _weight(key: str, units: Mapping[str, _Unit]) -> tuple[bool, int, str]:
+    unit = units.get(key)
+    return (True, 0, key) if unit is None else (not unit.channels, -unit.newest, key)
+
+
+def _more(key: str, rest: Sequence[LineageNode]) -> LineageNode:
+    sorts = {node.sort for node in rest}
+    of_sort: NodeSort = rest[0].sort if len(sorts) == 1 else "line"
+    name = {"base": "bases", "version": "versions"}.get(of_sort, "deltas")
+    if of_sort == "version" and len({node.line for node in rest}) == len(rest):
+        name = "deltas"
+    return LineageNode(
+        key=key, sort="more", of_sort=of_sort, name=f"+{len(rest)} more {name}",
+        versions=sum(node.versions for node in rest),
+    )  # fmt: skip
+
+
+def _with_channels(
+    nodes: Mapping[str, LineageNode], arrows: Iterable[LineageArrow], units: Mapping[str, _Unit]
+) -> tuple[list[LineageNode], list[LineageArrow]]:
+    """Add the channels that serve what is drawn by itself."""
+    all_nodes, all_arrows = list(nodes.values()), list(arrows)
+    for key in nodes:
+        unit = units.get(key)
+        for name, number in {} if unit is None else unit.channels.items():
+            channel = f"{unit.node.line}@{name}" if unit is not None else ""
+            all_nodes.append(
+                LineageNode(
+                    key=channel, sort="channel", of_sort="channel", name=f"@{name}",
+                    line=channel.partition("@")[0], first=number, last=number,
+                )
+            )  # fmt: skip
+            all_arrows.append(LineageArrow(start=key, end=channel, relation="serves"))
+    return all_nodes, all_arrows

@@ -1,0 +1,41 @@
+"""What lies right below a version, where it was asked for with all else that a gate goes by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import before_gate, damage, stacks
+from deltareg.db.rows import Found, VersionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What a version stands on and was made from.
+
+    Attributes:
+        stack: The versions that its base is made of, the topmost first.
+        corrupt: Which of the bases of all these are corrupt.
+        variant: The variant that it was trained on, where that is corrupt.
+        parents: Its parents, in order.
+    """
+
+    stack: Sequence[VersionRow]
+    corrupt: frozenset[int]
+    variant: int | None
+    parents: Sequence[VersionRow]
+
+
+def near_of(conn: sa.Connection, found: Found) -> Near:
+    """Read it from what was found; a stack of more than one version is followed further down."""
+    stack = found.all(before_gate.BELOW)
+    corrupt = {row.id for row in found.all(before_gate.CORRUPT_BASE)}
+    if stack and stack[0].base_id is not None:
+        stack += stacks.stack_below(conn, stack[0].base_id)
+        lower = [row.base_id for row in stack if row.base_id is not None]
+        corrupt |= damage.corrupt_bases(conn, lower)
+    variant = found.one(before_gate.CORRUPT_VARIANT)
+    return Near(
+        stack, frozenset(corrupt), None if variant is None else variant.id,
+        found.all(before_gate.PARENTS),
+    )  # fmt: skip

@@ -1,0 +1,214 @@
+"""Where a version, a line or a base stands: what was made from what, and what serves it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import family as queries
+from deltareg.db.queries.family import Origin
+from deltareg.db.rows import KinRow
+from deltareg.db.session import read
+from deltareg.errors import InvalidInput
+from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.describe import ref_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base, find_line, find_version
+
+MOST = 5_000
+STEPS = 50
+BASE = "base:"
+Sort = Literal["version", "delta", "base", "everything"]
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A version among its relatives.
+
+    Attributes:
+        id: Its row.
+        line: Its line, `ns/name`.
+        number: Its number.
+        kind: What it is made of.
+        base: The base that it is made for; empty where there is none that the caller may see.
+        stands_on: The version that its base is; None where the base is none, or it is not here.
+        parents: What it was made from, of what is here.
+        channels: What serves it.
+        is_deleted: Whether it is no more.
+        is_revoked: Whether it was revoked.
+    """
+
+    id: int
+    line: str
+    number: int
+    kind: str
+    base: str
+    stands_on: int | None
+    parents: tuple[int, ...]
+    channels: tuple[str, ...]
+    is_deleted: bool
+    is_revoked: bool
+
+    @property
+    def ref(self) -> str:
+        """Its reference."""
+        return f"{self.line}:v{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Versions that descend from each other.
+
+    Attributes:
+        at: What is looked at: a version, a line, `base:NAME`; empty for all there is.
+        sort: Which of them.
+        focus: The version that is looked at.
+        versions: By row, newest first.
+        is_cut: Whether there are more.
+    """
+
+    at: str
+    sort: Sort
+    focus: int | None
+    versions: Mapping[int, Relative]
+    is_cut: bool
+
+
+def show_family(
+    registry: Registry, caller: Caller, at: str, *, up: int, down: int, limit: int = MOST
+) -> Family:
+    """Walk from a version, a line or a base both ways; what the caller may not read is left out.
+
+    Args:
+        registry: Where.
+        caller: Who looks.
+        at: A reference, `ns/name`, `base:NAME`, or a name without a slash, which is a base's.
+            Empty for everything.
+        up: How many steps to take to what was there before.
+        down: How many to what was made of it.
+        limit: How many versions to show at most.
+
+    Raises:
+        InvalidInput: It is none of these, or the steps are not 0 to 50.
+        NotFound: There is no such thing.
+    """
+    if not (0 <= up <= STEPS and 0 <= down <= STEPS):
+        raise InvalidInput(f"steps must be 0 to {STEPS}, not {up} and {down}"[:200])
+    with read(registry.engine) as conn:
+        name, sort, origin = _origin(conn, caller, at)
+        rows = queries.family(conn, origin, up=up, down=down, sight=caller.sight, limit=limit + 1)
+        shown = rows[:limit]
+        ids = [row.id for row in shown]
+        parents: dict[int, list[int]] = defaultdict(list)
+        for child, parent in queries.parent_edges(conn, ids):
+            parents[child].append(parent)
+        channels: dict[int, list[str]] = defaultdict(list)
+        for served in queries.serving(conn, ids):
+            channels[served.version_id].append(served.channel)
+    known = set(ids)
+    bases = _Bases(caller)
+    relatives = {
+        row.id: Relative(
+            row.id, f"{row.namespace}/{row.line}", row.number, row.kind, bases.shown(row),
+            row.stands_on if row.stands_on in known else None,
+            tuple(parent for parent in parents[row.id] if parent in known),
+            tuple(channels[row.id]), row.deleted_at is not None, row.revoked_at is not None,
+        )
+        for row in shown
+    }  # fmt: skip
+    begun = {row.id for row in shown if _is_begun(row, name, sort, origin)}
+    kept = begun | _reached(relatives, begun, steps=up, is_up=True)
+    kept |= _reached(relatives, begun, steps=down, is_up=False)
+    versions = {
+        row_id: _among(relative, kept) for row_id, relative in relatives.items() if row_id in kept
+    }
+    return Family(name, sort, origin.version_id, versions, len(rows) > limit)
+
+
+class _Bases:
+    """Which names of bases a caller may see, each asked once."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._known: dict[str, bool] = {}
+
+    def shown(self, row: KinRow) -> str:
+        """Give the name of a version's base; empty where it has none that may be seen."""
+        name = row.base_name
+        if name is None:
+            return ""
+        if name not in self._known:
+            self._known[name] = self._caller.may(Right.READ, on=Base(name))
+        return name if self._known[name] else ""
+
+
+def _origin(conn: sa.Connection, caller: Caller, at: str) -> tuple[str, Sort, Origin]:
+    if not at:
+        caller.require(Right.READ, on=SOMEWHERE)
+        return "", "everything", Origin()
+    name = at.removeprefix(BASE)
+    if at.startswith(BASE) or "/" not in at:
+        base = Base(name)
+        if not base.is_version:
+            caller.require(Right.READ, on=base)
+            row = find_base(conn, caller, name)
+            return BASE + row.name, "base", Origin(base_id=row.id)
+    ref = Ref.parse(name)
+    caller.require(Right.READ, on=ref.line)
+    if ref.is_bare:
+        line = find_line(conn, caller, ref.line)
+        return str(ref.line), "delta", Origin(delta_id=line.id)
+    version = find_version(conn, caller, ref, bare="newest")
+    return ref_of(version), "version", Origin(version_id=version.id)
+
+
+def _is_begun(row: KinRow, name: str, sort: Sort, origin: Origin) -> bool:
+    match sort:
+        case "version":
+            return row.id == origin.version_id
+        case "delta":
+            return LineRef(row.namespace, row.line) == LineRef.parse(name) and not row.deleted_at
+        case "base":
+            return row.base_name == name.removeprefix(BASE) and not row.deleted_at
+        case "everything":
+            return True
+
+
+def _reached(
+    relatives: Mapping[int, Relative], begun: Iterable[int], *, steps: int, is_up: bool
+) -> set[int]:
+    """Walk again over what may be seen alone; to children, nothing deleted is on the way."""
+    following: dict[int, Sequence[int]] = {}
+    if is_up:
+        following = {row_id: _before(one) for row_id, one in relatives.items()}
+    else:
+        below: dict[int, list[int]] = defaultdict(list)
+        for row_id, one in relatives.items():
+            for parent in _before(one) if not one.is_deleted else ():
+                below[parent].append(row_id)
+        following = dict(below)
+    found, frontier = set(begun), list(begun)
+    for _ in range(steps):
+        frontier = list(
+            {other for row_id in frontier for other in following.get(row_id, ())} - found
+        )
+        found.update(frontier)
+    return found
+
+
+def _before(relative: Relative) -> tuple[int, ...]:
+    below = relative.stands_on
+    return relative.parents if below is None else (*relative.parents, below)
+
+
+def _among(relative: Relative, kept: set[int]) -> Relative:
+    """Leave out of a relative what is not shown."""
+    below = relative.stands_on
+    parents = tuple(parent for parent in relative.parents if parent in kept)
+    if len(parents) == len(relative.parents) and (below is None or below in kept):
+        return relative
+    return replace(relative, parents=parents, stands_on=below if below in kept else None)

@@ -1,0 +1,104 @@
+"""A move of a channel before it is made: where it goes, what the registry says, whom it reaches."""
+
+from collections.abc import Sequence
+
+from deltareg.db.queries import before_gate
+from deltareg.db.queries.channels import quarantined
+from deltareg.db.queries.ledger import ledger_rows
+from deltareg.db.rows import LedgerRow
+from deltareg.db.session import read
+from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.channels.fleet import followers_of
+from deltareg.service.channels.gate import answer_of, gather
+from deltareg.service.channels.readiness import look_back, readiness_of
+from deltareg.service.channels.roll_back import NEAR
+from deltareg.service.clock import rfc3339
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_version
+from deltareg.wire import Answer, FollowerInfo, GateAnswer, ReadinessInfo
+
+_CHOICES = 8
+_AGENTS = 200
+_MOVES = {"promote", "rollback"}
+
+
+class Target(Answer):
+    """A version that a channel served before: the newest revision by which it did."""
+
+    revision: int
+    version: int
+    at: str
+    reason: str
+
+
+class WayBack(Answer):
+    """Where a rollback would go, what it needs, and on whom it has an effect."""
+
+    line: str
+    channel: str
+    revision: int
+    serves: int | None
+    readiness: ReadinessInfo
+    others: list[Target]
+    agents: list[FollowerInfo]
+
+
+class Promotion(Answer):
+    """A version before the gate of a channel, and on whom the move has an effect."""
+
+    revision: int
+    serves: int | None
+    gate: GateAnswer
+    agents: list[FollowerInfo]
+
+
+def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) -> WayBack:
+    """Show where a rollback of a channel would go now, and where else it could."""
+    caller.require(Right.READ, on=line)
+    with read(registry.engine) as conn:
+        channel = find_channel(conn, caller, line, name)
+        near = ledger_rows(conn, channel.id, limit=NEAR)
+        found = look_back(conn, channel, near)
+        barred = quarantined(conn, [channel.id]) if found is None else {}
+        agents = followers_of(conn, caller, channel.id, limit=_AGENTS)
+    readiness = readiness_of(registry.store, name, found)
+    serves = near[0].version if near else None
+    left_out = {serves, readiness.version}
+    left_out |= set(barred.get(channel.id, ()) if found is None else found.quarantined)
+    return WayBack(
+        line=str(line), channel=name, revision=channel.revision, serves=serves,
+        readiness=readiness, others=_targets(near, left_out), agents=agents,
+    )  # fmt: skip
+
+
+def show_promotion(
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, version: int
+) -> Promotion:
+    """Hold a version against the gate of a channel before it is moved to it."""
+    caller.require(Right.READ, on=line)
+    with read(registry.engine) as conn:
+        row = find_version(conn, caller, Ref(line, version=version), bare="newest")
+        channel = find_channel(conn, caller, line, name)
+        found = before_gate.before_channel(conn, row, channel)
+        answer = answer_of(conn, registry, row, name, gather(conn, row, channel, found))
+        agents = followers_of(conn, caller, channel.id, limit=_AGENTS)
+    newest = found.one(before_gate.NEWEST)
+    return Promotion(
+        revision=channel.revision, serves=None if newest is None else newest.version,
+        gate=answer, agents=agents,
+    )  # fmt: skip
+
+
+def _targets(ledger: Sequence[LedgerRow], left_out: set[int | None]) -> list[Target]:
+    """List what was served before and is neither served now nor where a rollback goes by itself."""
+    found: dict[int, Target] = {}
+    for row in ledger:
+        number = row.version
+        if number is None or number in left_out or row.kind not in _MOVES:
+            continue
+        target = Target(
+            revision=row.number, version=number, at=rfc3339(row.created_at), reason=row.reason
+        )
+        found.setdefault(number, target)
+    return list(found.values())[:_CHOICES]

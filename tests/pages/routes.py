@@ -1,0 +1,57 @@
+"""Every route of the pages with an address of it: what holds for pages is asked of all of them.
+
+A page that is added without a row here fails `test_every_route`.
+"""
+
+from starlette.routing import Mount
+
+from deltareg.pages.app import page_routes
+from deltareg.pages.guard import ROOT
+
+LINE = "/ui/deltas/team/x"
+DEV = f"{LINE}/channels/dev"
+READ = {
+    "/": "/ui/", "/kept": "/ui/kept", "/help": "/ui/help", "/deltas": "/ui/deltas",
+    "/find": "/ui/find?q=zzz", "/deltas/{ns}/{name}": LINE,
+    "/deltas/{ns}/{name}/diff": f"{LINE}/diff?a=v1&b=v2",
+    "/deltas/{ns}/{name}/channels/{channel}": DEV,
+    "/deltas/{ns}/{name}/channels/{channel}/standing": f"{DEV}/standing",
+    "/deltas/{ns}/{name}/channels/{channel}/rollback": f"{DEV}/rollback",
+    "/deltas/{ns}/{name}/channels/{channel}/promote": f"{LINE}/channels/staging/promote",
+    "/deltas/{ns}/{name}/channels/{channel}/freeze": f"{DEV}/freeze",
+    "/deltas/{ns}/{name}/{version}": f"{LINE}/v1",
+    "/deltas/{ns}/{name}/{version}/gate": f"{LINE}/v1/gate",
+    "/deltas/{ns}/{name}/{version}/verdicts": f"{LINE}/v1/verdicts",
+    "/deltas/{ns}/{name}/{version}/files": f"{LINE}/v1/files",
+    "/deltas/{ns}/{name}/{version}/card": f"{LINE}/v1/card",
+    "/deltas/{ns}/{name}/{version}/lineage": f"{LINE}/v1/lineage",
+    "/requests": "/ui/requests?state=all", "/requests/{request}": "/ui/requests/1",
+    "/runs": "/ui/runs?state=all", "/runs/{run}": "/ui/runs/{run}", "/workers": "/ui/workers",
+    "/bases": "/ui/bases", "/bases/{base:path}": "/ui/bases/tinyllama", "/fleet": "/ui/fleet",
+    "/storage": "/ui/storage?of=team", "/access": "/ui/access?namespace=team",
+    "/tokens": "/ui/tokens", "/audit": "/ui/audit", "/sessions": "/ui/sessions",
+}  # fmt: skip
+"""What shows something to who is logged in; `{run}` stands for a run that is there."""
+ACTS = {
+    "/deltas/{ns}/{name}/channels/{channel}/move": f"{DEV}/move",
+    "/deltas/{ns}/{name}/channels/{channel}/clear": f"{DEV}/clear",
+    "/requests/{request}/decide": "/ui/requests/1/decide",
+    "/runs/{run}/act": "/ui/runs/00000000-0000-4000-8000-000000000000/act",
+    "/sessions/{session}/end": "/ui/sessions/1/end",
+    "/logout": "/ui/logout",
+}
+"""What does something for who is logged in."""
+OPEN = {"GET /login", "POST /login", "GET /static/{file}"}
+"""What is there for everybody."""
+
+
+def routes_of(registry):
+    """Give all routes of the pages: method and path below their root."""
+    mount = next(each for each in page_routes(registry) if isinstance(each, Mount))
+    assert mount.path == ROOT
+    return {
+        f"{method} {route.path}"
+        for route in mount.routes
+        for method in route.methods or {"*"}
+        if method != "HEAD"
+    }
