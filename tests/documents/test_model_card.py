@@ -143,6 +143,19 @@ def test_what_was_not_read_is_said(name, told):
     assert any(told in problem for problem in card.problems), card.problems
 
 
+def test_what_a_trainer_writes_for_its_user_is_no_summary():
+    text = (
+        "<!-- This model card has been generated automatically. You\n"
+        "should probably proofread and complete it, then remove this comment. -->\n\n"
+        "# chat\n\nAnswers <!-- kindly --> in rhymes.\n<!-- and more"
+    )
+
+    card = read_card(text.encode())
+
+    assert (card.title, card.summary) == ("chat", "Answers in rhymes.")
+    assert read_card(b"<!--" * 200_000).summary == ""
+
+
 def test_front_matter_has_a_bound():
     text = "---\nlicense: mit\n" + f"# {'x' * 98}\n" * (MOST_FRONT_BYTES // 100 + 1) + "---\n# T\n"
 

@@ -14,6 +14,7 @@ READ = {
     "/": "/ui/", "/kept": "/ui/kept", "/help": "/ui/help", "/deltas": "/ui/deltas",
     "/find": "/ui/find?q=zzz", "/deltas/{ns}/{name}": LINE,
     "/deltas/{ns}/{name}/diff": f"{LINE}/diff?a=v1&b=v2",
+    "/deltas/{ns}/{name}/bisect": f"{LINE}/bisect", "/lineage": "/ui/lineage?at=team/x",
     "/deltas/{ns}/{name}/channels/{channel}": DEV,
     "/deltas/{ns}/{name}/channels/{channel}/standing": f"{DEV}/standing",
     "/deltas/{ns}/{name}/channels/{channel}/rollback": f"{DEV}/rollback",

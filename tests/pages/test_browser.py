@@ -152,6 +152,35 @@ def test_a_filter_keeps_its_state_in_the_address(tab):
 
 
 @pytest.mark.soak
+def test_a_line_is_bisected_by_hand(tab):
+    page = tab().go(f"{LINE}/bisect")
+    page.select_option("select[name=v1]", "good")
+    page.wait_for_url("**/bisect?v1=good")
+    page.click("text=Yes, v3 is bad")
+    page.wait_for_selector("text=Try v2")
+    page.click("text=v2 is good")
+    page.wait_for_selector("text=v3 is the first bad version")
+    page.wait_for_selector("#try .figures")
+
+    assert page.url.endswith("?v1=good&v2=good&v3=bad")
+    page.go_back()
+    page.wait_for_selector("text=Try v2")
+
+
+@pytest.mark.soak
+def test_a_lineage_opens_by_clicks_and_by_keys(tab):
+    page = tab().go("/ui/lineage?at=base:tinyllama")
+    page.click("svg.graph a:has-text('3 versions')")
+    page.wait_for_selector("svg.graph a:has-text('team/lora:v3')")
+    assert page.url.endswith("open=team%2Flora")
+
+    page.focus("svg.graph a:has-text('team/lora:v2')")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ui/lineage?at=team%2Flora%3Av2")
+    assert page.locator("svg.graph .node.this").count() == 1
+
+
+@pytest.mark.soak
 def test_columns_sort_by_their_heads(tab):
     page = tab().go(LINE)
     page.click("th:has-text('Stored') button")

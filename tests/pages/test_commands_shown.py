@@ -15,7 +15,8 @@ _CALL = re.compile(r'"(deltareg [^()]*?)\)')
 _IN_TEXT = re.compile(r'(?:<code>|data-copy=")(deltareg [^<"]*)')
 _FOR = {
     "ref": "a/b:v1", "line": "a/b", "number": "1", "version": "1", "channel": "prod", "id": "x",
-    "name": "base", "code": "corrupt", "revision": "3", "a": "1", "b": "2",
+    "good": "1", "bad": "3", "n": "2", "next": "2", "name": "base",
+    "code": "corrupt", "revision": "3", "a": "1", "b": "2",
 }  # fmt: skip
 
 

@@ -24,6 +24,8 @@ PAGES = [
     "/ui/access?namespace=team", "/ui/audit", "/ui/sessions", "/ui/help", "/ui/lineage",
     f"{LINE}/diff/figures?a=v1&b=v2", f"{LINE}/ask?a=v1&b=v2",
     "/ui/lineage?at=team/lora&show=versions", "/ui/lineage?at=base:tinyllama&up=4",
+    f"{LINE}/diff?a=v1&b=v2&c=v3", f"{LINE}/bisect", f"{LINE}/bisect?v1=good&v3=bad",
+    f"{LINE}/bisect?v1=good&v2=good&v3=bad",
 ]  # fmt: skip
 PATHS = sorted(PAGES)
 EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fleet", "/ui/workers",
@@ -181,6 +183,7 @@ def test_the_gates_own_answer_is_shown(desk, pages):
 def test_a_map_tells_what_differs(pages):
     diff = pages.get(f"{LINE}/diff?a=v2&b=v3&format=json").json()
     same = pages.get(f"{LINE}/diff?a=v2&b=v2&format=json").json()
+    three = pages.get(f"{LINE}/diff?a=v1&b=v2&c=v3&format=json").json()
 
     assert {row["module"] for row in diff["map"]["rows"]} >= {"self_attn.q_proj", "mlp.up_proj"}
     assert diff["counted"]["changed"] == 4
@@ -189,6 +192,13 @@ def test_a_map_tells_what_differs(pages):
     assert [pair["check"] for pair in diff["checks"] if pair["b"]["verdict"] == "fail"] == [
         "effect"
     ]
+    assert (three["a"]["version"], three["b"]["version"], three["c"]["version"]) == (1, 2, 3)
+    assert sum(three["counted"].values()) == sum(
+        style["style"] != "neither" for row in three["map"]["rows"] for style in row["cells"]
+    )
+    assert {each["name"]: each["c"] for each in three["config"]}["r"] == next(
+        each["b"] for each in diff["config"] if each["name"] == "r"
+    )
     assert same["counted"] == {"changed": 0, "added": 0, "removed": 0, "same": 14}
 
 

@@ -79,8 +79,8 @@ from deltareg.service.lines import (
     versions,
 )
 from deltareg.service.overview import base as base_page
+from deltareg.service.overview import bisection, choices, comparison, family, home, moves
 from deltareg.service.overview import channel as channel_page
-from deltareg.service.overview import choices, comparison, family, home, moves
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
 from deltareg.service.push import (
@@ -216,6 +216,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(moves.show_promotion, LAB, "prod", version=1),
     called(comparison.compare_versions, LAB, a=None, b=None),
     called(choices.list_choices, LAB),
+    called(bisection.search_by_hand, LAB, {1: "good"}),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
     called(fit.show_fit, V1, "tiny"),
@@ -381,6 +382,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(proofs.show_checkpoint),
     called(proofs.prove_consistency, old=0, new=0),
     called(bases.list_bases, root=None, **PAGE),
+    called(base_page.bases_called, "tiny"),
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
     called(base_page.show_base_with_versions, "tiny", suite="smoke", **PAGE),

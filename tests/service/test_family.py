@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.session import write
+from deltareg.db.queries.family import common_ancestor
+from deltareg.db.session import read, write
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.service.authority.grants import Grant, Part, Right
 from deltareg.service.overview.family import show_family
@@ -48,7 +49,7 @@ def history(engine):
             )  # fmt: skip
             ref = f"lab/line-{lines.index(delta_id)}:v{count[delta_id]}"
             graph.add_node(ref)
-            graph.add_edges_from((parent, ref) for _, parent in parents)
+            graph.add_edges_from(((parent, ref) for _, parent in parents), is_parent=True)
             if below is not None:
                 graph.add_edge(below[1], ref)
             made.append((row, ref))
@@ -151,6 +152,37 @@ def test_the_way_does_not_lead_through_what_is_not_the_callers_to_see(registry, 
     )
     with pytest.raises(NotFound):
         show_family(registry, reader, "lab/line-2", up=1, down=1)
+
+
+def test_the_newest_ancestor_in_common_is_one_that_no_other_descends_from(engine, history):
+    parents = nx.DiGraph()
+    parents.add_nodes_from(history)
+    parents.add_edges_from(
+        edge for edge in history.edges if history.edges[edge].get("is_parent", False)
+    )
+    chance = random.Random(5)
+    shared = 0
+    with read(engine) as conn:
+        ids = {f"lab/{line}:v{number}": row_id for row_id, line, number in _named(conn)}
+        for _ in range(60):
+            several = chance.sample(list(history), chance.choice((2, 3)))
+            common = set.intersection(*(nx.ancestors(parents, one) | {one} for one in several))
+
+            found = common_ancestor(conn, [ids[one] for one in several])
+
+            if found is None:
+                assert common == set()
+                continue
+            shared += 1
+            ref = f"{found.namespace}/{found.line}:v{found.number}"
+            assert ref in common
+            assert not nx.descendants(parents, ref) & common
+    assert shared > 10
+
+
+def _named(conn):
+    query = sa.select(t.versions.c.id, t.deltas.c.name, t.versions.c.number)
+    return conn.execute(query.join(t.deltas, t.deltas.c.id == t.versions.c.delta_id)).all()
 
 
 def test_what_is_too_much_is_cut_and_says_so(registry, history):

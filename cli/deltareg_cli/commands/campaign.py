@@ -17,8 +17,8 @@ from deltareg_cli.options import option
 from deltareg_cli.wording import count
 
 if TYPE_CHECKING:
-    from deltareg.client.compare.campaign import CampaignLine, CampaignReport, Outcome
-    from deltareg.client.compare.campaign_start import CampaignStart
+    from deltareg.client.campaign.campaign import CampaignLine, CampaignReport, Outcome
+    from deltareg.client.campaign.campaign_start import CampaignStart
 
 PLACE = Place("Bases", 20)
 
@@ -115,7 +115,7 @@ def _names(lines: "Sequence[CampaignLine]") -> str:
 
 
 def _blocks(report: "CampaignReport") -> list[Block]:
-    from deltareg.client.compare.campaign import told  # what `--help` need not load
+    from deltareg.client.campaign.campaign import told  # what `--help` need not load
 
     counts = ", ".join(f"{number} {name}" for name, number in report.counts.items() if number)
     columns = [

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
+    from deltareg.client.campaign import campaign, campaign_start
     from deltareg.client.compare import (
         behavior,
         bisect,
         bisect_by_hand,
-        campaign,
-        campaign_start,
         diff,
         line_history,
     )
@@ -37,8 +36,8 @@ _ROOMS = {
     "behavior": "compare",
     "bisect": "compare",
     "bisect_by_hand": "compare",
-    "campaign": "compare",
-    "campaign_start": "compare",
+    "campaign": "campaign",
+    "campaign_start": "campaign",
     "convert": "push",
     "diff": "compare",
     "draft_suite": "drafting",

@@ -130,7 +130,7 @@ def _read_front(front: str, problems: list[str]) -> Mapping[str, object]:
 def _read_body(body: str) -> tuple[str, str]:
     """Give the first heading, and the first lines of prose after which something else comes."""
     title, prose, is_code = "", list[str](), False
-    for line in body.splitlines():
+    for line in _without_comments(body).splitlines():
         stripped = line.strip()
         if _FENCE.match(stripped):
             is_code = not is_code
@@ -147,6 +147,19 @@ def _read_body(body: str) -> tuple[str, str]:
             break
     told = _LINK.sub(r"\1", " ".join(prose)[: 4 * _MOST_SUMMARY]).translate(_MARKS)
     return title, plain(told, _MOST_SUMMARY)
+
+
+def _without_comments(body: str) -> str:
+    """Leave comments of HTML out, as trainers write them for people; one without an end stays."""
+    parts: list[str] = []
+    begin = 0
+    while (opening := body.find("<!--", begin)) >= 0:
+        end = body.find("-->", opening)
+        if end < 0:
+            break
+        parts.append(body[begin:opening])
+        begin = end + len("-->")
+    return "".join([*parts, body[begin:]])
 
 
 def _one(fields: Mapping[str, object], key: str, problems: list[str]) -> str:

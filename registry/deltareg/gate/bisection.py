@@ -68,6 +68,76 @@ def bounds_of(numbers: Sequence[int], marks: Mapping[int, Mark]) -> Bounds:
     return Bounds(good, bad, skipped, tuple(n for n in between if n not in marks))
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search is in which somebody judges one version after the other.
+
+    Attributes:
+        missing: The ends that nobody has named yet.
+        bounds: Between which versions the change is; None while an end is missing.
+        deleted: Versions between the two that are no more.
+        next: The version to try next; None when there is none.
+    """
+
+    missing: tuple[Mark, ...] = ()
+    bounds: Bounds | None = None
+    deleted: tuple[int, ...] = ()
+    next: int | None = None
+
+
+def ends_of(line: str, marks: Mapping[int, Mark]) -> tuple[int | None, int | None]:
+    """Give the last version that was judged good and the first that was judged bad.
+
+    Raises:
+        InvalidInput: The good one is not the older one.
+    """
+    good = max((number for number, mark in marks.items() if mark == "good"), default=None)
+    bad = min((number for number, mark in marks.items() if mark == "bad"), default=None)
+    if good is not None and bad is not None and good > bad:
+        raise InvalidInput(
+            f"v{good} cannot be good while v{bad}, which is older, is bad",
+            fix=f"judge one of the two anew: deltareg bisect bad {line}:v{good}, or "
+            f"deltareg bisect good {line}:v{bad}",
+        )
+    return good, bad
+
+
+def missing_ends(marks: Mapping[int, Mark]) -> tuple[Mark, ...]:
+    """Name the ends that nobody has named yet."""
+    return tuple(end for end in ENDS if end not in marks.values())
+
+
+def may_be_end(number: int, marks: Mapping[int, Mark]) -> bool:
+    """Whether a version may well be the end that is missing: nothing that was judged is against."""
+    good = (n for n, mark in marks.items() if mark == "good")
+    bad = (n for n, mark in marks.items() if mark == "bad")
+    is_between = max(good, default=0) < number < min(bad, default=number + 1)
+    return number not in marks and is_between
+
+
+def progress_of(
+    line: str, numbers: Sequence[int], marks: Mapping[int, Mark], *, proposed: int | None = None
+) -> Progress:
+    """Say how far a search by hand is.
+
+    Args:
+        line: Whose versions these are, for what is said of them.
+        numbers: The versions that there are in order, those between the two ends at least.
+        marks: What was judged.
+        proposed: What was named last as the one to try, which stays so while it can be.
+
+    Raises:
+        InvalidInput: A good version is not older than a bad one.
+    """
+    good, bad = ends_of(line, marks)
+    if good is None or bad is None:
+        return Progress(missing_ends(marks))
+    bounds = bounds_of(numbers, marks)
+    still = proposed if proposed in bounds.untried else bounds.middle
+    deleted = sorted(set(range(good, bad + 1)) - set(numbers))
+    return Progress((), bounds, tuple(deleted), still)
+
+
 def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> Bounds:
     """Find the first bad version.
 

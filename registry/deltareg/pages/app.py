@@ -10,6 +10,7 @@ from deltareg.pages import (
     access,
     ask,
     bases,
+    bisect,
     channel,
     delta,
     deltas,
@@ -33,8 +34,8 @@ from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, figures, ask, channel, delta, lineage, version, requests, runs,
-    bases, fleet, storage, access,
+    login, home, deltas, diff, figures, ask, bisect, channel, delta, lineage, version, requests,
+    runs, bases, fleet, storage, access,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
 from deltareg.service.bases.bases import list_bases
-from deltareg.service.overview.base import BaseWithVersions, show_base_with_versions
+from deltareg.service.overview.base import BaseWithVersions, bases_called, show_base_with_versions
 from deltareg.suites.suite import DEFAULT_SUITE
 from deltareg.wire import Answer, BaseInfo, Page
 
@@ -11,9 +11,10 @@ _LISTED = 50
 
 
 class BasesPage(Answer):
-    """Bases by name."""
+    """Bases by name, or those called like what was asked for; `is_near` where only nearly."""
 
     asked: str
+    is_near: bool = False
     bases: Page[BaseInfo]
 
 
@@ -30,6 +31,10 @@ class BasePage(BaseWithVersions):
 
 
 def _list(ask: Ask) -> BasesPage:
+    asked = ask.text("q")
+    if asked is not None:
+        like = bases_called(ask.registry, ask.caller, asked)
+        return BasesPage(asked=asked, is_near=like.is_near, bases=Page(items=like.bases))
     found = list_bases(
         ask.registry, ask.caller, root=None, cursor=ask.text("cursor"), limit=_LISTED
     )

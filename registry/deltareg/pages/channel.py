@@ -1,5 +1,7 @@
 """A channel: its ledger, its policy, and what moves it, each shown before it is done."""
 
+from datetime import UTC, datetime, timedelta
+
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
@@ -56,11 +58,31 @@ class FreezePage(Answer):
     frozen_because: str
 
 
-def _ledger(ask: Ask) -> Ledger:
-    return show_ledger(
+class Day(Answer):
+    """A day of the last week, and its end in UTC."""
+
+    name: str
+    ends: str
+
+
+class LedgerPage(Ledger):
+    """A channel with its ledger, and the days that somebody may ask for; the newest comes first."""
+
+    days: list[Day]
+
+
+def _ledger(ask: Ask) -> LedgerPage:
+    found = show_ledger(
         ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"),
         cursor=ask.text("cursor"), limit=_LISTED,
     )  # fmt: skip
+    return LedgerPage(**dict(found), days=_last_days(datetime.now(UTC)))
+
+
+def _last_days(now: datetime) -> list[Day]:
+    past = [now - timedelta(days=back) for back in range(1, 8)]
+    return [Day(name=f"{day:%a} {day.day} {day:%b}", ends=f"{day:%Y-%m-%d}T23:59:59Z")
+            for day in past]  # fmt: skip
 
 
 def _standing(ask: Ask) -> StandingPage:

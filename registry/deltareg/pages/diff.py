@@ -1,71 +1,121 @@
-"""Two versions of a line side by side: configuration, modules, checks, size."""
+"""Two versions of a line side by side, or three: what they are, settings, modules, checks."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from deltareg.documents.json_values import is_object
+from deltareg.drawing.wording import size
 from deltareg.errors import InvalidInput
+from deltareg.identity.manifest import Manifest
 from deltareg.pages.asking import Ask
-from deltareg.pages.layer_map import LayerMap, State, difference_map
+from deltareg.pages.layer_map import Change, LayerMap, difference_map, odd_map
 from deltareg.pages.routing import View
 from deltareg.service.overview.comparison import Checks, compare_versions
 from deltareg.wire import Answer, CheckResult, VersionInfo
 
 _ABSENT = "-"
+_TWO = 2
+_SIDES = ("a", "b", "c")
 
 
 class ConfigChange(Answer):
-    """A setting that two versions have differently."""
+    """A setting, or a fact, that versions have differently; `c` where three are compared."""
 
     name: str
     a: str
     b: str
+    c: str | None = None
+
+    @property
+    def values(self) -> list[str]:
+        """Give it by version."""
+        return [self.a, self.b] if self.c is None else [self.a, self.b, self.c]
+
+    @property
+    def is_different(self) -> bool:
+        """Whether not all have it alike."""
+        return len(set(self.values)) > 1
 
 
 class CheckPair(Answer):
-    """A check of a suite as it came out for both versions."""
+    """A check of a suite as it came out for two versions, or for three."""
 
     suite: str
     check: str
     a: CheckResult | None
     b: CheckResult | None
+    c: CheckResult | None = None
+    is_three: bool = False
+
+    @property
+    def results(self) -> list[CheckResult | None]:
+        """Give it by version."""
+        return [self.a, self.b, self.c] if self.is_three else [self.a, self.b]
 
     @property
     def is_different(self) -> bool:
         """Whether the outcomes or the values differ."""
-        if self.a is None or self.b is None:
+        if any(one is None for one in self.results):
             return True
-        return (self.a.verdict, self.a.value) != (self.b.verdict, self.b.value)
+        return len({(one.verdict, str(one.value)) for one in self.results if one}) > 1
 
 
 class DiffPage(Answer):
-    """How a version differs from another one; `same_base` says whether both are for one base."""
+    """How two versions differ, or three; `same_base` says whether all are for one base.
+
+    `counted` counts modules: of two versions by what became of them, of three by which one differs
+    from the other two. `ancestor` is the newest version that all were made from.
+    """
 
     line: str
     versions: list[VersionInfo]
     a: VersionInfo
     b: VersionInfo
+    c: VersionInfo | None
+    ancestor: str
     same_base: bool
+    facts: list[ConfigChange]
     config: list[ConfigChange]
-    counted: dict[State, int]
+    counted: dict[Change, int]
     map: LayerMap
     checks: list[CheckPair]
     is_all: bool
 
+    @property
+    def sides(self) -> list[VersionInfo]:
+        """Give the versions in the order that they were asked for."""
+        return [self.a, self.b] if self.c is None else [self.a, self.b, self.c]
+
+    def heads(self, first: str, style: str, *, is_wide: bool = False) -> list[tuple[str, str]]:
+        """Give the heads of a table with a column for each version, two where it is wide."""
+        found = [(first, "")]
+        for side in self.sides:
+            found += [(f"v{side.version}", style), *([("", "")] if is_wide else [])]
+        return found
+
 
 def _diff(ask: Ask) -> DiffPage:
-    found = compare_versions(
-        ask.registry, ask.caller, ask.line, a=number_of(ask.text("a")), b=number_of(ask.text("b"))
-    )
-    a, b = found.a, found.b
-    made, counted = difference_map(a.manifest, b.manifest)
+    numbers = {side: number_of(ask.text(side)) for side in _SIDES}
+    found = compare_versions(ask.registry, ask.caller, ask.line, **numbers)
+    sides = [side.version for side in found.sides]
+    manifests = [side.manifest for side in found.sides]
+    made, counted = _map(manifests, [f"v{side.version}" for side in sides])
+    is_all = ask.text("all") == "yes"
+    facts = _changes([dict(_facts(side)) for side in sides], is_all=is_all)
     return DiffPage(
-        line=str(ask.line), versions=list(found.choices), a=a.version, b=b.version,
-        same_base=a.manifest.base == b.manifest.base,
-        config=_config(a.manifest.config, b.manifest.config), counted=counted, map=made,
-        checks=_pairs(a.checks, b.checks), is_all=ask.text("all") == "yes",
+        line=str(ask.line), versions=list(found.choices), a=sides[0], b=sides[1],
+        c=sides[2] if len(sides) > _TWO else None,
+        ancestor="" if found.ancestor is None else str(found.ancestor),
+        same_base=len({manifest.base for manifest in manifests}) == 1, facts=facts,
+        config=_changes([dict(_flat(manifest.config)) for manifest in manifests], is_all=is_all),
+        counted=counted, map=made, checks=_pairs([side.checks for side in found.sides]),
+        is_all=is_all,
     )  # fmt: skip
+
+
+def _map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap, dict[Change, int]]:
+    return difference_map(*manifests) if len(manifests) == _TWO else odd_map(manifests, names)
 
 
 def number_of(text: str | None) -> int | None:
@@ -82,13 +132,30 @@ def number_of(text: str | None) -> int | None:
     return int(number)
 
 
-def _config(a: Mapping[str, object], b: Mapping[str, object]) -> list[ConfigChange]:
-    ours, theirs = dict(_flat(a)), dict(_flat(b))
+def _facts(version: VersionInfo) -> list[tuple[str, str]]:
+    """Give what is told of a version beside its settings."""
+    variant = f", {version.variant}" if version.variant else ""
+    labels = ", ".join(f"{name}={value}" for name, value in version.labels.items())
     return [
-        ConfigChange(name=name, a=ours.get(name, _ABSENT), b=theirs.get(name, _ABSENT))
-        for name in sorted({*ours, *theirs})
-        if ours.get(name) != theirs.get(name)
+        ("kind", version.kind + variant), ("base", version.base.name or version.base.root),
+        ("folds", "yes" if version.foldable else "no"),
+        ("as files", size(version.logical_bytes)), ("stored", size(version.stored_bytes)),
+        ("pushed", f"{version.created_at[:16].replace('T', ' ')} UTC"),
+        ("by", version.created_by), ("served by", ", ".join(f"@{c}" for c in version.channels)),
+        ("labels", labels), ("message", version.message),
+        ("revoked", "yes" if version.is_revoked else "no"),
+    ]  # fmt: skip
+
+
+def _changes(sides: Sequence[Mapping[str, str]], *, is_all: bool) -> list[ConfigChange]:
+    """Put values by name side by side, those that differ or all."""
+    names = dict.fromkeys(name for side in sides for name in side)
+    rows = [[side.get(name, _ABSENT) or _ABSENT for side in sides] for name in names]
+    found = [
+        ConfigChange(name=name, a=row[0], b=row[1], c=row[2] if len(row) > _TWO else None)
+        for name, row in zip(names, rows, strict=True)
     ]
+    return [change for change in found if is_all or change.is_different]
 
 
 def _flat(value: Mapping[str, object], within: str = "") -> list[tuple[str, str]]:
@@ -102,11 +169,17 @@ def _flat(value: Mapping[str, object], within: str = "") -> list[tuple[str, str]
     return found
 
 
-def _pairs(a: Checks, b: Checks) -> list[CheckPair]:
+def _pairs(sides: Sequence[Checks]) -> list[CheckPair]:
+    known = dict.fromkeys(key for side in reversed(sides) for key in side)
     return [
-        CheckPair(suite=suite, check=check, a=a.get((suite, check)), b=b.get((suite, check)))
-        for suite, check in dict.fromkeys([*b, *a])
-    ]
+        CheckPair(
+            suite=suite, check=check, a=sides[0].get((suite, check)),
+            b=sides[1].get((suite, check)),
+            c=sides[2].get((suite, check)) if len(sides) > _TWO else None,
+            is_three=len(sides) > _TWO,
+        )
+        for suite, check in known
+    ]  # fmt: skip
 
 
 PAGES = (View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas"),)

@@ -6,7 +6,7 @@ of its own. Networks with experts have thousands of modules that are one here.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from deltareg.delta.injection import split_path
@@ -14,10 +14,13 @@ from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.wire import Answer
 
 State = Literal["same", "changed", "added", "removed", "neither"]
+Odd = Literal["same", "first", "second", "third", "each", "neither"]
+Change = State | Odd
 _STEPS = 9
 _DENSE = 48
 _OUTSIDE = "-"
 _PARAMETERS = (".weight", ".bias", ".base_layer")
+_ODD: tuple[Odd, ...] = ("first", "second", "third", "each", "same", "neither")
 _GRAVEST: tuple[State, ...] = ("changed", "added", "removed", "same", "neither")
 
 
@@ -67,7 +70,7 @@ def layer_map(manifest: Manifest) -> LayerMap:
     return made.model_copy(update={"least": least, "most": most})
 
 
-def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[State, int]]:
+def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int]]:
     """Show which modules of which layers two versions have differently, and count them."""
     first, second = places_of(a.tensors), places_of(b.tensors)
     counted: dict[State, int] = dict.fromkeys(_GRAVEST, 0)
@@ -81,10 +84,58 @@ def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[State, int]
     return made, {state: count for state, count in counted.items() if state != "neither"}
 
 
+def odd_map(
+    manifests: Sequence[Manifest], names: Sequence[str]
+) -> tuple[LayerMap, dict[Change, int]]:
+    """Show of three versions which one has which modules of which layers otherwise, and count."""
+    sides = [places_of(manifest.tensors) for manifest in manifests]
+    counted: dict[Odd, int] = dict.fromkeys(_ODD, 0)
+
+    def cell(place: Place) -> MapCell:
+        found = [_digests(side.get(place, ())) for side in sides]
+        odd = odd_of(found)
+        counted[odd] += 1
+        return MapCell(style=odd, told=f"{_name(place)}: {_told_of(odd, found, names)}")
+
+    made = _made(sides, cell)
+    return made, {odd: count for odd, count in counted.items() if odd != "neither"}
+
+
+def odd_of(found: Sequence[object]) -> Odd:
+    """Say which of three differs from the other two; nothing at all is empty."""
+    a, b, c = found
+    if not any(found):
+        return "neither"
+    if a == b == c:
+        return "same"
+    if b == c:
+        return "first"
+    if a == c:
+        return "second"
+    return "third" if a == b else "each"
+
+
+def _told_of(odd: Odd, found: Sequence[object], names: Sequence[str]) -> str:
+    without = [name for name, side in zip(names, found, strict=True) if not side]
+    missing = f"; nothing in {' and '.join(without)}" if without and odd != "neither" else ""
+    match odd:
+        case "same" | "neither":
+            return "the same in all" if odd == "same" else "nothing"
+        case "each":
+            return f"all three differ{missing}"
+        case "first" | "second" | "third":
+            number = _ODD.index(odd)
+            others = [name for n, name in enumerate(names) if n != number]
+            return f"{names[number]} differs from {' and '.join(others)}{missing}"
+
+
+def _digests(tensors: Iterable[ManifestTensor]) -> dict[tuple[str, str], object]:
+    return {(t.role, t.name): t.digest for t in tensors}
+
+
 def compared(a: Iterable[ManifestTensor], b: Iterable[ManifestTensor]) -> State:
     """Say how what two versions have in one place differs: by digests, which leave no doubt."""
-    ours = {(t.role, t.name): t.digest for t in a}
-    theirs = {(t.role, t.name): t.digest for t in b}
+    ours, theirs = _digests(a), _digests(b)
     if not ours and not theirs:
         return "neither"
     if not ours:

@@ -9,7 +9,16 @@ from deltareg.client.compare.bisect import BisectReport, Step, live_versions
 from deltareg.client.compare.bisect_marks import KeptMarks, Marks
 from deltareg.client.context import Context
 from deltareg.errors import Conflict, InvalidInput, NotFound
-from deltareg.gate.bisection import ENDS, Bounds, Mark, bounds_of, check_order
+from deltareg.gate.bisection import (
+    ENDS,
+    Bounds,
+    Mark,
+    check_order,
+    ends_of,
+    may_be_end,
+    missing_ends,
+    progress_of,
+)
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import VersionInfo
 
@@ -133,18 +142,14 @@ class HandBisection:
     def _standing(self, line: LineRef, marks: Marks) -> Standing:
         judged = marks.by_version()
         steps = [Step(f"{line}:v{n}", mark, source="hand") for n, mark in judged.items()]
-        missing: list[Mark] = [end for end in ENDS if end not in judged.values()]
-        if missing:
+        good, bad = ends_of(str(line), judged)
+        if good is None or bad is None:
+            missing = missing_ends(judged)
             return Standing(line, steps, missing=missing, hint=self._hint(line, judged, missing[0]))
-        good = max(n for n, mark in judged.items() if mark == "good")
-        bad = min(n for n, mark in judged.items() if mark == "bad")
-        _check_marks(line, good, bad)
         live = {one.version: one for one in live_versions(self.context, line, good, bad)}
-        bounds = bounds_of(list(live), judged)
-        still = marks.proposed if marks.proposed in bounds.untried else bounds.middle
-        deleted = sorted(set(range(good, bad + 1)) - set(live))
-        version = None if still is None else live[still]
-        return Standing(line, steps, bounds, deleted, version)
+        found = progress_of(str(line), list(live), judged, proposed=marks.proposed)
+        version = None if found.next is None else live[found.next]
+        return Standing(line, steps, found.bounds, found.deleted, version)
 
     def _hint(self, line: LineRef, judged: dict[int, Mark], missing: Mark) -> str:
         """Name a version that may be the end that is missing; empty where none comes to mind."""
@@ -154,12 +159,7 @@ class HandBisection:
         else:
             newest = list_versions(self.context, line, cursor=None, limit=_NEWEST).items
             number = next((one.version for one in newest if not one.is_deleted), None)
-        if number is None or number in judged:
-            return ""
-        bad = (n for n, mark in judged.items() if mark == "bad")
-        good = (n for n, mark in judged.items() if mark == "good")
-        is_between = max(good, default=0) < number < min(bad, default=number + 1)
-        return f"{line}:v{number}" if is_between else ""
+        return "" if number is None or not may_be_end(number, judged) else f"{line}:v{number}"
 
     def _meant(self, named: str | None) -> tuple[LineRef, Ref | None]:
         """Give the line that is meant, and the version of it; None is the one proposed."""
@@ -203,15 +203,6 @@ class HandBisection:
         if found.is_deleted:
             raise NotFound(f"{found.ref} is deleted", fix=f"deltareg ls {ref.line}")
         return found.version
-
-
-def _check_marks(line: LineRef, good: int, bad: int) -> None:
-    if good > bad:
-        raise InvalidInput(
-            f"v{good} cannot be good while v{bad}, which is older, is bad",
-            fix=f"judge one of the two anew: deltareg bisect bad {line}:v{good}, or "
-            f"deltareg bisect good {line}:v{bad}",
-        )
 
 
 def _nothing_goes_on(line: LineRef | None = None) -> NotFound:

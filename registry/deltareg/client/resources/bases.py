@@ -23,8 +23,8 @@ from deltareg.wire import (
 )
 
 if TYPE_CHECKING:
-    from deltareg.client.compare.campaign import CampaignReport
-    from deltareg.client.compare.campaign_start import CampaignStart
+    from deltareg.client.campaign.campaign import CampaignReport
+    from deltareg.client.campaign.campaign_start import CampaignStart
     from deltareg.client.folders.base_folder import BaseFolder
     from deltareg.client.results import reports
     from deltareg.delta.kind import BaseView

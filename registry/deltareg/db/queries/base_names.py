@@ -1,6 +1,6 @@
 """By what else bases are known, in one statement for any number of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -11,12 +11,14 @@ from deltareg.db.queries.bases import select_relations
 from deltareg.db.queries.variants import select_hub_ids
 from deltareg.db.rows import (
     AliasRow,
+    CalledRow,
     Found,
     HubIdRow,
     OwnRelationRow,
     OwnVariantRow,
     Part,
     Together,
+    fetch_all,
 )
 from deltareg.db.tables import (
     base_aliases,
@@ -55,6 +57,18 @@ HUB_IDS: Final = Part(
     order=(base_hub_ids.c.hub_id, base_hub_ids.c.revision),
 )  # fmt: skip
 _NAMES: Final = Together(RELATIONS, VARIANTS, ALIASES, HUB_IDS)
+
+
+def all_names(conn: sa.Connection) -> Sequence[CalledRow]:
+    """List all names by which bases are known: their own, former ones, those of the hub."""
+    own = sa.select(bases.c.name.label("base"), bases.c.name.label("called"))
+    former = sa.select(bases.c.name, base_aliases.c.name).join(
+        base_aliases, base_aliases.c.base_id == bases.c.id
+    )
+    of_hub = sa.select(bases.c.name, base_hub_ids.c.hub_id).join(
+        base_hub_ids, base_hub_ids.c.base_id == bases.c.id
+    )
+    return fetch_all(conn, sa.union(own, former, of_hub), CalledRow)
 
 
 def names_of(conn: sa.Connection, base_ids: Iterable[int]) -> Found:

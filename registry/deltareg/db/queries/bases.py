@@ -1,6 +1,6 @@
 """Bases and the recorded relations between them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -64,6 +64,12 @@ def base_rows(
         query = query.where(bases.c.name > after)
     if lock:
         query = query.with_for_update(of=bases)
+    return fetch_all(conn, query, BaseRow)
+
+
+def bases_named(conn: sa.Connection, names: Iterable[str]) -> Sequence[BaseRow]:
+    """Give the bases of some names, by name."""
+    query = _select_standing().where(bases.c.name.in_(list(names))).order_by(bases.c.name)
     return fetch_all(conn, query, BaseRow)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.queries.sight import in_sight
-from deltareg.db.rows import KinRow, ServedRow, fetch_all
+from deltareg.db.rows import KinRow, ServedRow, fetch_all, fetch_one
 from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     bases,
@@ -50,20 +50,37 @@ def family(
     reached = sa.union(*walks).subquery("reached")
     is_begun = versions.c.id.in_(sa.select(begun.c.id))
     query = (
-        sa.select(
-            versions.c.id, namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
-            versions.c.number, versions.c.kind, versions.c.deleted_at, versions.c.revoked_at,
-            bases.c.name.label("base_name"), version_bases.c.version_id.label("stands_on"),
-        )
+        _kin()
         .join(reached, reached.c.id == versions.c.id)
-        .join(deltas, deltas.c.id == versions.c.delta_id)
-        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .outerjoin(bases, bases.c.id == versions.c.base_id)
-        .outerjoin(version_bases, version_bases.c.base_id == versions.c.base_id)
         .order_by(sa.case((is_begun, 0), else_=1), versions.c.id.desc())
         .limit(limit)
-    )  # fmt: skip
+    )
     return fetch_all(conn, in_sight(query, sight), KinRow)
+
+
+def common_ancestor(conn: sa.Connection, version_ids: Sequence[int]) -> KinRow | None:
+    """Give the newest version that all of several were made from, or that is one of them itself.
+
+    A version is newer than its parents, so no other that they have in common was made from it.
+    """
+    walk = (
+        sa.select(versions.c.id.label("origin"), versions.c.id)
+        .where(versions.c.id.in_(version_ids))
+        .cte("above", recursive=True)
+    )
+    step = sa.select(walk.c.origin, lineage.c.parent_version_id).join(
+        walk, lineage.c.version_id == walk.c.id
+    )
+    walk = walk.union(step)
+    common = (
+        sa.select(walk.c.id)
+        .group_by(walk.c.id)
+        .having(sa.func.count() == len(set(version_ids)))
+        .order_by(walk.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return fetch_one(conn, _kin().where(versions.c.id == common), KinRow)
 
 
 def parent_edges(conn: sa.Connection, version_ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -88,6 +105,20 @@ def serving(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[ServedR
         .order_by(channels.c.id)
     )
     return fetch_all(conn, query, ServedRow)
+
+
+def _kin() -> _Select:
+    return (
+        sa.select(
+            versions.c.id, namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
+            versions.c.number, versions.c.kind, versions.c.deleted_at, versions.c.revoked_at,
+            bases.c.name.label("base_name"), version_bases.c.version_id.label("stands_on"),
+        )
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(bases, bases.c.id == versions.c.base_id)
+        .outerjoin(version_bases, version_bases.c.base_id == versions.c.base_id)
+    )  # fmt: skip
 
 
 def _begun(origin: Origin, limit: int) -> _Select:

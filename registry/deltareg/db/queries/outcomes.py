@@ -95,12 +95,21 @@ def newest_outcomes(
         .where(
             is_for_all(),
             verdicts.c.version_id.in_(list(version_ids)),
-            verdicts.c.suite == suite,
+            is_of_suite(sa.literal(suite)),
             verdicts.c.suite_digest == suite_digest,
         )
         .order_by(verdicts.c.created_at, verdicts.c.id)
     )
     return {row.version_id: row for row in fetch_each(conn, query, OutcomeRow)}
+
+
+def is_of_suite(name: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether a verdict of some versions is of a suite.
+
+    It is asked of a value and not of the column, so that no index is by suite: a version has few
+    verdicts and a suite has most of them, which SQLite, that counts neither, would all read.
+    """
+    return sa.func.coalesce(verdicts.c.suite, "") == name
 
 
 def is_complete() -> sa.ColumnElement[bool]:

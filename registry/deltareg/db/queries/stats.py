@@ -34,6 +34,7 @@ _FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payl
 _STREAM_ROWS = 500
 _ADDED = (
     "logical_bytes", "manifest_bytes", "map_bytes", "pack_bytes", *_FIGURES, "shared_bytes",
+    "unmeasured",
 )  # fmt: skip
 Grain = Literal["namespace", "line", "holder"]
 _NAMES: Mapping[Grain, Sequence[str]] = {
@@ -65,7 +66,7 @@ def holder_rows(conn: sa.Connection, part: Part, *, by: Grain) -> Iterator[Holde
     The columns: `namespace`, `line` and `number` (None for a plain base, and where they are added
     up), `is_base`, `kind`, how many `holders`; `logical_bytes`, `manifest_bytes`, `map_bytes`; of
     the packs that belong to them `pack_bytes` and the sums of their shares; of the others that they
-    need `shared_bytes`, decoded.
+    need `shared_bytes`, decoded; and in how many packs what they have was not measured yet.
 
     Args:
         conn: A transaction.
@@ -147,6 +148,7 @@ def _sums(part: Part) -> Select:
         _sum(sa.case((is_own, placed.c.size_bytes), else_=0)).label("pack_bytes"),
         *(_sum(sa.case((is_own, placed.c[name]), else_=0)).label(name) for name in _FIGURES),
         _sum(sa.case((is_own, 0), else_=decoded)).label("shared_bytes"),
+        _sum(placed.c.unmeasured).label("unmeasured"),
     ).group_by(placed.c.is_base, placed.c.holder)
 
 
@@ -158,6 +160,7 @@ def _held_by_versions() -> Select:
             sa.literal(0).label("is_base"),
             versions.c.id.label("holder"),
             *(version_shares.c[name] for name in _FIGURES),
+            _is_missing(version_shares).label("unmeasured"),
         )
         .join(versions, versions.c.id == version_packs.c.version_id)
         .outerjoin(version_shares, is_share_of_version())
@@ -173,6 +176,7 @@ def _held_by_bases() -> Select:
             sa.literal(1).label("is_base"),
             bases.c.id.label("holder"),
             *(base_shares.c[name] for name in _FIGURES),
+            _is_missing(base_shares).label("unmeasured"),
         )
         .join(bases, bases.c.id == base_packs.c.base_id)
         .outerjoin(base_shares, is_share_of_base())
@@ -204,7 +208,7 @@ def _shown(
     is_base: sa.ColumnElement[int],
     kind: sa.ColumnElement[str],
 ) -> Select:
-    names = ("pack_bytes", *_FIGURES, "shared_bytes")
+    names = ("pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
     return sa.select(
         holder.c.id,
         namespaces.c.name.label("namespace"),
@@ -227,6 +231,10 @@ def _within(query: Select, part: Part) -> Select:
     if part.version_id is not None:
         query = query.where(versions.c.id == part.version_id)
     return query
+
+
+def _is_missing(shares: sa.Table) -> sa.ColumnElement[int]:
+    return sa.case((shares.c.pack_id.is_(None), 1), else_=0)
 
 
 def _sum(value: sa.ColumnElement[int]) -> sa.ColumnElement[int]:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db.among import among, listed
 from deltareg.db.queries.base_identities import is_deleted
+from deltareg.db.queries.outcomes import is_of_suite
 from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.verdicts import select_verdicts
 from deltareg.db.queries.versions import select_versions
@@ -117,7 +118,7 @@ def verdicts_on(
 
 _IDS: sa.BindParameter[str] = sa.bindparam("ids", type_=sa.Text)
 _OF_SUITE: Final = sa.and_(
-    among(verdicts.c.version_id, _IDS), verdicts.c.suite == sa.bindparam("suite"),
+    among(verdicts.c.version_id, _IDS), is_of_suite(sa.bindparam("suite", type_=sa.Text)),
     verdicts.c.suite_digest == sa.bindparam("digest"),
 )  # fmt: skip
 _VERDICTS: Final = Part(

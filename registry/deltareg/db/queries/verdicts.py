@@ -141,6 +141,25 @@ def verdict_rows(
     return fetch_all(conn, query.limit(limit), VerdictRow)
 
 
+def newest_verdicts(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[VerdictRow]:
+    """List the newest verdict of each suite on each base, of versions, newest first."""
+    place = sa.func.row_number().over(
+        partition_by=(verdicts.c.version_id, verdicts.c.suite, verdicts.c.base_root),
+        order_by=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
+    )
+    ranked = (
+        sa.select(verdicts.c.id, place.label("place"))
+        .where(verdicts.c.version_id.in_(version_ids))
+        .subquery("ranked")
+    )
+    query = (
+        select_verdicts()
+        .where(verdicts.c.id.in_(sa.select(ranked.c.id).where(ranked.c.place == 1)))
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    )
+    return fetch_all(conn, query, VerdictRow)
+
+
 def newest_verdict(
     conn: sa.Connection,
     version_id: int,

@@ -137,6 +137,28 @@ def version_rows(
     return fetch_all(conn, query, VersionRow)
 
 
+def live_numbers(conn: sa.Connection, delta_id: int) -> list[int]:
+    """List the numbers of the versions of a line that are not deleted, in order."""
+    query = (
+        sa.select(versions.c.number)
+        .where(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.number)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def versions_by_numbers(
+    conn: sa.Connection, delta_id: int, numbers: Iterable[int]
+) -> Sequence[VersionRow]:
+    """Give versions of a line by number, newest first."""
+    query = (
+        select_versions()
+        .where(versions.c.delta_id == delta_id, versions.c.number.in_(list(numbers)))
+        .order_by(versions.c.number.desc())
+    )
+    return fetch_all(conn, query, VersionRow)
+
+
 def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, VersionRow]:
     """Give versions by row id."""
     query = select_versions().where(versions.c.id.in_(list(ids)))

@@ -3,6 +3,7 @@
 from deltareg.db.rows.bases import (
     BaseManifestRow,
     BaseRow,
+    CalledRow,
     FiguresRow,
     HubIdRow,
     IdentityRow,
@@ -138,6 +139,7 @@ __all__ = [
     "BaseRow",
     "BrokenGlassRow",
     "BusyWorkerRow",
+    "CalledRow",
     "ChannelRow",
     "CheckMarkRow",
     "CheckStateRow",

@@ -98,6 +98,14 @@ class OwnRelationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CalledRow:
+    """A name of the base `base`: its own, a former one or one of the hub."""
+
+    base: str
+    called: str
+
+
+@dataclass(frozen=True, slots=True)
 class HubIdRow:
     """By what id and revision the hub has a base."""
 

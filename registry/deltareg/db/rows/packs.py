@@ -142,3 +142,4 @@ class HolderRow:
     alone_bytes: int
     alone_payload: int
     shared_bytes: int
+    unmeasured: int

@@ -1,9 +1,15 @@
-"""A base, and what stands on it."""
+"""Bases by what somebody takes them to be called; a base, and what stands on it."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from deltareg.db.queries import base_names
+from deltareg.db.queries.bases import bases_named
+from deltareg.db.rows import CalledRow
 from deltareg.db.session import read
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import Base
-from deltareg.service.describe import describe_base
+from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.describe import describe_base, describe_bases
 from deltareg.service.lines.veil import veiled_base
 from deltareg.service.paging import read_number_cursor
 from deltareg.service.registry import Caller, Registry
@@ -11,12 +17,50 @@ from deltareg.service.resolve import find_base
 from deltareg.service.verdicts.compat import compat_of
 from deltareg.wire import Answer, BaseInfo, CompatRow, Page
 
+_MOST = 20
+_NEAR = 5
+
+
+class CalledLike(Answer):
+    """Bases that have a text in a name, or where none has it, whose name is near to it."""
+
+    is_near: bool
+    bases: list[BaseInfo]
+
 
 class BaseWithVersions(Answer):
     """A base, and the versions on it with what is known of each on each variant."""
 
     base: BaseInfo
     versions: Page[CompatRow]
+
+
+def bases_called(registry: Registry, caller: Caller, text: str) -> CalledLike:
+    """Find bases by any name that they have or had; what the caller may not read is left out."""
+    caller.require(Right.READ, on=SOMEWHERE)
+    wanted = text.strip().casefold()
+    with read(registry.engine) as conn:
+        known = [row for row in base_names.all_names(conn) if _may_read(caller, row.base)]
+        having = sorted({row.base for row in known if wanted in row.called.casefold()})
+        names = having[:_MOST] or _near(known, wanted)
+        found = {info.name: info for info in describe_bases(conn, bases_named(conn, names))}
+    shown = [veiled_base(caller, found[name]) for name in names if name in found]
+    return CalledLike(is_near=not having, bases=shown)
+
+
+def _may_read(caller: Caller, name: str) -> bool:
+    return caller.may(Right.READ, on=Base(name))
+
+
+def _near(known: Sequence[CalledRow], wanted: str) -> list[str]:
+    """Give the bases with names near to one, the nearest first: whole, or what follows the `/`."""
+    spelled: dict[str, str] = {}
+    for row in known:
+        whole = row.called.casefold()
+        for name in (whole, whole.rpartition("/")[2]):
+            spelled.setdefault(name, row.base)
+    near = get_close_matches(wanted, spelled, n=_NEAR)
+    return list(dict.fromkeys(spelled[name] for name in near))
 
 
 def show_base_with_versions(

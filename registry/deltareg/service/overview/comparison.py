@@ -1,4 +1,4 @@
-"""Two versions of a line side by side: their manifests, and how their checks came out."""
+"""Versions of a line side by side: their manifests, and how their checks came out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import family as family_queries
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import VersionRow
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
-from deltareg.refs import LineRef
+from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_plain
 from deltareg.service.kept import decoded
@@ -23,13 +24,12 @@ from deltareg.service.verdicts.verdicts import describe_verdict
 from deltareg.wire import CheckResult, VersionInfo
 
 _CHOICES = 200
-_VERDICTS = 10
 Checks = Mapping[tuple[str, str], CheckResult]
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of two versions.
+    """One of the versions.
 
     Attributes:
         version: What is shown of it.
@@ -44,17 +44,30 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two versions, and those of the line that could be chosen instead, newest first."""
+    """Two versions or three.
 
-    a: Side
-    b: Side
+    Attributes:
+        sides: The versions, in the order that they were asked for.
+        choices: Those of the line that could be chosen instead, newest first.
+        ancestor: The newest version that all of them were made from; None where there is none but
+            themselves.
+    """
+
+    sides: Sequence[Side]
     choices: Sequence[VersionInfo]
+    ancestor: Ref | None
 
 
 def compare_versions(
-    registry: Registry, caller: Caller, line: LineRef, *, a: int | None, b: int | None
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    *,
+    a: int | None,
+    b: int | None,
+    c: int | None = None,
 ) -> Comparison:
-    """Put two versions of a line side by side; the newest and the one before it unless said.
+    """Put versions of a line side by side; the newest and the one before it unless said.
 
     Raises:
         NotFound: The line has no two versions.
@@ -75,12 +88,22 @@ def compare_versions(
             )
             for row in rows
         }
-        later = _chosen(rows, b, rows[0])
-        earlier = _chosen(
-            rows, a, next((row for row in rows if row.number < later.number), rows[1])
-        )
-        sides = [_side(conn, row, infos[row.number]) for row in (earlier, later)]
-    return Comparison(sides[0], sides[1], list(infos.values()))
+        chosen = _all_chosen(rows, a, b, c)
+        checks = _checks(conn, chosen)
+        sides = [
+            Side(infos[row.number], _manifest(conn, row), checks.get(row.id, {})) for row in chosen
+        ]
+        ancestor = _ancestor(conn, caller, chosen)
+    return Comparison(sides, list(infos.values()), ancestor)
+
+
+def _all_chosen(
+    rows: Sequence[VersionRow], a: int | None, b: int | None, c: int | None
+) -> list[VersionRow]:
+    later = _chosen(rows, b, rows[0])
+    before = next((row for row in rows if row.number < later.number), rows[1])
+    chosen = [_chosen(rows, a, before), later]
+    return chosen if c is None else [*chosen, _chosen(rows, c, later)]
 
 
 def _chosen(rows: Sequence[VersionRow], number: int | None, otherwise: VersionRow) -> VersionRow:
@@ -94,15 +117,27 @@ def _chosen(rows: Sequence[VersionRow], number: int | None, otherwise: VersionRo
     return found
 
 
-def _side(conn: sa.Connection, row: VersionRow, info: VersionInfo) -> Side:
-    manifest = decoded(row.manifest_digest, lambda: version_queries.content(conn, row.id).manifest)
-    checks: dict[tuple[str, str], CheckResult] = {}
-    suites: set[str] = set()
-    for verdict in map(
-        describe_verdict, verdict_queries.verdict_rows(conn, version_id=row.id, limit=_VERDICTS)
-    ):
-        if verdict.suite in suites or verdict.variant:
+def _manifest(conn: sa.Connection, row: VersionRow) -> Manifest:
+    return decoded(row.manifest_digest, lambda: version_queries.content(conn, row.id).manifest)
+
+
+def _checks(conn: sa.Connection, rows: Sequence[VersionRow]) -> dict[int, Checks]:
+    """Give by version the checks of its newest verdicts on its base."""
+    found: dict[int, dict[tuple[str, str], CheckResult]] = {}
+    suites: set[tuple[int, str]] = set()
+    for row in verdict_queries.newest_verdicts(conn, [row.id for row in rows]):
+        verdict = describe_verdict(row)
+        if verdict.variant or (row.version_id, verdict.suite) in suites:
             continue
-        suites.add(verdict.suite)
+        suites.add((row.version_id, verdict.suite))
+        checks = found.setdefault(row.version_id, {})
         checks |= {(verdict.suite, check.name): check for check in verdict.checks}
-    return Side(info, manifest, checks)
+    return dict(found)
+
+
+def _ancestor(conn: sa.Connection, caller: Caller, rows: Sequence[VersionRow]) -> Ref | None:
+    row = family_queries.common_ancestor(conn, [row.id for row in rows])
+    if row is None or row.id in {each.id for each in rows}:
+        return None
+    line = LineRef(row.namespace, row.line)
+    return Ref(line, version=row.number) if caller.sees(line) else None

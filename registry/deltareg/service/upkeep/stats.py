@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stats as queries
-from deltareg.db.queries.shares import unmeasured
 from deltareg.db.queries.stats import Grain, Part
 from deltareg.db.rows import HolderRow, LooseKeyRow
 from deltareg.db.session import read
@@ -50,9 +49,9 @@ def show_storage(
     check_limit(limit)
     for _ in range(_ATTEMPTS):
         with read(registry.engine) as conn:
-            if not unmeasured(conn, limit=1):
-                found = _look(conn, caller, of)
-                break
+            found = _look(conn, caller, of)
+        if found is not None:
+            break
         measure_missing(registry.engine)
     else:
         raise Unavailable("storage maps change faster than they are measured", fix="try again")
@@ -81,12 +80,15 @@ class _Found:
     beside: dict[str, Counts] = field(default_factory=dict)
 
 
-def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> _Found:
+def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> _Found | None:
+    """Add up what one snapshot says; None where something of it was not measured yet."""
     view, name, part = _part(conn, caller, of)
     has_store = view in {"registry", "namespace"}
     loose = queries.loose_keys(conn, part.scope) if has_store else ()
     found = _Found(view, name, loose)
     for row in queries.holder_rows(conn, part, by=_GRAINS.get(view, "holder")):
+        if row.unmeasured:
+            return None
         figures = _figures(row)
         _add(found.parts, _key(view, row), figures)
         _add(found.kinds, ("kind", row.kind), figures)

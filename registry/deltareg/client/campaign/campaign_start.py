@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deltareg.client.asking.resolving import resolve
-from deltareg.client.compare.campaign import CampaignLine, CampaignReport
+from deltareg.client.campaign.campaign import CampaignLine, CampaignReport
 from deltareg.client.context import Context
 from deltareg.client.pull.pull import pull
 from deltareg.client.push.golden_of_push import GoldenChoice

@@ -1,0 +1,97 @@
+"""A search for the version that made a line bad, by hand; what was judged stands in the address."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from deltareg.errors import InvalidInput
+from deltareg.gate.bisection import Mark
+from deltareg.pages.asking import Ask
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import View
+from deltareg.service.overview.bisection import search_by_hand
+from deltareg.wire import Answer, VersionInfo
+
+_VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})")
+_MARKS: Final[Mapping[str, Mark]] = {"good": "good", "bad": "bad", "skip": "skip"}
+_MOST = 200
+
+
+class BisectPage(Answer):
+    """How far a search is.
+
+    `marks` is what was said of which version, `good` and `bad` what the first bad version lies
+    between, `next` the version to try; `more` versions matter besides those that are listed.
+    """
+
+    line: str
+    marks: dict[int, Mark]
+    good: int | None
+    bad: int | None
+    next: int | None
+    untried: int
+    steps_most: int
+    is_found: bool
+    skipped: list[int]
+    deleted: list[int]
+    missing: list[Mark]
+    hint: int | None
+    conflict: str
+    versions: list[VersionInfo]
+    more: int
+
+    def marked(self, number: int, mark: str) -> str:
+        """Give the address where a version is judged as well, or anew; with no mark, not at all."""
+        marks: dict[int, str] = {**self.marks, number: mark}
+        asked = {f"v{n}": marks[n] for n in sorted(marks) if marks[n]}
+        path = f"{ROOT}/deltas/{self.line}/bisect"
+        return f"{path}?{urlencode(asked)}" if asked else path
+
+    @property
+    def unlisted(self) -> dict[int, Mark]:
+        """Give what was judged and is no row of the list."""
+        listed = {one.version for one in self.versions}
+        return {number: mark for number, mark in self.marks.items() if number not in listed}
+
+
+def _bisect(ask: Ask) -> BisectPage:
+    marks = _marks(ask)
+    found = search_by_hand(ask.registry, ask.caller, ask.line, marks)
+    bounds = found.progress.bounds
+    ends = {mark: [n for n, said in marks.items() if said == mark] for mark in ("good", "bad")}
+    return BisectPage(
+        line=str(ask.line), marks=marks, good=max(ends["good"], default=None),
+        bad=min(ends["bad"], default=None), next=found.progress.next,
+        untried=len(bounds.untried) if bounds else 0,
+        steps_most=bounds.steps_most if bounds else 0,
+        is_found=bounds is not None and bounds.is_found,
+        skipped=sorted(n for n, mark in marks.items() if mark == "skip"),
+        deleted=list(found.progress.deleted), missing=list(found.progress.missing),
+        hint=found.hint, conflict=found.conflict, versions=list(found.versions), more=found.more,
+    )  # fmt: skip
+
+
+def _marks(ask: Ask) -> dict[int, Mark]:
+    """Read what the address says of versions; `v3=` says nothing.
+
+    Raises:
+        InvalidInput: It says what is no judgement, or more than anybody judges.
+    """
+    found: dict[int, Mark] = {}
+    for name, value in ask.query.items():
+        match = _VERSION.fullmatch(name)
+        if match is None or not value:
+            continue
+        mark = _MARKS.get(value)
+        if mark is None:
+            raise InvalidInput(
+                f"a version is good, bad or skip, not {value[:40]!r}", fix=f"write {name}=good"
+            )
+        found[int(match[1])] = mark
+    if len(found) > _MOST:
+        raise InvalidInput(f"at most {_MOST} versions are judged in a search")
+    return dict(sorted(found.items()))
+
+
+PAGES = (View("/deltas/{ns}/{name}/bisect", _bisect, "bisect.html.jinja", "Deltas"),)
