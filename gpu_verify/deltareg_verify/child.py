@@ -28,6 +28,7 @@ from deltareg_verify import sandbox
 from deltareg_verify.assignment import Assignment, BaseAssignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts
 from deltareg_verify.checks import all_checks
+from deltareg_verify.differing import compare
 from deltareg_verify.dtypes import RUN_IN
 from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
@@ -35,8 +36,10 @@ from deltareg_verify.examine import examine
 from deltareg_verify.figures import Figures
 from deltareg_verify.measuring import measure
 from deltareg_verify.proving import ProofAssignment, prove
+from deltareg_verify.replying import reply
 from deltareg_verify.report import Speaker
 from deltareg_verify.served import account_served, as_served
+from deltareg_verify.sides import SidesAssignment
 from deltareg_verify.torch_engine import (
     Room,
     TorchEngine,
@@ -63,6 +66,7 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
     """Read a request, in the zygote, and give what the child is to do.
 
     `verify ASSIGNMENT` runs a suite; `measure ASSIGNMENT` measures a base alone;
+    `compare ASSIGNMENT` compares two versions, `answer ASSIGNMENT` has them answer a prompt;
     `prove ASSIGNMENT` decodes what is stored, and
     `decode ASSIGNMENT` writes the files of it;
     `describe {"device": …, "scratch": …}` tells about the device;
@@ -77,12 +81,21 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
         of_base = BaseAssignment.decode(body)
         warm_for(of_base.model_type)
         return partial(measure, of_base)
+    if verb in {b"compare", b"answer"}:
+        return _beside(verb, SidesAssignment.decode(body))
     if verb in {b"prove", b"decode"}:
         return partial(prove, ProofAssignment.decode(body))
     if verb == b"escape":
         return partial(escape, targets_of(body))
     wanted: dict[str, str] = json.loads(body)
     return partial(describe, device=wanted["device"], scratch=Path(wanted["scratch"]))
+
+
+def _beside(verb: bytes, sides: SidesAssignment) -> Callable[[BinaryIO], None]:
+    if verb == b"compare":
+        return partial(compare, sides)
+    warm_for(sides.model_type)
+    return partial(reply, sides)
 
 
 def verify(assignment: Assignment, out: BinaryIO) -> None:

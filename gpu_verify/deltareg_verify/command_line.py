@@ -168,6 +168,7 @@ def _run(options: Options, server: str | None) -> None:
         Worker(
             registry=client,
             gather=stock.gather,
+            gather_sides=stock.gather_sides,
             reencode=stock.reencode,
             stored=client.bring_stored,
             open_reference=stock.open_reference,
@@ -175,7 +176,11 @@ def _run(options: Options, server: str | None) -> None:
             options=options,
             device=device,
             escapes=escapes,
-            labels={**labels(found), "worker": options.name},
+            labels={
+                **labels(found),
+                "worker": options.name,
+                "runs": ",".join(options.only or RUN_KIND_NAMES),
+            },
             stop=stop,
             base_cache=base_cache,
             measures=BaseMeasures(client, zygote, options, device, found.environment),

@@ -22,6 +22,7 @@ from deltareg.suites.suite import Suite, built_in, built_in_names
 from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
 from deltareg_verify.assignment import VersionOnBase
 from deltareg_verify.base_cache import BaseCache
+from deltareg_verify.sides import Side, Sides
 
 Evidence = Literal["exact", "shapes"]
 _COPIES = {"base_copy", "new_rows"}
@@ -117,6 +118,37 @@ class Stock:
                 names=_names(grant),
             )
 
+    def gather_sides(self, grant: LeaseGrant, into: Path) -> Sides:
+        """Bring the versions that a run is about, and their base where it is to be had.
+
+        Raises:
+            Inconclusive: The registry gave something else.
+            DeltaregError: The registry cannot be reached or refuses.
+        """
+        wanted = {name: (one.ref, one.digest) for name, one in grant.references.items()}
+        own = next(name for name in ("a", "b") if name not in wanted)
+        wanted[own] = grant.ref, grant.digest
+        with ExitStack() as opened:
+            try:
+                base = opened.enter_context(self.open_base(grant.base))
+            except Inconclusive as error:  # plain products are compared without it
+                log.info("no base=%s: %s", grant.base.name, error.message)
+                base = None
+            found = {
+                name: self._bring_side(ref, digest, into / name)
+                for name, (ref, digest) in wanted.items()
+            }
+            record = self._client.bases.manifest(grant.base) if base is None else base.manifest
+            (into / "base.json").write_bytes(record.encode())
+            return Sides(
+                found, None if base is None else base.path.absolute(), into / "base.json",
+                grant.base.model_type or ("" if base is None else _class_of_diffusers(base)),
+            )  # fmt: skip
+
+    def _bring_side(self, ref: str, digest: str, into: Path) -> Side:
+        into.mkdir()
+        return Side(into / "delta", self._pull(ref, digest, into))
+
     def reencode(self, grant: LeaseGrant, into: Path) -> ReencodeReport:
         """Make and send the new form of a version; the report ends its run.
 
@@ -192,6 +224,12 @@ class Stock:
         Raises:
             Inconclusive: It is not what was expected.
         """
+        manifest = self._pull(ref, digest, into)
+        (into / "base.json").write_bytes(base.manifest.encode())
+        return VersionOnBase(into / "delta", manifest, base.path, into / "base.json")
+
+    def _pull(self, ref: str, digest: str, into: Path) -> Path:
+        """Pull a version, and write its manifest beside it; gives the file of that."""
         pulled = self._client.pull(ref, into / "delta", is_temporary=True)
         manifest = self._client.cache.manifest(Digest.parse(digest))
         if pulled.digest != digest or manifest is None:
@@ -200,8 +238,7 @@ class Stock:
                 fix="verify it again: deltareg verify REF",
             )
         (into / "manifest.json").write_bytes(manifest)
-        (into / "base.json").write_bytes(base.manifest.encode())
-        return VersionOnBase(into / "delta", into / "manifest.json", base.path, into / "base.json")
+        return into / "manifest.json"
 
     def _suite(self, grant: LeaseGrant) -> Suite:
         """Give the suite that the run names, as it was when the run was queued."""

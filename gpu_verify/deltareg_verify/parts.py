@@ -19,9 +19,11 @@ from deltareg.wire import (
     VerdictInfo,
     VerdictReport,
 )
+from deltareg.wire.findings import FoundReport
 from deltareg_verify.assignment import Brought
 from deltareg_verify.materials import Materials
 from deltareg_verify.options import Options
+from deltareg_verify.sides import Sides
 from deltareg_verify.stop import Stop
 
 
@@ -50,6 +52,10 @@ class Registry(Protocol):
 
     def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
         """End a run that proves with what is wrong, or nothing."""
+        ...
+
+    def complete_found(self, run_id: str, report: FoundReport) -> RunInfo:
+        """End a run that finds something out for people."""
         ...
 
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
@@ -116,6 +122,11 @@ class Parts(Protocol):
     @property
     def reencode(self) -> Callable[[LeaseGrant, Path], ReencodeReport]:
         """Makes and sends the new form of a version, in a folder."""
+        ...
+
+    @property
+    def gather_sides(self) -> Callable[[LeaseGrant, Path], Sides] | None:
+        """Brings versions side by side into a folder; None where no run is about that."""
         ...
 
     @property

@@ -39,11 +39,21 @@ class Report:
         checks: In the order that they ran.
         surroundings: Where they ran.
         figures: What it found of a base; None where that was not asked.
+        found: What it found out for people, as it wrote it, still to be read by its kind; None
+            where that was not asked.
     """
 
     checks: tuple[CheckResult, ...]
     surroundings: Surroundings
     figures: Figures | None = None
+    found: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found out for people."""
+
+    document: Mapping[str, object]
 
 
 class Speaker:
@@ -64,6 +74,14 @@ class Speaker:
             ValueError: Some of it are no numbers.
         """
         self._say({"figures": json.loads(found.encode())})
+
+    def found(self, document: Mapping[str, object]) -> None:
+        """Say what was found out for people.
+
+        Raises:
+            ValueError: Some of it are no numbers.
+        """
+        self._say({"found": document})
 
     def end(self, *, dtype: str, sandbox: str, environment: Mapping[str, str]) -> None:
         """Say that all is said."""
@@ -89,14 +107,17 @@ def listen(raw: bytes) -> Report:
         raise Inconclusive("the child said more than a report may hold")
     checks: list[CheckResult] = []
     figures: Figures | None = None
+    told: Mapping[str, object] | None = None
     for line in raw.splitlines():
         match _line(line):
             case CheckResult() as result:
                 checks.append(result)
             case Figures() as found:
                 figures = found
+            case _Found(document):
+                told = document
             case Surroundings() as last:
-                return Report(tuple(checks), last, figures)
+                return Report(tuple(checks), last, figures, told)
             case reason:
                 raise Inconclusive(reason)
     reached = f"after check {checks[-1].name}" if checks else "before the first check"
@@ -112,7 +133,7 @@ def check_in(raw: bytes) -> CheckResult | None:
     return found if isinstance(found, CheckResult) else None
 
 
-def _line(raw: bytes) -> CheckResult | Figures | Surroundings | str:
+def _line(raw: bytes) -> CheckResult | Figures | Surroundings | _Found | str:
     try:
         ((word, value),) = strict_json_object(raw).items()
         match word, value:
@@ -120,6 +141,8 @@ def _line(raw: bytes) -> CheckResult | Figures | Surroundings | str:
                 return CheckResult.model_validate(value)
             case "figures", dict():
                 return Figures.decode(json.dumps(value).encode())
+            case "found", dict():
+                return _Found(dict(value))
             case "end", dict():
                 return Surroundings.model_validate(value)
             case "error", str():

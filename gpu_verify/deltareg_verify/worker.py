@@ -38,6 +38,7 @@ from deltareg_verify.options import Options
 from deltareg_verify.parts import BringMeasures, BringStored, Children, Registry
 from deltareg_verify.run_log import RunLog
 from deltareg_verify.runs import RUN_KINDS
+from deltareg_verify.sides import Sides
 from deltareg_verify.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Worker:
         stop: Whether it is to end.
         escapes: What the trial at the start found and the operator accepts; empty without a trial.
         measures: Brings the base's own figures; None has every child work them out.
+        gather_sides: Brings versions side by side into a folder.
         base_cache: What lets go of the bases of a run when it is over; None keeps all.
     """
 
@@ -80,6 +82,7 @@ class Worker:
     escapes: str = ""
     base_cache: BaseCache | None = None
     measures: BringMeasures | None = None
+    gather_sides: Callable[[LeaseGrant, Path], Sides] | None = None
 
     def serve(self) -> None:
         """Take runs until asked to stop, or until the first has ended with `is_once`.

@@ -52,6 +52,7 @@ QUERIES = {
     "GET /api/v1/resolve": {"ref": "lab/x:v1"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit": {"base": "tiny"},
     "GET /api/v1/bases/{base}/diff": {"other": "tiny"},
+    "GET /api/v1/comparisons": {"a": "lab/x:v1", "b": "lab/x:v2"},
     "GET /api/v1/audit/consistency": {"old": "0", "new": "0"},
     "GET /api/v1/blobs/{digest}": {"of": "lab/x:v1"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
@@ -71,6 +72,8 @@ BODY = BODIES | {
     "PATCH /api/v1/namespaces/{ns}": {"visibility": "private"},
     "POST /api/v1/runs/{run_id}:upload": {"run": "r2", "fence": 1},
     "POST /api/v1/runs": {"ref": "lab/x:v1"},
+    "POST /api/v1/comparisons": {"a": "lab/x:v1", "b": "lab/x:v2"},
+    "POST /api/v1/answers": {"prompt": "hi", "refs": ["lab/x:v1"]},
     "POST /api/v1/namespaces": {"name": "lab"},
     "POST /api/v1/webhooks": {"url": "http://127.0.0.1:9/", "namespace": "lab"},
     "POST /api/v1/members": {"principal": "bob", "role": "reader", "namespace": "lab"},
@@ -84,6 +87,8 @@ RIGHTS_HERE = {
     "GET /api/v1/access/review": {Right.MAINTAIN},
     "GET /api/v1/members": {Right.READ},
     "POST /api/v1/members": {Right.MAINTAIN},
+    "POST /api/v1/comparisons": {Right.PUSH, Right.VERIFY},  # which no role has without reading
+    "POST /api/v1/answers": {Right.PUSH, Right.VERIFY},
     "POST /api/v1/runs/{run_id}:rerun": {Right.PUSH, Right.VERIFY},
     "DELETE /api/v1/members/{member_id}": {Right.MAINTAIN},
     **{route: {Right.ADMIN} for route in REACH if "{webhook_id}" in route},
@@ -319,7 +324,8 @@ OF_NAMESPACE = {
 NEVER_ANONYMOUS = {
     "GET /api/v1/namespaces/{ns}", "GET /api/v1/namespaces/{ns}/policy", "GET /api/v1/members",
     "GET /api/v1/namespaces", "GET /api/v1/runs", "GET /api/v1/runs/{run_id}",
-    "GET /api/v1/runs/{run_id}/log", "GET /api/v1/queue", "GET /api/v1/fleet/agents",
+    "GET /api/v1/runs/{run_id}/log", "GET /api/v1/comparisons", "GET /api/v1/queue",
+    "GET /api/v1/fleet/agents",
     "GET /api/v1/requests", "GET /api/v1/requests/{request_id}", "GET /api/v1/events",
     "GET /api/v1/events/stream",
     # It is asked of a base that all share, who are somebody here.

@@ -111,6 +111,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.run_log, {"run_id": "r", "seq": 1, "fence": 1, "number": 0, "total_bytes": 9,
                  "line": {"text": "begun"}}),
     (t.dropped_logs, {"run_id": "r"}),
+    (t.run_results, {"run_id": "r", "other_id": 2, "asked": b"{}", "found": b"{}"}),
     (t.waiting_runs, {"id": 1, "run_id": "r", "version_id": 1}),
     (t.verdicts, {"id": "v", "run_id": "r", "version_id": 1, "manifest_digest": "sha256:1",
                   "base_root": "blake3:aa", "suite": "smoke", "suite_digest": "sha256:s",

@@ -167,6 +167,26 @@ def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(database_
     assert migrations.check(database_url) == []
 
 
+def test_runs_of_kinds_that_a_release_does_not_know_go_on_the_way_down(database_url):
+    populate(database_url)
+    engine = create_engine(database_url)
+    with write(engine) as conn:
+        new = {**dict(ROWS)[t.runs], "id": "new", "what": "answer", "dedup_key": "new"}
+        conn.execute(sa.insert(t.runs).values(new))
+        conn.execute(sa.insert(t.run_log).values({**dict(ROWS)[t.run_log], "run_id": "new"}))
+        conn.execute(sa.insert(t.run_results).values(run_id="new", asked=b"{}"))
+    engine.dispose()
+    before = rows_of(database_url)
+
+    migrations.downgrade(database_url, revision="0035")
+    kept = rows_of(database_url)
+
+    assert [row["id"] for row in kept["runs"]] == ["r"]
+    assert kept["run_log"] == [row for row in before["run_log"] if row["run_id"] == "r"]
+    migrations.upgrade(database_url)
+    assert migrations.check(database_url) == []
+
+
 def test_the_release_before_finds_documents_written_out(empty_database_url):
     migrations.upgrade(empty_database_url)
     populate(empty_database_url)

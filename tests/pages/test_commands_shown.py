@@ -17,7 +17,7 @@ _FOR = {
     "ref": "a/b:v1", "line": "a/b", "number": "1", "version": "1", "channel": "prod", "id": "x",
     "good": "1", "bad": "3", "n": "2", "next": "2", "name": "base",
     "code": "corrupt", "revision": "3", "check": "effect",
-    "namespace": "team",
+    "namespace": "team", "a": "1", "b": "2",
 }  # fmt: skip
 
 

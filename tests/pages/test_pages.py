@@ -22,6 +22,7 @@ PAGES = [
     "/ui/workers", "/ui/bases", "/ui/bases/tinyllama", "/ui/fleet", "/ui/fleet?of=team/lora@prod",
     "/ui/storage", "/ui/storage?of=team", "/ui/storage?of=team/lora", "/ui/access",
     "/ui/access?namespace=team", "/ui/audit", "/ui/sessions", "/ui/help", "/ui/lineage",
+    f"{LINE}/diff/figures?a=v1&b=v2", f"{LINE}/ask?a=v1&b=v2",
     "/ui/lineage?at=team/lora&show=versions", "/ui/lineage?at=base:tinyllama&up=4",
     f"{LINE}/diff?a=v1&b=v2&c=v3", f"{LINE}/bisect", f"{LINE}/bisect?v1=good&v3=bad",
     f"{LINE}/bisect?v1=good&v2=good&v3=bad", f"{LINE}/metrics", f"{LINE}/v3/storage",

@@ -79,7 +79,16 @@ from deltareg.service.lines import (
     versions,
 )
 from deltareg.service.overview import base as base_page
-from deltareg.service.overview import bisection, comparison, family, home, measures, moves, trials
+from deltareg.service.overview import (
+    bisection,
+    choices,
+    comparison,
+    family,
+    home,
+    measures,
+    moves,
+    trials,
+)
 from deltareg.service.overview import channel as channel_page
 from deltareg.service.overview import deltas as deltas_page
 from deltareg.service.overview import line as line_page
@@ -96,7 +105,16 @@ from deltareg.service.push import (
     uploads,
 )
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import flatten, leases, prove_again, queue, runs
+from deltareg.service.runs import (
+    asking,
+    comparing,
+    flatten,
+    found,
+    leases,
+    prove_again,
+    queue,
+    runs,
+)
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.telling import deliveries, webhooks
@@ -144,6 +162,7 @@ from deltareg.wire import (
     WebhookAdd,
     WebhookRotate,
 )
+from deltareg.wire.findings import AnswerCreate, CompareCreate, FoundReport
 from tests.migrations.populated import ROWS, populate
 from tests.service import rows
 from tests.service.work import SMOKE, findings
@@ -207,6 +226,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(moves.show_way_back, LAB, "prod"),
     called(moves.show_promotion, LAB, "prod", version=1),
     called(comparison.compare_versions, LAB, a=None, b=None),
+    called(choices.list_choices, LAB),
     called(bisection.search_by_hand, LAB, {1: "good"}),
     called(gate.check_gate, V1, "prod"),
     called(cards.show_card, V1, with_text=False),
@@ -235,6 +255,10 @@ READS = [  # of what lies in `lab`, or is about it
     called(queue.list_queue, ref=V1, **PAGE),
     called(runs.list_runs, state=None, what=None, ref=V1, **PAGE),
     called(runs.show_run, "r"),
+    called(comparing.show_comparison, V1, Ref(LAB, version=2)),
+    called(comparing.queue_comparison, CompareCreate(a="lab/x:v1", b="lab/x:v2")),
+    called(asking.show_answers, "r"),
+    called(asking.ask, AnswerCreate(prompt="hi", refs=["lab/x:v1"])),
     called(runs.rerun, "r"),
     called(stats.show_storage, "lab", limit=5),
     called(stats.show_storage, LAB, limit=5),
@@ -349,6 +373,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(proving.prove_by_verdict, "r", REPORT),
     called(proving.form_to_prove, "r"),
     called(proving.complete_proof, "r", ProofReport(fence=1, storage_revision=1, pieces=1)),
+    called(found.complete_found, "r", FoundReport(fence=1, found="{}")),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(unreadable.look_after_failure, "r"),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),

@@ -56,6 +56,9 @@ class Desk:
         report = sign(grant, report, key, worker=request.worker, labels=request.labels)
         return complete_run(self.registry, self.caller, run_id, report)
 
+    def complete_found(self, run_id, report):
+        raise AssertionError("no run of this desk finds anything out")
+
     def fail_run(self, run_id, failure):
         self._call("fail")
         fail_run(self.registry, self.caller, run_id, failure)

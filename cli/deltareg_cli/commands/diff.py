@@ -10,12 +10,13 @@ from deltareg.client.report_files.writing import ReportPaths, write_whole
 from deltareg.errors import InvalidInput
 from deltareg_cli.behavior import behavior_answer, compare_behavior, difference_page
 from deltareg_cli.blocks import Answer
+from deltareg_cli.by_worker import compare_by_worker
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.exits import Exit
 from deltareg_cli.global_options import gpu_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import option
+from deltareg_cli.options import option, timeout_option
 from deltareg_cli.views.behavior import Fields
 from deltareg_cli.views.differences import difference_blocks, to_markdown
 
@@ -40,6 +41,10 @@ _BEHAVIOR = frozenset({"behavior", "all"})
     Example(
         "a version beside its base, on the samples of a suite",
         "deltareg diff base me/chat:v3 --mode behavior --suite reviews",
+    ),
+    Example(
+        "by a worker, which has the base",
+        "deltareg diff me/chat:v2 me/chat:v3 --on worker",
     ),
     Example(
         "for a comment on a change request",
@@ -77,6 +82,14 @@ _BEHAVIOR = frozenset({"behavior", "all"})
     metavar="FILE",
     help="Write all of it as one HTML file with plots, too.",
 )
+@option(
+    "--on",
+    type=click.Choice(["here", "worker"]),
+    default="here",
+    show_default=True,
+    help="worker has one compare the tensors, which then need not come here.",
+)
+@timeout_option()
 @option("--exit-code", is_flag=True, help="Exit status 10 if there is any difference.")
 @option(
     "--prompts",
@@ -107,6 +120,8 @@ def diff(
     top: int | None,
     form: str | None,
     report_html: Path | None,
+    on: str,
+    timeout: float,
     exit_code: bool,
     prompts: Path | None,
     suite: str | None,
@@ -119,6 +134,9 @@ def diff(
     difference, the cosine between the two changes, their ranks, and how much their subspaces
     overlap. For LoRA all of it comes from the factors, without the dense product, so it takes
     little memory whatever the size of the base. The HTML file shows every module by layer.
+
+    With --on worker a worker reads the tensors, and they need not come here. What it finds is kept
+    as long as both versions stand, for whoever asks next and for the page of the two.
 
     With --mode behavior both are run on the same inputs: how far their distributions are apart, how
     often their first choice is the same, what each goes on to say, and how measures change, with 95
@@ -133,7 +151,12 @@ def diff(
     report, found, modules = None, None, _MODULES if top is None else top
     if mode != "behavior":
         shown = ALL_MODULES if is_whole else modules
-        report = invocation.client.diff(a, b, top=shown, has_numbers=mode != "meta")
+        has_numbers = mode != "meta"
+        report = (
+            compare_by_worker(invocation, a, b, top=shown, timeout_s=timeout)
+            if on == "worker" and has_numbers
+            else invocation.client.diff(a, b, top=shown, has_numbers=has_numbers)
+        )
     if mode in _BEHAVIOR:
         found = compare_behavior(
             invocation, a, b, suite=suite, prompts=prompts, tokens=tokens,

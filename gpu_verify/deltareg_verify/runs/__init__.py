@@ -10,7 +10,7 @@ from deltareg.wire import LeaseGrant
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.parts import Parts
 from deltareg_verify.run_log import RunLog
-from deltareg_verify.runs import prove, reencode, verify
+from deltareg_verify.runs import answer, compare, prove, reencode, verify
 
 CarryOut = Callable[[Parts, LeaseGrant, Path, Heartbeat, RunLog], Callable[[], None]]
 """Carries out a run in a folder of its own, and gives what tells the registry how it ended."""
@@ -18,4 +18,6 @@ RUN_KINDS: Mapping[str, CarryOut] = {
     "verify": verify.carry_out,
     "reencode": reencode.carry_out,
     "prove": prove.carry_out,
+    "compare": compare.carry_out,
+    "answer": answer.carry_out,
 }

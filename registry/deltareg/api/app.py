@@ -24,6 +24,7 @@ from deltareg.api.routes import (
     channels,
     deltas,
     events,
+    findings,
     fleet,
     floors,
     health,
@@ -90,7 +91,7 @@ def create_app(
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
         queue, fleet, stats, operations, referrers, trail, floors, events, webhooks,
-        search,
+        search, findings,
     )  # fmt: skip
     app = FastAPI(
         routes=[

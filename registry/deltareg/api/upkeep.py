@@ -1,7 +1,8 @@
 """What a serving process does by itself now and then: drop what nobody needs any more.
 
-These are the logs of runs that ended long ago, and events that nobody took out of the outbox. What
-came in before there were proofs is proven, or queued to be, and cards that nobody read are read.
+These are the logs of runs that ended long ago, answers that had their day, and events that nobody
+took out of the outbox. What came in before there were proofs is proven, or queued
+to be, and cards that nobody read are read.
 """
 
 import logging
@@ -16,6 +17,7 @@ from deltareg.errors import DeltaregError
 from deltareg.service.push.backlog import settle_some_claims
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import drop_some_logs
+from deltareg.service.runs.result_retention import drop_some_results
 from deltareg.service.upkeep.old_events import drop_some_events
 from deltareg.service.upkeep.unread_cards import read_some_cards
 
@@ -42,6 +44,7 @@ def upkeep(
     ended = threading.Event()
     chores = {
         "old logs of runs": partial(drop_some_logs, registry.engine, keep_s=keep_logs_s),
+        "answers, and comparisons of what was deleted": partial(drop_some_results, registry.engine),
         "old events": partial(drop_some_events, registry.engine),
         "claims from before there were proofs": partial(settle_some_claims, registry),
         "cards of versions from before they were read": partial(read_some_cards, registry),

@@ -29,6 +29,7 @@ from deltareg.wire import (
     VerdictInfo,
     VerdictReport,
 )
+from deltareg.wire.findings import FoundReport
 from deltareg.wire.statements import (
     FIGURES,
     figures_statement,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from deltareg.client.pull.stored_form import StoredForm
     from deltareg.signing.keys import SigningKey
 
-WorkT = TypeVar("WorkT", ProofReport, ReencodeReport)
+WorkT = TypeVar("WorkT", ProofReport, ReencodeReport, FoundReport)
 _MOST_LEASED = 16
 _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
@@ -178,6 +179,11 @@ class WorkerClient(Client):
         """End a run that proves: nothing wrong is proven, anything wrong is a lie."""
         signed = self._with_envelope(run_id, report)
         return self._api.post(f"/runs/{run_id}:prove", signed, RunInfo)
+
+    def complete_found(self, run_id: str, report: FoundReport) -> RunInfo:
+        """End a run that finds something out for people."""
+        signed = self._with_envelope(run_id, report)
+        return self._api.post(f"/runs/{run_id}:found", signed, RunInfo)
 
     def _with_envelope(self, run_id: str, report: WorkT) -> WorkT:
         """Sign a report; one about a run of somebody else goes as it is, and is refused."""

@@ -26,6 +26,7 @@ from deltareg.delta.merge.sides import read_f64
 from deltareg.identity.manifest import Manifest
 from deltareg.tensors.header import FLOAT_DTYPES
 
+OTHER_PLACES = "the two act in different places of the network, so nothing of theirs coincides"
 _SLICE_ROWS = 64  # widened to float64 together
 _TINY = 1e-6  # of the largest singular value: below it a direction is rounding of the factors
 
@@ -57,6 +58,29 @@ class WeightDifference:
     effective_rank_a: float | None = None
     effective_rank_b: float | None = None
     overlap: float | None = None
+
+
+def differences(
+    a: Sequence[Effect],
+    b: Sequence[Effect],
+    tensors: tuple[Tensors, Tensors],
+    base: Tensors | None,
+) -> list[WeightDifference]:
+    """Compare all that two deltas of one base do to it; what differs most comes first.
+
+    Args:
+        a: Effects of the first.
+        b: Effects of the second.
+        tensors: All tensors of both, by name.
+        base: The base's tensors; None where they are not at hand.
+    """
+    found = [*weight_differences(a, b, base), *tensor_differences(a, b, tensors)]
+    return sorted(found, key=lambda one: (-(one.relative_norm or 0.0), one.module))
+
+
+def are_apart(found: Sequence[WeightDifference]) -> bool:
+    """Whether two deltas act in different places of the network alone."""
+    return bool(found) and not any(one.norm_a and one.norm_b for one in found)
 
 
 def weight_differences(

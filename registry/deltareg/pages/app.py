@@ -9,12 +9,14 @@ from starlette.routing import Mount, Route
 
 from deltareg.pages import (
     access,
+    ask,
     bases,
     bisect,
     channel,
     delta,
     deltas,
     diff,
+    figures,
     fleet,
     forms,
     home,
@@ -40,8 +42,8 @@ from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
 
 _MODULES = (
-    login, home, deltas, diff, bisect, channel, measures, delta, lineage, version, requests, runs,
-    bases, fleet, storage, access, waiving, policies, suites, forms,
+    login, home, deltas, diff, figures, ask, bisect, channel, measures, delta, lineage, version,
+    requests, runs, bases, fleet, storage, access, waiving, policies, suites, forms,
 )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ class DiffPage(Answer):
 
 
 def _diff(ask: Ask) -> DiffPage:
-    numbers = {side: _number(ask.text(side)) for side in _SIDES}
+    numbers = {side: number_of(ask.text(side)) for side in _SIDES}
     found = compare_versions(ask.registry, ask.caller, ask.line, **numbers)
     sides = [side.version for side in found.sides]
     manifests = [side.manifest for side in found.sides]
@@ -119,7 +119,12 @@ def _map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap,
     return difference_map(*manifests) if len(manifests) == _TWO else odd_map(manifests, names)
 
 
-def _number(text: str | None) -> int | None:
+def number_of(text: str | None) -> int | None:
+    """Read the number of a version, `v3` or `3`; None of none.
+
+    Raises:
+        InvalidInput: It is no number.
+    """
     if text is None:
         return None
     number = text.removeprefix("v")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 QUANTISED = "quantised"
 """Which schemes a worker unpacks; one of a release that knows no variants offers none."""
+RUNS = "runs"
+"""Which kinds of runs a worker takes; one of a release that has two kinds less says nothing."""
 GPU, MEMORY = "gpu", "gpu_memory_gib"
 ONLY_RUN = "only_run"
 """Kept with a worker that takes one run and no other; nobody can count on it."""

@@ -8,10 +8,12 @@ from deltareg.wire.bases import BaseInfo, ProofState
 from deltareg.wire.messages import Answer, Outcome, Reason, Request, Text
 
 CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
-RunKindName = Literal["verify", "reencode", "prove"]
+RunKindName = Literal["verify", "reencode", "prove", "compare", "answer"]
 RUN_KIND_NAMES: tuple[RunKindName, ...] = get_args(RunKindName)
 """The kinds of run that there are; the server and the worker have a file for each."""
 BaseEvidence = Literal["exact", "golden", "shapes", "declared"]
+SideName = Literal["base", "a", "b"]
+"""Who answers a prompt: a base, and one or two versions of it."""
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
 Priority = Literal["high", "normal", "low", "background"]
 Labels = Annotated[
@@ -249,6 +251,7 @@ class RunInfo(Answer):
     that proves a `form` says so of that, and the version is served in it if it is proven. Of a
     re-encode run whose form waits for that, `proof_run` is the run that proves it. One that a push
     queued and nobody asked for is cancelled when a newer version comes first: `superseded_by` it.
+    One that compares names the `other` version where that is of the same line.
     """
 
     id: str
@@ -269,6 +272,7 @@ class RunInfo(Answer):
     form: int | None = None
     proof_run: str = ""
     superseded_by: str = ""
+    other: str = ""
     priority: Priority = "normal"
     labels: dict[str, str] = {}
     position: int | None = None
@@ -306,6 +310,15 @@ class ReferenceGrant(Answer):
     why: str = ""
 
 
+class Question(Answer):
+    """What a worker is asked, and on which side of the base there is a version."""
+
+    prompt: str
+    tokens: int
+    seed: int | None = None
+    sides: list[SideName]
+
+
 class LeaseGrant(Answer):
     """A run given to a worker until the lease ends.
 
@@ -316,7 +329,8 @@ class LeaseGrant(Answer):
     names the checks after whose failure the others run all the same. `references` are the other
     versions that the suite compares with, by how it names them. A run that proves a base has
     no `ref`. `storage_revision` says which form is stored now. With `is_anew`, nothing of what is
-    to be proven comes out of a cache.
+    to be proven comes out of a cache. A run that compares or answers has its other version among
+    the `references`, as `a`; one that answers has a `question`.
     """
 
     run: str
@@ -337,6 +351,7 @@ class LeaseGrant(Answer):
     storage_revision: int = 0
     is_anew: bool = False
     references: dict[str, ReferenceGrant] = {}
+    question: Question | None = None
 
 
 class LeaseHold(Request):

@@ -1,7 +1,7 @@
-"""What a worker says of a run that proves bytes or stores them anew, as it signs it.
+"""What a worker says of a run that proves bytes, stores them anew or finds something out, signed.
 
 The statement is about the manifest of the version or the base. What the report carries is in it
-whole, a storage map by its digest.
+whole, a storage map and what was found out by their digests.
 """
 
 from hashlib import sha256
@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from deltareg.errors import BadSignature
 from deltareg.signing.statement import Statement
+from deltareg.wire.findings import FoundReport
 from deltareg.wire.messages import Request
 from deltareg.wire.runs import LeaseGrant, ProofReport, ReencodeReport
 
 WORK: Final = "urn:deltareg:attestation:work:v1"
-Work = ProofReport | ReencodeReport
+Work = ProofReport | ReencodeReport | FoundReport
 
 
 class WorkPredicate(Request):
@@ -34,8 +35,9 @@ class WorkPredicate(Request):
 def said_in(report: Work) -> dict[str, object]:
     """Give what a report says, as it is signed."""
     if isinstance(report, ReencodeReport):
-        storage = f"sha256:{sha256(report.storage_map.encode()).hexdigest()}"
-        return {"upload": report.upload, "storage_map": storage}
+        return {"upload": report.upload, "storage_map": _digest(report.storage_map)}
+    if isinstance(report, FoundReport):
+        return {"found": _digest(report.found), "sandbox": report.sandbox}
     return {
         "storage_revision": report.storage_revision, "pieces": report.pieces,
         "sandbox": report.sandbox,
@@ -67,3 +69,7 @@ def read_work(statement: Statement) -> WorkPredicate:
         raise BadSignature(
             "the statement says nothing of a run", fix="run a worker of the server's release"
         ) from error
+
+
+def _digest(text: str) -> str:
+    return f"sha256:{sha256(text.encode()).hexdigest()}"

@@ -9,12 +9,13 @@ from deltareg.client.pull.opened import open_version
 from deltareg.client.results.reports import DiffReport
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.compare import (
+    OTHER_PLACES,
     WeightDifference,
+    are_apart,
+    differences,
     field_changes,
     file_changes,
     tensor_changes,
-    tensor_differences,
-    weight_differences,
 )
 from deltareg.delta.kind import BaseView, Tensors
 from deltareg.digest import Digest
@@ -23,7 +24,6 @@ from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
 _OTHER_BASE = "the two are for different bases, so what they do to weights is not compared"
-_OTHER_PLACES = "the two act in different places of the network, so nothing of theirs coincides"
 _NO_BASE = "the base is not on this machine; weights that need it are listed without numbers"
 
 
@@ -66,7 +66,6 @@ def _modules(
     finally:
         if base is not None:
             base.folder.close()
-    found.sort(key=lambda m: (-(m.relative_norm or 0.0), m.module))
     return found, _note(found)
 
 
@@ -86,14 +85,10 @@ def _compare(
 ) -> list[WeightDifference]:
     with open_version(pulled[0], view) as a, open_version(pulled[1], view) as b:
         tensors = a.folder.tensors, b.folder.tensors
-        return [
-            *weight_differences(a.effects, b.effects, base),
-            *tensor_differences(a.effects, b.effects, tensors),
-        ]
+        return differences(a.effects, b.effects, tensors, base)
 
 
 def _note(found: list[WeightDifference]) -> str:
     if any(module.relative_norm is None for module in found):
         return _NO_BASE
-    is_disjoint = bool(found) and not any(m.norm_a and m.norm_b for m in found)
-    return _OTHER_PLACES if is_disjoint else ""
+    return OTHER_PLACES if are_apart(found) else ""

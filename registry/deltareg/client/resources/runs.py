@@ -18,6 +18,7 @@ from deltareg.wire import (
     WorkerInfo,
     request_of,
 )
+from deltareg.wire.findings import AnswerCreate, AnswersInfo, CompareCreate, VersionDifferences
 
 
 class Runs(Resource):
@@ -59,6 +60,35 @@ class Runs(Resource):
     def create(self, wanted: RunCreate) -> RunInfo:
         """Queue the verification or the proof that a request asks for, or join one under way."""
         return queue_verification(self._context, wanted)
+
+    def compare(self, a: str, b: str, *, again: bool = False) -> RunInfo:
+        """Have a worker compare two versions, join the run that does, or give the one that has."""
+        wanted = request_of(CompareCreate, a=a, b=b, again=again)
+        return self._context.api.post("/comparisons", wanted, RunInfo)
+
+    def comparison(self, a: str, b: str) -> VersionDifferences:
+        """Show how far two versions are apart, as far as a worker has found out."""
+        return self._context.api.get("/comparisons", VersionDifferences, a=a, b=b)
+
+    def ask(self, prompt: str, *refs: str, tokens: int = 64, seed: int | None = None) -> RunInfo:
+        """Have a worker answer a prompt by a base and one or two versions of it, side by side.
+
+        Args:
+            prompt: What they go on from, as it stands.
+            refs: The versions.
+            tokens: How many tokens each writes at most.
+            seed: Draws tokens by it; None takes the likeliest.
+
+        Raises:
+            QuotaExceeded: It was asked too much; the error says when to ask again.
+        """
+        wanted = request_of(AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed)
+        return self._context.api.post("/answers", wanted, RunInfo)
+
+    def answers(self, run: RunInfo | str) -> AnswersInfo:
+        """Show what was asked and answered, to who asked, for a day."""
+        run_id = run if isinstance(run, str) else run.id
+        return self._context.api.get(f"/answers/{parse_id(run_id, 'run')}", AnswersInfo)
 
     def wait(
         self,

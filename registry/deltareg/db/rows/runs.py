@@ -131,3 +131,25 @@ class LogLineRow:
     total_bytes: int
     line: Mapping[str, object]
     created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunResultRow:
+    """What a run was asked and what came of it, where that is more than its row holds.
+
+    The run is about a version and `other_id`, where there are two; it is forgotten at `ends_at`.
+    """
+
+    run_id: str
+    other_id: int | None
+    asked: bytes
+    found: bytes | None
+    ends_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunAgeRow:
+    """When a run was queued, in µs since the epoch, and how it stands."""
+
+    created_at: int
+    state: RunState

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from deltareg.db.document import Document
 from deltareg.db.tables.metadata import (
     Json,
     count,
@@ -44,7 +45,7 @@ runs = sa.Table(
     count("turn", default=0),
     optional("base_id", "bases.id"),
     # The kinds that there are stand in `deltareg.wire`.
-    one_of("what", "verify", "reencode", "prove"),
+    one_of("what", "verify", "reencode", "prove", "compare", "answer"),
     one_of("state", "queued", "running", "done", "dead", "cancelled"),
     sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name="leased"),
     sa.CheckConstraint("what <> 'verify' OR version_id IS NOT NULL", name="verified_version"),
@@ -126,6 +127,20 @@ waiting_runs = sa.Table(
     sa.UniqueConstraint("version_id", "run_id"),
     sa.UniqueConstraint("base_id", "run_id"),
     sa.Index(None, "run_id"),
+)
+
+# What a run was asked, and what came of it, where that is more than its row holds: it is not read
+# with lists of runs, and goes at its end where it has one, or with the versions that it is about.
+run_results = sa.Table(
+    "run_results",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    optional("other_id", "versions.id"),
+    sa.Column("asked", Document, nullable=False),
+    sa.Column("found", Document),
+    time("ends_at"),
+    sa.Index(None, "ends_at"),
+    sa.Index(None, "other_id"),
 )
 
 verdicts = sa.Table(

@@ -36,6 +36,14 @@ def reference_request(conn: sa.Connection, version: VersionRow, suite: Suite) ->
     return {REFERENCES: json.dumps(found, sort_keys=True)}
 
 
+def named_beside(versions: Mapping[str, VersionRow]) -> dict[str, str]:
+    """Name in a run's request the versions that it is about beside its own, each by a word."""
+    found = {
+        key: {"ref": ref_of(row), "digest": row.manifest_digest} for key, row in versions.items()
+    }
+    return {REFERENCES: json.dumps(found, sort_keys=True)} if found else {}
+
+
 def references_of(request: Mapping[str, str]) -> dict[str, ReferenceGrant]:
     """Read what `reference_request` gave."""
     found: dict[str, object] = json.loads(request.get(REFERENCES, "{}"))

@@ -15,6 +15,7 @@ from deltareg.service.authority.resources import EVERYTHING, Base, Resource
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.labels import fits, is_for_one_run, tell_labels
+from deltareg.service.ledger.references import references_of
 from deltareg.service.priority import priority_word
 from deltareg.service.registry import Caller
 from deltareg.service.verdicts.verdicts import describe_verdict
@@ -59,6 +60,11 @@ def describe_run(conn: sa.Connection, row: ShownRunRow) -> RunInfo:
     return shown.model_copy(update={"position": place, "unserved": unserved(conn, [row])[row.id]})
 
 
+def describe_ended(row: ShownRunRow) -> RunInfo:
+    """Show a run that has ended, of a kind that has no verdicts."""
+    return _show(row, None)
+
+
 def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, RunInfo]:
     """Show runs by id; their verdicts are looked up once for all of them."""
     verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
@@ -98,11 +104,19 @@ def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
         variant=row.request.get("variant", ""), base=row.base_name or "",
         proof=found.proof, wrong=found.wrong, form=_form(row),
         proof_run=str((row.result or {}).get("proof_run", "")),
-        superseded_by=str((row.result or {}).get(BY, "")),
+        superseded_by=str((row.result or {}).get(BY, "")), other=_other(row),
         priority=priority_word(row.priority), labels=row.labels,
         created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),
     )  # fmt: skip
+
+
+def _other(row: ShownRunRow) -> str:
+    """Name the version that a run compares with; readers of one line need not see another."""
+    if row.what != "compare" or row.version_id is None:
+        return ""
+    other = references_of(row.request)["a"].ref
+    return other if other.partition(":")[0] == str(line_of(row)) else ""
 
 
 def _form(row: ShownRunRow) -> int | None:

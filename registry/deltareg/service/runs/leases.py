@@ -36,6 +36,7 @@ from deltareg.service.runs.eligible import enrolled_key, may_take
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds import RUN_KINDS
+from deltareg.service.runs.kinds.answer import question_of
 from deltareg.service.runs.kinds.prove import ANEW
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.runs.unnamed import unnamed
@@ -217,6 +218,7 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         if row is None:
             raise NotFound(f"{ref_of(version)} is for a base that is not here: {version.base_root}")
         base = describe_base(conn, row)
+        question = question_of(conn, run)
     return LeaseGrant(
         run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
         ref=ref_of(version), digest=version.manifest_digest, base=base, suite=run.suite,
@@ -226,6 +228,7 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         references=references_of(run.request),
         waived=[name for name in run.request.get("waived", "").split(",") if name],
         storage_revision=version.storage_revision, is_anew=ANEW in run.request,
+        question=question,
     )  # fmt: skip
 
 

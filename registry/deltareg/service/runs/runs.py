@@ -40,9 +40,9 @@ def queue_run(
         NotFound: No such version or suite.
         Blocked: The version is deleted.
     """
-    _require_queueing(caller, on=SOMEWHERE)
+    require_queueing(caller, on=SOMEWHERE)
     ref = Ref.parse(request.ref)
-    _require_queueing(caller, on=ref.line)
+    require_queueing(caller, on=ref.line)
     priority = priority_of(caller, request.priority, on=ref.line)
 
     def transaction(conn: sa.Connection) -> RunInfo:
@@ -116,11 +116,11 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
         Conflict: It has ended already.
         Forbidden: It is a second look, and the caller does not verify everything.
     """
-    _require_queueing(caller, on=SOMEWHERE)
+    require_queueing(caller, on=SOMEWHERE)
 
     def transaction(conn: sa.Connection) -> RunInfo:
         row = info.find_run(conn, caller, run_id)
-        _require_queueing(caller, on=info.concern_of(row))
+        require_queueing(caller, on=info.concern_of(row))
         if SECOND_OF in row.request:  # of whoever pushed it: they would choose who looks at it
             caller.require(Right.VERIFY, on=EVERYTHING)
         state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
@@ -167,6 +167,22 @@ def describe_run(conn: sa.Connection, caller: Caller, run_id: str) -> RunInfo:
     return info.describe_run(conn, info.find_run(conn, caller, run_id))
 
 
+def require_queueing(caller: Caller, *, on: Resource) -> None:
+    """Let those ask for runs who make some by pushing, or who verify.
+
+    Raises:
+        Forbidden: The caller is neither, or a worker: that takes what there is, and has no say in
+            what that is.
+    """
+    if caller.is_worker:
+        raise Forbidden(
+            f"{caller.principal} is a worker, which takes runs and asks for none",
+            fix="ask with the token of a user",
+        )
+    if not caller.may(Right.VERIFY, on=on):
+        caller.require(Right.PUSH, on=on)
+
+
 def _apart(
     conn: sa.Connection, caller: Caller, request: RunCreate, version: VersionRow, suite: Suite
 ) -> dict[str, str]:
@@ -184,15 +200,3 @@ def _apart(
 
 def _policy(conn: sa.Connection, caller: Caller, ref: Ref, channel: str) -> str:
     return digest_of_policy(find_channel(conn, caller, ref.line, channel))
-
-
-def _require_queueing(caller: Caller, *, on: Resource) -> None:
-    # Whoever may push makes runs by pushing; whoever verifies may ask for another one. A worker
-    # takes what there is, and has no say in what that is.
-    if caller.is_worker:
-        raise Forbidden(
-            f"{caller.principal} is a worker, which takes runs and asks for none",
-            fix="ask with the token of a user",
-        )
-    if not caller.may(Right.VERIFY, on=on):
-        caller.require(Right.PUSH, on=on)

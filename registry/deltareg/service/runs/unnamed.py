@@ -13,6 +13,7 @@ from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import RunRow, ShownRunRow
 from deltareg.service.corrupt import UNSEEN
 from deltareg.service.describe import line_of, ref_of
+from deltareg.service.ledger.references import references_of
 
 
 def unnamed(conn: sa.Connection, run: RunRow | ShownRunRow) -> Callable[[str], str]:
@@ -26,6 +27,10 @@ def unnamed(conn: sa.Connection, run: RunRow | ShownRunRow) -> Callable[[str], s
         named |= {ref_of(part), str(line_of(part)), part.base_name or ""}
     own = version.namespace
     foreign = [name for name in named if "/" in name and name.partition("/")[0] != own]
+    # Those of a suite are of the own namespace, and their verdict names them.
+    for one in () if run.what == "verify" else references_of(run.request).values():
+        line = one.ref.partition(":")[0]
+        foreign += [one.ref, line] if line and line != str(line_of(version)) else []
     ordered = sorted(foreign, key=len, reverse=True)
 
     def told(text: str) -> str:

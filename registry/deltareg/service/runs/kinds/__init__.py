@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from deltareg.service.registry import Caller
-from deltareg.service.runs.kinds import prove, reencode, verify
+from deltareg.service.runs.kinds import answer, compare, prove, reencode, verify
 from deltareg.service.runs.kinds.kind import RunKind
 
 RUN_KINDS: Mapping[str, RunKind] = {
-    kind.what: kind for kind in (prove.KIND, reencode.KIND, verify.KIND)
+    kind.what: kind for kind in (answer.KIND, compare.KIND, prove.KIND, reencode.KIND, verify.KIND)
 }
 
 

@@ -1,0 +1,65 @@
+"""A playground: a prompt that a base and its versions answer side by side, by a run on a worker."""
+
+from deltareg.pages.asking import Ask
+from deltareg.pages.diff import number_of
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Action, View
+from deltareg.refs import Ref, parse_id
+from deltareg.service.overview.choices import list_choices
+from deltareg.service.runs import asking
+from deltareg.service.runs.kinds.answer import KEPT_S
+from deltareg.wire import Answer, VersionInfo, request_of
+from deltareg.wire.findings import PROMPT_MOST, TOKENS_MOST, AnswerCreate, AnswersInfo
+
+
+class AskPage(Answer):
+    """What may be asked of a line, and how much; `a` and `b` are the versions that are chosen."""
+
+    line: str
+    versions: list[VersionInfo]
+    a: int | None
+    b: int | None
+    prompt_most: int = PROMPT_MOST
+    tokens_most: int = TOKENS_MOST
+    open_most: int = asking.LIMIT.open
+    hourly_most: int = asking.LIMIT.hourly
+    kept_hours: int = KEPT_S // 3_600
+
+
+class AnswersPage(Answer):
+    """A prompt and its answers; `line` is that of the first version."""
+
+    line: str
+    found: AnswersInfo
+
+
+def _form(ask: Ask) -> AskPage:
+    versions = list(list_choices(ask.registry, ask.caller, ask.line))
+    newest = versions[0].version if versions else None
+    return AskPage(
+        line=str(ask.line), versions=versions, a=number_of(ask.text("a")) or newest,
+        b=number_of(ask.text("b")),
+    )  # fmt: skip
+
+
+def _act(ask: Ask) -> str:
+    numbers = [number_of(ask.said(name) or None) for name in ("a", "b")]
+    refs = [str(Ref(ask.line, version=number)) for number in numbers if number]
+    seed = ask.said_number("seed") if ask.said("seed") else None
+    wanted = request_of(
+        AnswerCreate, prompt=ask.form.get("prompt", ""), refs=refs,
+        tokens=ask.said_number("tokens"), seed=seed,
+    )  # fmt: skip
+    return f"{ROOT}/answers/{asking.ask(ask.registry, ask.caller, wanted).id}"
+
+
+def _answers(ask: Ask) -> AnswersPage:
+    found = asking.show_answers(ask.registry, ask.caller, parse_id(ask.part("run"), "run"))
+    return AnswersPage(line=str(Ref.parse(found.names["a"]).line), found=found)
+
+
+PAGES = (
+    View("/deltas/{ns}/{name}/ask", _form, "ask.html.jinja", "Deltas"),
+    View("/answers/{run}", _answers, "answers.html.jinja", "Deltas"),
+    Action("/deltas/{ns}/{name}/ask/act", _act),
+)

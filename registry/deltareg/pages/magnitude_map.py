@@ -1,0 +1,123 @@
+"""Maps of how far modules are apart, layer by layer, in steps of their logarithm or of a share."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from deltareg.delta.injection import split_path
+from deltareg.pages.layer_map import LayerMap, MapCell, MapRow
+from deltareg.wire.findings import ModuleDifference
+
+_STEPS = 9
+_DENSE = 48
+_OUTSIDE = "-"
+_PARAMETERS = (".weight", ".bias")
+Place = tuple[str, str]
+_Cell = Callable[[str, ModuleDifference | None], MapCell]
+
+
+class MagnitudeMap(LayerMap):
+    """A map whose colours go from `low` to `high`."""
+
+    low: float = 0.0
+    high: float = 0.0
+
+
+def change_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap:
+    """Show how far two versions are apart in each module: by the logarithm of their difference."""
+    places = _places(modules)
+    both = [one.relative_norm for one in places.values() if _is_in_both(one) and one.relative_norm]
+    low, high = min(both, default=0.0), max(both, default=0.0)
+
+    def cell(name: str, one: ModuleDifference | None) -> MapCell:
+        if one is None:
+            return MapCell(style="neither", told=f"{name}: in neither")
+        return MapCell(style=_style(one, low, high), told=f"{name}: {_told(one)}")
+
+    return _made(places, cell).model_copy(update={"low": low, "high": high})
+
+
+def overlap_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap | None:
+    """Show how much of what both do to each module lies in one subspace, from none to all.
+
+    None where nothing was measured.
+    """
+    places = _places([one for one in modules if one.overlap is not None and _is_in_both(one)])
+    if not places:
+        return None
+
+    def cell(name: str, one: ModuleDifference | None) -> MapCell:
+        if one is None or one.overlap is None:
+            return MapCell(style="neither", told=f"{name}: not measured")
+        step = min(_STEPS - 1, int(one.overlap * _STEPS))
+        return MapCell(style=f"h{step}", told=f"{name}: overlap {one.overlap:.2f}")
+
+    return _made(places, cell).model_copy(update={"high": 1.0})
+
+
+def _is_in_both(one: ModuleDifference) -> bool:
+    return bool(one.norm_a and one.norm_b)
+
+
+def _style(one: ModuleDifference, low: float, high: float) -> str:
+    if one.relative_norm is None:
+        return "neither"
+    if not one.relative_norm:
+        return "same"
+    if not _is_in_both(one):
+        return "removed" if one.norm_a else "added"
+    if high <= low:
+        return f"h{_STEPS // 2}"
+    share = math.log(one.relative_norm / low) / math.log(high / low)
+    return f"h{min(_STEPS - 1, int(share * _STEPS))}"
+
+
+def _told(one: ModuleDifference) -> str:
+    more = f", the most of {one.count:,} weights" if one.count > 1 else ""
+    if one.relative_norm is None:
+        return f"not measured{more}"
+    if not one.relative_norm:
+        return f"the same{more}"
+    if not _is_in_both(one):
+        return f"changed by {'the first' if one.norm_a else 'the second'} alone{more}"
+    words = [f"apart {one.relative_norm:.3g}"]
+    if one.cosine is not None:
+        words.append(f"cosine {one.cosine:.2f}")
+    if one.overlap is not None:
+        words.append(f"overlap {one.overlap:.2f}")
+    return f"{', '.join(words)}{more}"
+
+
+def _places(modules: Sequence[ModuleDifference]) -> Mapping[Place, ModuleDifference]:
+    """Lay modules down by layer; where several are in one place, the one that differs most."""
+    found: dict[Place, ModuleDifference] = {}
+    for one in modules:
+        path = one.module
+        for ending in _PARAMETERS:
+            path = path.removesuffix(ending)
+        _, layer, module = split_path(path)
+        place = module, _OUTSIDE if layer is None else str(layer)
+        known = found.get(place)
+        count = one.count + (0 if known is None else known.count)
+        first = one if known is None else known
+        found[place] = first.model_copy(update={"count": count})
+    return found
+
+
+def _made(places: Mapping[Place, ModuleDifference], cell: _Cell) -> MagnitudeMap:
+    layers = sorted({layer for _, layer in places}, key=_order)
+    rows = [
+        MapRow(
+            module=module,
+            cells=[cell(_name(module, layer), places.get((module, layer))) for layer in layers],
+        )
+        for module in sorted({module for module, _ in places})
+    ]
+    return MagnitudeMap(layers=layers, rows=rows, is_dense=len(layers) > _DENSE)
+
+
+def _name(module: str, layer: str) -> str:
+    return module if layer == _OUTSIDE else f"layer {layer}, {module}"
+
+
+def _order(layer: str) -> int:
+    return -1 if layer == _OUTSIDE else int(layer)

@@ -1,0 +1,147 @@
+"""Asking a base and its versions: a prompt is queued for a worker, and its answers are shown.
+
+Prompt and answers are for who asked, as long as they may still read the versions, and for a day.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import run_results
+from deltareg.db.rows import RunResultRow, ShownRunRow, VersionRow
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Blocked, Forbidden, InvalidInput, NotFound
+from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SHARED, SOMEWHERE
+from deltareg.service.clock import rfc3339_or_none
+from deltareg.service.describe import ref_of
+from deltareg.service.events import Action
+from deltareg.service.ledger.references import references_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_version
+from deltareg.service.runs import info
+from deltareg.service.runs.kinds.answer import KEPT_S, WHAT, queue_answer
+from deltareg.service.runs.limits import Limit, check_limit_of
+from deltareg.service.runs.runs import describe_run, require_queueing
+from deltareg.wire import RunInfo
+from deltareg.wire.findings import AnswerCreate, AnswersFound, AnswersInfo, SideAnswer
+from deltareg.wire.runs import Question, SideName
+
+LIMIT: Final = Limit(open=3, hourly=60)
+_SIDES: tuple[SideName, ...] = ("a", "b")
+
+
+def ask(
+    registry: Registry, caller: Caller, request: AnswerCreate, *, new_id: Callable[[], UUID] = uuid4
+) -> RunInfo:
+    """Queue a run that answers a prompt; each time it is another one.
+
+    It takes reading all versions, and asking for runs of one of them.
+
+    Raises:
+        NotFound: No such version, or not for the caller.
+        Blocked: One is deleted.
+        InvalidInput: A version is named twice, or they are for different bases.
+        QuotaExceeded: The caller has asked too much; it says when they may again.
+    """
+    require_queueing(caller, on=SOMEWHERE)
+    refs = dict(zip(_SIDES, map(Ref.parse, request.refs), strict=False))
+    for ref in refs.values():
+        caller.require(Right.READ, on=ref.line)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        found = {side: find_version(conn, caller, ref, bare="newest") for side, ref in refs.items()}
+        about = _about(caller, refs)  # what is not there is not found before
+        line = refs[about].line
+        _check(list(found.values()))
+        run_id = str(new_id())
+        question = Question(
+            prompt=request.prompt.replace("\r\n", "\n"), tokens=request.tokens, seed=request.seed,
+            sides=["base", *found],
+        )  # fmt: skip
+        queue_answer(conn, caller, found, question, about=about, run_id=run_id)
+        check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
+        after = {"version": ref_of(found[about]), "what": WHAT}
+        caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line, before=None, after=after)
+        return describe_run(conn, caller, run_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo:
+    """Show what was asked and answered, to who asked.
+
+    Raises:
+        NotFound: There is no such run, it is somebody else's, or its time is over.
+    """
+    caller.require(Right.READ, on=SHARED)
+    with read(registry.engine) as conn:
+        row = info.find_run(conn, caller, run_id)
+        refs = _refs(row)
+        for ref in refs.values():
+            caller.require(Right.READ, on=Ref.parse(ref).line)
+        asked = run_results.result_row(conn, run_id)
+        if row.what != WHAT or row.created_by != caller.principal_id or asked is None:
+            raise NotFound(
+                f"there are no answers of run {run_id[:40]}",
+                fix=f"answers are kept for {KEPT_S // 3_600} hours, for who asked: deltareg ask",
+            )
+        run = info.describe_run(conn, row)
+        versions = [find_version(conn, caller, Ref.parse(ref), bare="newest") for ref in
+                    refs.values()]  # fmt: skip
+    if any(version.deleted_at is not None for version in versions):
+        raise Blocked("a version that was asked is deleted", fix="ask another version")
+    return _shown(run, asked, {"base": "base", **refs})
+
+
+def _shown(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, str]) -> AnswersInfo:
+    question = Question.model_validate_json(asked.asked)
+    raw = asked.found
+    found = AnswersFound(answers=[]) if raw is None else AnswersFound.model_validate_json(raw)
+    return AnswersInfo(
+        run=run, prompt=question.prompt, tokens=question.tokens, seed=question.seed,
+        names={side: names[side] for side in question.sides}, why=found.why,
+        answers=[
+            SideAnswer(name=names[each.side], **each.model_dump()) for each in found.answers
+        ],
+        ends_at=rfc3339_or_none(asked.ends_at),
+    )  # fmt: skip
+
+
+def _refs(row: ShownRunRow) -> dict[SideName, str]:
+    """Give what was asked by the side that it is on, in their order."""
+    if row.what != WHAT:
+        return {}
+    found = {side: one.ref for side, one in references_of(row.request).items()}
+    found[row.request["about"]] = ref_of(row)
+    return {side: found[side] for side in _SIDES if side in found}
+
+
+def _check(versions: list[VersionRow]) -> None:
+    for version in versions:
+        if version.deleted_at is not None:
+            raise Blocked(f"{ref_of(version)} is deleted", fix="ask another version")
+    if len({version.id for version in versions}) < len(versions):
+        raise InvalidInput(f"{ref_of(versions[0])} is named twice", fix="name two versions, or one")
+    if len({version.base_id for version in versions}) > 1:
+        told = " and ".join(map(ref_of, versions))
+        raise InvalidInput(f"{told} are for different bases", fix="ask them one after another")
+
+
+def _about(caller: Caller, refs: Mapping[SideName, Ref]) -> SideName:
+    """Give the first side of whose version the caller may ask for runs.
+
+    Raises:
+        Forbidden: There is none.
+    """
+    first, *others = refs
+    for side in others:
+        try:
+            require_queueing(caller, on=refs[first].line)
+        except Forbidden:
+            first = side
+    require_queueing(caller, on=refs[first].line)
+    return first

@@ -1,0 +1,132 @@
+"""Comparing two versions of one base by a worker: asked for, and shown once it is known."""
+
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import run_results
+from deltareg.db.rows import VersionRow, present
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Blocked, InvalidInput
+from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SHARED, SOMEWHERE
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_version
+from deltareg.service.runs import info
+from deltareg.service.runs.kinds.compare import WHAT, key_of, queue_compare
+from deltareg.service.runs.limits import Limit, check_limit_of
+from deltareg.service.runs.runs import describe_run, require_queueing
+from deltareg.wire import RunInfo
+from deltareg.wire.findings import (
+    CompareCreate,
+    DifferencesFound,
+    ModuleDifference,
+    VersionDifferences,
+)
+
+LIMIT: Final = Limit(open=10, hourly=200)
+
+
+def queue_comparison(
+    registry: Registry,
+    caller: Caller,
+    request: CompareCreate,
+    *,
+    new_id: Callable[[], UUID] = uuid4,
+) -> RunInfo:
+    """Queue a comparison, join the one under way, or give the one that has found out.
+
+    It takes reading both versions, and asking for runs of the one after.
+
+    Raises:
+        NotFound: No such version, or not for the caller.
+        Blocked: One is deleted.
+        InvalidInput: They are one version, or for different bases.
+        QuotaExceeded: The caller has asked for too many.
+    """
+    require_queueing(caller, on=SOMEWHERE)
+    refs = Ref.parse(request.a), Ref.parse(request.b)
+    for ref in refs:
+        caller.require(Right.READ, on=ref.line)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        a, b = (find_version(conn, caller, ref, bare="newest") for ref in refs)
+        require_queueing(caller, on=refs[1].line)  # what is not there is not found before
+        _check(a, b)
+        if not request.again:
+            known = run_results.newest_run(conn, key_of(a, b), version_id=b.id, is_found=True)
+            if known is not None:
+                return info.describe_ended(known)
+        wanted = str(new_id())
+        run_id = queue_compare(conn, caller, a, b, run_id=wanted)
+        if run_id == wanted:
+            check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
+            after = {"version": ref_of(b), "what": WHAT}
+            if line_of(a) == line_of(b):  # readers of one line need not see another
+                after["other"] = ref_of(a)
+            caller.record(
+                conn, Action.RUN_QUEUE, f"run/{run_id}", on=refs[1].line, before=None, after=after
+            )
+        return describe_run(conn, caller, run_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> VersionDifferences:
+    """Show what a worker found out about two versions, if one has, and the run under way.
+
+    Raises:
+        NotFound: No such version, or not for the caller.
+        Blocked: One is deleted: what was known of it is not told any more.
+    """
+    caller.require(Right.READ, on=SHARED)  # runs have names of people and machines
+    for ref in (a, b):
+        caller.require(Right.READ, on=ref.line)
+    with read(registry.engine) as conn:
+        one, two = (find_version(conn, caller, ref, bare="newest") for ref in (a, b))
+        _refuse_deleted(one, two)
+        key = key_of(one, two)
+        newest = run_results.newest_run(conn, key, version_id=two.id)
+        is_over = newest is None or newest.state not in {"queued", "running"}
+        waits = None if newest is None or is_over else info.describe_run(conn, newest)
+        known = newest
+        if newest is not None and newest.state != "done":
+            known = run_results.newest_run(conn, key, version_id=two.id, is_found=True)
+        row = None if known is None else run_results.result_row(conn, known.id)
+        row = None if row is None or row.found is None else row
+        shown = newest if row is None else known
+    run = waits if shown is newest and waits is not None else shown and info.describe_ended(shown)
+    told = VersionDifferences(
+        a=ref_of(one), b=ref_of(two), is_known=row is not None, run=run, waits=waits
+    )
+    if row is None or run is None:
+        return told
+    found = DifferencesFound.model_validate_json(present(row.found))
+    return told.model_copy(update={
+        "modules": [ModuleDifference.of(each) for each in found.modules],
+        "left_out": found.left_out, "note": found.note, "found_at": run.finished_at,
+    })  # fmt: skip
+
+
+def _check(a: VersionRow, b: VersionRow) -> None:
+    """Refuse what is not compared."""
+    _refuse_deleted(a, b)
+    if a.id == b.id:
+        raise InvalidInput(f"{ref_of(a)} is compared with itself", fix="name two versions")
+    if a.base_root != b.base_root:
+        raise InvalidInput(
+            f"{ref_of(a)} and {ref_of(b)} are for different bases, so what they do to weights is"
+            " not compared",
+            fix="compare what they do: deltareg diff A B --mode behavior",
+        )
+
+
+def _refuse_deleted(*versions: VersionRow) -> None:
+    for version in versions:
+        if version.deleted_at is not None:
+            raise Blocked(f"{ref_of(version)} is deleted", fix="compare another version")

@@ -1,0 +1,75 @@
+"""The end of a run that finds something out for people: what its worker signed is kept, for a time.
+
+Nothing is decided by it. So a version that was deleted meanwhile, or a question whose time is over,
+ends the run without anything being kept.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import run_results
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import RunResultRow, RunRow, present
+from deltareg.db.session import with_retry
+from deltareg.errors import InvalidInput
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.kinds import answer, compare
+from deltareg.service.runs.runs import describe_run
+from deltareg.service.verdicts.signed_work import check_signed
+from deltareg.wire import RunInfo
+from deltareg.wire.findings import FoundReport
+
+_READ: Final[Mapping[str, Callable[[RunResultRow, str], bytes]]] = {
+    answer.WHAT: answer.read_found, compare.WHAT: compare.read_found,
+}  # fmt: skip
+_GONE = "what it is about was deleted, or is not kept any more"
+
+
+def complete_found(registry: Registry, caller: Caller, run_id: str, report: FoundReport) -> RunInfo:
+    """End a run that finds something out; the same report again is answered alike.
+
+    Raises:
+        LeaseLost: The run is not the caller's (any more); nothing changes.
+        BadSignature: Its worker did not sign that under the lease.
+        InvalidInput: It is another kind of run, or was asked something else.
+    """
+    caller.require(Right.VERIFY, on=EVERYTHING)
+    own = queries.Hold(run_id, report.fence, caller.principal_id)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        run = queries.held_run(conn, own, lock=True)
+        if run is None:
+            return _answered_before(conn, caller, own)
+        read = _READ.get(run.what)
+        if read is None:
+            raise InvalidInput(f"run {run_id} is a {run.what}, it finds nothing out")
+        keyid = check_signed(conn, run, report, principal_id=caller.principal_id)
+        asked = run_results.result_row(conn, run_id)
+        if asked is None or _is_gone(conn, run, asked):
+            queries.finish(conn, own, state="dead", error=_GONE)
+            return describe_run(conn, caller, run_id)
+        run_results.keep_found(conn, run_id, read(asked, report.found))
+        queries.finish(conn, own, state="done", result={"keyid": keyid})
+        return describe_run(conn, caller, run_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def _is_gone(conn: sa.Connection, run: RunRow, asked: RunResultRow) -> bool:
+    ids = [present(run.version_id), *([] if asked.other_id is None else [asked.other_id])]
+    found = version_queries.versions_by_ids(conn, ids).values()
+    return any(version.deleted_at is not None for version in found)
+
+
+def _answered_before(conn: sa.Connection, caller: Caller, own: queries.Hold) -> RunInfo:
+    """Show the run if this holder has ended it, and the answer may have been lost."""
+    run = queries.run_row(conn, own.run_id)
+    if run is None or run.state != "done" or run.fence != own.fence or run.what not in _READ:
+        raise lease_lost(conn, own)
+    return describe_run(conn, caller, own.run_id)

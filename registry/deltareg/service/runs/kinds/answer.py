@@ -1,0 +1,97 @@
+"""Runs that answer a prompt: a base and one or two of its versions go on from it, side by side.
+
+Prompt and answers are for who asked, and are kept for a day. They are in no row of the run, in no
+log and not in the audit trail, which says that somebody asked.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import run_results
+from deltareg.db.queries import runs as queries
+from deltareg.db.rows import RunResultRow, RunRow, VersionRow
+from deltareg.errors import InvalidInput
+from deltareg.service.labels import RUNS
+from deltareg.service.ledger.references import named_beside
+from deltareg.service.priority import NORMAL
+from deltareg.service.registry import Caller
+from deltareg.service.runs.kinds.kind import RunKind
+from deltareg.wire.findings import AnswersFound, plain_text
+from deltareg.wire.runs import Question, SideName
+
+WHAT: Final = "answer"
+KEPT_S: Final = 86_400
+_ATTEMPTS = 2  # somebody waits for it, and what broke twice breaks again
+
+
+def queue_answer(
+    conn: sa.Connection,
+    caller: Caller,
+    versions: Mapping[SideName, VersionRow],
+    question: Question,
+    *,
+    about: SideName,
+    run_id: str,
+) -> None:
+    """Queue a run that answers in the caller's transaction; nobody else joins it.
+
+    Args:
+        conn: The transaction.
+        caller: Who asks.
+        versions: By the side that they are on.
+        question: What is asked.
+        about: The side whose version the run is about: its readers see that there is a run.
+        run_id: The id of the run.
+    """
+    others = {str(name): version for name, version in versions.items() if name != about}
+    queries.enqueue(
+        conn, run_id=run_id, what=WHAT, dedup_key=f"{WHAT}:{run_id}",
+        version_id=versions[about].id, labels={RUNS: WHAT},
+        request=named_beside(others) | {"about": about}, priority=NORMAL,
+        max_attempts=_ATTEMPTS, created_by=caller.principal_id,
+    )  # fmt: skip
+    run_results.keep_asked(
+        conn, run_id, asked=question.model_dump_json().encode(), for_us=KEPT_S * US_PER_S,
+        other_id=next((version.id for version in others.values()), None),
+    )  # fmt: skip
+
+
+def question_of(conn: sa.Connection, run: RunRow) -> Question | None:
+    """Give what a run is asked; None of one that answers nothing, or whose time is over."""
+    row = run_results.result_row(conn, run.id) if run.what == WHAT else None
+    return None if row is None else Question.model_validate_json(row.asked)
+
+
+def read_found(asked: RunResultRow, text: str) -> bytes:
+    """Read what a worker found, as it is kept: plain text.
+
+    Raises:
+        InvalidInput: It is no such document, or answers something else.
+    """
+    question = Question.model_validate_json(asked.asked)
+    try:
+        found = AnswersFound.model_validate_json(text)
+    except ValidationError as error:  # whose words would quote it
+        raise InvalidInput("these are no answers") from error
+    is_whole = [each.side for each in found.answers] == question.sides
+    if bool(found.why) == is_whole or (found.why and found.answers):
+        raise InvalidInput("these are not the answers that were asked for")
+    if any(each.tokens > question.tokens for each in found.answers):
+        raise InvalidInput("an answer is longer than was asked for")
+    plain = [each.model_copy(update={"text": plain_text(each.text)}) for each in found.answers]
+    return found.model_copy(update={"answers": plain}).model_dump_json().encode()
+
+
+def _find_nothing(conn: sa.Connection, caller: Caller, base_id: int) -> None:
+    """Queue nothing when a base is stored: who wants to know asks again."""
+
+
+def _leave(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
+    """Change nothing when a run is dead."""
+
+
+KIND = RunKind(WHAT, on_base=_find_nothing, on_death=_leave)

@@ -1,0 +1,182 @@
+"""What a worker finds out for people, on the wire: how far two versions are apart, what they say.
+
+Nothing here is a verdict, and no gate goes by it. What a worker found is one document in its
+report, which it signs by its digest (`deltareg.wire.work`).
+"""
+
+import re
+from typing import Annotated, Final, Self
+
+from pydantic import Field, field_validator
+
+from deltareg.wire.messages import Answer, Request, Text
+from deltareg.wire.runs import RunInfo, SideName
+
+MODULES_MOST: Final = 4_000
+"""Modules that a comparison tells of: 128 layers of 30."""
+FOUND_MOST: Final = 900_000
+"""Characters of the document of a report."""
+PROMPT_MOST: Final = 8_000
+TOKENS_MOST: Final = 256
+SIDES_MOST: Final = 3
+_TEXT_MOST = 16_000
+_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
+_Number = Annotated[float, Field(allow_inf_nan=False)] | None
+Name = Annotated[str, Field(max_length=300)]
+Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_MOST)]
+Tokens = Annotated[int, Field(ge=1, le=TOKENS_MOST)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
+Row = tuple[
+    Name, _Number, _Number, _Number, _Number, int | None, int | None, _Number, _Number, _Number, int
+]
+"""A `ModuleDifference` without the names of its fields, in their order."""
+
+
+class CompareCreate(Request):
+    """Have a worker compare two versions of one base, or join the run that does.
+
+    What was found out before is as good, unless it is wanted `again`.
+    """
+
+    a: Name
+    b: Name
+    again: bool = False
+
+
+class ModuleDifference(Answer):
+    """How two versions differ in what they do to one weight of the base.
+
+    `relative_norm` is that of the difference by that of what `a` does, `cosine` that of the angle
+    between both, `overlap` how much of the smaller column space lies in the other. Numbers are null
+    where nobody could measure. Where one row stands for `count` weights of a layer, which experts
+    have by the thousand, it is the one of them that differs most.
+    """
+
+    module: str
+    relative_norm: float | None = None
+    cosine: float | None = None
+    norm_a: float | None = None
+    norm_b: float | None = None
+    rank_a: int | None = None
+    rank_b: int | None = None
+    effective_rank_a: float | None = None
+    effective_rank_b: float | None = None
+    overlap: float | None = None
+    count: int = 1
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Name the fields of a row."""
+        return cls.model_validate(dict(zip(cls.model_fields, row, strict=True)))
+
+
+class DifferencesFound(Request):
+    """How far two versions are apart, as a worker writes it: modules that differ most first.
+
+    `left_out` are weights that are in no row, and differ less than all that are. `note` says what
+    could not be measured.
+    """
+
+    modules: Annotated[list[Row], Field(max_length=MODULES_MOST)]
+    left_out: Annotated[int, Field(ge=0)] = 0
+    note: Text = ""
+
+
+class VersionDifferences(Answer):
+    """Two versions as a worker compared them; `run` is null as long as nobody has asked.
+
+    `is_known` says that a worker has found it out: `run` is that one's run, else the newest.
+    `waits` is the run that is under way. `found_at` is when it was found out.
+    """
+
+    a: str
+    b: str
+    is_known: bool
+    run: RunInfo | None = None
+    waits: RunInfo | None = None
+    found_at: str | None = None
+    modules: list[ModuleDifference] = []
+    left_out: int = 0
+    note: str = ""
+
+
+class AnswerCreate(Request):
+    """Have a worker answer a prompt by a base and one or two versions of it, side by side.
+
+    Each goes on greedily from the text as it stands, or draws its tokens with a `seed`, by up to so
+    many `tokens`.
+    """
+
+    prompt: Prompt
+    refs: Annotated[list[Name], Field(min_length=1, max_length=SIDES_MOST - 1)]
+    tokens: Tokens = 64
+    seed: Seed | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _check_prompt(cls, prompt: str) -> str:
+        text = prompt.replace("\r\n", "\n")
+        if _CONTROL.search(text):
+            raise ValueError("a prompt holds text, lines and tabs, and no other control characters")
+        if not text.strip():
+            raise ValueError("a prompt says something")
+        return text
+
+
+class Written(Request):
+    """What one side wrote: so many tokens in so many seconds, and whether it came to its end."""
+
+    side: SideName
+    text: Annotated[str, Field(max_length=_TEXT_MOST)]
+    tokens: Annotated[int, Field(ge=0, le=TOKENS_MOST)]
+    is_over: bool
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class AnswersFound(Request):
+    """What was written on each side, as a worker tells it; or `why` nothing can be."""
+
+    answers: Annotated[list[Written], Field(max_length=SIDES_MOST)]
+    why: Text = ""
+
+
+class SideAnswer(Answer):
+    """What a base or a version wrote: `name` is how people call it."""
+
+    side: SideName
+    name: str
+    text: str
+    tokens: int
+    is_over: bool
+    seconds: float
+
+
+class AnswersInfo(Answer):
+    """A prompt and what was answered, for who asked; nothing of it is kept after `ends_at`.
+
+    `why` says why nothing could be answered.
+    """
+
+    run: RunInfo
+    prompt: str
+    tokens: int
+    seed: int | None = None
+    names: dict[SideName, str]
+    answers: list[SideAnswer] = []
+    why: str = ""
+    ends_at: str | None = None
+
+
+class FoundReport(Request):
+    """What came of a run that finds something out: a document by the run's kind; signed."""
+
+    fence: int
+    found: Annotated[str, Field(max_length=FOUND_MOST)]
+    sandbox: Text = ""
+    envelope: Annotated[str, Field(max_length=1 << 16)] = ""
+
+
+def plain_text(text: str) -> str:
+    """Put a mark in place of what is no text: control characters but lines and tabs, surrogates."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", whole.replace("\r\n", "\n"))
