@@ -73,7 +73,8 @@ def test_a_line_that_is_there_already_is_done_and_the_report_is_written(client):
 def test_what_fits_is_pushed_a_few_at_a_time_and_gone_on_with(client, local_registry):
     local_registry.verified("team/lora:v1")
     client.promote("team/lora:v1", "prod")
-    words, told = ("tinyllama", "tinyllama-other"), []
+    words = ("tinyllama", "tinyllama-other")
+    told: list[str] = []
 
     dry = client.bases.start_campaign(*words, limit=1, is_dry_run=True)
     none = client.bases.campaign(*words)

@@ -57,8 +57,9 @@ def test_graphviz_reads_what_was_written():
     nodes = [Node(name, name, style="this" if n == 3 else "") for n, name in enumerate(HOSTILE)]
     arrows = [Arrow(a, b, "made of") for a, b in itertools.pairwise(HOSTILE)]
 
-    (read,) = pydot.graph_from_dot_data(to_dot(Graph(nodes, arrows)))
-    found = nx.nx_pydot.from_pydot(read)
+    read = pydot.graph_from_dot_data(to_dot(Graph(nodes, arrows)))
+    assert read is not None
+    found = nx.nx_pydot.from_pydot(read[0])
 
     def plain(text):
         return text.strip('"').replace('\\"', '"').replace("\\\\", "\\")

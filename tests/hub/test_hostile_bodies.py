@@ -44,7 +44,8 @@ class Sender:
         self.chance = random.Random(100 + number)
         headers = {"Authorization": f"Bearer {token}"}
         self.http = httpx.Client(base_url=url, headers=headers, timeout=120)
-        self.number, self.sent, self.told = number, 0, Counter()
+        self.number, self.sent = number, 0
+        self.told: Counter[tuple[str, int]] = Counter()
         self.forms = (
             self.commit, self.batch, self.announce, self.ticket, self.xorb, self.shard, self.bomb,
             self.create,
@@ -135,7 +136,7 @@ class Sender:
 @pytest.fixture
 def senders():
     """Give what opens the connections to a server; they are closed in the end."""
-    opened = []
+    opened: list[Sender] = []
 
     def senders(url, token):
         opened.extend(Sender(url, token, number) for number in range(CONNECTIONS))

@@ -5,6 +5,8 @@ what it is about. A route without a row fails. What somebody may not read answer
 there, to the letter and to the header; what somebody may not push to leaves no trace.
 """
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
 from deltareg.service.authority.grants import Right
@@ -195,7 +197,7 @@ def judge_push(_filled, who, _route, answer, *, is_allowed):
     return answer.status_code == (401 if who == "anonymous" else 403)
 
 
-JUDGES = {
+JUDGES: Mapping[str, Callable[..., bool]] = {
     "line": judge_read,
     "base": judge_base,
     "push": judge_push,

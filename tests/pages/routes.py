@@ -4,7 +4,7 @@ A page that is added without a row here fails `test_every_route`.
 """
 
 from starlette.datastructures import State
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from deltareg.pages.app import page_routes
 from deltareg.pages.guard import ROOT
@@ -69,9 +69,11 @@ def routes_of(registry):
     """Give all routes of the pages: method and path below their root."""
     mount = next(each for each in page_routes(registry, State()) if isinstance(each, Mount))
     assert mount.path == ROOT
+    assert all(isinstance(route, Route) for route in mount.routes)
     return {
         f"{method} {route.path}"
         for route in mount.routes
+        if isinstance(route, Route)
         for method in route.methods or {"*"}
         if method != "HEAD"
     }

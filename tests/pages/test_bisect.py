@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.gate.bisection import bisect, progress_of
+from deltareg.gate.bisection import Mark, bisect, progress_of
 from deltareg.refs import LineRef
 from deltareg.service.overview.bisection import search_by_hand
 from deltareg.service.registry import Registry
@@ -35,7 +35,7 @@ def test_by_hand_the_same_versions_are_tried_as_by_a_run(line):
         return "bad" if number >= first_bad else "good"
 
     bisect(range(1, length + 1), judge)
-    marks = {1: "good", length: "bad"}
+    marks: dict[int, Mark] = {1: "good", length: "bad"}
     progress = progress_of("a/b", range(1, length + 1), marks)
     tried = []
     while progress.next is not None:
@@ -44,14 +44,15 @@ def test_by_hand_the_same_versions_are_tried_as_by_a_run(line):
         progress = progress_of("a/b", range(1, length + 1), marks)
 
     assert [1, length, *tried] == asked
+    assert progress.bounds is not None
     assert (progress.bounds.good, progress.bounds.bad) == (first_bad - 1, first_bad)
 
 
 def test_what_was_proposed_stays_while_it_can_be():
-    marks = {1: "good", 9: "bad"}
+    marks: dict[int, Mark] = {1: "good", 9: "bad"}
 
     assert progress_of("a/b", range(1, 10), marks, proposed=3).next == 3
-    assert progress_of("a/b", [1, 2, 4, 9], marks, proposed=3).next in {2, 4}
+    assert progress_of("a/b", [1, 2, 4, 9], marks, proposed=3).next in (2, 4)
     assert progress_of("a/b", [1, 2, 4, 9], marks).deleted == (3, 5, 6, 7, 8)
 
 

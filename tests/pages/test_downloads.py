@@ -6,6 +6,7 @@ CSV is read by the standard library, drawings by an XML parser.
 import csv
 import io
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -65,8 +66,11 @@ def test_all_of_a_list_is_there_and_not_a_page_of_it(desk):
             limit=3,
         )  # fmt: skip
 
-    table = Table(("row", "did"), lambda page: [(row.id, row.action) for row in page.items],
-                  lambda page: page.next_cursor)  # fmt: skip
+    table: Table[Any] = Table(
+        ("row", "did"),
+        lambda page: [(row.id, row.action) for row in page.items],
+        lambda page: page.next_cursor,
+    )
     sent = list(parts(table, load(""), load))
     numbers = [int(row["row"]) for row in csv.DictReader(io.StringIO("".join(sent)))]
 

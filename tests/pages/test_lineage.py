@@ -108,8 +108,9 @@ def test_what_is_shown_is_what_is_written(pages):
     dot = pages.get(f"{AT}&show=versions&format=dot")
     mermaid = pages.get(f"{AT}&show=versions&format=mermaid")
 
-    (read,) = pydot.graph_from_dot_data(dot.text)
-    found = nx.nx_pydot.from_pydot(read)
+    read = pydot.graph_from_dot_data(dot.text)
+    assert read is not None
+    found = nx.nx_pydot.from_pydot(read[0])
     names = {key.strip('"') for key in found.nodes}
     edges = {(a.strip('"'), b.strip('"')) for a, b, _ in found.edges}
     assert names == {node["key"] for node in twin["nodes"]}

@@ -637,7 +637,7 @@ def test_what_is_staged_is_there_for_who_sent_it(registry):
     ada = drafts.look_for_staged(registry, member("lab"), TREE, "a.json")
     other = drafts.look_for_staged(registry, carol, TREE, "a.json")
 
-    assert ada is not None
+    assert isinstance(ada, drafts.StagedContent)
     assert ada.row.physical_key == "blobs/s/10"
     assert other is None
 

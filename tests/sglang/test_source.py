@@ -122,7 +122,9 @@ def test_the_scale_is_alpha_by_rank_whatever_the_config_says(source):
     (value,) = (
         node.value
         for node in ast.walk(source["sglang/srt/lora/lora.py"])
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "self.scaling"
+        if isinstance(node, ast.AnnAssign)
+        and ast.unparse(node.target) == "self.scaling"
+        and node.value is not None
     )
     config = SimpleNamespace(lora_alpha=16, r=4, use_rslora=True)
 
