@@ -78,7 +78,6 @@ from deltareg.service.lines import (
     search,
     versions,
 )
-from deltareg.service.overview import base as base_page
 from deltareg.service.overview import (
     bisection,
     choices,
@@ -87,6 +86,7 @@ from deltareg.service.overview import (
     home,
     measures,
     moves,
+    registered_base,
     trials,
 )
 from deltareg.service.overview import channel as channel_page
@@ -222,7 +222,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(line_page.show_line, LAB, **PAGE),
     called(measures.show_measures, LAB, limit=9),
     called(channel_page.show_ledger, LAB, "prod", at=None, **PAGE),
-    called(base_page.show_base_with_versions, AS_BASE, suite="smoke", **PAGE),
+    called(registered_base.show_base_with_versions, AS_BASE, suite="smoke", **PAGE),
     called(moves.show_way_back, LAB, "prod"),
     called(moves.show_promotion, LAB, "prod", version=1),
     called(comparison.compare_versions, LAB, a=None, b=None),
@@ -399,10 +399,10 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(proofs.show_checkpoint),
     called(proofs.prove_consistency, old=0, new=0),
     called(bases.list_bases, root=None, **PAGE),
-    called(base_page.bases_called, "tiny"),
+    called(registered_base.bases_called, "tiny"),
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
-    called(base_page.show_base_with_versions, "tiny", suite="smoke", **PAGE),
+    called(registered_base.show_base_with_versions, "tiny", suite="smoke", **PAGE),
     called(bases.base_manifest_bytes, "tiny"),
     called(probes.show_probes, "tiny"),
     called(floors.show_floor, None),

@@ -6,7 +6,11 @@ from deltareg.pages.asking import Ask
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, Table, pairs
 from deltareg.service.bases.bases import list_bases
-from deltareg.service.overview.base import BaseWithVersions, bases_called, show_base_with_versions
+from deltareg.service.overview.registered_base import (
+    BaseWithVersions,
+    bases_called,
+    show_base_with_versions,
+)
 from deltareg.suites.suite import DEFAULT_SUITE
 from deltareg.wire import Answer, BaseInfo, Page
 
