@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -142,7 +142,7 @@ def _line(raw: bytes) -> CheckResult | Figures | Surroundings | _Found | str:
             case "figures", dict():
                 return Figures.decode(json.dumps(value).encode())
             case "found", dict():
-                return _Found(dict(value))
+                return _Found(cast("dict[str, object]", value))
             case "end", dict():
                 return Surroundings.model_validate(value)
             case "error", str():

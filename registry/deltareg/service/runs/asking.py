@@ -48,12 +48,14 @@ def ask(
         QuotaExceeded: The caller has asked too much; it says when they may again.
     """
     require_queueing(caller, on=SOMEWHERE)
-    refs = dict(zip(_SIDES, map(Ref.parse, request.refs), strict=False))
+    refs: dict[SideName, Ref] = dict(zip(_SIDES, map(Ref.parse, request.refs), strict=False))
     for ref in refs.values():
         caller.require(Right.READ, on=ref.line)
 
     def transaction(conn: sa.Connection) -> RunInfo:
-        found = {side: find_version(conn, caller, ref, bare="newest") for side, ref in refs.items()}
+        found: dict[SideName, VersionRow] = {
+            side: find_version(conn, caller, ref, bare="newest") for side, ref in refs.items()
+        }
         about = _about(caller, refs)  # what is not there is not found before
         line = refs[about].line
         _check(list(found.values()))
