@@ -131,6 +131,20 @@ _SHOWN_ELSEWHERE = (
     "service/test_collect_races.py::test_no_interleaving_loses_a_needed_pack[sqlite",
     "verify/test_process.py::test_a_worker_does_not_start_where_a_child_gets_out[calls",
     "api/test_idempotency.py::test_two_at_once_under_one_key_are_both_answered",
+    "api/test_matrix.py::test_nobody_gets_past_the_table[postgresql",
+    "hub/test_reach.py::test_nobody_gets_past_the_table[postgresql",
+    "codec/test_fuzz.py::test_the_kernel_decodes_damaged_containers_cleanly",
+    "deploy/test_ci.py::test_a_gitlab_job_lets_a_good_delta_pass",
+    "deploy/test_ci.py::test_a_server_that_is_away",
+    "deploy/test_ci_promote.py::test_a_server_that_is_away",
+    "client/test_follow_vllm.py::test_no_request_fails_while_versions_are_swapped[40",
+    "client/test_report_pages.py::test_a_page_fits_and_asks_no_network[huge",
+    "verify/test_findings.py::test_a_seed_draws_the_same_again",
+    "verify/test_process.py::test_a_worker_ends_with_the_process_that_started_it",
+    *(
+        f"fresh/test_found.py::test_a_delta_that_was_wrong_or_refused_is_right[{which}"
+        for which in ("vit to", "switch", "t5-all", "roformer", "marian", "gemma3", "vision_text")
+    ),
 )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js").read_text()
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_PATIENCE_MS = 60_000
 _NOTE_VIOLATIONS = """
 window.refusedByPolicy = [];
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -42,10 +43,13 @@ def find():
 def started():
     """Start the browser until the block ends."""
     path = find()
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"{path} does not start here: {error.message[:200]}")
         try:
             yield browser
         finally:
@@ -61,6 +65,7 @@ class Tab:
             color_scheme=scheme, java_script_enabled=scripts,
             viewport={"width": 1_280, "height": 900},
         )  # fmt: skip
+        self.context.set_default_timeout(_PATIENCE_MS)
         self.page = self.context.new_page()
         self.page.add_init_script(_NOTE_VIOLATIONS)
         self.wrong: list[str] = []

@@ -15,6 +15,8 @@ READ = {
     "/": "/ui/", "/kept": "/ui/kept", "/help": "/ui/help", "/deltas": "/ui/deltas",
     "/find": "/ui/find?q=zzz", "/deltas/{ns}/{name}": LINE,
     "/deltas/{ns}/{name}/diff": f"{LINE}/diff?a=v1&b=v2",
+    "/deltas/{ns}/{name}/diff/figures": f"{LINE}/diff/figures?a=v1&b=v2",
+    "/deltas/{ns}/{name}/ask": f"{LINE}/ask",
     "/deltas/{ns}/{name}/bisect": f"{LINE}/bisect", "/lineage": "/ui/lineage?at=team/x",
     "/deltas/{ns}/{name}/channels/{channel}": DEV,
     "/deltas/{ns}/{name}/channels/{channel}/standing": f"{DEV}/standing",
@@ -46,12 +48,16 @@ FORMS = {
     "/suites/{suite}/edit": "/ui/suites/hostile/edit",
 }  # fmt: skip
 """What shows something, and does something as well."""
-STREAMS = {"/runs/{run}/stream": "/ui/runs/{run}/stream"}
-"""What goes on showing something."""
+STREAMS = {
+    "/runs/{run}/stream": "/ui/runs/{run}/stream", "/answers/{run}": "/ui/answers/{run}",
+}  # fmt: skip
+"""What goes on showing something, or shows it to who asked for it alone."""
 READ |= FORMS
 ACTS = {
     "/deltas/{ns}/{name}/channels/{channel}/move": f"{DEV}/move",
     "/deltas/{ns}/{name}/channels/{channel}/clear": f"{DEV}/clear",
+    "/deltas/{ns}/{name}/diff/compare": f"{LINE}/diff/compare",
+    "/deltas/{ns}/{name}/ask/act": f"{LINE}/ask/act",
     "/requests/{request}/decide": "/ui/requests/1/decide",
     "/deltas/{ns}/{name}/{version}/revert": f"{LINE}/v1/revert",
     "/verdicts/{verdict}/act": "/ui/verdicts/00000000-0000-4000-8000-000000000000/act",

@@ -51,7 +51,7 @@ def ask(
     seed: int | None,
     timeout: float,
 ) -> None:
-    """Have a base and one or two of its versions answer a prompt, side by side.
+    """Ask a base and one or two of its versions the same prompt.
 
     A worker runs them in its sandbox. Each goes on from the prompt as it stands; what a chat puts
     around a message is yours to write. `-` reads the prompt from the standard input.
