@@ -59,6 +59,7 @@ def pytest_configure():
 
 
 _DECIDED_IN_PYTHON = {"service", "client", "e2e", "verify", "api", "hub", "telling"}
+_DECIDED_BY_SERVICES = {"client"}
 _DECIDED_BY_STATEMENTS = {
     "test_collect.py", "test_forged_moves.py", "test_leases.py", "test_matrix.py",
     "test_superseding.py",
@@ -132,6 +133,14 @@ _SHOWN_ELSEWHERE = (
     "verify/test_process.py::test_a_worker_does_not_start_where_a_child_gets_out[calls",
     "api/test_idempotency.py::test_two_at_once_under_one_key_are_both_answered",
     "api/test_matrix.py::test_nobody_gets_past_the_table[postgresql",
+    "api/test_hostile.py::test_text_in_paths_and_queries[postgresql",
+    "architecture/test_wheel.py::test_the_library_imports_without_the_extras",
+    "conformance/test_blob_store.py::test_listing_finds_every_object_once_over_many_pages[s3",
+    "conformance/test_blob_store.py::test_a_long_stream_takes_little_memory[s3",
+    "e2e/test_tour.py",
+    "hub/test_databases.py::test_a_repository_is_found_by_all_its_names[postgresql",
+    "migrations/test_migrations.py::test_the_release_before_finds_documents_written_out[postgresql",
+    "verify/test_general.py::test_a_tune_of_a_language_model_passes",
     "hub/test_reach.py::test_nobody_gets_past_the_table[postgresql",
     "codec/test_fuzz.py::test_the_kernel_decodes_damaged_containers_cleanly",
     "deploy/test_ci.py::test_a_gitlab_job_lets_a_good_delta_pass",
@@ -177,7 +186,8 @@ def leave_to_soak(items):
         if item.path.parent.name in _DECIDED_IN_PYTHON and "postgresql" in item.name:
             if "at_once" in item.name:
                 continue
-            if item.path in seen and item.path.name not in _DECIDED_BY_STATEMENTS:
+            is_elsewhere = item.path in seen or item.path.parent.name in _DECIDED_BY_SERVICES
+            if is_elsewhere and item.path.name not in _DECIDED_BY_STATEMENTS:
                 item.add_marker(pytest.mark.soak)
             seen.add(item.path)
 

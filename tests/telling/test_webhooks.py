@@ -40,7 +40,7 @@ from tests.telling.told import (
     until,
 )
 
-QUICK = Pace(look_s=0.02, lease_s=1.0, timeout_s=2.0, pauses_s=(0.05,) * 200, give_up_s=60)
+QUICK = Pace(look_s=0.02, lease_s=1.0, timeout_s=20.0, pauses_s=(0.05,) * 200, give_up_s=60)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_slow_receiver_holds_up_nobody_else(registry, ada):
         hook(registry, ada, here.url)
         hook(registry, ada, well.url)
         happen(registry, ada, [f"lab/x@c{at}" for at in range(20)])
-        with telling(registry, replace(QUICK, timeout_s=20)):
+        with telling(registry, QUICK):
             until(lambda: len(well.got) == 20, "the quick one has all of it")
             under_way = len(here.got)
             has_time.set()
