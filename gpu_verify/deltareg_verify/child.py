@@ -18,7 +18,6 @@ from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Account
 from deltareg.delta.kinds import all_kinds
-from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.lm_task import LmTask, fill_task, read_task
@@ -103,7 +102,7 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
     speaker = Speaker(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = sandbox.enter(_bounds(assignment))
-    try:
+    with speaker.giving_up():
         device = prepare_device(assignment.device, threads=assignment.threads)
         room = Room(device, assignment.memory_bytes)
         case = _case(assignment, partial(TorchEngine, device=device, room=room))
@@ -112,31 +111,22 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
         dtype = RUN_IN.get(case.suite.dtype, case.dtype)
         found = {**environment(device), **room.environment()}
         speaker.end(dtype=dtype, sandbox=level, environment=found)
-    except DeltaregError as error:
-        speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
-    except MemoryError:
-        speaker.give_up("not enough memory; run it on a worker with more")
 
 
 def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
     """Say what the device is and which layers of the sandbox hold here."""
     speaker = Speaker(out)
     level = sandbox.enter(sandbox.Bounds((), scratch, cpu_s=_SPARE_CPU_S, memory_bytes=None))
-    try:
+    with speaker.giving_up():
         found = environment(prepare_device(device, threads=0))
         speaker.end(dtype="", sandbox=level, environment=found)
-    except DeltaregError as error:
-        speaker.give_up(f"{error.message}; {error.fix}")
 
 
 def _bounds(assignment: Assignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
-    # A hub's cache is made of links into another folder.
     found = (assignment.below, assignment.promoted, *assignment.references.values())
     others = [one for one in found if one is not None]
     bases = {assignment.base, *(one.base for one in others)}
-    files = (path for base in bases for path in base.rglob("*"))
-    linked = {path.resolve().parent for path in files if path.is_symlink()}
     own = (
         assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest,
         assignment.suite, assignment.probes,
@@ -144,7 +134,7 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
     )  # fmt: skip
     beside = (path for one in others for path in one.paths)
     return sandbox.Bounds(
-        readable=(*own, *beside, *sorted(linked)),
+        readable=(*own, *beside, *sandbox.linked_from(bases)),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=sandbox.memory_bound(assignment.device, assignment.memory_bytes),

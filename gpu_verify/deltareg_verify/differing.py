@@ -13,7 +13,7 @@ from deltareg.delta.compare import OTHER_PLACES, WeightDifference, are_apart, di
 from deltareg.delta.delta_manifest import assess
 from deltareg.delta.injection import split_path
 from deltareg.delta.kind import BaseView, Effect
-from deltareg.errors import DeltaregError, IntegrityFailure
+from deltareg.errors import IntegrityFailure
 from deltareg.identity.manifest import Manifest
 from deltareg.wire.findings import FOUND_MOST, MODULES_MOST, DifferencesFound, Row
 from deltareg_verify import sandbox
@@ -30,7 +30,7 @@ def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
     """Compare the two and say what was found."""
     speaker = Speaker(out)
     level = sandbox.enter(assignment.bounds())
-    try:
+    with speaker.giving_up():
         base = assignment.open_base()
         manifest = Manifest.decode(assignment.base_manifest.read_bytes())
         view = base_view(manifest)
@@ -40,10 +40,6 @@ def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
         found = differences(of_a, of_b, (a.tensors, b.tensors), tensors)
         speaker.found(told(found).model_dump())
         speaker.end(dtype="", sandbox=level, environment={})
-    except DeltaregError as error:
-        speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
-    except MemoryError:
-        speaker.give_up("not enough memory; run it on a worker with more")
 
 
 def told(found: Sequence[WeightDifference]) -> DifferencesFound:

@@ -12,7 +12,6 @@ from typing import BinaryIO
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.base_manifest import base_identity, base_view
-from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import parse_suite
@@ -30,7 +29,7 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
     speaker = Speaker(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = sandbox.enter(_bounds(assignment))
-    try:
+    with speaker.giving_up():
         device = prepare_device(assignment.device, threads=assignment.threads)
         suite = parse_suite(assignment.suite.read_bytes())
         manifest = Manifest.decode(assignment.base_manifest.read_bytes())
@@ -45,21 +44,14 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
         if found.is_finite:
             speaker.figures(found)
         speaker.end(dtype="", sandbox=level, environment=environment(device))
-    except DeltaregError as error:
-        speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
-    except MemoryError:
-        speaker.give_up("not enough memory; run it on a worker with more")
 
 
 def _bounds(assignment: BaseAssignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
-    # A hub's cache is made of links into another folder.
-    files = assignment.base.rglob("*")
-    linked = {path.resolve().parent for path in files if path.is_symlink()}
     return sandbox.Bounds(
         readable=(
             assignment.base, assignment.base_manifest, assignment.suite, assignment.probes,
-            *sorted(linked),
+            *sandbox.linked_from([assignment.base]),
         ),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,

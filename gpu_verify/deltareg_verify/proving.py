@@ -4,7 +4,7 @@ For a proof it keeps nothing; for a verification it writes the files into a fold
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -16,7 +16,7 @@ from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import SILENT
 from deltareg.codec import ReadRange, cores
 from deltareg.digest import Digest, tensor_digest
-from deltareg.errors import DeltaregError, Inconclusive
+from deltareg.errors import Inconclusive
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import CheckResult
@@ -76,7 +76,7 @@ def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     manifest = Manifest.decode(assignment.manifest.read_bytes())
     level = sandbox.enter(_bounds(assignment, manifest, threads))
-    try:
+    with speaker.giving_up():
         storage = StorageMap.decode(assignment.storage.read_bytes())
         references = _references(assignment, storage)
         workers = min(threads, cores())
@@ -88,10 +88,6 @@ def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
         count = len(manifest.pieces())
         speaker.check(CheckResult(name=STORED, value=count, verdict="pass"))
         speaker.end(dtype="", sandbox=level, environment={})
-    except DeltaregError as error:
-        speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
-    except MemoryError:
-        speaker.give_up("not enough memory; run it on a worker with more")
 
 
 def _wrong(
@@ -132,11 +128,8 @@ def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Dig
 def _bounds(assignment: ProofAssignment, manifest: Manifest, threads: int) -> sandbox.Bounds:
     own = [assignment.manifest, assignment.storage, assignment.chunks]
     own += [path for path in (assignment.base, assignment.base_manifest) if path is not None]
-    # A hub's cache is made of links into another folder.
-    inside: Iterable[Path] = () if assignment.base is None else assignment.base.rglob("*")
-    linked = {path.resolve().parent for path in inside if path.is_symlink()}
     return sandbox.Bounds(
-        readable=(*own, *sorted(linked)),
+        readable=(*own, *sandbox.linked_from(filter(None, [assignment.base]))),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=assignment.memory_bytes or None,

@@ -16,7 +16,6 @@ import numpy as np
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.kind import Account
-from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire.findings import AnswersFound, plain_text
@@ -49,7 +48,7 @@ def reply(assignment: SidesAssignment, out: BinaryIO) -> None:
     speaker = Speaker(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = sandbox.enter(assignment.bounds())
-    try:
+    with speaker.giving_up():
         base = assignment.open_base()
         if base is None:
             speaker.give_up(_NO_BASE)
@@ -63,10 +62,6 @@ def reply(assignment: SidesAssignment, out: BinaryIO) -> None:
         speaker.found(found.model_dump())
         found_here = {**environment(device), **room.environment()}
         speaker.end(dtype="", sandbox=level, environment=found_here)
-    except DeltaregError as error:
-        speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
-    except MemoryError:
-        speaker.give_up("not enough memory; run it on a worker with more")
 
 
 def _answers(

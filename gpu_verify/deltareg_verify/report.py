@@ -6,13 +6,14 @@ strictly, of known shape. A child that ends without its last line has said nothi
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deltareg.errors import Inconclusive, InvalidInput, Refused
+from deltareg.errors import DeltaregError, Inconclusive, InvalidInput, Refused
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import CheckResult
 from deltareg_verify.figures import Figures
@@ -91,6 +92,16 @@ class Speaker:
     def give_up(self, reason: str) -> None:
         """Say why nothing could be found out; no verdict follows from it."""
         self._say({"error": reason[:_DETAIL_CHARACTERS]})
+
+    @contextmanager
+    def giving_up(self) -> Generator[None]:
+        """Give up, with the reason, where the block is in no position to find anything out."""
+        try:
+            yield
+        except DeltaregError as error:
+            self.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
+        except MemoryError:
+            self.give_up("not enough memory; run it on a worker with more")
 
     def _say(self, line: Mapping[str, object]) -> None:
         self._pipe.write(json.dumps(line, allow_nan=False).encode() + b"\n")

@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,12 @@ def enter(bounds: Bounds) -> str:
 def memory_bound(device: str, memory_bytes: int) -> int | None:
     """Say what `Bounds` bounds memory by, for a device and what is allowed, where 0 is no bound."""
     return memory_bytes if device == "cpu" and memory_bytes > 0 else None
+
+
+def linked_from(folders: Iterable[Path]) -> list[Path]:
+    """Name the folders into which files of these are links, as those of a hub's cache are."""
+    files = (path for folder in folders for path in folder.rglob("*"))
+    return sorted({path.resolve().parent for path in files if path.is_symlink()})
 
 
 def detach(supervisor: int) -> None:

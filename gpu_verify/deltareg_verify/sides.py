@@ -88,11 +88,8 @@ class SidesAssignment:
         threads = self.threads or len(os.sched_getaffinity(0))
         own = [path for one in self.versions.values() for path in (one.delta, one.manifest)]
         own += [self.base_manifest, *([] if self.base is None else [self.base])]
-        # A hub's cache is made of links into another folder.
-        files = () if self.base is None else self.base.rglob("*")
-        linked = {path.resolve().parent for path in files if path.is_symlink()}
         return sandbox.Bounds(
-            readable=(*own, *sorted(linked)),
+            readable=(*own, *sandbox.linked_from(filter(None, [self.base]))),
             writable=self.scratch,
             cpu_s=int(self.wall_s) * threads + _SPARE_CPU_S,
             memory_bytes=sandbox.memory_bound(self.device, self.memory_bytes),
