@@ -60,7 +60,13 @@ def test_a_rollback_says_where_it_goes_and_goes_there(desk, two):
     assert [agent["agent"] for agent in before["agents"]] == ["host-1"]
     assert stale.status_code == 412
     assert "somebody moved it meanwhile" in stale.text.replace("\n", " ")
-    assert (done.status_code, done.headers["Location"]) == (303, f"{PROD}#r3")
+    assert (done.status_code, done.headers["Location"]) == (303, f"{PROD}?done=3")
+    shown = maker.get(done.headers["Location"]).text
+    assert 'serves <a href="/ui/deltas/team/lora/v1">v1</a> again' in shown
+    assert "1 of 1 agent does not serve yet what @prod says, v1:" in shown
+    assert "<b>host-1</b> serves v1 of another digest" in shown
+    assert 'data-hx-trigger="every 5s"' in shown
+    assert maker.get(f"{PROD}?done=2&format=json").json()["done"] is None
     ledger = maker.get(f"{PROD}?format=json").json()
     newest = ledger["revisions"]["items"][0]
     assert (newest["kind"], newest["version"], newest["reason"]) == ("rollback", 1, "p95 doubled")

@@ -246,7 +246,9 @@ def test_a_rollback_at_three_in_the_morning(at_home, world, by):
     hand.page.locator("#lights").filter(has_text="ready").wait_for()
     hand.write("#reason", "p95 doubled")
     hand.take("Roll back", within="form")
-    hand.page.wait_for_url("**/channels/prod#r3")
+    hand.page.wait_for_url("**/channels/prod?done=3")
+    hand.reads("Done. @prod serves v1 again")
+    hand.reads("host-1 serves v2, last seen")
     hand.reads("p95 doubled")
 
     assert hand.acts <= 4

@@ -19,6 +19,7 @@ from deltareg.wire import (
     ChannelMove,
     FollowerInfo,
     GateAnswer,
+    RevisionInfo,
 )
 from deltareg.wire.messages import request_of
 
@@ -68,9 +69,13 @@ class Day(Answer):
 
 
 class LedgerPage(Ledger):
-    """A channel with its ledger, and the days that somebody may ask for; the newest comes first."""
+    """A channel with its ledger, and the days that somebody may ask for; the newest comes first.
+
+    `done` is the newest entry, where the address says that somebody has just made it.
+    """
 
     days: list[Day]
+    done: RevisionInfo | None
 
 
 def _ledger(ask: Ask) -> LedgerPage:
@@ -78,7 +83,11 @@ def _ledger(ask: Ask) -> LedgerPage:
         ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"),
         cursor=ask.cursor, limit=ask.most(_LISTED),
     )  # fmt: skip
-    return LedgerPage(**dict(found), days=_last_days(datetime.now(UTC)))
+    newest = found.revisions.items[0] if found.revisions.items else None
+    is_done = newest is not None and ask.text("done") == str(newest.revision) == str(found.revision)
+    return LedgerPage(
+        **dict(found), days=_last_days(datetime.now(UTC)), done=newest if is_done else None
+    )
 
 
 def _last_days(now: datetime) -> list[Day]:
@@ -146,7 +155,7 @@ def _move(ask: Ask) -> str:
     )  # fmt: skip
     seen = ask.said_number("revision")
     made = move_channel(ask.registry, ask.caller, ask.line, ask.channel, move, seen=seen)
-    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}#r{made.revision}"
+    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}?done={made.revision}"
 
 
 def _clear(ask: Ask) -> str:

@@ -62,3 +62,35 @@ class FacetRow:
     kind: str
     base: str | None
     lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNameRow:
+    """A channel by its name, and the version that it serves."""
+
+    name: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetbackRow:
+    """A version that was rolled back from a channel and stands quarantined there."""
+
+    channel: str
+    version: int
+    revision: int
+    actor: str
+    reason: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequestRow:
+    """A request that waits for approvals."""
+
+    id: int
+    channel: str
+    version: int
+    opener: str
+    reason: str
+    created_at: int
