@@ -8,8 +8,11 @@ from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import Action, View
 from deltareg.pages.tables import Cell, Table
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
 from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.move import move_channel
+from deltareg.service.channels.reviews import review_move
 from deltareg.service.overview.channel import Ledger, show_ledger
 from deltareg.service.overview.line import Line, show_line
 from deltareg.service.overview.moves import WayBack, show_promotion, show_way_back
@@ -28,10 +31,17 @@ _KINDS = {"promote", "rollback", "freeze", "unfreeze"}
 
 
 class StandingPage(Answer):
-    """What a channel serves and asks, with all that stands for it or against it."""
+    """What a channel serves and asks, with all that stands for it or against it.
+
+    `may_review` lists the moves that the caller may review by their rights, `overdue` those whose
+    time is over. Whether the caller is somebody else than who broke the glass is for the registry
+    to say.
+    """
 
     line: str
     channel: ChannelInfo
+    may_review: list[int]
+    overdue: list[int]
 
 
 class PromotePage(Answer):
@@ -98,7 +108,15 @@ def _last_days(now: datetime) -> list[Day]:
 
 def _standing(ask: Ask) -> StandingPage:
     found = show_channel(ask.registry, ask.caller, ask.line, ask.channel, at=None)
-    return StandingPage(line=str(ask.line), channel=found)
+    may = ask.caller.may(Right.APPROVE, on=Channel(ask.line, ask.channel))
+    now = datetime.now(UTC)
+    return StandingPage(
+        line=str(ask.line), channel=found,
+        may_review=[
+            move.revision for move in found.to_review if may and move.actor != ask.caller.principal
+        ],
+        overdue=[m.revision for m in found.to_review if datetime.fromisoformat(m.due) < now],
+    )  # fmt: skip
 
 
 def _rollback(ask: Ask) -> WayBack:
@@ -169,6 +187,17 @@ def _clear(ask: Ask) -> str:
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}"
 
 
+def _review(ask: Ask) -> str:
+    reason = ask.said("reason")
+    if not reason:
+        raise InvalidInput("a review says what was found", fix="write it")
+    review_move(
+        ask.registry, ask.caller, ask.line, ask.channel, ask.said_number("revision"),
+        message=reason[:2_000],
+    )  # fmt: skip
+    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}#r{ask.said_number('revision')}"
+
+
 def _cells(page: Ledger) -> Iterator[Sequence[Cell]]:
     for row in page.revisions.items:
         yield (
@@ -192,4 +221,5 @@ PAGES = (
     View(f"{_PATH}/freeze", _freeze, "freeze.html.jinja", "Deltas"),
     Action(f"{_PATH}/move", _move),
     Action(f"{_PATH}/clear", _clear),
+    Action(f"{_PATH}/review", _review),
 )
