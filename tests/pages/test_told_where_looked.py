@@ -46,3 +46,21 @@ def test_a_move_that_broke_the_glass_waits_on_the_first_page_until_it_is_reviewe
     assert [(each["may_review"], each["overdue"]) for each in may] == [([1], []), ([], [])]
     assert (done.status_code, done.headers["Location"]) == (303, f"{LINE}/channels/dev#r1")
     assert (after["odd"], after["is_all"], after["seen"]) == ([], True, 2)
+
+
+def test_where_nothing_is_to_go_back_to_nothing_is_alarming_and_nothing_is_offered(night):
+    maker = night.token("read", "promote", principal="maker")
+    with browser(night, maker) as own:
+        before = own.get("/ui/").text
+        form = {"word": word_of(own), "kind": "rollback", "revision": "2", "reason": "slow"}
+        own.post(f"{PROD}/move", data=form)
+        after, way = own.get("/ui/").text, own.get(f"{PROD}/rollback").text
+        never = own.get(f"{LINE}/channels/staging").text
+        first = own.get(f"{LINE}/channels/staging/rollback").text
+
+    offer = f'href="{PROD}/rollback"'
+    assert (offer in before, offer in after) == (True, False)
+    assert "v2 was served too and rolled back" in way
+    assert "Ready to roll back?" not in never
+    assert "It serves nothing yet" in first
+    assert all("st bad" not in page for page in (way, first))

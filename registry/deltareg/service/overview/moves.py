@@ -62,7 +62,7 @@ def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) 
         found = look_back(conn, channel, near)
         barred = quarantined(conn, [channel.id]) if found is None else {}
         agents = followers_of(conn, caller, channel.id, limit=_AGENTS)
-    readiness = readiness_of(registry.store, name, found)
+    readiness = readiness_of(registry.store, name, found, near)
     serves = near[0].version if near else None
     left_out = {serves, readiness.version}
     left_out |= set(barred.get(channel.id, ()) if found is None else found.quarantined)
