@@ -39,7 +39,9 @@ def test_a_second_person_approves_and_the_channel_moves(desk, two):
     assert "somebody else has to approve" in own.text
     assert unsaid.status_code == 422
     assert "Yours is the last that is due" in seen.text
-    assert (given.status_code, given.headers["Location"]) == (303, "/ui/requests/1")
+    assert (given.status_code, given.headers["Location"]) == (303, "/ui/requests/1?done=approve")
+    assert "You approved it." in mara.get(given.headers["Location"]).text
+    assert maker.get("/ui/requests/1?done=approve&format=json").json()["done"] == ""
     after = mara.get("/ui/requests/1?format=json").json()["request"]
     assert (after["state"], after["revision"]) == ("promoted", 1)
     ledger = mara.get(f"{LINE}/channels/staging?format=json").json()

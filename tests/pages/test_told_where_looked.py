@@ -64,3 +64,36 @@ def test_where_nothing_is_to_go_back_to_nothing_is_alarming_and_nothing_is_offer
     assert "Ready to roll back?" not in never
     assert "It serves nothing yet" in first
     assert all("st bad" not in page for page in (way, first))
+
+
+def test_a_version_that_was_rolled_back_says_so_wherever_it_is_decided_on(desk):
+    maker = desk.token("read", "push", "promote", "approve", principal="maker")
+    mara = desk.token("read", "approve", principal="mara")
+    with browser(desk, maker) as own, browser(desk, mara) as other:
+        never = other.get(f"{LINE}/channels/staging").text
+        waits = other.get(LINE).text
+        form = {"word": word_of(own), "kind": "rollback", "version": "1", "revision": "2"}
+        own.post(f"{PROD}/move", data=form | {"reason": "p95 doubled"})
+        request, version, line = (
+            other.get(path).text for path in ("/ui/requests/1", f"{LINE}/v2", LINE)
+        )
+        form = {"word": word_of(other), "decision": "approve", "reason": ""}
+        other.post("/ui/requests/1/decide", data=form)
+        ledger = other.get(f"{LINE}/channels/staging").text
+        own.post(
+            f"{PROD}/clear", data={"word": word_of(own), "version": "2", "reason": "the proxy"}
+        )
+        cleared = other.get(f"{LINE}/v2").text
+
+    for page in (never, waits, version):
+        assert '<a href="/ui/requests/1">Request 1</a> of maker waits for approval' in page
+    for page in (request, version):
+        assert "v2 was rolled back from" in page
+        assert "p95 doubled" in page
+    assert "rolled back from @prod" in line
+    assert "smoke" in request
+    assert f'<a href="{LINE}/v2">team/lora:v2</a>' in request.replace("<wbr>", "")
+    assert "by mara" in ledger
+    assert 'who approved <a href="/ui/requests/1">request 1</a> of maker: for the weekend' in ledger
+    assert "was rolled back from" not in cleared
+    assert ">@prod</a> serves it" not in cleared
