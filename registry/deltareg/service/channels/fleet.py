@@ -174,7 +174,7 @@ def show_follower(row: FollowerRow) -> FollowerInfo:
         digest=row.digest, state=row.state, error=row.error, drift=drift_of(row), base=row.base,
         trouble=row.trouble,
         since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
-        seen_age_s=max(0, row.age_us) / US_PER_S,
+        seen_age_s=max(0, row.age_us) / US_PER_S, every_s=row.every_us / US_PER_S,
     )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class OutOfStep(Answer):
     serves: int | None
     error: str
     since: str
+    seen_at: str
 
 
 class Home(Answer):
@@ -135,5 +136,5 @@ def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[OutOfStep]:
         yield OutOfStep(
             agent=row.agent, channel=f"{row.namespace}/{row.line}@{row.channel}", drift=drift,
             wanted=row.desired_version, serves=row.version, error=row.error,
-            since=rfc3339(row.since),
+            since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
         )  # fmt: skip
