@@ -66,6 +66,33 @@ def test_where_nothing_is_to_go_back_to_nothing_is_alarming_and_nothing_is_offer
     assert all("st bad" not in page for page in (way, first))
 
 
+def test_what_cannot_be_done_is_not_offered_and_whom_to_ask_is_named(desk):
+    maker = desk.token("read", "push", "promote", "approve", principal="maker")
+    reader = desk.token("read", principal="looker")
+    with browser(desk, maker) as own, browser(desk, reader) as looker:
+        failed = own.get(f"{PROD}/promote?version=v3").text
+        served = own.get(f"{PROD}/promote?version=v2").text
+        waits = own.get(f"{LINE}/v2/gate?channel=staging").text
+        asked = own.get(f"{LINE}/channels/staging/promote?version=v1").text
+        page = own.get(f"{LINE}/v2").text
+        seen = [looker.get(path).text for path in (f"{PROD}/promote?version=v1", f"{LINE}/v1")]
+        form = {"word": word_of(looker), "kind": "rollback", "revision": "2", "reason": "x"}
+        refused = looker.post(f"{PROD}/move", data=form).text
+
+    button = '<button class="primary">'
+    assert [button in each for each in (failed, served, asked)] == [False, False, True]
+    assert "The gate does not let it through" in failed
+    assert "@prod serves v2 already" in served
+    assert "accept_warnings" not in asked
+    assert "not deleted" in waits
+    assert "v2 waits for approvals to go to @staging; all else is met" in waits
+    assert '<a class="btn" href="/ui/requests/1">Request 1</a>' in waits
+    assert "<option selected>staging</option>" in waits
+    assert ">@prod</a> serves it" in page
+    assert ('/move"' in seen[0], "Promote…" in seen[1]) == (False, False)
+    assert "deltareg member add team looker --role" in refused
+
+
 def test_a_version_that_was_rolled_back_says_so_wherever_it_is_decided_on(desk):
     maker = desk.token("read", "push", "promote", "approve", principal="maker")
     mara = desk.token("read", "approve", principal="mara")

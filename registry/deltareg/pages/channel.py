@@ -13,6 +13,7 @@ from deltareg.service.authority.resources import Channel
 from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.move import move_channel
 from deltareg.service.channels.reviews import review_move
+from deltareg.service.overview.beside import OpenRequest
 from deltareg.service.overview.channel import Ledger, show_ledger
 from deltareg.service.overview.line import Line, show_line
 from deltareg.service.overview.moves import WayBack, show_promotion, show_way_back
@@ -58,6 +59,8 @@ class PromotePage(Answer):
     gate: GateAnswer | None
     choices: Line | None
     agents: list[FollowerInfo]
+    requests: list[OpenRequest]
+    may_promote: bool
 
 
 class FreezePage(Answer):
@@ -144,7 +147,7 @@ def _promote(ask: Ask) -> PromotePage:
     return PromotePage(
         line=str(line), channel=name, revision=0 if now is None else now.revision,
         serves=None if now is None else now.version, version=None, gate=None, choices=choices,
-        agents=[],
+        agents=[], requests=[], may_promote=caller.may(Right.PROMOTE, on=Channel(line, name)),
     )  # fmt: skip
 
 

@@ -11,15 +11,14 @@ from deltareg.pages.tables import Cell, Table
 from deltareg.refs import Ref, parse_channel
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
-from deltareg.service.channels.gate import check_gate
 from deltareg.service.lines.cards import show_card
 from deltareg.service.lines.versions import manifest_bytes, show_version
+from deltareg.service.overview.gate import GateAround, show_gate_around
 from deltareg.service.overview.version import VersionAround, show_version_around
 from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.wire import (
     Answer,
     CardInfo,
-    GateAnswer,
     Page,
     VerdictInfo,
 )
@@ -35,13 +34,12 @@ class VersionPage(VersionAround):
     may_promote: bool
 
 
-class GatePage(Answer):
+class GatePage(GateAround):
     """A version before the gate of a channel."""
 
     line: str
     number: int
     channel: str
-    gate: GateAnswer
 
 
 class VerdictsPage(Answer):
@@ -101,8 +99,8 @@ def _version(ask: Ask) -> VersionPage:
 
 def _gate(ask: Ask) -> GatePage:
     ref, channel = ref_of(ask), parse_channel(ask.text("channel") or "prod")
-    found = check_gate(ask.registry, ask.caller, ref, channel)
-    return GatePage(line=str(ask.line), number=ref.version or 0, channel=channel, gate=found)
+    found = show_gate_around(ask.registry, ask.caller, ref, channel)
+    return GatePage(**dict(found), line=str(ask.line), number=ref.version or 0, channel=channel)
 
 
 def _verdicts(ask: Ask) -> VerdictsPage:
