@@ -72,6 +72,7 @@ class FreezePage(Answer):
     serves: int | None
     is_frozen: bool
     frozen_because: str
+    may_move: bool
 
 
 class Day(Answer):
@@ -160,6 +161,7 @@ def _freeze(ask: Ask) -> FreezePage:
         line=str(ask.line), channel=ask.channel, revision=ledger.revision, serves=_served(ledger),
         is_frozen=now is not None and now.is_frozen and now.kind == "freeze",
         frozen_because="" if now is None else now.frozen_because,
+        may_move=ask.caller.may(Right.PROMOTE, on=Channel(ask.line, ask.channel)),
     )  # fmt: skip
 
 
