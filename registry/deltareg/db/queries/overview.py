@@ -140,7 +140,7 @@ def _has_before() -> sa.ColumnElement[bool]:
     """Whether a channel served another version than it does, that may be served again."""
     before, held = revisions.alias("before"), quarantines.alias("held")
     is_held = sa.exists().where(
-        held.c.channel_id == channels.c.id, held.c.version_id == before.c.version_id,
+        held.c.channel_id == before.c.channel_id, held.c.version_id == before.c.version_id,
         held.c.cleared_at.is_(None),
     )  # fmt: skip
     return (
