@@ -13,6 +13,7 @@ from deltareg.delta.serving import Servability
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, VersionInfo
+from deltareg.wire.findings import GeneralFound
 from deltareg.wire.tables import facts_html
 
 
@@ -251,6 +252,7 @@ class DiffReport:
         tensors: Tensors that differ, by name and digest.
         modules: What the two do to each weight, those that differ most first.
         note: Why modules are missing or not all measured; empty when nothing is.
+        general: What both do on the general probes of their base; None where no worker ran them.
     """
 
     a: VersionInfo
@@ -260,6 +262,7 @@ class DiffReport:
     tensors: TensorChanges
     modules: Sequence[WeightDifference]
     note: str = ""
+    general: GeneralFound | None = None
 
     @property
     def is_different(self) -> bool:
@@ -279,6 +282,7 @@ class DiffReport:
             },
             "modules": [asdict(module) for module in self.modules],
             "note": self.note,
+            **({} if self.general is None else {"general": self.general.to_dict()}),
         }  # fmt: skip
 
     def _repr_html_(self) -> str:

@@ -1,0 +1,220 @@
+"""Bases of every kind are asked by the command line and a real worker, beside the libraries.
+
+What writes is held to the library's own `generate` token by token, what names classes to its
+scores, and what does neither says so.
+"""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft")
+torch, transformers = judged.torch, judged.transformers
+from tests import small_networks  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
+PROMPT = "one red cat sits near the old sea"
+
+
+def bart(folder):
+    """An encoder-decoder of BART's form, whose decoder begins with the mark that ends texts."""
+    config = transformers.BartConfig(
+        vocab_size=len(judged.WORDS), d_model=16, encoder_layers=2, decoder_layers=2,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24,
+        decoder_ffn_dim=24, max_position_embeddings=32, init_std=0.3, decoder_start_token_id=2,
+        forced_bos_token_id=1, forced_eos_token_id=2, **judged.ENDED,
+    )  # fmt: skip
+    return judged.make(
+        folder, lambda: transformers.BartForConditionalGeneration(config), ["q_proj", "v_proj"],
+        task="SEQ_2_SEQ_LM", words=judged.tokenizer(), std=0.2,
+    )  # fmt: skip
+
+
+def marian(folder):
+    """An encoder-decoder of Marian's form, which never writes what fills texts."""
+    config = transformers.MarianConfig(
+        vocab_size=len(judged.WORDS), d_model=16, encoder_layers=2, decoder_layers=2,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24,
+        decoder_ffn_dim=24, max_position_embeddings=32, init_std=0.3, decoder_start_token_id=0,
+        **judged.ENDED,
+    )  # fmt: skip
+
+    def network():
+        made = transformers.MarianMTModel(config)
+        made.generation_config.bad_words_ids = [[0]]
+        return made
+
+    return judged.make(
+        folder, network, ["q_proj", "v_proj", "fc1", "fc2"], task="SEQ_2_SEQ_LM",
+        words=judged.tokenizer(), std=0.6,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def pushed(local_registry, tmp_path):
+    """Push what a function makes, as `team/it` on the base `it`; gives what it made."""
+
+    def push(make, **more):
+        made = make(tmp_path / "made", **more)
+        client = local_registry.client()
+        client.bases.push(made.base, "it")
+        client.push(made.delta, "team/it", base="it")
+        return made
+
+    return push
+
+
+@pytest.fixture
+def asked(user, find):
+    """Ask by the command line while a worker answers; gives the outcome."""
+
+    def ask(*words, carried=True):
+        with ThreadPoolExecutor() as pool:
+            work = pool.submit(find) if carried else None
+            found = user("ask", *words)
+            if work is not None:
+                work.result(120)
+        return found
+
+    return ask
+
+
+def answers_of(outcome):
+    assert outcome.status == 0, outcome.err
+    return {each["side"]: each for each in json.loads(outcome.out)["answers"]}
+
+
+def by_library(made, count, *, base, **inputs):
+    """Have the library write, its delta attached or not; gives the tokens that are new."""
+    with torch.no_grad(), small_networks.quiet():
+        options = {"do_sample": False, "num_beams": 1, "max_new_tokens": count, **inputs}
+        if not base:
+            return made.network.generate(**options)[0].tolist()
+        with made.network.disable_adapter():
+            return made.network.generate(**options)[0].tolist()
+
+
+@pytest.mark.parametrize("make", [judged.translator, bart, marian])
+def test_an_encoder_decoder_writes_what_the_library_does(pushed, asked, make):
+    made = pushed(make)
+
+    found = answers_of(asked("team/it", PROMPT, "--tokens", "9", "--json"))
+
+    ids = made.tokenizer(PROMPT, return_tensors="pt")["input_ids"]
+    texts = []
+    for side, is_base in (("base", True), ("a", False)):
+        row = by_library(made, 9, base=is_base, input_ids=ids)[1:]  # the first begins every text
+        ends = row[-1] == 2
+        texts.append(made.tokenizer.decode(row, skip_special_tokens=True))
+        one = found[side]
+        assert (one["text"], one["tokens"]) == (texts[-1], len(row) - ends)
+        assert one["is_over"] == ends
+        assert (one["template"], one["given"]) == ("", f"{PROMPT} </s>")
+        assert one["given_tokens"] == ids.shape[1]
+    assert texts[0] != texts[1], "the delta does something"
+
+
+def test_an_encoder_decoder_draws_nothing_and_takes_the_beginning_of_what_is_too_long(
+    pushed, asked
+):
+    made = pushed(bart)
+
+    drawn = asked("team/it", PROMPT, "--seed", "3")
+    long = answers_of(asked("team/it", " ".join(["one", "two", "three"] * 20), "--json"))
+
+    assert (drawn.status, "draws nothing: ask without a seed" in drawn.err) == (2, True)
+    assert all(one["is_cut"] for one in long.values())
+    assert long["a"]["given"].startswith("one two three")
+    assert long["a"]["given"].endswith("</s>")
+    assert long["a"]["given_tokens"] == 32 == made.network.config.max_position_embeddings
+
+
+def test_a_classifier_names_its_classes_with_their_shares(pushed, asked):
+    made = pushed(judged.encoder, labels=3)
+
+    outcome = asked("team/it", PROMPT, "--json")
+
+    found = answers_of(outcome)
+    with torch.no_grad():
+        logits = made.network(**made.tokenizer(PROMPT, return_tensors="pt")).logits[0].double()
+    shares = logits.softmax(-1).numpy()
+    told = {one["name"]: one["share"] for one in found["a"]["classes"]}
+    assert [told[f"LABEL_{at}"] for at in range(3)] == pytest.approx(shares, abs=1e-5)
+    assert [one["share"] for one in found["a"]["classes"]] == sorted(told.values(), reverse=True)
+    assert (found["a"]["text"], found["a"]["why"]) == ("", "")
+    assert found["base"]["classes"] == []
+    assert found["base"]["why"] == "the base has no such head: the version brings it"
+
+
+def test_a_classifier_is_shown_to_people_as_a_table(pushed, asked):
+    def network(folder):
+        config = judged.bert(num_labels=2, id2label={0: "sour", 1: "sweet"})
+        return judged.make(
+            folder, lambda: transformers.BertForSequenceClassification(config),
+            ["query", "value"], words=judged.tokenizer(),
+        )  # fmt: skip
+
+    pushed(network)
+
+    found = asked("team/it", PROMPT)
+
+    assert found.status == 0, found.err
+    assert re.search(r"CLASS +SHARE", found.out)
+    assert len(re.findall(r"^ *s(?:our|weet) +[01]\.\d{4}$", found.out, re.MULTILINE)) == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (judged.encoder, "makes vectors of texts and writes no text"),
+        (judged.whisper, "takes sounds and no text"),
+        ("vision", "takes images and no text"),
+        ("masked", "fills gaps in texts and writes no text"),
+    ],
+)
+def test_what_cannot_be_asked_says_why_and_what_compares_instead(pushed, asked, make, told):
+    pushed({"vision": vision, "masked": masked}.get(make, make))
+
+    found = asked("team/it", PROMPT)
+
+    assert found.status == 2, found.out
+    assert told in " ".join(found.err.split())
+    assert "deltareg diff A B --mode behavior" in " ".join(found.err.split())
+
+
+def vision(folder):
+    config = transformers.ViTConfig(**judged.SIZE, image_size=8, patch_size=4)
+    return judged.make(
+        folder, lambda: transformers.ViTForImageClassification(config), ["query", "value"]
+    )
+
+
+def masked(folder):
+    return judged.make(
+        folder, lambda: transformers.BertForMaskedLM(judged.bert()), ["query", "value"],
+        words=judged.tokenizer(),
+    )  # fmt: skip
+
+
+def test_one_that_sees_answers_a_text_alone(pushed, asked):
+    made = pushed(judged.seer)
+
+    found = answers_of(asked("team/it", PROMPT, "--tokens", "5", "--json"))
+
+    ids = made.tokenizer(PROMPT, return_tensors="pt")["input_ids"]
+    row = by_library(made, 5, base=False, input_ids=ids)[ids.shape[1] :]
+    assert found["a"]["text"] == made.tokenizer.decode(row, skip_special_tokens=True)
+
+
+def test_scores_of_several_labels_are_shares_of_each():
+    from deltareg_verify.naming import _shares
+
+    scores = np.array([0.0, 2.0], np.float32)
+
+    assert _shares(scores, {"problem_type": "multi_label_classification"}) == pytest.approx(
+        [0.5, 0.880797], abs=1e-6
+    )
+    assert _shares(scores, {}).sum() == pytest.approx(1)
