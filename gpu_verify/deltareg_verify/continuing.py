@@ -41,14 +41,9 @@ def continuation(engine: Engine, state: State, text: str, count: int) -> Written
     tokenizer = engine.tokenizer()
     if tokenizer is None:
         return None
-    encoded = tokenizer.encode(text)[-room_before(tokenizer, count) :]
+    encoded = tokenizer.encode(text)[-max(tokenizer.most - count, 1) :]
     found = engine.follow(state, encoded, count, is_over=lambda added: added[-1] == tokenizer.end)
     return ended(found, tokenizer, {tokenizer.end})
-
-
-def room_before(tokenizer: Tokenizer, count: int) -> int:
-    """Say how many tokens of a text a network takes that is to write so many after it."""
-    return max(tokenizer.most - count, 1)
 
 
 def ended(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> Written:

@@ -19,7 +19,7 @@ from deltareg_verify.torch_engine import BaseTokenizer, load_tokenizer, template
 
 _SETTINGS, _CONFIG = "generation_config.json", "config.json"
 _CUT = "\N{HORIZONTAL ELLIPSIS}"
-_NO_TEMPLATE = "neither this version nor its base brings a chat template"
+_NO_TEMPLATE = "no chat template comes with it"
 _REFUSED = "the chat template {} {}"
 _WHOSE = {"version": "that this version brings", "base": "of the base"}
 

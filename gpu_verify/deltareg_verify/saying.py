@@ -14,7 +14,7 @@ from deltareg.errors import InvalidInput
 from deltareg.wire.findings import ClassShare, plain_text
 from deltareg.wire.findings import Written as Answered
 from deltareg.wire.runs import PromptForm, Question, SideName
-from deltareg_verify.continuing import Inputs, Written, ended, room_before
+from deltareg_verify.continuing import Inputs, Written, ended
 from deltareg_verify.engine import Engine, State
 from deltareg_verify.naming import classes_named, why_nothing
 from deltareg_verify.prompting import Given, Words, give
@@ -96,15 +96,16 @@ def _said(voice: Voice, question: Question) -> _Said:
 def _goes_on(voice: Voice, words: Words, question: Question) -> _Said:
     """Go on from the prompt, a plain forward for each token."""
     tokenizer = words.tokenizer
-    room = room_before(tokenizer, question.tokens)
-    given = give(words, question.prompt, question.form, room=room, takes_end=True)
+    room = tokenizer.most - min(question.tokens, tokenizer.most // 2)
+    given = give(words, question.prompt, question.form, room=max(room, 1), takes_end=True)
     _check_known(voice, given)
+    count = min(question.tokens, max(tokenizer.most - len(given.ids), 1))
     if question.seed is None:
         found = voice.engine.follow(
-            voice.state, given.ids, question.tokens, is_over=lambda added: added[-1] in voice.ends
+            voice.state, given.ids, count, is_over=lambda added: added[-1] in voice.ends
         )
     else:
-        found = _drawn(voice, given.ids, question.tokens, seed=question.seed)
+        found = _drawn(voice, given.ids, count, seed=question.seed)
     return _Said(given, ended(found, tokenizer, voice.ends))
 
 
@@ -115,10 +116,11 @@ def _answers(voice: Voice, words: Words, question: Question, encoded: Inputs) ->
     inputs = _inputs(given, encoded)
     if question.seed is not None and voice.engine.write(voice.state, inputs, 1) is not None:
         raise InvalidInput(_NO_DRAWING.format(voice.name))
-    found = voice.engine.write(voice.state, inputs, question.tokens)
+    count = min(question.tokens, max(tokenizer.most - 1, 1))  # it begins with a mark of its own
+    found = voice.engine.write(voice.state, inputs, count)
     if found is None:
         return None
-    is_over = len(found) < question.tokens or found[-1] in voice.ends
+    is_over = len(found) < count or found[-1] in voice.ends
     kept = found[:-1] if found and found[-1] in voice.ends else found
     return _Said(given, Written(tuple(kept), tokenizer.decode(kept), is_over))
 

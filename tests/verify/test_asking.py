@@ -6,7 +6,9 @@ scores, and what does neither says so.
 
 import json
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -63,6 +65,20 @@ def pushed(local_registry, tmp_path):
         client.bases.push(made.base, "it")
         client.push(made.delta, "team/it", base="it")
         return made
+
+    return push
+
+
+@pytest.fixture
+def versions(local_registry, tmp_path):
+    """Push further versions of `team/it`, each with its folder changed by a function."""
+
+    def push(made, changes):
+        client = local_registry.client()
+        for number, change in enumerate(changes, 2):
+            folder = shutil.copytree(made.delta, tmp_path / f"v{number}")
+            change(folder)
+            client.push(folder, "team/it", base="it")
 
     return push
 
@@ -188,7 +204,7 @@ def test_what_cannot_be_asked_says_why_and_what_compares_instead(pushed, asked, 
 def vision(folder):
     config = transformers.ViTConfig(**judged.SIZE, image_size=8, patch_size=4)
     return judged.make(
-        folder, lambda: transformers.ViTForImageClassification(config), ["query", "value"]
+        folder, lambda: transformers.ViTForImageClassification(config), ["q_proj", "v_proj"]
     )
 
 
@@ -206,7 +222,7 @@ def test_one_that_sees_answers_a_text_alone(pushed, asked):
 
     ids = made.tokenizer(PROMPT, return_tensors="pt")["input_ids"]
     row = by_library(made, 5, base=False, input_ids=ids)[ids.shape[1] :]
-    assert found["a"]["text"] == made.tokenizer.decode(row, skip_special_tokens=True)
+    assert found["a"]["text"] == made.tokenizer.decode(row)
 
 
 def test_scores_of_several_labels_are_shares_of_each():
@@ -218,3 +234,196 @@ def test_scores_of_several_labels_are_shares_of_each():
         [0.5, 0.880797], abs=1e-6
     )
     assert _shares(scores, {}).sum() == pytest.approx(1)
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ '<s> ' + m['role'] + ' ' + m['content'] + ' </s> ' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'dog ' }}{% endif %}"
+)
+OWN = "{% for m in messages %}{{ '<s> new ' + m['content'] }}{% endfor %}{{ ' runs ' }}"
+
+
+def in_folder(folder, template):
+    (folder / "chat_template.jinja").write_text(template)
+
+
+def in_settings(folder, template):
+    file = folder / "tokenizer_config.json"
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    several = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": template}]
+    file.write_text(json.dumps({**known, "chat_template": several}))
+
+
+def of_processor(folder, template):
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+
+
+@pytest.mark.parametrize("put", [in_folder, in_settings])
+def test_a_chat_is_what_the_library_makes_of_it(pushed, asked, put):
+    def network(folder):
+        made = judged.writer(folder)
+        put(made.base, TEMPLATE)
+        return made
+
+    made = pushed(network)
+
+    chat = answers_of(asked("team/it", PROMPT, "--tokens", "7", "--json"))
+    plain = answers_of(asked("team/it", PROMPT, "--tokens", "7", "--no-chat", "--json"))
+
+    words = transformers.AutoTokenizer.from_pretrained(made.base)
+    turns = [{"role": "user", "content": PROMPT}]
+    ids = words.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
+    ids = ids["input_ids"]
+    for side, is_base in (("base", True), ("a", False)):
+        row = by_library(made, 7, base=is_base, input_ids=ids)[ids.shape[1] :]
+        row = row[:-1] if row[-1] == 2 else row
+        assert chat[side]["text"] == words.decode(row)
+        assert chat[side]["template"] == "base"
+        assert chat[side]["given"] == words.decode(ids[0])
+        assert chat[side]["given_tokens"] == ids.shape[1]
+        assert (plain[side]["template"], plain[side]["given"]) == ("", PROMPT)
+    assert plain["a"]["text"] != chat["a"]["text"]
+
+
+def test_a_versions_own_template_goes_before_the_bases(pushed, asked):
+    def network(folder):
+        made = judged.writer(folder)
+        in_folder(made.base, TEMPLATE)
+        in_folder(made.delta, OWN)
+        return made
+
+    made = pushed(network)
+
+    found = asked("team/it", PROMPT, "--tokens", "4", "--show-prompt")
+
+    ids = made.tokenizer(f"<s> new {PROMPT} runs ", return_tensors="pt")["input_ids"]
+    row = by_library(made, 4, base=False, input_ids=ids)[ids.shape[1] :]
+    row = row[:-1] if row[-1] == 2 else row
+    base, version = found.out.split("team/it:v1")
+    assert "as a chat, by the base's template" in base
+    assert "</s> dog" in base
+    assert "as a chat, by its own template" in version
+    assert f"<s> new {PROMPT} runs" in version
+    assert made.tokenizer.decode(row) in version
+
+
+def test_a_template_is_found_wherever_versions_bring_it(pushed, asked, versions):
+    made = pushed(judged.writer)
+    versions(made, [partial(put, template=OWN) for put in (in_settings, of_processor)])
+
+    forced = answers_of(asked("team/it:v2", "team/it:v3", PROMPT, "--chat", "--json"))
+    auto = answers_of(asked("team/it:v2", "team/it:v3", PROMPT, "--json"))
+
+    given = f"<s> new {PROMPT} runs"
+    assert [forced[side]["template"] for side in "ab"] == ["version", "version"]
+    assert {forced[side]["given"] for side in "ab"} == {given} == {auto["b"]["given"]}
+    assert forced["base"]["why"] == "no chat template comes with it"
+    assert (auto["base"]["why"], auto["base"]["given"]) == ("", PROMPT)
+
+
+def test_what_a_version_brings_to_cut_texts_by_is_what_it_is_asked_by(pushed, asked):
+    def network(folder):
+        made = judged.writer(folder)
+        words = judged.tokenizer(ends=False)
+        words.add_special_tokens({"additional_special_tokens": ["<turn>"]})
+        words.chat_template = "<turn>{{ messages[0]['content'] }}"
+        words.save_pretrained(made.delta)
+        return made
+
+    pushed(network)
+
+    found = answers_of(asked("team/it", "one red", "--tokens", "4", "--json"))
+    plain = answers_of(asked("team/it", "one red", "--tokens", "4", "--no-chat", "--json"))
+
+    assert "the network has no vectors for" in found["a"]["why"]
+    assert (found["base"]["why"], found["base"]["given"]) == ("", "one red")
+    assert (plain["a"]["why"], plain["a"]["given"]) == ("", "one red")
+
+
+REFUSING = {
+    "{{ raise_exception('only sonnets, not ' + messages[0]['content']) }}": "only sonnets, not one",
+    "{% for %}": "Expected an expression",
+    "{{ ''.__class__.__base__.__subclasses__() }}": "unsafe",
+    "{% for a in range(99999) %}{{ messages[0]['content'] }}{% endfor %}": "characters of the",
+}
+
+
+def test_what_a_template_refuses_is_told_to_who_asked_alone(
+    pushed, asked, versions, local_registry
+):
+    made = pushed(judged.writer)
+    versions(made, [partial(in_folder, template=template) for template in REFUSING])
+
+    found = [
+        answers_of(asked(*refs, PROMPT, "--tokens", "3", "--json"))
+        for refs in (("team/it:v2", "team/it:v3"), ("team/it:v4", "team/it:v5"))
+    ]
+
+    whys = [answers[side]["why"] for answers in found for side in "ab"]
+    assert all(why.startswith("the chat template that this version brings ") for why in whys)
+    for why, told in zip(whys, REFUSING.values(), strict=True):
+        assert told in why
+    assert {answers["base"]["why"] for answers in found} == {""}
+    client = local_registry.client()
+    lines = [line.text for run in client.runs.list() for line in client.runs.log(run.id).items]
+    assert not any("red cat" in line or "sonnets" in line for line in lines)
+
+
+def test_a_template_that_looks_for_parts_is_given_parts(pushed, asked):
+    parts = (
+        "{% for m in messages %}<s>{% for p in m['content'] if p['type'] == 'text' %}"
+        "{{ ' ' + p['text'] }}{% endfor %}{% endfor %} runs"
+    )
+
+    def network(folder):
+        made = judged.seer(folder)
+        in_folder(made.base, parts)
+        return made
+
+    pushed(network)
+
+    found = answers_of(asked("team/it", PROMPT, "--tokens", "2", "--json"))
+
+    assert found["a"]["given"] == f"<s> {PROMPT} runs"
+
+
+def test_no_template_at_all_is_a_plain_text_unless_a_chat_is_asked_for(pushed, asked):
+    pushed(judged.writer)
+
+    plain = answers_of(asked("team/it", PROMPT, "--tokens", "3", "--json"))
+    refused = asked("team/it", PROMPT, "--chat")
+
+    assert (plain["a"]["template"], plain["a"]["given"]) == ("", PROMPT)
+    assert refused.status == 2
+    assert "no chat template comes with llama" in " ".join(refused.err.split())
+
+
+def test_what_ends_a_turn_ends_an_answer(pushed, asked):
+    """A base of chats names several ends, of a turn and of all."""
+    found = {}
+
+    def network(folder):
+        made = judged.writer(folder)
+        ids = made.tokenizer(PROMPT, return_tensors="pt")["input_ids"]
+        row = by_library(made, 6, base=False, input_ids=ids)[ids.shape[1] :]
+        found.update(row=row)
+        file = made.base / "generation_config.json"
+        known = json.loads(file.read_text()) if file.is_file() else {}
+        file.write_text(json.dumps({**known, "eos_token_id": [2, row[3]]}))
+        return made
+
+    made = pushed(network)
+
+    one = answers_of(asked("team/it", PROMPT, "--tokens", "6", "--json"))["a"]
+
+    kept = found["row"][: found["row"].index(found["row"][3])]
+    assert (one["text"], one["is_over"]) == (made.tokenizer.decode(kept), True)
+
+
+def test_a_network_with_few_places_is_given_no_more_than_it_has(pushed, asked):
+    pushed(judged.writer)  # of 64 places
+
+    found = answers_of(asked("team/it", "one two three " * 40, "--tokens", "256", "--json"))["a"]
+
+    assert (found["is_cut"], found["given_tokens"]) == (True, 32)
+    assert found["tokens"] <= 32

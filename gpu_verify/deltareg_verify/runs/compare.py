@@ -19,6 +19,7 @@ from deltareg_verify.run_log import RunLog
 from deltareg_verify.sides import SidesAssignment
 
 _NOTE_CHARACTERS = 500
+_NO_BASE = "the base is not to be had by the worker, so neither was run on general text"
 
 
 def carry_out(
@@ -31,10 +32,13 @@ def carry_out(
         told.say("the base is not to be had: what needs it is not measured")
     heard = found_by(b"compare", DifferencesFound, parts, assignment, heart)
     told.say(f"{len(heard.found.modules)} modules compared")
-    if assignment.base is not None:
-        general = _general(parts, grant, folder, assignment, heart)
-        told.say(general.note or "both were run on the general probes of the base")
-        heard = replace(heard, found=heard.found.model_copy(update={"general": general}))
+    general = (
+        GeneralFound(note=_NO_BASE)
+        if assignment.base is None
+        else _general(parts, grant, folder, assignment, heart)
+    )
+    told.say(general.note or "both were run on the general probes of the base")
+    heard = replace(heard, found=heard.found.model_copy(update={"general": general}))
     return partial(complete, parts, grant, heard)
 
 

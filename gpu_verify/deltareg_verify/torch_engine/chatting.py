@@ -64,7 +64,7 @@ def _apply(tokenizer: PreTrainedTokenizerBase, template: str, content: object) -
     turns = [{"role": "user", "content": content}]
     return str(
         tokenizer.apply_chat_template(
-            turns,  # type: ignore[arg-type]  # it takes parts as well
+            turns,
             chat_template=template, tokenize=False, add_generation_prompt=True,
         )
     )  # fmt: skip
