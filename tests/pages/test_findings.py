@@ -72,9 +72,9 @@ def test_a_comparison_is_asked_for_and_drawn(desk, pages):
 
 
 def test_a_comparison_of_an_older_worker_says_so_and_is_asked_for_anew(desk, pages):
-    form = {"word": word_of(pages), "a": "v1", "b": "v2"}
+    form = {"word": word_of(pages), "a": "v3", "b": "v1"}
     pages.post(f"{LINE}/diff/compare", data=form)
-    figures = f"{LINE}/diff/figures?a=v1&b=v2"
+    figures = f"{LINE}/diff/figures?a=v3&b=v1"
     first = pages.get(f"{figures}&format=json").json()["differences"]["waits"]["id"]
     found_out(desk, first, {"modules": ROWS})
     old = whole(pages.get(figures))

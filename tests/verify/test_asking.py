@@ -427,3 +427,44 @@ def test_a_network_with_few_places_is_given_no_more_than_it_has(pushed, asked):
 
     assert (found["is_cut"], found["given_tokens"]) == (True, 32)
     assert found["tokens"] <= 32
+
+
+def test_a_hurried_hand_is_told_what_is_missing(user, pushed):
+    pushed(judged.writer)
+    cases = {
+        ("team/it",): "a version and a prompt are asked for",
+        ("team/it", ""): "it is empty, and a prompt says something",
+        ("team/it:v1", "hello", "there"): "put all of the prompt in quotes",
+        ("team/it:v9", "hi"): "there is no version team/it:v9",
+        ("team/it:v1", "team/it:v1", "hi"): "is named twice",
+        ("team/it", "x" * 8_001): "at most 8000 characters",
+        ("--show", "team/it", "hi"): "--show asks nothing",
+    }
+
+    for words, told in cases.items():
+        found = user("ask", *words)
+
+        assert found.status != 0, words
+        assert told in " ".join(found.err.split()), (words, found.err)
+
+
+def test_a_question_that_nobody_has_answered_yet_is_waited_for_later(
+    user, pushed, find, local_registry
+):
+    pushed(judged.writer)
+
+    left = user("ask", "team/it", PROMPT, "--tokens", "2", "--timeout", "0s")
+    (run,) = [run for run in local_registry.client().runs.list() if run.what == "answer"]
+    find(local_registry.client().runs.show(run.id))
+    later = user("ask", "--show", run.id, "--json")
+    gone = user("ask", "team/it", PROMPT, "--timeout", "0s")
+    (waits,) = [r for r in local_registry.client().runs.list() if r.state == "queued"]
+    user("verdict", "cancel", waits.id)
+    cancelled = user("ask", "--show", waits.id)
+
+    assert left.status == 124
+    assert f"deltareg ask --show {run.id}" in left.err
+    assert answers_of(later)["a"]["given"] == PROMPT
+    assert gone.status == 124
+    assert cancelled.status != 0
+    assert "nothing was answered" in cancelled.err

@@ -27,7 +27,7 @@ _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
 _Number = Annotated[float, Field(allow_inf_nan=False)] | None
 TemplateOf = Literal["", "version", "base"]
 Name = Annotated[str, Field(max_length=300)]
-Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_MOST)]
+Prompt = Annotated[str, Field(max_length=PROMPT_MOST)]
 Tokens = Annotated[int, Field(ge=1, le=TOKENS_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
 Row = tuple[
@@ -160,7 +160,7 @@ class AnswerCreate(Request):
         if _CONTROL.search(text):
             raise ValueError("a prompt holds text, lines and tabs, and no other control characters")
         if not text.strip():
-            raise ValueError("a prompt says something")
+            raise ValueError("it is empty, and a prompt says something")
         return text
 
 
