@@ -400,7 +400,7 @@ def test_no_template_at_all_is_a_plain_text_unless_a_chat_is_asked_for(pushed, a
 
 def test_what_ends_a_turn_ends_an_answer(pushed, asked):
     """A base of chats names several ends, of a turn and of all."""
-    found = {}
+    found: dict[str, list[int]] = {}
 
     def network(folder):
         made = judged.writer(folder)
@@ -458,7 +458,8 @@ def test_a_question_that_nobody_has_answered_yet_is_waited_for_later(
     find(local_registry.client().runs.show(run.id))
     later = user("ask", "--show", run.id, "--json")
     gone = user("ask", "team/it", PROMPT, "--timeout", "0s")
-    (waits,) = [r for r in local_registry.client().runs.list() if r.state == "queued"]
+    queued = local_registry.client().runs.list(state="queued")
+    (waits,) = [run for run in queued if run.what == "answer"]
     user("verdict", "cancel", waits.id)
     cancelled = user("ask", "--show", waits.id)
 

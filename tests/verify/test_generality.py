@@ -98,6 +98,7 @@ def test_what_is_no_number_is_told_as_none():
 
     told = _perplexity(ALL, rows, rows, broken)
 
+    assert told.change is not None
     assert (told.b.value, told.b.low, told.change.value) == (None, None, None)
     assert told.a.value == pytest.approx(np.exp(2.5), rel=1e-4)
 

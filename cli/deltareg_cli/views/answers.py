@@ -38,7 +38,7 @@ def _answer(each: SideAnswer) -> Block:
 
 
 def _lines(text: str) -> Lines:
-    lines: list[list[Text]] = [[line] for line in text.split("\n")]
+    lines: list[list[Text]] = [[line] for line in text.rstrip("\n").split("\n")]
     return Lines(lines)
 
 
@@ -52,5 +52,5 @@ def _told(each: SideAnswer) -> str:
     if each.given:  # a worker of the release before says nothing of it
         said.append(_FORMS[each.template])
     if each.is_cut:
-        said.append("of a prompt that is too long for it, a part")
+        said.append("of a prompt that is too long, a part")
     return "; ".join(said)
