@@ -370,8 +370,7 @@ class MergePlan:
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg merge --plan --json`."""
-        pairs = zip(self.parents, self.weights, strict=True)
-        stops = self.hindrance
+        pairs, stops = zip(self.parents, self.weights, strict=True), self.hindrance
         return {
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
@@ -390,9 +389,7 @@ class MergePlan:
 
 
 def _pair(conflict: WeightConflict) -> dict[str, object]:
-    found = asdict(conflict)
-    del found["module"]
-    return found
+    return {name: value for name, value in asdict(conflict).items() if name != "module"}
 
 
 def _side(version: VersionInfo) -> dict[str, object]:
