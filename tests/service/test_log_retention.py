@@ -15,7 +15,8 @@ from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.log import append_log, read_log
 from deltareg.service.runs.log_retention import count_old_logs, drop_old_logs, drop_some_logs
 from deltareg.service.runs.runs import cancel_run, queue_run
-from deltareg.service.upkeep.collect import plan_collection, run_collection
+from deltareg.service.upkeep.collect import run_collection
+from deltareg.service.upkeep.plan import plan_collection
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import LineSent, LogAppend, RunCreate
 from tests.fixtures.processes import until
