@@ -16,6 +16,7 @@ from deltareg.db.queries.collection import (
     PinWindow,
     is_idle,
     is_pinned,
+    waits,
 )
 from deltareg.db.queries.forms import is_kept, is_old
 from deltareg.db.queries.run_log import select_old_logs
@@ -105,10 +106,6 @@ def freed(
     )
 
 
-def _waits(of: sa.FromClause) -> sa.ColumnElement[bool]:
-    return sa.and_(of.c.deleted_at.is_not(None), of.c.released_at.is_(None))
-
-
 def _named(query: _Select) -> _Select:
     return query.join(deltas, deltas.c.id == versions.c.delta_id).join(
         namespaces, namespaces.c.id == deltas.c.namespace_id
@@ -120,17 +117,20 @@ _NAMES: Final = (
 )  # fmt: skip
 MOMENT: Final = Part(sa.select(now_us().label("now")), MomentRow)
 WAITING: Final = Part(
-    sa.select(versions.c.id, versions.c.deleted_at, is_pinned(_WINDOW).label("is_pinned")).where(
-        _waits(versions)
-    ),
-    AwaitingRow, order=(versions.c.id,),
+    sa.select(
+        versions.c.id, versions.c.deleted_at,
+        is_pinned(_WINDOW, lines=sa.select(_parents.c.delta_id).where(waits(_parents)))
+        .label("is_pinned"),
+    ).where(waits(versions)),
+    AwaitingRow,
 )  # fmt: skip
 MADE_FROM: Final = Part(
     sa.select(_parents.c.id.label("version_id"), versions.c.id.label("child_id"))
     .select_from(_parents)
-    .join(lineage, lineage.c.parent_version_id == _parents.c.id)
+    # As a value and not as the column, so that SQLite begins with what waits, which is little.
+    .join(lineage, lineage.c.parent_version_id == sa.func.coalesce(_parents.c.id, 0))
     .join(versions, versions.c.id == lineage.c.version_id)
-    .where(_waits(_parents), versions.c.released_at.is_(None)),
+    .where(waits(_parents), versions.c.released_at.is_(None)),
     HoldingRow,
 )
 """The versions that were made from one that waits, and still hold their bytes."""
@@ -139,14 +139,14 @@ STANDING_ON: Final = Part(
     .select_from(_parents)
     .join(version_bases, version_bases.c.version_id == _parents.c.id)
     .join(versions, versions.c.base_id == version_bases.c.base_id)
-    .where(_waits(_parents), versions.c.released_at.is_(None)),
+    .where(waits(_parents), versions.c.released_at.is_(None)),
     HoldingRow,
 )
 """Those that stand on one."""
 DELETED: Final = Part(
     _named(
         sa.select(versions.c.id, *_NAMES, versions.c.deleted_at, versions.c.stored_bytes)
-    ).where(_waits(versions)),
+    ).where(waits(versions)),
     DeletedRow, order=(versions.c.deleted_at, versions.c.id), limit=_LIMIT,
 )  # fmt: skip
 """What waits by its name, those first that were deleted first."""
@@ -192,11 +192,11 @@ def _held() -> sa.CompoundSelect[Any]:
     )
 
 
-def _let_go() -> _Select:
+def _let_go() -> sa.CompoundSelect[Any]:
     """List the packs of which somebody lets go."""
     ids = sa.bindparam("least", type_=sa.Text)
     by_form = sa.or_(among(forms.c.version_id, ids), is_old(_number("keep_forms_us")))
-    both = sa.union(
+    return sa.union(
         sa.select(version_packs.c.pack_id).where(among(version_packs.c.version_id, ids)),
         sa.select(base_packs.c.pack_id)
         .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
@@ -204,8 +204,7 @@ def _let_go() -> _Select:
         sa.select(form_packs.c.pack_id)
         .join(forms, forms.c.id == form_packs.c.form_id)
         .where(by_form),
-    ).cte("let_go")
-    return sa.select(both.c.pack_id)
+    )
 
 
 def _stays(held: sa.FromClause, name: str) -> sa.ColumnElement[int]:

@@ -83,13 +83,18 @@ def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list
         grace_us: How long ago a version must have been deleted.
         window: How long channels pin what they served.
     """
+    other = versions.alias()
     query = sa.select(versions.c.id).where(
-        versions.c.deleted_at.is_not(None),
+        waits(versions),
         versions.c.deleted_at <= now_us() - grace_us,
-        versions.c.released_at.is_(None),
-        ~is_pinned(window),
+        ~is_pinned(window, lines=sa.select(other.c.delta_id).where(waits(other))),
     )
     return list(conn.execute(query.order_by(versions.c.id)).scalars())
+
+
+def waits(of: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a version is deleted, and still holds packs."""
+    return sa.and_(of.c.deleted_at.is_not(None), of.c.released_at.is_(None))
 
 
 def holding_children(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:
@@ -119,7 +124,9 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     )
     if conn.execute(locked).first() is None:
         return False
-    pinned = sa.select(is_pinned(window)).where(versions.c.id == version_id)
+    other = versions.alias()
+    line = sa.select(other.c.delta_id).where(other.c.id == version_id)
+    pinned = sa.select(is_pinned(window, lines=line)).where(versions.c.id == version_id)
     if conn.execute(pinned).scalar_one() or holding_children(conn, [version_id]):
         return False
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
@@ -285,10 +292,15 @@ def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Pinne
     return fetch_all(conn, query, PinnedRow)
 
 
-def is_pinned(window: PinWindow | AskedWindow) -> sa.ColumnElement[bool]:
-    """Whether a channel serves a version, or served it within the window of a rollback."""
-    served = _served(window)
-    # Asked as a list, which is made once: for each of many versions the ledgers would be walked.
+def is_pinned(window: PinWindow | AskedWindow, *, lines: sa.Select[int]) -> sa.ColumnElement[bool]:
+    """Whether a channel serves a version, or served it within the window of a rollback.
+
+    Args:
+        window: How long channels pin what they served.
+        lines: The lines of the versions that are asked about: no other ledgers are read.
+    """
+    served = _served(window, lines)
+    # Asked as a list, which is made once, and not of each version by itself.
     pinned = sa.select(served.c.version_id).where(served.c.version_id.is_not(None), _is_in(served))
     return versions.c.id.in_(pinned)
 
@@ -301,7 +313,7 @@ def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
     )
 
 
-def _served(window: PinWindow | AskedWindow) -> sa.Subquery:
+def _served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None = None) -> sa.Subquery:
     """Every time that a channel served a version, how many moves ago, and its window."""
     asked = channels.c.policy["rollback"]
     days = asked["days"].as_integer()
@@ -309,7 +321,7 @@ def _served(window: PinWindow | AskedWindow) -> sa.Subquery:
     rank = sa.func.row_number().over(partition_by=channel, order_by=newest_first)
     # The move after it, which ended its time; NULL for the current one.
     ended_at = sa.func.lag(revisions.c.created_at).over(partition_by=channel, order_by=newest_first)
-    return (
+    query = (
         sa.select(
             channel,
             revisions.c.version_id,
@@ -320,5 +332,7 @@ def _served(window: PinWindow | AskedWindow) -> sa.Subquery:
         )
         .join(channels, channels.c.id == revisions.c.channel_id)
         .where(sa.or_(revisions.c.kind == "promote", revisions.c.kind == "rollback"))
-        .subquery()
     )
+    if lines is not None:
+        query = query.where(channels.c.delta_id.in_(lines))
+    return query.subquery()
