@@ -81,13 +81,8 @@ def old_logs(conn: sa.Connection, *, before: int, lines: int) -> list[str]:
     return list(dict.fromkeys(conn.execute(query).scalars()))
 
 
-def count_old_logs(conn: sa.Connection, *, before: int) -> int:
-    """Count runs that ended before a time and have a log."""
-    return conn.execute(select_old_logs(before)).scalar_one()
-
-
 def select_old_logs(before: int | sa.ColumnElement[int]) -> sa.Select[int]:
-    """Start a query that counts as `count_old_logs`, as `run_logs`."""
+    """Start a query that counts runs that ended before a time and have a log, as `run_logs`."""
     return (
         sa.select(sa.func.count(run_log.c.run_id.distinct()).label("run_logs"))
         .select_from(run_log)
