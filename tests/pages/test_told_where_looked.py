@@ -54,7 +54,7 @@ def test_where_nothing_is_to_go_back_to_nothing_is_alarming_and_nothing_is_offer
         before = own.get("/ui/").text
         dev = f"{LINE}/channels/dev"
         form = {"word": word_of(own), "kind": "rollback", "revision": "2", "reason": "slow"}
-        own.post(f"{dev}/move", data=form)  # what is kept away there is not kept away here
+        moved = own.post(f"{dev}/move", data=form)  # what is kept away there is not kept away here
         elsewhere = own.get("/ui/").text
         form = {"word": word_of(own), "kind": "rollback", "revision": "2", "reason": "slow"}
         own.post(f"{PROD}/move", data=form)
@@ -63,6 +63,7 @@ def test_where_nothing_is_to_go_back_to_nothing_is_alarming_and_nothing_is_offer
         first = own.get(f"{LINE}/channels/staging/rollback").text
 
     offer = f'href="{PROD}/rollback"'
+    assert moved.status_code == 303
     assert (offer in before, offer in elsewhere, offer in after) == (True, True, False)
     assert "v2 was served too and rolled back" in way
     assert "Ready to roll back?" not in never
