@@ -38,6 +38,7 @@ READ = {
     "/storage/plan": "/ui/storage/plan",
     "/verdicts/{verdict}/waive": "/ui/verdicts/{verdict}/waive",
     "/suites": "/ui/suites", "/suites/{suite}": "/ui/suites/hostile",
+    "/explain/{code}": "/ui/explain/norm_ratio",
     "/tokens": "/ui/tokens", "/audit": "/ui/audit", "/sessions": "/ui/sessions",
 }  # fmt: skip
 """What shows something to who is logged in; `{run}` and `{verdict}` stand for those that are there.

@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import anyio.to_thread
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from deltareg.drawing.rendering import render
-from deltareg.errors import DeltaregError, InvalidInput, Unauthenticated
+from deltareg.errors import ApprovalDue, DeltaregError, InvalidInput, Unauthenticated
 from deltareg.pages.asking import Ask
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.downloads import csv_answer, svg_answer
-from deltareg.pages.frame import frame_of
+from deltareg.pages.frame import Link, Refusal, frame_of
 from deltareg.pages.guard import (
     HEADERS,
     ROOT,
@@ -24,6 +26,7 @@ from deltareg.pages.guard import (
     check_origin,
     check_reading,
     form_word,
+    own_path,
 )
 from deltareg.pages.tables import Table
 from deltareg.service.registry import Registry
@@ -97,11 +100,27 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """The page that a form stands on, and what has to be asked of it to have that form."""
+
+    view: View
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
-    """What a form does; gives the page to go on with."""
+    """What a form does.
+
+    Attributes:
+        path: Below `/ui`.
+        act: Does what was sent; gives the page to go on with.
+        place: The page that the form stands on, which is shown again with the reason when it is
+            refused; None where there is nothing to write in it.
+    """
 
     path: str
     act: Callable[[Ask], str]
+    place: View | Callable[[Ask], Place] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +155,8 @@ def routes_of(registry: Registry, page: Page) -> list[Route]:
 def _view(registry: Registry, view: View) -> Endpoint:
     def look(request: Request) -> Response:
         asked = request.query_params.get("format", "")
-        session, is_whole = session_of(request, registry), asked == "csv"
-        ask = Ask(registry, session, request, is_whole=is_whole)
+        is_whole = asked == "csv"
+        ask = replace(_asked(registry, request), is_whole=is_whole)
         text = view.texts.get(asked)
         if text is not None:
             return _file(text, ask)
@@ -161,7 +180,7 @@ def _view(registry: Registry, view: View) -> Endpoint:
 
 def _jump(registry: Registry, jump: Jump) -> Endpoint:
     def look(request: Request) -> Response:
-        return see_other(jump.lead(Ask(registry, session_of(request, registry), request)))
+        return see_other(jump.lead(_asked(registry, request)))
 
     async def endpoint(request: Request) -> Response:
         check_reading(request)
@@ -172,9 +191,7 @@ def _jump(registry: Registry, jump: Jump) -> Endpoint:
 
 def _form(registry: Registry, page: Form) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
-        session = session_of(request, registry)
-        check_form_word(form.get("word", ""), secret_of(request))
-        ask = Ask(registry, session, request, form)
+        ask = _sent(registry, request, form)
         found = page.act(ask)
         if isinstance(found, str):
             return see_other(found)
@@ -191,9 +208,16 @@ def _form(registry: Registry, page: Form) -> Endpoint:
 
 def _action(registry: Registry, action: Action) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
-        session = session_of(request, registry)
-        check_form_word(form.get("word", ""), secret_of(request))
-        return see_other(action.act(Ask(registry, session, request, form)))
+        ask = _sent(registry, request, form)
+        try:
+            return see_other(action.act(ask))
+        except (Unauthenticated, ApprovalDue):
+            raise
+        except DeltaregError as error:
+            if action.place is None or status_of(error) >= 500 or wants_json(request):
+                raise
+            place = Place(action.place) if isinstance(action.place, View) else action.place(ask)
+            return _shown_again(ask, place, error)
 
     async def endpoint(request: Request) -> Response:
         check_origin(request)
@@ -201,6 +225,43 @@ def _action(registry: Registry, action: Action) -> Endpoint:
         return await anyio.to_thread.run_sync(act, request, form)
 
     return endpoint
+
+
+def _shown_again(ask: Ask, place: Place, error: DeltaregError) -> Response:
+    """Show the page of a form that was refused, with why and with what stood in it.
+
+    Raises:
+        DeltaregError: What was wrong, where that page is not there any more either.
+    """
+    view, query = place.view, urlencode(place.query)
+    parts: dict[str, object] = ask.request.path_params
+    path = ROOT + view.path.format(**{name: quote(str(part)) for name, part in parts.items()})
+    looking = replace(ask, instead=QueryParams(query))
+    try:
+        found = view.load(looking)
+    except DeltaregError:
+        raise error from None
+    told = describe_problem(error, request_id=request_id_of(ask.request))
+    refusal = Refusal(told, f"{path}?{query}" if query else path)
+    frame = frame_of(looking, view.area, refusal=refusal)
+    return html(view.template, status=told.status, page=found, frame=frame)
+
+
+def _sent(registry: Registry, request: Request, form: Mapping[str, str]) -> Ask:
+    """Take a form of somebody who is logged in.
+
+    Raises:
+        Forbidden: It is of another session.
+    """
+    ask = _asked(registry, request)
+    check_form_word(form.get("word", ""), secret_of(request))
+    return replace(ask, form=form)
+
+
+def _asked(registry: Registry, request: Request) -> Ask:
+    session = session_of(request, registry)
+    request.state.who = session.caller.principal  # should it fail, its page has the menu
+    return Ask(registry, session, request)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -257,8 +318,22 @@ def show_problem(request: Request, document: ProblemDocument) -> Response:
     if wants_json(request):
         raw = document.model_dump_json()
         return Response(raw, document.status, _NEVER_KEPT, "application/problem+json")
-    frame = frame_of(None, "", request=request, word=_word(request))
-    return html("problem.html.jinja", status=document.status, page=document, frame=frame)
+    who = str(getattr(request.state, "who", ""))
+    frame = frame_of(None, "", request=request, who=who, word=_word(request))
+    way = _way_on(request, document.status)
+    return html("problem.html.jinja", status=document.status, page=document, frame=frame, way=way)
+
+
+def _way_on(request: Request, status: int) -> Link | None:
+    """Lead to what may be tried again; an address that acts is no page to lead to."""
+    query = request.url.query
+    if request.method == "GET" and status != HTTPStatus.METHOD_NOT_ALLOWED:
+        return Link("Try again", f"{request.url.path}?{query}" if query else request.url.path)
+    came = urlsplit(request.headers.get("referer", ""))
+    if not came.path:
+        return None
+    to = own_path(f"{came.path}?{came.query}" if came.query else came.path)
+    return Link("Back to where you were", to)
 
 
 def _word(request: Request) -> str:
