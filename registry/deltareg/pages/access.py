@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from deltareg.errors import NotFound
 from deltareg.pages.asking import Ask
+from deltareg.pages.changes import Change, address_of, changes
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, Table
 from deltareg.service.access.audit import list_audit
@@ -13,6 +15,8 @@ from deltareg.service.access.namespaces import list_namespaces
 from deltareg.service.access.tokens import list_tokens, whoami
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.events import Action
+from deltareg.service.paging import cursor_at
 from deltareg.service.trail.proofs import show_checkpoint
 from deltareg.wire import (
     Answer,
@@ -45,14 +49,42 @@ class TokensPage(Answer):
     tokens: Page[TokenInfo]
 
 
+@dataclass(frozen=True, slots=True)
+class ToldRow:
+    """A row of the trail as it is shown: what it changed, and the page of its subject if any."""
+
+    row: AuditRow
+    changes: list[Change]
+    to: str
+
+
 class AuditPage(Answer):
-    """Who did what, newest first, and the newest checkpoint of the log over it."""
+    """Who did what, newest first, and the newest checkpoint of the log over it.
+
+    `row` is the row that the list begins with, where one was asked for; `actions` is what there is
+    to search for.
+    """
 
     actor: str
     action: str
     subject: str
     rows: Page[AuditRow]
     checkpoint: CheckpointInfo | None
+    row: int | None
+    actions: list[str]
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether less than all of the trail is shown."""
+        return bool(self.actor or self.action or self.subject or self.row is not None)
+
+    @property
+    def told(self) -> list[ToldRow]:
+        """The rows with what they changed in words, and where their subjects have a page."""
+        return [
+            ToldRow(row, changes(row.before, row.after), address_of(row.subject))
+            for row in self.rows.items
+        ]
 
 
 def _access(ask: Ask) -> AccessPage:
@@ -79,9 +111,11 @@ def _tokens(ask: Ask) -> TokensPage:
 
 def _audit(ask: Ask) -> AuditPage:
     actor, action, subject = (ask.text(name) for name in ("actor", "action", "subject"))
+    row = ask.text_number("row")
+    cursor = ask.cursor if row is None or ask.cursor else cursor_at(row + 1)
     rows = list_audit(
-        ask.registry, ask.caller, actor=actor, action=action, subject=subject,
-        cursor=ask.cursor, limit=ask.most(_LISTED),
+        ask.registry, ask.caller, actor=actor, action=action, subject=subject, cursor=cursor,
+        limit=ask.most(_LISTED), by_parts=True,
     )  # fmt: skip
     checkpoint: CheckpointInfo | None
     try:
@@ -90,7 +124,7 @@ def _audit(ask: Ask) -> AuditPage:
         checkpoint = None
     return AuditPage(
         actor=actor or "", action=action or "", subject=subject or "", rows=rows,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint, row=row, actions=[str(each) for each in Action],
     )  # fmt: skip
 
 
