@@ -10,6 +10,7 @@ from deltareg.documents.json_values import is_list, is_object
 from deltareg.drawing.wording import short
 from deltareg.pages.guard import ROOT
 
+_KEY: Final = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _VERSION: Final = re.compile(r"([^/:@]+/[^/:@]+):(v[0-9]+)")
 _CHANNEL: Final = re.compile(r"([^/:@]+/[^/:@]+)@([^/:@]+)")
 _REQUEST: Final = re.compile(r"[^/:@]+/[^/:@]+@[^/:@]+/request/([0-9]+)")
@@ -74,4 +75,4 @@ def in_words(value: object) -> str:
         return ", ".join(filter(None, (in_words(each) for each in value)))
     if is_object(value):
         return ", ".join(f"{key} {in_words(inner)}" for key, inner in value.items())
-    return short(str(value))
+    return _KEY.sub(r"\1…", short(str(value)))

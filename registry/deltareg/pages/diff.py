@@ -55,8 +55,15 @@ class CheckPair(Answer):
         return [self.a, self.b, self.c] if self.is_three else [self.a, self.b]
 
     @property
+    def is_skipped(self) -> bool:
+        """Whether it did not run for one of them."""
+        return any(one is not None and one.verdict == "skipped" for one in self.results)
+
+    @property
     def is_different(self) -> bool:
-        """Whether the outcomes or the values differ."""
+        """Whether the outcomes or the values differ; what was skipped in one says nothing of it."""
+        if self.is_skipped:
+            return False
         if any(one is None for one in self.results):
             return True
         return len({(one.verdict, str(one.value)) for one in self.results if one}) > 1
