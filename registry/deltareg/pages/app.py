@@ -14,6 +14,7 @@ from deltareg.errors import DeltaregError
 from deltareg.pages import (
     access,
     ask,
+    audit,
     bases,
     bisect,
     channel,
@@ -40,7 +41,8 @@ from deltareg.pages import (
 )
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import routes_of, show_problem
+from deltareg.pages.problems import show_problem
+from deltareg.pages.routing import routes_of
 from deltareg.pages.static_files import send_static
 from deltareg.service.registry import Registry
 from deltareg.wire import API, ProblemDocument
@@ -48,7 +50,7 @@ from deltareg.wire.problems import TITLES
 
 _MODULES = (
     login, home, deltas, diff, figures, ask, bisect, channel, measures, delta, lineage, version,
-    requests, runs, bases, fleet, storage, access, waiving, policies, suites, forms,
+    requests, runs, bases, fleet, storage, access, audit, waiving, policies, suites, forms,
     explain,
 )  # fmt: skip
 

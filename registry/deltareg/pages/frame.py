@@ -47,6 +47,7 @@ class Frame:
 
     Attributes:
         who: Who is logged in; empty for nobody.
+        ends: When the session ends, where that is within the hour.
         word: What every form of the page holds.
         here: The page's own address.
         twin: Its JSON.
@@ -63,6 +64,7 @@ class Frame:
     """
 
     who: str
+    ends: str
     word: str
     here: str
     twin: str
@@ -96,6 +98,7 @@ def frame_of(
     is_form = asked.method != "GET" and refusal is None
     return Frame(
         who=ask.caller.principal if ask is not None else who,
+        ends="" if ask is None else ask.session.ends_soon,
         word=form_word(secret_of(asked)) if ask is not None else word, here=here,
         twin=_as(here, "json"),
         server=f"{asked.url.scheme}://{asked.url.netloc}", asked=asked.query_params.get("q", ""),

@@ -1,43 +1,35 @@
 """From a page to a route: who asks, what is answered, as HTML or JSON, and what errors are."""
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import anyio.to_thread
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from deltareg.drawing.rendering import render
 from deltareg.errors import ApprovalDue, DeltaregError, InvalidInput, Unauthenticated
+from deltareg.pages.answering import NEVER_KEPT, html, json_answer, see_other, wants_json
 from deltareg.pages.asking import Ask
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.downloads import csv_answer, svg_answer
-from deltareg.pages.frame import Link, Refusal, frame_of
+from deltareg.pages.frame import Refusal, frame_of
 from deltareg.pages.guard import (
-    HEADERS,
     ROOT,
     check_form_word,
     check_origin,
     check_reading,
-    form_word,
-    own_path,
 )
+from deltareg.pages.problems import Endpoint, guarded
 from deltareg.pages.tables import Table
 from deltareg.service.registry import Registry
-from deltareg.wire import ProblemDocument, describe_problem, status_of
+from deltareg.wire import describe_problem, status_of
 from deltareg.wire.messages import Answer
 
-logger = logging.getLogger(__name__)
-ROOM: Final = "deltareg.pages"
-_NEVER_KEPT: Final = {"Cache-Control": "no-store", "Vary": "Accept, Cookie", **HEADERS}
 _FIELDS_MOST = 64
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,94 +269,6 @@ async def read_form(request: Request) -> dict[str, str]:
         raise InvalidInput(f"a form has at most {_FIELDS_MOST} fields") from error
 
 
-def guarded(endpoint: Endpoint) -> Endpoint:
-    """Answer errors as pages, and whoever is not logged in with the way there."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except Unauthenticated as error:
-            if request.method == "GET" and not wants_json(request):
-                return see_other(f"{ROOT}/login?{_after_login(request)}")
-            return problem(request, error)
-        except DeltaregError as error:
-            return problem(request, error)
-        except Exception:  # what nobody thought of is told by its id, as a page
-            request_id = request_id_of(request)
-            logger.exception("bug request=%s", request_id, extra={"request_id": request_id})
-            fix = "report it with the request id of this answer"
-            return problem(request, DeltaregError("the server has a bug", fix=fix))
-
-    return answered
-
-
-def _after_login(request: Request) -> str:
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return urlencode({"next": here})
-
-
-def problem(request: Request, error: DeltaregError) -> Response:
-    """Answer with an error: what is wrong, what to do, and the id of the request."""
-    if status_of(error) >= 500:
-        logger.error(
-            "page %s answered %d: %s", request.url.path, status_of(error), error.message,
-            extra={"request_id": request_id_of(request)},
-        )  # fmt: skip
-    return show_problem(request, describe_problem(error, request_id=request_id_of(request)))
-
-
-def show_problem(request: Request, document: ProblemDocument) -> Response:
-    """Answer with a problem document, as a page or as JSON."""
-    if wants_json(request):
-        raw = document.model_dump_json()
-        return Response(raw, document.status, _NEVER_KEPT, "application/problem+json")
-    who = str(getattr(request.state, "who", ""))
-    frame = frame_of(None, "", request=request, who=who, word=_word(request))
-    way = _way_on(request, document.status)
-    return html("problem.html.jinja", status=document.status, page=document, frame=frame, way=way)
-
-
-def _way_on(request: Request, status: int) -> Link | None:
-    """Lead to what may be tried again; an address that acts is no page to lead to."""
-    query = request.url.query
-    if request.method == "GET" and status != HTTPStatus.METHOD_NOT_ALLOWED:
-        return Link("Try again", f"{request.url.path}?{query}" if query else request.url.path)
-    came = urlsplit(request.headers.get("referer", ""))
-    if not came.path:
-        return None
-    to = own_path(f"{came.path}?{came.query}" if came.query else came.path)
-    return Link("Back to where you were", to)
-
-
-def _word(request: Request) -> str:
-    secret = secret_of(request)
-    return form_word(secret) if secret else ""
-
-
-def html(template: str, *, status: int = 200, **values: object) -> Response:
-    """Answer with a page."""
-    return Response(str(render(template, room=ROOM, **values)), status, _NEVER_KEPT, "text/html")
-
-
-def json_answer(found: Answer) -> Response:
-    """Answer with what a page shows, as JSON."""
-    return Response(found.model_dump_json(), 200, _NEVER_KEPT, "application/json")
-
-
 def _file(text: Text, ask: Ask) -> Response:
-    kept = {**_NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
+    kept = {**NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
     return Response(text.write(ask), 200, kept, text.media)
-
-
-def see_other(path: str) -> Response:
-    """Lead on to another page."""
-    return RedirectResponse(path, 303, _NEVER_KEPT)
-
-
-def wants_json(request: Request) -> bool:
-    """Whether JSON is asked for, by the address or by what the client accepts."""
-    asked = request.query_params.get("format")
-    if asked is not None:
-        return asked == "json"
-    accepted = request.headers.get("accept", "")
-    return "application/json" in accepted and "text/html" not in accepted
