@@ -183,7 +183,7 @@ CHECK = Check(
             "least_kept": "0.25",
             "one_factor": "1.5",
             "least_together": "0.25",
-            "least_begun": "0.05",
+            "least_begun": "0.1",
         },
         may_not_apply=True,
     ),

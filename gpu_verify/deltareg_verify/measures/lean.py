@@ -83,9 +83,9 @@ def _beyond(rows: F64) -> F64 | None:
     products = rows @ rows.T
     rank, width = rows.shape
     even = float(np.trace(products)) / rank
-    beyond = products - even * np.eye(rank)
+    beyond: F64 = products - even * np.eye(rank)
     size = float(np.linalg.norm(beyond))
     by_chance = even * math.sqrt((rank * rank + rank - 2) / width)
     if not math.isfinite(size) or size**2 <= _BEYOND_CHANCE * by_chance**2:
         return None
-    return beyond / size
+    return np.asarray(beyond / size)
