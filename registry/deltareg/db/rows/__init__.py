@@ -45,7 +45,15 @@ from deltareg.db.rows.known import (
     QuarantinedRow,
 )
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
-from deltareg.db.rows.overview import CountsRow, FacetRow, GlanceRow, WeightsRow
+from deltareg.db.rows.overview import (
+    ChannelNameRow,
+    CountsRow,
+    FacetRow,
+    GlanceRow,
+    OpenRequestRow,
+    SetbackRow,
+    WeightsRow,
+)
 from deltareg.db.rows.packs import (
     BadPackRow,
     EntryRow,
@@ -153,6 +161,7 @@ __all__ = [
     "BrokenGlassRow",
     "BusyWorkerRow",
     "CalledRow",
+    "ChannelNameRow",
     "ChannelRow",
     "CheckMarkRow",
     "CheckStateRow",
@@ -208,6 +217,7 @@ __all__ = [
     "Named",
     "NamespaceRow",
     "NumberRow",
+    "OpenRequestRow",
     "OutcomeRow",
     "OwnRelationRow",
     "OwnVariantRow",
@@ -244,6 +254,7 @@ __all__ = [
     "ServedRow",
     "ServingRow",
     "SessionRow",
+    "SetbackRow",
     "ShownKeyRow",
     "ShownRunRow",
     "StalledRow",

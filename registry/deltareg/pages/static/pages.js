@@ -167,6 +167,14 @@ function codes() {
   else form.querySelector("button").focus();
 }
 
+// Tabs that do not fit scroll sideways; where one is comes into sight.
+function tabs() {
+  for (const here of document.querySelectorAll(".tabs [aria-current], .bar nav [aria-current]")) {
+    const row = here.parentNode;
+    if (row.scrollWidth > row.clientWidth) row.scrollLeft = here.offsetLeft - row.offsetLeft - 40;
+  }
+}
+
 function enliven(root) {
   localTimes(root);
   grids(root);
@@ -175,6 +183,7 @@ function enliven(root) {
   logs(root);
 }
 enliven(document);
+tabs();
 codes();
 document.addEventListener("htmx:after:swap", (event) => {
   const target = event.detail?.ctx?.target;
