@@ -58,6 +58,7 @@ READ |= FORMS
 ACTS = {
     "/deltas/{ns}/{name}/channels/{channel}/move": f"{DEV}/move",
     "/deltas/{ns}/{name}/channels/{channel}/clear": f"{DEV}/clear",
+    "/deltas/{ns}/{name}/channels/{channel}/review": f"{DEV}/review",
     "/deltas/{ns}/{name}/diff/compare": f"{LINE}/diff/compare",
     "/deltas/{ns}/{name}/ask/act": f"{LINE}/ask/act",
     "/requests/{request}/decide": "/ui/requests/1/decide",

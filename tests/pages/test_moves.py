@@ -39,7 +39,9 @@ def test_a_second_person_approves_and_the_channel_moves(desk, two):
     assert "somebody else has to approve" in own.text
     assert unsaid.status_code == 422
     assert "Yours is the last that is due" in seen.text
-    assert (given.status_code, given.headers["Location"]) == (303, "/ui/requests/1")
+    assert (given.status_code, given.headers["Location"]) == (303, "/ui/requests/1?done=approve")
+    assert "You approved it." in mara.get(given.headers["Location"]).text
+    assert maker.get("/ui/requests/1?done=approve&format=json").json()["done"] == ""
     after = mara.get("/ui/requests/1?format=json").json()["request"]
     assert (after["state"], after["revision"]) == ("promoted", 1)
     ledger = mara.get(f"{LINE}/channels/staging?format=json").json()
@@ -60,7 +62,13 @@ def test_a_rollback_says_where_it_goes_and_goes_there(desk, two):
     assert [agent["agent"] for agent in before["agents"]] == ["host-1"]
     assert stale.status_code == 412
     assert "somebody moved it meanwhile" in stale.text.replace("\n", " ")
-    assert (done.status_code, done.headers["Location"]) == (303, f"{PROD}#r3")
+    assert (done.status_code, done.headers["Location"]) == (303, f"{PROD}?done=3")
+    shown = maker.get(done.headers["Location"]).text
+    assert 'serves <a href="/ui/deltas/team/lora/v1">v1</a> again' in shown
+    assert "1 of 1 agent does not serve yet what @prod says, v1:" in shown
+    assert "<b>host-1</b> serves v1 of another digest" in shown
+    assert 'data-hx-trigger="every 5s"' in shown
+    assert maker.get(f"{PROD}?done=2&format=json").json()["done"] is None
     ledger = maker.get(f"{PROD}?format=json").json()
     newest = ledger["revisions"]["items"][0]
     assert (newest["kind"], newest["version"], newest["reason"]) == ("rollback", 1, "p95 doubled")

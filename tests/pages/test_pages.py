@@ -40,6 +40,8 @@ OWN_QUERIES = [
     "/ui/", "/ui/kept", LINE,
     "/ui/deltas?q=LO&kind=lora&base=tinyllama&namespace=team&verdict=pass&channel=prod",
     PROD, f"{PROD}?at=2100-01-01", "/ui/sessions", "/ui/audit?action=PROM&subject=Lora@",
+    f"{LINE}/v1", f"{LINE}/v1/gate",
+    f"{PROD}/promote?version=v1", f"{PROD}/rollback",
 ]  # fmt: skip
 _WHOLE = {"br", "hr", "img", "input", "link", "meta", "wbr", "use", "path", "circle", "rect"}
 

@@ -10,8 +10,8 @@ MENU = 'aria-label="Parts of the registry"'
 
 
 @pytest.fixture(scope="module")
-def reader(desk):
-    with browser(desk, desk.token("read", "approve", principal="mara")) as client:
+def mover(desk):
+    with browser(desk, desk.token("read", "approve", "promote", principal="mara")) as client:
         yield client
 
 
@@ -30,17 +30,17 @@ def whole(answer):
 @pytest.mark.parametrize(
     ("path", "form", "status", "page"),
     [
-        (f"{PROD}/move", {"kind": "promote", "version": "1", "revision": "2"}, 403,
+        (f"{PROD}/move", {"kind": "promote", "version": "1", "revision": "0"}, 412,
          f"{PROD}/promote?version=1"),
-        (f"{PROD}/move", {"kind": "rollback", "version": "1", "revision": "2"}, 403,
+        (f"{PROD}/move", {"kind": "rollback", "version": "1", "revision": "0"}, 412,
          f"{PROD}/rollback"),
-        (f"{PROD}/move", {"kind": "freeze", "revision": "2", "until": "soon"}, 403,
+        (f"{PROD}/move", {"kind": "freeze", "revision": "2", "until": "soon"}, 422,
          f"{PROD}/freeze"),
         ("/ui/requests/1/decide", {"decision": "perhaps"}, 422, "/ui/requests/1"),
     ],
 )  # fmt: skip
-def test_a_refused_form_is_shown_again_with_what_stood_in_it(reader, path, form, status, page):
-    answer = post(reader, path, reason=WHY, **form)
+def test_a_refused_form_is_shown_again_with_what_stood_in_it(mover, path, form, status, page):
+    answer = post(mover, path, reason=WHY, **form)
     shown = whole(answer)
 
     assert answer.status_code == status
@@ -50,14 +50,14 @@ def test_a_refused_form_is_shown_again_with_what_stood_in_it(reader, path, form,
     assert "because &lt;/textarea&gt;&lt;script&gt;alert(1)&lt;/script&gt; of p95</textarea>" in (
         shown
     )
-    assert reader.get(page).status_code == 200
+    assert mover.get(page).status_code == 200
     assert f'action="{path}"' in shown
-    told = post(reader, f"{path}?format=json", reason=WHY, **form)
+    told = post(mover, f"{path}?format=json", reason=WHY, **form)
     assert told.json()["status"] == status
 
 
-def test_a_rejection_without_a_reason_is_asked_for_one(reader):
-    shown = whole(post(reader, "/ui/requests/1/decide", decision="reject"))
+def test_a_rejection_without_a_reason_is_asked_for_one(mover):
+    shown = whole(post(mover, "/ui/requests/1/decide", decision="reject"))
 
     assert "a rejection needs a reason" in shown
     assert "Method not allowed" not in shown
@@ -72,13 +72,13 @@ def test_what_a_form_shows_again_is_what_stands_now(pages):
     )
 
 
-def test_an_error_keeps_the_menu_and_leads_back(reader):
-    nowhere = reader.get("/ui/no/such/page").text
-    looked_at = reader.get(f"{PROD}/move")
-    from_form = reader.post(
+def test_an_error_keeps_the_menu_and_leads_back(mover):
+    nowhere = mover.get("/ui/no/such/page").text
+    looked_at = mover.get(f"{PROD}/move")
+    from_form = mover.post(
         f"{PROD}/move", data={"word": "x"}, headers={"Referer": f"http://x{PROD}/promote?version=1"}
     )
-    from_afar = reader.post(
+    from_afar = mover.post(
         f"{PROD}/move", data={"word": "x"}, headers={"Referer": "http://evil.example//evil"}
     )
 
@@ -87,7 +87,7 @@ def test_an_error_keeps_the_menu_and_leads_back(reader):
     assert MENU in looked_at.text
     assert f'href="{PROD}/promote?version=1">Back to where you were' in from_form.text
     assert "evil" not in from_afar.text
-    assert f'href="{LINE}/v99">Try again' in reader.get(f"{LINE}/v99").text
+    assert f'href="{LINE}/v99">Try again' in mover.get(f"{LINE}/v99").text
 
 
 def test_who_is_not_logged_in_sees_no_menu(desk):

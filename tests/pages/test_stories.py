@@ -177,11 +177,11 @@ def test_a_second_person_approves_and_the_channel_moves(at_home, world, by):
     hand = at_home(by, "approve")
     request = next(r for r in world.client().requests.list() if r.line == f"team/{by}")
     hand.take(f"Review request {request.id}")
-    hand.reads("All but the approvals is met")
+    hand.reads("Nothing is missing but approvals")
     hand.reads("Yours is the last that is due")
     hand.write("#reason", "read the diff")
     hand.take("Approve")
-    hand.reads("It became #1 of the ledger")
+    hand.reads("You approved it. @staging was moved to v2")
 
     assert world.client().channels.show(f"team/{by}", "staging").version == 2
     assert hand.acts == 2
@@ -193,7 +193,7 @@ def test_what_prod_was_a_day_last_week_and_why(at_home, by):
     day = time.strftime("%a ", time.gmtime(time.time() - 3 * 86_400))
     hand.take(f"team/{by}@prod")
     hand.take(day)
-    hand.reads("it served v1, by #1 of maker: the first that passed.")
+    hand.reads("it served v1, by entry 1 of maker: the first that passed.")
 
     assert hand.acts == 2
 
@@ -246,7 +246,9 @@ def test_a_rollback_at_three_in_the_morning(at_home, world, by):
     hand.page.locator("#lights").filter(has_text="ready").wait_for()
     hand.write("#reason", "p95 doubled")
     hand.take("Roll back", within="form")
-    hand.page.wait_for_url("**/channels/prod#r3")
+    hand.page.wait_for_url("**/channels/prod?done=3")
+    hand.reads("Done. @prod serves v1 again")
+    hand.reads("host-1 serves v2, last seen")
     hand.reads("p95 doubled")
 
     assert hand.acts <= 4

@@ -9,8 +9,12 @@ from deltareg.pages.guard import ROOT
 from deltareg.pages.policy_words import policy_words
 from deltareg.pages.routing import Action, Place, View
 from deltareg.pages.tables import Cell, Table
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
 from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.move import move_channel
+from deltareg.service.channels.reviews import review_move
+from deltareg.service.overview.beside import OpenRequest
 from deltareg.service.overview.channel import Ledger, show_ledger
 from deltareg.service.overview.line import Line, show_line
 from deltareg.service.overview.moves import WayBack, show_promotion, show_way_back
@@ -20,6 +24,7 @@ from deltareg.wire import (
     ChannelMove,
     FollowerInfo,
     GateAnswer,
+    RevisionInfo,
 )
 from deltareg.wire.messages import request_of
 
@@ -28,10 +33,17 @@ _KINDS = {"promote", "rollback", "freeze", "unfreeze"}
 
 
 class StandingPage(Answer):
-    """What a channel serves and asks, with all that stands for it or against it."""
+    """What a channel serves and asks, with all that stands for it or against it.
+
+    `may_review` lists the moves that the caller may review by their rights, `overdue` those whose
+    time is over. Whether the caller is somebody else than who broke the glass is for the registry
+    to say.
+    """
 
     line: str
     channel: ChannelInfo
+    may_review: list[int]
+    overdue: list[int]
 
     @property
     def asked(self) -> list[tuple[str, str]]:
@@ -60,6 +72,8 @@ class PromotePage(Answer):
     gate: GateAnswer | None
     choices: Line | None
     agents: list[FollowerInfo]
+    requests: list[OpenRequest]
+    may_promote: bool
 
 
 class FreezePage(Answer):
@@ -71,6 +85,7 @@ class FreezePage(Answer):
     serves: int | None
     is_frozen: bool
     frozen_because: str
+    may_move: bool
 
 
 class Day(Answer):
@@ -81,9 +96,13 @@ class Day(Answer):
 
 
 class LedgerPage(Ledger):
-    """A channel with its ledger, and the days that somebody may ask for; the newest comes first."""
+    """A channel with its ledger, and the days that somebody may ask for; the newest comes first.
+
+    `done` is the newest entry, where the address says that somebody has just made it.
+    """
 
     days: list[Day]
+    done: RevisionInfo | None
 
 
 def _ledger(ask: Ask) -> LedgerPage:
@@ -91,7 +110,11 @@ def _ledger(ask: Ask) -> LedgerPage:
         ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"),
         cursor=ask.cursor, limit=ask.most(_LISTED),
     )  # fmt: skip
-    return LedgerPage(**dict(found), days=_last_days(datetime.now(UTC)))
+    newest = found.revisions.items[0] if found.revisions.items else None
+    is_done = newest is not None and ask.text("done") == str(newest.revision) == str(found.revision)
+    return LedgerPage(
+        **dict(found), days=_last_days(datetime.now(UTC)), done=newest if is_done else None
+    )
 
 
 def _last_days(now: datetime) -> list[Day]:
@@ -102,7 +125,15 @@ def _last_days(now: datetime) -> list[Day]:
 
 def _standing(ask: Ask) -> StandingPage:
     found = show_channel(ask.registry, ask.caller, ask.line, ask.channel, at=None)
-    return StandingPage(line=str(ask.line), channel=found)
+    may = ask.caller.may(Right.APPROVE, on=Channel(ask.line, ask.channel))
+    now = datetime.now(UTC)
+    return StandingPage(
+        line=str(ask.line), channel=found,
+        may_review=[
+            move.revision for move in found.to_review if may and move.actor != ask.caller.principal
+        ],
+        overdue=[m.revision for m in found.to_review if datetime.fromisoformat(m.due) < now],
+    )  # fmt: skip
 
 
 def _rollback(ask: Ask) -> WayBack:
@@ -130,7 +161,7 @@ def _promote(ask: Ask) -> PromotePage:
     return PromotePage(
         line=str(line), channel=name, revision=0 if now is None else now.revision,
         serves=None if now is None else now.version, version=None, gate=None, choices=choices,
-        agents=[],
+        agents=[], requests=[], may_promote=caller.may(Right.PROMOTE, on=Channel(line, name)),
     )  # fmt: skip
 
 
@@ -143,6 +174,7 @@ def _freeze(ask: Ask) -> FreezePage:
         line=str(ask.line), channel=ask.channel, revision=ledger.revision, serves=_served(ledger),
         is_frozen=now is not None and now.is_frozen and now.kind == "freeze",
         frozen_because="" if now is None else now.frozen_because,
+        may_move=ask.caller.may(Right.PROMOTE, on=Channel(ask.line, ask.channel)),
     )  # fmt: skip
 
 
@@ -159,7 +191,7 @@ def _move(ask: Ask) -> str:
     )  # fmt: skip
     seen = ask.said_number("revision")
     made = move_channel(ask.registry, ask.caller, ask.line, ask.channel, move, seen=seen)
-    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}#r{made.revision}"
+    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}?done={made.revision}"
 
 
 def _clear(ask: Ask) -> str:
@@ -171,6 +203,17 @@ def _clear(ask: Ask) -> str:
         reason=reason[:2_000],
     )  # fmt: skip
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}"
+
+
+def _review(ask: Ask) -> str:
+    reason = ask.said("reason")
+    if not reason:
+        raise InvalidInput("a review says what was found", fix="write it")
+    review_move(
+        ask.registry, ask.caller, ask.line, ask.channel, ask.said_number("revision"),
+        message=reason[:2_000],
+    )  # fmt: skip
+    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}#r{ask.said_number('revision')}"
 
 
 def _cells(page: Ledger) -> Iterator[Sequence[Cell]]:
@@ -189,6 +232,7 @@ _TABLE = Table(
 )  # fmt: skip
 _PATH = "/deltas/{ns}/{name}/channels/{channel}"
 _LEDGER = View(_PATH, _ledger, "channel.html.jinja", "Deltas", table=_TABLE)
+_STANDING = View(f"{_PATH}/standing", _standing, "standing.html.jinja", "Deltas")
 _ROLLBACK = View(f"{_PATH}/rollback", _rollback, "rollback.html.jinja", "Deltas")
 _PROMOTE = View(f"{_PATH}/promote", _promote, "promote.html.jinja", "Deltas")
 _FREEZE = View(f"{_PATH}/freeze", _freeze, "freeze.html.jinja", "Deltas")
@@ -209,10 +253,11 @@ def _place(ask: Ask) -> Place:
 
 PAGES = (
     _LEDGER,
-    View(f"{_PATH}/standing", _standing, "standing.html.jinja", "Deltas"),
+    _STANDING,
     _ROLLBACK,
     _PROMOTE,
     _FREEZE,
     Action(f"{_PATH}/move", _move, _place),
     Action(f"{_PATH}/clear", _clear, _LEDGER),
+    Action(f"{_PATH}/review", _review, _STANDING),
 )

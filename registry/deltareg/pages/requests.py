@@ -12,6 +12,7 @@ from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
 from deltareg.service.channels import requests as service
+from deltareg.service.overview.request import RequestAround, show_request_around
 from deltareg.wire import Answer, Page, RequestInfo, RequestState
 
 _LISTED = 50
@@ -25,15 +26,16 @@ class RequestsPage(Answer):
     requests: Page[RequestInfo]
 
 
-class RequestPage(Answer):
+class RequestPage(RequestAround):
     """A request, and what the caller may do about it by their rights.
 
     Whether they are somebody else than who opened it and who pushed is for the registry to say.
+    `done` is what the address says that the caller has just decided, where that is so.
     """
 
-    request: RequestInfo
     may_approve: bool
     may_withdraw: bool
+    done: str
 
 
 def _list(ask: Ask) -> RequestsPage:
@@ -48,14 +50,23 @@ def _list(ask: Ask) -> RequestsPage:
 
 def _show(ask: Ask) -> RequestPage:
     caller = ask.caller
-    found = service.show_request(ask.registry, caller, ask.number("request"))
+    around = show_request_around(ask.registry, caller, ask.number("request"))
+    found = around.request
     where = Channel(LineRef.parse(found.line), found.channel)
     is_other = caller.principal not in {found.opener, found.uploader}
     return RequestPage(
-        request=found,
+        **dict(around), done=_done(ask, found),
         may_approve=is_other and found.state == "open" and caller.may(Right.APPROVE, on=where),
         may_withdraw=found.state == "open" and caller.principal == found.opener,
-    )
+    )  # fmt: skip
+
+
+def _done(ask: Ask, found: RequestInfo) -> str:
+    said, own = ask.text("done") or "", ask.caller.principal
+    given = any(approval.principal == own for approval in found.approvals)
+    ended = {"reject": "rejected", "withdraw": "withdrawn"}.get(said)
+    is_so = given if said == "approve" else ended == found.state and found.decided_by == own
+    return said if is_so else ""
 
 
 def _decide(ask: Ask) -> str:
@@ -71,7 +82,7 @@ def _decide(ask: Ask) -> str:
             service.withdraw_request(ask.registry, ask.caller, number)
         case other:
             raise InvalidInput(f"a request is not decided by {other[:40]!r}")
-    return f"{ROOT}/requests/{number}"
+    return f"{ROOT}/requests/{number}?done={ask.said('decision')}"
 
 
 def _cells(page: RequestsPage) -> Iterator[Sequence[Cell]]:

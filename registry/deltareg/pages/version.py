@@ -12,40 +12,40 @@ from deltareg.pages.layer_map import LayerMap, layer_map, map_cells, map_plot
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, Table
 from deltareg.refs import Ref, parse_channel
-from deltareg.service.channels.gate import check_gate
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
 from deltareg.service.lines.cards import show_card
 from deltareg.service.lines.versions import manifest_bytes, show_version
+from deltareg.service.overview.gate import GateAround, show_gate_around
+from deltareg.service.overview.version import VersionAround, show_version_around
 from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.suites.catalogue import about
 from deltareg.wire import (
     Answer,
     CardInfo,
     CheckResult,
-    GateAnswer,
     Page,
     VerdictInfo,
-    VersionDetail,
 )
 
 _VERDICTS = 20
 _SILENT: Final = frozenset({"skipped", "n/a"})
 
 
-class VersionPage(Answer):
-    """A version; `serving` are the channels that serve it, as `gate` is where it may go next."""
+class VersionPage(VersionAround):
+    """A version; `gate_channel` is where it may go next, if the caller `may_promote` there."""
 
     line: str
-    version: VersionDetail
     gate_channel: str
+    may_promote: bool
 
 
-class GatePage(Answer):
+class GatePage(GateAround):
     """A version before the gate of a channel."""
 
     line: str
     number: int
     channel: str
-    gate: GateAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +122,16 @@ def ref_of(ask: Ask) -> Ref:
 
 
 def _version(ask: Ask) -> VersionPage:
-    found = show_version(ask.registry, ask.caller, ref_of(ask), bare="newest")
+    found = show_version_around(ask.registry, ask.caller, ref_of(ask))
     wanted = parse_channel(ask.text("channel") or "prod")
-    return VersionPage(line=str(ask.line), version=found, gate_channel=wanted)
+    may = ask.caller.may(Right.PROMOTE, on=Channel(ask.line, wanted))
+    return VersionPage(**dict(found), line=str(ask.line), gate_channel=wanted, may_promote=may)
 
 
 def _gate(ask: Ask) -> GatePage:
     ref, channel = ref_of(ask), parse_channel(ask.text("channel") or "prod")
-    found = check_gate(ask.registry, ask.caller, ref, channel)
-    return GatePage(line=str(ask.line), number=ref.version or 0, channel=channel, gate=found)
+    found = show_gate_around(ask.registry, ask.caller, ref, channel)
+    return GatePage(**dict(found), line=str(ask.line), number=ref.version or 0, channel=channel)
 
 
 def _verdicts(ask: Ask) -> VerdictsPage:

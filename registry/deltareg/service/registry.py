@@ -98,7 +98,7 @@ class Caller:
                 raise hidden(on)
             case Decision.REFUSED:
                 is_held = self.may(right, on=SOMEWHERE)
-                raise refused(self.principal, right, on if is_held else SOMEWHERE)
+                raise refused(self.principal, right, on, is_held=is_held)
 
     def may(self, right: Right, *, on: Resource) -> bool:
         """Whether the token gives a right on a resource."""

@@ -60,6 +60,7 @@ class FollowerInfo(Answer):
         base: Whether the engine's base was found to be the version's; `wrong` serves nothing.
         trouble: What else is wrong on the host; empty where nothing is.
         since: When the agent began to serve this version in this state.
+        every_s: Seconds between two of its reports at most.
     """
 
     agent: str
@@ -80,3 +81,4 @@ class FollowerInfo(Answer):
     since: str
     seen_at: str
     seen_age_s: float
+    every_s: float = 0

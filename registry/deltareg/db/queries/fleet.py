@@ -112,7 +112,7 @@ def follower_rows(
     limit: int,
 ) -> Sequence[FollowerRow]:
     """List followers in the order that they came, of a line, of a channel or of all."""
-    query = in_sight(_select_followers(), sight).order_by(followers.c.id).limit(limit)
+    query = in_sight(select_followers(), sight).order_by(followers.c.id).limit(limit)
     if delta_id is not None:
         query = query.where(channels.c.delta_id == delta_id)
     if channel_id is not None:
@@ -143,7 +143,8 @@ def states_of_followers(conn: sa.Connection) -> Sequence[FollowerStateRow]:
 
 
 @cache
-def _select_followers() -> sa.Select[*tuple[Any, ...]]:
+def select_followers() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for followers, each beside what its channel says now."""
     newest = sa.and_(
         revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
     )

@@ -20,6 +20,7 @@ from deltareg.db.tables import (
     namespaces,
     principals,
     quarantines,
+    requests,
     reviews,
     revisions,
     runs,
@@ -31,7 +32,10 @@ from deltareg.db.tables import (
 def channels_at_a_glance(
     conn: sa.Connection, *, suite: str, sight: Sight | None, limit: int
 ) -> Sequence[GlanceRow]:
-    """List the channels that were moved last, newest first, with what is odd about them."""
+    """List the channels that were moved last, newest first, with what is odd about them.
+
+    Those with a move that waits for a review are among them, however long ago they were moved.
+    """
     newest_first = revisions.c.created_at.desc(), revisions.c.id.desc()
     # First which: what is odd about a channel is asked of those that are shown alone.
     shown = (
@@ -45,7 +49,16 @@ def channels_at_a_glance(
         .order_by(*newest_first)
         .limit(limit)
     )
-    query = _glances(suite).where(channels.c.id.in_(shown)).order_by(*newest_first)
+    waits = in_sight(
+        sa.select(revisions.c.channel_id)
+        .join(channels, channels.c.id == revisions.c.channel_id)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(_is_to_review(revisions)),
+        sight,
+    ).limit(limit)
+    is_shown = sa.or_(channels.c.id.in_(shown), channels.c.id.in_(waits))
+    query = _glances(suite).where(is_shown).order_by(*newest_first)
     return fetch_all(conn, query, GlanceRow)
 
 
@@ -118,6 +131,28 @@ def _in_state(state: str) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).where(runs.c.state == state).scalar_subquery()
 
 
+def _is_to_review(moves: sa.FromClause) -> sa.ColumnElement[bool]:
+    reviewed = sa.exists().where(reviews.c.revision_id == moves.c.id)
+    return sa.and_(moves.c.break_glass.is_(True), ~reviewed)
+
+
+def _has_before() -> sa.ColumnElement[bool]:
+    """Whether a channel served another version than it does, that may be served again."""
+    before, held = revisions.alias("before"), quarantines.alias("held")
+    is_held = sa.exists().where(
+        held.c.channel_id == channels.c.id, held.c.version_id == before.c.version_id,
+        held.c.cleared_at.is_(None),
+    )  # fmt: skip
+    return (
+        sa.exists()
+        .where(
+            before.c.channel_id == channels.c.id, before.c.version_id != revisions.c.version_id,
+            before.c.kind.in_(["promote", "rollback"]), ~is_held,
+        )
+        .correlate(channels, revisions)
+    )  # fmt: skip
+
+
 def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
     quarantined = (
         sa.select(sa.func.count())
@@ -137,14 +172,20 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
         .correlate(versions)
         .scalar_subquery()
     )  # fmt: skip
+    broken, opener = revisions.alias("broken"), principals.alias("opener")
+    to_review = (
+        sa.exists()
+        .where(broken.c.channel_id == channels.c.id, _is_to_review(broken))
+        .correlate(channels)
+    )
     return (
         sa.select(
             namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
             channels.c.name.label("channel"), revisions.c.number, revisions.c.kind,
             versions.c.number.label("version"), principals.c.name.label("actor"),
             revisions.c.reason, revisions.c.created_at, freezes.c.ends_at, channels.c.policy,
-            *floor_columns(), revisions.c.break_glass,
-            sa.exists().where(reviews.c.revision_id == revisions.c.id).label("is_reviewed"),
+            *floor_columns(), to_review.label("to_review"), _has_before().label("has_before"),
+            requests.c.id.label("request"), opener.c.name.label("opener"),
             versions.c.revoked_at, quarantined.label("quarantined"), verdict.label("verdict"),
             now_us().label("now"),
         )
@@ -155,6 +196,8 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
         .join(principals, principals.c.id == revisions.c.actor_id)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+        .outerjoin(requests, requests.c.revision_id == revisions.c.id)
+        .outerjoin(opener, opener.c.id == requests.c.opener_id)
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def warnings_accepted(conn: sa.Connection, request_id: int) -> Sequence[str]:
 def beside_request(conn: sa.Connection, request_id: int) -> tuple[list[ApprovalRow], list[str]]:
     """Give the approvals of a request, oldest first, and the warnings accepted with it."""
     found = _BESIDE.run(conn, request_id=request_id)
-    return found.all(_APPROVALS), [row.warning for row in found.all(_WARNINGS)]
+    return found.all(APPROVALS), [row.warning for row in found.all(WARNINGS)]
 
 
 def request_row(conn: sa.Connection, request_id: int) -> RequestRow | None:
@@ -184,13 +184,13 @@ def select_requests() -> sa.Select[*tuple[Any, ...]]:
     )  # fmt: skip
 
 
-_REQUEST: sa.BindParameter[int] = sa.bindparam("request_id", type_=sa.BigInteger)
-_APPROVALS: Final = Part(
-    select_approvals().where(approvals.c.request_id == _REQUEST), ApprovalRow,
+ONE: sa.BindParameter[int] = sa.bindparam("request_id", type_=sa.BigInteger)
+APPROVALS: Final = Part(
+    select_approvals().where(approvals.c.request_id == ONE), ApprovalRow,
     order=(approvals.c.id,),
 )  # fmt: skip
-_WARNINGS: Final = Part(
-    sa.select(accepted_warnings.c.warning).where(accepted_warnings.c.request_id == _REQUEST),
+WARNINGS: Final = Part(
+    sa.select(accepted_warnings.c.warning).where(accepted_warnings.c.request_id == ONE),
     AcceptedRow, order=(accepted_warnings.c.warning,),
 )  # fmt: skip
-_BESIDE: Final = Together(_APPROVALS, _WARNINGS)
+_BESIDE: Final = Together(APPROVALS, WARNINGS)

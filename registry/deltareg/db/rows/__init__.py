@@ -37,7 +37,15 @@ from deltareg.db.rows.known import (
     QuarantinedRow,
 )
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
-from deltareg.db.rows.overview import CountsRow, FacetRow, GlanceRow, WeightsRow
+from deltareg.db.rows.overview import (
+    ChannelNameRow,
+    CountsRow,
+    FacetRow,
+    GlanceRow,
+    OpenRequestRow,
+    SetbackRow,
+    WeightsRow,
+)
 from deltareg.db.rows.packs import (
     BadPackRow,
     EntryRow,
@@ -144,6 +152,7 @@ __all__ = [
     "BrokenGlassRow",
     "BusyWorkerRow",
     "CalledRow",
+    "ChannelNameRow",
     "ChannelRow",
     "CheckMarkRow",
     "CheckStateRow",
@@ -197,6 +206,7 @@ __all__ = [
     "Named",
     "NamespaceRow",
     "NumberRow",
+    "OpenRequestRow",
     "OutcomeRow",
     "OwnRelationRow",
     "OwnVariantRow",
@@ -232,6 +242,7 @@ __all__ = [
     "ServedRow",
     "ServingRow",
     "SessionRow",
+    "SetbackRow",
     "ShownKeyRow",
     "ShownRunRow",
     "StandingProofRow",

@@ -12,7 +12,8 @@ class GlanceRow:
     """A channel with its newest revision and what is out of the ordinary about it.
 
     `ends_at` is when a freeze ends; `revoked_at` is of the version that is served, `verdict` the
-    newest of a suite on it.
+    newest of a suite on it. `to_review` is about any of its moves; `has_before` says that it served
+    another version that is not quarantined; `request` and `opener` are of what asked for the move.
     """
 
     namespace: str
@@ -28,8 +29,10 @@ class GlanceRow:
     policy: Mapping[str, object]
     server_floor: Mapping[str, object] | None
     namespace_floor: Mapping[str, object] | None
-    break_glass: bool
-    is_reviewed: bool
+    to_review: bool
+    has_before: bool
+    request: int | None
+    opener: str | None
     revoked_at: int | None
     quarantined: int
     verdict: Outcome | None
@@ -62,3 +65,35 @@ class FacetRow:
     kind: str
     base: str | None
     lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNameRow:
+    """A channel by its name, and the version that it serves."""
+
+    name: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetbackRow:
+    """A version that was rolled back from a channel and stands quarantined there."""
+
+    channel: str
+    version: int
+    revision: int
+    actor: str
+    reason: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequestRow:
+    """A request that waits for approvals."""
+
+    id: int
+    channel: str
+    version: int
+    opener: str
+    reason: str
+    created_at: int

@@ -185,6 +185,14 @@ function codes() {
   else form.querySelector("button").focus();
 }
 
+// Tabs that do not fit scroll sideways; where one is comes into sight.
+function tabs() {
+  for (const here of document.querySelectorAll(".tabs [aria-current], .bar nav [aria-current]")) {
+    const row = here.parentNode;
+    if (row.scrollWidth > row.clientWidth) row.scrollLeft = here.offsetLeft - row.offsetLeft - 40;
+  }
+}
+
 function enliven(root) {
   localTimes(root);
   pickedTimes(root);
@@ -194,6 +202,7 @@ function enliven(root) {
   logs(root);
 }
 enliven(document);
+tabs();
 codes();
 // A form that was refused is shown where it was sent to, which is no page to come back to.
 const refused = document.querySelector("[data-here]");

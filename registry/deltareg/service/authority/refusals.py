@@ -4,7 +4,6 @@ from deltareg.errors import Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import (
-    SOMEWHERE,
     Base,
     Channel,
     Namespace,
@@ -15,19 +14,20 @@ from deltareg.service.authority.resources import (
 from deltareg.service.authority.roles import ONLY_EVERYWHERE, ROLE_OF, role_within
 
 
-def refused(principal: str, right: Right, on: Resource) -> Forbidden:
+def refused(principal: str, right: Right, on: Resource, *, is_held: bool) -> Forbidden:
     """Make the error for a right that a token does not have.
 
     Args:
         principal: Whose token it is.
         right: The right.
-        on: Where it lacks the right; `SOMEWHERE` when it has it nowhere.
+        on: Where it lacks the right.
+        is_held: Whether it has the right elsewhere.
     """
-    if on is SOMEWHERE:
+    if not is_held:
         return Forbidden(
             f"this token of {principal} does not allow {right.value!r}",
-            fix=f"{_give(principal, right, None)}; and a token for it: deltareg token create"
-            f" --for {principal} --scope {scope_for(right)}",
+            fix=f"{_give(principal, right, namespace_of(on))}; and a token for it:"
+            f" deltareg token create --for {principal} --scope {scope_for(right)}",
         )
     return Forbidden(
         f"this token of {principal} does not allow {right.value!r} on {on}",

@@ -79,7 +79,7 @@ def list_followers(
             conn, delta_id=None if line is None else line.id, channel_id=channel,
             sight=caller.sight, after=after, limit=check_limit(limit) + 1,
         )  # fmt: skip
-    return page(rows, limit, show=_show, key=lambda row: row.id)
+    return page(rows, limit, show=show_follower, key=lambda row: row.id)
 
 
 def followers_of(
@@ -89,7 +89,7 @@ def followers_of(
     rows = queries.follower_rows(
         conn, delta_id=None, channel_id=channel_id, sight=caller.sight, after=None, limit=limit
     )
-    return [_show(row) for row in rows]
+    return [show_follower(row) for row in rows]
 
 
 def count_followers(registry: Registry) -> Mapping[tuple[Drift, BaseState], int]:
@@ -164,7 +164,8 @@ def _columns(observed: Observed) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _show(row: FollowerRow) -> FollowerInfo:
+def show_follower(row: FollowerRow) -> FollowerInfo:
+    """Show what an agent serves of a channel beside what the channel says."""
     return FollowerInfo(
         agent=row.agent, owner=row.owner, engine=row.engine,
         channel=f"{row.namespace}/{row.line}@{row.channel}",
@@ -173,7 +174,7 @@ def _show(row: FollowerRow) -> FollowerInfo:
         digest=row.digest, state=row.state, error=row.error, drift=drift_of(row), base=row.base,
         trouble=row.trouble,
         since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
-        seen_age_s=max(0, row.age_us) / US_PER_S,
+        seen_age_s=max(0, row.age_us) / US_PER_S, every_s=row.every_us / US_PER_S,
     )  # fmt: skip
 
 

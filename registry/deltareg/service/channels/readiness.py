@@ -53,8 +53,9 @@ def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str)
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
-        found = look_back(conn, channel, ledger_rows(conn, channel.id, limit=NEAR))
-    return readiness_of(registry.store, name, found)
+        near = ledger_rows(conn, channel.id, limit=NEAR)
+        found = look_back(conn, channel, near)
+    return readiness_of(registry.store, name, found, near)
 
 
 def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow]) -> Look | None:
@@ -81,10 +82,12 @@ def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow
     )  # fmt: skip
 
 
-def readiness_of(store: BlobStore, name: str, found: Look | None) -> ReadinessInfo:
+def readiness_of(
+    store: BlobStore, name: str, found: Look | None, near: Sequence[LedgerRow]
+) -> ReadinessInfo:
     """Say whether a rollback would get there, once the store was asked as well."""
     if found is None:
-        return _nowhere(name)
+        return _nowhere(name, near)
     facts = replace(found.facts, objects_lost=_ask_store(store, found.packs))
     lights = judge_readiness(facts, frozen=found.frozen)
     return ReadinessInfo(
@@ -144,8 +147,16 @@ def _tell_revoked(candidate: Candidate) -> str:
     return f"{candidate.ref} {below}" if below else ""
 
 
-def _nowhere(name: str) -> ReadinessInfo:
-    told = "nothing was served before what is served now"
+def _nowhere(name: str, near: Sequence[LedgerRow]) -> ReadinessInfo:
+    served = near[0].version if near else None
+    left = sorted({row.version for row in near if row.version not in {None, served}})
+    if served is None:
+        told = "it serves nothing yet"
+    elif left:
+        which = ", ".join(f"v{number}" for number in left)
+        told = f"{which} was served too and rolled back; a rollback goes there only by its number"
+    else:
+        told = f"v{served} is the first that it serves"
     light = ReadinessLight(name="version", light="no", message=told)
     return ReadinessInfo(
         channel=name, ref=None, version=None, revision=None, ready="no", lights=[light]

@@ -74,9 +74,7 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
-        request = _find(conn, caller, request_id)
-        caller.require(Right.READ, on=line_of(request))
-        return _shown(conn, request)
+        return _shown(conn, find_request(conn, caller, request_id))
 
 
 def approve_request(
@@ -232,6 +230,17 @@ def _promote_if_due(
     serve(conn, caller, line, channel, current, version, move, case)
 
 
+def find_request(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
+    """Find a request that the caller may read.
+
+    Raises:
+        NotFound: There is none of that number.
+    """
+    request = _find(conn, caller, request_id)
+    caller.require(Right.READ, on=line_of(request))
+    return request
+
+
 def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
     row = queries.request_row(conn, request_id)
     if row is None or not caller.sees(line_of(row)):
@@ -240,18 +249,34 @@ def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
 
 
 def _shown(conn: sa.Connection, request: RequestRow) -> RequestInfo:
-    given, accepted = queries.beside_request(conn, request.id)
+    return before_its_gate(conn, request, *queries.beside_request(conn, request.id))[0]
+
+
+def before_its_gate(
+    conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalRow], accepted: list[str]
+) -> tuple[RequestInfo, list[str]]:
+    """Show a request with what keeps it, and give in words which verdicts it rests on.
+
+    Args:
+        conn: A transaction.
+        request: The request.
+        given: All approvals of it.
+        accepted: The warnings that are accepted with it.
+    """
     info = _describe(request, counting(conn, request, given))
     info = info.model_copy(update={"accepted": accepted})
     if request.state != "open":
-        return info
+        return info, []
     version = version_queries.version_by_id(conn, request.version_id)
     channel = channel_queries.channel_by_id(conn, request.channel_id)
+    rulings = gather(conn, version, channel).accepting(accepted).rulings()
     unmet = [
         UnmetRule(rule=u.rule, message=u.message, fix=u.fix, asked_by=list(u.asked_by))
-        for u in gather(conn, version, channel).accepting(accepted).unmet("approvals")
+        for u in rulings
+        if not u.is_met and u.rule != "approvals"
     ]
-    return info.model_copy(update={"unmet": unmet})
+    passed = [one.message for one in rulings if one.is_met and one.rule == "verdict"]
+    return info.model_copy(update={"unmet": unmet}), passed
 
 
 def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:

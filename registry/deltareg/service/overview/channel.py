@@ -1,25 +1,28 @@
 """A channel: what it serves, its ledger, and what it served at a time."""
 
+from deltareg.db.queries import beside_channels, overview
 from deltareg.db.queries import channels as queries
-from deltareg.db.queries import overview
 from deltareg.db.rows import RevisionRow
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
+from deltareg.service.channels.fleet import show_follower
 from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none, rfc3339_seconds
+from deltareg.service.overview.beside import OpenRequest, Setback, open_requests, setbacks
 from deltareg.service.overview.glance import ChannelGlance, glance
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import Answer, Page, RevisionInfo
+from deltareg.wire import Answer, FollowerInfo, Page, RevisionInfo
 
 
 class Ledger(Answer):
     """A channel with a page of its ledger, newest first.
 
     `now` is None where it was never moved. With a time, `then` is the revision that stood at it,
-    None where nothing did; `at` is that time, to the second, in UTC.
+    None where nothing did; `at` is that time, to the second, in UTC. `agents` are the first 200 of
+    those who follow it.
     """
 
     line: str
@@ -27,6 +30,9 @@ class Ledger(Answer):
     revision: int
     now: ChannelGlance | None
     quarantined: list[int]
+    setbacks: list[Setback]
+    requests: list[OpenRequest]
+    agents: list[FollowerInfo]
     revisions: Page[RevisionInfo]
     at: str
     then: RevisionInfo | None
@@ -45,11 +51,14 @@ def show_ledger(
         moved = overview.channels_of_line(conn, row.delta_id, suite=DEFAULT_SUITE, channel=name)
         rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
         now = glance(caller, moved[0]) if moved else None
-        quarantined = queries.quarantined(conn, [row.id]) if now and now.quarantined else {}
+        beside = beside_channels.beside_channel(conn, row.delta_id, row.id)
         then = None if at_us is None else queries.revision_at(conn, row.id, at_us=at_us)
+    held = setbacks(beside.all(beside_channels.SETBACKS))
     return Ledger(
         line=str(line), channel=name, revision=row.revision, now=now,
-        quarantined=list(quarantined.get(row.id, [])),
+        quarantined=[each.version for each in held], setbacks=held,
+        requests=open_requests(beside.all(beside_channels.OPEN)),
+        agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
         revisions=page(
             rows, limit, key=lambda each: each.number, show=lambda each: _show(name, each)
         ),

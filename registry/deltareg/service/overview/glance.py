@@ -13,8 +13,10 @@ from deltareg.wire import Answer, Outcome, RevisionKind
 class ChannelGlance(Answer):
     """A channel as its newest revision left it, and what is odd about it.
 
-    `verdict` is the newest of the default suite on what is served; `may_move` says whether the
-    caller may move it.
+    `verdict` is the newest of the default suite on what is served; `to_review` says that one of its
+    moves broke the glass and waits for a review; `has_before`, that it served something else that
+    is not quarantined; `may_move` and `may_approve`, whether the caller may do that by their
+    rights. `reason` is the actor's own, or where a request was answered the opener's.
     """
 
     line: str
@@ -24,6 +26,8 @@ class ChannelGlance(Answer):
     version: int | None
     actor: str
     reason: str
+    request: int | None
+    opener: str | None
     at: str
     is_frozen: bool
     frozen_because: str
@@ -32,7 +36,9 @@ class ChannelGlance(Answer):
     quarantined: int
     to_review: bool
     verdict: Outcome | None
+    has_before: bool
     may_move: bool
+    may_approve: bool
 
     @property
     def is_odd(self) -> bool:
@@ -44,6 +50,7 @@ class ChannelGlance(Answer):
 def glance(caller: Caller, row: GlanceRow) -> ChannelGlance:
     """Show a channel by its row."""
     frozen = what_freezes(row, row, at_us=row.now)
+    where = Channel(line_of(row), row.channel)
     return ChannelGlance(
         line=f"{row.namespace}/{row.line}", channel=row.channel, revision=row.number,
         kind=row.kind, version=row.version, actor=row.actor, reason=row.reason,
@@ -51,6 +58,7 @@ def glance(caller: Caller, row: GlanceRow) -> ChannelGlance:
         frozen_because="" if frozen is None else tell_frozen(frozen, row.channel),
         frozen_until=None if frozen is None else end_of(frozen),
         is_revoked=row.revoked_at is not None, quarantined=row.quarantined,
-        to_review=row.break_glass and not row.is_reviewed, verdict=row.verdict,
-        may_move=caller.may(Right.PROMOTE, on=Channel(line_of(row), row.channel)),
+        to_review=row.to_review, verdict=row.verdict, request=row.request, opener=row.opener,
+        has_before=row.has_before, may_move=caller.may(Right.PROMOTE, on=where),
+        may_approve=caller.may(Right.APPROVE, on=where),
     )  # fmt: skip

@@ -49,15 +49,21 @@ class OutOfStep(Answer):
     serves: int | None
     error: str
     since: str
+    seen_at: str
 
 
 class Home(Answer):
-    """What waits, what is odd, what moved last, and how much work there is."""
+    """What waits, what is odd, what moved last, and how much work there is.
+
+    `seen` counts the channels that were looked at; `is_all` says that these are all that moved.
+    """
 
     waiting: list[Waiting]
     odd: list[ChannelGlance]
     drift: list[OutOfStep]
     moved: list[ChannelGlance]
+    seen: int
+    is_all: bool
     followers: int
     lines: int
     queued: int
@@ -98,7 +104,8 @@ def show_home(registry: Registry, caller: Caller) -> Home:
         )
     return Home(
         waiting=waiting, odd=[each for each in glances if each.is_odd],
-        drift=list(_out_of_step(followers)), moved=glances[:12], followers=len(followers),
+        drift=list(_out_of_step(followers)), moved=glances[:12],
+        seen=len(glances), is_all=len(glances) < _LISTED, followers=len(followers),
         lines=found.lines, queued=found.queued, running=found.running,
     )  # fmt: skip
 
@@ -129,5 +136,5 @@ def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[OutOfStep]:
         yield OutOfStep(
             agent=row.agent, channel=f"{row.namespace}/{row.line}@{row.channel}", drift=drift,
             wanted=row.desired_version, serves=row.version, error=row.error,
-            since=rfc3339(row.since),
+            since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """A delta line: what each of its channels serves, and its versions."""
 
-from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import beside_channels
 from deltareg.db.queries import overview as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.outcomes import newest_outcomes
@@ -11,6 +11,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import describe_plain
 from deltareg.service.lines.veil import veiled
+from deltareg.service.overview.beside import OpenRequest, Setback, open_requests, setbacks
 from deltareg.service.overview.glance import ChannelGlance, glance
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
@@ -22,13 +23,16 @@ from deltareg.wire import Answer, Page, VersionInfo
 class Line(Answer):
     """A line: its channels in the order that they were made, and its versions, newest first.
 
-    `names` has all channels, `channels` those that were ever moved, by name.
+    `names` has all channels, `channels` those that were ever moved, by name; `setbacks` what was
+    rolled back from one and is kept away, `requests` what waits for approvals.
     """
 
     line: str
     created_at: str
     names: list[str]
     channels: dict[str, ChannelGlance]
+    setbacks: list[Setback]
+    requests: list[OpenRequest]
     versions: Page[VersionInfo]
 
 
@@ -41,7 +45,7 @@ def show_line(
     suite = built_in(DEFAULT_SUITE)
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
-        names = [row.name for row in channel_queries.channel_rows(conn, delta.id)]
+        beside = beside_channels.beside_line(conn, delta.id)
         moved = queries.channels_of_line(conn, delta.id, suite=DEFAULT_SUITE)
         rows = version_queries.version_rows(
             conn, delta.id, before=before, limit=check_limit(limit) + 1
@@ -51,7 +55,10 @@ def show_line(
         )
     served = _served(moved)
     return Line(
-        line=str(line), created_at=rfc3339(delta.created_at), names=names,
+        line=str(line), created_at=rfc3339(delta.created_at),
+        names=[row.name for row in beside.all(beside_channels.NAMES)],
+        setbacks=setbacks(beside.all(beside_channels.SETBACKS)),
+        requests=open_requests(beside.all(beside_channels.OPEN)),
         channels={row.channel: glance(caller, row) for row in moved},
         versions=page(
             rows, limit, key=lambda row: row.number,

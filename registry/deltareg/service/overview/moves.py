@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 
-from deltareg.db.queries import before_gate
+from deltareg.db.queries import before_gate, beside_channels
 from deltareg.db.queries.channels import quarantined
 from deltareg.db.queries.ledger import ledger_rows
 from deltareg.db.rows import LedgerRow
 from deltareg.db.session import read
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.channels.fleet import followers_of
+from deltareg.service.authority.resources import Channel
+from deltareg.service.channels.fleet import followers_of, show_follower
 from deltareg.service.channels.gate import answer_of, gather
 from deltareg.service.channels.readiness import look_back, readiness_of
 from deltareg.service.channels.roll_back import NEAR
 from deltareg.service.clock import rfc3339
+from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_version
 from deltareg.wire import Answer, FollowerInfo, GateAnswer, ReadinessInfo
@@ -33,7 +35,7 @@ class Target(Answer):
 
 
 class WayBack(Answer):
-    """Where a rollback would go, what it needs, and on whom it has an effect."""
+    """Where a rollback would go, what it needs, on whom it has an effect, and if the caller may."""
 
     line: str
     channel: str
@@ -42,15 +44,22 @@ class WayBack(Answer):
     readiness: ReadinessInfo
     others: list[Target]
     agents: list[FollowerInfo]
+    may_move: bool
 
 
 class Promotion(Answer):
-    """A version before the gate of a channel, and on whom the move has an effect."""
+    """A version before the gate of a channel, and on whom the move has an effect.
+
+    `requests` are those that are open for it; `may_promote` says whether the caller may by their
+    rights.
+    """
 
     revision: int
     serves: int | None
     gate: GateAnswer
     agents: list[FollowerInfo]
+    requests: list[OpenRequest]
+    may_promote: bool
 
 
 def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) -> WayBack:
@@ -62,13 +71,14 @@ def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) 
         found = look_back(conn, channel, near)
         barred = quarantined(conn, [channel.id]) if found is None else {}
         agents = followers_of(conn, caller, channel.id, limit=_AGENTS)
-    readiness = readiness_of(registry.store, name, found)
+    readiness = readiness_of(registry.store, name, found, near)
     serves = near[0].version if near else None
     left_out = {serves, readiness.version}
     left_out |= set(barred.get(channel.id, ()) if found is None else found.quarantined)
     return WayBack(
         line=str(line), channel=name, revision=channel.revision, serves=serves,
         readiness=readiness, others=_targets(near, left_out), agents=agents,
+        may_move=caller.may(Right.PROMOTE, on=Channel(line, name)),
     )  # fmt: skip
 
 
@@ -82,11 +92,14 @@ def show_promotion(
         channel = find_channel(conn, caller, line, name)
         found = before_gate.before_channel(conn, row, channel)
         answer = answer_of(conn, registry, row, name, gather(conn, row, channel, found))
-        agents = followers_of(conn, caller, channel.id, limit=_AGENTS)
+        beside = beside_channels.beside_channel(conn, channel.delta_id, channel.id)
     newest = found.one(before_gate.NEWEST)
     return Promotion(
         revision=channel.revision, serves=None if newest is None else newest.version,
-        gate=answer, agents=agents,
+        gate=answer,
+        agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
+        requests=open_requests(beside.all(beside_channels.OPEN), version=version),
+        may_promote=caller.may(Right.PROMOTE, on=Channel(line, name)),
     )  # fmt: skip
 
 

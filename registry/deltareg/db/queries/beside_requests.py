@@ -1,0 +1,41 @@
+"""What somebody has to know who decides on a request, in one statement."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from deltareg.db.queries.beside_channels import select_names, select_setbacks
+from deltareg.db.queries.fleet import select_followers
+from deltareg.db.queries.requests import APPROVALS, ONE, WARNINGS
+from deltareg.db.rows import ChannelNameRow, FollowerRow, Found, Part, SetbackRow, Together
+from deltareg.db.tables import channels, followers, quarantines, requests, revisions
+
+_MOST_FOLLOWERS: Final = 200
+_ASKED: Final = sa.select(requests.c.channel_id).where(requests.c.id == ONE)
+SETBACKS: Final = Part(
+    select_setbacks().where(
+        quarantines.c.version_id.in_(sa.select(requests.c.version_id).where(requests.c.id == ONE))
+    ),
+    SetbackRow, order=(revisions.c.id,),
+)  # fmt: skip
+"""From which channels the version was rolled back and is kept away."""
+_LINE: Final = (
+    sa.select(channels.c.delta_id)
+    .join(requests, requests.c.channel_id == channels.c.id)
+    .where(requests.c.id == ONE)
+)
+NAMES: Final = Part(
+    select_names().where(channels.c.delta_id.in_(_LINE.correlate(None))), ChannelNameRow,
+    order=(channels.c.id,),
+)  # fmt: skip
+"""What each channel of the line serves."""
+FOLLOWERS: Final = Part(
+    select_followers().where(channels.c.id.in_(_ASKED)), FollowerRow, order=(followers.c.id,),
+    limit=_MOST_FOLLOWERS,
+)  # fmt: skip
+_AROUND: Final = Together(APPROVALS, WARNINGS, SETBACKS, NAMES, FOLLOWERS)
+
+
+def around_request(conn: sa.Connection, request_id: int) -> Found:
+    """Ask what became of a request's version elsewhere, and whom the channel reaches."""
+    return _AROUND.run(conn, request_id=request_id)

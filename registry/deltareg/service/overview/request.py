@@ -1,0 +1,48 @@
+"""A request with what somebody has to know who decides on it."""
+
+from deltareg.db.queries import beside_requests, requests
+from deltareg.db.session import read
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SHARED
+from deltareg.service.channels.fleet import show_follower
+from deltareg.service.channels.requests import before_its_gate, find_request
+from deltareg.service.overview.beside import Setback, setbacks
+from deltareg.service.registry import Caller, Registry
+from deltareg.wire import Answer, FollowerInfo, RequestInfo
+
+
+class RequestAround(Answer):
+    """A request, and what is beside it.
+
+    Attributes:
+        request: The request.
+        passed: In words, the verdicts that it rests on; of an open one alone.
+        setbacks: From which channels its version was rolled back and is kept away.
+        serves: What each channel of the line serves now, by its name; None for nothing.
+        agents: The first 200 of those who follow its channel.
+    """
+
+    request: RequestInfo
+    passed: list[str]
+    setbacks: list[Setback]
+    serves: dict[str, int | None]
+    agents: list[FollowerInfo]
+
+
+def show_request_around(registry: Registry, caller: Caller, request_id: int) -> RequestAround:
+    """Show a request to who decides on it.
+
+    Raises:
+        NotFound: There is none of that number.
+    """
+    caller.require(Right.READ, on=SHARED)
+    with read(registry.engine) as conn:
+        row = find_request(conn, caller, request_id)
+        found = beside_requests.around_request(conn, row.id)
+        accepted = [each.warning for each in found.all(requests.WARNINGS)]
+        info, passed = before_its_gate(conn, row, found.all(requests.APPROVALS), accepted)
+    return RequestAround(
+        request=info, passed=passed, setbacks=setbacks(found.all(beside_requests.SETBACKS)),
+        serves={each.name: each.version for each in found.all(beside_requests.NAMES)},
+        agents=[show_follower(each) for each in found.all(beside_requests.FOLLOWERS)],
+    )  # fmt: skip

@@ -1,0 +1,35 @@
+"""A version with what became of it on the channels of its line."""
+
+from deltareg.db.queries import beside_channels
+from deltareg.db.session import read
+from deltareg.refs import Ref
+from deltareg.service.describe import describe_detail
+from deltareg.service.lines.veil import veiled_detail
+from deltareg.service.overview.beside import OpenRequest, Setback, open_requests, setbacks
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import resolve_version
+from deltareg.wire import Answer, VersionDetail
+
+
+class VersionAround(Answer):
+    """A version; from where it was rolled back, where it is asked for, and which channels are."""
+
+    version: VersionDetail
+    setbacks: list[Setback]
+    requests: list[OpenRequest]
+    names: list[str]
+
+
+def show_version_around(registry: Registry, caller: Caller, ref: Ref) -> VersionAround:
+    """Show the version that a reference means with what is beside it."""
+    with read(registry.engine) as conn:
+        found = resolve_version(conn, caller, ref, bare="newest")
+        detail = veiled_detail(caller, describe_detail(conn, found))
+        beside = beside_channels.beside_line(conn, found[0].delta_id)
+    number = detail.version
+    return VersionAround(
+        version=detail,
+        setbacks=setbacks(beside.all(beside_channels.SETBACKS), version=number),
+        requests=open_requests(beside.all(beside_channels.OPEN), version=number),
+        names=[each.name for each in beside.all(beside_channels.NAMES)],
+    )
