@@ -91,7 +91,10 @@ from deltareg.service.overview import (
 )
 from deltareg.service.overview import channel as channel_page
 from deltareg.service.overview import deltas as deltas_page
+from deltareg.service.overview import gate as gate_page
 from deltareg.service.overview import line as line_page
+from deltareg.service.overview import request as request_page
+from deltareg.service.overview import version as version_page
 from deltareg.service.overview import waiving as waiving_page
 from deltareg.service.push import (
     doubts,
@@ -229,6 +232,8 @@ READS = [  # of what lies in `lab`, or is about it
     called(choices.list_choices, LAB),
     called(bisection.search_by_hand, LAB, {1: "good"}),
     called(gate.check_gate, V1, "prod"),
+    called(gate_page.show_gate_around, V1, "prod"),
+    called(version_page.show_version_around, V1),
     called(cards.show_card, V1, with_text=False),
     called(fit.show_fit, V1, "tiny"),
     called(policies.show_policy, LAB, "prod"),
@@ -236,6 +241,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(summaries.show_summary, LAB, "prod", 1),
     called(requests.list_requests, LAB, state=None, channel=None, **PAGE),
     called(requests.show_request, 1),
+    called(request_page.show_request_around, 1),
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of="lab/x:v1"),
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of=f"base:{AS_BASE}"),
     called(lineage.show_lineage, V1, depth=3),
