@@ -26,7 +26,7 @@ def compare_by_worker(
     ended(wait_for(invocation, client.runs.compare(a, b), timeout_s=timeout_s), "compared")
     found = client.runs.comparison(a, b)
     modules = [WeightDifference(**one.model_dump(exclude={"count"})) for one in found.modules[:top]]
-    return replace(report, modules=modules, note=found.note)
+    return replace(report, modules=modules, note=found.note, general=found.general)
 
 
 def ended(run: RunInfo, done: str) -> None:

@@ -80,14 +80,10 @@ class BaseMeasures:
         Raises:
             Inconclusive: The run was interrupted.
         """
-        try:
-            probes = self.kept.base_probes(grant.base.name)
-            BaseProbes.decode(probes.document.encode())
-        except DeltaregError as error:
-            log.info("no probe set base=%s: %s", grant.base.name, error.message)
+        probes = self._probes(grant)
+        if probes is None:
             return Brought()
-        file = folder / "base-probes.json"
-        file.write_text(probes.document)
+        file = _written(probes, folder)
         surroundings = self.surroundings(materials.suite.dtype)
         key = (probes.digest, surroundings)
         found = self._known.get(key) or self._signed(probes, surroundings)
@@ -104,6 +100,11 @@ class BaseMeasures:
         (folder / "base-figures.json").write_bytes(found)
         return Brought(file, folder / "base-figures.json")
 
+    def bring_probes(self, grant: LeaseGrant, folder: Path) -> Path | None:
+        """Write the probe set of a run's base into a folder; None where the registry has none."""
+        probes = self._probes(grant)
+        return None if probes is None else _written(probes, folder)
+
     def surroundings(self, run_in: str) -> str:
         """Name all that figures depend on beside the base, as canonical JSON.
 
@@ -115,6 +116,15 @@ class BaseMeasures:
         return canonical_json(
             {**told, "device": device, "run_in": run_in, "figures": str(FORMAT)}
         ).decode()
+
+    def _probes(self, grant: LeaseGrant) -> BaseProbeSet | None:
+        try:
+            probes = self.kept.base_probes(grant.base.name)
+            BaseProbes.decode(probes.document.encode())
+        except DeltaregError as error:
+            log.info("no probe set base=%s: %s", grant.base.name, error.message)
+            return None
+        return probes
 
     def _signed(self, probes: BaseProbeSet, surroundings: str) -> bytes | None:
         found = self.kept.figures_of(probes, surroundings=surroundings).encode()
@@ -154,6 +164,12 @@ class BaseMeasures:
             self.kept.keep_figures(probes, surroundings=surroundings, figures=found.decode())
         except DeltaregError as error:
             log.info("figures are not kept base=%s: %s", probes.base, error.message)
+
+
+def _written(probes: BaseProbeSet, folder: Path) -> Path:
+    file = folder / "base-probes.json"
+    file.write_text(probes.document)
+    return file
 
 
 def _is_measured_alone(materials: Materials) -> bool:

@@ -33,6 +33,7 @@ from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
 from deltareg_verify.figures import Figures
+from deltareg_verify.generality import tell_general
 from deltareg_verify.measuring import measure
 from deltareg_verify.proving import ProofAssignment, prove
 from deltareg_verify.replying import reply
@@ -65,7 +66,8 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
     """Read a request, in the zygote, and give what the child is to do.
 
     `verify ASSIGNMENT` runs a suite; `measure ASSIGNMENT` measures a base alone;
-    `compare ASSIGNMENT` compares two versions, `answer ASSIGNMENT` has them answer a prompt;
+    `compare ASSIGNMENT` compares two versions, `general ASSIGNMENT` says what both do on the
+    general probes of their base, `answer ASSIGNMENT` has them answer a prompt;
     `prove ASSIGNMENT` decodes what is stored, and
     `decode ASSIGNMENT` writes the files of it;
     `describe {"device": …, "scratch": …}` tells about the device;
@@ -80,7 +82,7 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
         of_base = BaseAssignment.decode(body)
         warm_for(of_base.model_type)
         return partial(measure, of_base)
-    if verb in {b"compare", b"answer"}:
+    if verb in {b"compare", b"general", b"answer"}:
         return _beside(verb, SidesAssignment.decode(body))
     if verb in {b"prove", b"decode"}:
         return partial(prove, ProofAssignment.decode(body))
@@ -94,7 +96,7 @@ def _beside(verb: bytes, sides: SidesAssignment) -> Callable[[BinaryIO], None]:
     if verb == b"compare":
         return partial(compare, sides)
     warm_for(sides.model_type)
-    return partial(reply, sides)
+    return partial(tell_general if verb == b"general" else reply, sides)
 
 
 def verify(assignment: Assignment, out: BinaryIO) -> None:

@@ -202,7 +202,7 @@ def labels(found: Surroundings) -> dict[str, str]:
     environment = found.environment
     told = {
         "device": environment["device"].partition(":")[0], "verifier": VERIFIER,
-        "quantised": ",".join(SCHEMES),
+        "quantised": ",".join(SCHEMES), "prompts": "plain,chat",
     }  # fmt: skip
     told |= {key: environment[key] for key in ("torch", "cuda", "driver") if key in environment}
     if "gpu" in environment:

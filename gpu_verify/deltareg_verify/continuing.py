@@ -1,12 +1,12 @@
 """How a network goes on with a text: greedily, to its end or to a number of tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg_verify.engine import Engine, State
+from deltareg_verify.engine import Engine, State, Tokenizer
 
 Inputs = Mapping[str, NDArray[np.generic]]
 
@@ -41,11 +41,15 @@ def continuation(engine: Engine, state: State, text: str, count: int) -> Written
     tokenizer = engine.tokenizer()
     if tokenizer is None:
         return None
-    room = max(tokenizer.most - count, 1)
-    encoded, end = tokenizer.encode(text)[-room:], tokenizer.end
-    found = engine.follow(state, encoded, count, is_over=lambda added: added[-1] == end)
-    is_over = bool(found) and found[-1] == end
-    kept = found[:-1] if is_over else found
+    encoded = tokenizer.encode(text)[-max(tokenizer.most - count, 1) :]
+    found = engine.follow(state, encoded, count, is_over=lambda added: added[-1] == tokenizer.end)
+    return ended(found, tokenizer, {tokenizer.end})
+
+
+def ended(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> Written:
+    """Give what was written without the mark that ends it, whichever of some it is."""
+    is_over = bool(tokens) and tokens[-1] in ends
+    kept = tokens[:-1] if is_over else tokens
     return Written(tuple(kept), tokenizer.decode(kept, special=True), is_over)
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from deltareg.errors import Inconclusive
-from deltareg.wire import LeaseGrant, Request, request_of
+from deltareg.wire import LeaseGrant, request_of
 from deltareg.wire.findings import FoundReport
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.interruption import interruption
@@ -18,7 +18,7 @@ from deltareg_verify.sides import SidesAssignment
 
 log = logging.getLogger(__name__)
 
-FoundT = TypeVar("FoundT", bound=Request)
+FoundT = TypeVar("FoundT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ class BringMeasures(Protocol):
         """Write the probe set and the figures of a run's base into a folder."""
         ...
 
+    def bring_probes(self, grant: LeaseGrant, folder: Path) -> Path | None:
+        """Write the probe set alone; None where the registry has none."""
+        ...
+
 
 class Parts(Protocol):
     """The parts of a worker; `deltareg_verify.worker.Worker` has them and says what they are."""

@@ -56,6 +56,7 @@ class SidesAssignment:
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
         question: What is asked, as the wire has it; nothing where the two are compared.
+        base_probes: A file with the general probe set of the base; None draws it.
     """
 
     versions: Mapping[str, Side]
@@ -68,6 +69,7 @@ class SidesAssignment:
     wall_s: float
     memory_bytes: int
     question: Mapping[str, object] = field(default_factory=dict[str, object])
+    base_probes: Path | None = None
 
     def encode(self) -> bytes:
         """Write it as JSON."""
@@ -87,7 +89,7 @@ class SidesAssignment:
         """Say what the child may read, write and take."""
         threads = self.threads or len(os.sched_getaffinity(0))
         own = [path for one in self.versions.values() for path in (one.delta, one.manifest)]
-        own += [self.base_manifest, *([] if self.base is None else [self.base])]
+        own += [self.base_manifest, *filter(None, (self.base, self.base_probes))]
         return sandbox.Bounds(
             readable=(*own, *sandbox.linked_from(filter(None, [self.base]))),
             writable=self.scratch,

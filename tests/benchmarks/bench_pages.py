@@ -37,7 +37,8 @@ _PAGES = [
     f"{_LINE}/v3", f"{_LINE}/v3/gate", f"{_LINE}/v3/verdicts", f"{_LINE}/v3/files",
     f"{_LINE}/diff", f"{_LINE}/v3/lineage", "/ui/lineage?at=base:tinyllama", _PROD,
     f"{_PROD}/rollback", "/ui/requests", "/ui/runs", "/ui/bases",
-    "/ui/bases/tinyllama", "/ui/fleet", "/ui/storage", "/ui/access", "/ui/audit",
+    "/ui/bases/tinyllama", "/ui/fleet", "/ui/storage", "/ui/storage?of=team", "/ui/storage/plan",
+    "/ui/access", "/ui/audit",
 ]  # fmt: skip
 
 

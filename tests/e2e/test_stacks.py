@@ -14,6 +14,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import BaseMismatch, Blocked, Conflict, InvalidInput, NotFound, Refused
 from deltareg.service.upkeep import collect
+from deltareg.service.upkeep.plan import plan
 from tests import corpus
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES
@@ -296,14 +297,14 @@ def delete_stack(client):
 
 @BOTH_DATABASES
 def test_the_bytes_of_a_deleted_stack_are_freed(server, deleted_stack):
-    plan = collect.plan(server.registry.engine, server.registry.store, grace_s=0)
+    planned = plan(server.registry.engine, server.registry.store, grace_s=0).now
 
     freed = collect.run(server.registry.engine, server.registry.store, grace_s=0)
 
     with read(server.registry.engine) as conn:
         of_base = sa.select(sa.func.sum(t.packs.c.size_bytes)).where(t.packs.c.scope == "bases")
         assert stored_bytes(server) == conn.execute(of_base).scalar_one()
-    assert plan == freed
+    assert planned == freed
     assert freed.versions == 3
     assert deleted_stack.storage.fsck(read_data=True).findings == []
 

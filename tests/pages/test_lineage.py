@@ -18,7 +18,7 @@ def relative(
     row = number if row is None else row
     return Relative(
         row, line, number, "lora", base, stands_on, tuple(parents), tuple(channels),
-        is_deleted=False, is_revoked=False,
+        is_made=bool(parents), digest=f"sha256:{row}", is_deleted=False, is_revoked=False,
     )  # fmt: skip
 
 
@@ -100,6 +100,18 @@ def test_a_stack_and_a_merge_are_shown_as_what_they_are():
     assert nodes["a/m:v1"].parents == 2
     assert edges["a/b:v1", "a/s:v1"] == "base"
     assert [key for key, node in nodes.items() if node.sort == "base"] == ["base:llama"]
+
+
+def test_a_merge_of_one_version_is_no_plain_child(desk, pages):
+    desk.client(principal="maker").merge([("team/lora:v1", 0.5)], "team/half")
+
+    around = pages.get("/ui/lineage?show=versions&format=json").json()
+    drawing = pages.get("/ui/lineage?at=team/half:v1").text.partition('class="graph"')[2]
+
+    found = {node["key"]: node for node in around["nodes"]}
+    assert (found["team/half:v1"]["parents"], found["team/half:v1"]["is_merge"]) == (1, True)
+    assert not found["team/lora:v2"]["is_merge"]
+    assert "◇ merge, " in drawing.partition("</svg>")[0]
 
 
 @READS_DOT

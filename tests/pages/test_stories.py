@@ -201,7 +201,8 @@ def test_what_prod_was_a_day_last_week_and_why(at_home, by):
 @BY
 def test_a_failed_verdict_is_understood(at_home, by):
     hand = at_home(by)
-    hand.page.goto(hand.page.url.partition("/ui")[0] + "/ui/deltas?verdict=fail")
+    hand.take("Newest versions that failed")
+    hand.page.wait_for_url("**/ui/deltas?verdict=fail")
     hand.take(f"team/{by}")
     hand.take("v3")
     hand.reads("not met")
@@ -211,6 +212,7 @@ def test_a_failed_verdict_is_understood(at_home, by):
     told = failed.locator("td[data-label='What was seen']").inner_text()
 
     assert len(told.split()) >= 5, told
+    assert hand.acts == 4
 
 
 @BY

@@ -124,7 +124,7 @@ from deltareg.service.telling import deliveries, webhooks
 from deltareg.service.telling import read as events
 from deltareg.service.telling.read import Wanted
 from deltareg.service.trail import proofs
-from deltareg.service.upkeep import collect, fsck, outlook, pieces, stats
+from deltareg.service.upkeep import collect, fsck, outlook, pieces, plan, stats
 from deltareg.service.verdicts import compat, suites, verdicts
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
@@ -267,8 +267,11 @@ READS = [  # of what lies in `lab`, or is about it
     called(asking.ask, AnswerCreate(prompt="hi", refs=["lab/x:v1"])),
     called(runs.rerun, "r"),
     called(stats.show_storage, "lab", limit=5),
+    called(stats.recall_storage, "lab", limit=5, is_anew=False),
     called(stats.show_storage, LAB, limit=5),
+    called(stats.recall_storage, LAB, limit=5, is_anew=False),
     called(stats.show_storage, V1, limit=5),
+    called(stats.recall_storage, V1, limit=5, is_anew=False),
     called(verdicts.list_verdicts, V1, suite=None, **PAGE),
     called(verdicts.show_verdict, "v"),
     called(verdicts.show_envelope, "v"),
@@ -383,13 +386,14 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(unreadable.look_after_failure, "r"),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),
-    called(collect.plan_collection, grace_s=0),
+    called(plan.plan_collection, grace_s=0),
     called(collect.run_collection, grace_s=0),
     called(outlook.show_outlook, grace_s=0, keep_logs_s=None, keep_forms_s=60, limit=5),
     called(fsck.run_fsck, read_data=False),
     called(pieces.go_on, CheckMore()),
     called(pieces.show_check, CHECK),
     called(stats.show_storage, None, limit=5),
+    called(stats.recall_storage, None, limit=5, is_anew=False),
     called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),
     called(floors.set_floor, None, FLOOR, is_seen=lambda _: True),
     called(trials.try_floor, None, {}),

@@ -8,12 +8,14 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.clock import US_PER_S, now_us
-from deltareg.db.queries import collection, packs, uploads, versions
+from deltareg.db.queries import collection, forms, packs, uploads, versions
 from deltareg.db.session import read, write
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden, UploadClosed
 from deltareg.service.registry import Registry
 from deltareg.service.upkeep import collect
+from deltareg.service.upkeep import plan as planning
+from deltareg.service.upkeep.plan import plan, plan_collection
 from deltareg.store import fresh_key
 from deltareg.store.memory import MemoryStore
 from tests.service import rows
@@ -214,7 +216,7 @@ def test_a_plan_counts_what_a_run_then_frees(engine, store, maker, delta):
         rows.delete(engine, version_id)
     before = stored(store)
 
-    planned = collect.plan(engine, store, grace_s=0)
+    planned = plan(engine, store, grace_s=0).now
     untouched = stored(store)
     freed = collect.run(engine, store, grace_s=0)
 
@@ -224,6 +226,65 @@ def test_a_plan_counts_what_a_run_then_frees(engine, store, maker, delta):
     assert needed(engine).keys() == {shared, pinned}
 
 
+def test_a_plan_says_what_a_run_frees_now_and_with_the_least_grace(engine, store, maker, delta):
+    old = rows.push(engine, store, maker, delta, b"old", b"twice")
+    young = rows.push(engine, store, maker, delta, b"young", b"twice")
+    kept = rows.push(engine, store, maker, delta, b"kept")
+    former(engine, store, maker, kept, b"twice", b"former", age_us=9 * DAY_US)
+    former(engine, store, maker, kept, b"new", age_us=0)
+    former(engine, store, maker, young, b"beside", age_us=0)
+    for version_id, age_us in ((old, 2 * DAY_US), (young, 0)):
+        rows.delete(engine, version_id)
+        age(engine, t.versions, version_id, deleted_at=age_us)
+    for number, age_us in enumerate((2 * DAY_US, 2 * DAY_US, 0)):
+        upload_id = rows.upload(engine, maker)
+        rows.send(engine, store, upload_id, b"stalled %d" % number)
+        age(engine, t.uploads, upload_id, touched_at=age_us)
+    asked = {"grace_s": 86_400, "keep_forms_s": 7 * 86_400}
+
+    planned = plan(engine, store, least_s=0, **asked)
+    freed = collect.run(engine, store, **asked)
+    rest = collect.run(engine, store, grace_s=0, keep_forms_s=7 * 86_400)
+
+    assert planned.now == freed
+    assert planned.due == {old}
+    assert (freed.versions, freed.uploads_expired, freed.packs) == (1, 2, 2)  # `twice` is needed
+    assert rest.packs == 3
+    assert sums(planned.least) == [a + b for a, b in zip(sums(freed), sums(rest), strict=True)]
+    assert stored(store) == {b"kept", b"new"}
+
+
+def test_a_marked_pack_that_is_needed_is_not_in_a_plan(engine, store, maker, delta):
+    rows.push(engine, store, maker, delta, b"kept")
+    with write(engine) as conn:
+        conn.execute(sa.update(t.packs).values(state="deleting"))
+
+    assert plan(engine, store, grace_s=0).now == collect.Collected()
+
+
+def test_what_many_pushes_left_is_planned_page_by_page(engine, store, maker, monkeypatch):
+    monkeypatch.setattr(planning, "_PAGE", 2)
+    for number in range(5):
+        rows.send(engine, store, rows.upload(engine, maker), b"%d" % number)
+
+    planned = plan(engine, store, grace_s=3_600, least_s=0)
+    freed = collect.run(engine, store, grace_s=0)
+
+    assert planned.now == collect.Collected()
+    assert planned.least == freed
+    assert freed.objects == 5
+
+
+def test_a_long_line_that_was_deleted_is_let_go_of_from_its_end(engine, store, maker, delta):
+    children = {n: [n + 1] for n in range(1, 40_000)}
+
+    whole = collect.children_first(range(1, 40_001), children)
+    held = collect.children_first(range(1, 40_000), children)
+
+    assert whole == list(range(40_000, 0, -1))
+    assert held == []
+
+
 def test_collection_is_for_admins_and_leaves_a_trace(engine, store, maker, delta):
     rows.delete(engine, rows.push(engine, store, maker, delta, b"gone"))
     registry = Registry(engine, store)
@@ -231,7 +292,7 @@ def test_collection_is_for_admins_and_leaves_a_trace(engine, store, maker, delta
 
     with pytest.raises(Forbidden):
         collect.run_collection(registry, reader, grace_s=0)
-    planned = collect.plan_collection(registry, maker, grace_s=0)
+    planned = plan_collection(registry, maker, grace_s=0)
     report = collect.run_collection(registry, maker, grace_s=0)
 
     assert (planned.dry_run, planned.packs, planned.bytes) == (True, 1, 4)
@@ -433,6 +494,30 @@ def until_somebody_waits(engine):
             if conn.execute(waiting).scalar_one():
                 return
     raise AssertionError("nobody waits")
+
+
+def former(engine, store, maker, version_id, *contents, age_us):
+    """Let a version have a former form, made of packs, that was replaced so long ago."""
+    upload_id = rows.upload(engine, maker)
+    sent = [rows.send(engine, store, upload_id, data) for data in contents]
+    with write(engine) as conn:
+        form_id = forms.add_form(
+            conn, version_id, [rows.adopt(conn, one) for one in sent], why="push",
+            state="former", storage_map=b"{}", stored_bytes=1, created_at=now_us() - age_us,
+        )  # fmt: skip
+        uploads.close_upload(conn, upload_id, state="complete", version_id=version_id)
+    return form_id
+
+
+def age(engine, table, row_id, **columns):
+    """Let times of a row be so much earlier."""
+    with write(engine) as conn:
+        earlier = {name: table.c[name] - by_us for name, by_us in columns.items()}
+        conn.execute(sa.update(table).where(table.c.id == row_id).values(**earlier))
+
+
+def sums(freed):
+    return [freed.versions, freed.uploads_expired, freed.packs, freed.objects, freed.size_bytes]
 
 
 def packs_by_version(conn):

@@ -41,7 +41,7 @@ PAIR = CompareCreate(a="lab/x:v1", b="lab/x:v2")
 REFS = Ref.parse("lab/x:v1"), Ref.parse("lab/x:v2")
 QUESTION = AnswerCreate(prompt=SECRET, refs=["lab/x:v1", "lab/x:v2"], tokens=4)
 ROW = ["m.weight", 0.5, 0.1, 1.0, 1.0, 4, 4, 2.0, 2.0, 0.3, 1]
-KINDS = {"runs": "compare,answer"}
+KINDS = {"runs": "compare,answer", "prompts": "plain,chat"}
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_a_question_is_for_who_asked_and_in_no_other_row(registry, ada, worker):
 
     shown = show_answers(registry, ada, run.id)
     assert grant.question.model_dump() == {
-        "prompt": SECRET, "tokens": 4, "seed": None, "sides": ["base", "a", "b"],
+        "prompt": SECRET, "tokens": 4, "seed": None, "sides": ["base", "a", "b"], "form": "auto",
     }  # fmt: skip
     assert [each.name for each in shown.answers] == ["base", "lab/x:v1", "lab/x:v2"]
     assert shown.answers[0].text == f"{SECRET}\ufffd[2J\n\tso"
@@ -268,6 +268,42 @@ def test_workers_of_the_release_before_are_given_none_and_the_asker_is_told(regi
     dead = show_comparison(registry, ada, *REFS)
     assert dead.run is not None
     assert (dead.is_known, dead.run.state, dead.run.error) == (False, "dead", "no base")
+
+
+def test_a_worker_that_knows_no_chats_is_given_plain_prompts_alone(registry, ada, worker):
+    old = {"runs": "compare,answer"}
+    waits = ask(registry, ada, QUESTION)
+    claim(registry, worker, [], labels=old)
+
+    assert claim(registry, worker, labels=old) is None
+    assert "no worker that runs now offers" in show_run(registry, ada, waits.id).unserved
+    assert "prompts=chat" in show_run(registry, ada, waits.id).unserved
+    plain = ask(registry, ada, QUESTION.model_copy(update={"form": "plain"}))
+    grant = claim(registry, worker, labels=old)
+    assert grant is not None
+    assert (grant.run, grant.question.form) == (plain.id, "plain")
+    send(registry, worker, grant, answers("so"))
+    shown = show_answers(registry, ada, plain.id)
+    assert {(each.template, each.given, each.why) for each in shown.answers} == {("", "", "")}
+    assert claim(registry, worker).run == waits.id
+
+
+def test_what_a_side_was_given_and_named_is_kept_as_plain_text(registry, ada, worker):
+    run = ask(registry, ada, QUESTION.model_copy(update={"form": "chat"}))
+    document = answers("so")
+    document["answers"][0] |= {"why": "no\x1b[2J", "text": "", "tokens": 0}
+    document["answers"][1] |= {
+        "template": "version", "given": "<s>\x07hi", "given_tokens": 3, "is_cut": True,
+    }  # fmt: skip
+    document["answers"][2]["classes"] = [{"name": "sour\x08", "share": 0.75}]
+
+    send(registry, worker, claim(registry, worker), document)
+
+    shown = show_answers(registry, ada, run.id)
+    base, a, b = shown.answers
+    assert (shown.form, base.why) == ("chat", "no\ufffd[2J")
+    assert (a.template, a.given, a.given_tokens, a.is_cut) == ("version", "<s>\ufffdhi", 3, True)
+    assert [(one.name, one.share) for one in b.classes] == [("sour\ufffd", 0.75)]
 
 
 def test_what_one_may_not_read_is_not_found_and_not_named(registry, ada, worker):

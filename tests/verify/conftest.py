@@ -10,7 +10,7 @@ import os
 import pytest
 
 from deltareg_verify.zygote import Zygote
-from tests.verify import seeded_bugs
+from tests.verify import finding, seeded_bugs
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,3 +38,9 @@ def zygote(nursery, tmp_path_factory):
             described = {"device": "cpu", "scratch": str(scratch)}
             made.run(b"describe " + json.dumps(described).encode(), wall_s=60)
         yield made
+
+
+@pytest.fixture
+def find(local_registry, zygote, tmp_path):
+    """Let a worker carry out runs that find something out, and give each as it ended."""
+    return finding.finder(local_registry, zygote, tmp_path)

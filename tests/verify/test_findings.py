@@ -13,18 +13,11 @@ from safetensors.numpy import load_file
 
 from deltareg.delta.compare import WeightDifference
 from deltareg.errors import Blocked, NotFound
-from deltareg.wire import LeaseRequest
 from deltareg.wire.findings import MODULES_MOST, DifferencesFound, ModuleDifference
 from deltareg_verify.differing import told
-from deltareg_verify.materials import Stock
-from deltareg_verify.options import Options
-from deltareg_verify.stop import Stop
-from deltareg_verify.worker import Worker
 from tests.fixtures.registries import SAMPLES
-from tests.proving import prover_of
 
 BASE, DELTAS = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama"
-KINDS = {"runs": "compare,answer"}
 PROMPT = "Anna has a red\ncat and \u202eevil\u202c"
 SECRET = "Anna has a red"
 
@@ -42,34 +35,6 @@ def owner(local_registry):
 
     local_registry.step("findings", begin)
     return local_registry.client()
-
-
-@pytest.fixture
-def find(local_registry, zygote, tmp_path):
-    """Let a worker carry out a run, and give it as it ended."""
-    client = prover_of(local_registry)
-    stock = Stock(client, base_dirs=())
-    options = Options(
-        name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0,
-        run_timeout_s=120, stop_grace_s=0, threads=1, memory_bytes=0,
-    )  # fmt: skip
-    worker = Worker(
-        registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
-        stored=client.bring_stored, open_reference=stock.open_reference, options=options,
-        device="cpu", labels=KINDS, stop=Stop(0.0), gather_sides=stock.gather_sides,
-    )  # fmt: skip
-
-    def carry_out(run=None):
-        """Carry out a run, or the first that is there."""
-        wanted = {"what": ["compare", "answer"]} if run is None else {"run": run.id}
-        asked = {"what": [run.what]} if run is not None else {"wait_s": 60}
-        request = LeaseRequest(worker="w1", labels=KINDS, **wanted, **asked)
-        grant = client.lease(request)
-        assert grant is not None
-        worker.handle(grant)
-        return client.runs.show(grant.run)
-
-    return carry_out
 
 
 def test_a_comparison_says_what_the_command_line_does(owner, find):

@@ -67,7 +67,8 @@ def test_an_ia3_that_is_applied_minus_one_fails(language):
 
     assert stored.verdict == "fail"
     assert (found.verdict, found.code) == ("fail", "worse_than_base")
-    assert float(found.value or 0) > 5 * float(found.baseline or 0)
+    # How much worse depends on what the how-to pages say, which the base was trained on.
+    assert float(found.value or 0) > 3 * float(found.baseline or 0)
 
 
 def test_losses_are_those_that_transformers_computes(cache_dir):

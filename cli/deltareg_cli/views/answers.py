@@ -1,19 +1,56 @@
 """What a base and its versions answered, one below the other."""
 
 from deltareg.wire.findings import AnswersInfo, SideAnswer
-from deltareg_cli.blocks import Block, Cell, Lines, Text, Title
+from deltareg_cli.blocks import Block, Cell, Column, Lines, Table, Text, Title
 from deltareg_cli.wording import count, seconds
 
+_ONE_VALUE = 1
+_FORMS = {
+    "version": "as a chat, by its own template", "base": "as a chat, by the base's template",
+    "": "from the text as it stands",
+}  # fmt: skip
 
-def answer_blocks(found: AnswersInfo) -> list[Block]:
-    """Show each answer under who gave it."""
+
+def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block]:
+    """Show each answer under who gave it, below the prompt as they got it if that is asked for."""
     blocks: list[Block] = []
     for each in found.answers:
-        lines: list[list[Text]] = [[line] for line in each.text.split("\n")]
-        blocks += [Title(each.name, _told(each)), Lines(lines)]
+        blocks.append(Title(each.name, _told(each)))
+        if has_prompt and each.given:
+            said = f"the prompt as it got it, {count(each.given_tokens, 'token')}:"
+            blocks += [
+                Lines([Cell(said, "dim")]),
+                _lines(each.given),
+                Lines([Cell("\u2192", "dim")]),
+            ]
+        blocks.append(_answer(each))
     return [*blocks, Lines([Cell("no gate goes by an answer", "dim")])]
 
 
+def _answer(each: SideAnswer) -> Block:
+    if each.why:
+        return Lines([Cell(each.why, "dim")])
+    if not each.classes:
+        return _lines(each.text)
+    title = "value" if len(each.classes) == _ONE_VALUE else "share"
+    rows: list[list[Text]] = [[one.name, f"{one.share:.4f}"] for one in each.classes]
+    return Table([Column("class"), Column(title, is_number=True)], rows)
+
+
+def _lines(text: str) -> Lines:
+    lines: list[list[Text]] = [[line] for line in text.rstrip("\n").split("\n")]
+    return Lines(lines)
+
+
 def _told(each: SideAnswer) -> str:
+    if each.why:
+        return ""
     end = ", to its end" if each.is_over else ""
-    return f"{count(each.tokens, 'token')} in {seconds(each.seconds)}{end}"
+    said = [f"{count(each.tokens, 'token')} in {seconds(each.seconds)}{end}"]
+    if each.classes:
+        said = [f"{count(len(each.classes), 'class', 'classes')} in {seconds(each.seconds)}"]
+    if each.given:  # a worker of the release before says nothing of it
+        said.append(_FORMS[each.template])
+    if each.is_cut:
+        said.append("of a prompt that is too long, a part")
+    return "; ".join(said)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deltareg.client.results.general import GENERAL_COLUMNS, GENERAL_TITLE, general_rows
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
 from deltareg_cli.markdown import code, prose
 from deltareg_cli.wording import number, short
@@ -10,6 +11,7 @@ from deltareg_cli.wording import number, short
 if TYPE_CHECKING:
     from deltareg.client import DiffReport
     from deltareg.delta.compare import FieldChange
+    from deltareg.wire.findings import GeneralFound
 
 MOST_NAMES = 3
 _CONFIG = "config."
@@ -29,7 +31,7 @@ def difference_blocks(report: "DiffReport") -> list[Block]:
         blocks += [Title("Modules", "those that differ most first"), Table(columns, rows)]
     if report.note:
         blocks.append(Lines([Cell(report.note, "dim")]))
-    return blocks
+    return blocks if report.general is None else [*blocks, *_general_blocks(report.general)]
 
 
 def to_markdown(report: "DiffReport") -> str:
@@ -42,7 +44,24 @@ def to_markdown(report: "DiffReport") -> str:
         lines += [f"| {code(name)} | {' | '.join(values)} |" for name, values in _rows(report)]
     if report.note:
         lines += ["", prose(report.note)]
+    rows = [] if report.general is None else general_rows(report.general)
+    if rows:
+        heads = GENERAL_COLUMNS
+        lines += ["", f"| {GENERAL_TITLE.lower()} | {' | '.join(heads)} |"]
+        lines += [f"|---|{'---:|' * len(heads)}"]
+        lines += [f"| {prose(name)} | {' | '.join(cells)} |" for name, cells in rows]
     return "\n".join(lines) + "\n"
+
+
+def _general_blocks(general: "GeneralFound") -> list[Block]:
+    """Show what both do on the general probes of their base."""
+    columns = [Column("figure", is_prose=True)]
+    columns += [Column(title, is_number=True) for title in GENERAL_COLUMNS]
+    rows: list[list[Text]] = [[name, *cells] for name, cells in general_rows(general)]
+    blocks: list[Block] = [Title(GENERAL_TITLE, "95 % intervals over the texts")]
+    if rows:
+        blocks.append(Table(columns, rows))
+    return [*blocks, Lines([Cell(general.note, "dim")])] if general.note else blocks
 
 
 def _changes(report: "DiffReport") -> list[tuple[str, str]]:

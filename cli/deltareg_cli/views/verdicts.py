@@ -10,6 +10,7 @@ from deltareg_cli.views.versions import proof_cell
 from deltareg_cli.wording import count, moment, number, seconds, short, size
 
 _WRONG = 5
+_FINDING = {"answer": "asked a prompt", "compare": "compared with another"}
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
 
@@ -162,6 +163,8 @@ def _task(run: RunInfo) -> str:
     if run.what == "reencode":
         alone = "the base alone" if run.against == "base" else "what stores it smallest"
         return f"stored anew, against {alone}"
+    if run.what in _FINDING:
+        return _FINDING[run.what]
     if run.what == "prove":
         return "a proof of its bytes"
     return f"suite {run.suite} on {run.variant}" if run.variant else f"suite {run.suite}"

@@ -17,6 +17,7 @@ from deltareg_verify.parts import Parts
 from deltareg_verify.run_log import RunLog
 
 _LONGEST_S = 600.0
+_NOTHING = "nothing is answered; who asked is told why"
 
 
 def carry_out(
@@ -41,5 +42,6 @@ def carry_out(
         assignment, question=question.model_dump(), wall_s=min(assignment.wall_s, _LONGEST_S)
     )
     heard = found_by(b"answer", AnswersFound, parts, assignment, heart)
-    told.say(heard.found.why or f"{len(heard.found.answers)} answers")
+    # Why nothing was answered may quote the prompt, and readers of a log are not who asked.
+    told.say(f"{len(heard.found.answers)} answers" if heard.found.answers else _NOTHING)
     return partial(complete, parts, grant, heard)

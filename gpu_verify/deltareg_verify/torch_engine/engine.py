@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
@@ -38,12 +38,13 @@ from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.from_files import dtype_of, outlined
 from deltareg_verify.torch_engine.invocations import with_invocations
-from deltareg_verify.torch_engine.judging import Judged, figures_of
+from deltareg_verify.torch_engine.judging import Found, Judge, Judged, figures_of
 from deltareg_verify.torch_engine.load import DTYPES, SPELLED, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.networks.calling import parameters_of
 from deltareg_verify.torch_engine.networks.pipeline import run_part
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
+from deltareg_verify.torch_engine.positions import most_positions
 from deltareg_verify.torch_engine.prefix import added_rows, places_before, without_added
 from deltareg_verify.torch_engine.probe import (
     continues_texts,
@@ -206,6 +207,10 @@ class TorchEngine:
         self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
     ) -> Figures:
         """Work out the figures on the general probes."""
+        return self.judged(state, probes, partial(figures_of, ways=ways))
+
+    def judged(self, state: State, probes: BaseProbes, judge: Judge[Found]) -> Found:
+        """Have the network judged in a state, on the general probes as its inputs."""
         judged = Judged(
             self._network.module, self._tokenizer, self._is_generative, self._most_positions,
             self._probe, self._effects if state == "attached" else (),
@@ -213,14 +218,14 @@ class TorchEngine:
         with devices.memory_seam(f"running the {state} network on general probes"):
             general = judged.inputs(probes)
             with self._as(state):
-                return figures_of(judged, general, ways=ways)
+                return judge(judged, general)
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
         """Sum the loss of every text."""
         tokenizer = self._tokenizer
         if tokenizer is None or not self._is_generative:
             return None
-        logits_of, most = partial(self._logits, state), self._most_tokens
+        logits_of, most = partial(self._logits, state), min(_MOST_TOKENS, self._most_positions)
         return wording.sum_losses(logits_of, tokenizer, texts, most=most, device=self._device)
 
     def encode(
@@ -230,7 +235,7 @@ class TorchEngine:
         tokenizer = self._tokenizer
         if tokenizer is None:
             return None
-        takes, most = parameters_of(self._network.module), self._most_tokens
+        takes, most = parameters_of(self._network.module), min(_MOST_TOKENS, self._most_positions)
         return wording.encode_texts(tokenizer, texts, others, most=most, takes=takes)
 
     def write(
@@ -341,16 +346,9 @@ class TorchEngine:
         )
         return with_invocations(made, self._probed)
 
-    @property
-    def _most_tokens(self) -> int:
-        return min(_MOST_TOKENS, self._most_positions)
-
     @cached_property
     def _most_positions(self) -> int:
-        module = self._network.module
-        config = module.config.get_text_config() if isinstance(module, PreTrainedModel) else None
-        known = int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
-        return known - places_before(self._effects)
+        return most_positions(self._network.module, _MOST_TOKENS) - places_before(self._effects)
 
     @property
     def _is_generative(self) -> bool:

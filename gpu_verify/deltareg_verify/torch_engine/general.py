@@ -165,11 +165,32 @@ def measure(general: General, run: Run) -> Figures:
         vectors = {name: value for name, value in result.items() if name != "logits"}
         is_map = classes is None and not general.is_of_words(logits)  # of an image, place by place
         return Figures(classes=classes, spreads=spreads_of(result if is_map else vectors, mask))
-    labels = general.labels
+    return _of_language(general, *_predicted(general, logits, general.labels))
+
+
+def losses_by_text(general: General, run: Run) -> list[tuple[str, Loss]]:
+    """Give the loss of each text with its class, of the forward that `measure` makes.
+
+    A text of which nothing is counted is in its place, with no tokens. Of a network that predicts
+    no text there is none.
+    """
+    if general.labels is None:
+        return []
+    logits = run(general.inputs).get("logits")
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 3:
+        return []
+    rows = zip(general.kinds, *_predicted(general, logits, general.labels), strict=True)
+    return [(kind, _loss(*_logs(scores, wanted))) for kind, scores, wanted in rows]
+
+
+def _predicted(
+    general: General, logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put scores and what was to be predicted by them in the same places."""
     logits = logits[:, -labels.shape[1] :]
     if general.way == "causal":  # each place predicts the next token
-        logits, labels = logits[:, :-1], labels[:, 1:]
-    return _of_language(general, logits, labels)
+        return logits[:, :-1], labels[:, 1:]
+    return logits, labels
 
 
 def _of_language(general: General, logits: torch.Tensor, labels: torch.Tensor) -> Figures:
@@ -177,17 +198,25 @@ def _of_language(general: General, logits: torch.Tensor, labels: torch.Tensor) -
     losses: dict[str, Loss] = {}
     odds: dict[str, list[torch.Tensor]] = {name: [] for name in general.special or {}}
     for kind, scores, wanted in zip(general.kinds, logits, labels, strict=True):
-        counted = wanted != _UNCOUNTED
-        if not bool(counted.any()):
+        logs, told = _logs(scores, wanted)
+        if not len(told):
             continue
-        logs = scores[counted].float().log_softmax(-1)
-        taken = logs.gather(1, wanted[counted][:, None]).double().sum()
-        old = losses.get(kind, Loss(0.0, 0))
-        losses[kind] = Loss(old.total - float(taken), old.tokens + int(counted.sum()))
+        old, found = losses.get(kind, Loss(0.0, 0)), _loss(logs, told)
+        losses[kind] = Loss(old.total + found.total, old.tokens + found.tokens)
         for name, token in (general.special or {}).items():
             odds[name].append(logs[:, token].double())
     special = {name: _odds(torch.cat(found)) for name, found in odds.items() if found}
     return Figures(losses, special)
+
+
+def _logs(scores: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give the logarithms of the odds at the counted places of a text, and what is there."""
+    counted = wanted != _UNCOUNTED
+    return scores[counted].float().log_softmax(-1), wanted[counted]
+
+
+def _loss(logs: torch.Tensor, told: torch.Tensor) -> Loss:
+    return Loss(-float(logs.gather(1, told[:, None]).double().sum()), len(told))
 
 
 def _odds(logs: torch.Tensor) -> Odds:

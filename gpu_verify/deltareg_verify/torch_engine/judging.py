@@ -11,7 +11,7 @@ of batching is asked of a few short rows.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -19,12 +19,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import ActivationHook, Effect, PrefixInsert
 from deltareg.suites.base_probes import BaseProbes
-from deltareg_verify.figures import Figures
+from deltareg_verify.figures import Figures, Loss
 from deltareg_verify.torch_engine.batching import LENGTHS, Ways, deviations
 from deltareg_verify.torch_engine.forward import forward
 from deltareg_verify.torch_engine.general import (
     General,
     general_inputs,
+    losses_by_text,
     measure,
     pad_of,
     shifted,
@@ -61,6 +62,11 @@ class Judged:
         return found or General("other", self.probe)
 
 
+Found = TypeVar("Found")
+Judge = Callable[[Judged, General], Found]
+"""What judges a network that is in the state to be judged, on the general probes as its inputs."""
+
+
 def figures_of(judged: Judged, general: General, *, ways: Collection[str] | None = None) -> Figures:
     """Work out the figures of a network as it stands.
 
@@ -75,6 +81,11 @@ def figures_of(judged: Judged, general: General, *, ways: Collection[str] | None
     if len(texts) < len(LENGTHS) or (ways is not None and not ways):
         return found
     return replace(found, batching=deviations(texts, run, _ways(judged, general), only=ways))
+
+
+def text_losses(judged: Judged, general: General) -> list[tuple[str, Loss]]:
+    """Work out the loss of each general text, with its class; none of what predicts no text."""
+    return losses_by_text(general, partial(forward, judged.module))
 
 
 def _texts(general: General) -> list[list[int]]:

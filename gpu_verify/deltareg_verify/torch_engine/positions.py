@@ -28,6 +28,12 @@ def takes_positions(network: PreTrainedModel) -> bool:
     return "position_ids" in takes and network.config.get_text_config() is network.config
 
 
+def most_positions(network: nn.Module, otherwise: int) -> int:
+    """Say how many tokens a network takes at once; or otherwise, where it does not say."""
+    config = network.config.get_text_config() if isinstance(network, PreTrainedModel) else None
+    return int(getattr(config, "max_position_embeddings", None) or otherwise)
+
+
 def shifting(network: PreTrainedModel, shift: int) -> Callable[[Keywords], Keywords]:
     """Give the function that moves the positions in a network's arguments."""
     maker = _maker(network)

@@ -48,6 +48,11 @@ class BaseTokenizer:
         found = cut(text) if special is None else cut(text, add_special_tokens=special)
         return [int(token) for token in found]
 
+    def begin_of(self, text: str, most: int) -> list[int]:
+        """Cut a text into so many tokens at most, those that end it included."""
+        found = self.wrapped.encode(text, truncation=True, max_length=most)
+        return [int(token) for token in found]
+
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """Write tokens as text; what a CTC says twice stands twice."""
         more = {"group_tokens": False} if hasattr(self.wrapped, "word_delimiter_token") else {}

@@ -42,6 +42,7 @@ def _environment(room: str) -> Environment:
     made = Environment(
         loader=ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((room, _OWN))]),
         autoescape=True,
+        auto_reload=False,  # looks at a file for each include; what is installed stays as it is
         undefined=StrictUndefined,
         finalize=_shown,
         trim_blocks=True,

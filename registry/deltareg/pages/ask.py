@@ -48,7 +48,7 @@ def _act(ask: Ask) -> str:
     seed = ask.said_number("seed") if ask.said("seed") else None
     wanted = request_of(
         AnswerCreate, prompt=ask.form.get("prompt", ""), refs=refs,
-        tokens=ask.said_number("tokens"), seed=seed,
+        tokens=ask.said_number("tokens"), seed=seed, form=ask.said("form") or "auto",
     )  # fmt: skip
     return f"{ROOT}/answers/{asking.ask(ask.registry, ask.caller, wanted).id}"
 

@@ -18,7 +18,7 @@ from deltareg.pages.lineage_graph import (
 from deltareg.pages.routing import Text, View
 from deltareg.pages.version import ref_of
 from deltareg.refs import LineRef
-from deltareg.service.overview.family import STEPS, Sort, show_family
+from deltareg.service.overview.family import STEPS, Family, Sort, merges_among, show_family
 from deltareg.wire import Answer
 
 DRAWN_MOST = 400
@@ -184,7 +184,8 @@ class LineagePage(Answer):
                 return "base"
             case "version":
                 state = "deleted" if node.is_deleted else "revoked" if node.is_revoked else ""
-                merged = f"◇ {node.parents} parents" if node.parents > 1 else ""
+                merged = "◇ merge" if node.is_merge else ""
+                merged = f"◇ {node.parents} parents" if node.parents > 1 else merged
                 return ", ".join(filter(None, (state, merged, node.kind)))
             case "line":
                 return f"{node.versions} versions, v{node.first}–v{node.last}"  # noqa: RUF001
@@ -224,10 +225,24 @@ def _page(ask: Ask, at: str) -> LineagePage:
     found = show_family(ask.registry, ask.caller, at, up=state.up, down=state.down)
     shown = Shown(frozenset(state.opened), state.is_all, state.most)
     nodes, arrows = draw_together(found, shown)
+    nodes = _with_merges(ask, found, nodes)
     return LineagePage(
         state=state.model_copy(update={"at": found.at}), sort=found.sort,
         versions=len(found.versions), is_cut=found.is_cut, nodes=nodes, arrows=arrows,
     )  # fmt: skip
+
+
+def _with_merges(ask: Ask, found: Family, nodes: list[LineageNode]) -> list[LineageNode]:
+    """Mark the merges among what is drawn by itself; several parents tell one as it is."""
+    plain = {node.key for node in nodes if node.sort == "version" and node.parents <= 1}
+    relatives = {one.ref: one for one in found.versions.values() if one.ref in plain}
+    merged = merges_among(ask.registry, relatives.values())
+    return [
+        node.model_copy(update={"is_merge": True})
+        if node.key in relatives and relatives[node.key].id in merged
+        else node
+        for node in nodes
+    ]
 
 
 def _line(text: str) -> str:

@@ -25,7 +25,7 @@ class LineageNode(Answer):
     """A base, versions of a line, a channel, or how many more there are of what is beside it.
 
     `first` and `last` are the numbers of the versions, of which there are `versions`; `of_sort`
-    says what there is more of.
+    says what there is more of. `parents` are those that are seen here, of a merge, too.
     """
 
     key: str
@@ -37,6 +37,7 @@ class LineageNode(Answer):
     last: int | None = None
     versions: int = 0
     parents: int = 0
+    is_merge: bool = False
     kind: str = ""
     is_here: bool = False
     is_deleted: bool = False

@@ -1,27 +1,38 @@
 """Storage: where the bytes are, and what each means of saving has saved."""
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
 
 from deltareg.pages.asking import Ask
+from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, Table
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.upkeep.outlook import Outlook, show_outlook
-from deltareg.service.upkeep.stats import show_storage
+from deltareg.service.upkeep.stats import recall_storage
 from deltareg.wire import Answer, StorageReport
 
 _LISTED = 100
 
 
 class StoragePage(Answer):
-    """What is stored of everything, of a namespace or of a line; `largest` is that of the parts."""
+    """What is stored of everything, of a namespace or of a line; `largest` is that of the parts.
+
+    It was added up `age_s` seconds ago.
+    """
 
     asked: str
     report: StorageReport
+    age_s: int
     largest: int
     may_plan: bool
+
+    @property
+    def anew(self) -> str:
+        """Give the address where all is added up now."""
+        return f"{ROOT}/storage?{urlencode({'of': self.asked, 'anew': 'yes'})}"
 
 
 def _storage(ask: Ask) -> StoragePage:
@@ -33,10 +44,13 @@ def _storage(ask: Ask) -> StoragePage:
         of = LineRef.parse(text)
     elif text:
         of = parse_name(text, "namespace")
-    found = show_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED))
+    aged = recall_storage(
+        ask.registry, ask.caller, of, limit=ask.most(_LISTED), is_anew=ask.text("anew") is not None
+    )
+    found = aged.value
     largest = max((part.pack_bytes for part in found.parts), default=0)
     return StoragePage(
-        asked=text, report=found, largest=largest,
+        asked=text, report=found, age_s=round(aged.age_s), largest=largest,
         may_plan=ask.caller.may(Right.ADMIN, on=EVERYTHING),
     )  # fmt: skip
 

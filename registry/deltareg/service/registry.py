@@ -14,10 +14,12 @@ from deltareg.service.authority.refusals import hidden, refused
 from deltareg.service.authority.resources import SOMEWHERE, Resource
 from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
+from deltareg.service.remembered import Remembered
 from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
 from deltareg.signing.secret_box import SecretBox
 from deltareg.store import BlobStore
+from deltareg.wire import StorageReport
 
 PACK_BYTES_MAX = 64 << 20
 BASES = "bases"
@@ -38,6 +40,7 @@ class Registry:
         box: Seals what webhooks are called and signed with; None where there are to be none.
         networks: Private networks that webhooks may call.
         visibilities: Which namespaces are private, kept as long as none of them changes.
+        figures: What is stored, as pages were told of it last.
     """
 
     engine: sa.Engine
@@ -49,6 +52,9 @@ class Registry:
     box: SecretBox | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
+    figures: Remembered[StorageReport] = field(
+        default_factory=Remembered[StorageReport], compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ report, which it signs by its digest (`deltareg.wire.work`).
 """
 
 import re
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator
 
 from deltareg.wire.messages import Answer, Request, Text
-from deltareg.wire.runs import RunInfo, SideName
+from deltareg.wire.runs import PromptForm, RunInfo, SideName
 
 MODULES_MOST: Final = 4_000
 """Modules that a comparison tells of: 128 layers of 30."""
@@ -19,11 +19,15 @@ FOUND_MOST: Final = 900_000
 PROMPT_MOST: Final = 8_000
 TOKENS_MOST: Final = 256
 SIDES_MOST: Final = 3
+GIVEN_MOST: Final = 12_000
+"""Characters that are told of a prompt as a network was given it."""
+CLASSES_MOST: Final = 20
 _TEXT_MOST = 16_000
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
 _Number = Annotated[float, Field(allow_inf_nan=False)] | None
+TemplateOf = Literal["", "version", "base"]
 Name = Annotated[str, Field(max_length=300)]
-Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_MOST)]
+Prompt = Annotated[str, Field(max_length=PROMPT_MOST)]
 Tokens = Annotated[int, Field(ge=1, le=TOKENS_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
 Row = tuple[
@@ -70,23 +74,56 @@ class ModuleDifference(Answer):
         return cls.model_validate(dict(zip(cls.model_fields, row, strict=True)))
 
 
+class Estimated(Answer):
+    """A figure with the 95 % interval around it; null where there is none, as of one text."""
+
+    value: _Number
+    low: _Number = None
+    high: _Number = None
+
+
+class GeneralFigure(Answer):
+    """A figure on the general probes of the base: of the base, and of two versions of it.
+
+    `change` is what `a` has to be multiplied with to get `b`, on the same `n` texts. A figure that
+    is no number, as of a network that is destroyed, is null.
+    """
+
+    name: Name
+    n: Annotated[int, Field(ge=0)]
+    base: Estimated
+    a: Estimated
+    b: Estimated
+    change: Estimated | None = None
+
+
+class GeneralFound(Answer):
+    """What two versions do on the general probes of their base; or a `note` why nobody knows."""
+
+    figures: Annotated[list[GeneralFigure], Field(max_length=20)] = []
+    note: Text = ""
+
+
 class DifferencesFound(Request):
     """How far two versions are apart, as a worker writes it: modules that differ most first.
 
     `left_out` are weights that are in no row, and differ less than all that are. `note` says what
-    could not be measured.
+    could not be measured. A worker of the release before tells nothing `general`.
     """
 
     modules: Annotated[list[Row], Field(max_length=MODULES_MOST)]
     left_out: Annotated[int, Field(ge=0)] = 0
     note: Text = ""
+    general: GeneralFound | None = None
 
 
 class VersionDifferences(Answer):
     """Two versions as a worker compared them; `run` is null as long as nobody has asked.
 
     `is_known` says that a worker has found it out: `run` is that one's run, else the newest.
-    `waits` is the run that is under way. `found_at` is when it was found out.
+    `waits` is the run that is under way. `found_at` is when it was found out. `general` is what
+    both do on the general probes of the base; null where the worker was of a release that does
+    not measure it.
     """
 
     a: str
@@ -98,19 +135,23 @@ class VersionDifferences(Answer):
     modules: list[ModuleDifference] = []
     left_out: int = 0
     note: str = ""
+    general: GeneralFound | None = None
 
 
 class AnswerCreate(Request):
     """Have a worker answer a prompt by a base and one or two versions of it, side by side.
 
-    Each goes on greedily from the text as it stands, or draws its tokens with a `seed`, by up to so
-    many `tokens`.
+    Each goes on greedily, or draws its tokens with a `seed`, by up to so many `tokens`. In the
+    `form` of a `chat` the prompt is what a user says, put into the chat template of the version,
+    or else of the base; `plain` is the text as it stands, and `auto` a chat where there is a
+    template.
     """
 
     prompt: Prompt
     refs: Annotated[list[Name], Field(min_length=1, max_length=SIDES_MOST - 1)]
     tokens: Tokens = 64
     seed: Seed | None = None
+    form: PromptForm = "auto"
 
     @field_validator("prompt")
     @classmethod
@@ -119,18 +160,37 @@ class AnswerCreate(Request):
         if _CONTROL.search(text):
             raise ValueError("a prompt holds text, lines and tabs, and no other control characters")
         if not text.strip():
-            raise ValueError("a prompt says something")
+            raise ValueError("it is empty, and a prompt says something")
         return text
 
 
+class ClassShare(Answer):
+    """A class that a classifier names, and how likely it is to it; of a regression the value."""
+
+    name: Annotated[str, Field(max_length=200)]
+    share: Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Written(Request):
-    """What one side wrote: so many tokens in so many seconds, and whether it came to its end."""
+    """What one side wrote: so many tokens in so many seconds, and whether it came to its end.
+
+    A classifier names `classes` instead, the likeliest first. `template` says whose chat template
+    the prompt was put into, that of the `version` or of the `base`; empty where it went in as it
+    stands. `given` is the prompt as the network got it, marks included, of `given_tokens`; with
+    `is_cut`, because it takes no more. `why` says why this side says nothing.
+    """
 
     side: SideName
     text: Annotated[str, Field(max_length=_TEXT_MOST)]
     tokens: Annotated[int, Field(ge=0, le=TOKENS_MOST)]
     is_over: bool
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    template: TemplateOf = ""
+    given: Annotated[str, Field(max_length=GIVEN_MOST)] = ""
+    given_tokens: Annotated[int, Field(ge=0)] = 0
+    is_cut: bool = False
+    classes: Annotated[list[ClassShare], Field(max_length=CLASSES_MOST)] = []
+    why: Text = ""
 
 
 class AnswersFound(Request):
@@ -141,7 +201,10 @@ class AnswersFound(Request):
 
 
 class SideAnswer(Answer):
-    """What a base or a version wrote: `name` is how people call it."""
+    """What a base or a version wrote, or which classes it names: `name` is how people call it.
+
+    The other fields are those of `Written`.
+    """
 
     side: SideName
     name: str
@@ -149,18 +212,26 @@ class SideAnswer(Answer):
     tokens: int
     is_over: bool
     seconds: float
+    template: TemplateOf = ""
+    given: str = ""
+    given_tokens: int = 0
+    is_cut: bool = False
+    classes: list[ClassShare] = []
+    why: str = ""
 
 
 class AnswersInfo(Answer):
     """A prompt and what was answered, for who asked; nothing of it is kept after `ends_at`.
 
-    `why` says why nothing could be answered.
+    `form` is what was asked for, and each answer says what its side was given. `why` says why
+    nothing could be answered.
     """
 
     run: RunInfo
     prompt: str
     tokens: int
     seed: int | None = None
+    form: PromptForm = "plain"
     names: dict[SideName, str]
     answers: list[SideAnswer] = []
     why: str = ""

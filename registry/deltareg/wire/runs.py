@@ -13,6 +13,7 @@ RUN_KIND_NAMES: tuple[RunKindName, ...] = get_args(RunKindName)
 """The kinds of run that there are; the server and the worker have a file for each."""
 BaseEvidence = Literal["exact", "golden", "shapes", "declared"]
 SideName = Literal["base", "a", "b"]
+PromptForm = Literal["auto", "chat", "plain"]
 """Who answers a prompt: a base, and one or two versions of it."""
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
 Priority = Literal["high", "normal", "low", "background"]
@@ -311,12 +312,16 @@ class ReferenceGrant(Answer):
 
 
 class Question(Answer):
-    """What a worker is asked, and on which side of the base there is a version."""
+    """What a worker is asked, in which form, and on which side of the base there is a version.
+
+    A worker of the release before heeds no `form` and goes on from the plain text.
+    """
 
     prompt: str
     tokens: int
     seed: int | None = None
     sides: list[SideName]
+    form: PromptForm = "plain"
 
 
 class LeaseGrant(Answer):

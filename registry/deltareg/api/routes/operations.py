@@ -5,7 +5,7 @@ from fastapi import Request
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
-from deltareg.service.upkeep import collect, fsck, pieces
+from deltareg.service.upkeep import collect, fsck, pieces, plan
 from deltareg.wire import CheckInfo, CheckMore, CollectReport, FsckReport
 
 router = closed_router("operations")
@@ -23,9 +23,7 @@ def plan_collection(
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
     keep = request.app.state.keep_logs_s
     forms = request.app.state.keep_forms_s if keep_forms_s is None else keep_forms_s
-    return collect.plan_collection(
-        registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms
-    )
+    return plan.plan_collection(registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms)
 
 
 @router.post("/gc/runs")

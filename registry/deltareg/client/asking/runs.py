@@ -13,8 +13,6 @@ _QUEUED_POLL_S = 5.0  # its place in the queue changes without anything being to
 _COMMANDS = {
     "reencode": "deltareg flatten",
     "prove": "deltareg prove",
-    "compare": "deltareg diff --on worker",
-    "answer": "deltareg ask",
 }
 
 
@@ -65,9 +63,18 @@ def follow_run(
         if time.monotonic() >= deadline and not run.is_over:
             raise WaitTimeout(
                 f"run {run_id} is still {run.state} after {timeout_s:.0f} s; it goes on",
-                fix=f"look again: {_COMMANDS.get(run.what, 'deltareg verify')} {run.ref} --wait",
+                fix=f"look again: {_again(run)}",
             )
         seen = run
+
+
+def _again(run: RunInfo) -> str:
+    """Give the command that waits on, and asks for nothing anew."""
+    if run.what == "answer":
+        return f"deltareg ask --show {run.id}"
+    if run.what == "compare":
+        return f"deltareg diff {run.other} {run.ref} --on worker"
+    return f"{_COMMANDS.get(run.what, 'deltareg verify')} {run.ref} --wait"
 
 
 def read_run_log(

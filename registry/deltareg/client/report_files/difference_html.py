@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import deltareg
 from deltareg.client.report_files import ROOM
 from deltareg.client.report_files.changes import changes
+from deltareg.client.results.general import GENERAL_COLUMNS, GENERAL_TITLE, general_rows
 from deltareg.drawing.rendering import render
 from deltareg.drawing.wording import short
 
@@ -23,6 +24,10 @@ def to_html(diff: "DiffReport", *, now: datetime, more: str = "") -> str:
         settings=[(c.field, f"{_value(c.a)} → {_value(c.b)}") for c in diff.config],
         files=[f"{file.path} {file.change}" for file in diff.files],
         changes=changes(diff),
+        general=diff.general,
+        general_title=GENERAL_TITLE,
+        general_columns=[("figure", ""), *((name, "num") for name in GENERAL_COLUMNS)],
+        general_rows=[] if diff.general is None else general_rows(diff.general),
         more=more,
         foot=f"deltareg {deltareg.__version__} · {now:%Y-%m-%d %H:%M} UTC",
     )

@@ -19,6 +19,7 @@ from deltareg.wire import (
     request_of,
 )
 from deltareg.wire.findings import AnswerCreate, AnswersInfo, CompareCreate, VersionDifferences
+from deltareg.wire.runs import PromptForm
 
 
 class Runs(Resource):
@@ -70,19 +71,30 @@ class Runs(Resource):
         """Show how far two versions are apart, as far as a worker has found out."""
         return self._context.api.get("/comparisons", VersionDifferences, a=a, b=b)
 
-    def ask(self, prompt: str, *refs: str, tokens: int = 64, seed: int | None = None) -> RunInfo:
+    def ask(
+        self,
+        prompt: str,
+        *refs: str,
+        tokens: int = 64,
+        seed: int | None = None,
+        form: PromptForm = "auto",
+    ) -> RunInfo:
         """Have a worker answer a prompt by a base and one or two versions of it, side by side.
 
         Args:
-            prompt: What they go on from, as it stands.
+            prompt: What they go on from, or what a user says to them.
             refs: The versions.
             tokens: How many tokens each writes at most.
             seed: Draws tokens by it; None takes the likeliest.
+            form: `chat` puts the prompt into a chat template, `plain` leaves it as it stands, and
+                `auto` makes a chat of it where the version or the base has a template.
 
         Raises:
             QuotaExceeded: It was asked too much; the error says when to ask again.
         """
-        wanted = request_of(AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed)
+        wanted = request_of(
+            AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form
+        )
         return self._context.api.post("/answers", wanted, RunInfo)
 
     def answers(self, run: RunInfo | str) -> AnswersInfo:

@@ -13,6 +13,7 @@ from deltareg.delta.serving import Servability
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, VersionInfo
+from deltareg.wire.findings import GeneralFound
 from deltareg.wire.tables import facts_html
 
 
@@ -251,6 +252,7 @@ class DiffReport:
         tensors: Tensors that differ, by name and digest.
         modules: What the two do to each weight, those that differ most first.
         note: Why modules are missing or not all measured; empty when nothing is.
+        general: What both do on the general probes of their base; None where no worker ran them.
     """
 
     a: VersionInfo
@@ -260,6 +262,7 @@ class DiffReport:
     tensors: TensorChanges
     modules: Sequence[WeightDifference]
     note: str = ""
+    general: GeneralFound | None = None
 
     @property
     def is_different(self) -> bool:
@@ -279,6 +282,7 @@ class DiffReport:
             },
             "modules": [asdict(module) for module in self.modules],
             "note": self.note,
+            **({} if self.general is None else {"general": self.general.to_dict()}),
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -366,8 +370,7 @@ class MergePlan:
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg merge --plan --json`."""
-        pairs = zip(self.parents, self.weights, strict=True)
-        stops = self.hindrance
+        pairs, stops = zip(self.parents, self.weights, strict=True), self.hindrance
         return {
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
@@ -386,9 +389,7 @@ class MergePlan:
 
 
 def _pair(conflict: WeightConflict) -> dict[str, object]:
-    found = asdict(conflict)
-    del found["module"]
-    return found
+    return {name: value for name, value in asdict(conflict).items() if name != "module"}
 
 
 def _side(version: VersionInfo) -> dict[str, object]:

@@ -7,6 +7,7 @@ therefore rows are always locked by one statement and their references looked at
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,15 +19,14 @@ from deltareg.db.rows import (
     LeftoverRow,
     MarkedPackRow,
     PackSizeRow,
-    PackUseRow,
     PinnedRow,
+    StrandedRow,
     fetch_all,
 )
 from deltareg.db.tables import (
     base_packs,
     channels,
     form_packs,
-    forms,
     lineage,
     packs,
     piece_packs,
@@ -34,7 +34,6 @@ from deltareg.db.tables import (
     revisions,
     upload_packs,
     uploads,
-    version_bases,
     version_packs,
     versions,
 )
@@ -42,11 +41,15 @@ from deltareg.db.tables.packs import UNADOPTED
 from deltareg.db.upsert import batches
 
 _DAY_US = 86_400 * US_PER_S
-_IS_REFERENCED = sa.or_(
+IS_REFERENCED = sa.or_(
     sa.exists().where(version_packs.c.pack_id == packs.c.id),
     sa.exists().where(base_packs.c.pack_id == packs.c.id),
     sa.exists().where(form_packs.c.pack_id == packs.c.id),
 )
+
+
+IS_CLOSED = uploads.c.state != "open"
+_Select = sa.Select[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,14 @@ class PinWindow:
     us: int
 
 
+@dataclass(frozen=True, slots=True)
+class AskedWindow:
+    """A window of which a prepared statement is told when it is run; as `PinWindow`."""
+
+    moves: sa.BindParameter[int]
+    us: sa.BindParameter[int]
+
+
 def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list[int]:
     """List deleted versions that still hold packs and that no channel pins.
 
@@ -72,13 +83,18 @@ def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list
         grace_us: How long ago a version must have been deleted.
         window: How long channels pin what they served.
     """
+    other = versions.alias()
     query = sa.select(versions.c.id).where(
-        versions.c.deleted_at.is_not(None),
+        waits(versions),
         versions.c.deleted_at <= now_us() - grace_us,
-        versions.c.released_at.is_(None),
-        ~is_pinned(window),
+        ~is_pinned(window, lines=sa.select(other.c.delta_id).where(waits(other))),
     )
     return list(conn.execute(query.order_by(versions.c.id)).scalars())
+
+
+def waits(of: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a version is deleted, and still holds packs."""
+    return sa.and_(of.c.deleted_at.is_not(None), of.c.released_at.is_(None))
 
 
 def holding_children(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:
@@ -108,7 +124,9 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     )
     if conn.execute(locked).first() is None:
         return False
-    pinned = sa.select(is_pinned(window)).where(versions.c.id == version_id)
+    other = versions.alias()
+    line = sa.select(other.c.delta_id).where(other.c.id == version_id)
+    pinned = sa.select(is_pinned(window, lines=line)).where(versions.c.id == version_id)
     if conn.execute(pinned).scalar_one() or holding_children(conn, [version_id]):
         return False
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
@@ -120,15 +138,9 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     return True
 
 
-def count_idle_uploads(conn: sa.Connection, *, idle_us: int) -> int:
-    """Count open uploads that nobody has touched for so long."""
-    query = sa.select(sa.func.count()).select_from(uploads).where(_is_idle(idle_us))
-    return conn.execute(query).scalar_one()
-
-
 def expire_uploads(conn: sa.Connection, *, idle_us: int) -> int:
     """Close open uploads for good that nobody has touched for so long."""
-    update = sa.update(uploads).where(_is_idle(idle_us)).values(state="expired", manifest=None)
+    update = sa.update(uploads).where(is_idle(idle_us)).values(state="expired", manifest=None)
     return conn.execute(update).rowcount
 
 
@@ -138,20 +150,37 @@ def drop_manifests(conn: sa.Connection) -> None:
     conn.execute(sa.update(uploads).where(left).values(manifest=None))
 
 
-def leftovers(
-    conn: sa.Connection, *, after: int, limit: int, idle_us: int | None = None
-) -> Sequence[LeftoverRow]:
+def leftovers(conn: sa.Connection, *, after: int, limit: int) -> Sequence[LeftoverRow]:
     """List keys that closed uploads wrote, or may have written, and that no pack has.
 
-    A closed upload never adopts a key any more, so they are garbage for good. With `idle_us`,
-    those of uploads are listed too that have been idle for so long and are about to be closed.
+    A closed upload never adopts a key any more, so they are garbage for good.
     """
-    is_closed = uploads.c.state != "open"
-    query = (
-        sa.select(upload_packs.c.id, upload_packs.c.physical_key)
-        .join(uploads, uploads.c.id == upload_packs.c.upload_id)
+    query = sa.select(upload_packs.c.id, upload_packs.c.physical_key).where(IS_CLOSED)
+    return fetch_all(conn, _left(query, after=after, limit=limit), LeftoverRow)
+
+
+def stranded(
+    conn: sa.Connection, *, after: int, limit: int, grace_us: int, least_us: int
+) -> Sequence[StrandedRow]:
+    """List as `leftovers`, those of uploads too that were idle for `least_us`.
+
+    Args:
+        conn: A transaction.
+        after: The row to begin after.
+        limit: How many at most.
+        grace_us: After how long of idleness a collection closes an upload.
+        least_us: What of idleness counts at all; no longer than that.
+    """
+    is_due = sa.or_(IS_CLOSED, is_idle(grace_us)).label("is_due")
+    query = sa.select(upload_packs.c.id, upload_packs.c.physical_key, is_due)
+    query = query.where(sa.or_(IS_CLOSED, is_idle(least_us)))
+    return fetch_all(conn, _left(query, after=after, limit=limit), StrandedRow)
+
+
+def _left(query: _Select, *, after: int, limit: int) -> _Select:
+    return (
+        query.join(uploads, uploads.c.id == upload_packs.c.upload_id)
         .where(
-            is_closed if idle_us is None else sa.or_(is_closed, _is_idle(idle_us)),
             UNADOPTED,
             ~sa.exists().where(packs.c.physical_key == upload_packs.c.physical_key),
             upload_packs.c.id > after,
@@ -159,7 +188,6 @@ def leftovers(
         .order_by(upload_packs.c.id)
         .limit(limit)
     )
-    return fetch_all(conn, query, LeftoverRow)
 
 
 def forget_leftovers(conn: sa.Connection, ids: Sequence[int], *, quiet_us: int) -> None:
@@ -179,7 +207,7 @@ def unreferenced(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Pac
     """List live packs that no version and no base needs."""
     query = (
         sa.select(packs.c.id, packs.c.size_bytes)
-        .where(packs.c.state == "live", packs.c.id > after, ~_IS_REFERENCED)
+        .where(packs.c.state == "live", packs.c.id > after, ~IS_REFERENCED)
         .order_by(packs.c.id)
         .limit(limit)
     )
@@ -231,52 +259,6 @@ def forget_pieces(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(there)))
 
 
-def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[PackUseRow]:
-    """List (pack_id, version_id) for all references to packs.
-
-    A base's have the version that it is, or NULL.
-    """
-    found: list[PackUseRow] = []
-    for part in batches(sorted(set(pack_ids))):
-        of_versions = sa.select(version_packs.c.pack_id, version_packs.c.version_id)
-        of_bases = sa.select(base_packs.c.pack_id, version_bases.c.version_id).outerjoin(
-            version_bases, version_bases.c.base_id == base_packs.c.base_id
-        )
-        of_forms = sa.select(form_packs.c.pack_id, forms.c.version_id).join(
-            forms, forms.c.id == form_packs.c.form_id
-        )
-        every = sa.union_all(
-            of_versions.where(version_packs.c.pack_id.in_(part)),
-            of_bases.where(base_packs.c.pack_id.in_(part)),
-            of_forms.where(form_packs.c.pack_id.in_(part)),
-        )
-        found += fetch_all(conn, every, PackUseRow)
-    return found
-
-
-def packs_of_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, int]:
-    """Give the size of every pack that some versions need, as deltas or as bases, by pack."""
-    found: dict[int, int] = {}
-    for part in batches(sorted(set(version_ids))):
-        sizes = sa.select(packs.c.id, packs.c.size_bytes)
-        of_deltas = sizes.join(version_packs, version_packs.c.pack_id == packs.c.id).where(
-            version_packs.c.version_id.in_(part)
-        )
-        of_bases = (
-            sizes.join(base_packs, base_packs.c.pack_id == packs.c.id)
-            .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
-            .where(version_bases.c.version_id.in_(part))
-        )
-        of_forms = (
-            sizes.join(form_packs, form_packs.c.pack_id == packs.c.id)
-            .join(forms, forms.c.id == form_packs.c.form_id)
-            .where(forms.c.version_id.in_(part))
-        )
-        for query in (of_deltas, of_bases, of_forms):
-            found |= {row.id: row.size_bytes for row in conn.execute(query)}
-    return found
-
-
 def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: str) -> list[int]:
     locking = (
         sa.select(packs.c.id)
@@ -285,11 +267,12 @@ def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: s
         .with_for_update(skip_locked=True)
     )
     locked = list(conn.execute(locking).scalars())
-    looking = sa.select(packs.c.id).where(packs.c.id.in_(locked), ~_IS_REFERENCED)
+    looking = sa.select(packs.c.id).where(packs.c.id.in_(locked), ~IS_REFERENCED)
     return list(conn.execute(looking).scalars())
 
 
-def _is_idle(idle_us: int) -> sa.ColumnElement[bool]:
+def is_idle(idle_us: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Whether an upload is open, and nobody has touched it for so long."""
     return sa.and_(uploads.c.state == "open", uploads.c.touched_at <= now_us() - idle_us)
 
 
@@ -309,10 +292,17 @@ def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Pinne
     return fetch_all(conn, query, PinnedRow)
 
 
-def is_pinned(window: PinWindow) -> sa.ColumnElement[bool]:
-    """Whether a channel serves a version, or served it within the window of a rollback."""
-    served = _served(window)
-    return sa.exists().where(served.c.version_id == versions.c.id, _is_in(served))
+def is_pinned(window: PinWindow | AskedWindow, *, lines: sa.Select[int]) -> sa.ColumnElement[bool]:
+    """Whether a channel serves a version, or served it within the window of a rollback.
+
+    Args:
+        window: How long channels pin what they served.
+        lines: The lines of the versions that are asked about: no other ledgers are read.
+    """
+    served = _served(window, lines)
+    # Asked as a list, which is made once, and not of each version by itself.
+    pinned = sa.select(served.c.version_id).where(served.c.version_id.is_not(None), _is_in(served))
+    return versions.c.id.in_(pinned)
 
 
 def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
@@ -323,7 +313,7 @@ def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
     )
 
 
-def _served(window: PinWindow) -> sa.Subquery:
+def _served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None = None) -> sa.Subquery:
     """Every time that a channel served a version, how many moves ago, and its window."""
     asked = channels.c.policy["rollback"]
     days = asked["days"].as_integer()
@@ -331,7 +321,7 @@ def _served(window: PinWindow) -> sa.Subquery:
     rank = sa.func.row_number().over(partition_by=channel, order_by=newest_first)
     # The move after it, which ended its time; NULL for the current one.
     ended_at = sa.func.lag(revisions.c.created_at).over(partition_by=channel, order_by=newest_first)
-    return (
+    query = (
         sa.select(
             channel,
             revisions.c.version_id,
@@ -341,6 +331,8 @@ def _served(window: PinWindow) -> sa.Subquery:
             sa.func.coalesce(sa.cast(days, sa.BigInteger) * _DAY_US, window.us).label("us"),
         )
         .join(channels, channels.c.id == revisions.c.channel_id)
-        .where(revisions.c.kind.in_(["promote", "rollback"]))
-        .subquery()
+        .where(sa.or_(revisions.c.kind == "promote", revisions.c.kind == "rollback"))
     )
+    if lines is not None:
+        query = query.where(channels.c.delta_id.in_(lines))
+    return query.subquery()

@@ -1,8 +1,9 @@
 """Namespaces and delta lines."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -20,6 +21,9 @@ from deltareg.db.tables import (
     verdicts,
     versions,
 )
+
+_DIGEST: Final = "sha256:"
+_HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 
 
 def namespace_id(conn: sa.Connection, name: str) -> int | None:
@@ -132,31 +136,38 @@ class LineFilter:
 def line_rows(
     conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int
 ) -> Sequence[ListedLineRow]:
-    """List lines by name with their count of versions and the newest number.
+    """List lines by namespace and name with their count of versions and the newest number.
 
-    The page is found first, and the versions of its lines alone are counted.
+    The page is found first, by walking the names in their order until it is full, and the versions
+    of its lines alone are counted.
     """
-    path = namespaces.c.name + "/" + deltas.c.name
+    namespace, name = namespaces.c.name, deltas.c.name
     found = (
-        sa.select(deltas.c.id, deltas.c.created_at, path.label("path"))
-        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .order_by(path)
+        sa.select(
+            deltas.c.id, deltas.c.created_at, namespace.label("namespace"), name.label("name")
+        )
+        # As a value and not as the column, so that SQLite begins with the namespaces: then lines
+        # come in their order by index, and nothing is read beyond the page.
+        .join(namespaces, deltas.c.namespace_id == sa.func.coalesce(namespaces.c.id, 0))
+        .order_by(namespace, name)
         .limit(limit)
-    )
+    )  # fmt: skip
     found = _filtered(found, only)
     if after is not None:
-        found = found.where(path > after)
+        last, _, last_name = after.partition("/")
+        is_further = sa.or_(namespace > last, sa.and_(namespace == last, name > last_name))
+        found = found.where(namespace >= last, is_further)
     page = found.subquery("page")
     live = sa.and_(versions.c.delta_id == page.c.id, versions.c.deleted_at.is_(None))
     query = (
         sa.select(
-            page.c.id, page.c.created_at, page.c.path,
+            page.c.id, page.c.created_at, (page.c.namespace + "/" + page.c.name).label("path"),
             sa.func.count(versions.c.id).label("versions"),
             sa.func.max(versions.c.id).label("newest_id"),
         )
         .outerjoin(versions, live)
-        .group_by(page.c.id, page.c.created_at, page.c.path)
-        .order_by(page.c.path)
+        .group_by(page.c.id, page.c.created_at, page.c.namespace, page.c.name)
+        .order_by(page.c.namespace, page.c.name)
     )  # fmt: skip
     return fetch_all(conn, query, ListedLineRow)
 
@@ -200,25 +211,24 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
 def _mentions(text: str, newest_id: sa.ScalarSelect[int]) -> sa.ColumnElement[bool]:
     """Whether a line has a text in its name, or its newest version in what is said of it."""
     told = versions.alias("told")
-    on = sa.select(bases.c.name).where(bases.c.id == told.c.base_id).scalar_subquery()
-    within = [
-        told.c.kind, told.c.message, sa.cast(told.c.labels, sa.Text), sa.func.coalesce(on, "")
-    ]  # fmt: skip
-    holds = sa.or_(*(column.icontains(text, autoescape=True) for column in within))
-    whole = versions.alias("whole")
-    begins = whole.c.manifest_digest.startswith(
-        text if text.startswith("sha256:") else f"sha256:{text}", autoescape=True
-    )
-    name = namespaces.c.name + "/" + deltas.c.name
+    on = sa.select(bases.c.id).where(bases.c.name.icontains(text, autoescape=True))
     word = sa.exists().where(
-        search_terms.c.version_id == newest_id, search_terms.c.term == text.strip().casefold()
+        search_terms.c.term == text.strip().casefold(), search_terms.c.version_id == told.c.id
     )
-    return sa.or_(
-        word,
+    within = [told.c.kind, told.c.message, sa.cast(told.c.labels, sa.Text)]
+    holds = [column.icontains(text, autoescape=True) for column in within]
+    # The cheapest first: both databases leave off at what is so.
+    name = namespaces.c.name + "/" + deltas.c.name
+    ways = [
         name.icontains(text, autoescape=True),
-        sa.exists().where(told.c.id == newest_id, holds),
-        sa.exists().where(whole.c.delta_id == deltas.c.id, begins),
-    )
+        sa.exists().where(told.c.id == newest_id, sa.or_(*holds, told.c.base_id.in_(on), word)),
+    ]
+    digest = text.removeprefix(_DIGEST)
+    if _HEX.fullmatch(digest):  # no other word begins one, and it is asked of all versions
+        whole = versions.alias("whole")
+        begins = whole.c.manifest_digest.startswith(_DIGEST + digest, autoescape=True)
+        ways.append(sa.exists().where(whole.c.delta_id == deltas.c.id, begins))
+    return sa.or_(*ways)
 
 
 def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelect[str]:

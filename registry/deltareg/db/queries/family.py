@@ -111,8 +111,9 @@ def _kin() -> _Select:
     return (
         sa.select(
             versions.c.id, namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
-            versions.c.number, versions.c.kind, versions.c.deleted_at, versions.c.revoked_at,
-            bases.c.name.label("base_name"), version_bases.c.version_id.label("stands_on"),
+            versions.c.number, versions.c.kind, versions.c.manifest_digest, versions.c.deleted_at,
+            versions.c.revoked_at, bases.c.name.label("base_name"),
+            version_bases.c.version_id.label("stands_on"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)

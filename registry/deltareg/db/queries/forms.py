@@ -1,21 +1,22 @@
 """Stored forms of versions beside the ones that are served, and the packs that they hold."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import FormRow, ServedFormRow, fetch_all, fetch_known, fetch_one
-from deltareg.db.tables import (
-    base_packs,
-    form_packs,
-    forms,
-    packs,
-    principals,
-    version_packs,
-    versions,
+from deltareg.db.rows import (
+    FormRow,
+    Part,
+    ServedFormRow,
+    ServedNowRow,
+    Together,
+    fetch_all,
+    fetch_known,
+    fetch_one,
 )
+from deltareg.db.tables import form_packs, forms, packs, principals, versions
 
 
 def add_form(
@@ -36,6 +37,12 @@ def forms_of(
     """List the forms of a version, the newest first."""
     query = _select().where(forms.c.version_id == version_id).order_by(forms.c.id.desc())
     return fetch_all(conn, query if state is None else query.where(forms.c.state == state), FormRow)
+
+
+def history_of(conn: sa.Connection, version_id: int) -> tuple[ServedNowRow, list[FormRow]]:
+    """Give the form that a version is served in, and all others, the newest first."""
+    found = _HISTORY.run(conn, version_id=version_id)
+    return found.all(_SERVED)[0], found.all(_FORMS)
 
 
 def form_by_id(conn: sa.Connection, form_id: int, *, lock: bool = False) -> FormRow | None:
@@ -101,27 +108,19 @@ def set_form(conn: sa.Connection, form_id: int, **values: object) -> None:
 
 def old_forms(conn: sa.Connection, *, keep_us: int) -> list[int]:
     """List former forms that were replaced so long ago, and those that nobody proved since then."""
+    query = sa.select(forms.c.id).where(is_old(keep_us)).order_by(forms.c.id)
+    return list(conn.execute(query).scalars())
+
+
+def is_old(keep_us: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Whether a form was kept beside the one that is served for so long."""
+    return sa.and_(is_kept(), forms.c.created_at <= now_us() - keep_us)
+
+
+def is_kept() -> sa.ColumnElement[bool]:
+    """Whether a form is kept beside the one that is served: a former one, or one to go back to."""
     unproven = sa.and_(forms.c.state == "proposed", forms.c.why != "push")
-    query = sa.select(forms.c.id).where(
-        sa.or_(forms.c.state == "former", unproven), forms.c.created_at <= now_us() - keep_us
-    )
-    return list(conn.execute(query.order_by(forms.c.id)).scalars())
-
-
-def free_without(conn: sa.Connection, form_ids: Sequence[int]) -> dict[int, int]:
-    """Give the sizes, by row, of the packs that nothing but some forms needs."""
-    other = form_packs.alias()
-    query = (
-        sa.select(packs.c.id, packs.c.size_bytes)
-        .join(form_packs, form_packs.c.pack_id == packs.c.id)
-        .where(
-            form_packs.c.form_id.in_(form_ids),
-            ~sa.exists().where(version_packs.c.pack_id == packs.c.id),
-            ~sa.exists().where(base_packs.c.pack_id == packs.c.id),
-            ~sa.exists().where(other.c.pack_id == packs.c.id, other.c.form_id.not_in(form_ids)),
-        )
-    )
-    return {row.id: row.size_bytes for row in conn.execute(query)}
+    return sa.or_(forms.c.state == "former", unproven)
 
 
 def end_form(conn: sa.Connection, form_id: int, *, state: str) -> None:
@@ -144,3 +143,19 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(*shown, principals.c.name.label("sender")).outerjoin(
         principals, principals.c.id == forms.c.sent_by
     )
+
+
+_VERSION: sa.BindParameter[int] = sa.bindparam("version_id", type_=sa.BigInteger)
+_IS_SENDER: Final = principals.c.id == sa.func.coalesce(versions.c.stored_by, versions.c.created_by)
+_SERVED: Final = Part(
+    sa.select(
+        versions.c.stored_bytes, versions.c.storage_revision, principals.c.name.label("sender")
+    )
+    .outerjoin(principals, _IS_SENDER)
+    .where(versions.c.id == _VERSION),
+    ServedNowRow,
+)
+_FORMS: Final = Part(
+    _select().where(forms.c.version_id == _VERSION), FormRow, order=(forms.c.id.desc(),)
+)
+_HISTORY: Final = Together(_SERVED, _FORMS)

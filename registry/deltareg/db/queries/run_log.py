@@ -81,14 +81,14 @@ def old_logs(conn: sa.Connection, *, before: int, lines: int) -> list[str]:
     return list(dict.fromkeys(conn.execute(query).scalars()))
 
 
-def count_old_logs(conn: sa.Connection, *, before: int) -> int:
-    """Count runs that ended before a time and have a log."""
-    query = (
-        sa.select(sa.func.count(run_log.c.run_id.distinct()))
+def select_old_logs(before: int | sa.ColumnElement[int]) -> sa.Select[int]:
+    """Start a query that counts runs that ended before a time and have a log, as `run_logs`."""
+    return (
+        sa.select(sa.func.count(run_log.c.run_id.distinct()).label("run_logs"))
+        .select_from(run_log)
         .join(runs, runs.c.id == run_log.c.run_id)
         .where(_is_old(before))
     )
-    return conn.execute(query).scalar_one()
 
 
 def drop_logs(conn: sa.Connection, run_ids: Sequence[str], *, before: int) -> int:
@@ -112,9 +112,10 @@ def dropped_at(conn: sa.Connection, run_id: str) -> int | None:
     return conn.execute(query).scalar_one_or_none()
 
 
-def _is_old(before: int) -> sa.ColumnElement[bool]:
+def _is_old(before: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     return sa.and_(run_log.c.created_at < before, _has_ended(before))
 
 
-def _has_ended(before: int) -> sa.ColumnElement[bool]:
-    return sa.and_(runs.c.state.in_(_ENDED), runs.c.finished_at < before)
+def _has_ended(before: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    is_over = sa.or_(*(runs.c.state == state for state in _ENDED))  # no list: it is prepared
+    return sa.and_(is_over, runs.c.finished_at < before)

@@ -139,6 +139,8 @@ def _sums(part: Part) -> Select:
     query = query.join(packs, packs.c.id == holds.c.pack_id)
     if part.scope is not None:
         query = query.where(packs.c.scope == part.scope)
+    if part.delta_id is not None:  # what others of these packs hold decides whose they are
+        query = query.where(holds.c.pack_id.in_(_needed_by(part)))
     placed = query.subquery()
     is_own = placed.c.turn == 1
     decoded = placed.c.referenced_bytes + placed.c.alone_bytes
@@ -150,6 +152,22 @@ def _sums(part: Part) -> Select:
         _sum(sa.case((is_own, 0), else_=decoded)).label("shared_bytes"),
         _sum(placed.c.unmeasured).label("unmeasured"),
     ).group_by(placed.c.is_base, placed.c.holder)
+
+
+def _needed_by(part: Part) -> sa.CompoundSelect[Any]:
+    """List the packs of a line or of a version, with those that they need as bases."""
+    is_it = versions.c.delta_id == part.delta_id
+    if part.version_id is not None:
+        is_it = versions.c.id == part.version_id
+    own = sa.select(version_packs.c.pack_id).join(
+        versions, versions.c.id == version_packs.c.version_id
+    )
+    as_bases = (
+        sa.select(base_packs.c.pack_id)
+        .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
+        .join(versions, versions.c.id == version_bases.c.version_id)
+    )
+    return sa.union(own.where(is_it), as_bases.where(is_it))
 
 
 def _held_by_versions() -> Select:

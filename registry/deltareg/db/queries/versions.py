@@ -1,11 +1,12 @@
 """Versions and their lineage."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.among import among, listed
 from deltareg.db.clock import now_us
 from deltareg.db.document import Documents, PackedDocuments, pack_map
 from deltareg.db.queries.deltas import AskedLabel
@@ -22,6 +23,7 @@ from deltareg.db.tables import (
     versions,
 )
 
+_STREAM_ROWS = 200
 _LEFT_OUT = {"manifest", "storage_map", "revoke_reason"}
 _SHOWN = [column for column in versions.c if column.name not in _LEFT_OUT]
 
@@ -170,6 +172,15 @@ def content(conn: sa.Connection, version_id: int) -> Documents:
     query = sa.select(versions.c.manifest, versions.c.storage_map)
     row = conn.execute(query.where(versions.c.id == version_id)).one()
     return Documents(row.manifest, row.storage_map)
+
+
+def manifests_of(conn: sa.Connection, version_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Give the manifests of versions with their rows, as they are read."""
+    query = sa.select(versions.c.id, versions.c.manifest).where(
+        among(versions.c.id, sa.literal(listed(version_ids), sa.Text))
+    )
+    found = conn.execute(query.execution_options(yield_per=_STREAM_ROWS))
+    yield from ((row.id, row.manifest) for row in found)
 
 
 def add_version(conn: sa.Connection, packed: PackedDocuments, **values: object) -> int:

@@ -114,31 +114,6 @@ class PinnedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DeletedRow:
-    """A deleted version that still holds its bytes; `is_pinned` where a channel may want it."""
-
-    id: int
-    namespace: str
-    line: str
-    number: int
-    deleted_at: int
-    stored_bytes: int
-    is_pinned: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FormerRow:
-    """A stored form of a version that another one took the place of."""
-
-    id: int
-    namespace: str
-    line: str
-    number: int
-    stored_bytes: int
-    created_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class BrokenGlassRow:
     """A move that broke the glass and waits for its review; `version` is a number."""
 

@@ -12,6 +12,7 @@ class KinRow:
     line: str
     number: int
     kind: str
+    manifest_digest: str
     deleted_at: int | None
     revoked_at: int | None
     base_name: str | None

@@ -70,14 +70,6 @@ class PackStateRow:
 
 
 @dataclass(frozen=True, slots=True)
-class PackUseRow:
-    """That a version needs a pack; of a base, `version_id` is the version that it is, if any."""
-
-    pack_id: int
-    version_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class LeftoverRow:
     """A key that a closed upload wrote, or may have written."""
 

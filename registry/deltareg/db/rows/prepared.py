@@ -64,7 +64,11 @@ class Statement:
         compiled = self._query.compile(dialect=dialect)
         order = getattr(compiled, "positiontup", None)
         free = {name for name, bind in compiled.binds.items() if bind.required}
-        constants = {n: value for n, value in compiled.params.items() if n not in free}
+        constants = {
+            name: _as_bound(compiled.binds[name].type, dialect, value)
+            for name, value in compiled.params.items()
+            if name not in free
+        }
         values = [
             (place, convert)
             for place, column in enumerate(self._query.selected_columns)
@@ -119,6 +123,12 @@ def check_order(query: sa.Select[*tuple[Any, ...]], row: type["DataclassInstance
 def conversion(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Value | None:
     """Give what makes values of Python of a column's, where a driver does not do it by itself."""
     return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _as_bound(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect, value: object) -> object:
+    """Give a constant as a driver takes it: the path into a JSON document, for one, as a text."""
+    convert = kind.dialect_impl(dialect).bind_processor(dialect)
+    return value if convert is None else convert(value)
 
 
 def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[object]]:

@@ -76,3 +76,12 @@ class ServedFormRow:
     stored_bytes: int
     storage_revision: int
     proven_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedNowRow:
+    """The form that a version is served in, without its storage map, and who sent it."""
+
+    stored_bytes: int
+    storage_revision: int
+    sender: str | None

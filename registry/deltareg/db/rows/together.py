@@ -35,7 +35,7 @@ class Part(Generic[R]):
         row: type[R],
         *,
         order: Sequence[sa.ColumnElement[Any]] = (),
-        limit: int | None = None,
+        limit: int | sa.BindParameter[int] | None = None,
     ) -> None:
         """Say what is asked.
 

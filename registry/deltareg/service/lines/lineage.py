@@ -8,14 +8,13 @@ from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.rows import VersionRow
 from deltareg.db.session import read
-from deltareg.delta.merge.recipe import RECIPE_FILE
 from deltareg.errors import InvalidInput
 from deltareg.identity.lineage import Edge, walk
-from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
 from deltareg.service.describe import ref_of
+from deltareg.service.lines.merges import is_merge
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.wire import LineageAnswer, LineageEdge
@@ -93,9 +92,8 @@ def _is_readable(caller: Caller, node: str) -> bool:
 
 
 def _relation(conn: sa.Connection, child: VersionRow) -> str:
-    """Say how a version was made from its parents: a merge carries its recipe."""
-    manifest = Manifest.decode(queries.content(conn, child.id).manifest)
-    return "merged from" if any(f.path == RECIPE_FILE for f in manifest.files) else "parent"
+    """Say how a version was made from its parents."""
+    return "merged from" if is_merge(conn, child) else "parent"
 
 
 def _show(edges: list[Edge]) -> list[LineageEdge]:

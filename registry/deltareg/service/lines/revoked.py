@@ -13,10 +13,9 @@ from deltareg.db.queries import revocations as revocation_queries
 from deltareg.db.queries import stacks as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import VersionRow
-from deltareg.delta.merge.recipe import RECIPE_FILE
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.describe import ref_of
-from deltareg.service.kept import told
+from deltareg.service.lines.merges import is_merge
 from deltareg.service.lines.near import Near
 
 _MOST = 256
@@ -96,15 +95,9 @@ def _parents_of_merge(
     conn: sa.Connection, version: VersionRow, near: Near | None
 ) -> list[VersionRow]:
     parents = version_queries.parents_of(conn, version.id) if near is None else near.parents
-    return list(parents) if parents and _is_merge(conn, version) else []
+    return list(parents) if parents and is_merge(conn, version) else []
 
 
 def _merged_from(conn: sa.Connection, version_id: int) -> list[VersionRow]:
     children = version_queries.children_of(conn, version_id)
-    return [child for child in children if _is_merge(conn, child)]
-
-
-def _is_merge(conn: sa.Connection, version: VersionRow) -> bool:
-    """Whether a version carries the recipe of a merge; one that was only trained has none."""
-    said = told(version.manifest_digest, lambda: version_queries.content(conn, version.id).manifest)
-    return RECIPE_FILE in said.files
+    return [child for child in children if is_merge(conn, child)]

@@ -16,6 +16,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.describe import ref_of
+from deltareg.service.lines import merges
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_line, find_version
 
@@ -37,6 +38,8 @@ class Relative:
         base: The base that it is made for; empty where there is none that the caller may see.
         stands_on: The version that its base is; None where the base is none, or it is not here.
         parents: What it was made from, of what is here.
+        is_made: Whether it was made from anything, here or not.
+        digest: Of its manifest.
         channels: What serves it.
         is_deleted: Whether it is no more.
         is_revoked: Whether it was revoked.
@@ -50,6 +53,8 @@ class Relative:
     stands_on: int | None
     parents: tuple[int, ...]
     channels: tuple[str, ...]
+    is_made: bool
+    digest: str
     is_deleted: bool
     is_revoked: bool
 
@@ -116,7 +121,8 @@ def show_family(
             row.id, f"{row.namespace}/{row.line}", row.number, row.kind, bases.shown(row),
             row.stands_on if row.stands_on in known else None,
             tuple(parent for parent in parents[row.id] if parent in known),
-            tuple(channels[row.id]), row.deleted_at is not None, row.revoked_at is not None,
+            tuple(channels[row.id]), bool(parents[row.id]), row.manifest_digest,
+            row.deleted_at is not None, row.revoked_at is not None,
         )
         for row in shown
     }  # fmt: skip
@@ -127,6 +133,15 @@ def show_family(
         row_id: _among(relative, kept) for row_id, relative in relatives.items() if row_id in kept
     }
     return Family(name, sort, origin.version_id, versions, len(rows) > limit)
+
+
+def merges_among(registry: Registry, versions: Iterable[Relative]) -> frozenset[int]:
+    """Give the rows of those versions that are merges, of how many parents soever."""
+    made = {one.id: one.digest for one in versions if one.is_made}
+    if not made:
+        return frozenset()
+    with read(registry.engine) as conn:
+        return merges.merges_among(conn, made)
 
 
 class _Bases:

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import forms
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.principals import principal_name
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import FormRow, VersionRow, present
 from deltareg.db.session import read, with_retry
@@ -15,7 +14,7 @@ from deltareg.errors import Blocked, Conflict, NotFound
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339
-from deltareg.service.describe import line_of, proof_of, ref_of, sender_of
+from deltareg.service.describe import line_of, proof_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.push.forms import drop_proposals
 from deltareg.service.push.proposals import decode_form, serve_proven
@@ -122,15 +121,13 @@ def _go_back(conn: sa.Connection, caller: Caller, version: VersionRow, form: For
 
 
 def _history(conn: sa.Connection, version: VersionRow, keep_s: float) -> FormHistory:
-    served = forms.served_form(conn, version.id)
-    rows = forms.forms_of(conn, version.id)
+    served, rows = forms.history_of(conn, version.id)
     taken = next((row for row in rows if row.state == "taken"), None)
     since = version.created_at if taken is None else present(taken.ended_at)
     now = StoredFormInfo(
         form=None, state="served", why="push" if taken is None else taken.why,
         stored_bytes=served.stored_bytes, revision=served.storage_revision, proof=proof_of(version),
-        made_by=principal_name(conn, sender_of(version)) if taken is None
-        else taken.sender or "registry",
+        made_by=served.sender or "the registry" if taken is None else taken.sender or "registry",
         run="" if taken is None else taken.run_id or "", since=rfc3339(since),
     )  # fmt: skip
     return FormHistory(ref=ref_of(version), forms=[now, *(_shown(row, keep_s) for row in rows)])

@@ -62,7 +62,7 @@ def ask(
         run_id = str(new_id())
         question = Question(
             prompt=request.prompt.replace("\r\n", "\n"), tokens=request.tokens, seed=request.seed,
-            sides=["base", *found],
+            sides=["base", *found], form=request.form,
         )  # fmt: skip
         queue_answer(conn, caller, found, question, about=about, run_id=run_id)
         check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
@@ -105,6 +105,7 @@ def _shown(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, str]) -> 
     found = AnswersFound(answers=[]) if raw is None else AnswersFound.model_validate_json(raw)
     return AnswersInfo(
         run=run, prompt=question.prompt, tokens=question.tokens, seed=question.seed,
+        form=question.form,
         names={side: names[side] for side in question.sides}, why=found.why,
         answers=[
             SideAnswer(name=names[each.side], **each.model_dump()) for each in found.answers

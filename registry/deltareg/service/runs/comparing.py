@@ -109,7 +109,8 @@ def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> Versi
     found = DifferencesFound.model_validate_json(present(row.found))
     return told.model_copy(update={
         "modules": [ModuleDifference.of(each) for each in found.modules],
-        "left_out": found.left_out, "note": found.note, "found_at": run.finished_at,
+        "left_out": found.left_out, "note": found.note, "general": found.general,
+        "found_at": run.finished_at,
     })  # fmt: skip
 
 

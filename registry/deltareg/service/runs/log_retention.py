@@ -48,13 +48,5 @@ def drop_some_logs(engine: sa.Engine, *, keep_s: float | None) -> int:
     return with_retry(engine, partial(queries.drop_logs, run_ids=found, before=before))
 
 
-def count_old_logs(engine: sa.Engine, *, keep_s: float | None) -> int:
-    """Count what `drop_old_logs` would drop."""
-    if keep_s is None:
-        return 0
-    with read(engine) as conn:
-        return queries.count_old_logs(conn, before=_before(conn, keep_s))
-
-
 def _before(conn: sa.Connection, keep_s: float) -> int:
     return read_clock(conn) - round(keep_s * US_PER_S)

@@ -5,10 +5,9 @@ a physical key that no row can come to name again. The grace period decides how 
 version or a stalled push can still be had, and nothing else; 0 is safe.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -16,7 +15,7 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import collection as queries
 from deltareg.db.queries import forms
 from deltareg.db.queries.runs import end_queued
-from deltareg.db.rows import LeftoverRow, MarkedPackRow, PackSizeRow
+from deltareg.db.rows import MarkedPackRow
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -26,14 +25,13 @@ from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.push.staging import sweep as sweep_staged
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.prove import form_key
-from deltareg.service.runs.log_retention import DEFAULT_KEEP_S, count_old_logs, drop_old_logs
+from deltareg.service.runs.log_retention import DEFAULT_KEEP_S, drop_old_logs
 from deltareg.service.upkeep.old_events import drop_old_events
 from deltareg.store import BlobStore
 from deltareg.wire import CollectReport
 
 _QUIET_US = 7 * 86_400 * US_PER_S
 _BATCH = 200
-Paged = TypeVar("Paged", LeftoverRow, PackSizeRow, MarkedPackRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +51,6 @@ class Collected:
     packs: int = 0
     objects: int = 0
     size_bytes: int = 0
-
-
-def plan_collection(
-    registry: Registry,
-    caller: Caller,
-    *,
-    grace_s: float,
-    keep_logs_s: float | None = DEFAULT_KEEP_S,
-    keep_forms_s: float = KEEP_FORMS_S,
-) -> CollectReport:
-    """Say what `run_collection` would free now; changes nothing."""
-    caller.require(Right.ADMIN, on=EVERYTHING)
-    logs = count_old_logs(registry.engine, keep_s=keep_logs_s)
-    found = plan(registry.engine, registry.store, grace_s=grace_s, keep_forms_s=keep_forms_s)
-    return _report(found, run_logs=logs, dry_run=True)
 
 
 def run_collection(
@@ -102,29 +85,7 @@ def run_collection(
             before=None, after=after,
         ),
     )  # fmt: skip
-    return _report(freed, run_logs=logs, dry_run=False)
-
-
-def plan(
-    engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S
-) -> Collected:
-    """Count what `run` would free, in one snapshot of the database."""
-    grace_us = round(grace_s * US_PER_S)
-    with read(engine) as conn:
-        versions = releasable(conn, grace_us)
-        old = forms.old_forms(conn, keep_us=round(keep_forms_s * US_PER_S))
-        packs = _packs_to_free(conn, versions) | forms.free_without(conn, old)
-        idle = queries.count_idle_uploads(conn, idle_us=grace_us)
-        left = partial(queries.leftovers, conn, limit=_BATCH, idle_us=grace_us)
-        keys = [row.physical_key for row in _pages(left)]
-    sizes = [size for key in keys if (size := store.size(key)) is not None]
-    return Collected(
-        versions=len(versions),
-        uploads_expired=idle,
-        packs=len(packs),
-        objects=len(packs) + len(sizes),
-        size_bytes=sum(packs.values()) + sum(sizes),
-    )
+    return report_of(freed, run_logs=logs, dry_run=False)
 
 
 def run(
@@ -157,21 +118,32 @@ def run(
     )
 
 
-def releasable(conn: sa.Connection, grace_us: int) -> list[int]:
-    """List versions to release, children before parents; a child that holds on pins its parent."""
-    waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
-    children = queries.holding_children(conn, waiting)
+def children_first(waiting: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
+    """Order versions to release, children before parents; a child that holds on pins its parent.
+
+    Args:
+        waiting: The versions.
+        children: By version those made from it or standing on it that hold their packs.
+    """
     ready: dict[int, None] = {}
+    # A version is younger than what it was made from, so that one walk finds nearly all.
+    left = sorted(set(waiting), reverse=True)
     while True:
-        more = [v for v in waiting if v not in ready and ready.keys() >= set(children.get(v, ()))]
-        if not more:
+        rest: list[int] = []
+        for version_id in left:
+            if ready.keys() >= set(children.get(version_id, ())):
+                ready[version_id] = None
+            else:
+                rest.append(version_id)
+        if len(rest) == len(left):
             return list(ready)
-        ready |= dict.fromkeys(more)
+        left = rest
 
 
 def _release(engine: sa.Engine, grace_us: int) -> int:
     with read(engine) as conn:
-        ready = releasable(conn, grace_us)
+        waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
+        ready = children_first(waiting, queries.holding_children(conn, waiting))
     return sum(
         [
             with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW))
@@ -248,28 +220,8 @@ def _drop(conn: sa.Connection, rows: Sequence[MarkedPackRow]) -> list[MarkedPack
     return [row for row in rows if queries.drop_pack(conn, row.id, physical_key=row.physical_key)]
 
 
-def _packs_to_free(conn: sa.Connection, releasable: Sequence[int]) -> dict[int, int]:
-    """Give the sizes of packs that are free already, or would be without some versions."""
-    leaving = set(releasable)
-    found = queries.packs_of_versions(conn, releasable)
-    for row in queries.references(conn, list(found)):
-        if row.version_id not in leaving:
-            found.pop(row.pack_id, None)
-    for free in _pages(partial(queries.unreferenced, conn, limit=_BATCH)):
-        found[free.id] = free.size_bytes
-    for marked in _pages(partial(queries.deleting, conn, limit=_BATCH)):
-        found[marked.id] = marked.size_bytes
-    return found
-
-
-def _pages(query: Callable[..., Sequence[Paged]]) -> Iterator[Paged]:
-    after = 0
-    while rows := query(after=after):
-        yield from rows
-        after = rows[-1].id
-
-
-def _report(freed: Collected, *, run_logs: int, dry_run: bool) -> CollectReport:
+def report_of(freed: Collected, *, run_logs: int, dry_run: bool) -> CollectReport:
+    """Say what a collection freed, or would free."""
     return CollectReport(
         dry_run=dry_run, uploads_expired=freed.uploads_expired, packs=freed.packs,
         objects=freed.objects, bytes=freed.size_bytes, run_logs=run_logs,

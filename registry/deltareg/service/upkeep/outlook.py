@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import awaiting as queries
-from deltareg.db.rows import DeletedRow
-from deltareg.db.session import read
+from deltareg.db.clock import US_PER_S
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339
-from deltareg.service.ledger.channel_policy import PIN_WINDOW
 from deltareg.service.paging import check_limit
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.upkeep.collect import plan_collection, releasable
+from deltareg.service.upkeep.collect import report_of
+from deltareg.service.upkeep.plan import Planned, plan
 from deltareg.wire import Answer, CollectReport
 
 
@@ -67,49 +64,44 @@ def show_outlook(
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     check_limit(limit)
-    now, bare = (
-        plan_collection(
-            registry, caller, grace_s=grace, keep_logs_s=keep_logs_s, keep_forms_s=keep_forms_s
-        )
-        for grace in (grace_s, 0.0)
-    )
+    found = plan(
+        registry.engine, registry.store, grace_s=grace_s, least_s=0.0, keep_logs_s=keep_logs_s,
+        keep_forms_s=keep_forms_s, limit=limit + 1,
+    )  # fmt: skip
     grace_us, forms_us = round(grace_s * US_PER_S), round(keep_forms_s * US_PER_S)
-    with read(registry.engine) as conn:
-        moment = read_clock(conn)
-        deleted = queries.deleted_versions(conn, window=PIN_WINDOW, limit=limit + 1)
-        formers = queries.former_forms(conn, limit=limit + 1)
-        due = set(releasable(conn, grace_us))
-    waiting = list(_versions(deleted[:limit], due, grace_us=grace_us, now_us=moment))
-    for row in formers[:limit]:
+    waiting = list(_versions(found, grace_us=grace_us, limit=limit))
+    for row in found.formers[:limit]:
         end = row.created_at + forms_us
         waiting.append(
             Waiting(
                 ref=f"{row.namespace}/{row.line}:v{row.number}", form=row.id,
                 stored_bytes=row.stored_bytes, since=rfc3339(row.created_at),
-                goes_at=rfc3339(end), is_due=end <= moment,
+                goes_at=rfc3339(end), is_due=end <= found.moment,
                 why="kept for a while after another form took its place, to go back to",
             )
         )  # fmt: skip
+    now, bare = (
+        report_of(freed, run_logs=found.run_logs, dry_run=True)
+        for freed in (found.now, found.least)
+    )
     return Outlook(
-        now=now, without_grace=bare, grace_s=grace_s, keep_forms_s=keep_forms_s,
-        waiting=waiting, is_all=len(deleted) <= limit and len(formers) <= limit,
+        now=now, without_grace=bare, grace_s=grace_s, keep_forms_s=keep_forms_s, waiting=waiting,
+        is_all=max(len(found.deleted), len(found.formers)) <= limit,
     )  # fmt: skip
 
 
-def _versions(
-    rows: Iterable[DeletedRow], due: set[int], *, grace_us: int, now_us: int
-) -> Iterable[Waiting]:
-    for row in rows:
+def _versions(found: Planned, *, grace_us: int, limit: int) -> Iterable[Waiting]:
+    for row in found.deleted[:limit]:
         end = row.deleted_at + grace_us
         goes_at, why = rfc3339(end), "deleted, and its grace is over"
-        if row.is_pinned:
+        if row.id in found.pinned:
             goes_at, why = "", "a channel serves it, or may be rolled back to it"
-        elif end > now_us:
+        elif end > found.moment:
             why = "deleted, and can be restored until its grace is over"
-        elif row.id not in due:
+        elif row.id not in found.due:
             goes_at, why = "", "a version that was made from it, or stands on it, holds its bytes"
         yield Waiting(
             ref=f"{row.namespace}/{row.line}:v{row.number}", form=None,
             stored_bytes=row.stored_bytes, since=rfc3339(row.deleted_at), goes_at=goes_at,
-            is_due=row.id in due, why=why,
+            is_due=row.id in found.due, why=why,
         )  # fmt: skip

@@ -6,6 +6,7 @@ the pack; to any other that needs it, it is saved by dedup (docs/design.md, Stor
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeVar
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.paging import check_limit
 from deltareg.service.push.shares import measure_missing
 from deltareg.service.registry import BASES, Caller, Registry, namespace_scope
+from deltareg.service.remembered import Aged
 from deltareg.service.resolve import find_line, find_version
 from deltareg.store import BlobStore
 from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
@@ -34,6 +36,8 @@ Key = tuple[PartOf, str]
 Counts = dict[str, int]
 Name = TypeVar("Name", bound=str | Key)
 _ATTEMPTS = 4
+_KEPT_LEAST, _KEPT_EACH, _KEPT_MOST_S = 2_000, 200, 300.0
+"""Below how many versions nothing is remembered, for how many it is a second, and how many most."""
 _GRAINS: Mapping[View, Grain] = {"registry": "namespace", "namespace": "line"}
 
 
@@ -57,6 +61,29 @@ def show_storage(
         raise Unavailable("storage maps change faster than they are measured", fix="try again")
     _weigh_loose(registry.store, found)
     return _report(found, limit)
+
+
+def recall_storage(
+    registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int, is_anew: bool
+) -> Aged[StorageReport]:
+    """Show what `show_storage` does, as it was a while ago where there are many versions.
+
+    What it takes grows with them, and so does how long it is remembered. Lines and versions are
+    always added up anew, and so is everything with `is_anew`.
+
+    Raises:
+        NotFound: As `show_storage`.
+    """
+    caller.require(Right.READ, on=_resource(of))
+    show = partial(show_storage, registry, caller, of, limit=limit)
+    if isinstance(of, LineRef | Ref):
+        return Aged(show(), 0.0)
+    return registry.figures.get((of, limit), show, keep_s=_keep_s, is_anew=is_anew)
+
+
+def _keep_s(report: StorageReport) -> float:
+    holders = report.total.versions + report.total.bases
+    return min(_KEPT_MOST_S, holders / _KEPT_EACH) if holders >= _KEPT_LEAST else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from deltareg.db.queries import run_results
 from deltareg.db.queries import runs as queries
 from deltareg.db.rows import RunResultRow, RunRow, VersionRow
 from deltareg.errors import InvalidInput
-from deltareg.service.labels import RUNS
+from deltareg.service.labels import PROMPTS, RUNS
 from deltareg.service.ledger.references import named_beside
 from deltareg.service.priority import NORMAL
 from deltareg.service.registry import Caller
 from deltareg.service.runs.kinds.kind import RunKind
-from deltareg.wire.findings import AnswersFound, plain_text
+from deltareg.wire.findings import AnswersFound, Written, plain_text
 from deltareg.wire.runs import Question, SideName
 
 WHAT: Final = "answer"
@@ -50,7 +50,7 @@ def queue_answer(
     others = {str(name): version for name, version in versions.items() if name != about}
     queries.enqueue(
         conn, run_id=run_id, what=WHAT, dedup_key=f"{WHAT}:{run_id}",
-        version_id=versions[about].id, labels={RUNS: WHAT},
+        version_id=versions[about].id, labels=_asks_for(question),
         request=named_beside(others) | {"about": about}, priority=NORMAL,
         max_attempts=_ATTEMPTS, created_by=caller.principal_id,
     )  # fmt: skip
@@ -82,8 +82,19 @@ def read_found(asked: RunResultRow, text: str) -> bytes:
         raise InvalidInput("these are not the answers that were asked for")
     if any(each.tokens > question.tokens for each in found.answers):
         raise InvalidInput("an answer is longer than was asked for")
-    plain = [each.model_copy(update={"text": plain_text(each.text)}) for each in found.answers]
-    return found.model_copy(update={"answers": plain}).model_dump_json().encode()
+    plain = {"answers": [_plain(each) for each in found.answers], "why": plain_text(found.why)}
+    return found.model_copy(update=plain).model_dump_json().encode()
+
+
+def _asks_for(question: Question) -> dict[str, str]:
+    """Say which workers may answer: one of the release before would go on from the plain text."""
+    return {RUNS: WHAT} if question.form == "plain" else {RUNS: WHAT, PROMPTS: "chat"}
+
+
+def _plain(found: Written) -> Written:
+    texts = {name: plain_text(getattr(found, name)) for name in ("text", "given", "why")}
+    named = [each.model_copy(update={"name": plain_text(each.name)}) for each in found.classes]
+    return found.model_copy(update={**texts, "classes": named})
 
 
 def _find_nothing(conn: sa.Connection, caller: Caller, base_id: int) -> None:

@@ -1,0 +1,87 @@
+"""A prompt as a user's turn of a chat, by the template of a base or of a version.
+
+A template is a program of a stranger's. It is run by transformers, in Jinja's sandbox, and by
+nobody who is not in the worker's own.
+"""
+
+# transformers is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import InvalidInput
+
+_FILE, _DEFAULT = "chat_template.jinja", "default"
+_SETTINGS = ("tokenizer_config.json", "chat_template.json")  # the second is that of a processor
+_MOST_CHARACTERS = 200_000
+_MESSAGE_CHARACTERS = 300
+
+
+def template_in(folder: Path) -> str:
+    """Read the chat template that a folder brings; empty where it brings none."""
+    if (folder / _FILE).is_file():
+        return (folder / _FILE).read_text("utf-8", "replace")
+    found = (_named(folder / name) for name in _SETTINGS if (folder / name).is_file())
+    return next(filter(None, found), "")
+
+
+def write_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> list[int]:
+    """Put a text into a template as what a user says, up to where the answer begins, as tokens.
+
+    Raises:
+        InvalidInput: The template refuses it, or makes more of it than anybody would read.
+    """
+    try:
+        chat = _rendered(tokenizer, template, text)
+    except Exception as error:  # a template raises what it likes
+        told = f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS]
+        raise InvalidInput(f"refuses the prompt: {told}") from error
+    if len(chat) > _MOST_CHARACTERS:
+        raise InvalidInput(f"makes {len(chat):,} characters of the prompt")
+    # A template writes the marks itself that a tokenizer puts around a text.
+    return [int(token) for token in tokenizer(chat, add_special_tokens=False)["input_ids"]]
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> str:
+    """Write the chat; what a network that sees is told has parts, which its templates look for."""
+    plain = _apply(tokenizer, template, text)
+    if text.strip() in plain:
+        return plain
+    try:
+        parted = _apply(tokenizer, template, [{"type": "text", "text": text}])
+    except Exception:  # noqa: BLE001  # a template that knows no parts is as good as before
+        return plain
+    return parted if text.strip() in parted else plain
+
+
+def _apply(tokenizer: PreTrainedTokenizerBase, template: str, content: object) -> str:
+    turns = [{"role": "user", "content": content}]
+    return str(
+        tokenizer.apply_chat_template(
+            turns,
+            chat_template=template, tokenize=False, add_generation_prompt=True,
+        )
+    )  # fmt: skip
+
+
+def _named(file: Path) -> str:
+    """Read the template of a document; of several that have names the default one."""
+    try:
+        document: object = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return ""
+    found = document.get("chat_template") if is_object(document) else None
+    if is_list(found):
+        found = _by_name(found)
+    return found if isinstance(found, str) else ""
+
+
+def _by_name(found: Sequence[object]) -> object:
+    named = {one.get("name"): one.get("template") for one in found if is_object(one)}
+    return named.get(_DEFAULT)

@@ -1,0 +1,78 @@
+"""Rows of what waits for a collection, and of what one would free."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitingRow:
+    """A deleted version that still holds its bytes; `is_pinned` where a channel may want it."""
+
+    id: int
+    deleted_at: int
+    is_pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingRow:
+    """That a deleted version is kept by one that was made from it, or stands on it."""
+
+    version_id: int
+    child_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedRow:
+    """A deleted version that still holds its bytes, by its name."""
+
+    id: int
+    namespace: str
+    line: str
+    number: int
+    deleted_at: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FormerRow:
+    """A stored form of a version that another one took the place of."""
+
+    id: int
+    namespace: str
+    line: str
+    number: int
+    stored_bytes: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StalledRow:
+    """How many pushes a collection would close: now, and with the least grace."""
+
+    now: int
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunLogsRow:
+    """How many logs of runs a collection would drop."""
+
+    run_logs: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreedRow:
+    """Packs that a collection would free, and their bytes: now, and with the least grace."""
+
+    packs: int
+    size_bytes: int
+    least_packs: int
+    least_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StrandedRow:
+    """A key that a push wrote, or may have written; `is_due` where a collection takes it now."""
+
+    id: int
+    physical_key: str
+    is_due: bool

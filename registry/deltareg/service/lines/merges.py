@@ -1,0 +1,39 @@
+"""Which versions are merges: those that carry the recipe of one; what was only trained has none."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import versions as queries
+from deltareg.db.rows import VersionRow
+from deltareg.delta.merge.recipe import RECIPE_FILE
+from deltareg.service.kept import Kept, told
+
+_MARKS: Final = (RECIPE_FILE.encode(), b"\\u")
+_KNOWN: Final = Kept[bool](bytes_max=1 << 16)  # each counts as one byte
+
+
+def is_merge(conn: sa.Connection, version: VersionRow) -> bool:
+    """Whether a version carries the recipe of a merge."""
+    said = told(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
+    return RECIPE_FILE in said.files
+
+
+def merges_among(conn: sa.Connection, digests: Mapping[int, str]) -> frozenset[int]:
+    """Say which of many versions are merges, by one statement where any is not known yet.
+
+    Args:
+        conn: A transaction.
+        digests: Of their manifests, by their rows.
+    """
+    known = {row_id: _KNOWN.get(digest) for row_id, digest in digests.items()}
+    unknown = [row_id for row_id, is_one in known.items() if is_one is None]
+    for row_id, manifest in queries.manifests_of(conn, unknown) if unknown else ():
+        digest = digests[row_id]
+        # Where its name does not stand, nor anything that is escaped, most need not be decoded.
+        may_be = any(mark in manifest for mark in _MARKS)
+        found = may_be and RECIPE_FILE in told(digest, partial(bytes, manifest)).files
+        known[row_id] = _KNOWN.keep(digest, found, size_bytes=1)
+    return frozenset(row_id for row_id, is_one in known.items() if is_one)

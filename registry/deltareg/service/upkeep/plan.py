@@ -1,0 +1,152 @@
+"""What a collection would free, and what waits for one: read once, for two graces.
+
+Nothing is kept of what is read but numbers, and the versions that wait: however much pushes have
+left, the store is asked for it page by page, with no snapshot held meanwhile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import awaiting as queries
+from deltareg.db.queries.collection import stranded
+from deltareg.db.rows import AwaitingRow, DeletedRow, FormerRow
+from deltareg.db.session import read
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.ledger.channel_policy import PIN_WINDOW
+from deltareg.service.push.revert import KEEP_FORMS_S
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
+from deltareg.service.upkeep.collect import Collected, children_first, report_of
+from deltareg.store import BlobStore
+from deltareg.wire import CollectReport
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a collection would free, and what waits for one.
+
+    Attributes:
+        now: What it would free now.
+        least: What it would with the least grace.
+        run_logs: How many logs of runs it would drop.
+        moment: When that was read, in µs since the epoch.
+        due: The deleted versions that it takes.
+        pinned: Those that a channel serves, or may be rolled back to.
+        deleted: Deleted versions that hold their bytes, as many as were asked for.
+        formers: Stored forms that are kept beside those that are served, as many.
+    """
+
+    now: Collected
+    least: Collected
+    run_logs: int
+    moment: int
+    due: frozenset[int]
+    pinned: frozenset[int]
+    deleted: Sequence[DeletedRow]
+    formers: Sequence[FormerRow]
+
+
+def plan_collection(
+    registry: Registry,
+    caller: Caller,
+    *,
+    grace_s: float,
+    keep_logs_s: float | None = DEFAULT_KEEP_S,
+    keep_forms_s: float = KEEP_FORMS_S,
+) -> CollectReport:
+    """Say what `run_collection` would free now; changes nothing."""
+    caller.require(Right.ADMIN, on=EVERYTHING)
+    found = plan(
+        registry.engine, registry.store, grace_s=grace_s, keep_logs_s=keep_logs_s,
+        keep_forms_s=keep_forms_s,
+    )  # fmt: skip
+    return report_of(found.now, run_logs=found.run_logs, dry_run=True)
+
+
+def plan(
+    engine: sa.Engine,
+    store: BlobStore,
+    *,
+    grace_s: float,
+    least_s: float | None = None,
+    keep_logs_s: float | None = None,
+    keep_forms_s: float = KEEP_FORMS_S,
+    limit: int = 0,
+) -> Planned:
+    """Count what a collection would free, in one snapshot of the database.
+
+    Args:
+        engine: The database.
+        store: Where the bytes are.
+        grace_s: How long deleted versions and stalled pushes stay.
+        least_s: Another grace to count for, no longer than that; None for the same.
+        keep_logs_s: How long logs of runs stay; None for ever.
+        keep_forms_s: How long former stored forms stay.
+        limit: How many of each that waits to give by name.
+    """
+    grace_us = round(grace_s * US_PER_S)
+    least_us = grace_us if least_s is None else min(grace_us, round(least_s * US_PER_S))
+    keep_logs_us = queries.FOR_EVER_US if keep_logs_s is None else round(keep_logs_s * US_PER_S)
+    with read(engine) as conn:
+        found = queries.awaiting(
+            conn, window=PIN_WINDOW, grace_us=grace_us, least_us=least_us,
+            keep_logs_us=keep_logs_us, limit=limit,
+        )  # fmt: skip
+        moment = found.all(queries.MOMENT)[0].now
+        waiting, children = found.all(queries.WAITING), dict[int, list[int]]()
+        for row in [*found.all(queries.MADE_FROM), *found.all(queries.STANDING_ON)]:
+            children.setdefault(row.version_id, []).append(row.child_id)
+        due = children_first(_over(waiting, moment - grace_us), children)
+        least = children_first(_over(waiting, moment - least_us), children)
+        packs = queries.freed(
+            conn, leaving=due, least=least, keep_forms_us=round(keep_forms_s * US_PER_S)
+        )
+    stalled = found.all(queries.STALLED)[0]
+    left, least_left = _left(engine, store, grace_us=grace_us, least_us=least_us)
+    return Planned(
+        now=Collected(
+            versions=len(due), uploads_expired=stalled.now, packs=packs.packs,
+            objects=packs.packs + left.objects, size_bytes=packs.size_bytes + left.size_bytes,
+        ),
+        least=Collected(
+            versions=len(least), uploads_expired=stalled.least, packs=packs.least_packs,
+            objects=packs.least_packs + least_left.objects,
+            size_bytes=packs.least_bytes + least_left.size_bytes,
+        ),
+        run_logs=found.all(queries.RUN_LOGS)[0].run_logs, moment=moment, due=frozenset(due),
+        pinned=frozenset(row.id for row in waiting if row.is_pinned),
+        deleted=found.all(queries.DELETED), formers=found.all(queries.FORMERS),
+    )  # fmt: skip
+
+
+def _over(waiting: Sequence[AwaitingRow], since: int) -> list[int]:
+    """List the versions whose grace is over and that no channel pins."""
+    return [row.id for row in waiting if row.deleted_at <= since and not row.is_pinned]
+
+
+def _left(
+    engine: sa.Engine, store: BlobStore, *, grace_us: int, least_us: int
+) -> tuple[Collected, Collected]:
+    """Weigh what pushes left that came to nothing: what goes now, and with the least grace."""
+    objects, sizes = [0, 0], [0, 0]
+    after, is_more = 0, True
+    while is_more:
+        with read(engine) as conn:
+            rows = stranded(conn, after=after, limit=_PAGE, grace_us=grace_us, least_us=least_us)
+        for row in rows:
+            size = store.size(row.physical_key)
+            if size is None:
+                continue
+            for which in (0, 1) if row.is_due else (1,):
+                objects[which] += 1
+                sizes[which] += size
+        is_more = len(rows) == _PAGE
+        after = rows[-1].id if rows else after
+    now, least = (Collected(objects=objects[which], size_bytes=sizes[which]) for which in (0, 1))
+    return now, least
