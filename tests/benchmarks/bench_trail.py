@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import deltareg_migrations
-from deltareg.client.trust.log_lines import log_lines
 from deltareg.db.session import create_engine
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import Places
@@ -19,6 +18,7 @@ from deltareg.service.trail.seal import seal_some
 from deltareg.store.memory import MemoryStore
 from deltareg.trail.check import Known
 from deltareg.trail.lines import check_lines, read_lines, write_line
+from deltareg.wire.log_lines import log_lines
 from tests.trail.logs import ADMIN, KEYS, SERVER, fill
 
 

@@ -38,6 +38,8 @@ READ = {
     "/storage/plan": "/ui/storage/plan",
     "/verdicts/{verdict}/waive": "/ui/verdicts/{verdict}/waive",
     "/suites": "/ui/suites", "/suites/{suite}": "/ui/suites/hostile",
+    "/audit/check": "/ui/audit/check",
+    "/explain/{code}": "/ui/explain/norm_ratio",
     "/tokens": "/ui/tokens", "/audit": "/ui/audit", "/sessions": "/ui/sessions",
 }  # fmt: skip
 """What shows something to who is logged in; `{run}` and `{verdict}` stand for those that are there.
@@ -64,6 +66,7 @@ ACTS = {
     "/verdicts/{verdict}/act": "/ui/verdicts/00000000-0000-4000-8000-000000000000/act",
     "/runs/{run}/act": "/ui/runs/00000000-0000-4000-8000-000000000000/act",
     "/sessions/{session}/end": "/ui/sessions/1/end",
+    "/tokens/{token}/revoke": "/ui/tokens/1/revoke",
     "/logout": "/ui/logout",
     **FORMS,
 }

@@ -31,7 +31,7 @@ def test_checks_and_labels_are_drawn_over_versions(desk, pages):
         {"version": 1, "value": 0.75}, {"version": 2, "value": 0.5}, {"version": 4, "value": 0.25},
     ]  # fmt: skip
     assert len(list(drawn.iter(f"{SVG}circle"))) == 3
-    assert [each.text for each in drawn.iter(f"{SVG}text")] == ["v1", "v4"]
+    assert [each.text for each in drawn.iter(f"{SVG}text")] == ["0", "0.75", "v1", "v4"]
     assert "metric.loss by version: v1 0.75, v2 0.5, v4 0.25" in str(drawn.get("aria-label"))
     rows = pages.get(f"{path}?measure=metric.loss&format=csv").text.split()
     assert rows[1:] == ["metric.loss,1,0.75", "metric.loss,2,0.5", "metric.loss,4,0.25"]

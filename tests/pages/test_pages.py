@@ -28,7 +28,8 @@ PAGES = [
     f"{LINE}/bisect?v1=good&v2=good&v3=bad", f"{LINE}/metrics", f"{LINE}/v3/storage",
     "/ui/storage?of=team/lora:v3", "/ui/storage/plan", f"{PROD}/policy", "/ui/policy",
     "/ui/policy?namespace=team", "/ui/suites", "/ui/suites/smoke", "/ui/suites/-/new",
-    "/ui/suites/smoke/edit",
+    "/ui/suites/smoke/edit", "/ui/explain/norm_ratio",
+    "/ui/audit/check",
 ]  # fmt: skip
 PATHS = sorted(PAGES)
 EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fleet", "/ui/workers",
@@ -36,7 +37,8 @@ EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fle
 OWN_QUERIES = [
     "/ui/", "/ui/kept", LINE,
     "/ui/deltas?q=LO&kind=lora&base=tinyllama&namespace=team&verdict=pass&channel=prod",
-    PROD, f"{PROD}?at=2100-01-01", "/ui/sessions", f"{LINE}/v1", f"{LINE}/v1/gate",
+    PROD, f"{PROD}?at=2100-01-01", "/ui/sessions", "/ui/audit?action=PROM&subject=Lora@",
+    f"{LINE}/v1", f"{LINE}/v1/gate",
     f"{PROD}/promote?version=v1", f"{PROD}/rollback",
 ]  # fmt: skip
 _WHOLE = {"br", "hr", "img", "input", "link", "meta", "wbr", "use", "path", "circle", "rect"}
@@ -119,6 +121,9 @@ def test_every_page_is_json_as_well(pages, path):
     [
         ("team/lora", LINE), ("team/lora:v2", f"{LINE}/v2"), ("team/lora@prod", PROD),
         ("team/lora@prod~1", f"{LINE}/v1"), ("lora", "/ui/deltas?q=lora"),
+        ("lora v2", f"{LINE}/v2"), ("LORA:v3", f"{LINE}/v3"), ("team/lora v9", f"{LINE}/v9"),
+        ("lor v2", f"{LINE}/v2"), ("lora @prod", PROD), ("lora@prod", PROD),
+        ("none v2", "/ui/deltas?q=none"), ("lora v0", "/ui/deltas?q=lora+v0"),
         ("<b>", "/ui/deltas?q=%3Cb%3E"), ("", "/ui/deltas?q="),
     ],
 )  # fmt: skip
@@ -136,6 +141,7 @@ def test_a_reference_leads_to_its_page(pages, asked, leads):
         ("/ui/runs/x", 422), ("/ui/bases/none", 404), (f"{LINE}/diff?a=v77", 422),
         ("/ui/requests?cursor=abcd", 422), (f"{PROD}?at=yesterday", 422), ("/ui/storage?of=A", 422),
         ("/ui/storage?of=none", 404), ("/ui/deltas/TEAM/x", 422), ("/ui/fleet?of=x", 422),
+        ("/ui/explain/none", 404), ("/ui/explain/No.md", 404),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_a_page_with_a_way_on(pages, path, status):

@@ -4,7 +4,6 @@ import json
 
 import sqlalchemy as sa
 
-from deltareg.client.trust.log_lines import log_lines
 from deltareg.db import tables as t
 from deltareg.db.clock import read_clock
 from deltareg.db.session import read, write
@@ -14,6 +13,7 @@ from deltareg.service.trail.proofs import read_log
 from deltareg.trail.check import Known
 from deltareg.trail.kept import KeptLog
 from deltareg.trail.lines import check_lines, write_line
+from deltareg.wire.log_lines import log_lines
 from tests.signers import key_of
 
 ADMIN = Caller("root", 0, None, grants_of(["read", "admin"]))

@@ -23,7 +23,8 @@ _TOP: Final = 3
 def html_of(text: str) -> str:
     """Write Markdown as HTML; front matter is left out, and what is too long is cut."""
     plain = _FRONT.sub("", text, count=1)
-    return str(_parser().render(plain[:MOST]))
+    # What scrolls by itself is reached by keys; text of others has its signs escaped by now.
+    return str(_parser().render(plain[:MOST])).replace("<pre>", '<pre tabindex="0">')
 
 
 @cache

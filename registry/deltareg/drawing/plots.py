@@ -22,6 +22,7 @@ from deltareg.drawing.strokes import (
 )
 
 STEPS = 9
+_COARSE = 0.2
 _LABEL_CHARS = 34
 _CHAR_WIDTH = 6.8
 
@@ -161,29 +162,47 @@ def _drawn(
 
 
 def history(values: Sequence[tuple[str, float]], *, threshold: float | None, label: str) -> str:
-    """Draw a small line of values by version; the last is the one that matters."""
-    width, height, left, right, top, bottom = 300.0, 104.0, 12.0, 288.0, 14.0, 78.0
+    """Draw a small line of values by version; the last is the one that matters.
+
+    The scale holds the threshold, so that what is far from it looks far, and else what changes
+    little looks as if it did.
+    """
+    width, height, left, right, top, bottom = 308.0, 112.0, 58.0, 298.0, 14.0, 86.0
     numbers = [value for _, value in values]
-    low, high = min(numbers), max(numbers)
-    near = threshold is not None and low - (high - low) * 2 <= threshold <= high + (high - low) * 2
-    if near and threshold is not None:
-        low, high = min(low, threshold), max(high, threshold)
-    spread = (high - low) or abs(high) or 1.0
+    low, high = scale_of(numbers, threshold)
 
     def at_x(n: int) -> float:
-        return left + (right - left) * (n / max(1, len(values) - 1))
+        return left + 8 + (right - left - 16) * (n / max(1, len(values) - 1))
 
     def at_y(value: float) -> float:
-        return bottom - (bottom - top) * ((value - low) / spread if high > low else 0.5)
+        return bottom - (bottom - top) * ((value - low) / (high - low))
 
-    marks: list[Mark] = []
-    if near and threshold is not None:
+    marks = axis([low, high], left=left, right=right, heights=[bottom, top])
+    if threshold is not None:
         y = at_y(threshold)
-        marks.append(Rule("limit", x1=0, x2=width, y1=y, y2=y))
+        marks.append(Rule("limit", x1=left, x2=right, y1=y, y2=y))
     marks += _drawn(Line(label, numbers, "b"), [name for name, _ in values], at_x, at_y)
     first, last = values[0][0], values[-1][0]
-    marks += [written(left, 98, first, ""), written(right, 98, last, "end strong")]
+    marks += [written(left, 106, first, ""), written(right, 106, last, "end strong")]
     return svg((width, height), label, marks)
+
+
+def scale_of(values: Sequence[float], threshold: float | None) -> tuple[float, float]:
+    """Give the least and the most of an axis of values and the mark that they have to keep.
+
+    It begins at zero where the values reach far down to it anyway; else it is no finer than a fifth
+    of the largest value, unless a mark that is near asks for more.
+    """
+    shown = [*values, *([] if threshold is None else [threshold])]
+    low, high = min(shown), max(shown)
+    size = max(abs(low), abs(high)) or 1.0
+    if low >= 0 and high - low > _COARSE * size:
+        return 0.0, high
+    if high <= 0 and high - low > _COARSE * size:
+        return low, 0.0
+    least = _COARSE * size if threshold is None or low == high else 0.0
+    room = max(0.0, least - (high - low)) / 2
+    return low - room, high + room
 
 
 def _clip(text: str) -> str:

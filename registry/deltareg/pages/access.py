@@ -1,23 +1,21 @@
-"""Access: who the caller is and may do what, who holds what, and the trail of all that was done."""
+"""Access: who the caller is and may do what, who holds what, and the tokens that act for them."""
 
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from deltareg.errors import NotFound
 from deltareg.pages.asking import Ask
-from deltareg.pages.routing import View
+from deltareg.pages.guard import ROOT
+from deltareg.pages.routing import Action, View
 from deltareg.pages.tables import Cell, Table
-from deltareg.service.access.audit import list_audit
 from deltareg.service.access.members import list_members
 from deltareg.service.access.namespaces import list_namespaces
-from deltareg.service.access.tokens import list_tokens, whoami
+from deltareg.service.access.tokens import list_tokens, revoke_token, whoami
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.trail.proofs import show_checkpoint
+from deltareg.service.clock import rfc3339, rfc3339_of
 from deltareg.wire import (
     Answer,
-    AuditRow,
-    CheckpointInfo,
     MemberInfo,
     NamespaceInfo,
     Page,
@@ -26,6 +24,16 @@ from deltareg.wire import (
 )
 
 _LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Somebody with all roles that they hold in a place."""
+
+    name: str
+    kind: str
+    last_used_at: str | None
+    roles: list[MemberInfo]
 
 
 class AccessPage(Answer):
@@ -38,21 +46,32 @@ class AccessPage(Answer):
     members: list[MemberInfo]
     more: str | None = None
 
+    @property
+    def holders(self) -> list[Holder]:
+        """Who holds something here, each once."""
+        found: dict[str, Holder] = {}
+        for each in self.members:
+            first = Holder(each.principal, each.kind, each.last_used_at, [])
+            found.setdefault(each.principal, first).roles.append(each)
+        return list(found.values())
+
 
 class TokensPage(Answer):
-    """All tokens, newest first, for admins of everything."""
+    """All tokens, newest first, for admins of everything, and which one this session stands for."""
 
     tokens: Page[TokenInfo]
+    this: int
+    at: str
 
-
-class AuditPage(Answer):
-    """Who did what, newest first, and the newest checkpoint of the log over it."""
-
-    actor: str
-    action: str
-    subject: str
-    rows: Page[AuditRow]
-    checkpoint: CheckpointInfo | None
+    def state_of(self, token: TokenInfo) -> tuple[str, str]:
+        """Say whether a token holds, as a state of the pages and in words."""
+        if token.revoked_at is not None:
+            return "revoked", ""
+        if token.expires_at is None or token.expires_at > _later(self.at, hours=1):
+            return "live", ""
+        return (
+            ("stale", "ends within the hour") if token.expires_at > self.at else ("gone", "ended")
+        )
 
 
 def _access(ask: Ask) -> AccessPage:
@@ -74,24 +93,17 @@ def _access(ask: Ask) -> AccessPage:
 
 def _tokens(ask: Ask) -> TokensPage:
     found = list_tokens(ask.registry, ask.caller, cursor=ask.cursor, limit=ask.most(_LISTED))
-    return TokensPage(tokens=found)
+    now = rfc3339(ask.session.seen_us)
+    return TokensPage(tokens=found, this=ask.caller.token_id or 0, at=now)
 
 
-def _audit(ask: Ask) -> AuditPage:
-    actor, action, subject = (ask.text(name) for name in ("actor", "action", "subject"))
-    rows = list_audit(
-        ask.registry, ask.caller, actor=actor, action=action, subject=subject,
-        cursor=ask.cursor, limit=ask.most(_LISTED),
-    )  # fmt: skip
-    checkpoint: CheckpointInfo | None
-    try:
-        checkpoint = show_checkpoint(ask.registry, ask.caller)
-    except NotFound:
-        checkpoint = None
-    return AuditPage(
-        actor=actor or "", action=action or "", subject=subject or "", rows=rows,
-        checkpoint=checkpoint,
-    )  # fmt: skip
+def _revoke(ask: Ask) -> str:
+    revoke_token(ask.registry, ask.caller, ask.number("token"))
+    return f"{ROOT}/tokens#t{ask.number('token')}"
+
+
+def _later(at: str, *, hours: int) -> str:
+    return rfc3339_of(datetime.fromisoformat(at) + timedelta(hours=hours))
 
 
 def _member_cells(page: AccessPage) -> Iterator[Sequence[Cell]]:
@@ -110,18 +122,6 @@ def _token_cells(page: TokensPage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-def _audit_cells(page: AuditPage) -> Iterator[Sequence[Cell]]:
-    for row in page.rows.items:
-        before, after = (
-            "" if told is None else json.dumps(told, ensure_ascii=False)
-            for told in (row.before, row.after)
-        )
-        yield (
-            row.id, row.at, row.actor, row.token_id, row.action, row.subject, before, after,
-            row.request_id,
-        )  # fmt: skip
-
-
 _MEMBERS = Table(
     ("principal", "kind", "namespace", "role", "rights", "only", "given_by", "given_at",
      "last_used_at"),
@@ -132,12 +132,9 @@ _TOKENS = Table(
      "last_used_at", "expires_at", "revoked_at"),
     _token_cells, lambda page: page.tokens.next_cursor,
 )  # fmt: skip
-_AUDIT = Table(
-    ("row", "at", "actor", "token", "action", "subject", "before", "after", "request"),
-    _audit_cells, lambda page: page.rows.next_cursor,
-)  # fmt: skip
+_ALL_TOKENS = View("/tokens", _tokens, "tokens.html.jinja", table=_TOKENS)
 PAGES = (
     View("/access", _access, "access.html.jinja", table=_MEMBERS),
-    View("/tokens", _tokens, "tokens.html.jinja", table=_TOKENS),
-    View("/audit", _audit, "audit.html.jinja", table=_AUDIT),
+    _ALL_TOKENS,
+    Action("/tokens/{token}/revoke", _revoke, _ALL_TOKENS),
 )

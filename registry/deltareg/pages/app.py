@@ -1,5 +1,8 @@
 """The pages as one app below `/ui`, and what leads a browser there from the root."""
 
+from functools import partial
+
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import State
 from starlette.exceptions import HTTPException
@@ -7,15 +10,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
+from deltareg.errors import DeltaregError
 from deltareg.pages import (
     access,
     ask,
+    audit,
     bases,
     bisect,
     channel,
     delta,
     deltas,
     diff,
+    explain,
     figures,
     fleet,
     forms,
@@ -33,9 +39,10 @@ from deltareg.pages import (
     version,
     waiving,
 )
-from deltareg.pages.cookie import request_id_of
+from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import routes_of, show_problem
+from deltareg.pages.problems import show_problem
+from deltareg.pages.routing import routes_of
 from deltareg.pages.static_files import send_static
 from deltareg.service.registry import Registry
 from deltareg.wire import API, ProblemDocument
@@ -43,7 +50,8 @@ from deltareg.wire.problems import TITLES
 
 _MODULES = (
     login, home, deltas, diff, figures, ask, bisect, channel, measures, delta, lineage, version,
-    requests, runs, bases, fleet, storage, access, waiving, policies, suites, forms,
+    requests, runs, bases, fleet, storage, access, audit, waiving, policies, suites, forms,
+    explain,
 )  # fmt: skip
 
 
@@ -62,7 +70,7 @@ def page_routes(registry: Registry, state: State) -> list[Mount | Route]:
             Route("/static/{file}", _send, methods=["GET"]),
             *login.routes(registry), *theme.routes(), *live.routes(registry), *pages,
         ],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: partial(_http_error, registry)},
     )  # fmt: skip
     app.state = state
     return [Route("/", _front, methods=["GET"], include_in_schema=False), Mount(ROOT, app)]
@@ -78,9 +86,11 @@ async def _send(request: Request) -> Response:
     return send_static(request)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def _http_error(registry: Registry, request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if secret_of(request):
+        request.state.who = await anyio.to_thread.run_sync(_who, registry, request)
     is_absent = error.status_code == 404
     document = ProblemDocument(
         type="about:blank", title=TITLES.get(error.status_code, "Error"),
@@ -89,3 +99,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
         request_id=request_id_of(request),
     )  # fmt: skip
     return show_problem(request, document)
+
+
+def _who(registry: Registry, request: Request) -> str:
+    """Give who is logged in, whose page of an error has the menu; empty for nobody."""
+    try:
+        return session_of(request, registry).caller.principal
+    except DeltaregError:
+        return ""

@@ -26,6 +26,7 @@ class Ask:
         form: The fields of a form that was sent; none of what only looks.
         further: Where a list goes on that is taken away whole; empty at its beginning.
         is_whole: Whether all of a list is taken away, and not a page of it looked at.
+        instead: What is asked instead of what stands in the address, where a form is shown again.
     """
 
     registry: Registry
@@ -34,6 +35,7 @@ class Ask:
     form: Mapping[str, str] = field(default_factory=dict[str, str])
     further: str = ""
     is_whole: bool = False
+    instead: QueryParams | None = None
 
     @property
     def caller(self) -> Caller:
@@ -53,7 +55,7 @@ class Ask:
     @property
     def query(self) -> QueryParams:
         """What stands behind the question mark."""
-        return self.request.query_params
+        return self.request.query_params if self.instead is None else self.instead
 
     def part(self, name: str) -> str:
         """Give a part of the path."""
@@ -80,6 +82,15 @@ class Ask:
     def text(self, name: str) -> str | None:
         """Give a word of the query; None where it is empty or not there."""
         return self.query.get(name, "").strip()[:_LONGEST] or None
+
+    def text_number(self, name: str) -> int | None:
+        """Give a number of the query; None where it is empty or not there.
+
+        Raises:
+            InvalidInput: It is none.
+        """
+        text = self.text(name)
+        return None if text is None else _number(text, name)
 
     def said(self, name: str) -> str:
         """Give a field of the form, with nothing around it; empty where it is not there."""

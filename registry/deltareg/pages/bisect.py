@@ -49,6 +49,11 @@ class BisectPage(Answer):
         return f"{path}?{urlencode(asked)}" if asked else path
 
     @property
+    def verdicts(self) -> dict[int, str]:
+        """Give what the newest verdict on each of the listed versions is, where there is one."""
+        return {one.version: one.verdict for one in self.versions if one.verdict}
+
+    @property
     def unlisted(self) -> dict[int, Mark]:
         """Give what was judged and is no row of the list."""
         listed = {one.version for one in self.versions}

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, View
+from deltareg.pages.policy_words import policy_words
+from deltareg.pages.routing import Action, Place, View
 from deltareg.pages.tables import Cell, Table
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
@@ -43,6 +44,18 @@ class StandingPage(Answer):
     channel: ChannelInfo
     may_review: list[int]
     overdue: list[int]
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """Its own policy in words."""
+        return policy_words(self.channel.policy)
+
+    @property
+    def floors(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Whose floors ask something beside it, and what, in words."""
+        return [
+            (floor.of, policy_words(floor.policy, is_floor=True)) for floor in self.channel.floors
+        ]
 
 
 class PromotePage(Answer):
@@ -218,13 +231,33 @@ _TABLE = Table(
     _cells, lambda page: page.revisions.next_cursor,
 )  # fmt: skip
 _PATH = "/deltas/{ns}/{name}/channels/{channel}"
+_LEDGER = View(_PATH, _ledger, "channel.html.jinja", "Deltas", table=_TABLE)
+_STANDING = View(f"{_PATH}/standing", _standing, "standing.html.jinja", "Deltas")
+_ROLLBACK = View(f"{_PATH}/rollback", _rollback, "rollback.html.jinja", "Deltas")
+_PROMOTE = View(f"{_PATH}/promote", _promote, "promote.html.jinja", "Deltas")
+_FREEZE = View(f"{_PATH}/freeze", _freeze, "freeze.html.jinja", "Deltas")
+
+
+def _place(ask: Ask) -> Place:
+    """Say which dialog a move was sent from."""
+    match ask.said("kind"):
+        case "promote":
+            return Place(_PROMOTE, {"version": ask.said("version")})
+        case "rollback":
+            return Place(_ROLLBACK)
+        case "freeze" | "unfreeze":
+            return Place(_FREEZE)
+        case _:
+            return Place(_LEDGER)
+
+
 PAGES = (
-    View(_PATH, _ledger, "channel.html.jinja", "Deltas", table=_TABLE),
-    View(f"{_PATH}/standing", _standing, "standing.html.jinja", "Deltas"),
-    View(f"{_PATH}/rollback", _rollback, "rollback.html.jinja", "Deltas"),
-    View(f"{_PATH}/promote", _promote, "promote.html.jinja", "Deltas"),
-    View(f"{_PATH}/freeze", _freeze, "freeze.html.jinja", "Deltas"),
-    Action(f"{_PATH}/move", _move),
-    Action(f"{_PATH}/clear", _clear),
-    Action(f"{_PATH}/review", _review),
+    _LEDGER,
+    _STANDING,
+    _ROLLBACK,
+    _PROMOTE,
+    _FREEZE,
+    Action(f"{_PATH}/move", _move, _place),
+    Action(f"{_PATH}/clear", _clear, _LEDGER),
+    Action(f"{_PATH}/review", _review, _STANDING),
 )

@@ -1,6 +1,8 @@
 """Delta lines: looked for by words and by facets, and where a reference leads."""
 
+import re
 from collections.abc import Iterator, Sequence
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from deltareg.db.queries.deltas import LineFilter
@@ -15,6 +17,11 @@ from deltareg.service.overview.deltas import Lines, look_for_lines
 from deltareg.wire import Answer
 
 _LISTED = 30
+# A line, or a part of its name, and behind it a version or a channel.
+_LOOSE: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._/-]*)"
+    r"(?:[\s:]+v(?P<number>[1-9][0-9]{0,8})|\s*@(?P<channel>[a-z0-9][a-z0-9._-]*))"
+)
 _FACETS = (("namespace", "Namespace"), ("kind", "Kind"), ("base", "Base"))
 
 
@@ -88,12 +95,12 @@ def _narrowed(given: dict[str, str], name: str, value: str) -> str:
 
 
 def _find(ask: Ask) -> str:
-    """Lead to what a reference names; what is none is looked for."""
+    """Lead to what a reference names, or what somebody means by it; what is none is looked for."""
     text = ask.text("q") or ""
     try:
         ref = Ref.parse(text)
     except InvalidInput:
-        return f"{ROOT}/deltas?{urlencode({'q': text})}"
+        return _meant(ask, text) or f"{ROOT}/deltas?{urlencode({'q': text})}"
     line = f"{ROOT}/deltas/{quote(str(ref.line))}"
     if ref.version is not None:
         return f"{line}/v{ref.version}"
@@ -102,6 +109,26 @@ def _find(ask: Ask) -> str:
     if ref.is_bare:
         return line if ask.caller.sees(ref.line) else f"{ROOT}/deltas?{urlencode({'q': text})}"
     return f"{line}/v{show_version(ask.registry, ask.caller, ref, bare='newest').version}"
+
+
+def _meant(ask: Ask, text: str) -> str:
+    """Lead to what `chat v3` or `chat @prod` means; empty where it is of no such form.
+
+    Where several lines are called so, or none, they are looked for by their words alone.
+    """
+    match = _LOOSE.fullmatch(text)
+    if match is None:
+        return ""
+    name, kept = match["name"], f"{ROOT}/deltas?{urlencode({'q': match['name']})}"
+    only = LineFilter(text=name)
+    found = look_for_lines(ask.registry, ask.caller, only=only, cursor=None, limit=_LISTED).found
+    lines = [row.line for row in found.items]
+    named = [line for line in lines if name.lower() in {line, line.rpartition("/")[2]}] or lines
+    if len(named) != 1:
+        return kept
+    line = f"{ROOT}/deltas/{quote(named[0])}"
+    number, channel = match["number"], match["channel"]
+    return f"{line}/v{number}" if number else f"{line}/channels/{quote(channel)}"
 
 
 def _cells(page: DeltasPage) -> Iterator[Sequence[Cell]]:

@@ -15,6 +15,7 @@ from deltareg.pages.tables import Cell, Table
 from deltareg.service.overview.comparison import Checks, compare_versions
 from deltareg.wire import Answer, CheckResult, VersionInfo
 
+_PUSHED = "pushed at"
 _ABSENT = "-"
 _TWO = 2
 _SIDES = ("a", "b", "c")
@@ -32,6 +33,11 @@ class ConfigChange(Answer):
     def values(self) -> list[str]:
         """Give it by version."""
         return [self.a, self.b] if self.c is None else [self.a, self.b, self.c]
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the values are times."""
+        return self.name == _PUSHED and all("T" in value for value in self.values)
 
     @property
     def is_different(self) -> bool:
@@ -55,8 +61,15 @@ class CheckPair(Answer):
         return [self.a, self.b, self.c] if self.is_three else [self.a, self.b]
 
     @property
+    def is_skipped(self) -> bool:
+        """Whether it did not run for one of them."""
+        return any(one is not None and one.verdict == "skipped" for one in self.results)
+
+    @property
     def is_different(self) -> bool:
-        """Whether the outcomes or the values differ."""
+        """Whether the outcomes or the values differ; what was skipped in one says nothing of it."""
+        if self.is_skipped:
+            return False
         if any(one is None for one in self.results):
             return True
         return len({(one.verdict, str(one.value)) for one in self.results if one}) > 1
@@ -141,7 +154,7 @@ def _facts(version: VersionInfo) -> list[tuple[str, str]]:
         ("kind", version.kind + variant), ("base", version.base.name or version.base.root),
         ("folds", "yes" if version.foldable else "no"),
         ("as files", size(version.logical_bytes)), ("stored", size(version.stored_bytes)),
-        ("pushed", f"{version.created_at[:16].replace('T', ' ')} UTC"),
+        (_PUSHED, version.created_at),
         ("by", version.created_by), ("served by", ", ".join(f"@{c}" for c in version.channels)),
         ("labels", labels), ("message", version.message),
         ("revoked", "yes" if version.is_revoked else "no"),

@@ -37,7 +37,5 @@ def _revert(ask: Ask) -> str:
 
 
 _PATH = "/deltas/{ns}/{name}/{version}"
-PAGES = (
-    View(f"{_PATH}/storage", _show, "forms.html.jinja", "Deltas"),
-    Action(f"{_PATH}/revert", _revert),
-)
+_FORMS = View(f"{_PATH}/storage", _show, "forms.html.jinja", "Deltas")
+PAGES = (_FORMS, Action(f"{_PATH}/revert", _revert, _FORMS))

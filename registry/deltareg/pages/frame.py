@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 
@@ -12,6 +12,7 @@ from deltareg.pages.cookie import secret_of
 from deltareg.pages.guard import ROOT, form_word
 from deltareg.pages.static_files import addresses
 from deltareg.pages.themes import theme_of
+from deltareg.wire import ProblemDocument
 
 AREAS: Sequence[tuple[str, str]] = (
     ("Deltas", "/deltas"),
@@ -33,11 +34,20 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A form that was refused: why, and the address of the page that it stands on."""
+
+    problem: ProblemDocument
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """What the frame of a page says.
 
     Attributes:
         who: Who is logged in; empty for nobody.
+        ends: When the session ends, where that is within the hour.
         word: What every form of the page holds.
         here: The page's own address.
         twin: Its JSON.
@@ -48,10 +58,13 @@ class Frame:
         theme: The scheme that was chosen; empty for what the browser has.
         back: Where one is after choosing another one.
         away: What else the page may be taken away as, and the address of each.
+        refused: Why a form of the page was refused, where it is shown again because of that.
+        said: What stood in that form.
         version: Of the server.
     """
 
     who: str
+    ends: str
     word: str
     here: str
     twin: str
@@ -62,6 +75,8 @@ class Frame:
     theme: str
     back: str
     away: Sequence[Link]
+    refused: ProblemDocument | None
+    said: Mapping[str, str]
     version: str = __version__
 
 
@@ -70,23 +85,29 @@ def frame_of(
     area: str,
     *,
     request: Request | None = None,
+    who: str = "",
     word: str = "",
     away: Sequence[str] = (),
+    refusal: Refusal | None = None,
 ) -> Frame:
-    """Make the frame of a page, or of what somebody sees who may not be logged in."""
+    """Make the frame of a page, or with `request` and `who` that of an error."""
     asked = ask.request if ask is not None else request
     if asked is None:
         raise TypeError("a frame is of a request")
-    secret = secret_of(asked)
-    is_in = ask is not None
+    here = _here(asked) if refusal is None else refusal.address
+    is_form = asked.method != "GET" and refusal is None
     return Frame(
-        who=ask.caller.principal if ask is not None else "",
-        word=form_word(secret) if is_in else word, here=_here(asked), twin=_as(asked, "json"),
+        who=ask.caller.principal if ask is not None else who,
+        ends="" if ask is None else ask.session.ends_soon,
+        word=form_word(secret_of(asked)) if ask is not None else word, here=here,
+        twin=_as(here, "json"),
         server=f"{asked.url.scheme}://{asked.url.netloc}", asked=asked.query_params.get("q", ""),
         areas=[Link(name, ROOT + path, name == area) for name, path in AREAS],
         files=addresses(), theme=theme_of(asked),
-        back=_without(asked, "theme") if asked.method == "GET" else ROOT,
-        away=[Link(kind, _as(asked, kind.lower())) for kind in away],
+        back=ROOT if is_form else _without(here, "theme"),
+        away=[Link(kind, _as(here, kind.lower())) for kind in away],
+        refused=None if refusal is None else refusal.problem,
+        said={} if ask is None or refusal is None else ask.form,
     )  # fmt: skip
 
 
@@ -95,12 +116,13 @@ def _here(request: Request) -> str:
     return request.url.path + (f"?{query}" if query else "")
 
 
-def _without(request: Request, *names: str) -> str:
-    query = urlencode([(k, v) for k, v in parse_qsl(request.url.query) if k not in names])
-    return request.url.path + (f"?{query}" if query else "")
+def _without(address: str, *names: str) -> str:
+    parts = urlsplit(address)
+    query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if k not in names])
+    return parts.path + (f"?{query}" if query else "")
 
 
-def _as(request: Request, kind: str) -> str:
+def _as(address: str, kind: str) -> str:
     # What is taken away as CSV is the list and not a page of it.
-    path = _without(request, "format", *(["cursor"] if kind == "csv" else []))
+    path = _without(address, "format", *(["cursor"] if kind == "csv" else []))
     return f"{path}{'&' if '?' in path else '?'}format={kind}"

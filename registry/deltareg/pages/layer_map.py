@@ -18,6 +18,7 @@ State = Literal["same", "changed", "added", "removed", "neither"]
 Odd = Literal["same", "first", "second", "third", "each", "neither"]
 Change = State | Odd
 _STEPS = 9
+_PALEST = 2  # of counts: fewer steps, but never as pale as where nothing is
 _CHAR_WIDTH = 6.8
 _DENSE = 48
 _OUTSIDE = "-"
@@ -217,4 +218,4 @@ def _step(count: int, least: int, most: int) -> int:
     if most <= least or least <= 0:
         return _STEPS // 2
     share = math.log(count / least) / math.log(most / least)
-    return min(_STEPS - 1, int(share * _STEPS))
+    return min(_STEPS - 1, _PALEST + int(share * (_STEPS - _PALEST)))

@@ -20,7 +20,7 @@ from deltareg import streaming
 from deltareg.errors import InvalidInput, Unavailable
 from deltareg.pages.cookie import secret_of, session_of
 from deltareg.pages.guard import HEADERS, check_reading
-from deltareg.pages.routing import guarded
+from deltareg.pages.problems import guarded
 from deltareg.refs import parse_id
 from deltareg.service.registry import Registry
 from deltareg.service.runs import log

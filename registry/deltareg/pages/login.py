@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deltareg.errors import DeltaregError
+from deltareg.pages.answering import html, see_other
 from deltareg.pages.asking import Ask
 from deltareg.pages.cookie import (
     bound_to,
@@ -20,11 +21,13 @@ from deltareg.pages.cookie import (
 )
 from deltareg.pages.frame import frame_of
 from deltareg.pages.guard import ROOT, check_form_word, check_origin, own_path
-from deltareg.pages.routing import Action, View, html, problem, read_form, see_other
+from deltareg.pages.problems import problem
+from deltareg.pages.routing import Action, View, read_form
 from deltareg.pages.tables import Cell, Table
 from deltareg.service.access import sessions
+from deltareg.service.access.tokens import whoami
 from deltareg.service.registry import Registry
-from deltareg.wire import Answer, Page, SessionInfo, status_of
+from deltareg.wire import Answer, Page, SessionInfo, WhoAmI, status_of
 
 PATH = "/login"
 
@@ -42,9 +45,13 @@ class LoginPage(Answer):
 
 
 class SessionsPage(Answer):
-    """The browsers that somebody is logged in with; `this` is the one that looks."""
+    """Who somebody is and may do, and the browsers that they are logged in with.
+
+    `this` is the one that looks.
+    """
 
     this: int
+    who: WhoAmI
     sessions: Page[SessionInfo]
 
 
@@ -119,7 +126,8 @@ def _end(registry: Registry, request: Request) -> None:
 
 def _list(ask: Ask) -> SessionsPage:
     found = sessions.list_sessions(ask.registry, ask.caller)
-    return SessionsPage(this=ask.session.id, sessions=found)
+    who = whoami(ask.registry, ask.caller)
+    return SessionsPage(this=ask.session.id, who=who, sessions=found)
 
 
 def _end_one(ask: Ask) -> str:

@@ -22,6 +22,7 @@ class Card:
     name: str
     newest: float
     mark: float | None
+    good: str
     plot: str
     file: str
 
@@ -37,7 +38,7 @@ class MeasuresPage(Measures):
         path = f"/ui/deltas/{self.line}/metrics"
         return [
             Card(
-                each.name, each.points[-1].value, each.mark, _drawn(each),
+                each.name, each.points[-1].value, each.mark, each.good, _drawn(each),
                 f"{path}?{urlencode({'measure': each.name, 'format': 'svg'})}",
             )
             for each in self.measures

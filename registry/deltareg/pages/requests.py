@@ -99,8 +99,9 @@ _TABLE = Table(
      "due", "reason", "decided_by", "decided_at", "decision", "revision"),
     _cells, lambda page: page.requests.next_cursor,
 )  # fmt: skip
+_REQUEST = View("/requests/{request}", _show, "request.html.jinja", "Requests")
 PAGES = (
     View("/requests", _list, "requests.html.jinja", "Requests", table=_TABLE),
-    View("/requests/{request}", _show, "request.html.jinja", "Requests"),
-    Action("/requests/{request}/decide", _decide),
+    _REQUEST,
+    Action("/requests/{request}/decide", _decide, _REQUEST),
 )

@@ -1,40 +1,35 @@
 """From a page to a route: who asks, what is answered, as HTML or JSON, and what errors are."""
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import anyio.to_thread
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from deltareg.drawing.rendering import render
-from deltareg.errors import DeltaregError, InvalidInput, Unauthenticated
+from deltareg.errors import ApprovalDue, DeltaregError, InvalidInput, Unauthenticated
+from deltareg.pages.answering import NEVER_KEPT, html, json_answer, see_other, wants_json
 from deltareg.pages.asking import Ask
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.downloads import csv_answer, svg_answer
-from deltareg.pages.frame import frame_of
+from deltareg.pages.frame import Refusal, frame_of
 from deltareg.pages.guard import (
-    HEADERS,
     ROOT,
     check_form_word,
     check_origin,
     check_reading,
-    form_word,
 )
+from deltareg.pages.problems import Endpoint, guarded
 from deltareg.pages.tables import Table
 from deltareg.service.registry import Registry
-from deltareg.wire import ProblemDocument, describe_problem, status_of
+from deltareg.wire import describe_problem, status_of
 from deltareg.wire.messages import Answer
 
-logger = logging.getLogger(__name__)
-ROOM: Final = "deltareg.pages"
-_NEVER_KEPT: Final = {"Cache-Control": "no-store", "Vary": "Accept, Cookie", **HEADERS}
 _FIELDS_MOST = 64
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +92,27 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """The page that a form stands on, and what has to be asked of it to have that form."""
+
+    view: View
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
-    """What a form does; gives the page to go on with."""
+    """What a form does.
+
+    Attributes:
+        path: Below `/ui`.
+        act: Does what was sent; gives the page to go on with.
+        place: The page that the form stands on, which is shown again with the reason when it is
+            refused; None where there is nothing to write in it.
+    """
 
     path: str
     act: Callable[[Ask], str]
+    place: View | Callable[[Ask], Place] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +147,8 @@ def routes_of(registry: Registry, page: Page) -> list[Route]:
 def _view(registry: Registry, view: View) -> Endpoint:
     def look(request: Request) -> Response:
         asked = request.query_params.get("format", "")
-        session, is_whole = session_of(request, registry), asked == "csv"
-        ask = Ask(registry, session, request, is_whole=is_whole)
+        is_whole = asked == "csv"
+        ask = replace(_asked(registry, request), is_whole=is_whole)
         text = view.texts.get(asked)
         if text is not None:
             return _file(text, ask)
@@ -161,7 +172,7 @@ def _view(registry: Registry, view: View) -> Endpoint:
 
 def _jump(registry: Registry, jump: Jump) -> Endpoint:
     def look(request: Request) -> Response:
-        return see_other(jump.lead(Ask(registry, session_of(request, registry), request)))
+        return see_other(jump.lead(_asked(registry, request)))
 
     async def endpoint(request: Request) -> Response:
         check_reading(request)
@@ -172,9 +183,7 @@ def _jump(registry: Registry, jump: Jump) -> Endpoint:
 
 def _form(registry: Registry, page: Form) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
-        session = session_of(request, registry)
-        check_form_word(form.get("word", ""), secret_of(request))
-        ask = Ask(registry, session, request, form)
+        ask = _sent(registry, request, form)
         found = page.act(ask)
         if isinstance(found, str):
             return see_other(found)
@@ -191,9 +200,16 @@ def _form(registry: Registry, page: Form) -> Endpoint:
 
 def _action(registry: Registry, action: Action) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
-        session = session_of(request, registry)
-        check_form_word(form.get("word", ""), secret_of(request))
-        return see_other(action.act(Ask(registry, session, request, form)))
+        ask = _sent(registry, request, form)
+        try:
+            return see_other(action.act(ask))
+        except (Unauthenticated, ApprovalDue):
+            raise
+        except DeltaregError as error:
+            if action.place is None or status_of(error) >= 500 or wants_json(request):
+                raise
+            place = Place(action.place) if isinstance(action.place, View) else action.place(ask)
+            return _shown_again(ask, place, error)
 
     async def endpoint(request: Request) -> Response:
         check_origin(request)
@@ -201,6 +217,43 @@ def _action(registry: Registry, action: Action) -> Endpoint:
         return await anyio.to_thread.run_sync(act, request, form)
 
     return endpoint
+
+
+def _shown_again(ask: Ask, place: Place, error: DeltaregError) -> Response:
+    """Show the page of a form that was refused, with why and with what stood in it.
+
+    Raises:
+        DeltaregError: What was wrong, where that page is not there any more either.
+    """
+    view, query = place.view, urlencode(place.query)
+    parts: dict[str, object] = ask.request.path_params
+    path = ROOT + view.path.format(**{name: quote(str(part)) for name, part in parts.items()})
+    looking = replace(ask, instead=QueryParams(query))
+    try:
+        found = view.load(looking)
+    except DeltaregError:
+        raise error from None
+    told = describe_problem(error, request_id=request_id_of(ask.request))
+    refusal = Refusal(told, f"{path}?{query}" if query else path)
+    frame = frame_of(looking, view.area, refusal=refusal)
+    return html(view.template, status=told.status, page=found, frame=frame)
+
+
+def _sent(registry: Registry, request: Request, form: Mapping[str, str]) -> Ask:
+    """Take a form of somebody who is logged in.
+
+    Raises:
+        Forbidden: It is of another session.
+    """
+    ask = _asked(registry, request)
+    check_form_word(form.get("word", ""), secret_of(request))
+    return replace(ask, form=form)
+
+
+def _asked(registry: Registry, request: Request) -> Ask:
+    session = session_of(request, registry)
+    request.state.who = session.caller.principal  # should it fail, its page has the menu
+    return Ask(registry, session, request)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -216,80 +269,6 @@ async def read_form(request: Request) -> dict[str, str]:
         raise InvalidInput(f"a form has at most {_FIELDS_MOST} fields") from error
 
 
-def guarded(endpoint: Endpoint) -> Endpoint:
-    """Answer errors as pages, and whoever is not logged in with the way there."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except Unauthenticated as error:
-            if request.method == "GET" and not wants_json(request):
-                return see_other(f"{ROOT}/login?{_after_login(request)}")
-            return problem(request, error)
-        except DeltaregError as error:
-            return problem(request, error)
-        except Exception:  # what nobody thought of is told by its id, as a page
-            request_id = request_id_of(request)
-            logger.exception("bug request=%s", request_id, extra={"request_id": request_id})
-            fix = "report it with the request id of this answer"
-            return problem(request, DeltaregError("the server has a bug", fix=fix))
-
-    return answered
-
-
-def _after_login(request: Request) -> str:
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return urlencode({"next": here})
-
-
-def problem(request: Request, error: DeltaregError) -> Response:
-    """Answer with an error: what is wrong, what to do, and the id of the request."""
-    if status_of(error) >= 500:
-        logger.error(
-            "page %s answered %d: %s", request.url.path, status_of(error), error.message,
-            extra={"request_id": request_id_of(request)},
-        )  # fmt: skip
-    return show_problem(request, describe_problem(error, request_id=request_id_of(request)))
-
-
-def show_problem(request: Request, document: ProblemDocument) -> Response:
-    """Answer with a problem document, as a page or as JSON."""
-    if wants_json(request):
-        raw = document.model_dump_json()
-        return Response(raw, document.status, _NEVER_KEPT, "application/problem+json")
-    frame = frame_of(None, "", request=request, word=_word(request))
-    return html("problem.html.jinja", status=document.status, page=document, frame=frame)
-
-
-def _word(request: Request) -> str:
-    secret = secret_of(request)
-    return form_word(secret) if secret else ""
-
-
-def html(template: str, *, status: int = 200, **values: object) -> Response:
-    """Answer with a page."""
-    return Response(str(render(template, room=ROOM, **values)), status, _NEVER_KEPT, "text/html")
-
-
-def json_answer(found: Answer) -> Response:
-    """Answer with what a page shows, as JSON."""
-    return Response(found.model_dump_json(), 200, _NEVER_KEPT, "application/json")
-
-
 def _file(text: Text, ask: Ask) -> Response:
-    kept = {**_NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
+    kept = {**NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
     return Response(text.write(ask), 200, kept, text.media)
-
-
-def see_other(path: str) -> Response:
-    """Lead on to another page."""
-    return RedirectResponse(path, 303, _NEVER_KEPT)
-
-
-def wants_json(request: Request) -> bool:
-    """Whether JSON is asked for, by the address or by what the client accepts."""
-    asked = request.query_params.get("format")
-    if asked is not None:
-        return asked == "json"
-    accepted = request.headers.get("accept", "")
-    return "application/json" in accepted and "text/html" not in accepted

@@ -101,9 +101,10 @@ _TABLE = Table(
     _cells, lambda page: page.runs.next_cursor,
 )  # fmt: skip
 _WORKERS = Table(("worker", "state", "labels", "run", "what", "ref", "seen_at"), _worker_cells)
+_RUN = View("/runs/{run}", _show, "run.html.jinja", "Runs")
 PAGES = (
     View("/runs", _list, "runs.html.jinja", "Runs", table=_TABLE),
-    View("/runs/{run}", _show, "run.html.jinja", "Runs"),
+    _RUN,
     View("/workers", _workers, "workers.html.jinja", table=_WORKERS),
-    Action("/runs/{run}/act", _act),
+    Action("/runs/{run}/act", _act, _RUN),
 )

@@ -17,6 +17,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.overview.trials import SuiteTrial, try_suite
 from deltareg.service.verdicts.suites import list_suites, list_versions, push_suite, show_suite
+from deltareg.suites.catalogue import about
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import Answer, SuiteInfo, SuitePush, status_of
 from deltareg.wire.messages import request_of
@@ -35,11 +36,28 @@ class SuitesPage(Answer):
 
 
 class SuitePage(Answer):
-    """A suite with its versions."""
+    """A suite with its versions, and what each of its checks shows."""
 
     suite: SuiteInfo
     versions: list[SuiteInfo]
+    about: dict[str, str]
     may_edit: bool
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What is said of any check, by its name here; what is said of none is no column."""
+        heads = {"threshold": "Mark", "against": "Against", "probes": "Probes"}
+        return {
+            name: head
+            for name, head in heads.items()
+            if any(check.to_dict()[name] for check in self.suite.checks)
+        }
+
+    @property
+    def heads(self) -> list[tuple[str, str]]:
+        """The heads of the table of checks."""
+        said = [(head, "prose") for head in self.columns.values()]
+        return [("Check", ""), ("Required", ""), ("Settings", "prose"), *said]
 
 
 class SuiteForm(Answer):
@@ -62,7 +80,10 @@ def _show(ask: Ask) -> SuitePage:
     if not found.is_built_in:
         listed = list_versions(ask.registry, ask.caller, name, cursor=None, limit=_LISTED)
         versions = listed.items
-    return SuitePage(suite=found, versions=versions, may_edit=_may_edit(ask))
+    return SuitePage(
+        suite=found, versions=versions, about=about(check.check for check in found.checks),
+        may_edit=_may_edit(ask),
+    )  # fmt: skip
 
 
 def _edit(ask: Ask) -> SuiteForm:

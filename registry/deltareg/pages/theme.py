@@ -11,8 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.pages.answering import see_other
 from deltareg.pages.guard import ROOT, check_origin, is_encrypted, own_path
-from deltareg.pages.routing import problem, read_form, see_other
+from deltareg.pages.problems import problem
+from deltareg.pages.routing import read_form
 from deltareg.pages.themes import COOKIE, THEMES
 
 _YEAR_S: Final = 366 * 86_400

@@ -1,6 +1,9 @@
 """A version: what it is, whether it may go to a channel, its verdicts, files and lineage."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
@@ -16,14 +19,17 @@ from deltareg.service.lines.versions import manifest_bytes, show_version
 from deltareg.service.overview.gate import GateAround, show_gate_around
 from deltareg.service.overview.version import VersionAround, show_version_around
 from deltareg.service.verdicts.verdicts import list_verdicts
+from deltareg.suites.catalogue import about
 from deltareg.wire import (
     Answer,
     CardInfo,
+    CheckResult,
     Page,
     VerdictInfo,
 )
 
 _VERDICTS = 20
+_SILENT: Final = frozenset({"skipped", "n/a"})
 
 
 class VersionPage(VersionAround):
@@ -42,12 +48,37 @@ class GatePage(GateAround):
     channel: str
 
 
+@dataclass(frozen=True, slots=True)
+class ShownVerdict:
+    """A verdict by its checks.
+
+    Attributes:
+        verdict: All of it.
+        told: The checks to be shown at once, what failed first.
+        passed: Those that passed beside others that did not.
+        silent: Those that said nothing.
+        why_silent: Why the most of these did not.
+    """
+
+    verdict: VerdictInfo
+    told: list[CheckResult]
+    passed: list[CheckResult]
+    silent: list[CheckResult]
+    why_silent: str
+
+
 class VerdictsPage(Answer):
-    """The verdicts of a version, newest first."""
+    """The verdicts of a version, newest first, and what each check shows."""
 
     line: str
     number: int
     verdicts: Page[VerdictInfo]
+    about: dict[str, str]
+
+    @property
+    def shown(self) -> list[ShownVerdict]:
+        """The verdicts with their checks parted by what is to be read first."""
+        return [_parted(verdict) for verdict in self.verdicts.items]
 
 
 class FileEntry(Answer):
@@ -109,7 +140,23 @@ def _verdicts(ask: Ask) -> VerdictsPage:
         ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.cursor,
         limit=ask.most(_VERDICTS),
     )  # fmt: skip
-    return VerdictsPage(line=str(ask.line), number=ref.version or 0, verdicts=found)
+    names = dict.fromkeys(check.name for verdict in found.items for check in verdict.checks)
+    return VerdictsPage(
+        line=str(ask.line), number=ref.version or 0, verdicts=found, about=about(names)
+    )
+
+
+def _parted(verdict: VerdictInfo) -> ShownVerdict:
+    silent = [check for check in verdict.checks if check.verdict in _SILENT]
+    passed = [check for check in verdict.checks if check.verdict == "pass"]
+    told = [check for check in verdict.checks if check.verdict not in {*_SILENT, "pass"}]
+    told.sort(key=lambda check: check.verdict != "fail")
+    if verdict.verdict == "pass" or not told:
+        told, passed = [*told, *passed], []
+    reasons = Counter(check.detail for check in silent if check.verdict == "skipped")
+    return ShownVerdict(
+        verdict, told, passed, silent, next((reason for reason, _ in reasons.most_common(1)), "")
+    )
 
 
 def _files(ask: Ask) -> FilesPage:

@@ -3,7 +3,7 @@
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, View
+from deltareg.pages.routing import Action, Place, View
 from deltareg.refs import parse_id
 from deltareg.service.channels.waive import continue_verdict, unwaive, waive
 from deltareg.service.overview.waiving import WaiverLook, look_at_waiving
@@ -65,7 +65,11 @@ def _verdict(ask: Ask) -> str:
     return parse_id(ask.part("verdict"), "verdict")
 
 
-PAGES = (
-    View("/verdicts/{verdict}/waive", _show, "waive.html.jinja", "Deltas"),
-    Action("/verdicts/{verdict}/act", _act),
-)
+_WAIVE = View("/verdicts/{verdict}/waive", _show, "waive.html.jinja", "Deltas")
+
+
+def _place(ask: Ask) -> Place:
+    return Place(_WAIVE, {name: ask.said(name) for name in ("check", "channel")})
+
+
+PAGES = (_WAIVE, Action("/verdicts/{verdict}/act", _act, _place))

@@ -70,8 +70,13 @@ def page(
     """Make a page of at most `limit` items from up to `limit + 1` rows."""
     shown = rows[:limit]
     more = len(rows) > limit
-    token = base64.urlsafe_b64encode(str(key(shown[-1])).encode()).decode() if more else None
+    token = cursor_at(key(shown[-1])) if more else None
     return Page(items=[show(row) for row in shown], next_cursor=token)
+
+
+def cursor_at(place: object) -> str:
+    """Make the cursor of what comes after a place of a list."""
+    return base64.urlsafe_b64encode(str(place).encode()).decode()
 
 
 def readable(

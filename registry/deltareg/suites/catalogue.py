@@ -6,7 +6,7 @@ apply" of a check that always does.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Literal
@@ -66,6 +66,11 @@ def write_catalogue(forms: Mapping[str, CheckForm]) -> str:
 
 
 CATALOGUE = read_catalogue((files("deltareg") / "suites" / "catalogue.json").read_bytes())
+
+
+def about(checks: Iterable[str]) -> dict[str, str]:
+    """Say in a line what each check shows, by its name; what is not known here is left out."""
+    return {check: CATALOGUE[check].about for check in checks if check in CATALOGUE}
 
 
 def judges(check: str, *, has_threshold: bool) -> bool:

@@ -14,7 +14,6 @@ from deltareg.client.trust.last_checkpoint import (
     see_checkpoint,
     server_keys,
 )
-from deltareg.client.trust.log_lines import PART, log_lines
 from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.signing.keys import PublicKey
@@ -26,6 +25,7 @@ from deltareg.trail.lines import Line, check_lines, read_lines, write_line
 from deltareg.trail.merkle import check_inclusion
 from deltareg.trail.statements import check_change
 from deltareg.wire import InclusionProof, TrailPage
+from deltareg.wire.log_lines import PART, log_lines
 
 
 def fetch_lines(context: Context) -> Iterator[Line]:

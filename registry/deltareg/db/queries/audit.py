@@ -35,15 +35,20 @@ def audit_rows(
     subject: str | None,
     before: int | None,
     limit: int,
+    by_parts: bool = False,
 ) -> Sequence[AuditRow]:
-    """List rows, newest first; `subject` matches itself and everything below it."""
+    """List rows, newest first; `subject` matches itself and everything below it.
+
+    With `by_parts` each word matches whatever holds it, in any case of its letters.
+    """
     query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
-    if actor is not None:
-        query = query.where(audit.c.actor == actor)
-    if action is not None:
-        query = query.where(audit.c.action == action)
+    for column, word in ((audit.c.actor, actor), (audit.c.action, action)):
+        if word is not None:
+            holds = column.icontains(word, autoescape=True)
+            query = query.where(holds if by_parts else column == word)
     if subject is not None:
-        query = query.where(audit.c.subject.startswith(subject, autoescape=True))
+        matches = audit.c.subject.icontains if by_parts else audit.c.subject.startswith
+        query = query.where(matches(subject, autoescape=True))
     if before is not None:
         query = query.where(audit.c.id < before)
     return fetch_all(conn, query, AuditRow)

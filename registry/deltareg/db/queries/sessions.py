@@ -65,11 +65,14 @@ def touch(conn: sa.Connection, session_id: int) -> None:
 
 
 def session_rows(conn: sa.Connection, principal_id: int, *, limit: int) -> Sequence[SessionRow]:
-    """List the sessions of a principal that hold, newest first; codes are none yet."""
+    """List the sessions of a principal that hold, newest first; codes are none yet.
+
+    Each ends when its token does, if that is earlier.
+    """
     query = (
         sa.select(
             sessions.c.id, sessions.c.token_id, sessions.c.browser, sessions.c.begun_at,
-            sessions.c.used_at, sessions.c.expires_at, sessions.c.ended_at,
+            sessions.c.used_at, _ends().label("expires_at"), sessions.c.ended_at,
         )
         .join(tokens, tokens.c.id == sessions.c.token_id)
         .where(
@@ -103,6 +106,11 @@ def forget_sessions(conn: sa.Connection) -> None:
     conn.execute(sa.delete(sessions).where(over))
 
 
+def _ends() -> sa.ColumnElement[int]:
+    is_earlier = tokens.c.expires_at < sessions.c.expires_at
+    return sa.case((is_earlier, tokens.c.expires_at), else_=sessions.c.expires_at)
+
+
 def _holds() -> sa.ColumnElement[bool]:
     return sa.and_(
         sessions.c.ended_at.is_(None),
@@ -113,7 +121,12 @@ def _holds() -> sa.ColumnElement[bool]:
 
 _LIVE: Final = Prepared(
     select_live_tokens()
-    .add_columns(sessions.c.id.label("session_id"), sessions.c.begun_at, sessions.c.used_at)
+    .add_columns(
+        sessions.c.id.label("session_id"),
+        sessions.c.begun_at,
+        sessions.c.used_at,
+        _ends().label("ends_at"),
+    )
     .join(sessions, sessions.c.token_id == tokens.c.id)
     .where(
         sessions.c.secret_hash == sa.bindparam("secret_hash"),

@@ -59,6 +59,24 @@ function localTimes(root) {
   }
 }
 
+// A time that is asked for is picked in the reader's zone too, and sent in UTC as without scripts.
+const shortZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone || "your time";
+const twoDigits = (number) => String(number).padStart(2, "0");
+const asPicked = (at) => `${at.getFullYear()}-${twoDigits(at.getMonth() + 1)}-${twoDigits(at.getDate())}T` +
+  `${twoDigits(at.getHours())}:${twoDigits(at.getMinutes())}:${twoDigits(at.getSeconds())}`;
+function pickedTimes(root) {
+  for (const field of root.querySelectorAll("input[type=datetime-local]")) {
+    if (!isNew(field)) continue;
+    if (field.value) field.value = asPicked(new Date(`${field.value}Z`));
+    const zone = field.labels[0]?.querySelector("[data-zone]");
+    if (zone) zone.textContent = shortZone();
+    field.form.addEventListener("formdata", (event) => {
+      const at = new Date(field.value);
+      if (!Number.isNaN(at.getTime())) event.formData.set(field.name, `${at.toISOString().slice(0, 19)}Z`);
+    });
+  }
+}
+
 // A grid is one stop of the Tab key; arrows, Home and End move inside it, and what is there is told.
 function grids(root) {
   for (const grid of root.querySelectorAll("table[role=grid]")) {
@@ -177,6 +195,7 @@ function tabs() {
 
 function enliven(root) {
   localTimes(root);
+  pickedTimes(root);
   grids(root);
   sorting(root);
   filters(root);
@@ -185,6 +204,9 @@ function enliven(root) {
 enliven(document);
 tabs();
 codes();
+// A form that was refused is shown where it was sent to, which is no page to come back to.
+const refused = document.querySelector("[data-here]");
+if (refused) history.replaceState(null, "", refused.dataset.here);
 document.addEventListener("htmx:after:swap", (event) => {
   const target = event.detail?.ctx?.target;
   enliven(target?.isConnected ? target : document);  // what took a place is not what was there

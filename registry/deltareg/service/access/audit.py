@@ -19,14 +19,26 @@ def list_audit(
     subject: str | None,
     cursor: str | None,
     limit: int,
+    by_parts: bool = False,
 ) -> Page[AuditRow]:
-    """List who did what, newest first: for admins of everything."""
+    """List who did what, newest first: for admins of everything.
+
+    Args:
+        registry: Where.
+        caller: Who asks.
+        actor: Who did it.
+        action: What was done, as an `Action` has it.
+        subject: To what; everything below it as well.
+        cursor: Where to go on.
+        limit: How many rows.
+        by_parts: Whether parts of those words are enough, in any case of their letters.
+    """
     caller.require(Right.ADMIN, on=EVERYTHING)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         rows = audit_rows(
             conn, actor=actor, action=action, subject=subject, before=before,
-            limit=check_limit(limit) + 1,
+            limit=check_limit(limit) + 1, by_parts=by_parts,
         )  # fmt: skip
     return page(
         rows, limit, key=lambda row: row.id,

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import sessions as queries
+from deltareg.db.queries.principals import touch_token
 from deltareg.db.rows import LiveSessionRow, SessionRow
 from deltareg.db.session import glance, read, with_retry
 from deltareg.errors import Forbidden, NotFound, Unauthenticated
@@ -25,6 +26,7 @@ from deltareg.wire import Page, SessionInfo, SessionOpened
 
 LONGEST_S = 24 * 3600
 _CODE_S = 60
+_SOON_US = 3600 * US_PER_S
 _TOUCH_US = 60 * US_PER_S
 _SECRET_BYTES = 32
 _BROWSER_MOST = 160
@@ -40,11 +42,20 @@ class Session:
         id: The session's row.
         caller: Who it is, and what the token behind it allows.
         begun_us: When it began, in µs since the epoch.
+        ends_us: When it ends at the latest, in µs since the epoch.
+        seen_us: When this was looked at, in µs since the epoch.
     """
 
     id: int
     caller: Caller
     begun_us: int
+    ends_us: int
+    seen_us: int
+
+    @property
+    def ends_soon(self) -> str:
+        """When it ends, where that is within the hour; empty where it is not."""
+        return rfc3339(self.ends_us) if self.ends_us - self.seen_us < _SOON_US else ""
 
 
 def open_session(registry: Registry, caller: Caller) -> SessionOpened:
@@ -140,7 +151,7 @@ def find_session(registry: Registry, secret: str, *, bound_to: str, request_id: 
             raise Unauthenticated("you are not logged in any more", fix=_AGAIN)
         caller = caller_with(registry, conn, row, request_id)
     if row.now - row.used_at > _TOUCH_US:
-        with_retry(registry.engine, lambda conn: queries.touch(conn, row.session_id))
+        with_retry(registry.engine, lambda conn: _touch(conn, row))
     return _session(row, caller)
 
 
@@ -176,7 +187,13 @@ def _note(
 
 
 def _session(row: LiveSessionRow, caller: Caller) -> Session:
-    return Session(row.session_id, caller, row.begun_at)
+    return Session(row.session_id, caller, row.begun_at, row.ends_at, row.now)
+
+
+def _touch(conn: sa.Connection, row: LiveSessionRow) -> None:
+    """Note that a session is used, and by it the token that it stands for."""
+    queries.touch(conn, row.session_id)
+    touch_token(conn, row.id)
 
 
 def _show(row: SessionRow) -> SessionInfo:

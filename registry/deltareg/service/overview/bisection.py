@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import versions as queries
+from deltareg.db.queries.outcomes import newest_outcomes
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.gate.bisection import Mark, Progress, may_be_end, missing_ends, progress_of
@@ -17,6 +18,7 @@ from deltareg.service.describe import describe_plain
 from deltareg.service.lines.veil import veiled
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import VersionInfo
 
 _SHOWN = 40
@@ -64,8 +66,15 @@ def search_by_hand(
             served.setdefault(pointer.number, []).append(pointer.name)
         shown, more = _chosen(numbers, marks, progress)
         rows = queries.versions_by_numbers(conn, delta.id, shown)
+        suite = built_in(DEFAULT_SUITE)
+        outcomes = newest_outcomes(
+            conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest)
+        )
     infos = [
-        veiled(caller, describe_plain(row, None, channels=served.get(row.number, [])))
+        veiled(
+            caller,
+            describe_plain(row, outcomes.get(row.id), channels=served.get(row.number, [])),
+        )
         for row in rows
     ]
     hint = _hint(numbers, marks, served, conflict)

@@ -7,7 +7,7 @@ from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.fleet import show_follower
-from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none
+from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none, rfc3339_seconds
 from deltareg.service.overview.beside import OpenRequest, Setback, open_requests, setbacks
 from deltareg.service.overview.glance import ChannelGlance, glance
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -21,7 +21,8 @@ class Ledger(Answer):
     """A channel with a page of its ledger, newest first.
 
     `now` is None where it was never moved. With a time, `then` is the revision that stood at it,
-    None where nothing did. `agents` are the first 200 of those who follow it.
+    None where nothing did; `at` is that time, to the second, in UTC. `agents` are the first 200 of
+    those who follow it.
     """
 
     line: str
@@ -61,7 +62,8 @@ def show_ledger(
         revisions=page(
             rows, limit, key=lambda each: each.number, show=lambda each: _show(name, each)
         ),
-        at=at or "", then=None if then is None else _show(name, then),
+        at="" if at_us is None else rfc3339_seconds(at_us),
+        then=None if then is None else _show(name, then),
     )  # fmt: skip
 
 

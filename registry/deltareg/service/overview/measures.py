@@ -1,7 +1,8 @@
 """What was measured of the versions of a line, one after another: by checks, and in training."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.findings import newest_findings
@@ -14,6 +15,8 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.wire import Answer
 
+Side = Literal["below", "above", ""]
+Kept = tuple[float | None, Side]
 _LABEL = "metric."
 _MOST = 48
 
@@ -29,11 +32,12 @@ class Measure(Answer):
     """A measure over versions, the oldest first.
 
     `name` is `suite/check` for what a check measured and `metric.name` for a label; `mark` is what
-    the newest value had to reach, where something says so.
+    the newest value had to keep, where something says so, and `good` the side of it that passes.
     """
 
     name: str
     mark: float | None
+    good: Side = ""
     points: list[Point]
 
 
@@ -56,7 +60,7 @@ def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: i
         rows = queries.version_rows(conn, delta.id, before=None, limit=check_limit(limit))
         findings = newest_findings(conn, [row.id for row in rows])
     found: dict[str, list[Point]] = {}
-    marks: dict[str, float | None] = {}
+    marks: dict[str, Kept] = {}
     for row in reversed(rows):
         checks = [(suite, f.checks) for (row_id, suite), f in findings.items() if row_id == row.id]
         for name, value, mark in [*_labels(row), *_checks(checks)]:
@@ -65,25 +69,37 @@ def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: i
     names = sorted(found, key=lambda name: (not name.startswith(_LABEL), name))[:_MOST]
     return Measures(
         line=str(line),
-        measures=[Measure(name=name, mark=marks[name], points=found[name]) for name in names],
+        measures=[
+            Measure(name=name, mark=marks[name][0], good=marks[name][1], points=found[name])
+            for name in names
+        ],
     )
 
 
-def _labels(row: VersionRow) -> Iterator[tuple[str, float, None]]:
+def _labels(row: VersionRow) -> Iterator[tuple[str, float, Kept]]:
     for name, text in sorted(row.labels.items()):
         value = _number(text) if name.startswith(_LABEL) else None
         if value is not None:
-            yield name, value, None
+            yield name, value, (None, "")
 
 
 def _checks(
     found: Sequence[tuple[str, Sequence[dict[str, object]]]],
-) -> Iterator[tuple[str, float, float | None]]:
+) -> Iterator[tuple[str, float, Kept]]:
     for suite, checks in found:
         for check in checks:
             value = _number(check.get("value"))
             if value is not None:
-                yield f"{suite}/{check['name']}", value, _number(check.get("threshold"))
+                mark = _number(check.get("threshold"))
+                yield f"{suite}/{check['name']}", value, (mark, _good(check, value, mark))
+
+
+def _good(check: Mapping[str, object], value: float, mark: float | None) -> Side:
+    """Tell from what became of a value which side of its mark passes; empty where that is open."""
+    outcome = check.get("verdict")
+    if mark is None or value == mark or outcome not in {"pass", "fail"}:
+        return ""
+    return "below" if (value < mark) == (outcome == "pass") else "above"
 
 
 def _number(value: object) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from deltareg.trail.lines import FORM, Line
-from deltareg.wire import TrailCheckpoint, TrailPage
+from deltareg.wire.trail import TrailCheckpoint, TrailPage
 
 PART = 1_000
 ReadPart = Callable[[str | None], TrailPage]

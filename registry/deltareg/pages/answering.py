@@ -1,0 +1,37 @@
+"""What a request is answered with: a page, JSON, or the way to another page."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from deltareg.drawing.rendering import render
+from deltareg.pages.guard import HEADERS
+from deltareg.wire.messages import Answer
+
+ROOM: Final = "deltareg.pages"
+NEVER_KEPT: Final = {"Cache-Control": "no-store", "Vary": "Accept, Cookie", **HEADERS}
+
+
+def html(template: str, *, status: int = 200, **values: object) -> Response:
+    """Answer with a page."""
+    return Response(str(render(template, room=ROOM, **values)), status, NEVER_KEPT, "text/html")
+
+
+def json_answer(found: Answer) -> Response:
+    """Answer with what a page shows, as JSON."""
+    return Response(found.model_dump_json(), 200, NEVER_KEPT, "application/json")
+
+
+def see_other(path: str) -> Response:
+    """Lead on to another page."""
+    return RedirectResponse(path, 303, NEVER_KEPT)
+
+
+def wants_json(request: Request) -> bool:
+    """Whether JSON is asked for, by the address or by what the client accepts."""
+    asked = request.query_params.get("format")
+    if asked is not None:
+        return asked == "json"
+    accepted = request.headers.get("accept", "")
+    return "application/json" in accepted and "text/html" not in accepted

@@ -1,0 +1,61 @@
+"""What a code means and what to do about it: the texts of `deltareg explain` as pages."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+
+from deltareg.errors import NotFound
+from deltareg.pages.asking import Ask
+from deltareg.pages.routing import View
+from deltareg.wire import Answer
+
+_CODE = re.compile(r"[a-z][a-z_]{0,60}")
+
+
+class Section(Answer):
+    """A part of a text, in Markdown."""
+
+    title: str
+    text: str
+
+
+class ExplainPage(Answer):
+    """A code: what it is in a line, and the parts of what is said about it."""
+
+    code: str
+    title: str
+    sections: list[Section]
+
+
+def _show(ask: Ask) -> ExplainPage:
+    return explained(ask.part("code"))
+
+
+@cache
+def explained(code: str) -> ExplainPage:
+    """Give the text about a code.
+
+    Raises:
+        NotFound: There is none.
+    """
+    page = files("deltareg") / "explain" / f"{code}.md"
+    if not _CODE.fullmatch(code) or not page.is_file():
+        raise NotFound(
+            f"no code is called {code[:60]!r}", fix="take it from the error or the check"
+        )
+    head, _, rest = page.read_text("utf-8").partition("\n")
+    title = head.removeprefix("#").strip().removeprefix(f"{code}:").strip()
+    return ExplainPage(code=code, title=title, sections=list(_sections(rest)))
+
+
+def _sections(text: str) -> Iterator[Section]:
+    first, *rest = re.split(r"^## ", text, flags=re.M)
+    if first.strip():
+        yield Section(title="What it means", text=first.strip("\n"))
+    for part in rest:
+        title, _, body = part.partition("\n")
+        yield Section(title=title.strip(), text=body.strip("\n"))
+
+
+PAGES = (View("/explain/{code}", _show, "explain.html.jinja"),)

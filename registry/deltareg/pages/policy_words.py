@@ -1,0 +1,79 @@
+"""A policy in words: what a channel asks, for who decides and does not write YAML."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.pages.changes import in_words
+
+_TITLES: Final[Mapping[str, str]] = {
+    "suites": "Suites that must have passed", "approvals": "Approvals",
+    "protected": "A reason for every move", "evidence": "Least evidence of the base",
+    "kinds": "Kinds that it takes", "bases": "Bases that it takes", "freeze": "Takes no move",
+    "rollback": "A rollback rests on the old verdict",
+    "environment": "Environment of the verdict", "variants": "Also passed on the variants",
+    "workers": "Verdicts of these workers", "worker_labels": "Workers that offer",
+    "independent": "Workers that must agree", "local": "Verdicts of somebody's own machine",
+    "signatures": "Signed by", "servable": "Servable by", "sandbox": "Least sandbox",
+}  # fmt: skip
+
+
+def policy_words(fields: Mapping[str, object], *, is_floor: bool = False) -> list[tuple[str, str]]:
+    """Say what a policy asks, a title and words for each thing.
+
+    Of a channel's own policy it is said as well that it asks for no approval; a floor asks nothing
+    that it does not say.
+    """
+    told = {name: value for name, value in fields.items() if name != "smoke"}
+    if not is_floor:
+        told = {"suites": [], "approvals": 0, **told}
+    return [
+        (_TITLES.get(name, name), _WORDS.get(name, in_words)(value)) for name, value in told.items()
+    ]
+
+
+def _suites(value: object) -> str:
+    names = [_suite(each) for each in value] if is_list(value) else []
+    if not names:
+        return "none"
+    return f"{len(names)} {'suite' if len(names) == 1 else 'suites'}: {', '.join(names)}"
+
+
+def _suite(value: object) -> str:
+    if not is_object(value):
+        return str(value)
+    age = value.get("max_age")
+    return f"{value.get('suite')}" + (f" (a verdict of {age} at most)" if age else "")
+
+
+def _approvals(value: object) -> str:
+    if not value:
+        return "none: whoever may promote moves it alone"
+    people = "other person" if value == 1 else "other people"
+    return f"{value} {people}, who neither asked nor pushed"
+
+
+def _protected(value: object) -> str:
+    return "needed" if value else "not needed"
+
+
+def _windows(value: object) -> str:
+    found = [each for each in value if is_object(each)] if is_list(value) else []
+    return "; ".join(
+        f"{one.get('from')} to {one.get('to')}"
+        + (f" {one['zone']}" if one.get("zone") else "")
+        + (f": {one['reason']}" if one.get("reason") else "")
+        for one in found
+    )
+
+
+def _rollback(value: object) -> str:
+    if not is_object(value):
+        return in_words(value)
+    return f"{value.get('revisions')} revisions or {value.get('days')} days back"
+
+
+_WORDS: Final[Mapping[str, Callable[[object], str]]] = {
+    "suites": _suites, "approvals": _approvals, "protected": _protected, "freeze": _windows,
+    "rollback": _rollback,
+}  # fmt: skip
