@@ -31,8 +31,6 @@ PAGES = [
     "/ui/suites/smoke/edit", "/ui/explain/norm_ratio",
     "/ui/audit/check",
 ]  # fmt: skip
-MORE = {"/ui/audit/check": 14}
-"""Those for operators: all of the log is read."""
 PATHS = sorted(PAGES)
 EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fleet", "/ui/workers",
          "/ui/storage", "/ui/access", "/ui/audit"]  # fmt: skip
@@ -40,7 +38,8 @@ OWN_QUERIES = [
     "/ui/", "/ui/kept", LINE,
     "/ui/deltas?q=LO&kind=lora&base=tinyllama&namespace=team&verdict=pass&channel=prod",
     PROD, f"{PROD}?at=2100-01-01", "/ui/sessions", "/ui/audit?action=PROM&subject=Lora@",
-    f"{LINE}/v1", f"{LINE}/v1/gate", f"{PROD}/promote?version=v1", f"{PROD}/rollback",
+    f"{LINE}/v1", f"{LINE}/v1/gate",
+    f"{PROD}/promote?version=v1", f"{PROD}/rollback",
 ]  # fmt: skip
 _WHOLE = {"br", "hr", "img", "input", "link", "meta", "wbr", "use", "path", "circle", "rect"}
 

@@ -33,6 +33,7 @@ checks:
   - rows
   - placement
   - cut_values
+  - descent
   - idle
   - module_types
   - overflow

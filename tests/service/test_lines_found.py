@@ -24,6 +24,7 @@ def registry(engine):
             owner = deltas.add_namespace(conn, namespace, created_by=maker.principal_id).id
             deltas.add_delta(conn, owner, name, created_by=maker.principal_id)
             row = deltas.delta_row(conn, namespace, name)
+            assert row is not None
             for _ in range(2):
                 rows.add_version(conn, row.id)
     return Registry(engine, MemoryStore())

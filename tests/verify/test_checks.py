@@ -51,6 +51,7 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
         "norm_ratio", "idle", "spectral", "attached_equals_folded", "reloads", "library_agrees",
         "golden", "rows", "module_types", "general_perplexity", "special_tokens",
         "class_entropy", "embedding_spread", "batching", "placement", "cut_values",
+        "descent",
     }  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
     checks = desk.show(queued).verdict.checks
     assert [check.name for check in checks] == [
         "digests", "accounting", "finite", "norm_ratio", "rows", "placement", "cut_values",
-        "idle", "module_types", "overflow", "spectral", "effect", "exercised",
+        "descent", "idle", "module_types", "overflow", "spectral", "effect", "exercised",
         "attached_equals_folded", "reloads", "library_agrees",
         "golden", "general_perplexity", "special_tokens", "class_entropy", "embedding_spread",
         "batching", "deterministic", "resources",
@@ -192,7 +192,7 @@ def words(**outcomes):
 
 GOOD = dict.fromkeys(
     ["digests", "accounting", "finite", "norm_ratio", "rows", "placement", "cut_values",
-     "idle", "module_types", "overflow", "spectral", "effect", "exercised",
+     "descent", "idle", "module_types", "overflow", "spectral", "effect", "exercised",
      "attached_equals_folded", "reloads", "library_agrees", "golden", "general_perplexity",
      "special_tokens", "class_entropy", "embedding_spread", "batching", "deterministic"], "pass",
 )  # fmt: skip

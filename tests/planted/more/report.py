@@ -44,9 +44,9 @@ _UNSEEN = """## What nothing shows but the publisher's data
 `smoke` has stored values and what the base itself knows. Some classes of faults leave no mark in
 these, and no threshold on them would stop such a delta without stopping healthy ones:
 
-- *The sign or the order of a product's factors* (one layer or all negated, layers, modules or rows
-  exchanged in a LoRA, A and B of two runs). A product is as likely in one place as in another. Of
-  weights that are stored whole `placement` sees it, for the base has its own there.
+- *The sign or the place of a product* (one layer or all negated, layers, modules or rows exchanged
+  in a LoRA). A product is as likely in one place as in another, and its factors lean together there
+  as well. Of weights that are stored whole `placement` sees it, for the base has its own there.
 - *A scale within an order of magnitude* (alpha doubled or halved, divided by the rank or its root,
   merged twice, a third of the training). Healthy deltas of one base differ by more.
 - *What was learned from other data* (labels shifted or mixed up, another template or tokenizer, an
