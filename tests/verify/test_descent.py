@@ -44,8 +44,8 @@ def _lora(folder, *, seed, is_frozen=False, **told):
     for name, value in tuned.named_parameters():
         value.requires_grad = value.requires_grad and not (is_frozen and A in name)
     _descend(tuned, rate=2e-2)
-    how = {"path_initial_model_for_weight_conversion": f"{folder}-start"} if is_principal else {}
-    tuned.save_pretrained(folder, **how)
+    start = f"{folder}-start" if is_principal else None
+    tuned.save_pretrained(folder, path_initial_model_for_weight_conversion=start)
 
 
 def _taken_away(folder):
