@@ -87,6 +87,7 @@ from deltareg.service.overview import (
     measures,
     moves,
     registered_base,
+    trail_check,
     trials,
 )
 from deltareg.service.overview import channel as channel_page
@@ -359,6 +360,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(audit.list_audit, actor=None, action=None, subject="lab/x", **PAGE),
     called(proofs.read_log, after=None, limit=10),
     called(proofs.prove_row, 1),
+    called(trail_check.check_trail),
     called(tokens.create_token, TokenCreate(principal="eve")),
     called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
     called(keys.revoke_key, "k", KeyRevoke(reason="x")),
