@@ -56,6 +56,17 @@ def test_a_refused_form_is_shown_again_with_what_stood_in_it(mover, path, form, 
     assert told.json()["status"] == status
 
 
+def test_a_prompt_is_not_lost_where_asking_is_refused(mover):
+    sent = {"prompt": WHY, "a": "v1", "b": "v2", "form": "chat", "tokens": "0", "seed": "7"}
+    answer = post(mover, f"{LINE}/ask/act", **sent)
+    shown = whole(answer)
+
+    assert answer.status_code == 422
+    assert "because &lt;/textarea&gt;" in shown
+    assert '<option value="chat" selected>' in shown
+    assert 'name="seed" inputmode="numeric" pattern="[0-9]{1,9}" value="7"' in shown
+
+
 def test_a_rejection_without_a_reason_is_asked_for_one(mover):
     shown = whole(post(mover, "/ui/requests/1/decide", decision="reject"))
 

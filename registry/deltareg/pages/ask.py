@@ -3,7 +3,7 @@
 from deltareg.pages.asking import Ask
 from deltareg.pages.diff import number_of
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, View
+from deltareg.pages.routing import Action, Place, View
 from deltareg.refs import Ref, parse_id
 from deltareg.service.overview.choices import list_choices
 from deltareg.service.runs import asking
@@ -58,8 +58,15 @@ def _answers(ask: Ask) -> AnswersPage:
     return AnswersPage(line=str(Ref.parse(found.names["a"]).line), found=found)
 
 
+_ASK = View("/deltas/{ns}/{name}/ask", _form, "ask.html.jinja", "Deltas")
+
+
+def _place(ask: Ask) -> Place:
+    return Place(_ASK, {name: ask.said(name) for name in ("a", "b")})
+
+
 PAGES = (
-    View("/deltas/{ns}/{name}/ask", _form, "ask.html.jinja", "Deltas"),
+    _ASK,
     View("/answers/{run}", _answers, "answers.html.jinja", "Deltas"),
-    Action("/deltas/{ns}/{name}/ask/act", _act),
+    Action("/deltas/{ns}/{name}/ask/act", _act, _place),
 )
