@@ -157,5 +157,5 @@ def test_labels_say_what_a_worker_offers():
     assert labels(surroundings) == {
         "device": "cuda", "gpu": "NVIDIA H100", "gpu_memory_gib": "80", "verifier": VERIFIER,
         "torch": "2.10.0", "cuda": "13.0", "driver": "580.95.05",
-        "quantised": "fp8,int8,awq,gptq,bnb4,mxfp4",
+        "quantised": "fp8,int8,awq,gptq,bnb4,mxfp4", "prompts": "plain,chat",
     }  # fmt: skip
