@@ -67,6 +67,25 @@ _DECIDED_BY_STATEMENTS = {
 # What takes long and is shown in other ways without the soak: the second planted set, the same
 # races and kills on PostgreSQL, each step of the migrations on SQLite and whole ways on both.
 _SHOWN_ELSEWHERE = (
+    "planted/test_planted.py::test_a_mutation_of_the_reading_is_refused",
+    "planted/more/test_second_set.py::test_damage_is_what_the_library_computes_with_both",
+    "verify/test_asking.py::test_an_encoder_decoder_writes_what_the_library_does[marian]",
+    "verify/test_asking.py::test_an_encoder_decoder_writes_what_the_library_does[translator]",
+    "verify/test_asking.py::test_an_encoder_decoder_draws_nothing_and_takes_the_beginning",
+    "verify/test_asking.py::test_a_chat_is_what_the_library_makes_of_it[in_settings]",
+    "verify/test_asking.py::test_what_cannot_be_asked_says_why_and_what_compares_instead[vision",
+    "verify/test_asking.py::test_what_cannot_be_asked_says_why_and_what_compares_instead[whisper",
+    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
+    "[leave_the_session",
+    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
+    "[multiply",
+    "verify/test_stacked_base.py::test_a_version_on_a_version_is_examined_to_the_end[computed]",
+    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing"
+    "[before-a-pack]",
+    "service/test_queue.py::test_one_run_is_served_among_the_first_although_many_were_queued_before"
+    "[postgresql",
+    "cli/test_apply.py::test_a_folder_is_shown_applied_once_and_kept_to[sqlite",
+    "deploy/test_ci.py::test_a_github_job_stops_a_bad_delta",  # a job of the other forge does
     "planted/test_planted.py::test_nothing_broken_passes",
     "planted/test_planted.py::test_next_to_nothing_healthy_fails",
     "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing[bucket]",
