@@ -65,7 +65,7 @@ _DECIDED_BY_STATEMENTS = {
     "test_superseding.py",
 }  # fmt: skip
 # What takes long and is shown in other ways without the soak: the second planted set, the same
-# races and kills on PostgreSQL, each step of the migrations on SQLite and whole ways on both.
+# races and kills on the other database, and the migrations step by step, of whole ways on both.
 _SHOWN_ELSEWHERE = (
     "architecture/test_wheel.py",  # what the base install needs: rules of dependencies and imports
     "migrations/test_migrations.py::test_each_step_down_and_up_keeps_the_rows_that_both_its_ends_know",
