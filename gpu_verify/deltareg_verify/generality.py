@@ -5,11 +5,8 @@ its neighbours), with the interval that the texts leave, which a verdict has no 
 """
 
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -18,29 +15,19 @@ from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.statistics.intervals import F64, mean_interval
 from deltareg.suites.base_probes import BaseProbes, draw
 from deltareg.suites.estimate import Estimate, exponential, of_ratio, within
-from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire.findings import Estimated, GeneralFigure, GeneralFound
-from deltareg_verify import sandbox
 from deltareg_verify.case import base_figures
 from deltareg_verify.engine import State
 from deltareg_verify.figures import Figures, Loss
-from deltareg_verify.report import Speaker
-from deltareg_verify.served_sides import plain_engine, serve_sides
+from deltareg_verify.served_sides import Make, find_on_networks, plain_engine, serve_sides
 from deltareg_verify.sides import SidesAssignment
-from deltareg_verify.torch_engine import (
-    Room,
-    TorchEngine,
-    environment,
-    prepare_device,
-    text_losses,
-)
+from deltareg_verify.torch_engine import TorchEngine, text_losses
 
 _ALL, _KNOWN = "perplexity on general text", "perplexity on what the base knows best"
 _ENTROPY = "entropy of the classes named, in nats"
 _DISTANCE = "distance between vectors of different inputs"
 _DIGITS = 5
 _FEWEST = 2
-_NO_BASE = "the base is not to be had"
 _NO_NUMBERS = "the base predicts no general text, names no classes and makes no vectors of it"
 _OTHER_HEADS = "the versions bring heads that the base has not, so nothing general is known of it"
 
@@ -62,25 +49,10 @@ class _Found:
 
 def tell_general(assignment: SidesAssignment, out: BinaryIO) -> None:
     """Work out the figures of the base and of both versions, and say them."""
-    speaker = Speaker(out)
-    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
-    level = sandbox.enter(assignment.bounds())
-    with speaker.giving_up():
-        base = assignment.open_base()
-        if base is None:
-            speaker.give_up(_NO_BASE)
-            return
-        device = prepare_device(assignment.device, threads=assignment.threads)
-        room = Room(device, assignment.memory_bytes)
-        suite = built_in(DEFAULT_SUITE)
-        make = partial(TorchEngine, suite=suite, device=device, room=room)
-        speaker.found(_general(assignment, base, make).model_dump())
-        speaker.end(dtype="", sandbox=level, environment=environment(device))
+    find_on_networks(assignment, out, _general)
 
 
-def _general(
-    assignment: SidesAssignment, base: BaseFolder, make: "partial[TorchEngine]"
-) -> GeneralFound:
+def _general(assignment: SidesAssignment, base: BaseFolder, make: Make) -> GeneralFound:
     served = serve_sides(assignment, base, make)
     plain = plain_engine(served, base, make)
     if plain is None:

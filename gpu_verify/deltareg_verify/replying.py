@@ -4,33 +4,31 @@ Neither the prompt nor what a template says of it leaves the child but in what i
 it says is data to the supervisor, like all that a child says.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import BinaryIO, Final
 
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.documents.json_values import is_count, is_object
-from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire.findings import AnswersFound
 from deltareg.wire.findings import Written as Answered
 from deltareg.wire.runs import Question, SideName
-from deltareg_verify import sandbox
 from deltareg_verify.engine import Engine
 from deltareg_verify.prompting import ends_of, words_of
-from deltareg_verify.report import Speaker
 from deltareg_verify.saying import Voice, say, silent
-from deltareg_verify.served_sides import Make, Served, plain_engine, serve_sides
+from deltareg_verify.served_sides import (
+    Make,
+    Served,
+    find_on_networks,
+    plain_engine,
+    serve_sides,
+)
 from deltareg_verify.sides import SidesAssignment
-from deltareg_verify.torch_engine import Room, TorchEngine, environment, prepare_device
 
 _NO_TEXT: Final = (
     "{} writes no text: nobody can ask it, and `deltareg diff A B --mode behavior` compares"
 )
 _UNNAMED: Final = "this base"
-_NO_BASE: Final = "the base is not to be had"
 _REASONS_CHARACTERS = 1_900
 _NO_HEAD: Final = "the base has no such head: the version brings it"
 _NO_TEMPLATE: Final = (
@@ -40,31 +38,11 @@ _NO_TEMPLATE: Final = (
 
 def reply(assignment: SidesAssignment, out: BinaryIO) -> None:
     """Answer on every side and say what was written."""
-    speaker = Speaker(out)
-    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
-    level = sandbox.enter(assignment.bounds())
-    with speaker.giving_up():
-        base = assignment.open_base()
-        if base is None:
-            speaker.give_up(_NO_BASE)
-            return
-        device = prepare_device(assignment.device, threads=assignment.threads)
-        room = Room(device, assignment.memory_bytes)
-        suite = built_in(DEFAULT_SUITE)
-        make = partial(TorchEngine, suite=suite, device=device, room=room)
-        question = Question.model_validate(assignment.question)
-        found = _answers(assignment, base, question, make)
-        speaker.found(found.model_dump())
-        found_here = {**environment(device), **room.environment()}
-        speaker.end(dtype="", sandbox=level, environment=found_here)
+    find_on_networks(assignment, out, _answers)
 
 
-def _answers(
-    assignment: SidesAssignment,
-    base: BaseFolder,
-    question: Question,
-    make: Make,
-) -> AnswersFound:
+def _answers(assignment: SidesAssignment, base: BaseFolder, make: Make) -> AnswersFound:
+    question = Question.model_validate(assignment.question)
     name = assignment.model_type or _UNNAMED
     if "_class_name" in base.view.config:  # of diffusers
         return AnswersFound(answers=[], why=_NO_TEXT.format(name))

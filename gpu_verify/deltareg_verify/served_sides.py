@@ -1,18 +1,36 @@
 """Versions of one base, each on the network that it makes of it; the base is loaded once."""
 
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, Final
+
+from pydantic import BaseModel
 
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.kind import Account
 from deltareg.identity.manifest import Manifest
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
+from deltareg_verify import sandbox
+from deltareg_verify.report import Speaker
 from deltareg_verify.served import account_served, as_served
 from deltareg_verify.sides import Side, SidesAssignment
-from deltareg_verify.torch_engine import TorchEngine, class_with_place
+from deltareg_verify.torch_engine import (
+    Room,
+    TorchEngine,
+    class_with_place,
+    environment,
+    prepare_device,
+)
 
 Make = Callable[..., TorchEngine]
 """Makes the engine of a base's folder and of effects on it."""
+Find = Callable[[SidesAssignment, BaseFolder, Make], BaseModel]
+"""Finds something out about versions on their base."""
+_NO_BASE: Final = "the base is not to be had"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +47,25 @@ class Served:
     account: Account
     engine: TorchEngine
     has_own_head: bool
+
+
+def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> None:
+    """Enter the sandbox, open the base, find something out on networks of it, and say it."""
+    speaker = Speaker(out)
+    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
+    level = sandbox.enter(assignment.bounds())
+    with speaker.giving_up():
+        base = assignment.open_base()
+        if base is None:
+            speaker.give_up(_NO_BASE)
+            return
+        device = prepare_device(assignment.device, threads=assignment.threads)
+        room = Room(device, assignment.memory_bytes)
+        suite = built_in(DEFAULT_SUITE)
+        make = partial(TorchEngine, suite=suite, device=device, room=room)
+        speaker.found(find(assignment, base, make).model_dump())
+        told = {**environment(device), **room.environment()}
+        speaker.end(dtype="", sandbox=level, environment=told)
 
 
 def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> dict[str, Served]:
