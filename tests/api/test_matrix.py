@@ -23,6 +23,7 @@ from deltareg.service.authority.grants import Right, Unless, implies
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.authority.roles import RIGHTS, Role
 from deltareg.service.registry import Caller
+from deltareg.signing.keys import SigningKey
 from tests.api.test_authz import BODIES, HEADERS, MATRIX
 from tests.api.world import ROLES, ROOT, WIDE, plain, routes, world
 from tests.fixtures.databases import BOTH
@@ -42,6 +43,7 @@ NOWHERE = HERE | {
 }  # fmt: skip
 NUMBERS = {"run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9"}
 NUMBERS["webhook_id"] = "wh_9"
+KEY = str(SigningKey.generate().public)
 EVERYBODY = (*ROLES, "liner", "limited", "foreign", *WIDE, "anonymous")
 DECISIVE = {
     "private": ("owner", "foreign", "anonymous"), "internal": ("foreign",),
@@ -77,7 +79,6 @@ BODY = BODIES | {
     "POST /api/v1/namespaces": {"name": "lab"},
     "POST /api/v1/webhooks": {"url": "http://127.0.0.1:9/", "namespace": "lab"},
     "POST /api/v1/members": {"principal": "bob", "role": "reader", "namespace": "lab"},
-    "POST /api/v1/leases": {"worker": "w"},
     "PUT /api/v1/fleet/agents/{agent}": {
         "engine": "dir", "every_s": 10, "serves": [{"channel": "lab/x@prod", "state": "ok"}],
     },
@@ -272,7 +273,8 @@ def send(world, who, route, names, **more):
 
     version = "2" if "as-base" in route else names["version"]
     agent = "host" if route.startswith("DELETE") else who
-    body = {"worker": who} if route == "POST /api/v1/leases" else of(BODY.get(route))
+    own = {"worker": who, "key": KEY, "run": names["run_id"]}  # what needs no enrolment
+    body = own if route == "POST /api/v1/leases" else of(BODY.get(route))
     return world.ask(
         who, route, names | {"agent": agent, "version": version}, params=of(QUERIES.get(route)),
         headers=HEADERS.get(route, {}), json=body, **more,

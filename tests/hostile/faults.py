@@ -145,10 +145,10 @@ FAULTS = {
     "one's own word counts": Fault(own_word_counts, ("one's own machine counts",)),
     "a statement is about any run": Fault(statements_unbound, ("without its nonce", "told again")),
     "who pushed may waive": Fault(
-        lambda patch, _: patch.setattr(waive, "_refuse_own", nothing), ("waived by who pushed",)
+        lambda patch, _: patch.setattr(waive, "refuse_own", nothing), ("waived by who pushed",)
     ),
     "every check may be waived": Fault(
-        lambda patch, _: patch.setattr(waive, "_refuse_check", nothing), ("never waived is",)
+        lambda patch, _: patch.setattr(waive, "refuse_check", nothing), ("never waived is",)
     ),
     "who opened may approve": Fault(openers_approve, ("who opened a request",)),
     "who reads anything reads all": Fault(all_read, ("the vault is read",)),

@@ -69,6 +69,14 @@ def test_nobody_at_all_succeeds(request, which):
         assert succeeded(found, READY.values(), PEOPLE) == []
 
 
+def test_every_defence_is_where_it_is_switched_off(sqlite_world):
+    """By hand in `faults.py`, which the attacks of a soak are tried with."""
+    for fault in FAULTS.values():
+        with pytest.MonkeyPatch.context() as patch:
+            fault.seed(patch, sqlite_world)
+    clear_caches()
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_defence_that_is_off_is_noticed(sqlite_world, monkeypatch, fault):
