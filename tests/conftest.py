@@ -155,7 +155,6 @@ _SHOWN_ELSEWHERE = (
     "client/test_merge.py::test_a_delta_less_itself_folds_to_the_base[tinyllama-lora_dora",
     "faults/test_channel_races.py::test_bugs_are_found_out",
     "planted/more/test_second_set.py::test_what_was_changed_after_training_is_stopped",
-    "service/test_collect_races.py::test_no_interleaving_loses_a_needed_pack[sqlite",
     "verify/test_process.py::test_a_worker_does_not_start_where_a_child_gets_out[calls",
     "api/test_idempotency.py::test_two_at_once_under_one_key_are_both_answered",
     "api/test_matrix.py::test_nobody_gets_past_the_table[postgresql",
@@ -166,7 +165,6 @@ _SHOWN_ELSEWHERE = (
     "e2e/test_tour.py",
     "hub/test_databases.py::test_a_repository_is_found_by_all_its_names[postgresql",
     "migrations/test_migrations.py::test_the_release_before_finds_documents_written_out[postgresql",
-    "verify/test_general.py::test_a_tune_of_a_language_model_passes",
     "hub/test_reach.py::test_nobody_gets_past_the_table[postgresql",
     "codec/test_fuzz.py::test_the_kernel_decodes_damaged_containers_cleanly",
     "deploy/test_ci.py::test_a_gitlab_job_lets_a_good_delta_pass",
@@ -177,8 +175,88 @@ _SHOWN_ELSEWHERE = (
     "verify/test_findings.py::test_a_seed_draws_the_same_again",
     "verify/test_process.py::test_a_worker_ends_with_the_process_that_started_it",
     *(
+        f"verify/test_asking.py::{name}"
+        for name in (
+            "test_what_a_template_refuses_is_told_to_who_asked_alone",
+            "test_no_template_at_all_is_a_plain_text_unless_a_chat_is_asked_for",
+            "test_a_network_with_few_places_is_given_no_more_than_it_has",
+            "test_a_template_that_looks_for_parts_is_given_parts",
+            "test_a_classifier_is_shown_to_people_as_a_table",
+            "test_one_that_sees_answers_a_text_alone",
+            "test_a_versions_own_template_goes_before_the_bases",
+            "test_what_cannot_be_asked_says_why_and_what_compares_instead[masked",
+        )
+    ),
+    "verify/test_generality.py::test_what_is_broken_shows_in_its_interval",
+    "verify/test_generality.py::test_two_that_do_the_same_are_the_same_on_every_text",
+    "verify/test_general.py",  # on a base that is trained for it
+    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
+    "[flood",
+    "verify/test_stacked_base.py::test_a_base_that_is_not_what_its_version_folds_to_fails[nan",
+    "verify/test_stacked_base.py::test_a_base_that_is_not_what_its_version_folds_to_fails[one",
+    "verify/test_zygote.py::test_everything_that_a_child_starts_is_killed_in_time[without",
+    "verify/test_process.py::test_help_needs_no_torch",  # the rules of imports say so as well
+    "verify/test_process.py::test_a_worker_does_not_start_where_a_child_gets_out[missing_files",
+    "verify/test_attach.py::test_memory_stays_flat_over_many_swaps",
+    "verify/test_image_distance.py::test_what_a_network_makes_is_what_it_makes_in_the_library",
+    "verify/test_pilot.py::test_answers_are_scored_after_what_was_asked_as_peft_does",
+    "client/test_secrets.py::test_the_object_store_never_sees_it",
+    "client/test_update.py::test_a_kill_at_any_point_leaves_a_whole_version",
+    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing"
+    "[after-a-pack",
+    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing"
+    "[before-the-report",
+    "client/test_merge.py::test_a_delta_less_itself_folds_to_the_base[tinyllama-lora_modules",
+    "client/test_campaign.py::test_what_fits_is_pushed_a_few_at_a_time_and_gone_on_with",
+    "client/torch_archive/test_hostile.py::test_it_is_refused_by_name[no end of values",
+    "trail/test_mutations.py::test_whatever_the_owner_of_the_database_edits_is_found[postgresql",
+    "trail/test_mutations.py::test_an_export_of_odd_values_ends_no_verifier[value",
+    "trail/test_mutations.py::test_an_export_of_odd_values_ends_no_verifier[None",
+    "api/test_ways_to_prod.py::test_each_way_goes_where_the_page_says_so[was revoked",
+    "api/test_address.py::test_a_certificate_that_is_none_is_told[garbage",
+    "migrations/test_migrations.py::test_every_revision_goes_up_and_down_to_nothing[postgresql",
+    "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up"
+    "[sqlite-0013",
+    "migrations/test_command.py::test_processes_that_migrate_at_the_same_time_take_turns[sqlite",
+    "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[:1.0.0",
+    "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[@{digest",
+    "faults/test_gc.py",  # `service/test_collect_races.py` has its orders one by one
+    "service/test_requests.py::test_of_promotions_at_once_one_opens_the_request[sqlite",
+    "service/test_requests.py::test_of_approvals_at_once_each_counts_and_one_moves[sqlite",
+    "service/test_requests.py::test_of_an_approval_and_what_ends_the_request_at_once_one_wins[sqlite",
+    "service/test_leases.py::test_eight_threads_claim_many_runs_each_once[sqlite",
+    "service/test_collect_races.py::test_no_interleaving_loses_a_needed_pack",
+    "conformance/test_blob_store.py::test_attempts_at_one_digest_may_come_and_go_at_once[s3",
+    "conformance/test_blob_store.py::test_writers_of_distinct_keys_do_not_disturb_each_other[s3",
+    "planted/test_planted.py::test_the_same_seed_gives_the_same_files",
+    "integrations/test_rl.py::test_every_step_that_is_waited_for_is_served",
+    "client/test_reencode.py::test_a_push_without_the_base_at_hand_is_stored_anew_with_it",
+    "client/test_reencode.py::test_a_form_that_is_not_smaller_changes_nothing",
+    "api/test_hostile.py::test_headers",
+    "telling/test_streams.py::test_a_reader_that_does_not_read_costs_no_memory",
+    "codec/test_rebuild.py::test_no_reference_is_ever_held_whole",
+    "codec/test_encoder.py::test_memory_does_not_grow_with_a_piece",
+    "codec/test_fuzz.py::test_cut_containers_are_refused",
+    "deploy/test_ci.py::test_a_github_job_without_a_channel_verifies_and_without_a_token_comments",
+    "deploy/test_ci.py::test_a_version_that_is_not_there_is_not_asked_for_again",
+    "hub/test_push.py::test_a_training_pushes_half_of_it_first",
+    "cli/test_golden.py::test_outputs_of_other_files_are_not_taken[a note",
+    "integrations/test_transformers.py::test_every_strategy_pushes_what_it_saves_and_the_end[steps-wanted1",
+    "telling/test_killed.py",
+    *(
         f"fresh/test_found.py::test_a_delta_that_was_wrong_or_refused_is_right[{which}"
-        for which in ("vit to", "switch", "t5-all", "roformer", "marian", "gemma3", "vision_text")
+        for which in (
+            "vit to",
+            "switch",
+            "t5-all",
+            "roformer",
+            "marian",
+            "gemma3",
+            "vision_text",
+            "swin",
+            "vilt",
+            "t5-lora",
+        )
     ),
 )
 
@@ -202,20 +280,24 @@ def pytest_collection_modifyitems(items):
 def leave_to_soak(items):
     """Leave to the soak what is asked of PostgreSQL again although no statement decides it.
 
-    Of each file that is named, one test stays, and with it what several do at once. What takes
-    long and is shown in another way goes there, too.
+    Of each file that is named, one test stays, in the place of its twin on SQLite, and with it what
+    several do at once. What takes long and is shown in another way goes there, too.
     """
-    seen = set()
+    seen, twins = set(), set()
     for item in items:
         if item.nodeid.removeprefix("tests/").startswith(_SHOWN_ELSEWHERE):
             item.add_marker(pytest.mark.soak)
-        if item.path.parent.name in _DECIDED_IN_PYTHON and "postgresql" in item.name:
-            if "at_once" in item.name:
-                continue
-            is_elsewhere = item.path in seen or item.path.parent.name in _DECIDED_BY_SERVICES
-            if is_elsewhere and item.path.name not in _DECIDED_BY_STATEMENTS:
-                item.add_marker(pytest.mark.soak)
-            seen.add(item.path)
+        if item.path.parent.name not in _DECIDED_IN_PYTHON or "postgresql" not in item.name:
+            continue
+        if "at_once" in item.name or item.path.name in _DECIDED_BY_STATEMENTS:
+            continue
+        if item.path in seen or item.path.parent.name in _DECIDED_BY_SERVICES:
+            item.add_marker(pytest.mark.soak)
+        elif item.get_closest_marker("soak") is None:
+            twins.add(item.nodeid.replace("postgresql", "sqlite"))
+        seen.add(item.path)
+    for twin in (item for item in items if item.nodeid in twins):
+        twin.add_marker(pytest.mark.soak)
 
 
 def pytest_collection_finish():
