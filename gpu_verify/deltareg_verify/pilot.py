@@ -286,7 +286,10 @@ class _Comparing:
         self, check: str, before: "_There | None", after: "_There", samples: Samples
     ) -> tuple[float, float] | None:
         form = CATALOGUE[check]
-        given = {**form.parameters, **self.wanted.parameters, "least_samples": 1}
+        own = {
+            name: value for name, value in self.wanted.parameters.items() if name in form.parameters
+        }
+        given = {**form.parameters, **own, "least_samples": 1}
         parameters = {name: value for name, value in given.items() if value is not None}
         against = "base" if before is None else "promoted"
         spec = CheckSpec(

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from deltareg.suites.drafting.measures import PERPLEXITY, measure_of
+from deltareg.suites.drafting.measures import PERPLEXITY, measures_of
 from deltareg.suites.drafting.sizes import (
     USUAL_LEAST,
     Spread,
@@ -17,7 +17,7 @@ from deltareg.suites.drafting.sizes import (
     size,
 )
 
-ACCURACY = measure_of("classify")
+ACCURACY, _ = measures_of("classify")
 PLENTY = 10**6
 
 

@@ -26,16 +26,17 @@ from deltareg.client.drafting.spreads import spread_on
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
 from deltareg.suites.drafting.draft import Aim, Draft, Source, draft
-from deltareg.suites.drafting.measures import PERPLEXITY, Measure, measure_of
+from deltareg.suites.drafting.measures import PERPLEXITY, Measure, measures_of
 from deltareg.suites.drafting.rows import Record, Row, Task, classes_of, guess_task, rows_of
 from deltareg.suites.drafting.seen import seen_in, without_repeats
-from deltareg.suites.drafting.sizes import LEAST
+from deltareg.suites.drafting.sizes import LEAST, Spread
 from deltareg.suites.drafting.written import general_file, write_draft
 
 Fields = Mapping[str, object]
 MOST_IMAGES = 500
 _MOST_MEASURED, _MOST_DEAR = 100, 60
 _GUESSED_BY = 200
+_CLOSER = "closer"
 _OF_LANGUAGE = frozenset({"lm", "chat"})
 
 
@@ -87,12 +88,14 @@ class Candidates:
         records: The same as they were read, and those that may not, for whoever trains.
         source: Where they come from.
         measure: What their task is measured by.
+        closer: What else they are measured by, which shows smaller losses; None where that is all.
     """
 
     rows: Sequence[Row]
     records: Sequence[Record]
     source: Source
     measure: Measure
+    closer: Measure | None = None
 
     @property
     def file(self) -> str:
@@ -137,7 +140,7 @@ class Drafting:
             guess_task(records[:_GUESSED_BY]) if wanted.task is None
             else (wanted.task, "as asked for")
         )  # fmt: skip
-        measure = measure_of(task)
+        measure, closer = measures_of(task)
         rows = rows_of(records, task)
         classes = classes_of(rows) if task == "classify" else ()
         told = [image_mark(row.image) if row.image else row.whole for row in rows]
@@ -160,7 +163,7 @@ class Drafting:
             "" if wanted.training is None else str(wanted.training), classes, available,
         )  # fmt: skip
         return Candidates(
-            [rows[at] for at in order], [records[at] for at in order], source, measure
+            [rows[at] for at in order], [records[at] for at in order], source, measure, closer
         )
 
     def general(self, found: Candidates, base: str) -> tuple[Sequence[str], str]:
@@ -187,6 +190,8 @@ class Drafting:
         rows = found.rows[: found.source.available]
         name = f"in-domain{found.file}"
         sets = {"in_domain": [found.measure.check, name]}
+        if found.closer is not None:
+            sets[_CLOSER] = [found.closer.check, name]
         dear = found.measure.check == "written_text"  # each sample is written token by token
         request: dict[str, object] = {
             "out": folder, "sets": sets, "parameters": found.measure.parameters,
@@ -237,7 +242,9 @@ class Drafting:
         made = draft(
             name=name, line=str(wanted.line), source=found.source, measure=found.measure,
             file=file, in_domain=spread_on("in_domain", items, found.measure), general=general,
-            elsewhere=spread_on("general", items, PERPLEXITY), aim=wanted.aim, notes=notes,
+            elsewhere=spread_on("general", items, PERPLEXITY), aim=wanted.aim,
+            closer=_closer(found.closer, items),
+            notes=notes,
         )  # fmt: skip
         folder = wanted.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -275,6 +282,10 @@ class Drafting:
         with wanted.rest.open("w", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(one, ensure_ascii=False)}\n" for one in left)
         return wanted.rest
+
+
+def _closer(measure: Measure | None, items: Sequence[Fields]) -> tuple[Measure, Spread] | None:
+    return None if measure is None else (measure, spread_on(_CLOSER, items, measure))
 
 
 def described(found: Drafted) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deltareg.statistics.power import POWER
 from deltareg.suites.drafting.measures import PERPLEXITY, Measure
@@ -66,7 +66,7 @@ class Comparison:
     """A check that compares.
 
     Attributes:
-        name: `in_domain`, `general` or `kept`.
+        name: `in_domain`, `general`, `kept` or `likely`.
         measure: What is measured.
         probes: On which set.
         against: Beside what.
@@ -125,6 +125,7 @@ def draft(
     general: tuple[Sequence[str], str],
     elsewhere: Spread,
     aim: Aim,
+    closer: tuple[Measure, Spread] | None = None,
     notes: Sequence[str] = (),
 ) -> Draft:
     """Choose margins and sizes.
@@ -139,6 +140,8 @@ def draft(
         general: General texts, and where they are from.
         elsewhere: How healthy versions differ on general texts.
         aim: What is asked for.
+        closer: What else its samples are measured by, which shows smaller losses, and how healthy
+            versions differ by that.
         notes: What else there is to say.
     """
     sized = size(measure, in_domain, available=source.available, power=aim.power, margin=aim.margin)
@@ -146,6 +149,8 @@ def draft(
     if general[0]:
         found.append(_general(elsewhere))
     found.append(_kept(measure, in_domain, sized, aim))
+    if closer is not None:
+        found.append(_likely(*closer, samples=sized.n, aim=aim))
     return Draft(name, line, source, sized.n, file, general, found, sized, notes)
 
 
@@ -187,6 +192,17 @@ def _kept(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> Compariso
         "kept", measure, "in_domain", "promoted", -float(f"{sized.margin:.3g}"), why,
         missed(measure, spread, sized, aim),
     )  # fmt: skip
+
+
+def _likely(measure: Measure, spread: Spread, *, samples: int, aim: Aim) -> Comparison:
+    """Ask for the right texts to stay as likely, on the samples that there are already."""
+    sized = size(measure, spread, available=samples, power=aim.power)
+    found = _kept(measure, spread, sized, aim)
+    why = (
+        f"{measure.told} no higher than by the promoted version by more than "
+        f"{measure.say(sized.margin)}: {sized.learned}"
+    )
+    return replace(found, name="likely", why=why)
 
 
 def missed(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> str:
