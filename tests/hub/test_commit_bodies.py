@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+from copy import deepcopy
 
 import pytest
 
@@ -30,7 +31,7 @@ def made_up(chance):
         for _ in range(chance.randrange(3)):
             part = line if chance.random() < 0.3 else line["value"]
             if isinstance(part, dict) and part:
-                part[chance.choice(list(part))] = chance.choice(ODD)
+                part[chance.choice(list(part))] = deepcopy(chance.choice(ODD))
             if not isinstance(line.get("value"), dict):
                 break
         lines.append(json.dumps(line).encode())
