@@ -187,6 +187,19 @@ def test_what_is_too_much_is_cut_and_says_so(registry, history):
     assert (len(found.versions), found.is_cut) == (9, True)
 
 
+def test_what_others_have_does_not_fill_the_list_of_who_sees_little(registry, history):
+    reader = Caller("eve", 1, None, frozenset({Grant(Right.READ, Part("lab", "line-1"))}))
+    mine = {ref for ref, facts in history.nodes.items() if "line-1:" in ref and not facts}
+    all_of_it = shown(registry, "tiny", up=0, down=0)
+    newest = len(mine & set(all_of_it))
+
+    found = show_family(registry, reader, "tiny", up=0, down=0, limit=newest)
+
+    assert newest < len(all_of_it)
+    assert {one.ref for one in found.versions.values()} == mine & set(all_of_it)
+    assert not found.is_cut
+
+
 def test_what_is_not_there_is_said(registry, history):
     caller = rows.caller(registry.engine)
     wrong = [("lab/none", 1, NotFound), ("none", 1, NotFound), ("lab/line-1:v999", 1, NotFound),

@@ -39,11 +39,13 @@ def family(
 
     Steps lead from a version to its parents and to the version that its base is. Deleted versions
     are among those that a step leads to. Where there are more than the limit, what it begins with
-    comes first.
+    comes first; it begins with the newest of what is seen.
     """
-    begun = _begun(origin, limit).cte("begun")
+    begins = _begun(origin, sight, limit)
+    begun = begins.cte("begun")
     walks = [sa.select(begun.c.id)]
-    if origin != Origin():  # from everything there is nowhere to go
+    # From everything there is nowhere to go, and beside that much nothing else would be listed.
+    if origin != Origin() and _count(conn, begins) < limit:
         walks += [
             _walk(begun, up, "above", is_up=True), _walk(begun, down, "below", is_up=False)
         ]  # fmt: skip
@@ -122,15 +124,22 @@ def _kin() -> _Select:
     )  # fmt: skip
 
 
-def _begun(origin: Origin, limit: int) -> _Select:
+def _begun(origin: Origin, sight: Sight | None, limit: int) -> _Select:
     query = sa.select(versions.c.id)
     if origin.version_id is not None:
         return query.where(versions.c.id == origin.version_id)
+    if sight is not None:
+        of_lines = query.join(deltas, deltas.c.id == versions.c.delta_id)
+        query = in_sight(of_lines.join(namespaces, namespaces.c.id == deltas.c.namespace_id), sight)
     if origin.delta_id is not None:
         query = query.where(versions.c.delta_id == origin.delta_id)
     if origin.base_id is not None:
         query = query.where(versions.c.base_id == origin.base_id)
     return query.where(versions.c.deleted_at.is_(None)).order_by(versions.c.id.desc()).limit(limit)
+
+
+def _count(conn: sa.Connection, query: _Select) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
 
 
 def _walk(begun: sa.CTE, steps: int, name: str, *, is_up: bool) -> _Select:
