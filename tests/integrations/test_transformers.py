@@ -18,6 +18,7 @@ peft = pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[lib
 
 from transformers import AutoModelForCausalLM, TrainerCallback  # noqa: E402
 
+from deltareg.integrations.checkpoint_pushes import PLACE, CheckpointPushes  # noqa: E402
 from deltareg.integrations.transformers import PushCallback  # noqa: E402
 from tests.integrations.training import trainer  # noqa: E402
 
@@ -151,6 +152,27 @@ def test_a_training_that_goes_on_makes_the_versions_that_it_would_have_made(clie
     chain = [client.show(f"{line}:v{n}").parents for n in (1, 2, 3, 4)]
     assert chain == [[], [f"{line}:v1"], [f"{line}:v2"], [f"{line}:v3"]]
     assert digests[0] == digests[1]
+
+
+def test_what_a_killed_run_never_heard_of_is_followed_all_the_same(
+    client, line, tmp_path, monkeypatch
+):
+    """It was killed before the answer came, when the training was a step further."""
+    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 3}
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointPushes, "_remove", lambda *_: None)
+        trainer(tmp_path, pushing(client, line), stop(2), **options).train()
+    notes = tmp_path / PLACE / "run.json"
+    left = {"step": 1, "labels": dict(client.show(f"{line}:v1").labels)}
+    notes.write_text(json.dumps(json.loads(notes.read_text()) | {"pushed": [], "pushing": left}))
+
+    goes_on = pushing(client, line)
+    trainer(tmp_path, goes_on, **options).train(resume_from_checkpoint=True)
+
+    assert goes_on.versions == [f"{line}:v1", f"{line}:v2", f"{line}:v3"]
+    chain = [client.show(f"{line}:v{n}").parents for n in (1, 2, 3)]
+    assert chain == [[], [f"{line}:v1"], [f"{line}:v2"]]
+    assert list((tmp_path / PLACE).glob("steps/*")) == []
 
 
 @pytest.mark.soak

@@ -131,6 +131,7 @@ class CheckpointPushes:
             self._fail(error, None, "nothing can be pushed as it is now")
         self._notes = read_notes(place, target) if goes_on else RunNotes(place, target)
         self._offered = set(self._notes.pushed)
+        self._go_on_with(self._notes.pushing)
         shutil.rmtree(place / _STEPS, ignore_errors=True)  # what a killed run has left
         self.raise_failure()
 
@@ -189,6 +190,14 @@ class CheckpointPushes:
         if failure is not None and self._terms.strict:
             raise failure[1]
 
+    def _go_on_with(self, left: tuple[int, Mapping[str, str]] | None) -> None:
+        """Push again what a killed run was pushing: it may be there, and what follows needs it."""
+        if left is None or not (folder := self.folder_of(left[0])).is_dir():
+            return
+        self._offered.add(left[0])
+        self._work.put(Ready(folder, *left, is_last=False))
+        self._work.wait(self._terms.wait_s)
+
     def _connect(self) -> Client:
         if self._given is not None:
             return self._given
@@ -215,9 +224,9 @@ class CheckpointPushes:
 
     def _push(self, ready: Ready) -> None:
         try:
+            self._notes.begin_push(ready.step, ready.labels)
             report = self._pushed(ready)
-            self._notes.pushed[ready.step] = report.version.ref
-            self._notes.write()
+            self._notes.end_push(report.version.ref)
         except (DeltaregError, OSError) as error:
             self._offered.discard(ready.step)
             kept = f"; its files stay in {self._keep(ready)}" if ready.is_last else ""

@@ -7,6 +7,7 @@ earlier step, by these notes, and not the newest of the line.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -26,12 +27,34 @@ class RunNotes:
         began_from: The version that the training began from; empty for none, None while nobody has
             looked.
         pushed: The version of each step that was pushed.
+        pushing: The step that was being pushed as they were written, with its labels.
     """
 
     folder: Path
     line: str
     began_from: str | None = None
     pushed: dict[int, str] = field(default_factory=dict[int, str])
+    pushing: tuple[int, Mapping[str, str]] | None = None
+
+    def begin_push(self, step: int, labels: Mapping[str, str]) -> None:
+        """Write down what is about to be pushed: a killed process hears of no version.
+
+        Raises:
+            OSError: The disk is full, or the folder is gone.
+        """
+        self.pushing = step, labels
+        self.write()
+
+    def end_push(self, ref: str) -> None:
+        """Write down which version became of it.
+
+        Raises:
+            OSError: The disk is full, or the folder is gone.
+        """
+        assert self.pushing is not None, "a push has begun"
+        self.pushed[self.pushing[0]] = ref
+        self.pushing = None
+        self.write()
 
     def before(self, step: int) -> str:
         """Name the version that one of this step follows; empty where none was pushed."""
@@ -47,7 +70,11 @@ class RunNotes:
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{_FILE}.{os.getpid()}"
         pushed = [{"step": step, "ref": ref} for step, ref in self.pushed.items()]
-        known = {"line": self.line, "began_from": self.began_from, "pushed": pushed}
+        known = {
+            "line": self.line, "began_from": self.began_from, "pushed": pushed,
+            "pushing": None if self.pushing is None
+            else {"step": self.pushing[0], "labels": dict(self.pushing[1])},
+        }  # fmt: skip
         draft.write_text(json.dumps({"schema_version": 1, **known}, indent=1) + "\n")
         draft.replace(self.folder / _FILE)
 
@@ -68,4 +95,14 @@ def read_notes(folder: Path, line: str) -> RunNotes:
         for row in rows
         if isinstance(row.get("step"), int) and isinstance(row.get("ref"), str)
     }
-    return RunNotes(folder, line, began_from if isinstance(began_from, str) else None, pushed)
+    began_from = began_from if isinstance(began_from, str) else None
+    return RunNotes(folder, line, began_from, pushed, _pushing(found.get("pushing")))
+
+
+def _pushing(found: object) -> tuple[int, Mapping[str, str]] | None:
+    """Read what was being pushed; None where nothing was, or where a release before wrote."""
+    if not is_object(found) or not is_object(labels := found.get("labels")):
+        return None
+    step = found.get("step")
+    told = {name: text for name, text in labels.items() if isinstance(text, str)}
+    return (step, told) if isinstance(step, int) else None
