@@ -121,6 +121,24 @@ def test_requests_are_listed_rejected_and_withdrawn(crew, local_registry):
     assert crew("cyd", "request", "reject", 1).status == 2
 
 
+def test_a_request_for_what_was_rolled_back_elsewhere_says_so(crew, local_registry):
+    for version in ("v1", "v2"):
+        assert crew("ana", "promote", f"me/chat:{version}", "--channel", "staging").status == 0
+    back = crew("ana", "rollback", "me/chat", "--channel", "staging", "-m", "it stutters")
+    assert back.status == 0, back.err
+    asks(local_registry, approvals=1)
+    crew("bob", "promote", "me/chat:v2", "--channel", "prod")
+
+    shown = crew("cyd", "request", "show", 1)
+    document = crew("cyd", "request", "show", 1, "--json").json
+
+    assert shown.status == 0, shown.err
+    assert "rolled back  from @staging" in shown.out
+    assert "by ana: it stutters" in shown.out
+    told = [(one["channel"], one["version"], one["actor"]) for one in document["setbacks"]]
+    assert told == [("staging", 2, "ana")]
+
+
 def test_a_protected_channel(crew, local_registry):
     asks(local_registry, protected=True)
 

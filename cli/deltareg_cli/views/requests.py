@@ -25,6 +25,7 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
             ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
             ("pushed by", request.uploader or ""),
             ("reason", request.reason),
+            *(("rolled back", Cell(told, "bad")) for told in _setbacks(request, now)),
             ("accepts", Cell(", ".join(request.accepted), "warn")),
             ("approvals", _approvals(request)),
             ("still due", _due(request)),
@@ -69,6 +70,13 @@ def progress_of(request: RequestInfo) -> str:
     if request.missing:
         return f"open, {_approvals(request)} approvals"
     return f"approved, {count(len(request.unmet), 'rule')} unmet"
+
+
+def _setbacks(request: RequestInfo, now: datetime) -> list[str]:
+    return [
+        f"from @{one.channel} {moment(one.at, now=now)} by {one.actor}: {one.reason}"
+        for one in request.setbacks
+    ]
 
 
 def _approvals(request: RequestInfo) -> str:

@@ -128,6 +128,7 @@ from deltareg.wire.requests import (
     RequestInfo,
     RequestState,
     Review,
+    Setback,
 )
 from deltareg.wire.runs import (
     RUN_KIND_NAMES,
@@ -313,6 +314,7 @@ __all__ = [
     "SearchHit",
     "SessionInfo",
     "SessionOpened",
+    "Setback",
     "SignedReport",
     "SignerRevoke",
     "StorageFigures",

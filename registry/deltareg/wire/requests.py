@@ -17,13 +17,25 @@ class ApprovalInfo(Answer):
     at: str
 
 
+class Setback(Answer):
+    """A version that was rolled back from a channel, and stands quarantined there."""
+
+    channel: str
+    version: int
+    revision: int
+    actor: str
+    reason: str
+    at: str
+
+
 class RequestInfo(Answer):
     """A request to promote a version to a channel.
 
     `previous` is what the channel served when it was opened, `revision` the entry of the ledger
     that answered it. `missing` counts the approvals that are still due; `unmet` is what else keeps
-    it from being promoted, where one request is shown, and `accepted` the warnings of its verdicts
-    that whoever asked for it accepts, as `suite/check`.
+    it from being promoted, where one request is shown, as are `setbacks`: from which channels the
+    version was rolled back and is kept away. `accepted` are the warnings of its verdicts that
+    whoever asked for it accepts, as `suite/check`.
     """
 
     id: int
@@ -44,6 +56,7 @@ class RequestInfo(Answer):
     missing: int
     approvals: list[ApprovalInfo]
     unmet: list[UnmetRule] = []
+    setbacks: list[Setback] = []
     accepted: list[str] = []
     decided_by: str | None = None
     decided_at: str | None = None

@@ -1,5 +1,6 @@
 """What somebody has to know who decides on a request, in one statement."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -34,6 +35,11 @@ FOLLOWERS: Final = Part(
     limit=_MOST_FOLLOWERS,
 )  # fmt: skip
 _AROUND: Final = Together(APPROVALS, WARNINGS, SETBACKS, NAMES, FOLLOWERS)
+
+
+def setbacks_of(conn: sa.Connection, request_id: int) -> Sequence[SetbackRow]:
+    """Say from which channels a request's version was rolled back and is kept away."""
+    return Together(SETBACKS).run(conn, request_id=request_id).all(SETBACKS)
 
 
 def around_request(conn: sa.Connection, request_id: int) -> Found:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.beside_requests import setbacks_of
 from deltareg.db.queries.grants import people_of
 from deltareg.db.rows import ApprovalRow, ChannelRow, RequestRow
 from deltareg.db.session import read, with_retry
@@ -29,6 +30,7 @@ from deltareg.service.channels.approvals import (
 )
 from deltareg.service.channels.gate import gather
 from deltareg.service.channels.serve import held, serve
+from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.channels.summaries import keep_summary
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import line_of
@@ -74,7 +76,9 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     """
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
-        return _shown(conn, find_request(conn, caller, request_id))
+        row = find_request(conn, caller, request_id)
+        fallen = setbacks(setbacks_of(conn, row.id))
+        return _shown(conn, row).model_copy(update={"setbacks": fallen})
 
 
 def approve_request(

@@ -1,21 +1,10 @@
-"""What stands beside a channel: what was rolled back from it, which requests wait, who follows."""
+"""Which requests wait beside a channel."""
 
 from collections.abc import Iterable
 
-from deltareg.db.rows import OpenRequestRow, SetbackRow
+from deltareg.db.rows import OpenRequestRow
 from deltareg.service.clock import rfc3339
 from deltareg.wire import Answer
-
-
-class Setback(Answer):
-    """A version that was rolled back from a channel, and stands quarantined there."""
-
-    channel: str
-    version: int
-    revision: int
-    actor: str
-    reason: str
-    at: str
 
 
 class OpenRequest(Answer):
@@ -27,18 +16,6 @@ class OpenRequest(Answer):
     opener: str
     reason: str
     at: str
-
-
-def setbacks(rows: Iterable[SetbackRow], *, version: int | None = None) -> list[Setback]:
-    """Show what was rolled back: all, or one version alone."""
-    return [
-        Setback(
-            channel=row.channel, version=row.version, revision=row.revision, actor=row.actor,
-            reason=row.reason, at=rfc3339(row.created_at),
-        )
-        for row in rows
-        if version in {None, row.version}
-    ]  # fmt: skip
 
 
 def open_requests(

@@ -7,14 +7,15 @@ from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.fleet import show_follower
+from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none, rfc3339_seconds
-from deltareg.service.overview.beside import OpenRequest, Setback, open_requests, setbacks
+from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.overview.glance import ChannelGlance, glance
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import Answer, FollowerInfo, Page, RevisionInfo
+from deltareg.wire import Answer, FollowerInfo, Page, RevisionInfo, Setback
 
 
 class Ledger(Answer):

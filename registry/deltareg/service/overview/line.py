@@ -8,16 +8,17 @@ from deltareg.db.rows import GlanceRow
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
+from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import describe_plain
 from deltareg.service.lines.veil import veiled
-from deltareg.service.overview.beside import OpenRequest, Setback, open_requests, setbacks
+from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.overview.glance import ChannelGlance, glance
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
-from deltareg.wire import Answer, Page, VersionInfo
+from deltareg.wire import Answer, Page, Setback, VersionInfo
 
 
 class Line(Answer):

@@ -6,9 +6,9 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED
 from deltareg.service.channels.fleet import show_follower
 from deltareg.service.channels.requests import before_its_gate, find_request
-from deltareg.service.overview.beside import Setback, setbacks
+from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.registry import Caller, Registry
-from deltareg.wire import Answer, FollowerInfo, RequestInfo
+from deltareg.wire import Answer, FollowerInfo, RequestInfo, Setback
 
 
 class RequestAround(Answer):

@@ -3,12 +3,13 @@
 from deltareg.db.queries import beside_channels
 from deltareg.db.session import read
 from deltareg.refs import Ref
+from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.describe import describe_detail
 from deltareg.service.lines.veil import veiled_detail
-from deltareg.service.overview.beside import OpenRequest, Setback, open_requests, setbacks
+from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import resolve_version
-from deltareg.wire import Answer, VersionDetail
+from deltareg.wire import Answer, Setback, VersionDetail
 
 
 class VersionAround(Answer):
