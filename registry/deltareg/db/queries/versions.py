@@ -1,6 +1,7 @@
 """Versions and their lineage."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from typing import Any
 
@@ -179,8 +180,8 @@ def manifests_of(conn: sa.Connection, version_ids: Iterable[int]) -> Iterator[tu
     query = sa.select(versions.c.id, versions.c.manifest).where(
         among(versions.c.id, sa.literal(listed(version_ids), sa.Text))
     )
-    found = conn.execute(query.execution_options(yield_per=_STREAM_ROWS))
-    yield from ((row.id, row.manifest) for row in found)
+    with closing(conn.execute(query.execution_options(yield_per=_STREAM_ROWS))) as found:
+        yield from ((row.id, row.manifest) for row in found)
 
 
 def add_version(conn: sa.Connection, packed: PackedDocuments, **values: object) -> int:

@@ -6,6 +6,7 @@ and fields that differ are an error of ours, and raised at the first run of the 
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import fields
 from functools import cache
 from operator import itemgetter
@@ -38,10 +39,17 @@ def fetch_all(conn: sa.Connection, query: sa.Executable, row: type[R]) -> list[R
 
 
 def fetch_each(conn: sa.Connection, query: sa.Executable, row: type[R]) -> Iterator[R]:
-    """Run a query now and give its rows as they are read, for one that is streamed."""
+    """Run a query now and give its rows as they are read, for one that is streamed.
+
+    Who has seen enough of it lets go of the iterator, which ends the stream.
+    """
     result = conn.execute(query)
-    build = _builder(row, tuple(result.keys()))
-    return map(build, result)
+    return _each(result, _builder(row, tuple(result.keys())))
+
+
+def _each(result: sa.CursorResult[Any], build: Callable[[_Found], R]) -> Iterator[R]:
+    with closing(result):
+        yield from map(build, result)
 
 
 def fetch_one(conn: sa.Connection, query: sa.Executable, row: type[R]) -> R | None:
