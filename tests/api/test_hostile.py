@@ -109,8 +109,9 @@ def told(server, everything, otherwise):
 
 
 def fits(answer):
-    """Tell whether an answer is one of those that hostile input may get."""
-    return answer.status_code < 500 and "root:" not in answer.text
+    """Tell whether an answer is one of those that hostile input may get: no fault, and no file."""
+    is_quota = answer.status_code == 507 and answer.json()["code"] == "quota"
+    return (answer.status_code < 500 or is_quota) and "root:" not in answer.text
 
 
 @TURNS

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from deltareg.errors import DeltaregError, Unavailable
+from deltareg.errors import DeltaregError, QuotaExceeded, Unavailable
 from deltareg.wire import API, ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.problems import TITLES
 
@@ -62,7 +62,9 @@ def tell_fault(request: Request, error: DeltaregError) -> None:
         return
     is_passing = isinstance(error, Unavailable)
     has_left = isinstance(error.__cause__, ClientDisconnect)  # Ctrl-C at the other end
-    level = logging.INFO if has_left else logging.WARNING if is_passing else logging.ERROR
+    is_theirs = isinstance(error, QuotaExceeded)  # who asked has had what they may
+    level = logging.WARNING if is_passing or is_theirs else logging.ERROR
+    level = logging.INFO if has_left else level
     logger.log(
         level, "%s %s answered %d %s: %s request=%s", request.method, request.url.path,
         status_of(error), error.code, error.message, request_id_of(request),
