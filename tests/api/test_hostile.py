@@ -110,7 +110,7 @@ def told(server, everything, otherwise):
 
 def fits(answer):
     """Tell whether an answer is one of those that hostile input may get: no fault, and no file."""
-    is_quota = answer.status_code == 507 and answer.json()["code"] == "quota"
+    is_quota = answer.status_code == 507 and '"code":"quota"' in answer.text.replace(" ", "")
     return (answer.status_code < 500 or is_quota) and "root:" not in answer.text
 
 
