@@ -8,6 +8,7 @@ and what is left of it when it is packed.
 """
 
 import argparse
+import gc
 import gzip
 import os
 import statistics
@@ -25,6 +26,7 @@ import deltareg_migrations
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.digest import sha256_of
+from deltareg.host.garbage import collect_rarely
 from tests.benchmarks.page import write_page
 from tests.fixtures.registries import running
 from tests.pages.conftest import browser
@@ -49,6 +51,7 @@ def main():
     parser.add_argument("--count", type=int, default=40, help="how often each page is asked for")
     parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
     options = parser.parse_args()
+    collect_rarely()  # as the server's own process does
     with tempfile.TemporaryDirectory(prefix="deltareg-bench-") as name:
         folder = Path(name)
         url = f"sqlite:///{folder}/registry.db"
@@ -56,6 +59,7 @@ def main():
         with running(url, (folder / "blobs").as_uri(), folder) as server:
             server.line("lora", "lora_v2")
             fill(server.registry.engine, options.lines, options.versions)
+            gc.collect()  # what filling has left is no page's
             with browser(server, server.admin_token) as client:
                 told = [measured(client, path, options.count) for path in _PAGES]
     head = (
