@@ -100,15 +100,12 @@ _SHOWN_ELSEWHERE = (
     "planted/test_planted.py::test_next_to_nothing_healthy_fails",
     "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing[bucket]",
     "service/test_collect_races.py::test_the_race_finds_a_seeded_bug[NoLockOfKnown-23]",
-    "service/test_reencode_races.py::test_no_interleaving_loses_a_version[sqlite]",
     "service/test_store_down.py::test_moves_need_no_store[postgresql]",
     "service/test_stats.py::test_the_figures_agree_with_the_store_through_the_life_of_versions"
     "[postgresql-s3]",
     "faults/test_channel_races.py::test_moves_under_kills_are_linearizable[sqlite]",
     "faults/test_kills.py::test_kills_lose_nothing[sqlite]",
-    "faults/test_gc.py::test_collection_beside_pushes_and_deletions_misses_nothing[sqlite]",
     "faults/test_big.py::test_wide_adapters_are_compared_in_little_memory[8192]",
-    "verify/test_process.py::test_a_worker_does_not_start_where_a_child_gets_out[calls-variables0",
     "api/test_hostile.py::test_text_in_paths_and_queries[sqlite",
     "faults/test_restarts.py::test_restarts_of_postgresql_lose_nothing",
     "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up"
@@ -159,7 +156,6 @@ _SHOWN_ELSEWHERE = (
     "api/test_idempotency.py::test_two_at_once_under_one_key_are_both_answered",
     "api/test_matrix.py::test_nobody_gets_past_the_table[postgresql",
     "api/test_hostile.py::test_text_in_paths_and_queries[postgresql",
-    "architecture/test_wheel.py::test_the_library_imports_without_the_extras",
     "conformance/test_blob_store.py::test_listing_finds_every_object_once_over_many_pages[s3",
     "conformance/test_blob_store.py::test_a_long_stream_takes_little_memory[s3",
     "e2e/test_tour.py",

@@ -62,9 +62,8 @@ def tell_fault(request: Request, error: DeltaregError) -> None:
         return
     is_passing = isinstance(error, Unavailable)
     has_left = isinstance(error.__cause__, ClientDisconnect)  # Ctrl-C at the other end
-    is_theirs = isinstance(error, QuotaExceeded)  # who asked has had what they may
-    level = logging.WARNING if is_passing or is_theirs else logging.ERROR
-    level = logging.INFO if has_left else level
+    is_expected = is_passing or isinstance(error, QuotaExceeded)
+    level = logging.INFO if has_left else logging.WARNING if is_expected else logging.ERROR
     logger.log(
         level, "%s %s answered %d %s: %s request=%s", request.method, request.url.path,
         status_of(error), error.code, error.message, request_id_of(request),
