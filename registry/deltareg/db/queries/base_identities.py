@@ -16,6 +16,7 @@ from deltareg.db.tables import (
     version_variants,
     versions,
 )
+from deltareg.db.tables.runs import ACTIVE
 from deltareg.db.upsert import insert
 
 DELETED_MARK = "#deleted-"
@@ -91,7 +92,7 @@ def standing_on(conn: sa.Connection, base_id: int) -> dict[str, int]:
         .select_from(runs)
         .join(bases, bases.c.id == base_id)
         .where(
-            runs.c.state.in_(["queued", "running"]),
+            ACTIVE,
             runs.c.request["base_root"].as_string() == bases.c.root,
             runs.c.request["variant"]
             .as_string()

@@ -27,6 +27,7 @@ from deltareg.db.tables import (
     verdicts,
     versions,
 )
+from deltareg.db.tables.runs import ACTIVE
 
 
 def channels_at_a_glance(
@@ -36,8 +37,8 @@ def channels_at_a_glance(
 
     Those with a move that waits for a review are among them, however long ago they were moved.
     """
-    newest_first = revisions.c.created_at.desc(), revisions.c.id.desc()
-    # First which: what is odd about a channel is asked of those that are shown alone.
+    # First which: what is odd about a channel is asked of those that are shown alone. By their own
+    # order, which is nearly that of time, the newest moves are come upon first.
     shown = (
         in_sight(
             sa.select(channels.c.id)
@@ -46,7 +47,7 @@ def channels_at_a_glance(
             .join(namespaces, namespaces.c.id == deltas.c.namespace_id),
             sight,
         )
-        .order_by(*newest_first)
+        .order_by(revisions.c.id.desc())
         .limit(limit)
     )
     waits = in_sight(
@@ -58,6 +59,7 @@ def channels_at_a_glance(
         sight,
     ).limit(limit)
     is_shown = sa.or_(channels.c.id.in_(shown), channels.c.id.in_(waits))
+    newest_first = revisions.c.created_at.desc(), revisions.c.id.desc()
     query = _glances(suite).where(is_shown).order_by(*newest_first)
     return fetch_all(conn, query, GlanceRow)
 
@@ -128,7 +130,7 @@ def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
 
 
 def _in_state(state: str) -> sa.ScalarSelect[int]:
-    return sa.select(sa.func.count()).where(runs.c.state == state).scalar_subquery()
+    return sa.select(sa.func.count()).where(ACTIVE, runs.c.state == state).scalar_subquery()
 
 
 def _is_to_review(moves: sa.FromClause) -> sa.ColumnElement[bool]:

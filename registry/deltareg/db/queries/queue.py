@@ -85,13 +85,15 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWor
     Those that asked within a time, and those that hold a lease: who works does not ask.
     """
     age = now_us() - workers.c.last_seen_at
-    held = sa.and_(runs.c.lease_holder == workers.c.name, runs.c.state == "running", ~EXPIRED)
+    is_held = sa.and_(ACTIVE, runs.c.state == "running", ~EXPIRED)
+    held = sa.and_(runs.c.lease_holder == workers.c.name, is_held)
     query = (
         sa.select(
             workers.c.name, workers.c.labels, workers.c.last_seen_at, age.label("age_us"),
             runs.c.id.label("run_id"), runs.c.what, namespaces.c.name.label("namespace"),
             deltas.c.name.label("line"), versions.c.number,
         )
+        .select_from(workers)
         .outerjoin(runs, held)
         .outerjoin(versions, versions.c.id == runs.c.version_id)
         .outerjoin(deltas, deltas.c.id == versions.c.delta_id)

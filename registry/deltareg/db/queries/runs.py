@@ -186,11 +186,10 @@ def run_rows(
     """List runs, newest first; `before` is (created_at, id) of the last one seen."""
     query = in_sight(select_runs(), sight).limit(limit)
     query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc())
-    for column, value in (
-        (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
-    ):  # fmt: skip
-        if value is not None:
-            query = query.where(column == value)
+    wanted = (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
+    query = query.where(*(column == value for column, value in wanted if value is not None))
+    if state in {"queued", "running"}:
+        query = query.where(ACTIVE)
     if before is not None:
         query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < before)
     return fetch_all(conn, query, ShownRunRow)
@@ -364,7 +363,7 @@ def end_queued(conn: sa.Connection, dedup_key: str, *, result: object) -> None:
     """End a run that waits as done: what it was to find out is known."""
     conn.execute(
         sa.update(runs)
-        .where(runs.c.dedup_key == dedup_key, runs.c.state == "queued")
+        .where(ACTIVE, runs.c.dedup_key == dedup_key, runs.c.state == "queued")
         .values(state="done", result=result, finished_at=now_us())
     )
 
