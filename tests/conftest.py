@@ -213,6 +213,9 @@ _SHOWN_ELSEWHERE = (
     "migrations/test_migrations.py::test_every_revision_goes_up_and_down_to_nothing[postgresql",
     "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up"
     "[sqlite-0013",
+    "cli/test_launch.py::test_migrate_makes_the_schema",  # `migrations/test_command.py` does
+    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
+    "[devour",
     "migrations/test_command.py::test_processes_that_migrate_at_the_same_time_take_turns[sqlite",
     "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[:1.0.0",
     "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[@{digest",

@@ -43,8 +43,7 @@ def browser():
         chromium.close()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_and_asks_no_network(browser, tmp_path, name, scheme, width):
     path = tmp_path / "page.html"
