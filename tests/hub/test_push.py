@@ -1,6 +1,7 @@
 """The hub's own client, as it is installed, pushes; what it makes is what `deltareg push` makes."""
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -51,6 +52,18 @@ def test_a_folder_becomes_the_version_that_a_push_of_it_makes(site, api):
     assert found.digest == peer.digest
     assert found.digest.startswith(f"sha256:{done.oid}")
     assert found.message == "epoch 3"
+
+
+def test_what_became_of_each_commit_is_printed(api, tmp_path, caplog):
+    """A trainer pushes twice in one process, and a client prints what has one topic once."""
+    logging.getLogger("huggingface_hub").addHandler(caplog.handler)
+    api.create_repo("team/twice")
+
+    api.upload_folder(folder_path=LORA, repo_id="team/twice")
+    api.upload_file(path_or_fileobj=b"# End\n", path_in_repo="README.md", repo_id="team/twice")
+    logging.getLogger("huggingface_hub").removeHandler(caplog.handler)
+
+    assert [n for n in (1, 2) if f"team/twice:v{n} " in caplog.text] == [1, 2]
 
 
 def test_a_training_pushes_half_of_it_first(site, api, tmp_path):

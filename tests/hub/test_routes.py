@@ -135,6 +135,7 @@ def test_nothing_is_told_to_nobody(shelf, ask, token):
         answer = ask(shelf, path, token=token, method=method)
         assert answer.status_code == 401, path
         assert answer.headers["X-Error-Message"] == BAD_TOKEN
+        assert "deltareg token create --for me" in answer.headers["X-HF-Warning"]
 
 
 def test_what_is_private_reads_like_what_never_was(shelf, get):

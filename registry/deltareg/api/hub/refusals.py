@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from deltareg.api.problems import request_id_of, tell_fault
+from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, DeltaregError, IntegrityFailure, InvalidInput
 from deltareg.service.hub.snapshots import Missing, What
 from deltareg.wire import describe_problem, status_of
@@ -23,6 +24,11 @@ _CODES: Final[Mapping[What, str]] = MappingProxyType(
 )
 # Word for word: without it a client says of a 401 that there is no such repository.
 _BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105  # a message, no secret
+
+_WAY_IN = (
+    "HF_TOKEN is no valid token of this registry, whose begin with drg_;"
+    " deltareg token create --for me --scope read prints one"
+)
 
 
 def missing(request: Request, found: Missing) -> Response:
@@ -42,6 +48,7 @@ def refusal(request: Request, error: DeltaregError) -> Response:
     headers: dict[str, str] = {}
     if status == 401:
         headers |= {"WWW-Authenticate": "Bearer", "X-Error-Message": _BAD_TOKEN}
+        headers |= hub_warning(_WAY_IN)
     elif status == 403:
         headers["X-Error-Message"] = in_a_header(error.message)
     elif status == 503:
@@ -94,6 +101,15 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
+
+
+def hub_warning(text: str) -> dict[str, str]:
+    """Make the header that clients of 1.19 and later print, once in a process for each topic.
+
+    What is told is its own topic, or of two commits only the first would be heard of.
+    """
+    topic = sha256_of(text.encode(errors="replace")).hex[:12]
+    return {"X-HF-Warning": in_a_header(f"deltareg {topic}; {text}")}
 
 
 def in_a_header(text: str) -> str:

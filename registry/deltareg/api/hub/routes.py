@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from deltareg.api.auth import InRegistry
 from deltareg.api.byte_ranges import asked_range
 from deltareg.api.hub import answers
-from deltareg.api.hub.refusals import HubRoute, in_a_header, missing
+from deltareg.api.hub.refusals import HubRoute, hub_warning, missing
 from deltareg.api.hub.sending import FileAnswer
 from deltareg.api.hub.who import By, caller_of
 from deltareg.documents.json_values import is_list, is_object
@@ -260,4 +260,4 @@ def _warning(snapshot: Snapshot) -> dict[str, str]:
     """Warn whoever takes this; clients of 1.19 and later print it."""
     if not snapshot.warning:
         return {}
-    return {"X-HF-Warning": in_a_header(f"deltareg; {snapshot.warning}")}
+    return hub_warning(snapshot.warning)

@@ -20,7 +20,7 @@ from deltareg.api.hub.building import PushProgram
 from deltareg.api.hub.commit_body import COMMIT_BYTES, read_commit
 from deltareg.api.hub.large_files import announced_files, batch_answer, line_of, objects_of
 from deltareg.api.hub.preupload import modes
-from deltareg.api.hub.refusals import HubRoute, in_a_header
+from deltareg.api.hub.refusals import HubRoute, hub_warning
 from deltareg.api.hub.routes import Repository
 from deltareg.api.hub.turns import Turns
 from deltareg.api.hub.who import By, caller_of
@@ -162,7 +162,7 @@ async def make_commit(
         "success": True, "commitOid": done.commit, "commitUrl": url, "hookOutput": "",
         "pullRequestUrl": None,
     }  # fmt: skip
-    return JSONResponse(told, headers={"X-HF-Warning": in_a_header(f"deltareg; {done.told}")})
+    return JSONResponse(told, headers=hub_warning(done.told))
 
 
 def _commit(

@@ -26,8 +26,8 @@ def refused(principal: str, right: Right, on: Resource, *, is_held: bool) -> For
     if not is_held:
         return Forbidden(
             f"this token of {principal} does not allow {right.value!r}",
-            fix=f"{_give(principal, right, namespace_of(on))}; and a token for it:"
-            f" deltareg token create --for {principal} --scope {scope_for(right)}",
+            fix=f"deltareg token create --for {principal} --scope {scope_for(right)};"
+            f" where {principal} lacks the role: {_give(principal, right, namespace_of(on))}",
         )
     return Forbidden(
         f"this token of {principal} does not allow {right.value!r} on {on}",

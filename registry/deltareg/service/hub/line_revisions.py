@@ -84,9 +84,11 @@ def _main(conn: sa.Connection, caller: Caller, line: LineRef, main: Main) -> Ver
     try:
         return find_version(conn, caller, Ref(line, channel="prod"), bare="prod")
     except NotFound as error:
+        newest = find_version(conn, caller, Ref(line), bare="newest")
         raise NotFound(
             f"main of {line} is what {line}@prod serves, and nothing was promoted to it",
-            fix=f"promote a version: deltareg promote {line}:v1 --channel prod; or name one: v1",
+            fix=f"deltareg promote {line}:v{newest.number} --channel prod; or name a version:"
+            f" v{newest.number}",
         ) from error
 
 
