@@ -161,7 +161,7 @@ def test_who_logs_out_is_out_at_once(desk):
         answer = client.post("/ui/logout", data={"word": word_of(client)})
         again = client.get("/ui/", headers={"Cookie": f"{name_of(desk)}={cookie}"})
 
-    assert answer.headers["Location"] == "/ui/login"
+    assert answer.headers["Location"] == "/ui/login?out=yes"
     assert again.headers["Location"].startswith("/ui/login")
 
 

@@ -39,7 +39,7 @@ def test_a_move_that_broke_the_glass_waits_on_the_first_page_until_it_is_reviewe
         after = home_of(mara)
 
     assert [(each["channel"], each["to_review"], each["revision"]) for each in odd] == [
-        ("dev", True, 2)
+        ("dev", 1, 2)
     ]
     assert f'href="{standing}#to-review">Review…' in shown
     assert (unsaid.status_code, by_own.status_code) == (422, 403)

@@ -132,9 +132,9 @@ _TOKENS = Table(
      "last_used_at", "expires_at", "revoked_at"),
     _token_cells, lambda page: page.tokens.next_cursor,
 )  # fmt: skip
-_ALL_TOKENS = View("/tokens", _tokens, "tokens.html.jinja", table=_TOKENS)
+_ALL_TOKENS = View("/tokens", _tokens, "tokens.html.jinja", "Access", table=_TOKENS)
 PAGES = (
-    View("/access", _access, "access.html.jinja", table=_MEMBERS),
+    View("/access", _access, "access.html.jinja", "Access", table=_MEMBERS),
     _ALL_TOKENS,
     Action("/tokens/{token}/revoke", _revoke, _ALL_TOKENS),
 )

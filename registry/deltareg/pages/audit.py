@@ -106,6 +106,6 @@ _AUDIT = Table(
     _audit_cells, lambda page: page.rows.next_cursor,
 )  # fmt: skip
 PAGES = (
-    View("/audit", _audit, "audit.html.jinja", table=_AUDIT),
-    View("/audit/check", _check, "audit_check.html.jinja"),
+    View("/audit", _audit, "audit.html.jinja", "Audit", table=_AUDIT),
+    View("/audit/check", _check, "audit_check.html.jinja", "Audit"),
 )

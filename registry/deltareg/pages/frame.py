@@ -14,13 +14,16 @@ from deltareg.pages.static_files import addresses
 from deltareg.pages.themes import theme_of
 from deltareg.wire import ProblemDocument
 
-AREAS: Sequence[tuple[str, str]] = (
-    ("Deltas", "/deltas"),
-    ("Bases", "/bases"),
-    ("Requests", "/requests"),
-    ("Runs", "/runs"),
-    ("Fleet", "/fleet"),
-    ("Storage", "/storage"),
+# What the bar on top leads to, and the key that follows `g`.
+AREAS: Sequence[tuple[str, str, str]] = (
+    ("Deltas", "/deltas", "d"),
+    ("Bases", "/bases", "b"),
+    ("Requests", "/requests", "r"),
+    ("Runs", "/runs", "q"),
+    ("Fleet", "/fleet", "f"),
+    ("Storage", "/storage", "s"),
+    ("Access", "/access", "a"),
+    ("Audit", "/audit", "t"),
 )
 
 
@@ -31,6 +34,7 @@ class Link:
     name: str
     to: str
     is_here: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def frame_of(
         word=form_word(secret_of(asked)) if ask is not None else word, here=here,
         twin=_as(here, "json"),
         server=f"{asked.url.scheme}://{asked.url.netloc}", asked=asked.query_params.get("q", ""),
-        areas=[Link(name, ROOT + path, name == area) for name, path in AREAS],
+        areas=[Link(name, ROOT + path, name == area, key) for name, path, key in AREAS],
         files=addresses(), theme=theme_of(asked),
         back=ROOT if is_form else _without(here, "theme"),
         away=[Link(kind, _as(here, kind.lower())) for kind in away],

@@ -35,11 +35,13 @@ PATH = "/login"
 class LoginPage(Answer):
     """Where somebody logs in: what leads on after it, and what was wrong with the last try.
 
-    `is_direct` says that the browser was sent here by no other site.
+    `is_direct` says that the browser was sent here by no other site, `is_out` that it has just been
+    logged out.
     """
 
     next: str
     is_direct: bool
+    is_out: bool = False
     wrong: str = ""
     fix: str = ""
 
@@ -79,7 +81,7 @@ def routes(registry: Registry) -> list[Route]:
         except DeltaregError as error:
             if status_of(error) != 401:  # who is logged out already is where they want to be
                 return problem(request, error)
-        answer = see_other(f"{ROOT}{PATH}")
+        answer = see_other(f"{ROOT}{PATH}?out=yes")
         drop_secret(request, answer)
         return answer
 
@@ -97,6 +99,7 @@ def _form(request: Request, error: DeltaregError | None = None, next_path: str =
     page = LoginPage(
         next=own_path(next_path or request.query_params.get("next", "")),
         is_direct=site in {"none", "same-origin"},
+        is_out=request.query_params.get("out") == "yes",
         wrong="" if error is None else error.message, fix="" if error is None else error.fix,
     )  # fmt: skip
     status = 200 if error is None else status_of(error)

@@ -185,9 +185,10 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
     )  # fmt: skip
     broken, opener = revisions.alias("broken"), principals.alias("opener")
     to_review = (
-        sa.exists()
+        sa.select(sa.func.max(broken.c.number))
         .where(broken.c.channel_id == channels.c.id, _is_to_review(broken))
         .correlate(channels)
+        .scalar_subquery()
     )
     return (
         sa.select(

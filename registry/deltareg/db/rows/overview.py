@@ -12,8 +12,9 @@ class GlanceRow:
     """A channel with its newest revision and what is out of the ordinary about it.
 
     `ends_at` is when a freeze ends; `revoked_at` is of the version that is served, `verdict` the
-    newest of a suite on it. `to_review` is about any of its moves; `has_before` says that it served
-    another version that is not quarantined; `request` and `opener` are of what asked for the move.
+    newest of a suite on it. `to_review` is the last of its moves that waits for one;
+    `has_before` says that it served another version that is not quarantined; `request` and `opener`
+    are of what asked for the move.
     """
 
     namespace: str
@@ -29,7 +30,7 @@ class GlanceRow:
     policy: Mapping[str, object]
     server_floor: Mapping[str, object] | None
     namespace_floor: Mapping[str, object] | None
-    to_review: bool
+    to_review: int | None
     has_before: bool
     request: int | None
     opener: str | None

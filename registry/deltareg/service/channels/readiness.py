@@ -154,7 +154,8 @@ def _nowhere(name: str, near: Sequence[LedgerRow]) -> ReadinessInfo:
         told = "it serves nothing yet"
     elif left:
         which = ", ".join(f"v{number}" for number in left)
-        told = f"{which} was served too and rolled back; a rollback goes there only by its number"
+        by_number = f"a rollback goes there only by its number: --version v{left[-1]}"
+        told = f"{which} was served too and rolled back; {by_number}"
     else:
         told = f"v{served} is the first that it serves"
     light = ReadinessLight(name="version", light="no", message=told)

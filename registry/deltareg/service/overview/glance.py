@@ -13,10 +13,11 @@ from deltareg.wire import Answer, Outcome, RevisionKind
 class ChannelGlance(Answer):
     """A channel as its newest revision left it, and what is odd about it.
 
-    `verdict` is the newest of the default suite on what is served; `to_review` says that one of its
-    moves broke the glass and waits for a review; `has_before`, that it served something else that
-    is not quarantined; `may_move` and `may_approve`, whether the caller may do that by their
-    rights. `reason` is the actor's own, or where a request was answered the opener's.
+    `verdict` is the newest of the default suite on what is served; `to_review` is the entry of the
+    last of its moves that broke the glass and waits for a review; `has_before`, that it
+    served something else that is not quarantined; `may_move` and `may_approve`, whether the caller
+    may do that by their rights. `reason` is the actor's own, or where a request was answered the
+    opener's.
     """
 
     line: str
@@ -34,7 +35,7 @@ class ChannelGlance(Answer):
     frozen_until: str | None
     is_revoked: bool
     quarantined: int
-    to_review: bool
+    to_review: int | None
     verdict: Outcome | None
     has_before: bool
     may_move: bool
@@ -44,7 +45,7 @@ class ChannelGlance(Answer):
     def is_odd(self) -> bool:
         """Whether somebody should look."""
         failed = self.verdict == "fail"
-        return self.is_frozen or self.is_revoked or failed or self.to_review
+        return self.is_frozen or self.is_revoked or failed or bool(self.to_review)
 
 
 def glance(caller: Caller, row: GlanceRow) -> ChannelGlance:
