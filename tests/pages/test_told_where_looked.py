@@ -37,6 +37,7 @@ def test_a_move_that_broke_the_glass_waits_on_the_first_page_until_it_is_reviewe
         may = [client.get(f"{standing}?format=json").json() for client in (mara, own)]
         done = mara.post(f"{LINE}/channels/dev/review", data=form | {"reason": "it was right"})
         after = home_of(mara)
+        ledger = mara.get(f"{LINE}/channels/dev").text
 
     assert [(each["channel"], each["to_review"], each["revision"]) for each in odd] == [
         ("dev", 1, 2)
@@ -45,6 +46,7 @@ def test_a_move_that_broke_the_glass_waits_on_the_first_page_until_it_is_reviewe
     assert (unsaid.status_code, by_own.status_code) == (422, 403)
     assert [(each["may_review"], each["overdue"]) for each in may] == [([1], []), ([], [])]
     assert (done.status_code, done.headers["Location"]) == (303, f"{LINE}/channels/dev#r1")
+    assert "mara, who reviewed it:</span> it was right" in ledger
     assert (after["odd"], after["is_all"], after["seen"]) == ([], True, 2)
 
 

@@ -191,6 +191,7 @@ def _circumstances(revision: RevisionInfo) -> str:
     told: list[str] = []
     if revision.break_glass:
         seen = f"reviewed by {revision.reviewed_by}" if revision.reviewed_by else "not reviewed"
+        seen += f" ({revision.review})" if revision.review else ""
         told.append(f"break-glass, {seen}")
     if revision.request:
         told.append(f"request {revision.request}")

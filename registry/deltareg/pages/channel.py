@@ -220,14 +220,14 @@ def _cells(page: Ledger) -> Iterator[Sequence[Cell]]:
     for row in page.revisions.items:
         yield (
             row.revision, row.at, row.kind, row.version, row.digest, row.previous, row.actor,
-            row.reason, row.until, row.break_glass, row.reviewed_by, row.request,
+            row.reason, row.until, row.break_glass, row.reviewed_by, row.review, row.request,
             " ".join(row.verdicts),
         )  # fmt: skip
 
 
 _TABLE = Table(
     ("revision", "at", "kind", "version", "digest", "previous", "actor", "reason", "until",
-     "break_glass", "reviewed_by", "request", "verdicts"),
+     "break_glass", "reviewed_by", "review", "request", "verdicts"),
     _cells, lambda page: page.revisions.next_cursor,
 )  # fmt: skip
 _PATH = "/deltas/{ns}/{name}/channels/{channel}"

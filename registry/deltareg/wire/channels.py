@@ -69,7 +69,7 @@ class ChannelInfo(Answer):
 
 
 class RevisionInfo(Answer):
-    """One entry of a channel's ledger."""
+    """One entry of a channel's ledger; `review` is what was found by who reviewed it."""
 
     channel: str
     revision: int
@@ -84,6 +84,7 @@ class RevisionInfo(Answer):
     until: str | None = None
     break_glass: bool = False
     reviewed_by: str | None = None
+    review: str | None = None
     request: int | None = None
 
 

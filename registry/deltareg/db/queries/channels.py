@@ -280,6 +280,7 @@ def select_revisions() -> sa.Select[*tuple[Any, ...]]:
             freezes.c.ends_at,
             requests.c.id.label("request"),
             reviewer.c.name.label("reviewed_by"),
+            reviews.c.message.label("review"),
         )
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)

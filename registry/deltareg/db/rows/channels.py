@@ -66,6 +66,7 @@ class RevisionRow:
     ends_at: int | None
     request: int | None
     reviewed_by: str | None
+    review: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,13 +92,18 @@ def list_revisions(
         rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
     return page(
         rows, limit, key=lambda revision: revision.number,
-        show=lambda revision: RevisionInfo(
-            channel=name, revision=revision.number, kind=revision.kind, version=revision.version,
-            digest=revision.digest, previous=revision.previous, actor=revision.actor,
-            reason=revision.reason, verdicts=revision.verdict_ids, at=rfc3339(revision.created_at),
-            until=rfc3339_or_none(revision.ends_at), break_glass=revision.break_glass,
-            reviewed_by=revision.reviewed_by, request=revision.request,
-        ),
+        show=lambda revision: describe_revision(name, revision),
+    )  # fmt: skip
+
+
+def describe_revision(channel: str, row: RevisionRow) -> RevisionInfo:
+    """Show an entry of the ledger of a channel."""
+    return RevisionInfo(
+        channel=channel, revision=row.number, kind=row.kind, version=row.version,
+        digest=row.digest, previous=row.previous, actor=row.actor, reason=row.reason,
+        verdicts=row.verdict_ids, at=rfc3339(row.created_at), until=rfc3339_or_none(row.ends_at),
+        break_glass=row.break_glass, reviewed_by=row.reviewed_by, review=row.review,
+        request=row.request,
     )  # fmt: skip
 
 

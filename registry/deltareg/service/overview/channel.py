@@ -2,13 +2,13 @@
 
 from deltareg.db.queries import beside_channels, overview
 from deltareg.db.queries import channels as queries
-from deltareg.db.rows import RevisionRow
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
+from deltareg.service.channels.channels import describe_revision
 from deltareg.service.channels.fleet import show_follower
 from deltareg.service.channels.setbacks import setbacks
-from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none, rfc3339_seconds
+from deltareg.service.clock import parse_time, rfc3339_seconds
 from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.overview.glance import ChannelGlance, glance
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -61,17 +61,9 @@ def show_ledger(
         requests=open_requests(beside.all(beside_channels.OPEN)),
         agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
         revisions=page(
-            rows, limit, key=lambda each: each.number, show=lambda each: _show(name, each)
+            rows, limit, key=lambda each: each.number,
+            show=lambda each: describe_revision(name, each),
         ),
         at="" if at_us is None else rfc3339_seconds(at_us),
-        then=None if then is None else _show(name, then),
-    )  # fmt: skip
-
-
-def _show(name: str, row: RevisionRow) -> RevisionInfo:
-    return RevisionInfo(
-        channel=name, revision=row.number, kind=row.kind, version=row.version, digest=row.digest,
-        previous=row.previous, actor=row.actor, reason=row.reason, verdicts=row.verdict_ids,
-        at=rfc3339(row.created_at), until=rfc3339_or_none(row.ends_at),
-        break_glass=row.break_glass, reviewed_by=row.reviewed_by, request=row.request,
+        then=None if then is None else describe_revision(name, then),
     )  # fmt: skip
