@@ -26,7 +26,7 @@ import deltareg_migrations
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.digest import sha256_of
-from deltareg.host.garbage import collect_rarely
+from deltareg.host.garbage import collect_in_small_steps, collect_rarely
 from tests.benchmarks.page import write_page
 from tests.fixtures.registries import running
 from tests.pages.conftest import browser
@@ -60,6 +60,7 @@ def main():
             server.line("lora", "lora_v2")
             fill(server.registry.engine, options.lines, options.versions)
             gc.collect()  # what filling has left is no page's
+            collect_in_small_steps()
             with browser(server, server.admin_token) as client:
                 told = [measured(client, path, options.count) for path in _PAGES]
     head = (

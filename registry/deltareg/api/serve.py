@@ -43,6 +43,7 @@ from deltareg.api.telling import telling
 from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import Misconfigured
+from deltareg.host.garbage import collect_in_small_steps
 from deltareg.host.process import explained
 from deltareg.refs import parse_name
 from deltareg.service.access.keys import announce_server_key
@@ -305,8 +306,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         registry, store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
         keep_logs_s=settings.keep_logs_s, keep_forms_s=settings.form_days * 86_400,
-        room=Room(settings.own_disks()),
-        anonymous_reading=settings.anonymous_reading,
+        room=Room(settings.own_disks()), anonymous_reading=settings.anonymous_reading,
         hub_main=settings.hub_main if settings.hub else None,
         hub_address=own_address(
             settings.hub_address, settings.tls_cert, settings.host, listener.getsockname()[1]
@@ -332,6 +332,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         upkeep(registry, keep_logs_s=settings.keep_logs_s),
         _asked_to_end(),
     ):
+        collect_in_small_steps()
         _Server(config, app).run(sockets=[listener])
 
 
