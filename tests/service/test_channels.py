@@ -33,6 +33,17 @@ def test_a_list_shows_each_channel_as_it_is_shown_by_itself(eventful):
     assert (listed["staging"].revision, listed["staging"].is_frozen) == (0, False)
 
 
+def test_a_move_that_broke_the_glass_says_what_it_passed_over(local_registry):
+    maker = local_registry.line("lora", "lora_v2")
+    local_registry.verified("team/lora:v2", verdict="fail", fail="finite", again=True)
+
+    maker.promote("team/lora:v2", "dev", reason="now", break_glass=True)
+
+    told = maker.audit.list(action="channel.promote").items[0].after["passed_over"]
+    assert [text.partition(": ")[0] for text in told] == ["failed"]
+    assert "fail" in told[0]
+
+
 def test_a_list_of_more_channels_asks_the_database_no_more(eventful, local_registry):
     engine = local_registry.registry.engine
     with rows.asked(engine) as few:

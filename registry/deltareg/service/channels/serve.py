@@ -69,9 +69,11 @@ def serve(
     request = note_promoted(conn, caller, channel, version) if is_promoted else None
     freeze = standing_freeze(current, at_us=case.now.now_us)
     accepted = case.warnings() if is_promoted and not move.break_glass else []
+    unmet = case.unmet() if is_promoted and move.break_glass else []
     result, revision_id = append(
         conn, caller, line, channel, current, move, serves=version, request=request,
         verdict_ids=case.passes(), accepted=accepted,
+        passed_over=[f"{ruling.rule}: {ruling.message}" for ruling in unmet],
     )  # fmt: skip
     if freeze is not None:
         now = queries.channel_by_id(conn, channel.id)

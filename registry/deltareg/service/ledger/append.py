@@ -25,6 +25,7 @@ def append(
     verdict_ids: list[str],
     request: int | None = None,
     accepted: Sequence[str] = (),
+    passed_over: Sequence[str] = (),
 ) -> tuple[MoveResult, int]:
     """Append a revision after `current`; give what it says, and the id of its row.
 
@@ -39,6 +40,7 @@ def append(
         verdict_ids: What the move rests on.
         request: The request that it answers.
         accepted: The warnings of the verdicts that were accepted with it.
+        passed_over: What the gate asked for and did not get, of a move that broke the glass.
     """
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
@@ -64,6 +66,8 @@ def append(
         after["request"] = request
     if move.break_glass:
         after["break_glass"] = True
+    if passed_over:
+        after["passed_over"] = list(passed_over)
     if accepted:
         after["accepted_warnings"] = list(accepted)
     caller.record(

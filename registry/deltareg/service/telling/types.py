@@ -40,7 +40,9 @@ class EventType:
         return is_object(after) and after.get(self.only[0]) == self.only[1]
 
 
-_MOVE = ("version", "digest", "revision", "reason", "request", "break_glass")
+_MOVE = (
+    "version", "digest", "revision", "reason", "request", "break_glass", "passed_over",
+)  # fmt: skip
 TYPES: tuple[EventType, ...] = (
     EventType("version.pushed", (Action.VERSION_PUSH,), "A version is there.",
               ("digest", "kind", "base")),
