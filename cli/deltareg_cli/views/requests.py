@@ -74,9 +74,15 @@ def progress_of(request: RequestInfo) -> str:
 
 def _setbacks(request: RequestInfo, now: datetime) -> list[str]:
     return [
-        f"from @{one.channel} {moment(one.at, now=now)} by {one.actor}: {one.reason}"
+        f"from {_other(one.line, request)}@{one.channel} {moment(one.at, now=now)} by {one.actor}:"
+        f" {one.reason}"
         for one in request.setbacks
     ]
+
+
+def _other(line: str, request: RequestInfo) -> str:
+    """Name a line where it is another one; servers of before leave it out."""
+    return "" if line == request.line else line
 
 
 def _approvals(request: RequestInfo) -> str:

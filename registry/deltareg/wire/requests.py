@@ -18,8 +18,9 @@ class ApprovalInfo(Answer):
 
 
 class Setback(Answer):
-    """A version that was rolled back from a channel, and stands quarantined there."""
+    """A version that was rolled back from a channel of its line, and stands quarantined there."""
 
+    line: str = ""
     channel: str
     version: int
     revision: int

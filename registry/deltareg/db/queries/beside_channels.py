@@ -18,7 +18,9 @@ from deltareg.db.rows import (
 )
 from deltareg.db.tables import (
     channels,
+    deltas,
     followers,
+    namespaces,
     principals,
     quarantines,
     requests,
@@ -36,12 +38,15 @@ def select_setbacks() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for quarantines that stand, with the rollbacks that they are of."""
     return (
         sa.select(
+            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
             channels.c.name.label("channel"), versions.c.number.label("version"),
             revisions.c.number.label("revision"), principals.c.name.label("actor"),
             revisions.c.reason, revisions.c.created_at,
         )
         .select_from(quarantines)
         .join(channels, channels.c.id == quarantines.c.channel_id)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .join(versions, versions.c.id == quarantines.c.version_id)
         .join(revisions, revisions.c.id == quarantines.c.revision_id)
         .join(principals, principals.c.id == revisions.c.actor_id)

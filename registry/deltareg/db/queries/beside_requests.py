@@ -9,17 +9,23 @@ from deltareg.db.queries.beside_channels import select_names, select_setbacks
 from deltareg.db.queries.fleet import select_followers
 from deltareg.db.queries.requests import APPROVALS, ONE, WARNINGS
 from deltareg.db.rows import ChannelNameRow, FollowerRow, Found, Part, SetbackRow, Together
-from deltareg.db.tables import channels, followers, quarantines, requests, revisions
+from deltareg.db.tables import channels, followers, requests, revisions, versions
 
 _MOST_FOLLOWERS: Final = 200
 _ASKED: Final = sa.select(requests.c.channel_id).where(requests.c.id == ONE)
+_OWN: Final = versions.alias("own")
+_DIGEST: Final = (
+    sa.select(_OWN.c.manifest_digest)
+    .join(requests, requests.c.version_id == _OWN.c.id)
+    .where(requests.c.id == ONE)
+    .scalar_subquery()
+)
 SETBACKS: Final = Part(
-    select_setbacks().where(
-        quarantines.c.version_id.in_(sa.select(requests.c.version_id).where(requests.c.id == ONE))
-    ),
+    select_setbacks().where(versions.c.manifest_digest == _DIGEST),
     SetbackRow, order=(revisions.c.id,),
 )  # fmt: skip
-"""From which channels the version was rolled back and is kept away."""
+"""From which channels the version, or one of the same bytes in any line, was rolled back and is
+kept away."""
 _LINE: Final = (
     sa.select(channels.c.delta_id)
     .join(requests, requests.c.channel_id == channels.c.id)

@@ -80,6 +80,8 @@ class ChannelNameRow:
 class SetbackRow:
     """A version that was rolled back from a channel and stands quarantined there."""
 
+    namespace: str
+    line: str
     channel: str
     version: int
     revision: int

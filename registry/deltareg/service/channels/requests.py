@@ -30,7 +30,7 @@ from deltareg.service.channels.approvals import (
 )
 from deltareg.service.channels.gate import gather
 from deltareg.service.channels.serve import held, serve
-from deltareg.service.channels.setbacks import setbacks
+from deltareg.service.channels.setbacks import setbacks_in_sight
 from deltareg.service.channels.summaries import keep_summary
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import line_of
@@ -77,7 +77,7 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         row = find_request(conn, caller, request_id)
-        fallen = setbacks(setbacks_of(conn, row.id))
+        fallen = setbacks_in_sight(caller, setbacks_of(conn, row.id))
         return _shown(conn, row).model_copy(update={"setbacks": fallen})
 
 

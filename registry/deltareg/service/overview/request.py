@@ -6,7 +6,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED
 from deltareg.service.channels.fleet import show_follower
 from deltareg.service.channels.requests import before_its_gate, find_request
-from deltareg.service.channels.setbacks import setbacks
+from deltareg.service.channels.setbacks import setbacks_in_sight
 from deltareg.service.registry import Caller, Registry
 from deltareg.wire import Answer, FollowerInfo, RequestInfo, Setback
 
@@ -17,7 +17,8 @@ class RequestAround(Answer):
     Attributes:
         request: The request.
         passed: In words, the verdicts that it rests on; of an open one alone.
-        setbacks: From which channels its version was rolled back and is kept away.
+        setbacks: From which channels its version, or one of the same bytes in another line, was
+            rolled back and is kept away.
         serves: What each channel of the line serves now, by its name; None for nothing.
         agents: The first 200 of those who follow its channel.
     """
@@ -42,7 +43,8 @@ def show_request_around(registry: Registry, caller: Caller, request_id: int) -> 
         accepted = [each.warning for each in found.all(requests.WARNINGS)]
         info, passed = before_its_gate(conn, row, found.all(requests.APPROVALS), accepted)
     return RequestAround(
-        request=info, passed=passed, setbacks=setbacks(found.all(beside_requests.SETBACKS)),
+        request=info, passed=passed,
+        setbacks=setbacks_in_sight(caller, found.all(beside_requests.SETBACKS)),
         serves={each.name: each.version for each in found.all(beside_requests.NAMES)},
         agents=[show_follower(each) for each in found.all(beside_requests.FOLLOWERS)],
     )  # fmt: skip
