@@ -1,11 +1,13 @@
 """What every use case works on: the database and the store, and who is asking."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from deltareg.db.rows import FacetRow
 from deltareg.db.sight import Sight
 from deltareg.errors import Unauthenticated
 from deltareg.service.authority.decide import Decision, decided, knows
@@ -41,6 +43,7 @@ class Registry:
         networks: Private networks that webhooks may call.
         visibilities: Which namespaces are private, kept as long as none of them changes.
         figures: What is stored, as pages were told of it last.
+        facets: How many lines there are of what, as pages were told of it last.
     """
 
     engine: sa.Engine
@@ -54,6 +57,9 @@ class Registry:
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
     figures: Remembered[StorageReport] = field(
         default_factory=Remembered[StorageReport], compare=False
+    )
+    facets: Remembered[Sequence[FacetRow]] = field(
+        default_factory=Remembered[Sequence[FacetRow]], compare=False
     )
 
 

@@ -13,6 +13,7 @@ from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.rows import LineRow, ListedLineRow, fetch_all, fetch_one
 from deltareg.db.sight import Sight
 from deltareg.db.tables import (
+    audit,
     bases,
     channels,
     deltas,
@@ -164,6 +165,7 @@ def line_rows(
             page.c.id, page.c.created_at, (page.c.namespace + "/" + page.c.name).label("path"),
             sa.func.count(versions.c.id).label("versions"),
             sa.func.max(versions.c.id).label("newest_id"),
+            sa.select(sa.func.max(audit.c.id)).scalar_subquery().label("mark"),
         )
         .outerjoin(versions, live)
         .group_by(page.c.id, page.c.created_at, page.c.namespace, page.c.name)

@@ -19,13 +19,17 @@ class LineRow:
 
 @dataclass(frozen=True, slots=True)
 class ListedLineRow:
-    """A line in a list: `path` is `ns/name`, `newest_id` the row of its newest version."""
+    """A line in a list: `path` is `ns/name`, `newest_id` the row of its newest version.
+
+    `mark` is the newest row of the audit trail: while it stays, nothing has changed anywhere.
+    """
 
     id: int
     created_at: int
     path: str
     versions: int
     newest_id: int | None
+    mark: int | None
 
 
 @dataclass(frozen=True, slots=True)
