@@ -48,7 +48,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=2_000)
     parser.add_argument("--versions", type=int, default=5, help="of each line")
-    parser.add_argument("--count", type=int, default=40, help="how often each page is asked for")
+    parser.add_argument("--count", type=int, default=120, help="how often each page is asked for")
     parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
     options = parser.parse_args()
     collect_rarely()  # as the server's own process does
