@@ -56,7 +56,10 @@ def key_files(folder, name):
 
 
 def certificate(name, issuer, *, days=30, age=1, is_authority=False):
-    """Give somebody's certificate by an issuer, for signing code or for certificates."""
+    """Give somebody's certificate by an issuer, for signing code or for certificates.
+
+    An authority's begins a day before those that it issues: a second may end between the two.
+    """
     now = datetime.now(UTC)
     key, above = private(name), private(issuer)
     made = (
@@ -65,7 +68,7 @@ def certificate(name, issuer, *, days=30, age=1, is_authority=False):
         .issuer_name(_named(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=age))
+        .not_valid_before(now - timedelta(days=age + is_authority))
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
         .add_extension(_usage(is_authority=is_authority), critical=True)
