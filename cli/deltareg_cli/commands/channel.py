@@ -219,7 +219,7 @@ def review(invocation: Invocation, line: str, name: str, revision: int, *, messa
     """Close a move that broke the glass, as somebody else.
 
     It is due within a day; channel show and channel ls say so until it is done. It takes a token
-    that allows approve, and the ledger keeps who has looked.
+    that allows approve, and the ledger keeps who has looked and what they found.
     """
     found = invocation.client.channels.review(line, name, revision, message=message)
     blocks = reviewed_blocks(found, line, name, now=invocation.now)
