@@ -7,7 +7,7 @@ from pathlib import Path
 from lxml import etree
 
 from deltareg.client.report_files.facts import Compared, GateReport, Judged, Measured, Metric
-from deltareg.client.results.reports import DiffReport
+from deltareg.client.results.diff_report import DiffReport
 from deltareg.delta.compare import TensorChanges, WeightDifference
 from deltareg.wire import (
     BaseInfo,

@@ -8,7 +8,7 @@ import pytest
 
 import deltareg
 from deltareg import Client
-from deltareg.client import ClientConfig, WorkerClient
+from deltareg.client import ClientConfig, WorkerClient, resources
 from deltareg.client.resources.channels import Channels
 from deltareg.client.resources.folders import Folders
 from deltareg.client.resources.runs import Runs
@@ -49,12 +49,8 @@ def test_what_only_workers_do_does_not_show():
 
 def test_everything_that_shows_says_what_it_is():
     shown = {name: getattr(Client, name, None) for name in dir(Client) if name[0] != "_"}
-    things = [one.fget for one in shown.values() if isinstance(one, property) and one.fget]
-    kinds = [inspect.signature(thing).return_annotation for thing in things]
-    methods = [
-        getattr(kind, name) for kind in kinds if inspect.isclass(kind)
-        for name in vars(kind) if name[0] != "_"
-    ]  # fmt: skip
+    kinds = [getattr(resources, kind) for kind in resources.__all__]
+    methods = [getattr(kind, name) for kind in kinds for name in vars(kind) if name[0] != "_"]
 
     assert len(methods) > 50
     assert [one for one in (*shown.values(), *methods) if not inspect.getdoc(one)] == []

@@ -3,14 +3,15 @@
 from typing import TYPE_CHECKING
 
 from deltareg.client.config import ClientConfig
+from deltareg.on_demand import load_name
 
 if TYPE_CHECKING:
     from deltareg.client.client import Client
     from deltareg.client.push.merge import MergeOptions
+    from deltareg.client.results.diff_report import DiffReport
     from deltareg.client.results.pull_report import MaterializeReport, PullReport
     from deltareg.client.results.reports import (
         ConvertReport,
-        DiffReport,
         Fingerprint,
         LintReport,
         MergePlan,
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
     )
     from deltareg.client.results.update_report import UpdateReport
     from deltareg.client.worker_client import WorkerClient
+
+_HOMES = {
+    "client": ("Client",),
+    "push.merge": ("MergeOptions",),
+    "results.diff_report": ("DiffReport",),
+    "results.pull_report": ("MaterializeReport", "PullReport"),
+    "results.reports": (
+        "ConvertReport", "Fingerprint", "LintReport", "MergePlan", "MergeReport", "PushReport",
+    ),
+    "results.update_report": ("UpdateReport",),
+    "worker_client": ("WorkerClient",),
+}  # fmt: skip
 
 __all__ = [
     "Client",
@@ -40,28 +53,4 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load the client on first use, so that `deltareg --help` needs neither NumPy nor HTTP."""
-    if name == "Client":
-        from deltareg.client.client import Client
-
-        return Client
-    if name == "WorkerClient":
-        from deltareg.client.worker_client import WorkerClient
-
-        return WorkerClient
-    if name == "MergeOptions":
-        from deltareg.client.push.merge import MergeOptions
-
-        return MergeOptions
-    if name in {"PullReport", "MaterializeReport"}:
-        from deltareg.client.results import pull_report
-
-        return vars(pull_report)[name]
-    if name == "UpdateReport":
-        from deltareg.client.results.update_report import UpdateReport
-
-        return UpdateReport
-    if name in __all__:
-        from deltareg.client.results import reports
-
-        return vars(reports)[name]
-    raise AttributeError(f"module 'deltareg.client' has no attribute {name!r}")
+    return load_name(__name__, _HOMES, name)

@@ -4,31 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from deltareg.client import use_cases
+from deltareg.client import resources, use_cases
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http.answers import read_answer
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
-from deltareg.client.resources.access import Members, Namespaces
-from deltareg.client.resources.audit import Audit
-from deltareg.client.resources.bases import Bases
-from deltareg.client.resources.cached import Cached
-from deltareg.client.resources.channels import Channels
-from deltareg.client.resources.events import Events
-from deltareg.client.resources.fleet import Fleet
-from deltareg.client.resources.floors import Floors
-from deltareg.client.resources.folders import Folders
-from deltareg.client.resources.lines import Lines
-from deltareg.client.resources.requests import Requests
 from deltareg.client.resources.resource import AnyPath
-from deltareg.client.resources.runs import Runs
-from deltareg.client.resources.storage import Storage
-from deltareg.client.resources.tokens import Tokens
-from deltareg.client.resources.verdicts import Verdicts
-from deltareg.client.resources.versions import Versions
-from deltareg.client.resources.webhooks import Webhooks
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.errors import InvalidInput
 from deltareg.host.lean_httpx import httpx
@@ -40,10 +23,8 @@ if TYPE_CHECKING:
     from deltareg.client.compare.bisect_by_hand import HandBisection
     from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
-    from deltareg.client.resources.keys import Keys
-    from deltareg.client.resources.signatures import Signatures
-    from deltareg.client.resources.suites import Suites
     from deltareg.client.results import reports
+    from deltareg.client.results.diff_report import DiffReport
     from deltareg.signing.making import SignWith
 
 
@@ -180,9 +161,7 @@ class Client:
         """Show a version; see `versions.show`."""
         return self.versions.show(ref)
 
-    def diff(
-        self, a: str, b: str, *, top: int = 20, has_numbers: bool = True
-    ) -> "reports.DiffReport":
+    def diff(self, a: str, b: str, *, top: int = 20, has_numbers: bool = True) -> "DiffReport":
         """Compare two versions, down to what each does to every module; see `versions.diff`."""
         return self.versions.diff(a, b, top=top, has_numbers=has_numbers)
 
@@ -249,117 +228,111 @@ class Client:
     # What a registry has
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> "resources.Lines":
         """Lines: list them, read their log."""
-        return Lines(self._context)
+        return resources.Lines(self._context)
 
     @property
-    def versions(self) -> Versions:
+    def versions(self) -> "resources.Versions":
         """Versions: push, show, list, diff, pull, materialize, merge, revoke, delete and so on."""
-        return Versions(self._context)
+        return resources.Versions(self._context)
 
     @property
-    def bases(self) -> Bases:
+    def bases(self) -> "resources.Bases":
         """Bases: push, register, list, show, fetch."""
-        return Bases(self._context)
+        return resources.Bases(self._context)
 
     @property
-    def channels(self) -> Channels:
+    def channels(self) -> "resources.Channels":
         """Channels: promote, roll back, freeze, history, policies, gates."""
-        return Channels(self._context)
+        return resources.Channels(self._context)
 
     @property
-    def requests(self) -> Requests:
+    def requests(self) -> "resources.Requests":
         """Requests for moves that others have to approve."""
-        return Requests(self._context)
+        return resources.Requests(self._context)
 
     @property
-    def runs(self) -> Runs:
+    def runs(self) -> "resources.Runs":
         """Runs: verify, wait, list, log, cancel, and the workers that make them."""
-        return Runs(self._context)
+        return resources.Runs(self._context)
 
     @property
-    def verdicts(self) -> Verdicts:
+    def verdicts(self) -> "resources.Verdicts":
         """Verdicts: list, show, waive."""
-        return Verdicts(self._context)
+        return resources.Verdicts(self._context)
 
     @property
-    def keys(self) -> "Keys":
+    def keys(self) -> "resources.Keys":
         """Keys of workers and servers: list, enrol, revoke, trust."""
-        from deltareg.client.resources.keys import Keys  # few ask for them
-
-        return Keys(self._context)
+        return resources.Keys(self._context)
 
     @property
-    def signatures(self) -> "Signatures":
+    def signatures(self) -> "resources.Signatures":
         """Signatures of versions, and attestations about them: add, list, verify."""
-        from deltareg.client.resources.signatures import Signatures  # few ask for them
-
-        return Signatures(self._context)
+        return resources.Signatures(self._context)
 
     @property
-    def suites(self) -> "Suites":
+    def suites(self) -> "resources.Suites":
         """Suites that versions are verified with: list, show, push."""
-        from deltareg.client.resources.suites import Suites  # reads YAML, which others need not
-
-        return Suites(self._context)
+        return resources.Suites(self._context)
 
     @property
-    def fleet(self) -> Fleet:
+    def fleet(self) -> "resources.Fleet":
         """Who follows channels, and an agent for this host."""
-        return Fleet(self._context)
+        return resources.Fleet(self._context)
 
     @property
-    def events(self) -> Events:
+    def events(self) -> "resources.Events":
         """Events: listed, and heard as they come."""
-        return Events(self._context)
+        return resources.Events(self._context)
 
     @property
-    def webhooks(self) -> Webhooks:
+    def webhooks(self) -> "resources.Webhooks":
         """Webhooks: made, tried, rotated, and what was delivered to them."""
-        return Webhooks(self._context)
+        return resources.Webhooks(self._context)
 
     @property
-    def members(self) -> Members:
+    def members(self) -> "resources.Members":
         """Roles: given, listed, taken away, explained, reviewed."""
-        return Members(self._context)
+        return resources.Members(self._context)
 
     @property
-    def namespaces(self) -> Namespaces:
+    def namespaces(self) -> "resources.Namespaces":
         """Namespaces: made, listed, shown, made private or public."""
-        return Namespaces(self._context)
+        return resources.Namespaces(self._context)
 
     @property
-    def floors(self) -> Floors:
+    def floors(self) -> "resources.Floors":
         """What the server and its namespaces ask of every channel: show, set."""
-        return Floors(self._context)
+        return resources.Floors(self._context)
 
     @property
-    def tokens(self) -> Tokens:
+    def tokens(self) -> "resources.Tokens":
         """Tokens: create, list, revoke."""
-        return Tokens(self._context)
+        return resources.Tokens(self._context)
 
     @property
-    def audit(self) -> Audit:
+    def audit(self) -> "resources.Audit":
         """Who did what."""
-        return Audit(self._context)
+        return resources.Audit(self._context)
 
     @property
-    def storage(self) -> Storage:
+    def storage(self) -> "resources.Storage":
         """What is stored, its integrity, and freeing what nothing needs."""
-        return Storage(self._context)
+        return resources.Storage(self._context)
 
     # What is on this machine
 
     @property
-    def folders(self) -> Folders:
+    def folders(self) -> "resources.Folders":
         """Folders: lint, convert, update."""
-        return Folders(self._context)
+        return resources.Folders(self._context)
 
     @property
-    def cached(self) -> Cached:
+    def cached(self) -> "resources.Cached":
         """Things of the cache by what people call them: pin, unpin, remove."""
-        return Cached(self._context)
+        return resources.Cached(self._context)
 
     @property
     def behavior(self) -> "Behavior":

@@ -4,8 +4,9 @@ What a kind of another distribution is written on can be had from here by name; 
 add-a-kind.md shows one whole, and `deltareg.testing` has the tests that it must pass.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from deltareg.on_demand import load_name
 
 if TYPE_CHECKING:
     from deltareg.delta.kind import (
@@ -64,10 +65,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a name's module on first use: most who import a part of the engine need no kinds."""
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return load_name(__name__, _HOMES, name)
 
 
 def __dir__() -> list[str]:

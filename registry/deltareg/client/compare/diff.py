@@ -6,7 +6,7 @@ from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.pull.fetching import Pulled, fetch, trim
 from deltareg.client.pull.opened import open_version
-from deltareg.client.results.reports import DiffReport
+from deltareg.client.results.diff_report import DiffReport
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.compare import (
     OTHER_PLACES,

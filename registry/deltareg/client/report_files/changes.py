@@ -9,7 +9,7 @@ from deltareg.drawing.plots import Bar, Heat, Line, heat_map, line_plot, shares
 from deltareg.drawing.wording import number
 
 if TYPE_CHECKING:
-    from deltareg.client.results.reports import DiffReport
+    from deltareg.client.results.diff_report import DiffReport
     from deltareg.delta.compare import WeightDifference
 
 MOST_ROWS = 40

@@ -11,7 +11,7 @@ from deltareg.drawing.rendering import render
 from deltareg.drawing.wording import short
 
 if TYPE_CHECKING:
-    from deltareg.client.results.reports import DiffReport
+    from deltareg.client.results.diff_report import DiffReport
 
 
 def to_html(diff: "DiffReport", *, now: datetime, more: str = "") -> str:

@@ -11,7 +11,7 @@ from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, GateAnswer, RunInfo, VerdictInfo, VersionDetail, VersionInfo
 
 if TYPE_CHECKING:
-    from deltareg.client.results.reports import DiffReport
+    from deltareg.client.results.diff_report import DiffReport
 
 Standing = Literal["allowed", "failed", "pending", "inconclusive", "blocked"]
 

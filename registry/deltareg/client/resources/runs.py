@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from deltareg import wire  # what few ask for is loaded on demand
 from deltareg.client.asking.runs import follow_run, queue_verification, read_run_log
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
@@ -18,7 +19,6 @@ from deltareg.wire import (
     WorkerInfo,
     request_of,
 )
-from deltareg.wire.findings import AnswerCreate, AnswersInfo, CompareCreate, VersionDifferences
 from deltareg.wire.runs import PromptForm
 
 
@@ -64,12 +64,12 @@ class Runs(Resource):
 
     def compare(self, a: str, b: str, *, again: bool = False) -> RunInfo:
         """Have a worker compare two versions, join the run that does, or give the one that has."""
-        wanted = request_of(CompareCreate, a=a, b=b, again=again)
+        wanted = request_of(wire.CompareCreate, a=a, b=b, again=again)
         return self._context.api.post("/comparisons", wanted, RunInfo)
 
-    def comparison(self, a: str, b: str) -> VersionDifferences:
+    def comparison(self, a: str, b: str) -> "wire.VersionDifferences":
         """Show how far two versions are apart, as far as a worker has found out."""
-        return self._context.api.get("/comparisons", VersionDifferences, a=a, b=b)
+        return self._context.api.get("/comparisons", wire.VersionDifferences, a=a, b=b)
 
     def ask(
         self,
@@ -93,14 +93,14 @@ class Runs(Resource):
             QuotaExceeded: It was asked too much; the error says when to ask again.
         """
         wanted = request_of(
-            AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form
+            wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form
         )
         return self._context.api.post("/answers", wanted, RunInfo)
 
-    def answers(self, run: RunInfo | str) -> AnswersInfo:
+    def answers(self, run: RunInfo | str) -> "wire.AnswersInfo":
         """Show what was asked and answered, to who asked, for a day."""
         run_id = run if isinstance(run, str) else run.id
-        return self._context.api.get(f"/answers/{parse_id(run_id, 'run')}", AnswersInfo)
+        return self._context.api.get(f"/answers/{parse_id(run_id, 'run')}", wire.AnswersInfo)
 
     def wait(
         self,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
+    from deltareg.client.results.diff_report import DiffReport
     from deltareg.signing.making import SignWith
 
 
@@ -208,9 +209,7 @@ class Versions(Resource):
         path = f"{version_path(Ref.parse(version.ref))}/lineage"
         return self._context.api.get(path, LineageAnswer, depth=depth)
 
-    def diff(
-        self, a: str, b: str, *, top: int = 20, has_numbers: bool = True
-    ) -> "reports.DiffReport":
+    def diff(self, a: str, b: str, *, top: int = 20, has_numbers: bool = True) -> "DiffReport":
         """Compare two versions: files, config, tensors, and what each does to every module."""
         return use_cases.diff.diff(
             self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers

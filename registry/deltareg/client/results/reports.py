@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deltareg.client.results.html import diff_html, lint_html
-from deltareg.delta.compare import FieldChange, FileChange, TensorChanges, WeightDifference
+from deltareg.client.results.html import lint_html
 from deltareg.delta.injection import InjectionPoint
 from deltareg.delta.merge.conflicts import WeightConflict
 from deltareg.delta.merge.recipe import MergeRecipe
@@ -13,7 +12,6 @@ from deltareg.delta.serving import Servability
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, VersionInfo
-from deltareg.wire.findings import GeneralFound
 from deltareg.wire.tables import facts_html
 
 
@@ -241,69 +239,6 @@ class ConvertReport:
 
 
 @dataclass(frozen=True, slots=True)
-class DiffReport:
-    """What differs between two versions.
-
-    Attributes:
-        a: The one before.
-        b: The one after.
-        files: Files that differ.
-        config: Settings that differ.
-        tensors: Tensors that differ, by name and digest.
-        modules: What the two do to each weight, those that differ most first.
-        note: Why modules are missing or not all measured; empty when nothing is.
-        general: What both do on the general probes of their base; None where no worker ran them.
-    """
-
-    a: VersionInfo
-    b: VersionInfo
-    files: Sequence[FileChange]
-    config: Sequence[FieldChange]
-    tensors: TensorChanges
-    modules: Sequence[WeightDifference]
-    note: str = ""
-    general: GeneralFound | None = None
-
-    @property
-    def is_different(self) -> bool:
-        """Whether the two are not one and the same version's content."""
-        return self.a.digest != self.b.digest
-
-    def to_dict(self) -> dict[str, object]:
-        """The object of `deltareg diff --json`."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "a": _side(self.a), "b": _side(self.b),
-            "files": [{"path": f.path, "change": f.change} for f in self.files],
-            "config": [{"key": c.field, "a": c.a, "b": c.b} for c in self.config],
-            "tensors": {
-                "added": list(self.tensors.added), "removed": list(self.tensors.removed),
-                "changed": list(self.tensors.changed), "identical": self.tensors.identical,
-            },
-            "modules": [asdict(module) for module in self.modules],
-            "note": self.note,
-            **({} if self.general is None else {"general": self.general.to_dict()}),
-        }  # fmt: skip
-
-    def _repr_html_(self) -> str:
-        words = "differ" if self.is_different else "are the same"
-        title = f"{self.a.ref} → {self.b.ref}: the two {words}"
-        return diff_html(title, self._facts(), self.modules, note=self.note)
-
-    def _facts(self) -> dict[str, object]:
-        """What differs, in a line each."""
-        counts = {
-            "changed": len(self.tensors.changed), "added": len(self.tensors.added),
-            "removed": len(self.tensors.removed), "identical": self.tensors.identical,
-        }  # fmt: skip
-        return {
-            "tensors": ", ".join(f"{count:,} {word}" for word, count in counts.items() if count),
-            **{change.field: f"{change.a} → {change.b}" for change in self.config},
-            "files": ", ".join(f"{file.path} {file.change}" for file in self.files),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class MergeReport:
     """What a merge made.
 
@@ -379,7 +314,7 @@ class MergePlan:
             "problem": None
             if stops is None
             else {"code": stops.code, "message": stops.message, "fix": stops.fix},
-            "parents": [{**_side(version), "weight": weight} for version, weight in pairs],
+            "parents": [{**side_of(version), "weight": weight} for version, weight in pairs],
             "pairs": [_pair(conflict) for conflict in self.pairs],
             "modules": [{"module": c.module, **_pair(c)} for c in self.modules],
         }
@@ -392,7 +327,8 @@ def _pair(conflict: WeightConflict) -> dict[str, object]:
     return {name: value for name, value in asdict(conflict).items() if name != "module"}
 
 
-def _side(version: VersionInfo) -> dict[str, object]:
+def side_of(version: VersionInfo) -> dict[str, object]:
+    """The object of one of several versions that a report is about."""
     return {
         "ref": version.ref, "digest": version.digest, "kind": version.kind,
         "variant": version.variant, "base": version.base.model_dump(),

@@ -9,9 +9,11 @@ is kept; else it is corrupt until it is pushed again, with the command that heal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 
 import sqlalchemy as sa
 
+from deltareg.codec import OrderedPool, cores
 from deltareg.db.queries import collection, forms, proofs
 from deltareg.db.queries import damage as queries
 from deltareg.db.queries import runs as run_queries
@@ -73,9 +75,9 @@ def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
 
 
 def find_damage(
-    registry: Registry, by: Caller, rows: Iterable[PackRow], *, most_bytes: int | None = None
+    registry: Registry, by: Caller, rows: Sequence[PackRow], *, most_bytes: int | None = None
 ) -> list[Hurt]:
-    """Look at packs, mark those that are damaged, and give what that has hit.
+    """Look at packs, several at once; mark those that are damaged, and give what that has hit.
 
     Args:
         registry: The database and the store.
@@ -83,14 +85,18 @@ def find_damage(
         rows: The packs.
         most_bytes: How much is read at most; of what is beyond only sizes are looked at.
     """
+    read_up_to = accumulate(row.size_bytes for row in rows)
+    reads = [most_bytes is None or total <= most_bytes for total in read_up_to]
+
+    def look(number: int) -> str:
+        return what_is_wrong(registry.store, rows[number], reads=reads[number])
+
     hurt: list[Hurt] = []
-    seen = 0
-    for row in rows:
-        seen += row.size_bytes
-        reads = most_bytes is None or seen <= most_bytes
-        why = what_is_wrong(registry.store, row, reads=reads)
-        if why:
-            hurt += with_retry(registry.engine, partial(mark_damaged, caller=by, row=row, why=why))
+    with OrderedPool(min(cores(), len(rows)) or 1) as pool:
+        for row, why in zip(rows, pool.map(look, range(len(rows))), strict=True):
+            if why:
+                mark = partial(mark_damaged, caller=by, row=row, why=why)
+                hurt += with_retry(registry.engine, mark)
     return hurt
 
 

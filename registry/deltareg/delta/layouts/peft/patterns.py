@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import regex
-
 from deltareg.errors import Problem, Refused
 
 LONGEST = 4096
@@ -90,6 +88,8 @@ def _compiled(text: str, whole: str, budget: Budget) -> Pattern | str:
         return f"is longer than {LONGEST} characters"
     if _FUZZY.search(text) or _LONG_COUNT.search(text) or _copies(text) > _MOST_COPIES:
         return "is an expression that is not read here"
+    import regex  # few configs hold an expression
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of what `re` will read in another way one day

@@ -1,0 +1,63 @@
+"""Packages whose modules are loaded on first use offer what they say they do.
+
+Each names its parts three times: for type checkers, for who loads them, and as what is offered. It
+is held here that the three agree and that nothing is loaded early.
+"""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("deltareg.client", "deltareg.client.resources", "deltareg.delta", "deltareg.wire")
+
+
+def for_type_checkers(package: str) -> dict[str, str]:
+    """Give the module that each name is imported from where only type checkers look."""
+    source = Path(str(importlib.import_module(package).__file__)).read_text()
+    blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    return {
+        alias.name: node.module.removeprefix(f"{package}.")
+        for node in blocks[0].body
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_loaded_is_what_type_checkers_see(package: str):
+    module = importlib.import_module(package)
+    loaded = {name: home for home, names in module._HOMES.items() for name in names}
+
+    assert loaded == for_type_checkers(package)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_all_that_is_offered_is_there(package: str):
+    module = importlib.import_module(package)
+
+    assert set(module.__all__) >= {name for names in module._HOMES.values() for name in names}
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_name_that_is_not_there_is_missed_as_in_any_module(package: str):
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        getattr(importlib.import_module(package), "nothing")  # noqa: B009 - mypy knows better
+
+
+def test_a_client_loads_the_parts_that_it_is_asked_for():
+    program = (
+        "import sys; from deltareg import Client; client = Client('https://registry');"
+        "client.versions; print(*sorted(n for n in sys.modules if n.startswith('deltareg.')))"
+    )
+
+    listed = subprocess.check_output([sys.executable, "-c", program], text=True)
+
+    loaded = listed.split()
+    assert "deltareg.client.resources.versions" in loaded
+    assert {"deltareg.client.resources.webhooks", "deltareg.wire.trail"}.isdisjoint(loaded)
