@@ -85,13 +85,13 @@ def push(
     check_is_whole(path)
     if options.sign is not None:
         options.sign.check()
-    wanted = find_push_base(context, base or named_base(context, path))
-    known = wanted.known
-    try:
-        with (
-            open_folder(path, convention=options.convention) as folder,
-            _hashing(context, folder) as hashing,
-        ):
+    with (
+        open_folder(path, convention=options.convention) as folder,
+        _hashing(context, folder) as hashing,  # which does not wait for what the server says
+    ):
+        wanted = find_push_base(context, base or named_base(context, path))
+        known = wanted.known
+        try:
             assessment = _accept(folder, known, options)
             stored = store_if_new(context, wanted)
             known = stored.known
@@ -113,8 +113,8 @@ def push(
             )
             remember_version(context.cache, manifest.digest, folder.path, folder.states())
             left_out = list(folder.left_out)
-    finally:
-        known.close()
+        finally:
+            known.close()
     signed = None
     if options.sign is not None:
         public = options.sign.public()

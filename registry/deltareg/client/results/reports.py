@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deltareg.client.results.html import lint_html
-from deltareg.delta.injection import InjectionPoint
-from deltareg.delta.merge.conflicts import WeightConflict
-from deltareg.delta.merge.recipe import MergeRecipe
-from deltareg.delta.serving import Servability
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, VersionInfo
 from deltareg.wire.tables import facts_html
+
+if TYPE_CHECKING:
+    from deltareg.delta.injection import InjectionPoint
+    from deltareg.delta.merge.conflicts import WeightConflict
+    from deltareg.delta.merge.recipe import MergeRecipe
+    from deltareg.delta.serving import Servability
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class LintReport:
     dtype: str = ""
     targets: Sequence[str] = ()
     left_out: Sequence[str] = ()
-    injection: Sequence[InjectionPoint] = ()
-    servable: Sequence[Servability] = ()
+    injection: "Sequence[InjectionPoint]" = ()
+    servable: "Sequence[Servability]" = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -108,6 +110,8 @@ class LintReport:
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
+        from deltareg.client.results.html import lint_html  # it draws, for notebooks alone
+
         fields = self.to_dict()
         del fields["problems"]
         accepted = "a push would take it" if self.is_accepted else "a push would refuse it"
@@ -249,7 +253,7 @@ class MergeReport:
     """
 
     pushed: PushReport
-    recipe: MergeRecipe
+    recipe: "MergeRecipe"
     seconds: float
 
     def to_dict(self) -> dict[str, object]:
@@ -285,7 +289,7 @@ class MergePlan:
     parents: Sequence[VersionInfo]
     weights: Sequence[float]
     hindrance: DeltaregError | None
-    conflicts: Sequence[WeightConflict]
+    conflicts: "Sequence[WeightConflict]"
 
     @property
     def bases_differ(self) -> bool:
@@ -293,12 +297,12 @@ class MergePlan:
         return isinstance(self.hindrance, BaseMismatch)
 
     @property
-    def pairs(self) -> list[WeightConflict]:
+    def pairs(self) -> "list[WeightConflict]":
         """Every pair over all weights."""
         return [conflict for conflict in self.conflicts if not conflict.module]
 
     @property
-    def modules(self) -> list[WeightConflict]:
+    def modules(self) -> "list[WeightConflict]":
         """Every pair on every weight, those whose signs agree least first."""
         found = [conflict for conflict in self.conflicts if conflict.module]
         return sorted(found, key=lambda c: (c.sign_agreement is None, c.sign_agreement, c.module))
@@ -323,7 +327,7 @@ class MergePlan:
         return facts_html(f"a merge by {self.method}", self.to_dict())
 
 
-def _pair(conflict: WeightConflict) -> dict[str, object]:
+def _pair(conflict: "WeightConflict") -> dict[str, object]:
     return {name: value for name, value in asdict(conflict).items() if name != "module"}
 
 
