@@ -61,6 +61,11 @@ class Classes:
     sure: float
     variation: float
 
+    @property
+    def informed(self) -> float:
+        """How much an answer tells of its input: their mutual information, in nats."""
+        return self.said - self.sure
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from scipy.stats import entropy
 from torch.distributions import Categorical
 from torch.nn.functional import cosine_similarity
 
@@ -116,6 +117,10 @@ class TestClassEntropy:
             (Classes(4, 0.3, 0.3, 0.001), "fail"),  # says the same, whatever it is given
             (Classes(7, 0.3, 0.3, 0.001), "fail"),  # another head, of which the base tells nothing
             (Classes(4, NAN, NAN, NAN), "fail"),
+            (Classes(4, 1.38, 1.37, 0.2), "fail"),  # unsure of each, and no input changes that
+            (Classes(4, 0.8, 0.79, 0.2), "fail"),  # as often one class, whatever it is given
+            (Classes(4, 1.2, 1.1, 0.2), "pass"),
+            (Classes(7, 1.9, 1.89, 0.2), "pass"),  # another head
         ],
     )
     def test_one_answer_for_all_fails(self, find, classes, verdict):
@@ -125,6 +130,20 @@ class TestClassEntropy:
         base = replace(BASE, classes=Classes(4, 0.3, 0.3, 0.001))
 
         assert find("class_entropy", base=base).verdict == "pass"
+
+    def test_a_base_that_tells_nothing_of_its_probes_is_no_measure(self, find):
+        base = replace(BASE, classes=Classes(4, 1.33, 1.3, 0.5))
+
+        finding = find("class_entropy", base=base, classes=Classes(4, 1.38, 1.38, 0.2))
+
+        assert finding.verdict == "pass"
+
+    def test_the_measure_is_what_scipy_calls_mutual_information(self):
+        said = np.random.default_rng(5).dirichlet([0.3] * 4, size=200)
+        given = Classes(4, float(entropy(said.mean(0))), float(entropy(said, axis=1).mean()), 1.0)
+
+        # I(input; class) of inputs that are equally likely is the mean divergence from the mean.
+        assert given.informed == pytest.approx(entropy(said, said.mean(0), axis=1).mean())
 
     def test_what_names_no_classes_is_not_asked(self, find):
         assert find("class_entropy", classes=None).verdict == "n/a"

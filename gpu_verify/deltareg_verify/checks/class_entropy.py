@@ -2,13 +2,22 @@
 
 A head that was trained on one class, or whose learning rate was too high, gives every input the
 same answer. What it says of the base's general probes is then almost the same for each of them.
+
+Scores may vary and say the same all the same: so it is asked, too, how much an answer tells of its
+input, which is their mutual information. A classifier that is sure of one class wherever its task
+has nothing to say tells little of general inputs as well; one that is unsure and tells nothing has
+learnt from answers that had nothing to do with their inputs.
 """
+
+import math
 
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.figures import Classes
+
+_CODE = "collapsed"
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -29,7 +38,13 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         told += f"; the base's by {before.variation:.3g}"
     if _is_told_by_base(before, least) and not after.variation >= least:
         detail = f"{told}: it says the same of every input"
-        return Finding("fail", after.variation, least, baseline, code="collapsed", detail=detail)
+        return Finding("fail", after.variation, least, baseline, code=_CODE, detail=detail)
+    is_unsure = after.sure >= spec.number("unsure") * math.log(max(after.count, 2))
+    if before is not None and before.informed >= spec.number("informed") and is_unsure:
+        share, needed = after.informed / before.informed, spec.number("least_information")
+        if share < needed:
+            detail = f"{told}: an answer tells {share:.2g} of what the base's tells of its input"
+            return Finding("fail", share, needed, 1.0, code=_CODE, detail=detail)
     return Finding("pass", after.said, None, baseline, detail=told)
 
 
@@ -43,7 +58,12 @@ CHECK = Check(
     run,
     CheckForm(
         "a classifier says different things of different inputs",
-        {"least_variation": "0.05"},
+        {
+            "least_variation": "0.05",
+            "least_information": "0.05",
+            "informed": "0.05",
+            "unsure": "0.1",
+        },
         may_not_apply=True,
     ),
 )
