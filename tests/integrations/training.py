@@ -44,11 +44,12 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(BASE)
 
 
-def trainer(folder, *callbacks, model=None, **options):
+def trainer(folder, *callbacks, model=None, rows=None, **options):
     """Make a Trainer of four steps."""
     asked = TrainingArguments(str(folder), **({"max_steps": 4} | QUIET | options))
     return Trainer(
-        adapter() if model is None else model, asked, train_dataset=Rows(), eval_dataset=Rows(),
+        adapter() if model is None else model, asked, train_dataset=rows or Rows(),
+        eval_dataset=Rows(),
         processing_class=tokenizer(), data_collator=default_data_collator,
         callbacks=list(callbacks),
     )  # fmt: skip

@@ -26,6 +26,7 @@ from deltareg.client import Client
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.golden.recording import Processor
 from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
+from deltareg.integrations.first_batches import FirstBatches
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
@@ -93,6 +94,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         )  # fmt: skip
         self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
+        self._batches: FirstBatches | None = None
 
     @property
     def versions(self) -> list[str]:
@@ -106,9 +108,16 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         control: TrainerControl,
         **given: object,
     ) -> None:
-        """Ask whether pushing will work, and push the checkpoint that a broken run did not."""
+        """Ask whether pushing will work, and push the checkpoint that a broken run did not.
+
+        What is odd of the first batches is logged: labels that are shifted twice, an end that is
+        not learnt, ids of another tokenizer.
+        """
         if not state.is_world_process_zero:
             return
+        model = given.get("model")
+        if model is not None and state.global_step == 0 and not args.torch_compile:
+            self._batches = FirstBatches(cast("nn.Module", model))
         self._pushes.begin(Path(str(args.output_dir)), goes_on=state.global_step > 0)
         self.on_save(args, state, control, **given)
 
@@ -135,6 +144,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         """Push what came of the training, unless its last checkpoint was that, and wait for it."""
         if not state.is_world_process_zero:
             return
+        if self._batches is not None:
+            self._batches.stop()  # of a training that was shorter
         self._pushes.settle()
         step, folder = _outcome(args, state)
         self._offer(_Moment.of(args, state, given), folder, step, is_last=True)

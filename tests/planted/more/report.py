@@ -113,9 +113,14 @@ def _gates(found: Sequence[Record]) -> str:
     broken = [record for record in found if record.item.fault]
     material = [record for record in broken if record.is_material]
     healthy = [record for record in found if not record.item.fault]
-    rows = [["gate", "material faults stopped", "all broken stopped", "healthy failing"]]
+    after = [record for record in material if record.item.fault in EDITED]
+    trained = [record for record in material if record.item.fault in TRAINED]
+    rows = [[
+        "gate", "material faults stopped", "made after training", "made in training",
+        "all broken stopped", "healthy failing",
+    ]]  # fmt: skip
     for gate, told in _GATES.items():
-        cells = [_stopped(of, gate) for of in (material, broken, healthy)]
+        cells = [_stopped(of, gate) for of in (material, after, trained, broken, healthy)]
         rows.append([told, *cells])
     return _table(rows)
 

@@ -1,0 +1,162 @@
+"""A look at the first batches of a training, at what the network is shown and how it begins.
+
+A hook on the network's forward counts and takes itself off again. It keeps none of the data, and
+nothing of it ends a training.
+"""
+
+# torch is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from deltareg.suites.training_start import (
+    IGNORED,
+    Form,
+    Ids,
+    Shown,
+    oddities,
+    shown_in,
+    together,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.utils.hooks import RemovableHandle
+
+log = logging.getLogger(__name__)
+BATCHES = 4
+_MOST_ROWS = 64
+_MASKED = ("MaskedLM", "TokenClassification")
+
+
+class FirstBatches:
+    """Watches a network until it has been shown some batches, and says what is odd of them."""
+
+    def __init__(self, network: "nn.Module", tell: Callable[[str], None] = log.warning) -> None:
+        """Watch from now on.
+
+        Args:
+            network: What is about to be trained, as the training calls it.
+            tell: Is told what is odd, a line each.
+        """
+        self._network, self._tell = network, tell
+        self._seen: list[Shown] = []
+        self._hook: RemovableHandle | None = network.register_forward_hook(
+            self._look, with_kwargs=True
+        )
+
+    def stop(self) -> None:
+        """Watch no more, and say what was odd of what was seen."""
+        if self._hook is None:
+            return
+        self._hook.remove()
+        self._hook = None
+        for one in oddities(together(self._seen), form_of(self._network)):
+            self._tell(f"the first batches of this training are odd: {one.told}; {one.fix}")
+
+    def _look(
+        self, network: "nn.Module", _: object, given: Mapping[str, object], answer: object
+    ) -> None:
+        if not network.training:  # an evaluation before the first step
+            return
+        try:
+            self._seen.append(seen_in(network, given, answer))
+        except Exception as error:  # noqa: BLE001  # a model takes what it likes, and ends no training
+            log.debug("a batch was not looked at: %s", error)
+            self._seen.append(Shown())
+        if len(self._seen) >= BATCHES:
+            self.stop()
+
+
+def form_of(network: "nn.Module") -> Form:
+    """Say how a network learns from labels, by its config and its class."""
+    inner = _innermost(network)
+    if getattr(getattr(inner, "config", None), "is_encoder_decoder", False):
+        return "paired"
+    return "other" if type(inner).__name__.endswith(_MASKED) else "causal"
+
+
+def seen_in(network: "nn.Module", given: Mapping[str, object], answer: object) -> Shown:
+    """Count what is in one batch.
+
+    Args:
+        network: The network that it is shown to.
+        given: What its forward was called with, by parameter.
+        answer: What that gave.
+    """
+    config = getattr(_innermost(network), "config", None)
+    labels = _ids(given.get("labels"))
+    of_tokens = labels is not None and labels.ndim == 2
+    ends = _ends(config)
+    padding = getattr(config, "pad_token_id", None)
+    choices = _choices(answer) if of_tokens else 0
+    return shown_in(
+        _ids(given.get("input_ids")), labels if of_tokens else None,
+        mask=_ids(given.get("attention_mask")), form=form_of(network),
+        padding=padding if isinstance(padding, int) and padding not in ends else None,
+        end=ends, loss=_loss(given, answer) if choices else None, choices=choices,
+        farthest_pixel=_farthest(given.get("pixel_values")),
+    )  # fmt: skip
+
+
+def _innermost(network: "nn.Module") -> "nn.Module":
+    """Give the network under what runs it on several devices and what peft puts around it."""
+    network = cast("nn.Module", getattr(network, "module", network))
+    inner = getattr(network, "get_base_model", None)
+    return cast("nn.Module", inner()) if callable(inner) else network
+
+
+def _ids(value: object) -> Ids | None:
+    """Give (rows, n) whole numbers, of some rows; None for anything else."""
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.is_floating_point() or value.dim() > 2:
+        return None
+    kept = value.detach()[:_MOST_ROWS].to("cpu", torch.int64)
+    return cast("Ids", kept.numpy())
+
+
+def _ends(config: object) -> Sequence[int]:
+    found = getattr(config, "eos_token_id", None)
+    if isinstance(found, int):
+        return (found,)
+    return tuple(one for one in found if isinstance(one, int)) if isinstance(found, list) else ()
+
+
+def _choices(answer: object) -> int:
+    """Say among how many tokens a network chooses; 0 where it gives no scores of them."""
+    logits = _part(answer, "logits")
+    shape = cast("Sequence[int]", getattr(logits, "shape", ()))
+    return int(shape[-1]) if len(shape) == 3 else 0
+
+
+def _loss(given: Mapping[str, object], answer: object) -> float | None:
+    """Give the loss a label.
+
+    A Trainer has the sum divided by the labels of all batches that it accumulates.
+    """
+    loss = _part(answer, "loss")
+    if loss is None:
+        return None
+    value = float(cast("torch.Tensor", loss).detach())
+    among = given.get("num_items_in_batch")
+    if among is None:
+        return value
+    own = int((cast("torch.Tensor", given["labels"]) != IGNORED).sum())
+    return value * float(cast("Any", among)) / own if own else None
+
+
+def _part(answer: object, name: str) -> object:
+    return answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
+
+
+def _farthest(pixels: object) -> float:
+    import torch
+
+    if not isinstance(pixels, torch.Tensor) or not pixels.numel():
+        return 0.0
+    return float(pixels.detach()[:_MOST_ROWS].abs().max())

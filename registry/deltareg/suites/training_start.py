@@ -1,0 +1,242 @@
+"""What a network was shown in the first batches of its training, in numbers, and what is odd of it.
+
+A training that learns the wrong thing ends well by its own numbers: labels that are shifted twice,
+an end that has no label, padding that has one, ids of another tokenizer. All of it can be told from
+a batch beside the network that is about to learn from it. Nothing of the data itself is kept.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORED = -100
+"""The label that transformers and torch leave out of a loss."""
+_ALL, _FEW = 0.98, 0.02
+_LEAST_PLACES, _LEAST_RUNS, _LEAST_ENDS = 32, 200, 8
+_RUN = 4
+_LEAST_DISTINCT = 0.3
+_FARTHEST_PIXEL = 10.0
+_ROOM = 1.05  # who has learnt nothing yet is a little worse than who guesses
+Ids = NDArray[np.int64]
+Form = Literal["causal", "paired", "other"]
+"""`causal` networks shift labels themselves, and `paired` ones read one text and write another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something odd of a training, in words.
+
+    Attributes:
+        told: What it is, with the facts.
+        fix: What to do about it.
+    """
+
+    told: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One batch, or several: how often what was seen in it.
+
+    Attributes:
+        places: Labels that count.
+        aligned: Of these, those that are the input at their own place.
+        ahead: Of these, those that are the input at the next place.
+        padded: Of these, those that are the padding token.
+        ends: Ends of texts in what is to be learnt, each once.
+        ends_labelled: Of these, those that have a label.
+        runs: Runs of four tokens in the inputs.
+        distinct: Of these, those that are another than those before them in their row.
+        losses: The loss of each batch, in nats a label.
+        choices: Among how many tokens a label is one; 0 where nobody knows.
+        farthest_pixel: The largest pixel, without its sign.
+    """
+
+    places: int = 0
+    aligned: int = 0
+    ahead: int = 0
+    padded: int = 0
+    ends: int = 0
+    ends_labelled: int = 0
+    runs: int = 0
+    distinct: int = 0
+    losses: tuple[float, ...] = ()
+    choices: int = 0
+    farthest_pixel: float = 0.0
+
+    def __add__(self, other: Self) -> Self:
+        """Count both together."""
+        return type(self)(
+            self.places + other.places, self.aligned + other.aligned, self.ahead + other.ahead,
+            self.padded + other.padded, self.ends + other.ends,
+            self.ends_labelled + other.ends_labelled, self.runs + other.runs,
+            self.distinct + other.distinct, self.losses + other.losses,
+            max(self.choices, other.choices), max(self.farthest_pixel, other.farthest_pixel),
+        )  # fmt: skip
+
+
+def shown_in(
+    ids: Ids | None,
+    labels: Ids | None,
+    *,
+    mask: Ids | None = None,
+    form: Form = "causal",
+    padding: int | None = None,
+    end: Sequence[int] = (),
+    loss: float | None = None,
+    choices: int = 0,
+    farthest_pixel: float = 0.0,
+) -> Shown:
+    """Count what is in a batch.
+
+    Args:
+        ids: (rows, n): the tokens that are read; None where something else is.
+        labels: (rows, m): what is to be said, -100 for nothing; None where it is no tokens.
+        mask: (rows, n): 1 where `ids` count; None where all of them do.
+        form: How the network learns from labels.
+        padding: The token that fills rows; None where there is none, or it ends texts as well.
+        end: The tokens that end a text.
+        loss: Of the batch, in nats a label.
+        choices: Among how many tokens a label is one.
+        farthest_pixel: The largest pixel, without its sign.
+    """
+    seen = Shown(
+        losses=() if loss is None else (loss,), choices=choices, farthest_pixel=farthest_pixel
+    )
+    if ids is not None:
+        seen += _repetition(ids, mask)
+    if labels is None:
+        return seen
+    counts = labels != IGNORED
+    seen += Shown(
+        places=int(counts.sum()),
+        padded=0 if padding is None else int((labels == padding).sum()),
+    )
+    if ids is not None and ids.shape == labels.shape:
+        next_to = counts[:, :-1] & (labels[:, :-1] == ids[:, 1:])
+        seen += Shown(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
+    if not end or form == "other":
+        return seen
+    if form == "paired":
+        return seen + _ends_of_rows(labels, counts, end)
+    if ids is None or ids.shape != labels.shape:
+        return seen
+    is_end = np.isin(ids, list(end)) & (np.ones_like(ids) if mask is None else mask).astype(bool)
+    return seen + Shown(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
+
+
+def together(batches: Iterable[Shown]) -> Shown:
+    """Count several batches together."""
+    return reduce(lambda a, b: a + b, batches, Shown())
+
+
+def oddities(seen: Shown, form: Form) -> list[Oddity]:
+    """Say what is odd of what was shown, and what to do about it.
+
+    Args:
+        seen: What was.
+        form: How the network learns from labels.
+    """
+    found = (look(seen, form) for look in _LOOKS)
+    return [one for one in found if one is not None]
+
+
+def _labels_shifted(seen: Shown, form: Form) -> Oddity | None:
+    if form != "causal" or not _has_places(seen) or seen.ahead < _ALL * seen.places:
+        return None
+    if seen.aligned >= _ALL * seen.places:  # one token, again and again
+        return None
+    return Oddity(
+        "each label is the input after it, and the model shifts labels once more",
+        "give labels that are the inputs themselves",
+    )
+
+
+def _labels_copied(seen: Shown, form: Form) -> Oddity | None:
+    if form != "paired" or not _has_places(seen) or seen.aligned < _ALL * seen.places:
+        return None
+    return Oddity(
+        "what is to be written is what is read", "look whether source and target are two columns"
+    )
+
+
+def _padding_learnt(seen: Shown, _: Form) -> Oddity | None:
+    if seen.padded <= _FEW * seen.places:
+        return None
+    told = f"{seen.padded} of {seen.places} labels are the padding token"
+    return Oddity(told, f"give padding the label {IGNORED}")
+
+
+def _end_not_learnt(seen: Shown, _: Form) -> Oddity | None:
+    if seen.ends < _LEAST_ENDS or seen.ends_labelled:
+        return None
+    return Oddity(
+        f"none of {seen.ends} ends of texts has a label, so ending is not learnt",
+        "pad with another token than the end, or label the first end of each text",
+    )
+
+
+def _inputs_repeat(seen: Shown, _: Form) -> Oddity | None:
+    if seen.runs < _LEAST_RUNS or seen.distinct >= _LEAST_DISTINCT * seen.runs:
+        return None
+    told = f"{seen.distinct} of {seen.runs} runs of {_RUN} tokens are new to their text"
+    return Oddity(f"texts repeat themselves: {told}", "look at what the data loader gives")
+
+
+def _pixels_as_they_are(seen: Shown, _: Form) -> Oddity | None:
+    if seen.farthest_pixel <= _FARTHEST_PIXEL:
+        return None
+    return Oddity(
+        f"pixels are as large as {seen.farthest_pixel:.3g}, which no normalisation leaves",
+        "let the model's own processor prepare images",
+    )
+
+
+def _worse_than_guessing(seen: Shown, _: Form) -> Oddity | None:
+    if not seen.losses or seen.choices < 2:
+        return None
+    mean, chance = float(np.mean(seen.losses)), math.log(seen.choices)
+    if mean <= _ROOM * chance:
+        return None
+    return Oddity(
+        f"the loss begins at {mean:.3g} nats a label, and who guesses among {seen.choices} tokens"
+        f" has {chance:.3g}",
+        "look whether tokenizer, labels and base belong together",
+    )
+
+
+_LOOKS = (
+    _labels_shifted, _labels_copied, _padding_learnt, _end_not_learnt, _inputs_repeat,
+    _pixels_as_they_are, _worse_than_guessing,
+)  # fmt: skip
+
+
+def _has_places(seen: Shown) -> bool:
+    return seen.places >= _LEAST_PLACES
+
+
+def _repetition(ids: Ids, mask: Ids | None) -> Shown:
+    runs = distinct = 0
+    for at, row in enumerate(ids):
+        read = row if mask is None else row[mask[at].astype(bool)]
+        if len(read) >= _RUN:
+            found = np.lib.stride_tricks.sliding_window_view(read, _RUN)
+            runs += len(found)
+            distinct += len(np.unique(found, axis=0))
+    return Shown(runs=runs, distinct=distinct)
+
+
+def _ends_of_rows(labels: Ids, counts: NDArray[np.bool_], end: Sequence[int]) -> Shown:
+    """Count rows that have room behind their last label, and those whose last label is an end."""
+    ended = [
+        int(row[np.flatnonzero(kept)[-1]]) in end
+        for row, kept in zip(labels, counts, strict=True)
+        if kept.any() and not kept[-1]
+    ]
+    return Shown(ends=len(ended), ends_labelled=sum(ended))
