@@ -7,10 +7,20 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]'")
 
-from transformers import AutoModelForCausalLM, T5Config, T5ForConditionalGeneration  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    BertConfig,
+    BertForMaskedLM,
+    BertForTokenClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
-from deltareg.integrations.first_batches import FirstBatches, form_of, seen_in  # noqa: E402
+from deltareg.golden import GOLDEN_FILE, GoldenCallback  # noqa: E402
+from deltareg.golden.first_batches import FirstBatches, form_of, shown_to  # noqa: E402
+from deltareg.golden.kept_start import PLACE, KeptStart  # noqa: E402
 from deltareg.integrations.transformers import PushCallback  # noqa: E402
+from deltareg.suites.golden_file import decode  # noqa: E402
 from tests.integrations.conftest import BASE  # noqa: E402
 from tests.integrations.training import Rows, trainer  # noqa: E402
 
@@ -65,7 +75,47 @@ def test_a_callback_logs_what_is_odd(client, line, tmp_path, caplog):
 
     told = [record.message for record in caplog.records if "first batches" in record.message]
     assert "the model shifts labels once more" in told[0]
-    assert len(callback.versions) == 1
+    recorded = decode((client.pull(callback.versions[0]).path / GOLDEN_FILE).read_bytes())
+    assert recorded.training is not None
+    assert recorded.training.batches == 4
+    assert "the model shifts labels once more" in recorded.training.judged
+
+
+def test_a_golden_callback_records_what_it_saw(tmp_path):
+    trainer(
+        tmp_path, GoldenCallback(), rows=Long(), save_strategy="steps", save_steps=4
+    ).train()  # fmt: skip
+
+    found = decode((tmp_path / "checkpoint-4" / GOLDEN_FILE).read_bytes()).training
+
+    assert found is not None
+    assert (found.batches, found.form, found.oddities) == (4, "causal", [])
+    assert found.shown.places == found.shown.aligned == 4 * 2 * 25
+
+
+@pytest.mark.parametrize(("steps", "knows"), [(2, False), (4, True)])
+def test_a_training_that_goes_on_remembers_how_it_began(tmp_path, steps, knows):
+    """Its network has learnt already, so its loss tells nothing of the base any more."""
+    saving = {"rows": Long(), "save_strategy": "steps", "save_steps": 2}
+    trainer(tmp_path, GoldenCallback(), max_steps=steps, **saving).train()
+    before = (tmp_path / f"checkpoint-{steps}" / GOLDEN_FILE).read_bytes()
+
+    goes_on = trainer(tmp_path, GoldenCallback(), max_steps=6, **saving)
+    goes_on.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{steps}"))
+
+    found = decode((tmp_path / "checkpoint-6" / GOLDEN_FILE).read_bytes()).training
+    assert (decode(before).training is not None) is knows
+    assert found == decode(before).training
+
+
+def test_another_training_in_the_same_folder_remembers_nothing(tmp_path):
+    place = tmp_path / PLACE
+    place.parent.mkdir()
+    place.write_text("{}")
+
+    kept = KeptStart.of(tmp_path, None, goes_on=False)
+
+    assert (place.exists(), kept.at(3)) == (False, None)
 
 
 def test_nothing_is_told_of_batches_as_they_should_be(lines, tmp_path):
@@ -86,7 +136,7 @@ def test_the_loss_is_that_of_a_label_however_many_batches_are_accumulated(accumu
     plain = AutoModelForCausalLM.from_pretrained(BASE)
 
     def look(network, _, given, answer):
-        found.append(seen_in(network, given, answer).losses[0])
+        found.append(shown_to(network, given, answer).losses[0])
         wanted.append(float(plain(input_ids=given["input_ids"], labels=given["labels"]).loss))
 
     run.model.register_forward_hook(look, with_kwargs=True)
@@ -132,5 +182,9 @@ def test_an_evaluation_before_the_first_step_is_not_what_is_learnt(lines):
 def test_forms_are_told_apart():
     small = T5Config(vocab_size=32, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
 
+    tiny = BertConfig(vocab_size=32, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+
     assert form_of(T5ForConditionalGeneration(small)) == "paired"
     assert form_of(AutoModelForCausalLM.from_pretrained(BASE)) == "causal"
+    assert form_of(BertForMaskedLM(tiny)) == "gaps"
+    assert form_of(BertForTokenClassification(tiny)) == "other"

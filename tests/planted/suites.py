@@ -34,6 +34,7 @@ checks:
   - placement
   - cut_values
   - descent
+  - first_batches
   - idle
   - module_types
   - overflow

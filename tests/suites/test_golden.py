@@ -1,6 +1,7 @@
 """Golden outputs: written, read back, compared, and refused when they are something else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from deltareg.errors import InvalidInput, Refused
 from deltareg.suites.golden import KEPT, MOST_ROWS, Golden, Origin, compare, distance, sample_of
 from deltareg.suites.golden_file import MOST_BYTES, decode, encode
+from deltareg.suites.training_start import Shown, TrainingStart
 
 IDS = {"input_ids": np.arange(6).reshape(2, 3)}
 ORIGIN = Origin(
@@ -44,6 +46,25 @@ def test_inputs_come_back_as_they_were(dtype):
 
     assert found.dtype == dtype
     assert np.array_equal(found, values)
+
+
+def test_how_the_training_began_comes_back():
+    start = TrainingStart(4, "paired", Shown(9, 8, 7, losses=(0.5, 1.5), farthest_pixel=2.5))
+    sample = record(IDS, outputs(2, 3))
+
+    assert decode(encode(replace(sample, training=start))).training == start
+    assert decode(encode(sample)).training is None
+
+
+@pytest.mark.parametrize(
+    "training",
+    [7, {}, {"batches": 4, "form": "sideways", "shown": {}}, {"batches": 4, "form": "causal"}],
+)
+def test_a_beginning_that_is_none_is_refused(training):
+    document = json.loads(encode(record(IDS, outputs(2, 3)))) | {"training": training}
+
+    with pytest.raises(Refused, match="how its training began"):
+        decode(json.dumps(document).encode())
 
 
 @given(st.floats(1e-3, 10), st.integers(0, 5))
@@ -195,6 +216,19 @@ def test_a_file_of_the_first_schema_is_still_read():
     assert np.array_equal(sample.inputs["input_ids"], IDS["input_ids"])
     assert sample.inputs["attention_mask"].dtype == np.bool_
     assert sample.outputs["logits"].values[0, 0] == pytest.approx(1.66589, abs=1e-4)
+
+
+def test_the_bytes_of_a_file_that_says_how_training_began_are_these():
+    raw = (FROZEN / "2-training.json").read_bytes()
+
+    golden = decode(raw)
+
+    assert encode(golden) == raw
+    assert golden.training is not None
+    assert golden.training.judged == (
+        "4 batches, 1,536 labels, a loss of 2.4 nats each:"
+        " none of 64 ends of texts has a label, so ending is not learnt"
+    )
 
 
 def test_the_bytes_of_the_second_schema_are_these():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from deltareg.suites.training_start import IGNORED, Shown, oddities, shown_in, together
+from deltareg.suites.training_start import IGNORED, Shown, TrainingStart, shown_in
 
 PAD, END = 0, 2
 
@@ -22,7 +22,7 @@ def texts(rows=16, length=24, padded=6, seed=0):
 def told(ids, labels, form="causal", padding=PAD, **given):
     """Give what is odd of a batch, in words."""
     seen = shown_in(ids, labels, form=form, padding=padding, end=[END], **given)
-    return " / ".join(one.told for one in oddities(seen, form))
+    return " / ".join(one.told for one in TrainingStart.of([seen], form).oddities)
 
 
 def test_nothing_is_odd_of_a_batch_as_it_should_be():
@@ -43,7 +43,13 @@ def test_masked_tokens_alone_have_labels_where_gaps_are_filled():
     gaps = np.random.default_rng(1).random(ids.shape) < 0.15
     labels = np.where(gaps & (ids != PAD), ids, IGNORED)
 
-    assert told(np.where(gaps, 7, ids), labels, "other", mask=mask) == ""
+    assert told(np.where(gaps, 7, ids), labels, "gaps", mask=mask) == ""
+
+
+def test_classes_of_tokens_are_no_tokens():
+    ids, mask, _ = texts()
+
+    assert told(ids, np.zeros_like(ids), "other", mask=mask, loss=9.0) == ""
 
 
 def test_labels_that_were_shifted_already():
@@ -126,4 +132,6 @@ def test_batches_are_counted_together():
     apart = [shown_in(i, la, mask=m, end=[END], loss=2.0) for i, m, la in (one, two)]
 
     whole = shown_in(both[0], both[2], mask=both[1], end=[END], loss=2.0)
-    assert together(apart) == whole + Shown(losses=(2.0,))
+    start = TrainingStart.of(apart, "causal")
+    assert start.shown == whole + Shown(losses=(2.0,))
+    assert start.told == "2 batches, 576 labels, a loss of 2 nats each"

@@ -52,6 +52,7 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
         "golden", "rows", "module_types", "general_perplexity", "special_tokens",
         "class_entropy", "embedding_spread", "batching", "placement", "cut_values",
         "descent",
+        "first_batches",
     }  # fmt: skip
 
 

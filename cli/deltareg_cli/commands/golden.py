@@ -135,6 +135,7 @@ def show(invocation: Invocation, path: Path) -> None:
             ("weights", f"changed since: {changed}" if changed else "as they were"),
             ("software", ", ".join(f"{k} {v}" for k, v in sorted(found.software.items()))),
             ("packed base", found.quantised),
+            ("first batches", found.first_batches),
         ]),
         Table(columns, rows, if_empty="no forward was recorded"),
     ]  # fmt: skip

@@ -9,12 +9,15 @@
 
 `deltareg push adapter …` takes what was recorded along, and a verification computes it again. In a
 training loop `golden.GoldenCallback(tokenizer)` does the same at each checkpoint that a Trainer of
-transformers writes. Importing this brings neither torch nor transformers.
+transformers writes. `golden.FirstBatches(model)`, made before the training, tells what is odd of
+what the model is shown; `record` takes its `seen` along. Importing this brings neither torch nor
+transformers.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from deltareg.golden.first_batches import FirstBatches
 from deltareg.golden.recording import record
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.golden_prompts import PROMPTS
@@ -22,7 +25,7 @@ from deltareg.suites.golden_prompts import PROMPTS
 if TYPE_CHECKING:
     from deltareg.golden.trainer import GoldenCallback
 
-__all__ = ["GOLDEN_FILE", "PROMPTS", "GoldenCallback", "record"]
+__all__ = ["GOLDEN_FILE", "PROMPTS", "FirstBatches", "GoldenCallback", "record"]
 
 
 def __getattr__(name: str) -> object:

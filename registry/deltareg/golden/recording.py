@@ -25,6 +25,7 @@ from deltareg.host.weights_files import weights_digests
 from deltareg.suites.golden import Golden, How, Origin, Sample, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, encode
 from deltareg.suites.golden_prompts import PROMPTS
+from deltareg.suites.training_start import TrainingStart
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +49,7 @@ def record(
     *,
     most_tokens: int = 48,
     how: How = "in_training",
+    training: TrainingStart | None = None,
 ) -> Path:
     """Run a model and write what it gives to `deltareg-golden.json`; gives the file.
 
@@ -59,6 +61,7 @@ def record(
         into: The folder that the delta was saved to, or a file.
         most_tokens: How many tokens of a text are taken.
         how: Which process computes them.
+        training: How the training began, as `FirstBatches.seen` gives it.
 
     Raises:
         InvalidInput: The model gives nothing that could be recorded, or there are no inputs.
@@ -82,7 +85,7 @@ def record(
             f"{type(network).__name__} gives no output of real numbers",
             fix="give inputs that it answers by logits or hidden states",
         )
-    write(samples, origin_of(network, how, target.parent), target)
+    write(samples, origin_of(network, how, target.parent), target, training=training)
     return target
 
 
@@ -100,13 +103,19 @@ def origin_of(network: "nn.Module", how: How, folder: Path) -> Origin:
     )  # fmt: skip
 
 
-def write(samples: Sequence[Sample], origin: Origin, target: Path) -> None:
+def write(
+    samples: Sequence[Sample],
+    origin: Origin,
+    target: Path,
+    *,
+    training: TrainingStart | None = None,
+) -> None:
     """Write the file; it appears whole or not at all.
 
     Raises:
         InvalidInput: It would be too large, or cannot be written there.
     """
-    raw = encode(Golden(tuple(samples), origin))
+    raw = encode(Golden(tuple(samples), origin, training))
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         draft.write_bytes(raw)

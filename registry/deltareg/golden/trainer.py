@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from deltareg.errors import DeltaregError
+from deltareg.golden.first_batches import FirstBatches
+from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.recording import Arrays, Processor, record
 
 if TYPE_CHECKING:
@@ -48,6 +50,19 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         self._processor = processor
         self._inputs = inputs
         self._most_tokens = most_tokens
+        self._start: KeptStart | None = None
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: "nn.Module | None" = None,
+        **_: object,
+    ) -> None:
+        """Watch the first batches, and log what is odd of them."""
+        self._start = watched(args, state, model)
 
     def on_save(
         self,
@@ -68,6 +83,24 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
             return
         processor = processing_class if self._processor is None else self._processor
         try:
-            record(model, processor, self._inputs, folder, most_tokens=self._most_tokens)
-        except (DeltaregError, RuntimeError, TypeError, ValueError) as error:
+            record(
+                model, processor, self._inputs, folder, most_tokens=self._most_tokens,
+                training=None if self._start is None else self._start.at(state.global_step),
+            )  # fmt: skip
+        except (DeltaregError, OSError, RuntimeError, TypeError, ValueError) as error:
             log.warning("no golden outputs in %s: %s", folder, error)
+
+
+def watched(
+    args: TrainingArguments, state: TrainerState, model: "nn.Module | None"
+) -> KeptStart | None:
+    """Watch a training that begins; of one that goes on, its beginning is remembered.
+
+    Nobody watches one whose forward is compiled.
+    """
+    if not state.is_world_process_zero:
+        return None
+    goes_on = state.global_step > 0
+    is_watched = model is not None and not goes_on and not args.torch_compile
+    batches = FirstBatches(model) if model is not None and is_watched else None
+    return KeptStart.of(Path(str(args.output_dir)), batches, goes_on=goes_on)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deltareg.golden import GOLDEN_FILE, record
 from deltareg.golden.recording import Arrays, Processor
+from deltareg.suites.training_start import TrainingStart
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +18,11 @@ GoldenInputs = bool | Sequence[str] | Arrays | Sequence[Arrays]
 
 
 def record_if_wanted(
-    model: "nn.Module", processor: Processor | None, wanted: GoldenInputs, folder: Path
+    model: "nn.Module",
+    processor: Processor | None,
+    wanted: GoldenInputs,
+    folder: Path,
+    start: TrainingStart | None = None,
 ) -> None:
     """Record what a model gives beside its files; what cannot be recorded is logged, and no more.
 
@@ -26,11 +31,12 @@ def record_if_wanted(
         processor: Its tokenizer or processor, if there is one.
         wanted: Whether, and of what.
         folder: What is pushed; outputs that it has already stay.
+        start: How the training began.
     """
     if wanted is False or (folder / GOLDEN_FILE).exists():
         return
     try:
-        record(model, processor, None if wanted is True else wanted, folder)
+        record(model, processor, None if wanted is True else wanted, folder, training=start)
     except Exception as error:  # noqa: BLE001  # a forward raises what it likes, and ends no training
         told = str(error) or type(error).__name__
         log.warning("no golden outputs in %s: %s", folder.name, told)

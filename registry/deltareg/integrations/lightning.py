@@ -19,11 +19,14 @@ part of it that has that, or whatever `save` says.
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltareg.client import Client
 from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.golden.first_batches import FirstBatches
+from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.recording import Processor
 from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
@@ -106,6 +109,7 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
         self._save, self._tokenizer = save, tokenizer
         self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
+        self._start: KeptStart | None = None
 
     @property
     def versions(self) -> list[str]:
@@ -113,10 +117,16 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
         return [report.version.ref for report in self._pushes.reports]
 
     def on_train_start(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped
-        """Ask whether pushing will work."""
+        """Ask whether pushing will work; what is odd of the first batches is logged."""
         if trainer.is_global_zero:
             root = Path(str(trainer.default_root_dir))
-            self._pushes.begin(root, goes_on=trainer.global_step > 0)
+            goes_on = trainer.global_step > 0
+            self._pushes.begin(root, goes_on=goes_on)
+            batches = None
+            with suppress(InvalidInput):  # what cannot be saved is told when it is to be
+                if self._save is None and not goes_on:
+                    batches = FirstBatches(_saving_part(pl_module))
+            self._start = KeptStart.of(root, batches, goes_on=goes_on)
 
     def on_save_checkpoint(
         self,
@@ -131,6 +141,8 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
     def on_train_end(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped
         """Push what came of the training, unless its last checkpoint was that, and wait for it."""
         if trainer.is_global_zero:
+            if self._start is not None and self._start.batches is not None:
+                self._start.batches.stop()  # of a training that was shorter
             self._pushes.settle()
             self._offer(trainer, pl_module, is_last=True)
             self._pushes.finish()
@@ -149,7 +161,8 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
                 folder.mkdir(parents=True, exist_ok=True)
                 self._save(module, folder)
             if self._tokenizer is not None or not isinstance(self._golden, bool):
-                record_if_wanted(part, self._tokenizer, self._golden, folder)
+                start = None if self._start is None else self._start.at(step)
+                record_if_wanted(part, self._tokenizer, self._golden, folder, start)
         except (DeltaregError, OSError) as error:
             self._pushes.fail(error, step)
             return

@@ -24,9 +24,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from deltareg.client import Client
 from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.recording import Processor
+from deltareg.golden.trainer import watched
 from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
-from deltareg.integrations.first_batches import FirstBatches
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
@@ -94,7 +95,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         )  # fmt: skip
         self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
-        self._batches: FirstBatches | None = None
+        self._start: KeptStart | None = None
 
     @property
     def versions(self) -> list[str]:
@@ -115,9 +116,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         """
         if not state.is_world_process_zero:
             return
-        model = given.get("model")
-        if model is not None and state.global_step == 0 and not args.torch_compile:
-            self._batches = FirstBatches(cast("nn.Module", model))
+        self._start = watched(args, state, cast("nn.Module | None", given.get("model")))
         self._pushes.begin(Path(str(args.output_dir)), goes_on=state.global_step > 0)
         self.on_save(args, state, control, **given)
 
@@ -144,8 +143,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         """Push what came of the training, unless its last checkpoint was that, and wait for it."""
         if not state.is_world_process_zero:
             return
-        if self._batches is not None:
-            self._batches.stop()  # of a training that was shorter
+        if self._start is not None and self._start.batches is not None:
+            self._start.batches.stop()  # of a training that was shorter
         self._pushes.settle()
         step, folder = _outcome(args, state)
         self._offer(_Moment.of(args, state, given), folder, step, is_last=True)
@@ -163,7 +162,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
             else:
                 moment.save(folder)
             if moment.model is not None and not moment.is_sharded:
-                record_if_wanted(moment.model, moment.processor, self._golden, folder)
+                start = None if self._start is None else self._start.at(step)
+                record_if_wanted(moment.model, moment.processor, self._golden, folder, start)
         except (DeltaregError, OSError) as error:
             self._pushes.fail(error, step)
             return

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from deltareg.suites.training_start import TrainingStart
 from deltareg.tensors.array import F32, Raw
 
 How = Literal["in_training", "by_library", "by_publisher"]
@@ -101,10 +102,12 @@ class Golden:
     Attributes:
         samples: Forwards, each on inputs of its own.
         origin: Where they come from.
+        training: How the training began that the delta is of; None where nobody looked.
     """
 
     samples: tuple[Sample, ...]
     origin: Origin = field(default_factory=Origin)
+    training: TrainingStart | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,18 @@ in a folder for the delta (ADR 50).
 import base64
 import binascii
 import json
+from dataclasses import asdict
 from math import prod
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.suites.golden import HOWS, KEPT, MOST_ROWS, Golden, Origin, Recorded, Sample
+from deltareg.suites.training_start import TrainingStart
 from deltareg.tensors.array import Raw, view
 from deltareg.tensors.header import strict_json_object
 
@@ -26,6 +29,7 @@ MOST_BYTES = 4 << 20
 INPUT_DTYPES = {"float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
 DTYPES = ("F32", "BF16", "F16")
 _MOST_SAMPLES, _MOST_WORDS, _MOST_LETTERS = 64, 64, 200
+_START = TypeAdapter(TrainingStart)
 _FIX = "record them again: deltareg golden record FOLDER --base BASE; or push with --no-golden"
 
 
@@ -42,7 +46,9 @@ def encode(golden: Golden) -> bytes:
         "weights": dict(sorted(origin.weights.items())),
     }  # fmt: skip
     samples = [_sample_fields(sample) for sample in golden.samples]
-    raw = json.dumps({"schema": SCHEMA, "recorded": recorded, "samples": samples}).encode()
+    training = {} if golden.training is None else {"training": asdict(golden.training)}
+    document = {"schema": SCHEMA, "recorded": recorded, **training, "samples": samples}
+    raw = json.dumps(document, allow_nan=False).encode()
     if len(raw) > MOST_BYTES:
         raise InvalidInput(
             f"golden outputs of {len(raw)} bytes, at most {MOST_BYTES}",
@@ -66,7 +72,10 @@ def decode(raw: bytes) -> Golden:
     try:
         if schema == FIRST_SCHEMA:
             return Golden((_sample(document),))
-        return Golden(_samples(document.get("samples")), _origin(document.get("recorded")))
+        return Golden(
+            _samples(document.get("samples")), _origin(document.get("recorded")),
+            _training(document.get("training")),
+        )  # fmt: skip
     except (InvalidInput, ValueError, binascii.Error) as error:
         raise _bad(error.message if isinstance(error, InvalidInput) else str(error)) from error
 
@@ -123,6 +132,16 @@ def _origin(value: object) -> Origin:
         how, str(dtype), str(words["device"]), str(words["quantised"]),
         _words(value.get("software"), "software"), _words(value.get("weights"), "weights"),
     )  # fmt: skip
+
+
+def _training(value: object) -> TrainingStart | None:
+    """Read how a training began; the release before has no such field, and passes over it."""
+    if value is None:
+        return None
+    try:
+        return _START.validate_python(value)
+    except ValidationError as error:
+        raise InvalidInput("it does not say in numbers how its training began") from error
 
 
 def _words(value: object, name: str) -> dict[str, str]:

@@ -6,9 +6,10 @@ a batch beside the network that is about to learn from it. Nothing of the data i
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from operator import add
 from typing import Literal, Self
 
 import numpy as np
@@ -23,8 +24,12 @@ _LEAST_DISTINCT = 0.3
 _FARTHEST_PIXEL = 10.0
 _ROOM = 1.05  # who has learnt nothing yet is a little worse than who guesses
 Ids = NDArray[np.int64]
-Form = Literal["causal", "paired", "other"]
-"""`causal` networks shift labels themselves, and `paired` ones read one text and write another."""
+Form = Literal["causal", "paired", "gaps", "other"]
+"""How a network learns from labels.
+
+`causal` ones shift them themselves, `paired` ones read one text and write another, `gaps` are
+filled; the labels of `other` ones are no tokens.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def shown_in(
 
     Args:
         ids: (rows, n): the tokens that are read; None where something else is.
-        labels: (rows, m): what is to be said, -100 for nothing; None where it is no tokens.
+        labels: (rows, m): what is to be said, -100 for nothing; None without.
         mask: (rows, n): 1 where `ids` count; None where all of them do.
         form: How the network learns from labels.
         padding: The token that fills rows; None where there is none, or it ends texts as well.
@@ -107,11 +112,13 @@ def shown_in(
         farthest_pixel: The largest pixel, without its sign.
     """
     seen = Shown(
-        losses=() if loss is None else (loss,), choices=choices, farthest_pixel=farthest_pixel
+        losses=(loss,) if loss is not None and math.isfinite(loss) else (),
+        choices=choices,
+        farthest_pixel=farthest_pixel if math.isfinite(farthest_pixel) else 0.0,
     )
     if ids is not None:
         seen += _repetition(ids, mask)
-    if labels is None:
+    if labels is None or form == "other":
         return seen
     counts = labels != IGNORED
     seen += Shown(
@@ -121,7 +128,7 @@ def shown_in(
     if ids is not None and ids.shape == labels.shape:
         next_to = counts[:, :-1] & (labels[:, :-1] == ids[:, 1:])
         seen += Shown(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
-    if not end or form == "other":
+    if not end or form == "gaps":
         return seen
     if form == "paired":
         return seen + _ends_of_rows(labels, counts, end)
@@ -131,20 +138,45 @@ def shown_in(
     return seen + Shown(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
 
 
-def together(batches: Iterable[Shown]) -> Shown:
-    """Count several batches together."""
-    return reduce(lambda a, b: a + b, batches, Shown())
+@dataclass(frozen=True, slots=True)
+class TrainingStart:
+    """The first batches of a training.
 
-
-def oddities(seen: Shown, form: Form) -> list[Oddity]:
-    """Say what is odd of what was shown, and what to do about it.
-
-    Args:
-        seen: What was.
+    Attributes:
+        batches: How many there were.
         form: How the network learns from labels.
+        shown: What was in them.
     """
-    found = (look(seen, form) for look in _LOOKS)
-    return [one for one in found if one is not None]
+
+    batches: int
+    form: Form
+    shown: Shown
+
+    @classmethod
+    def of(cls, batches: Sequence[Shown], form: Form) -> Self:
+        """Count batches together."""
+        return cls(len(batches), form, reduce(add, batches, Shown()))
+
+    @property
+    def oddities(self) -> list[Oddity]:
+        """What is odd of them, and what to do about it."""
+        found = (look(self.shown, self.form) for look in _LOOKS)
+        return [one for one in found if one is not None]
+
+    @property
+    def told(self) -> str:
+        """What was looked at: `4 batches, 1,536 labels, a loss of 3.2 nats each`."""
+        parts = [f"{self.batches} batch{'es' if self.batches != 1 else ''}"]
+        if self.shown.places:
+            parts.append(f"{self.shown.places:,} labels")
+        if self.shown.losses:
+            parts.append(f"a loss of {np.mean(self.shown.losses):.3g} nats each")
+        return ", ".join(parts)
+
+    @property
+    def judged(self) -> str:
+        """What was looked at, and what is odd of it if anything is."""
+        return ": ".join([self.told, "; ".join(one.told for one in self.oddities)]).rstrip(": ")
 
 
 def _labels_shifted(seen: Shown, form: Form) -> Oddity | None:

@@ -22,7 +22,8 @@ from tests.planted.more.shop import Shop
 from tests.planted.more.suite_for import SAMPLES, code_of_suites, digest_of_suites, suite_for
 from tests.verify.bench import Bench
 
-GOLDEN = "golden"
+RECORDED = frozenset({"golden", "first_batches"})
+"""Checks of what the process recorded that trained."""
 INCONCLUSIVE = "the run"
 """The name under which stands that a run could not be brought to its end."""
 SMOKE = built_in("smoke")
@@ -122,8 +123,8 @@ def gates(judged: Judged) -> dict[str, bool]:
     """Say at which of the four gates an item is stopped."""
     own = {spec.name for spec in SMOKE.checks} | {"push", INCONCLUSIVE}
     stops = judged.stops
-    by_smoke = bool(stops & (own - {GOLDEN}))
-    by_golden, by_suite = GOLDEN in stops, bool(stops - own)
+    by_smoke = bool(stops & (own - RECORDED))
+    by_golden, by_suite = bool(stops & RECORDED), bool(stops - own)
     return {
         "smoke": by_smoke, "golden": by_smoke or by_golden,
         "suite": by_smoke or by_suite, "all": by_smoke or by_golden or by_suite,

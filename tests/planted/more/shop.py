@@ -13,6 +13,7 @@ import os
 import shutil
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from deltareg.golden.first_batches import BATCHES, form_of, shown_to
 from deltareg.suites.golden import Golden, Origin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
+from deltareg.suites.training_start import TrainingStart
 from tests.planted.more.bases import descend_once, joined, make_base, subjects
 from tests.planted.more.broken_files import EDITED, Files, Tensors
 from tests.planted.more.items import Item
 from tests.planted.more.orders import Order
 from tests.planted.more.spoilt_batches import SPOILERS
-from tests.planted.more.subject import Examples, Subject
+from tests.planted.more.subject import Examples, Subject, own_loss
 from tests.small_networks import quiet
 
 CONFIG = "adapter_config.json"
@@ -93,7 +96,8 @@ class Shop:
         if item.fault in EDITED:
             self._edit(item, trained, out)
         if (trained / _GOLDEN).exists():
-            (out / GOLDEN_FILE).write_bytes(_golden(trained / _GOLDEN))
+            start = began(self, item.order)
+            (out / GOLDEN_FILE).write_bytes(_golden(trained / _GOLDEN, start))
         return out
 
     def _edit(self, item: Item, trained: Path, out: Path) -> None:
@@ -132,6 +136,20 @@ class Shop:
             _save(tuned, before, order, out / "spare")
             weights_of(out / "spare").rename(out / name)
             shutil.rmtree(out / "spare")
+
+
+@cache
+def began(shop: Shop, order: Order) -> TrainingStart:
+    """Count what the first batches of a training showed, as a callback does that watches it."""
+    subject = shop.subject(order.recipe.base)
+    with quiet(), torch.no_grad():
+        network = subject.load(shop.base(order.recipe.base, is_earlier=order.is_on_earlier)).eval()
+        shown = []
+        for step in range(BATCHES):
+            batch = batches(subject, order, step)
+            answer = network(**batch) if subject.loss is own_loss else {}
+            shown.append(shown_to(network, batch, answer))
+    return TrainingStart.of(shown, form_of(network))
 
 
 def weights_of(folder: Path) -> Path:
@@ -271,7 +289,7 @@ def record(subject: Subject, tuned: torch.nn.Module, path: Path) -> None:
     save_file({name: value.contiguous() for name, value in both.items()}, path)
 
 
-def _golden(path: Path) -> bytes:
+def _golden(path: Path, start: TrainingStart) -> bytes:
     """Write what was kept as a push sends it."""
     kept = load_file(path)
     inputs, outputs = (
@@ -279,7 +297,7 @@ def _golden(path: Path) -> bytes:
         for mark in (_IN, _OUT)
     )
     origin = Origin("in_training", "F32", "cpu")
-    return encode(Golden((sample_of(inputs, outputs),), origin))
+    return encode(Golden((sample_of(inputs, outputs),), origin, start))
 
 
 _IN, _OUT = "in:", "out:"

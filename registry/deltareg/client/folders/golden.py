@@ -32,6 +32,7 @@ def read_golden(path: Path) -> GoldenReport:
         origin.told, origin.how, origin.dtype, origin.device, origin.quantised,
         dict(origin.software), list(changed_weights(file.parent, origin)),
         [RecordedForward(sorted(one.inputs), sorted(one.outputs)) for one in golden.samples],
+        "" if golden.training is None else golden.training.judged,
     )  # fmt: skip
 
 

@@ -186,6 +186,8 @@ class GoldenReport:
         software: Versions by package.
         changed: Files of tensors that are other ones now.
         samples: What was recorded, in order.
+        first_batches: What the training showed the network first, and what is odd of it; empty
+            where nobody looked.
     """
 
     told: str
@@ -196,6 +198,7 @@ class GoldenReport:
     software: Mapping[str, str]
     changed: Sequence[str]
     samples: Sequence[RecordedForward]
+    first_batches: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg golden show --json`."""

@@ -1,7 +1,7 @@
 """A look at the first batches of a training, at what the network is shown and how it begins.
 
 A hook on the network's forward counts and takes itself off again. It keeps none of the data, and
-nothing of it ends a training.
+nothing of it ends a training. What was seen is told at once, and recorded beside golden outputs.
 """
 
 # torch is typed in part only; mypy stays strict on the types that are our own.
@@ -12,15 +12,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from deltareg.suites.training_start import (
-    IGNORED,
-    Form,
-    Ids,
-    Shown,
-    oddities,
-    shown_in,
-    together,
-)
+from deltareg.suites.training_start import IGNORED, Form, Ids, Shown, TrainingStart, shown_in
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 BATCHES = 4
 _MOST_ROWS = 64
-_MASKED = ("MaskedLM", "TokenClassification")
+_FORMS: Mapping[str, Form] = {
+    "ForCausalLM": "causal", "LMHeadModel": "causal", "ForConditionalGeneration": "causal",
+    "ForMaskedLM": "gaps",
+}  # fmt: skip
 
 
 class FirstBatches:
@@ -44,10 +39,17 @@ class FirstBatches:
             tell: Is told what is odd, a line each.
         """
         self._network, self._tell = network, tell
-        self._seen: list[Shown] = []
+        self._shown: list[Shown] = []
         self._hook: RemovableHandle | None = network.register_forward_hook(
             self._look, with_kwargs=True
         )
+
+    @property
+    def seen(self) -> TrainingStart | None:
+        """What there was to see; None for nothing, and as long as there is more to come."""
+        if self._hook is not None or not self._shown:
+            return None
+        return TrainingStart.of(self._shown, form_of(self._network))
 
     def stop(self) -> None:
         """Watch no more, and say what was odd of what was seen."""
@@ -55,7 +57,7 @@ class FirstBatches:
             return
         self._hook.remove()
         self._hook = None
-        for one in oddities(together(self._seen), form_of(self._network)):
+        for one in [] if self.seen is None else self.seen.oddities:
             self._tell(f"the first batches of this training are odd: {one.told}; {one.fix}")
 
     def _look(
@@ -64,23 +66,25 @@ class FirstBatches:
         if not network.training:  # an evaluation before the first step
             return
         try:
-            self._seen.append(seen_in(network, given, answer))
+            self._shown.append(shown_to(network, given, answer))
         except Exception as error:  # noqa: BLE001  # a model takes what it likes, and ends no training
-            log.debug("a batch was not looked at: %s", error)
-            self._seen.append(Shown())
-        if len(self._seen) >= BATCHES:
+            log.debug("the first batches are not looked at: %s", error)
+            self.stop()
+        if len(self._shown) >= BATCHES:
             self.stop()
 
 
 def form_of(network: "nn.Module") -> Form:
     """Say how a network learns from labels, by its config and its class."""
     inner = _innermost(network)
-    if getattr(getattr(inner, "config", None), "is_encoder_decoder", False):
-        return "paired"
-    return "other" if type(inner).__name__.endswith(_MASKED) else "causal"
+    name = type(inner).__name__
+    ends = (form for end, form in _FORMS.items() if name.endswith(end))
+    found: Form = next(ends, "other")
+    is_paired = bool(getattr(getattr(inner, "config", None), "is_encoder_decoder", False))
+    return "paired" if is_paired and found == "causal" else found
 
 
-def seen_in(network: "nn.Module", given: Mapping[str, object], answer: object) -> Shown:
+def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) -> Shown:
     """Count what is in one batch.
 
     Args:
@@ -88,15 +92,14 @@ def seen_in(network: "nn.Module", given: Mapping[str, object], answer: object) -
         given: What its forward was called with, by parameter.
         answer: What that gave.
     """
-    config = getattr(_innermost(network), "config", None)
+    config, form = getattr(_innermost(network), "config", None), form_of(network)
     labels = _ids(given.get("labels"))
-    of_tokens = labels is not None and labels.ndim == 2
     ends = _ends(config)
     padding = getattr(config, "pad_token_id", None)
-    choices = _choices(answer) if of_tokens else 0
+    choices = 0 if labels is None or form == "other" else _choices(answer)
     return shown_in(
-        _ids(given.get("input_ids")), labels if of_tokens else None,
-        mask=_ids(given.get("attention_mask")), form=form_of(network),
+        _ids(given.get("input_ids")), labels,
+        mask=_ids(given.get("attention_mask")), form=form,
         padding=padding if isinstance(padding, int) and padding not in ends else None,
         end=ends, loss=_loss(given, answer) if choices else None, choices=choices,
         farthest_pixel=_farthest(given.get("pixel_values")),
@@ -114,7 +117,7 @@ def _ids(value: object) -> Ids | None:
     """Give (rows, n) whole numbers, of some rows; None for anything else."""
     import torch
 
-    if not isinstance(value, torch.Tensor) or value.is_floating_point() or value.dim() > 2:
+    if not isinstance(value, torch.Tensor) or value.is_floating_point() or value.dim() != 2:
         return None
     kept = value.detach()[:_MOST_ROWS].to("cpu", torch.int64)
     return cast("Ids", kept.numpy())

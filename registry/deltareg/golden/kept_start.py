@@ -1,0 +1,74 @@
+"""How a training began, remembered beside its checkpoints for when it is broken off and goes on.
+
+A checkpoint that is recorded anew gets the same bytes as the first time, so that pushing it again
+gives the same version: from the step on with which the first batches were complete, they are with
+it, and before that never.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from deltareg.golden.first_batches import FirstBatches
+from deltareg.suites.training_start import TrainingStart
+
+PLACE = Path(".deltareg", "first-batches.json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is in the file: how the training began, and from which step on that was known."""
+
+    step: int
+    start: TrainingStart
+
+
+_FORM = TypeAdapter(_Kept)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStart:
+    """How a training began.
+
+    Attributes:
+        path: Where it is remembered.
+        batches: What watches it; None where it goes on, or nobody watches.
+    """
+
+    path: Path
+    batches: FirstBatches | None
+
+    @classmethod
+    def of(cls, folder: Path, batches: FirstBatches | None, *, goes_on: bool) -> Self:
+        """Remember in a training's folder; what is there of another training goes."""
+        path = folder / PLACE
+        if not goes_on:
+            path.unlink(missing_ok=True)
+        return cls(path, batches)
+
+    def at(self, step: int) -> TrainingStart | None:
+        """Give what goes with the checkpoint of a step.
+
+        Raises:
+            OSError: It cannot be remembered.
+        """
+        kept = self._read()
+        if kept is None and self.batches is not None and self.batches.seen is not None:
+            kept = _Kept(step, self.batches.seen)
+            self._write(kept)
+        return kept.start if kept is not None and step >= kept.step else None
+
+    def _read(self) -> _Kept | None:
+        try:
+            return _FORM.validate_json(self.path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValidationError):
+            return None
+
+    def _write(self, kept: _Kept) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_suffix(".part")
+        draft.write_text(json.dumps(asdict(kept)))
+        draft.replace(self.path)
