@@ -112,6 +112,13 @@ def test_texts_that_repeat_themselves():
     assert "texts repeat themselves: 32 of 360" in told(ids, ids)
 
 
+def test_padding_and_places_of_images_are_no_texts_that_repeat():
+    ids = np.random.default_rng(6).integers(10, 500, (8, 60))
+    ids[:, 10:50], ids[:, 52:] = 7, PAD
+
+    assert told(ids, np.where(ids == PAD, IGNORED, ids)) == ""
+
+
 @pytest.mark.parametrize(("loss", "is_odd"), [(6.2, False), (6.3, False), (6.6, True)])
 def test_a_loss_that_is_worse_than_a_guess(loss, is_odd):
     ids, mask, labels = texts()

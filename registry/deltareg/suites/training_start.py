@@ -56,7 +56,7 @@ class Shown:
         padded: Of these, those that are the padding token.
         ends: Ends of texts in what is to be learnt, each once.
         ends_labelled: Of these, those that have a label.
-        runs: Runs of four tokens in the inputs.
+        runs: Runs of four tokens in the inputs that are not one token four times.
         distinct: Of these, those that are another than those before them in their row.
         losses: The loss of each batch, in nats a label.
         choices: Among how many tokens a label is one; 0 where nobody knows.
@@ -259,6 +259,8 @@ def _repetition(ids: Ids, mask: Ids | None) -> Shown:
         read = row if mask is None else row[mask[at].astype(bool)]
         if len(read) >= _RUN:
             found = np.lib.stride_tricks.sliding_window_view(read, _RUN)
+            # One token again and again is padding, or holds the place of an image.
+            found = found[(found != found[:, :1]).any(axis=1)]
             runs += len(found)
             distinct += len(np.unique(found, axis=0))
     return Shown(runs=runs, distinct=distinct)
