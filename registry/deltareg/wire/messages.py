@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -32,6 +33,9 @@ class Answer(BaseModel):
 
     def _repr_html_(self) -> str:
         """Show it for notebooks: drawn, where somebody draws its kind, or else as a table."""
+        for module in [*_SHOWN_FROM]:
+            import_module(module)
+            _SHOWN_FROM.discard(module)
         kinds = (kind for kind in type(self).__mro__ if kind in _SHOWN_BY)
         draw = _SHOWN_BY.get(next(kinds, Answer))
         return facts_html(type(self).__name__, self.to_dict()) if draw is None else draw(self)
@@ -39,6 +43,12 @@ class Answer(BaseModel):
 
 Told = TypeVar("Told", bound=Answer)
 _SHOWN_BY: dict[type, Callable[..., str]] = {}
+_SHOWN_FROM: set[str] = set()
+
+
+def shown_from(module: str) -> None:
+    """Name a module that uses `shown_by`; it is loaded when an answer is first shown."""
+    _SHOWN_FROM.add(module)
 
 
 def shown_by(kind: type[Told]) -> Callable[[Callable[[Told], str]], Callable[[Told], str]]:

@@ -4,9 +4,11 @@ import os
 from typing import TypeAlias, TypeVar
 
 from deltareg.client.context import Context
-from deltareg.client.results import drawn as drawn  # how answers show in notebooks
 from deltareg.client.results.listing import Listing, list_pages
 from deltareg.wire import Answer, Page
+from deltareg.wire.messages import shown_from
+
+shown_from("deltareg.client.results.drawn")  # how answers show in notebooks
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 Item = TypeVar("Item", bound=Answer)
