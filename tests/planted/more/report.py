@@ -55,7 +55,9 @@ these, and no threshold on them would stop such a delta without stopping healthy
   Held to text that the base itself would write, healthy deltas lose up to 1.5 nats a token
   ([the first set](planted.md)), so a closer look would stop these.
 
-Recorded outputs see all that happened after training, and samples the rest.
+Recorded outputs see all that happened after training. Of what went wrong within it, the counts that
+a callback records of the first batches show labels, ends, padding and ids that do not belong to the
+base (`first_batches`; its rules were written when both halves had been seen), and samples the rest.
 """
 _GATES = {
     "smoke": "push and `smoke`, nothing from the publisher",
