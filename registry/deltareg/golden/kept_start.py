@@ -6,6 +6,7 @@ it, and before that never.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -46,8 +47,14 @@ class KeptStart:
         """Remember in a training's folder; what is there of another training goes."""
         path = folder / PLACE
         if not goes_on:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be taken away ends no training
+                path.unlink(missing_ok=True)
         return cls(path, batches)
+
+    def stop(self) -> None:
+        """Watch no more: the training is over, and may have been shorter."""
+        if self.batches is not None:
+            self.batches.stop()
 
     def at(self, step: int) -> TrainingStart | None:
         """Give what goes with the checkpoint of a step.

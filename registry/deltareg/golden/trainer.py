@@ -64,6 +64,13 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         """Watch the first batches, and log what is odd of them."""
         self._start = watched(args, state, model)
 
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Watch no more."""
+        if self._start is not None:
+            self._start.stop()
+
     def on_save(
         self,
         args: TrainingArguments,

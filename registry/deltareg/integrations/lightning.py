@@ -141,8 +141,8 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
     def on_train_end(self, trainer: Any, pl_module: "nn.Module") -> None:  # noqa: ANN401  # untyped
         """Push what came of the training, unless its last checkpoint was that, and wait for it."""
         if trainer.is_global_zero:
-            if self._start is not None and self._start.batches is not None:
-                self._start.batches.stop()  # of a training that was shorter
+            if self._start is not None:
+                self._start.stop()
             self._pushes.settle()
             self._offer(trainer, pl_module, is_last=True)
             self._pushes.finish()

@@ -143,8 +143,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         """Push what came of the training, unless its last checkpoint was that, and wait for it."""
         if not state.is_world_process_zero:
             return
-        if self._start is not None and self._start.batches is not None:
-            self._start.batches.stop()  # of a training that was shorter
+        if self._start is not None:
+            self._start.stop()
         self._pushes.settle()
         step, folder = _outcome(args, state)
         self._offer(_Moment.of(args, state, given), folder, step, is_last=True)

@@ -176,7 +176,8 @@ class TrainingStart:
     @property
     def judged(self) -> str:
         """What was looked at, and what is odd of it if anything is."""
-        return ": ".join([self.told, "; ".join(one.told for one in self.oddities)]).rstrip(": ")
+        odd = "; ".join(one.told for one in self.oddities)
+        return f"{self.told}: {odd}" if odd else self.told
 
 
 def _labels_shifted(seen: Shown, form: Form) -> Oddity | None:
