@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deltareg.errors import InvalidInput
 
-FORMAT = 1
+FORMAT = 2
 MOST_BYTES = 64 << 10
 """How long figures are at most; they are a few kilobytes."""
 
@@ -54,12 +54,14 @@ class Classes:
         sure: Mean of the entropy of what it says of each, in nats.
         variation: How much its scores differ from input to input: their deviation from the mean
             over all inputs, as a share of their size.
+        of_frames: Whether it names the sound of each frame of a recording (CTC).
     """
 
     count: int
     said: float
     sure: float
     variation: float
+    of_frames: bool = False
 
     @property
     def informed(self) -> float:

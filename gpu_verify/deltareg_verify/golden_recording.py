@@ -18,7 +18,7 @@ from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.delta.delta_manifest import assess
 from deltareg.errors import InvalidInput, Misconfigured, Refused
-from deltareg.suites.golden import Origin, sample_of
+from deltareg.suites.golden import Golden, Origin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.golden_prompts import PROMPTS
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -116,7 +116,7 @@ def _record(wanted: GoldenRequest, base: BaseFolder, delta: Folder) -> dict[str,
         told = f"{alone.said.library} does not run on these inputs: {error}"
         raise InvalidInput(told) from error
     origin = origin_of(alone.module, "by_library", delta.path)
-    write(samples, origin, delta.path / GOLDEN_FILE)
+    write(Golden(tuple(samples), origin), delta.path / GOLDEN_FILE)
     return _told(delta.path / GOLDEN_FILE, origin, alone.said, len(samples))
 
 

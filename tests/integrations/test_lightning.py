@@ -9,7 +9,7 @@ pl = pytest.importorskip("lightning.pytorch", reason="needs lightning: pip insta
 from torch.utils.data import DataLoader  # noqa: E402
 
 from deltareg.integrations.lightning import PushCallback  # noqa: E402
-from deltareg.suites.golden_file import GOLDEN_FILE  # noqa: E402
+from deltareg.suites.golden_file import GOLDEN_FILE, decode  # noqa: E402
 from tests.integrations.training import Rows, adapter, tokenizer  # noqa: E402
 
 pytestmark = [
@@ -62,6 +62,9 @@ def test_checkpoints_and_the_end_are_pushed(client, line, tmp_path):
     assert versions[2].parents == [versions[1].ref]
     assert "metric.train_loss" in versions[2].labels
     assert GOLDEN_FILE in versions[2].files
+    files = [client.pull(ref, tmp_path / ref.replace(":", "-")).path for ref in callback.versions]
+    told = [decode((path / GOLDEN_FILE).read_bytes()).progress for path in files]
+    assert [one and (one.step, one.planned) for one in told] == [(2, 5), (4, 5), (5, 5)]
     module.network.save_pretrained(tmp_path / "own")
     pulled = client.pull(callback.versions[-1], tmp_path / "pulled").path
     assert (pulled / WEIGHTS).read_bytes() == (tmp_path / "own" / WEIGHTS).read_bytes()

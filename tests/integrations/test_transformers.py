@@ -136,7 +136,9 @@ def test_the_best_checkpoint_is_what_came_of_it(client, line, tmp_path):
 
 @pytest.mark.soak
 def test_a_training_that_goes_on_makes_the_versions_that_it_would_have_made(client, line, tmp_path):
-    options = {"save_strategy": "steps", "save_steps": 1}
+    # The first four batches are over with the second step, where it is broken off.
+    options = {"save_strategy": "steps", "save_steps": 1, "gradient_accumulation_steps": 2}
+    options |= {"max_steps": 4}
     other = f"{line}-w"
     trainer(tmp_path / "whole", pushing(client, other), **options).train()
     stopped = pushing(client, line)

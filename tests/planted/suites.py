@@ -35,6 +35,7 @@ checks:
   - cut_values
   - descent
   - first_batches
+  - whole_training
   - idle
   - module_types
   - overflow

@@ -231,6 +231,24 @@ def test_the_bytes_of_a_file_that_says_how_training_began_are_these():
     )
 
 
+def test_the_bytes_of_a_file_that_says_how_far_training_came_are_these():
+    raw = (FROZEN / "2-progress.json").read_bytes()
+
+    golden = decode(raw)
+
+    assert encode(golden) == raw
+    assert golden.progress is not None
+    assert golden.progress.told == "step 120 of 360, the rate at 67% of its full"
+
+
+@pytest.mark.parametrize("progress", [7, {"step": -1, "planned": 3}, {"step": 1}])
+def test_a_file_that_says_nonsense_of_its_training_is_refused(progress):
+    document = json.loads((FROZEN / "2-progress.json").read_bytes()) | {"progress": progress}
+
+    with pytest.raises(Refused, match="how far its training had come"):
+        decode(json.dumps(document).encode())
+
+
 def test_the_bytes_of_the_second_schema_are_these():
     raw = (FROZEN / "2.json").read_bytes()
 

@@ -44,7 +44,7 @@ def test_a_sound_delta_passes(cache_dir):
     assert does_not_apply == {
         "attached_equals_folded", "class_entropy", "embedding_spread", "golden", "idle",
         "cut_values", "descent", "first_batches", "library_agrees", "module_types",
-        "norm_ratio", "placement", "reloads", "rows", "spectral",
+        "norm_ratio", "placement", "reloads", "rows", "spectral", "whole_training",
     }  # fmt: skip
     assert "1 effects took part" in results["effect"].detail
 

@@ -53,6 +53,7 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
         "class_entropy", "embedding_spread", "batching", "placement", "cut_values",
         "descent",
         "first_batches",
+        "whole_training",
     }  # fmt: skip
 
 

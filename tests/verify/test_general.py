@@ -7,10 +7,13 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch.distributions import Categorical
+from transformers import AutoModelForCausalLM, AutoTokenizer, Wav2Vec2ForCTC
 
 from deltareg.suites.base_probes import draw
 from deltareg_verify.examine import examine
+from deltareg_verify.torch_engine.general import general_inputs, measure
+from tests.verify import judged
 from tests.verify.bench import Bench, sample_bench, suite_of
 from tests.verify.small_language import make_language_base, pages, train
 
@@ -90,3 +93,21 @@ def test_losses_are_those_that_transformers_computes(cache_dir):
     assert found.losses["en"].tokens == tokens
     assert found.losses["en"].total == pytest.approx(total, rel=1e-5)
     assert set(found.batching) == {"batch", "padded_left", "cache", "longest"}
+
+
+def test_a_network_that_names_sounds_names_a_class_in_each_frame(tmp_path):
+    """Its scores are of a vocabulary, and yet of no words that it reads."""
+    network = Wav2Vec2ForCTC.from_pretrained(judged.listener(tmp_path).base).eval()
+    probes = draw("blake3:ab", network.config.to_dict())
+    asked = general_inputs(network, None, probes, is_causal=False, most=64)
+    assert asked is not None
+
+    with torch.no_grad():
+        found = measure(asked, lambda inputs: network(**inputs)).classes
+        frames = network(**asked.inputs).logits.flatten(0, 1)
+
+    said = Categorical(logits=frames.double())
+    assert found is not None
+    assert (found.count, found.of_frames) == (network.config.vocab_size, True)
+    whole = float(Categorical(probs=said.probs.mean(0)).entropy())
+    assert found.informed == pytest.approx(whole - float(said.entropy().mean()), abs=1e-6)

@@ -138,6 +138,13 @@ class TestClassEntropy:
 
         assert finding.verdict == "pass"
 
+    @pytest.mark.parametrize(("informed", "verdict"), [(0.5, "pass"), (0.02, "fail")])
+    def test_what_writes_nothing_whatever_it_hears_fails(self, find, informed, verdict):
+        base = replace(BASE, classes=Classes(7, 0.9, 0.5, 0.5, of_frames=True))
+        ours = Classes(7, 0.5 + informed, 0.5, 0.2, of_frames=True)
+
+        assert find("class_entropy", base=base, classes=ours).verdict == verdict
+
     def test_the_measure_is_what_scipy_calls_mutual_information(self):
         said = np.random.default_rng(5).dirichlet([0.3] * 4, size=200)
         given = Classes(4, float(entropy(said.mean(0))), float(entropy(said, axis=1).mean()), 1.0)

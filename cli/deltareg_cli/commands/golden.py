@@ -136,6 +136,7 @@ def show(invocation: Invocation, path: Path) -> None:
             ("software", ", ".join(f"{k} {v}" for k, v in sorted(found.software.items()))),
             ("packed base", found.quantised),
             ("first batches", found.first_batches),
+            ("saved at", found.progress),
         ]),
         Table(columns, rows, if_empty="no forward was recorded"),
     ]  # fmt: skip

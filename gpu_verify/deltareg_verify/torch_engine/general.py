@@ -44,7 +44,8 @@ class General:
             nothing is predicted.
         kinds: Of each row, its language or what else it is.
         special: The tokens to watch.
-        vocabulary: How many tokens the network knows.
+        vocabulary: How many tokens the network reads.
+        names_frames: Whether it names the sound of each frame (CTC).
     """
 
     way: Way
@@ -53,6 +54,7 @@ class General:
     kinds: tuple[str, ...] = ()
     special: Mapping[str, int] | None = None
     vocabulary: int = 0
+    names_frames: bool = False
 
     def is_of_words(self, logits: torch.Tensor) -> bool:
         """Whether scores are of the next word and not of classes."""
@@ -105,6 +107,8 @@ def _without_words(
     count = min(_FEW_SOUNDS, probes.sounds) if takes & SOUNDS else count
     made = probe_inputs(module, seed=probes.seed, sequences=count, tokens=TOKENS)
     told = _with_texts(module, tokenizer, with_patterns(made, seed=probes.seed), probes)
+    if type(module).__name__.endswith("ForCTC"):  # its classes are a vocabulary; it reads no word
+        return General("other", told, names_frames=True)
     return General("other", told, vocabulary=_vocabulary(module))
 
 
@@ -162,6 +166,8 @@ def measure(general: General, run: Run) -> Figures:
         if not isinstance(logits, torch.Tensor):
             return Figures(spreads=spreads_of(result, mask))
         classes = None if general.is_of_words(logits) else classes_of(logits, mask)
+        if classes is not None:
+            classes = replace(classes, of_frames=general.names_frames)
         vectors = {name: value for name, value in result.items() if name != "logits"}
         is_map = classes is None and not general.is_of_words(logits)  # of an image, place by place
         return Figures(classes=classes, spreads=spreads_of(result if is_map else vectors, mask))

@@ -10,8 +10,8 @@
 `deltareg push adapter …` takes what was recorded along, and a verification computes it again. In a
 training loop `golden.GoldenCallback(tokenizer)` does the same at each checkpoint that a Trainer of
 transformers writes. `golden.FirstBatches(model)`, made before the training, tells what is odd of
-what the model is shown; `record` takes its `seen` along. Importing this brings neither torch nor
-transformers.
+what the model is shown; `record` takes its `seen` along, and a `TrainingProgress` that says how far
+the training had come. Importing this brings neither torch nor transformers.
 """
 
 from importlib import import_module
@@ -21,11 +21,19 @@ from deltareg.golden.first_batches import FirstBatches
 from deltareg.golden.recording import record
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.golden_prompts import PROMPTS
+from deltareg.suites.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
     from deltareg.golden.trainer import GoldenCallback
 
-__all__ = ["GOLDEN_FILE", "PROMPTS", "FirstBatches", "GoldenCallback", "record"]
+__all__ = [
+    "GOLDEN_FILE",
+    "PROMPTS",
+    "FirstBatches",
+    "GoldenCallback",
+    "TrainingProgress",
+    "record",
+]
 
 
 def __getattr__(name: str) -> object:

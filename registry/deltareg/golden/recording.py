@@ -25,6 +25,7 @@ from deltareg.host.weights_files import weights_digests
 from deltareg.suites.golden import Golden, How, Origin, Sample, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, encode
 from deltareg.suites.golden_prompts import PROMPTS
+from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def record(
     most_tokens: int = 48,
     how: How = "in_training",
     training: TrainingStart | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Path:
     """Run a model and write what it gives to `deltareg-golden.json`; gives the file.
 
@@ -62,6 +64,7 @@ def record(
         most_tokens: How many tokens of a text are taken.
         how: Which process computes them.
         training: How the training began, as `FirstBatches.seen` gives it.
+        progress: How far it has come.
 
     Raises:
         InvalidInput: The model gives nothing that could be recorded, or there are no inputs.
@@ -85,7 +88,8 @@ def record(
             f"{type(network).__name__} gives no output of real numbers",
             fix="give inputs that it answers by logits or hidden states",
         )
-    write(samples, origin_of(network, how, target.parent), target, training=training)
+    origin = origin_of(network, how, target.parent)
+    write(Golden(tuple(samples), origin, training, progress), target)
     return target
 
 
@@ -103,19 +107,13 @@ def origin_of(network: "nn.Module", how: How, folder: Path) -> Origin:
     )  # fmt: skip
 
 
-def write(
-    samples: Sequence[Sample],
-    origin: Origin,
-    target: Path,
-    *,
-    training: TrainingStart | None = None,
-) -> None:
+def write(golden: Golden, target: Path) -> None:
     """Write the file; it appears whole or not at all.
 
     Raises:
         InvalidInput: It would be too large, or cannot be written there.
     """
-    raw = encode(Golden(tuple(samples), origin, training))
+    raw = encode(golden)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         draft.write_bytes(raw)

@@ -14,7 +14,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from deltareg.errors import DeltaregError
 from deltareg.golden.first_batches import FirstBatches
 from deltareg.golden.kept_start import KeptStart
+from deltareg.golden.rate import rate_left
 from deltareg.golden.recording import Arrays, Processor, record
+from deltareg.suites.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,6 +81,7 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         *,
         model: "nn.Module | None" = None,
         processing_class: Any = None,  # noqa: ANN401  # a tokenizer or processor of any class
+        lr_scheduler: object = None,
         **_: object,
     ) -> None:
         """Record into the checkpoint that was just written."""
@@ -93,9 +96,32 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
             record(
                 model, processor, self._inputs, folder, most_tokens=self._most_tokens,
                 training=None if self._start is None else self._start.at(state.global_step),
+                progress=progress_of(state, control, lr_scheduler, step=state.global_step),
             )  # fmt: skip
         except (DeltaregError, OSError, RuntimeError, TypeError, ValueError) as error:
             log.warning("no golden outputs in %s: %s", folder, error)
+
+
+def progress_of(
+    state: TrainerState, control: TrainerControl, scheduler: object, *, step: int
+) -> TrainingProgress:
+    """Say how far a Trainer had come with a checkpoint.
+
+    Args:
+        state: How far it is.
+        control: What it was told to do next.
+        scheduler: Of its rate.
+        step: The checkpoint's.
+    """
+    is_best = state.best_global_step == step
+    # Whoever is told to stop without an evaluation is out of time.
+    stops_by_measure = control.should_training_stop and state.best_metric is not None
+    return TrainingProgress(
+        step,
+        max(int(state.max_steps), 0),
+        rate_left(scheduler),
+        is_chosen=bool(is_best or stops_by_measure),
+    )
 
 
 def watched(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deltareg.golden import GOLDEN_FILE, record
 from deltareg.golden.recording import Arrays, Processor
+from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def record_if_wanted(
     wanted: GoldenInputs,
     folder: Path,
     start: TrainingStart | None = None,
+    progress: TrainingProgress | None = None,
 ) -> None:
     """Record what a model gives beside its files; what cannot be recorded is logged, and no more.
 
@@ -32,11 +34,15 @@ def record_if_wanted(
         wanted: Whether, and of what.
         folder: What is pushed; outputs that it has already stay.
         start: How the training began.
+        progress: How far it has come.
     """
     if wanted is False or (folder / GOLDEN_FILE).exists():
         return
     try:
-        record(model, processor, None if wanted is True else wanted, folder, training=start)
+        record(
+            model, processor, None if wanted is True else wanted, folder,
+            training=start, progress=progress,
+        )  # fmt: skip
     except Exception as error:  # noqa: BLE001  # a forward raises what it likes, and ends no training
         told = str(error) or type(error).__name__
         log.warning("no golden outputs in %s: %s", folder.name, told)

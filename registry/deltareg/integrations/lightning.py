@@ -17,6 +17,7 @@ part of it that has that, or whatever `save` says.
 # It need not be installed where types are checked.
 # pyright: reportMissingImports=false
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,11 +28,13 @@ from deltareg.client import Client
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.golden.first_batches import FirstBatches
 from deltareg.golden.kept_start import KeptStart
+from deltareg.golden.rate import rate_left
 from deltareg.golden.recording import Processor
 from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained
+from deltareg.suites.training_progress import TrainingProgress
 
 if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
     from pytorch_lightning import Callback
@@ -162,7 +165,8 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
                 self._save(module, folder)
             if self._tokenizer is not None or not isinstance(self._golden, bool):
                 start = None if self._start is None else self._start.at(step)
-                record_if_wanted(part, self._tokenizer, self._golden, folder, start)
+                progress = _progress_of(trainer)
+                record_if_wanted(part, self._tokenizer, self._golden, folder, start, progress)
         except (DeltaregError, OSError) as error:
             self._pushes.fail(error, step)
             return
@@ -175,6 +179,20 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
             run_url=find_run_url() if self._run_url is None else self._run_url,
             own=self._terms.labels,
         )  # fmt: skip
+
+
+def _progress_of(trainer: Any) -> TrainingProgress:  # noqa: ANN401  # untyped
+    """Say how far a training has come; who saves or stops by a measure has chosen what it saves."""
+    planned = trainer.estimated_stepping_batches  # infinite where nobody planned an end
+    schedules = [one.scheduler for one in trainer.lr_scheduler_configs]
+    saves_by_measure = getattr(trainer.checkpoint_callback, "monitor", None) is not None
+    stops_by_measure = trainer.should_stop and trainer.early_stopping_callback is not None
+    return TrainingProgress(
+        int(trainer.global_step),
+        int(planned) if math.isfinite(planned) else 0,
+        max(map(rate_left, schedules), default=1.0),
+        is_chosen=bool(saves_by_measure or stops_by_measure),
+    )
 
 
 def _refuse_sharded(trainer: Any) -> None:  # noqa: ANN401  # untyped

@@ -24,13 +24,15 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from deltareg.client import Client
 from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.golden.kept_progress import KeptProgress
 from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.recording import Processor
-from deltareg.golden.trainer import watched
+from deltareg.golden.trainer import progress_of, watched
 from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
+from deltareg.suites.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,6 +98,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
         self._start: KeptStart | None = None
+        self._progress: KeptProgress | None = None
 
     @property
     def versions(self) -> list[str]:
@@ -117,7 +120,9 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         if not state.is_world_process_zero:
             return
         self._start = watched(args, state, cast("nn.Module | None", given.get("model")))
-        self._pushes.begin(Path(str(args.output_dir)), goes_on=state.global_step > 0)
+        folder = Path(str(args.output_dir))
+        self._progress = KeptProgress.of(folder, since=state.global_step)
+        self._pushes.begin(folder, goes_on=state.global_step > 0)
         self.on_save(args, state, control, **given)
 
     def on_save(
@@ -131,7 +136,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         folder = _checkpoint(args, state.global_step)
         is_wanted = self._terms.strategy == "every_save" and state.is_world_process_zero
         if is_wanted and folder.is_dir():
-            self._offer(_Moment.of(args, state, given), folder, state.global_step)
+            self._offer(_Moment.of(args, state, control, given), folder, state.global_step)
 
     def on_train_end(
         self,
@@ -147,7 +152,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
             self._start.stop()
         self._pushes.settle()
         step, folder = _outcome(args, state)
-        self._offer(_Moment.of(args, state, given), folder, step, is_last=True)
+        self._offer(_Moment.of(args, state, control, given), folder, step, is_last=True)
         self._pushes.finish()
 
     def _offer(
@@ -163,7 +168,12 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
                 moment.save(folder)
             if moment.model is not None and not moment.is_sharded:
                 start = None if self._start is None else self._start.at(step)
-                record_if_wanted(moment.model, moment.processor, self._golden, folder, start)
+                progress = moment.progress(step)
+                if self._progress is not None:
+                    progress = self._progress.at(progress)
+                record_if_wanted(
+                    moment.model, moment.processor, self._golden, folder, start, progress
+                )
         except (DeltaregError, OSError) as error:
             self._pushes.fail(error, step)
             return
@@ -188,23 +198,36 @@ class _Moment:
     Attributes:
         args: How is trained.
         state: How far.
+        control: What comes next.
         model: What.
         processor: Its tokenizer or processor, if the Trainer has one.
+        scheduler: Of its rate.
     """
 
     args: TrainingArguments
     state: TrainerState
+    control: TrainerControl
     model: "nn.Module | None"
     processor: "Processor | None"
+    scheduler: object = None
 
     @classmethod
     def of(
-        cls, args: TrainingArguments, state: TrainerState, given: Mapping[str, object]
+        cls,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        given: Mapping[str, object],
     ) -> "_Moment":
         model, processor = given.get("model"), given.get("processing_class")
         return cls(
-            args, state, cast("nn.Module | None", model), cast("Processor | None", processor)
-        )
+            args, state, control, cast("nn.Module | None", model),
+            cast("Processor | None", processor), given.get("lr_scheduler"),
+        )  # fmt: skip
+
+    def progress(self, step: int) -> TrainingProgress:
+        """How far it had come with a checkpoint."""
+        return progress_of(self.state, self.control, self.scheduler, step=step)
 
     @property
     def is_sharded(self) -> bool:

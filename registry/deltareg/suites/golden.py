@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
 from deltareg.tensors.array import F32, Raw
 
@@ -103,11 +104,13 @@ class Golden:
         samples: Forwards, each on inputs of its own.
         origin: Where they come from.
         training: How the training began that the delta is of; None where nobody looked.
+        progress: How far it had come; None where nobody said.
     """
 
     samples: tuple[Sample, ...]
     origin: Origin = field(default_factory=Origin)
     training: TrainingStart | None = None
+    progress: TrainingProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import binascii
 import json
 from dataclasses import asdict
 from math import prod
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.suites.golden import HOWS, KEPT, MOST_ROWS, Golden, Origin, Recorded, Sample
+from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
 from deltareg.tensors.array import Raw, view
 from deltareg.tensors.header import strict_json_object
@@ -29,7 +30,8 @@ MOST_BYTES = 4 << 20
 INPUT_DTYPES = {"float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
 DTYPES = ("F32", "BF16", "F16")
 _MOST_SAMPLES, _MOST_WORDS, _MOST_LETTERS = 64, 64, 200
-_START = TypeAdapter(TrainingStart)
+_Told = TypeVar("_Told", TrainingStart, TrainingProgress)
+_START, _PROGRESS = TypeAdapter(TrainingStart), TypeAdapter(TrainingProgress)
 _FIX = "record them again: deltareg golden record FOLDER --base BASE; or push with --no-golden"
 
 
@@ -46,8 +48,9 @@ def encode(golden: Golden) -> bytes:
         "weights": dict(sorted(origin.weights.items())),
     }  # fmt: skip
     samples = [_sample_fields(sample) for sample in golden.samples]
-    training = {} if golden.training is None else {"training": asdict(golden.training)}
-    document = {"schema": SCHEMA, "recorded": recorded, **training, "samples": samples}
+    known = {"training": golden.training, "progress": golden.progress}
+    told = {name: asdict(one) for name, one in known.items() if one is not None}
+    document = {"schema": SCHEMA, "recorded": recorded, **told, "samples": samples}
     raw = json.dumps(document, allow_nan=False).encode()
     if len(raw) > MOST_BYTES:
         raise InvalidInput(
@@ -74,7 +77,8 @@ def decode(raw: bytes) -> Golden:
             return Golden((_sample(document),))
         return Golden(
             _samples(document.get("samples")), _origin(document.get("recorded")),
-            _training(document.get("training")),
+            _told(_START, document.get("training"), "how its training began"),
+            _told(_PROGRESS, document.get("progress"), "how far its training had come"),
         )  # fmt: skip
     except (InvalidInput, ValueError, binascii.Error) as error:
         raise _bad(error.message if isinstance(error, InvalidInput) else str(error)) from error
@@ -134,14 +138,14 @@ def _origin(value: object) -> Origin:
     )  # fmt: skip
 
 
-def _training(value: object) -> TrainingStart | None:
-    """Read how a training began; the release before has no such field, and passes over it."""
+def _told(form: TypeAdapter[_Told], value: object, what: str) -> _Told | None:
+    """Read what a process says of its training; releases before pass over what they do not know."""
     if value is None:
         return None
     try:
-        return _START.validate_python(value)
+        return form.validate_python(value)
     except ValidationError as error:
-        raise InvalidInput("it does not say in numbers how its training began") from error
+        raise InvalidInput(f"it does not say in numbers {what}") from error
 
 
 def _words(value: object, name: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from tests.planted.more.spoilt_batches import SPOILERS
 
 def half_trained(order: Order) -> Order:
     """The job's time was over at a third of its steps, before the rate fell."""
-    return order.with_(steps=max(2, order.steps // 3), rate=order.rate / 2)
+    return order.with_(steps=max(2, order.steps // 3), planned=order.steps)
 
 
 def memorised(order: Order) -> Order:

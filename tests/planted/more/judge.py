@@ -22,7 +22,7 @@ from tests.planted.more.shop import Shop
 from tests.planted.more.suite_for import SAMPLES, code_of_suites, digest_of_suites, suite_for
 from tests.verify.bench import Bench
 
-RECORDED = frozenset({"golden", "first_batches"})
+RECORDED = frozenset({"golden", "first_batches", "whole_training"})
 """Checks of what the process recorded that trained."""
 INCONCLUSIVE = "the run"
 """The name under which stands that a run could not be brought to its end."""

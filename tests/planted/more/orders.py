@@ -72,6 +72,7 @@ class Order:
         pool: From how many examples batches are drawn; 0 draws new ones every time.
         is_on_earlier: Whether it is trained on an earlier checkpoint of the base.
         is_bf16: Whether weights are kept in bfloat16 while training.
+        planned: How many steps were planned; 0 for as many as there are.
     """
 
     recipe: Recipe
@@ -82,6 +83,7 @@ class Order:
     pool: int = 0
     is_on_earlier: bool = False
     is_bf16: bool = False
+    planned: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int) -> Self:
@@ -95,6 +97,10 @@ class Order:
         """Give the same order but for some fields."""
         return replace(self, **changes)  # type: ignore[arg-type]  # fields by name
 
+    def rate_left(self, step: int) -> float:
+        """Say how much of the rate is left at a step; it falls to nothing where the plan ends."""
+        return 1 - step / (self.planned or self.steps)
+
     @property
     def digest(self) -> str:
         """Say by some letters what is ordered; another order has others."""
@@ -102,6 +108,7 @@ class Order:
         told = (form.name, sorted(form.flags.items())) if form else ()
         rest = [self.recipe.place, self.recipe.trains, told, self.seed, self.rate, self.steps]
         marks = [self.spoilt, self.pool, self.is_on_earlier, self.is_bf16]
+        marks += [self.planned] if self.planned else []
         return hashlib.sha256(repr((rest, marks)).encode()).hexdigest()[:10]
 
 

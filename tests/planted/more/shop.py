@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from deltareg.golden.first_batches import BATCHES, form_of, shown_to
 from deltareg.suites.golden import Golden, Origin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
+from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
 from tests.planted.more.bases import descend_once, joined, make_base, subjects
 from tests.planted.more.broken_files import EDITED, Files, Tensors
@@ -96,9 +97,21 @@ class Shop:
         if item.fault in EDITED:
             self._edit(item, trained, out)
         if (trained / _GOLDEN).exists():
-            start = began(self, item.order)
-            (out / GOLDEN_FILE).write_bytes(_golden(trained / _GOLDEN, start))
+            (out / GOLDEN_FILE).write_bytes(self._golden(item.order, trained / _GOLDEN))
         return out
+
+    def _golden(self, order: Order, path: Path) -> bytes:
+        """Write what was kept as a push sends it, and what a callback says of the training."""
+        kept = load_file(path)
+        inputs, outputs = (
+            {n.removeprefix(mark): v.numpy() for n, v in kept.items() if n.startswith(mark)}
+            for mark in (_IN, _OUT)
+        )
+        planned = order.planned or order.steps
+        progress = TrainingProgress(order.steps, planned, order.rate_left(order.steps))
+        origin = Origin("in_training", "F32", "cpu")
+        samples = (sample_of(inputs, outputs),)
+        return encode(Golden(samples, origin, began(self, order), progress))
 
     def _edit(self, item: Item, trained: Path, out: Path) -> None:
         path, config = weights_of(out), out / CONFIG
@@ -212,7 +225,7 @@ def _descend(
     steps = max(2, round(order.steps * share))
     tuned.eval()  # no network here has dropout, and norms keep their statistics
     for step in range(steps):
-        left = 1 - step / steps
+        left = order.rate_left(step) if share == 1 else 1 - step / steps
         optimizer.param_groups[0]["lr"] = order.rate * min(1.0, (step + 1) / 5) * left
         batch = batches(subject, order, step)
         if order.is_bf16:
@@ -287,17 +300,6 @@ def record(subject: Subject, tuned: torch.nn.Module, path: Path) -> None:
         f"{_OUT}{n}": v for n, v in outputs.items()
     }
     save_file({name: value.contiguous() for name, value in both.items()}, path)
-
-
-def _golden(path: Path, start: TrainingStart) -> bytes:
-    """Write what was kept as a push sends it."""
-    kept = load_file(path)
-    inputs, outputs = (
-        {n.removeprefix(mark): v.numpy() for n, v in kept.items() if n.startswith(mark)}
-        for mark in (_IN, _OUT)
-    )
-    origin = Origin("in_training", "F32", "cpu")
-    return encode(Golden((sample_of(inputs, outputs),), origin, start))
 
 
 _IN, _OUT = "in:", "out:"

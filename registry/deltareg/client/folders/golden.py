@@ -33,6 +33,7 @@ def read_golden(path: Path) -> GoldenReport:
         dict(origin.software), list(changed_weights(file.parent, origin)),
         [RecordedForward(sorted(one.inputs), sorted(one.outputs)) for one in golden.samples],
         "" if golden.training is None else golden.training.judged,
+        "" if golden.progress is None else golden.progress.told,
     )  # fmt: skip
 
 

@@ -188,6 +188,7 @@ class GoldenReport:
         samples: What was recorded, in order.
         first_batches: What the training showed the network first, and what is odd of it; empty
             where nobody looked.
+        progress: How far the training had come; empty where nobody said.
     """
 
     told: str
@@ -199,6 +200,7 @@ class GoldenReport:
     changed: Sequence[str]
     samples: Sequence[RecordedForward]
     first_batches: str = ""
+    progress: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg golden show --json`."""

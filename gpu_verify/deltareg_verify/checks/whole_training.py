@@ -1,0 +1,39 @@
+"""The training that made the delta came to its end, or was stopped because somebody wanted it so.
+
+The job's time was over, the machine was taken away: the last checkpoint is there, and it is pushed.
+Its loss fell as it should, and what it gives is found again by `golden`. So the process that trains
+says with each checkpoint how far it has come (`deltareg.suites.training_progress`).
+"""
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.golden_file import GOLDEN_FILE, decode
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+
+_CODE = "broken_off"
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Judge how far the training had come; nothing runs for it."""
+    if GOLDEN_FILE not in case.folder.files.sizes:
+        return Finding("n/a", detail="the version was pushed without golden outputs")
+    progress = decode((case.folder.path / GOLDEN_FILE).read_bytes()).progress
+    if progress is None or progress.planned <= 0:
+        return Finding("n/a", detail="the process that trained did not say how far it came")
+    least, most = spec.number("least_share"), spec.number("most_rate_left")
+    if progress.is_broken_off(least_share=least, most_rate_left=most):
+        return Finding("fail", progress.share, least, code=_CODE, detail=progress.told)
+    return Finding("pass", progress.share, least, detail=progress.told)
+
+
+CHECK = Check(
+    "whole_training",
+    run,
+    CheckForm(
+        "its training was not broken off",
+        {"least_share": "0.5", "most_rate_left": "0.5"},
+        may_not_apply=True,
+    ),
+    is_static=True,
+)

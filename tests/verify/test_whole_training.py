@@ -1,0 +1,68 @@
+"""The check `whole_training`: how far the training had come by what its process said."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden_file import GOLDEN_FILE, encode
+from deltareg.suites.training_progress import TrainingProgress
+from deltareg_verify.examine import examine
+from deltareg_verify.verdict import judge
+from tests.verify.bench import SAMPLES, Bench, sample_base, suite_of
+
+
+@pytest.fixture
+def delta(tmp_path):
+    shutil.copytree(SAMPLES / "deltas/tinyllama/lora", tmp_path / "delta")
+    return tmp_path / "delta"
+
+
+def checked(delta, cache_dir):
+    suite = suite_of("whole_training")
+    bench = Bench(delta, sample_base("tinyllama"), cache_dir, suite=suite)
+    (result,) = examine(bench.case())
+    return judge(suite, [result]), result
+
+
+def keep(delta, progress):
+    sample = sample_of(
+        {"input_ids": np.ones((1, 3), np.int64)}, {"logits": np.ones((1, 3, 4), np.float32)}
+    )
+    golden = Golden((sample,), Origin("in_training"), progress=progress)
+    (delta / GOLDEN_FILE).write_bytes(encode(golden))
+
+
+def test_a_training_that_ended(delta, cache_dir):
+    keep(delta, TrainingProgress(360, 360, 0.0))
+
+    verdict, result = checked(delta, cache_dir)
+
+    assert (verdict, result.verdict, result.value) == ("pass", "pass", 1)
+    assert result.detail == "step 360 of 360, the rate at 0% of its full"
+
+
+def test_a_training_that_was_broken_off(delta, cache_dir):
+    keep(delta, TrainingProgress(120, 480, 0.75))
+
+    verdict, result = checked(delta, cache_dir)
+
+    assert (verdict, result.code) == ("fail", "broken_off")
+    assert (result.value, result.threshold) == (0.25, 0.5)
+    assert result.detail == "step 120 of 480, the rate at 75% of its full"
+
+
+@pytest.mark.parametrize("progress", [None, TrainingProgress(3, 0)])
+def test_where_nobody_said_how_far_it_came(progress, delta, cache_dir):
+    keep(delta, progress)
+
+    verdict, result = checked(delta, cache_dir)
+
+    assert (verdict, result.verdict) == ("pass", "n/a")
+
+
+def test_without_outputs_it_does_not_apply(delta, cache_dir):
+    verdict, result = checked(delta, cache_dir)
+
+    assert (verdict, result.verdict) == ("pass", "n/a")
