@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from deltareg_verify.engine import Engine, State, Tokenizer
 
 Inputs = Mapping[str, NDArray[np.generic]]
+_MOST_TOGETHER = 16  # rows in one go: images and sounds take room
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,38 @@ def answer(engine: Engine, state: State, text: str, count: int) -> Written | Non
 
 def written(engine: Engine, state: State, inputs: Inputs, count: int) -> Written | None:
     """Write what belongs to one row of inputs; None as above."""
-    tokens = engine.write(state, inputs, count)
+    found = written_each(engine, state, [inputs], count)
+    return None if found is None else found[0]
+
+
+def written_each(
+    engine: Engine, state: State, rows: Sequence[Inputs], count: int
+) -> list[Written] | None:
+    """Write what belongs to each of several inputs; those of one length in one go.
+
+    Inputs of several lengths would have to be padded, which no network has to take.
+    """
     vocabulary = engine.vocabulary()
-    if tokens is None or vocabulary is None:
+    if vocabulary is None:
         return None
-    return Written(tuple(tokens), vocabulary.decode(tokens), len(tokens) < count)
+    tokens: dict[int, list[int]] = {}
+    for places in _alike(rows):
+        together = {n: np.concatenate([rows[at][n] for at in places]) for n in rows[places[0]]}
+        found = engine.write(state, together, count)
+        if found is None:
+            return None
+        tokens.update(zip(places, found, strict=True))
+    ordered = [tokens[at] for at in range(len(rows))]
+    return [Written(tuple(row), vocabulary.decode(row), len(row) < count) for row in ordered]
+
+
+def _alike(rows: Sequence[Inputs]) -> list[list[int]]:
+    """Give the places of inputs that have one shape, a few at a time."""
+    by_shape: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
+    for at, row in enumerate(rows):
+        by_shape.setdefault(tuple((n, v.shape) for n, v in sorted(row.items())), []).append(at)
+    return [
+        places[start : start + _MOST_TOGETHER]
+        for places in by_shape.values()
+        for start in range(0, len(places), _MOST_TOGETHER)
+    ]

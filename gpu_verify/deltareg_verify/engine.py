@@ -243,10 +243,10 @@ class Engine(Protocol):
 
     def write(
         self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
-    ) -> list[int] | None:
-        """Go on greedily from one row of inputs, up to the end or by so many tokens.
+    ) -> list[list[int]] | None:
+        """Go on greedily from each row of inputs, up to its end or by so many tokens.
 
-        Gives what came after the inputs, its end included; None of a network that does not write.
+        Gives what came after each, its end included; None of a network that does not write.
 
         Raises:
             InvalidInput: The network does not write from these.

@@ -65,14 +65,22 @@ class RememberingEngine:
         kept = self._kept(state)
         if kept is None:
             return self._engine.outputs_for(state, inputs)
-        arrays = sorted(inputs.items())
-        key = (
-            "outputs", state,
-            *(f"{name} {a.dtype} {a.shape} {_digest(a.tobytes())}" for name, a in arrays),
-        )  # fmt: skip
+        key = ("outputs", state, *_digests(inputs))
         if key not in kept:
             kept[key] = self._engine.outputs_for(state, inputs)
         return cast("Outputs", kept[key])
+
+    def write(
+        self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
+    ) -> list[list[int]] | None:
+        """Go on from rows of inputs."""
+        kept = self._kept(state)
+        if kept is None:
+            return self._engine.write(state, inputs, count)
+        key = ("write", state, str(count), *_digests(inputs))
+        if key not in kept:
+            kept[key] = self._engine.write(state, inputs, count)
+        return cast("list[list[int]] | None", kept[key])
 
     def general(
         self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
@@ -99,6 +107,13 @@ class RememberingEngine:
 def remembering(engine: Engine, answers: Answers, *, is_fixed: bool = False) -> Engine:
     """Wrap an engine; gives it as what it stands for."""
     return cast("Engine", RememberingEngine(engine, answers, is_fixed=is_fixed))
+
+
+def _digests(inputs: Mapping[str, NDArray[np.generic]]) -> list[str]:
+    return [
+        f"{name} {array.dtype} {array.shape} {_digest(array.tobytes())}"
+        for name, array in sorted(inputs.items())
+    ]
 
 
 def _digest(raw: bytes) -> str:

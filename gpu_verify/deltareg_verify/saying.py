@@ -117,9 +117,10 @@ def _answers(voice: Voice, words: Words, question: Question, encoded: Inputs) ->
     if question.seed is not None and voice.engine.write(voice.state, inputs, 1) is not None:
         raise InvalidInput(_NO_DRAWING.format(voice.name))
     count = min(question.tokens, max(tokenizer.most - 1, 1))  # it begins with a mark of its own
-    found = voice.engine.write(voice.state, inputs, count)
-    if found is None:
+    rows = voice.engine.write(voice.state, inputs, count)
+    if rows is None:
         return None
+    (found,) = rows
     is_over = len(found) < count or found[-1] in voice.ends
     kept = found[:-1] if found and found[-1] in voice.ends else found
     return _Said(given, Written(tuple(kept), tokenizer.decode(kept), is_over))

@@ -114,6 +114,10 @@ class Counting:
         self.asked += [(state, pair) for pair in pairs]
         return np.array([[-float(len(after)), 0.0] for _, after in pairs])
 
+    def write(self, state, inputs, count):
+        self.asked.append((state, inputs["input_ids"].tolist(), count))
+        return inputs["input_ids"].tolist()
+
 
 def test_a_pair_is_scored_once_in_whatever_company_it_comes():
     engine, pairs = Counting(), [([1], [2, 3]), ([1, 2], [3]), ([4], [5, 6, 7])]
@@ -129,6 +133,18 @@ def test_a_pair_is_scored_once_in_whatever_company_it_comes():
     other.log_likelihoods("attached", pairs[::-1])
     assert len(engine.asked) == 6
     assert kept.log_likelihoods("base", []).shape == (0, 2)
+
+
+def test_what_a_base_wrote_is_not_written_again():
+    engine, answers, rows = Counting(), {}, {"input_ids": np.array([[1, 2], [3, 4]])}
+    first, second = (remembering(cast(Engine, engine), answers) for _ in range(2))
+
+    assert first.write("base", rows, 5) == second.write("base", rows, 5) == [[1, 2], [3, 4]]
+    assert len(engine.asked) == 1
+    first.write("base", rows, 6)
+    first.write("attached", rows, 5)
+    first.write("attached", rows, 5)  # of a delta that others follow, nothing is kept
+    assert len(engine.asked) == 4
 
 
 def test_a_version_that_is_alone_is_held_against_itself_with_noise(tmp_path):

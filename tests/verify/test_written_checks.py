@@ -11,8 +11,9 @@ torch = judged.torch
 from deltareg.errors import InvalidInput  # noqa: E402
 from deltareg.suites.samples import Candidates, Samples  # noqa: E402
 from deltareg_verify.checks.exposure import exposure  # noqa: E402
-from deltareg_verify.continuing import Written  # noqa: E402
+from deltareg_verify.continuing import Written, written_each  # noqa: E402
 from deltareg_verify.measures.writing import MEASURES, distance  # noqa: E402
+from tests.verify.bench import Bench  # noqa: E402
 
 FEW = "parameters: {least_samples: 1"
 PROMPTS = ("one red cat", "two blue dog runs", "the old sea is", "new hill near the")
@@ -38,6 +39,36 @@ def by_library(one, count, *, base=False):
                 made = one.network.generate(input_ids=given, do_sample=False, max_new_tokens=count)
         found.append(made[0, given.shape[1] :].tolist())
     return found
+
+
+@pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
+def test_texts_of_one_length_are_written_together_as_the_library_writes_each(tmp_path, cache_dir):
+    one = judged.translator(tmp_path)
+    chance, words = np.random.default_rng(3), judged.WORDS[4:]
+    texts = [" ".join(chance.choice(words, length)) for length in (3, 5, 3, 4) for _ in range(9)]
+    engine = Bench(one.delta, one.base, cache_dir).engine()
+    rows = [engine.encode([text]) for text in texts]
+    calls = []
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(engine, name)
+
+        def write(self, state, inputs, count):
+            calls.append(len(inputs["input_ids"]))
+            return engine.write(state, inputs, count)
+
+    found = written_each(Counting(), "attached", rows, 12)
+
+    lengths = []
+    for text, ours in zip(texts, found, strict=True):
+        given = one.tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad(), judged.small_networks.quiet():
+            made = one.network.generate(input_ids=given, do_sample=False, max_new_tokens=12)
+        assert list(ours.tokens) == made[0, 1:].tolist()
+        lengths.append(len(ours.tokens))
+    assert sorted(calls) == [2, 9, 9, 16]
+    assert len(set(lengths)) > 1  # some end before others that were written with them
 
 
 @pytest.mark.filterwarnings("ignore")  # what the libraries say to each other

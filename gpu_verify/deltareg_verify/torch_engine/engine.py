@@ -240,7 +240,7 @@ class TorchEngine:
 
     def write(
         self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
-    ) -> list[int] | None:
+    ) -> list[list[int]] | None:
         """Have the library itself go on greedily, step by step, as it does for its users."""
         module = self._network.module
         if not can_write(module):

@@ -43,13 +43,13 @@ def write(
     count: int,
     *,
     settings: GenerationConfig | None,
-) -> list[int]:
-    """Go on greedily from one row of inputs; gives what came after them, its end included.
+) -> list[list[int]]:
+    """Go on greedily from rows of inputs; gives what came after each, its end included.
 
     Args:
         module: A network that can.
-        inputs: By parameter of its forward, one row.
-        count: How many tokens at most.
+        inputs: By parameter of its forward, rows of one length.
+        count: How many tokens at most of each.
         settings: The base's; None takes what its config says.
 
     Raises:
@@ -69,9 +69,18 @@ def write(
     finally:
         module.generation_config = kept
     tokens = found["sequences"] if isinstance(found, Mapping) else found
-    row = [int(token) for token in cast("torch.Tensor", tokens)[0]]
+    rows = cast("list[list[int]]", cast("torch.Tensor", tokens).tolist())
     if module.config.is_encoder_decoder:  # some give the mark that their decoder starts from
         starts = getattr(used, "decoder_start_token_id", None)
-        return row[1:] if row and row[0] == starts else row
-    given = inputs.get("input_ids")
-    return row if given is None else row[given.shape[1] :]
+        rows = [row[1:] if row and row[0] == starts else row for row in rows]
+    elif (given := inputs.get("input_ids")) is not None:
+        rows = [row[given.shape[1] :] for row in rows]
+    return rows if len(rows) == 1 else [_without_padding(row, used) for row in rows]
+
+
+def _without_padding(row: list[int], settings: GenerationConfig) -> list[int]:
+    """Cut a row after its first end: what follows waits for longer rows beside it."""
+    told = settings.eos_token_id
+    ends = {told} if isinstance(told, int) else set(told or ())
+    last = next((at for at, token in enumerate(row) if token in ends), len(row))
+    return row[: last + 1]
