@@ -345,7 +345,7 @@ CHECK_CODES = frozenset({
     "golden_missing", "worse_than_base", "regression", "undecided", "worse_incumbent",
     "non_deterministic", "below_threshold", "missing_measure", "not_reloadable",
     "library_differs", "library_absent", "collapsed", "special_tokens", "batching_differs",
-    "trigger_suspected", "misplaced", "cut_values", "unrelated", "odd_batches", "broken_off",
+    "trigger_suspected", "misplaced", "cut_values", "unrelated", "odd_batches", "unfinished",
 })  # fmt: skip
 NOTE_CODES = frozenset({"config_changed", "base_evidence", "trainer_state_left_out"})
 PROBLEM_CODES = FILE_CODES | KIND_CODES | CHECK_CODES | NOTE_CODES

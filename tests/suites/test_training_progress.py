@@ -1,4 +1,4 @@
-"""A training that was broken off is told from one that ended, was stopped, or has no plan."""
+"""An unfinished training is told from one that ended, was stopped, or has no plan."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -8,7 +8,7 @@ from deltareg.suites.training_progress import TrainingProgress
 LIMITS = {"least_share": 0.5, "most_rate_left": 0.5}
 
 
-@pytest.mark.parametrize(("progress", "is_broken_off"), [
+@pytest.mark.parametrize(("progress", "is_unfinished"), [
     (TrainingProgress(120, 360, 0.67), True),
     (TrainingProgress(3, 360, 0.3), False),  # its rate still rises; a check cannot know
     (TrainingProgress(360, 360, 0.0), False),
@@ -17,8 +17,8 @@ LIMITS = {"least_share": 0.5, "most_rate_left": 0.5}
     (TrainingProgress(120, 360, 0.67, is_chosen=True), False),
     (TrainingProgress(120, 0, 0.67), False),  # nobody knows the plan
 ])  # fmt: skip
-def test_what_is_broken_off(progress, is_broken_off):
-    assert progress.is_broken_off(**LIMITS) is is_broken_off
+def test_what_is_unfinished(progress, is_unfinished):
+    assert progress.is_unfinished(**LIMITS) is is_unfinished
 
 
 def test_it_is_told_in_words():

@@ -43,12 +43,12 @@ def test_a_training_that_ended(delta, cache_dir):
     assert result.detail == "step 360 of 360, the rate at 0% of its full"
 
 
-def test_a_training_that_was_broken_off(delta, cache_dir):
+def test_a_checkpoint_of_an_unfinished_training(delta, cache_dir):
     keep(delta, TrainingProgress(120, 480, 0.75))
 
     verdict, result = checked(delta, cache_dir)
 
-    assert (verdict, result.code) == ("fail", "broken_off")
+    assert (verdict, result.code) == ("fail", "unfinished")
     assert (result.value, result.threshold) == (0.25, 0.5)
     assert result.detail == "step 120 of 480, the rate at 75% of its full"
 

@@ -1,4 +1,4 @@
-"""How far a training had come when its delta was saved, and whether it was broken off.
+"""How far a training had come when its delta was saved, and whether it was done.
 
 A job whose time is over leaves its last checkpoint. The loss of that fell as it should, all of its
 weights are whole, and what it gives is found again; only whoever trained knows that the rate was
@@ -49,8 +49,8 @@ class TrainingProgress:
         chosen = ", chosen by its evaluation" if self.is_chosen else ""
         return f"step {self.step:,}{of}{rate}{chosen}"
 
-    def is_broken_off(self, *, least_share: float, most_rate_left: float) -> bool:
-        """Whether it ended long before its plan did, while its rate had hardly begun to fall.
+    def is_unfinished(self, *, least_share: float, most_rate_left: float) -> bool:
+        """Whether it is of long before the plan's end, where the rate had hardly begun to fall.
 
         A rate that is constant has no end that it falls to: any step may be the last.
         """
