@@ -87,7 +87,7 @@ def coverage(draws: int) -> Iterator[str]:
         _covered_ratio(n, draws) for n in _COUNTS
     )
     yield f"{'a median, by drawing samples again':<38}" + "".join(
-        _covered_drawn(n, draws // 10) for n in _COUNTS
+        _covered_drawn(n, draws) for n in _COUNTS
     )
 
 

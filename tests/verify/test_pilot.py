@@ -9,7 +9,7 @@ import pytest
 
 from deltareg_verify.backtest import Healthy
 from deltareg_verify.engine import Engine
-from deltareg_verify.kept_answers import remembering
+from deltareg_verify.kept_answers import Answers, remembering
 from deltareg_verify.pilot import Pilot, run
 from tests.small_networks import quiet
 from tests.verify.bench import SAMPLES
@@ -136,7 +136,8 @@ def test_a_pair_is_scored_once_in_whatever_company_it_comes():
 
 
 def test_what_a_base_wrote_is_not_written_again():
-    engine, answers, rows = Counting(), {}, {"input_ids": np.array([[1, 2], [3, 4]])}
+    engine, rows = Counting(), {"input_ids": np.array([[1, 2], [3, 4]])}
+    answers: Answers = {}
     first, second = (remembering(cast(Engine, engine), answers) for _ in range(2))
 
     assert first.write("base", rows, 5) == second.write("base", rows, 5) == [[1, 2], [3, 4]]

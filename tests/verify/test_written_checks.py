@@ -60,6 +60,7 @@ def test_texts_of_one_length_are_written_together_as_the_library_writes_each(tmp
 
     found = written_each(Counting(), "attached", rows, 12)
 
+    assert found is not None
     lengths = []
     for text, ours in zip(texts, found, strict=True):
         given = one.tokenizer(text, return_tensors="pt")["input_ids"]

@@ -3,7 +3,11 @@
 Each way is held against the plain one, in which a short text goes through alone. A base may differ
 from itself, too: one without positions of its own in padded rows, or whose experts are chosen by
 batch.
-Every forward reads all weights, so there are few: six, of some tokens each.
+
+Every forward reads all weights, so there are few, of some tokens each, and one tells of two ways
+where that goes: the plain call of a network with a cache keeps it for the next token, which is held
+against the same token in the batch; and rows that are padded on the left stand beside one at the
+last positions.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -12,6 +16,7 @@ Every forward reads all weights, so there are few: six, of some tokens each.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -19,11 +24,13 @@ from deltareg_verify.torch_engine.general import Run, padded
 
 LENGTHS = (4, 6, 5, 6)
 """How many tokens the texts of the batch have: the first meets the most padding."""
+BATCH, LEFT, CACHE, LONGEST = WAYS = ("batch", "padded_left", "cache", "longest")
 _OUTPUTS = ("logits", "last_hidden_state", "sentence_embedding", "pooler_output")
 # What networks say of inputs that they do not take.
 _REFUSALS = (
     RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
 )  # fmt: skip
+Found = TypeVar("Found")
 Continue = Callable[[torch.Tensor, object], tuple[Mapping[str, object], object]]
 
 
@@ -51,21 +58,28 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """Rows of tokens, what the first gave alone, and how large that is."""
+    """What a text gives when it goes through alone.
+
+    Attributes:
+        rows: The tokens of all texts; the first is the one that went alone.
+        alone: What it gave: (places, values), or (values,) of what has no places. With a cache the
+            last token is left out.
+        scale: How large that is.
+        cache: What was kept for the last token; None without.
+    """
 
     rows: Sequence[Sequence[int]]
     alone: torch.Tensor
     scale: float
+    cache: object = None
 
-    @property
-    def text(self) -> Sequence[int]:
-        """The text that goes through alone."""
-        return self.rows[0]
+    def deviation(self, found: torch.Tensor) -> float:
+        """Hold what another way gave of the whole text against this."""
+        return self.share(self.alone, found if found.ndim == 1 else found[: len(self.alone)])
 
-    def largest(self, *pairs: tuple[torch.Tensor, torch.Tensor]) -> float:
+    def share(self, one: torch.Tensor, other: torch.Tensor) -> float:
         """Give the largest difference as a share of the outputs' size; NaN where one is NaN."""
-        worst = [float((one - other).abs().max()) for one, other in pairs]
-        return float(torch.tensor(worst).max()) / self.scale
+        return float((one - other).abs().max()) / self.scale
 
 
 def deviations(
@@ -84,65 +98,105 @@ def deviations(
         only: The ways to try; None tries all, and leaves out those that the network refuses.
     """
     rows = [list(text[:length]) for text, length in zip(texts, LENGTHS, strict=True)]
-    alone = _output(run(_inputs(rows[:1], ways)), len(rows[0]))[0]
-    plain = _Plain(rows, alone, max(1.0, float(alone.double().square().mean().sqrt())))
-    found: dict[str, float] = {}
-    for called, way in _WAYS.items():
-        if only is not None and called not in only:
-            continue
+    attempt = _Attempt(run, ways, WAYS if only is None else only, is_strict=only is not None)
+    plain = attempt.plainly(rows)
+    return attempt.in_batch(plain) | attempt.padded_left_and_far(plain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """Calls a network in those ways that are wanted, and that it takes.
+
+    Attributes:
+        run: Runs the network.
+        ways: What it can be asked to do.
+        wanted: The ways to try.
+        is_strict: Whether what the network refuses is an error: its base did it.
+    """
+
+    run: Run
+    ways: Ways
+    wanted: Collection[str]
+    is_strict: bool
+
+    def plainly(self, rows: Sequence[Sequence[int]]) -> _Plain:
+        """Let the first text through alone, and keep its cache if there is one to use."""
+        kept = self._unless_refused(lambda: self._kept(rows[0])) if CACHE in self.wanted else None
+        if kept is None:
+            alone, cache = _output(self.run(_inputs(rows[:1], self.ways)), len(rows[0]))[0], None
+        else:
+            alone, cache = kept
+        scale = max(1.0, float(alone.double().square().mean().sqrt()))
+        return _Plain(rows, alone, scale, cache)
+
+    def in_batch(self, plain: _Plain) -> dict[str, float]:
+        """Beside others, padded on the right; and the last token, with what is kept of the rest."""
+        if not {BATCH, CACHE} & {*self.wanted}:
+            return {}
+        inputs = _inputs(plain.rows, self.ways)
+        found = self._unless_refused(lambda: _output(self.run(inputs), max(LENGTHS))[0])
+        if found is None:
+            return {}
+        told = {BATCH: plain.deviation(found)} if BATCH in self.wanted else {}
+        if plain.cache is None:
+            return told
+        last = self._unless_refused(lambda: self._continued(plain))
+        if last is not None:
+            told[CACHE] = plain.share(found[len(plain.alone)], last)
+        return told
+
+    def padded_left_and_far(self, plain: _Plain) -> dict[str, float]:
+        """Behind padding, and at the last positions that the network knows."""
+        is_left = LEFT in self.wanted and self.ways.pads_left
+        is_far = LONGEST in self.wanted and self.ways.farthest > len(plain.rows[0])
+        found = self._unless_refused(lambda: self._placed(plain, left=is_left, far=is_far))
+        if found is None and is_left and is_far:  # it may take one of them
+            left = self._unless_refused(lambda: self._placed(plain, left=True, far=False))
+            far = self._unless_refused(lambda: self._placed(plain, left=False, far=True))
+            return (left or {}) | (far or {})
+        return found or {}
+
+    def _kept(self, text: Sequence[int]) -> tuple[torch.Tensor, object] | None:
+        """Give what all but the last token give, and the cache of it."""
+        if self.ways.continues is None:
+            return None
+        ids = torch.tensor([text[:-1]], dtype=torch.long, device=self.ways.device)
+        result, cache = self.ways.continues(ids, None)
+        return None if cache is None else (_output(result, ids.shape[1])[0], cache)
+
+    def _continued(self, plain: _Plain) -> torch.Tensor:
+        """Give what the last token gives, with what is kept of those before."""
+        assert self.ways.continues is not None, "something was kept"
+        last = torch.tensor([plain.rows[0][-1:]], dtype=torch.long, device=self.ways.device)
+        result, _ = self.ways.continues(last, plain.cache)
+        return _output(result, 1)[0, 0]
+
+    def _placed(self, plain: _Plain, *, left: bool, far: bool) -> dict[str, float]:
+        """Run the first text behind padding, far on, or both beside each other."""
+        if not left and not far:
+            return {}
+        text, other = plain.rows[:2]
+        rows = [text, other] if left else []
+        given = _inputs([*rows, text] if far else rows, self.ways, on_left=True)
+        if self.ways.farthest:  # as `generate` numbers them
+            given["position_ids"] = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        if far:
+            start = self.ways.farthest - len(text)
+            given["position_ids"][-1] += start * given["attention_mask"][-1]
+        found = _output(self.run(given), given["input_ids"].shape[1])
+        places = slice(-len(text), None)
+        told = {LEFT: plain.deviation(found[0, places])} if left else {}
+        return told | ({LONGEST: plain.deviation(found[-1, places])} if far else {})
+
+    def _unless_refused(self, call: Callable[[], Found]) -> Found | None:
         try:
-            deviation = way(plain, run, ways)
+            return call()
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except _REFUSALS:
-            if only is not None:  # the base did it
+            if self.is_strict:
                 raise
-            continue
-        if deviation is not None:
-            found |= {called: deviation}
-    return found
-
-
-def _in_batch(plain: _Plain, run: Run, ways: Ways) -> float:
-    """Beside others, padded on the right."""
-    found = _output(run(_inputs(plain.rows, ways)), max(LENGTHS))[0]
-    return plain.largest((plain.alone, found if found.ndim == 1 else found[: len(plain.alone)]))
-
-
-def _padded_left(plain: _Plain, run: Run, ways: Ways) -> float | None:
-    if not ways.pads_left:
-        return None
-    given = _inputs(plain.rows[:2], ways, on_left=True)
-    if ways.farthest:  # as `generate` numbers them
-        given["position_ids"] = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    found = _output(run(given), max(LENGTHS))[0]
-    return plain.largest((plain.alone, found[-len(plain.alone) :]))
-
-
-def _cached(plain: _Plain, _run: Run, ways: Ways) -> float | None:
-    """The last token alone, with what is kept of those before."""
-    if ways.continues is None:
-        return None
-    ids = torch.tensor([list(plain.text)], dtype=torch.long, device=ways.device)
-    before, cache = ways.continues(ids[:, :-1], None)
-    last, _ = ways.continues(ids[:, -1:], cache)
-    pairs = ((plain.alone[-2], _output(before, 1)[0, 0]), (plain.alone[-1], _output(last, 1)[0, 0]))
-    return plain.largest(*pairs)
-
-
-def _at_the_end(plain: _Plain, run: Run, ways: Ways) -> float | None:
-    """At the last positions that the network knows."""
-    length = len(plain.text)
-    if ways.farthest <= length:
-        return None
-    last = torch.arange(ways.farthest - length, ways.farthest, device=ways.device)
-    found = _output(run({**_inputs(plain.rows[:1], ways), "position_ids": last[None]}), length)
-    return plain.largest((plain.alone, found[0]))
-
-
-_WAYS: Mapping[str, Callable[[_Plain, Run, Ways], float | None]] = {
-    "batch": _in_batch, "padded_left": _padded_left, "cache": _cached, "longest": _at_the_end,
-}  # fmt: skip
+            return None
 
 
 def _inputs(

@@ -34,7 +34,7 @@ from deltareg_verify.engine import (
 from deltareg_verify.figures import Figures
 from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine import tokens as wording
-from deltareg_verify.torch_engine.fold import chains, change_of
+from deltareg_verify.torch_engine.fold import chains, change_of, is_finite
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.from_files import dtype_of, outlined
 from deltareg_verify.torch_engine.invocations import with_invocations
@@ -161,7 +161,7 @@ class TorchEngine:
         """Name folded weights that are not finite."""
         folded, targets = self._folded.items(), self._plan.targets
         with devices.memory_seam("computing the new weights"):
-            return sorted({targets[name] for name, new in folded if not new.isfinite().all()})
+            return sorted({targets[name] for name, new in folded if not is_finite(new)})
 
     def generate(self, count: int) -> NDArray[np.int64] | None:
         """Continue the probe greedily, without a cache, so that each step is a plain forward."""

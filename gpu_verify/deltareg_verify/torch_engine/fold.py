@@ -101,6 +101,14 @@ def fold(
     return result
 
 
+def is_finite(weight: torch.Tensor) -> bool:
+    """Say whether all numbers are finite; its ends show it, and are found in one pass."""
+    if not weight.numel():
+        return True
+    ends = torch.aminmax(weight.detach())  # which are NaN where one number is
+    return bool(ends.min.isfinite() and ends.max.isfinite())
+
+
 def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Change | None:
     """Size what happens to the rows that the base has, from factors where that is all there is.
 

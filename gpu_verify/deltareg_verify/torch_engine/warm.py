@@ -23,6 +23,9 @@ def warm() -> None:
     _ = (transformers.AutoConfig, transformers.AutoTokenizer, transformers.PreTrainedModel)
     with suppress(ImportError):  # optional
         import_module("peft")
+    # A thousand patterns of names in files, which every process would compile for itself.
+    with suppress(ImportError, AttributeError):  # of some release they are kept elsewhere
+        import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
 
 
 def quieten() -> None:
