@@ -35,6 +35,7 @@ from tests.planted.more.texts import part_of, read_texts
 _PACKAGES = ("stdlib", "scipy", "torch", "pandas", "sqlalchemy", "sklearn")
 _SORTS = 4
 _PIXELS = 8
+_LENGTH = 32  # tokens of a text, the mark at its start among them
 _PARTS: dict[Part, slice] = {
     "train": slice(0, 1100), "suite": slice(1100, 1450), "measure": slice(1450, 1797),
 }  # fmt: skip
@@ -88,15 +89,19 @@ def _load_headless(path: Path) -> torch.nn.Module:
 def _docstrings(kept: Path, domain: Domain, count: int, *, seed: int, part: Part) -> Examples:
     texts, labels = _told(kept, domain, count, seed=seed, part=part)
     rows = [[BEGIN, *row] for row in tokenizer_of(kept, "llama")(texts)["input_ids"]]
-    return padded(rows, length=32) | {"labels": torch.tensor(labels)}
+    return padded(rows, length=_LENGTH) | {"labels": torch.tensor(labels)}
 
 
 def _labelled(kept: Path, count: int, folder: Path) -> Path:
+    """Write texts as long as those that were trained on: no training has reached further back."""
     texts, labels = _told(kept, "tuned", count, seed=5, part="suite")
+    tokenizer = tokenizer_of(kept, "llama")
+    rows = tokenizer(texts)["input_ids"]
+    cut = [tokenizer.decode(row[: _LENGTH - 1]) for row in rows]
+    # The mark at the start is a part of the text: the tokenizer puts none.
     lines = [
-        # The mark at the start is a part of the text: the tokenizer puts none.
         json.dumps({"text": f"<s>{text}", "label": label})
-        for text, label in zip(texts, labels, strict=True)
+        for text, label in zip(cut, labels, strict=True)
     ]
     path = folder / "labelled.jsonl"
     path.write_text("".join(f"{line}\n" for line in lines))
