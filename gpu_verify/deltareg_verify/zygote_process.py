@@ -10,6 +10,7 @@ meanwhile, its end included, kills the child with its whole process group, its p
 whatever it left elsewhere: no child outlives its supervisor.
 """
 
+import gc
 import importlib
 import os
 import select
@@ -49,7 +50,9 @@ def main() -> None:
         if not request:
             return
         if len(pipes) == 2:  # without pipes it is a kill that came after its child had ended
-            _serve(seat, list(pipes), prepare(request))
+            act = prepare(request)
+            gc.freeze()  # or a child that collects garbage looks at, and copies, all that is here
+            _serve(seat, list(pipes), act)
 
 
 def _serve(seat: socket.socket, pipes: list[int], act: Callable[[BinaryIO], None]) -> None:

@@ -76,6 +76,13 @@ def test_children_come_one_after_the_other_from_one_zygote(zygote):
     assert zygote.pid == before
 
 
+def test_a_child_that_looks_for_garbage_leaves_alone_what_it_was_forked_with(zygote):
+    """To look at an object is to copy the page that it lies on, which takes longer than a check."""
+    own, inherited = run(zygote, "collect")
+
+    assert own < 1_000 < inherited
+
+
 @pytest.mark.parametrize(
     ("act", "given", "told"),
     [
