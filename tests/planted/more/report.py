@@ -57,7 +57,8 @@ these, and no threshold on them would stop such a delta without stopping healthy
 
 Recorded outputs see all that happened after training. Of what went wrong within it, the counts that
 a callback records of the first batches show labels, ends, padding and ids that do not belong to the
-base (`first_batches`; its rules were written when both halves had been seen), and samples the rest.
+base (`first_batches`; its rules were written when both halves had been seen), what it says of steps
+and rate shows a job that was broken off (`whole_training`), and samples the rest.
 """
 _GATES = {
     "smoke": "push and `smoke`, nothing from the publisher",
