@@ -1,5 +1,7 @@
 """How far a Trainer had come is recorded with each checkpoint, and is the same when it goes on."""
 
+import math
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -94,11 +96,16 @@ def schedulers():
 
     optimizer.step()
     falls.step()
-    return {"none": (None, 1.0), "falls": (falls, 0.9), "in a wrapper": (Wrapped(), 0.9),
-            "on a plateau": (plateau, 1.0), "no scheduler": (object(), 1.0)}  # fmt: skip
+    lost = torch.optim.lr_scheduler.LambdaLR(torch.optim.SGD([weight], 0.1), lambda _: math.nan)
+    return {
+        "none": (None, 1.0), "falls": (falls, 0.9), "in a wrapper": (Wrapped(), 0.9),
+        "on a plateau": (plateau, 1.0), "no scheduler": (object(), 1.0), "no number": (lost, 1.0),
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["none", "falls", "in a wrapper", "on a plateau", "no scheduler"])
+@pytest.mark.parametrize("name", [
+    "none", "falls", "in a wrapper", "on a plateau", "no scheduler", "no number",
+])  # fmt: skip
 def test_how_far_a_rate_has_fallen(name):
     scheduler, left = schedulers()[name]
 

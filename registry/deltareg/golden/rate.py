@@ -1,5 +1,6 @@
 """How far a learning rate has fallen, by whatever schedules it."""
 
+import math
 from typing import cast
 
 
@@ -16,6 +17,7 @@ def rate_left(scheduler: object) -> float:
         return 1.0
     try:
         pairs = zip(cast("list[float]", newest()), cast("list[float]", full), strict=True)
-        return max((float(now) / float(was) for now, was in pairs if was), default=1.0)
-    except (AttributeError, TypeError, ValueError):  # it has not made a step, or keeps tensors
+        share = max((float(now) / float(was) for now, was in pairs if was), default=1.0)
+    except (AttributeError, TypeError, ValueError):  # it has made no step, or keeps something else
         return 1.0
+    return share if math.isfinite(share) and share >= 0 else 1.0

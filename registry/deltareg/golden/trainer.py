@@ -113,7 +113,7 @@ def progress_of(
         scheduler: Of its rate.
         step: The checkpoint's.
     """
-    is_best = state.best_global_step == step
+    is_best = getattr(state, "best_global_step", None) == step  # older ones do not say
     # Whoever is told to stop without an evaluation is out of time.
     stops_by_measure = control.should_training_stop and state.best_metric is not None
     return TrainingProgress(

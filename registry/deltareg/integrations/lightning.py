@@ -181,9 +181,12 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
         )  # fmt: skip
 
 
-def _progress_of(trainer: Any) -> TrainingProgress:  # noqa: ANN401  # untyped
+def _progress_of(trainer: Any) -> TrainingProgress | None:  # noqa: ANN401  # untyped
     """Say how far a training has come; who saves or stops by a measure has chosen what it saves."""
-    planned = trainer.estimated_stepping_batches  # infinite where nobody planned an end
+    try:
+        planned = float(trainer.estimated_stepping_batches)  # infinite where nobody planned an end
+    except Exception:  # noqa: BLE001  # it asks loaders, which raise what they like
+        return None
     schedules = [one.scheduler for one in trainer.lr_scheduler_configs]
     saves_by_measure = getattr(trainer.checkpoint_callback, "monitor", None) is not None
     stops_by_measure = trainer.should_stop and trainer.early_stopping_callback is not None
