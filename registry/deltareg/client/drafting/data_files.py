@@ -19,6 +19,7 @@ IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 _SHEETS = ("metadata.jsonl", "metadata.csv")
 _MOST_FIELD = 1 << 24
 _FIX = "give a file .jsonl, .json, .csv, .tsv, .txt or .parquet, or a folder"
+_AS_OBJECT = 'write each row as an object, such as {"text": "...", "label": 1}'
 
 
 def read_records(path: Path) -> list[Record]:
@@ -34,7 +35,7 @@ def read_records(path: Path) -> list[Record]:
     """
     found = list(islice(each_record(path), MOST_ROWS))
     if not found:
-        raise InvalidInput(f"{path} holds no rows", fix=_FIX)
+        raise InvalidInput(f"{path} holds no rows", fix=_AS_OBJECT)
     return found
 
 
@@ -143,7 +144,9 @@ def _guarded(read: Callable[[Path], Iterator[Record]], path: Path) -> Iterator[R
     try:
         yield from read(path)
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path.name} is not UTF-8: {error.reason}", fix=_FIX) from error
+        raise InvalidInput(
+            f"{path.name} is not UTF-8: {error.reason}", fix="save it as UTF-8"
+        ) from error
     except csv.Error as error:
         raise InvalidInput(f"{path.name} is no CSV: {error}", fix=_FIX) from error
     except OSError as error:
@@ -177,12 +180,14 @@ def _parsed(text: str, where: str) -> object:
     try:
         return cast(object, json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where}: not valid JSON: {error}", fix=_FIX) from error
+        raise InvalidInput(f"{where}: not valid JSON: {error}", fix=_AS_OBJECT) from error
 
 
 def _object(value: object, path: Path, number: int) -> Record:
     if not is_object(value):
-        raise InvalidInput(f"{path.name}, row {number}: a row is an object of columns", fix=_FIX)
+        raise InvalidInput(
+            f"{path.name}, row {number}: a row is an object of columns", fix=_AS_OBJECT
+        )
     return value
 
 
@@ -194,7 +199,8 @@ def _csv(path: Path) -> Iterator[Record]:
         for number, row in enumerate(rows, 2):
             if None in row or None in row.values():
                 raise InvalidInput(
-                    f"{path.name}, line {number} has not as many fields as the first line", fix=_FIX
+                    f"{path.name}, line {number} has not as many fields as the first line",
+                    fix="put fields that hold a comma or a new line into quotes, or write .jsonl",
                 )
             yield dict(row)
 
