@@ -17,6 +17,8 @@ from deltareg.delta.stack import stacked_config
 from deltareg.errors import Inconclusive, InvalidInput, Problem
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes, draw
+from deltareg.suites.golden import Golden
+from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from deltareg.suites.lm_task import LmTask
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
@@ -186,6 +188,17 @@ class Case:
     def evidence(self) -> Sequence[Problem]:
         """What only the numbers show, read once: NaN, a copy of another base, odd values."""
         return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
+
+    @cached_property
+    def golden(self) -> Golden | None:
+        """What the version was pushed with of its training and its outputs; None without.
+
+        Raises:
+            Refused: The file holds something else.
+        """
+        if GOLDEN_FILE not in self.folder.files.sizes:
+            return None
+        return decode((self.folder.path / GOLDEN_FILE).read_bytes())
 
     @property
     def has_computed_base(self) -> bool:

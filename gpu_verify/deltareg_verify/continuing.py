@@ -54,29 +54,12 @@ def ended(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | No
     return Written(tuple(kept), tokenizer.decode(kept, special=True), is_over)
 
 
-def answer(engine: Engine, state: State, text: str, count: int) -> Written | None:
-    """Write what belongs to a text: an encoder-decoder its output, others what comes next.
-
-    None of a network that does not write, or without a tokenizer.
-    """
-    found = continuation(engine, state, text, count)
-    if found is not None:
-        return found
-    inputs = engine.encode([text])
-    return None if inputs is None else written(engine, state, inputs, count)
-
-
-def written(engine: Engine, state: State, inputs: Inputs, count: int) -> Written | None:
-    """Write what belongs to one row of inputs; None as above."""
-    found = written_each(engine, state, [inputs], count)
-    return None if found is None else found[0]
-
-
 def written_each(
     engine: Engine, state: State, rows: Sequence[Inputs], count: int
 ) -> list[Written] | None:
     """Write what belongs to each of several inputs; those of one length in one go.
 
+    None of a network that does not write, or without a tokenizer.
     Inputs of several lengths would have to be padded, which no network has to take.
     """
     vocabulary = engine.vocabulary()

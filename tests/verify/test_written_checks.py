@@ -8,11 +8,14 @@ import pytest
 
 judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft")
 torch = judged.torch
+from transformers import GenerationConfig  # noqa: E402
+
 from deltareg.errors import InvalidInput  # noqa: E402
 from deltareg.suites.samples import Candidates, Samples  # noqa: E402
 from deltareg_verify.checks.exposure import exposure  # noqa: E402
 from deltareg_verify.continuing import Written, written_each  # noqa: E402
 from deltareg_verify.measures.writing import MEASURES, distance  # noqa: E402
+from deltareg_verify.torch_engine.writing import write  # noqa: E402
 from tests.verify.bench import Bench  # noqa: E402
 
 FEW = "parameters: {least_samples: 1"
@@ -70,6 +73,23 @@ def test_texts_of_one_length_are_written_together_as_the_library_writes_each(tmp
         lengths.append(len(ours.tokens))
     assert sorted(calls) == [2, 9, 9, 16]
     assert len(set(lengths)) > 1  # some end before others that were written with them
+
+
+@pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
+@pytest.mark.parametrize("start", ["decoder_start_token_id", "bos_token_id"])
+def test_the_mark_that_a_decoder_starts_from_is_no_part_of_what_it_writes(tmp_path, start):
+    """Where a base's settings name none, the library takes the mark of a text's beginning."""
+    one = judged.translator(tmp_path)
+    network = one.network.get_base_model()
+    ids = one.tokenizer(["one red cat", "two blue dog"], return_tensors="pt")["input_ids"]
+    settings = GenerationConfig(eos_token_id=2, pad_token_id=0, **{start: 0})
+
+    rows = write(network, {"input_ids": ids}, 6, settings=settings)
+
+    with torch.no_grad():
+        made = network.generate(input_ids=ids, do_sample=False, max_new_tokens=6)
+    assert rows == [made[0, 1 : 1 + len(rows[0])].tolist(), made[1, 1 : 1 + len(rows[1])].tolist()]
+    assert all(len(row) == 6 or row[-1] == 2 for row in rows)
 
 
 @pytest.mark.filterwarnings("ignore")  # what the libraries say to each other

@@ -7,7 +7,6 @@ counts what goes into the network and how well the base does on it (`deltareg.go
 """
 
 from deltareg.suites.catalogue import CheckForm
-from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -17,9 +16,9 @@ _CODE = "odd_batches"
 
 def run(case: Case, _spec: CheckSpec) -> Finding:
     """Judge what was counted; nothing runs for it."""
-    if GOLDEN_FILE not in case.folder.files.sizes:
+    if case.golden is None:
         return Finding("n/a", detail="the version was pushed without golden outputs")
-    start = decode((case.folder.path / GOLDEN_FILE).read_bytes()).training
+    start = case.golden.training
     if start is None:
         return Finding("n/a", detail="the process that trained did not look at its batches")
     odd = len(start.oddities)

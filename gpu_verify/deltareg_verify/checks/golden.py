@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from deltareg.errors import InvalidInput
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.golden import Comparison, Golden, compare, distance
-from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -28,9 +27,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     wanted = spec.parameters["recorded"]
     if wanted not in _WANTED:
         raise InvalidInput(f"recorded is one of {', '.join(_WANTED)}, not {wanted!r}")
-    if GOLDEN_FILE not in case.folder.files.sizes:
+    golden = case.golden
+    if golden is None:
         return _without(case, is_needed=wanted != _OPTIONAL)
-    golden = decode((case.folder.path / GOLDEN_FILE).read_bytes())
     told = golden.origin.told
     if wanted == _IN_TRAINING and golden.origin.how != "in_training":
         detail = f"{told}, and the suite asks for outputs of the training process"

@@ -9,7 +9,6 @@ check: whoever follows a training sees all of them.
 """
 
 from deltareg.suites.catalogue import CheckForm
-from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -19,9 +18,9 @@ _CODE = "unfinished"
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Judge how far the training had come; nothing runs for it."""
-    if GOLDEN_FILE not in case.folder.files.sizes:
+    if case.golden is None:
         return Finding("n/a", detail="the version was pushed without golden outputs")
-    progress = decode((case.folder.path / GOLDEN_FILE).read_bytes()).progress
+    progress = case.golden.progress
     if progress is None or progress.planned <= 0:
         return Finding("n/a", detail="the process that trained did not say how far it came")
     least, most = spec.number("least_share"), spec.number("most_rate_left")

@@ -1,17 +1,19 @@
 """What a network writes for each sample: text after a text, words for a sound or about an image."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from deltareg.suites.probe_set import Samples
 from deltareg_verify.changes import Side
-from deltareg_verify.continuing import Written, answer, written, written_each
+from deltareg_verify.continuing import Written, continuation, written_each
 from deltareg_verify.engine import F32, Engine, State
 from deltareg_verify.measures.targets import row_of
 
 _SCORES = "logits"
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,22 @@ def answers(
 
 
 def _answers(side: Side, samples: Samples, count: int) -> list[Written] | None:
-    if not samples.texts or side.engine.tokenizer() is None:  # texts are not continued
-        rows = [row_of(side.engine, samples, row) for row in range(len(samples))]
-        given = [row for row in rows if row is not None]
-        if given and len(given) == len(rows):
-            together = written_each(side.engine, side.state, given, count)
-            if together is not None:
-                return together
-    found: list[Written] = []
-    for row in range(len(samples)):
-        one = _answer(side, samples, row, count)
+    engine, state = side.engine, side.state
+    if samples.texts and engine.tokenizer() is not None:
+        return _all(continuation(engine, state, text, count) for text in samples.texts)
+    rows = _all(row_of(engine, samples, row) for row in range(len(samples)))
+    if rows is None:
+        return None
+    found = written_each(engine, state, rows, count)
+    if found is not None or any("input_ids" in row for row in rows):
+        return found
+    return _all(_heard(engine, engine.outputs_for(state, row).get(_SCORES)) for row in rows)
+
+
+def _all(each: Iterable[Item | None]) -> list[Item] | None:
+    """Give all of them; None where one is missing."""
+    found: list[Item] = []
+    for one in each:
         if one is None:
             return None
         found.append(one)
@@ -73,23 +81,10 @@ def texts_of(
     return None if found is None else [one.text for one in found]
 
 
-def _answer(side: Side, samples: Samples, row: int, count: int) -> Written | None:
-    engine = side.engine
-    if samples.texts:
-        return answer(engine, side.state, samples.texts[row], count)
-    inputs = row_of(engine, samples, row)
-    assert inputs is not None, "rows of inputs are inputs"
-    found = written(engine, side.state, inputs, count)
-    if found is not None or "input_ids" in inputs:
-        return found
-    scores = engine.outputs_for(side.state, inputs).get(_SCORES)
-    return None if scores is None else _heard(engine, scores)
-
-
-def _heard(engine: Engine, scores: F32) -> Written | None:
+def _heard(engine: Engine, scores: F32 | None) -> Written | None:
     """Read frames (1, frames, tokens): repeats are one, blanks none (Graves et al., 2006)."""
     vocabulary = engine.vocabulary()
-    if vocabulary is None or scores.ndim != 3:
+    if vocabulary is None or scores is None or scores.ndim != 3:
         return None
     tokens = without_repeats(scores[0].argmax(-1), blank=_blank(engine))
     return Written(tuple(tokens), vocabulary.decode(tokens), is_over=True)

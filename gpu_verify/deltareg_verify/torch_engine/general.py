@@ -165,11 +165,10 @@ def measure(general: General, run: Run) -> Figures:
         mask = None if ids is None else general.inputs.get("attention_mask")
         if not isinstance(logits, torch.Tensor):
             return Figures(spreads=spreads_of(result, mask))
-        classes = None if general.is_of_words(logits) else classes_of(logits, mask)
-        if classes is not None:
-            classes = replace(classes, of_frames=general.names_frames)
+        is_of_words = general.is_of_words(logits)
+        classes = None if is_of_words else classes_of(logits, mask, of_frames=general.names_frames)
         vectors = {name: value for name, value in result.items() if name != "logits"}
-        is_map = classes is None and not general.is_of_words(logits)  # of an image, place by place
+        is_map = classes is None and not is_of_words  # of an image, place by place
         return Figures(classes=classes, spreads=spreads_of(result if is_map else vectors, mask))
     return _of_language(general, *_predicted(general, logits, general.labels))
 

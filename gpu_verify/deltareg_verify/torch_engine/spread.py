@@ -14,12 +14,15 @@ _MOST_OUTPUTS, _MOST_VALUES, _MOST_ROWS = 4, 1 << 22, 64
 _NO_VECTORS = ("loss", "logits_per", "attentions", "past_key_values")
 
 
-def classes_of(logits: torch.Tensor, mask: torch.Tensor | None = None) -> Classes | None:
+def classes_of(
+    logits: torch.Tensor, mask: torch.Tensor | None = None, *, of_frames: bool = False
+) -> Classes | None:
     """Say how a network names classes; None where it names fewer than two or of one input only.
 
     Args:
         logits: (rows, classes), or (rows, places, classes).
         mask: (rows, places) which places are no padding.
+        of_frames: Whether the places are frames of recordings.
     """
     if logits.ndim == 3:
         is_masked = mask is not None and mask.shape == logits.shape[:2]
@@ -36,6 +39,7 @@ def classes_of(logits: torch.Tensor, mask: torch.Tensor | None = None) -> Classe
         logits.shape[1], float(torch.special.entr(said).sum()),
         float(torch.special.entr(logs.exp()).sum(-1).mean()),
         float(apart / size) if float(size) else 0.0,
+        of_frames,
     )  # fmt: skip
 
 

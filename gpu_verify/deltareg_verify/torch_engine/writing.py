@@ -71,7 +71,8 @@ def write(
     tokens = found["sequences"] if isinstance(found, Mapping) else found
     rows = cast("list[list[int]]", cast("torch.Tensor", tokens).tolist())
     if module.config.is_encoder_decoder:  # some give the mark that their decoder starts from
-        starts = getattr(used, "decoder_start_token_id", None)
+        starts = used.decoder_start_token_id
+        starts = used.bos_token_id if starts is None else starts  # as `generate` takes it
         rows = [row[1:] if row and row[0] == starts else row for row in rows]
     elif (given := inputs.get("input_ids")) is not None:
         rows = [row[given.shape[1] :] for row in rows]

@@ -5,7 +5,6 @@ checkpoint that it goes on from has to be what was said when that was made: push
 same version.
 """
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from deltareg.golden.kept_file import keep
 from deltareg.suites.training_progress import TrainingProgress
 
 _PLACE = Path(".deltareg", "progress.json")
@@ -51,8 +51,5 @@ class KeptProgress:
             return self.known[now.step]
         self.known[now.step] = now
         newest = sorted(self.known)[-_MOST:]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".part")
-        draft.write_text(json.dumps({step: asdict(self.known[step]) for step in newest}))
-        draft.replace(self.path)
+        keep(self.path, {step: asdict(self.known[step]) for step in newest})
         return now

@@ -5,7 +5,6 @@ gives the same version: from the step on with which the first batches were compl
 it, and before that never.
 """
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from deltareg.golden.first_batches import FirstBatches
+from deltareg.golden.kept_file import keep
 from deltareg.suites.training_start import TrainingStart
 
 PLACE = Path(".deltareg", "first-batches.json")
@@ -65,7 +65,7 @@ class KeptStart:
         kept = self._read()
         if kept is None and self.batches is not None and self.batches.seen is not None:
             kept = _Kept(step, self.batches.seen)
-            self._write(kept)
+            keep(self.path, asdict(kept))
         return kept.start if kept is not None and step >= kept.step else None
 
     def _read(self) -> _Kept | None:
@@ -73,9 +73,3 @@ class KeptStart:
             return _FORM.validate_json(self.path.read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
-
-    def _write(self, kept: _Kept) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".part")
-        draft.write_text(json.dumps(asdict(kept)))
-        draft.replace(self.path)
