@@ -7,9 +7,9 @@ from functools import cache
 from hashlib import sha256
 
 from deltareg.client import WorkerClient
-from deltareg.db.queries import principals
-from deltareg.db.queries import signing as queries
+from deltareg.db.access import principals
 from deltareg.db.session import read, with_retry
+from deltareg.db.verdicts import signing as queries
 from deltareg.signing.envelopes import seal
 from deltareg.signing.key_file import write_key
 from deltareg.signing.keys import SigningKey

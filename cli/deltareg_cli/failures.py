@@ -2,10 +2,10 @@
 
 from deltareg.errors import DeltaregError, Refused, Unavailable
 from deltareg.wire import describe_problem
-from deltareg_cli.drawing import Surface, draw
 from deltareg_cli.exits import exit_status
+from deltareg_cli.terminal.drawing import Surface, draw
+from deltareg_cli.terminal.wording import clean, count
 from deltareg_cli.views.problems import problem_lines
-from deltareg_cli.wording import clean, count
 
 MOST_PROBLEMS = 20
 NO_SERVER_FIX = "start one here with `deltareg up`, or name another with --server URL"

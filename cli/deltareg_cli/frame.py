@@ -15,11 +15,11 @@ from click.exceptions import NoArgsIsHelpError
 from deltareg import __version__
 from deltareg.errors import DeltaregError, DiskFull, InvalidInput
 from deltareg.host.garbage import collect_rarely
-from deltareg_cli.command_tree import Root
 from deltareg_cli.exits import Exit, exit_status
 from deltareg_cli.failures import for_people, for_scripts
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.output import to_json, with_schema
+from deltareg_cli.terminal.output import to_json, with_schema
+from deltareg_cli.tree.command_tree import Root
 
 
 @click.group(

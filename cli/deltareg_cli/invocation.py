@@ -12,8 +12,8 @@ import click
 from deltareg.client.config import ClientConfig, LoadedConfig, load_config
 from deltareg.client.progress import Progress
 from deltareg.errors import InvalidInput
-from deltareg_cli.logs import start_log
-from deltareg_cli.output import Output, is_terminal
+from deltareg_cli.terminal.logs import start_log
+from deltareg_cli.terminal.output import Output, is_terminal
 
 if TYPE_CHECKING:
     from deltareg.client import Client
@@ -115,7 +115,7 @@ class Invocation:
         """The client, opened when it is first asked for and closed by `end`."""
         if self._client is None:
             from deltareg.client import Client  # what `--help` need not load
-            from deltareg_cli.progress import open_progress
+            from deltareg_cli.terminal.progress import open_progress
 
             self._progress = open_progress(self.output, self.config)
             self._client = Client(self.config, progress=self._progress)
@@ -157,7 +157,7 @@ class Invocation:
     def end(self) -> None:
         """Close what was opened; may be called twice."""
         if self._progress is not None:
-            from deltareg_cli.progress import close_progress
+            from deltareg_cli.terminal.progress import close_progress
 
             close_progress(self._progress)
             self._progress = None

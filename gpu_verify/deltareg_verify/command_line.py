@@ -23,24 +23,24 @@ from deltareg.errors import (
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explained
 from deltareg.wire import RUN_KIND_NAMES
-from deltareg_verify import sandbox
-from deltareg_verify.backtest import backtest, faults
-from deltareg_verify.base_cache import BaseCache
-from deltareg_verify.base_measures import BaseMeasures
-from deltareg_verify.behavior import behavior
-from deltareg_verify.decoding import FOLDER_PREFIX, ChildDecoder
-from deltareg_verify.escape_trial import stand_trial
-from deltareg_verify.golden_recording import golden
-from deltareg_verify.key import identity_of
-from deltareg_verify.materials import Stock
-from deltareg_verify.options import Options
-from deltareg_verify.pilot import pilot
-from deltareg_verify.probing import probe
-from deltareg_verify.report import Surroundings, listen
-from deltareg_verify.settings import resolve
-from deltareg_verify.stop import Stop
-from deltareg_verify.worker import RUN_PREFIX, Worker
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.messages.report import Surroundings, listen
+from deltareg_verify.sandbox import layers
+from deltareg_verify.sandbox.escape_trial import stand_trial
+from deltareg_verify.sandbox.zygote import Zygote
+from deltareg_verify.supervisor.base_cache import BaseCache
+from deltareg_verify.supervisor.base_measures import BaseMeasures
+from deltareg_verify.supervisor.decoding import FOLDER_PREFIX, ChildDecoder
+from deltareg_verify.supervisor.key import identity_of
+from deltareg_verify.supervisor.materials import Stock
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.settings import resolve
+from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.worker import RUN_PREFIX, Worker
+from deltareg_verify.workbench.backtest import backtest, faults
+from deltareg_verify.workbench.behavior import behavior
+from deltareg_verify.workbench.golden_recording import golden
+from deltareg_verify.workbench.pilot import pilot
+from deltareg_verify.workbench.probing import probe
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ _EPILOG = "Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/sett
 def main(*, with_parent: int | None) -> None:
     """Verify the versions of a Delta Registry on their bases."""
     if with_parent is not None:
-        sandbox.end_with(with_parent, signal.SIGTERM)
+        layers.end_with(with_parent, signal.SIGTERM)
 
 
 main.add_command(probe)
@@ -141,7 +141,7 @@ def key(*, key_file: Path | None, host: str | None) -> None:
 
 
 def _run(options: Options, server: str | None) -> None:
-    sandbox.conceal()
+    layers.conceal()
     stop = Stop(options.stop_grace_s)
     stop.listen()
     config = load_config(flags={"server": server} if server else {}).config
@@ -160,7 +160,7 @@ def _run(options: Options, server: str | None) -> None:
             log.info("worker=%s device=%s sandbox=%s", options.name, device, found.sandbox)
             escapes = stand_trial(
                 zygote, options.scratch,
-                memory_bytes=sandbox.memory_bound(device, options.memory_bytes),
+                memory_bytes=layers.memory_bound(device, options.memory_bytes),
                 accepted=options.accepted_layers,
             )  # fmt: skip
         base_cache = BaseCache(client.cache, max_bytes=options.base_cache_bytes)

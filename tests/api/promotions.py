@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from deltareg.db.queries.channels import channel_row
-from deltareg.db.queries.deltas import delta_row
+from deltareg.db.channels.channels import channel_row
+from deltareg.db.lines.deltas import delta_row
 from deltareg.db.session import read
 from deltareg.wire import ChannelMove, LeaseGrant, LeaseRequest
 from tests.api.forger import prepare

@@ -13,8 +13,8 @@ from fastapi.routing import iter_route_contexts
 
 from deltareg.api.app import create_app
 from deltareg.db import tables as t
-from deltareg.db.clock import now_us
 from deltareg.db.session import write
+from deltareg.db.sql.clock import now_us
 from deltareg.service.access.tokens import hash_secret, mint_secret
 from deltareg.service.registry import Registry
 from deltareg.store import open_store

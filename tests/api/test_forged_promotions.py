@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import now_us
 from deltareg.db.session import write
+from deltareg.db.sql.clock import now_us
 from deltareg.suites.suite import built_in
 from tests.api.promotions import Promotions
 from tests.fixtures.registries import running

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from deltareg.api.serve import server
-from deltareg.db.queries.principals import add_principal, count_tokens
+from deltareg.db.access.principals import add_principal, count_tokens
 from deltareg.db.session import create_engine, read, write
 from deltareg.db.tables import principals
 from deltareg.service.access.audit import list_audit

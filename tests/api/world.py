@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from deltareg.api.app import create_app
 from deltareg.db import tables as t
-from deltareg.db.queries import grants, namespaces, principals
+from deltareg.db.access import grants, namespaces, principals
 from deltareg.db.session import create_engine, read, write
 from deltareg.digest import Digest, sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece

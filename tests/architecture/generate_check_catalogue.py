@@ -1,7 +1,7 @@
 """Write `suites/catalogue.json`, what the server knows of checks; `make docs` runs this."""
 
 from deltareg.suites.catalogue import CATALOGUE, write_catalogue
-from deltareg_verify.checks import all_checks
+from deltareg_verify.judging.checks import all_checks
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
 

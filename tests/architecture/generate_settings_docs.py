@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from deltareg.client.config import SETTINGS
-from deltareg_cli.commands.help import OTHER_VARIABLES
+from deltareg_cli.commands.start.help import OTHER_VARIABLES
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
 
@@ -28,11 +28,11 @@ CLIENT = "The client and the command line (`deltareg`)"
 def classes() -> dict[str, type[BaseSettings]]:
     """Give every settings class under the process that reads it."""
     import deltareg.api.settings
-    import deltareg_verify.settings
+    import deltareg_verify.supervisor.settings
 
     return {
         "The server (`deltareg-server`)": deltareg.api.settings.Settings,
-        "The worker (`deltareg-worker`)": deltareg_verify.settings.WorkerSettings,
+        "The worker (`deltareg-worker`)": deltareg_verify.supervisor.settings.WorkerSettings,
     }
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from deltareg_cli.command_tree import sections
+from deltareg_cli.tree.command_tree import sections
 
 HEAVY = (
     "torch", "transformers", "peft", "sqlalchemy", "alembic", "boto3", "botocore",

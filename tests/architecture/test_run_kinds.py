@@ -5,10 +5,10 @@ import sqlalchemy as sa
 from deltareg.db.tables import runs
 from deltareg.service.runs.kinds import RUN_KINDS as QUEUED
 from deltareg.wire import RUN_KIND_NAMES
-from deltareg_verify.runs import RUN_KINDS as CARRIED_OUT
+from deltareg_verify.supervisor.runs import RUN_KINDS as CARRIED_OUT
 from tests.architecture.tree import REPOSITORY
 
-SIDES = ("registry/deltareg/service/runs/kinds", "gpu_verify/deltareg_verify/runs")
+SIDES = ("registry/deltareg/service/runs/kinds", "gpu_verify/deltareg_verify/supervisor/runs")
 
 
 def test_the_wire_the_server_and_the_worker_know_the_same_kinds():

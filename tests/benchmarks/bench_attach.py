@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
 from deltareg.delta.fold import Folding
-from deltareg_verify.torch_engine.attach import Host, open_delta
-from deltareg_verify.torch_engine.load import network_of
-from deltareg_verify.torch_engine.ops import TorchOps
-from deltareg_verify.torch_engine.plan import fold_plan, make_plan
-from deltareg_verify.torch_engine.swap import swapped
+from deltareg_verify.engine.torch_engine.attach import Host, open_delta
+from deltareg_verify.engine.torch_engine.load import network_of
+from deltareg_verify.engine.torch_engine.ops import TorchOps
+from deltareg_verify.engine.torch_engine.plan import fold_plan, make_plan
+from deltareg_verify.engine.torch_engine.swap import swapped
 
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _FORWARDS = 5

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.errors import Inconclusive
 from deltareg.suites.suite import built_in, parse_suite
-from deltareg_verify.report import listen
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.messages.report import listen
+from deltareg_verify.sandbox.zygote import Zygote
 from tests.benchmarks import llama_files
 from tests.benchmarks.page import write_page
 from tests.verify.assigned import lay_out

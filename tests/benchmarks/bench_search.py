@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import sqlalchemy as sa  # only now the tests can be imported
 
 from deltareg.db import tables as t
-from deltareg.db.queries.deltas import AskedLabel
+from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.session import create_engine, read, write
 from deltareg.digest import sha256_of
 from deltareg.service.authority.grants import Grant, Right, Unless

@@ -23,8 +23,8 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deltareg_verify.report import listen
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.messages.report import listen
+from deltareg_verify.sandbox.zygote import Zygote
 from tests.benchmarks.page import write_page
 from tests.verify.assigned import WALL_S, lay_out, with_figures
 from tests.verify.bench import SAMPLES

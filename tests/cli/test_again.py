@@ -193,7 +193,7 @@ def test_a_lineage_is_drawn_as_a_graph(ana):
 
 
 def test_the_audit_trail_is_exported_whole(ana, monkeypatch):
-    monkeypatch.setattr("deltareg_cli.commands.audit.MOST", 2)
+    monkeypatch.setattr("deltareg_cli.commands.operations.audit.MOST", 2)
     lines = ana("audit", "export", "--action", "token.create").out.splitlines()
     whole = ana("audit", "export", "--action", "token.create", "--json").json["items"]
 

@@ -7,7 +7,7 @@ import pytest
 from deltareg.client import Client
 from deltareg.client.compare.behavior import Inputs
 from deltareg.client.config import load_config
-from deltareg_cli.drawing import Surface, draw
+from deltareg_cli.terminal.drawing import Surface, draw
 from deltareg_cli.views.behavior import behavior_blocks, behavior_markdown
 from tests.cli.steps import push
 

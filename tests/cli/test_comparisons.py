@@ -1,7 +1,7 @@
 """The table of comparisons beside a verdict."""
 
 from deltareg.wire import CheckResult, Comparison
-from deltareg_cli.blocks import Table, Title
+from deltareg_cli.terminal.blocks import Table, Title
 from deltareg_cli.views.comparisons import comparison_blocks
 
 COMPARED = Comparison(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from deltareg_cli.commands.completion import SHELLS, VARIABLE
+from deltareg_cli.commands.setup.completion import SHELLS, VARIABLE
 
 pytestmark = pytest.mark.usefixtures("forked")
 

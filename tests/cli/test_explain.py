@@ -7,7 +7,7 @@ import click
 import pytest
 
 from deltareg.errors import PROBLEM_CODES, error_classes
-from deltareg_cli.commands.explain import codes, page, status_of_code
+from deltareg_cli.commands.start.explain import codes, page, status_of_code
 from deltareg_cli.exits import MEANINGS
 from deltareg_cli.frame import cli
 from tests.architecture.tree import PACKAGES

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from deltareg_cli.launch import NEEDS, given, missing_of
+from deltareg_cli.runs.launch import NEEDS, given, missing_of
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_up_without_workers_asks_for_no_torch(shell, monkeypatch):
 
 def test_parts_are_looked_for_and_not_loaded():
     probe = (
-        "import sys; from deltareg_cli.launch import missing_of; missing_of('verify');"
+        "import sys; from deltareg_cli.runs.launch import missing_of; missing_of('verify');"
         " print('torch' in sys.modules)"
     )
 

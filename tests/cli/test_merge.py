@@ -5,7 +5,7 @@ import json
 import pytest
 
 from deltareg.delta.merge.methods import all_methods
-from deltareg_cli.commands.merge import METHODS
+from deltareg_cli.commands.deltas.merge import METHODS
 from tests.cli.steps import DELTAS, push_base
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from deltareg.documents.yaml_document import write_yaml
 from deltareg.wire import SCHEMA_VERSION
-from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Title
-from deltareg_cli.drawing import Surface, draw
-from deltareg_cli.logs import start_log
-from deltareg_cli.output import Output, to_json
-from deltareg_cli.wording import clean, count, moment, rate, seconds, short, size
+from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Title
+from deltareg_cli.terminal.drawing import Surface, draw
+from deltareg_cli.terminal.logs import start_log
+from deltareg_cli.terminal.output import Output, to_json
+from deltareg_cli.terminal.wording import clean, count, moment, rate, seconds, short, size
 from tests.cli.steps import push, push_base
 
 yaml = pytest.importorskip("yaml", reason="needs PyYAML to read YAML back")

@@ -7,10 +7,10 @@ import click
 import pytest
 
 import deltareg_cli.commands
-from deltareg_cli.command_tree import sections
 from deltareg_cli.frame import cli
-from deltareg_cli.front_page import SECTIONS
-from deltareg_cli.help_page import summary
+from deltareg_cli.tree.command_tree import sections
+from deltareg_cli.tree.front_page import SECTIONS
+from deltareg_cli.tree.help_page import summary
 
 TOPICS = ("exit-codes", "options", "environment", "references", "output")
 

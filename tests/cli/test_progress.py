@@ -7,8 +7,14 @@ import pytest
 
 from deltareg.client.config import ClientConfig
 from deltareg.client.progress import SILENT
-from deltareg_cli.output import Output
-from deltareg_cli.progress import BarProgress, LineProgress, Tally, close_progress, open_progress
+from deltareg_cli.terminal.output import Output
+from deltareg_cli.terminal.progress import (
+    BarProgress,
+    LineProgress,
+    Tally,
+    close_progress,
+    open_progress,
+)
 
 
 class Terminal(io.StringIO):

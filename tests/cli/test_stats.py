@@ -3,7 +3,7 @@
 import pytest
 
 from deltareg.wire import StorageFigures, StorageReport, StorageRow
-from deltareg_cli.drawing import Surface, draw
+from deltareg_cli.terminal.drawing import Surface, draw
 from deltareg_cli.views.storage import storage_blocks
 from tests.cli.steps import DELTAS, push
 

@@ -197,7 +197,7 @@ def test_no_field_of_an_answer_hides_what_a_notebook_calls():
 
 def test_attaching_without_torch_says_what_to_install(shared_registry, monkeypatch):
     pulled = shared_registry.client().pull("team/lora:v1")
-    monkeypatch.setitem(sys.modules, "deltareg_verify.torch_engine.attach", None)
+    monkeypatch.setitem(sys.modules, "deltareg_verify.engine.torch_engine.attach", None)
 
     with pytest.raises(Misconfigured) as told:
         pulled.attach(object())

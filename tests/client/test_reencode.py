@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from deltareg.client.packs.pack_reader import PackReader
 from deltareg.db import tables as t
-from deltareg.db.queries.runs import enqueue
+from deltareg.db.runs.runs import enqueue
 from deltareg.db.session import read, write
 from deltareg.errors import Blocked, DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.wire import LeaseHold, ReencodeReport, RunFailure

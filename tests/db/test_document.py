@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 
 from deltareg.api.middleware import _DOCUMENT_BODY_MAX
 from deltareg.db import tables as t
-from deltareg.db.document import (
+from deltareg.db.lines import versions
+from deltareg.db.session import read, write
+from deltareg.db.sql.document import (
     DOCUMENT_BYTES_MAX,
     pack_document,
     pack_map,
     unpack_document,
     unpack_map,
 )
-from deltareg.db.queries import packs, versions
-from deltareg.db.queries.packs import FoundPiece
-from deltareg.db.session import read, write
+from deltareg.db.storage import packs
+from deltareg.db.storage.packs import FoundPiece
 from deltareg.digest import sha256_of
 from deltareg.errors import IntegrityFailure
 from tests.service import rows

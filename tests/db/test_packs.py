@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import packs, uploads
-from deltareg.db.queries.packs import FoundPiece
 from deltareg.db.session import read, with_retry, write
+from deltareg.db.storage import packs, uploads
+from deltareg.db.storage.packs import FoundPiece
 from deltareg.digest import sha256_of
 from deltareg.errors import UploadClosed
 from deltareg.store import fresh_key

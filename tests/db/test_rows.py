@@ -2,20 +2,30 @@
 
 import re
 from dataclasses import dataclass, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 import sqlalchemy as sa
 
 import deltareg
-from deltareg.db import rows
+from deltareg import db
 from deltareg.db import tables as t
-from deltareg.db.queries.deltas import add_namespace, delta_row
-from deltareg.db.rows import LineRow, fetch_all, fetch_known, fetch_one, present
+from deltareg.db.lines.deltas import add_namespace, delta_row
+from deltareg.db.lines.rows import LineRow
 from deltareg.db.session import read, write
+from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
+from deltareg.db.sql.row_protocols import present
 from tests.service import rows as made
 
-ROWS = [each for each in vars(rows).values() if isinstance(each, type) and is_dataclass(each)]
+ROWS = [
+    each
+    for module in walk_packages(db.__path__, "deltareg.db.")
+    if module.name.endswith("rows")
+    for each in vars(import_module(module.name)).values()
+    if isinstance(each, type) and is_dataclass(each) and each.__module__ == module.name
+]
 
 
 @dataclass(frozen=True, slots=True)

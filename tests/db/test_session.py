@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from deltareg.db.clock import now_us, read_clock
-from deltareg.db.queries.bearers import live_token
+from deltareg.db.access.bearers import live_token
 from deltareg.db.session import create_engine, glance, read, with_retry, write
+from deltareg.db.sql.clock import now_us, read_clock
 from deltareg.db.tables import namespaces, principals
 from deltareg.errors import DiskFull, Misconfigured, Unavailable
 from tests.fixtures.databases import postgresql_started, server_url

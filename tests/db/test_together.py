@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 import sqlalchemy as sa
 
-from deltareg.db.rows import Part, Together, fetch_all
 from deltareg.db.session import read, write
+from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.sql.together import Part, Together
 from deltareg.db.tables import principals, suites, tokens
 
 TEXTS = ["plain", "", "ü\u2014😀", 'say "so"', "back\\slash", "two\nlines\t", "null", "{}", "'; --"]

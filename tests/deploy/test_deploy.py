@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deltareg.client.config import SETTINGS
-from deltareg_cli.commands.help import OTHER_VARIABLES
+from deltareg_cli.commands.start.help import OTHER_VARIABLES
 from tests.architecture.generate_settings_docs import classes, variables
 from tests.architecture.tree import REPOSITORY
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deltareg.db.queries.superseding import BY
+from deltareg.db.runs.superseding import BY
 from tests.faults.payloads import objects
 from tests.fixtures.processes import until
 

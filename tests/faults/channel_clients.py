@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries.outcomes import key_of_continuation
 from deltareg.db.session import BEGIN_OPTION, read
+from deltareg.db.verdicts.outcomes import key_of_continuation
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.refs import LineRef, Ref
 from deltareg.service.channels import channels as service

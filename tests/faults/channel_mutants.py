@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import channels as queries
+from deltareg.db.channels import channels as queries
 from deltareg.db.session import read
 from deltareg.service.channels import move as moving
 from deltareg.service.ledger import freeze

@@ -17,8 +17,8 @@ import traceback
 from dataclasses import dataclass, field
 from math import inf
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import versions
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions
 from deltareg.db.session import create_engine, write
 from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.gate import FRESH_POLICY

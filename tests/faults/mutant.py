@@ -14,7 +14,7 @@ import time
 
 from deltareg.api import serve
 from deltareg.api.__main__ import main
-from deltareg.db.queries import uploads as queries
+from deltareg.db.storage import uploads as queries
 from deltareg.store import open_store
 
 LATE_S = 0.4

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deltareg_verify.torch_engine.probe import probe_inputs
+from deltareg_verify.engine.torch_engine.probe import probe_inputs
 
 Inputs = dict[str, Any]
 _ROWS, _LENGTH, _SEED = 2, 9, 7

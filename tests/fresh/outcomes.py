@@ -12,8 +12,8 @@ import numpy as np
 
 from deltareg.client.fold.fold_folder import fold_folder
 from deltareg.errors import Inconclusive, Refused
-from deltareg_verify.examine import examine
-from deltareg_verify.verdict import judge
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests.fresh import bases
 from tests.fresh.anatomy import Anatomy, anatomy_of
 from tests.fresh.inputs import Inputs, inputs_of

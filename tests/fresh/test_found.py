@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.examine import examine
 from tests.fresh.outcomes import run, workplace
 from tests.fresh.plan import RECIPES
 from tests.verify.bench import Bench

@@ -13,7 +13,7 @@ from deltareg.host.interrupts import ask_on_signals
 _STORM = """
 import random, signal, sys, threading, time
 from deltareg.host.interrupts import ask_on_signals
-from deltareg_verify.stop import Stop
+from deltareg_verify.supervisor.stop import Stop
 
 woken = threading.Event()
 stop = Stop(600.0)

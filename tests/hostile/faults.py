@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from deltareg.api import idempotency
 from deltareg.db import tables as t
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import blobs as blob_queries
-from deltareg.db.queries import proofs, uploads
-from deltareg.db.queries.shares import keep_shares
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.storage import blobs as blob_queries
+from deltareg.db.storage import proofs, uploads
+from deltareg.db.storage.shares import keep_shares
 from deltareg.gate import judge
 from deltareg.gate.signers import SignerTerms
 from deltareg.identity.manifest import Manifest

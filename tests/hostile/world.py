@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg.client import WorkerClient
 from deltareg.db import tables as t
-from deltareg.db.queries import grants, principals
+from deltareg.db.access import grants, principals
 from deltareg.db.session import read, write
 from deltareg.errors import DeltaregError
 from deltareg.service.access.tokens import hash_secret, mint_secret

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries.grants import count_legacy, holdings_of, people_of
+from deltareg.db.access.grants import count_legacy, holdings_of, people_of
 from deltareg.db.session import create_engine, read, write
 from deltareg_migrations import schema as migrations
 

@@ -10,8 +10,8 @@ from alembic.script import ScriptDirectory
 
 from deltareg import db
 from deltareg.db import tables as t
-from deltareg.db.document import pack_map
 from deltareg.db.session import check_schema, create_engine, read, write
+from deltareg.db.sql.document import pack_map
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
 from deltareg_migrations import schema as migrations

@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import now_us
 from deltareg.db.session import write
+from deltareg.db.sql.clock import now_us
 from deltareg.db.tables import sessions, tokens
 from tests.pages.conftest import browser, word_of
 

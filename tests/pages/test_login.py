@@ -4,8 +4,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from deltareg.db.clock import now_us
 from deltareg.db.session import write
+from deltareg.db.sql.clock import now_us
 from deltareg.db.tables import audit, sessions, tokens
 from deltareg.pages.guard import own_path
 from deltareg.service.access.tokens import mint_secret

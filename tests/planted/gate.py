@@ -15,10 +15,10 @@ from deltareg.errors import Refused
 from deltareg.suites.probe_set import read_samples
 from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult
-from deltareg_verify.case import Case
-from deltareg_verify.checks import all_checks
-from deltareg_verify.engine import Engine
-from deltareg_verify.examine import examine
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.engine import Engine
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.judging.examine import examine
 from tests.planted.deltas import Planted, incumbent, publish
 from tests.planted.suites import SENTENCES, write_suite
 from tests.planted.workshop import Workshop

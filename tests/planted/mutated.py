@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from transformers import logging
 
 from deltareg.suites.golden_file import GOLDEN_FILE
-from deltareg_verify.arrays import largest_difference
-from deltareg_verify.examine import examine
+from deltareg_verify.engine.arrays import largest_difference
+from deltareg_verify.judging.examine import examine
 from tests.planted.broken import Saved
 from tests.planted.deltas import CONFIG, Planted, edit, planted_set, publish
 from tests.planted.gate import push_code

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.examine import examine
 from tests.planted.bases import SUBJECTS
 from tests.planted.deltas import DEFECTS, PLACES, SEEDS, planted_set, publish
 from tests.planted.gate import caught_by, look_at, open_bench, open_case, planted_suite

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.document import pack_documents
-from deltareg.db.queries import deltas, packs, principals, uploads, versions
+from deltareg.db.access import principals
+from deltareg.db.lines import deltas, versions
 from deltareg.db.session import read, write
+from deltareg.db.sql.document import pack_documents
+from deltareg.db.storage import packs, uploads
 from deltareg.digest import sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest
 from deltareg.service.authority.grants import grants_of

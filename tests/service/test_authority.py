@@ -19,10 +19,10 @@ import sqlalchemy as sa
 import deltareg.service
 import deltareg_migrations
 from deltareg.db import tables as t
-from deltareg.db.clock import now_us
-from deltareg.db.queries import deltas
-from deltareg.db.queries.deltas import LineFilter
+from deltareg.db.lines import deltas
+from deltareg.db.lines.deltas import LineFilter
 from deltareg.db.session import create_engine, write
+from deltareg.db.sql.clock import now_us
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, Forbidden, NotFound
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece

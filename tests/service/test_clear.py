@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from deltareg.db.queries import channels as queries
+from deltareg.db.channels import channels as queries
 from deltareg.db.session import write
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef

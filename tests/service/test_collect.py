@@ -7,9 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import US_PER_S, now_us
-from deltareg.db.queries import collection, forms, packs, uploads, versions
+from deltareg.db.lines import versions
 from deltareg.db.session import read, write
+from deltareg.db.sql.clock import US_PER_S, now_us
+from deltareg.db.storage import forms, packs, uploads
+from deltareg.db.upkeep import collection
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden, UploadClosed
 from deltareg.service.registry import Registry

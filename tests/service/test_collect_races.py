@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import US_PER_S, now_us
-from deltareg.db.queries import collection, packs, uploads
 from deltareg.db.session import create_engine, read, write
+from deltareg.db.sql.clock import US_PER_S, now_us
+from deltareg.db.storage import packs, uploads
+from deltareg.db.upkeep import collection
 from deltareg.digest import sha256_of
 from deltareg.errors import UploadClosed
 from deltareg.service.upkeep import collect

@@ -13,9 +13,9 @@ from deltareg.client.packs.transfer import piece_sources, reader
 from deltareg.codec import OrderedPool, PackEncoder
 from deltareg.codec.rebuild import Rebuild
 from deltareg.db import tables as t
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries.bases import base_content, base_rows
+from deltareg.db.bases.bases import base_content, base_rows
 from deltareg.db.session import read, write
+from deltareg.db.storage import packs as pack_queries
 from deltareg.errors import UploadClosed
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.push.ingest_base import complete_base

@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.document import pack_document, pack_map
 from deltareg.db.session import read, write
+from deltareg.db.sql.document import pack_document, pack_map
 from deltareg.service.upkeep import collect, fsck
 from deltareg.store.memory import MemoryStore
 from tests.api.forger import prepare

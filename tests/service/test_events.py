@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from deltareg.api.upkeep import upkeep
 from deltareg.db import tables as t
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import outbox as queries
+from deltareg.db.events import outbox as queries
 from deltareg.db.session import write
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.resources import EVERYTHING, Base, Namespace
 from deltareg.service.channels.channels import create_channel

@@ -3,7 +3,7 @@
 import pytest
 
 from deltareg.client import Client
-from deltareg.db.queries.deltas import LineFilter
+from deltareg.db.lines.deltas import LineFilter
 from deltareg.service.access.tokens import authenticate
 from deltareg.service.overview.deltas import look_for_lines
 from deltareg.wire import TokenCreate

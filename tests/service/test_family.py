@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries.family import common_ancestor
+from deltareg.db.lines.family import common_ancestor
 from deltareg.db.session import read, write
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.service.authority.grants import Grant, Part, Right

@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import now_us
 from deltareg.db.session import write
+from deltareg.db.sql.clock import now_us
 from deltareg.errors import (
     BadSignature,
     Blocked,

@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import now_us
 from deltareg.db.session import as_writer, write
+from deltareg.db.sql.clock import now_us
 
 HOUR_US = 3600 * 1_000_000
 SMOKE, OTHER = f"sha256:{'5' * 64}", f"sha256:{'6' * 64}"

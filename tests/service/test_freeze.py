@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import channels as queries
+from deltareg.db.channels import channels as queries
 from deltareg.db.session import write
 from deltareg.errors import Blocked, Conflict, Forbidden, NotFound, StaleRevision
 from tests.fixtures.processes import until

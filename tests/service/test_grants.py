@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import deltas, grants, principals
+from deltareg.db.access import grants, principals
+from deltareg.db.lines import deltas
 from deltareg.db.session import read, write
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.refs import LineRef

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.db.queries.verdicts import verdict_rows
-from deltareg.db.rows import LedgerRow
+from deltareg.db.channels.rows import LedgerRow
+from deltareg.db.verdicts.verdicts import verdict_rows
 from deltareg.service.channels.reviews import moves_to_review
 from deltareg.service.channels.roll_back import stacked
 

@@ -4,8 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import deltas
-from deltareg.db.queries.deltas import LineFilter
+from deltareg.db.lines import deltas
+from deltareg.db.lines.deltas import LineFilter
 from deltareg.db.session import read, write
 from deltareg.service.overview.deltas import look_for_lines
 from deltareg.service.registry import Registry

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from deltareg.api.upkeep import upkeep
 from deltareg.db import tables as t
-from deltareg.db.clock import US_PER_S
 from deltareg.db.session import create_engine, write
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs import log_retention
 from deltareg.service.runs.kinds.verify import complete_run

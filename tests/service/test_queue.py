@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import deltas
+from deltareg.db.lines import deltas
 from deltareg.db.session import write
 from deltareg.errors import Forbidden
 from deltareg.refs import Ref

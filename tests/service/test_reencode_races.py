@@ -14,9 +14,9 @@ from deltareg.client.push.version_before import Earlier
 from deltareg.codec import OrderedPool, PackEncoder
 from deltareg.codec.rebuild import Rebuild
 from deltareg.db import tables as t
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries.versions import content
+from deltareg.db.lines.versions import content
 from deltareg.db.session import create_engine, read, write
+from deltareg.db.storage import packs as pack_queries
 from deltareg.db.tables.metadata import metadata
 from deltareg.delta.base_manifest import base_view, build_base_manifest
 from deltareg.delta.delta_manifest import assess, build_delta_manifest

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries.versions import version_by_id
+from deltareg.db.lines.versions import version_by_id
 from deltareg.db.session import read
 from deltareg.errors import Blocked, Conflict, Forbidden
 from deltareg.refs import Ref

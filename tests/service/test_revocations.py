@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import revocations as queries
-from deltareg.db.queries.versions import lock_version
+from deltareg.db.lines import revocations as queries
+from deltareg.db.lines.versions import lock_version
 from deltareg.db.session import write
 from deltareg.errors import Blocked, Conflict, Forbidden, InvalidInput
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.client import Client
 from deltareg.db import tables as t
-from deltareg.db.queries.search import Bound, Sought, found_ids
+from deltareg.db.lines.search import Bound, Sought, found_ids
 from deltareg.db.session import read, write
 from deltareg.errors import DeltaregError, InvalidInput, NotFound
 from deltareg.service.lines.search import read_bound

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.document import pack_documents
-from deltareg.db.queries import deltas
-from deltareg.db.queries.deltas import LineFilter
+from deltareg.db.lines import deltas
+from deltareg.db.lines.deltas import LineFilter
 from deltareg.db.session import write
+from deltareg.db.sql.document import pack_documents
 from deltareg.digest import sha256_of
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Grant, Part, Reach, Right, Unless

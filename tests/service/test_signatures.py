@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from deltareg.client.trust.signers import parse_signers
 from deltareg.db import tables as t
-from deltareg.db.document import pack_documents
-from deltareg.db.queries import deltas, versions
+from deltareg.db.lines import deltas, versions
 from deltareg.db.session import write
+from deltareg.db.sql.document import pack_documents
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import (
     BadSignature,

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import uploads
-from deltareg.db.queries.shares import Share
 from deltareg.db.session import read, write
+from deltareg.db.storage import uploads
+from deltareg.db.storage.shares import Share
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece

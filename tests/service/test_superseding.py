@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.queries import superseding
-from deltareg.db.queries import versions as version_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs import superseding
 from deltareg.db.session import read, with_retry, write
 from deltareg.refs import Ref
 from deltareg.service.describe import describe_versions

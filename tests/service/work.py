@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import now_us
-from deltareg.db.queries import runs as run_queries
+from deltareg.db.runs import runs as run_queries
 from deltareg.db.session import with_retry, write
+from deltareg.db.sql.clock import now_us
 from deltareg.gate.verifier import VERIFIER
 from deltareg.service.authority.grants import grants_of
 from deltareg.service.registry import Caller

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import namespaces
-from deltareg.db.queries import outbox as queries
+from deltareg.db.access import namespaces
+from deltareg.db.events import outbox as queries
 from deltareg.db.session import read, write
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Grant, Part, Right, Unless

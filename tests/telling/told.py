@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from standardwebhooks import Webhook
 
 from deltareg.db import tables as t
-from deltareg.db.queries import grants
+from deltareg.db.access import grants
 from deltareg.db.session import read, write
 from deltareg.refs import LineRef
 from deltareg.service.events import Action

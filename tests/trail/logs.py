@@ -5,8 +5,8 @@ import json
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.clock import read_clock
 from deltareg.db.session import read, write
+from deltareg.db.sql.clock import read_clock
 from deltareg.service.authority.grants import grants_of
 from deltareg.service.registry import Caller
 from deltareg.service.trail.proofs import read_log

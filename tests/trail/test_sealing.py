@@ -12,8 +12,8 @@ from securesystemslib.dsse import Envelope
 
 from deltareg.api.sealing import sealing
 from deltareg.db import tables as t
-from deltareg.db.queries.audit import record_audit
 from deltareg.db.session import read, write
+from deltareg.db.trail.audit import record_audit
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import Places, differs_from_kept
 from deltareg.service.trail.seal import seal_all, seal_some

@@ -8,8 +8,8 @@ from deltareg.delta.base_manifest import base_view
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import draw
 from deltareg.suites.suite import built_in
-from deltareg_verify.assignment import Assignment, BaseAssignment
-from deltareg_verify.report import listen
+from deltareg_verify.messages.assignment import Assignment, BaseAssignment
+from deltareg_verify.messages.report import listen
 from tests.verify.bench import Bench
 
 WALL_S = 600.0

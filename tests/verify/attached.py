@@ -7,8 +7,8 @@ import torch
 from safetensors.numpy import load_file
 
 from deltareg.delta.accounting import account, recognise
-from deltareg_verify.torch_engine.ops import TorchOps
-from deltareg_verify.torch_engine.prefix import inserted
+from deltareg_verify.engine.torch_engine.ops import TorchOps
+from deltareg_verify.engine.torch_engine.prefix import inserted
 from tests.folders import open_base, open_folder
 
 OPS = TorchOps(torch.device("cpu"))

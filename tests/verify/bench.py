@@ -15,8 +15,8 @@ from deltareg.client.folders.hashing import hash_folder
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, built_in
-from deltareg_verify.case import Case, Parts
-from deltareg_verify.served import account_served, as_served
+from deltareg_verify.child.served import account_served, as_served
+from deltareg_verify.engine.case import Case, Parts
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SMOKE = built_in("smoke")
@@ -59,10 +59,10 @@ class Bench:
 
     def engine(self, effects=None, *, room=None):
         """Bring base and effects together; the delta's own effects by default."""
-        from deltareg_verify.torch_engine import (
+        from deltareg_verify.engine.torch_engine import (  # dear; not all need it
             TorchEngine,
             prepare_device,
-        )  # dear; not all need it
+        )
 
         device = prepare_device(self.device, threads=1)
         used = self.account.effects if effects is None else effects
@@ -71,7 +71,10 @@ class Bench:
 
     def plain_engine(self):
         """Bring the delta together with the class that the base's own config names."""
-        from deltareg_verify.torch_engine import TorchEngine, prepare_device  # dear, as above
+        from deltareg_verify.engine.torch_engine import (  # dear, as above
+            TorchEngine,
+            prepare_device,
+        )
 
         device = prepare_device(self.device, threads=1)
         return TorchEngine(
@@ -81,7 +84,7 @@ class Bench:
     @cached_property
     def account(self):
         """Account for it on the network that it is for, as a child does."""
-        from deltareg_verify.torch_engine import class_with_place  # dear, as above
+        from deltareg_verify.engine.torch_engine import class_with_place  # dear, as above
 
         return account_served(
             self.folder.files, self.folder.tensors, self.base.view, find_class=class_with_place

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.sandbox.zygote import Zygote
 from tests.verify import finding, seeded_bugs
 
 

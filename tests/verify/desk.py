@@ -12,7 +12,7 @@ from deltareg.service.runs.leases import (
 )
 from deltareg.service.runs.log import append_log
 from deltareg.service.runs.runs import show_run
-from deltareg_verify.materials import Materials
+from deltareg_verify.supervisor.materials import Materials
 from tests.signers import enrol, sign
 from tests.verify.bench import SMOKE, sample_bench
 

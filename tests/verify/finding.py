@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltareg.wire import LeaseRequest
-from deltareg_verify.base_measures import BaseMeasures
-from deltareg_verify.materials import Stock
-from deltareg_verify.options import Options
-from deltareg_verify.stop import Stop
-from deltareg_verify.worker import Worker
+from deltareg_verify.supervisor.base_measures import BaseMeasures
+from deltareg_verify.supervisor.materials import Stock
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.worker import Worker
 from tests.proving import prover_of
 
 LABELS = {"runs": "compare,answer", "prompts": "plain,chat"}

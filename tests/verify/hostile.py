@@ -19,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from deltareg_verify import escapes, kernel, sandbox
+from deltareg_verify.sandbox import escapes, kernel, layers
 from tests.verify import leaky
 
 
@@ -41,8 +41,8 @@ def perform(
     for wall in without:
         leaky.WALLS[wall]()
     if scratch is not None:
-        bounds = sandbox.Bounds(tuple(map(Path, readable)), Path(scratch), cpu_s, memory_bytes)
-        level = sandbox.enter(bounds)
+        bounds = layers.Bounds(tuple(map(Path, readable)), Path(scratch), cpu_s, memory_bytes)
+        level = layers.enter(bounds)
     try:
         result = ACTS[act](out=out, **given)
     except OSError as error:

@@ -18,7 +18,7 @@ peft = pytest.importorskip("peft", reason="needs peft")
 from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
 
 from deltareg.suites.suite import read_suite  # noqa: E402
-from deltareg_verify.checks import all_checks  # noqa: E402
+from deltareg_verify.judging.checks import all_checks  # noqa: E402
 from tests import small_networks  # noqa: E402
 from tests.verify.bench import Bench  # noqa: E402
 

@@ -8,7 +8,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from deltareg_verify import escapes, landlock, mounts, namespaces, sandbox, seccomp
+from deltareg_verify.sandbox import escapes, landlock, layers, mounts, namespaces, seccomp
 
 
 def warm():
@@ -22,7 +22,7 @@ def prepare(request):
     verb, _, body = request.partition(b" ")
     if verb == b"escape":
         return partial(escapes.escape, escapes.targets_of(body))
-    return importlib.import_module("deltareg_verify.child").prepare(request)
+    return importlib.import_module("deltareg_verify.child.main").prepare(request)
 
 
 def calls():
@@ -46,7 +46,7 @@ def pid():
 
 
 def limits():
-    sandbox._limit = lambda bounds: None  # noqa: ARG005  # its name is part of the type
+    layers._limit = lambda bounds: None  # noqa: ARG005  # its name is part of the type
 
 
 def missing_files():

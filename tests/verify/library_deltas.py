@@ -9,9 +9,9 @@ import torch
 from deltareg.delta.fold import Folding
 from deltareg.tensors.array import to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES
-from deltareg_verify.examine import examine
-from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
-from deltareg_verify.verdict import judge
+from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_inputs
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests import small_networks
 from tests.verify.bench import SMOKE, Bench
 

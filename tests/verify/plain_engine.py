@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deltareg_verify.engine import Change, Fired
-from deltareg_verify.figures import Figures
+from deltareg_verify.engine.engine import Change, Fired
+from deltareg_verify.messages.figures import Figures
 
 
 def array(*values):

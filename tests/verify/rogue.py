@@ -7,17 +7,18 @@ import os
 from functools import partial
 from pathlib import Path
 
-from deltareg_verify import child, sandbox
-from deltareg_verify.assignment import Assignment
+from deltareg_verify.child import main
+from deltareg_verify.messages.assignment import Assignment
+from deltareg_verify.sandbox import layers
 from tests.verify import hostile, leaky
 
-warm = child.warm
+warm = main.warm
 
 
 def prepare(request):
     act = Path(os.environ["HOME"], "act")
     if not act.exists():
-        return child.prepare(request)
+        return main.prepare(request)
     assignment = Assignment.decode(request.partition(b" ")[2])
     return partial(misbehave, assignment, act.read_text())
 
@@ -25,7 +26,7 @@ def prepare(request):
 def misbehave(assignment, act, out):
     """Enter the sandbox as a run does, but for the wall that lets it start processes."""
     leaky.WALLS["calls"]()
-    sandbox.enter(child._bounds(assignment))
+    layers.enter(main._bounds(assignment))
     hostile.ACTS[act](out=out, **GIVEN.get(act, {}))
 
 

@@ -1,8 +1,8 @@
 """Mistakes that a worker could have; each must make many tests fail."""
 
-import deltareg_verify.runs.verify
+import deltareg_verify.supervisor.runs.verify
 from deltareg.suites import shown
-from deltareg_verify import verdict
+from deltareg_verify.judging import verdict
 
 
 def always_pass(patch):
@@ -17,12 +17,12 @@ def optimist(patch):
 
 def answer_pass(patch):
     """The worker sends a pass, whatever the rule says."""
-    honest = deltareg_verify.runs.verify.verdict_report
+    honest = deltareg_verify.supervisor.runs.verify.verdict_report
 
     def lie(*arguments, **named):
         return honest(*arguments, **named).model_copy(update={"verdict": "pass"})
 
-    patch.setattr(deltareg_verify.runs.verify, "verdict_report", lie)
+    patch.setattr(deltareg_verify.supervisor.runs.verify, "verdict_report", lie)
 
 
 BUGS = {"always_pass": always_pass, "optimist": optimist, "answer_pass": answer_pass}

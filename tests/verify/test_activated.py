@@ -8,11 +8,11 @@ import pytest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
 from deltareg.delta.kind import ActivationHook
-from deltareg_verify.examine import examine
-from deltareg_verify.torch_engine.attach import attach, open_delta
-from deltareg_verify.torch_engine.invocations import with_invocations
-from deltareg_verify.torch_engine.prompts import cache_of
-from deltareg_verify.verdict import judge
+from deltareg_verify.engine.torch_engine.attach import attach, open_delta
+from deltareg_verify.engine.torch_engine.invocations import with_invocations
+from deltareg_verify.engine.torch_engine.prompts import cache_of
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests.delta.kinds import peft_oracle as oracle
 from tests.delta.kinds.peft_oracle import QV, gpt2, llama, peft, torch
 from tests.verify.bench import SMOKE, Bench

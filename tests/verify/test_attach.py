@@ -11,7 +11,7 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Tap
 from deltareg.errors import BaseMismatch, Conflict, Inconclusive, InvalidInput, Refused
-from deltareg_verify.torch_engine.attach import Delta, Host, attach, open_delta
+from deltareg_verify.engine.torch_engine.attach import Delta, Host, attach, open_delta
 from tests.verify.bench import SAMPLES, read_arrays, sample_base
 from tests.verify.toys import Keeping, hook
 

@@ -11,8 +11,8 @@ import transformers
 from deltareg.delta.kind import Tap
 from deltareg.errors import Inconclusive
 from deltareg.identity.manifest import Source
-from deltareg_verify.examine import examine
-from deltareg_verify.verdict import judge
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests.verify.bench import SAMPLES, SMOKE, Bench, read_arrays, sample_base, sample_bench
 from tests.verify.toys import hook
 

@@ -6,7 +6,7 @@ import pytest
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
-from deltareg_verify.torch_engine.attach import attach, open_delta
+from deltareg_verify.engine.torch_engine.attach import attach, open_delta
 from tests.delta.kinds import peft_oracle as oracle
 from tests.delta.kinds.peft_oracle import (
     QV,

@@ -7,7 +7,7 @@ import pytest
 
 from deltareg.client.resources.suites import read_suite_file
 from deltareg.errors import InvalidInput
-from deltareg_verify.backtest import Healthy, Request, run
+from deltareg_verify.workbench.backtest import Healthy, Request, run
 from tests.verify.bench import SAMPLES
 
 pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")

@@ -7,7 +7,7 @@ import pytest
 from deltareg.client.cache.cache import Cache
 from deltareg.digest import Digest
 from deltareg.wire import BaseInfo
-from deltareg_verify.base_cache import BaseCache
+from deltareg_verify.supervisor.base_cache import BaseCache
 
 
 @pytest.fixture

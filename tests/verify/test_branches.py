@@ -24,9 +24,9 @@ from deltareg.delta.maths.updates import (
     WithoutPrincipal,
 )
 from deltareg.tensors.array import F32
-from deltareg_verify.torch_engine.branch import branch_for
-from deltareg_verify.torch_engine.fold import chains, change_of, fold
-from deltareg_verify.torch_engine.ops import TorchOps, as_torch
+from deltareg_verify.engine.torch_engine.branch import branch_for
+from deltareg_verify.engine.torch_engine.fold import chains, change_of, fold
+from deltareg_verify.engine.torch_engine.ops import TorchOps, as_torch
 from tests.verify.held import Held
 
 OPS = TorchOps(torch.device("cpu"))

@@ -6,9 +6,9 @@ from torch.distributions import Categorical
 from transformers import AutoModelForCausalLM, AutoTokenizer, Wav2Vec2ForCTC
 
 from deltareg.suites.base_probes import draw
-from deltareg_verify.torch_engine.batching import LENGTHS, Ways, deviations
-from deltareg_verify.torch_engine.general import general_inputs, measure
-from deltareg_verify.torch_engine.prefilled import CACHE_NAMES, name_of_cache
+from deltareg_verify.engine.torch_engine.batching import LENGTHS, Ways, deviations
+from deltareg_verify.engine.torch_engine.general import general_inputs, measure
+from deltareg_verify.engine.torch_engine.prefilled import CACHE_NAMES, name_of_cache
 from tests.verify import judged
 from tests.verify.bench import sample_bench
 

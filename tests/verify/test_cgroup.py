@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from deltareg_verify import cgroup
+from deltareg_verify.sandbox import cgroup
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from deltareg.delta.kind import Account
 from deltareg.errors import Problem
 from deltareg.suites.catalogue import CATALOGUE
-from deltareg_verify.checks import all_checks
-from deltareg_verify.checks.norm_ratio import layer_type, outliers, size_ratios
-from deltareg_verify.engine import Change, Fired
+from deltareg_verify.engine.engine import Change, Fired
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.judging.checks.norm_ratio import layer_type, outliers, size_ratios
 from tests.architecture.generate_check_catalogue import FILE, generate
 from tests.architecture.generated import is_current
 from tests.verify.bench import SMOKE, sample_bench, suite_of

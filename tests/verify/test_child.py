@@ -10,9 +10,9 @@ import pytest
 from deltareg.errors import Inconclusive
 from deltareg.gate.verifier import VERIFIER
 from deltareg.suites.suite import read_suite
-from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.command_line import labels
-from deltareg_verify.report import Surroundings, listen
+from deltareg_verify.messages.assignment import Assignment, VersionOnBase
+from deltareg_verify.messages.report import Surroundings, listen
 from tests.verify.desk import lay_out
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import read_suite
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.examine import examine
 from tests.verify.bench import sample_bench
 from tests.verify.plain_engine import PlainEngine
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deltareg_verify.contrast import contrast, of_scores, of_states
+from deltareg_verify.engine.contrast import contrast, of_scores, of_states
 
 RANDOM = np.random.default_rng(7)
 A, B = (RANDOM.normal(size=(100, 17)).astype(np.float32) for _ in range(2))

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from deltareg_verify.examine import examine
-from deltareg_verify.verdict import judge
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests import corpus
 from tests.verify.bench import SMOKE, Bench
 from tests.verify.oracles import attached_logits, expected_logits, probe_of

@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from deltareg.errors import Refused
-from deltareg_verify.examine import examine
-from deltareg_verify.verdict import judge
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests import small_networks
 from tests.delta.kinds import peft_oracle as oracle
 from tests.small_networks import torch

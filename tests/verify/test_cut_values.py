@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from deltareg_verify.checks import all_checks
+from deltareg_verify.judging.checks import all_checks
 from tests.small_networks import quiet
 from tests.verify.bench import SMOKE, Bench, sample_base
 

@@ -8,12 +8,12 @@ import pytest
 from deltareg.client.cache.cache import Cache
 from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure
 from deltareg.wire import CheckResult, LeaseRequest
-from deltareg_verify.decoding import ChildDecoder
-from deltareg_verify.materials import Stock
-from deltareg_verify.options import Options
-from deltareg_verify.proving import ProofAssignment
-from deltareg_verify.report import Speaker
-from deltareg_verify.stop import Stop
+from deltareg_verify.child.proving import ProofAssignment
+from deltareg_verify.messages.report import Speaker
+from deltareg_verify.supervisor.decoding import ChildDecoder
+from deltareg_verify.supervisor.materials import Stock
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.stop import Stop
 from tests.fixtures.registries import SAMPLES
 from tests.proving import push_lie, zeros_of
 

@@ -16,10 +16,10 @@ from tests.verify.bench import SMOKE, Bench
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 pytest.importorskip("diffusers", reason="needs diffusers: pip install 'deltareg[diffusion]'")
-from deltareg_verify.examine import examine  # noqa: E402  # it needs torch
-from deltareg_verify.torch_engine import Room, TorchEngine, prepare_device  # noqa: E402
-from deltareg_verify.torch_engine.networks.calling import call  # noqa: E402
-from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs  # noqa: E402
+from deltareg_verify.engine.torch_engine import Room, TorchEngine, prepare_device  # noqa: E402
+from deltareg_verify.engine.torch_engine.networks.calling import call  # noqa: E402
+from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_inputs  # noqa: E402
+from deltareg_verify.judging.examine import examine  # noqa: E402  # it needs torch
 from tests.verify import diffusion_loras, tiny_diffusers  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other

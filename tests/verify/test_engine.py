@@ -10,10 +10,10 @@ import torch
 from deltareg.delta.kind import Addition, WeightUpdate
 from deltareg.delta.maths.updates import Replace
 from deltareg.errors import Inconclusive
-from deltareg_verify.examine import examine
-from deltareg_verify.torch_engine import fold, load, networks
-from deltareg_verify.torch_engine.load import load_tokenizer
-from deltareg_verify.verdict import judge
+from deltareg_verify.engine.torch_engine import fold, load, networks
+from deltareg_verify.engine.torch_engine.load import load_tokenizer
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests.verify.bench import SAMPLES, SMOKE, Bench, listed, read_arrays, sample_base, sample_bench
 
 PROBES = read_arrays(SAMPLES / "probes.safetensors")

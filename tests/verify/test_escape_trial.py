@@ -7,8 +7,8 @@ import time
 import pytest
 
 from deltareg.errors import InvalidInput, Misconfigured
-from deltareg_verify.escape_trial import accepted_layers, stand_trial
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.sandbox.escape_trial import accepted_layers, stand_trial
+from deltareg_verify.sandbox.zygote import Zygote
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="needs Linux: the layers are its own"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deltareg_verify import sandbox
-from deltareg_verify.escape_trial import bystanders
-from deltareg_verify.escapes import ESCAPES, Targets
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.sandbox import layers
+from deltareg_verify.sandbox.escape_trial import bystanders
+from deltareg_verify.sandbox.escapes import ESCAPES, Targets
+from deltareg_verify.sandbox.zygote import Zygote
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="needs Linux: the layers are its own"
@@ -47,7 +47,7 @@ def targets(tmp_path):
     with bystanders() as (host, resolver), socket.create_server(("127.0.0.1", 0)) as metadata:
         yield Targets(
             host=host, metadata=metadata.getsockname(), resolver=resolver, own=own,
-            outside=outside, memory_bytes=MEMORY_BYTES, file_bytes=sandbox.FILE_BYTES,
+            outside=outside, memory_bytes=MEMORY_BYTES, file_bytes=layers.FILE_BYTES,
         )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_an_attempt_leaves_nothing_behind(attempt, targets):
 
 def test_there_are_twelve_and_each_says_what_closes_it():
     assert len(set(NAMES)) == 12
-    assert all(set(escape.layers) <= set(sandbox.LAYERS) for escape in ESCAPES)
+    assert all(set(escape.layers) <= set(layers.LAYERS) for escape in ESCAPES)
 
 
 def test_without_a_bound_there_is_none_to_break(attempt, targets):

@@ -11,8 +11,8 @@ from deltareg.errors import (
     Refused,
 )
 from deltareg.suites.catalogue import CheckForm
-from deltareg_verify.check import Check, Finding
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.examine import examine
 from tests.verify.bench import sample_bench, suite_of
 
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.delta_manifest import assess
-from deltareg_verify.faults import FAULTS, Opened
-from deltareg_verify.faults.opened import is_changed, open_parts, write_parts
+from deltareg_verify.workbench.faults import FAULTS, Opened
+from deltareg_verify.workbench.faults.opened import is_changed, open_parts, write_parts
 from tests.verify.bench import sample_bench
 
 CONFIG = "adapter_config.json"

@@ -8,8 +8,8 @@ import pytest
 from deltareg.suites.golden import Golden, Origin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg.suites.training_start import Shown, TrainingStart
-from deltareg_verify.examine import examine
-from deltareg_verify.verdict import judge
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests.verify.bench import SAMPLES, Bench, sample_base, suite_of
 
 SOUND = Shown(places=400, aligned=400, ends=16, ends_labelled=16, losses=(2.1, 1.9), choices=384)

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import BaseMismatch
-from deltareg_verify.torch_engine.attach import Host, open_delta
-from deltareg_verify.torch_engine.load import find_slots, load
+from deltareg_verify.engine.torch_engine.attach import Host, open_delta
+from deltareg_verify.engine.torch_engine.load import find_slots, load
 from tests import small_networks
 from tests.verify.bench import Bench
 from tests.verify.library_deltas import LibraryDelta, peft

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from deltareg.suites.base_probes import draw
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.examine import examine
 from tests.verify.bench import Bench, sample_bench, suite_of
 from tests.verify.small_language import make_language_base, pages, train
 

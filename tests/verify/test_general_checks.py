@@ -11,11 +11,11 @@ from scipy.stats import entropy
 from torch.distributions import Categorical
 from torch.nn.functional import cosine_similarity
 
-from deltareg_verify.checks import all_checks
-from deltareg_verify.engine import Change
-from deltareg_verify.figures import Classes, Figures, Loss, Odds, Spread
-from deltareg_verify.torch_engine.batching import LENGTHS, Ways, deviations
-from deltareg_verify.torch_engine.spread import classes_of, spreads_of
+from deltareg_verify.engine.engine import Change
+from deltareg_verify.engine.torch_engine.batching import LENGTHS, Ways, deviations
+from deltareg_verify.engine.torch_engine.spread import classes_of, spreads_of
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.messages.figures import Classes, Figures, Loss, Odds, Spread
 from tests.verify.bench import SAMPLES, SMOKE, Bench, sample_base, sample_bench
 from tests.verify.plain_engine import PlainEngine
 

@@ -8,8 +8,8 @@ import pytest
 judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft")
 from deltareg.statistics.intervals import mean_interval  # noqa: E402
 from deltareg.suites.base_probes import BaseProbes  # noqa: E402
-from deltareg_verify.generality import _Found, _perplexity  # noqa: E402
-from deltareg_verify.torch_engine import text_losses  # noqa: E402
+from deltareg_verify.child.generality import _Found, _perplexity  # noqa: E402
+from deltareg_verify.engine.torch_engine import text_losses  # noqa: E402
 from tests.fixtures.registries import SAMPLES  # noqa: E402
 from tests.verify.bench import Bench  # noqa: E402
 

@@ -7,8 +7,8 @@ import pytest
 
 from deltareg.suites.golden import Golden, Origin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
-from deltareg_verify.examine import examine
-from deltareg_verify.verdict import judge
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests.verify.bench import SAMPLES, Bench, read_arrays, sample_base, suite_of
 
 IDS = read_arrays(SAMPLES / "probes.safetensors")["input_ids"]

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from deltareg.errors import InvalidInput, Misconfigured
 from deltareg.suites.golden_file import GOLDEN_FILE, decode
-from deltareg_verify.golden_recording import GoldenRequest, run
+from deltareg_verify.workbench.golden_recording import GoldenRequest, run
 from tests.verify.bench import SAMPLES, convention_of, sample_base
 from tests.verify.test_golden import checked
 
@@ -96,11 +96,11 @@ def test_inputs_that_the_network_does_not_take_are_told(recorded, tmp_path):
 
 
 def test_a_library_that_is_not_there_is_told(recorded, monkeypatch):
-    from deltareg_verify.torch_engine import libraries
+    from deltareg_verify.engine.torch_engine import libraries
 
     found = dict(libraries.LIBRARIES)
     found["peft"] = libraries.Library("a-library-that-nobody-has", found["peft"].load)
-    monkeypatch.setattr("deltareg_verify.torch_engine.second_opinion.LIBRARIES", found)
+    monkeypatch.setattr("deltareg_verify.engine.torch_engine.second_opinion.LIBRARIES", found)
 
     with pytest.raises(Misconfigured, match="is not installed here") as refused:
         recorded("tinyllama/lora_qv")

@@ -9,8 +9,8 @@ from transformers.utils.generic import ModelOutput
 
 from deltareg.delta.kind import ActivationHook, Tap
 from deltareg.errors import Inconclusive
-from deltareg_verify.torch_engine.hooks import hooked
-from deltareg_verify.torch_engine.ops import TorchOps
+from deltareg_verify.engine.torch_engine.hooks import hooked
+from deltareg_verify.engine.torch_engine.ops import TorchOps
 from tests.verify.toys import Keeping, hook
 
 OPS = TorchOps(torch.device("cpu"))

@@ -6,8 +6,8 @@ import pytest
 
 from deltareg.delta.kind import Account, WeightUpdate
 from deltareg.delta.maths.updates import LowRank, Replace
-from deltareg_verify.checks import all_checks
-from deltareg_verify.engine import Change
+from deltareg_verify.engine.engine import Change
+from deltareg_verify.judging.checks import all_checks
 from tests.verify.bench import SMOKE, sample_bench
 from tests.verify.plain_engine import PlainEngine
 

@@ -9,8 +9,8 @@ judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft
 diffusers = pytest.importorskip("diffusers", reason="needs diffusers")
 torch = judged.torch
 from deltareg.suites.samples import Samples  # noqa: E402
-from deltareg_verify.measures.denoising import Rule, denoise  # noqa: E402
-from deltareg_verify.measures.images import distance, features, made_images  # noqa: E402
+from deltareg_verify.engine.measures.denoising import Rule, denoise  # noqa: E402
+from deltareg_verify.engine.measures.images import distance, features, made_images  # noqa: E402
 from tests.verify.tiny_diffusers import TINY  # noqa: E402
 
 FEW = "parameters: {least_samples: 1, steps: 3}"

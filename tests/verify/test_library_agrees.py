@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from deltareg.identity.manifest import Source
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.examine import examine
 from tests.verify.bench import SAMPLES, Bench, sample_base, suite_of
 
 peft = pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]'")

@@ -12,7 +12,7 @@ import pytest
 from deltareg.suites.lm_task import fill_task, read_task
 from deltareg.suites.lm_task_document import METRICS
 from deltareg.suites.suite import read_suite
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.examine import examine
 from tests.verify.bench import SAMPLES, Bench, listed, sample_base, sample_bench
 from tests.verify.plain_engine import PlainEngine
 from tests.verify.series import EXAMPLE
@@ -65,7 +65,7 @@ def both(request, cache_dir, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from deltareg_verify.lm_harness.network import EngineNetwork
+    from deltareg_verify.judging.lm_harness.network import EngineNetwork
 
     is_marked = request.param == "marked"
     entry = listed("deltas")["tinyllama/lora_qv" if is_marked else request.param]

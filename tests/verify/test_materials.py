@@ -9,8 +9,8 @@ import pytest
 from deltareg.errors import Inconclusive
 from deltareg.identity.manifest import Manifest
 from deltareg.wire import LeaseRequest, ReferenceGrant
-from deltareg_verify.base_cache import BaseCache
-from deltareg_verify.materials import Stock
+from deltareg_verify.supervisor.base_cache import BaseCache
+from deltareg_verify.supervisor.materials import Stock
 from tests.verify.bench import SAMPLES, sample_base
 
 DELTA = SAMPLES / "deltas" / "tinyllama" / "lora_qv"

@@ -8,7 +8,7 @@ import pytest
 from deltareg.errors import InvalidInput
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import read_suite
-from deltareg_verify.checks import all_checks
+from deltareg_verify.judging.checks import all_checks
 from tests.verify.bench import sample_bench
 from tests.verify.plain_engine import PlainEngine
 

@@ -6,8 +6,8 @@ import pytest
 judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft")
 torch = judged.torch
 from deltareg.suites.samples import Samples  # noqa: E402
-from deltareg_verify.checks.answers import is_right  # noqa: E402
-from deltareg_verify.measures.answers import without_repeats  # noqa: E402
+from deltareg_verify.engine.measures.answers import without_repeats  # noqa: E402
+from deltareg_verify.judging.checks.answers import is_right  # noqa: E402
 
 FEW = "parameters: {least_samples: 1"
 TENSORS = {"file": "a.safetensors"}

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deltareg.client.push.convert.lokr_cuts import factored
-from deltareg.client.push.convert.original_names import respelled
+from deltareg.client.convert.lokr_cuts import factored
+from deltareg.client.convert.original_names import respelled
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.originals import by_path, by_spelling
 from deltareg.errors import Refused
@@ -18,7 +18,7 @@ from diffusers.loaders import lora_conversion_utils as library  # noqa: E402  # 
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint  # noqa: E402
 from diffusers.utils import convert_unet_state_dict_to_peft  # noqa: E402
 
-from deltareg.client.push.convert.matrices import Made  # noqa: E402
+from deltareg.client.convert.matrices import Made  # noqa: E402
 from tests.verify import original_files, tiny_diffusers  # noqa: E402
 from tests.verify.original_files import WIDTHS, view_of  # noqa: E402
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from deltareg.delta.maths.low_rank import LowRankChange
-from deltareg_verify.checks import all_checks
-from deltareg_verify.checks.overflow import largest_element
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.judging.checks.overflow import largest_element
 from tests.verify.bench import SAMPLES, SMOKE, Bench, listed, sample_base, sample_bench
 
 SPEC = next(spec for spec in SMOKE.checks if spec.name == "overflow")

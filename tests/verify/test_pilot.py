@@ -7,10 +7,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from deltareg_verify.backtest import Healthy
-from deltareg_verify.engine import Engine
-from deltareg_verify.kept_answers import Answers, remembering
-from deltareg_verify.pilot import Pilot, run
+from deltareg_verify.engine.engine import Engine
+from deltareg_verify.judging.kept_answers import Answers, remembering
+from deltareg_verify.workbench.backtest import Healthy
+from deltareg_verify.workbench.pilot import Pilot, run
 from tests.small_networks import quiet
 from tests.verify.bench import SAMPLES
 

@@ -19,9 +19,9 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 pytest.importorskip("diffusers", reason="needs diffusers: pip install 'deltareg[diffusion]'")
 from transformers import CLIPTextConfig, CLIPTextModel  # noqa: E402  # it needs torch
 
-from deltareg_verify.examine import examine  # noqa: E402
-from deltareg_verify.torch_engine import Room, prepare_device  # noqa: E402
-from deltareg_verify.torch_engine.networks.calling import Components, call  # noqa: E402
+from deltareg_verify.engine.torch_engine import Room, prepare_device  # noqa: E402
+from deltareg_verify.engine.torch_engine.networks.calling import Components, call  # noqa: E402
+from deltareg_verify.judging.examine import examine  # noqa: E402
 from tests.client.convert.converting import client_of  # noqa: E402
 from tests.verify import diffusion_loras, original_files, tiny_diffusers  # noqa: E402
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from deltareg_verify.checks import all_checks
+from deltareg_verify.judging.checks import all_checks
 from tests.verify.bench import SAMPLES, SMOKE, Bench, sample_base
 
 SPEC = next(spec for spec in SMOKE.checks if spec.name == "placement")

@@ -9,8 +9,8 @@ import transformers
 
 from deltareg.delta.kind import PrefixInsert
 from deltareg.errors import Inconclusive
-from deltareg_verify.torch_engine.ops import as_array
-from deltareg_verify.torch_engine.prefix import inserted
+from deltareg_verify.engine.torch_engine.ops import as_array
+from deltareg_verify.engine.torch_engine.prefix import inserted
 from tests import tiny
 from tests.verify import attached
 from tests.verify.bench import Bench, sample_base

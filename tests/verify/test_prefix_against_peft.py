@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from deltareg.delta.kind import PrefixInsert
-from deltareg_verify.torch_engine.prefix import inserted
+from deltareg_verify.engine.torch_engine.prefix import inserted
 from tests import corpus
 from tests.folders import open_base
 from tests.verify import attached

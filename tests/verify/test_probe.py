@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from deltareg.errors import Inconclusive
-from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
+from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_inputs
 from tests import small_networks
 from tests.fresh import bases
 

@@ -4,12 +4,12 @@ import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
-from deltareg_verify.materials import Stock
-from deltareg_verify.options import Options
-from deltareg_verify.report import Report, Surroundings
-from deltareg_verify.runs.prove import proof_report
-from deltareg_verify.stop import Stop
-from deltareg_verify.worker import Worker
+from deltareg_verify.messages.report import Report, Surroundings
+from deltareg_verify.supervisor.materials import Stock
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.runs.prove import proof_report
+from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.worker import Worker
 from tests.fixtures.registries import SAMPLES
 from tests.proving import prover_of, push_lie, zeros_of
 

@@ -3,10 +3,10 @@
 import pytest
 
 from deltareg.errors import Inconclusive
-from deltareg_verify.materials import Stock
-from deltareg_verify.options import Options
-from deltareg_verify.stop import Stop
-from deltareg_verify.worker import Worker
+from deltareg_verify.supervisor.materials import Stock
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.worker import Worker
 from tests.client.checkpoints import LINE, write_run
 from tests.client.test_references import depths, pushed
 from tests.e2e.test_data_path import same_files

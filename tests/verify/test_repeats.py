@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from deltareg_verify.report import listen
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.messages.report import listen
+from deltareg_verify.sandbox.zygote import Zygote
 from tests.verify.assigned import WALL_S, lay_out, with_figures
 from tests.verify.bench import SAMPLES, convention_of, listed, sample_base
 

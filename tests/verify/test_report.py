@@ -8,7 +8,7 @@ import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.wire import CheckResult
-from deltareg_verify.report import MOST_BYTES, Speaker, listen
+from deltareg_verify.messages.report import MOST_BYTES, Speaker, listen
 
 PASS = CheckResult(name="effect", value=0.25, threshold=1e-6, verdict="pass", seconds=0.1)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from deltareg.gate.policy import SANDBOX_LAYERS
-from deltareg_verify import sandbox
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.sandbox import layers
+from deltareg_verify.sandbox.zygote import Zygote
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="needs Linux: the layers are its own"
 )
-LAYERS = ("session", *sandbox.LAYERS)
+LAYERS = ("session", *layers.LAYERS)
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)  # whatever the environment says
 STOPPED = {"EACCES", "EPERM", "ENETUNREACH", "ESRCH", "EROFS", "ENOENT"}
 
@@ -287,7 +287,7 @@ def test_what_is_written_is_bounded_as_a_whole(inside, scratch, holds):
 
 
 def test_the_interpreters_folders_exist_and_are_no_secrets():
-    folders = sandbox.interpreter_folders()
+    folders = layers.interpreter_folders()
 
     assert all(folder.exists() for folder in folders)
     assert not any(str(folder) in {"/", str(HOME), "/home", "/etc"} for folder in folders)

@@ -15,9 +15,9 @@ library = pytest.importorskip("sentence_transformers", reason="needs sentence-tr
 import transformers  # noqa: E402  # it needs torch
 from peft import LoraConfig, get_peft_model  # noqa: E402
 
-from deltareg_verify.examine import examine  # noqa: E402
-from deltareg_verify.torch_engine import TorchEngine, prepare_device  # noqa: E402
-from deltareg_verify.torch_engine.networks.pooling_modes import MODES, pool  # noqa: E402
+from deltareg_verify.engine.torch_engine import TorchEngine, prepare_device  # noqa: E402
+from deltareg_verify.engine.torch_engine.networks.pooling_modes import MODES, pool  # noqa: E402
+from deltareg_verify.judging.examine import examine  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 EXACT = 1e-6

@@ -5,9 +5,9 @@ import pytest
 
 from deltareg.delta.kind import Account, WeightUpdate
 from deltareg.delta.maths.low_rank import LowRankChange
-from deltareg_verify.checks import all_checks
-from deltareg_verify.checks.spectral import singular_values
-from deltareg_verify.engine import Change
+from deltareg_verify.engine.engine import Change
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.judging.checks.spectral import singular_values
 from tests.verify.bench import SMOKE, sample_bench
 from tests.verify.plain_engine import PlainEngine
 

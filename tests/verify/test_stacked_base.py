@@ -9,9 +9,9 @@ from deltareg.client.fold.version_base import find_push_base, store_version_base
 from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
-from deltareg_verify.assignment import Assignment
-from deltareg_verify.materials import Stock
-from deltareg_verify.report import listen
+from deltareg_verify.messages.assignment import Assignment
+from deltareg_verify.messages.report import listen
+from deltareg_verify.supervisor.materials import Stock
 from tests.verify.bench import SAMPLES, sample_base
 
 DELTAS = SAMPLES / "deltas" / "tinyllama"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deltareg.client.folders.folder import open_folder
-from deltareg_verify.checks import all_checks
-from deltareg_verify.examine import examine
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.judging.examine import examine
 from tests.samples import surgery
 from tests.verify.bench import SAMPLES, Bench, listed, sample_base, sample_bench, suite_of
 

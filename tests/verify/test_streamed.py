@@ -16,11 +16,11 @@ from torch.nn import functional
 from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.maths.updates import Add, Replace
 from deltareg.errors import Inconclusive
-from deltareg_verify.examine import examine
-from deltareg_verify.torch_engine import Room
-from deltareg_verify.torch_engine.room import needed
-from deltareg_verify.torch_engine.streamed import Placing, StandIn, stand_in
-from deltareg_verify.verdict import judge
+from deltareg_verify.engine.torch_engine import Room
+from deltareg_verify.engine.torch_engine.room import needed
+from deltareg_verify.engine.torch_engine.streamed import Placing, StandIn, stand_in
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.verdict import judge
 from tests import corpus
 from tests.verify.bench import SAMPLES as SAMPLE_FILES
 from tests.verify.bench import SMOKE, Bench, sample_base, sample_bench

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deltareg.suites.suite import read_suite
-from deltareg_verify.examine import examine
-from deltareg_verify.task_measure import measure
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.task_measure import measure
 from tests.suites.test_lm_task import filled
 from tests.verify.bench import sample_bench
 from tests.verify.plain_engine import PlainEngine

@@ -7,7 +7,7 @@ judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft
 torch = judged.torch
 from deltareg.errors import InvalidInput  # noqa: E402
 from deltareg.suites.samples import Candidates, Samples  # noqa: E402
-from deltareg_verify.measures.ranking import ndcg, recall, reciprocal_rank, spearman  # noqa: E402
+from deltareg_verify.engine.measures.ranking import ndcg, recall, reciprocal_rank, spearman  # noqa: E402
 
 QUERIES = ("one red cat", "two blue dog", "the old sea", "new hill near")
 TEXTS = (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deltareg.errors import InvalidInput
-from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch
+from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch
 
 OPS = TorchOps(torch.device("cpu"))
 

@@ -5,8 +5,8 @@ import pytest
 
 from deltareg.errors import InvalidInput
 from deltareg.suites.samples import Samples
-from deltareg_verify.changes import Side
-from deltareg_verify.measures.triggers import outlyingness, reactions, signature, spread
+from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.measures.triggers import outlyingness, reactions, signature, spread
 from tests.verify.plain_engine import PlainEngine
 
 VOCABULARY, TRIGGER = 60, 41

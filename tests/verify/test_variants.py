@@ -17,11 +17,11 @@ from deltareg.errors import (  # noqa: E402
 )
 from deltareg.wire import LeaseRequest  # noqa: E402
 from deltareg_verify.command_line import labels  # noqa: E402
-from deltareg_verify.materials import Stock  # noqa: E402
-from deltareg_verify.options import Options  # noqa: E402
-from deltareg_verify.report import Surroundings  # noqa: E402
-from deltareg_verify.stop import Stop  # noqa: E402
-from deltareg_verify.worker import Worker  # noqa: E402
+from deltareg_verify.messages.report import Surroundings  # noqa: E402
+from deltareg_verify.supervisor.materials import Stock  # noqa: E402
+from deltareg_verify.supervisor.options import Options  # noqa: E402
+from deltareg_verify.supervisor.stop import Stop  # noqa: E402
+from deltareg_verify.supervisor.worker import Worker  # noqa: E402
 from tests import packing  # noqa: E402
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, report  # noqa: E402
 

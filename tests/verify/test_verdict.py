@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.wire import CheckResult
-from deltareg_verify import verdict
+from deltareg_verify.judging import verdict
 from tests.verify.bench import suite_of
 
 OUTCOMES = ("pass", "warn", "fail", "skipped", "n/a")

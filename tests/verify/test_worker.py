@@ -14,10 +14,10 @@ from deltareg.service.runs.log import read_log
 from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import LeaseRequest, RunCreate
-from deltareg_verify.options import Options
-from deltareg_verify.stop import Stop
-from deltareg_verify.worker import Worker
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.sandbox.zygote import Zygote
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.worker import Worker
 from tests.service import rows
 from tests.service.work import expire
 from tests.verify.desk import Desk, lay_out, unused

@@ -12,10 +12,10 @@ from transformers import GenerationConfig  # noqa: E402
 
 from deltareg.errors import InvalidInput  # noqa: E402
 from deltareg.suites.samples import Candidates, Samples  # noqa: E402
-from deltareg_verify.checks.exposure import exposure  # noqa: E402
-from deltareg_verify.continuing import Written, written_each  # noqa: E402
-from deltareg_verify.measures.writing import MEASURES, distance  # noqa: E402
-from deltareg_verify.torch_engine.writing import write  # noqa: E402
+from deltareg_verify.engine.continuing import Written, written_each  # noqa: E402
+from deltareg_verify.engine.measures.writing import MEASURES, distance  # noqa: E402
+from deltareg_verify.engine.torch_engine.writing import write  # noqa: E402
+from deltareg_verify.judging.checks.exposure import exposure  # noqa: E402
 from tests.verify.bench import Bench  # noqa: E402
 
 FEW = "parameters: {least_samples: 1"

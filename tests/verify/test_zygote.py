@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deltareg.errors import Inconclusive, Misconfigured
-from deltareg_verify.zygote import Zygote
+from deltareg_verify.sandbox.zygote import Zygote
 
 DEADLINE_S = 30.0
 
@@ -269,7 +269,8 @@ def test_a_zygote_that_is_killed_takes_its_child_along(tmp_path, surroundings_of
 
 def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path, surroundings_of_zygote):
     script = (
-        "import os, sys; from pathlib import Path; from deltareg_verify.zygote import Zygote\n"
+        "import os, sys; from pathlib import Path\n"
+        "from deltareg_verify.sandbox.zygote import Zygote\n"
         "zygote = Zygote(Path(sys.argv[1]), environment=os.environ, child='tests.verify.hostile')\n"
         "zygote.run(sys.argv[2].encode(), wall_s=600,\n"
         "           interrupted=lambda: print(zygote.pid, flush=True) or '')\n"

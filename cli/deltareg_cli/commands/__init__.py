@@ -1,5 +1,6 @@
-"""The commands, one file a command or group, found by looking into this folder.
+"""The commands, one file a command or group, found by looking into the folders here.
 
-A file has the name of its command and says by `PLACE` where that stands on the first page. A file
-without one holds commands of a group.
+A folder is a section of the first page (`tree.front_page.SECTIONS`). A file has the name of its
+command and says by `ORDER` where that stands in its section. A file without one holds commands of
+a group.
 """

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from deltareg.wire import AccessAnswer, AccessFinding, MemberInfo, NamespaceInfo
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
-from deltareg_cli.wording import moment
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.wording import moment
 
 EVERYWHERE = "everywhere"
 _TONES: dict[str, Tone] = {"private": "warn", "internal": "", "public": "good"}

@@ -1,8 +1,8 @@
 """What a base and its versions answered, one below the other."""
 
 from deltareg.wire.findings import AnswersInfo, SideAnswer
-from deltareg_cli.blocks import Block, Cell, Column, Lines, Table, Text, Title
-from deltareg_cli.wording import count, seconds
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Lines, Table, Text, Title
+from deltareg_cli.terminal.wording import count, seconds
 
 _ONE_VALUE = 1
 _FORMS = {

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from deltareg_cli.blocks import Block, Cell, Lines, Text, Tone
-from deltareg_cli.wording import count
+from deltareg_cli.terminal.blocks import Block, Cell, Lines, Text, Tone
+from deltareg_cli.terminal.wording import count
 
 if TYPE_CHECKING:
     from deltareg.client.applying.comparing import Change, Plan

@@ -2,7 +2,7 @@
 
 from deltareg.client.results.log_report import LogReport, RowProof
 from deltareg.wire import CheckpointInfo
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Title
 
 _BEFORE = "are from before the log: sealed as the database had them then"
 _FEWEST_SHOWN = 20

@@ -4,8 +4,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title
-from deltareg_cli.wording import count, number
+from deltareg_cli.terminal.blocks import (
+    Answer,
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Lines,
+    Table,
+    Text,
+    Title,
+)
+from deltareg_cli.terminal.wording import count, number
 
 Fields = Mapping[str, object]
 HARMLESS = 0.01

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
-from deltareg_cli.markdown import code, prose
-from deltareg_cli.wording import clean, count, cut, number
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.markdown import code, prose
+from deltareg_cli.terminal.wording import clean, count, cut, number
 
 Fields = Mapping[str, object]
 _COLUMNS = ("KL", "same first", "apart")

@@ -3,8 +3,19 @@
 from dataclasses import asdict
 
 from deltareg.client.compare.bisect import BisectReport, Step
-from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
-from deltareg_cli.wording import clean, count, number
+from deltareg_cli.terminal.blocks import (
+    Answer,
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Lines,
+    Table,
+    Text,
+    Title,
+    Tone,
+)
+from deltareg_cli.terminal.wording import clean, count, number
 
 _TONES: dict[str, Tone] = {"good": "good", "bad": "bad", "skip": "warn"}
 

@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 from deltareg.client.compare.bisect_by_hand import Standing
 from deltareg.gate.bisection import Mark
-from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Text, Title
+from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Lines, Text, Title
+from deltareg_cli.terminal.wording import count
 from deltareg_cli.views.bisections import bisect_answer
-from deltareg_cli.wording import count
 
 
 def standing_answer(found: Standing) -> Answer:

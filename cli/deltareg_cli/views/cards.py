@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deltareg.wire import CardInfo, CardResult
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title
 
 _SHOWN = 12
 

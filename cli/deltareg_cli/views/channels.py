@@ -12,7 +12,7 @@ from deltareg.wire import (
     ReadinessInfo,
     RevisionInfo,
 )
-from deltareg_cli.blocks import (
+from deltareg_cli.terminal.blocks import (
     Block,
     Cell,
     Column,
@@ -24,9 +24,9 @@ from deltareg_cli.blocks import (
     Tone,
     toned,
 )
+from deltareg_cli.terminal.wording import moment, short
 from deltareg_cli.views.policies import floors_in_short, policy_in_short, unmet_lines
 from deltareg_cli.views.verdicts import told_waiver
-from deltareg_cli.wording import moment, short
 
 _VERBS = {
     "promote": "promoted", "rollback": "rolled back", "freeze": "frozen", "unfreeze": "unfrozen",

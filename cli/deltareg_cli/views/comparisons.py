@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from deltareg.wire import CheckResult, Comparison
-from deltareg_cli.blocks import Block, Cell, Column, Table, Text, Title, Tone
-from deltareg_cli.wording import count, number
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Table, Text, Title, Tone
+from deltareg_cli.terminal.wording import count, number
 
 _WORDS: dict[str, tuple[str, Tone]] = {
     "met": ("not worse", "good"),

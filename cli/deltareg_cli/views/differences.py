@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deltareg.client.results.general import GENERAL_COLUMNS, GENERAL_TITLE, general_rows
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
-from deltareg_cli.markdown import code, prose
-from deltareg_cli.wording import number, short
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.terminal.markdown import code, prose
+from deltareg_cli.terminal.wording import number, short
 
 if TYPE_CHECKING:
     from deltareg.client import DiffReport

@@ -4,8 +4,18 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title
-from deltareg_cli.wording import count
+from deltareg_cli.terminal.blocks import (
+    Answer,
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Lines,
+    Table,
+    Text,
+    Title,
+)
+from deltareg_cli.terminal.wording import count
 
 if TYPE_CHECKING:
     from deltareg.client.drafting.draft_suite import Drafted

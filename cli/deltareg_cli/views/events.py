@@ -11,8 +11,8 @@ from deltareg.wire import (
     WebhookSecret,
     WebhookTested,
 )
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
-from deltareg_cli.wording import clean, count, moment, short
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.wording import clean, count, moment, short
 
 _PREFIX = "dev.deltareg."
 _SHOWN_ELSEWHERE = {"ref", "actor", "namespace", "delta"}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deltareg.wire import FollowerInfo, Observed
-from deltareg_cli.blocks import Block, Cell, Column, Lines, Table, Text, Title, Tone
-from deltareg_cli.wording import seconds, short, size
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.wording import seconds, short, size
 
 if TYPE_CHECKING:
     from deltareg.client.follow import FollowEvent

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from deltareg.client.results.proofs import SignedProof
 from deltareg.wire import KeyInfo
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, Tone, toned
-from deltareg_cli.wording import moment, short
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title, Tone, toned
+from deltareg_cli.terminal.wording import moment, short
 
 _TONES: dict[str, Tone] = {"live": "good", "retired": "dim", "revoked": "bad"}
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.terminal.wording import count, number, seconds, size
 from deltareg_cli.views.versions import kind_of
-from deltareg_cli.wording import count, number, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import MergePlan, MergeReport

@@ -5,8 +5,8 @@ from typing import cast
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.wire import ChannelFloor, FloorChange, GateAnswer, PolicyChange, UnmetRule
-from deltareg_cli.blocks import Block, Cell, Facts, Lines, Text, Title
-from deltareg_cli.wording import count
+from deltareg_cli.terminal.blocks import Block, Cell, Facts, Lines, Text, Title
+from deltareg_cli.terminal.wording import count
 
 
 def policy_in_short(policy: Mapping[str, object]) -> str:

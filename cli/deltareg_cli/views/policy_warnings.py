@@ -7,7 +7,7 @@ from deltareg.documents.json_values import is_list, is_object
 from deltareg.suites.catalogue import judges
 from deltareg.wire import SuiteInfo
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.wording import clean
+from deltareg_cli.terminal.wording import clean
 
 
 def warn_of_policy(invocation: Invocation, wanted: Mapping[str, object]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deltareg.errors import Problem
-from deltareg_cli.blocks import Cell, Lines, Text, toned
+from deltareg_cli.terminal.blocks import Cell, Lines, Text, toned
 
 
 def problem_lines(problems: Sequence[Problem]) -> Lines:

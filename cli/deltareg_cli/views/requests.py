@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from deltareg.wire import RequestInfo
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.wording import count, moment
 from deltareg_cli.views.policies import unmet_lines
-from deltareg_cli.wording import count, moment
 
 REQUEST_FIELDS = ("id", "state", "channel", "ref", "version", "digest", "missing", "revision")
 _TONES: dict[str, Tone] = {

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from deltareg.wire import CheckResult, LogLine, RunInfo, WorkerInfo
-from deltareg_cli.blocks import Cell, Column, Table, Text, toned
-from deltareg_cli.wording import count, moment, seconds
+from deltareg_cli.terminal.blocks import Cell, Column, Table, Text, toned
+from deltareg_cli.terminal.wording import count, moment, seconds
 
 _VERDICT_WIDTH, _NAME_WIDTH, _TIME_WIDTH = 7, 26, 7
 OWN = "local-"

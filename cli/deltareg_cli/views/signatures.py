@@ -6,10 +6,10 @@ from pathlib import Path
 
 from deltareg.client.results.proofs import FilesProof, SignerKey
 from deltareg.wire import ReferrerBody, ReferrerInfo, RevokedSigner
-from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
-from deltareg_cli.documents import fields, items_fields
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.wording import moment, short
+from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.terminal.documents import fields, items_fields
+from deltareg_cli.terminal.wording import moment, short
 
 
 def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> Table:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
-from deltareg_cli.blocks import Block, Cell, Column, Table, Text, Title
-from deltareg_cli.drawing import GAP, Surface
-from deltareg_cli.wording import count, size
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Table, Text, Title
+from deltareg_cli.terminal.drawing import GAP, Surface
+from deltareg_cli.terminal.wording import count, size
 
 _TITLES = {"registry": "namespace", "namespace": "line", "line": "version", "version": "version"}
 _COLUMNS: dict[str, Callable[[StorageRow], str]] = {

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from deltareg.wire import SuiteCheck, SuiteInfo
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title
-from deltareg_cli.wording import moment, short
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.terminal.wording import moment, short
 
 
 def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> Table:

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.terminal.wording import count, moment, number, seconds, short, size
 from deltareg_cli.views.comparisons import comparison_blocks
 from deltareg_cli.views.runs import unserved
 from deltareg_cli.views.versions import proof_cell
-from deltareg_cli.wording import count, moment, number, seconds, short, size
 
 _WRONG = 5
 _FINDING = {"answer": "asked a prompt", "compare": "compared with another"}

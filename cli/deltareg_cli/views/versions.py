@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.terminal.wording import count, moment, short, size
 from deltareg_cli.views.cards import card_facts
 from deltareg_cli.views.revocations import told
-from deltareg_cli.wording import count, moment, short, size
 
 NO_VERSIONS = "no versions yet: deltareg push PATH NS/NAME --base REF"
 _PROOFS: dict[ProofState | None, Cell] = {

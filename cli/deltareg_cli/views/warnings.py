@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from deltareg.errors import Unavailable
 from deltareg.wire import CheckResult, VerdictInfo
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.wording import clean, number
+from deltareg_cli.terminal.wording import clean, number
 
 
 def warn_of(invocation: Invocation, ref: str) -> list[str]:

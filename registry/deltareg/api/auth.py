@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deltareg.api.problems import request_id_of
-from deltareg.db.rows import LiveTokenRow
+from deltareg.db.access.rows import LiveTokenRow
 from deltareg.service.access.tokens import answer_anybody, answer_to
 from deltareg.service.access.tokens import authenticate as authenticate_token
 from deltareg.service.registry import Caller, Registry, needs_token

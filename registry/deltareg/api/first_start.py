@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from deltareg.api.settings import Settings
 from deltareg.db import HEAD
-from deltareg.db.queries.principals import count_tokens, end_tokens_of
+from deltareg.db.access.principals import count_tokens, end_tokens_of
 from deltareg.db.session import create_engine, read, schema_head, write
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.host.machine import this_host

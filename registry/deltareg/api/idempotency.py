@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fastapi import Request, Response
 from pydantic import BaseModel
 
-from deltareg.db.queries import idempotency as queries
+from deltareg.db.access import idempotency as queries
 from deltareg.db.session import read, with_retry
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.service.registry import Caller, Registry

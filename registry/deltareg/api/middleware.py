@@ -11,7 +11,7 @@ import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deltareg.api.metrics import Metrics
-from deltareg.db.document import DOCUMENT_BYTES_MAX
+from deltareg.db.sql.document import DOCUMENT_BYTES_MAX
 from deltareg.wire import ProblemDocument
 
 logger = logging.getLogger("deltareg.requests")

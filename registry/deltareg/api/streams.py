@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deltareg.db.queries.outbox import head
+from deltareg.db.events.outbox import head
 from deltareg.db.session import glance
 from deltareg.service.registry import Registry
 from deltareg.service.telling.cloud_events import read_id

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
-from deltareg.db.rows import DeliveryRow
+from deltareg.db.events.rows import DeliveryRow
 from deltareg.errors import DeltaregError, LeaseLost
 from deltareg.service.registry import Registry
 from deltareg.service.telling.drift import tell_drift

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deltareg.client import convert
     from deltareg.client.bases import named, push_base, which
     from deltareg.client.campaign import campaign, campaign_start
     from deltareg.client.compare import (
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from deltareg.client.fold import materialize, sync, update
     from deltareg.client.folders import golden
     from deltareg.client.pull import fetching, stored_form, version_files, written_card
-    from deltareg.client.push import convert, golden_of_push, lint, merge, push, reencode
+    from deltareg.client.push import golden_of_push, lint, merge, push, reencode
     from deltareg.client.trust import (
         audit_log,
         last_checkpoint,

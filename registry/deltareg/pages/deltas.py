@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from deltareg.db.queries.deltas import LineFilter
+from deltareg.db.lines.deltas import LineFilter
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import Ask
 from deltareg.pages.guard import ROOT

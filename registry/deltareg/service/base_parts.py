@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import base_identities as queries
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import base_identities as queries
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
 from deltareg.errors import DeltaregError, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import WholeBase, part_differences, tell_differences, whole_base

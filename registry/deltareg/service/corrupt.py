@@ -6,12 +6,13 @@ there to push, everybody else whom to ask.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import proofs, stacks
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.damage import bad_packs
-from deltareg.db.queries.principals import principal_name
-from deltareg.db.queries.shares import Held
+from deltareg.db.access.principals import principal_name
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases import stacks
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.storage import proofs
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep.damage import bad_packs
 from deltareg.errors import Corrupt, DeltaregError
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef, Ref

@@ -1,6 +1,6 @@
 """What is deleted is given to nobody, with the command that brings it back in the refusal."""
 
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import Blocked
 from deltareg.service.describe import ref_of
 

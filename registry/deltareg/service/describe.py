@@ -4,29 +4,24 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import base_names, proofs, stacks
-from deltareg.db.queries import versions as queries
-from deltareg.db.queries.channels import pointers
-from deltareg.db.queries.outcomes import newest_outcomes
-from deltareg.db.queries.principals import principal_name
-from deltareg.db.queries.referrers import referrer_rows
-from deltareg.db.queries.revocations import standing_revocations
-from deltareg.db.queries.shares import Held
-from deltareg.db.queries.superseding import superseded
-from deltareg.db.queries.verdicts import newest_verdict
-from deltareg.db.rows import (
-    BaseRow,
-    Found,
-    HubIdRow,
-    Named,
-    OutcomeRow,
-    ReferrerRow,
-    RelyingRow,
-    ResolvedRow,
-    RevocationRow,
-    VersionRow,
-    present,
-)
+from deltareg.db.access.principals import principal_name
+from deltareg.db.bases import base_names, stacks
+from deltareg.db.bases.rows import BaseRow, HubIdRow
+from deltareg.db.channels.channels import pointers
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.referrer_rows import ReferrerRow
+from deltareg.db.lines.referrers import referrer_rows
+from deltareg.db.lines.revocations import standing_revocations
+from deltareg.db.lines.version_rows import ResolvedRow, RevocationRow, VersionRow
+from deltareg.db.runs.superseding import superseded
+from deltareg.db.sql.row_protocols import Named, present
+from deltareg.db.sql.together import Found
+from deltareg.db.storage import proofs
+from deltareg.db.storage.proof_rows import RelyingRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.verdicts.outcomes import newest_outcomes
+from deltareg.db.verdicts.rows import OutcomeRow
+from deltareg.db.verdicts.verdicts import newest_verdict
 from deltareg.refs import LineRef
 from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from deltareg.db.queries.audit import record_audit
-from deltareg.db.queries.outbox import add_event
+from deltareg.db.events.outbox import add_event
+from deltareg.db.trail.audit import record_audit
 from deltareg.refs import LineRef
 from deltareg.service.authority.resources import Resource, namespace_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import FacetRow
-from deltareg.db.sight import Sight
+from deltareg.db.access.sight import Sight
+from deltareg.db.overview.rows import FacetRow
 from deltareg.errors import Unauthenticated
 from deltareg.service.authority.decide import Decision, decided, knows
 from deltareg.service.authority.grants import Grant, Right, Unclaimed

@@ -8,15 +8,18 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import resolve as resolve_queries
-from deltareg.db.queries import variants as variant_queries
-from deltareg.db.queries import versions as queries
-from deltareg.db.queries.bearers import live_token
-from deltareg.db.queries.resolve import Told
-from deltareg.db.rows import BaseRow, ChannelRow, LineRow, ResolvedRow, VersionRow
+from deltareg.db.access.bearers import live_token
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases import variants as variant_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.channels.rows import ChannelRow
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import resolve as resolve_queries
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.resolve import Told
+from deltareg.db.lines.rows import LineRow
+from deltareg.db.lines.version_rows import ResolvedRow, VersionRow
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, plain_base
 from deltareg.service.authority.grants import Right

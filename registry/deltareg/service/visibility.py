@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import namespaces as queries
+from deltareg.db.access import namespaces as queries
 
 
 @dataclass(frozen=True, slots=True)

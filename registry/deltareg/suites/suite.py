@@ -44,7 +44,7 @@ class CheckSpec:
 
     Attributes:
         name: What its result is called; a suite may run one check on two probe sets.
-        check: Which check it is, a file in `deltareg_verify.checks`.
+        check: Which check it is, a file in `deltareg_verify.judging.checks`.
         required: Whether a check that should have run and did not makes the verdict inconclusive.
         parameters: Counts and tolerances; numbers that are not whole are strings.
         threshold: What its measure must reach; None when it only tells.

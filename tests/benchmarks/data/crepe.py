@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deltareg.client.push.convert.torch_archive import read_archive
+from deltareg.client.convert.torch_archive import read_archive
 from tests.benchmarks.data.recipe import BF16, Recipe, Size
 from tests.benchmarks.weights import rounded, write
 

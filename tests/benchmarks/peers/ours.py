@@ -12,7 +12,7 @@ from functools import partial
 
 from deltareg.codec import PackEncoder, PieceRequest, PieceSource, decode_pieces
 from deltareg.codec.kernels import kernel
-from deltareg.db.document import pack_document, pack_map
+from deltareg.db.sql.document import pack_document, pack_map
 from deltareg.digest import sha256_of, tensor_digest
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.identity.storage_map import StorageMap

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from deltareg.client.push.convert.torch_archive import read_archive
+from deltareg.client.convert.torch_archive import read_archive
 from deltareg.errors import Refused
 from tests import corpus
 

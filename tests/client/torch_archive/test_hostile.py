@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from deltareg.client.push.convert.torch_archive import read_archive
+from deltareg.client.convert.torch_archive import read_archive
 from deltareg.errors import Refused
 from tests.client.torch_archive.pickles import (
     HEAD,
@@ -126,7 +126,7 @@ WATCHED = """
 import json, sys
 from pathlib import Path
 from deltareg.errors import Refused
-from deltareg.client.push.convert.torch_archive import read_archive
+from deltareg.client.convert.torch_archive import read_archive
 
 files = [path.read_bytes() for path in sorted(Path(sys.argv[1]).iterdir())]
 events, watching = [], False

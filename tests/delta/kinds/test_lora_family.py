@@ -74,7 +74,7 @@ def test_any_run_of_rows_is_that_of_the_whole(tmp_path, sample, kind):
 @pytest.mark.parametrize(("sample", "kind"), CASES)
 def test_numpy_and_torch_fold_alike(tmp_path, sample, kind):
     torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
-    from deltareg_verify.torch_engine.ops import TorchOps
+    from deltareg_verify.engine.torch_engine.ops import TorchOps
 
     for update, weight in updates(tmp_path, sample, kind):
         want = update.fold(weight, 0, len(weight), NumPyOps())

@@ -24,7 +24,9 @@ from tests.folders import open_base, open_folder
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
-TorchOps = pytest.importorskip("deltareg_verify.torch_engine.ops", reason="needs torch").TorchOps
+TorchOps = pytest.importorskip(
+    "deltareg_verify.engine.torch_engine.ops", reason="needs torch"
+).TorchOps
 
 QV = {"target_modules": ["q_proj", "v_proj"]}
 MLP = {"target_modules": ["up_proj", "down_proj"]}

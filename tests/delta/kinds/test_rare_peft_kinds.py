@@ -18,7 +18,7 @@ from deltareg.delta.kinds.tinylora import IN_MEMORY
 from deltareg.delta.layouts.peft.refused import REASONS, reason
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
-from deltareg_verify.torch_engine.ops import TorchOps
+from deltareg_verify.engine.torch_engine.ops import TorchOps
 from tests.delta.kinds import peft_oracle as oracle
 from tests.delta.kinds.peft_oracle import (
     QV,

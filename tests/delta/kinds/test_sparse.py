@@ -166,7 +166,7 @@ def test_new_values_of_a_narrow_base_come_out_as_they_were():
 
 def test_torch_folds_the_same(tmp_path):
     torch = pytest.importorskip("torch", reason="needs torch")
-    from deltareg_verify.torch_engine.ops import TorchOps
+    from deltareg_verify.engine.torch_engine.ops import TorchOps
 
     weight = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
     values = Held(np.array([1, 2, 3, 4], np.float32))

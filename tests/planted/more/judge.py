@@ -13,9 +13,9 @@ from deltareg.errors import Inconclusive
 from deltareg.suites.probe_set import read_samples
 from deltareg.suites.suite import Suite, built_in
 from deltareg.wire import CheckResult
-from deltareg_verify.checks import all_checks
-from deltareg_verify.engine import Engine
-from deltareg_verify.examine import examine
+from deltareg_verify.engine.engine import Engine
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.judging.examine import examine
 from tests.planted.gate import push_code
 from tests.planted.more.items import Item
 from tests.planted.more.shop import Shop

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2ForCTC
 
-from deltareg.client.push.convert.torch_archive import read_archive
+from deltareg.client.convert.torch_archive import read_archive
 from tests.planted.more.subject import (
     Domain,
     Examples,

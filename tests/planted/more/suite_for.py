@@ -21,7 +21,7 @@ from deltareg.client.resources.suites import read_suite_file
 from deltareg.refs import LineRef
 from deltareg.suites import drafting
 from deltareg.suites.suite import Suite
-from deltareg_verify import pilot
+from deltareg_verify.workbench import pilot
 from tests.planted.more.subject import Subject
 
 SAMPLES, _GENERAL_SAMPLES = 200, 100

@@ -21,7 +21,7 @@ from deltareg.api.hub.refusals import HubRoute
 from deltareg.api.hub.routes import Repository
 from deltareg.api.hub.who import By, caller_of
 from deltareg.api.sent_bodies import chunks_of, spool_body
-from deltareg.db.rows.hub import AreaRow
+from deltareg.db.hub.rows import AreaRow
 from deltareg.errors import InvalidInput
 from deltareg.service.hub.shards import SHARD_BYTES
 from deltareg.service.hub.xet_store import find_area, give_area, take_shard, take_xorb

@@ -11,7 +11,7 @@ from deltareg.api.auth import SECURITY, By, ByReading, InRegistry
 from deltareg.api.closed import closed_router, reading_router
 from deltareg.api.conditions import answer
 from deltareg.api.parameters import Number
-from deltareg.db.queries.deltas import AskedLabel, LineFilter
+from deltareg.db.lines.deltas import AskedLabel, LineFilter
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.bases import bases as base_service

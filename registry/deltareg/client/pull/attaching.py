@@ -20,7 +20,7 @@ from deltareg.delta.quantised.scheme import scheme_named
 from deltareg.errors import BaseMismatch, Misconfigured
 from deltareg.wire import BaseInfo, VersionDetail
 
-_ENGINE = "deltareg_verify.torch_engine.attach"
+_ENGINE = "deltareg_verify.engine.torch_engine.attach"
 
 
 class _Host(Protocol):
@@ -30,7 +30,7 @@ class _Host(Protocol):
 
 
 class _Engine(Protocol):
-    """The module `deltareg_verify.torch_engine.attach`, as far as it is used."""
+    """The module `deltareg_verify.engine.torch_engine.attach`, as far as it is used."""
 
     def Host(self, model: object, base: BaseFolder) -> _Host: ...  # noqa: N802  # its class there
 

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import now_us
+from deltareg.db.sql.clock import now_us
 
 metadata = sa.MetaData(
     naming_convention={

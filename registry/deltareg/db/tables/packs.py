@@ -6,7 +6,7 @@ upload attempt and never used again (docs/design.md, Stored form).
 
 import sqlalchemy as sa
 
-from deltareg.db.document import Document
+from deltareg.db.sql.document import Document
 from deltareg.db.tables.metadata import (
     Json,
     RowId,

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.document import Document
+from deltareg.db.sql.document import Document
 from deltareg.db.tables.metadata import (
     count,
     created_at,

@@ -5,7 +5,7 @@ A storage map is written beside the manifest of its row (`db.document.pack_map`)
 
 import sqlalchemy as sa
 
-from deltareg.db.document import Document
+from deltareg.db.sql.document import Document
 from deltareg.db.tables.metadata import (
     Json,
     RowId,

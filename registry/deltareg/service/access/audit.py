@@ -1,7 +1,7 @@
 """Reading the audit trail."""
 
-from deltareg.db.queries.audit import audit_rows
 from deltareg.db.session import read
+from deltareg.db.trail.audit import audit_rows
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339

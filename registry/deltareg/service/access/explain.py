@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import grants as grant_queries
-from deltareg.db.queries import principals as queries
-from deltareg.db.rows import TokenRow
+from deltareg.db.access import grants as grant_queries
+from deltareg.db.access import principals as queries
+from deltareg.db.access.rows import TokenRow
+from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, parse_name

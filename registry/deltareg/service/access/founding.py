@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import grants as queries
+from deltareg.db.access import grants as queries
+from deltareg.db.lines import deltas as delta_queries
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import RESERVED, Right

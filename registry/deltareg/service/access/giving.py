@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import grants as queries
+from deltareg.db.access import grants as queries
 from deltareg.errors import Forbidden, InvalidInput
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import Right

@@ -7,10 +7,10 @@ worker, for whoever has the key may have those too. No key comes back.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import principals as principal_queries
-from deltareg.db.queries import signing as queries
-from deltareg.db.rows import KeyRow, ShownKeyRow
+from deltareg.db.access import principals as principal_queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.verdicts import signing as queries
+from deltareg.db.verdicts.signing_rows import KeyRow, ShownKeyRow
 from deltareg.errors import Conflict, NotFound
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import WORKER, Right

@@ -4,10 +4,10 @@ import re
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import grants as queries
-from deltareg.db.queries import principals as principal_queries
-from deltareg.db.rows import GrantRow
+from deltareg.db.access import grants as queries
+from deltareg.db.access import principals as principal_queries
+from deltareg.db.access.rows import GrantRow
+from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.refs import parse_name

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import grants as grant_queries
-from deltareg.db.queries import namespaces as queries
-from deltareg.db.rows import NamespaceRow, present
+from deltareg.db.access import grants as grant_queries
+from deltareg.db.access import namespaces as queries
+from deltareg.db.access.rows import NamespaceRow
+from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict, Forbidden
 from deltareg.refs import parse_name
 from deltareg.service.access.founding import check_free, give_owner

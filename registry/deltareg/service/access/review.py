@@ -1,9 +1,9 @@
 """A review of who has what: roles of the release before, unused ones, the widest ones."""
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import grants as queries
-from deltareg.db.rows import GrantRow
+from deltareg.db.access import grants as queries
+from deltareg.db.access.rows import GrantRow
 from deltareg.db.session import read
+from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.service.access.members import check_seen, describe_member
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Namespace

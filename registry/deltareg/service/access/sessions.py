@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import sessions as queries
-from deltareg.db.queries.principals import touch_token
-from deltareg.db.rows import LiveSessionRow, SessionRow
+from deltareg.db.access import sessions as queries
+from deltareg.db.access.principals import touch_token
+from deltareg.db.access.session_rows import LiveSessionRow, SessionRow
 from deltareg.db.session import glance, read, with_retry
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Forbidden, NotFound, Unauthenticated
 from deltareg.service.access.tokens import authenticate, caller_with, hash_secret
 from deltareg.service.authority.resources import EVERYTHING

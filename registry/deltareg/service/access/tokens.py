@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import principals as queries
-from deltareg.db.queries.bearers import live_token
-from deltareg.db.rows import LiveTokenRow, TokenRow
+from deltareg.db.access import principals as queries
+from deltareg.db.access.bearers import live_token
+from deltareg.db.access.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import check_limits, give_scopes, name_person

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 
-from deltareg.db.queries import principals as queries
+from deltareg.db.access import principals as queries
 from deltareg.db.session import read
 from deltareg.errors import Conflict
 from deltareg.service.access.tokens import bootstrap_token

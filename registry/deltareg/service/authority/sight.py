@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from deltareg.db.sight import Sight
+from deltareg.db.access.sight import Sight
 from deltareg.service.authority.grants import Among, Grant, Part, Right, Unless
 from deltareg.service.authority.resources import EVERYTHING, Namespace
 

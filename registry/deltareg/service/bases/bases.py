@@ -1,8 +1,8 @@
 """Reading bases: list, show, manifest, storage."""
 
-from deltareg.db.queries import bases as queries
-from deltareg.db.queries.shares import Held
+from deltareg.db.bases import bases as queries
 from deltareg.db.session import read
+from deltareg.db.storage.shares import Held
 from deltareg.errors import NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base

@@ -2,12 +2,12 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import base_identities as queries
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.runs_on_bases import active_of_base
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import base_identities as queries
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.runs.runs_on_bases import active_of_base
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.identity.whole_base import TENSORS, inert_differences, part_differences

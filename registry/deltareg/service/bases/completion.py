@@ -6,8 +6,8 @@ it does not have then, it never has.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import base_identities as queries
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import base_identities as queries
+from deltareg.db.bases.rows import BaseRow
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import part_differences, tell_differences, whole_base

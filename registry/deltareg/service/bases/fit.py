@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read
+from deltareg.db.storage.shares import Held
 from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.kind import ActivationHook, BaseCopy, BaseView, PrefixInsert, WeightUpdate
 from deltareg.delta.maths.updates import Replace, ReplaceRows

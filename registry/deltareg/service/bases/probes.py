@@ -6,10 +6,10 @@ in what is asked of the deltas on it. A base of an older release gets its set wh
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import base_probes as queries
-from deltareg.db.queries import signing as signing_queries
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import base_probes as queries
+from deltareg.db.bases.rows import BaseRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.verdicts import signing as signing_queries
 from deltareg.delta.base_manifest import base_view
 from deltareg.errors import BadSignature, Conflict, DeltaregError, NotFound
 from deltareg.identity.manifest import Manifest

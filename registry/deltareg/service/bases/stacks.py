@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import stacks as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import BaseRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases import stacks as queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import packs as pack_queries
 from deltareg.delta.base_manifest import CONFIG_FILE, base_view
 from deltareg.delta.delta_manifest import assess
 from deltareg.delta.kind import DeltaFiles

@@ -8,9 +8,9 @@ import re
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import variants as queries
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases import variants as queries
+from deltareg.db.bases.rows import BaseRow
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.fit import CODE, variant_problems

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import requests as queries
-from deltareg.db.queries.grants import ended_since, holdings_of
-from deltareg.db.rows import ApprovalRow, ChannelRow, HasPolicy, RequestRow, VersionRow
+from deltareg.db.access.grants import ended_since, holdings_of
+from deltareg.db.channels import requests as queries
+from deltareg.db.channels.request_rows import ApprovalRow, RequestRow
+from deltareg.db.channels.rows import ChannelRow
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.sql.row_protocols import HasPolicy
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
 from deltareg.service.authority.decide import Decision, decide

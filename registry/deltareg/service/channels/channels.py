@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channel_standing
-from deltareg.db.queries import channels as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, Found, RevisionRow, VersionWaiverRow
+from deltareg.db.channels import channel_standing
+from deltareg.db.channels import channels as queries
+from deltareg.db.channels.rows import ChannelRow, RevisionRow
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.together import Found
+from deltareg.db.verdicts.rows import VersionWaiverRow
 from deltareg.errors import NotFound
 from deltareg.gate.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow
+from deltareg.db.channels.rows import ChannelRow
+from deltareg.db.lines import versions as version_queries
 from deltareg.gate.judge import Circumstances, judge
 from deltareg.gate.policy import policy_digest
 from deltareg.gate.ruling import Rule

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import fleet as queries
-from deltareg.db.rows import FollowerRow, FollowerStateRow
+from deltareg.db.channels import fleet as queries
+from deltareg.db.channels.fleet_rows import FollowerRow, FollowerStateRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.refs import Ref, parse_name
 from deltareg.service.authority.grants import Right

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import floors as queries
-from deltareg.db.queries.requests import open_requests_of
+from deltareg.db.channels import floors as queries
+from deltareg.db.channels.requests import open_requests_of
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import StaleRevision
 from deltareg.gate.floors import THE_SERVER, Floor, parse_floor

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import before_gate
-from deltareg.db.rows import ChannelRow, Found, VersionRow
+from deltareg.db.channels import before_gate
+from deltareg.db.channels.rows import ChannelRow
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.sql.together import Found
 from deltareg.gate.asked import judge_with_floors
 from deltareg.gate.floors import Floor, over
 from deltareg.gate.judge import Candidate, Circumstances, deciding

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import before_gate
-from deltareg.db.queries.referrers import referrer_rows
-from deltareg.db.rows import Found, VerdictFactRow, VersionRow, WaiverRow
+from deltareg.db.channels import before_gate
+from deltareg.db.lines.referrers import referrer_rows
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.sql.together import Found
+from deltareg.db.verdicts.rows import VerdictFactRow, WaiverRow
 from deltareg.digest import Digest
 from deltareg.gate.judge import Candidate
 from deltareg.gate.signature_terms import SignatureFact

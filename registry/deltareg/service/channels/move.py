@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as queries
-from deltareg.db.rows import ChannelRow
+from deltareg.db.channels import channels as queries
+from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.session import with_retry, write
 from deltareg.errors import GatePending, InvalidInput, StaleRevision
 from deltareg.refs import LineRef

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import channels as queries
-from deltareg.db.rows import ChannelRow
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.channels import channels as queries
+from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.session import read, with_retry
 from deltareg.delta.kinds import kind_names
 from deltareg.delta.serving import engine_names

@@ -4,8 +4,9 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
+from deltareg.db.channels.rows import ChannelRow, RevisionRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import Conflict, DeltaregError, GatePending, InvalidInput, NotFound
 from deltareg.gate.judge import refusal
 from deltareg.refs import LineRef

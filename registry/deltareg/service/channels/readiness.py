@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import before_gate
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.ledger import ledger_rows
-from deltareg.db.rows import ChannelRow, Found, LedgerRow, PackStateRow, VersionRow, present
+from deltareg.db.channels import before_gate
+from deltareg.db.channels.ledger import ledger_rows
+from deltareg.db.channels.rows import ChannelRow, LedgerRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.sql.together import Found
+from deltareg.db.storage.rows import PackStateRow
 from deltareg.errors import StoreUnavailable
 from deltareg.gate.judge import Candidate, is_in_window
 from deltareg.gate.readiness import ReadyLight, TargetFacts, gravest, judge_readiness

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import requests as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.beside_requests import setbacks_of
-from deltareg.db.queries.grants import people_of
-from deltareg.db.rows import ApprovalRow, ChannelRow, RequestRow
+from deltareg.db.access.grants import people_of
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.channels import requests as queries
+from deltareg.db.channels.beside_requests import setbacks_of
+from deltareg.db.channels.request_rows import ApprovalRow, RequestRow
+from deltareg.db.channels.rows import ChannelRow
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef

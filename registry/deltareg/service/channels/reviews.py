@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import reviews as queries
-from deltareg.db.queries.grants import people_of
-from deltareg.db.rows import BrokenGlassRow, RevisionRow
+from deltareg.db.access.grants import people_of
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.channels import reviews as queries
+from deltareg.db.channels.rows import BrokenGlassRow, RevisionRow
 from deltareg.db.session import with_retry
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right

@@ -11,12 +11,14 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import ledger as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.channels import add_quarantine
-from deltareg.db.rows import ChannelRow, LedgerRow, RevisionRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.channels import ledger as queries
+from deltareg.db.channels.channels import add_quarantine
+from deltareg.db.channels.rows import ChannelRow, LedgerRow, RevisionRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.sql.clock import US_PER_S, read_clock
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Blocked, Conflict, DeltaregError, GateFailed, GatePending, NotFound
 from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.gate.judge import is_in_window, refusal

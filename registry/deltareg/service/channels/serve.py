@@ -2,10 +2,11 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as queries
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
+from deltareg.db.channels import channels as queries
+from deltareg.db.channels.rows import ChannelRow, RevisionRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.storage import packs as pack_queries
 from deltareg.errors import Blocked, Corrupt
 from deltareg.refs import LineRef
 from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted

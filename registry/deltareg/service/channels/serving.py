@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import versions as queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.delta.serving import Delta, engine_limits, servability
 from deltareg.gate.serving_terms import ServingFact
 from deltareg.service.kept import told

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from deltareg.db.rows import SetbackRow
+from deltareg.db.channels.rows import SetbackRow
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339

@@ -9,12 +9,12 @@ from hashlib import sha256
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import read_clock
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import signing as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import present
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read
+from deltareg.db.sql.clock import read_clock
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.verdicts import signing as queries
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right

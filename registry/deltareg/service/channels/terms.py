@@ -7,8 +7,8 @@ holds the verdicts that a promotion names against them.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import terms as queries
-from deltareg.db.rows import ChannelRow
+from deltareg.db.channels import terms as queries
+from deltareg.db.channels.rows import ChannelRow
 from deltareg.service.channels.gate import Case
 
 

@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries import waivers as queries
-from deltareg.db.queries.grants import people_of
-from deltareg.db.rows import VerdictRow
+from deltareg.db.access.grants import people_of
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import with_retry
+from deltareg.db.sql.clock import US_PER_S, read_clock
+from deltareg.db.verdicts import waivers as queries
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.gate.verdict_facts import NEVER_WAIVED
 from deltareg.service.authority.grants import Right

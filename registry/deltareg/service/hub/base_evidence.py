@@ -13,9 +13,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import hub as queries
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.hub import hub_names as queries
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.yaml_document import read_yaml
 from deltareg.errors import InvalidInput, Problem, Refused

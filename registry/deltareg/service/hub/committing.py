@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from deltareg.db.queries import versions as version_queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, write
 from deltareg.documents.json_values import is_object
 from deltareg.errors import (

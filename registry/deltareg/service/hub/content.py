@@ -14,13 +14,14 @@ from deltareg.codec.file_range import read_range
 from deltareg.codec.ordered import OrderedPool
 from deltareg.codec.rebuild import Rebuild
 from deltareg.codec.sources import ReadRange
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import hub as queries
-from deltareg.db.queries import proofs
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import BaseRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.hub import hub_names as queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import proofs
+from deltareg.db.storage.shares import Held
 from deltareg.digest import Digest
 from deltareg.errors import BlobMissing, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece

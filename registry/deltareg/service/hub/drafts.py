@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import hub_drafts as queries
-from deltareg.db.queries.deltas import namespace_id
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows.hub import StagedRow
+from deltareg.db.hub import hub_drafts as queries
+from deltareg.db.hub.rows import StagedRow
+from deltareg.db.lines.deltas import namespace_id
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage.shares import Held
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef

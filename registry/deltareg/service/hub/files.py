@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import proofs
 from deltareg.db.session import read
+from deltareg.db.storage import proofs
 from deltareg.errors import NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.service.hub.line_revisions import Main

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import versions as queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.service.describe import ref_of

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import hub as queries
-from deltareg.db.rows import BaseRow
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.hub import hub_names as queries
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import parse_base
 from deltareg.service.authority.grants import Right

@@ -14,8 +14,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import hub as queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.hub import hub_names as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deltareg.db.queries import namespaces
+from deltareg.db.access import namespaces
 from deltareg.db.session import read
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Namespace

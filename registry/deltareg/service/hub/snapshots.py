@@ -10,11 +10,12 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import namespaces
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import BaseRow, VersionRow
+from deltareg.db.access import namespaces
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.storage.shares import Held
 from deltareg.errors import Blocked, Corrupt, DeltaregError, InvalidInput, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right

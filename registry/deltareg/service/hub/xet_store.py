@@ -15,11 +15,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import hub_areas as queries
-from deltareg.db.queries.hub_drafts import staged, staged_bytes
-from deltareg.db.rows.hub import AreaRow, StagedRow
+from deltareg.db.hub import hub_areas as queries
+from deltareg.db.hub.hub_drafts import staged, staged_bytes
+from deltareg.db.hub.rows import AreaRow, StagedRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.digest import Digest
 from deltareg.errors import InvalidInput, NotFound, QuotaExceeded, Unauthenticated
 from deltareg.refs import LineRef

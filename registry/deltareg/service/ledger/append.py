@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as queries
-from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
+from deltareg.db.channels import channels as queries
+from deltareg.db.channels.rows import ChannelRow, RevisionRow
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.errors import StaleRevision
 from deltareg.refs import LineRef
 from deltareg.service.events import Action

@@ -1,8 +1,8 @@
 """What a channel asks: its policy and its floors, as its row has them."""
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries.collection import PinWindow
-from deltareg.db.rows import HasPolicy
+from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.sql.row_protocols import HasPolicy
+from deltareg.db.upkeep.collection import PinWindow
 from deltareg.gate.floors import THE_SERVER, Floor, over, parse_floor
 from deltareg.gate.policy import Policy, RollbackWindow, policy_digest, read_stored
 

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import read_clock
-from deltareg.db.queries import channels as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, HasPolicy, MayFreeze, RevisionRow, ToldFreeze
+from deltareg.db.channels import channels as queries
+from deltareg.db.channels.rows import ChannelRow, RevisionRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.sql.clock import read_clock
+from deltareg.db.sql.row_protocols import HasPolicy, MayFreeze, ToldFreeze
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.refs import LineRef

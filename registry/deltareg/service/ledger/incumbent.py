@@ -2,9 +2,9 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.service.describe import ref_of
 from deltareg.suites.suite import Suite
 

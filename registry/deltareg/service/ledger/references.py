@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import verdicts as verdict_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.verdicts import verdicts as verdict_queries
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
 from deltareg.suites.reference import BestOf, read_reference

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import blobs as queries
-from deltareg.db.queries import proofs
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import present
 from deltareg.db.session import read
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import blobs as queries
+from deltareg.db.storage import proofs
+from deltareg.db.storage.shares import Held
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.refs import Ref

@@ -9,12 +9,12 @@ from typing import Final
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from deltareg.db.queries import search as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.packs import physical_keys
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines import search as queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.storage.packs import physical_keys
+from deltareg.db.storage.shares import Held
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.model_card import (
     CARD_FILE,

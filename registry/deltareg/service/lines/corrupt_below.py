@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import damage, stacks
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import VersionRow
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases import stacks
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep import damage
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.lines.near import Near

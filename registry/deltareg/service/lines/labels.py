@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import versions as queries
+from deltareg.db.lines import versions as queries
 from deltareg.db.session import with_retry
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.refs import Ref

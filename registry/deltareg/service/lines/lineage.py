@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import stacks
-from deltareg.db.queries import versions as queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.bases import stacks
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.identity.lineage import Edge, walk

@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import log as queries
-from deltareg.db.rows import EventRow
+from deltareg.db.lines import log as queries
+from deltareg.db.lines.rows import EventRow
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right

@@ -6,8 +6,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import versions as queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.delta.merge.recipe import RECIPE_FILE
 from deltareg.service.kept import Kept, told
 

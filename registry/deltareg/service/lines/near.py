@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import before_gate, damage, stacks
-from deltareg.db.rows import Found, VersionRow
+from deltareg.db.bases import stacks
+from deltareg.db.channels import before_gate
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.sql.together import Found
+from deltareg.db.upkeep import damage
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from hashlib import sha256
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import read_clock
-from deltareg.db.queries import referrers as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import RevokedSignerRow, VersionRow
+from deltareg.db.lines import referrers as queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.referrer_rows import RevokedSignerRow
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import read_clock
 from deltareg.errors import BadSignature, Blocked, Conflict, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref

@@ -6,10 +6,10 @@ commits, and so does this: of the two, the later sees what the earlier did.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import revocations as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.channels import serving_channels
-from deltareg.db.rows import VersionRow
+from deltareg.db.channels.channels import serving_channels
+from deltareg.db.lines import revocations as queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import tried, with_retry
 from deltareg.errors import Blocked, Conflict
 from deltareg.refs import Ref

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import revocations as revocation_queries
-from deltareg.db.queries import stacks as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.bases import stacks as queries
+from deltareg.db.lines import revocations as revocation_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.describe import ref_of
 from deltareg.service.lines.merges import is_merge

@@ -12,13 +12,13 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import search as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.deltas import AskedLabel
-from deltareg.db.queries.search import Bound, Operator, Sought
+from deltareg.db.access.sight import Sight
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import search as queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.deltas import AskedLabel
+from deltareg.db.lines.search import Bound, Operator, Sought
 from deltareg.db.session import read
-from deltareg.db.sight import Sight
 from deltareg.delta.kinds import kind_names
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, parse_name

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.documents.model_card import ModelCard
 
 MOST_WORDS = 200

@@ -6,8 +6,8 @@ held against its gate whenever it is looked at (`service.channels.fitness`).
 
 import sqlalchemy as sa
 
-from deltareg.db.queries.channels import serving_channels
-from deltareg.db.rows import VersionRow
+from deltareg.db.channels.channels import serving_channels
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.service.describe import line_of
 from deltareg.service.events import Action
 from deltareg.service.registry import Caller

@@ -6,7 +6,7 @@ see that namespace. Roots and digests stay: they name bytes, and are bound into 
 
 from typing import TypeVar
 
-from deltareg.db.rows import Named
+from deltareg.db.sql.row_protocols import Named
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.resources import Base
 from deltareg.service.corrupt import UNSEEN

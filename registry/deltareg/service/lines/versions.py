@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import stacks
-from deltareg.db.queries import versions as queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import ListedLineRow, ResolvedRow, VersionRow
+from deltareg.db.bases import stacks
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.rows import ListedLineRow
+from deltareg.db.lines.version_rows import ResolvedRow, VersionRow
 from deltareg.db.session import read, tried, with_retry
+from deltareg.db.storage.shares import Held
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from deltareg.db.rows import OpenRequestRow
+from deltareg.db.channels.request_rows import OpenRequestRow
 from deltareg.service.clock import rfc3339
 from deltareg.wire import Answer
 

@@ -6,10 +6,10 @@ Nothing is kept: whoever asks brings what was judged.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import versions as queries
-from deltareg.db.queries.outcomes import newest_outcomes
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions as queries
 from deltareg.db.session import read
+from deltareg.db.verdicts.outcomes import newest_outcomes
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.gate.bisection import Mark, Progress, may_be_end, missing_ends, progress_of
 from deltareg.refs import LineRef

@@ -1,7 +1,8 @@
 """A channel: what it serves, its ledger, and what it served at a time."""
 
-from deltareg.db.queries import beside_channels, overview
-from deltareg.db.queries import channels as queries
+from deltareg.db.channels import beside_channels
+from deltareg.db.channels import channels as queries
+from deltareg.db.overview import overview
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right

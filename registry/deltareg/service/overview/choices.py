@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import versions as version_queries
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import family as family_queries
-from deltareg.db.queries import verdicts as verdict_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import family as family_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.verdicts import verdicts as verdict_queries
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef, Ref

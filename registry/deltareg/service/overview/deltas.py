@@ -7,13 +7,14 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import overview as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.outcomes import newest_outcomes
-from deltareg.db.rows import FacetRow, ListedLineRow
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.rows import ListedLineRow
+from deltareg.db.overview import overview as queries
+from deltareg.db.overview.rows import FacetRow
 from deltareg.db.session import read
+from deltareg.db.verdicts.outcomes import newest_outcomes
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339

@@ -7,9 +7,9 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import family as queries
-from deltareg.db.queries.family import Origin
-from deltareg.db.rows import KinRow
+from deltareg.db.lines import family as queries
+from deltareg.db.lines.family import Origin
+from deltareg.db.lines.family_rows import KinRow
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref

@@ -1,6 +1,6 @@
 """A version before the gate of a channel, with what else there is to choose and to wait for."""
 
-from deltareg.db.queries import beside_channels
+from deltareg.db.channels import beside_channels
 from deltareg.db.session import read
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right

@@ -1,6 +1,6 @@
 """A channel at a glance: what it serves since when, and what is out of the ordinary about it."""
 
-from deltareg.db.rows import GlanceRow
+from deltareg.db.overview.rows import GlanceRow
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
 from deltareg.service.clock import rfc3339

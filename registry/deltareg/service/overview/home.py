@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import fleet as fleet_queries
-from deltareg.db.queries import overview as queries
-from deltareg.db.queries import requests as request_queries
-from deltareg.db.rows import FollowerRow, RequestRow
+from deltareg.db.channels import fleet as fleet_queries
+from deltareg.db.channels import requests as request_queries
+from deltareg.db.channels.fleet_rows import FollowerRow
+from deltareg.db.channels.request_rows import RequestRow
+from deltareg.db.overview import overview as queries
 from deltareg.db.session import read
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED, Channel

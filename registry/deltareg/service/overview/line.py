@@ -1,11 +1,11 @@
 """A delta line: what each of its channels serves, and its versions."""
 
-from deltareg.db.queries import beside_channels
-from deltareg.db.queries import overview as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.outcomes import newest_outcomes
-from deltareg.db.rows import GlanceRow
+from deltareg.db.channels import beside_channels
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.overview import overview as queries
+from deltareg.db.overview.rows import GlanceRow
 from deltareg.db.session import read
+from deltareg.db.verdicts.outcomes import newest_outcomes
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.setbacks import setbacks

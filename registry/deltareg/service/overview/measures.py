@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from deltareg.db.queries import versions as queries
-from deltareg.db.queries.findings import newest_findings
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.verdicts.findings import newest_findings
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.paging import check_limit

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from deltareg.db.queries import before_gate, beside_channels
-from deltareg.db.queries.channels import quarantined
-from deltareg.db.queries.ledger import ledger_rows
-from deltareg.db.rows import LedgerRow
+from deltareg.db.channels import before_gate, beside_channels
+from deltareg.db.channels.channels import quarantined
+from deltareg.db.channels.ledger import ledger_rows
+from deltareg.db.channels.rows import LedgerRow
 from deltareg.db.session import read
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from deltareg.db.queries import base_names
-from deltareg.db.queries.bases import bases_named
-from deltareg.db.rows import CalledRow
+from deltareg.db.bases import base_names
+from deltareg.db.bases.bases import bases_named
+from deltareg.db.bases.rows import CalledRow
 from deltareg.db.session import read
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base

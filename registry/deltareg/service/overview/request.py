@@ -1,6 +1,6 @@
 """A request with what somebody has to know who decides on it."""
 
-from deltareg.db.queries import beside_requests, requests
+from deltareg.db.channels import beside_requests, requests
 from deltareg.db.session import read
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED

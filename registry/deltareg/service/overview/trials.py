@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import served as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ServingRow, VersionRow
+from deltareg.db.channels import served as queries
+from deltareg.db.channels.rows import ServingRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.gate.floors import parse_floor
 from deltareg.gate.policy import parse_policy, stored_fields

@@ -1,6 +1,6 @@
 """A version with what became of it on the channels of its line."""
 
-from deltareg.db.queries import beside_channels
+from deltareg.db.channels import beside_channels
 from deltareg.db.session import read
 from deltareg.refs import Ref
 from deltareg.service.channels.setbacks import setbacks

@@ -5,10 +5,10 @@ It is said by the rules that waiving itself goes by, and nothing is changed.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import VerdictRow
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.errors import DeltaregError
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE

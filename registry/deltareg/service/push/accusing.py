@@ -7,8 +7,8 @@ the same bytes once more before it calls them a lie.
 
 from collections.abc import Iterator
 
-from deltareg.db.queries import packs as pack_queries
 from deltareg.db.session import read
+from deltareg.db.storage import packs as pack_queries
 from deltareg.digest import sha256_over
 from deltareg.errors import BlobMissing, Conflict, IntegrityFailure, InvalidInput
 from deltareg.identity.needed_chunks import chunks_in_order

@@ -10,10 +10,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import proofs
-from deltareg.db.queries.shares import Held
-from deltareg.db.queries.verdicts import verdict_rows
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage import proofs
+from deltareg.db.storage.shares import Held
+from deltareg.db.verdicts.verdicts import verdict_rows
 from deltareg.errors import DeltaregError
 from deltareg.service.priority import BACKGROUND
 from deltareg.service.push.proven import decode_stored, record_proof

@@ -6,9 +6,11 @@ that one's row, by which everybody goes from then on.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import uploads as queries
-from deltareg.db.rows import BaseRow, UploadRow, VersionRow
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.storage import uploads as queries
+from deltareg.db.storage.rows import UploadRow
 from deltareg.errors import Conflict, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.service.base_parts import base_meant, tell_choice, with_identity

@@ -8,11 +8,11 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import forms, proofs
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries.principals import principal_name
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import FormRow, RelyingRow
+from deltareg.db.access.principals import principal_name
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.storage import forms, proofs
+from deltareg.db.storage.proof_rows import FormRow, RelyingRow
+from deltareg.db.storage.shares import Held
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import name_of_relying

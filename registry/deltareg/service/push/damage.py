@@ -14,14 +14,15 @@ from itertools import accumulate
 import sqlalchemy as sa
 
 from deltareg.codec import OrderedPool, cores
-from deltareg.db.queries import collection, forms, proofs
-from deltareg.db.queries import damage as queries
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries import uploads as upload_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import PackRow, UploadRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs import runs as run_queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage import forms, proofs
+from deltareg.db.storage import uploads as upload_queries
+from deltareg.db.storage.rows import PackRow, UploadRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep import collection
+from deltareg.db.upkeep import damage as queries
 from deltareg.digest import Digest, sha256_over
 from deltareg.errors import BlobMissing, DeltaregError, IntegrityFailure
 from deltareg.identity.storage_map import StorageMap

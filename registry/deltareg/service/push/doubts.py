@@ -8,9 +8,9 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import proofs
-from deltareg.db.queries.shares import Held
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage import proofs
+from deltareg.db.storage.shares import Held
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.push.subject import subject_of

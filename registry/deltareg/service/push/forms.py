@@ -8,13 +8,14 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from deltareg.db.document import pack_map, unpack_map
-from deltareg.db.queries import forms, proofs
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import FormRow, present
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.sql.document import pack_map, unpack_map
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import forms, proofs
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage.proof_rows import FormRow
+from deltareg.db.storage.shares import Held
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.push.shares import keep_share

@@ -11,17 +11,21 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.document import PackedDocuments, pack_documents
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import forms
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import uploads as queries
-from deltareg.db.queries import variants as variant_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held, Share, keep_shares
-from deltareg.db.rows import BaseRow, LineRow, UploadRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases import variants as variant_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.rows import LineRow
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.document import PackedDocuments, pack_documents
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import forms
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage import uploads as queries
+from deltareg.db.storage.rows import UploadRow
+from deltareg.db.storage.shares import Held, Share, keep_shares
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors

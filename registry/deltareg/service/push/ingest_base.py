@@ -10,16 +10,18 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as queries
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import proofs
-from deltareg.db.queries import uploads as upload_queries
-from deltareg.db.queries.base_identities import complete_base as replace_manifest
-from deltareg.db.queries.base_identities import is_alias
-from deltareg.db.queries.deltas import add_namespace, namespace_id
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import BaseRow, UploadRow, present
+from deltareg.db.bases import bases as queries
+from deltareg.db.bases.base_identities import complete_base as replace_manifest
+from deltareg.db.bases.base_identities import is_alias
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines.deltas import add_namespace, namespace_id
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage import proofs
+from deltareg.db.storage import uploads as upload_queries
+from deltareg.db.storage.rows import UploadRow
+from deltareg.db.storage.shares import Held
 from deltareg.delta.base_manifest import (
     SAME_PARAMETERS_RULE,
     base_identity,

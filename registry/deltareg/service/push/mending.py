@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import damage as queries
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import uploads as upload_queries
-from deltareg.db.rows import PackRow
 from deltareg.db.session import with_retry
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage import uploads as upload_queries
+from deltareg.db.storage.rows import PackRow
+from deltareg.db.upkeep import damage as queries
 from deltareg.digest import Digest, sha256_over
 from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.push.damage import heal_needing

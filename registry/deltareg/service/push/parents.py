@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import versions as queries
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.delta.merge.recipe import RECIPE_FILE
 from deltareg.documents.json_values import is_list
 from deltareg.errors import Blocked, InvalidInput, Problem, Refused

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import packs as queries
+from deltareg.db.storage import packs as queries
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from deltareg.db.document import unpack_map
-from deltareg.db.queries import forms, proofs
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.damage import bad_packs
-from deltareg.db.queries.shares import Held
-from deltareg.db.queries.signing import has_other_workers
-from deltareg.db.rows import FormRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs import runs as run_queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.document import unpack_map
+from deltareg.db.storage import forms, proofs
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage.proof_rows import FormRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep.damage import bad_packs
+from deltareg.db.verdicts.signing import has_other_workers
 from deltareg.errors import Forbidden
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import forms, proofs
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import StandingProofRow
 from deltareg.db.session import read
+from deltareg.db.storage import forms, proofs
+from deltareg.db.storage.proof_rows import StandingProofRow
+from deltareg.db.storage.shares import Held
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.kept import decoded

@@ -12,12 +12,13 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import forms, proofs
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries.damage import bad_packs, pack_rows_of_form
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import RunRow, StandingProofRow
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage import forms, proofs
+from deltareg.db.storage.proof_rows import StandingProofRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep.damage import bad_packs, pack_rows_of_form
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING

@@ -5,12 +5,13 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import damage, proofs
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import uploads as queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import UploadRow
 from deltareg.db.session import read
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage import proofs
+from deltareg.db.storage import uploads as queries
+from deltareg.db.storage.rows import UploadRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep import damage
 from deltareg.digest import Digest
 from deltareg.errors import BlobMissing, IntegrityFailure, Problem, Refused, UploadClosed
 from deltareg.identity.storage_map import StorageMap

@@ -11,14 +11,17 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.document import Documents
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries import uploads as upload_queries
-from deltareg.db.queries import versions as queries
-from deltareg.db.rows import RunRow, UploadRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.document import Documents
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage import uploads as upload_queries
+from deltareg.db.storage.rows import UploadRow
 from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap

@@ -6,11 +6,13 @@ later sees the earlier. No clock is asked: what still has its packs comes back.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import damage, packs, proofs, stacks
-from deltareg.db.queries import versions as queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import VersionRow
+from deltareg.db.bases import stacks
+from deltareg.db.lines import versions as queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import with_retry
+from deltareg.db.storage import packs, proofs
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep import damage
 from deltareg.errors import Conflict
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import forms
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import FormRow, VersionRow, present
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import forms
+from deltareg.db.storage.proof_rows import FormRow
+from deltareg.db.storage.shares import Held
 from deltareg.errors import Blocked, Conflict, NotFound
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right

@@ -9,11 +9,11 @@ from functools import partial
 import sqlalchemy as sa
 
 from deltareg.codec.codecs import thread_codecs
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import shares as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held, Share
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage import shares as queries
+from deltareg.db.storage.shares import Held, Share
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chunk, StorageMap
 

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import hub_areas as area_queries
-from deltareg.db.queries import hub_drafts as queries
-from deltareg.db.rows.hub import StagedRow, TicketRow
+from deltareg.db.hub import hub_areas as area_queries
+from deltareg.db.hub import hub_drafts as queries
+from deltareg.db.hub.rows import StagedRow, TicketRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound, QuotaExceeded, UploadClosed
 from deltareg.service.registry import Caller, Registry

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.storage.shares import Held
 from deltareg.service.authority.resources import Base, Resource
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action

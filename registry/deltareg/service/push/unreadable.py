@@ -4,12 +4,14 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import damage as queries
-from deltareg.db.queries import proofs
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import PackRow, ShownRunRow, present
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.runs.rows import ShownRunRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import proofs
+from deltareg.db.storage.rows import PackRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep import damage as queries
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.push.damage import find_damage, find_damage_of

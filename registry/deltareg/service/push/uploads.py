@@ -12,15 +12,18 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import uploads as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.runs import Hold, held_run
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import BaseRow, UploadRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import deltas as delta_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs.runs import Hold, held_run
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage import uploads as queries
+from deltareg.db.storage.rows import UploadRow
+from deltareg.db.storage.shares import Held
 from deltareg.delta.base_manifest import base_identity
 from deltareg.digest import Digest
 from deltareg.errors import (

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import run_results
-from deltareg.db.rows import RunResultRow, ShownRunRow, VersionRow
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import run_results
+from deltareg.db.runs.rows import RunResultRow, ShownRunRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Blocked, Forbidden, InvalidInput, NotFound
 from deltareg.refs import Ref

@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import run_results
-from deltareg.db.rows import VersionRow, present
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import run_results
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right

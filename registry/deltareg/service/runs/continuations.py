@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries.outcomes import key_of_continuation
-from deltareg.db.queries.superseding import AUTOMATIC
-from deltareg.db.rows import VerdictRow
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs.superseding import AUTOMATIC
+from deltareg.db.verdicts.outcomes import key_of_continuation
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.errors import Conflict, NotFound
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action

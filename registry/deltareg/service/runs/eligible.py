@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import signing as queries
-from deltareg.db.rows import KeyRow
+from deltareg.db.verdicts import signing as queries
+from deltareg.db.verdicts.signing_rows import KeyRow
 from deltareg.errors import Forbidden
 from deltareg.service.authority.grants import WORKER
 from deltareg.service.registry import Caller

@@ -9,11 +9,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import run_results
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import RunResultRow, RunRow, present
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs import run_results
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs.rows import RunResultRow, RunRow
 from deltareg.db.session import with_retry
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import InvalidInput
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING

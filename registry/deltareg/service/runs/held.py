@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import runs as queries
+from deltareg.db.runs import runs as queries
 from deltareg.errors import DeltaregError, LeaseLost, NotFound
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import queue as queue_queries
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import verdicts as verdict_queries
-from deltareg.db.queries.superseding import BY
-from deltareg.db.rows import RunRow, ShownRunRow
+from deltareg.db.runs import queue as queue_queries
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs.rows import RunRow, ShownRunRow
+from deltareg.db.runs.superseding import BY
+from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.verdicts import verdicts as verdict_queries
 from deltareg.errors import NotFound
 from deltareg.service.authority.resources import EVERYTHING, Base, Resource
 from deltareg.service.clock import rfc3339, rfc3339_or_none

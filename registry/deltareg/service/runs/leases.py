@@ -15,14 +15,17 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries import workers as worker_queries
-from deltareg.db.queries.signing import bind_lease, has_other_workers
-from deltareg.db.rows import BaseRow, ClaimableRow, RunRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs import workers as worker_queries
+from deltareg.db.runs.rows import ClaimableRow, RunRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.verdicts.signing import bind_lease, has_other_workers
 from deltareg.errors import Forbidden, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING

@@ -6,8 +6,8 @@ from math import ceil
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import run_results as queries
+from deltareg.db.runs import run_results as queries
+from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.errors import QuotaExceeded
 from deltareg.service.registry import Caller
 

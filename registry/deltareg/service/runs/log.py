@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import run_log as queries
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.rows import LogLineRow
+from deltareg.db.runs import run_log as queries
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.runs.rows import LogLineRow
 from deltareg.db.session import glance, read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED

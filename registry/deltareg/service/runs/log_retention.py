@@ -9,9 +9,9 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import run_log as queries
+from deltareg.db.runs import run_log as queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S, read_clock
 
 DEFAULT_KEEP_S = 30 * 86_400.0
 MOST_BATCHES = 50

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import damage, stacks
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import RunRow, ShownRunRow, VersionRow, present
+from deltareg.db.bases import stacks
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs.rows import RunRow, ShownRunRow
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep import damage
 from deltareg.service.ledger.references import reference_versions
 from deltareg.service.runs.eligible import FORM
 

@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import proofs
-from deltareg.db.queries.shares import Held
 from deltareg.db.session import with_retry
+from deltareg.db.storage import proofs
+from deltareg.db.storage.shares import Held
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right

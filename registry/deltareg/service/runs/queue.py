@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import queue as queries
-from deltareg.db.rows import BusyWorkerRow, QueuedRunRow
+from deltareg.db.runs import queue as queries
+from deltareg.db.runs.rows import QueuedRunRow
+from deltareg.db.runs.worker_rows import BusyWorkerRow
 from deltareg.db.session import read
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED

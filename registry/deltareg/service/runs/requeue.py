@@ -6,14 +6,18 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import channels as channel_queries
-from deltareg.db.queries import runs as run_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries import waiting as queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.queries.superseding import AUTOMATIC
-from deltareg.db.rows import BaseRow, ChannelRow, ShownRunRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.channels import channels as channel_queries
+from deltareg.db.channels.rows import ChannelRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import runs as run_queries
+from deltareg.db.runs.rows import ShownRunRow
+from deltareg.db.runs.superseding import AUTOMATIC
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import waiting as queries
+from deltareg.db.storage.shares import Held
 from deltareg.errors import NotFound
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action

@@ -7,7 +7,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import run_results as queries
+from deltareg.db.runs import run_results as queries
 from deltareg.db.session import read, with_retry
 
 _ROWS = 200

@@ -15,11 +15,11 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import collection
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries.outcomes import newest_makings
-from deltareg.db.rows import MakingRow
+from deltareg.db.runs import runs as queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.upkeep import collection
+from deltareg.db.verdicts.outcomes import newest_makings
+from deltareg.db.verdicts.rows import MakingRow
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 from deltareg.service.ledger.channel_policy import PIN_WINDOW, policy_of
 from deltareg.service.priority import BACKGROUND

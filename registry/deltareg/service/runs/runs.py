@@ -5,10 +5,10 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries.outcomes import verdict_facts
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import runs as queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.verdicts.outcomes import verdict_facts
 from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right

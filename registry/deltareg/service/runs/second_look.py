@@ -11,12 +11,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import signing as signing_queries
-from deltareg.db.queries import verdicts as verdict_queries
-from deltareg.db.queries.superseding import AUTOMATIC
-from deltareg.db.rows import RunRow, VerdictRow
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs.rows import RunRow
+from deltareg.db.runs.superseding import AUTOMATIC
 from deltareg.db.session import read
+from deltareg.db.verdicts import signing as signing_queries
+from deltareg.db.verdicts import verdicts as verdict_queries
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.gate.agreement import disagreement
 from deltareg.service.describe import line_of
 from deltareg.service.events import Action

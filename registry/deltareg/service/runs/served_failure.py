@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import channels as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.outcomes import verdict_facts
-from deltareg.db.rows import VerdictRow
+from deltareg.db.channels import channels as queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.verdicts.outcomes import verdict_facts
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.gate.policy import Policy
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.channel_policy import policy_of

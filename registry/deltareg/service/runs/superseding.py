@@ -7,9 +7,9 @@ for; the newest version's own run always stays.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import superseding
-from deltareg.db.rows import VersionRow
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs import superseding
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.registry import Caller

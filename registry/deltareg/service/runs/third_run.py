@@ -10,10 +10,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import signing as signing_queries
-from deltareg.db.queries.outcomes import verdict_facts
-from deltareg.db.rows import RunRow, VerdictRow, present
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs.rows import RunRow
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.verdicts import signing as signing_queries
+from deltareg.db.verdicts.outcomes import verdict_facts
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.digest import Digest
 from deltareg.gate.contradiction import contradicted
 from deltareg.gate.verdict_facts import Bounds, VerdictFact, VerdictSubject

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import stacks
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import RunRow, ShownRunRow
+from deltareg.db.bases import stacks
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs.rows import RunRow, ShownRunRow
 from deltareg.service.corrupt import UNSEEN
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.ledger.references import references_of

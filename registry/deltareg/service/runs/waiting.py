@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries import waiting as queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import RunRow, ShownRunRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs.rows import RunRow, ShownRunRow
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.storage import waiting as queries
+from deltareg.db.storage.shares import Held
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import ref_of
 from deltareg.service.runs.needs import corrupt_among, needed_by

@@ -2,7 +2,7 @@
 
 import re
 
-from deltareg.db.rows import ToldEventRow
+from deltareg.db.events.rows import ToldEventRow
 from deltareg.errors import InvalidInput
 from deltareg.service.clock import rfc3339
 from deltareg.service.telling.types import PREFIX, fields_of

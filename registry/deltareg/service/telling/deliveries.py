@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import webhooks as queries
-from deltareg.db.rows import AttemptRow, DeliveryRow
+from deltareg.db.events import webhooks as queries
+from deltareg.db.events.rows import AttemptRow, DeliveryRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import InvalidInput
 from deltareg.service.authority.resources import EVERYTHING, Namespace

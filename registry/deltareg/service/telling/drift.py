@@ -9,8 +9,8 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import fleet as queries
-from deltareg.db.rows import FollowerRow
+from deltareg.db.channels import fleet as queries
+from deltareg.db.channels.fleet_rows import FollowerRow
 from deltareg.db.session import read, with_retry
 from deltareg.refs import LineRef
 from deltareg.service.channels.fleet import drift_of

@@ -11,12 +11,13 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import outbox as outbox_queries
-from deltareg.db.queries import webhooks as queries
-from deltareg.db.queries.grants import holdings_of
-from deltareg.db.rows import DeliveryRow, WebhookRow, present
+from deltareg.db.access.grants import holdings_of
+from deltareg.db.events import outbox as outbox_queries
+from deltareg.db.events import webhooks as queries
+from deltareg.db.events.rows import DeliveryRow, WebhookRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S, read_clock
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import LeaseLost, Misconfigured
 from deltareg.service.authority.decide import Decision, decide
 from deltareg.service.authority.grants import Right

@@ -13,10 +13,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import outbox as queries
-from deltareg.db.queries import webhooks as webhook_queries
-from deltareg.db.rows import HeadRow, WaitingEventRow, WebhookRow, present
+from deltareg.db.events import outbox as queries
+from deltareg.db.events import webhooks as webhook_queries
+from deltareg.db.events.rows import HeadRow, WaitingEventRow, WebhookRow
 from deltareg.db.session import glance, with_retry
+from deltareg.db.sql.row_protocols import present
 from deltareg.service.registry import Registry
 from deltareg.service.telling.types import type_of
 

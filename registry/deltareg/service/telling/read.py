@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas
-from deltareg.db.queries import outbox as queries
+from deltareg.db.events import outbox as queries
+from deltareg.db.lines import deltas
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, parse_name

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import anyio
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import outbox as outbox_queries
-from deltareg.db.queries import webhooks as queries
-from deltareg.db.rows import WebhookRow, present
+from deltareg.db.events import outbox as outbox_queries
+from deltareg.db.events import webhooks as queries
+from deltareg.db.events.rows import WebhookRow
+from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S, read_clock
+from deltareg.db.sql.row_protocols import present
 from deltareg.errors import Conflict, InvalidInput, Misconfigured, NotFound
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import Right

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltareg.db.queries import trail as queries
 from deltareg.db.session import read
+from deltareg.db.trail import trail as queries
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.trail.leaves import hashes_in

@@ -4,8 +4,9 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import trail as queries
-from deltareg.db.rows import AuditRow, LeafRow
+from deltareg.db.access.rows import AuditRow
+from deltareg.db.trail import trail as queries
+from deltareg.db.trail.rows import LeafRow
 from deltareg.trail.leaves import leaf_of
 from deltareg.trail.merkle import Read
 

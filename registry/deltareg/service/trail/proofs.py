@@ -5,10 +5,10 @@ from itertools import chain
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import trail as queries
-from deltareg.db.queries import trail_state as state
-from deltareg.db.rows import CheckpointRow, LeafRow
 from deltareg.db.session import read
+from deltareg.db.trail import trail as queries
+from deltareg.db.trail import trail_state as state
+from deltareg.db.trail.rows import CheckpointRow, LeafRow
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED

@@ -16,10 +16,10 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import signing as signing_queries
-from deltareg.db.queries import trail as queries
-from deltareg.db.rows import AuditRow
+from deltareg.db.access.rows import AuditRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.trail import trail as queries
+from deltareg.db.verdicts import signing as signing_queries
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.events import Action, record_event
 from deltareg.service.registry import Registry

@@ -11,12 +11,12 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import collection as queries
-from deltareg.db.queries import forms
-from deltareg.db.queries.runs import end_queued
-from deltareg.db.rows import MarkedPackRow
+from deltareg.db.runs.runs import end_queued
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.storage import forms
+from deltareg.db.storage.rows import MarkedPackRow
+from deltareg.db.upkeep import collection as queries
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.events import Action

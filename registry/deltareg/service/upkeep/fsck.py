@@ -13,11 +13,12 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from deltareg.db.document import Documents, unpack_document
-from deltareg.db.queries import fsck as queries
-from deltareg.db.queries.damage import bad_why
-from deltareg.db.rows import DocumentsRow, PackRow
+from deltareg.db.lines.version_rows import DocumentsRow
 from deltareg.db.session import read
+from deltareg.db.sql.document import Documents, unpack_document
+from deltareg.db.storage.rows import PackRow
+from deltareg.db.upkeep import fsck as queries
+from deltareg.db.upkeep.damage import bad_why
 from deltareg.digest import sha256_of, sha256_over
 from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.authority.grants import Right

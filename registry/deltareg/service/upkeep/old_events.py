@@ -8,9 +8,9 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import outbox as queries
+from deltareg.db.events import outbox as queries
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.clock import US_PER_S, read_clock
 
 KEEP_S = 7 * 86_400.0
 MOST_BATCHES = 50

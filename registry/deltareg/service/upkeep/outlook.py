@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from deltareg.db.clock import US_PER_S
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339

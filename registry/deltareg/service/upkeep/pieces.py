@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import checks as queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import CheckMarkRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.storage import checks as queries
+from deltareg.db.storage.proof_rows import CheckMarkRow
+from deltareg.db.storage.shares import Held
 from deltareg.errors import NotFound
 from deltareg.refs import parse_id
 from deltareg.service.authority.grants import Right

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries import awaiting as queries
-from deltareg.db.queries.collection import stranded
-from deltareg.db.rows import AwaitingRow, DeletedRow, FormerRow
 from deltareg.db.session import read
+from deltareg.db.sql.clock import US_PER_S
+from deltareg.db.upkeep import awaiting as queries
+from deltareg.db.upkeep.collection import stranded
+from deltareg.db.upkeep.rows import AwaitingRow, DeletedRow, FormerRow
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.ledger.channel_policy import PIN_WINDOW

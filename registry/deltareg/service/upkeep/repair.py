@@ -10,15 +10,17 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.document import pack_document, unpack_document, unpack_map
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import damage, fsck, proofs
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.principals import principal_name
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import DocumentsRow, PackRow, PieceEntryRow
+from deltareg.db.access.principals import principal_name
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import DocumentsRow
 from deltareg.db.session import read, with_retry
+from deltareg.db.sql.document import pack_document, unpack_document, unpack_map
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.storage import proofs
+from deltareg.db.storage.rows import PackRow, PieceEntryRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.upkeep import damage, fsck
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import DeltaregError, IntegrityFailure
 from deltareg.identity.storage_map import Chain, StorageMap

@@ -11,11 +11,11 @@ from typing import Literal, TypeVar
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import stats as queries
-from deltareg.db.queries.stats import Grain, Part
-from deltareg.db.rows import HolderRow, LooseKeyRow
+from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read
+from deltareg.db.storage.rows import HolderRow, LooseKeyRow
+from deltareg.db.upkeep import stats as queries
+from deltareg.db.upkeep.stats import Grain, Part
 from deltareg.errors import NotFound, Unavailable
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right

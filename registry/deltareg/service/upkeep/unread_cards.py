@@ -9,9 +9,9 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import search as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import UnreadRow
+from deltareg.db.lines import search as queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.search_rows import UnreadRow
 from deltareg.db.session import read, with_retry
 from deltareg.documents.model_card import ModelCard
 from deltareg.errors import DeltaregError, Unavailable

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import variants as queries
-from deltareg.db.rows import BaseRow, VerdictRow, VersionRow
+from deltareg.db.bases import variants as queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.digest import Digest
 from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import why_not

@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries.workers import worker_rows
+from deltareg.db.runs.workers import worker_rows
+from deltareg.db.sql.clock import US_PER_S
 from deltareg.gate.verifier import environment_key, is_current_verifier
 from deltareg.service.labels import is_for_one_run
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import VerdictFactRow, VerdictRow
-from deltareg.db.rows.verdicts import Outcome
+from deltareg.db.verdicts.rows import Outcome, VerdictFactRow, VerdictRow
 from deltareg.digest import Digest
 from deltareg.documents.json_values import is_object
 from deltareg.errors import NotFound

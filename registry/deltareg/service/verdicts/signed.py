@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import signing as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import KeyRow, RunRow, VersionRow, present
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.verdicts import signing as queries
+from deltareg.db.verdicts.signing_rows import KeyRow
 from deltareg.errors import BadSignature
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.references import references_of

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import signing as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import RunRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs.rows import RunRow
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.verdicts import signing as queries
 from deltareg.errors import BadSignature
 from deltareg.service.verdicts.signed import AGAIN, check_key
 from deltareg.signing.keys import PublicKey

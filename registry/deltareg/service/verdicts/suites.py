@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import suites as queries
-from deltareg.db.rows import SuiteRow
 from deltareg.db.session import read, tried, with_retry
+from deltareg.db.verdicts import suites as queries
+from deltareg.db.verdicts.rows import SuiteRow
 from deltareg.digest import sha256_of
 from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision
 from deltareg.service.authority.grants import Right

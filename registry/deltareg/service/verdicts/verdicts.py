@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import packs as pack_queries
-from deltareg.db.queries import verdicts as queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.bases import base_of, base_rows
-from deltareg.db.queries.signing import envelope_row
-from deltareg.db.rows import RunRow, Timed, VerdictRow, VersionRow, present
+from deltareg.db.bases.bases import base_of, base_rows
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read
+from deltareg.db.sql.row_protocols import Timed, present
+from deltareg.db.storage import packs as pack_queries
+from deltareg.db.verdicts import verdicts as queries
+from deltareg.db.verdicts.rows import VerdictRow
+from deltareg.db.verdicts.signing import envelope_row
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right

@@ -5,9 +5,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import verdicts as verdict_queries
-from deltareg.db.queries import waivers as queries
-from deltareg.db.rows import RunRow, VerdictRow, VersionWaiverRow, WaiverRow, present
+from deltareg.db.runs.rows import RunRow
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.verdicts import verdicts as verdict_queries
+from deltareg.db.verdicts import waivers as queries
+from deltareg.db.verdicts.rows import VerdictRow, VersionWaiverRow, WaiverRow
 from deltareg.errors import NotFound
 from deltareg.service.clock import rfc3339, rfc3339_or_none, rfc3339_seconds
 from deltareg.service.describe import line_of

@@ -1,6 +1,6 @@
 """The kinds of run: what each queues, and what ends it. One file a kind, one table of them here.
 
-The worker has a file a kind as well (`deltareg_verify.runs`), and the wire their names.
+The worker has a file a kind as well (`deltareg_verify.supervisor.runs`), and the wire their names.
 """
 
 from collections.abc import Mapping

@@ -9,9 +9,10 @@ from typing import Final
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from deltareg.db.queries import run_results
-from deltareg.db.queries import runs as queries
-from deltareg.db.rows import RunResultRow, RunRow, VersionRow
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import run_results
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs.rows import RunResultRow, RunRow
 from deltareg.errors import InvalidInput
 from deltareg.service.labels import RUNS
 from deltareg.service.ledger.references import named_beside

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import RunRow
+from deltareg.db.runs.rows import RunRow
 from deltareg.service.registry import Caller
 from deltareg.wire import RunKindName
 

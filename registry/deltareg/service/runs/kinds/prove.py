@@ -11,10 +11,11 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import proofs
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import FormRow, RunRow
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs.rows import RunRow
+from deltareg.db.storage import proofs
+from deltareg.db.storage.proof_rows import FormRow
+from deltareg.db.storage.shares import Held
 from deltareg.service.priority import LOW, PROOF
 from deltareg.service.registry import Caller
 from deltareg.service.runs.eligible import FORM, SENT_BY

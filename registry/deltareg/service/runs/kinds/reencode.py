@@ -11,10 +11,11 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import runs_on_bases as waiting_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import RunRow, VersionRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs import runs_on_bases as waiting_queries
+from deltareg.db.runs.rows import RunRow
 from deltareg.delta.kind import BaseView
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.identity.storage_map import StorageMap

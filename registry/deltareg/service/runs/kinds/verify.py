@@ -9,13 +9,17 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import runs as queries
-from deltareg.db.queries import runs_on_bases as waiting_queries
-from deltareg.db.queries import verdicts as verdict_queries
-from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import BaseRow, RunRow, VerdictRow, VersionRow, present
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.bases.rows import BaseRow
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.runs import runs as queries
+from deltareg.db.runs import runs_on_bases as waiting_queries
+from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import with_retry
+from deltareg.db.sql.row_protocols import present
+from deltareg.db.verdicts import verdicts as verdict_queries
+from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, InvalidInput, Unavailable
 from deltareg.service.authority.grants import Right

@@ -1,0 +1,1 @@
+"""Commands for channels, agents and the fleet."""

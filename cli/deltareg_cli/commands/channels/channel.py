@@ -1,0 +1,263 @@
+"""`deltareg channel`: channels and their ledgers."""
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg.refs import Ref
+from deltareg_cli.commands.channels.channel_export import export
+from deltareg_cli.commands.channels.channel_policy import policy
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import (
+    Channel,
+    RevisionNumber,
+    VersionNumber,
+    cursor_option,
+    limit_option,
+    option,
+    required_reason_option,
+)
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.documents import fields, page_fields
+from deltareg_cli.terminal.paging import note_more
+from deltareg_cli.tree.command_tree import command, group
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.channels import (
+    MOVE_FIELDS,
+    channel_blocks,
+    channel_table,
+    ledger_table,
+    move_blocks,
+    readiness_blocks,
+    reviewed_blocks,
+)
+from deltareg_cli.views.fleet import followers_of_channel
+from deltareg_cli.views.policy_warnings import warn_of_time
+
+ORDER = 10
+
+
+@group(
+    "channel",
+    Example("what every channel of a line serves", "deltareg channel ls me/chat"),
+    Example("how prod came to where it is", "deltareg channel history me/chat prod"),
+    see_also=("promote", "rollback", "help references"),
+)
+def channel() -> None:
+    """Look at channels, their ledgers and quarantines.
+
+    Every line has dev, staging and prod. Channels are moved by promote and rollback, unless they
+    are frozen, and every move is an entry of an append-only ledger.
+    """
+
+
+line_argument = click.argument("line", metavar="NS/NAME", help="The line, or NS/NAME@CHANNEL.")
+channel_argument = click.argument(
+    "name", metavar="[CHANNEL]", type=Channel(), required=False, help="The channel."
+)
+
+
+@command("ls", Example("all of them", "deltareg channel ls me/chat"), see_also=("channel show",))
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.pass_obj
+def ls(invocation: Invocation, line: str) -> None:
+    """List the channels of a line with what they serve."""
+    page = invocation.client.channels.list(line)
+    table = channel_table(page.items, now=invocation.now)
+    invocation.output.show(
+        Answer(page_fields(page), [table], [item.channel for item in page.items])
+    )
+
+
+@command(
+    "create",
+    Example("a channel of your own", "deltareg channel create me/chat canary"),
+    see_also=("channel ls", "promote"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.argument("name", metavar="CHANNEL", help="What the channel is called.")
+@click.pass_obj
+def create(invocation: Invocation, line: str, name: str) -> None:
+    """Make a channel beside dev, staging and prod.
+
+    It asks for a passing smoke, as they do.
+    """
+    found = invocation.client.channels.create(line, name)
+    blocks = channel_blocks(found, line, now=invocation.now)
+    invocation.output.show(Answer(fields(found), blocks, [found.channel]))
+
+
+@command(
+    "show",
+    Example("what prod serves now", "deltareg channel show me/chat prod"),
+    Example(
+        "what prod served then", "deltareg channel show me/chat prod --at 2026-03-01T12:00:00Z"
+    ),
+    see_also=("channel history", "fleet", "rollback"),
+)
+@line_argument
+@channel_argument
+@option("--at", metavar="TIME", help="As of this time: RFC 3339, as in 2026-03-01T12:00:00Z.")
+@click.pass_obj
+def show(invocation: Invocation, line: str, name: str | None, *, at: str | None) -> None:
+    """Show what a channel serves, by whom and why, and who follows.
+
+    What it serves is unfit when it would not be let onto the channel now, for what it is: it has
+    failed since, was revoked, or stands on or was merged from what was. It is served on all the
+    same; roll back.
+
+    Below that, where a rollback would go now and whether it would get there, light by light: ok,
+    warn, or no; and for every follower (see deltareg agent) which version it serves and when it
+    reported last. Moves that broke the glass are listed until somebody else has reviewed them.
+    """
+    line, name = _place(line, name)
+    found = invocation.client.channels.show(line, name, at=at)
+    document, blocks = fields(found), channel_blocks(found, line, now=invocation.now)
+    if at is None:
+        ready = invocation.client.channels.readiness(line, name)
+        followers = invocation.client.fleet.list(f"{line}@{name}", limit=200).items
+        document |= {
+            "readiness": fields(ready),
+            "followers": [fields(follower) for follower in followers],
+        }
+        blocks += [*readiness_blocks(ready), *followers_of_channel(followers)]
+    invocation.output.show(Answer(document, blocks, [found.ref] if found.ref else []))
+
+
+@command(
+    "history",
+    Example("newest first", "deltareg channel history me/chat prod"),
+    see_also=("channel show", "rollback", "log"),
+)
+@line_argument
+@channel_argument
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def history(
+    invocation: Invocation, line: str, name: str | None, *, limit: int, cursor: str | None
+) -> None:
+    """Show the ledger of a channel, newest first.
+
+    Every promotion, rollback, freeze and its end is an entry, and no entry is ever changed.
+    """
+    line, name = _place(line, name)
+    page = invocation.client.channels.history(line, name, cursor=cursor, limit=limit)
+    ids = [f"{line}@{name}#{item.revision}" for item in page.items]
+    table = ledger_table(page.items, now=invocation.now)
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)
+
+
+@command(
+    "freeze",
+    Example("until somebody ends it", 'deltareg channel freeze me/chat prod -m "release week"'),
+    Example(
+        "until a time",
+        'deltareg channel freeze me/chat prod --until 2026-12-27T08:00:00Z -m "holidays"',
+    ),
+    see_also=("channel unfreeze", "channel show", "promote", "rollback"),
+)
+@line_argument
+@channel_argument
+@required_reason_option()
+@option("--until", metavar="TIME", help="When it ends by itself: RFC 3339, or a date (UTC).")
+@click.pass_obj
+def freeze(
+    invocation: Invocation, line: str, name: str | None, *, reason: str, until: str | None
+) -> None:
+    """Let nothing move a channel, with a reason.
+
+    While it is frozen, promote and rollback are refused with 13 and say by whom, why and until
+    when. What it serves is served on. After --until it moves as before, and nobody has to do
+    anything; without it, deltareg channel unfreeze ends it.
+
+    A freeze is an entry of the ledger. Freezing a frozen channel again gives it another reason and
+    another end. It takes the same right as promoting.
+    """
+    line, name = _place(line, name)
+    move = invocation.client.channels.freeze(line, name, reason=reason, until=until)
+    warn_of_time(invocation, until)
+    blocks = move_blocks(move, line)
+    invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
+
+
+@command(
+    "unfreeze",
+    Example("it may be moved again", 'deltareg channel unfreeze me/chat prod -m "we are done"'),
+    see_also=("channel freeze", "channel history"),
+)
+@line_argument
+@channel_argument
+@required_reason_option()
+@click.pass_obj
+def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str) -> None:
+    """Let a frozen channel be moved again, with a reason.
+
+    Whoever may promote may do this, and the ledger keeps who did. A channel that is not frozen is
+    refused with 5.
+    """
+    line, name = _place(line, name)
+    move = invocation.client.channels.unfreeze(line, name, reason=reason)
+    blocks = move_blocks(move, line)
+    invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
+
+
+@command(
+    "review",
+    Example(
+        "it was the right thing to do",
+        'deltareg channel review me/chat prod 16 -m "agreed: outage 4711"',
+    ),
+    see_also=("channel show", "rollback", "promote"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+@click.argument("revision", metavar="#REV", type=RevisionNumber(), help="The move, 16 or #16.")
+@option("-m", "--message", "message", required=True, metavar="TEXT", help="What you found.")
+@click.pass_obj
+def review(invocation: Invocation, line: str, name: str, revision: int, *, message: str) -> None:
+    """Close a move that broke the glass, as somebody else.
+
+    It is due within a day; channel show and channel ls say so until it is done. It takes a token
+    that allows approve, and the ledger keeps who has looked and what they found.
+    """
+    found = invocation.client.channels.review(line, name, revision, message=message)
+    blocks = reviewed_blocks(found, line, name, now=invocation.now)
+    invocation.output.show(Answer(fields(found), blocks, [f"{line}@{name}#{revision}"]))
+
+
+@command(
+    "clear",
+    Example(
+        "let v3 back on prod", 'deltareg channel clear me/chat prod v3 -m "the probe was wrong"'
+    ),
+    see_also=("channel show", "rollback"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+@click.argument("version", metavar="vN", type=VersionNumber(), help="The version.")
+@required_reason_option()
+@click.pass_obj
+def clear(invocation: Invocation, line: str, name: str, version: int, *, reason: str) -> None:
+    """End the quarantine of a version on a channel, with a reason.
+
+    A version that a channel was rolled back from is quarantined there; after this the gate judges
+    it like any other.
+    """
+    found = invocation.client.channels.clear_quarantine(line, name, version, reason=reason)
+    blocks = channel_blocks(found, line, now=invocation.now)
+    invocation.output.show(Answer(fields(found), blocks, [f"{line}:v{version}"]))
+
+
+def _place(line: str, name: str | None) -> tuple[str, str]:
+    """Take `ns/name channel` or `ns/name@channel`."""
+    ref = Ref.parse(line)
+    if (ref.channel is None) == (name is None):
+        raise InvalidInput(
+            "name one channel", fix="write `me/chat prod` or `me/chat@prod`; see channel ls"
+        )
+    return str(ref.line), name or str(ref.channel)
+
+
+for _command in (ls, create, show, history, freeze, unfreeze, review, clear, export, policy):
+    channel.add_command(_command)

@@ -1,0 +1,90 @@
+"""`deltareg fleet`: who follows which channel, and who does not serve what it says."""
+
+import click
+
+from deltareg_cli.exits import Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import cursor_option, limit_option
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.documents import fields, page_fields
+from deltareg_cli.terminal.paging import note_more
+from deltareg_cli.tree.command_tree import command, group
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.fleet import fleet_table
+
+ORDER = 30
+
+
+@group(
+    "fleet",
+    Example("who serves what", "deltareg fleet ls"),
+    Example("does everybody serve what prod says?", "deltareg fleet drift me/chat@prod"),
+    see_also=("agent run", "channel show"),
+)
+def fleet() -> None:
+    """Look at agents that follow channels, and at what each serves."""
+
+
+of_argument = click.argument(
+    "of", metavar="[NS/NAME[@CHANNEL]]", required=False, help="A line or a channel; else all."
+)
+
+
+@command(
+    "ls",
+    Example("all", "deltareg fleet ls"),
+    Example("of one channel", "deltareg fleet ls me/chat@prod"),
+    see_also=("fleet drift", "channel show"),
+)
+@of_argument
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None) -> None:
+    """List what channels say, and what each agent serves of them.
+
+    Drift is none where both are the same; behind while an agent serves something else; failed when
+    it cannot serve what the channel says; silent when three of its reports did not come.
+    """
+    page = invocation.client.fleet.list(of, cursor=cursor, limit=limit)
+    ids = [f"{item.agent} {item.channel}" for item in page.items]
+    invocation.output.show(Answer(page_fields(page), [fleet_table(page.items)], ids))
+    note_more(invocation.output, page.next_cursor)
+
+
+@command(
+    "drift",
+    Example("does everybody serve what prod says?", "deltareg fleet drift me/chat@prod"),
+    see_also=("fleet ls", "channel show", "help exit-codes"),
+)
+@of_argument
+@click.pass_obj
+def drift(invocation: Invocation, of: str | None) -> Exit:
+    """List the followers that do not serve what their channel says.
+
+    Exit status: 0 none, 10 at least one is behind, failed or silent.
+    """
+    astray = invocation.client.fleet.astray(of)
+    table = fleet_table(astray, if_empty="no drift")
+    ids = [f"{item.agent} {item.channel}" for item in astray]
+    document = {"items": [fields(follower) for follower in astray]}
+    invocation.output.show(Answer(document, [table], ids))
+    return Exit.DIFFERENT if astray else Exit.DONE
+
+
+@command("rm", Example("a host that is gone", "deltareg fleet rm host-7"), see_also=("fleet ls",))
+@click.argument("name", metavar="AGENT", help="The agent.")
+@click.pass_obj
+def rm(invocation: Invocation, name: str) -> None:
+    """Take an agent that is gone out of the lists.
+
+    One that still runs comes back with its next report. It takes the principal that reported under
+    this name, or an admin.
+    """
+    invocation.client.fleet.forget(name)
+    invocation.output.show(Answer({"agent": name}, [], [name]))
+    invocation.output.note(f"{name} is forgotten")
+
+
+for _command in (ls, drift, rm):
+    fleet.add_command(_command)

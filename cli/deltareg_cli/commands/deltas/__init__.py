@@ -1,0 +1,1 @@
+"""Commands for deltas and their versions."""

@@ -1,0 +1,61 @@
+"""`deltareg log`: what happened to a line."""
+
+import click
+
+from deltareg.wire import LogEntry
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import Channel, cursor_option, limit_option, option
+from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text, toned
+from deltareg_cli.terminal.documents import page_fields
+from deltareg_cli.terminal.paging import note_more
+from deltareg_cli.terminal.wording import moment
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+
+ORDER = 90
+
+
+@command(
+    "log",
+    Example("everything that happened to a line", "deltareg log me/chat"),
+    Example("the moves of one channel", "deltareg log me/chat --channel prod"),
+    see_also=("show", "channel", "audit"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@option("--channel", type=Channel(), help="Only the moves of this channel.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def log(
+    invocation: Invocation, line: str, *, channel: str | None, limit: int, cursor: str | None
+) -> None:
+    """Show what happened to a line, newest first.
+
+    Pushes, verdicts, promotions, rollbacks and deletions, with who did them and why.
+    """
+    page = invocation.client.lines.log(line, channel=channel, cursor=cursor, limit=limit)
+    columns = [
+        Column("when"), Column("event"), Column("ref"), Column("channel"), Column("by"),
+        Column("text", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            moment(entry.at, now=invocation.now),
+            _event(entry),
+            Cell(entry.ref, "name"),
+            entry.channel or "",
+            entry.actor,
+            entry.text,
+        ]
+        for entry in page.items
+    ]
+    table = Table(columns, rows, if_empty="nothing has happened yet")
+    ids = [entry.ref for entry in page.items]
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)
+
+
+def _event(entry: LogEntry) -> Cell:
+    if entry.event != "verdict":
+        return toned(entry.event)
+    return Cell(f"verdict {entry.outcome}", toned(entry.outcome).tone)

@@ -1,0 +1,77 @@
+"""`deltareg outdated`: pulled folders beside what their lines have now."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg_cli.exits import Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import Channel, option
+from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text, Tone
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.revocations import warn
+
+if TYPE_CHECKING:
+    from deltareg.client.results.lock_reports import OutdatedReport, Standing
+
+ORDER = 62
+
+_TONES: "dict[Standing, Tone]" = {"current": "good", "ahead": "name", "behind": "warn",
+                                  "superseded": "warn", "revoked": "bad", "corrupt": "bad",
+                                  "gone": "bad"}  # fmt: skip
+
+
+@command(
+    "outdated",
+    Example("the folders here", "deltareg outdated"),
+    Example("some folders, by what staging serves", "deltareg outdated ./chat --channel staging"),
+    Example("what a lock file names; ends with 10 in CI", "deltareg outdated delta.lock"),
+    see_also=("update", "lock", "pull", "help exit-codes"),
+)
+@click.argument(
+    "paths", metavar="[DIR | LOCKFILE]...", nargs=-1, type=click.Path(path_type=Path),
+    help="Folders that something was pulled to; without any, delta.lock or the folders here.",
+)  # fmt: skip
+@option(
+    "--channel", type=Channel(), default="prod", show_default=True,
+    help="Whose version counts; where it serves none, the newest of the line does.",
+)  # fmt: skip
+@click.pass_obj
+def outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: str) -> Exit:
+    """Say which pulled folders are behind, revoked or gone.
+
+    A folder is behind where the channel serves a later version, and superseded where the channel
+    serves none and the line has a later one. What a rollback left is ahead, which is fine. Nothing
+    is fetched, and no file is read. Exit status: 0 nothing to do, 10 something is behind,
+    superseded, revoked, corrupt or gone.
+    """
+    report = invocation.client.folders.outdated(*paths, channel=channel)
+    for each in report.folders:
+        warn(invocation, each.ref, each.revocation)
+    ids = [str(each.folder) for each in report.folders if not each.is_fine]
+    invocation.output.show(Answer(report.to_dict(), [_table(report)], ids))
+    return Exit.DONE if report.is_fine else Exit.DIFFERENT
+
+
+def _table(report: "OutdatedReport") -> Table:
+    columns = [
+        Column("folder"), Column("holds"), Column("standing"), Column(report.channel, is_name=True),
+        Column("newest"),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(str(each.folder), "name"),
+            each.ref,
+            Cell(each.standing, _TONES[each.standing]),
+            _number(each.served),
+            _number(each.newest),
+        ]
+        for each in report.folders
+    ]
+    return Table(columns, rows, if_empty="nothing was pulled to here: deltareg pull REF --to DIR")
+
+
+def _number(ref: str) -> Text:
+    return ref.rpartition(":")[2] if ref else Cell("-", "dim")

@@ -1,0 +1,130 @@
+"""`deltareg pull`: get the files of a version."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg.refs import Ref
+from deltareg_cli.commands.deltas.card import put_card
+from deltareg_cli.commands.promotion.signature import SIGSTORE_TRUST
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import option
+from deltareg_cli.terminal.blocks import Answer, Cell, Facts, Title
+from deltareg_cli.terminal.wording import clean, rate, seconds, size
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.global_options import concurrency_option
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.revocations import warn
+
+if TYPE_CHECKING:
+    from deltareg.client import MaterializeReport, PullReport
+
+ORDER = 40
+
+
+@command(
+    "pull",
+    Example("what prod serves now", "deltareg pull me/chat@prod --to ./chat"),
+    Example("one version for ever", "deltareg pull me/chat:v3 --to ./chat"),
+    Example("what prod served before", "deltareg pull me/chat@prod~1"),
+    see_also=("update", "materialize", "cache", "help references"),
+    is_resumable=True,
+)
+@click.argument("ref", help="What to pull; a bare NS/NAME is what @prod serves.")
+@option("--to", metavar="DIR", type=click.Path(path_type=Path), help="Where the files go.")
+@option("--frozen", is_flag=True, help="Refuse a bare NS/NAME, which may change its meaning.")
+@option(
+    "--require-signature",
+    "signers",
+    multiple=True,
+    metavar="SIGNER",
+    help="Refuse what this signer has not signed: a file with a public key or an authority's "
+    "certificate, a keyid and so on, as signature verify takes them. Repeated, each must have.",
+)
+@option(
+    "--card",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write its card here, with base, kind, verdict and lineage; not into the folder.",
+)
+@SIGSTORE_TRUST
+@concurrency_option()
+@click.pass_obj
+def pull(
+    invocation: Invocation,
+    ref: str,
+    *,
+    to: Path | None,
+    frozen: bool,
+    signers: tuple[str, ...],
+    sigstore_trust: Path | None,
+    card: Path | None,
+) -> None:
+    """Get the files of a version, byte for byte.
+
+    The files are those that were pushed, under the same names. Bytes that the cache has are not
+    fetched again, and every tensor and file is checked against its digest before it is put in
+    place. Without --to the files stay in the cache and their folder is printed. A folder is put in
+    place whole or not at all. Of a version that is stored against another one, what is read of that
+    counts as well. A version that is revoked comes with a warning.
+
+    Beside the files of a version that is signed lies its signature, model.sig, for
+    `deltareg signature verify DIR`. With --require-signature it is verified before anything comes.
+    """
+    if frozen and Ref.parse(ref).is_bare:
+        raise InvalidInput(
+            f"{ref} names no version, and --frozen asks for one",
+            fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…",
+        )
+    _check_card(card, to)
+    pulled = invocation.client.versions.pull(
+        ref, to, signers=signers, sigstore_trust=sigstore_trust
+    )
+    if card is not None:
+        put_card(invocation.client.versions.write_card(pulled.ref), card)
+    show_pulled(invocation, pulled, signed_by=pulled.signed_by)
+
+
+def _check_card(card: Path | None, to: Path | None) -> None:
+    """Keep the card out of the folder, which would be another delta with it."""
+    if card is not None and to is not None and to.resolve() in card.resolve().parents:
+        raise InvalidInput(
+            f"{card} lies in {to}, which would then be another delta",
+            fix=f"write it beside: --card {to.name}-card.md",
+        )
+
+
+def _told_trained(ref: str, variant: str) -> str:
+    return (
+        f"warning: {ref} was trained on {variant}, and is folded into the base in full precision:"
+        " what it answers differs from training by what packing rounds"
+    )
+
+
+def show_pulled(
+    invocation: Invocation,
+    report: "PullReport | MaterializeReport",
+    *,
+    signed_by: Sequence[str] = (),
+) -> None:
+    """Show where the bytes are now and where they came from, and warn of a revoked version."""
+    warn(invocation, report.ref, report.revocation)
+    document = report.to_dict()
+    if document.get("trained_on"):
+        invocation.output.note(clean(_told_trained(report.ref, str(document["trained_on"]))))
+    fetched = f"{size(report.fetched_bytes)} fetched"
+    speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
+    facts = Facts([
+        ("path", Cell(str(report.path), "name")),
+        ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
+        ("took", seconds(report.seconds)),
+        ("signed by", ", ".join(signed_by)),
+        ("digest", report.digest),
+        ("fingerprint", str(document.get("root", ""))),
+        ("folded by", str(document.get("recipe", ""))),
+    ])  # fmt: skip
+    state = "revoked" if report.revocation else ""
+    invocation.output.show(Answer(document, [Title(report.ref, state), facts], [str(report.path)]))

@@ -1,0 +1,394 @@
+"""`deltareg push`: bring a folder in as a new version."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
+from deltareg.wire import ProofState, RunInfo, VersionInfo
+from deltareg_cli.commands.deltas.lint import lint_answer
+from deltareg_cli.exits import Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import Duration, message_option, option, parse_labels
+from deltareg_cli.runs.golden_recorder import OnTheWay
+from deltareg_cli.runs.waiting import run_status, wait_for
+from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Title
+from deltareg_cli.terminal.wording import clean, count, rate, seconds, size
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.global_options import compression_option, concurrency_option, dry_run
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.runs import unserved
+from deltareg_cli.views.verdicts import check_table, outcome_of_verdict
+from deltareg_cli.views.versions import kind_of, outcome_of, proof_cell
+
+if TYPE_CHECKING:
+    from deltareg.client import PushReport
+    from deltareg.signing.making import SignWith
+
+ORDER = 30
+
+_PROOF_S = 30.0
+
+RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
+
+
+@command(
+    "push",
+    Example("a LoRA adapter", "deltareg push ./adapter me/chat --base llama-3.1-8b"),
+    Example(
+        "with a message, and wait for the verdict",
+        'deltareg push ./adapter me/chat --base llama-3.1-8b -m "epoch 3" --wait',
+    ),
+    Example(
+        "made from a version that is there already",
+        "deltareg push ./run7 me/chat --base llama-3.1-8b --parent me/chat:v6",
+    ),
+    Example(
+        "a LoRA on a fine-tune that is a version itself",
+        "deltareg push ./adapter me/chat --base me/sft:v3",
+    ),
+    Example(
+        "smallest in the store, for what is pulled rarely",
+        "deltareg push ./run7 me/chat --base llama-3.1-8b --compression max",
+    ),
+    Example(
+        "look first, send nothing",
+        "deltareg push ./adapter me/chat --base llama-3.1-8b --dry-run",
+    ),
+    see_also=("lint", "verify", "promote", "help references"),
+    is_resumable=True,
+)
+@click.argument("path", type=click.Path(path_type=Path), help="The folder to push.")
+@click.argument("line", metavar="NS/NAME", help="The line that gets the new version.")
+@option(
+    "--base",
+    metavar="NAME|PATH|REF",
+    help="The base that it was made against: a base, a folder, a version such as ns/name:v3, or a "
+    "model in the Hugging Face cache. Without it, the one that adapter_config.json names: by its "
+    "name here, an id on the hub that is recorded, or where it lies.",
+)
+@option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
+@option(
+    "--convention",
+    type=click.Choice(["absolute", "additive"]),
+    help="What bias-only and sparse values are: new values, or differences.",
+)
+@dry_run("Look at the folder as lint does and send nothing.")
+@message_option(section=RECORD)
+@option("--semver", metavar="1.4.0", section=RECORD, help="A label; it is never moved.")
+@option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    callback=parse_labels,
+    section=RECORD,
+    help="A label of your own, which may change later; may be repeated.",
+)
+@option(
+    "--parent",
+    "parents",
+    multiple=True,
+    metavar="REF",
+    section=RECORD,
+    help="A version that this one was made from; may be repeated.",
+)
+@option(
+    "--mlflow-run",
+    metavar="RUN",
+    section=RECORD,
+    help="The run of MLflow that made it: its id, page, metrics and params become labels.",
+)
+@option(
+    "--verify",
+    "suite",
+    bare="smoke",
+    metavar="[=SUITE]",
+    section=VERIFICATION,
+    help="Queue this suite as well; smoke is queued by every push.",
+)
+@option(
+    "--golden",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    section=VERIFICATION,
+    help="Outputs of your own for verification to find again: a safetensors file, or one that was "
+    "recorded. Without it, those that were recorded into the folder.",
+)
+@option("--no-golden", is_flag=True, section=VERIFICATION, help="Push none, and record none.")
+@option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict, and the proof.")
+@option(
+    "--wait-timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    section=VERIFICATION,
+    help="How long to wait; the run goes on after that.",
+)
+@option(
+    "--sign",
+    metavar="KEY|sigstore",
+    section=SIGNATURE,
+    help="Sign the files with this private key, or, without a key, with a Sigstore.",
+)
+@option(
+    "--certificate",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    section=SIGNATURE,
+    help="The certificate of that key.",
+)
+@option(
+    "--certificate-chain",
+    "chain",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    section=SIGNATURE,
+    help="The certificates above it, up to the authority's own; may be repeated.",
+)
+@option(
+    "--sigstore-trust",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    envvar="DELTAREG_SIGSTORE_TRUST",
+    section=SIGNATURE,
+    help="The configuration of the Sigstore; without it, the public one.",
+)
+@concurrency_option()
+@compression_option()
+@option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Two pushes with the same key make one version.",
+)
+@click.pass_obj
+def push(
+    invocation: Invocation,
+    path: Path,
+    line: str,
+    *,
+    base: str | None,
+    kind: str,
+    convention: str | None,
+    message: str,
+    semver: str | None,
+    labels: dict[str, str],
+    parents: tuple[str, ...],
+    mlflow_run: str | None,
+    suite: str | None,
+    golden: Path | None,
+    no_golden: bool,
+    wait: bool,
+    wait_timeout: float,
+    sign: str | None,
+    certificate: Path | None,
+    chain: tuple[Path, ...],
+    sigstore_trust: Path | None,
+    idempotency_key: str | None,
+) -> Exit:
+    """Push a fine-tuned folder as a new version of a line.
+
+    The folder is read as lint reads it: its kind is recognised, every tensor is accounted for
+    against the base, and what cannot be explained is refused by name, with nothing kept. Files of
+    the trainer (optimizer, scheduler, logs) are left out, and listed.
+
+    A version can be a base, unless it can only be attached. The first push onto it folds it into
+    its own base and stores the result, so that it has the same bits for everybody. A stack has at
+    most four versions.
+
+    For a base that is a variant, its weights packed in few bits, the folder is held against its
+    root, and the version is one of the root; it remembers the variant that it was trained on.
+
+    Only bytes that the registry does not have are sent. The same folder pushed twice is one
+    version. A push that was interrupted goes on when the same command is given again.
+
+    Golden outputs are what a delta computed elsewhere. They are kept with the version, and a
+    verification fails where base and delta do not give them again. What was recorded into the
+    folder (deltareg golden) goes along. Where nothing was, the library that wrote the delta is
+    asked on the way, if it is installed and the base is on this machine and has at most 3 GiB. The
+    file stays in the folder, so that the same push again is the same version; where that fails the
+    push goes on without. A safetensors file for --golden holds tensors inputs.NAME and
+    outputs.NAME, as the network's forward names them.
+
+    With --sign the files are signed as a pull writes them, before anything is sent, in a bundle of
+    OpenSSF model-signing. The registry takes it only where it holds.
+    """
+    client = invocation.client
+    if no_golden and golden is not None:
+        raise InvalidInput("--golden and --no-golden say two things", fix="leave one out")
+    base = base or _base_in_config(invocation, path)
+    if invocation.globals.dry_run:
+        found = client.lint(path, base=base, convention=convention or "")
+        invocation.output.show(lint_answer(found, path))
+        return Exit.DONE if found.is_accepted else Exit.INVALID
+    labels = _labels_of_run(invocation, mlflow_run) | labels
+    report = client.push(
+        path, line, base=base, kind=kind, convention=convention or "", parents=parents,
+        message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
+        golden=False if no_golden else golden, record_golden=_recorder(invocation),
+        sign=_signing(sign, certificate, chain, sigstore_trust),
+    )  # fmt: skip
+    told_of_push(invocation, report)
+    if report.base_uploaded_bytes is not None:
+        told = f"is a base from now on: {size(report.base_uploaded_bytes)} sent for it"
+        invocation.output.note(f"{clean(report.version.base.name)} {told}")
+    run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
+    if run is not None and wait:
+        run = wait_for(invocation, run, timeout_s=wait_timeout)
+    proof = _proof_now(invocation, report.version) if run is not None and wait else None
+    waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
+    invocation.output.show(push_answer(report, run, waits=waits, proof=proof))
+    return run_status(run) if run is not None and wait else Exit.DONE
+
+
+def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]:
+    """Give what a run of MLflow says of the version; nothing where none is named."""
+    if run_id is None:
+        return {}
+    from deltareg.integrations.mlflow_runs import read_run  # few name one
+
+    run = read_run(run_id)
+    if run.left_out:
+        left = count(run.left_out, "metric or param", "metrics and params")
+        invocation.output.note(f"{left} of the run are too long or too many for labels")
+    return run.labels()
+
+
+def told_of_push(invocation: Invocation, report: "PushReport") -> None:
+    """Say what was left out of a push, and what is odd about it."""
+    if report.left_out:
+        invocation.output.note(clean(_left_out(report.left_out)))
+    for problem in report.warnings:
+        invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
+
+
+def _signing(
+    sign: str | None, certificate: Path | None, chain: Sequence[Path], trust: Path | None
+) -> "SignWith | None":
+    """Give what the files are to be signed with; None where they are not."""
+    if sign is None and certificate is None and not chain:
+        return None
+    from deltareg.client.use_cases import signers  # brings what signs
+
+    return signers.sign_with(sign or "", certificate, chain, trust)
+
+
+def _recorder(invocation: Invocation) -> OnTheWay | None:
+    """Give what records golden outputs on the way; None where the settings say never."""
+    return None if invocation.config.golden == "never" else OnTheWay(invocation)
+
+
+def _base_in_config(invocation: Invocation, path: Path) -> str:
+    """Give the base that the adapter's config names.
+
+    Raises:
+        InvalidInput: It names none, none that is known here, or more than one.
+    """
+    found = invocation.client.bases.named_in(path)
+    invocation.output.note(clean(f"base: {found}, which adapter_config.json names"))
+    return found
+
+
+def _left_out(entries: Sequence[str]) -> str:
+    """Say in a line which files were left out, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for entry in entries:
+        name, _, reason = entry.removesuffix(")").rpartition(" (")
+        by_reason.setdefault(reason, []).append(name)
+    told = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return f"left out, {count(len(entries), 'file')}: {'; '.join(told)}"
+
+
+def _why_it_waits(invocation: Invocation, ref: str) -> str:
+    """Say why no worker takes the verification that the push queued; a script is not told."""
+    if invocation.output.is_for_scripts or invocation.output.is_quiet:
+        return ""
+    try:
+        return unserved(invocation.client.runs.find(ref))
+    except (NotFound, Unavailable):  # the push is done, whatever becomes of this
+        return ""
+
+
+def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | None:
+    """Wait a little for the proof, which comes before the verdict where a worker may make it."""
+    runs = invocation.client.runs
+    if version.proof is None:  # an older server
+        return None
+    with suppress(WaitTimeout, NotFound):
+        found = runs.wait(runs.prove(version.ref), timeout_s=_PROOF_S).proof
+        if found is not None:
+            return found
+    invocation.output.note(
+        "its bytes are claimed still: a worker with a token of somebody else has to look;"
+        f" then: deltareg prove {version.ref} --wait"
+    )
+    return "claimed"
+
+
+def push_answer(
+    report: "PushReport",
+    run: RunInfo | None,
+    *,
+    waits: str = "",
+    proof: ProofState | None = None,
+) -> Answer:
+    """Show the version, what was sent, and its run if one was asked for."""
+    version = report.version
+    document = dict(report.to_dict())
+    if proof is not None:
+        document["proof"] = proof
+    if run is not None:
+        document["run"] = run.id
+        document["verdict"] = run.verdict.verdict if run.verdict else None
+    blocks: list[Block] = [
+        Title(version.ref, _before(report)),
+        Facts([
+            ("kind", kind_of(version)),
+            ("base", version.base.name),
+            ("trained on", version.trained_on),
+            ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
+            ("sent", _sent(report)),
+            ("bytes", proof_cell(proof) if proof is not None else ""),
+            ("golden outputs", _golden(report)),
+            ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
+            ("signed by", report.signature.signed_by if report.signature else ""),
+            ("digest", version.digest),
+        ]),
+    ]  # fmt: skip
+    if run is not None and run.verdict is not None:
+        blocks += [Title("Checks"), check_table(run.verdict.checks)]
+    return Answer(document, blocks, [version.ref])
+
+
+def _before(report: "PushReport") -> str:
+    """Say whether the version was there: with damaged bytes, it is healed by those that came."""
+    if report.created:
+        return ""
+    return "was there, its bytes were sent again" if report.uploaded_bytes else "was there already"
+
+
+def _golden(report: "PushReport") -> Cell:
+    """Say where the golden outputs come from, or why there are none."""
+    if report.golden or not report.golden_missing:
+        return Cell(report.golden)
+    fix = "record them where it was trained, see: deltareg golden --help"
+    return Cell(f"none: {report.golden_missing}; {fix}", "dim")
+
+
+def _sent(report: "PushReport") -> str:
+    if not report.uploaded_bytes:
+        return f"nothing, the registry had all of it; {seconds(report.seconds)}"
+    speed = rate(report.uploaded_bytes, report.seconds)
+    return f"{size(report.uploaded_bytes)} in {seconds(report.seconds)} ({speed})"
+
+
+def _verdict(run: RunInfo | None, version: VersionInfo) -> Cell:
+    if run is None:  # one that was there already may have been judged
+        return outcome_of(version) if version.verdict else Cell("smoke is queued", "dim")
+    if run.verdict is None:
+        return Cell(f"run {run.id} is {run.state}", "dim")
+    return outcome_of_verdict(run.verdict)

@@ -1,0 +1,35 @@
+"""`deltareg restore`: bring a deleted version back."""
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg.refs import Ref
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.terminal.blocks import Answer, Cell, Lines
+from deltareg_cli.terminal.documents import as_it_is
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+
+ORDER = 145
+
+
+@command(
+    "restore",
+    Example("bring a version back", "deltareg restore me/chat:v2"),
+    see_also=("rm", "gc", "audit"),
+)
+@click.argument("ref", help="The version, by its number: ns/name:v3.")
+@click.pass_obj
+def restore(invocation: Invocation, ref: str) -> None:
+    """Bring a deleted version back, as long as its bytes are there.
+
+    It has its number, verdicts, revocation and quarantines as before. Collection frees the bytes of
+    a deleted version when its grace is over, a day unless the server says otherwise; after that it
+    is refused with 13, and has to be pushed again as a new version. What it was made from, or
+    stands on, comes back first. A version that is not deleted is left as it is.
+    """
+    if Ref.parse(ref).version is None:
+        raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
+    found = invocation.client.versions.restore(ref)
+    lines = Lines([[Cell(found.ref, "name"), "is there"]])
+    invocation.output.show(Answer(as_it_is(found), [lines], [found.ref]))

@@ -1,0 +1,31 @@
+"""`deltareg show`: all about one version."""
+
+import click
+
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.documents import as_it_is
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.versions import version_blocks
+
+ORDER = 70
+
+
+@command(
+    "show",
+    Example("the newest version", "deltareg show me/chat"),
+    Example("what prod serves", "deltareg show me/chat@prod"),
+    Example("one field, for a script", "deltareg show me/chat:v3 --json | jq -r .digest"),
+    see_also=("ls", "log", "lineage", "verdict", "help references"),
+)
+@click.argument("ref", help="What to show; a bare NS/NAME is its newest version.")
+@click.pass_obj
+def show(invocation: Invocation, ref: str) -> None:
+    """Show a version: kind, base, verdict, channels, files."""
+    version = invocation.client.show(ref)
+    card = invocation.client.versions.card_of(version)
+    blocks = version_blocks(version, now=invocation.now, card=card)
+    document = as_it_is(version)
+    document["card"] = None if card is None else card.model_dump(exclude={"ref", "text"})
+    invocation.output.show(Answer(document, blocks, [version.ref]))

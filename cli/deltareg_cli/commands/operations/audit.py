@@ -1,0 +1,169 @@
+"""`deltareg audit`: who did what."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg_cli.commands.operations.audit_log import accept, checkpoint, prove, verify
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import cursor_option, limit_option, option
+from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text
+from deltareg_cli.terminal.documents import fields, items_fields, page_fields
+from deltareg_cli.terminal.output import to_json
+from deltareg_cli.terminal.paging import note_more
+from deltareg_cli.terminal.wording import moment, short
+from deltareg_cli.tree.command_tree import command, group
+from deltareg_cli.tree.help_page import Example
+
+ORDER = 60
+
+MOST = 200  # rows of a page
+
+
+@group("audit", Example("newest first", "deltareg audit ls"), see_also=("log", "token"))
+def audit() -> None:
+    """See who changed what.
+
+    Every change is written down in one transaction with the change itself, and stays. Some seconds
+    later it is sealed into a log under a checkpoint that the server signs, so that nobody can
+    rewrite it unseen.
+    """
+
+
+@command(
+    "ls",
+    Example("newest first", "deltareg audit ls"),
+    Example("what ana did", "deltareg audit ls --actor ana"),
+    Example("before and after, for a script", "deltareg audit ls --subject me/chat --json"),
+    see_also=("log", "channel history"),
+)
+@option("--actor", metavar="PRINCIPAL", help="Only what this principal did.")
+@option("--action", metavar="ACTION", help="Only this action, as the list names it.")
+@option("--subject", metavar="NAME", help="Only what was done to this.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def ls(
+    invocation: Invocation,
+    *,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    limit: int,
+    cursor: str | None,
+) -> None:
+    """List changes, newest first.
+
+    The state before and after is in the JSON.
+    """
+    page = invocation.client.audit.list(
+        actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
+    )
+    columns = [
+        Column("id", is_number=True), Column("when"), Column("by"), Column("action"),
+        Column("subject"), Column("after", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            str(row.id),
+            moment(row.at, now=invocation.now),
+            row.actor,
+            Cell(row.action, "name"),
+            row.subject,
+            Cell(_brief(row.after), "dim"),
+        ]
+        for row in page.items
+    ]
+    table = Table(columns, rows, if_empty="nothing was changed")
+    ids = [str(row.id) for row in page.items]
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)
+
+
+@command(
+    "export",
+    Example("all of it, a line a change", "deltareg audit export > audit.jsonl"),
+    Example("what ana did", "deltareg audit export --actor ana > ana.jsonl"),
+    Example("to be verified offline", "deltareg audit export --proofs --out log.jsonl"),
+    see_also=("audit ls", "audit verify"),
+)
+@option("--actor", metavar="PRINCIPAL", help="Only what this principal did.")
+@option("--action", metavar="ACTION", help="Only this action, as the list names it.")
+@option("--subject", metavar="NAME", help="Only what was done to this.")
+@option("--proofs", is_flag=True, help="The whole log, oldest first, with hashes and checkpoints.")
+@option("--out", metavar="FILE", help="With --proofs: where to write it; else to the output.")
+@click.pass_obj
+def export(
+    invocation: Invocation,
+    *,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    proofs: bool,
+    out: str | None,
+) -> None:
+    """Write every change as a line of JSON, newest first.
+
+    Page by page, so it may be long. With --json or -o yaml it is one document. With --proofs it is
+    what deltareg audit verify reads: all rows in the order of the log.
+    """
+    if proofs:
+        _export_log(invocation, out, is_part=bool(actor or action or subject))
+        return
+    if out is not None:
+        raise InvalidInput("--out goes with --proofs", fix="or write: deltareg audit export > FILE")
+    is_document = invocation.output.format in {"json", "yaml"}
+    kept: list[dict[str, object]] = []
+    cursor: str | None = None
+    while True:
+        page = invocation.client.audit.list(
+            actor=actor, action=action, subject=subject, cursor=cursor, limit=MOST
+        )
+        items = [fields(row) for row in page.items]
+        if is_document:
+            kept += items
+        elif items:
+            lines = "".join(map(to_json, items))
+            ids = [str(row.id) for row in page.items]
+            invocation.output.show(Answer(items_fields(items), [], ids, raw=lines))
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    if is_document:
+        invocation.output.show(Answer(items_fields(kept), []))
+
+
+def _export_log(invocation: Invocation, out: str | None, *, is_part: bool) -> None:
+    if is_part:
+        raise InvalidInput("a part of the log cannot be verified", fix="leave out the filters")
+    audit_log = invocation.client.audit
+    if out is not None:
+        rows = audit_log.export_log(out)
+        invocation.output.note(f"wrote {rows} rows to {out}")
+        invocation.output.show(Answer({"rows": rows, "file": out}, []))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        rows = audit_log.export_log(path)
+        document: dict[str, object] = {"rows": rows, "file": None}
+        invocation.output.show(Answer(document, [], raw=path.read_text(encoding="utf-8")))
+
+
+def _brief(state: object) -> str:
+    text = "" if state is None else json.dumps(state, ensure_ascii=False)
+    if isinstance(state, dict):
+        fields = cast("dict[str, object]", state).items()
+        text = ", ".join(f"{key} {short(str(value))}" for key, value in fields)
+    return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+audit.add_command(ls)
+audit.add_command(export)
+audit.add_command(verify)
+audit.add_command(prove)
+audit.add_command(checkpoint)
+audit.add_command(accept)

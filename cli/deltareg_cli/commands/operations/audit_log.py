@@ -1,0 +1,104 @@
+"""`deltareg audit verify` and its like: whether the audit trail was rewritten."""
+
+from pathlib import Path
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg_cli.exits import Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import option
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.documents import fields
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.audit import checkpoint_blocks, proof_blocks, report_blocks
+
+_SEE = ("audit export", "audit checkpoint", "explain")
+
+
+@command(
+    "verify",
+    Example("the registry's own, from here", "deltareg audit verify"),
+    Example("a file, offline", "deltareg audit verify log.jsonl --keys trusted.json"),
+    Example("against what was kept elsewhere",
+            "deltareg audit verify --against checkpoints.jsonl"),
+    see_also=_SEE,
+)  # fmt: skip
+@click.argument("file", required=False, help="What audit export --proofs wrote.")
+@option("--keys", "keys_file", metavar="FILE",
+        help="The keys to trust, from deltareg worker keys --export.")  # fmt: skip
+@option("--against", multiple=True, metavar="FILE",
+        help="Checkpoints that were kept elsewhere; may be repeated.")  # fmt: skip
+@click.pass_obj
+def verify(
+    invocation: Invocation, file: str | None, *, keys_file: str | None, against: tuple[str, ...]
+) -> Exit:
+    """Say whether the audit trail was rewritten, and from which row.
+
+    Builds the tree over all rows anew and holds it against every checkpoint that the server
+    signed, against the last one that this machine saw, and against those of --against. Finds rows
+    that were changed, deleted, put in or moved, an end that was cut off, and a log that was
+    written anew. A file is verified without asking anybody, once the server's key is pinned or
+    given. Exit status: 0 it holds, 6 it does not.
+    """
+    if file is not None and not Path(file).is_file():
+        raise InvalidInput(f"there is no file {file}", fix="deltareg audit export --proofs")
+    report = invocation.client.audit.verify(file, keys=keys_file, against=against)
+    document = {"holds": report.holds, **fields(report, "findings", "size", "signed")}
+    invocation.output.show(Answer(document, report_blocks(report), [report.root]))
+    return Exit.DONE if report.holds else Exit.INTEGRITY
+
+
+@command(
+    "prove",
+    Example("a row, by the number that audit ls shows", "deltareg audit prove 4711"),
+    see_also=_SEE,
+)
+@click.argument("number", type=click.IntRange(1, 1 << 53), help="The row's number.")
+@click.pass_obj
+def prove(invocation: Invocation, number: int) -> None:
+    """Have it proven that a row is in the log, and verify that.
+
+    Takes a few hashes where audit verify reads everything.
+    """
+    proof = invocation.client.audit.prove(number)
+    document = fields(proof, "row", "position", "size")
+    invocation.output.show(Answer(document, proof_blocks(proof), [proof.root]))
+
+
+@command(
+    "checkpoint",
+    Example("keep it elsewhere", "deltareg audit checkpoint --note > checkpoint.txt"),
+    see_also=_SEE,
+)
+@option("--note", is_flag=True, help="As it was signed, in the form of C2SP's tlog-checkpoint.")
+@click.pass_obj
+def checkpoint(invocation: Invocation, *, note: bool) -> None:
+    """Show the newest checkpoint, held against the last one seen.
+
+    It says how many rows the log has and the root over them, signed by the server. This machine
+    remembers it, and refuses one that is older or does not go on from it (exit 6).
+    """
+    found = invocation.client.audit.checkpoint()
+    document = fields(found, "origin", "size", "root")
+    raw = found.note if note else None
+    invocation.output.show(Answer(document, checkpoint_blocks(found), [found.root], raw=raw))
+
+
+@command(
+    "accept",
+    Example("after a restored backup", "deltareg audit accept"),
+    see_also=_SEE,
+)
+@click.pass_obj
+def accept(invocation: Invocation) -> None:
+    """Go by the registry's log of now, whatever was seen before.
+
+    For when who runs the registry says that a backup was restored or that it is a new one. Keys of
+    the server that are new are pinned with it.
+    """
+    found = invocation.client.audit.accept()
+    invocation.output.show(
+        Answer(fields(found, "origin", "size", "root"), checkpoint_blocks(found), [found.root])
+    )

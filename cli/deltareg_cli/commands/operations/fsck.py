@@ -1,0 +1,154 @@
+"""`deltareg fsck`: is everything there that the database says, and what heals what is not?"""
+
+import time
+from collections.abc import Mapping
+from typing import TypedDict, Unpack
+
+import click
+
+from deltareg.errors import WaitTimeout
+from deltareg.wire import CheckInfo, FsckReport
+from deltareg_cli.exits import Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import option, timeout_option
+from deltareg_cli.terminal.blocks import (
+    Answer,
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Lines,
+    Table,
+    Text,
+    Tone,
+)
+from deltareg_cli.terminal.documents import fields
+from deltareg_cli.terminal.wording import count, size
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+
+ORDER = 40
+
+_POLL_S = 1.0
+_TONES: Mapping[str, Tone] = {"healed": "good", "push": "bad", "": "dim"}
+
+
+class _Asked(TypedDict):
+    """What was asked for."""
+
+    read_data: bool
+    repair: bool
+    pieces: bool
+    share: float
+    check: str
+    wait: bool
+    timeout: float
+
+
+@command(
+    "fsck",
+    Example("is every pack there, with its size?", "deltareg fsck"),
+    Example("read all of it and check every digest", "deltareg fsck --read-data"),
+    Example("have workers decode a tenth of it", "deltareg fsck --pieces --share 0.1 --wait"),
+    Example("heal what can be healed, name the rest", "deltareg fsck --read-data --repair"),
+    see_also=("prove", "storage", "gc", "server check"),
+)
+@option("--read-data", is_flag=True, help="Read every byte and check every digest.")
+@option("--repair", is_flag=True, help="Heal what can be healed, and say what to push again.")
+@option("--pieces", is_flag=True, help="Have workers decode and hash what is stored, as runs.")
+@option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="With --pieces: how much of it, drawn at random.",
+)
+@option("--check", metavar="ID", default="", help="Go on with a check of pieces, or look at it.")
+@option("--wait", is_flag=True, help="With --pieces: wait until all of it was looked at.")
+@timeout_option()
+@click.pass_obj
+def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> Exit:
+    """Compare the store with the database.
+
+    The exit status is 6 if anything is missing or damaged. Without --repair nothing is changed.
+
+    With it, rows are mended from others that say the same, and packs from copies of their bytes: in
+    the store, or in the second store of the server's settings. A pack that has none is marked:
+    nothing relies on it any more, and a version that needs it is served in a former form that is
+    whole, if one is kept, or refused until its folder is pushed again. What has to be pushed is
+    listed, with who sent it and the command; that push sends the bytes and takes their place, under
+    the same number. The exit status is 0 when nothing is left to push.
+
+    With --pieces every tensor is decoded and compared with its digest, which also finds what was
+    never right. Each version and base is a run of its own, behind all other work; a check that was
+    interrupted goes on with --check ID.
+    """
+    if asked["pieces"] or asked["check"]:
+        return _pieces(invocation, asked)
+    read_data, repair = asked["read_data"], asked["repair"]
+    report = invocation.client.storage.fsck(read_data=read_data, repair=repair)
+    ids = [item.subject for item in report.findings]
+    document = fields(report, "findings", *(("repaired", "to_push") if repair else ()))
+    invocation.output.show(Answer(document, [*_found(report), *_to_push(report)], ids))
+    if report.repaired:
+        return Exit.INTEGRITY if report.to_push else Exit.DONE
+    return Exit.INTEGRITY if report.findings else Exit.DONE
+
+
+def _pieces(invocation: Invocation, asked: _Asked) -> Exit:
+    storage = invocation.client.storage
+    found = storage.check_pieces(share=asked["share"], check=asked["check"])
+    deadline = time.monotonic() + asked["timeout"]
+    while asked["wait"] and found.waiting and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        before, found = found, storage.show_check(found.id)
+        if found.waiting != before.waiting:
+            done = found.total - found.waiting
+            invocation.output.note(f"{done} of {found.total} looked at, {found.corrupt} corrupt")
+    document = fields(found, "id", "total", "proven", "corrupt", "waiting", "unknown", "to_push")
+    facts = Facts([
+        ("check", found.id),
+        ("looked at", f"{found.total - found.waiting:,} of {found.total:,}"),
+        ("proven", f"{found.proven:,}"),
+        ("corrupt", Cell(f"{found.corrupt:,}", "bad" if found.corrupt else "")),
+        ("unknown", f"{found.unknown:,}" if found.unknown else ""),
+    ])  # fmt: skip
+    invocation.output.show(Answer(document, [facts, *_to_push(found)], [found.id]))
+    if asked["wait"] and found.waiting:
+        raise WaitTimeout(
+            f"{found.waiting} runs of the check are not done; they go on",
+            fix=f"look again: deltareg fsck --check {found.id} --wait",
+        )
+    return Exit.INTEGRITY if found.corrupt else Exit.DONE
+
+
+def _found(report: FsckReport) -> list[Block]:
+    how = "read and checked" if report.read_data else "looked up"
+    seen = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
+    outcome = Cell("all good", "good")
+    if report.findings:
+        outcome = Cell(count(len(report.findings), "finding"), "bad")
+    blocks: list[Block] = [Lines([[seen, outcome]])]
+    if report.findings:
+        rows: list[list[Text]] = [
+            [
+                Cell(item.kind, "good" if item.outcome == "healed" else "bad"), item.subject,
+                *([Cell(item.outcome or "kept", _TONES[item.outcome])] if report.repaired else []),
+                item.detail,
+            ]
+            for item in report.findings
+        ]  # fmt: skip
+        columns = ["kind", "subject", *(["outcome"] if report.repaired else [])]
+        prose = Column("detail", is_prose=True)
+        blocks.append(Table([*(Column(name) for name in columns), prose], rows))
+    return blocks
+
+
+def _to_push(report: FsckReport | CheckInfo) -> list[Block]:
+    if not report.to_push:
+        return []
+    rows: list[list[Text]] = [
+        [Cell(one.subject, "name"), one.sent_by, one.fix] for one in report.to_push
+    ]
+    columns = [Column("to be pushed again"), Column("sent by"), Column("with", is_prose=True)]
+    return [Table(columns, rows)]

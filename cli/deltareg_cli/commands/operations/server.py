@@ -1,0 +1,85 @@
+"""`deltareg server`: the parts of a registry that serves other machines."""
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import option
+from deltareg_cli.runs.launch import become, given
+from deltareg_cli.tree.command_tree import command, group
+from deltareg_cli.tree.help_page import Example
+
+ORDER = 10
+
+
+@group(
+    "server",
+    Example(
+        "bring the schema up to date, then serve", "deltareg server migrate && deltareg server run"
+    ),
+    see_also=("up", "worker run", "help environment"),
+)
+def server() -> None:
+    """Run a registry for other machines.
+
+    Settings come from the environment (docs/settings.md). The API has no state of its own: with
+    PostgreSQL and S3 as many of them run side by side as are wanted.
+    """
+
+
+@command(
+    "run",
+    Example("with the settings of the environment", "deltareg server run"),
+    Example(
+        "PostgreSQL and a bucket",
+        "DELTAREG_DATABASE_URL=postgresql+psycopg://… DELTAREG_STORE_URL=s3://…"
+        " deltareg server run",
+    ),
+    see_also=("server migrate", "server check", "worker run"),
+)
+@option("--host", metavar="ADDRESS", help="Where to listen; also DELTAREG_HOST.")
+@option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="Also DELTAREG_PORT.")
+def run(host: str | None, port: int | None) -> None:
+    """Run the API, without workers.
+
+    It listens on this machine only unless it is told of TLS (DELTAREG_TLS_CERT, DELTAREG_TLS_KEY)
+    or of a proxy in front that ends TLS (DELTAREG_BEHIND_PROXY=true). A schema that is not this
+    release's is refused: run deltareg server migrate first.
+    """
+    become("deltareg.api", "run", *given(host=host, port=port), extras=["server"])
+
+
+@command(
+    "migrate",
+    Example("to the newest", "deltareg server migrate"),
+    see_also=("server check",),
+)
+@click.argument("revision", default="head", help="The revision; the newest by default.")
+@option("--url", metavar="URL", help="The database; also DELTAREG_DATABASE_URL.")
+@click.pass_obj
+def migrate(invocation: Invocation, revision: str, url: str | None) -> None:
+    """Make or change the schema of the database; safe to repeat.
+
+    Run it once for each release, before the new servers start; old ones go on meanwhile.
+    """
+    url = url or invocation.environ.get("DELTAREG_DATABASE_URL")
+    if not url:
+        raise InvalidInput("no database is named", fix="set DELTAREG_DATABASE_URL, or give --url")
+    # By the environment and not by an argument, which everybody on the machine could read.
+    become(
+        "deltareg_migrations", "upgrade", revision,
+        extras=["server"], environ={"DELTAREG_DATABASE_URL": url},
+    )  # fmt: skip
+
+
+@command("check", Example("before a start", "deltareg server check"), see_also=("doctor", "fsck"))
+def check() -> None:
+    """Check settings, schema and store, and say what is wrong.
+
+    Nothing is changed. The store is tried with a small object, which is taken away again.
+    """
+    become("deltareg.api", "check", extras=["server"])
+
+
+for _command in (run, migrate, check):
+    server.add_command(_command)

@@ -1,0 +1,1 @@
+"""Commands that verify, sign, gate, promote and roll back."""

@@ -1,0 +1,228 @@
+"""`deltareg suite init`: a suite from somebody's own data."""
+
+import json
+import shlex
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from deltareg.documents.json_values import is_list
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import LineRef, parse_name
+from deltareg.suites.drafting.rows import Task
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import option
+from deltareg_cli.runs.behavior import ENVIRON, device_of
+from deltareg_cli.runs.launch import ask, missing_of
+from deltareg_cli.terminal.wording import clean, count
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.global_options import gpu_option
+from deltareg_cli.tree.help_page import Example
+
+if TYPE_CHECKING:
+    from deltareg.client.drafting.draft_suite import Candidates, Wanted
+
+_MOST_VERSIONS = 5
+
+
+@command(
+    "init",
+    Example("from rows that no training has seen",
+            "deltareg suite init me/chat --data held-out.jsonl"),
+    Example("that leaves out what training has seen",
+            "deltareg suite init me/chat --data all.csv --training train.jsonl"),
+    Example("that splits the data first",
+            "deltareg suite init me/chat --data all.jsonl --rest train.jsonl"),
+    Example("pictures in a folder for each class, losses of 3 points",
+            "deltareg suite init me/birds --data birds/ --base ./vit --margin 0.03"),
+    see_also=("suite lint", "suite backtest", "suite push"),
+)  # fmt: skip
+@click.argument("line", metavar="NS/NAME", help="The line that it is for.")
+@option(
+    "--data", required=True, metavar="FILE|DIR", type=click.Path(path_type=Path),
+    help="Rows: .jsonl, .csv, .tsv, .txt, .parquet, or a folder of files or images.",
+)  # fmt: skip
+@option(
+    "--task", type=click.Choice(get_args(Task)), help="What the data is for. Default: as it shows."
+)
+@option(
+    "--training", metavar="FILE|DIR", type=click.Path(path_type=Path),
+    help="What was trained on: rows that it holds are left out.",
+)  # fmt: skip
+@option(
+    "--rest", metavar="FILE", type=click.Path(path_type=Path),
+    help="Take half of the rows at most, and write those to train on here, as .jsonl.",
+)  # fmt: skip
+@option(
+    "--base", metavar="NAME|FOLDER",
+    help="The base. Default: that of the line's newest version.",
+)  # fmt: skip
+@option(
+    "--power", type=click.FloatRange(0.5, 0.99), default=0.8, show_default=True,
+    section="Size", help="How often a version that lost nothing is to pass.",
+)  # fmt: skip
+@option(
+    "--margin", type=click.FloatRange(0.001, 10), metavar="X", section="Size",
+    help="What may be lost: 0.05 is 5 points, or 5 % of perplexity. Default: learned.",
+)  # fmt: skip
+@option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, section="Size",
+    help="Of the choice of samples.",
+)  # fmt: skip
+@option("--name", metavar="NAME", help="What the suite is called. Default: NS-NAME.")
+@option(
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path),
+    help="Where it is written. Default: NAME-suite.",
+)  # fmt: skip
+@option("--force", is_flag=True, help="Write over a suite that is there.")
+@option("--no-run", is_flag=True, help="Run no network: margins are what is usual.")
+@gpu_option()
+@click.pass_obj
+def init(
+    invocation: Invocation,
+    line: str,
+    *,
+    data: Path,
+    task: Task | None,
+    training: Path | None,
+    rest: Path | None,
+    base: str | None,
+    power: float,
+    margin: float | None,
+    seed: int,
+    name: str | None,
+    out: Path | None,
+    force: bool,
+    no_run: bool,
+    gpu: str,
+) -> None:
+    """Write a suite from rows that training has not seen.
+
+    The task shows in the columns: text and label, messages, query and positive, source and target,
+    image and caption. Rows that are there twice are left out, and so are those that --training
+    holds. Of the rest as many become samples as the power asks for.
+
+    The versions that the line has are run on them, here, to learn how far healthy ones are apart;
+    margins follow from that. What is written asks for three things: better than the base on your
+    data, not much worse on general text, and no worse than the version that is promoted. Comments
+    say where each number is from, and what a broken version could still lose.
+
+    The folder holds the YAML file and its probe sets. Nothing is sent.
+    """
+    from deltareg.client.drafting.draft_suite import Wanted
+    from deltareg.suites.drafting.draft import Aim
+    from deltareg_cli.views.drafts import drafted_answer
+
+    if name is not None:
+        parse_name(name, "name")
+    wanted = Wanted(
+        LineRef.parse(line), data, task=task, training=training, rest=rest, name=name or "",
+        out=out, aim=Aim(power, margin), seed=seed, is_forced=force,
+    )  # fmt: skip
+    drafting = invocation.client.suites.drafting
+    found = drafting.read(wanted)
+    source = found.source
+    invocation.output.note(clean(f"{count(source.rows, 'row')} for {source.task}: {source.by}"))
+    notes: list[str] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="deltareg-init-") as scratch,
+        _at_hand(invocation, wanted, base, notes, is_wanted=not no_run) as at_hand,
+    ):
+        general = drafting.general(found, str(at_hand.pop("name", "")))
+        folder = Path(scratch)
+        request = drafting.prepare(found, folder, general=general[0])
+        answer = _answer(invocation, found, {**at_hand, **request}, folder, notes, gpu=gpu)
+        made = drafting.write(
+            wanted, found, folder, answer=answer, general=general, notes=notes,
+            command=_line(wanted, base),
+        )  # fmt: skip
+    invocation.output.show(drafted_answer(made, notes))
+
+
+@contextmanager
+def _at_hand(
+    invocation: Invocation, wanted: "Wanted", base: str | None, notes: list[str], *, is_wanted: bool
+) -> Generator[dict[str, object], None, None]:
+    """Bring the line's versions and its base here, as far as they are there."""
+    missing = missing_of("verify")
+    if not is_wanted or missing:
+        why = f"{', '.join(missing)} is not installed" if missing else "--no-run"
+        notes.append(f"no network was run ({why}): margins are what is usual")
+        yield {}
+        return
+    history = invocation.client.suites.history
+    folder = Path(base) if base is not None and Path(base).is_dir() else None
+    try:
+        stretch = history.stretch(str(wanted.line), most=_MOST_VERSIONS)
+    except NotFound:
+        notes.append("the line has no version yet: margins are what is usual; init it again later")
+        if base is None:
+            yield {}
+            return
+        with history.base_at_hand(folder if folder is not None else base) as found:
+            yield found
+        return
+    notes += [f"left out: {why}" for why in stretch.left_out]
+    with history.at_hand(stretch, base=folder) as found:
+        yield found
+
+
+def _answer(
+    invocation: Invocation,
+    found: "Candidates",
+    request: Mapping[str, object],
+    folder: Path,
+    notes: list[str],
+    *,
+    gpu: str,
+) -> Mapping[str, object]:
+    """Have a process prepare the samples and run the versions; nothing where that is not needed."""
+    needs_base = bool(found.rows[0].image)
+    if "base" not in request:
+        if needs_base:
+            raise InvalidInput(
+                "images are prepared by the base's own processor, and there is no base",
+                fix="name it: --base NAME|FOLDER, with the verify part installed",
+            )
+        if found.source.task == "chat":
+            notes.append("chats are written plainly, for there is no base to take a template from")
+        return {}
+    if not request["versions"] and not needs_base and found.source.task != "chat":
+        return {}
+    invocation.output.note(_doing(request["versions"]))
+    path = folder / "request.json"
+    words = {**request, "device": device_of(gpu)}
+    path.write_text(json.dumps(words, default=str))
+    answer = ask("pilot", str(path), environ=ENVIRON)
+    if answer["has_template"] is False:
+        notes.append("the base has no chat template: chats are written plainly")
+    said = answer["notes"]
+    notes += said if isinstance(said, list) else []
+    if answer["is_cut"]:
+        notes.append("not all versions were run: it took too long")
+    return answer
+
+
+def _doing(versions: object) -> str:
+    number = len(versions) if is_list(versions) else 0
+    if not number:
+        return "preparing the samples for the base"
+    return f"running {count(number, 'version')} on the samples, to learn how far they are apart"
+
+
+def _line(wanted: "Wanted", base: str | None) -> str:
+    """Write the line again that makes this suite."""
+    words = ["deltareg", "suite", "init", str(wanted.line), "--data", str(wanted.data)]
+    given = {
+        "--task": wanted.task, "--training": wanted.training, "--rest": wanted.rest,
+        "--base": base, "--margin": wanted.aim.margin, "--name": wanted.name or None,
+        "--out": wanted.out,
+    }  # fmt: skip
+    for option_name, value in given.items():
+        words += [] if value is None else [option_name, str(value)]
+    words += ["--power", str(wanted.aim.power), "--seed", str(wanted.seed)]
+    return clean(shlex.join(words))

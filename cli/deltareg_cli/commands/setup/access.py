@@ -1,0 +1,91 @@
+"""`deltareg access`: why somebody may do something, and who has what."""
+
+import click
+
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import cursor_option, limit_option, option
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.documents import as_it_is, page_fields
+from deltareg_cli.terminal.paging import note_more
+from deltareg_cli.tree.command_tree import command, group
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.access import access_blocks, review_table
+
+ORDER = 23
+
+
+@group(
+    "access",
+    Example("why not", "deltareg access explain ana promote team/chat@prod"),
+    Example("what is too much", "deltareg access review"),
+    see_also=("member", "token", "audit"),
+)
+def access() -> None:
+    """Find out why somebody may do something, and who has too much."""
+
+
+@command(
+    "explain",
+    Example("why not", "deltareg access explain ana promote team/chat@prod"),
+    Example("may I push there", "deltareg access explain ana push team/chat"),
+    see_also=("member add", "token create"),
+)
+@click.argument("principal", metavar="PRINCIPAL", help="Who would act.")
+@click.argument("action", metavar="ACTION", help="A scope: read, push, promote, approve, admin.")
+@click.argument(
+    "ref", metavar="REF", help="NS, ns/name, ns/name@channel, base:NAME, or everywhere."
+)
+@click.pass_obj
+def explain(invocation: Invocation, principal: str, action: str, ref: str) -> None:
+    """Say whether a principal may do something now, and why.
+
+    About yourself, or about others where you manage members. The last line is the command that
+    would give it.
+    """
+    found = invocation.client.members.explain(principal, action, ref)
+    word = "yes" if found.allowed else "no"
+    invocation.output.show(Answer(as_it_is(found), access_blocks(found), [word]))
+
+
+@command(
+    "review",
+    Example("of everything", "deltareg access review"),
+    Example("of a namespace", "deltareg access review team --unused 30"),
+    see_also=("member ls", "member rm", "token ls"),
+)
+@click.argument("namespace", metavar="[NS]", required=False, help="Only what reaches this one.")
+@option(
+    "--unused",
+    "unused_days",
+    type=click.IntRange(1, 3650),
+    default=90,
+    show_default=True,
+    metavar="DAYS",
+    help="After how many days without use a role is named.",
+)
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def review(
+    invocation: Invocation,
+    namespace: str | None,
+    *,
+    unused_days: int,
+    limit: int,
+    cursor: str | None,
+) -> None:
+    """List who holds what, and what looks like too much.
+
+    Legacy is what tokens allowed everywhere before namespaces had owners. Give people what they
+    need where they need it, and end the legacy role then.
+    """
+    page = invocation.client.members.review(
+        namespace, unused_days=unused_days, cursor=cursor, limit=limit
+    )
+    ids = [str(item.member.id) for item in page.items]
+    invocation.output.show(Answer(page_fields(page), [review_table(page.items)], ids))
+    note_more(invocation.output, page.next_cursor)
+
+
+for _command in (explain, review):
+    access.add_command(_command)

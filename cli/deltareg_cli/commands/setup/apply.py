@@ -1,0 +1,118 @@
+"""`deltareg apply`: make suites and policies what a folder says."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg.errors import DeltaregError
+from deltareg_cli.exits import Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import option, reason_option
+from deltareg_cli.terminal.blocks import Answer, Cell, Lines, Text, Tone
+from deltareg_cli.terminal.wording import count
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.global_options import dry_run
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.applied import plan_blocks, plan_document
+
+if TYPE_CHECKING:
+    from deltareg.client.applying.comparing import Plan
+    from deltareg.client.applying.declared import Declared
+
+ORDER = 25
+
+
+@command(
+    "apply",
+    Example("what would change?", "deltareg apply -f registry --dry-run"),
+    Example("make it so", 'deltareg apply -f registry -m "two people from now on"'),
+    Example("is it sound? no server is asked", "deltareg apply -f registry --offline"),
+    Example("reset what is not in the folder, too", "deltareg apply -f registry --prune -m REASON"),
+    see_also=("policy set", "channel policy set", "suite push"),
+    is_resumable=True,
+)
+@option(
+    "-f", "--folder", required=True, metavar="DIR", type=click.Path(path_type=Path),
+    help="The folder.",
+)  # fmt: skip
+@reason_option()
+@option("--prune", is_flag=True, help="Reset policies that are not in the folder.")
+@option("--offline", is_flag=True, help="Read and check the files alone.")
+@dry_run("Show what would change and change nothing; 10 where anything would.")
+@click.pass_obj
+def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, offline: bool) -> Exit:
+    """Make suites and policies what a folder says.
+
+    policies/server.yaml is what the server asks of every channel, policies/NS/namespace.yaml what a
+    namespace does, policies/NS/NAME/CHANNEL.yaml what a channel asks; suites/ holds suites with the
+    files of their samples. Every file is read, and every policy tried by the server, before
+    anything changes. What is as the folder says stays as it is, so it can be applied again.
+
+    A folder speaks for the namespaces that it has folders of, and with policies/server.yaml for the
+    whole server. What is there and not in the folder is told, and kept; --prune resets policies to
+    asking for smoke alone, and floors to asking nothing. Suites always stay, as verdicts name them.
+
+    The exit status is 0 when it is done. With --dry-run it is 0 when there is nothing to do and 10
+    when something would change, and a token that may read is enough. With --offline it is 2 when a
+    file is refused.
+    """
+    from deltareg.client.applying.declared import read_folder  # YAML, which others need not load
+
+    declared = read_folder(folder)
+    if offline:
+        return _check(invocation, declared)
+    from deltareg.client.applying.comparing import compare
+
+    is_dry = invocation.globals.dry_run
+    plan = compare(invocation.client, declared, reason=reason, prune=prune, is_dry=is_dry)
+    if not is_dry:
+        _carry_out(invocation, plan, reason)
+    document, blocks = plan_document(plan, is_dry=is_dry), plan_blocks(plan, is_dry=is_dry)
+    invocation.output.show(Answer(document, blocks, [one.of for one in plan.changes]))
+    if not plan.is_checked:
+        invocation.output.note(
+            "names in policies were not looked up: that takes the right to set them"
+        )
+    return Exit.DIFFERENT if is_dry and plan.changes else Exit.DONE
+
+
+def _carry_out(invocation: Invocation, plan: "Plan", reason: str) -> None:
+    from deltareg.client.applying.carrying_out import carry_out
+
+    done = list[str]()
+    try:
+        done.extend(change.of for change in carry_out(invocation.client, plan, reason=reason))
+    except DeltaregError:
+        if done:
+            told = f"{len(done)} of {count(len(plan.changes), 'change')} were made: "
+            invocation.output.note(f"{told}{', '.join(done)}; apply it again to go on")
+        raise
+
+
+def _check(invocation: Invocation, declared: "Declared") -> Exit:
+    """Look at suites as `suite lint` does; policies have been read already."""
+    lines: list[Text] = []
+    findings: list[dict[str, str]] = []
+    for one in declared.suites:
+        _, found = invocation.client.suites.lint(one.path)
+        for each in found:
+            findings.append({
+                "path": str(one.path), "severity": each.severity, "where": each.where,
+                "message": each.message, "fix": each.fix,
+            })  # fmt: skip
+            where = f"{one.path}: {each.where}: " if each.where else f"{one.path}: "
+            tone: Tone = "bad" if each.severity == "error" else "warn"
+            lines.append(Cell(f"{each.severity}: {where}{each.message}", tone))
+            lines += [Cell(f"  {each.fix}", "dim")] if each.fix else []
+    errors = sum(one["severity"] == "error" for one in findings)
+    suites, policies = len(declared.suites), len(declared.policies)
+    held = f"{count(suites, 'suite')}, {policies} {'policy' if policies == 1 else 'policies'}"
+    outcome = f"refused: {count(errors, 'error')}" if errors else "may be applied"
+    lines.append(Cell(f"{held}: {outcome}", "bad" if errors else "good"))
+    document = {
+        "path": str(declared.root), "suites": suites, "policies": policies,
+        "accepted": not errors, "findings": findings,
+    }  # fmt: skip
+    invocation.output.show(Answer(document, [Lines(lines)], [str(declared.root)]))
+    return Exit.INVALID if errors else Exit.DONE

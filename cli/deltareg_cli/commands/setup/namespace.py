@@ -1,0 +1,103 @@
+"""`deltareg namespace`: whose a namespace is, and who sees it."""
+
+from typing import get_args
+
+import click
+
+from deltareg.wire import NamespaceInfo, Visibility
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import cursor_option, limit_option, option
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.documents import fields, page_fields
+from deltareg_cli.terminal.paging import note_more
+from deltareg_cli.tree.command_tree import command, group
+from deltareg_cli.tree.help_page import Example
+from deltareg_cli.views.access import namespace_blocks, namespace_table
+
+ORDER = 21
+
+VISIBILITIES: tuple[Visibility, ...] = get_args(Visibility)
+
+
+@group(
+    "namespace",
+    Example("whose it is", "deltareg namespace show team"),
+    Example("for its members alone", "deltareg namespace visibility team private"),
+    see_also=("member", "access", "ls"),
+)
+def namespace() -> None:
+    """Look at namespaces, and say who sees them.
+
+    A private namespace is there for its members alone: to others it does not exist. An internal
+    one, which each is at first, is read by everybody with a token. A public one is read without a
+    token, too, where the server allows that (DELTAREG_ANONYMOUS_READING).
+    """
+
+
+@command("ls", Example("all that you see", "deltareg namespace ls"), see_also=("ls",))
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
+    """List namespaces with their owners."""
+    page = invocation.client.namespaces.list(cursor=cursor, limit=limit)
+    names = [item.name for item in page.items]
+    invocation.output.show(Answer(page_fields(page), [namespace_table(page.items)], names))
+    note_more(invocation.output, page.next_cursor)
+
+
+@command("show", Example("whose it is", "deltareg namespace show team"), see_also=("member ls",))
+@click.argument("name", metavar="NS", help="The namespace.")
+@click.pass_obj
+def show(invocation: Invocation, name: str) -> None:
+    """Show a namespace: its owners, who sees it, what it holds."""
+    _show(invocation, invocation.client.namespaces.show(name))
+
+
+@command(
+    "create",
+    Example("private from the start", "deltareg namespace create lab --visibility private"),
+    see_also=("namespace visibility", "push"),
+)
+@click.argument("name", metavar="NS", help="A name that nobody has.")
+@option(
+    "--visibility",
+    type=click.Choice(VISIBILITIES),
+    default="internal",
+    show_default=True,
+    help="Who sees it.",
+)
+@click.pass_obj
+def create(invocation: Invocation, name: str, *, visibility: Visibility) -> None:
+    """Make a namespace with nothing in it, which is then yours.
+
+    The first push into a name that nobody has does it, too.
+    """
+    _show(invocation, invocation.client.namespaces.create(name, visibility=visibility))
+
+
+@command(
+    "visibility",
+    Example("for its members alone", "deltareg namespace visibility team private"),
+    see_also=("namespace show", "member ls"),
+)
+@click.argument("name", metavar="NS", help="The namespace.")
+@click.argument(
+    "wanted", metavar="VISIBILITY", type=click.Choice(VISIBILITIES), help="Who sees it."
+)
+@click.pass_obj
+def visibility(invocation: Invocation, name: str, wanted: Visibility) -> None:
+    """Make a namespace private, internal or public: as its owner.
+
+    It holds from the next request on. What others have pulled they keep.
+    """
+    _show(invocation, invocation.client.namespaces.change(name, visibility=wanted))
+
+
+def _show(invocation: Invocation, found: NamespaceInfo) -> None:
+    blocks = namespace_blocks(found, now=invocation.now)
+    invocation.output.show(Answer(fields(found, "name"), blocks, [found.name]))
+
+
+for _command in (ls, show, create, visibility):
+    namespace.add_command(_command)

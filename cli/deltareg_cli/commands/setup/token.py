@@ -1,0 +1,196 @@
+"""`deltareg token`: tokens for people, scripts and workers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import get_args
+
+import click
+
+from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options.options import Duration, option
+from deltareg_cli.terminal.blocks import (
+    Answer,
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Lines,
+    Table,
+    Text,
+    Title,
+)
+from deltareg_cli.terminal.documents import fields, page_fields
+from deltareg_cli.terminal.wording import moment
+from deltareg_cli.tree.command_tree import command, group
+from deltareg_cli.tree.help_page import Example
+
+ORDER = 20
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+KINDS: tuple[TokenKind, ...] = get_args(TokenKind)
+
+
+@group(
+    "token",
+    Example("for a colleague", "deltareg token create --for ana --scope read --scope push"),
+    see_also=("auth", "audit"),
+)
+def token() -> None:
+    """Make, list and revoke tokens.
+
+    A token belongs to a principal, and what is done with it is written down under that name.
+    """
+
+
+@command(
+    "create",
+    Example("for a colleague", "deltareg token create --for ana --scope read --scope push"),
+    Example(
+        "for a worker, for half a year",
+        "deltareg token create --for gpu-1 --kind wrk --everywhere --scope read --scope verify"
+        " --expires 180d",
+    ),
+    Example(
+        "for a script, in one namespace",
+        "deltareg token create --for ci --kind ci --namespace team --scope read --scope push",
+    ),
+    see_also=("member add", "access explain", "token ls", "token revoke", "auth login"),
+)
+@option("--for", "principal", required=True, metavar="PRINCIPAL", help="Who acts with it.")
+@option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    default=("read",),
+    show_default="read",
+    type=click.Choice(SCOPES),
+    help="What it allows; may be repeated.",
+)
+@option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="pat",
+    show_default=True,
+    help="pat for a person, ci for a script, wrk for a worker.",
+)
+@option("--expires", type=Duration(), default="90d", show_default=True, help="After how long.")
+@option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NS",
+    help="Only in this namespace; may be repeated.",
+)
+@option(
+    "--everywhere",
+    is_flag=True,
+    help="Give the principal the roles for it, in all namespaces.",
+)
+@option("--note", default="", metavar="TEXT", help="What it is for.")
+@click.pass_obj
+def create(
+    invocation: Invocation,
+    *,
+    principal: str,
+    scopes: tuple[Scope, ...],
+    kind: TokenKind,
+    expires: float,
+    namespaces: tuple[str, ...],
+    everywhere: bool,
+    note: str,
+) -> None:
+    """Make a token for a principal.
+
+    It allows what its scopes and the roles of the principal both allow, at the moment of use:
+    deltareg member add gives roles in a namespace. Everybody reads what is not private, and whoever
+    may push makes a namespace that nobody has.
+
+    It is shown this once; the registry keeps only its hash.
+    """
+    made = invocation.client.tokens.create(
+        request_of(
+            TokenCreate,
+            principal=principal,
+            kind=kind,
+            scopes=list(scopes),
+            expires_in_s=int(expires),
+            namespaces=list(namespaces) or None,
+            everywhere=everywhere,
+            note=note,
+        )
+    )
+    blocks: list[Block] = [
+        Lines([Cell(made.token, "strong")]),
+        Facts([
+            ("for", f"{made.principal} ({made.kind})"),
+            ("may", ", ".join(made.scopes)),
+            ("only in", ", ".join(made.namespaces or [])),
+            ("expires", _expiry(made, invocation.now)),
+            ("id", str(made.id)),
+        ]),
+    ]  # fmt: skip
+    invocation.output.show(Answer(fields(made, "id", "token"), blocks, [made.token]))
+    invocation.output.note("it is not shown again; hand it over on a safe way")
+    if made.lacking:
+        invocation.output.note(
+            f"{made.principal} holds no role yet for {', '.join(made.lacking)}:"
+            f" deltareg member add NS {made.principal} --role ROLE"
+        )
+
+
+@command("ls", Example("all of them", "deltareg token ls"), see_also=("token revoke",))
+@click.pass_obj
+def ls(invocation: Invocation) -> None:
+    """List tokens, without their secrets."""
+    page = invocation.client.tokens.list()
+    ids = [str(item.id) for item in page.items]
+    table = token_table(page.items, now=invocation.now)
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+
+
+@command("revoke", Example("at once", "deltareg token revoke 7"), see_also=("token ls",))
+@click.argument("token_id", metavar="ID", type=click.IntRange(1), help="As token ls names it.")
+@click.pass_obj
+def revoke(invocation: Invocation, token_id: int) -> None:
+    """Make a token worthless, at once and for good."""
+    gone = invocation.client.tokens.revoke(token_id)
+    blocks: list[Block] = [
+        Title(f"token {gone.id}", "revoked"),
+        Facts([("for", gone.principal), ("was", gone.display)]),
+    ]
+    invocation.output.show(Answer(fields(gone, "id"), blocks, [str(gone.id)]))
+
+
+def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> Table:
+    """Show tokens as rows."""
+    columns = [
+        Column("id", is_number=True), Column("token"), Column("for"), Column("kind"),
+        Column("may"), Column("expires"), Column("last used"), Column("note", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(str(item.id), "name"),
+            item.display,
+            item.principal,
+            item.kind,
+            ", ".join(item.scopes) + _where(item),
+            Cell("revoked", "bad") if item.revoked_at else _expiry(item, now),
+            moment(item.last_used_at, now=now) if item.last_used_at else Cell("never", "dim"),
+            item.note,
+        ]
+        for item in tokens
+    ]
+    return Table(columns, rows, if_empty="no tokens")
+
+
+def _where(item: TokenInfo) -> str:
+    return f" in {', '.join(item.namespaces)}" if item.namespaces else ""
+
+
+def _expiry(item: TokenInfo, now: datetime) -> str:
+    return moment(item.expires_at, now=now) if item.expires_at else "never"
+
+
+for _command in (create, ls, revoke):
+    token.add_command(_command)

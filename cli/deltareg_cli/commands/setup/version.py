@@ -1,0 +1,37 @@
+"""`deltareg version`: what is installed here."""
+
+import platform
+import sys
+
+import click
+
+from deltareg import __version__
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.runs.launch import NEEDS, missing_of
+from deltareg_cli.terminal.blocks import Answer, Facts, Title
+from deltareg_cli.tree.command_tree import command
+from deltareg_cli.tree.help_page import Example
+
+ORDER = 60
+
+
+@command("version", Example("for a report", "deltareg version --json"), see_also=("doctor",))
+@click.pass_obj
+def version(invocation: Invocation) -> None:
+    """Show what is installed here; no server is asked."""
+    parts = [extra for extra in NEEDS if not missing_of(extra)]
+    document: dict[str, object] = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "parts": ["client", *parts],
+        "executable": sys.executable,
+    }
+    facts = Facts([
+        ("parts", ", ".join(["client", *parts])),
+        ("python", f"{platform.python_version()} ({sys.executable})"),
+        ("platform", platform.platform()),
+    ])  # fmt: skip
+    invocation.output.show(
+        Answer(document, [Title(f"deltareg {__version__}"), facts], [__version__])
+    )

@@ -1,0 +1,1 @@
+"""Processes and runs that a command starts, waits for and shows."""

@@ -1,0 +1,84 @@
+"""Has a process with torch compare what two versions do, or takes an answer of before."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltareg.errors import InvalidInput
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.runs.launch import ask, require
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.views.behavior import Fields, behavior_blocks, behavior_markdown
+
+if TYPE_CHECKING:
+    from deltareg.client import DiffReport
+
+# A base is read from this disk; nothing is asked of a hub.
+# Threads that wait for their like by spinning take the time of whatever else runs on the machine.
+ENVIRON = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def device_of(gpu: str) -> str:
+    """Read the option `--gpu`.
+
+    Raises:
+        InvalidInput: It names no device.
+    """
+    if not gpu.isdecimal() and gpu not in {"cpu", "auto"}:
+        raise InvalidInput(f"not a device: {gpu[:40]!r}", fix="--gpu 0, --gpu cpu or auto")
+    return f"cuda:{gpu}" if gpu.isdecimal() else gpu
+
+
+def compare_behavior(
+    invocation: Invocation,
+    a: str,
+    b: str,
+    *,
+    suite: str | None,
+    prompts: Path | None,
+    tokens: int,
+    top: int,
+    gpu: str,
+) -> Fields:
+    """Compare two versions, or a version and its base; gives the document.
+
+    Raises:
+        Misconfigured: The part with torch is not installed.
+        DeltaregError: The one that the process tells of.
+    """
+    require("verify")
+    from deltareg.client.compare.behavior import Inputs
+
+    inputs = Inputs(suite, prompts, tokens, top, device_of(gpu))
+    behavior = invocation.client.behavior
+    question = behavior.ask(a, b, inputs)
+    found = behavior.answered(question)
+    if found is None:
+        with behavior.at_hand(question) as request:
+            words = json.dumps(request, default=str)
+            found = ask("behavior", words, environ=ENVIRON)
+        behavior.keep(question, found)
+    named = dict(zip(("a", "b"), question.names, strict=True))
+    return {**named, **found}
+
+
+def difference_page(report: "DiffReport | None", found: Fields | None, *, now: datetime) -> str:
+    """Write one HTML file of what two versions are, of what they do, or of both."""
+    # What other forms need not load.
+    from deltareg.client.report_files import behavior_html, difference_html
+    from deltareg.client.report_files.behavior_facts import Comparison
+
+    read = None if found is None else Comparison.model_validate(found)
+    if report is None:
+        assert read is not None
+        return behavior_html.to_html(read, now=now)
+    more = "" if read is None else behavior_html.sections(read)
+    return difference_html.to_html(report, now=now, more=more)
+
+
+def behavior_answer(found: Fields, *, is_markdown: bool) -> Answer:
+    """Show a comparison."""
+    ids = [str(found["b"])] if found["is_different"] else []
+    raw = behavior_markdown(found) if is_markdown else None
+    return Answer(found, behavior_blocks(found), ids, raw=raw)

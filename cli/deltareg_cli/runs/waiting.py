@@ -1,0 +1,120 @@
+"""Waits for a run or a request, says how it goes, and shows what came of it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from deltareg.errors import ApprovalDue, WaitTimeout
+from deltareg.wire import MoveResult, RequestInfo, RunInfo
+from deltareg_cli.exits import OUTCOME_STATUS, Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.runs.live_run import open_live_run
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.documents import fields
+from deltareg_cli.terminal.wording import clean
+from deltareg_cli.views.requests import REQUEST_FIELDS, progress_of, request_blocks
+from deltareg_cli.views.verdicts import RESULT_FIELDS, run_blocks, verdict_blocks
+
+
+def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
+    """Wait until a run is over, and show how it goes; the caller's result lists its checks.
+
+    Raises:
+        WaitTimeout: It was not over in time; it goes on, and its id has been shown.
+    """
+    try:
+        is_listed = not invocation.output.is_for_scripts
+        return follow(invocation, run, timeout_s=timeout_s, is_listed=is_listed)
+    except WaitTimeout:
+        invocation.output.show(run_answer(invocation.client.runs.show(run.id), invocation))
+        raise
+
+
+def follow(
+    invocation: Invocation,
+    run: RunInfo,
+    *,
+    timeout_s: float,
+    is_listed: bool = False,
+    is_needless: Callable[[], bool] | None = None,
+) -> RunInfo:
+    """Wait until a run is over, and show how it goes, check by check where none is listed later.
+
+    It ends as well once the run has become needless, where somebody can say that.
+
+    Raises:
+        WaitTimeout: It was not over in time; it goes on.
+    """
+    with open_live_run(
+        invocation.output, has_progress=invocation.config.progress, is_listed=is_listed
+    ) as live:
+        return invocation.client.runs.wait(
+            run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line,
+            is_needless=is_needless,
+        )  # fmt: skip
+
+
+def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
+    """Show a run: its verdict once it has one, else how it stands."""
+    if run.verdict is not None:
+        blocks = verdict_blocks(run.verdict, now=invocation.now)
+        return Answer(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
+    document = fields(run, "id", "state", *(("proof",) if run.what == "prove" else ()))
+    if run.what == "verify" and run.is_over:  # no worker could judge it, which is no pass
+        document = _no_verdict(run)
+    return Answer(document, run_blocks(run, now=invocation.now), [run.id])
+
+
+def wait_for_request(
+    invocation: Invocation, request_id: int, *, timeout_s: float, retry: Callable[[str], MoveResult]
+) -> MoveResult:
+    """Wait until a request was promoted, with a note at each change; give the move.
+
+    Where the gate was met after the approvals, `retry` promotes the version that was approved.
+
+    Raises:
+        WaitTimeout: It is open still, and has been shown.
+    """
+
+    def tell(changed: RequestInfo) -> None:
+        invocation.output.note(clean(f"request {changed.id}: {progress_of(changed)}"))
+
+    def again(approved: RequestInfo) -> bool:
+        with suppress(ApprovalDue):
+            retry(approved.ref)
+            return True
+        return False
+
+    requests = invocation.client.requests
+    try:
+        done = requests.wait(request_id, timeout_s=timeout_s, on_change=tell, retry=again)
+    except WaitTimeout:
+        invocation.output.show(request_answer(requests.show(request_id), invocation))
+        raise
+    return MoveResult(
+        channel=done.channel, revision=done.revision or 0, kind="promote", version=done.version,
+        digest=done.digest, previous=done.previous,
+    )  # fmt: skip
+
+
+def request_answer(request: RequestInfo, invocation: Invocation) -> Answer:
+    """Show a request."""
+    blocks = request_blocks(request, now=invocation.now)
+    return Answer(fields(request, *REQUEST_FIELDS), blocks, [str(request.id)])
+
+
+def _no_verdict(run: RunInfo) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "verdict": "inconclusive",
+        "checks": [],
+        "environment": {},
+        "run": run.id,
+        "ref": run.ref,
+        "state": run.state,
+        "error": run.error,
+    }
+
+
+def run_status(run: RunInfo) -> Exit:
+    """Give the exit status of a run that is over."""
+    return OUTCOME_STATUS[run.verdict.verdict if run.verdict else "inconclusive"]

@@ -1,0 +1,189 @@
+"""Draws blocks: with rich on a terminal, as aligned plain text in a pipe."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import click
+
+from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.wording import clean
+
+GAP = 2
+LEAST_PROSE = 24
+_STYLES: dict[Tone, dict[str, str | bool]] = {
+    "": {},
+    "strong": {"bold": True},
+    "name": {"fg": "cyan"},
+    "good": {"fg": "green"},
+    "warn": {"fg": "yellow"},
+    "bad": {"fg": "red"},
+    "dim": {"dim": True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Where blocks are drawn.
+
+    Attributes:
+        width: Columns of the terminal.
+        is_terminal: Whether a person looks at it; prose wraps there and nowhere else.
+        has_colour: Whether tones become colours.
+    """
+
+    width: int
+    is_terminal: bool
+    has_colour: bool
+
+    def paint(self, text: str, tone: Tone) -> str:
+        """Put a tone on text that is already safe."""
+        style = _STYLES[tone] if self.has_colour else {}
+        return click.style(text, **style) if style and text else text  # type: ignore[arg-type]  # keyword types are lost in the table
+
+
+def draw(blocks: Sequence[Block], surface: Surface) -> str:
+    """Draw blocks below each other; a title begins after a blank line."""
+    lines: list[str] = []
+    for block in blocks:
+        if isinstance(block, Title) and lines:
+            lines.append("")
+        lines += _draw(block, surface)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _draw(block: Block, surface: Surface) -> Iterator[str]:
+    match block:
+        case Title():
+            beside = f"  {surface.paint(clean(block.beside), 'dim')}" if block.beside else ""
+            yield f"{surface.paint(clean(block.text), 'strong')}{beside}"
+        case Lines():
+            for line in block.lines:
+                yield _side_by_side(line, surface, gap=1)
+        case Facts():
+            yield from _facts(block, surface)
+        case Table():
+            yield from _table(block, surface)
+        case _:
+            assert_never(block)
+
+
+def _cells(text: Text | Sequence[Text]) -> list[Cell]:
+    parts = [text] if isinstance(text, str | Cell) else text
+    cells = [Cell(part) if isinstance(part, str) else part for part in parts]
+    return [Cell(clean(cell.text), cell.tone) for cell in cells if cell.text]
+
+
+def _side_by_side(text: Text | Sequence[Text], surface: Surface, *, gap: int = GAP) -> str:
+    return (" " * gap).join(surface.paint(cell.text, cell.tone) for cell in _cells(text))
+
+
+def _facts(block: Facts, surface: Surface) -> Iterator[str]:
+    rows = [(label, value) for label, value in block.rows if _cells(value)]
+    width = max((len(label) for label, _ in rows), default=0)
+    for label, value in rows:
+        head = surface.paint(label.ljust(width), "dim")
+        room = surface.width - width - GAP
+        cells = _cells(value)
+        if surface.is_terminal and len(cells) == 1 and len(cells[0].text) > room >= 20:
+            first, *rest = textwrap.wrap(cells[0].text, room)
+            yield f"{head}{' ' * GAP}{surface.paint(first, cells[0].tone)}"
+            for line in rest:
+                yield f"{' ' * (width + GAP)}{surface.paint(line, cells[0].tone)}"
+        else:
+            yield f"{head}{' ' * GAP}{_side_by_side(value, surface)}"
+
+
+def _table(block: Table, surface: Surface) -> Iterator[str]:
+    if not block.rows:
+        yield surface.paint(block.if_empty, "dim")
+        return
+    rows = [[_one(cell) for cell in row] for row in block.rows]
+    widths = _widths(block.columns, rows)
+    if surface.is_terminal and _least_width(block.columns, widths) > surface.width:
+        yield from _with_widest_above(block.columns, rows, widths, surface)
+        return
+    prose = next((i for i, column in enumerate(block.columns) if column.is_prose), None)
+    room = surface.width - sum(widths) - GAP * (len(widths) - 1)
+    has_room = prose is None or not surface.is_terminal or widths[prose] + room >= LEAST_PROSE
+    if prose is not None and has_room and surface.is_terminal:
+        widths[prose] = min(widths[prose], widths[prose] + room)
+    titles = [Cell(column.heading, "dim") for column in block.columns]
+    for row in [titles, *rows]:
+        if prose is None or has_room:
+            yield from _row(row, block.columns, widths, surface)
+        else:
+            yield from _row_with_prose_below(row, block.columns, widths, surface)
+
+
+def _least_width(columns: Sequence[Column], widths: Sequence[int]) -> int:
+    """Give the width of a table whose prose stands below its rows."""
+    kept = [width for column, width in zip(columns, widths, strict=True) if not column.is_prose]
+    return sum(kept) + GAP * (len(kept) - 1)
+
+
+def _with_widest_above(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+    widths: Sequence[int],
+    surface: Surface,
+) -> Iterator[str]:
+    """Draw a table that the terminal would break: its widest column above the others of the row."""
+    kept = [i for i, column in enumerate(columns) if not column.is_prose]
+    widest = max(kept, key=lambda i: widths[i])
+    others = [i for i in range(len(columns)) if i != widest]
+    below = Surface(surface.width - GAP, surface.is_terminal, surface.has_colour)
+    titles = [Cell(column.heading, "dim") for column in columns]
+    for row in [titles, *rows]:
+        yield surface.paint(row[widest].text, row[widest].tone)
+        for line in _row_with_prose_below(
+            [row[i] for i in others], [columns[i] for i in others], [widths[i] for i in others],
+            below,
+        ):  # fmt: skip
+            yield f"{' ' * GAP}{line}"
+
+
+def _one(text: Text) -> Cell:
+    return (_cells(text) or [Cell("")])[0]
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
+    """Give each column the width of its widest cell."""
+    return [
+        max(len(column.title), *(len(row[i].text) for row in rows))
+        for i, column in enumerate(columns)
+    ]
+
+
+def _row_with_prose_below(
+    row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: Surface
+) -> Iterator[str]:
+    """Draw a row of a table that is too wide for the terminal: its prose on lines of its own."""
+    kept = [i for i, column in enumerate(columns) if not column.is_prose]
+    yield from _row(
+        [row[i] for i in kept], [columns[i] for i in kept], [widths[i] for i in kept], surface
+    )
+    is_heading = all(cell.text == column.heading for cell, column in zip(row, columns, strict=True))
+    for i, column in enumerate(columns):
+        if column.is_prose and not is_heading:
+            for line in textwrap.wrap(row[i].text, max(surface.width - 4, LEAST_PROSE)):
+                yield f"    {surface.paint(line, row[i].tone or 'dim')}"
+
+
+def _row(
+    row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: Surface
+) -> Iterator[str]:
+    """Draw a row on as many lines as its longest cell of prose needs."""
+    wrapped = [
+        textwrap.wrap(cell.text, width) or [""] if column.is_prose else [cell.text]
+        for cell, column, width in zip(row, columns, widths, strict=True)
+    ]
+    for n in range(max(len(lines) for lines in wrapped)):
+        parts: list[str] = []
+        for cell, column, width, lines in zip(row, columns, widths, wrapped, strict=True):
+            text = lines[n] if n < len(lines) else ""
+            pad = " " * (width - len(text))
+            painted = surface.paint(text, cell.tone)
+            parts.append(f"{pad}{painted}" if column.is_number else f"{painted}{pad}")
+        yield (" " * GAP).join(parts)

@@ -1,0 +1,113 @@
+"""The one place that prints: results on stdout and nothing else there, all the rest on stderr."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO, assert_never, cast
+
+from deltareg.client.config import OutputFormat
+from deltareg.wire import SCHEMA_VERSION
+from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.drawing import Surface, draw
+
+# JSON stays valid when these are escaped, and no terminal acts on them then.
+_UNSAFE_IN_JSON = re.compile(
+    "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+@dataclass(slots=True)
+class Output:
+    """How this invocation prints.
+
+    Attributes:
+        format: The form of results.
+        is_quiet: Results as bare ids, no notes.
+        has_colour: Whether colours are wanted where there is a terminal.
+    """
+
+    format: OutputFormat = "table"
+    is_quiet: bool = False
+    has_colour: bool = True
+
+    @property
+    def is_for_scripts(self) -> bool:
+        """Whether results are read by a program."""
+        return self.format != "table"
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether stderr may carry more than an error: a script reads one document from it."""
+        return not self.is_quiet and (not self.is_for_scripts or is_terminal(sys.stderr))
+
+    def show(self, answer: Answer) -> None:
+        """Print a result."""
+        if self.is_quiet and not self.is_for_scripts:
+            _print("".join(f"{line}\n" for line in answer.ids), sys.stdout)
+            return
+        _print(self._text(answer), sys.stdout)
+
+    def line(self, text: str) -> None:
+        """Print one of many results that a program reads as they come, a line each."""
+        _print(text, sys.stdout)
+
+    def note(self, text: str) -> None:
+        """Say something beside the result."""
+        if self.has_notes:
+            _print(f"{text}\n", sys.stderr)
+
+    def complain(self, text: str) -> None:
+        """Say why there is no result; no option silences this."""
+        _print(text, sys.stderr)
+
+    @property
+    def result_surface(self) -> Surface:
+        """Give stdout as a place to draw on."""
+        return self.surface(sys.stdout)
+
+    def surface(self, stream: TextIO) -> Surface:
+        """Give what is known of a stream as a place to draw on."""
+        on_terminal = is_terminal(stream)
+        width = shutil.get_terminal_size((100, 24)).columns
+        return Surface(width, on_terminal, on_terminal and self.has_colour)
+
+    def _text(self, answer: Answer) -> str:
+        match self.format:
+            case "table":
+                return answer.raw or draw(answer.blocks, self.result_surface)
+            case "json":
+                return to_json(with_schema(answer.document), indent=2)
+            case "yaml":
+                from deltareg.documents.yaml_document import write_yaml  # other forms need no YAML
+
+                return write_yaml(with_schema(answer.document), is_ascii=True)
+            case "jsonl":
+                items = answer.document.get("items")
+                rows = cast("Sequence[object]", items) if isinstance(items, list) else None
+                documents = [with_schema(answer.document)] if rows is None else rows
+                return "".join(to_json(document) for document in documents)
+            case _:
+                assert_never(self.format)
+
+
+def with_schema(document: Mapping[str, object]) -> dict[str, object]:
+    """Put the version of the fields before them."""
+    return {"schema_version": SCHEMA_VERSION, **document}
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Write one JSON document and a line end, safe to print on a terminal."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether a person looks at a stream."""
+    return stream.isatty()
+
+
+def _print(text: str, stream: TextIO) -> None:
+    print(text, end="", file=stream, flush=True)

@@ -1,0 +1,1 @@
+"""The command tree: commands and groups, their help pages, and what a slip was meant to be."""

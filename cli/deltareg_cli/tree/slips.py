@@ -1,0 +1,187 @@
+"""A line that cannot be read, as it was probably meant: the command to give instead.
+
+Only what stands on the line is looked at: a value without its option, an option where the value
+stands alone, two values that changed places.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import click
+from click.exceptions import NoSuchOption
+
+from deltareg.errors import DeltaregError, InvalidInput
+from deltareg_cli.options.options import Channel
+
+# What a value too many may be for where no option is missing: the first that a command has.
+_LIKELY = ("--out", "--to", "--base", "--suite", "--channel")
+_CHANNELS = ("dev", "staging", "prod")
+_OF_REFERENCES = frozenset("/:@")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The words after a command.
+
+    Attributes:
+        values: What stands where the arguments do, in its order.
+        extra: What stands beyond the last argument.
+        rest: The options with their values, as they were written.
+        given: The names of the options that are there.
+    """
+
+    values: list[str]
+    extra: list[str]
+    rest: list[str]
+    given: frozenset[str]
+
+
+def meant(command: click.Command, ctx: click.Context, args: Sequence[str], slip: Exception) -> str:
+    """Give the line that was probably meant, or nothing.
+
+    Args:
+        command: The command.
+        ctx: Where it stands.
+        args: The words after it.
+        slip: Why they cannot be read.
+    """
+    if "--" in args:
+        return ""
+    if isinstance(slip, NoSuchOption):
+        return _without_option(command, ctx, args, slip.option_name)
+    line = _read(command, ctx, args)
+    if line is None:
+        return ""
+    missing = [
+        param for param in command.params
+        if isinstance(param, click.Option) and param.required and param.name not in line.given
+    ]  # fmt: skip
+    return _with_options(ctx, line, missing or _likely(command, line))
+
+
+def in_order(ctx: click.Context, error: DeltaregError) -> DeltaregError:
+    """Give the error that says which comes first, where a path and a name changed places."""
+    path = ctx.params.get("path")
+    key = next((key for key in ("name", "line") if isinstance(ctx.params.get(key), str)), "")
+    if not key or not isinstance(path, Path) or path.exists():
+        return error
+    second = str(ctx.params[key])
+    if not Path(second).exists() or not _is_name(path, key, second):
+        return error
+    words = {param.name: param.make_metavar(ctx) for param in ctx.command.params}
+    return InvalidInput(
+        f"there is nothing at {path}, and {second} is there: {words['path']} comes first, then "
+        f"{words[key]}",
+        fix=shlex.join([*ctx.command_path.split(), second, str(path)]),
+    )
+
+
+def _is_name(path: Path, key: str, second: str) -> bool:
+    """Whether a path may be the name; ORG/NAME before a plain word is an id on the hub."""
+    slashes = str(path).count("/")
+    return slashes == 1 if key == "line" else slashes == 0 or (slashes == 1 and "/" in second)
+
+
+def _read(command: click.Command, ctx: click.Context, args: Sequence[str]) -> _Line | None:
+    """Tell arguments from options; gives nothing where an option is not known."""
+    try:
+        opts, extra, _ = command.make_parser(ctx).parse_args(list(args))
+    except click.UsageError:
+        return None
+    values: list[str] = []
+    for param in command.params:
+        found = opts.get(param.name or "") if isinstance(param, click.Argument) else None
+        if isinstance(found, str):
+            values.append(found)
+        if isinstance(found, tuple):
+            values += map(str, cast("tuple[object, ...]", found))
+    rest = list(args)
+    for value in (*values, *extra):
+        rest.remove(value)
+    named = {param.name for param in command.params if isinstance(param, click.Option)}
+    return _Line(values, list(extra), rest, frozenset(named & opts.keys()))
+
+
+def _with_options(ctx: click.Context, line: _Line, wanted: Sequence[click.Option]) -> str:
+    """Write a line with a value too many behind its option, and a placeholder where none is."""
+    values, left, added = list(line.values), list(line.extra), list[str]()
+    if not wanted:
+        return ""
+    for option in wanted:
+        name = max(option.opts, key=len) if option.opts[0] != "-m" else "-m"
+        taken = next((value for value in left if _takes(option, value, ctx)), None)
+        if taken is None:
+            added.append(f"{name} {option.make_metavar(ctx)}")
+            continue
+        left.remove(taken)
+        if _is_swapped(option, taken, values):
+            values[0], taken = taken, values[0]
+        added.append(shlex.join([name, taken]))
+    return "" if left else " ".join([_written(ctx, values, line.rest), *added])
+
+
+def _likely(command: click.Command, line: _Line) -> list[click.Option]:
+    """Give the option that one value too many is probably for."""
+    if len(line.extra) != 1:
+        return []
+    known = {
+        param.opts[0]: param for param in command.params
+        if isinstance(param, click.Option) and param.name not in line.given
+    }  # fmt: skip
+    order = _LIKELY[::-1] if line.extra[0] in _CHANNELS else _LIKELY
+    return [known[name] for name in order if name in known][:1]
+
+
+def _takes(option: click.Option, value: str, ctx: click.Context) -> bool:
+    """Whether an option takes a value."""
+    try:
+        option.type.convert(value, option, ctx)
+    except (click.BadParameter, DeltaregError):
+        return False
+    return True
+
+
+def _is_swapped(option: click.Option, value: str, values: Sequence[str]) -> bool:
+    """Whether the channel was named before what goes there."""
+    return (
+        isinstance(option.type, Channel) and len(values) == 1
+        and bool(_OF_REFERENCES & set(value)) and not _OF_REFERENCES & set(values[0])
+    )  # fmt: skip
+
+
+def _without_option(
+    command: click.Command, ctx: click.Context, args: Sequence[str], name: str
+) -> str:
+    """Write a line whose argument was given as an option with the argument's own name."""
+    arguments = [param for param in command.params if isinstance(param, click.Argument)]
+    place = next((n for n, one in enumerate(arguments) if name[2:] in _names(one, ctx)), None)
+    split = _split(args, name)
+    if place is None or split is None:
+        return ""
+    value, others = split
+    line = _read(command, ctx, others)
+    if line is None or line.extra:
+        return ""
+    return _written(ctx, [*line.values[:place], value, *line.values[place:]], line.rest)
+
+
+def _names(argument: click.Argument, ctx: click.Context) -> set[str]:
+    """Give the words that an argument goes by."""
+    return {argument.name or "", argument.make_metavar(ctx).strip("[]").lower()}
+
+
+def _split(args: Sequence[str], name: str) -> tuple[str, list[str]] | None:
+    """Take an option and its value out of the words."""
+    for at, word in enumerate(args):
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}="), [*args[:at], *args[at + 1 :]]
+        if word == name and at + 1 < len(args) and not args[at + 1].startswith("-"):
+            return args[at + 1], [*args[:at], *args[at + 2 :]]
+    return None
+
+
+def _written(ctx: click.Context, values: Sequence[str], rest: Sequence[str]) -> str:
+    return shlex.join([*ctx.command_path.split(), *values, *rest])

@@ -1,0 +1,1 @@
+"""What the sandboxed child does: examine, measure, compare, answer, decode."""

@@ -1,0 +1,60 @@
+"""The child that measures a base on its own general probes, for all verifications that follow.
+
+It sees no delta: what it finds is believed of the base by runs about many versions, and none of
+them has a say in it.
+"""
+
+import os
+import tempfile
+from functools import partial
+from typing import BinaryIO
+
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.folder import open_folder
+from deltareg.delta.base_manifest import base_identity, base_view
+from deltareg.identity.manifest import Manifest
+from deltareg.suites.base_probes import BaseProbes
+from deltareg.suites.suite import parse_suite
+from deltareg_verify.engine.case import base_figures
+from deltareg_verify.engine.torch_engine import Room, TorchEngine, environment, prepare_device
+from deltareg_verify.messages.assignment import BaseAssignment
+from deltareg_verify.messages.report import Speaker
+from deltareg_verify.sandbox import layers
+
+_SPARE_CPU_S = 60
+
+
+def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
+    """Work out the figures of a base and say them."""
+    speaker = Speaker(out)
+    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
+    level = layers.enter(_bounds(assignment))
+    with speaker.giving_up():
+        device = prepare_device(assignment.device, threads=assignment.threads)
+        suite = parse_suite(assignment.suite.read_bytes())
+        manifest = Manifest.decode(assignment.base_manifest.read_bytes())
+        folder = open_folder(assignment.base, purpose="base")
+        base = BaseFolder(
+            assignment.base, folder, manifest, base_view(manifest), base_identity(manifest)
+        )
+        room = Room(device, assignment.memory_bytes)
+        make = partial(TorchEngine, suite=suite, device=device, room=room)
+        probes = BaseProbes.decode(assignment.probes.read_bytes())
+        found = base_figures(make(base, ()), probes)
+        if found.is_finite:
+            speaker.figures(found)
+        speaker.end(dtype="", sandbox=level, environment=environment(device))
+
+
+def _bounds(assignment: BaseAssignment) -> layers.Bounds:
+    threads = assignment.threads or len(os.sched_getaffinity(0))
+    return layers.Bounds(
+        readable=(
+            assignment.base, assignment.base_manifest, assignment.suite, assignment.probes,
+            *layers.linked_from([assignment.base]),
+        ),
+        writable=assignment.scratch,
+        cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
+        memory_bytes=layers.memory_bound(assignment.device, assignment.memory_bytes),
+        used_bytes=assignment.memory_bytes or None,
+    )  # fmt: skip

@@ -1,0 +1,142 @@
+"""What a base or a version is given of a prompt: the text as it stands, or a user's turn of a chat.
+
+A version's own tokenizer and template go before its base's, as with whoever serves its folder.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import InvalidInput
+from deltareg.wire.findings import GIVEN_MOST, TemplateOf, plain_text
+from deltareg.wire.runs import PromptForm
+from deltareg_verify.engine.continuing import Inputs
+from deltareg_verify.engine.torch_engine import (
+    BaseTokenizer,
+    load_tokenizer,
+    template_in,
+    write_chat,
+)
+
+_SETTINGS, _CONFIG = "generation_config.json", "config.json"
+_CUT = "\N{HORIZONTAL ELLIPSIS}"
+_NO_TEMPLATE = "no chat template comes with it"
+_REFUSED = "the chat template {} {}"
+_WHOSE = {"version": "that this version brings", "base": "of the base"}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How texts become tokens on one side, and what makes chats of them.
+
+    Attributes:
+        tokenizer: The version's own, or the base's.
+        template: The chat template; empty without one.
+        template_of: Whose it is.
+    """
+
+    tokenizer: BaseTokenizer
+    template: str
+    template_of: TemplateOf
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A prompt as a network is given it.
+
+    Attributes:
+        ids: Its tokens.
+        template: Whose chat template it was put into; empty where it is the text as it stands.
+        is_cut: Whether the network takes no more of it.
+    """
+
+    ids: tuple[int, ...]
+    template: TemplateOf
+    is_cut: bool
+
+    @property
+    def inputs(self) -> Inputs:
+        """The same as inputs of a network that does not go on with them."""
+        row = np.asarray([self.ids], np.int64)
+        return {"input_ids": row, "attention_mask": np.ones_like(row)}
+
+    def told(self, tokenizer: BaseTokenizer) -> str:
+        """Write it as text with all its marks, or the end of it."""
+        whole = plain_text(tokenizer.decode(self.ids, special=True))
+        return whole if len(whole) <= GIVEN_MOST else _CUT + whole[1 - GIVEN_MOST :]
+
+
+def words_of(base: BaseTokenizer, base_folder: Path, version: Path | None) -> Words:
+    """Give how the base is told texts, or a version of it.
+
+    Args:
+        base: The base's tokenizer.
+        base_folder: The base's files.
+        version: The version's files; None of the base itself.
+    """
+    own = None if version is None else _own_tokenizer(version)
+    used = base if own is None else BaseTokenizer(own.wrapped, base.most)
+    found = "" if version is None else template_in(version)
+    if found:
+        return Words(used, found, "version")
+    return Words(used, template_in(base_folder), "base")
+
+
+def give(words: Words, text: str, form: PromptForm, *, room: int, takes_end: bool) -> Given:
+    """Make of a prompt what a network is given.
+
+    Args:
+        words: How it is told texts.
+        text: The prompt.
+        form: As it was asked for.
+        room: How many tokens the network takes.
+        takes_end: Whether the end counts of what is too long, and not the beginning.
+
+    Raises:
+        InvalidInput: There is no template, or it refuses.
+    """
+    if form == "chat" and not words.template:
+        raise InvalidInput(_NO_TEMPLATE)
+    if form == "plain" or not words.template:
+        whole = words.tokenizer.encode(text)
+        kept = whole[-room:] if takes_end else words.tokenizer.begin_of(text, room)
+        return Given(tuple(kept), "", len(whole) > len(kept))
+    try:
+        whole = write_chat(words.tokenizer.wrapped, words.template, text)
+    except InvalidInput as error:
+        told = _REFUSED.format(_WHOSE[words.template_of], error.message)
+        raise InvalidInput(told) from error
+    kept = whole[-room:] if takes_end else whole[:room]
+    return Given(tuple(kept), words.template_of, len(whole) > len(kept))
+
+
+def ends_of(folder: Path, tokenizer: BaseTokenizer) -> frozenset[int]:
+    """Give the tokens that end what a base writes: a chat has several, of a turn and of all."""
+    documents = (read_settings(folder / name) for name in (_SETTINGS, _CONFIG))
+    told = next((one["eos_token_id"] for one in documents if one.get("eos_token_id")), None)
+    listed: Sequence[object] = told if is_list(told) else [told]
+    return frozenset(token for token in (*listed, tokenizer.end) if isinstance(token, int))
+
+
+def read_settings(file: Path) -> dict[str, object]:
+    """Read a document of a base's; empty where there is none."""
+    if not file.is_file():
+        return {}
+    try:
+        found: object = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return {}
+    return found if is_object(found) else {}
+
+
+def _own_tokenizer(folder: Path) -> BaseTokenizer | None:
+    """Load the tokenizer that a version brings; one that cannot be read is as none."""
+    try:
+        found = load_tokenizer(folder)
+    except Exception:  # noqa: BLE001  # its libraries raise what they like
+        return None
+    return None if found is None else BaseTokenizer(found, 0)

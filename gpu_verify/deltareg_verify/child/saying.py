@@ -1,0 +1,166 @@
+"""What one side says to a prompt: a text that goes on from it or answers it, or classes.
+
+It says why not where it cannot, such as where a template refuses or a network makes vectors.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from deltareg.errors import InvalidInput
+from deltareg.wire.findings import ClassShare, plain_text
+from deltareg.wire.findings import Written as Answered
+from deltareg.wire.runs import PromptForm, Question, SideName
+from deltareg_verify.child.naming import classes_named, why_nothing
+from deltareg_verify.child.prompting import Given, Words, give
+from deltareg_verify.engine.continuing import Inputs, Written, ended
+from deltareg_verify.engine.engine import Engine, State
+
+_TEXT_CHARACTERS = 16_000
+_REASON_CHARACTERS = 1_000
+_CLASSIFIED_TOKENS = 512  # some have places for two more, and fail at them
+_NO_DRAWING: Final = "{} writes by the loop of its library, which draws nothing: ask without a seed"
+_FOREIGN: Final = "the tokenizer makes of it tokens that the network has no vectors for"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A side that is asked.
+
+    Attributes:
+        side: Which.
+        name: What its base is called, in words.
+        engine: Its network.
+        state: In which state.
+        words: How it is told texts; None without a tokenizer.
+        ends: The tokens that end what it writes.
+        vectors: For how many tokens it has some; 0 where nobody knows.
+    """
+
+    side: SideName
+    name: str
+    engine: Engine
+    state: State
+    words: Words | None
+    ends: Collection[int]
+    vectors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    given: Given
+    written: Written = field(default_factory=lambda: Written((), "", is_over=True))
+    classes: Sequence[ClassShare] = ()
+
+
+def say(voice: Voice, question: Question) -> Answered:
+    """Have a side answer; what keeps it from it is its `why`."""
+    voice.engine.tokenizer()  # loads the network, which is no part of what an answer takes
+    began = time.perf_counter()
+    try:
+        said = _said(voice, question)
+    except InvalidInput as error:
+        return silent(voice.side, error.message)
+    seconds = round(time.perf_counter() - began, 3)
+    given, written = said.given, said.written
+    assert voice.words is not None, "without words nothing is said"
+    return Answered(
+        side=voice.side, text=plain_text(written.text)[:_TEXT_CHARACTERS],
+        tokens=len(written.tokens), is_over=written.is_over, seconds=seconds,
+        template=given.template, given=given.told(voice.words.tokenizer),
+        given_tokens=len(given.ids), is_cut=given.is_cut, classes=list(said.classes),
+    )  # fmt: skip
+
+
+def silent(side: SideName, why: str) -> Answered:
+    """Give the answer of a side that says nothing."""
+    told = plain_text(why)[:_REASON_CHARACTERS]
+    return Answered(side=side, text="", tokens=0, is_over=True, seconds=0.0, why=told)
+
+
+def _said(voice: Voice, question: Question) -> _Said:
+    words, engine = voice.words, voice.engine
+    if words is None:
+        raise InvalidInput(why_nothing(engine, voice.name, None))
+    if engine.tokenizer() is not None:
+        return _goes_on(voice, words, question)
+    encoded = engine.encode([question.prompt]) or {}
+    if "input_ids" not in encoded:
+        raise InvalidInput(why_nothing(engine, voice.name, encoded))
+    return _answers(voice, words, question, encoded) or _names(voice, words, question, encoded)
+
+
+def _goes_on(voice: Voice, words: Words, question: Question) -> _Said:
+    """Go on from the prompt, a plain forward for each token."""
+    tokenizer = words.tokenizer
+    room = tokenizer.most - min(question.tokens, tokenizer.most // 2)
+    given = give(words, question.prompt, question.form, room=max(room, 1), takes_end=True)
+    _check_known(voice, given)
+    count = min(question.tokens, max(tokenizer.most - len(given.ids), 1))
+    if question.seed is None:
+        found = voice.engine.follow(
+            voice.state, given.ids, count, is_over=lambda added: added[-1] in voice.ends
+        )
+    else:
+        found = _drawn(voice, given.ids, count, seed=question.seed)
+    return _Said(given, ended(found, tokenizer, voice.ends))
+
+
+def _answers(voice: Voice, words: Words, question: Question, encoded: Inputs) -> _Said | None:
+    """Write what belongs to the prompt by the library's loop; None of a network without one."""
+    form, tokenizer = question.form, words.tokenizer
+    given = give(words, question.prompt, form, room=tokenizer.most, takes_end=False)
+    inputs = _inputs(given, encoded)
+    if question.seed is not None and voice.engine.write(voice.state, inputs, 1) is not None:
+        raise InvalidInput(_NO_DRAWING.format(voice.name))
+    count = min(question.tokens, max(tokenizer.most - 1, 1))  # it begins with a mark of its own
+    rows = voice.engine.write(voice.state, inputs, count)
+    if rows is None:
+        return None
+    (found,) = rows
+    is_over = len(found) < count or found[-1] in voice.ends
+    kept = found[:-1] if found and found[-1] in voice.ends else found
+    return _Said(given, Written(tuple(kept), tokenizer.decode(kept), is_over))
+
+
+def _names(voice: Voice, words: Words, question: Question, encoded: Inputs) -> _Said:
+    """Name classes; a classifier is told the text as it stands, unless a chat is asked for."""
+    form: PromptForm = "chat" if question.form == "chat" else "plain"
+    room = min(words.tokenizer.most, _CLASSIFIED_TOKENS)
+    given = give(words, question.prompt, form, room=room, takes_end=False)
+    classes = classes_named(voice.engine, voice.state, _inputs(given, encoded))
+    if classes is None:
+        raise InvalidInput(why_nothing(voice.engine, voice.name, encoded))
+    return _Said(given, classes=classes)
+
+
+def _inputs(given: Given, encoded: Inputs) -> Inputs:
+    """Give what goes in, with what else the base's tokenizer says of a text of that length."""
+    told = given.inputs
+    shape = told["input_ids"].shape
+    beside = {name: value for name, value in encoded.items() if value.shape == shape}
+    return {**beside, **told}
+
+
+def _check_known(voice: Voice, given: Given) -> None:
+    if voice.vectors and given.ids and max(given.ids) >= voice.vectors:
+        raise InvalidInput(_FOREIGN)
+
+
+def _drawn(voice: Voice, ids: Sequence[int], count: int, *, seed: int) -> list[int]:
+    """Draw one token after another from what the network says, at temperature 1."""
+    rng = np.random.default_rng(seed)
+    found: list[int] = []
+    while ids and len(found) < count:
+        row = np.asarray([[*ids, *found]], np.int64)
+        given = {"input_ids": row, "attention_mask": np.ones_like(row)}
+        logits = np.asarray(voice.engine.outputs_for(voice.state, given)["logits"], np.float64)
+        scores = logits[0, -1]
+        shares = np.exp(scores - scores.max())
+        found.append(int(rng.choice(len(shares), p=shares / shares.sum())))
+        if found[-1] in voice.ends:
+            break
+    return found

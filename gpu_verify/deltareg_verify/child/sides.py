@@ -1,0 +1,107 @@
+"""Versions of one base side by side, as a child is given them: to be compared, or to be asked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.folder import open_folder
+from deltareg.delta.base_manifest import base_identity, base_view
+from deltareg.identity.manifest import Manifest
+from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.sandbox import layers
+
+_SPARE_CPU_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A version's files, and a file with its manifest bytes."""
+
+    delta: Path
+    manifest: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Files on this machine, checked against the digests that a run names.
+
+    Attributes:
+        versions: By the side that they are on, `a` and `b`.
+        base: The base's folder; None where it is not to be had.
+        base_manifest: The base's manifest, in a file.
+        model_type: The base's; of one of diffusers the class.
+    """
+
+    versions: Mapping[str, Side]
+    base: Path | None
+    base_manifest: Path
+    model_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SidesAssignment:
+    """One run as the child sees it: paths and limits, no credentials, no addresses.
+
+    Attributes:
+        versions: By the side that they are on.
+        base: The folder of their base, its root checked; None where it is not at hand.
+        base_manifest: A file with the base's manifest bytes.
+        model_type: Of the base, to be imported before the fork; empty for what runs no network.
+        scratch: The one folder that the child may write.
+        device: `cpu` or `cuda:N`.
+        threads: Processor threads; 0 takes all.
+        wall_s: Seconds after which the child is killed.
+        memory_bytes: Private memory; 0 sets no limit.
+        question: What is asked, as the wire has it; nothing where the two are compared.
+        base_probes: A file with the general probe set of the base; None draws it.
+    """
+
+    versions: Mapping[str, Side]
+    base: Path | None
+    base_manifest: Path
+    model_type: str
+    scratch: Path
+    device: str
+    threads: int
+    wall_s: float
+    memory_bytes: int
+    question: Mapping[str, object] = field(default_factory=dict[str, object])
+    base_probes: Path | None = None
+
+    def encode(self) -> bytes:
+        """Write it as JSON."""
+        return encode_request(self).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote."""
+        values = decode_fields(cls, raw)
+        values["versions"] = {
+            name: Side(Path(found["delta"]), Path(found["manifest"]))
+            for name, found in values["versions"].items()
+        }
+        return cls(**values)
+
+    def bounds(self) -> layers.Bounds:
+        """Say what the child may read, write and take."""
+        threads = self.threads or len(os.sched_getaffinity(0))
+        own = [path for one in self.versions.values() for path in (one.delta, one.manifest)]
+        own += [self.base_manifest, *filter(None, (self.base, self.base_probes))]
+        return layers.Bounds(
+            readable=(*own, *layers.linked_from(filter(None, [self.base]))),
+            writable=self.scratch,
+            cpu_s=int(self.wall_s) * threads + _SPARE_CPU_S,
+            memory_bytes=layers.memory_bound(self.device, self.memory_bytes),
+            used_bytes=self.memory_bytes or None,
+        )
+
+    def open_base(self) -> BaseFolder | None:
+        """Open the base; None where it is not at hand."""
+        if self.base is None:
+            return None
+        manifest = Manifest.decode(self.base_manifest.read_bytes())
+        folder = open_folder(self.base, purpose="base")
+        return BaseFolder(self.base, folder, manifest, base_view(manifest), base_identity(manifest))

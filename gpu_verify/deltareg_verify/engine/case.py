@@ -1,0 +1,312 @@
+"""One version at hand for its checks: manifest, folder, base, account, engine, each made once."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from deltareg.delta.base_manifest import CONFIG_FILE
+from deltareg.delta.examine import examine
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Account, BaseView, DeltaFiles, WeightUpdate
+from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.stack import stacked_config
+from deltareg.errors import Inconclusive, InvalidInput, Problem
+from deltareg.identity.manifest import Manifest
+from deltareg.suites.base_probes import BaseProbes, draw
+from deltareg.suites.golden import Golden
+from deltareg.suites.golden_file import GOLDEN_FILE, decode
+from deltareg.suites.lm_task import LmTask
+from deltareg.suites.probe_set import Samples, read_samples
+from deltareg.suites.suite import ProbeSet, Suite
+from deltareg_verify.engine.engine import Change, Engine, Fired, Outputs, State
+from deltareg_verify.engine.measures.answers import Known
+from deltareg_verify.engine.stacked_base import contradiction
+from deltareg_verify.messages.figures import Figures
+
+_MESSAGE_CHARACTERS = 300
+
+
+class DeltaFolder(Protocol):
+    """The pulled files, as `deltareg.client.folders.folder` opens them."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        ...
+
+    @property
+    def files(self) -> DeltaFiles:
+        """Sizes, headers and documents."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """By name; data is read when asked for."""
+        ...
+
+
+class BaseFolder(Protocol):
+    """The base's files, as `deltareg.client.folders.folder` opens them."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        ...
+
+    @property
+    def view(self) -> BaseView:
+        """Names, shapes and configuration."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """By name; data is read when asked for."""
+        ...
+
+
+def texts_of(probe_set: ProbeSet) -> Samples:
+    """Read a probe set whose texts stand in the suite itself."""
+    return read_samples(probe_set, b"")
+
+
+def no_task(probe_set: ProbeSet) -> LmTask:
+    """Say that the files of a task are not at hand."""
+    raise InvalidInput(f"the files of the task {probe_set.name} are not at hand")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How a case gets what it is made of; each is called once, by the first check that needs it.
+
+    Attributes:
+        folder: Opens the delta. May raise `Refused`.
+        account: Accounts for its tensors. May raise `Refused`.
+        engine: Brings base and effects together.
+        below: Folds the version that the base is, when its values were computed; else None.
+        samples: Reads a probe set. May raise `InvalidInput`.
+        task: Reads a probe set that is a task of lm-eval. May raise `InvalidInput`.
+        promoted: Gives the engine of the version that the suite compares with, from that of this
+            one; None when there is no such version.
+        references: The same of the other versions that it compares with, by how it names them.
+        names: What they are called, by how the suite names them; of one that is not there, why.
+        probes: Gives the general probes of the base; None draws them here.
+        figures: Gives the base's own figures on them, as they were worked out before in such
+            surroundings; None works them out here.
+    """
+
+    folder: Callable[[], DeltaFolder]
+    account: Callable[[DeltaFolder], Account]
+    engine: Callable[[Account], Engine]
+    below: Callable[[], Folding] | None = None
+    samples: Callable[[ProbeSet], Samples] = texts_of
+    task: Callable[[ProbeSet], LmTask] = no_task
+    promoted: Callable[[Engine], Engine] | None = None
+    references: Mapping[str, Callable[[Engine], Engine]] = field(
+        default_factory=dict[str, Callable[[Engine], Engine]]
+    )
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    probes: Callable[[], BaseProbes] | None = None
+    figures: Callable[[], Figures] | None = None
+
+
+def base_figures(engine: Engine, probes: BaseProbes) -> Figures:
+    """Work out the figures of a base alone; what it says where it does not take its probes.
+
+    Raises:
+        Inconclusive: The machine could not do it.
+    """
+    try:
+        return engine.general("base", probes)
+    except (Inconclusive, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # a base that takes no such probe is no finding
+        return Figures(refusal=f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS])
+
+
+class Case:
+    """What checks look at."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        base: BaseFolder,
+        *,
+        suite: Suite,
+        parts: Parts,
+        clock: Callable[[], float],
+    ) -> None:
+        self.manifest = manifest
+        self.base = base
+        self.suite = suite
+        self.clock = clock
+        self.started = clock()
+        self._parts = parts
+        self._outputs: dict[State, Outputs] = {}
+        self._samples: dict[str, Samples] = {}
+        self._references: dict[str, Engine | None] = {}
+        self.written: Known = {}
+        """What was written already, for checks that ask for the same."""
+        self._figures: dict[State, Figures] = {}
+
+    @cached_property
+    def folder(self) -> DeltaFolder:
+        """The delta's folder.
+
+        Raises:
+            Refused: It holds what no delta may hold.
+        """
+        return self._parts.folder()
+
+    @cached_property
+    def account(self) -> Account:
+        """Who consumes which tensor.
+
+        Raises:
+            Refused: The kind cannot read the delta at all.
+        """
+        return self._parts.account(self.folder)
+
+    @cached_property
+    def folding(self) -> Folding:
+        """The weights that the delta changes; what acts on activations is left aside."""
+        weights = [e for e in self.account.effects if isinstance(e, WeightUpdate)]
+        served = self.account.network_class
+        told = None if served is None or served.is_guess else served
+        return Folding(weights, self.base.tensors, network_class=told)
+
+    @cached_property
+    def folded_config(self) -> Mapping[str, object]:
+        """The `config.json` of the folder that folding writes."""
+        own = self.folder.files.documents.get(CONFIG_FILE)
+        return stacked_config(self.folding, self.base.view.config, own)
+
+    @cached_property
+    def evidence(self) -> Sequence[Problem]:
+        """What only the numbers show, read once: NaN, a copy of another base, odd values."""
+        return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
+
+    @cached_property
+    def golden(self) -> Golden | None:
+        """What the version was pushed with of its training and its outputs; None without.
+
+        Raises:
+            Refused: The file holds something else.
+        """
+        if GOLDEN_FILE not in self.folder.files.sizes:
+            return None
+        return decode((self.folder.path / GOLDEN_FILE).read_bytes())
+
+    @property
+    def has_computed_base(self) -> bool:
+        """Whether the base is a version whose values were computed."""
+        return self._parts.below is not None
+
+    @cached_property
+    def contradiction(self) -> str:
+        """A tensor of the base that is not what folding the version gives that it is; or empty."""
+        below = self._parts.below
+        return "" if below is None else contradiction(below(), self.base.tensors)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that most of the base's elements are stored in."""
+        counts: Counter[str] = Counter()
+        for record in self.base.view.tensors.values():
+            counts[record.dtype] += math.prod(record.shape)
+        return counts.most_common(1)[0][0]
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The base with the delta's effects at hand."""
+        return self._parts.engine(self.account)
+
+    @cached_property
+    def changes(self) -> Sequence[Change]:
+        """How much the delta changes each weight; the base's values are read for it once."""
+        return self.engine.changes()
+
+    @cached_property
+    def fired(self) -> Fired:
+        """What took part in one attached forward on the probe."""
+        return self.engine.fired()
+
+    @cached_property
+    def promoted(self) -> Engine | None:
+        """The engine of the version that the suite compares with; None when there is none."""
+        give = self._parts.promoted
+        return None if give is None else give(self.engine)
+
+    def reference(self, name: str) -> Engine | None:
+        """Give the engine of another version that the suite compares with; None without one."""
+        if name not in self._references:
+            give = self._parts.references.get(name)
+            self._references[name] = None if give is None else give(self.engine)
+        return self._references[name]
+
+    def named(self, name: str) -> str:
+        """Say in words what a suite compares with."""
+        otherwise = {"promoted": "the promoted version", "": "the base", "base": "the base"}
+        return self._parts.names.get(name) or otherwise.get(name, name)
+
+    def why_no_reference(self, name: str) -> str:
+        """Say why there is no such version."""
+        return self._parts.names.get(name) or f"there is no {name} to compare with"
+
+    def samples(self, name: str) -> Samples:
+        """Give a probe set of the suite.
+
+        Raises:
+            InvalidInput: Its file is not what its name says.
+        """
+        if name not in self._samples:
+            self._samples[name] = self._parts.samples(self.suite.sets[name])
+        return self._samples[name]
+
+    def task(self, name: str) -> LmTask:
+        """Give a probe set of the suite that is a task of lm-eval.
+
+        Raises:
+            InvalidInput: It is none, or its data is not what it asks for.
+        """
+        return self._parts.task(self.suite.sets[name])
+
+    def outputs(self, state: State) -> Outputs:
+        """Give the outputs of one forward on the probe; the same forward for every check."""
+        if state not in self._outputs:
+            self._outputs[state] = self.engine.outputs(state)
+        return self._outputs[state]
+
+    @cached_property
+    def probes(self) -> BaseProbes:
+        """The general probes of the base."""
+        given = self._parts.probes
+        if given is not None:
+            return given()
+        return draw(str(self.base.view.root), self.base.view.config)
+
+    def figures(self, state: State) -> Figures:
+        """Give the figures of the network on the base's general probes.
+
+        Those of the base are asked for first: what it has not, or does not do, is asked of nobody.
+        """
+        if state not in self._figures:
+            is_base = state == "base"
+            self._figures[state] = self._base_figures() if is_base else self._figured(state)
+        return self._figures[state]
+
+    def _base_figures(self) -> Figures:
+        known = self._parts.figures
+        # A delta that makes another network of the base is beside that network without it.
+        if known is not None and self.account.network_class is None:
+            return known()
+        return base_figures(self.engine, self.probes)
+
+    def _figured(self, state: State) -> Figures:
+        base = self.figures("base")
+        if base.refusal:
+            return base
+        return self.engine.general(state, self.probes, ways=base.batching.keys())

@@ -1,0 +1,200 @@
+"""How measures change from one version to another, on the same samples: value, interval and n.
+
+The checks and the comparison of two versions both take them from here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.statistics.intervals import Interval, mean_interval, paired_interval
+from deltareg.statistics.quantiles import TAIL, normal_quantile
+from deltareg.suites.estimate import Estimate, exp, exponential, of_ratio, of_share
+from deltareg.suites.estimate import within as surrounded
+from deltareg.suites.probe_set import Samples
+from deltareg_verify.engine.engine import F32, F64, Engine, State
+
+_BATCH = 32
+_CLASS_SCORES = "logits"
+_PAIR_SCORES = "logits_per_image"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of two that are compared: an engine, and the state in which it runs."""
+
+    engine: Engine
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A measure of two versions.
+
+    Attributes:
+        a: Of the one before.
+        b: Of the one after.
+        change: From a to b.
+        is_factor: Whether the change is b / a; else it is b - a.
+        is_alike: Whether the two count the same things, so that a and b may be set side by side.
+        at: Gives the interval of the change with a tail on each side; None where only that of
+            `change` is known.
+    """
+
+    a: Estimate
+    b: Estimate
+    change: Estimate
+    is_factor: bool = False
+    is_alike: bool = True
+    at: Callable[[float], Interval] | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the interval of the change leaves out that there is none."""
+        nothing = 1.0 if self.is_factor else 0.0
+        return self.is_alike and not self.change.low <= nothing <= self.change.high
+
+    @property
+    def beside(self) -> Estimate:
+        """The measure of the one after, with the interval that the change leaves around it."""
+        return surrounded(self.b.value, self.beside_at(TAIL), self.b.n)
+
+    def beside_at(self, tail: float) -> Interval:
+        """Give the interval that the change leaves around the one after, with a tail on a side."""
+        known = Interval(self.change.low, self.change.high)
+        found = known if self.at is None or tail == TAIL else self.at(tail)
+        a, ends = self.a.value, (found.low, found.high)
+        low, high = (a * end if self.is_factor else a + end for end in ends)
+        if self.at is None:
+            return widened(Interval(low, high), self.b.value, tail)
+        return Interval(low, high)
+
+
+def widened(known: Interval, value: float, tail: float) -> Interval:
+    """Take the ends of a 95 % interval as much further out as a normal distribution does."""
+    by = normal_quantile(tail) / normal_quantile(TAIL)
+    return Interval(value - by * (value - known.low), value + by * (known.high - value))
+
+
+@dataclass(frozen=True, slots=True)
+class RowMeasure:
+    """A measure that each sample adds to by itself, so that more samples are more rows.
+
+    Attributes:
+        rows: What each sample gives, (n, …); None where there is no such measure.
+        change: How rows of one version differ from those of another; None where none count.
+    """
+
+    rows: Callable[[Side, Samples], F64 | None]
+    change: Callable[[F64, F64], Change | None]
+
+    def __call__(self, a: Side, b: Side, samples: Samples, *, seed: int = 0) -> Change | None:
+        """Compare two on all samples; nothing is drawn, so a seed changes nothing."""
+        before, after = self.rows(a, samples), self.rows(b, samples)
+        return None if before is None or after is None else self.change(before, after)
+
+
+def _losses(side: Side, samples: Samples) -> F64 | None:
+    return side.engine.losses(side.state, samples.texts) if samples.texts else None
+
+
+def _of_losses(before: F64, after: F64) -> Change | None:
+    kept = (before[:, 1] > 0) & (after[:, 1] > 0)  # a text of one token has nothing to predict
+    if not kept.any():
+        return None
+    before, after = before[kept], after[kept]
+    theirs, ours = (exponential(of_ratio(x[:, 0], x[:, 1])) for x in (before, after))
+    steps, sizes = after[:, 0] - before[:, 0], after[:, 1]
+
+    def at(tail: float) -> Interval:
+        found = mean_interval(steps, sizes, tail=tail)
+        return Interval(exp(found.low), exp(found.high))
+
+    change = surrounded(exp(float(steps.sum() / sizes.sum())), at(TAIL), len(steps))
+    is_alike = np.array_equal(before[:, 1], after[:, 1])  # two tokenizers may count otherwise
+    return Change(theirs, ours, change, is_factor=True, is_alike=is_alike, at=at)
+
+
+def of_shares(before: F64, after: F64) -> Change:
+    """Compare shares of what is right on the same samples: (n,) of 0 and 1, or a half in between.
+
+    A half counts as one that is so in part, which leaves its interval a little too wide.
+    """
+    n, steps = len(after), after - before
+    gained, lost = float(steps[steps > 0].sum()), float(-steps[steps < 0].sum())
+
+    def at(tail: float) -> Interval:
+        return paired_interval(gained, lost, n, tail=tail)
+
+    theirs, ours = (of_share(float(x.sum()), n) for x in (before, after))
+    return Change(theirs, ours, surrounded((gained - lost) / n, at(TAIL), n), at=at)
+
+
+def retrieval(
+    a: Side,
+    b: Side,
+    samples: Samples,
+    *,
+    seed: int = 0,  # noqa: ARG001  # measures that draw take one
+    within: int = 1,
+) -> Change | None:
+    """Compare recall; None without scores of texts and images in pairs."""
+    before, after = (_found_pairs(side, samples, within=within) for side in (a, b))
+    return None if before is None or after is None else of_shares(before, after)
+
+
+def _hits(side: Side, samples: Samples) -> F64 | None:
+    """Say for every sample whether the highest score is its label's: (n,) of ones and zeros.
+
+    None where the network gives no scores, or not one row a sample.
+    """
+    engine, labels = side.engine, samples.labels
+    inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
+    if labels is None or inputs is None:
+        return None
+    found: list[NDArray[np.bool_]] = []
+    for start in range(0, len(labels), _BATCH):
+        rows = slice(start, start + _BATCH)
+        given = {k: v[rows] for k, v in inputs.items()}
+        scores = engine.outputs_for(side.state, given).get(_CLASS_SCORES)
+        if scores is None or scores.shape[0] != len(labels[rows]) or scores.ndim != 2:
+            return None
+        sane = np.isfinite(scores).all(-1)  # a NaN is the highest of all to NumPy
+        found.append((scores.argmax(-1) == labels[rows]) & sane)
+    return np.concatenate(found).astype(np.float64)
+
+
+def _found_pairs(side: Side, samples: Samples, *, within: int) -> F64 | None:
+    """Say for every pair how many of its two searches find the partner: (n,) of 0, 0.5 and 1.
+
+    The two are not independent, so a pair is one sample. None without such scores.
+    """
+    if not samples.arrays:
+        return None
+    scores = side.engine.outputs_for(side.state, samples.arrays).get(_PAIR_SCORES)
+    count = len(samples)
+    if scores is None or scores.shape != (count, count):
+        return None
+    return (_is_found(scores, within) + _is_found(scores.T, within)) / 2
+
+
+def _is_found(scores: F32, within: int) -> F64:
+    own = np.diagonal(scores)[:, None]
+    # Equal scores count against it: a network that gives one number to all finds nothing.
+    better = (scores >= own).sum(1) - 1
+    is_found: NDArray[np.bool_] = (better < within) & np.isfinite(scores).all(1)
+    return is_found.astype(np.float64)
+
+
+perplexity = RowMeasure(_losses, _of_losses)
+"""Without texts of two tokens, a generative head or a tokenizer there is none."""
+
+accuracy = RowMeasure(_hits, of_shares)
+"""Without labels or scores of classes there is none."""
+
+Measure = Callable[..., Change | None]
+MEASURES: Mapping[str, Measure] = {
+    "perplexity": perplexity, "accuracy": accuracy, "retrieval": retrieval,
+}  # fmt: skip

@@ -1,0 +1,88 @@
+"""How a network goes on with a text: greedily, to its end or to a number of tokens."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg_verify.engine.engine import Engine, State, Tokenizer
+
+Inputs = Mapping[str, NDArray[np.generic]]
+_MOST_TOGETHER = 16  # rows in one go: images and sounds take room
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a network wrote.
+
+    Attributes:
+        tokens: Without the mark that ends it.
+        text: The same as text.
+        is_over: Whether it came to an end by itself.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    is_over: bool
+
+
+def continued(engine: Engine, state: State, text: str, count: int) -> tuple[list[int], str] | None:
+    """Continue a text greedily up to its end, or by so many tokens; gives ids and words.
+
+    Of a text that leaves no room for them the end is taken. None without a generative head or
+    a tokenizer.
+    """
+    found = continuation(engine, state, text, count)
+    return None if found is None else (list(found.tokens), found.text)
+
+
+def continuation(engine: Engine, state: State, text: str, count: int) -> Written | None:
+    """The same, with whether it came to an end by itself."""
+    tokenizer = engine.tokenizer()
+    if tokenizer is None:
+        return None
+    encoded = tokenizer.encode(text)[-max(tokenizer.most - count, 1) :]
+    found = engine.follow(state, encoded, count, is_over=lambda added: added[-1] == tokenizer.end)
+    return ended(found, tokenizer, {tokenizer.end})
+
+
+def ended(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> Written:
+    """Give what was written without the mark that ends it, whichever of some it is."""
+    is_over = bool(tokens) and tokens[-1] in ends
+    kept = tokens[:-1] if is_over else tokens
+    return Written(tuple(kept), tokenizer.decode(kept, special=True), is_over)
+
+
+def written_each(
+    engine: Engine, state: State, rows: Sequence[Inputs], count: int
+) -> list[Written] | None:
+    """Write what belongs to each of several inputs; those of one length in one go.
+
+    None of a network that does not write, or without a tokenizer.
+    Inputs of several lengths would have to be padded, which no network has to take.
+    """
+    vocabulary = engine.vocabulary()
+    if vocabulary is None:
+        return None
+    tokens: dict[int, list[int]] = {}
+    for places in _alike(rows):
+        together = {n: np.concatenate([rows[at][n] for at in places]) for n in rows[places[0]]}
+        found = engine.write(state, together, count)
+        if found is None:
+            return None
+        tokens.update(zip(places, found, strict=True))
+    ordered = [tokens[at] for at in range(len(rows))]
+    return [Written(tuple(row), vocabulary.decode(row), len(row) < count) for row in ordered]
+
+
+def _alike(rows: Sequence[Inputs]) -> list[list[int]]:
+    """Give the places of inputs that have one shape, a few at a time."""
+    by_shape: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
+    for at, row in enumerate(rows):
+        by_shape.setdefault(tuple((n, v.shape) for n, v in sorted(row.items())), []).append(at)
+    return [
+        places[start : start + _MOST_TOGETHER]
+        for places in by_shape.values()
+        for start in range(0, len(places), _MOST_TOGETHER)
+    ]

@@ -1,0 +1,105 @@
+"""What a network writes for each sample: text after a text, words for a sound or about an image."""
+
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from deltareg.suites.probe_set import Samples
+from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.continuing import Written, continuation, written_each
+from deltareg_verify.engine.engine import F32, Engine, State
+from deltareg_verify.engine.measures.targets import row_of
+
+_SCORES = "logits"
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was written, and for which samples: these stay, so that no others take their place."""
+
+    samples: Samples
+    found: list[Written] | None
+
+
+Known = MutableMapping[tuple[int, State, int, int], Kept]
+
+
+def answers(
+    side: Side, samples: Samples, *, count: int, known: Known | None = None
+) -> list[Written] | None:
+    """Write for every sample, greedily.
+
+    Args:
+        side: The network.
+        samples: Texts, or rows of inputs.
+        count: How many tokens at most.
+        known: Where it is kept for who asks for the same, of an engine and samples that stay.
+
+    Returns:
+        One a sample; None of a network that neither writes nor names the token of each frame.
+    """
+    key = id(side.engine), side.state, id(samples), count
+    if known is not None and key in known:
+        return known[key].found
+    found = _answers(side, samples, count)
+    if known is not None:
+        known[key] = Kept(samples, found)
+    return found
+
+
+def _answers(side: Side, samples: Samples, count: int) -> list[Written] | None:
+    engine, state = side.engine, side.state
+    if samples.texts and engine.tokenizer() is not None:
+        return _all(continuation(engine, state, text, count) for text in samples.texts)
+    rows = _all(row_of(engine, samples, row) for row in range(len(samples)))
+    if rows is None:
+        return None
+    found = written_each(engine, state, rows, count)
+    if found is not None or any("input_ids" in row for row in rows):
+        return found
+    return _all(_heard(engine, engine.outputs_for(state, row).get(_SCORES)) for row in rows)
+
+
+def _all(each: Iterable[Item | None]) -> list[Item] | None:
+    """Give all of them; None where one is missing."""
+    found: list[Item] = []
+    for one in each:
+        if one is None:
+            return None
+        found.append(one)
+    return found
+
+
+def texts_of(
+    side: Side, samples: Samples, *, count: int, known: Known | None = None
+) -> list[str] | None:
+    """The same, as text alone."""
+    found = answers(side, samples, count=count, known=known)
+    return None if found is None else [one.text for one in found]
+
+
+def _heard(engine: Engine, scores: F32 | None) -> Written | None:
+    """Read frames (1, frames, tokens): repeats are one, blanks none (Graves et al., 2006)."""
+    vocabulary = engine.vocabulary()
+    if vocabulary is None or scores is None or scores.ndim != 3:
+        return None
+    tokens = without_repeats(scores[0].argmax(-1), blank=_blank(engine))
+    return Written(tuple(tokens), vocabulary.decode(tokens), is_over=True)
+
+
+def without_repeats(
+    frames: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]], *, blank: int
+) -> list[int]:
+    """Give the tokens of frames: of equal ones in a row the first, and no blanks."""
+    listed = [int(frame) for frame in frames]
+    firsts = [token for at, token in enumerate(listed) if not at or token != listed[at - 1]]
+    return [token for token in firsts if token != blank]
+
+
+def _blank(engine: Engine) -> int:
+    """Give the token that a frame without one has: the one that pads."""
+    told = engine.config.get("pad_token_id")
+    return told if isinstance(told, int) else 0

@@ -1,0 +1,106 @@
+"""What a classifier says of each sample, and how evenly it is right."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.suites.probe_set import Samples
+from deltareg_verify.engine.changes import Side
+
+_BATCH = 32
+_SCORES = "logits"
+NOTHING = -1
+"""What stands for the class of a sample whose scores are no numbers."""
+
+
+def predictions(side: Side, samples: Samples) -> NDArray[np.int64] | None:
+    """Give the class of each sample: (n,); None without scores of classes, one row a sample."""
+    engine = side.engine
+    inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
+    if inputs is None:
+        return None
+    found: list[NDArray[np.int64]] = []
+    for start in range(0, len(samples), _BATCH):
+        rows = {name: value[start : start + _BATCH] for name, value in inputs.items()}
+        scores = engine.outputs_for(side.state, rows).get(_SCORES)
+        count = len(next(iter(rows.values())))
+        if scores is None or scores.ndim != 2 or scores.shape[0] != count or scores.shape[1] < 2:
+            return None
+        sane = np.isfinite(scores).all(-1)
+        found.append(np.where(sane, scores.argmax(-1), NOTHING).astype(np.int64))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of one sample.
+
+    Attributes:
+        label: Its class.
+        said: The class that it gets.
+        known: The recall of every class over all samples; what counts of a class that is not
+            among those that were drawn.
+    """
+
+    label: int
+    said: int
+    known: Mapping[int, float]
+
+
+def rows_of(labels: NDArray[np.int64], said: NDArray[np.int64]) -> list[object]:
+    """Give one row a sample, as the measures below take them."""
+    known = _recalls(labels, said)
+    pairs = zip(labels.tolist(), said.tolist(), strict=True)
+    return [Said(label, answer, known) for label, answer in pairs]
+
+
+def recalls(rows: Sequence[object]) -> dict[int, float]:
+    """Give, for every class, the share of its samples that get it."""
+    labels, said = _columns(rows)
+    found = dict(cast("Said", rows[0]).known)
+    return found | _recalls(labels, said)
+
+
+def balanced_accuracy(rows: Sequence[object]) -> float:
+    """Give the mean over classes of their recall: every class counts alike, however rare."""
+    return float(np.mean([*recalls(rows).values()]))
+
+
+def worst_recall(rows: Sequence[object]) -> float:
+    """Give the recall of the class that comes off worst."""
+    return min(recalls(rows).values())
+
+
+def evenness(rows: Sequence[object]) -> float:
+    """Give the entropy of what is said, beside that of the labels: 0 where it is always one class.
+
+    1 where classes are said as often as they are there; labels of one class only give 0.
+    """
+    labels, said = _columns(rows)
+    whole = _entropy(labels)
+    return min(_entropy(said) / whole, 1.0) if whole else 0.0
+
+
+MEASURES: Mapping[str, Callable[[Sequence[object]], float]] = {
+    "balanced_accuracy": balanced_accuracy, "worst_recall": worst_recall, "evenness": evenness,
+}  # fmt: skip
+
+
+def _recalls(labels: NDArray[np.int64], said: NDArray[np.int64]) -> dict[int, float]:
+    classes = cast("list[int]", np.unique(labels).tolist())
+    return {one: float((said[labels == one] == one).mean()) for one in classes}
+
+
+def _entropy(classes: NDArray[np.int64]) -> float:
+    _, counts = np.unique(classes, return_counts=True)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _columns(rows: Sequence[object]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    found = cast("Sequence[Said]", rows)
+    both = np.array([(row.label, row.said) for row in found], np.int64)
+    return both[:, 0], both[:, 1]

@@ -1,0 +1,67 @@
+"""Texts as vectors of length one, by an embedder's own pooling or by one that is asked for."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.engine import F64, Outputs
+
+POOLINGS = ("own", "mean", "cls", "last")
+_OWN, _VECTORS, _MASK = "sentence_embedding", "last_hidden_state", "attention_mask"
+_BATCH = 32
+
+
+def embeddings(side: Side, texts: Sequence[str], *, pooling: str) -> F64 | None:
+    """Embed texts.
+
+    Args:
+        side: The embedder.
+        texts: One a row.
+        pooling: `own` takes what the base's folder says (`modules.json`), or else the mean of the
+            tokens; `mean`, `cls` and `last` take these.
+
+    Returns:
+        (n, width): rows of length one; None of a network without vectors, or a tokenizer.
+    """
+    found: list[F64] = []
+    for batch in batches(texts):
+        inputs = side.engine.encode(batch)
+        if inputs is None:
+            return None
+        mask = inputs.get(_MASK, np.ones(len(batch), np.int64)[:, None])
+        vectors = _pooled(side.engine.outputs_for(side.state, inputs), mask, pooling)
+        if vectors is None:
+            return None
+        found.append(vectors)
+    together = np.concatenate(found)
+    lengths = np.linalg.norm(together, axis=1, keepdims=True)
+    unit: F64 = together / np.where(lengths > 0, lengths, 1.0)
+    return unit
+
+
+def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut rows into what goes into one forward."""
+    return (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
+
+
+def _pooled(
+    outputs: Outputs, mask: np.ndarray[tuple[int, ...], np.dtype[np.int64]], pooling: str
+) -> F64 | None:
+    own = outputs.get(_OWN)
+    if pooling == "own" and own is not None:
+        return own.astype(np.float64)
+    vectors = outputs.get(_VECTORS)
+    if vectors is None or vectors.ndim != 3:
+        return None
+    # A delta may put virtual tokens before the others: those of the text are the last.
+    wide = vectors.astype(np.float64)
+    tokens = wide[:, -mask.shape[1] :] if mask.shape[1] > 1 else wide
+    weights = np.broadcast_to(mask, tokens.shape[:2])[..., None].astype(np.float64)
+    if pooling in {"own", "mean"}:
+        mean: F64 = (tokens * weights).sum(1) / weights.sum(1)
+        return mean
+    is_there = weights[..., 0] > 0
+    first, last = is_there.argmax(1), is_there.shape[1] - 1 - is_there[:, ::-1].argmax(1)
+    taken: F64 = tokens[np.arange(len(tokens)), first if pooling == "cls" else last]
+    return taken

@@ -1,0 +1,110 @@
+"""How far made images are from real ones: the kernel distance of what a pinned small network sees.
+
+The distance is KID's (Bińkowski et al., 2018, arXiv 1801.01401): the squared maximum mean
+discrepancy with the kernel (x·y/d + 1)³, without bias. What sees is not Inception, which knows no
+latents, but two layers of convolutions whose weights follow from a seed and are the same for ever:
+textures, edges and their sizes show, what an image is of does not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from deltareg_verify.engine.engine import F32, F64
+
+_SEED = 20260117
+_WIDTHS = (32, 64)
+_SIDE = 3
+
+
+def features(images: F32, *, like: F32) -> F64:
+    """Give what the small network sees in images.
+
+    Args:
+        images: (n, channels, height, width).
+        like: Real ones; their channels are brought to mean 0 and deviation 1, and these alike.
+
+    Returns:
+        (n, width): means and deviations, over places, of all that is seen.
+    """
+    middle = like.mean((0, 2, 3), keepdims=True, dtype=np.float64)
+    spread = like.std((0, 2, 3), keepdims=True, dtype=np.float64) + 1e-6
+    seen = (images - middle) / spread
+    random, found = np.random.default_rng(_SEED), [_told(seen)]
+    for width in _WIDTHS:
+        if min(seen.shape[2:]) < _SIDE:
+            break
+        fan_in = seen.shape[1] * _SIDE * _SIDE
+        weights = random.standard_normal((fan_in, width)) * np.sqrt(2 / fan_in)
+        seen = np.maximum(_convolved(seen, weights), 0.0)
+        found.append(_told(seen))
+    return np.concatenate(found, axis=1)
+
+
+def _told(seen: F64) -> F64:
+    return np.concatenate([seen.mean((2, 3)), seen.std((2, 3))], axis=1)
+
+
+def _convolved(seen: F64, weights: F64) -> F64:
+    """Slide over images two places at a time."""
+    windows = np.lib.stride_tricks.sliding_window_view(seen, (_SIDE, _SIDE), axis=(2, 3))
+    parts = windows[:, :, ::2, ::2].transpose(0, 2, 3, 1, 4, 5)
+    flat = parts.reshape(*parts.shape[:3], -1)
+    made: F64 = (flat @ weights).transpose(0, 3, 1, 2)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """What a distance is made of.
+
+    Attributes:
+        own: (n, n): Of made images with each other.
+        cross: (n,): The mean of each with all real ones.
+        real: The mean of real ones with each other, none with itself.
+    """
+
+    own: F64
+    cross: F64
+    real: float
+
+
+@dataclass(frozen=True, slots=True)
+class MadeImage:
+    """One made image: its place among all, and what all are."""
+
+    place: int
+    kernels: Kernels
+
+
+def made_images(made: F32, real: F32) -> list[object]:
+    """Give one row an image, for `distance`."""
+    ours, theirs = features(made, like=real), features(real, like=real)
+    among = _kernel(theirs, theirs)
+    count = len(theirs)
+    rest = float((among.sum() - np.trace(among)) / (count * (count - 1)))
+    kernels = Kernels(_kernel(ours, ours), _kernel(ours, theirs).mean(1), rest)
+    return [MadeImage(place, kernels) for place in range(len(made))]
+
+
+def distance(rows: Sequence[object]) -> float:
+    """Give the distance of some made images, each as often as it is there, from the real ones.
+
+    An image is never compared with itself, drawn twice or not, unless it is the only one.
+    """
+    drawn = cast("Sequence[MadeImage]", rows)
+    kernels = drawn[0].kernels
+    counts = np.bincount([row.place for row in drawn], minlength=len(kernels.own)).astype(float)
+    pairs = float(counts.sum() ** 2 - counts @ counts)
+    whole = float(counts @ kernels.own @ counts)
+    itself = float((counts**2) @ np.diag(kernels.own))
+    count = float(counts.sum())
+    own = (whole - itself) / pairs if pairs else itself / count**2
+    return own + kernels.real - 2 * float(counts @ kernels.cross) / count
+
+
+def _kernel(a: F64, b: F64) -> F64:
+    found: F64 = (a @ b.T / a.shape[1] + 1) ** 3
+    return found

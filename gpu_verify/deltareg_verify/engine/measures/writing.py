@@ -1,0 +1,103 @@
+"""What texts are like that a network writes: length, repetition, whether they end and parse."""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+
+from deltareg_verify.engine.continuing import Written
+from deltareg_verify.engine.engine import F64
+
+_GRAM = 4
+_FENCE = re.compile(r"```[a-zA-Z0-9_+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_MOST_LETTERS = 100_000
+# How the refusals of models begin that were tuned to refuse; a heuristic, and of few languages.
+_REFUSAL = re.compile(
+    r"(?:i(?:'m| am)? (?:sorry|afraid|unable)|(?:sorry|unfortunately|apologies),? (?:but )?i\b"
+    r"|i (?:can(?:no|')t|can not|won't|will not|must decline|do(?:n't| not) feel)\b"
+    r"|as an? (?:ai|language model|assistant)\b|it (?:is|would be) (?:inappropriate|unethical)"
+    r"|es tut mir leid|ich kann (?:dir |ihnen |das )*(?:leider |nicht )"
+    r"|je (?:suis désolée?|ne peux pas)|désolée?,? |lo siento|no puedo (?:ayudar|hacer)"
+    r"|mi dispiace|非常抱歉|很抱歉|抱歉|对不起|我无法|申し訳)",
+    re.IGNORECASE,
+)
+
+
+def length(one: Written) -> float:
+    """Count its tokens."""
+    return float(len(one.tokens))
+
+
+def repetition(one: Written) -> float:
+    """Give the share of groups of four tokens that were there before (Welleck et al., 2019)."""
+    grams = [one.tokens[at : at + _GRAM] for at in range(len(one.tokens) - _GRAM + 1)]
+    return 1 - len({*grams}) / len(grams) if grams else 0.0
+
+
+def ended(one: Written) -> float:
+    """Whether it came to an end by itself."""
+    return float(one.is_over)
+
+
+def is_json(one: Written) -> float:
+    """Whether it is JSON, itself or in its first fence."""
+    return _parses(json.loads, one.text)
+
+
+def is_python(one: Written) -> float:
+    """Whether it is Python that parses, itself or in its first fence; nothing is run."""
+    return _parses(ast.parse, one.text)
+
+
+def refuses(one: Written) -> float:
+    """Whether it begins as refusals do."""
+    begun = one.text.replace("\u2019", "'").lstrip(" \n\t\"'*>#-")
+    return float(_REFUSAL.match(begun) is not None)
+
+
+MEASURES: Mapping[str, tuple[str, Callable[[Written], float]]] = {
+    "length": ("tokens written", length),
+    "length_distance": ("distance of the distributions of lengths", length),
+    "repetition": ("share of repeated groups of four tokens", repetition),
+    "ended": ("share that came to an end", ended),
+    "json": ("share that is JSON", is_json),
+    "python": ("share that is Python", is_python),
+    "refusals": ("share that begins as a refusal", refuses),
+}
+"""Name -> what it is in words, and its value of one text."""
+
+
+def distance(pairs: Sequence[object]) -> float:
+    """Give the largest distance of two distributions (Kolmogorov, 1933; Smirnov, 1939): 0 to 1."""
+    both = np.array(cast("Sequence[tuple[float, float]]", pairs), np.float64)
+    places = np.unique(both)
+    return float(np.max(np.abs(_reached(both[:, 0], places) - _reached(both[:, 1], places))))
+
+
+def quartiles(values: Sequence[object]) -> str:
+    """Tell the quartiles of values."""
+    found = np.percentile(np.array(values, np.float64), [25, 50, 75])
+    return f"quartiles {', '.join(f'{value:g}' for value in found)}"
+
+
+def _reached(values: F64, places: F64) -> F64:
+    shares: F64 = np.searchsorted(np.sort(values), places, side="right") / len(values)
+    return shares
+
+
+def _parses(read: Callable[[str], object], text: str) -> float:
+    fenced = _FENCE.search(text)
+    inner = (text if fenced is None else fenced[1]).strip()
+    if not inner or len(inner) > _MOST_LETTERS:
+        return 0.0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of an escape that is none
+            read(inner)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return 0.0
+    return 1.0

@@ -1,0 +1,96 @@
+"""A delta as the library that wrote it runs it, with no engine beside: to be recorded."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deltareg.delta.kind import Effect
+from deltareg.suites.suite import Suite
+from deltareg_verify.engine.case import BaseFolder
+from deltareg_verify.engine.engine import Outputs, SecondOpinion
+from deltareg_verify.engine.torch_engine import device as devices
+from deltareg_verify.engine.torch_engine.forward import forward
+from deltareg_verify.engine.torch_engine.from_files import dtype_of
+from deltareg_verify.engine.torch_engine.invocations import with_invocations
+from deltareg_verify.engine.torch_engine.libraries.transformers_library import load_by_transformers
+from deltareg_verify.engine.torch_engine.load import load
+from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
+from deltareg_verify.engine.torch_engine.ops import TorchOps
+from deltareg_verify.engine.torch_engine.plan import make_plan
+from deltareg_verify.engine.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
+from deltareg_verify.engine.torch_engine.second_opinion import loaded, stored_places
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What a library says of a delta, and its network where it has loaded it.
+
+    Attributes:
+        said: What it says.
+        module: The network with the delta on it; None where it has not.
+        probe: A seeded probe for it, real numbers in float32.
+    """
+
+    said: SecondOpinion
+    module: torch.nn.Module | None
+    probe: Arrays
+
+    def outputs(self, arrays: Arrays) -> Outputs:
+        """Run it once, on inputs by parameter of its forward.
+
+        Raises:
+            InvalidInput: It does not take them.
+        """
+        assert self.module is not None
+        return floating_outputs(forward(self.module, given_inputs(self.module, arrays)))
+
+
+def load_alone(
+    base: BaseFolder,
+    effects: Sequence[Effect],
+    library: str,
+    folder: Path,
+    *,
+    suite: Suite,
+    device: torch.device,
+) -> Alone:
+    """Have a library load a delta from its folder onto its base.
+
+    Args:
+        base: The base.
+        effects: What the delta does, as it was read here.
+        library: As the delta's files name what wrote them.
+        folder: The delta's.
+        suite: Says how large the probe is.
+        device: Where it is to run.
+
+    Raises:
+        Inconclusive: The machine could not do it.
+    """
+    own = run_part(base, effects)
+    with devices.memory_seam(f"loading the delta by {library}"):
+        dtype = dtype_of(own.path, own.view, own.tensors)
+        network = load(own.path, own.view, own.tensors, device, dtype=dtype, placing=None)
+        sequences, tokens = suite.probes["sequences"], suite.probes["tokens"]
+        made = probe_inputs(network.module, seed=suite.seed, sequences=sequences, tokens=tokens)
+        probe = {
+            name: (value.float() if value.is_floating_point() else value).cpu().numpy()
+            for name, value in with_invocations(made, effects).items()
+        }
+        if library == "transformers":
+            return Alone(*load_by_transformers(network.module, folder), probe)
+        plan = make_plan(
+            network, effects, tensors=own.tensors, names=own.view.names, ops=TorchOps(device)
+        )
+        written = stored_places(effects, network, plan)
+        return Alone(*loaded(library, network, folder, effects, written=written), probe)

@@ -1,0 +1,272 @@
+"""Deltas on a live model, for programs of one's own: attach, swap, detach.
+
+::
+
+    with open_base(Path("llama"), cache) as base:  # deltareg.client.folders.base_folder
+        host = Host(model, base)
+        chat = host.prepare([open_delta(Path("chat"), base)])
+        code = host.prepare([open_delta(Path("code"), base)], include=["*.layers.0"])
+        with host.attach(chat) as attached:
+            model.generate(**inputs)
+            attached.swap(code)
+            model.generate(**inputs)
+
+Several deltas act in the order in which they are listed. What they leave behind is the base, bit
+for bit: weights are exchanged as whole tensors and put back, nothing is ever subtracted.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+from weakref import WeakSet
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from deltareg.client.folders.folder import open_folder
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.kind import ActivationHook, Addition, Effect, PrefixInsert
+from deltareg.errors import BaseMismatch, Conflict, InvalidInput, Refused
+from deltareg_verify.engine.case import BaseFolder
+from deltareg_verify.engine.include import included
+from deltareg_verify.engine.torch_engine.forward import Watch, forward, put_on
+from deltareg_verify.engine.torch_engine.hooks import Passed
+from deltareg_verify.engine.torch_engine.load import Network, first_difference, network_of
+from deltareg_verify.engine.torch_engine.ops import KeepingOps
+from deltareg_verify.engine.torch_engine.plan import Plan, make_plan
+
+_BUSY: WeakSet[nn.Module] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """An opened delta: what it does to its base.
+
+    Attributes:
+        path: Where its files are.
+        base: The base that it was opened against.
+        effects: What it does; they read its tensors when they are asked to.
+    """
+
+    path: Path
+    base: BaseFolder
+    effects: Sequence[Effect]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Deltas computed for one model; what costs time is done.
+
+    Attributes:
+        plan: What goes where.
+        ops: Keeps on the device what the formulas have read.
+    """
+
+    plan: Plan
+    ops: KeepingOps
+
+    @property
+    def not_exercised(self) -> Sequence[str]:
+        """Heads that the deltas bring and that this class of model has no place for."""
+        return self.plan.not_exercised
+
+
+def open_delta(path: Path, base: BaseFolder, *, convention: str = "") -> Delta:
+    """Open a delta's folder and account for all of it against its base.
+
+    Raises:
+        Refused: It is no delta, or none of this base.
+    """
+    folder = open_folder(path, convention=convention)
+    assessment = assess(folder.files, folder.tensors, base.view)
+    if assessment.errors:
+        raise Refused(assessment.account.problems)
+    return Delta(path, base, assessment.account.effects)
+
+
+def attach(
+    model: PreTrainedModel, deltas: Sequence[Delta], *, include: Sequence[str] = ()
+) -> "Attached":
+    """Attach deltas to the model of their base, once; see `Host.prepare` and `Host.attach`."""
+    if not deltas:
+        raise InvalidInput("there is no delta to attach")
+    host = Host(model, deltas[0].base)
+    return host.attach(host.prepare(deltas, include=include))
+
+
+class Host:
+    """A model that deltas are attached to."""
+
+    def __init__(self, model: PreTrainedModel, base: BaseFolder) -> None:
+        """Check that a model is a base, every weight of it.
+
+        Raises:
+            BaseMismatch: A weight is not the base's.
+            InvalidInput: The model lies on several devices.
+        """
+        devices = {parameter.device for parameter in model.parameters()}
+        if len(devices) != 1:
+            told = ", ".join(sorted(map(str, devices)))
+            raise InvalidInput(f"the model is not on one device: {told}", fix="move it to one")
+        _refuse_busy(model)
+        self._network = network_of(model, base.view)
+        self._base = base
+        self._device = devices.pop()
+        wrong = first_difference(self._network, base.tensors)
+        if wrong is not None:
+            raise BaseMismatch(
+                f"{wrong[1]} of the model is not {wrong[0]} of the base {base.path.name}",
+                fix="load the model from the base's folder, and detach what is attached",
+            )
+
+    def prepare(self, deltas: Sequence[Delta], *, include: Sequence[str] = ()) -> Ready:
+        """Compute what attaching puts in place.
+
+        Args:
+            deltas: In the order in which they act.
+            include: Patterns of module paths (`engine.include`); none takes everything.
+
+        Raises:
+            BaseMismatch: A delta is of another base, or the model lacks a module of it.
+            InvalidInput: A pattern matches nothing.
+        """
+        view = self._base.view
+        foreign = next((d for d in deltas if d.base.view.root != view.root), None)
+        if foreign is not None:
+            raise BaseMismatch(
+                f"{foreign.path} was opened against another base", fix="open it against this one"
+            )
+        own = [effect for delta in deltas for effect in delta.effects]
+        effects = _moved(included(own, include, view.names), self._network)
+        ops = KeepingOps(self._device)
+        plan = make_plan(
+            self._network, effects, tensors=self._base.tensors, names=view.names, ops=ops
+        )
+        self._refuse_homeless(plan, effects)
+        return Ready(plan, ops)
+
+    def attach(self, ready: Ready) -> "Attached":
+        """Put deltas on the model, until the handle is detached.
+
+        Raises:
+            Conflict: Others are attached; several at once are prepared together.
+        """
+        return Attached(self._network, ready)
+
+    def _refuse_homeless(self, plan: Plan, effects: Sequence[Effect]) -> None:
+        heads = {effect.target for effect in effects if isinstance(effect, Addition)}
+        known = {name for name, _ in self._network.module.named_modules(remove_duplicate=False)}
+        acts = (e for e in effects if isinstance(e, (ActivationHook, PrefixInsert)))
+        lost = [name for name in plan.not_exercised if name not in heads]
+        lost += [effect.module for effect in acts if effect.module not in known]
+        if lost:
+            raise BaseMismatch(
+                f"{type(self._network.module).__name__} has no {lost[0]}, which the delta changes",
+                fix="load the class that the base's config names, or leave it out with include",
+            )
+
+
+class Attached:
+    """Deltas on a model."""
+
+    def __init__(self, network: Network, ready: Ready) -> None:
+        """Put them on; see `Host.attach`."""
+        self._network = network
+        self._stack = ExitStack()
+        self._hits: Counter[str] = Counter()
+        self._weights: Mapping[str, torch.Tensor] = {}
+        self._ready = ready
+        self._put_on(ready)
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Detach at the end of the block."""
+        self.detach()
+
+    @property
+    def hits(self) -> Mapping[str, int]:
+        """How often each hook and insert has acted since it was put on, by target or module."""
+        return {label: self._hits[label] for label in self._ready.plan.labels.values()}
+
+    def swap(self, ready: Ready) -> None:
+        """Put other deltas in the place of these.
+
+        When that fails, the model is the base and this handle is detached.
+        """
+        self.detach()
+        self._put_on(ready)
+
+    def detach(self) -> None:
+        """Take the deltas off; may be called twice."""
+        with _same_grad_mode():
+            self._stack.close()
+
+    def silent(self, inputs: Mapping[str, torch.Tensor]) -> Sequence[str]:
+        """Run one forward and name the effects that took no part in it."""
+        before = Counter(self._hits)
+        with Watch(self._weights) as watch:
+            forward(self._network.module, inputs)
+        plan = self._ready.plan
+        seen = {plan.targets[name] for name in watch.seen} | (self._hits - before).keys()
+        return sorted(plan.effects() - seen)
+
+    def _put_on(self, ready: Ready) -> None:
+        module = self._network.module
+        _refuse_busy(module)
+        labels = ready.plan.labels
+        self._ready, self._hits = ready, Counter()
+
+        def noted(effect: ActivationHook | PrefixInsert, _: Passed | None = None, /) -> None:
+            self._hits[labels[id(effect)]] += 1
+
+        with ExitStack() as stack, _same_grad_mode():
+            self._weights = stack.enter_context(put_on(module, ready.plan, ready.ops, noted))
+            stack.callback(_BUSY.discard, module)
+            _BUSY.add(module)
+            self._stack = stack.pop_all()
+
+
+def _same_grad_mode() -> torch.set_grad_enabled:
+    """Keep, over a block, whether this thread records gradients; that is the program's own."""
+    return torch.set_grad_enabled(torch.is_grad_enabled())
+
+
+def _refuse_busy(model: nn.Module) -> None:
+    if model in _BUSY:
+        raise Conflict(
+            "other deltas are attached to the model",
+            fix="detach them first, or prepare all of them together, in the order they act in",
+        )
+
+
+def _moved(effects: Sequence[Effect], network: Network) -> list[Effect]:
+    """Give effects the paths of a network that holds the base's under another prefix."""
+    known = {name for name, _ in network.module.named_modules(remove_duplicate=False)}
+    prefix = f"{getattr(network.module, 'base_model_prefix', '')}."
+
+    def path(module: str) -> str:
+        candidates = (module, f"{prefix}{module}", module.removeprefix(prefix))
+        return next((c for c in candidates if c in known), module)
+
+    def moved(effect: Effect) -> Effect:
+        match effect:
+            case ActivationHook():
+                taps = {n: replace(tap, module=path(tap.module)) for n, tap in effect.taps.items()}
+                return replace(effect, module=path(effect.module), taps=taps)
+            case PrefixInsert():
+                return replace(effect, module=path(effect.module))
+            case _:
+                return effect
+
+    return [moved(effect) for effect in effects]

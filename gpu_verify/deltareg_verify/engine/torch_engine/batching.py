@@ -1,0 +1,216 @@
+"""A network called in the ways that servers call it: alone and beside others, padded, with a cache.
+
+Each way is held against the plain one, in which a short text goes through alone. A base may differ
+from itself, too: one without positions of its own in padded rows, or whose experts are chosen by
+batch.
+
+Every forward reads all weights, so there are few, of some tokens each, and one tells of two ways
+where that goes: the plain call of a network with a cache keeps it for the next token, which is held
+against the same token in the batch; and rows that are padded on the left stand beside one at the
+last positions.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from deltareg_verify.engine.torch_engine.general import Run, padded
+
+LENGTHS = (4, 6, 5, 6)
+"""How many tokens the texts of the batch have: the first meets the most padding."""
+BATCH, LEFT, CACHE, LONGEST = WAYS = ("batch", "padded_left", "cache", "longest")
+_OUTPUTS = ("logits", "last_hidden_state", "sentence_embedding", "pooler_output")
+# What networks say of inputs that they do not take.
+_REFUSALS = (
+    RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
+)  # fmt: skip
+Found = TypeVar("Found")
+Continue = Callable[[torch.Tensor, object], tuple[Mapping[str, object], object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What a network can be asked to do.
+
+    Attributes:
+        pad: The token that stands where nothing is read.
+        device: Where it runs.
+        beside: Other inputs for a batch of such ids.
+        pads_left: Whether padding may stand before a text.
+        continues: Runs with a cache: it is given ids and what the call before gave; None where
+            there is no cache to use.
+        farthest: The last position that it knows; 0 where it is told no positions.
+    """
+
+    pad: int
+    device: torch.device
+    beside: Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
+    pads_left: bool = False
+    continues: Continue | None = None
+    farthest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """What a text gives when it goes through alone.
+
+    Attributes:
+        rows: The tokens of all texts; the first is the one that went alone.
+        alone: What it gave: (places, values), or (values,) of what has no places. With a cache the
+            last token is left out.
+        scale: How large that is.
+        cache: What was kept for the last token; None without.
+    """
+
+    rows: Sequence[Sequence[int]]
+    alone: torch.Tensor
+    scale: float
+    cache: object = None
+
+    def deviation(self, found: torch.Tensor) -> float:
+        """Hold what another way gave of the whole text against this."""
+        return self.share(self.alone, found if found.ndim == 1 else found[: len(self.alone)])
+
+    def share(self, one: torch.Tensor, other: torch.Tensor) -> float:
+        """Give the largest difference as a share of the outputs' size; NaN where one is NaN."""
+        return float((one - other).abs().max()) / self.scale
+
+
+def deviations(
+    texts: Sequence[Sequence[int]],
+    run: Run,
+    ways: Ways,
+    *,
+    only: Collection[str] | None = None,
+) -> dict[str, float]:
+    """Give by way the largest difference from the plain one, as a share of the outputs' size.
+
+    Args:
+        texts: The tokens of as many texts as the batch has, each at least as long as the longest.
+        run: Runs the network.
+        ways: What it can be asked to do.
+        only: The ways to try; None tries all, and leaves out those that the network refuses.
+    """
+    rows = [list(text[:length]) for text, length in zip(texts, LENGTHS, strict=True)]
+    attempt = _Attempt(run, ways, WAYS if only is None else only, is_strict=only is not None)
+    plain = attempt.plainly(rows)
+    return attempt.in_batch(plain) | attempt.padded_left_and_far(plain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """Calls a network in those ways that are wanted, and that it takes.
+
+    Attributes:
+        run: Runs the network.
+        ways: What it can be asked to do.
+        wanted: The ways to try.
+        is_strict: Whether what the network refuses is an error: its base did it.
+    """
+
+    run: Run
+    ways: Ways
+    wanted: Collection[str]
+    is_strict: bool
+
+    def plainly(self, rows: Sequence[Sequence[int]]) -> _Plain:
+        """Let the first text through alone, and keep its cache if there is one to use."""
+        kept = self._unless_refused(lambda: self._kept(rows[0])) if CACHE in self.wanted else None
+        if kept is None:
+            alone, cache = _output(self.run(_inputs(rows[:1], self.ways)), len(rows[0]))[0], None
+        else:
+            alone, cache = kept
+        scale = max(1.0, float(alone.double().square().mean().sqrt()))
+        return _Plain(rows, alone, scale, cache)
+
+    def in_batch(self, plain: _Plain) -> dict[str, float]:
+        """Beside others, padded on the right; and the last token, with what is kept of the rest."""
+        if not {BATCH, CACHE} & {*self.wanted}:
+            return {}
+        inputs = _inputs(plain.rows, self.ways)
+        found = self._unless_refused(lambda: _output(self.run(inputs), max(LENGTHS))[0])
+        if found is None:
+            return {}
+        told = {BATCH: plain.deviation(found)} if BATCH in self.wanted else {}
+        if plain.cache is None:
+            return told
+        last = self._unless_refused(lambda: self._continued(plain))
+        if last is not None:
+            told[CACHE] = plain.share(found[len(plain.alone)], last)
+        return told
+
+    def padded_left_and_far(self, plain: _Plain) -> dict[str, float]:
+        """Behind padding, and at the last positions that the network knows."""
+        is_left = LEFT in self.wanted and self.ways.pads_left
+        is_far = LONGEST in self.wanted and self.ways.farthest > len(plain.rows[0])
+        found = self._unless_refused(lambda: self._placed(plain, left=is_left, far=is_far))
+        if found is None and is_left and is_far:  # it may take one of them
+            left = self._unless_refused(lambda: self._placed(plain, left=True, far=False))
+            far = self._unless_refused(lambda: self._placed(plain, left=False, far=True))
+            return (left or {}) | (far or {})
+        return found or {}
+
+    def _kept(self, text: Sequence[int]) -> tuple[torch.Tensor, object] | None:
+        """Give what all but the last token give, and the cache of it."""
+        if self.ways.continues is None:
+            return None
+        ids = torch.tensor([text[:-1]], dtype=torch.long, device=self.ways.device)
+        result, cache = self.ways.continues(ids, None)
+        return None if cache is None else (_output(result, ids.shape[1])[0], cache)
+
+    def _continued(self, plain: _Plain) -> torch.Tensor:
+        """Give what the last token gives, with what is kept of those before."""
+        assert self.ways.continues is not None, "something was kept"
+        last = torch.tensor([plain.rows[0][-1:]], dtype=torch.long, device=self.ways.device)
+        result, _ = self.ways.continues(last, plain.cache)
+        return _output(result, 1)[0, 0]
+
+    def _placed(self, plain: _Plain, *, left: bool, far: bool) -> dict[str, float]:
+        """Run the first text behind padding, far on, or both beside each other."""
+        if not left and not far:
+            return {}
+        text, other = plain.rows[:2]
+        rows = [text, other] if left else []
+        given = _inputs([*rows, text] if far else rows, self.ways, on_left=True)
+        if self.ways.farthest:  # as `generate` numbers them
+            given["position_ids"] = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        if far:
+            start = self.ways.farthest - len(text)
+            given["position_ids"][-1] += start * given["attention_mask"][-1]
+        found = _output(self.run(given), given["input_ids"].shape[1])
+        places = slice(-len(text), None)
+        told = {LEFT: plain.deviation(found[0, places])} if left else {}
+        return told | ({LONGEST: plain.deviation(found[-1, places])} if far else {})
+
+    def _unless_refused(self, call: Callable[[], Found]) -> Found | None:
+        try:
+            return call()
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except _REFUSALS:
+            if self.is_strict:
+                raise
+            return None
+
+
+def _inputs(
+    rows: Sequence[Sequence[int]], ways: Ways, *, on_left: bool = False
+) -> dict[str, torch.Tensor]:
+    ids, mask = padded(rows, pad=ways.pad, device=ways.device, on_left=on_left)
+    return {"input_ids": ids, "attention_mask": mask, **ways.beside(ids)}
+
+
+def _output(result: Mapping[str, object], length: int) -> torch.Tensor:
+    """Give what is compared: (rows, places, values), or (rows, values) of what has no places."""
+    for name in _OUTPUTS:
+        value = result.get(name)
+        if isinstance(value, torch.Tensor):
+            value = value.float()
+            return value[:, -length:] if value.ndim == 3 else value
+    raise LookupError("the network gives nothing that could be compared")

@@ -1,0 +1,121 @@
+"""The device: exact arithmetic, repeatable kernels, and what to write about it into the verdict."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import os
+import platform
+import re
+import resource
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import transformers
+
+from deltareg.errors import Inconclusive, Misconfigured
+from deltareg_verify.engine.torch_engine.libraries import installed
+
+# Read when CUDA starts; with it the same product gives the same bits (cuBLAS manual, 2.1.4).
+REPEATABLE_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# What torch's own allocator says, and oneDNN, which names no reason, when it gets none.
+_CPU_OUT_OF_MEMORY = ("can't allocate memory", "could not create a primitive")
+
+
+def prepare_device(name: str, *, threads: int) -> torch.device:
+    """Choose the device and forbid every shortcut that changes results.
+
+    Args:
+        name: `cpu`, `cuda:N`, or `auto` for the first GPU if there is one.
+        threads: Processor threads; 0 takes all that this process may use.
+
+    Raises:
+        Misconfigured: There is no such device.
+    """
+    device = torch.device(_first_device() if name == "auto" else name)
+    if device.type == "cuda":
+        os.environ.setdefault(*REPEATABLE_CUBLAS)
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            raise Misconfigured(
+                f"torch sees no device {name}", fix="start the worker with --gpu cpu"
+            )
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.use_deterministic_algorithms(mode=True)
+    return device
+
+
+def environment(device: torch.device) -> Mapping[str, str]:
+    """Describe software and device."""
+    known = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": str(device),
+        "threads": str(torch.get_num_threads()),
+        **installed(),
+    }
+    if "diffusers" in sys.modules:  # dear: only those that need it have imported it
+        known["diffusers"] = version("diffusers")
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        known["gpu"] = properties.name
+        known["gpu_memory_bytes"] = str(properties.total_memory)
+        known["cuda"] = str(torch.version.cuda)
+        known["cudnn"] = str(torch.backends.cudnn.version())
+        known |= _driver()
+    return known
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done what it was given, so that a clock may be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _driver() -> dict[str, str]:
+    """Name the version of the GPU's driver, where the kernel tells it."""
+    try:
+        told = Path("/proc/driver/nvidia/version").read_text("utf-8")
+    except OSError:
+        return {}
+    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", told)
+    return {} if found is None else {"driver": found[1]}
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Give the most memory held: allocated on a GPU, resident in this process on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextmanager
+def memory_seam(what: str) -> Generator[None]:
+    """Turn running out of memory into `Inconclusive`: it says nothing about the delta."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _too_little(what) from error
+    except RuntimeError as error:
+        if any(told in str(error) for told in _CPU_OUT_OF_MEMORY):
+            raise _too_little(what) from error
+        raise
+
+
+def _first_device() -> str:
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def _too_little(what: str) -> Inconclusive:
+    fix = "run it on a worker with more memory, or raise DELTAREG_WORKER_MEMORY_BYTES"
+    return Inconclusive(f"not enough memory while {what}", fix=fix)

@@ -1,0 +1,398 @@
+"""The engine: one base, one delta, three states."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
+from deltareg.errors import Inconclusive
+from deltareg.suites.base_probes import BaseProbes
+from deltareg.suites.suite import Suite
+from deltareg_verify.engine.case import BaseFolder
+from deltareg_verify.engine.engine import (
+    F64,
+    OTHER_SEED,
+    Change,
+    Fired,
+    Outputs,
+    Reloaded,
+    SecondOpinion,
+    State,
+)
+from deltareg_verify.engine.torch_engine import device as devices
+from deltareg_verify.engine.torch_engine import tokens as wording
+from deltareg_verify.engine.torch_engine.fold import chains, change_of, is_finite
+from deltareg_verify.engine.torch_engine.forward import forward, put_on, watched_forward
+from deltareg_verify.engine.torch_engine.from_files import dtype_of, outlined
+from deltareg_verify.engine.torch_engine.invocations import with_invocations
+from deltareg_verify.engine.torch_engine.judging import Found, Judge, Judged, figures_of
+from deltareg_verify.engine.torch_engine.load import DTYPES, SPELLED, Network, load, load_tokenizer
+from deltareg_verify.engine.torch_engine.networks.calling import parameters_of
+from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
+from deltareg_verify.engine.torch_engine.ops import REAL, KeepingOps, TorchOps
+from deltareg_verify.engine.torch_engine.plan import Plan, fold_plan, make_plan
+from deltareg_verify.engine.torch_engine.positions import most_positions
+from deltareg_verify.engine.torch_engine.prefix import added_rows, places_before, without_added
+from deltareg_verify.engine.torch_engine.probe import (
+    continues_texts,
+    floating_outputs,
+    given_inputs,
+    probe_inputs,
+)
+from deltareg_verify.engine.torch_engine.reloaded import folded_values, load_beside
+from deltareg_verify.engine.torch_engine.room import Room, needed
+from deltareg_verify.engine.torch_engine.second_opinion import ask, stored_places
+from deltareg_verify.engine.torch_engine.streamed import Placing
+from deltareg_verify.engine.torch_engine.swap import swapped
+from deltareg_verify.engine.torch_engine.tokens import BaseTokenizer
+from deltareg_verify.engine.torch_engine.writing import can_write, load_settings, write
+from deltareg_verify.messages.figures import Figures
+
+_MOST_TOKENS = 512
+
+
+class TorchEngine:
+    """See `deltareg_verify.engine.engine.Engine`, which says what each method promises."""
+
+    def __init__(
+        self,
+        base: BaseFolder,
+        effects: Sequence[Effect],
+        *,
+        suite: Suite,
+        device: torch.device,
+        room: Room | None = None,
+    ) -> None:
+        self._whole = base
+        self._base = run_part(base, effects)
+        self._room = room or Room(device)
+        self._tensors = self._base.tensors
+        self._effects = self._probed = effects
+        self._suite = suite
+        self._device = device
+        self._running = KeepingOps(device)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that the base runs in."""
+        return self._network.dtype
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """What base and delta together say of the network."""
+        return self._base.view.config
+
+    @property
+    def is_foldable(self) -> bool:
+        """Whether every effect is on weights."""
+        return all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in self._effects)
+
+    def changes(self) -> Sequence[Change]:
+        """Size every weight update."""
+        records = self._base.view.tensors
+        real = [chain for chain in chains(self._effects) if records[chain.source].dtype in REAL]
+        ops = TorchOps(self._device)
+        with devices.memory_seam("sizing the updates"):
+            sized = [change_of(chain, self._tensors, ops) for chain in real]
+        return [change for change in sized if change is not None]
+
+    def outputs(self, state: State, *, seed: int = 0) -> Outputs:
+        """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
+        return self._of_inputs(state, self._forward(state, self._probe, seed=seed))
+
+    def reloaded(self, config: Mapping[str, object]) -> Reloaded:
+        """Load what folding gives by the class that a config names, and run it on the probe."""
+        folded = {self._plan.targets[name]: new for name, new in self._folded.items()}
+        is_whole = self._placing is None
+        with devices.memory_seam("loading the folded model"):
+            values = folded_values(
+                self._effects, self._tensors, self._ops, known=folded if is_whole else {}
+            )
+            values = values if is_whole else outlined(values, values.keys(), self._dtype)
+            module, found = load_beside(self._base, config, values, self._network, self._dtype)
+            if not is_whole:
+                return found
+            module.to(self._device)
+            return replace(found, outputs=floating_outputs(forward(module, self._probe)))
+
+    def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
+        """Have a library load the delta from its folder and run it on the probe."""
+        if self._placing is not None:
+            return SecondOpinion(library)
+        with devices.memory_seam(f"running the delta by {library}"):
+            found = ask(
+                library, self._network, folder, self._effects, self._probe,
+                written=stored_places(self._effects, self._network, self._plan),
+            )  # fmt: skip
+        added = added_rows(self._plan.inserts, self._running)
+        if found.outputs is None or not added:
+            return found
+        return replace(found, outputs=without_added(found.outputs, self.outputs("base"), added))
+
+    def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
+        """Run one forward on inputs of one's own, by parameter of the network's forward.
+
+        Raises:
+            InvalidInput: The network has no such parameter.
+        """
+        return floating_outputs(self._forward(state, given_inputs(self._network.module, inputs)))
+
+    def fired(self) -> Fired:
+        """Run one attached forward and tell what took part."""
+        return self._fired(self._probe)
+
+    def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> Fired:
+        """The same on inputs of one's own."""
+        return self._fired(given_inputs(self._network.module, inputs))
+
+    def overflowed(self) -> Sequence[str]:
+        """Name folded weights that are not finite."""
+        folded, targets = self._folded.items(), self._plan.targets
+        with devices.memory_seam("computing the new weights"):
+            return sorted({targets[name] for name, new in folded if not is_finite(new)})
+
+    def generate(self, count: int) -> NDArray[np.int64] | None:
+        """Continue the probe greedily, without a cache, so that each step is a plain forward."""
+        if not self._is_generative:
+            return None
+        ids = self._probe["input_ids"]
+        for _ in range(count):
+            logits = self._logits("attached", ids)
+            ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+        return ids[:, -count:].cpu().numpy()
+
+    def tokenizer(self) -> BaseTokenizer | None:
+        """Give the base's tokenizer, of a network that goes on with words."""
+        return self.vocabulary() if self._is_generative else None
+
+    def vocabulary(self) -> BaseTokenizer | None:
+        """Give the base's tokenizer."""
+        wrapped = self._tokenizer
+        return None if wrapped is None else BaseTokenizer(wrapped, self._most_positions)
+
+    def log_likelihoods(
+        self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> F64:
+        """Score pairs, one forward for all that share what goes in."""
+        return wording.score_pairs(
+            lambda ids: self._logits(state, ids), pairs,
+            most=self._most_positions, device=self._device,
+        )  # fmt: skip
+
+    def follow(
+        self,
+        state: State,
+        tokens: Sequence[int],
+        count: int,
+        *,
+        is_over: Callable[[Sequence[int]], bool],
+    ) -> list[int]:
+        """Continue tokens without a cache, so that each step is a plain forward."""
+        logits_of = partial(self._logits, state)
+        return wording.follow(logits_of, tokens, count, is_over=is_over, device=self._device)
+
+    def general(
+        self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
+    ) -> Figures:
+        """Work out the figures on the general probes."""
+        return self.judged(state, probes, partial(figures_of, ways=ways))
+
+    def judged(self, state: State, probes: BaseProbes, judge: Judge[Found]) -> Found:
+        """Have the network judged in a state, on the general probes as its inputs."""
+        judged = Judged(
+            self._network.module, self._tokenizer, self._is_generative, self._most_positions,
+            self._probe, self._effects if state == "attached" else (),
+        )  # fmt: skip
+        with devices.memory_seam(f"running the {state} network on general probes"):
+            general = judged.inputs(probes)
+            with self._as(state):
+                return judge(judged, general)
+
+    def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
+        """Sum the loss of every text."""
+        tokenizer = self._tokenizer
+        if tokenizer is None or not self._is_generative:
+            return None
+        logits_of, most = partial(self._logits, state), min(_MOST_TOKENS, self._most_positions)
+        return wording.sum_losses(logits_of, tokenizer, texts, most=most, device=self._device)
+
+    def encode(
+        self, texts: Sequence[str], others: Sequence[str] | None = None
+    ) -> Mapping[str, NDArray[np.int64]] | None:
+        """Encode texts, or pairs of them, with the base's tokenizer."""
+        tokenizer = self._tokenizer
+        if tokenizer is None:
+            return None
+        takes, most = parameters_of(self._network.module), min(_MOST_TOKENS, self._most_positions)
+        return wording.encode_texts(tokenizer, texts, others, most=most, takes=takes)
+
+    def write(
+        self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
+    ) -> list[list[int]] | None:
+        """Have the library itself go on greedily, step by step, as it does for its users."""
+        module = self._network.module
+        if not can_write(module):
+            return None
+        given = given_inputs(self._network.module, inputs)
+        with devices.memory_seam(f"writing with the {state} network"), self._as(state):
+            return write(module, given, count, settings=self._settings)
+
+    def seconds(self, state: State, count: int) -> Sequence[float]:
+        """Time forwards on the probe."""
+        taken: list[float] = []
+        for number in range(count + 1):
+            started = time.perf_counter()
+            self._forward(state, self._probe)
+            devices.finish(self._device)
+            if number:
+                taken.append(time.perf_counter() - started)
+        return taken
+
+    def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
+        """Give an engine of another delta, with this one's network."""
+        other = TorchEngine(
+            self._whole, effects, suite=self._suite, device=self._device, room=self._room
+        )
+        if other._base.view.components.keys() <= self._base.view.components.keys():
+            other._base, other._tensors = self._base, self._tensors
+            other._network, other._tokenizer = self._network, self._tokenizer
+        if "_probe" in self.__dict__:  # the two are compared on one probe
+            other._probe = self._probe
+        else:
+            self._probed = other._probed = [*self._probed, *effects]
+        return other
+
+    def in_dtype(self, dtype: str) -> "TorchEngine":
+        """Give an engine of the same whose base runs in a dtype: loaded anew, if need be."""
+        if dtype not in SPELLED or DTYPES[SPELLED[dtype]] == self._dtype:
+            return self
+        suite = replace(self._suite, dtype=SPELLED[dtype])
+        return TorchEngine(
+            self._whole, self._effects, suite=suite, device=self._device, room=self._room
+        )
+
+    def peak_bytes(self) -> int:
+        """The most memory held so far."""
+        return devices.peak_bytes(self._device)
+
+    def environment(self) -> Mapping[str, str]:
+        """Describe software and device."""
+        return {**devices.environment(self._device), **self._room.environment()}
+
+    @cached_property
+    def _ops(self) -> TorchOps:
+        return TorchOps(self._device, self._placing)
+
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        """What a suite asks for, or what the base runs in by itself."""
+        return DTYPES.get(self._suite.dtype) or dtype_of(
+            self._base.path, self._base.view, self._tensors
+        )
+
+    @cached_property
+    def _placing(self) -> Placing | None:
+        need = needed(self._base.view, self._effects, self._dtype, self._device)
+        return self._room.placing(need)
+
+    @cached_property
+    def _network(self) -> Network:
+        with devices.memory_seam("loading the base"):
+            return load(
+                self._base.path, self._base.view, self._tensors, self._device,
+                dtype=self._dtype, placing=self._placing,
+            )  # fmt: skip
+
+    @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase | None:
+        return load_tokenizer(self._base.path)
+
+    @cached_property
+    def _settings(self) -> GenerationConfig | None:
+        return load_settings(self._base.path)
+
+    @cached_property
+    def _plan(self) -> Plan:
+        with devices.memory_seam("computing the new weights"):
+            return make_plan(
+                self._network, self._effects, tensors=self._tensors,
+                names=self._base.view.names, ops=self._ops,
+            )  # fmt: skip
+
+    @cached_property
+    def _folded(self) -> Mapping[str, torch.Tensor]:
+        if not self.is_foldable:
+            raise Inconclusive("the delta acts on activations and has no folded state")
+        with devices.memory_seam("computing the new weights"):
+            return fold_plan(self._plan, self._network, tensors=self._tensors, ops=self._ops)
+
+    @cached_property
+    def _probe(self) -> Mapping[str, torch.Tensor]:
+        rows, tokens = (self._suite.probes[name] for name in ("sequences", "tokens"))
+        made = probe_inputs(
+            self._network.module, seed=self._suite.seed, sequences=rows, tokens=tokens
+        )
+        return with_invocations(made, self._probed)
+
+    @cached_property
+    def _most_positions(self) -> int:
+        return most_positions(self._network.module, _MOST_TOKENS) - places_before(self._effects)
+
+    @property
+    def _is_generative(self) -> bool:
+        return continues_texts(self._network.module, self._probe)
+
+    def _fired(self, inputs: Mapping[str, torch.Tensor]) -> Fired:
+        module, plan = self._network.module, self._plan
+        with devices.memory_seam("running the attached forward"):
+            watched = watched_forward(module, plan, self._running, inputs, seed=OTHER_SEED)
+        planned, homeless = plan.effects(), tuple(plan.homeless)
+        silent = tuple(sorted(planned.difference(watched.seen)))
+        outputs = self._of_inputs("attached", watched.result) if inputs is self._probe else None
+        left = tuple(plan.not_exercised)
+        return Fired(len(planned), silent, left, homeless, watched.moved, outputs)
+
+    def _of_inputs(self, state: State, result: Mapping[str, object]) -> Outputs:
+        """Give the outputs on the probe, without the rows of a prompt."""
+        found = floating_outputs(result)
+        added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
+        return without_added(found, self.outputs("base"), added) if added else found
+
+    def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        logits = self._forward(state, inputs)["logits"]
+        assert isinstance(logits, torch.Tensor)
+        return logits[:, -ids.shape[1] :].float()  # a delta may put virtual tokens before them
+
+    def _forward(
+        self, state: State, inputs: Mapping[str, torch.Tensor], *, seed: int = 0
+    ) -> Mapping[str, object]:
+        with devices.memory_seam(f"running the {state} forward"), self._as(state):
+            return forward(self._network.module, inputs, seed=seed)
+
+    def _as(self, state: State) -> AbstractContextManager[object]:
+        """Keep the network in a state for as long as the block runs."""
+        module = self._network.module
+        match state:
+            case "base":
+                return nullcontext()
+            case "attached":
+                return put_on(module, self._plan, self._running, _nobody)
+            case "folded":
+                return swapped(module, self._folded)
+
+
+def _nobody(effect: object, passed: object = None, /) -> None:
+    """Count nothing."""

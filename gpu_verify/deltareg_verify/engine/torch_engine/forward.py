@@ -1,0 +1,138 @@
+"""One forward of a network with what a plan puts on it; afterwards it is the base again."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from deltareg.delta.kind import ActivationHook, PrefixInsert
+from deltareg_verify.engine.torch_engine.hooks import Passed, hooked
+from deltareg_verify.engine.torch_engine.networks.calling import Result, call
+from deltareg_verify.engine.torch_engine.ops import TorchOps, as_torch
+from deltareg_verify.engine.torch_engine.plan import Plan
+from deltareg_verify.engine.torch_engine.prefix import inserted
+from deltareg_verify.engine.torch_engine.swap import swapped
+
+
+class Noted(Protocol):
+    """Told every time that a hook or an insert has done something; a hook says what."""
+
+    def __call__(
+        self, effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /
+    ) -> None:
+        """Take note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What took part in a forward, by name.
+
+    Attributes:
+        result: The outputs.
+        seen: All that took part.
+        moved: The hooks among them that stand for no weight, and whether they ever gave back
+            something else than they were given.
+    """
+
+    result: Result
+    seen: Collection[str]
+    moved: Mapping[str, bool]
+
+
+class Watch(TorchFunctionMode):
+    """Notes which of some tensors take part in the computation of another tensor.
+
+    Reading a property, such as a weight's dtype, is not taking part: no tensor comes of it.
+    """
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self._names: dict[int, list[str]] = {}
+        for name, tensor in tensors.items():
+            self._names.setdefault(id(tensor), []).append(name)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Note the arguments of every torch function."""
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, (torch.Tensor, tuple)):
+            for value in (*args, *(kwargs or {}).values()):
+                self.seen.update(self._names.get(id(value), ()))
+        return result
+
+
+@contextmanager
+def put_on(
+    module: nn.Module, plan: Plan, ops: TorchOps, fired: Noted
+) -> Generator[Mapping[str, torch.Tensor]]:
+    """Keep a delta on a network for as long as the block runs.
+
+    Inserts go on before hooks, so hooks see the lengths and masks that the layers see.
+
+    Args:
+        module: The network.
+        plan: The delta on it.
+        ops: What its formulas run on.
+        fired: Told every time that a hook or an insert has done something.
+
+    Yields:
+        The new weights that stand in the network, by parameter name.
+    """
+    with ExitStack() as stack:
+        weights = stack.enter_context(swapped(module, plan.attached))
+        stack.enter_context(inserted(module, plan.inserts, ops, fired))
+        stack.enter_context(hooked(module, plan.hooks, ops, fired))
+        yield weights
+
+
+def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor], *, seed: int = 0) -> Result:
+    """Run the network once, as it stands, without a cache.
+
+    One that draws at random, as ViLT does the order of its patches, draws the same each time.
+
+    Args:
+        module: The network.
+        inputs: By parameter of its forward.
+        seed: Of what it draws.
+    """
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return call(module, inputs)
+
+
+def watched_forward(
+    module: nn.Module,
+    plan: Plan,
+    ops: TorchOps,
+    inputs: Mapping[str, torch.Tensor],
+    *,
+    seed: int = 0,
+) -> Watched:
+    """Run the network once with a plan on it, and watch; the rest is as for `forward`."""
+    fired: set[str] = set()
+    moved: dict[str, bool] = {}
+    weighed = set(plan.targets.values())
+
+    def noted(effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /) -> None:
+        name = plan.labels[id(effect)]
+        fired.add(name)
+        if passed is not None and name not in weighed:
+            moved[name] = moved.get(name, False) or not torch.equal(*map(as_torch, passed))
+
+    with put_on(module, plan, ops, noted) as weights, Watch(weights) as watch:
+        result = forward(module, inputs, seed=seed)
+    return Watched(result, fired | {plan.targets[name] for name in watch.seen}, moved)

@@ -1,0 +1,48 @@
+"""A base's tensors as the memory of its files: reading them copies nothing.
+
+The files are mapped to be read only, and shared, so their pages are no memory of this process: the
+kernel drops them when it needs room, and no bound on private memory counts them. What has another
+dtype, or is put together of several tensors, is copied.
+"""
+
+# torch is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.maths.formula import Tensor
+from deltareg_verify.engine.torch_engine.networks import told_dtype
+from deltareg_verify.engine.torch_engine.ops import DTYPES, borrowed
+
+
+def mapped(tensors: Mapping[str, Tensor]) -> dict[str, torch.Tensor]:
+    """Give the tensors of a base as the memory of its files; those of unknown dtypes are left."""
+    return {n: borrowed(tensor) for n, tensor in tensors.items() if tensor.dtype in DTYPES}
+
+
+def outlined(
+    values: Mapping[str, torch.Tensor], names: Collection[str], dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Put zeros that take no memory in the place of the real numbers of these names."""
+    blank = torch.zeros((), dtype=dtype)
+    return {
+        name: blank.expand(value.shape) if name in names and value.is_floating_point() else value
+        for name, value in values.items()
+    }
+
+
+def dtype_of(path: Path, view: BaseView, tensors: Mapping[str, Tensor]) -> torch.dtype:
+    """Give the dtype that a base runs in by itself: its config's, else its first tensor's.
+
+    Raises:
+        Inconclusive: Its config cannot be read.
+    """
+    told = told_dtype(path, view)
+    if told is not None:
+        return told
+    known = (DTYPES[tensor.dtype] for tensor in tensors.values() if tensor.dtype in DTYPES)
+    return next((dtype for dtype in known if dtype.is_floating_point), torch.float32)

@@ -1,0 +1,134 @@
+"""Figures of a network on its base's probes: what it says of them, and whether batching changes it.
+
+A large part of what a verification costs is forwards: the general probes take one, and what shows
+of batching is asked of a few short rows.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from deltareg.delta.kind import ActivationHook, Effect, PrefixInsert
+from deltareg.suites.base_probes import BaseProbes
+from deltareg_verify.engine.torch_engine.batching import LENGTHS, Ways, deviations
+from deltareg_verify.engine.torch_engine.forward import forward
+from deltareg_verify.engine.torch_engine.general import (
+    General,
+    general_inputs,
+    losses_by_text,
+    measure,
+    pad_of,
+    shifted,
+)
+from deltareg_verify.engine.torch_engine.networks.calling import Result, parameters_of
+from deltareg_verify.engine.torch_engine.prefilled import CACHE_NAMES, name_of_cache, takes_cache
+from deltareg_verify.messages.figures import Figures, Loss
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A network, and what there is to know of it.
+
+    Attributes:
+        module: The network.
+        tokenizer: The base's.
+        is_causal: Whether it continues texts.
+        most: How many tokens it takes at once.
+        probe: The seeded probe, for a network that takes nothing of the base's probes.
+        effects: What a delta does to it.
+    """
+
+    module: nn.Module
+    tokenizer: PreTrainedTokenizerBase | None
+    is_causal: bool
+    most: int
+    probe: Mapping[str, torch.Tensor]
+    effects: Sequence[Effect]
+
+    def inputs(self, probes: BaseProbes) -> General:
+        """Give the general probes as inputs."""
+        found = general_inputs(
+            self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most
+        )
+        return found or General("other", self.probe)
+
+
+Found = TypeVar("Found")
+Judge = Callable[[Judged, General], Found]
+"""What judges a network that is in the state to be judged, on the general probes as its inputs."""
+
+
+def figures_of(judged: Judged, general: General, *, ways: Collection[str] | None = None) -> Figures:
+    """Work out the figures of a network as it stands.
+
+    Args:
+        judged: The network.
+        general: The general probes as its inputs.
+        ways: The ways of batching to try; None tries all and leaves out what does not run.
+    """
+    run = partial(forward, judged.module)
+    found = measure(general, run)
+    texts = _texts(general)
+    if len(texts) < len(LENGTHS) or (ways is not None and not ways):
+        return found
+    return replace(found, batching=deviations(texts, run, _ways(judged, general), only=ways))
+
+
+def text_losses(judged: Judged, general: General) -> list[tuple[str, Loss]]:
+    """Work out the loss of each general text, with its class; none of what predicts no text."""
+    return losses_by_text(general, partial(forward, judged.module))
+
+
+def _texts(general: General) -> list[list[int]]:
+    """Give the tokens of the first texts that are long enough; none of what is no text."""
+    if general.way == "other":
+        return []
+    ids, mask = general.inputs["input_ids"], general.inputs["attention_mask"]
+    rows = [row[kept == 1].tolist() for row, kept in zip(ids, mask, strict=True)]
+    return [row for row in rows if len(row) >= max(LENGTHS)][: len(LENGTHS)]
+
+
+def _ways(judged: Judged, general: General) -> Ways:
+    module = cast(PreTrainedModel, judged.module)
+    # What stands before a text, waits for a phrase or acts on its first and last places is served
+    # by rules of its own: with a cache, every token is the last one of its time.
+    is_placed = any(
+        isinstance(e, PrefixInsert)
+        or (isinstance(e, ActivationHook) and (e.invoked_by or e.is_placed))
+        for e in judged.effects
+    )
+    takes, is_causal = parameters_of(module), general.way == "causal" and not is_placed
+    has_cache = getattr(module.config.get_text_config(), "use_cache", None) is not None
+    is_cached = is_causal and has_cache and takes_cache(module)
+    has_positions = "position_ids" in takes and general.way != "seq2seq" and not is_placed
+    told = getattr(module.config.get_text_config(), "max_position_embeddings", 0)
+    return Ways(
+        pad=pad_of(judged.tokenizer), device=general.inputs["input_ids"].device,
+        beside=partial(_beside, module, general),
+        pads_left=is_causal, continues=partial(_continue, module) if is_cached else None,
+        farthest=int(told or 0) if has_positions else 0,
+    )  # fmt: skip
+
+
+def _beside(
+    module: PreTrainedModel, general: General, ids: torch.Tensor
+) -> Mapping[str, torch.Tensor]:
+    return {"decoder_input_ids": shifted(module, ids)} if general.way == "seq2seq" else {}
+
+
+def _continue(module: PreTrainedModel, ids: torch.Tensor, cache: object) -> tuple[Result, object]:
+    call = cast("Callable[..., Mapping[str, object]]", module)
+    with torch.no_grad():
+        given = {"input_ids": ids, name_of_cache(module): cache}
+        result = call(**given, use_cache=True, return_dict=True)
+    kept = (result.get(name) for name in CACHE_NAMES)
+    return result, next((one for one in kept if one is not None), None)

@@ -1,0 +1,76 @@
+"""The libraries that write deltas, asked themselves what a delta does. One library, one file.
+
+Whatever they do happens in the child's sandbox, on a copy of the network, from tensors that were
+verified and a config that a reader here has understood field by field.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from deltareg.delta.kind import Effect
+from deltareg_verify.engine.torch_engine.libraries.diffusers_library import (
+    load_by_diffusers,
+    load_kohyas_by_diffusers,
+)
+from deltareg_verify.engine.torch_engine.libraries.peft_library import load_by_peft
+
+
+class Load(Protocol):
+    """Puts a delta onto a network by a library."""
+
+    def __call__(
+        self, network: nn.Module, folder: Path, effects: Sequence[Effect], /
+    ) -> nn.Module | None:
+        """Give the library's network, ready to be run; None where it does not take such a base.
+
+        Args:
+            network: A copy that may be changed.
+            folder: The delta's.
+            effects: What it was found to do.
+
+        Raises:
+            Exception: Whatever the library raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library.
+
+    Attributes:
+        package: As pip calls it.
+        load: Loads a delta by it; None where that cannot be done here.
+    """
+
+    package: str
+    load: Load | None
+
+    @property
+    def version(self) -> str:
+        """The installed version; empty when there is none."""
+        try:
+            return version(self.package)
+        except PackageNotFoundError:
+            return ""
+
+
+LIBRARIES: Mapping[str, Library] = {
+    "peft": Library("peft", load_by_peft),
+    "diffusers": Library("diffusers", load_by_diffusers),
+    "kohya": Library("diffusers", load_kohyas_by_diffusers),
+    # Its releases ask for a transformers that is older than any this worker runs with.
+    "adapters": Library("adapters", None),
+}
+"""By the name that a delta's files give of what wrote them."""
+
+
+def installed() -> dict[str, str]:
+    """Give the version of every library that can be asked here."""
+    asked = (library for library in LIBRARIES.values() if library.load is not None)
+    return {library.package: library.version for library in asked if library.version}

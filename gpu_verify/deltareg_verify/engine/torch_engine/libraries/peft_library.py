@@ -1,0 +1,59 @@
+"""A delta as peft itself loads it."""
+
+# torch and peft are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import torch
+from transformers import PreTrainedModel
+
+from deltareg.delta.kind import Effect, WeightUpdate
+from deltareg.delta.maths.updates import WithoutOrthonormal, WithoutPrincipal
+from deltareg_verify.engine.torch_engine.libraries.files import tensors_file
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def load_by_peft(
+    network: torch.nn.Module, folder: Path, effects: Sequence[Effect]
+) -> torch.nn.Module:
+    """Load a delta by `PeftModel.from_pretrained`."""
+    import peft  # optional, and dear
+
+    _grow(network, effects)
+    _give_memory(network, effects)
+    with TemporaryDirectory() as alone, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says so where it loads nothing; the outputs tell
+        for name, path in (
+            (CONFIG, folder / CONFIG),
+            (WEIGHTS, tensors_file(folder, "peft", WEIGHTS)),
+        ):
+            (Path(alone) / name).symlink_to(path.resolve())
+        model = peft.PeftModel.from_pretrained(
+            network, alone, torch_device=str(network.device), local_files_only=True
+        )
+        return cast("torch.nn.Module", model.eval())
+
+
+def _give_memory(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
+    """Copy weights that peft will write to: those of a base are mapped, and cannot be written."""
+    updates = (effect.update for effect in effects if isinstance(effect, WeightUpdate))
+    if any(isinstance(update, (WithoutOrthonormal, WithoutPrincipal)) for update in updates):
+        for parameter in network.parameters():
+            parameter.data = parameter.data.clone()
+
+
+def _grow(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
+    """Give the network the rows that the delta was trained with; peft leaves that to its user."""
+    grown = [e.shape[0] for e in effects if isinstance(e, WeightUpdate) and e.shape]
+    if not grown or not isinstance(network, PreTrainedModel):
+        return
+    tokens = network.get_input_embeddings()
+    if isinstance(tokens, torch.nn.Embedding) and max(grown) > tokens.num_embeddings:
+        network.resize_token_embeddings(max(grown), mean_resizing=False)

@@ -1,0 +1,54 @@
+"""A full fine-tune as transformers itself loads it: the folder is a model of its own."""
+
+# transformers is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import transformers
+from torch import nn
+
+from deltareg.delta.base_manifest import CONFIG_FILE
+from deltareg_verify.engine.engine import SecondOpinion
+
+
+def load_by_transformers(
+    network: nn.Module, folder: Path
+) -> tuple[SecondOpinion, nn.Module | None]:
+    """Load a folder by `from_pretrained` of the class that its config names, beside its base.
+
+    Args:
+        network: The base, which says where and in what the model is to run.
+        folder: The delta's; one without a config is no model.
+    """
+    name = "transformers"
+    kind = _class_of(folder)
+    if kind is None:
+        return SecondOpinion(name), None
+    own = next(network.parameters())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = kind.from_pretrained(
+                folder, dtype=own.dtype, local_files_only=True, use_safetensors=True
+            )
+            module = cast("nn.Module", made).to(own.device).eval()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+        return SecondOpinion(name, transformers.__version__, refusal=told), None
+    return SecondOpinion(name, transformers.__version__), module
+
+
+def _class_of(folder: Path) -> Any | None:  # noqa: ANN401  # a class that transformers names
+    path = folder / CONFIG_FILE
+    if not path.is_file() or not any(folder.glob("model*.safetensors")):
+        return None
+    named = cast("dict[str, object]", json.loads(path.read_text())).get("architectures")
+    first = cast("list[object]", named)[:1] if isinstance(named, list) else []
+    found = getattr(transformers, str(first[0]), None) if first else None
+    is_class = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
+    return found if is_class else None

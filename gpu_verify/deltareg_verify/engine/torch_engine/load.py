@@ -1,0 +1,265 @@
+"""Loading a base as a live network from local files, without code from them.
+
+What a library made of the files is then held against them: a parameter that does not equal its
+stored tensor would mean that another base is tested than the one that was fingerprinted.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from torch import nn
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.maths.formula import Tensor
+from deltareg.errors import Inconclusive
+from deltareg_verify.engine.dtypes import RUN_IN
+from deltareg_verify.engine.torch_engine.from_files import mapped, outlined
+from deltareg_verify.engine.torch_engine.networks import Loading, make_network
+from deltareg_verify.engine.torch_engine.ops import NAMES, borrowed
+from deltareg_verify.engine.torch_engine.streamed import Placing, stand_in
+
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+"""What a suite may ask a base to run in, whatever it is stored in."""
+SPELLED = {name: word for word, name in RUN_IN.items()}
+"""How a suite calls the dtypes that safetensors spells otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of a tensor of the files within a parameter that holds several.
+
+    Attributes:
+        whole: The parameter's name.
+        row: Which row of its first dimension.
+        start: First of the rows below that are the tensor's.
+        stop: One after the last of them.
+    """
+
+    whole: str
+    row: int
+    start: int
+    stop: int
+
+    def of(self, value: torch.Tensor) -> torch.Tensor:
+        """Look at this part of the parameter's value."""
+        return value[self.row, self.start : self.stop]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A base in memory.
+
+    Attributes:
+        module: The live network, in evaluation mode.
+        live: Its parameters and buffers by name, tied ones under all their names.
+        places: For every tensor of the files all names in `live` that hold it.
+        dtype: Of most of its floating parameters, as safetensors spells it.
+        fresh: Parameters that no file holds, filled with seeded noise.
+        slots: For every tensor of the files that is a part of a parameter, which part.
+        loading: What its library said of the files, where it loaded them.
+    """
+
+    module: nn.Module
+    live: Mapping[str, torch.Tensor]
+    places: Mapping[str, Sequence[str]]
+    dtype: str
+    fresh: tuple[str, ...]
+    slots: Mapping[str, Slot]
+    loading: Loading
+
+
+def load(
+    path: Path,
+    view: BaseView,
+    tensors: Mapping[str, Tensor],
+    device: torch.device,
+    *,
+    dtype: torch.dtype,
+    placing: Placing | None = None,
+) -> Network:
+    """Load a base and check that what was loaded is what the files hold.
+
+    On a CPU a weight that runs in the dtype that it is stored in is the memory of its file.
+
+    Args:
+        path: The base's folder.
+        view: Its names, shapes and configuration.
+        tensors: What its files hold.
+        device: Where it is to run.
+        dtype: What it is to run in.
+        placing: Where its weights are brought call by call; None brings all of them, to stay.
+
+    Raises:
+        Inconclusive: No library here has a class for it, or one read something else than the files
+            hold, or gave its weights names that are not known here.
+    """
+    values = mapped(tensors)
+    kept = dtype if placing is None else _most_common(values.values(), dtype)
+    module, loading = make_network(path, view, values, kept)
+    lost = sorted(name for name in loading.mismatched if not _is_head(name, view))
+    if lost:
+        raise Inconclusive(
+            f"its library wants {lost[0]} of the base in another shape",
+            fix="register the base as its library saves it",
+        )
+    network = network_of(module, view, loading)
+    _check_known(network, view)
+    wrong = first_difference(network, tensors)
+    if wrong is not None:
+        raise Inconclusive(f"{wrong[1]} in memory is not {wrong[0]} of the base")
+    if placing is None:
+        module.to(device)
+        return network_of(module, view, loading)
+    homes: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    filled = {file for file, places in network.places.items() if places[0] in homes}
+    homes |= {place: values[file] for file in filled for place in network.places[file]}
+    if kept != dtype:
+        # Its buffers, and what no file holds, are what they would be if all of it were converted.
+        blank = outlined(values, filled | network.slots.keys(), dtype)
+        module, _ = make_network(path, view, blank, dtype)
+        own = dict(module.named_parameters(remove_duplicate=False))
+        homes |= {name: own[name] for name in network.fresh}
+    stand_in(module, homes, placing)
+    return network_of(module, view, loading)
+
+
+def _runs_in(module: nn.Module) -> torch.dtype:
+    return _most_common(module.parameters(), torch.float32)
+
+
+def _most_common(values: Iterable[torch.Tensor], default: torch.dtype) -> torch.dtype:
+    """Give the dtype that most elements have, of those that are real numbers."""
+    counts: Counter[torch.dtype] = Counter()
+    for value in values:
+        if value.is_floating_point():
+            counts[value.dtype] += value.numel()
+    return counts.most_common(1)[0][0] if counts else default
+
+
+def _check_known(network: Network, view: BaseView) -> None:
+    """Refuse to go on where weights of the files and of the network may or may not be the same."""
+    names = view.names
+    known = {names.tensor(name) for name in network.live} | network.slots.keys()
+    lost = [
+        name
+        for name in view.tensors
+        if name not in known and not names.is_buffer(name) and not _is_head(name, view)
+    ]
+    new = [name for name in network.fresh if not _is_head(name, view)]
+    if lost and new:
+        told = f"no file of the base has {new[0]}, and the network has no {lost[0]}"
+        raise Inconclusive(
+            f"{told}: how the two are named in a {names.model_type or 'base'} is not known here",
+            fix="ask for this type of base to be added",
+        )
+
+
+def _is_head(name: str, view: BaseView) -> bool:
+    return view.names.is_head(view.names.canonical(name))
+
+
+def network_of(module: nn.Module, view: BaseView, loading: Loading | None = None) -> Network:
+    """Find the tensors of a base in a network that is in memory already."""
+    live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    live.update(module.named_buffers(remove_duplicate=False))
+    places, slots = find_places(live, view), find_slots(live, view)
+    held = {name for names in places.values() for name in names}
+    held |= {slot.whole for slot in slots.values()}
+    fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
+    dtype, told = NAMES[_runs_in(module)], loading or Loading()
+    return Network(module, live, places, dtype, tuple(fresh), slots, told)
+
+
+def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
+    """Find a tensor of the base's files that is another one in memory.
+
+    Returns:
+        Its name in the files and in memory; None when all are equal, rounded to the memory's dtype.
+    """
+    live = network.module.state_dict(keep_vars=True)
+    for file_name, names in network.places.items():
+        # A buffer that is computed and not stored is not among them; and where a delta has a head
+        # of another size, the base's own is not there.
+        is_other_head = names[0] in network.loading.mismatched
+        if (
+            names[0] in live
+            and not is_other_head
+            and not _is_equal(live[names[0]], tensors[file_name])
+        ):
+            return file_name, names[0]
+    for file_name, slot in network.slots.items():
+        if not _is_equal(slot.of(live[slot.whole]), tensors[file_name]):
+            return file_name, slot.whole
+    return None
+
+
+def find_places(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, list[str]]:
+    """Give, for every tensor of the base's files, all names under which it lives in memory."""
+    owner: dict[int, str] = {}
+    for name, value in live.items():
+        file_name = view.names.tensor(name)
+        if file_name is not None:
+            owner.setdefault(id(value), file_name)
+    places: dict[str, list[str]] = defaultdict(list)
+    for name, value in live.items():
+        if id(value) in owner:
+            places[owner[id(value)]].append(name)
+    return dict(places)
+
+
+def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Slot]:
+    """Give the tensors of the base's files that are parts of a larger parameter in memory.
+
+    Only a parameter of which the files have every part counts.
+    """
+    spelled = {view.names.canonical(name): name for name in live}
+    found: dict[str, dict[str, Slot]] = defaultdict(dict)
+    for file_name, record in view.tensors.items():
+        part = view.names.part(file_name)
+        whole = spelled.get(view.names.canonical(part.whole)) if part is not None else None
+        if part is None or whole is None or len(record.shape) < 2:
+            continue
+        height = record.shape[0]
+        rows = (part.place * height, (part.place + 1) * height)
+        shape = (part.places * height, *record.shape[1:])
+        if part.row < live[whole].shape[0] and live[whole].shape[1:] == shape:
+            found[whole][file_name] = Slot(whole, part.row, *rows)
+    slots: dict[str, Slot] = {}
+    for whole, parts in found.items():
+        covered = {(slot.row, slot.start) for slot in parts.values()}
+        size = live[whole].shape[0] * live[whole].shape[1]
+        is_whole = sum(slot.stop - slot.start for slot in parts.values()) == size
+        if is_whole and len(covered) == len(parts):
+            slots.update(parts)
+    return slots
+
+
+def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:
+    """Load the base's tokenizer; None when it brings none that transformers reads."""
+    if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
+        return None
+    try:
+        return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except (ValueError, OSError, KeyError):
+        return None
+
+
+def _is_equal(live: torch.Tensor, file: Tensor) -> bool:
+    """Whether a tensor is the files', rounded to the dtype that it has in memory."""
+    value, own = live.detach().cpu(), borrowed(file)
+    if _is_same_memory(value, own):  # the file's own, which need not be read
+        return True
+    return value.shape == own.shape and torch.equal(value, own.to(value.dtype))
+
+
+def _is_same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    alike = (one.dtype, one.shape, one.stride()) == (other.dtype, other.shape, other.stride())
+    return alike and one.data_ptr() == other.data_ptr()

@@ -1,0 +1,172 @@
+"""What sentence-transformers does with the vectors of tokens: pooling, projection, length one.
+
+`modules.json` lists the steps after the network. They become one more output of it,
+`sentence_embedding`; a folder with a step that is not known here gives the network's outputs alone.
+The steps are those of the library (sentence-transformers 6, `Pooling`, `Dense`, `Normalize`).
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import json
+import re
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg_verify.engine.torch_engine.networks.pooling_modes import MODES, pool
+
+MODULES_FILE = "modules.json"
+OUTPUT = "sentence_embedding"
+_CONFIG = "config.json"
+_OLD_FOLDER = "0_Transformer"
+_FOLDER = re.compile(r"[A-Za-z0-9_-]+")
+_OLD_MODES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "Identity": torch.clone, "Tanh": torch.tanh, "ReLU": torch.relu, "GELU": functional.gelu,
+}  # fmt: skip
+Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Step = Callable[[torch.Tensor], torch.Tensor]
+
+
+def network_folder(path: Path) -> Path:
+    """Give the folder that the network's config lies in: the base's, or one that it names."""
+    inner = path / _OLD_FOLDER
+    return inner if not (path / _CONFIG).is_file() and inner.is_dir() else path
+
+
+def add_pooling(module: PreTrainedModel, path: Path, values: Mapping[str, torch.Tensor]) -> None:
+    """Have a network give `sentence_embedding` too, where its folder says how.
+
+    Args:
+        module: The network.
+        path: The base's folder.
+        values: The base's tensors, for a projection.
+    """
+    first, *others = _listed(path) or [{}]
+    if _kind(first) != "Transformer" or not others or _kind(others[0]) != "Pooling":
+        return
+    told = _config(path, others[0])
+    modes = _modes(told) if told else ()
+    steps = [_step(one, _config(path, one), values) for one in others[1:]]
+    known = [step for step in steps if step is not None]
+    if modes and len(known) == len(steps):
+        _hook(module, partial(pool, modes=modes), known)
+
+
+def _hook(module: PreTrainedModel, pooled: Pool, steps: list[Step]) -> None:
+    """Add the steps to what a network answers; a head's own answer stays beside it."""
+    heard: list[torch.Tensor] = []
+
+    def hear(_module: nn.Module, _args: object, answer: object) -> None:
+        found = _vectors(answer)
+        heard[:] = [] if found is None else [found]
+
+    def add(
+        _module: nn.Module, _args: object, kwargs: Mapping[str, object], answer: object
+    ) -> object:
+        found = _vectors(answer)
+        vectors = heard[0] if found is None and heard else found
+        if vectors is not None and isinstance(answer, MutableMapping):
+            value = pooled(vectors, _mask(kwargs.get("attention_mask"), vectors))
+            for step in steps:
+                value = step(value)
+            cast("MutableMapping[str, object]", answer)[OUTPUT] = value
+        heard.clear()
+        return answer
+
+    plain = module.base_model
+    if plain is not module:
+        plain.register_forward_hook(hear)
+    module.register_forward_hook(add, with_kwargs=True)
+
+
+def _vectors(answer: object) -> torch.Tensor | None:
+    if not isinstance(answer, Mapping):
+        return None
+    found = cast("Mapping[str, object]", answer).get("last_hidden_state")
+    return found if isinstance(found, torch.Tensor) and found.ndim > 2 else None
+
+
+def _mask(given: object, vectors: torch.Tensor) -> torch.Tensor:
+    """Give the mask of tokens; all count where it is not of their length, as in the library."""
+    if isinstance(given, torch.Tensor) and given.shape == vectors.shape[:2]:
+        return given
+    return torch.ones(vectors.shape[:2], dtype=torch.int64, device=vectors.device)
+
+
+def _step(
+    one: Mapping[str, object],
+    config: Mapping[str, object],
+    values: Mapping[str, torch.Tensor],
+) -> Step | None:
+    match _kind(one):
+        case "Normalize":
+            return partial(functional.normalize, p=2.0, dim=1)
+        case "Dense" if not config.get("use_residual"):
+            name = str(config.get("activation_function", "Tanh")).rpartition(".")[2]
+            weight, bias = values.get("linear.weight"), values.get("linear.bias")
+            is_whole = weight is not None and (bias is not None or config.get("bias") is False)
+            activation = _ACTIVATIONS.get(name)
+            if not is_whole or activation is None or weight is None:
+                return None
+            return partial(_projected, weight=weight, bias=bias, activation=activation)
+        case _:
+            return None
+
+
+def _projected(
+    value: torch.Tensor,
+    *,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    activation: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    own = None if bias is None else bias.to(value)
+    return activation(functional.linear(value, weight.to(value), own))
+
+
+def _modes(config: Mapping[str, object]) -> tuple[str, ...]:
+    """Read how tokens are pooled, in the spelling of today or of old; empty if not known."""
+    told = config.get("pooling_mode")
+    if told is None:
+        told = [mode for key, mode in _OLD_MODES.items() if config.get(key)] or ["mean"]
+    modes = tuple(str(mode) for mode in told) if is_list(told) else (str(told),)
+    return modes if set(modes) <= MODES else ()
+
+
+def _listed(path: Path) -> list[dict[str, object]]:
+    found = _read(path / MODULES_FILE)
+    return [one for one in found if is_object(one)] if is_list(found) else []
+
+
+def _config(path: Path, one: Mapping[str, object]) -> Mapping[str, object]:
+    folder = str(one.get("path") or "")
+    found = _read(path / folder / _CONFIG) if _FOLDER.fullmatch(folder) else None
+    return found if is_object(found) else {}
+
+
+def _kind(one: Mapping[str, object]) -> str:
+    return str(one.get("type", "")).rpartition(".")[2]
+
+
+def _read(path: Path) -> object:
+    try:
+        return cast("object", json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return None

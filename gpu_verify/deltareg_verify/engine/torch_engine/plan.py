@@ -1,0 +1,235 @@
+"""Where the effects of a delta act on a live network, and in which of two ways."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import assert_never
+
+import torch
+
+from deltareg.delta.kind import (
+    ActivationHook,
+    Addition,
+    BaseCopy,
+    Effect,
+    PrefixInsert,
+    WeightUpdate,
+)
+from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.names import NameMap
+from deltareg_verify.engine.torch_engine.branch import as_hook, branch_for, has_branch
+from deltareg_verify.engine.torch_engine.fold import Chain, chains, fold, new_weight
+from deltareg_verify.engine.torch_engine.load import Network, Slot
+from deltareg_verify.engine.torch_engine.ops import TorchOps, as_torch
+
+
+@dataclass(slots=True)
+class Plan:
+    """A delta on a network.
+
+    Attributes:
+        attached: New values by parameter name, for what no hook stands for.
+        hooks: Functions between modules, in order; weight updates that have a branch among them.
+        inserts: Vectors put before keys and values, or before tokens.
+        chains: By parameter name what happens to a weight that a hook stands for when attached.
+        targets: By name of every changed parameter the effect's target.
+        labels: What a hook or insert is called, by its identity; a branch by its target.
+        not_exercised: Targets that this class of network has no place for, heads mostly.
+        homeless: Those among them that are weights of the base and no head: it should have them.
+        counters: Targets that hold whole numbers: they count or number, and no output needs them.
+    """
+
+    attached: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    hooks: list[ActivationHook] = field(default_factory=list[ActivationHook])
+    inserts: list[PrefixInsert] = field(default_factory=list[PrefixInsert])
+    chains: dict[str, Chain] = field(default_factory=dict[str, Chain])
+    targets: dict[str, str] = field(default_factory=dict[str, str])
+    labels: dict[int, str] = field(default_factory=dict[int, str])
+    not_exercised: list[str] = field(default_factory=list[str])
+    homeless: list[str] = field(default_factory=list[str])
+    counters: set[str] = field(default_factory=set[str])
+
+    def effects(self) -> set[str]:
+        """Name all that should take part in a forward."""
+        return {*self.targets.values(), *self.labels.values()} - self.counters
+
+    def name(self, effect: ActivationHook | PrefixInsert) -> None:
+        """Call a hook or insert by its module; the second one there `#2`."""
+        module = effect.module or "the network"
+        count = sum(label.partition(" #")[0] == module for label in self.labels.values())
+        self.labels[id(effect)] = f"{module} #{count + 1}" if count else module
+
+
+def make_plan(
+    network: Network,
+    effects: Sequence[Effect],
+    *,
+    tensors: Mapping[str, Tensor],
+    names: NameMap,
+    ops: TorchOps,
+) -> Plan:
+    """Find a place for every effect and compute what the attached state needs."""
+    plan = Plan()
+    placed = _place_chains(plan, effects, network, tensors, names, ops)
+    for at, effect in enumerate(effects):
+        match effect:
+            case Addition():
+                _put_addition(plan, effect, network, names, ops)
+            case ActivationHook():
+                plan.name(effect)
+                placed.append((at, effect))
+            case PrefixInsert():
+                plan.name(effect)
+                plan.inserts.append(effect)
+            case WeightUpdate() | BaseCopy():
+                pass
+            case _:
+                assert_never(effect)
+    plan.hooks = [hook for _, hook in sorted(placed, key=lambda pair: pair[0])]
+    return plan
+
+
+def _place_chains(
+    plan: Plan,
+    effects: Sequence[Effect],
+    network: Network,
+    tensors: Mapping[str, Tensor],
+    names: NameMap,
+    ops: TorchOps,
+) -> list[tuple[int, ActivationHook]]:
+    """Attach what happens to weights; gives the branches with their places among the effects."""
+    order = {e.target: at for at, e in enumerate(effects) if isinstance(e, WeightUpdate)}
+    placed: list[tuple[int, ActivationHook]] = []
+    parts: dict[str, list[tuple[Slot, Chain]]] = defaultdict(list)
+    for chain, places in _placed(chains(effects), network, names):
+        slot = network.slots.get(chain.target)
+        if slot is not None:
+            parts[slot.whole].append((slot, chain))
+        elif places:
+            found = _attach(plan, chain, places, network, tensors, ops)
+            placed += [(order[chain.target], hook) for hook in found]
+        else:
+            _leave_out(plan, chain.target, names)
+    _put_parts(plan, parts, network, tensors, ops)
+    return placed
+
+
+def fold_plan(
+    plan: Plan, network: Network, *, tensors: Mapping[str, Tensor], ops: TorchOps
+) -> dict[str, torch.Tensor]:
+    """Give the new value of every changed parameter, for the folded state."""
+    values = dict(plan.attached)
+    made: dict[str, torch.Tensor] = {}  # by target: one value serves all of its places
+    for place, chain in plan.chains.items():
+        if chain.target not in made:
+            made[chain.target] = new_weight(chain, network.live[place], tensors, ops)
+        values[place] = made[chain.target]
+    return values
+
+
+def _placed(
+    found: Sequence[Chain], network: Network, names: NameMap
+) -> list[tuple[Chain, list[str]]]:
+    """Give each chain its parameters; a tied one goes to the chain of its own name, if any."""
+    own = {c.target: _own_place(c.target, network, names) for c in found if c.is_twin}
+    taken = set(own.values())
+    placed: list[tuple[Chain, list[str]]] = []
+    for chain in found:
+        place = own.get(chain.target)
+        shared = [name for name in network.places.get(chain.target, ()) if name not in taken]
+        placed.append((chain, [place] if place else shared))
+    return placed
+
+
+def _own_place(target: str, network: Network, names: NameMap) -> str | None:
+    candidates = (names.memory(target), target)
+    return next((name for name in candidates if name in network.live), None)
+
+
+def _attach(
+    plan: Plan,
+    chain: Chain,
+    places: Sequence[str],
+    network: Network,
+    tensors: Mapping[str, Tensor],
+    ops: TorchOps,
+) -> list[ActivationHook]:
+    """Attach the last update as a branch where that can be; what comes before it is folded."""
+    first = network.live[places[0]]
+    if not first.dtype.is_floating_point:  # such as how many batches a BatchNorm has seen
+        plan.counters.add(chain.target)
+    before = replace(chain, updates=chain.updates[:-1])
+    is_plain = not before.updates and chain.shape is None
+    beneath = None if is_plain else new_weight(before, first, tensors, ops)
+    value: torch.Tensor | None = None
+    hooks: list[ActivationHook] = []
+    for place in places:
+        plan.targets[place] = chain.target
+        path, _, attribute = place.rpartition(".")
+        branch = None
+        if attribute == "weight" and has_branch(chain.updates[-1]):
+            module = network.module.get_submodule(path)
+            weight = network.live[place] if beneath is None else beneath
+            branch = branch_for(module, chain.updates[-1], weight, ops)
+        if branch is None:
+            value = new_weight(chain, first, tensors, ops) if value is None else value
+            plan.attached[place] = value
+            continue
+        plan.chains[place] = chain
+        hooks.append(as_hook(path, branch))
+        plan.labels[id(hooks[-1])] = chain.target
+        if beneath is not None:
+            plan.attached[place] = beneath
+    return hooks
+
+
+def _put_parts(
+    plan: Plan,
+    parts: Mapping[str, Sequence[tuple[Slot, Chain]]],
+    network: Network,
+    tensors: Mapping[str, Tensor],
+    ops: TorchOps,
+) -> None:
+    """Compute the parameters that hold several tensors of the files, each with all its parts."""
+    for whole, changes in parts.items():
+        own = network.live[whole]
+        make = partial(_with_parts, own, changes, tensors, ops)
+        later = ops.placing
+        plan.attached[whole] = make() if later is None else later.make(make, own.shape, own.dtype)
+        plan.targets[whole] = whole
+
+
+def _with_parts(
+    own: torch.Tensor,
+    changes: Sequence[tuple[Slot, Chain]],
+    tensors: Mapping[str, Tensor],
+    ops: TorchOps,
+) -> torch.Tensor:
+    value = own.detach().clone()
+    for slot, chain in changes:
+        slot.of(value).copy_(fold(chain, tensors, ops, value.dtype))
+    return value
+
+
+def _leave_out(plan: Plan, target: str, names: NameMap) -> None:
+    plan.not_exercised.append(target)
+    if not names.is_head(names.canonical(target)) and not names.is_buffer(target):
+        plan.homeless.append(target)
+
+
+def _put_addition(
+    plan: Plan, addition: Addition, network: Network, names: NameMap, ops: TorchOps
+) -> None:
+    """Put an added tensor where the class has room that no file of the base fills; else note it."""
+    place = _own_place(addition.target, network, names)
+    fresh = network.live[place] if place is not None and place in network.fresh else None
+    if place is None or fresh is None or tuple(fresh.shape) != addition.tensor.shape:
+        plan.not_exercised.append(addition.target)
+        return
+    plan.attached[place] = as_torch(ops.load(addition.tensor)).to(fresh.dtype)
+    plan.targets[place] = addition.target

@@ -1,0 +1,120 @@
+"""The folded model as a folder would hold it, loaded by the class that its config names."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+
+from deltareg.delta.base_manifest import CONFIG_FILE
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Effect, WeightUpdate
+from deltareg.delta.maths.formula import Tensor
+from deltareg_verify.engine.engine import Reloaded
+from deltareg_verify.engine.torch_engine.fold import chains, fold
+from deltareg_verify.engine.torch_engine.from_files import mapped, outlined
+from deltareg_verify.engine.torch_engine.load import Network
+from deltareg_verify.engine.torch_engine.networks import Loading, make_network
+from deltareg_verify.engine.torch_engine.networks.pipeline import RunBase
+from deltareg_verify.engine.torch_engine.ops import DTYPES, TorchOps, stored
+
+_CLASSES = "architectures"
+
+
+def folded_values(
+    effects: Sequence[Effect],
+    tensors: Mapping[str, Tensor],
+    ops: TorchOps,
+    *,
+    known: Mapping[str, torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """Give every tensor of the folded folder on the CPU, in the dtype that it is stored in there.
+
+    Args:
+        effects: Of a delta that acts on weights alone.
+        tensors: The base's.
+        ops: Computes what is not known.
+        known: Folded weights by target that were computed before, in whatever dtype.
+    """
+    weights = [effect for effect in effects if isinstance(effect, WeightUpdate)]
+    folding = Folding(effects, tensors)
+    values = mapped(tensors)
+    for chain in chains(weights):
+        dtype = DTYPES[folding.dtype(chain.target)]
+        value = known.get(chain.target)
+        if value is None or value.dtype != dtype:
+            value = fold(chain, tensors, ops, dtype)
+        values[chain.target] = value.detach().cpu()
+    return values | {name: stored(tensor) for name, tensor in folding.additions.items()}
+
+
+def load_as_folder(
+    base: RunBase, config: Mapping[str, object], values: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+) -> tuple[nn.Module, Loading]:  # fmt: skip
+    """Load values by the class that a config names, as from the folder of both.
+
+    Args:
+        base: What it was folded into; what lies beside its weights lies in the folder, too.
+        config: The folder's.
+        values: What is in it.
+        dtype: What it is to run in.
+
+    Raises:
+        Inconclusive: No library here has a class for it.
+    """
+    view = replace(base.view, config=config)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        configs = {".": config} if not view.components else view.components
+        for part, told in configs.items():
+            (folder / part).mkdir(exist_ok=True)
+            (folder / part / CONFIG_FILE).write_text(json.dumps(told))
+        for own in base.path.iterdir():
+            if own.name not in {CONFIG_FILE, *configs} and own.suffix != ".safetensors":
+                (folder / own.name).symlink_to(own.resolve())
+        return make_network(folder, view, values, dtype)
+
+
+def load_beside(
+    base: RunBase,
+    config: Mapping[str, object],
+    values: Mapping[str, torch.Tensor],
+    network: Network,
+    dtype: torch.dtype,
+) -> tuple[nn.Module, Reloaded]:
+    """Load a folded model and say what went otherwise than when its base was loaded.
+
+    Args:
+        base: What it was folded into.
+        config: The folded folder's.
+        values: What is in it.
+        network: The base, running.
+        dtype: What it runs in.
+
+    Returns:
+        The model, with the running network's values where no file holds any, and what there is to
+        say of it.
+    """
+    module, found = load_as_folder(base, config, values, dtype)
+    before = network.loading
+    if config.get(_CLASSES) != base.view.config.get(_CLASSES):
+        own = mapped(base.tensors)
+        before = load_as_folder(base, config, outlined(own, own.keys(), dtype), dtype)[1]
+    for name, parameter in module.named_parameters():
+        other = network.live.get(name)
+        if name in found.missing and other is not None and parameter.shape == other.shape:
+            parameter.data = other.detach().to(parameter.device)
+    return module, Reloaded(
+        tuple(sorted(found.missing - before.missing)),
+        tuple(sorted(found.unexpected - before.unexpected)),
+        tuple(sorted(found.mismatched)),
+        None,
+    )

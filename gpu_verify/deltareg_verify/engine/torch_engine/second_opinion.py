@@ -1,0 +1,97 @@
+"""Asking the library that wrote a delta: on a copy of the network, whatever it says."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from deltareg.delta.kind import BaseCopy, Effect, WeightUpdate
+from deltareg.errors import Inconclusive
+from deltareg_verify.engine.engine import SecondOpinion
+from deltareg_verify.engine.torch_engine.copied import copied
+from deltareg_verify.engine.torch_engine.forward import forward
+from deltareg_verify.engine.torch_engine.libraries import LIBRARIES
+from deltareg_verify.engine.torch_engine.load import Network
+from deltareg_verify.engine.torch_engine.plan import Plan
+from deltareg_verify.engine.torch_engine.probe import floating_outputs
+
+
+def ask(
+    name: str,
+    network: Network,
+    folder: Path,
+    effects: Sequence[Effect],
+    inputs: Mapping[str, torch.Tensor],
+    *,
+    written: Collection[str],
+) -> SecondOpinion:
+    """Have a library load a delta and run it.
+
+    Args:
+        name: As the delta's files name the library.
+        network: The base; it stays what it is.
+        folder: The delta's.
+        effects: What the delta does, as it was read here.
+        inputs: By parameter of the network's forward.
+        written: Parameters that the library will write to.
+    """
+    found, module = loaded(name, network, folder, effects, written=written)
+    if module is None:
+        return found
+    try:
+        return replace(found, outputs=floating_outputs(forward(module, inputs)))
+    except (Inconclusive, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
+        return replace(found, fault=_told(error))
+
+
+def loaded(
+    name: str,
+    network: Network,
+    folder: Path,
+    effects: Sequence[Effect],
+    *,
+    written: Collection[str],
+) -> tuple[SecondOpinion, torch.nn.Module | None]:
+    """Have a library load a delta; gives what it says, and the network where it has loaded it.
+
+    Args:
+        name: As the delta's files name the library.
+        network: The base; it stays what it is.
+        folder: The delta's.
+        effects: What the delta does, as it was read here.
+        written: Parameters that the library will write to.
+    """
+    library = LIBRARIES.get(name)
+    if library is None or library.load is None or not library.version:
+        return SecondOpinion(library.package if library else name), None
+    package, version = library.package, library.version
+    try:
+        module = library.load(copied(network.module, written=written), folder, effects)
+    except (Inconclusive, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # the same
+        return SecondOpinion(package, version, refusal=_told(error)), None
+    return SecondOpinion(package, "" if module is None else version), module
+
+
+def stored_places(effects: Sequence[Effect], network: Network, plan: Plan) -> frozenset[str]:
+    """Name the parameters for which a delta has values as they are, or copies of the base's."""
+    stored = {
+        effect.target
+        for effect in effects
+        if isinstance(effect, BaseCopy)
+        or (isinstance(effect, WeightUpdate) and effect.update.replaces)
+    }
+    named = {place for target in stored for place in network.places.get(target, ())}
+    return frozenset(named | {place for place, target in plan.targets.items() if target in stored})
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,85 @@
+"""How far apart a network keeps different inputs: its vectors, and what it says of classes."""
+
+# torch is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Mapping
+
+import torch
+
+from deltareg_verify.messages.figures import Classes, Spread
+
+_MOST_OUTPUTS, _MOST_VALUES, _MOST_ROWS = 4, 1 << 22, 64
+_NO_VECTORS = ("loss", "logits_per", "attentions", "past_key_values")
+
+
+def classes_of(
+    logits: torch.Tensor, mask: torch.Tensor | None = None, *, of_frames: bool = False
+) -> Classes | None:
+    """Say how a network names classes; None where it names fewer than two or of one input only.
+
+    Args:
+        logits: (rows, classes), or (rows, places, classes).
+        mask: (rows, places) which places are no padding.
+        of_frames: Whether the places are frames of recordings.
+    """
+    if logits.ndim == 3:
+        is_masked = mask is not None and mask.shape == logits.shape[:2]
+        logits = logits[mask == 1] if is_masked else logits.flatten(0, 1)
+    if logits.ndim != 2 or logits.shape[1] < 2 or logits.shape[0] < 2:
+        return None
+    scores = logits.double()
+    logs = scores.log_softmax(-1)
+    said = logs.exp().mean(0)
+    scores = scores - scores.mean(-1, keepdim=True)
+    size = scores.square().mean().sqrt()
+    apart = (scores - scores.mean(0, keepdim=True)).square().mean().sqrt()
+    return Classes(
+        logits.shape[1], float(torch.special.entr(said).sum()),
+        float(torch.special.entr(logs.exp()).sum(-1).mean()),
+        float(apart / size) if float(size) else 0.0,
+        of_frames,
+    )  # fmt: skip
+
+
+def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[str, Spread]:
+    """Measure the vectors that a network gives of its inputs, by output.
+
+    Args:
+        result: What it gave.
+        mask: (rows, places) which places are no padding; None where there is none.
+    """
+    found: dict[str, Spread] = {}
+    for name, value in result.items():
+        if (
+            name.startswith(_NO_VECTORS)
+            or not isinstance(value, torch.Tensor)
+            or len(found) == _MOST_OUTPUTS
+        ):
+            continue
+        is_rows = value.ndim > 1 and 1 < value.shape[0] <= _MOST_ROWS
+        if value.is_floating_point() and is_rows and value.numel() <= _MOST_VALUES:
+            found[name] = _spread(_pooled(value, mask))
+    return found
+
+
+def _pooled(value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Give one vector a row: the mean over the places of a text, or all there is of an image."""
+    value = value.double()
+    if value.ndim != 3:
+        return value.flatten(1)
+    if mask is not None and mask.shape == value.shape[:2]:
+        weights = mask[:, :, None].double()
+        return (value * weights).sum(1) / weights.sum(1).clamp(min=1)
+    return value.mean(1)
+
+
+def _spread(rows: torch.Tensor) -> Spread:
+    sizes = rows.norm(dim=1)
+    directions = rows / sizes.clamp(min=1e-30)[:, None]
+    count = rows.shape[0]
+    # The sum of all cosines is the square of the sum of the directions; those with itself are one.
+    all_pairs = directions.sum(0).square().sum() - directions.square().sum()
+    apart = 1 - all_pairs / (count * (count - 1))
+    return Spread(float(apart.clamp(min=0)), float(sizes.square().mean().sqrt()))

@@ -1,0 +1,172 @@
+"""Texts as tokens of the base, and how likely tokens are after others."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
+
+from deltareg.errors import InvalidInput
+from deltareg_verify.engine.engine import F64
+
+Pair = tuple[Sequence[int], Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseTokenizer:
+    """See `deltareg_verify.engine.engine.Tokenizer`.
+
+    Attributes:
+        wrapped: The tokenizer that the base's files describe.
+        most: How many tokens the network takes at once.
+    """
+
+    wrapped: PreTrainedTokenizerBase
+    most: int
+
+    @property
+    def begin(self) -> int | None:
+        """The token before a text."""
+        return _number(self.wrapped.bos_token_id)
+
+    @property
+    def end(self) -> int | None:
+        """The token after a text."""
+        return _number(self.wrapped.eos_token_id)
+
+    def encode(self, text: str, *, special: bool | None = None) -> list[int]:
+        """Cut a text into tokens."""
+        cut = self.wrapped.encode
+        found = cut(text) if special is None else cut(text, add_special_tokens=special)
+        return [int(token) for token in found]
+
+    def begin_of(self, text: str, most: int) -> list[int]:
+        """Cut a text into so many tokens at most, those that end it included."""
+        found = self.wrapped.encode(text, truncation=True, max_length=most)
+        return [int(token) for token in found]
+
+    def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """Write tokens as text; what a CTC says twice stands twice."""
+        more = {"group_tokens": False} if hasattr(self.wrapped, "word_delimiter_token") else {}
+        return str(self.wrapped.decode(list(tokens), skip_special_tokens=not special, **more))
+
+
+def score_pairs(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    pairs: Sequence[Pair],
+    *,
+    most: int,
+    device: torch.device,
+) -> F64:
+    """Score the second of each pair after the first; see `Engine.log_likelihoods`.
+
+    Pairs with the same input share a forward, such as choices of one token after one question.
+
+    Raises:
+        InvalidInput: There is nothing to score in a pair, or more than the network takes.
+    """
+    by_input: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for row, (context, following) in enumerate(pairs):
+        _check(context, following, most)
+        by_input[tuple([*context, *following][-(most + 1) : -1])].append(row)
+    found = np.zeros((len(pairs), 2))
+    for inputs, rows in by_input.items():
+        logits = logits_of(torch.tensor([inputs], dtype=torch.long, device=device))[0]
+        for row in rows:
+            wanted = torch.tensor(list(pairs[row][1]), dtype=torch.long, device=device)
+            logs = logits[-len(wanted) :].log_softmax(-1)
+            taken = logs.gather(1, wanted[:, None]).double().sum()
+            found[row] = float(taken), bool((logs.argmax(-1) == wanted).all())
+    return found
+
+
+def sum_losses(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    most: int,
+    device: torch.device,
+) -> F64:
+    """Sum the loss of every text, one forward each: padded ones would depend on each other.
+
+    Returns:
+        (n, 2): the sum, and over how many tokens.
+    """
+    found = np.zeros((len(texts), 2))
+    for row, text in enumerate(texts):
+        encoded = tokenizer(text, truncation=True, max_length=most)["input_ids"]
+        ids = torch.tensor([encoded], dtype=torch.long, device=device)
+        if ids.shape[1] > 1:
+            logits = logits_of(ids)[0, :-1]
+            loss = functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
+            found[row] = float(loss), ids.shape[1] - 1
+    return found
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    others: Sequence[str] | None = None,
+    *,
+    takes: Collection[str],
+    most: int,
+) -> dict[str, NDArray[np.int64]]:
+    """Encode texts, or pairs of them, padded to one length.
+
+    Args:
+        tokenizer: The base's.
+        texts: One a row.
+        others: The second text of each row; None without.
+        takes: The parameters of the network's forward.
+        most: How many tokens of a row are kept.
+    """
+    if tokenizer.pad_token is None:  # what stands there is masked away
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    encoded = tokenizer(
+        list(texts), None if others is None else list(others), truncation=True, max_length=most,
+        padding=True, return_tensors="np",
+    )  # fmt: skip
+    return {str(k): np.asarray(v, np.int64) for k, v in encoded.items() if k in takes}
+
+
+def follow(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    tokens: Sequence[int],
+    count: int,
+    *,
+    is_over: Callable[[Sequence[int]], bool],
+    device: torch.device,
+) -> list[int]:
+    """Continue tokens greedily; see `Engine.follow`."""
+    ids = torch.tensor([list(tokens)], dtype=torch.long, device=device)
+    found: list[int] = []
+    while tokens and len(found) < count:
+        following = int(logits_of(ids)[0, -1].argmax())
+        found.append(following)
+        if is_over(found):
+            break
+        ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
+    return found
+
+
+def _check(context: Sequence[int], following: Sequence[int], most: int) -> None:
+    if not context or not following:
+        what = "after it" if context else "before it"
+        raise InvalidInput(f"there is no token {what}: a text to be scored is empty")
+    if len(following) > most:
+        raise InvalidInput(
+            f"a text of {len(following)} tokens is scored, and the base takes {most}"
+        )
+
+
+def _number(token: object) -> int | None:
+    return token if isinstance(token, int) else None

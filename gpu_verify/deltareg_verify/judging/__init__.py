@@ -1,0 +1,1 @@
+"""From what was measured to a finding: a check, a case and a verdict."""

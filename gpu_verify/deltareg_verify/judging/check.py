@@ -1,0 +1,61 @@
+"""What a check is: a function from a case to a finding, one file each in `checks`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deltareg.errors import Problem
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg.wire import CheckOutcome
+from deltareg_verify.engine.case import Case
+from deltareg_verify.judging.compared import Compared
+
+Value = float | int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        verdict: Pass, fail, warn or n/a; `skipped` is for those who did not run it.
+        value: What was measured.
+        threshold: What it was held against.
+        baseline: The same measure of the base alone.
+        code: The problem code of a failure or warning.
+        detail: A sentence for people.
+        comparison: What came of a margin, until all comparisons of the run are in.
+    """
+
+    verdict: CheckOutcome
+    value: Value = None
+    threshold: Value = None
+    baseline: Value = None
+    code: str = ""
+    detail: str = ""
+    comparison: Compared | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Attributes:
+        name: As suites name it; the name of its file.
+        run: The check itself.
+        form: What a suite may say about it.
+        is_static: Whether it looks at stored values only; when it fails, no later check runs.
+    """
+
+    name: str
+    run: Callable[[Case, CheckSpec], Finding]
+    form: CheckForm
+    is_static: bool = False
+
+
+def refusal(problem: Problem, *, value: Value = None) -> Finding:
+    """Turn a problem into a failure that names its tensor and what to do."""
+    where = f" [{problem.tensor}]" if problem.tensor else ""
+    fix = f"; {problem.fix}" if problem.fix else ""
+    detail = f"{problem.message}{where}{fix}"
+    return Finding("fail", value=value, code=problem.code, detail=detail)

@@ -1,0 +1,64 @@
+"""How many answers are right: about images where the samples have them, after texts elsewhere.
+
+Answers are compared without case, punctuation and articles, as SQuAD and VQA do.
+"""
+
+from functools import partial
+
+from deltareg.suites.catalogue import UNDECIDED, CheckForm
+from deltareg.suites.probe_set import Samples
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.measures.answers import texts_of
+from deltareg_verify.engine.measures.normal_forms import answered
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.rows_compared import Measured, rows_compared
+
+_BETWEEN = "|"
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compare the shares of right answers, sample by sample."""
+    return rows_compared(
+        case, spec, partial(_values, case, spec),
+        Measured(told="right answers", needs="a network that writes, and a tokenizer in the base"),
+    )  # fmt: skip
+
+
+def _values(case: Case, spec: CheckSpec, side: Side, samples: Samples) -> list[object] | None:
+    texts = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
+    if texts is None:
+        return None
+    begins = spec.parameters["match"] == "begins"
+    rows = zip(texts, samples.targets, strict=True)
+    return [float(is_right(text, target, begins=begins)) for text, target in rows]
+
+
+def is_right(text: str, target: str, *, begins: bool) -> bool:
+    """Whether an answer is a right one; a target may name several, with a bar between them.
+
+    Args:
+        text: What was written.
+        target: What is right.
+        begins: Whether more may follow.
+    """
+    said = answered(text)
+    wanted = [form for one in target.split(_BETWEEN) if (form := answered(one))]
+    return any(said == form or (begins and f"{said} ".startswith(f"{form} ")) for form in wanted)
+
+
+CHECK = Check(
+    "answers",
+    run,
+    CheckForm(
+        "how many answers are right",
+        {**UNDECIDED, "worse": "fail", "match": "whole", "new_tokens": 16},
+        counts=("least_samples", "new_tokens"),
+        choices={"match": ("whole", "begins")},
+        probes=("targets",),
+        takes_threshold=True,
+        against=("base", "promoted"),
+        may_not_apply=True,
+    ),
+)

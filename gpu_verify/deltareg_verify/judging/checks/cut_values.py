@@ -1,0 +1,255 @@
+"""No matrix was clipped, rounded to a few levels, emptied or multiplied away after training.
+
+Training leaves numbers of all sizes, and no two alike. Matrices that hold a dozen different values
+were quantised with one scale for all of each; one in which many share the largest size was clipped
+to fit a format; a factor that is zero here and there was pruned, and one of which most directions
+are zero was cut to a smaller rank by taking the first of them. And training adds to weights: where
+a computed change leaves little of one, factors are read as what they are not, such as those that
+were stored less one.
+
+A few steps of an optimizer that goes by signs leave few sizes, too, and the largest at many places.
+But it moves what began as random numbers by them, so not all matrices have few; and where sizes are
+few, that many are the largest tells nothing.
+
+Of a change that lacks all small sizes only the largest were kept. Merges by trimming do that and
+can be good, so it is a warning. A change that is stored as one is zero where a sparse training left
+the weight alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from deltareg.delta.kind import WeightUpdate
+from deltareg.delta.maths.formula import Stored, Tensor, is_factored
+from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.delta.maths.updates import Add
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg.tensors.array import F32
+from deltareg.tensors.header import FLOAT_DTYPES
+from deltareg_verify.engine.case import Case
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.checks.idle import computed_targets
+
+_OPS = NumPyOps()
+_LEAST, _LOOKED_AT = 1024, 16384
+_FINER = 4  # times as many levels the base must have for few of them to be a finding
+_EDGE = 1 - 1e-3
+_SIZES, _MOST_SIZES = 1000, 200  # steps of the largest; so few that occur are sums of few signs
+_FIRST, _SMALL = 0.01, 0.3  # of a hundred trained changes one at least is this small
+_ALL = 99.0
+_STEPS = {"F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7, "F64": 2.0**-23}
+_MOST_STEPS = 64  # a change of fewer steps of its dtype has few sizes by nature
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How far a matrix looks cut, each as a share of its limit: above 1 it is.
+
+    Attributes:
+        name: The tensor's.
+        over: How many times the limit.
+        told: What was found, for people.
+        is_fault: Whether it fails the delta; some marks only warn.
+    """
+
+    name: str
+    over: float
+    told: str
+    is_fault: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What still passes.
+
+    Attributes:
+        levels: So many different values a matrix must have more than.
+        edge: The share of numbers that may have the largest size.
+        zeros: The share of a factor that may be zero here and there.
+        empty: The share of a product's directions that may be zero in both factors.
+        kept: The share of a weight that a computed change must leave.
+    """
+
+    levels: float
+    edge: float
+    zeros: float
+    empty: float
+    kept: float
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Look at a part of every stored matrix, and at all directions of products."""
+    limits = Limits(*(spec.number(f"{name}") for name in _NAMES))
+    found = [
+        *_stored(case, limits), *_factors(case, limits), *_products(case, limits),
+        *_multiplied(case, limits),
+    ]  # fmt: skip
+    if not found:
+        return Finding("n/a", detail="the delta stores no matrix of a thousand numbers")
+    worst = max(found, key=lambda one: (one.over > 1, one.is_fault, one.over))
+    if worst.over > 1:
+        sick = {one.name for one in found if one.over > 1 and one.is_fault == worst.is_fault}
+        more = f", and {len(sick) - 1} more" if len(sick) > 1 else ""
+        detail = f"{worst.name}{more}: {worst.told}"
+        over = round(worst.over, 3)
+        return Finding(
+            "fail" if worst.is_fault else "warn", over, 1, code="cut_values", detail=detail
+        )
+    worst = max(found, key=lambda one: one.over)
+    detail = f"{len({one.name for one in found})} matrices; nearest to a limit {worst.name}: "
+    return Finding("pass", round(worst.over, 3), 1, detail=f"{detail}{worst.told}")
+
+
+def _stored(case: Case, limits: Limits) -> Iterator[Cut]:
+    """Look at weights that are stored whole: at their levels, and at the edge of their change."""
+    for effect in case.account.effects:
+        if not isinstance(effect, WeightUpdate) or not isinstance(effect.update, Stored):
+            continue
+        stored, source = effect.update.stored, case.base.tensors.get(effect.source)
+        if source is None or source.shape != stored.shape or not _is_large(stored):
+            continue
+        new, old = _part(stored), _part(source)
+        levels = len(np.unique(new))
+        if levels > 1 and len(np.unique(old)) >= _FINER * levels:
+            yield _coarse(stored.name, levels, limits)
+        change = new - old
+        step = _STEPS.get(stored.dtype, 1.0) * float(np.abs(old).max())
+        if float(np.abs(change).max()) > _MOST_STEPS * step:
+            yield from _clipped(stored.name, change, limits, "its change has")
+            yield from _largest_kept(stored.name, change, limits)
+
+
+def _factors(case: Case, limits: Limits) -> Iterator[Cut]:
+    """Look at the delta's own matrices, from which a change is computed."""
+    whole = {
+        effect.update.stored.name
+        for effect in case.account.effects
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, Stored)
+    }
+    changes = {
+        effect.update.tensor.name
+        for effect in case.account.effects
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, Add)
+    }
+    coarse: list[Cut] = []
+    for name, tensor in case.folder.tensors.items():
+        if name in whole or name not in case.account.roles or not _is_large(tensor):
+            continue
+        values = _part(tensor)
+        levels = len(np.unique(values))
+        if levels > 1:
+            coarse.append(_coarse(name, levels, limits))
+            yield from _clipped(name, values, limits, "has")
+            holes = _largest_kept if name in changes else _pruned
+            yield from holes(name, values, limits)
+    if 2 * sum(one.over > 1 for one in coarse) > len(coarse):
+        yield from coarse
+
+
+def _products(case: Case, limits: Limits) -> Iterator[Cut]:
+    """Look for directions of products that are zero in both factors."""
+    for effect in case.account.effects:
+        if isinstance(effect, WeightUpdate) and is_factored(effect.update):
+            left, right, _ = effect.update.factors(_OPS)
+            tall, wide = cast("F32", left), cast("F32", right)
+            is_empty = np.atleast_1d(~tall.any(axis=0) & ~wide.any(axis=1))
+            if 0 < is_empty.sum() < len(is_empty):
+                share = float(is_empty.mean())
+                told = f"{is_empty.sum()} of its {len(is_empty)} directions are zero on both sides"
+                yield Cut(effect.target, share / limits.empty, f"{told}: its rank was cut")
+
+
+def _multiplied(case: Case, limits: Limits) -> Iterator[Cut]:
+    """Look for weights of which a computed change leaves little.
+
+    What is stored whole may be another weight altogether, such as a head that began anew.
+    """
+    computed = computed_targets(case.account)
+    for change in case.changes:
+        if change.target in computed and not change.is_vector and change.kept < 1:
+            told = f"{change.kept:.0%} of the base's weight is left, as if it were multiplied away"
+            over = limits.kept / change.kept if change.kept > 0 else _ALL
+            yield Cut(change.target, min(over, _ALL), told)
+
+
+def _largest_kept(name: str, change: F32, limits: Limits) -> Iterator[Cut]:
+    """Look for a change that is zero at most places, and nowhere small."""
+    kept = _without_empty(change)
+    sizes = np.abs(kept[kept != 0])
+    share = 1 - sizes.size / max(1, kept.size)
+    if sizes.size and np.quantile(sizes, _FIRST) > _SMALL * np.median(sizes):
+        told = f"its change is zero at {share:.0%} of all places and small at none: it was pruned"
+        yield Cut(name, share / limits.zeros, told, is_fault=False)
+
+
+def _coarse(name: str, levels: int, limits: Limits) -> Cut:
+    told = f"only {levels} different values, as if it had been quantised with one scale"
+    return Cut(name, limits.levels / levels, told)
+
+
+def _clipped(name: str, values: F32, limits: Limits, has: str) -> Iterator[Cut]:
+    sizes = np.abs(values)
+    most = float(sizes.max())
+    if not (most > 0 and np.isfinite(most)):
+        return
+    if len(np.unique(np.rint(sizes * (_SIZES / most)))) <= _MOST_SIZES:
+        yield Cut(name, 0.0, f"{has} few sizes, as a few steps by signs leave")
+    else:
+        share = float(np.mean(sizes >= most * _EDGE))
+        told = f"{has} {share:.1%} of all numbers at the largest size, as if it had been clipped"
+        yield Cut(name, share / limits.edge, told)
+
+
+def _pruned(name: str, values: F32, limits: Limits) -> Iterator[Cut]:
+    """Count zeros that stand between numbers; a diagonal is what rotations begin as."""
+    kept = _without_empty(values)
+    numbers = np.count_nonzero(kept)
+    if numbers > max(kept.shape):
+        share = 1 - float(numbers) / kept.size
+        told = f"{share:.0%} of it is zero here and there, as if it had been pruned"
+        yield Cut(name, share / limits.zeros, told)
+
+
+def _without_empty(values: F32) -> F32:
+    """Leave out rows and columns that are zero: words that nobody said, inputs that never come."""
+    return values[values.any(1)][:, values.any(0)]
+
+
+def _is_large(tensor: Tensor) -> bool:
+    return (
+        tensor.dtype in FLOAT_DTYPES
+        and len(tensor.shape) > 1
+        and min(tensor.shape[0], int(np.prod(tensor.shape[1:]))) > 1
+        and int(np.prod(tensor.shape)) >= _LEAST
+    )
+
+
+def _part(tensor: Tensor) -> F32:
+    """Give rows from the middle of a matrix, as many as tell."""
+    width = int(np.prod(tensor.shape[1:]))
+    count = min(tensor.shape[0], max(8, _LOOKED_AT // width))
+    start = (tensor.shape[0] - count) // 2
+    return cast("F32", _OPS.load(tensor, start, start + count)).reshape(count, -1)
+
+
+_NAMES = ("least_levels", "most_at_edge", "most_zeros", "most_empty", "least_kept")
+CHECK = Check(
+    "cut_values",
+    run,
+    CheckForm(
+        "no matrix was clipped, coarsely rounded, emptied or multiplied away",
+        {
+            "least_levels": 16,
+            "most_at_edge": "0.3",
+            "most_zeros": "0.5",
+            "most_empty": "0.5",
+            "least_kept": "0.25",
+        },
+        may_not_apply=True,
+    ),
+    is_static=True,
+)

@@ -1,0 +1,191 @@
+"""What is stored came of one training, and that training began at the base.
+
+A tuned matrix is the base's and a little more, whatever was learnt: where next to nothing of the
+base is in most of those that are stored whole, other numbers were saved under their names, such as
+an optimizer's, or the training began at another network. Statistics of a normalisation follow the
+data, each channel its own way, and make what comes after them the same at any scale: where those of
+most layers moved by one factor each, or are as they began, they are of another run or of none.
+
+Factors of a product that were trained together lean the same way (`measures.lean`), so those of two
+runs are told from those of one without the base. And the first of them begins as random numbers of
+a known size, to which training adds: where all are far smaller, gradients were saved instead.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.delta.examine import SHARED_ROLES
+from deltareg.delta.kind import AGAIN, WeightUpdate
+from deltareg.delta.maths.formula import Stored, Tensor
+from deltareg.delta.maths.low_rank import LowRankChange, low_rank_change
+from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg.tensors.array import F32
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.measures.lean import is_orthogonal, lean_of
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.checks.idle import computed_targets
+
+_CODE = "unrelated"
+_OPS = NumPyOps()
+_FEWEST = 4  # matrices that say something of a network; a head that began anew has fewer
+_FEWEST_NORMS, _MOST_NORMS = 3, 0.5
+_STATISTICS = ("running_mean", "running_var")
+_CHANNELS, _APART = 8, 0.2  # channels that tell, and how far they may be from one factor
+_MOST_DEVIATION = 0.12  # of what factors of two runs have in common, for it to tell
+_MOST_TIMES = 99.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One sign of where the numbers came from.
+
+    Attributes:
+        over: How many times its limit; above 1 it is a fault.
+        told: What was found, for people.
+    """
+
+    over: float
+    told: str
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Look for all signs that there are, and tell the worst."""
+    pairs = list(_pairs(case))
+    found = [
+        *_of_base(case, least=spec.number("least_kept")),
+        *_statistics(case, factor=spec.number("one_factor")),
+        *_together(pairs, least=spec.number("least_together")),
+        *_begun(pairs, least=spec.number("least_begun")),
+    ]
+    if not found:
+        return Finding("n/a", detail="too little is stored to say where it came from")
+    worst = max(found, key=lambda sign: sign.over)
+    over = round(worst.over, 3)
+    if worst.over > 1:
+        return Finding("fail", over, 1, code=_CODE, detail=worst.told)
+    return Finding("pass", over, 1, detail=worst.told)
+
+
+def _of_base(case: Case, *, least: float) -> Iterator[Sign]:
+    """Look how much of the base is in the middle one of the matrices that are stored whole."""
+    computed = computed_targets(case.account)
+    stored = [c for c in case.changes if c.target not in computed and not c.is_vector]
+    kept = sorted(abs(c.kept) for c in stored if c.weight_rms > 0)
+    if len(kept) < _FEWEST:
+        return
+    middle = kept[len(kept) // 2]
+    told = f"{middle:.0%} of the base is in the middle one of {len(kept)} stored matrices"
+    if middle < least:
+        told += ": they were not trained from this base, or are no weights"
+    yield Sign(least / max(middle, least / _MOST_TIMES), told)
+
+
+def _statistics(case: Case, *, factor: float) -> Iterator[Sign]:
+    """Count the norms whose statistics are as they began, or the base's times one number."""
+    norms: dict[str, str] = {}
+    for effect in case.account.effects:
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, Stored):
+            norm, _, kind = effect.target.rpartition(".")
+            source = case.base.tensors.get(effect.source)
+            if kind in _STATISTICS and source is not None:
+                norms[norm] = norms.get(norm) or _how(effect.update.stored, source, factor)
+    if len(norms) < _FEWEST_NORMS:
+        return
+    sick = [norm for norm, how in norms.items() if how]
+    told = f"running statistics of {len(sick)} of {len(norms)} norms moved all together"
+    if sick:
+        told += f", such as {sick[0]}, which {norms[sick[0]]}: they are of another run, or of none"
+    yield Sign(len(sick) / len(norms) / _MOST_NORMS, told)
+
+
+def _how(stored: Tensor, source: Tensor, factor: float) -> str:
+    """Say how statistics of all channels moved together; empty where each went its own way."""
+    if stored.shape != source.shape or math.prod(stored.shape) < _CHANNELS:
+        return ""
+    new, old = _values(stored), _values(source)
+    if np.ptp(old) == 0 or not np.any(old) or not np.all(np.isfinite(new)):
+        return ""
+    if np.ptp(new) == 0:
+        return f"are {new.flat[0]:g} for every channel"
+    times = float((new * old).sum() / np.square(old).sum())
+    apart = float(np.linalg.norm(new - times * old) / np.linalg.norm(new))
+    is_far = times > factor or 0 < times < 1 / factor
+    return f"are {times:.3g} times the base's" if is_far and apart < _APART else ""
+
+
+def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Sign]:
+    """Look whether factors lean the same way, where both lean at all and there are enough."""
+    lean = lean_of(pairs)
+    if not lean.products or lean.deviation > _MOST_DEVIATION:
+        return
+    told = (
+        f"the factors of {lean.products} products lean the same way by {lean.together:.2f}, those"
+        f" of two runs by 0 ± {lean.deviation:.2f}"
+    )
+    if lean.together < least:
+        told += ": they were not trained together"
+    yield Sign(min(least / max(lean.together, least / _MOST_TIMES), _MOST_TIMES), told)
+
+
+def _begun(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Sign]:
+    """Look how large the larger factor is beside the random numbers that one of them began as."""
+    sizes = sorted(max(_size(pair.right), _size(pair.left.T)) for pair in pairs)
+    if not sizes or all(map(is_orthogonal, pairs)):  # made by a decomposition
+        return
+    middle = sizes[len(sizes) // 2]
+    told = f"the middle one of {len(sizes)} products has a factor of {middle:.2g} times the size"
+    told += " that one begins with"
+    if middle < least:
+        told += ": gradients were saved in their place, or an average of them"
+    yield Sign(least / max(middle, least / _MOST_TIMES), told)
+
+
+def _pairs(case: Case) -> Iterator[LowRankChange]:
+    """Give the products of two matrices each that are stored for them alone."""
+    users = Counter(name for effect in case.account.effects for name in effect.consumes)
+    for effect in case.account.effects:
+        names = [n for n in effect.consumes if len(case.folder.tensors[n].shape) > 1]
+        roles = {role.removesuffix(AGAIN) for role in effect.consumes.values()}
+        is_own = len(names) == 2 and all(users[name] == 1 for name in names)
+        if isinstance(effect, WeightUpdate) and is_own and not roles & SHARED_ROLES:
+            change = low_rank_change([effect.update])
+            if (
+                change is not None
+                and np.isfinite(change.left).all()
+                and np.isfinite(change.right).all()
+            ):
+                yield change
+
+
+def _size(rows: NDArray[np.float64]) -> float:
+    """Give the size of rows in units of the usual start: uniform within one over √width."""
+    return float(np.sqrt(np.mean(np.square(rows)) * 3 * rows.shape[1]))
+
+
+def _values(tensor: Tensor) -> NDArray[np.float64]:
+    return cast("F32", _OPS.load(tensor)).astype(np.float64)
+
+
+CHECK = Check(
+    "descent",
+    run,
+    CheckForm(
+        "what is stored came of one training, which began at the base",
+        {
+            "least_kept": "0.25",
+            "one_factor": "1.5",
+            "least_together": "0.25",
+            "least_begun": "0.1",
+        },
+        may_not_apply=True,
+    ),
+    is_static=True,
+)

@@ -1,0 +1,50 @@
+"""Every tensor that the delta saved or added took part in a forward.
+
+`effect` asks it of what changes the base. A new head changes nothing there: it shows only in the
+class that has a place for it, which is looked for by the delta's config and then by its names.
+"""
+
+from collections.abc import Sequence
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.unused import unused
+
+_CODE = "partial_application"
+
+
+def run(case: Case, _spec: CheckSpec) -> Finding:
+    """Run one attached forward and look for what had no part in it."""
+    fired = case.fired
+    if fired.homeless:  # the network in memory is not the one that the files are of
+        places = ", ".join(fired.homeless[:3])
+        return Finding("skipped", detail=f"the network in memory has no place for {places}")
+    idle = sorted({*fired.not_exercised, *unused(case)[0]})
+    count = len(case.account.roles)
+    if idle:
+        detail = f"no forward runs {', '.join(idle[:3])}; {_why(case, fired.not_exercised)}"
+        if len(idle) == len({*fired.not_exercised}):  # nobody here can say whether it is any good
+            return Finding("skipped", len(idle), 0, detail=detail)
+        return Finding("fail", len(idle), 0, code=_CODE, detail=detail)
+    return Finding("pass", 0, 0, detail=f"{count} tensors took part{_where(case)}")
+
+
+def _where(case: Case) -> str:
+    """Say on which class they ran, when that is not the base's."""
+    served = case.account.network_class
+    if served is None:
+        return ""
+    told = f", in {served.architecture}"
+    return f"{told}: no config names a class, and this has their place" if served.is_guess else told
+
+
+def _why(case: Case, homeless: Sequence[str]) -> str:
+    if not homeless:
+        return "the probe does not reach it"
+    kind = case.base.view.names.model_type or "base"
+    return f"no class of a {kind} here has a place for {homeless[0]}"
+
+
+CHECK = Check("exercised", run, CheckForm("every tensor takes part in a forward"))

@@ -1,0 +1,35 @@
+"""What the training showed the network in its first batches belongs to the base.
+
+A training that learns the wrong thing ends well by its own numbers, and its outputs are found again
+by `golden`: they are those of what was learnt. Labels that are shifted twice, an end without a
+label or padding with one, ids of another tokenizer are told by the process that trained, which
+counts what goes into the network and how well the base does on it (`deltareg.golden.FirstBatches`).
+"""
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.judging.check import Check, Finding
+
+_CODE = "odd_batches"
+
+
+def run(case: Case, _spec: CheckSpec) -> Finding:
+    """Judge what was counted; nothing runs for it."""
+    if case.golden is None:
+        return Finding("n/a", detail="the version was pushed without golden outputs")
+    start = case.golden.training
+    if start is None:
+        return Finding("n/a", detail="the process that trained did not look at its batches")
+    odd = len(start.oddities)
+    if odd:
+        return Finding("fail", odd, 0, code=_CODE, detail=start.judged)
+    return Finding("pass", odd, 0, detail=start.judged)
+
+
+CHECK = Check(
+    "first_batches",
+    run,
+    CheckForm("the first batches of its training fit the base", may_not_apply=True),
+    is_static=True,
+)

@@ -1,0 +1,73 @@
+"""The delta leaves the base's general ability standing: perplexity on the base's own probes.
+
+A tune may forget much of what its task does not need. Where perplexity on sentences of many
+languages, on code and on chat is a multiple of the base's, the weights are destroyed or wrong.
+Models that fill gaps or write after reading are held to it by their loss in the same way.
+"""
+
+import math
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.messages.figures import Figures
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Hold perplexity against the base's: on all general probes, and on what the base knows best.
+
+    The half that it predicts best is looked at by itself. Of languages that it never learnt a base
+    knows nothing that could be destroyed, and their texts would hide what is.
+    """
+    base = case.figures("base")
+    if not base.known:
+        told = base.refusal or "it predicts no text that it has words for"
+        return Finding("n/a", detail=f"the base has no perplexity on general text: {told}")
+    ours = case.figures("attached")
+    found = [_held(base, ours, classes) for classes in (base.known, tuple(base.losses))]
+    if any(one is None for one in found):
+        return Finding("skipped", detail="the delta leaves nothing that predicts text")
+    before, after = max((one for one in found if one), key=_times)
+    most = spec.number("most_times") * before
+    told = f"general perplexity {after:.4g}, the base's is {before:.4g}"
+    if after <= most:  # infinity and NaN are not
+        return Finding("pass", after, most, before, detail=f"{told}; {_known(base)}")
+    detail = f"{told}; {_worst(base, ours)}: the delta destroys what the base knows"
+    return Finding("fail", after, most, before, code="worse_than_base", detail=detail)
+
+
+def _held(base: Figures, ours: Figures, classes: tuple[str, ...]) -> tuple[float, float] | None:
+    before, after = base.perplexity(classes), ours.perplexity(classes)
+    return None if before is None or after is None else (before, after)
+
+
+def _times(found: tuple[float, float]) -> float:
+    return found[1] / found[0]
+
+
+def _known(base: Figures) -> str:
+    return f"it knows best: {', '.join(base.known[:4])}"
+
+
+def _worst(base: Figures, ours: Figures) -> str:
+    """Name the class of text that suffers most."""
+    rises = {
+        name: ours.losses[name].mean - base.losses[name].mean
+        for name in base.known
+        if name in ours.losses and ours.losses[name].tokens
+    }
+    sick = max(rises, key=lambda name: math.inf if math.isnan(rises[name]) else rises[name])
+    times = math.exp(min(rises[sick], 700.0))
+    return f"worst in {sick}, {times:.3g} times the base's"
+
+
+CHECK = Check(
+    "general_perplexity",
+    run,
+    CheckForm(
+        "general text is not much less likely than to the base",
+        {"most_times": 3},
+        may_not_apply=True,
+    ),
+)

@@ -1,0 +1,122 @@
+"""Base and delta give here what they gave to the one who trained it.
+
+Outputs are computed again in the dtype that they were recorded in. Two things are asked of them: no
+value may be far off, and all of them together may be off by rounding alone, or by a small share of
+what the delta does at all. So a delta that was altered a little afterwards shows, where it does
+something, and one that does next to nothing is not failed for the rounding of its base.
+"""
+
+from collections.abc import Sequence
+
+from deltareg.errors import InvalidInput
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.golden import Comparison, Golden, compare, distance
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.dtypes import TOLERANCES
+from deltareg_verify.engine.engine import Engine, Outputs, State
+from deltareg_verify.judging.check import Check, Finding
+
+_CODE, _MISSING, _UNTOLD = "golden_differs", "golden_missing", "not_self_contained"
+_OPTIONAL, _IN_TRAINING = "optional", "in_training"
+_WANTED = (_OPTIONAL, "required", _IN_TRAINING)
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compute the recorded outputs again, with the delta attached."""
+    wanted = spec.parameters["recorded"]
+    if wanted not in _WANTED:
+        raise InvalidInput(f"recorded is one of {', '.join(_WANTED)}, not {wanted!r}")
+    golden = case.golden
+    if golden is None:
+        return _without(case, is_needed=wanted != _OPTIONAL)
+    told = golden.origin.told
+    if wanted == _IN_TRAINING and golden.origin.how != "in_training":
+        detail = f"{told}, and the suite asks for outputs of the training process"
+        return Finding("fail", code=_MISSING, detail=detail)
+    engine = case.engine.in_dtype(golden.origin.dtype)
+    tolerance = spec.number(TOLERANCES[engine.dtype])
+    try:
+        outputs = _outputs(engine, "attached", golden)
+    except InvalidInput as error:
+        detail = f"{told}; the base does not take the recorded inputs: {error.message}"
+        return Finding("fail", None, tolerance, code=_CODE, detail=detail)
+    found = compare(golden, outputs, slack=tolerance)
+    if golden.origin.quantised:
+        return _on_packed(golden, engine, found)
+    return _judged(spec, golden, engine, found)
+
+
+def _judged(spec: CheckSpec, golden: Golden, engine: Engine, found: Comparison) -> Finding:
+    tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
+    told = (
+        f"{golden.origin.told}; {found.output}, the largest value agrees at"
+        f" {found.agreement:.1%} of the positions"
+    )
+    # A NaN is not within any tolerance.
+    if not (found.difference <= tolerance and found.agreement >= least):
+        return Finding("fail", found.difference, tolerance, code=_CODE, detail=told)
+    if not golden.origin.dtype:  # of the release before: nobody said what it was computed in
+        return Finding("pass", found.difference, tolerance, detail=told)
+    rounding = spec.number(f"rms_{TOLERANCES[engine.dtype]}") * max(1.0, found.scale)
+    if found.distance <= rounding:
+        return Finding("pass", found.distance, rounding, detail=told)
+    effect = distance(golden, _outputs(engine, "base", golden))
+    most = max(rounding, spec.number("share") * effect)
+    told = f"{told}; all are off by {found.distance:.2g}, of an effect of {effect:.2g}"
+    if found.distance <= most:
+        return Finding("pass", found.distance, most, detail=told)
+    return Finding("fail", found.distance, most, code=_CODE, detail=told)
+
+
+def _on_packed(golden: Golden, engine: Engine, found: Comparison) -> Finding:
+    """Hold outputs of a base in few bits against one that is not, or is unpacked otherwise.
+
+    Packing moves every value, so no more is asked than that they are nearer to what base and delta
+    give together than to the base alone.
+    """
+    alone = distance(golden, _outputs(engine, "base", golden))
+    told = f"{golden.origin.told}, on a base packed as {golden.origin.quantised}"
+    if found.distance <= alone:
+        told = f"{told}; nearer to base and delta than to the base alone"
+        return Finding("pass", found.distance, alone, detail=told)
+    told = f"{told}; nearer to the base alone than to base and delta"
+    return Finding("fail", found.distance, alone, code=_CODE, detail=told)
+
+
+def _outputs(engine: Engine, state: State, golden: Golden) -> Sequence[Outputs]:
+    return [engine.outputs_for(state, sample.inputs) for sample in golden.samples]
+
+
+def _without(case: Case, *, is_needed: bool) -> Finding:
+    """Say that nothing was recorded: too little, where the files may not be all there is."""
+    for problem in case.account.problems:
+        if problem.code == _UNTOLD:
+            told = f"{problem.message}; golden outputs decide it: deltareg golden record"
+            return Finding("fail", code=_UNTOLD, detail=told)
+    told = "the version was pushed without golden outputs"
+    if is_needed:
+        detail = f"{told}, which the suite asks for: deltareg golden record"
+        return Finding("fail", code=_MISSING, detail=detail)
+    return Finding("n/a", detail=told)
+
+
+CHECK = Check(
+    "golden",
+    run,
+    CheckForm(
+        "it gives what it gave to the one who trained it",
+        {
+            "f32": "0.001",
+            "bf16": "0.2",
+            "f16": "0.05",
+            "least_agreement": "0.95",
+            "rms_f32": "0.00005",
+            "rms_bf16": "0.03",
+            "rms_f16": "0.004",
+            "share": "0.02",
+            "recorded": "optional",
+        },
+        may_not_apply=True,
+    ),
+)

@@ -1,0 +1,104 @@
+"""No part of a trained delta stands still while others moved.
+
+A product whose second factor is still zero was set up and never trained: a frozen pipeline stage,
+an optimizer that was given the head alone. Such a part takes part in every forward and changes
+nothing, so no other check sees it.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from deltareg.delta.kind import Account, WeightUpdate
+from deltareg.delta.maths.formula import Stored
+from deltareg.delta.maths.updates import Add
+from deltareg.delta.updates_sparse import Elements
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.engine import Change
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.checks.norm_ratio import layer_type
+
+_CODE = "partial_application"
+_EXPERT = ".experts."
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Count the weights that a delta computes a change for, and that stay as they were."""
+    computed = computed_targets(case.account)
+    sized = case.changes
+    changes = [change for change in sized if change.target in computed]
+    if not changes:
+        return _stored(sized)
+    idle = [change.target for change in changes if not change.delta_rms]
+    if not idle:
+        return Finding("pass", 0, 0, detail=f"all of {len(changes)} weights change")
+    most = spec.number("most_idle")
+    share = len(idle) / len(changes)
+    told = f"{len(idle)} of {len(changes)} weights stay as they were, such as {idle[0]}"
+    if len(idle) == len(changes):
+        is_all = not any(change.delta_rms for change in sized)
+        code = "no_effect" if is_all else _CODE
+        return Finding("fail", share, most, code=code, detail=f"{told}: nothing was trained")
+    worst = partly_idle(changes)
+    if worst > most:
+        return Finding("fail", worst, most, code=_CODE, detail=told)
+    return Finding("warn", share, most, code=_CODE, detail=told)
+
+
+def _stored(changes: Sequence[Change]) -> Finding:
+    """Tell of whole weights that are the base's own: frozen layers, or a file half written."""
+    if not changes:
+        return Finding("n/a", detail="the delta acts on activations alone")
+    share = partly_idle(changes)
+    if not share:
+        return Finding("n/a", detail="the delta holds whole weights")
+    idle = sum(not change.delta_rms for change in changes)
+    detail = (
+        f"{idle} of {len(changes)} stored weights are the base's own while their like in other"
+        " layers changed: layers were frozen, or the checkpoint was half written"
+    )
+    return Finding("warn", share, 0, code=_CODE, detail=detail)
+
+
+def computed_targets(account: Account) -> Collection[str]:
+    """Name the weights whose change comes from trained parts and is not stored as it is.
+
+    A stored weight may well be the base's own: a full tune with frozen layers is no mistake.
+    """
+    return {
+        effect.target
+        for effect in account.effects
+        if isinstance(effect, WeightUpdate)
+        and not isinstance(effect.update, (Stored, Add, Elements))
+    }
+
+
+def partly_idle(changes: Sequence[Change]) -> float:
+    """Give the largest share of still weights within a layer type of which others moved.
+
+    A whole type may stand still rightly: the vision tower of a delta that was trained on text. So
+    may an expert to which no token was sent.
+    """
+    return partly_still({c.target: not c.delta_rms for c in changes if _EXPERT not in c.target})
+
+
+def partly_still(parts: Mapping[str, bool]) -> float:
+    """Give the largest share of still parts within a layer type of which others moved.
+
+    Args:
+        parts: By name, whether it is still.
+    """
+    types: dict[str, list[bool]] = defaultdict(list)
+    for name, is_still in parts.items():
+        types[layer_type(name)].append(is_still)
+    shares = [sum(still) / len(still) for still in types.values() if not all(still)]
+    return max(shares, default=0.0)
+
+
+CHECK = Check(
+    "idle",
+    run,
+    CheckForm("every part that was set up has moved", {"most_idle": "0.25"}, may_not_apply=True),
+    is_static=True,
+)

@@ -1,0 +1,124 @@
+"""How far the images are from real ones that it makes of seeded noise: networks that denoise.
+
+The probe set has `images`, as the network takes them (latents, or pixels), and what it is told
+beside them (`encoder_hidden_states`, …), one row a sample. As many images are made as there are
+real ones, by the base's scheduler and without guidance; both versions start from the same noise.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from deltareg.documents.json_values import is_object
+from deltareg.errors import InvalidInput
+from deltareg.suites.catalogue import UNDECIDED, CheckForm
+from deltareg.suites.probe_set import Samples
+from deltareg.suites.samples import IMAGES
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.continuing import Inputs
+from deltareg_verify.engine.engine import F32
+from deltareg_verify.engine.measures.denoising import Config, Rule, denoise
+from deltareg_verify.engine.measures.images import distance, made_images
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.rows_compared import Measured, rows_compared
+
+_PLACES = ("scheduler/scheduler_config.json", "scheduler_config.json")
+_OUTPUT = "sample"
+_INPUTS = ("sample", "hidden_states")
+_TIME = "timestep"
+_DIMENSIONS = 4
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Denoiser:
+    """How a network calls what it is given, and what it gives."""
+
+    images: str
+    time: str
+    output: str
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compare how far the images of both are from the real ones."""
+    return rows_compared(
+        case, spec, partial(_values, case, int(spec.number("steps"))),
+        Measured(
+            told="kernel distance from real images", by="kid", aggregate=distance,
+            needs="a network that denoises images",
+        ),
+    )  # fmt: skip
+
+
+def _values(case: Case, steps: int, side: Side, samples: Samples) -> list[object] | None:
+    real = samples.arrays[IMAGES].astype(np.float32)
+    if real.ndim != _DIMENSIONS or len(real) < 2:
+        raise InvalidInput("`images` are two or more, each of channels, height and width")
+    told = {name: value for name, value in samples.arrays.items() if name != IMAGES}
+    denoiser = _denoiser(side, {**told, IMAGES: real})
+    if denoiser is None:
+        return None
+    noise = np.random.default_rng(case.suite.seed).standard_normal(real.shape, np.float32)
+    rule, made = Rule(_scheduler(case)), list[F32]()
+    for at in range(0, len(real), _BATCH):
+        rows = {name: value[at : at + _BATCH] for name, value in told.items()}
+        predict = partial(_predict, side, denoiser, rows)
+        made.append(denoise(rule, noise[at : at + _BATCH], predict, steps=steps))
+    return list(made_images(np.concatenate(made), real))
+
+
+def _predict(side: Side, denoiser: _Denoiser, told: Inputs, images: F32, time: float) -> F32:
+    times = np.full(len(images), time, np.float32 if time % 1 else np.int64)
+    given = {**told, denoiser.images: images, denoiser.time: times}
+    found = side.engine.outputs_for(side.state, given)[denoiser.output]
+    # Some predict how sure they are, too, after the rest.
+    return found[:, : images.shape[1]]
+
+
+def _denoiser(side: Side, samples: Inputs) -> _Denoiser | None:
+    """Find out how the network calls what it takes; None of one that denoises nothing."""
+    # A part of a pipeline has its name before all that it takes.
+    parts = {name.rpartition(_OUTPUT)[0] for name in side.engine.outputs(side.state)}
+    first = {name: value[:1] for name, value in samples.items() if name != IMAGES}
+    for part in sorted(parts):
+        for images in _INPUTS:
+            found = _Denoiser(f"{part}{images}", f"{part}{_TIME}", f"{part}{_OUTPUT}")
+            given = {**first, found.images: samples[IMAGES][:1], found.time: np.ones(1, np.int64)}
+            try:
+                answer = side.engine.outputs_for(side.state, given)
+            except (InvalidInput, TypeError):
+                continue
+            if found.output in answer:
+                return found
+    return None
+
+
+def _scheduler(case: Case) -> Config:
+    """Read the config of the base's scheduler, the usual one where the base has none."""
+    for place in _PLACES:
+        path = case.base.path / place
+        if path.is_file():
+            found: object = json.loads(path.read_bytes())
+            if not is_object(found):
+                raise InvalidInput(f"{place} of the base is no object")
+            return found
+    return {}
+
+
+CHECK = Check(
+    "image_distance",
+    run,
+    CheckForm(
+        "how far the images that it makes are from real ones",
+        {**UNDECIDED, "worse": "fail", "steps": 10},
+        counts=("least_samples", "steps"),
+        probes=("images",),
+        takes_threshold=True,
+        against=("base", "promoted"),
+        may_not_apply=True,
+    ),
+)

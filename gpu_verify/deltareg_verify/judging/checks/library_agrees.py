@@ -1,0 +1,89 @@
+"""The library that wrote the delta gives what the engine here gives.
+
+Attached and folded are two ways of one reading. This is another's reading: the library loads base
+and delta by itself, from the same files, and a config that means something else to it shows.
+"""
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.arrays import root_mean_square, shared
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.dtypes import TOLERANCES
+from deltareg_verify.engine.engine import Outputs, SecondOpinion
+from deltareg_verify.judging.check import Check, Finding
+
+_DIFFERS, _ABSENT = "library_differs", "library_absent"
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compare the library's outputs on the probe with the attached ones."""
+    library = case.manifest.source.library
+    if library in {"", "deltareg", "transformers"}:
+        return Finding("n/a", detail="no library reads it beside transformers, see reloads")
+    found = case.engine.second_opinion(library, case.folder.path)
+    if not found.version:
+        return _absent(spec, found)
+    name = f"{found.library} {found.version}"
+    if found.refusal and _is_of_older_names(case):
+        told = "its names are of an earlier transformers, and the library finds none of them"
+        return Finding("warn", code=_DIFFERS, detail=f"{name} does not load it: {told}")
+    if found.outputs is None and found.fault:  # it cannot show anything, and says so to everybody
+        return Finding("warn", code=_DIFFERS, detail=f"{name} loads it, no more: {found.fault}")
+    if found.outputs is None:
+        return Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {found.refusal}")
+    return _compared(case, spec, found.outputs, name)
+
+
+def _compared(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -> Finding:
+    """Hold the difference against the delta's effect, and against what rounding may do."""
+    base, ours = case.outputs("base"), case.outputs("attached")
+    alike = [key for key in ours if key in outputs and outputs[key].shape == ours[key].shape]
+    if not alike:
+        return Finding("fail", code=_DIFFERS, detail=f"{name} gives outputs of other shapes")
+    effect = _distance({key: base[key] for key in alike if key in base}, ours)
+    difference = _distance({key: ours[key] for key in alike}, outputs)
+    scale = max(root_mean_square(base), root_mean_square(ours))
+    noise = spec.number(TOLERANCES[case.engine.dtype]) * scale
+    tolerance = max(noise, spec.number("share") * effect)
+    told = f"{name}: {difference:.2g} of an effect of {effect:.2g}"
+    if not difference <= tolerance:
+        return Finding("fail", difference, tolerance, code=_DIFFERS, detail=told)
+    if effect < noise:
+        told += f", which is within the rounding of {case.engine.dtype}"
+    return Finding("pass", difference, tolerance, detail=told)
+
+
+def _is_of_older_names(case: Case) -> bool:
+    """Whether the delta names modules as a transformers before the worker's did.
+
+    That is no silent mistake: the library says that it finds nothing and loads nothing.
+    """
+    names = case.base.view.names
+    return any(names.renamed(tensor.name) != tensor.name for tensor in case.manifest.tensors)
+
+
+def _absent(spec: CheckSpec, found: SecondOpinion) -> Finding:
+    told = "it is not installed, or does not take such a delta by itself"
+    detail = f"this worker cannot ask {found.library}: {told}"
+    is_needed = spec.parameters["absent"] == "fail"
+    return Finding("fail" if is_needed else "warn", code=_ABSENT, detail=detail)
+
+
+def _distance(some: Outputs, others: Outputs) -> float:
+    """Give the root mean square of the difference, over the outputs of the first."""
+    pairs = {name: (value, others[name]) for name, value in some.items()}
+    return root_mean_square({
+        name: value[shared(value, other)] - other[shared(value, other)]
+        for name, (value, other) in pairs.items()
+    })  # fmt: skip
+
+
+CHECK = Check(
+    "library_agrees",
+    run,
+    CheckForm(
+        "the library that wrote it, asked itself, gives the same",
+        {"f32": "0.00002", "bf16": "0.02", "f16": "0.005", "share": "0.001", "absent": "warn"},
+        may_not_apply=True,
+    ),
+)

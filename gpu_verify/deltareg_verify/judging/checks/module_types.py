@@ -1,0 +1,74 @@
+"""Every type of module that the delta was set up for has moved.
+
+`idle` finds some weights of a type that stand still. Where all of a type do, such as every q_proj
+of a decoder whose v_proj were trained, an optimizer was given half of the parameters, or half of
+them were saved as they began. What the network never runs gets no gradient and rightly stands
+still, which one forward tells.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.checks.idle import computed_targets
+from deltareg_verify.judging.checks.norm_ratio import layer_type
+from deltareg_verify.judging.unused import unused
+
+_CODE = "partial_application"
+
+
+def run(case: Case, _spec: CheckSpec) -> Finding:
+    """Look for types of which none moved, in stacks of layers in which others did."""
+    computed = computed_targets(case.account)
+    moved = {c.target: bool(c.delta_rms) for c in case.changes if c.target in computed}
+    if not any(moved.values()):  # `idle` says so
+        return Finding("n/a", detail="no computed change moves a weight")
+    types = _types(moved)
+    still = sorted(name for name, has_moved in types.items() if not has_moved)
+    alive = {_stack(name) for name, has_moved in types.items() if has_moved}
+    sick = [name for name in still if _stack(name) in alive]
+    told = f"{len(types) - len(still)} of {len(types)} types of module moved"
+    dead = _never_run(case, moved, sick) if sick else []
+    sick = [name for name in sick if name not in dead]
+    if sick:
+        detail = f"{told}; all of {', '.join(sick[:3])} stand still, and others beside them do not"
+        return Finding("fail", len(sick), 0, code=_CODE, detail=detail)
+    if dead:
+        detail = f"{told}; no forward uses {', '.join(dead[:3])}, and the delta leaves them alone"
+        return Finding("warn", len(dead), 0, code=_CODE, detail=detail)
+    if still:  # a tower that the data did not reach
+        detail = f"{told}; nothing moved in {', '.join(sorted(set(map(_stack, still)))[:3])}"
+        return Finding("warn", len(still), 0, code=_CODE, detail=detail)
+    return Finding("pass", 0, 0, detail=told)
+
+
+def _never_run(case: Case, moved: Collection[str], kinds: Sequence[str]) -> list[str]:
+    """Give the types of which no forward uses any part: such parts get no gradient."""
+    _, dead = unused(case)
+    used = {layer_type(name) for name in moved if name not in dead}
+    return [kind for kind in kinds if kind not in used]
+
+
+def _types(moved: Mapping[str, bool]) -> dict[str, bool]:
+    """Say of each type whether any of it moved; experts of a layer are one type."""
+    found: dict[str, bool] = defaultdict(bool)
+    for name, has_moved in moved.items():
+        if "*" in (kind := layer_type(name)):  # one of a kind says nothing of kinds
+            found[kind] |= has_moved
+    return dict(found)
+
+
+def _stack(kind: str) -> str:
+    """Name the stack of layers that a type belongs to."""
+    return kind.partition(".*.")[0]
+
+
+CHECK = Check(
+    "module_types",
+    run,
+    CheckForm("every type of module that was set up has moved", may_not_apply=True),
+    is_static=True,
+)

@@ -1,0 +1,58 @@
+"""The tokens that end, begin, fill and break texts are as likely as they can be in general text.
+
+A head whose row of the end token was overwritten ends every answer at once, or none. On general
+text the end token, the begin token and padding are rare after most words and never impossible.
+"""
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.messages.figures import Odds
+
+_CODE = "special_tokens"
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Hold how likely each is, over all places of the general probes, against the base's."""
+    base = case.figures("base")
+    if not base.special:
+        why = base.refusal or "it continues no text, or brings no tokenizer"
+        return Finding("n/a", detail=f"the base has no special tokens to watch: {why}")
+    ours = case.figures("attached").special
+    most, times = spec.number("most_share"), spec.number("most_times")
+    fall = spec.number("most_fall")
+    found: list[str] = []
+    for name, before in base.special.items():
+        after = ours.get(name)
+        if after is None:
+            return Finding("skipped", detail=f"the delta leaves no {name} to watch")
+        is_rife = not after.share <= max(most, times * before.share)
+        is_gone = not after.log >= before.log - fall
+        if is_rife or is_gone:
+            how = "is likely everywhere" if is_rife else "has become impossible"
+            detail = f"{name} {how}: {_told(before, after)}"
+            value, mark = (after.share, most) if is_rife else (after.log, before.log - fall)
+            baseline = before.share if is_rife else before.log
+            return Finding("fail", value, mark, baseline, code=_CODE, detail=detail)
+        found.append(f"{name} {_told(before, after)}")
+    worst = max(one.share for one in ours.values())
+    return Finding("pass", worst, most, detail="; ".join(found))
+
+
+def _told(before: Odds, after: Odds) -> str:
+    return (
+        f"{after.share:.2g} (the base {before.share:.2g}), its logarithm {after.log:.1f} on"
+        f" average (the base {before.log:.1f})"
+    )
+
+
+CHECK = Check(
+    "special_tokens",
+    run,
+    CheckForm(
+        "EOS, BOS, padding and newline are neither everywhere nor impossible",
+        {"most_share": "0.3", "most_times": 3, "most_fall": 20},
+        may_not_apply=True,
+    ),
+)

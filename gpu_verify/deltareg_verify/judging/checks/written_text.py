@@ -1,0 +1,62 @@
+"""How close what a network writes is to the right text: translations, summaries, captions.
+
+chrF and TER are those of sacrebleu, sentence by sentence; ROUGE is that of rouge-score, its F1.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+
+from deltareg.suites.catalogue import UNDECIDED, CheckForm
+from deltareg.suites.probe_set import Samples
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.measures.answers import texts_of
+from deltareg_verify.judging.check import Check, Finding
+from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.text_scores import LIBRARIES, SCORES
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compare how close both come, sample by sample."""
+    which = str(spec.parameters["measure"])
+    library = LIBRARIES[which]
+    if find_spec(library) is None:
+        told = f"this worker has no {library}; pip install 'deltareg[texts]' there"
+        return Finding("skipped", detail=told)
+    return rows_compared(
+        case, spec, partial(_values, case, spec, SCORES[which]),
+        Measured(
+            told=which, needs="a network that writes, and a tokenizer in the base",
+        ),
+    )  # fmt: skip
+
+
+def _values(
+    case: Case, spec: CheckSpec, score: Callable[[str, str], float], side: Side, samples: Samples
+) -> list[object] | None:
+    texts = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
+    return None if texts is None else _scored(score, texts, samples.targets)
+
+
+def _scored(
+    score: Callable[[str, str], float], texts: Sequence[str], targets: Sequence[str]
+) -> list[object]:
+    return [score(text, target) for text, target in zip(texts, targets, strict=True)]
+
+
+CHECK = Check(
+    "written_text",
+    run,
+    CheckForm(
+        "how close what it writes is to the right text",
+        {**UNDECIDED, "worse": "fail", "measure": "chrf", "new_tokens": 64},
+        counts=("least_samples", "new_tokens"),
+        choices={"measure": tuple(SCORES)},
+        probes=("targets",),
+        takes_threshold=True,
+        against=("base", "promoted"),
+        may_not_apply=True,
+    ),
+)

@@ -1,0 +1,139 @@
+"""Compares a version with others look by look, until what may be lost is decided."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from deltareg.statistics.looks import growing, look_tails
+from deltareg.statistics.trial import Decision, Look, decide, p_missed, samples_to_decide
+from deltareg.suites.probe_set import Samples
+from deltareg.suites.suite import CheckSpec
+from deltareg.suites.threshold import Threshold
+from deltareg_verify.engine.changes import Change, Measure, RowMeasure, Side
+from deltareg_verify.engine.engine import F64
+
+DECIDED_NOTHING: Decision = "undecided"
+_GRAVITY: dict[Decision, int] = {"missed": 0, "undecided": 1, "met": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A comparison with one other, as far as it went.
+
+    Attributes:
+        change: The measure of the two at the last look.
+        looks: What each look said.
+        planned: How many samples each look sees, those that were not made included.
+        decision: What the last one showed.
+        tail: With which error on one side it was made.
+        p: The error at which the mark would have been missed.
+    """
+
+    change: Change
+    looks: tuple[Look, ...]
+    planned: tuple[int, ...]
+    decision: Decision
+    tail: float
+    p: float
+
+    @property
+    def needs(self) -> int:
+        """About how many samples would decide it; 0 where nobody can say."""
+        if self.decision != "undecided":
+            return 0
+        tail = look_tails(self.planned)[-1]
+        return samples_to_decide(self.looks[-1], self.change.b.n, tail=tail)
+
+
+class Rows:
+    """What each version gives for the samples of a check, computed once, in the order of looks."""
+
+    def __init__(self, measure: Measure, samples: Samples, *, order: Sequence[int]) -> None:
+        self._measure = measure
+        self._samples = samples
+        self._order = order
+        self._found: dict[int, list[F64 | None]] = {}
+        self._counts: dict[int, int] = {}
+
+    def change(self, other: Side, ours: Side, count: int) -> Change | None:
+        """Compare two on the first so many samples."""
+        if not isinstance(self._measure, RowMeasure):
+            return self._measure(other, ours, self._samples.taken(self._order[:count]), seed=0)
+        before, after = self._rows(other, count), self._rows(ours, count)
+        return None if before is None or after is None else self._measure.change(before, after)
+
+    def _rows(self, side: Side, count: int) -> F64 | None:
+        """Give the rows of a version; what was computed for an earlier look is not again."""
+        assert isinstance(self._measure, RowMeasure)
+        key = hash((id(side.engine), side.state))
+        found, known = self._found.setdefault(key, []), self._counts.get(key, 0)
+        if count > known:
+            found.append(self._measure.rows(side, self._samples.taken(self._order[known:count])))
+            self._counts[key] = count
+        rows = [one for one in found if one is not None]
+        return None if len(rows) < len(found) else np.concatenate(rows)[:count]
+
+
+def plan(spec: CheckSpec, count: int) -> tuple[int, ...]:
+    """Say how many of so many samples each look sees."""
+    if spec.looks is None:
+        return (count,)
+    most = min(count, spec.looks.most or count)
+    return growing(spec.looks.first, most)
+
+
+def order_of(count: int, *, seed: int, is_drawn: bool) -> list[int]:
+    """Give the order in which samples are looked at: as they are, or drawn once for the suite.
+
+    A file may be sorted, and its first part must be like the whole.
+    """
+    if not is_drawn:
+        return list(range(count))
+    return [int(row) for row in np.random.default_rng(seed).permutation(count)]
+
+
+def held(
+    compare: Callable[[int], Change | None],
+    threshold: Threshold,
+    planned: Sequence[int],
+    *,
+    family: int,
+) -> Trial | None:
+    """Look until it is decided or all is seen; None where there is no measure.
+
+    Args:
+        compare: Compares on the first so many samples.
+        threshold: What may be lost.
+        planned: How many samples each look sees.
+        family: How many comparisons are made together.
+    """
+    changes: list[Change] = []
+    looks: list[Look] = []
+    tails, decision = look_tails(planned), DECIDED_NOTHING
+    for count in planned:
+        change = compare(count)
+        if change is None:
+            return None
+        changes.append(change)
+        mark = threshold.only_change.mark(change.a.value)
+        looks.append(Look(change.beside_at, mark, threshold.greater_is_better))
+        decision = decide(looks, planned, family=family)
+        if decision != "undecided":
+            break
+    return Trial(
+        changes[-1], tuple(looks), tuple(planned), decision, tails[len(looks) - 1],
+        1.0 if decision == "met" else p_missed(looks, planned),
+    )  # fmt: skip
+
+
+def graver(one: Trial, other: Trial) -> Trial:
+    """Give the one of two comparisons that counts where both must be met; it errs for both."""
+    first = one if _GRAVITY[one.decision] <= _GRAVITY[other.decision] else other
+    return replace(first, p=min(1.0, 2 * min(one.p, other.p)))
+
+
+def against(rows: Rows, other: Side, ours: Side) -> Callable[[int], Change | None]:
+    """Compare with one other, on as many samples as a look sees."""
+    return partial(rows.change, other, ours)

@@ -1,0 +1,99 @@
+"""Asking a network a task by lm-eval, and what each row of it gave.
+
+Nothing is fetched and nothing of the task is run: rows stand in memory, templates run in jinja's
+sandbox, and likelihoods come from the engine.
+"""
+
+# The harness is optional: with it its types are partly known, without it they are not.
+# pyright: reportMissingImports=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportOptionalSubscript=false, reportTypedDictNotRequiredAccess=false
+
+import io
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from copy import deepcopy
+from dataclasses import dataclass
+
+import datasets
+from jinja2 import StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from lm_eval import __version__, utils
+from lm_eval.api.registry import get_aggregation
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.evaluator import evaluate
+
+from deltareg.suites.lm_task import Asked, LmTask
+from deltareg_verify.engine.engine import Engine, State, Tokenizer
+from deltareg_verify.judging.lm_harness.network import EngineNetwork
+
+_OWN_KEYS = {"dataset_kwargs", "dataset_name", "metadata", "tag"}  # of no use without a download
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a network gave for a task.
+
+    Attributes:
+        values: Of each row, what lm-eval keeps of it for the metric.
+        aggregate: Brings such values together, as lm-eval does.
+        is_sane: Whether every likelihood was a number.
+        version: Of lm-eval.
+    """
+
+    values: Sequence[object]
+    aggregate: Callable[[Sequence[object]], float]
+    is_sane: bool
+    version: str
+
+
+def ask(
+    engine: Engine, state: State, tokenizer: Tokenizer, *, task: LmTask, asked: Asked, seed: int
+) -> Answers:
+    """Ask a task of one state of an engine.
+
+    Args:
+        engine: That runs the network.
+        state: In which state.
+        tokenizer: Of the engine.
+        task: With its rows.
+        asked: What of it.
+        seed: Of the few shots.
+    """
+    _prepare()
+    made = ConfigurableTask(config=_config(task, asked))
+    made.set_fewshot_seed(seed)
+    network = EngineNetwork(engine, state, tokenizer)
+    with redirect_stderr(io.StringIO()):  # progress bars
+        found = evaluate(
+            lm=network, task_dict={"tasks": {task.name: made}, "groups": {}}, limit=asked.limit,
+            bootstrap_iters=0, log_samples=True,
+        )  # fmt: skip
+    samples = [one for one in found["samples"][task.name] if one["filter"] == asked.filter]
+    values = [one[asked.metric] for one in sorted(samples, key=lambda one: int(one["doc_id"]))]
+    return Answers(values, get_aggregation(asked.aggregation), network.is_sane, __version__)
+
+
+def _prepare() -> None:
+    """Keep the harness quiet, and its templates from reaching Python."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    if isinstance(utils.env, ImmutableSandboxedEnvironment):
+        return
+    safe = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    safe.filters["regex_replace"] = utils.regex_replace
+    utils.env = safe
+
+
+def _config(task: LmTask, asked: Asked) -> dict[str, object]:
+    """Give the task as lm-eval takes it, with rows in memory in place of names of files."""
+    kept = {key: value for key, value in task.fields.items() if key not in _OWN_KEYS}
+    rows = {
+        split: datasets.Dataset.from_list([dict(row) for row in found])
+        for split, found in task.rows.items()
+    }
+    config = deepcopy(kept) | {"custom_dataset": lambda **_: rows, "num_fewshot": asked.num_fewshot}
+    if "metric_list" not in config:
+        config["metric_list"] = [{"metric": name} for name in task.metrics]
+    return config

@@ -1,0 +1,120 @@
+"""The network as lm-eval asks it: one state of an engine, greedy, one text at a time."""
+
+# The harness is optional: with it its types are partly known, without it they are not.
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+# pyright: reportIncompatibleMethodOverride=false, reportTypedDictNotRequiredAccess=false
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from deltareg.errors import InvalidInput
+from deltareg_verify.engine.engine import Engine, State, Tokenizer
+
+_MOST_NEW_TOKENS = 256  # lm-eval's own, where a task does not say
+
+
+class Request(Protocol):
+    """What lm-eval asks at once: texts, and for a continuation how it is to be made."""
+
+    @property
+    def args(self) -> tuple[object, ...]:
+        """A text, two of them, or one and options."""
+        ...
+
+
+class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not there for every mypy
+    """A state of an engine. How a context and what follows it are cut is left to the harness."""
+
+    def __init__(self, engine: Engine, state: State, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self._engine = engine
+        self._state: State = state
+        self._words = tokenizer
+        self.is_sane = True
+        """Whether every likelihood so far was a number."""
+
+    @property
+    def eot_token_id(self) -> int:
+        """The token that ends a text."""
+        return _needed(self._words.end)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The token that stands before a text without a context."""
+        return _needed(self._words.end if self._words.begin is None else self._words.begin)
+
+    def tok_encode(
+        self, string: str, *, add_special_tokens: bool | None = None, **_: object
+    ) -> list[int]:
+        """Cut a text into tokens; one that begins with the mark gets no second one."""
+        mark = self._words.end if self._words.begin is None else self._words.begin
+        if add_special_tokens is None and mark is not None:
+            begun = string.startswith(self._words.decode([mark], special=True))
+            add_special_tokens = False if begun else None
+        return self._words.encode(string, special=add_special_tokens)
+
+    def loglikelihood_rolling(self, requests: Sequence[Request]) -> list[float]:
+        """Say how likely whole texts are, those that are too long in windows."""
+        return [self._whole(str(request.args[0])) for request in requests]
+
+    def generate_until(self, requests: Sequence[Request]) -> list[str]:
+        """Continue texts greedily up to a word that ends them."""
+        return [self._continued(str(one.args[0]), one.args[1]) for one in requests]
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[object, list[int], list[int]]], **_: object
+    ) -> list[tuple[float, bool]]:
+        pairs = [(context, following) for _, context, following in requests]
+        found = self._engine.log_likelihoods(self._state, pairs)
+        self.is_sane &= not np.isnan(found[:, 0]).any()
+        return [(float(likelihood), bool(greedy)) for likelihood, greedy in found]
+
+    def _whole(self, text: str) -> float:
+        windows = get_rolling_token_windows(
+            token_list=self.tok_encode(text), prefix_token=self.prefix_token_id,
+            max_seq_len=self._words.most, context_len=1,
+        )  # fmt: skip
+        asked = [(None, *make_disjoint_window(window)) for window in windows]
+        return sum(likelihood for likelihood, _ in self._loglikelihood_tokens(asked))
+
+    def _continued(self, text: str, options: object) -> str:
+        assert isinstance(options, Mapping), "lm-eval gives options with each text"
+        wanted = normalize_gen_kwargs(dict(options), _MOST_NEW_TOKENS)
+        count = int(wanted["max_gen_toks"])
+        end = self._words.end
+        mark = None if end is None else self._words.decode([end], special=True)
+        stops = [stop for stop in handle_stop_sequences(list(wanted["until"]), eos=mark) if stop]
+        room = self._words.most - count
+        if room < 1:
+            raise InvalidInput(
+                f"{count} tokens are to be written, and the base takes {self._words.most} at all",
+                fix="set max_gen_toks in the task's generation_kwargs",
+            )
+        found = self._engine.follow(
+            self._state, self._words.encode(text)[-room:], count,
+            is_over=lambda added: added[-1] == end or _has(self._words.decode(added), stops),
+        )  # fmt: skip
+        return _cut(self._words.decode(found), stops)
+
+
+def _has(text: str, stops: Sequence[str]) -> bool:
+    return any(stop in text for stop in stops)
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    for stop in stops:
+        text = text.split(stop)[0]
+    return text
+
+
+def _needed(token: int | None) -> int:
+    if token is None:
+        raise InvalidInput("the base's tokenizer has no token that begins or ends a text")
+    return token

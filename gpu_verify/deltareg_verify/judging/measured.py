@@ -1,0 +1,214 @@
+"""From a measure to a finding: the same rule for every check that has a threshold."""
+
+import math
+from dataclasses import replace
+
+from deltareg.errors import InvalidInput
+from deltareg.suites.estimate import Estimate
+from deltareg.suites.reference import BASE, PROMOTED
+from deltareg.suites.suite import CheckSpec
+from deltareg.wire import CheckOutcome
+from deltareg_verify.engine.case import Case
+from deltareg_verify.engine.changes import Change, Measure, Side
+from deltareg_verify.judging.check import Finding
+from deltareg_verify.judging.compared import Compared
+from deltareg_verify.judging.comparing import Rows, Trial, against, graver, held, order_of, plan
+
+WORSE = {BASE: "worse_than_base"}
+REGRESSION = "regression"
+
+
+def compared(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs: str) -> Finding:
+    """Hold a measure against what the check compares it with, on its probe set.
+
+    Args:
+        case: The version.
+        spec: The check.
+        measure: Takes the measure of both.
+        told: What is measured, in words.
+        needs: What it takes, for a version of which there is no measure.
+    """
+    other = rival(case, spec)
+    if other is None:
+        return no_rival(case, spec, spec.against)
+    ours, samples = Side(case.engine, "attached"), case.samples(spec.probes)
+    planned = plan(spec, len(samples))
+    order = order_of(len(samples), seed=case.suite.seed, is_drawn=spec.looks is not None)
+    rows = Rows(measure, samples, order=order)
+    if not spec.compares:
+        found = measure(other, ours, samples, seed=case.suite.seed)
+        if found is None:
+            return unmeasured(case, spec, f"needs {needs}")
+        return judged(spec, found.b, found.a.value, told=told)
+    return _tried(case, spec, rows, other, ours, planned=planned, told=told, needs=needs)
+
+
+def _tried(
+    case: Case,
+    spec: CheckSpec,
+    rows: Rows,
+    other: Side,
+    ours: Side,
+    *,
+    planned: tuple[int, ...],
+    told: str,
+    needs: str,
+) -> Finding:
+    """Hold a version against its rival, and both against the reference where there is one."""
+    threshold = spec.threshold
+    assert threshold is not None, "only what has a margin is tried"
+    referee = _side(case, spec, spec.reference) if spec.reference else None
+    if spec.reference and referee is None:
+        return no_rival(case, spec, spec.reference)
+    family = case.suite.comparisons * (1 if referee is None else 2)
+    trial = held(against(rows, other, ours), threshold, planned, family=family)
+    if trial is None:
+        return unmeasured(case, spec, f"needs {needs}")
+    if referee is None:
+        return tell(spec, trial, told=told, other=case.named(spec.key_of(spec.against)))
+    beside = held(against(rows, referee, ours), threshold, planned, family=family)
+    broken = held(against(rows, referee, other), threshold, planned, family=family)
+    if beside is None or broken is None:
+        return missing(spec, f"needs {needs}, of {case.named(spec.key_of(spec.reference))} too")
+    if broken.decision == "missed" or not math.isfinite(broken.change.b.value):
+        note = (
+            f"{case.named(PROMOTED)}, which the channel serves, is itself worse than"
+            f" {case.named(spec.key_of(spec.reference))}: {broken.change.b.value:.4g} beside"
+            f" {broken.change.a.value:.4g}; this version is held against the reference alone"
+        )
+        return tell(
+            spec, beside, told=told, other=case.named(spec.key_of(spec.reference)), note=note
+        )
+    gravest = graver(beside, trial)
+    name = spec.against if gravest.change is trial.change else spec.reference
+    return tell(spec, gravest, told=told, other=case.named(spec.key_of(name)), named=name)
+
+
+def judged(
+    spec: CheckSpec,
+    found: Estimate,
+    baseline: float | None,
+    *,
+    told: str,
+    change: Estimate | Change | None = None,
+    other: str = "",
+) -> Finding:
+    """Hold a measure against the threshold of its check.
+
+    Args:
+        spec: The check, with its threshold.
+        found: The measure with this version.
+        baseline: The same measure of what it is compared with.
+        told: What was measured, in words.
+        change: How much better or worse it is on the same samples, as a measure; its interval
+            decides where a change is asked for, because what both find hard cancels out.
+        other: What it is compared with, in words.
+    """
+    threshold = spec.threshold
+    detail = f"{told}: {found}"
+    if threshold is None:
+        return Finding("pass", found.value, None, baseline, detail=f"{detail}; no threshold")
+    _check_count(spec, found, detail)
+    if threshold.needs_baseline:
+        assert baseline is not None, "a change is asked of something"
+        paired = change if isinstance(change, Change) else _change(found, baseline, change)
+        trial = held(lambda _: paired, threshold, (found.n,), family=1)
+        assert trial is not None, "there is a measure"
+        return tell(spec, trial, told=told, other=other or _whom(spec))
+    mark = threshold.mark(baseline)
+    judgement = threshold.judge(found, baseline)
+    if judgement == "pass":
+        return Finding("pass", found.value, mark, baseline, detail=detail)
+    means = "fail"
+    if judgement == "undecided":
+        detail += "; the interval does not decide it"
+        means = str(spec.parameters.get("undecided", "fail"))
+    is_warning = means != "fail" or spec.parameters.get("worse") == "warn"
+    verdict: CheckOutcome = "warn" if is_warning else "fail"
+    return Finding(
+        verdict, found.value, mark, baseline, code="below_threshold", detail=detail
+    )  # fmt: skip
+
+
+def tell(
+    spec: CheckSpec, trial: Trial, *, told: str, other: str, note: str = "", named: str = ""
+) -> Finding:
+    """Give what came of a comparison as a finding, for now: Holm's procedure comes at the end."""
+    threshold, found = spec.threshold, trial.change.b
+    assert threshold is not None, "only what has a margin is tried"
+    _check_count(spec, found, f"{told}: {found}")
+    baseline = trial.change.a.value
+    if math.isfinite(found.value) and not math.isfinite(baseline):
+        return Finding("skipped", found.value, detail=f"{told}: {other} gives no number to compare")
+    plain = threshold.without_change
+    compared = Compared(
+        told=f"{told}: {found}", other=other, against=named or spec.against,
+        decision=trial.decision, ends=trial.looks[-1].at(trial.tail), tail=trial.tail,
+        mark=trial.looks[-1].mark, baseline=baseline, is_upward=threshold.greater_is_better,
+        n=found.n, planned=trial.planned, look=len(trial.looks), p=trial.p, needs=trial.needs,
+        plain="pass" if plain is None else plain.judge(found, None),
+        value=found.value, undecided=str(spec.parameters.get("undecided", "fail")),
+        worse=str(spec.parameters.get("worse", "fail")),
+        code=WORSE.get(named or spec.against, REGRESSION), note=note,
+    )  # fmt: skip
+    return as_finding(Finding("n/a", found.value, threshold.mark(baseline), baseline), compared)
+
+
+def as_finding(finding: Finding, compared: Compared) -> Finding:
+    """Give a finding with what its comparison came to."""
+    verdict, code = compared.outcome
+    return replace(
+        finding, verdict=verdict, code=code, detail=compared.detail, comparison=compared
+    )  # fmt: skip
+
+
+def rival(case: Case, spec: CheckSpec) -> Side | None:
+    """Give what a check compares with; None when there is no such version."""
+    return _side(case, spec, spec.against)
+
+
+def no_rival(case: Case, spec: CheckSpec, name: str) -> Finding:
+    """Say that there is nothing to compare with; a version that should be there is missed."""
+    if name == PROMOTED:
+        return Finding("n/a", detail="the channel serves no other version to compare with yet")
+    why = case.why_no_reference(spec.key_of(name))
+    return Finding("n/a" if name.startswith("best of") else "skipped", detail=why)
+
+
+def unmeasured(case: Case, spec: CheckSpec, why: str) -> Finding:
+    """Say that there is no measure of a version; nothing is known where nobody runs its head."""
+    idle = case.fired.not_exercised
+    if idle:
+        return Finding("skipped", detail=f"no class here runs {', '.join(idle[:3])}, and it {why}")
+    return missing(spec, why)
+
+
+def missing(spec: CheckSpec, why: str) -> Finding:
+    """Say that there is no measure; a suite that asks for it may say that this does not matter."""
+    if spec.parameters.get("missing") == "n/a":
+        return Finding("n/a", detail=why)
+    return Finding("fail", code="missing_measure", detail=why)
+
+
+def _side(case: Case, spec: CheckSpec, name: str) -> Side | None:
+    if name in {"", BASE}:
+        return Side(case.engine, "base")
+    engine = case.promoted if name == PROMOTED else case.reference(spec.key_of(name))
+    return None if engine is None else Side(engine, "attached")
+
+
+def _check_count(spec: CheckSpec, found: Estimate, detail: str) -> None:
+    if found.n < int(spec.parameters.get("least_samples", 0)):
+        raise InvalidInput(f"{found.n} samples are too few for a threshold: {detail}")
+
+
+def _whom(spec: CheckSpec) -> str:
+    return "the promoted version" if spec.against == PROMOTED else f"the {spec.against or BASE}"
+
+
+def _change(found: Estimate, baseline: float, beside: Estimate | None) -> Change:
+    """Make a change of what is known: the interval around the measure, or the measure alone."""
+    around = found if beside is None else beside
+    low, high = around.low - baseline, around.high - baseline
+    step = Estimate(found.value - baseline, low, high, found.n)
+    return Change(Estimate(baseline, baseline, baseline, found.n), found, step)

@@ -1,0 +1,128 @@
+"""From what each row of a task gave to a measure with its interval, as lm-eval adds rows up."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from deltareg.statistics.intervals import F64
+from deltareg.suites.estimate import (
+    Estimate,
+    exponential,
+    of_difference,
+    of_drawn,
+    of_ratio,
+    of_share,
+    rows_drawn,
+)
+from deltareg_verify.engine.changes import of_shares
+
+Values = Sequence[object]
+Aggregate = Callable[[Values], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """A measure of this version beside that of another on the same rows.
+
+    Attributes:
+        found: This version's.
+        baseline: The other's.
+        change: This version's, with the interval of how far the two are apart.
+    """
+
+    found: Estimate
+    baseline: float
+    change: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratio:
+    """A measure that is a sum over rows by another: what each row adds, and how much it counts."""
+
+    parts: F64
+    sizes: F64
+
+
+def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed: int) -> Measures:
+    """Bring rows together.
+
+    Args:
+        ours: What lm-eval keeps of each row, with this version.
+        theirs: The same rows, with what it is compared with.
+        by: The name of the aggregation.
+        aggregate: The aggregation itself.
+        seed: Of the draws.
+    """
+    a, b = _ratio(ours, by), _ratio(theirs, by)
+    if a is None or b is None:
+        return _whole(ours, theirs, aggregate, seed=seed)
+    if by in {"perplexity", "weighted_perplexity"}:
+        return _perplexity(a, b, seed=seed)
+    both = np.concatenate([a.parts, b.parts])
+    is_share = by == "mean" and bool(np.isin(both, (0.0, 1.0)).all())
+    count = len(ours)
+    found = (
+        of_share(float(a.parts.sum()), count) if is_share
+        else of_ratio(a.parts, a.sizes, seed=seed)
+    )  # fmt: skip
+    baseline = float(b.parts.sum() / b.sizes.sum())
+    if is_share:
+        return Measures(found, baseline, of_shares(b.parts, a.parts).beside)
+    step = of_difference(a.parts, b.parts, a.sizes, seed=seed)
+    change = Estimate(found.value, baseline + step.low, baseline + step.high, count)
+    return Measures(found, baseline, change)
+
+
+def no_number(ours: Values, baseline: float) -> Measures:
+    """Give the measure of a network whose likelihoods are no numbers: none, which fails."""
+    none = Estimate(math.nan, math.nan, math.nan, len(ours))
+    return Measures(none, baseline, none)
+
+
+def _perplexity(a: _Ratio, b: _Ratio, *, seed: int) -> Measures:
+    found = exponential(of_ratio(a.parts, a.sizes, seed=seed))
+    baseline = exponential(of_ratio(b.parts, b.sizes, seed=seed)).value
+    factor = exponential(of_difference(a.parts, b.parts, a.sizes, seed=seed))
+    change = Estimate(found.value, baseline * factor.low, baseline * factor.high, found.n)
+    return Measures(found, baseline, change)
+
+
+def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> Measures:
+    """Measure what only all rows together have, such as BLEU, by drawing rows again."""
+    count = len(ours)
+    drawn = rows_drawn(count, seed=seed)
+    a, b = (
+        np.array([aggregate([values[row] for row in rows]) for rows in drawn], np.float64)
+        for values in (ours, theirs)
+    )
+    value, baseline = float(aggregate(ours)), float(aggregate(theirs))
+    step = of_drawn(value - baseline, a - b, count)
+    change = Estimate(value, baseline + step.low, baseline + step.high, count)
+    return Measures(of_drawn(value, a, count), baseline, change)
+
+
+def _ratio(values: Values, by: str) -> _Ratio | None:
+    """Write an aggregation as a sum by another, where it is one."""
+    ones = np.ones(len(values))
+    match by:
+        case "mean":
+            return _Ratio(np.array(values, np.float64), ones)
+        case "perplexity":
+            return _Ratio(-np.array(values, np.float64), ones)
+        case "weighted_perplexity" | "bits_per_byte":
+            both = np.array(values, np.float64)
+            unit = math.log(2) if by == "bits_per_byte" else 1.0
+            return _Ratio(-both[:, 0] / unit, both[:, 1])
+        case "brier_score":
+            pairs = cast("Sequence[tuple[int, F64]]", values)
+            return _Ratio(np.array([_miss(right, given) for right, given in pairs]), ones)
+        case _:
+            return None
+
+
+def _miss(right: int, given: F64) -> float:
+    wanted = np.eye(len(given))[right]
+    return float(((np.asarray(given) - wanted) ** 2).sum())

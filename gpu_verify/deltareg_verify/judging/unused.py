@@ -1,0 +1,35 @@
+"""What a delta has for weights that no forward uses."""
+
+from deltareg.delta.kind import WeightUpdate
+from deltareg_verify.engine.case import Case
+
+
+def unused(case: Case) -> tuple[list[str], list[str]]:
+    """Give the effects that no forward uses: those that change something, and those that do not.
+
+    A part of a network that its class never runs gets no gradient, so training leaves it as it is.
+    A weight that is used under another name, with the same values, is used.
+    """
+    silent = [name for name in case.fired.silent if not _is_other_name(case, name)]
+    if not silent:
+        return [], []
+    same = {change.target for change in case.changes if not change.delta_rms}
+    return [n for n in silent if n not in same], [n for n in silent if n in same]
+
+
+def _is_other_name(case: Case, name: str) -> bool:
+    """Whether a weight is tied to one that is used, and the delta gives both the same values."""
+    given = _given(case, name)
+    others = {*case.base.view.names.sharers(name).values()} - {*case.fired.silent}
+    return bool(given) and any(_given(case, other) == given for other in others)
+
+
+def _given(case: Case, target: str) -> list[str]:
+    """Give digests of the tensors that the delta has for a weight, its own or those of a twin."""
+    records = case.manifest.records()
+    updates = [e for e in case.account.effects if isinstance(e, WeightUpdate)]
+    # A name whose tie came undone has the formula of the one that it shared its tensor with.
+    read = {id(e.update): e.consumes for e in updates if e.consumes}
+    own = (e for e in updates if e.target == target)
+    consumed = (name for e in own for name in read.get(id(e.update), ()))
+    return sorted(str(records[name].digest) for name in consumed)

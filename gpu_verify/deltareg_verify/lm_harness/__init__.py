@@ -1,8 +1,0 @@
-"""lm-evaluation-harness on the engine, the only part of the project that imports it.
-
-It is optional and takes seconds to import, so nothing here is imported before a suite asks for it.
-"""
-
-from deltareg_verify.lm_harness.answers import Answers, ask
-
-__all__ = ["Answers", "ask"]

@@ -1,0 +1,146 @@
+"""What the supervisor hands to a child: paths and limits, no credentials, no addresses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from deltareg_verify.messages.requests import decode_fields, encode_request
+
+
+@dataclass(frozen=True, slots=True)
+class VersionOnBase:
+    """A version and its base: what a base is claimed to be made of, or what is compared with.
+
+    Attributes:
+        delta: The version's files.
+        manifest: A file with its manifest bytes.
+        base: The folder of its base, whose root was checked.
+        base_manifest: A file with that base's manifest bytes.
+    """
+
+    delta: Path
+    manifest: Path
+    base: Path
+    base_manifest: Path
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> Self:
+        """Read it from a request."""
+        return cls(**{name: Path(value) for name, value in fields.items()})
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.delta, self.manifest, self.base, self.base_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """Files for a child: the probe set of a base, and the base's figures where they are known."""
+
+    probes: Path | None = None
+    figures: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAssignment:
+    """A base that is to be measured on its own general probes, before any delta is looked at.
+
+    Attributes:
+        base: Its folder, its root already checked by the supervisor.
+        base_manifest: A file with its manifest bytes.
+        model_type: Of the base, to be imported before the fork.
+        suite: A file with the document of the suite that says what it runs in.
+        probes: A file with its probe set.
+        scratch: The one folder that the child may write.
+        device: `cpu` or `cuda:N`.
+        threads: Processor threads; 0 takes all.
+        wall_s: Seconds after which the child is killed.
+        memory_bytes: Private memory; 0 sets no limit.
+    """
+
+    base: Path
+    base_manifest: Path
+    model_type: str
+    suite: Path
+    probes: Path
+    scratch: Path
+    device: str
+    threads: int
+    wall_s: float
+    memory_bytes: int
+
+    def encode(self) -> bytes:
+        """Write it as JSON."""
+        return encode_request(self).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote."""
+        return cls(**decode_fields(cls, raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One run as the child sees it.
+
+    Attributes:
+        delta: The pulled folder.
+        manifest: A file with the version's manifest bytes.
+        base: The folder of the base, its root already checked by the supervisor.
+        base_manifest: A file with the base's manifest bytes, so that nothing is hashed again.
+        model_type: Of the base, or its class in diffusers, to be imported before the fork.
+        suite: A file with the suite's document.
+        probes: A folder with the files of its probe sets, by the names that the suite gives.
+        scratch: The one folder that the child may write.
+        device: `cpu` or `cuda:N`.
+        threads: Processor threads; 0 takes all.
+        wall_s: Seconds after which the child is killed.
+        memory_bytes: Private memory; 0 sets no limit.
+        below: Of what the base is made, when it is a version whose values were computed.
+        promoted: The version that the suite compares with, when it does and there is one.
+        base_probes: A file with the general probe set of the base; None draws one.
+        base_figures: A file with the base's own figures on it, made in such surroundings; None
+            where nobody has made them.
+        waived: The checks that somebody answers for: the others run although these fail.
+        references: Other versions that the suite compares with, by how it names them.
+        names: What these and the promoted one are called; of one that is not there, why.
+    """
+
+    delta: Path
+    manifest: Path
+    base: Path
+    base_manifest: Path
+    model_type: str
+    suite: Path
+    probes: Path
+    scratch: Path
+    device: str
+    threads: int
+    wall_s: float
+    memory_bytes: int
+    below: VersionOnBase | None = None
+    promoted: VersionOnBase | None = None
+    base_probes: Path | None = None
+    base_figures: Path | None = None
+    waived: Sequence[str] = ()
+    references: Mapping[str, VersionOnBase] = field(default_factory=dict[str, VersionOnBase])
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def encode(self) -> bytes:
+        """Write it as JSON."""
+        return encode_request(self).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote."""
+        values = decode_fields(cls, raw)
+        for name in ("below", "promoted"):
+            if values[name] is not None:
+                values[name] = VersionOnBase.of(values[name])
+        values["references"] = {
+            name: VersionOnBase.of(found) for name, found in values["references"].items()
+        }
+        values["waived"] = tuple(values["waived"])
+        return cls(**values)

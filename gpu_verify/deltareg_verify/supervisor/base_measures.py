@@ -1,0 +1,178 @@
+"""The base's own figures for a run: what this worker signed of it before, or measures now, once.
+
+Fifty versions that wait on one base are held against figures that were worked out for the first of
+them. They are bound to all that they depend on: the base and its probe set, the dtype that the
+suite asks for, the device and the software.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from deltareg.errors import DeltaregError, Inconclusive
+from deltareg.identity.manifest import Manifest, canonical_json
+from deltareg.suites.base_probes import BaseProbes
+from deltareg.wire import BaseProbeSet, LeaseGrant
+from deltareg_verify.messages.assignment import BaseAssignment, Brought
+from deltareg_verify.messages.figures import FORMAT, Figures
+from deltareg_verify.messages.report import listen
+from deltareg_verify.supervisor.materials import Materials
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.parts import Children
+
+log = logging.getLogger(__name__)
+
+_DEPENDS_ON = ("torch", "transformers", "platform", "gpu", "cuda", "cudnn")
+_MOST_KEPT = 64
+
+
+class Kept(Protocol):
+    """Where figures are kept; `deltareg.client.WorkerClient` is one."""
+
+    def base_probes(self, name: str) -> BaseProbeSet:
+        """Give the probe set of a base."""
+        ...
+
+    def figures_of(self, probes: BaseProbeSet, *, surroundings: str) -> str:
+        """Give the figures that this worker signed in such surroundings."""
+        ...
+
+    def keep_figures(self, probes: BaseProbeSet, *, surroundings: str, figures: str) -> None:
+        """Sign what was found, and have it kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMeasures:
+    """Brings a base's figures, and has a child measure it where nobody has.
+
+    Attributes:
+        kept: Where figures are kept.
+        children: Who measures.
+        options: Its limits.
+        device: Where runs are carried out.
+        environment: What the start found of software and device.
+    """
+
+    kept: Kept
+    children: Children
+    options: Options
+    device: str
+    environment: Mapping[str, str]
+    _known: dict[tuple[str, str], bytes] = field(default_factory=dict[tuple[str, str], bytes])
+
+    def bring(
+        self,
+        grant: LeaseGrant,
+        materials: Materials,
+        folder: Path,
+        *,
+        interrupted: Callable[[], str],
+        say: Callable[[str], None],
+    ) -> Brought:
+        """Write the probe set and the figures of a run's base into a folder.
+
+        A registry of an older release has neither; then the child draws and measures for itself.
+
+        Raises:
+            Inconclusive: The run was interrupted.
+        """
+        probes = self._probes(grant)
+        if probes is None:
+            return Brought()
+        file = _written(probes, folder)
+        surroundings = self.surroundings(materials.suite.dtype)
+        key = (probes.digest, surroundings)
+        found = self._known.get(key) or self._signed(probes, surroundings)
+        if found is None and _is_measured_alone(materials):
+            say(f"measures {grant.base.name} on its general probes, once for all versions of it")
+            found = self._measure(materials, file, folder, interrupted)
+            if found is not None:
+                self._keep(probes, surroundings, found)
+        if found is None:
+            return Brought(file)
+        if len(self._known) >= _MOST_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[key] = found
+        (folder / "base-figures.json").write_bytes(found)
+        return Brought(file, folder / "base-figures.json")
+
+    def bring_probes(self, grant: LeaseGrant, folder: Path) -> Path | None:
+        """Write the probe set of a run's base into a folder; None where the registry has none."""
+        probes = self._probes(grant)
+        return None if probes is None else _written(probes, folder)
+
+    def surroundings(self, run_in: str) -> str:
+        """Name all that figures depend on beside the base, as canonical JSON.
+
+        Args:
+            run_in: The dtype that a suite asks for.
+        """
+        told = {name: self.environment[name] for name in _DEPENDS_ON if name in self.environment}
+        device = self.device.partition(":")[0]
+        return canonical_json(
+            {**told, "device": device, "run_in": run_in, "figures": str(FORMAT)}
+        ).decode()
+
+    def _probes(self, grant: LeaseGrant) -> BaseProbeSet | None:
+        try:
+            probes = self.kept.base_probes(grant.base.name)
+            BaseProbes.decode(probes.document.encode())
+        except DeltaregError as error:
+            log.info("no probe set base=%s: %s", grant.base.name, error.message)
+            return None
+        return probes
+
+    def _signed(self, probes: BaseProbeSet, surroundings: str) -> bytes | None:
+        found = self.kept.figures_of(probes, surroundings=surroundings).encode()
+        try:
+            Figures.decode(found)
+        except DeltaregError:
+            return None
+        return found
+
+    def _measure(
+        self, materials: Materials, probes: Path, folder: Path, interrupted: Callable[[], str]
+    ) -> bytes | None:
+        own = folder / "measuring"
+        own.mkdir()
+        assignment = BaseAssignment(
+            base=materials.base.absolute(), base_manifest=materials.base_manifest,
+            model_type=materials.model_type, suite=materials.suite_file, probes=probes,
+            scratch=own, device=self.device, threads=self.options.threads,
+            wall_s=self.options.run_timeout_s, memory_bytes=self.options.memory_bytes,
+        )  # fmt: skip
+        try:
+            said = self.children.run(
+                b"measure " + assignment.encode(), wall_s=assignment.wall_s,
+                interrupted=interrupted, heard=lambda _: None,
+            )  # fmt: skip
+            figures = listen(said).figures
+        except Inconclusive as error:
+            if interrupted():
+                raise
+            log.warning("the base cannot be measured: %s", error.message)
+            return None
+        return None if figures is None else figures.encode()
+
+    def _keep(self, probes: BaseProbeSet, surroundings: str, found: bytes) -> None:
+        """Have them kept; a worker that is not enrolled measures again the next time."""
+        try:
+            self.kept.keep_figures(probes, surroundings=surroundings, figures=found.decode())
+        except DeltaregError as error:
+            log.info("figures are not kept base=%s: %s", probes.base, error.message)
+
+
+def _written(probes: BaseProbeSet, folder: Path) -> Path:
+    file = folder / "base-probes.json"
+    file.write_text(probes.document)
+    return file
+
+
+def _is_measured_alone(materials: Materials) -> bool:
+    """Whether a base is one network, and not the parts of a pipeline that a delta chooses from."""
+    manifest = Manifest.decode(materials.base_manifest.read_bytes())
+    return not json.loads(str(manifest.config["config_json"])).get("_class_name")

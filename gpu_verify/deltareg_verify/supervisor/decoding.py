@@ -1,0 +1,86 @@
+"""Having a child decode what others sent, where the supervisor needs the files of it.
+
+The supervisor brings chunks as they lie and hashes what comes back; between the two nothing of a
+stranger's bytes is decoded in the process that holds the token.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.context import Undecoded
+from deltareg.errors import Inconclusive, IntegrityFailure
+from deltareg_verify.child.proving import STORED, ProofAssignment
+from deltareg_verify.messages.report import listen
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.parts import Children
+from deltareg_verify.supervisor.room_taken import holds_more_than
+from deltareg_verify.supervisor.stop import Stop
+
+FOLDER_PREFIX = "decode-"
+_SPARE_BYTES, _SPARE_FILE_BYTES = 16 << 20, 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class ChildDecoder:
+    """Decodes in children; a `deltareg.client.context.Decode`.
+
+    Attributes:
+        children: Who carries it out.
+        options: Its limits.
+        stop: Whether the worker is to end.
+    """
+
+    children: Children
+    options: Options
+    stop: Stop
+
+    def __call__(self, stored: Undecoded, into: Path) -> None:
+        """Write the files of something stored into an empty folder.
+
+        Raises:
+            IntegrityFailure: It is not what its manifest says.
+            Inconclusive: The child was killed, or could not do it.
+        """
+        self.options.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=self.options.scratch) as name:
+            assignment = self._assignment(stored, Path(name), into)
+            most = _room_of(stored)
+            said = self.children.run(
+                b"decode " + assignment.encode(), wall_s=assignment.wall_s,
+                interrupted=lambda: self._interruption(into, most), heard=lambda _: None,
+            )  # fmt: skip
+        heard = listen(said)
+        wrong = [check for check in heard.checks if check.verdict == "fail"]
+        if wrong:
+            raise IntegrityFailure(wrong[0].detail)
+        if [check.name for check in heard.checks] != [STORED]:
+            raise Inconclusive("the child did not say how much it decoded")
+
+    def _assignment(self, stored: Undecoded, folder: Path, into: Path) -> ProofAssignment:
+        own = folder / "own"
+        own.mkdir()
+        (folder / "manifest.json").write_bytes(stored.manifest.encode())
+        (folder / "storage.json").write_bytes(stored.storage.encode())
+        base = stored.base_manifest
+        if base is not None:
+            (folder / "base.json").write_bytes(base.encode())
+        return ProofAssignment(
+            manifest=folder / "manifest.json", storage=folder / "storage.json",
+            chunks=stored.chunks, base=stored.base,
+            base_manifest=None if base is None else folder / "base.json", scratch=own,
+            threads=self.options.threads, wall_s=self.options.run_timeout_s,
+            memory_bytes=self.options.memory_bytes, delivery=Path(os.path.abspath(into)),  # noqa: PTH100  # links on the way stay as they are
+        )  # fmt: skip
+
+    def _interruption(self, into: Path, most_bytes: int) -> str:
+        if holds_more_than(into, most_bytes):
+            return "the child fills the disk"
+        return "the worker was asked to stop" if self.stop.is_overdue else ""
+
+
+def _room_of(stored: Undecoded) -> int:
+    """Say how much of the disk the files may take."""
+    files = stored.manifest.files
+    return sum(file.size_bytes + _SPARE_FILE_BYTES for file in files) + _SPARE_BYTES

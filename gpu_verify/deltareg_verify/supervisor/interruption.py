@@ -1,0 +1,23 @@
+"""Why a child is not waited for any more."""
+
+from pathlib import Path
+
+from deltareg_verify.sandbox.mounts import ROOM_BYTES
+from deltareg_verify.supervisor.heartbeat import Heartbeat
+from deltareg_verify.supervisor.parts import Parts
+from deltareg_verify.supervisor.room_taken import holds_more_than
+
+
+def interruption(parts: Parts, heart: Heartbeat, *, own: Path | None = None) -> str:
+    """Say why a run is to end before its time; empty while it is not.
+
+    Args:
+        parts: What the worker has.
+        heart: Whether the lease holds.
+        own: The folder that the child may write, where it has one.
+    """
+    if heart.is_lost:
+        return "the lease is lost"
+    if own is not None and holds_more_than(own, ROOM_BYTES):
+        return "the child fills the disk"
+    return "the worker was asked to stop" if parts.stop.is_overdue else ""

@@ -1,0 +1,64 @@
+"""What a worker was told: plain values, resolved by the entry point."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg_verify.sandbox import cgroup
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A worker's options.
+
+    Attributes:
+        name: How it calls itself to the server.
+        gpu: A GPU's number, `cpu`, or `auto`.
+        base_dirs: Folders with bases, or of such folders.
+        scratch: Where runs are unpacked.
+        lease_wait_s: Seconds that one request for work waits on the server.
+        run_timeout_s: Seconds after which a child is killed.
+        stop_grace_s: Seconds that a run may still take once the worker is to stop.
+        threads: Processor threads of a child; 0 takes all.
+        memory_bytes: Private memory of a child on a CPU; 0 sets no limit.
+        accepted_layers: Layers of the sandbox whose escapes are accepted where they are missing.
+        base_cache_bytes: Bytes of fetched bases that stay between runs; 0 sets no limit.
+        key_file: The key that it signs with; made where there is none.
+        host: What its machine is called; empty to ask it.
+        is_once: Whether to end after one run, or when there is none.
+        only_run: The one run to take, and nothing else.
+        only: The kinds of runs to take; all that it knows, where none is named.
+    """
+
+    name: str
+    gpu: str
+    base_dirs: tuple[Path, ...]
+    scratch: Path
+    lease_wait_s: float
+    run_timeout_s: float
+    stop_grace_s: float
+    threads: int
+    memory_bytes: int
+    accepted_layers: frozenset[str] = frozenset()
+    base_cache_bytes: int = 0
+    key_file: Path = Path("worker-key.pem")
+    host: str = ""
+    is_once: bool = False
+    only_run: str = ""
+    only: tuple[str, ...] = ()
+
+
+def default_name() -> str:
+    """Name this process as a worker: host and process id."""
+    return f"{socket.gethostname()}-{os.getpid()}"[:120]
+
+
+def most_memory() -> int:
+    """Nine tenths of the memory that is the worker's: the rest is for system and supervisor."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = cgroup.memory_limit(cgroup.own_group())
+    except OSError:  # no cgroup v2, so no limit of a container
+        limit = None
+    return min(machine, limit or machine) * 9 // 10

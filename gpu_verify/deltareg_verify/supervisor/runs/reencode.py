@@ -1,0 +1,26 @@
+"""Re-encoding: the worker makes the new form of a version, and the registry takes it or not."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from deltareg.wire import LeaseGrant, ReencodeReport
+from deltareg_verify.supervisor.heartbeat import Heartbeat
+from deltareg_verify.supervisor.parts import Parts
+from deltareg_verify.supervisor.run_log import RunLog
+
+log = logging.getLogger(__name__)
+
+
+def carry_out(
+    parts: Parts, grant: LeaseGrant, folder: Path, _heart: Heartbeat, told: RunLog
+) -> Callable[[], None]:
+    """Store a version anew; give what ends the run."""
+    told.say(f"stores {grant.ref} anew")
+    return partial(_replace, parts, grant, parts.reencode(grant, folder))
+
+
+def _replace(parts: Parts, grant: LeaseGrant, report: ReencodeReport) -> None:
+    found = parts.registry.complete_reencode(grant.run, report)
+    log.info("run=%s stored=%s", grant.run, found.stored_bytes)

@@ -1,0 +1,185 @@
+"""The supervisor: it takes runs from the registry, has children carry them out, and sends verdicts.
+
+It holds the token and touches no tenant bytes but to place them; what a child says is data to it.
+A run ends in one of three ways: a verdict, a failure with its reason (the registry gives the run to
+somebody else or buries it as inconclusive), or silence, when the lease is lost.
+"""
+
+import logging
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.errors import (
+    DeltaregError,
+    IntegrityFailure,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    Unavailable,
+)
+from deltareg.wire import (
+    RUN_KIND_NAMES,
+    LeaseGrant,
+    LeaseRequest,
+    ReencodeReport,
+    RunFailure,
+)
+from deltareg_verify.child.sides import Sides
+from deltareg_verify.supervisor.base_cache import BaseCache
+from deltareg_verify.supervisor.heartbeat import Heartbeat
+from deltareg_verify.supervisor.materials import Materials
+from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.parts import BringMeasures, BringStored, Children, Registry
+from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.runs import RUN_KINDS
+from deltareg_verify.supervisor.stop import Stop
+
+log = logging.getLogger(__name__)
+
+RUN_PREFIX = "run-"
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_MESSAGE_CHARACTERS = 1_900
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker's parts.
+
+    Attributes:
+        registry: Where runs come from.
+        gather: Brings a run's materials into a folder.
+        reencode: Makes and sends the new form of a version, in a folder.
+        stored: Brings what is stored of a version or a base into a folder, undecoded.
+        open_reference: Opens the base that what a run proves is encoded against.
+        children: Carries runs out.
+        options: What the operator said.
+        device: `cpu` or `cuda:N`, as the start found it.
+        labels: What the worker offers, for runs that ask for something.
+        stop: Whether it is to end.
+        escapes: What the trial at the start found and the operator accepts; empty without a trial.
+        measures: Brings the base's own figures; None has every child work them out.
+        gather_sides: Brings versions side by side into a folder.
+        base_cache: What lets go of the bases of a run when it is over; None keeps all.
+    """
+
+    registry: Registry
+    gather: Callable[[LeaseGrant, Path], Materials]
+    reencode: Callable[[LeaseGrant, Path], ReencodeReport]
+    stored: BringStored
+    open_reference: Callable[[LeaseGrant], AbstractContextManager[BaseFolder]]
+    children: Children
+    options: Options
+    device: str
+    labels: Mapping[str, str]
+    stop: Stop
+    escapes: str = ""
+    base_cache: BaseCache | None = None
+    measures: BringMeasures | None = None
+    gather_sides: Callable[[LeaseGrant, Path], Sides] | None = None
+
+    def serve(self) -> None:
+        """Take runs until asked to stop, or until the first has ended with `is_once`.
+
+        A run that proves is soon over and others wait for it: with `is_once` it does not count.
+
+        Raises:
+            DeltaregError: The registry refuses this worker: its token, its name.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while not self.stop.is_asked:
+            try:
+                with self.stop.waiting():
+                    grant = self._ask()
+            except Unavailable as error:
+                log.warning("no answer pause=%.0f error=%s", pause_s, error.message)
+                self.stop.pause(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            pause_s = _FIRST_PAUSE_S
+            if grant is not None:
+                self.handle(grant)
+            if self.options.is_once and (grant is None or grant.what != "prove"):
+                return
+
+    def handle(self, grant: LeaseGrant) -> None:
+        """Carry out one run and tell the registry how it ended."""
+        log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref or grant.base.name, grant.attempt)
+        with Heartbeat(self.registry, grant) as heart:
+            with RunLog(self.registry, grant, on_lost=heart.lose) as told:
+                told.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")
+                try:
+                    end = self._work(grant, heart, told)
+                except (DeltaregError, OSError) as error:
+                    told.say(_reason(error))
+                    end = partial(self._fail, grant, error)
+            self._tell(grant, heart, end)
+        if self.base_cache is not None:
+            self.base_cache.trim()
+
+    def _ask(self) -> LeaseGrant | None:
+        wanted = self.options.only or RUN_KIND_NAMES
+        request = LeaseRequest(
+            worker=self.options.name, labels=dict(self.labels), wait_s=self.options.lease_wait_s,
+            what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS and name in wanted],
+            run=self.options.only_run,
+        )  # fmt: skip
+        return self.registry.lease(request)
+
+    def _work(self, grant: LeaseGrant, heart: Heartbeat, told: RunLog) -> Callable[[], None]:
+        """Carry a run out and give what tells the registry of it."""
+        self.options.scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
+        try:
+            kind = RUN_KINDS.get(grant.what)
+            if kind is None:  # of a release to come: somebody else may know it
+                raise InvalidInput(f"this worker knows no run that is a {grant.what}")
+            return partial(self._send, grant, kind(self, grant, folder, heart, told))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _send(self, grant: LeaseGrant, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except (LeaseLost, Unavailable):
+            raise
+        except DeltaregError as error:  # the registry does not take what was found
+            self._fail(grant, error)
+
+    def _fail(self, grant: LeaseGrant, error: Exception) -> None:
+        reason = _reason(error)
+        log.warning("run=%s failed: %s", grant.run, reason)
+        is_unreadable = isinstance(error, IntegrityFailure | NotFound)
+        failure = RunFailure(fence=grant.fence, error=reason, is_unreadable=is_unreadable)
+        self.registry.fail_run(grant.run, failure)
+
+    def _tell(self, grant: LeaseGrant, heart: Heartbeat, tell: Callable[[], None]) -> None:
+        """Tell the registry, again while it cannot be reached and the run is still ours."""
+        while not heart.is_lost:
+            try:
+                tell()
+            except Unavailable as error:
+                log.warning("run=%s cannot be told: %s", grant.run, error.message)
+                if self.stop.is_overdue:
+                    return
+                self.stop.pause(_FIRST_PAUSE_S)
+            except DeltaregError as error:  # somebody else has the run, or it is gone
+                log.warning("run=%s dropped: %s", grant.run, error.message)
+                return
+            else:
+                return
+
+
+def _reason(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, DeltaregError):
+        text = f"{error.message}; {error.fix}" if error.fix else error.message
+    # It may quote what a child said, in characters that the registry does not keep.
+    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return plain[:_MESSAGE_CHARACTERS]

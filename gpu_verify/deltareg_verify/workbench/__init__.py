@@ -1,0 +1,1 @@
+"""What people run by hand beside a training: pilot, backtest, probe, compare, record outputs."""

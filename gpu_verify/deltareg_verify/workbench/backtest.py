@@ -1,0 +1,320 @@
+"""`python -m deltareg_verify backtest`: a suite over a line's versions, and over faults in one.
+
+The command line of the registry starts this as a process of its own. It writes a line of JSON for
+every delta that is done, so that a person sees how it goes on, and a last one with all of it;
+interrupted, or out of time, it writes what it has.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self, cast
+
+import click
+import numpy as np
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
+from deltareg.errors import DeltaregError, InvalidInput, Refused
+from deltareg.suites.drafting.measures import measures
+from deltareg.suites.suite import CheckSpec, parse_suite
+from deltareg_verify.engine.engine import Engine
+from deltareg_verify.messages.answering import answer
+from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.workbench.faults import FAULTS, Fault, Opened, Part
+from deltareg_verify.workbench.faults.opened import is_changed, open_parts, write_parts
+from deltareg_verify.workbench.trials import Delta, Judged, Trials, caught_by
+
+Row = dict[str, object]
+Say = Callable[[Mapping[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """A version of the line.
+
+    Attributes:
+        ref: What people call it.
+        delta: Its files.
+        convention: What it says of its values.
+    """
+
+    ref: str
+    delta: Path
+    convention: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be tried.
+
+    Attributes:
+        base: The base's folder.
+        suite: The suite's document.
+        probes: The folder with the files of its probe sets.
+        versions: Oldest first; the last one is what faults are put into.
+        cache: The client's cache, which knows the base's fingerprint.
+        faults: Which; empty for all.
+        seed: Of the faults.
+        seconds: When to stop, whatever is left.
+        device: `cpu`, `cuda:N` or `auto`.
+    """
+
+    base: Path
+    suite: Path
+    probes: Path
+    versions: tuple[Healthy, ...]
+    cache: Path
+    faults: tuple[str, ...] = ()
+    seed: int = 0
+    seconds: float = 600.0
+    device: str = "auto"
+
+    def encode(self) -> str:
+        """Write it as JSON."""
+        return encode_request(self)
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what `encode` wrote, or the command line."""
+        values = decode_fields(cls, text)
+        values["versions"] = tuple(
+            Healthy(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
+        )
+        values["faults"] = tuple(values["faults"])
+        return cls(**values)
+
+
+@click.command("backtest", hidden=True)
+@click.argument("request")
+def backtest(request: str) -> None:
+    """Run a suite over versions and over faults in the last of them."""
+    answer(lambda: run(Request.decode(request), say=_say))
+
+
+@click.command("faults", hidden=True)
+def faults() -> None:
+    """List the faults that can be put into a delta."""
+    answer(lambda: {"items": [{"name": one.name, "about": one.about} for one in FAULTS.values()]})
+
+
+def run(wanted: Request, *, say: Say) -> Mapping[str, object]:
+    """Try everything, as far as time goes; gives the document.
+
+    Raises:
+        InvalidInput: There is no such fault.
+        Refused: The version that faults are put into is refused on this base.
+        Inconclusive: The machine could not do it.
+    """
+    chosen = choose(wanted.faults)
+    suite = parse_suite(wanted.suite.read_bytes())
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
+    from deltareg_verify.engine.torch_engine import (
+        TorchEngine,
+        class_with_place,
+        environment,
+        prepare_device,
+        quieten,
+    )
+
+    quieten()
+    device = prepare_device(wanted.device, threads=0)
+    with ExitStack() as stack:
+        base = stack.enter_context(open_base(wanted.base, Cache(wanted.cache)))
+        make = partial(TorchEngine, suite=suite, device=device)
+        trials = Trials(base, suite, wanted.probes, make, class_with_place)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backtest-")))
+        tried = _Backtest(trials, wanted, scratch, say, stack)
+        end = tried.go(chosen)
+        return {
+            "suite": suite.name, "base": wanted.base.name, "seed": wanted.seed, "ended": end,
+            "subject": wanted.versions[-1].ref, "items": tried.rows,
+            "device": environment(device)["device"],
+        }  # fmt: skip
+
+
+def choose(names: Sequence[str]) -> list[Fault]:
+    """Give the faults of these names; all of them where none is named.
+
+    Raises:
+        InvalidInput: There is no such fault.
+    """
+    odd = next((name for name in names if name not in FAULTS), None)
+    if odd is not None:
+        raise InvalidInput(f"there is no fault {odd!r}", fix=f"faults: {', '.join(FAULTS)}")
+    return [FAULTS[name] for name in names] if names else list(FAULTS.values())
+
+
+@dataclass(slots=True)
+class _Backtest:
+    """One backtest under way."""
+
+    trials: Trials
+    wanted: Request
+    scratch: Path
+    say: Say
+    stack: ExitStack
+    rows: list[Row]
+    started: float
+
+    def __init__(
+        self, trials: Trials, wanted: Request, scratch: Path, say: Say, stack: ExitStack
+    ) -> None:
+        self.trials, self.wanted, self.scratch = trials, wanted, scratch
+        self.say, self.stack = say, stack
+        self.rows, self.started = [], time.monotonic()
+
+    def go(self, chosen: Sequence[Fault]) -> str:
+        """Try everything; gives how it ended: `done`, `out of time` or `interrupted`.
+
+        Of the versions the one that faults are put into comes first: what a fault costs is told
+        beside it.
+        """
+        total = len(self.wanted.versions) + len(chosen)
+        try:
+            for number, step in enumerate(self._steps(chosen)):
+                if number and time.monotonic() - self.started > self.wanted.seconds:
+                    return "out of time"
+                row = step()
+                self.rows.append({**row, "measures": self._measures(row)})
+                self.say({"done": number + 1, "of": total, **row})
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "done"
+
+    def _steps(self, chosen: Sequence[Fault]) -> list[Callable[[], Row]]:
+        versions = self.wanted.versions
+        own = [partial(self._version, at) for at in range(len(versions))]
+        subject = _Subject(self.trials, versions[-1], self._other(), self.stack)
+        self._bring_references()
+        broken = [partial(self._fault, one, subject) for one in chosen]
+        return [own[-1], *broken, *reversed(own[:-1])]
+
+    def _bring_references(self) -> None:
+        """Bring the versions that the suite names, as far as they are among those at hand."""
+        checks = self.trials.suite.checks
+        named = {one.against for one in checks} | {one.reference for one in checks}
+        for one in self.wanted.versions:
+            engine = self._incumbent(one, self.stack) if one.ref in named else None
+            if engine is not None:
+                self.trials.references[one.ref] = engine
+
+    def _version(self, at: int) -> Row:
+        """Judge a version as the one before it was judged: beside its predecessor."""
+        one = self.wanted.versions[at]
+        before = self.wanted.versions[at - 1] if at else None
+        with ExitStack() as stack:
+            incumbent = None if before is None else self._incumbent(before, stack)
+            found = self.trials.judge(one.delta, convention=one.convention, incumbent=incumbent)
+        return {"name": one.ref, "is_fault": False, **_told(found)}
+
+    def _measures(self, row: Row) -> list[Row]:
+        """Say what a delta measures on the samples, beside what the unbroken one does."""
+        found = _values(row)
+        whole = _values(self.rows[0]) if self.rows else found
+        specs = {one.name: one for one in self.trials.suite.checks if one.probes and one.threshold}
+        told: list[Row] = []
+        for name, spec in specs.items():
+            if name in found and name in whole:
+                told.append(_loss(spec, found[name], whole[name]))
+        return told
+
+    def _incumbent(self, version: Healthy, stack: ExitStack) -> Engine | None:
+        try:
+            delta = stack.enter_context(
+                self.trials.opened(version.delta, convention=version.convention)
+            )
+        except Refused:  # it was taken once; what came after it can be judged without it
+            return None
+        return self.trials.engine(delta, is_fixed=True)
+
+    def _other(self) -> Healthy | None:
+        return self.wanted.versions[-2] if len(self.wanted.versions) > 1 else None
+
+    def _fault(self, fault: Fault, subject: "_Subject") -> Row:
+        told: Row = {"name": fault.name, "is_fault": True, "about": fault.about}
+        out = self.scratch / fault.name
+        random = np.random.default_rng([self.wanted.seed, *fault.name.encode()])
+        if not subject.break_into(out, fault, random):
+            return {**told, "verdict": "n/a", "caught_by": [], "checks": [], "seconds": 0.0}
+        found = self.trials.judge(
+            out, convention=subject.version.convention, incumbent=subject.incumbent
+        )
+        return {**told, **_told(found)}
+
+
+class _Subject:
+    """The version that faults are put into, opened once; it is what the broken ones replace."""
+
+    def __init__(
+        self, trials: Trials, version: Healthy, other: Healthy | None, stack: ExitStack
+    ) -> None:
+        self.version = version
+        self._delta: Delta = stack.enter_context(
+            trials.opened(version.delta, convention=version.convention)
+        )
+        base = trials.base.tensors
+        self._opened = open_parts(self._delta.folder, self._delta.account, base)
+        if other is not None:
+            self._opened.other = _parts_of(trials, other)
+        self.incumbent = trials.engine(self._delta, is_fixed=True)
+
+    def break_into(self, out: Path, fault: Fault, random: np.random.Generator) -> bool:
+        """Write a broken delta; gives whether the fault had anything to work on."""
+        before = self._opened
+        broken = Opened(dict(before.parts), dict(before.config), before.config_file, before.other)
+        fault.inject(broken, random)
+        if not is_changed(before, broken):
+            return False
+        write_parts(broken, self._delta.folder, out)
+        return True
+
+
+def _parts_of(trials: Trials, version: Healthy) -> Mapping[str, Part]:
+    try:
+        with trials.opened(version.delta, convention=version.convention) as delta:
+            return open_parts(delta.folder, delta.account, trials.base.tensors).parts
+    except DeltaregError:  # another base, or another kind: there is just no other run to take from
+        return {}
+
+
+def _told(found: Judged) -> Row:
+    return {
+        "verdict": found.verdict, "caught_by": list(caught_by(found)), "code": found.code,
+        "seconds": round(found.seconds, 2),
+        "checks": [one.model_dump() for one in found.checks],
+    }  # fmt: skip
+
+
+def _loss(spec: CheckSpec, value: float, whole: float) -> Row:
+    """Say how much worse a value is, as the check's threshold thinks of losses."""
+    threshold = spec.threshold
+    assert threshold is not None, "only what has a threshold is told of"
+    worse = whole - value if threshold.greater_is_better else value - whole
+    is_share = threshold.min_relative_change is not None
+    known = measures().get(spec.check)
+    best = 1.0 if known is None else known.whole
+    loses = worse / (abs(whole) or 1.0) if is_share else worse / best
+    return {"check": spec.name, "value": value, "loses": float(f"{loses:.4g}"),
+            "is_share": is_share}  # fmt: skip
+
+
+def _values(row: Row) -> dict[str, float]:
+    """Give what was measured, by check; an infinite perplexity is told as a word and left out."""
+    checks = cast("list[dict[str, object]]", row["checks"])
+    return {
+        str(one["name"]): float(one["value"])
+        for one in checks
+        if isinstance(one["value"], (int, float)) and not isinstance(one["value"], bool)
+    }
+
+
+def _say(document: Mapping[str, object]) -> None:
+    told = {key: value for key, value in document.items() if key != "checks"}
+    click.echo(json.dumps({"progress": told}))

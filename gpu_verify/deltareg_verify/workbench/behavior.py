@@ -1,0 +1,162 @@
+"""`python -m deltareg_verify behavior`: two versions on the same inputs, for people to compare.
+
+The command line of the registry starts this as a process of its own and reads one JSON document
+from it: how far the two are apart on every prompt, what each goes on to say, how measures change.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import click
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.folders.folder import open_folder
+from deltareg.delta.kind import Effect
+from deltareg.errors import InvalidInput
+from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in, parse_suite
+from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.continuing import continued
+from deltareg_verify.engine.engine import State
+from deltareg_verify.judging.behavior_rows import Running
+from deltareg_verify.judging.inputs import gather_inputs
+from deltareg_verify.messages.answering import answer, assess_stored
+from deltareg_verify.messages.requests import decode_fields, encode_request
+from deltareg_verify.workbench.behavior_report import compare
+
+
+@dataclass(frozen=True, slots=True)
+class OnBase:
+    """One of the two.
+
+    Attributes:
+        base: The base's folder.
+        delta: The version's files; None for the base alone.
+        convention: What the version says of its values.
+    """
+
+    base: Path
+    delta: Path | None = None
+    convention: str = ""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str | None]) -> Self:
+        """Read it from a request."""
+        delta = fields["delta"]
+        return cls(
+            Path(str(fields["base"])), Path(delta) if delta else None, fields["convention"] or ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be compared.
+
+    Attributes:
+        a: The one before.
+        b: The one after.
+        cache: The client's cache, which knows the fingerprints of bases.
+        suite: The document of the suite whose probe sets are the inputs; None without.
+        probes: The folder with the files of its probe sets.
+        prompts: A file of prompts; None without. With neither, a seeded probe is the input.
+        tokens: How far the prompts that differ most are continued.
+        top: How many prompts to tell of, and to continue.
+        device: `cpu`, `cuda:N` or `auto`.
+    """
+
+    a: OnBase
+    b: OnBase
+    cache: Path
+    suite: Path | None = None
+    probes: Path | None = None
+    prompts: Path | None = None
+    tokens: int = 32
+    top: int = 10
+    device: str = "auto"
+
+    def encode(self) -> str:
+        """Write it as JSON."""
+        return encode_request(self)
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what `encode` wrote, or the command line."""
+        values = decode_fields(cls, text)
+        values["a"], values["b"] = OnBase.of(values["a"]), OnBase.of(values["b"])
+        return cls(**values)
+
+
+@click.command("behavior", hidden=True)
+@click.argument("request")
+def behavior(request: str) -> None:
+    """Run two versions on the same inputs and say how they differ."""
+    answer(lambda: run(Question.decode(request)))
+
+
+def run(wanted: Question) -> Mapping[str, object]:
+    """Compare the two; gives the document.
+
+    Raises:
+        InvalidInput: The inputs are not what the network takes.
+        IntegrityFailure: A stored delta is refused now.
+        Inconclusive: The machine could not do it.
+    """
+    suite = _suite(wanted.suite)
+    inputs = gather_inputs(suite, wanted.probes, wanted.prompts)
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
+    from deltareg_verify.engine.torch_engine import (
+        TorchEngine,
+        environment,
+        prepare_device,
+        quieten,
+    )
+
+    quieten()
+    device = prepare_device(wanted.device, threads=0)
+    with ExitStack() as stack:
+        a_base = _open(wanted.a, wanted.cache, stack)
+        b_base = _open(wanted.b, wanted.cache, stack)
+        is_same_base = a_base.identity.whole == b_base.identity.whole
+        if inputs.source == "probe" and not is_same_base:  # it is drawn by the sizes of a network
+            raise InvalidInput(
+                "the two are for different bases, which have no seeded probe in common",
+                fix="bring inputs of your own: --prompts FILE, or --suite NAME with probe sets",
+            )
+        effects = _effects(wanted.a, a_base, stack)
+        a = TorchEngine(a_base, effects, suite=suite, device=device)
+        effects = _effects(wanted.b, b_base, stack)
+        b = (
+            a.beside(effects) if is_same_base
+            else TorchEngine(b_base, effects, suite=suite, device=device)
+        )  # fmt: skip
+        found = compare(
+            Running(Side(a, _state(wanted.a)), partial(continued, a)),
+            Running(Side(b, _state(wanted.b)), partial(continued, b)),
+            inputs, tokens=wanted.tokens, top=wanted.top, seed=suite.seed,
+        )  # fmt: skip
+        told = {"same_base": is_same_base, "device": environment(device)["device"]}
+        return {**found, **told, "dtype": a.dtype}
+
+
+def _suite(path: Path | None) -> Suite:
+    return built_in(DEFAULT_SUITE) if path is None else parse_suite(path.read_bytes())
+
+
+def _state(side: OnBase) -> State:
+    return "base" if side.delta is None else "attached"
+
+
+def _open(side: OnBase, cache: Path, stack: ExitStack) -> BaseFolder:
+    return stack.enter_context(open_base(side.base, Cache(cache)))
+
+
+def _effects(side: OnBase, base: BaseFolder, stack: ExitStack) -> tuple[Effect, ...]:
+    if side.delta is None:
+        return ()
+    delta = stack.enter_context(open_folder(side.delta, convention=side.convention))
+    return tuple(assess_stored(delta, base).account.effects)

@@ -1,0 +1,160 @@
+"""The document of a comparison: totals with intervals, the samples that differ most, measures."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from deltareg.suites.estimate import Estimate, of_ratio
+from deltareg_verify.engine.changes import MEASURES, Change
+from deltareg_verify.engine.contrast import Contrast
+from deltareg_verify.judging.behavior_rows import Row, Running, rows_of, rows_of_probe
+from deltareg_verify.judging.inputs import Inputs, Measured
+
+Document = Mapping[str, object]
+_MOST_TEXT = 2_000
+
+
+def compare(
+    a: Running, b: Running, inputs: Inputs, *, tokens: int, top: int, seed: int
+) -> dict[str, object]:
+    """Run both on all inputs and say how they differ.
+
+    Args:
+        a: The one before.
+        b: The one after.
+        inputs: What to run them on.
+        tokens: How far the texts that differ most are continued.
+        top: How many samples to tell of, worst first.
+        seed: Of the intervals.
+    """
+    rows: list[Row] = []
+    for name, samples in inputs.sets.items():
+        rows += rows_of(name, samples, a, b, most=inputs.most)
+    if not inputs.sets:
+        rows += rows_of_probe(a, b)
+    worst = sorted(rows, key=lambda row: row.gravity, reverse=True)[:top]
+    told = [{**_row(row), "continued": _continued(row, a, b, tokens)} for row in worst]
+    found = [row.contrast for row in rows if row.contrast is not None]
+    is_alike = len(found) == len(rows) and all(one.is_alike for one in found)
+    return {
+        "is_different": not is_alike or any(_parts(one["continued"]) for one in told),
+        "source": inputs.source,
+        "samples": len(rows),
+        **_totals(found, seed),
+        "by_sample": [_apart(row) for row in rows],
+        "prompts": told,
+        "measures": [_measure(one, inputs, a, b, seed) for one in inputs.measures],
+        "notes": _notes(inputs, rows),
+    }
+
+
+def _row(row: Row) -> dict[str, object]:
+    found = row.contrast
+    return _apart(row) | {
+        "text": row.text[:_MOST_TEXT],
+        "places": None if found is None else found.places,
+        "mean_abs": None if found is None else _finite(found.mean_abs),
+    }
+
+
+def _apart(row: Row) -> dict[str, object]:
+    """Say how far the two are apart on a sample; nothing where that cannot be said."""
+    found = row.contrast
+    fields: dict[str, object] = {"set": row.name, "number": row.number}
+    if found is None:
+        return fields | dict.fromkeys(("kl", "agreement", "cosine"))
+    return fields | {
+        "kl": None if found.kl is None else found.kl / found.places,
+        "agreement": None if found.agreed is None else found.agreed / found.places,
+        "cosine": None if found.cosine is None else _finite(found.cosine),
+    }
+
+
+def _continued(row: Row, a: Running, b: Running, tokens: int) -> dict[str, object] | None:
+    if not row.text or not tokens:
+        return None
+    ours = a.continued(a.side.state, row.text, tokens)
+    theirs = b.continued(b.side.state, row.text, tokens)
+    if ours is None or theirs is None:
+        return None
+    is_same = ours == theirs
+    return {
+        "a": ours[1], "b": theirs[1],
+        "parts_at_token": None if is_same else _common(ours[0], theirs[0]) + 1,
+        "parts_at": None if is_same else _common(ours[1], theirs[1]),
+    }  # fmt: skip
+
+
+def _common(a: Sequence[object], b: Sequence[object]) -> int:
+    """Count what is the same from the beginning on."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
+
+
+def _parts(continued: object) -> bool:
+    return isinstance(continued, dict) and continued["parts_at_token"] is not None
+
+
+def _totals(found: Sequence[Contrast], seed: int) -> dict[str, object]:
+    scored = [one for one in found if one.agreed is not None]
+    finite = [one for one in scored if one.kl is not None]
+    kl = _ratio(((one.kl or 0.0, one.places) for one in finite), seed)
+    agreement = _ratio(((one.agreed or 0, one.places) for one in scored), seed)
+    apart = _ratio(((one.mean_abs * one.places, one.places) for one in found), seed)
+    cosine = _ratio(((one.cosine, 1) for one in found if one.cosine is not None), seed)
+    named = {"kl": kl, "agreement": agreement, "mean_abs": apart, "cosine": cosine}
+    return {name: None if value is None else _estimate(value) for name, value in named.items()}
+
+
+def _ratio(pairs: Iterable[tuple[float, float]], seed: int) -> Estimate | None:
+    values = np.array(list(pairs), np.float64)
+    return of_ratio(values[:, 0], values[:, 1], seed=seed) if len(values) else None
+
+
+def _measure(one: Measured, inputs: Inputs, a: Running, b: Running, seed: int) -> Document:
+    more = {} if one.within is None else {"within": one.within}
+    samples = inputs.sets[one.probes]
+    found: Change | None = MEASURES[one.measure](a.side, b.side, samples, seed=seed, **more)
+    fields: dict[str, object] = {"name": one.name, "measure": one.measure, "set": one.probes}
+    if found is None:
+        return fields | dict.fromkeys(("a", "b", "change", "change_is", "is_decided"))
+    return fields | {
+        "a": _estimate(found.a), "b": _estimate(found.b),
+        "change": _estimate(found.change) if found.is_alike else None,
+        "change_is": "factor" if found.is_factor else "difference",
+        "is_decided": found.is_decided,
+    }  # fmt: skip
+
+
+def _estimate(value: Estimate) -> dict[str, float | int | None]:
+    return {name: _finite(number) for name, number in asdict(value).items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _notes(inputs: Inputs, rows: Sequence[Row]) -> list[str]:
+    found = [row.contrast for row in rows if row.contrast is not None]
+    sick = sum(1 for one in found if one.agreed is not None and one.kl is None)
+    narrower = max((one.narrower for one in found), default=0)
+    notes = [
+        f"of {name} the first {inputs.most} of {len(samples)} samples were compared one by one"
+        for name, samples in inputs.sets.items()
+        if len(samples) > inputs.most
+    ]
+    if inputs.source == "probe":
+        notes.append("compared on a seeded probe; prompts of your own tell more")
+    if len(found) < len(rows):
+        notes.append(f"outputs that cannot be compared: of {_samples(len(rows) - len(found))}")
+    if sick:
+        notes.append(f"values that are not finite: on {_samples(sick)}")
+    if narrower:
+        notes.append(f"tokens in the vocabulary of one of the two only: {narrower}")
+    return notes
+
+
+def _samples(number: int) -> str:
+    return f"{number} sample" if number == 1 else f"{number} samples"

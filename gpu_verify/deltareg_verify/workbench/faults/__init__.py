@@ -1,0 +1,18 @@
+"""Faults that are put into a delta on purpose, to see whether a suite notices them.
+
+A fault is what goes wrong with deltas in real life and shows in no error message: a converter that
+counts layers otherwise, a config of an earlier run, a save in the wrong dtype. Each works on the
+files of a healthy version and gives the files of a broken one; all randomness is seeded.
+"""
+
+from deltareg_verify.workbench.faults import amounts, gaps, places, settings, values, vocabulary
+from deltareg_verify.workbench.faults.fault import Fault
+from deltareg_verify.workbench.faults.opened import Opened, Part
+
+__all__ = ["FAULTS", "Fault", "Opened", "Part"]
+
+FAULTS: dict[str, Fault] = {
+    fault.name: fault
+    for family in (places, amounts, gaps, values, settings, vocabulary)
+    for fault in family.FAULTS
+}

@@ -1,0 +1,167 @@
+"""`python -m deltareg_verify golden`: outputs of a delta, as the library that wrote it gives them.
+
+The command line of the registry starts this as a process of its own and reads one JSON document
+from it. It is for a folder of one's own, on one's own machine.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.array_file import read_arrays
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.delta.delta_manifest import assess
+from deltareg.errors import InvalidInput, Misconfigured, Refused
+from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden_file import GOLDEN_FILE
+from deltareg.suites.golden_prompts import PROMPTS
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
+from deltareg_verify.child.served import account_served, as_served
+from deltareg_verify.engine.engine import SecondOpinion
+from deltareg_verify.messages.answering import answer
+from deltareg_verify.messages.requests import decode_fields, encode_request
+
+if TYPE_CHECKING:
+    from deltareg_verify.engine.torch_engine import Alone
+
+Arrays = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRequest:
+    """What is to be recorded.
+
+    Attributes:
+        delta: The folder; the file is written into it.
+        base: The base's folder.
+        cache: The client's cache, which knows the base's fingerprint.
+        convention: What the user says of its values.
+        prompts: Texts; none takes those that come with the package.
+        inputs: A safetensors file with inputs in place of texts; None without one.
+        most_tokens: How many tokens of a text are taken.
+        device: `cpu`, `cuda:N` or `auto`.
+    """
+
+    delta: Path
+    base: Path
+    cache: Path
+    convention: str = ""
+    prompts: Sequence[str] = ()
+    inputs: Path | None = None
+    most_tokens: int = 48
+    device: str = "auto"
+
+    def encode(self) -> str:
+        """Write it as JSON."""
+        return encode_request(self)
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what `encode` wrote."""
+        return cls(**decode_fields(cls, text))
+
+
+@click.command("golden", hidden=True)
+@click.argument("request")
+def golden(request: str) -> None:
+    """Record what the library that wrote a delta computes with it."""
+    answer(lambda: run(GoldenRequest.decode(request)))
+
+
+def run(wanted: GoldenRequest) -> dict[str, object]:
+    """Record into the folder; gives what there is to say of it.
+
+    Raises:
+        Misconfigured: The library is not installed here.
+        InvalidInput: No library can be asked about it, it does not load it, or does not take the
+            inputs.
+        Refused: The folder is no delta of this base.
+        Inconclusive: The machine could not do it.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
+    from deltareg_verify.engine.torch_engine import quieten
+
+    quieten()
+    with (
+        open_base(wanted.base, Cache(wanted.cache)) as base,
+        open_folder(wanted.delta, convention=wanted.convention) as delta,
+    ):
+        return _record(wanted, base, delta)
+
+
+def _record(wanted: GoldenRequest, base: BaseFolder, delta: Folder) -> dict[str, object]:
+    from deltareg.golden.recording import origin_of, write
+    from deltareg_verify.engine.torch_engine import class_with_place, load_alone, prepare_device
+
+    found = assess(delta.files, delta.tensors, base.view)
+    if found.errors:
+        raise Refused(found.account.problems)
+    account = account_served(delta.files, delta.tensors, base.view, find_class=class_with_place)
+    alone = load_alone(
+        as_served(base, account), account.effects, found.kind.source.library, delta.path,
+        suite=built_in(DEFAULT_SUITE), device=prepare_device(wanted.device, threads=0),
+    )  # fmt: skip
+    if alone.module is None:
+        raise _why_not(alone.said)
+    given = _inputs(wanted, alone)
+    try:
+        samples = [sample_of(arrays, alone.outputs(arrays)) for arrays in given]
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        told = f"{alone.said.library} does not run on these inputs: {error}"
+        raise InvalidInput(told) from error
+    origin = origin_of(alone.module, "by_library", delta.path)
+    write(Golden(tuple(samples), origin), delta.path / GOLDEN_FILE)
+    return _told(delta.path / GOLDEN_FILE, origin, alone.said, len(samples))
+
+
+def _inputs(wanted: GoldenRequest, alone: "Alone") -> list[Arrays]:
+    """Give the inputs of each forward: those that were named, texts, or the seeded probe."""
+    from deltareg.golden.recording import encoded
+    from deltareg_verify.engine.torch_engine import load_tokenizer
+
+    if wanted.inputs is not None:
+        return [read_arrays(wanted.inputs)]
+    probe, module = alone.probe, alone.module
+    tokenizer = load_tokenizer(wanted.delta) or load_tokenizer(wanted.base)
+    is_of_words = "input_ids" in probe and not any(name.startswith("pixel") for name in probe)
+    if tokenizer is None or module is None or not is_of_words:
+        if wanted.prompts:
+            raise InvalidInput(
+                "the base has no tokenizer for texts, or takes more than texts",
+                fix="give a safetensors file: --inputs FILE",
+            )
+        return [probe]
+    texts = wanted.prompts or PROMPTS
+    made = [encoded(module, tokenizer, text, wanted.most_tokens) for text in texts]
+    return [{name: value.numpy() for name, value in one.items() if name in probe} for one in made]
+
+
+def _why_not(said: SecondOpinion) -> InvalidInput | Misconfigured:
+    """Say why a library has loaded nothing."""
+    if said.refusal:
+        return InvalidInput(
+            f"{said.library} {said.version} does not load it: {said.refusal}",
+            fix="deltareg lint FOLDER",
+        )
+    if said.library in {"", "deltareg"}:
+        return InvalidInput(
+            "no library reads such a delta by itself",
+            fix="record in the process that trained it: deltareg.golden.record",
+        )
+    return Misconfigured(
+        f"{said.library} is not installed here, or does not take such a delta by itself",
+        fix="pip install 'deltareg[libraries]'; or record where it was trained",
+    )
+
+
+def _told(path: Path, origin: Origin, said: SecondOpinion, count: int) -> dict[str, object]:
+    return {
+        "file": str(path), "told": origin.told, "how": origin.how, "library": said.library,
+        "version": said.version, "dtype": origin.dtype, "samples": count,
+    }  # fmt: skip

@@ -1,0 +1,354 @@
+"""`python -m deltareg_verify pilot`: somebody's data as a base takes it, and how versions differ.
+
+A suite that is drafted needs to know how far healthy versions are apart on its samples, or its
+margins are guesses. The command line of the registry starts this as a process of its own, with the
+versions that the line has; what they measure beside the base, and each beside the one before it,
+comes back as one JSON document.
+"""
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import click
+import numpy as np
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.disk.weights_file import Slot, write_header
+from deltareg.client.folders.base_folder import open_base
+from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.suites.catalogue import CATALOGUE
+from deltareg.suites.probe_set import Samples, read_samples
+from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
+from deltareg_verify.engine.changes import MEASURES, Change, Side
+from deltareg_verify.engine.engine import Engine
+from deltareg_verify.judging.checks import all_checks
+from deltareg_verify.messages.answering import answer
+from deltareg_verify.workbench.backtest import Healthy
+from deltareg_verify.workbench.faults.opened import Opened, open_parts, write_parts
+from deltareg_verify.workbench.trials import Delta, Trials
+
+Fields = Mapping[str, object]
+_Z = 1.959963984540054
+_SIBLINGS, _SIBLING_NOISE = 2, 0.1
+_BLOCKS, _LEAST_BLOCK = 8, 10
+_BASE = "base"
+_PROBES = "samples"  # what a check is told that it looks at; they are given by hand
+_FACTORS = frozenset({"target_perplexity"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """What is wanted.
+
+    Attributes:
+        base: The base's folder.
+        cache: The client's cache, which knows the base's fingerprint.
+        versions: Of the line, oldest first; none where it has none.
+        out: A folder: probe files are written there, and read from it.
+        chats: Chats, each a list of who says what; none for other tasks.
+        images: Files of images, one a sample; none for other tasks.
+        captions: What belongs to each image; none where images have classes.
+        labels: The class of each image; none where they have captions.
+        sets: The measure and the file of each probe set: `{"in_domain": ["accuracy", "x.jsonl"]}`.
+        parameters: What the check of the task is told beside its defaults.
+        most: How many samples are measured.
+        seconds: When to stop measuring, whatever is left.
+        device: `cpu`, `cuda:N` or `auto`.
+        threads: Processor threads; 0 takes all that the process may use.
+    """
+
+    base: Path
+    cache: Path
+    out: Path
+    versions: tuple[Healthy, ...] = ()
+    chats: Sequence[Sequence[tuple[str, str]]] = ()
+    images: Sequence[str] = ()
+    captions: Sequence[str] = ()
+    labels: Sequence[int] = ()
+    sets: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    parameters: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
+    most: int = 200
+    seconds: float = 120.0
+    device: str = "auto"
+    threads: int = 0
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read a file with the request, which holds more than a command line can."""
+        values = json.loads(Path(text).read_bytes())
+        for name in ("base", "cache", "out"):
+            values[name] = Path(values[name])
+        values["versions"] = tuple(
+            Healthy(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
+        )
+        return cls(**values)
+
+
+@click.command("pilot", hidden=True)
+@click.argument("request")
+def pilot(request: str) -> None:
+    """Prepare somebody's data for a base and measure a line's versions on it."""
+    answer(lambda: run(Pilot.decode(request)))
+
+
+def run(wanted: Pilot) -> Fields:
+    """Prepare and measure; gives the document.
+
+    Raises:
+        InvalidInput: The base does not take such data.
+        Inconclusive: The machine could not do it.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
+    from deltareg_verify.engine.torch_engine import (
+        TorchEngine,
+        class_with_place,
+        prepare_device,
+        quieten,
+    )
+
+    quieten()
+    told = {"has_template": _prepare(wanted)}
+    if not wanted.versions:
+        return {**told, "items": [], "is_cut": False, "notes": []}
+    with ExitStack() as stack:
+        base = stack.enter_context(open_base(wanted.base, Cache(wanted.cache)))
+        suite = replace(built_in(DEFAULT_SUITE), sets={_PROBES: ProbeSet(_PROBES, "")})
+        make = partial(
+            TorchEngine, suite=suite, device=prepare_device(wanted.device, threads=wanted.threads)
+        )
+        trials = Trials(base, suite, wanted.out, make, class_with_place)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilot-")))
+        comparing = _Comparing(wanted, trials, scratch, stack)
+        items = list(comparing.go())
+        return {
+            **told, "items": items, "is_cut": comparing.is_cut, "notes": comparing.notes,
+        }  # fmt: skip
+
+
+def _prepare(wanted: Pilot) -> bool | None:
+    """Write what only the base can say the form of; says whether it has a template for chats."""
+    if wanted.chats:
+        from deltareg_verify.engine.torch_engine.preparing import render_chats
+
+        found = render_chats(wanted.base, wanted.chats)
+        if found is not None:
+            lines = (json.dumps({"text": text, "target": said}) for text, said in found)
+            path = wanted.out / wanted.sets["in_domain"][1]
+            path.write_text("".join(f"{line}\n" for line in lines))
+        return found is not None
+    if wanted.images:
+        _write_images(wanted, wanted.out / wanted.sets["in_domain"][1])
+    return None
+
+
+def _write_images(wanted: Pilot, path: Path) -> None:
+    from deltareg_verify.engine.torch_engine.preparing import read_images, token_rows
+
+    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {
+        "pixel_values": read_images(wanted.base, wanted.images)
+    }
+    if wanted.labels:
+        arrays["labels"] = np.array(wanted.labels, np.int64)
+    else:
+        arrays |= token_rows(wanted.base, wanted.captions)
+    slots = [
+        Slot(name, "F32" if value.dtype == np.float32 else "I64", value.shape)
+        for name, value in arrays.items()
+    ]
+    with path.open("wb") as file:
+        file.write(write_header(slots, {}))
+        file.writelines(np.ascontiguousarray(value).tobytes() for value in arrays.values())
+
+
+@dataclass(slots=True)
+class _Comparing:
+    """Measures versions beside the base and beside each other, as far as time goes."""
+
+    wanted: Pilot
+    trials: Trials
+    scratch: Path
+    stack: ExitStack
+    is_cut: bool = False
+    notes: list[str] = field(default_factory=list[str])
+
+    def go(self) -> Iterator[Fields]:
+        """Give what was measured, newest version first."""
+        started = time.monotonic()
+        samples = {name: self._samples(name) for name in self.wanted.sets}
+        there = list(self._there())
+        for at in reversed(range(len(there))):
+            if time.monotonic() - started > self.wanted.seconds and at < len(there) - 1:
+                self.is_cut = True
+                return
+            before = [None] + ([there[at - 1]] if at else [])
+            for name, given in samples.items():
+                for other in before:
+                    found = self._change(name, other, there[at], given)
+                    if found is not None:
+                        told = _BASE if other is None else other.ref
+                        yield {"set": name, "a": told, "b": there[at].ref, **found}
+
+    def _there(self) -> Iterator["_There"]:
+        """Bring the versions onto the base; of one that is alone, seeded siblings as well."""
+        opened: list[tuple[Healthy, Delta]] = []
+        for one in self.wanted.versions:
+            try:
+                delta = self.stack.enter_context(
+                    self.trials.opened(one.delta, convention=one.convention)
+                )
+            except DeltaregError as error:
+                self.notes.append(f"{one.ref} is refused on this base: {error.message}")
+                continue
+            opened.append((one, delta))
+        if len(opened) == 1:
+            yield from self._siblings(*opened[0])
+        for one, delta in opened:
+            yield _There(one.ref, delta, self.trials.engine(delta, is_fixed=True))
+
+    def _siblings(self, version: Healthy, delta: Delta) -> Iterator["_There"]:
+        """Give the version with a tenth of noise on it: about what another seed would leave."""
+        base = self.trials.base.tensors
+        whole = open_parts(delta.folder, delta.account, base)
+        for number in range(_SIBLINGS):
+            random = np.random.default_rng(number)
+            parts = dict(whole.parts)
+            for name, part in whole.proportional():
+                noise = random.standard_normal(part.values.shape, dtype=np.float32)
+                noise *= np.float32(np.sqrt(np.mean(part.change**2)) * _SIBLING_NOISE)
+                parts[name] = part.with_change(part.change + noise)
+            out = self.scratch / f"sibling-{number}"
+            write_parts(Opened(parts, whole.config, whole.config_file), delta.folder, out)
+            opened = self.stack.enter_context(
+                self.trials.opened(out, convention=version.convention)
+            )
+            engine = self.trials.engine(opened, is_fixed=True)
+            yield _There(f"{version.ref} with noise", opened, engine)
+
+    def _samples(self, name: str) -> Samples:
+        file = self.wanted.sets[name][1]
+        found = read_samples(ProbeSet(name, file), (self.wanted.out / file).read_bytes())
+        return rows_of(found, slice(self.wanted.most))
+
+    def _change(
+        self, name: str, before: "_There | None", after: "_There", samples: Samples
+    ) -> Fields | None:
+        check = self.wanted.sets[name][0]
+        measure = MEASURES.get(check)
+        try:
+            if measure is None:
+                return self._by_blocks(check, before, after, samples)
+            ours = Side(after.engine, "attached")
+            theirs = (
+                Side(after.engine, "base") if before is None
+                else Side(before.engine, "attached")
+            )  # fmt: skip
+            found: Change | None = measure(theirs, ours, samples, seed=0)
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise InvalidInput(f"the network does not run on these samples: {error}") from error
+        return None if found is None else _on_scale(found)
+
+    def _by_blocks(
+        self, check: str, before: "_There | None", after: "_There", samples: Samples
+    ) -> Fields | None:
+        """Measure by the check itself, whole and in blocks, whose differences tell the spread."""
+        is_factor = check in _FACTORS
+        whole = self._measured(check, before, after, samples)
+        if whole is None:
+            return None
+        count = min(_BLOCKS, len(samples) // _LEAST_BLOCK)
+        edges = np.linspace(0, len(samples), count + 1).astype(int)
+        parts = [
+            self._measured(check, before, after, rows_of(samples, slice(start, stop)))
+            for start, stop in pairwise(edges.tolist())
+        ]
+        steps = [_step(part, is_factor=is_factor) for part in parts if part is not None]
+        kept = [step for step in steps if math.isfinite(step)]
+        change = _step(whole, is_factor=is_factor)
+        if len(kept) < 2 or not math.isfinite(change):
+            return None
+        spread = float(np.std(kept, ddof=1)) * math.sqrt(len(samples) / len(kept))
+        return {
+            "change": change, "spread": spread, "n": len(samples), "a_value": whole[0],
+            "b_value": whole[1],
+        }  # fmt: skip
+
+    def _measured(
+        self, check: str, before: "_There | None", after: "_There", samples: Samples
+    ) -> tuple[float, float] | None:
+        form = CATALOGUE[check]
+        own = {
+            name: value for name, value in self.wanted.parameters.items() if name in form.parameters
+        }
+        given = {**form.parameters, **own, "least_samples": 1}
+        parameters = {name: value for name, value in given.items() if value is not None}
+        against = "base" if before is None else "promoted"
+        spec = CheckSpec(
+            check, required=False, parameters=parameters, check=check, against=against,
+            probes=_PROBES,
+        )  # fmt: skip
+        case = self.trials.case(
+            after.delta, incumbent=None if before is None else before.engine, engine=after.engine,
+            samples=lambda _: samples,
+        )  # fmt: skip
+        found = all_checks()[check].run(case, spec)
+        if not isinstance(found.value, float) or not isinstance(found.baseline, float):
+            return None
+        return found.baseline, found.value
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """A version on the base."""
+
+    ref: str
+    delta: Delta
+    engine: Engine
+
+
+def _step(pair: tuple[float, float], *, is_factor: bool) -> float:
+    a, b = pair
+    if is_factor:
+        return math.log(b / a) if a > 0 and b > 0 else math.nan
+    return b - a
+
+
+def _on_scale(found: Change) -> Fields | None:
+    """Give a change and the spread of single samples, of a factor by logarithms."""
+    one = found.change
+    ends = (one.value, one.low, one.high)
+    if found.is_factor:
+        if min(ends) <= 0 or not all(map(math.isfinite, ends)):
+            return None
+        ends = (math.log(ends[0]), math.log(ends[1]), math.log(ends[2]))
+    change, low, high = ends
+    if not all(map(math.isfinite, ends)):
+        return None
+    spread = (high - low) / 2 / _Z * math.sqrt(one.n)
+    return {
+        "change": change, "spread": spread, "n": one.n, "a_value": found.a.value,
+        "b_value": found.b.value,
+    }  # fmt: skip
+
+
+def rows_of(samples: Samples, rows: slice) -> Samples:
+    """Give some samples of a set."""
+    return replace(
+        samples,
+        texts=samples.texts[rows],
+        arrays={name: value[rows] for name, value in samples.arrays.items()},
+        labels=None if samples.labels is None else samples.labels[rows],
+        targets=samples.targets[rows],
+        partners=samples.partners[rows],
+        scores=None if samples.scores is None else samples.scores[rows],
+        candidates=samples.candidates[rows],
+    )

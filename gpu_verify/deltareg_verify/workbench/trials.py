@@ -1,0 +1,224 @@
+"""Deltas beside one base in this process: each is opened, put through push's look, and judged.
+
+It is what a worker does for one version, for many of them and without a registry: no verdict comes
+of it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.client.folders.hashing import hash_folder
+from deltareg.delta.delta_manifest import Assessment, assess, build_delta_manifest
+from deltareg.delta.examine import examine as examine_numbers
+from deltareg.delta.kind import Account
+from deltareg.errors import Refused
+from deltareg.identity.manifest import Manifest
+from deltareg.suites.lm_task import LmTask, fill_task, read_task
+from deltareg.suites.probe_set import Samples, read_samples
+from deltareg.suites.suite import ProbeSet, Suite
+from deltareg.wire import CheckResult
+from deltareg_verify.child.served import FindClass, account_served, as_served
+from deltareg_verify.engine.case import Case, Parts
+from deltareg_verify.engine.engine import Engine
+from deltareg_verify.judging.examine import examine
+from deltareg_verify.judging.kept_answers import Answers, remembering
+from deltareg_verify.judging.verdict import judge
+
+MakeEngine = Callable[..., Engine]
+_BEST = "best of "
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of one delta.
+
+    Attributes:
+        verdict: Of the suite; `refused` where push would not take the delta.
+        code: The problem code with which push refuses it.
+        checks: What the checks gave, in their order.
+        seconds: What it took.
+    """
+
+    verdict: str
+    code: str = ""
+    checks: tuple[CheckResult, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Delta:
+    """One delta, opened beside the base.
+
+    Attributes:
+        folder: Its files.
+        assessment: What they are.
+        account: By the network that it makes of the base.
+        manifest: What it is; None until somebody asked.
+    """
+
+    folder: Folder
+    assessment: Assessment
+    account: Account
+    manifest: Manifest | None = None
+
+
+@dataclass(slots=True)
+class Trials:
+    """A base with a suite, before which deltas are put one after another.
+
+    Attributes:
+        base: The base.
+        suite: What they are judged by.
+        probes: The folder with the files of its probe sets.
+        make: Makes an engine of a base and effects.
+        find_class: Finds the class of network that has a place for a new head.
+        references: Other versions that the suite compares with, by how it names them.
+    """
+
+    base: BaseFolder
+    suite: Suite
+    probes: Path
+    make: MakeEngine
+    find_class: FindClass
+    references: dict[str, Engine] = field(default_factory=dict[str, Engine])
+    _roots: dict[str, Engine] = field(default_factory=dict[str, Engine])
+    _answers: dict[str, Answers] = field(default_factory=dict[str, Answers])
+    _samples: dict[str, Samples] = field(default_factory=dict[str, Samples])
+
+    @contextmanager
+    def opened(self, path: Path, *, convention: str = "") -> Generator[Delta]:
+        """Open a delta.
+
+        Raises:
+            Refused: It is none of this base.
+        """
+        with ExitStack() as stack:
+            folder = stack.enter_context(open_folder(path, convention=convention))
+            found = assess(folder.files, folder.tensors, self.base.view)
+            if found.errors:
+                raise Refused(found.errors)
+            numbers = examine_numbers(
+                found.account, folder.tensors, self.base.tensors, folder.files
+            )
+            wrong = [problem for problem in numbers if problem.severity == "error"]
+            if wrong:
+                raise Refused(wrong)
+            served = account_served(
+                folder.files, folder.tensors, self.base.view, find_class=self.find_class
+            )
+            yield Delta(folder, found, served)
+
+    def engine(self, delta: Delta, *, is_fixed: bool = False) -> Engine:
+        """Bring a delta onto the base, which is loaded once for all that see it alike."""
+        base = as_served(self.base, delta.account)
+        key = json.dumps(base.view.config, sort_keys=True, default=str)
+        if key not in self._roots:
+            self._roots[key] = self.make(base, delta.account.effects)
+            self._answers[key] = {}
+        made = self._roots[key].beside(delta.account.effects)
+        return remembering(made, self._answers[key], is_fixed=is_fixed)
+
+    def judge(self, path: Path, *, convention: str = "", incumbent: Engine | None = None) -> Judged:
+        """Put a delta through push's look and the checks of the suite.
+
+        Args:
+            path: Its folder.
+            convention: What it says of its values.
+            incumbent: What `against: promoted` means; None where nothing is promoted.
+        """
+        started = time.perf_counter()
+        try:
+            with self.opened(path, convention=convention) as delta:
+                results = tuple(examine(self.case(delta, incumbent=incumbent)))
+        except Refused as error:
+            return Judged("refused", error.problem_code, (), time.perf_counter() - started)
+        verdict = judge(self.suite, results)
+        return Judged(verdict, "", results, time.perf_counter() - started)
+
+    def samples(self, one: ProbeSet) -> Samples:
+        """Read a probe set, once."""
+        if one.name not in self._samples:
+            self._samples[one.name] = read_samples(one, self._raw(one.file))
+        return self._samples[one.name]
+
+    def case(
+        self,
+        delta: Delta,
+        *,
+        incumbent: Engine | None,
+        engine: Engine | None = None,
+        samples: Callable[[ProbeSet], Samples] | None = None,
+    ) -> Case:
+        """Make the case of a delta.
+
+        Args:
+            delta: The delta.
+            incumbent: What `against: promoted` means; None where nothing is promoted.
+            engine: The delta on the base, where it is there already.
+            samples: Reads a probe set, where that is not one of the suite's.
+        """
+        parts = Parts(
+            folder=lambda: delta.folder,
+            account=lambda _: delta.account,
+            engine=lambda _: self.engine(delta) if engine is None else engine,
+            samples=self.samples if samples is None else samples,
+            task=self._task,
+            promoted=None if incumbent is None else lambda _: incumbent,
+            references={
+                name: partial(_itself, one) for name, one in self._referees(incumbent).items()
+            },
+        )
+        return Case(
+            self._manifest(delta), self.base, suite=self.suite, parts=parts,
+            clock=time.perf_counter,
+        )  # fmt: skip
+
+    def _referees(self, incumbent: Engine | None) -> dict[str, Engine]:
+        """Give what the suite compares with beside the promoted version.
+
+        The best of the last few is taken for the one before: no verdict here says which it is.
+        """
+        named = {one.against for one in self.suite.checks} | {
+            one.reference for one in self.suite.checks
+        }
+        best = {} if incumbent is None else {
+            name: incumbent for name in named if name.startswith(_BEST)
+        }  # fmt: skip
+        return {**best, **self.references}
+
+    def _manifest(self, delta: Delta) -> Manifest:
+        if delta.manifest is None:
+            hashed = hash_folder(delta.folder)
+            delta.manifest = build_delta_manifest(
+                delta.assessment, delta=delta.folder.files, files=hashed.files,
+                digests=hashed.digests, base=self.base.view,
+            )  # fmt: skip
+        return delta.manifest
+
+    def _task(self, one: ProbeSet) -> LmTask:
+        return fill_task(read_task(self._raw(one.file), one.file), self._raw)
+
+    def _raw(self, name: str) -> bytes:
+        path = self.probes / name
+        return path.read_bytes() if name and path.is_file() else b""
+
+
+def caught_by(judged: Judged) -> Sequence[str]:
+    """Name all that stops a delta: `push`, checks that fail, required ones that showed nothing."""
+    if judged.verdict == "refused":
+        return ["push"]
+    failed = [one.name for one in judged.checks if one.verdict == "fail"]
+    if failed or judged.verdict == "pass":
+        return failed
+    return [one.name for one in judged.checks if one.verdict == "skipped"]
+
+
+def _itself(engine: Engine, _: Engine) -> Engine:
+    return engine

@@ -1,0 +1,77 @@
+"""What a folder is to the registry, and the LoRA in one that a kind here reads."""
+
+from collections.abc import Sequence
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.convert.lora import Lora, modules_of
+from deltareg.client.convert.writing import documents
+from deltareg.client.folders.folder import Folder
+from deltareg.delta.delta_manifest import Assessment, assess
+from deltareg.delta.examine import examine
+from deltareg.delta.kind import BaseCopy, Effect, WeightUpdate
+from deltareg.delta.layouts.bare_pairs.pair import Pair
+from deltareg.delta.layouts.peft.config import CONFIG_FILE
+from deltareg.errors import InvalidInput, Refused
+
+
+def assessed(folder: Folder, known: KnownBase) -> Assessment:
+    """Hold a folder against a base.
+
+    Raises:
+        Refused: With everything that is wrong.
+    """
+    found = assess(folder.files, folder.tensors, known.view)
+    if found.errors:
+        raise Refused(found.account.problems)
+    return found
+
+
+def is_refused(folder: Folder, known: KnownBase) -> bool:
+    """Whether push would refuse a folder for a base."""
+    return bool(assess(folder.files, folder.tensors, known.view).errors)
+
+
+def are_pairs(effects: Sequence[Effect]) -> bool:
+    """Whether a delta is made of pairs whose scale is in a tensor beside them, or one."""
+    return bool(effects) and all(
+        isinstance(effect, WeightUpdate) and isinstance(effect.update, Pair) for effect in effects
+    )
+
+
+def read(folder: Folder, found: Assessment, known: KnownBase) -> Lora:
+    """Take a LoRA from the account of its kind.
+
+    Raises:
+        InvalidInput: It does more than other layouts have a place for.
+        Refused: The numbers are not those of a sound delta.
+    """
+    copies = [effect for effect in found.account.effects if isinstance(effect, BaseCopy)]
+    effects = [effect for effect in found.account.effects if effect not in copies]
+    if copies and known.tensors is None:
+        raise InvalidInput(
+            f"it holds copies of weights of {known.name}, which are not on this machine to compare",
+            fix="name the folder that holds them with --base",
+        )
+    modules = modules_of(effects, known.view)
+    problems = examine(
+        found.account, folder.tensors, known.tensors if copies else None, folder.files
+    )
+    if problems:
+        raise Refused(problems)
+    config = folder.documents.get(CONFIG_FILE, {})
+    trained_on = config.get("base_model_name_or_path")
+    alphas = sum("lora_alpha" in effect.consumes.values() for effect in effects
+                 if isinstance(effect, WeightUpdate))  # fmt: skip
+    return Lora(
+        source=str(found.kind.config().get("layout", found.kind.name)),
+        modules=modules,
+        source_bytes=sum(f.size_bytes for f in folder.contents.values() if f.header is not None),
+        effects=effects,
+        documents={k: v for k, v in documents(folder).items() if k != CONFIG_FILE},
+        metadata={k: v for h in folder.files.headers.values() for k, v in h.metadata.items()},
+        trained_on=trained_on if isinstance(trained_on, str) else "",
+        left_out=(
+            *((f"{alphas} tensors .alpha (now in {CONFIG_FILE})",) if alphas else ()),
+            *(f"{effect.tensor.name} (a copy of the base's)" for effect in copies),
+        ),
+    )

@@ -1,0 +1,198 @@
+"""A fine-tune held against its base: written as what differs, where that is smaller and exact."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.client.convert.writing import Conversion, Part, copied, documents
+from deltareg.client.disk.weights_file import Slot
+from deltareg.client.folders.folder import Folder
+from deltareg.delta.delta_manifest import Assessment
+from deltareg.delta.examine import row_blocks
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Addition, Effect, Tensors, WeightUpdate
+from deltareg.delta.layouts.conventions import own_metadata
+from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.maths.updates import Replace
+from deltareg.digest import Digest, tensor_digest
+from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES
+
+# F64 is rounded on its way through a fold, so a fold would not give the base's other elements back.
+_EXACT = FLOAT_DTYPES - {"F64"}
+_LAST_I32 = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A weight that differs.
+
+    Attributes:
+        target: Its name in the base's files.
+        now: Its new value.
+        before: The base's.
+        count: How many elements differ.
+    """
+
+    target: str
+    now: Tensor
+    before: Tensor
+    count: int
+
+    @property
+    def index_dtype(self) -> str:
+        """The narrowest dtype that holds every place."""
+        return "I32" if self._elements < _LAST_I32 else "I64"
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether indices and values are smaller than the whole weight."""
+        item = ITEM_BYTES[self.now.dtype]
+        return self.count * (ITEM_BYTES[self.index_dtype] + item) < self._elements * item
+
+    def parts(self) -> list[Part]:
+        """Give what to write for it: indices and values, or all of it."""
+        if not self.is_sparse:
+            return [copied(self.target, self.now)]
+        shape = (self.count,)
+        return [
+            Part(Slot(f"{self.target}.indices", self.index_dtype, shape), self._indices),
+            Part(Slot(f"{self.target}.values", self.now.dtype, shape), self._values),
+        ]
+
+    @property
+    def _elements(self) -> int:
+        count = 1
+        for dim in self.now.shape:
+            count *= dim
+        return count
+
+    def _indices(self) -> Iterator[bytes]:
+        dtype, position = "<i4" if self.index_dtype == "I32" else "<i8", 0
+        for now, before in _words(self.now, self.before):
+            yield (np.flatnonzero(now != before) + position).astype(dtype).tobytes()
+            position += now.size
+
+    def _values(self) -> Iterator[bytes]:
+        for now, before in _words(self.now, self.before):
+            yield now[now != before].tobytes()
+
+
+def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
+    """Say what to write.
+
+    Raises:
+        InvalidInput: It has more than the base has, equals it, or would not become smaller.
+    """
+    differences, left_out = _differences(found.account.effects, base)
+    if not differences:
+        raise InvalidInput("every weight equals the base's: there is no delta")
+    is_bitfit = all(d.target.endswith(".bias") for d in differences)
+    parts = [
+        part
+        for d in differences
+        for part in ([copied(d.target, d.now)] if is_bitfit else d.parts())
+    ]
+    kind = "bitfit" if is_bitfit else "sparse"
+    file = "biases.safetensors" if is_bitfit else "sparse.safetensors"
+    source = sum(f.size_bytes for f in folder.contents.values() if f.header is not None)
+    _check_gain(folder, differences, sum(part.slot.size_bytes for part in parts))
+
+    def prove(written: Assessment) -> None:
+        wanted = {d.target: _digest(d.now) for d in differences}
+        folding = Folding(written.account.effects, base)
+        got = {target: _folded(folding, target) for target in folding.changed}
+        if any(got.get(target) != digest for target, digest in wanted.items()):
+            raise IntegrityFailure("the differences do not fold into the weights that they are of")
+
+    return Conversion(
+        source="full", result=kind, files={file: parts}, source_bytes=source,
+        metadata=own_metadata(kind, "absolute"), beside=documents(folder),
+        left_out=tuple(left_out), prove=prove,
+    )  # fmt: skip
+
+
+def _check_gain(folder: Folder, differences: Sequence[Difference], size_bytes: int) -> None:
+    whole = sum(header.data_bytes for header in folder.files.headers.values())
+    if size_bytes < whole:
+        return
+    told = f"{sum(d.count for d in differences)} elements differ"
+    raise InvalidInput(
+        f"nothing is gained: {told}, which take {size_bytes} bytes instead of {whole}",
+        fix="push it as it is",
+    )
+
+
+def is_same_fold(one: Sequence[Effect], other: Sequence[Effect], base: Tensors) -> bool:
+    """Whether two deltas fold into the same weights, bit for bit."""
+    a, b = Folding(one, base), Folding(other, base)
+    return a.changed == b.changed and all(_folded(a, t) == _folded(b, t) for t in a.changed)
+
+
+def _differences(effects: Sequence[Effect], base: Tensors) -> tuple[list[Difference], list[str]]:
+    found: list[Difference] = []
+    left_out: list[str] = []
+    given = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
+    for effect in effects:
+        match effect:
+            case Addition():
+                left_out.append(_buffer(effect))
+            case WeightUpdate(reads=reads) if reads:
+                _check_tied(effect, given.get(reads), base[reads])
+                left_out.append(f"{effect.target} (it shares {reads})")
+            case WeightUpdate(consumes=consumes) if consumes:  # others follow, as the base's ties
+                difference = _difference(effect, base)
+                found += [difference] if difference.count else []
+            case _:
+                continue
+    return found, left_out
+
+
+def _difference(effect: WeightUpdate, base: Tensors) -> Difference:
+    assert isinstance(effect.update, Replace)
+    now, before = effect.update.stored, base[effect.target]
+    if now.shape != before.shape or now.dtype != before.dtype:
+        told = f"{now.dtype} {list(now.shape)}, was {before.dtype} {list(before.shape)}"
+        raise _inexact(f"{effect.target} is of another form now: {told}")
+    count = sum(int(np.count_nonzero(a != b)) for a, b in _words(now, before))
+    if count and now.dtype not in _EXACT:
+        raise _inexact(f"{effect.target} is {now.dtype} and differs")
+    return Difference(effect.target, now, before, count)
+
+
+def _buffer(effect: Addition) -> str:
+    if "buffer" not in effect.consumes.values():
+        raise _inexact(f"{effect.target} is not in the base")
+    return f"{effect.target} (a buffer that the base does not store)"
+
+
+def _check_tied(effect: WeightUpdate, leader: WeightUpdate | None, before: Tensor) -> None:
+    """Make sure that a name without a tensor of its own still says what its twin says."""
+    assert isinstance(effect.update, Replace)
+    told = leader.update.stored if leader and isinstance(leader.update, Replace) else before
+    if _digest(effect.update.stored) != _digest(told):
+        raise _inexact(f"{effect.target} differs from {effect.reads}, with which it was tied")
+
+
+def _inexact(why: str) -> InvalidInput:
+    return InvalidInput(
+        f"it cannot be written as differences: {why}", fix="push the full fine-tune as it is"
+    )
+
+
+def _words(now: Tensor, before: Tensor) -> Iterator[tuple[NDArray[np.generic], ...]]:
+    """Give elements as bit patterns, a few megabytes of both at a time."""
+    dtype = f"<u{ITEM_BYTES[now.dtype]}"
+    for start, stop in row_blocks(now):
+        yield tuple(np.frombuffer(t.read(start, stop), dtype) for t in (now, before))
+
+
+def _digest(tensor: Tensor) -> Digest:
+    blocks = (tensor.read(*rows) for rows in row_blocks(tensor))
+    return tensor_digest(tensor.dtype, tensor.shape, blocks)
+
+
+def _folded(folding: Folding, target: str) -> Digest:
+    return tensor_digest(folding.dtype(target), folding.shape(target), folding.rows(target))

@@ -1,0 +1,44 @@
+"""Whether factors of all experts hold those of single ones, and nothing that does anything else."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from deltareg.client.convert.lora import Adapted
+from deltareg.client.convert.matrices import elements
+
+
+def is_kept(
+    wanted: Sequence[Adapted],
+    found: Mapping[str, Adapted],
+    placed: Mapping[str, tuple[Adapted, int]],
+) -> bool:
+    """Whether what was written holds each module's factors, and zeros in B beside them.
+
+    Sums with zeros between them may be taken in another order, so folds are not compared.
+
+    Args:
+        wanted: What was read.
+        found: What was written, by target.
+        placed: Target -> its factors at the scale of the whole, and where their columns begin.
+    """
+    own = {module.target: (module, 0) for module in wanted} | dict(placed)
+    return own.keys() <= found.keys() and all(
+        _is_block(own.get(target), module) for target, module in found.items()
+    )
+
+
+def _is_block(placed: tuple[Adapted, int] | None, written: Adapted) -> bool:
+    a, b = elements(written.a), elements(written.b)
+    if placed is None:
+        return not b.any()
+    own, first = placed
+    last = first + own.rank
+    rest = np.delete(b, slice(first, last), axis=1)
+    is_same_scale = np.float32(own.scale) == np.float32(written.scale)
+    return bool(
+        is_same_scale
+        and not rest.any()
+        and np.array_equal(a[first:last], elements(own.a).reshape(own.rank, -1))
+        and np.array_equal(b[:, first:last], elements(own.b).reshape(-1, own.rank))
+    )

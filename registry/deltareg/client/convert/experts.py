@@ -1,0 +1,260 @@
+"""LoRA of single experts, and LoRA of all experts of a layer as one: each written as the other.
+
+Networks keep all experts of a layer in one parameter, gate and up projections in one as well, and
+peft adapts that parameter (`target_parameters`): factors A (experts · r, n_in), expert by expert,
+and B (n_out, r · experts), the expert running fastest. Older checkpoints and vLLM have a pair of
+factors for each expert and projection. Gate and up of rank r are one pair of rank 2 r, each with
+its own half of A and B; factors of fewer rows than the rank get zeros, which change nothing.
+
+The way back is exact whatever the factors are: each projection takes its rows of B and all of A.
+Where B's columns are those of one projection each, as they are after the way here, it takes its
+half alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.convert import to_peft
+from deltareg.client.convert.expert_proof import is_kept
+from deltareg.client.convert.levelled import of_one_scale
+from deltareg.client.convert.lora import ONE_DTYPE, Adapted, Lora, is_same, modules_of
+from deltareg.client.convert.matrices import Made, elements
+from deltareg.client.convert.writing import Conversion, Part, copied
+from deltareg.delta.delta_manifest import Assessment
+from deltareg.delta.kind import Effect, WeightUpdate
+from deltareg.delta.layouts.peft.config import CONFIG_FILE
+from deltareg.delta.layouts.peft.experts import ExpertOut
+from deltareg.delta.layouts.peft.keys import BASE_LAYER, PREFIX
+from deltareg.delta.layouts.peft.written import alpha_for
+from deltareg.delta.maths.updates import LowRank
+from deltareg.delta.names.name_map import Part as Place
+from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.tensors.array import TYPE_NAMES
+
+_DOWN = "down_proj"
+Proof = Callable[[Assessment], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """One parameter of all experts, with the factors of each.
+
+    Attributes:
+        path: Its name in the running network.
+        heights: Rows of each of its projections.
+        width: n_in.
+        experts: How many there are.
+        modules: (expert, projection) -> factors; an expert may have none.
+    """
+
+    path: str
+    heights: tuple[int, ...]
+    width: int
+    experts: int
+    modules: Mapping[tuple[int, int], Adapted]
+
+    @property
+    def ranks(self) -> list[int]:
+        """The largest rank of each projection."""
+        return [
+            max((m.rank for (_, place), m in self.modules.items() if place == at), default=0)
+            for at in range(len(self.heights))
+        ]
+
+    @property
+    def rank(self) -> int:
+        """The rank of the whole."""
+        return sum(self.ranks)
+
+    @property
+    def scale(self) -> float:
+        """The factor on all products."""
+        return next(iter(self.modules.values())).scale
+
+    @property
+    def dtype(self) -> str:
+        """Of the factors.
+
+        Raises:
+            InvalidInput: They have several.
+        """
+        found = {t.dtype for module in self.modules.values() for t in (module.a, module.b)}
+        if len(found) > 1:
+            told = f"the factors of {self.path} are {' and '.join(sorted(found))}"
+            raise InvalidInput(
+                f"{told}, and as one tensor they would have one dtype", fix=ONE_DTYPE
+            )
+        return found.pop()
+
+    def factors(self) -> tuple[Made, Made]:
+        """Give A (experts · r, n_in) and B (n_out, r · experts)."""
+        dtype, rank = self.dtype, self.rank
+        a = np.zeros((self.experts, rank, self.width), TYPE_NAMES[dtype])
+        b = np.zeros((sum(self.heights), rank, self.experts), TYPE_NAMES[dtype])
+        columns, rows = (np.cumsum([0, *sizes]) for sizes in (self.ranks, self.heights))
+        for (expert, place), module in self.modules.items():
+            first = int(columns[place])
+            a[expert, first : first + module.rank] = elements(module.a)
+            b[rows[place] : rows[place + 1], first : first + module.rank, expert] = elements(
+                module.b
+            )
+        stacked_a = a.reshape(self.experts * rank, self.width)
+        stacked_b = b.reshape(sum(self.heights), rank * self.experts)
+        return Made(self.path, dtype, stacked_a), Made(self.path, dtype, stacked_b)
+
+
+def fused(lora: Lora, known: KnownBase) -> Conversion:
+    """Say what to write so that the factors of a layer's experts are those of one parameter.
+
+    Raises:
+        InvalidInput: It has none of single experts, or needs one scale and has several.
+    """
+    stacks = _stacks(lora.modules, known)
+    others = [m for m in lora.modules if _place(m, known) is None]
+    if not stacks:
+        raise InvalidInput("no module of it is a single expert", fix="leave --to out")
+    if lora.is_decomposed:
+        told = "it is DoRA, which peft has not for parameters of experts"
+        raise InvalidInput(told, fix="leave --to out, or train them without DoRA")
+    names = [module.module for module in others] + [stack.path for stack in stacks]
+    ranks = {m.module: m.rank for m in others} | {s.path: s.rank for s in stacks}
+    alphas = {m.module: m.alpha for m in others}
+    alphas |= {stack.path: alpha_for(stack.scale, stack.rank) for stack in stacks}
+    config = {
+        **to_peft.adapter_config("LORA", lora.trained_on),
+        **to_peft.pattern_config(ranks, alphas, alpha_key="lora_alpha"),
+        "target_modules": sorted(names[: len(others)]),
+        "target_parameters": sorted(names[len(others) :]),
+    }
+    plain = [part for module in others for part in to_peft.parts(module, known)]
+
+    def prove(written: Assessment) -> None:
+        found = {m.target: m for m in modules_of(written.account.effects, known.view)}
+        if not is_kept(lora.modules, found, _firsts(stacks)):
+            raise IntegrityFailure("the fused factors are not those of the single experts")
+
+    return _conversion(lora, "lora of fused experts", [*plain, *_stacked(stacks)], config, prove)
+
+
+def split(lora: Lora, known: KnownBase) -> Conversion:
+    """Say what to write so that each expert and projection has factors of its own.
+
+    Raises:
+        InvalidInput: No factors are of all experts of a layer.
+    """
+    stacks = _stacks(lora.modules, known)
+    if not stacks or not _has_stacked(lora.effects):
+        raise InvalidInput("no factors of it are those of all experts", fix="leave --to out")
+    halves = {m.target: m for stack in stacks for m in _halved(stack)}
+    modules = [halves.get(module.target, module) for module in lora.modules]
+    config = {
+        **to_peft.adapter_config("LORA", lora.trained_on), **to_peft.factor_config(modules)
+    }  # fmt: skip
+
+    def prove(written: Assessment) -> None:
+        if not is_same(modules, modules_of(written.account.effects, known.view)):
+            raise IntegrityFailure("the factors of single experts are not those of the fused ones")
+
+    parts = [part for module in modules for part in to_peft.parts(module, known)]
+    return _conversion(lora, "lora of single experts", parts, config, prove)
+
+
+def _conversion(
+    lora: Lora, result: str, parts: list[Part], config: Mapping[str, object], prove: Proof
+) -> Conversion:
+    return Conversion(
+        source=lora.source, result=result, files={to_peft.WEIGHTS_FILE: parts},
+        source_bytes=lora.source_bytes, metadata={**lora.metadata, "format": "pt"},
+        beside={**lora.documents, CONFIG_FILE: to_peft.as_document(config)},
+        left_out=lora.left_out, prove=prove,
+    )  # fmt: skip
+
+
+def _place(module: Adapted, known: KnownBase) -> Place | None:
+    return known.view.names.part(module.target)
+
+
+def _stacks(modules: Sequence[Adapted], known: KnownBase) -> list[_Stack]:
+    """Gather the modules that are parts of one parameter, each group at one scale."""
+    found: dict[str, dict[tuple[int, int], Adapted]] = defaultdict(dict)
+    for module in modules:
+        place = _place(module, known)
+        if place is not None:
+            found[place.whole][place.row, place.place] = module
+    sizes = _sizes(known) if found else {}
+    return [_stack(path, found[path], sizes[path]) for path in sorted(found)]
+
+
+def _stack(
+    path: str,
+    found: Mapping[tuple[int, int], Adapted],
+    sizes: Mapping[tuple[int, int], tuple[int, ...]],
+) -> _Stack:
+    places = sorted({place for _, place in sizes})
+    level = of_one_scale(list(found.values()), "peft's LoRA of fused experts")
+    modules = dict(zip(found, level, strict=True))
+    heights = tuple(sizes[0, place][0] for place in places)
+    return _Stack(path, heights, sizes[0, 0][1], 1 + max(row for row, _ in sizes), modules)
+
+
+def _sizes(known: KnownBase) -> dict[str, dict[tuple[int, int], tuple[int, ...]]]:
+    """Give the shapes of the base's matrices that are parts of one parameter."""
+    sizes: dict[str, dict[tuple[int, int], tuple[int, ...]]] = defaultdict(dict)
+    for name, record in known.view.tensors.items():
+        place = known.view.names.part(name)
+        if place is not None:
+            sizes[place.whole][place.row, place.place] = record.shape
+    return sizes
+
+
+def _stacked(stacks: Sequence[_Stack]) -> list[Part]:
+    """Write the factors of each parameter; of two in one module the inner one is the first."""
+    paths, parts = {stack.path for stack in stacks}, list[Part]()
+    for stack in stacks:
+        module, _, name = stack.path.rpartition(".")
+        is_inner = name != _DOWN and f"{module}.{_DOWN}" in paths
+        key = f"{PREFIX}{module}.{BASE_LAYER}." if is_inner else f"{PREFIX}{module}."
+        parts += [
+            copied(f"{key}lora_{letter}.weight", tensor)
+            for letter, tensor in zip("AB", stack.factors(), strict=True)
+        ]
+    return parts
+
+
+def _firsts(stacks: Sequence[_Stack]) -> dict[str, tuple[Adapted, int]]:
+    """Give each module's factors at their stack's scale, and the first of its columns there."""
+    return {
+        module.target: (module, int(sum(stack.ranks[:place])))
+        for stack in stacks
+        for (_, place), module in stack.modules.items()
+    }
+
+
+def _halved(stack: _Stack) -> list[Adapted]:
+    """Give each projection its half of the factors, where the other half does nothing to it."""
+    half, places = stack.ranks[0] // 2, len(stack.heights)
+    modules = list(stack.modules.items())
+    if places != 2 or not half or any(m.rank != 2 * half for _, m in modules):
+        return [module for _, module in modules]
+    other = {0: slice(half, None), 1: slice(0, half)}
+    own = {0: slice(0, half), 1: slice(half, None)}
+    if any(elements(module.b)[:, other[place]].any() for (_, place), module in modules):
+        return [module for _, module in modules]
+    return [
+        replace(
+            module,
+            a=Made(module.a.name, module.a.dtype, elements(module.a)[own[place]]),
+            b=Made(module.b.name, module.b.dtype, elements(module.b)[:, own[place]]),
+            alpha=alpha_for(module.scale, half),
+        )
+        for (_, place), module in modules
+    ]
+
+
+def _has_stacked(effects: Sequence[Effect]) -> bool:
+    updates = (effect.update for effect in effects if isinstance(effect, WeightUpdate))
+    return any(isinstance(u, LowRank) and isinstance(u.left, ExpertOut) for u in updates)

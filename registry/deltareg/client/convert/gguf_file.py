@@ -1,0 +1,172 @@
+"""LoRA adapters of llama.cpp, one GGUF file each, read.
+
+`blk.0.attn_q.weight.lora_a` is (r, n_in) and `lora_b` (n_out, r); of the embedding `lora_a` is
+(vocabulary, r), and of experts both are stacks. One `adapter.lora.alpha` counts for all, over the
+rank of each; zero means a scale of one to llama.cpp.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.convert.gguf_head import check_head
+from deltareg.client.convert.gguf_library import StoredTensor, gguf
+from deltareg.client.convert.gguf_names import EMBEDDING, Network, network_of
+from deltareg.client.convert.lora import Adapted, Lora, path_of
+from deltareg.client.convert.matrices import Made
+from deltareg.client.convert.ties import check_untied
+from deltareg.delta.layouts.peft.config import is_number
+from deltareg.errors import Problem, Refused
+from deltareg.tensors.array import F32
+
+ENDING = ".gguf"
+ALPHA, SORT, KIND = "adapter.lora.alpha", "general.type", "adapter.type"
+ARCHITECTURE = "general.architecture"
+INVOCATION = "adapter.alora.invocation_tokens"
+LETTERS = {".lora_a": "a", ".lora_b": "b"}
+_UNREADABLE = (ValueError, KeyError, IndexError, TypeError, OverflowError)
+
+
+def named(path: Path) -> Path | None:
+    """Give the file that a path names, or the one in a folder that holds no other weights.
+
+    Raises:
+        Refused: The folder holds several, or one that is no regular file.
+    """
+    if path.is_file():
+        return path if path.name.endswith(ENDING) else None
+    found = sorted(path.glob(f"*{ENDING}")) if path.is_dir() else []
+    if not found or any(path.glob("*.safetensors")):
+        return None
+    odd = next((file for file in found if not file.is_file()), None)
+    if odd is not None:
+        told, fix = f"{odd} is not a regular file", "replace it by the file itself"
+        raise Refused([Problem("link", told, fix=fix)])
+    if len(found) > 1:
+        told = f"{path} holds {len(found)} GGUF files: {found[0].name}, {found[1].name}"
+        raise Refused([Problem("ambiguous", told, fix=f"name one of them: {found[0]}")])
+    return found[0]
+
+
+def read(path: Path, known: KnownBase) -> Lora:
+    """Take the factors out.
+
+    Raises:
+        Refused: It is no LoRA, it is damaged, or it is one of another network.
+        InvalidInput: How llama.cpp stores such a network is not known here.
+        Misconfigured: The package `gguf` is not installed.
+    """
+    library, network = gguf(), network_of(known.view)
+    check_head(path)
+    try:
+        opened = library.GGUFReader(path)
+        values = {tensor.name: _values(tensor) for tensor in opened.tensors}
+        told = {key: field.contents() for key, field in opened.fields.items()}
+    except _UNREADABLE as error:
+        message = f"{path.name} is no GGUF file that its own library reads: {str(error)[:80]}"
+        raise Refused([Problem("header", message, fix="copy it again")]) from error
+    _check_sort(path, told, network)
+    modules = _modules(values, network, _told_alpha(told))
+    if not modules:
+        raise Refused([Problem("empty", f"{path.name} holds no tensor", fix="copy it again")])
+    check_untied(modules, known.view, "llama.cpp")
+    return Lora("gguf", modules, path.stat().st_size)
+
+
+def _values(tensor: StoredTensor) -> F32:
+    """Give a tensor as float32; every type stands for exact numbers."""
+    shape = tuple(int(size) for size in reversed(tensor.shape))
+    try:
+        values = gguf().quants.dequantize(tensor.data, tensor.tensor_type)
+    except NotImplementedError as error:  # how the library says so: of integers, and of new types
+        told = f"it is stored as {tensor.tensor_type.name}, which gguf does not read as numbers"
+        fix = "convert it anew as F32, F16, BF16 or Q8_0, or upgrade gguf"
+        raise Refused([Problem("header", told, tensor=tensor.name, fix=fix)]) from error
+    return np.array(values, np.float32).reshape(shape)
+
+
+def _told_alpha(told: Mapping[str, object]) -> float:
+    """Give the one alpha of a file; zero when it tells none."""
+    alpha = told.get(ALPHA, 0.0)
+    if is_number(alpha):
+        return float(cast("float", alpha))
+    message = f"{ALPHA} is {str(alpha)[:40]}, and no numerator of a scale"
+    raise Refused([Problem("bad_config", message, fix="convert it anew from what was trained")])
+
+
+def _check_sort(path: Path, told: Mapping[str, object], network: Network) -> None:
+    if (told.get(SORT), told.get(KIND)) != ("adapter", "lora"):
+        what = f"{SORT} {str(told.get(SORT))[:40]!r}, {KIND} {str(told.get(KIND))[:40]!r}"
+        message = f"{path.name} is no LoRA adapter of llama.cpp: {what}"
+        raise Refused([Problem("unknown_kind", message, fix="name the adapter's file")])
+    if told.get(ARCHITECTURE) != network.architecture:
+        found = str(told.get(ARCHITECTURE))[:40]
+        message = f"{path.name} is for a network {found!r}, and the base is {network.architecture}"
+        raise Refused([Problem("base_mismatch", message, fix="name the base it is for")])
+    if INVOCATION in told:
+        message = f"{path.name} is an activated LoRA, which acts from its invocation tokens on"
+        raise Refused([Problem("unknown_kind", message, fix="convert the folder that peft wrote")])
+
+
+def _modules(values: Mapping[str, F32], network: Network, alpha: float) -> list[Adapted]:
+    pairs: dict[str, dict[str, F32]] = {}
+    for name, value in values.items():
+        weight, end = name[: -len(".lora_a")], name[-len(".lora_a") :]
+        if end not in LETTERS:
+            told = "llama.cpp adds it to nothing, or as no factor"
+            raise Refused([Problem("unexpected_tensors", told, tensor=name, fix="take it out")])
+        if not np.isfinite(value).all():
+            told = "it holds NaN or infinity"
+            fix = "the training run diverged: convert a checkpoint from before it did"
+            raise Refused([Problem("non_finite", told, tensor=name, fix=fix)])
+        pairs.setdefault(weight, {})[LETTERS[end]] = value
+    targets = network.targets()
+    return [
+        module
+        for weight in sorted(pairs)
+        for module in _modules_of(weight, pairs[weight], targets.get(weight, []), network, alpha)
+    ]
+
+
+def _modules_of(
+    weight: str, pair: Mapping[str, F32], targets: Sequence[str], network: Network, alpha: float
+) -> list[Adapted]:
+    """Give a module, or one for each expert of a stack."""
+    if not targets:
+        told = f"the base has no weight that llama.cpp calls {weight}"
+        raise Refused([Problem("no_tensor_applied", told, tensor=weight, fix="check the base")])
+    if len(pair) != 2:
+        told = f"{weight} has only one of its two factors"
+        raise Refused([Problem("missing_tensors", told, tensor=weight, fix="convert it again")])
+    a, b = pair["a"], pair["b"]
+    if len(targets) == 1:
+        return [_module(weight, a, b, targets[0], network, alpha)]
+    if {a.ndim, b.ndim} != {3} or {len(a), len(b)} != {len(targets)}:
+        told = (
+            f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
+        )
+        raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
+    return [_module(weight, a[n], b[n], target, network, alpha) for n, target in enumerate(targets)]
+
+
+def _module(weight: str, a: F32, b: F32, target: str, network: Network, alpha: float) -> Adapted:
+    is_embedding, shape = weight == EMBEDDING, network.base.tensors[target].shape
+    a, wanted = (a.T, shape[::-1]) if is_embedding else (a, shape)
+    is_pair = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
+    if not is_pair or (b.shape[0], a.shape[1]) != wanted:
+        told = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
+        raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
+    b = network.ordered(target, b, back=True)
+    return Adapted(
+        path_of(target, network.base), target, Made(f"{weight}.lora_a", "F32", a),
+        Made(f"{weight}.lora_b", "F32", b), _alpha(alpha, a.shape[0]),
+        is_flipped=is_embedding, is_embedding=is_embedding,
+    )  # fmt: skip
+
+
+def _alpha(told: float, rank: int) -> float:
+    """Give the numerator of the scale, by the shortest number that float32 rounds to it."""
+    return float(str(np.float32(told))) if told else float(rank)

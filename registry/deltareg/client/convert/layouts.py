@@ -1,0 +1,75 @@
+"""The layouts that `convert` reads and writes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.convert import (
+    experts,
+    image_names,
+    lycoris,
+    mlx,
+    to_diffusers,
+    to_gguf,
+    to_mlx,
+    to_peft,
+)
+from deltareg.client.convert.lora import Lora
+from deltareg.client.convert.writing import Conversion
+from deltareg.client.folders.folder import Folder
+from deltareg.errors import InvalidInput
+
+PUSHED = "peft"
+
+
+def _pushed(lora: Lora, known: KnownBase) -> Conversion:
+    if to_diffusers.is_wanted(lora, known):
+        return to_diffusers.plan(lora, known)
+    return to_peft.plan(lora, known)
+
+
+WRITERS: dict[str, Callable[[Lora, KnownBase], Conversion]] = {
+    PUSHED: _pushed,
+    "mlx": to_mlx.plan,
+    "gguf": to_gguf.plan,
+    "fused-experts": experts.fused,
+    "per-expert": experts.split,
+}
+_Test = Callable[[Folder, KnownBase], bool]
+_Reader = Callable[[Folder, KnownBase], Lora]
+_READERS: tuple[tuple[_Test, _Reader], ...] = (
+    (lambda folder, _: mlx.is_in(folder), mlx.read),
+    (image_names.is_in, image_names.read),
+)
+
+
+def check_layout(layout: str, to: Path) -> None:
+    """Refuse a layout that is not known, and a target that could not be its folder.
+
+    Raises:
+        InvalidInput: It is one of these.
+    """
+    if layout not in WRITERS:
+        known = ", ".join(WRITERS)
+        raise InvalidInput(f"no layout is called {layout[:40]!r}", fix=f"one of {known}")
+    if to.name.endswith((".gguf", ".safetensors")):
+        raise InvalidInput(
+            f"{to} is the name of a file, and what is written is a folder",
+            fix=f"--out {to.with_suffix('')}",
+        )
+
+
+def plan_of_foreign(folder: Folder, known: KnownBase, layout: str) -> Conversion | None:
+    """Plan the conversion of a folder that no kind reads; None where one may.
+
+    Raises:
+        Refused: It is such a layout and something is wrong with it.
+        InvalidInput: It has no form in the layout that is asked for.
+    """
+    if lycoris.is_in(folder):
+        if layout != PUSHED:
+            told = "LoHa and LoKr have a form in peft's layout alone"
+            raise InvalidInput(told, fix="leave --to out")
+        return lycoris.plan(folder, known)
+    reader = next((read for is_in, read in _READERS if is_in(folder, known)), None)
+    return None if reader is None else WRITERS[layout](reader(folder, known), known)

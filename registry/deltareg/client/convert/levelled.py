@@ -1,0 +1,73 @@
+"""One rank and one scale for all modules, for layouts that have no more: exact, or refused."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from deltareg.client.convert.lora import Adapted
+from deltareg.client.convert.matrices import padded, scaled
+from deltareg.delta.layouts.peft.written import alpha_for
+from deltareg.errors import InvalidInput
+
+
+def of_one_rank(modules: Sequence[Adapted]) -> list[Adapted]:
+    """Put zeros on factors until all have the largest rank; what they do stays the same."""
+    rank = max(module.rank for module in modules)
+    return [
+        replace(
+            module,
+            a=padded(module.a, rank, axis=0),
+            b=padded(module.b, rank, axis=1),
+            alpha=alpha_for(module.scale, rank) if module.rank != rank else module.alpha,
+        )
+        for module in modules
+    ]
+
+
+def of_one_rank_each(
+    modules: Sequence[Adapted], group: Callable[[str], str | None]
+) -> list[Adapted]:
+    """Do so within each group alone.
+
+    Args:
+        modules: The modules.
+        group: Gives the group of a module, by its weight in the base; None where it is in none.
+    """
+    groups: dict[str | None, list[Adapted]] = defaultdict(list)
+    for module in modules:
+        groups[group(module.target)].append(module)
+    alone = groups.pop(None, [])
+    return [*alone, *(module for found in groups.values() for module in of_one_rank(found))]
+
+
+def of_one_scale(modules: Sequence[Adapted], who: str) -> list[Adapted]:
+    """Bring what scales differ by into B, where that is a shift of the exponent.
+
+    Raises:
+        InvalidInput: It would round B.
+    """
+    scale = Counter(module.scale for module in modules).most_common(1)[0][0]
+    return [_rescaled(module, scale, scale * module.rank, who) for module in modules]
+
+
+def of_one_alpha(modules: Sequence[Adapted], who: str) -> list[Adapted]:
+    """Bring what numerators of scales differ by into B, where that is a shift of the exponent.
+
+    Raises:
+        InvalidInput: It would round B.
+    """
+    alpha = Counter(module.alpha for module in modules).most_common(1)[0][0]
+    return [_rescaled(module, alpha / module.rank, alpha, who) for module in modules]
+
+
+def _rescaled(module: Adapted, scale: float, alpha: float, who: str) -> Adapted:
+    if module.scale == scale:
+        return module
+    b = scaled(module.b, module.scale / scale) if scale else None
+    if b is None:
+        raise InvalidInput(
+            f"{who} has one scale for all modules: {module.module} has {module.scale:.6g}, others"
+            f" {scale:.6g}, and bringing that into its factors would round them",
+            fix="train it with one alpha and one rank, or serve it in peft's layout",
+        )
+    return replace(module, b=b, alpha=alpha)

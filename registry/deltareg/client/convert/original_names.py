@@ -1,0 +1,138 @@
+"""Factors named as a model's original code names its modules, under the names that the base has.
+
+Where the base has a module's weight in several, as q, k and v of Flux, each takes the rows of the
+way up that are its own and the whole way down; alpha goes along, so that all products are those of
+before. Nothing is computed: rows are copied.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NoReturn
+
+from deltareg.client.convert.image_prefixes import DOTTED, Split, split
+from deltareg.client.folders.folder import Folder
+from deltareg.delta.kind import BaseView, Tensors
+from deltareg.delta.layouts.originals import Original, by_path, by_spelling
+from deltareg.delta.maths.formula import Tensor
+from deltareg.errors import Problem, Refused
+
+_PREFIXES = (DOTTED, "lora_unet_", "lycoris_")
+"""What stands before modules of the network that makes the image."""
+_OF_OUTPUTS = frozenset({
+    "lora_up.weight", "lora_B.weight", "dora_scale", "hada_w1_a", "hada_w2_a",
+})  # fmt: skip
+"""Factors of which a row is an output of the module."""
+_SHARED = frozenset({"lora_down.weight", "lora_A.weight", "alpha", "hada_w1_b", "hada_w2_b"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Runs of rows of a tensor, one after the other, which are read when they are asked for."""
+
+    tensor: Tensor
+    runs: tuple[tuple[int, int], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the tensor that they are of."""
+        return self.tensor.name
+
+    @property
+    def dtype(self) -> str:
+        """The safetensors dtype."""
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
+        return (sum(stop - start for start, stop in self.runs), *self.tensor.shape[1:])
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        """Give the bytes of rows `start:stop`."""
+        last = self.shape[0] if stop is None else stop
+        found: list[memoryview] = []
+        before = 0
+        for first, end in self.runs:
+            low, high = max(start - before, 0), min(last - before, end - first)
+            if low < high:
+                found.append(self.tensor.read(first + low, first + high))
+            before += end - first
+        return found[0] if len(found) == 1 else memoryview(b"".join(found))
+
+
+def are_in(folder: Folder, base: BaseView) -> bool:
+    """Whether a folder holds factors of modules that the base has under another name."""
+    if not any(name.startswith(_PREFIXES) for name in folder.files.names):
+        return False
+    find = _finder(base)
+    return any(find(found.module) for name in folder.files.names if (found := split(name)))
+
+
+def respelled(tensors: Tensors, base: BaseView) -> dict[str, Tensor]:
+    """Give tensors under the names of the base's own modules, in ComfyUI's spelling.
+
+    What is named otherwise stays as it is.
+
+    Raises:
+        Refused: A factor has not the rows of the modules that it is for, there is no such split of
+            it, or the file holds it under the base's own name as well.
+    """
+    find = _finder(base)
+    given: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        for own, part in _parts(name, tensor, find, base):
+            if own in given:
+                told = f"it and {given[own].name} are both {own.removeprefix(DOTTED)} of the base"
+                _refuse("overlap", told, name, "keep one of them")
+            given[own] = part
+    return given
+
+
+def _finder(base: BaseView) -> Callable[[str], Original | None]:
+    dotted, underscored = by_path(base), by_spelling(base)
+
+    def find(module: str) -> Original | None:
+        prefix = next((prefix for prefix in _PREFIXES if module.startswith(prefix)), "")
+        table: Mapping[str, Original] = dotted if prefix == DOTTED else underscored
+        return table.get(module.removeprefix(prefix)) if prefix else None
+
+    return find
+
+
+def _parts(
+    name: str, tensor: Tensor, find: Callable[[str], Original | None], base: BaseView
+) -> Iterator[tuple[str, Tensor]]:
+    found = split(name)
+    original = None if found is None else find(found.module)
+    if found is None or original is None:
+        yield name, tensor
+        return
+    for module, part in zip(original.modules, _shares(tensor, found, original, base), strict=True):
+        yield f"{DOTTED}{module}.{found.role}", part
+
+
+def _shares(tensor: Tensor, named: Split, original: Original, base: BaseView) -> list[Tensor]:
+    """Give what each module of the base gets of a factor."""
+    modules = original.modules
+    if original.is_renamed_only or named.role in _SHARED:
+        return [tensor] * len(modules)
+    if named.role not in _OF_OUTPUTS:
+        told = f"the base has this module as {' and '.join(modules)}, with its rows in other places"
+        fix = "train it as LoRA or LoHa, which have rows of their own for each output"
+        _refuse("unknown_kind", f"{told}; {named.role} has no such split", tensor.name, fix)
+    heights = [base.tensors[f"{module}.weight"].shape[0] for module in modules]
+    ends = [sum(heights[:at]) for at in range(len(heights) + 1)]
+    if tensor.shape[:1] != (ends[-1],):
+        if named.role == "dora_scale":  # its norm is over inputs, which is refused for what it is
+            return [tensor] * len(modules)
+        told = f"it has {list(tensor.shape)}, and {' and '.join(modules)} have {ends[-1]} rows"
+        _refuse("shape", told, tensor.name, "check the base")
+    if original.is_turned:
+        half = ends[-1] // 2
+        return [Rows(tensor, ((half, ends[-1]), (0, half)))]
+    return [Rows(tensor, (run,)) for run in pairwise(ends)]
+
+
+def _refuse(code: str, told: str, tensor: str, fix: str) -> NoReturn:
+    raise Refused([Problem(code, told, tensor=tensor, fix=fix)])

@@ -1,0 +1,82 @@
+"""A LoRA whose names are those of another class or release, under the names that its base has.
+
+A LoRA of a language model alone does not find that model within a network that sees, nor the other
+way round; transformers 5 moved others. The tensors stay as they are, and what was written is
+accounted for like any push, so that what does not fit after all is refused.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from deltareg.client.convert.writing import Conversion, copied, documents
+from deltareg.client.folders.folder import Folder
+from deltareg.delta.kind import BaseView
+from deltareg.delta.layouts.peft.config import CONFIG_FILE, adapter_config, peft_type
+from deltareg.delta.layouts.peft.factors import MARKERS
+from deltareg.delta.layouts.peft.keys import PREFIX, Key, read_keys
+from deltareg.delta.layouts.peft.modules import weight_of
+from deltareg.delta.layouts.peft.spellings import Ends, served_path
+
+_TARGETS = "target_modules"
+
+
+def moved(folder: Folder, base: BaseView) -> dict[str, str]:
+    """Give the path in the running network of each module of a LoRA that is named otherwise.
+
+    Empty where all are named as the base has them, or one is nowhere in the base.
+    """
+    if peft_type(folder.files) != "LORA":
+        return {}
+    keys = read_keys(folder.files.names, MARKERS).read.values()
+    modules = {key.module for key in keys if key.marker}
+    known = {m: served_path(target, base) for m in modules if (target := weight_of(m, base)[0])}
+    lost = sorted(modules - known.keys())
+    found = Ends(base).paths(lost)
+    if len(found) != len(lost) or len({*known.values(), *found.values()}) != len(modules):
+        return {}
+    return {module: path for module, path in (known | found).items() if path != module}
+
+
+def plan(folder: Folder, paths: Mapping[str, str]) -> Conversion:
+    """Say what to write.
+
+    Args:
+        folder: The LoRA.
+        paths: What `moved` gives.
+    """
+    keys = read_keys(folder.files.names, MARKERS).read
+    files = {
+        path: [
+            copied(_renamed(keys[name], paths) if name in keys else name, tensor)
+            for name, tensor in folder.tensors_of(path).items()
+        ]
+        for path, file in folder.contents.items()
+        if file.header
+    }
+    config = dict(adapter_config(folder.files) or {})
+    config[_TARGETS] = _targets(config.get(_TARGETS), paths)
+    written = json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
+    size = sum(folder.contents[path].size_bytes for path in files)
+    beside = {**documents(folder), CONFIG_FILE: written}
+    old, new = next(iter(sorted(paths.items())))
+    return Conversion(f"{old}, …", f"{new}, …", files, size, beside=beside)
+
+
+def _renamed(key: Key, paths: Mapping[str, str]) -> str:
+    path = paths.get(key.module, key.module)
+    return PREFIX + path + key.name.removeprefix(PREFIX + key.module)
+
+
+def _targets(value: object, paths: Mapping[str, str]) -> object:
+    """Give the ends of names by which the config asks for the same modules."""
+    if not isinstance(value, list):
+        return value
+    return sorted({end for text in cast("list[str]", value) for end in _ends(text, paths)})
+
+
+def _ends(text: str, paths: Mapping[str, str]) -> Iterable[str]:
+    """Give one end for each that the modules of an entry have now; itself where it has none."""
+    size = text.count(".") + 1
+    hit = [path for m, path in paths.items() if m == text or m.endswith(f".{text}")]
+    return {".".join(path.split(".")[-size:]) for path in hit} or {text}

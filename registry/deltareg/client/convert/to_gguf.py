@@ -1,0 +1,131 @@
+"""A LoRA as llama.cpp reads it: one GGUF file, written by the package of the format.
+
+Factors are widened to float32, as llama.cpp's own converter does unless it is told otherwise.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.convert import gguf_file
+from deltareg.client.convert.expert_stacks import by_stack, stacked
+from deltareg.client.convert.gguf_library import gguf
+from deltareg.client.convert.gguf_names import EMBEDDING, Network, network_of
+from deltareg.client.convert.levelled import of_one_alpha, of_one_rank_each
+from deltareg.client.convert.lora import Adapted, Lora, is_same
+from deltareg.client.convert.matrices import Made, widened
+from deltareg.client.convert.ties import check_untied
+from deltareg.client.convert.writing import Conversion
+from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.tensors.array import F32
+
+FILE = "adapter.gguf"
+_EXACT = frozenset({"F32", "F16", "BF16"})
+_HEAD_BYTES = 1 << 12  # names, shapes and places of a few hundred factors
+_OTHERWISE = "leave it out of what is trained, or serve it in peft's layout"
+
+
+def plan(lora: Lora, known: KnownBase) -> Conversion:
+    """Say what to write.
+
+    Raises:
+        InvalidInput: llama.cpp has no place for it, or only after a rounding.
+        Refused: It changes a weight that two modules share.
+        Misconfigured: The package `gguf` is not installed.
+    """
+    network = network_of(known.view)
+    check_untied(lora.modules, known.view, "llama.cpp")
+    equal = of_one_rank_each([_widened(m) for m in lora.modules], network.stack)
+    level = of_one_alpha(equal, "llama.cpp")
+    plain, stacks = by_stack(level, known.view, network.stack)
+    named = {_name(module, network): [module] for module in plain} | stacks
+    modules = [module for found in named.values() for module in found]
+    made_bytes = sum(len(m.a.read()) + len(m.b.read()) for m in modules)
+
+    def make(path: Path) -> None:
+        _check_room(path.parent, made_bytes)
+        writer = gguf().GGUFWriter(path, network.architecture)
+        writer.add_type("adapter")
+        writer.add_string(gguf_file.KIND, "lora")
+        writer.add_float32(gguf_file.ALPHA, level[0].alpha)
+        for name, found in sorted(named.items()):
+            for letter, values in _factors(name, found, network):
+                writer.add_tensor(f"{name}.lora_{letter}", values)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+    def reread(draft: Path) -> None:
+        if not is_same(modules, gguf_file.read(draft / FILE, known).modules):
+            raise IntegrityFailure("what was written for llama.cpp is not what was read")
+
+    return Conversion(
+        source=lora.source,
+        result="gguf",
+        files={},
+        source_bytes=lora.source_bytes,
+        beside=lora.documents,
+        left_out=lora.left_out,
+        reread=reread,
+        made={FILE: make},
+        made_tensors=2 * len(named),
+        made_bytes=made_bytes,
+    )
+
+
+def _check_room(folder: Path, size_bytes: int) -> None:
+    """Make sure that a file fits: NumPy, which writes its tensors, says nothing where one did not.
+
+    Raises:
+        OSError: It does not.
+    """
+    if shutil.disk_usage(folder).free < size_bytes + _HEAD_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _widened(module: Adapted) -> Adapted:
+    why = _misfit(module)
+    if why:
+        raise InvalidInput(f"llama.cpp has no place for {module.module}: {why}", fix=_OTHERWISE)
+    a, b = (Made(t.name, "F32", widened(t)) for t in (module.a, module.b))
+    return Adapted(
+        module.module, module.target, a, b, module.alpha, is_flipped=module.is_flipped,
+        is_embedding=module.is_embedding,
+    )  # fmt: skip
+
+
+def _misfit(module: Adapted) -> str:
+    if module.magnitude is not None:
+        return "it is DoRA"
+    if len(module.a.shape) != 2:
+        return "it is a convolution"
+    if not {module.a.dtype, module.b.dtype} <= _EXACT:
+        return f"its factors are {module.a.dtype} and {module.b.dtype}"
+    if module.is_flipped and not module.is_embedding:
+        return "its weight is stored (in, out)"
+    return "" if module.alpha else "its alpha is zero, which llama.cpp reads as a scale of one"
+
+
+def _name(module: Adapted, network: Network) -> str:
+    name = network.name(module.target)
+    if name is None:
+        raise InvalidInput(
+            f"llama.cpp has no place for {module.module}: it has no name of its own there",
+            fix=_OTHERWISE,
+        )
+    return name
+
+
+def _factors(name: str, modules: Sequence[Adapted], network: Network) -> Sequence[tuple[str, F32]]:
+    if len(modules) > 1:
+        return [(letter, widened(t)) for letter, t in zip("ab", stacked(modules), strict=True)]
+    a, b = widened(modules[0].a), widened(modules[0].b)
+    if name == EMBEDDING:
+        return [("a", np.ascontiguousarray(a.T)), ("b", b)]
+    return [("a", a), ("b", network.ordered(modules[0].target, b))]

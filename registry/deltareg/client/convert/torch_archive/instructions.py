@@ -1,0 +1,81 @@
+"""The instructions that are known: those of pickle protocols 2 to 5 for values and tensors.
+
+Each is one byte and makes at most one value, and there is an upper bound on how many are carried
+out, so time and memory are bounded.
+"""
+
+from collections.abc import Callable
+
+from deltareg.client.convert.torch_archive.machine import Machine
+from deltareg.client.convert.torch_archive.values import refused
+
+_MOST = 2_000_000
+_STOP = ord(".")
+
+
+def carry_out(machine: Machine) -> object:
+    """Run a pickle to its end, and give what it makes.
+
+    Raises:
+        Refused: An instruction, a name or a value that no file of tensors needs; too many of them.
+    """
+    for _ in range(_MOST):
+        code = machine.take(1)[0]
+        if code == _STOP:
+            return machine.result
+        step = _STEPS.get(code)
+        if step is None:
+            raise refused(
+                f"instruction {code:#04x} at byte {machine.position - 1} makes no tensors"
+            )
+        step(machine)
+    raise refused(f"it has more than {_MOST} instructions", "limits")
+
+
+def _short_name(machine: Machine) -> None:
+    module = machine.line()
+    machine.name(module, machine.line())
+
+
+def _float(machine: Machine) -> None:
+    machine.take(8)  # no tensor has one; a note in `_metadata` may
+    machine.push(None)
+
+
+_STEPS: dict[int, Callable[[Machine], None]] = {
+    0x80: Machine.protocol,
+    0x95: Machine.frame,
+    ord("("): Machine.mark,
+    ord("N"): lambda m: m.push(None),
+    0x88: lambda m: m.push(True),  # noqa: FBT003  # a value like any other
+    0x89: lambda m: m.push(False),  # noqa: FBT003
+    ord("K"): lambda m: m.push(m.number("<B")),
+    ord("M"): lambda m: m.push(m.number("<H")),
+    ord("J"): lambda m: m.push(m.number("<i")),
+    0x8A: Machine.integer,
+    ord("G"): _float,
+    0x8C: lambda m: m.push(m.text(m.number("<B"))),
+    ord("X"): lambda m: m.push(m.text(m.number("<I"))),
+    0x8D: lambda m: m.push(m.text(m.number("<Q"))),
+    ord(")"): lambda m: m.push(()),
+    0x85: lambda m: m.tuple_of(1),
+    0x86: lambda m: m.tuple_of(2),
+    0x87: lambda m: m.tuple_of(3),
+    ord("t"): lambda m: m.push(tuple(m.above_mark())),
+    ord("]"): lambda m: m.push(list[object]()),
+    ord("a"): lambda m: m.append([m.pop()]),
+    ord("e"): lambda m: m.append(m.above_mark()),
+    ord("}"): lambda m: m.push(dict[object, object]()),
+    ord("s"): Machine.one_item,
+    ord("u"): lambda m: m.set_items(m.above_mark()),
+    ord("q"): lambda m: m.remember(m.number("<B")),
+    ord("r"): lambda m: m.remember(m.number("<I")),
+    0x94: Machine.memoize,
+    ord("h"): lambda m: m.recall(m.number("<B")),
+    ord("j"): lambda m: m.recall(m.number("<I")),
+    ord("c"): _short_name,
+    0x93: Machine.stacked_name,
+    ord("R"): Machine.reduce,
+    ord("b"): Machine.build,
+    ord("Q"): Machine.outside,
+}

@@ -1,0 +1,212 @@
+"""The stack machine that a pickle is a program for, as far as dictionaries of tensors need it."""
+
+import struct
+from dataclasses import dataclass, field
+from typing import cast
+
+from deltareg.client.convert.torch_archive.values import (
+    CALLABLE,
+    KNOWN,
+    Name,
+    Storage,
+    call,
+    refused,
+    storage,
+)
+
+_LONGEST_TEXT = 1 << 16
+_LONGEST_NAME = 256
+_LONGEST_INTEGER = 16
+_PROTOCOLS = range(2, 6)
+NEWLINE = ord("\n")
+_METADATA = "_metadata"
+
+
+@dataclass(slots=True)
+class Machine:
+    """One pickle under way.
+
+    Attributes:
+        data: The bytes that it is in.
+        position: The next byte.
+        storages: Every storage that the pickle names, by key.
+    """
+
+    data: memoryview
+    position: int = 0
+    storages: dict[str, Storage] = field(default_factory=dict[str, Storage])
+    _stack: list[object] = field(default_factory=list[object])
+    _marks: list[int] = field(default_factory=list[int])
+    _memo: dict[int, object] = field(default_factory=dict[int, object])
+
+    @property
+    def result(self) -> object:
+        """What the pickle made, once it has ended.
+
+        Raises:
+            Refused: It left other things on the stack.
+        """
+        if len(self._stack) != 1 or self._marks:
+            raise refused("the pickle ends with other things on its stack than one")
+        return self._stack[0]
+
+    # What instructions are made of
+
+    def take(self, count: int) -> bytes:
+        """Take bytes."""
+        end = self.position + count
+        if end > len(self.data):
+            raise refused("the pickle is cut short", "truncated")
+        taken = bytes(self.data[self.position : end])
+        self.position = end
+        return taken
+
+    def number(self, form: str) -> int:
+        """Take a number of a `struct` form."""
+        number: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
+        return number
+
+    def pop(self) -> object:
+        """Take the top of the stack; what lies below a mark is out of reach."""
+        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+            raise refused("the pickle takes more from its stack than it put there")
+        return self._stack.pop()
+
+    def above_mark(self) -> list[object]:
+        """Take all that was put on the stack since the last mark."""
+        if not self._marks:
+            raise refused("the pickle goes back to a mark that it did not set")
+        start = self._marks.pop()
+        found = self._stack[start:]
+        del self._stack[start:]
+        return found
+
+    def text(self, count: int) -> str:
+        """Take a text of so many bytes."""
+        if count > _LONGEST_TEXT:
+            raise refused(f"it holds a text of {count} bytes", "limits")
+        try:
+            return self.take(count).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise refused("it holds a text that is not UTF-8") from error
+
+    def line(self) -> str:
+        """Take a text up to the end of its line."""
+        end = self.position
+        while end < len(self.data) and self.data[end] != NEWLINE:
+            end += 1
+            if end - self.position > _LONGEST_NAME:
+                raise refused("it names something very long")
+        text = self.text(end - self.position)
+        self.take(1)
+        return text
+
+    # Instructions
+
+    def protocol(self) -> None:
+        """Say which protocol follows."""
+        if self.take(1)[0] not in _PROTOCOLS:
+            raise refused("it is of a pickle protocol that is not known here")
+
+    def frame(self) -> None:
+        """Say how long the next part is, which does not matter."""
+        self.take(8)
+
+    def mark(self) -> None:
+        """Note a place on the stack."""
+        self._marks.append(len(self._stack))
+
+    def push(self, value: object) -> None:
+        """Put a value on the stack."""
+        self._stack.append(value)
+
+    def remember(self, place: int) -> None:
+        """Keep the top of the stack under a number."""
+        self._memo[place] = self._stack[-1] if self._stack else None
+
+    def memoize(self) -> None:
+        """Keep the top of the stack under the next number."""
+        self.remember(len(self._memo))
+
+    def recall(self, place: int) -> None:
+        """Put what was kept under a number on the stack."""
+        if place not in self._memo:
+            raise refused("the pickle asks for something that it did not keep")
+        self._stack.append(self._memo[place])
+
+    def integer(self) -> None:
+        """Read a long integer."""
+        count = self.take(1)[0]
+        if count > _LONGEST_INTEGER:
+            raise refused(f"it holds an integer of {count} bytes", "limits")
+        self.push(int.from_bytes(self.take(count), "little", signed=True))
+
+    def name(self, module: str, attribute: str) -> None:
+        """Refer to something by name; only a few names mean anything here."""
+        text = f"{module}.{attribute}"
+        if text not in KNOWN:
+            raise refused(f"it names {text[:120]!r}, which no file of tensors needs")
+        self.push(Name(text))
+
+    def stacked_name(self) -> None:
+        """Refer to something by the two texts on the stack."""
+        attribute, module = self.pop(), self.pop()
+        if not (isinstance(attribute, str) and isinstance(module, str)):
+            raise refused("it names something by other than text")
+        self.name(module, attribute)
+
+    def reduce(self) -> None:
+        """Call something by name, as far as its name means anything here."""
+        args, function = self.pop(), self.pop()
+        if not isinstance(function, Name) or function.text not in CALLABLE:
+            told = function.text if isinstance(function, Name) else type(function).__name__
+            raise refused(f"it calls {told}, which makes no tensor")
+        if not isinstance(args, tuple):
+            raise refused(f"it calls {function.text} with no list of arguments")
+        self.push(call(function.text, cast("tuple[object, ...]", args)))
+
+    def build(self) -> None:
+        """Give an object its attributes: torch notes versions on a state dict, nothing more."""
+        state, target = self.pop(), self.pop()
+        keys: set[object] = set(cast("dict[object, object]", state)) if type(state) is dict else {0}
+        if type(target) is not dict or keys - {_METADATA}:
+            raise refused("it sets attributes of an object")
+        self.push(cast("object", target))
+
+    def outside(self) -> None:
+        """Take a storage that is kept outside of the pickle."""
+        found = storage(self.pop())
+        known = self.storages.setdefault(found.key, found)
+        if known != found:
+            raise refused(f"storage {found.key} is described in two ways")
+        self.push(found)
+
+    def append(self, values: list[object]) -> None:
+        """Put values at the end of the list below them."""
+        target = self.top()
+        if type(target) is not list:
+            raise refused("it appends to something that is no list")
+        cast("list[object]", target).extend(values)
+
+    def set_items(self, values: list[object]) -> None:
+        """Put keys and values, by turns, into the dictionary below them."""
+        target = self.top()
+        keys = values[0::2]
+        if type(target) is not dict or len(values) % 2 or not all(type(k) is str for k in keys):
+            raise refused("it sets items of something that is no dictionary of texts")
+        cast("dict[object, object]", target).update(zip(keys, values[1::2], strict=True))
+
+    def one_item(self) -> None:
+        """Put one key and its value into the dictionary below them."""
+        value, key = self.pop(), self.pop()
+        self.set_items([key, value])
+
+    def tuple_of(self, count: int) -> None:
+        """Make a tuple of the top of the stack."""
+        self.push(tuple([self.pop() for _ in range(count)][::-1]))
+
+    def top(self) -> object:
+        """Look at the top of the stack."""
+        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+            raise refused("the pickle changes something that is not on its stack")
+        return self._stack[-1]

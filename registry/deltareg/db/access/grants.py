@@ -1,0 +1,213 @@
+"""Who holds which role where, and who stands behind a script's name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from deltareg.db.access.rows import GrantRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.tables import grants, namespaces, principals, stand_ins, tokens
+
+
+class joined(GenericFunction[str]):  # noqa: N801  (reads as the SQL function that it is)
+    """The texts of a group as one, with a comma between two."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "deltareg_joined"
+
+
+@compiles(joined, "sqlite")
+def _joined_sqlite(element: joined, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    return f"group_concat({compiler.process(element.clauses, **kw)}, ',')"
+
+
+@compiles(joined, "postgresql")
+def _joined_postgresql(element: joined, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    return f"string_agg({compiler.process(element.clauses, **kw)}, ',')"
+
+
+def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
+    """Write, as part of a query, what a principal holds: `role namespace pattern`, by commas.
+
+    Names and patterns hold neither spaces nor commas. None where it holds nothing.
+    """
+    place = sa.func.coalesce(namespaces.c.name, "")
+    words = grants.c.role + " " + place + " " + grants.c.pattern
+    return (
+        sa.select(joined(words))
+        .select_from(grants)
+        .outerjoin(namespaces, namespaces.c.id == grants.c.namespace_id)
+        .where(grants.c.principal_id == principal_id, grants.c.ended_at.is_(None))
+        .scalar_subquery()
+    )
+
+
+def holdings_of(conn: sa.Connection, principal_id: int) -> str:
+    """Give what a principal holds, as `held_by` writes it."""
+    query = sa.select(held_by(sa.literal(principal_id)))
+    return conn.execute(query).scalar() or ""
+
+
+def add_grant(
+    conn: sa.Connection,
+    principal_id: int,
+    *,
+    role: str,
+    namespace_id: int | None,
+    pattern: str = "",
+    created_by: int | None,
+) -> bool:
+    """Give a role; False where the principal holds it there already."""
+    values = {
+        "principal_id": principal_id, "role": role, "namespace_id": namespace_id,
+        "pattern": pattern, "created_by": created_by,
+    }  # fmt: skip
+    try:
+        with conn.begin_nested():
+            conn.execute(sa.insert(grants).values(values))
+    except IntegrityError:
+        return False
+    return True
+
+
+def end_grant(conn: sa.Connection, grant_id: int, *, ended_by: int) -> bool:
+    """End a grant; False when it had ended before."""
+    update = (
+        sa.update(grants)
+        .where(grants.c.id == grant_id, grants.c.ended_at.is_(None))
+        .values(ended_at=now_us(), ended_by=ended_by)
+    )
+    return conn.execute(update).rowcount == 1
+
+
+def ended_since(conn: sa.Connection, principal_id: int, *, since_us: int) -> bool:
+    """Whether a role of a principal has been taken away since a time."""
+    query = sa.select(grants.c.id).where(
+        grants.c.principal_id == principal_id, grants.c.ended_at >= since_us
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
+def grant_row(conn: sa.Connection, grant_id: int) -> GrantRow | None:
+    """Find a grant that has not ended."""
+    return fetch_one(conn, _select_grants().where(grants.c.id == grant_id), GrantRow)
+
+
+def grant_rows(
+    conn: sa.Connection,
+    *,
+    namespace_id: int | None = None,
+    everywhere: bool = False,
+    principal_id: int | None = None,
+    role: str | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+) -> Sequence[GrantRow]:
+    """List grants that have not ended in the order that they were given.
+
+    Of a namespace, with `everywhere` those that reach all, or both; else wherever they reach.
+    """
+    query = _select_grants().order_by(grants.c.id)
+    places: list[sa.ColumnElement[bool]] = []
+    if namespace_id is not None:
+        places.append(grants.c.namespace_id == namespace_id)
+    if everywhere:
+        places.append(grants.c.namespace_id.is_(None))
+    if places:
+        query = query.where(sa.or_(*places))
+    if principal_id is not None:
+        query = query.where(grants.c.principal_id == principal_id)
+    if role is not None:
+        query = query.where(grants.c.role == role)
+    if after is not None:
+        query = query.where(grants.c.id > after)
+    return fetch_all(conn, query if limit is None else query.limit(limit), GrantRow)
+
+
+def count_legacy(conn: sa.Connection) -> tuple[int, int]:
+    """Count the legacy grants that have not ended, and the principals that have one."""
+    columns = sa.func.count(), sa.func.count(sa.distinct(grants.c.principal_id))
+    query = sa.select(*columns).where(grants.c.is_legacy.is_(True), grants.c.ended_at.is_(None))
+    number, people = conn.execute(query).one()
+    return number, people
+
+
+def lock_holders(conn: sa.Connection, namespace_id: int | None, role: str) -> int:
+    """Count who holds a role in a namespace, or everywhere, and keep others from ending one."""
+    place = (
+        grants.c.namespace_id.is_(None)
+        if namespace_id is None
+        else grants.c.namespace_id == namespace_id
+    )
+    query = (
+        sa.select(grants.c.principal_id)
+        .where(place, grants.c.role == role, grants.c.ended_at.is_(None))
+        .order_by(grants.c.id)
+        .with_for_update()
+    )
+    return len(set(conn.execute(query).scalars()))
+
+
+def name_person(conn: sa.Connection, principal_id: int, *, person_id: int) -> None:
+    """Say who stands behind a principal that is no person."""
+    conn.execute(sa.insert(stand_ins).values(principal_id=principal_id, person_id=person_id))
+
+
+def people_of(conn: sa.Connection, principal_ids: Sequence[int]) -> dict[int, int]:
+    """Give who stands behind principals: themselves, where it is nobody else."""
+    wanted = sorted(set(principal_ids))
+    query = sa.select(stand_ins.c.principal_id, stand_ins.c.person_id).where(
+        stand_ins.c.principal_id.in_(wanted)
+    )
+    found = {row[0]: row[1] for row in conn.execute(query)}
+    return {each: found.get(each, each) for each in wanted}
+
+
+def _select_grants() -> sa.Select[*tuple[Any, ...]]:
+    giver, person = principals.alias("giver"), principals.alias("person")
+    last_used = (
+        sa.select(sa.func.max(tokens.c.last_used_at))
+        .where(tokens.c.principal_id == grants.c.principal_id)
+        .correlate(grants)
+        .scalar_subquery()
+    )
+    return (
+        sa.select(
+            grants.c.id, grants.c.principal_id, principals.c.name.label("principal"),
+            principals.c.kind, person.c.name.label("person"),
+            namespaces.c.name.label("namespace"), grants.c.role, grants.c.pattern,
+            grants.c.is_legacy, grants.c.created_at, giver.c.name.label("created_by"),
+            last_used.label("last_used_at"),
+        )
+        .join(principals, principals.c.id == grants.c.principal_id)
+        .outerjoin(namespaces, namespaces.c.id == grants.c.namespace_id)
+        .outerjoin(giver, giver.c.id == grants.c.created_by)
+        .outerjoin(stand_ins, stand_ins.c.principal_id == grants.c.principal_id)
+        .outerjoin(person, person.c.id == stand_ins.c.person_id)
+        .where(grants.c.ended_at.is_(None))
+    )  # fmt: skip
+
+
+def owners_of(conn: sa.Connection, namespace_ids: Sequence[int]) -> dict[int, list[str]]:
+    """List the owners of namespaces by name."""
+    query = (
+        sa.select(grants.c.namespace_id, principals.c.name)
+        .join(principals, principals.c.id == grants.c.principal_id)
+        .where(
+            grants.c.namespace_id.in_(list(namespace_ids)),
+            grants.c.role == "owner",
+            grants.c.ended_at.is_(None),
+        )
+        .order_by(principals.c.name)
+    )
+    found: dict[int, list[str]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row[0], []).append(row[1])
+    return found

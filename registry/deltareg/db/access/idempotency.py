@@ -1,0 +1,45 @@
+"""Answers kept for repeated requests: `Idempotency-Key`."""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from deltareg.db.access.rows import KeptAnswerRow
+from deltareg.db.sql.clock import US_PER_S, now_us
+from deltareg.db.sql.fetch import fetch_one
+from deltareg.db.sql.upsert import insert
+from deltareg.db.tables import idempotency
+
+KEPT_S = 24 * 3600
+
+
+def kept_answer(conn: sa.Connection, *, principal_id: int, key: str) -> KeptAnswerRow | None:
+    """Find the answer that a principal got for a key within the last 24 hours."""
+    query = sa.select(idempotency).where(
+        idempotency.c.principal_id == principal_id,
+        idempotency.c.key == key,
+        idempotency.c.created_at > now_us() - KEPT_S * US_PER_S,
+    )
+    return fetch_one(conn, query, KeptAnswerRow)
+
+
+def keep_answer(
+    conn: sa.Connection,
+    *,
+    principal_id: int,
+    key: str,
+    request_digest: str,
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str],
+) -> None:
+    """Keep an answer; an older one under the same key goes."""
+    kept = {
+        "request_digest": request_digest, "status": status, "body": body, "headers": dict(headers),
+        "created_at": now_us(),
+    }  # fmt: skip
+    conn.execute(
+        insert(conn, idempotency)
+        .values(principal_id=principal_id, key=key, **kept)
+        .on_conflict_do_update(index_elements=["principal_id", "key"], set_=kept)
+    )

@@ -1,0 +1,82 @@
+"""Namespaces: what there is in them, how visible they are, and the number that this goes by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.access.rows import NamespaceRow
+from deltareg.db.access.sight import Sight
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.tables import deltas, namespaces, principals, visibility_epochs
+
+EPOCH = (
+    sa.select(visibility_epochs.c.number)
+    .where(visibility_epochs.c.id == sa.literal_column("1"))
+    .scalar_subquery()
+)
+"""What the visibility of namespaces stands at, as part of a query."""
+
+
+def namespace_row(conn: sa.Connection, name: str, *, lock: bool = False) -> NamespaceRow | None:
+    """Find a namespace."""
+    query = _select().where(namespaces.c.name == name)
+    return fetch_one(conn, query.with_for_update(of=namespaces) if lock else query, NamespaceRow)
+
+
+def namespace_rows(
+    conn: sa.Connection, *, sight: Sight | None, after: str | None, limit: int
+) -> Sequence[NamespaceRow]:
+    """List namespaces by name; one of whose lines some are seen is seen, too."""
+    query = _select().order_by(namespaces.c.name).limit(limit)
+    if sight is not None:
+        names = {*sight.namespaces, *(name for name, _ in sight.lines)}
+        query = query.where(
+            sa.or_(
+                namespaces.c.visibility.in_(sight.visibilities), namespaces.c.name.in_(names)
+            )
+        )  # fmt: skip
+    if after is not None:
+        query = query.where(namespaces.c.name > after)
+    return fetch_all(conn, query, NamespaceRow)
+
+
+def set_visibility(conn: sa.Connection, namespace_id: int, visibility: str) -> None:
+    """Make a namespace as visible as it is to be, and let all who go by it notice."""
+    count_up = sa.update(visibility_epochs).values(number=visibility_epochs.c.number + 1)
+    conn.execute(count_up)  # first: those who change a visibility take turns by its lock
+    conn.execute(
+        sa.update(namespaces)
+        .where(namespaces.c.id == namespace_id)
+        .values(visibility=visibility)
+    )  # fmt: skip
+
+
+def epoch(conn: sa.Connection) -> int | None:
+    """Read what the visibility of namespaces stands at."""
+    return conn.execute(sa.select(EPOCH)).scalar()
+
+
+def uncommon(conn: sa.Connection) -> tuple[int | None, list[tuple[str, str]]]:
+    """Read, in one statement, what visibility stands at, and which namespaces are not internal."""
+    query = sa.select(EPOCH, namespaces.c.name, namespaces.c.visibility).select_from(
+        sa.select(sa.literal(1).label("one"))
+        .subquery("always")
+        .outerjoin(namespaces, namespaces.c.visibility != "internal")
+    )
+    rows = conn.execute(query).all()
+    return rows[0][0], [(row[1], row[2]) for row in rows if row[1] is not None]
+
+
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    lines = (
+        sa.select(sa.func.count())
+        .select_from(deltas)
+        .where(deltas.c.namespace_id == namespaces.c.id)
+        .correlate(namespaces)
+        .scalar_subquery()
+    )
+    return sa.select(
+        namespaces.c.id, namespaces.c.name, namespaces.c.visibility, namespaces.c.created_at,
+        principals.c.name.label("created_by"), lines.label("lines"),
+    ).outerjoin(principals, principals.c.id == namespaces.c.created_by)  # fmt: skip

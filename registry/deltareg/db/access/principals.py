@@ -1,0 +1,165 @@
+"""Principals and their tokens."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from deltareg.db.access.grants import held_by
+from deltareg.db.access.rows import HeldRow, PrincipalRow, TokenRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.together import Part, Together
+from deltareg.db.tables import principals, tokens
+
+
+def principal_id(conn: sa.Connection, name: str) -> int | None:
+    """Give the id of a principal, None when nobody has that name."""
+    return conn.execute(sa.select(principals.c.id).where(principals.c.name == name)).scalar()
+
+
+def principal_row(conn: sa.Connection, name: str) -> PrincipalRow | None:
+    """Find a principal by its name."""
+    query = sa.select(
+        principals.c.id, principals.c.name, principals.c.kind, principals.c.disabled_at
+    ).where(principals.c.name == name)
+    return fetch_one(conn, query, PrincipalRow)
+
+
+def live_tokens_noted(conn: sa.Connection, principal: str, *, note: str) -> list[int]:
+    """List the tokens of a principal with a note that are neither revoked nor expired."""
+    query = (
+        sa.select(tokens.c.id)
+        .join(principals, principals.c.id == tokens.c.principal_id)
+        .where(
+            principals.c.name == principal, tokens.c.note == note, tokens.c.revoked_at.is_(None),
+            sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
+        )
+        .order_by(tokens.c.id)
+    )  # fmt: skip
+    return list(conn.execute(query).scalars())
+
+
+def lock_principal(conn: sa.Connection, name: str) -> tuple[int, str] | None:
+    """Give id and kind of a principal, held until the transaction ends; None for nobody."""
+    query = sa.select(principals.c.id, principals.c.kind).where(principals.c.name == name)
+    row = conn.execute(query.with_for_update()).first()
+    return None if row is None else (int(row.id), str(row.kind))
+
+
+def principal_name(conn: sa.Connection, row_id: int | None) -> str:
+    """Give the name of a principal; without one it was the registry itself."""
+    name = conn.execute(sa.select(principals.c.name).where(principals.c.id == row_id)).scalar()
+    return "the registry" if name is None else str(name)
+
+
+def add_principal(conn: sa.Connection, name: str, *, kind: str) -> int:
+    """Insert a principal and give its id."""
+    insert = sa.insert(principals).values(name=name, kind=kind).returning(principals.c.id)
+    return int(conn.execute(insert).scalar_one())
+
+
+def add_token(
+    conn: sa.Connection,
+    *,
+    token_hash: str,
+    display: str,
+    principal_id: int,
+    kind: str,
+    scopes: Sequence[str],
+    namespaces: Sequence[str] | None,
+    note: str,
+    created_by: int | None,
+    expires_in_us: int | None,
+) -> int:
+    """Insert a token, by its hash only, and give its id."""
+    expires = None if expires_in_us is None else now_us() + expires_in_us
+    insert = sa.insert(tokens).values(
+        token_hash=token_hash, display=display, principal_id=principal_id, kind=kind,
+        scopes=list(scopes), namespaces=None if namespaces is None else list(namespaces),
+        note=note, created_by=created_by, expires_at=expires,
+    )  # fmt: skip
+    return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
+
+
+def touch_token(conn: sa.Connection, token_id: int) -> None:
+    """Note that a token was used now."""
+    conn.execute(sa.update(tokens).where(tokens.c.id == token_id).values(last_used_at=now_us()))
+
+
+def live_tokens_of(conn: sa.Connection, principal_id: int) -> Sequence[TokenRow]:
+    """List the tokens of a principal that hold now, newest first; none where it is disabled."""
+    query = _select_tokens().where(
+        tokens.c.principal_id == principal_id,
+        tokens.c.revoked_at.is_(None),
+        principals.c.disabled_at.is_(None),
+        sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
+    )
+    return fetch_all(conn, query, TokenRow)
+
+
+def token_rows(
+    conn: sa.Connection, *, token_id: int | None = None, before: int | None = None, limit: int = 50
+) -> Sequence[TokenRow]:
+    """List tokens without their hashes, newest first."""
+    query = _select_tokens().limit(limit)
+    if token_id is not None:
+        query = query.where(tokens.c.id == token_id)
+    if before is not None:
+        query = query.where(tokens.c.id < before)
+    return fetch_all(conn, query, TokenRow)
+
+
+def own_token(conn: sa.Connection, token_id: int) -> tuple[TokenRow, str]:
+    """Give a token that is known to be there, and what its principal holds, as `held_by` does."""
+    found = _OWN.run(conn, token_id=token_id)
+    return found.all(_TOKEN)[0], found.all(_HELD)[0].held or ""
+
+
+def _select_tokens() -> sa.Select[*tuple[Any, ...]]:
+    maker = principals.alias("maker")
+    return (
+        sa.select(
+            tokens.c.id, tokens.c.display, tokens.c.kind, tokens.c.scopes, tokens.c.note,
+            tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at, tokens.c.last_used_at,
+            principals.c.name.label("principal"), maker.c.name.label("created_by"),
+            tokens.c.namespaces,
+        )
+        .join(principals, principals.c.id == tokens.c.principal_id)
+        .outerjoin(maker, maker.c.id == tokens.c.created_by)
+        .order_by(tokens.c.id.desc())
+    )  # fmt: skip
+
+
+def revoke_token(conn: sa.Connection, token_id: int) -> bool:
+    """Revoke a token; False when it was revoked before or never was."""
+    update = (
+        sa.update(tokens)
+        .where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
+        .values(revoked_at=now_us())
+    )
+    return conn.execute(update).rowcount == 1
+
+
+def end_tokens_of(conn: sa.Connection, principal: str) -> None:
+    """Revoke every live token of a principal."""
+    owner = sa.select(principals.c.id).where(principals.c.name == principal).scalar_subquery()
+    conn.execute(
+        sa.update(tokens)
+        .where(tokens.c.principal_id == owner, tokens.c.revoked_at.is_(None))
+        .values(revoked_at=now_us())
+    )
+
+
+def count_tokens(conn: sa.Connection) -> int:
+    """Count all tokens that ever were."""
+    return int(conn.execute(sa.select(sa.func.count()).select_from(tokens)).scalar_one())
+
+
+_TOKEN_ID: sa.BindParameter[int] = sa.bindparam("token_id", type_=sa.BigInteger)
+_TOKEN: Final = Part(_select_tokens().where(tokens.c.id == _TOKEN_ID), TokenRow)
+_HELD: Final = Part(
+    sa.select(held_by(tokens.c.principal_id).label("held")).where(tokens.c.id == _TOKEN_ID),
+    HeldRow,
+)  # fmt: skip
+_OWN: Final = Together(_TOKEN, _HELD)

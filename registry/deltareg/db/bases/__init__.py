@@ -1,0 +1,1 @@
+"""Bases, their identities, names, variants and probes, and versions that serve as bases."""

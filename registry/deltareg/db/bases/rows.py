@@ -1,0 +1,147 @@
+"""Rows of bases."""
+
+from dataclasses import dataclass
+
+from deltareg.db.words import BaseRelation
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRow:
+    """A base as shown, without its documents.
+
+    Six fields are of one that is a version, and the last four of one that is a variant. The
+    identity is None where nobody has worked it out yet.
+    """
+
+    id: int
+    name: str
+    root: str
+    config_digest: str
+    tokenizer_digest: str | None
+    manifest_digest: str
+    location: str | None
+    logical_bytes: int
+    stored_bytes: int
+    created_at: int
+    created_by: int | None
+    storage_revision: int
+    proven_at: int | None
+    proven_revision: int | None
+    corrupt_at: int | None
+    stored_by: int | None
+    is_stored: bool
+    maker: str | None
+    deltas: int
+    identity: str | None
+    parts: dict[str, str] | None
+    is_partial: bool | None
+    version_id: int | None
+    bottom_id: int | None
+    depth: int | None
+    recipe: str | None
+    bottom_name: str | None
+    bottom_root: str | None
+    scheme: str | None
+    full_id: int | None
+    full_name: str | None
+    full_root: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRow:
+    """What a base is as a whole: the digest over its parts, and theirs by name."""
+
+    identity: str
+    parts: dict[str, str]
+    is_partial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresRow:
+    """What a worker found of a base in some surroundings, as it signed it."""
+
+    surroundings: str
+    keyid: str
+    envelope: bytes
+    created_at: int
+    signer: str
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """A variant of a base, by what tells it from others."""
+
+    id: int
+    name: str
+    root: str
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnVariantRow:
+    """A variant of the base `root_id`, by what tells it from others."""
+
+    root_id: int
+    name: str
+    root: str
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRelationRow:
+    """A relation of the base `base_id`, as `RelationRow`."""
+
+    base_id: int
+    relation: BaseRelation
+    other_root: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CalledRow:
+    """A name of the base `base`: its own, a former one or one of the hub."""
+
+    base: str
+    called: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubIdRow:
+    """By what id and revision the hub has a base."""
+
+    base_id: int
+    hub_id: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseManifestRow:
+    """A base with its manifest."""
+
+    id: int
+    root: str
+    manifest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RelationRow:
+    """What is recorded of a base and another, with the other's name where it is here."""
+
+    relation: BaseRelation
+    other_root: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRow:
+    """A name that a base had."""
+
+    base_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseBytesRow:
+    """How many bytes of a base are stored here."""
+
+    stored_bytes: int

@@ -1,0 +1,1 @@
+"""Channels with their ledgers and floors, requests for promotion, and the fleet that follows."""

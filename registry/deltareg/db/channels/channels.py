@@ -1,0 +1,285 @@
+"""Channels, their ledgers and quarantines."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from deltareg.db.channels.floors import floor_columns
+from deltareg.db.channels.rows import ChannelRow, PointerRow, RevisionRow, StandingRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
+from deltareg.db.tables import (
+    channels,
+    deltas,
+    freezes,
+    namespaces,
+    principals,
+    quarantines,
+    requests,
+    reviews,
+    revisions,
+    versions,
+)
+
+
+def channel_row(
+    conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False
+) -> ChannelRow | None:
+    """Find a channel; with `lock`, it does not move until the transaction ends."""
+    query = select_channels().where(channels.c.delta_id == delta_id, channels.c.name == name)
+    if lock:
+        query = query.with_for_update(of=channels)
+    return fetch_one(conn, query, ChannelRow)
+
+
+def channel_named(conn: sa.Connection, namespace: str, line: str, name: str) -> ChannelRow | None:
+    """Find a channel of a line by the line's name."""
+    query = (
+        select_channels()
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(namespaces.c.name == namespace, deltas.c.name == line, channels.c.name == name)
+    )
+    return fetch_one(conn, query, ChannelRow)
+
+
+def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> ChannelRow:
+    """Read a channel that is known to be there; with `lock`, it does not move meanwhile."""
+    query = select_channels().where(channels.c.id == channel_id)
+    if lock:
+        query = query.with_for_update(of=channels)
+    return fetch_known(conn, query, ChannelRow)
+
+
+def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[ChannelRow]:
+    """List the channels of a line in the order that they were made."""
+    query = select_channels().where(channels.c.delta_id == delta_id).order_by(channels.c.id)
+    return fetch_all(conn, query, ChannelRow)
+
+
+def newest_revision(conn: sa.Connection, namespace: str, line: str, name: str) -> int | None:
+    """Give the number of a channel's newest revision; None when there is no such channel."""
+    query = (
+        sa.select(channels.c.revision)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(namespaces.c.name == namespace, deltas.c.name == line, channels.c.name == name)
+    )
+    return conn.execute(query).scalar()
+
+
+def add_channel(
+    conn: sa.Connection, delta_id: int, name: str, *, policy: Mapping[str, object]
+) -> None:
+    """Insert a channel at revision 0; one that was made meanwhile is as good."""
+    try:
+        with conn.begin_nested():
+            conn.execute(
+                sa.insert(channels).values(delta_id=delta_id, name=name, policy=dict(policy))
+            )
+    except IntegrityError:
+        return
+
+
+def replace_policy(conn: sa.Connection, channel_id: int, *, policy: Mapping[str, object]) -> None:
+    """Give a channel, which the caller has locked, another policy."""
+    update = sa.update(channels).where(channels.c.id == channel_id)
+    conn.execute(update.values(policy=dict(policy)))
+
+
+def advance(conn: sa.Connection, channel_id: int, *, seen: int) -> bool:
+    """Move a channel from revision `seen` to the next; False when it had moved already."""
+    update = (
+        sa.update(channels)
+        .where(channels.c.id == channel_id, channels.c.revision == seen)
+        .values(revision=seen + 1)
+    )
+    return conn.execute(update).rowcount == 1
+
+
+def add_revision(conn: sa.Connection, **values: object) -> int:
+    """Append to the ledger and give the row's id."""
+    insert = sa.insert(revisions).values(**values).returning(revisions.c.id)
+    return int(conn.execute(insert).scalar_one())
+
+
+def add_freeze_end(conn: sa.Connection, revision_id: int, *, ends_at: int) -> None:
+    """Record when the freeze that a revision is ends by itself, in µs since the epoch."""
+    conn.execute(sa.insert(freezes).values(revision_id=revision_id, ends_at=ends_at))
+
+
+def revision_rows(
+    conn: sa.Connection, channel_id: int, *, before: int | None = None, limit: int = 50
+) -> Sequence[RevisionRow]:
+    """List a ledger, newest first."""
+    query = select_revisions().where(revisions.c.channel_id == channel_id)
+    if before is not None:
+        query = query.where(revisions.c.number < before)
+    return fetch_all(conn, query.order_by(revisions.c.number.desc()).limit(limit), RevisionRow)
+
+
+def revision_at(
+    conn: sa.Connection, channel_id: int, *, number: int | None = None, at_us: int | None = None
+) -> RevisionRow | None:
+    """Give one revision: by number, or the newest that stood at a time, or the newest."""
+    query = select_revisions().where(revisions.c.channel_id == channel_id)
+    if number is not None:
+        query = query.where(revisions.c.number == number)
+    if at_us is not None:
+        query = query.where(revisions.c.created_at <= at_us)
+    return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), RevisionRow)
+
+
+def version_back(
+    conn: sa.Connection, channel_id: int, *, number: int, back: int
+) -> RevisionRow | None:
+    """Give the move that lies so many moves before the one that stood at a revision.
+
+    Freezes and their ends move nothing and are not counted.
+    """
+    query = select_revisions().where(
+        revisions.c.channel_id == channel_id,
+        revisions.c.number <= number,
+        revisions.c.kind.in_(["promote", "rollback"]),
+    )
+    newest_first = query.order_by(revisions.c.number.desc())
+    return fetch_one(conn, newest_first.offset(back).limit(1), RevisionRow)
+
+
+def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerRow]:
+    """List (delta_id, channel, version number, version id) for every channel that serves."""
+    query = (
+        sa.select(
+            channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version")
+        )
+        .join(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id,
+                revisions.c.number == channels.c.revision,
+            ),
+        )
+        .join(versions, versions.c.id == revisions.c.version_id)
+        .where(channels.c.delta_id.in_(delta_ids))
+        .order_by(channels.c.id)
+    )
+    return fetch_all(conn, query, PointerRow)
+
+
+def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[StandingRow]:
+    """List (delta_id, name, policy, kind, ends_at) of channels with a ledger, as of now."""
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )
+    query = (
+        sa.select(
+            channels.c.delta_id, channels.c.name, channels.c.policy, revisions.c.kind,
+            freezes.c.ends_at, *floor_columns(),
+        )
+        .join(revisions, newest)
+        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+        .where(channels.c.delta_id.in_(delta_ids))
+        .order_by(channels.c.id)
+    )  # fmt: skip
+    return fetch_all(conn, query, StandingRow)
+
+
+def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
+    """List the channels that point at a version now, in the order that they were made."""
+    return [row.name for row in serving_rows(conn, version_id)]
+
+
+def serving_rows(conn: sa.Connection, version_id: int) -> Sequence[ChannelRow]:
+    """List the channels that point at a version now with all of them."""
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )
+    query = (
+        select_channels()
+        .join(revisions, newest)
+        .where(revisions.c.version_id == version_id)
+        .order_by(channels.c.id)
+    )
+    return fetch_all(conn, query, ChannelRow)
+
+
+def add_quarantine(
+    conn: sa.Connection, channel_id: int, version_id: int, *, revision_id: int
+) -> None:
+    """Quarantine a version on a channel unless it stands quarantined there."""
+    if standing_quarantine(conn, channel_id, version_id) is None:
+        conn.execute(
+            sa.insert(quarantines).values(
+                channel_id=channel_id, version_id=version_id, revision_id=revision_id
+            )
+        )
+
+
+def standing_quarantine(conn: sa.Connection, channel_id: int, version_id: int) -> int | None:
+    """Give the id of the quarantine of a version on a channel, None when there is none."""
+    query = sa.select(quarantines.c.id).where(
+        quarantines.c.channel_id == channel_id,
+        quarantines.c.version_id == version_id,
+        quarantines.c.cleared_at.is_(None),
+    )
+    return conn.execute(query).scalar()
+
+
+def quarantined(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, list[int]]:
+    """List the numbers of the versions quarantined on channels, by channel."""
+    query = (
+        sa.select(quarantines.c.channel_id, versions.c.number)
+        .join(versions, versions.c.id == quarantines.c.version_id)
+        .where(quarantines.c.channel_id.in_(channel_ids), quarantines.c.cleared_at.is_(None))
+        .order_by(versions.c.number)
+    )
+    found: dict[int, list[int]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.channel_id, []).append(row.number)
+    return found
+
+
+def clear_quarantine(
+    conn: sa.Connection, quarantine_id: int, *, cleared_by: int, reason: str
+) -> None:
+    """End a quarantine; the row stays."""
+    conn.execute(
+        sa.update(quarantines)
+        .where(quarantines.c.id == quarantine_id)
+        .values(cleared_at=now_us(), cleared_by=cleared_by, clear_reason=reason)
+    )
+
+
+@cache
+def select_channels() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for channels, with what the server and their namespaces ask."""
+    return sa.select(channels, *floor_columns())
+
+
+@cache
+def select_revisions() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for revisions, with the names of what each is about."""
+    previous, reviewer = versions.alias("previous"), principals.alias("reviewer")
+    return (
+        sa.select(
+            revisions,
+            versions.c.number.label("version"),
+            versions.c.revoked_at,
+            previous.c.number.label("previous"),
+            principals.c.name.label("actor"),
+            freezes.c.ends_at,
+            requests.c.id.label("request"),
+            reviewer.c.name.label("reviewed_by"),
+            reviews.c.message.label("review"),
+        )
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+        .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)
+        .join(principals, principals.c.id == revisions.c.actor_id)
+        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+        .outerjoin(requests, requests.c.revision_id == revisions.c.id)
+        .outerjoin(reviews, reviews.c.revision_id == revisions.c.id)
+        .outerjoin(reviewer, reviewer.c.id == reviews.c.principal_id)
+    )

@@ -1,0 +1,169 @@
+"""Agents and the channels that they follow, beside what those channels say now."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.access.in_sight import in_sight
+from deltareg.db.access.sight import Sight
+from deltareg.db.channels.fleet_rows import AgentRow, FollowerRow, FollowerStateRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.upsert import insert
+from deltareg.db.tables import (
+    agents,
+    channels,
+    deltas,
+    followers,
+    namespaces,
+    principals,
+    revisions,
+    versions,
+)
+
+_OBSERVED = ("revision", "version", "digest", "state", "error", "base", "trouble")
+
+
+def see_agent(
+    conn: sa.Connection, name: str, *, principal_id: int, engine: str, every_us: int
+) -> int | None:
+    """Note that an agent reported, and give its id; None when the name is another principal's."""
+    added = insert(conn, agents).values(
+        name=name, principal_id=principal_id, engine=engine, every_us=every_us, seen_at=now_us()
+    )
+    new = added.excluded
+    seen = added.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"engine": new.engine, "every_us": new.every_us, "seen_at": new.seen_at},
+        where=agents.c.principal_id == principal_id,
+    )
+    return conn.execute(seen.returning(agents.c.id)).scalar()
+
+
+def channel_ids(
+    conn: sa.Connection, names: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], int]:
+    """Give the ids of channels by (namespace, line, channel); what is not there is left out."""
+    columns = (namespaces.c.name, deltas.c.name, channels.c.name)
+    query = (
+        sa.select(channels.c.id, *columns)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(sa.tuple_(*columns).in_(names))
+    )
+    return {(row[1], row[2], row[3]): row[0] for row in conn.execute(query)}
+
+
+def put_followers(
+    conn: sa.Connection, agent_id: int, observed: Mapping[int, Mapping[str, object]]
+) -> None:
+    """Note what an agent serves of channels, by id; `since` stays while version and state do."""
+    added = insert(conn, followers).values(since=now_us())
+    new = added.excluded
+    is_same = sa.and_(
+        followers.c.state == new.state, followers.c.digest.is_not_distinct_from(new.digest)
+    )
+    since = sa.case((is_same, followers.c.since), else_=new.since)
+    changed = {name: new[name] for name in _OBSERVED} | {"since": since}
+    put = added.on_conflict_do_update(index_elements=["agent_id", "channel_id"], set_=changed)
+    rows = [
+        {"agent_id": agent_id, "channel_id": channel_id, **found}
+        for channel_id, found in sorted(observed.items())
+    ]
+    if rows:
+        conn.execute(put, rows)
+
+
+def note_told(conn: sa.Connection, follower_id: int, *, before: str | None, now: str) -> bool:
+    """Note which drift of a follower an event tells of; False where another was noted meanwhile."""
+    mine = followers.c.id == follower_id
+    was = followers.c.told.is_not_distinct_from(before)
+    done = conn.execute(sa.update(followers).where(mine, was).values(told=now))
+    return done.rowcount == 1
+
+
+def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int]) -> None:
+    """Forget the channels that an agent does not follow any more."""
+    conn.execute(
+        sa.delete(followers).where(
+            followers.c.agent_id == agent_id, followers.c.channel_id.not_in(channel_ids)
+        )
+    )
+
+
+def agent_row(conn: sa.Connection, name: str) -> AgentRow | None:
+    """Find an agent."""
+    return fetch_one(conn, sa.select(agents).where(agents.c.name == name), AgentRow)
+
+
+def delete_agent(conn: sa.Connection, agent_id: int) -> None:
+    """Take an agent out, with what it followed."""
+    conn.execute(sa.delete(agents).where(agents.c.id == agent_id))
+
+
+def follower_rows(
+    conn: sa.Connection,
+    *,
+    delta_id: int | None,
+    channel_id: int | None,
+    sight: Sight | None = None,
+    after: int | None,
+    limit: int,
+) -> Sequence[FollowerRow]:
+    """List followers in the order that they came, of a line, of a channel or of all."""
+    query = in_sight(select_followers(), sight).order_by(followers.c.id).limit(limit)
+    if delta_id is not None:
+        query = query.where(channels.c.delta_id == delta_id)
+    if channel_id is not None:
+        query = query.where(channels.c.id == channel_id)
+    if after is not None:
+        query = query.where(followers.c.id > after)
+    return fetch_all(conn, query, FollowerRow)
+
+
+def states_of_followers(conn: sa.Connection) -> Sequence[FollowerStateRow]:
+    """Say of every follower how it goes; what is needed to count them, and no more."""
+    query = (
+        sa.select(
+            followers.c.state, followers.c.digest, followers.c.base, agents.c.every_us,
+            (now_us() - agents.c.seen_at).label("age_us"),
+            revisions.c.digest.label("desired_digest"),
+        )
+        .join(agents, agents.c.id == followers.c.agent_id)
+        .join(channels, channels.c.id == followers.c.channel_id)
+        .outerjoin(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+            ),
+        )
+    )  # fmt: skip
+    return fetch_all(conn, query, FollowerStateRow)
+
+
+@cache
+def select_followers() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for followers, each beside what its channel says now."""
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )
+    return (
+        sa.select(
+            followers, agents.c.name.label("agent"), agents.c.engine, agents.c.seen_at,
+            agents.c.every_us, (now_us() - agents.c.seen_at).label("age_us"),
+            principals.c.name.label("owner"), namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"), channels.c.name.label("channel"),
+            channels.c.revision.label("desired_revision"),
+            versions.c.number.label("desired_version"),
+            revisions.c.digest.label("desired_digest"),
+        )
+        .join(agents, agents.c.id == followers.c.agent_id)
+        .join(principals, principals.c.id == agents.c.principal_id)
+        .join(channels, channels.c.id == followers.c.channel_id)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(revisions, newest)
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""Rows of agents, and of the channels that they follow."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BaseState = Literal["checked", "unchecked", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """An agent."""
+
+    id: int
+    name: str
+    principal_id: int
+    engine: str
+    every_us: int
+    seen_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerRow:
+    """What an agent serves of a channel, beside what the channel says now."""
+
+    id: int
+    agent_id: int
+    channel_id: int
+    revision: int
+    version: int | None
+    digest: str | None
+    state: str
+    error: str
+    since: int
+    base: BaseState
+    trouble: str
+    told: str | None
+    agent: str
+    engine: str
+    seen_at: int
+    every_us: int
+    age_us: int
+    owner: str
+    namespace: str
+    line: str
+    channel: str
+    desired_revision: int
+    desired_version: int | None
+    desired_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerStateRow:
+    """What is needed of a follower to count it."""
+
+    state: str
+    digest: str | None
+    base: BaseState
+    every_us: int
+    age_us: int
+    desired_digest: str | None

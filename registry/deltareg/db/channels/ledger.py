@@ -1,0 +1,74 @@
+"""A channel's ledger as rollbacks read it: how far back what was served, each by an index.
+
+However long a ledger is, none of these reads more of it than was asked for.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.channels.rows import LedgerRow
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.tables import revisions, versions
+
+_MOVES = revisions.c.kind.in_(["promote", "rollback"])
+
+
+def ledger_rows(conn: sa.Connection, channel_id: int, *, limit: int) -> Sequence[LedgerRow]:
+    """List the newest entries of a ledger, newest first."""
+    query = _select().where(revisions.c.channel_id == channel_id)
+    return fetch_all(conn, query.order_by(revisions.c.number.desc()).limit(limit), LedgerRow)
+
+
+def entry_of_version(conn: sa.Connection, channel_id: int, version_id: int) -> LedgerRow | None:
+    """Find the newest entry by which a channel serves a version."""
+    query = _select().where(
+        revisions.c.channel_id == channel_id, revisions.c.version_id == version_id
+    )
+    return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), LedgerRow)
+
+
+def entry_at(conn: sa.Connection, channel_id: int, number: int) -> LedgerRow | None:
+    """Find an entry by its number."""
+    query = _select().where(revisions.c.channel_id == channel_id, revisions.c.number == number)
+    return fetch_one(conn, query, LedgerRow)
+
+
+def moves_since(conn: sa.Connection, channel_id: int, number: int, *, most: int) -> int:
+    """Count the moves after an entry, and stop at `most`."""
+    later = (
+        sa.select(revisions.c.number)
+        .where(revisions.c.channel_id == channel_id, revisions.c.number > number, _MOVES)
+        .order_by(revisions.c.number)
+        .limit(most)
+        .subquery()
+    )
+    return int(conn.execute(sa.select(sa.func.count()).select_from(later)).scalar_one())
+
+
+def left_at(conn: sa.Connection, channel_id: int, version_id: int) -> int | None:
+    """Say when a channel was moved away from a version last; None where it never was."""
+    last = (
+        sa.select(revisions.c.number)
+        .where(revisions.c.channel_id == channel_id, revisions.c.version_id == version_id, _MOVES)
+        .order_by(revisions.c.number.desc())
+        .limit(1)
+    )
+    number = conn.execute(last).scalar()
+    if number is None:
+        return None
+    after = (
+        sa.select(revisions.c.created_at)
+        .where(revisions.c.channel_id == channel_id, revisions.c.number > number, _MOVES)
+        .order_by(revisions.c.number)
+        .limit(1)
+    )
+    return conn.execute(after).scalar()
+
+
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(
+        revisions.c.number, revisions.c.kind, revisions.c.version_id,
+        versions.c.number.label("version"), revisions.c.created_at, revisions.c.reason,
+    ).outerjoin(versions, versions.c.id == revisions.c.version_id)  # fmt: skip

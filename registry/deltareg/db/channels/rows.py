@@ -1,0 +1,168 @@
+"""Rows of channels and of their ledgers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.db.words import RevisionKind
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRow:
+    """A channel."""
+
+    id: int
+    delta_id: int
+    name: str
+    revision: int
+    policy: Mapping[str, object]
+    created_at: int
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServingRow(ChannelRow):
+    """A channel that serves a version, with the names of its namespace and line."""
+
+    namespace: str
+    line: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FloorRow:
+    """What the server, or a namespace, asks of every channel."""
+
+    id: int
+    namespace_id: int | None
+    policy: Mapping[str, object]
+    reason: str
+    created_at: int
+    created_by: int | None
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRow:
+    """An entry of a ledger: `version` and `previous` are numbers, `revoked_at` the version's."""
+
+    id: int
+    channel_id: int
+    number: int
+    kind: RevisionKind
+    version_id: int | None
+    digest: str | None
+    base_root: str | None
+    actor_id: int
+    reason: str
+    verdict_ids: list[str]
+    previous_version_id: int | None
+    break_glass: bool
+    created_at: int
+    version: int | None
+    revoked_at: int | None
+    previous: int | None
+    actor: str
+    ends_at: int | None
+    request: int | None
+    reviewed_by: str | None
+    review: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What a rollback goes by of a ledger's entry: `version` is the number of what it serves."""
+
+    number: int
+    kind: RevisionKind
+    version_id: int | None
+    version: int | None
+    created_at: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointerRow:
+    """What a channel serves: the number of the version, and as `version` its row."""
+
+    delta_id: int
+    name: str
+    number: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StandingRow:
+    """A channel with its policy and what its newest revision says of a freeze."""
+
+    delta_id: int
+    name: str
+    policy: Mapping[str, object]
+    kind: RevisionKind
+    ends_at: int | None
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedRow:
+    """A version that a channel serves, or may be rolled back to, and the channel's policy."""
+
+    version_id: int
+    policy: Mapping[str, object]
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenGlassRow:
+    """A move that broke the glass and waits for its review; `version` is a number."""
+
+    channel_id: int
+    number: int
+    kind: RevisionKind
+    reason: str
+    created_at: int
+    actor: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TermsRow:
+    """What a channel asked for when it was written down."""
+
+    id: int
+    channel_id: int
+    policy_digest: str
+    suites: Mapping[str, str]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """The number of a version that is quarantined on a channel."""
+
+    channel_id: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetbackRow:
+    """A version that was rolled back from a channel and stands quarantined there."""
+
+    namespace: str
+    line: str
+    channel: str
+    version: int
+    revision: int
+    actor: str
+    reason: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNameRow:
+    """A channel by its name, and the version that it serves."""
+
+    name: str
+    version: int | None

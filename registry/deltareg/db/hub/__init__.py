@@ -1,0 +1,1 @@
+"""What clients of the Hugging Face Hub ask by and have sent."""

@@ -1,0 +1,49 @@
+"""What clients of the Hugging Face Hub ask by: the beginning of a digest, and ids of the hub."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.bases.rows import HubIdRow
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.lines.versions import select_versions
+from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.storage.proofs import needed_packs
+from deltareg.db.storage.shares import Held
+from deltareg.db.tables import base_hub_ids, packs, versions
+
+_ENOUGH = 8
+
+
+def versions_beginning(conn: sa.Connection, delta_id: int, hex_digits: str) -> Sequence[VersionRow]:
+    """List versions of a line whose digest begins so, newest first, deleted ones with them.
+
+    Args:
+        conn: A transaction.
+        delta_id: The line.
+        hex_digits: Lower-case hexadecimal digits, and nothing else.
+    """
+    begins = versions.c.manifest_digest.startswith(f"sha256:{hex_digits}", autoescape=True)
+    query = select_versions().where(versions.c.delta_id == delta_id, begins)
+    return fetch_all(conn, query.order_by(versions.c.number.desc()).limit(_ENOUGH), VersionRow)
+
+
+def hub_ids_called(conn: sa.Connection, hub_id: str) -> Sequence[HubIdRow]:
+    """List the bases that have an id of the hub, however its letters are written."""
+    query = (
+        sa.select(base_hub_ids.c.base_id, base_hub_ids.c.hub_id, base_hub_ids.c.revision)
+        .where(sa.func.lower(base_hub_ids.c.hub_id) == hub_id.lower())
+        .order_by(base_hub_ids.c.base_id, base_hub_ids.c.revision)
+    )
+    return fetch_all(conn, query, HubIdRow)
+
+
+def pack_keys(conn: sa.Connection, held: Held) -> dict[str, tuple[str, int]]:
+    """Give key and size, by digest, of all packs that a version or a base needs."""
+    needs, column = needed_packs(held)
+    query = (
+        sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes)
+        .join(needs, needs.c.pack_id == packs.c.id)
+        .where(column == held.row_id)
+    )
+    return {row.digest: (row.physical_key, row.size_bytes) for row in conn.execute(query)}

@@ -1,0 +1,1 @@
+"""Delta lines and their versions: lineage, search, revocations, signatures, resolution."""

@@ -1,0 +1,250 @@
+"""Namespaces and delta lines."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from deltareg.db.access.in_sight import in_sight
+from deltareg.db.access.sight import Sight
+from deltareg.db.lines.rows import LineRow, ListedLineRow
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.tables import (
+    audit,
+    bases,
+    channels,
+    deltas,
+    namespaces,
+    search_terms,
+    verdicts,
+    versions,
+)
+from deltareg.db.verdicts.signing import is_for_all, shown_outcome
+
+_DIGEST: Final = "sha256:"
+_HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
+
+
+def namespace_id(conn: sa.Connection, name: str) -> int | None:
+    """Give the id of a namespace, None when there is none."""
+    return conn.execute(sa.select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
+
+
+@dataclass(frozen=True, slots=True)
+class MadeNamespace:
+    """A namespace after it was asked for: its row, and whether it was made by that."""
+
+    id: int
+    is_new: bool
+
+
+def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> MadeNamespace:
+    """Insert a namespace; joins one that was made meanwhile."""
+    insert = sa.insert(namespaces).values(name=name, created_by=created_by)
+    try:
+        with conn.begin_nested():
+            row_id = conn.execute(insert.returning(namespaces.c.id)).scalar_one()
+            return MadeNamespace(int(row_id), is_new=True)
+    except IntegrityError:
+        query = sa.select(namespaces.c.id).where(namespaces.c.name == name)
+        return MadeNamespace(int(conn.execute(query).scalar_one()), is_new=False)
+
+
+def delta_row(
+    conn: sa.Connection, namespace: str, name: str, *, lock: bool = False
+) -> LineRow | None:
+    """Find a line; with `lock`, nobody else counts its versions until the transaction ends."""
+    query = (
+        sa.select(deltas)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(namespaces.c.name == namespace, deltas.c.name == name)
+    )
+    if lock:
+        query = query.with_for_update(of=deltas)
+    return fetch_one(conn, query, LineRow)
+
+
+def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: int) -> None:
+    """Insert a line; one that was made meanwhile is as good."""
+    try:
+        with conn.begin_nested():
+            conn.execute(
+                sa.insert(deltas).values(
+                    namespace_id=namespace_id, name=name, created_by=created_by
+                )
+            )
+    except IntegrityError:
+        return
+
+
+def take_number(conn: sa.Connection, delta_id: int) -> int:
+    """Take the next version number of a line; a number is never given out twice."""
+    update = (
+        sa.update(deltas)
+        .where(deltas.c.id == delta_id)
+        .values(next_version=deltas.c.next_version + 1)
+        .returning(deltas.c.next_version)
+    )
+    return int(conn.execute(update).scalar_one()) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class AskedLabel:
+    """A label that is looked for, with a value or, where that is None, with any.
+
+    Its name becomes part of a path into JSON, and holds no quotation mark and no backslash.
+    """
+
+    name: str
+    value: str | None
+
+    def is_on(self, version: sa.FromClause) -> sa.ColumnElement[bool]:
+        """Say of versions whether they have it."""
+        found: sa.ColumnElement[str] = version.c.labels[self.name].as_string()
+        return found.is_not(None) if self.value is None else found == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which lines to list; what is None does not matter.
+
+    Attributes:
+        namespace: The namespace that they are in.
+        base: The base of the newest version, by name.
+        kind: The kind of the newest version.
+        verdict: The newest outcome of `suite_digest` on the newest version; `none` for none.
+        channel: A channel that serves a version of the line.
+        labels: Labels of the newest version.
+        text: What the name, a label, the message, the kind or the base of the newest version has in
+            it, a word of its card, or what the digest of any version begins with.
+        suite_digest: The suite that `verdict` speaks of.
+        sight: Whose lines are shown; None for all.
+    """
+
+    namespace: str | None = None
+    base: str | None = None
+    kind: str | None = None
+    verdict: str | None = None
+    channel: str | None = None
+    labels: Sequence[AskedLabel] = ()
+    text: str | None = None
+    suite_digest: str = ""
+    sight: Sight | None = None
+
+
+def line_rows(
+    conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int
+) -> Sequence[ListedLineRow]:
+    """List lines by namespace and name with their count of versions and the newest number.
+
+    The page is found first, by walking the names in their order until it is full, and the versions
+    of its lines alone are counted.
+    """
+    namespace, name = namespaces.c.name, deltas.c.name
+    found = (
+        sa.select(
+            deltas.c.id, deltas.c.created_at, namespace.label("namespace"), name.label("name")
+        )
+        # As a value and not as the column, so that SQLite begins with the namespaces: then lines
+        # come in their order by index, and nothing is read beyond the page.
+        .join(namespaces, deltas.c.namespace_id == sa.func.coalesce(namespaces.c.id, 0))
+        .order_by(namespace, name)
+        .limit(limit)
+    )  # fmt: skip
+    found = _filtered(found, only)
+    if after is not None:
+        last, _, last_name = after.partition("/")
+        is_further = sa.or_(namespace > last, sa.and_(namespace == last, name > last_name))
+        found = found.where(namespace >= last, is_further)
+    page = found.subquery("page")
+    live = sa.and_(versions.c.delta_id == page.c.id, versions.c.deleted_at.is_(None))
+    query = (
+        sa.select(
+            page.c.id, page.c.created_at, (page.c.namespace + "/" + page.c.name).label("path"),
+            sa.func.count(versions.c.id).label("versions"),
+            sa.func.max(versions.c.id).label("newest_id"),
+            sa.select(sa.func.max(audit.c.id)).scalar_subquery().label("mark"),
+        )
+        .outerjoin(versions, live)
+        .group_by(page.c.id, page.c.created_at, page.c.namespace, page.c.name)
+        .order_by(page.c.namespace, page.c.name)
+    )  # fmt: skip
+    return fetch_all(conn, query, ListedLineRow)
+
+
+def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select[*tuple[Any, ...]]:
+    query = in_sight(query, only.sight)
+    if only.namespace is not None:
+        query = query.where(namespaces.c.name == only.namespace)
+    if only.channel is not None:
+        serves = sa.exists().where(
+            channels.c.delta_id == deltas.c.id,
+            channels.c.name == only.channel,
+            channels.c.revision > 0,
+        )
+        query = query.where(serves)
+    newest = versions.alias("newest")
+    others = versions.alias("others")
+    newest_id = (
+        sa.select(sa.func.max(others.c.id))
+        .where(others.c.delta_id == deltas.c.id, others.c.deleted_at.is_(None))
+        .correlate(deltas)
+        .scalar_subquery()
+    )
+    conditions: list[sa.ColumnElement[bool]] = []
+    if only.base is not None:
+        named = sa.select(bases.c.id).where(bases.c.name == only.base).scalar_subquery()
+        conditions.append(newest.c.base_id == named)
+    if only.kind is not None:
+        conditions.append(newest.c.kind == only.kind)
+    if only.text is not None:
+        query = query.where(_mentions(only.text, newest_id))
+    conditions += [label.is_on(newest) for label in only.labels]
+    if only.verdict is not None:
+        outcome = sa.func.coalesce(_newest_outcome(newest, only.suite_digest), "none")
+        conditions.append(outcome == only.verdict)
+    if not conditions:
+        return query
+    return query.where(sa.exists().where(newest.c.id == newest_id, *conditions))
+
+
+def _mentions(text: str, newest_id: sa.ScalarSelect[int]) -> sa.ColumnElement[bool]:
+    """Whether a line has a text in its name, or its newest version in what is said of it."""
+    told = versions.alias("told")
+    on = sa.select(bases.c.id).where(bases.c.name.icontains(text, autoescape=True))
+    word = sa.exists().where(
+        search_terms.c.term == text.strip().casefold(), search_terms.c.version_id == told.c.id
+    )
+    within = [told.c.kind, told.c.message, sa.cast(told.c.labels, sa.Text)]
+    holds = [column.icontains(text, autoescape=True) for column in within]
+    # The cheapest first: both databases leave off at what is so.
+    name = namespaces.c.name + "/" + deltas.c.name
+    ways = [
+        name.icontains(text, autoescape=True),
+        sa.exists().where(told.c.id == newest_id, sa.or_(*holds, told.c.base_id.in_(on), word)),
+    ]
+    digest = text.removeprefix(_DIGEST)
+    if _HEX.fullmatch(digest):  # no other word begins one, and it is asked of all versions
+        whole = versions.alias("whole")
+        begins = whole.c.manifest_digest.startswith(_DIGEST + digest, autoescape=True)
+        ways.append(sa.exists().where(whole.c.delta_id == deltas.c.id, begins))
+    return sa.or_(*ways)
+
+
+def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelect[str]:
+    return (
+        sa.select(shown_outcome())
+        .where(
+            is_for_all(),
+            verdicts.c.version_id == version.c.id,
+            verdicts.c.base_root == version.c.base_root,
+            verdicts.c.suite_digest == suite_digest,
+        )
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+        .limit(1)
+        .correlate(version)
+        .scalar_subquery()
+    )

@@ -1,0 +1,46 @@
+"""Rows of delta lines, and of what happened to them."""
+
+from dataclasses import dataclass
+
+from deltareg.db.words import EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class LineRow:
+    """A line."""
+
+    id: int
+    namespace_id: int
+    name: str
+    next_version: int
+    created_at: int
+    created_by: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedLineRow:
+    """A line in a list: `path` is `ns/name`, `newest_id` the row of its newest version.
+
+    `mark` is the newest row of the audit trail: while it stays, nothing has changed anywhere.
+    """
+
+    id: int
+    created_at: int
+    path: str
+    versions: int
+    newest_id: int | None
+    mark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something that happened to a line; `mark` breaks ties within a microsecond."""
+
+    at: int
+    mark: str
+    event: EventKind
+    number: int | None
+    actor: str | None
+    channel: str | None
+    outcome: str | None
+    text: str | None

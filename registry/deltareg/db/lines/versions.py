@@ -1,0 +1,282 @@
+"""Versions and their lineage."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.lines.deltas import AskedLabel
+from deltareg.db.lines.version_rows import VersionRow
+from deltareg.db.sql.among import among, listed
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.document import Documents, PackedDocuments, pack_map
+from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_known, fetch_one
+from deltareg.db.tables import (
+    base_identities,
+    bases,
+    deltas,
+    lineage,
+    namespaces,
+    principals,
+    referrers,
+    version_variants,
+    versions,
+)
+
+_STREAM_ROWS = 200
+_LEFT_OUT = {"manifest", "storage_map", "revoke_reason"}
+_SHOWN = [column for column in versions.c if column.name not in _LEFT_OUT]
+
+
+@cache
+def select_versions() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for versions as shown: names joined in, manifest and storage map left out."""
+    variant = bases.alias("variant")
+    trained_on = (
+        sa.select(variant.c.name)
+        .join(version_variants, version_variants.c.base_id == variant.c.id)
+        .where(version_variants.c.version_id == versions.c.id)
+        .correlate(versions)
+    )
+    signatures = (
+        sa.select(sa.func.count())
+        .where(referrers.c.version_id == versions.c.id, referrers.c.form == "signature")
+        .correlate(versions)
+    )
+    return (
+        sa.select(
+            *_SHOWN,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            bases.c.name.label("base_name"),
+            base_identities.c.identity.label("base_identity"),
+            principals.c.name.label("maker"),
+            trained_on.scalar_subquery().label("trained_on"),
+            signatures.scalar_subquery().label("signatures"),
+        )
+        .select_from(versions)
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(bases, bases.c.id == versions.c.base_id)
+        .outerjoin(base_identities, base_identities.c.base_id == versions.c.base_id)
+        .outerjoin(principals, principals.c.id == versions.c.created_by)
+    )
+
+
+def version_by_id(conn: sa.Connection, version_id: int) -> VersionRow:
+    """Give one version by its row id."""
+    return fetch_known(conn, select_versions().where(versions.c.id == version_id), VersionRow)
+
+
+def find_version(
+    conn: sa.Connection,
+    delta_id: int,
+    *,
+    number: int | None = None,
+    semver: str | None = None,
+    digest: str | None = None,
+) -> VersionRow | None:
+    """Find a version of a line; the newest that is not deleted when nothing else is said."""
+    of_line = versions.c.delta_id == delta_id
+    return _find_version(conn, of_line, number=number, semver=semver, digest=digest)
+
+
+def find_version_named(
+    conn: sa.Connection,
+    namespace: str,
+    line: str,
+    *,
+    number: int | None = None,
+    semver: str | None = None,
+    digest: str | None = None,
+) -> VersionRow | None:
+    """Find a version as `find_version` does, of a line by its name."""
+    named = sa.and_(namespaces.c.name == namespace, deltas.c.name == line)
+    return _find_version(conn, named, number=number, semver=semver, digest=digest)
+
+
+def _find_version(
+    conn: sa.Connection,
+    of_line: sa.ColumnElement[bool],
+    *,
+    number: int | None,
+    semver: str | None,
+    digest: str | None,
+) -> VersionRow | None:
+    query = select_versions().where(of_line)
+    if number is not None:
+        query = query.where(versions.c.number == number)
+    elif semver is not None:
+        query = query.where(versions.c.semver == semver)
+    else:
+        query = query.where(versions.c.deleted_at.is_(None))
+        if digest is not None:
+            query = query.where(versions.c.manifest_digest == digest)
+    return fetch_one(conn, query.order_by(versions.c.number.desc()).limit(1), VersionRow)
+
+
+def version_rows(
+    conn: sa.Connection,
+    delta_id: int,
+    *,
+    before: int | None,
+    limit: int,
+    labels: Sequence[AskedLabel] = (),
+) -> Sequence[VersionRow]:
+    """List the versions of a line with some labels, newest first, deleted ones left out."""
+    query = (
+        select_versions()
+        .where(
+            versions.c.delta_id == delta_id,
+            versions.c.deleted_at.is_(None),
+            *(label.is_on(versions) for label in labels),
+        )
+        .order_by(versions.c.number.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(versions.c.number < before)
+    return fetch_all(conn, query, VersionRow)
+
+
+def live_numbers(conn: sa.Connection, delta_id: int) -> list[int]:
+    """List the numbers of the versions of a line that are not deleted, in order."""
+    query = (
+        sa.select(versions.c.number)
+        .where(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.number)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def versions_by_numbers(
+    conn: sa.Connection, delta_id: int, numbers: Iterable[int]
+) -> Sequence[VersionRow]:
+    """Give versions of a line by number, newest first."""
+    query = (
+        select_versions()
+        .where(versions.c.delta_id == delta_id, versions.c.number.in_(list(numbers)))
+        .order_by(versions.c.number.desc())
+    )
+    return fetch_all(conn, query, VersionRow)
+
+
+def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, VersionRow]:
+    """Give versions by row id."""
+    query = select_versions().where(versions.c.id.in_(list(ids)))
+    return {row.id: row for row in fetch_each(conn, query, VersionRow)}
+
+
+def content(conn: sa.Connection, version_id: int) -> Documents:
+    """Give manifest and storage map of a version."""
+    query = sa.select(versions.c.manifest, versions.c.storage_map)
+    row = conn.execute(query.where(versions.c.id == version_id)).one()
+    return Documents(row.manifest, row.storage_map)
+
+
+def manifests_of(conn: sa.Connection, version_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Give the manifests of versions with their rows, as they are read."""
+    query = sa.select(versions.c.id, versions.c.manifest).where(
+        among(versions.c.id, sa.literal(listed(version_ids), sa.Text))
+    )
+    with closing(conn.execute(query.execution_options(yield_per=_STREAM_ROWS))) as found:
+        yield from ((row.id, row.manifest) for row in found)
+
+
+def add_version(conn: sa.Connection, packed: PackedDocuments, **values: object) -> int:
+    """Insert a version and give its row id."""
+    manifest = sa.literal(packed.manifest, sa.LargeBinary)  # as it is: it is packed already
+    added = sa.insert(versions).values(manifest=manifest, storage_map=packed.storage_map, **values)
+    return int(conn.execute(added.returning(versions.c.id)).scalar_one())
+
+
+def restore_manifest(conn: sa.Connection, version_id: int, packed: bytes) -> None:
+    """Write the manifest of a version anew, packed, where its row was damaged: it is the same."""
+    manifest = sa.literal(packed, sa.LargeBinary)
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(manifest=manifest))
+
+
+def replace_storage(
+    conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int
+) -> None:
+    """Say that a version is stored in another way from now on."""
+    revision = versions.c.storage_revision + 1
+    packed = pack_map(storage_map, content(conn, version_id).manifest)
+    conn.execute(
+        sa.update(versions)
+        .where(versions.c.id == version_id)
+        .values(storage_map=packed, stored_bytes=stored_bytes, storage_revision=revision)
+    )
+
+
+def add_parents(conn: sa.Connection, version_id: int, parent_ids: Sequence[int]) -> None:
+    """Record which versions a version was made from, in order."""
+    rows = [
+        {"version_id": version_id, "parent_version_id": parent, "position": position}
+        for position, parent in enumerate(parent_ids)
+    ]
+    if rows:
+        conn.execute(sa.insert(lineage), rows)
+
+
+def versions_by_digest(
+    conn: sa.Connection, namespace: str, digests: Iterable[str]
+) -> Sequence[VersionRow]:
+    """Find the versions of a namespace by manifest digest, on all of its lines, oldest first."""
+    query = (
+        select_versions()
+        .where(
+            namespaces.c.name == namespace,
+            versions.c.manifest_digest.in_(list(digests)),
+            versions.c.deleted_at.is_(None),
+        )
+        .order_by(versions.c.id)
+    )
+    return fetch_all(conn, query, VersionRow)
+
+
+def parents_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
+    """List the parents of a version, in order."""
+    query = (
+        select_versions()
+        .join(lineage, lineage.c.parent_version_id == versions.c.id)
+        .where(lineage.c.version_id == version_id)
+        .order_by(lineage.c.position)
+    )
+    return fetch_all(conn, query, VersionRow)
+
+
+def children_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
+    """List the versions made from a version, oldest first."""
+    query = (
+        select_versions()
+        .join(lineage, lineage.c.version_id == versions.c.id)
+        .where(lineage.c.parent_version_id == version_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.id)
+    )
+    return fetch_all(conn, query, VersionRow)
+
+
+def replace_labels(conn: sa.Connection, version_id: int, labels: Mapping[str, str]) -> None:
+    """Give a version that is locked other labels."""
+    changed = sa.update(versions).where(versions.c.id == version_id).values(labels=dict(labels))
+    conn.execute(changed)
+
+
+def lock_version(conn: sa.Connection, version_id: int) -> None:
+    """Keep others from building on a version until the transaction ends."""
+    query = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()
+    conn.execute(query)
+
+
+def delete_version(conn: sa.Connection, version_id: int) -> None:
+    """Mark a version deleted; collection releases its packs later."""
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deleted_at=now_us()))
+
+
+def restore_version(conn: sa.Connection, version_id: int) -> None:
+    """Take the mark back from a version that is locked and still has its packs."""
+    still = sa.and_(versions.c.id == version_id, versions.c.released_at.is_(None))
+    conn.execute(sa.update(versions).where(still).values(deleted_at=None))

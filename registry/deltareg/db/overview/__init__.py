@@ -1,0 +1,1 @@
+"""What is shown at a glance, each by one statement."""

@@ -1,0 +1,220 @@
+"""What is shown at a glance, each by one statement."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.access.in_sight import in_sight
+from deltareg.db.access.sight import Sight
+from deltareg.db.channels.floors import floor_columns
+from deltareg.db.overview.rows import CountsRow, FacetRow, GlanceRow, WeightsRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all, fetch_known
+from deltareg.db.tables import (
+    bases,
+    channels,
+    deltas,
+    freezes,
+    namespaces,
+    principals,
+    quarantines,
+    requests,
+    reviews,
+    revisions,
+    runs,
+    verdicts,
+    versions,
+)
+from deltareg.db.tables.runs import ACTIVE
+from deltareg.db.verdicts.outcomes import of_own_identity
+from deltareg.db.verdicts.signing import is_for_all, shown_outcome
+
+
+def channels_at_a_glance(
+    conn: sa.Connection, *, suite: str, sight: Sight | None, limit: int
+) -> Sequence[GlanceRow]:
+    """List the channels that were moved last, newest first, with what is odd about them.
+
+    Those with a move that waits for a review are among them, however long ago they were moved.
+    """
+    # First which: what is odd about a channel is asked of those that are shown alone. By their own
+    # order, which is nearly that of time, the newest moves are come upon first.
+    shown = (
+        in_sight(
+            sa.select(channels.c.id)
+            .join(revisions, _newest())
+            .join(deltas, deltas.c.id == channels.c.delta_id)
+            .join(namespaces, namespaces.c.id == deltas.c.namespace_id),
+            sight,
+        )
+        .order_by(revisions.c.id.desc())
+        .limit(limit)
+    )
+    waits = in_sight(
+        sa.select(revisions.c.channel_id)
+        .join(channels, channels.c.id == revisions.c.channel_id)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(_is_to_review(revisions)),
+        sight,
+    ).limit(limit)
+    is_shown = sa.or_(channels.c.id.in_(shown), channels.c.id.in_(waits))
+    newest_first = revisions.c.created_at.desc(), revisions.c.id.desc()
+    query = _glances(suite).where(is_shown).order_by(*newest_first)
+    return fetch_all(conn, query, GlanceRow)
+
+
+def channels_of_line(
+    conn: sa.Connection, delta_id: int, *, suite: str, channel: str | None = None
+) -> list[GlanceRow]:
+    """List the channels of a line that were ever moved, or the one of a name."""
+    query = _glances(suite).where(channels.c.delta_id == delta_id)
+    if channel is not None:
+        query = query.where(channels.c.name == channel)
+    return fetch_all(conn, query, GlanceRow)
+
+
+def counts(conn: sa.Connection, sight: Sight | None) -> CountsRow:
+    """Count the lines that a caller may read, and all of the queue."""
+    query = sa.select(
+        sa.func.count().label("lines"),
+        _in_state("queued").label("queued"),
+        _in_state("running").label("running"),
+    )
+    lines = query.select_from(deltas).join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    return fetch_known(conn, in_sight(lines, sight), CountsRow)
+
+
+def weights(conn: sa.Connection, sight: Sight | None) -> WeightsRow:
+    """Add up the versions that a caller may read."""
+    query = (
+        sa.select(
+            sa.func.count().label("versions"),
+            _sum(versions.c.logical_bytes).label("logical_bytes"),
+            _sum(versions.c.stored_bytes).label("stored_bytes"),
+        )
+        .select_from(versions)
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(versions.c.deleted_at.is_(None))
+    )
+    return fetch_known(conn, in_sight(query, sight), WeightsRow)
+
+
+def facets(conn: sa.Connection, sight: Sight | None) -> Sequence[FacetRow]:
+    """Count lines by namespace, and by kind and base of their newest version."""
+    newest = (
+        sa.select(versions.c.delta_id, sa.func.max(versions.c.id).label("id"))
+        .where(versions.c.deleted_at.is_(None))
+        .group_by(versions.c.delta_id)
+        .subquery("newest")
+    )
+    # By numbers first: names are longer to compare, and of thousands of lines few are left then.
+    counted = in_sight(
+        sa.select(
+            deltas.c.namespace_id, versions.c.kind, versions.c.base_id,
+            sa.func.count().label("lines"),
+        )
+        .select_from(deltas)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .join(newest, newest.c.delta_id == deltas.c.id)
+        .join(versions, versions.c.id == newest.c.id)
+        .group_by(deltas.c.namespace_id, versions.c.kind, versions.c.base_id),
+        sight,
+    ).subquery("counted")  # fmt: skip
+    query = (
+        sa.select(
+            namespaces.c.name.label("namespace"), counted.c.kind, bases.c.name.label("base"),
+            counted.c.lines,
+        )
+        .join(namespaces, namespaces.c.id == counted.c.namespace_id)
+        .outerjoin(bases, bases.c.id == counted.c.base_id)
+        .order_by(counted.c.lines.desc(), namespaces.c.name, counted.c.kind, bases.c.name)
+    )  # fmt: skip
+    return fetch_all(conn, query, FacetRow)
+
+
+def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.coalesce(sa.func.sum(column), 0), sa.BigInteger)
+
+
+def _in_state(state: str) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).where(ACTIVE, runs.c.state == state).scalar_subquery()
+
+
+def _is_to_review(moves: sa.FromClause) -> sa.ColumnElement[bool]:
+    reviewed = sa.exists().where(reviews.c.revision_id == moves.c.id)
+    return sa.and_(moves.c.break_glass.is_(True), ~reviewed)
+
+
+def _has_before() -> sa.ColumnElement[bool]:
+    """Whether a channel served another version than it does, that may be served again."""
+    before, held = revisions.alias("before"), quarantines.alias("held")
+    is_held = sa.exists().where(
+        held.c.channel_id == before.c.channel_id, held.c.version_id == before.c.version_id,
+        held.c.cleared_at.is_(None),
+    )  # fmt: skip
+    return (
+        sa.exists()
+        .where(
+            before.c.channel_id == channels.c.id, before.c.version_id != revisions.c.version_id,
+            before.c.kind.in_(["promote", "rollback"]), ~is_held,
+        )
+        .correlate(channels, revisions)
+    )  # fmt: skip
+
+
+def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
+    quarantined = (
+        sa.select(sa.func.count())
+        .where(quarantines.c.channel_id == channels.c.id, quarantines.c.cleared_at.is_(None))
+        .correlate(channels)
+        .scalar_subquery()
+    )
+    verdict = (
+        sa.select(shown_outcome())
+        .where(
+            is_for_all(), verdicts.c.version_id == versions.c.id,
+            verdicts.c.suite == suite, verdicts.c.base_root == versions.c.base_root,
+            of_own_identity(),
+        )
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+        .limit(1)
+        .correlate(versions)
+        .scalar_subquery()
+    )  # fmt: skip
+    broken, opener = revisions.alias("broken"), principals.alias("opener")
+    to_review = (
+        sa.select(sa.func.max(broken.c.number))
+        .where(broken.c.channel_id == channels.c.id, _is_to_review(broken))
+        .correlate(channels)
+        .scalar_subquery()
+    )
+    return (
+        sa.select(
+            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
+            channels.c.name.label("channel"), revisions.c.number, revisions.c.kind,
+            versions.c.number.label("version"), principals.c.name.label("actor"),
+            revisions.c.reason, revisions.c.created_at, freezes.c.ends_at, channels.c.policy,
+            *floor_columns(), to_review.label("to_review"), _has_before().label("has_before"),
+            requests.c.id.label("request"), opener.c.name.label("opener"),
+            versions.c.revoked_at, quarantined.label("quarantined"), verdict.label("verdict"),
+            now_us().label("now"),
+        )
+        .select_from(channels)
+        .join(revisions, _newest())
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .join(principals, principals.c.id == revisions.c.actor_id)
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+        .outerjoin(requests, requests.c.revision_id == revisions.c.id)
+        .outerjoin(opener, opener.c.id == requests.c.opener_id)
+    )  # fmt: skip
+
+
+def _newest() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )

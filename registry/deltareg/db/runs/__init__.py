@@ -1,0 +1,1 @@
+"""The queue of runs, their logs and results, and the workers that take them."""

@@ -1,0 +1,155 @@
+"""Rows of runs, of their logs and of the queue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.db.words import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run."""
+
+    id: str
+    what: str
+    dedup_key: str
+    version_id: int | None
+    suite: str
+    request: Mapping[str, str]
+    state: RunState
+    priority: int
+    attempt: int
+    max_attempts: int
+    labels: dict[str, str]
+    lease_holder: str | None
+    lease_expires_at: int | None
+    fence: int
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    created_by: int | None
+    error: str | None
+    result: Mapping[str, object] | None
+    namespace_id: int | None
+    turn: int
+    base_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRunRow(RunRow):
+    """A run with the names of its version or its base, and of its maker."""
+
+    namespace: str | None
+    line: str | None
+    number: int | None
+    maker: str | None
+    base_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRunRow(ShownRunRow):
+    """An active run; it is under a lease or `waits`."""
+
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimableRow:
+    """A run that may be claimed, and where it stands in the queue."""
+
+    id: str
+    labels: dict[str, str]
+    request: Mapping[str, str]
+    priority: int
+    turn: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SupersededRow:
+    """A run that was ended because a newer version's took its place."""
+
+    id: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """What came of a run about a version."""
+
+    version_id: int
+    result: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRow:
+    """Where a run that is queued now would stand."""
+
+    namespace_id: int | None
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReencodeRow:
+    """A re-encode run."""
+
+    version_id: int
+    state: RunState
+    request: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRow:
+    """A verification."""
+
+    id: str
+    version_id: int
+    suite: str
+    state: RunState
+    request: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DepthRow:
+    """How many active runs there are of a kind with the same labels, which are JSON text."""
+
+    what: str
+    labels: str
+    waiting: int
+    running: int
+    oldest_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogLineRow:
+    """A line of the log of a run."""
+
+    run_id: str
+    seq: int
+    fence: int
+    number: int
+    total_bytes: int
+    line: Mapping[str, object]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunResultRow:
+    """What a run was asked and what came of it, where that is more than its row holds.
+
+    The run is about a version and `other_id`, where there are two; it is forgotten at `ends_at`.
+    """
+
+    run_id: str
+    other_id: int | None
+    asked: bytes
+    found: bytes | None
+    ends_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunAgeRow:
+    """When a run was queued, in µs since the epoch, and how it stands."""
+
+    created_at: int
+    state: RunState

@@ -1,0 +1,392 @@
+"""The queue: runs are inserted once a key, claimed by one worker at a time, finished once.
+
+Every write of a worker names the fence of its claim. A run that was taken over has a higher one, so
+the write of the old holder meets no row.
+
+Among runs of one priority, namespaces take turns: a new run stands one turn behind the last one of
+its namespace, and behind the last one that was served, whichever is later (start-time fair
+queueing, Goyal, Vin and Cheng 1996, with every run of cost one). So a claim reads the head of an
+index, and who queues a thousand runs at once does not keep the one run of somebody else waiting.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.access.in_sight import in_sight
+from deltareg.db.access.sight import Sight
+from deltareg.db.runs.rows import ClaimableRow, PlaceRow, RunRow, ShownRunRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
+from deltareg.db.sql.upsert import batches, insert
+from deltareg.db.tables import (
+    bases,
+    deltas,
+    namespaces,
+    principals,
+    runs,
+    versions,
+    workers,
+)
+from deltareg.db.tables.runs import ACTIVE
+from deltareg.errors import Unavailable
+
+_ATTEMPTS = 10
+_TRIES = 3
+EXPIRED = sa.and_(runs.c.state == "running", runs.c.lease_expires_at < now_us())
+_CLAIMABLE = sa.and_(
+    ACTIVE,  # implied by what follows; it lets the planner use the partial index
+    sa.or_(
+        runs.c.state == "queued", sa.and_(EXPIRED, runs.c.attempt < runs.c.max_attempts)
+    ),
+)  # fmt: skip
+ORDER = (runs.c.priority.desc(), runs.c.turn, runs.c.created_at, runs.c.id)
+_EXHAUSTED = sa.and_(ACTIVE, EXPIRED, runs.c.attempt >= runs.c.max_attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a worker must show to write to a run.
+
+    Attributes:
+        run_id: The run.
+        fence: The fence of the worker's claim.
+        principal_id: Whose token the worker has; a fence alone is a small number to guess.
+    """
+
+    run_id: str
+    fence: int
+    principal_id: int
+
+
+@cache
+def select_runs() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for runs as shown, with the names of the version and of the maker."""
+    return (
+        sa.select(
+            runs,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
+            principals.c.name.label("maker"),
+            bases.c.name.label("base_name"),
+        )
+        .outerjoin(versions, versions.c.id == runs.c.version_id)
+        .outerjoin(deltas, deltas.c.id == versions.c.delta_id)
+        .outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(principals, principals.c.id == runs.c.created_by)
+        .outerjoin(bases, bases.c.id == runs.c.base_id)
+    )
+
+
+def enqueue(
+    conn: sa.Connection,
+    *,
+    run_id: str,
+    what: str,
+    dedup_key: str,
+    version_id: int | None,
+    request: Mapping[str, object],
+    base_id: int | None = None,
+    suite: str = "",
+    labels: Mapping[str, str] | None = None,
+    priority: int = 0,
+    max_attempts: int = _TRIES,
+    created_by: int | None = None,
+) -> str:
+    """Queue a run, or join the one under way with the same key; give the id of either.
+
+    A run that is joined while it waits comes as soon as the more urgent of the two.
+    """
+    place = _place(conn, version_id, priority)
+    added = (
+        insert(conn, runs)
+        .values(
+            id=run_id, what=what, dedup_key=dedup_key, version_id=version_id, suite=suite,
+            request=dict(request), labels=dict(labels or {}), priority=priority,
+            max_attempts=max_attempts, created_by=created_by, namespace_id=place.namespace_id,
+            turn=place.turn, base_id=base_id,
+        )
+        .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
+        .returning(runs.c.id)
+    )  # fmt: skip
+    for _ in range(_ATTEMPTS):
+        if conn.execute(added).scalar() is not None:
+            return run_id
+        joined = join(conn, dedup_key, version_id=version_id, priority=priority)
+        if joined is not None:  # else it ended between the two statements
+            return joined
+    raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
+
+
+def join(
+    conn: sa.Connection, dedup_key: str, *, version_id: int | None, priority: int
+) -> str | None:
+    """Join the run under way with a key, as `enqueue` does; give its id, or None without one."""
+    under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
+    found = conn.execute(under_way).scalar()
+    if found is None:
+        return None
+    _raise_priority(conn, str(found), version_id, priority)
+    return str(found)
+
+
+def _place(conn: sa.Connection, version_id: int | None, priority: int) -> PlaceRow:
+    """Give `namespace_id` and `turn` of a run that is queued now, in one look."""
+    namespace_id = (
+        sa.select(deltas.c.namespace_id)
+        .join(versions, versions.c.delta_id == deltas.c.id)
+        .where(versions.c.id == version_id)
+        .scalar_subquery()
+    )
+    newest = sa.select(sa.func.max(runs.c.turn)).where(runs.c.priority == priority)
+    own = newest.where(runs.c.namespace_id == namespace_id, ACTIVE).scalar_subquery()
+    served = newest.where(runs.c.started_at.is_not(None)).scalar_subquery()
+    own_turn, served_turn = sa.func.coalesce(own, 0), sa.func.coalesce(served, 0)
+    turn = 1 + sa.case((own_turn > served_turn, own_turn), else_=served_turn)
+    return fetch_known(
+        conn, sa.select(namespace_id.label("namespace_id"), turn.label("turn")), PlaceRow
+    )
+
+
+def _raise_priority(
+    conn: sa.Connection, run_id: str, version_id: int | None, priority: int
+) -> None:
+    lower = sa.and_(runs.c.id == run_id, runs.c.state == "queued", runs.c.priority < priority)
+    if conn.execute(sa.select(runs.c.id).where(lower)).first() is not None:
+        turn = _place(conn, version_id, priority).turn
+        conn.execute(sa.update(runs).where(lower).values(priority=priority, turn=turn))
+
+
+def run_row(conn: sa.Connection, run_id: str) -> ShownRunRow | None:
+    """Find a run."""
+    return fetch_one(conn, select_runs().where(runs.c.id == run_id), ShownRunRow)
+
+
+def run_rows(
+    conn: sa.Connection,
+    *,
+    state: str | None = None,
+    what: str | None = None,
+    version_id: int | None = None,
+    sight: Sight | None = None,
+    before: tuple[int, str] | None = None,
+    limit: int = 50,
+) -> Sequence[ShownRunRow]:
+    """List runs, newest first; `before` is (created_at, id) of the last one seen."""
+    query = in_sight(select_runs(), sight).limit(limit)
+    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc())
+    wanted = (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
+    query = query.where(*(column == value for column, value in wanted if value is not None))
+    if state in {"queued", "running"}:
+        query = query.where(ACTIVE)
+    if before is not None:
+        query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < before)
+    return fetch_all(conn, query, ShownRunRow)
+
+
+def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
+    """Say with which keys, each of a version, a run was ever queued, whatever has become of it."""
+    found: set[str] = set()
+    for part in batches(list(keys.items())):
+        query = sa.select(runs.c.dedup_key).where(
+            runs.c.version_id.in_({version_id for _, version_id in part}),
+            runs.c.dedup_key.in_([key for key, _ in part]),
+        )
+        found |= set(conn.execute(query).scalars())
+    return found
+
+
+def renew_attempts(conn: sa.Connection, run_id: str) -> None:
+    """Give an active run as many attempts from now on as a new one has."""
+    conn.execute(
+        sa.update(runs)
+        .where(runs.c.id == run_id, ACTIVE)
+        .values(max_attempts=runs.c.attempt + _TRIES)
+    )
+
+
+def claimable(
+    conn: sa.Connection,
+    *,
+    what: Sequence[str],
+    principal_id: int | None = None,
+    only: str = "",
+    after: ClaimableRow | None = None,
+    limit: int = 50,
+) -> Sequence[ClaimableRow]:
+    """List runs that may be claimed: by priority, then by turn, then the oldest first.
+
+    Queued ones, and those whose lease has run out with attempts left. No row is locked.
+
+    Args:
+        conn: A transaction.
+        what: The kinds of run that the worker does.
+        principal_id: Whose worker it is: nobody proves what they sent themselves.
+        only: The one run that the worker is for, if it is for one.
+        after: The last one seen.
+        limit: How many at most.
+    """
+    query = (
+        sa.select(*(runs.c[one.name] for one in fields(ClaimableRow)))
+        .where(_CLAIMABLE, runs.c.what.in_(what))
+        .order_by(*ORDER)
+        .limit(limit)
+    )  # fmt: skip
+    if only:
+        query = query.where(runs.c.id == only)
+    if "prove" in what and principal_id is not None:
+        # What a form needs beside is in the run's request (`service.runs.eligible`).
+        is_of_form = runs.c.request["form"].as_string().is_not(None)
+        query = query.where(sa.or_(runs.c.what != "prove", is_of_form, ~_is_of(principal_id)))
+    if after is not None:
+        later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (
+            after.turn, after.created_at, after.id,
+        )  # fmt: skip
+        query = query.where(
+            sa.or_(
+                runs.c.priority < after.priority,
+                sa.and_(runs.c.priority == after.priority, later),
+            )
+        )
+    return fetch_all(conn, query, ClaimableRow)
+
+
+def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> RunRow | None:
+    """Give a run to a worker; None when somebody else has it or is just taking it."""
+    mine = (
+        sa.select(runs.c.id)
+        .where(runs.c.id == run_id, _CLAIMABLE)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    update = (
+        sa.update(runs)
+        .where(runs.c.id == mine)
+        .values(
+            state="running", lease_holder=holder, lease_expires_at=now_us() + lease_us,
+            attempt=runs.c.attempt + 1, fence=runs.c.fence + 1, error=None,
+            started_at=sa.func.coalesce(runs.c.started_at, now_us()),
+        )
+        .returning(runs)
+    )  # fmt: skip
+    return fetch_one(conn, update, RunRow)
+
+
+def extend(conn: sa.Connection, hold: Hold, *, lease_us: int) -> bool:
+    """Let a lease run on; False when it is not this worker's any more."""
+    update = sa.update(runs).where(_is_held(hold)).values(lease_expires_at=now_us() + lease_us)
+    return conn.execute(update).rowcount == 1
+
+
+def held_run(conn: sa.Connection, hold: Hold, *, lock: bool = False) -> RunRow | None:
+    """Give a run to its holder; None when it is not this worker's (any more)."""
+    query = sa.select(runs).where(_is_held(hold))
+    return fetch_one(conn, query.with_for_update() if lock else query, RunRow)
+
+
+def finish(
+    conn: sa.Connection,
+    hold: Hold,
+    *,
+    state: str,
+    error: str | None = None,
+    result: object = None,
+) -> RunRow | None:
+    """End a run as its holder, `done` or `dead`; None when the lease is another worker's."""
+    update = (
+        sa.update(runs)
+        .where(_is_held(hold))
+        .values(state=state, error=error, result=result, finished_at=now_us())
+        .returning(runs)
+    )
+    return fetch_one(conn, update, RunRow)
+
+
+def give_back(conn: sa.Connection, hold: Hold, *, error: str) -> RunRow | None:
+    """Queue a run again as its holder if attempts are left; None when not, or not its holder's."""
+    update = (
+        sa.update(runs)
+        .where(_is_held(hold), runs.c.attempt < runs.c.max_attempts)
+        .values(state="queued", lease_holder=None, lease_expires_at=None, error=error)
+        .returning(runs)
+    )
+    return fetch_one(conn, update, RunRow)
+
+
+def exhausted(conn: sa.Connection, *, limit: int = 50) -> list[str]:
+    """List runs whose last attempt ended without a word. No row is locked."""
+    return list(conn.execute(sa.select(runs.c.id).where(_EXHAUSTED).limit(limit)).scalars())
+
+
+def bury(conn: sa.Connection, run_id: str, *, error: str) -> RunRow | None:
+    """End a run whose attempts are used up; None when its holder came back meanwhile."""
+    mine = (
+        sa.select(runs.c.id)
+        .where(runs.c.id == run_id, _EXHAUSTED)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    update = (
+        sa.update(runs)
+        .where(runs.c.id == mine)
+        .values(state="dead", error=error, finished_at=now_us())
+        .returning(runs)
+    )
+    return fetch_one(conn, update, RunRow)
+
+
+def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:
+    """End an active run without an outcome, and give the state that it was in."""
+    locked = sa.select(runs.c.state).where(runs.c.id == run_id, ACTIVE).with_for_update()
+    state = conn.execute(locked).scalar()
+    if state is not None:
+        conn.execute(
+            sa.update(runs)
+            .where(runs.c.id == run_id)
+            .values(state="cancelled", error=error, finished_at=now_us())
+        )
+    return state
+
+
+def end_queued(conn: sa.Connection, dedup_key: str, *, result: object) -> None:
+    """End a run that waits as done: what it was to find out is known."""
+    conn.execute(
+        sa.update(runs)
+        .where(ACTIVE, runs.c.dedup_key == dedup_key, runs.c.state == "queued")
+        .values(state="done", result=result, finished_at=now_us())
+    )
+
+
+def active_of_version(conn: sa.Connection, version_id: int, *, what: Sequence[str]) -> list[str]:
+    """List the runs of some kinds under way for a version."""
+    query = sa.select(runs.c.id).where(
+        ACTIVE, runs.c.version_id == version_id, runs.c.what.in_(what)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def _is_of(principal_id: int) -> sa.ColumnElement[bool]:
+    """Whether what a run is about was sent by a principal."""
+    return sa.or_(
+        *(
+            sa.exists().where(
+                table.c.id == column,
+                sa.func.coalesce(table.c.stored_by, table.c.created_by) == principal_id,
+            )
+            for table, column in ((versions, runs.c.version_id), (bases, runs.c.base_id))
+        )
+    )
+
+
+def _is_held(hold: Hold) -> sa.ColumnElement[bool]:
+    own = sa.select(workers.c.name).where(workers.c.principal_id == hold.principal_id)
+    return sa.and_(
+        runs.c.id == hold.run_id,
+        runs.c.fence == hold.fence,
+        runs.c.state == "running",
+        runs.c.lease_holder.in_(own),
+    )

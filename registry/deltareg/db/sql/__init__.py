@@ -1,0 +1,1 @@
+"""How statements are written, compiled once, and read into rows."""

@@ -1,0 +1,1 @@
+"""Packs, stored forms and uploads, and what is known of their bytes."""

@@ -1,0 +1,53 @@
+"""Checks of stored pieces: runs that prove, and say in their requests of which check they are."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.sql.fetch import fetch_all, fetch_known
+from deltareg.db.storage.proof_rows import CheckMarkRow, CheckStateRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.tables import bases, runs, versions
+
+CHECK, SHARE = "check", "share"
+
+
+def how_far(conn: sa.Connection, check_id: str) -> CheckMarkRow:
+    """Say how far a check has queued runs, and of which share; all zero where it has none."""
+    query = sa.select(
+        sa.func.coalesce(sa.func.max(runs.c.version_id), 0).label("version_id"),
+        sa.func.coalesce(sa.func.max(runs.c.base_id), 0).label("base_id"),
+        sa.func.coalesce(sa.func.max(runs.c.request[SHARE].as_string()), "").label("share"),
+    ).where(_is_of(check_id))
+    return fetch_known(conn, query, CheckMarkRow)
+
+
+def states_of(conn: sa.Connection, check_id: str) -> Sequence[CheckStateRow]:
+    """Count the runs of a check by state and by what they found."""
+    proof = runs.c.result["proof"].as_string()
+    query = (
+        sa.select(runs.c.state, proof.label("proof"), sa.func.count().label("runs"))
+        .where(_is_of(check_id))
+        .group_by(runs.c.state, proof)
+    )
+    return fetch_all(conn, query, CheckStateRow)
+
+
+def stored_after(conn: sa.Connection, mark: CheckMarkRow, *, limit: int) -> list[Held]:
+    """List what has bytes here and comes after some: bases first, then versions not deleted."""
+    of_bases = sa.select(bases.c.id).where(
+        bases.c.storage_map.is_not(None), bases.c.id > mark.base_id
+    )
+    found = [
+        Held(row, is_base=True)
+        for row in conn.execute(of_bases.order_by(bases.c.id).limit(limit)).scalars()
+    ]
+    of_versions = sa.select(versions.c.id).where(
+        versions.c.deleted_at.is_(None), versions.c.id > mark.version_id
+    )
+    rest = of_versions.order_by(versions.c.id).limit(limit - len(found))
+    return found + [Held(row) for row in conn.execute(rest).scalars()]
+
+
+def _is_of(check_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(runs.c.what == "prove", runs.c.request[CHECK].as_string() == check_id)

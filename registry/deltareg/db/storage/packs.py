@@ -1,0 +1,341 @@
+"""Packs: which physical key holds a digest now, who needs it, and where a piece is found again.
+
+The half of protocol D (docs/design.md, Stored form) that belongs to a push. All of these calls are
+made in the transaction that completes an upload, after the upload was locked and found open: they
+take row locks that keep collection away from a pack until its references are committed.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.document import pack_document, unpack_document
+from deltareg.db.sql.upsert import batches, insert
+from deltareg.db.tables import (
+    base_packs,
+    packs,
+    piece_packs,
+    pieces,
+    upload_packs,
+    version_packs,
+    versions,
+)
+from deltareg.errors import IntegrityFailure, Unavailable, UploadClosed
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+_ATTEMPTS = 10
+_SOUND = sa.and_(packs.c.state == "live", packs.c.bad_at.is_(None))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPiece:
+    """A stored piece that another push of the scope can use instead of sending it.
+
+    Attributes:
+        digest: The piece's digest.
+        base_root: The base that its reference belongs to; empty when it stands alone.
+        entry: Where it is, as `Chain.encode` writes it and `pack_entry` packs it.
+        pack_ids: The packs that its chunks lie in.
+    """
+
+    digest: str
+    base_root: str
+    entry: bytes
+    pack_ids: Sequence[int]
+
+
+def pack_entry(entry: bytes) -> bytes:
+    """Write where a piece is as its row keeps it; to be done before the transaction."""
+    return pack_document(entry, is_quick=True)
+
+
+# The table for those who bring its documents packed.
+_PACKED_PIECES = sa.Table(
+    pieces.name,
+    sa.MetaData(),
+    sa.Column("id", pieces.c.id.type, primary_key=True),
+    *(sa.Column(name, sa.Text) for name in ("scope", "digest", "base_root")),
+    sa.Column("entry", sa.LargeBinary),
+    sa.Column("proven_at", sa.BigInteger),
+)
+
+
+def adopt(
+    conn: sa.Connection,
+    *,
+    scope: str,
+    digest: str,
+    size_bytes: int,
+    physical_key: str,
+    is_replacing: bool = False,
+) -> int:
+    """Make an uploaded object the pack of its digest, or find the pack that is live already.
+
+    A pack that is absent or damaged, or that collection has marked, takes the new key and is live;
+    with `is_replacing` one that is live does as well, as its object may be damaged. The row of the
+    upload's key is settled as well: `adopted`, or `dropped` when it lost and is garbage.
+
+    Returns:
+        The pack's row, locked until the transaction ends.
+    """
+    for _ in range(_ATTEMPTS):
+        values = {"scope": scope, "digest": digest, "size_bytes": size_bytes}
+        added = (
+            insert(conn, packs)
+            .values(**values, physical_key=physical_key, state="live")
+            .on_conflict_do_nothing(index_elements=["scope", "digest"])
+            .returning(packs.c.id)
+        )
+        pack_id = conn.execute(added).scalar()
+        if pack_id is not None:
+            settle_key(conn, physical_key, state="adopted")
+            return int(pack_id)
+        found = (
+            sa.select(packs.c.id, packs.c.state, packs.c.physical_key, packs.c.bad_at)
+            .where(packs.c.scope == scope, packs.c.digest == digest)
+            .with_for_update()
+        )
+        row = conn.execute(found).one_or_none()
+        if row is not None:  # None: collection dropped it since, so there is room for ours
+            is_sound = row.state == "live" and row.bad_at is None and not is_replacing
+            keys = (row.physical_key, physical_key)
+            return _join(conn, row.id, keys, is_sound=is_sound, size_bytes=size_bytes)
+    raise Unavailable(f"pack {digest} comes and goes", fix="try again")
+
+
+def settle_key(conn: sa.Connection, physical_key: str, *, state: str) -> None:
+    """Say what became of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
+    conn.execute(
+        sa.update(upload_packs)
+        .where(upload_packs.c.physical_key == physical_key)
+        .values(state=state)
+    )
+
+
+def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, int]:
+    """Keep packs that are there already from being collected until the transaction ends.
+
+    Raises:
+        UploadClosed: One is not live (any more).
+    """
+    wanted = sorted(set(digests))
+    found: dict[str, int] = {}
+    for part in batches(wanted):
+        query = (
+            sa.select(packs.c.digest, packs.c.id)
+            .where(packs.c.scope == scope, packs.c.digest.in_(part), _SOUND)
+            .order_by(packs.c.digest)  # everybody locks in the same order
+            .with_for_update(read=True)
+        )
+        found |= {row.digest: row.id for row in conn.execute(query)}
+    missing = [digest for digest in wanted if digest not in found]
+    if missing:
+        told = f"pack {missing[0]} is not stored (any more), or damaged"
+        raise UploadClosed(told, fix=_AGAIN)
+    return found
+
+
+def lock_versions(conn: sa.Connection, version_ids: Iterable[int]) -> set[int]:
+    """Keep versions from being deleted or released until the transaction ends.
+
+    To be called before one becomes the parent of another or the target of a channel; give those
+    that can: neither deleted nor without their bytes.
+    """
+    found: set[int] = set()
+    for part in batches(sorted(set(version_ids))):
+        query = (
+            sa.select(versions.c.id, versions.c.deleted_at)
+            .where(versions.c.id.in_(part))
+            .order_by(versions.c.id)
+            .with_for_update(read=True)
+        )
+        found |= {row.id for row in conn.execute(query) if row.deleted_at is None}
+    return found
+
+
+def reference_version(conn: sa.Connection, version_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a version needs packs, which the caller has adopted or locked."""
+    rows = [{"version_id": version_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
+    if rows:
+        conn.execute(insert(conn, version_packs).on_conflict_do_nothing(), rows)
+
+
+def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a version needs these packs and none of those that it needed before."""
+    conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
+    reference_version(conn, version_id, pack_ids)
+
+
+def select_states() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for the packs that versions need: state and physical key of each."""
+    return sa.select(packs.c.state, packs.c.physical_key).join(
+        version_packs, version_packs.c.pack_id == packs.c.id
+    )
+
+
+def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
+    """Give the sizes, by digest, of a version's packs that another version or a base needs too."""
+    other = version_packs.alias()
+    query = (
+        sa.select(packs.c.digest, packs.c.size_bytes)
+        .join(version_packs, version_packs.c.pack_id == packs.c.id)
+        .where(
+            version_packs.c.version_id == version_id,
+            _SOUND,
+            sa.or_(
+                sa.exists().where(other.c.pack_id == packs.c.id, other.c.version_id != version_id),
+                sa.exists().where(base_packs.c.pack_id == packs.c.id),
+            ),
+        )
+    )
+    return {row.digest: row.size_bytes for row in conn.execute(query)}
+
+
+def reference_base(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a base needs packs, which the caller has adopted or locked."""
+    rows = [{"base_id": base_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
+    if rows:
+        conn.execute(insert(conn, base_packs).on_conflict_do_nothing(), rows)
+
+
+def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a base needs these packs, adopted or locked, and none that it needed before."""
+    conn.execute(sa.delete(base_packs).where(base_packs.c.base_id == base_id))
+    reference_base(conn, base_id, pack_ids)
+
+
+def known_pieces(
+    conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str
+) -> dict[str, bytes]:
+    """Find proven pieces that a push for a base need not send: all of their packs are live.
+
+    One that stands alone is preferred to one that is encoded against the base.
+    """
+    not_live = sa.exists().where(
+        piece_packs.c.piece_id == pieces.c.id,
+        piece_packs.c.pack_id == packs.c.id,
+        ~_SOUND,
+    )
+    found: dict[str, bytes] = {}
+    for part in batches(sorted(set(digests))):
+        query = (
+            sa.select(
+                pieces.c.digest, sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry")
+            )
+            .where(
+                pieces.c.scope == scope,
+                pieces.c.digest.in_(part),
+                pieces.c.base_root.in_({"", base_root}),
+                pieces.c.proven_at.is_not(None),
+                ~not_live,
+            )
+            .order_by(pieces.c.base_root.desc())
+        )
+        for row in conn.execute(query):
+            with suppress(IntegrityFailure):  # a row that is damaged: it is sent anew
+                found[row.digest] = unpack_document(row.entry)
+    return found
+
+
+def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) -> None:
+    """Remember where proven pieces are, in few statements; proven ones are left as they are.
+
+    What an earlier release wrote down as it was claimed, or in the packs of another scope, gives
+    way to what is proven.
+    """
+    # Sorted: two that insert the same pieces in other orders would wait for each other.
+    by_key = {(piece.digest, piece.base_root): piece for piece in found}
+    for part in batches(sorted(by_key)):
+        _forget_others(conn, scope, part)
+        rows = [
+            {"scope": scope, "digest": digest, "base_root": root, "entry": by_key[key].entry}
+            for key in part
+            for digest, root in [key]
+        ]
+        added = (
+            insert(conn, _PACKED_PIECES)
+            .values(proven_at=now_us())
+            .on_conflict_do_nothing(index_elements=["scope", "digest", "base_root"])
+            .returning(pieces.c.id, pieces.c.digest, pieces.c.base_root)
+        )
+        links = [
+            {"piece_id": row.id, "pack_id": pack_id}
+            for row in conn.execute(added, rows)
+            for pack_id in sorted(set(by_key[row.digest, row.base_root].pack_ids))
+        ]
+        if links:
+            conn.execute(sa.insert(piece_packs), links)
+
+
+def _forget_others(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, str]]) -> None:
+    digests, roots = {digest for digest, _ in keys}, {root for _, root in keys}
+    elsewhere = sa.exists().where(
+        piece_packs.c.piece_id == pieces.c.id,
+        piece_packs.c.pack_id == packs.c.id,
+        packs.c.scope != scope,
+    )
+    conn.execute(
+        sa.delete(pieces).where(
+            pieces.c.scope == scope,
+            pieces.c.digest.in_(digests),
+            pieces.c.base_root.in_(roots),
+            sa.or_(pieces.c.proven_at.is_(None), elsewhere),
+        )
+    )
+
+
+def forget_pieces_for(
+    conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str
+) -> None:
+    """Forget where pieces are that a version for a base could use; others are left as they are."""
+    for part in batches(sorted(set(digests))):
+        conn.execute(
+            sa.delete(pieces).where(
+                pieces.c.scope == scope,
+                pieces.c.digest.in_(part),
+                pieces.c.base_root.in_({"", base_root}),
+            )
+        )
+
+
+def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:
+    """Offer no other push the pieces that lie in a version's packs; they are sent anew from now."""
+    inside = (
+        sa.select(piece_packs.c.piece_id)
+        .join(version_packs, version_packs.c.pack_id == piece_packs.c.pack_id)
+        .where(version_packs.c.version_id == version_id)
+    )
+    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
+
+
+def physical_keys(
+    conn: sa.Connection, scope: str, digests: Iterable[str]
+) -> dict[str, tuple[str, int]]:
+    """Find key and size of the sound packs among some digests."""
+    found: dict[str, tuple[str, int]] = {}
+    for part in batches(sorted(set(digests))):
+        query = sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes).where(
+            packs.c.scope == scope, packs.c.digest.in_(part), _SOUND
+        )
+        found |= {r.digest: (r.physical_key, r.size_bytes) for r in conn.execute(query)}
+    return found
+
+
+def _join(
+    conn: sa.Connection, pack_id: int, keys: tuple[str, str], *, is_sound: bool, size_bytes: int
+) -> int:
+    """Leave a pack that is sound as it is, under its old key; else give it the new one."""
+    old_key, new_key = keys
+    if is_sound or old_key == new_key:
+        settle_key(conn, new_key, state="adopted" if old_key == new_key else "dropped")
+        return pack_id
+    values = {"physical_key": new_key, "size_bytes": size_bytes, "bad_at": None, "bad_why": None}
+    conn.execute(sa.update(packs).where(packs.c.id == pack_id).values(state="live", **values))
+    # Whoever marked the pack may never come to delete the old key: leave it to the sweep.
+    settle_key(conn, old_key, state="dropped")
+    settle_key(conn, new_key, state="adopted")
+    return pack_id

@@ -1,0 +1,296 @@
+"""What is known of stored bytes: claimed by who sent them, proven by somebody else, or a lie."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.bases import bases as base_queries
+from deltareg.db.lines import versions as version_queries
+from deltareg.db.runs.rows import RunRow
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.document import Documents
+from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
+from deltareg.db.sql.upsert import batches
+from deltareg.db.storage.proof_rows import RelyingRow, StandingProofRow
+from deltareg.db.storage.shares import Held
+from deltareg.db.tables import (
+    base_packs,
+    bases,
+    deltas,
+    namespaces,
+    packs,
+    piece_packs,
+    pieces,
+    runs,
+    verdict_envelopes,
+    verdicts,
+    version_bases,
+    version_packs,
+    versions,
+    workers,
+)
+
+_MOST = 100
+
+
+def standing(conn: sa.Connection, held: Held, *, lock: bool = False) -> StandingProofRow:
+    """Give what is known of the bytes of a version or a base; with `lock` it stays so."""
+    table = _table(held)
+    deleted_at = _gone(held)
+    query = sa.select(
+        table.c.id, table.c.storage_revision, table.c.proven_revision, table.c.corrupt_at,
+        _sender(table).label("sender_id"), deleted_at.label("deleted_at"),
+    ).where(table.c.id == held.row_id)  # fmt: skip
+    return fetch_known(conn, query.with_for_update(of=table) if lock else query, StandingProofRow)
+
+
+def content(conn: sa.Connection, held: Held) -> Documents:
+    """Give manifest and storage map of a version or a base."""
+    of = base_queries.base_content if held.is_base else version_queries.content
+    return of(conn, held.row_id)
+
+
+def forget_pieces(conn: sa.Connection, held: Held) -> None:
+    """Offer nobody any piece that lies in the packs of a version or a base: all is sent anew."""
+    inside = sa.select(piece_packs.c.piece_id).where(
+        piece_packs.c.pack_id.in_(packs_of(conn, held).values())
+    )
+    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
+
+
+def mark_proven(conn: sa.Connection, held: Held) -> None:
+    """Say that what is stored now was decoded and is what the manifest says."""
+    table = _table(held)
+    _update(
+        conn, held, proven_at=now_us(), proven_revision=table.c.storage_revision, corrupt_at=None
+    )
+
+
+def mark_corrupt(conn: sa.Connection, held: Held) -> None:
+    """Say that what is stored now is not what the manifest says."""
+    _update(conn, held, corrupt_at=now_us(), proven_at=None, proven_revision=None)
+
+
+def claim_anew(conn: sa.Connection, held: Held, *, sent_by: int | None) -> None:
+    """Say that other bytes are stored now, which are a claim of who sent them."""
+    _update(conn, held, stored_by=sent_by, corrupt_at=None, proven_at=None, proven_revision=None)
+
+
+def packs_of(conn: sa.Connection, held: Held) -> dict[str, int]:
+    """Give the rows, by digest, of the packs that a version or a base needs."""
+    needs, column = needed_packs(held)
+    query = (
+        sa.select(packs.c.digest, packs.c.id)
+        .join(needs, needs.c.pack_id == packs.c.id)
+        .where(column == held.row_id)
+    )
+    return {row.digest: row.id for row in conn.execute(query)}
+
+
+def relying_on(conn: sa.Connection, held: Held, digests: Iterable[str]) -> Sequence[RelyingRow]:
+    """List other versions and bases that need some of the packs of one; the first hundred."""
+    mine = packs_of(conn, held)
+    wanted = [mine[digest] for digest in set(digests) & mine.keys()]
+    of_versions = (
+        sa.select(
+            versions.c.id.label("version_id"), sa.null().label("base_id"),
+            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
+            versions.c.number, sa.null().label("base_name"),
+        )
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(
+            versions.c.deleted_at.is_(None),
+            versions.c.id.in_(_using(version_packs, version_packs.c.version_id, wanted)),
+        )
+        .order_by(versions.c.id)
+    )  # fmt: skip
+    of_bases = (
+        sa.select(
+            sa.null().label("version_id"), bases.c.id.label("base_id"),
+            sa.null().label("namespace"), sa.null().label("line"), sa.null().label("number"),
+            bases.c.name.label("base_name"),
+        )
+        .where(bases.c.id.in_(_using(base_packs, base_packs.c.base_id, wanted)))
+        .order_by(bases.c.id)
+    )  # fmt: skip
+    found = [
+        *fetch_all(conn, of_versions.limit(_MOST), RelyingRow),
+        *fetch_all(conn, of_bases.limit(_MOST), RelyingRow),
+    ]
+    own = (None, held.row_id) if held.is_base else (held.row_id, None)
+    return [row for row in found if (row.version_id, row.base_id) != own]
+
+
+def reliable_keys(
+    conn: sa.Connection,
+    scope: str,
+    digests: Iterable[str],
+    *,
+    sender_id: int,
+    of_version: int | None = None,
+) -> dict[str, tuple[str, int]]:
+    """Find key and size of live packs that a sender may rely on without sending them.
+
+    Those of what is proven, of what the same principal sent before, and of the version itself.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for part in batches(sorted(set(digests))):
+        query = sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes).where(
+            packs.c.scope == scope,
+            packs.c.digest.in_(part),
+            packs.c.state == "live",
+            packs.c.bad_at.is_(None),
+            sa.or_(
+                _needed_by_reliable(versions, version_packs, "version_id", sender_id, of_version),
+                _needed_by_reliable(bases, base_packs, "base_id", sender_id, None),
+            ),
+        )
+        found |= {row.digest: (row.physical_key, row.size_bytes) for row in conn.execute(query)}
+    return found
+
+
+def held_proof(conn: sa.Connection, run_id: str, *, principal_id: int) -> RunRow | None:
+    """Give a run that proves something to a principal whose worker holds it; else None."""
+    own = sa.select(workers.c.name).where(workers.c.principal_id == principal_id)
+    query = sa.select(runs).where(
+        runs.c.id == run_id,
+        runs.c.what == "prove",
+        runs.c.state == "running",
+        runs.c.lease_holder.in_(own),
+    )
+    return fetch_one(conn, query, RunRow)
+
+
+def newest_proof(conn: sa.Connection, held: Held) -> str | None:
+    """Give the id of the newest run that proved, or was to prove, a version or a base."""
+    column = runs.c.base_id if held.is_base else runs.c.version_id
+    query = sa.select(runs.c.id).where(
+        column == held.row_id, runs.c.what == "prove", runs.c.request["form"].as_string().is_(None)
+    )
+    return conn.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc())).scalar()
+
+
+def proven_by_key(conn: sa.Connection, keyid: str) -> list[Held]:
+    """List what a key has proven that nobody else has proven since, by a run or with a verdict."""
+    by_key, is_proven = runs.c.result["keyid"].as_string(), runs.c.result["proof"].as_string()
+    signed = sa.select(runs.c.version_id, runs.c.base_id).where(
+        runs.c.what == "prove", runs.c.state == "done", by_key == keyid, is_proven == "proven"
+    )
+    judged = (
+        sa.select(verdicts.c.version_id)
+        .join(verdict_envelopes, verdict_envelopes.c.verdict_id == verdicts.c.id)
+        .where(verdict_envelopes.c.keyid == keyid)
+    )
+    found = {_held(row.version_id, row.base_id): None for row in conn.execute(signed)}
+    found |= {Held(row): None for row in conn.execute(judged).scalars()}
+    return [held for held in found if _last_key(conn, held) in {keyid, None}]
+
+
+def _last_key(conn: sa.Connection, held: Held) -> str | None:
+    """Give the key of the newest run that proved something; None where none was signed."""
+    column = runs.c.base_id if held.is_base else runs.c.version_id
+    query = sa.select(runs.c.result["keyid"].as_string()).where(
+        column == held.row_id, runs.c.what == "prove", runs.c.state == "done",
+        runs.c.result["proof"].as_string() == "proven",
+    )  # fmt: skip
+    newest = query.order_by(runs.c.finished_at.desc(), runs.c.fence.desc()).limit(1)
+    return conn.execute(newest).scalar()
+
+
+def _held(version_id: int | None, base_id: int | None) -> Held:
+    return Held(base_id, is_base=True) if base_id is not None else Held(version_id or 0)
+
+
+def never_proven(conn: sa.Connection, *, limit: int) -> list[Held]:
+    """List what is claimed, and nobody was ever to prove: it came in under an earlier release."""
+    found: list[Held] = []
+    for table, column, where in (
+        (versions, runs.c.version_id, versions.c.deleted_at.is_(None)),
+        (bases, runs.c.base_id, bases.c.storage_map.is_not(None)),
+    ):
+        asked = sa.exists().where(runs.c.what == "prove", column == table.c.id)
+        ids = _claimed(conn, table, sa.and_(where, ~asked), limit - len(found))
+        found += [Held(row_id, is_base=table is bases) for row_id in ids]
+    return found
+
+
+def claimed_of_base(conn: sa.Connection, base_id: int) -> list[int]:
+    """List the versions of a base that are claimed."""
+    mine = sa.and_(versions.c.deleted_at.is_(None), versions.c.base_id == base_id)
+    return _claimed(conn, versions, mine, None)
+
+
+def _claimed(
+    conn: sa.Connection,
+    table: sa.Table,
+    where: sa.ColumnElement[bool],
+    limit: int | None,
+) -> list[int]:
+    query = (
+        sa.select(table.c.id)
+        .where(
+            where,
+            table.c.corrupt_at.is_(None),
+            table.c.proven_revision.is_distinct_from(table.c.storage_revision),
+        )
+        .order_by(table.c.id)
+        .limit(limit)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def _needed_by_reliable(
+    table: sa.Table, needs: sa.Table, column: str, sender_id: int, own: int | None
+) -> sa.ColumnElement[bool]:
+    reasons = [
+        table.c.proven_revision == table.c.storage_revision,
+        _sender(table) == sender_id,
+    ]
+    if own is not None:
+        reasons.append(table.c.id == own)
+    return sa.exists().where(
+        needs.c.pack_id == packs.c.id,
+        needs.c[column] == table.c.id,
+        table.c.corrupt_at.is_(None),
+        sa.or_(*reasons),
+    )
+
+
+def _using(
+    needs: sa.Table, column: sa.Column[Any], pack_ids: Sequence[int]
+) -> sa.Select[tuple[Any]]:
+    return sa.select(column).where(needs.c.pack_id.in_(pack_ids))
+
+
+def _update(conn: sa.Connection, held: Held, **values: object) -> None:
+    table = _table(held)
+    conn.execute(sa.update(table).where(table.c.id == held.row_id).values(**values))
+
+
+def _sender(table: sa.Table) -> sa.ColumnElement[int | None]:
+    return sa.func.coalesce(table.c.stored_by, table.c.created_by)
+
+
+def _table(held: Held) -> sa.Table:
+    return bases if held.is_base else versions
+
+
+def needed_packs(held: Held) -> tuple[sa.Table, sa.Column[Any]]:
+    """Give the table of who needs which pack, and its column of a version or a base."""
+    if held.is_base:
+        return base_packs, base_packs.c.base_id
+    return version_packs, version_packs.c.version_id
+
+
+def _gone(held: Held) -> sa.ColumnElement[int | None]:
+    """Say when a version was deleted, or the version that a base is."""
+    if not held.is_base:
+        return versions.c.deleted_at
+    return (
+        sa.select(versions.c.deleted_at)
+        .join(version_bases, version_bases.c.version_id == versions.c.id)
+        .where(version_bases.c.base_id == bases.c.id)
+        .scalar_subquery()
+    )

@@ -1,0 +1,137 @@
+"""Rows of packs, of uploads, and of what either holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.db.words import UploadState
+
+
+@dataclass(frozen=True, slots=True)
+class PackRow:
+    """A pack."""
+
+    id: int
+    scope: str
+    digest: str
+    physical_key: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadPackRow:
+    """A pack whose object is damaged or gone, and what was found."""
+
+    digest: str
+    bad_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """Where a piece is, as it is kept."""
+
+    id: int
+    digest: str
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PieceEntryRow:
+    """Where a piece is, as it is kept, and the digests of the packs that it is known to lie in."""
+
+    id: int
+    digest: str
+    entry: bytes
+    packs: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PackSizeRow:
+    """A pack that nothing needs."""
+
+    id: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPackRow:
+    """A pack that is marked for deletion."""
+
+    id: int
+    physical_key: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackStateRow:
+    """A pack that a version needs."""
+
+    state: str
+    physical_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoverRow:
+    """A key that a closed upload wrote, or may have written."""
+
+    id: int
+    physical_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """An upload; one that is closed has no manifest any more."""
+
+    id: str
+    principal_id: int
+    scope: str
+    subject: str
+    target: str
+    manifest_digest: str
+    manifest: bytes | None
+    request: Mapping[str, object]
+    state: UploadState
+    created_at: int
+    touched_at: int
+    version_id: int | None
+    base_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPackRow:
+    """A pack that an upload has received."""
+
+    digest: str
+    size_bytes: int
+    physical_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LooseKeyRow:
+    """A key that may hold an object which is no live pack; no size where nobody is sure of it."""
+
+    scope: str
+    physical_key: str
+    is_open: bool
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HolderRow:
+    """What live versions or stored bases of a kind hold; a plain base has none of the names."""
+
+    namespace: str | None
+    line: str | None
+    number: int | None
+    is_base: int
+    kind: str
+    holders: int
+    logical_bytes: int
+    manifest_bytes: int
+    map_bytes: int
+    pack_bytes: int
+    referenced_bytes: int
+    referenced_payload: int
+    alone_bytes: int
+    alone_payload: int
+    shared_bytes: int
+    unmeasured: int

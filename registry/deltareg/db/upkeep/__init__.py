@@ -1,0 +1,1 @@
+"""Collection, fsck, repair and statistics: what walks over everything stored."""

@@ -1,0 +1,334 @@
+"""Collection: which versions may let go of their packs, and the steps of protocol D.
+
+Mark, recheck under a lock, delete the object, drop the row if key and state are unchanged. In READ
+COMMITTED a statement that waited for a row lock still looks at other tables as of before it waited;
+therefore rows are always locked by one statement and their references looked at by the next.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.bases.stacks import holding_stacked, release_base
+from deltareg.db.channels.floors import floor_columns
+from deltareg.db.channels.rows import PinnedRow
+from deltareg.db.sql.clock import US_PER_S, now_us
+from deltareg.db.sql.fetch import fetch_all
+from deltareg.db.sql.upsert import batches
+from deltareg.db.storage.forms import let_go
+from deltareg.db.storage.rows import LeftoverRow, MarkedPackRow, PackSizeRow
+from deltareg.db.tables import (
+    base_packs,
+    channels,
+    form_packs,
+    lineage,
+    packs,
+    piece_packs,
+    pieces,
+    revisions,
+    upload_packs,
+    uploads,
+    version_packs,
+    versions,
+)
+from deltareg.db.tables.packs import UNADOPTED
+from deltareg.db.upkeep.rows import StrandedRow
+
+_DAY_US = 86_400 * US_PER_S
+IS_REFERENCED = sa.or_(
+    sa.exists().where(version_packs.c.pack_id == packs.c.id),
+    sa.exists().where(base_packs.c.pack_id == packs.c.id),
+    sa.exists().where(form_packs.c.pack_id == packs.c.id),
+)
+
+
+IS_CLOSED = uploads.c.state != "open"
+_Select = sa.Select[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class PinWindow:
+    """How long a channel pins what it served, so that it can be rolled back to.
+
+    The policy of a channel may say otherwise, and wins.
+
+    Attributes:
+        moves: For so many moves of the channel after it,
+        us: and for so many microseconds after it, whichever is longer.
+    """
+
+    moves: int
+    us: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskedWindow:
+    """A window of which a prepared statement is told when it is run; as `PinWindow`."""
+
+    moves: sa.BindParameter[int]
+    us: sa.BindParameter[int]
+
+
+def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list[int]:
+    """List deleted versions that still hold packs and that no channel pins.
+
+    Args:
+        conn: A transaction.
+        grace_us: How long ago a version must have been deleted.
+        window: How long channels pin what they served.
+    """
+    other = versions.alias()
+    query = sa.select(versions.c.id).where(
+        waits(versions),
+        versions.c.deleted_at <= now_us() - grace_us,
+        ~is_pinned(window, lines=sa.select(other.c.delta_id).where(waits(other))),
+    )
+    return list(conn.execute(query.order_by(versions.c.id)).scalars())
+
+
+def waits(of: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a version is deleted, and still holds packs."""
+    return sa.and_(of.c.deleted_at.is_not(None), of.c.released_at.is_(None))
+
+
+def holding_children(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:
+    """Give, by parent, the versions made from it or standing on it that still hold their packs."""
+    found = holding_stacked(conn, version_ids)
+    for part in batches(sorted(set(version_ids))):
+        query = (
+            sa.select(lineage.c.parent_version_id, lineage.c.version_id)
+            .join(versions, versions.c.id == lineage.c.version_id)
+            .where(lineage.c.parent_version_id.in_(part), versions.c.released_at.is_(None))
+        )
+        for parent, child in conn.execute(query):
+            found.setdefault(parent, []).append(child)
+    return found
+
+
+def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
+    """Take a deleted version's packs from it; False when something needs them after all."""
+    locked = (
+        sa.select(versions.c.id)
+        .where(
+            versions.c.id == version_id,
+            versions.c.deleted_at.is_not(None),
+            versions.c.released_at.is_(None),
+        )
+        .with_for_update()
+    )
+    if conn.execute(locked).first() is None:
+        return False
+    other = versions.alias()
+    line = sa.select(other.c.delta_id).where(other.c.id == version_id)
+    pinned = sa.select(is_pinned(window, lines=line)).where(versions.c.id == version_id)
+    if conn.execute(pinned).scalar_one() or holding_children(conn, [version_id]):
+        return False
+    conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
+    let_go(conn, version_id)
+    release_base(conn, version_id)
+    conn.execute(
+        sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us())
+    )
+    return True
+
+
+def expire_uploads(conn: sa.Connection, *, idle_us: int) -> int:
+    """Close open uploads for good that nobody has touched for so long."""
+    update = sa.update(uploads).where(is_idle(idle_us)).values(state="expired", manifest=None)
+    return conn.execute(update).rowcount
+
+
+def drop_manifests(conn: sa.Connection) -> None:
+    """Drop the manifests of closed uploads that an earlier release has left."""
+    left = sa.and_(uploads.c.state != "open", uploads.c.manifest.is_not(None))
+    conn.execute(sa.update(uploads).where(left).values(manifest=None))
+
+
+def leftovers(conn: sa.Connection, *, after: int, limit: int) -> Sequence[LeftoverRow]:
+    """List keys that closed uploads wrote, or may have written, and that no pack has.
+
+    A closed upload never adopts a key any more, so they are garbage for good.
+    """
+    query = sa.select(upload_packs.c.id, upload_packs.c.physical_key).where(IS_CLOSED)
+    return fetch_all(conn, _left(query, after=after, limit=limit), LeftoverRow)
+
+
+def stranded(
+    conn: sa.Connection, *, after: int, limit: int, grace_us: int, least_us: int
+) -> Sequence[StrandedRow]:
+    """List as `leftovers`, those of uploads too that were idle for `least_us`.
+
+    Args:
+        conn: A transaction.
+        after: The row to begin after.
+        limit: How many at most.
+        grace_us: After how long of idleness a collection closes an upload.
+        least_us: What of idleness counts at all; no longer than that.
+    """
+    is_due = sa.or_(IS_CLOSED, is_idle(grace_us)).label("is_due")
+    query = sa.select(upload_packs.c.id, upload_packs.c.physical_key, is_due)
+    query = query.where(sa.or_(IS_CLOSED, is_idle(least_us)))
+    return fetch_all(conn, _left(query, after=after, limit=limit), StrandedRow)
+
+
+def _left(query: _Select, *, after: int, limit: int) -> _Select:
+    return (
+        query.join(uploads, uploads.c.id == upload_packs.c.upload_id)
+        .where(
+            UNADOPTED,
+            ~sa.exists().where(packs.c.physical_key == upload_packs.c.physical_key),
+            upload_packs.c.id > after,
+        )
+        .order_by(upload_packs.c.id)
+        .limit(limit)
+    )
+
+
+def forget_leftovers(conn: sa.Connection, ids: Sequence[int], *, quiet_us: int) -> None:
+    """Note that objects were deleted, and drop the rows of uploads that were closed long ago.
+
+    A row is kept for a while and its key deleted again by each collection, in case a stalled
+    process still writes to it.
+    """
+    quiet = sa.select(uploads.c.id).where(
+        uploads.c.id == upload_packs.c.upload_id, uploads.c.touched_at <= now_us() - quiet_us
+    )
+    conn.execute(sa.delete(upload_packs).where(upload_packs.c.id.in_(ids), sa.exists(quiet)))
+    conn.execute(sa.update(upload_packs).where(upload_packs.c.id.in_(ids)).values(state="dropped"))
+
+
+def unreferenced(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PackSizeRow]:
+    """List live packs that no version and no base needs."""
+    query = (
+        sa.select(packs.c.id, packs.c.size_bytes)
+        .where(packs.c.state == "live", packs.c.id > after, ~IS_REFERENCED)
+        .order_by(packs.c.id)
+        .limit(limit)
+    )
+    return fetch_all(conn, query, PackSizeRow)
+
+
+def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:
+    """Mark packs that nothing needs, so that no push relies on them; give those marked.
+
+    Packs that a push has locked are passed over. From here on the key is lost to all: a push of
+    the same bytes brings a new one.
+    """
+    free = _lock_unreferenced(conn, pack_ids, state="live")
+    forget_pieces(conn, free)
+    conn.execute(sa.update(packs).where(packs.c.id.in_(free)).values(state="deleting"))
+    return free
+
+
+def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[MarkedPackRow]:
+    """List marked packs, whoever marked them."""
+    query = (
+        sa.select(packs.c.id, packs.c.physical_key, packs.c.size_bytes)
+        .where(packs.c.state == "deleting", packs.c.id > after)
+        .order_by(packs.c.id)
+        .limit(limit)
+    )
+    return fetch_all(conn, query, MarkedPackRow)
+
+
+def recheck(conn: sa.Connection, marked: Sequence[MarkedPackRow]) -> list[MarkedPackRow]:
+    """Keep those rows of `deleting` that are still marked, under the same key, and not needed."""
+    free = set(_lock_unreferenced(conn, [row.id for row in marked], state="deleting"))
+    query = sa.select(packs.c.id, packs.c.physical_key).where(packs.c.id.in_(free))
+    keys = {row.id: row.physical_key for row in conn.execute(query)}
+    return [row for row in marked if keys.get(row.id) == row.physical_key]
+
+
+def drop_pack(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
+    """Drop the row of a pack whose object is gone; False when a push revived it meanwhile."""
+    dropped = sa.delete(packs).where(
+        packs.c.id == pack_id, packs.c.physical_key == physical_key, packs.c.state == "deleting"
+    )
+    return conn.execute(dropped).rowcount == 1
+
+
+def forget_pieces(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
+    """Forget pieces that lie in packs; those that need other packs as well are forgotten whole."""
+    there = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(pack_ids))
+    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(there)))
+
+
+def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: str) -> list[int]:
+    locking = (
+        sa.select(packs.c.id)
+        .where(packs.c.id.in_(pack_ids), packs.c.state == state)
+        .order_by(packs.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    locked = list(conn.execute(locking).scalars())
+    looking = sa.select(packs.c.id).where(packs.c.id.in_(locked), ~IS_REFERENCED)
+    return list(conn.execute(looking).scalars())
+
+
+def is_idle(idle_us: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Whether an upload is open, and nobody has touched it for so long."""
+    return sa.and_(uploads.c.state == "open", uploads.c.touched_at <= now_us() - idle_us)
+
+
+def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[PinnedRow]:
+    """List (version_id, policy) for what channels serve or may be rolled back to, deleted left out.
+
+    A version is listed once for each time that a channel served it.
+    """
+    served = _served(window)
+    query = (
+        sa.select(served.c.version_id, channels.c.policy, *floor_columns())
+        .join(channels, channels.c.id == served.c.channel_id)
+        .join(versions, versions.c.id == served.c.version_id)
+        .where(_is_in(served), versions.c.deleted_at.is_(None))
+        .order_by(served.c.version_id, served.c.channel_id, served.c.behind)
+    )
+    return fetch_all(conn, query, PinnedRow)
+
+
+def is_pinned(window: PinWindow | AskedWindow, *, lines: sa.Select[int]) -> sa.ColumnElement[bool]:
+    """Whether a channel serves a version, or served it within the window of a rollback.
+
+    Args:
+        window: How long channels pin what they served.
+        lines: The lines of the versions that are asked about: no other ledgers are read.
+    """
+    served = _served(window, lines)
+    # Asked as a list, which is made once, and not of each version by itself.
+    pinned = sa.select(served.c.version_id).where(served.c.version_id.is_not(None), _is_in(served))
+    return versions.c.id.in_(pinned)
+
+
+def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        served.c.ended_at.is_(None),
+        served.c.behind <= served.c.moves,
+        served.c.ended_at >= now_us() - served.c.us,
+    )
+
+
+def _served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None = None) -> sa.Subquery:
+    """Every time that a channel served a version, how many moves ago, and its window."""
+    asked = channels.c.policy["rollback"]
+    days = asked["days"].as_integer()
+    channel, newest_first = revisions.c.channel_id, revisions.c.number.desc()
+    rank = sa.func.row_number().over(partition_by=channel, order_by=newest_first)
+    # The move after it, which ended its time; NULL for the current one.
+    ended_at = sa.func.lag(revisions.c.created_at).over(partition_by=channel, order_by=newest_first)
+    query = (
+        sa.select(
+            channel,
+            revisions.c.version_id,
+            (rank - 1).label("behind"),
+            ended_at.label("ended_at"),
+            sa.func.coalesce(asked["revisions"].as_integer(), window.moves).label("moves"),
+            sa.func.coalesce(sa.cast(days, sa.BigInteger) * _DAY_US, window.us).label("us"),
+        )
+        .join(channels, channels.c.id == revisions.c.channel_id)
+        .where(sa.or_(revisions.c.kind == "promote", revisions.c.kind == "rollback"))
+    )
+    if lines is not None:
+        query = query.where(channels.c.delta_id.in_(lines))
+    return query.subquery()

@@ -1,0 +1,262 @@
+"""Keys, and what they signed: envelopes of verdicts, disputes between them, summaries of moves."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.sql.clock import now_us
+from deltareg.db.sql.fetch import fetch_all, fetch_one
+from deltareg.db.sql.upsert import insert
+from deltareg.db.tables import (
+    disputes,
+    lease_keys,
+    principals,
+    signing_keys,
+    summaries,
+    verdict_envelopes,
+    verdicts,
+)
+from deltareg.db.verdicts.signing_rows import (
+    EnvelopeRow,
+    KeyRow,
+    LeaseKeyRow,
+    ShownKeyRow,
+    SummaryRow,
+)
+
+_LIVE = sa.and_(signing_keys.c.retired_at.is_(None), signing_keys.c.revoked_at.is_(None))
+
+
+def add_key(
+    conn: sa.Connection,
+    *,
+    role: str,
+    name: str,
+    principal_id: int | None,
+    keyid: str,
+    public: str,
+    host: str,
+    created_by: int | None,
+) -> bool:
+    """Insert a key; False when it is known already."""
+    added = (
+        insert(conn, signing_keys)
+        .values(
+            role=role, name=name, principal_id=principal_id, keyid=keyid, public=public,
+            host=host, created_by=created_by, created_at=now_us(),
+        )
+        .on_conflict_do_nothing(index_elements=["keyid"])
+        .returning(signing_keys.c.id)
+    )  # fmt: skip
+    return conn.execute(added).scalar() is not None
+
+
+def find_key(
+    conn: sa.Connection, *, keyid: str | None = None, public: str | None = None
+) -> KeyRow | None:
+    """Find a key by its name or by itself, whether it is live or not."""
+    query = sa.select(signing_keys)
+    if keyid is not None:
+        query = query.where(signing_keys.c.keyid == keyid)
+    if public is not None:
+        query = query.where(signing_keys.c.public == public)
+    return fetch_one(conn, query.limit(1), KeyRow)
+
+
+def live_worker_key(conn: sa.Connection, principal_id: int) -> KeyRow | None:
+    """Find the key that a worker signs with now."""
+    of_worker = sa.and_(
+        signing_keys.c.principal_id == principal_id, signing_keys.c.role == "worker", _LIVE
+    )
+    return fetch_one(conn, sa.select(signing_keys).where(of_worker), KeyRow)
+
+
+def key_rows(conn: sa.Connection) -> Sequence[ShownKeyRow]:
+    """List all keys that ever were, workers first, by name, the newest of each first."""
+    maker, ender = principals.alias("maker"), principals.alias("ender")
+    query = (
+        sa.select(signing_keys, maker.c.name.label("maker"), ender.c.name.label("ender"))
+        .outerjoin(maker, maker.c.id == signing_keys.c.created_by)
+        .outerjoin(ender, ender.c.id == signing_keys.c.revoked_by)
+        .order_by(signing_keys.c.role.desc(), signing_keys.c.name, signing_keys.c.id.desc())
+    )
+    return fetch_all(conn, query, ShownKeyRow)
+
+
+def retire_keys(conn: sa.Connection, principal_id: int) -> None:
+    """Let a worker sign no more with what it signs with now; what it signed stays as it was."""
+    own = sa.and_(signing_keys.c.principal_id == principal_id, _LIVE)
+    conn.execute(sa.update(signing_keys).where(own).values(retired_at=now_us()))
+
+
+def revoke_key(conn: sa.Connection, key_id: int, *, by: int, reason: str) -> bool:
+    """Take back a key with all that it signed; False when it was revoked before."""
+    update = (
+        sa.update(signing_keys)
+        .where(signing_keys.c.id == key_id, signing_keys.c.revoked_at.is_(None))
+        .values(revoked_at=now_us(), revoked_by=by, reason=reason)
+    )
+    return conn.execute(update).rowcount == 1
+
+
+def other_live_workers(conn: sa.Connection, key_id: int) -> int:
+    """Count the enrolled workers other than that of a key, on a host other than its own."""
+    own = sa.select(signing_keys.c.host).where(signing_keys.c.id == key_id).scalar_subquery()
+    others = sa.and_(
+        signing_keys.c.role == "worker", _LIVE, signing_keys.c.id != key_id,
+        sa.or_(signing_keys.c.host == "", signing_keys.c.host != own),
+    )  # fmt: skip
+    return int(conn.execute(sa.select(sa.func.count()).where(others)).scalar_one())
+
+
+def has_live_worker_but(conn: sa.Connection, keyids: Iterable[str]) -> bool:
+    """Whether a worker is enrolled, at work or not, whose key is none of these."""
+    query = sa.select(signing_keys.c.id).where(
+        signing_keys.c.role == "worker", _LIVE, signing_keys.c.keyid.not_in(list(keyids))
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
+def has_other_workers(conn: sa.Connection, principal_id: int) -> bool:
+    """Whether a worker of another principal is enrolled, at work or not."""
+    others = sa.and_(
+        signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id != principal_id
+    )
+    return conn.execute(sa.select(signing_keys.c.id).where(others).limit(1)).first() is not None
+
+
+def bind_lease(conn: sa.Connection, run_id: str, *, nonce: str, public: str) -> None:
+    """Note in the transaction of a claim what its report must say, and which key must sign it."""
+    added = insert(conn, lease_keys).values(run_id=run_id, nonce=nonce, public=public)
+    told = {"nonce": added.excluded.nonce, "public": added.excluded.public}
+    conn.execute(added.on_conflict_do_update(index_elements=["run_id"], set_=told))
+
+
+def lease_key(conn: sa.Connection, run_id: str) -> LeaseKeyRow | None:
+    """Find what the report of a run must say, and which key must sign it."""
+    query = sa.select(lease_keys).where(lease_keys.c.run_id == run_id)
+    return fetch_one(conn, query, LeaseKeyRow)
+
+
+def add_envelope(
+    conn: sa.Connection,
+    verdict_id: str,
+    *,
+    key_id: int | None,
+    keyid: str,
+    host: str,
+    labels: Mapping[str, str],
+    body: bytes,
+) -> None:
+    """Keep what was signed about a verdict."""
+    conn.execute(
+        sa.insert(verdict_envelopes).values(
+            verdict_id=verdict_id,
+            key_id=key_id,
+            keyid=keyid,
+            host=host,
+            labels=dict(labels),
+            body=body,
+        )
+    )
+
+
+def envelope_row(conn: sa.Connection, verdict_id: str) -> EnvelopeRow | None:
+    """Find what was signed about a verdict."""
+    query = sa.select(verdict_envelopes).where(verdict_envelopes.c.verdict_id == verdict_id)
+    return fetch_one(conn, query, EnvelopeRow)
+
+
+def add_disputes(conn: sa.Connection, one: str, other: str, *, told: str) -> None:
+    """Note of two verdicts that each found another thing; one that is disputed stays as it is."""
+    for verdict_id, other_id in ((one, other), (other, one)):
+        conn.execute(
+            insert(conn, disputes)
+            .values(verdict_id=verdict_id, other_id=other_id, told=told, created_at=now_us())
+            .on_conflict_do_nothing(index_elements=["verdict_id"])
+        )
+
+
+def count_disputes(conn: sa.Connection) -> int:
+    """Count the disputes that stand, each of two verdicts once: no key of the two was revoked."""
+    ids = (disputes.c.verdict_id, disputes.c.other_id)
+    standing = sa.and_(*(~_is_revoked(verdict_id) for verdict_id in ids))
+    query = sa.select(sa.func.count()).select_from(disputes).where(standing)
+    return int(conn.execute(query).scalar_one()) // 2
+
+
+def add_summary(conn: sa.Connection, revision_id: int, *, keyid: str, body: bytes) -> None:
+    """Keep what the server signed about a move."""
+    conn.execute(sa.insert(summaries).values(revision_id=revision_id, keyid=keyid, body=body))
+
+
+def summary_row(conn: sa.Connection, revision_id: int) -> SummaryRow | None:
+    """Find what the server signed about a move."""
+    query = sa.select(summaries).where(summaries.c.revision_id == revision_id)
+    return fetch_one(conn, query, SummaryRow)
+
+
+def with_signature(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """Let a query for verdicts say by whom they were signed, and whether others disagree.
+
+    Who is not believed any more, as their key was revoked, disagrees with nobody.
+    """
+    envelopes, keys = verdict_envelopes, signing_keys
+    return (
+        query.add_columns(
+            sa.func.coalesce(envelopes.c.keyid, "").label("keyid"),
+            sa.func.coalesce(envelopes.c.host, "").label("host"),
+            envelopes.c.labels.label("worker_labels"),
+            sa.func.coalesce(keys.c.name, "").label("signer"),
+            sa.func.coalesce(keys.c.revoked_at, 0).label("key_revoked_at"),
+            sa.func.coalesce(keys.c.reason, "").label("key_reason"),
+            sa.case(
+                (disputes.c.verdict_id.is_(None) | _is_revoked(disputes.c.other_id), ""),
+                else_=disputes.c.told,
+            ).label("disputed"),
+        )
+        .outerjoin(envelopes, envelopes.c.verdict_id == verdicts.c.id)
+        .outerjoin(keys, keys.c.id == envelopes.c.key_id)
+        .outerjoin(disputes, disputes.c.verdict_id == verdicts.c.id)
+    )
+
+
+@cache
+def shown_outcome() -> sa.ColumnElement[str]:
+    """The outcome of a verdict: inconclusive where another worker found another thing."""
+    of_it = sa.select(disputes.c.verdict_id).where(
+        disputes.c.verdict_id == verdicts.c.id, ~_is_revoked(disputes.c.other_id)
+    )
+    disputed = of_it.correlate(verdicts).exists()
+    return sa.case(
+        (disputed, sa.literal_column("'inconclusive'", sa.Text())), else_=verdicts.c.verdict
+    )
+
+
+@cache
+def warns() -> sa.ColumnElement[bool]:
+    """Whether a check of a verdict warned; what stands inside of a text has its quotes escaped."""
+    checks = sa.cast(verdicts.c.checks, sa.Text())
+    return checks.like('%"verdict": "warn"%')
+
+
+@cache
+def is_for_all() -> sa.ColumnElement[bool]:
+    """Whether a verdict is more than for the eyes of the owner of the worker that made it."""
+    of_it = sa.select(verdict_envelopes.c.verdict_id).where(
+        verdict_envelopes.c.verdict_id == verdicts.c.id, verdict_envelopes.c.key_id.is_(None)
+    )
+    return ~of_it.correlate(verdicts).exists()
+
+
+def _is_revoked(verdict_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether the key that signed a verdict was revoked."""
+    envelopes, keys = verdict_envelopes.alias("other_envelopes"), signing_keys.alias("other_keys")
+    signed = sa.select(keys.c.id).join(envelopes, envelopes.c.key_id == keys.c.id)
+    return (
+        signed.where(envelopes.c.verdict_id == verdict_id, keys.c.revoked_at.is_not(None))
+        .correlate(disputes)
+        .exists()
+    )

@@ -1,0 +1,197 @@
+"""Verdicts: inserted once a run, read by run, version and suite."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.access.in_sight import in_sight
+from deltareg.db.access.sight import Sight
+from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
+from deltareg.db.sql.upsert import batches
+from deltareg.db.tables import (
+    base_identities,
+    bases,
+    comparisons,
+    complete_verdicts,
+    deltas,
+    namespaces,
+    principals,
+    suites,
+    verdict_bases,
+    verdicts,
+    versions,
+)
+from deltareg.db.verdicts.outcomes import continuation, continues, is_complete
+from deltareg.db.verdicts.rows import VerdictRow
+from deltareg.db.verdicts.signing import is_for_all, with_signature
+
+
+@cache
+def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for verdicts as shown, with what their version and their suite are now."""
+    suite_now = (
+        sa.select(suites.c.digest)
+        .where(suites.c.name == verdicts.c.suite)
+        .order_by(suites.c.number.desc())
+        .limit(1)
+    )
+    own = base_identities.alias("own")
+    variant = name_of_variant()
+    return with_signature(
+        sa.select(
+            verdicts,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
+            versions.c.manifest_digest.label("version_digest"),
+            versions.c.base_root.label("version_base"),
+            principals.c.name.label("maker"),
+            sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
+            suite_now.correlate(verdicts).scalar_subquery().label("suite_now"),
+            is_complete().label("is_complete"),
+            continues().label("continues"),
+            continuation().label("continuation"),
+            sa.func.coalesce(variant, "").label("variant"),
+            sa.func.coalesce(verdict_bases.c.identity, "").label("base_identity"),
+            sa.func.coalesce(own.c.identity, "").label("version_identity"),
+        )
+        .select_from(verdicts)
+        .join(versions, versions.c.id == verdicts.c.version_id)
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(principals, principals.c.id == verdicts.c.created_by)
+        .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
+        .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
+        .outerjoin(own, own.c.base_id == versions.c.base_id)
+    )
+
+
+def name_of_variant() -> sa.ScalarSelect[str]:
+    """Name the variant of its version's base that a verdict was made on; NULL for the base."""
+    told = base_identities.alias("told")
+    known = sa.select(verdict_bases.c.identity).where(verdict_bases.c.verdict_id == verdicts.c.id)
+    return (
+        sa.select(sa.func.min(bases.c.name))
+        .select_from(bases)
+        .outerjoin(told, told.c.base_id == bases.c.id)
+        .where(
+            bases.c.root == verdicts.c.base_root,
+            verdicts.c.base_root != versions.c.base_root,
+            sa.func.coalesce(known.correlate(verdicts).scalar_subquery(), told.c.identity, "")
+            == sa.func.coalesce(told.c.identity, ""),
+        )
+        .correlate(verdicts, versions)
+        .scalar_subquery()
+    )
+
+
+def add_verdict(
+    conn: sa.Connection,
+    values: Mapping[str, object],
+    *,
+    compared_with: str = "",
+    is_complete: bool = False,
+    base_identity: str = "",
+) -> None:
+    """Insert a verdict; the database refuses a second one for a run.
+
+    Args:
+        conn: The transaction.
+        values: The row.
+        compared_with: The manifest digest of the version that the suite compared with.
+        is_complete: Whether it failed although every check that is required has shown something.
+        base_identity: Of the whole base that it was made on; empty where that is not known.
+    """
+    conn.execute(sa.insert(verdicts).values(dict(values)))
+    if is_complete:
+        conn.execute(sa.insert(complete_verdicts).values(verdict_id=values["id"]))
+    if compared_with:
+        conn.execute(sa.insert(comparisons).values(verdict_id=values["id"], digest=compared_with))
+    if base_identity:
+        conn.execute(
+            sa.insert(verdict_bases).values(verdict_id=values["id"], identity=base_identity)
+        )
+
+
+def verdict_row(conn: sa.Connection, verdict_id: str) -> VerdictRow | None:
+    """Find a verdict."""
+    return fetch_one(conn, select_verdicts().where(verdicts.c.id == verdict_id), VerdictRow)
+
+
+def verdict_rows(
+    conn: sa.Connection,
+    *,
+    version_id: int | None = None,
+    suite: str | None = None,
+    sight: Sight | None = None,
+    before: tuple[int, str] | None = None,
+    limit: int = 50,
+) -> Sequence[VerdictRow]:
+    """List verdicts, newest first; `before` is (created_at, id) of the last one seen."""
+    query = in_sight(select_verdicts(), sight).order_by(
+        verdicts.c.created_at.desc(), verdicts.c.id.desc()
+    )
+    if version_id is not None:
+        query = query.where(verdicts.c.version_id == version_id)
+    if suite is not None:
+        query = query.where(verdicts.c.suite == suite)
+    if before is not None:
+        query = query.where(sa.tuple_(verdicts.c.created_at, verdicts.c.id) < before)
+    return fetch_all(conn, query.limit(limit), VerdictRow)
+
+
+def newest_verdicts(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[VerdictRow]:
+    """List the newest verdict of each suite on each base, of versions, newest first."""
+    place = sa.func.row_number().over(
+        partition_by=(verdicts.c.version_id, verdicts.c.suite, verdicts.c.base_root),
+        order_by=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
+    )
+    ranked = (
+        sa.select(verdicts.c.id, place.label("place"))
+        .where(verdicts.c.version_id.in_(version_ids))
+        .subquery("ranked")
+    )
+    query = (
+        select_verdicts()
+        .where(verdicts.c.id.in_(sa.select(ranked.c.id).where(ranked.c.place == 1)))
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    )
+    return fetch_all(conn, query, VerdictRow)
+
+
+def newest_verdict(
+    conn: sa.Connection,
+    version_id: int,
+    *,
+    suite: str,
+    base_root: str | None = None,
+    suite_digest: str | None = None,
+    compared_with: str | None = None,
+) -> VerdictRow | None:
+    """Find the newest verdict of a suite about a version, whatever the suite was or as it was.
+
+    It is about the version on its own base, or on the base of that root. One that is for the
+    eyes of its worker's owner is none.
+    """
+    query = select_verdicts().where(
+        verdicts.c.version_id == version_id, verdicts.c.suite == suite, is_for_all()
+    )
+    on = versions.c.base_root if base_root is None else sa.literal(base_root)
+    query = query.where(verdicts.c.base_root == on)
+    if suite_digest is not None:
+        query = query.where(verdicts.c.suite_digest == suite_digest)
+    if compared_with is not None:
+        query = query.where(sa.func.coalesce(comparisons.c.digest, "") == compared_with)
+    newest = query.order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc()).limit(1)
+    return fetch_one(conn, newest, VerdictRow)
+
+
+def verdicts_of_runs(conn: sa.Connection, run_ids: Iterable[str]) -> dict[str, VerdictRow]:
+    """Give the verdicts of runs, by run."""
+    found: dict[str, VerdictRow] = {}
+    for part in batches(sorted(set(run_ids))):
+        query = select_verdicts().where(verdicts.c.run_id.in_(part))
+        found |= {row.run_id: row for row in fetch_each(conn, query, VerdictRow)}
+    return found
