@@ -6,13 +6,19 @@ import sys
 import pytest
 
 from deltareg_cli.tree.command_tree import sections
+from deltareg_cli.tree.front_page import SECTIONS
 
 HEAVY = (
     "torch", "transformers", "peft", "sqlalchemy", "alembic", "boto3", "botocore",
     "fastapi", "starlette", "uvicorn", "pydantic_settings", "prometheus_client", "psycopg",
 )  # fmt: skip
 # What describes the problems of tensors names shapes, which brings NumPy.
-COMMANDS = {name for names in sections().values() for name in names} - {"lint", "push"}
+COMMANDS = {
+    f"deltareg_cli.commands.{folder}.{name}"
+    for folder, title in SECTIONS.items()
+    for name in sections()[title]
+    if name not in {"lint", "push"}
+}
 PROBE = "import sys, {module}; print(*sorted(set(sys.modules) & set({heavy})))"
 
 
@@ -71,7 +77,7 @@ def test_help_comes_without_numpy_or_the_client():
 def test_commands_are_there_before_what_they_compute_with():
     """Their help, and what a line was wrong in, need no tensors, no YAML and no connection."""
     heavy = ("numpy", "safetensors", "yaml", "httpx", "jinja2", "deltareg.gate.judge")
-    names = [f"deltareg_cli.commands.{name}" for name in sorted(COMMANDS)]
+    names = sorted(COMMANDS)
     loading = f"importlib; [importlib.import_module(name) for name in {names}]"  # one is `import`
 
     assert loaded_by(loading, heavy=heavy) == []

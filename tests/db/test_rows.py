@@ -106,7 +106,7 @@ def test_rows_are_frozen_and_have_slots_and_no_field_of_any(row):
 
 def test_no_row_of_any_leaves_the_database_package():
     root = Path(deltareg.__file__).parent
-    inside = root / "db" / "rows" / "fetch.py"
+    inside = root / "db" / "sql" / "fetch.py"
 
     found = [
         f"{path.relative_to(root)}: {line.strip()}"

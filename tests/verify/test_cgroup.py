@@ -98,7 +98,7 @@ def test_the_kernel_takes_it():
         pytest.skip(f"needs a delegated group of cgroup v2: {error}")
     group = cgroup.own_group()
     script = (
-        "import os; from deltareg_verify import cgroup;"
+        "import os; from deltareg_verify.sandbox import cgroup;"
         f"cgroup.join(cgroup.own_group(), number={os.getpid()}, memory_bytes=1 << 28);"
         "print(cgroup.own_group().name, flush=True); bytearray(1 << 30)"
     )

@@ -195,7 +195,7 @@ def test_no_other_process_is_killed(inside, holds, zygote):
 
 def test_a_supervisor_that_conceals_itself_is_not_read(inside, tmp_path):
     """Reading another process's environment needs its consent, not just the same user."""
-    script = "import sys, time; from deltareg_verify import sandbox; sandbox.conceal();"
+    script = "import sys, time; from deltareg_verify.sandbox import layers; layers.conceal();"
     script += "print('ready', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -87,7 +87,7 @@ def test_nothing_of_it_is_imported_before_a_suite_asks():
     program = (
         "import os, sys, json; os.environ['HF_HUB_OFFLINE'] = '1'\n"
         "before = {*sys.modules}\n"  # of a process that is forked, and knows a lot
-        "from deltareg_verify import child; child.warm()\n"
+        "from deltareg_verify.child import main; main.warm()\n"
         "dear = {'lm_eval', 'datasets', 'evaluate', 'sacrebleu'}\n"
         "print(json.dumps(sorted(dear & {*sys.modules} - before)))"
     )

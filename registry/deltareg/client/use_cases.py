@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deltareg.client import convert
     from deltareg.client.bases import named, push_base, which
     from deltareg.client.campaign import campaign, campaign_start
     from deltareg.client.compare import (
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
         diff,
         line_history,
     )
+    from deltareg.client.convert import convert
     from deltareg.client.drafting import draft_suite
     from deltareg.client.fold import materialize, sync, update
     from deltareg.client.folders import golden
@@ -39,7 +39,7 @@ _ROOMS = {
     "bisect_by_hand": "compare",
     "campaign": "campaign",
     "campaign_start": "campaign",
-    "convert": "push",
+    "convert": "convert",
     "diff": "compare",
     "draft_suite": "drafting",
     "fetching": "pull",
