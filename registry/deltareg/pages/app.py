@@ -11,48 +11,15 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from deltareg.errors import DeltaregError
-from deltareg.pages import (
-    access,
-    ask,
-    audit,
-    bases,
-    bisect,
-    channel,
-    delta,
-    deltas,
-    diff,
-    explain,
-    figures,
-    fleet,
-    forms,
-    home,
-    lineage,
-    live,
-    login,
-    measures,
-    policies,
-    requests,
-    runs,
-    storage,
-    suites,
-    theme,
-    version,
-    waiving,
-)
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.guard import ROOT
 from deltareg.pages.problems import show_problem
 from deltareg.pages.routing import routes_of
+from deltareg.pages.scan import all_pages, sort_routes
 from deltareg.pages.static_files import send_static
 from deltareg.service.registry import Registry
 from deltareg.wire import API, ProblemDocument
 from deltareg.wire.problems import TITLES
-
-_MODULES = (
-    login, home, deltas, diff, figures, ask, bisect, channel, measures, delta, lineage, version,
-    requests, runs, bases, fleet, storage, access, audit, waiving, policies, suites, forms,
-    explain,
-)  # fmt: skip
 
 
 def page_routes(registry: Registry, state: State) -> list[Mount | Route]:
@@ -62,16 +29,11 @@ def page_routes(registry: Registry, state: State) -> list[Mount | Route]:
         registry: What they show.
         state: That of the app, which says how long things are kept and that the server ends.
     """
-    pages = [
-        route for module in _MODULES for page in module.PAGES for route in routes_of(registry, page)
-    ]
+    pages = [route for page in all_pages() for route in routes_of(registry, page)]
     app = Starlette(
-        routes=[
-            Route("/static/{file}", _send, methods=["GET"]),
-            *login.routes(registry), *theme.routes(), *live.routes(registry), *pages,
-        ],
+        routes=[Route("/static/{file}", _send, methods=["GET"]), *sort_routes(pages)],
         exception_handlers={HTTPException: partial(_http_error, registry)},
-    )  # fmt: skip
+    )
     app.state = state
     return [Route("/", _front, methods=["GET"], include_in_schema=False), Mount(ROOT, app)]
 

@@ -21,6 +21,7 @@ from deltareg.errors import InvalidInput, Unavailable
 from deltareg.pages.cookie import secret_of, session_of
 from deltareg.pages.guard import HEADERS, check_reading
 from deltareg.pages.problems import guarded
+from deltareg.pages.routing import OwnRoutes
 from deltareg.refs import parse_id
 from deltareg.service.registry import Registry
 from deltareg.service.runs import log
@@ -147,3 +148,6 @@ def _after(request: Request) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise InvalidInput(f"not a line of a log: {text[:40]!r}")
     return int(text)
+
+
+PAGES = (OwnRoutes(routes),)

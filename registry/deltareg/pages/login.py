@@ -22,7 +22,7 @@ from deltareg.pages.cookie import (
 from deltareg.pages.frame import frame_of
 from deltareg.pages.guard import ROOT, check_form_word, check_origin, own_path
 from deltareg.pages.problems import problem
-from deltareg.pages.routing import Action, View, read_form
+from deltareg.pages.routing import Action, OwnRoutes, View, read_form
 from deltareg.pages.tables import Cell, Table
 from deltareg.service.access import sessions
 from deltareg.service.access.tokens import whoami
@@ -145,6 +145,7 @@ def _cells(page: SessionsPage) -> Iterator[Sequence[Cell]]:
 
 _TABLE = Table(("session", "token", "browser", "begun_at", "used_at", "expires_at"), _cells)
 PAGES = (
+    OwnRoutes(routes),
     View("/sessions", _list, "sessions.html.jinja", table=_TABLE),
     Action("/sessions/{session}/end", _end_one),
 )

@@ -123,13 +123,26 @@ class Jump:
     lead: Callable[[Ask], str]
 
 
-Page = View | Form | Action | Jump
+@dataclass(frozen=True, slots=True)
+class OwnRoutes:
+    """What a file answers in its own way: to who is not logged in, or with a stream.
+
+    Attributes:
+        make: Makes its routes, of a registry.
+    """
+
+    make: Callable[[Registry], list[Route]]
+
+
+Page = View | Form | Action | Jump | OwnRoutes
 
 
 def routes_of(registry: Registry, page: Page) -> list[Route]:
     """Make the routes of a page."""
     made: dict[str, Endpoint]
     match page:
+        case OwnRoutes():
+            return page.make(registry)
         case View():
             made = {"GET": _view(registry, page)}
         case Form():

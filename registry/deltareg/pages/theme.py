@@ -14,13 +14,14 @@ from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.pages.answering import see_other
 from deltareg.pages.guard import ROOT, check_origin, is_encrypted, own_path
 from deltareg.pages.problems import problem
-from deltareg.pages.routing import read_form
+from deltareg.pages.routing import OwnRoutes, read_form
 from deltareg.pages.themes import COOKIE, THEMES
+from deltareg.service.registry import Registry
 
 _YEAR_S: Final = 366 * 86_400
 
 
-def routes() -> list[Route]:
+def routes(_: Registry) -> list[Route]:
     """Make the route by which a scheme is chosen."""
     return [Route("/theme", _choose, methods=["POST"])]
 
@@ -45,3 +46,6 @@ async def _choose(request: Request) -> Response:
             COOKIE, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax"
         )
     return answer
+
+
+PAGES = (OwnRoutes(routes),)
