@@ -1,30 +1,52 @@
 """Packages whose modules are loaded on first use offer what they say they do.
 
-Each names its parts three times: for type checkers, for who loads them, and as what is offered. It
-is held here that the three agree and that nothing is loaded early.
+Each names its parts for type checkers, for who loads them, and as what is offered. It is held here
+that the three agree and that nothing is loaded early.
 """
 
 import ast
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGES = ("deltareg.client", "deltareg.client.resources", "deltareg.delta", "deltareg.wire")
+PACKAGES = ("deltareg.client", "deltareg.delta", "deltareg.wire")
 
 
 def for_type_checkers(package: str) -> dict[str, str]:
     """Give the module that each name is imported from where only type checkers look."""
-    source = Path(str(importlib.import_module(package).__file__)).read_text()
-    blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
-    return {
-        alias.name: node.module.removeprefix(f"{package}.")
-        for node in blocks[0].body
+    module = importlib.import_module(package)
+    block = next(node for node in source_of(package).body if isinstance(node, ast.If))
+    seen = {
+        name: node.module.removeprefix(f"{package}.")
+        for node in block.body
         if isinstance(node, ast.ImportFrom) and node.module is not None
         for alias in node.names
+        for name in (defined_in(node.module) if alias.name == "*" else [alias.name])
     }
+    return {name: home for name, home in seen.items() if name in module.__all__}
+
+
+def defined_in(module: str) -> Iterator[str]:
+    """Give the names that a module makes itself."""
+    for node in source_of(module).body:
+        match node:
+            case ast.ClassDef() | ast.FunctionDef():
+                yield node.name
+            case ast.Assign():
+                yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(name)):
+                yield name
+            case _:
+                pass
+
+
+def source_of(module: str) -> ast.Module:
+    """Read the source of a module."""
+    return ast.parse(Path(str(importlib.import_module(module).__file__)).read_text())
 
 
 @pytest.mark.parametrize("package", PACKAGES)

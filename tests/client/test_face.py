@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+from pkgutil import iter_modules
 
 import pytest
 
@@ -11,6 +12,7 @@ from deltareg import Client
 from deltareg.client import ClientConfig, WorkerClient, resources
 from deltareg.client.resources.channels import Channels
 from deltareg.client.resources.folders import Folders
+from deltareg.client.resources.resource import Resource
 from deltareg.client.resources.runs import Runs
 from deltareg.client.resources.versions import Versions
 from deltareg.errors import (
@@ -49,11 +51,22 @@ def test_what_only_workers_do_does_not_show():
 
 def test_everything_that_shows_says_what_it_is():
     shown = {name: getattr(Client, name, None) for name in dir(Client) if name[0] != "_"}
-    kinds = [getattr(resources, kind) for kind in resources.__all__]
+    kinds = [one for one in shown.values() if isinstance(one, type) and issubclass(one, Resource)]
     methods = [getattr(kind, name) for kind in kinds for name in vars(kind) if name[0] != "_"]
 
+    assert len(kinds) > 20
     assert len(methods) > 50
     assert [one for one in (*shown.values(), *methods) if not inspect.getdoc(one)] == []
+
+
+def test_a_thing_is_what_type_checkers_see_and_every_file_of_one_is_an_attribute():
+    files = {module.name for module in iter_modules(resources.__path__)}
+    hints = inspect.get_annotations(Client)
+
+    things = {name: getattr(Client, name) for name in hints}
+
+    assert {name: kind.__name__ for name, kind in things.items()} == hints
+    assert set(hints) == files - {"missing", "resource"}
 
 
 @pytest.mark.parametrize(("kind", "name"), SHORTCUTS, ids=lambda one: getattr(one, "__name__", one))

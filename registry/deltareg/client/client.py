@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from deltareg.client import resources, use_cases
+from deltareg.client import use_cases
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http.answers import read_answer
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
+from deltareg.client.resources import load_on_use
 from deltareg.client.resources.resource import AnyPath
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.errors import InvalidInput
@@ -23,6 +24,27 @@ if TYPE_CHECKING:
     from deltareg.client.compare.bisect_by_hand import HandBisection
     from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.resources.audit import Audit
+    from deltareg.client.resources.bases import Bases
+    from deltareg.client.resources.cached import Cached
+    from deltareg.client.resources.channels import Channels
+    from deltareg.client.resources.events import Events
+    from deltareg.client.resources.fleet import Fleet
+    from deltareg.client.resources.floors import Floors
+    from deltareg.client.resources.folders import Folders
+    from deltareg.client.resources.keys import Keys
+    from deltareg.client.resources.lines import Lines
+    from deltareg.client.resources.members import Members
+    from deltareg.client.resources.namespaces import Namespaces
+    from deltareg.client.resources.requests import Requests
+    from deltareg.client.resources.runs import Runs
+    from deltareg.client.resources.signatures import Signatures
+    from deltareg.client.resources.storage import Storage
+    from deltareg.client.resources.suites import Suites
+    from deltareg.client.resources.tokens import Tokens
+    from deltareg.client.resources.verdicts import Verdicts
+    from deltareg.client.resources.versions import Versions
+    from deltareg.client.resources.webhooks import Webhooks
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
     from deltareg.signing.making import SignWith
@@ -50,6 +72,54 @@ class Client:
 
     It is synchronous, safe to use from several threads, and closed by `close` or a `with` block.
     """
+
+    # What a registry has
+
+    lines: "Lines" = load_on_use()
+    """Lines: list them, read their log."""
+    versions: "Versions" = load_on_use()
+    """Versions: push, show, list, diff, pull, materialize, merge, revoke, delete and so on."""
+    bases: "Bases" = load_on_use()
+    """Bases: push, register, list, show, fetch."""
+    channels: "Channels" = load_on_use()
+    """Channels: promote, roll back, freeze, history, policies, gates."""
+    requests: "Requests" = load_on_use()
+    """Requests for moves that others have to approve."""
+    runs: "Runs" = load_on_use()
+    """Runs: verify, wait, list, log, cancel, and the workers that make them."""
+    verdicts: "Verdicts" = load_on_use()
+    """Verdicts: list, show, waive."""
+    keys: "Keys" = load_on_use()
+    """Keys of workers and servers: list, enrol, revoke, trust."""
+    signatures: "Signatures" = load_on_use()
+    """Signatures of versions, and attestations about them: add, list, verify."""
+    suites: "Suites" = load_on_use()
+    """Suites that versions are verified with: list, show, push."""
+    fleet: "Fleet" = load_on_use()
+    """Who follows channels, and an agent for this host."""
+    events: "Events" = load_on_use()
+    """Events: listed, and heard as they come."""
+    webhooks: "Webhooks" = load_on_use()
+    """Webhooks: made, tried, rotated, and what was delivered to them."""
+    members: "Members" = load_on_use()
+    """Roles: given, listed, taken away, explained, reviewed."""
+    namespaces: "Namespaces" = load_on_use()
+    """Namespaces: made, listed, shown, made private or public."""
+    floors: "Floors" = load_on_use()
+    """What the server and its namespaces ask of every channel: show, set."""
+    tokens: "Tokens" = load_on_use()
+    """Tokens: create, list, revoke."""
+    audit: "Audit" = load_on_use()
+    """Who did what."""
+    storage: "Storage" = load_on_use()
+    """What is stored, its integrity, and freeing what nothing needs."""
+
+    # What is on this machine
+
+    folders: "Folders" = load_on_use()
+    """Folders: lint, convert, update."""
+    cached: "Cached" = load_on_use()
+    """Things of the cache by what people call them: pin, unpin, remove."""
 
     def __init__(
         self,
@@ -225,114 +295,7 @@ class Client:
         """Fold a version into its base and write the full model; see `versions.materialize`."""
         return self.versions.materialize(ref, out, base=base, dtype=dtype, expect=expect)
 
-    # What a registry has
-
-    @property
-    def lines(self) -> "resources.Lines":
-        """Lines: list them, read their log."""
-        return resources.Lines(self._context)
-
-    @property
-    def versions(self) -> "resources.Versions":
-        """Versions: push, show, list, diff, pull, materialize, merge, revoke, delete and so on."""
-        return resources.Versions(self._context)
-
-    @property
-    def bases(self) -> "resources.Bases":
-        """Bases: push, register, list, show, fetch."""
-        return resources.Bases(self._context)
-
-    @property
-    def channels(self) -> "resources.Channels":
-        """Channels: promote, roll back, freeze, history, policies, gates."""
-        return resources.Channels(self._context)
-
-    @property
-    def requests(self) -> "resources.Requests":
-        """Requests for moves that others have to approve."""
-        return resources.Requests(self._context)
-
-    @property
-    def runs(self) -> "resources.Runs":
-        """Runs: verify, wait, list, log, cancel, and the workers that make them."""
-        return resources.Runs(self._context)
-
-    @property
-    def verdicts(self) -> "resources.Verdicts":
-        """Verdicts: list, show, waive."""
-        return resources.Verdicts(self._context)
-
-    @property
-    def keys(self) -> "resources.Keys":
-        """Keys of workers and servers: list, enrol, revoke, trust."""
-        return resources.Keys(self._context)
-
-    @property
-    def signatures(self) -> "resources.Signatures":
-        """Signatures of versions, and attestations about them: add, list, verify."""
-        return resources.Signatures(self._context)
-
-    @property
-    def suites(self) -> "resources.Suites":
-        """Suites that versions are verified with: list, show, push."""
-        return resources.Suites(self._context)
-
-    @property
-    def fleet(self) -> "resources.Fleet":
-        """Who follows channels, and an agent for this host."""
-        return resources.Fleet(self._context)
-
-    @property
-    def events(self) -> "resources.Events":
-        """Events: listed, and heard as they come."""
-        return resources.Events(self._context)
-
-    @property
-    def webhooks(self) -> "resources.Webhooks":
-        """Webhooks: made, tried, rotated, and what was delivered to them."""
-        return resources.Webhooks(self._context)
-
-    @property
-    def members(self) -> "resources.Members":
-        """Roles: given, listed, taken away, explained, reviewed."""
-        return resources.Members(self._context)
-
-    @property
-    def namespaces(self) -> "resources.Namespaces":
-        """Namespaces: made, listed, shown, made private or public."""
-        return resources.Namespaces(self._context)
-
-    @property
-    def floors(self) -> "resources.Floors":
-        """What the server and its namespaces ask of every channel: show, set."""
-        return resources.Floors(self._context)
-
-    @property
-    def tokens(self) -> "resources.Tokens":
-        """Tokens: create, list, revoke."""
-        return resources.Tokens(self._context)
-
-    @property
-    def audit(self) -> "resources.Audit":
-        """Who did what."""
-        return resources.Audit(self._context)
-
-    @property
-    def storage(self) -> "resources.Storage":
-        """What is stored, its integrity, and freeing what nothing needs."""
-        return resources.Storage(self._context)
-
-    # What is on this machine
-
-    @property
-    def folders(self) -> "resources.Folders":
-        """Folders: lint, convert, update."""
-        return resources.Folders(self._context)
-
-    @property
-    def cached(self) -> "resources.Cached":
-        """Things of the cache by what people call them: pin, unpin, remove."""
-        return resources.Cached(self._context)
+    # What computes over several versions
 
     @property
     def behavior(self) -> "Behavior":

@@ -11,192 +11,29 @@ from typing import TYPE_CHECKING
 
 from deltareg.on_demand import load_name
 
-if TYPE_CHECKING:
-    from deltareg.wire.access import (
-        AccessAnswer,
-        AccessFinding,
-        AccessReason,
-        MemberAdd,
-        MemberInfo,
-        Meta,
-        NamespaceChange,
-        NamespaceCreate,
-        NamespaceInfo,
-        Role,
-        Scope,
-        SessionInfo,
-        SessionOpened,
-        TokenCreate,
-        TokenCreated,
-        TokenInfo,
-        TokenKind,
-        Visibility,
-        WhoAmI,
-    )
-    from deltareg.wire.bases import (
-        BaseDiff,
-        BaseFigures,
-        BaseForm,
-        BaseInfo,
-        BaseName,
-        BasePart,
-        BaseProbeSet,
-        BaseRelation,
-        BaseRename,
-        CompatRow,
-        FiguresReport,
-        Fit,
-        FitInfo,
-        Proof,
-        ProofState,
-        Scheme,
-    )
-    from deltareg.wire.cards import CardInfo, CardResult
-    from deltareg.wire.channels import (
-        ChannelFloor,
-        ChannelInfo,
-        ChannelMove,
-        FloorChange,
-        FloorInfo,
-        FloorSet,
-        GateAnswer,
-        GateRule,
-        GlassBroken,
-        MoveResult,
-        PolicyChange,
-        PolicyInfo,
-        PolicySet,
-        QuarantineClear,
-        RevisionInfo,
-        RevisionKind,
-        Unfitness,
-        UnmetRule,
-    )
-    from deltareg.wire.events import (
-        AttemptInfo,
-        DeliveryInfo,
-        DeliveryState,
-        Event,
-        EventPage,
-        Redeliver,
-        Redelivered,
-        WebhookAdd,
-        WebhookForm,
-        WebhookInfo,
-        WebhookRotate,
-        WebhookSecret,
-        WebhookTested,
-    )
-    from deltareg.wire.findings import (
-        AnswerCreate,
-        AnswersInfo,
-        CompareCreate,
-        VersionDifferences,
-    )
-    from deltareg.wire.fleet import (
-        AgentReport,
-        BaseState,
-        Drift,
-        EngineName,
-        FollowerInfo,
-        FollowState,
-        Observed,
-    )
-    from deltareg.wire.forms import FormHistory, FormRevert, StoredFormInfo
-    from deltareg.wire.keys import EnvelopeInfo, GateSummary, KeyEnrol, KeyInfo, KeyRevoke
-    from deltareg.wire.messages import (
-        API,
-        SCHEMA_VERSION,
-        Answer,
-        Outcome,
-        Page,
-        Request,
-        Text,
-        request_of,
-    )
-    from deltareg.wire.operations import (
-        AuditRow,
-        CheckInfo,
-        CheckMore,
-        CollectReport,
-        FsckFinding,
-        FsckHeal,
-        FsckReport,
-    )
-    from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
-    from deltareg.wire.queue import LineSent, LogAppend, LogLine, RunLog, WorkerInfo
-    from deltareg.wire.referrers import (
-        ReferrerAdd,
-        ReferrerBody,
-        ReferrerInfo,
-        RevokedSigner,
-        SignerRevoke,
-    )
-    from deltareg.wire.requests import (
-        ApprovalInfo,
-        Approve,
-        Light,
-        ReadinessInfo,
-        ReadinessLight,
-        Reject,
-        RequestInfo,
-        RequestState,
-        Review,
-        Setback,
-    )
-    from deltareg.wire.runs import (
-        RUN_KIND_NAMES,
-        CheckOutcome,
-        CheckResult,
-        Comparison,
-        LeaseGrant,
-        LeaseHold,
-        LeaseRequest,
-        Priority,
-        ProofFound,
-        ProofReport,
-        ReencodeReport,
-        ReferenceGrant,
-        RunCreate,
-        RunFailure,
-        RunInfo,
-        RunKindName,
-        RunState,
-        SignedReport,
-        StoredChange,
-        VerdictInfo,
-        VerdictReport,
-        Waiver,
-        WaiverCreate,
-        WrongPart,
-    )
-    from deltareg.wire.search import MetricInfo, SearchHit
-    from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
-    from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
-    from deltareg.wire.trail import (
-        CheckpointInfo,
-        ConsistencyProof,
-        InclusionProof,
-        TrailCheckpoint,
-        TrailEntry,
-        TrailNode,
-        TrailPage,
-        TrailRow,
-        TrailState,
-    )
-    from deltareg.wire.uploads import ReceivedPack, UploadComplete, UploadInfo, UploadOpen
-    from deltareg.wire.versions import (
-        LineageAnswer,
-        LineageEdge,
-        LineInfo,
-        LogEntry,
-        Revocation,
-        Revoke,
-        Unrevoke,
-        VersionChange,
-        VersionDetail,
-        VersionInfo,
-    )
+if TYPE_CHECKING:  # `__all__` says which of their names are given on
+    from deltareg.wire.access import *
+    from deltareg.wire.bases import *
+    from deltareg.wire.cards import *
+    from deltareg.wire.channels import *
+    from deltareg.wire.events import *
+    from deltareg.wire.findings import *
+    from deltareg.wire.fleet import *
+    from deltareg.wire.forms import *
+    from deltareg.wire.keys import *
+    from deltareg.wire.messages import *
+    from deltareg.wire.operations import *
+    from deltareg.wire.problems import *
+    from deltareg.wire.queue import *
+    from deltareg.wire.referrers import *
+    from deltareg.wire.requests import *
+    from deltareg.wire.runs import *
+    from deltareg.wire.search import *
+    from deltareg.wire.stats import *
+    from deltareg.wire.suites import *
+    from deltareg.wire.trail import *
+    from deltareg.wire.uploads import *
+    from deltareg.wire.versions import *
 
 _HOMES = {
     "access": (

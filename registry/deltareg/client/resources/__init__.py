@@ -1,82 +1,54 @@
 """What a registry has: one kind of thing a file, with all that can be done with it.
 
-Each is loaded when it is first asked for: who pushes need not wait for webhooks.
+The file has the name of the attribute of `Client` and holds a class of that name, which is loaded
+when the attribute is first asked for: who pushes need not wait for webhooks.
 """
 
-from typing import TYPE_CHECKING
-
-from deltareg.on_demand import load_name
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from deltareg.client.resources.access import Members, Namespaces
-    from deltareg.client.resources.audit import Audit
-    from deltareg.client.resources.bases import Bases
-    from deltareg.client.resources.cached import Cached
-    from deltareg.client.resources.channels import Channels
-    from deltareg.client.resources.events import Events
-    from deltareg.client.resources.fleet import Fleet
-    from deltareg.client.resources.floors import Floors
-    from deltareg.client.resources.folders import Folders
-    from deltareg.client.resources.keys import Keys
-    from deltareg.client.resources.lines import Lines
-    from deltareg.client.resources.requests import Requests
-    from deltareg.client.resources.runs import Runs
-    from deltareg.client.resources.signatures import Signatures
-    from deltareg.client.resources.storage import Storage
-    from deltareg.client.resources.suites import Suites
-    from deltareg.client.resources.tokens import Tokens
-    from deltareg.client.resources.verdicts import Verdicts
-    from deltareg.client.resources.versions import Versions
-    from deltareg.client.resources.webhooks import Webhooks
-
-_HOMES = {
-    "access": ("Members", "Namespaces"),
-    "audit": ("Audit",),
-    "bases": ("Bases",),
-    "cached": ("Cached",),
-    "channels": ("Channels",),
-    "events": ("Events",),
-    "fleet": ("Fleet",),
-    "floors": ("Floors",),
-    "folders": ("Folders",),
-    "keys": ("Keys",),
-    "lines": ("Lines",),
-    "requests": ("Requests",),
-    "runs": ("Runs",),
-    "signatures": ("Signatures",),
-    "storage": ("Storage",),
-    "suites": ("Suites",),
-    "tokens": ("Tokens",),
-    "verdicts": ("Verdicts",),
-    "versions": ("Versions",),
-    "webhooks": ("Webhooks",),
-}
-
-__all__ = [
-    "Audit",
-    "Bases",
-    "Cached",
-    "Channels",
-    "Events",
-    "Fleet",
-    "Floors",
-    "Folders",
-    "Keys",
-    "Lines",
-    "Members",
-    "Namespaces",
-    "Requests",
-    "Runs",
-    "Signatures",
-    "Storage",
-    "Suites",
-    "Tokens",
-    "Verdicts",
-    "Versions",
-    "Webhooks",
-]
+    from deltareg.client.context import Context
+    from deltareg.client.resources.resource import Resource
 
 
-def __getattr__(name: str) -> object:
-    """Load a name's module on first use."""
-    return load_name(__name__, _HOMES, name)
+def load_on_use() -> Any:  # noqa: ANN401  # the attribute's annotation says what it is
+    """Give an attribute of the client its thing, whose file is loaded on first use.
+
+    ::
+
+        webhooks: "Webhooks" = load_on_use()
+
+    Of the class, it gives the thing's class, so that `help(Client.webhooks)` shows what it can.
+    """
+    return ResourceAttribute()
+
+
+class ContextHolder(Protocol):
+    """A client, which things are asked through."""
+
+    @property
+    def _context(self) -> "Context": ...
+
+
+class ResourceAttribute:
+    """The attribute of the client whose name is the name of a file in this folder."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the name that it has in the client."""
+        self._name = name
+
+    def __get__(
+        self, client: ContextHolder | None, owner: type | None = None
+    ) -> "Resource | type[Resource]":
+        """Give the thing of a client, or its class where there is no client."""
+        kind = resource_class(self._name)
+        if client is None:
+            return kind
+        return kind(client._context)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # it is a part of the client
+
+
+def resource_class(name: str) -> "type[Resource]":
+    """Load the class of a thing: `webhooks.py` holds `Webhooks`."""
+    found: type[Resource] = getattr(import_module(f"{__name__}.{name}"), name.capitalize())
+    return found

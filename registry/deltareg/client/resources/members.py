@@ -1,19 +1,8 @@
-"""Who holds which role, namespaces and how visible they are, and why somebody may do something."""
+"""Who holds which role, and why somebody may do something."""
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
-from deltareg.wire import (
-    AccessAnswer,
-    AccessFinding,
-    MemberAdd,
-    MemberInfo,
-    NamespaceChange,
-    NamespaceCreate,
-    NamespaceInfo,
-    Page,
-    Visibility,
-    request_of,
-)
+from deltareg.wire import AccessAnswer, AccessFinding, MemberAdd, MemberInfo, Page, request_of
 
 
 class Members(Resource):
@@ -61,27 +50,3 @@ class Members(Resource):
             "/access/review", Page[AccessFinding], namespace=namespace, unused_days=unused_days,
             cursor=cursor, limit=limit,
         )  # fmt: skip
-
-
-class Namespaces(Resource):
-    """The namespaces of a registry."""
-
-    __slots__ = ()
-
-    def list(self, *, cursor: str | None = None, limit: int = 50) -> Listing[NamespaceInfo]:
-        """List namespaces by name."""
-        return self._list("/namespaces", Page[NamespaceInfo], cursor=cursor, limit=limit)
-
-    def show(self, name: str) -> NamespaceInfo:
-        """Show a namespace."""
-        return self._context.api.get(f"/namespaces/{name}", NamespaceInfo)
-
-    def create(self, name: str, *, visibility: Visibility = "internal") -> NamespaceInfo:
-        """Make a namespace with nothing in it, which is then one's own."""
-        body = request_of(NamespaceCreate, name=name, visibility=visibility)
-        return self._context.api.post("/namespaces", body, NamespaceInfo)
-
-    def change(self, name: str, *, visibility: Visibility) -> NamespaceInfo:
-        """Make a namespace private, internal or public."""
-        body = request_of(NamespaceChange, visibility=visibility)
-        return self._context.api.request("PATCH", f"/namespaces/{name}", NamespaceInfo, body=body)
