@@ -61,7 +61,7 @@ def _show(ask: Ask) -> RunPage:
     while len(found.items) == 200 and len(lines) < 2_000:
         found = log.read_log(ask.registry, ask.caller, run_id, after=after)
         lines, after = [*lines, *found.items], found.next_seq
-    return RunPage.model_validate({**dict(found), "items": lines, "next_seq": after})
+    return RunPage(run=found.run, items=lines, next_seq=after, dropped_at=found.dropped_at)
 
 
 def _act(ask: Ask) -> str:

@@ -1,6 +1,7 @@
 """Rows as the wire shows them: versions with verdict and channels, bases with relations."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -65,24 +66,13 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
     for pointer in pointers(conn, sorted({row.delta_id for row in rows})):
         channels.setdefault(pointer.version, []).append(pointer.name)
     return [
-        VersionInfo.model_validate(
-            _fields(row)
-            | {
-                **_verdict_of(outcomes.get(row.id)),
-                "channels": channels.get(row.id, []),
-                "revocation": _revocation(revoked.get(row.id)),
-                "signatures": signatures.get(row.id, []),
-                "superseded_by": passed_over.get(row.id, ""),
-            }
-        )
+        _describe_version(row, _Standing(
+            outcome=outcomes.get(row.id), channels=channels.get(row.id, ()),
+            revocation=_revocation(revoked.get(row.id)), signatures=signatures.get(row.id, ()),
+            superseded_by=passed_over.get(row.id, ""),
+        ))
         for row in rows
-    ]
-
-
-def _verdict_of(row: OutcomeRow | None) -> dict[str, object]:
-    if row is None:
-        return {}
-    return {"verdict": row.verdict, "has_warnings": row.verdict == "pass" and row.warns}
+    ]  # fmt: skip
 
 
 def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = False) -> VersionInfo:
@@ -94,13 +84,12 @@ def describe_plain(
     row: VersionRow, outcome: OutcomeRow | None, *, channels: Sequence[str] = ()
 ) -> VersionInfo:
     """Show a version by its row and what is known beside it: nothing is looked up."""
-    known = {**_verdict_of(outcome), "channels": list(channels)}
-    return VersionInfo.model_validate(_fields(row) | known)
+    return _describe_version(row, _Standing(outcome=outcome, channels=channels))
 
 
 def describe_resolved(rows: Sequence[ResolvedRow]) -> VersionInfo:
     """Show a version that was resolved, from the rows of one statement."""
-    return VersionInfo.model_validate(_resolved_fields(rows))
+    return _describe_version(rows[0], _resolved_standing(rows))
 
 
 def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> VersionDetail:
@@ -109,17 +98,17 @@ def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> Version
     said = told(row.manifest_digest, lambda: queries.content(conn, row.id).manifest)
     parents = queries.parents_of(conn, row.id) if row.has_parents else ()
     is_on_plain = row.base_id is not None and row.base_depth is None
-    return VersionDetail.model_validate(
-        _resolved_fields(rows)
-        | {
-            "parents": [ref_of(parent) for parent in parents], "source": said.source,
-            "config": said.config, "tensors": said.tensors, "modules": said.modules,
-            "files": said.files,
-            "stack": [row.base_name or ""] if is_on_plain else describe_stack(conn, row),
-            "signatures": signatures_of(conn, [row]).get(row.id, []),
-            "superseded_by": _superseded_by(conn, row), "golden": _golden(conn, row, said.files),
-            **_of_a_lie(conn, row),
-        }
+    signatures = signatures_of(conn, [row]).get(row.id, ())
+    standing = _resolved_standing(
+        rows, signatures=signatures, superseded_by=_superseded_by(conn, row)
+    )
+    sender, relying = ("", []) if row.corrupt_at is None else _look_at_lie(conn, row)
+    return VersionDetail(
+        **vars(_describe_version(row, standing)),
+        parents=[ref_of(parent) for parent in parents], source=said.source, config=said.config,
+        tensors=said.tensors, modules=said.modules, files=said.files,
+        stack=[row.base_name or ""] if is_on_plain else describe_stack(conn, row),
+        golden=_golden(conn, row, said.files), sender=sender, relying=relying,
     )  # fmt: skip
 
 
@@ -142,16 +131,11 @@ def _superseded_by(conn: sa.Connection, row: ResolvedRow) -> str:
     return superseded(conn, [row.id], suite=DEFAULT_SUITE).get(row.id, "")
 
 
-def _of_a_lie(conn: sa.Connection, row: VersionRow) -> dict[str, object]:
+def _look_at_lie(conn: sa.Connection, row: VersionRow) -> tuple[str, list[str]]:
     """Say of a corrupt version who sent its bytes, and what has some of the same."""
-    if row.corrupt_at is None:
-        return {}
     held = Held(row.id)
     relying = proofs.relying_on(conn, held, proofs.packs_of(conn, held))
-    return {
-        "sender": principal_name(conn, sender_of(row)),
-        "relying": [name_of_relying(other) for other in relying],
-    }
+    return principal_name(conn, sender_of(row)), [name_of_relying(other) for other in relying]
 
 
 def name_of_relying(row: RelyingRow) -> str:
@@ -159,18 +143,34 @@ def name_of_relying(row: RelyingRow) -> str:
     return f"base/{row.base_name}" if row.base_id is not None else ref_of(row)
 
 
-def _resolved_fields(rows: Sequence[ResolvedRow]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What is known of a version beside its row."""
+
+    outcome: OutcomeRow | None = None
+    channels: Sequence[str] = ()
+    revocation: Revocation | None = None
+    signatures: Sequence[ReferrerInfo] = ()
+    superseded_by: str = ""
+
+
+def _resolved_standing(
+    rows: Sequence[ResolvedRow],
+    *,
+    signatures: Sequence[ReferrerInfo] = (),
+    superseded_by: str = "",
+) -> _Standing:
     row = rows[0]
     revocation = None
     if row.withdrawn_at is not None and row.revoked_by is not None:
         at, reason = rfc3339(row.withdrawn_at), row.revoked_because or ""
         revocation = Revocation(actor=row.revoked_by, at=at, reason=reason)
-    return _fields(row) | {
-        "verdict": row.verdict,
-        "has_warnings": row.verdict == "pass" and bool(row.warns),
-        "channels": [each.serving for each in rows if each.serving is not None],
-        "revocation": revocation if row.revoked_at is not None else None,
-    }
+    return _Standing(
+        outcome=None if row.verdict is None else OutcomeRow(row.id, row.verdict, bool(row.warns)),
+        channels=[each.serving for each in rows if each.serving is not None],
+        revocation=revocation if row.revoked_at is not None else None, signatures=signatures,
+        superseded_by=superseded_by,
+    )  # fmt: skip
 
 
 def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
@@ -279,21 +279,24 @@ def _hub_id(row: HubIdRow) -> str:
     return f"{row.hub_id}@{row.revision}" if row.revision else row.hub_id
 
 
-def _fields(row: VersionRow) -> dict[str, object]:
-    return {
-        "ref": ref_of(row), "namespace": row.namespace, "name": row.line, "version": row.number,
-        "digest": row.manifest_digest, "kind": row.kind, "variant": row.variant,
-        "foldable": row.foldable,
-        "base": BaseName(
+def _describe_version(row: VersionRow, standing: _Standing) -> VersionInfo:
+    outcome = standing.outcome
+    return VersionInfo(
+        ref=ref_of(row), namespace=row.namespace, name=row.line, version=row.number,
+        digest=row.manifest_digest, kind=row.kind, variant=row.variant, foldable=row.foldable,
+        base=BaseName(
             name=row.base_name or "", root=row.base_root, identity=row.base_identity or ""
         ),
-        "trained_on": row.trained_on or "", "message": row.message, "semver": row.semver,
-        "labels": row.labels,
-        "logical_bytes": row.logical_bytes, "stored_bytes": row.stored_bytes,
-        "uploaded_bytes": row.uploaded_bytes, "created_at": rfc3339(row.created_at),
-        "created_by": row.maker or "registry", "is_deleted": row.deleted_at is not None,
-        "is_revoked": row.revoked_at is not None, "proof": proof_of(row),
-    }  # fmt: skip
+        trained_on=row.trained_on or "", message=row.message, semver=row.semver,
+        labels=row.labels, logical_bytes=row.logical_bytes, stored_bytes=row.stored_bytes,
+        uploaded_bytes=row.uploaded_bytes, created_at=rfc3339(row.created_at),
+        created_by=row.maker or "registry", is_deleted=row.deleted_at is not None,
+        is_revoked=row.revoked_at is not None, proof=proof_of(row),
+        verdict=None if outcome is None else outcome.verdict,
+        has_warnings=outcome is not None and outcome.verdict == "pass" and outcome.warns,
+        channels=list(standing.channels), revocation=standing.revocation,
+        signatures=list(standing.signatures), superseded_by=standing.superseded_by,
+    )  # fmt: skip
 
 
 def _revocation(row: RevocationRow | None) -> Revocation | None:

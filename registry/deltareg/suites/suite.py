@@ -6,7 +6,7 @@ digests of their files. A verdict counts only while the suite's digest is what i
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import cast
@@ -87,16 +87,6 @@ class CheckSpec:
     def number(self, key: str) -> float:
         """Give a numeric parameter."""
         return float(self.parameters[key])
-
-    def described(self) -> dict[str, object]:
-        """Describe it for people: its threshold in words."""
-        told = "" if self.threshold is None else self.threshold.told(self.against)
-        return {
-            "name": self.name, "check": self.check, "required": self.required,
-            "parameters": dict(self.parameters), "threshold": told, "against": self.against,
-            "probes": self.probes, "reference": self.reference,
-            "looks": {} if self.looks is None else asdict(self.looks),
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +180,6 @@ class Suite:
     def comparisons(self) -> int:
         """How many of its checks must show that no more than a margin was lost."""
         return sum(spec.compares for spec in self.checks)
-
-    def described(self) -> dict[str, object]:
-        """Describe it for people: checks with their thresholds in words, sets by what they are."""
-        sets = {one.name: one.file or f"{len(one.texts)} texts" for one in self.sets.values()}
-        return {
-            "name": self.name, "digest": str(self.digest), "about": self.about, "seed": self.seed,
-            "dtype": self.dtype, "sets": sets, "checks": [spec.described() for spec in self.checks],
-        }  # fmt: skip
 
 
 @cache

@@ -23,6 +23,7 @@ from deltareg.suites.samples import lacking
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, parse_suite
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import Page, SuiteInfo, SuitePush, request_of
+from deltareg.wire.suites import describe_parsed
 
 if TYPE_CHECKING:
     from deltareg.client.compare.line_history import LineHistory
@@ -85,7 +86,7 @@ class Suites(Resource):
     def look(self, path: AnyPath) -> SuiteInfo:
         """Read and check what `push` would push, and send nothing."""
         suite, _ = read_suite_file(Path(path))
-        return SuiteInfo.model_validate({**suite.described(), "is_built_in": False})
+        return describe_parsed(suite, is_built_in=False)
 
     def lint(self, path: AnyPath) -> tuple[Suite, Sequence[Finding]]:
         """Look at the suite in a YAML file; gives it, and what is wrong with it, errors first.

@@ -20,6 +20,7 @@ from deltareg.service.events import Action, record_event
 from deltareg.service.registry import Caller, Registry
 from deltareg.signing.keys import KeyText, PublicKey, parse_host
 from deltareg.wire import KeyEnrol, KeyInfo, KeyRevoke, Page
+from deltareg.wire.keys import KeyState
 
 SERVER = "server"
 _NEW_KEY = "make a new one: deltareg-worker key --file NEW"
@@ -184,17 +185,16 @@ def _facts(row: KeyRow) -> dict[str, object]:
     return {"role": row.role, "name": row.name, "keyid": row.keyid, "host": row.host}
 
 
-def _state(row: KeyRow) -> str:
+def _state(row: KeyRow) -> KeyState:
     if row.revoked_at is not None:
         return "revoked"
     return "live" if row.retired_at is None else "retired"
 
 
 def _show(row: ShownKeyRow) -> KeyInfo:
-    return KeyInfo.model_validate({
-        "keyid": row.keyid, "role": row.role, "name": row.name, "key": row.public,
-        "host": row.host, "state": _state(row), "enrolled_at": rfc3339(row.created_at),
-        "enrolled_by": row.maker or "registry", "retired_at": rfc3339_or_none(row.retired_at),
-        "revoked_at": rfc3339_or_none(row.revoked_at), "revoked_by": row.ender,
-        "reason": row.reason,
-    })  # fmt: skip
+    return KeyInfo(
+        keyid=row.keyid, role=row.role, name=row.name, key=row.public, host=row.host,
+        state=_state(row), enrolled_at=rfc3339(row.created_at),
+        enrolled_by=row.maker or "registry", retired_at=rfc3339_or_none(row.retired_at),
+        revoked_at=rfc3339_or_none(row.revoked_at), revoked_by=row.ender, reason=row.reason,
+    )  # fmt: skip

@@ -215,7 +215,7 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
         caller.record(
             conn, Action.TOKEN_CREATE, subject, on=EVERYTHING, before=None, after=info.model_dump()
         )
-    return TokenCreated(token=secret, lacking=lacking, **info.model_dump())
+    return TokenCreated(**dict(info), token=secret, lacking=lacking)
 
 
 def bootstrap_token(

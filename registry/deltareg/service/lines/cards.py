@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from math import isfinite
 from typing import Final
 
@@ -36,7 +35,7 @@ from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_version
 from deltareg.store import BlobStore
-from deltareg.wire import CardInfo
+from deltareg.wire import CardInfo, CardResult
 
 _EMPTY: Final = ModelCard()
 _CARD: Final = TypeAdapter(ModelCard)
@@ -179,4 +178,13 @@ def unpack_card(document: bytes) -> ModelCard:
 
 
 def _describe(card: ModelCard, row: VersionRow, *, text: str = "") -> CardInfo:
-    return CardInfo.model_validate({"ref": ref_of(row), **asdict(card), "text": text})
+    return CardInfo(
+        ref=ref_of(row), title=card.title, summary=card.summary, license=card.license,
+        task=card.task, library=card.library, languages=list(card.languages),
+        tags=list(card.tags), datasets=list(card.datasets), base_models=list(card.base_models),
+        metrics=[
+            CardResult(name=one.name, value=one.value, dataset=one.dataset, task=one.task)
+            for one in card.metrics
+        ],
+        problems=list(card.problems), text=text,
+    )  # fmt: skip

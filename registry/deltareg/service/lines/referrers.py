@@ -98,7 +98,7 @@ def show_referrer(registry: Registry, caller: Caller, ref: Ref, digest: str) -> 
             )
         signed = queries.referrer_body(conn, row.id)
     return ReferrerBody(
-        **describe_referrer(row).model_dump(), ref=ref_of(version), body=signed.body.decode(),
+        **dict(describe_referrer(row)), ref=ref_of(version), body=signed.body.decode(),
         public=signed.public,
     )  # fmt: skip
 

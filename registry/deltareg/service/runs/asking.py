@@ -109,7 +109,7 @@ def _shown(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, str]) -> 
         form=question.form,
         names={side: names[side] for side in question.sides}, why=found.why,
         answers=[
-            SideAnswer(name=names[each.side], **each.model_dump()) for each in found.answers
+            SideAnswer(**dict(each), name=names[each.side]) for each in found.answers
         ],
         ends_at=rfc3339_or_none(asked.ends_at),
     )  # fmt: skip

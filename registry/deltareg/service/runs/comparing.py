@@ -101,18 +101,18 @@ def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> Versi
         row = None if known is None else run_results.result_row(conn, known.id)
         row = None if row is None or row.found is None else row
         shown = newest if row is None else known
-    run = waits if shown is newest and waits is not None else shown and info.describe_ended(shown)
-    told = VersionDifferences(
-        a=ref_of(one), b=ref_of(two), is_known=row is not None, run=run, waits=waits
-    )
+    ended = None if shown is None else info.describe_ended(shown)
+    run = waits if shown is newest and waits is not None else ended
     if row is None or run is None:
-        return told
+        return VersionDifferences(
+            a=ref_of(one), b=ref_of(two), is_known=False, run=run, waits=waits
+        )
     found = DifferencesFound.model_validate_json(present(row.found))
-    return told.model_copy(update={
-        "modules": [ModuleDifference.of(each) for each in found.modules],
-        "left_out": found.left_out, "note": found.note, "general": found.general,
-        "found_at": run.finished_at,
-    })  # fmt: skip
+    return VersionDifferences(
+        a=ref_of(one), b=ref_of(two), is_known=True, run=run, waits=waits,
+        modules=[ModuleDifference.of(each) for each in found.modules], left_out=found.left_out,
+        note=found.note, general=found.general, found_at=run.finished_at,
+    )  # fmt: skip
 
 
 def _check(a: VersionRow, b: VersionRow) -> None:

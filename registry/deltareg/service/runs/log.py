@@ -20,13 +20,21 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of, describe_run, find_run
 from deltareg.service.runs.unnamed import unnamed
-from deltareg.wire import LineSent, LogAppend, LogLine, RunLog
+from deltareg.wire import Answer, CheckResult, LineSent, LogAppend, LogLine, RunLog
 
 LOG_BYTES_MAX = 1 << 20
 _LINES = 200
 _TEXT_CHARACTERS = 1_000
 _NAME_CHARACTERS = 100
 _FULL = "the log is full, what follows is not kept"
+
+
+class _StoredLine(Answer):
+    """What a row keeps of a line, as any release wrote it."""
+
+    text: str = ""
+    check: CheckResult | None = None
+    plan: tuple[str, ...] = ()
 
 
 def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppend) -> None:
@@ -119,5 +127,8 @@ def _plain(value: object) -> object:
 
 
 def _show(row: LogLineRow) -> LogLine:
-    told = {"seq": row.seq, "at": rfc3339(row.created_at), "attempt": row.fence}
-    return LogLine.model_validate({**row.line, **told})
+    stored = _StoredLine.model_validate(row.line)
+    return LogLine(
+        seq=row.seq, at=rfc3339(row.created_at), attempt=row.fence, text=stored.text,
+        check=stored.check, plan=list(stored.plan),
+    )  # fmt: skip

@@ -219,6 +219,7 @@ def describe_webhooks(conn: sa.Connection, rows: Sequence[WebhookRow]) -> list[W
     """Show webhooks; their deliveries are counted once for all of them."""
     ids = [row.id for row in rows]
     states = {(each.webhook_id, each.state): each for each in queries.states_of(conn, ids)}
+    number = {key: each.number for key, each in states.items()}
     live = queries.live_secrets(conn, ids)
     return [
         WebhookInfo(
@@ -226,10 +227,8 @@ def describe_webhooks(conn: sa.Connection, rows: Sequence[WebhookRow]) -> list[W
             form=row.form, address=row.shown, note=row.note, state=row.state, why=row.why,
             answers=row.answers, made_by=row.made_by or "registry",
             created_at=rfc3339(row.created_at), secrets=len(live.get(row.id, [])),
-            **{
-                state: states[row.id, state].number if (row.id, state) in states else 0
-                for state in ("pending", "delivered", "dead")
-            },
+            pending=number.get((row.id, "pending"), 0),
+            delivered=number.get((row.id, "delivered"), 0), dead=number.get((row.id, "dead"), 0),
             last_delivered_at=rfc3339_or_none(
                 states[row.id, "delivered"].last_at if (row.id, "delivered") in states else None
             ),

@@ -116,5 +116,7 @@ def _show(registry: Registry, check_id: str, *, is_queued: bool) -> CheckInfo:
         counts["waiting" if is_waiting else known or "unknown"] += row.runs
     to_push = still_corrupt(registry.engine) if counts["corrupt"] else []
     return CheckInfo(
-        id=check_id, is_queued=is_queued, total=sum(counts.values()), to_push=to_push, **counts
-    )
+        id=check_id, is_queued=is_queued, total=sum(counts.values()), proven=counts["proven"],
+        corrupt=counts["corrupt"], waiting=counts["waiting"], unknown=counts["unknown"],
+        to_push=to_push,
+    )  # fmt: skip

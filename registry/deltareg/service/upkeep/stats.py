@@ -4,6 +4,7 @@ Every byte of a pack, its framing included, belongs to the oldest live version o
 the pack; to any other that needs it, it is saved by dedup (docs/design.md, Stored form).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,7 +34,12 @@ from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
 View = Literal["registry", "namespace", "line", "version"]
 PartOf = Literal["namespace", "bases", "line", "version", "base", "kind"]
 Key = tuple[PartOf, str]
-Counts = dict[str, int]
+CountName = Literal[
+    "versions", "bases", "logical_bytes", "pack_bytes", "manifest_bytes", "map_bytes",
+    "saved_by_references", "saved_by_dedup", "saved_by_entropy", "unchanged_bytes",
+    "framing_bytes", "garbage_bytes", "upload_bytes",
+]  # fmt: skip
+Counts = dict[CountName, int]
 Name = TypeVar("Name", bound=str | Key)
 _ATTEMPTS = 4
 _KEPT_LEAST, _KEPT_EACH, _KEPT_MOST_S = 2_000, 200, 300.0
@@ -185,7 +191,7 @@ def _weigh_loose(store: BlobStore, found: _Found) -> None:
     """Add the objects that are no live pack; one that is gone already has no bytes."""
     for row in found.loose:
         size = store.size(row.physical_key) if row.size_bytes is None else row.size_bytes
-        name = "upload_bytes" if row.is_open else "garbage_bytes"
+        name: CountName = "upload_bytes" if row.is_open else "garbage_bytes"
         _add(found.beside, row.scope, {name: size or 0})
 
 
@@ -194,7 +200,7 @@ def _report(found: _Found, limit: int) -> StorageReport:
     parts = {key: dict(counts) for key, counts in found.parts.items()}
     if found.view == "registry":
         for scope, counts in found.beside.items():
-            _add(parts, _part_of_scope(scope), {"garbage_bytes": 0, "upload_bytes": 0} | counts)
+            _add(parts, _part_of_scope(scope), {"garbage_bytes": 0, "upload_bytes": 0, **counts})
     return StorageReport(
         of=found.view, name=found.name, total=_shown(total),
         store=_store(total, found) if found.view in {"registry", "namespace"} else None,
@@ -224,17 +230,22 @@ def _rows(parts: Mapping[Key, Counts], limit: int) -> Iterator[StorageRow]:
 
 def _row(of: PartOf | Literal["rest"], name: str, counts: Counts) -> StorageRow:
     return StorageRow(
-        of=of, name=name, garbage_bytes=counts.get("garbage_bytes"),
-        upload_bytes=counts.get("upload_bytes"), **_shown(counts).model_dump(),
+        **dict(_shown(counts)), of=of, name=name, garbage_bytes=counts.get("garbage_bytes"),
+        upload_bytes=counts.get("upload_bytes"),
     )  # fmt: skip
 
 
 def _shown(counts: Counts) -> StorageFigures:
-    names = StorageFigures.model_fields.keys() - {"ratio"}
-    figures: dict[str, object] = {name: counts.get(name, 0) for name in names}
-    kept = sum(counts.get(name, 0) for name in ("pack_bytes", "manifest_bytes", "map_bytes"))
-    ratio = counts.get("logical_bytes", 0) / kept if kept else None
-    return StorageFigures.model_validate(figures | {"ratio": ratio})
+    of = Counter(counts)
+    kept = of["pack_bytes"] + of["manifest_bytes"] + of["map_bytes"]
+    return StorageFigures(
+        versions=of["versions"], bases=of["bases"], logical_bytes=of["logical_bytes"],
+        pack_bytes=of["pack_bytes"], manifest_bytes=of["manifest_bytes"],
+        map_bytes=of["map_bytes"], ratio=of["logical_bytes"] / kept if kept else None,
+        saved_by_references=of["saved_by_references"], saved_by_dedup=of["saved_by_dedup"],
+        saved_by_entropy=of["saved_by_entropy"], unchanged_bytes=of["unchanged_bytes"],
+        framing_bytes=of["framing_bytes"],
+    )  # fmt: skip
 
 
 def _scope(row: HolderRow) -> str:

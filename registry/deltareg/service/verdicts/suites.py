@@ -23,6 +23,7 @@ from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.suites.suite import Suite, built_in, built_in_names, parse_suite, read_suite
 from deltareg.wire import Page, SuiteInfo, SuitePush
+from deltareg.wire.suites import describe_parsed
 
 MOST_FILE_BYTES = 32 << 20
 
@@ -185,7 +186,7 @@ def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
 
 def describe_suite(suite: Suite, row: SuiteRow | None) -> SuiteInfo:
     """Show a suite; without a row it is a built-in one."""
-    shown = SuiteInfo.model_validate({**suite.described(), "is_built_in": row is None})
+    shown = describe_parsed(suite, is_built_in=row is None)
     if row is None:
         return shown
     pushed = {

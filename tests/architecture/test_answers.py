@@ -1,0 +1,40 @@
+"""What the server says is built by keyword, where a type checker sees each field."""
+
+import ast
+
+from tests.architecture.tree import PACKAGES, REPOSITORY, modules
+
+ROOMS = ("service", "api", "pages")
+
+
+def test_no_answer_is_built_of_a_dict():
+    """`model_validate` reads a document; of a dict display it lets misspelt fields through."""
+    rooms = tuple(PACKAGES["deltareg"].relative_to(REPOSITORY) / room for room in ROOMS)
+    built = [
+        f"{path}:{call.lineno}"
+        for path in modules()
+        if any(path.is_relative_to(room) for room in rooms)
+        for call in validations(ast.parse((REPOSITORY / path).read_text()))
+        if any(holds_display(part) for part in call.args)
+    ]
+
+    assert built == []
+
+
+def validations(tree):
+    """List the calls of `model_validate` of messages; settings are read."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for call in calls:
+        name = ast.unparse(call.func)
+        if name.endswith(".model_validate") and name != "Settings.model_validate":
+            yield call
+
+
+def holds_display(node):
+    """Tell whether a value is written as a dict that holds something, or put together of two."""
+    return any(
+        (isinstance(part, ast.Dict) and bool(part.values))
+        or isinstance(part, ast.DictComp)
+        or (isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitOr))
+        for part in ast.walk(node)
+    )
