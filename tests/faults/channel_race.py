@@ -28,7 +28,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import ChannelMove, CheckResult, RunCreate, WaiverCreate
+from deltareg.wire import ChannelMove, CheckResult, RevisionKind, RunCreate, WaiverCreate
 from tests.faults import linear
 from tests.faults.channel_aftermath import Books, problems
 from tests.faults.channel_clients import CHECK, FIRST, LINE, PASSED, POINTS, Part, Stage, play
@@ -188,8 +188,10 @@ def prepare(url):
 def _warm_up(scene):
     """Make every move once: statements that were compiled here are so in every process."""
     scene.add_channel("warm")
-    moves = [("promote", 1), ("promote", 2), ("rollback", None), ("freeze", None)]
-    for seen, (kind, version) in enumerate([*moves, ("unfreeze", None)]):
+    moves: list[tuple[RevisionKind, int | None]] = [
+        ("promote", 1), ("promote", 2), ("rollback", None), ("freeze", None), ("unfreeze", None),
+    ]  # fmt: skip
+    for seen, (kind, version) in enumerate(moves):
         move = ChannelMove(kind=kind, version=version, reason="x")
         move_channel(scene.registry, scene.caller, LINE, "warm", move, seen=seen)
     clear_quarantine(scene.registry, scene.caller, LINE, "warm", 2, reason="x")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deltareg.client import Client
-from deltareg.wire import TokenCreate
+from deltareg.wire import Scope, TokenCreate
 from tests.fixtures.databases import BOTH
 from tests.fixtures.registries import SAMPLES, SCOPES, running
 
@@ -47,7 +47,7 @@ def _fill(server):
 
 def member(server, principal, *scopes, also_read=True):
     """Make a token that allows what is everybody's who is somebody here, and no more."""
-    also = ["read"] if also_read else []
+    also: list[Scope] = ["read"] if also_read else []
     wanted = TokenCreate(principal=principal, scopes=[*scopes, *also], everywhere=False)
     with Client(server._config(server.admin_token)) as admin:
         return admin.tokens.create(wanted).token

@@ -41,7 +41,7 @@ class Place:
 
     def secret(self, name, *scopes, by=None, **more):
         wanted = {"everywhere": False} | more
-        request = TokenCreate(principal=name, scopes=scopes or ("read", "push"), **wanted)
+        request = TokenCreate(principal=name, scopes=[*scopes] or ["read", "push"], **wanted)
         return tokens.create_token(self.registry, by or self.root, request).token
 
     def caller(self, name, *scopes, **more):

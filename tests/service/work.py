@@ -11,7 +11,7 @@ from deltareg.service.authority.grants import grants_of
 from deltareg.service.registry import Caller
 from deltareg.service.runs.leases import claim_lease
 from deltareg.suites.suite import built_in
-from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
+from deltareg.wire import CheckOutcome, CheckResult, LeaseRequest, VerdictReport
 from tests.service import rows
 from tests.signers import enrol, sign
 
@@ -37,7 +37,7 @@ def report(grant, **found):
 
 
 def findings(grant, *, verdict="pass", checks=None, skip=None, fail=None, suite_digest=None):
-    outcomes = {spec.name: "pass" for spec in SMOKE.checks}
+    outcomes: dict[str, CheckOutcome] = {spec.name: "pass" for spec in SMOKE.checks}
     outcomes |= {skip: "skipped"} if skip else {}
     outcomes |= {fail: "fail"} if fail else {}
     if checks is None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
@@ -22,10 +22,33 @@ Item = TypeVar("Item")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-class Answer(BaseModel):
-    """Base of what the server sends: frozen, and open to new fields."""
+class _Message(BaseModel):
+    """What both roots have in common."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True)
+
+    def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
+        """Copy it with other values, which are not checked; their names are."""
+        unknown = (update or {}).keys() - type(self).model_fields.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        return super().model_copy(update=update, deep=deep)
+
+
+class Answer(_Message):
+    """Base of what the server sends: frozen, and open to new fields where it is read.
+
+    Whoever builds one names its fields, and an unknown one is an error. Only what is read, from
+    HTTP or out of the database, may have fields that this release does not know.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    def __init__(self, /, **fields: object) -> None:
+        self.__pydantic_validator__.validate_python(fields, self_instance=self, extra="forbid")
+
+    # Without the mark pydantic would call it for each answer that it reads, and refuse new fields.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # functions take any
 
     def to_dict(self) -> dict[str, object]:
         """Give it as plain values, as JSON has them."""
@@ -61,10 +84,10 @@ def shown_by(kind: type[Told]) -> Callable[[Callable[[Told], str]], Callable[[To
     return decorate
 
 
-class Request(BaseModel):
+class Request(_Message):
     """Base of what a client sends: an unknown field is an error, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="after")
     def _refuse_what_cannot_be_kept(self) -> Self:
