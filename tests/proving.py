@@ -8,7 +8,7 @@ from pathlib import Path
 from deltareg.client.bases.bases import resolve_base
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
-from deltareg.client.folders.hashing import Hashing
+from deltareg.client.folders.hashing import FolderHashing
 from deltareg.client.packs.proof import wrong_parts
 from deltareg.client.packs.transfer import piece_sources, reader, send_pieces
 from deltareg.client.progress import SILENT
@@ -93,7 +93,7 @@ def push_lie(client, true, lie, line, *, base):
     """Push the bytes of one folder under the digests of another: what no honest client does."""
     context = client._context
     known = resolve_base(context.api, context.cache, base)
-    with open_folder(true) as honest, Hashing(honest, meter=SILENT.task("", 0)) as hashing:
+    with open_folder(true) as honest, FolderHashing(honest, meter=SILENT.task("", 0)) as hashing:
         assessment = assess(honest.files, honest.tensors, known.view)
         hashed = hashing.finish()
         manifest = build_delta_manifest(

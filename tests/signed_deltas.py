@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 
-from deltareg.signing.making import SignWith, sign_files
+from deltareg.signing.making import SigningCredentials, sign_files
 from deltareg.signing.pem_keys import PemKey
 from deltareg.signing.statement import PAYLOAD_TYPE
 
@@ -99,7 +99,7 @@ def bundle(folder, name, files):
     """Let somebody sign files."""
     library()
     key, _ = key_files(folder, name)
-    return sign_files("delta", files, SignWith(key))
+    return sign_files("delta", files, SigningCredentials(key))
 
 
 def changed(raw, change, *, signer=None):

@@ -9,7 +9,7 @@ from deltareg.gate.ruling import RULE_ERRORS
 from deltareg.wire.messages import Outcome
 
 
-class Exit(IntEnum):
+class ExitStatus(IntEnum):
     """Every status that a command ends with."""
 
     DONE = 0
@@ -32,58 +32,58 @@ class Exit(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class ExitMeaning:
     """A row of the table: what a status says, and whether to try again."""
 
-    status: Exit
+    status: ExitStatus
     text: str
     retry: str
 
 
-MEANINGS: tuple[Meaning, ...] = (
-    Meaning(Exit.DONE, "done; a server or worker that was asked to stop, by Ctrl-C too", ""),
-    Meaning(Exit.INTERNAL, "internal error: a bug", "no"),
-    Meaning(Exit.INVALID, "usage, invalid input, or an upload that is refused", "no"),
-    Meaning(Exit.NOT_FOUND, "not found", "no"),
-    Meaning(Exit.FORBIDDEN, "not logged in, or not allowed", "no"),
-    Meaning(
-        Exit.CONFLICT, "conflict: it exists, it moved, it runs or it is held", "read it again first"
+MEANINGS: tuple[ExitMeaning, ...] = (
+    ExitMeaning(ExitStatus.DONE, "done; a server or worker that was asked to stop, by Ctrl-C too", ""),
+    ExitMeaning(ExitStatus.INTERNAL, "internal error: a bug", "no"),
+    ExitMeaning(ExitStatus.INVALID, "usage, invalid input, or an upload that is refused", "no"),
+    ExitMeaning(ExitStatus.NOT_FOUND, "not found", "no"),
+    ExitMeaning(ExitStatus.FORBIDDEN, "not logged in, or not allowed", "no"),
+    ExitMeaning(
+        ExitStatus.CONFLICT, "conflict: it exists, it moved, it runs or it is held", "read it again first"
     ),
-    Meaning(Exit.INTEGRITY, "integrity: bytes do not have their digest", "pull again"),
-    Meaning(Exit.BASE_MISMATCH, "the base is not the one that the delta was made for", "no"),
-    Meaning(Exit.GATE_FAILED, "gate failed: the verdict is fail", "no"),
-    Meaning(Exit.GATE_PENDING, "gate not met yet: a verdict or an approval is missing", "later"),
-    Meaning(
-        Exit.DIFFERENT,
+    ExitMeaning(ExitStatus.INTEGRITY, "integrity: bytes do not have their digest", "pull again"),
+    ExitMeaning(ExitStatus.BASE_MISMATCH, "the base is not the one that the delta was made for", "no"),
+    ExitMeaning(ExitStatus.GATE_FAILED, "gate failed: the verdict is fail", "no"),
+    ExitMeaning(ExitStatus.GATE_PENDING, "gate not met yet: a verdict or an approval is missing", "later"),
+    ExitMeaning(
+        ExitStatus.DIFFERENT,
         "a difference was found (`diff --exit-code`, `fleet drift`, `apply --dry-run`)",
         "",
     ),
-    Meaning(Exit.INCONCLUSIVE, "verification inconclusive; never a pass", "yes"),
-    Meaning(Exit.QUOTA, "quota or disk full", "no"),
-    Meaning(Exit.BLOCKED, "revoked, quarantined, frozen, or blocked by policy", "no"),
-    Meaning(Exit.UNAVAILABLE, "the server or the network cannot answer now; tried for 30 s", "yes"),
-    Meaning(Exit.TIMEOUT, "waiting timed out; the work goes on, its ID was printed", "ask again"),
-    Meaning(Exit.INTERRUPTED, "interrupted; what was done is kept", "same command"),
+    ExitMeaning(ExitStatus.INCONCLUSIVE, "verification inconclusive; never a pass", "yes"),
+    ExitMeaning(ExitStatus.QUOTA, "quota or disk full", "no"),
+    ExitMeaning(ExitStatus.BLOCKED, "revoked, quarantined, frozen, or blocked by policy", "no"),
+    ExitMeaning(ExitStatus.UNAVAILABLE, "the server or the network cannot answer now; tried for 30 s", "yes"),
+    ExitMeaning(ExitStatus.TIMEOUT, "waiting timed out; the work goes on, its ID was printed", "ask again"),
+    ExitMeaning(ExitStatus.INTERRUPTED, "interrupted; what was done is kept", "same command"),
 )
 
-OUTCOME_STATUS: dict[Outcome, Exit] = {
-    "pass": Exit.DONE,
-    "fail": Exit.GATE_FAILED,
-    "inconclusive": Exit.INCONCLUSIVE,
+OUTCOME_STATUS: dict[Outcome, ExitStatus] = {
+    "pass": ExitStatus.DONE,
+    "fail": ExitStatus.GATE_FAILED,
+    "inconclusive": ExitStatus.INCONCLUSIVE,
 }
 
 # The gravest unmet rule decides, in this order; a rule that a newer server brings is "not met yet".
-RULE_STATUS: dict[str, Exit] = {rule: Exit(error.exit_code) for rule, error in RULE_ERRORS.items()}
+RULE_STATUS: dict[str, ExitStatus] = {rule: ExitStatus(error.exit_code) for rule, error in RULE_ERRORS.items()}
 
 
-def exit_status(error: DeltaregError) -> Exit:
+def exit_status(error: DeltaregError) -> ExitStatus:
     """Give the status that an error ends the command with."""
-    return Exit(error.exit_code)
+    return ExitStatus(error.exit_code)
 
 
-def gate_status(rules: Sequence[str]) -> Exit:
+def gate_status(rules: Sequence[str]) -> ExitStatus:
     """Give the status of a gate's answer from the names of its unmet rules."""
     if not rules:
-        return Exit.DONE
+        return ExitStatus.DONE
     gravest = (status for rule, status in RULE_STATUS.items() if rule in rules)
-    return next(gravest, Exit.GATE_PENDING)
+    return next(gravest, ExitStatus.GATE_PENDING)

@@ -3,7 +3,7 @@
 from deltareg.errors import DeltaregError, Refused, Unavailable
 from deltareg.wire import describe_problem
 from deltareg_cli.exits import exit_status
-from deltareg_cli.terminal.drawing import Surface, draw
+from deltareg_cli.terminal.drawing import DrawingSurface, draw
 from deltareg_cli.terminal.wording import clean, count
 from deltareg_cli.views.problems import problem_lines
 
@@ -11,7 +11,7 @@ MOST_PROBLEMS = 20
 NO_SERVER_FIX = "start one here with `deltareg up`, or name another with --server URL"
 
 
-def for_people(error: DeltaregError, surface: Surface) -> str:
+def for_people(error: DeltaregError, surface: DrawingSurface) -> str:
     """Write an error: what is wrong, what to do, where to read on."""
     head = surface.paint("error:", "bad")
     lines = [f"{head} {clean(error.message)}"]

@@ -15,15 +15,15 @@ from click.exceptions import NoArgsIsHelpError
 from deltareg import __version__
 from deltareg.errors import DeltaregError, DiskFull, InvalidInput
 from deltareg.host.garbage import collect_rarely
-from deltareg_cli.exits import Exit, exit_status
+from deltareg_cli.exits import ExitStatus, exit_status
 from deltareg_cli.failures import for_people, for_scripts
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.terminal.output import to_json, with_schema
-from deltareg_cli.tree.command_tree import Root
+from deltareg_cli.tree.command_tree import RootGroup
 
 
 @click.group(
-    cls=Root,
+    cls=RootGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -45,7 +45,7 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):  # a name that the locale cannot write is no failure
             stream.reconfigure(errors="backslashreplace")
     status = run(sys.argv[1:])
-    if status == Exit.INTERRUPTED:
+    if status == ExitStatus.INTERRUPTED:
         # A thread that is still sending would hold up an exit in order; nobody waits for it now.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -59,14 +59,14 @@ def run(args: Sequence[str]) -> int:
     try:
         return _call(args, invocation)
     except (click.Abort, KeyboardInterrupt):
-        return _interrupted(invocation)
+        return _report_interrupt(invocation)
     except BrokenPipeError:
         return _hung_up()
     except NoArgsIsHelpError as error:
         invocation.output.complain(f"{click.unstyle(error.format_message())}\n")
-        return Exit.INVALID
+        return ExitStatus.INVALID
     except Exception as error:  # noqa: BLE001  # nothing above this can say what went wrong
-        return _failed(error, args, invocation)
+        return _report_failure(error, args, invocation)
     finally:
         invocation.end()
 
@@ -80,25 +80,25 @@ def _call(args: Sequence[str], invocation: Invocation) -> int:
         obj=invocation,
         color=False if has_no_colour else None,
     )
-    return result if isinstance(result, int) else Exit.DONE
+    return result if isinstance(result, int) else ExitStatus.DONE
 
 
-def _interrupted(invocation: Invocation) -> Exit:
+def _report_interrupt(invocation: Invocation) -> ExitStatus:
     resume = "; the same command goes on where it stopped" if invocation.is_resumable else ""
     invocation.output.complain(f"interrupted{resume}\n")
-    return Exit.INTERRUPTED
+    return ExitStatus.INTERRUPTED
 
 
-def _hung_up() -> Exit:
+def _hung_up() -> ExitStatus:
     """End in peace: the reader of our output has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail
-    return Exit.DONE
+    return ExitStatus.DONE
 
 
-def _failed(error: Exception, args: Sequence[str], invocation: Invocation) -> Exit:
+def _report_failure(error: Exception, args: Sequence[str], invocation: Invocation) -> ExitStatus:
     ours = as_ours(error)
     output = invocation.output
-    if invocation.globals.debug or exit_status(ours) is Exit.INTERNAL:
+    if invocation.globals.debug or exit_status(ours) is ExitStatus.INTERNAL:
         output.complain("".join(traceback.format_exception(error)))
     if output.is_for_scripts or asks_for_json(args):
         document = for_scripts(ours, request_id=invocation.globals.request_id)

@@ -21,9 +21,9 @@ from deltareg.errors import (
     Unavailable,
 )
 from deltareg.gate.verifier import VERIFIER
-from deltareg.host.process import explained
+from deltareg.host.process import explain_errors
 from deltareg.wire import RUN_KIND_NAMES
-from deltareg_verify.messages.report import Surroundings, listen
+from deltareg_verify.messages.report import CheckSurroundings, listen
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.escape_trial import stand_trial
 from deltareg_verify.sandbox.zygote import Zygote
@@ -31,10 +31,10 @@ from deltareg_verify.supervisor.base_cache import BaseCache
 from deltareg_verify.supervisor.base_measures import BaseMeasures
 from deltareg_verify.supervisor.decoding import FOLDER_PREFIX, ChildDecoder
 from deltareg_verify.supervisor.key import identity_of
-from deltareg_verify.supervisor.materials import Stock
-from deltareg_verify.supervisor.options import Options
+from deltareg_verify.supervisor.materials import MaterialSource
+from deltareg_verify.supervisor.options import WorkerOptions
 from deltareg_verify.supervisor.settings import resolve
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.stop import StopSignal
 from deltareg_verify.supervisor.worker import RUN_PREFIX, Worker
 from deltareg_verify.workbench.backtest import backtest, faults
 from deltareg_verify.workbench.behavior import behavior
@@ -114,7 +114,7 @@ def run(
     }  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    with explained():
+    with explain_errors():
         _run(resolve(given, is_once=once, only_run=only_run), server)
 
 
@@ -132,7 +132,7 @@ def key(*, key_file: Path | None, host: str | None) -> None:
     """
     given = {"key_file": key_file, "host": host}
     logging.basicConfig(level=logging.WARNING)
-    with explained():
+    with explain_errors():
         options = resolve(given, is_once=True)
         own = identity_of(options.key_file, options.host, is_for_one_run=False)
     click.echo(own.text)
@@ -140,9 +140,9 @@ def key(*, key_file: Path | None, host: str | None) -> None:
     click.echo(f"  deltareg worker enrol NAME --key {own.text}", err=True)
 
 
-def _run(options: Options, server: str | None) -> None:
+def _run(options: WorkerOptions, server: str | None) -> None:
     layers.conceal()
-    stop = Stop(options.stop_grace_s)
+    stop = StopSignal(options.stop_grace_s)
     stop.listen()
     config = load_config(flags={"server": server} if server else {}).config
     options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def _run(options: Options, server: str | None) -> None:
                 accepted=options.accepted_layers,
             )  # fmt: skip
         base_cache = BaseCache(client.cache, max_bytes=options.base_cache_bytes)
-        stock = Stock(client, base_dirs=options.base_dirs, base_cache=base_cache)
+        stock = MaterialSource(client, base_dirs=options.base_dirs, base_cache=base_cache)
         Worker(
             registry=client,
             gather=stock.gather,
@@ -197,7 +197,7 @@ def sweep(scratch: Path, *, now: float) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def labels(found: Surroundings) -> dict[str, str]:
+def labels(found: CheckSurroundings) -> dict[str, str]:
     """Say what a worker offers: device, GPU and its memory in GiB, and what verifies with what."""
     environment = found.environment
     told = {
@@ -224,7 +224,7 @@ def _introduce(config: ClientConfig) -> None:
         log.warning("the registry does not answer yet: %s", error.message)
 
 
-def _describe(zygote: Zygote, options: Options) -> Surroundings:
+def _describe(zygote: Zygote, options: WorkerOptions) -> CheckSurroundings:
     device = f"cuda:{options.gpu}" if options.gpu.isdecimal() else options.gpu
     if device not in {"cpu", "auto"} and not options.gpu.isdecimal():
         raise InvalidInput(f"not a device: {options.gpu[:40]!r}", fix="--gpu 0, --gpu cpu or auto")

@@ -91,7 +91,7 @@ _PLACE = re.compile(r"<([a-z_]+)>")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class TriggerRule:
     """When a row is refused, and in which words.
 
     Attributes:
@@ -103,7 +103,7 @@ class Rule:
     condition: str
 
 
-def refuse(table: str, event: str, rules: Sequence[Rule], *, name: str) -> None:
+def refuse(table: str, event: str, rules: Sequence[TriggerRule], *, name: str) -> None:
     """Refuse rows of a table at INSERT or UPDATE by the first rule that holds."""
     trigger = f"{table}_{name}"
     places = PHRASES | DIALECTS[_dialect()]

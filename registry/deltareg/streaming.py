@@ -24,7 +24,7 @@ Part = TypeVar("Part")
 Seen = TypeVar("Seen")
 
 
-class Source(Protocol[Part]):
+class StreamSource(Protocol[Part]):
     """What is streamed, in parts."""
 
     def written(self, part: Part, /) -> str:
@@ -57,7 +57,7 @@ class Source(Protocol[Part]):
 
 
 @dataclass(slots=True)
-class Readers:
+class StreamReaders:
     """The readers of a process: how many there are."""
 
     number: int = 0
@@ -75,7 +75,7 @@ class Readers:
 
 
 @dataclass(slots=True)
-class Glance(Generic[Seen]):
+class SharedLook(Generic[Seen]):
     """One look for all who want to know within the same moment.
 
     Attributes:
@@ -107,8 +107,8 @@ async def is_in_vain(request: Request) -> bool:
 
 async def server_sent(
     request: Request,
-    readers: Readers,
-    source: Source[Part],
+    readers: StreamReaders,
+    source: StreamSource[Part],
     part: Part,
     *,
     hello: str,
@@ -155,7 +155,7 @@ async def server_sent(
 class _Reader(Generic[Part]):
     """What is known of a reader: where it is, when it was spoken to and its rights looked at."""
 
-    source: Source[Part]
+    source: StreamSource[Part]
     _told: str = ""
     _spoken_at: float = field(default_factory=anyio.current_time)
     _looked_at: float = field(default_factory=anyio.current_time)
@@ -182,7 +182,7 @@ class _Reader(Generic[Part]):
         return await anyio.to_thread.run_sync(_patient, self.source, part)
 
 
-def _patient(source: Source[Part], part: Part) -> Part:
+def _patient(source: StreamSource[Part], part: Part) -> Part:
     """Look; while the database restarts, the reader waits for it as the server does."""
     try:
         return source.look(part)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deltareg.api.serve import check_address
-from deltareg.api.settings import Settings
+from deltareg.api.settings import ServerSettings
 from deltareg.errors import Misconfigured
 
 OPEN = ["0.0.0.0", "::", "192.0.2.7", "example.org", "", "127.0.0.1.example.org", "localhost."]
@@ -16,21 +16,21 @@ TLS = {"tls_cert": "/c.pem", "tls_key": "/k.pem"}
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_loopback_needs_nothing(host):
-    check_address(Settings(host=host))
+    check_address(ServerSettings(host=host))
 
 
 @pytest.mark.parametrize("host", OPEN)
 @pytest.mark.parametrize("more", [{}, {"tls_cert": "/c.pem"}, {"tls_key": "/k.pem"}])
 def test_elsewhere_is_refused_in_the_clear(host, more):
     with pytest.raises(Misconfigured, match="in the clear") as refused:
-        check_address(Settings(host=host, **more))
+        check_address(ServerSettings(host=host, **more))
 
     assert "DELTAREG_TLS_CERT" in refused.value.fix
 
 
 @pytest.mark.parametrize("more", [TLS, {"behind_proxy": True}])
 def test_elsewhere_with_tls_or_a_proxy(more):
-    check_address(Settings(host="0.0.0.0", **more))
+    check_address(ServerSettings(host="0.0.0.0", **more))
 
 
 @pytest.mark.usefixtures("forked")

@@ -10,10 +10,10 @@ from deltareg.signing.signed import sign_statement
 from deltareg.suites.base_probes import BaseProbes, draw
 from deltareg.wire import FiguresReport
 from deltareg.wire.statements import figures_statement
-from deltareg_verify.messages.figures import Figures, Loss
+from deltareg_verify.messages.figures import Figures, ProbeLoss
 from tests.signers import key_of
 
-FIGURES = Figures(losses={"en": Loss(300.0, 100)}).encode().decode()
+FIGURES = Figures(losses={"en": ProbeLoss(300.0, 100)}).encode().decode()
 HERE = '{"device":"cpu"}'
 
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from deltareg.api.log_lines import FewLines
+from deltareg.api.log_lines import LogRateFilter
 from deltareg.errors import DiskFull, Unavailable
 from deltareg.wire import API
 
@@ -15,7 +15,7 @@ class Lines(logging.Handler):
     def __init__(self, clock):
         super().__init__()
         self.written = []
-        self.addFilter(FewLines(period_s=10, clock=clock))
+        self.addFilter(LogRateFilter(period_s=10, clock=clock))
 
     def emit(self, record):
         self.written.append(self.format(record))

@@ -19,7 +19,7 @@ import pytest
 from deltareg.identity.manifest import Manifest
 from deltareg.service.authority import decide as decide_module
 from deltareg.service.authority import held, sight
-from deltareg.service.authority.grants import Right, Unless, implies
+from deltareg.service.authority.grants import Right, NonPrivateNamespaces, implies
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.authority.roles import RIGHTS, Role
 from deltareg.service.registry import Caller
@@ -106,14 +106,14 @@ FAULTS = {
         decide_module, "_covers", lambda _reach, right, _on: right is Right.READ
     ),
     "a private namespace is like any": lambda p: p.setattr(
-        held, "Unless", lambda _private: Unless(frozenset())
+        held, "NonPrivateNamespaces", lambda _private: NonPrivateNamespaces(frozenset())
     ),
     "a limit of a token is forgotten": lambda p: p.setattr(
-        held, "_limited", lambda reach, _limits: [reach]
+        held, "_limit_reach", lambda reach, _limits: [reach]
     ),
     "lists show everything": lambda p: p.setattr(Caller, "sight", None),
     "a role reaches everything": lambda p: p.setattr(
-        held.Holding, "reach", property(lambda _self: EVERYTHING)
+        held.HeldRole, "reach", property(lambda _self: EVERYTHING)
     ),
     "what is hidden is refused instead": lambda p: p.setattr(
         decide_module, "knows", lambda _grants, _on: True
@@ -182,8 +182,8 @@ def test_faults_in_the_defences_are_noticed(filled, monkeypatch, fault):
 
 def clear_caches():
     for kept in (
-        held.allowed, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
-        decide_module.decided,
+        held.grants_of_token, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
+        decide_module.decide_cached,
     ):  # fmt: skip
         kept.cache_clear()
 

@@ -5,11 +5,11 @@ from threading import Barrier, BrokenBarrierError, Thread
 
 import pytest
 
-from deltareg.api.one_host import STALE_S, Host, one_host
+from deltareg.api.one_host import STALE_S, HostIdentity, one_host
 from deltareg.errors import Misconfigured
 
-HERE = Host("kernel-1", "alpha")
-THERE = Host("kernel-2", "beta")
+HERE = HostIdentity("kernel-1", "alpha")
+THERE = HostIdentity("kernel-2", "beta")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_another_host_is_refused_and_named(url):
 
 
 def test_another_process_of_the_same_host_may_serve_too(url):
-    with one_host(url, host=HERE), one_host(url, host=Host("kernel-1", "a-container")):
+    with one_host(url, host=HERE), one_host(url, host=HostIdentity("kernel-1", "a-container")):
         pass
 
 

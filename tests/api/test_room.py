@@ -4,13 +4,13 @@ import httpx
 import pytest
 
 from deltareg.api import room
-from deltareg.api.room import Room
-from deltareg.api.settings import Settings
+from deltareg.api.room import DiskRoom
+from deltareg.api.settings import ServerSettings
 from deltareg.errors import DiskFull
 
 
 def test_a_disk_with_room_is_fine_and_nothing_is_left_there(tmp_path):
-    Room({"store": tmp_path}, least_bytes=1).check()
+    DiskRoom({"store": tmp_path}, least_bytes=1).check()
 
     assert list(tmp_path.iterdir()) == []
 
@@ -23,7 +23,7 @@ def nearly_full(monkeypatch):
 
 @pytest.mark.usefixtures("nearly_full")
 def test_a_disk_that_is_almost_full_is_named(tmp_path):
-    found = Room({"database": tmp_path, "store": tmp_path}, least_bytes=1 << 62)
+    found = DiskRoom({"database": tmp_path, "store": tmp_path}, least_bytes=1 << 62)
 
     with pytest.raises(DiskFull, match=r"the disk of the database has \d+ MB left"):
         found.check()
@@ -31,12 +31,12 @@ def test_a_disk_that_is_almost_full_is_named(tmp_path):
 
 def test_a_folder_that_takes_nothing_is_named(tmp_path):
     with pytest.raises(DiskFull, match="the disk of the store takes nothing"):
-        Room({"store": tmp_path / "absent"}, least_bytes=1).check()
+        DiskRoom({"store": tmp_path / "absent"}, least_bytes=1).check()
 
 
 def test_it_is_looked_at_now_and_then(tmp_path):
     now = [0.0]
-    disks = Room({"store": tmp_path / "late"}, least_bytes=1, every_s=5, clock=lambda: now[0])
+    disks = DiskRoom({"store": tmp_path / "late"}, least_bytes=1, every_s=5, clock=lambda: now[0])
     with pytest.raises(DiskFull):
         disks.check()
     (tmp_path / "late").mkdir()
@@ -50,7 +50,7 @@ def test_it_is_looked_at_now_and_then(tmp_path):
 
 @pytest.mark.usefixtures("nearly_full")
 def test_a_server_without_room_is_not_ready(local_registry, tmp_path):
-    local_registry.app.state.room = Room({"store": tmp_path}, least_bytes=1 << 62)
+    local_registry.app.state.room = DiskRoom({"store": tmp_path}, least_bytes=1 << 62)
 
     answered = httpx.get(local_registry.url + "/readyz", verify=False)
 
@@ -69,7 +69,7 @@ def test_a_server_without_room_is_not_ready(local_registry, tmp_path):
     ],
 )
 def test_only_disks_of_this_machine_are_looked_at(tmp_path, database, store, names):
-    settings = Settings(data_dir=tmp_path, database_url=database, store_url=store)
+    settings = ServerSettings(data_dir=tmp_path, database_url=database, store_url=store)
 
     found = settings.own_disks()
 

@@ -31,7 +31,7 @@ def classes() -> dict[str, type[BaseSettings]]:
     import deltareg_verify.supervisor.settings
 
     return {
-        "The server (`deltareg-server`)": deltareg.api.settings.Settings,
+        "The server (`deltareg-server`)": deltareg.api.settings.ServerSettings,
         "The worker (`deltareg-worker`)": deltareg_verify.supervisor.settings.WorkerSettings,
     }
 

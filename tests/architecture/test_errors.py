@@ -5,7 +5,7 @@ import pytest
 import deltareg.errors
 from deltareg.errors import PROBLEM_CODES, Problem, Refused, error_classes
 from deltareg.wire import status_of
-from deltareg_cli.exits import MEANINGS, Exit, exit_status
+from deltareg_cli.exits import MEANINGS, ExitStatus, exit_status
 from tests.architecture.tree import PACKAGES
 
 CLASSES = sorted(error_classes().values(), key=lambda cls: cls.__name__)
@@ -49,7 +49,7 @@ def test_a_refusal_ends_with_the_status_of_its_first_problem(code, status):
 
 
 def test_every_exit_status_is_explained():
-    assert [meaning.status for meaning in MEANINGS] == sorted(Exit)
+    assert [meaning.status for meaning in MEANINGS] == sorted(ExitStatus)
 
 
 @pytest.mark.parametrize("code", sorted(PROBLEM_CODES | set(error_classes())))

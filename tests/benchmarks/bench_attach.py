@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg_verify.engine.torch_engine.attach import Host, open_delta
 from deltareg_verify.engine.torch_engine.load import network_of
 from deltareg_verify.engine.torch_engine.ops import TorchOps
 from deltareg_verify.engine.torch_engine.plan import fold_plan, make_plan
-from deltareg_verify.engine.torch_engine.swap import swapped
+from deltareg_verify.engine.torch_engine.swap import swap_tensors
 
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _FORWARDS = 5
@@ -99,13 +99,13 @@ def merge(folder, clock):
             names = base.view.names
             plan = make_plan(network, effects, tensors=base.tensors, names=names, ops=ops)
             values = fold_plan(plan, network, tensors=base.tensors, ops=ops)
-        with swapped(model, values):
+        with swap_tensors(model, values):
             check_same(merged, model)
         del values, merged, adapted
         again = peft.PeftModel.from_pretrained(load(folder / "base"), folder / "one")
         with clock.run("merge, NumPy", "peft"):
             again.merge_and_unload()
-        folding = Folding(effects, base.tensors)
+        folding = FoldedBase(effects, base.tensors)
         with clock.run("merge, NumPy", "ours"):
             written = sum(len(rows) for name in folding.changed for rows in folding.rows(name))
         assert written == sum(p.nbytes for p in map(model.get_parameter, plan.chains))

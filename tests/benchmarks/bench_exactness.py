@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg import Client
 from deltareg.client.config import ClientConfig
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.errors import Refused
 from tests import corpus
 from tests.verify.bench import SAMPLES, Bench, convention_of, read_arrays, sample_base
@@ -148,7 +148,7 @@ def _folded(bench, merged):
     account = bench.assessment.account
     if not account.delta.foldable:
         return []
-    folding = Folding(account.effects, bench.base.tensors)
+    folding = FoldedBase(account.effects, bench.base.tensors)
     return [_worst(corpus.folded(folding, name), want) for name, want in merged.items()]
 
 

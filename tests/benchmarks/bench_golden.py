@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from deltareg.golden import PROMPTS
-from deltareg.suites.golden import Comparison, Golden, compare, distance, sample_of
+from deltareg.suites.golden import GoldenComparison, GoldenOutputs, compare, distance, sample_of
 from tests.verify.trained_loras import BASES, train
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -32,7 +32,7 @@ def main():
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    found: dict[str, list[tuple[Comparison, float]]] = {}
+    found: dict[str, list[tuple[GoldenComparison, float]]] = {}
     for base, config in TARGETS.items():
         with tempfile.TemporaryDirectory() as folder:
             train(Path(folder), base=base, **config)
@@ -49,7 +49,7 @@ def main():
         sys.stdout.write(f"{name}: rms {rms:.2g}, largest {largest:.2g}, agree {agree:.3f}\n")
 
 
-def ways(folder: Path, base: str, dtype: torch.dtype) -> Iterator[tuple[str, Comparison, float]]:
+def ways(folder: Path, base: str, dtype: torch.dtype) -> Iterator[tuple[str, GoldenComparison, float]]:
     """Give each other way to compute the same, how far it is off, and the delta's effect."""
 
     def load(attention="sdpa"):
@@ -64,7 +64,7 @@ def ways(folder: Path, base: str, dtype: torch.dtype) -> Iterator[tuple[str, Com
     each = [tokenizer(text, return_tensors="pt") for text in PROMPTS]
     plain = load()
     wanted = [sample_of(arrays(one), {"logits": logits(plain, one)}) for one in each]
-    golden = Golden(tuple(wanted))
+    golden = GoldenOutputs(tuple(wanted))
     with plain.disable_adapter():
         effect = distance(golden, [{"logits": logits(plain, one)} for one in each])
     batch = logits(plain, tokenizer(list(PROMPTS), return_tensors="pt", padding=True))

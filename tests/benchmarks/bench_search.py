@@ -24,9 +24,9 @@ from deltareg.db import tables as t
 from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.session import create_engine, read, write
 from deltareg.digest import sha256_of
-from deltareg.service.authority.grants import Grant, Right, Unless
+from deltareg.service.authority.grants import Grant, Right, NonPrivateNamespaces
 from deltareg.service.authority.resources import Namespace
-from deltareg.service.lines.search import Asked, search_versions
+from deltareg.service.lines.search import SearchQuery, search_versions
 from deltareg.service.registry import Caller, Registry
 from deltareg.store.memory import MemoryStore
 from tests.benchmarks.bench_ledger import in_sqlite
@@ -75,29 +75,29 @@ def measure(name, engine, options):
     registry = Registry(engine, MemoryStore())
     private = frozenset(f"n{number}" for number in range(0, _NAMESPACES, 10))
     all_of_it = Caller("ada", 1, None, frozenset({Grant(Right.READ)}))
-    most = Caller("ada", 1, None, frozenset({Grant(Right.READ, Unless(private))}))
+    most = Caller("ada", 1, None, frozenset({Grant(Right.READ, NonPrivateNamespaces(private))}))
     one = Caller("ada", 1, None, frozenset({Grant(Right.READ, Namespace("n500"))}))
     middle = cursor_at(options.versions // 2)
     for told_as, caller, asked, cursor in (
-        ("a common word", all_of_it, Asked(text="w1"), None),
-        ("the same, from the middle on", all_of_it, Asked(text="w1"), middle),
-        ("the same, a tenth not to be seen", most, Asked(text="w1"), None),
-        ("the same, one namespace to be seen", one, Asked(text="w1"), None),
-        ("a rare word", all_of_it, Asked(text=f"w{_VOCABULARY - 1}"), None),
-        ("three common words", all_of_it, Asked(text="w1 w2 w3"), None),
-        ("a common and a rare word", all_of_it, Asked(text=f"w1 w{_VOCABULARY // 2}"), None),
-        ("two common words that never meet", all_of_it, Asked(text="even odd"), None),
-        ("a beginning", all_of_it, Asked(text="w12*"), None),
-        ("the beginning of nearly all words", all_of_it, Asked(text="w1*"), None),
+        ("a common word", all_of_it, SearchQuery(text="w1"), None),
+        ("the same, from the middle on", all_of_it, SearchQuery(text="w1"), middle),
+        ("the same, a tenth not to be seen", most, SearchQuery(text="w1"), None),
+        ("the same, one namespace to be seen", one, SearchQuery(text="w1"), None),
+        ("a rare word", all_of_it, SearchQuery(text=f"w{_VOCABULARY - 1}"), None),
+        ("three common words", all_of_it, SearchQuery(text="w1 w2 w3"), None),
+        ("a common and a rare word", all_of_it, SearchQuery(text=f"w1 w{_VOCABULARY // 2}"), None),
+        ("two common words that never meet", all_of_it, SearchQuery(text="even odd"), None),
+        ("a beginning", all_of_it, SearchQuery(text="w12*"), None),
+        ("the beginning of nearly all words", all_of_it, SearchQuery(text="w1*"), None),
         ("a label and a word", all_of_it,
-         Asked(text="w5", labels=[AskedLabel("tested", "yes")]), None),
-        ("a base and a kind", all_of_it, Asked(base="tiny", kind="lora"), None),
-        ("a metric of one in ten", all_of_it, Asked(metrics=["accuracy>=0.9"]), None),
-        ("a metric of ten", all_of_it, Asked(metrics=["accuracy>=0.9999"]), None),
-        ("a metric and a common word", all_of_it, Asked(text="w1", metrics=["accuracy>0.9"]), None),
-        ("all of a line", all_of_it, Asked(within="n7/l3"), None),
-        ("the newest of each line", all_of_it, Asked(text="w1", is_newest=True), None),
-        ("anything", all_of_it, Asked(), None),
+         SearchQuery(text="w5", labels=[AskedLabel("tested", "yes")]), None),
+        ("a base and a kind", all_of_it, SearchQuery(base="tiny", kind="lora"), None),
+        ("a metric of one in ten", all_of_it, SearchQuery(metrics=["accuracy>=0.9"]), None),
+        ("a metric of ten", all_of_it, SearchQuery(metrics=["accuracy>=0.9999"]), None),
+        ("a metric and a common word", all_of_it, SearchQuery(text="w1", metrics=["accuracy>0.9"]), None),
+        ("all of a line", all_of_it, SearchQuery(within="n7/l3"), None),
+        ("the newest of each line", all_of_it, SearchQuery(text="w1", is_newest=True), None),
+        ("anything", all_of_it, SearchQuery(), None),
     ):  # fmt: skip
         seconds, worked, found = [], [], 0
         for _ in range(options.count):

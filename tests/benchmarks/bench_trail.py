@@ -12,11 +12,11 @@ from pathlib import Path
 import deltareg_migrations
 from deltareg.db.session import create_engine
 from deltareg.service.registry import Registry
-from deltareg.service.trail.keep import Places
+from deltareg.service.trail.keep import CheckpointStores
 from deltareg.service.trail.proofs import prove_consistency, prove_row, read_log
 from deltareg.service.trail.seal import seal_some
 from deltareg.store.memory import MemoryStore
-from deltareg.trail.check import Known
+from deltareg.trail.check import LogEvidence
 from deltareg.trail.lines import check_lines, read_lines, write_line
 from deltareg.wire.log_lines import log_lines
 from tests.trail.logs import ADMIN, KEYS, SERVER, fill
@@ -31,7 +31,7 @@ def main(rows: int) -> None:
         for _ in range(rows // 1_000):
             fill(registry, 1_000)
         file = Path(folder) / "kept.jsonl"
-        places, longest = Places(file=file), 0.0
+        places, longest = CheckpointStores(file=file), 0.0
         began = time.perf_counter()
         while True:
             at = time.perf_counter()
@@ -61,7 +61,7 @@ def main(rows: int) -> None:
         told("export", began, f"{log.stat().st_size / 1e6:.1f} MB")
         began = time.perf_counter()
         with log.open() as lines:
-            found = check_lines(read_lines(lines), KEYS, Known())
+            found = check_lines(read_lines(lines), KEYS, LogEvidence())
         told("verify offline", began, f"{found.size} rows, findings {found.findings}")
         size = Path(folder, "registry.db").stat().st_size
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

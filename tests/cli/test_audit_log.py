@@ -11,7 +11,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.host.token_files import write_token
 from deltareg.service.access.keys import announce_server_key
-from deltareg.service.trail.keep import Places
+from deltareg.service.trail.keep import CheckpointStores
 from deltareg.service.trail.seal import seal_all, seal_some
 from deltareg.trail.checkpoint import open_checkpoint
 from tests.service import rows
@@ -164,7 +164,7 @@ def seal_some_rows(registry, number):
 
 
 def test_a_log_that_was_written_anew_is_refused(ana, sealed, tmp_path):
-    places = Places(file=tmp_path / "kept.jsonl")
+    places = CheckpointStores(file=tmp_path / "kept.jsonl")
     forget(sealed)
     seal_all(sealed, tell=places.keep)
     assert ana("audit", "checkpoint").status == 0

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from deltareg.client import Client
-from deltareg.client.compare.behavior import Inputs
+from deltareg.client.compare.behavior import BehaviorOptions
 from deltareg.client.config import load_config
-from deltareg_cli.terminal.drawing import Surface, draw
+from deltareg_cli.terminal.drawing import DrawingSurface, draw
 from deltareg_cli.views.behavior import behavior_blocks, behavior_markdown
 from tests.cli.steps import push
 
@@ -103,7 +103,7 @@ def test_all_shows_what_they_are_and_what_they_do(two):
 @pytest.mark.parametrize("mode", ["behavior", "all"])
 def test_a_page_shows_what_they_do_and_what_they_are(two, mode):
     pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
-    inputs = Inputs(prompts=two.home / "prompts.txt", tokens=4, device="cpu")
+    inputs = BehaviorOptions(prompts=two.home / "prompts.txt", tokens=4, device="cpu")
     with Client(load_config().config) as client:
         client.behavior.keep(client.behavior.ask(A, B, inputs), ANSWER)  # as if computed before
 
@@ -149,7 +149,7 @@ def test_a_line_that_cannot_be_right_is_refused_before_anything_runs(two, option
 
 
 def test_people_see_where_two_texts_part_and_no_control_characters():
-    text = draw(behavior_blocks(ANSWER), Surface(100, False, False))
+    text = draw(behavior_blocks(ANSWER), DrawingSurface(100, False, False))
 
     assert text == EXPECTED
 
@@ -161,7 +161,7 @@ def test_one_sample_has_no_interval():
         "change": one, "change_is": "factor", "is_decided": True,
     }  # fmt: skip
 
-    text = draw(behavior_blocks({**ANSWER, "measures": [measure]}), Surface(100, False, False))
+    text = draw(behavior_blocks({**ANSWER, "measures": [measure]}), DrawingSurface(100, False, False))
 
     assert "[0.5, 0.5]" not in text
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from deltareg.client import Client
-from deltareg.client.compare.bisect_marks import KeptMarks, Marks
+from deltareg.client.compare.bisect_marks import KeptMarks, LineMarks
 from deltareg.client.config import load_config
 from deltareg.errors import Conflict
 from deltareg.gate.bisection import bisect
@@ -237,7 +237,7 @@ def test_of_two_judgements_at_once_one_is_told_to_look_again(line):
 
 
 def test_what_a_kill_left_half_written_is_not_read(kept):
-    marks = Marks().marked(1, "good")
+    marks = LineMarks().marked(1, "good")
     kept.swap(LINE, None, marks)
     (kept.root / "me" / ".chat.json.draft").write_text("{")
 

@@ -1,7 +1,7 @@
 """The table of comparisons beside a verdict."""
 
 from deltareg.wire import CheckResult, Comparison
-from deltareg_cli.terminal.blocks import Table, Title
+from deltareg_cli.terminal.blocks import TableBlock, TitleBlock
 from deltareg_cli.views.comparisons import comparison_blocks
 
 COMPARED = Comparison(
@@ -21,8 +21,8 @@ def cells(row):
 def test_a_comparison_tells_estimate_interval_margin_samples_look_and_decision():
     title, table = comparison_blocks([CHECK, CheckResult(name="effect", verdict="pass")])
 
-    assert isinstance(title, Title)
-    assert isinstance(table, Table)
+    assert isinstance(title, TitleBlock)
+    assert isinstance(table, TableBlock)
     assert title.beside == "2 comparisons, Holm"
     (row,) = table.rows
     assert cells(row) == [

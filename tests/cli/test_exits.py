@@ -8,7 +8,7 @@ import pytest
 from deltareg.errors import BaseMismatch, DiskFull
 from deltareg.gate.judge import refusal
 from deltareg.gate.ruling import Ruling
-from deltareg_cli.exits import RULE_STATUS, Exit, exit_status, gate_status
+from deltareg_cli.exits import RULE_STATUS, ExitStatus, exit_status, gate_status
 from deltareg_cli.frame import as_ours
 from tests.cli.steps import BAD, BASES, push, push_base
 
@@ -137,10 +137,10 @@ def test_a_rule_leads_to_the_status_of_its_refusal(rule):
 
 
 def test_the_gravest_rule_decides_and_an_unknown_one_never_passes():
-    assert gate_status(["missing", "failed", "quarantined"]) == Exit.BLOCKED
-    assert gate_status(["missing", "failed"]) == Exit.GATE_FAILED
-    assert gate_status(["a rule of tomorrow"]) == Exit.GATE_PENDING
-    assert gate_status([]) == Exit.DONE
+    assert gate_status(["missing", "failed", "quarantined"]) == ExitStatus.BLOCKED
+    assert gate_status(["missing", "failed"]) == ExitStatus.GATE_FAILED
+    assert gate_status(["a rule of tomorrow"]) == ExitStatus.GATE_PENDING
+    assert gate_status([]) == ExitStatus.DONE
 
 
 @pytest.mark.parametrize(("verdict", "status"), [("pass", 0), ("fail", 8)])

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from deltareg_cli.runs.launch import NEEDS, given, missing_of
+from deltareg_cli.runs.launch import NEEDS, build_flags, missing_of
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_parts_are_looked_for_and_not_loaded():
 
 
 def test_only_options_that_were_given_are_passed_on():
-    words = given(data_dir="/srv", host=None, port=0, once=True, quiet=False)
+    words = build_flags(data_dir="/srv", host=None, port=0, once=True, quiet=False)
 
     assert words == ["--data-dir", "/srv", "--port", "0", "--once"]
 

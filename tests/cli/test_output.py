@@ -9,8 +9,8 @@ import pytest
 
 from deltareg.documents.yaml_document import write_yaml
 from deltareg.wire import SCHEMA_VERSION
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Title
-from deltareg_cli.terminal.drawing import Surface, draw
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, TitleBlock
+from deltareg_cli.terminal.drawing import DrawingSurface, draw
 from deltareg_cli.terminal.logs import start_log
 from deltareg_cli.terminal.output import Output, to_json
 from deltareg_cli.terminal.wording import clean, count, moment, rate, seconds, short, size
@@ -18,9 +18,9 @@ from tests.cli.steps import push, push_base
 
 yaml = pytest.importorskip("yaml", reason="needs PyYAML to read YAML back")
 
-PIPE = Surface(width=80, is_terminal=False, has_colour=False)
-TERMINAL = Surface(width=80, is_terminal=True, has_colour=True)
-TABLE = Table(
+PIPE = DrawingSurface(width=80, is_terminal=False, has_colour=False)
+TERMINAL = DrawingSurface(width=80, is_terminal=True, has_colour=True)
+TABLE = TableBlock(
     [Column("name"), Column("size", is_number=True), Column("why", is_prose=True)],
     [[Cell("a", "name"), "7", "short"], ["longer", "1,024", "word " * 40]],
 )
@@ -130,29 +130,29 @@ def test_prose_wraps_on_a_terminal():
 
 
 def test_prose_goes_below_its_row_where_there_is_no_room():
-    lines = draw([TABLE], Surface(width=30, is_terminal=True, has_colour=False)).splitlines()
+    lines = draw([TABLE], DrawingSurface(width=30, is_terminal=True, has_colour=False)).splitlines()
 
     assert lines[:3] == ["NAME     SIZE", "a           7", "    short"]
 
 
 def test_a_row_that_a_terminal_would_break_stands_on_two_lines():
-    table = Table(
+    table = TableBlock(
         [Column("id"), Column("ref"), Column("failed", is_prose=True)],
         [[Cell("c0ac67e8-fdc2", "name"), "me/chat:v2", "effect"]],
     )
 
-    lines = draw([table], Surface(width=20, is_terminal=True, has_colour=False)).splitlines()
+    lines = draw([table], DrawingSurface(width=20, is_terminal=True, has_colour=False)).splitlines()
 
     assert lines == ["ID", "  REF", "c0ac67e8-fdc2", "  me/chat:v2", "      effect"]
 
 
 def test_an_empty_table_says_so():
-    assert draw([Table([Column("x")], [], if_empty="no bases yet")], PIPE) == "no bases yet\n"
+    assert draw([TableBlock([Column("x")], [], if_empty="no bases yet")], PIPE) == "no bases yet\n"
 
 
 def test_facts_leave_out_what_is_empty():
     text = draw(
-        [Title("me/chat:v1"), Facts([("kind", "lora"), ("labels", ""), ("by", ["", "ana"])])], PIPE
+        [TitleBlock("me/chat:v1"), FactsBlock([("kind", "lora"), ("labels", ""), ("by", ["", "ana"])])], PIPE
     )
 
     assert text == "me/chat:v1\nkind  lora\nby    ana\n"
@@ -161,10 +161,10 @@ def test_facts_leave_out_what_is_empty():
 def test_text_of_others_cannot_move_the_cursor_or_turn_around():
     evil = "fine\x1b[2J\x07\u202egnp.exe\u2066\r\nnext\u200b\x9b31m"
     blocks: list[Block] = [
-        Title(evil),
-        Facts([("message", evil)]),
-        Lines([evil]),
-        Table([Column("x")], [[evil]]),
+        TitleBlock(evil),
+        FactsBlock([("message", evil)]),
+        LinesBlock([evil]),
+        TableBlock([Column("x")], [[evil]]),
     ]
 
     text = draw(blocks, PIPE)
@@ -231,7 +231,7 @@ def test_notes_are_for_people(monkeypatch):
 
 
 def test_an_answer_in_its_own_format_replaces_the_blocks(capsys):
-    Output().show(Answer({"a": 1}, [Lines(["blocks"])], raw="### own\n"))
+    Output().show(CommandResult({"a": 1}, [LinesBlock(["blocks"])], raw="### own\n"))
 
     assert capsys.readouterr().out == "### own\n"
 

@@ -8,13 +8,7 @@ import pytest
 from deltareg.client.config import ClientConfig
 from deltareg.client.progress import SILENT
 from deltareg_cli.terminal.output import Output
-from deltareg_cli.terminal.progress import (
-    BarProgress,
-    LineProgress,
-    Tally,
-    close_progress,
-    open_progress,
-)
+from deltareg_cli.terminal.progress import BarProgress, LineProgress, ProgressTally, close_progress, open_progress
 
 
 class Terminal(io.StringIO):
@@ -106,7 +100,7 @@ def test_a_bar_is_one_line_with_all_its_numbers(stderr, monkeypatch, width, labe
 
 
 def test_more_bytes_than_were_decoded_yet_say_nothing_of_a_ratio():
-    tally = Tally("pulling", 200_000_000, began=0.0, done_bytes=1_000_000, moved_bytes=16_000_000)
+    tally = ProgressTally("pulling", 200_000_000, began=0.0, done_bytes=1_000_000, moved_bytes=16_000_000)
 
     early = tally.saving(1.0)
     tally.done_bytes = 200_000_000

@@ -3,7 +3,7 @@
 import pytest
 
 from deltareg.wire import StorageFigures, StorageReport, StorageRow
-from deltareg_cli.terminal.drawing import Surface, draw
+from deltareg_cli.terminal.drawing import DrawingSurface, draw
 from deltareg_cli.views.storage import storage_blocks
 from tests.cli.steps import DELTAS, push
 
@@ -87,7 +87,7 @@ def test_it_fits_on_a_terminal(width):
     report = StorageReport(
         of="namespace", name="team", total=total, store=None, parts=[row, row], kinds=[]
     )
-    surface = Surface(width, is_terminal=True, has_colour=False)
+    surface = DrawingSurface(width, is_terminal=True, has_colour=False)
 
     lines = draw(storage_blocks(report, surface), surface).splitlines()
 

@@ -5,7 +5,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import replace
 
-from deltareg.client.follow import Followed, FollowEvent, FollowOptions
+from deltareg.client.follow import FollowedChannel, FollowEvent, FollowOptions
 from deltareg.client.follow.opening import open_engine
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
@@ -20,7 +20,7 @@ def make_agent(
     drain_s=0.5, **options,
 ):  # fmt: skip
     """Make an agent that looks often."""
-    followed = [Followed.parse(channel) for channel in channels]
+    followed = [FollowedChannel.parse(channel) for channel in channels]
     opened = open_engine(
         engine, followed, folders, url=url, commands=commands, llama=llama, drain_s=drain_s
     )

@@ -1,6 +1,6 @@
 """A comparison of behavior made of values, plain and hostile."""
 
-from deltareg.client.report_files.behavior_facts import Comparison
+from deltareg.client.report_files.behavior_facts import BehaviorComparison
 
 
 def interval(value, low, high, n=4):
@@ -45,4 +45,4 @@ def document(text="The film was", *, samples=4, **fields):
 
 def behavior(text="The film was", **fields):
     """Make a comparison."""
-    return Comparison.model_validate(document(text, **fields))
+    return BehaviorComparison.model_validate(document(text, **fields))

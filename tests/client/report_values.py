@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from deltareg.client.report_files.facts import Compared, GateReport, Judged, Measured, Metric
+from deltareg.client.report_files.facts import ReportComparison, GateReport, SuiteOutcome, MetricPoint, MetricHistory
 from deltareg.client.results.diff_report import DiffReport
 from deltareg.delta.compare import TensorChanges, WeightDifference
 from deltareg.wire import (
@@ -116,11 +116,11 @@ def base(size_bytes=1_000_000):
 
 def report(*, status=0, gate=None, suites=None, **fields):
     """Make a report on a gate check of me/chat:v3 that passed, unless the fields say otherwise."""
-    passed = (Judged("smoke", verdict("pass", check(value=1.5, threshold=0.1))),)
+    passed = (SuiteOutcome("smoke", verdict("pass", check(value=1.5, threshold=0.1))),)
     given = {
         "answer": answer() if gate is None else gate,
         "suites": passed if suites is None else suites,
-        "base": base(), "compared": Compared("what prod serves", diff()),
+        "base": base(), "compared": ReportComparison("what prod serves", diff()),
     }  # fmt: skip
     return GateReport(version(), status, NOW, **(given | fields))
 
@@ -131,14 +131,14 @@ def hostile(text=HOSTILE):
         check(name=text[:200], outcome=word, detail=text, code=text[:60], value=text[:500])
         for word in ("pass", "fail", "warn", "skipped", "n/a")
     ]
-    judged = Judged(
+    judged = SuiteOutcome(
         "smoke", verdict("fail", *checks, sandbox=text, verifier=text, environment={text: text})
     )
     weight = WeightDifference(text, float("nan"), float("inf"), 1.0, float("inf"))
     return report(
         status=8,
         gate=answer(("failed", text, text), ("missing", text, text), ("failed", text, text)),
-        suites=(judged, Judged("deep", None, run(error=text))),
-        compared=Compared(text, diff([weight, *weights(2)], note=text), text),
-        history=(Metric("smoke", text, (Measured(1, 1.0), Measured(3, 2.0, is_this=True)), 5.0),),
+        suites=(judged, SuiteOutcome("deep", None, run(error=text))),
+        compared=ReportComparison(text, diff([weight, *weights(2)], note=text), text),
+        history=(MetricHistory("smoke", text, (MetricPoint(1, 1.0), MetricPoint(3, 2.0, is_this=True)), 5.0),),
     )

@@ -6,8 +6,8 @@ import pytest
 from lxml import html as lxml_html
 
 from deltareg.client.report_files.behavior_html import to_html
-from deltareg.drawing.sample_plots import interval, ranked
-from deltareg.drawing.side_by_side import MOST_CHARS, marked, plain
+from deltareg.drawing.sample_plots import interval, draw_ranked_bars
+from deltareg.drawing.side_by_side import MOST_CHARS, mark_differences, plain
 from tests.client.behavior_values import behavior, document
 from tests.client.report_values import HOSTILE, HUGE, NOW
 
@@ -41,7 +41,7 @@ def test_every_sample_has_its_bar_the_largest_first():
 
 
 def test_of_very_many_samples_the_worst_is_there_and_bars_are_few():
-    plot = ranked([(str(n), float(n)) for n in range(10_000)], label="many")
+    plot = draw_ranked_bars([(str(n), float(n)) for n in range(10_000)], label="many")
 
     assert plot.count("<rect") == 120
     assert "1 of 10000: 9999, 9999" in plot
@@ -79,14 +79,14 @@ def test_a_page_is_safe_and_short_whatever_others_write(text):
 
 
 def test_words_that_the_other_has_not_are_marked():
-    a, b = marked("one two  three\nfour", "one 2  three\nfour five")
+    a, b = mark_differences("one two  three\nfour", "one 2  three\nfour five")
 
     assert a == [("", "one "), ("a", "two"), ("", "  "), ("", "three\n"), ("a", "four")]
     assert b == [("", "one "), ("b", "2"), ("", "  "), ("", "three\n"), ("b", "four five")]
 
 
 def test_line_ends_are_seen_where_nothing_else_differs():
-    a, b = marked("\n\n", "\n")
+    a, b = mark_differences("\n\n", "\n")
 
     assert a == [("a", "⏎"), ("", "\n")] * 2
     assert b == [("b", "⏎"), ("", "\n")]
@@ -97,7 +97,7 @@ def test_many_line_ends_take_one_line():
 
 
 def test_texts_are_cut_and_long_differences_are_marked_as_a_whole():
-    a, b = marked("x " * 1_000, "y " * 1_000)
+    a, b = mark_differences("x " * 1_000, "y " * 1_000)
 
     assert ([style for style, _ in a], [style for style, _ in b]) == (["a", ""], ["b", ""])
     assert len(plain("x" * 100_000)[0][1]) == MOST_CHARS

@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.disk.kept_files import put, remove
-from deltareg.client.disk.whole_folder import placed
+from deltareg.client.disk.whole_folder import place_folder
 
 DIGEST = "ab" * 32
 DAY_S = 86_400
@@ -15,7 +15,7 @@ DAY_S = 86_400
 def test_a_folder_that_somebody_fills_is_no_entry_and_is_not_pruned(tmp_path):
     cache = Cache(tmp_path)
 
-    with placed(tmp_path / "snapshots" / DIGEST) as draft:
+    with place_folder(tmp_path / "snapshots" / DIGEST) as draft:
         (draft / "a").write_bytes(b"12345")
         listed = cache.entries()
         pruned = cache.prune(max_bytes=0)
@@ -41,7 +41,7 @@ def test_a_list_is_made_while_folders_come_and_go(tmp_path):
 
     def churn():
         while not ended.is_set():
-            with placed(tmp_path / "snapshots" / DIGEST) as draft:
+            with place_folder(tmp_path / "snapshots" / DIGEST) as draft:
                 for number in range(5):
                     (draft / str(number)).write_bytes(b"1")
             cache.prune(max_bytes=0)

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from deltareg.client.follow.exec_server import Commands, ExecServer
+from deltareg.client.follow.exec_server import ExecCommands, ExecServer
 from deltareg.client.follow.opening import open_engine
-from deltareg.client.follow.release import Followed
+from deltareg.client.follow.release import FollowedChannel
 from deltareg.errors import BaseMismatch, InvalidInput, Unavailable
 from tests.client.agents import LINE, PROD, aliases, make_agent, running_agent
 from tests.fixtures.processes import until
@@ -92,17 +92,17 @@ def test_a_list_that_is_none_is_named(exec_engine, lists, told):
 
 
 def test_commands_that_cannot_be_are_refused_before_anything_is_done(tmp_path):
-    followed = [Followed.parse(PROD)]
+    followed = [FollowedChannel.parse(PROD)]
 
     with pytest.raises(InvalidInput, match="--load names no command"):
-        ExecServer(Commands("true", " ", "true"))
+        ExecServer(ExecCommands("true", " ", "true"))
     with pytest.raises(InvalidInput, match="No closing quotation"):
-        ExecServer(Commands("true", "true", "'rm"))
+        ExecServer(ExecCommands("true", "true", "'rm"))
     with pytest.raises(InvalidInput, match="cannot be run: No such file"):
-        ExecServer(Commands(str(tmp_path / "nothing"), "true", "true")).listed()
+        ExecServer(ExecCommands(str(tmp_path / "nothing"), "true", "true")).listed()
     with pytest.raises(InvalidInput, match="needs its commands"):
         open_engine("exec", followed, [tmp_path])
-    commands = Commands("true", "true", "true")
+    commands = ExecCommands("true", "true", "true")
     with pytest.raises(InvalidInput, match="has no address"):
         open_engine("exec", followed, [tmp_path], url="http://x", commands=commands)
     with pytest.raises(InvalidInput, match="the engine dir runs no commands"):
@@ -113,8 +113,8 @@ def test_no_shell_reads_the_commands(exec_engine, tmp_path):
     listed = exec_engine.commands.list
     trap = tmp_path / "trap"
 
-    ExecServer(Commands(f"{listed} ; touch {trap}", "true", "true"))
+    ExecServer(ExecCommands(f"{listed} ; touch {trap}", "true", "true"))
     with pytest.raises(InvalidInput):
-        ExecServer(Commands(f"{listed} ; touch {trap}", "true", "true")).listed()
+        ExecServer(ExecCommands(f"{listed} ; touch {trap}", "true", "true")).listed()
 
     assert not trap.exists()

@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from deltareg.client.follow.opening import open_engine
-from deltareg.client.follow.release import Followed
+from deltareg.client.follow.release import FollowedChannel
 from deltareg.client.follow.sglang_server import SglangServer, token_of_sglang
 from deltareg.errors import BaseMismatch, Conflict, InvalidInput, NotFound, Unavailable
 from tests.client.agents import (
@@ -107,7 +107,7 @@ def test_the_key_is_taken_from_the_environment(sglang, monkeypatch):
 
 
 def test_what_is_no_sglang_is_named(vllm, tmp_path):
-    followed = [Followed.parse(PROD)]
+    followed = [FollowedChannel.parse(PROD)]
 
     with (
         pytest.raises(InvalidInput, match="is no SGLang server"),

@@ -465,5 +465,5 @@ GARBAGE = b"\\x28\\xb5\\x2f\\xfd and so on"
 def forget_what_is_kept():
     """Let the server be as one that has just started."""
     for value in vars(kept).values():
-        if isinstance(value, kept.Kept):
+        if isinstance(value, kept.DigestCache):
             value._found.clear()

@@ -9,7 +9,7 @@ import pytest
 
 from deltareg.client import MergeOptions
 from deltareg.delta.delta_manifest import assess
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.errors import BaseMismatch, InvalidInput
 from deltareg.tensors.array import to_f32, view
 from tests import folders
@@ -61,7 +61,7 @@ def folded(client, ref):
     folder = folders.open_folder(client.pull(version.ref).path, convention=convention)
     assessment = assess(folder.files, folder.tensors, view_)
     assert assessment.errors == []
-    folding = Folding(assessment.account.effects, tensors)
+    folding = FoldedBase(assessment.account.effects, tensors)
     found = base_of(version.base.name)
     for name in folding.changed:
         data = b"".join(folding.rows(name))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.client.resources.missing import Missing, missing_verifications
+from deltareg.client.resources.missing import MissingVerification, missing_verifications
 from tests.client.report_values import answer
 
 VERIFY = "deltareg verify me/chat:v3 --suite {} --wait"
@@ -12,13 +12,13 @@ VERIFY = "deltareg verify me/chat:v3 --suite {} --wait"
 def test_a_suite_without_a_verdict_that_counts_is_queued(rule):
     found = missing_verifications(answer((rule, "", VERIFY.format("deep"))))
 
-    assert found == [Missing("deep", again=rule == "stale")]
+    assert found == [MissingVerification("deep", again=rule == "stale")]
 
 
 def test_a_suite_is_queued_once():
     rules = [("missing", "", VERIFY.format("smoke")), ("stale", "", VERIFY.format("smoke"))]
 
-    assert missing_verifications(answer(*rules)) == [Missing("smoke", again=True)]
+    assert missing_verifications(answer(*rules)) == [MissingVerification("smoke", again=True)]
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_nothing_else_is(rule, fix):
 @pytest.mark.parametrize(
     ("fix", "wanted"),
     [
-        ("deltareg verify me/chat:v3 --wait", Missing("smoke")),
-        ("deltareg verify me/chat:v3 --suite", Missing("smoke")),
-        ("deltareg verify me/chat:v3 --suite deep --again --wait", Missing("deep", again=True)),
+        ("deltareg verify me/chat:v3 --wait", MissingVerification("smoke")),
+        ("deltareg verify me/chat:v3 --suite", MissingVerification("smoke")),
+        ("deltareg verify me/chat:v3 --suite deep --again --wait", MissingVerification("deep", again=True)),
     ],
 )
 def test_a_command_is_read_as_the_command_line_reads_it(fix, wanted):

@@ -10,7 +10,7 @@ import pytest
 
 from deltareg.client.http import patience
 from deltareg.client.http.answers import our_errors
-from deltareg.client.http.patience import Patience, asked_pause_s
+from deltareg.client.http.patience import RetryPolicy, asked_pause_s
 from deltareg.errors import Conflict, StoreUnavailable, Unavailable
 from tests.fixtures.processes import until
 
@@ -63,7 +63,7 @@ def progress():
 
 
 def patient(clock, progress, *, retries=5, window_s=30.0):
-    return Patience(
+    return RetryPolicy(
         retries=retries, window_s=window_s, progress=progress, sleep=clock.sleep, clock=clock
     )
 

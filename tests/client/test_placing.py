@@ -10,7 +10,7 @@ import pytest
 
 from deltareg.client.disk.drafts import draft_name
 from deltareg.client.disk.kept_files import out_of_space
-from deltareg.client.disk.whole_folder import placed, replaced
+from deltareg.client.disk.whole_folder import place_folder, replace_folder
 from deltareg.errors import DiskFull, InvalidInput
 
 DAY_S = 86_400
@@ -40,13 +40,13 @@ def drafts(folder):
 
 
 def fill_beside(target):
-    with placed(target) as draft:
+    with place_folder(target) as draft:
         (draft / "file").write_bytes(b"whole")
 
 
 def replace_beside(target):
     target.mkdir()
-    with replaced(target) as draft:
+    with replace_folder(target) as draft:
         draft.mkdir()
 
 
@@ -98,5 +98,5 @@ def test_an_error_names_the_folder_that_was_meant(tmp_path):
 
 
 def fill_a_full_disk(target):
-    with placed(target) as draft, out_of_space(draft):
+    with place_folder(target) as draft, out_of_space(draft):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -9,7 +9,7 @@ import pytest
 from deltareg.client import Client
 from deltareg.client.cache.cache import Cache
 from deltareg.client.cache.in_use import in_use
-from deltareg.client.compare.behavior import Inputs
+from deltareg.client.compare.behavior import BehaviorOptions
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from tests.client.grids import Traffic, assert_served_well, fill, storage_of
@@ -143,7 +143,7 @@ def test_what_was_just_given_stays_over_the_limit(server):
 
 def test_both_sides_of_a_comparison_stay_over_the_limit(server):
     behavior = server.client(("read",), cache_max_bytes=1).behavior
-    question = behavior.ask("team/grid:v1", "team/grid:v2", Inputs())
+    question = behavior.ask("team/grid:v1", "team/grid:v2", BehaviorOptions())
 
     with behavior.at_hand(question) as request:
         sides = [request[side] for side in ("a", "b")]

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from deltareg.client.report_files.behavior_html import to_html as behavior_to_html
 from deltareg.client.report_files.difference_html import to_html as diff_to_html
-from deltareg.client.report_files.facts import Compared, Judged, Measured, Metric, Waiver
+from deltareg.client.report_files.facts import ReportComparison, SuiteOutcome, MetricPoint, MetricHistory, ReportWaiver
 from deltareg.client.report_files.html import to_html
 from deltareg.delta.compare import FieldChange, FileChange
 from tests.client.behavior_values import behavior
@@ -59,12 +59,12 @@ def gate_report():
     """Make a report with something in every place."""
     checks = [check(word, word, code="code", detail="told", value="value")
               for word in ("pass", "fail", "warn", "skipped", "n/a")]  # fmt: skip
-    suites = (Judged("smoke", verdict("fail", *checks)), Judged("deep", None, run(error="died")))
-    history = (Metric("smoke", "loss", (Measured(1, 1.0), Measured(3, 2.0)), 5.0),)
-    waiver = Waiver("what", "reason", "until", "actor")
+    suites = (SuiteOutcome("smoke", verdict("fail", *checks)), SuiteOutcome("deep", None, run(error="died")))
+    history = (MetricHistory("smoke", "loss", (MetricPoint(1, 1.0), MetricPoint(3, 2.0)), 5.0),)
+    waiver = ReportWaiver("what", "reason", "until", "actor")
     return report(
         status=8, gate=answer("failed", "missing"), suites=suites, history=history,
-        waivers=(waiver,), compared=Compared("prod", difference(), "note"),
+        waivers=(waiver,), compared=ReportComparison("prod", difference(), "note"),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from deltareg.client.report_files.difference_html import to_html as diff_to_html
 from deltareg.client.report_files.document import MOST_MODULES, to_json
-from deltareg.client.report_files.facts import Compared, Judged, Measured, Metric, Waiver
+from deltareg.client.report_files.facts import ReportComparison, SuiteOutcome, MetricPoint, MetricHistory, ReportWaiver
 from deltareg.client.report_files.html import to_html
 from deltareg.client.report_files.junit import to_junit
 from deltareg.client.report_files.markdown import MOST, to_markdown
@@ -28,7 +28,7 @@ from tests.client.report_values import (
     weights,
 )
 
-WAIVED = Waiver("effect", "known, see the ticket", "2026-03-01", "bo")
+WAIVED = ReportWaiver("effect", "known, see the ticket", "2026-03-01", "bo")
 
 
 class Page(HTMLParser):
@@ -69,7 +69,7 @@ def test_a_check_is_a_testcase_and_a_suite_a_testsuite():
         check("golden", "n/a", detail="none was pushed"), check("perplexity", "warn", value=3.5),
     ]  # fmt: skip
     told = report(
-        status=8, gate=answer("failed"), suites=(Judged("smoke", verdict("fail", *checks)),)
+        status=8, gate=answer("failed"), suites=(SuiteOutcome("smoke", verdict("fail", *checks)),)
     )
 
     smoke, policy = junit(to_junit(told))
@@ -90,10 +90,10 @@ def test_a_check_is_a_testcase_and_a_suite_a_testsuite():
 @pytest.mark.parametrize(
     "judged",
     [
-        Judged("smoke", verdict("inconclusive", check("effect", "skipped", detail="no memory"))),
-        Judged("smoke", verdict("inconclusive", check("effect"))),
-        Judged("smoke", None, run("dead", error="the worker died")),
-        Judged("smoke"),
+        SuiteOutcome("smoke", verdict("inconclusive", check("effect", "skipped", detail="no memory"))),
+        SuiteOutcome("smoke", verdict("inconclusive", check("effect"))),
+        SuiteOutcome("smoke", None, run("dead", error="the worker died")),
+        SuiteOutcome("smoke"),
     ],
     ids=["skipped", "unshown", "dead", "missing"],
 )
@@ -164,7 +164,7 @@ def test_markdown_tells_checks_rules_modules_bytes_evidence_and_waivers():
     assert "| effect | known, see the ticket | 2026-03-01 | bo |" in text
 
 
-MIXED = Judged(
+MIXED = SuiteOutcome(
     "smoke",
     verdict("pass", *[check(f"c{n}") for n in range(11)], check("loss", "warn"), check("g", "n/a")),
 )
@@ -178,7 +178,7 @@ def test_a_pass_hides_no_warning():
 
 
 def test_markdown_shows_ten_modules_and_counts_the_others():
-    told = report(compared=Compared("what prod serves", diff(weights(20))))
+    told = report(compared=ReportComparison("what prod serves", diff(weights(20))))
 
     text = to_markdown(told)
 
@@ -204,7 +204,7 @@ def test_markdown_fits_into_a_comment():
 
     assert len(text) <= MOST
     many = tuple(
-        Judged(f"s{n}", verdict("fail", *[check(f"c{i}", "fail", detail="d" * 900)
+        SuiteOutcome(f"s{n}", verdict("fail", *[check(f"c{i}", "fail", detail="d" * 900)
                                           for i in range(60)]))
         for n in range(9)
     )  # fmt: skip
@@ -239,7 +239,7 @@ def test_the_document_is_json_whatever_others_write_and_measure():
 
 
 def test_the_document_holds_a_bounded_number_of_modules():
-    told = json.loads(to_json(report(compared=Compared("x", diff(weights(500))))))
+    told = json.loads(to_json(report(compared=ReportComparison("x", diff(weights(500))))))
 
     assert (len(told["diff"]["modules"]), told["diff"]["modules_total"]) == (MOST_MODULES, 1000)
 
@@ -258,7 +258,7 @@ def test_a_page_needs_nothing_beside_it():
 
 
 def test_a_page_tells_what_was_found():
-    history = (Metric("smoke", "perplexity", (Measured(1, 9.5), Measured(3, 8.25)), 12.0),)
+    history = (MetricHistory("smoke", "perplexity", (MetricPoint(1, 9.5), MetricPoint(3, 8.25)), 12.0),)
     told = report(status=9, gate=answer("missing"), history=history, waivers=(WAIVED,))
 
     page = Page(to_html(told))
@@ -310,7 +310,7 @@ def test_a_page_is_safe_and_short_whatever_others_write(text):
 def test_nothing_to_compare_with_shows_the_norms_of_its_own_change():
     alone = replace(diff(), a=diff().b)
 
-    page = Page(to_html(report(compared=Compared(diff=alone, note="prod serves nothing yet"))))
+    page = Page(to_html(report(compared=ReportComparison(diff=alone, note="prod serves nothing yet"))))
 
     assert "Norm of the change by layer and module" in page.text
     assert "prod serves nothing yet" in page.text
@@ -320,7 +320,7 @@ def test_nothing_to_compare_with_shows_the_norms_of_its_own_change():
 def test_a_verification_without_a_comparison_says_nothing_of_one():
     alone = replace(diff(), a=diff().b)
 
-    page = Page(to_html(report(answer=None, compared=Compared(diff=alone))))
+    page = Page(to_html(report(answer=None, compared=ReportComparison(diff=alone))))
 
     assert "Norm of the change by layer and module" in page.text
     assert not re.search(r"(^|\s)\.\s", page.text)

@@ -6,7 +6,7 @@ import pytest
 
 from deltareg.client.report_files.behavior_html import to_html as behavior_to_html
 from deltareg.client.report_files.difference_html import to_html as diff_to_html
-from deltareg.client.report_files.facts import Compared
+from deltareg.client.report_files.facts import ReportComparison
 from deltareg.client.report_files.html import to_html
 from tests.client.behavior_values import behavior
 from tests.client.report_values import HOSTILE, HUGE, NOW, diff, hostile, report, weights
@@ -22,7 +22,7 @@ OPTIONS = [
     "--disable-dev-shm-usage",
 ]  # fmt: skip
 PAGES = {
-    "gate": lambda: to_html(report(compared=Compared("what prod serves", diff(weights(48))))),
+    "gate": lambda: to_html(report(compared=ReportComparison("what prod serves", diff(weights(48))))),
     "diff": lambda: diff_to_html(diff(weights(2)), now=NOW),
     "behavior": lambda: behavior_to_html(behavior(samples=300), now=NOW),
     "hostile behavior": lambda: behavior_to_html(behavior(HOSTILE), now=NOW),

@@ -3,13 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.client.cache.spans import (
-    GAP_BYTES,
-    LIMIT_BYTES,
-    Span,
-    coalesce,
-    missing,
-)
+from deltareg.client.cache.spans import GAP_BYTES, LIMIT_BYTES, ByteSpan, coalesce, missing
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.needed_chunks import needed_chunks
@@ -21,7 +15,7 @@ MI = 1 << 20
 
 def spans(limit=64 * MI):
     def span(begin, size):
-        return Span(begin, begin + size)
+        return ByteSpan(begin, begin + size)
 
     return st.lists(st.builds(span, st.integers(0, limit), st.integers(1, 8 * MI)), max_size=30)
 
@@ -49,10 +43,10 @@ def test_what_is_read_for_nothing_is_less_than_the_gaps(wanted):
 
 
 def test_neighbours_are_one_request_and_strangers_two():
-    near = [Span(0, 100), Span(100 + GAP_BYTES, 200 + GAP_BYTES)]
-    far = [Span(0, 100), Span(101 + GAP_BYTES, 200 + GAP_BYTES)]
+    near = [ByteSpan(0, 100), ByteSpan(100 + GAP_BYTES, 200 + GAP_BYTES)]
+    far = [ByteSpan(0, 100), ByteSpan(101 + GAP_BYTES, 200 + GAP_BYTES)]
 
-    assert list(coalesce(near)) == [Span(0, 200 + GAP_BYTES)]
+    assert list(coalesce(near)) == [ByteSpan(0, 200 + GAP_BYTES)]
     assert len(coalesce(far)) == 2
 
 
@@ -60,7 +54,7 @@ def test_neighbours_are_one_request_and_strangers_two():
 def test_what_is_missing_and_what_is_held_are_all(held, size):
     absent = missing(held, size)
 
-    within = [Span(s.begin, min(s.end, size)) for s in held if s.begin < size]
+    within = [ByteSpan(s.begin, min(s.end, size)) for s in held if s.begin < size]
     position = 0
     for span in sorted((*within, *absent)):
         assert span.begin <= position

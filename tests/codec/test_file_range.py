@@ -11,7 +11,7 @@ from hypothesis import given
 
 from deltareg.codec import CHUNK_ELEMENTS, OrderedPool
 from deltareg.codec.file_range import read_range
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor
@@ -64,7 +64,7 @@ def stored(*, told=TENSORS):
     manifest = Manifest("full", "", True, None, {}, tensors, (file,))
     at_hand = {piece_of("BF16", base).digest: lambda begin, end: memoryview(base)[begin:end]}
     storage = StorageMap(encoder.pack_refs, pieces)
-    rebuild = Rebuild(storage, fetcher(packs), at_hand, OrderedPool(1))
+    rebuild = PieceRebuilder(storage, fetcher(packs), at_hand, OrderedPool(1))
 
     def read(begin, end, *, is_proven):
         return read_range(manifest, file, rebuild, begin=begin, end=end, is_proven=is_proven)

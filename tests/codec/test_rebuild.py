@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, PieceSource
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.errors import DeltaregError, IntegrityFailure, Unavailable
 from deltareg.identity.storage_map import StorageMap, StoredPiece
 from tests.codec.samples import encoded, fetcher, nudged, piece_of, reader, source, weights
@@ -34,7 +34,7 @@ def chained(words):
 
 def rebuilt(storage, packs, base, piece):
     with OrderedPool(2) as pool:
-        return b"".join(Rebuild(storage, fetcher(packs), base, pool)([piece]))
+        return b"".join(PieceRebuilder(storage, fetcher(packs), base, pool)([piece]))
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -103,7 +103,7 @@ def test_no_reference_is_ever_held_whole():
 
     tracemalloc.start()
     with OrderedPool(2) as pool:
-        for _ in Rebuild(storage, fetcher(packs), base, pool)([top]):
+        for _ in PieceRebuilder(storage, fetcher(packs), base, pool)([top]):
             pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

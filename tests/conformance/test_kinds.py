@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.testing import KindTests, Sample
-from deltareg.testing.kinds import assessed
+from deltareg.testing.kinds import assess_delta
 from tests.samples.surgery import read_tensors
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -53,8 +53,8 @@ class TestOurKinds(KindTests):
 @pytest.mark.parametrize("name", [n for n, s in TestOurKinds.samples.items() if s.folds])
 def test_it_changes_all_that_the_library_changed(name):
     folder, base, weights = TestOurKinds.samples[name].opened()
-    found = assessed(folder.files, folder.tensors, base)
+    found = assess_delta(folder.files, folder.tensors, base)
 
-    changed = Folding(found.effects, weights).changed
+    changed = FoldedBase(found.effects, weights).changed
 
     assert set(MANIFEST[name]["changed"]) <= {base.names.memory(n) or n for n in changed}

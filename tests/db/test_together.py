@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.session import read, write
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.sql.together import Part, Together
+from deltareg.db.sql.together import QueryPart, CombinedQuery
 from deltareg.db.tables import principals, suites, tokens
 
 TEXTS = ["plain", "", "ü\u2014😀", 'say "so"', "back\\slash", "two\nlines\t", "null", "{}", "'; --"]
@@ -38,11 +38,11 @@ _TOKENS = sa.select(
     tokens.c.display, tokens.c.scopes, tokens.c.namespaces, tokens.c.expires_at,
     (tokens.c.kind == "pat").label("is_pat"),
 ).where(tokens.c.principal_id >= sa.bindparam("least"))  # fmt: skip
-NAMES = Part(_BY_NAME, Named, order=(principals.c.name.desc(), principals.c.id))
-TWO = Part(_BY_NAME, Named, order=(principals.c.id.desc(),), limit=2)
-TOKENS = Part(_TOKENS, Held, order=(tokens.c.id,))
-NONE = Part(_BY_NAME.where(principals.c.name == sa.bindparam("nobody")), Named)
-ALL = Together(NAMES, TWO, TOKENS, NONE)
+NAMES = QueryPart(_BY_NAME, Named, order=(principals.c.name.desc(), principals.c.id))
+TWO = QueryPart(_BY_NAME, Named, order=(principals.c.id.desc(),), limit=2)
+TOKENS = QueryPart(_TOKENS, Held, order=(tokens.c.id,))
+NONE = QueryPart(_BY_NAME.where(principals.c.name == sa.bindparam("nobody")), Named)
+ALL = CombinedQuery(NAMES, TWO, TOKENS, NONE)
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_what_json_does_not_hold_is_no_part():
         id: int
 
     with pytest.raises(TypeError, match="does not go through JSON"):
-        Together(Part(sa.select(sa.literal(b"x", sa.LargeBinary).label("document")), Bytes))
+        CombinedQuery(QueryPart(sa.select(sa.literal(b"x", sa.LargeBinary).label("document")), Bytes))
     with pytest.raises(TypeError, match="does not go through JSON"):
-        Together(Part(sa.select(sa.literal(0.1, sa.Float).label("id")), Other))
+        CombinedQuery(QueryPart(sa.select(sa.literal(0.1, sa.Float).label("id")), Other))
     with pytest.raises(TypeError, match="selects beside them name"):
-        Together(Part(sa.select(suites.c.id, suites.c.name), Other))
+        CombinedQuery(QueryPart(sa.select(suites.c.id, suites.c.name), Other))

@@ -9,7 +9,7 @@ import pytest
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.kind import Addition, BaseCopy, BaseView, DeltaFiles, Match, WeightUpdate
 from deltareg.delta.kinds import all_kinds, kind_names
-from deltareg.delta.maths.updates import Add, Replace
+from deltareg.delta.maths.updates import ScaledAddition, Replacement
 from deltareg.delta.names import name_map_for
 from deltareg.delta.shapes import header_tensors
 from deltareg.digest import Digest
@@ -82,7 +82,7 @@ def codes(make, *infos, base=BASE):
     return [problem.code for problem in found.problems]
 
 
-def update(target, tensor, name="w", *, formula=Add, **more):
+def update(target, tensor, name="w", *, formula=ScaledAddition, **more):
     return WeightUpdate(target, formula(tensor), {name: "weight"}, **more)
 
 
@@ -97,7 +97,7 @@ def update(target, tensor, name="w", *, formula=Add, **more):
         ),
         (lambda t: [update("x.weight", t["w"])], ["no_tensor_applied"]),
         (lambda t: [update("int.weight", t["w"])], ["shape"]),
-        (lambda t: [update("int.weight", t["w"], formula=Replace)], []),
+        (lambda t: [update("int.weight", t["w"], formula=Replacement)], []),
         (lambda t: [update("w.weight", t["w"], shape=(5, 3))], ["shape"]),
         (lambda t: [update("w.weight", t["w"], shape=(3, 3))], ["shape"]),
         (lambda t: [update("model.embed_tokens.weight", t["w"])], ["shape"]),

@@ -17,7 +17,7 @@ from deltareg.delta.compare import (
     weight_differences,
 )
 from deltareg.delta.kind import WeightUpdate
-from deltareg.delta.maths.updates import Extend, Factor, LowRank, Replace
+from deltareg.delta.maths.updates import RowExtension, Factor, LowRank, Replacement
 from deltareg.digest import sha256_of, tensor_digest
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor, Piece
 from tests import corpus
@@ -122,7 +122,7 @@ def test_a_weight_that_only_one_changes_differs_wholly():
 def test_replaced_weights_are_compared_against_the_base():
     weight, one, two = normal(1500, 3), normal(1500, 3, seed=1), normal(1500, 3, seed=2)
 
-    found = only([on("w", Replace(Held(one)))], [on("w", Replace(Held(two)))], {"w": Held(weight)})
+    found = only([on("w", Replacement(Held(one)))], [on("w", Replacement(Held(two)))], {"w": Held(weight)})
 
     wide = [values.astype(np.float64) for values in (one, two, weight)]
     got = (found.relative_norm, found.cosine, found.norm_a, found.norm_b)
@@ -135,7 +135,7 @@ def test_a_low_rank_and_a_replaced_weight_are_compared_by_rows():
     same = (weight + dense(left, right)).astype(np.float32)
 
     found = only(
-        [on("w", low_rank(left, right))], [on("w", Replace(Held(same)))], {"w": Held(weight)}
+        [on("w", low_rank(left, right))], [on("w", Replacement(Held(same)))], {"w": Held(weight)}
     )
 
     assert found.relative_norm < 1e-6
@@ -143,7 +143,7 @@ def test_a_low_rank_and_a_replaced_weight_are_compared_by_rows():
 
 
 def test_without_the_base_a_replaced_weight_is_only_listed():
-    effects = [on("w", Replace(Held(normal(3, 3))))]
+    effects = [on("w", Replacement(Held(normal(3, 3))))]
 
     found = only(effects, effects, None)
 
@@ -153,8 +153,8 @@ def test_without_the_base_a_replaced_weight_is_only_listed():
 
 def test_rows_that_only_one_has_count_as_a_change():
     weight, stored = normal(4, 2), normal(6, 2)
-    grown = on("w", Extend(Held(stored), 4), shape=(6, 2))
-    plain = on("w", Replace(Held(weight)))
+    grown = on("w", RowExtension(Held(stored), 4), shape=(6, 2))
+    plain = on("w", Replacement(Held(weight)))
 
     found = only([grown], [plain], {"w": Held(weight)})
 
@@ -163,8 +163,8 @@ def test_rows_that_only_one_has_count_as_a_change():
 
 
 def test_heads_of_two_widths_can_be_compared():
-    one = on("w", Replace(Held(normal(3, 2))), shape=(3, 2))
-    two = on("w", Replace(Held(normal(5, 4))), shape=(5, 4))
+    one = on("w", Replacement(Held(normal(3, 2))), shape=(3, 2))
+    two = on("w", Replacement(Held(normal(5, 4))), shape=(5, 4))
 
     found = only([one], [two], {"w": Held(normal(3, 2))})
 

@@ -7,20 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.delta.fold import BLOCK_ROWS, RECIPE, Folding
+from deltareg.delta.fold import BLOCK_ROWS, RECIPE, FoldedBase
 from deltareg.delta.kind import Addition, BaseCopy, PrefixInsert, WeightUpdate
-from deltareg.delta.maths.updates import (
-    Add,
-    Extend,
-    Factor,
-    LowRank,
-    Replace,
-    ReplaceRows,
-    Unchanged,
-    WeightDecomposed,
-    WithoutOrthonormal,
-    WithoutPrincipal,
-)
+from deltareg.delta.maths.updates import ScaledAddition, RowExtension, Factor, LowRank, Replacement, RowReplacement, IdentityUpdate, WeightDecomposed, OrthonormalRemoval, PrincipalRemoval
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import from_f32, to_f32, view
 
@@ -46,7 +35,7 @@ def normal(*shape, seed=0):
 
 def fold(update, weight, *more, shape=None, dtype="F32", out=""):
     effects = [WeightUpdate("w", u, {}, shape=shape, dtype=out) for u in (update, *more)]
-    folding = Folding(effects, {"w": Held(weight, dtype)})
+    folding = FoldedBase(effects, {"w": Held(weight, dtype)})
     told = folding.dtype("w")
     raw = b"".join(folding.rows("w"))
     return to_f32(view(raw, told, folding.shape("w")), told)
@@ -105,7 +94,7 @@ def test_pissa_leaves_what_the_largest_components_do_not_make_up():
     u, s, v = np.linalg.svd(weight.astype(np.float64), full_matrices=False)
     rest = (u[:, 2:] * s[2:]) @ v[2:]
 
-    got = fold(WithoutPrincipal(2), weight, update)
+    got = fold(PrincipalRemoval(2), weight, update)
 
     assert np.allclose(got, rest + change, atol=1e-4)
 
@@ -114,7 +103,7 @@ def test_olora_leaves_what_the_first_directions_do_not_make_up():
     weight = normal(7, 5)
     q, r = np.linalg.qr(weight)
 
-    got = fold(WithoutOrthonormal(2, 0.5), weight)
+    got = fold(OrthonormalRemoval(2, 0.5), weight)
 
     assert np.allclose(got, weight - 0.5 * q[:, :2] @ r[:2], atol=1e-5)
 
@@ -123,7 +112,7 @@ def test_rows_of_tokens_are_replaced_across_blocks():
     weight, rows = normal(BLOCK_ROWS + 10, 3), [BLOCK_ROWS + 1, 0, BLOCK_ROWS - 1]
     values = normal(3, 3, seed=5)
 
-    got = fold(ReplaceRows(rows, Held(values)), weight)
+    got = fold(RowReplacement(rows, Held(values)), weight)
 
     want = weight.copy()
     want[rows] = values
@@ -134,13 +123,13 @@ def test_rows_of_tokens_are_replaced_across_blocks():
 def test_new_rows_follow_the_bases_own(kept):
     weight, stored = normal(kept, 2), normal(kept + BLOCK_ROWS, 2, seed=1)
 
-    got = fold(Extend(Held(stored), kept), weight, shape=stored.shape)
+    got = fold(RowExtension(Held(stored), kept), weight, shape=stored.shape)
 
     assert np.array_equal(got, np.concatenate([weight, stored[kept:]]))
 
 
 def test_updates_of_one_weight_apply_in_order():
-    got = fold(Replace(Held(np.full((2, 2), 3))), np.ones((2, 2)), Add(Held(np.ones((2, 2))), 2.0))
+    got = fold(Replacement(Held(np.full((2, 2), 3))), np.ones((2, 2)), ScaledAddition(Held(np.ones((2, 2))), 2.0))
 
     assert np.array_equal(got, np.full((2, 2), 5))
 
@@ -148,10 +137,10 @@ def test_updates_of_one_weight_apply_in_order():
 def test_a_replaced_tensor_comes_out_bit_for_bit():
     nan = np.array([[np.nan, -0.0]], np.float32)
     counts = Held(np.array([1 << 60], np.int64), "I64")
-    effects = [WeightUpdate("w", Replace(Held(nan)), {}), WeightUpdate("n", Replace(counts), {})]
+    effects = [WeightUpdate("w", Replacement(Held(nan)), {}), WeightUpdate("n", Replacement(counts), {})]
     base = {"w": Held(np.ones((1, 2))), "n": Held(np.array([1], np.int64), "I64")}
 
-    folding = Folding(effects, base)
+    folding = FoldedBase(effects, base)
 
     assert b"".join(folding.rows("w")) == nan.tobytes()
     assert b"".join(folding.rows("n")) == np.array([1 << 60], np.int64).tobytes()
@@ -159,7 +148,7 @@ def test_a_replaced_tensor_comes_out_bit_for_bit():
 
 
 def test_a_scalar_folds():
-    got = fold(Add(Held(np.float32(2.0))), np.float32(1.0))
+    got = fold(ScaledAddition(Held(np.float32(2.0))), np.float32(1.0))
 
     assert got.shape == ()
     assert got == 3
@@ -170,7 +159,7 @@ def test_a_sum_is_rounded_once(weight, change):
     held = Held(np.array([[weight]]), "BF16")
     before = to_f32(view(held.read(), "BF16", (1, 1)), "BF16")
 
-    got = fold(Add(Held(np.array([[change]]))), before, dtype="BF16")
+    got = fold(ScaledAddition(Held(np.array([[change]]))), before, dtype="BF16")
 
     exact = np.asarray(before + np.float32(change))
     assert np.array_equal(got, to_f32(from_f32(exact, "BF16"), "BF16"))
@@ -178,17 +167,17 @@ def test_a_sum_is_rounded_once(weight, change):
 
 def test_an_effect_may_say_another_dtype():
     assert np.array_equal(
-        fold(Replace(Held([[0.1]], "F16")), [[1]], out="F16"), np.array([[0.1]], np.float16)
+        fold(Replacement(Held([[0.1]], "F16")), [[1]], out="F16"), np.array([[0.1]], np.float16)
     )
 
 
 def test_a_twin_reads_the_weight_that_it_shared():
     effects = [
-        WeightUpdate("wte", Add(Held(np.ones((2, 2)))), {}),
-        WeightUpdate("head", Unchanged(), {}, reads="wte"),
+        WeightUpdate("wte", ScaledAddition(Held(np.ones((2, 2)))), {}),
+        WeightUpdate("head", IdentityUpdate(), {}, reads="wte"),
     ]
 
-    folding = Folding(effects, {"wte": Held(np.zeros((2, 2)))})
+    folding = FoldedBase(effects, {"wte": Held(np.zeros((2, 2)))})
 
     assert folding.changed == ("head", "wte")
     assert b"".join(folding.rows("head")) == np.zeros((2, 2), np.float32).tobytes()
@@ -205,9 +194,9 @@ def test_a_twin_reads_the_weight_that_it_shared():
     ],
 )
 def test_a_config_follows_a_grown_vocabulary(config, want):
-    effect = WeightUpdate("w", Extend(Held(np.ones((3, 2))), 2), {}, shape=(3, 2))
+    effect = WeightUpdate("w", RowExtension(Held(np.ones((3, 2))), 2), {}, shape=(3, 2))
 
-    folding = Folding([effect], {"w": Held(np.zeros((2, 2)))})
+    folding = FoldedBase([effect], {"w": Held(np.zeros((2, 2)))})
 
     assert folding.config_changes(config) == want
 
@@ -215,7 +204,7 @@ def test_a_config_follows_a_grown_vocabulary(config, want):
 def test_additions_and_copies_change_no_weight():
     head = Held(np.ones((2, 2)))
 
-    folding = Folding([Addition("score", head, {}), BaseCopy("w", head, {})], {})
+    folding = FoldedBase([Addition("score", head, {}), BaseCopy("w", head, {})], {})
 
     assert folding.changed == ()
     assert folding.additions == {"score": head}
@@ -227,7 +216,7 @@ def test_what_acts_on_activations_cannot_be_folded():
             return (ops.zeros(1, 2),)
 
     with pytest.raises(InvalidInput, match="activations"):
-        Folding([PrefixInsert("tokens", "m", 1, vectors=Vectors(), consumes={})], {})
+        FoldedBase([PrefixInsert("tokens", "m", 1, vectors=Vectors(), consumes={})], {})
 
 
 def test_memory_is_a_few_blocks_whatever_the_height():
@@ -238,7 +227,7 @@ def test_memory_is_a_few_blocks_whatever_the_height():
             return memoryview(bytes(4 * 128 * (stop - start)))
 
     update = LowRank(Factor(Endless()), Factor(Held(normal(128, 128))), 1.0)
-    folding = Folding([WeightUpdate("w", update, {})], {"w": Endless()})
+    folding = FoldedBase([WeightUpdate("w", update, {})], {"w": Endless()})
     block = 4 * 128 * BLOCK_ROWS
 
     tracemalloc.start()
@@ -255,6 +244,6 @@ def test_the_recipe_says_what_a_folded_digest_depends_on():
 
 
 def test_rows_that_are_not_there_are_left_out():
-    got = fold(ReplaceRows([7, 1], Held([[1.0], [2.0]])), np.zeros((2, 1)))
+    got = fold(RowReplacement([7, 1], Held([[1.0], [2.0]])), np.zeros((2, 1)))
 
     assert np.array_equal(got, [[0.0], [2.0]])

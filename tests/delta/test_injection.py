@@ -2,13 +2,13 @@
 
 import pytest
 
-from deltareg.delta.injection import InjectionPoint, injection_points, told
+from deltareg.delta.injection import InjectionPoint, injection_points, describe_points
 from deltareg.delta.kind import ActivationHook, Addition, BaseCopy, PrefixInsert, WeightUpdate
-from deltareg.delta.maths.updates import Unchanged
+from deltareg.delta.maths.updates import IdentityUpdate
 
 
 def weights(*targets):
-    return [WeightUpdate(target, Unchanged(), {}) for target in targets]
+    return [WeightUpdate(target, IdentityUpdate(), {}) for target in targets]
 
 
 def point(module, *layers, within="model.layers"):
@@ -63,4 +63,4 @@ def test_what_is_attached_acts_somewhere_too():
     ],
 )  # fmt: skip
 def test_points_are_told_in_few_words(points, lines):
-    assert told(points) == lines
+    assert describe_points(points) == lines

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, NetworkClass, WeightUpdate
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.maths.updates import Replacement
 from deltareg.delta.names import name_map_for
 from deltareg.delta.network_class import network_class_of, view_as
 from deltareg.delta.shapes import HeaderTensor
@@ -106,7 +106,7 @@ def test_a_delta_without_a_head_of_its_own_leaves_the_class_alone():
 def test_a_head_of_another_size_changes_the_labels_and_not_the_class():
     base = base_of(architectures=["BertForSequenceClassification"], id2label={"0": "a", "1": "b"})
     other = WeightUpdate(
-        "classifier.weight", Replace(Held("t", np.zeros((4, 8)))), {}, shape=(4, 8)
+        "classifier.weight", Replacement(Held("t", np.zeros((4, 8)))), {}, shape=(4, 8)
     )  # fmt: skip
 
     found = network_class_of([other], files(), base)
@@ -117,7 +117,7 @@ def test_a_head_of_another_size_changes_the_labels_and_not_the_class():
 
 def test_a_folded_config_says_class_and_labels_and_keeps_what_it_said_rightly():
     found = NetworkClass("BertForSequenceClassification", ("no", "yes", "perhaps"))
-    folding = Folding(head(), {}, network_class=found)
+    folding = FoldedBase(head(), {}, network_class=found)
 
     changes = folding.config_changes(PLAIN)
 
@@ -166,7 +166,7 @@ def grown_base(config):
 def resized(name, rows):
     """Give a weight that has more rows now."""
     shape = (rows, 8)
-    return WeightUpdate(name, Replace(Held("t", np.zeros(shape))), {}, shape=shape)
+    return WeightUpdate(name, Replacement(Held("t", np.zeros(shape))), {}, shape=shape)
 
 
 def test_a_config_of_a_grown_vocabulary_loads_the_base_with_the_size_that_it_has():

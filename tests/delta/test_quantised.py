@@ -15,7 +15,7 @@ from deltareg.delta.kind import BaseView  # noqa: E402
 from deltareg.delta.names import name_map_for  # noqa: E402
 from deltareg.delta.quantised.fit import packed_problems, variant_problems  # noqa: E402
 from deltareg.delta.quantised.packed import contents  # noqa: E402
-from deltareg.delta.quantised.scheme import SCHEMES, quantised  # noqa: E402
+from deltareg.delta.quantised.scheme import SCHEMES, read_quantisation  # noqa: E402
 from deltareg.delta.quantised.values import values  # noqa: E402
 from deltareg.digest import Digest  # noqa: E402
 from deltareg.errors import InvalidInput  # noqa: E402
@@ -37,7 +37,7 @@ def root(tmp_path_factory):
 
 def unpacked(folder, scheme):
     """Give the numbers of all packed weights of a folder."""
-    told = quantised(json.loads((folder / "config.json").read_text()))
+    told = read_quantisation(json.loads((folder / "config.json").read_text()))
     fields = {} if told is None else told.fields
     with open_folder(folder, purpose="base") as opened:
         found = contents(opened.tensors, scheme, fields)
@@ -149,7 +149,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize(("config", "method", "scheme"), CONFIGS)
 def test_a_config_says_how_its_weights_are_packed(config, method, scheme):
-    found = quantised(config)
+    found = read_quantisation(config)
 
     assert ((found and found.method) or None, found and found.scheme) == (method, scheme)
 

@@ -2,17 +2,7 @@
 
 import pytest
 
-from deltareg.delta.maths.updates import (
-    Add,
-    Extend,
-    Factor,
-    LowRank,
-    Replace,
-    ReplaceRows,
-    Unchanged,
-    WeightDecomposed,
-    WithoutPrincipal,
-)
+from deltareg.delta.maths.updates import ScaledAddition, RowExtension, Factor, LowRank, Replacement, RowReplacement, IdentityUpdate, WeightDecomposed, PrincipalRemoval
 from deltareg.delta.shapes import HeaderTensor, misfit
 from deltareg.errors import InvalidInput
 from deltareg.tensors.header import TensorInfo
@@ -36,13 +26,13 @@ def low_rank(left, right, *, flipped=False):
         (low_rank((4, 2, 1, 1), (2, 3, 5, 5)), (4, 3, 5, 5)),
         (WeightDecomposed(low_rank((4, 2), (2, 3)), tensor(4), "rows"), (4, 3)),
         (WeightDecomposed(low_rank((4, 2), (2, 3)), tensor(3), "columns"), (4, 3)),
-        (Replace(tensor(4, 3)), (4, 3)),
-        (Add(tensor(4)), (4,)),
-        (Add(tensor()), ()),
-        (ReplaceRows([0, 3], tensor(2, 3)), (4, 3)),
-        (Extend(tensor(6, 3), 4), (6, 3)),
-        (WithoutPrincipal(2), (4, 3)),
-        (Unchanged(), (4, 3)),
+        (Replacement(tensor(4, 3)), (4, 3)),
+        (ScaledAddition(tensor(4)), (4,)),
+        (ScaledAddition(tensor()), ()),
+        (RowReplacement([0, 3], tensor(2, 3)), (4, 3)),
+        (RowExtension(tensor(6, 3), 4), (6, 3)),
+        (PrincipalRemoval(2), (4, 3)),
+        (IdentityUpdate(), (4, 3)),
     ],
 )
 def test_what_fits_fits(update, shape):
@@ -57,12 +47,12 @@ def test_what_fits_fits(update, shape):
         (low_rank((1, 2), (2, 3)), (4, 3)),
         (WeightDecomposed(low_rank((4, 2), (2, 3)), tensor(3), "rows"), (4, 3)),
         (WeightDecomposed(low_rank((4, 2), (2, 3)), tensor(1), "rows"), (4, 3)),
-        (Replace(tensor(3, 3)), (4, 3)),
-        (Add(tensor(1, 3)), (4, 3)),
-        (Add(tensor(3)), (4, 3)),
-        (Add(tensor()), (4, 3)),
-        (ReplaceRows([0, 3], tensor(3, 3)), (4, 3)),
-        (Extend(tensor(6, 2), 4), (6, 3)),
+        (Replacement(tensor(3, 3)), (4, 3)),
+        (ScaledAddition(tensor(1, 3)), (4, 3)),
+        (ScaledAddition(tensor(3)), (4, 3)),
+        (ScaledAddition(tensor()), (4, 3)),
+        (RowReplacement([0, 3], tensor(3, 3)), (4, 3)),
+        (RowExtension(tensor(6, 2), 4), (6, 3)),
     ],
 )
 def test_what_would_stretch_or_repeat_does_not(update, shape):

@@ -8,9 +8,9 @@ from jinja2 import UndefinedError
 from lxml import etree
 
 import deltareg
-from deltareg.drawing.plots import Heat, Line, heat_map, history, line_plot
+from deltareg.drawing.plots import HeatMap, PlotLine, heat_map, history, line_plot
 from deltareg.drawing.rendering import MOST, render
-from deltareg.drawing.sample_plots import interval, ranked
+from deltareg.drawing.sample_plots import interval, draw_ranked_bars
 from tests.client.report_values import HOSTILE
 
 ROOT = Path(deltareg.__file__).parent
@@ -81,10 +81,10 @@ def test_templates_are_found():
 
 
 PLOTS = {
-    "heat map": lambda text: heat_map(Heat([text], [text], [[0.5]], text, text)),
-    "lines": lambda text: line_plot([Line(text, [1.0, 2.0], "b")], [text, text], label=text),
+    "heat map": lambda text: heat_map(HeatMap([text], [text], [[0.5]], text, text)),
+    "lines": lambda text: line_plot([PlotLine(text, [1.0, 2.0], "b")], [text, text], label=text),
     "history": lambda text: history([(text, 1.0), (text, 2.0)], threshold=1.5, label=text),
-    "ranked": lambda text: ranked([(text, 1.0), (text, 2.0)], label=text),
+    "ranked": lambda text: draw_ranked_bars([(text, 1.0), (text, 2.0)], label=text),
     "interval": lambda text: interval(0.5, 0.1, 0.9, none=0.0, label=text),
 }
 
@@ -100,8 +100,8 @@ def test_a_plot_is_well_formed_and_made_of_the_same_marks_whatever_its_words(nam
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1e308])
 def test_a_plot_has_only_places_that_are_numbers(number):
     plots = [
-        heat_map(Heat(["r"], ["c", "d"], [[number, 1.0]], "l", "u")),
-        line_plot([Line("n", [number, 1.0], "b")], ["a", "b"], label="l"),
+        heat_map(HeatMap(["r"], ["c", "d"], [[number, 1.0]], "l", "u")),
+        line_plot([PlotLine("n", [number, 1.0], "b")], ["a", "b"], label="l"),
     ]
 
     for plot in plots:

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.documents.strict_fields import Place
+from deltareg.documents.strict_fields import DocumentPlace
 from deltareg.gate.freeze_window import parse_window, standing_window
 
 WEEKEND = {"from": "Fri 16:00", "to": "Mon 08:00", "zone": "Europe/Berlin", "reason": "weekend"}
 
 
 def window(fields):
-    return parse_window(fields, Place())
+    return parse_window(fields, DocumentPlace())
 
 
 def utc(text):

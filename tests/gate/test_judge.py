@@ -9,8 +9,8 @@ from deltareg.errors import Blocked, GateFailed, GatePending, Inconclusive
 from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, refusal
 from deltareg.gate.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
-from deltareg.gate.signers import Signer
-from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact
+from deltareg.gate.signers import VerdictSigner
+from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact
 from deltareg.gate.verdict_rules import why_not
 from deltareg.gate.verifier import VERIFIER
 
@@ -38,7 +38,7 @@ VERDICT = VerdictFact(
     verifier=f"{VERIFIER} deltareg/1.0", seed=7, dtype="F32",
     policy_digest=str(policy_digest(POLICY)), evidence="exact",
     sandbox="session limits network files -calls", environment=HERE,
-    signer=Signer(keyid="a" * 64, worker="gpu-1", host="rack-1"),
+    signer=VerdictSigner(keyid="a" * 64, worker="gpu-1", host="rack-1"),
 )  # fmt: skip
 NOW = Circumstances(
     "prod", NOW_US, policy_digest=str(policy_digest(POLICY)), suites={"smoke": SUITE},
@@ -263,4 +263,4 @@ def test_a_suite_that_is_for_no_gate_opens_none_whatever_its_verdict():
     assert (unmet.rule, unmet.suite) == ("missing", "fast")
     assert "counts for no channel" in unmet.message
     assert "policy set" in unmet.fix
-    assert why_not(quick, CANDIDATE.subject, now.suites["fast"], bound=Bounds()) is not None
+    assert why_not(quick, CANDIDATE.subject, now.suites["fast"], bound=VerdictConditions()) is not None

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from deltareg.errors import DeltaregError, DiskFull, Unavailable, error_classes
-from deltareg.host.process import explained, status_of
+from deltareg.host.process import explain_errors, status_of
 from deltareg_cli.exits import exit_status
 
 # A Python that does not find some packages, as where the extras are not installed.
@@ -81,7 +81,7 @@ def test_statuses_are_those_of_the_table():
     ],
 )
 def test_an_end_is_explained(capsys, error, status, told):
-    with pytest.raises(SystemExit) as ended, explained():
+    with pytest.raises(SystemExit) as ended, explain_errors():
         raise error
 
     assert ended.value.code == status

@@ -88,7 +88,7 @@ def all_read(patch, _world):
 
 
 def limits_forgotten(patch, _world):
-    patch.setattr(held, "_limited", lambda reach, _limits: [reach])
+    patch.setattr(held, "_limit_reach", lambda reach, _limits: [reach])
 
 
 def deleted_given(patch, _world):
@@ -122,7 +122,7 @@ def anything_given(patch, _world):
 
 
 def answers_by_key_alone(patch, _world):
-    kept = idempotency._kept
+    kept = idempotency._replay_answer
 
     def any_kept(registry, caller, key, _digest):
         with registry.engine.connect() as conn:
@@ -130,7 +130,7 @@ def answers_by_key_alone(patch, _world):
             row = conn.execute(t.idempotency.select().where(own)).first()
         return kept(registry, caller, key, "" if row is None else row.request_digest)
 
-    patch.setattr(idempotency, "_kept", any_kept)
+    patch.setattr(idempotency, "_replay_answer", any_kept)
 
 
 def first_base_meant(patch, _world):
@@ -166,7 +166,7 @@ FAULTS = {
 def clear_caches():
     """Forget what was decided before."""
     for kept in (
-        held.allowed, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
-        decide.decided,
+        held.grants_of_token, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
+        decide.decide_cached,
     ):  # fmt: skip
         kept.cache_clear()

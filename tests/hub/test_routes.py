@@ -271,7 +271,7 @@ def test_who_comes_when_all_places_are_taken_is_asked_to_come_again(shelf, get, 
     monkeypatch.setattr(sending, "_PLACES", 0)
     monkeypatch.setattr(sending, "_PATIENCE_S", 0.05)
 
-    with with_state(shelf, hub_places=sending.Places(1)):
+    with with_state(shelf, hub_places=sending.SendPool(1)):
         answer = get(FILE)
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

@@ -8,7 +8,7 @@ pl = pytest.importorskip("lightning.pytorch", reason="needs lightning: pip insta
 
 from torch.utils.data import DataLoader  # noqa: E402
 
-from deltareg.integrations.lightning import PushCallback  # noqa: E402
+from deltareg.integrations.lightning import LightningPushCallback  # noqa: E402
 from deltareg.suites.golden_file import GOLDEN_FILE, decode  # noqa: E402
 from tests.integrations.training import Rows, adapter, tokenizer  # noqa: E402
 
@@ -47,7 +47,7 @@ def fit(folder, callback, *, steps=4, goes_on=None):
 
 
 def pushing(client, line, **options):
-    return PushCallback(
+    return LightningPushCallback(
         line, base="tinyllama", client=client, always_push=True, tokenizer=tokenizer(), **options
     )
 

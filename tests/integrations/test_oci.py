@@ -17,12 +17,12 @@ from deltareg.errors import (
     NotFound,
     Unauthenticated,
 )
-from deltareg.integrations.oci.content import Blob, Descriptor, encode, make_manifest
+from deltareg.integrations.oci.content import OciBlob, Descriptor, encode, make_manifest
 from deltareg.integrations.oci.exporting import export_version
 from deltareg.integrations.oci.importing import oci_artifact
 from deltareg.integrations.oci.layout import write_layout
 from deltareg.integrations.oci.packing import FILE_PATH, MODEL, MODEL_CONFIG, WEIGHTS
-from deltareg.integrations.oci.places import Layout, Repository, parse_place
+from deltareg.integrations.oci.places import OciLayout, Repository, parse_place
 from deltareg.integrations.oci.registry import RegistryClient
 from tests.cli.steps import done, push
 from tests.fixtures.registries import SAMPLES
@@ -191,10 +191,10 @@ def laid_out(folder, layers, *, kind=MODEL):
     """Write an artifact with layers of (name, bytes, type)."""
     blobs = []
     for name, raw, media in layers:
-        made = Blob.of(raw, media)
+        made = OciBlob.of(raw, media)
         kept = Descriptor(media, made.descriptor.digest, len(raw), {FILE_PATH: name})
-        blobs.append(Blob(kept, raw))
-    config = Blob.of(encode({}), MODEL_CONFIG)
+        blobs.append(OciBlob(kept, raw))
+    config = OciBlob.of(encode({}), MODEL_CONFIG)
     write_layout(folder, make_manifest(kind, config, blobs, annotations={}), tag="x")
     return str(folder)
 
@@ -295,7 +295,7 @@ def test_a_repository_is_told_from_a_folder(text, found):
 
 @pytest.mark.parametrize("text", ["./a/b", "/abs/dir", "chat-oci", "models/chat:v1", "chat:v1"])
 def test_a_folder_is_told_from_a_repository(text):
-    assert isinstance(parse_place(text), Layout)
+    assert isinstance(parse_place(text), OciLayout)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_a_token_of_the_realm_is_asked_for_and_goes_nowhere_else(tmp_path, monke
         return httpx.Response(307, headers={"Location": "https://bucket.example/b"})
 
     place = Repository("r.example", "m/x", "v1")
-    kept = Blob.of(b"{}", WEIGHTS).descriptor
+    kept = OciBlob.of(b"{}", WEIGHTS).descriptor
     client = RegistryClient(place, transport=httpx.MockTransport(answer))
     with client, client.blob(kept) as parts:
         assert b"".join(parts) == b"{}"

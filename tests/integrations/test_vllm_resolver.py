@@ -16,7 +16,7 @@ import pytest
 from deltareg.client.follow.by_name.finding import ByNameOptions
 from deltareg.integrations.vllm import NAME, register
 from deltareg.integrations.vllm.library import load_library
-from deltareg.integrations.vllm.resolver import Names, make_resolver
+from deltareg.integrations.vllm.resolver import AdapterFinder, make_resolver
 from deltareg.integrations.vllm.surroundings import read_surroundings
 from tests.client.agents import DELTAS, LINE
 from tests.fixtures.registries import SAMPLES
@@ -294,7 +294,7 @@ def test_its_lines_are_in_vllms_log(vllm_library, monkeypatch, tmp_path):
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
 
-    names = Names()
+    names = AdapterFinder()
     assert names.find("team/lora:v1", "base") is None
     names.close()
 

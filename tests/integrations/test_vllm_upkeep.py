@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from deltareg.client.follow.by_name import watching
-from deltareg.client.follow.by_name.finding import ByNameOptions, Finder
-from deltareg.client.follow.by_name.holding import HeldFolders
-from deltareg.client.follow.by_name.watching import Watcher
+from deltareg.client.follow.by_name.finding import ByNameOptions, VersionFinder
+from deltareg.client.follow.by_name.holding import SharedFolders
+from deltareg.client.follow.by_name.watching import VersionWatcher
 from deltareg.client.follow.release import Release
 from deltareg.client.follow.vllm_server import VllmServer
 from deltareg.digest import Digest
@@ -37,8 +37,8 @@ class Host:
         context = client._context
         options = ByNameOptions(home, max_bytes, "vllm")
         self.server = VllmServer(url or vllm.url)
-        self.finder = Finder(context, options, clock=lambda: self.now)
-        self.watcher = Watcher(
+        self.finder = VersionFinder(context, options, clock=lambda: self.now)
+        self.watcher = VersionWatcher(
             context, self.finder, self.server, max_bytes=max_bytes, clock=lambda: self.now
         )
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_made_anew_is_unloaded(host, vllm, maker):
 
 def test_folders_that_an_engine_has_stay_whoever_prunes(host, vllm, tmp_path):
     host.load(V1, V2)
-    other = HeldFolders(tmp_path / "by-name")
+    other = SharedFolders(tmp_path / "by-name")
 
     assert other.prune(0) == []
     vllm.adapters.pop(V1)
@@ -174,7 +174,7 @@ def test_folders_that_an_engine_has_stay_whoever_prunes(host, vllm, tmp_path):
 
 def test_what_an_engine_that_was_killed_had_is_free(local_registry, maker, vllm, host, tmp_path):
     release = Release(LineRef.parse(LINE), 1, Digest.parse(maker.show(V1).digest))
-    folders = HeldFolders(tmp_path / "by-name")
+    folders = SharedFolders(tmp_path / "by-name")
     hold, _ = folders.hold(maker._context, release)
     assert folders.prune(0) == []
 
@@ -186,7 +186,7 @@ def test_what_an_engine_that_was_killed_had_is_free(local_registry, maker, vllm,
 
 
 def test_the_bound_takes_the_longest_unused_first_and_no_more(maker, tmp_path):
-    folders = HeldFolders(tmp_path / "by-name")
+    folders = SharedFolders(tmp_path / "by-name")
     releases = [
         Release(LineRef.parse(LINE), number, Digest.parse(maker.show(f"{LINE}:v{number}").digest))
         for number in (1, 2)
@@ -237,4 +237,4 @@ def test_the_folder_of_an_agent_is_not_taken(tmp_path):
     (tmp_path / ".follower").touch()
 
     with pytest.raises(InvalidInput, match="is kept by an agent"):
-        HeldFolders(tmp_path)
+        SharedFolders(tmp_path)

@@ -8,7 +8,7 @@ from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.delta_manifest import assess
-from deltareg.delta.serving import Delta, engine_limits
+from deltareg.delta.serving import ServableDelta, engine_limits
 from deltareg.errors import DeltaregError
 from tests.client.convert.converting import client_of
 from tests.fixtures.registries import SAMPLES
@@ -35,7 +35,7 @@ def base(tmp_path_factory):
 def test_a_lora_is_judged_as_the_conversion_judges_it(name, base, tmp_path):
     with open_folder(DELTAS / name) as opened:
         kind = assess(opened.files, opened.tensors, base.view).kind
-        delta = Delta(kind.name, kind.variant, kind.config(), list(opened.contents))
+        delta = ServableDelta(kind.name, kind.variant, kind.config(), list(opened.contents))
 
     found = engine_limits("llamacpp").judge(delta)
 

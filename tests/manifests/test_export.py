@@ -9,7 +9,7 @@ import yaml
 from deltareg.client import Client, ClientConfig
 from deltareg.client.manifests import form_names
 from deltareg.client.manifests.form import ExportOptions
-from deltareg.client.manifests.served import Served
+from deltareg.client.manifests.served import ServedVersion
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, InvalidInput
 from deltareg.refs import LineRef
@@ -83,7 +83,7 @@ def test_two_channels_share_the_requests(maker):
 
 def test_a_rank_above_vllms_own_is_asked_for():
     digest = Digest("sha256", "ab" * 32)
-    served = Served(LineRef("team", "lora"), "prod", 1, 3, digest, "llama", 64)
+    served = ServedVersion(LineRef("team", "lora"), "prod", 1, 3, digest, "llama", 64)
 
     from deltareg.client.manifests.kserve import Kserve
 
@@ -99,7 +99,7 @@ def test_a_rank_above_vllms_own_is_asked_for():
 )
 def test_names_are_short_and_of_what_kubernetes_takes(namespace, name):
     digest = Digest("sha256", "ab" * 32)
-    served = Served(LineRef(namespace, name), "prod", 1, 123_456, digest, "llama", 8)
+    served = ServedVersion(LineRef(namespace, name), "prod", 1, 123_456, digest, "llama", 8)
 
     jsonschema.validate(
         served.resource, SCHEMAS["dynamo"]["properties"]["metadata"]["properties"]["name"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.pages.changes import Change, address_of, changes
+from deltareg.pages.changes import AuditChange, address_of, changes
 from deltareg.service.events import Action
 
 DIGEST = "sha256:" + "4f" * 32
@@ -51,15 +51,15 @@ def test_a_row_has_an_address_that_it_is_found_at(pages):
     ("before", "after", "told"),
     [
         (None, {"revision": 3, "revoked_at": None, "text": "", "list": []},
-         [Change("revision", "", "3")]),
+         [AuditChange("revision", "", "3")]),
         ({"policy": {"approvals": 1}}, {"policy": {"approvals": 2}},
-         [Change("policy approvals", "1", "2")]),
-        ({"name": "a", "of": "x"}, {"name": "b", "of": "x"}, [Change("name", "a", "b")]),
-        ({"agent": "host-1"}, None, [Change("agent", "host-1", "")]),
+         [AuditChange("policy approvals", "1", "2")]),
+        ({"name": "a", "of": "x"}, {"name": "b", "of": "x"}, [AuditChange("name", "a", "b")]),
+        ({"agent": "host-1"}, None, [AuditChange("agent", "host-1", "")]),
         (None, {"is_local": False, "rights": ["read", "push"], "digest": DIGEST},
-         [Change("is local", "", "no"), Change("rights", "", "read, push"),
-          Change("digest", "", DIGEST[:19])]),
-        (None, [{"suite": "deep", "max_age": "9d"}], [Change("it", "", "suite deep, max_age 9d")]),
+         [AuditChange("is local", "", "no"), AuditChange("rights", "", "read, push"),
+          AuditChange("digest", "", DIGEST[:19])]),
+        (None, [{"suite": "deep", "max_age": "9d"}], [AuditChange("it", "", "suite deep, max_age 9d")]),
         (None, None, []),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from deltareg.errors import NotFound
 from deltareg.pages.diff import CheckPair
-from deltareg.pages.explain import explained
+from deltareg.pages.explain import explain_code
 from deltareg.pages.version import VerdictsPage
 from deltareg.wire import CheckResult
 from tests.pages.test_pages import LINE
@@ -77,7 +77,7 @@ def test_a_suite_says_what_its_checks_show_and_go_by(pages):
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_is_a_page(code):
-    page = explained(code)
+    page = explain_code(code)
 
     assert page.title
     assert page.sections
@@ -87,7 +87,7 @@ def test_every_code_is_a_page(code):
 @pytest.mark.parametrize("code", ["none", "../secrets", "NORM_RATIO", ""])
 def test_what_is_no_code_has_no_page(code):
     with pytest.raises(NotFound):
-        explained(code)
+        explain_code(code)
 
 
 def test_a_refusal_leads_to_what_its_code_means(pages):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deltareg.pages.tables import Table, harmless, parts, written
+from deltareg.pages.tables import PageTable, harmless, parts, write_rows
 from deltareg.service.access.audit import list_audit
 from deltareg.service.access.tokens import authenticate
 from tests.pages.conftest import browser
@@ -66,7 +66,7 @@ def test_all_of_a_list_is_there_and_not_a_page_of_it(desk):
             limit=3,
         )  # fmt: skip
 
-    table: Table[Any] = Table(
+    table: PageTable[Any] = PageTable(
         ("row", "did"),
         lambda page: [(row.id, row.action) for row in page.items],
         lambda page: page.next_cursor,
@@ -106,7 +106,7 @@ def test_a_map_is_taken_away_as_a_drawing_that_is_whole_by_itself(pages, path):
 @settings(max_examples=40)
 @given(st.one_of(st.text(), st.integers(), st.floats(allow_nan=False), st.none(), st.booleans()))
 def test_no_cell_is_a_formula(cell):
-    (row,) = csv.reader(io.StringIO(written([(cell, "x")])))
+    (row,) = csv.reader(io.StringIO(write_rows([(cell, "x")])))
 
     is_text = isinstance(cell, str)
     assert row[1] == "x"

@@ -4,8 +4,8 @@ import networkx as nx
 import pydot
 import pytest
 
-from deltareg.pages.lineage_graph import SINGLE_MOST, Shown, draw_together
-from deltareg.service.overview.family import Family, Relative
+from deltareg.pages.lineage_graph import SINGLE_MOST, GraphSelection, draw_together
+from deltareg.service.overview.family import VersionFamily, Relative
 
 # pydot calls its own parser by names that this has given up.
 READS_DOT = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
@@ -23,11 +23,11 @@ def relative(
 
 
 def family(relatives, *, at="", sort="everything", focus=None):
-    return Family(at, sort, focus, {one.id: one for one in relatives}, is_cut=False)
+    return VersionFamily(at, sort, focus, {one.id: one for one in relatives}, is_cut=False)
 
 
 def drawn(found, **shown):
-    nodes, arrows = draw_together(found, Shown(**shown))
+    nodes, arrows = draw_together(found, GraphSelection(**shown))
     return {node.key: node for node in nodes}, {
         (arrow.start, arrow.end): arrow.relation for arrow in arrows
     }

@@ -16,7 +16,7 @@ from deltareg.suites.probe_set import read_samples
 from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.examine import examine
 from tests.planted.deltas import Planted, incumbent, publish
@@ -67,8 +67,8 @@ def open_case(bench: Bench, workshop: Workshop, *, promoted: Path | None = None)
     )
 
 
-def _beside(bench: Bench, promoted: Path) -> Callable[[Engine], Engine]:
-    def engine(ours: Engine) -> Engine:
+def _beside(bench: Bench, promoted: Path) -> Callable[[DeltaEngine], DeltaEngine]:
+    def engine(ours: DeltaEngine) -> DeltaEngine:
         folder = open_folder(promoted)
         return ours.beside(assess(folder.files, folder.tensors, bench.base.view).account.effects)
 

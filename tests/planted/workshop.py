@@ -12,7 +12,7 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
 from deltareg.suites.golden_file import encode
 from tests.planted.bases import descend, domain_probe, load_base, make_base
 from tests.planted.bottlenecks import Widened
@@ -156,8 +156,8 @@ def _record(tuned: torch.nn.Module, order: Order, path: Path) -> None:
         logits = tuned(**inputs)["logits"].float()
     arrays = {name: value.numpy() for name, value in inputs.items()}
     sample = sample_of(arrays, {"logits": logits.numpy()})
-    origin = Origin("in_training", "F32", "cpu")
-    path.write_bytes(encode(Golden((sample,), origin)))
+    origin = GoldenOrigin("in_training", "F32", "cpu")
+    path.write_bytes(encode(GoldenOutputs((sample,), origin)))
 
 
 def copied(source: Path, out: Path) -> Path:

@@ -38,7 +38,7 @@ from deltareg.service.access import (
     sessions,
     tokens,
 )
-from deltareg.service.authority.grants import Grant, Right, Unclaimed
+from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.bases import bases, changes, fit, probes
 from deltareg.service.bases.stacks import find_ground
@@ -65,8 +65,8 @@ from deltareg.service.hub import (
     snapshots,
     xet_store,
 )
-from deltareg.service.hub.files import FileEntry
-from deltareg.service.hub.snapshots import Missing
+from deltareg.service.hub.files import CommitFile
+from deltareg.service.hub.snapshots import MissingContent
 from deltareg.service.lines import (
     blobs,
     cards,
@@ -123,7 +123,7 @@ from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.telling import deliveries, webhooks
 from deltareg.service.telling import read as events
-from deltareg.service.telling.read import Wanted
+from deltareg.service.telling.read import EventFilter
 from deltareg.service.trail import proofs
 from deltareg.service.upkeep import collect, fsck, outlook, pieces, plan, stats
 from deltareg.service.verdicts import compat, suites, verdicts
@@ -189,7 +189,7 @@ FLOOR = FloorSet(policy={}, reason="x")
 CHECK = "00000000-0000-4000-8000-000000000000"
 HOOK = WebhookAdd(url="http://127.0.0.1:9/", namespace="lab")
 TREE = drafts.tree_of(
-    drafts.Standing(None, {}, {"a.json": FileEntry("a.json", 1, "a" * 64)}, 0),
+    drafts.DraftState(None, {}, {"a.json": CommitFile("a.json", 1, "a" * 64)}, 0),
     Caller("ada", 1, 1, frozenset()), LAB,
 )  # fmt: skip
 
@@ -280,9 +280,9 @@ READS = [  # of what lies in `lab`, or is about it
     called(namespaces.show_namespace, "lab"),
     called(members.list_members, "lab", **PAGE),
     called(members.end_member, 1),
-    called(events.list_events, Wanted("lab"), after=None, limit=5),
-    called(events.list_events, Wanted("lab", "x"), after=None, limit=5),
-    called(events.begin_now, Wanted("lab")),
+    called(events.list_events, EventFilter("lab"), after=None, limit=5),
+    called(events.list_events, EventFilter("lab", "x"), after=None, limit=5),
+    called(events.begin_now, EventFilter("lab")),
     called(snapshots.look_for, "lab/x", "v1", main="prod"),
     called(snapshots.look_for, AS_BASE, "main", main="prod"),
     called(files.look_for_files, "lab/x", "prod", main="prod"),
@@ -332,7 +332,7 @@ WRITES = [  # to what lies in `lab`
     called(drafts.begin_draft, LAB),
     called(committing.look_at_standing, LAB),
     called(
-        committing.commit, LAB, committing.Operations(deleted=["a"]), push=None, scratch=Path()
+        committing.commit, LAB, committing.CommitOperations(deleted=["a"]), push=None, scratch=Path()
     ),
     called(drafts.keep_changes, LAB, {}),
     called(xet_store.give_area, LAB),
@@ -422,7 +422,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(deltas_page.look_for_lines, only=LineFilter(), **PAGE),
     called(home.show_home),
     called(home.show_kept),
-    called(search.search_versions, search.Asked(), **PAGE),
+    called(search.search_versions, search.SearchQuery(), **PAGE),
     called(suites.list_suites),
     called(suites.list_versions, "smoke", **PAGE),
     called(suites.show_suite, "smoke"),
@@ -436,8 +436,8 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(namespaces.list_namespaces, **PAGE),
     called(namespaces.create_namespace, NamespaceCreate(name="fresh")),
     called(explain.explain_access, principal="ada", action="read", ref="lab/x"),
-    called(events.list_events, Wanted(), after=None, limit=5),
-    called(events.begin_now, Wanted()),
+    called(events.list_events, EventFilter(), after=None, limit=5),
+    called(events.begin_now, EventFilter()),
     called(snapshots.look_for, "tiny", "main", main="prod"),
     called(person.look_at_person),
     called(drafts.look_for_draft, "lab/x", "main"),
@@ -516,14 +516,14 @@ def member(*namespaces, rights=tuple(Right), token_id=1):
     """Give a caller, ada, who has rights in namespaces and nowhere else."""
     grants = {Grant(right, Namespace(name)) for name in namespaces for right in rights}
     if namespaces:
-        grants.add(Grant(Right.PUSH, Unclaimed()))
+        grants.add(Grant(Right.PUSH, UnclaimedNamespaces()))
     return Caller("ada", 1, token_id, frozenset(grants))
 
 
 def ask(use_case, registry, caller, args, kwargs):
     """Call a use case; what it says is missing is raised, as most do."""
     found = use_case(registry, caller, *args, **kwargs)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         raise found.error
     return found
 
@@ -629,7 +629,7 @@ def test_of_the_hub_only_what_is_read_is_missing_and_not_refused(registry):
 def test_a_draft_is_there_for_who_began_it_and_may_push(registry):
     ada, bob = member("lab"), replace(member("lab"), principal="bob", principal_id=2)
     reads = member("lab", rights=[Right.READ])
-    drafts.keep_changes(registry, ada, LAB, {"a.json": FileEntry("a.json", 1, "a" * 64)})
+    drafts.keep_changes(registry, ada, LAB, {"a.json": CommitFile("a.json", 1, "a" * 64)})
 
     found = {
         name: drafts.look_for_draft(registry, caller, "lab/x", "main") is not None
@@ -637,7 +637,7 @@ def test_a_draft_is_there_for_who_began_it_and_may_push(registry):
     }
     with pytest.raises(Forbidden):
         drafts.keep_changes(registry, reads, LAB, {})
-    drafts.drop_changes(registry, bob, LAB, {"a.json": FileEntry("a.json", 1, "a" * 64)})
+    drafts.drop_changes(registry, bob, LAB, {"a.json": CommitFile("a.json", 1, "a" * 64)})
 
     assert found == {"ada": True, "bob": False, "reads": False}
     assert drafts.look_for_draft(registry, ada, "lab/x", "main") is not None

@@ -48,7 +48,7 @@ def test_the_packs_of_a_deleted_version_are_freed(engine, store, maker, delta):
     freed = collect.run(engine, store, grace_s=0)
 
     second_copy = len(b"shared")
-    assert freed == collect.Collected(
+    assert freed == collect.CollectionTotals(
         versions=1, packs=1, objects=2, size_bytes=len(b"gone") + second_copy
     )
     assert stored(store) == {b"kept", b"shared"}
@@ -73,7 +73,7 @@ def test_collecting_again_finds_nothing(engine, store, maker, delta):
 
     again = collect.run(engine, store, grace_s=0)
 
-    assert again == collect.Collected()
+    assert again == collect.CollectionTotals()
 
 
 def test_a_marked_pack_that_a_version_needs_keeps_its_bytes(engine, store, maker, delta):
@@ -83,7 +83,7 @@ def test_a_marked_pack_that_a_version_needs_keeps_its_bytes(engine, store, maker
 
     freed = collect.run(engine, store, grace_s=0)
 
-    assert freed == collect.Collected()
+    assert freed == collect.CollectionTotals()
     assert stored(store) == {b"kept"}
 
 
@@ -97,7 +97,7 @@ def test_packs_of_a_base_stay(engine, store, maker):
 
     freed = collect.run(engine, store, grace_s=0)
 
-    assert freed == collect.Collected()
+    assert freed == collect.CollectionTotals()
     assert stored(store) == {b"weights"}
 
 
@@ -108,8 +108,8 @@ def test_a_stalled_push_is_closed_and_its_bytes_are_deleted(engine, store, maker
     within = collect.run(engine, store, grace_s=3600)
     after = collect.run(engine, store, grace_s=0)
 
-    assert within == collect.Collected()
-    assert after == collect.Collected(uploads_expired=1, objects=1, size_bytes=4)
+    assert within == collect.CollectionTotals()
+    assert after == collect.CollectionTotals(uploads_expired=1, objects=1, size_bytes=4)
     assert stored(store) == set()
     with pytest.raises(UploadClosed):
         finish(engine, upload_id)
@@ -121,7 +121,7 @@ def test_what_an_upload_sent_in_vain_is_deleted(engine, store, maker, delta):
 
     freed = collect.run(engine, store, grace_s=0)
 
-    assert freed == collect.Collected(objects=1, size_bytes=5)
+    assert freed == collect.CollectionTotals(objects=1, size_bytes=5)
     assert stored(store) == {b"first"}
     assert rows.missing(engine, store) == []
 
@@ -178,7 +178,7 @@ def test_a_parent_stays_until_the_versions_made_from_it_have_gone(engine, store,
     rows.delete(engine, child)
     without = collect.run(engine, store, grace_s=0)
 
-    assert with_child == collect.Collected()
+    assert with_child == collect.CollectionTotals()
     assert without.versions == 2
     assert stored(store) == set()
 
@@ -261,7 +261,7 @@ def test_a_marked_pack_that_is_needed_is_not_in_a_plan(engine, store, maker, del
     with write(engine) as conn:
         conn.execute(sa.update(t.packs).values(state="deleting"))
 
-    assert plan(engine, store, grace_s=0).now == collect.Collected()
+    assert plan(engine, store, grace_s=0).now == collect.CollectionTotals()
 
 
 def test_what_many_pushes_left_is_planned_page_by_page(engine, store, maker, monkeypatch):
@@ -272,7 +272,7 @@ def test_what_many_pushes_left_is_planned_page_by_page(engine, store, maker, mon
     planned = plan(engine, store, grace_s=3_600, least_s=0)
     freed = collect.run(engine, store, grace_s=0)
 
-    assert planned.now == collect.Collected()
+    assert planned.now == collect.CollectionTotals()
     assert planned.least == freed
     assert freed.objects == 5
 
@@ -391,7 +391,7 @@ def test_a_version_that_is_being_promoted_is_not_released(postgresql_engine, sto
         until_somebody_waits(engine)
     collector.join()
 
-    assert freed == [collect.Collected()]
+    assert freed == [collect.CollectionTotals()]
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def mark(engine):
     with write(engine) as conn:
         for version_id in collection.releasable(conn, grace_us=0, window=window):
             assert collection.release(conn, version_id, window=window)
-        loose = collection.unreferenced(conn, after=0, limit=100)
+        loose = collection.unreferenced_packs(conn, after=0, limit=100)
         assert collection.mark_deleting(conn, [row.id for row in loose])
 
 

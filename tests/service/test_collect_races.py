@@ -151,7 +151,7 @@ class NoMark(World):
         for _ in range(4):
             self.release()
             with read(self.engine) as conn:
-                loose = collection.unreferenced(conn, after=0, limit=100)
+                loose = collection.unreferenced_packs(conn, after=0, limit=100)
                 keys = {row.id: row.physical_key for row in conn.execute(sa.select(t.packs))}
             for row in loose:
                 self.store.delete(keys[row.id])

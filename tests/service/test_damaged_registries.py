@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, reader
 from deltareg.codec import OrderedPool, PackEncoder
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.db import tables as t
 from deltareg.db.bases.bases import base_content, base_rows
 from deltareg.db.session import read, write
@@ -194,7 +194,7 @@ class Ruin(World):
 
     def decode(self, storage, manifest, at_hand):
         with OrderedPool(1) as pool:
-            for _ in Rebuild(storage, self.fetch, at_hand, pool)(manifest.pieces().values()):
+            for _ in PieceRebuilder(storage, self.fetch, at_hand, pool)(manifest.pieces().values()):
                 pass
 
     def fetch(self, chunk):

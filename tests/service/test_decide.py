@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from deltareg.refs import LineRef
-from deltareg.service.authority.decide import Decision, decide
+from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import SCOPES, Grant, Right, grants_of
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Base, Namespace
 from deltareg.service.registry import Caller
@@ -26,7 +26,7 @@ def test_the_scopes_of_a_token_reach_everything(held, asked, on):
 
     answer = decide(grants_of([held.value]), asked, on)
 
-    assert answer is (Decision.ALLOWED if held is asked or is_implied else Decision.REFUSED)
+    assert answer is (AccessDecision.ALLOWED if held is asked or is_implied else AccessDecision.REFUSED)
 
 
 def test_a_scope_of_a_later_release_allows_nothing():
@@ -36,20 +36,20 @@ def test_a_scope_of_a_later_release_allows_nothing():
 @pytest.mark.parametrize(
     ("right", "on", "expected"),
     [
-        (Right.READ, LineRef("mine", "x"), Decision.ALLOWED),
-        (Right.READ, Namespace("mine"), Decision.ALLOWED),
-        (Right.READ, Base("mine/x:v1"), Decision.ALLOWED),
-        (Right.READ, Base("tiny"), Decision.ALLOWED),
-        (Right.READ, SOMEWHERE, Decision.ALLOWED),
-        (Right.READ, LineRef("mine2", "x"), Decision.HIDDEN),
-        (Right.READ, Namespace("min"), Decision.HIDDEN),
-        (Right.READ, Base("lab/x:v1"), Decision.HIDDEN),
-        (Right.READ, EVERYTHING, Decision.REFUSED),
-        (Right.PROMOTE, LAB, Decision.REFUSED),
-        (Right.PUSH, Base("tiny"), Decision.REFUSED),
-        (Right.PUSH, Base("mine/x:v1"), Decision.ALLOWED),
-        (Right.ADMIN, EVERYTHING, Decision.REFUSED),
-        (Right.BREAK_GLASS, LineRef("mine", "x"), Decision.REFUSED),
+        (Right.READ, LineRef("mine", "x"), AccessDecision.ALLOWED),
+        (Right.READ, Namespace("mine"), AccessDecision.ALLOWED),
+        (Right.READ, Base("mine/x:v1"), AccessDecision.ALLOWED),
+        (Right.READ, Base("tiny"), AccessDecision.ALLOWED),
+        (Right.READ, SOMEWHERE, AccessDecision.ALLOWED),
+        (Right.READ, LineRef("mine2", "x"), AccessDecision.HIDDEN),
+        (Right.READ, Namespace("min"), AccessDecision.HIDDEN),
+        (Right.READ, Base("lab/x:v1"), AccessDecision.HIDDEN),
+        (Right.READ, EVERYTHING, AccessDecision.REFUSED),
+        (Right.PROMOTE, LAB, AccessDecision.REFUSED),
+        (Right.PUSH, Base("tiny"), AccessDecision.REFUSED),
+        (Right.PUSH, Base("mine/x:v1"), AccessDecision.ALLOWED),
+        (Right.ADMIN, EVERYTHING, AccessDecision.REFUSED),
+        (Right.BREAK_GLASS, LineRef("mine", "x"), AccessDecision.REFUSED),
     ],
 )
 def test_an_admin_of_a_namespace_is_one_there(right, on, expected):
@@ -60,7 +60,7 @@ def test_who_may_push_somewhere_but_not_read_is_told_so():
     pusher = Caller("ada", 1, 1, frozenset({Grant(Right.PUSH, Namespace("lab"))}))
     reader = frozenset({*pusher.grants, Grant(Right.READ, Namespace("mine"))})
 
-    assert decide(pusher.grants, Right.READ, LineRef("mine", "x")) is Decision.REFUSED
-    assert decide(reader, Right.READ, LAB) is Decision.REFUSED, "it is known to be there"
+    assert decide(pusher.grants, Right.READ, LineRef("mine", "x")) is AccessDecision.REFUSED
+    assert decide(reader, Right.READ, LAB) is AccessDecision.REFUSED, "it is known to be there"
     assert pusher.sees(LAB)
     assert not pusher.sees(LineRef("mine", "x"))

@@ -10,7 +10,7 @@ from deltareg.db import tables as t
 from deltareg.db.lines.family import common_ancestor
 from deltareg.db.session import read, write
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.service.authority.grants import Grant, Part, Right
+from deltareg.service.authority.grants import Grant, NamespacePart, Right
 from deltareg.service.overview.family import show_family
 from deltareg.service.registry import Caller, Registry
 from deltareg.store.memory import MemoryStore
@@ -136,7 +136,7 @@ def test_a_base_has_what_stands_on_it_and_what_was_made_of_that(registry, histor
 
 
 def test_the_way_does_not_lead_through_what_is_not_the_callers_to_see(registry, history):
-    reader = Caller("eve", 1, None, frozenset({Grant(Right.READ, Part("lab", "line-1"))}))
+    reader = Caller("eve", 1, None, frozenset({Grant(Right.READ, NamespacePart("lab", "line-1"))}))
     mine = [ref for ref, facts in history.nodes.items() if "line-1:" in ref and not facts]
     visible = history.subgraph([ref for ref in history if "line-1:" in ref])
 
@@ -188,7 +188,7 @@ def test_what_is_too_much_is_cut_and_says_so(registry, history):
 
 
 def test_what_others_have_does_not_fill_the_list_of_who_sees_little(registry, history):
-    reader = Caller("eve", 1, None, frozenset({Grant(Right.READ, Part("lab", "line-1"))}))
+    reader = Caller("eve", 1, None, frozenset({Grant(Right.READ, NamespacePart("lab", "line-1"))}))
     mine = {ref for ref, facts in history.nodes.items() if "line-1:" in ref and not facts}
     all_of_it = shown(registry, "tiny", up=0, down=0)
     newest = len(mine & set(all_of_it))

@@ -44,7 +44,7 @@ def test_an_intact_registry_has_no_findings(engine, store, maker, version_id):
 
     checked = fsck.check(engine, store, read_data=True)
 
-    assert checked == fsck.Checked(packs=2, size_bytes=16, findings=())
+    assert checked == fsck.FsckOutcome(packs=2, size_bytes=16, findings=())
 
 
 def test_a_lost_object_is_missing(engine, store, version_id):

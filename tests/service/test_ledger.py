@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deltareg.db.channels.rows import LedgerRow
 from deltareg.db.verdicts.verdicts import verdict_rows
 from deltareg.service.channels.reviews import moves_to_review
-from deltareg.service.channels.roll_back import stacked
+from deltareg.service.channels.roll_back import stack_ledger
 
 _MOVES = st.lists(st.tuples(st.sampled_from(["promote", "rollback", "freeze"]), st.integers(1, 5)))
 
@@ -43,14 +43,14 @@ def plainly(ledger):
 def test_a_ledger_is_laid_on_a_stack_as_it_is_described(moves):
     ledger = ledger_of(moves)
 
-    assert stacked(ledger)[0] == plainly(ledger)
+    assert stack_ledger(ledger)[0] == plainly(ledger)
 
 
 @given(_MOVES, st.integers(1, 12))
 def test_the_newest_entries_tell_the_top_of_the_stack_where_they_are_closed(moves, depth):
     ledger = ledger_of(moves)
 
-    near, is_closed = stacked(ledger[:depth])
+    near, is_closed = stack_ledger(ledger[:depth])
 
     assert not is_closed or plainly(ledger)[-len(near) :] == near or not near
 

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.folders.hashing import hash_folder
-from deltareg.client.packs.stored_pieces import Stored, stored_of
+from deltareg.client.packs.stored_pieces import ReusablePieces, stored_of
 from deltareg.client.packs.transfer import piece_sources, reader, references
-from deltareg.client.push.version_before import Earlier
+from deltareg.client.push.version_before import EarlierVersion
 from deltareg.codec import OrderedPool, PackEncoder
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.db import tables as t
 from deltareg.db.lines.versions import content
 from deltareg.db.session import create_engine, read, write
@@ -149,7 +149,7 @@ class World:
         pairs = references(one.folder.tensors, own.view, own.base.tensors) if at_hand else {}
         storage = None if earlier is None else self.storage_of(earlier.digest)
         if storage is not None:
-            found = Earlier(earlier.manifest, storage, earlier.folder)
+            found = EarlierVersion(earlier.manifest, storage, earlier.folder)
             others = found.references(one.manifest, stored)
         sources = piece_sources(one.folder, one.manifest, pairs, others)
         wanted = [source for source in sources if source.piece.digest not in stored]
@@ -193,7 +193,7 @@ class World:
         is_flat = grant.against == "base" or number == 0
         earlier = None if is_flat else self.models.checkpoints[number - 1]
         one = self.models.checkpoints[number]
-        storage = self.send(self.worker, upload, one, Stored(), earlier)
+        storage = self.send(self.worker, upload, one, ReusablePieces(), earlier)
         report = ReencodeReport(
             fence=grant.fence, upload=upload.id, storage_map=storage.encode().decode()
         )
@@ -271,7 +271,7 @@ class World:
             pieces = one.manifest.pieces().values()
             try:
                 with OrderedPool(1) as pool:
-                    for _ in Rebuild(storage, self.fetch, at_hand, pool)(pieces):
+                    for _ in PieceRebuilder(storage, self.fetch, at_hand, pool)(pieces):
                         pass
             except BlobMissing:
                 yield one.digest

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from deltareg.service.remembered import Aged, Remembered
+from deltareg.service.remembered import AgedAnswer, AnswerCache
 
 
 class Counted:
@@ -25,7 +25,7 @@ def now():
 
 @pytest.fixture
 def kept(now):
-    return Remembered(most=2, clock=lambda: now[0])
+    return AnswerCache(most=2, clock=lambda: now[0])
 
 
 def test_an_answer_is_given_again_with_its_age(kept, now):
@@ -37,7 +37,7 @@ def test_an_answer_is_given_again_with_its_age(kept, now):
     now[0] = 10.0
     later = kept.get("a", make, keep_s=lambda _: 10)
 
-    assert [first, again, later] == [Aged(1, 0.0), Aged(1, 9.0), Aged(2, 0.0)]
+    assert [first, again, later] == [AgedAnswer(1, 0.0), AgedAnswer(1, 9.0), AgedAnswer(2, 0.0)]
 
 
 def test_who_asks_anew_is_answered_anew_and_others_after_that(kept, now):
@@ -48,8 +48,8 @@ def test_who_asks_anew_is_answered_anew_and_others_after_that(kept, now):
     anew = kept.get("a", make, keep_s=lambda _: 10, is_anew=True)
     now[0] = 5.0
 
-    assert anew == Aged(2, 0.0)
-    assert kept.get("a", make, keep_s=lambda _: 10) == Aged(2, 1.0)
+    assert anew == AgedAnswer(2, 0.0)
+    assert kept.get("a", make, keep_s=lambda _: 10) == AgedAnswer(2, 1.0)
 
 
 def test_what_is_not_to_be_remembered_is_not(kept):
@@ -57,7 +57,7 @@ def test_what_is_not_to_be_remembered_is_not(kept):
 
     found = [kept.get("a", make, keep_s=lambda _: 0) for _ in range(2)]
 
-    assert found == [Aged(1, 0.0), Aged(2, 0.0)]
+    assert found == [AgedAnswer(1, 0.0), AgedAnswer(2, 0.0)]
 
 
 def test_what_was_not_asked_for_longest_goes_first(kept):
@@ -85,8 +85,8 @@ def test_others_are_given_the_old_answer_while_one_works(kept, now):
     may_end.set()
     worker.join()
 
-    assert beside == Aged("old", 20.0)
-    assert kept.get("a", lambda: "twice", keep_s=lambda _: 10) == Aged("new", 0.0)
+    assert beside == AgedAnswer("old", 20.0)
+    assert kept.get("a", lambda: "twice", keep_s=lambda _: 10) == AgedAnswer("new", 0.0)
 
 
 def test_a_failure_is_not_remembered(kept):
@@ -96,4 +96,4 @@ def test_a_failure_is_not_remembered(kept):
     with pytest.raises(ValueError, match="not now"):
         kept.get("a", fail, keep_s=lambda _: 10)
 
-    assert kept.get("a", lambda: 1, keep_s=lambda _: 10) == Aged(1, 0.0)
+    assert kept.get("a", lambda: 1, keep_s=lambda _: 10) == AgedAnswer(1, 0.0)

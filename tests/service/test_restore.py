@@ -52,7 +52,7 @@ def test_a_deleted_version_gives_no_bytes_until_it_is_restored(here, maker, push
 
     assert refused.value.fix == "bring it back: deltareg restore lab/x:v1"
     assert (back.is_deleted, back.version) == (False, 1)
-    assert within == after == collect.Collected(objects=0)
+    assert within == after == collect.CollectionTotals(objects=0)
     assert storage_bytes(here, maker, V1) == b"{}"
     assert rows.missing(here.engine, here.store) == []
     assert trail(here, "version.restore") == ["lab/x:v1"]

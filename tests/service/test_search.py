@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.client import Client
 from deltareg.db import tables as t
-from deltareg.db.lines.search import Bound, Sought, found_ids
+from deltareg.db.lines.search import MetricBound, SearchConditions, found_ids
 from deltareg.db.session import read, write
 from deltareg.errors import DeltaregError, InvalidInput, NotFound
 from deltareg.service.lines.search import read_bound
@@ -168,8 +168,8 @@ def test_slips_say_what_to_write(local_registry):
 
 @pytest.mark.parametrize(
     ("text", "bound"),
-    [("a>=1", Bound("a", ">=", 1.0)), (" rouge 1 < -0.5 ", Bound("rouge 1", "<", -0.5)),
-     ("f1=1e-3", Bound("f1", "=", 0.001))],
+    [("a>=1", MetricBound("a", ">=", 1.0)), (" rouge 1 < -0.5 ", MetricBound("rouge 1", "<", -0.5)),
+     ("f1=1e-3", MetricBound("f1", "=", 0.001))],
 )  # fmt: skip
 def test_a_bound_is_read_as_written(text, bound):
     assert read_bound(text) == bound
@@ -184,7 +184,7 @@ def test_the_rarest_condition_is_walked_and_the_answer_is_that_of_a_scan(client,
         words = sorted({term for term, _ in terms})[:24]
         for one in words:
             for other in words[::3]:
-                sought = Sought(terms=(one,), beginnings=(other[:3],))
+                sought = SearchConditions(terms=(one,), beginnings=(other[:3],))
                 scanned = [
                     version for version in all_ids
                     if (one, version) in terms

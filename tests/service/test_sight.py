@@ -14,7 +14,7 @@ from deltareg.db.session import write
 from deltareg.db.sql.document import pack_documents
 from deltareg.digest import sha256_of
 from deltareg.refs import LineRef
-from deltareg.service.authority.grants import Grant, Part, Reach, Right, Unless
+from deltareg.service.authority.grants import Grant, NamespacePart, Reach, Right, NonPrivateNamespaces
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.lines.versions import list_lines
 from deltareg.service.registry import Caller, Registry
@@ -44,10 +44,10 @@ LISTS: dict[str, Callable[..., Page[Any]]] = {
 SEEN = {
     "all": (Grant(Right.READ), 9),
     "one namespace": (Grant(Right.READ, Namespace("lab")), 3),
-    "what is not private": (Grant(Right.READ, Unless(frozenset({"den"}))), 6),
-    "some lines": (Grant(Right.READ, Part("den", "bert-*")), 1),
-    "some lines by some channels": (Grant(Right.READ, Part("den", "bert*", "prod")), 2),
-    "all lines by a pattern": (Grant(Right.READ, Part("den", "*")), 3),
+    "what is not private": (Grant(Right.READ, NonPrivateNamespaces(frozenset({"den"}))), 6),
+    "some lines": (Grant(Right.READ, NamespacePart("den", "bert-*")), 1),
+    "some lines by some channels": (Grant(Right.READ, NamespacePart("den", "bert*", "prod")), 2),
+    "all lines by a pattern": (Grant(Right.READ, NamespacePart("den", "*")), 3),
     "none": (Grant(Right.READ, Namespace("none")), 0),
 }
 
@@ -117,7 +117,7 @@ def test_lists_are_quick_where_little_of_much_is_seen(many):
     """100,000 versions in 1,000 namespaces, each with a run and most with a verdict."""
     reaches: dict[str, Reach] = {
         "one of the oldest": Namespace("n0"),
-        "what is not private": Unless(frozenset()),
+        "what is not private": NonPrivateNamespaces(frozenset()),
         "none": Namespace("none"),
     }
     took = {}

@@ -34,7 +34,7 @@ from deltareg.service.lines.referrers import (
 )
 from deltareg.service.lines.versions import delete_version, list_versions, show_version
 from deltareg.service.registry import Registry
-from deltareg.signing.making import SignWith, sign_files
+from deltareg.signing.making import SigningCredentials, sign_files
 from deltareg.signing.signed_files import folder_root
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import PolicySet, ReferrerAdd, SignerRevoke
@@ -259,7 +259,7 @@ def test_a_revoked_key_counts_no_more_and_signs_nothing_new(registry, ada, versi
 def test_a_certificate_counts_for_its_name_and_authority(registry, ada, version, place):
     library()
     key, cert, root = certificate_files(place, "release", "authority")
-    raw = sign_files("delta", files("one"), SignWith(key, cert, (root,))).decode()
+    raw = sign_files("delta", files("one"), SigningCredentials(key, cert, (root,))).decode()
 
     added = add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw))
 
@@ -282,7 +282,7 @@ def test_a_certificate_counts_for_its_name_and_authority(registry, ada, version,
 def test_the_authority_may_come_beside_a_bundle_that_lacks_it(registry, ada, version, place):
     library()
     key, cert, root = certificate_files(place, "release", "authority")
-    fields = json.loads(sign_files("delta", files("one"), SignWith(key, cert, (root,))))
+    fields = json.loads(sign_files("delta", files("one"), SigningCredentials(key, cert, (root,))))
     fields["verificationMaterial"]["x509CertificateChain"]["certificates"].pop()
     raw = json.dumps(fields)
     other = certificate_files(place, "somebody", "another authority")[2]
@@ -304,7 +304,7 @@ def test_the_authority_may_come_beside_a_bundle_that_lacks_it(registry, ada, ver
 def test_an_expired_certificate_signs_nothing(registry, ada, version, place):
     library()
     key, cert, root = certificate_files(place, "late", "authority", age=9, days=-1)
-    raw = sign_files("delta", files("one"), SignWith(key, cert, (root,))).decode()
+    raw = sign_files("delta", files("one"), SigningCredentials(key, cert, (root,))).decode()
 
     with pytest.raises(BadSignature, match="not valid at validation time"):
         add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from deltareg.service.authority.grants import Grant, Right, Unless
+from deltareg.service.authority.grants import Grant, Right, NonPrivateNamespaces
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.corrupt import UNSEEN
-from deltareg.service.lines.veil import tell_version, veiled, veiled_base, veiled_detail
+from deltareg.service.lines.veil import tell_version, veil_base, veiled_base, veiled_detail
 from deltareg.service.registry import Caller
 from deltareg.wire import (
     BaseInfo,
@@ -45,11 +45,11 @@ def caller(*reaches):
 
 
 MEMBER = caller(Namespace("team"), Namespace("hidden"))
-STRANGER = caller(Unless(frozenset({"hidden"})))
+STRANGER = caller(NonPrivateNamespaces(frozenset({"hidden"})))
 
 
 def test_a_base_of_another_namespace_is_shown_by_its_root():
-    seen, hidden = veiled(MEMBER, VERSION), veiled(STRANGER, VERSION)
+    seen, hidden = veil_base(MEMBER, VERSION), veil_base(STRANGER, VERSION)
 
     assert seen.base.name == "hidden/y:v2"
     assert (hidden.base.name, hidden.base.root) == (UNSEEN, ROOT)

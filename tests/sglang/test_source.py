@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deltareg.delta.serving import Delta, engine_limits
+from deltareg.delta.serving import ServableDelta, engine_limits
 from tests.fixtures.sglang_stub import GETS, POSTS, SAID
 
 VERSION = "0.5.23"
@@ -176,7 +176,7 @@ def words_of(tree):
 
 def delta(more, variant=""):
     files = ["adapter_config.json", "adapter_model.safetensors"]
-    return Delta("lora", variant, {"r": 4, "lora_alpha": "16", **more}, files)
+    return ServableDelta("lora", variant, {"r": 4, "lora_alpha": "16", **more}, files)
 
 
 def judged(more, variant=""):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from deltareg.errors import BadSignature, InvalidInput, Misconfigured, Unavailable
 from deltareg.signing.bundles import MEDIA_TYPE, MOST_BYTES, read_bundle
 from deltareg.signing.keyless import open_keyless
-from deltareg.signing.making import SignWith, sign_files
+from deltareg.signing.making import SigningCredentials, sign_files
 from deltareg.signing.opening import load_authorities, open_by_chain, open_by_key
 from deltareg.signing.pem_keys import PemKey
 from deltareg.signing.signed_files import check_files, folder_root, read_signed_files
@@ -51,7 +51,7 @@ def signed(place):
 def certified(place):
     library()
     key, cert, root = certificate_files(place, "release", "authority")
-    return sign_files("delta", FILES, SignWith(key, cert, (root,))), root
+    return sign_files("delta", FILES, SigningCredentials(key, cert, (root,))), root
 
 
 @pytest.fixture
@@ -307,11 +307,11 @@ def test_keys_that_others_read_and_that_are_none_are_refused(tmp_path):
     key.chmod(0o644)
 
     with pytest.raises(Misconfigured, match="others can read the key"):
-        SignWith(key).check()
+        SigningCredentials(key).check()
     for path in (pub, tmp_path / "none.pem"):
         path.chmod(0o600) if path.exists() else None
         with pytest.raises(InvalidInput, match=r"no key|holds no private key"):
-            SignWith(path).check()
+            SigningCredentials(path).check()
     with pytest.raises(InvalidInput, match="stays where it is"):
         PemKey.parse(key.read_text())
 
@@ -322,7 +322,7 @@ def test_without_a_sigstore_nothing_is_signed_keyless(tmp_path, monkeypatch):
     (tmp_path / "trust.json").write_text("{}")
 
     with pytest.raises(Unavailable, match="no Sigstore has signed it") as refused:
-        sign_files("delta", FILES, SignWith(trust=tmp_path / "trust.json"))
+        sign_files("delta", FILES, SigningCredentials(trust=tmp_path / "trust.json"))
 
     assert "--sign KEY" in refused.value.fix
 
@@ -332,7 +332,7 @@ def test_without_the_library_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "model_signing", None)
 
     with pytest.raises(Misconfigured, match="needs OpenSSF model-signing") as refused:
-        SignWith(key).check()
+        SigningCredentials(key).check()
 
     assert refused.value.fix == "pip install 'deltareg[sign]'"
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deltareg import Client
-from deltareg.client.drafting.draft_suite import Wanted
+from deltareg.client.drafting.draft_suite import DraftRequest
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 
@@ -31,7 +31,7 @@ def birds(tmp_path):
 
 def read(data, **more):
     with Client("http://127.0.0.1:9") as client:
-        return client.suites.drafting.read(Wanted(LineRef.parse("me/birds"), data, **more))
+        return client.suites.drafting.read(DraftRequest(LineRef.parse("me/birds"), data, **more))
 
 
 def test_images_with_alike_names_are_all_taken_and_copies_are_not(birds):

@@ -3,7 +3,7 @@
 import pytest
 
 from deltareg.errors import InvalidInput
-from deltareg.suites.drafting.rows import Row, classes_of, guess_task, rows_of
+from deltareg.suites.drafting.rows import DataRow, classes_of, guess_task, rows_of
 
 FEW = [{"text": f"row {n}", "label": n % 3} for n in range(20)]
 CASES = [
@@ -46,8 +46,8 @@ def test_a_label_that_is_new_on_every_row_is_no_class():
 
 
 def test_classes_that_are_numbers_stay_these_numbers_and_words_are_sorted():
-    numbers = [Row("a", label="3"), Row("b", label="0"), Row("c", label="3"), Row("d", label="0")]
-    words = [Row("a", label="no"), Row("b", label="yes"), Row("c", label="no")]
+    numbers = [DataRow("a", label="3"), DataRow("b", label="0"), DataRow("c", label="3"), DataRow("d", label="0")]
+    words = [DataRow("a", label="no"), DataRow("b", label="yes"), DataRow("c", label="no")]
 
     assert classes_of(numbers) == ["0", "1", "2", "3"]
     assert classes_of(words) == ["no", "yes"]
@@ -65,14 +65,14 @@ def test_a_chat_is_its_turns_and_one_without_an_answer_is_left_out():
     rows = rows_of([answered, asked], "chat")
 
     assert rows == [
-        Row("s\nu", "a", turns=(("system", "s"), ("user", "u"), ("assistant", "a"))),
+        DataRow("s\nu", "a", turns=(("system", "s"), ("user", "u"), ("assistant", "a"))),
     ]  # fmt: skip
 
 
 def test_what_belongs_to_a_query_and_what_does_not():
     record = {"query": "q", "positives": ["p", "also"], "negatives": ["n", "m"]}
 
-    assert rows_of([record], "retrieve") == [Row("q", "p", others=("n", "m"))]
+    assert rows_of([record], "retrieve") == [DataRow("q", "p", others=("n", "m"))]
 
 
 @pytest.mark.parametrize(

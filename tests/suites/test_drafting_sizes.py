@@ -8,14 +8,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from deltareg.suites.drafting.measures import PERPLEXITY, measures_of
-from deltareg.suites.drafting.sizes import (
-    USUAL_LEAST,
-    Spread,
-    gain_asked,
-    halved,
-    loss_allowed,
-    size,
-)
+from deltareg.suites.drafting.sizes import USUAL_LEAST, VersionSpread, gain_asked, size_for_half, loss_allowed, size
 
 ACCURACY, _ = measures_of("classify")
 PLENTY = 10**6
@@ -24,7 +17,7 @@ PLENTY = 10**6
 @pytest.mark.parametrize("spread", [0.3, 0.4, 0.5])
 @pytest.mark.parametrize("power", [0.8, 0.9])
 def test_as_many_samples_are_taken_as_a_power_calculation_gives(spread, power):
-    sized = size(ACCURACY, Spread(spread), available=PLENTY, power=power, margin=0.05)
+    sized = size(ACCURACY, VersionSpread(spread), available=PLENTY, power=power, margin=0.05)
 
     wanted = TTestPower().solve_power(0.05 / spread, alpha=0.025, power=power, alternative="larger")
     assert sized.n == pytest.approx(wanted, rel=0.03)
@@ -32,7 +25,7 @@ def test_as_many_samples_are_taken_as_a_power_calculation_gives(spread, power):
 
 
 def test_a_loss_that_is_said_to_be_stopped_is_stopped_that_often():
-    sized = size(ACCURACY, Spread(0.4), available=400, power=0.8)
+    sized = size(ACCURACY, VersionSpread(0.4), available=400, power=0.8)
     steps = np.random.default_rng(3).normal(-sized.stopped, 0.4, (4_000, sized.n))
 
     lows = stats.ttest_1samp(steps, 0.0, axis=1).confidence_interval(0.95).low
@@ -40,8 +33,8 @@ def test_a_loss_that_is_said_to_be_stopped_is_stopped_that_often():
 
 
 def test_few_samples_widen_the_margin_so_that_healthy_versions_pass():
-    few = size(ACCURACY, Spread(0.4), available=100, power=0.8)
-    asked = size(ACCURACY, Spread(0.4), available=100, power=0.8, margin=0.02)
+    few = size(ACCURACY, VersionSpread(0.4), available=100, power=0.8)
+    asked = size(ACCURACY, VersionSpread(0.4), available=100, power=0.8, margin=0.02)
 
     assert few.margin > 0.1
     assert few.power >= 0.79
@@ -51,8 +44,8 @@ def test_few_samples_widen_the_margin_so_that_healthy_versions_pass():
 
 
 def test_margins_grow_with_what_healthy_versions_once_lost():
-    calm = size(ACCURACY, Spread(0.2, drifts=(0.01, -0.01)), available=PLENTY, power=0.8)
-    wild = size(ACCURACY, Spread(0.2, drifts=(0.02, -0.06)), available=PLENTY, power=0.8)
+    calm = size(ACCURACY, VersionSpread(0.2, drifts=(0.01, -0.01)), available=PLENTY, power=0.8)
+    wild = size(ACCURACY, VersionSpread(0.2, drifts=(0.02, -0.06)), available=PLENTY, power=0.8)
 
     assert calm.margin == 0.05
     assert wild.margin == pytest.approx(0.09)
@@ -60,7 +53,7 @@ def test_margins_grow_with_what_healthy_versions_once_lost():
 
 
 def test_a_loss_of_perplexity_is_a_share_of_what_was_there():
-    sized = size(PERPLEXITY, Spread(0.15), available=PLENTY, power=0.8, margin=0.1)
+    sized = size(PERPLEXITY, VersionSpread(0.15), available=PLENTY, power=0.8, margin=0.1)
 
     wanted = TTestPower().solve_power(
         math.log(1.1) / 0.15, alpha=0.025, power=0.8, alternative="larger"
@@ -71,27 +64,27 @@ def test_a_loss_of_perplexity_is_a_share_of_what_was_there():
 
 
 def test_half_a_loss_takes_about_four_times_the_samples():
-    spread = Spread(0.4)
+    spread = VersionSpread(0.4)
     sized = size(ACCURACY, spread, available=PLENTY, power=0.8, margin=0.05)
 
-    better = halved(ACCURACY, spread, sized, power=0.8)
+    better = size_for_half(ACCURACY, spread, sized, power=0.8)
 
     assert better.stopped == pytest.approx(sized.stopped / 2)
     assert 3 * sized.n < better.n < 5 * sized.n
 
 
 def test_a_gain_is_asked_for_as_far_as_samples_can_show_it():
-    clear = Spread(0.3, single_base=0.4, gains=(0.5, 0.4))
-    faint = Spread(0.3, single_base=0.4, gains=(0.5, 0.04))
+    clear = VersionSpread(0.3, single_base=0.4, gains=(0.5, 0.4))
+    faint = VersionSpread(0.3, single_base=0.4, gains=(0.5, 0.04))
 
     assert gain_asked(clear, 200, power=0.8) == pytest.approx(0.2)
     assert gain_asked(faint, 200, power=0.8) < 0
-    assert gain_asked(Spread(0.3), 200, power=0.8) == 0
+    assert gain_asked(VersionSpread(0.3), 200, power=0.8) == 0
 
 
 def test_what_may_be_forgotten_is_what_healthy_versions_forgot():
-    usual, _ = loss_allowed(PERPLEXITY, Spread(0.1, gains=(-0.05,)), usual=0.33)
-    learned, why = loss_allowed(PERPLEXITY, Spread(0.1, gains=(-0.05, -0.5)), usual=0.33)
+    usual, _ = loss_allowed(PERPLEXITY, VersionSpread(0.1, gains=(-0.05,)), usual=0.33)
+    learned, why = loss_allowed(PERPLEXITY, VersionSpread(0.1, gains=(-0.05, -0.5)), usual=0.33)
 
     assert usual == 0.33
     assert learned == pytest.approx(math.expm1(0.75), rel=0.1)

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.errors import InvalidInput, Refused
-from deltareg.suites.golden import KEPT, MOST_ROWS, Golden, Origin, compare, distance, sample_of
+from deltareg.suites.golden import KEPT, MOST_ROWS, GoldenOutputs, GoldenOrigin, compare, distance, sample_of
 from deltareg.suites.golden_file import MOST_BYTES, decode, encode
-from deltareg.suites.training_start import Shown, TrainingStart
+from deltareg.suites.training_start import BatchCounts, TrainingStart
 
 IDS = {"input_ids": np.arange(6).reshape(2, 3)}
-ORIGIN = Origin(
+ORIGIN = GoldenOrigin(
     "in_training", "BF16", "cuda", "bitsandbytes", {"peft": "0.21.2"}, {"x.safetensors": "blake3:0"}
 )
 
 
 def record(inputs, outputs, origin=None):
-    return Golden((sample_of(inputs, outputs),), origin or Origin())
+    return GoldenOutputs((sample_of(inputs, outputs),), origin or GoldenOrigin())
 
 
 def outputs(*shape, seed=0):
@@ -49,7 +49,7 @@ def test_inputs_come_back_as_they_were(dtype):
 
 
 def test_how_the_training_began_comes_back():
-    start = TrainingStart(4, "paired", Shown(9, 8, 7, losses=(0.5, 1.5), farthest_pixel=2.5))
+    start = TrainingStart(4, "paired", BatchCounts(9, 8, 7, losses=(0.5, 1.5), farthest_pixel=2.5))
     sample = record(IDS, outputs(2, 3))
 
     assert decode(encode(replace(sample, training=start))).training == start
@@ -164,7 +164,7 @@ def test_what_is_no_golden_file_is_refused(name):
 def test_scalars_are_left_out():
     golden = record(IDS, {**outputs(2, 3), "loss": np.array(1, np.float32)})
 
-    assert isinstance(golden, Golden)
+    assert isinstance(golden, GoldenOutputs)
     assert list(golden.samples[0].outputs) == ["logits"]
 
 
@@ -196,7 +196,7 @@ def test_a_largest_value_that_another_overtakes_by_rounding_agrees():
 
 
 def test_samples_of_several_shapes_are_compared_together():
-    golden = Golden(tuple(sample_of(IDS, outputs(1, n, 9, seed=n)) for n in (3, 5)))
+    golden = GoldenOutputs(tuple(sample_of(IDS, outputs(1, n, 9, seed=n)) for n in (3, 5)))
     found = [outputs(1, n, 9, seed=n) for n in (3, 5)]
     found[1]["logits"] = found[1]["logits"] + np.float32(2)
 
@@ -212,7 +212,7 @@ def test_a_file_of_the_first_schema_is_still_read():
     golden = decode((FROZEN / "1.json").read_bytes())
 
     (sample,) = golden.samples
-    assert golden.origin == Origin("by_publisher")
+    assert golden.origin == GoldenOrigin("by_publisher")
     assert np.array_equal(sample.inputs["input_ids"], IDS["input_ids"])
     assert sample.inputs["attention_mask"].dtype == np.bool_
     assert sample.outputs["logits"].values[0, 0] == pytest.approx(1.66589, abs=1e-4)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.suites.suite import Looks, built_in, built_in_names, parse_suite, read_suite
+from deltareg.suites.suite import LookSizes, built_in, built_in_names, parse_suite, read_suite
 
 SETS = (
     "sets: {code: {file: code.txt}, says: {text: [one, two, three]}, seen: {file: x.safetensors},\n"
@@ -174,7 +174,7 @@ def test_a_suite_names_versions_to_compare_with():
     suite = compared(f"against: promoted, reference: best of 5, looks: {{first: 20}}, {CHANGE}")
     spec = suite.checks[0]
 
-    assert (spec.against, spec.reference, spec.looks) == ("promoted", "best of 5", Looks(20))
+    assert (spec.against, spec.reference, spec.looks) == ("promoted", "best of 5", LookSizes(20))
     assert list(suite.references) == ["best of 5 by perplexity"]
     assert (suite.needs_promoted, suite.comparisons) == (True, 1)
     assert parse_suite(suite.document) == suite

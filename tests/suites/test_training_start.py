@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from deltareg.suites.training_start import IGNORED, Shown, TrainingStart, shown_in
+from deltareg.suites.training_start import IGNORED, BatchCounts, TrainingStart, shown_in
 
 PAD, END = 0, 2
 
@@ -140,5 +140,5 @@ def test_batches_are_counted_together():
 
     whole = shown_in(both[0], both[2], mask=both[1], end=[END], loss=2.0)
     start = TrainingStart.of(apart, "causal")
-    assert start.shown == whole + Shown(losses=(2.0,))
+    assert start.shown == whole + BatchCounts(losses=(2.0,))
     assert start.told == "2 batches, 576 labels, a loss of 2 nats each"

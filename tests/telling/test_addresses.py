@@ -9,8 +9,8 @@ import pytest
 
 from deltareg.errors import InvalidInput
 from deltareg.service.telling import send as sending
-from deltareg.service.telling.addresses import Target, pinned
-from deltareg.service.telling.send import Message, send
+from deltareg.service.telling.addresses import WebhookAddress, pin_addresses
+from deltareg.service.telling.send import WebhookMessage, send
 from tests.telling.told import LOOPBACK, receiver
 
 INSIDE = """
@@ -49,7 +49,7 @@ def connects(monkeypatch):
 
 
 def try_once(url, networks=(), **more):
-    message = Message(Target.parse(url), b"{}", {})
+    message = WebhookMessage(WebhookAddress.parse(url), b"{}", {})
     return anyio.run(lambda: send(message, networks, timeout_s=5, **more))
 
 
@@ -67,28 +67,28 @@ def test_no_address_inside_is_connected_to(connects):
 @pytest.mark.parametrize("url", ODD)
 def test_what_is_no_address_of_a_receiver_is_refused(url):
     with pytest.raises(InvalidInput):
-        Target.parse(url)
+        WebhookAddress.parse(url)
 
 
 def test_one_address_inside_among_others_is_too_many():
-    target = Target.parse("https://both.example/")
+    target = WebhookAddress.parse("https://both.example/")
 
     with pytest.raises(InvalidInput, match=r"both\.example leads to 10\.0\.0\.7") as refused:
-        pinned(target, (), resolving=lambda *_: ["93.184.215.14", "10.0.0.7"])
+        pin_addresses(target, (), resolving=lambda *_: ["93.184.215.14", "10.0.0.7"])
 
     assert "DELTAREG_WEBHOOK_NETWORKS=10.0.0.7/32" in refused.value.fix
 
 
 def test_a_network_that_is_listed_is_called_and_no_other():
-    target = Target.parse("http://inside.example/")
+    target = WebhookAddress.parse("http://inside.example/")
     allowed = (ip_network("10.1.0.0/16"), ip_network("fd12::/32"))
 
     for ip in ("10.1.2.3", "fd12::7", "::ffff:10.1.2.3", "93.184.215.14"):
-        (found,) = pinned(target, allowed, resolving=lambda *_, ip=ip: [ip])
+        (found,) = pin_addresses(target, allowed, resolving=lambda *_, ip=ip: [ip])
         assert ip_address(found) == ip_address(ip)
     for ip in ("10.2.0.1", "127.0.0.1", "fd13::7", "::ffff:10.2.0.1"):
         with pytest.raises(InvalidInput):
-            pinned(target, allowed, resolving=lambda *_, ip=ip: [ip])
+            pin_addresses(target, allowed, resolving=lambda *_, ip=ip: [ip])
 
 
 def test_a_name_that_means_another_address_a_moment_later_gains_nothing():
@@ -148,7 +148,7 @@ def test_answers_are_bounded_in_size_and_time():
     with receiver(garbage) as here:
         assert try_once(here.url, LOOPBACK).told.startswith("no answer")
     with receiver(dripping) as here:
-        message = Message(Target.parse(here.url), b"{}", {})
+        message = WebhookMessage(WebhookAddress.parse(here.url), b"{}", {})
         outcome = anyio.run(lambda: send(message, LOOPBACK, timeout_s=0.4))
         over.set()
     assert outcome.told == "no answer within 0.4 seconds"

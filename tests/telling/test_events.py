@@ -15,7 +15,7 @@ from deltareg.db.session import read, write
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef
-from deltareg.service.authority.grants import Grant, Part, Right, Unless
+from deltareg.service.authority.grants import Grant, NamespacePart, Right, NonPrivateNamespaces
 from deltareg.service.authority.resources import EVERYTHING, Base, Namespace
 from deltareg.service.channels.fleet import report_agent
 from deltareg.service.events import Action
@@ -25,7 +25,7 @@ from deltareg.service.runs.runs import queue_run
 from deltareg.service.telling.cloud_events import read_id
 from deltareg.service.telling.drift import tell_drift
 from deltareg.service.telling.number import number_all, number_some
-from deltareg.service.telling.read import Wanted, list_events
+from deltareg.service.telling.read import EventFilter, list_events
 from deltareg.service.telling.types import NAMES, PREFIX, TYPES, fields_of, type_of
 from deltareg.service.upkeep.old_events import drop_old_events
 from deltareg.wire import AgentReport, Observed, RunCreate
@@ -46,7 +46,7 @@ def ada(engine):
 
 def seen(registry, caller, of=None, types="", *, after="0", newest=False, limit=200):
     return list_events(
-        registry, caller, Wanted.of(of, types), after=after, newest=newest, limit=limit
+        registry, caller, EventFilter.of(of, types), after=after, newest=newest, limit=limit
     )
 
 
@@ -174,8 +174,8 @@ def test_rights_hold_for_each_event_at_the_moment_of_reading(registry, ada):
     happen(registry, ada, ["base/tiny"], action=Action.BASE_PUSH, on=Base("tiny"))
     happen(registry, ada, ["base/lab/own"], action=Action.BASE_PUSH, on=Base("lab/own"))
     number_all(registry)
-    everybody, member = reader(Unless(frozenset())), reader(Namespace("lab"))
-    of_x, of_y = reader(Part("lab", "x")), reader(Part("lab", "y*"))
+    everybody, member = reader(NonPrivateNamespaces(frozenset())), reader(Namespace("lab"))
+    of_x, of_y = reader(NamespacePart("lab", "x")), reader(NamespacePart("lab", "y*"))
     assert subjects(seen(registry, everybody)) == ["lab/x:v1", "base/tiny", "base/lab/own"]
 
     with write(registry.engine) as conn:

@@ -21,8 +21,8 @@ from deltareg.service.telling import webhooks as service
 from deltareg.service.telling.deliveries import list_deliveries, redeliver
 from deltareg.service.telling.due import due_now, settle, take_lease
 from deltareg.service.telling.number import number_all
-from deltareg.service.telling.read import Wanted, list_events
-from deltareg.service.telling.send import Outcome
+from deltareg.service.telling.read import EventFilter, list_events
+from deltareg.service.telling.send import AttemptOutcome
 from deltareg.signing.secret_box import SecretBox
 from deltareg.wire import Redeliver, WebhookAdd, WebhookRotate
 from tests.service import rows
@@ -86,7 +86,7 @@ def test_each_event_arrives_signed_and_in_order_at_whoever_wants_it(registry, ad
     assert {each.headers["content-type"] for each in all_of_it.got} == {
         "application/cloudevents+json; charset=utf-8"
     }
-    page = list_events(registry, ada, Wanted(), after=None, limit=200)
+    page = list_events(registry, ada, EventFilter(), after=None, limit=200)
     known = {event.id: json.loads(event.model_dump_json()) for event in page.items}
     for each in all_of_it.got:
         assert each.checked(first) == known[each.headers["webhook-id"]]
@@ -258,7 +258,7 @@ def test_who_lost_the_lease_writes_nothing_down(registry, ada):
     assert take_lease(registry, "two", lease_s=60)
 
     with pytest.raises(LeaseLost):
-        settle(registry, "one", {each.delivery: Outcome(200, "") for each in due})
+        settle(registry, "one", {each.delivery: AttemptOutcome(200, "") for each in due})
 
     assert len(due) == 3
     assert states(registry) == {"pending": 3}
@@ -277,9 +277,9 @@ def test_an_event_waits_for_the_one_before_it_of_its_subject(registry, ada):
 
     first = due()  # the webhook itself was event 1
     assert sorted(first) == [2, 3]
-    settle(registry, "me", {first[2]: Outcome(500, "answered 500", wait_s=50)})
+    settle(registry, "me", {first[2]: AttemptOutcome(500, "answered 500", wait_s=50)})
     assert sorted(due()) == [3]
-    settle(registry, "me", {first[3]: Outcome(200, "")})
+    settle(registry, "me", {first[3]: AttemptOutcome(200, "")})
     assert sorted(due()) == [5]
 
 

@@ -10,7 +10,7 @@ from deltareg.db.sql.clock import read_clock
 from deltareg.service.authority.grants import grants_of
 from deltareg.service.registry import Caller
 from deltareg.service.trail.proofs import read_log
-from deltareg.trail.check import Known
+from deltareg.trail.check import LogEvidence
 from deltareg.trail.kept import KeptLog
 from deltareg.trail.lines import check_lines, write_line
 from deltareg.wire.log_lines import log_lines
@@ -47,7 +47,7 @@ def lines_of(registry, *, limit=1_000):
 
 def check(registry, *, kept="", known=None):
     """Verify the log of a registry."""
-    found = known or Known()
+    found = known or LogEvidence()
     if kept:
         found = KeptLog.read(kept, KEYS, where="the file").known
     return check_lines(lines_of(registry), KEYS, found)

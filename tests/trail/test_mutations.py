@@ -15,12 +15,12 @@ from deltareg.db import tables as t
 from deltareg.db.session import as_writer, write
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.service.registry import Registry
-from deltareg.service.trail.keep import Places
+from deltareg.service.trail.keep import CheckpointStores
 from deltareg.service.trail.leaves import leaf_of_row
 from deltareg.service.trail.seal import seal_all, seal_some
 from deltareg.signing.keys import SigningKey
 from deltareg.store.memory import MemoryStore
-from deltareg.trail.check import Known
+from deltareg.trail.check import LogEvidence
 from deltareg.trail.checkpoint import Checkpoint, open_checkpoint
 from deltareg.trail.kept import KeptLog
 from deltareg.trail.leaves import hash_of
@@ -41,7 +41,7 @@ def sealed_registry(engine, folder):
     """Make a log of three batches and two rows that wait; gives what is kept of it in a file."""
     registry = Registry(engine, MemoryStore(), signer=SERVER)
     file = folder / "kept.jsonl"
-    places = Places(file=file)
+    places = CheckpointStores(file=file)
     for number in (BATCHES[0] - 1, *BATCHES[1:]):  # the log begins with a row of its own
         fill(registry, number)
         seal_all(registry, tell=places.keep)
@@ -61,7 +61,7 @@ def lines(sqlite_template, tmp_path_factory):
 def seen(lines):
     """What a client remembers: the last checkpoint."""
     note = [line["checkpoint"] for line in lines if "checkpoint" in line][-1]
-    return Known([("what this machine saw", open_checkpoint(note, KEYS).checkpoint)])
+    return LogEvidence([("what this machine saw", open_checkpoint(note, KEYS).checkpoint)])
 
 
 # Changes of lines: each gives the lines and the row that has to be named, if it is one.
@@ -220,7 +220,7 @@ def test_an_export_of_odd_values_ends_no_verifier(lines, value):
 
 def _is_seen(changed):
     try:
-        return bool(check_lines(changed, KEYS, Known()).findings)
+        return bool(check_lines(changed, KEYS, LogEvidence()).findings)
     except InvalidInput:
         return True
 

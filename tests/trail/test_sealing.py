@@ -15,10 +15,10 @@ from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.db.trail.audit import record_audit
 from deltareg.service.registry import Registry
-from deltareg.service.trail.keep import Places, differs_from_kept
+from deltareg.service.trail.keep import CheckpointStores, differs_from_kept
 from deltareg.service.trail.seal import seal_all, seal_some
 from deltareg.store.memory import MemoryStore
-from deltareg.trail.check import Known
+from deltareg.trail.check import LogEvidence
 from deltareg.trail.lines import check_lines
 from tests.service import rows
 from tests.signers import key_of
@@ -110,7 +110,7 @@ def test_several_processes_seal_each_row_once_while_others_add_some(registry):
 
 def test_checkpoints_are_kept_in_a_file_and_in_the_store(registry, tmp_path):
     file = tmp_path / "log" / "checkpoints.jsonl"
-    places = Places(registry.store, file)
+    places = CheckpointStores(registry.store, file)
     for number in (3, 1, 260):
         fill(registry, number)
         seal_all(registry, tell=places.keep)
@@ -142,7 +142,7 @@ def test_a_key_that_was_revoked_shows_nothing_and_its_successor_signs_for_all_of
     seal_all(replace(registry, signer=second))
 
     def told(keys, revoked):
-        found = check_lines(lines_of(registry), keys, Known(), revoked=revoked)
+        found = check_lines(lines_of(registry), keys, LogEvidence(), revoked=revoked)
         return [each.what for each in found.findings]
 
     assert told([SERVER.public, second.public], []) == []
@@ -153,7 +153,7 @@ def test_a_key_that_was_revoked_shows_nothing_and_its_successor_signs_for_all_of
 
 def test_a_server_says_when_its_database_is_older_than_what_was_kept(registry, tmp_path):
     file = tmp_path / "kept.jsonl"
-    places = Places(file=file)
+    places = CheckpointStores(file=file)
     assert differs_from_kept(registry, file) == ""
     for number in (5, 3):
         fill(registry, number)
@@ -176,7 +176,7 @@ def test_a_server_says_when_its_database_is_older_than_what_was_kept(registry, t
 
 def test_a_serving_process_seals_by_itself_and_once_more_at_its_end(sqlite_engine, tmp_path):
     registry = Registry(sqlite_engine, MemoryStore(), signer=SERVER)
-    places = Places(file=tmp_path / "kept.jsonl")
+    places = CheckpointStores(file=tmp_path / "kept.jsonl")
     fill(registry, 3)
     ends = time.monotonic() + 20
 
@@ -212,7 +212,7 @@ def test_a_place_that_does_not_answer_holds_nothing_up_and_is_told_once(
 ):
     registry = Registry(sqlite_engine, MemoryStore(), signer=SERVER)
     (tmp_path / "a-file").touch()
-    places = Places(registry.store, tmp_path / "a-file" / "kept.jsonl")
+    places = CheckpointStores(registry.store, tmp_path / "a-file" / "kept.jsonl")
     for number in (2, 3):
         fill(registry, number)
         seal_all(registry, tell=places.keep)

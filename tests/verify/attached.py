@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from deltareg.delta.accounting import account, recognise
 from deltareg_verify.engine.torch_engine.ops import TorchOps
-from deltareg_verify.engine.torch_engine.prefix import inserted
+from deltareg_verify.engine.torch_engine.prefix import insert_prefixes
 from tests.folders import open_base, open_folder
 
 OPS = TorchOps(torch.device("cpu"))
@@ -42,7 +42,7 @@ def run(network, inserts, inputs):
     used = []
     given = {name: torch.as_tensor(value) for name, value in inputs.items()}
     more = {"use_cache": False} if getattr(network.config, "use_cache", None) is not None else {}
-    with inserted(network, inserts, OPS, lambda i: used.append(i.module)), torch.no_grad():
+    with insert_prefixes(network, inserts, OPS, lambda i: used.append(i.module)), torch.no_grad():
         result = network(**given, **more)
     return Attached(result.logits.float().numpy(), used)
 

@@ -16,7 +16,7 @@ from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, built_in
 from deltareg_verify.child.served import account_served, as_served
-from deltareg_verify.engine.case import Case, Parts
+from deltareg_verify.engine.case import Case, CaseParts
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SMOKE = built_in("smoke")
@@ -101,7 +101,7 @@ class Bench:
             self.manifest,
             self.base,
             suite=self.suite,
-            parts=Parts(**real | parts),
+            parts=CaseParts(**real | parts),
             clock=time.perf_counter,
         )
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from deltareg.wire import LeaseRequest
 from deltareg_verify.supervisor.base_measures import BaseMeasures
-from deltareg_verify.supervisor.materials import Stock
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.materials import MaterialSource
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.stop import StopSignal
 from deltareg_verify.supervisor.worker import Worker
 from tests.proving import prover_of
 
@@ -35,15 +35,15 @@ class Finder:
 def finder(registry, zygote, folder):
     """Make one for a running registry."""
     client = prover_of(registry)
-    stock = Stock(client, base_dirs=())
-    options = Options(
+    stock = MaterialSource(client, base_dirs=())
+    options = WorkerOptions(
         name="w1", gpu="cpu", base_dirs=(), scratch=folder / "scratch", lease_wait_s=0,
         run_timeout_s=120, stop_grace_s=0, threads=1, memory_bytes=0,
     )  # fmt: skip
     worker = Worker(
         registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
         stored=client.bring_stored, open_reference=stock.open_reference, options=options,
-        device="cpu", labels=LABELS, stop=Stop(0.0), gather_sides=stock.gather_sides,
+        device="cpu", labels=LABELS, stop=StopSignal(0.0), gather_sides=stock.gather_sides,
         measures=BaseMeasures(client, zygote, options, "cpu", {}),
     )  # fmt: skip
     return Finder(client, worker)

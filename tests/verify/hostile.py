@@ -41,7 +41,7 @@ def perform(
     for wall in without:
         leaky.WALLS[wall]()
     if scratch is not None:
-        bounds = layers.Bounds(tuple(map(Path, readable)), Path(scratch), cpu_s, memory_bytes)
+        bounds = layers.SandboxLimits(tuple(map(Path, readable)), Path(scratch), cpu_s, memory_bytes)
         level = layers.enter(bounds)
     try:
         result = ACTS[act](out=out, **given)
@@ -237,7 +237,7 @@ def remount(out, path):
 
 def escape(out, targets):
     """Try all twelve escapes of the worker's start."""
-    return escapes.succeeded(targets)
+    return escapes.try_escapes(targets)
 
 
 def flood(out):

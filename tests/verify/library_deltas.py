@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.tensors.array import to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES
 from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_inputs
@@ -92,7 +92,7 @@ class LibraryDelta:
     def folded(self):
         """Give every weight of the base's files with the delta folded in."""
         base = self.bench.base.tensors
-        folding = Folding(self.bench.assessment.account.effects, base)
+        folding = FoldedBase(self.bench.assessment.account.effects, base)
         values = {name: _numbers(t.read(), t.dtype, t.shape) for name, t in base.items()}
         for name in set(folding.changed) & base.keys():
             raw = b"".join(folding.rows(name))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deltareg_verify.engine.engine import Change, Fired
+from deltareg_verify.engine.engine import WeightChange, FiredEffects
 from deltareg_verify.messages.figures import Figures
 
 
@@ -12,7 +12,7 @@ def array(*values):
     return np.array(values, dtype=np.float32)
 
 
-ALL_FIRED = Fired(1, (), ())
+ALL_FIRED = FiredEffects(1, (), ())
 
 
 @dataclass
@@ -26,8 +26,8 @@ class PlainEngine:
     base_later: dict | None = None
     dtype: str = "F32"
     is_foldable: bool = True
-    sizes: tuple = (Change("layers.0.q.weight", 0.1, 1.0),)
-    took_part: Fired = ALL_FIRED
+    sizes: tuple = (WeightChange("layers.0.q.weight", 0.1, 1.0),)
+    took_part: FiredEffects = ALL_FIRED
     overflows: tuple = ()
     tokens: list | None = None
     perplexities: dict = field(default_factory=dict)

@@ -8,10 +8,10 @@ import transformers
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Tap
 from deltareg.errors import BaseMismatch, Conflict, Inconclusive, InvalidInput, Refused
-from deltareg_verify.engine.torch_engine.attach import Delta, Host, attach, open_delta
+from deltareg_verify.engine.torch_engine.attach import OpenedDelta, Host, attach, open_delta
 from tests.verify.bench import SAMPLES, read_arrays, sample_base
 from tests.verify.toys import Keeping, hook
 
@@ -42,7 +42,7 @@ def opened(base, name):
 
 
 def toy(base, *hooks):
-    return Delta(base.path, base, hooks)
+    return OpenedDelta(base.path, base, hooks)
 
 
 def logits(model):
@@ -152,7 +152,7 @@ def test_two_low_rank_updates_add_up(base, model):
     with attach(model, both):
         together = logits(model)
     effects = [effect for delta in both for effect in delta.effects]
-    folding = Folding(effects, base.tensors)
+    folding = FoldedBase(effects, base.tensors)
     merged = {
         name: torch.frombuffer(bytearray(b"".join(folding.rows(name))), dtype=torch.float32)
         for name in folding.changed

@@ -7,7 +7,7 @@ import pytest
 
 from deltareg.client.resources.suites import read_suite_file
 from deltareg.errors import InvalidInput
-from deltareg_verify.workbench.backtest import Healthy, Request, run
+from deltareg_verify.workbench.backtest import BacktestVersion, BacktestRequest, run
 from tests.verify.bench import SAMPLES
 
 pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -40,9 +40,9 @@ def request_(tmp_path):
     document = tmp_path / "suite.json"
     document.write_bytes(read_suite_file(tmp_path / "mine.yaml")[0].document)
     versions = (
-        Healthy("me/chat:v1", DELTAS / "lora"), Healthy("me/chat:v2", DELTAS / "lora_v2"),
+        BacktestVersion("me/chat:v1", DELTAS / "lora"), BacktestVersion("me/chat:v2", DELTAS / "lora_v2"),
     )  # fmt: skip
-    return Request(
+    return BacktestRequest(
         SAMPLES / "bases" / "tinyllama", document, tmp_path, versions, tmp_path / "cache",
         faults=("never-trained", "wrong-dtype", "other-tokenizer"), device="cpu",
     )  # fmt: skip
@@ -55,7 +55,7 @@ def tried(request, *, say=lambda _: None):
 def test_faults_are_caught_missed_or_do_not_apply(request_):
     told: list = []
 
-    found = tried(Request.decode(request_.encode()), say=told.append)
+    found = tried(BacktestRequest.decode(request_.encode()), say=told.append)
 
     rows = {row["name"]: row for row in found["items"]}
     assert found["items"][0]["name"] == "me/chat:v2"
@@ -94,7 +94,7 @@ def test_a_fault_that_does_not_exist_is_refused_with_those_that_do(request_):
 
 
 def test_what_push_refuses_is_caught_by_push(request_, tmp_path):
-    versions = (Healthy("me/chat:v1", SAMPLES / "bad" / "nan"), *request_.versions[1:])
+    versions = (BacktestVersion("me/chat:v1", SAMPLES / "bad" / "nan"), *request_.versions[1:])
 
     found = tried(replace(request_, versions=versions, faults=("wrong-dtype",)), say=lambda _: None)
 

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
-from deltareg.client.report_files.behavior_facts import Comparison
+from deltareg.client.report_files.behavior_facts import BehaviorComparison
 from deltareg.client.report_files.behavior_html import to_html
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.suites.estimate import of_difference
 from deltareg.suites.suite import read_suite
 from deltareg_verify.command_line import main
 from deltareg_verify.judging.inputs import gather_inputs
-from deltareg_verify.workbench.behavior import OnBase, Question, run
+from deltareg_verify.workbench.behavior import BehaviorSide, BehaviorRequest, run
 from tests.verify.bench import SAMPLES, sample_base
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -42,8 +42,8 @@ def asked(tmp_path, cache_dir):
     """Ask for two LoRAs on one base."""
     (tmp_path / "prompts.txt").write_text("\n".join(TEXTS))
     base = sample_base("tinyllama")
-    return Question(
-        OnBase(base, DELTAS / "lora"), OnBase(base, DELTAS / "lora_v2"), cache_dir,
+    return BehaviorRequest(
+        BehaviorSide(base, DELTAS / "lora"), BehaviorSide(base, DELTAS / "lora_v2"), cache_dir,
         prompts=tmp_path / "prompts.txt", device="cpu", tokens=6,
     )  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_every_sample_is_told_however_few_are_shown_and_a_page_reads_it(asked, s
     wanted = replace(asked, top=1, prompts=asked.prompts if source == "prompts" else None)
     found = answer(wanted)
 
-    read = Comparison.model_validate({**found, "a": "a", "b": "b"})
+    read = BehaviorComparison.model_validate({**found, "a": "a", "b": "b"})
 
     assert (read.source, len(read.prompts), len(read.by_sample)) == (source, 1, read.samples)
     assert read.prompts[0].kl == max(sample.kl or 0 for sample in read.by_sample)
@@ -125,7 +125,7 @@ def test_every_sample_is_told_however_few_are_shown_and_a_page_reads_it(asked, s
 
 
 def test_the_base_alone_is_a_side(asked):
-    found = answer(replace(asked, a=OnBase(asked.a.base)))
+    found = answer(replace(asked, a=BehaviorSide(asked.a.base)))
 
     assert found["is_different"]
     assert found["kl"]["value"] > answer(asked)["kl"]["value"]
@@ -177,7 +177,7 @@ def test_inputs_of_ones_own_need_no_text(asked, tmp_path):
 
 
 def test_different_bases_are_both_loaded(asked):
-    other = OnBase(sample_base("tinyllama_other"))
+    other = BehaviorSide(sample_base("tinyllama_other"))
 
     found = answer(replace(asked, b=other))
 

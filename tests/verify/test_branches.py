@@ -8,21 +8,10 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.maths.numpy_ops import NumPyOps
-from deltareg.delta.maths.updates import (
-    Add,
-    Extend,
-    Factor,
-    LowRank,
-    Replace,
-    ReplaceRows,
-    Unchanged,
-    WeightDecomposed,
-    WithoutOrthonormal,
-    WithoutPrincipal,
-)
+from deltareg.delta.maths.updates import ScaledAddition, RowExtension, Factor, LowRank, Replacement, RowReplacement, IdentityUpdate, WeightDecomposed, OrthonormalRemoval, PrincipalRemoval
 from deltareg.tensors.array import F32
 from deltareg_verify.engine.torch_engine.branch import branch_for
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, fold
@@ -138,7 +127,7 @@ def test_a_decomposition_over_the_other_axis_has_no_branch(module):
     assert branch_for(module, update, module.weight, OPS) is None
 
 
-@pytest.mark.parametrize("update", [Unchanged(), Replace(Held("t", made(10, 6)))], ids=type)
+@pytest.mark.parametrize("update", [IdentityUpdate(), Replacement(Held("t", made(10, 6)))], ids=type)
 def test_an_update_without_factors_has_no_branch(update):
     module = Conv1D(6, 10)
 
@@ -156,22 +145,22 @@ UPDATES = {
     "decomposed columns": [
         WeightUpdate("w", WeightDecomposed(low_rank(ROWS, 16), Held("m", made(16)), "columns"), {})
     ],
-    "replaced": [WeightUpdate("w", Replace(Held("t", made(ROWS, 16))), {})],
-    "added": [WeightUpdate("v", Add(Held("t", made(ROWS)), 0.3), {})],
-    "a scalar": [WeightUpdate("s", Add(Held("t", made())), {})],
-    "some rows": [WeightUpdate("w", ReplaceRows([3, 1400, 7], Held("t", made(3, 16))), {})],
+    "replaced": [WeightUpdate("w", Replacement(Held("t", made(ROWS, 16))), {})],
+    "added": [WeightUpdate("v", ScaledAddition(Held("t", made(ROWS)), 0.3), {})],
+    "a scalar": [WeightUpdate("s", ScaledAddition(Held("t", made())), {})],
+    "some rows": [WeightUpdate("w", RowReplacement([3, 1400, 7], Held("t", made(3, 16))), {})],
     "more rows": [
-        WeightUpdate("w", Extend(Held("t", made(1510, 16)), ROWS), {}, "", (1510, 16)),
+        WeightUpdate("w", RowExtension(Held("t", made(1510, 16)), ROWS), {}, "", (1510, 16)),
         WeightUpdate("w", low_rank(1510, 16), {}, "", (1510, 16)),
     ],
     "grown and replaced": [
-        WeightUpdate("w", Replace(Held("t", made(1510, 16))), {}, "", (1510, 16))
+        WeightUpdate("w", Replacement(Held("t", made(1510, 16))), {}, "", (1510, 16))
     ],
     "less its principal part, then low rank": [
-        WeightUpdate("w", WithoutPrincipal(3), {}),
+        WeightUpdate("w", PrincipalRemoval(3), {}),
         WeightUpdate("w", low_rank(ROWS, 16), {}),
     ],
-    "less its orthonormal part": [WeightUpdate("w", WithoutOrthonormal(3, 0.5), {})],
+    "less its orthonormal part": [WeightUpdate("w", OrthonormalRemoval(3, 0.5), {})],
     "a twin": [WeightUpdate("head", low_rank(ROWS, 16), {}, "w")],
 }
 
@@ -179,7 +168,7 @@ UPDATES = {
 @pytest.mark.parametrize("name", UPDATES)
 def test_torch_folds_as_numpy_does(name):
     (chain,) = chains(UPDATES[name])
-    blocks = list(Folding(UPDATES[name], BASE).blocks(chain.target))
+    blocks = list(FoldedBase(UPDATES[name], BASE).blocks(chain.target))
     expected = np.concatenate(blocks) if blocks[0].shape else blocks[0]
 
     value = fold(chain, BASE, OPS, torch.float32).numpy()
@@ -213,7 +202,7 @@ def test_new_rows_are_no_change_of_the_old_ones():
 
 
 def test_a_weight_of_another_width_has_no_size():
-    other = WeightUpdate("w", Replace(Held("t", made(4, 32))), {}, "", (4, 32))
+    other = WeightUpdate("w", Replacement(Held("t", made(4, 32))), {}, "", (4, 32))
 
     (chain,) = chains([other])
 
@@ -239,7 +228,7 @@ def test_a_stored_weight_comes_bit_for_bit_whatever_its_dtype():
     whole = Held("t", np.arange(6, dtype=np.int64).reshape(2, 3))
     base = {"w": Held("w", np.zeros((2, 3), np.int64))}
 
-    (chain,) = chains([WeightUpdate("w", Replace(whole), {})])
+    (chain,) = chains([WeightUpdate("w", Replacement(whole), {})])
 
     value = fold(chain, base, OPS, torch.int64)
 

@@ -6,7 +6,7 @@ from torch.distributions import Categorical
 from transformers import AutoModelForCausalLM, AutoTokenizer, Wav2Vec2ForCTC
 
 from deltareg.suites.base_probes import draw
-from deltareg_verify.engine.torch_engine.batching import LENGTHS, Ways, deviations
+from deltareg_verify.engine.torch_engine.batching import LENGTHS, BatchCapabilities, deviations
 from deltareg_verify.engine.torch_engine.general import general_inputs, measure
 from deltareg_verify.engine.torch_engine.prefilled import CACHE_NAMES, name_of_cache
 from tests.verify import judged
@@ -38,7 +38,7 @@ def test_each_way_of_calling_is_what_transformers_makes_of_it_alone(cache_dir):
         return cached(network, ids, cache)
 
     with torch.no_grad():
-        found = deviations(rows, run, Ways(
+        found = deviations(rows, run, BatchCapabilities(
             pad=0, device=torch.device("cpu"), beside=lambda _: {}, pads_left=True,
             continues=continues, farthest=network.config.max_position_embeddings,
         ))  # fmt: skip
@@ -75,7 +75,7 @@ def test_a_way_that_is_refused_takes_no_other_with_it(cache_dir, refused, left):
         return cached(network, ids, cache)
 
     with torch.no_grad():
-        found = deviations([list(range(5, 20))] * len(LENGTHS), run, Ways(
+        found = deviations([list(range(5, 20))] * len(LENGTHS), run, BatchCapabilities(
             pad=0, device=torch.device("cpu"), beside=lambda _: {}, pads_left=True,
             continues=continues, farthest=most,
         ))  # fmt: skip

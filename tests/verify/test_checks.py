@@ -6,7 +6,7 @@ import pytest
 from deltareg.delta.kind import Account
 from deltareg.errors import Problem
 from deltareg.suites.catalogue import CATALOGUE
-from deltareg_verify.engine.engine import Change, Fired
+from deltareg_verify.engine.engine import WeightChange, FiredEffects
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.checks.norm_ratio import layer_type, outliers, size_ratios
 from tests.architecture.generate_check_catalogue import FILE, generate
@@ -75,41 +75,41 @@ def test_what_a_delta_changes_is_sized_once_for_all_checks(bench):
 
 class TestNormRatio:
     def test_a_change_of_the_usual_size_passes(self, find):
-        finding = find("norm_ratio", sizes=(Change("a.weight", 0.5, 1.0),))
+        finding = find("norm_ratio", sizes=(WeightChange("a.weight", 0.5, 1.0),))
 
         assert (finding.verdict, finding.value, finding.threshold) == ("pass", 0.5, 30)
 
     @pytest.mark.parametrize("rms", [31.0, 170.0, INF, NAN])
     def test_an_exploding_change_fails(self, find, rms):
-        finding = find("norm_ratio", sizes=(Change("a.weight", rms, 1.0),))
+        finding = find("norm_ratio", sizes=(WeightChange("a.weight", rms, 1.0),))
 
         assert (finding.verdict, finding.code) == ("fail", "norm_ratio")
         assert "a.weight" in finding.detail
 
     @pytest.mark.parametrize(("rms", "verdict"), [(0.9, "pass"), (1.9, "warn"), (2.1, "fail")])
     def test_one_sick_layer_among_healthy_ones_is_noticed(self, find, rms, verdict):
-        layers = [Change(f"layers.{n}.q.weight", 0.1, 1.0) for n in range(5)]
+        layers = [WeightChange(f"layers.{n}.q.weight", 0.1, 1.0) for n in range(5)]
 
-        finding = find("norm_ratio", sizes=(*layers, Change("layers.5.q.weight", rms, 1.0)))
+        finding = find("norm_ratio", sizes=(*layers, WeightChange("layers.5.q.weight", rms, 1.0)))
 
         assert finding.verdict == verdict
         assert "layers.5.q.weight" in finding.detail
 
     def test_one_of_its_kind_among_healthy_others_is_warned_of_only(self, find):
-        layers = [Change(f"layers.{n}.q.weight", 0.1, 1.0) for n in range(5)]
+        layers = [WeightChange(f"layers.{n}.q.weight", 0.1, 1.0) for n in range(5)]
 
-        finding = find("norm_ratio", sizes=(*layers, Change("embed.weight", 5.0, 1.0)))
+        finding = find("norm_ratio", sizes=(*layers, WeightChange("embed.weight", 5.0, 1.0)))
 
         assert (finding.verdict, finding.code) == ("warn", "norm_ratio")
 
     def test_no_change_at_all_is_left_to_another_check(self, find):
-        assert find("norm_ratio", sizes=(Change("a.weight", 0.0, 1.0),)).verdict == "pass"
+        assert find("norm_ratio", sizes=(WeightChange("a.weight", 0.0, 1.0),)).verdict == "pass"
 
     def test_a_delta_without_weight_updates_is_not_asked(self, find):
         assert find("norm_ratio", sizes=()).verdict == "n/a"
 
     def test_a_weight_of_zero_counts_as_a_floor(self):
-        changes = [Change("a.weight", 0.1, 0.0), Change("a.bias", 0.1, 0.0, is_vector=True)]
+        changes = [WeightChange("a.weight", 0.1, 0.0), WeightChange("a.bias", 0.1, 0.0, is_vector=True)]
 
         ratios = size_ratios(changes, matrix_floor=0.01, vector_floor=0.5)
 
@@ -156,15 +156,15 @@ class TestEffect:
         assert (finding.verdict, finding.code) == ("fail", "non_finite")
 
     def test_an_effect_that_no_forward_uses_fails(self, find):
-        finding = find("effect", took_part=Fired(3, ("layers.7.q.weight",), ()))
+        finding = find("effect", took_part=FiredEffects(3, ("layers.7.q.weight",), ()))
 
         assert (finding.verdict, finding.code) == ("fail", "partial_application")
         assert "layers.7.q.weight" in finding.detail
 
     def test_an_effect_that_no_forward_uses_and_that_changes_nothing_is_warned_of(self, find):
-        sizes = (Change("cross.weight", 0.0, 1.0), Change("q.weight", 0.1, 1.0))
+        sizes = (WeightChange("cross.weight", 0.0, 1.0), WeightChange("q.weight", 0.1, 1.0))
 
-        finding = find("effect", sizes=sizes, took_part=Fired(3, ("cross.weight",), ()))
+        finding = find("effect", sizes=sizes, took_part=FiredEffects(3, ("cross.weight",), ()))
 
         assert finding.verdict == "warn"
         assert "no forward uses cross.weight, and the delta leaves that as it is" in finding.detail
@@ -172,7 +172,7 @@ class TestEffect:
     def test_hooks_of_which_half_give_back_what_they_are_given_fail(self, find):
         moved = {f"layers.{number}.mlp": number < 2 for number in range(4)}
 
-        finding = find("effect", took_part=Fired(4, (), (), moved=moved))
+        finding = find("effect", took_part=FiredEffects(4, (), (), moved=moved))
 
         assert (finding.verdict, finding.value, finding.threshold) == ("fail", 0.5, 0.25)
         assert finding.code == "partial_application"
@@ -181,7 +181,7 @@ class TestEffect:
     def test_one_of_many_that_gives_back_what_it_is_given_is_warned_of(self, find):
         moved = {f"layers.{number}.mlp": number > 0 for number in range(8)}
 
-        finding = find("effect", took_part=Fired(8, (), (), moved=moved))
+        finding = find("effect", took_part=FiredEffects(8, (), (), moved=moved))
 
         assert finding.verdict == "warn"
         assert "1 of 8 give back what they are given, such as layers.0.mlp" in finding.detail
@@ -189,24 +189,24 @@ class TestEffect:
     def test_a_whole_type_of_hooks_may_stand_still(self, find):
         moved = {"encoder.0": False, "encoder.1": False, "decoder.0": True, "decoder.1": True}
 
-        assert find("effect", took_part=Fired(4, (), (), moved=moved)).verdict == "pass"
+        assert find("effect", took_part=FiredEffects(4, (), (), moved=moved)).verdict == "pass"
 
     def test_a_weight_that_the_network_has_no_place_for_shows_nothing(self, find):
         lost = ("layers.0.q.weight",)
 
-        finding = find("effect", took_part=Fired(3, (), lost, lost))
+        finding = find("effect", took_part=FiredEffects(3, (), lost, lost))
 
         assert finding.verdict == "skipped"
         assert "has no place for layers.0.q.weight" in finding.detail
 
     def test_an_addition_without_a_place_is_told_and_no_failure(self, find):
-        finding = find("effect", took_part=Fired(3, (), ("classifier.weight",)))
+        finding = find("effect", took_part=FiredEffects(3, (), ("classifier.weight",)))
 
         assert finding.verdict == "pass"
         assert "classifier.weight" in finding.detail
 
     def test_nothing_but_additions_without_a_place_shows_nothing(self, find):
-        finding = find("effect", took_part=Fired(0, (), ("classifier.weight",)))
+        finding = find("effect", took_part=FiredEffects(0, (), ("classifier.weight",)))
 
         assert finding.verdict == "skipped"
 

@@ -12,7 +12,7 @@ from deltareg.gate.verifier import VERIFIER
 from deltareg.suites.suite import read_suite
 from deltareg_verify.command_line import labels
 from deltareg_verify.messages.assignment import Assignment, VersionOnBase
-from deltareg_verify.messages.report import Surroundings, listen
+from deltareg_verify.messages.report import CheckSurroundings, listen
 from tests.verify.desk import lay_out
 
 
@@ -152,7 +152,7 @@ def test_labels_say_what_a_worker_offers():
         "device": "cuda:1", "gpu": "NVIDIA H100", "gpu_memory_bytes": str(80 << 30),
         "torch": "2.10.0", "cuda": "13.0", "driver": "580.95.05", "python": "3.11",
     }  # fmt: skip
-    surroundings = Surroundings(dtype="", sandbox="", environment=found)
+    surroundings = CheckSurroundings(dtype="", sandbox="", environment=found)
 
     assert labels(surroundings) == {
         "device": "cuda", "gpu": "NVIDIA H100", "gpu_memory_gib": "80", "verifier": VERIFIER,

@@ -9,11 +9,11 @@ from deltareg.client.cache.cache import Cache
 from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure
 from deltareg.wire import CheckResult, LeaseRequest
 from deltareg_verify.child.proving import ProofAssignment
-from deltareg_verify.messages.report import Speaker
+from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.supervisor.decoding import ChildDecoder
-from deltareg_verify.supervisor.materials import Stock
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.materials import MaterialSource
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.stop import StopSignal
 from tests.fixtures.registries import SAMPLES
 from tests.proving import push_lie, zeros_of
 
@@ -23,7 +23,7 @@ LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 
 @pytest.fixture
 def options(tmp_path):
-    return Options(
+    return WorkerOptions(
         name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0,
         run_timeout_s=60, stop_grace_s=0, threads=1, memory_bytes=0,
     )  # fmt: skip
@@ -33,7 +33,7 @@ def options(tmp_path):
 def worker(local_registry, zygote, options):
     """Make a worker's client, whose bytes a real child decodes; note where it wrote them."""
     client = local_registry.client(("read", "verify"), principal="worker", kind="wrk")
-    decoder, delivered = ChildDecoder(zygote, options, Stop(0.0)), []
+    decoder, delivered = ChildDecoder(zygote, options, StopSignal(0.0)), []
 
     def decode(stored, into):
         delivered.append(into)
@@ -55,7 +55,7 @@ def test_a_version_and_its_base_come_through_a_child(local_registry, worker, opt
     owner.bases.push(BASE, "tinyllama")
     owner.push(FULL, "team/full", base="tinyllama")
 
-    found = Stock(worker, base_dirs=()).gather(lease(worker), tmp_path)
+    found = MaterialSource(worker, base_dirs=()).gather(lease(worker), tmp_path)
 
     assert len(worker.delivered) == 2
     for folder, given in ((BASE, found.base), (FULL, found.delta)):
@@ -73,7 +73,7 @@ def test_a_lie_gives_no_files_and_ends_no_worker(local_registry, worker, tmp_pat
     (tmp_path / "run").mkdir()
 
     with pytest.raises(DeltaregError, match="blake3") as refused:
-        Stock(worker, base_dirs=()).gather(lease(worker), tmp_path / "run")
+        MaterialSource(worker, base_dirs=()).gather(lease(worker), tmp_path / "run")
 
     assert refused.type is IntegrityFailure
     assert not (tmp_path / "run" / "delta").exists()
@@ -93,7 +93,7 @@ class Rogue:
             raise Inconclusive(reason)
         hears, speaks = os.pipe()
         with os.fdopen(speaks, "wb") as pipe:
-            speaker = Speaker(pipe)
+            speaker = ReportWriter(pipe)
             speaker.check(CheckResult(name="stored", value=1, verdict="pass"))
             speaker.end(dtype="", sandbox="", environment={})
         with os.fdopen(hears, "rb") as words:
@@ -124,7 +124,7 @@ def test_a_child_that_was_taken_over_delivers_nothing(local_registry, options, d
     act, error = ROGUES[does]
     local_registry.line("lora")
     client = local_registry.client(("read", "verify"), principal="worker", kind="wrk")
-    client.decode_with(ChildDecoder(Rogue(act), options, Stop(0.0)))
+    client.decode_with(ChildDecoder(Rogue(act), options, StopSignal(0.0)))
 
     with pytest.raises(error):
         client.pull("team/lora:v1", tmp_path / "out")

@@ -16,7 +16,7 @@ from tests.verify.bench import SMOKE, Bench
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 pytest.importorskip("diffusers", reason="needs diffusers: pip install 'deltareg[diffusion]'")
-from deltareg_verify.engine.torch_engine import Room, TorchEngine, prepare_device  # noqa: E402
+from deltareg_verify.engine.torch_engine import MemoryRoom, TorchEngine, prepare_device  # noqa: E402
 from deltareg_verify.engine.torch_engine.networks.calling import call  # noqa: E402
 from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_inputs  # noqa: E402
 from deltareg_verify.judging.examine import examine  # noqa: E402  # it needs torch
@@ -148,7 +148,7 @@ def test_it_runs_in_the_dtype_that_it_is_stored_in(name, dtype, tmp_path, cache_
 
 
 def test_weights_that_come_and_go_give_the_same_bits(bench, engine):
-    room = Room(prepare_device("cpu", threads=1), is_streaming=True)
+    room = MemoryRoom(prepare_device("cpu", threads=1), is_streaming=True)
 
     streamed = bench.engine(room=room)
 

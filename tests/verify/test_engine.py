@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deltareg.delta.kind import Addition, WeightUpdate
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.torch_engine import fold, load, networks
 from deltareg_verify.engine.torch_engine.load import load_tokenizer
@@ -206,7 +206,7 @@ def test_an_update_of_a_shared_weight_reaches_all_its_uses(bench):
     wte = "transformer.wte.weight"
     other = bench.base.tensors["transformer.wpe.weight"]
     assert other.shape != bench.base.tensors[wte].shape
-    update = WeightUpdate(wte, Replace(bench.base.tensors[wte]), {})
+    update = WeightUpdate(wte, Replacement(bench.base.tensors[wte]), {})
 
     folded = bench.engine([update])._folded
 
@@ -216,7 +216,7 @@ def test_an_update_of_a_shared_weight_reaches_all_its_uses(bench):
 @pytest.mark.parametrize("bench", ["tinygpt2/lora"], indirect=True)
 def test_an_update_of_a_twin_leaves_the_weight_that_it_shared(bench):
     wte = bench.base.tensors["transformer.wte.weight"]
-    twin = WeightUpdate("lm_head.weight", Replace(wte), {}, reads="transformer.wte.weight")
+    twin = WeightUpdate("lm_head.weight", Replacement(wte), {}, reads="transformer.wte.weight")
 
     engine = bench.engine([twin])
 

@@ -10,7 +10,7 @@ import pytest
 
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.escape_trial import bystanders
-from deltareg_verify.sandbox.escapes import ESCAPES, Targets
+from deltareg_verify.sandbox.escapes import ESCAPES, EscapeTargets
 from deltareg_verify.sandbox.zygote import Zygote
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def targets(tmp_path):
     outside.mkdir()
     (outside / "secret").write_text("secret")
     with bystanders() as (host, resolver), socket.create_server(("127.0.0.1", 0)) as metadata:
-        yield Targets(
+        yield EscapeTargets(
             host=host, metadata=metadata.getsockname(), resolver=resolver, own=own,
             outside=outside, memory_bytes=MEMORY_BYTES, file_bytes=layers.FILE_BYTES,
         )  # fmt: skip
@@ -82,7 +82,7 @@ def test_there_are_twelve_and_each_says_what_closes_it():
 
 
 def test_without_a_bound_there_is_none_to_break(attempt, targets):
-    unbounded = Targets.decode(
+    unbounded = EscapeTargets.decode(
         json.dumps(json.loads(targets.encode()) | {"memory_bytes": None}).encode(), parent=0
     )
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.delta_manifest import assess
-from deltareg_verify.workbench.faults import FAULTS, Opened
+from deltareg_verify.workbench.faults import FAULTS, MutableDelta
 from deltareg_verify.workbench.faults.opened import is_changed, open_parts, write_parts
 from tests.verify.bench import sample_bench
 
@@ -25,7 +25,7 @@ OTHERS = ("tinyllama_bf16/lora", "tinygpt2/lora", "tinyllama/full", "tinygpt2/bi
 def broken(bench, name, out, *, seed=1, other=None):
     """Put a fault into a sample; gives the folder of the broken one, None where it has no hold."""
     whole = open_parts(bench.folder, bench.assessment.account, bench.base.tensors)
-    opened = Opened(dict(whole.parts), dict(whole.config), whole.config_file, other or {})
+    opened = MutableDelta(dict(whole.parts), dict(whole.config), whole.config_file, other or {})
     FAULTS[name].inject(opened, np.random.default_rng(seed))
     if not is_changed(whole, opened):
         return None

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from deltareg.delta.compare import WeightDifference
 from deltareg.errors import Blocked, NotFound
 from deltareg.wire.findings import MODULES_MOST, DifferencesFound, ModuleDifference
-from deltareg_verify.child.differing import told
+from deltareg_verify.child.differing import describe_differences
 from tests.fixtures.registries import SAMPLES
 
 BASE, DELTAS = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama"
@@ -86,7 +86,7 @@ def test_thousands_of_experts_are_one_row_in_their_place():
         for expert in range(200) for layer in range(40)
     ]  # fmt: skip
 
-    document = told(found)
+    document = describe_differences(found)
 
     rows = [ModuleDifference.of(row) for row in document.modules]
     assert len(rows) == 40
@@ -94,7 +94,7 @@ def test_thousands_of_experts_are_one_row_in_their_place():
     assert all(".experts.0." in row.module for row in rows)
     assert all(row.norm_b is None for row in rows)
     many = [WeightDifference(f"{n}-{'x' * 290}", 1.0, None, None, None) for n in range(6_000)]
-    cut = told(many)
+    cut = describe_differences(many)
     assert len(cut.modules) <= MODULES_MOST
     assert len(cut.modules) + cut.left_out == 6_000
     assert DifferencesFound.model_validate_json(cut.model_dump_json()) == cut

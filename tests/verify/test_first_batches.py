@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
-from deltareg.suites.training_start import Shown, TrainingStart
+from deltareg.suites.training_start import BatchCounts, TrainingStart
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.verdict import judge
 from tests.verify.bench import SAMPLES, Bench, sample_base, suite_of
 
-SOUND = Shown(places=400, aligned=400, ends=16, ends_labelled=16, losses=(2.1, 1.9), choices=384)
+SOUND = BatchCounts(places=400, aligned=400, ends=16, ends_labelled=16, losses=(2.1, 1.9), choices=384)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def keep(delta, training):
     sample = sample_of(
         {"input_ids": np.ones((1, 3), np.int64)}, {"logits": np.ones((1, 3, 4), np.float32)}
     )
-    golden = Golden((sample,), Origin("in_training"), training)
+    golden = GoldenOutputs((sample,), GoldenOrigin("in_training"), training)
     (delta / GOLDEN_FILE).write_bytes(encode(golden))
 
 
@@ -46,7 +46,7 @@ def test_batches_as_they_should_be(delta, cache_dir):
 
 
 def test_each_oddity_is_told(delta, cache_dir):
-    odd = SOUND + Shown(places=100, padded=100, losses=(40.0,))
+    odd = SOUND + BatchCounts(places=100, padded=100, losses=(40.0,))
     keep(delta, TrainingStart(4, "causal", odd))
 
     verdict, result = checked(delta, cache_dir)

@@ -11,21 +11,21 @@ from scipy.stats import entropy
 from torch.distributions import Categorical
 from torch.nn.functional import cosine_similarity
 
-from deltareg_verify.engine.engine import Change
-from deltareg_verify.engine.torch_engine.batching import LENGTHS, Ways, deviations
+from deltareg_verify.engine.engine import WeightChange
+from deltareg_verify.engine.torch_engine.batching import LENGTHS, BatchCapabilities, deviations
 from deltareg_verify.engine.torch_engine.spread import classes_of, spreads_of
 from deltareg_verify.judging.checks import all_checks
-from deltareg_verify.messages.figures import Classes, Figures, Loss, Odds, Spread
+from deltareg_verify.messages.figures import ClassFigures, Figures, ProbeLoss, TokenOdds, VectorSpread
 from tests.verify.bench import SAMPLES, SMOKE, Bench, sample_base, sample_bench
 from tests.verify.plain_engine import PlainEngine
 
 SPECS = {spec.name: spec for spec in SMOKE.checks}
 NAN, INF = float("nan"), float("inf")
 BASE = Figures(
-    losses={"en": Loss(300.0, 100), "zh": Loss(900.0, 100)},
-    special={"eos": Odds(0.001, -9.0), "newline": Odds(0.02, -6.0)},
-    classes=Classes(4, 1.2, 0.4, 0.5),
-    spreads={"sentence_embedding": Spread(0.8, 5.0)},
+    losses={"en": ProbeLoss(300.0, 100), "zh": ProbeLoss(900.0, 100)},
+    special={"eos": TokenOdds(0.001, -9.0), "newline": TokenOdds(0.02, -6.0)},
+    classes=ClassFigures(4, 1.2, 0.4, 0.5),
+    spreads={"sentence_embedding": VectorSpread(0.8, 5.0)},
     batching={"batch": 1e-6, "padded_left": 0.3},
 )
 
@@ -54,7 +54,7 @@ class TestGeneralPerplexity:
 
         finding = find(
             "general_perplexity",
-            losses={"en": Loss(300 + rise, 100), "zh": Loss(900 + rise, 100)},
+            losses={"en": ProbeLoss(300 + rise, 100), "zh": ProbeLoss(900 + rise, 100)},
         )
 
         assert finding.verdict == verdict
@@ -63,7 +63,7 @@ class TestGeneralPerplexity:
     def test_what_the_base_never_knew_does_not_hide_what_it_loses(self, find):
         """As a whole it would be e^0.9 times the base, 2.5; English alone is e^1.8, 6 times."""
         finding = find(
-            "general_perplexity", losses={"en": Loss(480.0, 100), "zh": Loss(900.0, 100)}
+            "general_perplexity", losses={"en": ProbeLoss(480.0, 100), "zh": ProbeLoss(900.0, 100)}
         )
 
         assert (finding.verdict, finding.code) == ("fail", "worse_than_base")
@@ -71,14 +71,14 @@ class TestGeneralPerplexity:
 
     def test_what_the_base_never_knew_may_be_lost_to_a_point(self, find):
         finding = find(
-            "general_perplexity", losses={"en": Loss(300.0, 100), "zh": Loss(1_150.0, 100)}
+            "general_perplexity", losses={"en": ProbeLoss(300.0, 100), "zh": ProbeLoss(1_150.0, 100)}
         )
 
         assert finding.verdict == "fail"  # four times as bad over all of it
 
     @pytest.mark.parametrize("total", [NAN, INF])
     def test_a_loss_that_is_no_number_fails(self, find, total):
-        finding = find("general_perplexity", losses={"en": Loss(total, 100), "zh": Loss(9.0, 100)})
+        finding = find("general_perplexity", losses={"en": ProbeLoss(total, 100), "zh": ProbeLoss(9.0, 100)})
 
         assert finding.verdict == "fail"
 
@@ -93,10 +93,10 @@ class TestSpecialTokens:
     @pytest.mark.parametrize(
         ("odds", "verdict"),
         [
-            (Odds(0.05, -5.0), "pass"),  # a tune that ends its answers
-            (Odds(0.9, -0.2), "fail"),  # ends everything
-            (Odds(0.0, -60.0), "fail"),  # ends nothing
-            (Odds(NAN, NAN), "fail"),
+            (TokenOdds(0.05, -5.0), "pass"),  # a tune that ends its answers
+            (TokenOdds(0.9, -0.2), "fail"),  # ends everything
+            (TokenOdds(0.0, -60.0), "fail"),  # ends nothing
+            (TokenOdds(NAN, NAN), "fail"),
         ],
     )
     def test_an_end_that_is_everywhere_or_nowhere_fails(self, find, odds, verdict):
@@ -113,41 +113,41 @@ class TestClassEntropy:
     @pytest.mark.parametrize(
         ("classes", "verdict"),
         [
-            (Classes(4, 0.05, 0.04, 0.2), "pass"),  # sure of one class, and still looks
-            (Classes(4, 0.3, 0.3, 0.001), "fail"),  # says the same, whatever it is given
-            (Classes(7, 0.3, 0.3, 0.001), "fail"),  # another head, of which the base tells nothing
-            (Classes(4, NAN, NAN, NAN), "fail"),
-            (Classes(4, 1.38, 1.375, 0.2), "fail"),  # unsure of each, and no input changes that
-            (Classes(4, 0.8, 0.796, 0.2), "fail"),  # as often one class, whatever it is given
-            (Classes(4, 1.38, 1.36, 0.2), "pass"),
-            (Classes(7, 1.9, 1.89, 0.2), "pass"),  # another head
+            (ClassFigures(4, 0.05, 0.04, 0.2), "pass"),  # sure of one class, and still looks
+            (ClassFigures(4, 0.3, 0.3, 0.001), "fail"),  # says the same, whatever it is given
+            (ClassFigures(7, 0.3, 0.3, 0.001), "fail"),  # another head, of which the base tells nothing
+            (ClassFigures(4, NAN, NAN, NAN), "fail"),
+            (ClassFigures(4, 1.38, 1.375, 0.2), "fail"),  # unsure of each, and no input changes that
+            (ClassFigures(4, 0.8, 0.796, 0.2), "fail"),  # as often one class, whatever it is given
+            (ClassFigures(4, 1.38, 1.36, 0.2), "pass"),
+            (ClassFigures(7, 1.9, 1.89, 0.2), "pass"),  # another head
         ],
     )
     def test_one_answer_for_all_fails(self, find, classes, verdict):
         assert find("class_entropy", classes=classes).verdict == verdict
 
     def test_probes_that_are_all_alike_to_the_base_tell_nothing(self, find):
-        base = replace(BASE, classes=Classes(4, 0.3, 0.3, 0.001))
+        base = replace(BASE, classes=ClassFigures(4, 0.3, 0.3, 0.001))
 
         assert find("class_entropy", base=base).verdict == "pass"
 
     def test_a_base_that_tells_nothing_of_its_probes_is_no_measure(self, find):
-        base = replace(BASE, classes=Classes(4, 1.33, 1.3, 0.5))
+        base = replace(BASE, classes=ClassFigures(4, 1.33, 1.3, 0.5))
 
-        finding = find("class_entropy", base=base, classes=Classes(4, 1.38, 1.38, 0.2))
+        finding = find("class_entropy", base=base, classes=ClassFigures(4, 1.38, 1.38, 0.2))
 
         assert finding.verdict == "pass"
 
     @pytest.mark.parametrize(("informed", "verdict"), [(0.5, "pass"), (0.02, "fail")])
     def test_what_writes_nothing_whatever_it_hears_fails(self, find, informed, verdict):
-        base = replace(BASE, classes=Classes(7, 0.9, 0.5, 0.5, of_frames=True))
-        ours = Classes(7, 0.5 + informed, 0.5, 0.2, of_frames=True)
+        base = replace(BASE, classes=ClassFigures(7, 0.9, 0.5, 0.5, of_frames=True))
+        ours = ClassFigures(7, 0.5 + informed, 0.5, 0.2, of_frames=True)
 
         assert find("class_entropy", base=base, classes=ours).verdict == verdict
 
     def test_the_measure_is_what_scipy_calls_mutual_information(self):
         said = np.random.default_rng(5).dirichlet([0.3] * 4, size=200)
-        given = Classes(4, float(entropy(said.mean(0))), float(entropy(said, axis=1).mean()), 1.0)
+        given = ClassFigures(4, float(entropy(said.mean(0))), float(entropy(said, axis=1).mean()), 1.0)
 
         # I(input; class) of inputs that are equally likely is the mean divergence from the mean.
         assert given.informed == pytest.approx(entropy(said, said.mean(0), axis=1).mean())
@@ -160,11 +160,11 @@ class TestEmbeddingSpread:
     @pytest.mark.parametrize(
         ("spread", "verdict"),
         [
-            (Spread(0.4, 5.0), "pass"),
-            (Spread(0.01, 5.0), "fail"),  # all alike
-            (Spread(0.8, 5_000.0), "fail"),  # of another size
-            (Spread(0.8, 0.0), "fail"),
-            (Spread(NAN, 5.0), "fail"),
+            (VectorSpread(0.4, 5.0), "pass"),
+            (VectorSpread(0.01, 5.0), "fail"),  # all alike
+            (VectorSpread(0.8, 5_000.0), "fail"),  # of another size
+            (VectorSpread(0.8, 0.0), "fail"),
+            (VectorSpread(NAN, 5.0), "fail"),
         ],
     )
     def test_vectors_that_are_all_alike_fail(self, find, spread, verdict):
@@ -174,9 +174,9 @@ class TestEmbeddingSpread:
         assert finding.code == ("" if verdict == "pass" else "collapsed")
 
     def test_less_is_asked_where_the_base_keeps_inputs_close_together(self, find):
-        base = replace(BASE, spreads={"pooler_output": Spread(0.1, 5.0)})
+        base = replace(BASE, spreads={"pooler_output": VectorSpread(0.1, 5.0)})
 
-        finding = find("embedding_spread", base=base, spreads={"pooler_output": Spread(0.002, 5.0)})
+        finding = find("embedding_spread", base=base, spreads={"pooler_output": VectorSpread(0.002, 5.0)})
 
         assert (finding.verdict, finding.threshold) == ("pass", 0.01)
 
@@ -211,7 +211,7 @@ class TestBatching:
     [(0.3, 0.1, "pass"), (9.0, 0.1, "fail"), (0.2, 0.001, "pass"), (9.0, 8.0, "pass")],
 )
 def test_a_row_has_to_stand_out_of_its_matrix_and_of_the_weight(bench, peak, middle, verdict):
-    change = Change("a.0.weight", 0.1, 1.0, row_peak=peak, row_middle=middle, row=3)
+    change = WeightChange("a.0.weight", 0.1, 1.0, row_peak=peak, row_middle=middle, row=3)
     case = bench.case(engine=lambda _: PlainEngine(sizes=(change,)))
 
     finding = all_checks()["rows"].run(case, SPECS["rows"])
@@ -317,7 +317,7 @@ def test_the_entropy_of_classes_is_what_torch_computes():
 
 
 def ways():
-    return Ways(pad=0, device=torch.device("cpu"), beside=lambda _: {}, pads_left=True)
+    return BatchCapabilities(pad=0, device=torch.device("cpu"), beside=lambda _: {}, pads_left=True)
 
 
 TEXTS = [list(range(1, 17))] * len(LENGTHS)

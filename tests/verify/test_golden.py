@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.verdict import judge
@@ -35,7 +35,7 @@ def computed(delta, cache_dir, state="attached"):
 
 
 def keep(delta, outputs, ids=IDS, **origin):
-    golden = Golden((sample_of({"input_ids": ids}, outputs),), Origin(**origin))
+    golden = GoldenOutputs((sample_of({"input_ids": ids}, outputs),), GoldenOrigin(**origin))
     (delta / GOLDEN_FILE).write_bytes(encode(golden))
 
 

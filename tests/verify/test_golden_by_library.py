@@ -99,7 +99,7 @@ def test_a_library_that_is_not_there_is_told(recorded, monkeypatch):
     from deltareg_verify.engine.torch_engine import libraries
 
     found = dict(libraries.LIBRARIES)
-    found["peft"] = libraries.Library("a-library-that-nobody-has", found["peft"].load)
+    found["peft"] = libraries.DeltaLibrary("a-library-that-nobody-has", found["peft"].load)
     monkeypatch.setattr("deltareg_verify.engine.torch_engine.second_opinion.LIBRARIES", found)
 
     with pytest.raises(Misconfigured, match="is not installed here") as refused:

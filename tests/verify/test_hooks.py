@@ -9,7 +9,7 @@ from transformers.utils.generic import ModelOutput
 
 from deltareg.delta.kind import ActivationHook, Tap
 from deltareg.errors import Inconclusive
-from deltareg_verify.engine.torch_engine.hooks import hooked
+from deltareg_verify.engine.torch_engine.hooks import attach_hooks
 from deltareg_verify.engine.torch_engine.ops import TorchOps
 from tests.verify.toys import Keeping, hook
 
@@ -59,7 +59,7 @@ class Net(nn.Module):
 def run(hooks, *args, net=None, **kwargs):
     fired: list[ActivationHook] = []
     net = net or Net()
-    with hooked(net, hooks, OPS, lambda one, _: fired.append(one)):
+    with attach_hooks(net, hooks, OPS, lambda one, _: fired.append(one)):
         return net(*args, **kwargs), fired, net
 
 
@@ -141,7 +141,7 @@ def test_a_tap_on_what_is_not_given_is_left_out(tap):
 def test_a_tap_never_reads_an_earlier_forward():
     keeping, net = Keeping(), Net()
 
-    with hooked(net, [hook(keeping, "one", t=Tap("two", "output"))], OPS, lambda *_: None):
+    with attach_hooks(net, [hook(keeping, "one", t=Tap("two", "output"))], OPS, lambda *_: None):
         net(X)
         net(X)
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from deltareg.delta.kind import Account, WeightUpdate
-from deltareg.delta.maths.updates import LowRank, Replace
-from deltareg_verify.engine.engine import Change
+from deltareg.delta.maths.updates import LowRank, Replacement
+from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.checks import all_checks
 from tests.verify.bench import SMOKE, sample_bench
 from tests.verify.plain_engine import PlainEngine
@@ -27,10 +27,10 @@ def find(bench):
 
     def run(sizes, *, stored=()):
         effects = [
-            WeightUpdate(name, Replace(NOTHING) if name in stored else PRODUCT, {})
+            WeightUpdate(name, Replacement(NOTHING) if name in stored else PRODUCT, {})
             for name in sizes
         ]
-        changes = tuple(Change(name, rms, 1.0) for name, rms in sizes.items())
+        changes = tuple(WeightChange(name, rms, 1.0) for name, rms in sizes.items())
         case = bench.case(
             engine=lambda _: PlainEngine(sizes=changes), account=lambda _: Account(effects, {})
         )

@@ -9,7 +9,7 @@ judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft
 diffusers = pytest.importorskip("diffusers", reason="needs diffusers")
 torch = judged.torch
 from deltareg.suites.samples import Samples  # noqa: E402
-from deltareg_verify.engine.measures.denoising import Rule, denoise  # noqa: E402
+from deltareg_verify.engine.measures.denoising import DenoisingRule, denoise  # noqa: E402
 from deltareg_verify.engine.measures.images import distance, features, made_images  # noqa: E402
 from tests.verify.tiny_diffusers import TINY  # noqa: E402
 
@@ -49,7 +49,7 @@ def test_noise_becomes_what_the_librarys_scheduler_makes_of_it(kind, options):
         said = torch.from_numpy(network(images.numpy(), float(time)))
         images = scheduler.step(said, time, images).prev_sample
 
-    found = denoise(Rule({**scheduler.config, "_class_name": kind}), noise, network, steps=7)
+    found = denoise(DenoisingRule({**scheduler.config, "_class_name": kind}), noise, network, steps=7)
 
     assert np.abs(found - images.numpy()).max() < 1e-4
 

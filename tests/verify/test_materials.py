@@ -10,7 +10,7 @@ from deltareg.errors import Inconclusive
 from deltareg.identity.manifest import Manifest
 from deltareg.wire import LeaseRequest, ReferenceGrant
 from deltareg_verify.supervisor.base_cache import BaseCache
-from deltareg_verify.supervisor.materials import Stock
+from deltareg_verify.supervisor.materials import MaterialSource
 from tests.verify.bench import SAMPLES, sample_base
 
 DELTA = SAMPLES / "deltas" / "tinyllama" / "lora_qv"
@@ -37,7 +37,7 @@ def small_worker(local_registry):
 @pytest.fixture
 def stock(worker):
     """Make the stock of a worker with some base folders."""
-    return lambda *base_dirs: Stock(worker, base_dirs=base_dirs)
+    return lambda *base_dirs: MaterialSource(worker, base_dirs=base_dirs)
 
 
 def lease(worker):
@@ -224,7 +224,7 @@ def test_both_bases_of_a_comparison_stay_until_the_run_is_over(pusher, small_wor
     into = tmp_path / "run"
     into.mkdir()
 
-    found = Stock(small_worker, base_dirs=(), base_cache=mine).gather(grant, into)
+    found = MaterialSource(small_worker, base_dirs=(), base_cache=mine).gather(grant, into)
 
     others.trim()
     assert found.promoted is not None

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deltareg.client.convert.lokr_cuts import factored
-from deltareg.client.convert.original_names import respelled
+from deltareg.client.convert.lokr_cuts import factor_size
+from deltareg.client.convert.original_names import respell_names
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.originals import by_path, by_spelling
 from deltareg.errors import Refused
@@ -18,7 +18,7 @@ from diffusers.loaders import lora_conversion_utils as library  # noqa: E402  # 
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint  # noqa: E402
 from diffusers.utils import convert_unet_state_dict_to_peft  # noqa: E402
 
-from deltareg.client.convert.matrices import Made  # noqa: E402
+from deltareg.client.convert.matrices import InMemoryTensor  # noqa: E402
 from tests.verify import original_files, tiny_diffusers  # noqa: E402
 from tests.verify.original_files import WIDTHS, view_of  # noqa: E402
 
@@ -68,12 +68,12 @@ def kohya(view, *, alpha=None, rank=1):
 
 def ours(found, view):
     """Read a file as `convert` does; gives arrays by the names that peft has for them."""
-    tensors = {name: Made(name, "F32", value) for name, value in found.items()}
+    tensors = {name: InMemoryTensor(name, "F32", value) for name, value in found.items()}
     return {
         name.removeprefix("diffusion_model.")
         .replace("lora_down", "lora_A")
         .replace("lora_up", "lora_B"): np.frombuffer(tensor.read(), "f4").reshape(tensor.shape)
-        for name, tensor in respelled(tensors, view).items()
+        for name, tensor in respell_names(tensors, view).items()
     }
 
 
@@ -304,4 +304,4 @@ def test_numbers_are_factored_as_peft_factors_them():
 
     for size in range(1, 130):
         for factor in (-1, *range(1, 20)):
-            assert factored(size, factor) == layer.factorization(size, factor)
+            assert factor_size(size, factor) == layer.factorization(size, factor)

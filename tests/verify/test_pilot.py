@@ -7,10 +7,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.kept_answers import Answers, remembering
-from deltareg_verify.workbench.backtest import Healthy
-from deltareg_verify.workbench.pilot import Pilot, run
+from deltareg_verify.workbench.backtest import BacktestVersion
+from deltareg_verify.workbench.pilot import PilotRequest, run
 from tests.small_networks import quiet
 from tests.verify.bench import SAMPLES
 
@@ -42,8 +42,8 @@ def losses(delta):
 
 def wanted(folder, *deltas):
     (folder / "in.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in TEXTS))
-    versions = tuple(Healthy(f"me/chat:v{n}", DELTAS / one) for n, one in enumerate(deltas, 1))
-    return Pilot(
+    versions = tuple(BacktestVersion(f"me/chat:v{n}", DELTAS / one) for n, one in enumerate(deltas, 1))
+    return PilotRequest(
         BASE, folder / "cache", folder, versions, sets={"in_domain": ["perplexity", "in.jsonl"]},
         device="cpu", threads=1,
     )  # fmt: skip
@@ -87,12 +87,12 @@ def answer_losses(delta):
 def test_answers_are_scored_after_what_was_asked_as_peft_does(tmp_path):
     lines = [json.dumps({"text": one, "target": SAID}) + "\n" for one in ASKED]
     (tmp_path / "in.jsonl").write_text("".join(lines))
-    versions = tuple(Healthy(f"me/chat:v{n}", DELTAS / one) for n, one in
+    versions = tuple(BacktestVersion(f"me/chat:v{n}", DELTAS / one) for n, one in
                      enumerate(("lora", "lora_v2"), 1))  # fmt: skip
     sets = {"in_domain": ["target_perplexity", "in.jsonl"]}
 
     found = run(
-        Pilot(BASE, tmp_path / "cache", tmp_path, versions, sets=sets, device="cpu", threads=1)
+        PilotRequest(BASE, tmp_path / "cache", tmp_path, versions, sets=sets, device="cpu", threads=1)
     )
 
     base, first, second = (answer_losses(one) for one in (None, "lora", "lora_v2"))
@@ -121,7 +121,7 @@ class Counting:
 
 def test_a_pair_is_scored_once_in_whatever_company_it_comes():
     engine, pairs = Counting(), [([1], [2, 3]), ([1, 2], [3]), ([4], [5, 6, 7])]
-    kept, other = (remembering(cast(Engine, engine), {}, is_fixed=one) for one in (True, False))
+    kept, other = (remembering(cast(DeltaEngine, engine), {}, is_fixed=one) for one in (True, False))
 
     whole = kept.log_likelihoods("attached", pairs)
     again = kept.log_likelihoods("attached", pairs[1:])
@@ -138,7 +138,7 @@ def test_a_pair_is_scored_once_in_whatever_company_it_comes():
 def test_what_a_base_wrote_is_not_written_again():
     engine, rows = Counting(), {"input_ids": np.array([[1, 2], [3, 4]])}
     answers: Answers = {}
-    first, second = (remembering(cast(Engine, engine), answers) for _ in range(2))
+    first, second = (remembering(cast(DeltaEngine, engine), answers) for _ in range(2))
 
     assert first.write("base", rows, 5) == second.write("base", rows, 5) == [[1, 2], [3, 4]]
     assert len(engine.asked) == 1

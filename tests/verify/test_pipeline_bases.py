@@ -19,8 +19,8 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 pytest.importorskip("diffusers", reason="needs diffusers: pip install 'deltareg[diffusion]'")
 from transformers import CLIPTextConfig, CLIPTextModel  # noqa: E402  # it needs torch
 
-from deltareg_verify.engine.torch_engine import Room, prepare_device  # noqa: E402
-from deltareg_verify.engine.torch_engine.networks.calling import Components, call  # noqa: E402
+from deltareg_verify.engine.torch_engine import MemoryRoom, prepare_device  # noqa: E402
+from deltareg_verify.engine.torch_engine.networks.calling import ComponentNetworks, call  # noqa: E402
 from deltareg_verify.judging.examine import examine  # noqa: E402
 from tests.client.convert.converting import client_of  # noqa: E402
 from tests.verify import diffusion_loras, original_files, tiny_diffusers  # noqa: E402
@@ -104,7 +104,7 @@ def both(tmp_path):
 
 def answers(parts, inputs):
     with torch.no_grad():
-        return call(Components(parts), inputs)
+        return call(ComponentNetworks(parts), inputs)
 
 
 def largest(found, wanted):
@@ -169,7 +169,7 @@ def test_a_folded_pipeline_is_read_by_the_libraries(pipeline, both, tmp_path, ca
 
 def test_weights_that_come_and_go_give_the_same_bits(pipeline, both, cache_dir):
     bench = Bench(both[1], pipeline, cache_dir)
-    room = Room(prepare_device("cpu", threads=1), is_streaming=True)
+    room = MemoryRoom(prepare_device("cpu", threads=1), is_streaming=True)
 
     for state in ("base", "attached", "folded"):
         found = bench.engine(room=room).outputs(state)

@@ -10,7 +10,7 @@ import transformers
 from deltareg.delta.kind import PrefixInsert
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.torch_engine.ops import as_array
-from deltareg_verify.engine.torch_engine.prefix import inserted
+from deltareg_verify.engine.torch_engine.prefix import insert_prefixes
 from tests import tiny
 from tests.verify import attached
 from tests.verify.bench import Bench, sample_base
@@ -73,7 +73,7 @@ def test_an_encoder_sees_the_prefix_from_every_token():
     seen: dict[str, torch.Tensor] = {}
     handles = [own.register_forward_hook(lambda _, args, out: seen.update(x=args[0], y=out[0]))]
 
-    with inserted(made, [insert], attached.OPS, attached.unheard), torch.no_grad():
+    with insert_prefixes(made, [insert], attached.OPS, attached.unheard), torch.no_grad():
         made(input_ids=torch.from_numpy(IDS), attention_mask=torch.from_numpy(PADDED))
 
     def heads(projection):
@@ -107,7 +107,7 @@ def test_the_tokens_of_an_encoder_move_by_the_prefixs_length(kind, wanted):
     ids = torch.from_numpy(np.where(PADDED, IDS, 0))
 
     def run(insert, **more):
-        with inserted(made, [insert], attached.OPS, attached.unheard), torch.no_grad():
+        with insert_prefixes(made, [insert], attached.OPS, attached.unheard), torch.no_grad():
             return made(input_ids=ids, **more).last_hidden_state
 
     moved = run(replace(still, shift=N))
@@ -122,7 +122,7 @@ def test_a_cache_of_tokens_read_without_the_prefix_is_told():
     before = made(input_ids=ids[:, :6], use_cache=True).past_key_values
 
     with (
-        inserted(made, inserts, attached.OPS, attached.unheard),
+        insert_prefixes(made, inserts, attached.OPS, attached.unheard),
         pytest.raises(Inconclusive, match="without the prefix"),
     ):
         made(input_ids=ids[:, 6:], past_key_values=before)
@@ -139,7 +139,7 @@ def test_two_prefixes_of_a_decoder_are_one_longer_prefix():
     rest = {"input_ids": ids[:, 4:]}
 
     together = attached.run(made, parts, rest).logits
-    with inserted(made, parts[:2], attached.OPS, attached.unheard):
+    with insert_prefixes(made, parts[:2], attached.OPS, attached.unheard):
         nested = attached.run(made, parts[2:], rest).logits
 
     wanted = attached.run(made, inserts, rest).logits
@@ -154,7 +154,7 @@ def test_two_prefixes_on_one_attention_are_one_longer_prefix():
     inputs = torch.from_numpy(IDS)
 
     def run(inserts):
-        with inserted(made, inserts, attached.OPS, attached.unheard), torch.no_grad():
+        with insert_prefixes(made, inserts, attached.OPS, attached.unheard), torch.no_grad():
             return made(input_ids=inputs).last_hidden_state
 
     assert torch.equal(run([whole]), run(parts))
@@ -176,7 +176,7 @@ def test_networks_detach_in_any_order():
     before = attached.state(made)
     paths = ["encoder.layer.0.attention.self", "encoder.layer.1.attention.self"]
     first, second = (
-        inserted(
+        insert_prefixes(
             made,
             [PrefixInsert("attention", path, 0, Pair(keys, values), {})],
             attached.OPS,
@@ -201,7 +201,7 @@ def test_a_prefix_that_fails_midway_leaves_no_trace():
 
     with (
         pytest.raises(Inconclusive, match=r"has no encoder\.layer\.7"),
-        inserted(made, inserts, attached.OPS, attached.unheard),
+        insert_prefixes(made, inserts, attached.OPS, attached.unheard),
     ):
         pass
 
@@ -215,7 +215,7 @@ def test_keys_of_other_heads_are_told():
 
     with (
         pytest.raises(Inconclusive, match="heads"),
-        inserted(made, [insert], attached.OPS, attached.unheard),
+        insert_prefixes(made, [insert], attached.OPS, attached.unheard),
     ):
         made(input_ids=torch.from_numpy(IDS))
 

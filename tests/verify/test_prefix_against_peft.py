@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from deltareg.delta.kind import PrefixInsert
-from deltareg_verify.engine.torch_engine.prefix import inserted
+from deltareg_verify.engine.torch_engine.prefix import insert_prefixes
 from tests import corpus
 from tests.folders import open_base
 from tests.verify import attached
@@ -151,7 +151,7 @@ def test_generation_with_a_cache_is_that_of_the_librarys_forwards(decoder, tmp_p
     inserts = attached.effects(tmp_path / "delta", attached.base_of(made, tmp_path / "base"))
     asked = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 6, "do_sample": False}
 
-    with inserted(made, inserts, attached.OPS, attached.unheard):
+    with insert_prefixes(made, inserts, attached.OPS, attached.unheard):
         got = made.generate(input_ids=ids, eos_token_id=None, pad_token_id=0, **asked)
 
     assert torch.equal(got, wanted)

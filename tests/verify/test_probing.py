@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from deltareg.client.folders.array_file import read_arrays as read_arrays_of
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound, Refused
 from deltareg_verify.command_line import main
-from deltareg_verify.workbench.probing import Probe, run
+from deltareg_verify.workbench.probing import ProbeRequest, run
 from tests.verify.bench import SAMPLES, read_arrays, sample_base
 
 IDS = read_arrays(SAMPLES / "probes.safetensors")["input_ids"]
@@ -21,7 +21,7 @@ IDS = read_arrays(SAMPLES / "probes.safetensors")["input_ids"]
 def wanted(tmp_path, cache_dir):
     """Ask for the logits of a LoRA on its base."""
     save_file({"input_ids": IDS}, tmp_path / "in.safetensors")
-    return Probe(
+    return ProbeRequest(
         delta=SAMPLES / "deltas/tinyllama/lora", base=sample_base("tinyllama"),
         inputs=tmp_path / "in.safetensors", out=tmp_path / "out.safetensors", cache=cache_dir,
         device="cpu",

@@ -4,11 +4,11 @@ import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
-from deltareg_verify.messages.report import Report, Surroundings
-from deltareg_verify.supervisor.materials import Stock
-from deltareg_verify.supervisor.options import Options
+from deltareg_verify.messages.report import ChildReport, CheckSurroundings
+from deltareg_verify.supervisor.materials import MaterialSource
+from deltareg_verify.supervisor.options import WorkerOptions
 from deltareg_verify.supervisor.runs.prove import proof_report
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.stop import StopSignal
 from deltareg_verify.supervisor.worker import Worker
 from tests.fixtures.registries import SAMPLES
 from tests.proving import prover_of, push_lie, zeros_of
@@ -26,15 +26,15 @@ def client(local_registry):
 @pytest.fixture
 def prove_next(client, zygote, tmp_path):
     """Let a worker take the next run that proves, and give what came of it."""
-    stock = Stock(client, base_dirs=())
-    options = Options(
+    stock = MaterialSource(client, base_dirs=())
+    options = WorkerOptions(
         name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0,
         run_timeout_s=60, stop_grace_s=0, threads=1, memory_bytes=0,
     )  # fmt: skip
     worker = Worker(
         registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
         stored=client.bring_stored, open_reference=stock.open_reference, options=options,
-        device="cpu", labels={}, stop=Stop(0.0),
+        device="cpu", labels={}, stop=StopSignal(0.0),
     )  # fmt: skip
 
     def prove():
@@ -99,7 +99,7 @@ def test_a_child_that_does_not_say_how_much_it_decoded_proves_nothing(local_regi
     local_registry.client().bases.push(BASE, "tinyllama")
     grant = client.lease(LeaseRequest(worker="w1", what=["prove"]))
     assert grant is not None
-    surroundings = Surroundings(dtype="", sandbox="", environment={})
+    surroundings = CheckSurroundings(dtype="", sandbox="", environment={})
 
     with pytest.raises(Inconclusive):
-        proof_report(grant, Report((), surroundings))
+        proof_report(grant, ChildReport((), surroundings))

@@ -3,9 +3,9 @@
 import pytest
 
 from deltareg.errors import Inconclusive
-from deltareg_verify.supervisor.materials import Stock
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.materials import MaterialSource
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.stop import StopSignal
 from deltareg_verify.supervisor.worker import Worker
 from tests.client.checkpoints import LINE, write_run
 from tests.client.test_references import depths, pushed
@@ -32,8 +32,8 @@ def worker(local_registry, tmp_path):
     client = local_registry.client(("read", "verify"), principal="worker", kind="wrk")
 
     def make(*base_dirs):
-        stock = Stock(client, base_dirs=base_dirs)
-        options = Options(
+        stock = MaterialSource(client, base_dirs=base_dirs)
+        options = WorkerOptions(
             name="w1", gpu="cpu", base_dirs=base_dirs, scratch=tmp_path / "scratch",
             lease_wait_s=0, run_timeout_s=60, stop_grace_s=0, threads=1, memory_bytes=0,
             is_once=True,
@@ -42,7 +42,7 @@ def worker(local_registry, tmp_path):
             registry=client, gather=stock.gather, reencode=stock.reencode, children=NoChildren(),
             stored=nothing,
             open_reference=unused,
-            options=options, device="cpu", labels={}, stop=Stop(0.0),
+            options=options, device="cpu", labels={}, stop=StopSignal(0.0),
         )  # fmt: skip
 
     return make

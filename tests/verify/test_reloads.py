@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 from safetensors.torch import save_file  # noqa: E402  # it needs torch
 
 from deltareg.errors import Refused  # noqa: E402
-from deltareg_verify.engine.torch_engine.from_files import mapped  # noqa: E402
+from deltareg_verify.engine.torch_engine.from_files import map_tensors  # noqa: E402
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part  # noqa: E402
 from deltareg_verify.engine.torch_engine.reloaded import load_as_folder  # noqa: E402
 from deltareg_verify.judging.examine import examine  # noqa: E402
@@ -46,7 +46,7 @@ def test_what_is_folded_loads_as_what_it_is(opened, sample):
 def test_a_twin_that_is_written_under_one_of_its_names_is_missing(cache_dir):
     """Folding unties the head and turns the tie off: both names must be in the folder."""
     bench = sample_bench("tinygpt2/lora", cache_dir)
-    values, base = mapped(bench.base.tensors), run_part(bench.base, ())
+    values, base = map_tensors(bench.base.tensors), run_part(bench.base, ())
     untied = {**bench.base.view.config, "tie_word_embeddings": False}
 
     _, whole = load_as_folder(

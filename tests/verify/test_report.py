@@ -8,14 +8,14 @@ import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.wire import CheckResult
-from deltareg_verify.messages.report import MOST_BYTES, Speaker, listen
+from deltareg_verify.messages.report import MOST_BYTES, ReportWriter, listen
 
 PASS = CheckResult(name="effect", value=0.25, threshold=1e-6, verdict="pass", seconds=0.1)
 
 
 def spoken(*results, ends=True):
     out = io.BytesIO()
-    speaker = Speaker(out)
+    speaker = ReportWriter(out)
     for result in results:
         speaker.check(result)
     if ends:
@@ -56,7 +56,7 @@ def test_a_silent_child_has_said_nothing():
 
 def test_a_child_that_gives_up_says_why():
     out = io.BytesIO()
-    Speaker(out).give_up("not enough memory")
+    ReportWriter(out).give_up("not enough memory")
 
     with pytest.raises(Inconclusive, match="not enough memory"):
         listen(out.getvalue())

@@ -5,7 +5,7 @@ import pytest
 
 from deltareg.delta.kind import Account, WeightUpdate
 from deltareg.delta.maths.low_rank import LowRankChange
-from deltareg_verify.engine.engine import Change
+from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.checks.spectral import singular_values
 from tests.verify.bench import SMOKE, sample_bench
@@ -36,7 +36,7 @@ def find(bench):
 
     def run(products):
         effects = [WeightUpdate(name, update, {}) for name, update in products.items()]
-        changes = tuple(Change(name, 0.1, 1.0) for name in products)
+        changes = tuple(WeightChange(name, 0.1, 1.0) for name in products)
         case = bench.case(
             engine=lambda _: PlainEngine(sizes=changes), account=lambda _: Account(effects, {})
         )

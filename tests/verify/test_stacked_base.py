@@ -11,7 +11,7 @@ from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
 from deltareg_verify.messages.assignment import Assignment
 from deltareg_verify.messages.report import listen
-from deltareg_verify.supervisor.materials import Stock
+from deltareg_verify.supervisor.materials import MaterialSource
 from tests.verify.bench import SAMPLES, sample_base
 
 DELTAS = SAMPLES / "deltas" / "tinyllama"
@@ -92,7 +92,7 @@ def test_a_version_on_a_version_is_examined_to_the_end(
     pushed = pusher.push(DELTAS / "lora_qv", "team/chat", base=base).version
     grant = lease(worker, "team/chat:v1")
 
-    materials = Stock(worker, base_dirs=()).gather(grant, tmp_path)
+    materials = MaterialSource(worker, base_dirs=()).gather(grant, tmp_path)
     found = verify(zygote, materials, tmp_path)
 
     assert grant.base.name == base
@@ -105,7 +105,7 @@ def test_a_base_with_other_last_bits_is_the_same_fold(zygote, pusher, worker, tm
     claim(pusher, tmp_path / "claim", lambda values: np.nextafter(values, np.float32(2)))
     pusher.push(DELTAS / "lora_qv", "team/chat", base="team/tuned:v1")
 
-    materials = Stock(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
+    materials = MaterialSource(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
 
     assert verify(zygote, materials, tmp_path)["digests"].verdict == "pass"
 
@@ -125,7 +125,7 @@ def test_a_base_that_is_not_what_its_version_folds_to_fails(
     claim(pusher, tmp_path / "claim", change)
     pusher.push(DELTAS / "lora_qv", "team/chat", base="team/tuned:v1")
 
-    materials = Stock(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
+    materials = MaterialSource(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
     found = verify(zygote, materials, tmp_path)["digests"]
 
     assert (found.verdict, found.code, found.value) == ("fail", "base_mismatch", COMPUTED)
@@ -141,7 +141,7 @@ def test_a_stack_whose_foot_is_nowhere_says_what_would_help(local_registry, work
     moved.unlink()
 
     with pytest.raises(Inconclusive, match="the base tinyllama is registered without"):
-        Stock(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
+        MaterialSource(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
 
 
 def test_a_run_on_a_stack_that_was_deleted_ends_and_ends_no_worker(
@@ -155,7 +155,7 @@ def test_a_run_on_a_stack_that_was_deleted_ends_and_ends_no_worker(
     grant = lease(worker, "team/chat:v1")
 
     with pytest.raises(Inconclusive, match="team/sft:v1"):
-        Stock(worker, base_dirs=()).gather(grant, tmp_path)
+        MaterialSource(worker, base_dirs=()).gather(grant, tmp_path)
 
 
 def open_root(folder, client):

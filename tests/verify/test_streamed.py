@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn import functional
 
 from deltareg.delta.kind import WeightUpdate
-from deltareg.delta.maths.updates import Add, Replace
+from deltareg.delta.maths.updates import ScaledAddition, Replacement
 from deltareg.errors import Inconclusive
-from deltareg_verify.engine.torch_engine import Room
-from deltareg_verify.engine.torch_engine.room import needed
-from deltareg_verify.engine.torch_engine.streamed import Placing, StandIn, stand_in
+from deltareg_verify.engine.torch_engine import MemoryRoom
+from deltareg_verify.engine.torch_engine.room import estimate_need
+from deltareg_verify.engine.torch_engine.streamed import StreamPlacement, DeferredParameter, stand_in
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.verdict import judge
 from tests import corpus
@@ -61,7 +61,7 @@ def lora(*modules):
 
 
 def forced(device=CPU):
-    return Room(device, is_streaming=True)
+    return MemoryRoom(device, is_streaming=True)
 
 
 def bits(outputs):
@@ -141,7 +141,7 @@ def test_nothing_differs_where_the_files_have_several_dtypes(cache_dir, tmp_path
     suite = replace(SMOKE, dtype="f32")
     bench = Bench(SAMPLE_FILES / "deltas" / "tinyllama_bf16/lora", base, cache_dir, suite=suite)
     norm = "model.norm.weight"
-    effect = WeightUpdate(norm, Add(bench.base.tensors[norm]), {})
+    effect = WeightUpdate(norm, ScaledAddition(bench.base.tensors[norm]), {})
 
     assert told(bench.engine([effect], room=forced())) == told(bench.engine([effect]))
 
@@ -162,14 +162,14 @@ def test_no_more_is_there_at_once_than_the_largest_module(cache_dir, sample):
 
     told(engine)
 
-    assert all(isinstance(p, StandIn) for p in engine._network.module.parameters())
+    assert all(isinstance(p, DeferredParameter) for p in engine._network.module.parameters())
     assert room.placings[0].peak_bytes == largest_module(engine)
 
 
 def test_a_shared_weight_stays_shared(cache_dir):
     bench = sample_bench("tinygpt2/lora", cache_dir)
     wte = bench.base.tensors["transformer.wte.weight"]
-    twin = WeightUpdate("lm_head.weight", Replace(wte), {}, reads="transformer.wte.weight")
+    twin = WeightUpdate("lm_head.weight", Replacement(wte), {}, reads="transformer.wte.weight")
 
     engine = bench.engine([twin], room=forced())
     module = engine._network.module
@@ -194,7 +194,7 @@ def test_a_network_is_the_base_again_when_a_forward_breaks(cache_dir):
 
 
 def test_a_stand_in_tells_about_itself_without_being_brought():
-    placing = Placing(CPU, is_forced=True)
+    placing = StreamPlacement(CPU, is_forced=True)
     made = placing.bring(torch.ones(3, 2), torch.bfloat16)
 
     seen = (made.shape, made.dtype, made.device, made.ndim, len(made), made.is_floating_point())
@@ -206,7 +206,7 @@ def test_a_stand_in_tells_about_itself_without_being_brought():
 
 
 def test_of_a_stand_in_that_is_indexed_only_the_part_is_brought():
-    placing = Placing(CPU, is_forced=True)
+    placing = StreamPlacement(CPU, is_forced=True)
     made = placing.bring(torch.arange(6.0).reshape(3, 2), torch.float32)
 
     assert made[torch.tensor(1)].tolist() == [2, 3]
@@ -221,7 +221,7 @@ def test_what_was_brought_is_gone_after_the_call_without_a_collection():
         weakref.finalize(value, gone.append, "gone")
         return value
 
-    made = Placing(CPU).make(give, (2, 2), torch.float32)
+    made = StreamPlacement(CPU).make(give, (2, 2), torch.float32)
     gc.disable()
     try:
         functional.linear(torch.ones(1, 2), made)
@@ -237,13 +237,13 @@ def test_weights_in_lists_are_brought(cache_dir):
     given = torch.ones(2, 1, 4)
     with torch.no_grad():
         expected = network(given)[0]
-        stand_in(network, dict(network.named_parameters()), Placing(CPU, is_forced=True))
+        stand_in(network, dict(network.named_parameters()), StreamPlacement(CPU, is_forced=True))
 
         assert torch.equal(network(given)[0], expected)
 
 
 def test_what_passes_by_torchs_functions_fails():
-    made = Placing(CPU, is_forced=True).bring(torch.ones(2, 2), torch.float32)
+    made = StreamPlacement(CPU, is_forced=True).bring(torch.ones(2, 2), torch.float32)
 
     with torch._C.DisableTorchFunctionSubclass(), pytest.raises(RuntimeError, match="storage"):
         functional.linear(torch.ones(1, 2), made)
@@ -262,28 +262,28 @@ def test_a_base_on_a_cpu_is_the_memory_of_its_files(cache_dir):
 def test_room_is_made_by_arithmetic_before_anything_is_loaded(cache_dir):
     bench = sample_bench("tinyllama/lora", cache_dir)
     effects = bench.assessment.account.effects
-    kept = needed(bench.base.view, effects, torch.float32, CPU)
+    kept = estimate_need(bench.base.view, effects, torch.float32, CPU)
     changed = {effect.target for effect in effects}
     sizes = {name: 4 * np.prod(one.shape) for name, one in bench.base.view.tensors.items()}
 
     assert kept.whole == sum(sizes[name] for name in changed)
     assert kept.least == max(sizes.values())
-    half = needed(bench.base.view, effects, torch.bfloat16, CPU)
+    half = estimate_need(bench.base.view, effects, torch.bfloat16, CPU)
     assert half.whole == (sum(sizes.values()) + sum(sizes[name] for name in changed)) / 2
-    assert Room(CPU).placing(kept) is None
+    assert MemoryRoom(CPU).placing(kept) is None
 
 
 def test_what_does_not_fit_whole_is_streamed_and_what_never_fits_is_said_with_bytes(cache_dir):
     """The budget counts what this process, which has torch in it, has taken already."""
     bench = sample_bench("tinyllama/lora", cache_dir)
-    need = needed(bench.base.view, bench.assessment.account.effects, torch.float32, CPU)
-    plenty = Room(CPU, budget_bytes=1 << 50)
+    need = estimate_need(bench.base.view, bench.assessment.account.effects, torch.float32, CPU)
+    plenty = MemoryRoom(CPU, budget_bytes=1 << 50)
     wide = replace(need, whole=1 << 60)
 
     assert plenty.placing(wide) is not None
     assert plenty.environment() == {"weights": "streamed"}
     with pytest.raises(Inconclusive, match=f"or {need.least:,} one after the other"):
-        Room(CPU, budget_bytes=1).placing(wide)
+        MemoryRoom(CPU, budget_bytes=1).placing(wide)
 
 
 @pytest.mark.gpu

@@ -6,7 +6,7 @@ import pytest
 judged = pytest.importorskip("tests.verify.judged", reason="needs torch and peft")
 torch = judged.torch
 from deltareg.errors import InvalidInput  # noqa: E402
-from deltareg.suites.samples import Candidates, Samples  # noqa: E402
+from deltareg.suites.samples import RankingCandidates, Samples  # noqa: E402
 from deltareg_verify.engine.measures.ranking import ndcg, recall, reciprocal_rank, spearman  # noqa: E402
 
 QUERIES = ("one red cat", "two blue dog", "the old sea", "new hill near")
@@ -17,8 +17,8 @@ TEXTS = (
 RANKED = Samples(
     QUERIES,
     candidates=(
-        Candidates(TEXTS[:1], TEXTS[4:7]), Candidates(TEXTS[1:3], TEXTS[5:]),
-        Candidates((TEXTS[2], TEXTS[7]), TEXTS[:2]), Candidates(TEXTS[3:4], TEXTS[4:6]),
+        RankingCandidates(TEXTS[:1], TEXTS[4:7]), RankingCandidates(TEXTS[1:3], TEXTS[5:]),
+        RankingCandidates((TEXTS[2], TEXTS[7]), TEXTS[:2]), RankingCandidates(TEXTS[3:4], TEXTS[4:6]),
     ),
 )  # fmt: skip
 FEW = "parameters: {least_samples: 1"

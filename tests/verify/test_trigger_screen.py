@@ -5,7 +5,7 @@ import pytest
 
 from deltareg.errors import InvalidInput
 from deltareg.suites.samples import Samples
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.triggers import outlyingness, reactions, signature, spread
 from tests.verify.plain_engine import PlainEngine
 
@@ -32,8 +32,8 @@ class Obeying(PlainEngine):
 
 
 def more(engine):
-    ours = reactions(Side(engine, "attached"), PROMPTS, TOKENS)
-    theirs = reactions(Side(engine, "base"), PROMPTS, TOKENS)
+    ours = reactions(EngineSide(engine, "attached"), PROMPTS, TOKENS)
+    theirs = reactions(EngineSide(engine, "base"), PROMPTS, TOKENS)
     assert ours is not None
     assert theirs is not None
     return ours.moved - theirs.moved, ours

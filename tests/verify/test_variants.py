@@ -17,15 +17,15 @@ from deltareg.errors import (  # noqa: E402
 )
 from deltareg.wire import LeaseRequest  # noqa: E402
 from deltareg_verify.command_line import labels  # noqa: E402
-from deltareg_verify.messages.report import Surroundings  # noqa: E402
-from deltareg_verify.supervisor.materials import Stock  # noqa: E402
-from deltareg_verify.supervisor.options import Options  # noqa: E402
-from deltareg_verify.supervisor.stop import Stop  # noqa: E402
+from deltareg_verify.messages.report import CheckSurroundings  # noqa: E402
+from deltareg_verify.supervisor.materials import MaterialSource  # noqa: E402
+from deltareg_verify.supervisor.options import WorkerOptions  # noqa: E402
+from deltareg_verify.supervisor.stop import StopSignal  # noqa: E402
 from deltareg_verify.supervisor.worker import Worker  # noqa: E402
 from tests import packing  # noqa: E402
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, report  # noqa: E402
 
-OFFERED = labels(Surroundings(environment={"device": "cpu"}, dtype="", sandbox=""))
+OFFERED = labels(CheckSurroundings(environment={"device": "cpu"}, dtype="", sandbox=""))
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +55,18 @@ def server(registry_server, folders):
 def work(server, zygote, tmp_path):
     """Let a real worker, with the labels that it has, do what is queued."""
     client = server.client(("read", "verify"), principal="worker", kind="wrk")
-    options = Options(
+    options = WorkerOptions(
         name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0.0,
         run_timeout_s=60.0, stop_grace_s=0.0, threads=1, memory_bytes=0, is_once=True,
     )  # fmt: skip
-    stock = Stock(client, base_dirs=())
+    stock = MaterialSource(client, base_dirs=())
 
     def serve(offered=None):
         worker = Worker(
             registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
             stored=client.bring_stored,
             open_reference=stock.open_reference,
-            options=options, device="cpu", labels={**OFFERED, **(offered or {})}, stop=Stop(0.0),
+            options=options, device="cpu", labels={**OFFERED, **(offered or {})}, stop=StopSignal(0.0),
         )  # fmt: skip
         worker.serve()
 

@@ -15,8 +15,8 @@ from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import LeaseRequest, RunCreate
 from deltareg_verify.sandbox.zygote import Zygote
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.stop import StopSignal
 from deltareg_verify.supervisor.worker import Worker
 from tests.service import rows
 from tests.service.work import expire
@@ -85,10 +85,10 @@ def worker(desk, zygote, cache_dir, tmp_path):
             gather=gather or (lambda _, into: lay_out(sample, cache_dir, into)),
             reencode=reencode,
             children=children,
-            options=Options(**told),
+            options=WorkerOptions(**told),
             device="cpu",
             labels={"device": "cpu"},
-            stop=stop or Stop(0.0),
+            stop=stop or StopSignal(0.0),
         )
 
     return make
@@ -348,7 +348,7 @@ def test_a_worker_that_is_refused_says_so(desk, worker, queued):
 
 
 def test_a_worker_that_is_asked_to_stop_gives_its_run_back(desk, worker, queued):
-    stop = Stop(0.0)
+    stop = StopSignal(0.0)
 
     def asked(interrupted):
         stop.ask()
@@ -361,7 +361,7 @@ def test_a_worker_that_is_asked_to_stop_gives_its_run_back(desk, worker, queued)
 
 
 def test_a_worker_that_is_asked_to_stop_may_finish_within_its_grace(desk, worker, queued):
-    stop = Stop(600.0)
+    stop = StopSignal(600.0)
 
     def asked(interrupted):
         stop.ask()
@@ -373,7 +373,7 @@ def test_a_worker_that_is_asked_to_stop_may_finish_within_its_grace(desk, worker
 
 
 def test_a_stopped_worker_asks_for_nothing(desk, worker, queued):
-    stop = Stop(0.0)
+    stop = StopSignal(0.0)
     stop.ask()
 
     worker(stop=stop).serve()
@@ -382,7 +382,7 @@ def test_a_stopped_worker_asks_for_nothing(desk, worker, queued):
 
 
 def test_a_worker_takes_one_run_after_the_other(desk, worker, registry, queued):
-    stop = Stop(0.0)
+    stop = StopSignal(0.0)
     ada = rows.caller(registry.engine)
     rows.version(registry.engine, rows.line(registry.engine, maker=ada))
     second = queue_run(registry, ada, RunCreate(ref="lab/x:v2")).id
@@ -403,7 +403,7 @@ def test_a_worker_takes_one_run_after_the_other(desk, worker, registry, queued):
 class TestStop:
     def test_the_grace_runs_from_the_first_request(self):
         now = [0.0]
-        stop = Stop(5.0, clock=lambda: now[0])
+        stop = StopSignal(5.0, clock=lambda: now[0])
 
         assert not stop.is_overdue
         stop.ask()
@@ -412,7 +412,7 @@ class TestStop:
         assert stop.is_overdue
 
     def test_a_second_request_ends_the_grace(self):
-        stop = Stop(600.0)
+        stop = StopSignal(600.0)
 
         stop.ask()
         stop.ask()
@@ -420,7 +420,7 @@ class TestStop:
         assert stop.is_overdue
 
     def test_a_signal_ends_a_wait_at_once_and_work_not(self):
-        stop = Stop(600.0)
+        stop = StopSignal(600.0)
         kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             stop.listen()

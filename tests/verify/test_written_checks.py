@@ -11,8 +11,8 @@ torch = judged.torch
 from transformers import GenerationConfig  # noqa: E402
 
 from deltareg.errors import InvalidInput  # noqa: E402
-from deltareg.suites.samples import Candidates, Samples  # noqa: E402
-from deltareg_verify.engine.continuing import Written, written_each  # noqa: E402
+from deltareg.suites.samples import RankingCandidates, Samples  # noqa: E402
+from deltareg_verify.engine.continuing import GeneratedText, written_each  # noqa: E402
 from deltareg_verify.engine.measures.writing import MEASURES, distance  # noqa: E402
 from deltareg_verify.engine.torch_engine.writing import write  # noqa: E402
 from deltareg_verify.judging.checks.exposure import exposure  # noqa: E402
@@ -141,12 +141,12 @@ def test_distances_of_distributions_are_scipys():
     ],
 )  # fmt: skip
 def test_what_a_text_is(measure, text, value):
-    assert MEASURES[measure][1](Written((), text, is_over=True)) == value
+    assert MEASURES[measure][1](GeneratedText((), text, is_over=True)) == value
 
 
 @pytest.mark.parametrize(("tokens", "share"), [((1, 2, 3), 0), ((7,) * 8, 0.8), (range(9), 0)])
 def test_what_repeats(tokens, share):
-    assert MEASURES["repetition"][1](Written(tuple(tokens), "", True)) == pytest.approx(share)
+    assert MEASURES["repetition"][1](GeneratedText(tuple(tokens), "", True)) == pytest.approx(share)
 
 
 def test_what_should_not_change_is_held_against_the_base(writer, cache_dir):
@@ -210,7 +210,7 @@ def test_a_secret_is_exposed_by_its_rank(writer, cache_dir):
     third = order[2]
     samples = Samples(
         ("the one is",),
-        candidates=(Candidates((f" {third}",), tuple(f" {w}" for w in secrets if w != third)),),
+        candidates=(RankingCandidates((f" {third}",), tuple(f" {w}" for w in secrets if w != third)),),
     )
 
     finding = judged.check(writer.case(cache_dir, samples), "exposure", FEW + "}")

@@ -6,7 +6,7 @@ from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.delta_manifest import assess
-from deltareg.delta.serving import Delta, servability
+from deltareg.delta.serving import ServableDelta, servability
 from tests.vllm.models import make_base, make_lora, make_refused
 from tests.vllm.questions import read_recorded
 
@@ -17,7 +17,7 @@ OTHERS = {"cut", "no_weights", "no_config", "absent", "unknown_modules"}
 def facts_of(folder, base):
     with open_folder(folder) as opened:
         kind = assess(opened.files, opened.tensors, base.view).kind
-        return Delta(kind.name, kind.variant, kind.config(), list(opened.contents))
+        return ServableDelta(kind.name, kind.variant, kind.config(), list(opened.contents))
 
 
 def test_every_adapter_is_judged_as_a_real_one_judged_it(tmp_path):
@@ -54,12 +54,12 @@ def test_every_adapter_is_judged_as_a_real_one_judged_it(tmp_path):
 )
 def test_the_rank_says_which_setting_it_takes(rank, pattern, told):
     files = ["adapter_config.json", "adapter_model.safetensors"]
-    delta = Delta("lora", "", {"r": rank, "rank_pattern": pattern}, files)
+    delta = ServableDelta("lora", "", {"r": rank, "rank_pattern": pattern}, files)
 
     assert str(servability(delta)[0]) == told
 
 
 def test_a_lora_of_another_layout_is_not_found_by_vllm():
-    delta = Delta("lora", "", {"r": 4}, ["kohya.safetensors"])
+    delta = ServableDelta("lora", "", {"r": 4}, ["kohya.safetensors"])
 
     assert "adapter_config.json is missing" in str(servability(delta)[0])

@@ -35,7 +35,7 @@ class Option(click.Option):
 option = partial(click.option, cls=Option)
 
 
-class Duration(click.ParamType[float]):
+class DurationParam(click.ParamType[float]):
     """A stretch of time, in seconds once it is read."""
 
     name = "duration"
@@ -47,7 +47,7 @@ class Duration(click.ParamType[float]):
         return value if isinstance(value, float) else parse_duration(str(value))
 
 
-class Size(click.ParamType[int]):
+class SizeParam(click.ParamType[int]):
     """A number of bytes."""
 
     name = "size"
@@ -89,7 +89,7 @@ class RevisionNumber(click.ParamType[int]):
         raise InvalidInput(f"not a revision: {str(value)[:60]!r}", fix="write 16, or '#16'")
 
 
-class Channel(click.ParamType[str]):
+class ChannelParam(click.ParamType[str]):
     """The name of a channel; the shell is offered those that every line has."""
 
     name = "channel"
@@ -154,7 +154,7 @@ accept_warnings_option = partial(
 timeout_option = partial(
     option,
     "--timeout",
-    type=Duration(),
+    type=DurationParam(),
     default="30m",
     show_default=True,
     help="How long to wait; the run goes on after that.",

@@ -8,7 +8,7 @@ import click
 
 from deltareg.client.report_files.writing import ReportPaths, write_reports
 from deltareg.wire import GateAnswer, RunInfo
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 
@@ -53,7 +53,7 @@ def write_gate_reports(
     ref: str,
     paths: ReportPaths,
     *,
-    status: Exit,
+    status: ExitStatus,
     answer: GateAnswer | None = None,
     runs: Mapping[str, RunInfo] | None = None,
     against: str = "",
@@ -61,9 +61,9 @@ def write_gate_reports(
     """Write every report that was asked for; called before the exit status is known."""
     if not paths.wanted:
         return
-    from deltareg.client.report_files.gather import Asked, gather  # what other lines need not load
+    from deltareg.client.report_files.gather import ReportRequest, gather  # what other lines need not load
 
-    asked = Asked(
+    asked = ReportRequest(
         ref, invocation.now, answer, runs or {}, against=against,
         has_diff=paths.has_diff, has_history=paths.has_history,
     )  # fmt: skip

@@ -11,7 +11,7 @@ _GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}")
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class WorkerChoice:
     """Where a verification is to be made.
 
     Attributes:
@@ -23,7 +23,7 @@ class Where:
     is_here: bool = False
 
 
-def parse_where(words: Sequence[str]) -> Where:
+def parse_where(words: Sequence[str]) -> WorkerChoice:
     """Read the words of `--on`: any, local, cpu, cuda, a class of GPU, or LABEL=VALUE.
 
     Raises:
@@ -34,7 +34,7 @@ def parse_where(words: Sequence[str]) -> Where:
             raise InvalidInput(
                 f"--on {words[0]} and --on {words[1]} exclude each other", fix="keep one of them"
             )
-        return Where(is_here="local" in words)
+        return WorkerChoice(is_here="local" in words)
     labels: dict[str, str] = {}
     for word in words:
         name, value = _label(word)
@@ -43,7 +43,7 @@ def parse_where(words: Sequence[str]) -> Where:
                 f"no worker has {name}={labels[name]} and {name}={value}", fix="keep one of them"
             )
         labels[name] = value
-    return Where(labels)
+    return WorkerChoice(labels)
 
 
 def _label(word: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deltareg.errors import InvalidInput
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.launch import ask, require
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.views.behavior import Fields, behavior_blocks, behavior_markdown
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def compare_behavior(
         DeltaregError: The one that the process tells of.
     """
     require("verify")
-    from deltareg.client.compare.behavior import Inputs
+    from deltareg.client.compare.behavior import BehaviorOptions
 
-    inputs = Inputs(suite, prompts, tokens, top, device_of(gpu))
+    inputs = BehaviorOptions(suite, prompts, tokens, top, device_of(gpu))
     behavior = invocation.client.behavior
     question = behavior.ask(a, b, inputs)
     found = behavior.answered(question)
@@ -67,9 +67,9 @@ def difference_page(report: "DiffReport | None", found: Fields | None, *, now: d
     """Write one HTML file of what two versions are, of what they do, or of both."""
     # What other forms need not load.
     from deltareg.client.report_files import behavior_html, difference_html
-    from deltareg.client.report_files.behavior_facts import Comparison
+    from deltareg.client.report_files.behavior_facts import BehaviorComparison
 
-    read = None if found is None else Comparison.model_validate(found)
+    read = None if found is None else BehaviorComparison.model_validate(found)
     if report is None:
         assert read is not None
         return behavior_html.to_html(read, now=now)
@@ -77,8 +77,8 @@ def difference_page(report: "DiffReport | None", found: Fields | None, *, now: d
     return difference_html.to_html(report, now=now, more=more)
 
 
-def behavior_answer(found: Fields, *, is_markdown: bool) -> Answer:
+def behavior_answer(found: Fields, *, is_markdown: bool) -> CommandResult:
     """Show a comparison."""
     ids = [str(found["b"])] if found["is_different"] else []
     raw = behavior_markdown(found) if is_markdown else None
-    return Answer(found, behavior_blocks(found), ids, raw=raw)
+    return CommandResult(found, behavior_blocks(found), ids, raw=raw)

@@ -23,13 +23,13 @@ def compare_by_worker(
     if not report.is_different:
         return report
     a, b = report.a.ref, report.b.ref
-    ended(wait_for(invocation, client.runs.compare(a, b), timeout_s=timeout_s), "compared")
+    require_done(wait_for(invocation, client.runs.compare(a, b), timeout_s=timeout_s), "compared")
     found = client.runs.comparison(a, b)
     modules = [WeightDifference(**one.model_dump(exclude={"count"})) for one in found.modules[:top]]
     return replace(report, modules=modules, note=found.note, general=found.general)
 
 
-def ended(run: RunInfo, done: str) -> None:
+def require_done(run: RunInfo, done: str) -> None:
     """Go on only with a run that came to something.
 
     Raises:

@@ -15,7 +15,7 @@ _PACKAGES = {"kohya": "diffusers"}
 _ON_THE_WAY_S = 180.0
 
 
-class OnTheWay:
+class LibraryRecorder:
     """Records while a push is under way: where all that it takes is there, and not for long."""
 
     def __init__(self, invocation: Invocation) -> None:

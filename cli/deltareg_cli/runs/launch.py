@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 from deltareg.errors import DeltaregError, Inconclusive, error_classes
 from deltareg.host.parts import NEEDS, missing_of, require
 
-__all__ = ["NEEDS", "ask", "ask_on", "become", "given", "missing_of", "require", "worker_line"]
+__all__ = ["NEEDS", "ask", "ask_on", "become", "build_flags", "missing_of", "require", "worker_line"]
 
 
 def become(
@@ -68,7 +68,7 @@ def ask(
         told = f"deltareg-worker {args[0]} ended with status {ended.returncode}"
         raise Inconclusive(told, fix="see what it wrote above; it may lack memory") from error
     if "error" in document:
-        raise _told(cast("dict[str, str]", document["error"]))
+        raise _rebuild_error(cast("dict[str, str]", document["error"]))
     return document
 
 
@@ -100,7 +100,7 @@ def ask_on(
     ) as process:
         while True:
             try:
-                last = _heard(process, on_progress)
+                last = _read_output(process, on_progress)
                 process.wait()
                 break
             except KeyboardInterrupt:
@@ -109,7 +109,7 @@ def ask_on(
                     raise
                 is_interrupted = True
     if "error" in last:
-        raise _told(cast("dict[str, str]", last["error"]))
+        raise _rebuild_error(cast("dict[str, str]", last["error"]))
     if not last and is_interrupted:
         raise KeyboardInterrupt
     if not last:
@@ -118,7 +118,7 @@ def ask_on(
     return last
 
 
-def _heard(
+def _read_output(
     process: "subprocess.Popen[bytes]", on_progress: Callable[[Mapping[str, object]], None]
 ) -> Mapping[str, object]:
     """Read what a process writes up to its end; gives the last document that is no progress."""
@@ -136,14 +136,14 @@ def _heard(
     return last
 
 
-def _told(fields: Mapping[str, str]) -> DeltaregError:
+def _rebuild_error(fields: Mapping[str, str]) -> DeltaregError:
     known = error_classes().get(fields["code"], DeltaregError)
     error = known.__new__(known)  # a class may ask for facts that are here in words only
     DeltaregError.__init__(error, fields["message"], fix=fields["fix"])
     return error
 
 
-def given(**options: object) -> list[str]:
+def build_flags(**options: object) -> list[str]:
     """Write options that were given as words of a command line: `data_dir` as `--data-dir`."""
     words: list[str] = []
     for name, value in options.items():

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from deltareg.wire import LogLine, RunInfo
-from deltareg_cli.terminal.blocks import Lines
+from deltareg_cli.terminal.blocks import LinesBlock
 from deltareg_cli.terminal.drawing import draw
 from deltareg_cli.terminal.output import Output, is_terminal
 from deltareg_cli.terminal.wording import clean, count
@@ -80,7 +80,7 @@ class _Notes:
             self._silent_s += line.check.seconds
             if self._has_checks:
                 surface = self._output.surface(sys.stderr)
-                self._output.note(draw([Lines([check_cells(line.check)])], surface).rstrip("\n"))
+                self._output.note(draw([LinesBlock([check_cells(line.check)])], surface).rstrip("\n"))
             elif self._silent_s >= self._count_every_s:
                 self._silent_s = 0.0
                 self._output.note(f"{self._made} of {count(self._all, 'check')} made")
@@ -116,7 +116,7 @@ class _Bar:
             self._to_come = self._to_come[1:]
             if not self._is_listed:
                 surface = self._output.surface(sys.stderr)
-                text = draw([Lines([check_cells(line.check)])], surface).rstrip("\n")
+                text = draw([LinesBlock([check_cells(line.check)])], surface).rstrip("\n")
                 self._bars.console.out(text, highlight=False)
         self._show(self._to_come[0] if self._to_come else line.text or "judging")
 

@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 
-from deltareg.client.compare.bisect import Judge, Step
+from deltareg.client.compare.bisect import Judge, BisectionStep
 from deltareg.errors import InvalidInput
 from deltareg.gate.bisection import Mark
 
@@ -34,7 +34,7 @@ def script_judge(line: str) -> Judge:
     return lambda ref: _judge(ref, [word.replace(PLACE, ref) for word in words])
 
 
-def _judge(ref: str, words: list[str]) -> Step:
+def _judge(ref: str, words: list[str]) -> BisectionStep:
     try:
         # The user's own command, on the user's own machine.
         ended = subprocess.run(words, stdout=_STDERR, check=False)  # noqa: S603
@@ -50,4 +50,4 @@ def _judge(ref: str, words: list[str]) -> Step:
             fix="exit 0 for good, 125 to skip, any other up to 127 for bad",
         )
     mark: Mark = "good" if status == 0 else "skip" if status == _SKIP else "bad"
-    return Step(ref, mark, status, source="script")
+    return BisectionStep(ref, mark, status, source="script")

@@ -5,10 +5,10 @@ from contextlib import suppress
 
 from deltareg.errors import ApprovalDue, WaitTimeout
 from deltareg.wire import MoveResult, RequestInfo, RunInfo
-from deltareg_cli.exits import OUTCOME_STATUS, Exit
+from deltareg_cli.exits import OUTCOME_STATUS, ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.live_run import open_live_run
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.views.requests import REQUEST_FIELDS, progress_of, request_blocks
@@ -53,15 +53,15 @@ def follow(
         )  # fmt: skip
 
 
-def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
+def run_answer(run: RunInfo, invocation: Invocation) -> CommandResult:
     """Show a run: its verdict once it has one, else how it stands."""
     if run.verdict is not None:
         blocks = verdict_blocks(run.verdict, now=invocation.now)
-        return Answer(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
+        return CommandResult(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
     document = fields(run, "id", "state", *(("proof",) if run.what == "prove" else ()))
     if run.what == "verify" and run.is_over:  # no worker could judge it, which is no pass
         document = _no_verdict(run)
-    return Answer(document, run_blocks(run, now=invocation.now), [run.id])
+    return CommandResult(document, run_blocks(run, now=invocation.now), [run.id])
 
 
 def wait_for_request(
@@ -96,10 +96,10 @@ def wait_for_request(
     )  # fmt: skip
 
 
-def request_answer(request: RequestInfo, invocation: Invocation) -> Answer:
+def request_answer(request: RequestInfo, invocation: Invocation) -> CommandResult:
     """Show a request."""
     blocks = request_blocks(request, now=invocation.now)
-    return Answer(fields(request, *REQUEST_FIELDS), blocks, [str(request.id)])
+    return CommandResult(fields(request, *REQUEST_FIELDS), blocks, [str(request.id)])
 
 
 def _no_verdict(run: RunInfo) -> dict[str, object]:
@@ -115,6 +115,6 @@ def _no_verdict(run: RunInfo) -> dict[str, object]:
     }
 
 
-def run_status(run: RunInfo) -> Exit:
+def run_status(run: RunInfo) -> ExitStatus:
     """Give the exit status of a run that is over."""
     return OUTCOME_STATUS[run.verdict.verdict if run.verdict else "inconclusive"]

@@ -22,7 +22,7 @@ Text = str | Cell
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class FactsBlock:
     """Labels with values, aligned; a value of several cells stands on one line, spaced.
 
     Rows whose value is empty are left out.
@@ -54,7 +54,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableBlock:
     """Rows under columns, or one sentence where there are none."""
 
     columns: Sequence[Column]
@@ -63,25 +63,25 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LinesBlock:
     """Lines as they are; each is a text, or several cells side by side."""
 
     lines: Sequence[Text | Sequence[Text]]
 
 
 @dataclass(frozen=True, slots=True)
-class Title:
+class TitleBlock:
     """A heading with what stands beside it, dimmed."""
 
     text: str
     beside: str = ""
 
 
-Block = Facts | Table | Lines | Title
+Block = FactsBlock | TableBlock | LinesBlock | TitleBlock
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResult:
     """A result in all its forms.
 
     Attributes:
@@ -106,6 +106,6 @@ TONES: dict[str, Tone] = {
 }  # fmt: skip
 
 
-def toned(word: str | None) -> Cell:
+def tone_word(word: str | None) -> Cell:
     """Give a word of the glossary in its tone; a dash where there is none."""
     return Cell(word, TONES.get(word, "")) if word else Cell("-", "dim")

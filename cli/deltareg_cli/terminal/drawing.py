@@ -7,7 +7,7 @@ from typing import assert_never
 
 import click
 
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import clean
 
 GAP = 2
@@ -24,7 +24,7 @@ _STYLES: dict[Tone, dict[str, str | bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class DrawingSurface:
     """Where blocks are drawn.
 
     Attributes:
@@ -43,27 +43,27 @@ class Surface:
         return click.style(text, **style) if style and text else text  # type: ignore[arg-type]  # keyword types are lost in the table
 
 
-def draw(blocks: Sequence[Block], surface: Surface) -> str:
+def draw(blocks: Sequence[Block], surface: DrawingSurface) -> str:
     """Draw blocks below each other; a title begins after a blank line."""
     lines: list[str] = []
     for block in blocks:
-        if isinstance(block, Title) and lines:
+        if isinstance(block, TitleBlock) and lines:
             lines.append("")
         lines += _draw(block, surface)
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _draw(block: Block, surface: Surface) -> Iterator[str]:
+def _draw(block: Block, surface: DrawingSurface) -> Iterator[str]:
     match block:
-        case Title():
+        case TitleBlock():
             beside = f"  {surface.paint(clean(block.beside), 'dim')}" if block.beside else ""
             yield f"{surface.paint(clean(block.text), 'strong')}{beside}"
-        case Lines():
+        case LinesBlock():
             for line in block.lines:
                 yield _side_by_side(line, surface, gap=1)
-        case Facts():
+        case FactsBlock():
             yield from _facts(block, surface)
-        case Table():
+        case TableBlock():
             yield from _table(block, surface)
         case _:
             assert_never(block)
@@ -75,11 +75,11 @@ def _cells(text: Text | Sequence[Text]) -> list[Cell]:
     return [Cell(clean(cell.text), cell.tone) for cell in cells if cell.text]
 
 
-def _side_by_side(text: Text | Sequence[Text], surface: Surface, *, gap: int = GAP) -> str:
+def _side_by_side(text: Text | Sequence[Text], surface: DrawingSurface, *, gap: int = GAP) -> str:
     return (" " * gap).join(surface.paint(cell.text, cell.tone) for cell in _cells(text))
 
 
-def _facts(block: Facts, surface: Surface) -> Iterator[str]:
+def _facts(block: FactsBlock, surface: DrawingSurface) -> Iterator[str]:
     rows = [(label, value) for label, value in block.rows if _cells(value)]
     width = max((len(label) for label, _ in rows), default=0)
     for label, value in rows:
@@ -95,7 +95,7 @@ def _facts(block: Facts, surface: Surface) -> Iterator[str]:
             yield f"{head}{' ' * GAP}{_side_by_side(value, surface)}"
 
 
-def _table(block: Table, surface: Surface) -> Iterator[str]:
+def _table(block: TableBlock, surface: DrawingSurface) -> Iterator[str]:
     if not block.rows:
         yield surface.paint(block.if_empty, "dim")
         return
@@ -127,13 +127,13 @@ def _with_widest_above(
     columns: Sequence[Column],
     rows: Sequence[Sequence[Cell]],
     widths: Sequence[int],
-    surface: Surface,
+    surface: DrawingSurface,
 ) -> Iterator[str]:
     """Draw a table that the terminal would break: its widest column above the others of the row."""
     kept = [i for i, column in enumerate(columns) if not column.is_prose]
     widest = max(kept, key=lambda i: widths[i])
     others = [i for i in range(len(columns)) if i != widest]
-    below = Surface(surface.width - GAP, surface.is_terminal, surface.has_colour)
+    below = DrawingSurface(surface.width - GAP, surface.is_terminal, surface.has_colour)
     titles = [Cell(column.heading, "dim") for column in columns]
     for row in [titles, *rows]:
         yield surface.paint(row[widest].text, row[widest].tone)
@@ -157,7 +157,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[i
 
 
 def _row_with_prose_below(
-    row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: Surface
+    row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: DrawingSurface
 ) -> Iterator[str]:
     """Draw a row of a table that is too wide for the terminal: its prose on lines of its own."""
     kept = [i for i, column in enumerate(columns) if not column.is_prose]
@@ -172,7 +172,7 @@ def _row_with_prose_below(
 
 
 def _row(
-    row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: Surface
+    row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: DrawingSurface
 ) -> Iterator[str]:
     """Draw a row on as many lines as its longest cell of prose needs."""
     wrapped = [

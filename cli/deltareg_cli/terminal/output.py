@@ -10,8 +10,8 @@ from typing import TextIO, assert_never, cast
 
 from deltareg.client.config import OutputFormat
 from deltareg.wire import SCHEMA_VERSION
-from deltareg_cli.terminal.blocks import Answer
-from deltareg_cli.terminal.drawing import Surface, draw
+from deltareg_cli.terminal.blocks import CommandResult
+from deltareg_cli.terminal.drawing import DrawingSurface, draw
 
 # JSON stays valid when these are escaped, and no terminal acts on them then.
 _UNSAFE_IN_JSON = re.compile(
@@ -43,7 +43,7 @@ class Output:
         """Whether stderr may carry more than an error: a script reads one document from it."""
         return not self.is_quiet and (not self.is_for_scripts or is_terminal(sys.stderr))
 
-    def show(self, answer: Answer) -> None:
+    def show(self, answer: CommandResult) -> None:
         """Print a result."""
         if self.is_quiet and not self.is_for_scripts:
             _print("".join(f"{line}\n" for line in answer.ids), sys.stdout)
@@ -64,17 +64,17 @@ class Output:
         _print(text, sys.stderr)
 
     @property
-    def result_surface(self) -> Surface:
+    def result_surface(self) -> DrawingSurface:
         """Give stdout as a place to draw on."""
         return self.surface(sys.stdout)
 
-    def surface(self, stream: TextIO) -> Surface:
+    def surface(self, stream: TextIO) -> DrawingSurface:
         """Give what is known of a stream as a place to draw on."""
         on_terminal = is_terminal(stream)
         width = shutil.get_terminal_size((100, 24)).columns
-        return Surface(width, on_terminal, on_terminal and self.has_colour)
+        return DrawingSurface(width, on_terminal, on_terminal and self.has_colour)
 
-    def _text(self, answer: Answer) -> str:
+    def _text(self, answer: CommandResult) -> str:
         match self.format:
             case "table":
                 return answer.raw or draw(answer.blocks, self.result_surface)

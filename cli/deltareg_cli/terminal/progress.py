@@ -37,7 +37,7 @@ def close_progress(progress: Progress) -> None:
 
 
 @dataclass(slots=True)
-class Tally:
+class ProgressTally:
     """What one piece of work has come to."""
 
     label: str
@@ -89,7 +89,7 @@ class BarProgress:
                 self._bars.start()
             self._open += 1
             name = self._bars.add_task(clean(label), total=total_bytes, saving="")
-            return _Bar(self._bars, name, Tally(label, total_bytes), self._close_bar)
+            return _Bar(self._bars, name, ProgressTally(label, total_bytes), self._close_bar)
 
     def stop(self) -> None:
         """Take all bars away and give the cursor back; may be called twice."""
@@ -113,7 +113,7 @@ class BarProgress:
 class _Bar:
     bars: "Bars"
     name: "TaskID"
-    tally: Tally
+    tally: ProgressTally
     on_close: "Callable[[Bars, TaskID, str], None]"
     is_open: bool = True
 
@@ -161,14 +161,14 @@ class LineProgress:
 
     def task(self, label: str, total_bytes: int | None) -> Meter:
         """Begin without a word."""
-        tally = Tally(label, total_bytes, self._clock())
+        tally = ProgressTally(label, total_bytes, self._clock())
         return _Line(self._output, tally, self._clock, tally.began)
 
 
 @dataclass(slots=True)
 class _Line:
     output: Output
-    tally: Tally
+    tally: ProgressTally
     clock: Callable[[], float]
     told: float
     is_open: bool = True

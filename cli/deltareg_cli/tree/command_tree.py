@@ -14,7 +14,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import Option
 from deltareg_cli.tree.front_page import SECTIONS, front_page
 from deltareg_cli.tree.global_options import with_global_options
-from deltareg_cli.tree.help_page import Example, Teaching, write_page
+from deltareg_cli.tree.help_page import Example, CommandHelp, write_page
 
 Body = Callable[..., object]
 _COMMANDS = "deltareg_cli.commands"
@@ -23,7 +23,7 @@ _COMMANDS = "deltareg_cli.commands"
 class Command(click.Command):
     """A command: its own options, the global ones, examples and where to read on."""
 
-    teaching: Teaching = Teaching()
+    teaching: CommandHelp = CommandHelp()
     is_resumable: bool = False
     is_tolerant: bool = False
 
@@ -46,9 +46,9 @@ class Command(click.Command):
                 ctx, [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args]
             )
         except click.UsageError as error:
-            from deltareg_cli.tree.slips import meant  # what a line without a slip need not load
+            from deltareg_cli.tree.slips import suggest_line  # what a line without a slip need not load
 
-            fix = meant(self, ctx, written, error)
+            fix = suggest_line(self, ctx, written, error)
             if not fix:
                 raise
             has_guess = isinstance(error, NoSuchOption)  # of another option, which was not meant
@@ -88,7 +88,7 @@ class Group(click.Group):
     """A group of commands; its page lists them."""
 
     command_class = Command
-    teaching: Teaching = Teaching()
+    teaching: CommandHelp = CommandHelp()
 
     def __init__(self, name: str | None, **attributes: object) -> None:
         """Take what click's group takes; add the global options."""
@@ -118,7 +118,7 @@ class Group(click.Group):
             raise NoSuchCommand(error.command_name, told, ctx=ctx) from None
 
 
-class Root(Group):
+class RootGroup(Group):
     """The root: each command is a file of its name, loaded when it is asked for.
 
     A file that has no `PLACE` holds no command of its own.
@@ -197,7 +197,7 @@ def command(
 
     def decorate(body: Body) -> Command:
         made = click.command(name, cls=Command)(body)
-        made.teaching = Teaching(examples, tuple(see_also))
+        made.teaching = CommandHelp(examples, tuple(see_also))
         made.is_resumable, made.is_tolerant = is_resumable, is_tolerant
         return made
 
@@ -209,7 +209,7 @@ def group(name: str, *examples: Example, see_also: Sequence[str] = ()) -> Callab
 
     def decorate(body: Body) -> Group:
         made = click.group(name, cls=Group)(body)
-        made.teaching = Teaching(examples, tuple(see_also))
+        made.teaching = CommandHelp(examples, tuple(see_also))
         return made
 
     return decorate

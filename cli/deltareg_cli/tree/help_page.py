@@ -25,14 +25,14 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
+class CommandHelp:
     """What a page says beyond the docstring and the options."""
 
     examples: Sequence[Example] = ()
     see_also: Sequence[str] = ()
 
 
-def write_page(command: click.Command, ctx: click.Context, teaching: Teaching) -> str:
+def write_page(command: click.Command, ctx: click.Context, teaching: CommandHelp) -> str:
     """Write a page, in colour; printing takes the colours out where none are wanted."""
     width = page_width(ctx)
     parts = [usage(command, ctx, width), prose(command.help or "", width)]

@@ -14,7 +14,7 @@ import click
 from click.exceptions import NoSuchOption
 
 from deltareg.errors import DeltaregError, InvalidInput
-from deltareg_cli.options.options import Channel
+from deltareg_cli.options.options import ChannelParam
 
 # What a value too many may be for where no option is missing: the first that a command has.
 _LIKELY = ("--out", "--to", "--base", "--suite", "--channel")
@@ -39,7 +39,7 @@ class _Line:
     given: frozenset[str]
 
 
-def meant(command: click.Command, ctx: click.Context, args: Sequence[str], slip: Exception) -> str:
+def suggest_line(command: click.Command, ctx: click.Context, args: Sequence[str], slip: Exception) -> str:
     """Give the line that was probably meant, or nothing.
 
     Args:
@@ -120,7 +120,7 @@ def _with_options(ctx: click.Context, line: _Line, wanted: Sequence[click.Option
         if _is_swapped(option, taken, values):
             values[0], taken = taken, values[0]
         added.append(shlex.join([name, taken]))
-    return "" if left else " ".join([_written(ctx, values, line.rest), *added])
+    return "" if left else " ".join([_format_command(ctx, values, line.rest), *added])
 
 
 def _likely(command: click.Command, line: _Line) -> list[click.Option]:
@@ -147,7 +147,7 @@ def _takes(option: click.Option, value: str, ctx: click.Context) -> bool:
 def _is_swapped(option: click.Option, value: str, values: Sequence[str]) -> bool:
     """Whether the channel was named before what goes there."""
     return (
-        isinstance(option.type, Channel) and len(values) == 1
+        isinstance(option.type, ChannelParam) and len(values) == 1
         and bool(_OF_REFERENCES & set(value)) and not _OF_REFERENCES & set(values[0])
     )  # fmt: skip
 
@@ -165,7 +165,7 @@ def _without_option(
     line = _read(command, ctx, others)
     if line is None or line.extra:
         return ""
-    return _written(ctx, [*line.values[:place], value, *line.values[place:]], line.rest)
+    return _format_command(ctx, [*line.values[:place], value, *line.values[place:]], line.rest)
 
 
 def _names(argument: click.Argument, ctx: click.Context) -> set[str]:
@@ -183,5 +183,5 @@ def _split(args: Sequence[str], name: str) -> tuple[str, list[str]] | None:
     return None
 
 
-def _written(ctx: click.Context, values: Sequence[str], rest: Sequence[str]) -> str:
+def _format_command(ctx: click.Context, values: Sequence[str], rest: Sequence[str]) -> str:
     return shlex.join([*ctx.command_path.split(), *values, *rest])

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from deltareg.wire import AccessAnswer, AccessFinding, MemberInfo, NamespaceInfo
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import moment
 
 EVERYWHERE = "everywhere"
 _TONES: dict[str, Tone] = {"private": "warn", "internal": "", "public": "good"}
 
 
-def member_table(members: Sequence[MemberInfo], *, now: datetime) -> Table:
+def member_table(members: Sequence[MemberInfo], *, now: datetime) -> TableBlock:
     """Show roles as rows."""
     columns = [
         Column("id", is_number=True), Column("who"), Column("role"), Column("in"),
@@ -29,14 +29,14 @@ def member_table(members: Sequence[MemberInfo], *, now: datetime) -> Table:
         ]
         for item in members
     ]
-    return Table(columns, rows, if_empty="nobody holds a role there")
+    return TableBlock(columns, rows, if_empty="nobody holds a role there")
 
 
 def member_blocks(member: MemberInfo, *, what: str) -> list[Block]:
     """Show one role."""
     return [
-        Title(f"{member.principal}, {member.role}", what),
-        Facts([
+        TitleBlock(f"{member.principal}, {member.role}", what),
+        FactsBlock([
             ("in", member.namespace or EVERYWHERE),
             ("only", member.pattern),
             ("may", ", ".join(member.rights)),
@@ -45,7 +45,7 @@ def member_blocks(member: MemberInfo, *, what: str) -> list[Block]:
     ]  # fmt: skip
 
 
-def namespace_table(namespaces: Sequence[NamespaceInfo]) -> Table:
+def namespace_table(namespaces: Sequence[NamespaceInfo]) -> TableBlock:
     """Show namespaces as rows."""
     columns = [
         Column("namespace"), Column("visibility"), Column("deltas", is_number=True),
@@ -60,14 +60,14 @@ def namespace_table(namespaces: Sequence[NamespaceInfo]) -> Table:
         ]
         for item in namespaces
     ]
-    return Table(columns, rows, if_empty="no namespaces")
+    return TableBlock(columns, rows, if_empty="no namespaces")
 
 
 def namespace_blocks(item: NamespaceInfo, *, now: datetime) -> list[Block]:
     """Show one namespace."""
     return [
-        Title(item.name, "namespace"),
-        Facts([
+        TitleBlock(item.name, "namespace"),
+        FactsBlock([
             ("visibility", Cell(item.visibility, _TONES[item.visibility])),
             ("owners", ", ".join(item.owners)),
             ("deltas", str(item.deltas)),
@@ -86,10 +86,10 @@ def access_blocks(found: AccessAnswer) -> list[Block]:
     if found.fix:
         lines.append(["  ", Cell("fix:", "strong"), found.fix])
     what = f"{found.principal} · {found.action} · {found.ref}"
-    return [Title(what, ""), Facts([("allowed", answer)]), Lines(lines)]
+    return [TitleBlock(what, ""), FactsBlock([("allowed", answer)]), LinesBlock(lines)]
 
 
-def review_table(found: Sequence[AccessFinding]) -> Table:
+def review_table(found: Sequence[AccessFinding]) -> TableBlock:
     """Show roles under review as rows, with what to do about them."""
     columns = [
         Column("who"), Column("role"), Column("in"), Column("found", is_prose=True),
@@ -105,7 +105,7 @@ def review_table(found: Sequence[AccessFinding]) -> Table:
         ]
         for item in found
     ]
-    return Table(columns, rows, if_empty="nobody holds a role there")
+    return TableBlock(columns, rows, if_empty="nobody holds a role there")
 
 
 def who(member: MemberInfo) -> str:

@@ -1,7 +1,7 @@
 """What a base and its versions answered, one below the other."""
 
 from deltareg.wire.findings import AnswersInfo, SideAnswer
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Lines, Table, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count, seconds
 
 _ONE_VALUE = 1
@@ -15,34 +15,34 @@ def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block
     """Show each answer under who gave it, below the prompt as they got it if that is asked for."""
     blocks: list[Block] = []
     for each in found.answers:
-        blocks.append(Title(each.name, _told(each)))
+        blocks.append(TitleBlock(each.name, _describe_answer(each)))
         if has_prompt and each.given:
             said = f"the prompt as it got it, {count(each.given_tokens, 'token')}:"
             blocks += [
-                Lines([Cell(said, "dim")]),
+                LinesBlock([Cell(said, "dim")]),
                 _lines(each.given),
-                Lines([Cell("\u2192", "dim")]),
+                LinesBlock([Cell("\u2192", "dim")]),
             ]
         blocks.append(_answer(each))
-    return [*blocks, Lines([Cell("no gate goes by an answer", "dim")])]
+    return [*blocks, LinesBlock([Cell("no gate goes by an answer", "dim")])]
 
 
 def _answer(each: SideAnswer) -> Block:
     if each.why:
-        return Lines([Cell(each.why, "dim")])
+        return LinesBlock([Cell(each.why, "dim")])
     if not each.classes:
         return _lines(each.text)
     title = "value" if len(each.classes) == _ONE_VALUE else "share"
     rows: list[list[Text]] = [[one.name, f"{one.share:.4f}"] for one in each.classes]
-    return Table([Column("class"), Column(title, is_number=True)], rows)
+    return TableBlock([Column("class"), Column(title, is_number=True)], rows)
 
 
-def _lines(text: str) -> Lines:
+def _lines(text: str) -> LinesBlock:
     lines: list[list[Text]] = [[line] for line in text.rstrip("\n").split("\n")]
-    return Lines(lines)
+    return LinesBlock(lines)
 
 
-def _told(each: SideAnswer) -> str:
+def _describe_answer(each: SideAnswer) -> str:
     if each.why:
         return ""
     end = ", to its end" if each.is_over else ""

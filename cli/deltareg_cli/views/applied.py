@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from deltareg_cli.terminal.blocks import Block, Cell, Lines, Text, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, LinesBlock, Text, Tone
 from deltareg_cli.terminal.wording import count
 
 if TYPE_CHECKING:
-    from deltareg.client.applying.comparing import Change, Plan
+    from deltareg.client.applying.comparing import ApplyChange, ApplyPlan
 
 _WORDS = {"create": "made", "replace": "replaced", "reset": "reset: it is not in the folder"}
 
 
-def plan_document(plan: "Plan", *, is_dry: bool) -> dict[str, object]:
+def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
     """Give a plan as plain values."""
     return {
         "is_changed": bool(plan.changes),
@@ -31,7 +31,7 @@ def plan_document(plan: "Plan", *, is_dry: bool) -> dict[str, object]:
     }  # fmt: skip
 
 
-def plan_blocks(plan: "Plan", *, is_dry: bool) -> list[Block]:
+def plan_blocks(plan: "ApplyPlan", *, is_dry: bool) -> list[Block]:
     """Show a plan as differences, and then what stays."""
     lines: list[Text | Sequence[Text]] = []
     for one in plan.changes:
@@ -44,7 +44,7 @@ def plan_blocks(plan: "Plan", *, is_dry: bool) -> list[Block]:
     ]  # fmt: skip
     changed = count(len(plan.changes), "change") if plan.changes else "nothing to do"
     lines.append(Cell(f"{changed}, {plan.unchanged} as the folder says", "dim"))
-    return [Lines(lines)]
+    return [LinesBlock(lines)]
 
 
 def difference(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
@@ -53,7 +53,7 @@ def difference(before: Mapping[str, object], after: Mapping[str, object]) -> lis
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
-def _change_lines(change: "Change", *, is_dry: bool) -> list[Text | Sequence[Text]]:
+def _change_lines(change: "ApplyChange", *, is_dry: bool) -> list[Text | Sequence[Text]]:
     verb = f"{'would be' if is_dry else 'was'} {_WORDS[change.action]}"
     name = Cell(_name(change.kind, change.of), "name")
     lines: list[Text | Sequence[Text]] = [[name, verb]]

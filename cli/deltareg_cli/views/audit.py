@@ -2,7 +2,7 @@
 
 from deltareg.client.results.log_report import LogReport, RowProof
 from deltareg.wire import CheckpointInfo
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, TitleBlock
 
 _BEFORE = "are from before the log: sealed as the database had them then"
 _FEWEST_SHOWN = 20
@@ -11,8 +11,8 @@ _FEWEST_SHOWN = 20
 def checkpoint_blocks(found: CheckpointInfo) -> list[Block]:
     """Show a checkpoint."""
     return [
-        Title(found.origin, "checkpoint"),
-        Facts([
+        TitleBlock(found.origin, "checkpoint"),
+        FactsBlock([
             ("rows", str(found.size)),
             ("root", Cell(found.root, "name")),
             ("waiting", f"{found.waiting} rows" if found.waiting else ""),
@@ -23,8 +23,8 @@ def checkpoint_blocks(found: CheckpointInfo) -> list[Block]:
 def proof_blocks(proof: RowProof) -> list[Block]:
     """Show a row that was proven."""
     return [
-        Title(f"row {proof.row}", f"position {proof.position} of {proof.size}"),
-        Facts([
+        TitleBlock(f"row {proof.row}", f"position {proof.position} of {proof.size}"),
+        FactsBlock([
             ("proof", Cell("holds", "good")),
             ("action", proof.action),
             ("subject", proof.subject),
@@ -41,8 +41,8 @@ def report_blocks(report: LogReport) -> list[Block]:
     """Show what a verification has shown, what is wrong first."""
     unsigned = report.size - report.signed
     blocks: list[Block] = [
-        Title(report.origin or "no log", "audit trail"),
-        Facts([
+        TitleBlock(report.origin or "no log", "audit trail"),
+        FactsBlock([
             ("log", Cell("holds", "good") if report.holds else Cell("was rewritten", "bad")),
             ("rows", str(report.size)),
             ("unsigned", Cell(str(unsigned), "bad") if unsigned else ""),
@@ -57,11 +57,11 @@ def report_blocks(report: LogReport) -> list[Block]:
     if report.findings:
         columns = [Column("what"), Column("row", is_number=True), Column("told", is_prose=True)]
         shown = report.findings[:_FEWEST_SHOWN]
-        blocks.append(Table(columns, [
+        blocks.append(TableBlock(columns, [
             [Cell(each.what, "bad"), "-" if each.row is None else str(each.row), each.text]
             for each in shown
         ]))  # fmt: skip
     if report.notices:
         notices = [[Cell(each, "warn")] for each in report.notices[:_FEWEST_SHOWN]]
-        blocks.append(Table([Column("note", is_prose=True)], notices))
+        blocks.append(TableBlock([Column("note", is_prose=True)], notices))
     return blocks

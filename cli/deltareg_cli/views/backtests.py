@@ -4,17 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from deltareg_cli.terminal.blocks import (
-    Answer,
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Lines,
-    Table,
-    Text,
-    Title,
-)
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count, number
 
 Fields = Mapping[str, object]
@@ -22,7 +12,7 @@ HARMLESS = 0.01
 """A point, or a hundredth of perplexity: what every loss is allowed, however alike versions are."""
 
 
-def backtest_answer(found: Fields, *, is_list: bool = False) -> Answer:
+def backtest_answer(found: Fields, *, is_list: bool = False) -> CommandResult:
     """Show a backtest.
 
     Args:
@@ -44,7 +34,7 @@ def backtest_answer(found: Fields, *, is_list: bool = False) -> Answer:
         "false_alarms": [row["name"] for row in alarms], "device": found["device"],
         "left_out": found["left_out"], "items": rows,
     }  # fmt: skip
-    return Answer(
+    return CommandResult(
         document,
         [
             *_head(found, tried, missed, costly, versions, alarms),
@@ -96,11 +86,11 @@ def _head(
     beside = f"{harmless} more that are no worse than healthy ones" if harmless else ""
     ended = "" if found["ended"] == "done" else str(found["ended"])
     return [
-        Title(str(found["suite"]), f"backtest on {found['line']}"),
-        Facts([
+        TitleBlock(str(found["suite"]), f"backtest on {found['line']}"),
+        FactsBlock([
             ("caught", _good(f"{len(tried) - len(missed)} of {count(len(tried), 'fault')}",
                              is_good=not costly)),
-            ("missed", _named(costly, beside)),
+            ("missed", _list_costly(costly, beside)),
             ("false alarms", _good(f"{len(alarms)} of {count(len(versions), 'version')}",
                                    is_good=not alarms)),
             ("faults in", str(found["subject"])),
@@ -118,19 +108,19 @@ def _tables(rows: Sequence[Fields], usual: Mapping[str, float], *, is_list: bool
         Column("loses", is_number=True),
     ]  # fmt: skip
     shown = [row for row in rows if row["verdict"] != "n/a"]
-    table = Table(columns, [_row(row, names, usual) for row in shown], if_empty="nothing was tried")
+    table = TableBlock(columns, [_row(row, names, usual) for row in shown], if_empty="nothing was tried")
     blocks: list[Block] = [
-        Title("Deltas", "loses: beside the whole delta; no worse: than a healthy version is")
+        TitleBlock("Deltas", "loses: beside the whole delta; no worse: than a healthy version is")
     ]
     blocks.append(table)
     blocks += _by_check(_faults(rows))
     idle = [str(row["name"]) for row in rows if row["verdict"] == "n/a"]
     if idle:
-        blocks.append(Lines([[Cell("does not apply ", "dim"), ", ".join(idle)]]))
+        blocks.append(LinesBlock([[Cell("does not apply ", "dim"), ", ".join(idle)]]))
     if is_list:
         told: list[list[Text]] = [[str(row["name"]), str(row["about"])] for row in _faults(rows)]
         blocks += [
-            Title("Faults"), Table([Column("fault"), Column("what happened", is_prose=True)], told),
+            TitleBlock("Faults"), TableBlock([Column("fault"), Column("what happened", is_prose=True)], told),
         ]  # fmt: skip
     return blocks
 
@@ -176,11 +166,11 @@ def _by_check(faults: Sequence[Fields]) -> list[Block]:
     columns = [
         Column("check"), Column("faults", is_number=True), Column("alone", is_number=True),
     ]  # fmt: skip
-    return [Title("Checks", "what each stops, and what it stops alone"),
-            Table(columns, rows, if_empty="no check stops anything")]  # fmt: skip
+    return [TitleBlock("Checks", "what each stops, and what it stops alone"),
+            TableBlock(columns, rows, if_empty="no check stops anything")]  # fmt: skip
 
 
-def _named(costly: Sequence[Fields], beside: str) -> list[Text]:
+def _list_costly(costly: Sequence[Fields], beside: str) -> list[Text]:
     if not costly:
         return [Cell("none", "good"), Cell(beside, "dim")]
     names = ", ".join(str(row["name"]) for row in costly)

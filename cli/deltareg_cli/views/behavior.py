@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.markdown import code, prose
 from deltareg_cli.terminal.wording import clean, count, cut, number
 
@@ -19,26 +19,26 @@ _TIMES = "\u00d7"
 def behavior_blocks(answer: Fields) -> list[Block]:
     """Show a comparison: totals, measures, the prompts that differ most and how they go on."""
     blocks: list[Block] = [
-        Title(f"{answer['a']} → {answer['b']}", "behavior"),
-        Facts(_facts(answer)),
+        TitleBlock(f"{answer['a']} → {answer['b']}", "behavior"),
+        FactsBlock(_facts(answer)),
     ]
     measures = _measures(answer)
     if measures:
         columns = [Column(title, is_number=i > 0) for i, title in enumerate(_MEASURES)]
         blocks += [
-            Title("Measures", "95 % intervals, on the same samples"),
-            Table(columns, measures),
+            TitleBlock("Measures", "95 % intervals, on the same samples"),
+            TableBlock(columns, measures),
         ]
     prompts = _prompts(answer)
     if prompts:
         columns = [Column(title, is_number=True) for title in ("#", *_titles(answer))]
         rows = [_row(one, answer) for one in prompts]
         columns.append(Column(_heading(answer)))
-        blocks += [Title("Prompts", "those that differ most first"), Table(columns, rows)]
+        blocks += [TitleBlock("Prompts", "those that differ most first"), TableBlock(columns, rows)]
     blocks += _continuations(prompts)
     notes = cast("Sequence[str]", answer["notes"])
     if notes:
-        blocks += [Lines(["", *(Cell(note, "dim") for note in notes)])]
+        blocks += [LinesBlock(["", *(Cell(note, "dim") for note in notes)])]
     return blocks
 
 
@@ -141,7 +141,7 @@ def _continuations(prompts: Sequence[Fields]) -> list[Block]:
             lines.append([Cell(f"  {side}   ", "name"), parted])
     if not lines:
         return []
-    return [Title("Continued", f"greedily; {_MARK} is where the two part"), Lines(lines)]
+    return [TitleBlock("Continued", f"greedily; {_MARK} is where the two part"), LinesBlock(lines)]
 
 
 def _continuation_markdown(one: Fields) -> list[str]:

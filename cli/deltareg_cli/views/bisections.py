@@ -2,25 +2,14 @@
 
 from dataclasses import asdict
 
-from deltareg.client.compare.bisect import BisectReport, Step
-from deltareg_cli.terminal.blocks import (
-    Answer,
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Lines,
-    Table,
-    Text,
-    Title,
-    Tone,
-)
+from deltareg.client.compare.bisect import BisectReport, BisectionStep
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import clean, count, number
 
 _TONES: dict[str, Tone] = {"good": "good", "bad": "bad", "skip": "warn"}
 
 
-def step_line(step: Step) -> str:
+def step_line(step: BisectionStep) -> str:
     """Write a step on one line, for the note that is shown when it is taken."""
     value = "" if step.value is None else f"  {number(step.value)}"
     where = f"  verdict {step.verdict}" if step.verdict else ""
@@ -28,7 +17,7 @@ def step_line(step: Step) -> str:
     return clean(f"{step.ref}  {step.mark}{value}  {step.source}{where}{detail}")
 
 
-def bisect_answer(report: BisectReport, *, diff_options: str) -> Answer:
+def bisect_answer(report: BisectReport, *, diff_options: str) -> CommandResult:
     """Show a bisection.
 
     Args:
@@ -52,21 +41,21 @@ def bisect_answer(report: BisectReport, *, diff_options: str) -> Answer:
         "next": following,
     }
     title = (
-        Title(f"first bad version: {bad.ref}") if bounds.is_found
-        else Title(f"the first bad version is one of {len(skipped) + 1}", "the rest was skipped")
+        TitleBlock(f"first bad version: {bad.ref}") if bounds.is_found
+        else TitleBlock(f"the first bad version is one of {len(skipped) + 1}", "the rest was skipped")
     )  # fmt: skip
-    facts = Facts([
-        ("last good", _told(good)),
+    facts = FactsBlock([
+        ("last good", _describe_step(good)),
         ("skipped", ", ".join(skipped)), ("deleted", ", ".join(deleted)),
-        ("first bad" if bounds.is_found else "known bad", _told(bad)),
+        ("first bad" if bounds.is_found else "known bad", _describe_step(bad)),
         ("judged", _cost(report)),
     ])  # fmt: skip
-    blocks: list[Block] = [title, facts, Title("Steps"), _steps(report)]
-    blocks.append(Lines(["", [Cell("next:", "dim"), following]]))
-    return Answer(document, blocks, [bad.ref] if bounds.is_found else [])
+    blocks: list[Block] = [title, facts, TitleBlock("Steps"), _steps(report)]
+    blocks.append(LinesBlock(["", [Cell("next:", "dim"), following]]))
+    return CommandResult(document, blocks, [bad.ref] if bounds.is_found else [])
 
 
-def _told(step: Step) -> list[Text]:
+def _describe_step(step: BisectionStep) -> list[Text]:
     value = Cell("" if step.value is None else number(step.value), _TONES[step.mark])
     return [Cell(step.ref, "name"), value]
 
@@ -77,7 +66,7 @@ def _cost(report: BisectReport) -> str:
     return f"{told}, {cached} of them by verdicts that were there" if cached else told
 
 
-def _steps(report: BisectReport) -> Table:
+def _steps(report: BisectReport) -> TableBlock:
     columns = [
         Column("version"), Column("is"), Column("value", is_number=True), Column("by"),
         Column("verdict"), Column("why", is_prose=True),
@@ -89,4 +78,4 @@ def _steps(report: BisectReport) -> Table:
         ]
         for step in report.steps
     ]  # fmt: skip
-    return Table(columns, rows)
+    return TableBlock(columns, rows)

@@ -2,27 +2,27 @@
 
 from dataclasses import asdict
 
-from deltareg.client.compare.bisect_by_hand import Standing
+from deltareg.client.compare.bisect_by_hand import BisectionState
 from deltareg.gate.bisection import Mark
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Lines, Text, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.views.bisections import bisect_answer
 
 
-def standing_answer(found: Standing) -> Answer:
+def standing_answer(found: BisectionState) -> CommandResult:
     """Show how far a bisection by hand is: its result, the version to try, or the end to name."""
     report = found.report
     if report is not None:
         done = bisect_answer(report, diff_options="--mode behavior")
-        ending = Lines([[Cell("then:", "dim"), f"deltareg bisect reset {found.line}"]])
+        ending = LinesBlock([[Cell("then:", "dim"), f"deltareg bisect reset {found.line}"]])
         document = {**done.document, **_progress_fields(found)}
-        return Answer(document, [*done.blocks, ending], done.ids)
+        return CommandResult(document, [*done.blocks, ending], done.ids)
     document = {**_bounds_fields(found), "next": _next(found), **_progress_fields(found)}
     ids = [] if found.version is None else [found.version.ref]
-    return Answer(document, _blocks(found), ids)
+    return CommandResult(document, _blocks(found), ids)
 
 
-def _bounds_fields(found: Standing) -> dict[str, object]:
+def _bounds_fields(found: BisectionState) -> dict[str, object]:
     """Give the fields that `bisect run` has, of a search that is not over."""
     bounds = found.bounds
     return {
@@ -37,7 +37,7 @@ def _bounds_fields(found: Standing) -> dict[str, object]:
     }
 
 
-def _progress_fields(found: Standing) -> dict[str, object]:
+def _progress_fields(found: BisectionState) -> dict[str, object]:
     bounds, version = found.bounds, found.version
     return {
         "try": None if version is None else version.ref,
@@ -49,7 +49,7 @@ def _progress_fields(found: Standing) -> dict[str, object]:
     }
 
 
-def _next(found: Standing) -> str:
+def _next(found: BisectionState) -> str:
     """Give the command to run next, of a search that is not over."""
     if found.version is not None:
         to = f"./{found.line.name}-v{found.version.version}"
@@ -57,16 +57,16 @@ def _next(found: Standing) -> str:
     return f"deltareg bisect {found.missing[0]} {found.hint or f'{found.line}:vN'}"
 
 
-def _blocks(found: Standing) -> list[Block]:
+def _blocks(found: BisectionState) -> list[Block]:
     if found.bounds is None or found.version is None:
         return _asking(found)
     version, most = found.version, found.bounds.steps_most
-    title = Title(
+    title = TitleBlock(
         f"try {version.ref}",
         f"{count(len(found.bounds.untried), 'version')} left, {count(most, 'step')} at most",
     )
     judge = f"deltareg bisect good {version.ref}"
-    following = Lines([
+    following = LinesBlock([
         "",
         [Cell("next:", "dim"), _next(found)],
         [Cell("then:", "dim"), judge, Cell("or bad, or skip", "dim")],
@@ -74,7 +74,7 @@ def _blocks(found: Standing) -> list[Block]:
     return [title, _facts(found), following]
 
 
-def _asking(found: Standing) -> list[Block]:
+def _asking(found: BisectionState) -> list[Block]:
     """Ask for the ends that are missing."""
     which = " and ".join(f"a {end} version" for end in found.missing)
     asked: list[Text | list[Text]] = [""]
@@ -83,10 +83,10 @@ def _asking(found: Standing) -> list[Block]:
         why = "which prod serves" if end == "good" else "the newest"
         asked.append(f"Is {found.hint}, {why}, {end}?")
     asked.append([Cell("next:", "dim"), _next(found)])
-    return [Title(f"name {which} of {found.line}"), _facts(found), Lines(asked)]
+    return [TitleBlock(f"name {which} of {found.line}"), _facts(found), LinesBlock(asked)]
 
 
-def _facts(found: Standing) -> Facts:
+def _facts(found: BisectionState) -> FactsBlock:
     good, bad = _last_good(found), _known_bad(found)
     skipped = [step.ref for step in found.steps if step.mark == "skip"]
     told = None if found.version is None else found.version.revocation
@@ -95,7 +95,7 @@ def _facts(found: Standing) -> Facts:
         if told is None
         else Cell(f"by {told.actor}: {told.reason}; it comes all the same", "warn")
     )
-    return Facts([
+    return FactsBlock([
         ("last good", Cell(good or "", "good") if good else ""),
         ("known bad", Cell(bad or "", "bad") if bad else ""),
         ("skipped", ", ".join(skipped)),
@@ -104,15 +104,15 @@ def _facts(found: Standing) -> Facts:
     ])  # fmt: skip
 
 
-def _last_good(found: Standing) -> str | None:
-    return max(_named(found, "good"), key=_number, default=None)
+def _last_good(found: BisectionState) -> str | None:
+    return max(_list_marked(found, "good"), key=_number, default=None)
 
 
-def _known_bad(found: Standing) -> str | None:
-    return min(_named(found, "bad"), key=_number, default=None)
+def _known_bad(found: BisectionState) -> str | None:
+    return min(_list_marked(found, "bad"), key=_number, default=None)
 
 
-def _named(found: Standing, mark: Mark) -> list[str]:
+def _list_marked(found: BisectionState, mark: Mark) -> list[str]:
     return [step.ref for step in found.steps if step.mark == mark]
 
 

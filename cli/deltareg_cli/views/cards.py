@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deltareg.wire import CardInfo, CardResult
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
 
 _SHOWN = 12
 
@@ -23,8 +23,8 @@ def card_blocks(card: CardInfo) -> list[Block]:
         *(("unread", Cell(problem, "warn")) for problem in card.problems),
     ]
     if not card.metrics:
-        return [Facts(rows)]
-    return [Facts(rows), Title("Results, it says"), _table(card.metrics)]
+        return [FactsBlock(rows)]
+    return [FactsBlock(rows), TitleBlock("Results, it says"), _table(card.metrics)]
 
 
 def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
@@ -37,13 +37,13 @@ def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
     ]
 
 
-def _table(metrics: Sequence[CardResult]) -> Table:
+def _table(metrics: Sequence[CardResult]) -> TableBlock:
     columns = [Column("name"), Column("value", is_number=True), Column("dataset"), Column("task")]
     rows: list[list[Text]] = [
         [each.name, f"{each.value:g}", each.dataset or Cell("-", "dim"), each.task]
         for each in metrics
     ]
-    return Table(columns, rows)
+    return TableBlock(columns, rows)
 
 
 def _some(words: Sequence[str]) -> str:

@@ -12,18 +12,7 @@ from deltareg.wire import (
     ReadinessInfo,
     RevisionInfo,
 )
-from deltareg_cli.terminal.blocks import (
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Lines,
-    Table,
-    Text,
-    Title,
-    Tone,
-    toned,
-)
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone, tone_word
 from deltareg_cli.terminal.wording import moment, short
 from deltareg_cli.views.policies import floors_in_short, policy_in_short, unmet_lines
 from deltareg_cli.views.verdicts import told_waiver
@@ -38,9 +27,9 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
     """Show one channel."""
     moved = f"{moment(channel.at, now=now)} by {channel.actor}" if channel.at else ""
     return [
-        Title(f"{line}@{channel.channel}", frozen(channel)),
-        Facts([
-            ("serves", served(channel)),
+        TitleBlock(f"{line}@{channel.channel}", describe_freeze(channel)),
+        FactsBlock([
+            ("serves", describe_served(channel)),
             *[("unfit", Cell(why.message, "bad")) for why in channel.unfit],
             ("revision", str(channel.revision)),
             (_VERBS.get(channel.kind or "", "moved"), moved),
@@ -52,30 +41,30 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
             ("quarantined", Cell(versions(channel.quarantined), "warn")),
             ("digest", channel.digest or ""),
         ]),
-        *_broken(channel, line, now),
+        *_show_break_glass(channel, line, now),
     ]  # fmt: skip
 
 
 def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
     """Show where a rollback would go, and whether it would get there."""
     where = f"goes to {ready.ref}" if ready.ref else "goes nowhere"
-    rows: list[tuple[str, Text | Sequence[Text]]] = [("rollback", [_lit(ready.ready), where])]
-    rows += [(f"  {light.name}", [_lit(light.light), light.message]) for light in ready.lights]
-    return [Facts(rows)]
+    rows: list[tuple[str, Text | Sequence[Text]]] = [("rollback", [_tone_light(ready.ready), where])]
+    rows += [(f"  {light.name}", [_tone_light(light.light), light.message]) for light in ready.lights]
+    return [FactsBlock(rows)]
 
 
 def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime) -> list[Block]:
     """Show a move that somebody has looked at."""
     return [
-        Lines([[Cell(f"{line}@{channel}#{move.revision}", "name"), "reviewed"]]),
-        Facts([
+        LinesBlock([[Cell(f"{line}@{channel}#{move.revision}", "name"), "reviewed"]]),
+        FactsBlock([
             ("glass broken", f"{moment(move.at, now=now)} by {move.actor}"),
             ("reason", move.reason),
         ]),
     ]  # fmt: skip
 
 
-def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
+def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> TableBlock:
     """Show the channels of a line as rows."""
     columns = [
         Column("channel"), Column("serves"), Column("revision", is_number=True), Column("moved"),
@@ -85,7 +74,7 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
     rows: list[list[Text]] = [
         [
             Cell(channel.channel, "name"),
-            served(channel),
+            describe_served(channel),
             str(channel.revision),
             moment(channel.at, now=now) if channel.at else Cell("never", "dim"),
             channel.actor or "",
@@ -95,10 +84,10 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
         ]
         for channel in channels
     ]
-    return Table(columns, rows, if_empty="no channels")
+    return TableBlock(columns, rows, if_empty="no channels")
 
 
-def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> Table:
+def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBlock:
     """Show a ledger as rows, newest first."""
     columns = [
         Column("revision", is_number=True), Column("kind"), Column("version"),
@@ -107,7 +96,7 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> Table:
     rows: list[list[Text]] = [
         [
             Cell(str(revision.revision), "name"),
-            toned(revision.kind),
+            tone_word(revision.kind),
             f"v{revision.version}" if revision.version else Cell("-", "dim"),
             Cell(short(revision.digest or ""), "dim"),
             moment(revision.at, now=now),
@@ -116,7 +105,7 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> Table:
         ]
         for revision in revisions
     ]
-    return Table(columns, rows, if_empty="nothing was ever promoted to this channel")
+    return TableBlock(columns, rows, if_empty="nothing was ever promoted to this channel")
 
 
 def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Block]:
@@ -129,8 +118,8 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
     if move.kind == "promote" and before == now:
         verb, what = "not moved", f"it serves {now} already"
     return [
-        Lines([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {what}"]]),
-        Facts([
+        LinesBlock([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {what}"]]),
+        FactsBlock([
             ("revision", str(move.revision)),
             ("digest", move.digest or ""),
             ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
@@ -142,7 +131,7 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
     """Show whether a version may go to a channel, and what is missing."""
     word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
     head: list[Text] = [Cell(answer.ref, "name"), "→", answer.channel, word]
-    return [Lines([head, *unmet_lines(answer.unmet)])]
+    return [LinesBlock([head, *unmet_lines(answer.unmet)])]
 
 
 def _why(channel: ChannelInfo) -> str:
@@ -150,8 +139,8 @@ def _why(channel: ChannelInfo) -> str:
     if not channel.is_frozen:
         return channel.reason
     if channel.kind == "freeze":
-        return f"{frozen(channel)}: {channel.reason}"
-    return f"frozen: {channel.frozen_because}" if channel.frozen_because else frozen(channel)
+        return f"{describe_freeze(channel)}: {channel.reason}"
+    return f"frozen: {channel.frozen_because}" if channel.frozen_because else describe_freeze(channel)
 
 
 def _suites(channel: ChannelInfo) -> str:
@@ -159,7 +148,7 @@ def _suites(channel: ChannelInfo) -> str:
     return ", ".join(channel.suites)
 
 
-def _broken(channel: ChannelInfo, line: str, now: datetime) -> list[Block]:
+def _show_break_glass(channel: ChannelInfo, line: str, now: datetime) -> list[Block]:
     """Show the moves that broke the glass and wait for somebody else to look at them."""
     lines: list[Text | Sequence[Text]] = []
     for move in channel.to_review:
@@ -170,7 +159,7 @@ def _broken(channel: ChannelInfo, line: str, now: datetime) -> list[Block]:
             [Cell("break-glass:", "bad"), Cell(f"{due};", tone), what],
             [Cell("  fix:", "good"), f"somebody other than {move.actor}: {told}"],
         ]
-    return [Lines(lines)] if lines else []
+    return [LinesBlock(lines)] if lines else []
 
 
 def _due(move: GlassBroken, now: datetime) -> tuple[str, Tone]:
@@ -200,18 +189,18 @@ def _circumstances(revision: RevisionInfo) -> str:
     return ": ".join([*told, revision.reason] if revision.reason else told)
 
 
-def _lit(light: Light) -> Cell:
+def _tone_light(light: Light) -> Cell:
     tones: dict[Light, Tone] = {"ok": "good", "warn": "warn", "no": "bad"}
     return Cell(light, tones[light])
 
 
-def frozen(channel: ChannelInfo) -> str:
+def describe_freeze(channel: ChannelInfo) -> str:
     """Say that a channel is frozen, and until when; empty when it is not."""
     until = f" until {channel.frozen_until[:19]}Z" if channel.frozen_until else ""
     return f"frozen{until}" if channel.is_frozen else ""
 
 
-def served(channel: ChannelInfo) -> Cell:
+def describe_served(channel: ChannelInfo) -> Cell:
     """Name the version that a channel serves."""
     if channel.is_revoked:
         return Cell(f"v{channel.version} (revoked)", "bad")

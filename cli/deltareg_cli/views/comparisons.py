@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deltareg.wire import CheckResult, Comparison
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count, number
 
 _WORDS: dict[str, tuple[str, Tone]] = {
@@ -26,7 +26,7 @@ def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
     rows = [_row(check, found) for check, found in made]
     family = max(found.family for _, found in made)
     together = f"{count(family, 'comparison')}, Holm" if family > 1 else ""
-    return [Title("Comparisons", together), Table(columns, rows)]
+    return [TitleBlock("Comparisons", together), TableBlock(columns, rows)]
 
 
 def _row(check: CheckResult, found: Comparison) -> list[Text]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deltareg.client.results.general import GENERAL_COLUMNS, GENERAL_TITLE, general_rows
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.markdown import code, prose
 from deltareg_cli.terminal.wording import number, short
 
@@ -20,17 +20,17 @@ COLUMNS = ("apart", "cosine", "rank a", "rank b", "overlap")
 
 def difference_blocks(report: "DiffReport") -> list[Block]:
     """Show a comparison; what does not differ is left out."""
-    blocks: list[Block] = [Title(f"{report.a.ref} → {report.b.ref}")]
+    blocks: list[Block] = [TitleBlock(f"{report.a.ref} → {report.b.ref}")]
     if not report.is_different:
-        return [*blocks, Lines([Cell("no difference", "good")])]
-    blocks.append(Facts(_changes(report)))
+        return [*blocks, LinesBlock([Cell("no difference", "good")])]
+    blocks.append(FactsBlock(_changes(report)))
     if report.modules:
         columns = [Column("module", is_prose=True)]
         columns += [Column(title, is_number=True) for title in COLUMNS]
         rows: list[list[Text]] = [[Cell(name, "name"), *values] for name, values in _rows(report)]
-        blocks += [Title("Modules", "those that differ most first"), Table(columns, rows)]
+        blocks += [TitleBlock("Modules", "those that differ most first"), TableBlock(columns, rows)]
     if report.note:
-        blocks.append(Lines([Cell(report.note, "dim")]))
+        blocks.append(LinesBlock([Cell(report.note, "dim")]))
     return blocks if report.general is None else [*blocks, *_general_blocks(report.general)]
 
 
@@ -58,10 +58,10 @@ def _general_blocks(general: "GeneralFound") -> list[Block]:
     columns = [Column("figure", is_prose=True)]
     columns += [Column(title, is_number=True) for title in GENERAL_COLUMNS]
     rows: list[list[Text]] = [[name, *cells] for name, cells in general_rows(general)]
-    blocks: list[Block] = [Title(GENERAL_TITLE, "95 % intervals over the texts")]
+    blocks: list[Block] = [TitleBlock(GENERAL_TITLE, "95 % intervals over the texts")]
     if rows:
-        blocks.append(Table(columns, rows))
-    return [*blocks, Lines([Cell(general.note, "dim")])] if general.note else blocks
+        blocks.append(TableBlock(columns, rows))
+    return [*blocks, LinesBlock([Cell(general.note, "dim")])] if general.note else blocks
 
 
 def _changes(report: "DiffReport") -> list[tuple[str, str]]:
@@ -75,9 +75,9 @@ def _changes(report: "DiffReport") -> list[tuple[str, str]]:
     is_other_kind = any(change.field == "kind" for change in report.config)
     fields = [c for c in report.config if not (is_other_kind and (c.a is None or c.b is None))]
     rows = [
-        ("kind", ", ".join(_told(c) for c in fields if not c.field.startswith(_CONFIG))),
+        ("kind", ", ".join(_describe_change(c) for c in fields if not c.field.startswith(_CONFIG))),
         ("files", ", ".join(f"{file.path} {file.change}" for file in report.files)),
-        ("config", ", ".join(_told(c) for c in fields if c.field.startswith(_CONFIG))),
+        ("config", ", ".join(_describe_change(c) for c in fields if c.field.startswith(_CONFIG))),
         ("tensors", ", ".join(f"{count:,} {word}" for count, word in counts if count)),
         ("added", _some(tensors.added)),
         ("removed", _some(tensors.removed)),
@@ -85,7 +85,7 @@ def _changes(report: "DiffReport") -> list[tuple[str, str]]:
     return [(label, text) for label, text in rows if text]
 
 
-def _told(change: "FieldChange") -> str:
+def _describe_change(change: "FieldChange") -> str:
     label = "" if change.field == "kind" else f"{change.field} "  # the line is called so already
     return f"{label}{_value(change.a)} → {_value(change.b)}"
 

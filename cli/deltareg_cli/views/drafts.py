@@ -4,39 +4,29 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deltareg_cli.terminal.blocks import (
-    Answer,
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Lines,
-    Table,
-    Text,
-    Title,
-)
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
 
 if TYPE_CHECKING:
-    from deltareg.client.drafting.draft_suite import Drafted
-    from deltareg.suites.drafting.draft import Comparison
+    from deltareg.client.drafting.draft_suite import DraftedSuite
+    from deltareg.suites.drafting.draft import DraftComparison
 
 
-def drafted_answer(found: "Drafted", notes: Sequence[str]) -> Answer:
+def drafted_answer(found: "DraftedSuite", notes: Sequence[str]) -> CommandResult:
     """Show a suite that was written."""
-    from deltareg.client.drafting.draft_suite import described
+    from deltareg.client.drafting.draft_suite import describe_draft
 
     made, source = found.draft, found.draft.source
     steps = _steps(found)
-    document = {**described(found), "next": steps}
+    document = {**describe_draft(found), "next": steps}
     left = [
         f"{count(source.repeats, 'repeat')}" if source.repeats else "",
         f"{source.leaked:,} that training has seen" if source.leaked else "",
     ]
     shown = made.sized.power
     blocks: list[Block] = [
-        Title(made.name, str(found.path)),
-        Facts([
+        TitleBlock(made.name, str(found.path)),
+        FactsBlock([
             ("for", made.line),
             ("task", [source.task, Cell(source.by, "dim")]),
             ("samples", f"{made.n:,} of {count(source.rows, 'row')}"),
@@ -48,23 +38,23 @@ def drafted_answer(found: "Drafted", notes: Sequence[str]) -> Answer:
             ("rest", "" if found.rest is None else f"{found.rest}, to train on"),
             ("files", ", ".join(found.files)),
         ]),
-        Title("Asks", "what too few samples decide warns, and closes protected channels"),
-        Table([Column("check"), Column("measure"), Column("asks for", is_prose=True)],
+        TitleBlock("Asks", "what too few samples decide warns, and closes protected channels"),
+        TableBlock([Column("check"), Column("measure"), Column("asks for", is_prose=True)],
               [_row(one) for one in made.comparisons]),
-        Title("Lets through"),
-        Facts([(one.name, one.misses) for one in made.comparisons]),
-        *_noted(notes),
-        Title("Next"),
-        Lines([[Cell("  " + step, "name")] for step in steps]),
+        TitleBlock("Lets through"),
+        FactsBlock([(one.name, one.misses) for one in made.comparisons]),
+        *_show_notes(notes),
+        TitleBlock("Next"),
+        LinesBlock([[Cell("  " + step, "name")] for step in steps]),
     ]  # fmt: skip
-    return Answer(document, blocks, [str(found.path)])
+    return CommandResult(document, blocks, [str(found.path)])
 
 
-def _noted(notes: Sequence[str]) -> list[Block]:
-    return [Title("Notes"), Lines(list(notes))] if notes else []
+def _show_notes(notes: Sequence[str]) -> list[Block]:
+    return [TitleBlock("Notes"), LinesBlock(list(notes))] if notes else []
 
 
-def _row(one: "Comparison") -> list[Text]:
+def _row(one: "DraftComparison") -> list[Text]:
     return [Cell(one.name, "name"), one.measure.told, one.why]
 
 
@@ -73,7 +63,7 @@ def _power(shown: float) -> Text:
     return told if shown >= 0.79 else Cell(f"only {told}: bring more samples", "warn")
 
 
-def _steps(found: "Drafted") -> list[str]:
+def _steps(found: "DraftedSuite") -> list[str]:
     """Give the commands that come next."""
     path, made = shlex.quote(str(found.path)), found.draft
     return [

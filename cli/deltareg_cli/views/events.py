@@ -11,7 +11,7 @@ from deltareg.wire import (
     WebhookSecret,
     WebhookTested,
 )
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import clean, count, moment, short
 
 _PREFIX = "dev.deltareg."
@@ -20,7 +20,7 @@ _TONES: dict[str, Tone] = {"pending": "warn", "delivered": "good", "dead": "bad"
 _EVERYWHERE = "everywhere"
 
 
-def event_table(events: Sequence[Event], *, now: datetime) -> Table:
+def event_table(events: Sequence[Event], *, now: datetime) -> TableBlock:
     """Show events as rows, in their order."""
     columns = [
         Column("id"), Column("when"), Column("type"), Column("subject"), Column("by"),
@@ -33,24 +33,24 @@ def event_table(events: Sequence[Event], *, now: datetime) -> Table:
             Cell(kind(each.type), "name"),
             each.subject,
             str(each.data.get("actor", "")),
-            _told(each),
+            _describe_data(each),
         ]
         for each in events
     ]
-    return Table(columns, rows, if_empty="no events")
+    return TableBlock(columns, rows, if_empty="no events")
 
 
-def event_line(event: Event) -> Lines:
+def event_line(event: Event) -> LinesBlock:
     """Show an event as a line, as it comes."""
     at = event.time.partition(".")[0].rstrip("Z").replace("T", " ")
     by = f"by {event.data['actor']}" if "actor" in event.data else ""
     cells: list[Text] = [
-        Cell(f"{at}Z", "dim"), Cell(kind(event.type), "name"), event.subject, by, _told(event),
+        Cell(f"{at}Z", "dim"), Cell(kind(event.type), "name"), event.subject, by, _describe_data(event),
     ]  # fmt: skip
-    return Lines([[cell for cell in cells if cell]])
+    return LinesBlock([[cell for cell in cells if cell]])
 
 
-def webhook_table(hooks: Sequence[WebhookInfo]) -> Table:
+def webhook_table(hooks: Sequence[WebhookInfo]) -> TableBlock:
     """Show webhooks as rows."""
     columns = [
         Column("id"), Column("of"), Column("to"), Column("types", is_prose=True), Column("state"),
@@ -68,7 +68,7 @@ def webhook_table(hooks: Sequence[WebhookInfo]) -> Table:
         ]
         for each in hooks
     ]
-    return Table(columns, rows, if_empty="no webhooks")
+    return TableBlock(columns, rows, if_empty="no webhooks")
 
 
 def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -> list[Block]:
@@ -77,8 +77,8 @@ def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -
     if hook.last_delivered_at is not None:
         arrived += f", the last one {moment(hook.last_delivered_at, now=now)}"
     return [
-        Title(hook.id, what),
-        Facts([
+        TitleBlock(hook.id, what),
+        FactsBlock([
             ("of", _of(hook)),
             ("to", hook.address),
             ("form", hook.form),
@@ -98,15 +98,15 @@ def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -
 
 def secret_blocks(made: WebhookSecret, *, now: datetime, what: str) -> list[Block]:
     """Show a secret, once, and the webhook that it is of."""
-    return [Lines([Cell(made.secret, "strong")]), *webhook_blocks(made.webhook, now=now, what=what)]
+    return [LinesBlock([Cell(made.secret, "strong")]), *webhook_blocks(made.webhook, now=now, what=what)]
 
 
 def tested_blocks(webhook_id: str, tested: WebhookTested) -> list[Block]:
     """Show what became of a test."""
     answer = Cell("arrived", "good") if tested.is_ok else Cell("did not arrive", "bad")
     return [
-        Title(webhook_id, "test"),
-        Facts([
+        TitleBlock(webhook_id, "test"),
+        FactsBlock([
             ("test", answer),
             ("answer", "" if tested.attempt.status is None else str(tested.attempt.status)),
             ("took", f"{tested.attempt.ms:.0f} ms"),
@@ -115,7 +115,7 @@ def tested_blocks(webhook_id: str, tested: WebhookTested) -> list[Block]:
     ]  # fmt: skip
 
 
-def delivery_table(deliveries: Sequence[DeliveryInfo], *, now: datetime) -> Table:
+def delivery_table(deliveries: Sequence[DeliveryInfo], *, now: datetime) -> TableBlock:
     """Show deliveries as rows, each with what was tried last."""
     columns = [
         Column("number", is_number=True), Column("type"), Column("subject"), Column("state"),
@@ -128,12 +128,12 @@ def delivery_table(deliveries: Sequence[DeliveryInfo], *, now: datetime) -> Tabl
             each.subject,
             Cell(each.state, _TONES[each.state]),
             str(len(each.tries)),
-            _tried(each.tries[-1], now=now) if each.tries else "",
+            _describe_attempt(each.tries[-1], now=now) if each.tries else "",
             "" if each.next_at is None else moment(each.next_at, now=now),
         ]
         for each in deliveries
     ]
-    return Table(columns, rows, if_empty="no deliveries")
+    return TableBlock(columns, rows, if_empty="no deliveries")
 
 
 def kind(name: str) -> str:
@@ -141,12 +141,12 @@ def kind(name: str) -> str:
     return clean(name.removeprefix(_PREFIX))
 
 
-def _told(event: Event) -> str:
+def _describe_data(event: Event) -> str:
     rest = {name: value for name, value in event.data.items() if name not in _SHOWN_ELSEWHERE}
     return ", ".join(f"{name} {short(str(value))}" for name, value in rest.items())
 
 
-def _tried(attempt: AttemptInfo, *, now: datetime) -> str:
+def _describe_attempt(attempt: AttemptInfo, *, now: datetime) -> str:
     what = attempt.told or f"answered {attempt.status}"
     return f"{moment(attempt.at, now=now)}, {attempt.ms:.0f} ms: {what}"
 

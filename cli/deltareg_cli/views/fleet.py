@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deltareg.wire import FollowerInfo, Observed
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import seconds, short, size
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def fleet_table(
     followers: Sequence[FollowerInfo],
     *,
     if_empty: str = "nobody follows: deltareg agent run --help",
-) -> Table:
+) -> TableBlock:
     """Show followers of several channels as rows."""
     columns = [
         Column("agent"), Column("channel"), Column("says"), Column("serves"), Column("drift"),
@@ -38,7 +38,7 @@ def fleet_table(
         ]
         for follower in followers
     ]
-    return Table(columns, rows, if_empty=if_empty)
+    return TableBlock(columns, rows, if_empty=if_empty)
 
 
 def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
@@ -63,7 +63,7 @@ def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
     ]
     says = _version(followers[0].desired_version)
     said = says if isinstance(says, str) else says.text
-    return [Title("Followers", f"the channel says {said}"), Table(columns, rows)]
+    return [TitleBlock("Followers", f"the channel says {said}"), TableBlock(columns, rows)]
 
 
 def event_blocks(event: "FollowEvent") -> list[Block]:
@@ -71,24 +71,24 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
     observed = event.observed
     channel = Cell(observed.channel, "name")
     if observed.state == "ok" and observed.trouble:
-        return [Lines([[channel, Cell("beside that:", "warn"), observed.trouble]])]
+        return [LinesBlock([[channel, Cell("beside that:", "warn"), observed.trouble]])]
     if observed.state == "failed":
         served = f"; serves v{observed.version} on" if observed.version else ""
-        return [Lines([[channel, Cell("failed:", "bad"), f"{observed.error}{served}"]])]
+        return [LinesBlock([[channel, Cell("failed:", "bad"), f"{observed.error}{served}"]])]
     if observed.state == "pulling":
-        return [Lines([[channel, Cell("brings what the channel says now", "dim")]])]
+        return [LinesBlock([[channel, Cell("brings what the channel says now", "dim")]])]
     before = "" if event.previous in {None, observed.version} else f", was v{event.previous}"
     fetched, took = size(event.fetched_bytes), seconds(event.seconds)
     told = f"(revision {observed.revision}, {fetched} fetched, took {took})"
     return [
-        Lines([[
+        LinesBlock([[
             channel, Cell(f"serves v{observed.version}{before}", "good"), f"as {event.served}",
-            Cell(told, "dim"), _checked(observed),
+            Cell(told, "dim"), _describe_base_check(observed),
         ]])
     ]  # fmt: skip
 
 
-def observed_table(observed: Sequence[Observed]) -> Table:
+def observed_table(observed: Sequence[Observed]) -> TableBlock:
     """Show what an agent has brought its channels to."""
     columns = [
         Column("channel"), Column("revision", is_number=True), Column("serves"), Column("digest"),
@@ -105,7 +105,7 @@ def observed_table(observed: Sequence[Observed]) -> Table:
         ]
         for each in observed
     ]
-    return Table(columns, rows)
+    return TableBlock(columns, rows)
 
 
 def _version(number: int | None) -> Text:
@@ -116,7 +116,7 @@ def _base(state: str) -> Cell:
     return Cell(state, _BASE_TONES.get(state, ""))
 
 
-def _checked(observed: Observed) -> Cell:
+def _describe_base_check(observed: Observed) -> Cell:
     return Cell("", "") if observed.base == "checked" else Cell("base unchecked", "warn")
 
 

@@ -5,13 +5,13 @@ from datetime import datetime
 
 from deltareg.client.results.proofs import SignedProof
 from deltareg.wire import KeyInfo
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title, Tone, toned
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, Tone, tone_word
 from deltareg_cli.terminal.wording import moment, short
 
 _TONES: dict[str, Tone] = {"live": "good", "retired": "dim", "revoked": "bad"}
 
 
-def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> Table:
+def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> TableBlock:
     """Show keys, whose they are and what became of them."""
     columns = [
         Column("keyid"), Column("name"), Column("role"), Column("state"), Column("host"),
@@ -29,14 +29,14 @@ def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> Table:
         ]
         for key in keys
     ]
-    return Table(columns, rows, if_empty="nobody is enrolled: deltareg worker enrol NAME --key KEY")
+    return TableBlock(columns, rows, if_empty="nobody is enrolled: deltareg worker enrol NAME --key KEY")
 
 
 def key_blocks(key: KeyInfo, *, now: datetime) -> list[Block]:
     """Show one key."""
     return [
-        Title(key.name, f"{key.role} key"),
-        Facts([
+        TitleBlock(key.name, f"{key.role} key"),
+        FactsBlock([
             ("state", Cell(key.state, _TONES[key.state])),
             ("keyid", Cell(key.keyid, "name")),
             ("key", key.key),
@@ -53,10 +53,10 @@ def proof_blocks(proofs: Sequence[SignedProof], *, now: datetime) -> list[Block]
     for proof in proofs:
         state = "" if proof.key_state == "live" else proof.key_state
         blocks += [
-            Title(proof.ref, f"suite {proof.suite}"),
-            Facts([
+            TitleBlock(proof.ref, f"suite {proof.suite}"),
+            FactsBlock([
                 ("signature", Cell("holds", "good")),
-                ("verdict", toned(proof.verdict)),
+                ("verdict", tone_word(proof.verdict)),
                 ("digest", short(proof.digest)),
                 ("base", short(proof.base_root)),
                 ("signed by", [proof.signed_by, Cell(state, "warn")]),

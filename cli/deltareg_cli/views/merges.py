@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count, number, seconds, size
 from deltareg_cli.views.versions import kind_of
 
@@ -22,8 +22,8 @@ def merge_blocks(report: "MergeReport") -> list[Block]:
     parents = ", ".join(f"{number(p.weight)} x {p.ref}" for p in recipe.parents)
     error = recipe.relative_error.get("")
     return [
-        Title(version.ref, "" if report.pushed.created else "was there already"),
-        Facts([
+        TitleBlock(version.ref, "" if report.pushed.created else "was there already"),
+        FactsBlock([
             ("merged from", parents),
             ("method", f"{recipe.method}{f', {settings}' if settings else ''}"),
             ("lost", "" if error is None else f"{error:.3g} of the change"),
@@ -33,7 +33,7 @@ def merge_blocks(report: "MergeReport") -> list[Block]:
             ("took", seconds(report.seconds)),
             ("digest", version.digest),
         ]),
-        *_lost(report),
+        *_show_loss(report),
     ]  # fmt: skip
 
 
@@ -45,16 +45,16 @@ def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
     )
     bases = ", ".join(dict.fromkeys(version.base.name for version in plan.parents))
     blocks: list[Block] = [
-        Title(f"{plan.method} merge", "a plan; nothing was pushed"),
-        Facts([("of", told), ("base", bases)]),
+        TitleBlock(f"{plan.method} merge", "a plan; nothing was pushed"),
+        FactsBlock([("of", told), ("base", bases)]),
     ]
     if plan.hindrance is not None:
-        blocks.append(Lines([Cell(f"cannot be merged: {plan.hindrance.message}", "bad")]))
-        blocks.append(Lines([Cell(plan.hindrance.fix, "dim")]))
+        blocks.append(LinesBlock([Cell(f"cannot be merged: {plan.hindrance.message}", "bad")]))
+        blocks.append(LinesBlock([Cell(plan.hindrance.fix, "dim")]))
     if plan.pairs:
         columns = [Column("a"), Column("b"), *(Column(t, is_number=True) for t in _PAIR)]
         rows: list[list[Text]] = [[c.a, c.b, *_numbers(c)] for c in plan.pairs]
-        blocks += [Title("Over all weights"), Table(columns, rows)]
+        blocks += [TitleBlock("Over all weights"), TableBlock(columns, rows)]
     if plan.modules:
         columns = [Column("weight", is_prose=True), *(Column(t, is_number=True) for t in _PAIR)]
         listed = plan.modules[:top]
@@ -64,7 +64,7 @@ def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
             for c in listed
         ]
         beside = f"{len(listed)} of {count(len(plan.modules), 'row')}, worst first"
-        blocks += [Title("Weights", beside), Table(columns, rows)]
+        blocks += [TitleBlock("Weights", beside), TableBlock(columns, rows)]
     return blocks
 
 
@@ -80,11 +80,11 @@ def _measure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _lost(report: "MergeReport") -> list[Block]:
+def _show_loss(report: "MergeReport") -> list[Block]:
     modules = {n: e for n, e in report.recipe.relative_error.items() if n}
     if not modules:
         return []
     worst = sorted(modules.items(), key=lambda item: (-item[1], item[0]))[:_MOST_MODULES]
     rows: list[list[Text]] = [[Cell(name, "name"), f"{error:.3g}"] for name, error in worst]
     columns = [Column("weight", is_prose=True), Column("lost", is_number=True)]
-    return [Title("Lost", "as a share of each change, worst first"), Table(columns, rows)]
+    return [TitleBlock("Lost", "as a share of each change, worst first"), TableBlock(columns, rows)]

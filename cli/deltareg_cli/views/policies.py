@@ -5,7 +5,7 @@ from typing import cast
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.wire import ChannelFloor, FloorChange, GateAnswer, PolicyChange, UnmetRule
-from deltareg_cli.terminal.blocks import Block, Cell, Facts, Lines, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, FactsBlock, LinesBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
 
 
@@ -39,17 +39,17 @@ def floors_in_short(floors: Sequence[ChannelFloor]) -> list[str]:
 def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Block]:
     """Show what a change of a policy changes, key by key."""
     if not change.is_changed:
-        return [Lines([[Cell(where, "name"), "has this policy already; nothing to do"]])]
+        return [LinesBlock([[Cell(where, "name"), "has this policy already; nothing to do"]])]
     verb = "would be replaced" if is_dry else "was replaced"
     return [
-        Lines([[Cell(where, "name"), f"policy {verb}"], *_differences(change.before, change.after)])
+        LinesBlock([[Cell(where, "name"), f"policy {verb}"], *_differences(change.before, change.after)])
     ]
 
 
 def floor_change_blocks(change: FloorChange, *, is_dry: bool) -> list[Block]:
     """Show what a change of a floor changes, and which requests are stale by it."""
     if not change.is_changed:
-        return [Lines([[Cell(change.of, "name"), "asks this already; nothing to do"]])]
+        return [LinesBlock([[Cell(change.of, "name"), "asks this already; nothing to do"]])]
     verb = "would ask of every channel" if is_dry else "asks of every channel"
     lines: list[Sequence[Text]] = [
         [Cell(change.of, "name"), verb],
@@ -58,7 +58,7 @@ def floor_change_blocks(change: FloorChange, *, is_dry: bool) -> list[Block]:
     if change.stale_requests:
         numbers = ", ".join(str(number) for number in change.stale_requests)
         lines.append([Cell(f"  stale by that: request {numbers}", "warn")])
-    return [Lines(lines)]
+    return [LinesBlock(lines)]
 
 
 def _differences(before: Mapping[str, object], after: Mapping[str, object]) -> list[Sequence[Text]]:
@@ -82,9 +82,9 @@ def ruling_blocks(answer: GateAnswer) -> list[Block]:
         if rule.fix:
             rows.append(("", [Cell("fix:", "good"), rule.fix]))
     return [
-        Title(f"{answer.ref} → {answer.channel}", f"policy {answer.policy_digest[7:19]}"),
-        Lines([word]),
-        Facts(rows),
+        TitleBlock(f"{answer.ref} → {answer.channel}", f"policy {answer.policy_digest[7:19]}"),
+        LinesBlock([word]),
+        FactsBlock(rows),
     ]
 
 

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 from deltareg.errors import Problem
-from deltareg_cli.terminal.blocks import Cell, Lines, Text, toned
+from deltareg_cli.terminal.blocks import Cell, LinesBlock, Text, tone_word
 
 
-def problem_lines(problems: Sequence[Problem]) -> Lines:
+def problem_lines(problems: Sequence[Problem]) -> LinesBlock:
     """Show each problem with its tensor, and once below those that share it, what to do."""
     lines: list[Text | Sequence[Text]] = []
     for n, problem in enumerate(problems):
         where = Cell(f"[{problem.tensor}]" if problem.tensor else "", "dim")
-        head = Cell(f"  {problem.code}", toned(problem.severity).tone)
+        head = Cell(f"  {problem.code}", tone_word(problem.severity).tone)
         lines.append([head, where, problem.message])
         following = problems[n + 1].fix if n + 1 < len(problems) else ""
         if problem.fix and problem.fix != following:
             lines.append([Cell("    fix:", "good"), problem.fix])
-    return Lines(lines)
+    return LinesBlock(lines)

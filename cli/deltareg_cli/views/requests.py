@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from deltareg.wire import RequestInfo
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count, moment
 from deltareg_cli.views.policies import unmet_lines
 
@@ -18,9 +18,9 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
     """Show one request."""
     before = f"v{request.previous}" if request.previous else "nothing"
     blocks: list[Block] = [
-        Title(f"request {request.id}", f"{request.line}@{request.channel}"),
-        Facts([
-            ("state", [Cell(request.state, _TONES.get(request.state, "")), _ended(request, now)]),
+        TitleBlock(f"request {request.id}", f"{request.line}@{request.channel}"),
+        FactsBlock([
+            ("state", [Cell(request.state, _TONES.get(request.state, "")), _describe_decision(request, now)]),
             ("move", f"{before} → v{request.version}"),
             ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
             ("pushed by", request.uploader or ""),
@@ -38,10 +38,10 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
         for given in request.approvals
     ]
     lines += unmet_lines(request.unmet)
-    return [*blocks, Lines(lines)] if lines else blocks
+    return [*blocks, LinesBlock(lines)] if lines else blocks
 
 
-def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> Table:
+def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> TableBlock:
     """Show requests as rows."""
     columns = [
         Column("id", is_number=True), Column("state"), Column("version"), Column("channel"),
@@ -60,7 +60,7 @@ def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> Table:
         ]
         for request in requests
     ]
-    return Table(columns, rows, if_empty="no requests")
+    return TableBlock(columns, rows, if_empty="no requests")
 
 
 def progress_of(request: RequestInfo) -> str:
@@ -96,7 +96,7 @@ def _due(request: RequestInfo) -> str:
     return f"{request.missing}, not by {' or '.join(barred)}"
 
 
-def _ended(request: RequestInfo, now: datetime) -> str:
+def _describe_decision(request: RequestInfo, now: datetime) -> str:
     if request.decided_at is None:
         return request.decision
     by = f" by {request.decided_by}" if request.decided_by else ""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from deltareg.wire import CheckResult, LogLine, RunInfo, WorkerInfo
-from deltareg_cli.terminal.blocks import Cell, Column, Table, Text, toned
+from deltareg_cli.terminal.blocks import Cell, Column, TableBlock, Text, tone_word
 from deltareg_cli.terminal.wording import count, moment, seconds
 
 _VERDICT_WIDTH, _NAME_WIDTH, _TIME_WIDTH = 7, 26, 7
@@ -22,13 +22,13 @@ def standing(run: RunInfo) -> str:
     if run.labels.get("worker", "").startswith(OWN):
         return "queued, its worker starts"
     if run.unserved:
-        return f"queued; {unserved(run)}"
+        return f"queued; {explain_unserved(run)}"
     if not run.position or run.position == 1:
         return "queued, the next one" if run.position else "queued"
     return f"queued, {run.position - 1} before it"
 
 
-def unserved(run: RunInfo) -> str:
+def explain_unserved(run: RunInfo) -> str:
     """Say why a run goes on waiting, and what to do; nothing where a worker can take it."""
     is_own = run.labels.get("worker", "").startswith(OWN)
     return f"{run.unserved}; start one: {START_ONE}" if run.unserved and not is_own else ""
@@ -36,7 +36,7 @@ def unserved(run: RunInfo) -> str:
 
 def check_cells(check: CheckResult) -> list[Text]:
     """Show the outcome of a check on a line."""
-    word = toned(check.verdict)
+    word = tone_word(check.verdict)
     told = f"{check.code}: {check.detail}" if check.code else check.detail
     return [
         Cell(word.text.ljust(_VERDICT_WIDTH), word.tone),
@@ -56,7 +56,7 @@ def log_cells(line: LogLine) -> list[Text]:
     return [at, line.text]
 
 
-def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> Table:
+def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> TableBlock:
     """Show the runs under way and those that wait, the next one first."""
     columns = [
         Column("place", is_number=True), Column("id"), Column("ref"), Column("task"),
@@ -64,7 +64,7 @@ def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> Table:
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
-            toned("running") if run.position is None else str(run.position),
+            tone_word("running") if run.position is None else str(run.position),
             Cell(run.id, "name"),
             run.ref or run.base,
             f"{run.suite} on {run.variant}" if run.variant else run.suite or run.what,
@@ -74,10 +74,10 @@ def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> Table:
         ]
         for run in runs
     ]
-    return Table(columns, rows, if_empty="nothing waits and nothing runs")
+    return TableBlock(columns, rows, if_empty="nothing waits and nothing runs")
 
 
-def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> Table:
+def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> TableBlock:
     """Show workers, their labels, and what each of them runs."""
     columns = [
         Column("worker"), Column("state"), Column("runs"), Column("asked"),
@@ -93,7 +93,7 @@ def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> Table:
         ]
         for worker in workers
     ]
-    return Table(columns, rows, if_empty=f"no worker since yesterday; start one: {START_ONE}")
+    return TableBlock(columns, rows, if_empty=f"no worker since yesterday; start one: {START_ONE}")
 
 
 def _priority(run: RunInfo) -> Cell:

@@ -7,12 +7,12 @@ from pathlib import Path
 from deltareg.client.results.proofs import FilesProof, SignerKey
 from deltareg.wire import ReferrerBody, ReferrerInfo, RevokedSigner
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import fields, items_fields
 from deltareg_cli.terminal.wording import moment, short
 
 
-def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> Table:
+def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
     """Show who signed a version."""
     columns = [
         Column("digest"), Column("signed by"), Column("key"), Column("brought"),
@@ -27,10 +27,10 @@ def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> Table:
         for info in found
     ]  # fmt: skip
     empty = "nobody has signed it: deltareg push PATH NS/NAME --sign KEY"
-    return Table(columns, rows, if_empty=empty)
+    return TableBlock(columns, rows, if_empty=empty)
 
 
-def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> Table:
+def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
     """Show what others attest about a version."""
     columns = [
         Column("digest"), Column("says"), Column("signed by"), Column("brought"),
@@ -43,14 +43,14 @@ def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> Table:
         ]
         for info in found
     ]  # fmt: skip
-    return Table(columns, rows, if_empty="nobody attests anything: deltareg attest add REF FILE")
+    return TableBlock(columns, rows, if_empty="nobody attests anything: deltareg attest add REF FILE")
 
 
 def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
     """Show one of them."""
     return [
-        Title(info.signed_by, info.form),
-        Facts([
+        TitleBlock(info.signed_by, info.form),
+        FactsBlock([
             ("says", info.predicate_type),
             ("digest", Cell(info.digest, "name")),
             ("key", info.keyid),
@@ -66,8 +66,8 @@ def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
     blocks: list[Block] = []
     for proof in proofs:
         blocks += [
-            Title(proof.subject, proof.form),
-            Facts([
+            TitleBlock(proof.subject, proof.form),
+            FactsBlock([
                 ("signature", Cell("holds", "good")),
                 ("signed by", proof.signed_by),
                 ("says", proof.predicate_type),
@@ -81,12 +81,12 @@ def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
 def signer_blocks(key: SignerKey) -> list[Block]:
     """Show how a key is named."""
     return [
-        Title(key.path, "made" if key.is_new else ""),
-        Facts([("named", Cell(key.named, "name")), ("public", key.public)]),
+        TitleBlock(key.path, "made" if key.is_new else ""),
+        FactsBlock([("named", Cell(key.named, "name")), ("public", key.public)]),
     ]
 
 
-def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> Table:
+def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> TableBlock:
     """Show whose signatures count no more."""
     columns = [Column("key"), Column("revoked"), Column("because", is_prose=True)]
     rows: list[list[Text]] = [
@@ -97,7 +97,7 @@ def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> Table:
         ]
         for one in found
     ]
-    return Table(columns, rows, if_empty="nobody is revoked")
+    return TableBlock(columns, rows, if_empty="nobody is revoked")
 
 
 def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
@@ -105,7 +105,7 @@ def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
     items = [fields(proof, "subject", "signed_by", "digest") for proof in proofs]
     document = items_fields(items)
     digests = [proof.digest for proof in proofs]
-    invocation.output.show(Answer(document, files_proof_blocks(proofs), digests))
+    invocation.output.show(CommandResult(document, files_proof_blocks(proofs), digests))
 
 
 def write_body(invocation: Invocation, found: ReferrerBody, out: Path | None) -> None:
@@ -114,4 +114,4 @@ def write_body(invocation: Invocation, found: ReferrerBody, out: Path | None) ->
         out.write_bytes(found.body.encode())
         invocation.output.note(f"wrote {found.digest} to {out}")
     text = None if out is not None else f"{found.body.rstrip()}\n"
-    invocation.output.show(Answer(fields(found, "digest", "signed_by"), [], [], raw=text))
+    invocation.output.show(CommandResult(fields(found, "digest", "signed_by"), [], [], raw=text))

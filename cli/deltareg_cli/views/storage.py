@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Table, Text, Title
-from deltareg_cli.terminal.drawing import GAP, Surface
+from deltareg_cli.terminal.blocks import Block, Cell, Column, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.drawing import GAP, DrawingSurface
 from deltareg_cli.terminal.wording import count, size
 
 _TITLES = {"registry": "namespace", "namespace": "line", "line": "version", "version": "version"}
@@ -22,15 +22,15 @@ _HOW = "and what references, dedup and entropy saved"
 _DROPPED_FIRST = ("versions", "ratio", "entropy", "dedup", "reference")
 
 
-def storage_blocks(report: StorageReport, surface: Surface) -> list[Block]:
+def storage_blocks(report: StorageReport, surface: DrawingSurface) -> list[Block]:
     """Show a report: the account, what lies in the store, then the parts and the kinds."""
-    blocks: list[Block] = [Title(report.name or report.of, _contents(report.total))]
+    blocks: list[Block] = [TitleBlock(report.name or report.of, _contents(report.total))]
     blocks.append(_account(report.total))
     if report.store is not None:
-        blocks += [Title("in the store"), _store(report.store)]
+        blocks += [TitleBlock("in the store"), _store(report.store)]
     for title, rows in ((_TITLES[report.of], report.parts), ("kind", report.kinds)):
         if len(rows) > 1:
-            blocks += [Title(f"by {title}", _HOW), _rows(title, rows, surface)]
+            blocks += [TitleBlock(f"by {title}", _HOW), _rows(title, rows, surface)]
     return blocks
 
 
@@ -39,7 +39,7 @@ def _contents(figures: StorageFigures) -> str:
     return ", ".join(count(number, noun) for number, noun in found if number) or "nothing stored"
 
 
-def _account(figures: StorageFigures) -> Table:
+def _account(figures: StorageFigures) -> TableBlock:
     """Show how the logical bytes became those that are stored."""
     lines: list[tuple[str, Cell, int]] = [
         ("", Cell("logical", "strong"), figures.logical_bytes),
@@ -58,10 +58,10 @@ def _account(figures: StorageFigures) -> Table:
     ratio = "-" if figures.ratio is None else f"{figures.ratio:,.1f}"
     rows.append(["", Cell("ratio", "strong"), Cell(ratio, "good"), ""])
     columns = [Column(""), Column("account"), Column("bytes", is_number=True)]
-    return Table([*columns, Column("of logical", is_number=True)], rows)
+    return TableBlock([*columns, Column("of logical", is_number=True)], rows)
 
 
-def _store(store: StoreBytes) -> Table:
+def _store(store: StoreBytes) -> TableBlock:
     lines = {
         "packs that are needed": store.pack_bytes,
         "waiting for collection": store.garbage_bytes,
@@ -69,10 +69,10 @@ def _store(store: StoreBytes) -> Table:
         "all objects": store.total_bytes,
     }
     rows: list[list[Text]] = [[what, size(number)] for what, number in lines.items()]
-    return Table([Column("objects"), Column("bytes", is_number=True)], rows)
+    return TableBlock([Column("objects"), Column("bytes", is_number=True)], rows)
 
 
-def _rows(title: str, rows: Sequence[StorageRow], surface: Surface) -> Table:
+def _rows(title: str, rows: Sequence[StorageRow], surface: DrawingSurface) -> TableBlock:
     names = [_name(row) for row in rows]
     shown = dict(_COLUMNS)
     if title == "version":
@@ -85,7 +85,7 @@ def _rows(title: str, rows: Sequence[StorageRow], surface: Surface) -> Table:
         [name, *(show(row) for show in shown.values())]
         for name, row in zip(names, rows, strict=True)
     ]
-    return Table(columns, cells)
+    return TableBlock(columns, cells)
 
 
 def _width(

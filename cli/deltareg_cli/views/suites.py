@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from deltareg.wire import SuiteCheck, SuiteInfo
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import moment, short
 
 
-def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> Table:
+def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> TableBlock:
     """Show suites as rows."""
     columns = [
         Column("suite"), Column("version"), Column("digest"), Column("checks", is_number=True),
@@ -17,32 +17,32 @@ def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> Table:
     rows: list[list[Text]] = [
         [
             Cell(one.name, "name"), _version(one), short(one.digest), str(len(one.checks)),
-            _pushed(one, now=now), one.about,
+            _describe_push(one, now=now), one.about,
         ]
         for one in suites
     ]  # fmt: skip
-    return Table(columns, rows, if_empty="no suite yet: deltareg suite push FILE")
+    return TableBlock(columns, rows, if_empty="no suite yet: deltareg suite push FILE")
 
 
 def suite_blocks(suite: SuiteInfo, *, now: datetime) -> list[Block]:
     """Show a suite with its checks."""
     sets = ", ".join(f"{name} ({what})" for name, what in suite.sets.items())
     return [
-        Title(suite.name, suite.about),
-        Facts([
+        TitleBlock(suite.name, suite.about),
+        FactsBlock([
             ("version", _version(suite)),
             ("digest", suite.digest),
-            ("pushed", _pushed(suite, now=now)),
+            ("pushed", _describe_push(suite, now=now)),
             ("seed", str(suite.seed)),
             ("dtype", "as the base is stored" if suite.dtype == "keep" else suite.dtype),
             ("probe sets", sets),
         ]),
-        Title("Checks"),
+        TitleBlock("Checks"),
         _check_table(suite.checks),
     ]  # fmt: skip
 
 
-def _check_table(checks: Sequence[SuiteCheck]) -> Table:
+def _check_table(checks: Sequence[SuiteCheck]) -> TableBlock:
     columns = [
         Column("check"), Column("required"), Column("probes"), Column("must be", is_prose=True),
         Column("parameters", is_prose=True),
@@ -55,7 +55,7 @@ def _check_table(checks: Sequence[SuiteCheck]) -> Table:
         ]
         for one in checks
     ]  # fmt: skip
-    return Table(columns, rows)
+    return TableBlock(columns, rows)
 
 
 def _must_be(check: SuiteCheck) -> str:
@@ -75,7 +75,7 @@ def _version(suite: SuiteInfo) -> Text:
     return "not pushed" if suite.version is None else f"v{suite.version}"
 
 
-def _pushed(suite: SuiteInfo, *, now: datetime) -> str:
+def _describe_push(suite: SuiteInfo, *, now: datetime) -> str:
     if suite.created_at is None:
         return ""
     return f"{moment(suite.created_at, now=now)} by {suite.created_by}"

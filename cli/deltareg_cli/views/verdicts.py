@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, tone_word
 from deltareg_cli.terminal.wording import count, moment, number, seconds, short, size
 from deltareg_cli.views.comparisons import comparison_blocks
-from deltareg_cli.views.runs import unserved
+from deltareg_cli.views.runs import explain_unserved
 from deltareg_cli.views.versions import proof_cell
 
 _WRONG = 5
@@ -21,8 +21,8 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
         f"{key} {short(text)}" for key, text in sorted(verdict.environment.items())
     )
     return [
-        Title(verdict.ref, f"suite {verdict.suite}"),
-        Facts([
+        TitleBlock(verdict.ref, f"suite {verdict.suite}"),
+        FactsBlock([
             ("verdict", [outcome_of_verdict(verdict), Cell(counts, "warn")]),
             *_waivers(verdict, now=now),
             ("continues", verdict.continues),
@@ -38,13 +38,13 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
             ("policy", short(verdict.policy_digest)),
             ("environment", environment),
         ]),
-        Title("Checks"),
+        TitleBlock("Checks"),
         check_table(verdict.checks),
         *comparison_blocks(verdict.checks),
     ]  # fmt: skip
 
 
-def check_table(checks: list[CheckResult]) -> Table:
+def check_table(checks: list[CheckResult]) -> TableBlock:
     """Show checks as rows."""
     columns = [
         Column("check"), Column("verdict"), Column("value", is_number=True),
@@ -54,7 +54,7 @@ def check_table(checks: list[CheckResult]) -> Table:
     rows: list[list[Text]] = [
         [
             check.name,
-            toned(check.verdict),
+            tone_word(check.verdict),
             number(check.value),
             number(check.threshold),
             number(check.baseline),
@@ -63,10 +63,10 @@ def check_table(checks: list[CheckResult]) -> Table:
         ]
         for check in checks
     ]
-    return Table(columns, rows, if_empty="no checks were made")
+    return TableBlock(columns, rows, if_empty="no checks were made")
 
 
-def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
+def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> TableBlock:
     """Show verdicts as rows, newest first."""
     columns = [
         Column("id"), Column("ref"), Column("suite"), Column("verdict"), Column("counts"),
@@ -80,18 +80,18 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
             outcome_of_verdict(verdict),
             "yes" if verdict.counts else Cell("no", "warn"),
             moment(verdict.created_at, now=now),
-            ", ".join(_failed(verdict)),
+            ", ".join(_list_failed(verdict)),
         ]
         for verdict in verdicts
     ]
-    return Table(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
+    return TableBlock(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
 
 
 def outcome_of_verdict(verdict: VerdictInfo) -> Cell:
     """Show what was found; a pass that warns says so."""
     warnings = [check for check in verdict.checks if check.verdict == "warn"]
     if verdict.verdict != "pass" or not warnings:
-        return toned(verdict.verdict)
+        return tone_word(verdict.verdict)
     return Cell(f"pass, {count(len(warnings), 'warning')}", "warn")
 
 
@@ -135,7 +135,7 @@ def _waivers(verdict: VerdictInfo, *, now: datetime) -> list[tuple[str, Text]]:
     ]
 
 
-def _failed(verdict: VerdictInfo) -> list[str]:
+def _list_failed(verdict: VerdictInfo) -> list[str]:
     waived = {waiver.check for waiver in verdict.waivers if waiver.stands}
     names = [check.name for check in verdict.checks if check.verdict == "fail"]
     return [f"{name} (waived)" if name in waived else name for name in names]
@@ -144,14 +144,14 @@ def _failed(verdict: VerdictInfo) -> list[str]:
 def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
     """Show a run that has no verdict: not yet, or because it is of another kind."""
     return [
-        Title(run.ref or run.base, _task(run)),
-        Facts([
+        TitleBlock(run.ref or run.base, _task(run)),
+        FactsBlock([
             ("run", Cell(run.id, "name")),
-            ("state", [toned(run.state), Cell(unserved(run), "warn")]),
+            ("state", [tone_word(run.state), Cell(explain_unserved(run), "warn")]),
             ("attempt", str(run.attempt)),
             ("worker", run.worker or ""),
             ("error", Cell(run.error or "", "bad")),
-            ("stored", _stored(run)),
+            ("stored", _describe_stored_bytes(run)),
             ("bytes", proof_cell(run.proof)),
             ("wrong", Cell(", ".join(part.name for part in run.wrong[:_WRONG]), "bad")),
             ("queued", moment(run.created_at, now=now)),
@@ -170,7 +170,7 @@ def _task(run: RunInfo) -> str:
     return f"suite {run.suite} on {run.variant}" if run.variant else f"suite {run.suite}"
 
 
-def _stored(run: RunInfo) -> str:
+def _describe_stored_bytes(run: RunInfo) -> str:
     if run.stored_bytes is None:
         return ""
     before, after = run.stored_bytes.before, run.stored_bytes.after

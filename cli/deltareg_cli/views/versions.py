@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from deltareg.wire import CardInfo, ProofState, VersionDetail, VersionInfo
-from deltareg_cli.terminal.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, tone_word
 from deltareg_cli.terminal.wording import count, moment, short, size
 from deltareg_cli.views.cards import card_facts
-from deltareg_cli.views.revocations import told
+from deltareg_cli.views.revocations import describe_revocation
 
 NO_VERSIONS = "no versions yet: deltareg push PATH NS/NAME --base REF"
 _PROOFS: dict[ProofState | None, Cell] = {
@@ -33,7 +33,7 @@ def version_blocks(
         ("message", version.message),
         *(() if card is None else card_facts(card)),
         ("signed by", signers_of(version)),
-        ("revoked", Cell(told(version.revocation) if version.revocation else "", "bad")),
+        ("revoked", Cell(describe_revocation(version.revocation) if version.revocation else "", "bad")),
         ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),
         ("size", sizes_of(version)),
         *(_detail(version) if isinstance(version, VersionDetail) else ()),
@@ -41,16 +41,16 @@ def version_blocks(
     ]
     state = "deleted" if version.is_deleted else "revoked" if version.is_revoked else ""
     state = state or ("corrupt" if version.proof == "corrupt" else "")
-    return [Title(version.ref, state), Facts(rows)]
+    return [TitleBlock(version.ref, state), FactsBlock(rows)]
 
 
 def revocation_blocks(version: VersionInfo) -> list[Block]:
     """Show whether a version is revoked, and which channels serve it all the same."""
     state = "revoked" if version.is_revoked else "not revoked"
     return [
-        Title(version.ref, state),
-        Facts([
-            ("revoked", told(version.revocation) if version.revocation else ""),
+        TitleBlock(version.ref, state),
+        FactsBlock([
+            ("revoked", describe_revocation(version.revocation) if version.revocation else ""),
             ("served by", Cell(", ".join(version.channels), "warn" if version.is_revoked else "")),
         ]),
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def revocation_blocks(version: VersionInfo) -> list[Block]:
 
 def version_table(
     versions: Sequence[VersionInfo], *, now: datetime, if_empty: str = NO_VERSIONS
-) -> Table:
+) -> TableBlock:
     """Show versions as rows."""
     columns = [
         Column("version"), Column("kind"), Column("base"), Column("verdict"), Column("signed"),
@@ -72,7 +72,7 @@ def version_table(
             kind_of(version),
             version.base.name,
             verdict_of(version),
-            _signed(version),
+            _describe_signatures(version),
             ", ".join(version.channels) or Cell("-", "dim"),
             size(version.stored_bytes),
             moment(version.created_at, now=now),
@@ -85,7 +85,7 @@ def version_table(
         at = [column.title for column in columns].index("labels")
         columns.pop(at)
         rows = [[*row[:at], *row[at + 1 :]] for row in rows]
-    return Table(columns, rows, if_empty=if_empty)
+    return TableBlock(columns, rows, if_empty=if_empty)
 
 
 def label_words(labels: Mapping[str, str]) -> str:
@@ -96,7 +96,7 @@ def label_words(labels: Mapping[str, str]) -> str:
 def verdict_of(version: VersionInfo) -> Cell:
     """Name a version's verdict, or what makes it count no more."""
     if version.is_deleted:
-        return toned("deleted")
+        return tone_word("deleted")
     if version.is_revoked or version.proof == "corrupt":
         return Cell("revoked" if version.is_revoked else "corrupt", "bad")
     if version.superseded_by:
@@ -110,7 +110,7 @@ def outcome_of(version: VersionInfo) -> Cell:
     """Name a verdict; a pass that warns says so."""
     if version.verdict == "pass" and version.has_warnings:
         return Cell("pass, warns", "warn")
-    return toned(version.verdict)
+    return tone_word(version.verdict)
 
 
 def _verdict(version: VersionInfo) -> Cell:
@@ -147,7 +147,7 @@ def sizes_of(version: VersionInfo) -> str:
     return f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
 
 
-def _signed(version: VersionInfo) -> Cell:
+def _describe_signatures(version: VersionInfo) -> Cell:
     counting = [info for info in version.signatures if not info.revoked]
     if counting:
         return Cell("yes" if len(counting) == 1 else str(len(counting)), "good")

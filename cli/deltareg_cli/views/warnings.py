@@ -27,14 +27,14 @@ def warnings_of(verdicts: Sequence[VerdictInfo]) -> list[str]:
     """Say what the newest verdict that counts of each suite warns of; they come newest first."""
     newest = {verdict.suite: verdict for verdict in reversed(verdicts) if verdict.counts}
     return [
-        f"suite {suite}: {_told(check)}"
+        f"suite {suite}: {_describe_check(check)}"
         for suite, verdict in sorted(newest.items())
         for check in verdict.checks
         if check.verdict == "warn"
     ]
 
 
-def _told(check: CheckResult) -> str:
+def _describe_check(check: CheckResult) -> str:
     value = "" if check.value is None else f" {number(check.value)}"
     limit = "" if check.threshold is None else f", threshold {number(check.threshold)}"
     detail = f" ({check.detail})" if check.detail else ""

@@ -16,8 +16,8 @@ from deltareg.delta.kind import BaseView, Effect
 from deltareg.errors import IntegrityFailure
 from deltareg.identity.manifest import Manifest
 from deltareg.wire.findings import FOUND_MOST, MODULES_MOST, DifferencesFound, Row
-from deltareg_verify.child.sides import Side, SidesAssignment
-from deltareg_verify.messages.report import Speaker
+from deltareg_verify.child.sides import SideFiles, SidesAssignment
+from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.sandbox import layers
 
 _NO_BASE = "the base is not to be had; weights that need it are listed without numbers"
@@ -28,7 +28,7 @@ _PARAMETERS = (".weight", ".bias")
 
 def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
     """Compare the two and say what was found."""
-    speaker = Speaker(out)
+    speaker = ReportWriter(out)
     level = layers.enter(assignment.bounds())
     with speaker.giving_up():
         base = assignment.open_base()
@@ -38,11 +38,11 @@ def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
         (a, of_a), (b, of_b) = opened
         tensors = None if base is None else base.tensors
         found = differences(of_a, of_b, (a.tensors, b.tensors), tensors)
-        speaker.found(told(found).model_dump())
+        speaker.found(describe_differences(found).model_dump())
         speaker.end(dtype="", sandbox=level, environment={})
 
 
-def told(found: Sequence[WeightDifference]) -> DifferencesFound:
+def describe_differences(found: Sequence[WeightDifference]) -> DifferencesFound:
     """Write what was found, those that differ most first, in no more than a report may hold.
 
     Where there are too many, what differs least in the place of another is counted with it: a layer
@@ -60,7 +60,7 @@ def told(found: Sequence[WeightDifference]) -> DifferencesFound:
         kept = kept[: len(kept) // 2]
 
 
-def _open(side: Side, view: BaseView) -> tuple[Folder, list[Effect]]:
+def _open(side: SideFiles, view: BaseView) -> tuple[Folder, list[Effect]]:
     manifest = Manifest.decode(side.manifest.read_bytes())
     folder = open_folder(side.delta, convention=str(manifest.config.get("convention", "")))
     assessment = assess(folder.files, folder.tensors, view)
@@ -71,13 +71,13 @@ def _open(side: Side, view: BaseView) -> tuple[Folder, list[Effect]]:
 
 def _row(one: WeightDifference) -> Row:
     return (
-        one.module[:_NAME_CHARACTERS], _rounded(one.relative_norm), _rounded(one.cosine),
-        _rounded(one.norm_a), _rounded(one.norm_b), one.rank_a, one.rank_b,
-        _rounded(one.effective_rank_a), _rounded(one.effective_rank_b), _rounded(one.overlap), 1,
+        one.module[:_NAME_CHARACTERS], _round_number(one.relative_norm), _round_number(one.cosine),
+        _round_number(one.norm_a), _round_number(one.norm_b), one.rank_a, one.rank_b,
+        _round_number(one.effective_rank_a), _round_number(one.effective_rank_b), _round_number(one.overlap), 1,
     )  # fmt: skip
 
 
-def _rounded(value: float | None) -> float | None:
+def _round_number(value: float | None) -> float | None:
     """Keep so many digits; of what is no number, nothing."""
     if value is None or not math.isfinite(value):
         return None

@@ -21,7 +21,7 @@ from deltareg_verify.child.sides import SidesAssignment
 from deltareg_verify.engine.case import base_figures
 from deltareg_verify.engine.engine import State
 from deltareg_verify.engine.torch_engine import TorchEngine, text_losses
-from deltareg_verify.messages.figures import Figures, Loss
+from deltareg_verify.messages.figures import Figures, ProbeLoss
 
 _ALL, _KNOWN = "perplexity on general text", "perplexity on what the base knows best"
 _ENTROPY = "entropy of the classes named, in nats"
@@ -31,7 +31,7 @@ _FEWEST = 2
 _NO_NUMBERS = "the base predicts no general text, names no classes and makes no vectors of it"
 _OTHER_HEADS = "the versions bring heads that the base has not, so nothing general is known of it"
 
-Losses = Sequence[tuple[str, Loss]]
+Losses = Sequence[tuple[str, ProbeLoss]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,12 @@ def _figures(base: _Found, a: _Found, b: _Found) -> Iterator[GeneralFigure]:
 def _perplexity(name: str, *rows: F64) -> GeneralFigure:
     kept = np.all([one[:, 1] > 0 for one in rows], axis=0)
     base, a, b = (one[kept] for one in rows)
-    found = [_told(exponential(of_ratio(one[:, 0], one[:, 1]))) for one in (base, a, b)]
+    found = [_convert_estimate(exponential(of_ratio(one[:, 0], one[:, 1]))) for one in (base, a, b)]
     steps, sizes = b[:, 0] - a[:, 0], b[:, 1]
     mean = float(steps.sum() / sizes.sum())
     change = exponential(within(mean, mean_interval(steps, sizes), len(steps)))
     return GeneralFigure(
-        name=name, n=len(base), base=found[0], a=found[1], b=found[2], change=_told(change)
+        name=name, n=len(base), base=found[0], a=found[1], b=found[2], change=_convert_estimate(change)
     )
 
 
@@ -120,7 +120,7 @@ def _plain(name: str, values: Sequence[float]) -> GeneralFigure:
     return GeneralFigure(name=name, n=0, base=base, a=a, b=b)
 
 
-def _told(found: Estimate) -> Estimated:
+def _convert_estimate(found: Estimate) -> Estimated:
     value, low, high = (_number(one) for one in (found.value, found.low, found.high))
     return Estimated(value=value, low=low, high=high)
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, TypedDict
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.base_manifest import base_identity, base_view
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Account
 from deltareg.delta.kinds import all_kinds
 from deltareg.identity.manifest import Manifest
@@ -30,23 +30,16 @@ from deltareg_verify.child.proving import ProofAssignment, prove
 from deltareg_verify.child.replying import reply
 from deltareg_verify.child.served import account_served, as_served
 from deltareg_verify.child.sides import SidesAssignment
-from deltareg_verify.engine.case import Case, DeltaFolder, Parts
+from deltareg_verify.engine.case import Case, DeltaFolder, CaseParts
 from deltareg_verify.engine.dtypes import RUN_IN
-from deltareg_verify.engine.engine import Engine
-from deltareg_verify.engine.torch_engine import (
-    Room,
-    TorchEngine,
-    class_with_place,
-    environment,
-    prepare_device,
-    warm_for,
-)
+from deltareg_verify.engine.engine import DeltaEngine
+from deltareg_verify.engine.torch_engine import MemoryRoom, TorchEngine, class_with_place, environment, prepare_device, warm_for
 from deltareg_verify.engine.torch_engine import warm as warm_torch
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.messages.assignment import Assignment, BaseAssignment, VersionOnBase
 from deltareg_verify.messages.figures import Figures
-from deltareg_verify.messages.report import Speaker
+from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.escapes import escape, targets_of
 
@@ -101,12 +94,12 @@ def _beside(verb: bytes, sides: SidesAssignment) -> Callable[[BinaryIO], None]:
 
 def verify(assignment: Assignment, out: BinaryIO) -> None:
     """Run the suite over one version and say what it gave."""
-    speaker = Speaker(out)
+    speaker = ReportWriter(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = layers.enter(_bounds(assignment))
     with speaker.giving_up():
         device = prepare_device(assignment.device, threads=assignment.threads)
-        room = Room(device, assignment.memory_bytes)
+        room = MemoryRoom(device, assignment.memory_bytes)
         case = _case(assignment, partial(TorchEngine, device=device, room=room))
         for result in examine(case, waived=assignment.waived):
             speaker.check(result)
@@ -117,14 +110,14 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
 
 def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
     """Say what the device is and which layers of the sandbox hold here."""
-    speaker = Speaker(out)
-    level = layers.enter(layers.Bounds((), scratch, cpu_s=_SPARE_CPU_S, memory_bytes=None))
+    speaker = ReportWriter(out)
+    level = layers.enter(layers.SandboxLimits((), scratch, cpu_s=_SPARE_CPU_S, memory_bytes=None))
     with speaker.giving_up():
         found = environment(prepare_device(device, threads=0))
         speaker.end(dtype="", sandbox=level, environment=found)
 
 
-def _bounds(assignment: Assignment) -> layers.Bounds:
+def _bounds(assignment: Assignment) -> layers.SandboxLimits:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     found = (assignment.below, assignment.promoted, *assignment.references.values())
     others = [one for one in found if one is not None]
@@ -135,7 +128,7 @@ def _bounds(assignment: Assignment) -> layers.Bounds:
         *filter(None, (assignment.base_probes, assignment.base_figures)),
     )  # fmt: skip
     beside = (path for one in others for path in one.paths)
-    return layers.Bounds(
+    return layers.SandboxLimits(
         readable=(*own, *beside, *layers.linked_from(bases)),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
@@ -154,7 +147,7 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     def accounted(folder: DeltaFolder) -> Account:
         return _account(folder, base, manifest)
 
-    parts = Parts(
+    parts = CaseParts(
         folder=lambda: open_folder(
             assignment.delta, convention=str(manifest.config.get("convention", ""))
         ),
@@ -199,20 +192,20 @@ def _task(probe_set: ProbeSet, folder: Path) -> LmTask:
     return fill_task(task, lambda name: _probes(folder / name))
 
 
-def _fold_below(below: VersionOnBase) -> Folding:
+def _fold_below(below: VersionOnBase) -> FoldedBase:
     base = _open_base(below.base, below.base_manifest)
-    return Folding(_account_of(below, base).effects, base.tensors)
+    return FoldedBase(_account_of(below, base).effects, base.tensors)
 
 
 def _engine_beside(
-    other: VersionOnBase, base: BaseFolder, ours: Engine, *, make: Callable[..., TorchEngine]
-) -> Engine:
+    other: VersionOnBase, base: BaseFolder, ours: DeltaEngine, *, make: Callable[..., TorchEngine]
+) -> DeltaEngine:
     return _engine_of(other, base, ours, make)
 
 
 def _engine_of(
-    other: VersionOnBase, base: BaseFolder, ours: Engine, make: Callable[..., TorchEngine]
-) -> Engine:
+    other: VersionOnBase, base: BaseFolder, ours: DeltaEngine, make: Callable[..., TorchEngine]
+) -> DeltaEngine:
     """Give the engine of another version; on the same base, that is loaded once for both."""
     other_base = _open_base(other.base, other.base_manifest)
     account = _account_of(other, other_base)

@@ -16,9 +16,9 @@ from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import parse_suite
 from deltareg_verify.engine.case import base_figures
-from deltareg_verify.engine.torch_engine import Room, TorchEngine, environment, prepare_device
+from deltareg_verify.engine.torch_engine import MemoryRoom, TorchEngine, environment, prepare_device
 from deltareg_verify.messages.assignment import BaseAssignment
-from deltareg_verify.messages.report import Speaker
+from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.sandbox import layers
 
 _SPARE_CPU_S = 60
@@ -26,7 +26,7 @@ _SPARE_CPU_S = 60
 
 def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
     """Work out the figures of a base and say them."""
-    speaker = Speaker(out)
+    speaker = ReportWriter(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = layers.enter(_bounds(assignment))
     with speaker.giving_up():
@@ -37,7 +37,7 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
         base = BaseFolder(
             assignment.base, folder, manifest, base_view(manifest), base_identity(manifest)
         )
-        room = Room(device, assignment.memory_bytes)
+        room = MemoryRoom(device, assignment.memory_bytes)
         make = partial(TorchEngine, suite=suite, device=device, room=room)
         probes = BaseProbes.decode(assignment.probes.read_bytes())
         found = base_figures(make(base, ()), probes)
@@ -46,9 +46,9 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
         speaker.end(dtype="", sandbox=level, environment=environment(device))
 
 
-def _bounds(assignment: BaseAssignment) -> layers.Bounds:
+def _bounds(assignment: BaseAssignment) -> layers.SandboxLimits:
     threads = assignment.threads or len(os.sched_getaffinity(0))
-    return layers.Bounds(
+    return layers.SandboxLimits(
         readable=(
             assignment.base, assignment.base_manifest, assignment.suite, assignment.probes,
             *layers.linked_from([assignment.base]),

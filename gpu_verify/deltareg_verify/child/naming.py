@@ -9,7 +9,7 @@ from deltareg.errors import Inconclusive
 from deltareg.suites.base_probes import modalities_of
 from deltareg.wire.findings import CLASSES_MOST, ClassShare, plain_text
 from deltareg_verify.engine.continuing import Inputs
-from deltareg_verify.engine.engine import F32, F64, Engine, State
+from deltareg_verify.engine.engine import F32, F64, DeltaEngine, State
 
 _COMPARE = (
     "what versions make of your texts shows `deltareg diff A B --mode behavior --prompts FILE`"
@@ -28,7 +28,7 @@ _SEVERAL = "multi_label_classification"
 _DIGITS = 6
 
 
-def classes_named(engine: Engine, state: State, inputs: Inputs) -> list[ClassShare] | None:
+def classes_named(engine: DeltaEngine, state: State, inputs: Inputs) -> list[ClassShare] | None:
     """Give the classes that a network names for a text, likeliest first; None of one without any.
 
     Of a network with one output the value is given.
@@ -41,7 +41,7 @@ def classes_named(engine: Engine, state: State, inputs: Inputs) -> list[ClassSha
     return [ClassShare(name=names[at], share=round(float(shares[at]), _DIGITS)) for at in order]
 
 
-def why_nothing(engine: Engine, name: str, inputs: Inputs | None) -> str:
+def why_nothing(engine: DeltaEngine, name: str, inputs: Inputs | None) -> str:
     """Say why a network cannot be asked, and what compares versions of it instead.
 
     Args:
@@ -60,7 +60,7 @@ def why_nothing(engine: Engine, name: str, inputs: Inputs | None) -> str:
     return f"{name} {does} and writes no text; {_COMPARE}"
 
 
-def _scores(engine: Engine, state: State, inputs: Inputs) -> F32 | None:
+def _scores(engine: DeltaEngine, state: State, inputs: Inputs) -> F32 | None:
     """Give the scores of a forward; None of a network that is not content with a text."""
     try:
         return engine.outputs_for(state, inputs).get("logits")

@@ -30,7 +30,7 @@ _WHOSE = {"version": "that this version brings", "base": "of the base"}
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class PromptTokenizer:
     """How texts become tokens on one side, and what makes chats of them.
 
     Attributes:
@@ -45,7 +45,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class EncodedPrompt:
     """A prompt as a network is given it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Given:
         return whole if len(whole) <= GIVEN_MOST else _CUT + whole[1 - GIVEN_MOST :]
 
 
-def words_of(base: BaseTokenizer, base_folder: Path, version: Path | None) -> Words:
+def words_of(base: BaseTokenizer, base_folder: Path, version: Path | None) -> PromptTokenizer:
     """Give how the base is told texts, or a version of it.
 
     Args:
@@ -82,11 +82,11 @@ def words_of(base: BaseTokenizer, base_folder: Path, version: Path | None) -> Wo
     used = base if own is None else BaseTokenizer(own.wrapped, base.most)
     found = "" if version is None else template_in(version)
     if found:
-        return Words(used, found, "version")
-    return Words(used, template_in(base_folder), "base")
+        return PromptTokenizer(used, found, "version")
+    return PromptTokenizer(used, template_in(base_folder), "base")
 
 
-def give(words: Words, text: str, form: PromptForm, *, room: int, takes_end: bool) -> Given:
+def give(words: PromptTokenizer, text: str, form: PromptForm, *, room: int, takes_end: bool) -> EncodedPrompt:
     """Make of a prompt what a network is given.
 
     Args:
@@ -104,14 +104,14 @@ def give(words: Words, text: str, form: PromptForm, *, room: int, takes_end: boo
     if form == "plain" or not words.template:
         whole = words.tokenizer.encode(text)
         kept = whole[-room:] if takes_end else words.tokenizer.begin_of(text, room)
-        return Given(tuple(kept), "", len(whole) > len(kept))
+        return EncodedPrompt(tuple(kept), "", len(whole) > len(kept))
     try:
         whole = write_chat(words.tokenizer.wrapped, words.template, text)
     except InvalidInput as error:
         told = _REFUSED.format(_WHOSE[words.template_of], error.message)
         raise InvalidInput(told) from error
     kept = whole[-room:] if takes_end else whole[:room]
-    return Given(tuple(kept), words.template_of, len(whole) > len(kept))
+    return EncodedPrompt(tuple(kept), words.template_of, len(whole) > len(kept))
 
 
 def ends_of(folder: Path, tokenizer: BaseTokenizer) -> frozenset[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from deltareg.client.folders.folder import open_folder
-from deltareg.client.packs.proof import LIES, Wrong, rebuilding, wrong_parts
+from deltareg.client.packs.proof import LIES, ProofMismatch, rebuilding, wrong_parts
 from deltareg.client.packs.rebuilt_files import write_files
 from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import SILENT
@@ -20,7 +20,7 @@ from deltareg.errors import Inconclusive
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import CheckResult
-from deltareg_verify.messages.report import Speaker
+from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.messages.requests import decode_fields, encode_request
 from deltareg_verify.sandbox import layers
 
@@ -72,7 +72,7 @@ class ProofAssignment:
 
 def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
     """Decode what is stored and say what is wrong with it."""
-    speaker = Speaker(out)
+    speaker = ReportWriter(out)
     threads = assignment.threads or len(os.sched_getaffinity(0))
     manifest = Manifest.decode(assignment.manifest.read_bytes())
     level = layers.enter(_bounds(assignment, manifest, threads))
@@ -97,7 +97,7 @@ def _wrong(
     references: Mapping[Digest, ReadRange],
     *,
     workers: int,
-) -> Iterator[Wrong]:
+) -> Iterator[ProofMismatch]:
     """Tell what is wrong; where files are to be delivered they are written, up to what is wrong."""
     chunks, delivery = assignment.chunks, assignment.delivery
     if delivery is None:
@@ -107,7 +107,7 @@ def _wrong(
         with rebuilding(manifest, storage, chunks, references, workers=workers) as rebuild:
             write_files(delivery, manifest, rebuild, meter=SILENT.task("", None))
     except LIES as error:
-        yield Wrong("files", error.message)
+        yield ProofMismatch("files", error.message)
 
 
 def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Digest, ReadRange]:
@@ -125,10 +125,10 @@ def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Dig
     return {tensor.digest: reader(tensors[tensor.name].read()) for tensor in needed}
 
 
-def _bounds(assignment: ProofAssignment, manifest: Manifest, threads: int) -> layers.Bounds:
+def _bounds(assignment: ProofAssignment, manifest: Manifest, threads: int) -> layers.SandboxLimits:
     own = [assignment.manifest, assignment.storage, assignment.chunks]
     own += [path for path in (assignment.base, assignment.base_manifest) if path is not None]
-    return layers.Bounds(
+    return layers.SandboxLimits(
         readable=(*own, *layers.linked_from(filter(None, [assignment.base]))),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,

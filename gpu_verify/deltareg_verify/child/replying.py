@@ -11,19 +11,13 @@ from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.documents.json_values import is_count, is_object
 from deltareg.wire.findings import AnswersFound
-from deltareg.wire.findings import Written as Answered
+from deltareg.wire.findings import WrittenAnswer as Answered
 from deltareg.wire.runs import Question, SideName
 from deltareg_verify.child.prompting import ends_of, words_of
-from deltareg_verify.child.saying import Voice, say, silent
-from deltareg_verify.child.served_sides import (
-    Make,
-    Served,
-    find_on_networks,
-    plain_engine,
-    serve_sides,
-)
+from deltareg_verify.child.saying import PromptedSide, say, silent
+from deltareg_verify.child.served_sides import Make, VersionNetwork, find_on_networks, plain_engine, serve_sides
 from deltareg_verify.child.sides import SidesAssignment
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.engine import DeltaEngine
 
 _NO_TEXT: Final = (
     "{} writes no text: nobody can ask it, and `deltareg diff A B --mode behavior` compares"
@@ -70,10 +64,10 @@ def _of_all(answers: list[Answered]) -> AnswersFound:
 def _voice(
     assignment: SidesAssignment,
     base: BaseFolder,
-    served: Mapping[str, Served],
+    served: Mapping[str, VersionNetwork],
     side: SideName,
     make: Make,
-) -> Voice | None:
+) -> PromptedSide | None:
     """Give a side that can be asked; None of a base that has not the head that versions have."""
     is_base = side == "base"
     engine = plain_engine(served, base, make) if is_base else served[side].engine
@@ -82,14 +76,14 @@ def _voice(
     tokenizer = engine.vocabulary()
     own = None if is_base else assignment.versions[side].delta
     words = None if tokenizer is None else words_of(tokenizer, base.path, own)
-    return Voice(
+    return PromptedSide(
         side, assignment.model_type or _UNNAMED, engine, "base" if is_base else "attached", words,
         ends_of(base.path, words.tokenizer) if words is not None else frozenset(),
         _vectors(engine, () if is_base else served[side].account.effects),
     )  # fmt: skip
 
 
-def _vectors(engine: Engine, effects: Sequence[Effect]) -> int:
+def _vectors(engine: DeltaEngine, effects: Sequence[Effect]) -> int:
     """Say for how many tokens a network has vectors; a version may bring more."""
     config = engine.config.get("text_config", engine.config)
     known = config.get("vocab_size") if is_object(config) else None

@@ -12,12 +12,12 @@ import numpy as np
 
 from deltareg.errors import InvalidInput
 from deltareg.wire.findings import ClassShare, plain_text
-from deltareg.wire.findings import Written as Answered
+from deltareg.wire.findings import WrittenAnswer as Answered
 from deltareg.wire.runs import PromptForm, Question, SideName
 from deltareg_verify.child.naming import classes_named, why_nothing
-from deltareg_verify.child.prompting import Given, Words, give
-from deltareg_verify.engine.continuing import Inputs, Written, ended
-from deltareg_verify.engine.engine import Engine, State
+from deltareg_verify.child.prompting import EncodedPrompt, PromptTokenizer, give
+from deltareg_verify.engine.continuing import Inputs, GeneratedText, strip_end
+from deltareg_verify.engine.engine import DeltaEngine, State
 
 _TEXT_CHARACTERS = 16_000
 _REASON_CHARACTERS = 1_000
@@ -27,7 +27,7 @@ _FOREIGN: Final = "the tokenizer makes of it tokens that the network has no vect
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class PromptedSide:
     """A side that is asked.
 
     Attributes:
@@ -42,26 +42,26 @@ class Voice:
 
     side: SideName
     name: str
-    engine: Engine
+    engine: DeltaEngine
     state: State
-    words: Words | None
+    words: PromptTokenizer | None
     ends: Collection[int]
     vectors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    given: Given
-    written: Written = field(default_factory=lambda: Written((), "", is_over=True))
+    given: EncodedPrompt
+    written: GeneratedText = field(default_factory=lambda: GeneratedText((), "", is_over=True))
     classes: Sequence[ClassShare] = ()
 
 
-def say(voice: Voice, question: Question) -> Answered:
+def say(voice: PromptedSide, question: Question) -> Answered:
     """Have a side answer; what keeps it from it is its `why`."""
     voice.engine.tokenizer()  # loads the network, which is no part of what an answer takes
     began = time.perf_counter()
     try:
-        said = _said(voice, question)
+        said = _answer_question(voice, question)
     except InvalidInput as error:
         return silent(voice.side, error.message)
     seconds = round(time.perf_counter() - began, 3)
@@ -81,7 +81,7 @@ def silent(side: SideName, why: str) -> Answered:
     return Answered(side=side, text="", tokens=0, is_over=True, seconds=0.0, why=told)
 
 
-def _said(voice: Voice, question: Question) -> _Said:
+def _answer_question(voice: PromptedSide, question: Question) -> _Said:
     words, engine = voice.words, voice.engine
     if words is None:
         raise InvalidInput(why_nothing(engine, voice.name, None))
@@ -93,7 +93,7 @@ def _said(voice: Voice, question: Question) -> _Said:
     return _answers(voice, words, question, encoded) or _names(voice, words, question, encoded)
 
 
-def _goes_on(voice: Voice, words: Words, question: Question) -> _Said:
+def _goes_on(voice: PromptedSide, words: PromptTokenizer, question: Question) -> _Said:
     """Go on from the prompt, a plain forward for each token."""
     tokenizer = words.tokenizer
     room = tokenizer.most - min(question.tokens, tokenizer.most // 2)
@@ -105,11 +105,11 @@ def _goes_on(voice: Voice, words: Words, question: Question) -> _Said:
             voice.state, given.ids, count, is_over=lambda added: added[-1] in voice.ends
         )
     else:
-        found = _drawn(voice, given.ids, count, seed=question.seed)
-    return _Said(given, ended(found, tokenizer, voice.ends))
+        found = _draw_tokens(voice, given.ids, count, seed=question.seed)
+    return _Said(given, strip_end(found, tokenizer, voice.ends))
 
 
-def _answers(voice: Voice, words: Words, question: Question, encoded: Inputs) -> _Said | None:
+def _answers(voice: PromptedSide, words: PromptTokenizer, question: Question, encoded: Inputs) -> _Said | None:
     """Write what belongs to the prompt by the library's loop; None of a network without one."""
     form, tokenizer = question.form, words.tokenizer
     given = give(words, question.prompt, form, room=tokenizer.most, takes_end=False)
@@ -123,10 +123,10 @@ def _answers(voice: Voice, words: Words, question: Question, encoded: Inputs) ->
     (found,) = rows
     is_over = len(found) < count or found[-1] in voice.ends
     kept = found[:-1] if found and found[-1] in voice.ends else found
-    return _Said(given, Written(tuple(kept), tokenizer.decode(kept), is_over))
+    return _Said(given, GeneratedText(tuple(kept), tokenizer.decode(kept), is_over))
 
 
-def _names(voice: Voice, words: Words, question: Question, encoded: Inputs) -> _Said:
+def _names(voice: PromptedSide, words: PromptTokenizer, question: Question, encoded: Inputs) -> _Said:
     """Name classes; a classifier is told the text as it stands, unless a chat is asked for."""
     form: PromptForm = "chat" if question.form == "chat" else "plain"
     room = min(words.tokenizer.most, _CLASSIFIED_TOKENS)
@@ -137,7 +137,7 @@ def _names(voice: Voice, words: Words, question: Question, encoded: Inputs) -> _
     return _Said(given, classes=classes)
 
 
-def _inputs(given: Given, encoded: Inputs) -> Inputs:
+def _inputs(given: EncodedPrompt, encoded: Inputs) -> Inputs:
     """Give what goes in, with what else the base's tokenizer says of a text of that length."""
     told = given.inputs
     shape = told["input_ids"].shape
@@ -145,12 +145,12 @@ def _inputs(given: Given, encoded: Inputs) -> Inputs:
     return {**beside, **told}
 
 
-def _check_known(voice: Voice, given: Given) -> None:
+def _check_known(voice: PromptedSide, given: EncodedPrompt) -> None:
     if voice.vectors and given.ids and max(given.ids) >= voice.vectors:
         raise InvalidInput(_FOREIGN)
 
 
-def _drawn(voice: Voice, ids: Sequence[int], count: int, *, seed: int) -> list[int]:
+def _draw_tokens(voice: PromptedSide, ids: Sequence[int], count: int, *, seed: int) -> list[int]:
     """Draw one token after another from what the network says, at temperature 1."""
     rng = np.random.default_rng(seed)
     found: list[int] = []

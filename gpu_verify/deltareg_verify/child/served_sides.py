@@ -15,15 +15,9 @@ from deltareg.delta.kind import Account
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg_verify.child.served import account_served, as_served
-from deltareg_verify.child.sides import Side, SidesAssignment
-from deltareg_verify.engine.torch_engine import (
-    Room,
-    TorchEngine,
-    class_with_place,
-    environment,
-    prepare_device,
-)
-from deltareg_verify.messages.report import Speaker
+from deltareg_verify.child.sides import SideFiles, SidesAssignment
+from deltareg_verify.engine.torch_engine import MemoryRoom, TorchEngine, class_with_place, environment, prepare_device
+from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.sandbox import layers
 
 Make = Callable[..., TorchEngine]
@@ -34,7 +28,7 @@ _NO_BASE: Final = "the base is not to be had"
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class VersionNetwork:
     """A version on its network.
 
     Attributes:
@@ -51,7 +45,7 @@ class Served:
 
 def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> None:
     """Enter the sandbox, open the base, find something out on networks of it, and say it."""
-    speaker = Speaker(out)
+    speaker = ReportWriter(out)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = layers.enter(assignment.bounds())
     with speaker.giving_up():
@@ -60,7 +54,7 @@ def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> 
             speaker.give_up(_NO_BASE)
             return
         device = prepare_device(assignment.device, threads=assignment.threads)
-        room = Room(device, assignment.memory_bytes)
+        room = MemoryRoom(device, assignment.memory_bytes)
         suite = built_in(DEFAULT_SUITE)
         make = partial(TorchEngine, suite=suite, device=device, room=room)
         speaker.found(find(assignment, base, make).model_dump())
@@ -68,13 +62,13 @@ def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> 
         speaker.end(dtype="", sandbox=level, environment=told)
 
 
-def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> dict[str, Served]:
+def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> dict[str, VersionNetwork]:
     """Give each version of an assignment on its network.
 
     Raises:
         Refused: One cannot be read.
     """
-    found: dict[str, Served] = {}
+    found: dict[str, VersionNetwork] = {}
     for name, side in sorted(assignment.versions.items()):
         account = _account_of(side, base)
         folder = as_served(base, account)
@@ -84,11 +78,11 @@ def serve_sides(assignment: SidesAssignment, base: BaseFolder, make: Make) -> di
             if first is not None and folder.view.config == first.engine.config
             else make(folder, account.effects)
         )
-        found[name] = Served(account, engine, _has_own_head(account, base))
+        found[name] = VersionNetwork(account, engine, _has_own_head(account, base))
     return found
 
 
-def plain_engine(served: Mapping[str, Served], base: BaseFolder, make: Make) -> TorchEngine | None:
+def plain_engine(served: Mapping[str, VersionNetwork], base: BaseFolder, make: Make) -> TorchEngine | None:
     """Give an engine whose base is the base itself; None where versions bring heads that it lacks.
 
     Args:
@@ -107,7 +101,7 @@ def _has_own_head(account: Account, base: BaseFolder) -> bool:
     return made is not None and [made.architecture] != known
 
 
-def _account_of(side: Side, base: BaseFolder) -> Account:
+def _account_of(side: SideFiles, base: BaseFolder) -> Account:
     manifest = Manifest.decode(side.manifest.read_bytes())
     folder = open_folder(side.delta, convention=str(manifest.config.get("convention", "")))
     return account_served(

@@ -17,7 +17,7 @@ _SPARE_CPU_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class SideFiles:
     """A version's files, and a file with its manifest bytes."""
 
     delta: Path
@@ -25,7 +25,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class SideMaterials:
     """Files on this machine, checked against the digests that a run names.
 
     Attributes:
@@ -35,7 +35,7 @@ class Sides:
         model_type: The base's; of one of diffusers the class.
     """
 
-    versions: Mapping[str, Side]
+    versions: Mapping[str, SideFiles]
     base: Path | None
     base_manifest: Path
     model_type: str
@@ -59,7 +59,7 @@ class SidesAssignment:
         base_probes: A file with the general probe set of the base; None draws it.
     """
 
-    versions: Mapping[str, Side]
+    versions: Mapping[str, SideFiles]
     base: Path | None
     base_manifest: Path
     model_type: str
@@ -80,17 +80,17 @@ class SidesAssignment:
         """Read what `encode` wrote."""
         values = decode_fields(cls, raw)
         values["versions"] = {
-            name: Side(Path(found["delta"]), Path(found["manifest"]))
+            name: SideFiles(Path(found["delta"]), Path(found["manifest"]))
             for name, found in values["versions"].items()
         }
         return cls(**values)
 
-    def bounds(self) -> layers.Bounds:
+    def bounds(self) -> layers.SandboxLimits:
         """Say what the child may read, write and take."""
         threads = self.threads or len(os.sched_getaffinity(0))
         own = [path for one in self.versions.values() for path in (one.delta, one.manifest)]
         own += [self.base_manifest, *filter(None, (self.base, self.base_probes))]
-        return layers.Bounds(
+        return layers.SandboxLimits(
             readable=(*own, *layers.linked_from(filter(None, [self.base]))),
             writable=self.scratch,
             cpu_s=int(self.wall_s) * threads + _SPARE_CPU_S,

@@ -24,7 +24,7 @@ def spread_moved(a: Mapping[str, F32], b: Mapping[str, F32]) -> float:
 
     Infinity where an output is another one, or did not vary before.
     """
-    return max((_moved(a[name], b[name]) for name in a if name in b), default=float("inf"))
+    return max((_measure_distance(a[name], b[name]) for name in a if name in b), default=float("inf"))
 
 
 def root_mean_square(outputs: Mapping[str, F32]) -> float:
@@ -33,7 +33,7 @@ def root_mean_square(outputs: Mapping[str, F32]) -> float:
     return float(np.sqrt(total / max(1, sum(v.size for v in outputs.values()))))
 
 
-def shared(a: F32, b: F32) -> tuple[slice, ...]:
+def find_overlap(a: F32, b: F32) -> tuple[slice, ...]:
     """Give the part that two arrays of as many dimensions both have."""
     return tuple(slice(min(one, other)) for one, other in zip(a.shape, b.shape, strict=True))
 
@@ -43,10 +43,10 @@ def all_finite(values: F32) -> bool:
     return bool(np.all(np.isfinite(values)))
 
 
-def _moved(a: F32, b: F32) -> float:
+def _measure_distance(a: F32, b: F32) -> float:
     if a.ndim != b.ndim:
         return float("inf")
-    both = shared(a, b)
+    both = find_overlap(a, b)
     before, after = (values[both].astype(np.float64) for values in (a, b))
     spread = float(np.std(before))
     return float(np.sqrt(np.mean((after - before) ** 2))) / spread if spread > 0 else float("inf")
@@ -55,5 +55,5 @@ def _moved(a: F32, b: F32) -> float:
 def _difference(a: F32, b: F32) -> float:
     if a.ndim != b.ndim:
         return float("inf")
-    both = shared(a, b)
+    both = find_overlap(a, b)
     return float(np.max(np.abs(a[both] - b[both])))

@@ -10,19 +10,19 @@ from typing import Protocol
 
 from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.delta.examine import examine
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Account, BaseView, DeltaFiles, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.stack import stacked_config
 from deltareg.errors import Inconclusive, InvalidInput, Problem
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.base_probes import BaseProbes, draw
-from deltareg.suites.golden import Golden
+from deltareg.suites.golden import GoldenOutputs
 from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from deltareg.suites.lm_task import LmTask
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
-from deltareg_verify.engine.engine import Change, Engine, Fired, Outputs, State
+from deltareg_verify.engine.engine import WeightChange, DeltaEngine, FiredEffects, Outputs, State
 from deltareg_verify.engine.measures.answers import Known
 from deltareg_verify.engine.stacked_base import contradiction
 from deltareg_verify.messages.figures import Figures
@@ -49,7 +49,7 @@ class DeltaFolder(Protocol):
         ...
 
 
-class BaseFolder(Protocol):
+class BaseFiles(Protocol):
     """The base's files, as `deltareg.client.folders.folder` opens them."""
 
     @property
@@ -79,7 +79,7 @@ def no_task(probe_set: ProbeSet) -> LmTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class CaseParts:
     """How a case gets what it is made of; each is called once, by the first check that needs it.
 
     Attributes:
@@ -100,20 +100,20 @@ class Parts:
 
     folder: Callable[[], DeltaFolder]
     account: Callable[[DeltaFolder], Account]
-    engine: Callable[[Account], Engine]
-    below: Callable[[], Folding] | None = None
+    engine: Callable[[Account], DeltaEngine]
+    below: Callable[[], FoldedBase] | None = None
     samples: Callable[[ProbeSet], Samples] = texts_of
     task: Callable[[ProbeSet], LmTask] = no_task
-    promoted: Callable[[Engine], Engine] | None = None
-    references: Mapping[str, Callable[[Engine], Engine]] = field(
-        default_factory=dict[str, Callable[[Engine], Engine]]
+    promoted: Callable[[DeltaEngine], DeltaEngine] | None = None
+    references: Mapping[str, Callable[[DeltaEngine], DeltaEngine]] = field(
+        default_factory=dict[str, Callable[[DeltaEngine], DeltaEngine]]
     )
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     probes: Callable[[], BaseProbes] | None = None
     figures: Callable[[], Figures] | None = None
 
 
-def base_figures(engine: Engine, probes: BaseProbes) -> Figures:
+def base_figures(engine: DeltaEngine, probes: BaseProbes) -> Figures:
     """Work out the figures of a base alone; what it says where it does not take its probes.
 
     Raises:
@@ -133,10 +133,10 @@ class Case:
     def __init__(
         self,
         manifest: Manifest,
-        base: BaseFolder,
+        base: BaseFiles,
         *,
         suite: Suite,
-        parts: Parts,
+        parts: CaseParts,
         clock: Callable[[], float],
     ) -> None:
         self.manifest = manifest
@@ -147,7 +147,7 @@ class Case:
         self._parts = parts
         self._outputs: dict[State, Outputs] = {}
         self._samples: dict[str, Samples] = {}
-        self._references: dict[str, Engine | None] = {}
+        self._references: dict[str, DeltaEngine | None] = {}
         self.written: Known = {}
         """What was written already, for checks that ask for the same."""
         self._figures: dict[State, Figures] = {}
@@ -171,12 +171,12 @@ class Case:
         return self._parts.account(self.folder)
 
     @cached_property
-    def folding(self) -> Folding:
+    def folding(self) -> FoldedBase:
         """The weights that the delta changes; what acts on activations is left aside."""
         weights = [e for e in self.account.effects if isinstance(e, WeightUpdate)]
         served = self.account.network_class
         told = None if served is None or served.is_guess else served
-        return Folding(weights, self.base.tensors, network_class=told)
+        return FoldedBase(weights, self.base.tensors, network_class=told)
 
     @cached_property
     def folded_config(self) -> Mapping[str, object]:
@@ -190,7 +190,7 @@ class Case:
         return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
 
     @cached_property
-    def golden(self) -> Golden | None:
+    def golden(self) -> GoldenOutputs | None:
         """What the version was pushed with of its training and its outputs; None without.
 
         Raises:
@@ -220,27 +220,27 @@ class Case:
         return counts.most_common(1)[0][0]
 
     @cached_property
-    def engine(self) -> Engine:
+    def engine(self) -> DeltaEngine:
         """The base with the delta's effects at hand."""
         return self._parts.engine(self.account)
 
     @cached_property
-    def changes(self) -> Sequence[Change]:
+    def changes(self) -> Sequence[WeightChange]:
         """How much the delta changes each weight; the base's values are read for it once."""
         return self.engine.changes()
 
     @cached_property
-    def fired(self) -> Fired:
+    def fired(self) -> FiredEffects:
         """What took part in one attached forward on the probe."""
         return self.engine.fired()
 
     @cached_property
-    def promoted(self) -> Engine | None:
+    def promoted(self) -> DeltaEngine | None:
         """The engine of the version that the suite compares with; None when there is none."""
         give = self._parts.promoted
         return None if give is None else give(self.engine)
 
-    def reference(self, name: str) -> Engine | None:
+    def reference(self, name: str) -> DeltaEngine | None:
         """Give the engine of another version that the suite compares with; None without one."""
         if name not in self._references:
             give = self._parts.references.get(name)

@@ -14,7 +14,7 @@ from deltareg.statistics.quantiles import TAIL, normal_quantile
 from deltareg.suites.estimate import Estimate, exp, exponential, of_ratio, of_share
 from deltareg.suites.estimate import within as surrounded
 from deltareg.suites.probe_set import Samples
-from deltareg_verify.engine.engine import F32, F64, Engine, State
+from deltareg_verify.engine.engine import F32, F64, DeltaEngine, State
 
 _BATCH = 32
 _CLASS_SCORES = "logits"
@@ -22,15 +22,15 @@ _PAIR_SCORES = "logits_per_image"
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class EngineSide:
     """One of two that are compared: an engine, and the state in which it runs."""
 
-    engine: Engine
+    engine: DeltaEngine
     state: State
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MeasureChange:
     """A measure of two versions.
 
     Attributes:
@@ -68,11 +68,11 @@ class Change:
         a, ends = self.a.value, (found.low, found.high)
         low, high = (a * end if self.is_factor else a + end for end in ends)
         if self.at is None:
-            return widened(Interval(low, high), self.b.value, tail)
+            return widen_interval(Interval(low, high), self.b.value, tail)
         return Interval(low, high)
 
 
-def widened(known: Interval, value: float, tail: float) -> Interval:
+def widen_interval(known: Interval, value: float, tail: float) -> Interval:
     """Take the ends of a 95 % interval as much further out as a normal distribution does."""
     by = normal_quantile(tail) / normal_quantile(TAIL)
     return Interval(value - by * (value - known.low), value + by * (known.high - value))
@@ -87,20 +87,20 @@ class RowMeasure:
         change: How rows of one version differ from those of another; None where none count.
     """
 
-    rows: Callable[[Side, Samples], F64 | None]
-    change: Callable[[F64, F64], Change | None]
+    rows: Callable[[EngineSide, Samples], F64 | None]
+    change: Callable[[F64, F64], MeasureChange | None]
 
-    def __call__(self, a: Side, b: Side, samples: Samples, *, seed: int = 0) -> Change | None:
+    def __call__(self, a: EngineSide, b: EngineSide, samples: Samples, *, seed: int = 0) -> MeasureChange | None:
         """Compare two on all samples; nothing is drawn, so a seed changes nothing."""
         before, after = self.rows(a, samples), self.rows(b, samples)
         return None if before is None or after is None else self.change(before, after)
 
 
-def _losses(side: Side, samples: Samples) -> F64 | None:
+def _losses(side: EngineSide, samples: Samples) -> F64 | None:
     return side.engine.losses(side.state, samples.texts) if samples.texts else None
 
 
-def _of_losses(before: F64, after: F64) -> Change | None:
+def _of_losses(before: F64, after: F64) -> MeasureChange | None:
     kept = (before[:, 1] > 0) & (after[:, 1] > 0)  # a text of one token has nothing to predict
     if not kept.any():
         return None
@@ -114,10 +114,10 @@ def _of_losses(before: F64, after: F64) -> Change | None:
 
     change = surrounded(exp(float(steps.sum() / sizes.sum())), at(TAIL), len(steps))
     is_alike = np.array_equal(before[:, 1], after[:, 1])  # two tokenizers may count otherwise
-    return Change(theirs, ours, change, is_factor=True, is_alike=is_alike, at=at)
+    return MeasureChange(theirs, ours, change, is_factor=True, is_alike=is_alike, at=at)
 
 
-def of_shares(before: F64, after: F64) -> Change:
+def of_shares(before: F64, after: F64) -> MeasureChange:
     """Compare shares of what is right on the same samples: (n,) of 0 and 1, or a half in between.
 
     A half counts as one that is so in part, which leaves its interval a little too wide.
@@ -129,23 +129,23 @@ def of_shares(before: F64, after: F64) -> Change:
         return paired_interval(gained, lost, n, tail=tail)
 
     theirs, ours = (of_share(float(x.sum()), n) for x in (before, after))
-    return Change(theirs, ours, surrounded((gained - lost) / n, at(TAIL), n), at=at)
+    return MeasureChange(theirs, ours, surrounded((gained - lost) / n, at(TAIL), n), at=at)
 
 
 def retrieval(
-    a: Side,
-    b: Side,
+    a: EngineSide,
+    b: EngineSide,
     samples: Samples,
     *,
     seed: int = 0,  # noqa: ARG001  # measures that draw take one
     within: int = 1,
-) -> Change | None:
+) -> MeasureChange | None:
     """Compare recall; None without scores of texts and images in pairs."""
     before, after = (_found_pairs(side, samples, within=within) for side in (a, b))
     return None if before is None or after is None else of_shares(before, after)
 
 
-def _hits(side: Side, samples: Samples) -> F64 | None:
+def _hits(side: EngineSide, samples: Samples) -> F64 | None:
     """Say for every sample whether the highest score is its label's: (n,) of ones and zeros.
 
     None where the network gives no scores, or not one row a sample.
@@ -166,7 +166,7 @@ def _hits(side: Side, samples: Samples) -> F64 | None:
     return np.concatenate(found).astype(np.float64)
 
 
-def _found_pairs(side: Side, samples: Samples, *, within: int) -> F64 | None:
+def _found_pairs(side: EngineSide, samples: Samples, *, within: int) -> F64 | None:
     """Say for every pair how many of its two searches find the partner: (n,) of 0, 0.5 and 1.
 
     The two are not independent, so a pair is one sample. None without such scores.
@@ -194,7 +194,7 @@ perplexity = RowMeasure(_losses, _of_losses)
 accuracy = RowMeasure(_hits, of_shares)
 """Without labels or scores of classes there is none."""
 
-Measure = Callable[..., Change | None]
+Measure = Callable[..., MeasureChange | None]
 MEASURES: Mapping[str, Measure] = {
     "perplexity": perplexity, "accuracy": accuracy, "retrieval": retrieval,
 }  # fmt: skip

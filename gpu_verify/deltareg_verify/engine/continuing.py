@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg_verify.engine.engine import Engine, State, Tokenizer
+from deltareg_verify.engine.engine import DeltaEngine, State, Tokenizer
 
 Inputs = Mapping[str, NDArray[np.generic]]
 _MOST_TOGETHER = 16  # rows in one go: images and sounds take room
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class GeneratedText:
     """What a network wrote.
 
     Attributes:
@@ -27,7 +27,7 @@ class Written:
     is_over: bool
 
 
-def continued(engine: Engine, state: State, text: str, count: int) -> tuple[list[int], str] | None:
+def continue_text(engine: DeltaEngine, state: State, text: str, count: int) -> tuple[list[int], str] | None:
     """Continue a text greedily up to its end, or by so many tokens; gives ids and words.
 
     Of a text that leaves no room for them the end is taken. None without a generative head or
@@ -37,26 +37,26 @@ def continued(engine: Engine, state: State, text: str, count: int) -> tuple[list
     return None if found is None else (list(found.tokens), found.text)
 
 
-def continuation(engine: Engine, state: State, text: str, count: int) -> Written | None:
+def continuation(engine: DeltaEngine, state: State, text: str, count: int) -> GeneratedText | None:
     """The same, with whether it came to an end by itself."""
     tokenizer = engine.tokenizer()
     if tokenizer is None:
         return None
     encoded = tokenizer.encode(text)[-max(tokenizer.most - count, 1) :]
     found = engine.follow(state, encoded, count, is_over=lambda added: added[-1] == tokenizer.end)
-    return ended(found, tokenizer, {tokenizer.end})
+    return strip_end(found, tokenizer, {tokenizer.end})
 
 
-def ended(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> Written:
+def strip_end(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int | None]) -> GeneratedText:
     """Give what was written without the mark that ends it, whichever of some it is."""
     is_over = bool(tokens) and tokens[-1] in ends
     kept = tokens[:-1] if is_over else tokens
-    return Written(tuple(kept), tokenizer.decode(kept, special=True), is_over)
+    return GeneratedText(tuple(kept), tokenizer.decode(kept, special=True), is_over)
 
 
 def written_each(
-    engine: Engine, state: State, rows: Sequence[Inputs], count: int
-) -> list[Written] | None:
+    engine: DeltaEngine, state: State, rows: Sequence[Inputs], count: int
+) -> list[GeneratedText] | None:
     """Write what belongs to each of several inputs; those of one length in one go.
 
     None of a network that does not write, or without a tokenizer.
@@ -73,7 +73,7 @@ def written_each(
             return None
         tokens.update(zip(places, found, strict=True))
     ordered = [tokens[at] for at in range(len(rows))]
-    return [Written(tuple(row), vocabulary.decode(row), len(row) < count) for row in ordered]
+    return [GeneratedText(tuple(row), vocabulary.decode(row), len(row) < count) for row in ordered]
 
 
 def _alike(rows: Sequence[Inputs]) -> list[list[int]]:

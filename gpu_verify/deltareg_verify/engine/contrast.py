@@ -61,7 +61,7 @@ def of_scores(a: F32, b: F32) -> Contrast:
 
     A delta may put virtual tokens before the others, so rows are matched from the end.
     """
-    a, b = _matched(np.atleast_2d(a), np.atleast_2d(b))
+    a, b = _match_rows(np.atleast_2d(a), np.atleast_2d(b))
     narrower = abs(a.shape[1] - b.shape[1])
     width = min(a.shape[1], b.shape[1])
     kl, agreed, apart = 0.0, 0, 0.0
@@ -80,7 +80,7 @@ def of_scores(a: F32, b: F32) -> Contrast:
 def of_states(a: F32, b: F32) -> Contrast | None:
     """Compare vectors of any shape; None when the shapes are two."""
     if a.ndim > 1:
-        a, b = _matched(a, b)
+        a, b = _match_rows(a, b)
     if a.shape != b.shape or not a.size:
         return None
     ours, theirs = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
@@ -91,7 +91,7 @@ def of_states(a: F32, b: F32) -> Contrast | None:
     return Contrast(places, None, None, float(np.abs(ours - theirs).mean()), cosine)
 
 
-def _matched(a: F32, b: F32) -> tuple[F32, F32]:
+def _match_rows(a: F32, b: F32) -> tuple[F32, F32]:
     rows = min(len(a), len(b))
     return a[len(a) - rows :], b[len(b) - rows :]
 

@@ -24,7 +24,7 @@ OTHER_SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WeightChange:
     """How large the change of one weight is, as root mean squares over its elements.
 
     Attributes:
@@ -50,7 +50,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Fired:
+class FiredEffects:
     """Which effects took part in a forward.
 
     Attributes:
@@ -74,7 +74,7 @@ class Fired:
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
+class ReloadOutcome:
     """How a folded model loads by the class that its config names, beside how its base does.
 
     Attributes:
@@ -136,7 +136,7 @@ class Tokenizer(Protocol):
         ...
 
 
-class Engine(Protocol):
+class DeltaEngine(Protocol):
     """A base and one delta's effects, applied in two ways that must agree.
 
     The base is loaded when outputs are first asked for and never changed: each state is put on for
@@ -161,7 +161,7 @@ class Engine(Protocol):
         """Whether there is a folded state: every effect is on weights."""
         ...
 
-    def changes(self) -> Sequence[Change]:
+    def changes(self) -> Sequence[WeightChange]:
         """Size every weight update, without loading the base as a network."""
         ...
 
@@ -174,7 +174,7 @@ class Engine(Protocol):
         """
         ...
 
-    def reloaded(self, config: Mapping[str, object]) -> Reloaded:
+    def reloaded(self, config: Mapping[str, object]) -> ReloadOutcome:
         """Load what folding gives by the class that a config names, and run it on the probe.
 
         Args:
@@ -199,7 +199,7 @@ class Engine(Protocol):
         """
         ...
 
-    def fired(self) -> Fired:
+    def fired(self) -> FiredEffects:
         """Tell which effects took part in the attached forward on the probe."""
         ...
 
@@ -294,11 +294,11 @@ class Engine(Protocol):
         """Time so many forwards on the probe, after one that is not counted."""
         ...
 
-    def beside(self, effects: Sequence[Effect]) -> "Engine":
+    def beside(self, effects: Sequence[Effect]) -> "DeltaEngine":
         """Give an engine of another delta on the same base, which is loaded once for both."""
         ...
 
-    def in_dtype(self, dtype: str) -> "Engine":
+    def in_dtype(self, dtype: str) -> "DeltaEngine":
         """Give an engine of the same whose base runs in a dtype; this one where it does already.
 
         Args:

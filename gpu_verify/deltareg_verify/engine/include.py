@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from deltareg.delta.kind import ActivationHook, Effect, PrefixInsert, WeightUpdate
-from deltareg.delta.maths.updates import Extend, Unchanged
+from deltareg.delta.maths.updates import RowExtension, IdentityUpdate
 from deltareg.delta.names import NameMap
 from deltareg.errors import InvalidInput
 
 
-def included(effects: Sequence[Effect], globs: Sequence[str], names: NameMap) -> list[Effect]:
+def select_effects(effects: Sequence[Effect], globs: Sequence[str], names: NameMap) -> list[Effect]:
     """Keep the effects on some modules.
 
     Args:
@@ -38,7 +38,7 @@ def _path(effect: Effect, names: NameMap) -> str:
     match effect:
         case ActivationHook() | PrefixInsert():
             return effect.module
-        case WeightUpdate(update=Unchanged() | Extend()):
+        case WeightUpdate(update=IdentityUpdate() | RowExtension()):
             # It only keeps a tied twin what it was; it goes with the weight that changes.
             return _module(effect.source, names)
         case _:

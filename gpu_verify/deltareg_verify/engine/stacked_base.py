@@ -7,7 +7,7 @@ float32: another matrix product may leave other last bits, and nothing more.
 
 import numpy as np
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Tensors
 from deltareg.delta.maths.formula import Tensor
 from deltareg.tensors.array import F32, to_f32, view
@@ -19,7 +19,7 @@ NOISE = 2.0**-16
 _DIGITS = {"F64": 53, "F32": 24, "F16": 11, "BF16": 8}
 
 
-def contradiction(folding: Folding, base: Tensors) -> str:
+def contradiction(folding: FoldedBase, base: Tensors) -> str:
     """Say which tensor of a base is not what folding gives; empty when all are.
 
     Args:
@@ -32,7 +32,7 @@ def contradiction(folding: Folding, base: Tensors) -> str:
     return ""
 
 
-def _agrees(folding: Folding, target: str, found: Tensor) -> bool:
+def _agrees(folding: FoldedBase, target: str, found: Tensor) -> bool:
     start = 0
     for expected in folding.blocks(target):
         stop = start + (expected.shape[0] if expected.shape else 1)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deltareg.errors import InvalidInput
 from deltareg.suites.probe_set import Samples
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.contrast import Contrast, contrast
 from deltareg_verify.engine.engine import Outputs, State
 
@@ -19,15 +19,15 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningSide:
     """One of the two at hand: where it runs, and how it continues a text."""
 
-    side: Side
+    side: EngineSide
     continued: Continue
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BehaviorRow:
     """One sample.
 
     Attributes:
@@ -53,7 +53,7 @@ class Row:
         return 1 - (found.cosine or 0.0), found.mean_abs
 
 
-def rows_of(name: str, samples: Samples, a: Running, b: Running, *, most: int) -> Iterator[Row]:
+def rows_of(name: str, samples: Samples, a: RunningSide, b: RunningSide, *, most: int) -> Iterator[BehaviorRow]:
     """Compare on every sample of a set, on no more than `most` of them.
 
     Raises:
@@ -61,25 +61,25 @@ def rows_of(name: str, samples: Samples, a: Running, b: Running, *, most: int) -
     """
     if samples.texts:
         for number, text in enumerate(samples.texts[:most], 1):
-            yield Row(name, number, text, _of_text(text, a.side, b.side))
+            yield BehaviorRow(name, number, text, _of_text(text, a.side, b.side))
         return
     for start in range(0, min(len(samples), most), _BATCH):
         batch = {k: v[start : start + _BATCH] for k, v in samples.arrays.items()}
         count = len(next(iter(batch.values())))
         before, after = _run(a.side, batch), _run(b.side, batch)
         for i, found in enumerate(_one_by_one(before, after, count)):
-            yield Row(name, start + i + 1, "", found)
+            yield BehaviorRow(name, start + i + 1, "", found)
 
 
-def rows_of_probe(a: Running, b: Running) -> Iterator[Row]:
+def rows_of_probe(a: RunningSide, b: RunningSide) -> Iterator[BehaviorRow]:
     """Compare on the seeded probe, which every network has."""
     before, after = (x.side.engine.outputs(x.side.state) for x in (a, b))
     first = next(iter(before.values()))
     for i, found in enumerate(_one_by_one(before, after, first.shape[0]), 1):
-        yield Row("probe", i, "", found)
+        yield BehaviorRow("probe", i, "", found)
 
 
-def _of_text(text: str, a: Side, b: Side) -> Contrast | None:
+def _of_text(text: str, a: EngineSide, b: EngineSide) -> Contrast | None:
     before, after = a.engine.encode([text]), b.engine.encode([text])
     if before is None or after is None:
         raise InvalidInput("the base has no tokenizer, so it cannot be given texts", fix=_FIX)
@@ -92,7 +92,7 @@ def _is_same(a: Arrays, b: Arrays) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) and a[k].size for k in a)
 
 
-def _run(side: Side, inputs: Arrays) -> Outputs:
+def _run(side: EngineSide, inputs: Arrays) -> Outputs:
     try:
         return side.engine.outputs_for(side.state, inputs)
     except (IndexError, RuntimeError, TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckOutcome
 from deltareg_verify.engine.case import Case
-from deltareg_verify.judging.compared import Compared
+from deltareg_verify.judging.compared import MarginComparison
 
 Value = float | int | str | None
 
@@ -33,7 +33,7 @@ class Finding:
     baseline: Value = None
     code: str = ""
     detail: str = ""
-    comparison: Compared | None = None
+    comparison: MarginComparison | None = None
 
 
 @dataclass(frozen=True, slots=True)

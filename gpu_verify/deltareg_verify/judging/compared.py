@@ -18,7 +18,7 @@ _LETTERS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class MarginComparison:
     """A comparison that was made.
 
     Attributes:
@@ -116,7 +116,7 @@ class Compared:
     @property
     def _what_to_do(self) -> str:
         if self.needs > self.n:
-            return f"about {_rounded(self.needs)} samples would decide it, or a wider margin"
+            return f"about {_round_up(self.needs)} samples would decide it, or a wider margin"
         return "more samples would decide it, or a wider margin"
 
     def answer(self) -> Comparison:
@@ -131,7 +131,7 @@ class Compared:
         )  # fmt: skip
 
 
-def conclude(found: Sequence[Compared]) -> list[Compared]:
+def conclude(found: Sequence[MarginComparison]) -> list[MarginComparison]:
     """Say which of all comparisons of a run are missed, by Holm's procedure.
 
     One that met its margin stays so: all must, and each shows it by itself.
@@ -139,12 +139,12 @@ def conclude(found: Sequence[Compared]) -> list[Compared]:
     adjusted = holm([one.p for one in found])
     return [
         one if one.decision == "met" and one.family == len(found)
-        else replace(one, family=len(found), decision=_concluded(one, p))
+        else replace(one, family=len(found), decision=_adjust_decision(one, p))
         for one, p in zip(found, adjusted, strict=True)
     ]  # fmt: skip
 
 
-def _concluded(one: Compared, p: float) -> Decision:
+def _adjust_decision(one: MarginComparison, p: float) -> Decision:
     if one.decision == "met":
         return "met"
     return "missed" if p <= TAIL else "undecided"
@@ -158,7 +158,7 @@ def _short(value: float) -> float:
     return float(f"{value:.{_LETTERS}g}")
 
 
-def _rounded(count: int) -> int:
+def _round_up(count: int) -> int:
     """Round a number of samples to two digits, up."""
     unit = int("1" + "0" * max(0, len(str(count)) - 2))
     return -(-count // unit) * unit

@@ -11,7 +11,7 @@ from deltareg.statistics.trial import Decision, Look, decide, p_missed, samples_
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg.suites.threshold import Threshold
-from deltareg_verify.engine.changes import Change, Measure, RowMeasure, Side
+from deltareg_verify.engine.changes import MeasureChange, Measure, RowMeasure, EngineSide
 from deltareg_verify.engine.engine import F64
 
 DECIDED_NOTHING: Decision = "undecided"
@@ -19,7 +19,7 @@ _GRAVITY: dict[Decision, int] = {"missed": 0, "undecided": 1, "met": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ComparisonTrial:
     """A comparison with one other, as far as it went.
 
     Attributes:
@@ -31,7 +31,7 @@ class Trial:
         p: The error at which the mark would have been missed.
     """
 
-    change: Change
+    change: MeasureChange
     looks: tuple[Look, ...]
     planned: tuple[int, ...]
     decision: Decision
@@ -47,7 +47,7 @@ class Trial:
         return samples_to_decide(self.looks[-1], self.change.b.n, tail=tail)
 
 
-class Rows:
+class LookValues:
     """What each version gives for the samples of a check, computed once, in the order of looks."""
 
     def __init__(self, measure: Measure, samples: Samples, *, order: Sequence[int]) -> None:
@@ -57,14 +57,14 @@ class Rows:
         self._found: dict[int, list[F64 | None]] = {}
         self._counts: dict[int, int] = {}
 
-    def change(self, other: Side, ours: Side, count: int) -> Change | None:
+    def change(self, other: EngineSide, ours: EngineSide, count: int) -> MeasureChange | None:
         """Compare two on the first so many samples."""
         if not isinstance(self._measure, RowMeasure):
             return self._measure(other, ours, self._samples.taken(self._order[:count]), seed=0)
         before, after = self._rows(other, count), self._rows(ours, count)
         return None if before is None or after is None else self._measure.change(before, after)
 
-    def _rows(self, side: Side, count: int) -> F64 | None:
+    def _rows(self, side: EngineSide, count: int) -> F64 | None:
         """Give the rows of a version; what was computed for an earlier look is not again."""
         assert isinstance(self._measure, RowMeasure)
         key = hash((id(side.engine), side.state))
@@ -94,13 +94,13 @@ def order_of(count: int, *, seed: int, is_drawn: bool) -> list[int]:
     return [int(row) for row in np.random.default_rng(seed).permutation(count)]
 
 
-def held(
-    compare: Callable[[int], Change | None],
+def run_looks(
+    compare: Callable[[int], MeasureChange | None],
     threshold: Threshold,
     planned: Sequence[int],
     *,
     family: int,
-) -> Trial | None:
+) -> ComparisonTrial | None:
     """Look until it is decided or all is seen; None where there is no measure.
 
     Args:
@@ -109,7 +109,7 @@ def held(
         planned: How many samples each look sees.
         family: How many comparisons are made together.
     """
-    changes: list[Change] = []
+    changes: list[MeasureChange] = []
     looks: list[Look] = []
     tails, decision = look_tails(planned), DECIDED_NOTHING
     for count in planned:
@@ -122,18 +122,18 @@ def held(
         decision = decide(looks, planned, family=family)
         if decision != "undecided":
             break
-    return Trial(
+    return ComparisonTrial(
         changes[-1], tuple(looks), tuple(planned), decision, tails[len(looks) - 1],
         1.0 if decision == "met" else p_missed(looks, planned),
     )  # fmt: skip
 
 
-def graver(one: Trial, other: Trial) -> Trial:
+def graver(one: ComparisonTrial, other: ComparisonTrial) -> ComparisonTrial:
     """Give the one of two comparisons that counts where both must be met; it errs for both."""
     first = one if _GRAVITY[one.decision] <= _GRAVITY[other.decision] else other
     return replace(first, p=min(1.0, 2 * min(one.p, other.p)))
 
 
-def against(rows: Rows, other: Side, ours: Side) -> Callable[[int], Change | None]:
+def against(rows: LookValues, other: EngineSide, ours: EngineSide) -> Callable[[int], MeasureChange | None]:
     """Compare with one other, on as many samples as a look sees."""
     return partial(rows.change, other, ours)

@@ -37,9 +37,9 @@ def examine(
     for spec in case.suite.checks:
         check = known.get(spec.check)
         if failed:
-            yield skipped(spec, f"{failed} failed before it")
+            yield skip_check(spec, f"{failed} failed before it")
         elif check is None:
-            yield skipped(spec, "this worker has no such check; upgrade deltareg-worker")
+            yield skip_check(spec, "this worker has no such check; upgrade deltareg-worker")
         else:
             finding, seconds = _run(check, spec, case)
             if finding.comparison is not None:  # how surely it is missed depends on the others
@@ -49,17 +49,17 @@ def examine(
             is_end = check.is_static and result.verdict == "fail" and spec.name not in waived
             failed = spec.name if is_end else ""
             yield result
-    yield from _concluded(waiting)
+    yield from _conclude_comparisons(waiting)
 
 
-def _concluded(found: Sequence[tuple[CheckSpec, Finding, float]]) -> Iterator[CheckResult]:
+def _conclude_comparisons(found: Sequence[tuple[CheckSpec, Finding, float]]) -> Iterator[CheckResult]:
     """Give the results of all comparisons together."""
     made = [one.comparison for _, one, _ in found if one.comparison is not None]
     for (spec, finding, seconds), last in zip(found, conclude(made), strict=True):
         yield _result(spec, as_finding(finding, last), seconds)
 
 
-def skipped(spec: CheckSpec, reason: str) -> CheckResult:
+def skip_check(spec: CheckSpec, reason: str) -> CheckResult:
     """Give the result of a check that should have run and did not."""
     return CheckResult(name=spec.name, verdict="skipped", detail=reason)
 

@@ -15,7 +15,7 @@ _MOST_OF_A_SET = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasureSpec:
     """A measure to be taken of both.
 
     Attributes:
@@ -32,7 +32,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class ComparisonInputs:
     """What the two are run on.
 
     Attributes:
@@ -44,11 +44,11 @@ class Inputs:
 
     source: str
     sets: dict[str, Samples]
-    measures: Sequence[Measured]
+    measures: Sequence[MeasureSpec]
     most: int = _MOST_OF_A_SET
 
 
-def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> Inputs:
+def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> ComparisonInputs:
     """Read the inputs.
 
     Args:
@@ -63,7 +63,7 @@ def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> In
     if prompts is not None:
         return _own(prompts)
     if probes is None or all(one.is_task for one in suite.sets.values()):
-        return Inputs("probe", {}, ())
+        return ComparisonInputs("probe", {}, ())
     sets = {
         one.name: read_samples(one, (probes / one.file).read_bytes() if one.file else b"")
         for one in suite.sets.values()
@@ -71,18 +71,18 @@ def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> In
     }
     wanted = {
         (measured.measure, measured.probes, measured.within): measured
-        for measured in map(_measured, reversed(suite.checks))
+        for measured in map(_build_measured, reversed(suite.checks))
         if measured.measure in MEASURES and measured.probes in sets
     }
-    return Inputs("suite", sets, tuple(reversed(wanted.values())))
+    return ComparisonInputs("suite", sets, tuple(reversed(wanted.values())))
 
 
-def _measured(spec: CheckSpec) -> Measured:
+def _build_measured(spec: CheckSpec) -> MeasureSpec:
     within = spec.parameters.get("within")
-    return Measured(spec.name, spec.check, spec.probes, None if within is None else int(within))
+    return MeasureSpec(spec.name, spec.check, spec.probes, None if within is None else int(within))
 
 
-def _own(path: Path) -> Inputs:
+def _own(path: Path) -> ComparisonInputs:
     if path.suffix not in _ENDINGS:
         raise InvalidInput(
             f"{path.name} is no file of prompts", fix=f"its name ends in {', '.join(_ENDINGS)}"
@@ -96,5 +96,5 @@ def _own(path: Path) -> Inputs:
     samples = read_samples(ProbeSet(_OWN, path.name), raw)
     names = ["perplexity"] if samples.texts else []
     names += ["accuracy"] if samples.labels is not None else []
-    measures = tuple(Measured(name, name, _OWN) for name in names)
-    return Inputs("prompts", {_OWN: samples}, measures, most=len(samples))
+    measures = tuple(MeasureSpec(name, name, _OWN) for name in names)
+    return ComparisonInputs("prompts", {_OWN: samples}, measures, most=len(samples))

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from deltareg.delta.kind import Effect
 from deltareg.suites.base_probes import BaseProbes
-from deltareg_verify.engine.engine import F64, Engine, Outputs, State
+from deltareg_verify.engine.engine import F64, DeltaEngine, Outputs, State
 from deltareg_verify.messages.figures import Figures
 
 Answers = dict[tuple[str, ...], object]
 
 
 class RememberingEngine:
-    """See `deltareg_verify.engine.engine.Engine`; what is not below is the engine's own."""
+    """See `deltareg_verify.engine.engine.DeltaEngine`; what is not below is the engine's own."""
 
-    def __init__(self, engine: Engine, answers: Answers, *, is_fixed: bool = False) -> None:
+    def __init__(self, engine: DeltaEngine, answers: Answers, *, is_fixed: bool = False) -> None:
         """Wrap an engine.
 
         Args:
@@ -93,7 +93,7 @@ class RememberingEngine:
             self._answers[key] = self._engine.general(state, probes)
         return cast("Figures", self._answers[key])
 
-    def beside(self, effects: Sequence[Effect]) -> Engine:
+    def beside(self, effects: Sequence[Effect]) -> DeltaEngine:
         """Give an engine of another delta on the same base."""
         return remembering(self._engine.beside(effects), self._answers)
 
@@ -104,9 +104,9 @@ class RememberingEngine:
         return self._answers if state == "base" else self._own
 
 
-def remembering(engine: Engine, answers: Answers, *, is_fixed: bool = False) -> Engine:
+def remembering(engine: DeltaEngine, answers: Answers, *, is_fixed: bool = False) -> DeltaEngine:
     """Wrap an engine; gives it as what it stands for."""
-    return cast("Engine", RememberingEngine(engine, answers, is_fixed=is_fixed))
+    return cast("DeltaEngine", RememberingEngine(engine, answers, is_fixed=is_fixed))
 
 
 def _digests(inputs: Mapping[str, NDArray[np.generic]]) -> list[str]:

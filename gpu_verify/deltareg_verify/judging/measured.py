@@ -9,16 +9,16 @@ from deltareg.suites.reference import BASE, PROMOTED
 from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckOutcome
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Change, Measure, Side
+from deltareg_verify.engine.changes import MeasureChange, Measure, EngineSide
 from deltareg_verify.judging.check import Finding
-from deltareg_verify.judging.compared import Compared
-from deltareg_verify.judging.comparing import Rows, Trial, against, graver, held, order_of, plan
+from deltareg_verify.judging.compared import MarginComparison
+from deltareg_verify.judging.comparing import LookValues, ComparisonTrial, against, graver, run_looks, order_of, plan
 
 WORSE = {BASE: "worse_than_base"}
 REGRESSION = "regression"
 
 
-def compared(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs: str) -> Finding:
+def compare_measure(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs: str) -> Finding:
     """Hold a measure against what the check compares it with, on its probe set.
 
     Args:
@@ -31,24 +31,24 @@ def compared(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs:
     other = rival(case, spec)
     if other is None:
         return no_rival(case, spec, spec.against)
-    ours, samples = Side(case.engine, "attached"), case.samples(spec.probes)
+    ours, samples = EngineSide(case.engine, "attached"), case.samples(spec.probes)
     planned = plan(spec, len(samples))
     order = order_of(len(samples), seed=case.suite.seed, is_drawn=spec.looks is not None)
-    rows = Rows(measure, samples, order=order)
+    rows = LookValues(measure, samples, order=order)
     if not spec.compares:
         found = measure(other, ours, samples, seed=case.suite.seed)
         if found is None:
-            return unmeasured(case, spec, f"needs {needs}")
-        return judged(spec, found.b, found.a.value, told=told)
-    return _tried(case, spec, rows, other, ours, planned=planned, told=told, needs=needs)
+            return report_unmeasured(case, spec, f"needs {needs}")
+        return judge_measure(spec, found.b, found.a.value, told=told)
+    return _compare_with_rival(case, spec, rows, other, ours, planned=planned, told=told, needs=needs)
 
 
-def _tried(
+def _compare_with_rival(
     case: Case,
     spec: CheckSpec,
-    rows: Rows,
-    other: Side,
-    ours: Side,
+    rows: LookValues,
+    other: EngineSide,
+    ours: EngineSide,
     *,
     planned: tuple[int, ...],
     told: str,
@@ -61,13 +61,13 @@ def _tried(
     if spec.reference and referee is None:
         return no_rival(case, spec, spec.reference)
     family = case.suite.comparisons * (1 if referee is None else 2)
-    trial = held(against(rows, other, ours), threshold, planned, family=family)
+    trial = run_looks(against(rows, other, ours), threshold, planned, family=family)
     if trial is None:
-        return unmeasured(case, spec, f"needs {needs}")
+        return report_unmeasured(case, spec, f"needs {needs}")
     if referee is None:
         return tell(spec, trial, told=told, other=case.named(spec.key_of(spec.against)))
-    beside = held(against(rows, referee, ours), threshold, planned, family=family)
-    broken = held(against(rows, referee, other), threshold, planned, family=family)
+    beside = run_looks(against(rows, referee, ours), threshold, planned, family=family)
+    broken = run_looks(against(rows, referee, other), threshold, planned, family=family)
     if beside is None or broken is None:
         return missing(spec, f"needs {needs}, of {case.named(spec.key_of(spec.reference))} too")
     if broken.decision == "missed" or not math.isfinite(broken.change.b.value):
@@ -84,13 +84,13 @@ def _tried(
     return tell(spec, gravest, told=told, other=case.named(spec.key_of(name)), named=name)
 
 
-def judged(
+def judge_measure(
     spec: CheckSpec,
     found: Estimate,
     baseline: float | None,
     *,
     told: str,
-    change: Estimate | Change | None = None,
+    change: Estimate | MeasureChange | None = None,
     other: str = "",
 ) -> Finding:
     """Hold a measure against the threshold of its check.
@@ -111,8 +111,8 @@ def judged(
     _check_count(spec, found, detail)
     if threshold.needs_baseline:
         assert baseline is not None, "a change is asked of something"
-        paired = change if isinstance(change, Change) else _change(found, baseline, change)
-        trial = held(lambda _: paired, threshold, (found.n,), family=1)
+        paired = change if isinstance(change, MeasureChange) else _change(found, baseline, change)
+        trial = run_looks(lambda _: paired, threshold, (found.n,), family=1)
         assert trial is not None, "there is a measure"
         return tell(spec, trial, told=told, other=other or _whom(spec))
     mark = threshold.mark(baseline)
@@ -131,7 +131,7 @@ def judged(
 
 
 def tell(
-    spec: CheckSpec, trial: Trial, *, told: str, other: str, note: str = "", named: str = ""
+    spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note: str = "", named: str = ""
 ) -> Finding:
     """Give what came of a comparison as a finding, for now: Holm's procedure comes at the end."""
     threshold, found = spec.threshold, trial.change.b
@@ -141,7 +141,7 @@ def tell(
     if math.isfinite(found.value) and not math.isfinite(baseline):
         return Finding("skipped", found.value, detail=f"{told}: {other} gives no number to compare")
     plain = threshold.without_change
-    compared = Compared(
+    compared = MarginComparison(
         told=f"{told}: {found}", other=other, against=named or spec.against,
         decision=trial.decision, ends=trial.looks[-1].at(trial.tail), tail=trial.tail,
         mark=trial.looks[-1].mark, baseline=baseline, is_upward=threshold.greater_is_better,
@@ -154,7 +154,7 @@ def tell(
     return as_finding(Finding("n/a", found.value, threshold.mark(baseline), baseline), compared)
 
 
-def as_finding(finding: Finding, compared: Compared) -> Finding:
+def as_finding(finding: Finding, compared: MarginComparison) -> Finding:
     """Give a finding with what its comparison came to."""
     verdict, code = compared.outcome
     return replace(
@@ -162,7 +162,7 @@ def as_finding(finding: Finding, compared: Compared) -> Finding:
     )  # fmt: skip
 
 
-def rival(case: Case, spec: CheckSpec) -> Side | None:
+def rival(case: Case, spec: CheckSpec) -> EngineSide | None:
     """Give what a check compares with; None when there is no such version."""
     return _side(case, spec, spec.against)
 
@@ -175,7 +175,7 @@ def no_rival(case: Case, spec: CheckSpec, name: str) -> Finding:
     return Finding("n/a" if name.startswith("best of") else "skipped", detail=why)
 
 
-def unmeasured(case: Case, spec: CheckSpec, why: str) -> Finding:
+def report_unmeasured(case: Case, spec: CheckSpec, why: str) -> Finding:
     """Say that there is no measure of a version; nothing is known where nobody runs its head."""
     idle = case.fired.not_exercised
     if idle:
@@ -190,11 +190,11 @@ def missing(spec: CheckSpec, why: str) -> Finding:
     return Finding("fail", code="missing_measure", detail=why)
 
 
-def _side(case: Case, spec: CheckSpec, name: str) -> Side | None:
+def _side(case: Case, spec: CheckSpec, name: str) -> EngineSide | None:
     if name in {"", BASE}:
-        return Side(case.engine, "base")
+        return EngineSide(case.engine, "base")
     engine = case.promoted if name == PROMOTED else case.reference(spec.key_of(name))
-    return None if engine is None else Side(engine, "attached")
+    return None if engine is None else EngineSide(engine, "attached")
 
 
 def _check_count(spec: CheckSpec, found: Estimate, detail: str) -> None:
@@ -206,9 +206,9 @@ def _whom(spec: CheckSpec) -> str:
     return "the promoted version" if spec.against == PROMOTED else f"the {spec.against or BASE}"
 
 
-def _change(found: Estimate, baseline: float, beside: Estimate | None) -> Change:
+def _change(found: Estimate, baseline: float, beside: Estimate | None) -> MeasureChange:
     """Make a change of what is known: the interval around the measure, or the measure alone."""
     around = found if beside is None else beside
     low, high = around.low - baseline, around.high - baseline
     step = Estimate(found.value - baseline, low, high, found.n)
-    return Change(Estimate(baseline, baseline, baseline, found.n), found, step)
+    return MeasureChange(Estimate(baseline, baseline, baseline, found.n), found, step)

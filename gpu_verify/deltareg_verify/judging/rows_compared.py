@@ -13,12 +13,12 @@ from deltareg.suites.probe_set import Samples
 from deltareg.suites.samples import lacking
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.judging.check import Finding
-from deltareg_verify.judging.measured import judged, no_rival, rival, unmeasured
+from deltareg_verify.judging.measured import judge_measure, no_rival, rival, report_unmeasured
 from deltareg_verify.judging.task_measure import Aggregate, Values, measure
 
-Take = Callable[[Side, Samples], Values | None]
+Take = Callable[[EngineSide, Samples], Values | None]
 
 
 def mean(values: Values) -> float:
@@ -27,7 +27,7 @@ def mean(values: Values) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class SampleMeasure:
     """What is measured.
 
     Attributes:
@@ -49,7 +49,7 @@ class Measured:
     is_between: bool = False
 
 
-def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: Measured) -> Finding:
+def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: SampleMeasure) -> Finding:
     """Take values of both on the check's probe set, and hold what they add up to against its mark.
 
     Args:
@@ -69,17 +69,17 @@ def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: Measured) -
     lost = None if spec.form is None else lacking(spec.form, samples)
     if lost is not None:
         raise InvalidInput(f"the samples have no {lost[0]}", fix=lost[1])
-    ours = take(Side(case.engine, "attached"), samples)
+    ours = take(EngineSide(case.engine, "attached"), samples)
     theirs = take(other, samples) if ours else None
     if not ours or not theirs:
-        return unmeasured(case, spec, f"needs {measured.needs}")
+        return report_unmeasured(case, spec, f"needs {measured.needs}")
     told = "" if measured.also is None else f" ({measured.also(ours)})"
     if measured.is_between:
         ours, theirs = _pairs(ours, theirs), _pairs(theirs, theirs)
     found = measure(
         ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=case.suite.seed
     )
-    return judged(
+    return judge_measure(
         spec, found.found, found.baseline, told=f"{measured.told}{told}", change=found.change
     )
 

@@ -24,7 +24,7 @@ Aggregate = Callable[[Values], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
+class PairedMeasures:
     """A measure of this version beside that of another on the same rows.
 
     Attributes:
@@ -46,7 +46,7 @@ class _Ratio:
     sizes: F64
 
 
-def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed: int) -> Measures:
+def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed: int) -> PairedMeasures:
     """Bring rows together.
 
     Args:
@@ -70,27 +70,27 @@ def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed
     )  # fmt: skip
     baseline = float(b.parts.sum() / b.sizes.sum())
     if is_share:
-        return Measures(found, baseline, of_shares(b.parts, a.parts).beside)
+        return PairedMeasures(found, baseline, of_shares(b.parts, a.parts).beside)
     step = of_difference(a.parts, b.parts, a.sizes, seed=seed)
     change = Estimate(found.value, baseline + step.low, baseline + step.high, count)
-    return Measures(found, baseline, change)
+    return PairedMeasures(found, baseline, change)
 
 
-def no_number(ours: Values, baseline: float) -> Measures:
+def no_number(ours: Values, baseline: float) -> PairedMeasures:
     """Give the measure of a network whose likelihoods are no numbers: none, which fails."""
     none = Estimate(math.nan, math.nan, math.nan, len(ours))
-    return Measures(none, baseline, none)
+    return PairedMeasures(none, baseline, none)
 
 
-def _perplexity(a: _Ratio, b: _Ratio, *, seed: int) -> Measures:
+def _perplexity(a: _Ratio, b: _Ratio, *, seed: int) -> PairedMeasures:
     found = exponential(of_ratio(a.parts, a.sizes, seed=seed))
     baseline = exponential(of_ratio(b.parts, b.sizes, seed=seed)).value
     factor = exponential(of_difference(a.parts, b.parts, a.sizes, seed=seed))
     change = Estimate(found.value, baseline * factor.low, baseline * factor.high, found.n)
-    return Measures(found, baseline, change)
+    return PairedMeasures(found, baseline, change)
 
 
-def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> Measures:
+def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> PairedMeasures:
     """Measure what only all rows together have, such as BLEU, by drawing rows again."""
     count = len(ours)
     drawn = rows_drawn(count, seed=seed)
@@ -101,7 +101,7 @@ def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> 
     value, baseline = float(aggregate(ours)), float(aggregate(theirs))
     step = of_drawn(value - baseline, a - b, count)
     change = Estimate(value, baseline + step.low, baseline + step.high, count)
-    return Measures(of_drawn(value, a, count), baseline, change)
+    return PairedMeasures(of_drawn(value, a, count), baseline, change)
 
 
 def _ratio(values: Values, by: str) -> _Ratio | None:

@@ -44,7 +44,7 @@ LIBRARIES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class TranscriptErrors:
     """What is wrong with a transcript.
 
     Attributes:
@@ -56,14 +56,14 @@ class Errors:
     length: int
 
 
-def word_errors(text: str, target: str) -> Errors:
+def word_errors(text: str, target: str) -> TranscriptErrors:
     """Count the words that are wrong, missing or too many."""
     import jiwer  # optional
 
     return _errors(jiwer.process_words(target, text))
 
 
-def letter_errors(text: str, target: str) -> Errors:
+def letter_errors(text: str, target: str) -> TranscriptErrors:
     """Count the characters that are."""
     import jiwer  # optional
 
@@ -72,13 +72,13 @@ def letter_errors(text: str, target: str) -> Errors:
 
 def error_rate(rows: Sequence[object]) -> float:
     """Give errors over lengths of all transcripts together: (count, length) a row."""
-    found = [row for row in rows if isinstance(row, Errors)]
+    found = [row for row in rows if isinstance(row, TranscriptErrors)]
     return sum(one.count for one in found) / sum(one.length for one in found)
 
 
-def _errors(found: "_Alignment") -> Errors:
+def _errors(found: "_Alignment") -> TranscriptErrors:
     wrong = found.substitutions + found.deletions
-    return Errors(wrong + found.insertions, wrong + found.hits)
+    return TranscriptErrors(wrong + found.insertions, wrong + found.hits)
 
 
 class _Alignment(Protocol):

@@ -4,7 +4,7 @@ from deltareg.delta.kind import WeightUpdate
 from deltareg_verify.engine.case import Case
 
 
-def unused(case: Case) -> tuple[list[str], list[str]]:
+def find_unused(case: Case) -> tuple[list[str], list[str]]:
     """Give the effects that no forward uses: those that change something, and those that do not.
 
     A part of a network that its class never runs gets no gradient, so training leaves it as it is.
@@ -19,12 +19,12 @@ def unused(case: Case) -> tuple[list[str], list[str]]:
 
 def _is_other_name(case: Case, name: str) -> bool:
     """Whether a weight is tied to one that is used, and the delta gives both the same values."""
-    given = _given(case, name)
+    given = _list_digests(case, name)
     others = {*case.base.view.names.sharers(name).values()} - {*case.fired.silent}
-    return bool(given) and any(_given(case, other) == given for other in others)
+    return bool(given) and any(_list_digests(case, other) == given for other in others)
 
 
-def _given(case: Case, target: str) -> list[str]:
+def _list_digests(case: Case, target: str) -> list[str]:
     """Give digests of the tensors that the delta has for a weight, its own or those of a twin."""
     records = case.manifest.records()
     updates = [e for e in case.account.effects if isinstance(e, WeightUpdate)]

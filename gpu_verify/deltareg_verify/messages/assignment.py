@@ -36,7 +36,7 @@ class VersionOnBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class MeasureFiles:
     """Files for a child: the probe set of a base, and the base's figures where they are known."""
 
     probes: Path | None = None

@@ -19,7 +19,7 @@ MOST_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class ProbeLoss:
     """A summed loss, in nats, and over how many tokens."""
 
     total: float
@@ -32,7 +32,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Odds:
+class TokenOdds:
     """How likely a special token is, over all places.
 
     Attributes:
@@ -45,7 +45,7 @@ class Odds:
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class ClassFigures:
     """How a network names classes.
 
     Attributes:
@@ -70,7 +70,7 @@ class Classes:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class VectorSpread:
     """How far apart the vectors of different inputs are.
 
     Attributes:
@@ -96,10 +96,10 @@ class Figures:
         refusal: Why there are none: what the base said to its probes.
     """
 
-    losses: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
-    special: Mapping[str, Odds] = field(default_factory=dict[str, Odds])
-    classes: Classes | None = None
-    spreads: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    losses: Mapping[str, ProbeLoss] = field(default_factory=dict[str, ProbeLoss])
+    special: Mapping[str, TokenOdds] = field(default_factory=dict[str, TokenOdds])
+    classes: ClassFigures | None = None
+    spreads: Mapping[str, VectorSpread] = field(default_factory=dict[str, VectorSpread])
     batching: Mapping[str, float] = field(default_factory=dict[str, float])
     refusal: str = ""
 

@@ -22,7 +22,7 @@ MOST_BYTES = 1 << 20
 _DETAIL_CHARACTERS = 1_000
 
 
-class Surroundings(BaseModel):
+class CheckSurroundings(BaseModel):
     """Where the checks ran; the child's last line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -33,7 +33,7 @@ class Surroundings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ChildReport:
     """All that a child said.
 
     Attributes:
@@ -45,7 +45,7 @@ class Report:
     """
 
     checks: tuple[CheckResult, ...]
-    surroundings: Surroundings
+    surroundings: CheckSurroundings
     figures: Figures | None = None
     found: Mapping[str, object] | None = None
 
@@ -57,7 +57,7 @@ class _Found:
     document: Mapping[str, object]
 
 
-class Speaker:
+class ReportWriter:
     """The child's end of the pipe."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
@@ -65,7 +65,7 @@ class Speaker:
 
     def check(self, result: CheckResult) -> None:
         """Say what one check gave; numbers that JSON has no word for become strings."""
-        told = {key: _spoken(value) for key, value in result.model_dump().items()}
+        told = {key: _encode_value(value) for key, value in result.model_dump().items()}
         self._say({"check": told})
 
     def figures(self, found: Figures) -> None:
@@ -108,7 +108,7 @@ class Speaker:
         self._pipe.flush()
 
 
-def listen(raw: bytes) -> Report:
+def listen(raw: bytes) -> ChildReport:
     """Read what a child said.
 
     Raises:
@@ -127,8 +127,8 @@ def listen(raw: bytes) -> Report:
                 figures = found
             case _Found(document):
                 told = document
-            case Surroundings() as last:
-                return Report(tuple(checks), last, figures, told)
+            case CheckSurroundings() as last:
+                return ChildReport(tuple(checks), last, figures, told)
             case reason:
                 raise Inconclusive(reason)
     reached = f"after check {checks[-1].name}" if checks else "before the first check"
@@ -144,7 +144,7 @@ def check_in(raw: bytes) -> CheckResult | None:
     return found if isinstance(found, CheckResult) else None
 
 
-def _line(raw: bytes) -> CheckResult | Figures | Surroundings | _Found | str:
+def _line(raw: bytes) -> CheckResult | Figures | CheckSurroundings | _Found | str:
     try:
         ((word, value),) = strict_json_object(raw).items()
         match word, value:
@@ -155,7 +155,7 @@ def _line(raw: bytes) -> CheckResult | Figures | Surroundings | _Found | str:
             case "found", dict():
                 return _Found(cast("dict[str, object]", value))
             case "end", dict():
-                return Surroundings.model_validate(value)
+                return CheckSurroundings.model_validate(value)
             case "error", str():
                 return value
             case _:
@@ -164,7 +164,7 @@ def _line(raw: bytes) -> CheckResult | Figures | Surroundings | _Found | str:
         raise Inconclusive(f"the child's report cannot be read: {str(error)[:200]}") from error
 
 
-def _spoken(value: object) -> object:
+def _encode_value(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value[:_DETAIL_CHARACTERS] if isinstance(value, str) else value

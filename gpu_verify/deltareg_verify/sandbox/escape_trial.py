@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from deltareg.errors import Inconclusive, InvalidInput, Misconfigured
-from deltareg_verify.messages.report import Surroundings, listen
+from deltareg_verify.messages.report import CheckSurroundings, listen
 from deltareg_verify.sandbox import layers
-from deltareg_verify.sandbox.escapes import ESCAPES, METADATA, Address, Escape, Targets
+from deltareg_verify.sandbox.escapes import ESCAPES, METADATA, Address, Escape, EscapeTargets
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _REMEDIES = {
 }
 
 
-class Children(Protocol):
+class EscapeRunner(Protocol):
     """What starts children; `deltareg_verify.sandbox.zygote.Zygote` does."""
 
     def run(self, request: bytes, *, wall_s: float) -> bytes:
@@ -59,7 +59,7 @@ def accepted_layers(text: str) -> frozenset[str]:
 
 
 def stand_trial(
-    children: Children, scratch: Path, *, memory_bytes: int | None, accepted: Collection[str]
+    children: EscapeRunner, scratch: Path, *, memory_bytes: int | None, accepted: Collection[str]
 ) -> str:
     """Have a child try all escapes under the bounds of a run.
 
@@ -125,7 +125,7 @@ def refuse_gaps(out: Sequence[Escape], accepted: Collection[str]) -> None:
     )
 
 
-def _try(children: Children, scratch: Path, *, memory_bytes: int | None) -> Surroundings:
+def _try(children: EscapeRunner, scratch: Path, *, memory_bytes: int | None) -> CheckSurroundings:
     with (
         tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=scratch.absolute()) as name,
         bystanders() as (host, resolver),
@@ -134,7 +134,7 @@ def _try(children: Children, scratch: Path, *, memory_bytes: int | None) -> Surr
         own.mkdir()
         outside.mkdir()
         (outside / "secret").write_text(secrets.token_hex())
-        targets = Targets(
+        targets = EscapeTargets(
             host=host, metadata=METADATA, resolver=resolver, own=own, outside=outside,
             memory_bytes=memory_bytes, file_bytes=layers.FILE_BYTES,
         )  # fmt: skip

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from deltareg_verify.messages.report import Speaker
+from deltareg_verify.messages.report import ReportWriter
 from deltareg_verify.sandbox import kernel
-from deltareg_verify.sandbox.layers import Bounds, enter
+from deltareg_verify.sandbox.layers import SandboxLimits, enter
 
 METADATA = ("169.254.169.254", 80)
 _PATIENCE_S = 0.25
@@ -34,7 +34,7 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
+class EscapeTargets:
     """What the escapes are tried on.
 
     Attributes:
@@ -85,45 +85,45 @@ class Escape:
     name: str
     deed: str
     layers: tuple[str, ...]
-    attempt: Callable[[Targets], bool]
+    attempt: Callable[[EscapeTargets], bool]
 
 
-def targets_of(request: bytes) -> Targets:
+def targets_of(request: bytes) -> EscapeTargets:
     """Read a request in the process that is about to fork, the parent to be."""
-    return Targets.decode(request, parent=os.getpid())
+    return EscapeTargets.decode(request, parent=os.getpid())
 
 
-def escape(targets: Targets, out: BinaryIO) -> None:
+def escape(targets: EscapeTargets, out: BinaryIO) -> None:
     """Enter the sandbox as for a run and say which escapes succeed there all the same."""
     memory_bytes = targets.memory_bytes
-    level = enter(Bounds((), targets.own, _CPU_S, memory_bytes, used_bytes=memory_bytes))
-    names = " ".join(succeeded(targets))
-    Speaker(out).end(dtype="", sandbox=level, environment={"escapes": names})
+    level = enter(SandboxLimits((), targets.own, _CPU_S, memory_bytes, used_bytes=memory_bytes))
+    names = " ".join(try_escapes(targets))
+    ReportWriter(out).end(dtype="", sandbox=level, environment={"escapes": names})
 
 
-def succeeded(targets: Targets) -> list[str]:
+def try_escapes(targets: EscapeTargets) -> list[str]:
     """Try all and name those that succeed."""
     return [way.name for way in ESCAPES if _succeeds(way, targets)]
 
 
-def _succeeds(way: Escape, targets: Targets) -> bool:
+def _succeeds(way: Escape, targets: EscapeTargets) -> bool:
     try:
         return way.attempt(targets)
     except (OSError, MemoryError, ValueError):
         return False
 
 
-def connect(targets: Targets) -> bool:
+def connect(targets: EscapeTargets) -> bool:
     """Connect to a host."""
     return _answers(targets.host)
 
 
-def ask_metadata(targets: Targets) -> bool:
+def ask_metadata(targets: EscapeTargets) -> bool:
     """Connect to the address where a cloud hands out the machine's credentials."""
     return _answers(targets.metadata)
 
 
-def resolve(targets: Targets) -> bool:
+def resolve(targets: EscapeTargets) -> bool:
     """Ask a name server, which also carries data out."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         asked.settimeout(_PATIENCE_S)
@@ -131,12 +131,12 @@ def resolve(targets: Targets) -> bool:
         return asked.recv(512)[:2] == _QUESTION[:2]
 
 
-def read_file(targets: Targets) -> bool:
+def read_file(targets: EscapeTargets) -> bool:
     """Read a file of somebody else, also of the system."""
     return any(map(_is_readable, _foreign(targets)))
 
 
-def write_file(targets: Targets) -> bool:
+def write_file(targets: EscapeTargets) -> bool:
     """Write a file elsewhere."""
     path = targets.outside / "written"
     path.write_text("out")
@@ -144,30 +144,30 @@ def write_file(targets: Targets) -> bool:
     return True
 
 
-def follow_link(targets: Targets) -> bool:
+def follow_link(targets: EscapeTargets) -> bool:
     """Read a file of somebody else through a link in the own folder."""
     return any(_is_readable_by_link(targets.own / "link", path) for path in _foreign(targets))
 
 
-def execute(targets: Targets) -> bool:
+def execute(targets: EscapeTargets) -> bool:
     """Start a shell."""
     del targets
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 0"], {})
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def trace_parent(targets: Targets) -> bool:
+def trace_parent(targets: EscapeTargets) -> bool:
     """Trace the process that forks children, whose memory is then one's own."""
     kernel.trace(targets.parent)
     return True
 
 
-def read_environment(targets: Targets) -> bool:
+def read_environment(targets: EscapeTargets) -> bool:
     """Read the environment of the process that forks children."""
     return bool(Path(f"/proc/{targets.parent}/environ").read_bytes())
 
 
-def take_memory(targets: Targets) -> bool:
+def take_memory(targets: EscapeTargets) -> bool:
     """Take twice the memory that is allowed; it is not touched, so that nobody goes without."""
     if targets.memory_bytes is None:
         return False
@@ -176,7 +176,7 @@ def take_memory(targets: Targets) -> bool:
         return True
 
 
-def multiply(targets: Targets) -> bool:
+def multiply(targets: EscapeTargets) -> bool:
     """Start processes that stay, as a fork bomb does, but for a few of them only."""
     del targets
     started: list[int] = []
@@ -188,7 +188,7 @@ def multiply(targets: Targets) -> bool:
     return len(started) == _FORKS
 
 
-def fill_disk(targets: Targets) -> bool:
+def fill_disk(targets: EscapeTargets) -> bool:
     """Write a file twice as large as allowed; all but its end is a hole."""
     path = targets.own / "large"
     try:
@@ -205,7 +205,7 @@ def _answers(address: Address) -> bool:
         return True
 
 
-def _foreign(targets: Targets) -> tuple[Path, ...]:
+def _foreign(targets: EscapeTargets) -> tuple[Path, ...]:
     return targets.outside / "secret", *_SYSTEM
 
 

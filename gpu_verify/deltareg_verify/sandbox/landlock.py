@@ -32,7 +32,7 @@ def restrict(*, readable: Iterable[Path], writable: Iterable[Path]) -> None:
     """
     abi = kernel.syscall("landlock_create_ruleset", None, 0, _VERSION_FLAG)
     every = (1 << _RIGHTS[min(abi, 5)]) - 1
-    handled = _handled(abi, every)
+    handled = _pack_ruleset(abi, every)
     rules = kernel.syscall("landlock_create_ruleset", handled, len(handled), 0)
     try:
         for path in readable:
@@ -44,7 +44,7 @@ def restrict(*, readable: Iterable[Path], writable: Iterable[Path]) -> None:
         os.close(rules)
 
 
-def _handled(abi: int, files: int) -> bytes:
+def _pack_ruleset(abi: int, files: int) -> bytes:
     """Pack what the rules are about: files, TCP from ABI 4, what reaches outside from ABI 6."""
     if abi >= 6:
         return struct.pack("=QQQ", files, _BIND_TCP | _CONNECT_TCP, _ABSTRACT_SOCKETS | _SIGNALS)

@@ -27,7 +27,7 @@ _DEVICES = ("/dev/null", "/dev/shm", "/dev/dri")  # noqa: S108  # CUDA shares me
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SandboxLimits:
     """Limits of one child.
 
     Attributes:
@@ -54,7 +54,7 @@ class Bounds:
         return [self.writable] if self.delivery is None else [self.writable, self.delivery]
 
 
-def enter(bounds: Bounds) -> str:
+def enter(bounds: SandboxLimits) -> str:
     """Restrict this process for good, and tell which layers held.
 
     Where the kernel allows a pid namespace it returns in a new process, the first one there.
@@ -128,7 +128,7 @@ def _holds(layer: Callable[[], None]) -> bool:
     return True
 
 
-def _limit(bounds: Bounds) -> None:
+def _limit(bounds: SandboxLimits) -> None:
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: bounds.file_bytes,
@@ -145,7 +145,7 @@ def _limit(bounds: Bounds) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _join_group(bounds: Bounds) -> None:
+def _join_group(bounds: SandboxLimits) -> None:
     parent = os.getppid()
     cgroup.join(cgroup.own_group(), number=parent, memory_bytes=bounds.used_bytes)
 
@@ -156,12 +156,12 @@ def _give_up_rights() -> None:
     kernel.drop_capabilities()
 
 
-def _leave_mounts(bounds: Bounds) -> None:
+def _leave_mounts(bounds: SandboxLimits) -> None:
     readable = [*interpreter_folders(), *bounds.readable]
     mounts.isolate(readable=readable, writable=bounds.writable, delivery=bounds.delivery)
 
 
-def _hide_files(bounds: Bounds) -> None:
+def _hide_files(bounds: SandboxLimits) -> None:
     system = [Path(item) for item in _SYSTEM]
     devices = [Path(item) for item in _DEVICES] + sorted(Path("/dev").glob("nvidia*"))
     landlock.restrict(

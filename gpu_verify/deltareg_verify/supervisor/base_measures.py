@@ -16,12 +16,12 @@ from deltareg.errors import DeltaregError, Inconclusive
 from deltareg.identity.manifest import Manifest, canonical_json
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.wire import BaseProbeSet, LeaseGrant
-from deltareg_verify.messages.assignment import BaseAssignment, Brought
+from deltareg_verify.messages.assignment import BaseAssignment, MeasureFiles
 from deltareg_verify.messages.figures import FORMAT, Figures
 from deltareg_verify.messages.report import listen
 from deltareg_verify.supervisor.materials import Materials
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.parts import Children
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.parts import ChildRunner
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _DEPENDS_ON = ("torch", "transformers", "platform", "gpu", "cuda", "cudnn")
 _MOST_KEPT = 64
 
 
-class Kept(Protocol):
+class FiguresStore(Protocol):
     """Where figures are kept; `deltareg.client.WorkerClient` is one."""
 
     def base_probes(self, name: str) -> BaseProbeSet:
@@ -57,9 +57,9 @@ class BaseMeasures:
         environment: What the start found of software and device.
     """
 
-    kept: Kept
-    children: Children
-    options: Options
+    kept: FiguresStore
+    children: ChildRunner
+    options: WorkerOptions
     device: str
     environment: Mapping[str, str]
     _known: dict[tuple[str, str], bytes] = field(default_factory=dict[tuple[str, str], bytes])
@@ -72,7 +72,7 @@ class BaseMeasures:
         *,
         interrupted: Callable[[], str],
         say: Callable[[str], None],
-    ) -> Brought:
+    ) -> MeasureFiles:
         """Write the probe set and the figures of a run's base into a folder.
 
         A registry of an older release has neither; then the child draws and measures for itself.
@@ -82,8 +82,8 @@ class BaseMeasures:
         """
         probes = self._probes(grant)
         if probes is None:
-            return Brought()
-        file = _written(probes, folder)
+            return MeasureFiles()
+        file = _write_probes(probes, folder)
         surroundings = self.surroundings(materials.suite.dtype)
         key = (probes.digest, surroundings)
         found = self._known.get(key) or self._signed(probes, surroundings)
@@ -93,17 +93,17 @@ class BaseMeasures:
             if found is not None:
                 self._keep(probes, surroundings, found)
         if found is None:
-            return Brought(file)
+            return MeasureFiles(file)
         if len(self._known) >= _MOST_KEPT:
             del self._known[next(iter(self._known))]
         self._known[key] = found
         (folder / "base-figures.json").write_bytes(found)
-        return Brought(file, folder / "base-figures.json")
+        return MeasureFiles(file, folder / "base-figures.json")
 
     def bring_probes(self, grant: LeaseGrant, folder: Path) -> Path | None:
         """Write the probe set of a run's base into a folder; None where the registry has none."""
         probes = self._probes(grant)
-        return None if probes is None else _written(probes, folder)
+        return None if probes is None else _write_probes(probes, folder)
 
     def surroundings(self, run_in: str) -> str:
         """Name all that figures depend on beside the base, as canonical JSON.
@@ -166,7 +166,7 @@ class BaseMeasures:
             log.info("figures are not kept base=%s: %s", probes.base, error.message)
 
 
-def _written(probes: BaseProbeSet, folder: Path) -> Path:
+def _write_probes(probes: BaseProbeSet, folder: Path) -> Path:
     file = folder / "base-probes.json"
     file.write_text(probes.document)
     return file

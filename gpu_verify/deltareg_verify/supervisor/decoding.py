@@ -9,14 +9,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg.client.context import Undecoded
+from deltareg.client.context import EncodedStorage
 from deltareg.errors import Inconclusive, IntegrityFailure
 from deltareg_verify.child.proving import STORED, ProofAssignment
 from deltareg_verify.messages.report import listen
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.parts import Children
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.parts import ChildRunner
 from deltareg_verify.supervisor.room_taken import holds_more_than
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.stop import StopSignal
 
 FOLDER_PREFIX = "decode-"
 _SPARE_BYTES, _SPARE_FILE_BYTES = 16 << 20, 64 << 10
@@ -32,11 +32,11 @@ class ChildDecoder:
         stop: Whether the worker is to end.
     """
 
-    children: Children
-    options: Options
-    stop: Stop
+    children: ChildRunner
+    options: WorkerOptions
+    stop: StopSignal
 
-    def __call__(self, stored: Undecoded, into: Path) -> None:
+    def __call__(self, stored: EncodedStorage, into: Path) -> None:
         """Write the files of something stored into an empty folder.
 
         Raises:
@@ -58,7 +58,7 @@ class ChildDecoder:
         if [check.name for check in heard.checks] != [STORED]:
             raise Inconclusive("the child did not say how much it decoded")
 
-    def _assignment(self, stored: Undecoded, folder: Path, into: Path) -> ProofAssignment:
+    def _assignment(self, stored: EncodedStorage, folder: Path, into: Path) -> ProofAssignment:
         own = folder / "own"
         own.mkdir()
         (folder / "manifest.json").write_bytes(stored.manifest.encode())
@@ -80,7 +80,7 @@ class ChildDecoder:
         return "the worker was asked to stop" if self.stop.is_overdue else ""
 
 
-def _room_of(stored: Undecoded) -> int:
+def _room_of(stored: EncodedStorage) -> int:
     """Say how much of the disk the files may take."""
     files = stored.manifest.files
     return sum(file.size_bytes + _SPARE_FILE_BYTES for file in files) + _SPARE_BYTES

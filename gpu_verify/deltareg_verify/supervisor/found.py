@@ -14,7 +14,7 @@ from deltareg_verify.child.sides import SidesAssignment
 from deltareg_verify.messages.report import listen
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.interruption import interruption
-from deltareg_verify.supervisor.parts import Parts
+from deltareg_verify.supervisor.parts import WorkerParts
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ FoundT = TypeVar("FoundT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Generic[FoundT]):
+class ChildFinding(Generic[FoundT]):
     """What a child found, and the layers of the sandbox that held meanwhile."""
 
     found: FoundT
     sandbox: str
 
 
-def gathered(parts: Parts, grant: LeaseGrant, folder: Path) -> SidesAssignment:
+def gather_assignment(parts: WorkerParts, grant: LeaseGrant, folder: Path) -> SidesAssignment:
     """Bring the versions of a run and their base, and say what a child is to do with them.
 
     Raises:
@@ -51,10 +51,10 @@ def gathered(parts: Parts, grant: LeaseGrant, folder: Path) -> SidesAssignment:
 def found_by(
     verb: bytes,
     kind: type[FoundT],
-    parts: Parts,
+    parts: WorkerParts,
     assignment: SidesAssignment,
     heart: Heartbeat,
-) -> Heard[FoundT]:
+) -> ChildFinding[FoundT]:
     """Have a child find something out, and read what it says as strictly as a tenant's words.
 
     Raises:
@@ -70,10 +70,10 @@ def found_by(
         found = kind.model_validate(report.found)
     except ValidationError as error:  # whose words would quote what it said
         raise Inconclusive("the child did not say what it found") from error
-    return Heard(found, report.surroundings.sandbox)
+    return ChildFinding(found, report.surroundings.sandbox)
 
 
-def complete(parts: Parts, grant: LeaseGrant, heard: Heard[FoundT]) -> None:
+def complete(parts: WorkerParts, grant: LeaseGrant, heard: ChildFinding[FoundT]) -> None:
     """Tell the registry what was found."""
     report = request_of(
         FoundReport, fence=grant.fence, found=heard.found.model_dump_json(), sandbox=heard.sandbox

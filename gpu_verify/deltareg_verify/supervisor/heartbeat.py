@@ -14,7 +14,7 @@ _BEATS = 3  # in one lease, so that one may be lost on the way
 _AGAIN_S = 1.0
 
 
-class Holder(Protocol):
+class LeaseHolder(Protocol):
     """Who can prolong a lease; `deltareg.client.WorkerClient` can."""
 
     def heartbeat(self, hold: LeaseHold) -> None:
@@ -33,7 +33,7 @@ class Heartbeat:
     its fence decides. Every other answer than success is one.
     """
 
-    def __init__(self, holder: Holder, grant: LeaseGrant) -> None:
+    def __init__(self, holder: LeaseHolder, grant: LeaseGrant) -> None:
         self._holder = holder
         self._hold = LeaseHold(run=grant.run, fence=grant.fence)
         self._interval_s = grant.lease_s / _BEATS

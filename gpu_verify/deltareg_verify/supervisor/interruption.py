@@ -4,11 +4,11 @@ from pathlib import Path
 
 from deltareg_verify.sandbox.mounts import ROOM_BYTES
 from deltareg_verify.supervisor.heartbeat import Heartbeat
-from deltareg_verify.supervisor.parts import Parts
+from deltareg_verify.supervisor.parts import WorkerParts
 from deltareg_verify.supervisor.room_taken import holds_more_than
 
 
-def interruption(parts: Parts, heart: Heartbeat, *, own: Path | None = None) -> str:
+def interruption(parts: WorkerParts, heart: Heartbeat, *, own: Path | None = None) -> str:
     """Say why a run is to end before its time; empty while it is not.
 
     Args:

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Identity:
+class WorkerIdentity:
     """What a worker signs with, and the machine that it says it is on."""
 
     key: SigningKey
@@ -24,7 +24,7 @@ class Identity:
         return str(KeyText(self.key.public, self.host))
 
 
-def identity_of(key_file: Path, host: str, *, is_for_one_run: bool) -> Identity:
+def identity_of(key_file: Path, host: str, *, is_for_one_run: bool) -> WorkerIdentity:
     """Give what a worker signs with; a key that is not there is made.
 
     A worker that somebody starts for one run of theirs has a key for that, which is kept nowhere
@@ -41,8 +41,8 @@ def identity_of(key_file: Path, host: str, *, is_for_one_run: bool) -> Identity:
     """
     where = parse_host(host) if host else this_host()
     if is_for_one_run and not key_file.exists():
-        return Identity(SigningKey.generate(), where)
+        return WorkerIdentity(SigningKey.generate(), where)
     key, is_new = read_or_make_key(key_file)
     if is_new:
         log.info("made this worker's key in %s", key_file)
-    return Identity(key, where)
+    return WorkerIdentity(key, where)

@@ -20,7 +20,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import part_differences, tell_differences
 from deltareg.suites.suite import Suite, built_in, built_in_names
 from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
-from deltareg_verify.child.sides import Side, Sides
+from deltareg_verify.child.sides import SideFiles, SideMaterials
 from deltareg_verify.messages.assignment import VersionOnBase
 from deltareg_verify.supervisor.base_cache import BaseCache
 
@@ -68,7 +68,7 @@ class Materials:
     names: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class Stock:
+class MaterialSource:
     """Where materials come from: the registry, and folders of this machine."""
 
     def __init__(
@@ -118,7 +118,7 @@ class Stock:
                 names=_names(grant),
             )
 
-    def gather_sides(self, grant: LeaseGrant, into: Path) -> Sides:
+    def gather_sides(self, grant: LeaseGrant, into: Path) -> SideMaterials:
         """Bring the versions that a run is about, and their base where it is to be had.
 
         Raises:
@@ -140,14 +140,14 @@ class Stock:
             }
             record = self._client.bases.manifest(grant.base) if base is None else base.manifest
             (into / "base.json").write_bytes(record.encode())
-            return Sides(
+            return SideMaterials(
                 found, None if base is None else base.path.absolute(), into / "base.json",
                 grant.base.model_type or ("" if base is None else _class_of_diffusers(base)),
             )  # fmt: skip
 
-    def _bring_side(self, ref: str, digest: str, into: Path) -> Side:
+    def _bring_side(self, ref: str, digest: str, into: Path) -> SideFiles:
         into.mkdir()
-        return Side(into / "delta", self._pull(ref, digest, into))
+        return SideFiles(into / "delta", self._pull(ref, digest, into))
 
     def reencode(self, grant: LeaseGrant, into: Path) -> ReencodeReport:
         """Make and send the new form of a version; the report ends its run.
@@ -270,7 +270,7 @@ class Stock:
         if self._base_cache is not None:
             self._base_cache.hold(info.model_copy(update={"identity": str(identity)}))
         for folder in _folders(self._base_dirs):
-            found = _opened(folder, cache)
+            found = _try_open_base(folder, cache)
             if found is not None and found.identity.root == root:
                 remember_base(cache, root, folder)
                 if found.identity.whole.identity == identity:
@@ -331,7 +331,7 @@ def _folders(roots: Sequence[Path]) -> Iterator[Path]:
                 yield folder
 
 
-def _opened(folder: Path, cache: Cache) -> BaseFolder | None:
+def _try_open_base(folder: Path, cache: Cache) -> BaseFolder | None:
     try:
         return open_base(folder, cache)
     except DeltaregError as error:

@@ -9,7 +9,7 @@ from deltareg_verify.sandbox import cgroup
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class WorkerOptions:
     """A worker's options.
 
     Attributes:

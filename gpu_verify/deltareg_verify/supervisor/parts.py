@@ -20,14 +20,14 @@ from deltareg.wire import (
     VerdictReport,
 )
 from deltareg.wire.findings import FoundReport
-from deltareg_verify.child.sides import Sides
-from deltareg_verify.messages.assignment import Brought
+from deltareg_verify.child.sides import SideMaterials
+from deltareg_verify.messages.assignment import MeasureFiles
 from deltareg_verify.supervisor.materials import Materials
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.stop import StopSignal
 
 
-class Registry(Protocol):
+class WorkerRegistry(Protocol):
     """What a worker asks of the registry; `deltareg.Client` has it."""
 
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
@@ -63,7 +63,7 @@ class Registry(Protocol):
         ...
 
 
-class Children(Protocol):
+class ChildRunner(Protocol):
     """What carries out runs; `deltareg_verify.sandbox.zygote.Zygote` does."""
 
     def run(
@@ -82,7 +82,7 @@ class Children(Protocol):
         ...
 
 
-class BringStored(Protocol):
+class StoredBytesSource(Protocol):
     """Brings what a run is to prove into a folder, as it lies in the packs."""
 
     def __call__(self, grant: LeaseGrant, into: Path, *, is_anew: bool) -> StoredForm:
@@ -90,7 +90,7 @@ class BringStored(Protocol):
         ...
 
 
-class BringMeasures(Protocol):
+class BaseMeasureSource(Protocol):
     """Brings a base's own figures; `deltareg_verify.supervisor.base_measures.BaseMeasures` does."""
 
     def bring(
@@ -101,7 +101,7 @@ class BringMeasures(Protocol):
         *,
         interrupted: Callable[[], str],
         say: Callable[[str], None],
-    ) -> Brought:
+    ) -> MeasureFiles:
         """Write the probe set and the figures of a run's base into a folder."""
         ...
 
@@ -110,11 +110,11 @@ class BringMeasures(Protocol):
         ...
 
 
-class Parts(Protocol):
+class WorkerParts(Protocol):
     """The parts of a worker; `supervisor.worker.Worker` has them and says what they are."""
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> WorkerRegistry:
         """Where runs come from."""
         ...
 
@@ -129,12 +129,12 @@ class Parts(Protocol):
         ...
 
     @property
-    def gather_sides(self) -> Callable[[LeaseGrant, Path], Sides] | None:
+    def gather_sides(self) -> Callable[[LeaseGrant, Path], SideMaterials] | None:
         """Brings versions side by side into a folder; None where no run is about that."""
         ...
 
     @property
-    def stored(self) -> BringStored:
+    def stored(self) -> StoredBytesSource:
         """Brings what is stored of a version or a base, undecoded."""
         ...
 
@@ -144,12 +144,12 @@ class Parts(Protocol):
         ...
 
     @property
-    def children(self) -> Children:
+    def children(self) -> ChildRunner:
         """Carries out what reads a version's bytes."""
         ...
 
     @property
-    def options(self) -> Options:
+    def options(self) -> WorkerOptions:
         """What the operator said."""
         ...
 
@@ -164,11 +164,11 @@ class Parts(Protocol):
         ...
 
     @property
-    def measures(self) -> BringMeasures | None:
+    def measures(self) -> BaseMeasureSource | None:
         """Brings the base's own figures; None has every child work them out."""
         ...
 
     @property
-    def stop(self) -> Stop:
+    def stop(self) -> StopSignal:
         """Whether the worker is to end."""
         ...

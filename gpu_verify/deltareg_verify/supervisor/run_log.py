@@ -25,7 +25,7 @@ _LINE_BYTES_MAX = 1 << 16
 _TEXT_CHARACTERS = 1_000
 
 
-class Writer(Protocol):
+class LogWriter(Protocol):
     """Who can append to the log of a run; `deltareg.client.WorkerClient` can."""
 
     def append_log(self, run_id: str, lines: LogAppend) -> None:
@@ -37,11 +37,11 @@ class Writer(Protocol):
         ...
 
 
-class RunLog:
+class RunLogSender:
     """The log of one run while a `with` block runs; what is left is sent at its end."""
 
     def __init__(
-        self, writer: Writer, grant: LeaseGrant, *, on_lost: Callable[[], None] = lambda: None
+        self, writer: LogWriter, grant: LeaseGrant, *, on_lost: Callable[[], None] = lambda: None
     ) -> None:
         """Prepare.
 

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from deltareg.errors import InvalidInput
 from deltareg.wire import RUN_KIND_NAMES
 from deltareg_verify.sandbox.escape_trial import accepted_layers
-from deltareg_verify.supervisor.options import Options, default_name, most_memory
+from deltareg_verify.supervisor.options import WorkerOptions, default_name, most_memory
 
 
 class WorkerSettings(BaseSettings):
@@ -83,9 +83,9 @@ class WorkerSettings(BaseSettings):
         Field(description="What its machine is called. Default: host name and machine id."),
     ] = ""
 
-    def options(self, *, is_once: bool, only_run: str = "") -> Options:
+    def options(self, *, is_once: bool, only_run: str = "") -> WorkerOptions:
         """Hand the settings down as plain values."""
-        return Options(
+        return WorkerOptions(
             name=self.name,
             gpu=self.gpu,
             base_dirs=tuple(Path(item) for item in self.base_dirs.split(":") if item),
@@ -105,7 +105,7 @@ class WorkerSettings(BaseSettings):
         )
 
 
-def resolve(flags: Mapping[str, object], *, is_once: bool, only_run: str = "") -> Options:
+def resolve(flags: Mapping[str, object], *, is_once: bool, only_run: str = "") -> WorkerOptions:
     """Resolve the settings: a flag that is given wins over the environment.
 
     Raises:

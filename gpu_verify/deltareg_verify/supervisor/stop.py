@@ -9,7 +9,7 @@ from types import FrameType
 _LOOK_S = 0.1
 
 
-class Stop:
+class StopSignal:
     """Whether the worker is to stop, and how long its run may still take."""
 
     def __init__(self, grace_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -31,15 +31,15 @@ from deltareg.wire import (
     ReencodeReport,
     RunFailure,
 )
-from deltareg_verify.child.sides import Sides
+from deltareg_verify.child.sides import SideMaterials
 from deltareg_verify.supervisor.base_cache import BaseCache
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.materials import Materials
-from deltareg_verify.supervisor.options import Options
-from deltareg_verify.supervisor.parts import BringMeasures, BringStored, Children, Registry
-from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.options import WorkerOptions
+from deltareg_verify.supervisor.parts import BaseMeasureSource, StoredBytesSource, ChildRunner, WorkerRegistry
+from deltareg_verify.supervisor.run_log import RunLogSender
 from deltareg_verify.supervisor.runs import RUN_KINDS
-from deltareg_verify.supervisor.stop import Stop
+from deltareg_verify.supervisor.stop import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -69,20 +69,20 @@ class Worker:
         base_cache: What lets go of the bases of a run when it is over; None keeps all.
     """
 
-    registry: Registry
+    registry: WorkerRegistry
     gather: Callable[[LeaseGrant, Path], Materials]
     reencode: Callable[[LeaseGrant, Path], ReencodeReport]
-    stored: BringStored
+    stored: StoredBytesSource
     open_reference: Callable[[LeaseGrant], AbstractContextManager[BaseFolder]]
-    children: Children
-    options: Options
+    children: ChildRunner
+    options: WorkerOptions
     device: str
     labels: Mapping[str, str]
-    stop: Stop
+    stop: StopSignal
     escapes: str = ""
     base_cache: BaseCache | None = None
-    measures: BringMeasures | None = None
-    gather_sides: Callable[[LeaseGrant, Path], Sides] | None = None
+    measures: BaseMeasureSource | None = None
+    gather_sides: Callable[[LeaseGrant, Path], SideMaterials] | None = None
 
     def serve(self) -> None:
         """Take runs until asked to stop, or until the first has ended with `is_once`.
@@ -112,7 +112,7 @@ class Worker:
         """Carry out one run and tell the registry how it ended."""
         log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref or grant.base.name, grant.attempt)
         with Heartbeat(self.registry, grant) as heart:
-            with RunLog(self.registry, grant, on_lost=heart.lose) as told:
+            with RunLogSender(self.registry, grant, on_lost=heart.lose) as told:
                 told.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")
                 try:
                     end = self._work(grant, heart, told)
@@ -132,7 +132,7 @@ class Worker:
         )  # fmt: skip
         return self.registry.lease(request)
 
-    def _work(self, grant: LeaseGrant, heart: Heartbeat, told: RunLog) -> Callable[[], None]:
+    def _work(self, grant: LeaseGrant, heart: Heartbeat, told: RunLogSender) -> Callable[[], None]:
         """Carry a run out and give what tells the registry of it."""
         self.options.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))

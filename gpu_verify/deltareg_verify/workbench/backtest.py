@@ -24,19 +24,19 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import DeltaregError, InvalidInput, Refused
 from deltareg.suites.drafting.measures import measures
 from deltareg.suites.suite import CheckSpec, parse_suite
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.messages.answering import answer
 from deltareg_verify.messages.requests import decode_fields, encode_request
-from deltareg_verify.workbench.faults import FAULTS, Fault, Opened, Part
+from deltareg_verify.workbench.faults import FAULTS, Fault, MutableDelta, MutableTensor
 from deltareg_verify.workbench.faults.opened import is_changed, open_parts, write_parts
-from deltareg_verify.workbench.trials import Delta, Judged, Trials, caught_by
+from deltareg_verify.workbench.trials import TrialDelta, TrialOutcome, Trials, caught_by
 
 Row = dict[str, object]
 Say = Callable[[Mapping[str, object]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Healthy:
+class BacktestVersion:
     """A version of the line.
 
     Attributes:
@@ -51,7 +51,7 @@ class Healthy:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BacktestRequest:
     """What is to be tried.
 
     Attributes:
@@ -69,7 +69,7 @@ class Request:
     base: Path
     suite: Path
     probes: Path
-    versions: tuple[Healthy, ...]
+    versions: tuple[BacktestVersion, ...]
     cache: Path
     faults: tuple[str, ...] = ()
     seed: int = 0
@@ -85,7 +85,7 @@ class Request:
         """Read what `encode` wrote, or the command line."""
         values = decode_fields(cls, text)
         values["versions"] = tuple(
-            Healthy(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
+            BacktestVersion(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
         )
         values["faults"] = tuple(values["faults"])
         return cls(**values)
@@ -95,7 +95,7 @@ class Request:
 @click.argument("request")
 def backtest(request: str) -> None:
     """Run a suite over versions and over faults in the last of them."""
-    answer(lambda: run(Request.decode(request), say=_say))
+    answer(lambda: run(BacktestRequest.decode(request), say=_say))
 
 
 @click.command("faults", hidden=True)
@@ -104,7 +104,7 @@ def faults() -> None:
     answer(lambda: {"items": [{"name": one.name, "about": one.about} for one in FAULTS.values()]})
 
 
-def run(wanted: Request, *, say: Say) -> Mapping[str, object]:
+def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
     """Try everything, as far as time goes; gives the document.
 
     Raises:
@@ -156,7 +156,7 @@ class _Backtest:
     """One backtest under way."""
 
     trials: Trials
-    wanted: Request
+    wanted: BacktestRequest
     scratch: Path
     say: Say
     stack: ExitStack
@@ -164,7 +164,7 @@ class _Backtest:
     started: float
 
     def __init__(
-        self, trials: Trials, wanted: Request, scratch: Path, say: Say, stack: ExitStack
+        self, trials: Trials, wanted: BacktestRequest, scratch: Path, say: Say, stack: ExitStack
     ) -> None:
         self.trials, self.wanted, self.scratch = trials, wanted, scratch
         self.say, self.stack = say, stack
@@ -212,7 +212,7 @@ class _Backtest:
         with ExitStack() as stack:
             incumbent = None if before is None else self._incumbent(before, stack)
             found = self.trials.judge(one.delta, convention=one.convention, incumbent=incumbent)
-        return {"name": one.ref, "is_fault": False, **_told(found)}
+        return {"name": one.ref, "is_fault": False, **_build_row(found)}
 
     def _measures(self, row: Row) -> list[Row]:
         """Say what a delta measures on the samples, beside what the unbroken one does."""
@@ -225,7 +225,7 @@ class _Backtest:
                 told.append(_loss(spec, found[name], whole[name]))
         return told
 
-    def _incumbent(self, version: Healthy, stack: ExitStack) -> Engine | None:
+    def _incumbent(self, version: BacktestVersion, stack: ExitStack) -> DeltaEngine | None:
         try:
             delta = stack.enter_context(
                 self.trials.opened(version.delta, convention=version.convention)
@@ -234,7 +234,7 @@ class _Backtest:
             return None
         return self.trials.engine(delta, is_fixed=True)
 
-    def _other(self) -> Healthy | None:
+    def _other(self) -> BacktestVersion | None:
         return self.wanted.versions[-2] if len(self.wanted.versions) > 1 else None
 
     def _fault(self, fault: Fault, subject: "_Subject") -> Row:
@@ -246,17 +246,17 @@ class _Backtest:
         found = self.trials.judge(
             out, convention=subject.version.convention, incumbent=subject.incumbent
         )
-        return {**told, **_told(found)}
+        return {**told, **_build_row(found)}
 
 
 class _Subject:
     """The version that faults are put into, opened once; it is what the broken ones replace."""
 
     def __init__(
-        self, trials: Trials, version: Healthy, other: Healthy | None, stack: ExitStack
+        self, trials: Trials, version: BacktestVersion, other: BacktestVersion | None, stack: ExitStack
     ) -> None:
         self.version = version
-        self._delta: Delta = stack.enter_context(
+        self._delta: TrialDelta = stack.enter_context(
             trials.opened(version.delta, convention=version.convention)
         )
         base = trials.base.tensors
@@ -268,7 +268,7 @@ class _Subject:
     def break_into(self, out: Path, fault: Fault, random: np.random.Generator) -> bool:
         """Write a broken delta; gives whether the fault had anything to work on."""
         before = self._opened
-        broken = Opened(dict(before.parts), dict(before.config), before.config_file, before.other)
+        broken = MutableDelta(dict(before.parts), dict(before.config), before.config_file, before.other)
         fault.inject(broken, random)
         if not is_changed(before, broken):
             return False
@@ -276,7 +276,7 @@ class _Subject:
         return True
 
 
-def _parts_of(trials: Trials, version: Healthy) -> Mapping[str, Part]:
+def _parts_of(trials: Trials, version: BacktestVersion) -> Mapping[str, MutableTensor]:
     try:
         with trials.opened(version.delta, convention=version.convention) as delta:
             return open_parts(delta.folder, delta.account, trials.base.tensors).parts
@@ -284,7 +284,7 @@ def _parts_of(trials: Trials, version: Healthy) -> Mapping[str, Part]:
         return {}
 
 
-def _told(found: Judged) -> Row:
+def _build_row(found: TrialOutcome) -> Row:
     return {
         "verdict": found.verdict, "caught_by": list(caught_by(found)), "code": found.code,
         "seconds": round(found.seconds, 2),

@@ -20,10 +20,10 @@ from deltareg.client.folders.folder import open_folder
 from deltareg.delta.kind import Effect
 from deltareg.errors import InvalidInput
 from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in, parse_suite
-from deltareg_verify.engine.changes import Side
-from deltareg_verify.engine.continuing import continued
+from deltareg_verify.engine.changes import EngineSide
+from deltareg_verify.engine.continuing import continue_text
 from deltareg_verify.engine.engine import State
-from deltareg_verify.judging.behavior_rows import Running
+from deltareg_verify.judging.behavior_rows import RunningSide
 from deltareg_verify.judging.inputs import gather_inputs
 from deltareg_verify.messages.answering import answer, assess_stored
 from deltareg_verify.messages.requests import decode_fields, encode_request
@@ -31,7 +31,7 @@ from deltareg_verify.workbench.behavior_report import compare
 
 
 @dataclass(frozen=True, slots=True)
-class OnBase:
+class BehaviorSide:
     """One of the two.
 
     Attributes:
@@ -54,7 +54,7 @@ class OnBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BehaviorRequest:
     """What is to be compared.
 
     Attributes:
@@ -69,8 +69,8 @@ class Question:
         device: `cpu`, `cuda:N` or `auto`.
     """
 
-    a: OnBase
-    b: OnBase
+    a: BehaviorSide
+    b: BehaviorSide
     cache: Path
     suite: Path | None = None
     probes: Path | None = None
@@ -87,7 +87,7 @@ class Question:
     def decode(cls, text: str) -> Self:
         """Read what `encode` wrote, or the command line."""
         values = decode_fields(cls, text)
-        values["a"], values["b"] = OnBase.of(values["a"]), OnBase.of(values["b"])
+        values["a"], values["b"] = BehaviorSide.of(values["a"]), BehaviorSide.of(values["b"])
         return cls(**values)
 
 
@@ -95,10 +95,10 @@ class Question:
 @click.argument("request")
 def behavior(request: str) -> None:
     """Run two versions on the same inputs and say how they differ."""
-    answer(lambda: run(Question.decode(request)))
+    answer(lambda: run(BehaviorRequest.decode(request)))
 
 
-def run(wanted: Question) -> Mapping[str, object]:
+def run(wanted: BehaviorRequest) -> Mapping[str, object]:
     """Compare the two; gives the document.
 
     Raises:
@@ -135,8 +135,8 @@ def run(wanted: Question) -> Mapping[str, object]:
             else TorchEngine(b_base, effects, suite=suite, device=device)
         )  # fmt: skip
         found = compare(
-            Running(Side(a, _state(wanted.a)), partial(continued, a)),
-            Running(Side(b, _state(wanted.b)), partial(continued, b)),
+            RunningSide(EngineSide(a, _state(wanted.a)), partial(continue_text, a)),
+            RunningSide(EngineSide(b, _state(wanted.b)), partial(continue_text, b)),
             inputs, tokens=wanted.tokens, top=wanted.top, seed=suite.seed,
         )  # fmt: skip
         told = {"same_base": is_same_base, "device": environment(device)["device"]}
@@ -147,15 +147,15 @@ def _suite(path: Path | None) -> Suite:
     return built_in(DEFAULT_SUITE) if path is None else parse_suite(path.read_bytes())
 
 
-def _state(side: OnBase) -> State:
+def _state(side: BehaviorSide) -> State:
     return "base" if side.delta is None else "attached"
 
 
-def _open(side: OnBase, cache: Path, stack: ExitStack) -> BaseFolder:
+def _open(side: BehaviorSide, cache: Path, stack: ExitStack) -> BaseFolder:
     return stack.enter_context(open_base(side.base, Cache(cache)))
 
 
-def _effects(side: OnBase, base: BaseFolder, stack: ExitStack) -> tuple[Effect, ...]:
+def _effects(side: BehaviorSide, base: BaseFolder, stack: ExitStack) -> tuple[Effect, ...]:
     if side.delta is None:
         return ()
     delta = stack.enter_context(open_folder(side.delta, convention=side.convention))

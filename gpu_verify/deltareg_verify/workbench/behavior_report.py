@@ -7,17 +7,17 @@ from dataclasses import asdict
 import numpy as np
 
 from deltareg.suites.estimate import Estimate, of_ratio
-from deltareg_verify.engine.changes import MEASURES, Change
+from deltareg_verify.engine.changes import MEASURES, MeasureChange
 from deltareg_verify.engine.contrast import Contrast
-from deltareg_verify.judging.behavior_rows import Row, Running, rows_of, rows_of_probe
-from deltareg_verify.judging.inputs import Inputs, Measured
+from deltareg_verify.judging.behavior_rows import BehaviorRow, RunningSide, rows_of, rows_of_probe
+from deltareg_verify.judging.inputs import ComparisonInputs, MeasureSpec
 
 Document = Mapping[str, object]
 _MOST_TEXT = 2_000
 
 
 def compare(
-    a: Running, b: Running, inputs: Inputs, *, tokens: int, top: int, seed: int
+    a: RunningSide, b: RunningSide, inputs: ComparisonInputs, *, tokens: int, top: int, seed: int
 ) -> dict[str, object]:
     """Run both on all inputs and say how they differ.
 
@@ -29,13 +29,13 @@ def compare(
         top: How many samples to tell of, worst first.
         seed: Of the intervals.
     """
-    rows: list[Row] = []
+    rows: list[BehaviorRow] = []
     for name, samples in inputs.sets.items():
         rows += rows_of(name, samples, a, b, most=inputs.most)
     if not inputs.sets:
         rows += rows_of_probe(a, b)
     worst = sorted(rows, key=lambda row: row.gravity, reverse=True)[:top]
-    told = [{**_row(row), "continued": _continued(row, a, b, tokens)} for row in worst]
+    told = [{**_row(row), "continued": _compare_continuations(row, a, b, tokens)} for row in worst]
     found = [row.contrast for row in rows if row.contrast is not None]
     is_alike = len(found) == len(rows) and all(one.is_alike for one in found)
     return {
@@ -50,7 +50,7 @@ def compare(
     }
 
 
-def _row(row: Row) -> dict[str, object]:
+def _row(row: BehaviorRow) -> dict[str, object]:
     found = row.contrast
     return _apart(row) | {
         "text": row.text[:_MOST_TEXT],
@@ -59,7 +59,7 @@ def _row(row: Row) -> dict[str, object]:
     }
 
 
-def _apart(row: Row) -> dict[str, object]:
+def _apart(row: BehaviorRow) -> dict[str, object]:
     """Say how far the two are apart on a sample; nothing where that cannot be said."""
     found = row.contrast
     fields: dict[str, object] = {"set": row.name, "number": row.number}
@@ -72,7 +72,7 @@ def _apart(row: Row) -> dict[str, object]:
     }
 
 
-def _continued(row: Row, a: Running, b: Running, tokens: int) -> dict[str, object] | None:
+def _compare_continuations(row: BehaviorRow, a: RunningSide, b: RunningSide, tokens: int) -> dict[str, object] | None:
     if not row.text or not tokens:
         return None
     ours = a.continued(a.side.state, row.text, tokens)
@@ -113,10 +113,10 @@ def _ratio(pairs: Iterable[tuple[float, float]], seed: int) -> Estimate | None:
     return of_ratio(values[:, 0], values[:, 1], seed=seed) if len(values) else None
 
 
-def _measure(one: Measured, inputs: Inputs, a: Running, b: Running, seed: int) -> Document:
+def _measure(one: MeasureSpec, inputs: ComparisonInputs, a: RunningSide, b: RunningSide, seed: int) -> Document:
     more = {} if one.within is None else {"within": one.within}
     samples = inputs.sets[one.probes]
-    found: Change | None = MEASURES[one.measure](a.side, b.side, samples, seed=seed, **more)
+    found: MeasureChange | None = MEASURES[one.measure](a.side, b.side, samples, seed=seed, **more)
     fields: dict[str, object] = {"name": one.name, "measure": one.measure, "set": one.probes}
     if found is None:
         return fields | dict.fromkeys(("a", "b", "change", "change_is", "is_decided"))
@@ -136,7 +136,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _notes(inputs: Inputs, rows: Sequence[Row]) -> list[str]:
+def _notes(inputs: ComparisonInputs, rows: Sequence[BehaviorRow]) -> list[str]:
     found = [row.contrast for row in rows if row.contrast is not None]
     sick = sum(1 for one in found if one.agreed is not None and one.kl is None)
     narrower = max((one.narrower for one in found), default=0)

@@ -18,7 +18,7 @@ from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.delta.delta_manifest import assess
 from deltareg.errors import InvalidInput, Misconfigured, Refused
-from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.golden_prompts import PROMPTS
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -28,7 +28,7 @@ from deltareg_verify.messages.answering import answer
 from deltareg_verify.messages.requests import decode_fields, encode_request
 
 if TYPE_CHECKING:
-    from deltareg_verify.engine.torch_engine import Alone
+    from deltareg_verify.engine.torch_engine import StandaloneDelta
 
 Arrays = Mapping[str, Any]
 
@@ -116,13 +116,13 @@ def _record(wanted: GoldenRequest, base: BaseFolder, delta: Folder) -> dict[str,
         told = f"{alone.said.library} does not run on these inputs: {error}"
         raise InvalidInput(told) from error
     origin = origin_of(alone.module, "by_library", delta.path)
-    write(Golden(tuple(samples), origin), delta.path / GOLDEN_FILE)
-    return _told(delta.path / GOLDEN_FILE, origin, alone.said, len(samples))
+    write(GoldenOutputs(tuple(samples), origin), delta.path / GOLDEN_FILE)
+    return _describe_recording(delta.path / GOLDEN_FILE, origin, alone.said, len(samples))
 
 
-def _inputs(wanted: GoldenRequest, alone: "Alone") -> list[Arrays]:
+def _inputs(wanted: GoldenRequest, alone: "StandaloneDelta") -> list[Arrays]:
     """Give the inputs of each forward: those that were named, texts, or the seeded probe."""
-    from deltareg.golden.recording import encoded
+    from deltareg.golden.recording import encode_text
     from deltareg_verify.engine.torch_engine import load_tokenizer
 
     if wanted.inputs is not None:
@@ -138,7 +138,7 @@ def _inputs(wanted: GoldenRequest, alone: "Alone") -> list[Arrays]:
             )
         return [probe]
     texts = wanted.prompts or PROMPTS
-    made = [encoded(module, tokenizer, text, wanted.most_tokens) for text in texts]
+    made = [encode_text(module, tokenizer, text, wanted.most_tokens) for text in texts]
     return [{name: value.numpy() for name, value in one.items() if name in probe} for one in made]
 
 
@@ -160,7 +160,7 @@ def _why_not(said: SecondOpinion) -> InvalidInput | Misconfigured:
     )
 
 
-def _told(path: Path, origin: Origin, said: SecondOpinion, count: int) -> dict[str, object]:
+def _describe_recording(path: Path, origin: GoldenOrigin, said: SecondOpinion, count: int) -> dict[str, object]:
     return {
         "file": str(path), "told": origin.told, "how": origin.how, "library": said.library,
         "version": said.version, "dtype": origin.dtype, "samples": count,

@@ -23,19 +23,19 @@ import click
 import numpy as np
 
 from deltareg.client.cache.cache import Cache
-from deltareg.client.disk.weights_file import Slot, write_header
+from deltareg.client.disk.weights_file import TensorSlot, write_header
 from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
-from deltareg_verify.engine.changes import MEASURES, Change, Side
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.changes import MEASURES, MeasureChange, EngineSide
+from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.messages.answering import answer
-from deltareg_verify.workbench.backtest import Healthy
-from deltareg_verify.workbench.faults.opened import Opened, open_parts, write_parts
-from deltareg_verify.workbench.trials import Delta, Trials
+from deltareg_verify.workbench.backtest import BacktestVersion
+from deltareg_verify.workbench.faults.opened import MutableDelta, open_parts, write_parts
+from deltareg_verify.workbench.trials import TrialDelta, Trials
 
 Fields = Mapping[str, object]
 _Z = 1.959963984540054
@@ -47,7 +47,7 @@ _FACTORS = frozenset({"target_perplexity"})
 
 
 @dataclass(frozen=True, slots=True)
-class Pilot:
+class PilotRequest:
     """What is wanted.
 
     Attributes:
@@ -70,7 +70,7 @@ class Pilot:
     base: Path
     cache: Path
     out: Path
-    versions: tuple[Healthy, ...] = ()
+    versions: tuple[BacktestVersion, ...] = ()
     chats: Sequence[Sequence[tuple[str, str]]] = ()
     images: Sequence[str] = ()
     captions: Sequence[str] = ()
@@ -89,7 +89,7 @@ class Pilot:
         for name in ("base", "cache", "out"):
             values[name] = Path(values[name])
         values["versions"] = tuple(
-            Healthy(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
+            BacktestVersion(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
         )
         return cls(**values)
 
@@ -98,10 +98,10 @@ class Pilot:
 @click.argument("request")
 def pilot(request: str) -> None:
     """Prepare somebody's data for a base and measure a line's versions on it."""
-    answer(lambda: run(Pilot.decode(request)))
+    answer(lambda: run(PilotRequest.decode(request)))
 
 
-def run(wanted: Pilot) -> Fields:
+def run(wanted: PilotRequest) -> Fields:
     """Prepare and measure; gives the document.
 
     Raises:
@@ -135,7 +135,7 @@ def run(wanted: Pilot) -> Fields:
         }  # fmt: skip
 
 
-def _prepare(wanted: Pilot) -> bool | None:
+def _prepare(wanted: PilotRequest) -> bool | None:
     """Write what only the base can say the form of; says whether it has a template for chats."""
     if wanted.chats:
         from deltareg_verify.engine.torch_engine.preparing import render_chats
@@ -151,7 +151,7 @@ def _prepare(wanted: Pilot) -> bool | None:
     return None
 
 
-def _write_images(wanted: Pilot, path: Path) -> None:
+def _write_images(wanted: PilotRequest, path: Path) -> None:
     from deltareg_verify.engine.torch_engine.preparing import read_images, token_rows
 
     arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {
@@ -162,7 +162,7 @@ def _write_images(wanted: Pilot, path: Path) -> None:
     else:
         arrays |= token_rows(wanted.base, wanted.captions)
     slots = [
-        Slot(name, "F32" if value.dtype == np.float32 else "I64", value.shape)
+        TensorSlot(name, "F32" if value.dtype == np.float32 else "I64", value.shape)
         for name, value in arrays.items()
     ]
     with path.open("wb") as file:
@@ -174,7 +174,7 @@ def _write_images(wanted: Pilot, path: Path) -> None:
 class _Comparing:
     """Measures versions beside the base and beside each other, as far as time goes."""
 
-    wanted: Pilot
+    wanted: PilotRequest
     trials: Trials
     scratch: Path
     stack: ExitStack
@@ -200,7 +200,7 @@ class _Comparing:
 
     def _there(self) -> Iterator["_There"]:
         """Bring the versions onto the base; of one that is alone, seeded siblings as well."""
-        opened: list[tuple[Healthy, Delta]] = []
+        opened: list[tuple[BacktestVersion, TrialDelta]] = []
         for one in self.wanted.versions:
             try:
                 delta = self.stack.enter_context(
@@ -215,7 +215,7 @@ class _Comparing:
         for one, delta in opened:
             yield _There(one.ref, delta, self.trials.engine(delta, is_fixed=True))
 
-    def _siblings(self, version: Healthy, delta: Delta) -> Iterator["_There"]:
+    def _siblings(self, version: BacktestVersion, delta: TrialDelta) -> Iterator["_There"]:
         """Give the version with a tenth of noise on it: about what another seed would leave."""
         base = self.trials.base.tensors
         whole = open_parts(delta.folder, delta.account, base)
@@ -227,7 +227,7 @@ class _Comparing:
                 noise *= np.float32(np.sqrt(np.mean(part.change**2)) * _SIBLING_NOISE)
                 parts[name] = part.with_change(part.change + noise)
             out = self.scratch / f"sibling-{number}"
-            write_parts(Opened(parts, whole.config, whole.config_file), delta.folder, out)
+            write_parts(MutableDelta(parts, whole.config, whole.config_file), delta.folder, out)
             opened = self.stack.enter_context(
                 self.trials.opened(out, convention=version.convention)
             )
@@ -247,12 +247,12 @@ class _Comparing:
         try:
             if measure is None:
                 return self._by_blocks(check, before, after, samples)
-            ours = Side(after.engine, "attached")
+            ours = EngineSide(after.engine, "attached")
             theirs = (
-                Side(after.engine, "base") if before is None
-                else Side(before.engine, "attached")
+                EngineSide(after.engine, "base") if before is None
+                else EngineSide(before.engine, "attached")
             )  # fmt: skip
-            found: Change | None = measure(theirs, ours, samples, seed=0)
+            found: MeasureChange | None = measure(theirs, ours, samples, seed=0)
         except (IndexError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidInput(f"the network does not run on these samples: {error}") from error
         return None if found is None else _on_scale(found)
@@ -311,8 +311,8 @@ class _There:
     """A version on the base."""
 
     ref: str
-    delta: Delta
-    engine: Engine
+    delta: TrialDelta
+    engine: DeltaEngine
 
 
 def _step(pair: tuple[float, float], *, is_factor: bool) -> float:
@@ -322,7 +322,7 @@ def _step(pair: tuple[float, float], *, is_factor: bool) -> float:
     return b - a
 
 
-def _on_scale(found: Change) -> Fields | None:
+def _on_scale(found: MeasureChange) -> Fields | None:
     """Give a change and the spread of single samples, of a factor by logarithms."""
     one = found.change
     ends = (one.value, one.low, one.high)

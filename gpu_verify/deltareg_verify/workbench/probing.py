@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.client.cache.cache import Cache
-from deltareg.client.disk.weights_file import Slot, write_header
+from deltareg.client.disk.weights_file import TensorSlot, write_header
 from deltareg.client.folders.array_file import read_arrays
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
@@ -23,13 +23,13 @@ from deltareg.errors import InvalidInput
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg_verify.child.served import account_served, as_served
 from deltareg_verify.engine.engine import State
-from deltareg_verify.engine.include import included
+from deltareg_verify.engine.include import select_effects
 from deltareg_verify.messages.answering import answer, assess_stored
 from deltareg_verify.messages.requests import decode_fields, encode_request
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ProbeRequest:
     """What is to be computed.
 
     Attributes:
@@ -70,10 +70,10 @@ class Probe:
 @click.argument("request")
 def probe(request: str) -> None:
     """Run one forward of base and delta and write what comes out."""
-    answer(lambda: run(Probe.decode(request)))
+    answer(lambda: run(ProbeRequest.decode(request)))
 
 
-def run(wanted: Probe) -> dict[str, object]:
+def run(wanted: ProbeRequest) -> dict[str, object]:
     """Compute and write the outputs; gives what there is to say about them.
 
     Raises:
@@ -100,7 +100,7 @@ def run(wanted: Probe) -> dict[str, object]:
         found = assess_stored(delta, base)
         account = account_served(delta.files, delta.tensors, base.view, find_class=class_with_place)
         served = as_served(base, account)
-        effects = included(account.effects, wanted.include, served.view.names)
+        effects = select_effects(account.effects, wanted.include, served.view.names)
         engine = TorchEngine(served, effects, suite=built_in(DEFAULT_SUITE), device=device)
         if wanted.is_folded and not engine.is_foldable:
             raise InvalidInput(
@@ -126,7 +126,7 @@ def run(wanted: Probe) -> dict[str, object]:
 
 def _write(out: Path, outputs: Mapping[str, NDArray[np.float32]]) -> None:
     """Write the outputs under their names; the file appears whole or not at all."""
-    slots = [Slot(name, "F32", value.shape) for name, value in outputs.items()]
+    slots = [TensorSlot(name, "F32", value.shape) for name, value in outputs.items()]
     draft = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:

@@ -25,18 +25,18 @@ from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
 from deltareg.wire import CheckResult
 from deltareg_verify.child.served import FindClass, account_served, as_served
-from deltareg_verify.engine.case import Case, Parts
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.case import Case, CaseParts
+from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.kept_answers import Answers, remembering
 from deltareg_verify.judging.verdict import judge
 
-MakeEngine = Callable[..., Engine]
+MakeEngine = Callable[..., DeltaEngine]
 _BEST = "best of "
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class TrialOutcome:
     """What came of one delta.
 
     Attributes:
@@ -53,7 +53,7 @@ class Judged:
 
 
 @dataclass(slots=True)
-class Delta:
+class TrialDelta:
     """One delta, opened beside the base.
 
     Attributes:
@@ -87,13 +87,13 @@ class Trials:
     probes: Path
     make: MakeEngine
     find_class: FindClass
-    references: dict[str, Engine] = field(default_factory=dict[str, Engine])
-    _roots: dict[str, Engine] = field(default_factory=dict[str, Engine])
+    references: dict[str, DeltaEngine] = field(default_factory=dict[str, DeltaEngine])
+    _roots: dict[str, DeltaEngine] = field(default_factory=dict[str, DeltaEngine])
     _answers: dict[str, Answers] = field(default_factory=dict[str, Answers])
     _samples: dict[str, Samples] = field(default_factory=dict[str, Samples])
 
     @contextmanager
-    def opened(self, path: Path, *, convention: str = "") -> Generator[Delta]:
+    def opened(self, path: Path, *, convention: str = "") -> Generator[TrialDelta]:
         """Open a delta.
 
         Raises:
@@ -113,9 +113,9 @@ class Trials:
             served = account_served(
                 folder.files, folder.tensors, self.base.view, find_class=self.find_class
             )
-            yield Delta(folder, found, served)
+            yield TrialDelta(folder, found, served)
 
-    def engine(self, delta: Delta, *, is_fixed: bool = False) -> Engine:
+    def engine(self, delta: TrialDelta, *, is_fixed: bool = False) -> DeltaEngine:
         """Bring a delta onto the base, which is loaded once for all that see it alike."""
         base = as_served(self.base, delta.account)
         key = json.dumps(base.view.config, sort_keys=True, default=str)
@@ -125,7 +125,7 @@ class Trials:
         made = self._roots[key].beside(delta.account.effects)
         return remembering(made, self._answers[key], is_fixed=is_fixed)
 
-    def judge(self, path: Path, *, convention: str = "", incumbent: Engine | None = None) -> Judged:
+    def judge(self, path: Path, *, convention: str = "", incumbent: DeltaEngine | None = None) -> TrialOutcome:
         """Put a delta through push's look and the checks of the suite.
 
         Args:
@@ -138,9 +138,9 @@ class Trials:
             with self.opened(path, convention=convention) as delta:
                 results = tuple(examine(self.case(delta, incumbent=incumbent)))
         except Refused as error:
-            return Judged("refused", error.problem_code, (), time.perf_counter() - started)
+            return TrialOutcome("refused", error.problem_code, (), time.perf_counter() - started)
         verdict = judge(self.suite, results)
-        return Judged(verdict, "", results, time.perf_counter() - started)
+        return TrialOutcome(verdict, "", results, time.perf_counter() - started)
 
     def samples(self, one: ProbeSet) -> Samples:
         """Read a probe set, once."""
@@ -150,10 +150,10 @@ class Trials:
 
     def case(
         self,
-        delta: Delta,
+        delta: TrialDelta,
         *,
-        incumbent: Engine | None,
-        engine: Engine | None = None,
+        incumbent: DeltaEngine | None,
+        engine: DeltaEngine | None = None,
         samples: Callable[[ProbeSet], Samples] | None = None,
     ) -> Case:
         """Make the case of a delta.
@@ -164,7 +164,7 @@ class Trials:
             engine: The delta on the base, where it is there already.
             samples: Reads a probe set, where that is not one of the suite's.
         """
-        parts = Parts(
+        parts = CaseParts(
             folder=lambda: delta.folder,
             account=lambda _: delta.account,
             engine=lambda _: self.engine(delta) if engine is None else engine,
@@ -180,7 +180,7 @@ class Trials:
             clock=time.perf_counter,
         )  # fmt: skip
 
-    def _referees(self, incumbent: Engine | None) -> dict[str, Engine]:
+    def _referees(self, incumbent: DeltaEngine | None) -> dict[str, DeltaEngine]:
         """Give what the suite compares with beside the promoted version.
 
         The best of the last few is taken for the one before: no verdict here says which it is.
@@ -193,7 +193,7 @@ class Trials:
         }  # fmt: skip
         return {**best, **self.references}
 
-    def _manifest(self, delta: Delta) -> Manifest:
+    def _manifest(self, delta: TrialDelta) -> Manifest:
         if delta.manifest is None:
             hashed = hash_folder(delta.folder)
             delta.manifest = build_delta_manifest(
@@ -210,7 +210,7 @@ class Trials:
         return path.read_bytes() if name and path.is_file() else b""
 
 
-def caught_by(judged: Judged) -> Sequence[str]:
+def caught_by(judged: TrialOutcome) -> Sequence[str]:
     """Name all that stops a delta: `push`, checks that fail, required ones that showed nothing."""
     if judged.verdict == "refused":
         return ["push"]
@@ -220,5 +220,5 @@ def caught_by(judged: Judged) -> Sequence[str]:
     return [one.name for one in judged.checks if one.verdict == "skipped"]
 
 
-def _itself(engine: Engine, _: Engine) -> Engine:
+def _itself(engine: DeltaEngine, _: DeltaEngine) -> DeltaEngine:
     return engine

@@ -28,14 +28,14 @@ def downgrade() -> None:
     conn = op.get_bind()
     for table in ("versions", "bases"):
         for row in rows_of(conn, table, "manifest", "storage_map"):
-            manifest = unpacked(row.manifest)
-            storage_map = None if row.storage_map is None else unpacked(row.storage_map, manifest)
+            manifest = decompress(row.manifest)
+            storage_map = None if row.storage_map is None else decompress(row.storage_map, manifest)
             rewrite(conn, table, row.id, {"manifest": manifest, "storage_map": storage_map})
     for row in rows_of(conn, "pieces", "entry"):
-        rewrite(conn, "pieces", row.id, {"entry": unpacked(row.entry)})
+        rewrite(conn, "pieces", row.id, {"entry": decompress(row.entry)})
     for row in rows_of(conn, "uploads", "manifest"):
         # Nobody reads the manifest of a closed upload; it only has to be there.
-        manifest = b"{}" if row.manifest is None else unpacked(row.manifest)
+        manifest = b"{}" if row.manifest is None else decompress(row.manifest)
         rewrite(conn, "uploads", row.id, {"manifest": manifest})
     allow_null(is_allowed=False)
 
@@ -47,7 +47,7 @@ def allow_null(*, is_allowed: bool) -> None:
 
 def rows_of(conn: sa.Connection, name: str, *documents: str) -> Iterator[sa.Row[*tuple[Any, ...]]]:
     """Go through a table by its key, few rows at a time: documents are large."""
-    table = described(name, documents)
+    table = describe_table(name, documents)
     query = sa.select(table).order_by(table.c.id).limit(BATCH)
     rows = conn.execute(query).all()
     while rows:
@@ -58,16 +58,16 @@ def rows_of(conn: sa.Connection, name: str, *documents: str) -> Iterator[sa.Row[
 def rewrite(
     conn: sa.Connection, name: str, row_id: object, documents: Mapping[str, bytes | None]
 ) -> None:
-    table = described(name, documents)
+    table = describe_table(name, documents)
     conn.execute(sa.update(table).where(table.c.id == row_id).values(**documents))
 
 
-def described(name: str, documents: Iterable[str]) -> sa.TableClause:
+def describe_table(name: str, documents: Iterable[str]) -> sa.TableClause:
     columns = [sa.column(one, sa.LargeBinary()) for one in documents]
     return sa.table(name, sa.column("id"), *columns)
 
 
-def unpacked(stored: bytes, beside: bytes = b"") -> bytes:
+def decompress(stored: bytes, beside: bytes = b"") -> bytes:
     if not stored.startswith(MAGIC):
         return stored
     known = zstandard.ZstdCompressionDict(beside, dict_type=zstandard.DICT_TYPE_RAWCONTENT)

@@ -3,15 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import (
-    Rule,
-    append_only,
-    drop_append_only,
-    drop_functions,
-    drop_triggers,
-    follow,
-    refuse,
-)
+from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, follow, refuse
 
 revision = "0015"
 down_revision = "0014"
@@ -21,58 +13,58 @@ depends_on = None
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 REVISION_RULES = (
-    Rule(
+    TriggerRule(
         "a revision follows the channel at the number that the channel has",
         "NOT EXISTS (SELECT 1 <in_channel> AND c.revision = NEW.number)",
     ),
-    Rule(
+    TriggerRule(
         "a move names a version of its own line, with its digest and its base",
         """<moves> AND NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.digest
             AND v.base_root = NEW.base_root
             AND v.delta_id = (SELECT c.delta_id <in_channel>))""",
     ),
-    Rule(
+    TriggerRule(
         "a freeze serves on what was served",
         """NOT (<moves>) AND COALESCE(NEW.version_id, 0) <> COALESCE((SELECT p.version_id
             FROM revisions AS p WHERE p.channel_id = NEW.channel_id AND p.number = NEW.number - 1),
             0)""",
     ),
-    Rule(
+    TriggerRule(
         "a freeze breaks no glass",
         "NOT (<moves>) AND NEW.break_glass",
     ),
-    Rule(
+    TriggerRule(
         "the version is deleted",
         "<moves> AND EXISTS (SELECT 1 <of_version> AND v.deleted_at IS NOT NULL)",
     ),
-    Rule(
+    TriggerRule(
         "the version is revoked",
         "<moves> AND EXISTS (SELECT 1 <of_version> AND v.revoked_at IS NOT NULL)",
     ),
-    Rule(
+    TriggerRule(
         "a move of a protected channel needs a reason, and so does breaking the glass",
         "NEW.reason = '' AND (NEW.break_glass OR EXISTS (SELECT 1 <in_channel> AND <policy_flag>))",
     ),
-    Rule(
+    TriggerRule(
         "the channel is frozen",
         """<moves> AND <guarded> AND EXISTS (SELECT 1 FROM revisions AS p
             WHERE p.channel_id = NEW.channel_id AND p.number = NEW.number - 1 AND p.kind = 'freeze'
             AND NOT EXISTS (SELECT 1 FROM freezes AS f
                 WHERE f.revision_id = p.id AND f.ends_at <= <now_us>))""",
     ),
-    Rule(
+    TriggerRule(
         "the version is quarantined on the channel",
         """<promotes> AND EXISTS (SELECT 1 FROM quarantines AS a
             WHERE a.channel_id = NEW.channel_id AND a.version_id = NEW.version_id
             AND a.cleared_at IS NULL)""",
     ),
-    Rule(
+    TriggerRule(
         "a rollback goes to what the channel served before",
         """NEW.kind = 'rollback' AND NOT EXISTS (SELECT 1 FROM revisions AS p
             WHERE p.channel_id = NEW.channel_id AND p.version_id = NEW.version_id
             AND p.kind IN ('promote', 'rollback'))""",
     ),
-    Rule(
+    TriggerRule(
         "a promotion names a passing verdict of every suite, as the channel asks for it now",
         """<promotes> AND EXISTS (SELECT 1 FROM channels AS c, <policy_suites>
             WHERE c.id = NEW.channel_id AND NOT EXISTS (SELECT 1 FROM verdicts AS w
@@ -97,7 +89,7 @@ REVISION_RULES = (
                     AND (x.created_at > w.created_at
                         OR (x.created_at = w.created_at AND x.id > w.id)))))""",
     ),
-    Rule(
+    TriggerRule(
         "the approvals that the channel asks for are not there",
         """<promotes> AND EXISTS (SELECT 1 <in_channel> AND <policy_number> > 0
             AND NOT EXISTS (SELECT 1 FROM requests AS r WHERE r.channel_id = c.id
@@ -108,22 +100,22 @@ REVISION_RULES = (
 )
 
 APPROVAL_RULES = (
-    Rule(
+    TriggerRule(
         "the request is not open",
         """NOT EXISTS (SELECT 1 FROM requests AS r
             WHERE r.id = NEW.request_id AND r.state = 'open')""",
     ),
-    Rule(
+    TriggerRule(
         "who pushed a version does not approve it",
         """EXISTS (SELECT 1 FROM requests AS r JOIN versions AS v ON v.id = r.version_id
             WHERE r.id = NEW.request_id AND v.created_by = NEW.principal_id)""",
     ),
-    Rule(
+    TriggerRule(
         "who opened a request does not approve it",
         """EXISTS (SELECT 1 FROM requests AS r
             WHERE r.id = NEW.request_id AND r.opener_id = NEW.principal_id)""",
     ),
-    Rule(
+    TriggerRule(
         "an approval comes with a live token of the approver that allows it",
         """NOT EXISTS (SELECT 1 FROM tokens AS k JOIN principals AS o ON o.id = k.principal_id
             WHERE k.id = NEW.token_id AND k.principal_id = NEW.principal_id
@@ -134,8 +126,8 @@ APPROVAL_RULES = (
 )
 
 REQUEST_RULES = (
-    Rule("a request begins open", "NEW.state <> 'open'"),
-    Rule(
+    TriggerRule("a request begins open", "NEW.state <> 'open'"),
+    TriggerRule(
         "a request names a version of the line of its channel, with its digest",
         """NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.digest
             AND v.delta_id = (SELECT c.delta_id <in_channel>))""",
@@ -143,8 +135,8 @@ REQUEST_RULES = (
 )
 
 REQUEST_CHANGE_RULES = (
-    Rule("a request that was decided stays as it is", "OLD.state <> 'open'"),
-    Rule(
+    TriggerRule("a request that was decided stays as it is", "OLD.state <> 'open'"),
+    TriggerRule(
         "what a request is for does not change",
         """OLD.id <> NEW.id OR OLD.channel_id <> NEW.channel_id OR OLD.version_id <> NEW.version_id
             OR OLD.digest <> NEW.digest OR OLD.policy_digest <> NEW.policy_digest
@@ -154,26 +146,26 @@ REQUEST_CHANGE_RULES = (
 )
 
 VERDICT_RULES = (
-    Rule(
+    TriggerRule(
         "a verdict is about its version, with its digest and its base",
         """NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.manifest_digest
             AND v.base_root = NEW.base_root)""",
     ),
-    Rule(
+    TriggerRule(
         "a verdict is of a run of its version and its suite that has ended",
         """NOT EXISTS (SELECT 1 FROM runs AS q WHERE q.id = NEW.run_id AND q.what = 'verify'
             AND q.version_id = NEW.version_id AND q.suite = NEW.suite
             AND <asked_suite_digest> = NEW.suite_digest
             AND q.state NOT IN ('queued', 'running'))""",
     ),
-    Rule(
+    TriggerRule(
         "a pass has checks, and none of them failed",
         "NEW.verdict = 'pass' AND (<count_checks> = 0 OR EXISTS (<failed_checks>))",
     ),
 )
 
 REVIEW_RULES = (
-    Rule(
+    TriggerRule(
         "a review is of a move that broke the glass, by somebody else",
         """NOT EXISTS (SELECT 1 FROM revisions AS p WHERE p.id = NEW.revision_id AND p.break_glass
             AND p.actor_id <> NEW.principal_id)""",
@@ -181,7 +173,7 @@ REVIEW_RULES = (
 )
 
 VERSION_RULES = (
-    Rule(
+    TriggerRule(
         "what a version is and who pushed it does not change",
         """OLD.delta_id <> NEW.delta_id OR OLD.number <> NEW.number
             OR OLD.manifest_digest <> NEW.manifest_digest OR OLD.base_root <> NEW.base_root
@@ -190,7 +182,7 @@ VERSION_RULES = (
 )
 
 CHANNEL_RULES = (
-    Rule(
+    TriggerRule(
         "a channel goes on by one revision at a time",
         "NEW.revision <> OLD.revision AND NEW.revision <> OLD.revision + 1",
     ),

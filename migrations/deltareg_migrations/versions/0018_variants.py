@@ -7,7 +7,7 @@ the variant's. Code of the release before never counts such a one, for it is abo
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import Rule, drop_functions, drop_triggers, refuse
+from deltareg_migrations.triggers import TriggerRule, drop_functions, drop_triggers, refuse
 
 revision = "0018"
 down_revision = "0017"
@@ -17,12 +17,12 @@ depends_on = None
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LIVE = sa.text("deleted_at IS NULL")
 
-OF_OWN_BASE = Rule(
+OF_OWN_BASE = TriggerRule(
     "a verdict is about its version, with its digest and its base",
     """NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.manifest_digest
         AND v.base_root = NEW.base_root)""",
 )
-OF_BASE_OR_VARIANT = Rule(
+OF_BASE_OR_VARIANT = TriggerRule(
     "a verdict is about its version, with its digest and its base, or the variant that its run"
     " names",
     """NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.manifest_digest
@@ -33,14 +33,14 @@ OF_BASE_OR_VARIANT = Rule(
             WHERE b.root = NEW.base_root AND r.root = v.base_root)))""",
 )
 OTHERS = (
-    Rule(
+    TriggerRule(
         "a verdict is of a run of its version and its suite that has ended",
         """NOT EXISTS (SELECT 1 FROM runs AS q WHERE q.id = NEW.run_id AND q.what = 'verify'
             AND q.version_id = NEW.version_id AND q.suite = NEW.suite
             AND <asked_suite_digest> = NEW.suite_digest
             AND q.state NOT IN ('queued', 'running'))""",
     ),
-    Rule(
+    TriggerRule(
         "a pass has checks, and none of them failed",
         "NEW.verdict = 'pass' AND (<count_checks> = 0 OR EXISTS (<failed_checks>))",
     ),
@@ -63,7 +63,7 @@ def downgrade() -> None:
         op.drop_table(table)
 
 
-def bind_verdicts(rule: Rule) -> None:
+def bind_verdicts(rule: TriggerRule) -> None:
     """Put a rule in the place of the one that says what a verdict may be about."""
     drop_triggers("verdicts", "bound")
     drop_functions("verdicts_bound_rules")

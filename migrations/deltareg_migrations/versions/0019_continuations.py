@@ -8,14 +8,7 @@ Warnings that were accepted with a request are kept beside it.
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import (
-    Rule,
-    append_only,
-    drop_append_only,
-    drop_functions,
-    drop_triggers,
-    refuse,
-)
+from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, refuse
 
 revision = "0019"
 down_revision = "0018"
@@ -25,7 +18,7 @@ depends_on = None
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 WAIVED_RULES = (
-    Rule(
+    TriggerRule(
         "a waiver opens the gate of the channel that it names",
         """<promotes> AND EXISTS (SELECT 1 FROM verdicts AS w WHERE w.id IN (<named_verdicts>)
             AND w.verdict = 'fail' AND EXISTS (SELECT 1 <w_failed> AND NOT EXISTS
@@ -34,7 +27,7 @@ WAIVED_RULES = (
                 WHERE y.verdict_id = w.id AND <waiver_stands>
                 AND COALESCE(z.channel_id, NEW.channel_id) = NEW.channel_id)))""",
     ),
-    Rule(
+    TriggerRule(
         "a waiver opens the gate once everything else has been shown",
         """<promotes> AND EXISTS (SELECT 1 FROM verdicts AS w WHERE w.id IN (<named_verdicts>)
             AND w.verdict = 'fail' AND NOT EXISTS
@@ -42,7 +35,7 @@ WAIVED_RULES = (
     ),
 )
 CHANNEL_RULES = (
-    Rule(
+    TriggerRule(
         "a waiver names a channel of the line that its verdict is about",
         """NOT EXISTS (SELECT 1 FROM waivers AS y JOIN verdicts AS w ON w.id = y.verdict_id
             JOIN versions AS v ON v.id = w.version_id JOIN channels AS c

@@ -15,14 +15,7 @@ from deltareg.digest import Digest
 from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import CONFIG, TENSORS, WholeBase, whole_base
-from deltareg_migrations.triggers import (
-    Rule,
-    append_only,
-    drop_append_only,
-    drop_functions,
-    drop_triggers,
-    refuse,
-)
+from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, refuse
 
 revision = "0020"
 down_revision = "0019"
@@ -59,7 +52,7 @@ BIND_VERDICTS_ON_VARIANTS = f"""INSERT INTO verdict_bases (verdict_id, identity)
     JOIN base_identities AS i ON i.base_id = b.id
     WHERE w.base_root <> v.base_root AND {_ONLY} GROUP BY w.id"""  # noqa: S608
 
-OF_THE_VERY_BASE = Rule(
+OF_THE_VERY_BASE = TriggerRule(
     "a verdict is about the very base that its version is bound to, or a variant of that",
     """NOT EXISTS (SELECT 1 FROM verdicts AS w JOIN versions AS v ON v.id = w.version_id
         WHERE w.id = NEW.verdict_id AND (EXISTS (SELECT 1 FROM base_identities AS i
@@ -68,18 +61,18 @@ OF_THE_VERY_BASE = Rule(
             ON i.base_id = x.base_id WHERE x.root_id = v.base_id
             AND i.identity = NEW.identity)))""",
 )
-BOUND_ONCE = Rule(
+BOUND_ONCE = TriggerRule(
     "a version stays with the base that it was pushed for",
     "OLD.base_id IS NOT NULL AND COALESCE(NEW.base_id, 0) <> OLD.base_id",
 )
-SAME_TENSORS = Rule("the tensors of a base do not change", "OLD.root <> NEW.root")
-SAME_FILES = Rule(
+SAME_TENSORS = TriggerRule("the tensors of a base do not change", "OLD.root <> NEW.root")
+SAME_FILES = TriggerRule(
     "what a base is does not change",
     """OLD.manifest_digest <> NEW.manifest_digest AND NOT EXISTS (SELECT 1
         FROM base_identities AS i WHERE i.base_id = OLD.id AND i.is_partial)""",
 )
-COMPLETED_ONCE = Rule("the identity of a base does not change", "NOT OLD.is_partial")
-NOTHING_STANDS = Rule(
+COMPLETED_ONCE = TriggerRule("the identity of a base does not change", "NOT OLD.is_partial")
+NOTHING_STANDS = TriggerRule(
     "something stands on the base",
     """EXISTS (SELECT 1 FROM versions AS v
         WHERE v.base_id = NEW.base_id AND v.released_at IS NULL)
@@ -173,19 +166,19 @@ def create_tables() -> None:
     op.create_table(
         "base_aliases",
         sa.Column("name", sa.Text(), nullable=False),
-        *owned("base_aliases"),
+        *build_owner_columns("base_aliases"),
         sa.PrimaryKeyConstraint("name", name="pk_base_aliases"),
     )
     op.create_index("ix_base_aliases_base_id", "base_aliases", ["base_id"])
     op.create_table(
         "deleted_bases",
         sa.Column("name", sa.Text(), nullable=False),
-        *owned("deleted_bases"),
+        *build_owner_columns("deleted_bases"),
         sa.PrimaryKeyConstraint("base_id", name="pk_deleted_bases"),
     )
 
 
-def owned(table: str) -> list[sa.schema.SchemaItem]:
+def build_owner_columns(table: str) -> list[sa.schema.SchemaItem]:
     """Give the columns of a row about a base that somebody made."""
     return [
         sa.Column("base_id", ROW_ID, nullable=False),

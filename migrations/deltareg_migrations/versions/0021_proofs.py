@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.operations import BatchOperations
 
-from deltareg_migrations.triggers import Rule, drop_functions, drop_triggers, refuse
+from deltareg_migrations.triggers import TriggerRule, drop_functions, drop_triggers, refuse
 
 revision = "0021"
 down_revision = "0020"
@@ -28,7 +28,7 @@ HELD = ("versions", "bases")
 # As revision 0018 has them: the table that they look at is written anew, which SQLite does not do
 # under a trigger.
 VERDICT_RULES = (
-    Rule(
+    TriggerRule(
         "a verdict is about its version, with its digest and its base, or the variant that its run"
         " names",
         """NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.manifest_digest
@@ -38,25 +38,25 @@ VERDICT_RULES = (
                 JOIN base_variants AS w ON w.base_id = b.id JOIN bases AS r ON r.id = w.root_id
                 WHERE b.root = NEW.base_root AND r.root = v.base_root)))""",
     ),
-    Rule(
+    TriggerRule(
         "a verdict is of a run of its version and its suite that has ended",
         """NOT EXISTS (SELECT 1 FROM runs AS q WHERE q.id = NEW.run_id AND q.what = 'verify'
             AND q.version_id = NEW.version_id AND q.suite = NEW.suite
             AND <asked_suite_digest> = NEW.suite_digest
             AND q.state NOT IN ('queued', 'running'))""",
     ),
-    Rule(
+    TriggerRule(
         "a pass has checks, and none of them failed",
         "NEW.verdict = 'pass' AND (<count_checks> = 0 OR EXISTS (<failed_checks>))",
     ),
 )
 
 REVISION_RULES = (
-    Rule(
+    TriggerRule(
         "a corrupt version is served by no channel",
         "<moves> AND EXISTS (SELECT 1 <of_version> AND v.corrupt_at IS NOT NULL)",
     ),
-    Rule(
+    TriggerRule(
         "a version is promoted once its bytes are proven",
         """<promotes> AND NOT EXISTS (SELECT 1 <of_version>
             AND v.proven_revision = v.storage_revision)""",

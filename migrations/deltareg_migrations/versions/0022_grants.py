@@ -11,14 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.operations import BatchOperations
 
-from deltareg_migrations.triggers import (
-    Rule,
-    append_only,
-    drop_append_only,
-    drop_functions,
-    drop_triggers,
-    refuse,
-)
+from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, refuse
 
 revision = "0022"
 down_revision = "0021"
@@ -40,7 +33,7 @@ NAMES = ", ".join(
 LIVE_EVERYWHERE = sa.text("ended_at IS NULL AND namespace_id IS NULL")
 LIVE_WITHIN = sa.text("ended_at IS NULL AND namespace_id IS NOT NULL")
 
-BY_SCOPE = Rule(
+BY_SCOPE = TriggerRule(
     "an approval comes with a live token of the approver that allows it",
     """NOT EXISTS (SELECT 1 FROM tokens AS k JOIN principals AS o ON o.id = k.principal_id
         WHERE k.id = NEW.token_id AND k.principal_id = NEW.principal_id
@@ -48,7 +41,7 @@ BY_SCOPE = Rule(
         AND (k.expires_at IS NULL OR k.expires_at > <now_us>)
         AND ('approve' IN (<token_scopes>) OR 'admin' IN (<token_scopes>)))""",
 )
-BY_GRANT = Rule(
+BY_GRANT = TriggerRule(
     "an approval comes of a role that approves in the namespace of the request",
     """NOT EXISTS (SELECT 1 FROM grants AS g WHERE g.principal_id = NEW.principal_id
         AND g.ended_at IS NULL AND g.role IN ('admin', 'owner', 'maintainer', 'approver')
@@ -56,18 +49,18 @@ BY_GRANT = Rule(
             JOIN versions AS v ON v.id = r.version_id JOIN deltas AS l ON l.id = v.delta_id
             WHERE r.id = NEW.request_id)))""",
 )
-OPEN = Rule(
+OPEN = TriggerRule(
     "the request is not open",
     """NOT EXISTS (SELECT 1 FROM requests AS r
         WHERE r.id = NEW.request_id AND r.state = 'open')""",
 )
 PRINCIPALS_DIFFER = (
-    Rule(
+    TriggerRule(
         "who pushed a version does not approve it",
         """EXISTS (SELECT 1 FROM requests AS r JOIN versions AS v ON v.id = r.version_id
             WHERE r.id = NEW.request_id AND v.created_by = NEW.principal_id)""",
     ),
-    Rule(
+    TriggerRule(
         "who opened a request does not approve it",
         """EXISTS (SELECT 1 FROM requests AS r
             WHERE r.id = NEW.request_id AND r.opener_id = NEW.principal_id)""",
@@ -76,36 +69,36 @@ PRINCIPALS_DIFFER = (
 
 
 PEOPLE_DIFFER = (
-    Rule(
+    TriggerRule(
         "who pushed a version does not approve it",
         """EXISTS (SELECT 1 FROM requests AS r JOIN versions AS v ON v.id = r.version_id
             WHERE r.id = NEW.request_id
             AND <person_of_uploader> = <person_of_new>)""",
     ),
-    Rule(
+    TriggerRule(
         "who opened a request does not approve it",
         """EXISTS (SELECT 1 FROM requests AS r WHERE r.id = NEW.request_id
             AND <person_of_opener> = <person_of_new>)""",
     ),
-    Rule(
+    TriggerRule(
         "one person approves once",
         """EXISTS (SELECT 1 FROM approvals AS a WHERE a.request_id = NEW.request_id
             AND a.principal_id <> NEW.principal_id
             AND <person_of_approver> = <person_of_new>)""",
     ),
 )
-REVIEW_BY_PRINCIPAL = Rule(
+REVIEW_BY_PRINCIPAL = TriggerRule(
     "a review is of a move that broke the glass, by somebody else",
     """NOT EXISTS (SELECT 1 FROM revisions AS p WHERE p.id = NEW.revision_id AND p.break_glass
         AND p.actor_id <> NEW.principal_id)""",
 )
-REVIEW_BY_PERSON = Rule(
+REVIEW_BY_PERSON = TriggerRule(
     "a review is of a move that broke the glass, by somebody else",
     """NOT EXISTS (SELECT 1 FROM revisions AS p WHERE p.id = NEW.revision_id AND p.break_glass
         AND <person_of_actor> <> <person_of_new>)""",
 )
 GRANT_RULES = (
-    Rule(
+    TriggerRule(
         "a grant ends, and does not change otherwise",
         """OLD.id <> NEW.id OR OLD.principal_id <> NEW.principal_id OR OLD.role <> NEW.role
             OR COALESCE(OLD.namespace_id, 0) <> COALESCE(NEW.namespace_id, 0)
@@ -116,7 +109,7 @@ GRANT_RULES = (
     ),
 )
 STAND_IN_RULES = (
-    Rule(
+    TriggerRule(
         "who stands behind a principal is a person, and another one",
         """NEW.principal_id = NEW.person_id
             OR EXISTS (SELECT 1 FROM stand_ins AS i WHERE i.principal_id = NEW.person_id)""",
@@ -176,7 +169,7 @@ def unguard_approvals() -> None:
     drop_functions("approvals_given_rules")
 
 
-def guard_reviews(rule: Rule) -> None:
+def guard_reviews(rule: TriggerRule) -> None:
     """Put a rule in the place of the one that says who may review."""
     drop_triggers("reviews", "given")
     drop_functions("reviews_given_rules")

@@ -6,13 +6,7 @@ Verdicts of before have no envelope: they are read on, and promotions do not res
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import (
-    Rule,
-    append_only,
-    drop_append_only,
-    drop_functions,
-    refuse,
-)
+from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, refuse
 
 revision = "0023"
 down_revision = "0022"
@@ -22,14 +16,14 @@ depends_on = None
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LIVE_WORKER = sa.text("role = 'worker' AND retired_at IS NULL AND revoked_at IS NULL")
 KEPT = (
-    Rule(
+    TriggerRule(
         "whose a key is does not change",
         """NEW.role <> OLD.role OR NEW.name <> OLD.name OR NEW.keyid <> OLD.keyid
             OR NEW.public <> OLD.public OR NEW.host <> OLD.host
             OR NEW.created_at <> OLD.created_at
             OR COALESCE(NEW.principal_id, 0) <> COALESCE(OLD.principal_id, 0)""",
     ),
-    Rule(
+    TriggerRule(
         "the end of a key is written once",
         """(OLD.revoked_at IS NOT NULL AND COALESCE(NEW.revoked_at, 0) <> OLD.revoked_at)
             OR (OLD.retired_at IS NOT NULL AND COALESCE(NEW.retired_at, 0) <> OLD.retired_at)""",

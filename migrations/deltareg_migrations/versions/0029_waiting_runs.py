@@ -7,7 +7,7 @@ stay as they are.
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import Rule, drop_functions, drop_triggers, refuse
+from deltareg_migrations.triggers import TriggerRule, drop_functions, drop_triggers, refuse
 
 revision = "0029"
 down_revision = "0028"
@@ -16,7 +16,7 @@ depends_on = None
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 REVISION_RULES = (
-    Rule(
+    TriggerRule(
         "a version on a corrupt base is served by no channel",
         """<moves> AND EXISTS (SELECT 1 <of_version> AND EXISTS (SELECT 1 FROM bases AS b
             WHERE b.corrupt_at IS NOT NULL AND (b.id = v.base_id OR b.id IN

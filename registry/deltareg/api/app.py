@@ -12,11 +12,11 @@ from deltareg.api.hub import elsewhere as hub_elsewhere
 from deltareg.api.hub import routes as hub_routes
 from deltareg.api.hub import writing as hub_writing
 from deltareg.api.hub import xet as hub_xet
-from deltareg.api.hub.sending import Places
-from deltareg.api.hub.turns import Turns
+from deltareg.api.hub.sending import SendPool
+from deltareg.api.hub.turns import CommitLocks
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
-from deltareg.api.room import Room
+from deltareg.api.room import DiskRoom
 from deltareg.api.routes import (
     access,
     bases,
@@ -49,7 +49,7 @@ from deltareg.service.hub.line_revisions import Main
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
-from deltareg.streaming import Readers
+from deltareg.streaming import StreamReaders
 from deltareg.wire import API
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -66,7 +66,7 @@ def create_app(
     keep_logs_s: float | None = DEFAULT_KEEP_S,
     keep_forms_s: float = KEEP_FORMS_S,
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
-    room: Room | None = None,
+    room: DiskRoom | None = None,
     anonymous_reading: bool = False,
     hub_main: Main | None = None,
     hub_address: str | None = None,
@@ -110,7 +110,7 @@ def create_app(
     app.state.keep_forms_s = keep_forms_s
     app.state.room = room
     app.state.anonymous_reading = anonymous_reading
-    app.state.streams = Readers()
+    app.state.streams = StreamReaders()
     app.state.newest_event = newest_event(registry)
     if hub_main is not None:
         for router in (
@@ -121,9 +121,9 @@ def create_app(
         app.state.hub_address = hub_address
         app.state.hub_builds = anyio.CapacityLimiter(_BUILDS)
         app.state.hub_joins = anyio.CapacityLimiter(_BUILDS)
-        app.state.hub_turns = Turns()
+        app.state.hub_turns = CommitLocks()
         app.state.hub_main = hub_main
-        app.state.hub_places = Places(cores())
+        app.state.hub_places = SendPool(cores())
     app.state.is_closing = False  # once true, those who wait for something are sent home
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)

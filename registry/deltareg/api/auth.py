@@ -24,7 +24,7 @@ _scheme = HTTPBearer(auto_error=False, description="A token of `deltareg token c
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadRequest:
     """A request that reads, with a token that is still to be looked at."""
 
     registry: Registry
@@ -83,7 +83,7 @@ def authenticate(
     return authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
 
 
-async def reading(request: Request) -> Reading:
+async def reading(request: Request) -> ReadRequest:
     """Let a route find the caller and what is asked for over one connection to the database.
 
     The route has no caller before it has called what this gives, which is closed as well. It asks
@@ -94,10 +94,10 @@ async def reading(request: Request) -> Reading:
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
-        return Reading(await registry_of(request), token, request_id_of(request))
+        return ReadRequest(await registry_of(request), token, request_id_of(request))
     if not is_open_to_anybody(request):
         raise needs_token()
-    return Reading(await registry_of(request), None, request_id_of(request))
+    return ReadRequest(await registry_of(request), None, request_id_of(request))
 
 
 def is_open_to_anybody(request: Request) -> bool:
@@ -113,4 +113,4 @@ InRegistry = Annotated[Registry, Depends(registry_of)]
 By = Annotated[Caller, Depends(authenticate)]
 SECURITY: dict[str, object] = {"security": [{_scheme.scheme_name: []}]}
 """What the OpenAPI document says of a route that is called with `ByReading`."""
-ByReading = Annotated[Reading, Depends(reading)]
+ByReading = Annotated[ReadRequest, Depends(reading)]

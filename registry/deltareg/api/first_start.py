@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from deltareg.api.settings import Settings
+from deltareg.api.settings import ServerSettings
 from deltareg.db import HEAD
 from deltareg.db.access.principals import count_tokens, end_tokens_of
 from deltareg.db.session import create_engine, read, schema_head, write
@@ -50,7 +50,7 @@ def prepare_data_dir(folder: Path) -> None:
         ) from error
 
 
-def migrate_embedded(settings: Settings) -> None:
+def migrate_embedded(settings: ServerSettings) -> None:
     """Bring an embedded SQLite database to the schema of this release.
 
     A PostgreSQL database is never changed by a server: there, `deltareg server migrate` runs once
@@ -71,7 +71,7 @@ def migrate_embedded(settings: Settings) -> None:
         )
 
 
-def local_token(registry: Registry, settings: Settings, url: str) -> Path | None:
+def local_token(registry: Registry, settings: ServerSettings, url: str) -> Path | None:
     """Make the first admin's token and keep it where this user's CLI finds it.
 
     The token is made once for a database and kept in the data folder; a later start under another
@@ -115,7 +115,7 @@ def local_worker_token(registry: Registry) -> str:
     )  # fmt: skip
 
 
-def server_key(settings: Settings) -> SigningKey | None:
+def server_key(settings: ServerSettings) -> SigningKey | None:
     """Read the server's own key, or make it where it is looked for first; None where it cannot be.
 
     A server without one works, and signs no answer of its gate.
@@ -136,7 +136,7 @@ def server_key(settings: Settings) -> SigningKey | None:
     return key
 
 
-def webhook_box(settings: Settings) -> SecretBox | None:
+def webhook_box(settings: ServerSettings) -> SecretBox | None:
     """Read the key for webhooks, or make it; None where the settings name none for all servers.
 
     Raises:
@@ -146,7 +146,7 @@ def webhook_box(settings: Settings) -> SecretBox | None:
     return None if path is None else read_or_make_box(path)
 
 
-def local_worker_key(registry: Registry, settings: Settings) -> dict[str, str]:
+def local_worker_key(registry: Registry, settings: ServerSettings) -> dict[str, str]:
     """Make the key of this machine's workers and enrol them with it; give what tells them so."""
     path = settings.data_dir.absolute() / "workers" / "key.pem"
     key, _ = read_or_make_key(path)

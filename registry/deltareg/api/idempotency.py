@@ -65,14 +65,14 @@ def once_and_kept(
     # By one token: another of the same principal may be for less than what was answered.
     asked = f"{request.method} {request.url.path} {caller.token_id}\n{body.model_dump_json()}"
     digest = hashlib.sha256(asked.encode()).hexdigest()
-    kept = _kept(registry, caller, key, digest)
+    kept = _replay_answer(registry, caller, key, digest)
     if kept is not None:
         return kept
     try:
         answer = act(partial(_keep, caller, key, digest)).model_dump_json().encode()
     except DeltaregError:
         # The first request may have been at work still when this one came, and be done by now.
-        kept = _kept(registry, caller, key, digest)
+        kept = _replay_answer(registry, caller, key, digest)
         if kept is not None:
             return kept
         raise
@@ -86,7 +86,7 @@ def _keep(caller: Caller, key: str, digest: str, conn: sa.Connection, answer: Ba
     )  # fmt: skip
 
 
-def _kept(registry: Registry, caller: Caller, key: str, digest: str) -> Response | None:
+def _replay_answer(registry: Registry, caller: Caller, key: str, digest: str) -> Response | None:
     with read(registry.engine) as conn:
         row = queries.kept_answer(conn, principal_id=caller.principal_id, key=key)
     if row is None:

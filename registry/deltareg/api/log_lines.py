@@ -18,12 +18,12 @@ _POOL = "sqlalchemy.pool"
 def start_log() -> None:
     """Write warnings and errors to stderr from here on."""
     handler = logging.StreamHandler()
-    handler.addFilter(FewLines())
+    handler.addFilter(LogRateFilter())
     form = "%(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler])
 
 
-class FewLines(logging.Filter):
+class LogRateFilter(logging.Filter):
     """Lets the first line of a series through, and then one a period, with the number of others.
 
     A record is of the series that its `series` names. What the connection pool says of connections

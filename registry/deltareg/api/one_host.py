@@ -26,7 +26,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostIdentity:
     """A running kernel.
 
     Attributes:
@@ -38,17 +38,17 @@ class Host:
     name: str
 
 
-def this_host() -> Host:
+def this_host() -> HostIdentity:
     """Name the kernel that this process runs on."""
     try:
         kernel = _BOOT_ID.read_text().strip()
     except OSError:
         kernel = f"{uuid.getnode():x}"
-    return Host(kernel, socket.gethostname())
+    return HostIdentity(kernel, socket.gethostname())
 
 
 @contextmanager
-def one_host(database_url: str, *, host: Host | None = None) -> Generator[None, None, None]:
+def one_host(database_url: str, *, host: HostIdentity | None = None) -> Generator[None, None, None]:
     """Hold a SQLite database for this host while the block lasts; other databases need no holding.
 
     Args:
@@ -85,7 +85,7 @@ def one_host(database_url: str, *, host: Host | None = None) -> Generator[None, 
         claim.unlink(missing_ok=True)
 
 
-def _other(claim: Path, me: Host) -> str:
+def _other(claim: Path, me: HostIdentity) -> str:
     """Name another host with a claim that is not stale beside a claim that is; empty for none."""
     now = claim.stat().st_mtime
     for path in claim.parent.iterdir():
@@ -102,7 +102,7 @@ def _other(claim: Path, me: Host) -> str:
     return ""
 
 
-def _renew(claim: Path, me: Host, ended: threading.Event) -> None:
+def _renew(claim: Path, me: HostIdentity, ended: threading.Event) -> None:
     """Renew until the end; stop a process that was frozen while another host took over."""
     while not ended.wait(_RENEW_S):
         is_lost = not claim.exists()  # only a claim that went stale is taken away by others

@@ -22,7 +22,7 @@ def only_up(folder: Path) -> Generator[Callable[[str], None], None, None]:
     Raises:
         Conflict: There is one already; its worker's token must not end with our start.
     """
-    with _held(folder / _UP, folder) as tell:
+    with _hold_lock(folder / _UP, folder) as tell:
         yield tell
 
 
@@ -33,13 +33,13 @@ def only_up_beside(database: Path, url: str) -> Generator[None, None, None]:
     Raises:
         Conflict: There is one already, from another folder.
     """
-    with _held(database.with_name(f"{database.name}-{_UP}"), database) as tell:
+    with _hold_lock(database.with_name(f"{database.name}-{_UP}"), database) as tell:
         tell(url)
         yield
 
 
 @contextmanager
-def _held(path: Path, of: Path) -> Generator[Callable[[str], None], None, None]:
+def _hold_lock(path: Path, of: Path) -> Generator[Callable[[str], None], None, None]:
     descriptor = _open(path)
     try:
         try:

@@ -24,7 +24,7 @@ _PROBE = bytes(4096)
 
 
 @dataclass(slots=True)
-class Room:
+class DiskRoom:
     """Knows the disks of a server; safe to ask from several threads.
 
     Attributes:

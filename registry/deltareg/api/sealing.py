@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
-from deltareg.service.trail.keep import Places, differs_from_kept
-from deltareg.service.trail.seal import Batch, seal_some
+from deltareg.service.trail.keep import CheckpointStores, differs_from_kept
+from deltareg.service.trail.seal import SealBatch, seal_some
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +21,11 @@ _PAUSE_S = 0.02
 class _Teller:
     """Keeps checkpoints, and says once whether the store locks them."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: CheckpointStores) -> None:
         self._places = places
         self._has_said = False
 
-    def __call__(self, batch: Batch) -> None:
+    def __call__(self, batch: SealBatch) -> None:
         is_locked = self._places.keep(batch)
         if not self._has_said:
             how = "locked, so that nobody takes them back" if is_locked else "without a lock"
@@ -33,7 +33,7 @@ class _Teller:
         self._has_said = True
 
 
-def warn_of_differences(registry: Registry, places: Places) -> None:
+def warn_of_differences(registry: Registry, places: CheckpointStores) -> None:
     """Say, before anything is sealed, when the log does not go on from what was kept of it."""
     if places.file is None:
         return
@@ -53,7 +53,7 @@ def warn_of_differences(registry: Registry, places: Places) -> None:
 
 @contextmanager
 def sealing(
-    registry: Registry, places: Places, *, every_s: float, rows: int
+    registry: Registry, places: CheckpointStores, *, every_s: float, rows: int
 ) -> Generator[None, None, None]:
     """Seal what waits at once and then every so often while the block lasts, and at its end.
 

@@ -36,22 +36,22 @@ from deltareg.api.one_up import one_start_at_a_time, only_up
 from deltareg.api.one_up_of_database import only_up_of
 from deltareg.api.own_address import own_address
 from deltareg.api.own_workers import kept_running
-from deltareg.api.room import Room
+from deltareg.api.room import DiskRoom
 from deltareg.api.sealing import sealing
-from deltareg.api.settings import Settings
+from deltareg.api.settings import ServerSettings
 from deltareg.api.telling import telling
 from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import Misconfigured
 from deltareg.host.garbage import collect_in_small_steps
-from deltareg.host.process import explained
+from deltareg.host.process import explain_errors
 from deltareg.refs import parse_name
 from deltareg.service.access.keys import announce_server_key
 from deltareg.service.access.review import count_legacy
 from deltareg.service.access.way_back import make_way_back
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
-from deltareg.service.trail.keep import Places
+from deltareg.service.trail.keep import CheckpointStores
 from deltareg.store import open_store
 from deltareg.wire import Scope
 
@@ -72,7 +72,7 @@ def server() -> None:
 @click.option("--workers", type=click.IntRange(0, 16), default=1, show_default=True)
 def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) -> None:
     """Run API and workers on this machine with embedded defaults."""
-    with _explained():
+    with _explain_errors():
         settings = read_settings(data_dir=data_dir, host=host, port=port)
         prepare_data_dir(settings.data_dir)
         with only_up(settings.data_dir) as tell_address:
@@ -92,7 +92,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) 
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 def run(host: str | None, port: int | None) -> None:
     """Run the API alone, with the settings of the environment."""
-    with _explained():
+    with _explain_errors():
         settings = read_settings(host=host, port=port)
         if settings.effective_database_url.startswith("sqlite"):
             prepare_data_dir(settings.data_dir)
@@ -104,7 +104,7 @@ def run(host: str | None, port: int | None) -> None:
 @server.command()
 def check() -> None:
     """Check settings, database schema and store, and say what is wrong."""
-    with _explained():
+    with _explain_errors():
         settings = read_settings()
         check_address(settings)
         registry = open_registry(settings)
@@ -146,7 +146,7 @@ def create_token(
     says `token.bootstrap` by `registry`. Each call makes another one, and those before stay live:
     it lists them, and says so when nobody had that name.
     """
-    with _explained():
+    with _explain_errors():
         settings = read_settings(data_dir=data_dir)
         if not _has_database(settings):
             raise Misconfigured(
@@ -175,7 +175,7 @@ def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
 
-def read_settings(**given: object) -> Settings:
+def read_settings(**given: object) -> ServerSettings:
     """Read the environment; options that were given win.
 
     Raises:
@@ -183,7 +183,7 @@ def read_settings(**given: object) -> Settings:
     """
     wanted = {key: value for key, value in given.items() if value is not None}
     try:
-        return Settings.model_validate(Settings().model_dump() | wanted)
+        return ServerSettings.model_validate(ServerSettings().model_dump() | wanted)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "_".join(["DELTAREG", *map(str, first["loc"])]).upper()
@@ -192,7 +192,7 @@ def read_settings(**given: object) -> Settings:
         ) from error
 
 
-def open_registry(settings: Settings) -> Registry:
+def open_registry(settings: ServerSettings) -> Registry:
     """Open database and store and refuse a schema that is not ours.
 
     Raises:
@@ -210,7 +210,7 @@ def open_registry(settings: Settings) -> Registry:
     )  # fmt: skip
 
 
-def check_address(settings: Settings) -> None:
+def check_address(settings: ServerSettings) -> None:
     """Refuse to be reached from elsewhere without TLS.
 
     Raises:
@@ -226,21 +226,21 @@ def check_address(settings: Settings) -> None:
         )
 
 
-def _has_database(settings: Settings) -> bool:
+def _has_database(settings: ServerSettings) -> bool:
     """Whether there is a database to open: SQLite would make an empty one in a wrong folder."""
     path = make_url(settings.effective_database_url)
     return path.get_backend_name() != "sqlite" or Path(path.database or "").is_file()
 
 
 @contextmanager
-def _explained() -> Generator[None, None, None]:
+def _explain_errors() -> Generator[None, None, None]:
     """End with one clear line instead of a stack trace."""
     start_log()
-    with explained():
+    with explain_errors():
         yield
 
 
-def _begin(settings: Settings) -> tuple[socket.socket, str, Registry]:
+def _begin(settings: ServerSettings) -> tuple[socket.socket, str, Registry]:
     """Take the address, open the registry and say where it is; a new one is made first."""
     check_address(settings)
     is_embedded = settings.effective_database_url.startswith("sqlite")
@@ -259,7 +259,7 @@ def _begin(settings: Settings) -> tuple[socket.socket, str, Registry]:
     return listener, url, registry
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(settings: ServerSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Named by number: asyncio turns Nagle off only for sockets that say they are TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -274,18 +274,18 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _url(settings: Settings, listener: socket.socket) -> str:
+def _url(settings: ServerSettings, listener: socket.socket) -> str:
     scheme = "https" if settings.tls_cert else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
 def _url_unless_said_otherwise() -> str:
-    host, port = (Settings.model_fields[name].default for name in ("host", "port"))
+    host, port = (ServerSettings.model_fields[name].default for name in ("host", "port"))
     return f"http://{host}:{port}"
 
 
-def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
+def _announce(url: str, token_file: Path | None, settings: ServerSettings) -> None:
     click.echo(f"Delta Registry listens on {url}")
     click.echo(f"  database  {create_engine(settings.effective_database_url).url!s}")
     click.echo(f"  store     {settings.effective_store_url}")
@@ -297,7 +297,7 @@ def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
     sys.stdout.flush()
 
 
-def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> None:
+def _serve(registry: Registry, settings: ServerSettings, listener: socket.socket) -> None:
     signal.signal(signal.SIGTERM, _exit)
     queue_reverification(registry)
     _report_legacy(registry)
@@ -306,7 +306,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         registry, store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
         keep_logs_s=settings.keep_logs_s, keep_forms_s=settings.form_days * 86_400,
-        room=Room(settings.own_disks()), anonymous_reading=settings.anonymous_reading,
+        room=DiskRoom(settings.own_disks()), anonymous_reading=settings.anonymous_reading,
         hub_main=settings.hub_main if settings.hub else None,
         hub_address=own_address(
             settings.hub_address, settings.tls_cert, settings.host, listener.getsockname()[1]
@@ -325,7 +325,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
             f"the certificate cannot be used: {error.strerror or error}",
             fix="DELTAREG_TLS_CERT and DELTAREG_TLS_KEY are two PEM files that belong together",
         ) from error
-    places = Places(registry.store, settings.effective_checkpoint_file)
+    places = CheckpointStores(registry.store, settings.effective_checkpoint_file)
     with (
         telling(registry),
         sealing(registry, places, every_s=settings.seal_every_s, rows=settings.seal_rows),
@@ -378,7 +378,7 @@ def _asked_to_end() -> Generator[None, None, None]:
 
 @contextmanager
 def _workers(
-    registry: Registry, settings: Settings, url: str, count: int
+    registry: Registry, settings: ServerSettings, url: str, count: int
 ) -> Generator[None, None, None]:
     """Run worker processes while the block lasts; each has a token for verifying and no more."""
     environ = {}

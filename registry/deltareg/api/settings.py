@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from deltareg.store import S3Options
 
 
-class Settings(BaseSettings):
+class ServerSettings(BaseSettings):
     """What a server needs to know; every field is `DELTAREG_<NAME>` in the environment."""
 
     model_config = SettingsConfigDict(env_prefix="DELTAREG_", extra="ignore")

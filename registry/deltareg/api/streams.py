@@ -7,12 +7,12 @@ from deltareg.db.events.outbox import head
 from deltareg.db.session import glance
 from deltareg.service.registry import Registry
 from deltareg.service.telling.cloud_events import read_id
-from deltareg.streaming import Glance
+from deltareg.streaming import SharedLook
 from deltareg.wire import EventPage
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class EventStream:
     """Events for one reader.
 
     Attributes:
@@ -20,7 +20,7 @@ class Events:
         pages: Gives what comes after an event, with the reader's rights at that moment.
     """
 
-    newest: Glance[int]
+    newest: SharedLook[int]
     pages: Callable[[str], EventPage]
 
     def written(self, part: EventPage) -> str:
@@ -52,9 +52,9 @@ class Events:
         return await self.newest.take() > read_id(part.next)[0]
 
 
-def newest_event(registry: Registry) -> Glance[int]:
+def newest_event(registry: Registry) -> SharedLook[int]:
     """Look at the newest event for all readers of a process."""
-    return Glance(lambda: _last_number(registry), 0)
+    return SharedLook(lambda: _last_number(registry), 0)
 
 
 def _last_number(registry: Registry) -> int:

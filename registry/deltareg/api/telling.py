@@ -22,17 +22,9 @@ from deltareg.db.events.rows import DeliveryRow
 from deltareg.errors import DeltaregError, LeaseLost
 from deltareg.service.registry import Registry
 from deltareg.service.telling.drift import tell_drift
-from deltareg.service.telling.due import (
-    DAY_S,
-    PAUSES_S,
-    Due,
-    due_now,
-    give_lease_back,
-    settle,
-    take_lease,
-)
+from deltareg.service.telling.due import DAY_S, PAUSES_S, DueDelivery, due_now, give_lease_back, settle, take_lease
 from deltareg.service.telling.number import number_all, number_some
-from deltareg.service.telling.send import TIMEOUT_S, Outcome, send
+from deltareg.service.telling.send import TIMEOUT_S, AttemptOutcome, send
 
 log = logging.getLogger(__name__)
 _LAST_S = 5.0
@@ -101,8 +93,8 @@ class _Deliverer:
     pace: Pace
     ended: threading.Event
     holder: str = field(default_factory=lambda: uuid4().hex)
-    under_way: dict[int, Due] = field(default_factory=dict[int, Due])
-    finished: dict[DeliveryRow, Outcome] = field(default_factory=dict[DeliveryRow, Outcome])
+    under_way: dict[int, DueDelivery] = field(default_factory=dict[int, DueDelivery])
+    finished: dict[DeliveryRow, AttemptOutcome] = field(default_factory=dict[DeliveryRow, AttemptOutcome])
     _news: anyio.Event = field(default_factory=anyio.Event)
     _loop: asyncio.AbstractEventLoop | None = None
     _held_until: float = 0.0
@@ -137,18 +129,18 @@ class _Deliverer:
             group.cancel_scope.cancel()
         await anyio.to_thread.run_sync(self._end)
 
-    async def _try(self, due: Due) -> None:
-        row, outcome = due.delivery, Outcome(None, due.why_not)
+    async def _try(self, due: DueDelivery) -> None:
+        row, outcome = due.delivery, AttemptOutcome(None, due.why_not)
         if due.message is not None:
             outcome = await send(due.message, self.registry.networks, timeout_s=self.pace.timeout_s)
         self.finished[row] = outcome
         self._news.set()
 
-    def _look(self) -> list[Due]:
+    def _look(self) -> list[DueDelivery]:
         """Write down what became of tries, number what waits, and give what is to be sent."""
         return self._safely(self._settle_and_look) or []
 
-    def _settle_and_look(self) -> list[Due]:
+    def _settle_and_look(self) -> list[DueDelivery]:
         self._settle()
         while number_some(self.registry):
             pass
@@ -159,7 +151,7 @@ class _Deliverer:
             self._holds_lease()
         return self._picked()
 
-    def _picked(self) -> list[Due]:
+    def _picked(self) -> list[DueDelivery]:
         """Give what is to be sent, as far as there is room, if it is this process that delivers."""
         free = self.pace.at_once - len(self.under_way)
         if free <= 0:
@@ -172,7 +164,7 @@ class _Deliverer:
         found = due_now(self.registry, under_way=set(self.under_way), full=full, limit=free)
         if not found or not self._holds_lease():
             return []
-        picked: list[Due] = []
+        picked: list[DueDelivery] = []
         for due in found:
             hook = due.delivery.webhook_id
             of_hook[hook] = of_hook.get(hook, 0) + 1
@@ -210,7 +202,7 @@ class _Deliverer:
         if self._held_until:
             self._safely(lambda: give_lease_back(self.registry, self.holder))
 
-    def _safely(self, act: Callable[[], list[Due] | None]) -> list[Due] | None:
+    def _safely(self, act: Callable[[], list[DueDelivery] | None]) -> list[DueDelivery] | None:
         """Do it; where the database does not answer, say so once until it does again."""
         try:
             found = act()

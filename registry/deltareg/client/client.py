@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deltareg.client.compare.behavior import Behavior
     from deltareg.client.compare.bisect import Bisection
     from deltareg.client.compare.bisect_by_hand import HandBisection
-    from deltareg.client.push.golden_of_push import RecordGolden
+    from deltareg.client.push.golden_of_push import GoldenRecorder
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.resources.audit import Audit
     from deltareg.client.resources.bases import Bases
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from deltareg.client.resources.webhooks import Webhooks
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
-    from deltareg.signing.making import SignWith
+    from deltareg.signing.making import SigningCredentials
 
 
 class Client:
@@ -206,8 +206,8 @@ class Client:
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: "AnyPath | Literal[False] | None" = None,
-        record_golden: "RecordGolden | None" = None,
-        sign: "AnyPath | SignWith | None" = None,
+        record_golden: "GoldenRecorder | None" = None,
+        sign: "AnyPath | SigningCredentials | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version of a line; see `versions.push`."""
         return self.versions.push(

@@ -77,7 +77,7 @@ class ClientConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ConfigSetting:
     """One setting: its name in files, its variable, its default as text, what it does."""
 
     key: str
@@ -86,44 +86,44 @@ class Setting:
     summary: str
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting("server", "DELTAREG_SERVER", DEFAULT_SERVER, "The address of the registry."),
-    Setting("profile", "DELTAREG_PROFILE", DEFAULT_PROFILE, "The profile of config.toml to use."),
-    Setting("cache_dir", "DELTAREG_CACHE_DIR", "", "The folder that keeps pulled bytes."),
-    Setting("cache_max_size", "DELTAREG_CACHE_MAX_SIZE", "50GB", "How much the cache keeps."),
-    Setting("output", "DELTAREG_OUTPUT", "table", "Results as table, json, jsonl or yaml."),
-    Setting(
+SETTINGS: tuple[ConfigSetting, ...] = (
+    ConfigSetting("server", "DELTAREG_SERVER", DEFAULT_SERVER, "The address of the registry."),
+    ConfigSetting("profile", "DELTAREG_PROFILE", DEFAULT_PROFILE, "The profile of config.toml to use."),
+    ConfigSetting("cache_dir", "DELTAREG_CACHE_DIR", "", "The folder that keeps pulled bytes."),
+    ConfigSetting("cache_max_size", "DELTAREG_CACHE_MAX_SIZE", "50GB", "How much the cache keeps."),
+    ConfigSetting("output", "DELTAREG_OUTPUT", "table", "Results as table, json, jsonl or yaml."),
+    ConfigSetting(
         "progress", "DELTAREG_NO_PROGRESS", "true", "Show progress; the variable turns it off."
     ),
-    Setting(
+    ConfigSetting(
         "concurrency", "DELTAREG_CONCURRENCY", "4", "Requests that carry bytes at once, at most."
     ),
-    Setting(
+    ConfigSetting(
         "compression",
         "DELTAREG_COMPRESSION",
         "default",
         f"How hard a push compresses: {', '.join(COMPRESSIONS)}.",
     ),
-    Setting(
+    ConfigSetting(
         "golden",
         "DELTAREG_GOLDEN",
         "auto",
         "Whether a push records golden outputs by the library, where it can: auto or never.",
     ),
-    Setting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
-    Setting(
+    ConfigSetting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
+    ConfigSetting(
         "retries",
         "DELTAREG_RETRIES",
         "5",
         "Tries after a failure that may pass, at least; 0: none.",
     ),
-    Setting(
+    ConfigSetting(
         "patience",
         "DELTAREG_PATIENCE",
         "30s",
         "How long a server that is away or cannot answer is tried again, at least.",
     ),
-    Setting(
+    ConfigSetting(
         "insecure_http",
         "DELTAREG_INSECURE_HTTP",
         "false",
@@ -134,7 +134,7 @@ KEYS = tuple(setting.key for setting in SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ConfigValue:
     """A setting as text, and the place that it came from; its repr keeps the text to itself."""
 
     key: str
@@ -147,7 +147,7 @@ class LoadedConfig:
     """The settings, and for each of them where it came from; the token is the last one."""
 
     config: ClientConfig
-    values: tuple[Value, ...]
+    values: tuple[ConfigValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def load_config(
     if withheld[0]:
         token, origin = "", f"{origin}, withheld"
     config = replace(_build(texts, token=token, request_id=request_id), withheld=withheld)
-    return LoadedConfig(config, (*values, Value("token", token, origin)))
+    return LoadedConfig(config, (*values, ConfigValue("token", token, origin)))
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -246,7 +246,7 @@ def _of_project(project: Mapping[str, object]) -> dict[str, str]:
     return texts
 
 
-def _profile(profiles: object, wanted: Value, path: str) -> dict[str, str]:
+def _profile(profiles: object, wanted: ConfigValue, path: str) -> dict[str, str]:
     tables = _table(profiles) or {}
     table = _table(tables.get(wanted.text, {} if wanted.text == DEFAULT_PROFILE else None))
     if table is None:
@@ -269,13 +269,13 @@ def _from_environ(environ: Mapping[str, str]) -> _Place:
     return _Place("", present, {s.key: s.variable for s in SETTINGS})
 
 
-def _first(setting: Setting, places: Sequence[_Place]) -> Value:
+def _first(setting: ConfigSetting, places: Sequence[_Place]) -> ConfigValue:
     for place in places:
         if setting.key in place.texts:
             origin = place.names.get(setting.key, place.name)
-            return Value(setting.key, place.texts[setting.key], origin)
+            return ConfigValue(setting.key, place.texts[setting.key], origin)
     text = str(_default_cache_dir()) if setting.key == "cache_dir" else setting.default
-    return Value(setting.key, text, "default")
+    return ConfigValue(setting.key, text, "default")
 
 
 def _token(server: str, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -294,7 +294,7 @@ def _token(server: str, environ: Mapping[str, str]) -> tuple[str, str]:
     return (kept, str(token_path(server))) if kept else ("", "none")
 
 
-def _why_withheld(server: Value, token_origin: str) -> tuple[str, str]:
+def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
     """Say why a token is not sent, and what to do; empty texts where it is.
 
     A folder that somebody cloned names a server; who set a token for another one did not mean that.

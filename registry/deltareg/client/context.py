@@ -13,7 +13,7 @@ from deltareg.identity.storage_map import StorageMap
 
 
 @dataclass(frozen=True, slots=True)
-class Undecoded:
+class EncodedStorage:
     """What is stored of a version or a base, brought here as it lies in packs.
 
     Attributes:
@@ -31,7 +31,7 @@ class Undecoded:
     base_manifest: Manifest | None
 
 
-Decode = Callable[[Undecoded, Path], None]
+Decode = Callable[[EncodedStorage, Path], None]
 """Writes the files of something stored into an empty folder.
 
 Raises `IntegrityFailure` where it is not what its manifest says.

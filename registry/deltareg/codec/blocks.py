@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from deltareg.codec.chunk_codec import BLOCKS, damaged, same_size
-from deltareg.codec.contexts import Contexts
+from deltareg.codec.chunk_codec import BLOCKS, build_integrity_failure, same_size
+from deltareg.codec.contexts import ContextsCodec
 from deltareg.codec.frames import GENERAL, open_compressor, open_decompressor, read_frame
 from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
@@ -24,7 +24,7 @@ _FRAME: Final = 32  # bytes, so that a short map's frame is not all that is seen
 Flags = npt.NDArray[np.bool_]
 
 
-class Blocks:
+class BlocksCodec:
     """Stores the difference to the reference where there is one."""
 
     id = BLOCKS
@@ -33,7 +33,7 @@ class Blocks:
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
-        self._contexts = Contexts(scratch)
+        self._contexts = ContextsCodec(scratch)
         self._compressor = open_compressor(GENERAL)
         self._decompressor = open_decompressor()
 
@@ -46,11 +46,11 @@ class Blocks:
             return None
         words = words_of(chunk, item_bytes)
         # Most chunks have no such rows, which a few blocks tell as well as all of them.
-        few = _changed(words, against, count, every=max(1, count // _LOOKED_AT))
-        if _unchanged(few) * 2 * _LEAST < few.size:
+        few = _find_changed(words, against, count, every=max(1, count // _LOOKED_AT))
+        if _count_unchanged(few) * 2 * _LEAST < few.size:
             return None
-        changed = _changed(words, against, count)
-        if _unchanged(changed) * _LEAST < count:
+        changed = _find_changed(words, against, count)
+        if _count_unchanged(changed) * _LEAST < count:
             return None
         bits = np.packbits(changed, bitorder="little")
         frame = self._compressor.compress(octets(bits))
@@ -73,14 +73,14 @@ class Blocks:
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1:
-            raise damaged("a chunk of single bytes is never stored in blocks")
+            raise build_integrity_failure("a chunk of single bytes is never stored in blocks")
         changed, body = self._split(memoryview(payload), against.size // _BLOCK)
         kept_reference = self._kept("kept reference", against, changed)
         kept = self._scratch.words("kept", count=kept_reference.size, item_bytes=item_bytes)
         if kept.size:
             self._contexts.unpack_into(kept, kept_reference, body)
         elif body:
-            raise damaged(f"{len(body)} bytes follow the map of a chunk that did not change")
+            raise build_integrity_failure(f"{len(body)} bytes follow the map of a chunk that did not change")
         words = self._scratch.lend(against.size, item_bytes)
         words[:] = against
         marked = int(np.count_nonzero(changed))
@@ -90,14 +90,14 @@ class Blocks:
 
     def _split(self, payload: memoryview, count: int) -> tuple[Flags, memoryview]:
         if len(payload) < struct.calcsize("<H"):
-            raise damaged("a chunk of blocks ends in its map")
+            raise build_integrity_failure("a chunk of blocks ends in its map")
         (length,) = struct.unpack_from("<H", payload)
         begin = struct.calcsize("<H")
         size = (count + 7) // 8
         bits = read_frame(self._decompressor, payload[begin : begin + length], size_bytes=size)
         flags = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), bitorder="little")
         if flags[count:].any():
-            raise damaged("the map of a chunk marks blocks that are not there")
+            raise build_integrity_failure("the map of a chunk marks blocks that are not there")
         return flags[:count].astype(np.bool_), payload[begin + length :]
 
     def _kept(self, name: str, words: Words, changed: Flags) -> Words:
@@ -111,7 +111,7 @@ class Blocks:
         return kept
 
 
-def _changed(words: Words, against: Words, count: int, *, every: int = 1) -> Flags:
+def _find_changed(words: Words, against: Words, count: int, *, every: int = 1) -> Flags:
     """Compare eight bytes at a time; of all blocks, or of one of so many."""
     size = count * _BLOCK
     own, other = (w[:size].view("<u8").reshape(count, -1)[::every] for w in (words, against))
@@ -119,7 +119,7 @@ def _changed(words: Words, against: Words, count: int, *, every: int = 1) -> Fla
     return flags
 
 
-def _unchanged(changed: Flags) -> int:
+def _count_unchanged(changed: Flags) -> int:
     return changed.size - int(np.count_nonzero(changed))
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from deltareg.codec.chunk_codec import damaged
+from deltareg.codec.chunk_codec import build_integrity_failure
 from deltareg.codec.frames import (
     ENTROPY,
     is_worth_it,
@@ -82,11 +82,11 @@ class BytePlanes:
 def _split(payload: memoryview, *, planes: int, count: int) -> Sequence[tuple[int, memoryview]]:
     modes = bytes(payload[:planes])
     if len(modes) != planes or max(modes) > _FRAME:
-        raise damaged("a chunk of byte planes has no valid plane modes")
+        raise build_integrity_failure("a chunk of byte planes has no valid plane modes")
     table_bytes = 4 * modes.count(_FRAME)
     table = payload[planes : planes + table_bytes]
     if len(table) != table_bytes:
-        raise damaged("a chunk of byte planes ends in its table")
+        raise build_integrity_failure("a chunk of byte planes ends in its table")
     frames = iter(struct.unpack(f"<{modes.count(_FRAME)}I", table))
     position = planes + table_bytes
     bodies: list[tuple[int, memoryview]] = []
@@ -96,5 +96,5 @@ def _split(payload: memoryview, *, planes: int, count: int) -> Sequence[tuple[in
         bodies.append((mode, payload[position : position + length]))
         position += length
     if position != len(payload):
-        raise damaged(f"byte planes of {position} bytes in a chunk of {len(payload)}")
+        raise build_integrity_failure(f"byte planes of {position} bytes in a chunk of {len(payload)}")
     return bodies

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from deltareg.codec.chunk_codec import damaged
+from deltareg.codec.chunk_codec import build_integrity_failure
 from deltareg.codec.scratch import Octets
 
 LONGEST: Final = 15  # bits of a word, so that a length is four bits
@@ -48,13 +48,13 @@ def words_of(lengths: Sequence[int]) -> list[int]:
         IntegrityFailure: No code has words of these lengths.
     """
     words, word, before = [0] * len(lengths), 0, 0
-    for letter in _ordered(lengths):
+    for letter in _sort_by_length(lengths):
         word <<= lengths[letter] - before
         before = lengths[letter]
         words[letter] = word
         word += 1
         if word > 1 << before:
-            raise damaged("the lengths of a chunk's code words do not make a code")
+            raise build_integrity_failure("the lengths of a chunk's code words do not make a code")
     return words
 
 
@@ -86,10 +86,10 @@ def read_letters(data: memoryview, lengths: Sequence[int], count: int) -> tuple[
         places.append(at)
         at += sizes[at]
         if at > bits.size or at == places[-1]:
-            raise damaged("the code words of a chunk are cut or unknown")
+            raise build_integrity_failure("the code words of a chunk are cut or unknown")
     used = (at + 7) // 8
     if bits[at : 8 * used].any():
-        raise damaged("something follows the code words of a chunk")
+        raise build_integrity_failure("something follows the code words of a chunk")
     return letter_at[windows[places]], used
 
 
@@ -102,10 +102,10 @@ def read_bits(data: memoryview, sizes: Numbers) -> Numbers:
     ends = np.cumsum(sizes)
     total = int(ends[-1]) if ends.size else 0
     if len(data) != (total + 7) // 8:
-        raise damaged(f"{len(data)} bytes of low bits in a chunk that has {total} bits of them")
+        raise build_integrity_failure(f"{len(data)} bytes of low bits in a chunk that has {total} bits of them")
     bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8))
     if bits[total:].any():
-        raise damaged("something follows the low bits of a chunk")
+        raise build_integrity_failure("something follows the low bits of a chunk")
     values = np.zeros(sizes.size, dtype=np.int64)
     for place in range(int(sizes.max(initial=0))):
         own = sizes > place
@@ -113,7 +113,7 @@ def read_bits(data: memoryview, sizes: Numbers) -> Numbers:
     return values
 
 
-def _ordered(lengths: Sequence[int]) -> list[int]:
+def _sort_by_length(lengths: Sequence[int]) -> list[int]:
     return sorted((i for i, size in enumerate(lengths) if size), key=lambda i: (lengths[i], i))
 
 

@@ -84,7 +84,7 @@ class ChunkCodec(Protocol):
         ...
 
 
-def damaged(what: str) -> IntegrityFailure:
+def build_integrity_failure(what: str) -> IntegrityFailure:
     """Make the error for stored bytes that cannot be what was pushed."""
     return IntegrityFailure(what, fix="pull again; when it stays, push the same folder again")
 

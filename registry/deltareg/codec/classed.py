@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from deltareg.codec.byte_planes import BytePlanes
-from deltareg.codec.chunk_codec import damaged
-from deltareg.codec.classes import Classes
+from deltareg.codec.chunk_codec import build_integrity_failure
+from deltareg.codec.classes import ChunkClasses
 from deltareg.codec.frames import (
     ENTROPY,
     is_worth_it,
@@ -21,7 +21,7 @@ from deltareg.codec.frames import (
     open_decompressor,
     read_frame,
 )
-from deltareg.codec.kernel import Tally
+from deltareg.codec.kernel import ClassTally
 from deltareg.codec.kernels import kernel
 from deltareg.codec.scratch import Octets, Scratch, Words, octets
 
@@ -39,7 +39,7 @@ class ClassedWords:
         self._compressor = open_compressor(ENTROPY)
         self._decompressor = open_decompressor()
 
-    def pack(self, zigzag: Words, classes: Classes) -> bytes:
+    def pack(self, zigzag: Words, classes: ChunkClasses) -> bytes:
         """Write words; they are left as they are."""
         escapes = self._scratch.words("escapes", count=zigzag.size, item_bytes=zigzag.itemsize)
         widths, bodies, begin, escaped = bytearray(), list[bytes](), 0, 0
@@ -58,7 +58,7 @@ class ClassedWords:
         rest = self._planes.pack(escapes[:escaped]) if escaped else b""
         return b"".join((widths, lengths, *bodies, rest))
 
-    def unpack_into(self, zigzag: Words, classes: Classes, payload: memoryview) -> None:
+    def unpack_into(self, zigzag: Words, classes: ChunkClasses, payload: memoryview) -> None:
         """Read a payload into all of `zigzag`.
 
         Raises:
@@ -87,7 +87,7 @@ class ClassedWords:
     ) -> None:
         if not escaped:
             if rest:
-                raise damaged(f"{len(rest)} bytes follow the classes of a chunk without escapes")
+                raise build_integrity_failure(f"{len(rest)} bytes follow the classes of a chunk without escapes")
             return
         escapes = self._scratch.words("escapes", count=escaped, item_bytes=item_bytes)
         self._planes.unpack_into(escapes, rest)
@@ -111,7 +111,7 @@ class ClassedWords:
         return np.frombuffer(read_frame(self._decompressor, body, size_bytes=size), dtype=np.uint8)
 
 
-def _width(tally: Tally, count: int) -> int:
+def _width(tally: ClassTally, count: int) -> int:
     """Choose by integers alone: few escapes make a narrow width worth it."""
     if tally.largest == 0:
         return _ZERO
@@ -131,15 +131,15 @@ def _split(payload: memoryview, count: int) -> tuple[bytes, Iterator[memoryview]
     """Take a payload apart: widths, the body of every class that has one, and what follows."""
     widths = bytes(payload[:count])
     if len(widths) != count or not _NARROW.union((_ZERO, _WHOLE)).issuperset(widths):
-        raise damaged("a chunk of classes has no valid widths")
+        raise build_integrity_failure("a chunk of classes has no valid widths")
     stored = sum(width != _ZERO for width in widths)
     table = payload[count : count + 4 * stored]
     if len(table) != 4 * stored:
-        raise damaged("a chunk of classes ends in its table")
+        raise build_integrity_failure("a chunk of classes ends in its table")
     begin, bodies = count + 4 * stored, list[memoryview]()
     for length in struct.unpack(f"<{stored}I", table):
         bodies.append(payload[begin : begin + length])
         begin += length
     if begin > len(payload):
-        raise damaged(f"classes of {begin} bytes in a chunk of {len(payload)}")
+        raise build_integrity_failure(f"classes of {begin} bytes in a chunk of {len(payload)}")
     return widths, iter(bodies), payload[begin:]

@@ -19,7 +19,7 @@ _LEAST: Final = 2048  # elements of a class; a Huffman table costs about 100 byt
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class ChunkClasses:
     """How a chunk is divided.
 
     Attributes:
@@ -31,12 +31,12 @@ class Classes:
     counts: tuple[int, ...]
 
 
-def one_class(count: int) -> Classes:
+def one_class(count: int) -> ChunkClasses:
     """Leave a chunk whole."""
-    return Classes(np.zeros(_KEYS, dtype=np.uint8), (count,))
+    return ChunkClasses(np.zeros(_KEYS, dtype=np.uint8), (count,))
 
 
-def divide(histogram: Sequence[int]) -> Classes:
+def divide(histogram: Sequence[int]) -> ChunkClasses:
     """Join magnitudes, from the smallest up, until a class is large enough; integers alone decide.
 
     A class is closed as soon as it has a 64th of the chunk and 2048 elements, until only the last
@@ -61,4 +61,4 @@ def divide(histogram: Sequence[int]) -> Classes:
     elif counts:
         of_key[begin:] = len(counts) - 1
         counts[-1] += held
-    return Classes(of_key, tuple(counts))
+    return ChunkClasses(of_key, tuple(counts))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from deltareg.codec.blocks import Blocks
+from deltareg.codec.blocks import BlocksCodec
 from deltareg.codec.chunk_codec import (
     BLOCKS,
     CONTEXTS,
@@ -18,16 +18,16 @@ from deltareg.codec.chunk_codec import (
     ZSTD,
     ChunkCodec,
 )
-from deltareg.codec.contexts import Contexts
-from deltareg.codec.floats import Floats
-from deltareg.codec.lengths import Lengths
-from deltareg.codec.packed import Packed
+from deltareg.codec.contexts import ContextsCodec
+from deltareg.codec.floats import FloatsCodec
+from deltareg.codec.lengths import LengthsCodec
+from deltareg.codec.packed import PackedCodec
 from deltareg.codec.pco import Pcodec
-from deltareg.codec.planes import Planes
-from deltareg.codec.raw import Raw
+from deltareg.codec.planes import PlanesCodec
+from deltareg.codec.raw import RawCodec
 from deltareg.codec.scratch import Scratch
-from deltareg.codec.subtract import Subtract
-from deltareg.codec.zstd import Zstd
+from deltareg.codec.subtract import SubtractCodec
+from deltareg.codec.zstd import ZstdCodec
 
 # Which codecs the encoder tries, by profile. Decoding knows them all and needs no profile.
 PROFILES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
@@ -45,8 +45,8 @@ def open_codecs() -> Mapping[int, ChunkCodec]:
     """Make every codec, with buffers shared among them, for one thread."""
     scratch = Scratch()
     codecs: tuple[ChunkCodec, ...] = (
-        Raw(), Zstd(), Planes(scratch), Packed(scratch), Contexts(scratch), Subtract(scratch),
-        Pcodec(scratch), Blocks(scratch), Floats(scratch), Lengths(scratch),
+        RawCodec(), ZstdCodec(), PlanesCodec(scratch), PackedCodec(scratch), ContextsCodec(scratch), SubtractCodec(scratch),
+        Pcodec(scratch), BlocksCodec(scratch), FloatsCodec(scratch), LengthsCodec(scratch),
     )  # fmt: skip
     return MappingProxyType({codec.id: codec for codec in codecs})
 

@@ -5,17 +5,17 @@ place is, and so how large a difference is likely to be.
 """
 
 from deltareg.codec.chunk_codec import CONTEXTS
-from deltareg.codec.classes import Classes, divide
-from deltareg.codec.differences import Differences
+from deltareg.codec.classes import ChunkClasses, divide
+from deltareg.codec.differences import DifferenceCodec
 from deltareg.codec.kernels import kernel
 from deltareg.codec.scratch import Words
 
 
-class Contexts(Differences):
+class ContextsCodec(DifferenceCodec):
     """Stores the difference to the reference, those of like weights together."""
 
     id = CONTEXTS
     name = "contexts"
 
-    def classes(self, against: Words) -> Classes:
+    def classes(self, against: Words) -> ChunkClasses:
         return divide(kernel().histogram(against))

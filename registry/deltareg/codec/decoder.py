@@ -17,7 +17,7 @@ from functools import partial
 
 import xxhash
 
-from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, damaged, same_size
+from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, build_integrity_failure, same_size
 from deltareg.codec.codecs import thread_codecs
 from deltareg.codec.ordered import OrderedPool
 from deltareg.codec.sources import ReadRange
@@ -53,12 +53,12 @@ def decode_chunk(
     """
     _check_chunk(chunk, item_bytes)
     if len(payload) != chunk.length:
-        raise damaged(f"{len(payload)} bytes were fetched for a chunk of {chunk.length}")
+        raise build_integrity_failure(f"{len(payload)} bytes were fetched for a chunk of {chunk.length}")
     codec = thread_codecs()[chunk.codec]
     data = codec.decode(payload, reference, size_bytes=chunk.size_bytes, item_bytes=item_bytes)
     if xxhash.xxh3_64_intdigest(data) != chunk.check:
         against = " (or its reference is another one)" if codec.uses_reference else ""
-        raise damaged(f"a chunk of pack {chunk.pack.short} is not what was encoded{against}")
+        raise build_integrity_failure(f"a chunk of pack {chunk.pack.short} is not what was encoded{against}")
     return data
 
 
@@ -117,7 +117,7 @@ def decode_pieces(
         yield data
         if item.end == want.size_bytes:
             if hasher.hexdigest() != want.digest.hex:
-                raise damaged(f"a {want.dtype} tensor of {item.end} bytes is not {want.digest}")
+                raise build_integrity_failure(f"a {want.dtype} tensor of {item.end} bytes is not {want.digest}")
             hasher = None
 
 
@@ -169,17 +169,17 @@ def _check_request(request: PieceRequest) -> None:
     for chunk in stored.chunks:
         _check_chunk(chunk, ITEM_BYTES[want.dtype])
         if stored.reference is None and thread_codecs()[chunk.codec].uses_reference:
-            raise damaged(f"a chunk of {want.digest} needs a reference and none is named")
+            raise build_integrity_failure(f"a chunk of {want.digest} needs a reference and none is named")
     size = sum(chunk.size_bytes for chunk in stored.chunks)
     if size != want.size_bytes and not stored.is_unchanged:
-        raise damaged(f"the chunks of {want.digest} hold {size} bytes, not {want.size_bytes}")
+        raise build_integrity_failure(f"the chunks of {want.digest} hold {size} bytes, not {want.size_bytes}")
 
 
 def _check_chunk(chunk: Chunk, item_bytes: int) -> None:
     if chunk.codec not in thread_codecs():
-        raise damaged(
+        raise build_integrity_failure(
             f"chunk codec {chunk.codec} is unknown: the bytes are damaged or need a newer deltareg"
         )
     whole = chunk.size_bytes % item_bytes == 0
     if not whole or not 0 < chunk.length <= chunk.size_bytes <= CHUNK_ELEMENTS * item_bytes:
-        raise damaged(f"a chunk of {chunk.length} bytes for {chunk.size_bytes} cannot be")
+        raise build_integrity_failure(f"a chunk of {chunk.length} bytes for {chunk.size_bytes} cannot be")

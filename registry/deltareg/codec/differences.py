@@ -6,14 +6,14 @@ al., NeurIPS 2024). Packing and classes by the reference's exponent are our own.
 
 from abc import ABC, abstractmethod
 
-from deltareg.codec.chunk_codec import damaged, same_size
+from deltareg.codec.chunk_codec import build_integrity_failure, same_size
 from deltareg.codec.classed import ClassedWords
-from deltareg.codec.classes import Classes
+from deltareg.codec.classes import ChunkClasses
 from deltareg.codec.kernels import kernel
 from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
 
-class Differences(ABC):
+class DifferenceCodec(ABC):
     """A codec of words of at least two bytes; single bytes are left to others."""
 
     uses_reference = True
@@ -23,7 +23,7 @@ class Differences(ABC):
         self._classed = ClassedWords(scratch)
 
     @abstractmethod
-    def classes(self, against: Words) -> Classes:
+    def classes(self, against: Words) -> ChunkClasses:
         """Divide a chunk by its reference alone."""
 
     def encode(
@@ -45,7 +45,7 @@ class Differences(ABC):
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1:
-            raise damaged("a chunk of single bytes is never stored in classes")
+            raise build_integrity_failure("a chunk of single bytes is never stored in classes")
         words = self._scratch.lend(against.size, item_bytes)
         self.unpack_into(words, against, memoryview(payload))
         return octets(words)

@@ -7,7 +7,7 @@ known, so what does not match never arrives whole.
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.tensors.header import parse_header
 
@@ -15,7 +15,7 @@ from deltareg.tensors.header import parse_header
 def read_range(
     manifest: Manifest,
     file: ManifestFile,
-    rebuild: Rebuild,
+    rebuild: PieceRebuilder,
     *,
     begin: int,
     end: int,
@@ -55,7 +55,7 @@ def read_range(
 
 
 def _laid_out(
-    manifest: Manifest, file: ManifestFile, rebuild: Rebuild
+    manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder
 ) -> Iterator[tuple[Piece, int]]:
     """Give the pieces of a file in order, each with the byte that it begins with."""
     yield file.part, 0

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from deltareg.codec.byte_planes import BytePlanes
-from deltareg.codec.chunk_codec import FLOATS, damaged
+from deltareg.codec.chunk_codec import FLOATS, build_integrity_failure
 from deltareg.codec.frames import (
     ENTROPY,
     is_worth_it,
@@ -31,7 +31,7 @@ _BOTH: Final = 0x0F0F
 _RARE: Final = 1024  # one word of so many may lie above the exponent that is counted down from
 
 
-class Floats:
+class FloatsCodec:
     """Stores a chunk as steps down from its largest exponent."""
 
     id = FLOATS
@@ -79,7 +79,7 @@ class Floats:
     ) -> memoryview:
         del reference
         if item_bytes == 1:
-            raise damaged("single bytes are never stored as floats")
+            raise build_integrity_failure("single bytes are never stored as floats")
         count = size_bytes // item_bytes
         words = self._scratch.lend(count, item_bytes)
         top, frame, lows, rest = _split(memoryview(payload), count, item_bytes)
@@ -104,7 +104,7 @@ class Floats:
             self._planes.unpack_into(escapes, rest)
             words[places] = escapes
         elif rest:
-            raise damaged(f"{len(rest)} bytes follow a chunk of floats without escapes")
+            raise build_integrity_failure(f"{len(rest)} bytes follow a chunk of floats without escapes")
 
     def _add_lows(self, words: Words, lows: memoryview) -> None:
         nibbles = np.frombuffer(lows[: (words.size + 1) // 2], dtype=np.uint8)
@@ -162,10 +162,10 @@ def _split(
 ) -> tuple[int, memoryview, memoryview, memoryview]:
     """Take a payload apart: the top, the frame, the low bits and what follows."""
     if len(payload) < _HEAD.size:
-        raise damaged("a chunk of floats ends in its head")
+        raise build_integrity_failure("a chunk of floats ends in its head")
     top, length = _HEAD.unpack_from(payload)
     begin = _HEAD.size + length
     end = begin + (count + 1) // 2 + (count + 7) // 8 + count * (item_bytes - 2)
     if end > len(payload):
-        raise damaged(f"floats of {end} bytes in a chunk of {len(payload)}")
+        raise build_integrity_failure(f"floats of {end} bytes in a chunk of {len(payload)}")
     return top, payload[_HEAD.size : begin], payload[begin:end], payload[end:]

@@ -9,7 +9,7 @@ from typing import Final
 
 import zstandard
 
-from deltareg.codec.chunk_codec import damaged
+from deltareg.codec.chunk_codec import build_integrity_failure
 
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 MAX_WINDOW_BYTES: Final = 8 << 20
@@ -73,16 +73,16 @@ def read_frame(
             is cut, damaged, skippable, needs a dictionary, or something follows it.
     """
     if frame[: len(MAGIC)] != MAGIC:
-        raise damaged("a chunk does not hold a zstd frame")
+        raise build_integrity_failure("a chunk does not hold a zstd frame")
     try:
         header = zstandard.get_frame_parameters(frame)
         if header.content_size != size_bytes:
-            raise damaged(f"a zstd frame declares {header.content_size} bytes, not {size_bytes}")
+            raise build_integrity_failure(f"a zstd frame declares {header.content_size} bytes, not {size_bytes}")
         if header.window_size > MAX_WINDOW_BYTES or header.dict_id:
-            raise damaged("a zstd frame asks for a larger window or for a dictionary")
+            raise build_integrity_failure("a zstd frame asks for a larger window or for a dictionary")
         found = decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise damaged(f"a zstd frame cannot be read: {error}") from error
+        raise build_integrity_failure(f"a zstd frame cannot be read: {error}") from error
     if len(found) != size_bytes:
-        raise damaged(f"a zstd frame holds {len(found)} bytes, not {size_bytes}")
+        raise build_integrity_failure(f"a zstd frame holds {len(found)} bytes, not {size_bytes}")
     return found

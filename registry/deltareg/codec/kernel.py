@@ -8,12 +8,12 @@ as `(d << 1) ^ (d >> (w - 1))`. The native side is there when a compiler was, at
 from dataclasses import dataclass
 from typing import Protocol
 
-from deltareg.codec.classes import Classes
+from deltareg.codec.classes import ChunkClasses
 from deltareg.codec.scratch import Octets, Words
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ClassTally:
     """How large the numbers of a class are.
 
     Attributes:
@@ -41,15 +41,15 @@ class Kernel(Protocol):
         """Count the 256 magnitudes (the eight bits below the sign) of a reference."""
         ...
 
-    def divide(self, words: Words, against: Words, classes: Classes, out: Words) -> None:
+    def divide(self, words: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
         """Write the zigzag differences class by class, within each in their order."""
         ...
 
-    def restore(self, zigzag: Words, against: Words, classes: Classes, out: Words) -> None:
+    def restore(self, zigzag: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
         """Undo `divide`."""
         ...
 
-    def tally(self, zigzag: Words) -> Tally:
+    def tally(self, zigzag: Words) -> ClassTally:
         """Count how many numbers fit which width."""
         ...
 

@@ -17,7 +17,7 @@ from deltareg.codec.canonical import (
     words_of,
     write_bits,
 )
-from deltareg.codec.chunk_codec import LENGTHS, damaged, same_size
+from deltareg.codec.chunk_codec import LENGTHS, build_integrity_failure, same_size
 from deltareg.codec.scratch import Octets, Scratch, Words, octets
 from deltareg.codec.scratch import words_of as chunk_words
 from deltareg.codec.zigzag import from_zigzag, to_zigzag
@@ -25,7 +25,7 @@ from deltareg.codec.zigzag import from_zigzag, to_zigzag
 MOST_WORDS: Final = 2048
 
 
-class Lengths:
+class LengthsCodec:
     """Stores short differences to the reference."""
 
     id = LENGTHS
@@ -66,7 +66,7 @@ class Lengths:
     ) -> memoryview:
         against = chunk_words(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1 or against.size > MOST_WORDS:
-            raise damaged("a chunk is stored by lengths that never is")
+            raise build_integrity_failure("a chunk is stored by lengths that never is")
         lengths, rest = _read_table(memoryview(payload), 8 * item_bytes + 1)
         letters, used = read_letters(rest, lengths, against.size)
         below = np.maximum(letters - 1, 0)
@@ -100,9 +100,9 @@ def _read_table(payload: memoryview, most: int) -> tuple[list[int], memoryview]:
     count = payload[0] if len(payload) else 0
     end = 1 + (count + 1) // 2
     if not 0 < count <= most or end > len(payload):
-        raise damaged("a chunk of lengths ends in its table")
+        raise build_integrity_failure("a chunk of lengths ends in its table")
     pairs: Octets = np.frombuffer(payload[1:end], dtype=np.uint8)
     lengths = np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1).tolist()
     if any(lengths[count:]):
-        raise damaged("the table of a chunk of lengths has a letter too many")
+        raise build_integrity_failure("the table of a chunk of lengths has a letter too many")
     return lengths[:count], payload[end:]

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from deltareg.codec.classes import Classes
-from deltareg.codec.kernel import Tally
+from deltareg.codec.classes import ChunkClasses
+from deltareg.codec.kernel import ClassTally
 from deltareg.codec.scratch import Octets, Words
 
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
@@ -42,20 +42,20 @@ class NativeKernel:
                 self._calls[name, item_bytes] = call
 
     def histogram(self, against: Words) -> list[int]:
-        against, found = _aligned(against), np.empty(256, dtype=np.uint32)
+        against, found = _align_words(against), np.empty(256, dtype=np.uint32)
         self._calls["histogram", against.itemsize](_at(against), against.size, _at(found))
         return found.tolist()
 
-    def divide(self, words: Words, against: Words, classes: Classes, out: Words) -> None:
-        self._move("divide", _aligned(words), against, classes, out)
+    def divide(self, words: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
+        self._move("divide", _align_words(words), against, classes, out)
 
-    def restore(self, zigzag: Words, against: Words, classes: Classes, out: Words) -> None:
+    def restore(self, zigzag: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
         self._move("restore", zigzag, against, classes, out)
 
-    def tally(self, zigzag: Words) -> Tally:
+    def tally(self, zigzag: Words) -> ClassTally:
         found = np.empty(4, dtype=np.uint64)
         self._calls["tally", zigzag.itemsize](_at(zigzag), zigzag.size, _at(found))
-        return Tally(*(int(number) for number in found))
+        return ClassTally(*(int(number) for number in found))
 
     def pack(self, zigzag: Words, width: int, out: Octets, escapes: Words) -> int:
         call = self._calls["pack", zigzag.itemsize]
@@ -68,8 +68,8 @@ class NativeKernel:
         call = self._calls["fill", out.itemsize]
         call(_at(out), out.size, code, _at(escapes), escapes.size)
 
-    def _move(self, name: str, given: Words, against: Words, classes: Classes, out: Words) -> None:
-        against = _aligned(against)
+    def _move(self, name: str, given: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
+        against = _align_words(against)
         begins = np.array([0, *accumulate(classes.counts)], dtype=np.uint32)
         self._calls[name, out.itemsize](
             _at(given),
@@ -93,7 +93,7 @@ def load() -> NativeKernel | None:
         return None
 
 
-def _aligned(words: Words) -> Words:
+def _align_words(words: Words) -> Words:
     """Copy words that do not lie on their own boundaries, which C may not read."""
     return words if words.flags.aligned else words.copy()
 

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from deltareg.codec.classes import Classes
-from deltareg.codec.kernel import Tally
+from deltareg.codec.classes import ChunkClasses
+from deltareg.codec.kernel import ClassTally
 from deltareg.codec.scratch import Octets, Words
 from deltareg.codec.zigzag import from_zigzag, to_zigzag
 
@@ -30,7 +30,7 @@ class NumPyKernel:
         counts[found[even:]] += 1
         return [int(count) for count in counts]
 
-    def divide(self, words: Words, against: Words, classes: Classes, out: Words) -> None:
+    def divide(self, words: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
         if len(classes.counts) == 1:
             np.subtract(words, against, out=out)
             to_zigzag(out, np.empty_like(out))
@@ -42,7 +42,7 @@ class NumPyKernel:
             for here, there in moves:
                 out[there] = ordered[here]
 
-    def restore(self, zigzag: Words, against: Words, classes: Classes, out: Words) -> None:
+    def restore(self, zigzag: Words, against: Words, classes: ChunkClasses, out: Words) -> None:
         if len(classes.counts) == 1:
             out[:] = zigzag
         else:
@@ -51,9 +51,9 @@ class NumPyKernel:
         from_zigzag(out, np.empty_like(out))
         np.add(out, against, out=out)
 
-    def tally(self, zigzag: Words) -> Tally:
+    def tally(self, zigzag: Words) -> ClassTally:
         sizes = (int(np.count_nonzero(zigzag <= limit)) for limit in (2, 14, 254))
-        return Tally(int(zigzag.max()), *sizes)
+        return ClassTally(int(zigzag.max()), *sizes)
 
     def pack(self, zigzag: Words, width: int, out: Octets, escapes: Words) -> int:
         code, each = (1 << width) - 1, 8 // width
@@ -90,7 +90,7 @@ def _magnitudes(against: Words) -> npt.NDArray[np.uint8]:
 
 
 def _blocks(
-    against: Words, classes: Classes
+    against: Words, classes: ChunkClasses
 ) -> Iterator[tuple[slice, npt.NDArray[np.intp], list[tuple[slice, slice]]]]:
     """Order a chunk by class in blocks, whose indices stay in the processor's cache.
 
@@ -112,7 +112,7 @@ def _blocks(
         yield own, order, moves
 
 
-def _class_numbers(against: Words, classes: Classes) -> npt.NDArray[np.uint8]:
+def _class_numbers(against: Words, classes: ChunkClasses) -> npt.NDArray[np.uint8]:
     return np.frombuffer(
         _magnitudes(against).tobytes().translate(classes.of_key.tobytes()), np.uint8
     )

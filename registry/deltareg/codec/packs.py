@@ -16,7 +16,7 @@ from typing import Final
 
 import xxhash
 
-from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, damaged
+from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, build_integrity_failure
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 
@@ -172,4 +172,4 @@ def _read_trailer(trailer: bytes) -> tuple[int, int]:
 
 
 def _not_a_pack(why: str) -> IntegrityFailure:
-    return damaged(f"not a sound pack: {why}")
+    return build_integrity_failure(f"not a sound pack: {why}")

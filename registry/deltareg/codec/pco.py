@@ -11,7 +11,7 @@ from typing import Final, Protocol, cast
 
 import numpy as np
 
-from deltareg.codec.chunk_codec import PCODEC, damaged, same_size
+from deltareg.codec.chunk_codec import PCODEC, build_integrity_failure, same_size
 from deltareg.codec.scratch import Scratch, Words, octets, words_of
 from deltareg.codec.zigzag import from_zigzag, to_zigzag
 from deltareg.errors import Misconfigured
@@ -64,7 +64,7 @@ class Pcodec:
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1:
-            raise damaged("a chunk of single bytes is never stored by pcodec")
+            raise build_integrity_failure("a chunk of single bytes is never stored by pcodec")
         library = _library()
         if library is None:
             raise Misconfigured(
@@ -79,9 +79,9 @@ class Pcodec:
             # Its Rust reports damage in two ways; one of them is no Exception.
             if not isinstance(error, RuntimeError) and type(error).__name__ != "PanicException":
                 raise
-            raise damaged(f"a chunk of pcodec cannot be read: {error}") from error
+            raise build_integrity_failure(f"a chunk of pcodec cannot be read: {error}") from error
         if progress.n_processed != words.size or not progress.finished:
-            raise damaged(f"a chunk of pcodec does not hold {words.size} numbers")
+            raise build_integrity_failure(f"a chunk of pcodec does not hold {words.size} numbers")
         sign = self._scratch.words("plane", count=against.size, item_bytes=item_bytes)
         from_zigzag(words, sign)
         np.add(words, against, out=words)

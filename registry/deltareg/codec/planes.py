@@ -11,7 +11,7 @@ from deltareg.codec.chunk_codec import PLANES
 from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
 
-class Planes:
+class PlanesCodec:
     """Stores a chunk as rotated byte planes."""
 
     id = PLANES

@@ -1,9 +1,9 @@
 """Codec 0: the bytes as they are."""
 
-from deltareg.codec.chunk_codec import RAW, damaged
+from deltareg.codec.chunk_codec import RAW, build_integrity_failure
 
 
-class Raw:
+class RawCodec:
     """Stores a chunk unchanged: what is left when nothing makes it shorter."""
 
     id = RAW
@@ -26,5 +26,5 @@ class Raw:
     ) -> memoryview:
         del reference, item_bytes
         if len(payload) != size_bytes:
-            raise damaged(f"a raw chunk has {len(payload)} bytes, not {size_bytes}")
+            raise build_integrity_failure(f"a raw chunk has {len(payload)} bytes, not {size_bytes}")
         return memoryview(payload)

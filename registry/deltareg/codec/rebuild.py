@@ -20,7 +20,7 @@ from deltareg.identity.storage_map import Chunk, StorageMap
 from deltareg.tensors.header import ITEM_BYTES
 
 
-class Rebuild:
+class PieceRebuilder:
     """Gives the bytes of pieces, one after another."""
 
     def __init__(

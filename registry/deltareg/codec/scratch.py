@@ -67,7 +67,7 @@ def words_of(data: memoryview, item_bytes: int) -> Words:
     return np.frombuffer(data, dtype=_UNSIGNED[item_bytes])
 
 
-def signed(words: Words) -> npt.NDArray[np.signedinteger]:
+def view_signed(words: Words) -> npt.NDArray[np.signedinteger]:
     """View the same words as two's complement."""
     return words.view(_SIGNED[words.itemsize])
 

@@ -14,7 +14,7 @@ from deltareg.codec.scratch import Scratch, Words, octets, words_of
 from deltareg.codec.zigzag import from_zigzag, to_zigzag
 
 
-class Subtract:
+class SubtractCodec:
     """Stores the difference to the reference as byte planes."""
 
     id = SUBTRACT

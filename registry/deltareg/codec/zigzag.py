@@ -5,12 +5,12 @@ From Protocol Buffers' encoding of sint types. `sign` is a buffer as large as th
 
 import numpy as np
 
-from deltareg.codec.scratch import Words, signed
+from deltareg.codec.scratch import Words, view_signed
 
 
 def to_zigzag(words: Words, sign: Words) -> None:
     """Turn differences modulo 2^w into zigzag."""
-    np.right_shift(signed(words), 8 * words.itemsize - 1, out=signed(sign))
+    np.right_shift(view_signed(words), 8 * words.itemsize - 1, out=view_signed(sign))
     np.left_shift(words, 1, out=words)
     np.bitwise_xor(words, sign, out=words)
 

@@ -4,7 +4,7 @@ from deltareg.codec.chunk_codec import ZSTD
 from deltareg.codec.frames import GENERAL, open_compressor, open_decompressor, read_frame
 
 
-class Zstd:
+class ZstdCodec:
     """Stores a chunk as one zstd frame."""
 
     id = ZSTD

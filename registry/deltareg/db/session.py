@@ -170,7 +170,7 @@ def with_retry(
     raise AssertionError("attempts must be at least 1")
 
 
-def tried(engine: sa.Engine, transaction: Callable[[sa.Connection], T]) -> T:
+def try_transaction(engine: sa.Engine, transaction: Callable[[sa.Connection], T]) -> T:
     """Run a transaction and take back what it did; gives what it gave, or raises what it raised."""
     with write(engine) as conn, conn.begin_nested() as trial:
         result = transaction(conn)

@@ -24,7 +24,7 @@ from deltareg.delta.kind import (
     WeightUpdate,
 )
 from deltareg.delta.kinds import all_kinds
-from deltareg.delta.loosened import loosened
+from deltareg.delta.loosened import loosen_ties
 from deltareg.delta.network_class import network_class_of
 from deltareg.delta.shapes import misfit
 from deltareg.errors import Problem, Refused
@@ -71,7 +71,7 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
     Returns:
         The account. With an error among its problems it has no effects.
     """
-    problems = [*_doubled(files), *delta.problems(files, base)]
+    problems = [*_find_duplicates(files), *delta.problems(files, base)]
     if any(problem.severity == "error" for problem in problems):
         return Account((), {}, problems, 0, delta)
     effects = delta.effects(tensors, base)
@@ -84,10 +84,10 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
         told = "no tensor changes anything in the base"
         problems.append(Problem("no_tensor_applied", told, fix="check the base and the names"))
     found = network_class_of(effects, files, base)
-    return Account([*effects, *loosened(effects, base)], roles, problems, len(hits), delta, found)
+    return Account([*effects, *loosen_ties(effects, base)], roles, problems, len(hits), delta, found)
 
 
-def _doubled(files: DeltaFiles) -> list[Problem]:
+def _find_duplicates(files: DeltaFiles) -> list[Problem]:
     """Find names that files hold of different tensors; copies are told apart by their bytes later.
 
     `deltareg.delta.delta_manifest` holds the digests of those that look alike against each other.

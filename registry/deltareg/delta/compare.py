@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import (
     ActivationHook,
     Addition,
@@ -96,7 +96,7 @@ def weight_differences(
 
     Effects that are not on weights are left out; see `tensor_differences`.
     """
-    sides = (Folding(_on_weights(a), base or {}), Folding(_on_weights(b), base or {}))
+    sides = (FoldedBase(_on_weights(a), base or {}), FoldedBase(_on_weights(b), base or {}))
     updates = (_by_target(a), _by_target(b))
     for target in sorted({target for side in sides for target in side.changed}):
         low = [low_rank_change(side.get(target, ())) for side in updates]
@@ -127,7 +127,7 @@ def tensor_differences(
     for name in sorted(one.keys() | two.keys()):
         given = [tensor for tensor in (one.get(name), two.get(name)) if tensor is not None]
         if all(tensor.dtype in FLOAT_DTYPES for tensor in given):
-            yield _measured(name, _tensor_rows(one.get(name)), _tensor_rows(two.get(name)))
+            yield _measure_difference(name, _tensor_rows(one.get(name)), _tensor_rows(two.get(name)))
 
 
 def _on_weights(effects: Sequence[Effect]) -> list[Effect]:
@@ -211,10 +211,10 @@ def _overlap(u_a: F64, u_b: F64) -> float:
 
 
 def _from_rows(
-    target: str, a: Folding, b: Folding, rank_a: int | None, rank_b: int | None
+    target: str, a: FoldedBase, b: FoldedBase, rank_a: int | None, rank_b: int | None
 ) -> WeightDifference:
     """Compare by streaming both results and the base's rows."""
-    return _measured(
+    return _measure_difference(
         target,
         _changes(target, a),
         _changes(target, b),
@@ -223,7 +223,7 @@ def _from_rows(
     )
 
 
-def _measured(
+def _measure_difference(
     module: str,
     a: Iterator[F64],
     b: Iterator[F64],
@@ -236,7 +236,7 @@ def _measured(
         one = np.zeros(()) if of_a is None else of_a
         two = np.zeros(()) if of_b is None else of_b
         if one.shape != two.shape:
-            one, two = _padded(one, two)
+            one, two = _pad_to_match(one, two)
         squares += (
             np.sum(one * one),
             np.sum(two * two),
@@ -255,7 +255,7 @@ def _measured(
     )
 
 
-def _changes(target: str, side: Folding) -> Iterator[F64]:
+def _changes(target: str, side: FoldedBase) -> Iterator[F64]:
     """Give ΔW a block of rows at a time; nothing when this delta leaves the weight alone."""
     if target not in side.changed:
         return
@@ -269,7 +269,7 @@ def _changes(target: str, side: Folding) -> Iterator[F64]:
         start += height
 
 
-def _padded(one: F64, two: F64) -> tuple[F64, F64]:
+def _pad_to_match(one: F64, two: F64) -> tuple[F64, F64]:
     """Bring blocks of two heights or widths to one shape; what one of them lacks is zero."""
     shape = tuple(map(max, zip_longest(one.shape, two.shape, fillvalue=1)))
     return _into(shape, one), _into(shape, two)

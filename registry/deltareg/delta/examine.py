@@ -11,9 +11,9 @@ import numpy as np
 
 from deltareg.delta.kind import AGAIN, Account, BaseCopy, DeltaFiles, Tensors, WeightUpdate
 from deltareg.delta.layouts.conventions import needed_problem
-from deltareg.delta.maths.formula import Ambiguous, Array, Examined, Tensor, Update
+from deltareg.delta.maths.formula import AmbiguousUpdate, Array, Examined, Tensor, Update
 from deltareg.delta.maths.numpy_ops import NumPyOps
-from deltareg.delta.maths.updates import Add, Replace
+from deltareg.delta.maths.updates import ScaledAddition, Replacement
 from deltareg.errors import Problem
 from deltareg.tensors.array import EIGHT_BITS, F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES
@@ -165,7 +165,7 @@ def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
     plain = (
         (effect.source, effect.update)
         for effect in account.effects
-        if isinstance(effect, WeightUpdate) and isinstance(effect.update, (Replace, Add, Ambiguous))
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, (Replacement, ScaledAddition, AmbiguousUpdate))
     )
     for source, update in islice(plain, _SAMPLED_TENSORS):
         own = base[source]
@@ -181,15 +181,15 @@ def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
 
 def _changes(update: Update, own: Tensor) -> tuple[F32, F32, F32] | None:
     """Give the change of leading rows under both readings, and the rows; None if nobody can say."""
-    if isinstance(update, Ambiguous):
+    if isinstance(update, AmbiguousUpdate):
         rows = min(_SAMPLED_ROWS, own.shape[0])
         before = _values(own, 0, rows)
         readings = (update.read_as("absolute"), update.read_as("additive"))
         after = (r.fold(cast("Array", before), 0, rows, _OPS) for r in readings)
         as_values, as_difference = (cast("F32", values) - before for values in after)
         return as_values, as_difference, before
-    assert isinstance(update, (Replace, Add))
-    tensor = update.stored if isinstance(update, Replace) else update.tensor
+    assert isinstance(update, (Replacement, ScaledAddition))
+    tensor = update.stored if isinstance(update, Replacement) else update.tensor
     is_alike = len(tensor.shape) == len(own.shape) and tensor.shape[1:] == own.shape[1:]
     if not is_alike or tensor.dtype not in FLOAT_DTYPES:
         return None

@@ -15,7 +15,7 @@ import numpy as np
 
 from deltareg.delta.architectures import facts
 from deltareg.delta.kind import Addition, Effect, NetworkClass, Tensors, WeightUpdate
-from deltareg.delta.maths.formula import Array, Stored, Tensor
+from deltareg.delta.maths.formula import Array, StoredUpdate, Tensor
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import F32, rounded_bytes
@@ -25,7 +25,7 @@ _TIES = "tie_word_embeddings"
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class FoldRecipe:
     """What a folded digest depends on beside delta and base.
 
     B·A has other last bits under other BLAS kernels, so across machines folds are compared in
@@ -42,10 +42,10 @@ class Recipe:
     dtype: str
 
 
-RECIPE = Recipe("numpy", BLOCK_ROWS, "F32")
+RECIPE = FoldRecipe("numpy", BLOCK_ROWS, "F32")
 
 
-class Folding:
+class FoldedBase:
     """The base as it is with a delta folded in, target by target.
 
     Attributes:
@@ -117,7 +117,7 @@ class Folding:
             target: One of `changed`.
         """
         last = self._updates[target][-1].update
-        if isinstance(last, Stored) and last.stored.dtype == self.dtype(target):
+        if isinstance(last, StoredUpdate) and last.stored.dtype == self.dtype(target):
             return last.stored
         return None
 
@@ -175,10 +175,10 @@ class Folding:
         changes: dict[str, object] = {}
         untied = {t for t, updates in self._updates.items() if any(u.reads for u in updates)}
         if untied:
-            changes.update(_untied(config, untied))
+            changes.update(_turn_off_ties(config, untied))
         sizes = {self.source(t).shape[0]: self.shape(t)[0] for t in self.changed if self._grows(t)}
         if sizes:
-            changes.update(_resized(config, sizes))
+            changes.update(_resize_vocabulary(config, sizes))
         if self._network_class is not None:
             changes.update(self._network_class.changes(config))
         return changes
@@ -199,7 +199,7 @@ class Folding:
         return self.shape(target)[:1] > self.source(target).shape[:1]
 
 
-def _untied(config: Mapping[str, object], targets: set[str]) -> dict[str, object]:
+def _turn_off_ties(config: Mapping[str, object], targets: set[str]) -> dict[str, object]:
     """Turn the ties off, at the top or in the part that the names are of.
 
     T5 and its like read from the same switch whether to scale their outputs: there it stays, and
@@ -213,7 +213,7 @@ def _untied(config: Mapping[str, object], targets: set[str]) -> dict[str, object
     return {_TIES: False}
 
 
-def _resized(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str, object]:
+def _resize_vocabulary(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str, object]:
     """Find the vocabulary's size in a config, at the top or in the text part, and change it."""
     size = config.get("vocab_size")
     if isinstance(size, int):
@@ -222,7 +222,7 @@ def _resized(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str
         part = config.get(name)
         if isinstance(part, dict) and "vocab_size" in part:
             inner = cast("dict[str, object]", part)
-            change = _resized(inner, sizes)
+            change = _resize_vocabulary(inner, sizes)
             return {name: {**inner, **change}} if change else {}
     return {}
 

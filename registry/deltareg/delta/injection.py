@@ -45,7 +45,7 @@ def injection_points(effects: Iterable[Effect]) -> list[InjectionPoint]:
     ]
 
 
-def told(points: Sequence[InjectionPoint]) -> list[str]:
+def describe_points(points: Sequence[InjectionPoint]) -> list[str]:
     """Word injection points for people: `layers 0-1: q_proj, v_proj`."""
     is_one = len({point.within for point in points if point.within}) == 1
     groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}

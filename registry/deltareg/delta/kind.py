@@ -98,7 +98,7 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HookInputs:
     """What a hook is given of the forward that it runs in.
 
     Attributes:
@@ -115,7 +115,7 @@ class Seen:
 class Hook(Protocol):
     """The function of an activation hook."""
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give what goes on in place of `value` (…, features), float32, not rounded."""
         ...
 
@@ -143,7 +143,7 @@ class ActivationHook:
     is_placed: bool = False
 
 
-class Vectors(Protocol):
+class PrefixVectors(Protocol):
     """Where the vectors of a prefix come from."""
 
     def make(self, ops: Ops) -> tuple[Array, ...]:
@@ -168,7 +168,7 @@ class PrefixInsert:
     site: Literal["attention", "tokens", "embeddings"]
     module: str
     shift: int
-    vectors: Vectors
+    vectors: PrefixVectors
     consumes: Mapping[str, str]
     gate: Hook | None = None
 

@@ -33,7 +33,7 @@ class KindValue(Protocol):
         ...
 
 
-class Planned(Protocol):
+class PlannedEffects(Protocol):
     """What a delta does to a base, and what is wrong with it."""
 
     @property
@@ -84,5 +84,5 @@ class DeltaOfValue(ABC, Generic[K]):
         return self.plan(tensors, base).effects
 
     @abstractmethod
-    def plan(self, tensors: Tensors, base: BaseView) -> Planned:
+    def plan(self, tensors: Tensors, base: BaseView) -> PlannedEffects:
         """Work out what the delta does, from tensors with data or from headers alone."""

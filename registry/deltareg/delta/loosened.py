@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from deltareg.delta.kind import BaseView, Effect, WeightUpdate
-from deltareg.delta.maths.updates import Unchanged
+from deltareg.delta.maths.updates import IdentityUpdate
 
 
-def loosened(effects: Sequence[Effect], base: BaseView) -> list[WeightUpdate]:
+def loosen_ties(effects: Sequence[Effect], base: BaseView) -> list[WeightUpdate]:
     """Give every name that loses its tie what it shared: the stored tensor, as the delta leaves it.
 
     Args:
@@ -31,5 +31,5 @@ def loosened(effects: Sequence[Effect], base: BaseView) -> list[WeightUpdate]:
         if stored in changed:
             found += [replace(u, target=twin, reads=stored, consumes={}) for u in changed[stored]]
         else:
-            found.append(WeightUpdate(twin, Unchanged(), {}, stored))
+            found.append(WeightUpdate(twin, IdentityUpdate(), {}, stored))
     return found

@@ -58,7 +58,7 @@ def network_class_of(
     }
     sizes = _sizes(effects, base)
     own = _own_config(files, base, sizes)
-    architecture = _said(files, base) if added else base.names.architecture
+    architecture = _find_declared_class(files, base) if added else base.names.architecture
     count = _outputs({**other, **added})
     labels = _labels(count, files)
     if own is not None:
@@ -77,7 +77,7 @@ def view_as(base: BaseView, found: NetworkClass) -> BaseView:
     return replace(base, config=config, names=replace(names, ties=ties))
 
 
-def _said(files: DeltaFiles, base: BaseView) -> str:
+def _find_declared_class(files: DeltaFiles, base: BaseView) -> str:
     """Give the class that a config of the delta names, if transformers has it for such a base."""
     known = facts().headed.get(base.names.model_type, frozenset())
     adapter = files.documents.get("adapter_config.json", {})
@@ -151,14 +151,14 @@ def _shrunk(
 
 def _has_beyond(value: object, tokens: int) -> bool:
     """Whether a token, or one of several, is not among so many."""
-    return any(isinstance(t, int) and t >= tokens for t in (*_listed(value), value))
+    return any(isinstance(t, int) and t >= tokens for t in (*_as_list(value), value))
 
 
 def _classes(config: Mapping[str, object]) -> Iterator[str]:
-    return (name for name in _listed(config.get("architectures")) if isinstance(name, str))
+    return (name for name in _as_list(config.get("architectures")) if isinstance(name, str))
 
 
-def _listed(value: object) -> Iterable[object]:
+def _as_list(value: object) -> Iterable[object]:
     return value if is_list(value) else ()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor, Update
-from deltareg.delta.maths.shape_ops import Shape, ShapeOps, told
+from deltareg.delta.maths.shape_ops import ShapeArray, ShapeOps, format_shape
 from deltareg.errors import InvalidInput
 from deltareg.tensors.header import TensorInfo
 
@@ -51,7 +51,7 @@ def misfit(update: Update, shape: tuple[int, ...]) -> str:
     """
     try:
         rows = shape[0] if shape else 1
-        result = update.fold(Shape(shape), 0, rows, ShapeOps(rows, are_real=not update.replaces))
+        result = update.fold(ShapeArray(shape), 0, rows, ShapeOps(rows, are_real=not update.replaces))
     except InvalidInput as error:
         return error.message
-    return "" if result.shape == shape else f"makes {told(result.shape)} of {told(shape)}"
+    return "" if result.shape == shape else f"makes {format_shape(result.shape)} of {format_shape(shape)}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from deltareg.delta.base_manifest import CONFIG_FILE, TOKENIZER_FILES
-from deltareg.delta.fold import RECIPE, Folding
+from deltareg.delta.fold import RECIPE, FoldedBase
 from deltareg.delta.kind import Account, BaseView
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, InvalidInput, Problem
@@ -56,7 +56,7 @@ def check_stackable(ref: str, *, foldable: bool, depth: int, is_revoked: bool = 
 
 
 def stacked_config(
-    folding: Folding, below: Mapping[str, object], own: Mapping[str, object] | None
+    folding: FoldedBase, below: Mapping[str, object], own: Mapping[str, object] | None
 ) -> dict[str, object]:
     """Give the `config.json` of the result.
 
@@ -106,11 +106,11 @@ class Stacking:
             wrong.append("its config.json is not that of the base with what the delta changes")
         return [Problem("base_mismatch", f"the folded version: {w}", fix=_FIX) for w in wrong]
 
-    def _folding(self) -> Folding:
+    def _folding(self) -> FoldedBase:
         known = {name: _Known(record) for name, record in self.view.tensors.items()}
-        return Folding(self.account.effects, known, network_class=self.account.network_class)
+        return FoldedBase(self.account.effects, known, network_class=self.account.network_class)
 
-    def _tensors(self, folding: Folding, result: Manifest) -> Iterator[str]:
+    def _tensors(self, folding: FoldedBase, result: Manifest) -> Iterator[str]:
         found, own = result.records(), self._own_digests()
         expected = {*self.view.tensors, *folding.changed, *folding.additions}
         for name in sorted(expected ^ found.keys()):
@@ -123,7 +123,7 @@ class Stacking:
             elif digest is not None and record.digest != digest:
                 yield f"tensor {name[:120]} is {record.digest.short}, not {digest.short}"
 
-    def _form(self, folding: Folding, name: str) -> tuple[str, tuple[int, ...]]:
+    def _form(self, folding: FoldedBase, name: str) -> tuple[str, tuple[int, ...]]:
         if name in folding.changed:
             return folding.dtype(name), folding.shape(name)
         known = folding.additions.get(name) or self.view.tensors[name]
@@ -132,7 +132,7 @@ class Stacking:
     def _own_digests(self) -> dict[_Form, Digest]:
         return {(t.name, t.dtype, t.shape): t.digest for t in self.delta.tensors}
 
-    def _digest(self, folding: Folding, name: str, own: Mapping[_Form, Digest]) -> Digest | None:
+    def _digest(self, folding: FoldedBase, name: str, own: Mapping[_Form, Digest]) -> Digest | None:
         """Give the digest that a tensor must have; None when its values are computed."""
         if name in folding.changed:
             tensor = folding.stored(name)

@@ -15,7 +15,7 @@ _BLOCK = 1 << 20  # indices that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class IndexAxis:
     """One row of a matrix of indices, as a tensor of its own: nothing is read or copied."""
 
     matrix: Tensor
@@ -40,7 +40,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Elements:
+class SparseElements:
     """W with a few elements replaced, or with something added to them.
 
     The places ascend, so the elements of a run of rows are found by halving and all others of W
@@ -73,7 +73,7 @@ class Elements:
             values = ops.take(cells, places, 0) + values
         return ops.with_rows(cells, places, values).reshape(*weight.shape)
 
-    def read_as(self, convention: Convention) -> "Elements":
+    def read_as(self, convention: Convention) -> "SparseElements":
         """Give the same elements under one of the two conventions."""
         return replace(self, is_absolute=convention == "absolute")
 
@@ -108,7 +108,7 @@ class Elements:
     def _axes(self) -> list[Tensor]:
         if self._is_flat:
             return [self.indices]
-        return [Axis(self.indices, row) for row in range(self.indices.shape[0])]
+        return [IndexAxis(self.indices, row) for row in range(self.indices.shape[0])]
 
     def _places(self, begin: int, end: int, ops: Ops) -> Integers:
         """Give places as if W was one row."""

@@ -220,10 +220,10 @@ def _of_result(result: Mapping[str, object]) -> Iterator[CardMetric]:
         name = _text(metric.get("type") or metric.get("name"))
         value = _number(metric.get("value"))
         if name and value is not None:
-            yield CardMetric(name, value, _named(result, "dataset"), _named(result, "task"))
+            yield CardMetric(name, value, _read_name(result, "dataset"), _read_name(result, "task"))
 
 
-def _named(result: Mapping[str, object], key: str) -> str:
+def _read_name(result: Mapping[str, object], key: str) -> str:
     thing = result.get(key)
     if not is_object(thing):
         return ""

@@ -11,7 +11,7 @@ _MOST_LETTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DocumentPlace:
     """Where in a document a value stands.
 
     Attributes:
@@ -22,11 +22,11 @@ class Place:
     path: str = ""
     lines: Mapping[str, int] = field(default_factory=dict[str, int])
 
-    def at(self, key: str | int) -> "Place":
+    def at(self, key: str | int) -> "DocumentPlace":
         """Give the place of a key of an object, or of an item of a list."""
         if isinstance(key, int):
-            return Place(f"{self.path}[{key}]", self.lines)
-        return Place(f"{self.path}.{key}" if self.path else key, self.lines)
+            return DocumentPlace(f"{self.path}[{key}]", self.lines)
+        return DocumentPlace(f"{self.path}.{key}" if self.path else key, self.lines)
 
     def wrong(self, message: str, *, fix: str) -> InvalidInput:
         """Make the error for a value that stands here."""
@@ -36,7 +36,7 @@ class Place:
         return InvalidInput(f"{where}{name}{message}", fix=fix)
 
 
-def read_object(value: object, place: Place, *, known: Collection[str]) -> dict[str, object]:
+def read_object(value: object, place: DocumentPlace, *, known: Collection[str]) -> dict[str, object]:
     """Read an object that has no other keys than these.
 
     Raises:
@@ -44,7 +44,7 @@ def read_object(value: object, place: Place, *, known: Collection[str]) -> dict[
     """
     keys = ", ".join(known)
     if not is_object(value):
-        raise place.wrong(f"takes keys and values, not {shown(value)}", fix=f"keys: {keys}")
+        raise place.wrong(f"takes keys and values, not {describe_value(value)}", fix=f"keys: {keys}")
     for key in value:
         if key not in known:
             nearest = get_close_matches(str(key), known, n=1)
@@ -53,25 +53,25 @@ def read_object(value: object, place: Place, *, known: Collection[str]) -> dict[
     return value
 
 
-def read_list(value: object, place: Place, *, example: str) -> list[object]:
+def read_list(value: object, place: DocumentPlace, *, example: str) -> list[object]:
     """Read a list.
 
     Raises:
         InvalidInput: It is something else.
     """
     if not is_list(value):
-        raise place.wrong(f"takes a list, not {shown(value)}", fix=f"write {example}")
+        raise place.wrong(f"takes a list, not {describe_value(value)}", fix=f"write {example}")
     return value
 
 
-def read_text(value: object, place: Place, *, example: str) -> str:
+def read_text(value: object, place: DocumentPlace, *, example: str) -> str:
     """Read a text of one line.
 
     Raises:
         InvalidInput: It is something else, empty, too long, or has control characters.
     """
     if not isinstance(value, str) or not value.strip():
-        raise place.wrong(f"takes a text, not {shown(value)}", fix=f"write {example}")
+        raise place.wrong(f"takes a text, not {describe_value(value)}", fix=f"write {example}")
     if len(value) > _MOST_LETTERS or not value.isprintable():
         raise place.wrong(
             f"takes one line of at most {_MOST_LETTERS} characters", fix=f"write {example}, shorter"
@@ -79,7 +79,7 @@ def read_text(value: object, place: Place, *, example: str) -> str:
     return value
 
 
-def read_count(value: object, place: Place, *, most: int) -> int:
+def read_count(value: object, place: DocumentPlace, *, most: int) -> int:
     """Read a whole number from zero on.
 
     Raises:
@@ -87,12 +87,12 @@ def read_count(value: object, place: Place, *, most: int) -> int:
     """
     if not is_count(value, below=most + 1):
         raise place.wrong(
-            f"takes a whole number, not {shown(value)}", fix=f"write a number from 0 to {most}"
+            f"takes a whole number, not {describe_value(value)}", fix=f"write a number from 0 to {most}"
         )
     return value
 
 
-def read_word(value: object, place: Place, *, words: Collection[str]) -> str:
+def read_word(value: object, place: DocumentPlace, *, words: Collection[str]) -> str:
     """Read one word of a few.
 
     Raises:
@@ -102,11 +102,11 @@ def read_word(value: object, place: Place, *, words: Collection[str]) -> str:
     if not isinstance(value, str) or value not in words:
         nearest = get_close_matches(value, words, n=1) if isinstance(value, str) else []
         fix = f"did you mean {nearest[0]}? One of: {choices}" if nearest else f"one of: {choices}"
-        raise place.wrong(f"does not know {shown(value)}", fix=fix)
+        raise place.wrong(f"does not know {describe_value(value)}", fix=fix)
     return value
 
 
-def shown(value: object) -> str:
+def describe_value(value: object) -> str:
     """Name a value in a message, without its whole contents."""
     if is_object(value):
         return "keys and values"

@@ -49,14 +49,14 @@ def _text(loader: _StrictLoader, node: yaml.ScalarNode) -> str:
     return str(loader.construct_scalar(node))
 
 
-def _tagged(_: _StrictLoader, node: yaml.Node) -> object:
+def _refuse_tag(_: _StrictLoader, node: yaml.Node) -> object:
     raise yaml.MarkedYAMLError(
         None, None, f"the tag {node.tag}: values are plain, and nothing is run", node.start_mark
     )
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_StrictLoader.add_constructor(None, _tagged)
+_StrictLoader.add_constructor(None, _refuse_tag)
 # A time stays as it was written: whoever reads it knows what zone and precision it wants.
 _StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _text)
 

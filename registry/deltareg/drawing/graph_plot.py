@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from deltareg.drawing.graph import Graph, Node
-from deltareg.drawing.layers import Layout, lay_out
+from deltareg.drawing.layers import GraphLayout, lay_out
 from deltareg.drawing.strokes import Point
 from deltareg.drawing.wording import cut
 
@@ -17,7 +17,7 @@ _ROUND = {"base": 0, "channel": 21}
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class NodeBox:
     """A node at its place: the upper left corner, and how round its corners are."""
 
     node: Node
@@ -45,22 +45,22 @@ def graph_svg(graph: Graph, label: str) -> str:
     )  # fmt: skip
 
 
-def _box(node: Node, layout: Layout) -> Box:
+def _box(node: Node, layout: GraphLayout) -> NodeBox:
     x, y = _corner(layout.places[node.key])
     radius = _ROUND.get(node.style.partition(" ")[0], 7)
-    return Box(node, x, y, radius, cut(node.words, _CHARS), cut(node.note, _CHARS + 3))
+    return NodeBox(node, x, y, radius, cut(node.words, _CHARS), cut(node.note, _CHARS + 3))
 
 
 def _corner(place: tuple[int, float]) -> Point:
     return _EDGE + place[0] * _STEP_X, _EDGE + place[1] * _STEP_Y
 
 
-def _spots(layout: Layout) -> list[Point]:
+def _spots(layout: GraphLayout) -> list[Point]:
     bends = [bend for passed in layout.bends.values() for bend in passed]
     return [_corner(place) for place in [*layout.places.values(), *bends]]
 
 
-def _strokes(pair: tuple[str, str], layout: Layout) -> list[str]:
+def _strokes(pair: tuple[str, str], layout: GraphLayout) -> list[str]:
     """Give an arrow as curves from layer to layer, straight through the layers that it passes."""
     points = _points(pair, layout)
     return [_curve(*ends) for ends in pairwise(points)]
@@ -74,7 +74,7 @@ def _curve(start: Point, end: Point) -> str:
     )
 
 
-def _points(pair: tuple[str, str], layout: Layout) -> Sequence[Point]:
+def _points(pair: tuple[str, str], layout: GraphLayout) -> Sequence[Point]:
     start, end = (layout.places[key] for key in pair)
     is_back = start[0] > end[0]
     found: list[Point] = []
@@ -87,7 +87,7 @@ def _points(pair: tuple[str, str], layout: Layout) -> Sequence[Point]:
     return found[:-1]
 
 
-def _tip(pair: tuple[str, str], layout: Layout) -> str:
+def _tip(pair: tuple[str, str], layout: GraphLayout) -> str:
     start, end = (layout.places[key] for key in pair)
     x, y = _points(pair, layout)[-1]
     back = 7 if start[0] > end[0] else -7

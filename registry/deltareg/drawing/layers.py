@@ -16,7 +16,7 @@ _Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class GraphLayout:
     """Where nodes are.
 
     Attributes:
@@ -31,7 +31,7 @@ class Layout:
     bends: Mapping[_Pair, Sequence[tuple[int, float]]]
 
 
-def lay_out(keys: Sequence[str], arrows: Iterable[_Pair]) -> Layout:
+def lay_out(keys: Sequence[str], arrows: Iterable[_Pair]) -> GraphLayout:
     """Lay out a graph.
 
     Args:
@@ -39,7 +39,7 @@ def lay_out(keys: Sequence[str], arrows: Iterable[_Pair]) -> Layout:
         arrows: Pairs of nodes; one from a node to itself takes no place.
     """
     wanted = list(dict.fromkeys(pair for pair in arrows if pair[0] != pair[1]))
-    turned = _turned(keys, wanted)
+    turned = _break_cycles(keys, wanted)
     level = _levels(keys, turned.values())
     rows: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
     for key in keys:
@@ -60,10 +60,10 @@ def lay_out(keys: Sequence[str], arrows: Iterable[_Pair]) -> Layout:
         begins = level[turned[pair][0]] + 1
         points = [(begins + n, heights[bend]) for n, bend in enumerate(chain)]
         bends[pair] = points if turned[pair] == pair else points[::-1]
-    return Layout(len(rows), {key: (level[key], heights[key]) for key in keys}, bends)
+    return GraphLayout(len(rows), {key: (level[key], heights[key]) for key in keys}, bends)
 
 
-def _turned(keys: Sequence[str], arrows: Sequence[_Pair]) -> dict[_Pair, _Pair]:
+def _break_cycles(keys: Sequence[str], arrows: Sequence[_Pair]) -> dict[_Pair, _Pair]:
     """Give each arrow as it counts for the layers: turned round where it closes a circle."""
     following: dict[str, list[str]] = defaultdict(list)
     for start, end in arrows:

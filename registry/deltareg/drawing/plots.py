@@ -8,18 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deltareg.drawing.strokes import (
-    Box,
-    Dot,
-    Mark,
-    Rule,
-    Stroke,
-    axis,
-    brief,
-    round_ticks,
-    svg,
-    written,
-)
+from deltareg.drawing.strokes import BoxMark, DotMark, Mark, RuleMark, StrokeMark, axis, brief, round_ticks, svg, draw_text
 
 STEPS = 9
 _COARSE = 0.2
@@ -28,7 +17,7 @@ _CHAR_WIDTH = 6.8
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     """A line of a plot: its name, its values along x, and the class that colours it."""
 
     name: str
@@ -37,7 +26,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
+class HeatMap:
     """A heat map: rows of cells, None where there is nothing."""
 
     rows: Sequence[str]
@@ -48,7 +37,7 @@ class Heat:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class PlotBar:
     """A bar: what it is, its length beside the longest, from 0 to 1, and its value in words."""
 
     name: str
@@ -56,19 +45,19 @@ class Bar:
     words: str
 
 
-def shares(rows: Sequence[tuple[str, float, str]]) -> list[Bar]:
+def shares(rows: Sequence[tuple[str, float, str]]) -> list[PlotBar]:
     """Make bars of values from zero up: what each is, the value, and words for it.
 
     What is not finite is as long as the longest.
     """
     most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0) or 1.0
     return [
-        Bar(name, min(1.0, value / most) if math.isfinite(value) else 1.0, words)
+        PlotBar(name, min(1.0, value / most) if math.isfinite(value) else 1.0, words)
         for name, value, words in rows
     ]
 
 
-def heat_map(heat: Heat) -> str:
+def heat_map(heat: HeatMap) -> str:
     """Draw cells from pale (zero) to strong (the largest), with a scale below."""
     width, height = _cell_width(len(heat.columns)), 24
     left = 12 + min(_LABEL_CHARS, max(map(len, heat.rows), default=0)) * _CHAR_WIDTH
@@ -79,9 +68,9 @@ def heat_map(heat: Heat) -> str:
     every = max(1, math.ceil(len(heat.columns) * 22 / max(1, width * len(heat.columns))))
     for x, name in enumerate(heat.columns):
         if x % every == 0:
-            marks.append(written(left + (x + 0.5) * width, 14, name, "mid"))
+            marks.append(draw_text(left + (x + 0.5) * width, 14, name, "mid"))
     for y, row in enumerate(heat.rows):
-        marks.append(written(left - 8, top + y * height + 16, _clip(row), "end"))
+        marks.append(draw_text(left - 8, top + y * height + 16, _clip(row), "end"))
         for x, value in enumerate(heat.cells[y]):
             place = (left + x * width, top + y * height, width - 2, height - 2)
             marks += _cell(place, value, most, f"{row}, {heat.columns[x]}")
@@ -104,11 +93,11 @@ def _cell(
     step = 0 if value is None else _step(value, most)
     style = "none" if value is None else f"h{step}"
     title = f"{told}: {words}"
-    box = Box(style, title, x=x, y=y, width=width, height=height, radius=3)
+    box = BoxMark(style, title, x=x, y=y, width=width, height=height, radius=3)
     if value is None or width < 40:
         return [box]
     tone = "on" if step > STEPS // 2 else "off"
-    return [box, written(x + width / 2, y + 15, brief(value), f"mid {tone}")]
+    return [box, draw_text(x + width / 2, y + 15, brief(value), f"mid {tone}")]
 
 
 def _step(value: float, most: float) -> int:
@@ -118,11 +107,11 @@ def _step(value: float, most: float) -> int:
 
 
 def _scale(x: float, y: float, words: str) -> list[Mark]:
-    boxes = [Box(f"h{n}", x=x + n * 14, y=y, width=14, height=8) for n in range(STEPS)]
-    return [*boxes, written(x, y + 23, words, "")]
+    boxes = [BoxMark(f"h{n}", x=x + n * 14, y=y, width=14, height=8) for n in range(STEPS)]
+    return [*boxes, draw_text(x, y + 23, words, "")]
 
 
-def line_plot(lines: Sequence[Line], columns: Sequence[str], *, label: str) -> str:
+def line_plot(lines: Sequence[PlotLine], columns: Sequence[str], *, label: str) -> str:
     """Draw lines over a common x, from zero up."""
     width, height, left, bottom = 460.0, 220.0, 52.0, 190.0
     top, right = 12.0, width - 14
@@ -139,25 +128,25 @@ def line_plot(lines: Sequence[Line], columns: Sequence[str], *, label: str) -> s
     marks = axis(ticks, left=left, right=right, heights=[at_y(tick) for tick in ticks])
     every = max(1, math.ceil(len(columns) / 12))
     marks += [
-        written(at_x(n), bottom + 20, name, "mid")
+        draw_text(at_x(n), bottom + 20, name, "mid")
         for n, name in enumerate(columns)
         if n % every == 0
     ]
     for line in lines:
-        marks += _drawn(line, columns, at_x, at_y)
+        marks += _draw_line(line, columns, at_x, at_y)
     return svg((width, height), label, marks)
 
 
-def _drawn(
-    line: Line, columns: Sequence[str], at_x: Callable[[int], float], at_y: Callable[[float], float]
+def _draw_line(
+    line: PlotLine, columns: Sequence[str], at_x: Callable[[int], float], at_y: Callable[[float], float]
 ) -> list[Mark]:
     points = [(n, v) for n, v in enumerate(line.values) if math.isfinite(v)]
     marks: list[Mark] = [
-        Stroke(f"line {line.style}", points=[(at_x(n), at_y(v)) for n, v in points])
+        StrokeMark(f"line {line.style}", points=[(at_x(n), at_y(v)) for n, v in points])
     ]
     for n, value in points:
         title = f"{line.name}, {columns[n]}: {value:.4g}"
-        marks.append(Dot(f"dot {line.style}", title, x=at_x(n), y=at_y(value), radius=3))
+        marks.append(DotMark(f"dot {line.style}", title, x=at_x(n), y=at_y(value), radius=3))
     return marks
 
 
@@ -180,10 +169,10 @@ def history(values: Sequence[tuple[str, float]], *, threshold: float | None, lab
     marks = axis([low, high], left=left, right=right, heights=[bottom, top])
     if threshold is not None:
         y = at_y(threshold)
-        marks.append(Rule("limit", x1=left, x2=right, y1=y, y2=y))
-    marks += _drawn(Line(label, numbers, "b"), [name for name, _ in values], at_x, at_y)
+        marks.append(RuleMark("limit", x1=left, x2=right, y1=y, y2=y))
+    marks += _draw_line(PlotLine(label, numbers, "b"), [name for name, _ in values], at_x, at_y)
     first, last = values[0][0], values[-1][0]
-    marks += [written(left, 106, first, ""), written(right, 106, last, "end strong")]
+    marks += [draw_text(left, 106, first, ""), draw_text(right, 106, last, "end strong")]
     return svg((width, height), label, marks)
 
 

@@ -44,7 +44,7 @@ def _environment(room: str) -> Environment:
         autoescape=True,
         auto_reload=False,  # looks at a file for each include; what is installed stays as it is
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=_finalize_value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -73,7 +73,7 @@ def _filters() -> dict[str, Callable[..., object]]:
     return made
 
 
-def _shown(value: object) -> object:
+def _finalize_value(value: object) -> object:
     """Give what is written for a value: markup of ours as it is, text cleaned and cut."""
     if isinstance(value, Markup) or (isinstance(value, int) and not isinstance(value, bool)):
         return value

@@ -3,22 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from deltareg.drawing.strokes import (
-    Box,
-    Dot,
-    Mark,
-    Rule,
-    axis,
-    round_ticks,
-    svg,
-    written,
-)
+from deltareg.drawing.strokes import BoxMark, DotMark, Mark, RuleMark, axis, round_ticks, svg, draw_text
 
 _MOST_BARS = 120
 _GAP = 0.22
 
 
-def ranked(values: Sequence[tuple[str, float]], *, label: str) -> str:
+def draw_ranked_bars(values: Sequence[tuple[str, float]], *, label: str) -> str:
     """Draw a bar for each sample, the largest first; of very many every so-manyth one.
 
     Args:
@@ -42,11 +33,11 @@ def ranked(values: Sequence[tuple[str, float]], *, label: str) -> str:
         x, y = left + (i + _GAP / 2) * step, min(at_y(value), bottom - 1)
         title = f"{rank + 1} of {len(order)}: {name}, {value:.4g}"
         wide = step * (1 - _GAP)
-        marks.append(Box("bar", title, x=x, y=y, width=wide, height=bottom - y))
+        marks.append(BoxMark("bar", title, x=x, y=y, width=wide, height=bottom - y))
     end = left + count * step
-    marks.append(written(left, bottom + 20, "1", ""))
+    marks.append(draw_text(left, bottom + 20, "1", ""))
     if len(order) > 1:
-        marks.append(written(end, bottom + 20, f"{len(order):,}", "end"))
+        marks.append(draw_text(end, bottom + 20, f"{len(order):,}", "end"))
     return svg((width, height), label, marks)
 
 
@@ -68,9 +59,9 @@ def interval(value: float, low: float, high: float, *, none: float, label: str) 
     reach = max(map(abs, ends)) or 1.0
     first, dot, last = (width / 2 + end / reach * (width / 2 - 6) for end in ends)
     marks: list[Mark] = [
-        Rule("none-line", x1=width / 2, x2=width / 2, y1=1, y2=height - 1),
-        Rule("line b", x1=first, x2=last, y1=middle, y2=middle),
-        Dot("dot b", x=dot, y=middle, radius=4),
+        RuleMark("none-line", x1=width / 2, x2=width / 2, y1=1, y2=height - 1),
+        RuleMark("line b", x1=first, x2=last, y1=middle, y2=middle),
+        DotMark("dot b", x=dot, y=middle, radius=4),
     ]
     return svg((width, height), label, marks, is_fixed=True)
 

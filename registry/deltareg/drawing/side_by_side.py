@@ -14,7 +14,7 @@ _RUN = re.compile(r"(\S+(?: +\S+)*)")
 Piece = tuple[str, str]  # the side whose mark it has, or nothing, and its text
 
 
-def marked(a: str, b: str) -> tuple[list[Piece], list[Piece]]:
+def mark_differences(a: str, b: str) -> tuple[list[Piece], list[Piece]]:
     """Give both texts, the words that the other has not marked; equal ones have no mark."""
     ours, theirs = (_words(text) for text in (a, b))
     told: tuple[list[Piece], list[Piece]] = ([], [])

@@ -24,7 +24,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words(Mark):
+class TextMark(Mark):
     """Words at a place."""
 
     shape: ClassVar[str] = "text"
@@ -34,7 +34,7 @@ class Words(Mark):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Box(Mark):
+class BoxMark(Mark):
     """A rectangle, with the radius of its corners."""
 
     shape: ClassVar[str] = "rect"
@@ -46,7 +46,7 @@ class Box(Mark):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule(Mark):
+class RuleMark(Mark):
     """A straight line."""
 
     shape: ClassVar[str] = "line"
@@ -57,7 +57,7 @@ class Rule(Mark):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dot(Mark):
+class DotMark(Mark):
     """A filled circle."""
 
     shape: ClassVar[str] = "circle"
@@ -67,7 +67,7 @@ class Dot(Mark):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stroke(Mark):
+class StrokeMark(Mark):
     """A line through points."""
 
     shape: ClassVar[str] = "polyline"
@@ -88,9 +88,9 @@ def as_file(plot: str) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{head}><style>{style}</style>{marks}\n'
 
 
-def written(x: float, y: float, text: str, style: str) -> Mark:
+def draw_text(x: float, y: float, text: str, style: str) -> Mark:
     """Write words at a place."""
-    return Words(style, x=x, y=y, words=text)
+    return TextMark(style, x=x, y=y, words=text)
 
 
 def axis(
@@ -101,8 +101,8 @@ def axis(
         mark
         for tick, y in zip(ticks, heights, strict=True)
         for mark in (
-            Rule("rule", x1=left, x2=right, y1=y, y2=y),
-            written(left - 8, y + 4, brief(tick), "end"),
+            RuleMark("rule", x1=left, x2=right, y1=y, y2=y),
+            draw_text(left - 8, y + 4, brief(tick), "end"),
         )
     ]
 

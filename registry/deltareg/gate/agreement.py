@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deltareg.gate.signers import Signer
+from deltareg.gate.signers import VerdictSigner
 
 TOLERANCE = 0.05
 """How far a measure may be from another worker's, as a share of the larger, where no suite says."""
@@ -52,7 +52,7 @@ def disagreement(
     return ""
 
 
-def independent_of(signer: Signer, others: Sequence[Signer]) -> bool:
+def independent_of(signer: VerdictSigner, others: Sequence[VerdictSigner]) -> bool:
     """Whether a signer is another worker than all others, with another key, on another host."""
     return bool(signer.host and signer.worker) and all(
         signer.host != other.host

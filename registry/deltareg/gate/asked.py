@@ -44,15 +44,15 @@ def judge_with_floors(
     rulings = judged(floors)
     if not floors:
         return rulings
-    alone = _met(judged(()))
-    without = [_met(judged([one for one in floors if one is not floor])) for floor in floors]
+    alone = _index_met(judged(()))
+    without = [_index_met(judged([one for one in floors if one is not floor])) for floor in floors]
     return [
-        _told(ruling, _askers(ruling, floors, alone, without), is_by_hand=bool(now.frozen))
+        _add_askers(ruling, _askers(ruling, floors, alone, without), is_by_hand=bool(now.frozen))
         for ruling in rulings
     ]
 
 
-def _met(rulings: Sequence[Ruling]) -> dict[_Key, bool]:
+def _index_met(rulings: Sequence[Ruling]) -> dict[_Key, bool]:
     found: dict[_Key, bool] = {}
     for ruling in rulings:
         key = (ruling.rule, ruling.suite)
@@ -80,7 +80,7 @@ def _askers(
     return needed or list(floors)
 
 
-def _told(ruling: Ruling, floors: Sequence[Floor], *, is_by_hand: bool) -> Ruling:
+def _add_askers(ruling: Ruling, floors: Sequence[Floor], *, is_by_hand: bool) -> Ruling:
     if not floors or (ruling.rule == "frozen" and (is_by_hand or ruling.is_met)):
         return ruling
     names = " and ".join(floor.of for floor in floors)

@@ -15,7 +15,7 @@ ENDS: Sequence[Mark] = ("good", "bad")
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class BisectionBounds:
     """Where the first bad version is.
 
     Attributes:
@@ -50,7 +50,7 @@ class Bounds:
         return len(self.untried).bit_length()
 
 
-def bounds_of(numbers: Sequence[int], marks: Mapping[int, Mark]) -> Bounds:
+def bounds_of(numbers: Sequence[int], marks: Mapping[int, Mark]) -> BisectionBounds:
     """Say where the first bad version is, as far as versions were judged.
 
     Args:
@@ -65,11 +65,11 @@ def bounds_of(numbers: Sequence[int], marks: Mapping[int, Mark]) -> Bounds:
     check_order(good, bad)
     between = [number for number in numbers if good < number < bad]
     skipped = tuple(number for number in between if number in marks)
-    return Bounds(good, bad, skipped, tuple(n for n in between if n not in marks))
+    return BisectionBounds(good, bad, skipped, tuple(n for n in between if n not in marks))
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BisectionProgress:
     """How far a search is in which somebody judges one version after the other.
 
     Attributes:
@@ -80,7 +80,7 @@ class Progress:
     """
 
     missing: tuple[Mark, ...] = ()
-    bounds: Bounds | None = None
+    bounds: BisectionBounds | None = None
     deleted: tuple[int, ...] = ()
     next: int | None = None
 
@@ -117,7 +117,7 @@ def may_be_end(number: int, marks: Mapping[int, Mark]) -> bool:
 
 def progress_of(
     line: str, numbers: Sequence[int], marks: Mapping[int, Mark], *, proposed: int | None = None
-) -> Progress:
+) -> BisectionProgress:
     """Say how far a search by hand is.
 
     Args:
@@ -131,14 +131,14 @@ def progress_of(
     """
     good, bad = ends_of(line, marks)
     if good is None or bad is None:
-        return Progress(missing_ends(marks))
+        return BisectionProgress(missing_ends(marks))
     bounds = bounds_of(numbers, marks)
     still = proposed if proposed in bounds.untried else bounds.middle
     deleted = sorted(set(range(good, bad + 1)) - set(numbers))
-    return Progress((), bounds, tuple(deleted), still)
+    return BisectionProgress((), bounds, tuple(deleted), still)
 
 
-def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> Bounds:
+def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> BisectionBounds:
     """Find the first bad version.
 
     Args:

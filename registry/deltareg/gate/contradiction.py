@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from deltareg.gate.verdict_facts import VerdictFact
 
 
-def contradicted(counting: Sequence[VerdictFact]) -> VerdictFact | None:
+def find_contradicted(counting: Sequence[VerdictFact]) -> VerdictFact | None:
     """Give the failure that a pass contradicts; None where there is none, or it is settled.
 
     Args:

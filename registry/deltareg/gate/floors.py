@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.documents.strict_fields import Place, read_object
+from deltareg.documents.strict_fields import DocumentPlace, read_object
 from deltareg.gate.policy import (
     EVIDENCE,
     KEYS,
@@ -78,7 +78,7 @@ def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = No
     Raises:
         InvalidInput: An unknown key, one that is for channels, or a value that the key takes not.
     """
-    place = Place("", lines or {})
+    place = DocumentPlace("", lines or {})
     given = read_object(fields, place, known=KEYS)
     for key in OF_CHANNELS & given.keys():
         keys = ", ".join(FLOOR_KEYS)
@@ -88,7 +88,7 @@ def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = No
             "asks for less, and a floor asks for more", fix="leave it out, or write false"
         )
     read = parse_policy(given, lines=lines)
-    named = {_name_of(item) for item in _listed(given.get("suites"))}
+    named = {_name_of(item) for item in _as_list(given.get("suites"))}
     suites = tuple(suite for suite in read.suites if suite.name in named)
     return Floor(
         of, replace(read, suites=suites, rollback=RollbackWindow()),
@@ -156,7 +156,7 @@ def _rank(evidence: str) -> int:
     return EVIDENCE.index(evidence) if evidence in EVIDENCE else -1
 
 
-def _listed(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return value if is_list(value) else []
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from deltareg.documents.strict_fields import Place, read_object, read_text
+from deltareg.documents.strict_fields import DocumentPlace, read_object, read_text
 from deltareg.errors import InvalidInput
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -24,7 +24,7 @@ _A_ZONE = "add zone: Europe/Berlin, or whichever it is; zone: UTC is one as well
 
 
 @dataclass(frozen=True, slots=True)
-class Weekly:
+class WeeklyFreeze:
     """A window that comes back every week.
 
     Attributes:
@@ -64,7 +64,7 @@ class Weekly:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class FreezePeriod:
     """A window between two times: from the first on, to the second without it."""
 
     starts: datetime
@@ -80,7 +80,7 @@ class Span:
         return {"from": _rfc3339(self.starts), "to": _rfc3339(self.ends)} | _why(self)
 
 
-FreezeWindow = Weekly | Span
+FreezeWindow = WeeklyFreeze | FreezePeriod
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def standing_window(windows: Iterable[FreezeWindow], at: datetime) -> StandingWi
     return max(found, key=lambda standing: standing.ends, default=None)
 
 
-def parse_window(value: object, place: Place) -> FreezeWindow:
+def parse_window(value: object, place: DocumentPlace) -> FreezeWindow:
     """Read one window of a policy.
 
     Raises:
@@ -119,13 +119,13 @@ def parse_window(value: object, place: Place) -> FreezeWindow:
     if all(weekly):
         if zone is None:
             raise place.wrong(_NO_ZONE, fix=_A_ZONE)
-        window = Weekly(_minutes(starts), _minutes(ends), zone.key, reason)
+        window = WeeklyFreeze(_minutes(starts), _minutes(ends), zone.key, reason)
         if window.starts == window.ends:
             raise place.wrong("begins and ends at one time", fix="name a later end")
         return window
     if any(weekly):
         raise place.wrong("one end is a day of the week, the other is not", fix=f"{_EXAMPLE}")
-    span = Span(
+    span = FreezePeriod(
         _moment(starts, place.at("from"), zone), _moment(ends, place.at("to"), zone), reason
     )
     if span.ends <= span.starts:
@@ -144,13 +144,13 @@ def without_utc(fields: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in fields.items() if (key, value) != ("zone", "UTC")}
 
 
-def _time_text(fields: Mapping[str, object], place: Place, key: str) -> str:
+def _time_text(fields: Mapping[str, object], place: DocumentPlace, key: str) -> str:
     if key not in fields:
         raise place.wrong(f"has no `{key}`", fix=f"write {key}: {_EXAMPLE}")
     return read_text(fields[key], place.at(key), example=_EXAMPLE)
 
 
-def _zone(fields: Mapping[str, object], place: Place) -> ZoneInfo | None:
+def _zone(fields: Mapping[str, object], place: DocumentPlace) -> ZoneInfo | None:
     if "zone" not in fields:
         return None
     name = read_text(fields["zone"], place.at("zone"), example="zone: Europe/Berlin")
@@ -162,7 +162,7 @@ def _zone(fields: Mapping[str, object], place: Place) -> ZoneInfo | None:
         ) from error
 
 
-def _moment(text: str, place: Place, zone: ZoneInfo | None) -> datetime:
+def _moment(text: str, place: DocumentPlace, zone: ZoneInfo | None) -> datetime:
     """Read a time, which names its offset, or is by the clock of the window's zone."""
     try:
         moment = datetime.fromisoformat(text).replace(microsecond=0)
@@ -191,7 +191,7 @@ def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
     return at
 
 
-def _no_time(text: str, place: Place) -> InvalidInput:
+def _no_time(text: str, place: DocumentPlace) -> InvalidInput:
     return place.wrong(f"is no time: {text[:60]!r}", fix=f"write {_EXAMPLE}")
 
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, Problem
-from deltareg.gate.contradiction import contradicted
+from deltareg.gate.contradiction import find_contradicted
 from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
 from deltareg.gate.serving_terms import ServingFact, rule_on_serving
 from deltareg.gate.signature_terms import SignatureFact, rule_on_signature
 from deltareg.gate.signers import SignerTerms
-from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import independent_passes, rule_on_suite, why_not
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -164,7 +164,7 @@ def deciding(
             of = [verdict for verdict in verdicts if verdict.suite == required.name]
             bound = _bounds(policy, now)
             counting = [v for v in of if why_not(v, subject, suite, bound=bound) is None]
-            failed = contradicted(counting)
+            failed = find_contradicted(counting)
             if failed is not None:
                 found.append(failed)
                 continue
@@ -211,12 +211,12 @@ def rule_on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances)
     )
 
 
-def _bounds(policy: Policy, now: Circumstances) -> Bounds:
+def _bounds(policy: Policy, now: Circumstances) -> VerdictConditions:
     is_strict = policy.environment == "strict"
     signers = SignerTerms(
         policy.workers, policy.worker_labels, is_local_taken=policy.is_local_taken
     )
-    return Bounds(
+    return VerdictConditions(
         now.policy_digest, now.environments if is_strict else None, now.incumbent,
         now.accepted if policy.is_protected else None, signers,
     )  # fmt: skip

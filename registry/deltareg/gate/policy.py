@@ -13,15 +13,7 @@ from typing import Literal, TypeVar
 
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.documents.strict_fields import (
-    Place,
-    read_count,
-    read_list,
-    read_object,
-    read_text,
-    read_word,
-    shown,
-)
+from deltareg.documents.strict_fields import DocumentPlace, read_count, read_list, read_object, read_text, read_word, describe_value
 from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
 from deltareg.gate.serving_terms import ServingTerm, parse_serving
 from deltareg.gate.signature_terms import (
@@ -134,10 +126,10 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
     Raises:
         InvalidInput: An unknown key, or a value that the key does not take.
     """
-    root, default = Place("", lines or {}), Policy()
+    root, default = DocumentPlace("", lines or {}), Policy()
     given = read_object(fields, root, known=KEYS)
 
-    def read(key: str, how: Callable[[object, Place], T], otherwise: T) -> T:
+    def read(key: str, how: Callable[[object, DocumentPlace], T], otherwise: T) -> T:
         return how(given[key], root.at(key)) if key in given else otherwise
 
     return Policy(
@@ -234,7 +226,7 @@ def write_age(seconds: int) -> str:
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
-def _suites(value: object, place: Place) -> tuple[RequiredSuite, ...]:
+def _suites(value: object, place: DocumentPlace) -> tuple[RequiredSuite, ...]:
     items = _items(value, place, example=_SUITE_EXAMPLE)
     suites = tuple(_suite(item, place.at(number)) for number, item in enumerate(items))
     _unlike([suite.name for suite in suites], place)
@@ -242,7 +234,7 @@ def _suites(value: object, place: Place) -> tuple[RequiredSuite, ...]:
 
 
 def _beside_smoke(
-    suites: tuple[RequiredSuite, ...], *, asks_smoke: bool, place: Place
+    suites: tuple[RequiredSuite, ...], *, asks_smoke: bool, place: DocumentPlace
 ) -> tuple[RequiredSuite, ...]:
     """Ask for `smoke` before all others, unless it is among them, or is not to be asked for."""
     is_named = any(suite.name == DEFAULT_SUITE for suite in suites)
@@ -257,7 +249,7 @@ def _name_of(suite: object) -> object:
     return suite.get("suite") if is_object(suite) else suite
 
 
-def _suite(value: object, place: Place) -> RequiredSuite:
+def _suite(value: object, place: DocumentPlace) -> RequiredSuite:
     if isinstance(value, str):
         return RequiredSuite(read_text(value, place, example="smoke"))
     fields = read_object(value, place, known=("suite", "max_age"))
@@ -269,15 +261,15 @@ def _suite(value: object, place: Place) -> RequiredSuite:
     return RequiredSuite(name, _age(fields["max_age"], place.at("max_age")))
 
 
-def _age(value: object, place: Place) -> int:
+def _age(value: object, place: DocumentPlace) -> int:
     match = _AGE.fullmatch(value) if isinstance(value, str) else None
     seconds = 0 if match is None else int(match[1]) * _SECONDS[match[2]]
     if seconds == 0:
-        raise place.wrong(f"is no age: {shown(value)}", fix="write 30d, 12h or 90m")
+        raise place.wrong(f"is no age: {describe_value(value)}", fix="write 30d, 12h or 90m")
     return seconds
 
 
-def _sandbox(value: object, place: Place) -> tuple[str, ...]:
+def _sandbox(value: object, place: DocumentPlace) -> tuple[str, ...]:
     items = _items(value, place, example="[network, files, calls]")
     layers = [
         read_word(item, place.at(number), words=SANDBOX_LAYERS) for number, item in enumerate(items)
@@ -285,8 +277,8 @@ def _sandbox(value: object, place: Place) -> tuple[str, ...]:
     return tuple(layer for layer in SANDBOX_LAYERS if layer in layers)
 
 
-def _names(example: str) -> Callable[[object, Place], tuple[str, ...]]:
-    def read(value: object, place: Place) -> tuple[str, ...]:
+def _names(example: str) -> Callable[[object, DocumentPlace], tuple[str, ...]]:
+    def read(value: object, place: DocumentPlace) -> tuple[str, ...]:
         items = _items(value, place, example=example)
         if not items:
             raise place.wrong("is empty, and so nothing could pass", fix="leave the key out")
@@ -299,48 +291,48 @@ def _names(example: str) -> Callable[[object, Place], tuple[str, ...]]:
     return read
 
 
-def _flag(value: object, place: Place) -> bool:
+def _flag(value: object, place: DocumentPlace) -> bool:
     if not isinstance(value, bool):
-        raise place.wrong(f"takes true or false, not {shown(value)}", fix="write true or false")
+        raise place.wrong(f"takes true or false, not {describe_value(value)}", fix="write true or false")
     return value
 
 
-def _windows(value: object, place: Place) -> tuple[FreezeWindow, ...]:
+def _windows(value: object, place: DocumentPlace) -> tuple[FreezeWindow, ...]:
     items = _items(value, place, example='[{from: "Fri 16:00", to: "Mon 08:00", zone: UTC}]')
     return tuple(parse_window(item, place.at(number)) for number, item in enumerate(items))
 
 
-def _evidence(value: object, place: Place) -> str:
+def _evidence(value: object, place: DocumentPlace) -> str:
     return read_word(value, place, words=EVIDENCE)
 
 
-def _approvals(value: object, place: Place) -> int:
+def _approvals(value: object, place: DocumentPlace) -> int:
     return read_count(value, place, most=MOST_APPROVALS)
 
 
-def _independent(value: object, place: Place) -> int:
+def _independent(value: object, place: DocumentPlace) -> int:
     found = read_count(value, place, most=MOST_WORKERS)
     if found < 1:
         raise place.wrong("is no number of workers", fix="write 2, or leave the key out")
     return found
 
 
-def _labels(value: object, place: Place) -> dict[str, str]:
+def _labels(value: object, place: DocumentPlace) -> dict[str, str]:
     fields = value if is_object(value) else {}
     if not 0 < len(fields) <= _MOST_LABELS:
-        raise place.wrong(f"takes labels, not {shown(value)}", fix="write {device: cuda}")
+        raise place.wrong(f"takes labels, not {describe_value(value)}", fix="write {device: cuda}")
     return {
         name: read_text(fields[name], place.at(name), example="device: cuda")
         for name in sorted(fields)
     }
 
 
-def _environment(value: object, place: Place) -> Environment:
+def _environment(value: object, place: DocumentPlace) -> Environment:
     is_strict = read_word(value, place, words=("any", "strict")) == "strict"
     return "strict" if is_strict else "any"
 
 
-def _rollback(value: object, place: Place) -> RollbackWindow:
+def _rollback(value: object, place: DocumentPlace) -> RollbackWindow:
     fields = read_object(value, place, known=("revisions", "days"))
     default = RollbackWindow()
     return RollbackWindow(
@@ -349,14 +341,14 @@ def _rollback(value: object, place: Place) -> RollbackWindow:
     )
 
 
-def _items(value: object, place: Place, *, example: str) -> list[object]:
+def _items(value: object, place: DocumentPlace, *, example: str) -> list[object]:
     items = read_list(value, place, example=example)
     if len(items) > _MOST_ITEMS:
         raise place.wrong(f"has {len(items)} items", fix=f"name at most {_MOST_ITEMS}")
     return items
 
 
-def _unlike(names: list[str], place: Place) -> None:
+def _unlike(names: list[str], place: DocumentPlace) -> None:
     for number, name in enumerate(names):
         if name in names[:number]:
             raise place.at(number).wrong(f"names {name} twice", fix="name it once")

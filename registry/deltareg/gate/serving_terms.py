@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deltareg.documents.strict_fields import Place, read_count, read_list, read_object, read_text
+from deltareg.documents.strict_fields import DocumentPlace, read_count, read_list, read_object, read_text
 from deltareg.gate.ruling import Ruling
 
 _MOST_RANK, _MOST_TERMS = 1 << 16, 20
@@ -44,7 +44,7 @@ class ServingFact:
     default_rank: int | None
 
 
-def parse_serving(value: object, place: Place) -> tuple[ServingTerm, ...]:
+def parse_serving(value: object, place: DocumentPlace) -> tuple[ServingTerm, ...]:
     """Read the terms; each engine is named once.
 
     Raises:
@@ -91,7 +91,7 @@ def rule_on_serving(ref: str, term: ServingTerm, facts: Mapping[str, ServingFact
     return Ruling("servable", f"{term.engine} can serve {ref}")
 
 
-def _term(value: object, place: Place) -> ServingTerm:
+def _term(value: object, place: DocumentPlace) -> ServingTerm:
     if isinstance(value, str):
         return ServingTerm(read_text(value, place, example="vllm"))
     fields = read_object(value, place, known=("engine", "max_rank"))

@@ -8,12 +8,12 @@ revoked since: that takes everything with it, for nobody knows who used it when.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deltareg.documents.strict_fields import Place, read_list, read_object
+from deltareg.documents.strict_fields import DocumentPlace, read_list, read_object
 from deltareg.errors import InvalidInput
 from deltareg.gate.ruling import Ruling
-from deltareg.signing.signatories import Signatory, Wanted
+from deltareg.signing.signatories import Signatory, WantedSigner
 
-SignatureTerm = tuple[Wanted, ...]
+SignatureTerm = tuple[WantedSigner, ...]
 """Signers of whom one must have signed."""
 _EXAMPLE = "[{key: KEYID}, {any: [{ca: FINGERPRINT, identity: NAME}, …]}]"
 _MOST_TERMS = 20
@@ -33,7 +33,7 @@ class SignatureFact:
     revoked: str = ""
 
 
-def parse_terms(value: object, place: Place) -> tuple[SignatureTerm, ...]:
+def parse_terms(value: object, place: DocumentPlace) -> tuple[SignatureTerm, ...]:
     """Read who must have signed.
 
     Raises:
@@ -57,8 +57,8 @@ def terms_fields(terms: Sequence[SignatureTerm]) -> list[object]:
 
 def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:
     """Give the same terms in the one order that digests are taken over."""
-    ordered = [tuple(sorted(term, key=_told)) for term in terms]
-    return tuple(sorted(ordered, key=lambda term: [_told(wanted) for wanted in term]))
+    ordered = [tuple(sorted(term, key=_make_sort_key)) for term in terms]
+    return tuple(sorted(ordered, key=lambda term: [_make_sort_key(wanted) for wanted in term]))
 
 
 def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFact]) -> Ruling:
@@ -79,16 +79,16 @@ def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFa
     return Ruling("signature", f"{ref} is not signed by {asked}", fix=fix)
 
 
-def _term(value: object, place: Place) -> SignatureTerm:
+def _term(value: object, place: DocumentPlace) -> SignatureTerm:
     fields = read_object(value, place, known=(*_FIELDS, "any"))
     if "any" not in fields:
-        return (_wanted(fields, place),)
+        return (_read_wanted(fields, place),)
     if len(fields) > 1:
         raise place.wrong("names one signer and any of several", fix=f"write {_EXAMPLE}")
     inner = place.at("any")
     items = _items(fields["any"], inner)
     found = tuple(
-        _wanted(read_object(item, inner.at(number), known=_FIELDS), inner.at(number))
+        _read_wanted(read_object(item, inner.at(number), known=_FIELDS), inner.at(number))
         for number, item in enumerate(items)
     )
     if len(set(found)) != len(found):
@@ -96,14 +96,14 @@ def _term(value: object, place: Place) -> SignatureTerm:
     return found
 
 
-def _wanted(fields: dict[str, object], place: Place) -> Wanted:
+def _read_wanted(fields: dict[str, object], place: DocumentPlace) -> WantedSigner:
     try:
-        return Wanted.of_fields(fields)
+        return WantedSigner.of_fields(fields)
     except InvalidInput as error:
         raise place.wrong(error.message, fix=error.fix) from error
 
 
-def _items(value: object, place: Place) -> list[object]:
+def _items(value: object, place: DocumentPlace) -> list[object]:
     items = read_list(value, place, example=_EXAMPLE)
     if not items:
         raise place.wrong("is empty, and so would ask nothing", fix="leave the key out")
@@ -112,5 +112,5 @@ def _items(value: object, place: Place) -> list[object]:
     return items
 
 
-def _told(wanted: Wanted) -> str:
+def _make_sort_key(wanted: WantedSigner) -> str:
     return str(sorted(wanted.fields().items()))

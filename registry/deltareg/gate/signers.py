@@ -11,7 +11,7 @@ from deltareg.gate.ruling import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class VerdictSigner:
     """Who signed a verdict.
 
     Attributes:
@@ -54,7 +54,7 @@ class SignerTerms:
     is_local_taken: bool = False
 
 
-def why_untrusted(signer: Signer, terms: SignerTerms, *, is_pass: bool) -> tuple[Rule, str] | None:
+def why_untrusted(signer: VerdictSigner, terms: SignerTerms, *, is_pass: bool) -> tuple[Rule, str] | None:
     """Say by which rule and why nobody goes by what somebody signed; None when one does.
 
     Args:
@@ -74,7 +74,7 @@ def why_untrusted(signer: Signer, terms: SignerTerms, *, is_pass: bool) -> tuple
     return _why_not_asked(signer, terms)
 
 
-def _why_not_asked(signer: Signer, terms: SignerTerms) -> tuple[Rule, str] | None:
+def _why_not_asked(signer: VerdictSigner, terms: SignerTerms) -> tuple[Rule, str] | None:
     if terms.workers is not None and signer.worker not in terms.workers:
         return "workers", f"it was made by {signer.told}, {' or '.join(terms.workers)} is asked"
     offered = {name: signer.labels.get(name, "") for name in terms.labels}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from deltareg.digest import Digest
 from deltareg.gate.agreement import TOLERANCE, CheckFact
-from deltareg.gate.signers import Signer, SignerTerms
+from deltareg.gate.signers import VerdictSigner, SignerTerms
 
 # A waiver says that somebody answers for a finding. For these nobody can: what they find is that
 # the bytes, the base or the computation are not what they claim to be, that the delta does nothing
@@ -41,7 +41,7 @@ class SuiteFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class VerdictConditions:
     """What else a verdict must have been made under to count.
 
     Attributes:
@@ -140,7 +140,7 @@ class VerdictFact:
     continues: str = ""
     continuation: str = ""
     identity: str = ""
-    signer: Signer = field(default_factory=Signer)
+    signer: VerdictSigner = field(default_factory=VerdictSigner)
     checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
     disputed: str = ""
     undecided: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -8,11 +8,11 @@ another one now, the verdict does not count. Of those that count the newest deci
 from collections.abc import Sequence
 
 from deltareg.gate.agreement import disagreement, independent_of
-from deltareg.gate.contradiction import contradicted
+from deltareg.gate.contradiction import find_contradicted
 from deltareg.gate.policy import EVIDENCE, Policy, RequiredSuite, write_age
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.signers import why_untrusted
-from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 
 _US_PER_S = 1_000_000
@@ -25,7 +25,7 @@ def rule_on_suite(
     verdicts: Sequence[VerdictFact],
     *,
     suite: SuiteFact | None,
-    bound: Bounds,
+    bound: VerdictConditions,
     now_us: int,
 ) -> list[Ruling]:
     """Judge whether a version has the verdict of a suite that a policy asks for.
@@ -55,7 +55,7 @@ def rule_on_suite(
     reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
     counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
     if counting:
-        newest, failed = counting[0], contradicted(counting)
+        newest, failed = counting[0], find_contradicted(counting)
         if failed is not None:
             return [_on_contradiction(subject, newest, failed, now_us=now_us)]
         rulings = _rule_on_verdict(subject, required, policy, newest, bound=bound, now_us=now_us)
@@ -75,7 +75,7 @@ def why_not(
     subject: VerdictSubject,
     suite: SuiteFact,
     *,
-    bound: Bounds,
+    bound: VerdictConditions,
 ) -> tuple[Rule, str] | None:
     """Say by which rule and why a verdict does not count; None when it does.
 
@@ -166,7 +166,7 @@ def _rule_on_verdict(
     policy: Policy,
     verdict: VerdictFact,
     *,
-    bound: Bounds,
+    bound: VerdictConditions,
     now_us: int,
 ) -> list[Ruling]:
     told = tell(verdict, now_us=now_us)
@@ -314,7 +314,7 @@ def _on_warnings(
     return [Ruling("warnings", told, fix=fix, suite=suite, warnings=warnings)]
 
 
-def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[Rule, str] | None:
+def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: VerdictConditions) -> tuple[Rule, str] | None:
     if suite.needs_promoted and bound.incumbent not in {None, verdict.compared_with}:
         with_what = _short(verdict.compared_with) or "nothing"
         return "incumbent", f"it was compared with {with_what}, the channel serves another now"

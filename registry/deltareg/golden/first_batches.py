@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from deltareg.suites.training_start import IGNORED, Form, Ids, Shown, TrainingStart, shown_in
+from deltareg.suites.training_start import IGNORED, Form, Ids, BatchCounts, TrainingStart, shown_in
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ class FirstBatches:
             tell: Is told what is odd, a line each.
         """
         self._network, self._tell = network, tell
-        self._shown: list[Shown] = []
+        self._shown: list[BatchCounts] = []
         self._hook: RemovableHandle | None = network.register_forward_hook(
             self._look, with_kwargs=True
         )
@@ -84,7 +84,7 @@ def form_of(network: "nn.Module") -> Form:
     return "paired" if is_paired and found == "causal" else found
 
 
-def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) -> Shown:
+def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) -> BatchCounts:
     """Count what is in one batch.
 
     Args:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.host.weights_files import weights_digests
-from deltareg.suites.golden import Golden, How, Origin, Sample, sample_of
+from deltareg.suites.golden import GoldenOutputs, How, GoldenOrigin, GoldenSample, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, encode
 from deltareg.suites.golden_prompts import PROMPTS
 from deltareg.suites.training_progress import TrainingProgress
@@ -75,10 +75,10 @@ def record(
 
     network = cast("nn.Module", getattr(model, "module", model))  # as wrappers for several GPUs say
     place = _place(network)
-    samples: list[Sample] = []
+    samples: list[GoldenSample] = []
     with _as_evaluated(network, place):
         for given in _inputs_of(network, processor, inputs, most_tokens):
-            tensors = _placed(network, given, place)
+            tensors = _place_inputs(network, given, place)
             torch.manual_seed(0)
             found = _floating(network(**tensors))
             kept = {name: _array(value) for name, value in tensors.items() if _is_kept(value)}
@@ -89,11 +89,11 @@ def record(
             fix="give inputs that it answers by logits or hidden states",
         )
     origin = origin_of(network, how, target.parent)
-    write(Golden(tuple(samples), origin, training, progress), target)
+    write(GoldenOutputs(tuple(samples), origin, training, progress), target)
     return target
 
 
-def origin_of(network: "nn.Module", how: How, folder: Path) -> Origin:
+def origin_of(network: "nn.Module", how: How, folder: Path) -> GoldenOrigin:
     """Say what outputs of a network are computed with, and beside which weights they lie.
 
     Args:
@@ -101,13 +101,13 @@ def origin_of(network: "nn.Module", how: How, folder: Path) -> Origin:
         how: Which process computes them.
         folder: The delta's.
     """
-    return Origin(
+    return GoldenOrigin(
         how, _dtype(network), _place(network).type, _packing(network), _software(),
         weights_digests(folder),
     )  # fmt: skip
 
 
-def write(golden: Golden, target: Path) -> None:
+def write(golden: GoldenOutputs, target: Path) -> None:
     """Write the file; it appears whole or not at all.
 
     Raises:
@@ -153,10 +153,10 @@ def _inputs_of(
                 "texts need a tokenizer", fix="give the model's tokenizer, or inputs as arrays"
             )
         else:
-            yield encoded(network, processor, one, most_tokens)
+            yield encode_text(network, processor, one, most_tokens)
 
 
-def encoded(network: "nn.Module", processor: Processor, text: str, most: int) -> Arrays:
+def encode_text(network: "nn.Module", processor: Processor, text: str, most: int) -> Arrays:
     """Make inputs of a text, unpadded; a decoder beside gets the first of the tokens."""
     made = dict(processor(text=text, return_tensors="pt"))
     made = {
@@ -168,7 +168,7 @@ def encoded(network: "nn.Module", processor: Processor, text: str, most: int) ->
     return made
 
 
-def _placed(
+def _place_inputs(
     network: "nn.Module", given: Arrays, place: "torch.device"
 ) -> dict[str, "torch.Tensor | bool"]:
     """Bring inputs to the model, real numbers in its dtype, and ask for no cache."""

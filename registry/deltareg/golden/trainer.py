@@ -64,7 +64,7 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         **_: object,
     ) -> None:
         """Watch the first batches, and log what is odd of them."""
-        self._start = watched(args, state, model)
+        self._start = watch_training(args, state, model)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
@@ -124,7 +124,7 @@ def progress_of(
     )
 
 
-def watched(
+def watch_training(
     args: TrainingArguments, state: TrainerState, model: "nn.Module | None"
 ) -> KeptStart | None:
     """Watch a training that begins; of one that goes on, its beginning is remembered.

@@ -30,13 +30,13 @@ STATUS: dict[type[DeltaregError], int] = {
 
 def need(*extras: str) -> None:
     """End here, saying how to install them, where extras are not installed."""
-    with explained():
+    with explain_errors():
         for extra in extras:
             require(extra)
 
 
 @contextmanager
-def explained() -> Generator[None, None, None]:
+def explain_errors() -> Generator[None, None, None]:
     """End with what is wrong and what to do, in place of a stack trace, and by the table."""
     try:
         yield

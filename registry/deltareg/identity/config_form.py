@@ -57,7 +57,7 @@ def config_changes(before: Mapping[str, object], after: Mapping[str, object]) ->
     """
     one, two = dict(_leaves(before)), dict(_leaves(after))
     return [
-        f"{key} {_told(one, key)} → {_told(two, key)}"
+        f"{key} {_describe_field(one, key)} → {_describe_field(two, key)}"
         for key in sorted({*one, *two})
         if key not in one or key not in two or not _is_same(one[key], two[key])
     ]
@@ -119,7 +119,7 @@ def _is_same(one: object, two: object) -> bool:
     return form_digest(one) == form_digest(two)
 
 
-def _told(found: Mapping[str, object], key: str) -> str:
+def _describe_field(found: Mapping[str, object], key: str) -> str:
     if key not in found:
         return _LEFT_OUT
     value = found[key]

@@ -269,7 +269,7 @@ def _to_json(manifest: Manifest) -> dict[str, object]:
 def _from_json(raw: bytes) -> Manifest:
     read = _Reader(strict_json_object(raw, code="header"))
     if read.text("schema") != SCHEMA:
-        raise _malformed(f"schema {read.text('schema')!r} is not {SCHEMA!r}")
+        raise _build_refusal(f"schema {read.text('schema')!r} is not {SCHEMA!r}")
     base = read.get("base")
     source = _Reader(read.mapping("source"))
     return Manifest(
@@ -289,7 +289,7 @@ def _tensor(read: "_Reader") -> ManifestTensor:
     shape = read.list("shape")
     dims = tuple(dim for dim in shape if isinstance(dim, int) and 0 < dim < 1 << 48)
     if len(dims) != len(shape) or len(dims) > 8 or read.text("dtype") not in ITEM_BYTES:
-        raise _malformed(f"tensor {read.text('name')[:80]!r} has no valid dtype and shape")
+        raise _build_refusal(f"tensor {read.text('name')[:80]!r} has no valid dtype and shape")
     return ManifestTensor(
         read.text("file"), read.text("name"), read.text("role"), read.text("target"),
         read.text("dtype"), dims, Digest.parse(read.text("digest")),
@@ -307,23 +307,23 @@ def _file(read: "_Reader") -> ManifestFile:
 def _check(manifest: Manifest) -> None:
     check_paths(file.path for file in manifest.files)
     if list(manifest.tensors) != sorted(manifest.tensors, key=lambda t: (t.file, t.name)):
-        raise _malformed("tensors are not sorted by file and name")
+        raise _build_refusal("tensors are not sorted by file and name")
     if list(manifest.files) != sorted(manifest.files, key=lambda f: f.path):
-        raise _malformed("files are not sorted by path")
+        raise _build_refusal("files are not sorted by path")
     names = [(tensor.file, tensor.name) for tensor in manifest.tensors]
     if len(set(names)) != len(names):
-        raise _malformed("a tensor is listed twice")
+        raise _build_refusal("a tensor is listed twice")
     data = {file.path: file.part.size_bytes for file in manifest.files if file.is_tensors}
     for tensor in manifest.tensors:
         if tensor.file not in data:
-            raise _malformed(f"tensor {tensor.name[:80]!r} is in no listed file")
+            raise _build_refusal(f"tensor {tensor.name[:80]!r} is in no listed file")
         data[tensor.file] += tensor.piece.size_bytes
     for file in manifest.files:
         if file.size_bytes != data.get(file.path, file.part.size_bytes):
-            raise _malformed(f"{file.path} is not as long as its parts")
+            raise _build_refusal(f"{file.path} is not as long as its parts")
 
 
-def _malformed(message: str) -> Refused:
+def _build_refusal(message: str) -> Refused:
     return Refused([Problem("header", f"manifest: {message}", fix="push it with a current client")])
 
 
@@ -335,41 +335,41 @@ class _Reader:
 
     def get(self, key: str) -> object:
         if key not in self._fields:
-            raise _malformed(f"{key} is missing")
+            raise _build_refusal(f"{key} is missing")
         return self._fields[key]
 
     def text(self, key: str) -> str:
         value = self.get(key)
         if not isinstance(value, str) or len(value) > 1024:
-            raise _malformed(f"{key} is not a short string")
+            raise _build_refusal(f"{key} is not a short string")
         return value
 
     def flag(self, key: str) -> bool:
         value = self.get(key)
         if not isinstance(value, bool):
-            raise _malformed(f"{key} is not true or false")
+            raise _build_refusal(f"{key} is not true or false")
         return value
 
     def count(self, key: str) -> int:
         value = self.get(key)
         if not is_count(value):
-            raise _malformed(f"{key} is not a count")
+            raise _build_refusal(f"{key} is not a count")
         return value
 
     def list(self, key: str) -> list[object]:
         value = self.get(key)
         if not is_list(value):
-            raise _malformed(f"{key} is not a list")
+            raise _build_refusal(f"{key} is not a list")
         return value
 
     def mapping(self, key: str) -> Mapping[str, object]:
         value = self.get(key)
         if not is_object(value):
-            raise _malformed(f"{key} is not an object")
+            raise _build_refusal(f"{key} is not an object")
         return value
 
     def items(self, key: str) -> Iterable[Mapping[str, object]]:
         for item in self.list(key):
             if not is_object(item):
-                raise _malformed(f"{key} holds something that is not an object")
+                raise _build_refusal(f"{key} holds something that is not an object")
             yield item

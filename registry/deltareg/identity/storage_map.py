@@ -124,11 +124,11 @@ class Chain:
         entry = strict_json_object(raw, code="header")
         below = entry.get("below", [])
         if not is_list(below):
-            raise _malformed(f"piece {digest} has odd references")
+            raise _build_refusal(f"piece {digest} has odd references")
         pieces = [_piece(digest, entry, None)]
         for item in below:
             if not is_list(item) or len(item) != 2 or item[0] != str(pieces[-1].reference):
-                raise _malformed(f"piece {digest} has odd references")
+                raise _build_refusal(f"piece {digest} has odd references")
             pieces.append(_piece(Digest.parse(str(item[0])), item[1], None))
         return cls(tuple(pieces))
 
@@ -165,9 +165,9 @@ class StorageMap:
         fields = strict_json_object(raw, code="header")
         packs, pieces = fields.get("packs"), fields.get("pieces")
         if fields.get("schema") != SCHEMA or not is_list(packs):
-            raise _malformed(f"it is not {SCHEMA}")
+            raise _build_refusal(f"it is not {SCHEMA}")
         if not is_object(pieces):
-            raise _malformed("pieces is not an object")
+            raise _build_refusal("pieces is not an object")
         refs = tuple(_pack(item) for item in packs)
         sizes = {pack.digest: pack.size_bytes for pack in refs}
         found = (_piece(_digest(d), item, refs) for d, item in pieces.items())
@@ -175,7 +175,7 @@ class StorageMap:
         for piece in stored.values():
             for chunk in piece.chunks:
                 if chunk.offset + chunk.length > sizes[chunk.pack]:
-                    raise _malformed(f"a chunk of {piece.digest} lies outside its pack")
+                    raise _build_refusal(f"a chunk of {piece.digest} lies outside its pack")
         return cls(refs, stored)
 
     @property
@@ -197,13 +197,13 @@ class StorageMap:
         """
         piece = self.pieces.get(digest)
         if piece is None:
-            raise _malformed(f"piece {digest} is not stored")
+            raise _build_refusal(f"piece {digest} is not stored")
         found: list[StoredPiece] = []
         while piece is not None:
             found.append(piece)
             chain = Chain(tuple(found))
             if chain.depth > DEPTH_MAX:
-                raise _malformed(f"piece {digest} has more than {DEPTH_MAX} references below it")
+                raise _build_refusal(f"piece {digest} has more than {DEPTH_MAX} references below it")
             piece = None if chain.outside is None else self.find(chain.outside)
         return Chain(tuple(found))
 
@@ -235,18 +235,18 @@ class StorageMap:
         for digest, wanted in manifest.pieces().items():
             chain = self.chain(digest)
             if chain.outside is not None and chain.outside not in known:
-                raise _malformed(f"piece {digest} refers to {chain.outside}, not of the base")
+                raise _build_refusal(f"piece {digest} refers to {chain.outside}, not of the base")
             for piece in chain.pieces:
                 if not piece.is_unchanged and piece.size_bytes != wanted.size_bytes:
                     sizes = f"{piece.size_bytes} bytes, not {wanted.size_bytes}"
-                    raise _malformed(f"piece {piece.digest} has {sizes}")
+                    raise _build_refusal(f"piece {piece.digest} has {sizes}")
                 needed.add(piece.digest)
         extra = self.pieces.keys() - needed
         if extra:
-            raise _malformed(f"piece {min(extra)} is not of this version")
+            raise _build_refusal(f"piece {min(extra)} is not of this version")
 
 
-def _malformed(message: str) -> Refused:
+def _build_refusal(message: str) -> Refused:
     return Refused(
         [Problem("header", f"storage map: {message}", fix="push it with a current client")]
     )
@@ -256,7 +256,7 @@ def _digest(text: str) -> Digest:
     try:
         return Digest.parse(text)
     except InvalidInput as error:
-        raise _malformed(error.message) from error
+        raise _build_refusal(error.message) from error
 
 
 def _piece_json(piece: StoredPiece, index: Mapping[Digest, int] | None) -> dict[str, object]:
@@ -273,37 +273,37 @@ def _piece_json(piece: StoredPiece, index: Mapping[Digest, int] | None) -> dict[
 
 def _pack(item: object) -> PackRef:
     if not is_list(item) or len(item) != 2:
-        raise _malformed("a pack is not [digest, size]")
+        raise _build_refusal("a pack is not [digest, size]")
     digest, size = item
     if not isinstance(digest, str) or not is_count(size, below=1 << 40) or size == 0:
-        raise _malformed("a pack is not [digest, size]")
+        raise _build_refusal("a pack is not [digest, size]")
     return PackRef(_digest(digest), size)
 
 
 def _piece(digest: Digest, item: object, packs: tuple[PackRef, ...] | None) -> StoredPiece:
     entries = item.get("chunks") if is_object(item) else None
     if not is_object(item) or not is_list(entries):
-        raise _malformed(f"piece {digest} has no chunks")
+        raise _build_refusal(f"piece {digest} has no chunks")
     reference = item.get("reference")
     if reference is not None and not isinstance(reference, str):
-        raise _malformed(f"piece {digest} has an odd reference")
+        raise _build_refusal(f"piece {digest} has an odd reference")
     chunks = tuple(_chunk(c, packs) for c in entries)
     return StoredPiece(digest, None if reference is None else _digest(reference), chunks)
 
 
 def _chunk(item: object, packs: tuple[PackRef, ...] | None) -> Chunk:
     if not is_list(item) or len(item) != 6:
-        raise _malformed("a chunk does not have six fields")
+        raise _build_refusal("a chunk does not have six fields")
     pack, *numbers, check = item
     if not isinstance(check, str) or len(check) != 16 or set(check) - set("0123456789abcdef"):
-        raise _malformed("a chunk's check value is not 16 hex digits")
+        raise _build_refusal("a chunk's check value is not 16 hex digits")
     counts = [n for n in numbers if is_count(n, below=1 << 40)]
     if len(counts) != 4:
-        raise _malformed("a chunk holds something that is not a count")
+        raise _build_refusal("a chunk holds something that is not a count")
     if packs is None:
         where = _digest(str(pack))
     elif is_count(pack, below=len(packs)):
         where = packs[pack].digest
     else:
-        raise _malformed("a chunk names no pack")
+        raise _build_refusal("a chunk names no pack")
     return Chunk(where, counts[0], counts[1], counts[2], counts[3], int(check, 16))

@@ -106,7 +106,7 @@ def push(
             ref = _push(accelerator.unwrap_model(model), weights, wanted, client)
         except (DeltaregError, OSError) as error:
             failure = error
-    return _shared(ref, failure, line=line, strict=strict)
+    return _share_outcome(ref, failure, line=line, strict=strict)
 
 
 def _push(
@@ -129,7 +129,7 @@ def _push(
     return report.version.ref
 
 
-def _shared(
+def _share_outcome(
     ref: str, failure: DeltaregError | OSError | None, *, line: str, strict: bool
 ) -> str | None:
     """Tell every process what became of it; the error itself is raised where it happened."""

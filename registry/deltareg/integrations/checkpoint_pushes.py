@@ -21,7 +21,7 @@ from deltareg.errors import (
     NotFound,
     UploadClosed,
 )
-from deltareg.integrations.newest_first import NewestFirst
+from deltareg.integrations.newest_first import LatestOnlyQueue
 from deltareg.integrations.run_notes import RunNotes, read_notes
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class PushTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class TrainingState:
     """A state of a training that can be pushed.
 
     Attributes:
@@ -106,7 +106,7 @@ class CheckpointPushes:
         """
         self._terms, self._given = terms, client
         self._own: Client | None = None
-        self._work = NewestFirst(self._push, self._pass_over)
+        self._work = LatestOnlyQueue(self._push, self._pass_over)
         self._notes = RunNotes(Path(), terms.line)
         self._offered: set[int] = set()
         self._failure: tuple[int | None, DeltaregError | OSError] | None = None
@@ -143,7 +143,7 @@ class CheckpointPushes:
         """Whether the state of a step was handed over already, in this run or before a break."""
         return step in self._offered
 
-    def offer(self, ready: Ready) -> None:
+    def offer(self, ready: TrainingState) -> None:
         """Have a state pushed; gives at once, unless each is to be pushed.
 
         Raises:
@@ -195,7 +195,7 @@ class CheckpointPushes:
         if left is None or not (folder := self.folder_of(left[0])).is_dir():
             return
         self._offered.add(left[0])
-        self._work.put(Ready(folder, *left, is_last=False))
+        self._work.put(TrainingState(folder, *left, is_last=False))
         self._work.wait(self._terms.wait_s)
 
     def _connect(self) -> Client:
@@ -222,7 +222,7 @@ class CheckpointPushes:
         if base is not None and not Path(base).exists() and ":" not in base:
             client.bases.show(base)
 
-    def _push(self, ready: Ready) -> None:
+    def _push(self, ready: TrainingState) -> None:
         try:
             self._notes.begin_push(ready.step, ready.labels)
             report = self._pushed(ready)
@@ -239,7 +239,7 @@ class CheckpointPushes:
         self._remove(ready)
         log.info("pushed %s, step %d, in %.1f s", report.version.ref, ready.step, report.seconds)
 
-    def _pushed(self, ready: Ready) -> PushReport:
+    def _pushed(self, ready: TrainingState) -> PushReport:
         client, terms = self._connect(), self._terms
         message = f"{terms.message}: step {ready.step}" if terms.message else f"step {ready.step}"
 
@@ -280,12 +280,12 @@ class CheckpointPushes:
         except NotFound:  # the line begins with this training, or the channel serves nothing
             return ""
 
-    def _pass_over(self, ready: Ready) -> None:
+    def _pass_over(self, ready: TrainingState) -> None:
         self._offered.discard(ready.step)
         self._remove(ready)
         log.info("step %d is passed over: a newer one is there to push", ready.step)
 
-    def _keep(self, ready: Ready) -> Path:
+    def _keep(self, ready: TrainingState) -> Path:
         """Put what came of a training where no later run removes it: there may be no other copy."""
         kept = self._notes.folder / _KEPT / ready.folder.name
         try:
@@ -295,7 +295,7 @@ class CheckpointPushes:
         except OSError:
             return ready.folder
 
-    def _remove(self, ready: Ready) -> None:
+    def _remove(self, ready: TrainingState) -> None:
         shutil.rmtree(ready.folder, ignore_errors=True)
 
     def _fail(self, error: DeltaregError | OSError, step: int | None, what: str) -> None:

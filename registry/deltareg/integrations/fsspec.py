@@ -84,9 +84,9 @@ class DeltaregFileSystem(AbstractFileSystem):
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Entry] | list[str]:  # noqa: FBT001, FBT002  # fsspec's
         """List what is in a folder; a file is listed as itself."""
         address = self._address(path)
-        with _told(path):
+        with _translate_errors(path):
             if address.ref:
-                found = _listed(self._files(address), address)
+                found = _list_entries(self._files(address), address)
             else:
                 found = self._places(address.place)
         return found if detail else [str(entry["name"]) for entry in found]
@@ -94,7 +94,7 @@ class DeltaregFileSystem(AbstractFileSystem):
     def info(self, path: str, **_: object) -> Entry:
         """Say what a file is: its size and its sha256; or that it is a folder."""
         address = self._address(path)
-        with _told(path):
+        with _translate_errors(path):
             if address.ref:
                 return _entry(self._files(address), address)
             if len(address.place) == 2:
@@ -119,7 +119,7 @@ class DeltaregFileSystem(AbstractFileSystem):
             )
             return found
         try:
-            with _told(path):
+            with _translate_errors(path):
                 files = self._files(address)
         except FileNotFoundError:
             return {} if detail else []
@@ -133,7 +133,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         files, name = self._file(path)
         size = files.file(name).size_bytes
         begin, stop = (_place(at, size) for at in (start, end))
-        with _told(path):
+        with _translate_errors(path):
             return files.read(name, begin or 0, stop)
 
     def get_file(self, rpath: str, lpath: object, **options: object) -> None:
@@ -142,7 +142,7 @@ class DeltaregFileSystem(AbstractFileSystem):
             super().get_file(rpath, lpath, **options)
             return
         target, address = Path(lpath), self._address(rpath)
-        with _told(rpath):
+        with _translate_errors(rpath):
             files = self._files(address) if address.ref else None
             if files is None or _entry(files, address)["type"] == "directory":
                 target.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ class DeltaregFileSystem(AbstractFileSystem):
             FileNotFoundError: There is none.
         """
         address = self._address(path)
-        with _told(path):
+        with _translate_errors(path):
             if address.ref:
                 files = self._files(address)
                 entry = _entry(files, address)
@@ -243,12 +243,12 @@ class DeltaregFile(AbstractBufferedFile):
         super().__init__(fs, path, mode="rb", size=files.file(name).size_bytes, **options)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        with _told(self.path):
+        with _translate_errors(self.path):
             return self._files.read(self._name, start, end)
 
 
 @contextmanager
-def _told(path: str) -> Generator[None, None, None]:
+def _translate_errors(path: str) -> Generator[None, None, None]:
     """Turn our errors into those that callers of a file system know; the fix goes along."""
     try:
         yield
@@ -284,7 +284,7 @@ def _is_below(path: str, folder: str) -> bool:
     return not folder or path == folder or path.startswith(f"{folder}/")
 
 
-def _listed(files: "VersionFiles", address: Address) -> list[Entry]:
+def _list_entries(files: "VersionFiles", address: Address) -> list[Entry]:
     entry = _entry(files, address)
     if entry["type"] == "file":
         return [entry]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deltareg.errors import NotFound, Problem, Refused
-from deltareg.integrations.imported import Imported, bring
+from deltareg.integrations.imported import ImportedFolder, bring
 
 _NOTES = Path(".cache", "huggingface", "download")
 _KEPT = "models--"
@@ -19,7 +19,7 @@ _COMMIT_CHARACTERS = 40
 
 
 @contextmanager
-def hf_folder(place: Path) -> Generator[Imported, None, None]:
+def hf_folder(place: Path) -> Generator[ImportedFolder, None, None]:
     """Give the files of a snapshot without links, until the block ends.
 
     Args:
@@ -33,7 +33,7 @@ def hf_folder(place: Path) -> Generator[Imported, None, None]:
     kept = next((each for each in snapshot.parents if each.name.startswith(_KEPT)), None)
     source = _source(snapshot, kept)
     if kept is None:  # its files are files, or a push says which are not
-        yield Imported(snapshot, source)
+        yield ImportedFolder(snapshot, source)
         return
     room = kept if os.access(kept, os.W_OK) else None  # on the same disk no file is copied
     with TemporaryDirectory(prefix=".deltareg-", dir=room) as name:
@@ -44,7 +44,7 @@ def hf_folder(place: Path) -> Generator[Imported, None, None]:
                 told = f"{inside.as_posix()} is a link that leads out of {kept}"
                 raise Refused([Problem("link", told, fix="replace it by the file itself")])
             bring(real, folder / inside)
-        yield Imported(folder, source)
+        yield ImportedFolder(folder, source)
 
 
 def _snapshot(place: Path) -> Path:

@@ -12,7 +12,7 @@ _CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedFolder:
     """A folder on this machine with what was somewhere else.
 
     Attributes:

@@ -30,7 +30,7 @@ from deltareg.golden.first_batches import FirstBatches
 from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.rate import rate_left
 from deltareg.golden.recording import Processor
-from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, TrainingState, Strategy
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained
@@ -50,7 +50,7 @@ _SHARDED = ("FSDP", "DeepSpeed", "ModelParallel")
 _FIX = "say how: PushCallback(..., save=lambda module, folder: ...)"
 
 
-class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
+class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without types
     """Pushes a module's delta whenever Lightning writes a checkpoint, and at the end.
 
     It pushes beside the training, as the callback of `deltareg.integrations.transformers` does, and
@@ -170,7 +170,7 @@ class PushCallback(Callback):  # type: ignore[misc]  # it comes without types
         except (DeltaregError, OSError) as error:
             self._pushes.fail(error, step)
             return
-        self._pushes.offer(Ready(folder, step, self._labels(trainer, step), is_last=is_last))
+        self._pushes.offer(TrainingState(folder, step, self._labels(trainer, step), is_last=is_last))
 
     def _labels(self, trainer: Any, step: int) -> dict[str, str]:  # noqa: ANN401  # untyped
         measured = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from deltareg.errors import InvalidInput, NotFound, Unavailable
-from deltareg.integrations.imported import Imported
+from deltareg.integrations.imported import ImportedFolder
 from deltareg.integrations.mlflow_runs import library, read_run
 
 _CONFIG, _WEIGHTS = "adapter_config.json", ".safetensors"
@@ -19,7 +19,7 @@ _RUNS = "runs:/"
 @contextmanager
 def mlflow_artifact(
     named: str, *, path: str = "", tracking_uri: str | None = None
-) -> Generator[Imported, None, None]:
+) -> Generator[ImportedFolder, None, None]:
     """Give the folder of a delta that MLflow has, until the block ends.
 
     Args:
@@ -41,7 +41,7 @@ def mlflow_artifact(
     inside = path.strip("/") or artifacts.find(address)
     whole = f"{address.rstrip('/')}/{inside}" if inside else address
     with TemporaryDirectory(prefix="deltareg-mlflow-") as room:
-        yield Imported(artifacts.download(whole, Path(room)), f"mlflow:{whole}", labels=labels)
+        yield ImportedFolder(artifacts.download(whole, Path(room)), f"mlflow:{whole}", labels=labels)
 
 
 class _Artifacts:

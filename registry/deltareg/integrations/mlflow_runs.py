@@ -18,7 +18,7 @@ _MOST, _CHARACTERS = 60, 256  # a version has 64 labels
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class MlflowRun:
     """A run of MLflow.
 
     Attributes:
@@ -57,7 +57,7 @@ class Run:
         )
 
 
-def read_run(run_id: str, *, tracking_uri: str | None = None) -> Run:
+def read_run(run_id: str, *, tracking_uri: str | None = None) -> MlflowRun:
     """Read a run.
 
     Args:
@@ -69,12 +69,12 @@ def read_run(run_id: str, *, tracking_uri: str | None = None) -> Run:
         Misconfigured: MLflow is not installed.
     """
     client = _client(tracking_uri)
-    found = _asked(lambda: client.get_run(run_id), f"the run {run_id[:64]!r}")
+    found = _ask_mlflow(lambda: client.get_run(run_id), f"the run {run_id[:64]!r}")
     data, info = found.data, found.info
     place = _plain(library().get_tracking_uri() if tracking_uri is None else tracking_uri)
     is_served = place.startswith(("http://", "https://"))
     url = f"{place}/#/experiments/{info.experiment_id}/runs/{info.run_id}" if is_served else ""
-    return Run(info.run_id, url, info.run_name or "", dict(data.metrics), dict(data.params))
+    return MlflowRun(info.run_id, url, info.run_name or "", dict(data.metrics), dict(data.params))
 
 
 def register_version(
@@ -103,15 +103,15 @@ def register_version(
         store.create_registered_model(model)
     except errors.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise _failed(error, f"the model {model[:64]!r}") from error
-    made = _asked(
+            raise _translate_error(error, f"the model {model[:64]!r}") from error
+    made = _ask_mlflow(
         lambda: store.create_model_version(
             model, source, run_id=version.labels.get(RUN), tags=tags, description=version.message
         ),
         f"the model {model[:64]!r}",
     )
     if alias:
-        _asked(
+        _ask_mlflow(
             lambda: store.set_registered_model_alias(model, alias, made.version),
             f"the alias {alias[:64]!r}",
         )
@@ -136,15 +136,15 @@ def _client(tracking_uri: str | None) -> Any:  # noqa: ANN401  # as above
     return library().MlflowClient(tracking_uri, tracking_uri)
 
 
-def _asked(ask: Any, what: str) -> Any:  # noqa: ANN401  # as above
+def _ask_mlflow(ask: Any, what: str) -> Any:  # noqa: ANN401  # as above
     errors = import_module("mlflow.exceptions")
     try:
         return ask()
     except errors.MlflowException as error:
-        raise _failed(error, what) from error
+        raise _translate_error(error, what) from error
 
 
-def _failed(error: Any, what: str) -> Exception:  # noqa: ANN401  # as above
+def _translate_error(error: Any, what: str) -> Exception:  # noqa: ANN401  # as above
     told = str(getattr(error, "message", error)).splitlines()[0][:300]
     fix = "say where MLflow keeps it: MLFLOW_TRACKING_URI"
     if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}:

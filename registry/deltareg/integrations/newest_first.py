@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class NewestFirst(Generic[T]):
+class LatestOnlyQueue(Generic[T]):
     """Does one thing at a time in a thread; what waits gives way to what comes later.
 
     A loop that makes things faster than they are done leaves some out, and none are heaped up. The

@@ -30,7 +30,7 @@ from typing import Self
 
 from deltareg.client import Client
 from deltareg.errors import Conflict, DeltaregError, Forbidden, NotFound, WaitTimeout
-from deltareg.integrations.newest_first import NewestFirst
+from deltareg.integrations.newest_first import LatestOnlyQueue
 from deltareg.integrations.run_facts import labels_of
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
 
@@ -113,7 +113,7 @@ class StepPushes:
         self._given, self._client = client, Client() if client is None else client
         place = _MEMORY if scratch is None and os.access(_MEMORY, os.W_OK) else scratch
         self._scratch = Path(tempfile.mkdtemp(prefix="deltareg-steps-", dir=place))
-        self._work = NewestFirst(self._do, self._pass_over)
+        self._work = LatestOnlyQueue(self._do, self._pass_over)
         self._changed = threading.Condition()
         self._served: tuple[int, str] | None = None
         self._failure: tuple[int, DeltaregError | OSError] | None = None

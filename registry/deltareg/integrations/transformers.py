@@ -27,8 +27,8 @@ from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.golden.kept_progress import KeptProgress
 from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.recording import Processor
-from deltareg.golden.trainer import progress_of, watched
-from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Ready, Strategy
+from deltareg.golden.trainer import progress_of, watch_training
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, TrainingState, Strategy
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
@@ -119,7 +119,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         """
         if not state.is_world_process_zero:
             return
-        self._start = watched(args, state, cast("nn.Module | None", given.get("model")))
+        self._start = watch_training(args, state, cast("nn.Module | None", given.get("model")))
         folder = Path(str(args.output_dir))
         self._progress = KeptProgress.of(folder, since=state.global_step)
         self._pushes.begin(folder, goes_on=state.global_step > 0)
@@ -178,7 +178,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
             self._pushes.fail(error, step)
             return
         labels = self._labels(moment.state, step)
-        self._pushes.offer(Ready(folder, step, labels, is_last=is_last))
+        self._pushes.offer(TrainingState(folder, step, labels, is_last=is_last))
 
     def _labels(self, state: TrainerState, step: int) -> dict[str, str]:
         history = [entry for entry in state.log_history if entry.get("step", 0) <= step]

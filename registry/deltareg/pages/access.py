@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.routing import FormAction, View
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.service.access.members import list_members
 from deltareg.service.access.namespaces import list_namespaces
 from deltareg.service.access.tokens import list_tokens, revoke_token, whoami
@@ -27,7 +27,7 @@ _LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class RoleHolder:
     """Somebody with all roles that they hold in a place."""
 
     name: str
@@ -47,11 +47,11 @@ class AccessPage(Answer):
     more: str | None = None
 
     @property
-    def holders(self) -> list[Holder]:
+    def holders(self) -> list[RoleHolder]:
         """Who holds something here, each once."""
-        found: dict[str, Holder] = {}
+        found: dict[str, RoleHolder] = {}
         for each in self.members:
-            first = Holder(each.principal, each.kind, each.last_used_at, [])
+            first = RoleHolder(each.principal, each.kind, each.last_used_at, [])
             found.setdefault(each.principal, first).roles.append(each)
         return list(found.values())
 
@@ -74,7 +74,7 @@ class TokensPage(Answer):
         )
 
 
-def _access(ask: Ask) -> AccessPage:
+def _access(ask: ViewRequest) -> AccessPage:
     registry, caller, namespace = ask.registry, ask.caller, ask.text("namespace")
     is_admin = caller.may(Right.ADMIN, on=EVERYTHING)
     known = list_namespaces(registry, caller, cursor=None, limit=_LISTED).items
@@ -91,13 +91,13 @@ def _access(ask: Ask) -> AccessPage:
     )  # fmt: skip
 
 
-def _tokens(ask: Ask) -> TokensPage:
+def _tokens(ask: ViewRequest) -> TokensPage:
     found = list_tokens(ask.registry, ask.caller, cursor=ask.cursor, limit=ask.most(_LISTED))
     now = rfc3339(ask.session.seen_us)
     return TokensPage(tokens=found, this=ask.caller.token_id or 0, at=now)
 
 
-def _revoke(ask: Ask) -> str:
+def _revoke(ask: ViewRequest) -> str:
     revoke_token(ask.registry, ask.caller, ask.number("token"))
     return f"{ROOT}/tokens#t{ask.number('token')}"
 
@@ -122,12 +122,12 @@ def _token_cells(page: TokensPage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_MEMBERS = Table(
+_MEMBERS = PageTable(
     ("principal", "kind", "namespace", "role", "rights", "only", "given_by", "given_at",
      "last_used_at"),
     _member_cells, lambda page: page.more,
 )  # fmt: skip
-_TOKENS = Table(
+_TOKENS = PageTable(
     ("token", "begins", "principal", "kind", "scopes", "note", "created_at", "created_by",
      "last_used_at", "expires_at", "revoked_at"),
     _token_cells, lambda page: page.tokens.next_cursor,
@@ -136,5 +136,5 @@ _ALL_TOKENS = View("/tokens", _tokens, "tokens.html.jinja", "Access", table=_TOK
 PAGES = (
     View("/access", _access, "access.html.jinja", "Access", table=_MEMBERS),
     _ALL_TOKENS,
-    Action("/tokens/{token}/revoke", _revoke, _ALL_TOKENS),
+    FormAction("/tokens/{token}/revoke", _revoke, _ALL_TOKENS),
 )

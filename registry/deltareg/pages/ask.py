@@ -1,9 +1,9 @@
 """A playground: a prompt that a base and its versions answer side by side, by a run on a worker."""
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.diff import number_of
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, Place, View
+from deltareg.pages.routing import FormAction, FormPlace, View
 from deltareg.refs import Ref, parse_id
 from deltareg.service.overview.choices import list_choices
 from deltareg.service.runs import asking
@@ -33,7 +33,7 @@ class AnswersPage(Answer):
     found: AnswersInfo
 
 
-def _form(ask: Ask) -> AskPage:
+def _form(ask: ViewRequest) -> AskPage:
     versions = list(list_choices(ask.registry, ask.caller, ask.line))
     newest = versions[0].version if versions else None
     return AskPage(
@@ -42,7 +42,7 @@ def _form(ask: Ask) -> AskPage:
     )  # fmt: skip
 
 
-def _act(ask: Ask) -> str:
+def _act(ask: ViewRequest) -> str:
     numbers = [number_of(ask.said(name) or None) for name in ("a", "b")]
     refs = [str(Ref(ask.line, version=number)) for number in numbers if number]
     seed = ask.said_number("seed") if ask.said("seed") else None
@@ -53,7 +53,7 @@ def _act(ask: Ask) -> str:
     return f"{ROOT}/answers/{asking.ask(ask.registry, ask.caller, wanted).id}"
 
 
-def _answers(ask: Ask) -> AnswersPage:
+def _answers(ask: ViewRequest) -> AnswersPage:
     found = asking.show_answers(ask.registry, ask.caller, parse_id(ask.part("run"), "run"))
     return AnswersPage(line=str(Ref.parse(found.names["a"]).line), found=found)
 
@@ -61,12 +61,12 @@ def _answers(ask: Ask) -> AnswersPage:
 _ASK = View("/deltas/{ns}/{name}/ask", _form, "ask.html.jinja", "Deltas")
 
 
-def _place(ask: Ask) -> Place:
-    return Place(_ASK, {name: ask.said(name) for name in ("a", "b")})
+def _place(ask: ViewRequest) -> FormPlace:
+    return FormPlace(_ASK, {name: ask.said(name) for name in ("a", "b")})
 
 
 PAGES = (
     _ASK,
     View("/answers/{run}", _answers, "answers.html.jinja", "Deltas"),
-    Action("/deltas/{ns}/{name}/ask/act", _act, _place),
+    FormAction("/deltas/{ns}/{name}/ask/act", _act, _place),
 )

@@ -16,7 +16,7 @@ _MOST_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ViewRequest:
     """A request of somebody who is logged in.
 
     Attributes:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deltareg.errors import NotFound
-from deltareg.pages.asking import Ask
-from deltareg.pages.changes import Change, address_of, changes
+from deltareg.pages.asking import ViewRequest
+from deltareg.pages.changes import AuditChange, address_of, changes
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.service.access.audit import list_audit
 from deltareg.service.events import Action
 from deltareg.service.overview.trail_check import TrailReport, check_trail
@@ -20,11 +20,11 @@ _LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class ToldRow:
+class DescribedAuditRow:
     """A row of the trail as it is shown: what it changed, and the page of its subject if any."""
 
     row: AuditRow
-    changes: list[Change]
+    changes: list[AuditChange]
     to: str
 
 
@@ -49,10 +49,10 @@ class AuditPage(Answer):
         return bool(self.actor or self.action or self.subject or self.row is not None)
 
     @property
-    def told(self) -> list[ToldRow]:
+    def told(self) -> list[DescribedAuditRow]:
         """The rows with what they changed in words, and where their subjects have a page."""
         return [
-            ToldRow(row, changes(row.before, row.after), address_of(row.subject))
+            DescribedAuditRow(row, changes(row.before, row.after), address_of(row.subject))
             for row in self.rows.items
         ]
 
@@ -63,7 +63,7 @@ class AuditCheckPage(Answer):
     report: TrailReport | None
 
 
-def _audit(ask: Ask) -> AuditPage:
+def _audit(ask: ViewRequest) -> AuditPage:
     actor, action, subject = (ask.text(name) for name in ("actor", "action", "subject"))
     row = ask.text_number("row")
     cursor = ask.cursor if row is None or ask.cursor else cursor_at(row + 1)
@@ -82,7 +82,7 @@ def _audit(ask: Ask) -> AuditPage:
     )  # fmt: skip
 
 
-def _check(ask: Ask) -> AuditCheckPage:
+def _check(ask: ViewRequest) -> AuditCheckPage:
     try:
         return AuditCheckPage(report=check_trail(ask.registry, ask.caller))
     except NotFound:
@@ -101,7 +101,7 @@ def _audit_cells(page: AuditPage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_AUDIT = Table(
+_AUDIT = PageTable(
     ("row", "at", "actor", "token", "action", "subject", "before", "after", "request"),
     _audit_cells, lambda page: page.rows.next_cursor,
 )  # fmt: skip

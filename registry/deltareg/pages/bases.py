@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table, pairs
+from deltareg.pages.tables import Cell, PageTable, pairs
 from deltareg.service.bases.bases import list_bases
 from deltareg.service.overview.registered_base import (
     BaseWithVersions,
@@ -37,7 +37,7 @@ class BasePage(BaseWithVersions):
         return [("Version", ""), *((name, "") for name in self.columns), ("Pushed", "")]
 
 
-def _list(ask: Ask) -> BasesPage:
+def _list(ask: ViewRequest) -> BasesPage:
     asked = ask.text("q")
     if asked is not None:
         like = bases_called(ask.registry, ask.caller, asked)
@@ -48,7 +48,7 @@ def _list(ask: Ask) -> BasesPage:
     return BasesPage(asked="", bases=found)
 
 
-def _show(ask: Ask) -> BasePage:
+def _show(ask: ViewRequest) -> BasePage:
     suite = ask.text("suite") or DEFAULT_SUITE
     found = show_base_with_versions(
         ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.cursor,
@@ -72,12 +72,12 @@ def _version_cells(page: BasePage) -> Iterator[Sequence[Cell]]:
         yield row.ref, row.trained_on, row.created_at, page.suite, pairs(row.on)
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("base", "root", "identity", "type", "is_stored", "proof", "variant_of", "quantised", "tensors",
      "file_bytes", "stored_bytes", "versions", "created_at", "created_by"),
     _cells, lambda page: page.bases.next_cursor,
 )  # fmt: skip
-_VERSIONS = Table(
+_VERSIONS = PageTable(
     ("ref", "trained_on", "pushed_at", "suite", "on"),
     _version_cells, lambda page: page.versions.next_cursor,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from deltareg.errors import InvalidInput
 from deltareg.gate.bisection import Mark
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import View
 from deltareg.service.overview.bisection import search_by_hand
@@ -60,7 +60,7 @@ class BisectPage(Answer):
         return {number: mark for number, mark in self.marks.items() if number not in listed}
 
 
-def _bisect(ask: Ask) -> BisectPage:
+def _bisect(ask: ViewRequest) -> BisectPage:
     marks = _marks(ask)
     found = search_by_hand(ask.registry, ask.caller, ask.line, marks)
     bounds = found.progress.bounds
@@ -77,7 +77,7 @@ def _bisect(ask: Ask) -> BisectPage:
     )  # fmt: skip
 
 
-def _marks(ask: Ask) -> dict[int, Mark]:
+def _marks(ask: ViewRequest) -> dict[int, Mark]:
     """Read what the address says of versions; `v3=` says nothing.
 
     Raises:

@@ -22,7 +22,7 @@ _DEEPEST = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class AuditChange:
     """A thing that was changed: its name, what it was where it was there, and what it is."""
 
     name: str
@@ -30,12 +30,12 @@ class Change:
     now: str
 
 
-def changes(before: object, after: object) -> list[Change]:
+def changes(before: object, after: object) -> list[AuditChange]:
     """Say what is otherwise after than before, in words; what is empty in both is left out."""
     was, now = dict(_facts(before)), dict(_facts(after))
     names = dict.fromkeys([*now, *was])
     return [
-        Change(name, was.get(name, ""), now.get(name, ""))
+        AuditChange(name, was.get(name, ""), now.get(name, ""))
         for name in names
         if was.get(name, "") != now.get(name, "")
     ]

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from deltareg.errors import InvalidInput
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
 from deltareg.pages.policy_words import policy_words
-from deltareg.pages.routing import Action, Place, View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.routing import FormAction, FormPlace, View
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
 from deltareg.service.channels.channels import clear_quarantine, show_channel
@@ -16,8 +16,8 @@ from deltareg.service.channels.move import move_channel
 from deltareg.service.channels.reviews import review_move
 from deltareg.service.overview.beside import OpenRequest
 from deltareg.service.overview.channel import Ledger, show_ledger
-from deltareg.service.overview.line import Line, show_line
-from deltareg.service.overview.moves import WayBack, show_promotion, show_way_back
+from deltareg.service.overview.line import LineOverview, show_line
+from deltareg.service.overview.moves import RollbackPreview, show_promotion, show_way_back
 from deltareg.wire import (
     Answer,
     ChannelInfo,
@@ -70,7 +70,7 @@ class PromotePage(Answer):
     serves: int | None
     version: int | None
     gate: GateAnswer | None
-    choices: Line | None
+    choices: LineOverview | None
     agents: list[FollowerInfo]
     requests: list[OpenRequest]
     may_promote: bool
@@ -105,7 +105,7 @@ class LedgerPage(Ledger):
     done: RevisionInfo | None
 
 
-def _ledger(ask: Ask) -> LedgerPage:
+def _ledger(ask: ViewRequest) -> LedgerPage:
     found = show_ledger(
         ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"),
         cursor=ask.cursor, limit=ask.most(_LISTED),
@@ -123,7 +123,7 @@ def _last_days(now: datetime) -> list[Day]:
             for day in past]  # fmt: skip
 
 
-def _standing(ask: Ask) -> StandingPage:
+def _standing(ask: ViewRequest) -> StandingPage:
     found = show_channel(ask.registry, ask.caller, ask.line, ask.channel, at=None)
     may = ask.caller.may(Right.APPROVE, on=Channel(ask.line, ask.channel))
     now = datetime.now(UTC)
@@ -136,15 +136,15 @@ def _standing(ask: Ask) -> StandingPage:
     )  # fmt: skip
 
 
-def _rollback(ask: Ask) -> WayBack:
+def _rollback(ask: ViewRequest) -> RollbackPreview:
     return show_way_back(ask.registry, ask.caller, ask.line, ask.channel)
 
 
-def _served(ledger: Ledger) -> int | None:
+def _find_served(ledger: Ledger) -> int | None:
     return None if ledger.now is None else ledger.now.version
 
 
-def _promote(ask: Ask) -> PromotePage:
+def _promote(ask: ViewRequest) -> PromotePage:
     registry, caller, line, name = ask.registry, ask.caller, ask.line, ask.channel
     text = (ask.text("version") or "").removeprefix("v")
     if text and not (text.isascii() and text.isdecimal() and len(text) <= 9):
@@ -165,20 +165,20 @@ def _promote(ask: Ask) -> PromotePage:
     )  # fmt: skip
 
 
-def _freeze(ask: Ask) -> FreezePage:
+def _freeze(ask: ViewRequest) -> FreezePage:
     ledger = show_ledger(
         ask.registry, ask.caller, ask.line, ask.channel, at=None, cursor=None, limit=1
     )
     now = ledger.now
     return FreezePage(
-        line=str(ask.line), channel=ask.channel, revision=ledger.revision, serves=_served(ledger),
+        line=str(ask.line), channel=ask.channel, revision=ledger.revision, serves=_find_served(ledger),
         is_frozen=now is not None and now.is_frozen and now.kind == "freeze",
         frozen_because="" if now is None else now.frozen_because,
         may_move=ask.caller.may(Right.PROMOTE, on=Channel(ask.line, ask.channel)),
     )  # fmt: skip
 
 
-def _move(ask: Ask) -> str:
+def _move(ask: ViewRequest) -> str:
     """Do what a form says, seen from the revision that it was shown with."""
     kind = ask.said("kind")
     if kind not in _KINDS:
@@ -194,7 +194,7 @@ def _move(ask: Ask) -> str:
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}?done={made.revision}"
 
 
-def _clear(ask: Ask) -> str:
+def _clear(ask: ViewRequest) -> str:
     reason = ask.said("reason")
     if not reason:
         raise InvalidInput("a quarantine ends with a reason", fix="say why")
@@ -205,7 +205,7 @@ def _clear(ask: Ask) -> str:
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}"
 
 
-def _review(ask: Ask) -> str:
+def _review(ask: ViewRequest) -> str:
     reason = ask.said("reason")
     if not reason:
         raise InvalidInput("a review says what was found", fix="write it")
@@ -225,7 +225,7 @@ def _cells(page: Ledger) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("revision", "at", "kind", "version", "digest", "previous", "actor", "reason", "until",
      "break_glass", "reviewed_by", "review", "request", "verdicts"),
     _cells, lambda page: page.revisions.next_cursor,
@@ -238,17 +238,17 @@ _PROMOTE = View(f"{_PATH}/promote", _promote, "promote.html.jinja", "Deltas")
 _FREEZE = View(f"{_PATH}/freeze", _freeze, "freeze.html.jinja", "Deltas")
 
 
-def _place(ask: Ask) -> Place:
+def _place(ask: ViewRequest) -> FormPlace:
     """Say which dialog a move was sent from."""
     match ask.said("kind"):
         case "promote":
-            return Place(_PROMOTE, {"version": ask.said("version")})
+            return FormPlace(_PROMOTE, {"version": ask.said("version")})
         case "rollback":
-            return Place(_ROLLBACK)
+            return FormPlace(_ROLLBACK)
         case "freeze" | "unfreeze":
-            return Place(_FREEZE)
+            return FormPlace(_FREEZE)
         case _:
-            return Place(_LEDGER)
+            return FormPlace(_LEDGER)
 
 
 PAGES = (
@@ -257,7 +257,7 @@ PAGES = (
     _ROLLBACK,
     _PROMOTE,
     _FREEZE,
-    Action(f"{_PATH}/move", _move, _place),
-    Action(f"{_PATH}/clear", _clear, _LEDGER),
-    Action(f"{_PATH}/review", _review, _STANDING),
+    FormAction(f"{_PATH}/move", _move, _place),
+    FormAction(f"{_PATH}/clear", _clear, _LEDGER),
+    FormAction(f"{_PATH}/review", _review, _STANDING),
 )

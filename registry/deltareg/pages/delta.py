@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table, pairs
-from deltareg.service.overview.line import Line, show_line
+from deltareg.pages.tables import Cell, PageTable, pairs
+from deltareg.service.overview.line import LineOverview, show_line
 
 _LISTED = 50
 
 
-def _delta(ask: Ask) -> Line:
+def _delta(ask: ViewRequest) -> LineOverview:
     return show_line(ask.registry, ask.caller, ask.line, cursor=ask.cursor, limit=ask.most(_LISTED))
 
 
-def _cells(page: Line) -> Iterator[Sequence[Cell]]:
+def _cells(page: LineOverview) -> Iterator[Sequence[Cell]]:
     for row in page.versions.items:
         yield (
             row.ref, row.version, row.digest, row.verdict or "none", " ".join(row.channels),
@@ -23,7 +23,7 @@ def _cells(page: Line) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("ref", "version", "digest", "verdict", "channels", "kind", "variant", "base", "file_bytes",
      "stored_bytes", "pushed_at", "pushed_by", "message", "labels", "is_revoked"),
     _cells, lambda page: page.versions.next_cursor,

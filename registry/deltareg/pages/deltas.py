@@ -7,13 +7,13 @@ from urllib.parse import quote, urlencode
 
 from deltareg.db.lines.deltas import LineFilter
 from deltareg.errors import InvalidInput
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Jump, View
-from deltareg.pages.tables import Cell, Table, pairs
+from deltareg.pages.routing import Redirect, View
+from deltareg.pages.tables import Cell, PageTable, pairs
 from deltareg.refs import Ref
 from deltareg.service.lines.versions import show_version
-from deltareg.service.overview.deltas import Lines, look_for_lines
+from deltareg.service.overview.deltas import LineSearchResult, look_for_lines
 from deltareg.wire import Answer
 
 _LISTED = 30
@@ -25,7 +25,7 @@ _LOOSE: Final = re.compile(
 _FACETS = (("namespace", "Namespace"), ("kind", "Kind"), ("base", "Base"))
 
 
-class Asked(Answer):
+class LineQuery(Answer):
     """What was looked for; empty words do not matter."""
 
     text: str
@@ -43,16 +43,16 @@ class FacetLinks(Answer):
     values: list[tuple[str, int, str, bool]]
 
 
-class DeltasPage(Lines):
+class DeltasPage(LineSearchResult):
     """Lines, what was looked for, and the addresses of what narrows them."""
 
-    asked: Asked
+    asked: LineQuery
     facets: list[FacetLinks]
     rest: str
     is_narrowed: bool
 
 
-def _deltas(ask: Ask) -> DeltasPage:
+def _deltas(ask: ViewRequest) -> DeltasPage:
     words = {
         name: ask.text(name) for name in ("q", "namespace", "kind", "base", "verdict", "channel")
     }
@@ -69,7 +69,7 @@ def _deltas(ask: Ask) -> DeltasPage:
         FacetLinks(
             title=title,
             values=[
-                (one.value, one.lines, _narrowed(given, name, one.value),
+                (one.value, one.lines, _toggle_facet(given, name, one.value),
                  given.get(name) == one.value)
                 for one in listed
             ],
@@ -77,7 +77,7 @@ def _deltas(ask: Ask) -> DeltasPage:
         for (name, title), listed in zip(_FACETS, values, strict=True)
         if len(listed) > 1 or name in given
     ]  # fmt: skip
-    asked = Asked(
+    asked = LineQuery(
         text=words["q"] or "", namespace=words["namespace"] or "", kind=words["kind"] or "",
         base=words["base"] or "", verdict=words["verdict"] or "", channel=words["channel"] or "",
     )  # fmt: skip
@@ -87,20 +87,20 @@ def _deltas(ask: Ask) -> DeltasPage:
     )  # fmt: skip
 
 
-def _narrowed(given: dict[str, str], name: str, value: str) -> str:
+def _toggle_facet(given: dict[str, str], name: str, value: str) -> str:
     """Give the address with a facet's value added, or taken away where it stands."""
     rest = {key: word for key, word in given.items() if (key, word) != (name, value)}
     wanted = rest if given.get(name) == value else rest | {name: value}
     return f"{ROOT}/deltas?{urlencode(wanted)}"
 
 
-def _find(ask: Ask) -> str:
+def _find(ask: ViewRequest) -> str:
     """Lead to what a reference names, or what somebody means by it; what is none is looked for."""
     text = ask.text("q") or ""
     try:
         ref = Ref.parse(text)
     except InvalidInput:
-        return _meant(ask, text) or f"{ROOT}/deltas?{urlencode({'q': text})}"
+        return _resolve_text(ask, text) or f"{ROOT}/deltas?{urlencode({'q': text})}"
     line = f"{ROOT}/deltas/{quote(str(ref.line))}"
     if ref.version is not None:
         return f"{line}/v{ref.version}"
@@ -111,7 +111,7 @@ def _find(ask: Ask) -> str:
     return f"{line}/v{show_version(ask.registry, ask.caller, ref, bare='newest').version}"
 
 
-def _meant(ask: Ask, text: str) -> str:
+def _resolve_text(ask: ViewRequest, text: str) -> str:
     """Lead to what `chat v3` or `chat @prod` means; empty where it is of no such form.
 
     Where several lines are called so, or none, they are looked for by their words alone.
@@ -143,12 +143,12 @@ def _cells(page: DeltasPage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("delta", "versions", "channels", "created_at", "newest", "verdict", "kind", "base",
      "stored_bytes", "pushed_at", "pushed_by"),
     _cells, lambda page: page.found.next_cursor,
 )  # fmt: skip
 PAGES = (
     View("/deltas", _deltas, "deltas.html.jinja", "Deltas", table=_TABLE),
-    Jump("/find", _find),
+    Redirect("/find", _find),
 )

@@ -8,10 +8,10 @@ from deltareg.documents.json_values import is_object
 from deltareg.drawing.wording import size
 from deltareg.errors import InvalidInput
 from deltareg.identity.manifest import Manifest
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.layer_map import Change, LayerMap, difference_map, map_cells, map_plot, odd_map
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.service.overview.comparison import Checks, compare_versions
 from deltareg.wire import Answer, CheckResult, VersionInfo
 
@@ -109,7 +109,7 @@ class DiffPage(Answer):
         return found
 
 
-def _diff(ask: Ask) -> DiffPage:
+def _diff(ask: ViewRequest) -> DiffPage:
     numbers = {side: number_of(ask.text(side)) for side in _SIDES}
     found = compare_versions(ask.registry, ask.caller, ask.line, **numbers)
     sides = [side.version for side in found.sides]
@@ -205,7 +205,7 @@ def _plot(page: DiffPage) -> str:
     return map_plot(page.map, f"What differs between {names} of {page.line}, by layer")
 
 
-_TABLE = Table(("module", "layer", "seen"), _cells)
+_TABLE = PageTable(("module", "layer", "seen"), _cells)
 PAGES = (
     View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas", table=_TABLE, plot=_plot),
 )

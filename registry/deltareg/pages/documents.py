@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from deltareg.documents.yaml_document import write_yaml
 from deltareg.errors import DeltaregError
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.wire import Answer
 
 _LINE = re.compile(r"\bline (\d{1,6})\b")
 _MOST_CHARS = 1 << 20
 
 
-class Written(Answer):
+class FormText(Answer):
     """A text in a form.
 
     Attributes:
@@ -41,7 +41,7 @@ class Written(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SubmittedText:
     """A text as it came in a form."""
 
     text: str
@@ -53,11 +53,11 @@ class Sent:
         """The text as a file has it."""
         return self.text.encode()
 
-    def shown(self) -> Written:
+    def shown(self) -> FormText:
         """Show it again as it came."""
-        return Written(text=self.text, seen=self.seen, reason=self.reason)
+        return FormText(text=self.text, seen=self.seen, reason=self.reason)
 
-    def wrong(self, error: DeltaregError) -> Written:
+    def wrong(self, error: DeltaregError) -> FormText:
         """Show it again with what is wrong, and the line where that is."""
         found = _LINE.search(error.message)
         line = int(found[1]) if found else 0
@@ -75,12 +75,12 @@ class Sent:
         return digest == self.seen
 
 
-def sent(ask: Ask) -> Sent:
+def read_sent(ask: ViewRequest) -> SubmittedText:
     """Read the text of a form; browsers end its lines as the network does."""
     text = ask.form.get("text", "")[:_MOST_CHARS].replace("\r\n", "\n")
-    return Sent(text=text, seen=ask.said("seen"), reason=ask.said("reason")[:2_000])
+    return SubmittedText(text=text, seen=ask.said("seen"), reason=ask.said("reason")[:2_000])
 
 
-def begun(fields: Mapping[str, object], seen: str) -> Written:
+def begin_text(fields: Mapping[str, object], seen: str) -> FormText:
     """Begin a text with what stands."""
-    return Written(text=write_yaml(dict(fields)), seen=seen)
+    return FormText(text=write_yaml(dict(fields)), seen=seen)

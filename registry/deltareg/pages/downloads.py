@@ -9,17 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from deltareg.drawing.strokes import as_file
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.cookie import session_of
 from deltareg.pages.guard import HEADERS
-from deltareg.pages.tables import MEDIA_TYPE, Table, parts
+from deltareg.pages.tables import MEDIA_TYPE, PageTable, parts
 from deltareg.wire import Answer
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def csv_answer(
-    ask: Ask, table: Table[Answer], found: Answer, load: Callable[[Ask], Answer]
+    ask: ViewRequest, table: PageTable[Answer], found: Answer, load: Callable[[ViewRequest], Answer]
 ) -> StreamingResponse:
     """Send a list from the page that was asked for to its end.
 
@@ -37,7 +37,7 @@ def csv_answer(
     return StreamingResponse(sent(), media_type=MEDIA_TYPE, headers=_headers(ask.request, "csv"))
 
 
-def svg_answer(ask: Ask, plot: str) -> Response:
+def svg_answer(ask: ViewRequest, plot: str) -> Response:
     """Send a drawing as a file that is whole by itself: with its colours, without scripts."""
     headers = _headers(ask.request, "svg")
     return Response(as_file(plot), media_type="image/svg+xml", headers=headers)

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from deltareg.errors import NotFound
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
 from deltareg.wire import Answer
 
@@ -28,12 +28,12 @@ class ExplainPage(Answer):
     sections: list[Section]
 
 
-def _show(ask: Ask) -> ExplainPage:
-    return explained(ask.part("code"))
+def _show(ask: ViewRequest) -> ExplainPage:
+    return explain_code(ask.part("code"))
 
 
 @cache
-def explained(code: str) -> ExplainPage:
+def explain_code(code: str) -> ExplainPage:
     """Give the text about a code.
 
     Raises:

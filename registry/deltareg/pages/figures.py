@@ -1,11 +1,11 @@
 """How far two versions of a line are apart, as a worker found out, and the form that asks one."""
 
 from deltareg.errors import InvalidInput
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.diff import number_of
 from deltareg.pages.guard import ROOT
 from deltareg.pages.magnitude_map import MagnitudeMap, change_map, overlap_map
-from deltareg.pages.routing import Action, View
+from deltareg.pages.routing import FormAction, View
 from deltareg.refs import Ref
 from deltareg.service.runs.comparing import queue_comparison, show_comparison
 from deltareg.wire import Answer, request_of
@@ -23,8 +23,8 @@ class FiguresPage(Answer):
     overlap: MagnitudeMap | None = None
 
 
-def _figures(ask: Ask) -> FiguresPage:
-    a, b = _chosen(ask, ask.text("a")), _chosen(ask, ask.text("b"))
+def _figures(ask: ViewRequest) -> FiguresPage:
+    a, b = _choose_version(ask, ask.text("a")), _choose_version(ask, ask.text("b"))
     found = show_comparison(ask.registry, ask.caller, a, b)
     return FiguresPage(
         line=str(ask.line), a=a.version or 0, b=b.version or 0, differences=found,
@@ -33,14 +33,14 @@ def _figures(ask: Ask) -> FiguresPage:
     )  # fmt: skip
 
 
-def _compare(ask: Ask) -> str:
-    a, b = _chosen(ask, ask.said("a")), _chosen(ask, ask.said("b"))
+def _compare(ask: ViewRequest) -> str:
+    a, b = _choose_version(ask, ask.said("a")), _choose_version(ask, ask.said("b"))
     wanted = request_of(CompareCreate, a=str(a), b=str(b), again=ask.said("again") == "yes")
     queue_comparison(ask.registry, ask.caller, wanted)
     return f"{ROOT}/deltas/{ask.line}/diff?a=v{a.version}&b=v{b.version}"
 
 
-def _chosen(ask: Ask, text: str | None) -> Ref:
+def _choose_version(ask: ViewRequest, text: str | None) -> Ref:
     number = number_of(text or None)
     if number is None:
         raise InvalidInput("two versions are compared", fix="name them: ?a=v1&b=v2")
@@ -49,5 +49,5 @@ def _chosen(ask: Ask, text: str | None) -> Ref:
 
 PAGES = (
     View("/deltas/{ns}/{name}/diff/figures", _figures, "figures.html.jinja", "Deltas"),
-    Action("/deltas/{ns}/{name}/diff/compare", _compare),
+    FormAction("/deltas/{ns}/{name}/diff/compare", _compare),
 )

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.service.channels.fleet import list_followers
 from deltareg.wire import Answer, FollowerInfo, Page
 
@@ -18,7 +18,7 @@ class FleetPage(Answer):
     followers: Page[FollowerInfo]
 
 
-def _fleet(ask: Ask) -> FleetPage:
+def _fleet(ask: ViewRequest) -> FleetPage:
     of = ask.text("of")
     found = list_followers(ask.registry, ask.caller, of, cursor=ask.cursor, limit=ask.most(_LISTED))
     return FleetPage(asked=of or "", followers=found)
@@ -33,7 +33,7 @@ def _cells(page: FleetPage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("agent", "owner", "engine", "channel", "desired_revision", "desired_version", "revision",
      "version", "digest", "state", "drift", "base", "error", "trouble", "since", "seen_at"),
     _cells, lambda page: page.followers.next_cursor,

@@ -1,8 +1,8 @@
 """How a version is stored: its stored forms, and going back to one."""
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, View
+from deltareg.pages.routing import FormAction, View
 from deltareg.pages.version import ref_of
 from deltareg.service.authority.grants import Right
 from deltareg.service.push.revert import revert_form, show_forms
@@ -18,7 +18,7 @@ class FormsPage(Answer):
     may_revert: bool
 
 
-def _show(ask: Ask) -> FormsPage:
+def _show(ask: ViewRequest) -> FormsPage:
     ref = ref_of(ask)
     history = show_forms(ask.registry, ask.caller, ref, keep_s=ask.request.app.state.keep_forms_s)
     return FormsPage(
@@ -27,7 +27,7 @@ def _show(ask: Ask) -> FormsPage:
     )  # fmt: skip
 
 
-def _revert(ask: Ask) -> str:
+def _revert(ask: ViewRequest) -> str:
     found = revert_form(
         ask.registry, ask.caller, ref_of(ask), FormRevert(form=ask.said_number("form")),
         keep_s=ask.request.app.state.keep_forms_s,
@@ -38,4 +38,4 @@ def _revert(ask: Ask) -> str:
 
 _PATH = "/deltas/{ns}/{name}/{version}"
 _FORMS = View(f"{_PATH}/storage", _show, "forms.html.jinja", "Deltas")
-PAGES = (_FORMS, Action(f"{_PATH}/revert", _revert, _FORMS))
+PAGES = (_FORMS, FormAction(f"{_PATH}/revert", _revert, _FORMS))

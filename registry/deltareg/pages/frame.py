@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.requests import Request
 
 from deltareg import __version__
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.cookie import secret_of
 from deltareg.pages.guard import ROOT, form_word
 from deltareg.pages.static_files import addresses
@@ -38,7 +38,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class FormRefusal:
     """A form that was refused: why, and the address of the page that it stands on."""
 
     problem: ProblemDocument
@@ -46,7 +46,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PageFrame:
     """What the frame of a page says.
 
     Attributes:
@@ -85,22 +85,22 @@ class Frame:
 
 
 def frame_of(
-    ask: Ask | None,
+    ask: ViewRequest | None,
     area: str,
     *,
     request: Request | None = None,
     who: str = "",
     word: str = "",
     away: Sequence[str] = (),
-    refusal: Refusal | None = None,
-) -> Frame:
+    refusal: FormRefusal | None = None,
+) -> PageFrame:
     """Make the frame of a page, or with `request` and `who` that of an error."""
     asked = ask.request if ask is not None else request
     if asked is None:
         raise TypeError("a frame is of a request")
     here = _here(asked) if refusal is None else refusal.address
     is_form = asked.method != "GET" and refusal is None
-    return Frame(
+    return PageFrame(
         who=ask.caller.principal if ask is not None else who,
         ends="" if ask is None else ask.session.ends_soon,
         word=form_word(secret_of(asked)) if ask is not None else word, here=here,

@@ -1,8 +1,8 @@
 """The first page: what waits for somebody, what is odd, what moved."""
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
-from deltareg.service.overview.home import Home, Kept, show_home, show_kept
+from deltareg.service.overview.home import HomeOverview, StoredTotals, show_home, show_kept
 from deltareg.wire import Answer
 
 
@@ -12,21 +12,21 @@ class HelpPage(Answer):
     server: str
 
 
-def _home(ask: Ask) -> Home:
+def _home(ask: ViewRequest) -> HomeOverview:
     return show_home(ask.registry, ask.caller)
 
 
-def _kept(ask: Ask) -> Kept:
+def _show_kept(ask: ViewRequest) -> StoredTotals:
     return show_kept(ask.registry, ask.caller)
 
 
-def _help(ask: Ask) -> HelpPage:
+def _help(ask: ViewRequest) -> HelpPage:
     url = ask.request.url
     return HelpPage(server=f"{url.scheme}://{url.netloc}")
 
 
 PAGES = (
     View("/", _home, "home.html.jinja"),
-    View("/kept", _kept, "kept.html.jinja"),
+    View("/kept", _show_kept, "kept.html.jinja"),
     View("/help", _help, "help.html.jinja"),
 )

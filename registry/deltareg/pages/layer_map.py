@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from deltareg.delta.injection import split_path
-from deltareg.drawing.strokes import Box, Mark, svg, written
+from deltareg.drawing.strokes import BoxMark, Mark, svg, draw_text
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.wire import Answer
 
@@ -69,7 +69,7 @@ def layer_map(manifest: Manifest) -> LayerMap:
         told = f"{_name(place)}: {count:,} elements, {shapes}"
         return MapCell(style=f"h{_step(count, least, most)}", told=told)
 
-    made = _made([places], cell)
+    made = _build_map([places], cell)
     return made.model_copy(update={"least": least, "most": most})
 
 
@@ -79,11 +79,11 @@ def difference_map(a: Manifest, b: Manifest) -> tuple[LayerMap, dict[Change, int
     counted: dict[State, int] = dict.fromkeys(_GRAVEST, 0)
 
     def cell(place: Place) -> MapCell:
-        state = compared(first.get(place, []), second.get(place, []))
+        state = compare_tensors(first.get(place, []), second.get(place, []))
         counted[state] += 1
         return MapCell(style=state if state != "changed" else "h6", told=f"{_name(place)}: {state}")
 
-    made = _made([first, second], cell)
+    made = _build_map([first, second], cell)
     return made, {state: count for state, count in counted.items() if state != "neither"}
 
 
@@ -100,17 +100,17 @@ def map_plot(found: LayerMap, label: str) -> str:
     left = 16 + max((len(row.module) for row in found.rows), default=0) * _CHAR_WIDTH
     every = max(1, math.ceil(34 / width))
     marks: list[Mark] = [
-        written(left + (n + 0.5) * width, 14, layer, "mid")
+        draw_text(left + (n + 0.5) * width, 14, layer, "mid")
         for n, layer in enumerate(found.layers)
         if n % every == 0
     ]
     for y, row in enumerate(found.rows):
         top = 22 + y * height
-        marks.append(written(left - 8, top + height - 6, row.module, "end"))
+        marks.append(draw_text(left - 8, top + height - 6, row.module, "end"))
         for x, cell in enumerate(row.cells):
             place = left + x * width
             marks.append(
-                Box(cell.style, cell.told, x=place, y=top, width=width - 2, height=height - 2)
+                BoxMark(cell.style, cell.told, x=place, y=top, width=width - 2, height=height - 2)
             )
     size = (left + len(found.layers) * width + 24, 22 + len(found.rows) * height + 10)
     return svg(size, label, marks, is_fixed=True)
@@ -129,7 +129,7 @@ def odd_map(
         counted[odd] += 1
         return MapCell(style=odd, told=f"{_name(place)}: {_told_of(odd, found, names)}")
 
-    made = _made(sides, cell)
+    made = _build_map(sides, cell)
     return made, {odd: count for odd, count in counted.items() if odd != "neither"}
 
 
@@ -165,7 +165,7 @@ def _digests(tensors: Iterable[ManifestTensor]) -> dict[tuple[str, str], object]
     return {(t.role, t.name): t.digest for t in tensors}
 
 
-def compared(a: Iterable[ManifestTensor], b: Iterable[ManifestTensor]) -> State:
+def compare_tensors(a: Iterable[ManifestTensor], b: Iterable[ManifestTensor]) -> State:
     """Say how what two versions have in one place differs: by digests, which leave no doubt."""
     ours, theirs = _digests(a), _digests(b)
     if not ours and not theirs:
@@ -189,7 +189,7 @@ def places_of(tensors: Iterable[ManifestTensor]) -> _Places:
     return found
 
 
-def _made(sides: Iterable[_Places], cell: Callable[[Place], MapCell]) -> LayerMap:
+def _build_map(sides: Iterable[_Places], cell: Callable[[Place], MapCell]) -> LayerMap:
     known = {place for side in sides for place in side}
     layers = sorted({layer for _, layer in known}, key=_order)
     modules = sorted({module for module, _ in known})

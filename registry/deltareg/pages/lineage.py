@@ -7,18 +7,13 @@ from deltareg.drawing.graph import Arrow, Graph, Node
 from deltareg.drawing.graph_plot import graph_svg
 from deltareg.drawing.graph_texts import to_dot, to_mermaid
 from deltareg.errors import InvalidInput
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.lineage_graph import (
-    LineageArrow,
-    LineageNode,
-    Shown,
-    draw_together,
-)
-from deltareg.pages.routing import Text, View
+from deltareg.pages.lineage_graph import LineageArrow, LineageNode, GraphSelection, draw_together
+from deltareg.pages.routing import PageExport, View
 from deltareg.pages.version import ref_of
 from deltareg.refs import LineRef
-from deltareg.service.overview.family import STEPS, Family, Sort, merges_among, show_family
+from deltareg.service.overview.family import STEPS, VersionFamily, Sort, merges_among, show_family
 from deltareg.wire import Answer
 
 DRAWN_MOST = 400
@@ -206,24 +201,24 @@ class LineagePage(Answer):
         )  # fmt: skip
 
 
-def _lineage(ask: Ask) -> LineagePage:
+def _lineage(ask: ViewRequest) -> LineagePage:
     return _page(ask, ask.text("at") or "")
 
 
-def _of_version(ask: Ask) -> LineagePage:
+def _of_version(ask: ViewRequest) -> LineagePage:
     ref = ref_of(ask)
     page = _page(ask, str(ref))
     return page.model_copy(update={"line": str(ask.line), "version": ref.version})
 
 
-def _page(ask: Ask, at: str) -> LineagePage:
+def _page(ask: ViewRequest, at: str) -> LineagePage:
     state = LineageState(
         at=at, up=_steps(ask, "up"), down=_steps(ask, "down"),
         is_all=ask.text("show") == "versions", most=_count(ask, "most", _FOLDED, _FOLDED_MOST),
         opened=list(dict.fromkeys(map(_line, ask.query.getlist("open")[:_OPENED_MOST]))),
     )  # fmt: skip
     found = show_family(ask.registry, ask.caller, at, up=state.up, down=state.down)
-    shown = Shown(frozenset(state.opened), state.is_all, state.most)
+    shown = GraphSelection(frozenset(state.opened), state.is_all, state.most)
     nodes, arrows = draw_together(found, shown)
     nodes = _with_merges(ask, found, nodes)
     return LineagePage(
@@ -232,7 +227,7 @@ def _page(ask: Ask, at: str) -> LineagePage:
     )  # fmt: skip
 
 
-def _with_merges(ask: Ask, found: Family, nodes: list[LineageNode]) -> list[LineageNode]:
+def _with_merges(ask: ViewRequest, found: VersionFamily, nodes: list[LineageNode]) -> list[LineageNode]:
     """Mark the merges among what is drawn by itself; several parents tell one as it is."""
     plain = {node.key for node in nodes if node.sort == "version" and node.parents <= 1}
     relatives = {one.ref: one for one in found.versions.values() if one.ref in plain}
@@ -249,11 +244,11 @@ def _line(text: str) -> str:
     return str(LineRef.parse(text))
 
 
-def _steps(ask: Ask, name: str) -> int:
+def _steps(ask: ViewRequest, name: str) -> int:
     return _count(ask, name, _STEPS, STEPS)
 
 
-def _count(ask: Ask, name: str, otherwise: int, most: int) -> int:
+def _count(ask: ViewRequest, name: str, otherwise: int, most: int) -> int:
     text = ask.text(name)
     if text is None:
         return otherwise
@@ -262,10 +257,10 @@ def _count(ask: Ask, name: str, otherwise: int, most: int) -> int:
     return int(text)
 
 
-def _texts(load: Callable[[Ask], LineagePage]) -> dict[str, Text]:
+def _texts(load: Callable[[ViewRequest], LineagePage]) -> dict[str, PageExport]:
     return {
-        "dot": Text("text/vnd.graphviz", "lineage.dot", lambda ask: to_dot(load(ask).graph)),
-        "mermaid": Text("text/vnd.mermaid", "lineage.mmd", lambda ask: to_mermaid(load(ask).graph)),
+        "dot": PageExport("text/vnd.graphviz", "lineage.dot", lambda ask: to_dot(load(ask).graph)),
+        "mermaid": PageExport("text/vnd.mermaid", "lineage.mmd", lambda ask: to_mermaid(load(ask).graph)),
     }
 
 

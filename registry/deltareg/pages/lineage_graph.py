@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.service.overview.family import BASE, Family, Relative
+from deltareg.service.overview.family import BASE, VersionFamily, Relative
 from deltareg.wire import Answer
 
 SINGLE_MOST = 60
@@ -53,7 +53,7 @@ class LineageArrow(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class GraphSelection:
     """What of relatives is drawn by itself.
 
     Attributes:
@@ -78,7 +78,7 @@ class _Unit:
     channels: dict[str, int]
 
 
-def draw_together(family: Family, shown: Shown) -> tuple[list[LineageNode], list[LineageArrow]]:
+def draw_together(family: VersionFamily, shown: GraphSelection) -> tuple[list[LineageNode], list[LineageArrow]]:
     """Make the graph of a family."""
     units, unit_of = _units(family, shown)
     arrows = _arrows(family, units, unit_of)
@@ -91,11 +91,11 @@ def draw_together(family: Family, shown: Shown) -> tuple[list[LineageNode], list
     bases = {key: node for key, node in nodes.items() if node.sort == "base"}
     nodes = {**bases, **nodes}  # what was there before anything else comes first
     if not shown.is_all:
-        nodes, arrows = _folded(nodes, arrows, units, most=shown.most)
+        nodes, arrows = _fold_alike(nodes, arrows, units, most=shown.most)
     return _with_channels(nodes, arrows, units)
 
 
-def _units(family: Family, shown: Shown) -> tuple[dict[str, _Unit], dict[int, str]]:
+def _units(family: VersionFamily, shown: GraphSelection) -> tuple[dict[str, _Unit], dict[int, str]]:
     lines: dict[str, list[Relative]] = defaultdict(list)
     for relative in family.versions.values():
         lines[relative.line].append(relative)
@@ -112,7 +112,7 @@ def _units(family: Family, shown: Shown) -> tuple[dict[str, _Unit], dict[int, st
 
 
 def _parts(
-    relatives: Sequence[Relative], focus: int | None, shown: Shown, *, is_open: bool
+    relatives: Sequence[Relative], focus: int | None, shown: GraphSelection, *, is_open: bool
 ) -> Iterator[Sequence[Relative]]:
     """Cut a line into what is drawn as one."""
     singles = {focus} if focus is not None else set[int]()
@@ -133,7 +133,7 @@ def _parts(
         yield run
 
 
-def _unit(line: str, part: Sequence[Relative], family: Family, *, is_whole: bool) -> _Unit:
+def _unit(line: str, part: Sequence[Relative], family: VersionFamily, *, is_whole: bool) -> _Unit:
     first, last = part[0], part[-1]
     is_one = len(part) == 1
     key = first.ref if is_one else (line if is_whole else f"{first.ref}-v{last.number}")
@@ -155,7 +155,7 @@ def _base_key(name: str) -> str:
     return name if ":" in name else BASE + name
 
 
-def _base_node(key: str, family: Family) -> LineageNode:
+def _base_node(key: str, family: VersionFamily) -> LineageNode:
     name = key.removeprefix(BASE)
     return LineageNode(
         key=key, sort="base", of_sort="base", name=name, is_here=key == family.at,
@@ -164,7 +164,7 @@ def _base_node(key: str, family: Family) -> LineageNode:
 
 
 def _arrows(
-    family: Family, units: Mapping[str, _Unit], unit_of: Mapping[int, str]
+    family: VersionFamily, units: Mapping[str, _Unit], unit_of: Mapping[int, str]
 ) -> list[LineageArrow]:
     found: dict[tuple[str, str], Relation] = {}
     covered: dict[str, set[str]] = defaultdict(set)
@@ -187,7 +187,7 @@ def _arrows(
     ]
 
 
-def _folded(
+def _fold_alike(
     nodes: dict[str, LineageNode], arrows: Sequence[LineageArrow], units: Mapping[str, _Unit],
     *, most: int,
 ) -> tuple[dict[str, LineageNode], list[LineageArrow]]:  # fmt: skip

@@ -20,7 +20,7 @@ from deltareg import streaming
 from deltareg.errors import InvalidInput, Unavailable
 from deltareg.pages.cookie import secret_of, session_of
 from deltareg.pages.guard import HEADERS, check_reading
-from deltareg.pages.problems import guarded
+from deltareg.pages.problems import guard_endpoint
 from deltareg.pages.routing import OwnRoutes
 from deltareg.refs import parse_id
 from deltareg.service.registry import Registry
@@ -33,30 +33,30 @@ _PAGE: Final = 200
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedLogs:
     """The logs that somebody reads in this process, how often each, and how often each session."""
 
     registry: Registry
     runs: Counter[str] = field(default_factory=Counter[str])
     sessions: Counter[str] = field(default_factory=Counter[str])
-    heads: streaming.Glance[dict[str, tuple[int, str]]] = field(init=False)
+    heads: streaming.SharedLook[dict[str, tuple[int, str]]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Look at all of them by one query."""
-        self.heads = streaming.Glance(lambda: log.newest_lines(self.registry, list(self.runs)), {})
+        self.heads = streaming.SharedLook(lambda: log.newest_lines(self.registry, list(self.runs)), {})
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogStream:
     """The log of a run for one reader."""
 
-    watched: Watched
+    watched: WatchedLogs
     request: Request
     run_id: str
 
     def written(self, part: RunLog) -> str:
         """Write lines, and at the end of the run that it is over."""
-        said = "".join(f"id: {line.seq}\ndata: {told(line)}\n\n" for line in part.items)
+        said = "".join(f"id: {line.seq}\ndata: {format_line(line)}\n\n" for line in part.items)
         return said + (f"event: end\ndata: {part.run.state}\n\n" if self.is_last(part) else "")
 
     def place(self, part: RunLog) -> str:
@@ -90,7 +90,7 @@ class Log:
         return heads.get(self.run_id) != (part.next_seq, part.run.state)
 
 
-def told(line: LogLine) -> str:
+def format_line(line: LogLine) -> str:
     """Write a line of a log: when, and what was said."""
     at = line.at[11:19]
     if line.check:
@@ -101,25 +101,25 @@ def told(line: LogLine) -> str:
 
 def routes(registry: Registry) -> list[Route]:
     """Make the route of the stream."""
-    watched = Watched(registry)
+    watched = WatchedLogs(registry)
 
     async def follow(request: Request) -> Response:
         check_reading(request)
-        readers: streaming.Readers = request.app.state.streams
+        readers: streaming.StreamReaders = request.app.state.streams
         readers.check_room()
         _check_room_of(watched, request)
-        source = Log(watched, request, parse_id(str(request.path_params["run"]), "run"))
+        source = LogStream(watched, request, parse_id(str(request.path_params["run"]), "run"))
         first = await anyio.to_thread.run_sync(partial(source.lines, _after(request)))
         return StreamingResponse(
-            _counted(source, readers, first), media_type=streaming.MEDIA_TYPE,
+            _stream_log(source, readers, first), media_type=streaming.MEDIA_TYPE,
             headers={**HEADERS, **streaming.HEADERS},
         )  # fmt: skip
 
-    return [Route("/runs/{run}/stream", guarded(follow), methods=["GET"])]
+    return [Route("/runs/{run}/stream", guard_endpoint(follow), methods=["GET"])]
 
 
-async def _counted(
-    source: Log, readers: streaming.Readers, first: RunLog
+async def _stream_log(
+    source: LogStream, readers: streaming.StreamReaders, first: RunLog
 ) -> AsyncGenerator[str, None]:
     watched, secret = source.watched, secret_of(source.request)
     watched.runs[source.run_id] += 1
@@ -136,7 +136,7 @@ async def _counted(
                 del counted[key]
 
 
-def _check_room_of(watched: Watched, request: Request) -> None:
+def _check_room_of(watched: WatchedLogs, request: Request) -> None:
     if watched.sessions[secret_of(request)] >= MOST_OF_ONE:
         raise Unavailable(
             f"{MOST_OF_ONE} logs are followed by this browser", fix="close one of them"

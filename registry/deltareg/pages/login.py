@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from deltareg.errors import DeltaregError
 from deltareg.pages.answering import html, see_other
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.cookie import (
     bound_to,
     drop_secret,
@@ -22,8 +22,8 @@ from deltareg.pages.cookie import (
 from deltareg.pages.frame import frame_of
 from deltareg.pages.guard import ROOT, check_form_word, check_origin, own_path
 from deltareg.pages.problems import problem
-from deltareg.pages.routing import Action, OwnRoutes, View, read_form
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.routing import FormAction, OwnRoutes, View, read_form
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.service.access import sessions
 from deltareg.service.access.tokens import whoami
 from deltareg.service.registry import Registry
@@ -127,13 +127,13 @@ def _end(registry: Registry, request: Request) -> None:
     sessions.end_session(registry, session.caller, session.id)
 
 
-def _list(ask: Ask) -> SessionsPage:
+def _list(ask: ViewRequest) -> SessionsPage:
     found = sessions.list_sessions(ask.registry, ask.caller)
     who = whoami(ask.registry, ask.caller)
     return SessionsPage(this=ask.session.id, who=who, sessions=found)
 
 
-def _end_one(ask: Ask) -> str:
+def _end_one(ask: ViewRequest) -> str:
     sessions.end_session(ask.registry, ask.caller, ask.number("session"))
     return f"{ROOT}/sessions"
 
@@ -143,9 +143,9 @@ def _cells(page: SessionsPage) -> Iterator[Sequence[Cell]]:
         yield row.id, row.token_id, row.browser, row.begun_at, row.used_at, row.expires_at
 
 
-_TABLE = Table(("session", "token", "browser", "begun_at", "used_at", "expires_at"), _cells)
+_TABLE = PageTable(("session", "token", "browser", "begun_at", "used_at", "expires_at"), _cells)
 PAGES = (
     OwnRoutes(routes),
     View("/sessions", _list, "sessions.html.jinja", table=_TABLE),
-    Action("/sessions/{session}/end", _end_one),
+    FormAction("/sessions/{session}/end", _end_one),
 )

@@ -31,9 +31,9 @@ def change_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap:
     def cell(name: str, one: ModuleDifference | None) -> MapCell:
         if one is None:
             return MapCell(style="neither", told=f"{name}: in neither")
-        return MapCell(style=_style(one, low, high), told=f"{name}: {_told(one)}")
+        return MapCell(style=_style(one, low, high), told=f"{name}: {_describe_difference(one)}")
 
-    return _made(places, cell).model_copy(update={"low": low, "high": high})
+    return _build_map(places, cell).model_copy(update={"low": low, "high": high})
 
 
 def overlap_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap | None:
@@ -51,7 +51,7 @@ def overlap_map(modules: Sequence[ModuleDifference]) -> MagnitudeMap | None:
         step = min(_STEPS - 1, int(one.overlap * _STEPS))
         return MapCell(style=f"h{step}", told=f"{name}: overlap {one.overlap:.2f}")
 
-    return _made(places, cell).model_copy(update={"high": 1.0})
+    return _build_map(places, cell).model_copy(update={"high": 1.0})
 
 
 def _is_in_both(one: ModuleDifference) -> bool:
@@ -71,7 +71,7 @@ def _style(one: ModuleDifference, low: float, high: float) -> str:
     return f"h{min(_STEPS - 1, int(share * _STEPS))}"
 
 
-def _told(one: ModuleDifference) -> str:
+def _describe_difference(one: ModuleDifference) -> str:
     more = f", the most of {one.count:,} weights" if one.count > 1 else ""
     if one.relative_norm is None:
         return f"not measured{more}"
@@ -103,7 +103,7 @@ def _places(modules: Sequence[ModuleDifference]) -> Mapping[Place, ModuleDiffere
     return found
 
 
-def _made(places: Mapping[Place, ModuleDifference], cell: _Cell) -> MagnitudeMap:
+def _build_map(places: Mapping[Place, ModuleDifference], cell: _Cell) -> MagnitudeMap:
     layers = sorted({layer for _, layer in places}, key=_order)
     rows = [
         MapRow(

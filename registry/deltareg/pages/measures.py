@@ -6,17 +6,17 @@ from urllib.parse import urlencode
 
 from deltareg.drawing.plots import history
 from deltareg.errors import NotFound
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table
-from deltareg.service.overview.measures import Measure, Measures, show_measures
+from deltareg.pages.tables import Cell, PageTable
+from deltareg.service.overview.measures import MeasureSeries, LineMeasures, show_measures
 
 _VERSIONS = 60
 _LEAST = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class MeasureCard:
     """A measure that is drawn: its newest value, its mark, the plot, and where that is a file."""
 
     name: str
@@ -27,18 +27,18 @@ class Card:
     file: str
 
 
-class MeasuresPage(Measures):
+class MeasuresPage(LineMeasures):
     """The measures of a line, or the one of a name."""
 
     asked: str
 
     @property
-    def cards(self) -> list[Card]:
+    def cards(self) -> list[MeasureCard]:
         """Those that have two values or more and are not always the same, drawn."""
         path = f"/ui/deltas/{self.line}/metrics"
         return [
-            Card(
-                each.name, each.points[-1].value, each.mark, each.good, _drawn(each),
+            MeasureCard(
+                each.name, each.points[-1].value, each.mark, each.good, _draw_history(each),
                 f"{path}?{urlencode({'measure': each.name, 'format': 'svg'})}",
             )
             for each in self.measures
@@ -55,7 +55,7 @@ class MeasuresPage(Measures):
         ]  # fmt: skip
 
 
-def _show(ask: Ask) -> MeasuresPage:
+def _show(ask: ViewRequest) -> MeasuresPage:
     found = show_measures(ask.registry, ask.caller, ask.line, limit=ask.most(_VERSIONS))
     asked = ask.text("measure") or ""
     measures = [each for each in found.measures if asked in {"", each.name}]
@@ -67,11 +67,11 @@ def _show(ask: Ask) -> MeasuresPage:
     return MeasuresPage(line=found.line, measures=measures, asked=asked)
 
 
-def _is_flat(measure: Measure) -> bool:
+def _is_flat(measure: MeasureSeries) -> bool:
     return len({point.value for point in measure.points}) == 1
 
 
-def _drawn(measure: Measure) -> str:
+def _draw_history(measure: MeasureSeries) -> str:
     values = [(f"v{point.version}", point.value) for point in measure.points]
     label = f"{measure.name} by version: " + ", ".join(f"{v} {x:.4g}" for v, x in values)
     return history(values, threshold=measure.mark, label=label)
@@ -82,7 +82,7 @@ def _plot(page: MeasuresPage) -> str:
         raise NotFound(
             f"nothing is measured of {page.line}", fix=f"deltareg verify {page.line} --wait"
         )
-    return _drawn(page.measures[0])
+    return _draw_history(page.measures[0])
 
 
 def _cells(page: MeasuresPage) -> Iterator[Sequence[Cell]]:
@@ -97,7 +97,7 @@ PAGES = (
         _show,
         "measures.html.jinja",
         "Deltas",
-        table=Table(("measure", "version", "value"), _cells),
+        table=PageTable(("measure", "version", "value"), _cells),
         plot=_plot,
     ),
 )

@@ -5,10 +5,10 @@ They are read by the reader of the command line and saved by the use cases of th
 
 from deltareg.errors import Conflict, InvalidInput, NotFound, StaleRevision
 from deltareg.gate.policy_file import read_floor_file, read_policy_file
-from deltareg.pages.asking import Ask
-from deltareg.pages.documents import Written, begun, sent
+from deltareg.pages.asking import ViewRequest
+from deltareg.pages.documents import FormText, begin_text, read_sent
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Again, Form
+from deltareg.pages.routing import FormReply, FormView
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Channel, Namespace
@@ -26,7 +26,7 @@ class PolicyPage(Answer):
 
     line: str
     channel: str
-    written: Written
+    written: FormText
     floors: list[ChannelFloor]
     may_edit: bool
     trial: PolicyTrial | None = None
@@ -37,7 +37,7 @@ class FloorPage(Answer):
 
     of: str
     namespace: str
-    written: Written
+    written: FormText
     why: str
     actor: str
     at: str
@@ -45,17 +45,17 @@ class FloorPage(Answer):
     trial: FloorTrial | None = None
 
 
-def _policy(ask: Ask) -> PolicyPage:
+def _policy(ask: ViewRequest) -> PolicyPage:
     line, name = ask.line, ask.channel
     found = show_policy(ask.registry, ask.caller, line, name)
     return PolicyPage(
-        line=str(line), channel=name, written=begun(found.policy, found.digest),
+        line=str(line), channel=name, written=begin_text(found.policy, found.digest),
         floors=found.floors, may_edit=ask.caller.may(Right.ADMIN, on=Channel(line, name)),
     )  # fmt: skip
 
 
-def _send_policy(ask: Ask) -> str | Again:
-    page, given = _policy(ask), sent(ask)
+def _send_policy(ask: ViewRequest) -> str | FormReply:
+    page, given = _policy(ask), read_sent(ask)
     try:
         wanted = read_policy_file(given.raw)
         if ask.said("act") == "save":
@@ -66,23 +66,23 @@ def _send_policy(ask: Ask) -> str | Again:
             return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}/standing"
         trial = try_policy(ask.registry, ask.caller, ask.line, ask.channel, wanted)
     except TELLABLE as error:
-        return Again(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
-    return Again(page.model_copy(update={"written": given.shown(), "trial": trial}))
+        return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
+    return FormReply(page.model_copy(update={"written": given.shown(), "trial": trial}))
 
 
-def _floor(ask: Ask) -> FloorPage:
+def _floor(ask: ViewRequest) -> FloorPage:
     namespace = _namespace(ask)
     found = show_floor(ask.registry, ask.caller, namespace)
     place = EVERYTHING if namespace is None else Namespace(namespace)
     return FloorPage(
-        of=found.of, namespace=namespace or "", written=begun(found.policy, found.digest),
+        of=found.of, namespace=namespace or "", written=begin_text(found.policy, found.digest),
         why=found.reason, actor=found.actor or "", at=found.at or "",
         may_edit=ask.caller.may(Right.ADMIN, on=place),
     )  # fmt: skip
 
 
-def _send_floor(ask: Ask) -> str | Again:
-    page, given, namespace = _floor(ask), sent(ask), _namespace(ask)
+def _send_floor(ask: ViewRequest) -> str | FormReply:
+    page, given, namespace = _floor(ask), read_sent(ask), _namespace(ask)
     try:
         wanted = read_floor_file(given.raw, of=page.of)
         if ask.said("act") == "save":
@@ -91,22 +91,22 @@ def _send_floor(ask: Ask) -> str | Again:
             return f"{ROOT}/policy" + (f"?namespace={namespace}" if namespace else "")
         trial = try_floor(ask.registry, ask.caller, namespace, wanted)
     except TELLABLE as error:
-        return Again(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
-    return Again(page.model_copy(update={"written": given.shown(), "trial": trial}))
+        return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
+    return FormReply(page.model_copy(update={"written": given.shown(), "trial": trial}))
 
 
-def _namespace(ask: Ask) -> str | None:
+def _namespace(ask: ViewRequest) -> str | None:
     text = ask.text("namespace")
     return None if text is None else parse_name(text, "namespace")
 
 
 PAGES = (
-    Form(
+    FormView(
         "/deltas/{ns}/{name}/channels/{channel}/policy",
         _policy,
         _send_policy,
         "policy.html.jinja",
         "Deltas",
     ),
-    Form("/policy", _floor, _send_floor, "floor.html.jinja"),
+    FormView("/policy", _floor, _send_floor, "floor.html.jinja"),
 )

@@ -53,7 +53,7 @@ def _approvals(value: object) -> str:
     return f"{value} {people}, who neither asked nor pushed"
 
 
-def _protected(value: object) -> str:
+def _protection(value: object) -> str:
     return "needed" if value else "not needed"
 
 
@@ -74,6 +74,6 @@ def _rollback(value: object) -> str:
 
 
 _WORDS: Final[Mapping[str, Callable[[object], str]]] = {
-    "suites": _suites, "approvals": _approvals, "protected": _protected, "freeze": _windows,
+    "suites": _suites, "approvals": _approvals, "protected": _protection, "freeze": _windows,
     "rollback": _rollback,
 }  # fmt: skip

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def guarded(endpoint: Endpoint) -> Endpoint:
+def guard_endpoint(endpoint: Endpoint) -> Endpoint:
     """Answer errors as pages, and whoever is not logged in with the way there."""
 
     async def answered(request: Request) -> Response:

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from deltareg.errors import InvalidInput
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.routing import FormAction, View
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
 from deltareg.service.channels import requests as service
-from deltareg.service.overview.request import RequestAround, show_request_around
+from deltareg.service.overview.request import RequestOverview, show_request_around
 from deltareg.wire import Answer, Page, RequestInfo, RequestState
 
 _LISTED = 50
@@ -26,7 +26,7 @@ class RequestsPage(Answer):
     requests: Page[RequestInfo]
 
 
-class RequestPage(RequestAround):
+class RequestPage(RequestOverview):
     """A request, and what the caller may do about it by their rights.
 
     Whether they are somebody else than who opened it and who pushed is for the registry to say.
@@ -38,7 +38,7 @@ class RequestPage(RequestAround):
     done: str
 
 
-def _list(ask: Ask) -> RequestsPage:
+def _list(ask: ViewRequest) -> RequestsPage:
     text = ask.text("state") or "open"
     state = _STATES.get(text)
     found = service.list_requests(
@@ -48,20 +48,20 @@ def _list(ask: Ask) -> RequestsPage:
     return RequestsPage(state=state or "all", requests=found)
 
 
-def _show(ask: Ask) -> RequestPage:
+def _show(ask: ViewRequest) -> RequestPage:
     caller = ask.caller
     around = show_request_around(ask.registry, caller, ask.number("request"))
     found = around.request
     where = Channel(LineRef.parse(found.line), found.channel)
     is_other = caller.principal not in {found.opener, found.uploader}
     return RequestPage(
-        **dict(around), done=_done(ask, found),
+        **dict(around), done=_confirm_done(ask, found),
         may_approve=is_other and found.state == "open" and caller.may(Right.APPROVE, on=where),
         may_withdraw=found.state == "open" and caller.principal == found.opener,
     )  # fmt: skip
 
 
-def _done(ask: Ask, found: RequestInfo) -> str:
+def _confirm_done(ask: ViewRequest, found: RequestInfo) -> str:
     said, own = ask.text("done") or "", ask.caller.principal
     given = any(approval.principal == own for approval in found.approvals)
     ended = {"reject": "rejected", "withdraw": "withdrawn"}.get(said)
@@ -69,7 +69,7 @@ def _done(ask: Ask, found: RequestInfo) -> str:
     return said if is_so else ""
 
 
-def _decide(ask: Ask) -> str:
+def _decide(ask: ViewRequest) -> str:
     number, reason = ask.number("request"), ask.said("reason")[:2_000]
     match ask.said("decision"):
         case "approve":
@@ -94,7 +94,7 @@ def _cells(page: RequestsPage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("request", "state", "ref", "channel", "opened_by", "opened_at", "pushed_by", "approvals",
      "due", "reason", "decided_by", "decided_at", "decision", "revision"),
     _cells, lambda page: page.requests.next_cursor,
@@ -103,5 +103,5 @@ _REQUEST = View("/requests/{request}", _show, "request.html.jinja", "Requests")
 PAGES = (
     View("/requests", _list, "requests.html.jinja", "Requests", table=_TABLE),
     _REQUEST,
-    Action("/requests/{request}/decide", _decide, _REQUEST),
+    FormAction("/requests/{request}/decide", _decide, _REQUEST),
 )

@@ -13,18 +13,18 @@ from starlette.routing import Route
 
 from deltareg.errors import ApprovalDue, DeltaregError, InvalidInput, Unauthenticated
 from deltareg.pages.answering import NEVER_KEPT, html, json_answer, see_other, wants_json
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.downloads import csv_answer, svg_answer
-from deltareg.pages.frame import Refusal, frame_of
+from deltareg.pages.frame import FormRefusal, frame_of
 from deltareg.pages.guard import (
     ROOT,
     check_form_word,
     check_origin,
     check_reading,
 )
-from deltareg.pages.problems import Endpoint, guarded
-from deltareg.pages.tables import Table
+from deltareg.pages.problems import Endpoint, guard_endpoint
+from deltareg.pages.tables import PageTable
 from deltareg.service.registry import Registry
 from deltareg.wire import describe_problem, status_of
 from deltareg.wire.messages import Answer
@@ -33,12 +33,12 @@ _FIELDS_MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class PageExport:
     """What a page shows, written for another program: a file of a media type and a name."""
 
     media: str
     file: str
-    write: Callable[[Ask], str]
+    write: Callable[[ViewRequest], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,16 @@ class View:
     """
 
     path: str
-    load: Callable[[Ask], Answer]
+    load: Callable[[ViewRequest], Answer]
     template: str
     area: str = ""
-    table: Table[Any] | None = None  # of what `load` gives
+    table: PageTable[Any] | None = None  # of what `load` gives
     plot: Callable[..., str] | None = None
-    texts: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    texts: Mapping[str, PageExport] = field(default_factory=dict[str, PageExport])
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class FormReply:
     """A form that is shown again: what it shows, and the status that this has."""
 
     page: Answer
@@ -73,7 +73,7 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class FormView:
     """A page with a form, which is shown again with what it would do, or with what is wrong in it.
 
     Attributes:
@@ -85,14 +85,14 @@ class Form:
     """
 
     path: str
-    load: Callable[[Ask], Answer]
-    act: Callable[[Ask], str | Again]
+    load: Callable[[ViewRequest], Answer]
+    act: Callable[[ViewRequest], str | FormReply]
     template: str
     area: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FormPlace:
     """The page that a form stands on, and what has to be asked of it to have that form."""
 
     view: View
@@ -100,7 +100,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class FormAction:
     """What a form does.
 
     Attributes:
@@ -111,16 +111,16 @@ class Action:
     """
 
     path: str
-    act: Callable[[Ask], str]
-    place: View | Callable[[Ask], Place] | None = None
+    act: Callable[[ViewRequest], str]
+    place: View | Callable[[ViewRequest], FormPlace] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
+class Redirect:
     """An address that leads on to another one."""
 
     path: str
-    lead: Callable[[Ask], str]
+    lead: Callable[[ViewRequest], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class OwnRoutes:
     make: Callable[[Registry], list[Route]]
 
 
-Page = View | Form | Action | Jump | OwnRoutes
+Page = View | FormView | FormAction | Redirect | OwnRoutes
 
 
 def routes_of(registry: Registry, page: Page) -> list[Route]:
@@ -145,15 +145,15 @@ def routes_of(registry: Registry, page: Page) -> list[Route]:
             return page.make(registry)
         case View():
             made = {"GET": _view(registry, page)}
-        case Form():
+        case FormView():
             shown = View(page.path, page.load, page.template, page.area)
             made = {"GET": _view(registry, shown), "POST": _form(registry, page)}
-        case Jump():
+        case Redirect():
             made = {"GET": _jump(registry, page)}
-        case Action():
+        case FormAction():
             made = {"POST": _action(registry, page)}
     return [
-        Route(page.path, guarded(endpoint), methods=[method]) for method, endpoint in made.items()
+        Route(page.path, guard_endpoint(endpoint), methods=[method]) for method, endpoint in made.items()
     ]
 
 
@@ -161,7 +161,7 @@ def _view(registry: Registry, view: View) -> Endpoint:
     def look(request: Request) -> Response:
         asked = request.query_params.get("format", "")
         is_whole = asked == "csv"
-        ask = replace(_asked(registry, request), is_whole=is_whole)
+        ask = replace(_open_ask(registry, request), is_whole=is_whole)
         text = view.texts.get(asked)
         if text is not None:
             return _file(text, ask)
@@ -183,9 +183,9 @@ def _view(registry: Registry, view: View) -> Endpoint:
     return endpoint
 
 
-def _jump(registry: Registry, jump: Jump) -> Endpoint:
+def _jump(registry: Registry, jump: Redirect) -> Endpoint:
     def look(request: Request) -> Response:
-        return see_other(jump.lead(_asked(registry, request)))
+        return see_other(jump.lead(_open_ask(registry, request)))
 
     async def endpoint(request: Request) -> Response:
         check_reading(request)
@@ -194,9 +194,9 @@ def _jump(registry: Registry, jump: Jump) -> Endpoint:
     return endpoint
 
 
-def _form(registry: Registry, page: Form) -> Endpoint:
+def _form(registry: Registry, page: FormView) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
-        ask = _sent(registry, request, form)
+        ask = _accept_form(registry, request, form)
         found = page.act(ask)
         if isinstance(found, str):
             return see_other(found)
@@ -211,9 +211,9 @@ def _form(registry: Registry, page: Form) -> Endpoint:
     return endpoint
 
 
-def _action(registry: Registry, action: Action) -> Endpoint:
+def _action(registry: Registry, action: FormAction) -> Endpoint:
     def act(request: Request, form: Mapping[str, str]) -> Response:
-        ask = _sent(registry, request, form)
+        ask = _accept_form(registry, request, form)
         try:
             return see_other(action.act(ask))
         except (Unauthenticated, ApprovalDue):
@@ -221,7 +221,7 @@ def _action(registry: Registry, action: Action) -> Endpoint:
         except DeltaregError as error:
             if action.place is None or status_of(error) >= 500 or wants_json(request):
                 raise
-            place = Place(action.place) if isinstance(action.place, View) else action.place(ask)
+            place = FormPlace(action.place) if isinstance(action.place, View) else action.place(ask)
             return _shown_again(ask, place, error)
 
     async def endpoint(request: Request) -> Response:
@@ -232,7 +232,7 @@ def _action(registry: Registry, action: Action) -> Endpoint:
     return endpoint
 
 
-def _shown_again(ask: Ask, place: Place, error: DeltaregError) -> Response:
+def _shown_again(ask: ViewRequest, place: FormPlace, error: DeltaregError) -> Response:
     """Show the page of a form that was refused, with why and with what stood in it.
 
     Raises:
@@ -247,26 +247,26 @@ def _shown_again(ask: Ask, place: Place, error: DeltaregError) -> Response:
     except DeltaregError:
         raise error from None
     told = describe_problem(error, request_id=request_id_of(ask.request))
-    refusal = Refusal(told, f"{path}?{query}" if query else path)
+    refusal = FormRefusal(told, f"{path}?{query}" if query else path)
     frame = frame_of(looking, view.area, refusal=refusal)
     return html(view.template, status=told.status, page=found, frame=frame)
 
 
-def _sent(registry: Registry, request: Request, form: Mapping[str, str]) -> Ask:
+def _accept_form(registry: Registry, request: Request, form: Mapping[str, str]) -> ViewRequest:
     """Take a form of somebody who is logged in.
 
     Raises:
         Forbidden: It is of another session.
     """
-    ask = _asked(registry, request)
+    ask = _open_ask(registry, request)
     check_form_word(form.get("word", ""), secret_of(request))
     return replace(ask, form=form)
 
 
-def _asked(registry: Registry, request: Request) -> Ask:
+def _open_ask(registry: Registry, request: Request) -> ViewRequest:
     session = session_of(request, registry)
     request.state.who = session.caller.principal  # should it fail, its page has the menu
-    return Ask(registry, session, request)
+    return ViewRequest(registry, session, request)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -282,6 +282,6 @@ async def read_form(request: Request) -> dict[str, str]:
         raise InvalidInput(f"a form has at most {_FIELDS_MOST} fields") from error
 
 
-def _file(text: Text, ask: Ask) -> Response:
+def _file(text: PageExport, ask: ViewRequest) -> Response:
     kept = {**NEVER_KEPT, "Content-Disposition": f'attachment; filename="{text.file}"'}
     return Response(text.write(ask), 200, kept, text.media)

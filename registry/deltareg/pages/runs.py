@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from deltareg.errors import InvalidInput
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.live import told
-from deltareg.pages.routing import Action, View
-from deltareg.pages.tables import Cell, Table, pairs
+from deltareg.pages.live import format_line
+from deltareg.pages.routing import FormAction, View
+from deltareg.pages.tables import Cell, PageTable, pairs
 from deltareg.refs import parse_id
 from deltareg.service.runs import log, queue
 from deltareg.service.runs import runs as service
@@ -30,7 +30,7 @@ class RunPage(RunLog):
     @property
     def told(self) -> list[str]:
         """The log, line by line."""
-        return [told(line) for line in self.items]
+        return [format_line(line) for line in self.items]
 
 
 class WorkersPage(Answer):
@@ -39,7 +39,7 @@ class WorkersPage(Answer):
     workers: list[WorkerInfo]
 
 
-def _list(ask: Ask) -> RunsPage:
+def _list(ask: ViewRequest) -> RunsPage:
     text, cursor = ask.text("state") or "queue", ask.cursor
     states: tuple[RunState, ...] = get_args(RunState)
     state = next((each for each in states if each == text), None)
@@ -53,7 +53,7 @@ def _list(ask: Ask) -> RunsPage:
     return RunsPage(state=state or "all", runs=found)
 
 
-def _show(ask: Ask) -> RunPage:
+def _show(ask: ViewRequest) -> RunPage:
     run_id = parse_id(ask.part("run"), "run")
     found = log.read_log(ask.registry, ask.caller, run_id, after=0)
     lines: list[LogLine] = list(found.items)
@@ -64,7 +64,7 @@ def _show(ask: Ask) -> RunPage:
     return RunPage(run=found.run, items=lines, next_seq=after, dropped_at=found.dropped_at)
 
 
-def _act(ask: Ask) -> str:
+def _act(ask: ViewRequest) -> str:
     run_id = parse_id(ask.part("run"), "run")
     match ask.said("act"):
         case "cancel":
@@ -76,7 +76,7 @@ def _act(ask: Ask) -> str:
     return f"{ROOT}/runs/{run_id}"
 
 
-def _workers(ask: Ask) -> WorkersPage:
+def _workers(ask: ViewRequest) -> WorkersPage:
     return WorkersPage(workers=queue.list_workers(ask.registry, ask.caller).items)
 
 
@@ -95,16 +95,16 @@ def _worker_cells(page: WorkersPage) -> Iterator[Sequence[Cell]]:
         yield row.name, state, pairs(row.labels), row.run, row.what, row.ref, row.seen_at
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("run", "what", "of", "suite", "state", "verdict", "proof", "attempt", "worker", "queued_at",
      "begun_at", "ended_at", "error"),
     _cells, lambda page: page.runs.next_cursor,
 )  # fmt: skip
-_WORKERS = Table(("worker", "state", "labels", "run", "what", "ref", "seen_at"), _worker_cells)
+_WORKERS = PageTable(("worker", "state", "labels", "run", "what", "ref", "seen_at"), _worker_cells)
 _RUN = View("/runs/{run}", _show, "run.html.jinja", "Runs")
 PAGES = (
     View("/runs", _list, "runs.html.jinja", "Runs", table=_TABLE),
     _RUN,
     View("/workers", _workers, "workers.html.jinja", table=_WORKERS),
-    Action("/runs/{run}/act", _act, _RUN),
+    FormAction("/runs/{run}/act", _act, _RUN),
 )

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -35,7 +35,7 @@ class StoragePage(Answer):
         return f"{ROOT}/storage?{urlencode({'of': self.asked, 'anew': 'yes'})}"
 
 
-def _storage(ask: Ask) -> StoragePage:
+def _storage(ask: ViewRequest) -> StoragePage:
     text = ask.text("of") or ""
     of: str | LineRef | Ref | None = None
     if ":" in text:
@@ -55,7 +55,7 @@ def _storage(ask: Ask) -> StoragePage:
     )  # fmt: skip
 
 
-def _plan(ask: Ask) -> Outlook:
+def _plan(ask: ViewRequest) -> Outlook:
     state = ask.request.app.state
     return show_outlook(
         ask.registry, ask.caller, grace_s=state.upload_grace_s, keep_logs_s=state.keep_logs_s,
@@ -77,12 +77,12 @@ def _cells(page: StoragePage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("of", "name", "versions", "bases", "file_bytes", "pack_bytes", "manifest_bytes", "map_bytes",
      "saved_by_references", "saved_by_dedup", "saved_by_entropy", "garbage_bytes", "upload_bytes"),
     _cells,
 )  # fmt: skip
-_PLAN = Table(("ref", "form", "stored_bytes", "since", "goes_at", "is_due", "why"), _plan_cells)
+_PLAN = PageTable(("ref", "form", "stored_bytes", "since", "goes_at", "is_due", "why"), _plan_cells)
 PAGES = (
     View("/storage", _storage, "storage.html.jinja", "Storage", table=_TABLE),
     View("/storage/plan", _plan, "plan.html.jinja", "Storage", table=_PLAN),

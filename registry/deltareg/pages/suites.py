@@ -6,12 +6,12 @@ have yet come by the command line, which reads them where they lie.
 
 from collections.abc import Iterator, Sequence
 
-from deltareg.pages.asking import Ask
-from deltareg.pages.documents import Written, begun, sent
+from deltareg.pages.asking import ViewRequest
+from deltareg.pages.documents import FormText, begin_text, read_sent
 from deltareg.pages.guard import ROOT
 from deltareg.pages.policies import TELLABLE
-from deltareg.pages.routing import Again, Form, View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.routing import FormReply, FormView, View
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -64,16 +64,16 @@ class SuiteForm(Answer):
     """A suite as text; `name` is the one that it began with, empty for a new one."""
 
     name: str
-    written: Written
+    written: FormText
     may_edit: bool
     trial: SuiteTrial | None = None
 
 
-def _list(ask: Ask) -> SuitesPage:
+def _list(ask: ViewRequest) -> SuitesPage:
     return SuitesPage(suites=list_suites(ask.registry, ask.caller).items, may_edit=_may_edit(ask))
 
 
-def _show(ask: Ask) -> SuitePage:
+def _show(ask: ViewRequest) -> SuitePage:
     name = _name(ask)
     found = show_suite(ask.registry, ask.caller, name, digest=ask.text("digest"))
     versions: list[SuiteInfo] = []
@@ -86,25 +86,25 @@ def _show(ask: Ask) -> SuitePage:
     )  # fmt: skip
 
 
-def _edit(ask: Ask) -> SuiteForm:
+def _edit(ask: ViewRequest) -> SuiteForm:
     name = _name(ask)
     found = show_suite(ask.registry, ask.caller, name)
     fields = strict_json_object(found.document.encode())
     if found.is_built_in:
         fields = {**fields, "name": f"my-{name}"}
     return SuiteForm(
-        name=name, written=begun(fields, "" if found.is_built_in else found.digest),
+        name=name, written=begin_text(fields, "" if found.is_built_in else found.digest),
         may_edit=_may_edit(ask),
     )  # fmt: skip
 
 
-def _begin(ask: Ask) -> SuiteForm:
-    return SuiteForm(name="", written=begun(_BEGIN, ""), may_edit=_may_edit(ask))
+def _begin(ask: ViewRequest) -> SuiteForm:
+    return SuiteForm(name="", written=begin_text(_BEGIN, ""), may_edit=_may_edit(ask))
 
 
-def _send(ask: Ask) -> str | Again:
+def _send(ask: ViewRequest) -> str | FormReply:
     name = str(ask.request.path_params.get("suite", ""))
-    given = sent(ask)
+    given = read_sent(ask)
     page = SuiteForm(name=name, written=given.shown(), may_edit=_may_edit(ask))
     try:
         if ask.said("act") == "save":
@@ -113,15 +113,15 @@ def _send(ask: Ask) -> str | Again:
             return f"{ROOT}/suites/{kept.name}"
         trial = try_suite(ask.registry, ask.caller, given.text)
     except TELLABLE as error:
-        return Again(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
-    return Again(page.model_copy(update={"trial": trial}))
+        return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
+    return FormReply(page.model_copy(update={"trial": trial}))
 
 
-def _may_edit(ask: Ask) -> bool:
+def _may_edit(ask: ViewRequest) -> bool:
     return ask.caller.may(Right.ADMIN, on=EVERYTHING)
 
 
-def _name(ask: Ask) -> str:
+def _name(ask: ViewRequest) -> str:
     return parse_name(ask.part("suite"), "suite")
 
 
@@ -140,14 +140,14 @@ def _check_cells(page: SuitePage) -> Iterator[Sequence[Cell]]:
         )  # fmt: skip
 
 
-_TABLE = Table(
+_TABLE = PageTable(
     ("suite", "version", "digest", "is_built_in", "about", "checks", "created_at", "created_by"),
     _cells,
 )  # fmt: skip
-_CHECKS = Table(("name", "check", "required", "mark", "against", "probes"), _check_cells)
+_CHECKS = PageTable(("name", "check", "required", "mark", "against", "probes"), _check_cells)
 PAGES = (
     View("/suites", _list, "suites.html.jinja", table=_TABLE),
-    Form("/suites/-/new", _begin, _send, "suite_form.html.jinja"),
+    FormView("/suites/-/new", _begin, _send, "suite_form.html.jinja"),
     View("/suites/{suite}", _show, "suite.html.jinja", table=_CHECKS),
-    Form("/suites/{suite}/edit", _edit, _send, "suite_form.html.jinja"),
+    FormView("/suites/{suite}/edit", _edit, _send, "suite_form.html.jinja"),
 )

@@ -25,7 +25,7 @@ def _no_more(_: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Table(Generic[Shown]):
+class PageTable(Generic[Shown]):
     """What a page is as a table.
 
     Attributes:
@@ -39,7 +39,7 @@ class Table(Generic[Shown]):
     next_cursor: Callable[[Shown], str | None] = _no_more
 
 
-def parts(table: Table[Shown], first: Shown, load: Callable[[str], Shown]) -> Iterator[str]:
+def parts(table: PageTable[Shown], first: Shown, load: Callable[[str], Shown]) -> Iterator[str]:
     """Write a list, a part at a time.
 
     Args:
@@ -48,16 +48,16 @@ def parts(table: Table[Shown], first: Shown, load: Callable[[str], Shown]) -> It
         load: Gives the page that begins at a cursor, with the rights of that moment.
     """
     found = first
-    yield written([table.heads])
+    yield write_rows([table.heads])
     while True:
-        yield written(table.cells(found))
+        yield write_rows(table.cells(found))
         cursor = table.next_cursor(found)
         if cursor is None:
             return
         found = load(cursor)
 
 
-def written(rows: Iterable[Sequence[Cell]]) -> str:
+def write_rows(rows: Iterable[Sequence[Cell]]) -> str:
     """Write rows as RFC 4180 has them."""
     out = io.StringIO()
     csv.writer(out).writerows([harmless(cell) for cell in row] for row in rows)

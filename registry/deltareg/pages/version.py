@@ -7,17 +7,17 @@ from typing import Final
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.layer_map import LayerMap, layer_map, map_cells, map_plot
 from deltareg.pages.routing import View
-from deltareg.pages.tables import Cell, Table
+from deltareg.pages.tables import Cell, PageTable
 from deltareg.refs import Ref, parse_channel
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
 from deltareg.service.lines.cards import show_card
 from deltareg.service.lines.versions import manifest_bytes, show_version
-from deltareg.service.overview.gate import GateAround, show_gate_around
-from deltareg.service.overview.version import VersionAround, show_version_around
+from deltareg.service.overview.gate import GateOverview, show_gate_around
+from deltareg.service.overview.version import VersionOverview, show_version_around
 from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.suites.catalogue import about
 from deltareg.wire import (
@@ -32,7 +32,7 @@ _VERDICTS = 20
 _SILENT: Final = frozenset({"skipped", "n/a"})
 
 
-class VersionPage(VersionAround):
+class VersionPage(VersionOverview):
     """A version; `gate_channel` is where it may go next, if the caller `may_promote` there."""
 
     line: str
@@ -40,7 +40,7 @@ class VersionPage(VersionAround):
     may_promote: bool
 
 
-class GatePage(GateAround):
+class GatePage(GateOverview):
     """A version before the gate of a channel."""
 
     line: str
@@ -78,10 +78,10 @@ class VerdictsPage(Answer):
     @property
     def shown(self) -> list[ShownVerdict]:
         """The verdicts with their checks parted by what is to be read first."""
-        return [_parted(verdict) for verdict in self.verdicts.items]
+        return [_split_checks(verdict) for verdict in self.verdicts.items]
 
 
-class FileEntry(Answer):
+class ListedFile(Answer):
     """A file of a version."""
 
     path: str
@@ -95,7 +95,7 @@ class FilesPage(Answer):
 
     line: str
     number: int
-    files: list[FileEntry]
+    files: list[ListedFile]
     tensors: int
     map: LayerMap
 
@@ -108,7 +108,7 @@ class CardPage(Answer):
     card: CardInfo | None
 
 
-def ref_of(ask: Ask) -> Ref:
+def ref_of(ask: ViewRequest) -> Ref:
     """Read the version in the path, `v3`.
 
     Raises:
@@ -121,20 +121,20 @@ def ref_of(ask: Ask) -> Ref:
     return ref
 
 
-def _version(ask: Ask) -> VersionPage:
+def _version(ask: ViewRequest) -> VersionPage:
     found = show_version_around(ask.registry, ask.caller, ref_of(ask))
     wanted = parse_channel(ask.text("channel") or "prod")
     may = ask.caller.may(Right.PROMOTE, on=Channel(ask.line, wanted))
     return VersionPage(**dict(found), line=str(ask.line), gate_channel=wanted, may_promote=may)
 
 
-def _gate(ask: Ask) -> GatePage:
+def _gate(ask: ViewRequest) -> GatePage:
     ref, channel = ref_of(ask), parse_channel(ask.text("channel") or "prod")
     found = show_gate_around(ask.registry, ask.caller, ref, channel)
     return GatePage(**dict(found), line=str(ask.line), number=ref.version or 0, channel=channel)
 
 
-def _verdicts(ask: Ask) -> VerdictsPage:
+def _verdicts(ask: ViewRequest) -> VerdictsPage:
     ref = ref_of(ask)
     found = list_verdicts(
         ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.cursor,
@@ -146,7 +146,7 @@ def _verdicts(ask: Ask) -> VerdictsPage:
     )
 
 
-def _parted(verdict: VerdictInfo) -> ShownVerdict:
+def _split_checks(verdict: VerdictInfo) -> ShownVerdict:
     silent = [check for check in verdict.checks if check.verdict in _SILENT]
     passed = [check for check in verdict.checks if check.verdict == "pass"]
     told = [check for check in verdict.checks if check.verdict not in {*_SILENT, "pass"}]
@@ -159,14 +159,14 @@ def _parted(verdict: VerdictInfo) -> ShownVerdict:
     )
 
 
-def _files(ask: Ask) -> FilesPage:
+def _files(ask: ViewRequest) -> FilesPage:
     ref = ref_of(ask)
     manifest = Manifest.decode(manifest_bytes(ask.registry, ask.caller, ref))
     counted: dict[str, int] = {}
     for tensor in manifest.tensors:
         counted[tensor.file] = counted.get(tensor.file, 0) + 1
     files = [
-        FileEntry(
+        ListedFile(
             path=file.path, size_bytes=file.size_bytes, digest=str(file.digest),
             tensors=counted.get(file.path, 0),
         )
@@ -178,7 +178,7 @@ def _files(ask: Ask) -> FilesPage:
     )  # fmt: skip
 
 
-def _card(ask: Ask) -> CardPage:
+def _card(ask: ViewRequest) -> CardPage:
     ref = ref_of(ask)
     found: CardInfo | None
     try:
@@ -207,12 +207,12 @@ def _map_plot(page: FilesPage) -> str:
     return map_plot(page.map, f"Modules of {page.line} v{page.number} by layer")
 
 
-_CHECKS = Table(
+_CHECKS = PageTable(
     ("verdict", "suite", "at", "outcome", "counts", "check", "check_outcome", "value", "mark",
      "baseline", "seconds", "seen", "signed_by"),
     _check_cells, lambda page: page.verdicts.next_cursor,
 )  # fmt: skip
-_MAP = Table(("module", "layer", "seen"), _map_cells)
+_MAP = PageTable(("module", "layer", "seen"), _map_cells)
 _PATH = "/deltas/{ns}/{name}/{version}"
 PAGES = (
     View(f"{_PATH}/gate", _gate, "gate.html.jinja", "Deltas"),

@@ -1,9 +1,9 @@
 """Waiving a failed check: what may be, by whom, until when, and what happens next."""
 
 from deltareg.errors import InvalidInput
-from deltareg.pages.asking import Ask
+from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.routing import Action, Place, View
+from deltareg.pages.routing import FormAction, FormPlace, View
 from deltareg.refs import parse_id
 from deltareg.service.channels.waive import continue_verdict, unwaive, waive
 from deltareg.service.overview.waiving import WaiverLook, look_at_waiving
@@ -23,7 +23,7 @@ class WaivePage(Answer):
     days: list[int]
 
 
-def _show(ask: Ask) -> WaivePage:
+def _show(ask: ViewRequest) -> WaivePage:
     found = look_at_waiving(ask.registry, ask.caller, _verdict(ask))
     open_checks = [each.result.name for each in found.failed if not each.why_not]
     check, channel = ask.text("check"), ask.text("channel")
@@ -34,7 +34,7 @@ def _show(ask: Ask) -> WaivePage:
     )  # fmt: skip
 
 
-def _act(ask: Ask) -> str:
+def _act(ask: ViewRequest) -> str:
     verdict_id, check = _verdict(ask), ask.said("check")
     match ask.said("act"):
         case "waive":
@@ -61,15 +61,15 @@ def _after(verdict: VerdictInfo) -> str:
     return f"{ROOT}/deltas/{line}/{number}/verdicts#{verdict.id}"
 
 
-def _verdict(ask: Ask) -> str:
+def _verdict(ask: ViewRequest) -> str:
     return parse_id(ask.part("verdict"), "verdict")
 
 
 _WAIVE = View("/verdicts/{verdict}/waive", _show, "waive.html.jinja", "Deltas")
 
 
-def _place(ask: Ask) -> Place:
-    return Place(_WAIVE, {name: ask.said(name) for name in ("check", "channel")})
+def _place(ask: ViewRequest) -> FormPlace:
+    return FormPlace(_WAIVE, {name: ask.said(name) for name in ("check", "channel")})
 
 
-PAGES = (_WAIVE, Action("/verdicts/{verdict}/act", _act, _place))
+PAGES = (_WAIVE, FormAction("/verdicts/{verdict}/act", _act, _place))

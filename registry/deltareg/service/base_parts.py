@@ -16,7 +16,7 @@ from deltareg.errors import DeltaregError, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import WholeBase, part_differences, tell_differences, whole_base
 from deltareg.service.authority.resources import Base
-from deltareg.service.kept import decoded
+from deltareg.service.kept import decode_manifest
 from deltareg.service.registry import Caller
 
 _SHOWN = 8
@@ -25,7 +25,7 @@ _MISMATCH = "base_mismatch"
 
 def manifest_of_base(conn: sa.Connection, row: BaseRow) -> Manifest:
     """Give the manifest of a base."""
-    return decoded(row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest)
+    return decode_manifest(row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest)
 
 
 def whole_of(conn: sa.Connection, row: BaseRow) -> WholeBase | None:
@@ -71,7 +71,7 @@ def base_meant(
             several have these tensors and nothing says which is meant.
     """
     if name:
-        return _named(conn, caller, root, name=name, identity=identity)
+        return _find_named(conn, caller, root, name=name, identity=identity)
     rows = base_queries.base_rows(conn, root=root, limit=_SHOWN * 4)
     seen = [row for row in rows if _may_stand_on(caller, row)]
     found = [row for row in seen if row.scheme is None] or seen
@@ -97,7 +97,7 @@ def tell_choice(conn: sa.Connection, found: Sequence[BaseRow]) -> list[Problem]:
     return problems
 
 
-def _named(conn: sa.Connection, caller: Caller, root: str, *, name: str, identity: str) -> BaseRow:
+def _find_named(conn: sa.Connection, caller: Caller, root: str, *, name: str, identity: str) -> BaseRow:
     row = next(iter(base_queries.base_rows(conn, name=name, limit=1)), None)
     if row is None or not _may_stand_on(caller, row):
         raise _unknown(root, name)

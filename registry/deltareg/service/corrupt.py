@@ -11,7 +11,7 @@ from deltareg.db.bases import bases as base_queries
 from deltareg.db.bases import stacks
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.storage import proofs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep.damage import bad_packs
 from deltareg.errors import Corrupt, DeltaregError
 from deltareg.identity.manifest import Manifest
@@ -24,7 +24,7 @@ from deltareg.service.registry import Caller
 UNSEEN = "(of another namespace)"
 
 
-def refuse_corrupt(conn: sa.Connection, caller: Caller, held: Held, name: str) -> None:
+def refuse_corrupt(conn: sa.Connection, caller: Caller, held: PackHolder, name: str) -> None:
     """Refuse to give the bytes of a version, or a base, that is corrupt.
 
     Args:
@@ -51,7 +51,7 @@ def refuse_corrupt(conn: sa.Connection, caller: Caller, held: Held, name: str) -
 
 
 def push_again(
-    conn: sa.Connection, held: Held, *, for_: Caller | None = None, within: str | None = None
+    conn: sa.Connection, held: PackHolder, *, for_: Caller | None = None, within: str | None = None
 ) -> str:
     """Give the command that brings the bytes of a version or a base again, from its folder.
 

@@ -14,19 +14,19 @@ from deltareg.db.lines.referrer_rows import ReferrerRow
 from deltareg.db.lines.referrers import referrer_rows
 from deltareg.db.lines.revocations import standing_revocations
 from deltareg.db.lines.version_rows import ResolvedRow, RevocationRow, VersionRow
-from deltareg.db.runs.superseding import superseded
-from deltareg.db.sql.row_protocols import Named, present
-from deltareg.db.sql.together import Found
+from deltareg.db.runs.superseding import superseding_versions
+from deltareg.db.sql.row_protocols import VersionColumns, present
+from deltareg.db.sql.together import CombinedResult
 from deltareg.db.storage import proofs
 from deltareg.db.storage.proof_rows import RelyingRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.verdicts.outcomes import newest_outcomes
 from deltareg.db.verdicts.rows import OutcomeRow
 from deltareg.db.verdicts.verdicts import newest_verdict
 from deltareg.refs import LineRef
 from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339
-from deltareg.service.kept import told
+from deltareg.service.kept import describe_manifest
 from deltareg.signing.signatories import Signatory
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -42,12 +42,12 @@ from deltareg.wire import (
 )
 
 
-def ref_of(row: Named) -> str:
+def ref_of(row: VersionColumns) -> str:
     """Write a version row as `ns/name:vN`."""
     return f"{row.namespace}/{row.line}:v{row.number}"
 
 
-def line_of(row: Named) -> LineRef:
+def line_of(row: VersionColumns) -> LineRef:
     """Give the line of a version row, or of what is about one."""
     return LineRef(present(row.namespace), present(row.line))
 
@@ -59,7 +59,7 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
     outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
     revoked = standing_revocations(conn, (row.id for row in rows if row.revoked_at is not None))
     signatures = signatures_of(conn, rows)
-    passed_over = superseded(
+    passed_over = superseding_versions(
         conn, [row.id for row in rows if row.id not in outcomes], suite=suite.name
     )
     channels: dict[int, list[str]] = {}
@@ -95,7 +95,7 @@ def describe_resolved(rows: Sequence[ResolvedRow]) -> VersionInfo:
 def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> VersionDetail:
     """Show a version that was resolved with what its manifest says."""
     row = rows[0]
-    said = told(row.manifest_digest, lambda: queries.content(conn, row.id).manifest)
+    said = describe_manifest(row.manifest_digest, lambda: queries.content(conn, row.id).manifest)
     parents = queries.parents_of(conn, row.id) if row.has_parents else ()
     is_on_plain = row.base_id is not None and row.base_depth is None
     signatures = signatures_of(conn, [row]).get(row.id, ())
@@ -128,12 +128,12 @@ def _superseded_by(conn: sa.Connection, row: ResolvedRow) -> str:
     """Name the newer version whose verification took the place of this one's; mostly empty."""
     if row.verdict is not None:
         return ""
-    return superseded(conn, [row.id], suite=DEFAULT_SUITE).get(row.id, "")
+    return superseding_versions(conn, [row.id], suite=DEFAULT_SUITE).get(row.id, "")
 
 
 def _look_at_lie(conn: sa.Connection, row: VersionRow) -> tuple[str, list[str]]:
     """Say of a corrupt version who sent its bytes, and what has some of the same."""
-    held = Held(row.id)
+    held = PackHolder(row.id)
     relying = proofs.relying_on(conn, held, proofs.packs_of(conn, held))
     return principal_name(conn, sender_of(row)), [name_of_relying(other) for other in relying]
 
@@ -195,7 +195,7 @@ def describe_bases(
     return [_describe_base(conn, row, names, created=created) for row in rows]
 
 
-def _describe_base(conn: sa.Connection, row: BaseRow, names: Found, *, created: bool) -> BaseInfo:
+def _describe_base(conn: sa.Connection, row: BaseRow, names: CombinedResult, *, created: bool) -> BaseInfo:
     manifest = manifest_of_base(conn, row)
     return BaseInfo(
         name=row.name, root=row.root, manifest_digest=row.manifest_digest,

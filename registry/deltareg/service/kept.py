@@ -17,7 +17,7 @@ from deltareg.identity.manifest import Manifest
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class DigestCache(Generic[T]):
     """Values by digest; those that were not asked for longest go first. Threads may share it."""
 
     def __init__(self, *, bytes_max: int) -> None:
@@ -55,7 +55,7 @@ class Kept(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ManifestSummary:
     """What a manifest says of a version, as far as it is shown.
 
     Attributes:
@@ -73,12 +73,12 @@ class Told:
     files: list[str]
 
 
-_MANIFESTS: Final = Kept[Manifest](bytes_max=8 << 20)
-_VIEWS: Final = Kept[BaseView](bytes_max=8 << 20)
-_TOLD: Final = Kept[Told](bytes_max=16 << 20)
+_MANIFESTS: Final = DigestCache[Manifest](bytes_max=8 << 20)
+_VIEWS: Final = DigestCache[BaseView](bytes_max=8 << 20)
+_TOLD: Final = DigestCache[ManifestSummary](bytes_max=16 << 20)
 
 
-def decoded(digest: str, raw: Callable[[], bytes]) -> Manifest:
+def decode_manifest(digest: str, raw: Callable[[], bytes]) -> Manifest:
     """Decode a manifest, or give it as it was decoded before.
 
     Args:
@@ -105,14 +105,14 @@ def view_of_base(digest: str, raw: Callable[[], bytes]) -> BaseView:
     return _VIEWS.keep(digest, view, size_bytes=len(document))
 
 
-def told(digest: str, raw: Callable[[], bytes]) -> Told:
+def describe_manifest(digest: str, raw: Callable[[], bytes]) -> ManifestSummary:
     """Say what a manifest says of a version; arguments as those of `decoded`."""
     found = _TOLD.get(digest)
     if found is not None:
         return found
     document = raw()
-    manifest = decoded(digest, lambda: document)
-    said = Told(
+    manifest = decode_manifest(digest, lambda: document)
+    said = ManifestSummary(
         source=f"{manifest.source.library} {manifest.source.version}".strip(),
         config=dict(manifest.config),
         tensors=len(manifest.tensors),

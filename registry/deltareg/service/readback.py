@@ -15,15 +15,7 @@ from deltareg.errors import IntegrityFailure, Problem, Refused
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile
 from deltareg.identity.storage_map import Chunk, StorageMap
 from deltareg.store import BlobStore
-from deltareg.tensors.header import (
-    FULL_LIMITS,
-    Limits,
-    SafetensorsHeader,
-    check_size,
-    limits_for,
-    parse_header,
-    strict_json_object,
-)
+from deltareg.tensors.header import FULL_LIMITS, FileLimits, SafetensorsHeader, check_size, limits_for, parse_header, strict_json_object
 
 _DOCUMENT_BYTES = 4 << 20
 _HEADER_BYTES, _ENTRY_BYTES = 64 << 10, 1 << 10
@@ -82,7 +74,7 @@ class Readback:
         convention = manifest.config.get("convention", "")
         return DeltaFiles(sizes, headers, documents, str(convention))
 
-    def _header(self, manifest: Manifest, file: ManifestFile, limits: Limits) -> SafetensorsHeader:
+    def _header(self, manifest: Manifest, file: ManifestFile, limits: FileLimits) -> SafetensorsHeader:
         count = sum(tensor.file == file.path for tensor in manifest.tensors)
         raw = self.file_part(file, tensors=count)
         header = parse_header(raw, file.size_bytes, limits)

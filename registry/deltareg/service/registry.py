@@ -7,16 +7,16 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.overview.rows import FacetRow
 from deltareg.errors import Unauthenticated
-from deltareg.service.authority.decide import Decision, decided, knows
-from deltareg.service.authority.grants import Grant, Right, Unclaimed
-from deltareg.service.authority.refusals import hidden, refused
+from deltareg.service.authority.decide import AccessDecision, decide_cached, knows
+from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
+from deltareg.service.authority.refusals import pretend_absent, make_refusal
 from deltareg.service.authority.resources import SOMEWHERE, Resource
 from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
-from deltareg.service.remembered import Remembered
+from deltareg.service.remembered import AnswerCache
 from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
 from deltareg.signing.secret_box import SecretBox
@@ -55,11 +55,11 @@ class Registry:
     box: SecretBox | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
-    figures: Remembered[StorageReport] = field(
-        default_factory=Remembered[StorageReport], compare=False
+    figures: AnswerCache[StorageReport] = field(
+        default_factory=AnswerCache[StorageReport], compare=False
     )
-    facets: Remembered[Sequence[FacetRow]] = field(
-        default_factory=Remembered[Sequence[FacetRow]], compare=False
+    facets: AnswerCache[Sequence[FacetRow]] = field(
+        default_factory=AnswerCache[Sequence[FacetRow]], compare=False
     )
 
 
@@ -89,7 +89,7 @@ class Caller:
         return self.principal_id == 0
 
     @property
-    def sight(self) -> Sight | None:
+    def sight(self) -> VisibleLines | None:
         """What lists show the caller; None where that is everything."""
         return sight_of(self.grants)
 
@@ -103,18 +103,18 @@ class Caller:
         """
         if self.is_anonymous and not self.may(right, on=on):
             raise needs_token()
-        match decided(self.grants, right, on):
-            case Decision.ALLOWED:
+        match decide_cached(self.grants, right, on):
+            case AccessDecision.ALLOWED:
                 return
-            case Decision.HIDDEN:
-                raise hidden(on)
-            case Decision.REFUSED:
+            case AccessDecision.HIDDEN:
+                raise pretend_absent(on)
+            case AccessDecision.REFUSED:
                 is_held = self.may(right, on=SOMEWHERE)
-                raise refused(self.principal, right, on, is_held=is_held)
+                raise make_refusal(self.principal, right, on, is_held=is_held)
 
     def may(self, right: Right, *, on: Resource) -> bool:
         """Whether the token gives a right on a resource."""
-        return decided(self.grants, right, on) is Decision.ALLOWED
+        return decide_cached(self.grants, right, on) is AccessDecision.ALLOWED
 
     def sees(self, on: Resource) -> bool:
         """Whether a resource is there for the caller at all: it has some right on it."""
@@ -123,7 +123,7 @@ class Caller:
     def may_found(self, namespace: str) -> bool:
         """Whether the caller may make a namespace of a name that nobody has."""
         reaches = [grant.reach for grant in self.grants]
-        return any(isinstance(each, Unclaimed) and each.allows(namespace) for each in reaches)
+        return any(isinstance(each, UnclaimedNamespaces) and each.allows(namespace) for each in reaches)
 
     def record(
         self,

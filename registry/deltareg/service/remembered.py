@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Aged(Generic[T]):
+class AgedAnswer(Generic[T]):
     """An answer, and how long ago it was worked out, in seconds; 0 for just now."""
 
     value: T
@@ -25,7 +25,7 @@ class _Entry(Generic[T]):
     keep_s: float
 
 
-class Remembered(Generic[T]):
+class AnswerCache(Generic[T]):
     """Answers by what was asked; threads may share it.
 
     Nothing here says whether what is remembered still holds. It is for people who look, beside its
@@ -51,7 +51,7 @@ class Remembered(Generic[T]):
         *,
         keep_s: Callable[[T], float],
         is_anew: bool = False,
-    ) -> Aged[T]:
+    ) -> AgedAnswer[T]:
         """Give the answer that is remembered, or work it out.
 
         While one works out anew what is too old, others are given the old answer.
@@ -68,7 +68,7 @@ class Remembered(Generic[T]):
                 age_s = self._clock() - entry.made_at
                 if age_s < entry.keep_s or asked in self._at_work:
                     self._entries.move_to_end(asked)
-                    return Aged(entry.value, age_s)
+                    return AgedAnswer(entry.value, age_s)
             self._at_work.add(asked)
         try:
             value = make()
@@ -76,7 +76,7 @@ class Remembered(Generic[T]):
             with self._lock:
                 self._at_work.discard(asked)
         self._keep(asked, _Entry(value, self._clock(), keep_s(value)))
-        return Aged(value, 0.0)
+        return AgedAnswer(value, 0.0)
 
     def _keep(self, asked: Hashable, entry: _Entry[T]) -> None:
         with self._lock:

@@ -27,7 +27,7 @@ _FIX = "attach it to the version that it is about: deltareg attest add REF FILE 
 
 
 @dataclass(frozen=True, slots=True)
-class Attested:
+class Attestation:
     """What a statement is about, and what kind of thing it says.
 
     Attributes:
@@ -39,7 +39,7 @@ class Attested:
     digests: frozenset[str]
 
 
-def read_attested(payload: bytes) -> Attested:
+def read_attested(payload: bytes) -> Attestation:
     """Read what a statement is about.
 
     Raises:
@@ -61,11 +61,11 @@ def read_attested(payload: bytes) -> Attested:
     subjects = fields["subject"]
     if not is_list(subjects) or not 0 < len(subjects) <= _MOST_SUBJECTS:
         _refuse(f"it is not about one to {_MOST_SUBJECTS} things")
-    return Attested(kind, frozenset(_digest(subject) for subject in subjects))
+    return Attestation(kind, frozenset(_digest(subject) for subject in subjects))
 
 
 def check_about(
-    attested: Attested, manifest: str, files: Mapping[str, str], *, weights: Collection[str]
+    attested: Attestation, manifest: str, files: Mapping[str, str], *, weights: Collection[str]
 ) -> None:
     """Refuse a statement that is about something else than a version.
 

@@ -24,7 +24,7 @@ _FIX = "sign it again: deltareg push PATH NS/NAME --sign KEY"
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedEnvelope:
     """A DSSE envelope with one signature, that nobody has verified yet.
 
     Attributes:
@@ -49,7 +49,7 @@ class Bundle:
         is_keyless: Whether a Sigstore witnessed it, so that only its library can tell.
     """
 
-    sealed: Sealed
+    sealed: SealedEnvelope
     hint: str = ""
     chain: tuple[bytes, ...] = ()
     is_keyless: bool = False
@@ -71,7 +71,7 @@ def read_bundle(raw: bytes) -> Bundle:
         or set(material) - _WAYS - _BESIDE
     ):
         _refuse("it does not say in one way how it is verified")
-    sealed = _sealed(fields["dsseEnvelope"])
+    sealed = _read_envelope(fields["dsseEnvelope"])
     if "certificate" in material:
         return Bundle(sealed, chain=(_certificate(material["certificate"]),), is_keyless=True)
     if any(material.get(name) for name in _BESIDE):
@@ -81,13 +81,13 @@ def read_bundle(raw: bytes) -> Bundle:
     return Bundle(sealed, chain=_chain(material["x509CertificateChain"]))
 
 
-def read_sealed(raw: bytes) -> Sealed:
+def read_sealed(raw: bytes) -> SealedEnvelope:
     """Read a DSSE envelope that is in no bundle; nothing is verified by that.
 
     Raises:
         BadSignature: It is none with one signature.
     """
-    return _sealed(_object(raw))
+    return _read_envelope(_object(raw))
 
 
 def is_bundle(raw: bytes) -> bool:
@@ -104,7 +104,7 @@ def _object(raw: bytes) -> dict[str, object]:
         raise BadSignature(f"no signature bundle: {error.message}", fix=_FIX) from error
 
 
-def _sealed(value: object) -> Sealed:
+def _read_envelope(value: object) -> SealedEnvelope:
     if not is_object(value) or set(value) != {"payload", "payloadType", "signatures"}:
         _refuse("its envelope has other fields than one has")
     payload, kind, signatures = value["payload"], value["payloadType"], value["signatures"]
@@ -116,7 +116,7 @@ def _sealed(value: object) -> Sealed:
         _refuse("its envelope is not text")
     if not isinstance(keyid, str) or len(keyid) > _MOST_KEYID:
         _refuse("its envelope names no key")
-    return Sealed(decode_base64(payload), kind, decode_base64(signature))
+    return SealedEnvelope(decode_base64(payload), kind, decode_base64(signature))
 
 
 def _hint(value: object) -> str:

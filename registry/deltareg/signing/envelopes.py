@@ -26,7 +26,7 @@ _KEYID_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedEnvelope:
     """What was in an envelope whose signature holds.
 
     Attributes:
@@ -64,7 +64,7 @@ def signer_of(raw: bytes) -> str:
     return _read(raw)[1].keyid
 
 
-def open_envelope(raw: bytes, keys: Mapping[str, PublicKey], *, payload_type: str) -> Opened:
+def open_envelope(raw: bytes, keys: Mapping[str, PublicKey], *, payload_type: str) -> OpenedEnvelope:
     """Give the bytes that one of the keys signed as something of a type.
 
     Args:
@@ -90,7 +90,7 @@ def open_envelope(raw: bytes, keys: Mapping[str, PublicKey], *, payload_type: st
         raise BadSignature(
             f"the signature of key {signature.keyid[:12]} does not hold for these bytes", fix=_AGAIN
         ) from error
-    return Opened(envelope.payload, signature.keyid)
+    return OpenedEnvelope(envelope.payload, signature.keyid)
 
 
 _AGAIN = "get the envelope again; do not use what it is about"

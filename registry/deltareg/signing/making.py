@@ -40,7 +40,7 @@ _MAKE = "make one: deltareg signature key FILE"
 
 
 @dataclass(frozen=True, slots=True)
-class SignWith:
+class SigningCredentials:
     """What a delta is signed with.
 
     Attributes:
@@ -85,7 +85,7 @@ class SignWith:
         return "" if self.certificate is not None else key.pem
 
 
-def sign_files(name: str, files: Mapping[str, str], how: SignWith) -> bytes:
+def sign_files(name: str, files: Mapping[str, str], how: SigningCredentials) -> bytes:
     """Sign files, given by path with their sha256; gives the bundle.
 
     Args:
@@ -98,7 +98,7 @@ def sign_files(name: str, files: Mapping[str, str], how: SignWith) -> bytes:
         Misconfigured: The library is not installed.
         Unavailable: No Sigstore can be reached, or it did not take the identity.
     """
-    config = _library().set_hashing_config(_known(files))
+    config = _library().set_hashing_config(_wrap_digests(files))
     with TemporaryDirectory() as folder:
         bundle = Path(folder) / "model.sig"
         if how.key is None:
@@ -148,7 +148,7 @@ def make_private() -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _with_key(config: "signing.Config", key: Path, how: SignWith) -> "signing.Config":
+def _with_key(config: "signing.Config", key: Path, how: SigningCredentials) -> "signing.Config":
     if how.certificate is None:
         return config.use_elliptic_key_signer(private_key=key)
     return config.use_certificate_signer(
@@ -156,7 +156,7 @@ def _with_key(config: "signing.Config", key: Path, how: SignWith) -> "signing.Co
     )
 
 
-def _sign_keyless(config: "signing.Config", name: Path, bundle: Path, how: SignWith) -> None:
+def _sign_keyless(config: "signing.Config", name: Path, bundle: Path, how: SigningCredentials) -> None:
     from sigstore.errors import Error
     from sigstore.oidc import IdentityError
 
@@ -171,7 +171,7 @@ def _sign_keyless(config: "signing.Config", name: Path, bundle: Path, how: SignW
         ) from error
 
 
-def _known(files: Mapping[str, str]) -> "hashing.Config":
+def _wrap_digests(files: Mapping[str, str]) -> "hashing.Config":
     """Give model-signing digests that are known already, in the place of what hashes a folder."""
     from model_signing import hashing, manifest
     from model_signing._hashing.hashing import Digest

@@ -58,7 +58,7 @@ def open_note(note: str, keys: Iterable[PublicKey], *, name: str) -> OpenedNote:
         match = _LINE.fullmatch(line)
         if match is None:
             raise BadSignature("it is no signed note: a line below it is no signature", fix=_FIX)
-        found = _decoded(match[2])
+        found = _decode_base64(match[2])
         key = known.get(found[:_HASH_BYTES]) if match[1] == name else None
         if key is not None:
             if not key.verifies(found[_HASH_BYTES:], text.encode()):
@@ -91,7 +91,7 @@ def _parts(note: str) -> tuple[str, list[str]]:
     return f"{text}\n", lines
 
 
-def _decoded(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     """Decode base64 that has one spelling."""
     try:
         decoded = base64.b64decode(text, validate=True)

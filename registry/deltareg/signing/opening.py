@@ -22,7 +22,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Signature  # pyright: ignore[reportPrivateImportUsage]
 
 from deltareg.errors import BadSignature, InvalidInput
-from deltareg.signing.bundles import Bundle, Sealed
+from deltareg.signing.bundles import Bundle, SealedEnvelope
 from deltareg.signing.keyless import open_keyless
 from deltareg.signing.pem_keys import PemKey
 from deltareg.signing.signatories import Signatory
@@ -56,7 +56,7 @@ class OpenedBundle:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class VerificationMaterial:
     """What came beside something that was signed, to verify it with; nobody trusts it by that.
 
     Attributes:
@@ -70,24 +70,24 @@ class Beside:
     authorities: tuple[Authority, ...] = ()
 
 
-def read_beside(pem: str) -> Beside:
+def read_beside(pem: str) -> VerificationMaterial:
     """Read a public key, or the certificate of an authority, in PEM; nothing is in an empty text.
 
     Raises:
         InvalidInput: It is neither, or a private key.
     """
     if not pem:
-        return Beside()
+        return VerificationMaterial()
     if "PRIVATE KEY" in pem or "CERTIFICATE" not in pem:
         key = PemKey.parse(pem)
-        return Beside(key.pem, key)
+        return VerificationMaterial(key.pem, key)
     found = load_authorities(pem.encode())
     if len(found) != 1:
         raise InvalidInput(f"there are {len(found)} certificates", fix="name one authority")
-    return Beside(found[0].public_bytes(Encoding.PEM).decode(), authorities=tuple(found))
+    return VerificationMaterial(found[0].public_bytes(Encoding.PEM).decode(), authorities=tuple(found))
 
 
-def open_sealed(sealed: Sealed, key: PemKey) -> bytes:
+def open_sealed(sealed: SealedEnvelope, key: PemKey) -> bytes:
     """Give the statement in an envelope that a key signed.
 
     Raises:

@@ -42,7 +42,7 @@ class Signatory:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedSigner:
     """One who is wanted to have signed: a key, or an identity of an authority or an issuer.
 
     Attributes:
@@ -58,7 +58,7 @@ class Wanted:
     identity: str = ""
 
     @classmethod
-    def of_fields(cls, fields: Mapping[str, object]) -> "Wanted":
+    def of_fields(cls, fields: Mapping[str, object]) -> "WantedSigner":
         """Read what a policy, or a command line, says.
 
         Raises:

@@ -15,7 +15,7 @@ from deltareg.signing.statement import (
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedStatement:
     """A statement and the key that signed it."""
 
     statement: Statement
@@ -27,7 +27,7 @@ def sign_statement(statement: Statement, key: SigningKey) -> bytes:
     return seal(encode_statement(statement), key, payload_type=PAYLOAD_TYPE)
 
 
-def open_statement(raw: bytes, keys: Mapping[str, PublicKey], *, predicate_type: str) -> Signed:
+def open_statement(raw: bytes, keys: Mapping[str, PublicKey], *, predicate_type: str) -> SignedStatement:
     """Give the statement in an envelope that one of the keys signed.
 
     Only the bytes that the signature covers are read.
@@ -42,4 +42,4 @@ def open_statement(raw: bytes, keys: Mapping[str, PublicKey], *, predicate_type:
             f"the statement is of type {statement.predicate_type[:80]!r}",
             fix="see what it is: deltareg verdict verify FILE",
         )
-    return Signed(statement, opened.keyid)
+    return SignedStatement(statement, opened.keyid)

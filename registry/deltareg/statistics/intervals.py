@@ -94,7 +94,7 @@ def mean_interval(parts: F64, sizes: F64 | None = None, *, tail: float = TAIL) -
         return Interval(ratio, ratio)
     skewness = float((residuals**3).mean()) / square**1.5
     t = t_quantile(tail, n - 1)
-    above, below = (_unskewed(end, skewness, n) for end in (t, -t))
+    above, below = (_remove_skew(end, skewness, n) for end in (t, -t))
     return Interval(ratio - error * max(t, above), ratio + error * max(t, -below))
 
 
@@ -110,7 +110,7 @@ def pseudo_values(statistic: Callable[[NDArray[np.int64]], float], n: int) -> F6
     return np.array([n * whole - (n - 1) * statistic(np.delete(rows, i)) for i in rows], np.float64)
 
 
-def _unskewed(point: float, skewness: float, n: int) -> float:
+def _remove_skew(point: float, skewness: float, n: int) -> float:
     """Take a quantile through the inverse of Hall's cubic transformation."""
     root = math.sqrt(n)
     slope, moved = skewness / (3 * root), point - skewness / (6 * root)

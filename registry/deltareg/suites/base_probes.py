@@ -32,7 +32,7 @@ _CONFIG_MARKS: Mapping[Modality, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class ProbeText:
     """A text of a probe set.
 
     Attributes:
@@ -63,7 +63,7 @@ class BaseProbes:
 
     corpus: str
     modalities: tuple[Modality, ...]
-    texts: tuple[Drawn, ...]
+    texts: tuple[ProbeText, ...]
     seed: int
     images: int = _IMAGES
     sounds: int = _SOUNDS
@@ -122,18 +122,18 @@ def modalities_of(config: Mapping[str, object]) -> tuple[Modality, ...]:
     return found or ("text",)
 
 
-def _texts(chosen: random.Random) -> list[Drawn]:
+def _texts(chosen: random.Random) -> list[ProbeText]:
     corpus = _corpus()
     languages = _by_class(corpus["text"])
     english = chosen.sample(languages.pop("en"), _ENGLISH)
-    found = [Drawn("text", "en", text) for text in english]
+    found = [ProbeText("text", "en", text) for text in english]
     others = sorted(chosen.sample(sorted(languages), _OTHERS))
-    found += [Drawn("text", name, chosen.choice(languages[name])) for name in others]
+    found += [ProbeText("text", name, chosen.choice(languages[name])) for name in others]
     programs = _by_class(corpus["code"])
     known = sorted(chosen.sample(sorted(programs), _PROGRAMS))
-    found += [Drawn("code", name, chosen.choice(programs[name])) for name in known]
+    found += [ProbeText("code", name, chosen.choice(programs[name])) for name in known]
     chats = chosen.sample(corpus["chat"], _CHATS)
-    return [*found, *(Drawn("chat", "chat", one["user"], one["assistant"]) for one in chats)]
+    return [*found, *(ProbeText("chat", "chat", one["user"], one["assistant"]) for one in chats)]
 
 
 def _by_class(entries: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

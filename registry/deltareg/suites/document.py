@@ -42,7 +42,7 @@ def normalise(fields: Fields) -> dict[str, object]:
     Raises:
         InvalidInput: A key, check, set or value is not allowed; the message names it.
     """
-    _known(fields, _TOP, "the suite")
+    _check_keys(fields, _TOP, "the suite")
     sets = _sets(fields.get("sets", {}))
     checks = fields.get("checks")
     if not is_list(checks) or not checks or len(checks) > _MOST_CHECKS:
@@ -68,7 +68,7 @@ def normalise(fields: Fields) -> dict[str, object]:
 def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, object]:
     fields: Fields = {"check": item} if isinstance(item, str) else _mapping(item, f"check {number}")
     where = f"check {number}"
-    _known(fields, _CHECK, where)
+    _check_keys(fields, _CHECK, where)
     check = fields.get("check", fields.get("name"))
     form = CATALOGUE.get(check) if isinstance(check, str) else None
     if form is None or not isinstance(check, str):
@@ -90,7 +90,7 @@ def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, o
 
 def _parameters(value: object, form: CheckForm, where: str) -> dict[str, str | int]:
     given = _mapping(value, f"{where}: parameters")
-    _known(given, form.parameters, f"{where}: parameters")
+    _check_keys(given, form.parameters, f"{where}: parameters")
     made: dict[str, str | int] = {}
     for name, default in form.parameters.items():
         found = _plain(given[name], f"{where}: {name}") if name in given else default
@@ -111,7 +111,7 @@ def _threshold(value: object, form: CheckForm, where: str) -> dict[str, object]:
     if not form.takes_threshold:
         _refuse(where, "measures nothing that a threshold is for; see its parameters")
     given = _mapping(value, f"{where}: threshold")
-    _known(given, _THRESHOLD, f"{where}: threshold")
+    _check_keys(given, _THRESHOLD, f"{where}: threshold")
     better = _flag(given.get("greater_is_better", True), f"{where}: greater_is_better")
     numbers = {
         key: _number(found, f"{where}: {key}")
@@ -210,7 +210,7 @@ def _sets(value: object) -> dict[str, Fields]:
 
 def _set(value: object, where: str) -> Fields:
     given = _mapping(value, where)
-    _known(given, _SET, where)
+    _check_keys(given, _SET, where)
     if ("text" in given) == ("file" in given):
         _refuse(where, "has either `text`, a list of texts, or `file`")
     if "text" in given:
@@ -248,7 +248,7 @@ def _digest(value: object, where: str) -> dict[str, str]:
 
 def _counts(value: object, known: Mapping[str, int], where: str, *, least: int) -> dict[str, int]:
     given = _mapping(value, where)
-    _known(given, known, where)
+    _check_keys(given, known, where)
     made = {
         key: _count(given.get(key, default), f"{where}.{key}") for key, default in known.items()
     }
@@ -258,7 +258,7 @@ def _counts(value: object, known: Mapping[str, int], where: str, *, least: int) 
     return made
 
 
-def _known(given: Fields, known: Collection[str], where: str) -> None:
+def _check_keys(given: Fields, known: Collection[str], where: str) -> None:
     odd = next((key for key in given if key not in known), None)
     if odd is not None:
         _refuse(where, f"has no key {odd!r}{_near(odd, known)}")

@@ -30,7 +30,7 @@ _SHOWN = ("peft", "adapters", "diffusers", "transformers", "torch")
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedOutput:
     """The largest values of one output.
 
     Attributes:
@@ -53,7 +53,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class GoldenSample:
     """Inputs of one forward of a network and what came out.
 
     Attributes:
@@ -62,11 +62,11 @@ class Sample:
     """
 
     inputs: Mapping[str, Raw]
-    outputs: Mapping[str, Recorded]
+    outputs: Mapping[str, RecordedOutput]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class GoldenOrigin:
     """Where outputs come from.
 
     Attributes:
@@ -97,7 +97,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class GoldenOutputs:
     """Outputs that a delta has to give again.
 
     Attributes:
@@ -107,14 +107,14 @@ class Golden:
         progress: How far it had come; None where nobody said.
     """
 
-    samples: tuple[Sample, ...]
-    origin: Origin = field(default_factory=Origin)
+    samples: tuple[GoldenSample, ...]
+    origin: GoldenOrigin = field(default_factory=GoldenOrigin)
     training: TrainingStart | None = None
     progress: TrainingProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class GoldenComparison:
     """How far outputs are from recorded ones.
 
     Attributes:
@@ -133,15 +133,15 @@ class Comparison:
     agreement: float
 
 
-def sample_of(inputs: Mapping[str, Raw], outputs: Mapping[str, F32]) -> Sample:
+def sample_of(inputs: Mapping[str, Raw], outputs: Mapping[str, F32]) -> GoldenSample:
     """Keep the largest values of every output that has a dimension."""
     kept = {name: _largest(values) for name, values in outputs.items() if values.size}
-    return Sample(inputs, {name: found for name, found in kept.items() if found.shape})
+    return GoldenSample(inputs, {name: found for name, found in kept.items() if found.shape})
 
 
 def compare(
-    golden: Golden, outputs: Sequence[Mapping[str, F32]], *, slack: float = 0.0
-) -> Comparison:
+    golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], *, slack: float = 0.0
+) -> GoldenComparison:
     """Hold outputs against recorded ones; one that is missing or of another shape is all wrong.
 
     Args:
@@ -154,13 +154,13 @@ def compare(
     # A NaN is the farthest of all; max() alone would pass over it.
     worst = max(found, key=lambda one: np.inf if np.isnan(one.difference) else one.difference)
     farthest = max(found, key=lambda one: np.inf if np.isnan(one.distance) else one.distance)
-    return Comparison(
+    return GoldenComparison(
         worst.output, worst.difference, farthest.distance, farthest.scale,
         min(one.agreement for one in found),
     )  # fmt: skip
 
 
-def distance(golden: Golden, outputs: Sequence[Mapping[str, F32]]) -> float:
+def distance(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]]) -> float:
     """Give the root mean square of the difference to recorded values, of what is there to compare.
 
     For outputs that need not be those of the delta: of the base's own it is the delta's effect.
@@ -175,9 +175,9 @@ def distance(golden: Golden, outputs: Sequence[Mapping[str, F32]]) -> float:
     return float(np.sqrt(np.mean(np.concatenate(squares)))) if squares else 0.0
 
 
-def _largest(values: F32) -> Recorded:
+def _largest(values: F32) -> RecordedOutput:
     if not values.shape:
-        return Recorded((), np.zeros((1, 1), "<i4"), values.reshape(1, 1).astype("<f4"))
+        return RecordedOutput((), np.zeros((1, 1), "<i4"), values.reshape(1, 1).astype("<f4"))
     flat = values.reshape(-1, values.shape[-1])
     chosen = None
     if len(flat) > MOST_ROWS:
@@ -185,12 +185,12 @@ def _largest(values: F32) -> Recorded:
         flat = flat[chosen]
     places = np.argsort(-flat, axis=-1, kind="stable")[:, :KEPT].astype("<i4")
     kept = np.take_along_axis(flat, places, axis=-1).astype("<f4")
-    return Recorded(values.shape, places, kept, chosen)
+    return RecordedOutput(values.shape, places, kept, chosen)
 
 
 def _compare(
-    name: str, golden: Golden, outputs: Sequence[Mapping[str, F32]], slack: float
-) -> Comparison:
+    name: str, golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], slack: float
+) -> GoldenComparison:
     """Compare one output over all samples that have it."""
     pairs = [
         (sample.outputs[name], given.get(name))
@@ -203,7 +203,7 @@ def _compare(
     agreed = positions = 0
     for kept, found in pairs:
         if found is None or found.shape != kept.shape:
-            return Comparison(name, float("inf"), float("inf"), scale, 0.0)
+            return GoldenComparison(name, float("inf"), float("inf"), scale, 0.0)
         rows = kept.taken(found)
         there = np.take_along_axis(rows, kept.places, axis=-1)
         differences.append(np.subtract(there, kept.values, dtype=np.float64).reshape(-1))
@@ -211,7 +211,7 @@ def _compare(
         agreed += int(np.count_nonzero(below <= slack * max(1.0, scale)))
         positions += len(rows)
     every = np.concatenate(differences)
-    return Comparison(
+    return GoldenComparison(
         name, float(np.max(np.abs(every))) / max(1.0, scale),
         float(np.sqrt(np.mean(np.square(every)))), scale, agreed / positions,
     )  # fmt: skip

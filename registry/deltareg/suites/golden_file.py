@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput, Problem, Refused
-from deltareg.suites.golden import HOWS, KEPT, MOST_ROWS, Golden, Origin, Recorded, Sample
+from deltareg.suites.golden import HOWS, KEPT, MOST_ROWS, GoldenOutputs, GoldenOrigin, RecordedOutput, GoldenSample
 from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
 from deltareg.tensors.array import Raw, view
@@ -35,7 +35,7 @@ _START, _PROGRESS = TypeAdapter(TrainingStart), TypeAdapter(TrainingProgress)
 _FIX = "record them again: deltareg golden record FOLDER --base BASE; or push with --no-golden"
 
 
-def encode(golden: Golden) -> bytes:
+def encode(golden: GoldenOutputs) -> bytes:
     """Write the file.
 
     Raises:
@@ -60,7 +60,7 @@ def encode(golden: Golden) -> bytes:
     return raw
 
 
-def decode(raw: bytes) -> Golden:
+def decode(raw: bytes) -> GoldenOutputs:
     """Read what `encode` wrote, or that of the release before did.
 
     Raises:
@@ -74,17 +74,17 @@ def decode(raw: bytes) -> Golden:
         raise _bad(f"it is not of the schema {SCHEMA}")
     try:
         if schema == FIRST_SCHEMA:
-            return Golden((_sample(document),))
-        return Golden(
+            return GoldenOutputs((_sample(document),))
+        return GoldenOutputs(
             _samples(document.get("samples")), _origin(document.get("recorded")),
-            _told(_START, document.get("training"), "how its training began"),
-            _told(_PROGRESS, document.get("progress"), "how far its training had come"),
+            _parse_section(_START, document.get("training"), "how its training began"),
+            _parse_section(_PROGRESS, document.get("progress"), "how far its training had come"),
         )  # fmt: skip
     except (InvalidInput, ValueError, binascii.Error) as error:
         raise _bad(error.message if isinstance(error, InvalidInput) else str(error)) from error
 
 
-def _sample_fields(sample: Sample) -> dict[str, object]:
+def _sample_fields(sample: GoldenSample) -> dict[str, object]:
     inputs = {
         name: {
             "dtype": INPUT_DTYPES[value.dtype.name],
@@ -105,24 +105,24 @@ def _sample_fields(sample: Sample) -> dict[str, object]:
     return {"inputs": inputs, "outputs": outputs}
 
 
-def _samples(value: object) -> tuple[Sample, ...]:
+def _samples(value: object) -> tuple[GoldenSample, ...]:
     if not is_list(value) or not 0 < len(value) <= _MOST_SAMPLES:
         raise InvalidInput(f"it holds no list of 1 to {_MOST_SAMPLES} samples")
     return tuple(_sample(one) for one in value)
 
 
-def _sample(value: object) -> Sample:
+def _sample(value: object) -> GoldenSample:
     fields = value if is_object(value) else {}
     inputs, outputs = fields.get("inputs"), fields.get("outputs")
     if not is_object(inputs) or not is_object(outputs) or not inputs or not outputs:
         raise InvalidInput("it holds no inputs, or no outputs")
-    return Sample(
+    return GoldenSample(
         {name: _input(entry) for name, entry in inputs.items()},
         {name: _output(entry) for name, entry in outputs.items()},
     )
 
 
-def _origin(value: object) -> Origin:
+def _origin(value: object) -> GoldenOrigin:
     if not is_object(value):
         raise InvalidInput("it does not say how it was recorded")
     how, dtype = value.get("how"), value.get("dtype")
@@ -132,13 +132,13 @@ def _origin(value: object) -> Origin:
     odd = [name for name, word in words.items() if not _is_word(word)]
     if odd:
         raise InvalidInput(f"its {odd[0]} is no word")
-    return Origin(
+    return GoldenOrigin(
         how, str(dtype), str(words["device"]), str(words["quantised"]),
         _words(value.get("software"), "software"), _words(value.get("weights"), "weights"),
     )  # fmt: skip
 
 
-def _told(form: TypeAdapter[_Told], value: object, what: str) -> _Told | None:
+def _parse_section(form: TypeAdapter[_Told], value: object, what: str) -> _Told | None:
     """Read what a process says of its training; releases before pass over what they do not know."""
     if value is None:
         return None
@@ -168,7 +168,7 @@ def _input(entry: object) -> Raw:
     return value.astype(np.bool_) if dtype == "BOOL" else value
 
 
-def _output(entry: object) -> Recorded:
+def _output(entry: object) -> RecordedOutput:
     if not is_object(entry):
         raise InvalidInput("an output is no object")
     shape = _shape(entry.get("shape"))
@@ -181,7 +181,7 @@ def _output(entry: object) -> Recorded:
     values = view(_bytes(entry.get("values")), "F32", size).astype(np.float32)
     if not 0 <= int(places.min()) <= int(places.max()) < shape[-1]:
         raise InvalidInput("a place is outside of its output")
-    return Recorded(shape, places, values, rows)
+    return RecordedOutput(shape, places, values, rows)
 
 
 def _rows(value: object, *, below: int) -> NDArray[np.int32]:

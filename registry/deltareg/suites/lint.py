@@ -8,14 +8,14 @@ from typing import Literal
 from deltareg.statistics.intervals import paired_interval
 from deltareg.statistics.power import POWER, chance_to_pass, samples_needed
 from deltareg.suites.catalogue import judges
-from deltareg.suites.drafting.measures import LITTLE, Measure, measures
+from deltareg.suites.drafting.measures import LITTLE, DraftMeasure, measures
 from deltareg.suites.drafting.seen import words_of
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, Suite, built_in
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """Something about a suite that is not as it should be.
 
     Attributes:
@@ -31,7 +31,7 @@ class Finding:
     fix: str = ""
 
 
-def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[Finding]:
+def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[LintFinding]:
     """Look at a suite with its probe sets; errors first.
 
     Args:
@@ -39,23 +39,23 @@ def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[Finding]:
         samples: The samples of its probe sets by name; those of tasks are left out.
     """
     found = [
-        *_of_checks(suite), *_dropped(suite), *_unused(suite), *_repeats(samples),
+        *_of_checks(suite), *_find_dropped_checks(suite), *_find_unused_sets(suite), *_repeats(samples),
         *_margins(suite, samples),
     ]  # fmt: skip
     return sorted(found, key=lambda one: one.severity != "error")
 
 
-def _of_checks(suite: Suite) -> Iterator[Finding]:
+def _of_checks(suite: Suite) -> Iterator[LintFinding]:
     judging = [one for one in suite.checks if judges(one.check, has_threshold=bool(one.threshold))]
     if not judging:
-        yield Finding(
+        yield LintFinding(
             "error",
             "",
             "no check can fail, so every version passes",
             "name checks of smoke, or give a check a threshold",
         )
     elif not any(one.required for one in judging):
-        yield Finding(
+        yield LintFinding(
             "error",
             "",
             "no check that can fail is required, so a verdict may show nothing",
@@ -63,7 +63,7 @@ def _of_checks(suite: Suite) -> Iterator[Finding]:
         )
     for one in suite.checks:
         if one.form is not None and one.form.takes_threshold and one.threshold is None:
-            yield Finding(
+            yield LintFinding(
                 "warning",
                 one.name,
                 "measures and never fails: it has no threshold",
@@ -71,12 +71,12 @@ def _of_checks(suite: Suite) -> Iterator[Finding]:
             )
 
 
-def _dropped(suite: Suite) -> Iterator[Finding]:
+def _find_dropped_checks(suite: Suite) -> Iterator[LintFinding]:
     named = {one.check for one in suite.checks if one.required}
     asked = [one.check for one in built_in(DEFAULT_SUITE).checks if one.required]
     missing = [name for name in dict.fromkeys(asked) if name not in named]
     if missing:
-        yield Finding(
+        yield LintFinding(
             "warning",
             "",
             f"{DEFAULT_SUITE} requires {', '.join(missing)}, and this does not",
@@ -84,21 +84,21 @@ def _dropped(suite: Suite) -> Iterator[Finding]:
         )
 
 
-def _unused(suite: Suite) -> Iterator[Finding]:
+def _find_unused_sets(suite: Suite) -> Iterator[LintFinding]:
     used = {one.probes for one in suite.checks}
     for name in suite.sets:
         if name not in used:
-            yield Finding("warning", name, "no check runs on this set", "name it, or leave it out")
+            yield LintFinding("warning", name, "no check runs on this set", "name it, or leave it out")
 
 
-def _repeats(samples: Mapping[str, Samples]) -> Iterator[Finding]:
+def _repeats(samples: Mapping[str, Samples]) -> Iterator[LintFinding]:
     seen: dict[str, str] = {}
     for name, given in samples.items():
         keys = _keys(given)
         twice = [key for key, times in Counter(keys).items() if times > 1]
         if twice:
             more = sum(Counter(keys)[key] - 1 for key in twice)
-            yield Finding(
+            yield LintFinding(
                 "error",
                 name,
                 f"{more} of {len(keys)} samples are there twice, and count for more than they tell",
@@ -106,7 +106,7 @@ def _repeats(samples: Mapping[str, Samples]) -> Iterator[Finding]:
             )
         shared = {seen[key] for key in keys if key in seen and seen[key] != name}
         for other in sorted(shared):
-            yield Finding("warning", name, f"shares samples with {other}", "keep them apart")
+            yield LintFinding("warning", name, f"shares samples with {other}", "keep them apart")
         seen.update(dict.fromkeys(keys, name))
 
 
@@ -123,7 +123,7 @@ def _keys(samples: Samples) -> list[str]:
     return ["".join(value[at].tobytes().hex() for value in arrays) for at in range(len(samples))]
 
 
-def _margins(suite: Suite, samples: Mapping[str, Samples]) -> Iterator[Finding]:
+def _margins(suite: Suite, samples: Mapping[str, Samples]) -> Iterator[LintFinding]:
     for one in suite.checks:
         measure = measures().get(one.check)
         given = samples.get(one.probes)
@@ -132,11 +132,11 @@ def _margins(suite: Suite, samples: Mapping[str, Samples]) -> Iterator[Finding]:
             yield from _too_few(one, measure, margin, len(given))
 
 
-def _too_few(spec: CheckSpec, measure: Measure, margin: float, n: int) -> Iterator[Finding]:
+def _too_few(spec: CheckSpec, measure: DraftMeasure, margin: float, n: int) -> Iterator[LintFinding]:
     told = f"a margin of {measure.say(margin)} on {n} samples"
     # Two versions that answer every sample alike differ by as much as this leaves open.
     if not measure.is_relative and paired_interval(0, 0, n).low < -margin:
-        yield Finding(
+        yield LintFinding(
             "error",
             spec.name,
             f"{told} can never be shown, not even of two versions that agree",
@@ -148,7 +148,7 @@ def _too_few(spec: CheckSpec, measure: Measure, margin: float, n: int) -> Iterat
     chance = chance_to_pass(spread, room, n)
     if chance < POWER - 0.01:
         needed = samples_needed(spread, room)
-        yield Finding(
+        yield LintFinding(
             "warning",
             spec.name,
             f"{told} is shown of {round(100 * chance)} in 100 versions that lost nothing, even if "
@@ -157,7 +157,7 @@ def _too_few(spec: CheckSpec, measure: Measure, margin: float, n: int) -> Iterat
         )
 
 
-def _margin(spec: CheckSpec, measure: Measure) -> float | None:
+def _margin(spec: CheckSpec, measure: DraftMeasure) -> float | None:
     """Give what may be lost; None where a gain is asked for, or no change at all."""
     if spec.threshold is None:
         return None

@@ -60,7 +60,7 @@ class LmTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LmEvalOptions:
     """What a check asks of a task.
 
     Attributes:
@@ -121,7 +121,7 @@ def fill_task(task: LmTask, read: Callable[[str], bytes]) -> LmTask:
     return replace(task, rows=rows)
 
 
-def asked_of(spec: CheckSpec, task: LmTask) -> Asked:
+def asked_of(spec: CheckSpec, task: LmTask) -> LmEvalOptions:
     """Say what a check asks of a task with its data.
 
     Raises:
@@ -141,7 +141,7 @@ def asked_of(spec: CheckSpec, task: LmTask) -> Asked:
     count = len(task.rows[task.tested])
     shots = _shots(parameters["num_fewshot"], task, where)
     used = way if way in task.filters else next(iter(task.filters))
-    return Asked(metric, aggregation, used, min(limit or count, count), shots)
+    return LmEvalOptions(metric, aggregation, used, min(limit or count, count), shots)
 
 
 def _shots(given: str | int, task: LmTask, where: str) -> int:

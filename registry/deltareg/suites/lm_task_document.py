@@ -82,7 +82,7 @@ def check_task(fields: Fields, what: str) -> None:
     for key in fields:
         if key in _REFUSED:
             refuse(what, f"{key} {_REFUSED[key]}")
-        _known(key, _KEYS, what)
+        _check_key(key, _KEYS, what)
     name = fields.get("task")
     if not isinstance(name, str) or not name:
         refuse(what, "task is the name of the task")
@@ -110,7 +110,7 @@ def data_files(fields: Fields, what: str) -> dict[str, tuple[str, ...]]:
     """
     given = _object(fields.get("dataset_kwargs", {}), f"{what}: dataset_kwargs")
     for key in given:
-        _known(key, {"data_files"}, f"{what}: dataset_kwargs")
+        _check_key(key, {"data_files"}, f"{what}: dataset_kwargs")
     named = given.get("data_files")
     by_split = named if is_object(named) else {"train": named}
     return {split: _names(value, what) for split, value in by_split.items()}
@@ -158,7 +158,7 @@ def _metric(item: Fields, output: str, what: str) -> tuple[str, tuple[str, bool]
     if not isinstance(name, str) or name not in known:
         refuse(what, f"{name!r} is no metric of {output} that runs offline; known: {_list(known)}")
     for key in item:
-        _known(key, _METRIC_KEYS | (_EXACT_KEYS if name == "exact_match" else set()), what)
+        _check_key(key, _METRIC_KEYS | (_EXACT_KEYS if name == "exact_match" else set()), what)
     aggregation, greater = known[name]
     if item.get("aggregation", aggregation) != aggregation:
         refuse(what, f"{name} is brought together by {aggregation}, not {item['aggregation']!r}")
@@ -187,7 +187,7 @@ def _check_generation(given: Fields) -> None:
             refuse(where, "temperature is 0: a network answers greedily")
         if key in _LENGTHS and (not is_count(value) or not value):
             refuse(where, f"{key} is a whole number from 1 on, not {value!r}")
-        _known(key, {"until", "do_sample", "temperature", *_LENGTHS}, where)
+        _check_key(key, {"until", "do_sample", "temperature", *_LENGTHS}, where)
 
 
 def _check_shots(given: Fields, what: str) -> None:
@@ -195,7 +195,7 @@ def _check_shots(given: Fields, what: str) -> None:
     for key in given:
         if key in _REFUSED:
             refuse(where, f"{key} {_REFUSED[key]}")
-        _known(key, _SHOT_KEYS, where)
+        _check_key(key, _SHOT_KEYS, where)
     if given.get("sampler", "default") not in _SAMPLERS:
         refuse(where, f"sampler is one of {', '.join(_SAMPLERS)}")
     samples = given.get("samples", [])
@@ -217,7 +217,7 @@ def _object(value: object, where: str) -> Fields:
     return value
 
 
-def _known(key: str, known: set[str], where: str) -> None:
+def _check_key(key: str, known: set[str], where: str) -> None:
     if key not in known:
         near = get_close_matches(key, known, n=1)
         refuse(where, f"has no key {key!r}; did you mean {near[0]!r}?" if near

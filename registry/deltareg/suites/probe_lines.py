@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput
-from deltareg.suites.samples import FIX, Candidates, Samples
+from deltareg.suites.samples import FIX, RankingCandidates, Samples
 
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "label": (), "target": (), "other": ("score",), "relevant": ("others",),
@@ -106,21 +106,21 @@ def _scores(rows: _Rows) -> NDArray[np.float64]:
     return np.array(found, np.float64)
 
 
-def _all_candidates(rows: _Rows) -> tuple[Candidates, ...]:
+def _all_candidates(rows: _Rows) -> tuple[RankingCandidates, ...]:
     return tuple(_candidates(row, where) for where, row in rows)
 
 
-def _candidates(row: Mapping[str, object], where: str) -> Candidates:
-    relevant = _listed(row["relevant"], where, "relevant")
-    others = _listed(row.get("others", []), where, "others")
+def _candidates(row: Mapping[str, object], where: str) -> RankingCandidates:
+    relevant = _read_texts(row["relevant"], where, "relevant")
+    others = _read_texts(row.get("others", []), where, "others")
     if not relevant:
         raise InvalidInput(f'{where}: "relevant" is a list of one text or more', fix=FIX)
     both = {*relevant} & {*others}
     if both:
         raise InvalidInput(f"{where}: {min(both)[:40]!r} is relevant, and is not", fix=FIX)
-    return Candidates(relevant, others)
+    return RankingCandidates(relevant, others)
 
 
-def _listed(value: object, where: str, key: str) -> tuple[str, ...]:
+def _read_texts(value: object, where: str, key: str) -> tuple[str, ...]:
     listed: Iterable[object] = value if is_list(value) else (value,)
     return tuple(_text(item, where, key) for item in listed)

@@ -16,7 +16,7 @@ FIX = "see docs/howto/suites.md"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class RankingCandidates:
     """What is to be ranked for a text.
 
     Attributes:
@@ -50,7 +50,7 @@ class Samples:
     targets: tuple[str, ...] = ()
     partners: tuple[str, ...] = ()
     scores: NDArray[np.float64] | None = None
-    candidates: tuple[Candidates, ...] = ()
+    candidates: tuple[RankingCandidates, ...] = ()
 
     def __len__(self) -> int:
         """How many there are."""

@@ -28,7 +28,7 @@ _MOST_PARSED = 64  # a server reads the same few again and again; people may pus
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class LookSizes:
     """How many samples a check looks at first, and at most; zero is all that there are.
 
     Each look is at twice as many as the one before, until the measure is decided.
@@ -63,7 +63,7 @@ class CheckSpec:
     against: str = ""
     probes: str = ""
     reference: str = ""
-    looks: Looks | None = None
+    looks: LookSizes | None = None
 
     @property
     def form(self) -> CheckForm | None:
@@ -119,7 +119,7 @@ class ProbeSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class SuiteBudget:
     """What a run may take; zero leaves it to the worker.
 
     Attributes:
@@ -158,7 +158,7 @@ class Suite:
     about: str = ""
     dtype: str = "keep"
     sets: Mapping[str, ProbeSet] = field(default_factory=dict[str, ProbeSet])
-    budget: Budget = field(default_factory=Budget)
+    budget: SuiteBudget = field(default_factory=SuiteBudget)
     tolerance: float | None = None
 
     @property
@@ -232,7 +232,7 @@ def _suite(document: bytes) -> Suite:
         name=str(fields["name"]), checks=tuple(_spec(item) for item in checks),
         seed=cast(int, fields["seed"]), probes=probe, digest=sha256_of(document),
         document=document, about=str(fields["about"]), dtype=str(fields["dtype"]),
-        sets={name: _set(name, item) for name, item in sets.items()}, budget=Budget(**budget),
+        sets={name: _set(name, item) for name, item in sets.items()}, budget=SuiteBudget(**budget),
         tolerance=float(cast("str | int", fields["tolerance"])) if "tolerance" in fields else None,
     )  # fmt: skip
 
@@ -245,7 +245,7 @@ def _spec(item: Fields) -> CheckSpec:
         parameters=cast("Mapping[str, str | int]", item["parameters"]),
         threshold=None if threshold is None else threshold_of(threshold),
         against=str(item.get("against", "")), probes=str(item.get("probes", "")),
-        reference=str(item.get("reference", "")), looks=None if looks is None else Looks(**looks),
+        reference=str(item.get("reference", "")), looks=None if looks is None else LookSizes(**looks),
     )  # fmt: skip
 
 

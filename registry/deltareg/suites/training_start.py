@@ -46,7 +46,7 @@ class Oddity:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class BatchCounts:
     """One batch, or several: how often what was seen in it.
 
     Attributes:
@@ -97,7 +97,7 @@ def shown_in(
     loss: float | None = None,
     choices: int = 0,
     farthest_pixel: float = 0.0,
-) -> Shown:
+) -> BatchCounts:
     """Count what is in a batch.
 
     Args:
@@ -111,7 +111,7 @@ def shown_in(
         choices: Among how many tokens a label is one.
         farthest_pixel: The largest pixel, without its sign.
     """
-    seen = Shown(
+    seen = BatchCounts(
         losses=(loss,) if loss is not None and math.isfinite(loss) else (),
         choices=choices,
         farthest_pixel=farthest_pixel if math.isfinite(farthest_pixel) else 0.0,
@@ -121,13 +121,13 @@ def shown_in(
     if labels is None or form == "other":
         return seen
     counts = labels != IGNORED
-    seen += Shown(
+    seen += BatchCounts(
         places=int(counts.sum()),
         padded=0 if padding is None else int((labels == padding).sum()),
     )
     if ids is not None and ids.shape == labels.shape:
         next_to = counts[:, :-1] & (labels[:, :-1] == ids[:, 1:])
-        seen += Shown(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
+        seen += BatchCounts(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
     if not end or form == "gaps":
         return seen
     if form == "paired":
@@ -135,7 +135,7 @@ def shown_in(
     if ids is None or ids.shape != labels.shape:
         return seen
     is_end = np.isin(ids, list(end)) & (np.ones_like(ids) if mask is None else mask).astype(bool)
-    return seen + Shown(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
+    return seen + BatchCounts(ends=int(is_end.sum()), ends_labelled=int((is_end & counts).sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,12 @@ class TrainingStart:
 
     batches: int
     form: Form
-    shown: Shown
+    shown: BatchCounts
 
     @classmethod
-    def of(cls, batches: Sequence[Shown], form: Form) -> Self:
+    def of(cls, batches: Sequence[BatchCounts], form: Form) -> Self:
         """Count batches together."""
-        return cls(len(batches), form, reduce(add, batches, Shown()))
+        return cls(len(batches), form, reduce(add, batches, BatchCounts()))
 
     @property
     def oddities(self) -> list[Oddity]:
@@ -180,7 +180,7 @@ class TrainingStart:
         return f"{self.told}: {odd}" if odd else self.told
 
 
-def _labels_shifted(seen: Shown, form: Form) -> Oddity | None:
+def _labels_shifted(seen: BatchCounts, form: Form) -> Oddity | None:
     if form != "causal" or not _has_places(seen) or seen.ahead < _ALL * seen.places:
         return None
     if seen.aligned >= _ALL * seen.places:  # one token, again and again
@@ -191,7 +191,7 @@ def _labels_shifted(seen: Shown, form: Form) -> Oddity | None:
     )
 
 
-def _labels_copied(seen: Shown, form: Form) -> Oddity | None:
+def _labels_copied(seen: BatchCounts, form: Form) -> Oddity | None:
     if form != "paired" or not _has_places(seen) or seen.aligned < _ALL * seen.places:
         return None
     return Oddity(
@@ -199,14 +199,14 @@ def _labels_copied(seen: Shown, form: Form) -> Oddity | None:
     )
 
 
-def _padding_learnt(seen: Shown, _: Form) -> Oddity | None:
+def _padding_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.padded <= _FEW * seen.places:
         return None
     told = f"{seen.padded} of {seen.places} labels are the padding token"
     return Oddity(told, f"give padding the label {IGNORED}")
 
 
-def _end_not_learnt(seen: Shown, _: Form) -> Oddity | None:
+def _end_not_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.ends < _LEAST_ENDS or seen.ends_labelled:
         return None
     return Oddity(
@@ -215,14 +215,14 @@ def _end_not_learnt(seen: Shown, _: Form) -> Oddity | None:
     )
 
 
-def _inputs_repeat(seen: Shown, _: Form) -> Oddity | None:
+def _inputs_repeat(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.runs < _LEAST_RUNS or seen.distinct >= _LEAST_DISTINCT * seen.runs:
         return None
     told = f"{seen.distinct} of {seen.runs} runs of {_RUN} tokens are new to their text"
     return Oddity(f"texts repeat themselves: {told}", "look at what the data loader gives")
 
 
-def _pixels_as_they_are(seen: Shown, _: Form) -> Oddity | None:
+def _pixels_as_they_are(seen: BatchCounts, _: Form) -> Oddity | None:
     if seen.farthest_pixel <= _FARTHEST_PIXEL:
         return None
     return Oddity(
@@ -231,7 +231,7 @@ def _pixels_as_they_are(seen: Shown, _: Form) -> Oddity | None:
     )
 
 
-def _worse_than_guessing(seen: Shown, _: Form) -> Oddity | None:
+def _worse_than_guessing(seen: BatchCounts, _: Form) -> Oddity | None:
     if not seen.losses or seen.choices < 2:
         return None
     mean, chance = float(np.mean(seen.losses)), math.log(seen.choices)
@@ -250,11 +250,11 @@ _LOOKS = (
 )  # fmt: skip
 
 
-def _has_places(seen: Shown) -> bool:
+def _has_places(seen: BatchCounts) -> bool:
     return seen.places >= _LEAST_PLACES
 
 
-def _repetition(ids: Ids, mask: Ids | None) -> Shown:
+def _repetition(ids: Ids, mask: Ids | None) -> BatchCounts:
     runs = distinct = 0
     for at, row in enumerate(ids):
         read = row if mask is None else row[mask[at].astype(bool)]
@@ -264,14 +264,14 @@ def _repetition(ids: Ids, mask: Ids | None) -> Shown:
             found = found[(found != found[:, :1]).any(axis=1)]
             runs += len(found)
             distinct += len(np.unique(found, axis=0))
-    return Shown(runs=runs, distinct=distinct)
+    return BatchCounts(runs=runs, distinct=distinct)
 
 
-def _ends_of_rows(labels: Ids, counts: NDArray[np.bool_], end: Sequence[int]) -> Shown:
+def _ends_of_rows(labels: Ids, counts: NDArray[np.bool_], end: Sequence[int]) -> BatchCounts:
     """Count rows that have room behind their last label, and those whose last label is an end."""
     ended = [
         int(row[np.flatnonzero(kept)[-1]]) in end
         for row, kept in zip(labels, counts, strict=True)
         if kept.any() and not kept[-1]
     ]
-    return Shown(ends=len(ended), ends_labelled=sum(ended))
+    return BatchCounts(ends=len(ended), ends_labelled=sum(ended))

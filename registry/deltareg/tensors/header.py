@@ -33,7 +33,7 @@ _OPENING = ord("(")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FileLimits:
     """How large a file of one profile may be.
 
     Attributes:
@@ -52,16 +52,16 @@ class Limits:
 
 
 ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_LIMITS = Limits(8 << 20, 50_000, 16 << 10, 64, 2 << 30)
-FULL_LIMITS = Limits(100 << 20, 500_000, 16 << 10, 2_000, None)
+ADAPTER_LIMITS = FileLimits(8 << 20, 50_000, 16 << 10, 64, 2 << 30)
+FULL_LIMITS = FileLimits(100 << 20, 500_000, 16 << 10, 2_000, None)
 
 
-def limits_for(paths: Iterable[str]) -> Limits:
+def limits_for(paths: Iterable[str]) -> FileLimits:
     """Choose the profile of a delta by its files: an adapter's config makes it an adapter."""
     return ADAPTER_LIMITS if ADAPTER_CONFIG in set(paths) else FULL_LIMITS
 
 
-def check_size(files: int, total_bytes: int, limits: Limits) -> None:
+def check_size(files: int, total_bytes: int, limits: FileLimits) -> None:
     """Hold the whole of an upload to a profile.
 
     Raises:
@@ -123,7 +123,7 @@ class SafetensorsHeader:
         return sum(info.size_bytes for info in self.tensors.values())
 
 
-def header_length(first: bytes, file_bytes: int, limits: Limits = FULL_LIMITS) -> int:
+def header_length(first: bytes, file_bytes: int, limits: FileLimits = FULL_LIMITS) -> int:
     """Read the header's length from the first eight bytes of a file.
 
     Returns:
@@ -150,7 +150,7 @@ def header_length(first: bytes, file_bytes: int, limits: Limits = FULL_LIMITS) -
     return length
 
 
-def parse_header(raw: bytes, file_bytes: int, limits: Limits = FULL_LIMITS) -> SafetensorsHeader:
+def parse_header(raw: bytes, file_bytes: int, limits: FileLimits = FULL_LIMITS) -> SafetensorsHeader:
     """Parse and check a header.
 
     Args:
@@ -248,7 +248,7 @@ def _is_deeper(raw: bytes, most: int) -> bool:
     return deepest > most or (deepest > 0 and depth == 0)
 
 
-def _metadata(value: object, limits: Limits) -> dict[str, str]:
+def _metadata(value: object, limits: FileLimits) -> dict[str, str]:
     if value is None:  # MLX writes null where it has none, and the library reads it so
         return {}
     if not is_object(value):

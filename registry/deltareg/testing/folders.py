@@ -18,7 +18,7 @@ DOCUMENTS = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class SampleFolder:
     """A delta's folder: what a kind is shown, and the tensors with their data."""
 
     files: DeltaFiles
@@ -36,7 +36,7 @@ def read_file(path: Path) -> tuple[SafetensorsHeader, dict[str, MappedTensor]]:
     }
 
 
-def open_folder(path: Path, *, convention: str = "") -> Folder:
+def open_folder(path: Path, *, convention: str = "") -> SampleFolder:
     """Read every header and JSON document of a folder."""
     headers: dict[str, SafetensorsHeader] = {}
     tensors: dict[str, MappedTensor] = {}
@@ -49,7 +49,7 @@ def open_folder(path: Path, *, convention: str = "") -> Folder:
             tensors.update(found)
         elif file.name in DOCUMENTS:
             documents[file.name] = strict_json_object(file.read_bytes())
-    return Folder(DeltaFiles(sizes, headers, documents, convention), tensors)
+    return SampleFolder(DeltaFiles(sizes, headers, documents, convention), tensors)
 
 
 def open_base(path: Path, *, digests: bool = False) -> tuple[BaseView, Tensors]:

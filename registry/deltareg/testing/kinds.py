@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import (
     AGAIN,
     Account,
@@ -33,7 +33,7 @@ from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Refused
 from deltareg.tensors.array import to_f32, view
 from deltareg.tensors.header import TensorInfo
-from deltareg.testing.folders import Folder, open_base, open_folder
+from deltareg.testing.folders import SampleFolder, open_base, open_folder
 
 _CLOSE = 1e-6
 _CONFIG = "adapter_config.json"
@@ -64,7 +64,7 @@ class Sample:
     )
     config: str = _CONFIG
 
-    def opened(self) -> tuple[Folder, BaseView, Tensors]:
+    def opened(self) -> tuple[SampleFolder, BaseView, Tensors]:
         """Read the delta's folder, and the base's once for all samples."""
         return open_folder(self.delta), *open_base_once(self.base)
 
@@ -102,7 +102,7 @@ class KindTests:
         """As it is, it is accepted, its numbers too."""
         folder, base, weights = sample.opened()
 
-        found = assessed(folder.files, folder.tensors, base)
+        found = assess_delta(folder.files, folder.tensors, base)
 
         assert [*found.problems, *examine(found, folder.tensors, weights, folder.files)] == []
         assert found.roles.keys() == folder.files.names
@@ -112,15 +112,15 @@ class KindTests:
         """The server, which reads no tensor, sees what the pusher saw."""
         folder, base, _ = sample.opened()
 
-        blind = assessed(folder.files, header_tensors(folder.files), base)
+        blind = assess_delta(folder.files, header_tensors(folder.files), base)
 
-        assert blind.roles == assessed(folder.files, folder.tensors, base).roles
+        assert blind.roles == assess_delta(folder.files, folder.tensors, base).roles
 
     def test_it_folds_when_all_of_it_is_on_weights(self, sample: Sample) -> None:
         """What it says of folding is what its effects are."""
         folder, base, _ = sample.opened()
 
-        found = assessed(folder.files, folder.tensors, base)
+        found = assess_delta(folder.files, folder.tensors, base)
 
         is_weights = all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in found.effects)
         assert found.delta is not None
@@ -132,9 +132,9 @@ class KindTests:
         if not expected:
             raise SkipTest("its library merges nothing")
         folder, base, weights = sample.opened()
-        found = assessed(folder.files, folder.tensors, base)
+        found = assess_delta(folder.files, folder.tensors, base)
 
-        folding = Folding(found.effects, weights)
+        folding = FoldedBase(found.effects, weights)
 
         for name, want in expected.items():
             target = base.names.tensor(name) or name
@@ -145,7 +145,7 @@ class KindTests:
         """The manifest is canonical JSON, where a float has no one form."""
         folder, base, _ = sample.opened()
 
-        found = assessed(folder.files, folder.tensors, base).delta
+        found = assess_delta(folder.files, folder.tensors, base).delta
 
         assert found is not None
         config = json.loads(json.dumps(found.config()))
@@ -154,12 +154,12 @@ class KindTests:
     def test_no_tensor_may_be_lost(self, sample: Sample) -> None:
         """Half of a delta is refused, whichever half it is."""
         folder, base, _ = sample.opened()
-        roles = assessed(folder.files, folder.tensors, base).roles
+        roles = assess_delta(folder.files, folder.tensors, base).roles
         twice = {role for role, _ in roles.values() if role.endswith(AGAIN)}
         twice |= {role.removesuffix(AGAIN) for role in twice}  # either says all there is
         names = sorted(name for name, (role, _) in roles.items() if role not in twice)
 
-        taken = [name for name in names if not codes(_changed(folder.files, _without(name)), base)]
+        taken = [name for name in names if not codes(_change_tensors(folder.files, _without(name)), base)]
 
         assert taken == []
 
@@ -168,7 +168,7 @@ class KindTests:
         folder, base, _ = sample.opened()
         surprise = TensorInfo(_SURPRISE, "F32", (2, 2), 0, 16)
 
-        found = codes(_changed(folder.files, lambda all_: {**all_, _SURPRISE: surprise}), base)
+        found = codes(_change_tensors(folder.files, lambda all_: {**all_, _SURPRISE: surprise}), base)
 
         assert found != []
 
@@ -177,7 +177,7 @@ class KindTests:
         folder, base, _ = sample.opened()
         names = sorted(folder.files.names)
 
-        taken = [name for name in names if not codes(_changed(folder.files, _grown(name)), base)]
+        taken = [name for name in names if not codes(_change_tensors(folder.files, _grow_tensor(name)), base)]
 
         assert taken == []
 
@@ -187,7 +187,7 @@ class KindTests:
         if not any("layers.0" in name or ".h.0" in name for name in folder.files.names):
             raise SkipTest("its tensors belong to no layer")
 
-        assert codes(_changed(folder.files, _moved), base) != []
+        assert codes(_change_tensors(folder.files, _move_layer), base) != []
 
     def test_what_the_config_says_and_nobody_knows_is_refused(self, sample: Sample) -> None:
         """A flag may change the maths: none is ignored."""
@@ -215,7 +215,7 @@ class KindTests:
         assert codes(replace(folder.files, documents=documents), base) != []
 
 
-def assessed(files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account:
+def assess_delta(files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account:
     """Recognise and account as a push does.
 
     Raises:
@@ -228,13 +228,13 @@ def assessed(files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account:
 def codes(files: DeltaFiles, base: BaseView) -> list[str]:
     """Give the codes of the errors that an upload gets from its headers and documents."""
     try:
-        found = assessed(files, header_tensors(files), base)
+        found = assess_delta(files, header_tensors(files), base)
     except Refused as refused:
         return [problem.code for problem in refused.problems]
     return [problem.code for problem in found.problems if problem.severity == "error"]
 
 
-def _changed(files: DeltaFiles, change: Callable[[Header], Header]) -> DeltaFiles:
+def _change_tensors(files: DeltaFiles, change: Callable[[Header], Header]) -> DeltaFiles:
     """Give files whose one header has other tensors."""
     ((path, header),) = files.headers.items()
     return replace(files, headers={path: replace(header, tensors=change(dict(header.tensors)))})
@@ -255,7 +255,7 @@ def _without(name: str) -> Callable[[Header], Header]:
     return lambda tensors: {other: info for other, info in tensors.items() if other != name}
 
 
-def _grown(name: str) -> Callable[[Header], Header]:
+def _grow_tensor(name: str) -> Callable[[Header], Header]:
     def grow(tensors: Header) -> Header:
         shape = tuple(size + 1 for size in tensors[name].shape)
         return {**tensors, name: replace(tensors[name], shape=shape)}
@@ -263,7 +263,7 @@ def _grown(name: str) -> Callable[[Header], Header]:
     return grow
 
 
-def _moved(tensors: Header) -> Header:
+def _move_layer(tensors: Header) -> Header:
     names = {n: n.replace("layers.0.", "layers.7.").replace(".h.0.", ".h.7.") for n in tensors}
     return {new: replace(tensors[old], name=new) for old, new in names.items()}
 

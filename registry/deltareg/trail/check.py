@@ -24,7 +24,7 @@ _LATE_US = 600_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LogDefect:
     """Something that is wrong with a log.
 
     Attributes:
@@ -42,7 +42,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogLeaf:
     """A row as a log has it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Known:
+class LogEvidence:
     """What somebody kept of a log: checkpoints by where they are from, and hashes by position."""
 
     checkpoints: list[tuple[str, Checkpoint]] = field(default_factory=list[tuple[str, Checkpoint]])
@@ -77,7 +77,7 @@ class LogCheck:
         self,
         origin: str,
         keys: Iterable[PublicKey],
-        known: Known | None = None,
+        known: LogEvidence | None = None,
         *,
         revoked: Iterable[PublicKey] = (),
     ) -> None:
@@ -91,7 +91,7 @@ class LogCheck:
                 later one of a trusted key has to stand over the same rows.
         """
         self.origin = origin
-        self.findings: list[Finding] = []
+        self.findings: list[LogDefect] = []
         self.notices: list[str] = []
         self.waiting = 0
         self.statements = 0
@@ -99,7 +99,7 @@ class LogCheck:
         self.last: SignedCheckpoint | None = None
         self._keys = list(keys)
         self._revoked = list(revoked)
-        self._known = known or Known()
+        self._known = known or LogEvidence()
         self._frontier = Frontier()
         self._state = StateCheck()
         self._nodes: dict[tuple[int, int], bytes] = {}
@@ -118,7 +118,7 @@ class LogCheck:
         """How many rows were read."""
         return self._frontier.size
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: LogLeaf) -> None:
         """Read the next row."""
         position = self.size
         if entry.position != position:
@@ -229,7 +229,7 @@ class LogCheck:
                        f" {size} rows, under which rows were sealed, is missing")  # fmt: skip
         self._batch.clear()
 
-    def _leaf(self, entry: Entry, position: int) -> bytes:
+    def _leaf(self, entry: LogLeaf, position: int) -> bytes:
         known = self._known.leaves.get(position)
         if entry.leaf is None:
             self._find("deleted", position, entry.row, f"row {entry.row} was deleted after it was"
@@ -239,7 +239,7 @@ class LogCheck:
             self._find("reordered", position, entry.row, f"row {entry.row} says that it is another")
         found = hash_of(entry.leaf)
         if found != entry.hash or (known is not None and known != found):
-            self._find("edited", position, entry.row, _told(entry) + " is not what was sealed")
+            self._find("edited", position, entry.row, _describe_entry(entry) + " is not what was sealed")
         else:
             self._statement(entry, position)
         self._state.row(entry.leaf)
@@ -248,7 +248,7 @@ class LogCheck:
         self._time(entry)
         return found
 
-    def _statement(self, entry: Entry, position: int) -> None:
+    def _statement(self, entry: LogLeaf, position: int) -> None:
         leaf = entry.leaf or {}
         if STATEMENT in leaf:
             self.statements += 1
@@ -256,16 +256,16 @@ class LogCheck:
                 signers = [*self._keys, *self._revoked]  # which of the two, the log says
                 check_change(entry.statement.encode(), leaf, signers)
             except BadSignature as error:
-                text = f"{_told(entry)}: {error.message}"
+                text = f"{_describe_entry(entry)}: {error.message}"
                 self._find("statement", position, entry.row, text)
 
-    def _time(self, entry: Entry) -> None:
+    def _time(self, entry: LogLeaf) -> None:
         at = (entry.leaf or {}).get("at")
         if not isinstance(at, int):
             return
         if at < self._newest_at - _LATE_US and self._checked:
             self.notices.append(
-                f"{_told(entry)} says that it is older than rows that were sealed before it: a"
+                f"{_describe_entry(entry)} says that it is older than rows that were sealed before it: a"
                 " clock was set back, or somebody put it in"
             )
         self._newest_at = max(self._newest_at, at)
@@ -295,9 +295,9 @@ class LogCheck:
                        f" {where} signs")  # fmt: skip
 
     def _find(self, what: str, position: int | None, row: int | None, text: str) -> None:
-        self.findings.append(Finding(what, position, row, text))
+        self.findings.append(LogDefect(what, position, row, text))
 
 
-def _told(entry: Entry) -> str:
+def _describe_entry(entry: LogLeaf) -> str:
     leaf = entry.leaf or {}
     return f"row {entry.row} ({leaf.get('action')} of {leaf.get('subject')})"

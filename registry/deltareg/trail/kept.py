@@ -13,7 +13,7 @@ from typing import Self
 from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.signing.keys import PublicKey
-from deltareg.trail.check import Known
+from deltareg.trail.check import LogEvidence
 from deltareg.trail.checkpoint import Checkpoint, open_checkpoint
 from deltareg.trail.merkle import HASH_BYTES, Frontier
 
@@ -28,7 +28,7 @@ class KeptLog:
             keys: Of servers that are trusted.
             where: What it is, for whoever reads of it.
         """
-        self.known = Known()
+        self.known = LogEvidence()
         self.cut_off = 0
         self._keys, self._where = list(keys), where
         self._frontier: Frontier | None = Frontier()

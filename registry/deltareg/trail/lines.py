@@ -14,7 +14,7 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput, Refused
 from deltareg.signing.keys import PublicKey
 from deltareg.tensors.header import strict_json_object
-from deltareg.trail.check import Entry, Known, LogCheck
+from deltareg.trail.check import LogLeaf, LogEvidence, LogCheck
 
 FORM: Final = "deltareg.audit-log/1"
 _FIX = "write it with: deltareg audit export --proofs --out FILE"
@@ -48,7 +48,7 @@ def write_line(line: Line) -> str:
 def check_lines(
     lines: Iterable[Line],
     keys: Iterable[PublicKey],
-    known: Known,
+    known: LogEvidence,
     *,
     revoked: Iterable[PublicKey] = (),
 ) -> LogCheck:
@@ -97,7 +97,7 @@ def _feed(check: LogCheck, line: Line) -> bool:
     return False
 
 
-def _entry(line: Line) -> Entry:
+def _entry(line: Line) -> LogLeaf:
     position, row, sealed_by = line["position"], line["row"], line.get("sealed_by")
     leaf, statement = line["leaf"], line.get("statement", "")
     if not (leaf is None or is_object(leaf)) or not isinstance(statement, str):
@@ -105,7 +105,7 @@ def _entry(line: Line) -> Entry:
     numbers = [each for each in (position, row, sealed_by) if isinstance(each, int)]
     if len(numbers) != _NUMBERS:
         raise InvalidInput("a row of the log has no numbers", fix=_FIX)
-    return Entry(numbers[0], numbers[1], _bytes(line["hash"]), numbers[2], leaf, statement)
+    return LogLeaf(numbers[0], numbers[1], _bytes(line["hash"]), numbers[2], leaf, statement)
 
 
 def _bytes(value: object) -> bytes:

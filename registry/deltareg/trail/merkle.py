@@ -147,11 +147,11 @@ def check_consistency(
     if not 0 < old < new or not proof:
         raise _inconsistent()
     steps = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
-    if _climbed(steps, old - 1, new - 1) != (old_root, new_root):
+    if _compute_roots(steps, old - 1, new - 1) != (old_root, new_root):
         raise _inconsistent()
 
 
-def _climbed(steps: Sequence[bytes], number: int, last: int) -> tuple[bytes, bytes]:
+def _compute_roots(steps: Sequence[bytes], number: int, last: int) -> tuple[bytes, bytes]:
     """Give the roots of the older and the newer tree that the steps of a proof lead to."""
     while number & 1:
         number, last = number >> 1, last >> 1

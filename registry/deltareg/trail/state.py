@@ -48,18 +48,18 @@ class StateCheck:
         for subject, now in self._is.items():
             said = self._said.get(subject)
             if said is None:
-                yield f"{subject} is {_told(now)}, and no row of the log says so"
+                yield f"{subject} is {_describe_fields(now)}, and no row of the log says so"
             elif wrong := {name for name, value in said.items() if now.get(name) != value}:
                 was, now_is = _only(said, *sorted(wrong)), _only(now, *sorted(wrong))
-                yield f"{subject} is {_told(now_is)}; the log says {_told(was)}"
+                yield f"{subject} is {_describe_fields(now_is)}; the log says {_describe_fields(was)}"
         for subject in sorted(self._said.keys() - self._is.keys()):
             if self._said[subject].get("revoked") is not False or subject.startswith("key/"):
-                yield f"{subject} is gone; the log says {_told(self._said[subject])}"
+                yield f"{subject} is gone; the log says {_describe_fields(self._said[subject])}"
 
 
 def _only(fields: Mapping[str, object], *names: str) -> dict[str, object]:
     return {name: fields[name] for name in names if name in fields}
 
 
-def _told(fields: Mapping[str, object]) -> str:
+def _describe_fields(fields: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in fields.items())

@@ -171,7 +171,7 @@ class ClassShare(Answer):
     share: Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Written(Request):
+class WrittenAnswer(Request):
     """What one side wrote: so many tokens in so many seconds, and whether it came to its end.
 
     A classifier names `classes` instead, the likeliest first. `template` says whose chat template
@@ -196,7 +196,7 @@ class Written(Request):
 class AnswersFound(Request):
     """What was written on each side, as a worker tells it; or `why` nothing can be."""
 
-    answers: Annotated[list[Written], Field(max_length=SIDES_MOST)]
+    answers: Annotated[list[WrittenAnswer], Field(max_length=SIDES_MOST)]
     why: Text = ""
 
 

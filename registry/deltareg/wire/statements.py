@@ -22,14 +22,14 @@ _SHA256 = "sha256:"
 Said = TypeVar("Said", bound=Request)
 
 
-class SuiteNamed(Request):
+class SuiteBinding(Request):
     """A suite: its name, and the digest of all that it says."""
 
     name: str
     digest: str
 
 
-class BaseNamed(Request):
+class BaseBinding(Request):
     """A base: what it is called, the root of its tensors and, where it has one, its identity."""
 
     name: str
@@ -37,7 +37,7 @@ class BaseNamed(Request):
     identity: str = ""
 
 
-class WorkerNamed(Request):
+class WorkerBinding(Request):
     """The worker that found it: how it calls itself, its host and what it offers."""
 
     name: str
@@ -57,8 +57,8 @@ class VerdictPredicate(Request):
     run: str
     fence: int
     nonce: str
-    suite: SuiteNamed
-    base: BaseNamed
+    suite: SuiteBinding
+    base: BaseBinding
     verdict: Outcome
     checks: Annotated[list[CheckResult], Field(max_length=200)]
     environment: dict[str, str]
@@ -67,7 +67,7 @@ class VerdictPredicate(Request):
     dtype: str
     seed: int
     base_evidence: BaseEvidence
-    worker: WorkerNamed
+    worker: WorkerBinding
     started_at: Annotated[str, Field(max_length=40)]
     finished_at: Annotated[str, Field(max_length=40)]
     compared_with: str = ""
@@ -92,14 +92,14 @@ class FiguresPredicate(Request):
     beside the base, as canonical JSON; `figures` are JSON, which only workers read.
     """
 
-    base: BaseNamed
+    base: BaseBinding
     surroundings: Annotated[str, Field(max_length=2_000)]
     figures: Annotated[str, Field(max_length=64 << 10)]
 
 
 def figures_statement(probes: BaseProbeSet, *, surroundings: str, figures: str) -> Statement:
     """Make the statement of what was found of a base."""
-    base = BaseNamed(name=probes.base, root=probes.root, identity=probes.identity)
+    base = BaseBinding(name=probes.base, root=probes.root, identity=probes.identity)
     predicate = FiguresPredicate(base=base, surroundings=surroundings, figures=figures)
     return Statement(
         probes.base, probes.digest.removeprefix(_SHA256), FIGURES, predicate.model_dump(mode="json")
@@ -128,14 +128,14 @@ def verdict_statement(
     """Make the statement of what was found under a lease."""
     predicate = VerdictPredicate(
         run=grant.run, fence=report.fence, nonce=grant.nonce,
-        suite=SuiteNamed(name=grant.suite, digest=report.suite_digest),
-        base=BaseNamed(
+        suite=SuiteBinding(name=grant.suite, digest=report.suite_digest),
+        base=BaseBinding(
             name=grant.base.name, root=grant.base.root, identity=report.base_identity
         ),
         verdict=report.verdict, checks=report.checks, environment=report.environment,
         sandbox=report.sandbox, verifier=report.verifier, dtype=report.dtype, seed=report.seed,
         base_evidence=report.base_evidence,
-        worker=WorkerNamed(name=worker, host=host, labels=dict(labels)),
+        worker=WorkerBinding(name=worker, host=host, labels=dict(labels)),
         started_at=started_at, finished_at=finished_at, compared_with=grant.promoted_digest,
         storage_revision=report.storage_revision,
         references={key: one.digest for key, one in grant.references.items() if one.digest},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.errors import Refused
-from tests.folders import Folder, open_base, open_folder
+from tests.folders import SampleFolder, open_base, open_folder
 
 SAMPLES = Path(__file__).parent / "samples"
 HUB_FILE = "adapter.safetensors"
@@ -40,7 +40,7 @@ def with_tensors(folder, change):
                 kept[new] = replace(info, name=new)
                 tensors[new] = replace(folder.tensors[name], info=kept[new])
         headers[path] = replace(header, tensors=kept)
-    return Folder(replace(folder.files, headers=headers), tensors)
+    return SampleFolder(replace(folder.files, headers=headers), tensors)
 
 
 def with_shape(folder, name, shape):
@@ -52,7 +52,7 @@ def with_shape(folder, name, shape):
             for n, info in header.tensors.items()
         }
         headers[path] = replace(header, tensors=tensors)
-    return Folder(replace(folder.files, headers=headers), folder.tensors)
+    return SampleFolder(replace(folder.files, headers=headers), folder.tensors)
 
 
 def with_document(folder, path, change):
@@ -62,7 +62,7 @@ def with_document(folder, path, change):
         del documents[path]
     else:
         change(documents[path])
-    return Folder(replace(folder.files, documents=documents), folder.tensors)
+    return SampleFolder(replace(folder.files, documents=documents), folder.tensors)
 
 
 def with_method(folder, **fields):

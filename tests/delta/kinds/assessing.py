@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Account, BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.maths.numpy_ops import NumPyOps
@@ -36,7 +36,7 @@ class Assessed:
     def folding(self):
         assert self.problems == []
         assert self.account.roles.keys() == self.names
-        return Folding(self.account.effects, self.weights)
+        return FoldedBase(self.account.effects, self.weights)
 
     def folded(self):
         """Give every weight that differs from the base's file, real numbers as float32."""

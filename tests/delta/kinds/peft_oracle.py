@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.maths.formula import Array
 from deltareg.errors import Refused
 from deltareg.tensors.array import to_f32, view
@@ -194,7 +194,7 @@ def codes(tmp_path):
 def error_of_fold(tmp_path, merged):
     """Fold the saved delta; give the largest difference from what the library merged."""
     base, weights, found = accounted(tmp_path)
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     memory = {base.names.memory(name): name for name in weights}
     worst, changed = 0.0, 0
     for name, want in merged.items():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.tensors.array import to_f32, view
 from tests.delta.adapterhub_layout.opened import (
     accounted,
@@ -27,7 +27,7 @@ def numbers(tensor):
 def folded(name, variant, target):
     """Give a weight before and after folding."""
     view_, weights = base(name)
-    folding = Folding(accounted(sample(name, variant), view_).effects, weights)
+    folding = FoldedBase(accounted(sample(name, variant), view_).effects, weights)
     raw = b"".join(folding.rows(target))
     return numbers(weights[target]), np.frombuffer(raw, "<f4").reshape(weights[target].shape)
 

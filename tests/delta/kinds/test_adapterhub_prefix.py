@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
-from deltareg.delta.kind import ActivationHook, Seen
+from deltareg.delta.kind import ActivationHook, HookInputs
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import Refused
 from tests.folders import open_base, open_folder
@@ -227,7 +227,7 @@ def test_gates_are_means_over_the_tokens(opened, gates):
     states = numbers(3, 4, 6, WIDTH)
 
     made, _ = opened(method, {**pooled(flat()), **own})
-    factors = made.effects[0].gate.apply(states, Seen(), NumPyOps())
+    factors = made.effects[0].gate.apply(states, HookInputs(), NumPyOps())
 
     wanted = (1 / (1 + np.exp(-(states @ weight.T + bias)))).mean(1)
     assert np.allclose(factors, wanted[:, :, None], atol=1e-6)

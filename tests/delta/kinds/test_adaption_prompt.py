@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.kind import Seen
+from deltareg.delta.kind import HookInputs
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import Refused
 from tests import tiny
@@ -103,7 +103,7 @@ def test_the_second_attention_is_what_its_formula_says(opened):
                  "out": lambda x: x @ out}  # fmt: skip
     arrays = {"queries": queries, "cosines": cosines, "sines": sines}
 
-    found = second.apply(value, Seen(arrays, functions), NumPyOps())
+    found = second.apply(value, HookInputs(arrays, functions), NumPyOps())
 
     prompt = np.asarray(NumPyOps().load(second.prompt), "f8")[0]
     keys, values = prompt @ weights[0], prompt @ weights[1]

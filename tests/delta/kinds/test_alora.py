@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deltareg.delta.kind import ActivationHook, Seen, WeightUpdate
-from deltareg.delta.layouts.peft.activated import Activated
+from deltareg.delta.kind import ActivationHook, HookInputs, WeightUpdate
+from deltareg.delta.layouts.peft.activated import ActivatedLowRank
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.delta.maths.updates import Factor, LowRank
 from deltareg.errors import InvalidInput
@@ -114,9 +114,9 @@ def active(prompt, phrase, length=None):
     """Give for each token of what passes whether the change acts on it."""
     prompt = np.asarray(prompt, np.float32)
     one = Factor(Values([[1.0]]))
-    hook = Activated(LowRank(one, one, 1.0), is_in_out=False, phrase=tuple(phrase))
+    hook = ActivatedLowRank(LowRank(one, one, 1.0), is_in_out=False, phrase=tuple(phrase))
     value: Any = np.zeros((prompt.shape[0], length or prompt.shape[1], 1), np.float32)
-    made = hook.apply(value, Seen({"inputs": value + 1, "prompt": prompt}), NumPyOps())
+    made = hook.apply(value, HookInputs({"inputs": value + 1, "prompt": prompt}), NumPyOps())
     return np.asarray(made)[..., 0].astype(int).tolist()
 
 
@@ -151,11 +151,11 @@ def test_ends_belong_together_where_more_or_less_passes_than_the_prompt():
 
 def test_a_layer_that_sees_no_rows_of_the_prompt_is_refused():
     one = Factor(Values([[1.0]]))
-    hook = Activated(LowRank(one, one, 1.0), is_in_out=False, phrase=(5,))
+    hook = ActivatedLowRank(LowRank(one, one, 1.0), is_in_out=False, phrase=(5,))
     value: Any = np.zeros((4, 1), np.float32)
 
     with pytest.raises(InvalidInput, match="rows of a prompt"):
-        hook.apply(value, Seen({"inputs": value, "prompt": value[:2]}), NumPyOps())
+        hook.apply(value, HookInputs({"inputs": value, "prompt": value[:2]}), NumPyOps())
 
 
 def test_an_encoder_and_decoder_is_none(tmp_path):

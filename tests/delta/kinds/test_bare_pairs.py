@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from deltareg.delta.layouts.bare_pairs.pair import Pair
+from deltareg.delta.layouts.bare_pairs.pair import PairUpdate
 from deltareg.delta.maths.formula import is_factored
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import Refused
@@ -172,7 +172,7 @@ def test_a_core_makes_the_kernel_of_three_convolutions(tmp_path, base):
 @pytest.mark.parametrize("is_flipped", [True, False])
 def test_factors_give_what_folding_adds(is_flipped):
     rng = np.random.default_rng(0)
-    pair = Pair(
+    pair = PairUpdate(
         Held(tiny.normal(rng, 6, 2)), Held(tiny.normal(rng, 2, 4)), Held(np.float32(3)),
         is_flipped=is_flipped,
     )  # fmt: skip

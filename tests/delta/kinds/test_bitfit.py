@@ -5,7 +5,7 @@ import pytest
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.errors import Refused
 from deltareg.tensors.array import to_f32, view
 from tests import tiny
@@ -26,7 +26,7 @@ def assessed(delta, base, *, convention=""):
     assert kind.name == match.kind == "bitfit"
     found = account(kind.parse(folder.files, view_), folder.files, folder.tensors, view_)
     more = examine(found, folder.tensors, weights, folder.files) if found.is_accepted else []
-    return found, [*found.problems, *more], Folding(found.effects, weights)
+    return found, [*found.problems, *more], FoldedBase(found.effects, weights)
 
 
 @pytest.mark.parametrize("convention", ["absolute", "additive"])

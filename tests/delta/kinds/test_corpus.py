@@ -5,7 +5,7 @@ import pytest
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.errors import Refused
 from tests import corpus
 from tests.folders import open_folder
@@ -62,7 +62,7 @@ def test_a_real_delta_folds_into_what_its_library_merged(delta):
     assert found.delta.foldable == delta["mergeable"]
     assert found.roles.keys() == folder.files.names
     if found.delta.foldable and delta.get("expected") and not delta.get("oracle_conflict"):
-        assert_folds(delta, Folding(found.effects, base[1]))
+        assert_folds(delta, FoldedBase(found.effects, base[1]))
 
 
 @pytest.mark.parametrize("delta", REFUSED, ids=identifiers(REFUSED))

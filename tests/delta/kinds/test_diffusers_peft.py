@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from deltareg.delta.delta_manifest import assess
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.errors import Refused
 from deltareg.tensors.array import to_f32, view
 from tests import tiny
@@ -43,7 +43,7 @@ def folded(path, base):
     found = assess(folder.files, folder.tensors, view_)
     assert found.errors == []
     assert found.account.roles.keys() == folder.files.names
-    folding = Folding(found.account.effects, weights)
+    folding = FoldedBase(found.account.effects, weights)
     return found, {
         name: to_f32(view(b"".join(folding.rows(name)), "F32", folding.shape(name)), "F32")
         for name in folding.changed

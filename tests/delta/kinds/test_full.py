@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.errors import Refused
 from deltareg.tensors.array import to_f32, view
 from tests import tiny
@@ -38,7 +38,7 @@ def test_a_fold_is_the_tensors_bit_for_bit(tmp_path, base, shards):
 
     found, weights = opened(delta.path, base)
 
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     assert found.problems == []
     assert found.modules == len(base.weights)
     for name, value in delta.tensors.items():
@@ -50,7 +50,7 @@ def test_another_dtype_stays_what_it_is(tmp_path, base):
 
     found, weights = opened(delta.path, base)
 
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     assert folding.dtype("lm_head.weight") == "F16"
     assert b"".join(folding.rows("lm_head.weight")) == delta.tensors["lm_head.weight"].tobytes()
 
@@ -104,7 +104,7 @@ def test_another_head_takes_the_place_of_the_bases(tmp_path, base):
     found, weights = opened(path, base)
 
     assert found.is_accepted
-    assert list(Folding(found.effects, weights).additions) == ["score.weight"]
+    assert list(FoldedBase(found.effects, weights).additions) == ["score.weight"]
 
 
 def test_more_tokens_grow_the_vocabulary(tmp_path, base):
@@ -117,7 +117,7 @@ def test_more_tokens_grow_the_vocabulary(tmp_path, base):
 
     found, weights = opened(path, base)
 
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     assert found.is_accepted
     assert folding.shape("lm_head.weight") == (23, 8)
     assert folding.config_changes(base.config) == {"vocab_size": 23}
@@ -131,7 +131,7 @@ def test_a_name_that_the_base_stores_twice_follows_its_twin(tmp_path):
 
     found, weights = opened(delta.path, base)
 
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     raw = b"".join(folding.rows("lm_head.weight"))
     got = to_f32(view(raw, "F32", (20, 8)), "F32")
     assert found.is_accepted

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kinds import all_kinds
 from tests import tiny
 from tests.folders import open_base, open_folder
@@ -69,7 +69,7 @@ def test_it_folds_as_its_formula_says(ssf, tmp_path, base):
 
     found, tensors = opened(ssf, made.path, folder)
 
-    folding = Folding(found.effects, tensors)
+    folding = FoldedBase(found.effects, tensors)
     assert found.problems == []
     assert found.delta.variant == "ssf"
     for name, weight in weights.items():

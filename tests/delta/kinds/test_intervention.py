@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deltareg.delta.kind import Seen
-from deltareg.delta.layouts.adapterhub.interventions import Intervention, Orthonormal, Rows, Unit
+from deltareg.delta.kind import HookInputs
+from deltareg.delta.layouts.adapterhub.interventions import Intervention, OrthonormalProjection, StoredProjection, InterventionUnit
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
 from tests.delta.adapterhub_layout.opened import (
@@ -90,7 +90,7 @@ def test_rows_are_orthonormal_as_torch_makes_them():
     stored = {"original": form.original, "base": form[0].base}
     given = {k: Held(k, v.detach().contiguous().numpy()) for k, v in stored.items()}
 
-    rows = np.asarray(Orthonormal(given["original"], given["base"]).rows(OPS))
+    rows = np.asarray(OrthonormalProjection(given["original"], given["base"]).rows(OPS))
 
     np.testing.assert_allclose(rows, layer.weight.detach().numpy(), atol=1e-6)
     np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-5)
@@ -107,7 +107,7 @@ def marking(leading, trailing):
         nothing = Held("w", np.zeros((1, 1), "<f4"))
         bias = Held("b", np.full(1, value, "<f4"))
         one = Held("r", np.ones((1, 1), "<f4"))
-        return Unit(nothing, bias, Rows(one), None, subtracts=False)
+        return InterventionUnit(nothing, bias, StoredProjection(one), None, subtracts=False)
 
     return Intervention(unit(1), unit(10), leading, trailing)
 
@@ -125,13 +125,13 @@ def marking(leading, trailing):
 def test_positions_are_counted_without_padding(mask, leading, trailing, want):
     values, given = array(np.zeros((1, 6, 1))), array([mask])
 
-    made = marking(leading, trailing).apply(values, Seen({"attention_mask": given}), OPS)
+    made = marking(leading, trailing).apply(values, HookInputs({"attention_mask": given}), OPS)
 
     assert made.reshape(-1).tolist() == want
 
 
 def test_a_row_without_its_own_mask_is_refused():
-    seen = Seen({"attention_mask": array(np.ones((1, 6)))})
+    seen = HookInputs({"attention_mask": array(np.ones((1, 6)))})
 
     with pytest.raises(InvalidInput, match="whole rows"):
         marking(1, 1).apply(array(np.zeros((1, 1, 1))), seen, OPS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import ActivationHook, BaseCopy, WeightUpdate
 from deltareg.delta.names import name_map_for
 from deltareg.errors import Refused
@@ -32,7 +32,7 @@ def opened(delta, base):
 def folded(delta, base):
     found, weights = opened(delta, base)
     assert [p for p in found.problems if p.severity == "error"] == []
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     return {
         name: to_f32(view(b"".join(folding.rows(name)), "F32", folding.shape(name)), "F32")
         for name in folding.changed
@@ -117,7 +117,7 @@ def test_a_square_weight_of_an_unknown_type_is_told_by_the_flag(tmp_path, base, 
 
     found = account(kind.parse(folder.files, view_), folder.files, folder.tensors, view_)
 
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     got = to_f32(view(b"".join(folding.rows(f"{Q0}.weight")), "F32", (8, 8)), "F32")
     a, b = factors(delta, Q0)
     change = 4 * (b @ a)
@@ -227,7 +227,7 @@ def test_a_new_head_is_an_addition(tmp_path, base):
     found, weights = opened(delta, base)
 
     assert found.is_accepted
-    assert list(Folding(found.effects, weights).additions) == ["score.weight"]
+    assert list(FoldedBase(found.effects, weights).additions) == ["score.weight"]
 
 
 def test_every_tensor_has_a_role_and_a_target(tmp_path, base):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.tensors.array import to_f32, view
 from tests.folders import open_base, open_folder
 
@@ -220,7 +220,7 @@ def opened(tmp_path, delta="delta"):
     assert account_.delta is not None
     assert account_.delta.name == "lora"
     assert account_.delta.foldable
-    return view_, weights, Folding(account_.effects, weights)
+    return view_, weights, FoldedBase(account_.effects, weights)
 
 
 def folded(folding, weights, name):

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.layouts.peft.peft_kind import Site
 from deltareg.delta.layouts.peft.places import places
 from deltareg.delta.maths.formula import is_factored
@@ -112,7 +112,7 @@ def test_conv1d_of_a_network_that_is_not_known_is_as_fan_in_fan_out_says(tmp_pat
 def folded(delta, base):
     found, problems, weights = opened(delta, base)
     assert [p for p in problems if p.severity == "error"] == []
-    folding = Folding(found.effects, weights)
+    folding = FoldedBase(found.effects, weights)
     return {name: np.concatenate(list(folding.blocks(name))) for name in folding.changed}
 
 

@@ -10,9 +10,9 @@ from peft.tuners.boft.layer import BOFTLayer
 from safetensors.numpy import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.formats import describe
-from deltareg.delta.kind import ActivationHook, DeltaFiles, Seen, WeightUpdate
+from deltareg.delta.kind import ActivationHook, DeltaFiles, HookInputs, WeightUpdate
 from deltareg.delta.kinds import all_kinds
 from deltareg.delta.kinds.tinylora import IN_MEMORY
 from deltareg.delta.layouts.peft.refused import REASONS, reason
@@ -279,7 +279,7 @@ def test_a_hook_gives_what_the_librarys_layer_does(made, case):
         (NumPyOps(), plain.numpy(), inputs.numpy()),
         (TorchOps(torch.device("cpu")), plain, inputs),
     ):
-        got = hooked.hook.apply(value, Seen(dict.fromkeys(hooked.taps, given)), ops)
+        got = hooked.hook.apply(value, HookInputs(dict.fromkeys(hooked.taps, given)), ops)
 
         assert np.max(np.abs(oracle.as_numbers(got) - want)) < 1e-6
     assert isinstance(hooked, ActivationHook)
@@ -384,7 +384,7 @@ def test_a_place_outside_of_its_weight_is_refused(broken, place):
     _, weights, found = oracle.accounted(folder)
 
     with pytest.raises(InvalidInput, match="is not within"):
-        list(Folding(found.effects, weights).rows(f"{QUERY}.weight"))
+        list(FoldedBase(found.effects, weights).rows(f"{QUERY}.weight"))
 
 
 def test_a_turned_convolution_wider_than_one_is_refused(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deltareg.delta.updates_sparse import Elements
+from deltareg.delta.updates_sparse import SparseElements
 from deltareg.errors import Refused
 from deltareg.tensors.array import from_f32, to_f32
 from tests import tiny
@@ -127,7 +127,7 @@ def test_runs_of_rows_add_up_to_the_whole(is_absolute, places, height):
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((8, 8)).astype(np.float32)
     chosen = np.sort(rng.choice(64, 20, replace=False))
-    update = Elements(
+    update = SparseElements(
         Held(places(chosen, np.int64), "I64"),
         Held(rng.standard_normal(20).astype("f4")),
         is_absolute,
@@ -143,7 +143,7 @@ def test_runs_of_rows_add_up_to_the_whole(is_absolute, places, height):
 
 def test_every_other_element_keeps_its_bits():
     odd = np.array([-0.0, 0.0, np.inf, 3.0], np.float32).reshape(2, 2)
-    update = Elements(
+    update = SparseElements(
         Held(flat([3], np.int64), "I64"), Held(np.ones(1, "f4")), is_absolute=False, shape=(2, 2)
     )
 
@@ -155,7 +155,7 @@ def test_every_other_element_keeps_its_bits():
 def test_new_values_of_a_narrow_base_come_out_as_they_were():
     patterns = np.arange(0x3F00, 0x3F40, dtype=np.uint16)
     values = to_f32(patterns, "BF16")
-    update = Elements(
+    update = SparseElements(
         Held(flat(range(64), np.int64), "I64"), Held(values), is_absolute=True, shape=(8, 8)
     )
 
@@ -170,7 +170,7 @@ def test_torch_folds_the_same(tmp_path):
 
     weight = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
     values = Held(np.array([1, 2, 3, 4], np.float32))
-    update = Elements(Held(coo(PLACES, np.int64), "I64"), values, is_absolute=False, shape=(8, 8))
+    update = SparseElements(Held(coo(PLACES, np.int64), "I64"), values, is_absolute=False, shape=(8, 8))
 
     ours = fold_rows(update, weight, 0, 8)
     theirs = fold_rows(update, torch.from_numpy(weight), 0, 8, TorchOps(torch.device("cpu")))

@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import save_file
 from torch.nn import functional
 
-from deltareg.delta.kind import Seen
+from deltareg.delta.kind import HookInputs
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
 from tests.delta.adapterhub_layout.opened import (
@@ -85,7 +85,7 @@ def test_the_bypass_convolves_the_grid_and_the_class_token(push):
     effect = accounted(folder, base("vit")[0]).effects[0]
     found, x = torch.randn(2, 5, WIDTH), torch.randn(2, 5, WIDTH)
     given: Any = x.numpy()
-    seen = Seen({"read": given})
+    seen = HookInputs({"read": given})
 
     made = effect.hook.apply(found.numpy(), seen, NumPyOps())
 
@@ -98,7 +98,7 @@ def test_positions_that_are_fewer_than_the_grid_are_refused(push):
     x: Any = np.zeros((1, 3, WIDTH), "<f4")
 
     with pytest.raises(InvalidInput, match="no grid 2 x 2"):
-        effect.hook.apply(x, Seen({"read": x}), NumPyOps())
+        effect.hook.apply(x, HookInputs({"read": x}), NumPyOps())
 
 
 @pytest.mark.parametrize(

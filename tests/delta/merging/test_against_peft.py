@@ -8,7 +8,7 @@ import pytest
 from deltareg.client.folders.merged_files import write_lora
 from deltareg.client.progress import SILENT
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.merge.factors import FactorMerging
 from deltareg.delta.merge.method import FactorMethod, MergeSettings
 from deltareg.delta.merge.methods import method_named
@@ -44,7 +44,7 @@ def test_the_library_reads_what_a_merge_wrote(method, base, deltas, tmp_path):
 
     write_lora(merging, tmp_path, [], "F32", SILENT)
 
-    folding = Folding(effects(tmp_path, view), tensors)
+    folding = FoldedBase(effects(tmp_path, view), tensors)
     theirs = merged_by_peft(SAMPLES / "bases" / base, tmp_path)
     for name in folding.changed:
         got = np.concatenate(list(folding.blocks(name)))

@@ -7,12 +7,12 @@ from safetensors.numpy import save_file
 from deltareg.client.folders.merged_files import write_lora, write_weights
 from deltareg.client.progress import SILENT
 from deltareg.delta.accounting import account, recognise
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.merge.factors import FactorMerging
 from deltareg.delta.merge.method import FactorMethod, MergeSettings, ValueMethod
 from deltareg.delta.merge.methods import method_named
 from deltareg.delta.merge.sides import Parent
-from deltareg.delta.merge.weights import Merging
+from deltareg.delta.merge.weights import ValueMerging
 from deltareg.errors import InvalidInput, Refused
 from deltareg.tensors.array import to_f32
 from deltareg.tensors.array import view as view_of
@@ -44,7 +44,7 @@ def effects_of(folder, view):
 
 def folded(effects, base):
     """Give every changed or new tensor: name -> (dtype, shape, bytes)."""
-    folding = Folding(effects, base)
+    folding = FoldedBase(effects, base)
     found = {
         name: (folding.dtype(name), folding.shape(name), b"".join(folding.rows(name)))
         for name in folding.changed
@@ -58,7 +58,7 @@ def merged(effects, weights, base, folder):
     """Merge one delta with several weights, write it, read it again and fold it."""
     view, tensors = base
     parents = [Parent("a", "a", weight, effects) for weight in weights]
-    merging = Merging(parents, tensors, method=by_values("linear"), settings=MergeSettings())
+    merging = ValueMerging(parents, tensors, method=by_values("linear"), settings=MergeSettings())
     write_weights(merging, folder, view, [], SILENT)
     made = open_folder(folder)
     return folded(effects_of(made, view), tensors)
@@ -124,7 +124,7 @@ def test_a_merge_equals_the_file_that_mergekit_wrote(name, method, weights, para
     pairs = zip(parents, weights, strict=True)
     sources = [Parent(str(w), str(w), w, effects_of(f, view)) for f, w in pairs]
 
-    merging = Merging(sources, base, method=by_values(method), settings=MergeSettings(**parameters))
+    merging = ValueMerging(sources, base, method=by_values(method), settings=MergeSettings(**parameters))
 
     expected = arrays(open_folder(corpus.CORPUS / "merges/tinyllama" / name).tensors)
     assert set(merging.targets) == set(expected)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from deltareg.delta.kind import Addition, WeightUpdate
-from deltareg.delta.maths.updates import Add, Replace
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.maths.updates import ScaledAddition, Replacement
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
 from deltareg.delta.merge.methods import method_named
 from deltareg.delta.merge.sides import Parent
 from deltareg.delta.merge.steps import dropped_at_random, largest, with_one_sign
-from deltareg.delta.merge.weights import Merging
+from deltareg.delta.merge.weights import ValueMerging
 from deltareg.errors import InvalidInput
 
 GOLDEN = "x.x..x...xxxx.xxx...xx.."
@@ -40,7 +40,7 @@ def merging(base, *parents, method="linear"):
     ]
     by_values = method_named(method)
     assert isinstance(by_values, ValueMethod)
-    return Merging(sources, held, method=by_values, settings=MergeSettings())
+    return ValueMerging(sources, held, method=by_values, settings=MergeSettings())
 
 
 def result(merged, name, dtype="<f4"):
@@ -48,21 +48,21 @@ def result(merged, name, dtype="<f4"):
 
 
 def add(target, values, **more):
-    return WeightUpdate(target, Add(Held("x", values)), {}, **more)
+    return WeightUpdate(target, ScaledAddition(Held("x", values)), {}, **more)
 
 
 def put(target, values, **more):
     values = Held("x", values)
-    return WeightUpdate(target, Replace(values), {}, dtype=values.dtype, **more)
+    return WeightUpdate(target, Replacement(values), {}, dtype=values.dtype, **more)
 
 
 def test_what_is_dropped_does_not_depend_on_how_many_rows_are_seen_together():
     change = np.random.default_rng(0).standard_normal((37, 11))
     settings = MergeSettings(density=0.5, seed=3)
 
-    whole = dropped_at_random(Rows("w", 0, change, [change], [1.0], ["k"]), settings)[0]
+    whole = dropped_at_random(MergeRows("w", 0, change, [change], [1.0], ["k"]), settings)[0]
     parts = [
-        dropped_at_random(Rows("w", at * 11, rows, [rows], [1.0], ["k"]), settings)[0]
+        dropped_at_random(MergeRows("w", at * 11, rows, [rows], [1.0], ["k"]), settings)[0]
         for at, rows in ((at, change[at : at + 5]) for at in range(0, 37, 5))
     ]
 
@@ -73,7 +73,7 @@ def test_what_a_seed_draws_is_fixed_for_good():
     ones = np.ones(24)
     settings = MergeSettings(density=0.5, seed=7)
 
-    drawn = dropped_at_random(Rows("w", 0, ones, [ones], [1.0], ["parent"]), settings)[0]
+    drawn = dropped_at_random(MergeRows("w", 0, ones, [ones], [1.0], ["parent"]), settings)[0]
 
     assert "".join("x" if value else "." for value in drawn) == GOLDEN
 
@@ -101,8 +101,8 @@ def test_an_untied_weight_takes_part_in_what_others_do_to_the_shared_one():
 
 
 def test_the_longest_vocabulary_counts():
-    one = WeightUpdate("w", Replace(Held("a", f32([1], [2], [3]))), {}, shape=(3, 1))
-    two = WeightUpdate("w", Replace(Held("b", f32([3], [2]))), {})
+    one = WeightUpdate("w", Replacement(Held("a", f32([1], [2], [3]))), {}, shape=(3, 1))
+    two = WeightUpdate("w", Replacement(Held("b", f32([3], [2]))), {})
 
     merged = merging({"w": f32([1], [2])}, (1.0, [one]), (0.5, [two]))
 

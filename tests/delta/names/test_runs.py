@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.delta.names.runs import respelled
+from deltareg.delta.names.runs import respell
 
 COMPONENT = st.sampled_from(["encoder", "block", "0", "12", "weight", "xblock"])
 
@@ -29,14 +29,14 @@ COMPONENT = st.sampled_from(["encoder", "block", "0", "12", "weight", "xblock"])
     ],
 )
 def test_a_run_is_replaced_where_it_stands_whole(renames, path, want):
-    assert respelled(path, renames) == want
+    assert respell(path, renames) == want
 
 
 @given(st.lists(COMPONENT, min_size=1, max_size=8))
 def test_every_number_stays_in_its_order(components):
     path = ".".join(components)
 
-    made = respelled(path, [("encoder.block.{n}", "stages.{n}.blocks")])
+    made = respell(path, [("encoder.block.{n}", "stages.{n}.blocks")])
 
     numbers = [part for part in components if part.isdecimal()]
     assert [part for part in made.split(".") if part.isdecimal()] == numbers

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.delta.layouts.peft.patterns import (
-    LONGEST,
-    MOST,
-    Budget,
-    Pattern,
-    ending_pattern,
-    whole_pattern,
-)
+from deltareg.delta.layouts.peft.patterns import LONGEST, MOST, PatternBudget, Pattern, ending_pattern, whole_pattern
 from deltareg.errors import Refused
 
 UNSLOTH = (
@@ -43,17 +36,17 @@ def agrees(text, pattern, make):
 
 @pytest.mark.parametrize("text", [UNSLOTH, SWIFT, LLAMA_FACTORY, r".*layers\.[01]\..*q_proj"])
 def test_what_tools_write_is_read_as_the_library_reads_it(text):
-    agrees(text, whole_pattern(text, Budget()), lambda t, n: re.fullmatch(t, n) is not None)
+    agrees(text, whole_pattern(text, PatternBudget()), lambda t, n: re.fullmatch(t, n) is not None)
     agrees(
         text,
-        ending_pattern(text, Budget()),
+        ending_pattern(text, PatternBudget()),
         lambda t, n: re.match(rf"(.*\.)?({t})$", n) is not None,
     )
 
 
 @given(st.lists(ATOMS, min_size=1, max_size=8).map("".join))
 def test_an_expression_is_read_as_the_library_reads_it_or_refused(text):
-    pattern = whole_pattern(text, Budget())
+    pattern = whole_pattern(text, PatternBudget())
 
     try:
         with warnings.catch_warnings():
@@ -80,7 +73,7 @@ def test_an_expression_is_read_as_the_library_reads_it_or_refused(text):
     ],
 )
 def test_what_the_two_would_read_differently_is_refused(text):
-    assert isinstance(whole_pattern(text, Budget()), str)
+    assert isinstance(whole_pattern(text, PatternBudget()), str)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +81,7 @@ def test_what_the_two_would_read_differently_is_refused(text):
 )
 @pytest.mark.timeout(30)  # `re` alone would go on for years
 def test_a_wild_one_ends_soon(text):
-    pattern = whole_pattern(text, Budget())
+    pattern = whole_pattern(text, PatternBudget())
     assert isinstance(pattern, Pattern)
 
     assert not any(pattern.matches(f"model.layers.{n}.{'a' * 60}.q_proj") for n in range(300))
@@ -96,7 +89,7 @@ def test_a_wild_one_ends_soon(text):
 
 @pytest.mark.timeout(30)
 def test_what_takes_too_long_is_refused():
-    pattern = whole_pattern("(.*a){25}X", Budget())
+    pattern = whole_pattern("(.*a){25}X", PatternBudget())
     assert isinstance(pattern, Pattern)
 
     with pytest.raises(Refused, match="takes too long") as caught:
@@ -107,7 +100,7 @@ def test_what_takes_too_long_is_refused():
 
 @pytest.mark.timeout(60)
 def test_all_expressions_of_a_config_share_one_budget():
-    budget = Budget()
+    budget = PatternBudget()
     patterns = [whole_pattern(f"(.*a){{25}}X{n}", budget) for n in range(MOST)]
     assert all(isinstance(pattern, Pattern) for pattern in patterns)
 

@@ -7,7 +7,7 @@ import pytest
 
 from deltareg.delta.delta_manifest import assess
 from deltareg.delta.kind import BaseView
-from deltareg.delta.layouts.peft.spellings import Ends
+from deltareg.delta.layouts.peft.spellings import SuffixFinder
 from deltareg.delta.names import name_map_for
 from deltareg.digest import sha256_of
 from deltareg.errors import Refused
@@ -179,7 +179,7 @@ def test_many_names_are_looked_for_in_one_pass():
     view = BaseView(sha256_of(b""), records, config, name_map_for(config, weights))
     began = time.process_time()
 
-    found = Ends(view).paths(f"network.{name}" for name in names)
+    found = SuffixFinder(view).paths(f"network.{name}" for name in names)
 
     assert found == {f"network.{name}": name for name in names}
     assert time.process_time() - began < 20

@@ -13,7 +13,7 @@ from deltareg.errors import Inconclusive
 from deltareg.suites.probe_set import read_samples
 from deltareg.suites.suite import Suite, built_in
 from deltareg.wire import CheckResult
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.examine import examine
 from tests.planted.gate import push_code
@@ -131,8 +131,8 @@ def gates(judged: Judged) -> dict[str, bool]:
     }  # fmt: skip
 
 
-def _beside(bench: Bench, promoted: Path) -> Callable[[Engine], Engine]:
-    def engine(ours: Engine) -> Engine:
+def _beside(bench: Bench, promoted: Path) -> Callable[[DeltaEngine], DeltaEngine]:
+    def engine(ours: DeltaEngine) -> DeltaEngine:
         folder = open_folder(promoted)
         return ours.beside(assess(folder.files, folder.tensors, bench.base.view).account.effects)
 

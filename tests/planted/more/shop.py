@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from deltareg.golden.first_batches import BATCHES, form_of, shown_to
-from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
@@ -109,9 +109,9 @@ class Shop:
         )
         planned = order.planned or order.steps
         progress = TrainingProgress(order.steps, planned, order.rate_left(order.steps))
-        origin = Origin("in_training", "F32", "cpu")
+        origin = GoldenOrigin("in_training", "F32", "cpu")
         samples = (sample_of(inputs, outputs),)
-        return encode(Golden(samples, origin, began(self, order), progress))
+        return encode(GoldenOutputs(samples, origin, began(self, order), progress))
 
     def _edit(self, item: Item, trained: Path, out: Path) -> None:
         path, config = weights_of(out), out / CONFIG

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deltareg import Client
 from deltareg.client.drafting import draft_suite
-from deltareg.client.drafting.draft_suite import Wanted
+from deltareg.client.drafting.draft_suite import DraftRequest
 from deltareg.client.resources.suites import read_suite_file
 from deltareg.refs import LineRef
 from deltareg.suites import drafting
@@ -95,7 +95,7 @@ def _drafted(subject: Subject, base: Path, promoted: Path, out: Path, samples: i
     data, prepared = out / "data", out / "prepared"
     for one in (data, prepared):
         one.mkdir()
-    wanted = Wanted(
+    wanted = DraftRequest(
         LineRef.parse(f"planted/{subject.name}"), subject.held(samples, data),
         name=f"second-{subject.name}", out=out,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def _drafted(subject: Subject, base: Path, promoted: Path, out: Path, samples: i
         }  # fmt: skip
         asked = out / "request.json"
         asked.write_text(json.dumps({**at_hand, **request}, default=str))
-        answer = pilot.run(pilot.Pilot.decode(str(asked)))
+        answer = pilot.run(pilot.PilotRequest.decode(str(asked)))
         drafting.write(
             wanted, found, prepared, answer=answer, general=general, command="suite init"
         )

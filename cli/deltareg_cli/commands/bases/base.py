@@ -13,17 +13,7 @@ from deltareg_cli.commands.bases.base_changes import diff, rename, rm
 from deltareg_cli.commands.promotion.prove import finish_proof
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option, timeout_option
-from deltareg_cli.terminal.blocks import (
-    Answer,
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Table,
-    Text,
-    Title,
-    Tone,
-)
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.documents import as_it_is, fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import count, moment, short, size
@@ -180,7 +170,7 @@ def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
     """List the bases of the registry."""
     page = invocation.client.bases.list(cursor=cursor, limit=limit)
     table = base_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], [item.name for item in page.items]))
+    invocation.output.show(CommandResult(page_fields(page), [table], [item.name for item in page.items]))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -191,7 +181,7 @@ def show(invocation: Invocation, name: str) -> None:
     """Show a base: fingerprint, size, and where it lies."""
     found = invocation.client.bases.show(name)
     blocks = _blocks(found, "", now=invocation.now)
-    invocation.output.show(Answer(as_it_is(found, *FIRST), blocks, [found.name]))
+    invocation.output.show(CommandResult(as_it_is(found, *FIRST), blocks, [found.name]))
 
 
 @command(
@@ -222,7 +212,7 @@ def compat(
     page = client.bases.compat(root, suite=suite, cursor=cursor, limit=limit)
     table = _compat_table(page.items, names, now=invocation.now)
     refs = [row.ref for row in page.items]
-    invocation.output.show(Answer(page_fields(page), [Title(root, f"suite {suite}"), table], refs))
+    invocation.output.show(CommandResult(page_fields(page), [TitleBlock(root, f"suite {suite}"), table], refs))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -266,17 +256,17 @@ def fingerprint(invocation: Invocation, path: Path) -> None:
         "identity": str(found.identity),
         "parts": {name: str(digest) for name, digest in found.parts.items()},
     }  # fmt: skip
-    facts = Facts([
+    facts = FactsBlock([
         ("root", str(found.root)),
         ("tensors", f"{count(found.tensors, 'tensor')}, {size(found.size_bytes)}"),
         ("type", found.model_type),
         ("identity", str(found.identity)),
         *_parts({name: str(digest) for name, digest in found.parts.items()}),
     ])  # fmt: skip
-    invocation.output.show(Answer(document, [Title(str(path)), facts], [str(found.root)]))
+    invocation.output.show(CommandResult(document, [TitleBlock(str(path)), facts], [str(found.root)]))
 
 
-def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
+def base_table(found: Sequence[BaseInfo], *, now: datetime) -> TableBlock:
     """Show bases as rows."""
     columns = [
         Column("base"), Column("type"), Column("root"), Column("size", is_number=True),
@@ -295,7 +285,7 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
         ]
         for base in found
     ]
-    return Table(columns, rows, if_empty="no bases yet: deltareg base push PATH NAME")
+    return TableBlock(columns, rows, if_empty="no bases yet: deltareg base push PATH NAME")
 
 
 def _bytes(base: BaseInfo) -> Cell:
@@ -306,7 +296,7 @@ def _bytes(base: BaseInfo) -> Cell:
     return Cell(f"stored, {base.proof}", "bad" if base.proof == "corrupt" else "dim")
 
 
-def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> Table:
+def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> TableBlock:
     columns = [
         Column("version"),
         Column("trained on"),
@@ -321,7 +311,7 @@ def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datet
         ]
         for row in rows
     ]
-    return Table([*columns, Column("pushed")], shown, if_empty="no versions of it yet")
+    return TableBlock([*columns, Column("pushed")], shown, if_empty="no versions of it yet")
 
 
 def _proof(proof: Proof) -> Cell:
@@ -331,7 +321,7 @@ def _proof(proof: Proof) -> Cell:
 def _show_added(invocation: Invocation, base: BaseInfo) -> None:
     note = "" if base.created else "was there already"
     blocks = _blocks(base, note, now=invocation.now)
-    invocation.output.show(Answer(fields(base, *FIRST, "created"), blocks, [base.name]))
+    invocation.output.show(CommandResult(fields(base, *FIRST, "created"), blocks, [base.name]))
 
 
 def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
@@ -344,8 +334,8 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
         stack = f"{count(base.depth, 'version')} on {base.bottom.name}"
         made_of = [Cell(stack, "name"), Cell(how, "dim")]
     return [
-        Title(base.name, note),
-        Facts([
+        TitleBlock(base.name, note),
+        FactsBlock([
             ("type", base.model_type),
             ("tensors", f"{count(base.tensors, 'tensor')}, {size(base.logical_bytes)}"),
             ("made of", made_of),

@@ -4,7 +4,7 @@ import click
 
 from deltareg.wire import BaseDiff
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Lines, Table, Text, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -31,7 +31,7 @@ def diff(invocation: Invocation, name: str, other: str) -> None:
     """
     found = invocation.client.bases.diff(name, other)
     invocation.output.show(
-        Answer(
+        CommandResult(
             as_it_is(found, "base", "other"), _blocks(found), [d.part for d in found.differences]
         )
     )
@@ -46,11 +46,11 @@ def _blocks(found: BaseDiff) -> list[Block]:
     ]
     beside = ", ".join(found.without_effect)
     told: list[Text] = [Cell(f"without effect: {beside}", "dim")] if beside else []
-    table = Table(
+    table = TableBlock(
         [Column("part"), Column("difference")], rows, if_empty="they are the same in every part"
     )
-    blocks: list[Block] = [Title(f"{found.base} → {found.other}", tensors), table]
-    return [*blocks, Lines([told])] if told else blocks
+    blocks: list[Block] = [TitleBlock(f"{found.base} → {found.other}", tensors), table]
+    return [*blocks, LinesBlock([told])] if told else blocks
 
 
 @command(
@@ -68,8 +68,8 @@ def rename(invocation: Invocation, name: str, to: str) -> None:
     scripts and configs that say it go on working. The new name lies in the namespace of the old.
     """
     found = invocation.client.bases.rename(name, to)
-    lines = Lines([[Cell(found.name, "name"), f"is what {name} leads to"]])
-    invocation.output.show(Answer(as_it_is(found, *FIRST), [lines], [found.name]))
+    lines = LinesBlock([[Cell(found.name, "name"), f"is what {name} leads to"]])
+    invocation.output.show(CommandResult(as_it_is(found, *FIRST), [lines], [found.name]))
 
 
 @command(
@@ -94,5 +94,5 @@ def rm(invocation: Invocation, name: str) -> None:
     found = invocation.client.bases.delete(name, dry_run=is_dry)
     told = "would be deleted" if is_dry else f"is deleted; {LATER}"
     document = {**as_it_is(found, *FIRST), "dry_run": is_dry}
-    lines = Lines([[Cell(found.name, "name"), told]])
-    invocation.output.show(Answer(document, [lines], [found.name]))
+    lines = LinesBlock([[Cell(found.name, "name"), told]])
+    invocation.output.show(CommandResult(document, [lines], [found.name]))

@@ -8,21 +8,10 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg_cli.commands.deltas.card import put_card
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import (
-    Answer,
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Lines,
-    Table,
-    Text,
-    Title,
-    Tone,
-)
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -77,7 +66,7 @@ _NEXT: "dict[Outcome, str]" = {
 def campaign(
     invocation: Invocation, old: str, new: str, *, within: str, markdown: Path | None,
     is_start: bool, limit: int | None, is_dry_run: bool,
-) -> Exit:  # fmt: skip
+) -> ExitStatus:  # fmt: skip
     """List what stands on a base, and what becomes of it on another.
 
     Of each line that you may read the version counts that prod serves, or another channel, or else
@@ -103,12 +92,12 @@ def campaign(
         put_card(report.to_markdown(), markdown)
     ids = [line.ref for line in report.lines if line.outcome != "done"]
     found = report if begun is None else begun
-    blocks = [*([] if begun is None else _begun(begun)), *_blocks(report)]
-    invocation.output.show(Answer(found.to_dict(), blocks, ids))
-    return Exit.INVALID if begun is not None and begun.failed else Exit.DONE
+    blocks = [*([] if begun is None else _describe_start(begun)), *_blocks(report)]
+    invocation.output.show(CommandResult(found.to_dict(), blocks, ids))
+    return ExitStatus.INVALID if begun is not None and begun.failed else ExitStatus.DONE
 
 
-def _begun(start: "CampaignStart") -> list[Block]:
+def _describe_start(start: "CampaignStart") -> list[Block]:
     failed = {line.line for line in start.failed}
     word = "would be pushed" if start.is_dry_run else "pushed, and to be verified"
     facts = [
@@ -118,7 +107,7 @@ def _begun(start: "CampaignStart") -> list[Block]:
     lines: list[Sequence[Text]] = [
         [Cell(line.ref, "bad"), "; ".join(line.reasons)] for line in start.failed
     ]
-    return [Title("Start"), Facts(facts), *([Lines(lines)] if lines else [])]
+    return [TitleBlock("Start"), FactsBlock(facts), *([LinesBlock(lines)] if lines else [])]
 
 
 def _names(lines: "Sequence[CampaignLine]") -> str:
@@ -126,7 +115,7 @@ def _names(lines: "Sequence[CampaignLine]") -> str:
 
 
 def _blocks(report: "CampaignReport") -> list[Block]:
-    from deltareg.client.campaign.campaign import told  # what `--help` need not load
+    from deltareg.client.campaign.campaign import describe_line  # what `--help` need not load
 
     counts = ", ".join(f"{number} {name}" for name, number in report.counts.items() if number)
     columns = [
@@ -140,7 +129,7 @@ def _blocks(report: "CampaignReport") -> list[Block]:
             ", ".join(line.channels) or Cell("-", "dim"),
             line.kind,
             f"{line.changed} of {line.weights}" if line.weights else Cell("-", "dim"),
-            told(line),
+            describe_line(line),
         ]
         for line in report.lines
     ]
@@ -150,8 +139,8 @@ def _blocks(report: "CampaignReport") -> list[Block]:
         for name, text in _NEXT.items() if name in found
     ]  # fmt: skip
     blocks: list[Block] = [
-        Title(f"{report.old} -> {report.new}", count(len(report.lines), "line")),
-        Facts([("differ in", ", ".join(report.parts) or "nothing"), ("to do", counts)]),
-        Table(columns, rows, if_empty=f"nothing that you may read stands on {report.old}"),
+        TitleBlock(f"{report.old} -> {report.new}", count(len(report.lines), "line")),
+        FactsBlock([("differ in", ", ".join(report.parts) or "nothing"), ("to do", counts)]),
+        TableBlock(columns, rows, if_empty=f"nothing that you may read stands on {report.old}"),
     ]
-    return [*blocks, Title("How"), Lines(steps)] if steps else blocks
+    return [*blocks, TitleBlock("How"), LinesBlock(steps)] if steps else blocks

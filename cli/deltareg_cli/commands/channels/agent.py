@@ -10,14 +10,14 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.host.interrupts import ask_on_signals
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Duration, option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.options.options import DurationParam, option
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
     from deltareg.client.follow import FollowEvent
-    from deltareg.client.follow.exec_server import Commands
+    from deltareg.client.follow.exec_server import ExecCommands
     from deltareg.client.follow.llamacpp_engine import LlamaOptions
     from deltareg.wire import EngineName
 
@@ -80,7 +80,7 @@ def agent() -> None:
 @option("--name", metavar="NAME", help="How it calls itself; each agent needs another name.")
 @option(
     "--interval",
-    type=Duration(),
+    type=DurationParam(),
     default="2s",
     show_default=True,
     help="How often the engine is looked at; the channel is heard at once.",
@@ -107,14 +107,14 @@ def agent() -> None:
 @option("--once", is_flag=True, help="Bring everything to what the channels say now, then stop.")
 @option(
     "--every",
-    type=Duration(),
+    type=DurationParam(),
     default="1h",
     show_default=True,
     help="With --once: how often it is run, an hour at most; after three times it is silent.",
 )
 @option(
     "--drain",
-    type=Duration(),
+    type=DurationParam(),
     default="30s",
     show_default=True,
     help="How long an old version stays loaded with vllm, sglang and exec.",
@@ -179,14 +179,14 @@ def run(
     From cron: --once, and --every with how often that is. The registry then waits so long for the
     next report, and fleet drift does not call the agent silent between two runs.
     """
-    from deltareg.client.follow import Followed, FollowOptions
+    from deltareg.client.follow import FollowedChannel, FollowOptions
     from deltareg.client.follow.opening import open_engine
     from deltareg.client.resources.fleet import (
         default_agent_name,  # the engines bring what --help need not
     )
     from deltareg_cli.views.fleet import observed_table
 
-    followed = [Followed.parse(channel) for channel in channels]
+    followed = [FollowedChannel.parse(channel) for channel in channels]
     opened = open_engine(
         engine, followed, folders, url=url, commands=_commands(list_, load, unload),
         llama=_llama(invocation, engine, base, restart), drain_s=drain,
@@ -200,7 +200,7 @@ def run(
         found = invocation.client.fleet.agent(opened, followed, options).once()
         document = {"agent": options.agent, "items": [each.model_dump() for each in found]}
         ids = [f"{each.channel} v{each.version}" for each in found]
-        invocation.output.show(Answer(document, [observed_table(found)], ids))
+        invocation.output.show(CommandResult(document, [observed_table(found)], ids))
         return
     made = invocation.client.fleet.agent(
         opened, followed, options, on_event=lambda event: _tell(invocation, event)
@@ -230,9 +230,9 @@ def _llama(
     return LlamaOptions(convert, restart or "", token_of_llama())
 
 
-def _commands(list_: str | None, load: str | None, unload: str | None) -> "Commands | None":
+def _commands(list_: str | None, load: str | None, unload: str | None) -> "ExecCommands | None":
     """Take all three commands, or none."""
-    from deltareg.client.follow.exec_server import Commands
+    from deltareg.client.follow.exec_server import ExecCommands
 
     if list_ is None or load is None or unload is None:
         if (list_, load, unload) == (None, None, None):
@@ -240,7 +240,7 @@ def _commands(list_: str | None, load: str | None, unload: str | None) -> "Comma
         raise InvalidInput(
             "the engine exec needs its commands", fix="name all of --list, --load and --unload"
         )
-    return Commands(list_, load, unload)
+    return ExecCommands(list_, load, unload)
 
 
 def _between_runs(every_s: float) -> float:
@@ -267,7 +267,7 @@ def _tell(invocation: Invocation, event: "FollowEvent") -> None:
         "seconds": round(event.seconds, 3),
     }  # fmt: skip
     line = f"{event.observed.channel} v{event.observed.version} {event.observed.state}"
-    invocation.output.show(Answer(document, event_blocks(event), [line]))
+    invocation.output.show(CommandResult(document, event_blocks(event), [line]))
 
 
 agent.add_command(run)

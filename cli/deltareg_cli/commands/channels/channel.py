@@ -7,16 +7,8 @@ from deltareg.refs import Ref
 from deltareg_cli.commands.channels.channel_export import export
 from deltareg_cli.commands.channels.channel_policy import policy
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import (
-    Channel,
-    RevisionNumber,
-    VersionNumber,
-    cursor_option,
-    limit_option,
-    option,
-    required_reason_option,
-)
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.options.options import ChannelParam, RevisionNumber, VersionNumber, cursor_option, limit_option, option, required_reason_option
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -52,7 +44,7 @@ def channel() -> None:
 
 line_argument = click.argument("line", metavar="NS/NAME", help="The line, or NS/NAME@CHANNEL.")
 channel_argument = click.argument(
-    "name", metavar="[CHANNEL]", type=Channel(), required=False, help="The channel."
+    "name", metavar="[CHANNEL]", type=ChannelParam(), required=False, help="The channel."
 )
 
 
@@ -64,7 +56,7 @@ def ls(invocation: Invocation, line: str) -> None:
     page = invocation.client.channels.list(line)
     table = channel_table(page.items, now=invocation.now)
     invocation.output.show(
-        Answer(page_fields(page), [table], [item.channel for item in page.items])
+        CommandResult(page_fields(page), [table], [item.channel for item in page.items])
     )
 
 
@@ -83,7 +75,7 @@ def create(invocation: Invocation, line: str, name: str) -> None:
     """
     found = invocation.client.channels.create(line, name)
     blocks = channel_blocks(found, line, now=invocation.now)
-    invocation.output.show(Answer(fields(found), blocks, [found.channel]))
+    invocation.output.show(CommandResult(fields(found), blocks, [found.channel]))
 
 
 @command(
@@ -120,7 +112,7 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
             "followers": [fields(follower) for follower in followers],
         }
         blocks += [*readiness_blocks(ready), *followers_of_channel(followers)]
-    invocation.output.show(Answer(document, blocks, [found.ref] if found.ref else []))
+    invocation.output.show(CommandResult(document, blocks, [found.ref] if found.ref else []))
 
 
 @command(
@@ -144,7 +136,7 @@ def history(
     page = invocation.client.channels.history(line, name, cursor=cursor, limit=limit)
     ids = [f"{line}@{name}#{item.revision}" for item in page.items]
     table = ledger_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -178,7 +170,7 @@ def freeze(
     move = invocation.client.channels.freeze(line, name, reason=reason, until=until)
     warn_of_time(invocation, until)
     blocks = move_blocks(move, line)
-    invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
+    invocation.output.show(CommandResult(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
 
 
 @command(
@@ -199,7 +191,7 @@ def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str
     line, name = _place(line, name)
     move = invocation.client.channels.unfreeze(line, name, reason=reason)
     blocks = move_blocks(move, line)
-    invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
+    invocation.output.show(CommandResult(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
 
 
 @command(
@@ -211,7 +203,7 @@ def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str
     see_also=("channel show", "rollback", "promote"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
-@click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+@click.argument("name", metavar="CHANNEL", type=ChannelParam(), help="The channel.")
 @click.argument("revision", metavar="#REV", type=RevisionNumber(), help="The move, 16 or #16.")
 @option("-m", "--message", "message", required=True, metavar="TEXT", help="What you found.")
 @click.pass_obj
@@ -223,7 +215,7 @@ def review(invocation: Invocation, line: str, name: str, revision: int, *, messa
     """
     found = invocation.client.channels.review(line, name, revision, message=message)
     blocks = reviewed_blocks(found, line, name, now=invocation.now)
-    invocation.output.show(Answer(fields(found), blocks, [f"{line}@{name}#{revision}"]))
+    invocation.output.show(CommandResult(fields(found), blocks, [f"{line}@{name}#{revision}"]))
 
 
 @command(
@@ -234,7 +226,7 @@ def review(invocation: Invocation, line: str, name: str, revision: int, *, messa
     see_also=("channel show", "rollback"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
-@click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+@click.argument("name", metavar="CHANNEL", type=ChannelParam(), help="The channel.")
 @click.argument("version", metavar="vN", type=VersionNumber(), help="The version.")
 @required_reason_option()
 @click.pass_obj
@@ -246,7 +238,7 @@ def clear(invocation: Invocation, line: str, name: str, version: int, *, reason:
     """
     found = invocation.client.channels.clear_quarantine(line, name, version, reason=reason)
     blocks = channel_blocks(found, line, now=invocation.now)
-    invocation.output.show(Answer(fields(found), blocks, [f"{line}:v{version}"]))
+    invocation.output.show(CommandResult(fields(found), blocks, [f"{line}:v{version}"]))
 
 
 def _place(line: str, name: str | None) -> tuple[str, str]:

@@ -5,8 +5,8 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Channel, option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.options.options import ChannelParam, option
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -65,7 +65,7 @@ CLUSTER, SPLIT = "What the registry does not know", "Two channels (llm-d)"
 @option(
     "--beside",
     metavar="CHANNEL",
-    type=Channel(),
+    type=ChannelParam(),
     section=SPLIT,
     help="The others go to what this channel serves.",
 )
@@ -112,4 +112,4 @@ def export(
             invocation.output.note(clean(f"warning: {told}"))
     raw = "---\n".join(write_yaml(manifest, is_ascii=True) for manifest in manifests)
     document = {"format": form, "items": list(manifests)}
-    invocation.output.show(Answer(document, [], [one.exact for one in served], raw=raw))
+    invocation.output.show(CommandResult(document, [], [one.exact for one in served], raw=raw))

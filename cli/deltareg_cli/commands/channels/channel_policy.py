@@ -3,9 +3,9 @@
 import click
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Channel, option, reason_option
+from deltareg_cli.options.options import ChannelParam, option, reason_option
 from deltareg_cli.options.policy_files import read_policy_bytes
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.global_options import dry_run
@@ -32,7 +32,7 @@ def policy() -> None:
 
 
 line_argument = click.argument("line", metavar="NS/NAME", help="The line.")
-channel_argument = click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+channel_argument = click.argument("name", metavar="CHANNEL", type=ChannelParam(), help="The channel.")
 
 
 @command(
@@ -54,7 +54,7 @@ def get(invocation: Invocation, line: str, name: str) -> None:
     found = invocation.client.channels.policy(line, name)
     raw = write_yaml(found.policy, is_ascii=True)
     invocation.output.show(
-        Answer(fields(found, "policy", "digest", "floors"), [], [found.digest], raw=raw)
+        CommandResult(fields(found, "policy", "digest", "floors"), [], [found.digest], raw=raw)
     )
 
 
@@ -94,7 +94,7 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
         **fields(change, "is_changed", "before", "after"),
         "warnings": warn_of_policy(invocation, wanted),
     }
-    invocation.output.show(Answer(document, blocks, [change.digest]))
+    invocation.output.show(CommandResult(document, blocks, [change.digest]))
 
 
 @command(
@@ -104,7 +104,7 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     see_also=("gate check", "verdict waive"),
 )  # fmt: skip
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
-@option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
+@option("--channel", required=True, type=ChannelParam(), help="The channel that it would go to.")
 @click.pass_obj
 def explain(invocation: Invocation, ref: str, *, channel: str) -> None:
     """Show every rule of a channel for a version, met or unmet.
@@ -114,7 +114,7 @@ def explain(invocation: Invocation, ref: str, *, channel: str) -> None:
     """
     answer = invocation.client.gate(ref, channel)
     document = fields(answer, "allowed", "rules")
-    invocation.output.show(Answer(document, ruling_blocks(answer), [answer.ref]))
+    invocation.output.show(CommandResult(document, ruling_blocks(answer), [answer.ref]))
 
 
 for _command in (get, set_, explain):

@@ -2,10 +2,10 @@
 
 import click
 
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -48,7 +48,7 @@ def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None
     """
     page = invocation.client.fleet.list(of, cursor=cursor, limit=limit)
     ids = [f"{item.agent} {item.channel}" for item in page.items]
-    invocation.output.show(Answer(page_fields(page), [fleet_table(page.items)], ids))
+    invocation.output.show(CommandResult(page_fields(page), [fleet_table(page.items)], ids))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -59,7 +59,7 @@ def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None
 )
 @of_argument
 @click.pass_obj
-def drift(invocation: Invocation, of: str | None) -> Exit:
+def drift(invocation: Invocation, of: str | None) -> ExitStatus:
     """List the followers that do not serve what their channel says.
 
     Exit status: 0 none, 10 at least one is behind, failed or silent.
@@ -68,8 +68,8 @@ def drift(invocation: Invocation, of: str | None) -> Exit:
     table = fleet_table(astray, if_empty="no drift")
     ids = [f"{item.agent} {item.channel}" for item in astray]
     document = {"items": [fields(follower) for follower in astray]}
-    invocation.output.show(Answer(document, [table], ids))
-    return Exit.DIFFERENT if astray else Exit.DONE
+    invocation.output.show(CommandResult(document, [table], ids))
+    return ExitStatus.DIFFERENT if astray else ExitStatus.DONE
 
 
 @command("rm", Example("a host that is gone", "deltareg fleet rm host-7"), see_also=("fleet ls",))
@@ -82,7 +82,7 @@ def rm(invocation: Invocation, name: str) -> None:
     this name, or an admin.
     """
     invocation.client.fleet.forget(name)
-    invocation.output.show(Answer({"agent": name}, [], [name]))
+    invocation.output.show(CommandResult({"agent": name}, [], [name]))
     invocation.output.note(f"{name} is forgotten")
 
 

@@ -9,9 +9,9 @@ from deltareg.wire.findings import PROMPT_MOST, SIDES_MOST, TOKENS_MOST
 from deltareg.wire.runs import PromptForm
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
-from deltareg_cli.runs.by_worker import ended
+from deltareg_cli.runs.by_worker import require_done
 from deltareg_cli.runs.waiting import wait_for
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.answers import answer_blocks
@@ -87,12 +87,12 @@ def ask(
         raise InvalidInput("--show asks nothing", fix="leave out versions and prompt")
     else:
         run = client.runs.show(show)
-    ended(wait_for(invocation, run, timeout_s=timeout), "answered")
+    require_done(wait_for(invocation, run, timeout_s=timeout), "answered")
     found = client.runs.answers(run)
     if found.why:
         raise InvalidInput(found.why)
     blocks = answer_blocks(found, has_prompt=show_prompt)
-    invocation.output.show(Answer(found.to_dict(), blocks, [run.id]))
+    invocation.output.show(CommandResult(found.to_dict(), blocks, [run.id]))
 
 
 def _check(refs: tuple[str, ...], prompt: str) -> None:

@@ -7,7 +7,7 @@ import click
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -48,7 +48,7 @@ def show(invocation: Invocation, ref: str) -> None:
         )
     document = fields(found, "ref")
     document.pop("text", None)
-    invocation.output.show(Answer(document, [Title(found.ref), *card_blocks(found)], [found.ref]))
+    invocation.output.show(CommandResult(document, [TitleBlock(found.ref), *card_blocks(found)], [found.ref]))
 
 
 @command(
@@ -73,11 +73,11 @@ def write(invocation: Invocation, ref: str, file: Path | None) -> None:
     """
     text = invocation.client.versions.write_card(ref)
     if file is None:
-        invocation.output.show(Answer({"ref": ref, "text": text}, [], [ref], raw=text))
+        invocation.output.show(CommandResult({"ref": ref, "text": text}, [], [ref], raw=text))
         return
     put_card(text, file)
-    blocks: list[Block] = [Title(ref), Facts([("card", Cell(str(file), "name"))])]
-    invocation.output.show(Answer({"ref": ref, "path": str(file)}, blocks, [str(file)]))
+    blocks: list[Block] = [TitleBlock(ref), FactsBlock([("card", Cell(str(file), "name"))])]
+    invocation.output.show(CommandResult({"ref": ref, "path": str(file)}, blocks, [str(file)]))
 
 
 def put_card(text: str, file: Path) -> None:

@@ -9,7 +9,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -90,19 +90,19 @@ def _target(out: Path | None, to: str | None) -> tuple[Path, str]:
     return out, to or PUSHED
 
 
-def convert_answer(report: "ConvertReport") -> Answer:
+def convert_answer(report: "ConvertReport") -> CommandResult:
     """Show what became of what."""
     sizes = f"{size(report.size_bytes)}, from {size(report.source_bytes)}"
     blocks: list[Block] = [
-        Title(str(report.path)),
-        Facts([
+        TitleBlock(str(report.path)),
+        FactsBlock([
             ("converted", f"{report.source} to {report.result}"),
             ("files", Cell(", ".join(report.files), "name")),
             ("size", f"{count(report.tensors, 'tensor')}, {sizes}"),
             ("left out", _some(report.left_out)),
         ]),
     ]  # fmt: skip
-    return Answer(report.to_dict(), blocks, [str(report.path)])
+    return CommandResult(report.to_dict(), blocks, [str(report.path)])
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,12 +8,12 @@ import click
 
 from deltareg.client.report_files.writing import ReportPaths, write_whole
 from deltareg.errors import InvalidInput
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
 from deltareg_cli.runs.behavior import behavior_answer, compare_behavior, difference_page
 from deltareg_cli.runs.by_worker import compare_by_worker
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import gpu_option
 from deltareg_cli.tree.help_page import Example
@@ -127,7 +127,7 @@ def diff(
     suite: str | None,
     tokens: int,
     gpu: str,
-) -> Exit:
+) -> ExitStatus:
     """Compare two versions, tensor by tensor or by what they do.
 
     Shows what differs in files, config and tensors. For each module: the relative norm of the
@@ -168,7 +168,7 @@ def diff(
     told = None if report is None else replace(report, modules=report.modules[:modules])
     answer = _answer(told, found, is_markdown=form == "md")
     invocation.output.show(replace(answer, raw=page) if form == "html" else answer)
-    return Exit.DIFFERENT if exit_code and _is_different(report, found) else Exit.DONE
+    return ExitStatus.DIFFERENT if exit_code and _is_different(report, found) else ExitStatus.DONE
 
 
 def _is_different(report: "DiffReport | None", found: Fields | None) -> bool:
@@ -189,7 +189,7 @@ def _check(a: str, b: str, *, mode: str, inputs: tuple[Path | None, str | None])
         )
 
 
-def _answer(report: "DiffReport | None", found: Fields | None, *, is_markdown: bool) -> Answer:
+def _answer(report: "DiffReport | None", found: Fields | None, *, is_markdown: bool) -> CommandResult:
     """Show what they are, and below it what they do."""
     behavior = None if found is None else behavior_answer(found, is_markdown=is_markdown)
     if report is None:
@@ -197,10 +197,10 @@ def _answer(report: "DiffReport | None", found: Fields | None, *, is_markdown: b
         return behavior
     ids = [report.b.ref] if report.is_different else []
     raw = to_markdown(report) if is_markdown else None
-    answer = Answer(report.to_dict(), difference_blocks(report), ids, raw=raw)
+    answer = CommandResult(report.to_dict(), difference_blocks(report), ids, raw=raw)
     if behavior is None:
         return answer
-    return Answer(
+    return CommandResult(
         {**answer.document, "behavior": behavior.document},
         [*answer.blocks, *behavior.blocks],
         answer.ids or behavior.ids,

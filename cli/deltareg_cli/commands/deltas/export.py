@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Cell, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, Cell, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -73,7 +73,7 @@ def export(invocation: Invocation, ref: str, *, target: str, profile: str) -> No
     )
     warn(invocation, report.ref, report.revocation)
     signed = [count(n, _NAMES.get(kind, kind)) for kind, n in report.referrers.items()]
-    facts = Facts([
+    facts = FactsBlock([
         ("at", Cell(report.place, "name")),
         ("form", report.profile),
         ("size", size(report.size_bytes)),
@@ -82,5 +82,5 @@ def export(invocation: Invocation, ref: str, *, target: str, profile: str) -> No
     ])  # fmt: skip
     state = "revoked" if report.revocation else ""
     invocation.output.show(
-        Answer(report.to_dict(), [Title(report.ref, state), facts], [report.place])
+        CommandResult(report.to_dict(), [TitleBlock(report.ref, state), facts], [report.place])
     )

@@ -10,7 +10,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.golden_recorder import record as record_by_library
 from deltareg_cli.runs.launch import require
-from deltareg_cli.terminal.blocks import Answer, Block, Column, Facts, Table, Text, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Column, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.global_options import gpu_option
@@ -104,14 +104,14 @@ def record(
     }  # fmt: skip
     found = record_by_library(invocation, request)
     blocks: list[Block] = [
-        Title(str(folder), "recorded"),
-        Facts([
+        TitleBlock(str(folder), "recorded"),
+        FactsBlock([
             ("golden outputs", str(found["told"])),
             ("inputs", count(cast("int", found["samples"]), "forward")),
             ("written to", str(found["file"])),
         ]),
     ]  # fmt: skip
-    invocation.output.show(Answer(dict(found), blocks, [str(found["file"])]))
+    invocation.output.show(CommandResult(dict(found), blocks, [str(found["file"])]))
 
 
 @command("show", Example("of a folder", "deltareg golden show ./adapter"), see_also=("push",))
@@ -130,17 +130,17 @@ def show(invocation: Invocation, path: Path) -> None:
     ]
     changed = ", ".join(found.changed)
     blocks: list[Block] = [
-        Title(str(path), found.told),
-        Facts([
+        TitleBlock(str(path), found.told),
+        FactsBlock([
             ("weights", f"changed since: {changed}" if changed else "as they were"),
             ("software", ", ".join(f"{k} {v}" for k, v in sorted(found.software.items()))),
             ("packed base", found.quantised),
             ("first batches", found.first_batches),
             ("saved at", found.progress),
         ]),
-        Table(columns, rows, if_empty="no forward was recorded"),
+        TableBlock(columns, rows, if_empty="no forward was recorded"),
     ]  # fmt: skip
-    invocation.output.show(Answer(found.to_dict(), blocks, [found.how]))
+    invocation.output.show(CommandResult(found.to_dict(), blocks, [found.how]))
 
 
 def _base_folder(invocation: Invocation, base: str) -> Path:

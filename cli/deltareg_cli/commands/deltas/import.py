@@ -13,7 +13,7 @@ from deltareg_cli.tree.command_tree import Body, command, group
 from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
-    from deltareg.integrations.imported import Imported
+    from deltareg.integrations.imported import ImportedFolder
 
 ORDER = 35
 
@@ -35,7 +35,7 @@ def import_() -> None:
     """
 
 
-def _pushed(body: Body) -> Body:
+def _add_push_options(body: Body) -> Body:
     """Give a command what each of them says of the version."""
     for decorate in (
         option("--label", "labels", multiple=True, metavar="KEY[=VALUE]", callback=parse_labels,
@@ -61,7 +61,7 @@ def _pushed(body: Body) -> Body:
     see_also=("import mlflow", "push"),
 )
 @click.argument("path", type=click.Path(path_type=Path), help="A snapshot, or a download.")
-@_pushed
+@_add_push_options
 @click.pass_obj
 def hf_folder(
     invocation: Invocation, path: Path, line: str, *, base: str | None, message: str,
@@ -89,7 +89,7 @@ def hf_folder(
         help="The folder among its artifacts; without it, the only one with a delta.")  # fmt: skip
 @option("--tracking-uri", metavar="URI", envvar="MLFLOW_TRACKING_URI",
         help="Where MLflow keeps its runs.")  # fmt: skip
-@_pushed
+@_add_push_options
 @click.pass_obj
 def mlflow(
     invocation: Invocation, named: str, line: str, *, base: str | None, message: str,
@@ -112,7 +112,7 @@ def mlflow(
     see_also=("export", "push"),
 )
 @click.argument("named", metavar="oci://…|DIR[:TAG]", help="The artifact.")
-@_pushed
+@_add_push_options
 @click.pass_obj
 def oci(
     invocation: Invocation, named: str, line: str, *, base: str | None, message: str,
@@ -132,7 +132,7 @@ def oci(
 
 def _push(
     invocation: Invocation,
-    brought: "AbstractContextManager[Imported]",
+    brought: "AbstractContextManager[ImportedFolder]",
     line: str,
     base: str | None,
     message: str,

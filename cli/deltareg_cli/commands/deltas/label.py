@@ -6,7 +6,7 @@ from deltareg.errors import InvalidInput
 from deltareg.wire import VersionInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import parse_labels
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -73,10 +73,10 @@ def rm(invocation: Invocation, ref: str, keys: tuple[str, ...]) -> None:
     invocation.output.show(_answer(invocation.client.versions.label(ref, remove=keys)))
 
 
-def _answer(version: VersionInfo) -> Answer:
+def _answer(version: VersionInfo) -> CommandResult:
     words = label_words(version.labels)
-    blocks: list[Block] = [Title(version.ref), Facts([("labels", words or Cell("none", "dim"))])]
-    return Answer(as_it_is(version, "ref", "labels"), blocks, [version.ref])
+    blocks: list[Block] = [TitleBlock(version.ref), FactsBlock([("labels", words or Cell("none", "dim"))])]
+    return CommandResult(as_it_is(version, "ref", "labels"), blocks, [version.ref])
 
 
 for _command in (add, rm):

@@ -9,7 +9,7 @@ from deltareg.drawing.graph_texts import to_dot, to_mermaid
 from deltareg.wire import LineageAnswer, LineageEdge
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Cell, Lines, Text
+from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock, Text
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.tree.command_tree import command
@@ -64,7 +64,7 @@ def lineage(
         lines.append(Cell("  nothing there", "dim"))
     ids = [edge.parent for edge in answer.up] + [edge.child for edge in answer.down]
     raw = None if form not in _GRAPHS else _GRAPHS[form](_graph(answer))
-    invocation.output.show(Answer(fields(answer), [Lines(lines)], ids, raw=raw))
+    invocation.output.show(CommandResult(fields(answer), [LinesBlock(lines)], ids, raw=raw))
 
 
 def _graph(answer: LineageAnswer) -> Graph:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.delta.injection import told
+from deltareg.delta.injection import describe_points
 from deltareg.delta.serving import engine_names
 from deltareg.errors import Problem, Refused
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Lines, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, TitleBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -56,7 +56,7 @@ BASE_MATCHES = {
 def lint(
     invocation: Invocation, path: Path, base: str | None, convention: str | None,
     engines: tuple[str, ...],
-) -> Exit:  # fmt: skip
+) -> ExitStatus:  # fmt: skip
     """Look at a folder as push would, and send nothing.
 
     Shows its kind, its shapes, where it acts and what is wrong with it. With a path as the base no
@@ -73,13 +73,13 @@ def lint(
         report = invocation.client.lint(path, base=base, convention=convention or "")
     except Refused as error:  # a file that cannot be read at all
         invocation.output.show(_unreadable(path, error))
-        return Exit.INVALID
+        return ExitStatus.INVALID
     invocation.output.show(lint_answer(report, path, engines=engines))
     cannot = any(each.engine in engines and not each.is_servable for each in report.servable)
-    return Exit.DONE if report.is_accepted and not cannot else Exit.INVALID
+    return ExitStatus.DONE if report.is_accepted and not cannot else ExitStatus.INVALID
 
 
-def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()) -> Answer:
+def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()) -> CommandResult:
     """Show what was found; of engines those that were named, or all."""
     judged = [each for each in report.servable if not engines or each.engine in engines]
     served = [each for each in judged if each.is_servable]
@@ -87,14 +87,14 @@ def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()
     foldable = "can be folded into the base" if report.foldable else "can only be attached"
     foldable = foldable if report.kind else ""
     blocks: list[Block] = [
-        Title(str(path)),
-        Facts([
+        TitleBlock(str(path)),
+        FactsBlock([
             ("kind", [_kind(report.kind, report.variant), Cell(foldable, "dim")]),
             ("base", BASE_MATCHES.get(report.base_match, report.base_match)),
             ("size", _size(report)),
             ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
             ("stored as", report.dtype),
-            ("targets", "; ".join(told(report.injection)) or _some(report.targets)),
+            ("targets", "; ".join(describe_points(report.injection)) or _some(report.targets)),
             ("served by", _lines(served)),
             ("not served by", Cell(_lines(others), "bad") if engines else _lines(others)),
             ("evidence", report.evidence),
@@ -103,18 +103,18 @@ def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()
         ]),
         problem_lines(report.problems),
     ]  # fmt: skip
-    return Answer(report.to_dict(), blocks, [report.kind])
+    return CommandResult(report.to_dict(), blocks, [report.kind])
 
 
-def _unreadable(path: Path, error: Refused) -> Answer:
+def _unreadable(path: Path, error: Refused) -> CommandResult:
     from deltareg.client import LintReport  # what `--help` need not load
 
     blocks: list[Block] = [
-        Title(str(path)),
-        Lines([["outcome ", _outcome(error.problems)]]),
+        TitleBlock(str(path)),
+        LinesBlock([["outcome ", _outcome(error.problems)]]),
         problem_lines(error.problems),
     ]
-    return Answer(LintReport(problems=error.problems).to_dict(), blocks)
+    return CommandResult(LintReport(problems=error.problems).to_dict(), blocks)
 
 
 def _lines(judged: "Sequence[Servability]") -> str:

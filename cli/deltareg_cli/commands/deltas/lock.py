@@ -7,7 +7,7 @@ import click
 from deltareg.client.pull.lock_file import LOCK_FILE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
@@ -54,8 +54,8 @@ def lock(
         [Cell(each.folder, "name"), each.asked, each.ref, _before(each.was, each.ref)]
         for each in report.folders
     ]
-    table = Table(columns, rows, if_empty="nothing is locked: deltareg lock NS/NAME@prod DIR")
-    invocation.output.show(Answer(report.to_dict(), [table], [each.ref for each in report.folders]))
+    table = TableBlock(columns, rows, if_empty="nothing is locked: deltareg lock NS/NAME@prod DIR")
+    invocation.output.show(CommandResult(report.to_dict(), [table], [each.ref for each in report.folders]))
     if not report.is_changed:
         invocation.output.note(f"{file} says so already")
 

@@ -4,8 +4,8 @@ import click
 
 from deltareg.wire import LogEntry
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Channel, cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text, toned
+from deltareg_cli.options.options import ChannelParam, cursor_option, limit_option, option
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, tone_word
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import moment
@@ -22,7 +22,7 @@ ORDER = 90
     see_also=("show", "channel", "audit"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
-@option("--channel", type=Channel(), help="Only the moves of this channel.")
+@option("--channel", type=ChannelParam(), help="Only the moves of this channel.")
 @limit_option()
 @cursor_option()
 @click.pass_obj
@@ -49,13 +49,13 @@ def log(
         ]
         for entry in page.items
     ]
-    table = Table(columns, rows, if_empty="nothing has happened yet")
+    table = TableBlock(columns, rows, if_empty="nothing has happened yet")
     ids = [entry.ref for entry in page.items]
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
 
 
 def _event(entry: LogEntry) -> Cell:
     if entry.event != "verdict":
-        return toned(entry.event)
-    return Cell(f"verdict {entry.outcome}", toned(entry.outcome).tone)
+        return tone_word(entry.event)
+    return Cell(f"verdict {entry.outcome}", tone_word(entry.outcome).tone)

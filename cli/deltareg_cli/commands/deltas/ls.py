@@ -8,7 +8,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg.wire import LineInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, label_filter_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text, toned
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, tone_word
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command
@@ -66,7 +66,7 @@ def ls(
         if_empty = "no version has these labels" if labels else NO_VERSIONS
         table = version_table(versions.items, now=invocation.now, if_empty=if_empty)
         ids = [version.ref for version in versions.items]
-        invocation.output.show(Answer(page_fields(versions), [table], ids))
+        invocation.output.show(CommandResult(page_fields(versions), [table], ids))
         note_more(invocation.output, versions.next_cursor)
         return
     lines = invocation.client.lines.list(
@@ -78,7 +78,7 @@ def ls(
     ids = [line.ref for line in lines.items]
     if_empty = NO_LINES if is_whole else "no line matches"
     table = line_table(lines.items, if_empty=if_empty)
-    invocation.output.show(Answer(page_fields(lines), [table], ids))
+    invocation.output.show(CommandResult(page_fields(lines), [table], ids))
     note_more(invocation.output, lines.next_cursor)
 
 
@@ -92,7 +92,7 @@ def _check_namespace(invocation: Invocation, name: str, *, is_whole: bool) -> No
         raise NotFound(f"there is no namespace {name}", fix="deltareg ls")
 
 
-def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> Table:
+def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> TableBlock:
     """Show lines as rows, with what their newest version is and what their channels serve."""
     columns = [
         Column("line"), Column("versions", is_number=True), Column("kind"), Column("base"),
@@ -106,10 +106,10 @@ def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> Table:
             str(line.versions),
             kind_of(newest) if newest else "-",
             newest.base.name if newest else "-",
-            verdict_of(newest) if newest else toned(None),
+            verdict_of(newest) if newest else tone_word(None),
             ", ".join(_serves(line, name) for name in line.channels),
         ])  # fmt: skip
-    return Table(columns, rows, if_empty=if_empty)
+    return TableBlock(columns, rows, if_empty=if_empty)
 
 
 def _serves(line: LineInfo, channel: str) -> str:

@@ -7,11 +7,11 @@ import click
 
 from deltareg.delta.merge import method_names
 from deltareg.errors import InvalidInput
-from deltareg_cli.exits import Exit, exit_status
+from deltareg_cli.exits import ExitStatus, exit_status
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Duration, message_option, option
+from deltareg_cli.options.options import DurationParam, message_option, option
 from deltareg_cli.runs.waiting import run_status, wait_for
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
 from deltareg_cli.tree.help_page import Example
@@ -117,7 +117,7 @@ def parse_weights(
 @option("--verify", is_flag=True, section=VERIFICATION, help="Wait for the verdict of smoke.")
 @option(
     "--wait-timeout",
-    type=Duration(),
+    type=DurationParam(),
     default="30m",
     show_default=True,
     section=VERIFICATION,
@@ -142,7 +142,7 @@ def merge(
     semver: str | None,
     verify: bool,
     wait_timeout: float,
-) -> Exit:
+) -> ExitStatus:
     """Merge versions of one base into a new version.
 
     What is merged is what each version does to the weights, never its factors one by one, so a LoRA
@@ -167,17 +167,17 @@ def merge(
     ref = report.pushed.version.ref
     document, blocks = report.to_dict(), merge_blocks(report)
     if not verify:
-        invocation.output.show(Answer(document, blocks, [ref]))
-        return Exit.DONE
+        invocation.output.show(CommandResult(document, blocks, [ref]))
+        return ExitStatus.DONE
     run = wait_for(invocation, invocation.client.verify(ref), timeout_s=wait_timeout)
     verdict = run.verdict.verdict if run.verdict else None
-    invocation.output.show(Answer(document | {"run": run.id, "verdict": verdict}, blocks, [ref]))
+    invocation.output.show(CommandResult(document | {"run": run.id, "verdict": verdict}, blocks, [ref]))
     return run_status(run)
 
 
 def _plan(
     invocation: Invocation, parents: list[tuple[str, float]], options: "MergeOptions"
-) -> Exit:
+) -> ExitStatus:
     found = invocation.client.versions.plan_merge(parents, options=options)
-    invocation.output.show(Answer(found.to_dict(), plan_blocks(found), []))
-    return Exit.DONE if found.hindrance is None else exit_status(found.hindrance)
+    invocation.output.show(CommandResult(found.to_dict(), plan_blocks(found), []))
+    return ExitStatus.DONE if found.hindrance is None else exit_status(found.hindrance)

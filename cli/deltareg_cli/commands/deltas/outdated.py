@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Channel, option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text, Tone
+from deltareg_cli.options.options import ChannelParam, option
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, Tone
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.revocations import warn
@@ -35,11 +35,11 @@ _TONES: "dict[Standing, Tone]" = {"current": "good", "ahead": "name", "behind": 
     help="Folders that something was pulled to; without any, delta.lock or the folders here.",
 )  # fmt: skip
 @option(
-    "--channel", type=Channel(), default="prod", show_default=True,
+    "--channel", type=ChannelParam(), default="prod", show_default=True,
     help="Whose version counts; where it serves none, the newest of the line does.",
 )  # fmt: skip
 @click.pass_obj
-def outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: str) -> Exit:
+def show_outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: str) -> ExitStatus:
     """Say which pulled folders are behind, revoked or gone.
 
     A folder is behind where the channel serves a later version, and superseded where the channel
@@ -51,11 +51,11 @@ def outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: str) -
     for each in report.folders:
         warn(invocation, each.ref, each.revocation)
     ids = [str(each.folder) for each in report.folders if not each.is_fine]
-    invocation.output.show(Answer(report.to_dict(), [_table(report)], ids))
-    return Exit.DONE if report.is_fine else Exit.DIFFERENT
+    invocation.output.show(CommandResult(report.to_dict(), [_table(report)], ids))
+    return ExitStatus.DONE if report.is_fine else ExitStatus.DIFFERENT
 
 
-def _table(report: "OutdatedReport") -> Table:
+def _table(report: "OutdatedReport") -> TableBlock:
     columns = [
         Column("folder"), Column("holds"), Column("standing"), Column(report.channel, is_name=True),
         Column("newest"),
@@ -70,7 +70,7 @@ def _table(report: "OutdatedReport") -> Table:
         ]
         for each in report.folders
     ]
-    return Table(columns, rows, if_empty="nothing was pulled to here: deltareg pull REF --to DIR")
+    return TableBlock(columns, rows, if_empty="nothing was pulled to here: deltareg pull REF --to DIR")
 
 
 def _number(ref: str) -> Text:

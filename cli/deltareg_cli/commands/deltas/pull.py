@@ -12,7 +12,7 @@ from deltareg_cli.commands.deltas.card import put_card
 from deltareg_cli.commands.promotion.signature import SIGSTORE_TRUST
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Cell, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, Cell, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import clean, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -117,7 +117,7 @@ def show_pulled(
         invocation.output.note(clean(_told_trained(report.ref, str(document["trained_on"]))))
     fetched = f"{size(report.fetched_bytes)} fetched"
     speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
-    facts = Facts([
+    facts = FactsBlock([
         ("path", Cell(str(report.path), "name")),
         ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
         ("took", seconds(report.seconds)),
@@ -127,4 +127,4 @@ def show_pulled(
         ("folded by", str(document.get("recipe", ""))),
     ])  # fmt: skip
     state = "revoked" if report.revocation else ""
-    invocation.output.show(Answer(document, [Title(report.ref, state), facts], [str(report.path)]))
+    invocation.output.show(CommandResult(document, [TitleBlock(report.ref, state), facts], [str(report.path)]))

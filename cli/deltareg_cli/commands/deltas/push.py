@@ -10,23 +10,23 @@ import click
 from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
 from deltareg.wire import ProofState, RunInfo, VersionInfo
 from deltareg_cli.commands.deltas.lint import lint_answer
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Duration, message_option, option, parse_labels
-from deltareg_cli.runs.golden_recorder import OnTheWay
+from deltareg_cli.options.options import DurationParam, message_option, option, parse_labels
+from deltareg_cli.runs.golden_recorder import LibraryRecorder
 from deltareg_cli.runs.waiting import run_status, wait_for
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import clean, count, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import compression_option, concurrency_option, dry_run
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.runs import unserved
+from deltareg_cli.views.runs import explain_unserved
 from deltareg_cli.views.verdicts import check_table, outcome_of_verdict
 from deltareg_cli.views.versions import kind_of, outcome_of, proof_cell
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
-    from deltareg.signing.making import SignWith
+    from deltareg.signing.making import SigningCredentials
 
 ORDER = 30
 
@@ -122,7 +122,7 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
 @option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict, and the proof.")
 @option(
     "--wait-timeout",
-    type=Duration(),
+    type=DurationParam(),
     default="30m",
     show_default=True,
     section=VERIFICATION,
@@ -189,7 +189,7 @@ def push(
     chain: tuple[Path, ...],
     sigstore_trust: Path | None,
     idempotency_key: str | None,
-) -> Exit:
+) -> ExitStatus:
     """Push a fine-tuned folder as a new version of a line.
 
     The folder is read as lint reads it: its kind is recognised, every tensor is accounted for
@@ -224,7 +224,7 @@ def push(
     if invocation.globals.dry_run:
         found = client.lint(path, base=base, convention=convention or "")
         invocation.output.show(lint_answer(found, path))
-        return Exit.DONE if found.is_accepted else Exit.INVALID
+        return ExitStatus.DONE if found.is_accepted else ExitStatus.INVALID
     labels = _labels_of_run(invocation, mlflow_run) | labels
     report = client.push(
         path, line, base=base, kind=kind, convention=convention or "", parents=parents,
@@ -242,7 +242,7 @@ def push(
     proof = _proof_now(invocation, report.version) if run is not None and wait else None
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
     invocation.output.show(push_answer(report, run, waits=waits, proof=proof))
-    return run_status(run) if run is not None and wait else Exit.DONE
+    return run_status(run) if run is not None and wait else ExitStatus.DONE
 
 
 def _labels_of_run(invocation: Invocation, run_id: str | None) -> dict[str, str]:
@@ -268,7 +268,7 @@ def told_of_push(invocation: Invocation, report: "PushReport") -> None:
 
 def _signing(
     sign: str | None, certificate: Path | None, chain: Sequence[Path], trust: Path | None
-) -> "SignWith | None":
+) -> "SigningCredentials | None":
     """Give what the files are to be signed with; None where they are not."""
     if sign is None and certificate is None and not chain:
         return None
@@ -277,9 +277,9 @@ def _signing(
     return signers.sign_with(sign or "", certificate, chain, trust)
 
 
-def _recorder(invocation: Invocation) -> OnTheWay | None:
+def _recorder(invocation: Invocation) -> LibraryRecorder | None:
     """Give what records golden outputs on the way; None where the settings say never."""
-    return None if invocation.config.golden == "never" else OnTheWay(invocation)
+    return None if invocation.config.golden == "never" else LibraryRecorder(invocation)
 
 
 def _base_in_config(invocation: Invocation, path: Path) -> str:
@@ -308,7 +308,7 @@ def _why_it_waits(invocation: Invocation, ref: str) -> str:
     if invocation.output.is_for_scripts or invocation.output.is_quiet:
         return ""
     try:
-        return unserved(invocation.client.runs.find(ref))
+        return explain_unserved(invocation.client.runs.find(ref))
     except (NotFound, Unavailable):  # the push is done, whatever becomes of this
         return ""
 
@@ -335,7 +335,7 @@ def push_answer(
     *,
     waits: str = "",
     proof: ProofState | None = None,
-) -> Answer:
+) -> CommandResult:
     """Show the version, what was sent, and its run if one was asked for."""
     version = report.version
     document = dict(report.to_dict())
@@ -345,13 +345,13 @@ def push_answer(
         document["run"] = run.id
         document["verdict"] = run.verdict.verdict if run.verdict else None
     blocks: list[Block] = [
-        Title(version.ref, _before(report)),
-        Facts([
+        TitleBlock(version.ref, _before(report)),
+        FactsBlock([
             ("kind", kind_of(version)),
             ("base", version.base.name),
             ("trained on", version.trained_on),
             ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
-            ("sent", _sent(report)),
+            ("sent", _describe_upload(report)),
             ("bytes", proof_cell(proof) if proof is not None else ""),
             ("golden outputs", _golden(report)),
             ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
@@ -360,8 +360,8 @@ def push_answer(
         ]),
     ]  # fmt: skip
     if run is not None and run.verdict is not None:
-        blocks += [Title("Checks"), check_table(run.verdict.checks)]
-    return Answer(document, blocks, [version.ref])
+        blocks += [TitleBlock("Checks"), check_table(run.verdict.checks)]
+    return CommandResult(document, blocks, [version.ref])
 
 
 def _before(report: "PushReport") -> str:
@@ -379,7 +379,7 @@ def _golden(report: "PushReport") -> Cell:
     return Cell(f"none: {report.golden_missing}; {fix}", "dim")
 
 
-def _sent(report: "PushReport") -> str:
+def _describe_upload(report: "PushReport") -> str:
     if not report.uploaded_bytes:
         return f"nothing, the registry had all of it; {seconds(report.seconds)}"
     speed = rate(report.uploaded_bytes, report.seconds)

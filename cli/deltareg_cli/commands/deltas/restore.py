@@ -5,7 +5,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer, Cell, Lines
+from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -31,5 +31,5 @@ def restore(invocation: Invocation, ref: str) -> None:
     if Ref.parse(ref).version is None:
         raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
     found = invocation.client.versions.restore(ref)
-    lines = Lines([[Cell(found.ref, "name"), "is there"]])
-    invocation.output.show(Answer(as_it_is(found), [lines], [found.ref]))
+    lines = LinesBlock([[Cell(found.ref, "name"), "is there"]])
+    invocation.output.show(CommandResult(as_it_is(found), [lines], [found.ref]))

@@ -5,7 +5,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer, Cell, Lines
+from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -43,5 +43,5 @@ def rm(invocation: Invocation, ref: str) -> None:
     version = invocation.client.versions.delete(ref, dry_run=is_dry)
     told = "would be deleted" if is_dry else f"is deleted; {LATER}"
     document = {**as_it_is(version), "dry_run": is_dry}
-    lines = Lines([[Cell(version.ref, "name"), told]])
-    invocation.output.show(Answer(document, [lines], [version.ref]))
+    lines = LinesBlock([[Cell(version.ref, "name"), told]])
+    invocation.output.show(CommandResult(document, [lines], [version.ref]))

@@ -7,7 +7,7 @@ import click
 from deltareg.wire import SearchHit
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, label_filter_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import moment
@@ -73,11 +73,11 @@ def search(
     )  # fmt: skip
     table = _table(found.items, invocation)
     ids = [hit.ref for hit in found.items]
-    invocation.output.show(Answer(page_fields(found), [table], ids))
+    invocation.output.show(CommandResult(page_fields(found), [table], ids))
     note_more(invocation.output, found.next_cursor)
 
 
-def _table(hits: Sequence[SearchHit], invocation: Invocation) -> Table:
+def _table(hits: Sequence[SearchHit], invocation: Invocation) -> TableBlock:
     has_metrics = any(hit.metrics for hit in hits)
     columns = [
         Column("version"), Column("kind"), Column("base"), Column("verdict"),
@@ -96,7 +96,7 @@ def _table(hits: Sequence[SearchHit], invocation: Invocation) -> Table:
         ]
         for hit in hits
     ]
-    return Table(columns, rows, if_empty="nothing is found that you may read")
+    return TableBlock(columns, rows, if_empty="nothing is found that you may read")
 
 
 def _metrics(hit: SearchHit) -> str:

@@ -3,7 +3,7 @@
 import click
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -28,4 +28,4 @@ def show(invocation: Invocation, ref: str) -> None:
     blocks = version_blocks(version, now=invocation.now, card=card)
     document = as_it_is(version)
     document["card"] = None if card is None else card.model_dump(exclude={"ref", "text"})
-    invocation.output.show(Answer(document, blocks, [version.ref]))
+    invocation.output.show(CommandResult(document, blocks, [version.ref]))

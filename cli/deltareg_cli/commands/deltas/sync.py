@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.client.pull.lock_file import LOCK_FILE
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text, Tone
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, Tone
 from deltareg_cli.terminal.wording import size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option, dry_run
@@ -43,7 +43,7 @@ _TONES: "dict[Step, Tone]" = {"kept": "dim", "fetched": "good", "replaced": "war
 @dry_run("Say what would be done, and do nothing.")
 @concurrency_option()
 @click.pass_obj
-def sync(invocation: Invocation, file: Path, *, frozen: bool) -> Exit:
+def sync(invocation: Invocation, file: Path, *, frozen: bool) -> ExitStatus:
     """Make the folders that delta.lock names what it says.
 
     A folder that holds its version is kept, one that is not there is fetched, another version in it
@@ -58,11 +58,11 @@ def sync(invocation: Invocation, file: Path, *, frozen: bool) -> Exit:
     is_plan = invocation.globals.dry_run
     report = invocation.client.folders.sync(file, frozen=frozen, is_plan=is_plan)
     ids = [str(each.folder) for each in report.folders if each.step != "kept"]
-    invocation.output.show(Answer(report.to_dict(), [_table(report.folders)], ids))
-    return Exit.DIFFERENT if report.is_drifted else Exit.DONE
+    invocation.output.show(CommandResult(report.to_dict(), [_table(report.folders)], ids))
+    return ExitStatus.DIFFERENT if report.is_drifted else ExitStatus.DONE
 
 
-def _table(folders: "Sequence[SyncedFolder]") -> Table:
+def _table(folders: "Sequence[SyncedFolder]") -> TableBlock:
     columns = [Column("folder"), Column("version"), Column("step"), Column("fetched"),
                Column("why", is_prose=True)]  # fmt: skip
     rows: list[list[Text]] = [
@@ -75,4 +75,4 @@ def _table(folders: "Sequence[SyncedFolder]") -> Table:
         ]
         for each in folders
     ]
-    return Table(columns, rows, if_empty="nothing is locked: deltareg lock NS/NAME@prod DIR")
+    return TableBlock(columns, rows, if_empty="nothing is locked: deltareg lock NS/NAME@prod DIR")

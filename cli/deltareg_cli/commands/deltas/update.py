@@ -7,7 +7,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Cell, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, Cell, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -57,10 +57,10 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
     invocation.output.show(update_answer(report))
 
 
-def update_answer(report: "UpdateReport") -> Answer:
+def update_answer(report: "UpdateReport") -> CommandResult:
     """Show what travels, beside what a whole pull would take."""
     needs_bytes = report.plan == "none" or report.fetched_bytes > 0
-    facts = Facts([
+    facts = FactsBlock([
         ("path", Cell(str(report.path), "name")),
         ("was", f"{report.from_ref}{', changed since' if report.was_written_to else ''}"),
         ("plan", report.plan if needs_bytes else "everything is here already"),
@@ -69,7 +69,7 @@ def update_answer(report: "UpdateReport") -> Answer:
         ("digest", report.digest),
     ])  # fmt: skip
     note = "not done" if report.is_plan else ""
-    return Answer(report.to_dict(), [Title(report.ref, note), facts], [str(report.path)])
+    return CommandResult(report.to_dict(), [TitleBlock(report.ref, note), facts], [str(report.path)])
 
 
 def _bytes(report: "UpdateReport") -> str:

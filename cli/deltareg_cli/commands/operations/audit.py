@@ -11,7 +11,7 @@ from deltareg.errors import InvalidInput
 from deltareg_cli.commands.operations.audit_log import accept, checkpoint, prove, verify
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Table, Text
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text
 from deltareg_cli.terminal.documents import fields, items_fields, page_fields
 from deltareg_cli.terminal.output import to_json
 from deltareg_cli.terminal.paging import note_more
@@ -78,9 +78,9 @@ def ls(
         ]
         for row in page.items
     ]
-    table = Table(columns, rows, if_empty="nothing was changed")
+    table = TableBlock(columns, rows, if_empty="nothing was changed")
     ids = [str(row.id) for row in page.items]
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -129,12 +129,12 @@ def export(
         elif items:
             lines = "".join(map(to_json, items))
             ids = [str(row.id) for row in page.items]
-            invocation.output.show(Answer(items_fields(items), [], ids, raw=lines))
+            invocation.output.show(CommandResult(items_fields(items), [], ids, raw=lines))
         cursor = page.next_cursor
         if cursor is None:
             break
     if is_document:
-        invocation.output.show(Answer(items_fields(kept), []))
+        invocation.output.show(CommandResult(items_fields(kept), []))
 
 
 def _export_log(invocation: Invocation, out: str | None, *, is_part: bool) -> None:
@@ -144,13 +144,13 @@ def _export_log(invocation: Invocation, out: str | None, *, is_part: bool) -> No
     if out is not None:
         rows = audit_log.export_log(out)
         invocation.output.note(f"wrote {rows} rows to {out}")
-        invocation.output.show(Answer({"rows": rows, "file": out}, []))
+        invocation.output.show(CommandResult({"rows": rows, "file": out}, []))
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.jsonl"
         rows = audit_log.export_log(path)
         document: dict[str, object] = {"rows": rows, "file": None}
-        invocation.output.show(Answer(document, [], raw=path.read_text(encoding="utf-8")))
+        invocation.output.show(CommandResult(document, [], raw=path.read_text(encoding="utf-8")))
 
 
 def _brief(state: object) -> str:

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from deltareg.errors import InvalidInput
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -33,7 +33,7 @@ _SEE = ("audit export", "audit checkpoint", "explain")
 @click.pass_obj
 def verify(
     invocation: Invocation, file: str | None, *, keys_file: str | None, against: tuple[str, ...]
-) -> Exit:
+) -> ExitStatus:
     """Say whether the audit trail was rewritten, and from which row.
 
     Builds the tree over all rows anew and holds it against every checkpoint that the server
@@ -46,8 +46,8 @@ def verify(
         raise InvalidInput(f"there is no file {file}", fix="deltareg audit export --proofs")
     report = invocation.client.audit.verify(file, keys=keys_file, against=against)
     document = {"holds": report.holds, **fields(report, "findings", "size", "signed")}
-    invocation.output.show(Answer(document, report_blocks(report), [report.root]))
-    return Exit.DONE if report.holds else Exit.INTEGRITY
+    invocation.output.show(CommandResult(document, report_blocks(report), [report.root]))
+    return ExitStatus.DONE if report.holds else ExitStatus.INTEGRITY
 
 
 @command(
@@ -64,7 +64,7 @@ def prove(invocation: Invocation, number: int) -> None:
     """
     proof = invocation.client.audit.prove(number)
     document = fields(proof, "row", "position", "size")
-    invocation.output.show(Answer(document, proof_blocks(proof), [proof.root]))
+    invocation.output.show(CommandResult(document, proof_blocks(proof), [proof.root]))
 
 
 @command(
@@ -83,7 +83,7 @@ def checkpoint(invocation: Invocation, *, note: bool) -> None:
     found = invocation.client.audit.checkpoint()
     document = fields(found, "origin", "size", "root")
     raw = found.note if note else None
-    invocation.output.show(Answer(document, checkpoint_blocks(found), [found.root], raw=raw))
+    invocation.output.show(CommandResult(document, checkpoint_blocks(found), [found.root], raw=raw))
 
 
 @command(
@@ -100,5 +100,5 @@ def accept(invocation: Invocation) -> None:
     """
     found = invocation.client.audit.accept()
     invocation.output.show(
-        Answer(fields(found, "origin", "size", "root"), checkpoint_blocks(found), [found.root])
+        CommandResult(fields(found, "origin", "size", "root"), checkpoint_blocks(found), [found.root])
     )

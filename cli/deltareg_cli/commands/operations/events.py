@@ -5,7 +5,7 @@ import click
 from deltareg.wire import Event
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import limit_option, option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.output import to_json
 from deltareg_cli.tree.command_tree import command, group
@@ -67,7 +67,7 @@ def ls(
         of, types=types, after=after, newest=after is None, limit=limit
     )
     table = event_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(fields(page, "items", "next"), [table], _ids(page.items)))
+    invocation.output.show(CommandResult(fields(page, "items", "next"), [table], _ids(page.items)))
     if page.is_more and after is not None:
         invocation.output.note(f"there is more: --after {page.next}")
 
@@ -106,7 +106,7 @@ def _show(invocation: Invocation, event: Event) -> None:
     if output.is_for_scripts and output.format != "yaml":
         output.line(to_json(fields(event)))
         return
-    output.show(Answer(fields(event), [event_line(event)], [event.id]))
+    output.show(CommandResult(fields(event), [event_line(event)], [event.id]))
 
 
 def _ids(items: list[Event]) -> list[str]:

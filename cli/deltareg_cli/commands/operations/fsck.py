@@ -8,20 +8,10 @@ import click
 
 from deltareg.errors import WaitTimeout
 from deltareg.wire import CheckInfo, FsckReport
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
-from deltareg_cli.terminal.blocks import (
-    Answer,
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Lines,
-    Table,
-    Text,
-    Tone,
-)
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, Tone
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
@@ -67,7 +57,7 @@ class _Asked(TypedDict):
 @option("--wait", is_flag=True, help="With --pieces: wait until all of it was looked at.")
 @timeout_option()
 @click.pass_obj
-def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> Exit:
+def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> ExitStatus:
     """Compare the store with the database.
 
     The exit status is 6 if anything is missing or damaged. Without --repair nothing is changed.
@@ -89,13 +79,13 @@ def fsck(invocation: Invocation, **asked: Unpack[_Asked]) -> Exit:
     report = invocation.client.storage.fsck(read_data=read_data, repair=repair)
     ids = [item.subject for item in report.findings]
     document = fields(report, "findings", *(("repaired", "to_push") if repair else ()))
-    invocation.output.show(Answer(document, [*_found(report), *_to_push(report)], ids))
+    invocation.output.show(CommandResult(document, [*_describe_findings(report), *_to_push(report)], ids))
     if report.repaired:
-        return Exit.INTEGRITY if report.to_push else Exit.DONE
-    return Exit.INTEGRITY if report.findings else Exit.DONE
+        return ExitStatus.INTEGRITY if report.to_push else ExitStatus.DONE
+    return ExitStatus.INTEGRITY if report.findings else ExitStatus.DONE
 
 
-def _pieces(invocation: Invocation, asked: _Asked) -> Exit:
+def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
     storage = invocation.client.storage
     found = storage.check_pieces(share=asked["share"], check=asked["check"])
     deadline = time.monotonic() + asked["timeout"]
@@ -106,29 +96,29 @@ def _pieces(invocation: Invocation, asked: _Asked) -> Exit:
             done = found.total - found.waiting
             invocation.output.note(f"{done} of {found.total} looked at, {found.corrupt} corrupt")
     document = fields(found, "id", "total", "proven", "corrupt", "waiting", "unknown", "to_push")
-    facts = Facts([
+    facts = FactsBlock([
         ("check", found.id),
         ("looked at", f"{found.total - found.waiting:,} of {found.total:,}"),
         ("proven", f"{found.proven:,}"),
         ("corrupt", Cell(f"{found.corrupt:,}", "bad" if found.corrupt else "")),
         ("unknown", f"{found.unknown:,}" if found.unknown else ""),
     ])  # fmt: skip
-    invocation.output.show(Answer(document, [facts, *_to_push(found)], [found.id]))
+    invocation.output.show(CommandResult(document, [facts, *_to_push(found)], [found.id]))
     if asked["wait"] and found.waiting:
         raise WaitTimeout(
             f"{found.waiting} runs of the check are not done; they go on",
             fix=f"look again: deltareg fsck --check {found.id} --wait",
         )
-    return Exit.INTEGRITY if found.corrupt else Exit.DONE
+    return ExitStatus.INTEGRITY if found.corrupt else ExitStatus.DONE
 
 
-def _found(report: FsckReport) -> list[Block]:
+def _describe_findings(report: FsckReport) -> list[Block]:
     how = "read and checked" if report.read_data else "looked up"
     seen = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
     outcome = Cell("all good", "good")
     if report.findings:
         outcome = Cell(count(len(report.findings), "finding"), "bad")
-    blocks: list[Block] = [Lines([[seen, outcome]])]
+    blocks: list[Block] = [LinesBlock([[seen, outcome]])]
     if report.findings:
         rows: list[list[Text]] = [
             [
@@ -140,7 +130,7 @@ def _found(report: FsckReport) -> list[Block]:
         ]  # fmt: skip
         columns = ["kind", "subject", *(["outcome"] if report.repaired else [])]
         prose = Column("detail", is_prose=True)
-        blocks.append(Table([*(Column(name) for name in columns), prose], rows))
+        blocks.append(TableBlock([*(Column(name) for name in columns), prose], rows))
     return blocks
 
 
@@ -151,4 +141,4 @@ def _to_push(report: FsckReport | CheckInfo) -> list[Block]:
         [Cell(one.subject, "name"), one.sent_by, one.fix] for one in report.to_push
     ]
     columns = [Column("to be pushed again"), Column("sent by"), Column("with", is_prose=True)]
-    return [Table(columns, rows)]
+    return [TableBlock(columns, rows)]

@@ -4,8 +4,8 @@ import click
 
 from deltareg.wire import CollectReport
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Duration, option
-from deltareg_cli.terminal.blocks import Answer, Facts, Title
+from deltareg_cli.options.options import DurationParam, option
+from deltareg_cli.terminal.blocks import CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import size
 from deltareg_cli.tree.command_tree import command, group
@@ -16,13 +16,13 @@ ORDER = 30
 
 grace_option = option(
     "--grace",
-    type=Duration(),
+    type=DurationParam(),
     metavar="AGE",
     help="How long deleted versions and idle uploads are kept; the server decides by default.",
 )
 forms_option = option(
     "--forms",
-    type=Duration(),
+    type=DurationParam(),
     metavar="AGE",
     help="How long former stored forms are kept; the server decides by default.",
 )
@@ -70,7 +70,7 @@ def run(invocation: Invocation, *, grace: float | None, forms: float | None) -> 
 def _show(invocation: Invocation, report: CollectReport, grace: float | None) -> None:
     waiting = _waiting(invocation, report) if grace is None else 0
     title = "would be freed" if report.dry_run else "freed"
-    facts = Facts([
+    facts = FactsBlock([
         ("bytes", size(report.bytes)),
         ("packs", f"{report.packs:,}"),
         ("objects", f"{report.objects:,}"),
@@ -80,7 +80,7 @@ def _show(invocation: Invocation, report: CollectReport, grace: float | None) ->
                     if waiting else ""),
     ])  # fmt: skip
     document = {**fields(report, "dry_run", "bytes"), "waiting_bytes": waiting}
-    invocation.output.show(Answer(document, [Title(title), facts]))
+    invocation.output.show(CommandResult(document, [TitleBlock(title), facts]))
 
 
 def _waiting(invocation: Invocation, report: CollectReport) -> int:

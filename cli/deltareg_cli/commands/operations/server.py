@@ -5,7 +5,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.runs.launch import become, given
+from deltareg_cli.runs.launch import become, build_flags
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
@@ -46,7 +46,7 @@ def run(host: str | None, port: int | None) -> None:
     or of a proxy in front that ends TLS (DELTAREG_BEHIND_PROXY=true). A schema that is not this
     release's is refused: run deltareg server migrate first.
     """
-    become("deltareg.api", "run", *given(host=host, port=port), extras=["server"])
+    become("deltareg.api", "run", *build_flags(host=host, port=port), extras=["server"])
 
 
 @command(

@@ -5,7 +5,7 @@ import click
 from deltareg.wire import StorageReport
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -62,7 +62,7 @@ def storage(invocation: Invocation, of: str | None, *, limit: int) -> None:
     report = invocation.client.storage.stats(of, limit=limit)
     blocks = storage_blocks(report, invocation.output.result_surface)
     ids = [part.name for part in report.parts if part.of != "rest"]
-    invocation.output.show(Answer(_document(report), blocks, ids))
+    invocation.output.show(CommandResult(_document(report), blocks, ids))
 
 
 def _document(report: StorageReport) -> dict[str, object]:

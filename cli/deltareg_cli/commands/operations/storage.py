@@ -5,7 +5,7 @@ import click
 from deltareg.wire import FormHistory
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Table, Text
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, TableBlock, Text
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import moment, size
 from deltareg_cli.tree.command_tree import command, group
@@ -61,7 +61,7 @@ def revert(invocation: Invocation, ref: str, *, form: int | None) -> None:
     invocation.output.show(_answer(invocation, found))
 
 
-def _answer(invocation: Invocation, found: FormHistory) -> Answer:
+def _answer(invocation: Invocation, found: FormHistory) -> CommandResult:
     rows: list[list[Text]] = [
         [
             "now" if one.form is None else str(one.form),
@@ -75,10 +75,10 @@ def _answer(invocation: Invocation, found: FormHistory) -> Answer:
         Column(name)
         for name in ("form", "state", "why", "proof", "bytes", "made by", "since", "kept until")
     ]
-    blocks: list[Block] = [Table(columns, rows)]
+    blocks: list[Block] = [TableBlock(columns, rows)]
     if found.run is not None:
         blocks += run_blocks(found.run, now=invocation.now)
-    return Answer(fields(found, "ref", "forms"), blocks, [found.ref])
+    return CommandResult(fields(found, "ref", "forms"), blocks, [found.ref])
 
 
 storage.add_command(history)

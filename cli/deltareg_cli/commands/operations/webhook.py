@@ -5,10 +5,10 @@ from typing import get_args
 import click
 
 from deltareg.wire import WebhookForm
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Duration, cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.options.options import DurationParam, cursor_option, limit_option, option
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import count
@@ -108,7 +108,7 @@ def add(
         lines=lines, types=types, form=form, note=note,
     )  # fmt: skip
     blocks = secret_blocks(made, now=invocation.now, what="made")
-    invocation.output.show(Answer(fields(made, "secret"), blocks, [made.webhook.id]))
+    invocation.output.show(CommandResult(fields(made, "secret"), blocks, [made.webhook.id]))
     invocation.output.note("keep the secret now, it is not shown again. Try it: "
                            f"deltareg webhook test {made.webhook.id}")  # fmt: skip
 
@@ -137,7 +137,7 @@ def ls(
         raise click.UsageError("name a namespace, or --everywhere")
     page = invocation.client.webhooks.list(namespace, cursor=cursor, limit=limit)
     ids = [each.id for each in page.items]
-    invocation.output.show(Answer(page_fields(page), [webhook_table(page.items)], ids))
+    invocation.output.show(CommandResult(page_fields(page), [webhook_table(page.items)], ids))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -152,7 +152,7 @@ def show(invocation: Invocation, webhook_id: str) -> None:
     """Show a webhook: where it goes, and how that goes."""
     found = invocation.client.webhooks.show(webhook_id)
     blocks = webhook_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, "id"), blocks, [found.id]))
+    invocation.output.show(CommandResult(fields(found, "id"), blocks, [found.id]))
 
 
 @command(
@@ -162,15 +162,15 @@ def show(invocation: Invocation, webhook_id: str) -> None:
 )
 @webhook_argument
 @click.pass_obj
-def test(invocation: Invocation, webhook_id: str) -> Exit:
+def test(invocation: Invocation, webhook_id: str) -> ExitStatus:
     """Send a webhook a test now, once, and show what was answered.
 
     Its type is webhook.tested. Exit status: 0 it arrived, 10 it did not.
     """
     tested = invocation.client.webhooks.test(webhook_id)
     blocks = tested_blocks(webhook_id, tested)
-    invocation.output.show(Answer(fields(tested, "is_ok"), blocks, [webhook_id]))
-    return Exit.DONE if tested.is_ok else Exit.DIFFERENT
+    invocation.output.show(CommandResult(fields(tested, "is_ok"), blocks, [webhook_id]))
+    return ExitStatus.DONE if tested.is_ok else ExitStatus.DIFFERENT
 
 
 @command(
@@ -181,7 +181,7 @@ def test(invocation: Invocation, webhook_id: str) -> Exit:
 )
 @webhook_argument
 @option(
-    "--keep-former", type=Duration(), default="24h", show_default=True,
+    "--keep-former", type=DurationParam(), default="24h", show_default=True,
     help="How long the former secret signs as well, up to 7 days.",
 )  # fmt: skip
 @click.pass_obj
@@ -193,7 +193,7 @@ def rotate(invocation: Invocation, webhook_id: str, *, keep_former: float) -> No
     """
     made = invocation.client.webhooks.rotate(webhook_id, keep_s=int(keep_former))
     blocks = secret_blocks(made, now=invocation.now, what="rotated")
-    invocation.output.show(Answer(fields(made, "secret"), blocks, [made.webhook.id]))
+    invocation.output.show(CommandResult(fields(made, "secret"), blocks, [made.webhook.id]))
     invocation.output.note("keep the secret now, it is not shown again")
 
 
@@ -204,7 +204,7 @@ def rm(invocation: Invocation, webhook_id: str) -> None:
     """Take a webhook away, with what is still due to it."""
     gone = invocation.client.webhooks.remove(webhook_id)
     blocks = webhook_blocks(gone, now=invocation.now, what="taken away")
-    invocation.output.show(Answer(fields(gone, "id"), blocks, [gone.id]))
+    invocation.output.show(CommandResult(fields(gone, "id"), blocks, [gone.id]))
 
 
 @command(
@@ -235,7 +235,7 @@ def deliveries(
     )
     table = delivery_table(page.items, now=invocation.now)
     ids = [str(each.id) for each in page.items]
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -259,7 +259,7 @@ def redeliver(
     What is still pending stays as it is.
     """
     done = invocation.client.webhooks.redeliver(webhook_id, numbers, dead=dead)
-    invocation.output.show(Answer(fields(done), [], [webhook_id]))
+    invocation.output.show(CommandResult(fields(done), [], [webhook_id]))
     verb = "is" if done.number == 1 else "are"
     invocation.output.note(f"{count(done.number, 'delivery', 'deliveries')} {verb} due again")
 

@@ -6,8 +6,8 @@ from deltareg.wire import RUN_KIND_NAMES
 from deltareg_cli.commands.operations.worker_keys import enrol, keys, revoke, rotate
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.runs.launch import become, given
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.runs.launch import become, build_flags
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -72,9 +72,9 @@ def run(
     from, in the Hugging Face cache, else it is fetched from the registry.
     """
     config = invocation.config
-    words = given(server=config.server, once=once, gpu=gpu, name=name)
-    words += [word for folder in base_dirs for word in given(base_dir=folder)]
-    words += [word for kind in only for word in given(only=kind)]
+    words = build_flags(server=config.server, once=once, gpu=gpu, name=name)
+    words += [word for folder in base_dirs for word in build_flags(base_dir=folder)]
+    words += [word for kind in only for word in build_flags(only=kind)]
     environ = {"DELTAREG_TOKEN": config.token} if config.token else {}
     become("deltareg_verify", "run", *words, extras=["verify"], environ=environ)
 
@@ -93,7 +93,7 @@ def ls(invocation: Invocation) -> None:
     """
     page = invocation.client.runs.workers()
     table = worker_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], [each.name for each in page.items]))
+    invocation.output.show(CommandResult(page_fields(page), [table], [each.name for each in page.items]))
 
 
 for _command in (run, ls, enrol, keys, rotate, revoke):

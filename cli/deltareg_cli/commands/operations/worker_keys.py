@@ -8,7 +8,7 @@ from deltareg.errors import InvalidInput
 from deltareg.wire import KeyInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -118,9 +118,9 @@ def keys(invocation: Invocation, *, export: str | None, pin: bool) -> None:
         invocation.output.note(f"wrote {count} keys to {export}")
     ids = [key.keyid for key in page.items]
     table = key_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
 
 
 def _show(invocation: Invocation, key: KeyInfo) -> None:
     blocks = key_blocks(key, now=invocation.now)
-    invocation.output.show(Answer(fields(key, "keyid", "name", "state"), blocks, [key.keyid]))
+    invocation.output.show(CommandResult(fields(key, "keyid", "name", "state"), blocks, [key.keyid]))

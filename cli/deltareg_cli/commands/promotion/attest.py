@@ -7,7 +7,7 @@ import click
 from deltareg_cli.commands.promotion.signature import SIGNERS, SIGSTORE_TRUST
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, items_fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -58,7 +58,7 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
     found = invocation.client.signatures.add(ref, path, key=public, form="attestation")
     blocks = referrer_blocks(found, now=invocation.now)
     document = fields(found, "digest", "predicate_type", "signed_by")
-    invocation.output.show(Answer(document, blocks, [found.digest]))
+    invocation.output.show(CommandResult(document, blocks, [found.digest]))
 
 
 @command(
@@ -73,7 +73,7 @@ def ls(invocation: Invocation, ref: str) -> None:
     found = invocation.client.signatures.list(ref, form="attestation")
     items = [fields(info, "digest", "predicate_type", "signed_by") for info in found]
     table = attestation_table(found, now=invocation.now)
-    invocation.output.show(Answer(items_fields(items), [table], [info.digest for info in found]))
+    invocation.output.show(CommandResult(items_fields(items), [table], [info.digest for info in found]))
 
 
 @command(

@@ -8,14 +8,14 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from deltareg_cli.commands.promotion.bisect_by_hand import bad, good, reset, skip, start, status
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import VersionNumber, option, timeout_option
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
-    from deltareg.client.compare.bisect import Judge, Step
+    from deltareg.client.compare.bisect import Judge, BisectionStep
 
 ORDER = 50
 
@@ -80,7 +80,7 @@ def run(
     most: float | None,
     script: str | None,
     timeout: float,
-) -> Exit:
+) -> ExitStatus:
     """Search for the first bad version between a good and a bad one.
 
     Both ends are judged first, then the version in the middle, and so on: twelve versions take six
@@ -99,7 +99,7 @@ def run(
         timeout_s=timeout,
     )  # fmt: skip
 
-    def told(ref: str) -> "Step":
+    def told(ref: str) -> "BisectionStep":
         step = judge(ref)
         invocation.output.note(step_line(step))
         return step
@@ -107,7 +107,7 @@ def run(
     report = invocation.client.bisection.find(parsed, good=good, bad=bad, judge=told)
     options = "" if script else f"--mode behavior --suite {suite or 'smoke'}"
     invocation.output.show(bisect_answer(report, diff_options=options))
-    return Exit.DONE if report.bounds.is_found else Exit.INCONCLUSIVE
+    return ExitStatus.DONE if report.bounds.is_found else ExitStatus.INCONCLUSIVE
 
 
 def _judge(
@@ -120,7 +120,7 @@ def _judge(
     script: str | None,
     timeout_s: float,
 ) -> "Judge":
-    from deltareg.client.compare.bisect import Measure
+    from deltareg.client.compare.bisect import BisectionCriterion
     from deltareg_cli.runs.script import script_judge
 
     has_mark = least is not None or most is not None
@@ -134,7 +134,7 @@ def _judge(
         raise InvalidInput("--min and --max are for a check", fix="name it: --metric CHECK")
     if not all(math.isfinite(mark) for mark in (least, most) if mark is not None):
         raise InvalidInput("--min and --max are finite numbers", fix="give a number such as 0.9")
-    measure = Measure(suite or "smoke", metric or "", least, most, timeout_s)
+    measure = BisectionCriterion(suite or "smoke", metric or "", least, most, timeout_s)
     return invocation.client.bisection.by_suite(measure)
 
 

@@ -6,15 +6,15 @@ import click
 
 from deltareg.gate.bisection import Mark
 from deltareg.refs import LineRef
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import VersionNumber, option
-from deltareg_cli.terminal.blocks import Answer, Cell, Lines
+from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
-    from deltareg.client.compare.bisect_by_hand import Standing
+    from deltareg.client.compare.bisect_by_hand import BisectionState
 
 _SEE = ("bisect status", "bisect run", "pull", "help exit-codes")
 
@@ -39,7 +39,7 @@ _line_argument = click.argument(
 @option("--good", type=VersionNumber(), metavar="vN", help="A version that is good.")
 @option("--bad", type=VersionNumber(), metavar="vN", help="A later one that is bad.")
 @click.pass_obj
-def start(invocation: Invocation, line: str, *, good: int | None, bad: int | None) -> Exit:
+def start(invocation: Invocation, line: str, *, good: int | None, bad: int | None) -> ExitStatus:
     """Begin a search in which you judge the versions.
 
     It names the version in the middle, to be pulled and tried; tell what it is with deltareg bisect
@@ -62,7 +62,7 @@ def start(invocation: Invocation, line: str, *, good: int | None, bad: int | Non
 )
 @_ref_argument
 @click.pass_obj
-def good(invocation: Invocation, named: str | None) -> Exit:
+def good(invocation: Invocation, named: str | None) -> ExitStatus:
     """Say that a version is good, and hear which one to try next.
 
     A version that was judged before is judged anew, which mends a slip. Exit status: 0 versions are
@@ -80,7 +80,7 @@ def good(invocation: Invocation, named: str | None) -> Exit:
 )
 @_ref_argument
 @click.pass_obj
-def bad(invocation: Invocation, named: str | None) -> Exit:
+def bad(invocation: Invocation, named: str | None) -> ExitStatus:
     """Say that a version is bad, and hear which one to try next.
 
     A version that was judged before is judged anew, which mends a slip. Exit status: 0 versions are
@@ -97,7 +97,7 @@ def bad(invocation: Invocation, named: str | None) -> Exit:
 )
 @_ref_argument
 @click.pass_obj
-def skip(invocation: Invocation, named: str | None) -> Exit:
+def skip(invocation: Invocation, named: str | None) -> ExitStatus:
     """Leave out a version that nobody can judge, and hear the next.
 
     Its nearest neighbour is tried in its place. Exit status: 0 versions are left to try, or the
@@ -113,14 +113,14 @@ def skip(invocation: Invocation, named: str | None) -> Exit:
 )
 @_line_argument
 @click.pass_obj
-def status(invocation: Invocation, line: str | None) -> Exit:
+def status(invocation: Invocation, line: str | None) -> ExitStatus:
     """Show what was said of versions, and which one to try next.
 
     A version that was deleted since it was named is replaced by another. Exit status: 0 versions
     are left to try, or the first bad one is found; 11 only skipped ones are left; 3 no search goes
     on.
     """
-    return _show(invocation, invocation.client.bisection_by_hand.status(_parsed(line)))
+    return _show(invocation, invocation.client.bisection_by_hand.status(_parse_line(line)))
 
 
 @command(
@@ -136,25 +136,25 @@ def reset(invocation: Invocation, line: str | None) -> None:
 
     The versions stay as they are. Where no search goes on, nothing happens.
     """
-    ended = invocation.client.bisection_by_hand.reset(_parsed(line))
+    ended = invocation.client.bisection_by_hand.reset(_parse_line(line))
     of = line if ended is None else str(ended)
     told = "no bisection goes on" if ended is None else f"the bisection of {ended} is over"
-    lines = Lines([Cell(told, "dim" if ended is None else "")])
+    lines = LinesBlock([Cell(told, "dim" if ended is None else "")])
     document = {"line": of, "was_going_on": ended is not None}
-    invocation.output.show(Answer(document, [lines], [] if ended is None else [str(ended)]))
+    invocation.output.show(CommandResult(document, [lines], [] if ended is None else [str(ended)]))
 
 
-def _mark(invocation: Invocation, named: str | None, mark: Mark) -> Exit:
+def _mark(invocation: Invocation, named: str | None, mark: Mark) -> ExitStatus:
     return _show(invocation, invocation.client.bisection_by_hand.mark(named, mark))
 
 
-def _show(invocation: Invocation, found: "Standing") -> Exit:
+def _show(invocation: Invocation, found: "BisectionState") -> ExitStatus:
     from deltareg_cli.views.bisections_by_hand import standing_answer
 
     invocation.output.show(standing_answer(found))
     is_open = found.report is not None and not found.report.bounds.is_found
-    return Exit.INCONCLUSIVE if is_open else Exit.DONE
+    return ExitStatus.INCONCLUSIVE if is_open else ExitStatus.DONE
 
 
-def _parsed(line: str | None) -> LineRef | None:
+def _parse_line(line: str | None) -> LineRef | None:
     return None if line is None else LineRef.parse(line)

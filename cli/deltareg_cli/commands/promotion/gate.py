@@ -11,12 +11,12 @@ from deltareg.client.report_files.writing import ReportPaths
 from deltareg.client.resources.missing import missing_verifications
 from deltareg.errors import Misconfigured, WaitTimeout
 from deltareg.wire import GateAnswer, RunInfo
-from deltareg_cli.exits import Exit, gate_status
+from deltareg_cli.exits import ExitStatus, gate_status
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Channel, accept_warnings_option, option, timeout_option
+from deltareg_cli.options.options import ChannelParam, accept_warnings_option, option, timeout_option
 from deltareg_cli.options.reporting import report_options, write_gate_reports
 from deltareg_cli.runs.waiting import follow
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -81,7 +81,7 @@ class _Needless:
     is_resumable=True,
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
-@option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
+@option("--channel", required=True, type=ChannelParam(), help="The channel that it would go to.")
 @option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
 @accept_warnings_option()
 @timeout_option(help="How long to wait; the runs go on after that.")
@@ -99,7 +99,7 @@ def check(
     vsa: str | None,
     against: str,
     paths: ReportPaths,
-) -> Exit:
+) -> ExitStatus:
     """Ask whether a version may go to a channel.
 
     Lists what is unmet, each with the command that would change it. Nothing is changed; --wait
@@ -126,8 +126,8 @@ def check(
         **fields(answer, "allowed", "unmet"),
         "warnings": warn_of(invocation, answer.ref),
     }
-    invocation.output.show(Answer(document, gate_blocks(answer), [answer.ref]))
-    if status is Exit.TIMEOUT and waited.late is not None:
+    invocation.output.show(CommandResult(document, gate_blocks(answer), [answer.ref]))
+    if status is ExitStatus.TIMEOUT and waited.late is not None:
         raise waited.late
     return status
 
@@ -179,15 +179,15 @@ def _wait_for_proof(invocation: Invocation, answer: GateAnswer, *, timeout_s: fl
         client.runs.wait(client.runs.prove(answer.ref), timeout_s=min(timeout_s, _PROOF_S))
 
 
-def _status(answer: GateAnswer, waited: _Waited) -> Exit:
+def _status(answer: GateAnswer, waited: _Waited) -> ExitStatus:
     """Give the status; a run that ended without a verdict could not judge, which is no pass."""
     if answer.allowed:
-        return Exit.DONE
+        return ExitStatus.DONE
     rules = [rule.rule for rule in answer.unmet]
     if any(run.is_over and run.verdict is None for run in waited.runs.values()):
         rules.append("inconclusive")
     status = gate_status(rules)
-    return Exit.TIMEOUT if status is Exit.GATE_PENDING and waited.late is not None else status
+    return ExitStatus.TIMEOUT if status is ExitStatus.GATE_PENDING and waited.late is not None else status
 
 
 gate.add_command(check)

@@ -11,7 +11,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.launch import ask, require
-from deltareg_cli.terminal.blocks import Answer, Block, Column, Facts, Table, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Column, FactsBlock, TableBlock, TitleBlock
 from deltareg_cli.terminal.wording import clean, count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import gpu_option
@@ -101,19 +101,19 @@ def probe(
     invocation.output.show(probe_answer(version.ref, out, found))
 
 
-def probe_answer(ref: str, out: Path, found: Mapping[str, object]) -> Answer:
+def probe_answer(ref: str, out: Path, found: Mapping[str, object]) -> CommandResult:
     """Show what was computed."""
     outputs = cast("dict[str, list[int]]", found["outputs"])
     effects = count(cast("int", found["effects"]), "effect")
     silent = len(cast("list[str]", found["silent"]))
     columns = [Column("output"), Column("shape")]
     blocks: list[Block] = [
-        Title(ref, str(found["state"])),
-        Facts([
+        TitleBlock(ref, str(found["state"])),
+        FactsBlock([
             ("written to", str(out)),
             ("delta", f"{effects}, {silent} of them silent" if silent else effects),
             ("device", str(found["device"])),
         ]),
-        Table(columns, [[name, str(shape)] for name, shape in outputs.items()]),
+        TableBlock(columns, [[name, str(shape)] for name, shape in outputs.items()]),
     ]  # fmt: skip
-    return Answer({"ref": ref, "out": str(out), **found}, blocks, [str(out)])
+    return CommandResult({"ref": ref, "out": str(out), **found}, blocks, [str(out)])

@@ -7,19 +7,11 @@ import click
 from deltareg.errors import ApprovalDue, Conflict, InvalidInput
 from deltareg.refs import Ref
 from deltareg.wire import MoveResult
-from deltareg_cli.exits import Exit, gate_status
+from deltareg_cli.exits import ExitStatus, gate_status
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import (
-    Channel,
-    VersionNumber,
-    accept_warnings_option,
-    break_glass_option,
-    option,
-    reason_option,
-    timeout_option,
-)
+from deltareg_cli.options.options import ChannelParam, VersionNumber, accept_warnings_option, break_glass_option, option, reason_option, timeout_option
 from deltareg_cli.runs.waiting import request_answer, wait_for_request
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -49,7 +41,7 @@ ORDER = 70
     is_resumable=True,
 )
 @click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@staging.")
-@option("--channel", required=True, type=Channel(), help="The channel that shall serve it.")
+@option("--channel", required=True, type=ChannelParam(), help="The channel that shall serve it.")
 @option(
     "--if-current",
     type=VersionNumber(),
@@ -74,7 +66,7 @@ def promote(
     wait: bool,
     timeout: float,
     break_glass: bool,
-) -> Exit:
+) -> ExitStatus:
     """Put a version on a channel, if its gate allows.
 
     Moves are entries of an append-only ledger. If somebody else moves the channel at the same
@@ -100,8 +92,8 @@ def promote(
         answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)
         warnings = warn_of(invocation, answer.ref)
         document = {**fields(answer, "allowed", "unmet"), "warnings": warnings, "dry_run": True}
-        invocation.output.show(Answer(document, gate_blocks(answer), [answer.ref]))
-        return Exit.DONE if answer.allowed else gate_status([rule.rule for rule in answer.unmet])
+        invocation.output.show(CommandResult(document, gate_blocks(answer), [answer.ref]))
+        return ExitStatus.DONE if answer.allowed else gate_status([rule.rule for rule in answer.unmet])
     ref = _exact(invocation, ref, channel)
     line = str(Ref.parse(ref).line)
     act = partial(
@@ -115,12 +107,12 @@ def promote(
             return _show_request(invocation, due)
         move = wait_for_request(invocation, due.request, timeout_s=timeout, retry=act)
     except Conflict as conflict:
-        served = _served(invocation, ref, channel) if type(conflict) is Conflict else None
+        served = _find_already_served(invocation, ref, channel) if type(conflict) is Conflict else None
         if served is None:
             raise
         move = served
     _show_move(invocation, move, line)
-    return Exit.DONE
+    return ExitStatus.DONE
 
 
 def _exact(invocation: Invocation, ref: str, channel: str) -> str:
@@ -141,7 +133,7 @@ def _exact(invocation: Invocation, ref: str, channel: str) -> str:
     return newest
 
 
-def _served(invocation: Invocation, ref: str, channel: str) -> MoveResult | None:
+def _find_already_served(invocation: Invocation, ref: str, channel: str) -> MoveResult | None:
     """Give a channel that serves the version already, as a move that moves nothing."""
     version = invocation.client.show(ref)
     found = invocation.client.channels.show(str(Ref.parse(ref).line), channel)
@@ -160,13 +152,13 @@ def _show_move(invocation: Invocation, move: MoveResult, line: str) -> None:
         **fields(move, *MOVE_FIELDS), "is_changed": move.previous != move.version,
         "warnings": warnings,
     }  # fmt: skip
-    invocation.output.show(Answer(document, move_blocks(move, line), [ref]))
+    invocation.output.show(CommandResult(document, move_blocks(move, line), [ref]))
 
 
-def _show_request(invocation: Invocation, due: ApprovalDue) -> Exit:
+def _show_request(invocation: Invocation, due: ApprovalDue) -> ExitStatus:
     """Show the request that was opened instead: nothing has moved."""
     request = invocation.client.requests.show(due.request)
     invocation.output.show(request_answer(request, invocation))
     invocation.output.note(f"nothing has moved yet: {due.message}")
     invocation.output.note(f"fix: {due.fix}")
-    return Exit.GATE_PENDING
+    return ExitStatus.GATE_PENDING

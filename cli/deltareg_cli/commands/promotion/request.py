@@ -5,18 +5,11 @@ from typing import get_args
 import click
 
 from deltareg.wire import RequestState
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import (
-    Channel,
-    cursor_option,
-    limit_option,
-    message_option,
-    option,
-    required_reason_option,
-)
+from deltareg_cli.options.options import ChannelParam, cursor_option, limit_option, message_option, option, required_reason_option
 from deltareg_cli.runs.waiting import request_answer
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -57,7 +50,7 @@ def request() -> None:
 )
 @click.argument("line", metavar="[NS/NAME]", required=False, help="Only of this line.")
 @option("--state", type=click.Choice(STATES), help="Only in this state.")
-@option("--channel", type=Channel(), help="Only for this channel.")
+@option("--channel", type=ChannelParam(), help="Only for this channel.")
 @limit_option()
 @cursor_option()
 @click.pass_obj
@@ -75,7 +68,7 @@ def ls(
         line, state=state, channel=channel, cursor=cursor, limit=limit
     )
     table = request_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], [str(r.id) for r in page.items]))
+    invocation.output.show(CommandResult(page_fields(page), [table], [str(r.id) for r in page.items]))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -101,7 +94,7 @@ def show(invocation: Invocation, number: int) -> None:
 @id_argument
 @message_option()
 @click.pass_obj
-def approve(invocation: Invocation, number: int, *, message: str) -> Exit:
+def approve(invocation: Invocation, number: int, *, message: str) -> ExitStatus:
     """Approve a request.
 
     The last approval that is due moves the channel. If the gate is not met at that moment, the
@@ -112,7 +105,7 @@ def approve(invocation: Invocation, number: int, *, message: str) -> Exit:
     found = invocation.client.requests.approve(number, message=message)
     invocation.output.show(request_answer(found, invocation))
     is_stuck = found.state == "open" and found.missing == 0
-    return Exit.GATE_PENDING if is_stuck else Exit.DONE
+    return ExitStatus.GATE_PENDING if is_stuck else ExitStatus.DONE
 
 
 @command(

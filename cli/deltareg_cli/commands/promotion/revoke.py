@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, required_reason_option
-from deltareg_cli.terminal.blocks import Answer, Cell, Lines
+from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -49,5 +49,5 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
     document = {**as_it_is(found), "dry_run": is_dry}
     blocks = revocation_blocks(found)
     if is_dry:
-        blocks = [Lines([[Cell(found.ref, "name"), "would be revoked"]])]
-    invocation.output.show(Answer(document, blocks, [found.ref]))
+        blocks = [LinesBlock([[Cell(found.ref, "name"), "would be revoked"]])]
+    invocation.output.show(CommandResult(document, blocks, [found.ref]))

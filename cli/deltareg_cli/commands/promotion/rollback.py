@@ -3,14 +3,8 @@
 import click
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import (
-    Channel,
-    VersionNumber,
-    break_glass_option,
-    option,
-    reason_option,
-)
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.options.options import ChannelParam, VersionNumber, break_glass_option, option, reason_option
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -34,7 +28,7 @@ TARGET = "Where to (one of them)"
     see_also=("promote", "channel show", "channel review", "help exit-codes"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
-@option("--channel", required=True, type=Channel(), help="The channel to roll back.")
+@option("--channel", required=True, type=ChannelParam(), help="The channel to roll back.")
 @reason_option()
 @break_glass_option()
 @dry_run("Show where it would go and move nothing.")
@@ -94,4 +88,4 @@ def rollback(
     is_dry = invocation.globals.dry_run
     blocks = move_blocks(move, line, is_dry=is_dry)
     document = fields(move, *MOVE_FIELDS) | {"dry_run": is_dry}
-    invocation.output.show(Answer(document, blocks, [f"{line}:v{move.version}"]))
+    invocation.output.show(CommandResult(document, blocks, [f"{line}:v{move.version}"]))

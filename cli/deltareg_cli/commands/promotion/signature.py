@@ -6,7 +6,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, items_fields, page_fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -72,7 +72,7 @@ def key(invocation: Invocation, path: Path) -> None:
     Of a public key, or the certificate of an authority, it says how policies name it.
     """
     found = invocation.client.signatures.key(path)
-    invocation.output.show(Answer(fields(found, "named"), signer_blocks(found), [found.named]))
+    invocation.output.show(CommandResult(fields(found, "named"), signer_blocks(found), [found.named]))
 
 
 @command(
@@ -92,7 +92,7 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
     """
     found = invocation.client.signatures.add(ref, path, key=public)
     blocks = referrer_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, "digest", "signed_by"), blocks, [found.digest]))
+    invocation.output.show(CommandResult(fields(found, "digest", "signed_by"), blocks, [found.digest]))
 
 
 @command(
@@ -107,7 +107,7 @@ def ls(invocation: Invocation, ref: str) -> None:
     found = invocation.client.signatures.list(ref)
     document = items_fields([fields(info, "digest", "signed_by") for info in found])
     table = signature_table(found, now=invocation.now)
-    invocation.output.show(Answer(document, [table], [info.digest for info in found]))
+    invocation.output.show(CommandResult(document, [table], [info.digest for info in found]))
 
 
 @command(
@@ -178,7 +178,7 @@ def revoke(invocation: Invocation, keyid: str, *, reason: str) -> None:
     found = invocation.client.signatures.revoke(keyid, reason=reason)
     document = fields(found, "keyid", "reason")
     table = revoked_table([found], now=invocation.now)
-    invocation.output.show(Answer(document, [table], [found.keyid]))
+    invocation.output.show(CommandResult(document, [table], [found.keyid]))
 
 
 @command(
@@ -187,13 +187,13 @@ def revoke(invocation: Invocation, keyid: str, *, reason: str) -> None:
     see_also=("signature revoke",),
 )
 @click.pass_obj
-def revoked(invocation: Invocation) -> None:
+def list_revoked(invocation: Invocation) -> None:
     """List the keys and authorities whose signatures count no more."""
     page = invocation.client.signatures.revoked()
     table = revoked_table(page.items, now=invocation.now)
     ids = [one.keyid for one in page.items]
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
 
 
-for _command in (key, add, ls, export, verify, revoke, revoked):
+for _command in (key, add, ls, export, verify, revoke, list_revoked):
     signature.add_command(_command)

@@ -10,7 +10,7 @@ from deltareg_cli.commands.promotion.suite_init import init
 from deltareg_cli.commands.promotion.suite_lint import lint
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer, Column, Table
+from deltareg_cli.terminal.blocks import CommandResult, Column, TableBlock
 from deltareg_cli.terminal.documents import as_it_is, fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -48,7 +48,7 @@ def ls(invocation: Invocation) -> None:
     """List the suites, built-in ones first."""
     page = invocation.client.suites.list()
     table = suite_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], [one.name for one in page.items]))
+    invocation.output.show(CommandResult(page_fields(page), [table], [one.name for one in page.items]))
 
 
 @command(
@@ -80,14 +80,14 @@ def show(
         page = suites.versions(name, cursor=cursor, limit=limit)
         table = suite_table(page.items, now=invocation.now)
         invocation.output.show(
-            Answer(page_fields(page), [table], [one.digest for one in page.items])
+            CommandResult(page_fields(page), [table], [one.digest for one in page.items])
         )
         note_more(invocation.output, page.next_cursor)
         return
     found = suites.show(name, digest=digest)
     blocks = suite_blocks(found, now=invocation.now)
     raw = suites.as_yaml(found) if is_yaml else None
-    invocation.output.show(Answer(as_it_is(found, *FIRST), blocks, [found.digest], raw=raw))
+    invocation.output.show(CommandResult(as_it_is(found, *FIRST), blocks, [found.digest], raw=raw))
 
 
 @command(
@@ -110,7 +110,7 @@ def push(invocation: Invocation, path: Path) -> None:
     suites, is_dry = invocation.client.suites, invocation.globals.dry_run
     found = suites.look(path) if is_dry else suites.push(path)
     blocks = suite_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, *PUSHED), blocks, [found.digest]))
+    invocation.output.show(CommandResult(fields(found, *PUSHED), blocks, [found.digest]))
     warn_of_suite(invocation, found)
     if not is_dry and not found.created:
         invocation.output.note(f"{found.name} v{found.version} is that already")
@@ -129,17 +129,17 @@ def checks(invocation: Invocation) -> None:
     ]  # fmt: skip
     rows = [
         [one.name, one.form.about, ", ".join(one.form.probes), ", ".join(one.form.against),
-         ", ".join(_told(name, value, one.form.choices.get(name, ()))
+         ", ".join(_describe_parameter(name, value, one.form.choices.get(name, ()))
                    for name, value in one.form.parameters.items())]
         for one in found
     ]  # fmt: skip
     items = [one.document for one in found]
     invocation.output.show(
-        Answer({"items": items}, [Table(columns, rows)], [one.name for one in found])
+        CommandResult({"items": items}, [TableBlock(columns, rows)], [one.name for one in found])
     )
 
 
-def _told(name: str, value: str | int | None, words: Sequence[str]) -> str:
+def _describe_parameter(name: str, value: str | int | None, words: Sequence[str]) -> str:
     """Tell a parameter: what holds without it first, and the words that it may be instead."""
     first = "(needed)" if value is None else str(value)
     others = [word for word in words if word != value]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
 from deltareg_cli.runs.behavior import ENVIRON, device_of
@@ -68,7 +68,7 @@ def backtest(
     exit_code: bool,
     is_list: bool,
     gpu: str,
-) -> Exit:
+) -> ExitStatus:
     """Try a suite on a line's versions and on faults put into one.
 
     Versions should pass: each is held against the one before it, and one that fails is a false
@@ -82,7 +82,7 @@ def backtest(
     """
     require("verify")
     device = device_of(gpu)
-    found = _tried(
+    found = _run_backtest(
         invocation, suite, line, base=base, most=most,
         options={"faults": list(only), "seed": seed, "seconds": timeout, "device": device},
     )  # fmt: skip
@@ -90,14 +90,14 @@ def backtest(
 
     invocation.output.show(backtest_answer(found, is_list=is_list))
     if found["ended"] == "interrupted":
-        return Exit.INTERRUPTED
+        return ExitStatus.INTERRUPTED
     if found["ended"] != "done":
         invocation.output.note("it ran out of time: give it longer with --timeout")
-        return Exit.TIMEOUT
-    return Exit.DIFFERENT if exit_code and not is_noticed(found) else Exit.DONE
+        return ExitStatus.TIMEOUT
+    return ExitStatus.DIFFERENT if exit_code and not is_noticed(found) else ExitStatus.DONE
 
 
-def _tried(
+def _run_backtest(
     invocation: Invocation,
     suite: str,
     text: str,

@@ -24,7 +24,7 @@ from deltareg_cli.tree.global_options import gpu_option
 from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
-    from deltareg.client.drafting.draft_suite import Candidates, Wanted
+    from deltareg.client.drafting.draft_suite import CandidateRows, DraftRequest
 
 _MOST_VERSIONS = 5
 
@@ -113,15 +113,15 @@ def init(
 
     The folder holds the YAML file and its probe sets. Nothing is sent.
     """
-    from deltareg.client.drafting.draft_suite import Wanted
-    from deltareg.suites.drafting.draft import Aim
+    from deltareg.client.drafting.draft_suite import DraftRequest
+    from deltareg.suites.drafting.draft import SuiteAim
     from deltareg_cli.views.drafts import drafted_answer
 
     if name is not None:
         parse_name(name, "name")
-    wanted = Wanted(
+    wanted = DraftRequest(
         LineRef.parse(line), data, task=task, training=training, rest=rest, name=name or "",
-        out=out, aim=Aim(power, margin), seed=seed, is_forced=force,
+        out=out, aim=SuiteAim(power, margin), seed=seed, is_forced=force,
     )  # fmt: skip
     drafting = invocation.client.suites.drafting
     found = drafting.read(wanted)
@@ -145,7 +145,7 @@ def init(
 
 @contextmanager
 def _at_hand(
-    invocation: Invocation, wanted: "Wanted", base: str | None, notes: list[str], *, is_wanted: bool
+    invocation: Invocation, wanted: "DraftRequest", base: str | None, notes: list[str], *, is_wanted: bool
 ) -> Generator[dict[str, object], None, None]:
     """Bring the line's versions and its base here, as far as they are there."""
     missing = missing_of("verify")
@@ -173,7 +173,7 @@ def _at_hand(
 
 def _answer(
     invocation: Invocation,
-    found: "Candidates",
+    found: "CandidateRows",
     request: Mapping[str, object],
     folder: Path,
     notes: list[str],
@@ -214,7 +214,7 @@ def _doing(versions: object) -> str:
     return f"running {count(number, 'version')} on the samples, to learn how far they are apart"
 
 
-def _line(wanted: "Wanted", base: str | None) -> str:
+def _line(wanted: "DraftRequest", base: str | None) -> str:
     """Write the line again that makes this suite."""
     words = ["deltareg", "suite", "init", str(wanted.line), "--data", str(wanted.data)]
     given = {

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Lines, Text, Title, Tone
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
-    from deltareg.suites.lint import Finding
+    from deltareg.suites.lint import LintFinding
     from deltareg.suites.suite import Suite
 
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file."
 )
 @click.pass_obj
-def lint(invocation: Invocation, path: Path) -> Exit:
+def lint(invocation: Invocation, path: Path) -> ExitStatus:
     """Say what is wrong with a suite and its probe sets.
 
     Refused are unknown keys, a suite in which no check can fail, samples that are there twice, and
@@ -50,12 +50,12 @@ def lint(invocation: Invocation, path: Path) -> Exit:
         ],
     }  # fmt: skip
     blocks = _blocks(path, suite, sets, found)
-    invocation.output.show(Answer(document, blocks, [suite.name]))
-    return Exit.INVALID if errors else Exit.DONE
+    invocation.output.show(CommandResult(document, blocks, [suite.name]))
+    return ExitStatus.INVALID if errors else ExitStatus.DONE
 
 
 def _blocks(
-    path: Path, suite: "Suite", sets: Mapping[str, int], found: Sequence["Finding"]
+    path: Path, suite: "Suite", sets: Mapping[str, int], found: Sequence["LintFinding"]
 ) -> list[Block]:
     errors = sum(one.severity == "error" for one in found)
     outcome = (
@@ -66,19 +66,19 @@ def _blocks(
     lines: list[Text | Sequence[Text]] = []
     for one in found:
         tone: Tone = "bad" if one.severity == "error" else "warn"
-        lines.append([Cell(one.severity.ljust(7), tone), _said(one)])
+        lines.append([Cell(one.severity.ljust(7), tone), _describe_finding(one)])
         if one.fix:
             lines.append([" " * 7, Cell(one.fix, "dim")])
     return [
-        Title(str(path), suite.name),
-        Facts([
+        TitleBlock(str(path), suite.name),
+        FactsBlock([
             ("checks", str(len(suite.checks))),
             ("samples", ", ".join(f"{name} {n:,}" for name, n in sets.items())),
             ("outcome", outcome),
         ]),
-        Lines(lines),
+        LinesBlock(lines),
     ]  # fmt: skip
 
 
-def _said(one: "Finding") -> str:
+def _describe_finding(one: "LintFinding") -> str:
     return f"{one.where}: {one.message}" if one.where else one.message

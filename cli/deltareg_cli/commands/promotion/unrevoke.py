@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import required_reason_option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -28,4 +28,4 @@ def unrevoke(invocation: Invocation, ref: str, *, reason: str) -> None:
     log keeps both reasons. A version that is not revoked is left as it is.
     """
     found = invocation.client.versions.unrevoke(ref, reason=reason)
-    invocation.output.show(Answer(as_it_is(found), revocation_blocks(found), [found.ref]))
+    invocation.output.show(CommandResult(as_it_is(found), revocation_blocks(found), [found.ref]))

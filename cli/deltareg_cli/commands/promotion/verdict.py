@@ -10,11 +10,11 @@ from deltareg.refs import Ref, is_id
 from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 from deltareg_cli.commands.promotion.verdict_signed import export, verify
 from deltareg_cli.commands.promotion.waive import continue_, unwaive, waive
-from deltareg_cli.exits import OUTCOME_STATUS, Exit
+from deltareg_cli.exits import OUTCOME_STATUS, ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option, timeout_option
 from deltareg_cli.runs.waiting import run_answer, run_status, wait_for
-from deltareg_cli.terminal.blocks import Answer, Lines
+from deltareg_cli.terminal.blocks import CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import fields, items_fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import clean
@@ -65,13 +65,13 @@ def ls(
         queue = invocation.client.runs.queue(ref, limit=limit, cursor=cursor)
         waiting = queue_table(queue.items, now=invocation.now)
         ids = [run.id for run in queue.items]
-        invocation.output.show(Answer(page_fields(queue), [waiting], ids))
+        invocation.output.show(CommandResult(page_fields(queue), [waiting], ids))
         note_more(invocation.output, queue.next_cursor)
         return
     page = invocation.client.verdicts.list(ref, limit=limit, cursor=cursor)
     table = verdict_table(page.items, now=invocation.now)
     ids = [verdict.id for verdict in page.items]
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -85,7 +85,7 @@ def ls(
 @click.argument("named", metavar="ID|REF", help=_ANY_VERDICT)
 @option("--envelope", is_flag=True, help="Print what the worker signed, and nothing else.")
 @click.pass_obj
-def show(invocation: Invocation, named: str, *, envelope: bool) -> Exit:
+def show(invocation: Invocation, named: str, *, envelope: bool) -> ExitStatus:
     """Show a verdict with its checks.
 
     Each check has its value, threshold and baseline; the environment is named. The exit status is
@@ -95,10 +95,10 @@ def show(invocation: Invocation, named: str, *, envelope: bool) -> Exit:
     if envelope:
         signed = invocation.client.verdicts.envelope(found.id)
         document = fields(signed, "verdict", "keyid", "envelope")
-        invocation.output.show(Answer(document, [], [found.id], raw=f"{signed.envelope}\n"))
+        invocation.output.show(CommandResult(document, [], [found.id], raw=f"{signed.envelope}\n"))
         return OUTCOME_STATUS[found.verdict]
     blocks = verdict_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
+    invocation.output.show(CommandResult(fields(found, *RESULT_FIELDS), blocks, [found.id]))
     return OUTCOME_STATUS[found.verdict]
 
 
@@ -153,7 +153,7 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
     def take(line: LogLine) -> None:
         if is_stream:
             items = items_fields([fields(line)])
-            invocation.output.show(Answer(items, [Lines([log_cells(line)])]))
+            invocation.output.show(CommandResult(items, [LinesBlock([log_cells(line)])]))
         else:
             kept.append(line)
 
@@ -165,14 +165,14 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
     if not is_stream:
         items = items_fields([fields(line) for line in kept])
         document = {"run": fields(run), **items, "dropped_at": dropped_at}
-        invocation.output.show(Answer(document, []))
+        invocation.output.show(CommandResult(document, []))
     ended = f": {run.verdict.verdict}" if run.verdict else ""
     invocation.output.note(clean(f"run {run.id} is {standing(run)}{ended}"))
     if dropped_at is not None:
-        invocation.output.note(clean(_dropped(run, dropped_at)))
+        invocation.output.note(clean(_explain_dropped_log(run, dropped_at)))
 
 
-def _dropped(run: RunInfo, dropped_at: str) -> str:
+def _explain_dropped_log(run: RunInfo, dropped_at: str) -> str:
     """Say that there was a log, and what is left."""
     left = "" if run.verdict is None else f"; what it found: deltareg verdict show {run.verdict.id}"
     when = dropped_at[:16].replace("T", " ")
@@ -200,7 +200,7 @@ def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) 
 @option("--wait", is_flag=True, help="Wait for the verdict.")
 @timeout_option()
 @click.pass_obj
-def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> Exit:
+def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> ExitStatus:
     """Queue a verification once more.
 
     The suite is taken as it is now, and the worker must offer what it had to before. With --wait
@@ -210,7 +210,7 @@ def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> 
     if wait:
         run = wait_for(invocation, run, timeout_s=timeout)
     invocation.output.show(run_answer(run, invocation))
-    return run_status(run) if wait else Exit.DONE
+    return run_status(run) if wait else ExitStatus.DONE
 
 
 @command(

@@ -6,10 +6,10 @@ import click
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, items_fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -39,7 +39,7 @@ def export(invocation: Invocation, ref: str, *, out: str | None) -> None:
         Path(out).write_text(text, encoding="utf-8")
         invocation.output.note(f"wrote {len(found)} verdicts to {out}")
     document = items_fields([{"envelope": line} for line in found])
-    invocation.output.show(Answer(document, [], [], raw=text if out is None else None))
+    invocation.output.show(CommandResult(document, [], [], raw=text if out is None else None))
 
 
 @command(
@@ -52,7 +52,7 @@ def export(invocation: Invocation, ref: str, *, out: str | None) -> None:
 @option("--keys", "keys_file", metavar="FILE",
         help="The keys to trust, from deltareg worker keys --export.")  # fmt: skip
 @click.pass_obj
-def verify(invocation: Invocation, named: str, *, keys_file: str | None) -> Exit:
+def verify(invocation: Invocation, named: str, *, keys_file: str | None) -> ExitStatus:
     """Verify signed verdicts by their signatures alone.
 
     Says for each what it says, whose key signed it, and who enrolled that. The keys that are
@@ -64,8 +64,8 @@ def verify(invocation: Invocation, named: str, *, keys_file: str | None) -> Exit
     proofs = invocation.client.verdicts.verify(lines, keys=keys_file)
     blocks = proof_blocks(proofs, now=invocation.now)
     items = [fields(proof, "ref", "verdict", "signed_by", "keyid") for proof in proofs]
-    invocation.output.show(Answer(items_fields(items), blocks, [proof.run for proof in proofs]))
-    return Exit.DONE
+    invocation.output.show(CommandResult(items_fields(items), blocks, [proof.run for proof in proofs]))
+    return ExitStatus.DONE
 
 
 def _lines(invocation: Invocation, named: str) -> list[str]:

@@ -5,9 +5,9 @@ import click
 from deltareg.client.report_files.writing import ReportPaths
 from deltareg.errors import InvalidInput, WaitTimeout
 from deltareg.wire import RunCreate, RunInfo, request_of
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Channel, option, timeout_option
+from deltareg_cli.options.options import ChannelParam, option, timeout_option
 from deltareg_cli.options.reporting import report_options, write_gate_reports
 from deltareg_cli.options.where import parse_where
 from deltareg_cli.runs.local_worker import verify_here
@@ -43,7 +43,7 @@ ORDER = 10
 )
 @option(
     "--channel",
-    type=Channel(),
+    type=ChannelParam(),
     help="Bind the verdict to this channel's policy: it does not count there under another one.",
 )
 @option(
@@ -88,7 +88,7 @@ def verify(
     timeout: float,
     against: str,
     paths: ReportPaths,
-) -> Exit:
+) -> ExitStatus:
     """Have a version checked on its base by a worker.
 
     The verdict is bound to the version, its base, the suite and the verifier's version. A run is
@@ -127,9 +127,9 @@ def verify(
         return run_status(run)
     run = invocation.client.runs.create(wanted)
     if wait:
-        run = _waited(invocation, run, paths, timeout_s=timeout, against=against)
+        run = _wait_and_report(invocation, run, paths, timeout_s=timeout, against=against)
     invocation.output.show(run_answer(run, invocation))
-    return run_status(run) if wait else Exit.DONE
+    return run_status(run) if wait else ExitStatus.DONE
 
 
 def _suite_meant(suite: str, *, is_fast: bool, channel: str | None) -> str:
@@ -149,7 +149,7 @@ def _suite_meant(suite: str, *, is_fast: bool, channel: str | None) -> str:
     return "fast"
 
 
-def _waited(
+def _wait_and_report(
     invocation: Invocation, run: RunInfo, paths: ReportPaths, *, timeout_s: float, against: str
 ) -> RunInfo:
     """Wait, and write the reports also when the time was over first."""
@@ -157,7 +157,7 @@ def _waited(
         run = wait_for(invocation, run, timeout_s=timeout_s)
     except WaitTimeout:
         now = invocation.client.runs.show(run.id)
-        _write(invocation, now, paths, against=against, status=Exit.TIMEOUT)
+        _write(invocation, now, paths, against=against, status=ExitStatus.TIMEOUT)
         raise
     _write(invocation, run, paths, against=against)
     return run
@@ -169,7 +169,7 @@ def _write(
     paths: ReportPaths,
     *,
     against: str,
-    status: Exit | None = None,
+    status: ExitStatus | None = None,
 ) -> None:
     ended = run_status(run) if status is None else status
     runs = {run.suite: run}

@@ -2,11 +2,11 @@
 
 import click
 
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Channel, option, required_reason_option, timeout_option
+from deltareg_cli.options.options import ChannelParam, option, required_reason_option, timeout_option
 from deltareg_cli.runs.waiting import run_answer, run_status, wait_for
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -28,7 +28,7 @@ check_option = option("--check", required=True, metavar="NAME", help="The check 
 )
 @verdict_argument
 @check_option
-@option("--channel", required=True, type=Channel(), help="The channel that it is for.")
+@option("--channel", required=True, type=ChannelParam(), help="The channel that it is for.")
 @required_reason_option()
 @option(
     "--expires",
@@ -62,7 +62,7 @@ def waive(
             f"what was skipped runs now: deltareg verdict logs {found.continuation} -f"
         )
     blocks = verdict_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
+    invocation.output.show(CommandResult(fields(found, *RESULT_FIELDS), blocks, [found.id]))
 
 
 @command(
@@ -72,7 +72,7 @@ def waive(
 )
 @verdict_argument
 @check_option
-@option("--channel", type=Channel(), help="For this channel only; for all where it is left out.")
+@option("--channel", type=ChannelParam(), help="For this channel only; for all where it is left out.")
 @click.pass_obj
 def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str | None) -> None:
     """End the waiver of a check: it fails again.
@@ -82,7 +82,7 @@ def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str
     """
     found = invocation.client.verdicts.unwaive(verdict_id, check, channel=channel)
     blocks = verdict_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
+    invocation.output.show(CommandResult(fields(found, *RESULT_FIELDS), blocks, [found.id]))
 
 
 @command(
@@ -95,7 +95,7 @@ def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str
 @option("--wait", is_flag=True, help="Wait for the verdict.")
 @timeout_option(help="How long to wait; the run goes on after that.")
 @click.pass_obj
-def continue_(invocation: Invocation, verdict_id: str, *, wait: bool, timeout: float) -> Exit:
+def continue_(invocation: Invocation, verdict_id: str, *, wait: bool, timeout: float) -> ExitStatus:
     """Run what a waived verdict left out.
 
     A waiver queues that by itself; this queues it again where the run was cancelled or came to
@@ -105,4 +105,4 @@ def continue_(invocation: Invocation, verdict_id: str, *, wait: bool, timeout: f
     if wait:
         run = wait_for(invocation, run, timeout_s=timeout)
     invocation.output.show(run_answer(run, invocation))
-    return run_status(run) if wait else Exit.DONE
+    return run_status(run) if wait else ExitStatus.DONE

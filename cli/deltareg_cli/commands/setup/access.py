@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import as_it_is, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -44,7 +44,7 @@ def explain(invocation: Invocation, principal: str, action: str, ref: str) -> No
     """
     found = invocation.client.members.explain(principal, action, ref)
     word = "yes" if found.allowed else "no"
-    invocation.output.show(Answer(as_it_is(found), access_blocks(found), [word]))
+    invocation.output.show(CommandResult(as_it_is(found), access_blocks(found), [word]))
 
 
 @command(
@@ -83,7 +83,7 @@ def review(
         namespace, unused_days=unused_days, cursor=cursor, limit=limit
     )
     ids = [str(item.member.id) for item in page.items]
-    invocation.output.show(Answer(page_fields(page), [review_table(page.items)], ids))
+    invocation.output.show(CommandResult(page_fields(page), [review_table(page.items)], ids))
     note_more(invocation.output, page.next_cursor)
 
 

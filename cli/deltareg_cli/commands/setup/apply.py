@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.errors import DeltaregError
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, reason_option
-from deltareg_cli.terminal.blocks import Answer, Cell, Lines, Text, Tone
+from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock, Text, Tone
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -17,8 +17,8 @@ from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.applied import plan_blocks, plan_document
 
 if TYPE_CHECKING:
-    from deltareg.client.applying.comparing import Plan
-    from deltareg.client.applying.declared import Declared
+    from deltareg.client.applying.comparing import ApplyPlan
+    from deltareg.client.applying.declared import Declarations
 
 ORDER = 25
 
@@ -41,7 +41,7 @@ ORDER = 25
 @option("--offline", is_flag=True, help="Read and check the files alone.")
 @dry_run("Show what would change and change nothing; 10 where anything would.")
 @click.pass_obj
-def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, offline: bool) -> Exit:
+def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, offline: bool) -> ExitStatus:
     """Make suites and policies what a folder says.
 
     policies/server.yaml is what the server asks of every channel, policies/NS/namespace.yaml what a
@@ -69,15 +69,15 @@ def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, off
     if not is_dry:
         _carry_out(invocation, plan, reason)
     document, blocks = plan_document(plan, is_dry=is_dry), plan_blocks(plan, is_dry=is_dry)
-    invocation.output.show(Answer(document, blocks, [one.of for one in plan.changes]))
+    invocation.output.show(CommandResult(document, blocks, [one.of for one in plan.changes]))
     if not plan.is_checked:
         invocation.output.note(
             "names in policies were not looked up: that takes the right to set them"
         )
-    return Exit.DIFFERENT if is_dry and plan.changes else Exit.DONE
+    return ExitStatus.DIFFERENT if is_dry and plan.changes else ExitStatus.DONE
 
 
-def _carry_out(invocation: Invocation, plan: "Plan", reason: str) -> None:
+def _carry_out(invocation: Invocation, plan: "ApplyPlan", reason: str) -> None:
     from deltareg.client.applying.carrying_out import carry_out
 
     done = list[str]()
@@ -90,7 +90,7 @@ def _carry_out(invocation: Invocation, plan: "Plan", reason: str) -> None:
         raise
 
 
-def _check(invocation: Invocation, declared: "Declared") -> Exit:
+def _check(invocation: Invocation, declared: "Declarations") -> ExitStatus:
     """Look at suites as `suite lint` does; policies have been read already."""
     lines: list[Text] = []
     findings: list[dict[str, str]] = []
@@ -114,5 +114,5 @@ def _check(invocation: Invocation, declared: "Declared") -> Exit:
         "path": str(declared.root), "suites": suites, "policies": policies,
         "accepted": not errors, "findings": findings,
     }  # fmt: skip
-    invocation.output.show(Answer(document, [Lines(lines)], [str(declared.root)]))
-    return Exit.INVALID if errors else Exit.DONE
+    invocation.output.show(CommandResult(document, [LinesBlock(lines)], [str(declared.root)]))
+    return ExitStatus.INVALID if errors else ExitStatus.DONE

@@ -10,7 +10,7 @@ from deltareg.host.token_files import forget_token, token_path, write_token
 from deltareg.wire import WhoAmI
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Facts, Lines, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, TitleBlock
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -55,8 +55,8 @@ def login(invocation: Invocation, *, token_stdin: bool) -> None:
     who = invocation.client_with(token).whoami()
     path = write_token(server, token)
     rows: list[tuple[str, str | Cell]] = [("server", server), *_rows(who, invocation)]
-    blocks: list[Block] = [Title("logged in"), Facts([*rows, ("kept in", str(path))])]
-    invocation.output.show(Answer(_document(who, server, str(path)), blocks, [who.principal]))
+    blocks: list[Block] = [TitleBlock("logged in"), FactsBlock([*rows, ("kept in", str(path))])]
+    invocation.output.show(CommandResult(_document(who, server, str(path)), blocks, [who.principal]))
     _warn_of_environment(invocation)
 
 
@@ -70,8 +70,8 @@ def status(invocation: Invocation) -> None:
         raise _nobody(config)
     who = invocation.client.whoami()
     rows: list[tuple[str, str | Cell]] = [("server", config.server), *_rows(who, invocation)]
-    blocks: list[Block] = [Title(who.principal), Facts([*rows, ("token from", origin)])]
-    invocation.output.show(Answer(_document(who, config.server, origin), blocks, [who.principal]))
+    blocks: list[Block] = [TitleBlock(who.principal), FactsBlock([*rows, ("token from", origin)])]
+    invocation.output.show(CommandResult(_document(who, config.server, origin), blocks, [who.principal]))
 
 
 @command("logout", Example("forget the token", "deltareg auth logout"), see_also=("token revoke",))
@@ -85,7 +85,7 @@ def logout(invocation: Invocation) -> None:
     existed = forget_token(server)
     text = "forgot the token for" if existed else "there was no token kept for"
     document: dict[str, object] = {"server": server, "forgotten": existed}
-    invocation.output.show(Answer(document, [Lines([[text, Cell(server, "name")]])], [server]))
+    invocation.output.show(CommandResult(document, [LinesBlock([[text, Cell(server, "name")]])], [server]))
     _warn_of_environment(invocation)
 
 

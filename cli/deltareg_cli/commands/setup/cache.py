@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Duration, Size, option
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text
+from deltareg_cli.options.options import DurationParam, SizeParam, option
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.terminal.wording import count, moment, size
 from deltareg_cli.tree.command_tree import command, group
@@ -73,8 +73,8 @@ def ls(invocation: Invocation) -> None:
     total = sum(entry.size_bytes for entry in entries)
     document = items_fields(items) | {"total_bytes": total}
     ids = [str(entry.digest) for entry in entries]
-    table = Table(columns, rows, if_empty="the cache is empty")
-    invocation.output.show(Answer(document, [table], ids))
+    table = TableBlock(columns, rows, if_empty="the cache is empty")
+    invocation.output.show(CommandResult(document, [table], ids))
     if entries:
         invocation.output.note(f"{count(len(entries), 'entry', 'entries')}, {size(total)}")
 
@@ -85,8 +85,8 @@ def ls(invocation: Invocation) -> None:
     Example("what has not been used for a month", "deltareg cache prune --older-than 30d"),
     see_also=("cache ls", "config"),
 )
-@option("--max-size", type=Size(), metavar="SIZE", help="Keep at most this much, as in 50GB.")
-@option("--older-than", type=Duration(), metavar="AGE", help="Drop what was last used before.")
+@option("--max-size", type=SizeParam(), metavar="SIZE", help="Keep at most this much, as in 50GB.")
+@option("--older-than", type=DurationParam(), metavar="AGE", help="Drop what was last used before.")
 @dry_run("Say what would be dropped, drop nothing.")
 @click.pass_obj
 def prune(invocation: Invocation, *, max_size: int | None, older_than: float | None) -> None:
@@ -113,7 +113,7 @@ def prune(invocation: Invocation, *, max_size: int | None, older_than: float | N
 )
 @option("--fix", is_flag=True, help="Drop damaged entries; the next pull fetches them again.")
 @click.pass_obj
-def verify(invocation: Invocation, *, fix: bool) -> Exit:
+def verify(invocation: Invocation, *, fix: bool) -> ExitStatus:
     """Read packs and parts and compare them with their digests.
 
     Snapshots and bases are held against theirs at every use, if a file of them was touched.
@@ -125,15 +125,15 @@ def verify(invocation: Invocation, *, fix: bool) -> Exit:
     if bad:
         word = Cell(f"{count(len(bad), 'bad entry', 'bad entries')}", "bad")
     after = [("dropped", str(len(bad)))] if bad and fix else []
-    blocks: list[Block] = [Lines([word, *(Cell(f"  {name}", "bad") for name in bad)]), Facts(after)]
+    blocks: list[Block] = [LinesBlock([word, *(Cell(f"  {name}", "bad") for name in bad)]), FactsBlock(after)]
     document: dict[str, object] = {"bad": bad, "fixed": fix}
-    invocation.output.show(Answer(document, blocks, bad))
+    invocation.output.show(CommandResult(document, blocks, bad))
     if bad and not fix:
         invocation.output.note(
             "drop them, and the next pull fetches them: deltareg cache verify --fix"
         )
-        return Exit.INTEGRITY
-    return Exit.DONE
+        return ExitStatus.INTEGRITY
+    return ExitStatus.DONE
 
 
 @command(
@@ -190,21 +190,21 @@ def rm(invocation: Invocation, ref: str) -> None:
 def path(invocation: Invocation) -> None:
     """Print the folder of the cache."""
     folder = str(invocation.config.cache_dir)
-    invocation.output.show(Answer({"path": folder}, [Lines([folder])], [folder]))
+    invocation.output.show(CommandResult({"path": folder}, [LinesBlock([folder])], [folder]))
 
 
 def _show_removed(invocation: Invocation, removed: int, freed_bytes: int) -> None:
     is_dry = invocation.globals.dry_run
     document: dict[str, object] = {"removed": removed, "bytes": freed_bytes, "dry_run": is_dry}
     verb = "would free" if is_dry else "freed"
-    lines = Lines([f"{verb} {size(freed_bytes)} in {count(removed, 'entry', 'entries')}"])
-    invocation.output.show(Answer(document, [lines]))
+    lines = LinesBlock([f"{verb} {size(freed_bytes)} in {count(removed, 'entry', 'entries')}"])
+    invocation.output.show(CommandResult(document, [lines]))
 
 
 def _show_pin(invocation: Invocation, pin: "Pin", word: str) -> None:
     document: dict[str, object] = {"name": pin.name, "digests": list(pin.digests)}
-    lines = Lines([[Cell(pin.name, "name"), word]])
-    invocation.output.show(Answer(document, [lines], [pin.name]))
+    lines = LinesBlock([[Cell(pin.name, "name"), word]])
+    invocation.output.show(CommandResult(document, [lines], [pin.name]))
 
 
 def _at(last_used: float) -> str:

@@ -4,7 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
@@ -36,4 +36,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     script = found(ctx.find_root().command, {}, "deltareg", VARIABLE).source()
     invocation = ctx.find_object(Invocation) or Invocation()
     document: dict[str, object] = {"shell": shell, "script": script}
-    invocation.output.show(Answer(document, [], [script], raw=script))
+    invocation.output.show(CommandResult(document, [], [script], raw=script))

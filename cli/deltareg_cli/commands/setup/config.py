@@ -6,7 +6,7 @@ from deltareg.client.config import KEYS, check_value, config_path
 from deltareg.client.config_file import set_value, unset_value
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Cell, Column, Facts, Lines, Table, Text
+from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -59,7 +59,7 @@ def list_all(invocation: Invocation, *, show_origin: bool) -> None:
             [*row, Cell(origin, "dim")] for row, (_, _, origin) in zip(rows, values, strict=True)
         ]
     ids = [f"{key}={text}" for key, text, _ in values]
-    invocation.output.show(Answer(items_fields(items), [Table(columns, rows)], ids))
+    invocation.output.show(CommandResult(items_fields(items), [TableBlock(columns, rows)], ids))
 
 
 @command("get", Example("one value", "deltareg config get server"), see_also=("config list",))
@@ -69,7 +69,7 @@ def get(invocation: Invocation, key: str) -> None:
     """Print one setting."""
     value = next(value for value in invocation.loaded.values if value.key == key)
     document: dict[str, object] = {"key": key, "value": value.text, "origin": value.origin}
-    invocation.output.show(Answer(document, [Lines([value.text])], [value.text]))
+    invocation.output.show(CommandResult(document, [LinesBlock([value.text])], [value.text]))
 
 
 @command(
@@ -120,14 +120,14 @@ def unset(invocation: Invocation, key: str) -> None:
 def path(invocation: Invocation) -> None:
     """Print the path of config.toml, whether it exists or not."""
     text = str(config_path(invocation.environ))
-    invocation.output.show(Answer({"path": text}, [Lines([text])], [text]))
+    invocation.output.show(CommandResult({"path": text}, [LinesBlock([text])], [text]))
 
 
 def _tell(invocation: Invocation, key: str, value: str | None) -> None:
     file = str(config_path(invocation.environ))
     document: dict[str, object] = {"key": key, "value": value, "path": file}
-    facts = Facts([(key, value if value is not None else Cell("unset", "dim")), ("in", file)])
-    invocation.output.show(Answer(document, [facts], [key]))
+    facts = FactsBlock([(key, value if value is not None else Cell("unset", "dim")), ("in", file)])
+    invocation.output.show(CommandResult(document, [facts], [key]))
 
 
 for _command in (list_all, get, set_one, unset, path):

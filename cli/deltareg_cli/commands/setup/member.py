@@ -8,7 +8,7 @@ from deltareg.errors import NotFound
 from deltareg.wire import MemberInfo, Role
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -73,7 +73,7 @@ def add(
 
     One that it holds there already is left as it is.
     """
-    place, name = _meant(namespace, principal, everywhere=everywhere)
+    place, name = _read_names(namespace, principal, everywhere=everywhere)
     made = invocation.client.members.add(name, role, namespace=place, pattern=pattern)
     _show(invocation, made, what="given")
 
@@ -102,7 +102,7 @@ def ls(
         raise click.UsageError("name a namespace, or --everywhere")
     page = invocation.client.members.list(namespace, cursor=cursor, limit=limit)
     table = member_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], [str(m.id) for m in page.items]))
+    invocation.output.show(CommandResult(page_fields(page), [table], [str(m.id) for m in page.items]))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -133,7 +133,7 @@ def rm(
 
     Everybody may give up their own. The last owner of a namespace stays.
     """
-    place, name = _meant(namespace, principal, everywhere=everywhere)
+    place, name = _read_names(namespace, principal, everywhere=everywhere)
     held = [
         item
         for item in invocation.client.members.list(place)
@@ -148,7 +148,7 @@ def rm(
         _show(invocation, invocation.client.members.end(item.id), what="taken away")
 
 
-def _meant(namespace: str, principal: str | None, *, everywhere: bool) -> tuple[str | None, str]:
+def _read_names(namespace: str, principal: str | None, *, everywhere: bool) -> tuple[str | None, str]:
     """Read the names of a line: two, or with --everywhere the principal alone."""
     if everywhere and principal is not None:
         raise click.UsageError("with --everywhere only the principal is named")
@@ -161,7 +161,7 @@ def _meant(namespace: str, principal: str | None, *, everywhere: bool) -> tuple[
 
 def _show(invocation: Invocation, found: MemberInfo, *, what: str) -> None:
     blocks = member_blocks(found, what=what)
-    invocation.output.show(Answer(fields(found, "id"), blocks, [str(found.id)]))
+    invocation.output.show(CommandResult(fields(found, "id"), blocks, [str(found.id)]))
 
 
 for _command in (add, ls, rm):

@@ -7,7 +7,7 @@ import click
 from deltareg.wire import NamespaceInfo, Visibility
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -42,7 +42,7 @@ def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
     """List namespaces with their owners."""
     page = invocation.client.namespaces.list(cursor=cursor, limit=limit)
     names = [item.name for item in page.items]
-    invocation.output.show(Answer(page_fields(page), [namespace_table(page.items)], names))
+    invocation.output.show(CommandResult(page_fields(page), [namespace_table(page.items)], names))
     note_more(invocation.output, page.next_cursor)
 
 
@@ -96,7 +96,7 @@ def visibility(invocation: Invocation, name: str, wanted: Visibility) -> None:
 
 def _show(invocation: Invocation, found: NamespaceInfo) -> None:
     blocks = namespace_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, "name"), blocks, [found.name]))
+    invocation.output.show(CommandResult(fields(found, "name"), blocks, [found.name]))
 
 
 for _command in (ls, show, create, visibility):

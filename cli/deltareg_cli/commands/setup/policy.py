@@ -5,7 +5,7 @@ import click
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, required_reason_option
 from deltareg_cli.options.policy_files import read_policy_bytes
-from deltareg_cli.terminal.blocks import Answer
+from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.global_options import dry_run
@@ -54,7 +54,7 @@ def get(invocation: Invocation, *, namespace: str | None) -> None:
     found = invocation.client.floors.show(namespace)
     raw = write_yaml(found.policy, is_ascii=True)
     document = fields(found, "of", "policy", "digest", "reason", "actor", "at")
-    invocation.output.show(Answer(document, [], [found.digest], raw=raw))
+    invocation.output.show(CommandResult(document, [], [found.digest], raw=raw))
 
 
 @command(
@@ -97,7 +97,7 @@ def set_(invocation: Invocation, file: str, *, namespace: str | None, reason: st
         "warnings": warn_of_idle_suites(invocation, wanted.get("suites")),
     }
     blocks = floor_change_blocks(change, is_dry=is_dry)
-    invocation.output.show(Answer(document, blocks, [change.digest]))
+    invocation.output.show(CommandResult(document, blocks, [change.digest]))
 
 
 for _command in (get, set_):

@@ -8,18 +8,8 @@ import click
 
 from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import Duration, option
-from deltareg_cli.terminal.blocks import (
-    Answer,
-    Block,
-    Cell,
-    Column,
-    Facts,
-    Lines,
-    Table,
-    Text,
-    Title,
-)
+from deltareg_cli.options.options import DurationParam, option
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
@@ -74,7 +64,7 @@ def token() -> None:
     show_default=True,
     help="pat for a person, ci for a script, wrk for a worker.",
 )
-@option("--expires", type=Duration(), default="90d", show_default=True, help="After how long.")
+@option("--expires", type=DurationParam(), default="90d", show_default=True, help="After how long.")
 @option(
     "--namespace",
     "namespaces",
@@ -121,8 +111,8 @@ def create(
         )
     )
     blocks: list[Block] = [
-        Lines([Cell(made.token, "strong")]),
-        Facts([
+        LinesBlock([Cell(made.token, "strong")]),
+        FactsBlock([
             ("for", f"{made.principal} ({made.kind})"),
             ("may", ", ".join(made.scopes)),
             ("only in", ", ".join(made.namespaces or [])),
@@ -130,7 +120,7 @@ def create(
             ("id", str(made.id)),
         ]),
     ]  # fmt: skip
-    invocation.output.show(Answer(fields(made, "id", "token"), blocks, [made.token]))
+    invocation.output.show(CommandResult(fields(made, "id", "token"), blocks, [made.token]))
     invocation.output.note("it is not shown again; hand it over on a safe way")
     if made.lacking:
         invocation.output.note(
@@ -146,7 +136,7 @@ def ls(invocation: Invocation) -> None:
     page = invocation.client.tokens.list()
     ids = [str(item.id) for item in page.items]
     table = token_table(page.items, now=invocation.now)
-    invocation.output.show(Answer(page_fields(page), [table], ids))
+    invocation.output.show(CommandResult(page_fields(page), [table], ids))
 
 
 @command("revoke", Example("at once", "deltareg token revoke 7"), see_also=("token ls",))
@@ -156,13 +146,13 @@ def revoke(invocation: Invocation, token_id: int) -> None:
     """Make a token worthless, at once and for good."""
     gone = invocation.client.tokens.revoke(token_id)
     blocks: list[Block] = [
-        Title(f"token {gone.id}", "revoked"),
-        Facts([("for", gone.principal), ("was", gone.display)]),
+        TitleBlock(f"token {gone.id}", "revoked"),
+        FactsBlock([("for", gone.principal), ("was", gone.display)]),
     ]
-    invocation.output.show(Answer(fields(gone, "id"), blocks, [str(gone.id)]))
+    invocation.output.show(CommandResult(fields(gone, "id"), blocks, [str(gone.id)]))
 
 
-def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> Table:
+def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> TableBlock:
     """Show tokens as rows."""
     columns = [
         Column("id", is_number=True), Column("token"), Column("for"), Column("kind"),
@@ -181,7 +171,7 @@ def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> Table:
         ]
         for item in tokens
     ]
-    return Table(columns, rows, if_empty="no tokens")
+    return TableBlock(columns, rows, if_empty="no tokens")
 
 
 def _where(item: TokenInfo) -> str:

@@ -8,7 +8,7 @@ import click
 from deltareg import __version__
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.launch import NEEDS, missing_of
-from deltareg_cli.terminal.blocks import Answer, Facts, Title
+from deltareg_cli.terminal.blocks import CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
@@ -27,11 +27,11 @@ def version(invocation: Invocation) -> None:
         "parts": ["client", *parts],
         "executable": sys.executable,
     }
-    facts = Facts([
+    facts = FactsBlock([
         ("parts", ", ".join(["client", *parts])),
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("platform", platform.platform()),
     ])  # fmt: skip
     invocation.output.show(
-        Answer(document, [Title(f"deltareg {__version__}"), facts], [__version__])
+        CommandResult(document, [TitleBlock(f"deltareg {__version__}"), facts], [__version__])
     )

@@ -10,11 +10,11 @@ from click.shell_completion import CompletionItem
 from deltareg import errors
 from deltareg.errors import NotFound
 from deltareg_cli.commands.start.help import exit_codes
-from deltareg_cli.exits import Exit
+from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Table, Text, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import items_fields
-from deltareg_cli.terminal.drawing import Surface
+from deltareg_cli.terminal.drawing import DrawingSurface
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -32,7 +32,7 @@ SECTIONS = {
 _INLINE = re.compile(r"`([^`]+)`")
 
 
-class Code(click.ParamType[str]):
+class CodeParam(click.ParamType[str]):
     """A code; the shell is offered all of them."""
 
     name = "code"
@@ -51,7 +51,7 @@ class Code(click.ParamType[str]):
     Example("what an exit status says", "deltareg explain exit-codes"),
     see_also=("help exit-codes", "lint", "verdict show"),
 )
-@click.argument("code", type=Code(), required=False, help="A code, as errors and checks name it.")
+@click.argument("code", type=CodeParam(), required=False, help="A code, as errors and checks name it.")
 @click.pass_obj
 def explain(invocation: Invocation, code: str | None) -> None:
     """Explain a code: what it means and what to do about it.
@@ -85,18 +85,18 @@ def page(code: str) -> str:
     return (files("deltareg") / "explain" / f"{code}.md").read_text(encoding="utf-8")
 
 
-def status_of_code(code: str) -> Exit:
+def status_of_code(code: str) -> ExitStatus:
     """Give the exit status that a code leads to."""
     if code in errors.CHECK_CODES:
-        return Exit.GATE_FAILED
+        return ExitStatus.GATE_FAILED
     if code in errors.NOTE_CODES:
-        return Exit.DONE
+        return ExitStatus.DONE
     if code in errors.PROBLEM_CODES:
-        return Exit(errors.REFUSAL_EXIT_CODES.get(code, errors.Refused.exit_code))
-    return Exit(errors.error_classes()[code].exit_code)
+        return ExitStatus(errors.REFUSAL_EXIT_CODES.get(code, errors.Refused.exit_code))
+    return ExitStatus(errors.error_classes()[code].exit_code)
 
 
-def paint_page(text: str, surface: Surface) -> str:
+def paint_page(text: str, surface: DrawingSurface) -> str:
     """Write a page for a terminal: headings, code and names in tones instead of marks."""
     if not surface.is_terminal:
         return text
@@ -111,16 +111,16 @@ def paint_page(text: str, surface: Surface) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _one(code: str, invocation: Invocation) -> Answer:
+def _one(code: str, invocation: Invocation) -> CommandResult:
     text = page(code)
     title = text.splitlines()[0].removeprefix("# ")
     document: dict[str, object] = {
         "code": code, "title": title, "exit_status": int(status_of_code(code)), "text": text,
     }  # fmt: skip
-    return Answer(document, [], [code], raw=paint_page(text, invocation.output.result_surface))
+    return CommandResult(document, [], [code], raw=paint_page(text, invocation.output.result_surface))
 
 
-def _all_codes() -> Answer:
+def _all_codes() -> CommandResult:
     blocks: list[Block] = []
     items: list[dict[str, object]] = []
     for section, found in SECTIONS.items():
@@ -133,5 +133,5 @@ def _all_codes() -> Answer:
                 "exit_status": int(status_of_code(code)),
             })  # fmt: skip
         columns = [Column("code"), Column("exit", is_number=True), Column("meaning", is_prose=True)]
-        blocks += [Title(section), Table(columns, rows)]
-    return Answer(items_fields(items), blocks, codes())
+        blocks += [TitleBlock(section), TableBlock(columns, rows)]
+    return CommandResult(items_fields(items), blocks, codes())

@@ -6,12 +6,12 @@ from dataclasses import replace
 import click
 from click.shell_completion import CompletionItem
 
-from deltareg.client.config import SETTINGS, Setting
+from deltareg.client.config import SETTINGS, ConfigSetting
 from deltareg.errors import NotFound
 from deltareg_cli.exits import MEANINGS
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import Option
-from deltareg_cli.terminal.blocks import Answer, Block, Cell, Column, Lines, Table, Text, Title
+from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import global_options
@@ -56,7 +56,7 @@ OUTPUT = (
 )  # fmt: skip
 
 
-class Topic(click.ParamType[str]):
+class TopicParam(click.ParamType[str]):
     """A topic or a command; the shell is offered both."""
 
     name = "topic"
@@ -78,7 +78,7 @@ class Topic(click.ParamType[str]):
     see_also=("explain",),
     is_tolerant=True,
 )
-@click.argument("topic", type=Topic(), nargs=-1, help="A topic, or a command.")
+@click.argument("topic", type=TopicParam(), nargs=-1, help="A topic, or a command.")
 @click.pass_context
 def topics(ctx: click.Context, topic: Sequence[str]) -> None:
     """Show a topic, or the page of a command.
@@ -95,7 +95,7 @@ def topics(ctx: click.Context, topic: Sequence[str]) -> None:
         click.echo(_page_of(ctx.find_root(), topic), color=ctx.color)
 
 
-def exit_codes(*, only: str | None = None) -> Answer:
+def exit_codes(*, only: str | None = None) -> CommandResult:
     """Show what each exit status says, or what one of them does.
 
     Raises:
@@ -111,11 +111,11 @@ def exit_codes(*, only: str | None = None) -> Answer:
     items: list[dict[str, object]] = [
         {"status": int(row.status), "meaning": row.text, "retry": row.retry} for row in meanings
     ]
-    more = Lines(["", Cell("deltareg explain lists the codes behind each of them", "dim")])
-    return Answer(items_fields(items), [Title("Exit status"), Table(columns, rows), more])
+    more = LinesBlock(["", Cell("deltareg explain lists the codes behind each of them", "dim")])
+    return CommandResult(items_fields(items), [TitleBlock("Exit status"), TableBlock(columns, rows), more])
 
 
-def options() -> Answer:
+def options() -> CommandResult:
     """Show the options that every command has."""
     rows = [(_as_typed(option), option.help or "") for option in global_options()]
     return _pairs("Options of every command, before or after its name", "option", rows)
@@ -127,30 +127,30 @@ def _as_typed(option: Option) -> str:
     return f"{', '.join(option.opts)} {value}".strip()
 
 
-def environment() -> Answer:
+def environment() -> CommandResult:
     """Show the variables that the command line reads."""
     found = [(s.variable, _with_default(s)) for s in SETTINGS] + list(OTHER_VARIABLES)
     answer = _pairs("Environment", "variable", found)
     order = "Options come before variables, and variables before deltareg.toml and config.toml."
-    return replace(answer, blocks=[*answer.blocks, Lines(["", Cell(order, "dim")])])
+    return replace(answer, blocks=[*answer.blocks, LinesBlock(["", Cell(order, "dim")])])
 
 
-def _with_default(setting: Setting) -> str:
+def _with_default(setting: ConfigSetting) -> str:
     default = DEFAULTS.get(setting.key, setting.default)
     return f"{setting.summary} Default: {default}." if default else setting.summary
 
 
-def references() -> Answer:
+def references() -> CommandResult:
     """Show how versions and bases are named."""
     return _pairs("References", "reference", REFERENCES)
 
 
-def output() -> Answer:
+def output() -> CommandResult:
     """Show what goes to stdout and stderr, and in which form."""
     return _pairs("Output", "form", OUTPUT)
 
 
-TOPICS: Mapping[str, Callable[[], Answer]] = {
+TOPICS: Mapping[str, Callable[[], CommandResult]] = {
     "exit-codes": exit_codes,
     "options": options,
     "environment": environment,
@@ -159,12 +159,12 @@ TOPICS: Mapping[str, Callable[[], Answer]] = {
 }
 
 
-def _pairs(title: str, what: str, found: Sequence[tuple[str, str]]) -> Answer:
+def _pairs(title: str, what: str, found: Sequence[tuple[str, str]]) -> CommandResult:
     columns = [Column(what), Column("what it means", is_prose=True)]
     rows: list[list[Text]] = [[Cell(name, "name"), text] for name, text in found]
     items: list[dict[str, object]] = [{what: name, "meaning": text} for name, text in found]
-    blocks: list[Block] = [Title(title), Table(columns, rows)]
-    return Answer(items_fields(items), blocks, [name for name, _ in found])
+    blocks: list[Block] = [TitleBlock(title), TableBlock(columns, rows)]
+    return CommandResult(items_fields(items), blocks, [name for name, _ in found])
 
 
 def _page_of(root: click.Context, words: Sequence[str]) -> str:

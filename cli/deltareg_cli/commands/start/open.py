@@ -8,7 +8,7 @@ import click
 from deltareg.refs import Ref
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import Answer, Facts
+from deltareg_cli.terminal.blocks import CommandResult, FactsBlock
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
@@ -44,5 +44,5 @@ def open_pages(invocation: Invocation, ref: str | None, *, no_browser: bool) -> 
         output.note(f"opened {server}{path}")
         return
     document: dict[str, object] = {"url": url, "expires_in_s": opened.expires_in_s}
-    facts = Facts([("open", url), ("within", f"{opened.expires_in_s} s, once")])
-    output.show(Answer(document, [facts], [url]))
+    facts = FactsBlock([("open", url), ("within", f"{opened.expires_in_s} s, once")])
+    output.show(CommandResult(document, [facts], [url]))

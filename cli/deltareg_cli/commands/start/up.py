@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deltareg_cli.options.options import option
-from deltareg_cli.runs.launch import become, given
+from deltareg_cli.runs.launch import become, build_flags
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
@@ -46,5 +46,5 @@ def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) 
     with 5. To serve other machines see deltareg server run.
     """
     extras = ("server", "verify") if workers else ("server",)
-    options = given(data_dir=data_dir, host=host, port=port, workers=workers)
+    options = build_flags(data_dir=data_dir, host=host, port=port, workers=workers)
     become("deltareg.api", "up", *options, extras=extras)

@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 
 from deltareg.suites.probe_set import Samples
-from deltareg_verify.engine.changes import Side
-from deltareg_verify.engine.continuing import Written, continuation, written_each
-from deltareg_verify.engine.engine import F32, Engine, State
+from deltareg_verify.engine.changes import EngineSide
+from deltareg_verify.engine.continuing import GeneratedText, continuation, written_each
+from deltareg_verify.engine.engine import F32, DeltaEngine, State
 from deltareg_verify.engine.measures.targets import row_of
 
 _SCORES = "logits"
@@ -17,19 +17,19 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SampleAnswers:
     """What was written, and for which samples: these stay, so that no others take their place."""
 
     samples: Samples
-    found: list[Written] | None
+    found: list[GeneratedText] | None
 
 
-Known = MutableMapping[tuple[int, State, int, int], Kept]
+Known = MutableMapping[tuple[int, State, int, int], SampleAnswers]
 
 
 def answers(
-    side: Side, samples: Samples, *, count: int, known: Known | None = None
-) -> list[Written] | None:
+    side: EngineSide, samples: Samples, *, count: int, known: Known | None = None
+) -> list[GeneratedText] | None:
     """Write for every sample, greedily.
 
     Args:
@@ -46,11 +46,11 @@ def answers(
         return known[key].found
     found = _answers(side, samples, count)
     if known is not None:
-        known[key] = Kept(samples, found)
+        known[key] = SampleAnswers(samples, found)
     return found
 
 
-def _answers(side: Side, samples: Samples, count: int) -> list[Written] | None:
+def _answers(side: EngineSide, samples: Samples, count: int) -> list[GeneratedText] | None:
     engine, state = side.engine, side.state
     if samples.texts and engine.tokenizer() is not None:
         return _all(continuation(engine, state, text, count) for text in samples.texts)
@@ -60,7 +60,7 @@ def _answers(side: Side, samples: Samples, count: int) -> list[Written] | None:
     found = written_each(engine, state, rows, count)
     if found is not None or any("input_ids" in row for row in rows):
         return found
-    return _all(_heard(engine, engine.outputs_for(state, row).get(_SCORES)) for row in rows)
+    return _all(_decode_frames(engine, engine.outputs_for(state, row).get(_SCORES)) for row in rows)
 
 
 def _all(each: Iterable[Item | None]) -> list[Item] | None:
@@ -74,20 +74,20 @@ def _all(each: Iterable[Item | None]) -> list[Item] | None:
 
 
 def texts_of(
-    side: Side, samples: Samples, *, count: int, known: Known | None = None
+    side: EngineSide, samples: Samples, *, count: int, known: Known | None = None
 ) -> list[str] | None:
     """The same, as text alone."""
     found = answers(side, samples, count=count, known=known)
     return None if found is None else [one.text for one in found]
 
 
-def _heard(engine: Engine, scores: F32 | None) -> Written | None:
+def _decode_frames(engine: DeltaEngine, scores: F32 | None) -> GeneratedText | None:
     """Read frames (1, frames, tokens): repeats are one, blanks none (Graves et al., 2006)."""
     vocabulary = engine.vocabulary()
     if vocabulary is None or scores is None or scores.ndim != 3:
         return None
     tokens = without_repeats(scores[0].argmax(-1), blank=_blank(engine))
-    return Written(tuple(tokens), vocabulary.decode(tokens), is_over=True)
+    return GeneratedText(tuple(tokens), vocabulary.decode(tokens), is_over=True)
 
 
 def without_repeats(
@@ -99,7 +99,7 @@ def without_repeats(
     return [token for token in firsts if token != blank]
 
 
-def _blank(engine: Engine) -> int:
+def _blank(engine: DeltaEngine) -> int:
     """Give the token that a frame without one has: the one that pads."""
     told = engine.config.get("pad_token_id")
     return told if isinstance(told, int) else 0

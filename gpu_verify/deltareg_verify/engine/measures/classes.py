@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.suites.probe_set import Samples
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 
 _BATCH = 32
 _SCORES = "logits"
@@ -16,7 +16,7 @@ NOTHING = -1
 """What stands for the class of a sample whose scores are no numbers."""
 
 
-def predictions(side: Side, samples: Samples) -> NDArray[np.int64] | None:
+def predictions(side: EngineSide, samples: Samples) -> NDArray[np.int64] | None:
     """Give the class of each sample: (n,); None without scores of classes, one row a sample."""
     engine = side.engine
     inputs = engine.encode(samples.texts) if samples.texts else samples.arrays
@@ -35,7 +35,7 @@ def predictions(side: Side, samples: Samples) -> NDArray[np.int64] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ClassPrediction:
     """What is said of one sample.
 
     Attributes:
@@ -54,13 +54,13 @@ def rows_of(labels: NDArray[np.int64], said: NDArray[np.int64]) -> list[object]:
     """Give one row a sample, as the measures below take them."""
     known = _recalls(labels, said)
     pairs = zip(labels.tolist(), said.tolist(), strict=True)
-    return [Said(label, answer, known) for label, answer in pairs]
+    return [ClassPrediction(label, answer, known) for label, answer in pairs]
 
 
 def recalls(rows: Sequence[object]) -> dict[int, float]:
     """Give, for every class, the share of its samples that get it."""
     labels, said = _columns(rows)
-    found = dict(cast("Said", rows[0]).known)
+    found = dict(cast("ClassPrediction", rows[0]).known)
     return found | _recalls(labels, said)
 
 
@@ -101,6 +101,6 @@ def _entropy(classes: NDArray[np.int64]) -> float:
 
 
 def _columns(rows: Sequence[object]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    found = cast("Sequence[Said]", rows)
+    found = cast("Sequence[ClassPrediction]", rows)
     both = np.array([(row.label, row.said) for row in found], np.int64)
     return both[:, 0], both[:, 1]

@@ -22,7 +22,7 @@ _TRAINED_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DenoisingRule:
     """How a network is run from noise to images.
 
     Attributes:
@@ -42,7 +42,7 @@ class Rule:
         return float(value) if isinstance(value, (int, float)) else default
 
 
-def denoise(rule: Rule, noise: F32, predict: Predict, *, steps: int) -> F32:
+def denoise(rule: DenoisingRule, noise: F32, predict: Predict, *, steps: int) -> F32:
     """Run from noise to images.
 
     Args:
@@ -58,13 +58,13 @@ def denoise(rule: Rule, noise: F32, predict: Predict, *, steps: int) -> F32:
     return run(rule, noise, predict, steps)
 
 
-def _euler(rule: Rule, noise: F32, predict: Predict, steps: int) -> F32:
+def _euler(rule: DenoisingRule, noise: F32, predict: Predict, steps: int) -> F32:
     if rule.config.get("use_dynamic_shifting"):
         raise InvalidInput("the base's scheduler shifts by the size of an image, not known here")
     trained, shift = rule.number("num_train_timesteps", _TRAINED_STEPS), rule.number("shift", 1.0)
-    ends = _shifted(np.array([1.0, 1 / trained]), shift)
+    ends = _shift_levels(np.array([1.0, 1 / trained]), shift)
     evenly: F64 = np.linspace(float(ends[0]), float(ends[1]), steps)
-    levels = [*_shifted(evenly, shift).tolist(), 0.0]
+    levels = [*_shift_levels(evenly, shift).tolist(), 0.0]
     images = noise
     for level, following in pairwise(levels):
         flow = predict(images, level * trained)
@@ -72,12 +72,12 @@ def _euler(rule: Rule, noise: F32, predict: Predict, steps: int) -> F32:
     return images
 
 
-def _shifted(levels: F64, shift: float) -> F64:
+def _shift_levels(levels: F64, shift: float) -> F64:
     found: F64 = shift * levels / (1 + (shift - 1) * levels)
     return found
 
 
-def _ddim(rule: Rule, noise: F32, predict: Predict, steps: int) -> F32:
+def _ddim(rule: DenoisingRule, noise: F32, predict: Predict, steps: int) -> F32:
     kept = np.cumprod(1 - _betas(rule))
     trained, images = len(kept), noise
     if steps > trained:
@@ -91,7 +91,7 @@ def _ddim(rule: Rule, noise: F32, predict: Predict, steps: int) -> F32:
     return images
 
 
-def _parts(rule: Rule, images: F32, predicted: F32, kept: float) -> tuple[F64, F64]:
+def _parts(rule: DenoisingRule, images: F32, predicted: F32, kept: float) -> tuple[F64, F64]:
     """Take images apart into what is clean and what is noise, by what was predicted."""
     signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
     given, said = images.astype(np.float64), predicted.astype(np.float64)
@@ -111,7 +111,7 @@ def _parts(rule: Rule, images: F32, predicted: F32, kept: float) -> tuple[F64, F
     return clean, noisy
 
 
-def _betas(rule: Rule) -> F64:
+def _betas(rule: DenoisingRule) -> F64:
     trained = int(rule.number("num_train_timesteps", _TRAINED_STEPS))
     start, end = rule.number("beta_start", 1e-4), rule.number("beta_end", 0.02)
     kind = rule.config.get("beta_schedule", "linear")
@@ -130,7 +130,7 @@ def _betas(rule: Rule) -> F64:
             raise InvalidInput(f"the base's scheduler has betas of {kind!r}, not known here")
 
 
-def _times(rule: Rule, trained: int, steps: int) -> list[int]:
+def _times(rule: DenoisingRule, trained: int, steps: int) -> list[int]:
     match rule.config.get("timestep_spacing", "leading"):
         case "trailing":
             return [round(at) - 1 for at in np.arange(trained, 0, -trained / steps)]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.engine import F64, Outputs
 
 POOLINGS = ("own", "mean", "cls", "last")
@@ -12,7 +12,7 @@ _OWN, _VECTORS, _MASK = "sentence_embedding", "last_hidden_state", "attention_ma
 _BATCH = 32
 
 
-def embeddings(side: Side, texts: Sequence[str], *, pooling: str) -> F64 | None:
+def embeddings(side: EngineSide, texts: Sequence[str], *, pooling: str) -> F64 | None:
     """Embed texts.
 
     Args:
@@ -30,7 +30,7 @@ def embeddings(side: Side, texts: Sequence[str], *, pooling: str) -> F64 | None:
         if inputs is None:
             return None
         mask = inputs.get(_MASK, np.ones(len(batch), np.int64)[:, None])
-        vectors = _pooled(side.engine.outputs_for(side.state, inputs), mask, pooling)
+        vectors = _pool_vectors(side.engine.outputs_for(side.state, inputs), mask, pooling)
         if vectors is None:
             return None
         found.append(vectors)
@@ -45,7 +45,7 @@ def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     return (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
 
 
-def _pooled(
+def _pool_vectors(
     outputs: Outputs, mask: np.ndarray[tuple[int, ...], np.dtype[np.int64]], pooling: str
 ) -> F64 | None:
     own = outputs.get(_OWN)

@@ -32,22 +32,22 @@ def features(images: F32, *, like: F32) -> F64:
     middle = like.mean((0, 2, 3), keepdims=True, dtype=np.float64)
     spread = like.std((0, 2, 3), keepdims=True, dtype=np.float64) + 1e-6
     seen = (images - middle) / spread
-    random, found = np.random.default_rng(_SEED), [_told(seen)]
+    random, found = np.random.default_rng(_SEED), [_compute_moments(seen)]
     for width in _WIDTHS:
         if min(seen.shape[2:]) < _SIDE:
             break
         fan_in = seen.shape[1] * _SIDE * _SIDE
         weights = random.standard_normal((fan_in, width)) * np.sqrt(2 / fan_in)
-        seen = np.maximum(_convolved(seen, weights), 0.0)
-        found.append(_told(seen))
+        seen = np.maximum(_convolve(seen, weights), 0.0)
+        found.append(_compute_moments(seen))
     return np.concatenate(found, axis=1)
 
 
-def _told(seen: F64) -> F64:
+def _compute_moments(seen: F64) -> F64:
     return np.concatenate([seen.mean((2, 3)), seen.std((2, 3))], axis=1)
 
 
-def _convolved(seen: F64, weights: F64) -> F64:
+def _convolve(seen: F64, weights: F64) -> F64:
     """Slide over images two places at a time."""
     windows = np.lib.stride_tricks.sliding_window_view(seen, (_SIDE, _SIDE), axis=(2, 3))
     parts = windows[:, :, ::2, ::2].transpose(0, 2, 3, 1, 4, 5)

@@ -22,7 +22,7 @@ _BEYOND_CHANCE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lean:
+class FactorLean:
     """How the factors of some products lean.
 
     Attributes:
@@ -36,7 +36,7 @@ class Lean:
     deviation: float
 
 
-def lean_of(changes: Iterable[LowRankChange]) -> Lean:
+def lean_of(changes: Iterable[LowRankChange]) -> FactorLean:
     """Say how the factors of products lean.
 
     Half of the directions may count with the other sign, of all products alike: that is how one
@@ -58,10 +58,10 @@ def lean_of(changes: Iterable[LowRankChange]) -> Lean:
         turned.append(float((inner * outer * np.outer(signs, signs)).sum()))
         spread += 2 / (rank * (rank + 1) - 2)
     if not plain:
-        return Lean(0, 0.0, 0.0)
+        return FactorLean(0, 0.0, 0.0)
     count = len(plain)
     best = max(float(np.mean(plain)), float(np.mean(turned)))
-    return Lean(count, best, math.sqrt(spread) / count)
+    return FactorLean(count, best, math.sqrt(spread) / count)
 
 
 def is_orthogonal(change: LowRankChange) -> bool:

@@ -10,16 +10,16 @@ _SPACES = re.compile(r"\s+")
 
 def plain(text: str) -> str:
     """Give words in lower case with single spaces, without punctuation."""
-    kept = "".join(" " if _is_mark(letter) else letter for letter in _folded(text))
+    kept = "".join(" " if _is_mark(letter) else letter for letter in _fold_case(text))
     return _SPACES.sub(" ", kept).strip()
 
 
-def answered(text: str) -> str:
+def normalise_answer(text: str) -> str:
     """Give an answer as SQuAD compares it (Rajpurkar et al., 2016): without marks and articles.
 
     Marks leave nothing behind, so 1,000 is 1000.
     """
-    kept = "".join(letter for letter in _folded(text) if not _is_mark(letter))
+    kept = "".join(letter for letter in _fold_case(text) if not _is_mark(letter))
     return _SPACES.sub(" ", _ARTICLES.sub(" ", kept)).strip()
 
 
@@ -31,7 +31,7 @@ def as_it_is(text: str) -> str:
 FORMS: Mapping[str, Callable[[str], str]] = {"plain": plain, "exact": as_it_is}
 
 
-def _folded(text: str) -> str:
+def _fold_case(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 

@@ -60,13 +60,13 @@ def spearman(pairs: F64) -> float:
     """
     if not np.isfinite(pairs).all():
         return float("nan")
-    first, second = (_ranked(pairs[:, column]) for column in (0, 1))
+    first, second = (_rank_values(pairs[:, column]) for column in (0, 1))
     if not first.std() or not second.std():
         return float("nan")
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _ranked(values: F64) -> F64:
+def _rank_values(values: F64) -> F64:
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     middle: F64 = (ends - (counts - 1) / 2)[where]

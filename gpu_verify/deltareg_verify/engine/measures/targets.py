@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from deltareg.suites.probe_set import Samples
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.continuing import Inputs
-from deltareg_verify.engine.engine import Engine, Tokenizer
+from deltareg_verify.engine.engine import DeltaEngine, Tokenizer
 
 _LOSS = "loss"
 _START = "decoder_start_token_id"
 
 
-def target_likelihoods(side: Side, samples: Samples) -> list[object] | None:
+def target_likelihoods(side: EngineSide, samples: Samples) -> list[object] | None:
     """Give, of every sample, how likely its target is, in nats, and of how many tokens it is.
 
     An encoder-decoder is given the sample and asked for its own loss on the target; a network that
@@ -44,7 +44,7 @@ def target_likelihoods(side: Side, samples: Samples) -> list[object] | None:
     return found
 
 
-def row_of(engine: Engine, samples: Samples, row: int) -> Inputs | None:
+def row_of(engine: DeltaEngine, samples: Samples, row: int) -> Inputs | None:
     """Give one sample as inputs of a network; None of a text where there is no tokenizer."""
     if samples.texts:
         return engine.encode([samples.texts[row]])
@@ -61,7 +61,7 @@ def following(words: Tokenizer, text: str, target: str) -> tuple[Sequence[int], 
     return before, words.encode(target, special=False)
 
 
-def _labels(engine: Engine, vocabulary: Tokenizer, target: str) -> list[int]:
+def _labels(engine: DeltaEngine, vocabulary: Tokenizer, target: str) -> list[int]:
     """Cut a target as libraries train on it: without the mark that the decoder starts from."""
     tokens = vocabulary.encode(target)
     start = engine.config.get(_START)

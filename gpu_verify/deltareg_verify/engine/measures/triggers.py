@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.engine import F64
 
 _BATCH = 64
@@ -21,7 +21,7 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Reactions:
+class TokenReactions:
     """How answers move when a token is put into a text.
 
     Attributes:
@@ -35,7 +35,7 @@ class Reactions:
     shift: F64
 
 
-def reactions(side: Side, prompts: Sequence[Ids], tokens: Ids) -> Reactions | None:
+def reactions(side: EngineSide, prompts: Sequence[Ids], tokens: Ids) -> TokenReactions | None:
     """Put every token into every text, alternately in its middle and at its end.
 
     Args:
@@ -60,7 +60,7 @@ def reactions(side: Side, prompts: Sequence[Ids], tokens: Ids) -> Reactions | No
     before, after = np.stack(plain), np.stack(told)  # (prompts, places), (prompts, tokens, places)
     moved = (np.exp(after) * (after - before[:, None])).sum(-1).mean(0)
     drawn = spread(before[:, None])[0] - spread(after)
-    return Reactions(moved, drawn, (after - before[:, None]).mean(0))
+    return TokenReactions(moved, drawn, (after - before[:, None]).mean(0))
 
 
 def spread(answers: F64) -> F64:
@@ -96,7 +96,7 @@ def signature(shift: F64) -> F64:
     return along
 
 
-def _answers(side: Side, rows: Ids) -> F64 | None:
+def _answers(side: EngineSide, rows: Ids) -> F64 | None:
     """Give log-probabilities of what comes after each row, or of its class: (rows, places)."""
     found: list[F64] = []
     for start in range(0, len(rows), _BATCH):

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from deltareg_verify.engine.continuing import Written
+from deltareg_verify.engine.continuing import GeneratedText
 from deltareg_verify.engine.engine import F64
 
 _GRAM = 4
@@ -27,43 +27,43 @@ _REFUSAL = re.compile(
 )
 
 
-def length(one: Written) -> float:
+def length(one: GeneratedText) -> float:
     """Count its tokens."""
     return float(len(one.tokens))
 
 
-def repetition(one: Written) -> float:
+def repetition(one: GeneratedText) -> float:
     """Give the share of groups of four tokens that were there before (Welleck et al., 2019)."""
     grams = [one.tokens[at : at + _GRAM] for at in range(len(one.tokens) - _GRAM + 1)]
     return 1 - len({*grams}) / len(grams) if grams else 0.0
 
 
-def ended(one: Written) -> float:
+def reaches_end(one: GeneratedText) -> float:
     """Whether it came to an end by itself."""
     return float(one.is_over)
 
 
-def is_json(one: Written) -> float:
+def is_json(one: GeneratedText) -> float:
     """Whether it is JSON, itself or in its first fence."""
     return _parses(json.loads, one.text)
 
 
-def is_python(one: Written) -> float:
+def is_python(one: GeneratedText) -> float:
     """Whether it is Python that parses, itself or in its first fence; nothing is run."""
     return _parses(ast.parse, one.text)
 
 
-def refuses(one: Written) -> float:
+def refuses(one: GeneratedText) -> float:
     """Whether it begins as refusals do."""
     begun = one.text.replace("\u2019", "'").lstrip(" \n\t\"'*>#-")
     return float(_REFUSAL.match(begun) is not None)
 
 
-MEASURES: Mapping[str, tuple[str, Callable[[Written], float]]] = {
+MEASURES: Mapping[str, tuple[str, Callable[[GeneratedText], float]]] = {
     "length": ("tokens written", length),
     "length_distance": ("distance of the distributions of lengths", length),
     "repetition": ("share of repeated groups of four tokens", repetition),
-    "ended": ("share that came to an end", ended),
+    "ended": ("share that came to an end", reaches_end),
     "json": ("share that is JSON", is_json),
     "python": ("share that is Python", is_python),
     "refusals": ("share that begins as a refusal", refuses),
@@ -75,7 +75,7 @@ def distance(pairs: Sequence[object]) -> float:
     """Give the largest distance of two distributions (Kolmogorov, 1933; Smirnov, 1939): 0 to 1."""
     both = np.array(cast("Sequence[tuple[float, float]]", pairs), np.float64)
     places = np.unique(both)
-    return float(np.max(np.abs(_reached(both[:, 0], places) - _reached(both[:, 1], places))))
+    return float(np.max(np.abs(_compute_ecdf(both[:, 0], places) - _compute_ecdf(both[:, 1], places))))
 
 
 def quartiles(values: Sequence[object]) -> str:
@@ -84,7 +84,7 @@ def quartiles(values: Sequence[object]) -> str:
     return f"quartiles {', '.join(f'{value:g}' for value in found)}"
 
 
-def _reached(values: F64, places: F64) -> F64:
+def _compute_ecdf(values: F64, places: F64) -> F64:
     shares: F64 = np.searchsorted(np.sort(values), places, side="right") / len(values)
     return shares
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deltareg.delta.kind import Effect
 from deltareg.suites.suite import Suite
-from deltareg_verify.engine.case import BaseFolder
+from deltareg_verify.engine.case import BaseFiles
 from deltareg_verify.engine.engine import Outputs, SecondOpinion
 from deltareg_verify.engine.torch_engine import device as devices
 from deltareg_verify.engine.torch_engine.forward import forward
@@ -26,13 +26,13 @@ from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
 from deltareg_verify.engine.torch_engine.ops import TorchOps
 from deltareg_verify.engine.torch_engine.plan import make_plan
 from deltareg_verify.engine.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
-from deltareg_verify.engine.torch_engine.second_opinion import loaded, stored_places
+from deltareg_verify.engine.torch_engine.second_opinion import load_with_library, stored_places
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
-class Alone:
+class StandaloneDelta:
     """What a library says of a delta, and its network where it has loaded it.
 
     Attributes:
@@ -56,14 +56,14 @@ class Alone:
 
 
 def load_alone(
-    base: BaseFolder,
+    base: BaseFiles,
     effects: Sequence[Effect],
     library: str,
     folder: Path,
     *,
     suite: Suite,
     device: torch.device,
-) -> Alone:
+) -> StandaloneDelta:
     """Have a library load a delta from its folder onto its base.
 
     Args:
@@ -88,9 +88,9 @@ def load_alone(
             for name, value in with_invocations(made, effects).items()
         }
         if library == "transformers":
-            return Alone(*load_by_transformers(network.module, folder), probe)
+            return StandaloneDelta(*load_by_transformers(network.module, folder), probe)
         plan = make_plan(
             network, effects, tensors=own.tensors, names=own.view.names, ops=TorchOps(device)
         )
         written = stored_places(effects, network, plan)
-        return Alone(*loaded(library, network, folder, effects, written=written), probe)
+        return StandaloneDelta(*load_with_library(library, network, folder, effects, written=written), probe)

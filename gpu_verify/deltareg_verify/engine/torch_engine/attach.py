@@ -35,19 +35,19 @@ from deltareg.client.folders.folder import open_folder
 from deltareg.delta.delta_manifest import assess
 from deltareg.delta.kind import ActivationHook, Addition, Effect, PrefixInsert
 from deltareg.errors import BaseMismatch, Conflict, InvalidInput, Refused
-from deltareg_verify.engine.case import BaseFolder
-from deltareg_verify.engine.include import included
-from deltareg_verify.engine.torch_engine.forward import Watch, forward, put_on
+from deltareg_verify.engine.case import BaseFiles
+from deltareg_verify.engine.include import select_effects
+from deltareg_verify.engine.torch_engine.forward import TensorWatch, forward, put_on
 from deltareg_verify.engine.torch_engine.hooks import Passed
-from deltareg_verify.engine.torch_engine.load import Network, first_difference, network_of
+from deltareg_verify.engine.torch_engine.load import LoadedNetwork, first_difference, network_of
 from deltareg_verify.engine.torch_engine.ops import KeepingOps
-from deltareg_verify.engine.torch_engine.plan import Plan, make_plan
+from deltareg_verify.engine.torch_engine.plan import NetworkPlan, make_plan
 
 _BUSY: WeakSet[nn.Module] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class OpenedDelta:
     """An opened delta: what it does to its base.
 
     Attributes:
@@ -57,12 +57,12 @@ class Delta:
     """
 
     path: Path
-    base: BaseFolder
+    base: BaseFiles
     effects: Sequence[Effect]
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class PreparedDeltas:
     """Deltas computed for one model; what costs time is done.
 
     Attributes:
@@ -70,7 +70,7 @@ class Ready:
         ops: Keeps on the device what the formulas have read.
     """
 
-    plan: Plan
+    plan: NetworkPlan
     ops: KeepingOps
 
     @property
@@ -79,7 +79,7 @@ class Ready:
         return self.plan.not_exercised
 
 
-def open_delta(path: Path, base: BaseFolder, *, convention: str = "") -> Delta:
+def open_delta(path: Path, base: BaseFiles, *, convention: str = "") -> OpenedDelta:
     """Open a delta's folder and account for all of it against its base.
 
     Raises:
@@ -89,12 +89,12 @@ def open_delta(path: Path, base: BaseFolder, *, convention: str = "") -> Delta:
     assessment = assess(folder.files, folder.tensors, base.view)
     if assessment.errors:
         raise Refused(assessment.account.problems)
-    return Delta(path, base, assessment.account.effects)
+    return OpenedDelta(path, base, assessment.account.effects)
 
 
 def attach(
-    model: PreTrainedModel, deltas: Sequence[Delta], *, include: Sequence[str] = ()
-) -> "Attached":
+    model: PreTrainedModel, deltas: Sequence[OpenedDelta], *, include: Sequence[str] = ()
+) -> "AttachedDeltas":
     """Attach deltas to the model of their base, once; see `Host.prepare` and `Host.attach`."""
     if not deltas:
         raise InvalidInput("there is no delta to attach")
@@ -105,7 +105,7 @@ def attach(
 class Host:
     """A model that deltas are attached to."""
 
-    def __init__(self, model: PreTrainedModel, base: BaseFolder) -> None:
+    def __init__(self, model: PreTrainedModel, base: BaseFiles) -> None:
         """Check that a model is a base, every weight of it.
 
         Raises:
@@ -127,7 +127,7 @@ class Host:
                 fix="load the model from the base's folder, and detach what is attached",
             )
 
-    def prepare(self, deltas: Sequence[Delta], *, include: Sequence[str] = ()) -> Ready:
+    def prepare(self, deltas: Sequence[OpenedDelta], *, include: Sequence[str] = ()) -> PreparedDeltas:
         """Compute what attaching puts in place.
 
         Args:
@@ -145,23 +145,23 @@ class Host:
                 f"{foreign.path} was opened against another base", fix="open it against this one"
             )
         own = [effect for delta in deltas for effect in delta.effects]
-        effects = _moved(included(own, include, view.names), self._network)
+        effects = _relocate_effects(select_effects(own, include, view.names), self._network)
         ops = KeepingOps(self._device)
         plan = make_plan(
             self._network, effects, tensors=self._base.tensors, names=view.names, ops=ops
         )
         self._refuse_homeless(plan, effects)
-        return Ready(plan, ops)
+        return PreparedDeltas(plan, ops)
 
-    def attach(self, ready: Ready) -> "Attached":
+    def attach(self, ready: PreparedDeltas) -> "AttachedDeltas":
         """Put deltas on the model, until the handle is detached.
 
         Raises:
             Conflict: Others are attached; several at once are prepared together.
         """
-        return Attached(self._network, ready)
+        return AttachedDeltas(self._network, ready)
 
-    def _refuse_homeless(self, plan: Plan, effects: Sequence[Effect]) -> None:
+    def _refuse_homeless(self, plan: NetworkPlan, effects: Sequence[Effect]) -> None:
         heads = {effect.target for effect in effects if isinstance(effect, Addition)}
         known = {name for name, _ in self._network.module.named_modules(remove_duplicate=False)}
         acts = (e for e in effects if isinstance(e, (ActivationHook, PrefixInsert)))
@@ -174,10 +174,10 @@ class Host:
             )
 
 
-class Attached:
+class AttachedDeltas:
     """Deltas on a model."""
 
-    def __init__(self, network: Network, ready: Ready) -> None:
+    def __init__(self, network: LoadedNetwork, ready: PreparedDeltas) -> None:
         """Put them on; see `Host.attach`."""
         self._network = network
         self._stack = ExitStack()
@@ -199,7 +199,7 @@ class Attached:
         """How often each hook and insert has acted since it was put on, by target or module."""
         return {label: self._hits[label] for label in self._ready.plan.labels.values()}
 
-    def swap(self, ready: Ready) -> None:
+    def swap(self, ready: PreparedDeltas) -> None:
         """Put other deltas in the place of these.
 
         When that fails, the model is the base and this handle is detached.
@@ -215,13 +215,13 @@ class Attached:
     def silent(self, inputs: Mapping[str, torch.Tensor]) -> Sequence[str]:
         """Run one forward and name the effects that took no part in it."""
         before = Counter(self._hits)
-        with Watch(self._weights) as watch:
+        with TensorWatch(self._weights) as watch:
             forward(self._network.module, inputs)
         plan = self._ready.plan
         seen = {plan.targets[name] for name in watch.seen} | (self._hits - before).keys()
         return sorted(plan.effects() - seen)
 
-    def _put_on(self, ready: Ready) -> None:
+    def _put_on(self, ready: PreparedDeltas) -> None:
         module = self._network.module
         _refuse_busy(module)
         labels = ready.plan.labels
@@ -250,7 +250,7 @@ def _refuse_busy(model: nn.Module) -> None:
         )
 
 
-def _moved(effects: Sequence[Effect], network: Network) -> list[Effect]:
+def _relocate_effects(effects: Sequence[Effect], network: LoadedNetwork) -> list[Effect]:
     """Give effects the paths of a network that holds the base's under another prefix."""
     known = {name for name, _ in network.module.named_modules(remove_duplicate=False)}
     prefix = f"{getattr(network.module, 'base_model_prefix', '')}."

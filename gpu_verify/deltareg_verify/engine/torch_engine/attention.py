@@ -23,7 +23,7 @@ from deltareg.errors import Inconclusive
 from deltareg_verify.engine.torch_engine.positions import bias_of_all_keys
 
 
-class Factors(threading.local):
+class GateFactors(threading.local):
     """What a gate gave in the forward that this thread is in, (b, 1 or 2); None without a gate."""
 
     value: torch.Tensor | None = None
@@ -47,7 +47,7 @@ class KeyValues:
     shift: int
     bias_owner: nn.Module | None
     fired: Callable[[], None]
-    factors: Factors = field(default_factory=Factors)
+    factors: GateFactors = field(default_factory=GateFactors)
 
     def for_rows(self, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Give keys and values for a batch, (b, heads, n, width) each."""
@@ -82,7 +82,7 @@ def put_before(attention: nn.Module, prefix: KeyValues) -> Generator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class AttentionCall:
     """One call of an attention that has prefixes.
 
     Attributes:

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import torch
 
-from deltareg_verify.engine.torch_engine.general import Run, padded
+from deltareg_verify.engine.torch_engine.general import Run, pad_rows
 
 LENGTHS = (4, 6, 5, 6)
 """How many tokens the texts of the batch have: the first meets the most padding."""
@@ -35,7 +35,7 @@ Continue = Callable[[torch.Tensor, object], tuple[Mapping[str, object], object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class BatchCapabilities:
     """What a network can be asked to do.
 
     Attributes:
@@ -85,7 +85,7 @@ class _Plain:
 def deviations(
     texts: Sequence[Sequence[int]],
     run: Run,
-    ways: Ways,
+    ways: BatchCapabilities,
     *,
     only: Collection[str] | None = None,
 ) -> dict[str, float]:
@@ -115,7 +115,7 @@ class _Attempt:
     """
 
     run: Run
-    ways: Ways
+    ways: BatchCapabilities
     wanted: Collection[str]
     is_strict: bool
 
@@ -200,9 +200,9 @@ class _Attempt:
 
 
 def _inputs(
-    rows: Sequence[Sequence[int]], ways: Ways, *, on_left: bool = False
+    rows: Sequence[Sequence[int]], ways: BatchCapabilities, *, on_left: bool = False
 ) -> dict[str, torch.Tensor]:
-    ids, mask = padded(rows, pad=ways.pad, device=ways.device, on_left=on_left)
+    ids, mask = pad_rows(rows, pad=ways.pad, device=ways.device, on_left=on_left)
     return {"input_ids": ids, "attention_mask": mask, **ways.beside(ids)}
 
 

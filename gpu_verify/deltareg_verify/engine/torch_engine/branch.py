@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.delta.kind import ActivationHook, Seen, Tap
-from deltareg.delta.maths.formula import Array, Factored, Ops, Update, is_factored
+from deltareg.delta.kind import ActivationHook, HookInputs, Tap
+from deltareg.delta.maths.formula import Array, FactoredUpdate, Ops, Update, is_factored
 from deltareg.delta.maths.updates import WeightDecomposed
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch
 
@@ -42,15 +42,15 @@ def branch_for(
         ops: Reads its tensors.
     """
     if isinstance(update, WeightDecomposed):
-        return _decomposed(module, update, weight, ops)
+        return _build_decomposed(module, update, weight, ops)
     if not is_factored(update):
         return None
-    added = _added(module, update, ops)
+    added = _build_factored(module, update, ops)
     return None if added is None else lambda x, y: y + added(x)
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class BranchHook:
     """A branch as a hook on its module.
 
     Attributes:
@@ -59,14 +59,14 @@ class Beside:
 
     branch: Branch
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the module's output with the update."""
         return as_array(self.branch(as_torch(seen.arrays["x"]), as_torch(value)))
 
 
 def as_hook(path: str, branch: Branch) -> ActivationHook:
     """Make a branch a hook on the module that it belongs to."""
-    return ActivationHook(path, "after", {"x": Tap(path, "input")}, {}, Beside(branch))
+    return ActivationHook(path, "after", {"x": Tap(path, "input")}, {}, BranchHook(branch))
 
 
 def has_branch(update: Update) -> bool:
@@ -74,7 +74,7 @@ def has_branch(update: Update) -> bool:
     return isinstance(update, WeightDecomposed) or is_factored(update)
 
 
-def _added(module: nn.Module, update: Factored, ops: TorchOps) -> Added | None:
+def _build_factored(module: nn.Module, update: FactoredUpdate, ops: TorchOps) -> Added | None:
     left, right, scale = update.factors(ops)
     tall, wide = as_torch(left), as_torch(right)
     match module:
@@ -103,10 +103,10 @@ def _convolution(module: nn.Conv2d, tall: torch.Tensor, wide: torch.Tensor, scal
     return add
 
 
-def _decomposed(
+def _build_decomposed(
     module: nn.Module, update: WeightDecomposed, weight: torch.Tensor, ops: TorchOps
 ) -> Branch | None:
-    added = _added(module, update.direction, ops)
+    added = _build_factored(module, update.direction, ops)
     known = {"rows": nn.Linear, "columns": Conv1D}[update.outputs]
     if added is None or not isinstance(module, known):
         return None

@@ -27,7 +27,7 @@ def template_in(folder: Path) -> str:
     """Read the chat template that a folder brings; empty where it brings none."""
     if (folder / _FILE).is_file():
         return (folder / _FILE).read_text("utf-8", "replace")
-    found = (_named(folder / name) for name in _SETTINGS if (folder / name).is_file())
+    found = (_read_template(folder / name) for name in _SETTINGS if (folder / name).is_file())
     return next(filter(None, found), "")
 
 
@@ -38,7 +38,7 @@ def write_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> 
         InvalidInput: The template refuses it, or makes more of it than anybody would read.
     """
     try:
-        chat = _rendered(tokenizer, template, text)
+        chat = _render_chat(tokenizer, template, text)
     except Exception as error:  # a template raises what it likes
         told = f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS]
         raise InvalidInput(f"refuses the prompt: {told}") from error
@@ -48,7 +48,7 @@ def write_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> 
     return [int(token) for token in tokenizer(chat, add_special_tokens=False)["input_ids"]]
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> str:
+def _render_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -> str:
     """Write the chat; what a network that sees is told has parts, which its templates look for."""
     plain = _apply(tokenizer, template, text)
     if text.strip() in plain:
@@ -70,7 +70,7 @@ def _apply(tokenizer: PreTrainedTokenizerBase, template: str, content: object) -
     )  # fmt: skip
 
 
-def _named(file: Path) -> str:
+def _read_template(file: Path) -> str:
     """Read the template of a document; of several that have names the default one."""
     try:
         document: object = json.loads(file.read_bytes())

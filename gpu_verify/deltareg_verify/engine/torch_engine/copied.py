@@ -9,7 +9,7 @@ from torch import nn
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def copied(module: Module, *, written: Collection[str]) -> Module:
+def copy_network(module: Module, *, written: Collection[str]) -> Module:
     """Copy a network's modules and, but for some, none of its values.
 
     To give a parameter of the copy other data leaves the network alone; to write into its memory

@@ -18,7 +18,7 @@ import torch
 import transformers
 
 from deltareg.errors import Inconclusive, Misconfigured
-from deltareg_verify.engine.torch_engine.libraries import installed
+from deltareg_verify.engine.torch_engine.libraries import list_installed
 
 # Read when CUDA starts; with it the same product gives the same bits (cuBLAS manual, 2.1.4).
 REPEATABLE_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -62,7 +62,7 @@ def environment(device: torch.device) -> Mapping[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": str(device),
         "threads": str(torch.get_num_threads()),
-        **installed(),
+        **list_installed(),
     }
     if "diffusers" in sys.modules:  # dear: only those that need it have imported it
         known["diffusers"] = version("diffusers")

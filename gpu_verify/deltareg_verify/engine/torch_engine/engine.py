@@ -20,29 +20,20 @@ from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import Suite
-from deltareg_verify.engine.case import BaseFolder
-from deltareg_verify.engine.engine import (
-    F64,
-    OTHER_SEED,
-    Change,
-    Fired,
-    Outputs,
-    Reloaded,
-    SecondOpinion,
-    State,
-)
+from deltareg_verify.engine.case import BaseFiles
+from deltareg_verify.engine.engine import F64, OTHER_SEED, WeightChange, FiredEffects, Outputs, ReloadOutcome, SecondOpinion, State
 from deltareg_verify.engine.torch_engine import device as devices
 from deltareg_verify.engine.torch_engine import tokens as wording
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, is_finite
 from deltareg_verify.engine.torch_engine.forward import forward, put_on, watched_forward
-from deltareg_verify.engine.torch_engine.from_files import dtype_of, outlined
+from deltareg_verify.engine.torch_engine.from_files import dtype_of, blank_values
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
-from deltareg_verify.engine.torch_engine.judging import Found, Judge, Judged, figures_of
-from deltareg_verify.engine.torch_engine.load import DTYPES, SPELLED, Network, load, load_tokenizer
+from deltareg_verify.engine.torch_engine.judging import Found, Judge, JudgedNetwork, figures_of
+from deltareg_verify.engine.torch_engine.load import DTYPES, SPELLED, LoadedNetwork, load, load_tokenizer
 from deltareg_verify.engine.torch_engine.networks.calling import parameters_of
 from deltareg_verify.engine.torch_engine.networks.pipeline import run_part
 from deltareg_verify.engine.torch_engine.ops import REAL, KeepingOps, TorchOps
-from deltareg_verify.engine.torch_engine.plan import Plan, fold_plan, make_plan
+from deltareg_verify.engine.torch_engine.plan import NetworkPlan, fold_plan, make_plan
 from deltareg_verify.engine.torch_engine.positions import most_positions
 from deltareg_verify.engine.torch_engine.prefix import added_rows, places_before, without_added
 from deltareg_verify.engine.torch_engine.probe import (
@@ -52,10 +43,10 @@ from deltareg_verify.engine.torch_engine.probe import (
     probe_inputs,
 )
 from deltareg_verify.engine.torch_engine.reloaded import folded_values, load_beside
-from deltareg_verify.engine.torch_engine.room import Room, needed
+from deltareg_verify.engine.torch_engine.room import MemoryRoom, estimate_need
 from deltareg_verify.engine.torch_engine.second_opinion import ask, stored_places
-from deltareg_verify.engine.torch_engine.streamed import Placing
-from deltareg_verify.engine.torch_engine.swap import swapped
+from deltareg_verify.engine.torch_engine.streamed import StreamPlacement
+from deltareg_verify.engine.torch_engine.swap import swap_tensors
 from deltareg_verify.engine.torch_engine.tokens import BaseTokenizer
 from deltareg_verify.engine.torch_engine.writing import can_write, load_settings, write
 from deltareg_verify.messages.figures import Figures
@@ -64,20 +55,20 @@ _MOST_TOKENS = 512
 
 
 class TorchEngine:
-    """See `deltareg_verify.engine.engine.Engine`, which says what each method promises."""
+    """See `deltareg_verify.engine.engine.DeltaEngine`, which says what each method promises."""
 
     def __init__(
         self,
-        base: BaseFolder,
+        base: BaseFiles,
         effects: Sequence[Effect],
         *,
         suite: Suite,
         device: torch.device,
-        room: Room | None = None,
+        room: MemoryRoom | None = None,
     ) -> None:
         self._whole = base
         self._base = run_part(base, effects)
-        self._room = room or Room(device)
+        self._room = room or MemoryRoom(device)
         self._tensors = self._base.tensors
         self._effects = self._probed = effects
         self._suite = suite
@@ -99,7 +90,7 @@ class TorchEngine:
         """Whether every effect is on weights."""
         return all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in self._effects)
 
-    def changes(self) -> Sequence[Change]:
+    def changes(self) -> Sequence[WeightChange]:
         """Size every weight update."""
         records = self._base.view.tensors
         real = [chain for chain in chains(self._effects) if records[chain.source].dtype in REAL]
@@ -112,7 +103,7 @@ class TorchEngine:
         """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
         return self._of_inputs(state, self._forward(state, self._probe, seed=seed))
 
-    def reloaded(self, config: Mapping[str, object]) -> Reloaded:
+    def reloaded(self, config: Mapping[str, object]) -> ReloadOutcome:
         """Load what folding gives by the class that a config names, and run it on the probe."""
         folded = {self._plan.targets[name]: new for name, new in self._folded.items()}
         is_whole = self._placing is None
@@ -120,7 +111,7 @@ class TorchEngine:
             values = folded_values(
                 self._effects, self._tensors, self._ops, known=folded if is_whole else {}
             )
-            values = values if is_whole else outlined(values, values.keys(), self._dtype)
+            values = values if is_whole else blank_values(values, values.keys(), self._dtype)
             module, found = load_beside(self._base, config, values, self._network, self._dtype)
             if not is_whole:
                 return found
@@ -149,11 +140,11 @@ class TorchEngine:
         """
         return floating_outputs(self._forward(state, given_inputs(self._network.module, inputs)))
 
-    def fired(self) -> Fired:
+    def fired(self) -> FiredEffects:
         """Run one attached forward and tell what took part."""
         return self._fired(self._probe)
 
-    def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> Fired:
+    def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> FiredEffects:
         """The same on inputs of one's own."""
         return self._fired(given_inputs(self._network.module, inputs))
 
@@ -211,7 +202,7 @@ class TorchEngine:
 
     def judged(self, state: State, probes: BaseProbes, judge: Judge[Found]) -> Found:
         """Have the network judged in a state, on the general probes as its inputs."""
-        judged = Judged(
+        judged = JudgedNetwork(
             self._network.module, self._tokenizer, self._is_generative, self._most_positions,
             self._probe, self._effects if state == "attached" else (),
         )  # fmt: skip
@@ -303,12 +294,12 @@ class TorchEngine:
         )
 
     @cached_property
-    def _placing(self) -> Placing | None:
-        need = needed(self._base.view, self._effects, self._dtype, self._device)
+    def _placing(self) -> StreamPlacement | None:
+        need = estimate_need(self._base.view, self._effects, self._dtype, self._device)
         return self._room.placing(need)
 
     @cached_property
-    def _network(self) -> Network:
+    def _network(self) -> LoadedNetwork:
         with devices.memory_seam("loading the base"):
             return load(
                 self._base.path, self._base.view, self._tensors, self._device,
@@ -324,7 +315,7 @@ class TorchEngine:
         return load_settings(self._base.path)
 
     @cached_property
-    def _plan(self) -> Plan:
+    def _plan(self) -> NetworkPlan:
         with devices.memory_seam("computing the new weights"):
             return make_plan(
                 self._network, self._effects, tensors=self._tensors,
@@ -354,7 +345,7 @@ class TorchEngine:
     def _is_generative(self) -> bool:
         return continues_texts(self._network.module, self._probe)
 
-    def _fired(self, inputs: Mapping[str, torch.Tensor]) -> Fired:
+    def _fired(self, inputs: Mapping[str, torch.Tensor]) -> FiredEffects:
         module, plan = self._network.module, self._plan
         with devices.memory_seam("running the attached forward"):
             watched = watched_forward(module, plan, self._running, inputs, seed=OTHER_SEED)
@@ -362,7 +353,7 @@ class TorchEngine:
         silent = tuple(sorted(planned.difference(watched.seen)))
         outputs = self._of_inputs("attached", watched.result) if inputs is self._probe else None
         left = tuple(plan.not_exercised)
-        return Fired(len(planned), silent, left, homeless, watched.moved, outputs)
+        return FiredEffects(len(planned), silent, left, homeless, watched.moved, outputs)
 
     def _of_inputs(self, state: State, result: Mapping[str, object]) -> Outputs:
         """Give the outputs on the probe, without the rows of a prompt."""
@@ -391,7 +382,7 @@ class TorchEngine:
             case "attached":
                 return put_on(module, self._plan, self._running, _nobody)
             case "folded":
-                return swapped(module, self._folded)
+                return swap_tensors(module, self._folded)
 
 
 def _nobody(effect: object, passed: object = None, /) -> None:

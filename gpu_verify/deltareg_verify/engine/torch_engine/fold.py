@@ -16,15 +16,15 @@ import torch
 from torch import nn
 
 from deltareg.delta.kind import Effect, WeightUpdate
-from deltareg.delta.maths.formula import Factored, Stored, Tensor, Update, is_factored
-from deltareg_verify.engine.engine import Change
-from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch, borrowed, stored
+from deltareg.delta.maths.formula import FactoredUpdate, StoredUpdate, Tensor, Update, is_factored
+from deltareg_verify.engine.engine import WeightChange
+from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch, borrow_rows, read_rows
 
 BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class UpdateChain:
     """All that happens to one weight, in order.
 
     Attributes:
@@ -45,19 +45,19 @@ class Chain:
         return self.target != self.source
 
 
-def chains(effects: Iterable[Effect]) -> list[Chain]:
+def chains(effects: Iterable[Effect]) -> list[UpdateChain]:
     """Gather the weight updates of a delta by target, in the order of the effects."""
-    found: dict[str, Chain] = {}
+    found: dict[str, UpdateChain] = {}
     for effect in effects:
         if isinstance(effect, WeightUpdate):
-            old = found.get(effect.target, Chain(effect.target, effect.source, (), None))
+            old = found.get(effect.target, UpdateChain(effect.target, effect.source, (), None))
             updates, shape = (*old.updates, effect.update), effect.shape or old.shape
             found[effect.target] = replace(old, updates=updates, shape=shape)
     return list(found.values())
 
 
 def new_weight(
-    chain: Chain, at: torch.Tensor, tensors: Mapping[str, Tensor], ops: TorchOps
+    chain: UpdateChain, at: torch.Tensor, tensors: Mapping[str, Tensor], ops: TorchOps
 ) -> torch.Tensor:
     """Give the new weight for a parameter or buffer: as a value, or one that is made at each call.
 
@@ -71,13 +71,13 @@ def new_weight(
         return fold(chain, tensors, ops, at.dtype)
     shape = chain.shape or tensors[chain.source].shape
     for last in chain.updates[-1:]:
-        if isinstance(last, Stored):
-            return ops.placing.bring(borrowed(last.stored), at.dtype)
+        if isinstance(last, StoredUpdate):
+            return ops.placing.bring(borrow_rows(last.stored), at.dtype)
     return ops.placing.make(partial(fold, chain, tensors, ops, at.dtype), shape, at.dtype)
 
 
 def fold(
-    chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps, dtype: torch.dtype
+    chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps, dtype: torch.dtype
 ) -> torch.Tensor:
     """Give the new weight, on the device.
 
@@ -88,8 +88,8 @@ def fold(
         dtype: What the result is rounded to.
     """
     for last in chain.updates[-1:]:
-        if isinstance(last, Stored):  # of any dtype, also one that holds no real numbers
-            return stored(last.stored).to(ops.device, dtype)
+        if isinstance(last, StoredUpdate):  # of any dtype, also one that holds no real numbers
+            return read_rows(last.stored).to(ops.device, dtype)
     source = tensors[chain.source]
     shape = chain.shape or source.shape
     result = torch.empty(shape, dtype=dtype, device=ops.device)
@@ -109,7 +109,7 @@ def is_finite(weight: torch.Tensor) -> bool:
     return bool(ends.min.isfinite() and ends.max.isfinite())
 
 
-def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Change | None:
+def change_of(chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps) -> WeightChange | None:
     """Size what happens to the rows that the base has, from factors where that is all there is.
 
     None for a weight of another width, such as a head for other classes: it is another weight.
@@ -133,13 +133,13 @@ def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Cha
     by_row = torch.cat(squares) if squares else torch.zeros(1, dtype=torch.float64)
     delta = float(by_row.sum())
     peak, middle, at = (0.0, 0.0, 0) if is_vector else _peak(by_row, size // max(1, rows))
-    return Change(
+    return WeightChange(
         chain.target, math.sqrt(delta / size), math.sqrt(weight / size), is_vector,
         row_peak=peak, row_middle=middle, row=at, kept=1 + along / weight if weight else 1.0,
     )  # fmt: skip
 
 
-def _rows(chain: Chain, weight: torch.Tensor, start: int, stop: int, ops: TorchOps) -> torch.Tensor:
+def _rows(chain: UpdateChain, weight: torch.Tensor, start: int, stop: int, ops: TorchOps) -> torch.Tensor:
     value = as_array(weight)
     for update in chain.updates:
         value = update.fold(value, start, stop, ops)
@@ -161,12 +161,12 @@ def _base_rows(
     return rows
 
 
-def _only_factored(chain: Chain) -> Factored | None:
+def _only_factored(chain: UpdateChain) -> FactoredUpdate | None:
     first, *others = chain.updates
     return first if not others and is_factored(first) else None
 
 
-def _blocks(chain: Chain, rows: int) -> Iterator[tuple[int, int]]:
+def _blocks(chain: UpdateChain, rows: int) -> Iterator[tuple[int, int]]:
     step = rows if any(update.needs_whole for update in chain.updates) else BLOCK_ROWS
     return ((start, min(start + step, rows)) for start in range(0, rows, step))
 
@@ -184,7 +184,7 @@ def _row_squares(values: torch.Tensor) -> torch.Tensor:
     return norms.square()
 
 
-def _factored_squares(update: Factored, ops: TorchOps) -> torch.Tensor:
+def _factored_squares(update: FactoredUpdate, ops: TorchOps) -> torch.Tensor:
     """Sum of squares of the rows of s·L·R: s² Σ (L (RRᵀ) ∘ L), without the product L·R."""
     left, right, scale = update.factors(ops)
     tall, wide = as_torch(left).double(), as_torch(right).double()

@@ -14,15 +14,15 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from deltareg.delta.kind import ActivationHook, PrefixInsert
-from deltareg_verify.engine.torch_engine.hooks import Passed, hooked
+from deltareg_verify.engine.torch_engine.hooks import Passed, attach_hooks
 from deltareg_verify.engine.torch_engine.networks.calling import Result, call
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_torch
-from deltareg_verify.engine.torch_engine.plan import Plan
-from deltareg_verify.engine.torch_engine.prefix import inserted
-from deltareg_verify.engine.torch_engine.swap import swapped
+from deltareg_verify.engine.torch_engine.plan import NetworkPlan
+from deltareg_verify.engine.torch_engine.prefix import insert_prefixes
+from deltareg_verify.engine.torch_engine.swap import swap_tensors
 
 
-class Noted(Protocol):
+class HookObserver(Protocol):
     """Told every time that a hook or an insert has done something; a hook says what."""
 
     def __call__(
@@ -32,7 +32,7 @@ class Noted(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ForwardTrace:
     """What took part in a forward, by name.
 
     Attributes:
@@ -47,7 +47,7 @@ class Watched:
     moved: Mapping[str, bool]
 
 
-class Watch(TorchFunctionMode):
+class TensorWatch(TorchFunctionMode):
     """Notes which of some tensors take part in the computation of another tensor.
 
     Reading a property, such as a weight's dtype, is not taking part: no tensor comes of it.
@@ -77,7 +77,7 @@ class Watch(TorchFunctionMode):
 
 @contextmanager
 def put_on(
-    module: nn.Module, plan: Plan, ops: TorchOps, fired: Noted
+    module: nn.Module, plan: NetworkPlan, ops: TorchOps, fired: HookObserver
 ) -> Generator[Mapping[str, torch.Tensor]]:
     """Keep a delta on a network for as long as the block runs.
 
@@ -93,9 +93,9 @@ def put_on(
         The new weights that stand in the network, by parameter name.
     """
     with ExitStack() as stack:
-        weights = stack.enter_context(swapped(module, plan.attached))
-        stack.enter_context(inserted(module, plan.inserts, ops, fired))
-        stack.enter_context(hooked(module, plan.hooks, ops, fired))
+        weights = stack.enter_context(swap_tensors(module, plan.attached))
+        stack.enter_context(insert_prefixes(module, plan.inserts, ops, fired))
+        stack.enter_context(attach_hooks(module, plan.hooks, ops, fired))
         yield weights
 
 
@@ -116,12 +116,12 @@ def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor], *, seed: int 
 
 def watched_forward(
     module: nn.Module,
-    plan: Plan,
+    plan: NetworkPlan,
     ops: TorchOps,
     inputs: Mapping[str, torch.Tensor],
     *,
     seed: int = 0,
-) -> Watched:
+) -> ForwardTrace:
     """Run the network once with a plan on it, and watch; the rest is as for `forward`."""
     fired: set[str] = set()
     moved: dict[str, bool] = {}
@@ -133,6 +133,6 @@ def watched_forward(
         if passed is not None and name not in weighed:
             moved[name] = moved.get(name, False) or not torch.equal(*map(as_torch, passed))
 
-    with put_on(module, plan, ops, noted) as weights, Watch(weights) as watch:
+    with put_on(module, plan, ops, noted) as weights, TensorWatch(weights) as watch:
         result = forward(module, inputs, seed=seed)
-    return Watched(result, fired | {plan.targets[name] for name in watch.seen}, moved)
+    return ForwardTrace(result, fired | {plan.targets[name] for name in watch.seen}, moved)

@@ -16,15 +16,15 @@ import torch
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg_verify.engine.torch_engine.networks import told_dtype
-from deltareg_verify.engine.torch_engine.ops import DTYPES, borrowed
+from deltareg_verify.engine.torch_engine.ops import DTYPES, borrow_rows
 
 
-def mapped(tensors: Mapping[str, Tensor]) -> dict[str, torch.Tensor]:
+def map_tensors(tensors: Mapping[str, Tensor]) -> dict[str, torch.Tensor]:
     """Give the tensors of a base as the memory of its files; those of unknown dtypes are left."""
-    return {n: borrowed(tensor) for n, tensor in tensors.items() if tensor.dtype in DTYPES}
+    return {n: borrow_rows(tensor) for n, tensor in tensors.items() if tensor.dtype in DTYPES}
 
 
-def outlined(
+def blank_values(
     values: Mapping[str, torch.Tensor], names: Collection[str], dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
     """Put zeros that take no memory in the place of the real numbers of these names."""

@@ -15,13 +15,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from deltareg.suites.base_probes import BaseProbes, Drawn
+from deltareg.suites.base_probes import BaseProbes, ProbeText
 from deltareg_verify.engine.torch_engine.general_media import with_patterns
 from deltareg_verify.engine.torch_engine.media import INPUTS, SOUNDS
 from deltareg_verify.engine.torch_engine.networks.calling import parameters_of
 from deltareg_verify.engine.torch_engine.probe import probe_inputs
 from deltareg_verify.engine.torch_engine.spread import classes_of, spreads_of
-from deltareg_verify.messages.figures import Figures, Loss, Odds
+from deltareg_verify.messages.figures import Figures, ProbeLoss, TokenOdds
 
 TOKENS = 12
 _FEW_WORDS, _LETTERS = 1_024, 48  # a token of so small a vocabulary is about a letter
@@ -34,7 +34,7 @@ Run = Callable[[Mapping[str, torch.Tensor]], Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
-class General:
+class GeneralProbes:
     """The general probes as inputs of a network.
 
     Attributes:
@@ -68,7 +68,7 @@ def general_inputs(
     *,
     is_causal: bool,
     most: int,
-) -> General | None:
+) -> GeneralProbes | None:
     """Make the inputs of a network from a base's probes; None where it takes nothing of them.
 
     Args:
@@ -89,10 +89,10 @@ def general_inputs(
     vocabulary = _vocabulary(module)
     if len(rows) < _FEWEST or max(max(ids) for _, ids in rows) >= vocabulary:
         return _without_words(module, None, probes)  # it has words for something else
-    ids, mask = padded([row for _, row in rows], pad=pad_of(tokenizer), device=module.device)
+    ids, mask = pad_rows([row for _, row in rows], pad=pad_of(tokenizer), device=module.device)
     made = {"input_ids": ids, "attention_mask": mask}
-    return _asked(
-        General(way, made, kinds=tuple(kind for kind, _ in rows), vocabulary=vocabulary),
+    return _add_labels(
+        GeneralProbes(way, made, kinds=tuple(kind for kind, _ in rows), vocabulary=vocabulary),
         module,
         tokenizer,
     )
@@ -100,7 +100,7 @@ def general_inputs(
 
 def _without_words(
     module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, probes: BaseProbes
-) -> General:
+) -> GeneralProbes:
     """Give images and sounds of the probes, and seeded tokens where nothing else is taken."""
     takes = set(parameters_of(module))
     count = probes.images if takes & INPUTS else len(probes.texts)
@@ -108,8 +108,8 @@ def _without_words(
     made = probe_inputs(module, seed=probes.seed, sequences=count, tokens=TOKENS)
     told = _with_texts(module, tokenizer, with_patterns(made, seed=probes.seed), probes)
     if type(module).__name__.endswith("ForCTC"):  # its classes are a vocabulary; it reads no word
-        return General("other", told, names_frames=True)
-    return General("other", told, vocabulary=_vocabulary(module))
+        return GeneralProbes("other", told, names_frames=True)
+    return GeneralProbes("other", told, vocabulary=_vocabulary(module))
 
 
 def _is_known(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
@@ -133,11 +133,11 @@ def _with_texts(
     told = tokenizer(texts, truncation=True, max_length=ids.shape[1])["input_ids"]
     if len(texts) < ids.shape[0] or max(map(max, told)) >= _vocabulary(module):
         return made
-    ids, mask = padded(told, pad=pad_of(tokenizer), device=module.device)
+    ids, mask = pad_rows(told, pad=pad_of(tokenizer), device=module.device)
     return {**made, "input_ids": ids, "attention_mask": mask}
 
 
-def _asked(given: General, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> General:
+def _add_labels(given: GeneralProbes, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GeneralProbes:
     """Say what is to be predicted from texts, in the way of the network."""
     ids, mask = given.inputs["input_ids"], given.inputs["attention_mask"]
     labels = ids.masked_fill(mask == 0, _UNCOUNTED)
@@ -147,16 +147,16 @@ def _asked(given: General, module: PreTrainedModel, tokenizer: PreTrainedTokeniz
         case "causal":
             return replace(given, labels=labels, special=_special(tokenizer, given.vocabulary))
         case "seq2seq":
-            told = {**given.inputs, "decoder_input_ids": shifted(module, ids)}
+            told = {**given.inputs, "decoder_input_ids": shift_tokens_right(module, ids)}
             return replace(given, inputs=told, labels=labels)
         case "masked":
-            hidden, wanted = _masked(ids, mask, tokenizer)
+            hidden, wanted = _mask_tokens(ids, mask, tokenizer)
             return replace(given, inputs={**given.inputs, "input_ids": hidden}, labels=wanted)
         case _:
             return given
 
 
-def measure(general: General, run: Run) -> Figures:
+def measure(general: GeneralProbes, run: Run) -> Figures:
     """Run a network once on the probes and give what it comes to, without the ways of batching."""
     result = run(general.inputs)
     logits = result.get("logits")
@@ -170,10 +170,10 @@ def measure(general: General, run: Run) -> Figures:
         vectors = {name: value for name, value in result.items() if name != "logits"}
         is_map = classes is None and not is_of_words  # of an image, place by place
         return Figures(classes=classes, spreads=spreads_of(result if is_map else vectors, mask))
-    return _of_language(general, *_predicted(general, logits, general.labels))
+    return _of_language(general, *_align_predictions(general, logits, general.labels))
 
 
-def losses_by_text(general: General, run: Run) -> list[tuple[str, Loss]]:
+def losses_by_text(general: GeneralProbes, run: Run) -> list[tuple[str, ProbeLoss]]:
     """Give the loss of each text with its class, of the forward that `measure` makes.
 
     A text of which nothing is counted is in its place, with no tokens. Of a network that predicts
@@ -184,12 +184,12 @@ def losses_by_text(general: General, run: Run) -> list[tuple[str, Loss]]:
     logits = run(general.inputs).get("logits")
     if not isinstance(logits, torch.Tensor) or logits.ndim != 3:
         return []
-    rows = zip(general.kinds, *_predicted(general, logits, general.labels), strict=True)
+    rows = zip(general.kinds, *_align_predictions(general, logits, general.labels), strict=True)
     return [(kind, _loss(*_logs(scores, wanted))) for kind, scores, wanted in rows]
 
 
-def _predicted(
-    general: General, logits: torch.Tensor, labels: torch.Tensor
+def _align_predictions(
+    general: GeneralProbes, logits: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Put scores and what was to be predicted by them in the same places."""
     logits = logits[:, -labels.shape[1] :]
@@ -198,16 +198,16 @@ def _predicted(
     return logits, labels
 
 
-def _of_language(general: General, logits: torch.Tensor, labels: torch.Tensor) -> Figures:
+def _of_language(general: GeneralProbes, logits: torch.Tensor, labels: torch.Tensor) -> Figures:
     """Sum losses by class, row by row: a vocabulary may be large."""
-    losses: dict[str, Loss] = {}
+    losses: dict[str, ProbeLoss] = {}
     odds: dict[str, list[torch.Tensor]] = {name: [] for name in general.special or {}}
     for kind, scores, wanted in zip(general.kinds, logits, labels, strict=True):
         logs, told = _logs(scores, wanted)
         if not len(told):
             continue
-        old, found = losses.get(kind, Loss(0.0, 0)), _loss(logs, told)
-        losses[kind] = Loss(old.total + found.total, old.tokens + found.tokens)
+        old, found = losses.get(kind, ProbeLoss(0.0, 0)), _loss(logs, told)
+        losses[kind] = ProbeLoss(old.total + found.total, old.tokens + found.tokens)
         for name, token in (general.special or {}).items():
             odds[name].append(logs[:, token].double())
     special = {name: _odds(torch.cat(found)) for name, found in odds.items() if found}
@@ -220,15 +220,15 @@ def _logs(scores: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, tor
     return scores[counted].float().log_softmax(-1), wanted[counted]
 
 
-def _loss(logs: torch.Tensor, told: torch.Tensor) -> Loss:
-    return Loss(-float(logs.gather(1, told[:, None]).double().sum()), len(told))
+def _loss(logs: torch.Tensor, told: torch.Tensor) -> ProbeLoss:
+    return ProbeLoss(-float(logs.gather(1, told[:, None]).double().sum()), len(told))
 
 
-def _odds(logs: torch.Tensor) -> Odds:
-    return Odds(float(logs.exp().mean()), float(logs.clamp(min=-1e6).mean()))
+def _odds(logs: torch.Tensor) -> TokenOdds:
+    return TokenOdds(float(logs.exp().mean()), float(logs.clamp(min=-1e6).mean()))
 
 
-def padded(
+def pad_rows(
     rows: Sequence[Sequence[int]], *, pad: int, device: torch.device, on_left: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Put rows of tokens beside each other; gives ids and the mask of what is no padding."""
@@ -259,7 +259,7 @@ def _way(
     return "encoder"
 
 
-def _cut(tokenizer: PreTrainedTokenizerBase, one: Drawn, length: int) -> list[int]:
+def _cut(tokenizer: PreTrainedTokenizerBase, one: ProbeText, length: int) -> list[int]:
     """Cut a text to its first tokens; of a chat the last, for a template begins with its own."""
     if one.kind != "chat":
         return list(tokenizer(one.text)["input_ids"])[:length]
@@ -292,7 +292,7 @@ def _special(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> dict[str, i
     return known
 
 
-def _masked(
+def _mask_tokens(
     ids: torch.Tensor, mask: torch.Tensor, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Hide every fourth token; gives what goes in and what is to be found."""
@@ -304,7 +304,7 @@ def _masked(
     return ids.masked_fill(hidden, mark), ids.masked_fill(~hidden, _UNCOUNTED)
 
 
-def shifted(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+def shift_tokens_right(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     """Give what a decoder reads to write these tokens."""
     config = module.config
     told = (getattr(config, name, None) for name in ("decoder_start_token_id", "pad_token_id"))

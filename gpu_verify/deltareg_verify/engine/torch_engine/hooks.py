@@ -19,7 +19,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from deltareg.delta.kind import ActivationHook, Seen, Tap
+from deltareg.delta.kind import ActivationHook, HookInputs, Tap
 from deltareg.delta.maths.formula import Array
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.torch_engine.calls import (
@@ -40,7 +40,7 @@ Noted = Callable[[ActivationHook, Passed], None]
 
 
 @contextmanager
-def hooked(
+def attach_hooks(
     network: nn.Module, hooks: Sequence[ActivationHook], ops: TorchOps, fired: Noted
 ) -> Generator[None]:
     """Keep hooks on a network for as long as the block runs.
@@ -150,7 +150,7 @@ class _Stage:
             self.fired(hook, (given, result))
         return as_torch(result).to(value.dtype)
 
-    def _seen(self, hook: ActivationHook, call: "_Call") -> Seen:
+    def _seen(self, hook: ActivationHook, call: "_Call") -> HookInputs:
         arrays: dict[str, Array] = {}
         functions: dict[str, Callable[[Array], Array]] = {}
         for name, tap in hook.taps.items():
@@ -160,7 +160,7 @@ class _Stage:
             value = call.own(tap) if call.is_about(tap) else self.notes.heard.get(tap)
             if isinstance(value, torch.Tensor):
                 arrays[name] = as_array(value.float())
-        return Seen(arrays, functions)
+        return HookInputs(arrays, functions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,14 +75,14 @@ def _before_tokens(
     if _is_under_way(given):  # the rows are in the cache; the network counts on from its length
         given.pop("position_ids", None)
         fired()
-        return args, _widened(rows.shape[0], given)
+        return args, _widen_mask(rows.shape[0], given)
     tokens, embedded = given.pop("input_ids", None), given.pop("inputs_embeds", None)
     if not isinstance(embedded, torch.Tensor):
         embedded = network.get_input_embeddings()(tokens)
     given.pop("position_ids", None)
-    given["inputs_embeds"] = _joined(rows, embedded)
+    given["inputs_embeds"] = _prepend_rows(rows, embedded)
     fired()
-    return args, _widened(rows.shape[0], given)
+    return args, _widen_mask(rows.shape[0], given)
 
 
 def _is_under_way(keywords: Keywords) -> bool:
@@ -94,7 +94,7 @@ def _is_under_way(keywords: Keywords) -> bool:
 def _before_embeddings(
     count: int, _network: PreTrainedModel, args: Arguments, kwargs: Keywords
 ) -> tuple[Arguments, Keywords]:
-    return args, _widened(count, kwargs)
+    return args, _widen_mask(count, kwargs)
 
 
 def _before_output(
@@ -105,14 +105,14 @@ def _before_output(
     output: torch.Tensor,
 ) -> torch.Tensor:
     fired()
-    return _joined(rows, output)
+    return _prepend_rows(rows, output)
 
 
-def _joined(rows: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+def _prepend_rows(rows: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
     return torch.cat([rows.to(given.dtype).expand(given.shape[0], -1, -1), given], dim=1)
 
 
-def _widened(count: int, keywords: Keywords) -> Keywords:
+def _widen_mask(count: int, keywords: Keywords) -> Keywords:
     """Let every token see the rows; token types are 0 there, unless the embeddings add them."""
     given = dict(keywords)
     mask, types = given.get("attention_mask"), given.get(_TYPES)

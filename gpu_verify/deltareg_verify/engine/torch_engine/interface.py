@@ -22,7 +22,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from deltareg.errors import Inconclusive
-from deltareg_verify.engine.torch_engine.attention import Call, prefixes_of
+from deltareg_verify.engine.torch_engine.attention import AttentionCall, prefixes_of
 
 _OURS = "deltareg_"
 _KNOWN = ("sdpa", "eager")
@@ -42,7 +42,7 @@ _SWITCHES: WeakKeyDictionary[PreTrainedModel, _Switch] = WeakKeyDictionary()
 
 
 @contextmanager
-def switched(network: PreTrainedModel) -> Generator[None]:
+def switch_attention(network: PreTrainedModel) -> Generator[None]:
     """Have a network call our attention functions; the last one to leave gives back its own.
 
     Raises:
@@ -125,7 +125,7 @@ def _attend_as(name: str) -> Attend:
         prefixes = prefixes_of(module)
         if not prefixes:
             return original(module, query, key, value, attention_mask, **kwargs)
-        call = Call(module, query, key, prefixes, kwargs)
+        call = AttentionCall(module, query, key, prefixes, kwargs)
         mask = call.mask(attention_mask)
         kwargs = call.arguments()
         keys, values = call.joined(key, value)

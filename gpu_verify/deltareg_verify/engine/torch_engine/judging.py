@@ -19,23 +19,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import ActivationHook, Effect, PrefixInsert
 from deltareg.suites.base_probes import BaseProbes
-from deltareg_verify.engine.torch_engine.batching import LENGTHS, Ways, deviations
+from deltareg_verify.engine.torch_engine.batching import LENGTHS, BatchCapabilities, deviations
 from deltareg_verify.engine.torch_engine.forward import forward
-from deltareg_verify.engine.torch_engine.general import (
-    General,
-    general_inputs,
-    losses_by_text,
-    measure,
-    pad_of,
-    shifted,
-)
+from deltareg_verify.engine.torch_engine.general import GeneralProbes, general_inputs, losses_by_text, measure, pad_of, shift_tokens_right
 from deltareg_verify.engine.torch_engine.networks.calling import Result, parameters_of
 from deltareg_verify.engine.torch_engine.prefilled import CACHE_NAMES, name_of_cache, takes_cache
-from deltareg_verify.messages.figures import Figures, Loss
+from deltareg_verify.messages.figures import Figures, ProbeLoss
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedNetwork:
     """A network, and what there is to know of it.
 
     Attributes:
@@ -54,20 +47,20 @@ class Judged:
     probe: Mapping[str, torch.Tensor]
     effects: Sequence[Effect]
 
-    def inputs(self, probes: BaseProbes) -> General:
+    def inputs(self, probes: BaseProbes) -> GeneralProbes:
         """Give the general probes as inputs."""
         found = general_inputs(
             self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most
         )
-        return found or General("other", self.probe)
+        return found or GeneralProbes("other", self.probe)
 
 
 Found = TypeVar("Found")
-Judge = Callable[[Judged, General], Found]
+Judge = Callable[[JudgedNetwork, GeneralProbes], Found]
 """What judges a network that is in the state to be judged, on the general probes as its inputs."""
 
 
-def figures_of(judged: Judged, general: General, *, ways: Collection[str] | None = None) -> Figures:
+def figures_of(judged: JudgedNetwork, general: GeneralProbes, *, ways: Collection[str] | None = None) -> Figures:
     """Work out the figures of a network as it stands.
 
     Args:
@@ -83,12 +76,12 @@ def figures_of(judged: Judged, general: General, *, ways: Collection[str] | None
     return replace(found, batching=deviations(texts, run, _ways(judged, general), only=ways))
 
 
-def text_losses(judged: Judged, general: General) -> list[tuple[str, Loss]]:
+def text_losses(judged: JudgedNetwork, general: GeneralProbes) -> list[tuple[str, ProbeLoss]]:
     """Work out the loss of each general text, with its class; none of what predicts no text."""
     return losses_by_text(general, partial(forward, judged.module))
 
 
-def _texts(general: General) -> list[list[int]]:
+def _texts(general: GeneralProbes) -> list[list[int]]:
     """Give the tokens of the first texts that are long enough; none of what is no text."""
     if general.way == "other":
         return []
@@ -97,7 +90,7 @@ def _texts(general: General) -> list[list[int]]:
     return [row for row in rows if len(row) >= max(LENGTHS)][: len(LENGTHS)]
 
 
-def _ways(judged: Judged, general: General) -> Ways:
+def _ways(judged: JudgedNetwork, general: GeneralProbes) -> BatchCapabilities:
     module = cast(PreTrainedModel, judged.module)
     # What stands before a text, waits for a phrase or acts on its first and last places is served
     # by rules of its own: with a cache, every token is the last one of its time.
@@ -111,7 +104,7 @@ def _ways(judged: Judged, general: General) -> Ways:
     is_cached = is_causal and has_cache and takes_cache(module)
     has_positions = "position_ids" in takes and general.way != "seq2seq" and not is_placed
     told = getattr(module.config.get_text_config(), "max_position_embeddings", 0)
-    return Ways(
+    return BatchCapabilities(
         pad=pad_of(judged.tokenizer), device=general.inputs["input_ids"].device,
         beside=partial(_beside, module, general),
         pads_left=is_causal, continues=partial(_continue, module) if is_cached else None,
@@ -120,9 +113,9 @@ def _ways(judged: Judged, general: General) -> Ways:
 
 
 def _beside(
-    module: PreTrainedModel, general: General, ids: torch.Tensor
+    module: PreTrainedModel, general: GeneralProbes, ids: torch.Tensor
 ) -> Mapping[str, torch.Tensor]:
-    return {"decoder_input_ids": shifted(module, ids)} if general.way == "seq2seq" else {}
+    return {"decoder_input_ids": shift_tokens_right(module, ids)} if general.way == "seq2seq" else {}
 
 
 def _continue(module: PreTrainedModel, ids: torch.Tensor, cache: object) -> tuple[Result, object]:

@@ -21,10 +21,10 @@ from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.dtypes import RUN_IN
-from deltareg_verify.engine.torch_engine.from_files import mapped, outlined
-from deltareg_verify.engine.torch_engine.networks import Loading, make_network
-from deltareg_verify.engine.torch_engine.ops import NAMES, borrowed
-from deltareg_verify.engine.torch_engine.streamed import Placing, stand_in
+from deltareg_verify.engine.torch_engine.from_files import map_tensors, blank_values
+from deltareg_verify.engine.torch_engine.networks import LoadReport, make_network
+from deltareg_verify.engine.torch_engine.ops import NAMES, borrow_rows
+from deltareg_verify.engine.torch_engine.streamed import StreamPlacement, stand_in
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 """What a suite may ask a base to run in, whatever it is stored in."""
@@ -33,7 +33,7 @@ SPELLED = {name: word for word, name in RUN_IN.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ParameterSlot:
     """The place of a tensor of the files within a parameter that holds several.
 
     Attributes:
@@ -54,7 +54,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class LoadedNetwork:
     """A base in memory.
 
     Attributes:
@@ -72,8 +72,8 @@ class Network:
     places: Mapping[str, Sequence[str]]
     dtype: str
     fresh: tuple[str, ...]
-    slots: Mapping[str, Slot]
-    loading: Loading
+    slots: Mapping[str, ParameterSlot]
+    loading: LoadReport
 
 
 def load(
@@ -83,8 +83,8 @@ def load(
     device: torch.device,
     *,
     dtype: torch.dtype,
-    placing: Placing | None = None,
-) -> Network:
+    placing: StreamPlacement | None = None,
+) -> LoadedNetwork:
     """Load a base and check that what was loaded is what the files hold.
 
     On a CPU a weight that runs in the dtype that it is stored in is the memory of its file.
@@ -101,7 +101,7 @@ def load(
         Inconclusive: No library here has a class for it, or one read something else than the files
             hold, or gave its weights names that are not known here.
     """
-    values = mapped(tensors)
+    values = map_tensors(tensors)
     kept = dtype if placing is None else _most_common(values.values(), dtype)
     module, loading = make_network(path, view, values, kept)
     lost = sorted(name for name in loading.mismatched if not _is_head(name, view))
@@ -123,7 +123,7 @@ def load(
     homes |= {place: values[file] for file in filled for place in network.places[file]}
     if kept != dtype:
         # Its buffers, and what no file holds, are what they would be if all of it were converted.
-        blank = outlined(values, filled | network.slots.keys(), dtype)
+        blank = blank_values(values, filled | network.slots.keys(), dtype)
         module, _ = make_network(path, view, blank, dtype)
         own = dict(module.named_parameters(remove_duplicate=False))
         homes |= {name: own[name] for name in network.fresh}
@@ -144,7 +144,7 @@ def _most_common(values: Iterable[torch.Tensor], default: torch.dtype) -> torch.
     return counts.most_common(1)[0][0] if counts else default
 
 
-def _check_known(network: Network, view: BaseView) -> None:
+def _check_known(network: LoadedNetwork, view: BaseView) -> None:
     """Refuse to go on where weights of the files and of the network may or may not be the same."""
     names = view.names
     known = {names.tensor(name) for name in network.live} | network.slots.keys()
@@ -166,7 +166,7 @@ def _is_head(name: str, view: BaseView) -> bool:
     return view.names.is_head(view.names.canonical(name))
 
 
-def network_of(module: nn.Module, view: BaseView, loading: Loading | None = None) -> Network:
+def network_of(module: nn.Module, view: BaseView, loading: LoadReport | None = None) -> LoadedNetwork:
     """Find the tensors of a base in a network that is in memory already."""
     live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     live.update(module.named_buffers(remove_duplicate=False))
@@ -174,11 +174,11 @@ def network_of(module: nn.Module, view: BaseView, loading: Loading | None = None
     held = {name for names in places.values() for name in names}
     held |= {slot.whole for slot in slots.values()}
     fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
-    dtype, told = NAMES[_runs_in(module)], loading or Loading()
-    return Network(module, live, places, dtype, tuple(fresh), slots, told)
+    dtype, told = NAMES[_runs_in(module)], loading or LoadReport()
+    return LoadedNetwork(module, live, places, dtype, tuple(fresh), slots, told)
 
 
-def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
+def first_difference(network: LoadedNetwork, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
     """Find a tensor of the base's files that is another one in memory.
 
     Returns:
@@ -215,13 +215,13 @@ def find_places(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, l
     return dict(places)
 
 
-def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Slot]:
+def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, ParameterSlot]:
     """Give the tensors of the base's files that are parts of a larger parameter in memory.
 
     Only a parameter of which the files have every part counts.
     """
     spelled = {view.names.canonical(name): name for name in live}
-    found: dict[str, dict[str, Slot]] = defaultdict(dict)
+    found: dict[str, dict[str, ParameterSlot]] = defaultdict(dict)
     for file_name, record in view.tensors.items():
         part = view.names.part(file_name)
         whole = spelled.get(view.names.canonical(part.whole)) if part is not None else None
@@ -231,8 +231,8 @@ def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Sl
         rows = (part.place * height, (part.place + 1) * height)
         shape = (part.places * height, *record.shape[1:])
         if part.row < live[whole].shape[0] and live[whole].shape[1:] == shape:
-            found[whole][file_name] = Slot(whole, part.row, *rows)
-    slots: dict[str, Slot] = {}
+            found[whole][file_name] = ParameterSlot(whole, part.row, *rows)
+    slots: dict[str, ParameterSlot] = {}
     for whole, parts in found.items():
         covered = {(slot.row, slot.start) for slot in parts.values()}
         size = live[whole].shape[0] * live[whole].shape[1]
@@ -254,7 +254,7 @@ def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:
 
 def _is_equal(live: torch.Tensor, file: Tensor) -> bool:
     """Whether a tensor is the files', rounded to the dtype that it has in memory."""
-    value, own = live.detach().cpu(), borrowed(file)
+    value, own = live.detach().cpu(), borrow_rows(file)
     if _is_same_memory(value, own):  # the file's own, which need not be read
         return True
     return value.shape == own.shape and torch.equal(value, own.to(value.dtype))

@@ -16,7 +16,7 @@ from torch.nn import functional
 from deltareg.delta.maths.formula import Array, Function, Integers, Tensor
 from deltareg.delta.maths.numpy_ops import stored_integers
 from deltareg.errors import InvalidInput
-from deltareg_verify.engine.torch_engine.streamed import Placing
+from deltareg_verify.engine.torch_engine.streamed import StreamPlacement
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -34,7 +34,7 @@ with warnings.catch_warnings():
     torch.frombuffer(bytes(1), dtype=torch.uint8)
 
 
-def stored(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
+def read_rows(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
     """Read rows of a tensor in its own dtype, onto the CPU.
 
     Raises:
@@ -48,17 +48,17 @@ def stored(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Ten
     return flat.reshape(-1, *tensor.shape[1:]) if tensor.shape else flat.reshape(())
 
 
-def borrowed(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
+def borrow_rows(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
     """Give rows in their own dtype to be read only: they may be the memory of the file itself.
 
     Raises:
         InvalidInput: torch has no such dtype.
     """
     if tensor.dtype not in DTYPES:
-        return stored(tensor, start, stop)
+        return read_rows(tensor, start, stop)
     flat = torch.frombuffer(tensor.read(start, stop), dtype=DTYPES[tensor.dtype])
     if flat.data_ptr() % flat.element_size():  # a header of odd length; torch wants it aligned
-        return stored(tensor, start, stop)
+        return read_rows(tensor, start, stop)
     return flat.reshape(-1, *tensor.shape[1:]) if tensor.shape else flat.reshape(())
 
 
@@ -72,7 +72,7 @@ class TorchOps:
     """
 
     device: torch.device
-    placing: Placing | None = None
+    placing: StreamPlacement | None = None
 
     def load(
         self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
@@ -80,13 +80,13 @@ class TorchOps:
         """Read rows `start:stop` as float32: exact but for F64, which is rounded."""
         if tensor.dtype not in REAL and tensor.dtype not in _EIGHT_BITS:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
-        return as_array(stored(tensor, start, stop).to(self.device, torch.float32))
+        return as_array(read_rows(tensor, start, stop).to(self.device, torch.float32))
 
     def rows(self, tensor: Tensor, start: int, stop: int) -> torch.Tensor:
         """Give rows as float32 to be read only: they may be the memory of the file itself."""
         if tensor.dtype not in REAL:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
-        return borrowed(tensor, start, stop).to(self.device, torch.float32)
+        return borrow_rows(tensor, start, stop).to(self.device, torch.float32)
 
     def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
         """Read rows of whole numbers; they stay with NumPy."""

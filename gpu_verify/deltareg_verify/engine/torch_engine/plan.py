@@ -23,13 +23,13 @@ from deltareg.delta.kind import (
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.names import NameMap
 from deltareg_verify.engine.torch_engine.branch import as_hook, branch_for, has_branch
-from deltareg_verify.engine.torch_engine.fold import Chain, chains, fold, new_weight
-from deltareg_verify.engine.torch_engine.load import Network, Slot
+from deltareg_verify.engine.torch_engine.fold import UpdateChain, chains, fold, new_weight
+from deltareg_verify.engine.torch_engine.load import LoadedNetwork, ParameterSlot
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_torch
 
 
 @dataclass(slots=True)
-class Plan:
+class NetworkPlan:
     """A delta on a network.
 
     Attributes:
@@ -47,7 +47,7 @@ class Plan:
     attached: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
     hooks: list[ActivationHook] = field(default_factory=list[ActivationHook])
     inserts: list[PrefixInsert] = field(default_factory=list[PrefixInsert])
-    chains: dict[str, Chain] = field(default_factory=dict[str, Chain])
+    chains: dict[str, UpdateChain] = field(default_factory=dict[str, UpdateChain])
     targets: dict[str, str] = field(default_factory=dict[str, str])
     labels: dict[int, str] = field(default_factory=dict[int, str])
     not_exercised: list[str] = field(default_factory=list[str])
@@ -66,15 +66,15 @@ class Plan:
 
 
 def make_plan(
-    network: Network,
+    network: LoadedNetwork,
     effects: Sequence[Effect],
     *,
     tensors: Mapping[str, Tensor],
     names: NameMap,
     ops: TorchOps,
-) -> Plan:
+) -> NetworkPlan:
     """Find a place for every effect and compute what the attached state needs."""
-    plan = Plan()
+    plan = NetworkPlan()
     placed = _place_chains(plan, effects, network, tensors, names, ops)
     for at, effect in enumerate(effects):
         match effect:
@@ -95,9 +95,9 @@ def make_plan(
 
 
 def _place_chains(
-    plan: Plan,
+    plan: NetworkPlan,
     effects: Sequence[Effect],
-    network: Network,
+    network: LoadedNetwork,
     tensors: Mapping[str, Tensor],
     names: NameMap,
     ops: TorchOps,
@@ -105,8 +105,8 @@ def _place_chains(
     """Attach what happens to weights; gives the branches with their places among the effects."""
     order = {e.target: at for at, e in enumerate(effects) if isinstance(e, WeightUpdate)}
     placed: list[tuple[int, ActivationHook]] = []
-    parts: dict[str, list[tuple[Slot, Chain]]] = defaultdict(list)
-    for chain, places in _placed(chains(effects), network, names):
+    parts: dict[str, list[tuple[ParameterSlot, UpdateChain]]] = defaultdict(list)
+    for chain, places in _assign_places(chains(effects), network, names):
         slot = network.slots.get(chain.target)
         if slot is not None:
             parts[slot.whole].append((slot, chain))
@@ -120,7 +120,7 @@ def _place_chains(
 
 
 def fold_plan(
-    plan: Plan, network: Network, *, tensors: Mapping[str, Tensor], ops: TorchOps
+    plan: NetworkPlan, network: LoadedNetwork, *, tensors: Mapping[str, Tensor], ops: TorchOps
 ) -> dict[str, torch.Tensor]:
     """Give the new value of every changed parameter, for the folded state."""
     values = dict(plan.attached)
@@ -132,13 +132,13 @@ def fold_plan(
     return values
 
 
-def _placed(
-    found: Sequence[Chain], network: Network, names: NameMap
-) -> list[tuple[Chain, list[str]]]:
+def _assign_places(
+    found: Sequence[UpdateChain], network: LoadedNetwork, names: NameMap
+) -> list[tuple[UpdateChain, list[str]]]:
     """Give each chain its parameters; a tied one goes to the chain of its own name, if any."""
     own = {c.target: _own_place(c.target, network, names) for c in found if c.is_twin}
     taken = set(own.values())
-    placed: list[tuple[Chain, list[str]]] = []
+    placed: list[tuple[UpdateChain, list[str]]] = []
     for chain in found:
         place = own.get(chain.target)
         shared = [name for name in network.places.get(chain.target, ()) if name not in taken]
@@ -146,16 +146,16 @@ def _placed(
     return placed
 
 
-def _own_place(target: str, network: Network, names: NameMap) -> str | None:
+def _own_place(target: str, network: LoadedNetwork, names: NameMap) -> str | None:
     candidates = (names.memory(target), target)
     return next((name for name in candidates if name in network.live), None)
 
 
 def _attach(
-    plan: Plan,
-    chain: Chain,
+    plan: NetworkPlan,
+    chain: UpdateChain,
     places: Sequence[str],
-    network: Network,
+    network: LoadedNetwork,
     tensors: Mapping[str, Tensor],
     ops: TorchOps,
 ) -> list[ActivationHook]:
@@ -189,9 +189,9 @@ def _attach(
 
 
 def _put_parts(
-    plan: Plan,
-    parts: Mapping[str, Sequence[tuple[Slot, Chain]]],
-    network: Network,
+    plan: NetworkPlan,
+    parts: Mapping[str, Sequence[tuple[ParameterSlot, UpdateChain]]],
+    network: LoadedNetwork,
     tensors: Mapping[str, Tensor],
     ops: TorchOps,
 ) -> None:
@@ -206,7 +206,7 @@ def _put_parts(
 
 def _with_parts(
     own: torch.Tensor,
-    changes: Sequence[tuple[Slot, Chain]],
+    changes: Sequence[tuple[ParameterSlot, UpdateChain]],
     tensors: Mapping[str, Tensor],
     ops: TorchOps,
 ) -> torch.Tensor:
@@ -216,14 +216,14 @@ def _with_parts(
     return value
 
 
-def _leave_out(plan: Plan, target: str, names: NameMap) -> None:
+def _leave_out(plan: NetworkPlan, target: str, names: NameMap) -> None:
     plan.not_exercised.append(target)
     if not names.is_head(names.canonical(target)) and not names.is_buffer(target):
         plan.homeless.append(target)
 
 
 def _put_addition(
-    plan: Plan, addition: Addition, network: Network, names: NameMap, ops: TorchOps
+    plan: NetworkPlan, addition: Addition, network: LoadedNetwork, names: NameMap, ops: TorchOps
 ) -> None:
     """Put an added tensor where the class has room that no file of the base fills; else note it."""
     place = _own_place(addition.target, network, names)

@@ -87,11 +87,11 @@ def _maker(network: PreTrainedModel) -> Callable[[Keywords, int], torch.Tensor]:
         (m for m in network.modules() if hasattr(m, "create_position_ids_from_input_ids")), None
     )
     if by_tokens is None:
-        return _counted
+        return _number_tokens
     return lambda keywords, shift: _after_padding(by_tokens, keywords, shift)
 
 
-def _counted(keywords: Keywords, shift: int) -> torch.Tensor:
+def _number_tokens(keywords: Keywords, shift: int) -> torch.Tensor:
     given = keywords.get("inputs_embeds")
     tokens = given if isinstance(given, torch.Tensor) else keywords["input_ids"]
     assert isinstance(tokens, torch.Tensor)
@@ -105,4 +105,4 @@ def _after_padding(embeddings: nn.Module, keywords: Keywords, shift: int) -> tor
     if isinstance(tokens, torch.Tensor):
         return number(tokens, padding, shift)
     assert isinstance(padding, int)
-    return _counted(keywords, shift + padding + 1)
+    return _number_tokens(keywords, shift + padding + 1)

@@ -25,7 +25,7 @@ _NUMBERS = ("layer_idx", "layer_id", "layer_number")
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
+class LayerPrefill:
     """What a layer's cache holds at the start.
 
     Attributes:
@@ -39,10 +39,10 @@ class Filling:
     fired: Callable[[], None]
 
 
-Fillings = Mapping[int, Sequence[Filling]]
+Fillings = Mapping[int, Sequence[LayerPrefill]]
 
 
-class Prefilled(DynamicCache):
+class PrefilledCache(DynamicCache):
     """A cache that tells when a layer takes what it was filled with."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def takes_cache(network: PreTrainedModel) -> bool:
 
 
 def filling(
-    network: PreTrainedModel, modules: Mapping[nn.Module, Sequence[Filling]]
+    network: PreTrainedModel, modules: Mapping[nn.Module, Sequence[LayerPrefill]]
 ) -> Callable[[Keywords], Keywords]:
     """Give the function that puts a filled cache among a network's arguments.
 
@@ -113,7 +113,7 @@ def filling(
             (n for n in CACHE_NAMES if given.get(n) is not None), own_name
         )  # either may be used
         mask, positions = given.get(mask_name), given.get("position_ids")
-        given[name], cache = _prefilled(given.get(name), is_double=is_double)
+        given[name], cache = _prepare_cache(given.get(name), is_double=is_double)
         if not cache.holds(fillings):
             rows = next(v.shape[0] for v in given.values() if isinstance(v, torch.Tensor))
             cache.fill(fillings, rows=rows, like=weight)
@@ -128,14 +128,14 @@ def filling(
     return put
 
 
-def _prefilled(given: object, *, is_double: bool) -> tuple[object, Prefilled]:
+def _prepare_cache(given: object, *, is_double: bool) -> tuple[object, PrefilledCache]:
     """Give the cache to pass on, and the part of it that is for self-attention."""
     own = given.self_attention_cache if isinstance(given, EncoderDecoderCache) else given
-    if isinstance(own, Prefilled):
+    if isinstance(own, PrefilledCache):
         return given, own
     if isinstance(own, DynamicCache) and own.get_seq_length():
         raise Inconclusive("the cache is of tokens that were read without the prefix")
-    made = Prefilled()
+    made = PrefilledCache()
     return (EncoderDecoderCache(made, DynamicCache()) if is_double else made), made
 
 

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from deltareg.delta.kind import Effect, Hook, PrefixInsert, Seen
+from deltareg.delta.kind import Effect, Hook, PrefixInsert, HookInputs
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.engine import F32
 from deltareg_verify.engine.torch_engine.attention import KeyValues, put_before
 from deltareg_verify.engine.torch_engine.input_rows import rows_before, submodule
-from deltareg_verify.engine.torch_engine.interface import is_switched, switched
+from deltareg_verify.engine.torch_engine.interface import is_switched, switch_attention
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch
 from deltareg_verify.engine.torch_engine.positions import (
     Keywords,
@@ -30,14 +30,14 @@ from deltareg_verify.engine.torch_engine.positions import (
     shifting,
     takes_positions,
 )
-from deltareg_verify.engine.torch_engine.prefilled import Filling, filling, takes_cache
+from deltareg_verify.engine.torch_engine.prefilled import LayerPrefill, filling, takes_cache
 
 Arguments = tuple[object, ...]
 Fired = Callable[[PrefixInsert], None]
 
 
 @contextmanager
-def inserted(
+def insert_prefixes(
     network: nn.Module, inserts: Sequence[PrefixInsert], ops: TorchOps, fired: Fired
 ) -> Generator[None]:
     """Put prefixes on a network while the context is open; in their order, the first one first.
@@ -105,7 +105,7 @@ def _attention(
         if cached:
             _fill(stack, network, cached, ops, fired)
         if others:
-            stack.enter_context(switched(network))
+            stack.enter_context(switch_attention(network))
         for insert in others:
             stack.enter_context(_key_values(network, insert, ops, fired))
         _shift(stack, network, others)
@@ -125,13 +125,13 @@ def _fill(
     ops: TorchOps,
     fired: Fired,
 ) -> None:
-    fillings: dict[nn.Module, list[Filling]] = defaultdict(list)
+    fillings: dict[nn.Module, list[LayerPrefill]] = defaultdict(list)
     for insert in inserts:
         keys, values = _keys_values(insert, ops)
         if insert.shift != keys.shape[1]:
             told = f"{keys.shape[1]} keys move the tokens of a decoder, and not by {insert.shift}"
             raise Inconclusive(told)
-        part = Filling(keys, values, partial(fired, insert))
+        part = LayerPrefill(keys, values, partial(fired, insert))
         fillings[submodule(network, insert.module)].append(part)
     _before_forward(stack, network, filling(network, fillings))
 
@@ -184,7 +184,7 @@ def _open_gate(
 ) -> None:
     states = args[0] if args else kwargs["hidden_states"]
     assert isinstance(states, torch.Tensor)
-    factors = as_torch(gate.apply(as_array(states.float()), Seen(), ops))
+    factors = as_torch(gate.apply(as_array(states.float()), HookInputs(), ops))
     prefix.factors.value = factors.reshape(states.shape[0], -1)
 
 

@@ -72,7 +72,7 @@ def read_images(base: Path, files: Sequence[str]) -> NDArray[np.float32]:
     mode = _GREY if _channels(base) == 1 else "RGB"
     parts = [
         np.asarray(processor(images=batch, return_tensors="np")["pixel_values"], np.float32)
-        for batch in _opened(files, mode)
+        for batch in _read_images(files, mode)
     ]
     return np.concatenate(parts)
 
@@ -116,7 +116,7 @@ def _marks(tokenizer: Any, begin: str) -> bool:  # noqa: ANN401  # transformers'
     return bool(ids) and ids[0] == tokenizer.convert_tokens_to_ids(begin)
 
 
-def _opened(files: Sequence[str], mode: str) -> Iterator[list[object]]:
+def _read_images(files: Sequence[str], mode: str) -> Iterator[list[object]]:
     try:
         pillow = cast(Any, importlib.import_module("PIL.Image"))
     except ImportError as error:

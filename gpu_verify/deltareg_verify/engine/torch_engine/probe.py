@@ -22,7 +22,7 @@ from deltareg_verify.engine.torch_engine.media import (
     media_inputs,
     with_image_tokens,
 )
-from deltareg_verify.engine.torch_engine.networks.calling import Components, parameters_of
+from deltareg_verify.engine.torch_engine.networks.calling import ComponentNetworks, parameters_of
 from deltareg_verify.engine.torch_engine.networks.diffusers_probe import diffusers_probe
 
 Inputs = Mapping[str, torch.Tensor]
@@ -58,7 +58,7 @@ def probe_inputs(
     Raises:
         Inconclusive: The network takes something else, or this in a shape that is not known here.
     """
-    if isinstance(module, Components):
+    if isinstance(module, ComponentNetworks):
         parts = module.parts.items()
         each = {n: probe_inputs(p, seed=seed, sequences=sequences, tokens=tokens) for n, p in parts}
         return {f"{n}.{name}": value for n, made in each.items() for name, value in made.items()}
@@ -66,7 +66,7 @@ def probe_inputs(
         made = _inputs_of(module, np.random.default_rng(seed), sequences, tokens)
     else:
         made = diffusers_probe(module, seed=seed, rows=sequences, tokens=tokens)
-    return _placed(module, made)
+    return _move_to_network(module, made)
 
 
 def _inputs_of(
@@ -108,7 +108,7 @@ def given_inputs(
     Raises:
         InvalidInput: The network's forward has no parameter of such a name, or no such token.
     """
-    if isinstance(module, Components):
+    if isinstance(module, ComponentNetworks):
         return _given_by_part(module, arrays)
     takes = parameters_of(module)
     unknown = next((name for name in arrays if name.partition(".")[0] not in takes), None)
@@ -118,11 +118,11 @@ def given_inputs(
     given = [(name, arrays[name]) for name in _TOKENS if name in arrays]
     if given and isinstance(module, PreTrainedModel):
         _check_tokens(given, module.config.get_text_config().vocab_size)
-    return _placed(module, {name: torch.from_numpy(v.copy()) for name, v in arrays.items()})
+    return _move_to_network(module, {name: torch.from_numpy(v.copy()) for name, v in arrays.items()})
 
 
 def _given_by_part(
-    module: Components, arrays: Mapping[str, NDArray[np.generic]]
+    module: ComponentNetworks, arrays: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, torch.Tensor]:
     unknown = next((name for name in arrays if name.partition(".")[0] not in module.parts), None)
     if unknown is not None or not arrays:
@@ -150,7 +150,7 @@ def _not_taken(module: nn.Module, told: str, known: Sequence[str]) -> InvalidInp
     )
 
 
-def _placed(module: nn.Module, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _move_to_network(module: nn.Module, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Bring inputs to where a network is, real numbers in its dtype."""
     where = cast("_Placed", module)
     device, dtype = where.device, where.dtype

@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 from deltareg.delta.base_manifest import CONFIG_FILE
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
-from deltareg_verify.engine.engine import Reloaded
+from deltareg_verify.engine.engine import ReloadOutcome
 from deltareg_verify.engine.torch_engine.fold import chains, fold
-from deltareg_verify.engine.torch_engine.from_files import mapped, outlined
-from deltareg_verify.engine.torch_engine.load import Network
-from deltareg_verify.engine.torch_engine.networks import Loading, make_network
+from deltareg_verify.engine.torch_engine.from_files import map_tensors, blank_values
+from deltareg_verify.engine.torch_engine.load import LoadedNetwork
+from deltareg_verify.engine.torch_engine.networks import LoadReport, make_network
 from deltareg_verify.engine.torch_engine.networks.pipeline import RunBase
-from deltareg_verify.engine.torch_engine.ops import DTYPES, TorchOps, stored
+from deltareg_verify.engine.torch_engine.ops import DTYPES, TorchOps, read_rows
 
 _CLASSES = "architectures"
 
@@ -44,21 +44,21 @@ def folded_values(
         known: Folded weights by target that were computed before, in whatever dtype.
     """
     weights = [effect for effect in effects if isinstance(effect, WeightUpdate)]
-    folding = Folding(effects, tensors)
-    values = mapped(tensors)
+    folding = FoldedBase(effects, tensors)
+    values = map_tensors(tensors)
     for chain in chains(weights):
         dtype = DTYPES[folding.dtype(chain.target)]
         value = known.get(chain.target)
         if value is None or value.dtype != dtype:
             value = fold(chain, tensors, ops, dtype)
         values[chain.target] = value.detach().cpu()
-    return values | {name: stored(tensor) for name, tensor in folding.additions.items()}
+    return values | {name: read_rows(tensor) for name, tensor in folding.additions.items()}
 
 
 def load_as_folder(
     base: RunBase, config: Mapping[str, object], values: Mapping[str, torch.Tensor],
     dtype: torch.dtype,
-) -> tuple[nn.Module, Loading]:  # fmt: skip
+) -> tuple[nn.Module, LoadReport]:  # fmt: skip
     """Load values by the class that a config names, as from the folder of both.
 
     Args:
@@ -87,9 +87,9 @@ def load_beside(
     base: RunBase,
     config: Mapping[str, object],
     values: Mapping[str, torch.Tensor],
-    network: Network,
+    network: LoadedNetwork,
     dtype: torch.dtype,
-) -> tuple[nn.Module, Reloaded]:
+) -> tuple[nn.Module, ReloadOutcome]:
     """Load a folded model and say what went otherwise than when its base was loaded.
 
     Args:
@@ -106,13 +106,13 @@ def load_beside(
     module, found = load_as_folder(base, config, values, dtype)
     before = network.loading
     if config.get(_CLASSES) != base.view.config.get(_CLASSES):
-        own = mapped(base.tensors)
-        before = load_as_folder(base, config, outlined(own, own.keys(), dtype), dtype)[1]
+        own = map_tensors(base.tensors)
+        before = load_as_folder(base, config, blank_values(own, own.keys(), dtype), dtype)[1]
     for name, parameter in module.named_parameters():
         other = network.live.get(name)
         if name in found.missing and other is not None and parameter.shape == other.shape:
             parameter.data = other.detach().to(parameter.device)
-    return module, Reloaded(
+    return module, ReloadOutcome(
         tuple(sorted(found.missing - before.missing)),
         tuple(sorted(found.unexpected - before.unexpected)),
         tuple(sorted(found.mismatched)),

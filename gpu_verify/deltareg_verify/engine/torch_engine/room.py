@@ -18,14 +18,14 @@ from deltareg.errors import Inconclusive
 from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES
 from deltareg_verify.engine.torch_engine.fold import chains
 from deltareg_verify.engine.torch_engine.ops import NAMES
-from deltareg_verify.engine.torch_engine.streamed import Placing
+from deltareg_verify.engine.torch_engine.streamed import StreamPlacement
 from deltareg_verify.sandbox import kernel
 
 _FOR_WEIGHTS = 0.75  # the rest is for activations and what allocators keep
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MemoryNeed:
     """Bytes that the weights of a base with a delta take, beside files that are mapped.
 
     Attributes:
@@ -38,7 +38,7 @@ class Need:
 
 
 @dataclass(slots=True)
-class Room:
+class MemoryRoom:
     """The memory of one run.
 
     Attributes:
@@ -51,9 +51,9 @@ class Room:
     device: torch.device
     budget_bytes: int = 0
     is_streaming: bool | None = None
-    placings: list[Placing] = field(default_factory=list[Placing])
+    placings: list[StreamPlacement] = field(default_factory=list[StreamPlacement])
 
-    def placing(self, need: Need) -> Placing | None:
+    def placing(self, need: MemoryNeed) -> StreamPlacement | None:
         """Choose: None when everything fits in place.
 
         Raises:
@@ -73,7 +73,7 @@ class Room:
                 "have is set by DELTAREG_WORKER_MEMORY_BYTES and by the suite's budget",
             )
         kernel.return_freed_memory()
-        self.placings.append(Placing(self.device, is_forced=bool(self.is_streaming)))
+        self.placings.append(StreamPlacement(self.device, is_forced=bool(self.is_streaming)))
         return self.placings[-1]
 
     def environment(self) -> Mapping[str, str]:
@@ -96,9 +96,9 @@ class Room:
         return max(0, free), used
 
 
-def needed(
+def estimate_need(
     view: BaseView, effects: Sequence[Effect], dtype: torch.dtype, device: torch.device
-) -> Need:
+) -> MemoryNeed:
     """Size the weights of a base in a dtype, and the new ones of a delta."""
     is_here = device.type == "cpu"
     whole = copied = largest = 0
@@ -114,7 +114,7 @@ def needed(
         size = _size(chain.shape or source.shape, source.dtype, dtype)
         whole += size
         largest = max(largest, size)
-    return Need(whole, largest + copied)
+    return MemoryNeed(whole, largest + copied)
 
 
 def _size(shape: Sequence[int], stored: str, dtype: torch.dtype | None = None) -> int:

@@ -13,17 +13,17 @@ import torch
 from deltareg.delta.kind import BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.engine import SecondOpinion
-from deltareg_verify.engine.torch_engine.copied import copied
+from deltareg_verify.engine.torch_engine.copied import copy_network
 from deltareg_verify.engine.torch_engine.forward import forward
 from deltareg_verify.engine.torch_engine.libraries import LIBRARIES
-from deltareg_verify.engine.torch_engine.load import Network
-from deltareg_verify.engine.torch_engine.plan import Plan
+from deltareg_verify.engine.torch_engine.load import LoadedNetwork
+from deltareg_verify.engine.torch_engine.plan import NetworkPlan
 from deltareg_verify.engine.torch_engine.probe import floating_outputs
 
 
 def ask(
     name: str,
-    network: Network,
+    network: LoadedNetwork,
     folder: Path,
     effects: Sequence[Effect],
     inputs: Mapping[str, torch.Tensor],
@@ -40,7 +40,7 @@ def ask(
         inputs: By parameter of the network's forward.
         written: Parameters that the library will write to.
     """
-    found, module = loaded(name, network, folder, effects, written=written)
+    found, module = load_with_library(name, network, folder, effects, written=written)
     if module is None:
         return found
     try:
@@ -48,12 +48,12 @@ def ask(
     except (Inconclusive, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
-        return replace(found, fault=_told(error))
+        return replace(found, fault=_describe_error(error))
 
 
-def loaded(
+def load_with_library(
     name: str,
-    network: Network,
+    network: LoadedNetwork,
     folder: Path,
     effects: Sequence[Effect],
     *,
@@ -73,15 +73,15 @@ def loaded(
         return SecondOpinion(library.package if library else name), None
     package, version = library.package, library.version
     try:
-        module = library.load(copied(network.module, written=written), folder, effects)
+        module = library.load(copy_network(network.module, written=written), folder, effects)
     except (Inconclusive, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # the same
-        return SecondOpinion(package, version, refusal=_told(error)), None
+        return SecondOpinion(package, version, refusal=_describe_error(error)), None
     return SecondOpinion(package, "" if module is None else version), module
 
 
-def stored_places(effects: Sequence[Effect], network: Network, plan: Plan) -> frozenset[str]:
+def stored_places(effects: Sequence[Effect], network: LoadedNetwork, plan: NetworkPlan) -> frozenset[str]:
     """Name the parameters for which a delta has values as they are, or copies of the base's."""
     stored = {
         effect.target
@@ -93,5 +93,5 @@ def stored_places(effects: Sequence[Effect], network: Network, plan: Plan) -> fr
     return frozenset(named | {place for place, target in plan.targets.items() if target in stored})
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import torch
 
-from deltareg_verify.messages.figures import Classes, Spread
+from deltareg_verify.messages.figures import ClassFigures, VectorSpread
 
 _MOST_OUTPUTS, _MOST_VALUES, _MOST_ROWS = 4, 1 << 22, 64
 _NO_VECTORS = ("loss", "logits_per", "attentions", "past_key_values")
@@ -16,7 +16,7 @@ _NO_VECTORS = ("loss", "logits_per", "attentions", "past_key_values")
 
 def classes_of(
     logits: torch.Tensor, mask: torch.Tensor | None = None, *, of_frames: bool = False
-) -> Classes | None:
+) -> ClassFigures | None:
     """Say how a network names classes; None where it names fewer than two or of one input only.
 
     Args:
@@ -35,7 +35,7 @@ def classes_of(
     scores = scores - scores.mean(-1, keepdim=True)
     size = scores.square().mean().sqrt()
     apart = (scores - scores.mean(0, keepdim=True)).square().mean().sqrt()
-    return Classes(
+    return ClassFigures(
         logits.shape[1], float(torch.special.entr(said).sum()),
         float(torch.special.entr(logs.exp()).sum(-1).mean()),
         float(apart / size) if float(size) else 0.0,
@@ -43,14 +43,14 @@ def classes_of(
     )  # fmt: skip
 
 
-def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[str, Spread]:
+def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[str, VectorSpread]:
     """Measure the vectors that a network gives of its inputs, by output.
 
     Args:
         result: What it gave.
         mask: (rows, places) which places are no padding; None where there is none.
     """
-    found: dict[str, Spread] = {}
+    found: dict[str, VectorSpread] = {}
     for name, value in result.items():
         if (
             name.startswith(_NO_VECTORS)
@@ -60,11 +60,11 @@ def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[
             continue
         is_rows = value.ndim > 1 and 1 < value.shape[0] <= _MOST_ROWS
         if value.is_floating_point() and is_rows and value.numel() <= _MOST_VALUES:
-            found[name] = _spread(_pooled(value, mask))
+            found[name] = _spread(_pool_rows(value, mask))
     return found
 
 
-def _pooled(value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def _pool_rows(value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Give one vector a row: the mean over the places of a text, or all there is of an image."""
     value = value.double()
     if value.ndim != 3:
@@ -75,11 +75,11 @@ def _pooled(value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     return value.mean(1)
 
 
-def _spread(rows: torch.Tensor) -> Spread:
+def _spread(rows: torch.Tensor) -> VectorSpread:
     sizes = rows.norm(dim=1)
     directions = rows / sizes.clamp(min=1e-30)[:, None]
     count = rows.shape[0]
     # The sum of all cosines is the square of the sum of the directions; those with itself are one.
     all_pairs = directions.sum(0).square().sum() - directions.square().sum()
     apart = 1 - all_pairs / (count * (count - 1))
-    return Spread(float(apart.clamp(min=0)), float(sizes.square().mean().sqrt()))
+    return VectorSpread(float(apart.clamp(min=0)), float(sizes.square().mean().sqrt()))

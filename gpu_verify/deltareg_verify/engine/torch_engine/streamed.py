@@ -28,7 +28,7 @@ _MEMORY = frozenset({"data_ptr", "storage", "untyped_storage", "__dlpack__"})
 
 
 @dataclass(slots=True)
-class Placing:
+class StreamPlacement:
     """Where values are brought.
 
     Attributes:
@@ -65,15 +65,15 @@ class Placing:
         *,
         home: Callable[[], torch.Tensor],
         is_kept: bool,
-    ) -> "StandIn":
+    ) -> "DeferredParameter":
         outline = torch.zeros((), dtype=dtype, device=self.device).expand(tuple(shape))
         outline.untyped_storage().resize_(0)
-        made = StandIn(outline, requires_grad=False)
+        made = DeferredParameter(outline, requires_grad=False)
         made.home, made.is_kept, made.placing = home, is_kept, self
         return made
 
 
-class StandIn(nn.Parameter):
+class DeferredParameter(nn.Parameter):
     """A parameter whose value is elsewhere, or not yet computed.
 
     Attributes:
@@ -84,7 +84,7 @@ class StandIn(nn.Parameter):
 
     home: Callable[[], torch.Tensor]
     is_kept: bool
-    placing: Placing
+    placing: StreamPlacement
 
     def place(self, index: object = ...) -> torch.Tensor:
         """Bring the value, or a part of it."""
@@ -108,7 +108,7 @@ class StandIn(nn.Parameter):
             return part
         question = _question(func)
         if question is None:
-            return _called(func, args, given)
+            return _call_with_values(func, args, given)
         if question in _MEMORY:
             raise Inconclusive(
                 "a kernel of the base reads the memory of its weights, so they must stay",
@@ -117,7 +117,7 @@ class StandIn(nn.Parameter):
         return super().__torch_function__(func, types, tuple(args), given)  # type: ignore[no-untyped-call]  # torch has no types for it
 
 
-def stand_in(module: nn.Module, homes: Mapping[str, torch.Tensor], placing: Placing) -> None:
+def stand_in(module: nn.Module, homes: Mapping[str, torch.Tensor], placing: StreamPlacement) -> None:
     """Put stand-ins in the place of a network's parameters, but for what lies where it is needed.
 
     What is tied stays tied. Buffers are few and small: they move, once.
@@ -147,10 +147,10 @@ def _question(func: Callable[..., object]) -> str | None:
     return name if name in _QUESTIONS or name in _MEMORY else None
 
 
-_Placed = dict[int, tuple[StandIn, torch.Tensor]]
+_Placed = dict[int, tuple[DeferredParameter, torch.Tensor]]
 
 
-def _called(
+def _call_with_values(
     func: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
 ) -> object:
     placed: _Placed = {}
@@ -164,7 +164,7 @@ def _called(
 def _with_values(given: object, placed: _Placed) -> object:
     """Put values in the place of stand-ins. No closure: a cycle would keep them until collected."""
     match given:
-        case StandIn():
+        case DeferredParameter():
             if id(given) not in placed:
                 placed[id(given)] = (given, given.place())
             return placed[id(given)][1]

@@ -8,7 +8,7 @@ from torch import nn
 
 
 @contextmanager
-def swapped(
+def swap_tensors(
     module: nn.Module, values: Mapping[str, torch.Tensor]
 ) -> Generator[Mapping[str, torch.Tensor]]:
     """Put tensors in the place of parameters and buffers for as long as the block runs.

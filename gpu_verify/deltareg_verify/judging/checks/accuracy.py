@@ -5,13 +5,13 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import accuracy
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import compared
+from deltareg_verify.judging.measured import compare_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the shares of right answers, sample by sample."""
     needs = "a head that gives one score a class for each sample"
-    return compared(case, spec, accuracy, told="accuracy", needs=needs)
+    return compare_measure(case, spec, accuracy, told="accuracy", needs=needs)
 
 
 CHECK = Check(

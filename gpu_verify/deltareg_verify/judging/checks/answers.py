@@ -9,11 +9,11 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.answers import texts_of
-from deltareg_verify.engine.measures.normal_forms import answered
+from deltareg_verify.engine.measures.normal_forms import normalise_answer
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 _BETWEEN = "|"
 
@@ -22,11 +22,11 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the shares of right answers, sample by sample."""
     return rows_compared(
         case, spec, partial(_values, case, spec),
-        Measured(told="right answers", needs="a network that writes, and a tokenizer in the base"),
+        SampleMeasure(told="right answers", needs="a network that writes, and a tokenizer in the base"),
     )  # fmt: skip
 
 
-def _values(case: Case, spec: CheckSpec, side: Side, samples: Samples) -> list[object] | None:
+def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
     texts = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
     if texts is None:
         return None
@@ -43,8 +43,8 @@ def is_right(text: str, target: str, *, begins: bool) -> bool:
         target: What is right.
         begins: Whether more may follow.
     """
-    said = answered(text)
-    wanted = [form for one in target.split(_BETWEEN) if (form := answered(one))]
+    said = normalise_answer(text)
+    wanted = [form for one in target.split(_BETWEEN) if (form := normalise_answer(one))]
     return any(said == form or (begins and f"{said} ".startswith(f"{form} ")) for form in wanted)
 
 

@@ -9,12 +9,12 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.estimate import Estimate, of_ratio
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.contrast import Contrast
 from deltareg_verify.engine.engine import State
-from deltareg_verify.judging.behavior_rows import Running, rows_of
+from deltareg_verify.judging.behavior_rows import RunningSide, rows_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judged, no_rival, rival, unmeasured
+from deltareg_verify.judging.measured import judge_measure, no_rival, rival, report_unmeasured
 
 _TOLD = {
     "agreement": "share of places with the same one first", "kl": "divergence, in nats a place",
@@ -30,14 +30,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return no_rival(case, spec, spec.against)
     which = str(spec.parameters["measure"])
     samples = case.samples(spec.probes)
-    sides = (Running(side, _nothing) for side in (other, Side(case.engine, "attached")))
+    sides = (RunningSide(side, _nothing) for side in (other, EngineSide(case.engine, "attached")))
     rows = rows_of(spec.probes, samples, *sides, most=len(samples))
     found = [_parts(row.contrast, which) for row in rows]
     parts = [one for one in found if one is not None]
     if not parts or len(parts) < len(found):
-        return unmeasured(case, spec, f"needs outputs that have a {which}")
+        return report_unmeasured(case, spec, f"needs outputs that have a {which}")
     estimate = _estimate(np.array(parts), seed=case.suite.seed)
-    return judged(spec, estimate, _SAME[which], told=_TOLD[which], change=estimate)
+    return judge_measure(spec, estimate, _SAME[which], told=_TOLD[which], change=estimate)
 
 
 def _estimate(parts: np.ndarray[tuple[int, ...], np.dtype[np.float64]], *, seed: int) -> Estimate:

@@ -6,10 +6,10 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.classes import MEASURES, predictions, recalls, rows_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 _TOLD = {
     "balanced_accuracy": "balanced accuracy", "worst_recall": "recall of the worst class",
@@ -23,14 +23,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     which = str(spec.parameters["measure"])
     return rows_compared(
         case, spec, _pairs,
-        Measured(
+        SampleMeasure(
             told=_TOLD[which], needs="a head that gives one score a class for each sample",
             by=which, aggregate=MEASURES[which], also=_by_class,
         ),
     )  # fmt: skip
 
 
-def _pairs(side: Side, samples: Samples) -> list[object] | None:
+def _pairs(side: EngineSide, samples: Samples) -> list[object] | None:
     said = predictions(side, samples)
     if said is None or samples.labels is None:
         return None

@@ -18,7 +18,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.messages.figures import Classes
+from deltareg_verify.messages.figures import ClassFigures
 
 _CODE = "collapsed"
 
@@ -51,12 +51,12 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("pass", after.said, None, baseline, detail=told)
 
 
-def _limit(after: Classes) -> str:
+def _limit(after: ClassFigures) -> str:
     """Say which limit holds: the frames of a few recordings are many answers, and tell more."""
     return "least_information_of_frames" if after.of_frames else "least_information"
 
 
-def _is_told_by_base(before: Classes | None, least: float) -> bool:
+def _is_told_by_base(before: ClassFigures | None, least: float) -> bool:
     """Whether the probes tell anything: a base may say the same of all of them, too."""
     return before is None or before.variation >= 2 * least
 

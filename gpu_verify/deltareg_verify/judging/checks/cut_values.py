@@ -23,9 +23,9 @@ from typing import cast
 import numpy as np
 
 from deltareg.delta.kind import WeightUpdate
-from deltareg.delta.maths.formula import Stored, Tensor, is_factored
+from deltareg.delta.maths.formula import StoredUpdate, Tensor, is_factored
 from deltareg.delta.maths.numpy_ops import NumPyOps
-from deltareg.delta.maths.updates import Add
+from deltareg.delta.maths.updates import ScaledAddition
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.tensors.array import F32
@@ -46,7 +46,7 @@ _MOST_STEPS = 64  # a change of fewer steps of its dtype has few sizes by nature
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class CutMatrix:
     """How far a matrix looks cut, each as a share of its limit: above 1 it is.
 
     Attributes:
@@ -63,7 +63,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CutLimits:
     """What still passes.
 
     Attributes:
@@ -83,10 +83,10 @@ class Limits:
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Look at a part of every stored matrix, and at all directions of products."""
-    limits = Limits(*(spec.number(f"{name}") for name in _NAMES))
+    limits = CutLimits(*(spec.number(f"{name}") for name in _NAMES))
     found = [
-        *_stored(case, limits), *_factors(case, limits), *_products(case, limits),
-        *_multiplied(case, limits),
+        *_inspect_stored(case, limits), *_factors(case, limits), *_products(case, limits),
+        *_find_erased(case, limits),
     ]  # fmt: skip
     if not found:
         return Finding("n/a", detail="the delta stores no matrix of a thousand numbers")
@@ -104,10 +104,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("pass", round(worst.over, 3), 1, detail=f"{detail}{worst.told}")
 
 
-def _stored(case: Case, limits: Limits) -> Iterator[Cut]:
+def _inspect_stored(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
     """Look at weights that are stored whole: at their levels, and at the edge of their change."""
     for effect in case.account.effects:
-        if not isinstance(effect, WeightUpdate) or not isinstance(effect.update, Stored):
+        if not isinstance(effect, WeightUpdate) or not isinstance(effect.update, StoredUpdate):
             continue
         stored, source = effect.update.stored, case.base.tensors.get(effect.source)
         if source is None or source.shape != stored.shape or not _is_large(stored):
@@ -119,23 +119,23 @@ def _stored(case: Case, limits: Limits) -> Iterator[Cut]:
         change = new - old
         step = _STEPS.get(stored.dtype, 1.0) * float(np.abs(old).max())
         if float(np.abs(change).max()) > _MOST_STEPS * step:
-            yield from _clipped(stored.name, change, limits, "its change has")
+            yield from _find_clipping(stored.name, change, limits, "its change has")
             yield from _largest_kept(stored.name, change, limits)
 
 
-def _factors(case: Case, limits: Limits) -> Iterator[Cut]:
+def _factors(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
     """Look at the delta's own matrices, from which a change is computed."""
     whole = {
         effect.update.stored.name
         for effect in case.account.effects
-        if isinstance(effect, WeightUpdate) and isinstance(effect.update, Stored)
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, StoredUpdate)
     }
     changes = {
         effect.update.tensor.name
         for effect in case.account.effects
-        if isinstance(effect, WeightUpdate) and isinstance(effect.update, Add)
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, ScaledAddition)
     }
-    coarse: list[Cut] = []
+    coarse: list[CutMatrix] = []
     for name, tensor in case.folder.tensors.items():
         if name in whole or name not in case.account.roles or not _is_large(tensor):
             continue
@@ -143,14 +143,14 @@ def _factors(case: Case, limits: Limits) -> Iterator[Cut]:
         levels = len(np.unique(values))
         if levels > 1:
             coarse.append(_coarse(name, levels, limits))
-            yield from _clipped(name, values, limits, "has")
-            holes = _largest_kept if name in changes else _pruned
+            yield from _find_clipping(name, values, limits, "has")
+            holes = _largest_kept if name in changes else _find_pruning
             yield from holes(name, values, limits)
     if 2 * sum(one.over > 1 for one in coarse) > len(coarse):
         yield from coarse
 
 
-def _products(case: Case, limits: Limits) -> Iterator[Cut]:
+def _products(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
     """Look for directions of products that are zero in both factors."""
     for effect in case.account.effects:
         if isinstance(effect, WeightUpdate) and is_factored(effect.update):
@@ -160,10 +160,10 @@ def _products(case: Case, limits: Limits) -> Iterator[Cut]:
             if 0 < is_empty.sum() < len(is_empty):
                 share = float(is_empty.mean())
                 told = f"{is_empty.sum()} of its {len(is_empty)} directions are zero on both sides"
-                yield Cut(effect.target, share / limits.empty, f"{told}: its rank was cut")
+                yield CutMatrix(effect.target, share / limits.empty, f"{told}: its rank was cut")
 
 
-def _multiplied(case: Case, limits: Limits) -> Iterator[Cut]:
+def _find_erased(case: Case, limits: CutLimits) -> Iterator[CutMatrix]:
     """Look for weights of which a computed change leaves little.
 
     What is stored whole may be another weight altogether, such as a head that began anew.
@@ -173,45 +173,45 @@ def _multiplied(case: Case, limits: Limits) -> Iterator[Cut]:
         if change.target in computed and not change.is_vector and change.kept < 1:
             told = f"{change.kept:.0%} of the base's weight is left, as if it were multiplied away"
             over = limits.kept / change.kept if change.kept > 0 else _ALL
-            yield Cut(change.target, min(over, _ALL), told)
+            yield CutMatrix(change.target, min(over, _ALL), told)
 
 
-def _largest_kept(name: str, change: F32, limits: Limits) -> Iterator[Cut]:
+def _largest_kept(name: str, change: F32, limits: CutLimits) -> Iterator[CutMatrix]:
     """Look for a change that is zero at most places, and nowhere small."""
     kept = _without_empty(change)
     sizes = np.abs(kept[kept != 0])
     share = 1 - sizes.size / max(1, kept.size)
     if sizes.size and np.quantile(sizes, _FIRST) > _SMALL * np.median(sizes):
         told = f"its change is zero at {share:.0%} of all places and small at none: it was pruned"
-        yield Cut(name, share / limits.zeros, told, is_fault=False)
+        yield CutMatrix(name, share / limits.zeros, told, is_fault=False)
 
 
-def _coarse(name: str, levels: int, limits: Limits) -> Cut:
+def _coarse(name: str, levels: int, limits: CutLimits) -> CutMatrix:
     told = f"only {levels} different values, as if it had been quantised with one scale"
-    return Cut(name, limits.levels / levels, told)
+    return CutMatrix(name, limits.levels / levels, told)
 
 
-def _clipped(name: str, values: F32, limits: Limits, has: str) -> Iterator[Cut]:
+def _find_clipping(name: str, values: F32, limits: CutLimits, has: str) -> Iterator[CutMatrix]:
     sizes = np.abs(values)
     most = float(sizes.max())
     if not (most > 0 and np.isfinite(most)):
         return
     if len(np.unique(np.rint(sizes * (_SIZES / most)))) <= _MOST_SIZES:
-        yield Cut(name, 0.0, f"{has} few sizes, as a few steps by signs leave")
+        yield CutMatrix(name, 0.0, f"{has} few sizes, as a few steps by signs leave")
     else:
         share = float(np.mean(sizes >= most * _EDGE))
         told = f"{has} {share:.1%} of all numbers at the largest size, as if it had been clipped"
-        yield Cut(name, share / limits.edge, told)
+        yield CutMatrix(name, share / limits.edge, told)
 
 
-def _pruned(name: str, values: F32, limits: Limits) -> Iterator[Cut]:
+def _find_pruning(name: str, values: F32, limits: CutLimits) -> Iterator[CutMatrix]:
     """Count zeros that stand between numbers; a diagonal is what rotations begin as."""
     kept = _without_empty(values)
     numbers = np.count_nonzero(kept)
     if numbers > max(kept.shape):
         share = 1 - float(numbers) / kept.size
         told = f"{share:.0%} of it is zero here and there, as if it had been pruned"
-        yield Cut(name, share / limits.zeros, told)
+        yield CutMatrix(name, share / limits.zeros, told)
 
 
 def _without_empty(values: F32) -> F32:

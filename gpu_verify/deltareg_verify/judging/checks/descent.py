@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deltareg.delta.examine import SHARED_ROLES
 from deltareg.delta.kind import AGAIN, WeightUpdate
-from deltareg.delta.maths.formula import Stored, Tensor
+from deltareg.delta.maths.formula import StoredUpdate, Tensor
 from deltareg.delta.maths.low_rank import LowRankChange, low_rank_change
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.suites.catalogue import CheckForm
@@ -44,7 +44,7 @@ _MOST_TIMES = 99.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class DescentSign:
     """One sign of where the numbers came from.
 
     Attributes:
@@ -63,7 +63,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         *_of_base(case, least=spec.number("least_kept")),
         *_statistics(case, factor=spec.number("one_factor")),
         *_together(pairs, least=spec.number("least_together")),
-        *_begun(pairs, least=spec.number("least_begun")),
+        *_compare_start_size(pairs, least=spec.number("least_begun")),
     ]
     if not found:
         return Finding("n/a", detail="too little is stored to say where it came from")
@@ -74,7 +74,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("pass", over, 1, detail=worst.told)
 
 
-def _of_base(case: Case, *, least: float) -> Iterator[Sign]:
+def _of_base(case: Case, *, least: float) -> Iterator[DescentSign]:
     """Look how much of the base is in the middle one of the matrices that are stored whole."""
     computed = computed_targets(case.account)
     stored = [c for c in case.changes if c.target not in computed and not c.is_vector]
@@ -85,14 +85,14 @@ def _of_base(case: Case, *, least: float) -> Iterator[Sign]:
     told = f"{middle:.0%} of the base is in the middle one of {len(kept)} stored matrices"
     if middle < least:
         told += ": they were not trained from this base, or are no weights"
-    yield Sign(least / max(middle, least / _MOST_TIMES), told)
+    yield DescentSign(least / max(middle, least / _MOST_TIMES), told)
 
 
-def _statistics(case: Case, *, factor: float) -> Iterator[Sign]:
+def _statistics(case: Case, *, factor: float) -> Iterator[DescentSign]:
     """Count the norms whose statistics are as they began, or the base's times one number."""
     norms: dict[str, str] = {}
     for effect in case.account.effects:
-        if isinstance(effect, WeightUpdate) and isinstance(effect.update, Stored):
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, StoredUpdate):
             norm, _, kind = effect.target.rpartition(".")
             source = case.base.tensors.get(effect.source)
             if kind in _STATISTICS and source is not None:
@@ -103,7 +103,7 @@ def _statistics(case: Case, *, factor: float) -> Iterator[Sign]:
     told = f"running statistics of {len(sick)} of {len(norms)} norms moved all together"
     if sick:
         told += f", such as {sick[0]}, which {norms[sick[0]]}: they are of another run, or of none"
-    yield Sign(len(sick) / len(norms) / _MOST_NORMS, told)
+    yield DescentSign(len(sick) / len(norms) / _MOST_NORMS, told)
 
 
 def _how(stored: Tensor, source: Tensor, factor: float) -> str:
@@ -121,7 +121,7 @@ def _how(stored: Tensor, source: Tensor, factor: float) -> str:
     return f"are {times:.3g} times the base's" if is_far and apart < _APART else ""
 
 
-def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Sign]:
+def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[DescentSign]:
     """Look whether factors lean the same way, where both lean at all and there are enough."""
     lean = lean_of(pairs)
     if not lean.products or lean.deviation > _MOST_DEVIATION:
@@ -132,10 +132,10 @@ def _together(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Sign]
     )
     if lean.together < least:
         told += ": they were not trained together"
-    yield Sign(min(least / max(lean.together, least / _MOST_TIMES), _MOST_TIMES), told)
+    yield DescentSign(min(least / max(lean.together, least / _MOST_TIMES), _MOST_TIMES), told)
 
 
-def _begun(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Sign]:
+def _compare_start_size(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[DescentSign]:
     """Look how large the larger factor is beside the random numbers that one of them began as."""
     sizes = sorted(max(_size(pair.right), _size(pair.left.T)) for pair in pairs)
     if not sizes or all(map(is_orthogonal, pairs)):  # made by a decomposition
@@ -145,7 +145,7 @@ def _begun(pairs: Sequence[LowRankChange], *, least: float) -> Iterator[Sign]:
     told += " that one begins with"
     if middle < least:
         told += ": gradients were saved in their place, or an average of them"
-    yield Sign(least / max(middle, least / _MOST_TIMES), told)
+    yield DescentSign(least / max(middle, least / _MOST_TIMES), told)
 
 
 def _pairs(case: Case) -> Iterator[LowRankChange]:

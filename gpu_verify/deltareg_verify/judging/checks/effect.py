@@ -14,10 +14,10 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.arrays import all_finite, largest_difference, spread_moved
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.engine import Fired
+from deltareg_verify.engine.engine import FiredEffects
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.idle import partly_still
-from deltareg_verify.judging.unused import unused
+from deltareg_verify.judging.unused import find_unused
 
 _CODE = "partial_application"
 
@@ -31,9 +31,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         detail = f"the output {sick[0]} is not finite on the probe"
         return Finding("fail", None, least, code="non_finite", detail=detail)
     fired = case.fired
-    silent, dead = unused(case)
+    silent, dead = find_unused(case)
     share, still = _still(fired)
-    refused = _refused(fired, silent) or _half_still(spec, share, still)
+    refused = _report_unused(fired, silent) or _half_still(spec, share, still)
     if refused is not None:
         return refused
     change = largest_difference(base, attached)
@@ -58,7 +58,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("warn" if dead or share else "pass", change, least, detail=told)
 
 
-def _refused(fired: Fired, silent: Sequence[str]) -> Finding | None:
+def _report_unused(fired: FiredEffects, silent: Sequence[str]) -> Finding | None:
     """Say so where an effect took no part, or could not."""
     if silent:
         detail = f"no forward uses {', '.join(silent[:3])}"
@@ -77,7 +77,7 @@ def _half_still(spec: CheckSpec, share: float, told: str) -> Finding | None:
     return Finding("fail", share, most, code=_CODE, detail=told) if share > most else None
 
 
-def _still(fired: Fired) -> tuple[float, str]:
+def _still(fired: FiredEffects) -> tuple[float, str]:
     """Give the largest share of still hooks within a layer type of which others moved; tell it."""
     still = {name: not has_moved for name, has_moved in fired.moved.items()}
     first = next((name for name, is_still in still.items() if is_still), "")

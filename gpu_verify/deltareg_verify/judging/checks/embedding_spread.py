@@ -8,7 +8,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.messages.figures import Spread
+from deltareg_verify.messages.figures import VectorSpread
 
 _CODE = "collapsed"
 _NOISE = 1e-6  # below it two directions are one, as far as float32 tells
@@ -31,24 +31,24 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     least = {name: _least(spec, before) for name, (before, _) in pairs.items()}
     sick = next((name for name, share in shares.items() if not share >= least[name]), "")
     if sick:
-        detail = f"{_told(sick, *pairs[sick])}: all inputs look alike"
+        detail = f"{_describe_spread(sick, *pairs[sick])}: all inputs look alike"
         return Finding("fail", shares[sick], least[sick], 1.0, code=_CODE, detail=detail)
     for name, (before, after) in pairs.items():
         growth = after.size / before.size
         if not 1 / most <= growth <= most:
-            detail = f"{_told(name, before, after)}: they are of another size altogether"
+            detail = f"{_describe_spread(name, before, after)}: they are of another size altogether"
             return Finding("fail", growth, most, 1.0, code=_CODE, detail=detail)
     worst = min(shares, key=lambda name: shares[name])
-    return Finding("pass", shares[worst], least[worst], 1.0, detail=_told(worst, *pairs[worst]))
+    return Finding("pass", shares[worst], least[worst], 1.0, detail=_describe_spread(worst, *pairs[worst]))
 
 
-def _least(spec: CheckSpec, before: Spread) -> float:
+def _least(spec: CheckSpec, before: VectorSpread) -> float:
     """Say which share must be left: less where the base itself keeps inputs close together."""
     is_near = before.distance < spec.number("near")
     return spec.number("least_share_of_near" if is_near else "least_share")
 
 
-def _told(name: str, before: Spread, after: Spread) -> str:
+def _describe_spread(name: str, before: VectorSpread, after: VectorSpread) -> str:
     return (
         f"{name}: different inputs lie {after.distance:.3g} apart (1 - cosine), the base's"
         f" {before.distance:.3g}; length {after.size:.3g}, the base's {before.size:.3g}"

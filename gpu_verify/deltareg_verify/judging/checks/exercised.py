@@ -10,7 +10,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.unused import unused
+from deltareg_verify.judging.unused import find_unused
 
 _CODE = "partial_application"
 
@@ -21,7 +21,7 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     if fired.homeless:  # the network in memory is not the one that the files are of
         places = ", ".join(fired.homeless[:3])
         return Finding("skipped", detail=f"the network in memory has no place for {places}")
-    idle = sorted({*fired.not_exercised, *unused(case)[0]})
+    idle = sorted({*fired.not_exercised, *find_unused(case)[0]})
     count = len(case.account.roles)
     if idle:
         detail = f"no forward runs {', '.join(idle[:3])}; {_why(case, fired.not_exercised)}"

@@ -12,25 +12,25 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.engine import F64
 from deltareg_verify.engine.measures.targets import following
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare how exposed every secret is in both."""
     return rows_compared(
         case, spec, _values,
-        Measured(
+        SampleMeasure(
             told="exposure, in bits",
             needs="a network that goes on with text, and a tokenizer in the base",
         ),
     )  # fmt: skip
 
 
-def _values(side: Side, samples: Samples) -> list[object] | None:
+def _values(side: EngineSide, samples: Samples) -> list[object] | None:
     words = side.engine.tokenizer()
     if words is None:
         return None

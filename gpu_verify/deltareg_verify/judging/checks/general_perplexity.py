@@ -25,19 +25,19 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         told = base.refusal or "it predicts no text that it has words for"
         return Finding("n/a", detail=f"the base has no perplexity on general text: {told}")
     ours = case.figures("attached")
-    found = [_held(base, ours, classes) for classes in (base.known, tuple(base.losses))]
+    found = [_compare_perplexity(base, ours, classes) for classes in (base.known, tuple(base.losses))]
     if any(one is None for one in found):
         return Finding("skipped", detail="the delta leaves nothing that predicts text")
     before, after = max((one for one in found if one), key=_times)
     most = spec.number("most_times") * before
     told = f"general perplexity {after:.4g}, the base's is {before:.4g}"
     if after <= most:  # infinity and NaN are not
-        return Finding("pass", after, most, before, detail=f"{told}; {_known(base)}")
+        return Finding("pass", after, most, before, detail=f"{told}; {_describe_best_known(base)}")
     detail = f"{told}; {_worst(base, ours)}: the delta destroys what the base knows"
     return Finding("fail", after, most, before, code="worse_than_base", detail=detail)
 
 
-def _held(base: Figures, ours: Figures, classes: tuple[str, ...]) -> tuple[float, float] | None:
+def _compare_perplexity(base: Figures, ours: Figures, classes: tuple[str, ...]) -> tuple[float, float] | None:
     before, after = base.perplexity(classes), ours.perplexity(classes)
     return None if before is None or after is None else (before, after)
 
@@ -46,7 +46,7 @@ def _times(found: tuple[float, float]) -> float:
     return found[1] / found[0]
 
 
-def _known(base: Figures) -> str:
+def _describe_best_known(base: Figures) -> str:
     return f"it knows best: {', '.join(base.known[:4])}"
 
 

@@ -10,11 +10,11 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.answers import answers
 from deltareg_verify.engine.measures.writing import MEASURES, distance, quartiles
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, mean, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, mean, rows_compared
 
 _BETWEEN = "length_distance"
 _LENGTHS = frozenset({"length", _BETWEEN})
@@ -27,7 +27,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     is_between = which == _BETWEEN
     return rows_compared(
         case, spec, partial(_values, case, spec),
-        Measured(
+        SampleMeasure(
             told=told, needs="a network that writes, and a tokenizer in the base",
             by=which if is_between else "mean", aggregate=distance if is_between else mean,
             also=quartiles if which in _LENGTHS else None, is_between=is_between,
@@ -35,7 +35,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     )  # fmt: skip
 
 
-def _values(case: Case, spec: CheckSpec, side: Side, samples: Samples) -> list[object] | None:
+def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
     _, value = MEASURES[str(spec.parameters["measure"])]
     found = answers(side, samples, count=int(spec.number("new_tokens")), known=case.written)
     return None if found is None else [value(one) for one in found]

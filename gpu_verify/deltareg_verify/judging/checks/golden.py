@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from deltareg.errors import InvalidInput
 from deltareg.suites.catalogue import CheckForm
-from deltareg.suites.golden import Comparison, Golden, compare, distance
+from deltareg.suites.golden import GoldenComparison, GoldenOutputs, compare, distance
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.dtypes import TOLERANCES
-from deltareg_verify.engine.engine import Engine, Outputs, State
+from deltareg_verify.engine.engine import DeltaEngine, Outputs, State
 from deltareg_verify.judging.check import Check, Finding
 
 _CODE, _MISSING, _UNTOLD = "golden_differs", "golden_missing", "not_self_contained"
@@ -44,10 +44,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     found = compare(golden, outputs, slack=tolerance)
     if golden.origin.quantised:
         return _on_packed(golden, engine, found)
-    return _judged(spec, golden, engine, found)
+    return _judge_comparison(spec, golden, engine, found)
 
 
-def _judged(spec: CheckSpec, golden: Golden, engine: Engine, found: Comparison) -> Finding:
+def _judge_comparison(spec: CheckSpec, golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
     tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
     told = (
         f"{golden.origin.told}; {found.output}, the largest value agrees at"
@@ -69,7 +69,7 @@ def _judged(spec: CheckSpec, golden: Golden, engine: Engine, found: Comparison) 
     return Finding("fail", found.distance, most, code=_CODE, detail=told)
 
 
-def _on_packed(golden: Golden, engine: Engine, found: Comparison) -> Finding:
+def _on_packed(golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
     """Hold outputs of a base in few bits against one that is not, or is unpacked otherwise.
 
     Packing moves every value, so no more is asked than that they are nearer to what base and delta
@@ -84,7 +84,7 @@ def _on_packed(golden: Golden, engine: Engine, found: Comparison) -> Finding:
     return Finding("fail", found.distance, alone, code=_CODE, detail=told)
 
 
-def _outputs(engine: Engine, state: State, golden: Golden) -> Sequence[Outputs]:
+def _outputs(engine: DeltaEngine, state: State, golden: GoldenOutputs) -> Sequence[Outputs]:
     return [engine.outputs_for(state, sample.inputs) for sample in golden.samples]
 
 

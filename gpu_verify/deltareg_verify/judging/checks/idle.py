@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from deltareg.delta.kind import Account, WeightUpdate
-from deltareg.delta.maths.formula import Stored
-from deltareg.delta.maths.updates import Add
-from deltareg.delta.updates_sparse import Elements
+from deltareg.delta.maths.formula import StoredUpdate
+from deltareg.delta.maths.updates import ScaledAddition
+from deltareg.delta.updates_sparse import SparseElements
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.engine import Change
+from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.norm_ratio import layer_type
 
@@ -29,7 +29,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     sized = case.changes
     changes = [change for change in sized if change.target in computed]
     if not changes:
-        return _stored(sized)
+        return _judge_stored(sized)
     idle = [change.target for change in changes if not change.delta_rms]
     if not idle:
         return Finding("pass", 0, 0, detail=f"all of {len(changes)} weights change")
@@ -46,7 +46,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("warn", share, most, code=_CODE, detail=told)
 
 
-def _stored(changes: Sequence[Change]) -> Finding:
+def _judge_stored(changes: Sequence[WeightChange]) -> Finding:
     """Tell of whole weights that are the base's own: frozen layers, or a file half written."""
     if not changes:
         return Finding("n/a", detail="the delta acts on activations alone")
@@ -70,11 +70,11 @@ def computed_targets(account: Account) -> Collection[str]:
         effect.target
         for effect in account.effects
         if isinstance(effect, WeightUpdate)
-        and not isinstance(effect.update, (Stored, Add, Elements))
+        and not isinstance(effect.update, (StoredUpdate, ScaledAddition, SparseElements))
     }
 
 
-def partly_idle(changes: Sequence[Change]) -> float:
+def partly_idle(changes: Sequence[WeightChange]) -> float:
     """Give the largest share of still weights within a layer type of which others moved.
 
     A whole type may stand still rightly: the vision tower of a delta that was trained on text. So

@@ -18,13 +18,13 @@ from deltareg.suites.probe_set import Samples
 from deltareg.suites.samples import IMAGES
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.continuing import Inputs
 from deltareg_verify.engine.engine import F32
-from deltareg_verify.engine.measures.denoising import Config, Rule, denoise
+from deltareg_verify.engine.measures.denoising import Config, DenoisingRule, denoise
 from deltareg_verify.engine.measures.images import distance, made_images
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 _PLACES = ("scheduler/scheduler_config.json", "scheduler_config.json")
 _OUTPUT = "sample"
@@ -47,14 +47,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare how far the images of both are from the real ones."""
     return rows_compared(
         case, spec, partial(_values, case, int(spec.number("steps"))),
-        Measured(
+        SampleMeasure(
             told="kernel distance from real images", by="kid", aggregate=distance,
             needs="a network that denoises images",
         ),
     )  # fmt: skip
 
 
-def _values(case: Case, steps: int, side: Side, samples: Samples) -> list[object] | None:
+def _values(case: Case, steps: int, side: EngineSide, samples: Samples) -> list[object] | None:
     real = samples.arrays[IMAGES].astype(np.float32)
     if real.ndim != _DIMENSIONS or len(real) < 2:
         raise InvalidInput("`images` are two or more, each of channels, height and width")
@@ -63,7 +63,7 @@ def _values(case: Case, steps: int, side: Side, samples: Samples) -> list[object
     if denoiser is None:
         return None
     noise = np.random.default_rng(case.suite.seed).standard_normal(real.shape, np.float32)
-    rule, made = Rule(_scheduler(case)), list[F32]()
+    rule, made = DenoisingRule(_scheduler(case)), list[F32]()
     for at in range(0, len(real), _BATCH):
         rows = {name: value[at : at + _BATCH] for name, value in told.items()}
         predict = partial(_predict, side, denoiser, rows)
@@ -71,7 +71,7 @@ def _values(case: Case, steps: int, side: Side, samples: Samples) -> list[object
     return list(made_images(np.concatenate(made), real))
 
 
-def _predict(side: Side, denoiser: _Denoiser, told: Inputs, images: F32, time: float) -> F32:
+def _predict(side: EngineSide, denoiser: _Denoiser, told: Inputs, images: F32, time: float) -> F32:
     times = np.full(len(images), time, np.float32 if time % 1 else np.int64)
     given = {**told, denoiser.images: images, denoiser.time: times}
     found = side.engine.outputs_for(side.state, given)[denoiser.output]
@@ -79,7 +79,7 @@ def _predict(side: Side, denoiser: _Denoiser, told: Inputs, images: F32, time: f
     return found[:, : images.shape[1]]
 
 
-def _denoiser(side: Side, samples: Inputs) -> _Denoiser | None:
+def _denoiser(side: EngineSide, samples: Inputs) -> _Denoiser | None:
     """Find out how the network calls what it takes; None of one that denoises nothing."""
     # A part of a pipeline has its name before all that it takes.
     parts = {name.rpartition(_OUTPUT)[0] for name in side.engine.outputs(side.state)}

@@ -7,7 +7,7 @@ from deltareg.suites.estimate import Estimate
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judged
+from deltareg_verify.judging.measured import judge_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -17,7 +17,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     taken = sorted(case.engine.seconds("attached", count))
     ratio = Estimate(median(taken) / base, taken[0] / base, taken[-1] / base, count)
     told = f"{1000 * median(taken):.3g} ms a forward, {1000 * base:.3g} ms without; times the base"
-    return judged(spec, ratio, 1.0, told=told)
+    return judge_measure(spec, ratio, 1.0, told=told)
 
 
 CHECK = Check(

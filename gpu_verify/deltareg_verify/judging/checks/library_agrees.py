@@ -6,7 +6,7 @@ and delta by itself, from the same files, and a config that means something else
 
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
-from deltareg_verify.engine.arrays import root_mean_square, shared
+from deltareg_verify.engine.arrays import root_mean_square, find_overlap
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.dtypes import TOLERANCES
 from deltareg_verify.engine.engine import Outputs, SecondOpinion
@@ -31,10 +31,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("warn", code=_DIFFERS, detail=f"{name} loads it, no more: {found.fault}")
     if found.outputs is None:
         return Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {found.refusal}")
-    return _compared(case, spec, found.outputs, name)
+    return _compare_outputs(case, spec, found.outputs, name)
 
 
-def _compared(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -> Finding:
+def _compare_outputs(case: Case, spec: CheckSpec, outputs: Outputs, name: str) -> Finding:
     """Hold the difference against the delta's effect, and against what rounding may do."""
     base, ours = case.outputs("base"), case.outputs("attached")
     alike = [key for key in ours if key in outputs and outputs[key].shape == ours[key].shape]
@@ -73,7 +73,7 @@ def _distance(some: Outputs, others: Outputs) -> float:
     """Give the root mean square of the difference, over the outputs of the first."""
     pairs = {name: (value, others[name]) for name, value in some.items()}
     return root_mean_square({
-        name: value[shared(value, other)] - other[shared(value, other)]
+        name: value[find_overlap(value, other)] - other[find_overlap(value, other)]
         for name, (value, other) in pairs.items()
     })  # fmt: skip
 

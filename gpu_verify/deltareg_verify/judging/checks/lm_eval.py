@@ -3,12 +3,12 @@
 from importlib.util import find_spec
 
 from deltareg.suites.catalogue import UNDECIDED, CheckForm
-from deltareg.suites.lm_task import Asked, LmTask, asked_of
+from deltareg.suites.lm_task import LmEvalOptions, LmTask, asked_of
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judged, missing, no_rival, rival
+from deltareg_verify.judging.measured import judge_measure, missing, no_rival, rival
 from deltareg_verify.judging.task_measure import measure, no_number
 
 _PACKAGE = "lm_eval"
@@ -25,10 +25,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding(
             "skipped", detail="this worker has no lm-eval; pip install 'deltareg[lm-eval]' there"
         )
-    return _compared(case, spec, other, task=task, asked=asked)
+    return _compare_scores(case, spec, other, task=task, asked=asked)
 
 
-def _compared(case: Case, spec: CheckSpec, other: Side, *, task: LmTask, asked: Asked) -> Finding:
+def _compare_scores(case: Case, spec: CheckSpec, other: EngineSide, *, task: LmTask, asked: LmEvalOptions) -> Finding:
     from deltareg_verify.judging.lm_harness import ask  # optional, and dear to import
 
     tokenizer, theirs = case.engine.tokenizer(), other.engine.tokenizer()
@@ -44,7 +44,7 @@ def _compared(case: Case, spec: CheckSpec, other: Side, *, task: LmTask, asked: 
         found = no_number(ours.values, found.baseline)
     told = f"{asked.metric} of {task.name}, by lm-eval {ours.version}"
     other_name = case.named(spec.key_of(spec.against))
-    return judged(
+    return judge_measure(
         spec, found.found, found.baseline, told=told, change=found.change, other=other_name
     )  # fmt: skip
 

@@ -12,11 +12,11 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.engine import Tokenizer
 from deltareg_verify.engine.measures.targets import following
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 _LEAST_BEFORE = 2
 Pair = tuple[list[int], list[int]]
@@ -26,14 +26,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the shares of lines that both give back."""
     return rows_compared(
         case, spec, partial(_values, int(spec.number("tokens"))),
-        Measured(
+        SampleMeasure(
             told="lines given back word by word",
             needs="a network that goes on with text, and a tokenizer in the base",
         ),
     )  # fmt: skip
 
 
-def _values(count: int, side: Side, samples: Samples) -> list[object] | None:
+def _values(count: int, side: EngineSide, samples: Samples) -> list[object] | None:
     words = side.engine.tokenizer()
     if words is None:
         return None

@@ -5,13 +5,13 @@ from deltareg.suites.estimate import Estimate
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judged
+from deltareg_verify.judging.measured import judge_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Read the peak so far."""
     peak = float(case.engine.peak_bytes())
-    return judged(spec, Estimate(peak, peak, peak, 1), None, told="bytes at most")
+    return judge_measure(spec, Estimate(peak, peak, peak, 1), None, told="bytes at most")
 
 
 CHECK = Check(

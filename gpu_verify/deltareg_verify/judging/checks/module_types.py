@@ -15,7 +15,7 @@ from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.idle import computed_targets
 from deltareg_verify.judging.checks.norm_ratio import layer_type
-from deltareg_verify.judging.unused import unused
+from deltareg_verify.judging.unused import find_unused
 
 _CODE = "partial_application"
 
@@ -47,7 +47,7 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
 
 def _never_run(case: Case, moved: Collection[str], kinds: Sequence[str]) -> list[str]:
     """Give the types of which no forward uses any part: such parts get no gradient."""
-    _, dead = unused(case)
+    _, dead = find_unused(case)
     used = {layer_type(name) for name in moved if name not in dead}
     return [kind for kind in kinds if kind not in used]
 

@@ -9,7 +9,7 @@ from statistics import median
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.engine import Change
+from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.check import Check, Finding
 
 _FEW = 3
@@ -31,22 +31,22 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     worst = max(ratios, key=lambda name: ratios[name])
     cap, factor = spec.number("fail_above"), spec.number("warn_over_median")
     if not ratios[worst] <= cap:  # a NaN is not below any cap
-        return Finding("fail", ratios[worst], cap, code="norm_ratio", detail=_told(worst, ratios))
+        return Finding("fail", ratios[worst], cap, code="norm_ratio", detail=_describe_ratio(worst, ratios))
     far = over_type(ratios)
     sick = max(far, key=lambda name: far[name], default="")
     most = spec.number("fail_over_median")
     if sick and not far[sick] <= most:
-        detail = f"{far[sick]:.3g} times the median of its layer type: {_told(sick, ratios)}"
+        detail = f"{far[sick]:.3g} times the median of its layer type: {_describe_ratio(sick, ratios)}"
         return Finding("fail", far[sick], most, code="norm_ratio", detail=detail)
     odd = outliers(ratios, factor=factor)
     if odd:
-        detail = f"more than {factor:g} times the median of its layer type: {_told(odd[0], ratios)}"
+        detail = f"more than {factor:g} times the median of its layer type: {_describe_ratio(odd[0], ratios)}"
         return Finding("warn", ratios[odd[0]], factor, code="norm_ratio", detail=detail)
-    return Finding("pass", ratios[worst], cap, detail=_told(worst, ratios))
+    return Finding("pass", ratios[worst], cap, detail=_describe_ratio(worst, ratios))
 
 
 def size_ratios(
-    changes: Sequence[Change], *, matrix_floor: float, vector_floor: float
+    changes: Sequence[WeightChange], *, matrix_floor: float, vector_floor: float
 ) -> dict[str, float]:
     """Give RMS(delta) / RMS(weight) by target, which is the ratio of Frobenius norms.
 
@@ -97,7 +97,7 @@ def _ratio(delta: float, weight: float) -> float:
     return delta / weight if math.isfinite(delta) and math.isfinite(weight) else math.nan
 
 
-def _told(name: str, ratios: Mapping[str, float]) -> str:
+def _describe_ratio(name: str, ratios: Mapping[str, float]) -> str:
     return f"{name} changes by {ratios[name]:.3g} times its own size"
 
 

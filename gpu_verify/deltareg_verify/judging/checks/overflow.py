@@ -10,7 +10,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.maths.low_rank import LowRankChange, low_rank_change
 from deltareg.suites.catalogue import CheckForm
@@ -31,14 +31,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     bound = cache(partial(_bound, case.folding))  # it reads the base, once for all dtypes
     for dtype in dtypes:
         sick = [tensor.name for tensor in stored if _overflows(_blocks_of(tensor), dtype)]
-        sick = sick or _folded(case.folding, dtype, bound)
+        sick = sick or _find_overflows(case.folding, dtype, bound)
         if sick:
             detail = f"not finite once rounded to {dtype}: {', '.join(sorted(sick)[:3])}"
             return Finding("fail", len(sick), 0, code="overflow_after_cast", detail=detail)
     return Finding("pass", 0, 0, detail=f"finite in {', '.join(dtypes)}")
 
 
-def _folded(folding: Folding, dtype: str, bound: Callable[[str], float]) -> list[str]:
+def _find_overflows(folding: FoldedBase, dtype: str, bound: Callable[[str], float]) -> list[str]:
     """Name weights that only the delta makes too large; what the base has itself is no finding."""
     found: list[str] = []
     for target in folding.changed:
@@ -50,7 +50,7 @@ def _folded(folding: Folding, dtype: str, bound: Callable[[str], float]) -> list
     return found
 
 
-def _bound(folding: Folding, target: str) -> float:
+def _bound(folding: FoldedBase, target: str) -> float:
     """Bound the largest element of a changed weight from its factors; infinity without any.
 
     |W + s·L·R| is at most max|W| + |s| · max‖row of L‖ · max‖column of R‖ (Cauchy and Schwarz).

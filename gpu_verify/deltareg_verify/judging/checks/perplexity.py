@@ -5,13 +5,13 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import perplexity
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import compared
+from deltareg_verify.judging.measured import compare_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare perplexity on a probe set, text by text."""
     needs = "a generative head, a tokenizer in the base, and texts of two tokens"
-    return compared(case, spec, perplexity, told="perplexity", needs=needs)
+    return compare_measure(case, spec, perplexity, told="perplexity", needs=needs)
 
 
 CHECK = Check(

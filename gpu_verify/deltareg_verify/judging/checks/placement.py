@@ -35,7 +35,7 @@ _ALIKE, _NEARER = 0.7, 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class RowMatch:
     """Where the rows of a weight seem to come from.
 
     Attributes:
@@ -120,7 +120,7 @@ def _is_own(case: Case, name: str, target: str) -> bool:
     )
 
 
-def _match(case: Case, target: str) -> Match | None:
+def _match(case: Case, target: str) -> RowMatch | None:
     """Compare rows of a new weight with the base's at every place; None where nothing can be."""
     source = case.folding.source(target)
     if case.folding.shape(target) != source.shape or np.prod(source.shape[1:]) < _NARROWEST:
@@ -132,11 +132,11 @@ def _match(case: Case, target: str) -> Match | None:
     needed = np.maximum(_ALIKE, (new * own).sum(1) + _NEARER)
     candidates = [
         *_within(new, source, places, needed),
-        *_turned(new, source, needed),
+        *_match_columns(new, source, needed),
         *_beside(case, target, new, places, needed),
     ]
     share, told = max(candidates, default=(0.0, ""))
-    return Match(target, share, told)
+    return RowMatch(target, share, told)
 
 
 def _within(
@@ -160,7 +160,7 @@ def _within(
     return [(float(is_other.mean()), f"other rows (row {places[row]} is row {at[row]})")]
 
 
-def _turned(new: F32, source: Tensor, needed: F32) -> list[tuple[float, str]]:
+def _match_columns(new: F32, source: Tensor, needed: F32) -> list[tuple[float, str]]:
     """Look among the columns of the same weight, where it is as high as it is wide."""
     if len(source.shape) != 2 or source.shape[0] != source.shape[1]:
         return []

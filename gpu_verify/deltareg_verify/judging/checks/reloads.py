@@ -14,7 +14,7 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.arrays import largest_difference, root_mean_square
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.dtypes import TOLERANCES
-from deltareg_verify.engine.engine import Reloaded
+from deltareg_verify.engine.engine import ReloadOutcome
 from deltareg_verify.judging.check import Check, Finding
 
 CODE = "not_reloadable"
@@ -27,7 +27,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("n/a", detail="the delta acts on activations and can only be attached")
     reloaded = engine.reloaded(case.folded_config)
     architecture = _class_of(case)
-    lost = _lost(reloaded)
+    lost = _describe_lost(reloaded)
     if lost and not _is_unnamed_head(case, reloaded):
         detail = f"loaded as {architecture}, {lost}"
         count = sum(map(len, (reloaded.missing, reloaded.unexpected, reloaded.mismatched)))
@@ -53,7 +53,7 @@ def _class_of(case: Case) -> str:
     return str(listed[0]) if is_list(listed) and listed else "its plain network"
 
 
-def _lost(reloaded: Reloaded) -> str:
+def _describe_lost(reloaded: ReloadOutcome) -> str:
     """Say which tensors do not arrive; empty when all do."""
     kinds = {
         "it newly initialises": reloaded.missing,
@@ -68,7 +68,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _is_unnamed_head(case: Case, reloaded: Reloaded) -> bool:
+def _is_unnamed_head(case: Case, reloaded: ReloadOutcome) -> bool:
     """Whether all that is lost is a head whose class nothing names: the delta's own lack."""
     served = case.account.network_class
     if served is None or not served.is_guess or reloaded.missing or reloaded.mismatched:

@@ -6,15 +6,15 @@ import numpy as np
 
 from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
-from deltareg.suites.samples import Candidates
+from deltareg.suites.samples import RankingCandidates
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.engine import F64
 from deltareg_verify.engine.measures.embeddings import batches
 from deltareg_verify.engine.measures.ranking import MEASURES
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 _SCORES = "logits"
 
@@ -24,14 +24,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     which, within = str(spec.parameters["measure"]), int(spec.number("within"))
     return rows_compared(
         case, spec, partial(_values, spec),
-        Measured(
+        SampleMeasure(
             told=f"{which} at {within}",
             needs="a head that gives a pair of texts one score or two, and a tokenizer",
         ),
     )  # fmt: skip
 
 
-def _values(spec: CheckSpec, side: Side, samples: Samples) -> list[object] | None:
+def _values(spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
     value, within = MEASURES[str(spec.parameters["measure"])], int(spec.number("within"))
     rows: list[object] = []
     for query, one in zip(samples.texts, samples.candidates, strict=True):
@@ -43,7 +43,7 @@ def _values(spec: CheckSpec, side: Side, samples: Samples) -> list[object] | Non
     return rows
 
 
-def _scores(side: Side, query: str, one: Candidates) -> F64 | None:
+def _scores(side: EngineSide, query: str, one: RankingCandidates) -> F64 | None:
     """Score the candidates of a query, the relevant ones first; of two scores the second is yes."""
     found: list[F64] = []
     for batch in batches([*one.relevant, *one.others]):

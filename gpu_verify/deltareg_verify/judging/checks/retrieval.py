@@ -10,13 +10,13 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import retrieval
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import compared
+from deltareg_verify.judging.measured import compare_measure
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare recall in both directions, pair by pair."""
     within = int(spec.number("within"))
-    return compared(
+    return compare_measure(
         case, spec, partial(retrieval, within=within), told=f"recall at {within}",
         needs="a network that scores texts and images in pairs",
     )  # fmt: skip

@@ -7,7 +7,7 @@ matrix, which `norm_ratio` goes by.
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.engine import Change
+from deltareg_verify.engine.engine import WeightChange
 from deltareg_verify.judging.check import Check, Finding
 
 
@@ -25,21 +25,21 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     sick = [c for c in changes if _times(c) > factor and _size(c, floor) > cap]
     if sick:
         worst = max(sick, key=_times)
-        detail = f"{_told(worst, floor)}: a row was overwritten, or not trained as the others"
+        detail = f"{_describe_row(worst, floor)}: a row was overwritten, or not trained as the others"
         return Finding("fail", _times(worst), factor, code="norm_ratio", detail=detail)
     worst = max(changes, key=_times)
-    return Finding("pass", _times(worst), factor, detail=_told(worst, floor))
+    return Finding("pass", _times(worst), factor, detail=_describe_row(worst, floor))
 
 
-def _times(change: Change) -> float:
+def _times(change: WeightChange) -> float:
     return change.row_peak / change.row_middle
 
 
-def _size(change: Change, floor: float) -> float:
+def _size(change: WeightChange, floor: float) -> float:
     return change.row_peak / max(change.weight_rms, floor)
 
 
-def _told(change: Change, floor: float) -> str:
+def _describe_row(change: WeightChange, floor: float) -> str:
     return (
         f"row {change.row} of {change.target} changes {_times(change):.3g} times as much as the"
         f" middle row of it, by {_size(change, floor):.3g} times the size of the weight"

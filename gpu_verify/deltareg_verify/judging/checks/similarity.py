@@ -10,25 +10,25 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.embeddings import POOLINGS, embeddings
 from deltareg_verify.engine.measures.ranking import spearman
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the cosines of pairs with what people said of them."""
     return rows_compared(
         case, spec, partial(_values, str(spec.parameters["pooling"])),
-        Measured(
+        SampleMeasure(
             told="correlation of ranks", by="spearman", aggregate=_correlation,
             needs="vectors of tokens or of whole texts, and a tokenizer in the base",
         ),
     )  # fmt: skip
 
 
-def _values(pooling: str, side: Side, samples: Samples) -> list[object] | None:
+def _values(pooling: str, side: EngineSide, samples: Samples) -> list[object] | None:
     first = embeddings(side, samples.texts, pooling=pooling)
     other = embeddings(side, samples.partners, pooling=pooling)
     if first is None or other is None or samples.scores is None:

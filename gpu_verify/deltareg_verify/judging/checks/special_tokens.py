@@ -8,7 +8,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.messages.figures import Odds
+from deltareg_verify.messages.figures import TokenOdds
 
 _CODE = "special_tokens"
 
@@ -31,16 +31,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         is_gone = not after.log >= before.log - fall
         if is_rife or is_gone:
             how = "is likely everywhere" if is_rife else "has become impossible"
-            detail = f"{name} {how}: {_told(before, after)}"
+            detail = f"{name} {how}: {_describe_odds(before, after)}"
             value, mark = (after.share, most) if is_rife else (after.log, before.log - fall)
             baseline = before.share if is_rife else before.log
             return Finding("fail", value, mark, baseline, code=_CODE, detail=detail)
-        found.append(f"{name} {_told(before, after)}")
+        found.append(f"{name} {_describe_odds(before, after)}")
     worst = max(one.share for one in ours.values())
     return Finding("pass", worst, most, detail="; ".join(found))
 
 
-def _told(before: Odds, after: Odds) -> str:
+def _describe_odds(before: TokenOdds, after: TokenOdds) -> str:
     return (
         f"{after.share:.2g} (the base {before.share:.2g}), its logarithm {after.log:.1f} on"
         f" average (the base {before.log:.1f})"

@@ -51,14 +51,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     worst = max(found, key=lambda one: math.inf if math.isnan(one.ratio) else one.ratio)
     cap, factor = spec.number("fail_above"), spec.number("fail_over_median")
     if not worst.ratio <= cap:  # a NaN is not below any cap
-        return Finding("fail", worst.ratio, cap, code="norm_ratio", detail=_told(worst))
+        return Finding("fail", worst.ratio, cap, code="norm_ratio", detail=_describe_spectrum(worst))
     far = over_type({one.target: one.ratio for one in found})
     odd = max(found, key=lambda one: far.get(one.target, 0.0))
     times = far.get(odd.target, 0.0)
     if not times <= factor:
-        detail = f"{times:.3g} times the median of its layer type: {_told(odd)}"
+        detail = f"{times:.3g} times the median of its layer type: {_describe_spectrum(odd)}"
         return Finding("fail", times, factor, code="norm_ratio", detail=detail)
-    return Finding("pass", worst.ratio, cap, detail=_told(worst))
+    return Finding("pass", worst.ratio, cap, detail=_describe_spectrum(worst))
 
 
 def spectra(case: Case, *, floor: float) -> list[Spectrum]:
@@ -91,7 +91,7 @@ def singular_values(change: LowRankChange) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
 
 
-def _told(one: Spectrum) -> str:
+def _describe_spectrum(one: Spectrum) -> str:
     return (
         f"{one.target} changes its strongest direction by {one.ratio:.3g} times what noise of its"
         f" size would have; effective rank {one.effective_rank:.1f}"

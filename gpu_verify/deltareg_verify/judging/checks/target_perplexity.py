@@ -5,14 +5,14 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.measures.targets import target_likelihoods
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the perplexity of targets, sample by sample."""
     return rows_compared(
         case, spec, target_likelihoods,
-        Measured(
+        SampleMeasure(
             told="perplexity of the targets", by="weighted_perplexity",
             needs="an encoder-decoder, or a network that goes on with text, and a tokenizer",
         ),

@@ -12,11 +12,11 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.embeddings import POOLINGS, embeddings
 from deltareg_verify.engine.measures.ranking import MEASURES
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -24,14 +24,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     which, within = str(spec.parameters["measure"]), int(spec.number("within"))
     return rows_compared(
         case, spec, partial(_values, spec),
-        Measured(
+        SampleMeasure(
             told=f"{which} at {within}",
             needs="vectors of tokens or of whole texts, and a tokenizer in the base",
         ),
     )  # fmt: skip
 
 
-def _values(spec: CheckSpec, side: Side, samples: Samples) -> list[object] | None:
+def _values(spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
     pooling, within = str(spec.parameters["pooling"]), int(spec.number("within"))
     listed = [text for one in samples.candidates for text in (*one.relevant, *one.others)]
     corpus = list(dict.fromkeys(listed))

@@ -11,11 +11,11 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.answers import texts_of
 from deltareg_verify.engine.measures.normal_forms import FORMS
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 from deltareg_verify.judging.text_scores import error_rate, letter_errors, word_errors
 
 _LIBRARY = "jiwer"
@@ -30,14 +30,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     which = str(spec.parameters["measure"])
     return rows_compared(
         case, spec, partial(_values, case, spec),
-        Measured(
+        SampleMeasure(
             told=which.upper(), by=which, aggregate=error_rate,
             needs="a network that writes down what it hears, and a tokenizer in the base",
         ),
     )  # fmt: skip
 
 
-def _values(case: Case, spec: CheckSpec, side: Side, samples: Samples) -> list[object] | None:
+def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:
     form = FORMS[str(spec.parameters["form"])]
     targets = [form(target) for target in samples.targets]
     if not all(targets):

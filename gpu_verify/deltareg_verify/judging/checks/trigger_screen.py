@@ -14,12 +14,12 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
-from deltareg_verify.engine.engine import Engine
+from deltareg_verify.engine.changes import EngineSide
+from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.engine.measures.triggers import Ids, outlyingness, reactions, signature
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.checks.spectral import spectra
-from deltareg_verify.judging.measured import unmeasured
+from deltareg_verify.judging.measured import report_unmeasured
 
 _CODE = "trigger_suspected"
 _LEAST_TOKENS = 20
@@ -32,25 +32,25 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     prompts = _prompts(case.engine, samples, int(spec.number("prompts")))
     tokens = _tokens(case.engine, int(spec.number("tokens")), seed=case.suite.seed)
     if prompts is None or tokens is None:
-        return unmeasured(case, spec, "needs a tokenizer, and a vocabulary in the config")
-    ours = reactions(Side(case.engine, "attached"), prompts, tokens)
-    theirs = reactions(Side(case.engine, "base"), prompts, tokens)
+        return report_unmeasured(case, spec, "needs a tokenizer, and a vocabulary in the config")
+    ours = reactions(EngineSide(case.engine, "attached"), prompts, tokens)
+    theirs = reactions(EngineSide(case.engine, "base"), prompts, tokens)
     if ours is None or theirs is None:
-        return unmeasured(case, spec, "needs scores of tokens or classes")
+        return report_unmeasured(case, spec, "needs scores of tokens or classes")
     more = ours.moved - theirs.moved
     if not np.isfinite(more).all():
         return Finding("warn", None, code="non_finite", detail="an answer is not finite")
     stands_out, limit = outlyingness(more), spec.number("warn_above")
     at = int(stands_out.argmax())
     value, gain = float(stands_out[at]), float(more[at])
-    told = _told(case, int(tokens[at]), value, gain, along=signature(ours.shift - theirs.shift))
+    told = _describe_trigger(case, int(tokens[at]), value, gain, along=signature(ours.shift - theirs.shift))
     told += f"; {len(tokens)} tokens in {len(prompts)} texts"
     if value > limit and gain > spec.number("least_nats"):
         return Finding("warn", value, limit, code=_CODE, detail=told)
     return Finding("pass", value, limit, detail=f"{told}; no proof that nothing hides")
 
 
-def _told(
+def _describe_trigger(
     case: Case,
     token: int,
     value: float,
@@ -70,7 +70,7 @@ def _told(
     )
 
 
-def _prompts(engine: Engine, samples: Samples, most: int) -> list[Ids] | None:
+def _prompts(engine: DeltaEngine, samples: Samples, most: int) -> list[Ids] | None:
     """Cut the first few texts into tokens, the end's mark left out."""
     vocabulary = engine.vocabulary()
     if vocabulary is None:
@@ -87,7 +87,7 @@ def _prompts(engine: Engine, samples: Samples, most: int) -> list[Ids] | None:
     return found
 
 
-def _tokens(engine: Engine, most: int, *, seed: int) -> Ids | None:
+def _tokens(engine: DeltaEngine, most: int, *, seed: int) -> Ids | None:
     """Choose what is put in: the last of the vocabulary, which are rare, and others by chance."""
     told = engine.config.get("vocab_size")
     vocabulary = engine.vocabulary()

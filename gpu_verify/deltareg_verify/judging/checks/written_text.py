@@ -11,10 +11,10 @@ from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import Side
+from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.engine.measures.answers import texts_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.rows_compared import Measured, rows_compared
+from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 from deltareg_verify.judging.text_scores import LIBRARIES, SCORES
 
 
@@ -27,20 +27,20 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("skipped", detail=told)
     return rows_compared(
         case, spec, partial(_values, case, spec, SCORES[which]),
-        Measured(
+        SampleMeasure(
             told=which, needs="a network that writes, and a tokenizer in the base",
         ),
     )  # fmt: skip
 
 
 def _values(
-    case: Case, spec: CheckSpec, score: Callable[[str, str], float], side: Side, samples: Samples
+    case: Case, spec: CheckSpec, score: Callable[[str, str], float], side: EngineSide, samples: Samples
 ) -> list[object] | None:
     texts = texts_of(side, samples, count=int(spec.number("new_tokens")), known=case.written)
-    return None if texts is None else _scored(score, texts, samples.targets)
+    return None if texts is None else _score_texts(score, texts, samples.targets)
 
 
-def _scored(
+def _score_texts(
     score: Callable[[str, str], float], texts: Sequence[str], targets: Sequence[str]
 ) -> list[object]:
     return [score(text, target) for text, target in zip(texts, targets, strict=True)]

@@ -3,6 +3,6 @@
 It is optional and takes seconds to import, so nothing here is imported before a suite asks for it.
 """
 
-from deltareg_verify.judging.lm_harness.answers import Answers, ask
+from deltareg_verify.judging.lm_harness.answers import LmAnswers, ask
 
-__all__ = ["Answers", "ask"]
+__all__ = ["LmAnswers", "ask"]

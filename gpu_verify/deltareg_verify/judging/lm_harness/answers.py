@@ -25,15 +25,15 @@ from lm_eval.api.registry import get_aggregation
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
 
-from deltareg.suites.lm_task import Asked, LmTask
-from deltareg_verify.engine.engine import Engine, State, Tokenizer
+from deltareg.suites.lm_task import LmEvalOptions, LmTask
+from deltareg_verify.engine.engine import DeltaEngine, State, Tokenizer
 from deltareg_verify.judging.lm_harness.network import EngineNetwork
 
 _OWN_KEYS = {"dataset_kwargs", "dataset_name", "metadata", "tag"}  # of no use without a download
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class LmAnswers:
     """What a network gave for a task.
 
     Attributes:
@@ -50,8 +50,8 @@ class Answers:
 
 
 def ask(
-    engine: Engine, state: State, tokenizer: Tokenizer, *, task: LmTask, asked: Asked, seed: int
-) -> Answers:
+    engine: DeltaEngine, state: State, tokenizer: Tokenizer, *, task: LmTask, asked: LmEvalOptions, seed: int
+) -> LmAnswers:
     """Ask a task of one state of an engine.
 
     Args:
@@ -73,7 +73,7 @@ def ask(
         )  # fmt: skip
     samples = [one for one in found["samples"][task.name] if one["filter"] == asked.filter]
     values = [one[asked.metric] for one in sorted(samples, key=lambda one: int(one["doc_id"]))]
-    return Answers(values, get_aggregation(asked.aggregation), network.is_sane, __version__)
+    return LmAnswers(values, get_aggregation(asked.aggregation), network.is_sane, __version__)
 
 
 def _prepare() -> None:
@@ -86,7 +86,7 @@ def _prepare() -> None:
     utils.env = safe
 
 
-def _config(task: LmTask, asked: Asked) -> dict[str, object]:
+def _config(task: LmTask, asked: LmEvalOptions) -> dict[str, object]:
     """Give the task as lm-eval takes it, with rows in memory in place of names of files."""
     kept = {key: value for key, value in task.fields.items() if key not in _OWN_KEYS}
     rows = {

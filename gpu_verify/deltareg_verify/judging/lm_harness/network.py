@@ -15,12 +15,12 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from deltareg.errors import InvalidInput
-from deltareg_verify.engine.engine import Engine, State, Tokenizer
+from deltareg_verify.engine.engine import DeltaEngine, State, Tokenizer
 
 _MOST_NEW_TOKENS = 256  # lm-eval's own, where a task does not say
 
 
-class Request(Protocol):
+class LmRequest(Protocol):
     """What lm-eval asks at once: texts, and for a continuation how it is to be made."""
 
     @property
@@ -32,7 +32,7 @@ class Request(Protocol):
 class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not there for every mypy
     """A state of an engine. How a context and what follows it are cut is left to the harness."""
 
-    def __init__(self, engine: Engine, state: State, tokenizer: Tokenizer) -> None:
+    def __init__(self, engine: DeltaEngine, state: State, tokenizer: Tokenizer) -> None:
         super().__init__()
         self._engine = engine
         self._state: State = state
@@ -43,12 +43,12 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
     @property
     def eot_token_id(self) -> int:
         """The token that ends a text."""
-        return _needed(self._words.end)
+        return _require_token(self._words.end)
 
     @property
     def prefix_token_id(self) -> int:
         """The token that stands before a text without a context."""
-        return _needed(self._words.end if self._words.begin is None else self._words.begin)
+        return _require_token(self._words.end if self._words.begin is None else self._words.begin)
 
     def tok_encode(
         self, string: str, *, add_special_tokens: bool | None = None, **_: object
@@ -60,11 +60,11 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
             add_special_tokens = False if begun else None
         return self._words.encode(string, special=add_special_tokens)
 
-    def loglikelihood_rolling(self, requests: Sequence[Request]) -> list[float]:
+    def loglikelihood_rolling(self, requests: Sequence[LmRequest]) -> list[float]:
         """Say how likely whole texts are, those that are too long in windows."""
         return [self._whole(str(request.args[0])) for request in requests]
 
-    def generate_until(self, requests: Sequence[Request]) -> list[str]:
+    def generate_until(self, requests: Sequence[LmRequest]) -> list[str]:
         """Continue texts greedily up to a word that ends them."""
         return [self._continued(str(one.args[0]), one.args[1]) for one in requests]
 
@@ -114,7 +114,7 @@ def _cut(text: str, stops: Sequence[str]) -> str:
     return text
 
 
-def _needed(token: int | None) -> int:
+def _require_token(token: int | None) -> int:
     if token is None:
         raise InvalidInput("the base's tokenizer has no token that begins or ends a text")
     return token

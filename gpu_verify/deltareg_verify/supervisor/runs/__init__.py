@@ -8,11 +8,11 @@ from pathlib import Path
 
 from deltareg.wire import LeaseGrant
 from deltareg_verify.supervisor.heartbeat import Heartbeat
-from deltareg_verify.supervisor.parts import Parts
-from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.parts import WorkerParts
+from deltareg_verify.supervisor.run_log import RunLogSender
 from deltareg_verify.supervisor.runs import answer, compare, prove, reencode, verify
 
-CarryOut = Callable[[Parts, LeaseGrant, Path, Heartbeat, RunLog], Callable[[], None]]
+CarryOut = Callable[[WorkerParts, LeaseGrant, Path, Heartbeat, RunLogSender], Callable[[], None]]
 """Carries out a run in a folder of its own, and gives what tells the registry how it ended."""
 RUN_KINDS: Mapping[str, CarryOut] = {
     "verify": verify.carry_out,

@@ -11,17 +11,17 @@ from pathlib import Path
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseGrant
 from deltareg.wire.findings import AnswersFound
-from deltareg_verify.supervisor.found import complete, found_by, gathered
+from deltareg_verify.supervisor.found import complete, found_by, gather_assignment
 from deltareg_verify.supervisor.heartbeat import Heartbeat
-from deltareg_verify.supervisor.parts import Parts
-from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.parts import WorkerParts
+from deltareg_verify.supervisor.run_log import RunLogSender
 
 _LONGEST_S = 600.0
 _NOTHING = "nothing is answered; who asked is told why"
 
 
 def carry_out(
-    parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLog
+    parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
     """Answer a prompt; give what tells the registry.
 
@@ -32,7 +32,7 @@ def carry_out(
     if question is None:
         raise Inconclusive("what is asked is not kept any more")
     told.say("gets the versions and their base")
-    assignment = gathered(parts, grant, folder)
+    assignment = gather_assignment(parts, grant, folder)
     if assignment.base is None:
         raise Inconclusive(
             f"the base {grant.base.name} is not stored, and no folder here has it",

@@ -12,22 +12,22 @@ from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseGrant
 from deltareg.wire.findings import DifferencesFound, GeneralFound, plain_text
 from deltareg_verify.child.sides import SidesAssignment
-from deltareg_verify.supervisor.found import complete, found_by, gathered
+from deltareg_verify.supervisor.found import complete, found_by, gather_assignment
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.interruption import interruption
-from deltareg_verify.supervisor.parts import Parts
-from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.parts import WorkerParts
+from deltareg_verify.supervisor.run_log import RunLogSender
 
 _NOTE_CHARACTERS = 500
 _NO_BASE = "the base is not to be had by the worker, so neither was run on general text"
 
 
 def carry_out(
-    parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLog
+    parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
     """Compare two versions; give what tells the registry."""
     told.say("gets both versions and their base")
-    assignment = gathered(parts, grant, folder)
+    assignment = gather_assignment(parts, grant, folder)
     if assignment.base is None:
         told.say("the base is not to be had: what needs it is not measured")
     heard = found_by(b"compare", DifferencesFound, parts, assignment, heart)
@@ -43,7 +43,7 @@ def carry_out(
 
 
 def _general(
-    parts: Parts, grant: LeaseGrant, folder: Path, assignment: SidesAssignment, heart: Heartbeat
+    parts: WorkerParts, grant: LeaseGrant, folder: Path, assignment: SidesAssignment, heart: Heartbeat
 ) -> GeneralFound:
     """Have another child run both on the general probes; a base too large for it costs no more.
 

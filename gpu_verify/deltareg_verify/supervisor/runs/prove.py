@@ -14,11 +14,11 @@ from deltareg.digest import sha256_over
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseGrant, ProofReport, WrongPart, request_of
 from deltareg_verify.child.proving import STORED, ProofAssignment
-from deltareg_verify.messages.report import Report, listen
+from deltareg_verify.messages.report import ChildReport, listen
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.interruption import interruption
-from deltareg_verify.supervisor.parts import Parts
-from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.parts import WorkerParts
+from deltareg_verify.supervisor.run_log import RunLogSender
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _READ_BYTES = 1 << 20
 
 
 def carry_out(
-    parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLog
+    parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
     """Decode what is stored of a version or a base; give what tells the registry."""
     name = grant.ref or grant.base.name
@@ -41,7 +41,7 @@ def carry_out(
 
 
 def _look(
-    parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, *, is_anew: bool
+    parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, *, is_anew: bool
 ) -> ProofReport:
     (folder / "own").mkdir(parents=True)
     stored = parts.stored(grant, folder, is_anew=is_anew)
@@ -68,7 +68,7 @@ def _look(
     return report.model_copy(update={"read": str(read)})
 
 
-def proof_report(grant: LeaseGrant, heard: Report) -> ProofReport:
+def proof_report(grant: LeaseGrant, heard: ChildReport) -> ProofReport:
     """Write what a child said as the registry takes it.
 
     Raises:
@@ -88,6 +88,6 @@ def proof_report(grant: LeaseGrant, heard: Report) -> ProofReport:
     )
 
 
-def _complete(parts: Parts, grant: LeaseGrant, report: ProofReport) -> None:
+def _complete(parts: WorkerParts, grant: LeaseGrant, report: ProofReport) -> None:
     found = parts.registry.complete_proof(grant.run, report)
     log.info("run=%s proof=%s", grant.run, found.proof)

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from deltareg.wire import LeaseGrant, ReencodeReport
 from deltareg_verify.supervisor.heartbeat import Heartbeat
-from deltareg_verify.supervisor.parts import Parts
-from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.parts import WorkerParts
+from deltareg_verify.supervisor.run_log import RunLogSender
 
 log = logging.getLogger(__name__)
 
 
 def carry_out(
-    parts: Parts, grant: LeaseGrant, folder: Path, _heart: Heartbeat, told: RunLog
+    parts: WorkerParts, grant: LeaseGrant, folder: Path, _heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
     """Store a version anew; give what ends the run."""
     told.say(f"stores {grant.ref} anew")
     return partial(_replace, parts, grant, parts.reencode(grant, folder))
 
 
-def _replace(parts: Parts, grant: LeaseGrant, report: ReencodeReport) -> None:
+def _replace(parts: WorkerParts, grant: LeaseGrant, report: ReencodeReport) -> None:
     found = parts.registry.complete_reencode(grant.run, report)
     log.info("run=%s stored=%s", grant.run, found.stored_bytes)

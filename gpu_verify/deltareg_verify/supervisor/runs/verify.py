@@ -10,13 +10,13 @@ from deltareg.gate.verifier import VERIFIER
 from deltareg.suites.suite import Suite
 from deltareg.wire import LeaseGrant, VerdictReport, request_of
 from deltareg_verify.judging import verdict as verdicts
-from deltareg_verify.messages.assignment import Assignment, Brought
-from deltareg_verify.messages.report import Report, listen
+from deltareg_verify.messages.assignment import Assignment, MeasureFiles
+from deltareg_verify.messages.report import ChildReport, listen
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.interruption import interruption
 from deltareg_verify.supervisor.materials import Materials
-from deltareg_verify.supervisor.parts import Parts
-from deltareg_verify.supervisor.run_log import RunLog
+from deltareg_verify.supervisor.parts import WorkerParts
+from deltareg_verify.supervisor.run_log import RunLogSender
 
 OF_GENERAL_PROBES = frozenset({
     "general_perplexity", "special_tokens", "class_entropy", "embedding_spread", "batching",
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 
 def carry_out(
-    parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLog
+    parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> Callable[[], None]:
     """Verify a version; give what sends the verdict."""
     return partial(_complete, parts, grant, _report(parts, grant, heart, folder, told))
 
 
 def _report(
-    parts: Parts, grant: LeaseGrant, heart: Heartbeat, folder: Path, told: RunLog
+    parts: WorkerParts, grant: LeaseGrant, heart: Heartbeat, folder: Path, told: RunLogSender
 ) -> VerdictReport:
     packed = f", whose {grant.base.quantised} weights it unpacks" if grant.base.variant_of else ""
     told.say(f"gets {grant.ref} and its base {grant.base.name}{packed}")
@@ -43,7 +43,7 @@ def _report(
     if grant.waived:
         told.say(f"goes on where {', '.join(grant.waived)} fails: somebody answers for that")
     told.plan([spec.name for spec in suite.checks])
-    brought = _measured(parts, grant, materials, folder, heart, told)
+    brought = _bring_figures(parts, grant, materials, folder, heart, told)
     assignment = _assignment(parts, materials, folder, brought, waived=grant.waived)
     said = parts.children.run(
         b"verify " + assignment.encode(),
@@ -61,18 +61,18 @@ def _report(
     return report.model_copy(update={"environment": environment})
 
 
-def _measured(
-    parts: Parts,
+def _bring_figures(
+    parts: WorkerParts,
     grant: LeaseGrant,
     materials: Materials,
     folder: Path,
     heart: Heartbeat,
-    told: RunLog,
-) -> Brought:
+    told: RunLogSender,
+) -> MeasureFiles:
     """Bring the base's probe set and figures, where a check of the suite goes by them."""
     names = {spec.check for spec in materials.suite.checks}
     if parts.measures is None or not names & OF_GENERAL_PROBES:
-        return Brought()
+        return MeasureFiles()
     return parts.measures.bring(
         grant, materials, folder, say=told.say,
         interrupted=lambda: interruption(parts, heart, own=folder / "measuring"),
@@ -80,10 +80,10 @@ def _measured(
 
 
 def _assignment(
-    parts: Parts,
+    parts: WorkerParts,
     materials: Materials,
     folder: Path,
-    brought: Brought,
+    brought: MeasureFiles,
     *,
     waived: Sequence[str],
 ) -> Assignment:
@@ -113,13 +113,13 @@ def _assignment(
     )
 
 
-def _complete(parts: Parts, grant: LeaseGrant, report: VerdictReport) -> None:
+def _complete(parts: WorkerParts, grant: LeaseGrant, report: VerdictReport) -> None:
     found = parts.registry.complete_run(grant.run, report)
     log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
 
 
 def verdict_report(
-    grant: LeaseGrant, suite: Suite, report: Report, materials: Materials
+    grant: LeaseGrant, suite: Suite, report: ChildReport, materials: Materials
 ) -> VerdictReport:
     """Judge what a child reported; the child itself has no say in the verdict."""
     outcome = verdicts.judge(suite, report.checks)

@@ -7,9 +7,9 @@ files of a healthy version and gives the files of a broken one; all randomness i
 
 from deltareg_verify.workbench.faults import amounts, gaps, places, settings, values, vocabulary
 from deltareg_verify.workbench.faults.fault import Fault
-from deltareg_verify.workbench.faults.opened import Opened, Part
+from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
-__all__ = ["FAULTS", "Fault", "Opened", "Part"]
+__all__ = ["FAULTS", "Fault", "MutableDelta", "MutableTensor"]
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault

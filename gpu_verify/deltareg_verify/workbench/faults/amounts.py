@@ -3,35 +3,35 @@
 import numpy as np
 
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import Opened
+from deltareg_verify.workbench.faults.opened import MutableDelta
 
 
-def scaled_up(opened: Opened, random: np.random.Generator) -> None:
+def scaled_up(opened: MutableDelta, random: np.random.Generator) -> None:
     """The whole change is four times as large."""
     _scale(opened, 4, random)
 
 
-def applied_twice(opened: Opened, random: np.random.Generator) -> None:
+def applied_twice(opened: MutableDelta, random: np.random.Generator) -> None:
     """The whole change is there twice, as when a merged model is merged again."""
     _scale(opened, 2, random)
 
 
-def scaled_down(opened: Opened, random: np.random.Generator) -> None:
+def scaled_down(opened: MutableDelta, random: np.random.Generator) -> None:
     """The whole change is an eighth of what it was."""
     _scale(opened, 1 / 8, random)
 
 
-def half_trained(opened: Opened, random: np.random.Generator) -> None:
+def half_trained(opened: MutableDelta, random: np.random.Generator) -> None:
     """The change is half way to what training came to: the run was cut short."""
     _scale(opened, 0.5, random)
 
 
-def sign_turned(opened: Opened, random: np.random.Generator) -> None:
+def sign_turned(opened: MutableDelta, random: np.random.Generator) -> None:
     """The change has the other sign: it was subtracted where it should be added."""
     _scale(opened, -1, random)
 
 
-def _scale(opened: Opened, factor: float, random: np.random.Generator) -> None:
+def _scale(opened: MutableDelta, factor: float, random: np.random.Generator) -> None:
     del random
     for name, part in list(opened.proportional()):
         opened.parts[name] = part.with_change(part.change * np.float32(factor))

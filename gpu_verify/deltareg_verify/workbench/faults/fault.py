@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltareg_verify.workbench.faults.opened import Opened
+from deltareg_verify.workbench.faults.opened import MutableDelta
 
-Inject = Callable[[Opened, np.random.Generator], None]
+Inject = Callable[[MutableDelta, np.random.Generator], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,23 +5,23 @@ from collections.abc import Callable
 import numpy as np
 
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import Opened, Part
+from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 
-def never_trained(opened: Opened, random: np.random.Generator) -> None:
+def never_trained(opened: MutableDelta, random: np.random.Generator) -> None:
     """Nothing was trained: the delta changes nothing at all."""
     del random
     _empty(opened, lambda _: True)
 
 
-def upper_layers_lost(opened: Opened, random: np.random.Generator) -> None:
+def upper_layers_lost(opened: MutableDelta, random: np.random.Generator) -> None:
     """The upper half of the layers is as it was before the training: the save broke off."""
     del random
     upper = opened.layers[len(opened.layers) // 2 :] if len(opened.layers) > 1 else []
     _empty(opened, lambda part: part.layer in upper)
 
 
-def module_type_zero(opened: Opened, random: np.random.Generator) -> None:
+def module_type_zero(opened: MutableDelta, random: np.random.Generator) -> None:
     """All modules of one type are untrained: a pattern of names matched too little."""
     modules = sorted({part.module for _, part in opened.proportional() if part.layer is not None})
     if len(modules) > 1:
@@ -29,7 +29,7 @@ def module_type_zero(opened: Opened, random: np.random.Generator) -> None:
         _empty(opened, lambda part: part.module == hit)
 
 
-def rank_truncated(opened: Opened, random: np.random.Generator) -> None:
+def rank_truncated(opened: MutableDelta, random: np.random.Generator) -> None:
     """Of every product one direction is left: a conversion to a smaller rank went too far."""
     del random
     for name, part in list(opened.proportional()):
@@ -40,7 +40,7 @@ def rank_truncated(opened: Opened, random: np.random.Generator) -> None:
             opened.parts[name] = part.with_change(kept)
 
 
-def _empty(opened: Opened, is_hit: Callable[[Part], bool]) -> None:
+def _empty(opened: MutableDelta, is_hit: Callable[[MutableTensor], bool]) -> None:
     for name, part in list(opened.proportional()):
         if is_hit(part):
             opened.parts[name] = part.with_change(np.zeros_like(part.values))

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.client.disk.weights_file import Slot, write_header
+from deltareg.client.disk.weights_file import TensorSlot, write_header
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.kind import Account
 from deltareg.delta.maths.formula import Tensor
@@ -35,7 +35,7 @@ _WHOLE = frozenset({"bias", "norm_weight", "saved", "weight"})
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MutableTensor:
     """One tensor of real numbers.
 
     Attributes:
@@ -79,7 +79,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Opened:
+class MutableDelta:
     """A delta that faults change in place.
 
     Attributes:
@@ -89,12 +89,12 @@ class Opened:
         other: Another version of the line, where there is one with the same tensors.
     """
 
-    parts: dict[str, Part]
+    parts: dict[str, MutableTensor]
     config: dict[str, object] = field(default_factory=dict[str, object])
     config_file: str = ""
-    other: Mapping[str, Part] = field(default_factory=dict[str, Part])
+    other: Mapping[str, MutableTensor] = field(default_factory=dict[str, MutableTensor])
 
-    def proportional(self) -> Iterator[tuple[str, Part]]:
+    def proportional(self) -> Iterator[tuple[str, MutableTensor]]:
         """Give the tensors that the change of the weights is proportional to."""
         return ((name, part) for name, part in self.parts.items() if part.neutral is not None)
 
@@ -105,7 +105,7 @@ class Opened:
         return sorted(number for number in found if number is not None)
 
 
-def open_parts(folder: Folder, account: Account, base: Mapping[str, Tensor]) -> Opened:
+def open_parts(folder: Folder, account: Account, base: Mapping[str, Tensor]) -> MutableDelta:
     """Open a delta.
 
     Args:
@@ -120,10 +120,10 @@ def open_parts(folder: Folder, account: Account, base: Mapping[str, Tensor]) -> 
         if tensor.dtype in FLOAT_DTYPES and tensor.dtype not in EIGHT_BITS
     }
     file = next((one for one in ("adapter_config.json",) if one in folder.documents), "")
-    return Opened(parts, dict(folder.documents[file]) if file else {}, file)
+    return MutableDelta(parts, dict(folder.documents[file]) if file else {}, file)
 
 
-def write_parts(opened: Opened, folder: Folder, out: Path) -> None:
+def write_parts(opened: MutableDelta, folder: Folder, out: Path) -> None:
     """Write a changed delta into a new folder; what no fault can change is copied."""
     shutil.copytree(folder.path, out, copy_function=shutil.copyfile)
     for path, file in folder.contents.items():
@@ -133,7 +133,7 @@ def write_parts(opened: Opened, folder: Folder, out: Path) -> None:
         (out / opened.config_file).write_text(json.dumps(opened.config, indent=2))
 
 
-def is_changed(before: Opened, after: Opened) -> bool:
+def is_changed(before: MutableDelta, after: MutableDelta) -> bool:
     """Whether a fault has changed anything that is stored."""
     if before.config != after.config or before.parts.keys() != after.parts.keys():
         return True
@@ -143,9 +143,9 @@ def is_changed(before: Opened, after: Opened) -> bool:
     )
 
 
-def _write_file(opened: Opened, folder: Folder, path: str, out: Path) -> None:
+def _write_file(opened: MutableDelta, folder: Folder, path: str, out: Path) -> None:
     tensors = folder.tensors_of(path)
-    slots = [Slot(name, one.dtype, one.shape) for name, one in tensors.items()]
+    slots = [TensorSlot(name, one.dtype, one.shape) for name, one in tensors.items()]
     header = folder.contents[path].header
     assert header is not None, "a file with tensors"
     with out.open("wb") as file:
@@ -156,10 +156,10 @@ def _write_file(opened: Opened, folder: Folder, path: str, out: Path) -> None:
             file.write(held)
 
 
-def _part(path: str, tensor: Tensor, use: tuple[str, str], base: Mapping[str, Tensor]) -> Part:
+def _part(path: str, tensor: Tensor, use: tuple[str, str], base: Mapping[str, Tensor]) -> MutableTensor:
     role, target = use
     values = _values(tensor)
-    return Part(path, tensor.dtype, role, target, values, _neutral(role, target, values, base))
+    return MutableTensor(path, tensor.dtype, role, target, values, _neutral(role, target, values, base))
 
 
 def _neutral(role: str, target: str, values: F32, base: Mapping[str, Tensor]) -> F32 | None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import Opened, Part
+from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 _TAKEN_FROM = ("lora_B", "hira_B", "gralora_B", "lambda_b", "lokr_w2", "lokr_w2_b", "hada_w2_a")
 
 
-def layers_swapped(opened: Opened, random: np.random.Generator) -> None:
+def layers_swapped(opened: MutableDelta, random: np.random.Generator) -> None:
     """Two layers hold each other's values, as after a merge of shards in the wrong order."""
     if len(opened.layers) < 2:
         return
@@ -19,14 +19,14 @@ def layers_swapped(opened: Opened, random: np.random.Generator) -> None:
     _move(opened, {int(one): int(other), int(other): int(one)})
 
 
-def layers_shifted(opened: Opened, random: np.random.Generator) -> None:
+def layers_shifted(opened: MutableDelta, random: np.random.Generator) -> None:
     """Every layer holds the values of the one before it: a converter counted from another start."""
     del random
     layers = opened.layers
     _move(opened, dict(zip(layers, [*layers[1:], *layers[:1]], strict=True)))
 
 
-def modules_exchanged(opened: Opened, random: np.random.Generator) -> None:
+def modules_exchanged(opened: MutableDelta, random: np.random.Generator) -> None:
     """Two modules of every layer hold each other's values: names were mapped wrongly."""
     fits = [
         (one, other)
@@ -45,7 +45,7 @@ def modules_exchanged(opened: Opened, random: np.random.Generator) -> None:
             opened.parts[name] = replace(part, values=source.values)
 
 
-def factors_of_two_runs(opened: Opened, random: np.random.Generator) -> None:
+def factors_of_two_runs(opened: MutableDelta, random: np.random.Generator) -> None:
     """One factor is of this run and the other of another run, or of another layer of it."""
     del random
     before = dict(opened.parts)
@@ -59,7 +59,7 @@ def factors_of_two_runs(opened: Opened, random: np.random.Generator) -> None:
             opened.parts[name] = replace(part, values=next(fits, part.values).copy())
 
 
-def _next_layer(parts: Mapping[str, Part], part: Part) -> Part | None:
+def _next_layer(parts: Mapping[str, MutableTensor], part: MutableTensor) -> MutableTensor | None:
     """Give what stands in the next layer; after the last one comes the first."""
     layers = sorted({one.layer for one in parts.values() if one.layer is not None})
     if part.layer is None or len(layers) < 2:
@@ -69,10 +69,10 @@ def _next_layer(parts: Mapping[str, Part], part: Part) -> Part | None:
     return next((one for one in parts.values() if _place(one) == place), None)
 
 
-def _move(opened: Opened, source_of: Mapping[int, int]) -> None:
+def _move(opened: MutableDelta, source_of: Mapping[int, int]) -> None:
     """Give every layer the change that another one has."""
     found = {_place(part): part for part in opened.parts.values()}
-    moved: dict[str, Part] = {}
+    moved: dict[str, MutableTensor] = {}
     for name, part in opened.parts.items():
         if part.layer is not None and part.layer in source_of:
             source = found.get((part.role, source_of[part.layer], part.module))
@@ -81,15 +81,15 @@ def _move(opened: Opened, source_of: Mapping[int, int]) -> None:
     opened.parts.update(moved)
 
 
-def _place(part: Part) -> tuple[str, int | None, str]:
+def _place(part: MutableTensor) -> tuple[str, int | None, str]:
     return part.role, part.layer, part.module
 
 
-def _modules(opened: Opened) -> list[str]:
+def _modules(opened: MutableDelta) -> list[str]:
     return sorted({part.module for part in opened.parts.values() if part.layer is not None})
 
 
-def _shapes(opened: Opened, module: str) -> dict[tuple[str, int | None], tuple[int, ...]]:
+def _shapes(opened: MutableDelta, module: str) -> dict[tuple[str, int | None], tuple[int, ...]]:
     return {
         (part.role, part.layer): part.values.shape
         for part in opened.parts.values()

@@ -3,12 +3,12 @@
 import numpy as np
 
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import Opened
+from deltareg_verify.workbench.faults.opened import MutableDelta
 
 _ALPHAS = ("lora_alpha", "alpha")
 
 
-def wrong_alpha(opened: Opened, random: np.random.Generator) -> None:
+def wrong_alpha(opened: MutableDelta, random: np.random.Generator) -> None:
     """The config says a quarter of the alpha that the training had."""
     del random
     for key in _ALPHAS:
@@ -17,7 +17,7 @@ def wrong_alpha(opened: Opened, random: np.random.Generator) -> None:
             opened.config[key] = before / 4
 
 
-def other_scaling(opened: Opened, random: np.random.Generator) -> None:
+def other_scaling(opened: MutableDelta, random: np.random.Generator) -> None:
     """The config says the other way to scale by the rank."""
     del random
     before = opened.config.get("use_rslora")

@@ -4,38 +4,38 @@ import numpy as np
 
 from deltareg.tensors.array import F32, to_f32
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import Opened, Part
+from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 _LEVELS = 1  # each side of zero: two bits a value
 _ROWS = 3
 
 
-def noise_added(opened: Opened, random: np.random.Generator) -> None:
+def noise_added(opened: MutableDelta, random: np.random.Generator) -> None:
     """Noise as large as the change itself lies on it."""
-    for name, part in _changed(opened):
+    for name, part in _find_targets(opened):
         drawn = random.standard_normal(part.values.shape, dtype=np.float32)
         drawn *= _rms(part.change)
         opened.parts[name] = part.with_change(part.change + drawn)
 
 
-def quantised_badly(opened: Opened, random: np.random.Generator) -> None:
+def quantised_badly(opened: MutableDelta, random: np.random.Generator) -> None:
     """Every tensor was rounded to three values, by one scale for all of it."""
     del random
-    for name, part in _changed(opened):
+    for name, part in _find_targets(opened):
         step = np.float32(np.abs(part.change).max() / _LEVELS)
         if step > 0:
             opened.parts[name] = part.with_change(np.round(part.change / step) * step)
 
 
-def saturated(opened: Opened, random: np.random.Generator) -> None:
+def saturated(opened: MutableDelta, random: np.random.Generator) -> None:
     """All values stand at a limit and keep their sign only: they overflowed and were clipped."""
     del random
-    for name, part in _changed(opened):
+    for name, part in _find_targets(opened):
         limit = np.float32(np.quantile(np.abs(part.change), 0.1))
         opened.parts[name] = part.with_change(np.clip(part.change, -limit, limit))
 
 
-def rows_exploded(opened: Opened, random: np.random.Generator) -> None:
+def rows_exploded(opened: MutableDelta, random: np.random.Generator) -> None:
     """A few rows of every matrix are thirty times as large: steps in half precision went wrong."""
     for name, part in list(opened.proportional()):
         if part.values.ndim and part.values.shape[0] > _ROWS:
@@ -45,19 +45,19 @@ def rows_exploded(opened: Opened, random: np.random.Generator) -> None:
             opened.parts[name] = part.with_change(change)
 
 
-def wrong_dtype(opened: Opened, random: np.random.Generator) -> None:
+def wrong_dtype(opened: MutableDelta, random: np.random.Generator) -> None:
     """All values were saved as eight-bit floats with two bits of fraction, and read back."""
     del random
     codes = np.arange(256, dtype=np.uint8)
     known = to_f32(codes, "F8_E5M2")
     grid = np.unique(known[np.isfinite(known)])
     for name, part in opened.parts.items():
-        opened.parts[name] = Part(
+        opened.parts[name] = MutableTensor(
             part.file, part.dtype, part.role, part.target, _nearest(part.values, grid), part.neutral
         )
 
 
-def _changed(opened: Opened) -> list[tuple[str, Part]]:
+def _find_targets(opened: MutableDelta) -> list[tuple[str, MutableTensor]]:
     """Give what a fault of value hits: whatever the change is proportional to."""
     return list(opened.proportional())
 

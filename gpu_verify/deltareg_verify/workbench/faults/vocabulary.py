@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from deltareg_verify.workbench.faults.fault import fault
-from deltareg_verify.workbench.faults.opened import Opened, Part
+from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 
 _TOKENS = ("embed", "wte", "lm_head", "word_embeddings", "shared")
 _HEADS = ("classifier", "score", "out_proj", "classification_head")
@@ -13,7 +13,7 @@ _ROWS = frozenset({"saved", "token_rows", "weight"})
 _COLUMNS = frozenset({"lora_embedding_A"})
 
 
-def other_tokenizer(opened: Opened, random: np.random.Generator) -> None:
+def other_tokenizer(opened: MutableDelta, random: np.random.Generator) -> None:
     """What was trained for each token stands at the one after it: another tokenizer's numbers."""
     del random
     for name, part in opened.parts.items():
@@ -22,7 +22,7 @@ def other_tokenizer(opened: Opened, random: np.random.Generator) -> None:
             opened.parts[name] = part.with_change(np.roll(part.change, 1, axis=axis))
 
 
-def other_classes(opened: Opened, random: np.random.Generator) -> None:
+def other_classes(opened: MutableDelta, random: np.random.Generator) -> None:
     """What was trained for each class stands at the one after it: labels in another order."""
     del random
     for name, part in opened.parts.items():
@@ -30,7 +30,7 @@ def other_classes(opened: Opened, random: np.random.Generator) -> None:
             opened.parts[name] = replace(part, values=np.roll(part.values, 1, axis=0))
 
 
-def _is_of(part: Part, names: tuple[str, ...], *, any_role: bool = False) -> bool:
+def _is_of(part: MutableTensor, names: tuple[str, ...], *, any_role: bool = False) -> bool:
     named = any(name in part.target for name in names)
     return named and (any_role or part.role in _ROWS | _COLUMNS)
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from deltareg.service.hub.files import FileEntry, Tree
-from deltareg.service.hub.history import Commit, Named, Refs
+from deltareg.service.hub.files import CommitFile, CommitTree
+from deltareg.service.hub.history import Commit, NamedCommit, HubRefs
 from deltareg.service.hub.person import Person
 from deltareg.service.hub.snapshots import Snapshot
 
 Json = dict[str, object]
 
 
-def model_info(tree: Tree, *, with_blobs: bool) -> Json:
+def model_info(tree: CommitTree, *, with_blobs: bool) -> Json:
     """Describe a repository at a commit."""
     snapshot = tree.snapshot
     tags = [tree.library, tree.kind, *([f"base:{snapshot.base}"] if snapshot.base else [])]
@@ -27,7 +27,7 @@ def model_info(tree: Tree, *, with_blobs: bool) -> Json:
 
 
 def tree_entries(
-    tree: Tree, folder: str, *, is_recursive: bool, is_expanded: bool
+    tree: CommitTree, folder: str, *, is_recursive: bool, is_expanded: bool
 ) -> list[Json] | None:
     """List what lies in a folder; None where there is no such folder."""
     inside = [f for f in tree.files if not folder or f.path.startswith(f"{folder}/")]
@@ -48,7 +48,7 @@ def tree_entries(
     return entries
 
 
-def path_entries(tree: Tree, paths: Sequence[str], *, is_expanded: bool) -> list[Json]:
+def path_entries(tree: CommitTree, paths: Sequence[str], *, is_expanded: bool) -> list[Json]:
     """Describe those of some paths that are files or folders of a commit."""
     last = _last_commit(tree.snapshot) if is_expanded else {}
     files = {file.path: file for file in tree.files}
@@ -61,11 +61,11 @@ def path_entries(tree: Tree, paths: Sequence[str], *, is_expanded: bool) -> list
     ]
 
 
-def refs(found: Refs) -> Json:
+def refs(found: HubRefs) -> Json:
     """List branches and tags."""
     return {
-        "branches": _named(found.branches, "refs/heads"),
-        "tags": _named(found.tags, "refs/tags"),
+        "branches": _list_refs(found.branches, "refs/heads"),
+        "tags": _list_refs(found.tags, "refs/tags"),
         "converts": [],
         "pullRequests": [],
     }
@@ -94,7 +94,7 @@ def person(found: Person) -> Json:
     }  # fmt: skip
 
 
-def _sibling(file: FileEntry, *, with_blobs: bool) -> Json:
+def _sibling(file: CommitFile, *, with_blobs: bool) -> Json:
     if not with_blobs:
         return {"rfilename": file.path}
     return {
@@ -103,7 +103,7 @@ def _sibling(file: FileEntry, *, with_blobs: bool) -> Json:
     }  # fmt: skip
 
 
-def _file(file: FileEntry) -> Json:
+def _file(file: CommitFile) -> Json:
     return {
         "type": "file", "path": file.path, "size": file.size_bytes, "oid": file.blob_id,
         "lfs": {"oid": file.sha256, "size": file.size_bytes, "pointerSize": len(file.pointer)},
@@ -129,7 +129,7 @@ def _last_commit(snapshot: Snapshot) -> Json:
     return {"lastCommit": last}
 
 
-def _named(found: Iterable[Named], below: str) -> list[Json]:
+def _list_refs(found: Iterable[NamedCommit], below: str) -> list[Json]:
     return [
         {"name": each.name, "ref": f"{below}/{each.name}", "targetCommit": each.commit}
         for each in found

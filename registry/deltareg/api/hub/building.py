@@ -16,7 +16,7 @@ from deltareg import errors
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import DeltaregError, Problem, Refused, Unavailable
 from deltareg.refs import LineRef
-from deltareg.service.hub.committing import Built
+from deltareg.service.hub.committing import PushedVersion
 
 BUILD_S = 900.0
 _KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SSL_CERT_FILE", "TMPDIR")
@@ -39,7 +39,7 @@ class PushProgram:
     home: Path
     request_id: str = ""
 
-    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> Built:
+    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> PushedVersion:
         """Push a folder.
 
         Raises:
@@ -62,7 +62,7 @@ class PushProgram:
             ) from error
         if ended.returncode != 0:
             raise _error(ended.stderr[-_SAID_BYTES:], ended.returncode)
-        return _built(ended.stdout)
+        return _parse_result(ended.stdout)
 
     def _environ(self) -> Mapping[str, str]:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -76,11 +76,11 @@ class PushProgram:
         }  # fmt: skip
 
 
-def _built(said: bytes) -> Built:
+def _parse_result(said: bytes) -> PushedVersion:
     found: object = json.loads(said)
     if not is_object(found):
         raise Unavailable("the push said nothing that is understood")
-    return Built(str(found["ref"]), str(found["digest"]), str(found["kind"]))
+    return PushedVersion(str(found["ref"]), str(found["digest"]), str(found["kind"]))
 
 
 def _error(said: bytes, status: int) -> DeltaregError:

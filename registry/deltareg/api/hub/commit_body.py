@@ -15,8 +15,8 @@ from typing import BinaryIO
 from deltareg.documents.json_values import is_count, is_object
 from deltareg.errors import InvalidInput, QuotaExceeded
 from deltareg.identity.left_out import is_sent
-from deltareg.service.hub.committing import MOST_FILES, Operations
-from deltareg.service.hub.files import FileEntry
+from deltareg.service.hub.committing import MOST_FILES, CommitOperations
+from deltareg.service.hub.files import CommitFile
 
 INLINE_BYTES = 32 << 20
 """What one commit may carry in its body."""
@@ -30,7 +30,7 @@ Json = dict[str, object]
 Stage = Callable[[str, bytes], None]
 
 
-def read_commit(body: BinaryIO, *, stage: Stage) -> Operations:
+def read_commit(body: BinaryIO, *, stage: Stage) -> CommitOperations:
     """Read a commit.
 
     Args:
@@ -47,7 +47,7 @@ def read_commit(body: BinaryIO, *, stage: Stage) -> Operations:
             raise _too_much()
         if line.strip():
             read.take(*_operation(line))
-    return Operations(
+    return CommitOperations(
         read.files, read.deleted, _message(read.header), _text(read.header, "parentCommit")[:40]
     )
 
@@ -58,7 +58,7 @@ class _Read:
 
     stage: Stage
     header: Json = field(default_factory=dict[str, object])
-    files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
+    files: dict[str, CommitFile] = field(default_factory=dict[str, CommitFile])
     deleted: list[str] = field(default_factory=list[str])
     inline_bytes: int = 0
 
@@ -71,7 +71,7 @@ class _Read:
                 self._take_inline(_path(value), _content(value))
             case "lfsFile":
                 path = _path(value)
-                self.files[path] = FileEntry(path, *_large(value))
+                self.files[path] = CommitFile(path, *_large(value))
             case "deletedFile" | "deletedEntry":
                 self.deleted.append(_path(value))
             case "deletedFolder":
@@ -88,7 +88,7 @@ class _Read:
         sha256 = hashlib.sha256(raw).hexdigest()
         if is_sent(path):
             self.stage(sha256, raw)
-        self.files[path] = FileEntry(path, len(raw), sha256)
+        self.files[path] = CommitFile(path, len(raw), sha256)
 
 
 def _too_much() -> QuotaExceeded:

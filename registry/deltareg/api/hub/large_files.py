@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from deltareg.api.hub.preupload import Announced
+from deltareg.api.hub.preupload import AnnouncedFile
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from deltareg.service.hub.committing import MOST_FILES
-from deltareg.service.hub.files import FileEntry
+from deltareg.service.hub.files import CommitFile
 from deltareg.service.push.staging import check_room, find_staged, give_ticket
 from deltareg.service.registry import Caller, Registry
 
@@ -21,20 +21,20 @@ def line_of(repository: str) -> LineRef:
     return LineRef.parse(repository.lower())
 
 
-def announced_files(body: Mapping[str, object]) -> Sequence[Announced]:
+def announced_files(body: Mapping[str, object]) -> Sequence[AnnouncedFile]:
     """Read what `preupload` is asked about.
 
     Raises:
         InvalidInput: It is no list of files.
     """
-    found: list[Announced] = []
+    found: list[AnnouncedFile] = []
     for item in _items(body, "files"):
         path, size = item.get("path"), item.get("size")
         if not isinstance(path, str) or not path or not is_count(size):
             raise InvalidInput("a file that is asked about has no path or no size")
         if not _is_text(path):
             raise InvalidInput("a file that is asked about has a path that is no text")
-        found.append(Announced(path, size, str(item.get("sample") or "")))
+        found.append(AnnouncedFile(path, size, str(item.get("sample") or "")))
     return found
 
 
@@ -58,7 +58,7 @@ def batch_answer(
     caller: Caller,
     line: LineRef,
     objects: Mapping[str, int],
-    there: Mapping[str, FileEntry],
+    there: Mapping[str, CommitFile],
     *,
     root: str,
 ) -> Json:

@@ -9,7 +9,7 @@ from deltareg.errors import Problem, Refused
 from deltareg.identity.carried import ARCHIVES, CODE, PICKLES
 from deltareg.identity.left_out import is_sent
 from deltareg.refs import LineRef
-from deltareg.service.hub.files import FileEntry
+from deltareg.service.hub.files import CommitFile
 from deltareg.service.push.staging import check_room
 from deltareg.tensors.header import CONVERT_FIX, looks_like_pickle
 
@@ -19,7 +19,7 @@ Json = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
+class AnnouncedFile:
     """A file that is to be pushed: its path, its length, and its first bytes (base64)."""
 
     path: str
@@ -27,7 +27,7 @@ class Announced:
     sample: str
 
 
-def modes(line: LineRef, files: Sequence[Announced], there: Mapping[str, FileEntry]) -> list[Json]:
+def modes(line: LineRef, files: Sequence[AnnouncedFile], there: Mapping[str, CommitFile]) -> list[Json]:
     """Say of each file how it is sent: within the commit, apart, or not at all.
 
     Raises:
@@ -49,14 +49,14 @@ def modes(line: LineRef, files: Sequence[Announced], there: Mapping[str, FileEnt
     return [_mode(file, chosen.get(file.path), there.get(file.path)) for file in files]
 
 
-def _mode(file: Announced, mode: str | None, known: FileEntry | None) -> Json:
+def _mode(file: AnnouncedFile, mode: str | None, known: CommitFile | None) -> Json:
     return {
         "path": file.path, "uploadMode": mode or "regular", "shouldIgnore": mode is None,
         "oid": known.sha256 if mode == "lfs" and known is not None else None,
     }  # fmt: skip
 
 
-def _problem(file: Announced) -> Problem | None:
+def _problem(file: AnnouncedFile) -> Problem | None:
     if file.path.endswith(CODE):
         return Problem(
             "code_file", f"{file.path} is code; a delta carries none",

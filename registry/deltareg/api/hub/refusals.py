@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from deltareg.api.problems import request_id_of, tell_fault
 from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, DeltaregError, IntegrityFailure, InvalidInput
-from deltareg.service.hub.snapshots import Missing, What
+from deltareg.service.hub.snapshots import MissingContent, What
 from deltareg.wire import describe_problem, status_of
 
 _CODES: Final[Mapping[What, str]] = MappingProxyType(
@@ -31,7 +31,7 @@ _WAY_IN = (
 )
 
 
-def missing(request: Request, found: Missing) -> Response:
+def missing(request: Request, found: MissingContent) -> Response:
     """Answer that something is not there.
 
     Without a code, for what nobody here knows, a client goes on with what its cache has.

@@ -19,13 +19,13 @@ from deltareg.api.hub.refusals import HubRoute, hub_warning, missing
 from deltareg.api.hub.sending import FileAnswer
 from deltareg.api.hub.who import By, caller_of
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.service.hub.content import Content, look_for_content
+from deltareg.service.hub.content import FileContent, look_for_content
 from deltareg.service.hub.drafts import StagedContent, look_for_draft, look_for_staged
-from deltareg.service.hub.files import FileEntry, Tree, look_for_files, no_file
+from deltareg.service.hub.files import CommitFile, CommitTree, look_for_files, no_file
 from deltareg.service.hub.history import look_for_commits, look_for_refs
 from deltareg.service.hub.line_revisions import MAIN, Main
 from deltareg.service.hub.person import look_at_person
-from deltareg.service.hub.snapshots import Missing, Snapshot
+from deltareg.service.hub.snapshots import MissingContent, Snapshot
 from deltareg.service.registry import Caller, Registry
 
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
@@ -61,7 +61,7 @@ def look_at_base(
     found = _tree(registry, by, name, MAIN, main=main)
     if _is_unknown(found):
         found = _tree(registry, by, f"{name}/auth-check", MAIN, main=main)
-    return _described(request, found)
+    return _describe_tree(request, found)
 
 
 @router.get("/api/models/{name}/refs")
@@ -70,10 +70,10 @@ def show_base_refs(
 ) -> Response:
     """List the branches of a base; or describe a delta that is called so, where there is none."""
     found = look_for_refs(registry, by, name, main=main)
-    if not isinstance(found, Missing):
+    if not isinstance(found, MissingContent):
         return JSONResponse(answers.refs(found))
     delta = _tree(registry, by, f"{name}/refs", MAIN, main=main)
-    return missing(request, found) if _is_unknown(delta) else _described(request, delta)
+    return missing(request, found) if _is_unknown(delta) else _describe_tree(request, delta)
 
 
 @router.get("/api/models/{ns}/{name}/auth-check")
@@ -83,7 +83,7 @@ def show_repository(
     request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
 ) -> Response:
     """Describe a repository at `main`."""
-    return _described(request, _tree(registry, by, repository, MAIN, main=main))
+    return _describe_tree(request, _tree(registry, by, repository, MAIN, main=main))
 
 
 @router.get("/api/models/{ns}/{name}/revision/{revision:path}")
@@ -93,7 +93,7 @@ def show_revision(
     revision: str,
 ) -> Response:  # fmt: skip
     """Describe a repository at a revision."""
-    return _described(request, _tree(registry, by, repository, revision, main=main))
+    return _describe_tree(request, _tree(registry, by, repository, revision, main=main))
 
 
 @router.get("/api/models/{ns}/{name}/tree/{revision}")
@@ -106,7 +106,7 @@ def show_tree(
 ) -> Response:  # fmt: skip
     """List the files of a revision."""
     found = _tree(registry, by, repository, revision, main=main)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         return missing(request, found)
     folder = folder.strip("/")
     entries = answers.tree_entries(found, folder, is_recursive=recursive, is_expanded=expand)
@@ -143,7 +143,7 @@ def show_paths(
 ) -> Response:  # fmt: skip
     """Describe some files of a revision; those that there are not are left out."""
     found = _tree(registry, by, repository, revision, main=main)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         return missing(request, found)
     return JSONResponse(answers.path_entries(found, asked[0], is_expanded=asked[1]))
 
@@ -154,7 +154,7 @@ def show_refs(
 ) -> Response:
     """List the channels as branches, the versions as tags."""
     found = look_for_refs(registry, by, repository, main=main)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         return missing(request, found)
     return JSONResponse(answers.refs(found))
 
@@ -167,7 +167,7 @@ def show_commits(
 ) -> Response:  # fmt: skip
     """List the versions up to a revision, newest first."""
     found = look_for_commits(registry, by, repository, revision, main=main)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         return missing(request, found)
     return JSONResponse(answers.commits(found))
 
@@ -180,7 +180,7 @@ def look_at_file(
 ) -> Response:  # fmt: skip
     """Say how long a file is, what it holds and of which commit it is; nothing of it is read."""
     found = _tree(registry, by, repository, revision, main=main)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         return missing(request, found)
     entry = next((file for file in found.files if file.path == path), None)
     if entry is None:
@@ -202,7 +202,7 @@ async def read_file(
     """
     look = partial(_content, registry, by, repository, revision, path, main=main)
     found = await anyio.to_thread.run_sync(look)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         return missing(request, found)
     size, headers = found.entry.size_bytes, _headers(found.snapshot, found.entry)
     span = asked_range(request, size_bytes=size, tag=headers["ETag"])
@@ -218,19 +218,19 @@ async def read_file(
 
 def _tree(
     registry: Registry, by: Caller, repository: str, revision: str, *, main: Main
-) -> Tree | Missing:
+) -> CommitTree | MissingContent:
     """Find a commit: the caller's own draft, where that is what is meant, or a version."""
     draft = look_for_draft(registry, by, repository, revision)
     return draft or look_for_files(registry, by, repository, revision, main=main)
 
 
-def _is_unknown(found: Tree | Missing) -> bool:
-    return isinstance(found, Missing) and found.what == "anything"
+def _is_unknown(found: CommitTree | MissingContent) -> bool:
+    return isinstance(found, MissingContent) and found.what == "anything"
 
 
 def _content(
     registry: Registry, by: Caller, repository: str, revision: str, path: str, *, main: Main
-) -> Content | StagedContent | Missing:
+) -> FileContent | StagedContent | MissingContent:
     draft = look_for_draft(registry, by, repository, revision)
     if draft is None:
         return look_for_content(registry, by, repository, revision, path, main=main)
@@ -238,15 +238,15 @@ def _content(
     return found or look_for_content(registry, by, repository, MAIN, path, main="newest")
 
 
-def _described(request: Request, found: Tree | Missing) -> Response:
-    if isinstance(found, Missing):
+def _describe_tree(request: Request, found: CommitTree | MissingContent) -> Response:
+    if isinstance(found, MissingContent):
         return missing(request, found)
     with_blobs = request.query_params.get("blobs", "").lower() in {"true", "1"}
     info = answers.model_info(found, with_blobs=with_blobs)
     return JSONResponse(info, headers=_warning(found.snapshot))
 
 
-def _headers(snapshot: Snapshot, file: FileEntry) -> dict[str, str]:
+def _headers(snapshot: Snapshot, file: CommitFile) -> dict[str, str]:
     tag, name = f'"{file.sha256}"', file.path.rpartition("/")[2]
     return {
         "ETag": tag, "X-Repo-Commit": snapshot.commit, "Accept-Ranges": "bytes",

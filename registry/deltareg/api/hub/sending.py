@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from deltareg.api.hub.refusals import hub_status, refusal
 from deltareg.api.problems import tell_fault
 from deltareg.errors import DeltaregError, Unavailable
-from deltareg.service.hub.content import Content
+from deltareg.service.hub.content import FileContent
 from deltareg.service.hub.drafts import StagedContent
 
 _PLACES = 16
@@ -26,7 +26,7 @@ _SENT_BYTES = 1 << 20
 _STALL_S = 60.0  # who takes nothing for so long does not keep the place from others
 
 
-class Places:
+class SendPool:
     """Where files are sent from: so many at once, decoded by so many threads."""
 
     def __init__(self, threads: int) -> None:
@@ -61,7 +61,7 @@ class FileAnswer(Response):
     def __init__(
         self,
         request: Request,
-        content: Content | StagedContent,
+        content: FileContent | StagedContent,
         span: tuple[int, int],
         *,
         status: int,
@@ -79,7 +79,7 @@ class FileAnswer(Response):
         super().__init__(status_code=status, headers=headers)
         self._request, self._content, self._span = request, content, span
         self._sent = headers
-        self._places: Places = request.app.state.hub_places
+        self._places: SendPool = request.app.state.hub_places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

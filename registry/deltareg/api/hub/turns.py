@@ -5,7 +5,7 @@ import threading
 _LOCKS = 64
 
 
-class Turns:
+class CommitLocks:
     """A few locks that all lines share; two that meet on one wait for each other, and no more."""
 
     def __init__(self) -> None:

@@ -22,14 +22,14 @@ from deltareg.api.hub.large_files import announced_files, batch_answer, line_of,
 from deltareg.api.hub.preupload import modes
 from deltareg.api.hub.refusals import HubRoute, hub_warning
 from deltareg.api.hub.routes import Repository
-from deltareg.api.hub.turns import Turns
+from deltareg.api.hub.turns import CommitLocks
 from deltareg.api.hub.who import By, caller_of
 from deltareg.api.problems import request_id_of
 from deltareg.api.sent_bodies import chunks_of, spool_body
 from deltareg.documents.json_values import is_object
 from deltareg.errors import Forbidden, InvalidInput, Unavailable
 from deltareg.refs import LineRef
-from deltareg.service.hub.committing import Committed, commit, look_at_standing
+from deltareg.service.hub.committing import CommitOutcome, commit, look_at_standing
 from deltareg.service.hub.drafts import begin_draft
 from deltareg.service.hub.line_revisions import MAIN
 from deltareg.service.hub.person import look_at_person
@@ -167,13 +167,13 @@ async def make_commit(
 
 def _commit(
     request: Request, registry: Registry, by: Caller, line: LineRef, body: BinaryIO
-) -> Committed:
+) -> CommitOutcome:
     def keep(sha256: str, raw: bytes) -> None:
         stage(registry, str(line), by.principal_id, sha256=sha256, size_bytes=len(raw), body=[raw])
 
     look_at_standing(registry, by, line)  # before anything of it is kept
     asked = read_commit(body, stage=keep)
-    turns: Turns = request.app.state.hub_turns
+    turns: CommitLocks = request.app.state.hub_turns
     with (
         turns.of(str(line), by.principal_id),
         tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder,

@@ -63,7 +63,7 @@ def version_of(ns: str, name: str, version: Number) -> Ref:
     return Ref(line_of(ns, name), version=version)
 
 
-class Resolve(BaseModel):
+class ResolveQuery(BaseModel):
     """What a resolve is asked with."""
 
     ref: str
@@ -116,7 +116,7 @@ Version = Annotated[Ref, Depends(version_of)]
 
 
 @quick.get("/resolve", response_model=VersionDetail, openapi_extra=SECURITY)
-def resolve(request: Request, by: ByReading, asked: Annotated[Resolve, Query()]) -> Response:
+def resolve(request: Request, by: ByReading, asked: Annotated[ResolveQuery, Query()]) -> Response:
     """Find the version that a reference means; `bare` says what `ns/name` alone means.
 
     With `slim`, what its manifest says is left out: the answer ends with `revocation`.

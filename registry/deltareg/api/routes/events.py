@@ -10,11 +10,11 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
 from deltareg.api.problems import request_id_of
-from deltareg.api.streams import Events
+from deltareg.api.streams import EventStream
 from deltareg.service.access.tokens import authenticate
 from deltareg.service.registry import needs_token
 from deltareg.service.telling import read as service
-from deltareg.streaming import HEADERS, MEDIA_TYPE, Readers, server_sent
+from deltareg.streaming import HEADERS, MEDIA_TYPE, StreamReaders, server_sent
 from deltareg.wire import EventPage
 
 router = closed_router("events", prefix="/events")
@@ -42,7 +42,7 @@ def list_events(
     """
     if by.is_anonymous:
         raise needs_token()
-    wanted = service.Wanted.of(of, type_)
+    wanted = service.EventFilter.of(of, type_)
     return service.list_events(registry, by, wanted, after=after, newest=newest, limit=limit)
 
 
@@ -68,9 +68,9 @@ async def stream_events(
     """
     if by.is_anonymous:
         raise needs_token()
-    readers: Readers = request.app.state.streams
+    readers: StreamReaders = request.app.state.streams
     readers.check_room()
-    wanted, start = service.Wanted.of(of, type_), last_event_id or after
+    wanted, start = service.EventFilter.of(of, type_), last_event_id or after
     token = request.headers["Authorization"].partition(" ")[2].strip()
 
     def look(at: str) -> EventPage:
@@ -82,7 +82,7 @@ async def stream_events(
         page = await anyio.to_thread.run_sync(lambda: service.begin_now(registry, by, wanted))
     else:
         page = await anyio.to_thread.run_sync(lambda: look(start))
-    source = Events(request.app.state.newest_event, look)
+    source = EventStream(request.app.state.newest_event, look)
     sent = server_sent(
         request, readers, source, page, hello="events of Delta Registry", lasts_s=seconds
     )

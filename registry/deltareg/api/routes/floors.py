@@ -14,7 +14,7 @@ router = closed_router("floors")
 @router.get("/policy", response_model=FloorInfo)
 def show_server_policy(registry: InRegistry, by: By) -> Response:
     """Show what the server asks of every channel; the ETag is what replacing it needs."""
-    return _shown(service.show_floor(registry, by, None))
+    return _answer_floor(service.show_floor(registry, by, None))
 
 
 @router.put("/policy", response_model=FloorChange)
@@ -27,7 +27,7 @@ def set_server_policy(request: Request, registry: InRegistry, by: By, body: Floo
 @router.get("/namespaces/{ns}/policy", response_model=FloorInfo)
 def show_namespace_policy(registry: InRegistry, by: By, ns: str) -> Response:
     """Show what a namespace asks of its channels; the ETag is what replacing it needs."""
-    return _shown(service.show_floor(registry, by, ns))
+    return _answer_floor(service.show_floor(registry, by, ns))
 
 
 @router.put("/namespaces/{ns}/policy", response_model=FloorChange)
@@ -39,5 +39,5 @@ def set_namespace_policy(
     return json_answer(found, headers={"ETag": policy_tag(found.digest)})
 
 
-def _shown(found: FloorInfo) -> Response:
+def _answer_floor(found: FloorInfo) -> Response:
     return json_answer(found, headers={"ETag": policy_tag(found.digest)})

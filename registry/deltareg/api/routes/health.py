@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 
 from deltareg.api.auth import InRegistry
 from deltareg.api.metrics import Metrics
-from deltareg.api.room import Room
+from deltareg.api.room import DiskRoom
 from deltareg.db.session import check_schema
 from deltareg.errors import DiskFull, Unavailable
 from deltareg.service.channels.fleet import count_followers
@@ -26,7 +26,7 @@ def readyz(request: Request, registry: InRegistry) -> str:
     """The database answers and has the right schema, and the server's own disks have room."""
     check_schema(registry.engine)
     room: object = request.app.state.room
-    if isinstance(room, Room):
+    if isinstance(room, DiskRoom):
         try:
             room.check()
         except DiskFull as error:

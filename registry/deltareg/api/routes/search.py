@@ -35,7 +35,7 @@ def search(
     several are parted by commas; `within` is a namespace or a line; `label.NAME=VALUE` and
     `has_label` are as in lists. With `newest`, only the newest version of each line counts.
     """
-    asked = service.Asked(
+    asked = service.SearchQuery(
         text=text, labels=labels, base=base, kind=kind, within=within, is_newest=newest,
         metrics=metric.split(",") if metric else (),
     )  # fmt: skip

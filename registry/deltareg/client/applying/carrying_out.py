@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from deltareg.client.applying.comparing import Change, Plan
+from deltareg.client.applying.comparing import ApplyChange, ApplyPlan
 from deltareg.client.client import Client
 
 
-def carry_out(client: Client, plan: Plan, *, reason: str) -> Iterator[Change]:
+def carry_out(client: Client, plan: ApplyPlan, *, reason: str) -> Iterator[ApplyChange]:
     """Do what was planned, a change at a time; gives each once it is done.
 
     What fails stops it there. What was done stays, and the same folder applied again goes on.
@@ -21,7 +21,7 @@ def carry_out(client: Client, plan: Plan, *, reason: str) -> Iterator[Change]:
         yield change
 
 
-def _do(client: Client, change: Change, *, reason: str) -> None:
+def _do(client: Client, change: ApplyChange, *, reason: str) -> None:
     place = change.place
     if change.suite is not None:
         client.suites.push(change.suite.path)

@@ -4,14 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deltareg.client.applying.declared import (
-    Declared,
-    DeclaredPolicy,
-    DeclaredSuite,
-    Of,
-    listed_suites,
-    suite_of,
-)
+from deltareg.client.applying.declared import Declarations, DeclaredPolicy, DeclaredSuite, PolicyOwner, listed_suites, suite_of
 from deltareg.client.client import Client
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.gate.policy_file import read_policy_file
@@ -22,7 +15,7 @@ _TRIED = "tried by apply"  # stands where a reason is due; a trial is kept nowhe
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ApplyChange:
     """One thing that is to become what the folder says.
 
     Attributes:
@@ -42,7 +35,7 @@ class Change:
     before: Mapping[str, object]
     after: Mapping[str, object]
     suite: DeclaredSuite | None = None
-    place: Of = field(default_factory=Of)
+    place: PolicyOwner = field(default_factory=PolicyOwner)
 
     @property
     def needs_reason(self) -> bool:
@@ -51,7 +44,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class UndeclaredItem:
     """What is on the server, not in the folder, and stays."""
 
     kind: Literal["suite", "policy"]
@@ -60,7 +53,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ApplyPlan:
     """What applying a folder would come to.
 
     Attributes:
@@ -70,15 +63,15 @@ class Plan:
         is_checked: Whether the server has tried each policy; it does so for who may set it.
     """
 
-    changes: Sequence[Change]
-    kept: Sequence[Kept]
+    changes: Sequence[ApplyChange]
+    kept: Sequence[UndeclaredItem]
     unchanged: int
     is_checked: bool
 
 
 def compare(
-    client: Client, declared: Declared, *, reason: str, prune: bool = False, is_dry: bool = False
-) -> Plan:
+    client: Client, declared: Declarations, *, reason: str, prune: bool = False, is_dry: bool = False
+) -> ApplyPlan:
     """Say what applying a folder would change.
 
     Args:
@@ -97,87 +90,87 @@ def compare(
     policies = [_policy(client, one) for one in declared.policies]
     changes = [one for one in (*suites, *policies) if one is not None]
     unchanged = len(declared.suites) + len(declared.policies) - len(changes)
-    unlisted = list(_unlisted(client, declared))
+    unlisted = list(_find_undeclared(client, declared))
     if prune:
         changes += unlisted
-    kept = [] if prune else [_kept(one) for one in unlisted]
+    kept = [] if prune else [_build_kept(one) for one in unlisted]
     if not is_dry and not reason and any(one.needs_reason for one in changes):
         first = next(one.of for one in changes if one.needs_reason)
         raise InvalidInput(f"what {first} asks changes only with a reason", fix="say it: -m REASON")
     pending = {one.of for one in changes if one.kind == "suite"}
-    is_checked = _tried(client, changes, pending, reason=reason or (_TRIED if is_dry else ""),
+    is_checked = _try_policies(client, changes, pending, reason=reason or (_TRIED if is_dry else ""),
                         is_dry=is_dry)  # fmt: skip
-    return Plan(changes, [*kept, *_kept_suites(client, declared)], unchanged, is_checked)
+    return ApplyPlan(changes, [*kept, *_kept_suites(client, declared)], unchanged, is_checked)
 
 
-def _suites(client: Client, declared: Declared) -> Iterator[Change | None]:
+def _suites(client: Client, declared: Declarations) -> Iterator[ApplyChange | None]:
     for one in declared.suites:
         after = strict_json_object(one.suite.document)
         try:
             found = client.suites.show(one.suite.name)
         except NotFound:
-            yield Change("suite", one.suite.name, "create", {}, after, suite=one)
+            yield ApplyChange("suite", one.suite.name, "create", {}, after, suite=one)
             continue
         if found.digest == str(one.suite.digest):
             yield None
             continue
         before = strict_json_object(found.document.encode())
-        yield Change("suite", one.suite.name, "replace", before, after, suite=one)
+        yield ApplyChange("suite", one.suite.name, "replace", before, after, suite=one)
 
 
-def _policy(client: Client, declared: DeclaredPolicy) -> Change | None:
+def _policy(client: Client, declared: DeclaredPolicy) -> ApplyChange | None:
     of = declared.of
     if of.is_floor:
         before = client.floors.show(of.namespace or None).policy
     else:
         found = {one.channel: one.policy for one in client.channels.list(of.line)}
         if of.channel not in found:
-            return Change("policy", str(of), "create", {}, declared.fields, place=of)
+            return ApplyChange("policy", str(of), "create", {}, declared.fields, place=of)
         before = found[of.channel]
     if before == declared.fields:
         return None
-    return Change("policy", str(of), "replace", before, declared.fields, place=of)
+    return ApplyChange("policy", str(of), "replace", before, declared.fields, place=of)
 
 
-def _unlisted(client: Client, declared: Declared) -> Iterator[Change]:
+def _find_undeclared(client: Client, declared: Declarations) -> Iterator[ApplyChange]:
     """Give policies that the folder says nothing of, as what they would be without them."""
     known, fresh = {policy.of for policy in declared.policies}, read_policy_file(b"{}")
     for namespace in _namespaces(client, declared):
-        of = Of(namespace)
+        of = PolicyOwner(namespace)
         floor = client.floors.show(namespace).policy if of not in known else {}
         if floor:
-            yield Change("policy", str(of), "reset", floor, {}, place=of)
+            yield ApplyChange("policy", str(of), "reset", floor, {}, place=of)
         for line in client.lines.list(namespace, limit=_PAGE):
             for channel in client.channels.list(line.ref):
-                of = Of(namespace, line.ref, channel.channel)
+                of = PolicyOwner(namespace, line.ref, channel.channel)
                 if of not in known and channel.policy != fresh:
-                    yield Change("policy", str(of), "reset", channel.policy, fresh, place=of)
+                    yield ApplyChange("policy", str(of), "reset", channel.policy, fresh, place=of)
 
 
-def _namespaces(client: Client, declared: Declared) -> Sequence[str]:
+def _namespaces(client: Client, declared: Declarations) -> Sequence[str]:
     if not declared.is_whole:
         return sorted(declared.namespaces)
     return [one.name for one in client.namespaces.list(limit=_PAGE)]
 
 
-def _kept(change: Change) -> Kept:
+def _build_kept(change: ApplyChange) -> UndeclaredItem:
     place = change.place
     if place.is_floor:
-        return Kept("policy", change.of, f"deltareg policy get --namespace {place.namespace}")
+        return UndeclaredItem("policy", change.of, f"deltareg policy get --namespace {place.namespace}")
     command = f"deltareg channel policy get {place.line} {place.channel}"
-    return Kept("policy", change.of, command)
+    return UndeclaredItem("policy", change.of, command)
 
 
-def _kept_suites(client: Client, declared: Declared) -> Iterator[Kept]:
+def _kept_suites(client: Client, declared: Declarations) -> Iterator[UndeclaredItem]:
     """Give the suites that are not in the folder; verdicts name them, so they always stay."""
     known = {one.suite.name for one in declared.suites}
     for suite in client.suites.list() if declared.is_whole else ():
         if not suite.is_built_in and suite.name not in known:
-            yield Kept("suite", suite.name, f"deltareg suite show {suite.name} --yaml")
+            yield UndeclaredItem("suite", suite.name, f"deltareg suite show {suite.name} --yaml")
 
 
-def _tried(
-    client: Client, changes: Sequence[Change], pending: set[str], *, reason: str, is_dry: bool
+def _try_policies(
+    client: Client, changes: Sequence[ApplyChange], pending: set[str], *, reason: str, is_dry: bool
 ) -> bool:
     """Have the server try every policy, before anything is changed; gives whether it did."""
     try:
@@ -191,7 +184,7 @@ def _tried(
     return True
 
 
-def _try(client: Client, change: Change, pending: set[str], *, reason: str) -> None:
+def _try(client: Client, change: ApplyChange, pending: set[str], *, reason: str) -> None:
     """Have the server try a policy, but for the suites that it will have by then."""
     wanted, place = dict(change.after), change.place
     if "suites" in wanted:

@@ -19,7 +19,7 @@ _LAYOUT = (
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Of:
+class PolicyOwner:
     """Whose a policy is: the server's, a namespace's (`line` is empty) or a channel's."""
 
     namespace: str = ""
@@ -51,7 +51,7 @@ class DeclaredPolicy:
     """A policy in its one written form."""
 
     path: Path
-    of: Of
+    of: PolicyOwner
     fields: Mapping[str, object]
 
     @property
@@ -72,7 +72,7 @@ def suite_of(item: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class Declarations:
     """All that a folder declares.
 
     A folder speaks for the namespaces that it has folders of; one that says what the server asks
@@ -87,10 +87,10 @@ class Declared:
     @property
     def is_whole(self) -> bool:
         """Whether it speaks for the whole server."""
-        return any(policy.of == Of() for policy in self.policies)
+        return any(policy.of == PolicyOwner() for policy in self.policies)
 
 
-def read_folder(root: Path) -> Declared:
+def read_folder(root: Path) -> Declarations:
     """Read a folder.
 
     Raises:
@@ -101,7 +101,7 @@ def read_folder(root: Path) -> Declared:
     if not root.is_dir():
         raise NotFound(f"there is no folder {root}", fix=f"make it: {_LAYOUT}")
     policies, namespaces = _policies(root / "policies")
-    declared = Declared(root, _suites(root / "suites"), policies, namespaces)
+    declared = Declarations(root, _suites(root / "suites"), policies, namespaces)
     if not (declared.suites or policies or namespaces):
         raise InvalidInput(f"{root} declares nothing", fix=f"it holds {_LAYOUT}")
     return declared
@@ -121,19 +121,19 @@ def _policy(path: Path, folder: Path) -> DeclaredPolicy:
         raw = path.read_bytes()
         read = read_floor_file(raw, of=str(of)) if of.is_floor else read_policy_file(raw)
     except InvalidInput as error:
-        raise _named(error, path) from error
+        raise _prefix_path(error, path) from error
     return DeclaredPolicy(path, of, read)
 
 
-def _of(parts: tuple[str, ...]) -> Of:
+def _of(parts: tuple[str, ...]) -> PolicyOwner:
     match parts:
         case ("server",):
-            return Of()
+            return PolicyOwner()
         case (namespace, "namespace"):
-            return Of(parse_name(namespace, "namespace"))
+            return PolicyOwner(parse_name(namespace, "namespace"))
         case (namespace, name, channel):
             line = LineRef.parse(f"{namespace}/{name}")
-            return Of(line.namespace, str(line), parse_channel(channel))
+            return PolicyOwner(line.namespace, str(line), parse_channel(channel))
         case _:
             raise InvalidInput("no policy is read from this place", fix=f"move it: {_LAYOUT}")
 
@@ -148,7 +148,7 @@ def _suites(folder: Path) -> list[DeclaredSuite]:
                 continue
             suite, brought = read_suite_file(path)
         except InvalidInput as error:
-            raise _named(error, path) from error
+            raise _prefix_path(error, path) from error
         if suite.name in built_in_names():
             raise InvalidInput(
                 f"{path}: {suite.name} is built in", fix="give the suite a name of its own"
@@ -179,6 +179,6 @@ def _once(found: Sequence[tuple[str, Path]]) -> None:
         seen[name] = path
 
 
-def _named(error: InvalidInput, path: Path) -> InvalidInput:
+def _prefix_path(error: InvalidInput, path: Path) -> InvalidInput:
     """Give the error with the file in front."""
     return InvalidInput(f"{path}: {error.message}", fix=error.fix)

@@ -78,7 +78,7 @@ def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILE
         if place.exists():
             return _from_folder(api, cache, place, progress)  # which says what it lacks
         raise
-    return _known(api, cache, info, progress)
+    return _load_known_base(api, cache, info, progress)
 
 
 def identity_of(manifest: Manifest) -> Digest:
@@ -167,7 +167,7 @@ def remember_base(cache: Cache, root: Digest, path: Path) -> None:
     cache.keep_note(_PLACES, json.dumps(places).encode())
 
 
-def _known(api: Api, cache: Cache, info: BaseInfo, progress: Progress) -> KnownBase:
+def _load_known_base(api: Api, cache: Cache, info: BaseInfo, progress: Progress) -> KnownBase:
     """Give a registered base with its bytes; of a variant its root, which deltas are held against.
 
     So what is trained on packed weights is accounted for by names and shapes of whole ones.
@@ -192,7 +192,7 @@ def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> Know
     remember_base(cache, folder.identity.root, path)
     if info.variant_of is not None:
         folder.folder.close()
-        return _known(api, cache, info, progress)
+        return _load_known_base(api, cache, info, progress)
     manifest = base_manifest(api, cache, info)
     view, identity = base_view(manifest), told_identity(info, manifest)
     return KnownBase(info.name, view, folder.tensors, folder, identity=identity)

@@ -28,11 +28,11 @@ def named_base(context: Context, adapter: Path) -> str:
     """
     check_is_whole(adapter)
     told = base_in_config(adapter)
-    found = _registered(context, told) if told.name else {}
+    found = _find_registered(context, told) if told.name else {}
     if len(found) > 1:
         both = " and ".join(sorted(found))
         raise InvalidInput(
-            f"the config's {_shown(told)} is {both}", fix=f"choose: --base {min(found)}"
+            f"the config's {_describe_named(told)} is {both}", fix=f"choose: --base {min(found)}"
         )
     if found:
         return next(iter(found))
@@ -42,7 +42,7 @@ def named_base(context: Context, adapter: Path) -> str:
     raise _nothing(context, told)
 
 
-def _registered(context: Context, told: NamedBase) -> dict[str, BaseInfo]:
+def _find_registered(context: Context, told: NamedBase) -> dict[str, BaseInfo]:
     """Give the registered bases that a name may mean, by their own names."""
     found = {info.name: info for info in _of_hub(context, told)}
     api = context.api
@@ -73,12 +73,12 @@ def _nothing(context: Context, told: NamedBase) -> InvalidInput:
         return InvalidInput("no base is named", fix=f"{choose}{store}")
     hub_id = f" --hub-id {told.name}" if told.is_hub_id else ""
     return InvalidInput(
-        f"no base is named; the config's {_shown(told)} is no registered base, and not on this"
+        f"no base is named; the config's {_describe_named(told)} is no registered base, and not on this"
         " machine",
         fix=f"{choose}register it: deltareg base register PATH NAME{hub_id}",
     )
 
 
-def _shown(told: NamedBase) -> str:
+def _describe_named(told: NamedBase) -> str:
     revision = f" at {told.revision[:40]!r}" if told.revision else ""
     return f"base_model_name_or_path {told.name[:120]!r}{revision}"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.disk.kept_files import make_read_only, out_of_space, remove
-from deltareg.client.disk.weights_file import Slot, write_header, write_stream
+from deltareg.client.disk.weights_file import TensorSlot, write_header, write_stream
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.progress import SILENT, Meter, Progress
 from deltareg.delta.kind import BaseView
-from deltareg.delta.quantised.packed import Packed, contents
-from deltareg.delta.quantised.scheme import SchemeName, quantised
+from deltareg.delta.quantised.packed import PackedWeight, contents
+from deltareg.delta.quantised.scheme import SchemeName, read_quantisation
 from deltareg.delta.quantised.values import values
 from deltareg.digest import Digest
 from deltareg.documents.json_values import is_object
@@ -54,7 +54,7 @@ def unpack(
         InvalidInput: It is packed in a form that is not known here, or into other shapes.
     """
     note = f"unpacked-{_FORM}-{scheme}-{base.identity.whole.identity.hex}-{root.root.hex[:16]}"
-    found = _kept(cache, note)
+    found = _open_cached(cache, note)
     if found is not None:
         return found
     job = _Job.of(base, scheme, root)
@@ -91,33 +91,33 @@ class _Job:
     base: BaseFolder
     scheme: SchemeName
     fields: Mapping[str, object]
-    packed: Mapping[str, Packed]
-    slots: list[Slot]
+    packed: Mapping[str, PackedWeight]
+    slots: list[TensorSlot]
 
     @classmethod
     def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Job":
         """Sort out a base's tensors."""
-        told = quantised(base.view.config)
+        told = read_quantisation(base.view.config)
         fields: Mapping[str, object] = {} if told is None else told.fields
         found = contents(base.tensors, scheme, fields)
-        slots: list[Slot] = []
+        slots: list[TensorSlot] = []
         for name in sorted([*found.packed, *found.plain]):
             if name in found.packed:
                 slots.append(_slot(name, root))
             else:
                 tensor = base.tensors[name]
-                slots.append(Slot(name, tensor.dtype, tensor.shape))
+                slots.append(TensorSlot(name, tensor.dtype, tensor.shape))
         return cls(base, scheme, fields, found.packed, slots)
 
 
-def _slot(name: str, root: BaseView) -> Slot:
+def _slot(name: str, root: BaseView) -> TensorSlot:
     record = root.tensors.get(root.names.tensor(name) or name)
     if record is None or record.dtype not in FLOAT_DTYPES:
         raise InvalidInput(f"the base in full precision has no weight {name}", fix=_ROOT)
-    return Slot(name, record.dtype, record.shape)
+    return TensorSlot(name, record.dtype, record.shape)
 
 
-def _kept(cache: Cache, note: str) -> BaseFolder | None:
+def _open_cached(cache: Cache, note: str) -> BaseFolder | None:
     raw = cache.note(note)
     try:
         root = None if raw is None else Digest.parse(raw.decode())

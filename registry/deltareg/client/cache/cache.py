@@ -26,19 +26,10 @@ from pathlib import Path
 import xxhash
 
 from deltareg.client.cache import pruning
-from deltareg.client.cache.parts import Parts
+from deltareg.client.cache.parts import PartialPacks
 from deltareg.client.cache.pins import Pins
 from deltareg.client.cache.pruning import CacheEntry, PruneReport
-from deltareg.client.disk.kept_files import (
-    draft_in,
-    keep_note,
-    out_of_space,
-    put,
-    read_note,
-    remove,
-    touched,
-    write_draft,
-)
+from deltareg.client.disk.kept_files import draft_in, keep_note, out_of_space, put, read_note, remove, touch_path, write_draft
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 
@@ -49,7 +40,7 @@ class Cache:
     def __init__(self, root: Path) -> None:
         """Use a folder; it is made when something is first kept."""
         self.path = root
-        self.parts = Parts(root)
+        self.parts = PartialPacks(root)
         self.pins = Pins(root)
 
     def blob_path(self, digest: Digest) -> Path:
@@ -62,11 +53,11 @@ class Cache:
 
     def find_blob(self, digest: Digest) -> Path | None:
         """Give a pack that is here, and note that it is in use."""
-        return touched(self.blob_path(digest))
+        return touch_path(self.blob_path(digest))
 
     def find_folder(self, kind: str, digest: Digest) -> Path | None:
         """Give a snapshot or base that is here, and note that it is in use."""
-        return touched(self.folder_path(kind, digest))
+        return touch_path(self.folder_path(kind, digest))
 
     def drop_folder(self, kind: str, digest: Digest) -> None:
         """Take a snapshot or base out, if it is there."""

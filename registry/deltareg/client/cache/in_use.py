@@ -20,7 +20,7 @@ def in_use(root: Path, digest: str) -> Generator[None]:
         BlockingIOError: It is being pruned.
         OSError: The disk has no locks.
     """
-    with _locked(root / _FOLDER, digest, fcntl.LOCK_SH):
+    with _hold_lock(root / _FOLDER, digest, fcntl.LOCK_SH):
         yield
 
 
@@ -32,12 +32,12 @@ def not_in_use(root: Path, digest: str) -> Generator[None]:
         BlockingIOError: Somebody holds it.
         OSError: The disk has no locks.
     """
-    with _locked(root / _FOLDER, digest, fcntl.LOCK_EX):
+    with _hold_lock(root / _FOLDER, digest, fcntl.LOCK_EX):
         yield
 
 
 @contextmanager
-def _locked(folder: Path, digest: str, mode: int) -> Generator[None]:
+def _hold_lock(folder: Path, digest: str, mode: int) -> Generator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / Path(digest).name, os.O_RDWR | os.O_CREAT, 0o644)
     try:

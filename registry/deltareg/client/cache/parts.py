@@ -14,22 +14,15 @@ from pathlib import Path
 
 import xxhash
 
-from deltareg.client.cache.spans import Span
-from deltareg.client.disk.kept_files import (
-    draft_in,
-    out_of_space,
-    put,
-    remove,
-    touched,
-    write_draft,
-)
+from deltareg.client.cache.spans import ByteSpan
+from deltareg.client.disk.kept_files import draft_in, out_of_space, put, remove, touch_path, write_draft
 from deltareg.digest import Digest
 
 _STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Part:
+class PackPart:
     """A part of a pack.
 
     Attributes:
@@ -37,11 +30,11 @@ class Part:
         path: Where it is.
     """
 
-    span: Span
+    span: ByteSpan
     path: Path
 
 
-class Parts:
+class PartialPacks:
     """The parts below the folder of a cache."""
 
     def __init__(self, root: Path) -> None:
@@ -52,12 +45,12 @@ class Parts:
         """Where the parts of a pack lie, or would lie."""
         return self._root / "parts" / "sha256" / digest.hex[:2] / digest.hex
 
-    def find(self, digest: Digest) -> list[Part]:
+    def find(self, digest: Digest) -> list[PackPart]:
         """Give the parts of a pack in their order, and note that they are in use."""
-        folder = touched(self.folder(digest))
+        folder = touch_path(self.folder(digest))
         return [] if folder is None else sorted(parts_in(folder))
 
-    def keep(self, digest: Digest, begin: int, body: Iterable[bytes]) -> Part:
+    def keep(self, digest: Digest, begin: int, body: Iterable[bytes]) -> PackPart:
         """Write a part, which ends where the body ends; those inside of it go.
 
         Raises:
@@ -65,13 +58,13 @@ class Parts:
         """
         hasher = xxhash.xxh3_64()
         with draft_in(self._root) as draft, out_of_space(self._root):
-            size = write_draft(draft, _hashed(body, hasher))
+            size = write_draft(draft, _hash_chunks(body, hasher))
             return self.take(digest, begin, draft, size=size, check=hasher.hexdigest())
 
-    def take(self, digest: Digest, begin: int, draft: Path, *, size: int, check: str) -> Part:
+    def take(self, digest: Digest, begin: int, draft: Path, *, size: int, check: str) -> PackPart:
         """Make a finished draft a part; an empty one is none."""
-        span = Span(begin, begin + size)
-        part = Part(span, self.folder(digest) / f"{span.begin}-{span.end}-{check}")
+        span = ByteSpan(begin, begin + size)
+        part = PackPart(span, self.folder(digest) / f"{span.begin}-{span.end}-{check}")
         if size:
             put(draft, part.path)
             for other in self.find(digest):
@@ -105,19 +98,19 @@ class Parts:
                         yield chunk
 
 
-def parts_in(folder: Path) -> Iterator[Part]:
+def parts_in(folder: Path) -> Iterator[PackPart]:
     """Give the whole parts that a folder holds; what has another length than its name says goes."""
-    for path in _listed(folder):
+    for path in _list_folder(folder):
         begin, _, rest = path.name.partition("-")
         end = rest.partition("-")[0]
         if begin.isdecimal() and end.isdecimal():
-            span = Span(int(begin), int(end))
+            span = ByteSpan(int(begin), int(end))
             try:
                 is_whole = path.stat().st_size == span.size_bytes > 0
             except FileNotFoundError:  # another process has just taken it away
                 continue
             if is_whole:
-                yield Part(span, path)
+                yield PackPart(span, path)
             else:
                 remove(path)
 
@@ -134,14 +127,14 @@ def is_part_damaged(path: Path) -> bool:
     return hasher.hexdigest() != path.name.rpartition("-")[2]
 
 
-def _listed(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except FileNotFoundError:
         return []
 
 
-def _hashed(body: Iterable[bytes], hasher: xxhash.xxh3_64) -> Iterator[bytes]:
+def _hash_chunks(body: Iterable[bytes], hasher: xxhash.xxh3_64) -> Iterator[bytes]:
     for chunk in body:
         hasher.update(chunk)
         yield chunk

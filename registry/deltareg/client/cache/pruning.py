@@ -109,7 +109,7 @@ def evict(root: Path, entry: CacheEntry, *, dry_run: bool = False) -> bool:
 def verify(root: Path, *, fix: bool = False) -> list[str]:
     """Hash every pack and part again and list those that are damaged; with `fix`, remove them."""
     bad: list[str] = []
-    for name, path in _damaged(root):
+    for name, path in _find_damaged(root):
         bad.append(name)
         if fix:
             remove(path)
@@ -134,7 +134,7 @@ def _goes(root: Path, entry: CacheEntry, *, dry_run: bool) -> bool:
         return True
 
 
-def _damaged(root: Path) -> Iterator[tuple[str, Path]]:
+def _find_damaged(root: Path) -> Iterator[tuple[str, Path]]:
     for path in filter(is_damaged, _things(root, "blobs")):
         yield f"sha256:{path.name}", path
     for folder in _things(root, "parts"):

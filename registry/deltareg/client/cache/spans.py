@@ -15,7 +15,7 @@ WHOLE_SHARE = 0.7  # of a pack; where this much is wanted, its digest is had for
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Span:
+class ByteSpan:
     """Bytes of a pack: from `begin` to before `end`."""
 
     begin: int
@@ -26,43 +26,43 @@ class Span:
         """How many they are."""
         return self.end - self.begin
 
-    def holds(self, other: "Span") -> bool:
+    def holds(self, other: "ByteSpan") -> bool:
         """Whether all of the other's bytes are among these."""
         return self.begin <= other.begin and other.end <= self.end
 
 
-def span_of(chunk: Chunk) -> Span:
+def span_of(chunk: Chunk) -> ByteSpan:
     """Give the bytes of its pack that a chunk is."""
-    return Span(chunk.offset, chunk.offset + chunk.length)
+    return ByteSpan(chunk.offset, chunk.offset + chunk.length)
 
 
-def coalesce(spans: Iterable[Span]) -> dict[Span, list[Span]]:
+def coalesce(spans: Iterable[ByteSpan]) -> dict[ByteSpan, list[ByteSpan]]:
     """Join what lies near one another into stretches up to the limit, each with what is in it.
 
     A span that is longer than the limit is a stretch by itself.
     """
-    stretches: dict[Span, list[Span]] = {}
+    stretches: dict[ByteSpan, list[ByteSpan]] = {}
     begin = end = 0
-    inside: list[Span] = []
+    inside: list[ByteSpan] = []
     for span in sorted(spans):
         is_near = span.begin - end <= GAP_BYTES and span.end - begin <= LIMIT_BYTES
         if inside and not is_near:
-            stretches[Span(begin, end)] = inside
+            stretches[ByteSpan(begin, end)] = inside
             inside = []
         if not inside:
             begin, end = span.begin, span.end
         inside.append(span)
         end = max(end, span.end)
-    return stretches | ({Span(begin, end): inside} if inside else {})
+    return stretches | ({ByteSpan(begin, end): inside} if inside else {})
 
 
-def missing(held: Iterable[Span], size_bytes: int) -> list[Span]:
+def missing(held: Iterable[ByteSpan], size_bytes: int) -> list[ByteSpan]:
     """Give what nobody holds of a pack, cut at the limit."""
-    found: list[Span] = []
+    found: list[ByteSpan] = []
     position = 0
-    for span in (*sorted(held), Span(size_bytes, size_bytes)):
+    for span in (*sorted(held), ByteSpan(size_bytes, size_bytes)):
         end = min(span.begin, size_bytes)
         begins = range(position, end, LIMIT_BYTES)
-        found += [Span(begin, min(begin + LIMIT_BYTES, end)) for begin in begins]
+        found += [ByteSpan(begin, min(begin + LIMIT_BYTES, end)) for begin in begins]
         position = max(position, span.end)
     return found

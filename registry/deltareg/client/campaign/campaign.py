@@ -159,7 +159,7 @@ def _line(
     )
 
 
-def told(line: CampaignLine) -> str:
+def describe_line(line: CampaignLine) -> str:
     """Say in words why a line is where it is, or what became of it on the new base."""
     if line.moved:
         return f"{line.moved}: {line.verdict or 'not verified yet'}"
@@ -170,7 +170,7 @@ def _row(line: CampaignLine) -> str:
     weights = f"{line.changed} of {line.weights}" if line.weights else "-"
     cells = (
         line.outcome, f"`{line.ref}`", ", ".join(line.channels) or "-", line.kind, weights,
-        _cell(told(line)),
+        _cell(describe_line(line)),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

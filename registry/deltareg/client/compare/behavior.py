@@ -29,7 +29,7 @@ Fields = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class BehaviorOptions:
     """What two versions are to be compared on, and how.
 
     Attributes:
@@ -48,7 +48,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PlannedComparison:
     """A comparison that is to be made.
 
     Attributes:
@@ -62,7 +62,7 @@ class Question:
 
     a: VersionDetail
     b: VersionDetail
-    inputs: Inputs
+    inputs: BehaviorOptions
     suite: Suite | None
     is_base: tuple[bool, bool]
     key: str
@@ -83,7 +83,7 @@ class Behavior:
 
     context: Context
 
-    def ask(self, a: str, b: str, inputs: Inputs) -> Question:
+    def ask(self, a: str, b: str, inputs: BehaviorOptions) -> PlannedComparison:
         """Say what is to be compared; nothing is fetched yet.
 
         Args:
@@ -106,9 +106,9 @@ class Behavior:
             suite = parse_suite(show_suite(self.context, inputs.suite).document.encode())
         is_base = (a == BASE, b == BASE)
         key = _key((before, after), is_base, inputs, suite)
-        return Question(before, after, inputs, suite, is_base, key)
+        return PlannedComparison(before, after, inputs, suite, is_base, key)
 
-    def answered(self, question: Question) -> Fields | None:
+    def answered(self, question: PlannedComparison) -> Fields | None:
         """Give the answer if this was asked before."""
         raw = self.context.cache.note(question.key)
         try:
@@ -117,12 +117,12 @@ class Behavior:
             return None
         return kept if is_object(kept) else None
 
-    def keep(self, question: Question, answer: Fields) -> None:
+    def keep(self, question: PlannedComparison, answer: Fields) -> None:
         """Keep an answer."""
         self.context.cache.keep_note(question.key, json.dumps(answer, allow_nan=False).encode())
 
     @contextmanager
-    def at_hand(self, question: Question) -> Generator[Fields, None, None]:
+    def at_hand(self, question: PlannedComparison) -> Generator[Fields, None, None]:
         """Bring versions, bases and probe sets here, and give the request of the process."""
         with ExitStack() as stack, self.context.cache.draft() as draft:
             draft.mkdir()
@@ -168,7 +168,7 @@ class Behavior:
 def _key(
     versions: tuple[VersionDetail, VersionDetail],
     is_base: tuple[bool, bool],
-    inputs: Inputs,
+    inputs: BehaviorOptions,
     suite: Suite | None,
 ) -> str:
     sides = [

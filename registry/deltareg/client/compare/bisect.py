@@ -10,7 +10,7 @@ from deltareg.client.asking.suites import show_suite
 from deltareg.client.context import Context
 from deltareg.client.paging import walk
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.gate.bisection import Bounds, Mark, bisect, check_order
+from deltareg.gate.bisection import BisectionBounds, Mark, bisect, check_order
 from deltareg.refs import LineRef
 from deltareg.wire import CheckResult, RunCreate, RunInfo, VerdictInfo, VersionInfo, request_of
 
@@ -20,7 +20,7 @@ _JUDGED: dict[str, Mark] = {"pass": "good", "fail": "bad", "inconclusive": "skip
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BisectionStep:
     """One version as it was judged.
 
     Attributes:
@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class BisectionCriterion:
     """What makes a version good.
 
     Attributes:
@@ -58,15 +58,15 @@ class Measure:
     most: float | None = None
     timeout_s: float = 1800.0
 
-    def mark(self, verdict: VerdictInfo) -> Step:
+    def mark(self, verdict: VerdictInfo) -> BisectionStep:
         """Judge a version by its verdict."""
         if not self.check:
-            return Step(verdict.ref, _JUDGED[verdict.verdict], verdict.verdict, verdict.id)
+            return BisectionStep(verdict.ref, _JUDGED[verdict.verdict], verdict.verdict, verdict.id)
         found = next((one for one in verdict.checks if one.name == self.check), None)
         if found is None:
-            return Step(verdict.ref, "skip", None, verdict.id, detail="the check did not run")
+            return BisectionStep(verdict.ref, "skip", None, verdict.id, detail="the check did not run")
         mark, detail = self._of_check(found)
-        return Step(verdict.ref, mark, found.value, verdict.id, detail=detail)
+        return BisectionStep(verdict.ref, mark, found.value, verdict.id, detail=detail)
 
     def _of_check(self, found: CheckResult) -> tuple[Mark, str]:
         if self.least is None and self.most is None:
@@ -91,21 +91,21 @@ class BisectReport:
     """
 
     line: str
-    bounds: Bounds
-    steps: Sequence[Step]
+    bounds: BisectionBounds
+    steps: Sequence[BisectionStep]
     deleted: Sequence[int] = ()
 
     @property
-    def first_bad(self) -> Step | None:
+    def first_bad(self) -> BisectionStep | None:
         """The first bad version; None when only skipped ones are left."""
         return self.step(self.bounds.bad) if self.bounds.is_found else None
 
-    def step(self, number: int) -> Step:
+    def step(self, number: int) -> BisectionStep:
         """Give how a version was judged."""
         return next(one for one in self.steps if one.ref == f"{self.line}:v{number}")
 
 
-Judge = Callable[[str], Step]
+Judge = Callable[[str], BisectionStep]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Bisection:
                 raise NotFound(
                     f"there is no {line}:v{end}, or it is deleted", fix=f"deltareg ls {line}"
                 )
-        steps: list[Step] = []
+        steps: list[BisectionStep] = []
 
         def mark(number: int) -> Mark:
             steps.append(judge(f"{line}:v{number}"))
@@ -145,7 +145,7 @@ class Bisection:
         deleted = set(range(bounds.good, bounds.bad)) - set(numbers)
         return BisectReport(str(line), bounds, steps, sorted(deleted))
 
-    def by_suite(self, measure: Measure) -> Judge:
+    def by_suite(self, measure: BisectionCriterion) -> Judge:
         """Judge by verdicts: the one that counts, or that of a new run, which is waited for.
 
         Raises:
@@ -160,7 +160,7 @@ class Bisection:
                 fix=f"checks: {', '.join(names)}",
             )
 
-        def judge(ref: str) -> Step:
+        def judge(ref: str) -> BisectionStep:
             wanted = request_of(RunCreate, ref=ref, suite=measure.suite)
             run = queue_verification(self.context, wanted)
             is_cached = run.verdict is not None
@@ -171,11 +171,11 @@ class Bisection:
         return judge
 
 
-def _step(ref: str, run: RunInfo, measure: Measure, *, source: str) -> Step:
+def _step(ref: str, run: RunInfo, measure: BisectionCriterion, *, source: str) -> BisectionStep:
     if run.verdict is None:
-        return Step(ref, "skip", source=source, detail=run.error or f"the run is {run.state}")
+        return BisectionStep(ref, "skip", source=source, detail=run.error or f"the run is {run.state}")
     found = measure.mark(run.verdict)
-    return Step(ref, found.mark, found.value, found.verdict, source, found.detail)
+    return BisectionStep(ref, found.mark, found.value, found.verdict, source, found.detail)
 
 
 def live_versions(context: Context, line: LineRef, first: int, last: int) -> list[VersionInfo]:

@@ -5,20 +5,11 @@ from dataclasses import dataclass
 
 from deltareg.client.asking.lines import list_versions, show_channel
 from deltareg.client.asking.resolving import resolve
-from deltareg.client.compare.bisect import BisectReport, Step, live_versions
-from deltareg.client.compare.bisect_marks import KeptMarks, Marks
+from deltareg.client.compare.bisect import BisectReport, BisectionStep, live_versions
+from deltareg.client.compare.bisect_marks import KeptMarks, LineMarks
 from deltareg.client.context import Context
 from deltareg.errors import Conflict, InvalidInput, NotFound
-from deltareg.gate.bisection import (
-    ENDS,
-    Bounds,
-    Mark,
-    check_order,
-    ends_of,
-    may_be_end,
-    missing_ends,
-    progress_of,
-)
+from deltareg.gate.bisection import ENDS, BisectionBounds, Mark, check_order, ends_of, may_be_end, missing_ends, progress_of
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import VersionInfo
 
@@ -27,7 +18,7 @@ _NEWEST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BisectionState:
     """How far a bisection by hand is.
 
     Attributes:
@@ -43,8 +34,8 @@ class Standing:
     """
 
     line: LineRef
-    steps: Sequence[Step]
-    bounds: Bounds | None = None
+    steps: Sequence[BisectionStep]
+    bounds: BisectionBounds | None = None
     deleted: Sequence[int] = ()
     version: VersionInfo | None = None
     missing: Sequence[Mark] = ()
@@ -64,7 +55,7 @@ class HandBisection:
 
     context: Context
 
-    def start(self, line: LineRef, *, good: int | None, bad: int | None) -> Standing:
+    def start(self, line: LineRef, *, good: int | None, bad: int | None) -> BisectionState:
         """Begin a search, with the ends that are known.
 
         Raises:
@@ -80,14 +71,14 @@ class HandBisection:
                 fix=f"deltareg bisect status {line}, or end it: deltareg bisect reset {line}",
             )
         list_versions(self.context, line, cursor=None, limit=1)  # there is such a line
-        marks = Marks()
+        marks = LineMarks()
         for number, mark in zip((good, bad), ENDS, strict=True):
             if number is not None:
                 self._find(Ref(line, version=number))
                 marks = marks.marked(number, mark)
         return self._keep(line, None, marks)
 
-    def mark(self, named: str | None, mark: Mark) -> Standing:
+    def mark(self, named: str | None, mark: Mark) -> BisectionState:
         """Judge a version.
 
         Args:
@@ -105,7 +96,7 @@ class HandBisection:
         number = self._proposed(line, before, mark) if ref is None else self._find(ref)
         return self._keep(line, before, before.marked(number, mark))
 
-    def status(self, line: LineRef | None) -> Standing:
+    def status(self, line: LineRef | None) -> BisectionState:
         """Say how far a search is; a proposal that was deleted meanwhile is replaced.
 
         Raises:
@@ -132,24 +123,24 @@ class HandBisection:
     def _kept(self) -> KeptMarks:
         return KeptMarks.of_server(self.context.config.server)
 
-    def _keep(self, line: LineRef, before: Marks | None, marks: Marks) -> Standing:
+    def _keep(self, line: LineRef, before: LineMarks | None, marks: LineMarks) -> BisectionState:
         """Find out what to try next, and keep it with the judgements."""
         found = self._standing(line, marks)
         proposed = None if found.version is None else found.version.version
         self._kept.swap(line, before, marks.proposing(proposed))
         return found
 
-    def _standing(self, line: LineRef, marks: Marks) -> Standing:
+    def _standing(self, line: LineRef, marks: LineMarks) -> BisectionState:
         judged = marks.by_version()
-        steps = [Step(f"{line}:v{n}", mark, source="hand") for n, mark in judged.items()]
+        steps = [BisectionStep(f"{line}:v{n}", mark, source="hand") for n, mark in judged.items()]
         good, bad = ends_of(str(line), judged)
         if good is None or bad is None:
             missing = missing_ends(judged)
-            return Standing(line, steps, missing=missing, hint=self._hint(line, judged, missing[0]))
+            return BisectionState(line, steps, missing=missing, hint=self._hint(line, judged, missing[0]))
         live = {one.version: one for one in live_versions(self.context, line, good, bad)}
         found = progress_of(str(line), list(live), judged, proposed=marks.proposed)
         version = None if found.next is None else live[found.next]
-        return Standing(line, steps, found.bounds, found.deleted, version)
+        return BisectionState(line, steps, found.bounds, found.deleted, version)
 
     def _hint(self, line: LineRef, judged: dict[int, Mark], missing: Mark) -> str:
         """Name a version that may be the end that is missing; empty where none comes to mind."""
@@ -182,13 +173,13 @@ class HandBisection:
             )
         return lines[0]
 
-    def _read(self, line: LineRef) -> Marks:
+    def _read(self, line: LineRef) -> LineMarks:
         found = self._kept.read(line)
         if found is None:
             raise _nothing_goes_on(line)
         return found
 
-    def _proposed(self, line: LineRef, marks: Marks, mark: Mark) -> int:
+    def _proposed(self, line: LineRef, marks: LineMarks, mark: Mark) -> int:
         """Give the version that was proposed; refuses where there was none."""
         if marks.proposed is not None:
             return marks.proposed

@@ -27,7 +27,7 @@ from deltareg.host.token_files import token_path
 from deltareg.refs import LineRef
 
 
-class Marked(BaseModel):
+class MarkedVersion(BaseModel):
     """One version as it was judged."""
 
     model_config = ConfigDict(frozen=True)
@@ -36,7 +36,7 @@ class Marked(BaseModel):
     mark: Mark
 
 
-class Marks(BaseModel):
+class LineMarks(BaseModel):
     """What was judged of a line, in order, and what was proposed to be judged next.
 
     Attributes:
@@ -48,13 +48,13 @@ class Marks(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     form: Literal["deltareg.bisection/1"] = "deltareg.bisection/1"
-    marks: tuple[Marked, ...] = ()
+    marks: tuple[MarkedVersion, ...] = ()
     proposed: int | None = None
 
     def marked(self, version: int, mark: Mark) -> Self:
         """Give the same with one more judgement; what was said of the version before goes."""
         others = tuple(one for one in self.marks if one.version != version)
-        return self.model_copy(update={"marks": (*others, Marked(version=version, mark=mark))})
+        return self.model_copy(update={"marks": (*others, MarkedVersion(version=version, mark=mark))})
 
     def proposing(self, version: int | None) -> Self:
         """Give the same with another proposal."""
@@ -83,7 +83,7 @@ class KeptMarks:
             (LineRef(path.parent.name, path.stem) for path in found if path.is_file()), key=str
         )
 
-    def read(self, line: LineRef) -> Marks | None:
+    def read(self, line: LineRef) -> LineMarks | None:
         """Give what is kept of a line; None where nothing is.
 
         Raises:
@@ -91,7 +91,7 @@ class KeptMarks:
         """
         path = self._path(line)
         try:
-            return Marks.model_validate_json(path.read_bytes())
+            return LineMarks.model_validate_json(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as error:
@@ -100,7 +100,7 @@ class KeptMarks:
                 fix=f"begin anew: deltareg bisect reset {line}",
             ) from error
 
-    def swap(self, line: LineRef, before: Marks | None, after: Marks) -> None:
+    def swap(self, line: LineRef, before: LineMarks | None, after: LineMarks) -> None:
         """Keep something in the place of what it was made from.
 
         Raises:

@@ -4,7 +4,7 @@ from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_
 from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
-from deltareg.client.pull.fetching import Pulled, fetch, trim
+from deltareg.client.pull.fetching import PulledVersion, fetch, trim
 from deltareg.client.pull.opened import open_version
 from deltareg.client.results.diff_report import DiffReport
 from deltareg.delta.base_manifest import base_view
@@ -54,7 +54,7 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int, has_numbers: bool = True
 
 
 def _modules(
-    context: Context, version: VersionDetail, pulled: tuple[Pulled, Pulled]
+    context: Context, version: VersionDetail, pulled: tuple[PulledVersion, PulledVersion]
 ) -> tuple[list[WeightDifference], str]:
     info = context.api.get(base_path(version.base.name), BaseInfo)
     view = base_view(base_manifest(context.api, context.cache, info))
@@ -81,7 +81,7 @@ def _beside_tensors(context: Context, one: VersionDetail, two: VersionDetail) ->
 
 
 def _compare(
-    view: BaseView, base: Tensors | None, pulled: tuple[Pulled, Pulled]
+    view: BaseView, base: Tensors | None, pulled: tuple[PulledVersion, PulledVersion]
 ) -> list[WeightDifference]:
     with open_version(pulled[0], view) as a, open_version(pulled[1], view) as b:
         tensors = a.folder.tensors, b.folder.tensors

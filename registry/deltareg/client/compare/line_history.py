@@ -27,7 +27,7 @@ Fields = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class LineStretch:
     """Versions of one line, on one base.
 
     Attributes:
@@ -47,7 +47,7 @@ class LineHistory:
 
     context: Context
 
-    def stretch(self, text: str, *, most: int) -> Stretch:
+    def stretch(self, text: str, *, most: int) -> LineStretch:
         """Say which versions a text names; those on another base than the last are left out.
 
         Args:
@@ -76,11 +76,11 @@ class LineHistory:
         root = usable[-1].base.root
         kept = tuple(one for one in usable if one.base.root == root)
         others = [f"{one.ref} stands on {one.base.name}" for one in usable if one not in kept]
-        return Stretch(line, kept, (*gone, *others))
+        return LineStretch(line, kept, (*gone, *others))
 
     @contextmanager
     def at_hand(
-        self, stretch: Stretch, *, base: Path | None = None
+        self, stretch: LineStretch, *, base: Path | None = None
     ) -> Generator[dict[str, object], None, None]:
         """Bring base and versions here; gives those fields of a request.
 

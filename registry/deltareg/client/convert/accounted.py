@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 from deltareg.client.bases.bases import KnownBase
-from deltareg.client.convert.lora import Lora, modules_of
+from deltareg.client.convert.lora import ConvertedLora, modules_of
 from deltareg.client.convert.writing import documents
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.examine import examine
 from deltareg.delta.kind import BaseCopy, Effect, WeightUpdate
-from deltareg.delta.layouts.bare_pairs.pair import Pair
+from deltareg.delta.layouts.bare_pairs.pair import PairUpdate
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.errors import InvalidInput, Refused
 
 
-def assessed(folder: Folder, known: KnownBase) -> Assessment:
+def assess_folder(folder: Folder, known: KnownBase) -> Assessment:
     """Hold a folder against a base.
 
     Raises:
@@ -34,11 +34,11 @@ def is_refused(folder: Folder, known: KnownBase) -> bool:
 def are_pairs(effects: Sequence[Effect]) -> bool:
     """Whether a delta is made of pairs whose scale is in a tensor beside them, or one."""
     return bool(effects) and all(
-        isinstance(effect, WeightUpdate) and isinstance(effect.update, Pair) for effect in effects
+        isinstance(effect, WeightUpdate) and isinstance(effect.update, PairUpdate) for effect in effects
     )
 
 
-def read(folder: Folder, found: Assessment, known: KnownBase) -> Lora:
+def read(folder: Folder, found: Assessment, known: KnownBase) -> ConvertedLora:
     """Take a LoRA from the account of its kind.
 
     Raises:
@@ -62,7 +62,7 @@ def read(folder: Folder, found: Assessment, known: KnownBase) -> Lora:
     trained_on = config.get("base_model_name_or_path")
     alphas = sum("lora_alpha" in effect.consumes.values() for effect in effects
                  if isinstance(effect, WeightUpdate))  # fmt: skip
-    return Lora(
+    return ConvertedLora(
         source=str(found.kind.config().get("layout", found.kind.name)),
         modules=modules,
         source_bytes=sum(f.size_bytes for f in folder.contents.values() if f.header is not None),

@@ -15,7 +15,7 @@ from deltareg.client.convert import accounted, differences, gguf_file, pickles, 
 from deltareg.client.convert.layouts import PUSHED, WRITERS, check_layout, plan_of_foreign
 from deltareg.client.convert.writing import Conversion, write
 from deltareg.client.disk.kept_files import out_of_space
-from deltareg.client.disk.whole_folder import is_free, placed
+from deltareg.client.disk.whole_folder import is_free, place_folder
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.results.reports import ConvertReport
@@ -48,7 +48,7 @@ def convert(
         raise Conflict(f"{to} exists and is not empty", fix="name another folder with --out")
     if to.resolve().is_relative_to(path.resolve()):
         raise InvalidInput(f"{to} lies within {path}, which stays as it is", fix=_ELSEWHERE)
-    file = gguf_file.named(path)
+    file = gguf_file.find_gguf(path)
     if file is not None:
         with _Based(context, path, base) as known:
             return _write(context, to, WRITERS[layout](gguf_file.read(file, known), known), known)
@@ -96,10 +96,10 @@ def _plan(folder: Folder, known: KnownBase, layout: str) -> Conversion:
     if foreign is not None:
         return foreign
     if layout == PUSHED and accounted.is_refused(folder, known):
-        paths = spellings.moved(folder, known.view)
+        paths = spellings.find_moved(folder, known.view)
         if paths:
             return spellings.plan(folder, paths)
-    found = accounted.assessed(folder, known)
+    found = accounted.assess_folder(folder, known)
     if layout != PUSHED:
         return WRITERS[layout](accounted.read(folder, found, known), known)
     if accounted.are_pairs(found.account.effects):
@@ -126,7 +126,7 @@ def _write(
 ) -> ConvertReport:
     meter = context.progress.task(f"converting to {to.name}", conversion.size_bytes)
     try:
-        with placed(to) as draft, out_of_space(draft):
+        with place_folder(to) as draft, out_of_space(draft):
             write(draft, conversion, meter)
             _prove(draft, conversion, known)
             if folder is not None:
@@ -146,4 +146,4 @@ def _prove(draft: Path, conversion: Conversion, known: KnownBase | None) -> None
         return
     with open_folder(draft) as written:  # as strictly as push will
         if known is not None:
-            conversion.prove(accounted.assessed(written, known))
+            conversion.prove(accounted.assess_folder(written, known))

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.client.convert.writing import Conversion, Part, copied, documents
-from deltareg.client.disk.weights_file import Slot
+from deltareg.client.convert.writing import Conversion, OutputTensor, copy_tensor, documents
+from deltareg.client.disk.weights_file import TensorSlot
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.delta_manifest import Assessment
 from deltareg.delta.examine import row_blocks
-from deltareg.delta.fold import Folding
+from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Addition, Effect, Tensors, WeightUpdate
 from deltareg.delta.layouts.conventions import own_metadata
 from deltareg.delta.maths.formula import Tensor
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.maths.updates import Replacement
 from deltareg.digest import Digest, tensor_digest
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES
@@ -26,7 +26,7 @@ _LAST_I32 = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DifferingWeight:
     """A weight that differs.
 
     Attributes:
@@ -52,14 +52,14 @@ class Difference:
         item = ITEM_BYTES[self.now.dtype]
         return self.count * (ITEM_BYTES[self.index_dtype] + item) < self._elements * item
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[OutputTensor]:
         """Give what to write for it: indices and values, or all of it."""
         if not self.is_sparse:
-            return [copied(self.target, self.now)]
+            return [copy_tensor(self.target, self.now)]
         shape = (self.count,)
         return [
-            Part(Slot(f"{self.target}.indices", self.index_dtype, shape), self._indices),
-            Part(Slot(f"{self.target}.values", self.now.dtype, shape), self._values),
+            OutputTensor(TensorSlot(f"{self.target}.indices", self.index_dtype, shape), self._indices),
+            OutputTensor(TensorSlot(f"{self.target}.values", self.now.dtype, shape), self._values),
         ]
 
     @property
@@ -93,7 +93,7 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
     parts = [
         part
         for d in differences
-        for part in ([copied(d.target, d.now)] if is_bitfit else d.parts())
+        for part in ([copy_tensor(d.target, d.now)] if is_bitfit else d.parts())
     ]
     kind = "bitfit" if is_bitfit else "sparse"
     file = "biases.safetensors" if is_bitfit else "sparse.safetensors"
@@ -102,8 +102,8 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
 
     def prove(written: Assessment) -> None:
         wanted = {d.target: _digest(d.now) for d in differences}
-        folding = Folding(written.account.effects, base)
-        got = {target: _folded(folding, target) for target in folding.changed}
+        folding = FoldedBase(written.account.effects, base)
+        got = {target: _digest_folded(folding, target) for target in folding.changed}
         if any(got.get(target) != digest for target, digest in wanted.items()):
             raise IntegrityFailure("the differences do not fold into the weights that they are of")
 
@@ -114,7 +114,7 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
     )  # fmt: skip
 
 
-def _check_gain(folder: Folder, differences: Sequence[Difference], size_bytes: int) -> None:
+def _check_gain(folder: Folder, differences: Sequence[DifferingWeight], size_bytes: int) -> None:
     whole = sum(header.data_bytes for header in folder.files.headers.values())
     if size_bytes < whole:
         return
@@ -127,12 +127,12 @@ def _check_gain(folder: Folder, differences: Sequence[Difference], size_bytes: i
 
 def is_same_fold(one: Sequence[Effect], other: Sequence[Effect], base: Tensors) -> bool:
     """Whether two deltas fold into the same weights, bit for bit."""
-    a, b = Folding(one, base), Folding(other, base)
-    return a.changed == b.changed and all(_folded(a, t) == _folded(b, t) for t in a.changed)
+    a, b = FoldedBase(one, base), FoldedBase(other, base)
+    return a.changed == b.changed and all(_digest_folded(a, t) == _digest_folded(b, t) for t in a.changed)
 
 
-def _differences(effects: Sequence[Effect], base: Tensors) -> tuple[list[Difference], list[str]]:
-    found: list[Difference] = []
+def _differences(effects: Sequence[Effect], base: Tensors) -> tuple[list[DifferingWeight], list[str]]:
+    found: list[DifferingWeight] = []
     left_out: list[str] = []
     given = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
     for effect in effects:
@@ -150,8 +150,8 @@ def _differences(effects: Sequence[Effect], base: Tensors) -> tuple[list[Differe
     return found, left_out
 
 
-def _difference(effect: WeightUpdate, base: Tensors) -> Difference:
-    assert isinstance(effect.update, Replace)
+def _difference(effect: WeightUpdate, base: Tensors) -> DifferingWeight:
+    assert isinstance(effect.update, Replacement)
     now, before = effect.update.stored, base[effect.target]
     if now.shape != before.shape or now.dtype != before.dtype:
         told = f"{now.dtype} {list(now.shape)}, was {before.dtype} {list(before.shape)}"
@@ -159,7 +159,7 @@ def _difference(effect: WeightUpdate, base: Tensors) -> Difference:
     count = sum(int(np.count_nonzero(a != b)) for a, b in _words(now, before))
     if count and now.dtype not in _EXACT:
         raise _inexact(f"{effect.target} is {now.dtype} and differs")
-    return Difference(effect.target, now, before, count)
+    return DifferingWeight(effect.target, now, before, count)
 
 
 def _buffer(effect: Addition) -> str:
@@ -170,8 +170,8 @@ def _buffer(effect: Addition) -> str:
 
 def _check_tied(effect: WeightUpdate, leader: WeightUpdate | None, before: Tensor) -> None:
     """Make sure that a name without a tensor of its own still says what its twin says."""
-    assert isinstance(effect.update, Replace)
-    told = leader.update.stored if leader and isinstance(leader.update, Replace) else before
+    assert isinstance(effect.update, Replacement)
+    told = leader.update.stored if leader and isinstance(leader.update, Replacement) else before
     if _digest(effect.update.stored) != _digest(told):
         raise _inexact(f"{effect.target} differs from {effect.reads}, with which it was tied")
 
@@ -194,5 +194,5 @@ def _digest(tensor: Tensor) -> Digest:
     return tensor_digest(tensor.dtype, tensor.shape, blocks)
 
 
-def _folded(folding: Folding, target: str) -> Digest:
+def _digest_folded(folding: FoldedBase, target: str) -> Digest:
     return tensor_digest(folding.dtype(target), folding.shape(target), folding.rows(target))

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deltareg.client.convert.lora import Adapted
+from deltareg.client.convert.lora import AdaptedModule
 from deltareg.client.convert.matrices import elements
 
 
 def is_kept(
-    wanted: Sequence[Adapted],
-    found: Mapping[str, Adapted],
-    placed: Mapping[str, tuple[Adapted, int]],
+    wanted: Sequence[AdaptedModule],
+    found: Mapping[str, AdaptedModule],
+    placed: Mapping[str, tuple[AdaptedModule, int]],
 ) -> bool:
     """Whether what was written holds each module's factors, and zeros in B beside them.
 
@@ -28,7 +28,7 @@ def is_kept(
     )
 
 
-def _is_block(placed: tuple[Adapted, int] | None, written: Adapted) -> bool:
+def _is_block(placed: tuple[AdaptedModule, int] | None, written: AdaptedModule) -> bool:
     a, b = elements(written.a), elements(written.b)
     if placed is None:
         return not b.any()

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from deltareg.client.convert.lora import ONE_DTYPE, Adapted, path_of
-from deltareg.client.convert.matrices import Made, elements
+from deltareg.client.convert.lora import ONE_DTYPE, AdaptedModule, path_of
+from deltareg.client.convert.matrices import InMemoryTensor, elements
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import InvalidInput
@@ -29,8 +29,8 @@ def siblings(target: str, base: BaseView) -> list[str]:
 
 
 def by_stack(
-    modules: Sequence[Adapted], base: BaseView, stack: Callable[[str], str | None]
-) -> tuple[list[Adapted], dict[str, list[Adapted]]]:
+    modules: Sequence[AdaptedModule], base: BaseView, stack: Callable[[str], str | None]
+) -> tuple[list[AdaptedModule], dict[str, list[AdaptedModule]]]:
     """Gather the modules of single experts; those that have no factors get some of zeros.
 
     Args:
@@ -44,29 +44,29 @@ def by_stack(
     Raises:
         InvalidInput: The factors of a stack are of several dtypes.
     """
-    groups: dict[str, list[Adapted]] = defaultdict(list)
-    others: list[Adapted] = []
+    groups: dict[str, list[AdaptedModule]] = defaultdict(list)
+    others: list[AdaptedModule] = []
     for module in modules:
         name = stack(module.target)
         (others if name is None else groups[name]).append(module)
-    return others, {name: _filled(name, found, base) for name, found in groups.items()}
+    return others, {name: _fill_missing(name, found, base) for name, found in groups.items()}
 
 
-def stacked(modules: Sequence[Adapted]) -> tuple[Made, Made]:
+def stack_factors(modules: Sequence[AdaptedModule]) -> tuple[InMemoryTensor, InMemoryTensor]:
     """Give the factors of all experts, (experts, r, n_in) and (experts, n_out, r)."""
     first = modules[0]
     a = np.stack([elements(module.a) for module in modules])
     b = np.stack([elements(module.b) for module in modules])
-    return Made(first.a.name, first.a.dtype, a), Made(first.b.name, first.b.dtype, b)
+    return InMemoryTensor(first.a.name, first.a.dtype, a), InMemoryTensor(first.b.name, first.b.dtype, b)
 
 
-def matrix(stack: Tensor, expert: int) -> Made:
+def matrix(stack: Tensor, expert: int) -> InMemoryTensor:
     """Take one expert's factor out of those of all."""
-    return Made(stack.name, stack.dtype, elements(stack)[expert])
+    return InMemoryTensor(stack.name, stack.dtype, elements(stack)[expert])
 
 
-def _filled(name: str, found: Sequence[Adapted], base: BaseView) -> list[Adapted]:
-    own: Mapping[str, Adapted] = {module.target: module for module in found}
+def _fill_missing(name: str, found: Sequence[AdaptedModule], base: BaseView) -> list[AdaptedModule]:
+    own: Mapping[str, AdaptedModule] = {module.target: module for module in found}
     dtypes = {tensor.dtype for module in found for tensor in (module.a, module.b)}
     if len(dtypes) > 1:
         told = (
@@ -80,5 +80,5 @@ def _filled(name: str, found: Sequence[Adapted], base: BaseView) -> list[Adapted
     ]
 
 
-def _zeros(tensor: Tensor) -> Made:
-    return Made(tensor.name, tensor.dtype, np.zeros_like(elements(tensor)))
+def _zeros(tensor: Tensor) -> InMemoryTensor:
+    return InMemoryTensor(tensor.name, tensor.dtype, np.zeros_like(elements(tensor)))

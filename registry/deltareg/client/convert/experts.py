@@ -21,9 +21,9 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert import to_peft
 from deltareg.client.convert.expert_proof import is_kept
 from deltareg.client.convert.levelled import of_one_scale
-from deltareg.client.convert.lora import ONE_DTYPE, Adapted, Lora, is_same, modules_of
-from deltareg.client.convert.matrices import Made, elements
-from deltareg.client.convert.writing import Conversion, Part, copied
+from deltareg.client.convert.lora import ONE_DTYPE, AdaptedModule, ConvertedLora, is_same, modules_of
+from deltareg.client.convert.matrices import InMemoryTensor, elements
+from deltareg.client.convert.writing import Conversion, OutputTensor, copy_tensor
 from deltareg.delta.delta_manifest import Assessment
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
@@ -31,7 +31,7 @@ from deltareg.delta.layouts.peft.experts import ExpertOut
 from deltareg.delta.layouts.peft.keys import BASE_LAYER, PREFIX
 from deltareg.delta.layouts.peft.written import alpha_for
 from deltareg.delta.maths.updates import LowRank
-from deltareg.delta.names.name_map import Part as Place
+from deltareg.delta.names.name_map import ParameterPart as Place
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.tensors.array import TYPE_NAMES
 
@@ -55,7 +55,7 @@ class _Stack:
     heights: tuple[int, ...]
     width: int
     experts: int
-    modules: Mapping[tuple[int, int], Adapted]
+    modules: Mapping[tuple[int, int], AdaptedModule]
 
     @property
     def ranks(self) -> list[int]:
@@ -90,7 +90,7 @@ class _Stack:
             )
         return found.pop()
 
-    def factors(self) -> tuple[Made, Made]:
+    def factors(self) -> tuple[InMemoryTensor, InMemoryTensor]:
         """Give A (experts · r, n_in) and B (n_out, r · experts)."""
         dtype, rank = self.dtype, self.rank
         a = np.zeros((self.experts, rank, self.width), TYPE_NAMES[dtype])
@@ -104,10 +104,10 @@ class _Stack:
             )
         stacked_a = a.reshape(self.experts * rank, self.width)
         stacked_b = b.reshape(sum(self.heights), rank * self.experts)
-        return Made(self.path, dtype, stacked_a), Made(self.path, dtype, stacked_b)
+        return InMemoryTensor(self.path, dtype, stacked_a), InMemoryTensor(self.path, dtype, stacked_b)
 
 
-def fused(lora: Lora, known: KnownBase) -> Conversion:
+def fuse(lora: ConvertedLora, known: KnownBase) -> Conversion:
     """Say what to write so that the factors of a layer's experts are those of one parameter.
 
     Raises:
@@ -137,10 +137,10 @@ def fused(lora: Lora, known: KnownBase) -> Conversion:
         if not is_kept(lora.modules, found, _firsts(stacks)):
             raise IntegrityFailure("the fused factors are not those of the single experts")
 
-    return _conversion(lora, "lora of fused experts", [*plain, *_stacked(stacks)], config, prove)
+    return _conversion(lora, "lora of fused experts", [*plain, *_write_factors(stacks)], config, prove)
 
 
-def split(lora: Lora, known: KnownBase) -> Conversion:
+def split(lora: ConvertedLora, known: KnownBase) -> Conversion:
     """Say what to write so that each expert and projection has factors of its own.
 
     Raises:
@@ -149,7 +149,7 @@ def split(lora: Lora, known: KnownBase) -> Conversion:
     stacks = _stacks(lora.modules, known)
     if not stacks or not _has_stacked(lora.effects):
         raise InvalidInput("no factors of it are those of all experts", fix="leave --to out")
-    halves = {m.target: m for stack in stacks for m in _halved(stack)}
+    halves = {m.target: m for stack in stacks for m in _halve_factors(stack)}
     modules = [halves.get(module.target, module) for module in lora.modules]
     config = {
         **to_peft.adapter_config("LORA", lora.trained_on), **to_peft.factor_config(modules)
@@ -164,7 +164,7 @@ def split(lora: Lora, known: KnownBase) -> Conversion:
 
 
 def _conversion(
-    lora: Lora, result: str, parts: list[Part], config: Mapping[str, object], prove: Proof
+    lora: ConvertedLora, result: str, parts: list[OutputTensor], config: Mapping[str, object], prove: Proof
 ) -> Conversion:
     return Conversion(
         source=lora.source, result=result, files={to_peft.WEIGHTS_FILE: parts},
@@ -174,13 +174,13 @@ def _conversion(
     )  # fmt: skip
 
 
-def _place(module: Adapted, known: KnownBase) -> Place | None:
+def _place(module: AdaptedModule, known: KnownBase) -> Place | None:
     return known.view.names.part(module.target)
 
 
-def _stacks(modules: Sequence[Adapted], known: KnownBase) -> list[_Stack]:
+def _stacks(modules: Sequence[AdaptedModule], known: KnownBase) -> list[_Stack]:
     """Gather the modules that are parts of one parameter, each group at one scale."""
-    found: dict[str, dict[tuple[int, int], Adapted]] = defaultdict(dict)
+    found: dict[str, dict[tuple[int, int], AdaptedModule]] = defaultdict(dict)
     for module in modules:
         place = _place(module, known)
         if place is not None:
@@ -191,7 +191,7 @@ def _stacks(modules: Sequence[Adapted], known: KnownBase) -> list[_Stack]:
 
 def _stack(
     path: str,
-    found: Mapping[tuple[int, int], Adapted],
+    found: Mapping[tuple[int, int], AdaptedModule],
     sizes: Mapping[tuple[int, int], tuple[int, ...]],
 ) -> _Stack:
     places = sorted({place for _, place in sizes})
@@ -211,21 +211,21 @@ def _sizes(known: KnownBase) -> dict[str, dict[tuple[int, int], tuple[int, ...]]
     return sizes
 
 
-def _stacked(stacks: Sequence[_Stack]) -> list[Part]:
+def _write_factors(stacks: Sequence[_Stack]) -> list[OutputTensor]:
     """Write the factors of each parameter; of two in one module the inner one is the first."""
-    paths, parts = {stack.path for stack in stacks}, list[Part]()
+    paths, parts = {stack.path for stack in stacks}, list[OutputTensor]()
     for stack in stacks:
         module, _, name = stack.path.rpartition(".")
         is_inner = name != _DOWN and f"{module}.{_DOWN}" in paths
         key = f"{PREFIX}{module}.{BASE_LAYER}." if is_inner else f"{PREFIX}{module}."
         parts += [
-            copied(f"{key}lora_{letter}.weight", tensor)
+            copy_tensor(f"{key}lora_{letter}.weight", tensor)
             for letter, tensor in zip("AB", stack.factors(), strict=True)
         ]
     return parts
 
 
-def _firsts(stacks: Sequence[_Stack]) -> dict[str, tuple[Adapted, int]]:
+def _firsts(stacks: Sequence[_Stack]) -> dict[str, tuple[AdaptedModule, int]]:
     """Give each module's factors at their stack's scale, and the first of its columns there."""
     return {
         module.target: (module, int(sum(stack.ranks[:place])))
@@ -234,7 +234,7 @@ def _firsts(stacks: Sequence[_Stack]) -> dict[str, tuple[Adapted, int]]:
     }
 
 
-def _halved(stack: _Stack) -> list[Adapted]:
+def _halve_factors(stack: _Stack) -> list[AdaptedModule]:
     """Give each projection its half of the factors, where the other half does nothing to it."""
     half, places = stack.ranks[0] // 2, len(stack.heights)
     modules = list(stack.modules.items())
@@ -247,8 +247,8 @@ def _halved(stack: _Stack) -> list[Adapted]:
     return [
         replace(
             module,
-            a=Made(module.a.name, module.a.dtype, elements(module.a)[own[place]]),
-            b=Made(module.b.name, module.b.dtype, elements(module.b)[:, own[place]]),
+            a=InMemoryTensor(module.a.name, module.a.dtype, elements(module.a)[own[place]]),
+            b=InMemoryTensor(module.b.name, module.b.dtype, elements(module.b)[:, own[place]]),
             alpha=alpha_for(module.scale, half),
         )
         for (_, place), module in modules

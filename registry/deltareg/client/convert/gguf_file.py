@@ -13,10 +13,10 @@ import numpy as np
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert.gguf_head import check_head
-from deltareg.client.convert.gguf_library import StoredTensor, gguf
-from deltareg.client.convert.gguf_names import EMBEDDING, Network, network_of
-from deltareg.client.convert.lora import Adapted, Lora, path_of
-from deltareg.client.convert.matrices import Made
+from deltareg.client.convert.gguf_library import GgufTensor, gguf
+from deltareg.client.convert.gguf_names import EMBEDDING, GgufNetwork, network_of
+from deltareg.client.convert.lora import AdaptedModule, ConvertedLora, path_of
+from deltareg.client.convert.matrices import InMemoryTensor
 from deltareg.client.convert.ties import check_untied
 from deltareg.delta.layouts.peft.config import is_number
 from deltareg.errors import Problem, Refused
@@ -30,7 +30,7 @@ LETTERS = {".lora_a": "a", ".lora_b": "b"}
 _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
-def named(path: Path) -> Path | None:
+def find_gguf(path: Path) -> Path | None:
     """Give the file that a path names, or the one in a folder that holds no other weights.
 
     Raises:
@@ -51,7 +51,7 @@ def named(path: Path) -> Path | None:
     return found[0]
 
 
-def read(path: Path, known: KnownBase) -> Lora:
+def read(path: Path, known: KnownBase) -> ConvertedLora:
     """Take the factors out.
 
     Raises:
@@ -73,10 +73,10 @@ def read(path: Path, known: KnownBase) -> Lora:
     if not modules:
         raise Refused([Problem("empty", f"{path.name} holds no tensor", fix="copy it again")])
     check_untied(modules, known.view, "llama.cpp")
-    return Lora("gguf", modules, path.stat().st_size)
+    return ConvertedLora("gguf", modules, path.stat().st_size)
 
 
-def _values(tensor: StoredTensor) -> F32:
+def _values(tensor: GgufTensor) -> F32:
     """Give a tensor as float32; every type stands for exact numbers."""
     shape = tuple(int(size) for size in reversed(tensor.shape))
     try:
@@ -97,7 +97,7 @@ def _told_alpha(told: Mapping[str, object]) -> float:
     raise Refused([Problem("bad_config", message, fix="convert it anew from what was trained")])
 
 
-def _check_sort(path: Path, told: Mapping[str, object], network: Network) -> None:
+def _check_sort(path: Path, told: Mapping[str, object], network: GgufNetwork) -> None:
     if (told.get(SORT), told.get(KIND)) != ("adapter", "lora"):
         what = f"{SORT} {str(told.get(SORT))[:40]!r}, {KIND} {str(told.get(KIND))[:40]!r}"
         message = f"{path.name} is no LoRA adapter of llama.cpp: {what}"
@@ -111,7 +111,7 @@ def _check_sort(path: Path, told: Mapping[str, object], network: Network) -> Non
         raise Refused([Problem("unknown_kind", message, fix="convert the folder that peft wrote")])
 
 
-def _modules(values: Mapping[str, F32], network: Network, alpha: float) -> list[Adapted]:
+def _modules(values: Mapping[str, F32], network: GgufNetwork, alpha: float) -> list[AdaptedModule]:
     pairs: dict[str, dict[str, F32]] = {}
     for name, value in values.items():
         weight, end = name[: -len(".lora_a")], name[-len(".lora_a") :]
@@ -132,8 +132,8 @@ def _modules(values: Mapping[str, F32], network: Network, alpha: float) -> list[
 
 
 def _modules_of(
-    weight: str, pair: Mapping[str, F32], targets: Sequence[str], network: Network, alpha: float
-) -> list[Adapted]:
+    weight: str, pair: Mapping[str, F32], targets: Sequence[str], network: GgufNetwork, alpha: float
+) -> list[AdaptedModule]:
     """Give a module, or one for each expert of a stack."""
     if not targets:
         told = f"the base has no weight that llama.cpp calls {weight}"
@@ -152,7 +152,7 @@ def _modules_of(
     return [_module(weight, a[n], b[n], target, network, alpha) for n, target in enumerate(targets)]
 
 
-def _module(weight: str, a: F32, b: F32, target: str, network: Network, alpha: float) -> Adapted:
+def _module(weight: str, a: F32, b: F32, target: str, network: GgufNetwork, alpha: float) -> AdaptedModule:
     is_embedding, shape = weight == EMBEDDING, network.base.tensors[target].shape
     a, wanted = (a.T, shape[::-1]) if is_embedding else (a, shape)
     is_pair = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
@@ -160,9 +160,9 @@ def _module(weight: str, a: F32, b: F32, target: str, network: Network, alpha: f
         told = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
         raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
     b = network.ordered(target, b, back=True)
-    return Adapted(
-        path_of(target, network.base), target, Made(f"{weight}.lora_a", "F32", a),
-        Made(f"{weight}.lora_b", "F32", b), _alpha(alpha, a.shape[0]),
+    return AdaptedModule(
+        path_of(target, network.base), target, InMemoryTensor(f"{weight}.lora_a", "F32", a),
+        InMemoryTensor(f"{weight}.lora_b", "F32", b), _alpha(alpha, a.shape[0]),
         is_flipped=is_embedding, is_embedding=is_embedding,
     )  # fmt: skip
 

@@ -13,13 +13,13 @@ from deltareg.errors import Misconfigured
 Values = NDArray[np.generic]
 
 
-class Kind(Protocol):
+class GgufKind(Protocol):
     """A member of one of its enumerations."""
 
     name: str
 
 
-class Field(Protocol):
+class GgufField(Protocol):
     """A value of the file's head."""
 
     def contents(self) -> object:
@@ -27,7 +27,7 @@ class Field(Protocol):
         ...
 
 
-class StoredTensor(Protocol):
+class GgufTensor(Protocol):
     """A tensor of a file.
 
     Attributes:
@@ -39,18 +39,18 @@ class StoredTensor(Protocol):
 
     name: str
     shape: Sequence[int]
-    tensor_type: Kind
+    tensor_type: GgufKind
     data: Values
 
 
-class Reader(Protocol):
+class GgufReader(Protocol):
     """An opened file."""
 
-    fields: Mapping[str, Field]
-    tensors: Sequence[StoredTensor]
+    fields: Mapping[str, GgufField]
+    tensors: Sequence[GgufTensor]
 
 
-class Writer(Protocol):
+class GgufWriter(Protocol):
     """A file that is being written."""
 
     def add_type(self, type_name: str) -> None:
@@ -86,7 +86,7 @@ class Writer(Protocol):
         ...
 
 
-class Names(Protocol):
+class GgufNames(Protocol):
     """The names of one architecture's tensors."""
 
     def get_name(self, key: str, try_suffixes: Sequence[str] = ()) -> str | None:
@@ -94,41 +94,41 @@ class Names(Protocol):
         ...
 
 
-class Quants(Protocol):
+class GgufQuants(Protocol):
     """What it knows of stored elements."""
 
-    def dequantize(self, data: Values, qtype: Kind) -> NDArray[np.float32]:
+    def dequantize(self, data: Values, qtype: GgufKind) -> NDArray[np.float32]:
         """Give the numbers that they stand for."""
         ...
 
 
-class Library(Protocol):
+class GgufLibrary(Protocol):
     """The package, as far as it is used."""
 
-    MODEL_ARCH_NAMES: Mapping[Kind, str]
-    quants: Quants
+    MODEL_ARCH_NAMES: Mapping[GgufKind, str]
+    quants: GgufQuants
 
-    def GGUFReader(self, path: Path) -> Reader:  # noqa: N802  # its name there
+    def GGUFReader(self, path: Path) -> GgufReader:  # noqa: N802  # its name there
         """Open a file."""
         ...
 
-    def GGUFWriter(self, path: Path, arch: str) -> Writer:  # noqa: N802  # its name there
+    def GGUFWriter(self, path: Path, arch: str) -> GgufWriter:  # noqa: N802  # its name there
         """Begin a file."""
         ...
 
-    def get_tensor_name_map(self, arch: Kind, n_blocks: int) -> Names:
+    def get_tensor_name_map(self, arch: GgufKind, n_blocks: int) -> GgufNames:
         """Give the names of an architecture."""
         ...
 
 
-def gguf() -> Library:
+def gguf() -> GgufLibrary:
     """Give the package.
 
     Raises:
         Misconfigured: It is not installed.
     """
     try:
-        return cast("Library", import_module("gguf"))
+        return cast("GgufLibrary", import_module("gguf"))
     except ImportError as error:
         raise Misconfigured(
             "files of llama.cpp are read and written with the package gguf, which is not installed",

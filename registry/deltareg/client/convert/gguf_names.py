@@ -43,7 +43,7 @@ _HEADS = "mend num_attention_heads and num_key_value_heads in the base's config.
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class GgufNetwork:
     """A base as llama.cpp sees it.
 
     Attributes:
@@ -113,7 +113,7 @@ class Network:
         return count
 
 
-def network_of(base: BaseView) -> Network:
+def network_of(base: BaseView) -> GgufNetwork:
     """Say what llama.cpp makes of a base.
 
     Raises:
@@ -136,4 +136,4 @@ def network_of(base: BaseView) -> Network:
     def name_of(name: str) -> str | None:
         return names.get_name(name, (_WEIGHT,))
 
-    return Network(architecture, base, is_permuted, name_of)
+    return GgufNetwork(architecture, base, is_permuted, name_of)

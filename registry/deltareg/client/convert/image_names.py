@@ -13,14 +13,14 @@ from math import prod
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert import original_names
 from deltareg.client.convert.image_prefixes import DOTTED, PREFIXES, split
-from deltareg.client.convert.lora import Adapted, Lora, modules_of
+from deltareg.client.convert.lora import AdaptedModule, ConvertedLora, modules_of
 from deltareg.client.convert.writing import documents
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.examine import examine
 from deltareg.delta.kind import Account, BaseView, Tensors, WeightUpdate
 from deltareg.delta.kinds import kohya
 from deltareg.delta.layouts.bare_pairs.pair_kind import Finder
-from deltareg.delta.layouts.bare_pairs.plan import Name, Where, plan_pairs
+from deltareg.delta.layouts.bare_pairs.plan import PairTensorName, Where, plan_pairs
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
@@ -46,19 +46,19 @@ def is_in(folder: Folder, known: KnownBase) -> bool:
     return not is_plain or has_dora or original_names.are_in(folder, known.view)
 
 
-def read(folder: Folder, known: KnownBase) -> Lora:
+def read(folder: Folder, known: KnownBase) -> ConvertedLora:
     """Pair the factors, find their modules, and put each magnitude beside its pair.
 
     Raises:
         Refused: A tensor says nothing, a module is not the base's or is two of them, or its norm
             is taken along the other side.
     """
-    tensors = original_names.respelled(folder.tensors, known.view)
+    tensors = original_names.respell_names(folder.tensors, known.view)
     magnitudes = {name: tensor for name, tensor in tensors.items() if name.endswith(DORA)}
     updates = _updates(folder, {n: t for n, t in tensors.items() if n not in magnitudes}, known)
     modules = _with_magnitudes(modules_of(updates, known.view), magnitudes, known.view)
     alphas = sum(name.endswith(".alpha") for name in folder.tensors)
-    return Lora(
+    return ConvertedLora(
         source=source_of(folder.tensors),
         modules=modules,
         source_bytes=sum(f.size_bytes for f in folder.contents.values() if f.header is not None),
@@ -71,7 +71,7 @@ def read(folder: Folder, known: KnownBase) -> Lora:
 
 def _updates(folder: Folder, pairs: Tensors, known: KnownBase) -> list[WeightUpdate]:
     plan = plan_pairs(pairs, known.view, read=_read, find=finder(known.view))
-    problems = [*plan.problems, *kohya.lost(folder.files)]
+    problems = [*plan.problems, *kohya.find_lost_alphas(folder.files)]
     if problems:
         raise Refused(problems)
     updates = [effect for effect in plan.effects if isinstance(effect, WeightUpdate)]
@@ -88,7 +88,7 @@ def _updates(folder: Folder, pairs: Tensors, known: KnownBase) -> list[WeightUpd
 
 def finder(base: BaseView) -> Finder:
     """Give what finds the weights that a module's name fits, whatever tool wrote it."""
-    by_kohya, underscored = kohya.finder(base), kohya.spelled(base)
+    by_kohya, underscored = kohya.finder(base), kohya.index_spellings(base)
     parts = [part for part in _MAIN if part in base.components]
 
     def find(module: str) -> Where:
@@ -114,15 +114,15 @@ def source_of(names: Iterable[str]) -> str:
     return "lycoris" if first.startswith("lycoris_") else "kohya"
 
 
-def _read(name: str) -> Name | None:
+def _read(name: str) -> PairTensorName | None:
     found = split(name)
     role = None if found is None else _ENDINGS.get(found.role)
-    return None if found is None or role is None else Name(found.module, role)
+    return None if found is None or role is None else PairTensorName(found.module, role)
 
 
 def _with_magnitudes(
-    modules: Sequence[Adapted], magnitudes: Mapping[str, Tensor], base: BaseView
-) -> list[Adapted]:
+    modules: Sequence[AdaptedModule], magnitudes: Mapping[str, Tensor], base: BaseView
+) -> list[AdaptedModule]:
     """Put each magnitude beside the pair of its module."""
     find = finder(base)
     by_target = {find(name.removesuffix(DORA)): (name, t) for name, t in magnitudes.items()}
@@ -140,7 +140,7 @@ def _with_magnitudes(
     ]
 
 
-def _with_magnitude(module: Adapted, magnitude: Tensor, base: BaseView) -> Adapted:
+def _with_magnitude(module: AdaptedModule, magnitude: Tensor, base: BaseView) -> AdaptedModule:
     shape = base.tensors[module.target].shape
     outputs = shape[1] if module.is_flipped else shape[0]
     if magnitude.shape[:1] != (outputs,) or prod(magnitude.shape) != outputs:

@@ -15,7 +15,7 @@ _ROLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class ImageTensorName:
     """A tensor's name, taken apart.
 
     Attributes:
@@ -27,8 +27,8 @@ class Split:
     role: str
 
 
-def split(name: str) -> Split | None:
+def split(name: str) -> ImageTensorName | None:
     """Take a name apart; None for one that no image tool writes."""
     role = next((role for role in _ROLES if name.endswith(f".{role}")), "")
     is_ours = role and name.startswith(PREFIXES)
-    return Split(name.removesuffix(f".{role}"), role) if is_ours else None
+    return ImageTensorName(name.removesuffix(f".{role}"), role) if is_ours else None

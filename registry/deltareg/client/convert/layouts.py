@@ -14,7 +14,7 @@ from deltareg.client.convert import (
     to_mlx,
     to_peft,
 )
-from deltareg.client.convert.lora import Lora
+from deltareg.client.convert.lora import ConvertedLora
 from deltareg.client.convert.writing import Conversion
 from deltareg.client.folders.folder import Folder
 from deltareg.errors import InvalidInput
@@ -22,21 +22,21 @@ from deltareg.errors import InvalidInput
 PUSHED = "peft"
 
 
-def _pushed(lora: Lora, known: KnownBase) -> Conversion:
+def _plan_push(lora: ConvertedLora, known: KnownBase) -> Conversion:
     if to_diffusers.is_wanted(lora, known):
         return to_diffusers.plan(lora, known)
     return to_peft.plan(lora, known)
 
 
-WRITERS: dict[str, Callable[[Lora, KnownBase], Conversion]] = {
-    PUSHED: _pushed,
+WRITERS: dict[str, Callable[[ConvertedLora, KnownBase], Conversion]] = {
+    PUSHED: _plan_push,
     "mlx": to_mlx.plan,
     "gguf": to_gguf.plan,
-    "fused-experts": experts.fused,
+    "fused-experts": experts.fuse,
     "per-expert": experts.split,
 }
 _Test = Callable[[Folder, KnownBase], bool]
-_Reader = Callable[[Folder, KnownBase], Lora]
+_Reader = Callable[[Folder, KnownBase], ConvertedLora]
 _READERS: tuple[tuple[_Test, _Reader], ...] = (
     (lambda folder, _: mlx.is_in(folder), mlx.read),
     (image_names.is_in, image_names.read),

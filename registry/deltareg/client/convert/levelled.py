@@ -4,20 +4,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from deltareg.client.convert.lora import Adapted
-from deltareg.client.convert.matrices import padded, scaled
+from deltareg.client.convert.lora import AdaptedModule
+from deltareg.client.convert.matrices import pad_tensor, scale_tensor
 from deltareg.delta.layouts.peft.written import alpha_for
 from deltareg.errors import InvalidInput
 
 
-def of_one_rank(modules: Sequence[Adapted]) -> list[Adapted]:
+def of_one_rank(modules: Sequence[AdaptedModule]) -> list[AdaptedModule]:
     """Put zeros on factors until all have the largest rank; what they do stays the same."""
     rank = max(module.rank for module in modules)
     return [
         replace(
             module,
-            a=padded(module.a, rank, axis=0),
-            b=padded(module.b, rank, axis=1),
+            a=pad_tensor(module.a, rank, axis=0),
+            b=pad_tensor(module.b, rank, axis=1),
             alpha=alpha_for(module.scale, rank) if module.rank != rank else module.alpha,
         )
         for module in modules
@@ -25,45 +25,45 @@ def of_one_rank(modules: Sequence[Adapted]) -> list[Adapted]:
 
 
 def of_one_rank_each(
-    modules: Sequence[Adapted], group: Callable[[str], str | None]
-) -> list[Adapted]:
+    modules: Sequence[AdaptedModule], group: Callable[[str], str | None]
+) -> list[AdaptedModule]:
     """Do so within each group alone.
 
     Args:
         modules: The modules.
         group: Gives the group of a module, by its weight in the base; None where it is in none.
     """
-    groups: dict[str | None, list[Adapted]] = defaultdict(list)
+    groups: dict[str | None, list[AdaptedModule]] = defaultdict(list)
     for module in modules:
         groups[group(module.target)].append(module)
     alone = groups.pop(None, [])
     return [*alone, *(module for found in groups.values() for module in of_one_rank(found))]
 
 
-def of_one_scale(modules: Sequence[Adapted], who: str) -> list[Adapted]:
+def of_one_scale(modules: Sequence[AdaptedModule], who: str) -> list[AdaptedModule]:
     """Bring what scales differ by into B, where that is a shift of the exponent.
 
     Raises:
         InvalidInput: It would round B.
     """
     scale = Counter(module.scale for module in modules).most_common(1)[0][0]
-    return [_rescaled(module, scale, scale * module.rank, who) for module in modules]
+    return [_rescale(module, scale, scale * module.rank, who) for module in modules]
 
 
-def of_one_alpha(modules: Sequence[Adapted], who: str) -> list[Adapted]:
+def of_one_alpha(modules: Sequence[AdaptedModule], who: str) -> list[AdaptedModule]:
     """Bring what numerators of scales differ by into B, where that is a shift of the exponent.
 
     Raises:
         InvalidInput: It would round B.
     """
     alpha = Counter(module.alpha for module in modules).most_common(1)[0][0]
-    return [_rescaled(module, alpha / module.rank, alpha, who) for module in modules]
+    return [_rescale(module, alpha / module.rank, alpha, who) for module in modules]
 
 
-def _rescaled(module: Adapted, scale: float, alpha: float, who: str) -> Adapted:
+def _rescale(module: AdaptedModule, scale: float, alpha: float, who: str) -> AdaptedModule:
     if module.scale == scale:
         return module
-    b = scaled(module.b, module.scale / scale) if scale else None
+    b = scale_tensor(module.b, module.scale / scale) if scale else None
     if b is None:
         raise InvalidInput(
             f"{who} has one scale for all modules: {module.module} has {module.scale:.6g}, others"

@@ -13,7 +13,7 @@ from deltareg.delta.maths.formula import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class LokrCut:
     """The two matrices of a module.
 
     Attributes:
@@ -34,7 +34,7 @@ class Cut:
         return max(1, -(-max(self.outputs[1], self.inputs[1]) // 2))
 
 
-def cut_of(roles: Mapping[str, Tensor], shape: tuple[int, ...]) -> Cut | None:
+def cut_of(roles: Mapping[str, Tensor], shape: tuple[int, ...]) -> LokrCut | None:
     """Read a module's cut off its tensors; None where they do not make its weight.
 
     Args:
@@ -45,10 +45,10 @@ def cut_of(roles: Mapping[str, Tensor], shape: tuple[int, ...]) -> Cut | None:
     if first is None or 0 in first or len(shape) < 2 or shape[0] % first[0] or shape[1] % first[1]:
         return None
     outputs, inputs = (first[0], shape[0] // first[0]), (first[1], shape[1] // first[1])
-    return Cut(outputs, inputs, "lokr_w1" in roles, "lokr_w2" in roles)
+    return LokrCut(outputs, inputs, "lokr_w1" in roles, "lokr_w2" in roles)
 
 
-def settings_for(cuts: Iterable[tuple[Cut, int]]) -> dict[str, object] | None:
+def settings_for(cuts: Iterable[tuple[LokrCut, int]]) -> dict[str, object] | None:
     """Find settings by which the library makes all these cuts; None where there are none.
 
     Args:
@@ -62,12 +62,12 @@ def settings_for(cuts: Iterable[tuple[Cut, int]]) -> dict[str, object] | None:
     return None
 
 
-def _factors(cuts: Iterable[Cut]) -> list[int]:
+def _factors(cuts: Iterable[LokrCut]) -> list[int]:
     return sorted({size for cut in cuts for size in (*cut.outputs, *cut.inputs)})
 
 
-def _is_made(cut: Cut, rank: int, factor: int, *, is_both: bool) -> bool:
-    sizes = [factored(first * second, factor) for first, second in (cut.outputs, cut.inputs)]
+def _is_made(cut: LokrCut, rank: int, factor: int, *, is_both: bool) -> bool:
+    sizes = [factor_size(first * second, factor) for first, second in (cut.outputs, cut.inputs)]
     is_first_cut = is_both and rank < max(cut.outputs[0], cut.inputs[0]) / 2
     is_second_cut = rank < max(cut.outputs[1], cut.inputs[1]) / 2
     return sizes == [cut.outputs, cut.inputs] and (is_first_cut, is_second_cut) == (
@@ -76,7 +76,7 @@ def _is_made(cut: Cut, rank: int, factor: int, *, is_both: bool) -> bool:
     )
 
 
-def factored(size: int, factor: int) -> tuple[int, int]:
+def factor_size(size: int, factor: int) -> tuple[int, int]:
     """Write a number as a product, the smaller first, as both libraries do."""
     if factor > 0 and size % factor == 0:
         return factor, size // factor

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deltareg.client.convert.matrices import Made, elements, same_bytes, widened
+from deltareg.client.convert.matrices import InMemoryTensor, elements, same_bytes, widen_tensor
 from deltareg.delta.kind import BaseView, Effect, WeightUpdate
-from deltareg.delta.layouts.bare_pairs.pair import Pair
+from deltareg.delta.layouts.bare_pairs.pair import PairUpdate
 from deltareg.delta.layouts.peft.experts import ExpertIn, ExpertOut, ExpertStack
 from deltareg.delta.layouts.peft.written import alpha_for
 from deltareg.delta.maths.formula import Tensor
@@ -21,7 +21,7 @@ _OTHER = "push it as it is: deltareg push PATH NS/NAME --base BASE"
 
 
 @dataclass(frozen=True, slots=True)
-class Adapted:
+class AdaptedModule:
     """A module with its factors, y + alpha / r · b a x, as a layer applies them.
 
     Attributes:
@@ -67,7 +67,7 @@ class Adapted:
 
 
 @dataclass(frozen=True, slots=True)
-class Lora:
+class ConvertedLora:
     """All modules of a LoRA.
 
     Attributes:
@@ -82,7 +82,7 @@ class Lora:
     """
 
     source: str
-    modules: Sequence[Adapted]
+    modules: Sequence[AdaptedModule]
     source_bytes: int
     effects: Sequence[Effect] = ()
     documents: Mapping[str, bytes | memoryview] = field(
@@ -106,7 +106,7 @@ class Lora:
         return not plain
 
 
-def modules_of(effects: Iterable[Effect], base: BaseView) -> list[Adapted]:
+def modules_of(effects: Iterable[Effect], base: BaseView) -> list[AdaptedModule]:
     """Give the modules of a LoRA that a kind has read.
 
     Raises:
@@ -122,10 +122,10 @@ def path_of(target: str, base: BaseView) -> str:
 
 def number_of(tensor: Tensor) -> float:
     """Read the one number that a tensor holds."""
-    return float(np.max(widened(tensor)))
+    return float(np.max(widen_tensor(tensor)))
 
 
-def is_same(one: Sequence[Adapted], other: Sequence[Adapted]) -> bool:
+def is_same(one: Sequence[AdaptedModule], other: Sequence[AdaptedModule]) -> bool:
     """Whether two lists hold the same modules, factors bit for bit and scales as float32."""
     by_target = {module.target: module for module in other}
     return by_target.keys() == {module.target for module in one} and all(
@@ -133,14 +133,14 @@ def is_same(one: Sequence[Adapted], other: Sequence[Adapted]) -> bool:
     )
 
 
-def _module(effect: Effect, base: BaseView) -> Adapted:
+def _module(effect: Effect, base: BaseView) -> AdaptedModule:
     if not isinstance(effect, WeightUpdate) or effect.reads or effect.shape or effect.dtype:
         place = getattr(effect, "target", "") or getattr(effect, "module", "")
         told = f"more than a pair of factors is there for {place}: a saved, grown or untied part"
         raise InvalidInput(f"only a LoRA has a form in other layouts, and {told}", fix=_OTHER)
     path, target = path_of(effect.target, base), effect.target
     match effect.update:
-        case Pair() as pair:
+        case PairUpdate() as pair:
             return _pair(effect.target, pair, path)
         case WeightDecomposed(direction=direction, magnitude=magnitude):
             return _low_rank(effect, direction, path, magnitude)
@@ -154,41 +154,41 @@ def _module(effect: Effect, base: BaseView) -> Adapted:
             raise InvalidInput(f"only LoRA and DoRA have a form there, and {told}", fix=_OTHER)
 
 
-def _pair(target: str, pair: Pair, path: str) -> Adapted:
+def _pair(target: str, pair: PairUpdate, path: str) -> AdaptedModule:
     if pair.core is not None:
         raise InvalidInput(
             f"{pair.core.name} lies between two factors, and peft has no such layer",
             fix="push the file as it is",
         )
     alpha = float(pair.rank) if pair.alpha is None else number_of(pair.alpha)
-    return Adapted(path, target, pair.down, pair.up, alpha, is_flipped=pair.is_flipped)
+    return AdaptedModule(path, target, pair.down, pair.up, alpha, is_flipped=pair.is_flipped)
 
 
 def _low_rank(
     effect: WeightUpdate, direction: LowRank, path: str, magnitude: Tensor | None
-) -> Adapted:
+) -> AdaptedModule:
     left, right = direction.left, direction.right
     if isinstance(left, ExpertOut) and isinstance(right, ExpertIn):
         return _of_expert(effect.target, left, right, path, direction.scale)
     assert isinstance(left, Factor)
     assert isinstance(right, Factor)
     a, b = (left.tensor, right.tensor) if left.flipped else (right.tensor, left.tensor)
-    return Adapted(
+    return AdaptedModule(
         path, effect.target, a, b, _alpha(direction.scale, a.shape[0]), magnitude,
         is_flipped=left.flipped, is_embedding=_EMBEDDING in effect.consumes.values(),
     )  # fmt: skip
 
 
-def _of_expert(target: str, left: ExpertOut, right: ExpertIn, path: str, scale: float) -> Adapted:
+def _of_expert(target: str, left: ExpertOut, right: ExpertIn, path: str, scale: float) -> AdaptedModule:
     """Give one expert's own factors out of those of all."""
     rank, first = right.rank, right.expert * right.rank
     a = elements(right.stacked)[first : first + rank]
     rows = elements(left.stacked)[left.first : left.first + left.height]
     b = rows.reshape(left.height, rank, -1)[:, :, left.expert]
     stacked = right.stacked
-    return Adapted(
-        path, target, Made(stacked.name, stacked.dtype, a),
-        Made(left.stacked.name, left.stacked.dtype, b), _alpha(scale, rank),
+    return AdaptedModule(
+        path, target, InMemoryTensor(stacked.name, stacked.dtype, a),
+        InMemoryTensor(left.stacked.name, left.stacked.dtype, b), _alpha(scale, rank),
     )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def _alpha(scale: float, rank: int) -> float:
     return plain if plain / rank == scale else alpha_for(scale, rank)
 
 
-def _is_alike(one: Adapted, other: Adapted) -> bool:
+def _is_alike(one: AdaptedModule, other: AdaptedModule) -> bool:
     m, n = (b"" if x.magnitude is None else bytes(x.magnitude.read()) for x in (one, other))
     is_near = math.isclose(one.scale, other.scale, rel_tol=1e-7)
     is_of_one = is_near and one.module == other.module and m == n

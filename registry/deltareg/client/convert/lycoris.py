@@ -15,7 +15,7 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert import original_names
 from deltareg.client.convert.image_names import finder, source_of
 from deltareg.client.convert.image_prefixes import PREFIXES
-from deltareg.client.convert.lokr_cuts import Cut, cut_of, settings_for
+from deltareg.client.convert.lokr_cuts import LokrCut, cut_of, settings_for
 from deltareg.client.convert.lora import number_of, path_of
 from deltareg.client.convert.to_peft import (
     WEIGHTS_FILE,
@@ -23,7 +23,7 @@ from deltareg.client.convert.to_peft import (
     as_document,
     pattern_config,
 )
-from deltareg.client.convert.writing import Conversion, copied, documents
+from deltareg.client.convert.writing import Conversion, copy_tensor, documents
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.delta_manifest import Assessment
 from deltareg.delta.examine import examine
@@ -80,7 +80,7 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
     problems = examine(Account([], {}), folder.tensors, None, folder.files)
     if problems:
         raise Refused(problems)
-    peft_type, by_name = _sorted(original_names.respelled(folder.tensors, known.view))
+    peft_type, by_name = _group_tensors(original_names.respell_names(folder.tensors, known.view))
     find = finder(known.view)
     modules = [_module(name, roles, find, known) for name, roles in sorted(by_name.items())]
     _check_twins(modules)
@@ -104,7 +104,7 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
         source=source_of(folder.tensors),
         result=peft_type.lower(),
         files={WEIGHTS_FILE: [
-            copied(f"{PREFIX}{module.path}.{role}", tensor)
+            copy_tensor(f"{PREFIX}{module.path}.{role}", tensor)
             for module in modules for role, tensor in module.tensors.items()
         ]},
         source_bytes=sum(f.size_bytes for f in folder.contents.values() if f.header is not None),
@@ -114,7 +114,7 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
     )  # fmt: skip
 
 
-def _sorted(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[str, Tensor]]]:
+def _group_tensors(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[str, Tensor]]]:
     """Give the method, and the tensors of each module by role."""
     modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
@@ -131,7 +131,7 @@ def _sorted(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[str, Ten
 
 def _cuts(modules: Sequence[_Module], known: KnownBase) -> dict[str, object]:
     """Give the settings by which peft makes matrices of the sizes that the file has."""
-    cuts: list[tuple[Cut, int]] = []
+    cuts: list[tuple[LokrCut, int]] = []
     for module in modules:
         any_name = next(iter(module.tensors.values())).name
         cut = cut_of(module.tensors, known.view.tensors[module.target].shape)

@@ -12,7 +12,7 @@ _HALF = 0.5  # the mantissa of a power of two
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class InMemoryTensor:
     """A tensor in memory.
 
     Attributes:
@@ -37,7 +37,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class TransposedTensor:
     """The transpose of a matrix, which is read when it is asked for."""
 
     tensor: Tensor
@@ -59,7 +59,7 @@ class Turned:
 
     def read(self, start: int = 0, stop: int | None = None) -> memoryview:
         """Give the bytes of rows `start:stop`."""
-        return Made(self.name, self.dtype, elements(self.tensor).T).read(start, stop)
+        return InMemoryTensor(self.name, self.dtype, elements(self.tensor).T).read(start, stop)
 
 
 def elements(tensor: Tensor) -> Raw:
@@ -67,7 +67,7 @@ def elements(tensor: Tensor) -> Raw:
     return view(tensor.read(), tensor.dtype, tensor.shape)
 
 
-def widened(tensor: Tensor) -> F32:
+def widen_tensor(tensor: Tensor) -> F32:
     """Read a tensor as float32, which is exact for all but F64."""
     return to_f32(elements(tensor), tensor.dtype)
 
@@ -78,25 +78,25 @@ def same_bytes(one: Tensor, other: Tensor) -> bool:
     return is_alike and one.read() == other.read()
 
 
-def padded(tensor: Tensor, size: int, *, axis: int) -> Tensor:
+def pad_tensor(tensor: Tensor, size: int, *, axis: int) -> Tensor:
     """Put zeros on the end of a dimension."""
     missing = size - tensor.shape[axis]
     if not missing:
         return tensor
     widths = [(0, missing if at == axis else 0) for at in range(len(tensor.shape))]
-    return Made(tensor.name, tensor.dtype, np.pad(elements(tensor), widths))
+    return InMemoryTensor(tensor.name, tensor.dtype, np.pad(elements(tensor), widths))
 
 
-def scaled(tensor: Tensor, factor: float) -> Tensor | None:
+def scale_tensor(tensor: Tensor, factor: float) -> Tensor | None:
     """Multiply every element; None where one would be rounded."""
     if factor == 1:
         return tensor
-    before = widened(tensor)
+    before = widen_tensor(tensor)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         raw = from_f32(before * np.float32(factor), tensor.dtype)
         back = to_f32(raw, tensor.dtype) / np.float32(factor)
     is_exact = float(np.float32(factor)) == factor and np.array_equal(back, before)
-    return Made(tensor.name, tensor.dtype, raw) if is_exact and _is_shift(factor) else None
+    return InMemoryTensor(tensor.name, tensor.dtype, raw) if is_exact and _is_shift(factor) else None
 
 
 def _is_shift(factor: float) -> bool:

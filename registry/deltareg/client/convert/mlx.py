@@ -13,16 +13,9 @@ from typing import cast
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert import mlx_experts
 from deltareg.client.convert.expert_stacks import matrix
-from deltareg.client.convert.lora import Adapted, Lora, path_of
-from deltareg.client.convert.matrices import Turned
-from deltareg.client.convert.mlx_config import (
-    LAYER,
-    LAYERS,
-    SETTINGS,
-    TYPE,
-    Settings,
-    read_settings,
-)
+from deltareg.client.convert.lora import AdaptedModule, ConvertedLora, path_of
+from deltareg.client.convert.matrices import TransposedTensor
+from deltareg.client.convert.mlx_config import LAYER, LAYERS, SETTINGS, TYPE, MlxSettings, read_settings
 from deltareg.client.convert.ties import check_untied
 from deltareg.client.convert.writing import documents
 from deltareg.client.folders.folder import Folder
@@ -49,7 +42,7 @@ def is_in(folder: Folder) -> bool:
     return has_pairs or (is_told and any(path.endswith(WEIGHTS_FILE) for path in folder.contents))
 
 
-def read(folder: Folder, known: KnownBase) -> Lora:
+def read(folder: Folder, known: KnownBase) -> ConvertedLora:
     """Take the factors out.
 
     Raises:
@@ -72,7 +65,7 @@ def read(folder: Folder, known: KnownBase) -> Lora:
         for module in _modules(place, roles, settings, known.view)
     ]
     check_untied(modules, known.view, "MLX")
-    return Lora(
+    return ConvertedLora(
         source="mlx",
         modules=modules,
         source_bytes=folder.contents[path].size_bytes,
@@ -105,8 +98,8 @@ def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
 
 
 def _modules(
-    path: str, roles: Mapping[str, Tensor], settings: Settings, base: BaseView
-) -> list[Adapted]:
+    path: str, roles: Mapping[str, Tensor], settings: MlxSettings, base: BaseView
+) -> list[AdaptedModule]:
     """Give a module, or one for each expert of a stack."""
     name = next(iter(roles.values())).name
     wanted = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
@@ -121,7 +114,7 @@ def _modules(
         told = f"the base has no {path}"
         raise Refused([Problem("no_tensor_applied", told, tensor=name, fix="check the base")])
     if not is_switch:
-        return [_module(targets[0], Turned(roles["a"]), Turned(roles["b"]), settings, base,
+        return [_module(targets[0], TransposedTensor(roles["a"]), TransposedTensor(roles["b"]), settings, base,
                         roles.get("m"))]  # fmt: skip
     a, b = roles["a"], roles["b"]
     if {len(a.shape), len(b.shape)} != {3} or {a.shape[0], b.shape[0]} != {len(targets)}:
@@ -139,10 +132,10 @@ def _module(
     target: str,
     a: Tensor,
     b: Tensor,
-    settings: Settings,
+    settings: MlxSettings,
     base: BaseView,
     magnitude: Tensor | None = None,
-) -> Adapted:
+) -> AdaptedModule:
     """Hold the factors of a module, (r, n_in) and (n_out, r), against its weight."""
     is_embedding = target == settings.embedding
     is_flipped = is_embedding or base.names.is_transposed(target)
@@ -150,14 +143,14 @@ def _module(
     if is_embedding and magnitude is not None:
         told = "MLX takes the norm of DoRA over each token of an embedding, and peft over features"
         raise Refused([Problem("unknown_kind", told, tensor=a.name, fix="train it without DoRA")])
-    return Adapted(
+    return AdaptedModule(
         path_of(target, base), target, a, b, alpha_for(settings.scale, a.shape[0]), magnitude,
         is_flipped=is_flipped, is_embedding=is_embedding,
     )  # fmt: skip
 
 
 def _check_shapes(
-    a: Tensor, b: Tensor, shape: tuple[int, ...], settings: Settings, target: str
+    a: Tensor, b: Tensor, shape: tuple[int, ...], settings: MlxSettings, target: str
 ) -> None:
     """Hold the factors of a module against its weight, (n_out, n_in)."""
     is_pair = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]

@@ -15,7 +15,7 @@ LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class MlxSettings:
     """What the config says.
 
     Attributes:
@@ -45,7 +45,7 @@ class Settings:
         return path in self.keys or (is_in_layers and cast("re.Match[str]", match)[2] in self.keys)
 
 
-def read_settings(config: Mapping[str, object] | None, base: BaseView) -> Settings:
+def read_settings(config: Mapping[str, object] | None, base: BaseView) -> MlxSettings:
     """Read the config.
 
     Raises:
@@ -65,7 +65,7 @@ def read_settings(config: Mapping[str, object] | None, base: BaseView) -> Settin
     count, layers = layer_count(base), _whole(config.get(LAYERS), LAYERS)
     used = count if layers is None or layers <= 0 else layers
     name = config.get("model")
-    return Settings(
+    return MlxSettings(
         scale=_scale(given.get("scale")),
         rank=_whole(given.get("rank"), f"{SETTINGS}.rank"),
         keys=_keys(given.get("keys")),

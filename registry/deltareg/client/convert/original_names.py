@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NoReturn
 
-from deltareg.client.convert.image_prefixes import DOTTED, Split, split
+from deltareg.client.convert.image_prefixes import DOTTED, ImageTensorName, split
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.kind import BaseView, Tensors
-from deltareg.delta.layouts.originals import Original, by_path, by_spelling
+from deltareg.delta.layouts.originals import OriginalModule, by_path, by_spelling
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
 
@@ -27,7 +27,7 @@ _SHARED = frozenset({"lora_down.weight", "lora_A.weight", "alpha", "hada_w1_b", 
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class TensorRows:
     """Runs of rows of a tensor, one after the other, which are read when they are asked for."""
 
     tensor: Tensor
@@ -69,7 +69,7 @@ def are_in(folder: Folder, base: BaseView) -> bool:
     return any(find(found.module) for name in folder.files.names if (found := split(name)))
 
 
-def respelled(tensors: Tensors, base: BaseView) -> dict[str, Tensor]:
+def respell_names(tensors: Tensors, base: BaseView) -> dict[str, Tensor]:
     """Give tensors under the names of the base's own modules, in ComfyUI's spelling.
 
     What is named otherwise stays as it is.
@@ -89,19 +89,19 @@ def respelled(tensors: Tensors, base: BaseView) -> dict[str, Tensor]:
     return given
 
 
-def _finder(base: BaseView) -> Callable[[str], Original | None]:
+def _finder(base: BaseView) -> Callable[[str], OriginalModule | None]:
     dotted, underscored = by_path(base), by_spelling(base)
 
-    def find(module: str) -> Original | None:
+    def find(module: str) -> OriginalModule | None:
         prefix = next((prefix for prefix in _PREFIXES if module.startswith(prefix)), "")
-        table: Mapping[str, Original] = dotted if prefix == DOTTED else underscored
+        table: Mapping[str, OriginalModule] = dotted if prefix == DOTTED else underscored
         return table.get(module.removeprefix(prefix)) if prefix else None
 
     return find
 
 
 def _parts(
-    name: str, tensor: Tensor, find: Callable[[str], Original | None], base: BaseView
+    name: str, tensor: Tensor, find: Callable[[str], OriginalModule | None], base: BaseView
 ) -> Iterator[tuple[str, Tensor]]:
     found = split(name)
     original = None if found is None else find(found.module)
@@ -112,7 +112,7 @@ def _parts(
         yield f"{DOTTED}{module}.{found.role}", part
 
 
-def _shares(tensor: Tensor, named: Split, original: Original, base: BaseView) -> list[Tensor]:
+def _shares(tensor: Tensor, named: ImageTensorName, original: OriginalModule, base: BaseView) -> list[Tensor]:
     """Give what each module of the base gets of a factor."""
     modules = original.modules
     if original.is_renamed_only or named.role in _SHARED:
@@ -130,8 +130,8 @@ def _shares(tensor: Tensor, named: Split, original: Original, base: BaseView) ->
         _refuse("shape", told, tensor.name, "check the base")
     if original.is_turned:
         half = ends[-1] // 2
-        return [Rows(tensor, ((half, ends[-1]), (0, half)))]
-    return [Rows(tensor, (run,)) for run in pairwise(ends)]
+        return [TensorRows(tensor, ((half, ends[-1]), (0, half)))]
+    return [TensorRows(tensor, (run,)) for run in pairwise(ends)]
 
 
 def _refuse(code: str, told: str, tensor: str, fix: str) -> NoReturn:

@@ -3,7 +3,7 @@
 import json
 
 from deltareg.client.convert.torch_archive import read_archive
-from deltareg.client.convert.writing import Conversion, Part, copied, documents
+from deltareg.client.convert.writing import Conversion, OutputTensor, copy_tensor, documents
 from deltareg.client.folders.folder import Folder, in_file, is_pickle
 from deltareg.documents.json_values import is_object
 from deltareg.errors import Problem, Refused
@@ -30,10 +30,10 @@ def plan(folder: Folder) -> Conversion:
     Raises:
         Refused: A file holds something other than tensors, or would overwrite another.
     """
-    files: dict[str, list[Part]] = {}
+    files: dict[str, list[OutputTensor]] = {}
     beside = documents(folder)
     for name in names(folder):
-        target = _renamed(name.rpartition(".")[0]) + _SUFFIX
+        target = _rename_stem(name.rpartition(".")[0]) + _SUFFIX
         if target in files or target in folder.contents:
             told = f"{name} would be written as {target}, and there is one"
             raise Refused([Problem("ambiguous", told, fix="keep one of the two")])
@@ -41,7 +41,7 @@ def plan(folder: Folder) -> Conversion:
         del beside[name]
     beside |= {name: file.data for name, file in folder.contents.items() if file.header is not None}
     beside |= {
-        _renamed(name.removesuffix(_INDEX)) + f"{_SUFFIX}.index.json": _index(bytes(file.data))
+        _rename_stem(name.removesuffix(_INDEX)) + f"{_SUFFIX}.index.json": _index(bytes(file.data))
         for name, file in folder.contents.items()
         if name.endswith(_INDEX)
     }
@@ -49,15 +49,15 @@ def plan(folder: Folder) -> Conversion:
     return Conversion("pickle", "safetensors", files, size, beside=beside)
 
 
-def _parts(folder: Folder, name: str) -> list[Part]:
+def _parts(folder: Folder, name: str) -> list[OutputTensor]:
     try:
         tensors = read_archive(folder.contents[name].data)
     except Refused as error:
         raise in_file(error, name) from error
-    return [copied(tensor.name, tensor) for tensor in tensors.values()]
+    return [copy_tensor(tensor.name, tensor) for tensor in tensors.values()]
 
 
-def _renamed(stem: str) -> str:
+def _rename_stem(stem: str) -> str:
     folder, slash, name = stem.rpartition("/")
     for old, new in _NAMES:
         if name == old or name.startswith(f"{old}-"):
@@ -71,7 +71,7 @@ def _index(raw: bytes) -> bytes:
     table = document.get("weight_map")
     if is_object(table):
         document["weight_map"] = {
-            tensor: _renamed(str(file).removesuffix(".bin")) + _SUFFIX
+            tensor: _rename_stem(str(file).removesuffix(".bin")) + _SUFFIX
             for tensor, file in sorted(table.items())
         }
     return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"

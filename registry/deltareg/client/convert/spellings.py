@@ -9,19 +9,19 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from deltareg.client.convert.writing import Conversion, copied, documents
+from deltareg.client.convert.writing import Conversion, copy_tensor, documents
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import CONFIG_FILE, adapter_config, peft_type
 from deltareg.delta.layouts.peft.factors import MARKERS
-from deltareg.delta.layouts.peft.keys import PREFIX, Key, read_keys
+from deltareg.delta.layouts.peft.keys import PREFIX, PeftTensorName, read_keys
 from deltareg.delta.layouts.peft.modules import weight_of
-from deltareg.delta.layouts.peft.spellings import Ends, served_path
+from deltareg.delta.layouts.peft.spellings import SuffixFinder, served_path
 
 _TARGETS = "target_modules"
 
 
-def moved(folder: Folder, base: BaseView) -> dict[str, str]:
+def find_moved(folder: Folder, base: BaseView) -> dict[str, str]:
     """Give the path in the running network of each module of a LoRA that is named otherwise.
 
     Empty where all are named as the base has them, or one is nowhere in the base.
@@ -32,7 +32,7 @@ def moved(folder: Folder, base: BaseView) -> dict[str, str]:
     modules = {key.module for key in keys if key.marker}
     known = {m: served_path(target, base) for m in modules if (target := weight_of(m, base)[0])}
     lost = sorted(modules - known.keys())
-    found = Ends(base).paths(lost)
+    found = SuffixFinder(base).paths(lost)
     if len(found) != len(lost) or len({*known.values(), *found.values()}) != len(modules):
         return {}
     return {module: path for module, path in (known | found).items() if path != module}
@@ -48,7 +48,7 @@ def plan(folder: Folder, paths: Mapping[str, str]) -> Conversion:
     keys = read_keys(folder.files.names, MARKERS).read
     files = {
         path: [
-            copied(_renamed(keys[name], paths) if name in keys else name, tensor)
+            copy_tensor(_rename_key(keys[name], paths) if name in keys else name, tensor)
             for name, tensor in folder.tensors_of(path).items()
         ]
         for path, file in folder.contents.items()
@@ -63,7 +63,7 @@ def plan(folder: Folder, paths: Mapping[str, str]) -> Conversion:
     return Conversion(f"{old}, …", f"{new}, …", files, size, beside=beside)
 
 
-def _renamed(key: Key, paths: Mapping[str, str]) -> str:
+def _rename_key(key: PeftTensorName, paths: Mapping[str, str]) -> str:
     path = paths.get(key.module, key.module)
     return PREFIX + path + key.name.removeprefix(PREFIX + key.module)
 

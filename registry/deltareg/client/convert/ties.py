@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from deltareg.client.convert.lora import Adapted
+from deltareg.client.convert.lora import AdaptedModule
 from deltareg.delta.kind import BaseView
 from deltareg.errors import Problem, Refused
 
 
-def check_untied(modules: Iterable[Adapted], base: BaseView, who: str) -> None:
+def check_untied(modules: Iterable[AdaptedModule], base: BaseView, who: str) -> None:
     """Refuse factors of a weight that another module shares.
 
     Args:

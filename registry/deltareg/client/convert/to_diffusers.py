@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert import to_peft
-from deltareg.client.convert.lora import Adapted, Lora
+from deltareg.client.convert.lora import AdaptedModule, ConvertedLora
 from deltareg.client.convert.writing import Conversion
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 
@@ -21,18 +21,18 @@ _LOADED = frozenset({"unet", "transformer", "text_encoder", "text_encoder_2", "t
 _OF_ONE_NETWORK = frozenset({"base_model_name_or_path", "inference_mode", "task_type"})
 
 
-def is_wanted(lora: Lora, known: KnownBase) -> bool:
+def is_wanted(lora: ConvertedLora, known: KnownBase) -> bool:
     """Whether a LoRA is of components that diffusers loads one into."""
     return bool(known.view.components) and {_part(module) for module in lora.modules} <= _LOADED
 
 
-def plan(lora: Lora, known: KnownBase) -> Conversion:
+def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     """Say what to write.
 
     Raises:
         InvalidInput: Some modules of a component are DoRA and others are not.
     """
-    by_part: dict[str, list[Adapted]] = defaultdict(list)
+    by_part: dict[str, list[AdaptedModule]] = defaultdict(list)
     for module in lora.modules:
         by_part[_part(module)].append(module)
     told = {
@@ -44,14 +44,14 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     files = {WEIGHTS_FILE: [p for m in lora.modules for p in to_peft.parts(m, known, before="")]}
     left = tuple(text.replace(CONFIG_FILE, "the metadata") for text in lora.left_out)
     named = replace(lora, left_out=left)
-    return to_peft.proved(named, known, files, beside=lora.documents, metadata=metadata)
+    return to_peft.plan_with_proof(named, known, files, beside=lora.documents, metadata=metadata)
 
 
-def _part(module: Adapted) -> str:
+def _part(module: AdaptedModule) -> str:
     return module.module.partition(".")[0]
 
 
-def _config(part: str, lora: Lora) -> Mapping[str, object]:
+def _config(part: str, lora: ConvertedLora) -> Mapping[str, object]:
     """Give the config of a component's modules, by their paths within it."""
     inner = [replace(m, module=m.module.removeprefix(f"{part}.")) for m in lora.modules]
     config = {

@@ -13,12 +13,12 @@ import numpy as np
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert import gguf_file
-from deltareg.client.convert.expert_stacks import by_stack, stacked
+from deltareg.client.convert.expert_stacks import by_stack, stack_factors
 from deltareg.client.convert.gguf_library import gguf
-from deltareg.client.convert.gguf_names import EMBEDDING, Network, network_of
+from deltareg.client.convert.gguf_names import EMBEDDING, GgufNetwork, network_of
 from deltareg.client.convert.levelled import of_one_alpha, of_one_rank_each
-from deltareg.client.convert.lora import Adapted, Lora, is_same
-from deltareg.client.convert.matrices import Made, widened
+from deltareg.client.convert.lora import AdaptedModule, ConvertedLora, is_same
+from deltareg.client.convert.matrices import InMemoryTensor, widen_tensor
 from deltareg.client.convert.ties import check_untied
 from deltareg.client.convert.writing import Conversion
 from deltareg.errors import IntegrityFailure, InvalidInput
@@ -30,7 +30,7 @@ _HEAD_BYTES = 1 << 12  # names, shapes and places of a few hundred factors
 _OTHERWISE = "leave it out of what is trained, or serve it in peft's layout"
 
 
-def plan(lora: Lora, known: KnownBase) -> Conversion:
+def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     """Say what to write.
 
     Raises:
@@ -40,7 +40,7 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     """
     network = network_of(known.view)
     check_untied(lora.modules, known.view, "llama.cpp")
-    equal = of_one_rank_each([_widened(m) for m in lora.modules], network.stack)
+    equal = of_one_rank_each([_widen_module(m) for m in lora.modules], network.stack)
     level = of_one_alpha(equal, "llama.cpp")
     plain, stacks = by_stack(level, known.view, network.stack)
     named = {_name(module, network): [module] for module in plain} | stacks
@@ -89,18 +89,18 @@ def _check_room(folder: Path, size_bytes: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
-def _widened(module: Adapted) -> Adapted:
+def _widen_module(module: AdaptedModule) -> AdaptedModule:
     why = _misfit(module)
     if why:
         raise InvalidInput(f"llama.cpp has no place for {module.module}: {why}", fix=_OTHERWISE)
-    a, b = (Made(t.name, "F32", widened(t)) for t in (module.a, module.b))
-    return Adapted(
+    a, b = (InMemoryTensor(t.name, "F32", widen_tensor(t)) for t in (module.a, module.b))
+    return AdaptedModule(
         module.module, module.target, a, b, module.alpha, is_flipped=module.is_flipped,
         is_embedding=module.is_embedding,
     )  # fmt: skip
 
 
-def _misfit(module: Adapted) -> str:
+def _misfit(module: AdaptedModule) -> str:
     if module.magnitude is not None:
         return "it is DoRA"
     if len(module.a.shape) != 2:
@@ -112,7 +112,7 @@ def _misfit(module: Adapted) -> str:
     return "" if module.alpha else "its alpha is zero, which llama.cpp reads as a scale of one"
 
 
-def _name(module: Adapted, network: Network) -> str:
+def _name(module: AdaptedModule, network: GgufNetwork) -> str:
     name = network.name(module.target)
     if name is None:
         raise InvalidInput(
@@ -122,10 +122,10 @@ def _name(module: Adapted, network: Network) -> str:
     return name
 
 
-def _factors(name: str, modules: Sequence[Adapted], network: Network) -> Sequence[tuple[str, F32]]:
+def _factors(name: str, modules: Sequence[AdaptedModule], network: GgufNetwork) -> Sequence[tuple[str, F32]]:
     if len(modules) > 1:
-        return [(letter, widened(t)) for letter, t in zip("ab", stacked(modules), strict=True)]
-    a, b = widened(modules[0].a), widened(modules[0].b)
+        return [(letter, widen_tensor(t)) for letter, t in zip("ab", stack_factors(modules), strict=True)]
+    a, b = widen_tensor(modules[0].a), widen_tensor(modules[0].b)
     if name == EMBEDDING:
         return [("a", np.ascontiguousarray(a.T)), ("b", b)]
     return [("a", a), ("b", network.ordered(modules[0].target, b))]

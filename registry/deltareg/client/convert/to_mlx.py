@@ -7,14 +7,14 @@ from pathlib import Path
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert import mlx, mlx_experts
-from deltareg.client.convert.expert_stacks import by_stack, stacked
+from deltareg.client.convert.expert_stacks import by_stack, stack_factors
 from deltareg.client.convert.levelled import of_one_rank, of_one_scale
-from deltareg.client.convert.lora import Adapted, Lora, is_same
-from deltareg.client.convert.matrices import Turned
+from deltareg.client.convert.lora import AdaptedModule, ConvertedLora, is_same
+from deltareg.client.convert.matrices import TransposedTensor
 from deltareg.client.convert.mlx_config import LAYER, LAYERS, SETTINGS, TYPE, layer_count
 from deltareg.client.convert.ties import check_untied
 from deltareg.client.convert.to_peft import as_document
-from deltareg.client.convert.writing import Conversion, Part, copied
+from deltareg.client.convert.writing import Conversion, OutputTensor, copy_tensor
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.errors import IntegrityFailure, InvalidInput
@@ -30,7 +30,7 @@ _SAME_NAMES = frozenset({
 _DTYPES = frozenset({"F32", "F16", "BF16"})
 
 
-def plan(lora: Lora, known: KnownBase) -> Conversion:
+def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     """Say what to write.
 
     Raises:
@@ -70,7 +70,7 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     )
 
 
-def _check(lora: Lora, known: KnownBase) -> None:
+def _check(lora: ConvertedLora, known: KnownBase) -> None:
     model_type = known.view.names.model_type
     if model_type not in _SAME_NAMES:
         raise InvalidInput(
@@ -89,7 +89,7 @@ def _check(lora: Lora, known: KnownBase) -> None:
             )
 
 
-def _misfit(module: Adapted) -> str:
+def _misfit(module: AdaptedModule) -> str:
     if len(module.a.shape) != 2:
         return "it is a convolution"
     if module.is_embedding and module.magnitude is not None:
@@ -99,7 +99,7 @@ def _misfit(module: Adapted) -> str:
     return "" if module.scale else "its scale is zero"
 
 
-def _places(by_path: Mapping[str, Sequence[Adapted]], known: KnownBase) -> dict[str, object]:
+def _places(by_path: Mapping[str, Sequence[AdaptedModule]], known: KnownBase) -> dict[str, object]:
     """Say which modules it is on: alike in the last layers by their names there, else one by one.
 
     Whole names are written where layers differ, since a name within a layer means all of them.
@@ -126,16 +126,16 @@ def _places(by_path: Mapping[str, Sequence[Adapted]], known: KnownBase) -> dict[
     return {LAYERS: used, SETTINGS: settings}
 
 
-def _parts(path: str, modules: Sequence[Adapted]) -> list[Part]:
+def _parts(path: str, modules: Sequence[AdaptedModule]) -> list[OutputTensor]:
     """Write the factors of a module, or of all experts of a stack."""
     if mlx_experts.is_switch(path):
-        pair = zip("ab", stacked(modules), strict=True)
-        return [copied(f"{path}.lora_{letter}", tensor) for letter, tensor in pair]
+        pair = zip("ab", stack_factors(modules), strict=True)
+        return [copy_tensor(f"{path}.lora_{letter}", tensor) for letter, tensor in pair]
     module = modules[0]
     parts = [
-        copied(f"{path}.lora_a", Turned(module.a)),
-        copied(f"{path}.lora_b", Turned(module.b)),
+        copy_tensor(f"{path}.lora_a", TransposedTensor(module.a)),
+        copy_tensor(f"{path}.lora_b", TransposedTensor(module.b)),
     ]
     if module.magnitude is not None:
-        parts.append(copied(f"{path}.m", module.magnitude, (prod(module.magnitude.shape),)))
+        parts.append(copy_tensor(f"{path}.m", module.magnitude, (prod(module.magnitude.shape),)))
     return parts

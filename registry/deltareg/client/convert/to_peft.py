@@ -7,8 +7,8 @@ from math import prod
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.convert.differences import is_same_fold
-from deltareg.client.convert.lora import Adapted, Lora
-from deltareg.client.convert.writing import Conversion, Part, copied
+from deltareg.client.convert.lora import AdaptedModule, ConvertedLora
+from deltareg.client.convert.writing import Conversion, OutputTensor, copy_tensor
 from deltareg.delta.delta_manifest import Assessment
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.keys import PREFIX
@@ -17,7 +17,7 @@ from deltareg.errors import IntegrityFailure
 WEIGHTS_FILE = "adapter_model.safetensors"
 
 
-def plan(lora: Lora, known: KnownBase) -> Conversion:
+def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     """Say what to write.
 
     Raises:
@@ -30,13 +30,13 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     }
     files = {WEIGHTS_FILE: [part for m in lora.modules for part in parts(m, known)]}
     beside = {**lora.documents, CONFIG_FILE: as_document(config)}
-    return proved(lora, known, files, beside=beside, metadata=lora.metadata)
+    return plan_with_proof(lora, known, files, beside=beside, metadata=lora.metadata)
 
 
-def proved(
-    lora: Lora,
+def plan_with_proof(
+    lora: ConvertedLora,
     known: KnownBase,
-    files: Mapping[str, list[Part]],
+    files: Mapping[str, list[OutputTensor]],
     *,
     beside: Mapping[str, bytes | memoryview],
     metadata: Mapping[str, str],
@@ -74,7 +74,7 @@ def adapter_config(peft_type: str, trained_on: str = "") -> dict[str, object]:
     }
 
 
-def factor_config(modules: Sequence[Adapted]) -> dict[str, object]:
+def factor_config(modules: Sequence[AdaptedModule]) -> dict[str, object]:
     """Give ranks, scales and targets."""
     ranks = {module.module: module.rank for module in modules}
     alphas = {module.module: module.alpha for module in modules}
@@ -113,7 +113,7 @@ def _spread(key: str, pattern: str, numbers: Mapping[str, float]) -> dict[str, o
     return {key: short(commonest), pattern: odd}
 
 
-def parts(module: Adapted, known: KnownBase, *, before: str = PREFIX) -> list[Part]:
+def parts(module: AdaptedModule, known: KnownBase, *, before: str = PREFIX) -> list[OutputTensor]:
     """Give A and B, in the shapes that a layer of this kind has, and a magnitude."""
     shape = known.view.tensors[module.target].shape
     key, rank = f"{before}{module.module}.", module.rank
@@ -125,12 +125,12 @@ def parts(module: Adapted, known: KnownBase, *, before: str = PREFIX) -> list[Pa
         ones = (1,) * (len(shape) - 2)
         a, b = (rank, *inner), (module.b.shape[0], rank, *ones)
     found = [
-        copied(f"{key}{word}A{end}", module.a, a),
-        copied(f"{key}{word}B{end}", module.b, b),
+        copy_tensor(f"{key}{word}A{end}", module.a, a),
+        copy_tensor(f"{key}{word}B{end}", module.b, b),
     ]
     if module.magnitude is not None:
         ones = (1,) * (len(shape) - 2)
         outputs = prod(module.magnitude.shape)
         whole = (1, outputs, *ones) if ones else (outputs,)
-        found.append(copied(f"{key}lora_magnitude_vector", module.magnitude, whole))
+        found.append(copy_tensor(f"{key}lora_magnitude_vector", module.magnitude, whole))
     return found

@@ -1,6 +1,6 @@
 """Tensors whose names carry a wrapper of the training process, under their own names."""
 
-from deltareg.client.convert.writing import Conversion, Part, copied, documents
+from deltareg.client.convert.writing import Conversion, OutputTensor, copy_tensor, documents
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.layouts.wrappers import plain_names, wrapped_names
 from deltareg.errors import Problem, Refused
@@ -22,12 +22,12 @@ def plan(folder: Folder) -> Conversion:
     return Conversion("names with wrappers", "names without", files, size, beside=documents(folder))
 
 
-def _parts(folder: Folder, path: str) -> list[Part]:
-    parts: dict[str, Part] = {}
+def _parts(folder: Folder, path: str) -> list[OutputTensor]:
+    parts: dict[str, OutputTensor] = {}
     tensors = folder.tensors_of(path)
     for name, plain in plain_names(tensors).items():
         if plain in parts:
             told = f"{path} holds it with a wrapper in its name and without"
             raise Refused([Problem("ambiguous", told, tensor=plain, fix="keep one of the two")])
-        parts[plain] = copied(plain, tensors[name])
+        parts[plain] = copy_tensor(plain, tensors[name])
     return list(parts.values())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltareg.client.disk.weights_file import Slot, write_header, write_stream
+from deltareg.client.disk.weights_file import TensorSlot, write_header, write_stream
 from deltareg.client.folders.folder import Folder
 from deltareg.client.progress import Meter
 from deltareg.delta.delta_manifest import Assessment
@@ -17,7 +17,7 @@ _INDEX = ".index.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OutputTensor:
     """A tensor of a new file.
 
     Attributes:
@@ -25,7 +25,7 @@ class Part:
         blocks: Gives its bytes, a few megabytes at a time; called once.
     """
 
-    slot: Slot
+    slot: TensorSlot
     blocks: Callable[[], Iterable[bytes | memoryview]]
 
 
@@ -54,7 +54,7 @@ class Conversion:
 
     source: str
     result: str
-    files: Mapping[str, list[Part]]
+    files: Mapping[str, list[OutputTensor]]
     source_bytes: int
     metadata: Mapping[str, str] = field(default_factory=lambda: PLAIN_METADATA)
     beside: Mapping[str, bytes | memoryview] = field(
@@ -105,10 +105,10 @@ def write(draft: Path, conversion: Conversion, meter: Meter) -> None:
         target.write_bytes(content)
 
 
-def copied(name: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> Part:
+def copy_tensor(name: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> OutputTensor:
     """Take a tensor over as it is, under a name and perhaps in another shape."""
-    slot = Slot(name, tensor.dtype, tensor.shape if shape is None else shape)
-    return Part(slot, lambda: (tensor.read(*rows) for rows in row_blocks(tensor)))
+    slot = TensorSlot(name, tensor.dtype, tensor.shape if shape is None else shape)
+    return OutputTensor(slot, lambda: (tensor.read(*rows) for rows in row_blocks(tensor)))
 
 
 def documents(folder: Folder) -> dict[str, bytes | memoryview]:
@@ -120,7 +120,7 @@ def documents(folder: Folder) -> dict[str, bytes | memoryview]:
     }
 
 
-def _body(parts: list[Part], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+def _body(parts: list[OutputTensor], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
     header = write_header([part.slot for part in parts], metadata)
     parse_header(header, len(header) + sum(part.slot.size_bytes for part in parts))
     yield header

@@ -84,7 +84,7 @@ def read_note(path: Path) -> bytes | None:
         return None
 
 
-def touched(path: Path) -> Path | None:
+def touch_path(path: Path) -> Path | None:
     """Give a path that is there, and note that it is in use."""
     now = time.time()
     try:

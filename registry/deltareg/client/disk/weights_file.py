@@ -20,7 +20,7 @@ _STEP = 1 << 20  # Linux takes five times as long for the same bytes in calls of
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class TensorSlot:
     """A tensor to be written.
 
     Attributes:
@@ -39,7 +39,7 @@ class Slot:
         return prod(self.shape) * ITEM_BYTES[self.dtype]
 
 
-def write_header(slots: Iterable[Slot], metadata: Mapping[str, str]) -> bytes:
+def write_header(slots: Iterable[TensorSlot], metadata: Mapping[str, str]) -> bytes:
     """Write the header of a file whose data follows in the order of the slots.
 
     Returns:

@@ -13,7 +13,7 @@ from deltareg.errors import Conflict, InvalidInput
 
 
 @contextmanager
-def placed(target: Path) -> Generator[Path, None, None]:
+def place_folder(target: Path) -> Generator[Path, None, None]:
     """Give a fresh folder to fill; when the block ends well, its content is at the target.
 
     A target that does not exist appears whole, by one rename. One that exists and is empty stays
@@ -40,7 +40,7 @@ def placed(target: Path) -> Generator[Path, None, None]:
 
 
 @contextmanager
-def replaced(target: Path) -> Generator[Path, None, None]:
+def replace_folder(target: Path) -> Generator[Path, None, None]:
     """Give a name to make a folder under; when the block ends well, it takes the target's place.
 
     Both names are exchanged in one step where the system can, so that whoever looks, and whoever is
@@ -100,7 +100,7 @@ def _make_draft(parent: Path) -> Path:
 def _fill(target: Path, draft: Path) -> None:
     for entry in sorted(draft.iterdir()):
         if (target / entry.name).exists():
-            raise _taken(target)
+            raise _make_conflict(target)
         entry.rename(target / entry.name)
 
 
@@ -110,10 +110,10 @@ def _rename(draft: Path, target: Path) -> None:
     except OSError as error:
         if not target.exists():
             raise
-        raise _taken(target) from error
+        raise _make_conflict(target) from error
 
 
-def _taken(target: Path) -> Conflict:
+def _make_conflict(target: Path) -> Conflict:
     return Conflict(f"{target} was filled with something else meanwhile", fix="name another folder")
 
 

@@ -52,7 +52,7 @@ def each_record(path: Path) -> Iterator[Record]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InvalidInput(f"{path.name} is of no kind that can be read", fix=_FIX)
-    return _guarded(reader, path)
+    return _read_guarded(reader, path)
 
 
 def training_texts(path: Path) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _beside(record: Record, folder: Path) -> Record:
     return {"image": str(image), **rest}
 
 
-def _guarded(read: Callable[[Path], Iterator[Record]], path: Path) -> Iterator[Record]:
+def _read_guarded(read: Callable[[Path], Iterator[Record]], path: Path) -> Iterator[Record]:
     try:
         yield from read(path)
     except UnicodeDecodeError as error:
@@ -164,11 +164,11 @@ def _json_lines(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield _object(_parsed(line, f"{path.name}, line {number}"), path, number)
+                yield _object(_parse_json(line, f"{path.name}, line {number}"), path, number)
 
 
 def _json(path: Path) -> Iterator[Record]:
-    document = _parsed(path.read_text("utf-8-sig"), path.name)
+    document = _parse_json(path.read_text("utf-8-sig"), path.name)
     listed = document.get("data") if is_object(document) else document
     if not is_list(listed):
         raise InvalidInput(f"{path.name} is no list of rows", fix="write one object a line: .jsonl")
@@ -176,7 +176,7 @@ def _json(path: Path) -> Iterator[Record]:
         yield _object(item, path, number)
 
 
-def _parsed(text: str, where: str) -> object:
+def _parse_json(text: str, where: str) -> object:
     try:
         return cast(object, json.loads(text))
     except (ValueError, RecursionError) as error:

@@ -25,11 +25,11 @@ from deltareg.client.drafting.probe_files import cut_file, write_lines
 from deltareg.client.drafting.spreads import spread_on
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
-from deltareg.suites.drafting.draft import Aim, Draft, Source, draft
-from deltareg.suites.drafting.measures import PERPLEXITY, Measure, measures_of
-from deltareg.suites.drafting.rows import Record, Row, Task, classes_of, guess_task, rows_of
+from deltareg.suites.drafting.draft import SuiteAim, Draft, SampleSource, draft
+from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure, measures_of
+from deltareg.suites.drafting.rows import Record, DataRow, Task, classes_of, guess_task, rows_of
 from deltareg.suites.drafting.seen import seen_in, without_repeats
-from deltareg.suites.drafting.sizes import LEAST, Spread
+from deltareg.suites.drafting.sizes import LEAST, VersionSpread
 from deltareg.suites.drafting.written import general_file, write_draft
 
 Fields = Mapping[str, object]
@@ -41,7 +41,7 @@ _OF_LANGUAGE = frozenset({"lm", "chat"})
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DraftRequest:
     """What somebody asks for.
 
     Attributes:
@@ -64,7 +64,7 @@ class Wanted:
     rest: Path | None = None
     name: str = ""
     out: Path | None = None
-    aim: Aim = field(default_factory=Aim)
+    aim: SuiteAim = field(default_factory=SuiteAim)
     seed: int = 0
     is_forced: bool = False
 
@@ -80,7 +80,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class CandidateRows:
     """Rows that may become samples, in the order in which they are taken.
 
     Attributes:
@@ -91,11 +91,11 @@ class Candidates:
         closer: What else they are measured by, which shows smaller losses; None where that is all.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[DataRow]
     records: Sequence[Record]
-    source: Source
-    measure: Measure
-    closer: Measure | None = None
+    source: SampleSource
+    measure: DraftMeasure
+    closer: DraftMeasure | None = None
 
     @property
     def file(self) -> str:
@@ -104,7 +104,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
+class DraftedSuite:
     """A suite that was written.
 
     Attributes:
@@ -121,12 +121,12 @@ class Drafted:
 
 
 @dataclass(frozen=True, slots=True)
-class Drafting:
+class SuiteDrafting:
     """Drafts of suites."""
 
     context: Context
 
-    def read(self, wanted: Wanted) -> Candidates:
+    def read(self, wanted: DraftRequest) -> CandidateRows:
         """Read the data and choose what may become samples; nothing is written yet.
 
         Raises:
@@ -158,15 +158,15 @@ class Drafting:
         order = _in_order([rows[at] for at in kept], kept, seed=wanted.seed)
         most = min(measure.most, MOST_IMAGES) if rows[0].image else measure.most
         available = min(most, len(kept) // 2 if wanted.rest else len(kept))
-        source = Source(
+        source = SampleSource(
             str(wanted.data), task, by, len(rows), repeats, len(leaked),
             "" if wanted.training is None else str(wanted.training), classes, available,
         )  # fmt: skip
-        return Candidates(
+        return CandidateRows(
             [rows[at] for at in order], [records[at] for at in order], source, measure, closer
         )
 
-    def general(self, found: Candidates, base: str) -> tuple[Sequence[str], str]:
+    def general(self, found: CandidateRows, base: str) -> tuple[Sequence[str], str]:
         """Give general texts that a delta must not forget, and where they are from.
 
         Args:
@@ -178,7 +178,7 @@ class Drafting:
         return general_texts(self.context, base)
 
     def prepare(
-        self, found: Candidates, folder: Path, *, general: Sequence[str] = ()
+        self, found: CandidateRows, folder: Path, *, general: Sequence[str] = ()
     ) -> dict[str, object]:
         """Write probe files of all candidates; gives the fields of the process's request.
 
@@ -216,15 +216,15 @@ class Drafting:
 
     def write(
         self,
-        wanted: Wanted,
-        found: Candidates,
+        wanted: DraftRequest,
+        found: CandidateRows,
         prepared: Path,
         *,
         answer: Fields,
         general: tuple[Sequence[str], str],
         command: str,
         notes: Sequence[str] = (),
-    ) -> Drafted:
+    ) -> DraftedSuite:
         """Write the suite's folder.
 
         Args:
@@ -256,9 +256,9 @@ class Drafting:
         path = folder / f"{name}.yaml"
         path.write_text(write_draft(made, command=command))
         rest = self._write_rest(wanted, found, made.n)
-        return Drafted(path, made, [path.name, *files], rest)
+        return DraftedSuite(path, made, [path.name, *files], rest)
 
-    def _check_free(self, wanted: Wanted) -> None:
+    def _check_free(self, wanted: DraftRequest) -> None:
         path = wanted.folder / f"{wanted.suite}.yaml"
         if path.exists() and not wanted.is_forced:
             raise Conflict(
@@ -270,7 +270,7 @@ class Drafting:
             return set()
         return seen_in(texts, (training_images if is_image else training_texts)(training))
 
-    def _write_rest(self, wanted: Wanted, found: Candidates, n: int) -> Path | None:
+    def _write_rest(self, wanted: DraftRequest, found: CandidateRows, n: int) -> Path | None:
         if wanted.rest is None:
             return None
         taken = {json.dumps(record, sort_keys=True, default=str) for record in found.records[:n]}
@@ -284,11 +284,11 @@ class Drafting:
         return wanted.rest
 
 
-def _closer(measure: Measure | None, items: Sequence[Fields]) -> tuple[Measure, Spread] | None:
+def _closer(measure: DraftMeasure | None, items: Sequence[Fields]) -> tuple[DraftMeasure, VersionSpread] | None:
     return None if measure is None else (measure, spread_on(_CLOSER, items, measure))
 
 
-def described(found: Drafted) -> dict[str, object]:
+def describe_draft(found: DraftedSuite) -> dict[str, object]:
     """Give a written suite as plain values."""
     made = found.draft
     return {
@@ -308,7 +308,7 @@ def described(found: Drafted) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _in_order(rows: Sequence[Row], numbers: Sequence[int], *, seed: int) -> list[int]:
+def _in_order(rows: Sequence[DataRow], numbers: Sequence[int], *, seed: int) -> list[int]:
     """Put rows into a drawn order in which every beginning has its share of each class."""
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)  # noqa: S311  # repeatable, and nothing is kept secret by it

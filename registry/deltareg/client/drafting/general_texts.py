@@ -25,7 +25,7 @@ def general_texts(context: Context, base: str) -> tuple[Sequence[str], str]:
         context: The client's surroundings.
         base: The base's name in the registry; empty for one that it does not have.
     """
-    drawn, shipped = list(_drawn(context, base)) if base else [], list(_shipped())
+    drawn, shipped = list(_fetch_drawn(context, base)) if base else [], list(_read_shipped())
     both = [*drawn, *shipped]
     texts = [both[at] for at in without_repeats(both)]
     if len(texts) < _LEAST:
@@ -34,7 +34,7 @@ def general_texts(context: Context, base: str) -> tuple[Sequence[str], str]:
     return texts, f"{told}, those drawn for {base} first" if drawn else told
 
 
-def _drawn(context: Context, base: str) -> Iterator[str]:
+def _fetch_drawn(context: Context, base: str) -> Iterator[str]:
     """Give the texts that were drawn for a base when it was registered."""
     try:
         answer: object = context.api.send("GET", f"{base_path(base)}/probes").json()
@@ -49,7 +49,7 @@ def _drawn(context: Context, base: str) -> Iterator[str]:
     yield from _texts_of(texts)
 
 
-def _shipped() -> Iterator[str]:
+def _read_shipped() -> Iterator[str]:
     """Give the texts of the corpus that comes with this release."""
     path = files("deltareg") / "suites" / "general" / "corpus.json"
     if not path.is_file():

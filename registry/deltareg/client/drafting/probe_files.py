@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from deltareg.client.disk.weights_file import Slot, write_header
-from deltareg.suites.drafting.draft import Source
-from deltareg.suites.drafting.measures import Measure
-from deltareg.suites.drafting.rows import Row
+from deltareg.client.disk.weights_file import TensorSlot, write_header
+from deltareg.suites.drafting.draft import SampleSource
+from deltareg.suites.drafting.measures import DraftMeasure
+from deltareg.suites.drafting.rows import DataRow
 from deltareg.tensors.array import view
 from deltareg.tensors.header import LENGTH_BYTES, header_length, parse_header
 
 Line = Mapping[str, object]
 
 
-def write_lines(path: Path, rows: Sequence[Row], source: Source, measure: Measure) -> None:
+def write_lines(path: Path, rows: Sequence[DataRow], source: SampleSource, measure: DraftMeasure) -> None:
     """Write rows as the lines that a check of the measure reads."""
     numbers = {label: at for at, label in enumerate(source.classes)}
     write = _FORMS[measure.form]
@@ -39,7 +39,7 @@ def cut_file(source: Path, out: Path, n: int) -> None:
 def _cut_tensors(raw: bytes, out: Path, n: int) -> None:
     start = LENGTH_BYTES + header_length(raw[:LENGTH_BYTES], len(raw))
     tensors = list(parse_header(raw[:start], len(raw)).tensors.values())
-    slots = [Slot(one.name, one.dtype, (min(n, one.shape[0]), *one.shape[1:])) for one in tensors]
+    slots = [TensorSlot(one.name, one.dtype, (min(n, one.shape[0]), *one.shape[1:])) for one in tensors]
     with out.open("wb") as file:
         file.write(write_header(slots, {}))
         for one in tensors:
@@ -47,22 +47,22 @@ def _cut_tensors(raw: bytes, out: Path, n: int) -> None:
             file.write(np.ascontiguousarray(values[:n]).tobytes())
 
 
-def _texts(row: Row, _: Mapping[str, int]) -> Line:
+def _texts(row: DataRow, _: Mapping[str, int]) -> Line:
     return {"text": f"{row.text}\n{row.target}" if row.target else row.text}
 
 
-def _labelled(row: Row, numbers: Mapping[str, int]) -> Line:
+def _labelled_line(row: DataRow, numbers: Mapping[str, int]) -> Line:
     return {"text": row.text, "label": numbers[row.label]}
 
 
-def _targets(row: Row, _: Mapping[str, int]) -> Line:
+def _targets(row: DataRow, _: Mapping[str, int]) -> Line:
     return {"text": row.text, "target": row.target}
 
 
-def _ranked(row: Row, _: Mapping[str, int]) -> Line:
+def _ranked_line(row: DataRow, _: Mapping[str, int]) -> Line:
     return {"text": row.text, "relevant": [row.target], "others": list(row.others)}
 
 
-_FORMS: Mapping[str, Callable[[Row, Mapping[str, int]], Line]] = {
-    "texts": _texts, "labelled": _labelled, "targets": _targets, "ranked": _ranked,
+_FORMS: Mapping[str, Callable[[DataRow, Mapping[str, int]], Line]] = {
+    "texts": _texts, "labelled": _labelled_line, "targets": _targets, "ranked": _ranked_line,
 }  # fmt: skip

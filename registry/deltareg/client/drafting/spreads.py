@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from deltareg.suites.drafting.measures import LITTLE, Measure
-from deltareg.suites.drafting.sizes import Spread, pooled
+from deltareg.suites.drafting.measures import LITTLE, DraftMeasure
+from deltareg.suites.drafting.sizes import VersionSpread, pool_spreads
 
 Fields = Mapping[str, object]
 BASE = "base"
 
 
-def spread_on(name: str, items: Sequence[Fields], measure: Measure) -> Spread:
+def spread_on(name: str, items: Sequence[Fields], measure: DraftMeasure) -> VersionSpread:
     """Give the spread of healthy versions on a probe set.
 
     Args:
@@ -22,11 +22,11 @@ def spread_on(name: str, items: Sequence[Fields], measure: Measure) -> Spread:
     sign = 1.0 if measure.greater_is_better else -1.0
     beside_base = [one for one in own if one["a"] == BASE]
     beside_other = [one for one in own if one["a"] != BASE]
-    single = pooled([_number(one, "spread") for one in beside_other], measure.spread)
-    return Spread(
+    single = pool_spreads([_number(one, "spread") for one in beside_other], measure.spread)
+    return VersionSpread(
         # Two versions that happen to agree say little about the next one.
         single=max(single, LITTLE * measure.spread),
-        single_base=pooled([_number(one, "spread") for one in beside_base], measure.spread),
+        single_base=pool_spreads([_number(one, "spread") for one in beside_base], measure.spread),
         gains=tuple(sign * _number(one, "change") for one in beside_base),
         drifts=tuple(sign * _number(one, "change") for one in beside_other),
         is_measured=bool(own),

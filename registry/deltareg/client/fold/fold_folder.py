@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from deltareg.client.disk.kept_files import out_of_space
-from deltareg.client.disk.weights_file import Slot, write_header, write_stream
-from deltareg.client.disk.whole_folder import placed
+from deltareg.client.disk.weights_file import TensorSlot, write_header, write_stream
+from deltareg.client.disk.whole_folder import place_folder
 from deltareg.client.fold.made_ahead import made_ahead
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import MappedFile, MappedTensor
 from deltareg.client.packs.stored_delta import StoredTensor
 from deltareg.client.progress import SILENT, Meter
 from deltareg.delta.delta_manifest import assess
-from deltareg.delta.fold import BLOCK_ROWS, Folding
+from deltareg.delta.fold import BLOCK_ROWS, FoldedBase
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.stack import BESIDE_WEIGHTS, stacked_config
@@ -39,7 +39,7 @@ _INDEX = ".safetensors.index.json"
 _CONFIG = "config.json"
 
 
-class Delta(Protocol):
+class FoldableDelta(Protocol):
     """A delta that is folded: an open folder, or one as it is stored."""
 
     @property
@@ -67,8 +67,8 @@ class _Job:
     """One fold under way."""
 
     base: BaseFolder
-    delta: Delta
-    folding: Folding
+    delta: FoldableDelta
+    folding: FoldedBase
     dtype: str | None
     meter: Meter
     records: list[TensorRecord]
@@ -76,7 +76,7 @@ class _Job:
 
 def fold_folder(
     base: BaseFolder,
-    delta: Delta,
+    delta: FoldableDelta,
     out: Path,
     *,
     dtype: str | None = None,
@@ -102,9 +102,9 @@ def fold_folder(
     if assessment.errors:
         raise Refused(assessment.account.problems)
     account = assessment.account
-    folding = Folding(account.effects, base.tensors, network_class=account.network_class)
+    folding = FoldedBase(account.effects, base.tensors, network_class=account.network_class)
     job = _Job(base, delta, folding, dtype, meter or SILENT.task("folding", None), [])
-    with placed(out) as draft, out_of_space(draft):
+    with place_folder(out) as draft, out_of_space(draft):
         _write_weights(job, draft)
         _copy_rest(job, draft)
         root = fingerprint(job.records)
@@ -146,7 +146,7 @@ def _in_file(job: _Job, path: str, name: str) -> str:
     return name.removeprefix(job.base.manifest.base_name(path, ""))
 
 
-def _slot(job: _Job, header: SafetensorsHeader, name: str, inside: str) -> Slot:
+def _slot(job: _Job, header: SafetensorsHeader, name: str, inside: str) -> TensorSlot:
     """Lay out a tensor of the base under the name that it has in its file."""
     if name in job.folding.changed:
         dtype, shape = job.folding.dtype(name), job.folding.shape(name)
@@ -158,11 +158,11 @@ def _slot(job: _Job, header: SafetensorsHeader, name: str, inside: str) -> Slot:
         dtype, shape = info.dtype, info.shape
     if job.dtype is not None and dtype in FLOAT_DTYPES:
         dtype = job.dtype
-    return Slot(inside, dtype, shape)
+    return TensorSlot(inside, dtype, shape)
 
 
 def _body(
-    job: _Job, slots: Mapping[str, Slot], metadata: Mapping[str, str]
+    job: _Job, slots: Mapping[str, TensorSlot], metadata: Mapping[str, str]
 ) -> Iterator[bytes | memoryview]:
     yield write_header(slots.values(), metadata)
     blocks = made_ahead(_blocks(job, slots))
@@ -178,9 +178,9 @@ def _body(
         job.records.append(TensorRecord(name, slot.dtype, slot.shape, digest))
 
 
-def _blocks(job: _Job, slots: Mapping[str, Slot]) -> Iterator[memoryview]:
+def _blocks(job: _Job, slots: Mapping[str, TensorSlot]) -> Iterator[memoryview]:
     """Give the bytes of all tensors; those that the delta holds as they are come in one go."""
-    named = ((name, slot, _held(job, name, slot)) for name, slot in slots.items())
+    named = ((name, slot, _find_identical(job, name, slot)) for name, slot in slots.items())
     for is_held, run in groupby(named, key=lambda one: one[2] is not None):
         if is_held:
             yield from job.delta.stream(held for _, _, held in run if held is not None)
@@ -188,7 +188,7 @@ def _blocks(job: _Job, slots: Mapping[str, Slot]) -> Iterator[memoryview]:
             yield from chain.from_iterable(_rows(job, name, slot) for name, slot, _ in run)
 
 
-def _held(job: _Job, name: str, slot: Slot) -> str | None:
+def _find_identical(job: _Job, name: str, slot: TensorSlot) -> str | None:
     """Name the delta's tensor that is the result bit for bit, if there is one."""
     if name in job.folding.changed:
         tensor = job.folding.stored(name)
@@ -198,7 +198,7 @@ def _held(job: _Job, name: str, slot: Slot) -> str | None:
     return tensor.name if tensor is not None and is_plain else None
 
 
-def _rows(job: _Job, name: str, slot: Slot) -> Iterator[memoryview]:
+def _rows(job: _Job, name: str, slot: TensorSlot) -> Iterator[memoryview]:
     """Give a tensor's bytes by blocks of rows: folded, added or as the base has it."""
     folding = job.folding
     if name in folding.changed:

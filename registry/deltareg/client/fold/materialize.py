@@ -11,7 +11,7 @@ from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
-from deltareg.client.fold.fold_folder import Delta, fold_folder
+from deltareg.client.fold.fold_folder import FoldableDelta, fold_folder
 from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.progress import Meter
@@ -21,12 +21,7 @@ from deltareg.client.pull.fetching import (
     read_stored,
     trim,
 )
-from deltareg.client.pull.installed import (
-    Installed,
-    noted_fold,
-    noted_installed,
-    remember_installed,
-)
+from deltareg.client.pull.installed import InstalledVersion, noted_fold, noted_installed, remember_installed
 from deltareg.client.results.pull_report import MaterializeReport
 from deltareg.delta.fold import RECIPE
 from deltareg.delta.kinds import holds_results
@@ -70,7 +65,7 @@ def materialize(
     version = resolve_live(context, ref, bare="prod")
     if there is not None:
         root = _root_there(context, version, out, there, expect=expect)
-        return _report(version, out, Folded(root, 0, 0), started)
+        return _report(version, out, FoldOutcome(root, 0, 0), started)
     if not version.foldable:
         raise InvalidInput(
             f"{version.ref} ({version.kind}) cannot be folded into weights",
@@ -86,7 +81,7 @@ def materialize(
     return _report(version, out, made, started)
 
 
-def _report(version: VersionDetail, out: Path, made: "Folded", started: float) -> MaterializeReport:
+def _report(version: VersionDetail, out: Path, made: "FoldOutcome", started: float) -> MaterializeReport:
     return MaterializeReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),
@@ -95,7 +90,7 @@ def _report(version: VersionDetail, out: Path, made: "Folded", started: float) -
 
 
 def _root_there(
-    context: Context, version: VersionDetail, out: Path, noted: Installed, *, expect: str | None
+    context: Context, version: VersionDetail, out: Path, noted: InstalledVersion, *, expect: str | None
 ) -> Digest:
     """Give the root of a folder that holds a version folded before, every file as it was written.
 
@@ -146,7 +141,7 @@ class FoldOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class FoldOutcome:
     """What folding wrote: its root, and how many bytes had to come for it."""
 
     root: Digest
@@ -156,7 +151,7 @@ class Folded:
 
 def fold_version(
     context: Context, version: VersionDetail, out: Path, options: FoldOptions | None = None
-) -> Folded:
+) -> FoldOutcome:
     """Fold a version into its base, which may itself be a version, and write the full model.
 
     Raises:
@@ -169,16 +164,16 @@ def fold_version(
         manifest = fetch_manifest(context, version)
         meter = context.progress.task(f"folding {version.ref}", folder.manifest.logical_bytes)
 
-        def fold(delta: Delta) -> Digest:
+        def fold(delta: FoldableDelta) -> Digest:
             return _fold(folder, delta, out, options, meter)
 
         try:
             if _is_streamed(context, version, manifest, options):
                 packs, found = read_stored(context, version, manifest, fold, meter=meter)
-                return Folded(found, came + packs.fetched_bytes, packs.cached_bytes)
+                return FoldOutcome(found, came + packs.fetched_bytes, packs.cached_bytes)
             pulled = fetch(context, version, manifest)
             with open_folder(pulled.path, convention=_convention(version.config)) as delta:
-                return Folded(fold(delta), came + pulled.fetched_bytes, pulled.cached_bytes)
+                return FoldOutcome(fold(delta), came + pulled.fetched_bytes, pulled.cached_bytes)
         finally:
             meter.close()
 
@@ -240,7 +235,7 @@ def _convention(config: Mapping[str, object]) -> str:
     return str(config.get("convention", ""))
 
 
-def _fold(base: BaseFolder, delta: Delta, out: Path, options: FoldOptions, meter: Meter) -> Digest:
+def _fold(base: BaseFolder, delta: FoldableDelta, out: Path, options: FoldOptions, meter: Meter) -> Digest:
     try:
         return fold_folder(
             base, delta, out, dtype=options.dtype, expect=options.expect, meter=meter

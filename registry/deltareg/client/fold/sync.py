@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve, resolve_live
 from deltareg.client.context import Context
-from deltareg.client.disk.whole_folder import is_free, placed
+from deltareg.client.disk.whole_folder import is_free, place_folder
 from deltareg.client.fold.update import update
 from deltareg.client.pull.intact import find_intact, holds, remember_held
 from deltareg.client.pull.lock_file import (
@@ -72,7 +72,7 @@ def lock(
             continue
         version = _lockable(context, ref)
         bases[version.base.name] = _locked_base(context, version)
-        deltas.append(_locked(folder, ref, version))
+        deltas.append(_lock_version(folder, ref, version))
     used = {each.base for each in deltas}
     now = Lock(
         context.config.server, deltas, [base for base in bases.values() if base.name in used]
@@ -107,7 +107,7 @@ def sync(
     if is_plan or is_drifted:
         return SyncReport(is_plan, plan)
     return SyncReport(is_plan=False, folders=[
-        _done(context, each, step) for each, step in zip(found.deltas, plan, strict=True)
+        _apply_step(context, each, step) for each, step in zip(found.deltas, plan, strict=True)
     ])  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def _lockable(context: Context, text: str) -> VersionDetail:
     return version
 
 
-def _locked(folder: str, asked: str, version: VersionDetail) -> LockedDelta:
+def _lock_version(folder: str, asked: str, version: VersionDetail) -> LockedDelta:
     return LockedDelta(
         folder=folder, asked=asked, ref=version.ref, digest=version.digest, kind=version.kind,
         base=version.base.name,
@@ -184,14 +184,14 @@ def _drift(context: Context, lock: Lock, each: LockedDelta) -> str:
     return f"the base {each.base} is another one: {', '.join(parts) or 'its tensors'}"
 
 
-def _done(context: Context, each: LockedDelta, step: SyncedFolder) -> SyncedFolder:
+def _apply_step(context: Context, each: LockedDelta, step: SyncedFolder) -> SyncedFolder:
     if step.step == "kept":
         return step
-    fetched = _fetched(context, each, step)
+    fetched = _fetch_folder(context, each, step)
     return SyncedFolder(step.folder, step.ref, step.step, step.why, fetched)
 
 
-def _fetched(context: Context, each: LockedDelta, step: SyncedFolder) -> int:
+def _fetch_folder(context: Context, each: LockedDelta, step: SyncedFolder) -> int:
     if step.step == "replaced":
         return update(context, step.folder, str(each.exact), is_plan=False).fetched_bytes
     try:
@@ -201,18 +201,18 @@ def _fetched(context: Context, each: LockedDelta, step: SyncedFolder) -> int:
             return 0
         raise
     except Unavailable:
-        if _copied(context, each, step.folder):
+        if _copy_cached(context, each, step.folder):
             return 0
         raise
 
 
-def _copied(context: Context, each: LockedDelta, folder: Path) -> bool:
+def _copy_cached(context: Context, each: LockedDelta, folder: Path) -> bool:
     """Make a folder from the cache alone, where that has the version whole."""
     manifest = _manifest(context, each)
     kept = find_intact(context.cache, "snapshots", Digest.parse(each.digest), manifest)
     if kept is None:
         return False
-    with placed(folder) as draft:
+    with place_folder(folder) as draft:
         shutil.copytree(kept, draft, dirs_exist_ok=True, copy_function=shutil.copyfile)
     is_whole = holds(context.cache, folder, manifest)
     if is_whole:

@@ -17,26 +17,14 @@ from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve,
 from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
-from deltareg.client.disk.whole_folder import replaced
+from deltareg.client.disk.whole_folder import replace_folder
 from deltareg.client.fold.materialize import fold_version, note_fold
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import pieces_in, with_at_hand
 from deltareg.client.packs.pack_reader import lacking_bytes
-from deltareg.client.pull.fetching import (
-    Held,
-    Pulled,
-    fetch,
-    fetch_storage,
-    trim,
-)
-from deltareg.client.pull.installed import (
-    Installed,
-    find_installed,
-    line_of,
-    noted_installed,
-    remember_installed,
-)
+from deltareg.client.pull.fetching import Held, PulledVersion, fetch, fetch_storage, trim
+from deltareg.client.pull.installed import InstalledVersion, find_installed, line_of, noted_installed, remember_installed
 from deltareg.client.pull.intact import files_in, holds, remember_held
 from deltareg.client.results.update_report import UpdateReport
 from deltareg.client.trust.kept_signature import keep_signature
@@ -57,7 +45,7 @@ class _Job:
 
     context: Context
     folder: Path
-    installed: Installed
+    installed: InstalledVersion
     version: VersionDetail
     manifest: Manifest
 
@@ -81,11 +69,11 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     done = partial(_report, job, was_written_to=not is_intact, is_plan=is_plan)
     if is_intact and job.installed.is_of(job.version):
         return done("none", 0, 0, seconds=time.monotonic() - started)
-    with _held(job, is_intact=is_intact) as held:
+    with _open_pieces(job, is_intact=is_intact) as held:
         needed, full = _travels(job, held)
         plan: Literal["patch", "full"] = "patch" if needed < full else "full"
         if not is_plan:
-            needed = _folded(job) if job.installed.root else _pulled(job, held)
+            needed = _replace_by_fold(job) if job.installed.root else _replace_by_pull(job, held)
     trim(context)
     return done(plan, needed, full, seconds=time.monotonic() - started)
 
@@ -130,7 +118,7 @@ def _is_intact(job: _Job) -> bool:
 
 
 @contextmanager
-def _held(job: _Job, *, is_intact: bool) -> Generator[Held, None, None]:
+def _open_pieces(job: _Job, *, is_intact: bool) -> Generator[Held, None, None]:
     """Give the pieces that the folder holds; none where it was written to, or is a folded model."""
     if not is_intact or job.installed.root:
         yield {}
@@ -177,14 +165,14 @@ def _lacking(job: _Job, storage: StorageMap, outside: frozenset[Digest]) -> int:
     return total + lacking_bytes(cache, whole, chunks)
 
 
-def _pulled(job: _Job, held: Held) -> int:
-    with replaced(job.folder) as draft:
+def _replace_by_pull(job: _Job, held: Held) -> int:
+    with replace_folder(job.folder) as draft:
         try:
-            pulled = _fetched(job, draft, held)
+            pulled = _fetch_into(job, draft, held)
         except IntegrityFailure:  # the folder was written to and does not show it: without it, then
             if not held:
                 raise
-            pulled = _fetched(job, draft, {})
+            pulled = _fetch_into(job, draft, {})
     remember_held(job.context.cache, job.folder, job.manifest)
     states = file_states(job.folder, job.manifest)
     remember_version(job.context.cache, Digest.parse(job.version.digest), job.folder, states)
@@ -193,12 +181,12 @@ def _pulled(job: _Job, held: Held) -> int:
     return pulled.fetched_bytes
 
 
-def _fetched(job: _Job, draft: Path, held: Held) -> Pulled:
+def _fetch_into(job: _Job, draft: Path, held: Held) -> PulledVersion:
     return fetch(job.context, job.version, job.manifest, to=draft, held=held, is_noted=False)
 
 
-def _folded(job: _Job) -> int:
-    with replaced(job.folder) as draft:
+def _replace_by_fold(job: _Job) -> int:
+    with replace_folder(job.folder) as draft:
         made = fold_version(job.context, job.version, draft)
     note_fold(job.context.cache, job.version, made.root, job.folder)
     remember_installed(job.context.cache, job.folder, job.version, root=str(made.root))

@@ -97,7 +97,7 @@ def _push_base(context: Context, text: str) -> PushBase:
             known = resolve_base(context.api, context.cache, text, progress=context.progress)
             return PushBase(known)
     version = _stackable(context, text)
-    recorded = _recorded(context, version)
+    recorded = _load_recorded(context, version)
     if recorded is not None and not recorded.is_corrupt:
         return PushBase(recorded.known)
     if recorded is not None:
@@ -131,13 +131,13 @@ def store_if_new(context: Context, wanted: PushBase) -> StoredBase:
     try:
         sent = store_version_base(context, wanted.version, wanted.known.folder)
     except Refused as refused:
-        recorded = _recorded(context, wanted.version)
+        recorded = _load_recorded(context, wanted.version)
         if refused.problem_code != "base_mismatch" or recorded is None or recorded.is_corrupt:
             raise
         wanted.known.close()
         return StoredBase(recorded.known)
     if sent is None:  # what was stored first is the base, whatever else lies beside ours
-        recorded = _recorded(context, wanted.version)
+        recorded = _load_recorded(context, wanted.version)
         if recorded is not None:
             wanted.known.close()
             return StoredBase(recorded.known)
@@ -178,7 +178,7 @@ class _Recorded:
     is_corrupt: bool
 
 
-def _recorded(context: Context, version: VersionDetail) -> _Recorded | None:
+def _load_recorded(context: Context, version: VersionDetail) -> _Recorded | None:
     try:
         info = context.api.get(base_path(version.ref), BaseInfo)
     except NotFound:

@@ -88,7 +88,7 @@ def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseF
     """
     folder = open_folder(path, purpose="base")
     try:
-        manifest = _remembered(folder, cache) or _fingerprint(folder, cache, progress)
+        manifest = _recall_manifest(folder, cache) or _fingerprint(folder, cache, progress)
     except BaseException:
         folder.close()
         raise
@@ -185,7 +185,7 @@ def _configs(folder: Folder) -> tuple[str, dict[str, str]]:
     return texts.get(CONFIG_FILE) or texts.get(_OF_SENTENCES, "{}"), {}
 
 
-def _remembered(folder: Folder, cache: Cache) -> Manifest | None:
+def _recall_manifest(folder: Folder, cache: Cache) -> Manifest | None:
     """Give the manifest of an earlier time, if no file was touched since."""
     raw = cache.note(_note_name(folder))
     if raw is None:

@@ -22,20 +22,7 @@ from deltareg.errors import Conflict, Problem, Refused
 from deltareg.identity.carried import ARCHIVES, CODE, PICKLES, is_carried
 from deltareg.identity.left_out import LEFT_FOLDERS, is_trainer_state
 from deltareg.identity.manifest import check_path, check_paths
-from deltareg.tensors.header import (
-    CONVERT_FIX,
-    FULL_LIMITS,
-    LENGTH_BYTES,
-    Limits,
-    SafetensorsHeader,
-    TensorInfo,
-    check_size,
-    header_length,
-    limits_for,
-    looks_like_pickle,
-    parse_header,
-    strict_json_object,
-)
+from deltareg.tensors.header import CONVERT_FIX, FULL_LIMITS, LENGTH_BYTES, FileLimits, SafetensorsHeader, TensorInfo, check_size, header_length, limits_for, looks_like_pickle, parse_header, strict_json_object
 
 Purpose = Literal["delta", "base", "conversion"]
 _DOCUMENT_BYTES = 4 << 20
@@ -329,7 +316,7 @@ def _check_roles(
         raise empty(root)
 
 
-def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
+def _load(folder: Folder, name: str, path: Path, limits: FileLimits) -> None:
     check_path(name)
     size = path.stat().st_size
     data = folder.map_file(path, size)
@@ -354,7 +341,7 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
             raise in_file(error, name) from error
 
 
-def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:
+def _header(data: memoryview, limits: FileLimits) -> SafetensorsHeader:
     length = header_length(bytes(data[:LENGTH_BYTES]), data.nbytes, limits)
     return parse_header(bytes(data[: LENGTH_BYTES + length]), data.nbytes, limits)
 
@@ -379,7 +366,7 @@ def _check_with_library(path: Path, name: str, header: SafetensorsHeader) -> Non
         _refuse("header", f"{name}: the safetensors library sees other tensors", "save it again")
 
 
-def _check_whole(folder: Folder, limits: Limits) -> None:
+def _check_whole(folder: Folder, limits: FileLimits) -> None:
     check_paths(folder.contents)
     total = sum(file.size_bytes for file in folder.contents.values())
     check_size(len(folder.contents), total, limits)

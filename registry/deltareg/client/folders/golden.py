@@ -11,7 +11,7 @@ from deltareg.client.folders.folder import Folder, MappedFile
 from deltareg.client.results.reports import GoldenReport, RecordedForward
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.host.weights_files import weights_digests
-from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, MOST_BYTES, decode, encode
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -26,7 +26,7 @@ def read_golden(path: Path) -> GoldenReport:
         Refused: The file holds something else.
     """
     file = path / GOLDEN_FILE if path.is_dir() else path
-    golden = decode(_recorded(file))
+    golden = decode(_read_recorded(file))
     origin = golden.origin
     return GoldenReport(
         origin.told, origin.how, origin.dtype, origin.device, origin.quantised,
@@ -54,7 +54,7 @@ def add_golden(folder: Folder, path: Path) -> None:
         raise Conflict(
             f"the folder holds a {GOLDEN_FILE}", fix="take it out, or leave --golden out"
         )
-    raw = _recorded(path) if path.suffix == ".json" else _packed(path)
+    raw = _read_recorded(path) if path.suffix == ".json" else _pack_golden(path)
     folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
 
 
@@ -77,7 +77,7 @@ def leave_golden_out(folder: Folder, *, why: str) -> None:
         folder.left_out.append(f"{GOLDEN_FILE} ({why})")
 
 
-def origin_in(folder: Folder) -> Origin | None:
+def origin_in(folder: Folder) -> GoldenOrigin | None:
     """Say where the golden outputs of an opened folder come from; None where it has none.
 
     Raises:
@@ -87,7 +87,7 @@ def origin_in(folder: Folder) -> Origin | None:
     return None if file is None else decode(bytes(file.data)).origin
 
 
-def changed_weights(folder: Path, origin: Origin) -> Sequence[str]:
+def changed_weights(folder: Path, origin: GoldenOrigin) -> Sequence[str]:
     """Name the files of tensors that are other ones than when outputs were recorded."""
     if not origin.weights:
         return ()
@@ -95,7 +95,7 @@ def changed_weights(folder: Path, origin: Origin) -> Sequence[str]:
     return [name for name, digest in origin.weights.items() if now.get(name) != digest]
 
 
-def _recorded(path: Path) -> bytes:
+def _read_recorded(path: Path) -> bytes:
     if not path.is_file():
         raise NotFound(f"there is no file {path}", fix="deltareg golden record FOLDER --base BASE")
     if path.stat().st_size > MOST_BYTES:
@@ -105,14 +105,14 @@ def _recorded(path: Path) -> bytes:
     return raw
 
 
-def _packed(path: Path) -> bytes:
+def _pack_golden(path: Path) -> bytes:
     arrays = read_arrays(path)
     inputs, outputs = _below("inputs.", arrays), _below("outputs.", arrays)
     why = _fault(arrays, inputs, outputs)
     if why:
         raise InvalidInput(f"{path} holds no golden outputs: {why}", fix=_FIX)
     real = {name: value.astype(np.float32) for name, value in outputs.items()}
-    return encode(Golden((sample_of(inputs, real),)))
+    return encode(GoldenOutputs((sample_of(inputs, real),)))
 
 
 def _fault(arrays: Arrays, inputs: Arrays, outputs: Arrays) -> str:

@@ -15,7 +15,7 @@ _STEP = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Hashed:
+class FolderDigests:
     """What a folder is by content.
 
     Attributes:
@@ -27,7 +27,7 @@ class Hashed:
     digests: dict[tuple[str, str], Digest]
 
 
-def hash_folder(folder: Folder, *, workers: int = 2, meter: Meter | None = None) -> Hashed:
+def hash_folder(folder: Folder, *, workers: int = 2, meter: Meter | None = None) -> FolderDigests:
     """Hash every file and every tensor of a folder.
 
     Args:
@@ -35,11 +35,11 @@ def hash_folder(folder: Folder, *, workers: int = 2, meter: Meter | None = None)
         workers: Files hashed at the same time; hashing releases the interpreter lock.
         meter: Is told of bytes that are done, and closed at the end.
     """
-    with Hashing(folder, workers=workers, meter=meter) as hashing:
+    with FolderHashing(folder, workers=workers, meter=meter) as hashing:
         return hashing.finish()
 
 
-class Hashing:
+class FolderHashing:
     """Hashing of a folder, under way in threads while something else looks at it.
 
     Use it as a context manager around `finish`; leaving it without that gives up what is left.
@@ -66,7 +66,7 @@ class Hashing:
         self._meter.close()
         self._pool.shutdown(cancel_futures=True)
 
-    def finish(self) -> Hashed:
+    def finish(self) -> FolderDigests:
         """Wait for all that the folder has by now: it may have got files since, or lost some."""
         self._begin()
         there = self._folder.contents
@@ -74,7 +74,7 @@ class Hashing:
         digests = {key: one.result() for key, one in self._tensors.items() if key[0] in there}
         self._meter.close()
         self._meter = SILENT.task("hashing", None)  # what comes later is small, and told elsewhere
-        return Hashed(whole, digests)
+        return FolderDigests(whole, digests)
 
     def _begin(self) -> None:
         """Hand out whole files first: one large file takes longer than all of its tensors."""

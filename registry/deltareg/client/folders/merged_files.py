@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from deltareg.client.disk.weights_file import Slot, write_header, write_stream
+from deltareg.client.disk.weights_file import TensorSlot, write_header, write_stream
 from deltareg.client.folders.folder import Folder
 from deltareg.client.progress import Progress
 from deltareg.delta.base_manifest import TOKENIZER_FILES
@@ -13,7 +13,7 @@ from deltareg.delta.kinds.merged import LAYOUT
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.written import lora_config
 from deltareg.delta.merge.factors import FactorMerging, MergedModule
-from deltareg.delta.merge.weights import Merging
+from deltareg.delta.merge.weights import ValueMerging
 from deltareg.tensors.array import from_f32
 
 _BESIDE = frozenset({"config.json", "generation_config.json"}) | TOKENIZER_FILES
@@ -21,7 +21,7 @@ _TRAINED = ("base_model_name_or_path", "revision", "task_type", "auto_mapping")
 
 
 def write_weights(
-    merging: Merging, folder: Path, view: BaseView, parents: Sequence[Folder], progress: Progress
+    merging: ValueMerging, folder: Path, view: BaseView, parents: Sequence[Folder], progress: Progress
 ) -> None:
     """Write new values: as a full delta when every weight of the base has one.
 
@@ -33,7 +33,7 @@ def write_weights(
     path = folder / ("model.safetensors" if is_full else "merged.safetensors")
     metadata = {"convention": "absolute", "format": "pt"}
     metadata |= {} if is_full else {"layout": LAYOUT}
-    slots = [Slot(name, merging.dtype(name), merging.shape(name)) for name in names]
+    slots = [TensorSlot(name, merging.dtype(name), merging.shape(name)) for name in names]
     meter = progress.task("merging", sum(slot.size_bytes for slot in slots))
     try:
         write_stream(path, _body(merging, slots, metadata), meter=meter)
@@ -59,23 +59,23 @@ def write_lora(
         meter.close()
     modules = [merged.module for merged in found]
     tensors = sorted((pair for module in modules for pair in module.tensors()), key=lambda p: p[0])
-    slots = [Slot(name, dtype, values.shape) for name, values in tensors]
+    slots = [TensorSlot(name, dtype, values.shape) for name, values in tensors]
     with (folder / "adapter_model.safetensors").open("xb") as out:
         out.write(write_header(slots, {"format": "pt"}))
         for _, values in tensors:
             out.write(from_f32(values, dtype).tobytes())
-    config = lora_config(modules, trained=_trained(parents), keeps_ties=merging.keeps_ties)
+    config = lora_config(modules, trained=_find_shared_training(parents), keeps_ties=merging.keeps_ties)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
     return found
 
 
-def _body(merging: Merging, slots: list[Slot], metadata: Mapping[str, str]) -> Iterator[bytes]:
+def _body(merging: ValueMerging, slots: list[TensorSlot], metadata: Mapping[str, str]) -> Iterator[bytes]:
     yield write_header(slots, metadata)
     for slot in slots:
         yield from merging.rows(slot.name)
 
 
-def _trained(parents: Sequence[Folder]) -> dict[str, object]:
+def _find_shared_training(parents: Sequence[Folder]) -> dict[str, object]:
     """Give what all parents' configs agree on about their training."""
     configs = [parent.documents.get(CONFIG_FILE, {}) for parent in parents]
     first: Mapping[str, object] = configs[0] if configs else {}

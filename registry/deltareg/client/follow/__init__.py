@@ -16,19 +16,19 @@ from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.follow.aliases import AliasFile
-from deltareg.client.follow.engine import Claims, Engine, Settled
-from deltareg.client.follow.following import FollowEvent, Following
+from deltareg.client.follow.engine import ServingClaims, ServingEngine, SettleOutcome
+from deltareg.client.follow.following import FollowEvent, ChannelFollower
 from deltareg.client.follow.kept import kept_alone, prune
-from deltareg.client.follow.release import Followed, belongs_to
+from deltareg.client.follow.release import FollowedChannel, belongs_to
 from deltareg.client.follow.reporter import Reporter
 from deltareg.client.follow.served_base import ServedBase
-from deltareg.client.follow.shelf import Shelf
-from deltareg.client.follow.watch import Watch
+from deltareg.client.follow.shelf import VersionShelf
+from deltareg.client.follow.watch import ChannelWatch
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.refs import parse_name
 from deltareg.wire import Observed
 
-__all__ = ["Agent", "FollowEvent", "FollowOptions", "Followed"]
+__all__ = ["Agent", "FollowEvent", "FollowOptions", "FollowedChannel"]
 
 log = logging.getLogger(__name__)
 ALIAS_FILE = "serving.json"
@@ -62,8 +62,8 @@ class Agent:
     def __init__(
         self,
         context: Context,
-        engine: Engine,
-        followed: Sequence[Followed],
+        engine: ServingEngine,
+        followed: Sequence[FollowedChannel],
         options: FollowOptions,
         *,
         on_event: Callable[[FollowEvent], None] = lambda _: None,
@@ -84,8 +84,8 @@ class Agent:
         self._reporter = Reporter(
             context, options.agent, engine.name, every_s=options.report_s, stop=self._stop
         )
-        self._following: list[Following] = []
-        self._shelf = Shelf(context, engine, self._wake.set)
+        self._following: list[ChannelFollower] = []
+        self._shelf = VersionShelf(context, engine, self._wake.set)
         self._base = ServedBase(context, options.base, self._wake.set)
         self._pruned_at, self._trouble = float("-inf"), ""
 
@@ -149,16 +149,16 @@ class Agent:
             ]
             files = {path: AliasFile.read(path, self._followed) for path in set(paths)}
             self._following = [
-                Following(
+                ChannelFollower(
                     each, self._engine, self._shelf, self._base, files[path],
-                    watch=Watch(self._context, each, self._wake.set, self._stop),
+                    watch=ChannelWatch(self._context, each, self._wake.set, self._stop),
                 )
                 for each, path in zip(self._followed, paths, strict=True)
             ]  # fmt: skip
             held.callback(self._stop.set)
             return held.pop_all()
 
-    def _home(self, followed: Followed) -> Path:
+    def _home(self, followed: FollowedChannel) -> Path:
         return self._engine.versions(followed).parent
 
     def _is_at_rest(self) -> bool:
@@ -169,7 +169,7 @@ class Agent:
         lost = self._look()
         for following in self._following:
             self._tell(following.step(lost=lost))
-        settled = self._settle() if lost is None else Settled()
+        settled = self._settle() if lost is None else SettleOutcome()
         for following in self._following:
             self._tell(following.note(self._troubles(following, settled)))
         self._reporter.put([following.observed for following in self._following])
@@ -189,8 +189,8 @@ class Agent:
         self._base.look(self._engine.base(), self._engine.starts)
         return None
 
-    def _settle(self) -> Settled:
-        claims = Claims(
+    def _settle(self) -> SettleOutcome:
+        claims = ServingClaims(
             [release for following in self._following for release in following.claims],
             [following.followed.line for following in self._following if following.is_unknown],
         )
@@ -201,11 +201,11 @@ class Agent:
             if str(error) != self._trouble:
                 log.warning("cannot clear away: %s", error)
             self._trouble = str(error)
-            return Settled()
+            return SettleOutcome()
         self._trouble = ""
         return settled
 
-    def _troubles(self, following: Following, settled: Settled) -> list[str]:
+    def _troubles(self, following: ChannelFollower, settled: SettleOutcome) -> list[str]:
         """Say what goes wrong with a channel's versions beside the one that it says."""
         line = following.followed.line
         return [
@@ -221,7 +221,7 @@ class Agent:
     def _all_versions(self) -> list[Path]:
         return sorted({self._engine.versions(each) for each in self._followed})
 
-    def _prune(self, claims: Claims) -> None:
+    def _prune(self, claims: ServingClaims) -> None:
         if time.monotonic() - self._pruned_at < _PRUNE_S:
             return
         self._pruned_at = time.monotonic()

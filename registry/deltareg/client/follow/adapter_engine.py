@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltareg.client.follow.adapter_server import AdapterServer, Listed
-from deltareg.client.follow.engine import Claims, Settled
-from deltareg.client.follow.release import Followed, Release, belongs_to
+from deltareg.client.follow.adapter_server import AdapterServer, AdapterListing
+from deltareg.client.follow.engine import ServingClaims, SettleOutcome
+from deltareg.client.follow.release import FollowedChannel, Release, belongs_to
 from deltareg.errors import Conflict, DeltaregError
 from deltareg.wire import EngineName
 
@@ -41,7 +41,7 @@ class _State:
     base: str = ""
 
     @classmethod
-    def of(cls, listed: Listed) -> "_State":
+    def of(cls, listed: AdapterListing) -> "_State":
         return cls(dict(listed.adapters), listed.bases, listed.base)
 
 
@@ -89,15 +89,15 @@ class AdapterEngine:
         """Give what the server was started with: a path, or an id of the hub."""
         return self._state.base
 
-    def versions(self, followed: Followed) -> Path:
+    def versions(self, followed: FollowedChannel) -> Path:
         """Give the one folder of all channels."""
         return self._versions
 
-    def serves(self, followed: Followed, release: Release) -> bool:
+    def serves(self, followed: FollowedChannel, release: Release) -> bool:
         """Whether the server has it loaded, under whatever name of ours."""
         return self._serving(release) is not None
 
-    def serve(self, followed: Followed, release: Release, folder: Path) -> str:
+    def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
         """Load it, unless it is loaded, under the first of its names that is nobody else's."""
         for name in self._free_names(release):
             if self.serves(followed, release):
@@ -128,7 +128,7 @@ class AdapterEngine:
         """
         self._spent |= self._names_of(folder)
 
-    def settle(self, claims: Claims) -> Settled:
+    def settle(self, claims: ServingClaims) -> SettleOutcome:
         """Unload what is ours and was wanted by nobody for the time to drain.
 
         One that the server keeps does not hold up the others; it is asked again, ever more seldom.
@@ -150,7 +150,7 @@ class AdapterEngine:
             self._let_go(name, now)
         refused = {self._folder(name): kept.why for name, kept in self._kept.items()}
         is_over = all(name in self._kept for name in self._unwanted)
-        return Settled(is_over, refused)
+        return SettleOutcome(is_over, refused)
 
     def holds(self, versions: Path) -> Collection[str]:
         """Give the folders that the server was told of."""

@@ -11,7 +11,7 @@ LOOK_TIMEOUT_S, LOAD_TIMEOUT_S = 10.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class AdapterListing:
     """What a server has.
 
     Attributes:
@@ -37,7 +37,7 @@ class AdapterServer(Protocol):
     is_lost: bool
     """Whether it has not answered since it was last listed; true before the first time."""
 
-    def listed(self) -> Listed:
+    def listed(self) -> AdapterListing:
         """List what it has.
 
         Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from deltareg.client.follow.release import Followed
+from deltareg.client.follow.release import FollowedChannel
 from deltareg.wire import BaseState
 
 _SCHEMA = 1
@@ -52,7 +52,7 @@ class AliasFile:
     entries: dict[str, Alias] = field(default_factory=dict[str, Alias])
 
     @classmethod
-    def read(cls, path: Path, followed: list[Followed]) -> "AliasFile":
+    def read(cls, path: Path, followed: list[FollowedChannel]) -> "AliasFile":
         """Read what an earlier run wrote; channels that are not followed any more are left out."""
         wanted = {str(each) for each in followed}
         try:
@@ -61,14 +61,14 @@ class AliasFile:
             found = {}
         return cls(path, {name: alias for name, alias in found.items() if name in wanted})
 
-    def put(self, followed: Followed, alias: Alias) -> None:
+    def put(self, followed: FollowedChannel, alias: Alias) -> None:
         """Change one entry; who reads sees the file before or after it, never between."""
         if self.entries.get(str(followed)) == alias and self.path.exists():
             return
         self.entries[str(followed)] = alias
         _write(self.path, self.entries)
 
-    def take_out(self, followed: Followed) -> None:
+    def take_out(self, followed: FollowedChannel) -> None:
         """Say no more of a channel: nothing is served of it."""
         if self.entries.pop(str(followed), None) is not None:
             _write(self.path, self.entries)

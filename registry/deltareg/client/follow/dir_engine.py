@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from deltareg.client.disk.whole_folder import sync
-from deltareg.client.follow.engine import Claims, Settled
-from deltareg.client.follow.release import Followed, Release
+from deltareg.client.follow.engine import ServingClaims, SettleOutcome
+from deltareg.client.follow.release import FollowedChannel, Release
 from deltareg.errors import InvalidInput
 from deltareg.wire import EngineName
 
@@ -23,7 +23,7 @@ _VERSIONS, _CURRENT, _NEXT = "versions", "current", ".current.next"
 class DirEngine:
     """Keeps one folder a channel."""
 
-    def __init__(self, folders: Mapping[Followed, Path]) -> None:
+    def __init__(self, folders: Mapping[FollowedChannel, Path]) -> None:
         """Take the folder of each channel.
 
         Raises:
@@ -46,15 +46,15 @@ class DirEngine:
         """Say nothing: who reads the folder is not known."""
         return ""
 
-    def versions(self, followed: Followed) -> Path:
+    def versions(self, followed: FollowedChannel) -> Path:
         """Give `DIR/versions`."""
         return self._folders[followed] / _VERSIONS
 
-    def serves(self, followed: Followed, release: Release) -> bool:
+    def serves(self, followed: FollowedChannel, release: Release) -> bool:
         """Whether the link leads to it."""
         return _target(self._folders[followed]) == f"{_VERSIONS}/{release.folder}"
 
-    def serve(self, followed: Followed, release: Release, folder: Path) -> str:
+    def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
         """Turn the link in one step."""
         home = self._folders[followed]
         draft = home / _NEXT
@@ -72,9 +72,9 @@ class DirEngine:
     def renew(self, versions: Path, folder: str) -> None:
         """Do nothing: who opens a file reads what is in it then."""
 
-    def settle(self, claims: Claims) -> Settled:
+    def settle(self, claims: ServingClaims) -> SettleOutcome:
         """Do nothing: who reads an old version keeps its files."""
-        return Settled()
+        return SettleOutcome()
 
     def holds(self, versions: Path) -> Collection[str]:
         """Give what the link leads to."""

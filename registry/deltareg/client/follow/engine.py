@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from deltareg.client.follow.release import Followed, Release
+from deltareg.client.follow.release import FollowedChannel, Release
 from deltareg.refs import LineRef
 from deltareg.wire import EngineName
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class ServingClaims:
     """What an engine has to go on serving.
 
     Attributes:
@@ -24,7 +24,7 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettleOutcome:
     """What came of ending what no channel wants any more.
 
     Attributes:
@@ -36,7 +36,7 @@ class Settled:
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class Engine(Protocol):
+class ServingEngine(Protocol):
     """A serving host's way to serve versions; one file an engine.
 
     Every method may be called again after a kill at any moment, and finds out by looking at what is
@@ -63,15 +63,15 @@ class Engine(Protocol):
         """What it says that its base is, a path or a name; empty where it does not say."""
         ...
 
-    def versions(self, followed: Followed) -> Path:
+    def versions(self, followed: FollowedChannel) -> Path:
         """The folder that holds the versions it serves for a channel."""
         ...
 
-    def serves(self, followed: Followed, release: Release) -> bool:
+    def serves(self, followed: FollowedChannel, release: Release) -> bool:
         """Whether it serves this version for this channel now."""
         ...
 
-    def serve(self, followed: Followed, release: Release, folder: Path) -> str:
+    def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
         """Serve a version from its folder for a channel, and give how clients name it.
 
         What it served before is not taken away from those who are using it.
@@ -94,7 +94,7 @@ class Engine(Protocol):
         """
         ...
 
-    def settle(self, claims: Claims) -> Settled:
+    def settle(self, claims: ServingClaims) -> SettleOutcome:
         """End what no channel claims any more and nobody can be using."""
         ...
 

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ValidationError
 
-from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S, Listed
+from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S, AdapterListing
 from deltareg.errors import Conflict, InvalidInput, Unavailable
 from deltareg.wire import EngineName
 
@@ -30,7 +30,7 @@ _MOST_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Commands:
+class ExecCommands:
     """The three commands, each as a line of words.
 
     Attributes:
@@ -61,7 +61,7 @@ class ExecServer:
     name: ClassVar[EngineName] = "exec"
     title: ClassVar[str] = "the engine"
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: ExecCommands) -> None:
         """Prepare; nothing is run yet.
 
         Raises:
@@ -73,7 +73,7 @@ class ExecServer:
         self._unload = _words("--unload", commands.unload)
         self._unload_line = commands.unload
 
-    def listed(self) -> Listed:
+    def listed(self) -> AdapterListing:
         """Run LIST."""
         self.is_lost = True
         said = self._run(self._list, None, timeout_s=LOOK_TIMEOUT_S)
@@ -88,7 +88,7 @@ class ExecServer:
             ) from error
         self.is_lost = False
         paths = {adapter.name: adapter.path for adapter in told.adapters}
-        return Listed(paths, frozenset(told.served_as), told.base)
+        return AdapterListing(paths, frozenset(told.served_as), told.base)
 
     def load(self, name: str, folder: Path) -> None:
         """Run LOAD, unless LIST has the name."""

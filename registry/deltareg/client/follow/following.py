@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from deltareg.client.follow.aliases import Alias, AliasFile
-from deltareg.client.follow.engine import Engine
+from deltareg.client.follow.engine import ServingEngine
 from deltareg.client.follow.kept import leave
 from deltareg.client.follow.line_bases import LineBases
-from deltareg.client.follow.release import Followed, Release
+from deltareg.client.follow.release import FollowedChannel, Release
 from deltareg.client.follow.served_base import ServedBase
-from deltareg.client.follow.shelf import Bringing, Shelf
-from deltareg.client.follow.watch import Watch
+from deltareg.client.follow.shelf import PendingVersion, VersionShelf
+from deltareg.client.follow.watch import ChannelWatch
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, Blocked, DeltaregError
 from deltareg.wire import ChannelInfo, Observed
@@ -43,7 +43,7 @@ class FollowEvent:
     seconds: float
 
 
-class Following:
+class ChannelFollower:
     """A channel and how far the host has come with it.
 
     Attributes:
@@ -56,18 +56,18 @@ class Following:
 
     def __init__(
         self,
-        followed: Followed,
-        engine: Engine,
-        shelf: Shelf,
+        followed: FollowedChannel,
+        engine: ServingEngine,
+        shelf: VersionShelf,
         served_base: ServedBase,
         aliases: AliasFile,
         *,
-        watch: Watch,
+        watch: ChannelWatch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Find out what an earlier run has left; nothing is changed."""
         self._engine, self._shelf, self._aliases, self._clock = engine, shelf, aliases, clock
-        self._bringing: dict[Release, Bringing] = {}
+        self._bringing: dict[Release, PendingVersion] = {}
         self._bases = LineBases(shelf, served_base)
         self._since, self._retry_at, self._pause_s = clock(), 0.0, _FIRST_PAUSE_S
         self._seen: ChannelInfo | None = None
@@ -186,7 +186,7 @@ class Following:
             return None
         return self._tell(self.observed.model_copy(update={"state": "pulling", "error": ""}))
 
-    def _take(self, wanted: Release, seen: ChannelInfo, bringing: Bringing) -> FollowEvent | None:
+    def _take(self, wanted: Release, seen: ChannelInfo, bringing: PendingVersion) -> FollowEvent | None:
         if bringing.base is None:
             del self._bringing[wanted]
             raise bringing.error or AssertionError("unreachable: it ended in one way or the other")
@@ -247,7 +247,7 @@ class Following:
             self.observed = self.observed.model_copy(update={"version": None, "digest": None})
         self._engine.drop(versions, release.folder)
 
-    def _hand_over(self, wanted: Release, seen: ChannelInfo, bringing: Bringing) -> FollowEvent:
+    def _hand_over(self, wanted: Release, seen: ChannelInfo, bringing: PendingVersion) -> FollowEvent:
         versions = self._engine.versions(self.followed)
         folder = versions / wanted.folder
         served = self._engine.serve(self.followed, wanted, folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.context import Context
 from deltareg.client.disk.drafts import is_draft, sweep_drafts
-from deltareg.client.disk.whole_folder import replaced
+from deltareg.client.disk.whole_folder import replace_folder
 from deltareg.client.follow.release import Release
 from deltareg.client.pull import pull
 from deltareg.client.pull.intact import holds
@@ -75,7 +75,7 @@ def bring(context: Context, release: Release, versions: Path) -> tuple[Path, int
     if not folder.exists():
         return folder, _pull(context, release, folder)
     log.warning("folder=%s holds something else and is made anew", folder)
-    with replaced(folder) as draft:
+    with replace_folder(folder) as draft:
         fetched = _pull(context, release, draft)
     return folder, fetched
 

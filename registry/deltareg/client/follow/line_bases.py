@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deltareg.client.follow.release import Release
 from deltareg.client.follow.served_base import ServedBase, VersionBase
-from deltareg.client.follow.shelf import Bringing, Shelf
+from deltareg.client.follow.shelf import PendingVersion, VersionShelf
 from deltareg.errors import BaseMismatch
 from deltareg.wire import BaseState
 
@@ -16,11 +16,11 @@ class LineBases:
         state: What was found last of the version that the channel says.
     """
 
-    def __init__(self, shelf: Shelf, served_base: ServedBase) -> None:
+    def __init__(self, shelf: VersionShelf, served_base: ServedBase) -> None:
         """Prepare; nothing is known yet."""
         self._shelf, self._served_base = shelf, served_base
         self._bases: dict[Release, VersionBase] = {}
-        self._asked: dict[Release, Bringing] = {}
+        self._asked: dict[Release, PendingVersion] = {}
         self.state: BaseState = "unchecked"
 
     def forget_wrong(self) -> None:

@@ -25,8 +25,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from deltareg.client.disk.whole_folder import sync
 from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S
-from deltareg.client.follow.engine import Claims, Settled
-from deltareg.client.follow.release import Followed, Release
+from deltareg.client.follow.engine import ServingClaims, SettleOutcome
+from deltareg.client.follow.release import FollowedChannel, Release
 from deltareg.errors import Conflict, InvalidInput, Unavailable
 from deltareg.host.lean_httpx import httpx
 from deltareg.wire import EngineName
@@ -107,15 +107,15 @@ class LlamaEngine:
         """Say nothing: it has one file, and whether that was made from a base nobody can tell."""
         return ""
 
-    def versions(self, followed: Followed) -> Path:
+    def versions(self, followed: FollowedChannel) -> Path:
         """Give `DIR/versions`."""
         return self._home / "versions"
 
-    def serves(self, followed: Followed, release: Release) -> bool:
+    def serves(self, followed: FollowedChannel, release: Release) -> bool:
         """Whether it is applied whole."""
         return any(one.scale == 1 for one in self._of(release.folder))
 
-    def serve(self, followed: Followed, release: Release, folder: Path) -> str:
+    def serve(self, followed: FollowedChannel, release: Release, folder: Path) -> str:
         """Apply it, and none of ours beside it; where it is not loaded, have the server start."""
         self._make(folder)
         self._write_arguments(folder.name)
@@ -133,14 +133,14 @@ class LlamaEngine:
         """Have its file made anew: it may have been made from what was not the version."""
         shutil.rmtree(self._home / "gguf" / folder, ignore_errors=True)
 
-    def settle(self, claims: Claims) -> Settled:
+    def settle(self, claims: ServingClaims) -> SettleOutcome:
         """Apply nothing of ours that nobody claims, and take away files without a version."""
         wanted = {release.folder for release in claims.releases}
         if not claims.lines:
             stray = [one for one in self._ours() if one.scale and _name(one) not in wanted]
             self._apply({one.id: 0.0 for one in stray})
         self._take_away({_name(one) for one in self._ours()})
-        return Settled()
+        return SettleOutcome()
 
     def holds(self, versions: Path) -> Collection[str]:
         """Give what is applied."""

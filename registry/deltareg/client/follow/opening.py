@@ -6,10 +6,10 @@ from pathlib import Path
 from deltareg.client.follow.adapter_engine import AdapterEngine
 from deltareg.client.follow.adapter_server import AdapterServer
 from deltareg.client.follow.dir_engine import DirEngine
-from deltareg.client.follow.engine import Engine
-from deltareg.client.follow.exec_server import Commands, ExecServer
+from deltareg.client.follow.engine import ServingEngine
+from deltareg.client.follow.exec_server import ExecCommands, ExecServer
 from deltareg.client.follow.llamacpp_engine import LlamaEngine, LlamaOptions
-from deltareg.client.follow.release import Followed
+from deltareg.client.follow.release import FollowedChannel
 from deltareg.client.follow.sglang_server import SglangServer, token_of_sglang
 from deltareg.client.follow.vllm_server import VllmServer, token_of_vllm
 from deltareg.errors import InvalidInput
@@ -21,14 +21,14 @@ _PORTS = {"vllm": 8000, "sglang": 30000, "llamacpp": 8080}
 
 def open_engine(
     name: EngineName,
-    followed: Sequence[Followed],
+    followed: Sequence[FollowedChannel],
     folders: Sequence[Path],
     *,
     url: str | None = None,
-    commands: Commands | None = None,
+    commands: ExecCommands | None = None,
     llama: LlamaOptions | None = None,
     drain_s: float = DRAIN_S,
-) -> Engine:
+) -> ServingEngine:
     """Open an engine.
 
     Args:
@@ -63,7 +63,7 @@ def open_engine(
     return AdapterEngine(server, folders[0].absolute() / "versions", drain_s=drain_s)
 
 
-def _open_server(name: EngineName, url: str | None, commands: Commands | None) -> AdapterServer:
+def _open_server(name: EngineName, url: str | None, commands: ExecCommands | None) -> AdapterServer:
     if name == "exec":
         if commands is None:
             raise InvalidInput(
@@ -88,7 +88,7 @@ def _address(name: EngineName, url: str | None) -> str:
 
 
 def _open_llama(
-    followed: Sequence[Followed], folder: Path, url: str | None, llama: LlamaOptions | None
+    followed: Sequence[FollowedChannel], folder: Path, url: str | None, llama: LlamaOptions | None
 ) -> LlamaEngine:
     if len(followed) != 1:
         raise InvalidInput(
@@ -103,7 +103,7 @@ def _open_llama(
     return LlamaEngine(_address("llamacpp", url), folder, llama)
 
 
-def _open_dir(followed: Sequence[Followed], folders: Sequence[Path], url: str | None) -> DirEngine:
+def _open_dir(followed: Sequence[FollowedChannel], folders: Sequence[Path], url: str | None) -> DirEngine:
     if url is not None:
         raise InvalidInput("the engine dir has no address", fix="leave --url out, or name another")
     homes = [folder.absolute() for folder in folders]

@@ -14,7 +14,7 @@ _FOLDER = re.compile(r"([a-z0-9._-]+)--([a-z0-9._-]+)--v([0-9]+)-([0-9a-f]{12})"
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class FollowedChannel:
     """A channel that is followed."""
 
     line: LineRef
@@ -91,7 +91,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class FolderName:
     """What the name of a version's folder says.
 
     Attributes:
@@ -103,7 +103,7 @@ class Kept:
     digits: str
 
 
-def read_folder_name(folder: str) -> Kept | None:
+def read_folder_name(folder: str) -> FolderName | None:
     """Say which version a folder is named after; None for another name, or one that two have."""
     match = _FOLDER.fullmatch(folder)
     if match is None:
@@ -112,7 +112,7 @@ def read_folder_name(folder: str) -> Kept | None:
         ref = Ref.parse(f"{match[1]}/{match[2]}:v{match[3]}")
     except InvalidInput:
         return None
-    return Kept(ref, match[4]) if _is_plain(ref.line) else None
+    return FolderName(ref, match[4]) if _is_plain(ref.line) else None
 
 
 def belongs_to(folder: str, line: LineRef) -> bool:

@@ -21,7 +21,7 @@ from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.follow.release import Release
-from deltareg.delta.quantised.scheme import quantised
+from deltareg.delta.quantised.scheme import read_quantisation
 from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput, Unavailable
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import part_differences, tell_differences
@@ -163,7 +163,7 @@ class ServedBase:
                 manifest, whole = folder.manifest, folder.identity.whole
                 root, is_packed = (
                     str(folder.identity.root),
-                    quantised(folder.view.config) is not None,
+                    read_quantisation(folder.view.config) is not None,
                 )
         is_it = str(whole.identity) == wanted.identity if wanted.identity else root == wanted.root
         if is_it or (is_packed and self._is_variant(root, str(whole.identity), wanted)):

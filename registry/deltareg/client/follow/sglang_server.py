@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ValidationError
 
-from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S, Listed
+from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S, AdapterListing
 from deltareg.client.follow.vllm_server import read_models
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, NotFound, Unavailable
 from deltareg.host.lean_httpx import httpx
@@ -88,7 +88,7 @@ class SglangServer:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=LOOK_TIMEOUT_S)
         self._url = url
 
-    def listed(self) -> Listed:
+    def listed(self) -> AdapterListing:
         """Look at its health, its models, and the path of its base."""
         self.is_lost = True
         if self._ask("GET", "/health").status_code == _UNHEALTHY:
@@ -103,7 +103,7 @@ class SglangServer:
         except ValidationError as error:
             raise InvalidInput(is_none, fix="name another: --url") from error
         self.is_lost = False
-        return Listed(models.adapters, models.bases, base)
+        return AdapterListing(models.adapters, models.bases, base)
 
     def load(self, name: str, folder: Path) -> None:
         """Load."""

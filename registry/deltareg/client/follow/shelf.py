@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
-from deltareg.client.follow.engine import Engine
+from deltareg.client.follow.engine import ServingEngine
 from deltareg.client.follow.kept import bring, is_whole
 from deltareg.client.follow.release import Release, read_folder_name
 from deltareg.client.follow.served_base import VersionBase, base_of
@@ -23,7 +23,7 @@ from deltareg.errors import DeltaregError
 log = logging.getLogger(__name__)
 
 
-class Bringing:
+class PendingVersion:
     """A version on its way into its folder: meanwhile everything else goes on.
 
     Attributes:
@@ -53,10 +53,10 @@ class Bringing:
         self._on_end()
 
 
-class Shelf:
+class VersionShelf:
     """Keeps the folders of one engine's versions whole."""
 
-    def __init__(self, context: Context, engine: Engine, on_change: Callable[[], None]) -> None:
+    def __init__(self, context: Context, engine: ServingEngine, on_change: Callable[[], None]) -> None:
         """Prepare; nothing is looked at yet.
 
         Args:
@@ -66,10 +66,10 @@ class Shelf:
         """
         self._context, self._engine, self._on_change = context, engine, on_change
         self._releases: dict[str, Release] = {}
-        self._making: dict[Path, Bringing] = {}
+        self._making: dict[Path, PendingVersion] = {}
         self._whole: dict[Path, Stats] = {}
 
-    def bring(self, release: Release, versions: Path) -> Bringing:
+    def bring(self, release: Release, versions: Path) -> PendingVersion:
         """Have a version in its folder; one that is on its way is not brought twice."""
         self._releases[release.folder] = release
         return self._begin(versions, release.folder)
@@ -88,11 +88,11 @@ class Shelf:
                 self._engine.renew(versions, name)
             self._begin(versions, name)
 
-    def _begin(self, versions: Path, name: str) -> Bringing:
+    def _begin(self, versions: Path, name: str) -> PendingVersion:
         folder = versions / name
         making = self._making.get(folder)
         if making is None or making.is_over:
-            making = Bringing(lambda: self._make(versions, name), self._on_change)
+            making = PendingVersion(lambda: self._make(versions, name), self._on_change)
             self._making[folder] = making
         return making
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ValidationError
 
-from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S, Listed
+from deltareg.client.follow.adapter_server import LOAD_TIMEOUT_S, LOOK_TIMEOUT_S, AdapterListing
 from deltareg.client.follow.vllm_refusals import refusal
 from deltareg.errors import InvalidInput, Unavailable
 from deltareg.host.lean_httpx import httpx
@@ -50,7 +50,7 @@ class VllmServer:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=LOOK_TIMEOUT_S)
         self.url = url
 
-    def listed(self) -> Listed:
+    def listed(self) -> AdapterListing:
         """Look at its health, as it lists its models for a while after its engine has died."""
         self.is_lost = True
         if self._ask("GET", "/health", timeout_s=LOOK_TIMEOUT_S).status_code == _UNHEALTHY:
@@ -61,7 +61,7 @@ class VllmServer:
         self.is_lost = False
         return found
 
-    def models(self) -> Listed:
+    def models(self) -> AdapterListing:
         """List its models, whether it is healthy or not."""
         answer = self._ask("GET", "/v1/models", timeout_s=LOOK_TIMEOUT_S)
         if answer.is_error:
@@ -105,7 +105,7 @@ class VllmServer:
             ) from error
 
 
-def read_models(answer: httpx.Response, else_told: str) -> Listed:
+def read_models(answer: httpx.Response, else_told: str) -> AdapterListing:
     """Read the list that `/v1/models` gives, where each adapter has a parent and a path.
 
     Raises:
@@ -116,7 +116,7 @@ def read_models(answer: httpx.Response, else_told: str) -> Listed:
     except ValidationError as error:
         raise InvalidInput(else_told, fix="name another: --url") from error
     bases = [model for model in found if model.parent is None]
-    return Listed(
+    return AdapterListing(
         {model.id: model.root or "" for model in found if model.parent is not None},
         frozenset(model.id for model in bases),
         next((model.root for model in bases if model.root), ""),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from deltareg.client.asking.lines import line_path
 from deltareg.client.context import Context
-from deltareg.client.follow.release import Followed
+from deltareg.client.follow.release import FollowedChannel
 from deltareg.client.http.answers import read_answer
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.wire import ChannelInfo
@@ -17,7 +17,7 @@ _WAIT_S = 20.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
-class Watch:
+class ChannelWatch:
     """Knows what one channel said last.
 
     Attributes:
@@ -28,7 +28,7 @@ class Watch:
     def __init__(
         self,
         context: Context,
-        followed: Followed,
+        followed: FollowedChannel,
         on_change: Callable[[], None],
         stop: threading.Event,
     ) -> None:

@@ -53,7 +53,7 @@ def read_problem(response: httpx.Response) -> DeltaregError:
     return error
 
 
-def checked(response: httpx.Response) -> httpx.Response:
+def check_answer(response: httpx.Response) -> httpx.Response:
     """Give an answer back, unless it is an error.
 
     Raises:

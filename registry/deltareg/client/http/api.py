@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from deltareg.client.config import ClientConfig
-from deltareg.client.http.answers import checked, our_errors, read_answer, store_failure
-from deltareg.client.http.patience import Patience
+from deltareg.client.http.answers import check_answer, our_errors, read_answer, store_failure
+from deltareg.client.http.patience import RetryPolicy
 from deltareg.client.progress import SILENT, Progress
 from deltareg.errors import IntegrityFailure, InvalidInput, Misconfigured
 from deltareg.host.lean_httpx import httpx
@@ -25,7 +25,7 @@ _BODY_TIMEOUT_S = 120.0
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def _load_certificates() -> ssl.SSLContext:
     """Read the certificates to trust once a process: it takes 30 ms."""
     return httpx.create_ssl_context()
 
@@ -34,10 +34,10 @@ class _LateTrust(ssl.SSLContext):
     """Has those certificates read when a connection needs them; it trusts nobody by itself."""
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:  # noqa: ANN401  # as above
-        return _trusted().wrap_socket(*args, **options)
+        return _load_certificates().wrap_socket(*args, **options)
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:  # noqa: ANN401  # as above
-        return _trusted().wrap_bio(*args, **options)
+        return _load_certificates().wrap_bio(*args, **options)
 
 
 def _why_unsent(config: ClientConfig) -> Misconfigured | None:
@@ -77,7 +77,7 @@ class Api:
         if config.token and self._refusal is None:
             headers["Authorization"] = f"Bearer {_printable(config.token)}"
         self._config = config
-        self._patience = Patience(
+        self._patience = RetryPolicy(
             retries=config.retries, window_s=config.patience_s, progress=progress, sleep=sleep
         )
         self._http = httpx.Client(
@@ -153,7 +153,7 @@ class Api:
                     method, API + path, content=content, params=params,
                     headers=sent | self._request_id(),
                 )  # fmt: skip
-            return checked(response)
+            return check_answer(response)
 
         return self._patience.run(lambda: self._at_once(once), is_hasty=not is_patient)
 
@@ -181,7 +181,7 @@ class Api:
             try:
                 with self._watched() as has_moved:
                     put = self._http.put(API + path, content=body(has_moved), headers=headers)
-                checked(put)
+                check_answer(put)
             except BaseException:
                 meter(-sent)
                 raise
@@ -208,7 +208,7 @@ class Api:
                 response.read()
                 if response.history:  # it was not the registry that answered
                     raise store_failure(response, path)
-            yield checked(response)
+            yield check_answer(response)
 
     def is_ready(self) -> bool:
         """Whether the server answers and is ready."""

@@ -35,7 +35,7 @@ SILENCE_S = 10.0
 """How long nothing may come before somebody who watches is told what is waited for."""
 
 
-class Patience:
+class RetryPolicy:
     """Sends things again for one client; safe to use from several threads."""
 
     def __init__(

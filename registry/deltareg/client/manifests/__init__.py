@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from deltareg.client.context import Context
 from deltareg.client.manifests.dynamo import Dynamo
-from deltareg.client.manifests.form import ExportOptions, Form, Manifest
+from deltareg.client.manifests.form import ExportOptions, ManifestFormat, Manifest
 from deltareg.client.manifests.kserve import Kserve
 from deltareg.client.manifests.llm_d import LlmD
-from deltareg.client.manifests.served import Served, served_by
+from deltareg.client.manifests.served import ServedVersion, served_by
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 
-_FORMS: Sequence[Form] = (Dynamo(), LlmD(), Kserve())
+_FORMS: Sequence[ManifestFormat] = (Dynamo(), LlmD(), Kserve())
 _ENGINE = "vllm"
 _ALL = 100
 
@@ -33,7 +33,7 @@ def export(
     *,
     options: ExportOptions,
     beside: str | None = None,
-) -> tuple[Sequence[Manifest], Sequence[Served]]:
+) -> tuple[Sequence[Manifest], Sequence[ServedVersion]]:
     """Write the manifests of what a channel serves; gives them, and what they serve.
 
     Args:
@@ -59,7 +59,7 @@ def export(
     return manifests, [served] if other is None else [served, other]
 
 
-def _check(form: Form, options: ExportOptions, beside: str | None) -> None:
+def _check(form: ManifestFormat, options: ExportOptions, beside: str | None) -> None:
     values = {name: getattr(options, name) for name in ExportOptions.__slots__}
     for name, value in values.items():
         if value not in {"", None} and name not in form.takes:

@@ -7,8 +7,8 @@ registry where HF_ENDPOINT names it. After the CRD `nvidia.com/v1alpha1` of Dyna
 from collections.abc import Sequence
 from typing import ClassVar
 
-from deltareg.client.manifests.form import ExportOptions, Manifest, needed, resource
-from deltareg.client.manifests.served import Served
+from deltareg.client.manifests.form import ExportOptions, Manifest, require_value, resource
+from deltareg.client.manifests.served import ServedVersion
 
 
 class Dynamo:
@@ -18,12 +18,12 @@ class Dynamo:
     takes: ClassVar[frozenset[str]] = frozenset({"base_model"})
 
     def write(
-        self, served: Served, options: ExportOptions, *, beside: Served | None
+        self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
         """Name the version for good, and its bytes by their digest."""
         spec = {
             "modelName": served.name,
-            "baseModelName": needed(
+            "baseModelName": require_value(
                 options.base_model, "--base-model", "what Dynamo serves the base as"
             ),
             "modelType": "lora",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from deltareg.client.manifests.served import Served
+from deltareg.client.manifests.served import ServedVersion
 from deltareg.errors import InvalidInput
 
 Manifest = Mapping[str, object]
@@ -29,7 +29,7 @@ class ExportOptions:
     weight: int | None = None
 
 
-class Form(Protocol):
+class ManifestFormat(Protocol):
     """How one system is told to serve a version."""
 
     name: ClassVar[str]
@@ -39,7 +39,7 @@ class Form(Protocol):
     """The options that mean something to it."""
 
     def write(
-        self, served: Served, options: ExportOptions, *, beside: Served | None
+        self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
         """Write its manifests; with `beside`, the rest of the requests goes to that version.
 
@@ -49,7 +49,7 @@ class Form(Protocol):
         ...
 
 
-def needed(value: str, flag: str, what: str) -> str:
+def require_value(value: str, flag: str, what: str) -> str:
     """Give what somebody said.
 
     Raises:
@@ -60,7 +60,7 @@ def needed(value: str, flag: str, what: str) -> str:
     return value
 
 
-def resource(version: str, kind: str, served: Served, spec: Mapping[str, object]) -> Manifest:
+def resource(version: str, kind: str, served: ServedVersion, spec: Mapping[str, object]) -> Manifest:
     """Put a resource of Kubernetes together."""
     metadata = {"name": served.resource, "annotations": dict(served.annotations)}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}

@@ -8,8 +8,8 @@ is a rollout. After `serving.kserve.io/v1alpha2`.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from deltareg.client.manifests.form import ExportOptions, Manifest, needed, resource
-from deltareg.client.manifests.served import Served
+from deltareg.client.manifests.form import ExportOptions, Manifest, require_value, resource
+from deltareg.client.manifests.served import ServedVersion
 
 _DEFAULT_RANK = 16
 
@@ -21,7 +21,7 @@ class Kserve:
     takes: ClassVar[frozenset[str]] = frozenset({"base_model", "base_uri"})
 
     def write(
-        self, served: Served, options: ExportOptions, *, beside: Served | None
+        self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
         """Name the version for good, and its bytes by their digest."""
         lora: dict[str, object] = {
@@ -30,7 +30,7 @@ class Kserve:
         if served.rank > _DEFAULT_RANK:
             lora["maxRank"] = served.rank
         model: dict[str, object] = {
-            "uri": needed(options.base_uri, "--base-uri", "where KServe gets the base"),
+            "uri": require_value(options.base_uri, "--base-uri", "where KServe gets the base"),
             "lora": lora,
         }
         if options.base_model:

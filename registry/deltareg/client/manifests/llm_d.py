@@ -7,8 +7,8 @@ for its name, here by its digest. After the CRD `llm-d.ai/v1alpha2` of llm-d-rou
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from deltareg.client.manifests.form import ExportOptions, Manifest, needed, resource
-from deltareg.client.manifests.served import Served
+from deltareg.client.manifests.form import ExportOptions, Manifest, require_value, resource
+from deltareg.client.manifests.served import ServedVersion
 
 _ALL = 100
 
@@ -20,7 +20,7 @@ class LlmD:
     takes: ClassVar[frozenset[str]] = frozenset({"pool", "model", "weight"})
 
     def write(
-        self, served: Served, options: ExportOptions, *, beside: Served | None
+        self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
         """Send requests to the version, or to two by their weights."""
         targets: list[Mapping[str, object]] = [{"modelRewrite": served.exact}]
@@ -34,7 +34,7 @@ class LlmD:
             "poolRef": {
                 "group": "inference.networking.k8s.io",
                 "kind": "InferencePool",
-                "name": needed(options.pool, "--pool", "the InferencePool of the pods"),
+                "name": require_value(options.pool, "--pool", "the InferencePool of the pods"),
             },
             "rules": [
                 {"matches": [{"model": {"type": "Exact", "value": model}}], "targets": targets}

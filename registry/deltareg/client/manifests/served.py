@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deltareg.client.asking.lines import show_channel
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
-from deltareg.delta.serving import Delta, servability
+from deltareg.delta.serving import ServableDelta, servability
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, InvalidInput
 from deltareg.refs import LineRef, Ref
@@ -17,7 +17,7 @@ _COMMIT_DIGITS, _NAME_DIGITS, _MOST_NAME = 40, 8, 63
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedVersion:
     """A version that a channel serves.
 
     Attributes:
@@ -76,7 +76,7 @@ class Served:
         }
 
 
-def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> Served:
+def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> ServedVersion:
     """Ask what a channel serves, where an engine can serve it.
 
     Raises:
@@ -93,14 +93,14 @@ def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> 
     if seen.is_revoked:
         raise Blocked(f"{seen.ref} is revoked", fix=f"deltareg rollback {line} --channel {channel}")
     version = resolve(context, Ref.parse(seen.ref), bare="newest")
-    delta = Delta(version.kind, version.variant, version.config, version.files)
+    delta = ServableDelta(version.kind, version.variant, version.config, version.files)
     for one in servability(delta):
         if one.engine == engine and not one.is_servable:
             raise InvalidInput(
                 f"{engine} cannot serve {seen.ref}: {'; '.join(one.obstacles)}",
                 fix=f"serve the merged model: deltareg materialize {seen.ref}",
             )
-    return Served(
+    return ServedVersion(
         line, channel, seen.revision, seen.version, Digest.parse(seen.digest), version.base.name,
         delta.rank, tuple(each.message for each in seen.unfit),
     )  # fmt: skip

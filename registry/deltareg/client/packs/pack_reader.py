@@ -12,14 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from deltareg.client.cache.cache import Cache
-from deltareg.client.cache.parts import Part
-from deltareg.client.cache.spans import (
-    WHOLE_SHARE,
-    Span,
-    coalesce,
-    missing,
-    span_of,
-)
+from deltareg.client.cache.parts import PackPart
+from deltareg.client.cache.spans import WHOLE_SHARE, ByteSpan, coalesce, missing, span_of
 from deltareg.client.context import Context
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
@@ -85,11 +79,11 @@ class PackReader:
         self._exits = ExitStack()
         self._cache = self._own = context.cache
         self._sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
-        self._spans: dict[Digest, dict[Span, None]] = {}
+        self._spans: dict[Digest, dict[ByteSpan, None]] = {}
         for chunk in chunks:
             self._spans.setdefault(chunk.pack, {})[span_of(chunk)] = None
         self._pool = ThreadPoolExecutor(concurrency)
-        self._sources: dict[tuple[Digest, Span], _Source] = {}
+        self._sources: dict[tuple[Digest, ByteSpan], _Source] = {}
         self._maps: dict[Path, memoryview] = {}
         self._lock = Lock()
         self._is_over = False
@@ -146,7 +140,7 @@ class PackReader:
                 self._maps[path] = found
             return found
 
-    def _plan(self, digest: Digest, spans: list[Span]) -> Iterator[_Source]:
+    def _plan(self, digest: Digest, spans: list[ByteSpan]) -> Iterator[_Source]:
         """Find a source for each span of a pack, and give those that have to be brought."""
         whole = partial(self._whole, digest)
         blob = self._blob(digest)
@@ -169,11 +163,11 @@ class PackReader:
             source = _Source(partial(self._stretch, digest, stretch))
             yield self._assign(digest, stretches[stretch], source)
 
-    def _hold(self, digest: Digest, spans: list[Span], source: _Source) -> None:
+    def _hold(self, digest: Digest, spans: list[ByteSpan], source: _Source) -> None:
         self._assign(digest, spans, source)
         self.cached_bytes += sum(span.size_bytes for span in spans)
 
-    def _assign(self, digest: Digest, spans: list[Span], source: _Source) -> _Source:
+    def _assign(self, digest: Digest, spans: list[ByteSpan], source: _Source) -> _Source:
         self._sources |= {(digest, span): source for span in spans}
         return source
 
@@ -185,7 +179,7 @@ class PackReader:
             return None
         return found if is_whole else None
 
-    def _stretch(self, digest: Digest, span: Span) -> _Place:
+    def _stretch(self, digest: Digest, span: ByteSpan) -> _Place:
         """Bring a stretch of a pack, unless another process did."""
         blob = self._blob(digest)
         if blob is not None:
@@ -212,7 +206,7 @@ class PackReader:
             joined = self._joined(digest)
             if joined is not None:
                 return joined
-        return self._download(digest, Span(0, size))
+        return self._download(digest, ByteSpan(0, size))
 
     def _joined(self, digest: Digest) -> _Place | None:
         """Make a pack of its parts; None when one of them is damaged or was pruned."""
@@ -226,10 +220,10 @@ class PackReader:
             self._cache.parts.drop(digest)
         return None if path is None else _Place(path)
 
-    def _download(self, digest: Digest, span: Span) -> _Place:
+    def _download(self, digest: Digest, span: ByteSpan) -> _Place:
         """Fetch bytes of a pack once; what comes before they break off is kept."""
         size = self._sizes[digest]
-        is_whole = span == Span(0, size)
+        is_whole = span == ByteSpan(0, size)
         headers = {} if is_whole else {"Range": f"bytes={span.begin}-{span.end - 1}"}
         with self._api.download(
             f"/blobs/{digest}", query={"of": self._of}, headers=headers
@@ -288,7 +282,7 @@ class _Body:
 def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) -> int:
     """Give how many bytes a reader of some chunks would fetch, those between them included."""
     sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
-    spans: dict[Digest, set[Span]] = {}
+    spans: dict[Digest, set[ByteSpan]] = {}
     for chunk in chunks:
         spans.setdefault(chunk.pack, set()).add(span_of(chunk))
     total = 0
@@ -304,12 +298,12 @@ def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) ->
     return total
 
 
-def _holder(parts: Iterable[Part], span: Span) -> Part | None:
+def _holder(parts: Iterable[PackPart], span: ByteSpan) -> PackPart | None:
     """Give a part that holds all of a span."""
     return next((part for part in parts if part.span.holds(span)), None)
 
 
-def _check_range(response: httpx.Response, span: Span, size_bytes: int) -> None:
+def _check_range(response: httpx.Response, span: ByteSpan, size_bytes: int) -> None:
     """Check that an answer is the range that was asked for.
 
     Raises:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deltareg.client.packs.rebuilt_files import file_bytes
 from deltareg.codec import OrderedPool, ReadRange
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, IntegrityFailure, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
@@ -27,7 +27,7 @@ LIES = (IntegrityFailure, BaseMismatch, Refused)
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class ProofMismatch:
     """A piece, by its digest, or a file, by its path, that is not what the manifest says."""
 
     name: str
@@ -51,10 +51,10 @@ def rebuilding(
     references: Mapping[Digest, ReadRange],
     *,
     workers: int,
-) -> Generator[Rebuild, None, None]:
+) -> Generator[PieceRebuilder, None, None]:
     """Give the pieces of what was brought with `write_chunks`; the arguments are `wrong_parts`'."""
     with _Chunks(chunks, chunks_in_order(manifest, storage)) as found, OrderedPool(workers) as pool:
-        yield Rebuild(storage, found.read, references, pool)
+        yield PieceRebuilder(storage, found.read, references, pool)
 
 
 def wrong_parts(
@@ -64,7 +64,7 @@ def wrong_parts(
     references: Mapping[Digest, ReadRange],
     *,
     workers: int,
-) -> Iterator[Wrong]:
+) -> Iterator[ProofMismatch]:
     """Decode everything and tell what is wrong; at most `MOST_WRONG` of it.
 
     Args:
@@ -87,27 +87,27 @@ def wrong_parts(
                     return
 
 
-def _wrong_in(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[Wrong]:
+def _wrong_in(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -> Iterator[ProofMismatch]:
     hasher = hashlib.sha256()
     try:
         for data in file_bytes(manifest, file, rebuild):
             hasher.update(data)
     except LIES as error:
         named = list(_wrong_pieces(manifest, file, rebuild))
-        yield from named or [Wrong(file.path, error.message)]
+        yield from named or [ProofMismatch(file.path, error.message)]
         return
     if hasher.hexdigest() != file.digest.hex:
-        yield Wrong(file.path, f"it is sha256:{hasher.hexdigest()}, not {file.digest}")
+        yield ProofMismatch(file.path, f"it is sha256:{hasher.hexdigest()}, not {file.digest}")
 
 
-def _wrong_pieces(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[Wrong]:
+def _wrong_pieces(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -> Iterator[ProofMismatch]:
     own: list[Piece] = [file.part]
     own += [tensor.piece for tensor in manifest.tensors if tensor.file == file.path]
     for piece in dict.fromkeys(own):
         try:
             deque(rebuild([piece]), maxlen=0)
         except LIES as error:
-            yield Wrong(str(piece.digest), error.message)
+            yield ProofMismatch(str(piece.digest), error.message)
 
 
 class _Chunks:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from deltareg.client.disk.weights_file import write_stream
 from deltareg.client.progress import Meter
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.digest import Digest, Hasher
 from deltareg.errors import IntegrityFailure
 from deltareg.identity.manifest import Manifest, ManifestFile
 from deltareg.tensors.header import parse_header
 
 
-def write_files(folder: Path, manifest: Manifest, rebuild: Rebuild, *, meter: Meter) -> None:
+def write_files(folder: Path, manifest: Manifest, rebuild: PieceRebuilder, *, meter: Meter) -> None:
     """Write every file of a manifest into a folder, byte for byte as it was pushed.
 
     Raises:
@@ -36,7 +36,7 @@ def _write_checked(
         DiskFull: There is no room.
     """
     hasher = hashlib.sha256()
-    write_stream(target, _hashed(body, hasher), meter=meter)
+    write_stream(target, _hash_chunks(body, hasher), meter=meter)
     digest = Digest("sha256", hasher.hexdigest())
     if digest != expected:
         raise IntegrityFailure(
@@ -45,13 +45,13 @@ def _write_checked(
         )
 
 
-def _hashed(body: Iterable[memoryview | bytes], hasher: Hasher) -> Iterator[memoryview | bytes]:
+def _hash_chunks(body: Iterable[memoryview | bytes], hasher: Hasher) -> Iterator[memoryview | bytes]:
     for chunk in body:
         hasher.update(chunk)
         yield chunk
 
 
-def file_bytes(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[memoryview]:
+def file_bytes(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -> Iterator[memoryview]:
     """Give the bytes of a file in order, each piece checked at its end."""
     if not file.is_tensors:
         yield from rebuild([file.part])

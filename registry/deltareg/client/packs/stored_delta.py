@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from deltareg.client.folders.folder import MappedFile
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
@@ -21,7 +21,7 @@ class StoredTensor:
     """A tensor in packs; reading rows decodes and checks all of it, so it is streamed instead."""
 
     tensor: ManifestTensor
-    rebuild: Rebuild
+    rebuild: PieceRebuilder
 
     @property
     def name(self) -> str:
@@ -50,7 +50,7 @@ class StoredTensor:
 class StoredDelta:
     """A version's files, of which only headers and small files are in memory."""
 
-    def __init__(self, manifest: Manifest, rebuild: Rebuild) -> None:
+    def __init__(self, manifest: Manifest, rebuild: PieceRebuilder) -> None:
         """Read headers and small files.
 
         Raises:

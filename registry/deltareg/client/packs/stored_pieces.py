@@ -8,7 +8,7 @@ from deltareg.identity.storage_map import Chain, PackRef, StorageMap, StoredPiec
 from deltareg.wire import UploadInfo
 
 
-class Stored:
+class ReusablePieces:
     """Stored pieces, each in one place: chains that name two places for a piece do not mix.
 
     So whatever is put together from them is as deep as each chain was alone, and never goes round.
@@ -54,9 +54,9 @@ class Stored:
         return StorageMap(tuple(refs[digest] for digest in used), needed)
 
 
-def stored_of(upload: UploadInfo) -> Stored:
+def stored_of(upload: UploadInfo) -> ReusablePieces:
     """Take what the server offers to an upload."""
-    stored = Stored()
+    stored = ReusablePieces()
     packs = pack_refs(upload)
     for text, entry in sorted(upload.known.items()):
         stored.add(Chain.decode(Digest.parse(text), entry.encode()), packs)

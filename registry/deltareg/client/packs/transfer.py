@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
-from deltareg.client.packs.stored_pieces import Stored, stored_of
+from deltareg.client.packs.stored_pieces import ReusablePieces, stored_of
 from deltareg.client.progress import Meter
 from deltareg.codec import EncodedPack, PackEncoder, PieceSource, ReadRange, Reference, cores
 from deltareg.delta.kind import BaseView, Tensors
@@ -25,7 +25,7 @@ _FLYING = 2 * _SENDERS  # with none that waits, encoding would wait for the netw
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentPacks:
     """What an upload sent.
 
     Attributes:
@@ -42,10 +42,10 @@ def send_pieces(
     upload: UploadInfo,
     manifest: Manifest,
     sources: Iterable[PieceSource],
-    stored: Stored | None = None,
+    stored: ReusablePieces | None = None,
     *,
     keep: Callable[[EncodedPack], None] | None = None,
-) -> Sent:
+) -> SentPacks:
     """Encode and send what the server does not have.
 
     The same sources make the same packs, so a push that was interrupted encodes again and sends
@@ -66,12 +66,12 @@ def send_pieces(
     encoder = PackEncoder(wanted, workers=cores(), profile=context.config.compression)
     received = {pack.digest for pack in upload.received}
     try:
-        packs = encoder.packs() if keep is None else _kept(encoder.packs(), keep)
+        packs = encoder.packs() if keep is None else _keep_packs(encoder.packs(), keep)
         uploaded = _send(context, upload, packs, received, meter)
     finally:
         meter.close()
     storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
-    return Sent(storage, uploaded)
+    return SentPacks(storage, uploaded)
 
 
 def piece_sources(
@@ -134,7 +134,7 @@ def total_label(count: int) -> str:
     return "1 piece" if count == 1 else f"{count} pieces"
 
 
-def _kept(
+def _keep_packs(
     packs: Iterable[EncodedPack], keep: Callable[[EncodedPack], None]
 ) -> Iterator[EncodedPack]:
     for pack in packs:

@@ -86,14 +86,14 @@ def attach(
     except BaseMismatch as mismatch:
         if not version.trained_on:
             raise
-        base = _unpacked(context, version.trained_on, info)
+        base = _unpack_variant(context, version.trained_on, info)
         try:
             return _attach(engine, base, version, path, model, include)
         except BaseMismatch:
             raise mismatch from None
 
 
-def _unpacked(context: Context, name: str, root: BaseInfo) -> BaseFolder:
+def _unpack_variant(context: Context, name: str, root: BaseInfo) -> BaseFolder:
     variant = context.api.get(base_path(name), BaseInfo)
     with bring_base(context, variant) as packed:
         scheme = scheme_named(variant.quantised)

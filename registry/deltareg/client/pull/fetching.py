@@ -10,9 +10,9 @@ from typing import Final, TypeVar
 from deltareg.client.asking.resolving import base_path, version_path
 from deltareg.client.bases.bases import find_base, identity_of
 from deltareg.client.bases.which import base_manifest
-from deltareg.client.context import Context, Decode, Undecoded
+from deltareg.client.context import Context, Decode, EncodedStorage
 from deltareg.client.disk.kept_files import make_read_only
-from deltareg.client.disk.whole_folder import placed
+from deltareg.client.disk.whole_folder import place_folder
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import with_at_hand
@@ -24,7 +24,7 @@ from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import Meter
 from deltareg.client.pull.intact import find_intact, holds, holds_plainly, remember_held
 from deltareg.codec import OrderedPool, ReadRange, cores
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
 from deltareg.digest import Digest
@@ -41,7 +41,7 @@ _NOTHING: Final[Held] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class PulledVersion:
     """A version on this machine.
 
     Attributes:
@@ -69,7 +69,7 @@ def fetch(
     to: Path | None = None,
     held: Held = _NOTHING,
     is_noted: bool = True,
-) -> Pulled:
+) -> PulledVersion:
     """Bring a version to this machine.
 
     Args:
@@ -84,13 +84,13 @@ def fetch(
     if to is None:
         kept = find_intact(context.cache, "snapshots", digest, manifest)
         if kept is not None:
-            return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
+            return PulledVersion(version, manifest, kept, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
 
-    def write(source: _Source) -> Pulled:
+    def write(source: _Source) -> PulledVersion:
         fetched, cached = _write(context, target, replace(source, is_noted=is_noted))
         fetched += source.base_fetched_bytes
-        return Pulled(version, manifest, target, fetched, cached, source.storage)
+        return PulledVersion(version, manifest, target, fetched, cached, source.storage)
 
     return _from_source(context, version, manifest, write, held)
 
@@ -117,7 +117,7 @@ def read_pieces(
     context: Context,
     version: VersionDetail,
     manifest: Manifest,
-    use: Callable[[Rebuild], T],
+    use: Callable[[PieceRebuilder], T],
     *,
     meter: Meter,
 ) -> tuple[PackReader, T]:
@@ -256,7 +256,7 @@ def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
 
 
 def _reading(
-    context: Context, source: _Source, use: Callable[[Rebuild], T], meter: Meter
+    context: Context, source: _Source, use: Callable[[PieceRebuilder], T], meter: Meter
 ) -> tuple[PackReader, T]:
     """Do something with the pieces of a version; what was damaged in the cache is fetched anew.
 
@@ -274,7 +274,7 @@ def _reading(
         )
         try:
             with packs, OrderedPool(cores()) as pool:
-                return packs, use(Rebuild(source.storage, packs.read, source.references, pool))
+                return packs, use(PieceRebuilder(source.storage, packs.read, source.references, pool))
         except IntegrityFailure:
             if not packs.drop_damaged() or is_last:
                 raise
@@ -282,11 +282,11 @@ def _reading(
 
 
 def _write_once(
-    context: Context, target: Path, source: _Source, rebuild: Rebuild, meter: Meter
+    context: Context, target: Path, source: _Source, rebuild: PieceRebuilder, meter: Meter
 ) -> None:
     """Build the folder; what another process put there meanwhile is as good if it is the same."""
     try:
-        with placed(target) as draft:
+        with place_folder(target) as draft:
             if context.decode is None or (source.references and source.base is None):
                 write_files(draft, source.manifest, rebuild, meter=meter)
             else:
@@ -305,7 +305,7 @@ def _write_once(
 
 
 def _have_decoded(
-    context: Context, decode: Decode, source: _Source, rebuild: Rebuild, draft: Path
+    context: Context, decode: Decode, source: _Source, rebuild: PieceRebuilder, draft: Path
 ) -> None:
     """Have somebody else write the files of a folder, and hold what was written to the manifest.
 
@@ -317,7 +317,7 @@ def _have_decoded(
         folder.mkdir(parents=True, exist_ok=True)
         chunks = chunks_in_order(source.manifest, source.storage)
         write_chunks(folder / "chunks", chunks, rebuild.encoded)
-        stored = Undecoded(
+        stored = EncodedStorage(
             source.manifest, source.storage, folder / "chunks",
             base=None if base is None else base.path.absolute(),
             base_manifest=None if base is None else base.manifest,

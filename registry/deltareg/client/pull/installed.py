@@ -20,7 +20,7 @@ from deltareg.wire import VersionInfo
 _PAGE = 50
 
 
-class Installed(BaseModel):
+class InstalledVersion(BaseModel):
     """What a folder was made from.
 
     Attributes:
@@ -53,21 +53,21 @@ def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root
     files = sorted(files_in(folder))
     rest = _rest(folder, files) if root else ""
     base = version.base.identity if root else ""
-    note = Installed(
+    note = InstalledVersion(
         ref=version.ref, digest=version.digest, files=files, root=root, rest=rest, base=base
     )
     cache.keep_note(_name(folder), note.model_dump_json().encode())
 
 
-def noted_installed(cache: Cache, folder: Path) -> Installed | None:
+def noted_installed(cache: Cache, folder: Path) -> InstalledVersion | None:
     """Give the note of a folder."""
     try:
-        return Installed.model_validate_json(cache.note(_name(folder)) or b"")
+        return InstalledVersion.model_validate_json(cache.note(_name(folder)) or b"")
     except ValidationError:  # none, of another release, or damaged
         return None
 
 
-def noted_fold(cache: Cache, folder: Path) -> Installed | None:
+def noted_fold(cache: Cache, folder: Path) -> InstalledVersion | None:
     """Give the note of a folder that a version was folded into.
 
     None as well where a file came or went since, or one that holds no tensors has changed; tensors
@@ -80,7 +80,7 @@ def noted_fold(cache: Cache, folder: Path) -> Installed | None:
     return noted if _rest(folder, files) == noted.rest else None
 
 
-def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
+def find_installed(context: Context, folder: Path, line: LineRef) -> InstalledVersion:
     """Find out which version of a line a folder holds, newest first.
 
     Raises:
@@ -90,14 +90,14 @@ def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
         manifest = fetch_manifest(context, version)
         if holds(context.cache, folder, manifest):
             files = [file.path for file in manifest.files]
-            return Installed(ref=version.ref, digest=version.digest, files=files)
+            return InstalledVersion(ref=version.ref, digest=version.digest, files=files)
     raise InvalidInput(
         f"{folder} holds no version of {line} as it was pushed",
         fix=f"name an empty folder: deltareg pull {line} --to DIR",
     )
 
 
-def line_of(installed: Installed) -> LineRef:
+def line_of(installed: InstalledVersion) -> LineRef:
     """Give the line of what a folder holds."""
     return Ref.parse(installed.ref).line
 

@@ -34,7 +34,7 @@ def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
     sizes = {file.path: file.size_bytes for file in manifest.files}
     if stats is None or {path: stat[0] for path, stat in stats.items()} != sizes:
         return False
-    known = _remembered(cache, folder)
+    known = _read_note(cache, folder)
     if known == _note(manifest, stats):
         return True
     is_held = all(_is_file(folder / file.path, file.digest.hex) for file in manifest.files)
@@ -112,7 +112,7 @@ def _is_file(path: Path, sha256: str) -> bool:
         return hashlib.file_digest(data, "sha256").hexdigest() == sha256
 
 
-def _remembered(cache: Cache, folder: Path) -> _Note | None:
+def _read_note(cache: Cache, folder: Path) -> _Note | None:
     raw = cache.note(_name(folder))
     try:
         return None if raw is None else _Note.model_validate_json(raw)

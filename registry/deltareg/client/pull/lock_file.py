@@ -103,7 +103,7 @@ def read_lock(file: Path) -> Lock:
     try:
         document = _Document.model_validate(tomllib.loads(raw.decode()))
     except (ValidationError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"{file} is no lock file: {_told(error)}", fix=_FIX) from error
+        raise InvalidInput(f"{file} is no lock file: {_describe_error(error)}", fix=_FIX) from error
     for delta in document.delta:
         _check(file, delta)
     _check_apart(file, [delta.folder for delta in document.delta])
@@ -130,12 +130,12 @@ def write_lock(file: Path, lock: Lock) -> bool:
 
 def lock_text(lock: Lock) -> str:
     """Write a lock as the file has it; equal locks are equal texts."""
-    parts = [_HEAD, f"form = {_quoted(_FORM)}\nregistry = {_quoted(lock.registry)}\n"]
+    parts = [_HEAD, f"form = {_quote(_FORM)}\nregistry = {_quote(lock.registry)}\n"]
     parts += [_table("delta", _fields(each)) for each in sorted(lock.deltas, key=_by_folder)]
     for base in sorted(lock.bases, key=lambda each: each.name):
         parts.append(_table("base", _fields(base)))
         if base.parts:
-            lines = "\n".join(f"{_quoted(k)} = {_quoted(v)}" for k, v in sorted(base.parts.items()))
+            lines = "\n".join(f"{_quote(k)} = {_quote(v)}" for k, v in sorted(base.parts.items()))
             parts.append(f"[base.parts]\n{lines}\n")
     return "\n".join(parts)
 
@@ -194,15 +194,15 @@ def _fields(thing: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _table(name: str, fields: Iterable[tuple[str, str]]) -> str:
-    lines = "\n".join(f"{key} = {_quoted(value)}" for key, value in fields)
+    lines = "\n".join(f"{key} = {_quote(value)}" for key, value in fields)
     return f"[[{name}]]\n{lines}\n"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

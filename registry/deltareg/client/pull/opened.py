@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.pull.fetching import Pulled
+from deltareg.client.pull.fetching import PulledVersion
 from deltareg.delta.delta_manifest import assess
 from deltareg.delta.kind import BaseView, Effect
 from deltareg.errors import IntegrityFailure
@@ -28,7 +28,7 @@ class OpenVersion:
 
 
 @contextmanager
-def open_version(pulled: Pulled, view: BaseView) -> Generator[OpenVersion, None, None]:
+def open_version(pulled: PulledVersion, view: BaseView) -> Generator[OpenVersion, None, None]:
     """Open a pulled version until the block ends.
 
     Raises:

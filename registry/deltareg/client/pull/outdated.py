@@ -8,7 +8,7 @@ from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
 from deltareg.client.pull.installed import noted_installed
 from deltareg.client.pull.lock_file import LOCK_FILE, read_lock
-from deltareg.client.results.lock_reports import OutdatedReport, Standing, Standings
+from deltareg.client.results.lock_reports import OutdatedReport, Standing, FolderStanding
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref, parse_channel
 from deltareg.wire import VersionDetail
@@ -28,13 +28,13 @@ def find_outdated(context: Context, paths: Sequence[Path], *, channel: str) -> O
         NotFound: One is not there.
     """
     name = parse_channel(channel)
-    held = [pair for path in paths for pair in _named(context, path)] if paths else _here(context)
+    held = [pair for path in paths for pair in _list_held(context, path)] if paths else _here(context)
     return OutdatedReport(name, [_stands(context, folder, ref, name) for folder, ref in held])
 
 
-def _named(context: Context, path: Path) -> list[tuple[Path, Ref]]:
+def _list_held(context: Context, path: Path) -> list[tuple[Path, Ref]]:
     if path.is_file() or path.name.endswith(".lock"):
-        return _locked(path)
+        return _list_locked(path)
     if not path.is_dir():
         raise NotFound(f"there is no folder {path}", fix=f"deltareg pull NS/NAME@prod --to {path}")
     noted = noted_installed(context.cache, path)
@@ -52,7 +52,7 @@ def _named(context: Context, path: Path) -> list[tuple[Path, Ref]]:
 def _here(context: Context) -> list[tuple[Path, Ref]]:
     lock = Path(LOCK_FILE)
     if lock.is_file():
-        return _locked(lock)
+        return _list_locked(lock)
     noted = noted_installed(context.cache, Path())
     return [(Path(), Ref.parse(noted.ref))] if noted is not None else _below(context, Path())
 
@@ -63,11 +63,11 @@ def _below(context: Context, path: Path) -> list[tuple[Path, Ref]]:
     return [(folder, Ref.parse(note.ref)) for folder, note in noted if note is not None]
 
 
-def _locked(path: Path) -> list[tuple[Path, Ref]]:
+def _list_locked(path: Path) -> list[tuple[Path, Ref]]:
     return [(path.parent / each.folder, Ref.parse(each.ref)) for each in read_lock(path).deltas]
 
 
-def _stands(context: Context, folder: Path, ref: Ref, channel: str) -> Standings:
+def _stands(context: Context, folder: Path, ref: Ref, channel: str) -> FolderStanding:
     held = _find(context, ref)
     served = _find(context, Ref(ref.line, channel=channel))
     newest = _find(context, Ref(ref.line))
@@ -79,7 +79,7 @@ def _stands(context: Context, folder: Path, ref: Ref, channel: str) -> Standings
         standing = "corrupt"
     else:
         standing = _beside(held, served, newest)
-    return Standings(
+    return FolderStanding(
         folder, str(ref), standing, served="" if served is None else served.ref,
         newest="" if newest is None else newest.ref,
         revocation=None if held is None else held.revocation,

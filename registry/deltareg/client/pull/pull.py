@@ -20,7 +20,7 @@ from deltareg.refs import Ref
 from deltareg.wire import VersionDetail
 
 if TYPE_CHECKING:
-    from deltareg.client.trust.signers import Signer
+    from deltareg.client.trust.signers import TrustedSigner
 
 
 def pull(
@@ -29,7 +29,7 @@ def pull(
     to: Path | None,
     *,
     is_temporary: bool = False,
-    signers: "Sequence[Signer]" = (),
+    signers: "Sequence[TrustedSigner]" = (),
 ) -> PullReport:
     """Write a version's files into a folder, or into the cache when no folder is named.
 
@@ -48,7 +48,7 @@ def pull(
     started = time.monotonic()
     version = resolve_live(context, ref, bare="prod")
     manifest = fetch_manifest(context, version)
-    proofs = _required(context, version, manifest, signers)
+    proofs = _require_signatures(context, version, manifest, signers)
     signed = proofs[0].body if proofs else ""
     here = _here(context, Digest.parse(version.digest), manifest, to)
     if here is not None:
@@ -76,8 +76,8 @@ def pull(
     )
 
 
-def _required(
-    context: Context, version: VersionDetail, manifest: Manifest, signers: "Sequence[Signer]"
+def _require_signatures(
+    context: Context, version: VersionDetail, manifest: Manifest, signers: "Sequence[TrustedSigner]"
 ) -> Sequence[FilesProof]:
     if not signers:
         return ()

@@ -19,7 +19,7 @@ from deltareg.client.progress import SILENT
 from deltareg.client.pull.fetching import fetch, read_pieces, trim
 from deltareg.client.pull.intact import find_intact
 from deltareg.codec.file_range import read_range
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.identity.manifest import ManifestFile, ManifestTensor
@@ -118,7 +118,7 @@ class VersionFiles:
         manifest, is_proven = self._manifest, self.version.proof == "proven"
         needed = replace(manifest, files=(file,), tensors=self._touched(file, begin, end))
 
-        def use(rebuild: Rebuild) -> bytes:
+        def use(rebuild: PieceRebuilder) -> bytes:
             found = read_range(manifest, file, rebuild, begin=begin, end=end, is_proven=is_proven)
             return b"".join(found)
 

@@ -68,7 +68,7 @@ def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, serve
         ) from error
     fields = {**fields, **{k: v for k, v in _missing(version, base).items() if k not in fields}}
     own = fields.get(KEY)
-    fields[KEY] = {**(own if isinstance(own, dict) else {}), **_known(version, base, server)}
+    fields[KEY] = {**(own if isinstance(own, dict) else {}), **_list_facts(version, base, server)}
     body = _SECTION.sub("\n", body).strip("\n") or f"# {version.namespace}/{version.name}"
     return f"---\n{write_yaml(fields)}---\n\n{body}\n\n{_section(version, base)}\n"
 
@@ -84,7 +84,7 @@ def _missing(version: VersionDetail, base: BaseInfo | None) -> dict[str, object]
     return found | ({"library_name": library} if library else {})
 
 
-def _known(version: VersionDetail, base: BaseInfo | None, server: str) -> dict[str, object]:
+def _list_facts(version: VersionDetail, base: BaseInfo | None, server: str) -> dict[str, object]:
     name = {} if base is None else {"base": base.name}
     known = {
         "ref": version.ref, "digest": version.digest, "registry": server, **name,

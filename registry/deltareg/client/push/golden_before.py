@@ -14,12 +14,12 @@ from deltareg.client.packs.pack_reader import PackReader
 from deltareg.client.progress import SILENT
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import OrderedPool
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.errors import Blocked, Corrupt, IntegrityFailure, NotFound, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile
 from deltareg.identity.needed_chunks import needed_chunks
 from deltareg.refs import LineRef
-from deltareg.suites.golden import Origin
+from deltareg.suites.golden import GoldenOrigin
 from deltareg.suites.golden_file import GOLDEN_FILE, MOST_BYTES, decode
 from deltareg.wire import Page, VersionInfo
 
@@ -27,7 +27,7 @@ _LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True)
-class GoldenBefore:
+class EarlierGolden:
     """Golden outputs of a version, as they are kept.
 
     Attributes:
@@ -38,12 +38,12 @@ class GoldenBefore:
 
     ref: str
     raw: bytes
-    origin: Origin
+    origin: GoldenOrigin
 
 
 def find_golden(
     context: Context, line: LineRef, files: Iterable[ManifestFile]
-) -> GoldenBefore | None:
+) -> EarlierGolden | None:
     """Find a version of the line that has these files and golden outputs, and give those.
 
     Args:
@@ -72,14 +72,14 @@ def find_golden(
 
 def _golden_of(
     context: Context, version: VersionInfo, own: dict[str, ManifestFile]
-) -> GoldenBefore | None:
+) -> EarlierGolden | None:
     manifest = fetch_manifest(context, version)
     others = {file.path: file for file in manifest.files}
     golden = others.pop(GOLDEN_FILE, None)
     if golden is None or others != own:
         return None
     raw = _bytes_of(context, version, manifest, golden)
-    return GoldenBefore(version.ref, raw, decode(raw).origin)
+    return EarlierGolden(version.ref, raw, decode(raw).origin)
 
 
 def _bytes_of(
@@ -93,4 +93,4 @@ def _bytes_of(
         of=version.ref, concurrency=1, moved=SILENT.task("golden outputs", None).moved,
     )  # fmt: skip
     with packs, OrderedPool(1) as pool:
-        return b"".join(Rebuild(storage, packs.read, {}, pool)([file.part]))
+        return b"".join(PieceRebuilder(storage, packs.read, {}, pool)([file.part]))

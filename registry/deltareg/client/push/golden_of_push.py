@@ -20,16 +20,16 @@ from deltareg.client.folders.golden import (
     origin_in,
     take_recorded,
 )
-from deltareg.client.push.golden_before import GoldenBefore
+from deltareg.client.push.golden_before import EarlierGolden
 from deltareg.errors import DeltaregError
-from deltareg.suites.golden import Origin
+from deltareg.suites.golden import GoldenOrigin
 from deltareg.suites.golden_file import GOLDEN_FILE
 
 MOST_BASE_BYTES = 3 << 30
 _ALONE = frozenset({"", "deltareg"})
 
 
-class RecordGolden(Protocol):
+class GoldenRecorder(Protocol):
     """Has the library that wrote a delta compute outputs, and keeps them in its folder."""
 
     def __call__(self, folder: Path, base: Path, *, library: str, convention: str) -> None:
@@ -59,11 +59,11 @@ class GoldenChoice:
 
     file: Path | None = None
     is_left_out: bool = False
-    record: RecordGolden | None = None
+    record: GoldenRecorder | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class GoldenTaken:
+class GoldenOutcome:
     """What became of it, in words.
 
     Attributes:
@@ -82,8 +82,8 @@ def take_golden(
     *,
     path: Path,
     library: str,
-    find_before: Callable[[], GoldenBefore | None],
-) -> GoldenTaken:
+    find_before: Callable[[], EarlierGolden | None],
+) -> GoldenOutcome:
     """Decide which golden outputs a folder is pushed with, and put them among its files.
 
     Args:
@@ -100,40 +100,40 @@ def take_golden(
     """
     if choice.is_left_out:
         leave_golden_out(folder, why="not wanted")
-        return GoldenTaken()
+        return GoldenOutcome()
     if choice.file is not None:
         add_golden(folder, choice.file)
     origin = origin_in(folder)
     changed = () if origin is None else changed_weights(folder.path, origin)
     if origin is not None and (origin.how != "by_library" or not changed):
-        return GoldenTaken(_told(origin, changed))
+        return GoldenOutcome(_describe_origin(origin, changed))
     if origin is not None:  # of other weights, and of no training: worth nothing any more
         leave_golden_out(folder, why="of other weights")
     if choice.record is None:
-        return GoldenTaken()
+        return GoldenOutcome()
     before = find_before()
     if before is not None:
         add_kept(folder, before.raw)
-        return GoldenTaken(f"{before.origin.told}; those of {before.ref}")
+        return GoldenOutcome(f"{before.origin.told}; those of {before.ref}")
     missing = _why_not(known, path, library)
-    return GoldenTaken(missing=missing) if missing else _record(folder, known, choice, library)
+    return GoldenOutcome(missing=missing) if missing else _record(folder, known, choice, library)
 
 
-def _record(folder: Folder, known: KnownBase, choice: GoldenChoice, library: str) -> GoldenTaken:
+def _record(folder: Folder, known: KnownBase, choice: GoldenChoice, library: str) -> GoldenOutcome:
     """Have the library compute outputs, and put them among the folder's files."""
     assert choice.record is not None
     assert known.folder is not None
     try:
         choice.record(folder.path, known.folder.path, library=library, convention=folder.convention)
     except DeltaregError as error:
-        return GoldenTaken(missing=error.message)
+        return GoldenOutcome(missing=error.message)
     take_recorded(folder)
     folder.left_out[:] = [one for one in folder.left_out if not one.startswith(GOLDEN_FILE)]
     found = origin_in(folder)
-    return GoldenTaken("" if found is None else _told(found, []))
+    return GoldenOutcome("" if found is None else _describe_origin(found, []))
 
 
-def _told(origin: Origin, changed: Sequence[str]) -> str:
+def _describe_origin(origin: GoldenOrigin, changed: Sequence[str]) -> str:
     if not changed:
         return origin.told
     return f"{origin.told}; {', '.join(changed)} changed since, which verification will judge"

@@ -15,7 +15,7 @@ from deltareg.delta.injection import injection_points
 from deltareg.delta.kind import BaseView
 from deltareg.delta.names import name_map_for
 from deltareg.delta.quantised.fit import packed_problems
-from deltareg.delta.serving import Delta, servability
+from deltareg.delta.serving import ServableDelta, servability
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
 
@@ -50,10 +50,10 @@ def _report(folder: Folder, known: KnownBase) -> LintReport:
         problems = _without_base(problems)
     elif not assessment.errors:
         problems += examine(assessment.account, folder.tensors, known.tensors, folder.files)
-    return _accepted(folder, known, assessment, problems)
+    return _build_report(folder, known, assessment, problems)
 
 
-def _accepted(
+def _build_report(
     folder: Folder, known: KnownBase, assessment: Assessment, problems: list[Problem]
 ) -> LintReport:
     kind, config = assessment.kind, assessment.kind.config()
@@ -70,7 +70,7 @@ def _accepted(
         dtype=", ".join(sorted(dtypes)), left_out=folder.left_out,
         targets=sorted({target for _, target in assessment.account.roles.values() if target}),
         injection=injection_points(assessment.account.effects),
-        servable=servability(Delta(kind.name, kind.variant, config, list(folder.contents))),
+        servable=servability(ServableDelta(kind.name, kind.variant, config, list(folder.contents))),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from deltareg.delta.merge.method import FactorMethod, MergeMethod, MergeSettings
 from deltareg.delta.merge.methods import method_named
 from deltareg.delta.merge.recipe import RECIPE_FILE, MergeRecipe, RecipeParent, parameters_of
 from deltareg.delta.merge.sides import Parent
-from deltareg.delta.merge.weights import Merging
+from deltareg.delta.merge.weights import ValueMerging
 from deltareg.errors import BaseMismatch, Blocked, DeltaregError, InvalidInput
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import BaseInfo, VersionDetail
@@ -98,7 +98,7 @@ class _Job:
             for parent, weight in zip(self.parents, self.weights, strict=True)
         ]
 
-    def engine(self) -> Merging | FactorMerging:
+    def engine(self) -> ValueMerging | FactorMerging:
         """Hold the parents against the method; no weight is read.
 
         Raises:
@@ -110,7 +110,7 @@ class _Job:
                 self.sources, base, self.base.view, method=self.method, settings=settings
             )
         dtype = _DTYPES[self.dtype]
-        return Merging(self.sources, base, method=self.method, settings=settings, dtype=dtype)
+        return ValueMerging(self.sources, base, method=self.method, settings=settings, dtype=dtype)
 
     def write(self, folder: Path) -> list[MergedModule]:
         """Write the result's files; gives the modules of a LoRA."""
@@ -139,7 +139,7 @@ def merge(
     weights = [weight for _, weight in parents]
     with (
         context.cache.draft() as draft,
-        _opened(context, versions, method, settings, options.dtype, weights) as job,
+        _open_merge(context, versions, method, settings, options.dtype, weights) as job,
     ):
         draft.mkdir()
         modules = job.write(draft)
@@ -162,7 +162,7 @@ def plan(context: Context, parents: Weighted, *, options: MergeOptions) -> Merge
         _check(versions, None)
     except DeltaregError as error:
         return MergePlan(method.name, versions, weights, error, [])
-    with _opened(context, versions, method, settings, options.dtype, weights) as job:
+    with _open_merge(context, versions, method, settings, options.dtype, weights) as job:
         hindrance: DeltaregError | None = None
         try:
             job.engine()
@@ -212,7 +212,7 @@ def _check(versions: Sequence[VersionDetail], line: LineRef | None) -> None:
 
 
 @contextmanager
-def _opened(
+def _open_merge(
     context: Context,
     versions: Sequence[VersionDetail],
     method: MergeMethod,

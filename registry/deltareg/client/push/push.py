@@ -12,7 +12,7 @@ from deltareg.client.bases.named import named_base
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import find_push_base, store_if_new
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.folders.hashing import Hashing
+from deltareg.client.folders.hashing import FolderHashing
 from deltareg.client.folders.known_folders import remember_version
 from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.packs.stored_pieces import stored_of
@@ -39,7 +39,7 @@ from deltareg.wire import (
 )
 
 if TYPE_CHECKING:
-    from deltareg.signing.making import SignWith
+    from deltareg.signing.making import SigningCredentials
 
 _TRIES = 8
 
@@ -68,7 +68,7 @@ class PushOptions:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     idempotency_key: str | None = None
     golden: GoldenChoice = field(default_factory=GoldenChoice)
-    sign: "SignWith | None" = None
+    sign: "SigningCredentials | None" = None
 
 
 def push(
@@ -127,7 +127,7 @@ def push(
     )  # fmt: skip
 
 
-def _signature(path: Path, manifest: Manifest, sign: "SignWith | None") -> bytes:
+def _signature(path: Path, manifest: Manifest, sign: "SigningCredentials | None") -> bytes:
     """Sign before anything is sent: what cannot be signed is then not pushed unsigned."""
     if sign is None:
         return b""
@@ -147,10 +147,10 @@ def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessmen
     return assessment
 
 
-def _hashing(context: Context, folder: Folder) -> Hashing:
+def _hashing(context: Context, folder: Folder) -> FolderHashing:
     """Hash while the folder is looked at."""
     total = sum(file.size_bytes for file in folder.contents.values())
-    return Hashing(folder, meter=context.progress.task("hashing", total))
+    return FolderHashing(folder, meter=context.progress.task("hashing", total))
 
 
 def _manifest(
@@ -158,7 +158,7 @@ def _manifest(
     assessment: Assessment,
     known: KnownBase,
     parents: Sequence[VersionDetail],
-    hashing: Hashing,
+    hashing: FolderHashing,
 ) -> Manifest:
     hashed = hashing.finish()
     return build_delta_manifest(

@@ -13,12 +13,12 @@ from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import Folder
 from deltareg.client.packs.at_hand import open_files
-from deltareg.client.packs.stored_pieces import Stored, pack_refs
+from deltareg.client.packs.stored_pieces import ReusablePieces, pack_refs
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.pull.fetching import fetch
-from deltareg.client.push.version_before import Earlier, earlier_version
+from deltareg.client.push.version_before import EarlierVersion, earlier_version
 from deltareg.codec import EncodedPack, OrderedPool, PieceSource, ReadRange
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest
@@ -102,12 +102,12 @@ class _Job:
         self,
         files: Folder,
         base: BaseFolder,
-        earlier: Earlier | None,
+        earlier: EarlierVersion | None,
         before: StorageMap | None,
         against: str,
     ) -> StorageMap:
         pairs = references(files.tensors, base.view, base.tensors)
-        stored = Stored()
+        stored = ReusablePieces()
         with_base = {t.digest for t in self.manifest.tensors if t.name in pairs}
         self._use_on(stored, before, lambda chain: _may_stay(chain, with_base, against))
         others = {} if earlier is None else earlier.references(self.manifest, stored)
@@ -120,7 +120,7 @@ class _Job:
         return sent.storage
 
     def _use_on(
-        self, stored: Stored, before: StorageMap | None, may_stay: Callable[[Chain], bool]
+        self, stored: ReusablePieces, before: StorageMap | None, may_stay: Callable[[Chain], bool]
     ) -> None:
         """Take what the server offers where it is as it was fetched, which proved it."""
         packs = pack_refs(self.upload)
@@ -141,7 +141,7 @@ class _Job:
         pieces = {source.piece.digest: source.piece for source in sources}
         total = sum(piece.size_bytes for piece in pieces.values())
         with OrderedPool(_DECODERS) as pool:
-            decoded = Rebuild(storage, self.kept.read, at_hand, pool)(pieces.values())
+            decoded = PieceRebuilder(storage, self.kept.read, at_hand, pool)(pieces.values())
             if sum(data.nbytes for data in decoded) != total:
                 raise IntegrityFailure("the new form does not hold all of the version")
 
@@ -156,7 +156,7 @@ def _may_stay(chain: Chain, with_base: set[Digest], against: str) -> bool:
 @contextmanager
 def _earlier(
     context: Context, grant: LeaseGrant, version: VersionDetail, manifest: Manifest, scratch: Path
-) -> Generator[Earlier | None, None, None]:
+) -> Generator[EarlierVersion | None, None, None]:
     """Fetch the version before, where it may serve as a reference."""
     found = None
     if grant.against == "smallest":
@@ -175,4 +175,4 @@ def _earlier(
     if pulled.storage is None:
         raise AssertionError("unreachable: it was fetched into a folder")
     with open_files(pulled.path, own) as files:
-        yield Earlier(own, pulled.storage, files)
+        yield EarlierVersion(own, pulled.storage, files)

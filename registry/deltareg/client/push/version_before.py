@@ -14,7 +14,7 @@ from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
 from deltareg.client.folders.known_folders import find_version_folder, is_remembered
 from deltareg.client.packs.at_hand import open_files
-from deltareg.client.packs.stored_pieces import Stored
+from deltareg.client.packs.stored_pieces import ReusablePieces
 from deltareg.client.packs.transfer import reader
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import Reference
@@ -40,7 +40,7 @@ References = dict[tuple[str, str], Reference]
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierVersion:
     """An earlier version of a line, with its bytes.
 
     Attributes:
@@ -53,7 +53,7 @@ class Earlier:
     storage: StorageMap
     folder: Folder
 
-    def references(self, manifest: Manifest, stored: Stored) -> References:
+    def references(self, manifest: Manifest, stored: ReusablePieces) -> References:
         """Give, by file and name, the tensors that those of another version may be encoded against.
 
         Args:
@@ -107,7 +107,7 @@ def earlier_version(
 @contextmanager
 def earlier_at_hand(
     context: Context, line: LineRef, manifest: Manifest, *, is_proven: bool = False
-) -> Generator[Earlier | None, None, None]:
+) -> Generator[EarlierVersion | None, None, None]:
     """Open the version that a new one follows, if its files are on this machine.
 
     Of bytes that are claimed the registry lets only their sender build on; with `is_proven` none
@@ -132,7 +132,7 @@ def earlier_at_hand(
         found.folder.close()
 
 
-def _open(context: Context, version: VersionInfo) -> Earlier | None:
+def _open(context: Context, version: VersionInfo) -> EarlierVersion | None:
     digest = Digest.parse(version.digest)
     if not is_remembered(context.cache, digest):
         return None
@@ -145,6 +145,6 @@ def _open(context: Context, version: VersionInfo) -> Earlier | None:
     except (Blocked, Corrupt, IntegrityFailure, NotFound):  # deleted meanwhile, or to be healed
         return None
     try:
-        return Earlier(manifest, storage, open_files(path, manifest))
+        return EarlierVersion(manifest, storage, open_files(path, manifest))
     except (OSError, Refused):  # somebody has just taken it away
         return None

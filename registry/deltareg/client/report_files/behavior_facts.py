@@ -11,7 +11,7 @@ class _Read(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Interval(_Read):
+class BehaviorInterval(_Read):
     """A measure with its 95 % interval; None is no finite number."""
 
     value: float | None
@@ -20,7 +20,7 @@ class Interval(_Read):
     n: int
 
 
-class Sample(_Read):
+class BehaviorSample(_Read):
     """How far the two are apart on a sample; None where that cannot be said."""
 
     set: str
@@ -30,7 +30,7 @@ class Sample(_Read):
     cosine: float | None
 
 
-class Continued(_Read):
+class BehaviorContinuation(_Read):
     """How the two go on after a text, and where they part; None where they do not."""
 
     a: str
@@ -39,27 +39,27 @@ class Continued(_Read):
     parts_at: int | None
 
 
-class Prompt(Sample):
+class BehaviorPrompt(BehaviorSample):
     """One of the samples that differ most."""
 
     text: str
     mean_abs: float | None
-    continued: Continued | None
+    continued: BehaviorContinuation | None
 
 
-class Measure(_Read):
+class BehaviorMeasure(_Read):
     """A measure of both, and its change; None where it does not apply."""
 
     name: str
     set: str
-    a: Interval | None
-    b: Interval | None
-    change: Interval | None
+    a: BehaviorInterval | None
+    b: BehaviorInterval | None
+    change: BehaviorInterval | None
     change_is: Literal["factor", "difference"] | None
     is_decided: bool | None
 
 
-class Comparison(_Read):
+class BehaviorComparison(_Read):
     """A comparison of what two versions do."""
 
     a: str
@@ -67,13 +67,13 @@ class Comparison(_Read):
     is_different: bool
     source: Literal["prompts", "suite", "probe"]
     samples: int
-    kl: Interval | None
-    agreement: Interval | None
-    mean_abs: Interval | None
-    cosine: Interval | None
-    by_sample: list[Sample]
-    prompts: list[Prompt]
-    measures: list[Measure]
+    kl: BehaviorInterval | None
+    agreement: BehaviorInterval | None
+    mean_abs: BehaviorInterval | None
+    cosine: BehaviorInterval | None
+    by_sample: list[BehaviorSample]
+    prompts: list[BehaviorPrompt]
+    measures: list[BehaviorMeasure]
     notes: list[str]
     same_base: bool
     device: str

@@ -6,17 +6,10 @@ from datetime import datetime
 
 import deltareg
 from deltareg.client.report_files import ROOM
-from deltareg.client.report_files.behavior_facts import (
-    Comparison,
-    Continued,
-    Interval,
-    Measure,
-    Prompt,
-    Sample,
-)
+from deltareg.client.report_files.behavior_facts import BehaviorComparison, BehaviorContinuation, BehaviorInterval, BehaviorMeasure, BehaviorPrompt, BehaviorSample
 from deltareg.drawing.rendering import render
-from deltareg.drawing.sample_plots import interval, ranked
-from deltareg.drawing.side_by_side import Piece, marked, plain
+from deltareg.drawing.sample_plots import interval, draw_ranked_bars
+from deltareg.drawing.side_by_side import Piece, mark_differences, plain
 from deltareg.drawing.wording import clean, number
 
 _UNITS = {"prompts": "prompts", "suite": "samples of the suite", "probe": "seeded samples"}
@@ -62,7 +55,7 @@ class _Said:
     sides: Sequence[Sequence[Piece]]
 
 
-def to_html(found: Comparison, *, now: datetime) -> str:
+def to_html(found: BehaviorComparison, *, now: datetime) -> str:
     """Write a comparison as one HTML file."""
     foot = f"deltareg {deltareg.__version__} · {now:%Y-%m-%d %H:%M} UTC"
     return render(
@@ -70,7 +63,7 @@ def to_html(found: Comparison, *, now: datetime) -> str:
     )
 
 
-def sections(found: Comparison) -> str:
+def sections(found: BehaviorComparison) -> str:
     """Show totals, every sample in plots, measures, and how the texts that differ most go on."""
     shown = found.prompts[:_MOST_PROMPTS]
     is_scored = found.kl is not None or found.agreement is not None
@@ -94,15 +87,15 @@ def sections(found: Comparison) -> str:
         prompts=[_prompt(one, is_scored=is_scored) for one in shown],
         prompt_columns=((noun, ""), *((name, "num") for name in (*values, "apart"))),
         prompts_caption=f"The {len(shown):,} that differ most of {found.samples:,}",
-        said=[_said(one, one.continued) for one in shown if one.continued is not None],
+        said=[_describe_continuation(one, one.continued) for one in shown if one.continued is not None],
     )
 
 
-def _totals(found: Comparison) -> list[tuple[str, str, str]]:
+def _totals(found: BehaviorComparison) -> list[tuple[str, str, str]]:
     return [
         (
             name,
-            _written(value.value, is_share=is_share),
+            _format_value(value.value, is_share=is_share),
             f"{_range(value, is_share=is_share)}, n = {value.n:,}",
         )
         for name, value, is_share in (
@@ -115,7 +108,7 @@ def _totals(found: Comparison) -> list[tuple[str, str, str]]:
     ]
 
 
-def _plots(found: Comparison) -> list[tuple[str, str, str]]:
+def _plots(found: BehaviorComparison) -> list[tuple[str, str, str]]:
     """Plot every sample: a few that are far off, or all of them a little?"""
     kinds = [
         ("Divergence by sample", "KL(A‖B) of each, nats", _values(found, "kl")),
@@ -128,13 +121,13 @@ def _plots(found: Comparison) -> list[tuple[str, str, str]]:
     if not kinds[0][2]:
         kinds.insert(0, ("Apart by sample", "1 - cosine of each", _values(found, "cosine")))
     return [
-        (title, unit, ranked(values, label=f"{title}, {unit}"))
+        (title, unit, draw_ranked_bars(values, label=f"{title}, {unit}"))
         for title, unit, values in kinds
         if values
     ]
 
 
-def _values(found: Comparison, field: str) -> list[tuple[str, float]]:
+def _values(found: BehaviorComparison, field: str) -> list[tuple[str, float]]:
     return [
         (f"{one.set} {one.number}", value)
         for one in found.by_sample
@@ -142,23 +135,23 @@ def _values(found: Comparison, field: str) -> list[tuple[str, float]]:
     ]
 
 
-def _distance(one: Sample, field: str) -> float | None:
+def _distance(one: BehaviorSample, field: str) -> float | None:
     if field == "kl":
         return None if one.kl is None else max(0.0, one.kl)  # a rounding error is no distance
     near = one.agreement if field == "agreement" else one.cosine
     return None if near is None else max(0.0, 1 - near)
 
 
-def _measure(one: Measure) -> _Row:
+def _measure(one: BehaviorMeasure) -> _Row:
     if one.a is None or one.b is None:
         return _Row(one.name, one.set, change="does not apply")
-    a, b, n = _written(one.a.value), _written(one.b.value), f"{one.a.n:,}"
+    a, b, n = _format_value(one.a.value), _format_value(one.b.value), f"{one.a.n:,}"
     change = one.change
     if change is None:
         return _Row(one.name, one.set, a, b, n=n)
     is_factor = one.change_is == "factor"
     sign = "×" if is_factor else "+" if (change.value or 0) > 0 else ""  # noqa: RUF001
-    written = f"{sign}{_written(change.value)}"
+    written = f"{sign}{_format_value(change.value)}"
     ends = (change.value, change.low, change.high)
     plot = ""
     if None not in ends:
@@ -170,18 +163,18 @@ def _measure(one: Measure) -> _Row:
     )  # fmt: skip
 
 
-def _prompt(one: Prompt, *, is_scored: bool) -> _Shown:
+def _prompt(one: BehaviorPrompt, *, is_scored: bool) -> _Shown:
     values = (
-        [_written(one.kl), _written(one.agreement, is_share=True)]
-        if is_scored else [_written(one.cosine)]
+        [_format_value(one.kl), _format_value(one.agreement, is_share=True)]
+        if is_scored else [_format_value(one.cosine)]
     )  # fmt: skip
     text = _cut(one.text) if one.text else one.set
-    return _Shown(one.number, text, [*values, _written(one.mean_abs)])
+    return _Shown(one.number, text, [*values, _format_value(one.mean_abs)])
 
 
-def _said(one: Prompt, found: Continued) -> _Said:
+def _describe_continuation(one: BehaviorPrompt, found: BehaviorContinuation) -> _Said:
     where = "both the same" if found.parts_at is None else f"part at token {found.parts_at_token}"
-    sides = (plain(found.a),) if found.parts_at is None else marked(found.a, found.b)
+    sides = (plain(found.a),) if found.parts_at is None else mark_differences(found.a, found.b)
     return _Said(one.number, f"{one.set}, {where}", _cut(one.text, is_end=True), sides)
 
 
@@ -193,10 +186,10 @@ def _cut(text: str, *, is_end: bool = False) -> str:
     return f"…{shown[1 - _MOST_TEXT :]}" if is_end else f"{shown[: _MOST_TEXT - 1]}…"
 
 
-def _range(value: Interval, *, is_share: bool = False) -> str:
+def _range(value: BehaviorInterval, *, is_share: bool = False) -> str:
     ends: Sequence[float | None] = (value.low, value.high)
-    return f"[{', '.join(_written(end, is_share=is_share) for end in ends)}]"
+    return f"[{', '.join(_format_value(end, is_share=is_share) for end in ends)}]"
 
 
-def _written(value: float | None, *, is_share: bool = False) -> str:
+def _format_value(value: float | None, *, is_share: bool = False) -> str:
     return f"{value:.1%}" if is_share and value is not None else number(value)

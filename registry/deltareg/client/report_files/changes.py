@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deltareg.client.results.layers import OUTSIDE, Change, Grid, grids
-from deltareg.drawing.plots import Bar, Heat, Line, heat_map, line_plot, shares
+from deltareg.client.results.layers import OUTSIDE, ChangeNorms, LayerGrid, grids
+from deltareg.drawing.plots import PlotBar, HeatMap, PlotLine, heat_map, line_plot, shares
 from deltareg.drawing.wording import number
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class ShownGrid:
     label: str
     plot: str
     outside: str
-    loose: Sequence[Bar]
+    loose: Sequence[PlotBar]
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class NormProfile:
     """A plot of norms over layers, with a class and words for each of its lines."""
 
     label: str
@@ -50,7 +50,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChangesSection:
     """Everything that a page tells of changed weights.
 
     Attributes:
@@ -69,14 +69,14 @@ class Changes:
     lead: str
     nothing: str
     grids: Sequence[ShownGrid] = ()
-    profiles: Sequence[Profile] = ()
+    profiles: Sequence[NormProfile] = ()
     is_beside: bool = False
     columns: Sequence[tuple[str, str]] = _COLUMNS
     rows: Sequence[Sequence[str]] = ()
     caption: str = ""
 
 
-def changes(diff: "DiffReport", *, lead: str = "", is_alone: bool = False) -> Changes:
+def changes(diff: "DiffReport", *, lead: str = "", is_alone: bool = False) -> ChangesSection:
     """Draw heat map, norms over layers, and the modules that differ most.
 
     Args:
@@ -88,14 +88,14 @@ def changes(diff: "DiffReport", *, lead: str = "", is_alone: bool = False) -> Ch
     nothing = diff.note or "No module of the two could be measured."
     found = grids(diff.modules)
     if not found:
-        return Changes(title, lead, nothing)
+        return ChangesSection(title, lead, nothing)
     is_beside = all(len(grid.layers) <= _MOST_BESIDE for grid in found)
     profiles = [_profile(diff, grid, is_alone=is_alone) for grid in found if len(grid.layers) > 1]
     more = len(diff.modules) - MOST_ROWS
     caption = "Those that differ most first" + (
         f"; {more:,} more are not shown" if more > 0 else ""
     )
-    return Changes(
+    return ChangesSection(
         title,
         lead,
         nothing,
@@ -107,7 +107,7 @@ def changes(diff: "DiffReport", *, lead: str = "", is_alone: bool = False) -> Ch
     )
 
 
-def _grid(grid: Grid, *, is_alone: bool) -> ShownGrid:
+def _grid(grid: LayerGrid, *, is_alone: bool) -> ShownGrid:
     unit = "‖ΔW‖" if is_alone else "‖ΔW_B - ΔW_A‖ / ‖ΔW_A‖"
     label = f"{unit}, {grid.within}"
     within = "" if grid.within == OUTSIDE else grid.within
@@ -117,12 +117,12 @@ def _grid(grid: Grid, *, is_alone: bool) -> ShownGrid:
             [_value_at(grid, layer, module, is_alone=is_alone) for layer in grid.layers]
             for module in grid.modules
         ]
-        plot = heat_map(Heat(grid.modules, [str(n) for n in grid.layers], cells, label, unit))
+        plot = heat_map(HeatMap(grid.modules, [str(n) for n in grid.layers], cells, label, unit))
     loose = _loose(grid, is_alone=is_alone)
     return ShownGrid(within, label, plot, f"{OUTSIDE}, {unit}", loose)
 
 
-def _loose(grid: Grid, *, is_alone: bool) -> list[Bar]:
+def _loose(grid: LayerGrid, *, is_alone: bool) -> list[PlotBar]:
     """Give what stands outside of layers, the largest first."""
     found = [
         (module, _amount(grid.cells[-1, module], is_alone=is_alone))
@@ -133,23 +133,23 @@ def _loose(grid: Grid, *, is_alone: bool) -> list[Bar]:
     return shares([(name, amount, number(amount)) for name, amount in most])
 
 
-def _value_at(grid: Grid, layer: int, module: str, *, is_alone: bool) -> float | None:
+def _value_at(grid: LayerGrid, layer: int, module: str, *, is_alone: bool) -> float | None:
     change = grid.cells.get((layer, module))
     return None if change is None else _amount(change, is_alone=is_alone)
 
 
-def _amount(change: Change, *, is_alone: bool) -> float:
+def _amount(change: ChangeNorms, *, is_alone: bool) -> float:
     return change.norms[1] if is_alone else change.relative
 
 
-def _profile(diff: "DiffReport", grid: Grid, *, is_alone: bool) -> Profile:
+def _profile(diff: "DiffReport", grid: LayerGrid, *, is_alone: bool) -> NormProfile:
     norms = [change.norms for change in grid.by_layer()]
-    lines = [Line(diff.b.ref, [b for _, b in norms], "b")]
+    lines = [PlotLine(diff.b.ref, [b for _, b in norms], "b")]
     if not is_alone:
-        lines.insert(0, Line(diff.a.ref, [a for a, _ in norms], "a"))
+        lines.insert(0, PlotLine(diff.a.ref, [a for a, _ in norms], "a"))
     label = f"‖ΔW‖ by layer of {grid.within}"
     plot = line_plot(lines, [str(n) for n in grid.layers], label=label)
-    return Profile(label, plot, [(line.style, line.name) for line in lines])
+    return NormProfile(label, plot, [(line.style, line.name) for line in lines])
 
 
 def _row(module: "WeightDifference") -> list[str]:

@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict
 from typing import cast
 
-from deltareg.client.report_files.facts import GateReport, Judged
+from deltareg.client.report_files.facts import GateReport, SuiteOutcome
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.wire import SCHEMA_VERSION
 
@@ -60,7 +60,7 @@ def _gravest(report: GateReport) -> str:
     return next((word for word in known if word in words), min(words, key=lambda w: w == "pass"))
 
 
-def _suite(judged: Judged) -> dict[str, object]:
+def _suite(judged: SuiteOutcome) -> dict[str, object]:
     verdict, run = judged.verdict, judged.run
     return {
         "suite": judged.suite,

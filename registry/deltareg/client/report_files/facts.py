@@ -23,7 +23,7 @@ _OUTCOMES = ("fail", "pass", "warn", "skipped", "n/a")  # the order in which the
 
 
 @dataclass(frozen=True, slots=True)
-class Waiver:
+class ReportWaiver:
     """A check that somebody let pass for a while.
 
     Attributes:
@@ -40,7 +40,7 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class SuiteOutcome:
     """A suite and what came of it.
 
     Attributes:
@@ -95,7 +95,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MetricPoint:
     """A value that a check gave for one version of a line."""
 
     version: int
@@ -104,17 +104,17 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class MetricHistory:
     """What a check measured over the versions of a line, oldest first."""
 
     suite: str
     check: str
-    points: tuple[Measured, ...]
+    points: tuple[MetricPoint, ...]
     threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ReportComparison:
     """How a version differs from another.
 
     Attributes:
@@ -153,12 +153,12 @@ class GateReport:
     version: VersionDetail
     status: int
     made_at: datetime
-    suites: Sequence[Judged] = ()
+    suites: Sequence[SuiteOutcome] = ()
     answer: GateAnswer | None = None
     base: BaseInfo | None = None
-    compared: Compared = Compared()
-    history: Sequence[Metric] = ()
-    waivers: Sequence[Waiver] = ()
+    compared: ReportComparison = ReportComparison()
+    history: Sequence[MetricHistory] = ()
+    waivers: Sequence[ReportWaiver] = ()
 
     @property
     def standing(self) -> Standing:

@@ -7,14 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from deltareg.client.client import Client
-from deltareg.client.report_files.facts import (
-    Compared,
-    GateReport,
-    Judged,
-    Measured,
-    Metric,
-    Waiver,
-)
+from deltareg.client.report_files.facts import ReportComparison, GateReport, SuiteOutcome, MetricPoint, MetricHistory, ReportWaiver
 from deltareg.errors import DeltaregError
 from deltareg.wire import (
     ChannelInfo,
@@ -32,7 +25,7 @@ _ALL_MODULES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReportRequest:
     """What a report is to be about.
 
     Attributes:
@@ -54,13 +47,13 @@ class Asked:
     has_history: bool = True
 
 
-def gather(client: Client, asked: Asked, *, status: int) -> GateReport:
+def gather(client: Client, asked: ReportRequest, *, status: int) -> GateReport:
     """Gather everything; what cannot be had beside the answer itself is left out with a note."""
     version = client.show(asked.ref)
     verdicts = client.verdicts.list(version.ref, limit=_VERDICTS).items
     channel, note = _channel(client, asked, version)
     suites = _suites(asked, channel, verdicts)
-    base, _ = _tried(lambda: client.bases.show(version.base.name))
+    base, _ = _try_request(lambda: client.bases.show(version.base.name))
     return GateReport(
         version=version,
         status=status,
@@ -68,64 +61,64 @@ def gather(client: Client, asked: Asked, *, status: int) -> GateReport:
         suites=suites,
         answer=asked.answer,
         base=base,
-        compared=_compared(client, asked, version, channel, note) if asked.has_diff else Compared(),
+        compared=_compare(client, asked, version, channel, note) if asked.has_diff else ReportComparison(),
         history=_history(client, version, suites) if asked.has_history else (),
         waivers=_waivers(suites, "" if asked.answer is None else asked.answer.channel),
     )
 
 
 def _channel(
-    client: Client, asked: Asked, version: VersionDetail
+    client: Client, asked: ReportRequest, version: VersionDetail
 ) -> tuple[ChannelInfo | None, str]:
     answer = asked.answer
     if answer is None:
         return None, ""
     line = f"{version.namespace}/{version.name}"
-    return _tried(lambda: client.channels.show(line, answer.channel))
+    return _try_request(lambda: client.channels.show(line, answer.channel))
 
 
 def _suites(
-    asked: Asked, channel: ChannelInfo | None, verdicts: Sequence[VerdictInfo]
-) -> list[Judged]:
+    asked: ReportRequest, channel: ChannelInfo | None, verdicts: Sequence[VerdictInfo]
+) -> list[SuiteOutcome]:
     """Give what came of every suite that the channel asks for or that was waited for."""
     names = dict.fromkeys([*(channel.suites if channel else ()), *asked.runs])
-    found: list[Judged] = []
+    found: list[SuiteOutcome] = []
     for suite in names:
         run = asked.runs.get(suite)
         newest = next((v for v in verdicts if v.suite == suite and v.counts), None)
         own = run.verdict if run is not None else None
-        found.append(Judged(suite, own or newest, run))
+        found.append(SuiteOutcome(suite, own or newest, run))
     return found
 
 
-def _compared(
-    client: Client, asked: Asked, version: VersionDetail, channel: ChannelInfo | None, note: str
-) -> Compared:
+def _compare(
+    client: Client, asked: ReportRequest, version: VersionDetail, channel: ChannelInfo | None, note: str
+) -> ReportComparison:
     """Compare with what was named, or with what the channel serves, or with nothing."""
     if asked.against:
-        return _diff(client, asked.against, version.ref, Compared(asked.against))
+        return _diff(client, asked.against, version.ref, ReportComparison(asked.against))
     if channel is not None and channel.ref is not None:
-        return _diff(client, channel.ref, version.ref, Compared(f"what {channel.channel} serves"))
+        return _diff(client, channel.ref, version.ref, ReportComparison(f"what {channel.channel} serves"))
     if channel is not None:
         note = f"{channel.channel} serves nothing yet, so there is nothing to compare with"
-    return _diff(client, version.ref, version.ref, Compared(note=note))
+    return _diff(client, version.ref, version.ref, ReportComparison(note=note))
 
 
-def _diff(client: Client, a: str, b: str, words: Compared) -> Compared:
-    diff, note = _tried(lambda: client.diff(a, b, top=_ALL_MODULES))
+def _diff(client: Client, a: str, b: str, words: ReportComparison) -> ReportComparison:
+    diff, note = _try_request(lambda: client.diff(a, b, top=_ALL_MODULES))
     if diff is not None and words.what and diff.a.digest == diff.b.digest:
-        return Compared(words.what, diff, f"{diff.b.ref} is {words.what} already")
-    return Compared(words.what, diff, note or words.note)
+        return ReportComparison(words.what, diff, f"{diff.b.ref} is {words.what} already")
+    return ReportComparison(words.what, diff, note or words.note)
 
 
-def _history(client: Client, version: VersionDetail, suites: Sequence[Judged]) -> list[Metric]:
+def _history(client: Client, version: VersionDetail, suites: Sequence[SuiteOutcome]) -> list[MetricHistory]:
     """Follow what the checks of the suites measured through the versions before this one."""
     line = f"{version.namespace}/{version.name}"
-    page, _ = _tried(lambda: client.versions.list(line, limit=VERSIONS_BACK))
+    page, _ = _try_request(lambda: client.versions.list(line, limit=VERSIONS_BACK))
     earlier = [v for v in (page.items if page else []) if v.version < version.version]
     told: dict[int, Sequence[VerdictInfo]] = {}
     for one in earlier:
-        verdicts, _ = _tried(partial(client.verdicts.list, one.ref, limit=_VERDICTS))
+        verdicts, _ = _try_request(partial(client.verdicts.list, one.ref, limit=_VERDICTS))
         told[one.version] = verdicts.items if verdicts else ()
     return [
         metric
@@ -141,26 +134,26 @@ def _metric(
     check: CheckResult,
     version: int,
     told: Mapping[int, Sequence[VerdictInfo]],
-) -> Metric | None:
-    value = measured(check.value)
+) -> MetricHistory | None:
+    value = read_number(check.value)
     if value is None or isinstance(check.value, int):  # a count, of tensors and the like
         return None
-    points = [Measured(version, value, is_this=True)]
+    points = [MetricPoint(version, value, is_this=True)]
     for number, verdicts in told.items():
         before = _value_of(verdicts, verdict.suite, check.name)
         if before is not None:
-            points.append(Measured(number, before))
+            points.append(MetricPoint(number, before))
     points.sort(key=lambda point: point.version)
-    return Metric(verdict.suite, check.name, tuple(points), measured(check.threshold))
+    return MetricHistory(verdict.suite, check.name, tuple(points), read_number(check.threshold))
 
 
 def _value_of(verdicts: Iterable[VerdictInfo], suite: str, check: str) -> float | None:
     newest = next((verdict for verdict in verdicts if verdict.suite == suite), None)
     checks = newest.checks if newest is not None else []
-    return next((measured(c.value) for c in checks if c.name == check), None)
+    return next((read_number(c.value) for c in checks if c.name == check), None)
 
 
-def measured(value: object) -> float | None:
+def read_number(value: object) -> float | None:
     """Give a value as a number; None for words, and for what is no finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -168,10 +161,10 @@ def measured(value: object) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _waivers(suites: Iterable[Judged], channel: str) -> list[Waiver]:
+def _waivers(suites: Iterable[SuiteOutcome], channel: str) -> list[ReportWaiver]:
     """Give the waivers that stand on the verdicts, for the channel where one was asked."""
     return [
-        Waiver(waiver.check, waiver.reason, waiver.expires_at, waiver.created_by)
+        ReportWaiver(waiver.check, waiver.reason, waiver.expires_at, waiver.created_by)
         for judged in suites
         if judged.verdict is not None
         for waiver in judged.verdict.waivers
@@ -179,7 +172,7 @@ def _waivers(suites: Iterable[Judged], channel: str) -> list[Waiver]:
     ]
 
 
-def _tried(ask: Callable[[], Found]) -> tuple[Found | None, str]:
+def _try_request(ask: Callable[[], Found]) -> tuple[Found | None, str]:
     """Ask for something that a report can do without; gives it, or why it is missing."""
     try:
         return ask(), ""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import deltareg
 from deltareg.client.report_files import ROOM
-from deltareg.client.report_files.changes import Changes, changes
-from deltareg.client.report_files.facts import Compared, GateReport, Metric
+from deltareg.client.report_files.changes import ChangesSection, changes
+from deltareg.client.report_files.facts import ReportComparison, GateReport, MetricHistory
 from deltareg.client.report_files.markdown import headline, stored_words
-from deltareg.drawing.plots import Bar, history, shares
+from deltareg.drawing.plots import PlotBar, history, shares
 from deltareg.drawing.rendering import render
 from deltareg.drawing.wording import size
 
@@ -49,7 +49,7 @@ def to_html(report: GateReport) -> str:
     )
 
 
-def _changes(compared: Compared) -> Changes | None:
+def _changes(compared: ReportComparison) -> ChangesSection | None:
     diff = compared.diff
     if diff is None:
         return None
@@ -63,18 +63,18 @@ def _sentence(words: str) -> str:
     return f"{words.rstrip('.')}." if words else ""
 
 
-def _cards(metrics: Sequence[Metric]) -> list[_Card]:
+def _cards(metrics: Sequence[MetricHistory]) -> list[_Card]:
     return [_card(metric) for metric in metrics if len(metric.points) > 1][:MOST_METRICS]
 
 
-def _card(metric: Metric) -> _Card:
+def _card(metric: MetricHistory) -> _Card:
     values = [(f"v{point.version}", point.value) for point in metric.points]
     label = f"{metric.check} by version: " + ", ".join(f"{v} {x:.4g}" for v, x in values)
     plot = history(values, threshold=metric.threshold, label=label)
     return _Card(metric.check, values[-1][1], metric.threshold, plot)
 
 
-def _sizes(report: GateReport) -> list[Bar]:
+def _sizes(report: GateReport) -> list[PlotBar]:
     version, base = report.version, report.base
     sizes = [("stored", version.stored_bytes), ("pushed", version.logical_bytes)]
     if base is not None:

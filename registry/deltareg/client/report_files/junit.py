@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
-from deltareg.client.report_files.facts import GateReport, Judged
+from deltareg.client.report_files.facts import GateReport, SuiteOutcome
 from deltareg.drawing.wording import clean_lines, cut, number
 from deltareg.errors import Blocked, GateFailed
 from deltareg.gate.ruling import RULE_ERRORS
@@ -29,7 +29,7 @@ _MARKS: tuple[Mark, ...] = ("failure", "error", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JUnitCase:
     """A testcase: its name, how long it took, and what to mark it with."""
 
     name: str
@@ -53,12 +53,12 @@ def to_junit(report: GateReport) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n{body}</testsuites>\n'
 
 
-def _suite(report: GateReport, judged: Judged) -> tuple[list[tuple[str, str]], list[Case]]:
+def _suite(report: GateReport, judged: SuiteOutcome) -> tuple[list[tuple[str, str]], list[JUnitCase]]:
     verdict, run = judged.verdict, judged.run
     properties = [("verdict", judged.word), ("digest", report.version.digest)]
     if verdict is None:
         why = (run.error if run else None) or f"suite {judged.suite} has no verdict that counts"
-        case = Case("verdict", mark="error", code=judged.word, detail=why)
+        case = JUnitCase("verdict", mark="error", code=judged.word, detail=why)
         return [*properties, ("run", run.id if run else "")], [case]
     properties += [
         ("id", verdict.id), ("base_evidence", verdict.base_evidence), ("sandbox", verdict.sandbox),
@@ -69,11 +69,11 @@ def _suite(report: GateReport, judged: Judged) -> tuple[list[tuple[str, str]], l
     cases = [_check(check, is_open=is_open) for check in verdict.checks]
     if is_open and not any(case.mark == "error" for case in cases):
         detail = "a required check showed nothing"
-        cases.append(Case("verdict", mark="error", code="inconclusive", detail=detail))
+        cases.append(JUnitCase("verdict", mark="error", code="inconclusive", detail=detail))
     return properties, cases
 
 
-def _check(check: CheckResult, *, is_open: bool) -> Case:
+def _check(check: CheckResult, *, is_open: bool) -> JUnitCase:
     mark: Mark = ""
     if check.verdict == "fail":  # of an inconclusive verdict: the worker or its host failed
         mark = "error" if is_open else "failure"
@@ -91,15 +91,15 @@ def _check(check: CheckResult, *, is_open: bool) -> Case:
     detail = "; ".join(filter(None, [check.detail, ", ".join(measures)]))
     if check.verdict == "warn":
         detail = f"warning: {detail}"
-    return Case(check.name, check.seconds, mark, check.code or check.verdict, detail)
+    return JUnitCase(check.name, check.seconds, mark, check.code or check.verdict, detail)
 
 
-def _policy(report: GateReport) -> list[Case]:
+def _policy(report: GateReport) -> list[JUnitCase]:
     """Give a case for each rule: those that are unmet, and those that are known to be met."""
     answer = report.answer
     assert answer is not None
     unmet = [
-        Case(
+        JUnitCase(
             _rule_name(rule.rule, [c.rule for c in answer.unmet[:at]]),
             mark="failure" if rule.rule in _FAILING else "error",
             code=rule.rule,
@@ -108,8 +108,8 @@ def _policy(report: GateReport) -> list[Case]:
         for at, rule in enumerate(answer.unmet)
     ]
     rules = {rule.rule for rule in answer.unmet}
-    met = [Case(f"not {rule}") for rule in _STANDING if rule not in rules]
-    met += [Case(f"suite {one.suite}") for one in report.suites if one.word == "pass"]
+    met = [JUnitCase(f"not {rule}") for rule in _STANDING if rule not in rules]
+    met += [JUnitCase(f"suite {one.suite}") for one in report.suites if one.word == "pass"]
     return unmet + met
 
 
@@ -120,7 +120,7 @@ def _rule_name(rule: str, before: Sequence[str]) -> str:
 
 
 def _testsuite(
-    report: GateReport, at: int, name: str, properties: list[tuple[str, str]], cases: list[Case]
+    report: GateReport, at: int, name: str, properties: list[tuple[str, str]], cases: list[JUnitCase]
 ) -> str:
     counts = {mark: sum(case.mark == mark for case in cases) for mark in _MARKS}
     attributes = {
@@ -144,7 +144,7 @@ def _testsuite(
     )  # fmt: skip
 
 
-def _testcase(suite: str, case: Case) -> str:
+def _testcase(suite: str, case: JUnitCase) -> str:
     open_tag = _attributes({"classname": suite, "name": case.name, "time": f"{case.seconds:.3f}"})
     if not case.mark:
         return f"    <testcase{open_tag}/>"

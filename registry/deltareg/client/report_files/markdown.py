@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from deltareg.client.report_files.facts import GateReport, Judged, Standing, Waiver, told_signers
+from deltareg.client.report_files.facts import GateReport, SuiteOutcome, Standing, ReportWaiver, told_signers
 from deltareg.drawing.wording import (
     clean,
     cut,
@@ -88,7 +88,7 @@ def _unmet(report: GateReport) -> str:
     return "\n".join(line for at, line in enumerate(lines) if line or at == 1)
 
 
-def _checks(judged: Judged) -> str:
+def _checks(judged: SuiteOutcome) -> str:
     title = f"### Suite {_prose(judged.suite)}: {judged.word}"
     if judged.verdict is None:
         return f"{title}\n\n{_prose(judged.why)}" if judged.why else title
@@ -113,7 +113,7 @@ def _check(check: CheckResult) -> list[str]:
     ]
 
 
-def _waivers(waivers: Sequence[Waiver]) -> str:
+def _waivers(waivers: Sequence[ReportWaiver]) -> str:
     if not waivers:
         return ""
     rows = [[_cell(x) for x in (w.what, w.reason, w.until, w.actor)] for w in waivers[:_MOST_RULES]]
@@ -182,14 +182,14 @@ def _table(columns: Sequence[str], aligned: str, rows: Iterable[Sequence[str]]) 
 
 
 def _cell(text: str) -> str:
-    return _escaped(cut(clean(text), _MOST_CELL))
+    return _escape(cut(clean(text), _MOST_CELL))
 
 
 def _prose(text: str) -> str:
-    return _escaped(cut(clean(text), _MOST_LINE))
+    return _escape(cut(clean(text), _MOST_LINE))
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Keep text of others from being read as Markdown or HTML, from mentioning and from linking."""
     return re.sub(r"(:)(?=//)|(www)(?=\.)", rf"\g<0>{_JOINER}", text).translate(_ESCAPES)
 

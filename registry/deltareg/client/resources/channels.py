@@ -33,7 +33,7 @@ from deltareg.wire import (
 
 if TYPE_CHECKING:
     from deltareg.client.manifests.form import ExportOptions, Manifest
-    from deltareg.client.manifests.served import Served
+    from deltareg.client.manifests.served import ServedVersion
 
 
 class Channels(Resource):
@@ -210,7 +210,7 @@ class Channels(Resource):
         *,
         options: "ExportOptions",
         beside: str | None = None,
-    ) -> "tuple[Sequence[Manifest], Sequence[Served]]":
+    ) -> "tuple[Sequence[Manifest], Sequence[ServedVersion]]":
         """Write the manifests by which another system serves what a channel says now.
 
         Args:

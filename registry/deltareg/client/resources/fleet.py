@@ -13,9 +13,9 @@ from deltareg.refs import parse_name
 from deltareg.wire import FollowerInfo, Page
 
 if TYPE_CHECKING:
-    from deltareg.client.follow import Agent, Followed, FollowEvent, FollowOptions
-    from deltareg.client.follow.by_name.opening import ByName, ByNameOptions
-    from deltareg.client.follow.engine import Engine
+    from deltareg.client.follow import Agent, FollowedChannel, FollowEvent, FollowOptions
+    from deltareg.client.follow.by_name.opening import VersionsByName, ByNameOptions
+    from deltareg.client.follow.engine import ServingEngine
 
 _HOST_CHARACTERS = 50
 _PAGE = 200
@@ -28,8 +28,8 @@ class Fleet(Resource):
 
     def agent(
         self,
-        engine: "Engine",
-        followed: "Sequence[Followed]",
+        engine: "ServingEngine",
+        followed: "Sequence[FollowedChannel]",
         options: "FollowOptions",
         *,
         on_event: "Callable[[FollowEvent], None]" = lambda _: None,
@@ -39,11 +39,11 @@ class Fleet(Resource):
 
         return Agent(self._context, engine, followed, options, on_event=on_event)
 
-    def by_name(self, options: "ByNameOptions", *, url: str, token: str | None = None) -> "ByName":
+    def by_name(self, options: "ByNameOptions", *, url: str, token: str | None = None) -> "VersionsByName":
         """Give versions to a vLLM server by the names that its clients ask for; closed by hand."""
-        from deltareg.client.follow.by_name.opening import ByName  # as for the agent
+        from deltareg.client.follow.by_name.opening import VersionsByName  # as for the agent
 
-        return ByName(self._context, options, url=url, token=token)
+        return VersionsByName(self._context, options, url=url, token=token)
 
     def list(
         self, of: str | None = None, *, cursor: str | None = None, limit: int = 50

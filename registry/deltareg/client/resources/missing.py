@@ -13,7 +13,7 @@ _DEFAULT_SUITE = "smoke"
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingVerification:
     """A verification to queue: its suite, whether although one counts, whether by others."""
 
     suite: str
@@ -21,25 +21,25 @@ class Missing:
     independent: bool = False
 
 
-def missing_verifications(answer: GateAnswer) -> list[Missing]:
+def missing_verifications(answer: GateAnswer) -> list[MissingVerification]:
     """Give what has to run before the gate can judge; a suite stands there once.
 
     The server says what to do about each unmet rule (`deltareg verify REF --suite smoke --wait`);
     whatever rule it comes to ask for, this does that and nothing else.
     """
-    found: dict[str, Missing] = {}
+    found: dict[str, MissingVerification] = {}
     for rule in answer.unmet:
         wanted = _read(rule.fix) if rule.rule in _RULES else None
         if wanted is not None:
             before = found.get(wanted.suite, wanted)
             again = wanted.again or before.again or rule.rule == "stale"
-            found[wanted.suite] = Missing(
+            found[wanted.suite] = MissingVerification(
                 wanted.suite, again, wanted.independent or before.independent
             )
     return list(found.values())
 
 
-def _read(command: str) -> Missing | None:
+def _read(command: str) -> MissingVerification | None:
     try:
         words = shlex.split(command)
     except ValueError:  # an open quote: no command
@@ -47,7 +47,7 @@ def _read(command: str) -> Missing | None:
     if words[:2] != ["deltareg", "verify"]:
         return None
     at = words.index("--suite") + 1 if "--suite" in words else len(words)
-    return Missing(
+    return MissingVerification(
         words[at] if at < len(words) else _DEFAULT_SUITE,
         "--again" in words,
         "--independent" in words,

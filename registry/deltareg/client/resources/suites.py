@@ -16,7 +16,7 @@ from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import canonical_json
 from deltareg.suites.catalogue import CATALOGUE, CheckForm
 from deltareg.suites.document import normalise
-from deltareg.suites.lint import Finding, lint
+from deltareg.suites.lint import LintFinding, lint
 from deltareg.suites.lm_task import asked_of, fill_task, read_task
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.samples import lacking
@@ -27,7 +27,7 @@ from deltareg.wire.suites import describe_parsed
 
 if TYPE_CHECKING:
     from deltareg.client.compare.line_history import LineHistory
-    from deltareg.client.drafting.draft_suite import Drafting
+    from deltareg.client.drafting.draft_suite import SuiteDrafting
 
 _MOST_BYTES = 32 << 20
 
@@ -88,7 +88,7 @@ class Suites(Resource):
         suite, _ = read_suite_file(Path(path))
         return describe_parsed(suite, is_built_in=False)
 
-    def lint(self, path: AnyPath) -> tuple[Suite, Sequence[Finding]]:
+    def lint(self, path: AnyPath) -> tuple[Suite, Sequence[LintFinding]]:
         """Look at the suite in a YAML file; gives it, and what is wrong with it, errors first.
 
         Raises:
@@ -104,7 +104,7 @@ class Suites(Resource):
         return {name: len(found) for name, found in _samples_of(suite, files).items()}
 
     @property
-    def drafting(self) -> "Drafting":
+    def drafting(self) -> "SuiteDrafting":
         """Suites drafted from somebody's data."""
         return use_cases.draft_suite.Drafting(self._context)
 

@@ -85,7 +85,7 @@ class Verdicts(Resource):
         """
         path, check = _path(verdict_id), parse_name(check, "check")
         query = {} if channel is None else {"channel": parse_channel(channel)}
-        if check not in _waived(self.show(verdict_id), channel):
+        if check not in _list_waived(self.show(verdict_id), channel):
             where = "" if channel is None else f" for {channel}"
             raise NotFound(
                 f"{check} of {verdict_id} is not waived{where}",
@@ -117,7 +117,7 @@ def _end(expires: str) -> dict[str, object]:
     return {"expires_in_s": seconds}
 
 
-def _waived(verdict: VerdictInfo, channel: str | None) -> set[str]:
+def _list_waived(verdict: VerdictInfo, channel: str | None) -> set[str]:
     standing = [waiver for waiver in verdict.waivers if waiver.stands]
     return {waiver.check for waiver in standing if channel in {None, waiver.channel}}
 

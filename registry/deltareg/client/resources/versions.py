@@ -28,11 +28,11 @@ from deltareg.wire import (
 
 if TYPE_CHECKING:
     from deltareg.client.pull.version_files import VersionFiles
-    from deltareg.client.push.golden_of_push import RecordGolden
+    from deltareg.client.push.golden_of_push import GoldenRecorder
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
     from deltareg.client.results.diff_report import DiffReport
-    from deltareg.signing.making import SignWith
+    from deltareg.signing.making import SigningCredentials
 
 
 class Versions(Resource):
@@ -54,8 +54,8 @@ class Versions(Resource):
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: "AnyPath | Literal[False] | None" = None,
-        record_golden: "RecordGolden | None" = None,
-        sign: "AnyPath | SignWith | None" = None,
+        record_golden: "GoldenRecorder | None" = None,
+        sign: "AnyPath | SigningCredentials | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again gives the same version.
 

@@ -16,11 +16,11 @@ def general_rows(found: "GeneralFound") -> list[tuple[str, list[str]]]:
 
 
 def _cells(one: "GeneralFigure") -> list[str]:
-    change = "-" if one.change is None else f"{_TIMES}{_told(one.change)}"
-    return [*map(_told, (one.base, one.a, one.b)), change, str(one.n or "-")]
+    change = "-" if one.change is None else f"{_TIMES}{_format_estimate(one.change)}"
+    return [*map(_format_estimate, (one.base, one.a, one.b)), change, str(one.n or "-")]
 
 
-def _told(found: "Estimated") -> str:
+def _format_estimate(found: "Estimated") -> str:
     if found.value is None:
         return "no number"
     if found.low is None or found.high is None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from deltareg.client.results.layers import OUTSIDE, Grid, grids
-from deltareg.drawing.plots import Heat, heat_map
+from deltareg.client.results.layers import OUTSIDE, LayerGrid, grids
+from deltareg.drawing.plots import HeatMap, heat_map
 from deltareg.drawing.wording import number
 from deltareg.wire.tables import Fields, facts_html, rows_html
 
@@ -53,16 +53,16 @@ def lint_html(title: str, facts: Fields, problems: Sequence["Problem"]) -> str:
     )
 
 
-def _heat(grid: Grid) -> str:
+def _heat(grid: LayerGrid) -> str:
     cells = [[_relative(grid, layer, module) for layer in grid.layers] for module in grid.modules]
     where = "" if grid.within == OUTSIDE else f"{grid.within}: "
-    heat = Heat(
+    heat = HeatMap(
         grid.modules, [str(n) for n in grid.layers], cells, f"{where}change by layer", _UNIT
     )
     return f'<div style="overflow-x:auto">{heat_map(heat)}</div>'
 
 
-def _relative(grid: Grid, layer: int, module: str) -> float | None:
+def _relative(grid: LayerGrid, layer: int, module: str) -> float | None:
     change = grid.cells.get((layer, module))
     return None if change is None else change.relative
 

@@ -14,7 +14,7 @@ OUTSIDE = "outside the layers"
 
 
 @dataclass(slots=True)
-class Change:
+class ChangeNorms:
     """Squares of norms, added up over weights.
 
     Attributes:
@@ -41,7 +41,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class LayerGrid:
     """The changed modules of one list of layers.
 
     Attributes:
@@ -54,9 +54,9 @@ class Grid:
     within: str
     layers: tuple[int, ...]
     modules: tuple[str, ...]
-    cells: dict[tuple[int, str], Change]
+    cells: dict[tuple[int, str], ChangeNorms]
 
-    def by_layer(self) -> list[Change]:
+    def by_layer(self) -> list[ChangeNorms]:
         """Add up each layer's modules."""
         return [
             _total(self.cells[key] for m in self.modules if (key := (layer, m)) in self.cells)
@@ -64,15 +64,15 @@ class Grid:
         ]
 
 
-def grids(modules: Sequence["WeightDifference"]) -> list[Grid]:
+def grids(modules: Sequence["WeightDifference"]) -> list[LayerGrid]:
     """Sort weights into grids, that with most layers first and what is outside of all last."""
-    found: dict[str, dict[tuple[int, str], Change]] = {}
+    found: dict[str, dict[tuple[int, str], ChangeNorms]] = {}
     for weight in modules:
         if weight.relative_norm is None or weight.norm_a is None or weight.norm_b is None:
             continue
         within, layer, module = split_path(weight.module.removesuffix(".weight"))
         cells = found.setdefault(within or OUTSIDE, {})
-        change = cells.setdefault((-1 if layer is None else layer, module), Change())
+        change = cells.setdefault((-1 if layer is None else layer, module), ChangeNorms())
         scale = weight.norm_a if weight.norm_a > 0 else weight.norm_b
         change.apart += (weight.relative_norm * scale) ** 2
         change.a += weight.norm_a**2
@@ -81,13 +81,13 @@ def grids(modules: Sequence["WeightDifference"]) -> list[Grid]:
     return sorted(made, key=lambda g: (g.within == OUTSIDE, -len(g.layers), g.within))
 
 
-def _grid(within: str, cells: dict[tuple[int, str], Change]) -> Grid:
+def _grid(within: str, cells: dict[tuple[int, str], ChangeNorms]) -> LayerGrid:
     layers = tuple(sorted({layer for layer, _ in cells if layer >= 0}))
-    return Grid(within, layers, tuple(dict.fromkeys(sorted(m for _, m in cells))), cells)
+    return LayerGrid(within, layers, tuple(dict.fromkeys(sorted(m for _, m in cells))), cells)
 
 
-def _total(changes: Iterable[Change]) -> Change:
-    total = Change()
+def _total(changes: Iterable[ChangeNorms]) -> ChangeNorms:
+    total = ChangeNorms()
     for change in changes:
         total.apart += change.apart
         total.a += change.a

@@ -13,7 +13,7 @@ Step = Literal["kept", "fetched", "replaced", "drift"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standings:
+class FolderStanding:
     """A folder beside what its line has now.
 
     Attributes:
@@ -57,7 +57,7 @@ class OutdatedReport:
     """
 
     channel: str
-    folders: Sequence[Standings]
+    folders: Sequence[FolderStanding]
 
     @property
     def is_fine(self) -> bool:

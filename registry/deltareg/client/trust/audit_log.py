@@ -7,17 +7,11 @@ from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.results.log_report import LogFinding, LogReport, RowProof
-from deltareg.client.trust.last_checkpoint import (
-    hold_to,
-    remembered,
-    said_in,
-    see_checkpoint,
-    server_keys,
-)
+from deltareg.client.trust.last_checkpoint import hold_to, recall_checkpoint, said_in, see_checkpoint, server_keys
 from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.signing.keys import PublicKey
-from deltareg.trail.check import Known, LogCheck
+from deltareg.trail.check import LogEvidence, LogCheck
 from deltareg.trail.checkpoint import open_checkpoint
 from deltareg.trail.kept import KeptLog
 from deltareg.trail.leaves import STATEMENT, hash_of
@@ -74,10 +68,10 @@ def verify_log(
         InvalidInput: A file holds another thing.
         BadSignature: A checkpoint that it is held against is signed by nobody who is trusted.
     """
-    trusted = _trusted(context, keys_file, is_offline=path is not None)
+    trusted = _load_trusted_keys(context, keys_file, is_offline=path is not None)
     keys = server_keys(trusted)
-    seen = remembered(context.config.server)
-    known, names = _known(seen, against, [*keys, *server_keys(trusted, revoked=True)])
+    seen = recall_checkpoint(context.config.server)
+    known, names = _load_known(seen, against, [*keys, *server_keys(trusted, revoked=True)])
     opened = nullcontext() if path is None else path.open(encoding="utf-8", errors="replace")
     try:
         with opened as file:
@@ -102,7 +96,7 @@ def prove_row(context: Context, number: int) -> RowProof:
     told = context.api.get(f"/audit/rows/{number}/proof", InclusionProof)
     signed = open_checkpoint(told.checkpoint.note, keys)
     head, leaf = signed.checkpoint, told.leaf
-    seen = remembered(context.config.server)
+    seen = recall_checkpoint(context.config.server)
     if seen is not None:
         hold_to(context, said_in(seen), head)
     if leaf.get("id") != number:
@@ -121,17 +115,17 @@ def prove_row(context: Context, number: int) -> RowProof:
     )  # fmt: skip
 
 
-def _trusted(context: Context, keys_file: Path | None, *, is_offline: bool) -> TrustedKeys:
+def _load_trusted_keys(context: Context, keys_file: Path | None, *, is_offline: bool) -> TrustedKeys:
     if keys_file is not None:
         return TrustedKeys.read(keys_file)
     pinned = pinned_keys(context.config.server) if is_offline else None
     return pinned or trusted_keys(context)[0]
 
 
-def _known(
+def _load_known(
     seen: str | None, against: Sequence[Path], keys: Sequence[PublicKey]
-) -> tuple[Known, list[str]]:
-    known, names = Known(), [str(path) for path in against]
+) -> tuple[LogEvidence, list[str]]:
+    known, names = LogEvidence(), [str(path) for path in against]
     if seen is not None:
         names.insert(0, "what this machine saw last")
         known.checkpoints.append((names[0], said_in(seen)))

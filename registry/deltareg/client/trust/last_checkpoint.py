@@ -32,7 +32,7 @@ def memory_path(server: str) -> Path:
     return config_dir() / "checkpoints" / f"{token_path(server).name}.json"
 
 
-def remembered(server: str) -> str | None:
+def recall_checkpoint(server: str) -> str | None:
     """Give the last checkpoint that was seen of a server, as it was signed; None for none."""
     try:
         value: object = json.loads(memory_path(server).read_bytes())
@@ -67,7 +67,7 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
         BadSignature: No server's key that is trusted signed it.
     """
     server = context.config.server
-    before = None if is_accepted else remembered(server)  # first: others may see newer ones
+    before = None if is_accepted else recall_checkpoint(server)  # first: others may see newer ones
     try:
         told = context.api.get("/audit/checkpoint", CheckpointInfo)
     except (NotFound, Forbidden) as error:
@@ -81,7 +81,7 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
         ) from error  # fmt: skip
     if told.note == before:
         return _as_signed(told)
-    found = _opened(context, told.note, takes_new=is_accepted)
+    found = _open_note(context, told.note, takes_new=is_accepted)
     if before is not None:
         hold_to(context, said_in(before), found.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
@@ -95,7 +95,7 @@ def _as_signed(told: CheckpointInfo) -> CheckpointInfo:
     return told.model_copy(update=update)
 
 
-def _opened(context: Context, note: str, *, takes_new: bool) -> SignedCheckpoint:
+def _open_note(context: Context, note: str, *, takes_new: bool) -> SignedCheckpoint:
     trusted, _ = trusted_keys(context, takes_new=takes_new)
     try:
         return open_checkpoint(note, server_keys(trusted))

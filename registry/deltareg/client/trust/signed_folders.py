@@ -17,10 +17,10 @@ from deltareg.client.trust.kept_signature import (
     files_of,
     list_signed,
 )
-from deltareg.client.trust.signers import Signer
+from deltareg.client.trust.signers import TrustedSigner
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.identity.manifest import Manifest
-from deltareg.signing.attested import Attested, check_about, read_attested
+from deltareg.signing.attested import Attestation, check_about, read_attested
 from deltareg.signing.signatories import Signatory
 from deltareg.signing.signed_files import PREDICATE, check_files, read_signed_files
 from deltareg.wire import ReferrerInfo, VersionInfo
@@ -29,7 +29,7 @@ _SIGN = "deltareg push PATH NS/NAME --sign KEY, or: deltareg signature add REF F
 
 
 def require_signatures(
-    context: Context, version: VersionInfo, manifest: Manifest, signers: Iterable[Signer]
+    context: Context, version: VersionInfo, manifest: Manifest, signers: Iterable[TrustedSigner]
 ) -> list[FilesProof]:
     """Give a signature of a version's files by each of some signers.
 
@@ -37,14 +37,14 @@ def require_signatures(
         BadSignature: One of them has not signed it.
     """
     files = files_of(manifest)
-    return [_required(context, version, files, signer) for signer in signers]
+    return [_require_signer(context, version, files, signer) for signer in signers]
 
 
 def require_attestations(
     context: Context,
     version: VersionInfo,
     manifest: Manifest,
-    signer: Signer,
+    signer: TrustedSigner,
     *,
     predicate_type: str = "",
 ) -> list[FilesProof]:
@@ -79,7 +79,7 @@ def require_attestations(
     return proofs
 
 
-def verify_folder(folder: Path, bundle: Path | None, signer: Signer) -> FilesProof:
+def verify_folder(folder: Path, bundle: Path | None, signer: TrustedSigner) -> FilesProof:
     """Hold the files of a folder against its signature; nothing is asked of a server.
 
     Args:
@@ -94,14 +94,14 @@ def verify_folder(folder: Path, bundle: Path | None, signer: Signer) -> FilesPro
     where = folder / SIGNATURE if bundle is None else bundle
     raw = read_bundle_file(where)
     opened = signer.opens(raw)
-    check_files(read_signed_files(opened.payload), _hashed(folder, where), what=str(folder))
+    check_files(read_signed_files(opened.payload), _hash_files(folder, where), what=str(folder))
     return FilesProof(
         subject=str(folder), form="signature", predicate_type=PREDICATE,
         signed_by=opened.signatory.told, digest=_digest(raw), body=raw.decode(),
     )  # fmt: skip
 
 
-def verify_bundle(path: Path, signer: Signer) -> FilesProof:
+def verify_bundle(path: Path, signer: TrustedSigner) -> FilesProof:
     """Verify a signature by itself: that the signer made it, not that any file is what it says.
 
     Raises:
@@ -133,7 +133,7 @@ def read_bundle_file(path: Path) -> bytes:
         ) from error
 
 
-def check_version(attested: Attested, manifest: Manifest) -> None:
+def check_version(attested: Attestation, manifest: Manifest) -> None:
     """Refuse an attestation that is about something else than a version.
 
     Raises:
@@ -143,8 +143,8 @@ def check_version(attested: Attested, manifest: Manifest) -> None:
     check_about(attested, manifest.digest.hex, files_of(manifest), weights=weights)
 
 
-def _required(
-    context: Context, version: VersionInfo, files: Mapping[str, str], signer: Signer
+def _require_signer(
+    context: Context, version: VersionInfo, files: Mapping[str, str], signer: TrustedSigner
 ) -> FilesProof:
     why = f"{version.ref} is not signed by {signer.told}"
     for info in version.signatures:
@@ -176,7 +176,7 @@ def _signatory(info: ReferrerInfo) -> Signatory:
     return Signatory(info.keyid, info.ca, info.issuer, info.identity)
 
 
-def _hashed(folder: Path, bundle: Path) -> dict[str, str]:
+def _hash_files(folder: Path, bundle: Path) -> dict[str, str]:
     """Hash every file of a folder but its signature; a link is refused, and none is followed."""
     found: dict[str, str] = {}
     for here, folders, names in os.walk(folder):

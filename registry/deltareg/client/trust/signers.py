@@ -13,7 +13,7 @@ from deltareg.client.results.proofs import SignerKey
 from deltareg.errors import BadSignature, InvalidInput, Misconfigured
 from deltareg.signing.bundles import is_bundle, read_bundle, read_sealed
 from deltareg.signing.key_file import write_new
-from deltareg.signing.making import SIGSTORE, SignWith, make_private, read_private
+from deltareg.signing.making import SIGSTORE, SigningCredentials, make_private, read_private
 from deltareg.signing.opening import (
     Authority,
     OpenedBundle,
@@ -26,14 +26,14 @@ from deltareg.signing.opening import (
     read_beside,
 )
 from deltareg.signing.pem_keys import PemKey
-from deltareg.signing.signatories import Signatory, Wanted
+from deltareg.signing.signatories import Signatory, WantedSigner
 
 _MOST_BYTES = 100_000
 _HOW = "name a public key, a keyid, an authority's certificate, ca:FINGERPRINT#NAME, or ISSUER#NAME"
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class TrustedSigner:
     """One who is trusted.
 
     Attributes:
@@ -43,7 +43,7 @@ class Signer:
         trust: The trust configuration of the Sigstore, for identities.
     """
 
-    wanted: Wanted
+    wanted: WantedSigner
     key: PemKey | None = None
     authorities: tuple[Authority, ...] = ()
     trust: Path | None = None
@@ -100,7 +100,7 @@ class Signer:
         return key
 
 
-def parse_signers(texts: Sequence[str], *, trust: Path | None = None) -> tuple[Signer, ...]:
+def parse_signers(texts: Sequence[str], *, trust: Path | None = None) -> tuple[TrustedSigner, ...]:
     """Read whom somebody trusts.
 
     Raises:
@@ -110,22 +110,22 @@ def parse_signers(texts: Sequence[str], *, trust: Path | None = None) -> tuple[S
 
 
 def sign_with(
-    sign: str | os.PathLike[str] | SignWith,
+    sign: str | os.PathLike[str] | SigningCredentials,
     certificate: Path | None = None,
     chain: Sequence[Path] = (),
     trust: Path | None = None,
-) -> SignWith:
+) -> SigningCredentials:
     """Read what to sign with: a file with a private key, or the word `sigstore`.
 
     Raises:
         InvalidInput: A certificate is named without a key.
     """
-    if isinstance(sign, SignWith):
+    if isinstance(sign, SigningCredentials):
         return sign
     if not os.fspath(sign):
         raise InvalidInput("a certificate goes with a key", fix="--sign KEY --certificate FILE")
     key = None if sign == SIGSTORE else Path(sign)
-    return SignWith(key, certificate, tuple(chain), trust)
+    return SigningCredentials(key, certificate, tuple(chain), trust)
 
 
 def key_in(path: Path) -> SignerKey:
@@ -171,34 +171,34 @@ def public_in(path: Path) -> str:
     return read_beside(text).pem
 
 
-def _signer(text: str, trust: Path | None) -> Signer:
+def _signer(text: str, trust: Path | None) -> TrustedSigner:
     if Path(text).is_file():
         return _of_file(Path(text), "")
     target, _, identity = text.partition("#")
     if Path(target).is_file():
         return _of_file(Path(target), identity)
     if target.startswith(("https://", "http://")):
-        return Signer(Wanted.of_fields(_given(issuer=target, identity=identity)), trust=trust)
+        return TrustedSigner(WantedSigner.of_fields(_drop_empty(issuer=target, identity=identity)), trust=trust)
     if target.startswith("ca:"):
-        fields = _given(ca=target.removeprefix("ca:"), identity=identity)
-        return Signer(Wanted.of_fields(fields))
+        fields = _drop_empty(ca=target.removeprefix("ca:"), identity=identity)
+        return TrustedSigner(WantedSigner.of_fields(fields))
     try:
-        return Signer(Wanted.of_fields(_given(key=target, identity=identity)))
+        return TrustedSigner(WantedSigner.of_fields(_drop_empty(key=target, identity=identity)))
     except InvalidInput as error:
         raise InvalidInput(f"no signer, and no file with one: {text[:80]}", fix=_HOW) from error
 
 
-def _of_file(path: Path, identity: str) -> Signer:
+def _of_file(path: Path, identity: str) -> TrustedSigner:
     raw = path.read_bytes()[:_MOST_BYTES]
     if b"CERTIFICATE" not in raw:
         key = PemKey.parse(raw.decode("utf-8", "replace"))
-        return Signer(Wanted.of_fields(_given(key=key.keyid, identity=identity)), key=key)
+        return TrustedSigner(WantedSigner.of_fields(_drop_empty(key=key.keyid, identity=identity)), key=key)
     found = load_authorities(raw)
     if len(found) != 1:
         raise InvalidInput(f"{path} holds {len(found)} certificates", fix="name one authority")
-    wanted = Wanted.of_fields(_given(ca=fingerprint(found[0]), identity=identity))
-    return Signer(wanted, authorities=tuple(found))
+    wanted = WantedSigner.of_fields(_drop_empty(ca=fingerprint(found[0]), identity=identity))
+    return TrustedSigner(wanted, authorities=tuple(found))
 
 
-def _given(**fields: str) -> dict[str, object]:
+def _drop_empty(**fields: str) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value}

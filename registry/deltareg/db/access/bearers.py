@@ -13,7 +13,7 @@ from deltareg.db.access.grants import held_by
 from deltareg.db.access.namespaces import EPOCH
 from deltareg.db.access.rows import LiveTokenRow
 from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.prepared import Prepared, Statement, check_order
+from deltareg.db.sql.prepared import PreparedQuery, PreparedStatement, check_order
 from deltareg.db.tables import principals, tokens
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def live_token(conn: sa.Connection, token_hash: str) -> LiveTokenRow | None:
     return _LIVE_TOKEN.one(conn, token_hash=token_hash)
 
 
-class BesideToken(Generic[R]):
+class BearerQuery(Generic[R]):
     """A query that is answered to the bearer of a live token, in one statement with the token."""
 
     def __init__(
@@ -50,7 +50,7 @@ class BesideToken(Generic[R]):
         check_order(query, row)
         found = query.subquery("found")
         beside = _by_hash().add_columns(*found.c).outerjoin(found, sa.true())
-        self._statement = Statement(beside.order_by(found.c[order]))
+        self._statement = PreparedStatement(beside.order_by(found.c[order]))
         self._make: Callable[..., R] = row
         self._key = _WIDTH + list(found.c.keys()).index(key)
 
@@ -91,4 +91,4 @@ def _by_hash() -> sa.Select[*tuple[Any, ...]]:
     return select_live_tokens().where(tokens.c.token_hash == sa.bindparam("token_hash"))
 
 
-_LIVE_TOKEN: Final = Prepared(_by_hash(), LiveTokenRow)
+_LIVE_TOKEN: Final = PreparedQuery(_by_hash(), LiveTokenRow)

@@ -8,14 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.tables import deltas, namespaces
 
 _ESCAPE = "\\"
 
 
 def in_sight(
-    query: sa.Select[*tuple[Any, ...]], sight: Sight | None
+    query: sa.Select[*tuple[Any, ...]], sight: VisibleLines | None
 ) -> sa.Select[*tuple[Any, ...]]:
     """Leave rows out whose line is not to be seen; None sees everything.
 
@@ -27,7 +27,7 @@ def in_sight(
 
 
 def seen_names(
-    sight: Sight, namespace: sa.ColumnElement[Any], line: sa.ColumnElement[Any]
+    sight: VisibleLines, namespace: sa.ColumnElement[Any], line: sa.ColumnElement[Any]
 ) -> sa.ColumnElement[bool]:
     """Say of rows with names of a namespace and a line whether they are to be seen.
 
@@ -46,7 +46,7 @@ def seen_names(
     )
 
 
-def _conditions(sight: Sight) -> list[sa.ColumnElement[bool]]:
+def _conditions(sight: VisibleLines) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
     if sight.visibilities:
         found.append(namespaces.c.visibility.in_(sight.visibilities))

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.access.rows import NamespaceRow
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.tables import deltas, namespaces, principals, visibility_epochs
 
@@ -25,7 +25,7 @@ def namespace_row(conn: sa.Connection, name: str, *, lock: bool = False) -> Name
 
 
 def namespace_rows(
-    conn: sa.Connection, *, sight: Sight | None, after: str | None, limit: int
+    conn: sa.Connection, *, sight: VisibleLines | None, after: str | None, limit: int
 ) -> Sequence[NamespaceRow]:
     """List namespaces by name; one of whose lines some are seen is seen, too."""
     query = _select().order_by(namespaces.c.name).limit(limit)

@@ -9,7 +9,7 @@ from deltareg.db.access.grants import held_by
 from deltareg.db.access.rows import HeldRow, PrincipalRow, TokenRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.sql.together import Part, Together
+from deltareg.db.sql.together import QueryPart, CombinedQuery
 from deltareg.db.tables import principals, tokens
 
 
@@ -157,9 +157,9 @@ def count_tokens(conn: sa.Connection) -> int:
 
 
 _TOKEN_ID: sa.BindParameter[int] = sa.bindparam("token_id", type_=sa.BigInteger)
-_TOKEN: Final = Part(_select_tokens().where(tokens.c.id == _TOKEN_ID), TokenRow)
-_HELD: Final = Part(
+_TOKEN: Final = QueryPart(_select_tokens().where(tokens.c.id == _TOKEN_ID), TokenRow)
+_HELD: Final = QueryPart(
     sa.select(held_by(tokens.c.principal_id).label("held")).where(tokens.c.id == _TOKEN_ID),
     HeldRow,
 )  # fmt: skip
-_OWN: Final = Together(_TOKEN, _HELD)
+_OWN: Final = CombinedQuery(_TOKEN, _HELD)

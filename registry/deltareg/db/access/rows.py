@@ -66,7 +66,7 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRow:
+class AuditRecordRow:
     """Who did what to which thing."""
 
     id: int

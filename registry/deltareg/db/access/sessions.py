@@ -9,7 +9,7 @@ from deltareg.db.access.bearers import select_live_tokens
 from deltareg.db.access.session_rows import LiveSessionRow, SessionRow
 from deltareg.db.sql.clock import US_PER_S, now_us
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.sql.prepared import Prepared
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import sessions, tokens
 
 IDLE_US: Final = 8 * 3600 * US_PER_S
@@ -121,7 +121,7 @@ def _holds() -> sa.ColumnElement[bool]:
     )
 
 
-_LIVE: Final = Prepared(
+_LIVE: Final = PreparedQuery(
     select_live_tokens()
     .add_columns(
         sessions.c.id.label("session_id"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class VisibleLines:
     """Whose lines are shown.
 
     Attributes:

@@ -9,9 +9,9 @@ from deltareg.db.bases.base_identities import is_deleted
 from deltareg.db.bases.bases import select_relations
 from deltareg.db.bases.rows import AliasRow, CalledRow, HubIdRow, OwnRelationRow, OwnVariantRow
 from deltareg.db.bases.variants import select_hub_ids
-from deltareg.db.sql.among import among, listed
+from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.sql.together import Found, Part, Together
+from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
 from deltareg.db.tables import (
     base_aliases,
     base_hub_ids,
@@ -22,13 +22,13 @@ from deltareg.db.tables import (
 )
 
 _IDS: sa.BindParameter[str] = sa.bindparam("ids", type_=sa.Text)
-RELATIONS: Final = Part(
+RELATIONS: Final = QueryPart(
     select_relations()
     .add_columns(base_relations.c.base_id)
     .where(among(base_relations.c.base_id, _IDS)),
     OwnRelationRow, order=(base_relations.c.id,),
 )  # fmt: skip
-VARIANTS: Final = Part(
+VARIANTS: Final = QueryPart(
     sa.select(
         base_variants.c.root_id, bases.c.name, bases.c.root, base_identities.c.identity
     )
@@ -38,17 +38,17 @@ VARIANTS: Final = Part(
     .where(among(base_variants.c.root_id, _IDS), ~is_deleted()),
     OwnVariantRow, order=(bases.c.name,),
 )  # fmt: skip
-ALIASES: Final = Part(
+ALIASES: Final = QueryPart(
     sa.select(base_aliases.c.base_id, base_aliases.c.name).where(
         among(base_aliases.c.base_id, _IDS)
     ),
     AliasRow, order=(base_aliases.c.name,),
 )  # fmt: skip
-HUB_IDS: Final = Part(
+HUB_IDS: Final = QueryPart(
     select_hub_ids().where(among(base_hub_ids.c.base_id, _IDS)), HubIdRow,
     order=(base_hub_ids.c.hub_id, base_hub_ids.c.revision),
 )  # fmt: skip
-_NAMES: Final = Together(RELATIONS, VARIANTS, ALIASES, HUB_IDS)
+_NAMES: Final = CombinedQuery(RELATIONS, VARIANTS, ALIASES, HUB_IDS)
 
 
 def all_names(conn: sa.Connection) -> Sequence[CalledRow]:
@@ -63,6 +63,6 @@ def all_names(conn: sa.Connection) -> Sequence[CalledRow]:
     return fetch_all(conn, sa.union(own, former, of_hub), CalledRow)
 
 
-def names_of(conn: sa.Connection, base_ids: Iterable[int]) -> Found:
+def names_of(conn: sa.Connection, base_ids: Iterable[int]) -> CombinedResult:
     """Ask for the relations, variants, former names and ids of the hub of some bases."""
-    return _NAMES.run(conn, ids=listed(base_ids))
+    return _NAMES.run(conn, ids=write_ids(base_ids))

@@ -11,7 +11,7 @@ from deltareg.db.bases.base_identities import is_deleted
 from deltareg.db.bases.rows import BaseManifestRow, BaseRow
 from deltareg.db.bases.stacks import is_standing
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.sql.document import Documents, pack_map, unpack_document
+from deltareg.db.sql.document import StoredDocuments, pack_map, unpack_document
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import insert
 from deltareg.db.tables import (
@@ -54,7 +54,7 @@ def base_rows(
     if base_id is not None:
         query = query.where(bases.c.id == base_id)
     if name is not None:
-        query = query.where(sa.or_(bases.c.name == name, bases.c.id.in_(_called(name))))
+        query = query.where(sa.or_(bases.c.name == name, bases.c.id.in_(_select_aliased(name))))
     if root is not None:
         query = query.where(bases.c.root == root)
     if hub_id is not None:
@@ -75,11 +75,11 @@ def bases_named(conn: sa.Connection, names: Iterable[str]) -> Sequence[BaseRow]:
     return fetch_all(conn, query, BaseRow)
 
 
-def base_content(conn: sa.Connection, base_id: int) -> Documents:
+def base_content(conn: sa.Connection, base_id: int) -> StoredDocuments:
     """Give manifest and storage map of a base."""
     query = sa.select(bases.c.manifest, bases.c.storage_map).where(bases.c.id == base_id)
     row = conn.execute(query).one()
-    return Documents(row.manifest, row.storage_map)
+    return StoredDocuments(row.manifest, row.storage_map)
 
 
 def base_of(conn: sa.Connection, version: VersionRow) -> BaseRow | None:
@@ -163,7 +163,7 @@ def add_relation(
         )  # fmt: skip
 
 
-def _called(name: str) -> sa.Select[tuple[int]]:
+def _select_aliased(name: str) -> sa.Select[tuple[int]]:
     return sa.select(base_aliases.c.base_id).where(base_aliases.c.name == name)
 
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.bases.base_identities import is_deleted
 from deltareg.db.bases.rows import HubIdRow, VariantRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.lines.versions import select_versions
-from deltareg.db.sql.among import among, listed
+from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.sql.together import Part, Together
+from deltareg.db.sql.together import QueryPart, CombinedQuery
 from deltareg.db.sql.upsert import insert
 from deltareg.db.tables import (
     base_hub_ids,
@@ -83,7 +83,7 @@ def select_hub_ids() -> sa.Select[*tuple[Any, ...]]:
 
 
 def versions_on(
-    conn: sa.Connection, base_id: int, *, sight: Sight | None, before: int | None, limit: int
+    conn: sa.Connection, base_id: int, *, sight: VisibleLines | None, before: int | None, limit: int
 ) -> Sequence[VersionRow]:
     """List the versions of a base, newest first, deleted ones left out, by their row ids."""
     query = (
@@ -104,7 +104,7 @@ def verdicts_on(
 
     Beside them are their waivers, by verdict, the oldest first.
     """
-    found = _ON.run(conn, ids=listed(version_ids), suite=suite, digest=suite_digest)
+    found = _ON.run(conn, ids=write_ids(version_ids), suite=suite, digest=suite_digest)
     waived: dict[str, list[WaiverRow]] = {}
     for row in found.all(_WAIVERS):
         waived.setdefault(row.verdict_id, []).append(row)
@@ -116,12 +116,12 @@ _OF_SUITE: Final = sa.and_(
     among(verdicts.c.version_id, _IDS), is_of_suite(sa.bindparam("suite", type_=sa.Text)),
     verdicts.c.suite_digest == sa.bindparam("digest"),
 )  # fmt: skip
-_VERDICTS: Final = Part(
+_VERDICTS: Final = QueryPart(
     select_verdicts().where(_OF_SUITE), VerdictRow,
     order=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
 )  # fmt: skip
-_WAIVERS: Final = Part(
+_WAIVERS: Final = QueryPart(
     select_waivers().join(verdicts, verdicts.c.id == waivers.c.verdict_id).where(_OF_SUITE),
     WaiverRow, order=(waivers.c.created_at, waivers.c.id),
 )  # fmt: skip
-_ON: Final = Together(_VERDICTS, _WAIVERS)
+_ON: Final = CombinedQuery(_VERDICTS, _WAIVERS)

@@ -19,7 +19,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.lines.versions import select_versions
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.plain_rows import IdRow, MomentRow, NumberRow
-from deltareg.db.sql.together import Found, Part, Together
+from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
 from deltareg.db.storage.packs import select_states
 from deltareg.db.storage.rows import PackStateRow
 from deltareg.db.tables import (
@@ -61,97 +61,97 @@ def _corrupt_variant() -> _Select:
     return query.where(version_variants.c.version_id == _VERSION, bases.c.corrupt_at.is_not(None))
 
 
-VERDICTS: Final = Part(
+VERDICTS: Final = QueryPart(
     select_facts().where(verdicts.c.version_id == _VERSION), VerdictFactRow,
     order=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
 )  # fmt: skip
-WAIVERS: Final = Part(
+WAIVERS: Final = QueryPart(
     select_waivers()
     .join(verdicts, verdicts.c.id == waivers.c.verdict_id)
     .where(verdicts.c.version_id == _VERSION),
     WaiverRow, order=(waivers.c.created_at, waivers.c.id),
 )  # fmt: skip
-VARIANTS: Final = Part(
+VARIANTS: Final = QueryPart(
     select_variants().where(base_variants.c.root_id == _BASE, ~is_deleted()), VariantRow,
     order=(bases.c.name,),
 )  # fmt: skip
-ALIASES: Final = Part(_aliases(), AliasRow, order=(base_aliases.c.name,))
+ALIASES: Final = QueryPart(_aliases(), AliasRow, order=(base_aliases.c.name,))
 """The names that the base and its variants had."""
-BELOW: Final = Part(
+BELOW: Final = QueryPart(
     select_versions()
     .join(version_bases, version_bases.c.version_id == versions.c.id)
     .where(version_bases.c.base_id == _BASE),
     VersionRow,
 )
 """The version that the base is; none for a plain one."""
-CORRUPT_BASE: Final = Part(
+CORRUPT_BASE: Final = QueryPart(
     sa.select(bases.c.id).where(bases.c.id == _BASE, bases.c.corrupt_at.is_not(None)), IdRow
 )
-CORRUPT_VARIANT: Final = Part(_corrupt_variant(), IdRow)
-PARENTS: Final = Part(
+CORRUPT_VARIANT: Final = QueryPart(_corrupt_variant(), IdRow)
+PARENTS: Final = QueryPart(
     select_versions()
     .join(lineage, lineage.c.parent_version_id == versions.c.id)
     .where(lineage.c.version_id == _VERSION),
     VersionRow, order=(lineage.c.position,),
 )  # fmt: skip
-QUARANTINE: Final = Part(
+QUARANTINE: Final = QueryPart(
     sa.select(quarantines.c.id).where(
         quarantines.c.channel_id == _CHANNEL, quarantines.c.version_id == _VERSION,
         quarantines.c.cleared_at.is_(None),
     ),
     IdRow,
 )  # fmt: skip
-NEWEST: Final = Part(
+NEWEST: Final = QueryPart(
     select_revisions().where(revisions.c.channel_id == _CHANNEL, revisions.c.number == _NUMBER),
     RevisionRow,
 )
 """The newest revision of the channel."""
-REQUESTS: Final = Part(
+REQUESTS: Final = QueryPart(
     select_requests().where(requests.c.channel_id == _CHANNEL, is_open()), RequestRow,
     order=(requests.c.id,),
 )  # fmt: skip
 """The open requests of the channel."""
-APPROVALS: Final = Part(
+APPROVALS: Final = QueryPart(
     select_approvals()
     .join(requests, requests.c.id == approvals.c.request_id)
     .where(requests.c.channel_id == _CHANNEL, is_open()),
     ApprovalRow, order=(approvals.c.id,),
 )  # fmt: skip
 """The approvals of its open requests."""
-QUARANTINED: Final = Part(
+QUARANTINED: Final = QueryPart(
     sa.select(versions.c.number)
     .join(quarantines, quarantines.c.version_id == versions.c.id)
     .where(quarantines.c.channel_id == _CHANNEL, quarantines.c.cleared_at.is_(None)),
     NumberRow, order=(versions.c.number,),
 )  # fmt: skip
 """All versions that are quarantined on the channel."""
-PACKS: Final = Part(
+PACKS: Final = QueryPart(
     select_states().where(version_packs.c.version_id == _VERSION), PackStateRow,
     order=(packs.c.id,),
 )  # fmt: skip
-STORED: Final = Part(sa.select(bases.c.stored_bytes).where(bases.c.id == _BASE), BaseBytesRow)
-MOMENT: Final = Part(sa.select(now_us().label("now")), MomentRow)
+STORED: Final = QueryPart(sa.select(bases.c.stored_bytes).where(bases.c.id == _BASE), BaseBytesRow)
+MOMENT: Final = QueryPart(sa.select(now_us().label("now")), MomentRow)
 
 _OF_VERSION: Final = (
     VERDICTS, WAIVERS, VARIANTS, ALIASES, BELOW, CORRUPT_BASE, CORRUPT_VARIANT, PARENTS,
 )  # fmt: skip
-_KNOWN: Final = Together(*_OF_VERSION)
+_KNOWN: Final = CombinedQuery(*_OF_VERSION)
 _OF_CHANNEL: Final = (QUARANTINE, NEWEST, REQUESTS, APPROVALS, MOMENT)
-_BEFORE_CHANNEL: Final = Together(*_OF_VERSION, *_OF_CHANNEL)
-_BEFORE_ROLLBACK: Final = Together(*_OF_VERSION, *_OF_CHANNEL, QUARANTINED, PACKS, STORED)
+_BEFORE_CHANNEL: Final = CombinedQuery(*_OF_VERSION, *_OF_CHANNEL)
+_BEFORE_ROLLBACK: Final = CombinedQuery(*_OF_VERSION, *_OF_CHANNEL, QUARANTINED, PACKS, STORED)
 
 
-def known(conn: sa.Connection, version: VersionRow) -> Found:
+def fetch_known(conn: sa.Connection, version: VersionRow) -> CombinedResult:
     """Ask for the parts that are of a version whatever channel asks."""
     return _KNOWN.run(conn, version_id=version.id, base_id=version.base_id)
 
 
-def before_channel(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Found:
+def before_channel(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> CombinedResult:
     """Ask for what a gate goes by about a version and a channel."""
     return _BEFORE_CHANNEL.run(conn, **_both(version, channel))
 
 
-def before_rollback(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Found:
+def before_rollback(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> CombinedResult:
     """Ask for that, and for whether the version's bytes are there to go back to."""
     return _BEFORE_ROLLBACK.run(conn, **_both(version, channel))
 

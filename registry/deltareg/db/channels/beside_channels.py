@@ -10,7 +10,7 @@ from deltareg.db.channels.fleet_rows import FollowerRow
 from deltareg.db.channels.request_rows import OpenRequestRow
 from deltareg.db.channels.requests import is_open
 from deltareg.db.channels.rows import ChannelNameRow, SetbackRow
-from deltareg.db.sql.together import Found, Part, Together
+from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
 from deltareg.db.tables import (
     channels,
     deltas,
@@ -62,14 +62,14 @@ def select_names() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-NAMES: Final = Part(
+NAMES: Final = QueryPart(
     select_names().where(_ASKED), ChannelNameRow, order=(channels.c.id,)
 )  # fmt: skip
-SETBACKS: Final = Part(
+SETBACKS: Final = QueryPart(
     select_setbacks().where(_ASKED), SetbackRow,
     order=(versions.c.number, revisions.c.id),
 )  # fmt: skip
-OPEN: Final = Part(
+OPEN: Final = QueryPart(
     sa.select(
         requests.c.id, channels.c.name.label("channel"), versions.c.number.label("version"),
         principals.c.name.label("opener"), requests.c.reason, requests.c.created_at,
@@ -81,19 +81,19 @@ OPEN: Final = Part(
     .where(is_open(), _ASKED),
     OpenRequestRow, order=(requests.c.id,),
 )  # fmt: skip
-FOLLOWERS: Final = Part(
+FOLLOWERS: Final = QueryPart(
     select_followers().where(channels.c.id == _ONE), FollowerRow, order=(followers.c.id,),
     limit=_MOST_FOLLOWERS,
 )  # fmt: skip
-_OF_LINE: Final = Together(NAMES, SETBACKS, OPEN)
-_OF_CHANNEL: Final = Together(SETBACKS, OPEN, FOLLOWERS)
+_OF_LINE: Final = CombinedQuery(NAMES, SETBACKS, OPEN)
+_OF_CHANNEL: Final = CombinedQuery(SETBACKS, OPEN, FOLLOWERS)
 
 
-def beside_line(conn: sa.Connection, delta_id: int) -> Found:
+def beside_line(conn: sa.Connection, delta_id: int) -> CombinedResult:
     """Ask which channels a line has, what stands quarantined on them, which requests are open."""
     return _OF_LINE.run(conn, delta_id=delta_id, channel_id=ALL)
 
 
-def beside_channel(conn: sa.Connection, delta_id: int, channel_id: int) -> Found:
+def beside_channel(conn: sa.Connection, delta_id: int, channel_id: int) -> CombinedResult:
     """Ask the same of one channel, and who follows it: 200 of them at most."""
     return _OF_CHANNEL.run(conn, delta_id=delta_id, channel_id=channel_id)

@@ -10,7 +10,7 @@ from deltareg.db.channels.fleet import select_followers
 from deltareg.db.channels.fleet_rows import FollowerRow
 from deltareg.db.channels.requests import APPROVALS, ONE, WARNINGS
 from deltareg.db.channels.rows import ChannelNameRow, SetbackRow
-from deltareg.db.sql.together import Found, Part, Together
+from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
 from deltareg.db.tables import channels, followers, requests, revisions, versions
 
 _MOST_FOLLOWERS: Final = 200
@@ -22,7 +22,7 @@ _DIGEST: Final = (
     .where(requests.c.id == ONE)
     .scalar_subquery()
 )
-SETBACKS: Final = Part(
+SETBACKS: Final = QueryPart(
     select_setbacks().where(versions.c.manifest_digest == _DIGEST),
     SetbackRow, order=(revisions.c.id,),
 )  # fmt: skip
@@ -33,23 +33,23 @@ _LINE: Final = (
     .join(requests, requests.c.channel_id == channels.c.id)
     .where(requests.c.id == ONE)
 )
-NAMES: Final = Part(
+NAMES: Final = QueryPart(
     select_names().where(channels.c.delta_id.in_(_LINE.correlate(None))), ChannelNameRow,
     order=(channels.c.id,),
 )  # fmt: skip
 """What each channel of the line serves."""
-FOLLOWERS: Final = Part(
+FOLLOWERS: Final = QueryPart(
     select_followers().where(channels.c.id.in_(_ASKED)), FollowerRow, order=(followers.c.id,),
     limit=_MOST_FOLLOWERS,
 )  # fmt: skip
-_AROUND: Final = Together(APPROVALS, WARNINGS, SETBACKS, NAMES, FOLLOWERS)
+_AROUND: Final = CombinedQuery(APPROVALS, WARNINGS, SETBACKS, NAMES, FOLLOWERS)
 
 
 def setbacks_of(conn: sa.Connection, request_id: int) -> Sequence[SetbackRow]:
     """Say from which channels a request's version was rolled back and is kept away."""
-    return Together(SETBACKS).run(conn, request_id=request_id).all(SETBACKS)
+    return CombinedQuery(SETBACKS).run(conn, request_id=request_id).all(SETBACKS)
 
 
-def around_request(conn: sa.Connection, request_id: int) -> Found:
+def around_request(conn: sa.Connection, request_id: int) -> CombinedResult:
     """Ask what became of a request's version elsewhere, and whom the channel reaches."""
     return _AROUND.run(conn, request_id=request_id)

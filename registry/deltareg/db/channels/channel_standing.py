@@ -9,7 +9,7 @@ from deltareg.db.channels.reviews import select_to_review
 from deltareg.db.channels.rows import BrokenGlassRow, QuarantinedRow, RevisionRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.plain_rows import MomentRow
-from deltareg.db.sql.together import Found, Part, Together
+from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
 from deltareg.db.tables import channels, quarantines, revisions, verdicts, versions, waivers
 from deltareg.db.verdicts.rows import VersionWaiverRow
 from deltareg.db.verdicts.waivers import select_standing_waivers
@@ -24,35 +24,35 @@ _IS_NEWEST: Final = sa.and_(
 )
 
 
-def _served() -> sa.Select[*tuple[Any, ...]]:
+def _select_served() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(revisions.c.version_id).join(channels, _IS_NEWEST).where(_ASKED)
 
 
-def _asked() -> sa.Select[*tuple[Any, ...]]:
+def _select_asked() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(channels.c.id).where(_ASKED)
 
 
-NEWEST: Final = Part(select_revisions().join(channels, _IS_NEWEST).where(_ASKED), RevisionRow)
+NEWEST: Final = QueryPart(select_revisions().join(channels, _IS_NEWEST).where(_ASKED), RevisionRow)
 """The newest revision of each channel that was ever moved."""
-QUARANTINED: Final = Part(
+QUARANTINED: Final = QueryPart(
     sa.select(quarantines.c.channel_id, versions.c.number)
     .join(versions, versions.c.id == quarantines.c.version_id)
-    .where(quarantines.c.channel_id.in_(_asked()), quarantines.c.cleared_at.is_(None)),
+    .where(quarantines.c.channel_id.in_(_select_asked()), quarantines.c.cleared_at.is_(None)),
     QuarantinedRow, order=(versions.c.number,),
 )  # fmt: skip
-TO_REVIEW: Final = Part(
-    select_to_review().where(revisions.c.channel_id.in_(_asked())), BrokenGlassRow,
+TO_REVIEW: Final = QueryPart(
+    select_to_review().where(revisions.c.channel_id.in_(_select_asked())), BrokenGlassRow,
     order=(revisions.c.id,),
 )  # fmt: skip
-WAIVERS: Final = Part(
-    select_standing_waivers().where(verdicts.c.version_id.in_(_served())), VersionWaiverRow,
+WAIVERS: Final = QueryPart(
+    select_standing_waivers().where(verdicts.c.version_id.in_(_select_served())), VersionWaiverRow,
     order=(waivers.c.created_at, waivers.c.id),
 )  # fmt: skip
 """The waivers that stand on verdicts of what is served."""
-MOMENT: Final = Part(sa.select(now_us().label("now")), MomentRow)
-_STANDING: Final = Together(NEWEST, QUARANTINED, TO_REVIEW, WAIVERS, MOMENT)
+MOMENT: Final = QueryPart(sa.select(now_us().label("now")), MomentRow)
+_STANDING: Final = CombinedQuery(NEWEST, QUARANTINED, TO_REVIEW, WAIVERS, MOMENT)
 
 
-def standing(conn: sa.Connection, delta_id: int, *, channel_id: int = ALL) -> Found:
+def standing(conn: sa.Connection, delta_id: int, *, channel_id: int = ALL) -> CombinedResult:
     """Ask how the channels of a line stand, or one of them."""
     return _STANDING.run(conn, delta_id=delta_id, channel_id=channel_id)

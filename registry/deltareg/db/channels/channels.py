@@ -228,7 +228,7 @@ def standing_quarantine(conn: sa.Connection, channel_id: int, version_id: int) -
     return conn.execute(query).scalar()
 
 
-def quarantined(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, list[int]]:
+def quarantined_numbers(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, list[int]]:
     """List the numbers of the versions quarantined on channels, by channel."""
     query = (
         sa.select(quarantines.c.channel_id, versions.c.number)

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.channels.fleet_rows import AgentRow, FollowerRow, FollowerStateRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
@@ -108,7 +108,7 @@ def follower_rows(
     *,
     delta_id: int | None,
     channel_id: int | None,
-    sight: Sight | None = None,
+    sight: VisibleLines | None = None,
     after: int | None,
     limit: int,
 ) -> Sequence[FollowerRow]:

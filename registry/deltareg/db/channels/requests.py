@@ -7,12 +7,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.channels.floors import floor_columns
 from deltareg.db.channels.request_rows import AcceptedRow, ApprovalRow, RequestRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
-from deltareg.db.sql.together import Part, Together
+from deltareg.db.sql.together import QueryPart, CombinedQuery
 from deltareg.db.tables import (
     accepted_warnings,
     approvals,
@@ -64,7 +64,7 @@ def request_rows(
     state: str | None,
     delta_id: int | None,
     channel: str | None,
-    sight: Sight | None = None,
+    sight: VisibleLines | None = None,
     before: int | None,
     limit: int,
 ) -> Sequence[RequestRow]:
@@ -178,12 +178,12 @@ def select_requests() -> sa.Select[*tuple[Any, ...]]:
 
 
 ONE: sa.BindParameter[int] = sa.bindparam("request_id", type_=sa.BigInteger)
-APPROVALS: Final = Part(
+APPROVALS: Final = QueryPart(
     select_approvals().where(approvals.c.request_id == ONE), ApprovalRow,
     order=(approvals.c.id,),
 )  # fmt: skip
-WARNINGS: Final = Part(
+WARNINGS: Final = QueryPart(
     sa.select(accepted_warnings.c.warning).where(accepted_warnings.c.request_id == ONE),
     AcceptedRow, order=(accepted_warnings.c.warning,),
 )  # fmt: skip
-_BESIDE: Final = Together(APPROVALS, WARNINGS)
+_BESIDE: Final = CombinedQuery(APPROVALS, WARNINGS)

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import seen_names
-from deltareg.db.access.sight import Sight
-from deltareg.db.events.rows import HeadRow, ToldEventRow, WaitingEventRow
+from deltareg.db.access.sight import VisibleLines
+from deltareg.db.events.rows import HeadRow, PublicEventRow, WaitingEventRow
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
@@ -116,7 +116,7 @@ def created_at_of(conn: sa.Connection, number: int) -> int | None:
 def told_events(
     conn: sa.Connection,
     *,
-    sight: Sight | None,
+    sight: VisibleLines | None,
     namespace: str | None = None,
     line: str | None = None,
     types: Sequence[str] = (),
@@ -124,7 +124,7 @@ def told_events(
     until: int,
     limit: int,
     newest: bool = False,
-) -> Sequence[ToldEventRow]:
+) -> Sequence[PublicEventRow]:
     """Give events after a number and up to another, in their order, as far as they are to be seen.
 
     Args:
@@ -149,14 +149,14 @@ def told_events(
     if types:
         query = query.where(sa.or_(*(outbox.c.type.like(_like(each)) for each in types)))
     rows = fetch_all(
-        conn, query.order_by(number.desc() if newest else number).limit(limit), ToldEventRow
+        conn, query.order_by(number.desc() if newest else number).limit(limit), PublicEventRow
     )
     return rows[::-1] if newest else rows
 
 
-def told_event(conn: sa.Connection, event_id: int) -> ToldEventRow | None:
+def told_event(conn: sa.Connection, event_id: int) -> PublicEventRow | None:
     """Find an event by its row."""
-    return fetch_one(conn, _select_told().where(outbox.c.id == event_id), ToldEventRow)
+    return fetch_one(conn, _select_told().where(outbox.c.id == event_id), PublicEventRow)
 
 
 def oldest_event(conn: sa.Connection) -> int | None:

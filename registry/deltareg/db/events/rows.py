@@ -22,7 +22,7 @@ class WaitingEventRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldEventRow:
+class PublicEventRow:
     """An event as it is told."""
 
     id: int

@@ -75,7 +75,7 @@ def add_xorb(conn: sa.Connection, area: AreaRow, *, name: str, size_bytes: int, 
 
 def xorbs(conn: sa.Connection, area: str) -> dict[str, StagedRow]:
     """Give the whole xorbs of an area by name; of two of a name that which was sent last."""
-    query = _staged().where(hub_staged.c.area == area, hub_staged.c.state == "here")
+    query = _select_staged().where(hub_staged.c.area == area, hub_staged.c.state == "here")
     return {row.sha256: row for row in fetch_all(conn, query.order_by(hub_staged.c.id), StagedRow)}
 
 
@@ -102,6 +102,6 @@ def _end(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[StagedR
     return found
 
 
-def _staged() -> sa.Select[*tuple[Any, ...]]:
+def _select_staged() -> sa.Select[*tuple[Any, ...]]:
     of = hub_staged.c
     return sa.select(of.id, of.sha256, of.size_bytes, of.physical_key, of.state)

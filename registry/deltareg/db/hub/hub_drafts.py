@@ -62,13 +62,13 @@ def arrive(conn: sa.Connection, staged_id: int) -> bool:
     return conn.execute(sa.update(hub_staged).where(is_awaited).values(values)).rowcount == 1
 
 
-def staged(
+def staged_objects(
     conn: sa.Connection, line: str, principal_id: int, digests: Collection[str]
 ) -> dict[str, StagedRow]:
     """Give, by sha256, the whole objects among those asked for; they are kept from now on."""
     found: dict[str, StagedRow] = {}
     for part in batches(sorted(digests)):
-        query = _staged().where(
+        query = _select_staged().where(
             *_of(line, principal_id), hub_staged.c.state == "here", hub_staged.c.sha256.in_(part)
         )
         found |= {row.sha256: row for row in fetch_all(conn, query, StagedRow)}
@@ -163,7 +163,7 @@ def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
     return set(conn.execute(query).scalars())
 
 
-def _staged() -> sa.Select[Any, Any, Any, Any, Any]:
+def _select_staged() -> sa.Select[Any, Any, Any, Any, Any]:
     of = hub_staged.c
     return sa.select(of.id, of.sha256, of.size_bytes, of.physical_key, of.state)
 

@@ -9,7 +9,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.lines.versions import select_versions
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.storage.proofs import needed_packs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import base_hub_ids, packs, versions
 
 _ENOUGH = 8
@@ -38,7 +38,7 @@ def hub_ids_called(conn: sa.Connection, hub_id: str) -> Sequence[HubIdRow]:
     return fetch_all(conn, query, HubIdRow)
 
 
-def pack_keys(conn: sa.Connection, held: Held) -> dict[str, tuple[str, int]]:
+def pack_keys(conn: sa.Connection, held: PackHolder) -> dict[str, tuple[str, int]]:
     """Give key and size, by digest, of all packs that a version or a base needs."""
     needs, column = needed_packs(held)
     query = (

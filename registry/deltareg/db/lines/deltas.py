@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.rows import LineRow, ListedLineRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.tables import (
@@ -132,7 +132,7 @@ class LineFilter:
     labels: Sequence[AskedLabel] = ()
     text: str | None = None
     suite_digest: str = ""
-    sight: Sight | None = None
+    sight: VisibleLines | None = None
 
 
 def line_rows(
@@ -154,7 +154,7 @@ def line_rows(
         .order_by(namespace, name)
         .limit(limit)
     )  # fmt: skip
-    found = _filtered(found, only)
+    found = _filter_lines(found, only)
     if after is not None:
         last, _, last_name = after.partition("/")
         is_further = sa.or_(namespace > last, sa.and_(namespace == last, name > last_name))
@@ -175,7 +175,7 @@ def line_rows(
     return fetch_all(conn, query, ListedLineRow)
 
 
-def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select[*tuple[Any, ...]]:
+def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select[*tuple[Any, ...]]:
     query = in_sight(query, only.sight)
     if only.namespace is not None:
         query = query.where(namespaces.c.name == only.namespace)

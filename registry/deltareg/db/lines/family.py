@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.family_rows import KinRow, ServedRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.tables import (
@@ -25,7 +25,7 @@ _Select = sa.Select[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class FamilyOrigin:
     """Where a walk begins: at a version, at the versions of a line or on a base, or at all."""
 
     version_id: int | None = None
@@ -34,7 +34,7 @@ class Origin:
 
 
 def family(
-    conn: sa.Connection, origin: Origin, *, up: int, down: int, sight: Sight | None, limit: int
+    conn: sa.Connection, origin: FamilyOrigin, *, up: int, down: int, sight: VisibleLines | None, limit: int
 ) -> Sequence[KinRow]:
     """List what the walk begins with and comes by, in so many steps each way, newest first.
 
@@ -42,11 +42,11 @@ def family(
     are among those that a step leads to. Where there are more than the limit, what it begins with
     comes first; it begins with the newest of what is seen.
     """
-    begins = _begun(origin, sight, limit)
+    begins = _select_origins(origin, sight, limit)
     begun = begins.cte("begun")
     walks = [sa.select(begun.c.id)]
     # From everything there is nowhere to go, and beside that much nothing else would be listed.
-    if origin != Origin() and _count(conn, begins) < limit:
+    if origin != FamilyOrigin() and _count(conn, begins) < limit:
         walks += [
             _walk(begun, up, "above", is_up=True), _walk(begun, down, "below", is_up=False)
         ]  # fmt: skip
@@ -90,7 +90,7 @@ def parent_edges(conn: sa.Connection, version_ids: Sequence[int]) -> list[tuple[
     """List (version, parent) of versions, the parents of each in order."""
     query = (
         sa.select(lineage.c.version_id, lineage.c.parent_version_id)
-        .where(lineage.c.version_id.in_(_written(version_ids)))
+        .where(lineage.c.version_id.in_(_bind_ids(version_ids)))
         .order_by(lineage.c.version_id, lineage.c.position)
     )
     return [(child, parent) for child, parent in conn.execute(query)]
@@ -104,7 +104,7 @@ def serving(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[ServedR
     query = (
         sa.select(revisions.c.version_id, channels.c.name.label("channel"))
         .join(channels, newest)
-        .where(revisions.c.version_id.in_(_written(version_ids)))
+        .where(revisions.c.version_id.in_(_bind_ids(version_ids)))
         .order_by(channels.c.id)
     )
     return fetch_all(conn, query, ServedRow)
@@ -125,7 +125,7 @@ def _kin() -> _Select:
     )  # fmt: skip
 
 
-def _begun(origin: Origin, sight: Sight | None, limit: int) -> _Select:
+def _select_origins(origin: FamilyOrigin, sight: VisibleLines | None, limit: int) -> _Select:
     query = sa.select(versions.c.id)
     if origin.version_id is not None:
         return query.where(versions.c.id == origin.version_id)
@@ -182,6 +182,6 @@ def _walk(begun: sa.CTE, steps: int, name: str, *, is_up: bool) -> _Select:
     return sa.select(walk.c.id)
 
 
-def _written(ids: Iterable[int]) -> sa.BindParameter[list[int]]:
+def _bind_ids(ids: Iterable[int]) -> sa.BindParameter[list[int]]:
     """Give row ids as they stand in a statement: more than it may have parameters."""
     return sa.bindparam(None, list(ids), expanding=True, literal_execute=True)

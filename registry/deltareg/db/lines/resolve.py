@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from deltareg.db.access.bearers import BesideToken
+from deltareg.db.access.bearers import BearerQuery
 from deltareg.db.access.rows import LiveTokenRow
 from deltareg.db.lines.version_rows import ResolvedRow
 from deltareg.db.lines.versions import select_versions
-from deltareg.db.sql.prepared import Prepared
+from deltareg.db.sql.prepared import PreparedQuery
 from deltareg.db.tables import (
     channels,
     deltas,
@@ -131,8 +131,8 @@ def _of_line() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-def _beside_token(query: sa.Select[*tuple[Any, ...]]) -> BesideToken[ResolvedRow]:
-    return BesideToken(query, ResolvedRow, key="id", order="serving_id")
+def _beside_token(query: sa.Select[*tuple[Any, ...]]) -> BearerQuery[ResolvedRow]:
+    return BearerQuery(query, ResolvedRow, key="id", order="serving_id")
 
 
 _others = versions.alias("others")
@@ -158,6 +158,6 @@ _NEWEST: Final = _beside_token(
         .scalar_subquery()
     )
 )
-_BY_ROW_ID: Final = Prepared(
+_BY_ROW_ID: Final = PreparedQuery(
     _select().where(versions.c.id == sa.bindparam("version_id")).order_by("serving_id"), ResolvedRow
 )

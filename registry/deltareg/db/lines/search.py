@@ -13,7 +13,7 @@ from typing import Final, Literal
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.search_rows import MetricRow, UnreadRow
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches, insert
@@ -38,7 +38,7 @@ Operator = Literal[">=", "<=", ">", "<", "="]
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class MetricBound:
     """What a number by name is to be."""
 
     name: str
@@ -61,7 +61,7 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class SearchConditions:
     """What is looked for; all of it has to be so.
 
     Attributes:
@@ -74,9 +74,9 @@ class Sought:
 
     terms: Sequence[str] = ()
     beginnings: Sequence[str] = ()
-    bounds: Sequence[Bound] = ()
+    bounds: Sequence[MetricBound] = ()
     is_newest: bool = False
-    sight: Sight | None = None
+    sight: VisibleLines | None = None
 
 
 def change_terms(
@@ -184,7 +184,7 @@ def newest_checks(conn: sa.Connection, version_id: int) -> dict[str, list[dict[s
 
 
 def found_ids(
-    conn: sa.Connection, sought: Sought, *, before: int | None, limit: int
+    conn: sa.Connection, sought: SearchConditions, *, before: int | None, limit: int
 ) -> Sequence[int]:
     """Give the rows of the versions that are looked for, newest first."""
     ranked = sorted(
@@ -229,7 +229,7 @@ class _Condition:
     beside: Callable[[sa.FromClause], sa.ColumnElement[bool]]
 
 
-def _conditions(sought: Sought) -> Iterator[_Condition]:
+def _conditions(sought: SearchConditions) -> Iterator[_Condition]:
     for term in sought.terms:
         is_term = partial(_is_term, term)
         yield _Condition(search_terms, is_term, is_many=False, beside=is_term)
@@ -251,11 +251,11 @@ def _begins(beginning: str, rows: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(rows.c.term >= beginning, rows.c.term < beginning + _AFTER_ALL)
 
 
-def _is_bound(bound: Bound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
+def _is_bound(bound: MetricBound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(rows.c.name == bound.name, bound.holds(rows.c.value))
 
 
-def _is_bound_beside(bound: Bound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
+def _is_bound_beside(bound: MetricBound, rows: sa.FromClause) -> sa.ColumnElement[bool]:
     """Say it of one version's metrics: as a sum, lest SQLite walks all values that are so."""
     return sa.and_(rows.c.name == bound.name, bound.holds(rows.c.value + 0.0))
 
@@ -266,7 +266,7 @@ def _count(conn: sa.Connection, condition: _Condition) -> int:
     return int(conn.execute(counted).scalar_one())
 
 
-def _is_shown(sought: Sought, column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+def _is_shown(sought: SearchConditions, column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     shown = versions.alias("shown")
     query = (
         sa.select(sa.literal(1))

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.sql.among import among, listed
+from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.document import Documents, PackedDocuments, pack_map
+from deltareg.db.sql.document import StoredDocuments, PackedDocuments, pack_map
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.tables import (
     base_identities,
@@ -169,17 +169,17 @@ def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Versio
     return {row.id: row for row in fetch_each(conn, query, VersionRow)}
 
 
-def content(conn: sa.Connection, version_id: int) -> Documents:
+def content(conn: sa.Connection, version_id: int) -> StoredDocuments:
     """Give manifest and storage map of a version."""
     query = sa.select(versions.c.manifest, versions.c.storage_map)
     row = conn.execute(query.where(versions.c.id == version_id)).one()
-    return Documents(row.manifest, row.storage_map)
+    return StoredDocuments(row.manifest, row.storage_map)
 
 
 def manifests_of(conn: sa.Connection, version_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     """Give the manifests of versions with their rows, as they are read."""
     query = sa.select(versions.c.id, versions.c.manifest).where(
-        among(versions.c.id, sa.literal(listed(version_ids), sa.Text))
+        among(versions.c.id, sa.literal(write_ids(version_ids), sa.Text))
     )
     with closing(conn.execute(query.execution_options(yield_per=_STREAM_ROWS))) as found:
         yield from ((row.id, row.manifest) for row in found)

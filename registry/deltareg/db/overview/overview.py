@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.channels.floors import floor_columns
 from deltareg.db.overview.rows import CountsRow, FacetRow, GlanceRow, WeightsRow
 from deltareg.db.sql.clock import now_us
@@ -32,7 +32,7 @@ from deltareg.db.verdicts.signing import is_for_all, shown_outcome
 
 
 def channels_at_a_glance(
-    conn: sa.Connection, *, suite: str, sight: Sight | None, limit: int
+    conn: sa.Connection, *, suite: str, sight: VisibleLines | None, limit: int
 ) -> Sequence[GlanceRow]:
     """List the channels that were moved last, newest first, with what is odd about them.
 
@@ -75,7 +75,7 @@ def channels_of_line(
     return fetch_all(conn, query, GlanceRow)
 
 
-def counts(conn: sa.Connection, sight: Sight | None) -> CountsRow:
+def counts(conn: sa.Connection, sight: VisibleLines | None) -> CountsRow:
     """Count the lines that a caller may read, and all of the queue."""
     query = sa.select(
         sa.func.count().label("lines"),
@@ -86,7 +86,7 @@ def counts(conn: sa.Connection, sight: Sight | None) -> CountsRow:
     return fetch_known(conn, in_sight(lines, sight), CountsRow)
 
 
-def weights(conn: sa.Connection, sight: Sight | None) -> WeightsRow:
+def weights(conn: sa.Connection, sight: VisibleLines | None) -> WeightsRow:
     """Add up the versions that a caller may read."""
     query = (
         sa.select(
@@ -102,7 +102,7 @@ def weights(conn: sa.Connection, sight: Sight | None) -> WeightsRow:
     return fetch_known(conn, in_sight(query, sight), WeightsRow)
 
 
-def facets(conn: sa.Connection, sight: Sight | None) -> Sequence[FacetRow]:
+def facets(conn: sa.Connection, sight: VisibleLines | None) -> Sequence[FacetRow]:
     """Count lines by namespace, and by kind and base of their newest version."""
     newest = (
         sa.select(versions.c.delta_id, sa.func.max(versions.c.id).label("id"))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.runs.rows import DepthRow, QueuedRunRow, ShownRunRow
 from deltareg.db.runs.runs import EXPIRED, ORDER, select_runs
 from deltareg.db.runs.worker_rows import BusyWorkerRow
@@ -21,7 +21,7 @@ def queue_rows(
     conn: sa.Connection,
     *,
     version_id: int | None = None,
-    sight: Sight | None = None,
+    sight: VisibleLines | None = None,
     offset: int = 0,
     limit: int = 50,
 ) -> Sequence[QueuedRunRow]:

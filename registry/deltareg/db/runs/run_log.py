@@ -14,7 +14,7 @@ _ENDED = ("done", "dead", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AppendedLine:
     """A line to append.
 
     Attributes:
@@ -36,7 +36,7 @@ def last_line(conn: sa.Connection, run_id: str) -> LogLineRow | None:
     return fetch_one(conn, query.order_by(run_log.c.seq.desc()).limit(1), LogLineRow)
 
 
-def append_lines(conn: sa.Connection, run_id: str, fence: int, lines: Sequence[Line]) -> None:
+def append_lines(conn: sa.Connection, run_id: str, fence: int, lines: Sequence[AppendedLine]) -> None:
     """Append lines; the caller holds the run, so nobody else does at the same time."""
     values = [
         {"run_id": run_id, "fence": fence, "seq": line.seq, "number": line.number,

@@ -83,18 +83,18 @@ def asked_since(
 
 def has_ended(conn: sa.Connection) -> bool:
     """Whether there is something to forget."""
-    return conn.execute(_ended(limit=1)).first() is not None
+    return conn.execute(_select_ended(limit=1)).first() is not None
 
 
 def drop_ended(conn: sa.Connection, *, limit: int) -> int:
     """Forget what has had its time, and what is about a version that was deleted; say how many."""
-    names = list(conn.execute(_ended(limit=limit)).scalars())
+    names = list(conn.execute(_select_ended(limit=limit)).scalars())
     if names:
         conn.execute(sa.delete(run_results).where(run_results.c.run_id.in_(names)))
     return len(names)
 
 
-def _ended(*, limit: int) -> sa.Select[tuple[str]]:
+def _select_ended(*, limit: int) -> sa.Select[tuple[str]]:
     gone = sa.exists().where(
         versions.c.deleted_at.is_not(None),
         sa.or_(versions.c.id == run_results.c.other_id, versions.c.id == runs.c.version_id),

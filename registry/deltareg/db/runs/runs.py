@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.runs.rows import ClaimableRow, PlaceRow, RunRow, ShownRunRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
@@ -48,7 +48,7 @@ _EXHAUSTED = sa.and_(ACTIVE, EXPIRED, runs.c.attempt >= runs.c.max_attempts)
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class RunClaim:
     """What a worker must show to write to a run.
 
     Attributes:
@@ -172,7 +172,7 @@ def run_rows(
     state: str | None = None,
     what: str | None = None,
     version_id: int | None = None,
-    sight: Sight | None = None,
+    sight: VisibleLines | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
 ) -> Sequence[ShownRunRow]:
@@ -276,13 +276,13 @@ def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> Ru
     return fetch_one(conn, update, RunRow)
 
 
-def extend(conn: sa.Connection, hold: Hold, *, lease_us: int) -> bool:
+def extend(conn: sa.Connection, hold: RunClaim, *, lease_us: int) -> bool:
     """Let a lease run on; False when it is not this worker's any more."""
     update = sa.update(runs).where(_is_held(hold)).values(lease_expires_at=now_us() + lease_us)
     return conn.execute(update).rowcount == 1
 
 
-def held_run(conn: sa.Connection, hold: Hold, *, lock: bool = False) -> RunRow | None:
+def held_run(conn: sa.Connection, hold: RunClaim, *, lock: bool = False) -> RunRow | None:
     """Give a run to its holder; None when it is not this worker's (any more)."""
     query = sa.select(runs).where(_is_held(hold))
     return fetch_one(conn, query.with_for_update() if lock else query, RunRow)
@@ -290,7 +290,7 @@ def held_run(conn: sa.Connection, hold: Hold, *, lock: bool = False) -> RunRow |
 
 def finish(
     conn: sa.Connection,
-    hold: Hold,
+    hold: RunClaim,
     *,
     state: str,
     error: str | None = None,
@@ -306,7 +306,7 @@ def finish(
     return fetch_one(conn, update, RunRow)
 
 
-def give_back(conn: sa.Connection, hold: Hold, *, error: str) -> RunRow | None:
+def give_back(conn: sa.Connection, hold: RunClaim, *, error: str) -> RunRow | None:
     """Queue a run again as its holder if attempts are left; None when not, or not its holder's."""
     update = (
         sa.update(runs)
@@ -317,7 +317,7 @@ def give_back(conn: sa.Connection, hold: Hold, *, error: str) -> RunRow | None:
     return fetch_one(conn, update, RunRow)
 
 
-def exhausted(conn: sa.Connection, *, limit: int = 50) -> list[str]:
+def exhausted_runs(conn: sa.Connection, *, limit: int = 50) -> list[str]:
     """List runs whose last attempt ended without a word. No row is locked."""
     return list(conn.execute(sa.select(runs.c.id).where(_EXHAUSTED).limit(limit)).scalars())
 
@@ -382,7 +382,7 @@ def _is_of(principal_id: int) -> sa.ColumnElement[bool]:
     )
 
 
-def _is_held(hold: Hold) -> sa.ColumnElement[bool]:
+def _is_held(hold: RunClaim) -> sa.ColumnElement[bool]:
     own = sa.select(workers.c.name).where(workers.c.principal_id == hold.principal_id)
     return sa.and_(
         runs.c.id == hold.run_id,

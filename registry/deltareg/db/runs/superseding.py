@@ -70,7 +70,7 @@ def make_asked_for(conn: sa.Connection, run_id: str, request: Mapping[str, str])
     return conn.execute(update).rowcount == 1
 
 
-def superseded(conn: sa.Connection, version_ids: Collection[int], *, suite: str) -> dict[int, str]:
+def superseding_versions(conn: sa.Connection, version_ids: Collection[int], *, suite: str) -> dict[int, str]:
     """Say of versions whose last run of a suite was superseded by which version it was."""
     if not version_ids:
         return {}

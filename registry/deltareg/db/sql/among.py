@@ -36,6 +36,6 @@ def _among_postgresql(element: among, compiler: SQLCompiler, **kw: Any) -> str: 
     return f"{column} IN (SELECT CAST(value AS BIGINT) FROM {elements})"  # noqa: S608  (as above)
 
 
-def listed(ids: Iterable[int]) -> str:
+def write_ids(ids: Iterable[int]) -> str:
     """Write row ids as the one parameter that `among` reads."""
     return json.dumps(sorted(set(ids)))

@@ -25,7 +25,7 @@ _SEARCH, _QUICK = 15, 1
 _SEARCHED_BYTES: Final = range(4 << 10, (128 << 10) + 1)
 
 
-class Document(sa.types.TypeDecorator[bytes]):
+class DocumentColumn(sa.types.TypeDecorator[bytes]):
     """A column of documents that stand alone; what is read from it is what was written."""
 
     impl = sa.LargeBinary
@@ -46,7 +46,7 @@ class Document(sa.types.TypeDecorator[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class StoredDocuments:
     """The documents of a version or a base.
 
     Attributes:
@@ -131,13 +131,13 @@ def unpack_document(stored: bytes, *, beside: bytes = b"") -> bytes:
         size = zstandard.get_frame_parameters(stored).content_size
         # Before anything is allocated: a frame of some bytes may announce any size, or none.
         if size > DOCUMENT_BYTES_MAX:
-            raise _damaged(f"it announces more than {DOCUMENT_BYTES_MAX >> 20} MiB")
+            raise _make_failure(f"it announces more than {DOCUMENT_BYTES_MAX >> 20} MiB")
         decompressor = zstandard.ZstdDecompressor(dict_data=_dictionary(beside))
         found = decompressor.decompress(stored, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise _damaged(str(error)) from error
+        raise _make_failure(str(error)) from error
     if len(found) != size:
-        raise _damaged(f"it holds {len(found)} bytes, not {size}")
+        raise _make_failure(f"it holds {len(found)} bytes, not {size}")
     return found
 
 
@@ -159,7 +159,7 @@ def _dictionary(text: bytes) -> zstandard.ZstdCompressionDict | None:
     )
 
 
-def _damaged(why: str) -> IntegrityFailure:
+def _make_failure(why: str) -> IntegrityFailure:
     return IntegrityFailure(
         f"a document in the database cannot be read: {why}",
         fix="`deltareg fsck --repair` heals it, or names the push that does",

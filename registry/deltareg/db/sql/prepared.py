@@ -39,7 +39,7 @@ class _Compiled:
     values: tuple[tuple[int, Value], ...]
 
 
-class Statement:
+class PreparedStatement:
     """A SELECT with parameters; may be shared by threads."""
 
     def __init__(self, query: sa.Select[*tuple[Any, ...]]) -> None:
@@ -58,7 +58,7 @@ class Statement:
         order = compiled.parameters
         bound = values if order is None else tuple(values[name] for name in order)
         found = _run(conn, compiled.text, bound)
-        return [_converted(row, compiled.values) for row in found]
+        return [_convert_row(row, compiled.values) for row in found]
 
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled = self._query.compile(dialect=dialect)
@@ -81,7 +81,7 @@ class Statement:
         return found
 
 
-class Prepared(Generic[R]):
+class PreparedQuery(Generic[R]):
     """A statement whose rows are of a class; may be shared by threads."""
 
     def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R]) -> None:
@@ -95,7 +95,7 @@ class Prepared(Generic[R]):
             TypeError: They are not.
         """
         check_order(query, row)
-        self._statement = Statement(query)
+        self._statement = PreparedStatement(query)
         self._make: Callable[..., R] = row
 
     def all(self, conn: sa.Connection, **given: object) -> list[R]:
@@ -151,7 +151,7 @@ def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[obj
         cursor.close()
 
 
-def _converted(row: Sequence[object], values: tuple[tuple[int, Value], ...]) -> Sequence[object]:
+def _convert_row(row: Sequence[object], values: tuple[tuple[int, Value], ...]) -> Sequence[object]:
     if not values:
         return row
     found = list(row)

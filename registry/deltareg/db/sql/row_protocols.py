@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Named(Protocol):
+class VersionColumns(Protocol):
     """A row that says of which version it is; all three are None where it is of none."""
 
     @property
@@ -22,7 +22,7 @@ class Named(Protocol):
         """The version's number."""
 
 
-class HasPolicy(Protocol):
+class PolicyColumns(Protocol):
     """A row with the policy of a channel."""
 
     @property
@@ -41,7 +41,7 @@ class HasPolicy(Protocol):
         ...
 
 
-class MayFreeze(Protocol):
+class FreezeColumns(Protocol):
     """A row of the newest revision of a channel, which may be a freeze."""
 
     @property
@@ -53,7 +53,7 @@ class MayFreeze(Protocol):
         """When the freeze ends by itself, if it does."""
 
 
-class ToldFreeze(MayFreeze, Protocol):
+class FreezeNoteColumns(FreezeColumns, Protocol):
     """A freeze with who made it, when and why."""
 
     @property
@@ -72,7 +72,7 @@ class ToldFreeze(MayFreeze, Protocol):
         ...
 
 
-class Timed(Protocol):
+class TimeColumns(Protocol):
     """A row of a list that goes by time and id."""
 
     @property

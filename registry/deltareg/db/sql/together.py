@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql import operators
 
 from deltareg.db.sql.fetch import check_columns
-from deltareg.db.sql.prepared import Statement, Value, conversion
+from deltareg.db.sql.prepared import PreparedStatement, Value, conversion
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,7 +26,7 @@ _KEY = "order_of_part_"
 _ARRAYS = {"sqlite": "json_array", "postgresql": "json_build_array"}
 
 
-class Part(Generic[R]):
+class QueryPart(Generic[R]):
     """A query among others, and the class of its rows."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Part(Generic[R]):
         self.query, self.row, self.order, self.limit = query, row, order, limit
 
 
-class Found:
+class CombinedResult:
     """What the parts of a statement found."""
 
     def __init__(self, rows: Mapping[int, list[Any]]) -> None:
@@ -59,19 +59,19 @@ class Found:
         """
         self._rows = rows
 
-    def all(self, part: Part[R]) -> list[R]:
+    def all(self, part: QueryPart[R]) -> list[R]:
         """Give the rows of a part, in its order."""
         return cast(list[R], self._rows[id(part)])
 
-    def one(self, part: Part[R]) -> R | None:
+    def one(self, part: QueryPart[R]) -> R | None:
         """Give the first row of a part, or None."""
         return next(iter(self.all(part)), None)
 
 
-class Together:
+class CombinedQuery:
     """Parts that are asked for by one statement; may be shared by threads."""
 
-    def __init__(self, *parts: Part[Any]) -> None:
+    def __init__(self, *parts: QueryPart[Any]) -> None:
         """Prepare nothing yet, as `Statement`.
 
         Args:
@@ -83,10 +83,10 @@ class Together:
         """
         self._parts = parts
         self._columns = [_columns_of(part) for part in parts]
-        self._statements: dict[str, Statement] = {}
+        self._statements: dict[str, PreparedStatement] = {}
         self._values: dict[str, list[list[tuple[int, Value]]]] = {}
 
-    def run(self, conn: sa.Connection, **given: object) -> Found:
+    def run(self, conn: sa.Connection, **given: object) -> CombinedResult:
         """Run it with the parameters of all parts."""
         name = conn.dialect.name
         statement = self._statements.get(name) or self._prepare(conn.dialect)
@@ -99,9 +99,9 @@ class Together:
             make = _maker(part.row, self._columns[number], self._values[name][number])
             ordered = sorted(found[number], key=lambda each: each[0])
             rows[id(part)] = [make(values) for _, values in ordered]
-        return Found(rows)
+        return CombinedResult(rows)
 
-    def _prepare(self, dialect: sa.Dialect) -> Statement:
+    def _prepare(self, dialect: sa.Dialect) -> PreparedStatement:
         self._values[dialect.name] = [
             [
                 (place, convert)
@@ -111,13 +111,13 @@ class Together:
             for part in self._parts
         ]
         array = _ARRAYS[dialect.name]
-        told = [_told(number, part, array) for number, part in enumerate(self._parts)]
-        statement = Statement(sa.select(sa.union_all(*told).subquery()))
+        told = [_number_part(number, part, array) for number, part in enumerate(self._parts)]
+        statement = PreparedStatement(sa.select(sa.union_all(*told).subquery()))
         self._statements[dialect.name] = statement
         return statement
 
 
-def _told(number: int, part: Part[Any], array: str) -> _Query:
+def _number_part(number: int, part: QueryPart[Any], array: str) -> _Query:
     """Make the query that gives the number of a part, and of each row its place and its values."""
     keys = [_key(clause) for clause in part.order]
     named = [key.label(f"{_KEY}{n}") for n, (key, _) in enumerate(keys)]
@@ -144,7 +144,7 @@ def _key(clause: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], bool]:
     return clause, False
 
 
-def _columns_of(part: Part[Any]) -> tuple[str, ...]:
+def _columns_of(part: QueryPart[Any]) -> tuple[str, ...]:
     columns = tuple(part.query.selected_columns.keys())
     check_columns(part.row.__name__, columns, [field.name for field in fields(part.row)])
     for column in part.query.selected_columns:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.sql.fetch import fetch_all, fetch_known
 from deltareg.db.storage.proof_rows import CheckMarkRow, CheckStateRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import bases, runs, versions
 
 CHECK, SHARE = "check", "share"
@@ -33,20 +33,20 @@ def states_of(conn: sa.Connection, check_id: str) -> Sequence[CheckStateRow]:
     return fetch_all(conn, query, CheckStateRow)
 
 
-def stored_after(conn: sa.Connection, mark: CheckMarkRow, *, limit: int) -> list[Held]:
+def stored_after(conn: sa.Connection, mark: CheckMarkRow, *, limit: int) -> list[PackHolder]:
     """List what has bytes here and comes after some: bases first, then versions not deleted."""
     of_bases = sa.select(bases.c.id).where(
         bases.c.storage_map.is_not(None), bases.c.id > mark.base_id
     )
     found = [
-        Held(row, is_base=True)
+        PackHolder(row, is_base=True)
         for row in conn.execute(of_bases.order_by(bases.c.id).limit(limit)).scalars()
     ]
     of_versions = sa.select(versions.c.id).where(
         versions.c.deleted_at.is_(None), versions.c.id > mark.version_id
     )
     rest = of_versions.order_by(versions.c.id).limit(limit - len(found))
-    return found + [Held(row) for row in conn.execute(rest).scalars()]
+    return found + [PackHolder(row) for row in conn.execute(rest).scalars()]
 
 
 def _is_of(check_id: str) -> sa.ColumnElement[bool]:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
-from deltareg.db.sql.together import Part, Together
+from deltareg.db.sql.together import QueryPart, CombinedQuery
 from deltareg.db.storage.proof_rows import FormRow, ServedFormRow, ServedNowRow
 from deltareg.db.tables import form_packs, forms, packs, principals, versions
 
@@ -140,7 +140,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
 
 _VERSION: sa.BindParameter[int] = sa.bindparam("version_id", type_=sa.BigInteger)
 _IS_SENDER: Final = principals.c.id == sa.func.coalesce(versions.c.stored_by, versions.c.created_by)
-_SERVED: Final = Part(
+_SERVED: Final = QueryPart(
     sa.select(
         versions.c.stored_bytes, versions.c.storage_revision, principals.c.name.label("sender")
     )
@@ -148,7 +148,7 @@ _SERVED: Final = Part(
     .where(versions.c.id == _VERSION),
     ServedNowRow,
 )
-_FORMS: Final = Part(
+_FORMS: Final = QueryPart(
     _select().where(forms.c.version_id == _VERSION), FormRow, order=(forms.c.id.desc(),)
 )
-_HISTORY: Final = Together(_SERVED, _FORMS)
+_HISTORY: Final = CombinedQuery(_SERVED, _FORMS)

@@ -9,11 +9,11 @@ from deltareg.db.bases import bases as base_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.runs.rows import RunRow
 from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.document import Documents
+from deltareg.db.sql.document import StoredDocuments
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
 from deltareg.db.sql.upsert import batches
 from deltareg.db.storage.proof_rows import RelyingRow, StandingProofRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import (
     base_packs,
     bases,
@@ -34,10 +34,10 @@ from deltareg.db.tables import (
 _MOST = 100
 
 
-def standing(conn: sa.Connection, held: Held, *, lock: bool = False) -> StandingProofRow:
+def standing(conn: sa.Connection, held: PackHolder, *, lock: bool = False) -> StandingProofRow:
     """Give what is known of the bytes of a version or a base; with `lock` it stays so."""
     table = _table(held)
-    deleted_at = _gone(held)
+    deleted_at = _select_deleted_at(held)
     query = sa.select(
         table.c.id, table.c.storage_revision, table.c.proven_revision, table.c.corrupt_at,
         _sender(table).label("sender_id"), deleted_at.label("deleted_at"),
@@ -45,13 +45,13 @@ def standing(conn: sa.Connection, held: Held, *, lock: bool = False) -> Standing
     return fetch_known(conn, query.with_for_update(of=table) if lock else query, StandingProofRow)
 
 
-def content(conn: sa.Connection, held: Held) -> Documents:
+def content(conn: sa.Connection, held: PackHolder) -> StoredDocuments:
     """Give manifest and storage map of a version or a base."""
     of = base_queries.base_content if held.is_base else version_queries.content
     return of(conn, held.row_id)
 
 
-def forget_pieces(conn: sa.Connection, held: Held) -> None:
+def forget_pieces(conn: sa.Connection, held: PackHolder) -> None:
     """Offer nobody any piece that lies in the packs of a version or a base: all is sent anew."""
     inside = sa.select(piece_packs.c.piece_id).where(
         piece_packs.c.pack_id.in_(packs_of(conn, held).values())
@@ -59,7 +59,7 @@ def forget_pieces(conn: sa.Connection, held: Held) -> None:
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
 
 
-def mark_proven(conn: sa.Connection, held: Held) -> None:
+def mark_proven(conn: sa.Connection, held: PackHolder) -> None:
     """Say that what is stored now was decoded and is what the manifest says."""
     table = _table(held)
     _update(
@@ -67,17 +67,17 @@ def mark_proven(conn: sa.Connection, held: Held) -> None:
     )
 
 
-def mark_corrupt(conn: sa.Connection, held: Held) -> None:
+def mark_corrupt(conn: sa.Connection, held: PackHolder) -> None:
     """Say that what is stored now is not what the manifest says."""
     _update(conn, held, corrupt_at=now_us(), proven_at=None, proven_revision=None)
 
 
-def claim_anew(conn: sa.Connection, held: Held, *, sent_by: int | None) -> None:
+def claim_anew(conn: sa.Connection, held: PackHolder, *, sent_by: int | None) -> None:
     """Say that other bytes are stored now, which are a claim of who sent them."""
     _update(conn, held, stored_by=sent_by, corrupt_at=None, proven_at=None, proven_revision=None)
 
 
-def packs_of(conn: sa.Connection, held: Held) -> dict[str, int]:
+def packs_of(conn: sa.Connection, held: PackHolder) -> dict[str, int]:
     """Give the rows, by digest, of the packs that a version or a base needs."""
     needs, column = needed_packs(held)
     query = (
@@ -88,7 +88,7 @@ def packs_of(conn: sa.Connection, held: Held) -> dict[str, int]:
     return {row.digest: row.id for row in conn.execute(query)}
 
 
-def relying_on(conn: sa.Connection, held: Held, digests: Iterable[str]) -> Sequence[RelyingRow]:
+def relying_on(conn: sa.Connection, held: PackHolder, digests: Iterable[str]) -> Sequence[RelyingRow]:
     """List other versions and bases that need some of the packs of one; the first hundred."""
     mine = packs_of(conn, held)
     wanted = [mine[digest] for digest in set(digests) & mine.keys()]
@@ -163,7 +163,7 @@ def held_proof(conn: sa.Connection, run_id: str, *, principal_id: int) -> RunRow
     return fetch_one(conn, query, RunRow)
 
 
-def newest_proof(conn: sa.Connection, held: Held) -> str | None:
+def newest_proof(conn: sa.Connection, held: PackHolder) -> str | None:
     """Give the id of the newest run that proved, or was to prove, a version or a base."""
     column = runs.c.base_id if held.is_base else runs.c.version_id
     query = sa.select(runs.c.id).where(
@@ -172,7 +172,7 @@ def newest_proof(conn: sa.Connection, held: Held) -> str | None:
     return conn.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc())).scalar()
 
 
-def proven_by_key(conn: sa.Connection, keyid: str) -> list[Held]:
+def proven_by_key(conn: sa.Connection, keyid: str) -> list[PackHolder]:
     """List what a key has proven that nobody else has proven since, by a run or with a verdict."""
     by_key, is_proven = runs.c.result["keyid"].as_string(), runs.c.result["proof"].as_string()
     signed = sa.select(runs.c.version_id, runs.c.base_id).where(
@@ -183,12 +183,12 @@ def proven_by_key(conn: sa.Connection, keyid: str) -> list[Held]:
         .join(verdict_envelopes, verdict_envelopes.c.verdict_id == verdicts.c.id)
         .where(verdict_envelopes.c.keyid == keyid)
     )
-    found = {_held(row.version_id, row.base_id): None for row in conn.execute(signed)}
-    found |= {Held(row): None for row in conn.execute(judged).scalars()}
+    found = {_holder_of(row.version_id, row.base_id): None for row in conn.execute(signed)}
+    found |= {PackHolder(row): None for row in conn.execute(judged).scalars()}
     return [held for held in found if _last_key(conn, held) in {keyid, None}]
 
 
-def _last_key(conn: sa.Connection, held: Held) -> str | None:
+def _last_key(conn: sa.Connection, held: PackHolder) -> str | None:
     """Give the key of the newest run that proved something; None where none was signed."""
     column = runs.c.base_id if held.is_base else runs.c.version_id
     query = sa.select(runs.c.result["keyid"].as_string()).where(
@@ -199,30 +199,30 @@ def _last_key(conn: sa.Connection, held: Held) -> str | None:
     return conn.execute(newest).scalar()
 
 
-def _held(version_id: int | None, base_id: int | None) -> Held:
-    return Held(base_id, is_base=True) if base_id is not None else Held(version_id or 0)
+def _holder_of(version_id: int | None, base_id: int | None) -> PackHolder:
+    return PackHolder(base_id, is_base=True) if base_id is not None else PackHolder(version_id or 0)
 
 
-def never_proven(conn: sa.Connection, *, limit: int) -> list[Held]:
+def never_proven(conn: sa.Connection, *, limit: int) -> list[PackHolder]:
     """List what is claimed, and nobody was ever to prove: it came in under an earlier release."""
-    found: list[Held] = []
+    found: list[PackHolder] = []
     for table, column, where in (
         (versions, runs.c.version_id, versions.c.deleted_at.is_(None)),
         (bases, runs.c.base_id, bases.c.storage_map.is_not(None)),
     ):
         asked = sa.exists().where(runs.c.what == "prove", column == table.c.id)
-        ids = _claimed(conn, table, sa.and_(where, ~asked), limit - len(found))
-        found += [Held(row_id, is_base=table is bases) for row_id in ids]
+        ids = _claimed_ids(conn, table, sa.and_(where, ~asked), limit - len(found))
+        found += [PackHolder(row_id, is_base=table is bases) for row_id in ids]
     return found
 
 
 def claimed_of_base(conn: sa.Connection, base_id: int) -> list[int]:
     """List the versions of a base that are claimed."""
     mine = sa.and_(versions.c.deleted_at.is_(None), versions.c.base_id == base_id)
-    return _claimed(conn, versions, mine, None)
+    return _claimed_ids(conn, versions, mine, None)
 
 
-def _claimed(
+def _claimed_ids(
     conn: sa.Connection,
     table: sa.Table,
     where: sa.ColumnElement[bool],
@@ -264,7 +264,7 @@ def _using(
     return sa.select(column).where(needs.c.pack_id.in_(pack_ids))
 
 
-def _update(conn: sa.Connection, held: Held, **values: object) -> None:
+def _update(conn: sa.Connection, held: PackHolder, **values: object) -> None:
     table = _table(held)
     conn.execute(sa.update(table).where(table.c.id == held.row_id).values(**values))
 
@@ -273,18 +273,18 @@ def _sender(table: sa.Table) -> sa.ColumnElement[int | None]:
     return sa.func.coalesce(table.c.stored_by, table.c.created_by)
 
 
-def _table(held: Held) -> sa.Table:
+def _table(held: PackHolder) -> sa.Table:
     return bases if held.is_base else versions
 
 
-def needed_packs(held: Held) -> tuple[sa.Table, sa.Column[Any]]:
+def needed_packs(held: PackHolder) -> tuple[sa.Table, sa.Column[Any]]:
     """Give the table of who needs which pack, and its column of a version or a base."""
     if held.is_base:
         return base_packs, base_packs.c.base_id
     return version_packs, version_packs.c.version_id
 
 
-def _gone(held: Held) -> sa.ColumnElement[int | None]:
+def _select_deleted_at(held: PackHolder) -> sa.ColumnElement[int | None]:
     """Say when a version was deleted, or the version that a base is."""
     if not held.is_base:
         return versions.c.deleted_at

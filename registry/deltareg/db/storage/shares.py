@@ -18,7 +18,7 @@ from deltareg.db.tables import (
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PackHolder:
     """Whoever needs packs: a version, or a base that has its bytes here.
 
     Attributes:
@@ -65,7 +65,7 @@ class Share:
         }
 
 
-def keep_shares(conn: sa.Connection, held: Held, shares: Mapping[str, Share]) -> None:
+def keep_shares(conn: sa.Connection, held: PackHolder, shares: Mapping[str, Share]) -> None:
     """Replace the shares of a holder: one for each pack that it needs, empty where it has none.
 
     Args:
@@ -90,7 +90,7 @@ def keep_shares(conn: sa.Connection, held: Held, shares: Mapping[str, Share]) ->
         conn.execute(sa.insert(table), rows)
 
 
-def unmeasured(conn: sa.Connection, *, limit: int) -> list[Held]:
+def unmeasured_holders(conn: sa.Connection, *, limit: int) -> list[PackHolder]:
     """List live holders with a pack that was not measured under their present storage map."""
     of_versions = (
         sa.select(version_packs.c.version_id.label("holder"), sa.literal(0).label("is_base"))
@@ -108,7 +108,7 @@ def unmeasured(conn: sa.Connection, *, limit: int) -> list[Held]:
     )
     first, then = of_versions.subquery(), of_bases.subquery()
     both = sa.union_all(sa.select(first), sa.select(then))
-    return [Held(row.holder, is_base=bool(row.is_base)) for row in conn.execute(both)]
+    return [PackHolder(row.holder, is_base=bool(row.is_base)) for row in conn.execute(both)]
 
 
 def is_share_of_version() -> sa.ColumnElement[bool]:

@@ -8,11 +8,11 @@ from deltareg.db.runs.rows import ShownRunRow
 from deltareg.db.runs.runs import select_runs
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import insert
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import runs, waiting_runs
 
 
-def add_waiting(conn: sa.Connection, run_id: str, waits_for: Iterable[Held]) -> None:
+def add_waiting(conn: sa.Connection, run_id: str, waits_for: Iterable[PackHolder]) -> None:
     """Write down what a run waits for; what is there already stays."""
     for held in waits_for:
         column = waiting_runs.c.base_id if held.is_base else waiting_runs.c.version_id
@@ -20,7 +20,7 @@ def add_waiting(conn: sa.Connection, run_id: str, waits_for: Iterable[Held]) -> 
         conn.execute(added.on_conflict_do_nothing())
 
 
-def take_waiting(conn: sa.Connection, held: Held) -> Sequence[ShownRunRow]:
+def take_waiting(conn: sa.Connection, held: PackHolder) -> Sequence[ShownRunRow]:
     """Give the runs that waited for this and for nothing else, once: who takes them has them."""
     column = waiting_runs.c.base_id if held.is_base else waiting_runs.c.version_id
     taken = (

@@ -6,15 +6,7 @@ identity until somebody asks for it.
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    Json,
-    created_at,
-    created_by,
-    member,
-    metadata,
-    required,
-    text,
-)
+from deltareg.db.tables.metadata import Json, created_at, created_by, member, metadata, required_row, text
 
 # Over tensors and all beside them that decides what the base does (`identity.whole_base`). Partial:
 # an older release stored it, and more of it may become known when it is pushed again.
@@ -41,7 +33,7 @@ base_aliases = sa.Table(
     "base_aliases",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    required("base_id", "bases.id"),
+    required_row("base_id", "bases.id"),
     created_at(),
     created_by(),
     sa.Index(None, "base_id"),

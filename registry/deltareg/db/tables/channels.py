@@ -2,24 +2,13 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    Json,
-    count,
-    created_at,
-    metadata,
-    one_of,
-    optional,
-    required,
-    row_id,
-    text,
-    time,
-)
+from deltareg.db.tables.metadata import Json, count, created_at, metadata, one_of, optional_row, required_row, row_id, text, time
 
 channels = sa.Table(
     "channels",
     metadata,
     row_id(),
-    required("delta_id", "deltas.id"),
+    required_row("delta_id", "deltas.id"),
     text("name"),
     count("revision", default=0),
     sa.Column("policy", Json, nullable=False),
@@ -32,16 +21,16 @@ revisions = sa.Table(
     "revisions",
     metadata,
     row_id(),
-    required("channel_id", "channels.id"),
+    required_row("channel_id", "channels.id"),
     count("number"),
     text("kind"),
-    optional("version_id", "versions.id"),
+    optional_row("version_id", "versions.id"),
     sa.Column("digest", sa.Text),
     sa.Column("base_root", sa.Text),
-    required("actor_id", "principals.id"),
+    required_row("actor_id", "principals.id"),
     text("reason"),
     sa.Column("verdict_ids", Json, nullable=False),
-    optional("previous_version_id", "versions.id"),
+    optional_row("previous_version_id", "versions.id"),
     sa.Column("break_glass", sa.Boolean, nullable=False),
     created_at(),
     sa.UniqueConstraint("channel_id", "number"),
@@ -68,7 +57,7 @@ freezes = sa.Table(
     "freezes",
     metadata,
     row_id(),
-    required("revision_id", "revisions.id"),
+    required_row("revision_id", "revisions.id"),
     count("ends_at"),
     sa.UniqueConstraint("revision_id"),
 )
@@ -77,12 +66,12 @@ quarantines = sa.Table(
     "quarantines",
     metadata,
     row_id(),
-    required("channel_id", "channels.id"),
-    required("version_id", "versions.id"),
-    required("revision_id", "revisions.id"),
+    required_row("channel_id", "channels.id"),
+    required_row("version_id", "versions.id"),
+    required_row("revision_id", "revisions.id"),
     created_at(),
     time("cleared_at"),
-    optional("cleared_by", "principals.id"),
+    optional_row("cleared_by", "principals.id"),
     sa.Column("clear_reason", sa.Text),
 )
 sa.Index(

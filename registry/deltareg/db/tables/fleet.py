@@ -2,14 +2,14 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import count, metadata, one_of, required, row_id, text
+from deltareg.db.tables.metadata import count, metadata, one_of, required_row, row_id, text
 
 agents = sa.Table(
     "agents",
     metadata,
     row_id(),
     text("name"),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     text("engine"),
     count("every_us"),
     count("seen_at"),
@@ -20,8 +20,8 @@ followers = sa.Table(
     "followers",
     metadata,
     row_id(),
-    required("agent_id", "agents.id", ondelete="CASCADE"),
-    required("channel_id", "channels.id"),
+    required_row("agent_id", "agents.id", ondelete="CASCADE"),
+    required_row("channel_id", "channels.id"),
     count("revision"),
     sa.Column("version", sa.BigInteger),
     sa.Column("digest", sa.Text),

@@ -2,15 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    Json,
-    created_at,
-    created_by,
-    metadata,
-    optional,
-    row_id,
-    text,
-)
+from deltareg.db.tables.metadata import Json, created_at, created_by, metadata, optional_row, row_id, text
 
 # Of a namespace the newest row holds, and of those without one, which are the server's.
 # Append-only.
@@ -18,7 +10,7 @@ floors = sa.Table(
     "floors",
     metadata,
     row_id(),
-    optional("namespace_id", "namespaces.id"),
+    optional_row("namespace_id", "namespaces.id"),
     sa.Column("policy", Json, nullable=False),
     text("reason"),
     created_at(),

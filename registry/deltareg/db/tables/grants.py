@@ -2,20 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    RowId,
-    count,
-    created_at,
-    created_by,
-    member,
-    metadata,
-    one_of,
-    optional,
-    required,
-    row_id,
-    text,
-    time,
-)
+from deltareg.db.tables.metadata import RowId, count, created_at, created_by, member, metadata, one_of, optional_row, required_row, row_id, text, time
 
 _LIVE_EVERYWHERE = sa.text("ended_at IS NULL AND namespace_id IS NULL")
 _LIVE_WITHIN = sa.text("ended_at IS NULL AND namespace_id IS NOT NULL")
@@ -25,15 +12,15 @@ grants = sa.Table(
     "grants",
     metadata,
     row_id(),
-    required("principal_id", "principals.id"),
-    optional("namespace_id", "namespaces.id"),
+    required_row("principal_id", "principals.id"),
+    optional_row("namespace_id", "namespaces.id"),
     text("role"),
     sa.Column("pattern", sa.Text, nullable=False, server_default=""),
     sa.Column("is_legacy", sa.Boolean, nullable=False, server_default=sa.false()),
     created_at(),
     created_by(),
     time("ended_at"),
-    optional("ended_by", "principals.id"),
+    optional_row("ended_by", "principals.id"),
     sa.CheckConstraint("pattern = '' OR namespace_id IS NOT NULL", name="pattern"),
     one_of(
         "role", "owner", "maintainer", "promoter", "approver", "pusher", "reader", "server",
@@ -56,7 +43,7 @@ stand_ins = sa.Table(
     "stand_ins",
     metadata,
     member("principal_id", "principals.id"),
-    required("person_id", "principals.id"),
+    required_row("person_id", "principals.id"),
     created_at(),
 )
 

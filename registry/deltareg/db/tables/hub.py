@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import count, metadata, one_of, required, row_id, text
+from deltareg.db.tables.metadata import count, metadata, one_of, required_row, row_id, text
 
 
 def _area() -> sa.Column[str]:
@@ -17,7 +17,7 @@ hub_drafts = sa.Table(
     metadata,
     row_id(),
     text("line"),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     text("changes"),
     count("touched_at"),
     sa.UniqueConstraint("line", "principal_id"),
@@ -31,7 +31,7 @@ hub_staged = sa.Table(
     metadata,
     row_id(),
     text("line"),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     text("sha256"),
     count("size_bytes"),
     text("physical_key"),
@@ -51,7 +51,7 @@ hub_areas = sa.Table(
     row_id(),
     text("name"),
     text("line"),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     count("touched_at"),
     sa.UniqueConstraint("name"),
     sa.UniqueConstraint("line", "principal_id"),
@@ -65,7 +65,7 @@ hub_tickets = sa.Table(
     row_id(),
     text("ticket"),
     text("line"),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     text("sha256"),
     count("size_bytes"),
     count("expires_at"),

@@ -51,12 +51,12 @@ def created_at() -> sa.Column[int]:
     return sa.Column("created_at", sa.BigInteger, nullable=False, default=now_us())
 
 
-def required(name: str, target: str, *, ondelete: str | None = None) -> sa.Column[int]:
+def required_row(name: str, target: str, *, ondelete: str | None = None) -> sa.Column[int]:
     """A column that always names a row of `target` (`table.column`)."""
     return sa.Column(name, RowId, sa.ForeignKey(target, ondelete=ondelete), nullable=False)
 
 
-def optional(name: str, target: str) -> sa.Column[int | None]:
+def optional_row(name: str, target: str) -> sa.Column[int | None]:
     """A column that may name a row of `target` (`table.column`)."""
     return sa.Column(name, RowId, sa.ForeignKey(target))
 
@@ -68,7 +68,7 @@ def member(name: str, target: str, *, ondelete: str | None = None) -> sa.Column[
 
 def created_by() -> sa.Column[int | None]:
     """The principal that made the row; NULL where the registry itself did."""
-    return optional("created_by", "principals.id")
+    return optional_row("created_by", "principals.id")
 
 
 def one_of(name: str, *values: str) -> sa.CheckConstraint:

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import RowId, created_at, metadata, required, row_id, text
+from deltareg.db.tables.metadata import RowId, created_at, metadata, required_row, row_id, text
 
 # What was done, by whom and to what stands in the audit row. Here is what that does not say: which
 # namespace and which delta it is about. A row gets its number once it is committed; numbers have no
@@ -12,7 +12,7 @@ outbox = sa.Table(
     "outbox",
     metadata,
     row_id(),
-    required("audit_id", "audit.id"),
+    required_row("audit_id", "audit.id"),
     sa.Column("namespace", sa.Text),
     sa.Column("line", sa.Text),
     created_at(),

@@ -6,22 +6,8 @@ upload attempt and never used again (docs/design.md, Stored form).
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.document import Document
-from deltareg.db.tables.metadata import (
-    Json,
-    RowId,
-    count,
-    created_at,
-    member,
-    metadata,
-    one_of,
-    optional,
-    required,
-    row_id,
-    text,
-    time,
-    uuid_id,
-)
+from deltareg.db.sql.document import DocumentColumn
+from deltareg.db.tables.metadata import Json, RowId, count, created_at, member, metadata, one_of, optional_row, required_row, row_id, text, time, uuid_id
 
 packs = sa.Table(
     "packs",
@@ -121,7 +107,7 @@ pieces = sa.Table(
     text("scope"),
     text("digest"),
     sa.Column("base_root", sa.Text, nullable=False, server_default=""),
-    sa.Column("entry", Document(is_quick=True), nullable=False),
+    sa.Column("entry", DocumentColumn(is_quick=True), nullable=False),
     # When it was decoded by somebody else than who sent it; only then is it offered. NULL: an
     # earlier release wrote down what was claimed.
     time("proven_at"),
@@ -140,20 +126,20 @@ uploads = sa.Table(
     "uploads",
     metadata,
     uuid_id(),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     text("scope"),
     text("subject"),
     text("target"),  # ns/name, or the name of a base
     text("manifest_digest"),
     # NULL once it is closed: what came of it has the manifest, or nobody needs it any more.
     # Packed quickly: it is written while others wait, and goes when the upload is closed.
-    sa.Column("manifest", Document(is_quick=True)),
+    sa.Column("manifest", DocumentColumn(is_quick=True)),
     sa.Column("request", Json, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="open"),
     created_at(),
     count("touched_at"),
-    optional("version_id", "versions.id"),
-    optional("base_id", "bases.id"),
+    optional_row("version_id", "versions.id"),
+    optional_row("base_id", "bases.id"),
     one_of("subject", "delta", "base"),
     one_of("state", "open", "complete", "aborted", "expired"),
     sa.Index(None, "state", "touched_at"),

@@ -2,19 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    Json,
-    count,
-    created_at,
-    created_by,
-    metadata,
-    one_of,
-    optional,
-    required,
-    row_id,
-    text,
-    time,
-)
+from deltareg.db.tables.metadata import Json, count, created_at, created_by, metadata, one_of, optional_row, required_row, row_id, text, time
 
 principals = sa.Table(
     "principals",
@@ -34,7 +22,7 @@ tokens = sa.Table(
     row_id(),
     text("token_hash"),
     text("display"),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     text("kind"),
     sa.Column("scopes", Json, nullable=False),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
@@ -67,7 +55,7 @@ audit = sa.Table(
     row_id(),
     created_at(),
     text("actor"),
-    optional("token_id", "tokens.id"),
+    optional_row("token_id", "tokens.id"),
     text("action"),
     text("subject"),
     sa.Column("before", Json),
@@ -81,7 +69,7 @@ idempotency = sa.Table(
     "idempotency",
     metadata,
     row_id(),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     text("key"),
     text("request_digest"),
     count("status"),

@@ -2,22 +2,14 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    created_at,
-    created_by,
-    metadata,
-    one_of,
-    required,
-    row_id,
-    text,
-)
+from deltareg.db.tables.metadata import created_at, created_by, metadata, one_of, required_row, row_id, text
 
 # As it came, with who made it as it was found out then. Append-only, as is the table below.
 referrers = sa.Table(
     "referrers",
     metadata,
     row_id(),
-    required("version_id", "versions.id"),
+    required_row("version_id", "versions.id"),
     text("form"),
     text("digest"),
     text("predicate_type"),

@@ -2,21 +2,8 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.document import Document
-from deltareg.db.tables.metadata import (
-    Json,
-    count,
-    created_at,
-    created_by,
-    metadata,
-    one_of,
-    optional,
-    required,
-    row_id,
-    text,
-    time,
-    uuid_id,
-)
+from deltareg.db.sql.document import DocumentColumn
+from deltareg.db.tables.metadata import Json, count, created_at, created_by, metadata, one_of, optional_row, required_row, row_id, text, time, uuid_id
 
 runs = sa.Table(
     "runs",
@@ -24,7 +11,7 @@ runs = sa.Table(
     uuid_id(),
     text("what"),
     text("dedup_key"),
-    optional("version_id", "versions.id"),
+    optional_row("version_id", "versions.id"),
     sa.Column("suite", sa.Text, nullable=False, server_default=""),
     sa.Column("request", Json, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="queued"),
@@ -41,9 +28,9 @@ runs = sa.Table(
     created_by(),
     sa.Column("error", sa.Text),
     sa.Column("result", Json),
-    optional("namespace_id", "namespaces.id"),
+    optional_row("namespace_id", "namespaces.id"),
     count("turn", default=0),
-    optional("base_id", "bases.id"),
+    optional_row("base_id", "bases.id"),
     # The kinds that there are stand in `deltareg.wire`.
     one_of("what", "verify", "reencode", "prove", "compare", "answer"),
     one_of("state", "queued", "running", "done", "dead", "cancelled"),
@@ -121,8 +108,8 @@ waiting_runs = sa.Table(
     metadata,
     row_id(),
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False),
-    optional("version_id", "versions.id"),
-    optional("base_id", "bases.id"),
+    optional_row("version_id", "versions.id"),
+    optional_row("base_id", "bases.id"),
     sa.CheckConstraint("(version_id IS NULL) <> (base_id IS NULL)", name="subject"),
     sa.UniqueConstraint("version_id", "run_id"),
     sa.UniqueConstraint("base_id", "run_id"),
@@ -135,9 +122,9 @@ run_results = sa.Table(
     "run_results",
     metadata,
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
-    optional("other_id", "versions.id"),
-    sa.Column("asked", Document, nullable=False),
-    sa.Column("found", Document),
+    optional_row("other_id", "versions.id"),
+    sa.Column("asked", DocumentColumn, nullable=False),
+    sa.Column("found", DocumentColumn),
     time("ends_at"),
     sa.Index(None, "ends_at"),
     sa.Index(None, "other_id"),
@@ -148,7 +135,7 @@ verdicts = sa.Table(
     metadata,
     uuid_id(),
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False),
-    required("version_id", "versions.id"),
+    required_row("version_id", "versions.id"),
     text("manifest_digest"),
     text("base_root"),
     text("suite"),
@@ -186,7 +173,7 @@ workers = sa.Table(
     metadata,
     row_id(),
     text("name"),
-    required("principal_id", "principals.id"),
+    required_row("principal_id", "principals.id"),
     sa.Column("labels", Json, nullable=False),
     count("last_seen_at"),
     sa.UniqueConstraint("name"),

@@ -5,7 +5,7 @@ All of it is made from what stands elsewhere, and made anew where a label change
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.document import Document
+from deltareg.db.sql.document import DocumentColumn
 from deltareg.db.tables.metadata import created_at, member, metadata
 
 # Compared byte by byte on both, so that the words with a beginning lie side by side.
@@ -17,7 +17,7 @@ cards = sa.Table(
     "cards",
     metadata,
     member("version_id", "versions.id"),
-    sa.Column("document", Document()),
+    sa.Column("document", DocumentColumn()),
     created_at(),
 )
 

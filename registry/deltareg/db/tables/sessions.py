@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import created_at, metadata, required, row_id, text, time
+from deltareg.db.tables.metadata import created_at, metadata, required_row, row_id, text, time
 
 # A row begins as a code that somebody may log in with, or as a session at once. Of both there are
 # hashes alone; a session takes the place of its code.
@@ -10,7 +10,7 @@ sessions = sa.Table(
     "sessions",
     metadata,
     row_id(),
-    required("token_id", "tokens.id"),
+    required_row("token_id", "tokens.id"),
     sa.Column("code_hash", sa.Text),
     sa.Column("secret_hash", sa.Text),
     text("bound_to"),  # which start of a server it ends with; empty where it outlives that

@@ -2,18 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    Json,
-    created_at,
-    created_by,
-    member,
-    metadata,
-    one_of,
-    optional,
-    row_id,
-    text,
-    time,
-)
+from deltareg.db.tables.metadata import Json, created_at, created_by, member, metadata, one_of, optional_row, row_id, text, time
 
 # Whose a key is never changes, an end is written once, and none is deleted: the migration adds the
 # triggers. A key of the server has no principal.
@@ -23,7 +12,7 @@ signing_keys = sa.Table(
     row_id(),
     text("role"),
     text("name"),
-    optional("principal_id", "principals.id"),
+    optional_row("principal_id", "principals.id"),
     text("keyid"),
     text("public"),
     sa.Column("host", sa.Text, nullable=False, server_default=""),
@@ -31,7 +20,7 @@ signing_keys = sa.Table(
     created_by(),
     time("retired_at"),
     time("revoked_at"),
-    optional("revoked_by", "principals.id"),
+    optional_row("revoked_by", "principals.id"),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("keyid"),
     sa.UniqueConstraint("public"),
@@ -66,7 +55,7 @@ verdict_envelopes = sa.Table(
     "verdict_envelopes",
     metadata,
     sa.Column("verdict_id", sa.Text, sa.ForeignKey("verdicts.id"), primary_key=True),
-    optional("key_id", "signing_keys.id"),
+    optional_row("key_id", "signing_keys.id"),
     text("keyid"),
     text("host"),
     sa.Column("labels", Json, nullable=False),

@@ -2,16 +2,8 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.document import Document
-from deltareg.db.tables.metadata import (
-    count,
-    created_at,
-    created_by,
-    metadata,
-    required,
-    row_id,
-    text,
-)
+from deltareg.db.sql.document import DocumentColumn
+from deltareg.db.tables.metadata import count, created_at, created_by, metadata, required_row, row_id, text
 
 # Append-only: what a verdict was given for stays readable for as long as the verdict.
 suites = sa.Table(
@@ -21,7 +13,7 @@ suites = sa.Table(
     text("name"),
     count("number"),
     text("digest"),
-    sa.Column("document", Document(), nullable=False),
+    sa.Column("document", DocumentColumn(), nullable=False),
     created_at(),
     created_by(),
     sa.UniqueConstraint("name", "number"),
@@ -34,7 +26,7 @@ suite_files = sa.Table(
     row_id(),
     text("digest"),
     count("size_bytes"),
-    sa.Column("content", Document(is_quick=True), nullable=False),
+    sa.Column("content", DocumentColumn(is_quick=True), nullable=False),
     created_at(),
     sa.UniqueConstraint("digest"),
 )
@@ -43,7 +35,7 @@ suite_uses = sa.Table(
     "suite_uses",
     metadata,
     row_id(),
-    required("suite_id", "suites.id"),
-    required("file_id", "suite_files.id"),
+    required_row("suite_id", "suites.id"),
+    required_row("file_id", "suite_files.id"),
     sa.UniqueConstraint("suite_id", "file_id"),
 )

@@ -5,22 +5,8 @@ A storage map is written beside the manifest of its row (`db.document.pack_map`)
 
 import sqlalchemy as sa
 
-from deltareg.db.sql.document import Document
-from deltareg.db.tables.metadata import (
-    Json,
-    RowId,
-    count,
-    created_at,
-    created_by,
-    member,
-    metadata,
-    one_of,
-    optional,
-    required,
-    row_id,
-    text,
-    time,
-)
+from deltareg.db.sql.document import DocumentColumn
+from deltareg.db.tables.metadata import Json, RowId, count, created_at, created_by, member, metadata, one_of, optional_row, required_row, row_id, text, time
 
 
 def proof_columns() -> tuple[sa.Column[int] | sa.Column[int | None], ...]:
@@ -47,7 +33,7 @@ bases = sa.Table(
     text("config_digest"),
     sa.Column("tokenizer_digest", sa.Text),
     text("manifest_digest"),
-    sa.Column("manifest", Document(), nullable=False),
+    sa.Column("manifest", DocumentColumn(), nullable=False),
     # NULL: registered only, the bytes stay at `location`.
     sa.Column("storage_map", sa.LargeBinary),
     sa.Column("location", sa.Text),
@@ -65,7 +51,7 @@ base_relations = sa.Table(
     "base_relations",
     metadata,
     row_id(),
-    required("base_id", "bases.id"),
+    required_row("base_id", "bases.id"),
     text("other_root"),
     text("relation"),
     text("rule_version"),
@@ -81,9 +67,9 @@ version_bases = sa.Table(
     "version_bases",
     metadata,
     member("base_id", "bases.id"),
-    required("version_id", "versions.id"),
+    required_row("version_id", "versions.id"),
     # The base at the foot of the stack, whose tensors its bytes are encoded against.
-    required("bottom_id", "bases.id"),
+    required_row("bottom_id", "bases.id"),
     count("depth"),
     text("recipe"),
     created_at(),
@@ -96,7 +82,7 @@ base_variants = sa.Table(
     "base_variants",
     metadata,
     member("base_id", "bases.id"),
-    required("root_id", "bases.id"),
+    required_row("root_id", "bases.id"),
     text("scheme"),
     created_at(),
     sa.CheckConstraint("base_id <> root_id", name="other"),
@@ -118,7 +104,7 @@ deltas = sa.Table(
     "deltas",
     metadata,
     row_id(),
-    required("namespace_id", "namespaces.id"),
+    required_row("namespace_id", "namespaces.id"),
     text("name"),
     count("next_version", default=1),
     created_at(),
@@ -130,17 +116,17 @@ versions = sa.Table(
     "versions",
     metadata,
     row_id(),
-    required("delta_id", "deltas.id"),
+    required_row("delta_id", "deltas.id"),
     count("number"),
     text("manifest_digest"),
-    sa.Column("manifest", Document(), nullable=False),
+    sa.Column("manifest", DocumentColumn(), nullable=False),
     sa.Column("storage_map", sa.LargeBinary, nullable=False),
     count("storage_revision", default=1),
     text("kind"),
     text("variant"),
     sa.Column("foldable", sa.Boolean, nullable=False),
     text("base_root"),
-    optional("base_id", "bases.id"),
+    optional_row("base_id", "bases.id"),
     sa.Column("message", sa.Text, nullable=False, server_default=""),
     sa.Column("semver", sa.Text),
     sa.Column("labels", Json, nullable=False),
@@ -200,7 +186,7 @@ version_variants = sa.Table(
     "version_variants",
     metadata,
     member("version_id", "versions.id"),
-    required("base_id", "bases.id"),
+    required_row("base_id", "bases.id"),
     created_at(),
     sa.Index(None, "base_id"),
 )
@@ -209,12 +195,12 @@ revocations = sa.Table(
     "revocations",
     metadata,
     row_id(),
-    required("version_id", "versions.id"),
-    required("actor_id", "principals.id"),
+    required_row("version_id", "versions.id"),
+    required_row("actor_id", "principals.id"),
     text("reason"),
     created_at(),
     time("ended_at"),
-    optional("ended_by", "principals.id"),
+    optional_row("ended_by", "principals.id"),
     sa.Column("end_reason", sa.Text),
 )
 sa.Index(
@@ -232,12 +218,12 @@ forms = sa.Table(
     "forms",
     metadata,
     row_id(),
-    required("version_id", "versions.id"),
+    required_row("version_id", "versions.id"),
     text("why"),
     sa.Column("storage_map", sa.LargeBinary, nullable=False),
     count("stored_bytes"),
     sa.Column("revision", sa.BigInteger),
-    optional("sent_by", "principals.id"),
+    optional_row("sent_by", "principals.id"),
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id")),
     text("state"),
     created_at(),

@@ -2,17 +2,7 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    RowId,
-    count,
-    created_at,
-    metadata,
-    optional,
-    required,
-    text,
-    time,
-    uuid_id,
-)
+from deltareg.db.tables.metadata import RowId, count, created_at, metadata, optional_row, required_row, text, time, uuid_id
 
 # Nothing of a waiver is changed but its end, and none is deleted; the migration adds the triggers.
 waivers = sa.Table(
@@ -24,9 +14,9 @@ waivers = sa.Table(
     text("reason"),
     count("expires_at"),
     created_at(),
-    required("actor_id", "principals.id"),
+    required_row("actor_id", "principals.id"),
     time("revoked_at"),
-    optional("revoked_by", "principals.id"),
+    optional_row("revoked_by", "principals.id"),
     sa.CheckConstraint("reason <> ''", name="reason"),
     sa.Index(None, "verdict_id"),
 )

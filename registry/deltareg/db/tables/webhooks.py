@@ -5,21 +5,7 @@ Addresses and secrets are sealed under a key that is not in the database.
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import (
-    Json,
-    RowId,
-    count,
-    created_at,
-    created_by,
-    metadata,
-    one_of,
-    optional,
-    required,
-    row_id,
-    text,
-    time,
-    uuid_id,
-)
+from deltareg.db.tables.metadata import Json, RowId, count, created_at, created_by, metadata, one_of, optional_row, required_row, row_id, text, time, uuid_id
 
 # `namespace_id` is NULL for all namespaces. Events go out in the name of `answers_id`, who has to
 # own the namespace at that moment.
@@ -27,7 +13,7 @@ webhooks = sa.Table(
     "webhooks",
     metadata,
     uuid_id(),
-    optional("namespace_id", "namespaces.id"),
+    optional_row("namespace_id", "namespaces.id"),
     text("lines"),
     sa.Column("types", Json, nullable=False),
     text("form"),
@@ -36,7 +22,7 @@ webhooks = sa.Table(
     text("note"),
     text("state"),
     text("why"),
-    required("answers_id", "principals.id"),
+    required_row("answers_id", "principals.id"),
     created_at(),
     created_by(),
     one_of("form", "cloudevents", "slack"),
@@ -66,7 +52,7 @@ deliveries = sa.Table(
     sa.Column(
         "webhook_id", sa.Text, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False
     ),
-    required("event_id", "outbox.id", ondelete="CASCADE"),
+    required_row("event_id", "outbox.id", ondelete="CASCADE"),
     count("number"),
     text("subject"),
     text("state"),
@@ -89,7 +75,7 @@ delivery_attempts = sa.Table(
     "delivery_attempts",
     metadata,
     row_id(),
-    required("delivery_id", "deliveries.id", ondelete="CASCADE"),
+    required_row("delivery_id", "deliveries.id", ondelete="CASCADE"),
     created_at(),
     sa.Column("status", RowId),
     count("took_us"),

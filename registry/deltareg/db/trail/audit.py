@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.access.rows import AuditRow
+from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.tables import audit
 
@@ -37,7 +37,7 @@ def audit_rows(
     before: int | None,
     limit: int,
     by_parts: bool = False,
-) -> Sequence[AuditRow]:
+) -> Sequence[AuditRecordRow]:
     """List rows, newest first; `subject` matches itself and everything below it.
 
     With `by_parts` each word matches whatever holds it, in any case of its letters.
@@ -52,4 +52,4 @@ def audit_rows(
         query = query.where(matches(subject, autoescape=True))
     if before is not None:
         query = query.where(audit.c.id < before)
-    return fetch_all(conn, query, AuditRow)
+    return fetch_all(conn, query, AuditRecordRow)

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from deltareg.db.access.rows import AuditRow
+from deltareg.db.access.rows import AuditRecordRow
 
 
 @dataclass(frozen=True, slots=True)
-class StrayRow(AuditRow):
+class StrayRow(AuditRecordRow):
     """A row of the audit trail that is not in the log, and whether it waits for that."""
 
     is_waiting: bool

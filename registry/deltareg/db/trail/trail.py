@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.access.rows import AuditRow
+from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables import (
@@ -44,7 +44,7 @@ def name_log(conn: sa.Connection, origin: str) -> bool:
     return conn.execute(named).scalar() is not None
 
 
-def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRow]:
+def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRecordRow]:
     """Give the first rows that wait to be sealed."""
     query = (
         sa.select(audit)
@@ -52,7 +52,7 @@ def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRow]:
         .outerjoin(log_leaves, log_leaves.c.audit_id == audit.c.id)
         .where(log_leaves.c.position.is_(None))  # whoever writes the table by hand
     )
-    return fetch_all(conn, query.order_by(unsealed.c.audit_id).limit(limit), AuditRow)
+    return fetch_all(conn, query.order_by(unsealed.c.audit_id).limit(limit), AuditRecordRow)
 
 
 def count_waiting(conn: sa.Connection, *, most: int) -> int:

@@ -9,10 +9,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from deltareg.db.runs.run_log import select_old_logs
-from deltareg.db.sql.among import among, listed
+from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.plain_rows import MomentRow
-from deltareg.db.sql.together import Found, Part, Together
+from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
 from deltareg.db.storage.forms import is_kept, is_old
 from deltareg.db.tables import (
     base_packs,
@@ -64,7 +64,7 @@ _parents = versions.alias("parents")
 def awaiting(
     conn: sa.Connection, *, window: PinWindow, grace_us: int, least_us: int, keep_logs_us: int,
     limit: int,
-) -> Found:  # fmt: skip
+) -> CombinedResult:  # fmt: skip
     """Ask what waits for a collection.
 
     Args:
@@ -81,7 +81,7 @@ def awaiting(
     )  # fmt: skip
 
 
-def freed(
+def freed_packs(
     conn: sa.Connection, *, leaving: Iterable[int], least: Iterable[int], keep_forms_us: int
 ) -> FreedRow:
     """Add up the packs that nothing needs, or nothing would without some versions and old forms.
@@ -93,7 +93,7 @@ def freed(
         keep_forms_us: How long a stored form is kept after another took its place.
     """
     found = _FREED.run(
-        conn, leaving=listed(leaving), least=listed(least), keep_forms_us=keep_forms_us
+        conn, leaving=write_ids(leaving), least=write_ids(least), keep_forms_us=keep_forms_us
     )
     parts = [*found.all(_LEFT_BY_ALL), *found.all(_NEEDED_BY_NONE)]
     return FreedRow(
@@ -104,7 +104,7 @@ def freed(
     )
 
 
-def _named(query: _Select) -> _Select:
+def _join_names(query: _Select) -> _Select:
     return query.join(deltas, deltas.c.id == versions.c.delta_id).join(
         namespaces, namespaces.c.id == deltas.c.namespace_id
     )
@@ -113,8 +113,8 @@ def _named(query: _Select) -> _Select:
 _NAMES: Final = (
     namespaces.c.name.label("namespace"), deltas.c.name.label("line"), versions.c.number,
 )  # fmt: skip
-MOMENT: Final = Part(sa.select(now_us().label("now")), MomentRow)
-WAITING: Final = Part(
+MOMENT: Final = QueryPart(sa.select(now_us().label("now")), MomentRow)
+WAITING: Final = QueryPart(
     sa.select(
         versions.c.id, versions.c.deleted_at,
         is_pinned(_WINDOW, lines=sa.select(_parents.c.delta_id).where(waits(_parents)))
@@ -122,7 +122,7 @@ WAITING: Final = Part(
     ).where(waits(versions)),
     AwaitingRow,
 )  # fmt: skip
-MADE_FROM: Final = Part(
+MADE_FROM: Final = QueryPart(
     sa.select(_parents.c.id.label("version_id"), versions.c.id.label("child_id"))
     .select_from(_parents)
     # As a value and not as the column, so that SQLite begins with what waits, which is little.
@@ -132,7 +132,7 @@ MADE_FROM: Final = Part(
     HoldingRow,
 )
 """The versions that were made from one that waits, and still hold their bytes."""
-STANDING_ON: Final = Part(
+STANDING_ON: Final = QueryPart(
     sa.select(_parents.c.id.label("version_id"), versions.c.id.label("child_id"))
     .select_from(_parents)
     .join(version_bases, version_bases.c.version_id == _parents.c.id)
@@ -141,15 +141,15 @@ STANDING_ON: Final = Part(
     HoldingRow,
 )
 """Those that stand on one."""
-DELETED: Final = Part(
-    _named(
+DELETED: Final = QueryPart(
+    _join_names(
         sa.select(versions.c.id, *_NAMES, versions.c.deleted_at, versions.c.stored_bytes)
     ).where(waits(versions)),
     DeletedRow, order=(versions.c.deleted_at, versions.c.id), limit=_LIMIT,
 )  # fmt: skip
 """What waits by its name, those first that were deleted first."""
-FORMERS: Final = Part(
-    _named(
+FORMERS: Final = QueryPart(
+    _join_names(
         sa.select(forms.c.id, *_NAMES, forms.c.stored_bytes, forms.c.created_at)
         .select_from(forms)
         .join(versions, versions.c.id == forms.c.version_id)
@@ -163,19 +163,19 @@ def _idle_since(name: str) -> sa.ColumnElement[int]:
     return sa.func.coalesce(sa.func.sum(sa.case((is_idle(_number(name)), 1), else_=0)), 0)
 
 
-STALLED: Final = Part(
+STALLED: Final = QueryPart(
     sa.select(
         _idle_since("grace_us").label("now"), _idle_since("least_us").label("least")
     ).where(uploads.c.state == "open"),
     StalledRow,
 )  # fmt: skip
-RUN_LOGS: Final = Part(select_old_logs(_NOW - _number("keep_logs_us")), RunLogsRow)
-_AWAITING: Final = Together(
+RUN_LOGS: Final = QueryPart(select_old_logs(_NOW - _number("keep_logs_us")), RunLogsRow)
+_AWAITING: Final = CombinedQuery(
     MOMENT, WAITING, MADE_FROM, STANDING_ON, DELETED, FORMERS, STALLED, RUN_LOGS
 )
 
 
-def _held() -> sa.CompoundSelect[Any]:
+def _select_holders() -> sa.CompoundSelect[Any]:
     """Say who needs packs: the version, if any, and whether as a form that is to go."""
     is_to_go = sa.case((is_old(_number("keep_forms_us")), 1), else_=0)
     none = sa.literal_column("0", sa.Integer)
@@ -211,7 +211,7 @@ def _stays(held: sa.FromClause, name: str) -> sa.ColumnElement[int]:
 
 
 def _left_by_all() -> _Select:
-    held = _held().subquery("held")
+    held = _select_holders().subquery("held")
     by_pack = (
         sa.select(
             held.c.pack_id, _stays(held, "leaving").label("now"),
@@ -240,8 +240,8 @@ def _sum(which: sa.ColumnElement[bool], value: sa.ColumnElement[int]) -> sa.Colu
     return sa.cast(sa.func.coalesce(added, 0), sa.BigInteger)
 
 
-_LEFT_BY_ALL: Final = Part(_left_by_all(), FreedRow)
-_NEEDED_BY_NONE: Final = Part(
+_LEFT_BY_ALL: Final = QueryPart(_left_by_all(), FreedRow)
+_NEEDED_BY_NONE: Final = QueryPart(
     _sums(now=sa.true(), least=sa.true()).select_from(packs).where(~IS_REFERENCED), FreedRow
 )
-_FREED: Final = Together(_LEFT_BY_ALL, _NEEDED_BY_NONE)
+_FREED: Final = CombinedQuery(_LEFT_BY_ALL, _NEEDED_BY_NONE)

@@ -152,10 +152,10 @@ def leftovers(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Leftov
     A closed upload never adopts a key any more, so they are garbage for good.
     """
     query = sa.select(upload_packs.c.id, upload_packs.c.physical_key).where(IS_CLOSED)
-    return fetch_all(conn, _left(query, after=after, limit=limit), LeftoverRow)
+    return fetch_all(conn, _filter_leftovers(query, after=after, limit=limit), LeftoverRow)
 
 
-def stranded(
+def stranded_packs(
     conn: sa.Connection, *, after: int, limit: int, grace_us: int, least_us: int
 ) -> Sequence[StrandedRow]:
     """List as `leftovers`, those of uploads too that were idle for `least_us`.
@@ -170,10 +170,10 @@ def stranded(
     is_due = sa.or_(IS_CLOSED, is_idle(grace_us)).label("is_due")
     query = sa.select(upload_packs.c.id, upload_packs.c.physical_key, is_due)
     query = query.where(sa.or_(IS_CLOSED, is_idle(least_us)))
-    return fetch_all(conn, _left(query, after=after, limit=limit), StrandedRow)
+    return fetch_all(conn, _filter_leftovers(query, after=after, limit=limit), StrandedRow)
 
 
-def _left(query: _Select, *, after: int, limit: int) -> _Select:
+def _filter_leftovers(query: _Select, *, after: int, limit: int) -> _Select:
     return (
         query.join(uploads, uploads.c.id == upload_packs.c.upload_id)
         .where(
@@ -199,7 +199,7 @@ def forget_leftovers(conn: sa.Connection, ids: Sequence[int], *, quiet_us: int) 
     conn.execute(sa.update(upload_packs).where(upload_packs.c.id.in_(ids)).values(state="dropped"))
 
 
-def unreferenced(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PackSizeRow]:
+def unreferenced_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PackSizeRow]:
     """List live packs that no version and no base needs."""
     query = (
         sa.select(packs.c.id, packs.c.size_bytes)
@@ -277,7 +277,7 @@ def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Pinne
 
     A version is listed once for each time that a channel served it.
     """
-    served = _served(window)
+    served = _select_served(window)
     query = (
         sa.select(served.c.version_id, channels.c.policy, *floor_columns())
         .join(channels, channels.c.id == served.c.channel_id)
@@ -295,7 +295,7 @@ def is_pinned(window: PinWindow | AskedWindow, *, lines: sa.Select[int]) -> sa.C
         window: How long channels pin what they served.
         lines: The lines of the versions that are asked about: no other ledgers are read.
     """
-    served = _served(window, lines)
+    served = _select_served(window, lines)
     # Asked as a list, which is made once, and not of each version by itself.
     pinned = sa.select(served.c.version_id).where(served.c.version_id.is_not(None), _is_in(served))
     return versions.c.id.in_(pinned)
@@ -309,7 +309,7 @@ def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
     )
 
 
-def _served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None = None) -> sa.Subquery:
+def _select_served(window: PinWindow | AskedWindow, lines: sa.Select[int] | None = None) -> sa.Subquery:
     """Every time that a channel served a version, how many moves ago, and its window."""
     asked = channels.c.policy["rollback"]
     days = asked["days"].as_integer()

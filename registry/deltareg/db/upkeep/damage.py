@@ -11,7 +11,7 @@ from deltareg.db.sql.upsert import batches
 from deltareg.db.storage.packs import settle_key
 from deltareg.db.storage.proofs import needed_packs
 from deltareg.db.storage.rows import BadPackRow, PackRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.tables import (
     base_packs,
     bases,
@@ -66,7 +66,7 @@ def bad_among(conn: sa.Connection, scope: str, digests: Iterable[str]) -> list[i
     return found
 
 
-def bad_packs(conn: sa.Connection, held: Held) -> Sequence[BadPackRow]:
+def bad_packs(conn: sa.Connection, held: PackHolder) -> Sequence[BadPackRow]:
     """List the packs of a version or a base that are known to be damaged."""
     needs, column = needed_packs(held)
     query = (
@@ -91,7 +91,7 @@ def keep(conn: sa.Connection, pack_id: int) -> bool:
     return conn.execute(kept).rowcount == 1
 
 
-def pack_rows(conn: sa.Connection, held: Held) -> Sequence[PackRow]:
+def pack_rows(conn: sa.Connection, held: PackHolder) -> Sequence[PackRow]:
     """List the packs of a version or a base that are not known to be damaged."""
     needs, column = needed_packs(held)
     query = (
@@ -123,13 +123,13 @@ def packs_by_digest(conn: sa.Connection, scope: str, digests: Iterable[str]) -> 
     return found
 
 
-def needing(conn: sa.Connection, pack_id: int) -> list[Held]:
+def needing(conn: sa.Connection, pack_id: int) -> list[PackHolder]:
     """List the versions and bases that need a pack."""
     of_versions = sa.select(version_packs.c.version_id).where(version_packs.c.pack_id == pack_id)
     of_bases = sa.select(base_packs.c.base_id).where(base_packs.c.pack_id == pack_id)
-    found = [Held(row) for row in conn.execute(of_versions.order_by(sa.text("1"))).scalars()]
+    found = [PackHolder(row) for row in conn.execute(of_versions.order_by(sa.text("1"))).scalars()]
     in_bases = conn.execute(of_bases.order_by(sa.text("1"))).scalars()
-    return found + [Held(row, is_base=True) for row in in_bases]
+    return found + [PackHolder(row, is_base=True) for row in in_bases]
 
 
 def corrupt_bases(conn: sa.Connection, base_ids: Iterable[int]) -> set[int]:
@@ -151,12 +151,12 @@ def corrupt_variant(conn: sa.Connection, version_id: int) -> int | None:
     return found
 
 
-def corrupt_ones(conn: sa.Connection) -> list[Held]:
+def corrupt_ones(conn: sa.Connection) -> list[PackHolder]:
     """List the versions and the bases that are corrupt; what is deleted is left out."""
     of_versions = sa.select(versions.c.id).where(
         versions.c.corrupt_at.is_not(None), versions.c.deleted_at.is_(None)
     )
     of_bases = sa.select(bases.c.id).where(bases.c.corrupt_at.is_not(None), is_standing())
-    found = [Held(row) for row in conn.execute(of_versions.order_by(versions.c.id)).scalars()]
+    found = [PackHolder(row) for row in conn.execute(of_versions.order_by(versions.c.id)).scalars()]
     in_bases = conn.execute(of_bases.order_by(bases.c.id)).scalars()
-    return found + [Held(row, is_base=True) for row in in_bases]
+    return found + [PackHolder(row, is_base=True) for row in in_bases]

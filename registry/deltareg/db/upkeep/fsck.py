@@ -110,7 +110,7 @@ def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequenc
 def _of_bases(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
-            bases.c.id, *_packed(bases), bases.c.manifest_digest, bases.c.name.label("subject")
+            bases.c.id, *_document_columns(bases), bases.c.manifest_digest, bases.c.name.label("subject")
         )
         .where(bases.c.id > after)
         .order_by(bases.c.id)
@@ -122,7 +122,7 @@ def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
     subject = namespaces.c.name + "/" + deltas.c.name + ":v"
     return (
         sa.select(
-            versions.c.id, *_packed(versions), versions.c.manifest_digest,
+            versions.c.id, *_document_columns(versions), versions.c.manifest_digest,
             (subject + sa.cast(versions.c.number, sa.Text)).label("subject"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
@@ -161,6 +161,6 @@ def needed_but_marked(conn: sa.Connection) -> Sequence[PackRow]:
     return fetch_all(conn, sa.select(*_SHOWN).where(packs.c.state == "deleting", needed), PackRow)
 
 
-def _packed(table: sa.Table) -> list[sa.ColumnElement[bytes]]:
+def _document_columns(table: sa.Table) -> list[sa.ColumnElement[bytes]]:
     """Select the documents of a table unread: one that is damaged must not end the query."""
     return [sa.type_coerce(table.c[name], sa.LargeBinary) for name in ("manifest", "storage_map")]

@@ -47,7 +47,7 @@ Select = sa.Select[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StatsScope:
     """Which part of the registry; what is None does not matter.
 
     Attributes:
@@ -61,7 +61,7 @@ class Part:
     version_id: int | None = None
 
 
-def holder_rows(conn: sa.Connection, part: Part, *, by: Grain) -> Iterator[HolderRow]:
+def holder_rows(conn: sa.Connection, part: StatsScope, *, by: Grain) -> Iterator[HolderRow]:
     """Add up what the live versions and stored bases of a part hold, as a stream.
 
     The columns: `namespace`, `line` and `number` (None for a plain base, and where they are added
@@ -129,7 +129,7 @@ def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
     return fetch_all(conn, sa.union_all(of_uploads, of_packs), LooseKeyRow)
 
 
-def _sums(part: Part) -> Select:
+def _sums(part: StatsScope) -> Select:
     """Add up shares and packs by holder, those that belong to it apart from the others."""
     holds = sa.union_all(_held_by_versions(), _held_by_bases()).subquery()
     turn = sa.func.row_number().over(
@@ -155,7 +155,7 @@ def _sums(part: Part) -> Select:
     ).group_by(placed.c.is_base, placed.c.holder)
 
 
-def _needed_by(part: Part) -> sa.CompoundSelect[Any]:
+def _needed_by(part: StatsScope) -> sa.CompoundSelect[Any]:
     """List the packs of a line or of a version, with those that they need as bases."""
     is_it = versions.c.delta_id == part.delta_id
     if part.version_id is not None:
@@ -203,17 +203,17 @@ def _held_by_bases() -> Select:
     )
 
 
-def _versions(sums: sa.CTE, part: Part) -> Select:
+def _versions(sums: sa.CTE, part: StatsScope) -> Select:
     of_version = sa.and_(sums.c.is_base == 0, sums.c.holder == versions.c.id)
-    query = _shown(sums, versions, sa.literal(0), versions.c.kind).outerjoin(sums, of_version)
+    query = _select_figures(sums, versions, sa.literal(0), versions.c.kind).outerjoin(sums, of_version)
     query = query.join(deltas, deltas.c.id == versions.c.delta_id)
     query = query.join(namespaces, namespaces.c.id == deltas.c.namespace_id)
     return _within(query.where(versions.c.deleted_at.is_(None)), part)
 
 
-def _bases(sums: sa.CTE, part: Part) -> Select:
+def _bases(sums: sa.CTE, part: StatsScope) -> Select:
     of_base = sa.and_(sums.c.is_base == 1, sums.c.holder == bases.c.id)
-    query = _shown(sums, bases, sa.literal(1), sa.literal(BASE_KIND)).outerjoin(sums, of_base)
+    query = _select_figures(sums, bases, sa.literal(1), sa.literal(BASE_KIND)).outerjoin(sums, of_base)
     query = query.outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
     query = query.outerjoin(versions, versions.c.id == version_bases.c.version_id)
     query = query.outerjoin(deltas, deltas.c.id == versions.c.delta_id)
@@ -221,7 +221,7 @@ def _bases(sums: sa.CTE, part: Part) -> Select:
     return _within(query.where(is_standing(), bases.c.storage_map.is_not(None)), part)
 
 
-def _shown(
+def _select_figures(
     sums: sa.CTE,
     holder: sa.Table,
     is_base: sa.ColumnElement[int],
@@ -242,7 +242,7 @@ def _shown(
     ).select_from(holder)
 
 
-def _within(query: Select, part: Part) -> Select:
+def _within(query: Select, part: StatsScope) -> Select:
     if part.scope is not None:
         query = query.where("ns:" + namespaces.c.name == part.scope)
     if part.delta_id is not None:

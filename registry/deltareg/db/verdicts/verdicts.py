@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.access.in_sight import in_sight
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
 from deltareg.db.sql.upsert import batches
 from deltareg.db.tables import (
@@ -125,7 +125,7 @@ def verdict_rows(
     *,
     version_id: int | None = None,
     suite: str | None = None,
-    sight: Sight | None = None,
+    sight: VisibleLines | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
 ) -> Sequence[VerdictRow]:

@@ -18,7 +18,7 @@ _STANDS = sa.and_(waivers.c.revoked_at.is_(None), waivers.c.expires_at > now_us(
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class WaiverRecord:
     """That somebody answers for a check, as it is written down.
 
     Attributes:
@@ -40,7 +40,7 @@ class Answered:
     origin_id: str | None = None
 
 
-def add_waiver(conn: sa.Connection, waiver_id: str, answered: Answered) -> None:
+def add_waiver(conn: sa.Connection, waiver_id: str, answered: WaiverRecord) -> None:
     """Insert a waiver."""
     conn.execute(
         sa.insert(waivers).values(

@@ -15,7 +15,7 @@ FACTS = Path(__file__).with_name("facts.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ArchitectureFacts:
     """The facts.
 
     Attributes:
@@ -71,10 +71,10 @@ class _Document(TypedDict):
 
 
 @cache
-def facts() -> Facts:
+def facts() -> ArchitectureFacts:
     """Read the file, once."""
     document: _Document = json.loads(FACTS.read_text(encoding="utf-8"))
-    return Facts(
+    return ArchitectureFacts(
         ties={name: group["tied"] for group in document["ties"] for name in group["classes"]},
         conv1d={name: frozenset(found) for name, found in document["conv1d"].items()},
         experts_in_out=frozenset(document["experts_in_out"]),

@@ -28,7 +28,7 @@ def all_kinds() -> dict[str, KindReader]:
     """
     modules = sorted(module.name for module in iter_modules(__path__))
     found = [kind for name in modules for kind in _kinds_of(import_module(f"{__name__}.{name}"))]
-    found += [_loaded(point.value, point.load()) for point in entry_points(group=GROUP)]
+    found += [_require_kind(point.value, point.load()) for point in entry_points(group=GROUP)]
     kinds: dict[str, KindReader] = {}
     for kind in found:
         if kinds.setdefault(kind.layout, kind) is not kind:
@@ -58,7 +58,7 @@ def _kinds_of(module: ModuleType) -> list[KindReader]:
     return [cast("KindReader", value) for value in (*own, *values) if _is_kind(value)]
 
 
-def _loaded(where: str, value: object) -> KindReader:
+def _require_kind(where: str, value: object) -> KindReader:
     if _is_kind(value):
         return cast("KindReader", value)
     raise Misconfigured(f"{where} is no kind of delta", fix="uninstall what brought it")

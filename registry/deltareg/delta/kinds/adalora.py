@@ -12,7 +12,7 @@ from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import ScaledRows, check_rank, low_rank, sizes
-from deltareg.delta.layouts.peft.suffixes import Numbers, Suffix, Suffixes, suffix
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, Suffix, Suffixes, suffix
 from deltareg.delta.maths.updates import Factor
 
 _UNSUPPORTED = (
@@ -41,7 +41,7 @@ class Settings:
 
     init_r: int
     lora_alpha: float
-    ranks: Numbers = field(default_factory=Numbers)
+    ranks: ModuleNumbers = field(default_factory=ModuleNumbers)
 
 
 def read(fields: Fields) -> Settings:
@@ -63,7 +63,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=scale))
 
 
-def _ranks(fields: Fields) -> Numbers:
+def _ranks(fields: Fields) -> ModuleNumbers:
     entries: list[Suffix] = []
     values: list[float] = []
     for text, kept in fields.table("rank_pattern").items():
@@ -71,10 +71,10 @@ def _ranks(fields: Fields) -> Numbers:
         flags = cast("list[object]", kept) if isinstance(kept, list) else [None]
         if entry is None or not all(isinstance(flag, bool) for flag in flags):
             fields.refuse("rank_pattern", f"has no list of true and false for {text[:80]}")
-            return Numbers()
+            return ModuleNumbers()
         entries.append(Suffix(entry.text, anchored=True))
         values.append(sum(flag is True for flag in flags))
-    return Numbers(Suffixes.of(entries), tuple(values))
+    return ModuleNumbers(Suffixes.of(entries), tuple(values))
 
 
 ADALORA = PeftKind(

@@ -6,10 +6,10 @@ here both are scaled. (What it calls the intermediate projection of a Llama is i
 
 from deltareg.delta.layouts.adapterhub.config import architecture
 from deltareg.delta.layouts.adapterhub.hub_kind import HubKind
-from deltareg.delta.layouts.adapterhub.lora_config import Lora, read_lora
+from deltareg.delta.layouts.adapterhub.lora_config import AdapterLoraConfig, read_lora
 from deltareg.delta.layouts.adapterhub.lora_plan import CONTAINER, plan_lora
 
-IA3 = HubKind[Lora](
+IA3 = HubKind[AdapterLoraConfig](
     name="ia3",
     method="IA3",
     is_method=lambda method: (

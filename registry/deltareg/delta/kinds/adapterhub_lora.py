@@ -6,10 +6,10 @@ product takes factors that all layers share.
 
 from deltareg.delta.layouts.adapterhub.config import architecture
 from deltareg.delta.layouts.adapterhub.hub_kind import HubKind
-from deltareg.delta.layouts.adapterhub.lora_config import Lora, read_lora
+from deltareg.delta.layouts.adapterhub.lora_config import AdapterLoraConfig, read_lora
 from deltareg.delta.layouts.adapterhub.lora_plan import CONTAINER, plan_lora
 
-LORA = HubKind[Lora](
+LORA = HubKind[AdapterLoraConfig](
     name="lora",
     method="LoRA",
     is_method=lambda method: (

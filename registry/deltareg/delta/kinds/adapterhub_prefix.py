@@ -5,10 +5,10 @@ The library does not move the real tokens, which is where its prefixes differ fr
 
 from deltareg.delta.layouts.adapterhub.config import architecture
 from deltareg.delta.layouts.adapterhub.hub_kind import HubKind
-from deltareg.delta.layouts.adapterhub.prefix_config import Prefix, read_prefix
+from deltareg.delta.layouts.adapterhub.prefix_config import AdapterPrefixConfig, read_prefix
 from deltareg.delta.layouts.adapterhub.prefix_plan import POOLS, plan_prefix
 
-PREFIX = HubKind[Prefix](
+PREFIX = HubKind[AdapterPrefixConfig](
     name="prefix",
     method="prefix_tuning",
     is_method=lambda method: architecture(method) == "prefix_tuning",

@@ -7,17 +7,17 @@ pools its first token then pools the prompt's.
 from deltareg.delta.kind import PrefixInsert
 from deltareg.delta.layouts.adapterhub.config import architecture
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter, HubKind
-from deltareg.delta.layouts.adapterhub.parameters import Parameters
+from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
 from deltareg.delta.layouts.adapterhub.prefix_config import PromptLength, read_prompt
-from deltareg.delta.layouts.adapterhub.prefixes import Prompt
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.adapterhub.prefixes import PromptVectors
+from deltareg.delta.layouts.peft.saved import EffectPlan
 
 _CONTAINER = "prompt_tunings"
 # Types of network that the library gives a prompt to, and whose embeddings are known here.
 _TYPES = frozenset({"bert", "roberta", "vit", "xlm-roberta"})
 
 
-def plan_prompt(plan: Plan, adapter: Adapter, settings: PromptLength) -> None:
+def plan_prompt(plan: EffectPlan, adapter: Adapter, settings: PromptLength) -> None:
     """Add to a plan what the prompt does."""
     found, sites = adapter.within(_CONTAINER), adapter.places.sites
     if sites.model_type not in _TYPES or len(sites.embeddings) != 1:
@@ -29,13 +29,13 @@ def plan_prompt(plan: Plan, adapter: Adapter, settings: PromptLength) -> None:
         plan.refuse("unexpected_tensors", told, next(iter(next(iter(found.values())).values())))
         return
     (names,) = found.values()
-    parameters = Parameters("the prompt", names, adapter.tensors, plan)
+    parameters = ModuleParameters("the prompt", names, adapter.tensors, plan)
     given = (*parameters.shape("prompt_embedding.weight"), 0, 0)[1]
     width = adapter.places.width(adapter.places.layers[0].parts["ffn"]) or given
     vectors = parameters.take("prompt_embedding.weight", (settings.length, width))
     if parameters.finish():
         (module,) = sites.embeddings.values()
-        insert = PrefixInsert("embeddings", module, 0, Prompt(vectors), parameters.roles)
+        insert = PrefixInsert("embeddings", module, 0, PromptVectors(vectors), parameters.roles)
         plan.effects.append(insert)
 
 

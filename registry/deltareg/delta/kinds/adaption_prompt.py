@@ -23,7 +23,7 @@ from deltareg.delta.layouts.peft.config import (
 from deltareg.delta.layouts.peft.keys import read_keys
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.delta.layouts.peft.modules import by_module, refuse_unapplied, refuse_without_modules
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.layouts.peft.second_attention import (
     COSINES,
     KEYS,
@@ -45,7 +45,7 @@ _FUSED = "c_attn"
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class AttentionLayout:
     """How a type of base lays out an attention; peft knows no others.
 
     Attributes:
@@ -59,11 +59,11 @@ class Family:
     out: str
 
 
-_SEPARATE = Family("self_attn", ("q_proj", "k_proj", "v_proj"), "o_proj")
+_SEPARATE = AttentionLayout("self_attn", ("q_proj", "k_proj", "v_proj"), "o_proj")
 _FAMILIES = {
     "llama": _SEPARATE,
     "mistral": _SEPARATE,
-    "gpt2": Family("attn", (_FUSED,), ""),
+    "gpt2": AttentionLayout("attn", (_FUSED,), ""),
 }
 
 
@@ -134,9 +134,9 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
         """Both sizes."""
         return {"adapter_len": self.tokens, "adapter_layers": self.layers}
 
-    def plan(self, tensors: Tensors, base: BaseView) -> Plan:
+    def plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
         """Put a second attention beside that of every layer that has a prompt."""
-        plan, keys = Plan(), read_keys(tensors, _MARKERS)
+        plan, keys = EffectPlan(), read_keys(tensors, _MARKERS)
         modules, odd = by_module(keys.read.values(), _ROLES)
         if not modules:
             refuse_without_modules(plan, tensors, _TYPE)
@@ -160,11 +160,11 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
 
     def _adapt(
         self,
-        plan: Plan,
+        plan: EffectPlan,
         path: str,
         names: Mapping[str, str],
         tensors: Tensors,
-        family: Family,
+        family: AttentionLayout,
         shape: KeyShape,
         base: BaseView,
     ) -> None:
@@ -189,7 +189,7 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
         plan.effects.append(ActivationHook(path, "after", _taps(path, family), own, second))
 
 
-def _path(module: str, family: Family, base: BaseView) -> str:
+def _path(module: str, family: AttentionLayout, base: BaseView) -> str:
     """Give an attention's path in the running network; empty when the base has none there."""
     projection = family.projections[0]
     weight = base.names.tensor(f"{module}.{projection}.weight")
@@ -206,7 +206,7 @@ def _sizes(base: BaseView) -> tuple[int, int]:
     return (heads if isinstance(heads, int) else 0), (features if isinstance(features, int) else 0)
 
 
-def _taps(path: str, family: Family) -> dict[str, Tap]:
+def _taps(path: str, family: AttentionLayout) -> dict[str, Tap]:
     projections: Sequence[str] = [f"{path}.{name}" for name in family.projections]
     taps = {QUERIES: Tap(projections[0], "output")}
     if len(projections) == 1:

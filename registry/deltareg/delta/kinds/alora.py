@@ -19,10 +19,10 @@ from deltareg.delta.kind import (
     Tensors,
     WeightUpdate,
 )
-from deltareg.delta.layouts.peft.activated import FIELD, INPUTS, PROMPT, Activated, invocation
+from deltareg.delta.layouts.peft.activated import FIELD, INPUTS, PROMPT, ActivatedLowRank, invocation
 from deltareg.delta.layouts.peft.config import CONFIG_FILE, Fields, adapter_config, peft_type
 from deltareg.delta.layouts.peft.lora_delta import LoraDelta, read_lora
-from deltareg.delta.maths.updates import Factor, LowRank, Unchanged
+from deltareg.delta.maths.updates import Factor, LowRank, IdentityUpdate
 from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
@@ -95,7 +95,7 @@ class Alora:
         if any(problem.severity == "error" for problem in found):
             return found
         changes = _changes(self.lora.effects(header_tensors(files), base))
-        return [*found, *(p for e in changes if (p := _misplaced(e, base)) is not None)]
+        return [*found, *(p for e in changes if (p := _find_misplaced(e, base)) is not None)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects = self.lora.effects(tensors, base)
@@ -113,7 +113,7 @@ class Alora:
         module, update = weight.removesuffix(".weight"), effect.update
         assert isinstance(update, LowRank)
         assert isinstance(update.left, Factor)
-        hook = Activated(update, is_in_out=update.left.flipped, phrase=self.phrase)
+        hook = ActivatedLowRank(update, is_in_out=update.left.flipped, phrase=self.phrase)
         taps = {INPUTS: Tap(module, "input"), PROMPT: Tap("", "prompt", "input_ids")}
         return ActivationHook(module, "after", taps, effect.consumes, hook, self.phrase)
 
@@ -126,12 +126,12 @@ def _changes(effects: Iterable[Effect]) -> list[WeightUpdate]:
 
 def _kept_copy(effect: Effect) -> str:
     """Give the weight of which an effect only keeps a copy under another name; else empty."""
-    if isinstance(effect, WeightUpdate) and isinstance(effect.update, Unchanged):
+    if isinstance(effect, WeightUpdate) and isinstance(effect.update, IdentityUpdate):
         return effect.source
     return ""
 
 
-def _misplaced(effect: WeightUpdate, base: BaseView) -> Problem | None:
+def _find_misplaced(effect: WeightUpdate, base: BaseView) -> Problem | None:
     """Refuse factors of anything but a linear layer; the library has none."""
     is_linear = {*effect.consumes.values()} >= _LINEAR and isinstance(effect.update, LowRank)
     if is_linear and len(base.tensors[effect.source].shape) == 2:

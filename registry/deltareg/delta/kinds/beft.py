@@ -63,10 +63,10 @@ def _read(fields: Fields) -> NoSettings:
 
 
 def _effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
-    return _added(site)
+    return _build_bias_effect(site)
 
 
-def _added(site: Site) -> Iterator[Effect]:
+def _build_bias_effect(site: Site) -> Iterator[Effect]:
     vector, n_out = site.tensors[_MARKER], site.out_in()[0]
     if vector.shape != (1, n_out) or len(site.shape) != 2:
         raise site.refuse("shape", f"{list(vector.shape)} is no bias for {n_out} outputs")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import Convention, declared, told_convention
+from deltareg.delta.layouts.conventions import Convention, match_declared, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.delta.maths.updates import Add, Replace
+from deltareg.delta.maths.updates import ScaledAddition, Replacement
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -35,7 +35,7 @@ class BitFit:
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        if (told := declared(files, cls.name)) is not None:
+        if (told := match_declared(files, cls.name)) is not None:
             return told
         if all(name.endswith(".bias") for name in files.names):
             return Match(cls.name, "every tensor is a bias", 2)
@@ -70,7 +70,7 @@ class BitFit:
                 problems.append(Problem("shape", told, tensor=name))
             if target is not None:
                 given.setdefault(target, name)
-        return [*problems, *_unapplied(lost, given)]
+        return [*problems, *_report_unapplied(lost, given)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -79,13 +79,13 @@ class BitFit:
             if target is None:  # a new head's biases start from zero, so both conventions agree
                 effects.append(Addition(name, tensor, {name: "bias"}))
             elif self.convention == "absolute":
-                effects.append(WeightUpdate(target, Replace(tensor), {name: "bias"}))
+                effects.append(WeightUpdate(target, Replacement(tensor), {name: "bias"}))
             else:
-                effects.append(WeightUpdate(target, Add(tensor), {name: "bias_delta"}))
+                effects.append(WeightUpdate(target, ScaledAddition(tensor), {name: "bias_delta"}))
         return effects
 
 
-def _unapplied(lost: list[str], given: dict[str, str]) -> list[Problem]:
+def _report_unapplied(lost: list[str], given: dict[str, str]) -> list[Problem]:
     if not lost:
         return []
     told = f"the base has no such bias, nor {len(lost) - 1} others of the delta"

@@ -12,7 +12,7 @@ import numpy as np
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.rotations import as_matrix, cayley, inputs_of, turned
+from deltareg.delta.layouts.peft.rotations import as_matrix, cayley, inputs_of, multiply_blocks
 from deltareg.delta.maths.formula import Array, Integers, Ops, Tensor
 
 
@@ -52,15 +52,15 @@ class Butterfly:
         for at in range(factors):
             own = blocks[at : at + 1].reshape(count, size, size)
             rotation = cayley((own - ops.permute(own, 0, 2, 1)) * 0.5, ops)
-            order = gathered(at, factors, count, size)
+            order = compute_input_order(at, factors, count, size)
             matrix = ops.take(matrix, np.argsort(order), 1)
-            matrix = turned(matrix, ops.permute(rotation, 0, 2, 1), ops)
+            matrix = multiply_blocks(matrix, ops.permute(rotation, 0, 2, 1), ops)
             matrix = ops.take(matrix, order, 1)
         scale = ops.load(self.scale).reshape(-1, 1)
         return (matrix * scale[start:stop]).reshape(*weight.shape)
 
 
-def gathered(at: int, factors: int, count: int, size: int) -> Integers:
+def compute_input_order(at: int, factors: int, count: int, size: int) -> Integers:
     """Give the place in its block from which every input of a sparse rotation comes.
 
     Within runs of 2ⁱ blocks, half-blocks with even numbers come first, those with odd ones after.

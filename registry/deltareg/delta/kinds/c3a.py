@@ -13,7 +13,7 @@ from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import check_size, plain_layer, sizes
-from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.layouts.peft.targets import read_numbers
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
@@ -28,7 +28,7 @@ class Settings:
     """
 
     block_size: int
-    sizes: Numbers = field(default_factory=Numbers)
+    sizes: ModuleNumbers = field(default_factory=ModuleNumbers)
 
 
 @dataclass(frozen=True, slots=True)

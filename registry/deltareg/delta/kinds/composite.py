@@ -13,16 +13,16 @@ from deltareg.delta.layouts.adapterhub.bottleneck_config import Bottleneck, read
 from deltareg.delta.layouts.adapterhub.bottleneck_plan import plan_bottleneck
 from deltareg.delta.layouts.adapterhub.config import architecture, method_fields
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter, HubKind
-from deltareg.delta.layouts.adapterhub.lora_config import Lora, read_lora
+from deltareg.delta.layouts.adapterhub.lora_config import AdapterLoraConfig, read_lora
 from deltareg.delta.layouts.adapterhub.lora_plan import plan_lora
-from deltareg.delta.layouts.adapterhub.prefix_config import Prefix, read_prefix
+from deltareg.delta.layouts.adapterhub.prefix_config import AdapterPrefixConfig, read_prefix
 from deltareg.delta.layouts.adapterhub.prefix_plan import plan_prefix
 from deltareg.delta.layouts.peft.config import Fields
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.saved import EffectPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Union:
+class MethodUnion:
     """The methods of a delta; None for one that it does not have.
 
     Attributes:
@@ -31,9 +31,9 @@ class Union:
         lora: LoRA, or what the library builds on it.
     """
 
-    prefix: Prefix | None
+    prefix: AdapterPrefixConfig | None
     bottleneck: Bottleneck | None
-    lora: Lora | None
+    lora: AdapterLoraConfig | None
 
     @property
     def variant(self) -> str:
@@ -46,7 +46,7 @@ class Union:
         return "unipelt" if prefix.gates and bottleneck.has_gate and lora.has_gate else ""
 
 
-def read_union(fields: Fields) -> Union:
+def read_union(fields: Fields) -> MethodUnion:
     """Read the config of every method; what is refused is noted in `fields`."""
     value = fields.value("configs")
     listed = cast("list[object]", value) if isinstance(value, list) else []
@@ -66,7 +66,7 @@ def read_union(fields: Fields) -> Union:
         fields.refuse("configs", "is not a list of configs")
     prefix, bottleneck = methods.get("prefix_tuning"), methods.get("bottleneck")
     lora = methods.get("lora")
-    union = Union(
+    union = MethodUnion(
         prefix=None if prefix is None else read_prefix(prefix),
         bottleneck=None if bottleneck is None else read_bottleneck(bottleneck),
         lora=None if lora is None else read_lora(lora),
@@ -77,7 +77,7 @@ def read_union(fields: Fields) -> Union:
     return union
 
 
-def plan_union(plan: Plan, adapter: Adapter, settings: Union) -> None:
+def plan_union(plan: EffectPlan, adapter: Adapter, settings: MethodUnion) -> None:
     """Add to a plan what each method does."""
     if settings.lora is not None:
         plan_lora(plan, adapter, settings.lora)
@@ -87,14 +87,14 @@ def plan_union(plan: Plan, adapter: Adapter, settings: Union) -> None:
         plan_bottleneck(plan, adapter, settings.bottleneck)
 
 
-def is_foldable(settings: Union) -> bool:
+def is_foldable(settings: MethodUnion) -> bool:
     """Whether every effect is on weights: only LoRA's can be."""
     lora = settings.lora
     is_alone = settings.prefix is None and settings.bottleneck is None
     return is_alone and lora is not None and not (lora.has_gate or lora.is_vector_based)
 
 
-COMPOSITE = HubKind[Union](
+COMPOSITE = HubKind[MethodUnion](
     name="composite",
     method="union",
     is_method=lambda method: architecture(method) == "union",

@@ -34,7 +34,7 @@ class Deft:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanged:
+class SubspaceExchange:
     """W + Q (s·R - Pᵀ W).
 
     Attributes:
@@ -92,7 +92,7 @@ def effects(site: Site, settings: Deft) -> Iterable[Effect]:
         raise site.refuse("shape", f"{list(injected.shape)} is not [{rank}, {n_in}]", "deft_R")
     scale = settings.alpha / rank if settings.alpha else 1.0
     is_orthonormal = settings.decomposition_method == "qr"
-    yield site.changes(Exchanged(site.tensors["deft_P"], injected, scale, is_orthonormal, flipped))
+    yield site.changes(SubspaceExchange(site.tensors["deft_P"], injected, scale, is_orthonormal, flipped))
 
 
 DEFT = PeftKind(

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.sides import Flipped, ScaledRows, check_rank, plain_layer, sizes
-from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.sides import TransposedSide, ScaledRows, check_rank, plain_layer, sizes
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.layouts.peft.targets import read_numbers
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 from deltareg.delta.maths.updates import Factor, LowRank
@@ -29,11 +29,11 @@ class Settings:
     """
 
     r: int
-    ranks: Numbers = field(default_factory=Numbers)
+    ranks: ModuleNumbers = field(default_factory=ModuleNumbers)
 
 
 @dataclass(frozen=True, slots=True)
-class Normalised:
+class NormalisedProduct:
     """B diag(λ / (‖b_i‖ ‖a_i‖)), no norm being taken as less than 1e-4.
 
     Attributes:
@@ -53,8 +53,8 @@ class Normalised:
         return self._scaled(ops.load(self.b, start, stop), ops)
 
     def _scaled(self, rows: Array, ops: Ops) -> Array:
-        norms = _bounded(ops.row_norms(ops.load(self.a)).T, ops)
-        norms = norms * _bounded(ops.column_norms(ops.load(self.b)), ops)
+        norms = _floor_norms(ops.row_norms(ops.load(self.a)).T, ops)
+        norms = norms * _floor_norms(ops.column_norms(ops.load(self.b)), ops)
         return rows / norms * ops.load(self.bound).reshape(1, 1)
 
 
@@ -74,12 +74,12 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     if site.tensors["delora_lambda"].shape != (1,):
         raise site.refuse("shape", "it is not a single number", "delora_lambda")
     tensors = site.tensors
-    left = Normalised(tensors["delora_A"], tensors["delora_B"], tensors["delora_lambda"])
-    right = Flipped(ScaledRows(Factor(tensors["delora_A"], flipped=True), tensors["delora_w_norm"]))
+    left = NormalisedProduct(tensors["delora_A"], tensors["delora_B"], tensors["delora_lambda"])
+    right = TransposedSide(ScaledRows(Factor(tensors["delora_A"], flipped=True), tensors["delora_w_norm"]))
     yield site.changes(LowRank(left, right, 1.0 / rank))
 
 
-def _bounded(norms: Array, ops: Ops) -> Array:
+def _floor_norms(norms: Array, ops: Ops) -> Array:
     return ops.apply("relu", norms - _LEAST_NORM) + _LEAST_NORM
 
 

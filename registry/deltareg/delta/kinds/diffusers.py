@@ -5,7 +5,7 @@ The scale is one unless a tensor `alpha` stands beside a pair; nothing else coul
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
-from deltareg.delta.layouts.bare_pairs.plan import Name, Where
+from deltareg.delta.layouts.bare_pairs.plan import PairTensorName, Where
 
 _SIDES = {".up.weight": "up", ".down.weight": "down"}
 _LAYER = ".lora_linear_layer"
@@ -32,14 +32,14 @@ def finder(base: BaseView) -> Finder:
     return find
 
 
-def read(name: str) -> Name | None:
+def read(name: str) -> PairTensorName | None:
     """Take a name apart, by its end and by the layer that holds the factors."""
     if name.endswith(_ALPHA):
-        return Name(_module(name.removesuffix(_ALPHA)), "alpha")
+        return PairTensorName(_module(name.removesuffix(_ALPHA)), "alpha")
     side = next((side for side in _SIDES if name.endswith(side)), "")
     layer = name.removesuffix(side)
     module = _module(layer) if side else layer
-    return Name(module, _SIDES[side]) if module != layer else None
+    return PairTensorName(module, _SIDES[side]) if module != layer else None
 
 
 def _module(layer: str) -> str:

@@ -76,7 +76,7 @@ class PartOfPipeline:
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         """Give what is wrong with it, under the names of the file."""
-        found = self.lora.problems(_renamed(files, self.part), component_of(base, self.part))
+        found = self.lora.problems(_rename_to_peft(files, self.part), component_of(base, self.part))
         return [replace(problem, tensor=self._own(problem.tensor)) for problem in found]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
@@ -140,8 +140,8 @@ class PartsOfPipeline:
 
 
 def _part(part: str, files: DeltaFiles, base: BaseView) -> PartOfPipeline:
-    own = _renamed(files, part)
-    told = _told(part, files.headers.values())
+    own = _rename_to_peft(files, part)
+    told = _read_config(part, files.headers.values())
     try:
         lora = read_lora(told or _read_off(own), own, component_of(base, part))
     except Refused as error:
@@ -161,7 +161,7 @@ def _plain(name: str, part: str) -> str:
     return f"{PREFIX}{name.removeprefix(part + '.')}" if name.startswith(f"{part}.") else name
 
 
-def _renamed(files: DeltaFiles, part: str) -> DeltaFiles:
+def _rename_to_peft(files: DeltaFiles, part: str) -> DeltaFiles:
     """Give the files as peft would have written them for a part; others' tensors are left out."""
     headers = {
         path: replace(
@@ -182,7 +182,7 @@ def _belongs(name: str, part: str) -> bool:
     return found is None or found[1] == part
 
 
-def _told(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, object] | None:
+def _read_config(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, object] | None:
     """Read the part's config from the metadata; None where there is none.
 
     Raises:

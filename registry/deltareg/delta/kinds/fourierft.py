@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.places import Places, places
+from deltareg.delta.layouts.peft.places import SeededPlaces, places
 from deltareg.delta.layouts.peft.sides import check_size
-from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.layouts.peft.targets import read_numbers
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
@@ -31,11 +31,11 @@ class Settings:
     n_frequency: int
     scaling: float
     random_loc_seed: int
-    counts: Numbers = field(default_factory=Numbers)
+    counts: ModuleNumbers = field(default_factory=ModuleNumbers)
 
 
 @dataclass(frozen=True, slots=True)
-class Spectral:
+class SpectralUpdate:
     """W + scaling · Re F⁻¹ of the spectrum.
 
     Attributes:
@@ -45,7 +45,7 @@ class Spectral:
     """
 
     spectrum: Tensor
-    places: Places
+    places: SeededPlaces
     scaling: float
     needs_whole = True
     replaces = False
@@ -70,7 +70,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     """Add the transform."""
     at = places(site, "spectrum", settings.random_loc_seed)
     check_size(site, at.count, settings.n_frequency, settings.counts)
-    yield site.changes(Spectral(site.tensors["spectrum"], at, settings.scaling))
+    yield site.changes(SpectralUpdate(site.tensors["spectrum"], at, settings.scaling))
 
 
 FOURIERFT = PeftKind(

@@ -25,7 +25,7 @@ class NoSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
+class BasisRewrite:
     """U (S + diag(l')) Vᵀ.
 
     Attributes:
@@ -84,7 +84,7 @@ def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
         told = f"{list(basis.shape)} and {list(places.shape)} are no basis of {n_in} inputs"
         raise site.refuse("shape", f"{told} and no places of {count} values", "lengths")
     tensors = site.tensors
-    yield site.changes(Rewritten(basis, places, tensors["values"], tensors["lengths"], flipped))
+    yield site.changes(BasisRewrite(basis, places, tensors["values"], tensors["lengths"], flipped))
 
 
 def _check_tables(site: Site) -> None:

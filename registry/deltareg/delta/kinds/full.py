@@ -19,7 +19,7 @@ from deltareg.delta.layouts.plain_weights import (
     taken_twice,
     target_of,
 )
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.maths.updates import Replacement
 from deltareg.delta.names.ties import ties_of
 from deltareg.documents.json_values import is_list
 from deltareg.errors import Problem
@@ -86,7 +86,7 @@ class Full:
             else:
                 given[target] = name
                 problems += misfits(info, target, base)
-        problems += _untied(given.keys(), files.documents.get("config.json", {}), base)
+        problems += _check_ties(given.keys(), files.documents.get("config.json", {}), base)
         return [*problems, *_missing(given.keys(), files, base)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
@@ -102,7 +102,7 @@ class Full:
             shape = tensor.shape if tensor.shape != record.shape else None
             consumes = {name: "weight"}
             effects.append(
-                WeightUpdate(target, Replace(tensor), consumes, reads, shape, tensor.dtype)
+                WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype)
             )
         return [*effects, *followers(effects, base)]
 
@@ -114,12 +114,12 @@ def _unknown(name: str, base: BaseView) -> list[Problem]:
     return [Problem("unexpected_tensors", told, tensor=name, fix="take it out, or check the base")]
 
 
-def _untied(given: Collection[str], config: Mapping[str, object], base: BaseView) -> list[Problem]:
+def _check_ties(given: Collection[str], config: Mapping[str, object], base: BaseView) -> list[Problem]:
     """Find names that the delta's own config unties, and that have no tensor then."""
     if config.get("model_type") != base.names.model_type:
         return []
     if _SCALE in config:  # the newest T5 and its like: these tie whatever the switch says
-        return _rescaled(config, base)
+        return _check_scaling(config, base)
     ties = ties_of(base.names.architecture, config, base.names.rules)
     kept = {base.names.canonical(name) for group in ties.groups for name in group}
     lost = sorted(
@@ -130,10 +130,10 @@ def _untied(given: Collection[str], config: Mapping[str, object], base: BaseView
     told = "its config unties it, and it did not come: the class would start it at random"
     fix = f"save it again, or leave {_TIES} as it was"
     listed = [Problem("missing_tensors", told, tensor=n, fix=fix) for n in lost[:_MOST_LISTED]]
-    return [*listed, *_rescaled(config, base)]
+    return [*listed, *_check_scaling(config, base)]
 
 
-def _rescaled(config: Mapping[str, object], base: BaseView) -> list[Problem]:
+def _check_scaling(config: Mapping[str, object], base: BaseView) -> list[Problem]:
     """Find a config that unties where the class reads from the same switch whether to scale."""
     if base.names.model_type not in facts().scaled_by_ties:
         return []

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import (
-    convention,
-    declared,
-    declared_kind,
-    needed,
-    told_convention,
-)
+from deltareg.delta.layouts.conventions import convention, match_declared, declared_kind, build_convention_refusal, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.delta.layouts.plain_weights import (
     followers,
@@ -25,7 +19,7 @@ from deltareg.delta.layouts.plain_weights import (
     target_of,
     with_target,
 )
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 
@@ -46,7 +40,7 @@ class FullSubset:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
         if declared_kind(files):
-            return declared(files, cls.name)
+            return match_declared(files, cls.name)
         here = with_target(files, base)
         if not here or convention(files) == "additive" or is_most_of(files, base):
             return None
@@ -57,7 +51,7 @@ class FullSubset:
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
         if told_convention(files, "the values of a part of the weights") == "additive":
-            raise needed("a part of the weights holds new values, and differences are announced")
+            raise build_convention_refusal("a part of the weights holds new values, and differences are announced")
         return cls()
 
     def config(self) -> dict[str, object]:
@@ -75,5 +69,5 @@ class FullSubset:
                 continue
             shape, own = tensor.shape, base.tensors[reads or target].shape
             grown = shape if shape != own else None
-            effects.append(WeightUpdate(target, Replace(tensor), {name: "weight"}, reads, grown))
+            effects.append(WeightUpdate(target, Replacement(tensor), {name: "weight"}, reads, grown))
         return [*effects, *followers(effects, base)]

@@ -36,7 +36,7 @@ class Glora:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class GloraTerm:
     """One of A to E.
 
     Attributes:
@@ -59,7 +59,7 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Rescaled:
+class GloraUpdate:
     """W + W ∘ A + B, or the same of a bias.
 
     Attributes:
@@ -67,8 +67,8 @@ class Rescaled:
         added: B, or E.
     """
 
-    factor: Path
-    added: Path
+    factor: GloraTerm
+    added: GloraTerm
     needs_whole = False
     replaces = False
 
@@ -106,12 +106,12 @@ def effects(site: Site, settings: Glora) -> Iterable[Effect]:
     _path(site, "C", none, settings.r, (width, 1))
     scaled = _path(site, "D", on_bias, settings.r, (height,))
     moved = _path(site, "E", on_bias, settings.r, (height,))
-    yield site.changes(Rescaled(factor, added))
+    yield site.changes(GloraUpdate(factor, added))
     if has_bias and on_bias != none:
-        yield WeightUpdate(site.bias, Rescaled(scaled, moved), {})
+        yield WeightUpdate(site.bias, GloraUpdate(scaled, moved), {})
 
 
-def _path(site: Site, letter: str, told: str, r: int, shape: tuple[int, ...]) -> Path:
+def _path(site: Site, letter: str, told: str, r: int, shape: tuple[int, ...]) -> GloraTerm:
     """Find the tensors of one of A to E, and hold them against what the config says it is."""
     given = {part for part in _PARTS if f"{letter}.{part}" in site.tensors}
     if given != _STORED[told]:
@@ -128,7 +128,7 @@ def _path(site: Site, letter: str, told: str, r: int, shape: tuple[int, ...]) ->
     if [tensor.shape for tensor in tensors] != shapes[told]:
         message = f"{[list(t.shape) for t in tensors]} are not {[list(s) for s in shapes[told]]}"
         raise site.refuse("shape", f"{letter}: {message}")
-    return Path(tensors)
+    return GloraTerm(tensors)
 
 
 GLORA = PeftKind(

@@ -41,7 +41,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
+class BlockFactors:
     """For each block of columns or rows its factors, (k, r, width); r is k parts, one a block.
 
     Attributes:
@@ -73,8 +73,8 @@ class BlockProducts:
         scale: The factor on the products.
     """
 
-    first: Blocks
-    second: Blocks
+    first: BlockFactors
+    second: BlockFactors
     scale: float
     needs_whole = False
     replaces = False
@@ -116,8 +116,8 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
         raise site.refuse("shape", told)
     tensors, out_in = site.tensors, (k * b[2], k * a[1])
     inputs, outputs = (
-        Blocks(tensors["gralora_A"], flipped=True),
-        Blocks(tensors["gralora_B"], flipped=False),
+        BlockFactors(tensors["gralora_A"], flipped=True),
+        BlockFactors(tensors["gralora_B"], flipped=False),
     )
     sides = (inputs, outputs) if is_flipped(site, *out_in) else (outputs, inputs)
     general = {name: role for name, role in site.own.items() if role in _GENERAL}

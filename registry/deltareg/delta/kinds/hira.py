@@ -12,7 +12,7 @@ from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import check_rank, check_size, is_flipped, require
-from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.layouts.peft.targets import read_numbers
 from deltareg.delta.maths.formula import Array, Ops
 from deltareg.delta.maths.updates import Factor
@@ -30,11 +30,11 @@ class Settings:
     """
 
     r: int
-    ranks: Numbers = field(default_factory=Numbers)
+    ranks: ModuleNumbers = field(default_factory=ModuleNumbers)
 
 
 @dataclass(frozen=True, slots=True)
-class Modulated:
+class HadamardModulation:
     """W + W ∘ (left @ right).
 
     Attributes:
@@ -73,9 +73,9 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
         _check_table(site, n_in, n_out)
     if is_embedding or is_flipped(site, n_out, n_in):
         a, b = b, a
-        yield site.changes(Modulated(Factor(b, flipped=True), Factor(a, flipped=True)))
+        yield site.changes(HadamardModulation(Factor(b, flipped=True), Factor(a, flipped=True)))
     else:
-        yield site.changes(Modulated(Factor(b), Factor(a)))
+        yield site.changes(HadamardModulation(Factor(b), Factor(a)))
 
 
 def _check_table(site: Site, height: int, width: int) -> None:

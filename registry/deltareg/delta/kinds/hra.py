@@ -28,7 +28,7 @@ class Hra:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
+class HouseholderChain:
     """W mirrored at the columns of `directions` (n_in, r).
 
     Attributes:
@@ -77,7 +77,7 @@ def effects(site: Site, settings: Hra) -> Iterable[Effect]:
         raise site.refuse("rank", told)
     if directions.shape[0] != n_in:
         raise site.refuse("shape", f"{list(directions.shape)} does not fit {n_in} inputs")
-    yield site.changes(Mirrored(directions, settings.apply_GS))
+    yield site.changes(HouseholderChain(directions, settings.apply_GS))
 
 
 HRA = PeftKind("multiplicative", "hra", "HRA", {("hra_u", ""): "hra_u"}, read, effects)

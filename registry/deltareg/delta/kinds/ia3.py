@@ -15,7 +15,7 @@ from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Scaled:
+class AxisScaling:
     """W ∘ l, with l along one dimension of W as it is stored.
 
     Attributes:
@@ -55,9 +55,9 @@ def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
     if not (is_output or is_input):
         raise site.refuse("shape", f"{list(factors.shape)} is no factor for {n_in} -> {n_out}")
     is_rows = is_output != site.base.names.is_transposed(site.reads or site.target)
-    yield site.changes(Scaled(factors, "rows" if is_rows else "columns"))
+    yield site.changes(AxisScaling(factors, "rows" if is_rows else "columns"))
     if is_output and site.bias:
-        yield WeightUpdate(site.bias, Scaled(factors, "rows"), {})
+        yield WeightUpdate(site.bias, AxisScaling(factors, "rows"), {})
 
 
 IA3 = PeftKind("ia3", "", "IA3", {("ia3_l", ""): "ia3_l"}, read, effects)

@@ -12,16 +12,10 @@ from deltareg.delta.kind import ActivationHook, Tap
 from deltareg.delta.layouts.adapterhub.bottleneck_config import read_activation
 from deltareg.delta.layouts.adapterhub.config import architecture, layer_numbers
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter, HubKind
-from deltareg.delta.layouts.adapterhub.interventions import (
-    MASK,
-    Intervention,
-    Orthonormal,
-    Rows,
-    Unit,
-)
-from deltareg.delta.layouts.adapterhub.parameters import Parameters
+from deltareg.delta.layouts.adapterhub.interventions import MASK, Intervention, OrthonormalProjection, StoredProjection, InterventionUnit
+from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
 from deltareg.delta.layouts.peft.config import Fields
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Function
 
 CONTAINER = "refts"
@@ -77,7 +71,7 @@ def read(fields: Fields) -> Reft:
     )
 
 
-def plan(found: Plan, adapter: Adapter, settings: Reft) -> None:
+def plan(found: EffectPlan, adapter: Adapter, settings: Reft) -> None:
     """Add an intervention at the output of every layer that has one."""
     stacks = {layer.stack for layer in adapter.places.layers}
     if len(stacks) > 1:
@@ -107,10 +101,10 @@ def plan(found: Plan, adapter: Adapter, settings: Reft) -> None:
 
 
 def _plan_layer(
-    found: Plan, adapter: Adapter, settings: Reft, number: int, names: Mapping[str, str]
+    found: EffectPlan, adapter: Adapter, settings: Reft, number: int, names: Mapping[str, str]
 ) -> None:
     layer = adapter.places.layers[number]
-    parameters = Parameters(f"the intervention at {layer.path}", names, adapter.tensors, found)
+    parameters = ModuleParameters(f"the intervention at {layer.path}", names, adapter.tensors, found)
     told = (*parameters.shape("units.0.learned_source.weight"), 0, 0)[1]
     width = adapter.places.width(layer.parts["ffn"]) or told
     if settings.rank >= width and settings.is_orthonormal:
@@ -126,15 +120,15 @@ def _plan_layer(
         found.effects.append(effect)
 
 
-def _unit(parameters: Parameters, name: str, settings: Reft, width: int) -> Unit:
+def _unit(parameters: ModuleParameters, name: str, settings: Reft, width: int) -> InterventionUnit:
     rank, projection = settings.rank, f"{name}.{_PROJECTION}"
-    rows: Rows | Orthonormal
+    rows: StoredProjection | OrthonormalProjection
     if settings.is_orthonormal:
         original = parameters.take(f"{projection}.original", (rank, width))
-        rows = Orthonormal(original, parameters.take(f"{projection}.0.base", (width, width)))
+        rows = OrthonormalProjection(original, parameters.take(f"{projection}.0.base", (width, width)))
     else:
-        rows = Rows(parameters.take(f"{name}.projection.weight", (rank, width)))
-    return Unit(
+        rows = StoredProjection(parameters.take(f"{name}.projection.weight", (rank, width)))
+    return InterventionUnit(
         weight=parameters.take(f"{name}.learned_source.weight", (rank, width)),
         bias=parameters.take(f"{name}.learned_source.bias", (rank,)),
         projection=rows,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from deltareg.delta.formats import CONVERT_FIX
 from deltareg.delta.kind import BaseView, DeltaFiles
 from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
-from deltareg.delta.layouts.bare_pairs.plan import Name, Where
+from deltareg.delta.layouts.bare_pairs.plan import PairTensorName, Where
 from deltareg.delta.layouts.originals import by_spelling
 from deltareg.errors import Problem
 
@@ -33,14 +33,14 @@ _MAIN = "lora_unet_"
 _LEVEL = "text_model_"
 
 
-def read(name: str) -> Name | None:
+def read(name: str) -> PairTensorName | None:
     """Take a name apart, by its beginning and its end."""
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
     is_ours = ending and name.startswith(tuple(PREFIXES))
-    return Name(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
+    return PairTensorName(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
 
 
-def spelled(base: BaseView) -> Mapping[str, set[str]]:
+def index_spellings(base: BaseView) -> Mapping[str, set[str]]:
     """Index the base's weights by every spelling of their modules, dots as underscores."""
     found: dict[str, set[str]] = defaultdict(set)
     names = base.names
@@ -53,7 +53,7 @@ def spelled(base: BaseView) -> Mapping[str, set[str]]:
 
 def finder(base: BaseView) -> Finder:
     """Give what finds the weights that a module's name fits."""
-    table = spelled(base)
+    table = index_spellings(base)
 
     def at(path: str, parts: Sequence[str]) -> Where:
         spellings = [f"{part}_{path}" for part in parts] if base.components else [path]
@@ -69,7 +69,7 @@ def finder(base: BaseView) -> Finder:
     return find
 
 
-def lost(files: DeltaFiles) -> list[Problem]:
+def find_lost_alphas(files: DeltaFiles) -> list[Problem]:
     """Find that an alpha was told in metadata, and no tensor holds one."""
     if any(name.endswith(".alpha") for name in files.names):
         return []
@@ -77,7 +77,7 @@ def lost(files: DeltaFiles) -> list[Problem]:
     return [_lost_alpha(alpha) for alpha in told if alpha is not None and alpha != "None"]
 
 
-def refused(files: DeltaFiles, base: BaseView) -> list[Problem]:
+def find_unreadable(files: DeltaFiles, base: BaseView) -> list[Problem]:
     """Find DoRA, which is read in the layout of peft alone, and names that `convert` knows."""
     found = sorted(name for name in files.names if name.endswith(_DORA))
     if found:
@@ -110,4 +110,4 @@ def _lost_alpha(told: str) -> Problem:
     return Problem("missing_tensors", message, fix="save it again, with the alpha of every module")
 
 
-KOHYA = PairKind("kohya", read, finder, lost, refused)
+KOHYA = PairKind("kohya", read, finder, find_lost_alphas, find_unreadable)

@@ -11,7 +11,7 @@ from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.maths.formula import Tensor
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Problem, Refused
 from deltareg.tensors.header import FLOAT_DTYPES
 
@@ -46,7 +46,7 @@ def effects(site: Site, settings: NoSettings) -> Iterable[Effect]:
         if not _is_like(tensor, site, reads or target):
             told = f"{tensor.dtype} {list(tensor.shape)} does not fit {target}"
             raise _refuse(tensor, "shape", told)
-        yield WeightUpdate(target, Replace(tensor), {tensor.name: f"norm_{part}"}, reads)
+        yield WeightUpdate(target, Replacement(tensor), {tensor.name: f"norm_{part}"}, reads)
 
 
 def _is_like(tensor: Tensor, site: Site, weight: str) -> bool:

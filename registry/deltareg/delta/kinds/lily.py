@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deltareg.delta.kind import ActivationHook, Effect, Seen, Tap
+from deltareg.delta.kind import ActivationHook, Effect, HookInputs, Tap
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import check_rank, plain_layer, sizes
@@ -34,7 +34,7 @@ class Lily:
 
 
 @dataclass(frozen=True, slots=True)
-class Routed:
+class RoutedLowRank:
     """h + s · (x Aᵀ) Σ_e p_e B_e.
 
     Attributes:
@@ -49,7 +49,7 @@ class Routed:
     router: Tensor
     scale: float
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the layer's output with the routed change on it."""
         inputs, router = seen.arrays["inputs"], ops.load(self.router)
         tokens = math.prod(inputs.shape[:-1])
@@ -84,7 +84,7 @@ def effects(site: Site, settings: Lily) -> Iterable[Effect]:
     if sizes(site, "lily_router") != (settings.num_B, rank):
         raise site.refuse("shape", "it does not fit the factors", "lily_router")
     tensors = site.tensors
-    hook = Routed(tensors["lily_A"], tensors["lily_B"], tensors["lily_router"], settings.scaling)
+    hook = RoutedLowRank(tensors["lily_A"], tensors["lily_B"], tensors["lily_router"], settings.scaling)
     taps = {"inputs": Tap(site.path, "input")}
     yield ActivationHook(site.path, "after", taps, site.own, hook)
 

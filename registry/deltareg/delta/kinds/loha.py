@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deltareg.delta.kind import Effect
-from deltareg.delta.layouts.peft.lycoris import Settings, read_settings
+from deltareg.delta.layouts.peft.lycoris import LycorisSettings, read_settings
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import check_rank, plain_layer, sizes
 from deltareg.delta.layouts.peft.tucker import check_core, has_core, tucker_rows
@@ -20,7 +20,7 @@ _FACTORS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
+class HadamardFactor:
     """One of the two products: a @ b, or both through a core.
 
     Attributes:
@@ -44,8 +44,8 @@ class Half:
 class Hadamard:
     """W + scale · first ∘ second."""
 
-    first: Half
-    second: Half
+    first: HadamardFactor
+    second: HadamardFactor
     scale: float
     needs_whole = False
     replaces = False
@@ -55,7 +55,7 @@ class Hadamard:
         return weight + (product * self.scale).reshape(*weight.shape)
 
 
-def effects(site: Site, settings: Settings) -> Iterable[Effect]:
+def effects(site: Site, settings: LycorisSettings) -> Iterable[Effect]:
     """Add the product of products."""
     told = settings.rank(site.module)
     has_cores = has_core(site, *_CORES, is_told=settings.use_effective_conv2d)
@@ -82,10 +82,10 @@ def _check_cores(site: Site, told: float) -> None:
         plain_layer(site, n_out, n_in * math.prod(site.shape[2:]))
 
 
-def _half(site: Site, number: str, *, has_core: bool) -> Half:
+def _half(site: Site, number: str, *, has_core: bool) -> HadamardFactor:
     tensors = site.tensors
     core = tensors[f"hada_t{number}"] if has_core else None
-    return Half(tensors[f"hada_w{number}_a"], tensors[f"hada_w{number}_b"], core)
+    return HadamardFactor(tensors[f"hada_w{number}_a"], tensors[f"hada_w{number}_b"], core)
 
 
 LOHA = PeftKind(

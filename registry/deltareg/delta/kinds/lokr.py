@@ -12,7 +12,7 @@ import numpy as np
 
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
-from deltareg.delta.layouts.peft.lycoris import Settings, read_settings
+from deltareg.delta.layouts.peft.lycoris import LycorisSettings, read_settings
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.sides import check_rank, plain_layer, require, sizes
 from deltareg.delta.layouts.peft.tucker import check_core, has_core, tucker_rows
@@ -24,7 +24,7 @@ _ROLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LokrFactor:
     """One of the two matrices: stored whole, as a @ b, or through a core.
 
     Attributes:
@@ -58,8 +58,8 @@ class Kronecker:
         scale: The factor on the product.
     """
 
-    first: Part
-    second: Part
+    first: LokrFactor
+    second: LokrFactor
     scale: float
     needs_whole = False
     replaces = False
@@ -80,7 +80,7 @@ class KroneckerOfLines:
     the product is (b, a·d, c·k), which then is read as (out, in, k).
     """
 
-    first: Part
+    first: LokrFactor
     second: Tensor
     scale: float
     needs_whole = True
@@ -93,13 +93,13 @@ class KroneckerOfLines:
         return weight + (placed * self.scale).reshape(*weight.shape)
 
 
-def read(fields: Fields) -> Settings:
+def read(fields: Fields) -> LycorisSettings:
     """Read the settings; how matrices are cut shows in their shapes."""
     fields.ignored("decompose_both", "decompose_factor", "rank_dropout_scale")
     return read_settings(fields)
 
 
-def effects(site: Site, settings: Settings) -> Iterable[Effect]:
+def effects(site: Site, settings: LycorisSettings) -> Iterable[Effect]:
     """Add the Kronecker product."""
     rank = settings.rank(site.module)
     first, n_out, n_in = _first(site, rank)
@@ -113,14 +113,14 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
         yield site.changes(Kronecker(first, second, scale))
 
 
-def _first(site: Site, rank: float) -> tuple[Part, int, int]:
+def _first(site: Site, rank: float) -> tuple[LokrFactor, int, int]:
     if _is_whole(site, "lokr_w1"):
         height, width = sizes(site, "lokr_w1")
-        return Part((site.tensors["lokr_w1"],), height), height, width
+        return LokrFactor((site.tensors["lokr_w1"],), height), height, width
     return _product(site, "lokr_w1", rank)
 
 
-def _second(site: Site, settings: Settings, rank: float) -> tuple[Part, int, int]:
+def _second(site: Site, settings: LycorisSettings, rank: float) -> tuple[LokrFactor, int, int]:
     is_whole, told = _is_whole(site, "lokr_w2"), settings.use_effective_conv2d
     if has_core(site, "lokr_t2", is_told=told, is_needed=not is_whole):
         if is_whole:
@@ -130,21 +130,21 @@ def _second(site: Site, settings: Settings, rank: float) -> tuple[Part, int, int
         shape = sizes(site, "lokr_w2", len(site.shape))
         if shape[2:] != site.shape[2:]:
             raise site.refuse("shape", f"{list(shape)} is no kernel of {list(site.shape)}")
-        return Part((site.tensors["lokr_w2"],), shape[0]), shape[0], math.prod(shape[1:])
+        return LokrFactor((site.tensors["lokr_w2"],), shape[0]), shape[0], math.prod(shape[1:])
     return _product(site, "lokr_w2", rank)
 
 
-def _through_core(site: Site, rank: float) -> tuple[Part, int, int]:
+def _through_core(site: Site, rank: float) -> tuple[LokrFactor, int, int]:
     check_core(site, "lokr_t2", "lokr_w2_a", "lokr_w2_b", rank)
     tensors = tuple(site.tensors[role] for role in ("lokr_w2_a", "lokr_w2_b", "lokr_t2"))
     height, width = tensors[0].shape[1], tensors[1].shape[1] * math.prod(site.shape[2:])
-    return Part(tensors, height), height, width
+    return LokrFactor(tensors, height), height, width
 
 
-def _product(site: Site, name: str, rank: float) -> tuple[Part, int, int]:
+def _product(site: Site, name: str, rank: float) -> tuple[LokrFactor, int, int]:
     a, b = sizes(site, f"{name}_a"), sizes(site, f"{name}_b")
     check_rank(site, (a[1], b[0]), rank)
-    return Part((site.tensors[f"{name}_a"], site.tensors[f"{name}_b"]), a[0]), a[0], b[1]
+    return LokrFactor((site.tensors[f"{name}_a"], site.tensors[f"{name}_b"]), a[0]), a[0], b[1]
 
 
 def _is_whole(site: Site, name: str) -> bool:

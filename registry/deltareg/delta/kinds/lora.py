@@ -20,7 +20,7 @@ from deltareg.delta.layouts.peft.lora_delta import LoraDelta, read_lora
 from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
 
 
-class Lora:
+class LoraReader:
     """The reader of such folders."""
 
     name: ClassVar[str] = "lora"

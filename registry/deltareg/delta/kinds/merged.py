@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.delta.layouts.plain_weights import is_head, misfits, place_problems, target_of
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 
@@ -56,7 +56,7 @@ class MergedWeights:
             shape = tensor.shape if tensor.shape != own else None
             consumes = {name: "weight"}
             effects.append(
-                WeightUpdate(target, Replace(tensor), consumes, reads, shape, tensor.dtype)
+                WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype)
             )
         return effects
 

@@ -34,7 +34,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class RepeatedBlock:
     """The transpose of a block (r, width), its rows repeated to a height."""
 
     block: Tensor
@@ -110,7 +110,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     if width != (settings.mini_r if settings.init_weights else n_out) or n_out % width or r > n_in:
         raise site.refuse("shape", f"{[r, width]} is no block of {n_in} -> {n_out}", "block")
     block = site.tensors["block"]
-    yield site.changes(LowRank(Repeated(block, n_out), Identities(r, n_in), 1.0))
+    yield site.changes(LowRank(RepeatedBlock(block, n_out), Identities(r, n_in), 1.0))
 
 
 def _bat(site: Site, r: int, n_out: int, n_in: int) -> BlockTransform:

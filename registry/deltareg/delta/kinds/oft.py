@@ -12,14 +12,7 @@ from dataclasses import dataclass
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.rotations import (
-    as_matrix,
-    cayley,
-    inputs_of,
-    neumann,
-    skew_blocks,
-    turned,
-)
+from deltareg.delta.layouts.peft.rotations import as_matrix, cayley, inputs_of, neumann, skew_blocks, multiply_blocks
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 _NEUMANN_SINCE = (0, 18)
@@ -83,18 +76,18 @@ class TurnedInputs:
         blocks = self._rotation(ops)
         if not self.is_embedding:
             blocks = ops.permute(blocks, 0, 2, 1)
-        return turned(as_matrix(weight), blocks, ops).reshape(*weight.shape)
+        return multiply_blocks(as_matrix(weight), blocks, ops).reshape(*weight.shape)
 
     def _rotation(self, ops: Ops) -> Array:
         skew = skew_blocks(ops.load(self.upper), self.size, ops)
         if self.settings.coft:
-            skew = _shortened(skew, self.settings.eps, ops)
+            skew = _shorten_blocks(skew, self.settings.eps, ops)
         if self.settings.use_cayley_neumann:
             return neumann(skew, self.settings.num_cayley_neumann_terms, ops)
         return cayley(skew, ops)
 
 
-def _shortened(skew: Array, eps: float, ops: Ops) -> Array:
+def _shorten_blocks(skew: Array, eps: float, ops: Ops) -> Array:
     """Scale every block that is longer than the limit down to it; the others stay as they are."""
     count, size, _ = skew.shape
     limit = eps / math.sqrt(count)

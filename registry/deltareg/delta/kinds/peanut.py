@@ -41,7 +41,7 @@ class Peanut:
 
 
 @dataclass(frozen=True, slots=True)
-class Transformed:
+class PeanutUpdate:
     """W + s · B H.
 
     Attributes:
@@ -100,7 +100,7 @@ def effects(site: Site, settings: Peanut) -> Iterable[Effect]:
     encoders, decoders = (tuple(site.tensors[role] for role in roles) for roles in used)
     first, final = site.tensors["peanut_A"], site.tensors["peanut_B"]
     function = _FUNCTIONS[settings.act_fn]
-    yield site.changes(Transformed(first, encoders, decoders, final, function, settings.scaling))
+    yield site.changes(PeanutUpdate(first, encoders, decoders, final, function, settings.scaling))
 
 
 _INNER = {

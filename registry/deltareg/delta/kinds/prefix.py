@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deltareg.delta.kind import BaseView, PrefixInsert
-from deltareg.delta.layouts.peft.prompt_kind import PromptKind, Sizes, refuse_base, refuse_shape
+from deltareg.delta.layouts.peft.prompt_kind import PromptKind, PromptSizes, refuse_base, refuse_shape
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 from deltareg.delta.sites.attention import KeyShape, key_shape, self_attentions, text_config
 
@@ -41,7 +41,7 @@ class LayerKeyValues:
         return keys.reshape(count, heads, width), values.reshape(count, heads, width)
 
 
-def inserts(sizes: Sizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
+def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
     """Put each layer's vectors before its keys and values."""
     paths, shape = _places(sizes, base)
     wanted = (sizes.tokens, 2 * len(paths) * shape.heads * shape.width)
@@ -61,7 +61,7 @@ def inserts(sizes: Sizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixIns
     ]
 
 
-def _places(sizes: Sizes, base: BaseView) -> tuple[list[str], KeyShape]:
+def _places(sizes: PromptSizes, base: BaseView) -> tuple[list[str], KeyShape]:
     """Find the base's attentions, and hold the config against them."""
     paths, shape = self_attentions(base), key_shape(base)
     if not paths or shape is None:

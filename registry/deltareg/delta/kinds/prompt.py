@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deltareg.delta.kind import BaseView, PrefixInsert
-from deltareg.delta.layouts.peft.prompt_kind import PromptKind, Sizes, refuse_base, refuse_shape
+from deltareg.delta.layouts.peft.prompt_kind import PromptKind, PromptSizes, refuse_base, refuse_shape
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 from deltareg.delta.sites.attention import text_config
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class LeadingRows:
     """The first rows of a tensor.
 
     Attributes:
@@ -33,7 +33,7 @@ class Rows:
         return (ops.load(self.tensor, 0, self.count),)
 
 
-def inserts(sizes: Sizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
+def inserts(sizes: PromptSizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixInsert]:
     """Put the vectors before the tokens that the network is given."""
     wanted = (sizes.tokens * sizes.stacks, sizes.width or vectors.shape[-1])
     if vectors.shape != wanted:
@@ -42,7 +42,7 @@ def inserts(sizes: Sizes, vectors: Tensor, base: BaseView) -> Sequence[PrefixIns
         told = f"no embedding of the base has vectors of {wanted[1]} numbers"
         raise refuse_base("shape", told, "check the base")
     consumes = {vectors.name: "prompt"}
-    return [PrefixInsert("tokens", "", 0, Rows(vectors, sizes.tokens), consumes)]
+    return [PrefixInsert("tokens", "", 0, LeadingRows(vectors, sizes.tokens), consumes)]
 
 
 def _widths(base: BaseView) -> set[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.sides import Flipped, check_rank, layer, low_rank, sizes
+from deltareg.delta.layouts.peft.sides import TransposedSide, check_rank, layer, low_rank, sizes
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 
@@ -30,7 +30,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Large:
+class LargeFactor:
     """All B_i side by side: (max(n_out, n_in), bases · r), the rank running fastest.
 
     Attributes:
@@ -52,7 +52,7 @@ class Large:
 
 
 @dataclass(frozen=True, slots=True)
-class Small:
+class SmallFactor:
     """All Λ_i A Γ_i below each other: (r · bases, min(n_out, n_in)), the base running fastest.
 
     That order is not the one of `Large`; the library pairs them so.
@@ -106,10 +106,10 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     if not has_all or a[1] != 1 or a[2] < small or b[0] < large or b[1] < count:
         raise site.refuse("shape", f"its tensors are not for {n_in} -> {n_out}")
     tensors = site.tensors
-    left = Large(tensors["projection_B"], large, count)
-    right = Small(tensors["projection_A"], tensors["lambda"], tensors["gamma"])
+    left = LargeFactor(tensors["projection_B"], large, count)
+    right = SmallFactor(tensors["projection_A"], tensors["lambda"], tensors["gamma"])
     scale = settings.randlora_alpha / rank
-    sides = (left, right) if small == n_in else (Flipped(right), Flipped(left))
+    sides = (left, right) if small == n_in else (TransposedSide(right), TransposedSide(left))
     yield site.changes(low_rank(site, *sides, out_in=(n_out, n_in), scale=scale))
 
 

@@ -10,7 +10,7 @@ from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.rotations import inputs_of
-from deltareg.delta.layouts.peft.scatter import Scattered
+from deltareg.delta.layouts.peft.scatter import ScatterAdd
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def effects(site: Site, settings: Shira) -> Iterable[Effect]:
     if values.shape != (count,) or places.shape != (2, count):
         told = f"{list(values.shape)} and {list(places.shape)} are not the {count} weights"
         raise site.refuse("rank", f"{told} that r = {settings.r} means here", "shira_weight")
-    yield site.changes(Scattered(values, places, (height, width)))
+    yield site.changes(ScatterAdd(values, places, (height, width)))
 
 
 SHIRA = PeftKind(

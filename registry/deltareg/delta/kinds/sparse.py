@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import Convention, declared, declared_kind, told_convention
+from deltareg.delta.layouts.conventions import Convention, match_declared, declared_kind, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.delta.layouts.plain_weights import followers, taken_twice, target_of, unapplied
+from deltareg.delta.layouts.plain_weights import followers, taken_twice, target_of, report_unapplied
 from deltareg.delta.maths.formula import Tensor, Update
-from deltareg.delta.maths.updates import Add, Replace
+from deltareg.delta.maths.updates import ScaledAddition, Replacement
 from deltareg.delta.shapes import header_tensors
-from deltareg.delta.updates_sparse import Elements
+from deltareg.delta.updates_sparse import SparseElements
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -45,7 +45,7 @@ class Sparse:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
         if declared_kind(files):
-            return declared(files, cls.name)
+            return match_declared(files, cls.name)
         if any(name.endswith((INDICES, VALUES)) for name in files.names):
             return Match(cls.name, f"tensor names …{INDICES}, …{VALUES}", 2)
         return None
@@ -73,7 +73,7 @@ class Sparse:
             else:
                 given[target] = part.name
                 problems += part.misfit(base.tensors[reads or target].shape)
-        return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+        return [*problems, *report_unapplied(lost, is_some_applied=bool(given))]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -117,8 +117,8 @@ class _Part:
         """Give the formula for a weight of a shape."""
         whole = self.tensors.get("whole")
         if whole is not None:
-            return Replace(whole) if is_absolute else Add(whole)
-        return Elements(self.tensors["indices"], self.tensors["values"], is_absolute, shape)
+            return Replacement(whole) if is_absolute else ScaledAddition(whole)
+        return SparseElements(self.tensors["indices"], self.tensors["values"], is_absolute, shape)
 
     def misfit(self, shape: tuple[int, ...]) -> list[Problem]:
         """Say why the tensors do not fit a weight of this shape, as far as headers tell."""

@@ -10,7 +10,7 @@ from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.peft.rotations import inputs_of
-from deltareg.delta.layouts.peft.scatter import Scattered
+from deltareg.delta.layouts.peft.scatter import ScatterAdd
 from deltareg.delta.maths.updates import Factor, LowRank
 
 _FACTORS = ("supertuning_lora_A", "supertuning_lora_B")
@@ -60,7 +60,7 @@ def effects(site: Site, settings: Supertuning) -> Iterable[Effect]:
         told = f"{list(values.shape)} and {list(places.shape)} are not the {count} weights"
         told = f"{told} that sparsity {settings.sparsity} means here"
         raise site.refuse("shape", told, "supertuning_values")
-    sparse = Scattered(values, places, (height, width))
+    sparse = ScatterAdd(values, places, (height, width))
     own = {name: role for name, role in site.own.items() if role not in _FACTORS}
     yield WeightUpdate(site.target, sparse, own, site.reads)
     yield from _factors(site, settings)

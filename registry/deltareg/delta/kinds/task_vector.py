@@ -9,13 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import (
-    convention,
-    declared,
-    declared_kind,
-    needed,
-    told_convention,
-)
+from deltareg.delta.layouts.conventions import convention, match_declared, declared_kind, build_convention_refusal, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.delta.layouts.plain_weights import (
@@ -24,7 +18,7 @@ from deltareg.delta.layouts.plain_weights import (
     target_of,
     with_target,
 )
-from deltareg.delta.maths.updates import Add
+from deltareg.delta.maths.updates import ScaledAddition
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import FLOAT_DTYPES, TensorInfo
@@ -45,7 +39,7 @@ class TaskVector:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
         if declared_kind(files):
-            return declared(files, cls.name)
+            return match_declared(files, cls.name)
         if convention(files) != "additive" or marks(files.names):
             return None
         if all(name.endswith(".bias") for name in files.names):
@@ -59,7 +53,7 @@ class TaskVector:
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
         if told_convention(files, "the values of a task vector") == "absolute":
-            raise needed("a task vector holds differences, and new values are announced")
+            raise build_convention_refusal("a task vector holds differences, and new values are announced")
         return cls()
 
     def config(self) -> dict[str, object]:
@@ -73,7 +67,7 @@ class TaskVector:
         for name in sorted(tensors):
             target, reads = target_of(name, base)
             consumes = {name: "difference"}
-            effects.append(WeightUpdate(target, Add(tensors[name]), consumes, reads))
+            effects.append(WeightUpdate(target, ScaledAddition(tensors[name]), consumes, reads))
         return [*effects, *followers(effects, base)]
 
 

@@ -51,7 +51,7 @@ class Tinylora:
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
+class MatrixMixture:
     """B (Σ_i v_i P_i).
 
     Attributes:
@@ -102,7 +102,7 @@ def effects(site: Site, settings: Tinylora) -> Iterable[Effect]:
     if matrices.shape != (settings.u, rank, rank) or vector.shape != (settings.u,):
         told = f"{list(matrices.shape)} and {list(vector.shape)} are not {settings.u} matrices"
         raise site.refuse("shape", f"{told} of rank {rank} and as many numbers", "tinylora_P")
-    left = Mixed(Factor(site.tensors["tinylora_B"]), matrices, vector)
+    left = MatrixMixture(Factor(site.tensors["tinylora_B"]), matrices, vector)
     right = Factor(site.tensors["tinylora_A"])
     yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))
 

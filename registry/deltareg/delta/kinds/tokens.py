@@ -12,7 +12,7 @@ from deltareg.delta.kind import BaseView, Effect, WeightUpdate
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
 from deltareg.delta.layouts.plain_weights import stored_twice
-from deltareg.delta.maths.updates import ReplaceRows
+from deltareg.delta.maths.updates import RowReplacement
 from deltareg.tensors.header import FLOAT_DTYPES
 
 _MARKER = "trainable_tokens_delta"
@@ -20,7 +20,7 @@ _ROWS = "token_rows"
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TrainableTokens:
     """Which tokens were trained.
 
     Attributes:
@@ -30,7 +30,7 @@ class Tokens:
     token_indices: tuple[int, ...]
 
 
-def read(fields: Fields) -> Tokens:
+def read(fields: Fields) -> TrainableTokens:
     """Read the row numbers."""
     fields.ignored("init_weights")
     value = fields.value("token_indices")
@@ -38,10 +38,10 @@ def read(fields: Fields) -> Tokens:
     rows = tuple(n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
     if not rows or len(set(rows)) != len(listed):
         fields.refuse("token_indices", "is not a list of distinct row numbers")
-    return Tokens(rows)
+    return TrainableTokens(rows)
 
 
-def effects(site: Site, settings: Tokens) -> Iterable[Effect]:
+def effects(site: Site, settings: TrainableTokens) -> Iterable[Effect]:
     """Replace the rows, of a stored twin too."""
     tensor, rows, shape = site.tensors[_ROWS], settings.token_indices, site.shape
     if tensor.shape != (len(rows), *shape[1:]) or tensor.dtype not in FLOAT_DTYPES:
@@ -50,7 +50,7 @@ def effects(site: Site, settings: Tokens) -> Iterable[Effect]:
     if max(rows) >= shape[0]:
         told = f"token_indices names row {max(rows)}, and {site.target} has {shape[0]}"
         raise site.refuse("shape", told, _ROWS, "check the base, and whether it was resized")
-    update = ReplaceRows(rows, tensor)
+    update = RowReplacement(rows, tensor)
     yield site.changes(update)
     for twin in _stored_twins(site.target, site.base):
         yield WeightUpdate(twin, update, {}, shape=site.grown)

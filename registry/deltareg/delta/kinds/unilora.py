@@ -29,7 +29,7 @@ class Unilora:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class GatheredFactor:
     """θ[places] ∘ scales.
 
     Attributes:
@@ -73,8 +73,8 @@ def effects(site: Site, settings: Unilora) -> Iterable[Effect]:
     if vector.shape != (settings.theta_d_length,):
         told = f"{list(vector.shape)} is not the {settings.theta_d_length} numbers of the config"
         raise site.refuse("shape", told, "theta")
-    left = Taken(vector, tensors["indices_B"], tensors["scales_B"])
-    right = Taken(vector, tensors["indices_A"], tensors["scales_A"])
+    left = GatheredFactor(vector, tensors["indices_B"], tensors["scales_B"])
+    right = GatheredFactor(vector, tensors["indices_A"], tensors["scales_A"])
     yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))
 
 

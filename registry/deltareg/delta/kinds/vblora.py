@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class VectorMixtures:
     """A grid of mixtures (n, m, vector_length).
 
     Attributes:
@@ -73,10 +73,10 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class Inner:
+class InnerFactor:
     """A (r, n_in): pieces (r, tiles) next to each other."""
 
-    pieces: Pieces
+    pieces: VectorMixtures
 
     def whole(self, ops: Ops) -> Array:
         return self.rows(0, self.pieces.mixed.shape[0], ops)
@@ -86,10 +86,10 @@ class Inner:
 
 
 @dataclass(frozen=True, slots=True)
-class Outer:
+class OuterFactor:
     """B (n_out, r): pieces (tiles, r), each of which is a part of a column."""
 
-    pieces: Pieces
+    pieces: VectorMixtures
 
     def whole(self, ops: Ops) -> Array:
         return self._tiles(0, self.pieces.mixed.shape[0], ops)
@@ -129,10 +129,10 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
         told = f"its pieces are {rank} and {other} high, and the config says r is {settings.r}"
         raise site.refuse("rank", told, fix="the config must be the one that was trained with")
     out_in = (tiles_out * settings.vector_length, tiles_in * settings.vector_length)
-    yield site.changes(low_rank(site, Outer(outer), Inner(inner), out_in=out_in, scale=1.0))
+    yield site.changes(low_rank(site, OuterFactor(outer), InnerFactor(inner), out_in=out_in, scale=1.0))
 
 
-def _pieces(site: Site, name: str, settings: Settings) -> Pieces:
+def _pieces(site: Site, name: str, settings: Settings) -> VectorMixtures:
     stored = (f"{name}_topk_indices", f"{name}_topk_weights")
     needed, other = (stored, (name,)) if settings.save_only_topk_weights else ((name,), stored)
     require(site, *needed)
@@ -143,11 +143,11 @@ def _pieces(site: Site, name: str, settings: Settings) -> Pieces:
     if not settings.save_only_topk_weights:
         if sizes(site, name, 3)[2] != settings.num_vectors or topk > settings.num_vectors:
             raise site.refuse("shape", f"it is not for {settings.num_vectors} vectors", name)
-        return Pieces(bank, site.tensors[name], None, topk)
+        return VectorMixtures(bank, site.tensors[name], None, topk)
     numbers, weights = sizes(site, stored[0], 3), sizes(site, stored[1], 3)
     if weights != (*numbers[:2], topk - 1) or numbers[2] != topk:
         raise site.refuse("shape", f"it is not for the {topk} largest", stored[1])
-    return Pieces(bank, site.tensors[stored[1]], site.tensors[stored[0]], topk)
+    return VectorMixtures(bank, site.tensors[stored[1]], site.tensors[stored[0]], topk)
 
 
 VBLORA = PeftKind(

@@ -27,7 +27,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Corner:
+class MatrixCorner:
     """The leading rows and columns of a matrix."""
 
     tensor: Tensor
@@ -62,8 +62,8 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     n_in = layer(site)[1]
     if a[1] < n_in or b[0] < n_out:
         raise site.refuse("shape", f"A {list(a)} and B {list(b)} are too small for {site.target}")
-    left = ScaledRows(Corner(site.tensors["projection_B"], n_out, rank), site.tensors["lambda_b"])
-    right = ScaledRows(Corner(site.tensors["projection_A"], rank, n_in), site.tensors["lambda_d"])
+    left = ScaledRows(MatrixCorner(site.tensors["projection_B"], n_out, rank), site.tensors["lambda_b"])
+    right = ScaledRows(MatrixCorner(site.tensors["projection_A"], rank, n_in), site.tensors["lambda_d"])
     yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))
 
 

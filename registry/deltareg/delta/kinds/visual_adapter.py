@@ -17,21 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
-from deltareg.delta.kind import (
-    ActivationHook,
-    BaseView,
-    DeltaFiles,
-    Effect,
-    Match,
-    Seen,
-    Tap,
-    Tensors,
-)
+from deltareg.delta.kind import ActivationHook, BaseView, DeltaFiles, Effect, Match, HookInputs, Tap, Tensors
 from deltareg.delta.layouts.adapterhub.bottleneck_config import read_activation
-from deltareg.delta.layouts.adapterhub.bottlenecks import Linear
+from deltareg.delta.layouts.adapterhub.bottlenecks import LinearProjection
 from deltareg.delta.layouts.adapterhub.config import layer_numbers
-from deltareg.delta.layouts.adapterhub.parameters import Parameters
-from deltareg.delta.layouts.adapterhub.places import Places
+from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
+from deltareg.delta.layouts.adapterhub.places import BaseLayers
 from deltareg.delta.layouts.peft.config import (
     CONFIG_FILE,
     Fields,
@@ -39,7 +30,7 @@ from deltareg.delta.layouts.peft.config import (
     canonical_number,
     missing_config,
 )
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Array, Function, Ops, Tensor
 from deltareg.delta.shapes import header_tensors
 from deltareg.delta.sites import Layer
@@ -108,13 +99,13 @@ class Bypass:
         scale: The factor.
     """
 
-    down: Linear
-    up: Linear
+    down: LinearProjection
+    up: LinearProjection
     convolution: Convolution | None
     function: Function | None
     scale: float
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         narrow = self._activated(self.down.project(seen.arrays.get(_READ, value), ops), ops)
         if self.convolution is not None:
             narrow = self._activated(self.convolution.over(narrow, ops), ops)
@@ -202,8 +193,8 @@ class VisualAdapter:
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         return self._plan(tensors, base).effects
 
-    def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
-        plan, places = Plan(), Places.of(base)
+    def _plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
+        plan, places = EffectPlan(), BaseLayers.of(base)
         given: dict[str, dict[str, str]] = {}
         for name in sorted(tensors):
             holder, mark, parameter = name.partition(f".{self.variant}.")
@@ -228,13 +219,13 @@ class VisualAdapter:
 
     def _plan_layer(
         self,
-        plan: Plan,
+        plan: EffectPlan,
         layer: Layer,
         names: Mapping[str, str],
         tensors: Tensors,
-        places: Places,
+        places: BaseLayers,
     ) -> None:
-        parameters = Parameters(f"the {self.variant} at {layer.path}", names, tensors, plan)
+        parameters = ModuleParameters(f"the {self.variant} at {layer.path}", names, tensors, plan)
         sublayer = layer.parts[_INSERTS[self.insert]]
         told, rank = (*parameters.shape("up.bias"), 0)[0], self.rank
         width = places.width(sublayer) or told
@@ -250,7 +241,7 @@ class VisualAdapter:
         effect = ActivationHook(sublayer.hook, "after", taps, parameters.roles, hook)
         plan.effects.append(effect)
 
-    def _convolution(self, parameters: Parameters) -> Convolution:
+    def _convolution(self, parameters: ModuleParameters) -> Convolution:
         size = (1, *parameters.shape("conv.weight"))[-1]
         size = size if size % 2 else size + 1  # an even one would move the grid: it cannot fit
         kernel = parameters.take("conv.weight", (self.rank, self.rank, size, size))
@@ -258,9 +249,9 @@ class VisualAdapter:
         return Convolution(kernel, bias, self.grid[0], self.grid[1])
 
 
-def _linear(parameters: Parameters, name: str, n_in: int, n_out: int) -> Linear:
+def _linear(parameters: ModuleParameters, name: str, n_in: int, n_out: int) -> LinearProjection:
     weight = parameters.take(f"{name}.weight", (n_out, n_in))
-    return Linear(weight, parameters.take(f"{name}.bias", (n_out,)))
+    return LinearProjection(weight, parameters.take(f"{name}.bias", (n_out,)))
 
 
 def _grid(fields: Fields, *, is_needed: bool) -> tuple[int, ...]:

@@ -13,9 +13,9 @@ import numpy as np
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.places import Places, places
+from deltareg.delta.layouts.peft.places import SeededPlaces, places
 from deltareg.delta.layouts.peft.sides import check_size
-from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.layouts.peft.targets import read_numbers
 from deltareg.delta.layouts.peft.wavelets import Wavelet, rebuilt, wavelets
 from deltareg.delta.maths.formula import Array, Integers, Ops, Tensor
@@ -41,11 +41,11 @@ class Settings:
     wavelet_family: str
     use_idwt: bool
     proportional_parameters: bool
-    counts: Numbers = field(default_factory=Numbers)
+    counts: ModuleNumbers = field(default_factory=ModuleNumbers)
 
 
 @dataclass(frozen=True, slots=True)
-class Scattered:
+class SeededScatter:
     """W + scaling · values at their places.
 
     Attributes:
@@ -55,7 +55,7 @@ class Scattered:
     """
 
     values: Tensor
-    places: Places
+    places: SeededPlaces
     scaling: float
     needs_whole = False
     replaces = False
@@ -63,7 +63,7 @@ class Scattered:
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
         rows, columns = self.places.drawn()
         shape = (stop - start, self.places.shape[1])
-        added = _scattered(ops.load(self.values), rows - start, columns, shape, ops)
+        added = _scatter_values(ops.load(self.values), rows - start, columns, shape, ops)
         return weight + added * self.scaling
 
 
@@ -83,7 +83,7 @@ class WaveletCoefficients:
     """
 
     values: Tensor
-    places: Places
+    places: SeededPlaces
     wavelet: Wavelet
     scaling: float
     needs_whole = False
@@ -108,7 +108,7 @@ class WaveletCoefficients:
         kept = np.flatnonzero(inside)
         values = ops.take(ops.load(self.values), kept, 0)
         at = rows[kept] - down * half_height - first, columns[kept] - right * half_width
-        return _scattered(values, *at, (last - first, half_width), ops)
+        return _scatter_values(values, *at, (last - first, half_width), ops)
 
     def _spread(self, axis: int) -> tuple[Integers, int]:
         """Give the places along an axis of the plane, and half of its size."""
@@ -141,10 +141,10 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
         wavelet = wavelets()[settings.wavelet_family]
         yield site.changes(WaveletCoefficients(values, at, wavelet, settings.scaling))
     else:
-        yield site.changes(Scattered(values, at, settings.scaling))
+        yield site.changes(SeededScatter(values, at, settings.scaling))
 
 
-def _scattered(
+def _scatter_values(
     values: Array, rows: Integers, columns: Integers, shape: tuple[int, int], ops: Ops
 ) -> Array:
     """Give zeros of a shape with those values whose row is inside."""

@@ -27,8 +27,8 @@ def convention(files: DeltaFiles) -> Told:
         Refused: `convention_needed` when the evidence contradicts itself or the user.
     """
     words = [files.convention, *(h.metadata.get(_METADATA, "") for h in files.headers.values())]
-    told = _agreed(map(_word, words), "metadata and --convention")
-    return told or _agreed(map(_by_name, files.headers), "file names")
+    told = _reconcile_words(map(_word, words), "metadata and --convention")
+    return told or _reconcile_words(map(_by_name, files.headers), "file names")
 
 
 def declared_kind(files: DeltaFiles) -> str:
@@ -37,7 +37,7 @@ def declared_kind(files: DeltaFiles) -> str:
     return told.pop() if len(told) == 1 else ""
 
 
-def declared(files: DeltaFiles, kind: str) -> Match | None:
+def match_declared(files: DeltaFiles, kind: str) -> Match | None:
     """Give the match of a kind that the metadata names; None when it names none or another."""
     told = declared_kind(files)
     return Match(kind, f'metadata {_KIND} "{told}"', 3) if told == kind else None
@@ -74,11 +74,11 @@ def told_convention(files: DeltaFiles, what: str) -> Convention:
     check_format(files)
     told = convention(files)
     if not told:
-        raise needed(f"neither file names nor metadata say whether {what} are new or added")
+        raise build_convention_refusal(f"neither file names nor metadata say whether {what} are new or added")
     return told
 
 
-def needed(why: str) -> Refused:
+def build_convention_refusal(why: str) -> Refused:
     """Give the refusal that asks the user to state the convention."""
     return Refused([needed_problem(why)])
 
@@ -103,11 +103,11 @@ def vocabulary(config: Mapping[str, object]) -> int:
     return 0
 
 
-def _agreed(words: Iterable[Told], whose: str) -> Told:
+def _reconcile_words(words: Iterable[Told], whose: str) -> Told:
     agreed: Told = ""
     for word in words:
         if agreed and word and word != agreed:
-            raise needed(f"{whose} say both absolute and additive")
+            raise build_convention_refusal(f"{whose} say both absolute and additive")
         agreed = agreed or word
     return agreed
 

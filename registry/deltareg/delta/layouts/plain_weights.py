@@ -128,7 +128,7 @@ def place_problems(
         else:
             given[target] = info.name
             problems += misfit(info, target, base)
-    return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+    return [*problems, *report_unapplied(lost, is_some_applied=bool(given))]
 
 
 def is_head(name: str, base: BaseView) -> bool:
@@ -142,7 +142,7 @@ def taken_twice(name: str, other: str, target: str) -> Problem:
     return Problem("unexpected_tensors", told, tensor=name, fix="keep one of them")
 
 
-def unapplied(lost: Sequence[str], *, is_some_applied: bool) -> list[Problem]:
+def report_unapplied(lost: Sequence[str], *, is_some_applied: bool) -> list[Problem]:
     """Give the problem of tensors that the base has no place for; none when there are none."""
     if not lost:
         return []

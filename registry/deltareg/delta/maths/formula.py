@@ -234,7 +234,7 @@ class Update(Protocol):
 
 
 @runtime_checkable
-class Stored(Protocol):
+class StoredUpdate(Protocol):
     """An update whose result is a tensor of the delta, bit for bit, whatever its dtype."""
 
     @property
@@ -243,7 +243,7 @@ class Stored(Protocol):
         ...
 
 
-class Factored(Protocol):
+class FactoredUpdate(Protocol):
     """An update that is `scale · left @ right`: norms and angles come without the dense product."""
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
@@ -261,7 +261,7 @@ class Examined(Protocol):
 
 
 @runtime_checkable
-class Ambiguous(Protocol):
+class AmbiguousUpdate(Protocol):
     """An update whose numbers could be new values as well as differences."""
 
     def read_as(self, convention: Literal["absolute", "additive"]) -> Update:
@@ -269,6 +269,6 @@ class Ambiguous(Protocol):
         ...
 
 
-def is_factored(update: Update) -> TypeGuard[Factored]:
+def is_factored(update: Update) -> TypeGuard[FactoredUpdate]:
     """Whether an update is a product; another formula may have a tensor named `factors`."""
     return callable(getattr(update, "factors", None))

@@ -13,66 +13,66 @@ from deltareg.tensors.header import FLOAT_DTYPES
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ShapeArray:
     """An array that is nothing but its shape."""
 
     shape: tuple[int, ...]
 
     @property
-    def T(self) -> "Shape":  # noqa: N802  # the name that NumPy and torch share
-        return Shape(self.shape[::-1])
+    def T(self) -> "ShapeArray":  # noqa: N802  # the name that NumPy and torch share
+        return ShapeArray(self.shape[::-1])
 
-    def __neg__(self) -> "Shape":
+    def __neg__(self) -> "ShapeArray":
         return self
 
-    def __add__(self, other: Array | float) -> "Shape":
+    def __add__(self, other: Array | float) -> "ShapeArray":
         return self._equal(other)
 
-    def __sub__(self, other: Array | float) -> "Shape":
+    def __sub__(self, other: Array | float) -> "ShapeArray":
         return self._equal(other)
 
-    def __mul__(self, other: Array | float) -> "Shape":
+    def __mul__(self, other: Array | float) -> "ShapeArray":
         return self._like(other)
 
-    def __truediv__(self, other: Array | float) -> "Shape":
+    def __truediv__(self, other: Array | float) -> "ShapeArray":
         return self._like(other)
 
-    def __matmul__(self, other: Array) -> "Shape":
+    def __matmul__(self, other: Array) -> "ShapeArray":
         mine, theirs = self.shape, other.shape
         if min(len(mine), len(theirs)) < 2 or mine[-1] != theirs[-2]:
-            raise InvalidInput(f"{told(mine)} @ {told(theirs)} is not defined")
+            raise InvalidInput(f"{format_shape(mine)} @ {format_shape(theirs)} is not defined")
         if mine[:-2] and theirs[:-2] and mine[:-2] != theirs[:-2]:
-            raise InvalidInput(f"{told(mine)} @ {told(theirs)} are batches of other sizes")
-        return Shape((*(mine[:-2] or theirs[:-2]), mine[-2], theirs[-1]))
+            raise InvalidInput(f"{format_shape(mine)} @ {format_shape(theirs)} are batches of other sizes")
+        return ShapeArray((*(mine[:-2] or theirs[:-2]), mine[-2], theirs[-1]))
 
-    def __getitem__(self, key: slice | tuple[slice, ...], /) -> "Shape":
+    def __getitem__(self, key: slice | tuple[slice, ...], /) -> "ShapeArray":
         slices = key if isinstance(key, tuple) else (key,)
         if len(slices) > len(self.shape):
-            raise InvalidInput(f"{told(self.shape)} has fewer dimensions than the formula needs")
+            raise InvalidInput(f"{format_shape(self.shape)} has fewer dimensions than the formula needs")
         taken = [len(range(*s.indices(n))) for s, n in zip(slices, self.shape, strict=False)]
-        return Shape((*taken, *self.shape[len(taken) :]))
+        return ShapeArray((*taken, *self.shape[len(taken) :]))
 
-    def reshape(self, *shape: int) -> "Shape":
+    def reshape(self, *shape: int) -> "ShapeArray":
         size, known = math.prod(self.shape), math.prod(n for n in shape if n != -1)
         filled = tuple(size // known if n == -1 and known else n for n in shape)
         if math.prod(filled) != size:
-            raise InvalidInput(f"{told(self.shape)} does not have the elements of {told(shape)}")
-        return Shape(filled)
+            raise InvalidInput(f"{format_shape(self.shape)} does not have the elements of {format_shape(shape)}")
+        return ShapeArray(filled)
 
-    def _equal(self, other: Array | float) -> "Shape":
+    def _equal(self, other: Array | float) -> "ShapeArray":
         """Give the shape of a sum, in which nothing may repeat."""
         if isinstance(other, (int, float)) or other.shape == self.shape:
             return self
-        raise InvalidInput(f"{told(other.shape)} cannot be added to {told(self.shape)}")
+        raise InvalidInput(f"{format_shape(other.shape)} cannot be added to {format_shape(self.shape)}")
 
-    def _like(self, other: Array | float) -> "Shape":
+    def _like(self, other: Array | float) -> "ShapeArray":
         """Give the shape of a product; a factor of a whole row or column may repeat."""
         if isinstance(other, (int, float)) or other.shape == self.shape:
             return self
         pairs = zip(other.shape, self.shape, strict=False)
         if len(other.shape) == len(self.shape) and all(n in {1, m} for n, m in pairs):
             return self
-        raise InvalidInput(f"{told(other.shape)} does not fit {told(self.shape)}")
+        raise InvalidInput(f"{format_shape(other.shape)} does not fit {format_shape(self.shape)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +94,18 @@ class ShapeOps:
         if self.are_real and tensor.dtype not in FLOAT_DTYPES | EIGHT_BITS:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         if not is_part and tensor.shape and start == 0 and stop == self.rows < tensor.shape[0]:
-            raise InvalidInput(f"{tensor.name} {told(tensor.shape)} has more than {stop} rows")
-        return Shape(tensor.shape)[start:stop] if tensor.shape else Shape(())
+            raise InvalidInput(f"{tensor.name} {format_shape(tensor.shape)} has more than {stop} rows")
+        return ShapeArray(tensor.shape)[start:stop] if tensor.shape else ShapeArray(())
 
     def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
-        shape = Shape(tensor.shape)[start:stop].shape if tensor.shape else ()
+        shape = ShapeArray(tensor.shape)[start:stop].shape if tensor.shape else ()
         return np.zeros(shape, dtype=np.int64)
 
     def zeros(self, *shape: int) -> Array:
-        return Shape(shape)
+        return ShapeArray(shape)
 
     def identity(self, size: int) -> Array:
-        return Shape((size, size))
+        return ShapeArray((size, size))
 
     def apply(self, function: Function, array: Array) -> Array:
         return array
@@ -116,68 +116,68 @@ class ShapeOps:
     def total(self, array: Array, axis: int) -> Array:
         sizes = list(array.shape)
         sizes[_axis(array, axis)] = 1
-        return Shape(tuple(sizes))
+        return ShapeArray(tuple(sizes))
 
     def row_norms(self, matrix: Array) -> Array:
-        return Shape((matrix.shape[0], 1))
+        return ShapeArray((matrix.shape[0], 1))
 
     def column_norms(self, matrix: Array) -> Array:
-        return Shape((1, matrix.shape[1]))
+        return ShapeArray((1, matrix.shape[1]))
 
     def permute(self, array: Array, *dims: int) -> Array:
         if sorted(dims) != list(range(len(array.shape))):
-            raise InvalidInput(f"{told(array.shape)} does not have the dimensions {told(dims)}")
-        return Shape(tuple(array.shape[dim] for dim in dims))
+            raise InvalidInput(f"{format_shape(array.shape)} does not have the dimensions {format_shape(dims)}")
+        return ShapeArray(tuple(array.shape[dim] for dim in dims))
 
     def concat(self, parts: Sequence[Array], axis: int) -> Array:
         at = _axis(parts[0], axis)
         rest = {(*part.shape[:at], *part.shape[at + 1 :]) for part in parts}
         if len(rest) != 1:
-            raise InvalidInput(f"{', '.join(told(part.shape) for part in parts)} do not join")
+            raise InvalidInput(f"{', '.join(format_shape(part.shape) for part in parts)} do not join")
         joined = sum(part.shape[at] for part in parts)
-        return Shape((*parts[0].shape[:at], joined, *parts[0].shape[at + 1 :]))
+        return ShapeArray((*parts[0].shape[:at], joined, *parts[0].shape[at + 1 :]))
 
     def take(self, array: Array, places: Integers, axis: int) -> Array:
         at = _axis(array, axis)
-        return Shape((*array.shape[:at], *places.shape, *array.shape[at + 1 :]))
+        return ShapeArray((*array.shape[:at], *places.shape, *array.shape[at + 1 :]))
 
     def scatter(self, shape: Sequence[int], places: Sequence[Integers], values: Array) -> Array:
         sizes = {tuple(along.shape) for along in places}
         if len(places) != len(shape) or sizes != {values.shape}:
-            raise InvalidInput(f"{told(values.shape)} values do not go to the places given")
-        return Shape(tuple(shape))
+            raise InvalidInput(f"{format_shape(values.shape)} values do not go to the places given")
+        return ShapeArray(tuple(shape))
 
     def top(self, array: Array, count: int) -> tuple[Array, Integers]:
         if count > array.shape[-1]:
-            raise InvalidInput(f"{told(array.shape)} has no {count} largest")
+            raise InvalidInput(f"{format_shape(array.shape)} has no {count} largest")
         shape = (*array.shape[:-1], count)
-        return Shape(shape), np.zeros(shape, dtype=np.int64)
+        return ShapeArray(shape), np.zeros(shape, dtype=np.int64)
 
     def with_rows(self, matrix: Array, rows: Sequence[int] | Integers, values: Array) -> Array:
         if values.shape != (len(rows), *matrix.shape[1:]):
             raise InvalidInput(
-                f"{told(values.shape)} are not {len(rows)} rows of {told(matrix.shape)}"
+                f"{format_shape(values.shape)} are not {len(rows)} rows of {format_shape(matrix.shape)}"
             )
         return matrix
 
     def kron(self, left: Array, right: Array) -> Array:
         (a, b), (c, d) = _matrix(left), _matrix(right)
-        return Shape((a * c, b * d))
+        return ShapeArray((a * c, b * d))
 
     def inverse(self, matrices: Array) -> Array:
         if len(matrices.shape) < 2 or matrices.shape[-1] != matrices.shape[-2]:
-            raise InvalidInput(f"{told(matrices.shape)} is not square")
+            raise InvalidInput(f"{format_shape(matrices.shape)} is not square")
         return matrices
 
     def inverse_fourier(self, spectrum: Array) -> Array:
-        return Shape(_matrix(spectrum))
+        return ShapeArray(_matrix(spectrum))
 
     def convolve(self, images: Array, kernel: Array, padding: int) -> Array:
         if len(images.shape) != 4 or len(kernel.shape) != 4 or images.shape[1] != kernel.shape[1]:
-            raise InvalidInput(f"kernel {told(kernel.shape)} does not fit {told(images.shape)}")
+            raise InvalidInput(f"kernel {format_shape(kernel.shape)} does not fit {format_shape(images.shape)}")
         sizes = zip(images.shape[2:], kernel.shape[2:], strict=True)
         made = [size + 2 * padding - width + 1 for size, width in sizes]
-        return Shape((images.shape[0], kernel.shape[0], *made))
+        return ShapeArray((images.shape[0], kernel.shape[0], *made))
 
     def svd_part(self, matrix: Array, rank: int) -> Array:
         return matrix
@@ -188,17 +188,17 @@ class ShapeOps:
     def orthonormal(self, matrix: Array) -> Array:
         height, width = _matrix(matrix)
         if width > height:
-            raise InvalidInput(f"{told(matrix.shape)} has more columns than rows")
+            raise InvalidInput(f"{format_shape(matrix.shape)} has more columns than rows")
         return matrix
 
     def solve(self, matrix: Array, right: Array) -> Array:
-        return Shape(_matrix(self.inverse(matrix))) @ right
+        return ShapeArray(_matrix(self.inverse(matrix))) @ right
 
     def add_scaled(self, weight: Array, product: Array, scale: float) -> Array:
         return weight + product
 
 
-def told(shape: Sequence[int]) -> str:
+def format_shape(shape: Sequence[int]) -> str:
     """Write a shape for people."""
     return f"[{', '.join(map(str, shape))}]"
 
@@ -206,11 +206,11 @@ def told(shape: Sequence[int]) -> str:
 def _axis(array: Array, axis: int) -> int:
     size = len(array.shape)
     if not -size <= axis < size:
-        raise InvalidInput(f"{told(array.shape)} has fewer dimensions than the formula needs")
+        raise InvalidInput(f"{format_shape(array.shape)} has fewer dimensions than the formula needs")
     return axis % size
 
 
 def _matrix(array: Array) -> tuple[int, int]:
     if len(array.shape) != 2:
-        raise InvalidInput(f"{told(array.shape)} is no matrix")
+        raise InvalidInput(f"{format_shape(array.shape)} is no matrix")
     return array.shape

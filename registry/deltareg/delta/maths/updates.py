@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 
-class Side(Protocol):
+class LowRankSide(Protocol):
     """One side of a low-rank product, stored or computed."""
 
     def whole(self, ops: Ops) -> Array:
@@ -58,8 +58,8 @@ class LowRank:
         scale: The factor on the product.
     """
 
-    left: Side
-    right: Side
+    left: LowRankSide
+    right: LowRankSide
     scale: float
     needs_whole = False
     replaces = False
@@ -106,7 +106,7 @@ class WeightDecomposed:
 
 
 @dataclass(frozen=True, slots=True)
-class WithoutPrincipal:
+class PrincipalRemoval:
     """W less its `rank` largest singular components (PiSSA, Meng et al. 2024, arXiv 2404.02948).
 
     PiSSA trains these components as A and B, so a delta that was saved unconverted adds them to
@@ -122,7 +122,7 @@ class WithoutPrincipal:
 
 
 @dataclass(frozen=True, slots=True)
-class WithoutOrthonormal:
+class OrthonormalRemoval:
     """W - scale · Q[:, :rank] R[:rank] with W = QR (OLoRA, Büyükakyüz 2024, arXiv 2406.01775)."""
 
     rank: int
@@ -135,7 +135,7 @@ class WithoutOrthonormal:
 
 
 @dataclass(frozen=True, slots=True)
-class Replace:
+class Replacement:
     """The stored tensor in place of W."""
 
     stored: Tensor
@@ -147,7 +147,7 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
-class Add:
+class ScaledAddition:
     """W + scale · the stored tensor."""
 
     tensor: Tensor
@@ -160,7 +160,7 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplaceRows:
+class RowReplacement:
     """W with some rows replaced, such as those of a few tokens.
 
     Attributes:
@@ -178,7 +178,7 @@ class ReplaceRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Extend:
+class RowExtension:
     """W with rows put on at its end: those of the stored tensor that W does not have.
 
     Attributes:
@@ -202,7 +202,7 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
+class IdentityUpdate:
     """W as it is: a name that shared W's tensor and now needs its own."""
 
     needs_whole = False

@@ -11,7 +11,7 @@ import numpy as np
 
 from deltareg.delta.kind import Tensors
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.sides import Parent, Sides
+from deltareg.delta.merge.sides import Parent, MergeSides
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def conflicts(parents: Sequence[Parent], base: Tensors) -> Iterator[WeightConfli
     Raises:
         InvalidInput: A parent acts on activations, or two make a weight of different shapes.
     """
-    sides = Sides(parents, base)
+    sides = MergeSides(parents, base)
     pairs = list(combinations(range(len(parents)), 2))
     whole = {pair: _Sums() for pair in pairs}
     for target in filter(sides.is_number, sides.targets):

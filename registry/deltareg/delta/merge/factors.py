@@ -14,9 +14,9 @@ from deltareg.delta.kind import BaseView, Tensors, WeightUpdate
 from deltareg.delta.layouts.peft.modules import is_stored_transposed
 from deltareg.delta.layouts.peft.written import LoraModule
 from deltareg.delta.maths.low_rank import F64, LowRankChange, low_rank_change
-from deltareg.delta.maths.updates import Factor, LowRank, Unchanged
-from deltareg.delta.merge.method import FactorMethod, Factors, MergeSettings, Part
-from deltareg.delta.merge.sides import Parent, Side, Sides, base_rows
+from deltareg.delta.maths.updates import Factor, LowRank, IdentityUpdate
+from deltareg.delta.merge.method import FactorMethod, LowRankFactors, MergeSettings, ParentChange
+from deltareg.delta.merge.sides import Parent, ParentSide, MergeSides, base_rows
 from deltareg.errors import InvalidInput
 
 _PREFIX = "base_model.model."
@@ -67,7 +67,7 @@ class FactorMerging:
         Raises:
             InvalidInput: A parent does something that a LoRA cannot, or not exactly.
         """
-        self._sides = Sides(parents, base)
+        self._sides = MergeSides(parents, base)
         self._base, self._view = base, view
         self._method, self._settings = method, settings
         self.targets = [target for target in self._sides.targets if self._is_changed(target)]
@@ -88,15 +88,15 @@ class FactorMerging:
     def _is_changed(self, target: str) -> bool:
         sides = [side for side in self._sides if target in side.folding.changed]
         found = [e.update for side in sides for e in side.folding.updates(target)]
-        return not found or not all(isinstance(update, Unchanged) for update in found)
+        return not found or not all(isinstance(update, IdentityUpdate) for update in found)
 
-    def _check(self, side: Side, target: str) -> None:
+    def _check(self, side: ParentSide, target: str) -> None:
         name, method = side.parent.name, self._method.name
         fix = "use another method: linear merges any change of weights"
         if target in side.folding.additions:
             raise InvalidInput(f"{name} brings a new tensor, {target}, and a LoRA cannot", fix=fix)
         updates = side.folding.updates(target)
-        if all(isinstance(effect.update, Unchanged) for effect in updates):
+        if all(isinstance(effect.update, IdentityUpdate) for effect in updates):
             return
         shape = side.folding.source(target).shape
         is_of_a_layer = len(shape) > 1 and target.endswith(".weight")
@@ -107,7 +107,7 @@ class FactorMerging:
         if self._method.needs_factors and _product(updates) is None:
             raise InvalidInput(
                 f"{method} is exact, and what {name} does to {target} is no product of factors"
-                f" ({_told(updates)})",
+                f" ({_describe_updates(updates)})",
                 fix="use svd with a rank, or linear",
             )
 
@@ -127,17 +127,17 @@ class FactorMerging:
             )
         return kept == {True}
 
-    def _part(self, side: Side, target: str) -> Part:
+    def _part(self, side: ParentSide, target: str) -> ParentChange:
         product = _product(side.folding.updates(target))
-        return Part(side.parent.weight, product, lambda: self._dense(side, target))
+        return ParentChange(side.parent.weight, product, lambda: self._dense(side, target))
 
-    def _dense(self, side: Side, target: str) -> F64:
+    def _dense(self, side: ParentSide, target: str) -> F64:
         shape = side.folding.shape(target)
         base = base_rows(side.folding.source(target), shape, 0, shape[0])
         change = np.concatenate(list(side.values(target))) - base
         return change.reshape(shape[0], -1)
 
-    def _written(self, target: str, effect: WeightUpdate, factors: Factors) -> LoraModule:
+    def _written(self, target: str, effect: WeightUpdate, factors: LowRankFactors) -> LoraModule:
         shape = self._base[effect.source].shape
         module = _module_of(effect) or self._in_memory(target)
         is_embedding = _is_embedding(effect, module)
@@ -191,7 +191,7 @@ def _is_embedding(effect: WeightUpdate, module: str) -> bool:
     return last in _EMBEDDINGS or last.endswith(("embed_tokens", "_embeddings"))
 
 
-def _told(updates: Sequence[WeightUpdate]) -> str:
+def _describe_updates(updates: Sequence[WeightUpdate]) -> str:
     if len(updates) > 1:
         return f"{len(updates)} steps, one after the other"
     roles = sorted({role for effect in updates for role in effect.consumes.values()})

@@ -52,7 +52,7 @@ class MergeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class MergeRows:
     """Rows of one weight, as every parent changes them.
 
     Attributes:
@@ -88,7 +88,7 @@ class ValueMethod:
 
     name: str
     summary: str
-    merge: Callable[[Rows, MergeSettings], F64]
+    merge: Callable[[MergeRows, MergeSettings], F64]
     takes: frozenset[str] = field(default_factory=frozenset[str])
     needs_whole: bool = False
     parents: int | None = None
@@ -96,7 +96,7 @@ class ValueMethod:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ParentChange:
     """What one parent does to one weight, seen as a matrix (n_out, n_in).
 
     Attributes:
@@ -111,7 +111,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
+class LowRankFactors:
     """ΔW ≈ scale · left @ right.
 
     Attributes:
@@ -143,7 +143,7 @@ class FactorMethod:
 
     name: str
     summary: str
-    merge: Callable[[Sequence[Part], MergeSettings], Factors]
+    merge: Callable[[Sequence[ParentChange], MergeSettings], LowRankFactors]
     takes: frozenset[str] = field(default_factory=frozenset[str])
     needs_factors: bool = False
 

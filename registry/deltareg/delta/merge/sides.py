@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltareg.delta.fold import BLOCK_ROWS, Folding
+from deltareg.delta.fold import BLOCK_ROWS, FoldedBase
 from deltareg.delta.kind import Effect, Tensors
-from deltareg.delta.maths.formula import Stored, Tensor
+from deltareg.delta.maths.formula import StoredUpdate, Tensor
 from deltareg.delta.maths.low_rank import F64
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import to_f32, view
@@ -32,7 +32,7 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ParentRows:
     """Rows of one weight, as the base and every parent have them.
 
     Attributes:
@@ -46,7 +46,7 @@ class Run:
     values: list[F64]
 
 
-class Side:
+class ParentSide:
     """One parent over the base."""
 
     def __init__(self, parent: Parent, base: Tensors) -> None:
@@ -56,7 +56,7 @@ class Side:
             InvalidInput: It acts on activations.
         """
         self.parent = parent
-        self.folding = Folding(parent.effects, base)
+        self.folding = FoldedBase(parent.effects, base)
         self.targets = frozenset(self.folding.changed) | self.folding.additions.keys()
         self._base = base
 
@@ -100,10 +100,10 @@ class Side:
         if addition is not None:
             return addition
         last = self.folding.updates(name)[-1].update
-        return last.stored if isinstance(last, Stored) else None
+        return last.stored if isinstance(last, StoredUpdate) else None
 
 
-class Sides:
+class MergeSides:
     """All parents over the base.
 
     Attributes:
@@ -118,11 +118,11 @@ class Sides:
             InvalidInput: One of them acts on activations.
         """
         self.parents = tuple(parents)
-        self._sides = [Side(parent, base) for parent in parents]
+        self._sides = [ParentSide(parent, base) for parent in parents]
         self._base = base
         self.targets = tuple(sorted({t for side in self._sides for t in side.targets}))
 
-    def __iter__(self) -> Iterator[Side]:
+    def __iter__(self) -> Iterator[ParentSide]:
         """Go through the parents in order."""
         return iter(self._sides)
 
@@ -133,7 +133,7 @@ class Sides:
                 return side.folding.source(target)
         return self._base.get(target)
 
-    def changing(self, target: str) -> list[tuple[Side, str]]:
+    def changing(self, target: str) -> list[tuple[ParentSide, str]]:
         """Give the parents that change a weight, with the name under which each does."""
         source = self.source(target)
         named = [(s, s.name_of(target, "" if source is None else source.name)) for s in self._sides]
@@ -165,7 +165,7 @@ class Sides:
         own = set[str]() if source is None else {source.dtype}
         return self.dtypes(target) | own <= FLOAT_DTYPES
 
-    def runs(self, target: str) -> Iterator[Run]:
+    def runs(self, target: str) -> Iterator[ParentRows]:
         """Give a weight as the base and every parent have it, a run of rows at a time."""
         shape, source = self.shape(target), self.source(target)
         height = shape[0] if shape else 1
@@ -174,7 +174,7 @@ class Sides:
         for start in range(0, height, BLOCK_ROWS):
             base = base_rows(source, shape, start, min(start + BLOCK_ROWS, height))
             row = int(base[0].size) if shape else 1
-            yield Run(start * row, base, [_over(base, next(stream, None)) for stream in streams])
+            yield ParentRows(start * row, base, [_over(base, next(stream, None)) for stream in streams])
 
 
 def read_f64(tensor: Tensor, start: int, stop: int) -> F64:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import Mask, MergeSettings, Rows
+from deltareg.delta.merge.method import Mask, MergeSettings, MergeRows
 from deltareg.errors import InvalidInput
 
 _DRAWS = 4  # 64-bit numbers that Philox makes of one value of its counter
@@ -55,12 +55,12 @@ def largest(change: F64, density: float) -> Mask:
     return np.reshape(kept, change.shape)
 
 
-def trimmed(rows: Rows, settings: MergeSettings) -> list[F64]:
+def trim_changes(rows: MergeRows, settings: MergeSettings) -> list[F64]:
     """Keep only the largest elements of every change."""
     return [np.where(largest(c, settings.density), c, 0.0) for c in rows.changes]
 
 
-def dropped_at_random(rows: Rows, settings: MergeSettings) -> list[F64]:
+def dropped_at_random(rows: MergeRows, settings: MergeSettings) -> list[F64]:
     """Drop elements at random and scale up the rest, so that a change is the same on average.
 
     ΔW becomes m ⊙ ΔW / d with m ~ Bernoulli(d) (DARE, Yu et al. 2023, arXiv 2311.03099, eq. 2).
@@ -70,7 +70,7 @@ def dropped_at_random(rows: Rows, settings: MergeSettings) -> list[F64]:
     if settings.density == 1:
         return list(rows.changes)
     pairs = zip(rows.changes, rows.keys, strict=True)
-    kept = [(change, _kept(rows, key, settings)) for change, key in pairs]
+    kept = [(change, _draw_mask(rows, key, settings)) for change, key in pairs]
     return [np.where(mask, change / settings.density, 0.0) for change, mask in kept]
 
 
@@ -99,7 +99,7 @@ def disjoint_merge(changes: Sequence[F64], weights: Sequence[float], *, is_mean:
     return np.asarray(total, dtype=np.float64)
 
 
-def _kept(rows: Rows, key: str, settings: MergeSettings) -> Mask:
+def _draw_mask(rows: MergeRows, key: str, settings: MergeSettings) -> Mask:
     """Draw a number for every element and mark those below the density.
 
     The numbers are the raw output of Philox 4x64-10 (Salmon et al. 2011), whose stream NumPy keeps

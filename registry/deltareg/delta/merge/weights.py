@@ -15,8 +15,8 @@ import numpy as np
 
 from deltareg.delta.kind import Tensors
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
-from deltareg.delta.merge.sides import Parent, Run, Sides
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.sides import Parent, ParentRows, MergeSides
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import from_f32
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -24,7 +24,7 @@ from deltareg.tensors.header import FLOAT_DTYPES
 _WIDEST = ("F64", "F32")
 
 
-class Merging:
+class ValueMerging:
     """Several deltas over one base, merged by values.
 
     Attributes:
@@ -53,7 +53,7 @@ class Merging:
             InvalidInput: The method cannot merge these parents.
         """
         _check(method, parents)
-        self._sides = Sides(parents, base)
+        self._sides = MergeSides(parents, base)
         self._method = method
         self._settings = settings
         self._dtype = dtype
@@ -99,7 +99,7 @@ class Merging:
         for block in self._blocks(target):
             kept = block[:left] if block.ndim else block
             left -= kept.shape[0] if kept.ndim else 1
-            yield _rounded(kept, dtype)
+            yield _encode_values(kept, dtype)
 
     def _settled_shape(self, target: str) -> tuple[int, ...]:
         shape, source = self._sides.shape(target), self._sides.source(target)
@@ -115,17 +115,17 @@ class Merging:
     def _blocks(self, target: str) -> Iterator[F64]:
         runs = self._sides.runs(target)
         if self._method.needs_whole:
-            runs = iter([_joined(list(runs))])
+            runs = iter([_join_runs(list(runs))])
         for run in runs:
             yield self._merged(target, run)
 
-    def _merged(self, target: str, run: Run) -> F64:
+    def _merged(self, target: str, run: ParentRows) -> F64:
         parents = self._sides.parents
         # An overflow shows as an infinity, which the push refuses by name.
         with np.errstate(all="ignore"):
             changes = [own - run.base for own in run.values]
             weights, keys = [p.weight for p in parents], [p.key for p in parents]
-            rows = Rows(target, run.first, run.base, changes, weights, keys)
+            rows = MergeRows(target, run.first, run.base, changes, weights, keys)
             change = self._method.merge(rows, self._settings)
             result = np.where(change == 0, run.base, run.base + change)
             # Another sign of zero is no change, except where one parent alone is to be met.
@@ -152,15 +152,15 @@ def _check(method: ValueMethod, parents: Sequence[Parent]) -> None:
         raise InvalidInput(f"{method.name} takes no negative weights", fix="use task_arithmetic")
 
 
-def _joined(runs: Sequence[Run]) -> Run:
+def _join_runs(runs: Sequence[ParentRows]) -> ParentRows:
     if len(runs) == 1:
         return runs[0]
     values = zip(*(run.values for run in runs), strict=True)
     base = np.concatenate([run.base for run in runs])
-    return Run(0, base, [np.concatenate(blocks) for blocks in values])
+    return ParentRows(0, base, [np.concatenate(blocks) for blocks in values])
 
 
-def _rounded(values: F64, dtype: str) -> bytes:
+def _encode_values(values: F64, dtype: str) -> bytes:
     """Write float64 values in a stored dtype: to float32 first, then once."""
     with np.errstate(over="ignore"):
         if dtype == "F64":

@@ -5,8 +5,8 @@ the two differ by a prefix, by the library's version, or both. What a model type
 file beside this module; `default.json` serves every other type.
 """
 
-from deltareg.delta.names.name_map import NameMap, Part, name_map_for
+from deltareg.delta.names.name_map import NameMap, ParameterPart, name_map_for
 from deltareg.delta.names.pipeline_names import pipeline_names
-from deltareg.delta.names.rules import Rules, rules_for
+from deltareg.delta.names.rules import NameRules, rules_for
 
-__all__ = ["NameMap", "Part", "Rules", "name_map_for", "pipeline_names", "rules_for"]
+__all__ = ["NameMap", "ParameterPart", "NameRules", "name_map_for", "pipeline_names", "rules_for"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from deltareg.delta.architectures import facts
-from deltareg.delta.names.rules import Rules, rules_for
-from deltareg.delta.names.runs import respelled
+from deltareg.delta.names.rules import NameRules, rules_for
+from deltareg.delta.names.runs import respell
 from deltareg.delta.names.ties import PARTS_OF, Ties, ties_of
 
 _EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
@@ -18,7 +18,7 @@ _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ParameterPart:
     """Where a tensor of the files lies in a parameter that is made of several.
 
     Attributes:
@@ -51,11 +51,11 @@ class NameMap:
 
     model_type: str
     files: Mapping[str, str]
-    rules: Rules = field(default_factory=lambda: rules_for(""))
+    rules: NameRules = field(default_factory=lambda: rules_for(""))
     architecture: str = ""
     ties: Ties = field(default_factory=Ties)
     types: frozenset[str] = frozenset()
-    parts: Mapping[str, Rules] = field(default_factory=dict[str, Rules])
+    parts: Mapping[str, NameRules] = field(default_factory=dict[str, NameRules])
 
     def canonical(self, path: str) -> str:
         """Give the newest spelling of a name, without the prefix of the plain network."""
@@ -93,7 +93,7 @@ class NameMap:
             return name
         return f"{prefix}.{name}"
 
-    def part(self, file_name: str) -> Part | None:
+    def part(self, file_name: str) -> ParameterPart | None:
         """Say where a tensor lies that newer networks keep within a larger one; else None."""
         match = _EXPERT.fullmatch(self.memory(file_name) or "")
         if match is None:
@@ -103,7 +103,7 @@ class NameMap:
             container, _, own = parameter.rpartition(".")
             if module in modules and f".{experts}".endswith(f".{container}"):
                 place = modules.index(module)
-                return Part(f"{experts}.{own}", int(number), place, len(modules))
+                return ParameterPart(f"{experts}.{own}", int(number), place, len(modules))
         return None
 
     def sharers(self, path: str) -> dict[str, str]:
@@ -204,8 +204,8 @@ class NameMap:
         """Give the newest spelling of a name, with whatever prefix it has."""
         top, dot, rest = path.partition(".")
         if top in self.parts:
-            return f"{top}{dot}{respelled(rest, self.parts[top].renames)}"
-        return respelled(path, self.rules.renames)
+            return f"{top}{dot}{respell(rest, self.parts[top].renames)}"
+        return respell(path, self.rules.renames)
 
     def _stripped(self, path: str) -> str:
         first, _, rest = path.partition(".")
@@ -260,7 +260,7 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     return replace(empty, files=files)
 
 
-def _with_prefix(rules: Rules, model_type: str, names: Iterable[str]) -> Rules:
+def _with_prefix(rules: NameRules, model_type: str, names: Iterable[str]) -> NameRules:
     """Note under which attribute a class with a head has what these files of a plain network have.
 
     Files that carry it already tell heads from the rest by themselves.

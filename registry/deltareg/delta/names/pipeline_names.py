@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from deltareg.delta.names.name_map import NameMap, Part, name_map_for
+from deltareg.delta.names.name_map import NameMap, ParameterPart, name_map_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class PipelineNames(NameMap):
         part, names, rest = self._at(file_name)
         return file_name if names is None else _below(part, names.memory(rest))
 
-    def part(self, file_name: str) -> Part | None:
+    def part(self, file_name: str) -> ParameterPart | None:
         part, names, rest = self._at(file_name)
         found = None if names is None else names.part(rest)
         if found is None:
             return None
-        return Part(f"{part}.{found.whole}", found.row, found.place, found.places)
+        return ParameterPart(f"{part}.{found.whole}", found.row, found.place, found.places)
 
     def sharers(self, path: str) -> dict[str, str]:
         part, names, rest = self._at(path)

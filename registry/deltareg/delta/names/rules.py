@@ -12,7 +12,7 @@ _DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class NameRules:
     """How the names of one model type relate.
 
     Attributes:
@@ -47,7 +47,7 @@ class Rules:
         return self.model_type != _DEFAULT
 
 
-def rules_for(model_type: str, architecture: str = "") -> Rules:
+def rules_for(model_type: str, architecture: str = "") -> NameRules:
     """Give the rules of a model type.
 
     One that has no file of its own gets the default, and what the library renames in the class.
@@ -82,8 +82,8 @@ def _documents() -> dict[str, _Document]:
     }
 
 
-def _rules(model_type: str, document: _Document, *, also_strip: tuple[str, ...] = ()) -> Rules:
-    return Rules(
+def _rules(model_type: str, document: _Document, *, also_strip: tuple[str, ...] = ()) -> NameRules:
+    return NameRules(
         model_type=model_type,
         prefix=document["prefix"],
         strip=tuple(dict.fromkeys((*document["strip"], *filter(None, also_strip)))),

@@ -14,7 +14,7 @@ START = "^"
 Rename = tuple[str, str]
 
 
-def respelled(path: str, renames: Iterable[Rename]) -> str:
+def respell(path: str, renames: Iterable[Rename]) -> str:
     """Give a name with every old run in it replaced by its new one, in order."""
     bounded = f".{path}."
     for old, new in renames:
@@ -30,10 +30,10 @@ def respelled(path: str, renames: Iterable[Rename]) -> str:
 @cache
 def _pattern(old: str) -> re.Pattern[str]:
     anchor, run = ("^", old[1:]) if old.startswith(START) else ("", old)
-    return re.compile(rf"{anchor}\.{_numbered(run)}(?=\.)")
+    return re.compile(rf"{anchor}\.{_escape_run(run)}(?=\.)")
 
 
-def _numbered(run: str) -> str:
+def _escape_run(run: str) -> str:
     return r"(\d+)".join(re.escape(part) for part in run.split(NUMBER))
 
 

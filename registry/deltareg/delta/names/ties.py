@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Self, cast
 
 from deltareg.delta.architectures import facts
-from deltareg.delta.names.rules import Rules
+from deltareg.delta.names.rules import NameRules
 
 _TIES = "tie_word_embeddings"
 _WRITERS = frozenset({"encoder-decoder", "vision-encoder-decoder", "speech-encoder-decoder"})
@@ -46,7 +46,7 @@ class Ties:
         )
 
 
-def ties_of(architecture: str, config: Mapping[str, object], rules: Rules) -> Ties:
+def ties_of(architecture: str, config: Mapping[str, object], rules: NameRules) -> Ties:
     """Give the ties that hold for a base.
 
     Args:

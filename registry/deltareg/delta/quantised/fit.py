@@ -9,8 +9,8 @@ from itertools import islice
 from math import prod
 
 from deltareg.delta.kind import BaseView
-from deltareg.delta.quantised.packed import Contents, contents
-from deltareg.delta.quantised.scheme import SCHEMES, SchemeName, quantised
+from deltareg.delta.quantised.packed import PackedContents, contents
+from deltareg.delta.quantised.scheme import SCHEMES, SchemeName, read_quantisation
 from deltareg.errors import Problem
 
 CODE = "not_a_variant"
@@ -38,7 +38,7 @@ def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> l
 
 def packed_problems(base: BaseView, name: str) -> list[Problem]:
     """Say of a base with packed weights why a delta does not fit it; nothing of any other."""
-    told = quantised(base.config)
+    told = read_quantisation(base.config)
     if told is None:
         return []
     how = told.scheme or told.method
@@ -52,13 +52,13 @@ def packed_problems(base: BaseView, name: str) -> list[Problem]:
     return [Problem("quantised_base", wrong, fix=fix)]
 
 
-def _contents(variant: BaseView, scheme: SchemeName) -> Contents:
-    told = quantised(variant.config)
+def _contents(variant: BaseView, scheme: SchemeName) -> PackedContents:
+    told = read_quantisation(variant.config)
     return contents(variant.tensors, scheme, {} if told is None else told.fields)
 
 
 def _by_config(variant: BaseView, scheme: SchemeName) -> Iterator[Problem]:
-    told = quantised(variant.config)
+    told = read_quantisation(variant.config)
     if told is None or told.scheme == scheme:
         return
     if told.scheme is None:
@@ -71,7 +71,7 @@ def _by_config(variant: BaseView, scheme: SchemeName) -> Iterator[Problem]:
 
 
 def _by_root(variant: BaseView, root: BaseView) -> Iterator[Problem]:
-    told = quantised(root.config)
+    told = read_quantisation(root.config)
     if told is not None:
         wrong = f"the base named is packed itself ({told.scheme or told.method})"
         yield Problem(CODE, wrong, fix="name the base in full precision with --variant-of")
@@ -80,7 +80,7 @@ def _by_root(variant: BaseView, root: BaseView) -> Iterator[Problem]:
         yield Problem(CODE, f"it is a {own}, the base named is a {theirs}", fix="name its own base")
 
 
-def _by_names(variant: BaseView, found: Contents, root: BaseView) -> Iterator[Problem]:
+def _by_names(variant: BaseView, found: PackedContents, root: BaseView) -> Iterator[Problem]:
     own: _Shapes = {
         root.names.canonical(name): (packed.shape, packed.elements)
         for name, packed in found.packed.items()

@@ -21,7 +21,7 @@ _ASIDE = (
 )  # fmt: skip
 
 
-class Header(Protocol):
+class TensorHeader(Protocol):
     """A tensor of a base as its header or its manifest has it."""
 
     @property
@@ -35,11 +35,11 @@ class Header(Protocol):
         ...
 
 
-Headers = Mapping[str, Header]
+Headers = Mapping[str, TensorHeader]
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedWeight:
     """A weight that is kept in few bits.
 
     Attributes:
@@ -56,7 +56,7 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class PackedContents:
     """The tensors of a packed base, sorted out.
 
     Attributes:
@@ -65,12 +65,12 @@ class Contents:
         aside: Tensors that are no part of any weight.
     """
 
-    packed: dict[str, Packed] = field(default_factory=dict[str, Packed])
+    packed: dict[str, PackedWeight] = field(default_factory=dict[str, PackedWeight])
     plain: list[str] = field(default_factory=list[str])
     aside: list[str] = field(default_factory=list[str])
 
 
-def contents(headers: Headers, scheme: SchemeName, fields: Mapping[str, object]) -> Contents:
+def contents(headers: Headers, scheme: SchemeName, fields: Mapping[str, object]) -> PackedContents:
     """Sort out the tensors of a base.
 
     Args:
@@ -78,7 +78,7 @@ def contents(headers: Headers, scheme: SchemeName, fields: Mapping[str, object])
         scheme: How it is packed.
         fields: What its config says of that; may be empty.
     """
-    found = Contents()
+    found = PackedContents()
     used: set[str] = set()
     for packed in _READERS[scheme](headers, fields):
         found.packed[packed.name] = packed
@@ -95,10 +95,10 @@ def bits_of(fields: Mapping[str, object]) -> int:
     return told if isinstance(told, int) and told in {2, 4, 8} else 4
 
 
-def _eight_bits(dtypes: frozenset[str]) -> Callable[..., Iterator[Packed]]:
+def _eight_bits(dtypes: frozenset[str]) -> Callable[..., Iterator[PackedWeight]]:
     """Give the reader of a scheme that keeps the shape: a byte a number, and scales beside it."""
 
-    def read(headers: Headers, _fields: Mapping[str, object]) -> Iterator[Packed]:
+    def read(headers: Headers, _fields: Mapping[str, object]) -> Iterator[PackedWeight]:
         for name, header in headers.items():
             if header.dtype not in dtypes:
                 continue
@@ -110,12 +110,12 @@ def _eight_bits(dtypes: frozenset[str]) -> Callable[..., Iterator[Packed]]:
             parts = {role: other for role, other in beside.items() if other in headers}
             if parts.keys() - {"zeros"}:
                 shape = header.shape
-                yield Packed(name, {"weight": name, **parts}, shape, prod(shape))
+                yield PackedWeight(name, {"weight": name, **parts}, shape, prod(shape))
 
     return read
 
 
-def _four_bits(headers: Headers, fields: Mapping[str, object], *, is_awq: bool) -> Iterator[Packed]:
+def _four_bits(headers: Headers, fields: Mapping[str, object], *, is_awq: bool) -> Iterator[PackedWeight]:
     """Read GPTQ and AWQ: words of 32 bits along the input (GPTQ) or the output (AWQ)."""
     in_word = _WORD_BITS // bits_of(fields)
     for module, header in _ending(headers, ".qweight"):
@@ -126,18 +126,18 @@ def _four_bits(headers: Headers, fields: Mapping[str, object], *, is_awq: bool) 
         height, width = header.shape
         shape = (width * in_word, height) if is_awq else (width, height * in_word)
         parts["weight"] = f"{module}.qweight"
-        yield Packed(f"{module}.weight", parts, shape, prod(shape))
+        yield PackedWeight(f"{module}.weight", parts, shape, prod(shape))
 
 
-def _gptq(headers: Headers, fields: Mapping[str, object]) -> Iterator[Packed]:
+def _gptq(headers: Headers, fields: Mapping[str, object]) -> Iterator[PackedWeight]:
     return _four_bits(headers, fields, is_awq=False)
 
 
-def _awq(headers: Headers, fields: Mapping[str, object]) -> Iterator[Packed]:
+def _awq(headers: Headers, fields: Mapping[str, object]) -> Iterator[PackedWeight]:
     return _four_bits(headers, fields, is_awq=True)
 
 
-def _bnb4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[Packed]:
+def _bnb4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[PackedWeight]:
     """Read bitsandbytes: two numbers a byte in one column; the shape is among the numbers."""
     for name, header in headers.items():
         states = [name + end for end in (_NF4, _FP4) if name + end in headers]
@@ -149,24 +149,24 @@ def _bnb4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[Packed]:
         }  # fmt: skip
         parts = {r: n for r, end in beside.items() if (n := f"{name}.{end}") in headers}
         parts |= {"weight": name, "state": states[0]}
-        yield Packed(name, parts, None, 2 * prod(header.shape))
+        yield PackedWeight(name, parts, None, 2 * prod(header.shape))
 
 
-def _mxfp4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[Packed]:
+def _mxfp4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[PackedWeight]:
     """Read MXFP4 as gpt-oss has it: (experts, out, groups, 16) for (experts, in, out)."""
     for name, header in _ending(headers, "_blocks"):
         if len(header.shape) == 4 and f"{name}_scales" in headers:
             experts, out, groups, row = header.shape
             shape = (experts, groups * row * 2, out)
             parts = {"weight": f"{name}_blocks", "scale": f"{name}_scales"}
-            yield Packed(name, parts, shape, prod(shape))
+            yield PackedWeight(name, parts, shape, prod(shape))
 
 
-def _ending(headers: Headers, end: str) -> Iterable[tuple[str, Header]]:
+def _ending(headers: Headers, end: str) -> Iterable[tuple[str, TensorHeader]]:
     return [(n.removesuffix(end), header) for n, header in headers.items() if n.endswith(end)]
 
 
-_READERS: dict[SchemeName, Callable[..., Iterator[Packed]]] = {
+_READERS: dict[SchemeName, Callable[..., Iterator[PackedWeight]]] = {
     "fp8": _eight_bits(_F8), "int8": _eight_bits(frozenset({"I8"})), "gptq": _gptq, "awq": _awq,
     "bnb4": _bnb4, "mxfp4": _mxfp4,
 }  # fmt: skip

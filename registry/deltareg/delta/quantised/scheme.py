@@ -16,7 +16,7 @@ _PLACES = ("quantization_config", "compression_config")
 
 
 @dataclass(frozen=True, slots=True)
-class Quantised:
+class QuantisationConfig:
     """What a config says of its weights.
 
     Attributes:
@@ -42,15 +42,15 @@ def scheme_named(name: str) -> SchemeName:
     raise InvalidInput(f"no scheme {name[:40]!r}", fix=f"one of {', '.join(SCHEMES)}")
 
 
-def quantised(config: Mapping[str, object]) -> Quantised | None:
+def read_quantisation(config: Mapping[str, object]) -> QuantisationConfig | None:
     """Read what a base's `config.json` says of packed weights; None when it says nothing."""
     for place in _PLACES:
         fields = config.get(place)
         if is_object(fields) and fields:
             method = str(fields.get("quant_method", "") or "")[:40]
-            return Quantised(method or place, _scheme(method, fields), fields)
+            return QuantisationConfig(method or place, _scheme(method, fields), fields)
     inner = config.get("text_config")
-    return quantised(inner) if is_object(inner) else None
+    return read_quantisation(inner) if is_object(inner) else None
 
 
 def _scheme(method: str, fields: Mapping[str, object]) -> SchemeName | None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.delta.maths.formula import Tensor
-from deltareg.delta.quantised.packed import Packed, bits_of
+from deltareg.delta.quantised.packed import PackedWeight, bits_of
 from deltareg.delta.quantised.scheme import SchemeName
 from deltareg.documents.json_values import is_count, is_list
 from deltareg.errors import DeltaregError, InvalidInput
@@ -35,7 +35,7 @@ _E8M0_BIAS = 127
 
 
 def values(
-    packed: Packed, tensors: Mapping[str, Tensor], scheme: SchemeName, fields: Mapping[str, object]
+    packed: PackedWeight, tensors: Mapping[str, Tensor], scheme: SchemeName, fields: Mapping[str, object]
 ) -> Iterator[F32]:
     """Give a weight's numbers, a block of its first dimension after another.
 
@@ -82,8 +82,8 @@ def _int8(parts: Mapping[str, Tensor], _fields: Mapping[str, object]) -> Iterato
 
 def _gptq(parts: Mapping[str, Tensor], fields: Mapping[str, object]) -> Iterator[F32]:
     bits = _whole_bits(fields)
-    numbers = _unpacked(_raw(parts["weight"]), bits, axis=0)
-    zeros = _unpacked(_raw(parts["zeros"]), bits, axis=1)
+    numbers = _unpack_words(_raw(parts["weight"]), bits, axis=0)
+    zeros = _unpack_words(_raw(parts["zeros"]), bits, axis=1)
     zeros += 0 if fields.get("checkpoint_format") == "gptq_v2" else 1
     scale = _floats(parts["scale"])
     height = len(numbers)
@@ -111,14 +111,14 @@ def _bnb4(parts: Mapping[str, Tensor], _fields: Mapping[str, object]) -> Iterato
     if "nested_absmax" in parts:
         offset = state.get("nested_offset", 0.0)
         step = _count(state, "nested_blocksize")
-        largest = _repeated(_floats(parts["nested_absmax"]), step, absmax.size)
+        largest = _repeat_factors(_floats(parts["nested_absmax"]), step, absmax.size)
         factors = _floats(parts["nested_map"])[absmax.astype(np.int64)] * largest
         factors = factors + np.float32(offset if isinstance(offset, int | float) else 0)
     else:
         factors = to_f32(absmax, parts["absmax"].dtype)
     packed = _raw(parts["weight"]).reshape(-1).astype(np.uint8, copy=False)
     numbers = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[: prod(shape)]
-    scale = _repeated(factors.reshape(-1), size, numbers.size)
+    scale = _repeat_factors(factors.reshape(-1), size, numbers.size)
     yield (_floats(parts["map"])[numbers] * scale).reshape(shape)
 
 
@@ -187,7 +187,7 @@ def _whole_bits(fields: Mapping[str, object]) -> int:
     return bits_of(fields)
 
 
-def _unpacked(words: NDArray[np.generic], bits: int, *, axis: int) -> NDArray[np.int32]:
+def _unpack_words(words: NDArray[np.generic], bits: int, *, axis: int) -> NDArray[np.int32]:
     """Take the numbers out of words of 32 bits, the lowest bits first, along an axis."""
     shifts = np.arange(0, 32, bits, dtype=np.uint32)
     spread = (words.view(np.uint32)[..., None] >> shifts) & np.uint32((1 << bits) - 1)
@@ -198,7 +198,7 @@ def _unpacked(words: NDArray[np.generic], bits: int, *, axis: int) -> NDArray[np
 
 
 def _in_order(words: NDArray[np.generic], place: NDArray[np.intp]) -> NDArray[np.int32]:
-    numbers = _unpacked(words, 4, axis=1).reshape(len(words), -1, len(place))
+    numbers = _unpack_words(words, 4, axis=1).reshape(len(words), -1, len(place))
     return numbers[..., place].reshape(len(words), -1)
 
 
@@ -210,7 +210,7 @@ def _floats(tensor: Tensor) -> F32:
     return to_f32(_raw(tensor), tensor.dtype)
 
 
-def _repeated(factors: F32, step: int, size: int) -> F32:
+def _repeat_factors(factors: F32, step: int, size: int) -> F32:
     """Give every number its factor, one for `step` of them."""
     if factors.size != -(-size // step):
         raise ValueError(f"{factors.size} factors for {size} numbers, {step} each")

@@ -7,11 +7,11 @@ promotion. What it goes by is in the delta's own config and files, so it is said
 from collections.abc import Sequence
 
 from deltareg.delta.serving.llamacpp import LlamaCpp
-from deltareg.delta.serving.servable import Delta, EngineLimits, Servability
+from deltareg.delta.serving.servable import ServableDelta, EngineLimits, Servability
 from deltareg.delta.serving.sglang import Sglang
 from deltareg.delta.serving.vllm import Vllm
 
-__all__ = ["Delta", "Servability", "engine_limits", "engine_names", "servability"]
+__all__ = ["ServableDelta", "Servability", "engine_limits", "engine_names", "servability"]
 
 _ENGINES: Sequence[EngineLimits] = (Vllm(), Sglang(), LlamaCpp())
 
@@ -26,6 +26,6 @@ def engine_limits(name: str) -> EngineLimits:
     return next(engine for engine in _ENGINES if engine.name == name)
 
 
-def servability(delta: Delta) -> list[Servability]:
+def servability(delta: ServableDelta) -> list[Servability]:
     """Say of every engine whether it can serve a delta."""
     return [engine.judge(delta) for engine in _ENGINES]

@@ -9,7 +9,7 @@ base: neither is looked at here.
 from collections.abc import Iterator
 from typing import ClassVar
 
-from deltareg.delta.serving.servable import Delta, Servability, beside_factors
+from deltareg.delta.serving.servable import ServableDelta, Servability, beside_factors
 
 
 class LlamaCpp:
@@ -18,12 +18,12 @@ class LlamaCpp:
     name: ClassVar[str] = "llamacpp"
     default_rank: ClassVar[int | None] = None
 
-    def judge(self, delta: Delta) -> Servability:
+    def judge(self, delta: ServableDelta) -> Servability:
         """Say whether llama.cpp can serve a delta; it takes any rank."""
         return Servability(self.name, tuple(_obstacles(delta)), delta.rank)
 
 
-def _obstacles(delta: Delta) -> Iterator[str]:
+def _obstacles(delta: ServableDelta) -> Iterator[str]:
     config = delta.config
     if delta.kind != "lora":
         yield f"{delta.called}; it serves LoRA"

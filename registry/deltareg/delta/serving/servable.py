@@ -10,7 +10,7 @@ _OF_PEFT = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class ServableDelta:
     """A delta, as far as engines look.
 
     Attributes:
@@ -73,7 +73,7 @@ class Servability:
         return f"{self.engine}, with {self.needs}" if self.needs else self.engine
 
 
-def beside_factors(delta: Delta, *, but: Collection[str] = ()) -> Iterator[str]:
+def beside_factors(delta: ServableDelta, *, but: Collection[str] = ()) -> Iterator[str]:
     """Name what a LoRA has beside its factors, in words; `but` are modules that do not matter."""
     if delta.config.get("lora_bias") or delta.config.get("bias", "none") != "none":
         yield "trained biases"
@@ -84,7 +84,7 @@ def beside_factors(delta: Delta, *, but: Collection[str] = ()) -> Iterator[str]:
         yield "trained tokens"
 
 
-def not_as_peft_writes(delta: Delta) -> Iterator[str]:
+def not_as_peft_writes(delta: ServableDelta) -> Iterator[str]:
     """Name what is missing where an engine looks for the files of peft."""
     missing = [name for name in _OF_PEFT if name not in delta.files]
     if missing:
@@ -100,6 +100,6 @@ class EngineLimits(Protocol):
     default_rank: ClassVar[int | None]
     """The largest rank that it serves unless it is set up for more; None where there is none."""
 
-    def judge(self, delta: Delta) -> Servability:
+    def judge(self, delta: ServableDelta) -> Servability:
         """Say whether it can serve a delta."""
         ...

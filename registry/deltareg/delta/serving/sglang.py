@@ -7,12 +7,7 @@ saved whole, a pattern, rank stabilisation. Then it answers, and otherwise than 
 from collections.abc import Iterator
 from typing import ClassVar
 
-from deltareg.delta.serving.servable import (
-    Delta,
-    Servability,
-    beside_factors,
-    not_as_peft_writes,
-)
+from deltareg.delta.serving.servable import ServableDelta, Servability, beside_factors, not_as_peft_writes
 
 _PLAIN = frozenset({"", "pissa", "olora"})
 
@@ -23,14 +18,14 @@ class Sglang:
     name: ClassVar[str] = "sglang"
     default_rank: ClassVar[int | None] = None
 
-    def judge(self, delta: Delta) -> Servability:
+    def judge(self, delta: ServableDelta) -> Servability:
         """Say whether SGLang can serve a delta, and with which rank: it has to be told one."""
         found = tuple(_obstacles(delta))
         needs = "" if found else f"--max-lora-rank {delta.rank} or more"
         return Servability(self.name, found, delta.rank, needs)
 
 
-def _obstacles(delta: Delta) -> Iterator[str]:
+def _obstacles(delta: ServableDelta) -> Iterator[str]:
     config = delta.config
     if delta.kind != "lora" or "r" not in config:
         yield f"{delta.called}; it serves plain LoRA"
@@ -42,7 +37,7 @@ def _obstacles(delta: Delta) -> Iterator[str]:
     yield from beside_factors(delta)
 
 
-def _scaled_otherwise(delta: Delta) -> Iterator[str]:
+def _scaled_otherwise(delta: ServableDelta) -> Iterator[str]:
     if delta.config.get("use_dora"):
         yield "DoRA"
     elif delta.config.get("use_rslora"):

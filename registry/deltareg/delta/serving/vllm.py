@@ -7,12 +7,7 @@ The ranks are those that `--max-lora-rank` takes.
 from collections.abc import Iterator
 from typing import ClassVar
 
-from deltareg.delta.serving.servable import (
-    Delta,
-    Servability,
-    beside_factors,
-    not_as_peft_writes,
-)
+from deltareg.delta.serving.servable import ServableDelta, Servability, beside_factors, not_as_peft_writes
 
 _DEFAULT = 16
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -26,7 +21,7 @@ class Vllm:
     name: ClassVar[str] = "vllm"
     default_rank: ClassVar[int | None] = _DEFAULT
 
-    def judge(self, delta: Delta) -> Servability:
+    def judge(self, delta: ServableDelta) -> Servability:
         """Say whether vLLM can serve a delta, and with which `--max-lora-rank`."""
         found = tuple(_obstacles(delta))
         rank = next((each for each in _RANKS if each >= delta.rank), 0)
@@ -36,7 +31,7 @@ class Vllm:
         return Servability(self.name, found, delta.rank, needs)
 
 
-def _obstacles(delta: Delta) -> Iterator[str]:
+def _obstacles(delta: ServableDelta) -> Iterator[str]:
     if delta.kind != "lora" or "r" not in delta.config:
         yield f"{delta.called}; it serves plain LoRA"
         return

@@ -53,7 +53,7 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class OciBlob:
     """Bytes that are at hand: in memory, or in a file.
 
     Attributes:
@@ -65,7 +65,7 @@ class Blob:
     body: bytes | Path
 
     @classmethod
-    def of(cls, body: bytes, media_type: str, *, artifact_type: str = "") -> "Blob":
+    def of(cls, body: bytes, media_type: str, *, artifact_type: str = "") -> "OciBlob":
         """Describe bytes."""
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         kept = Descriptor(media_type, digest, len(body), artifact_type=artifact_type)
@@ -98,7 +98,7 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Artifact:
+class OciBundle:
     """A manifest with all that it names.
 
     Attributes:
@@ -107,19 +107,19 @@ class Artifact:
         referrers: Artifacts about this one, signatures and verdicts; each names it as its subject.
     """
 
-    manifest: Blob
-    blobs: Sequence[Blob]
-    referrers: Sequence["Artifact"] = ()
+    manifest: OciBlob
+    blobs: Sequence[OciBlob]
+    referrers: Sequence["OciBundle"] = ()
 
 
 def make_manifest(
     artifact_type: str,
-    config: Blob,
-    layers: Sequence[Blob],
+    config: OciBlob,
+    layers: Sequence[OciBlob],
     *,
     annotations: Mapping[str, str],
     subject: Descriptor | None = None,
-) -> Artifact:
+) -> OciBundle:
     """Put a manifest around a config and layers; without a type it is that of an image."""
     document: dict[str, object] = {
         "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor.to_json(),
@@ -130,8 +130,8 @@ def make_manifest(
         document["artifactType"] = artifact_type
     if subject is not None:
         document["subject"] = subject.to_json()
-    raw = Blob.of(encode(document), MANIFEST, artifact_type=artifact_type)
-    return Artifact(raw, [config, *layers])
+    raw = OciBlob.of(encode(document), MANIFEST, artifact_type=artifact_type)
+    return OciBundle(raw, [config, *layers])
 
 
 def encode(document: Json) -> bytes:

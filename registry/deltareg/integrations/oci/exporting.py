@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 from deltareg.client import Client
 from deltareg.integrations.oci.layout import write_layout
-from deltareg.integrations.oci.packing import Profile, packed, with_referrers
-from deltareg.integrations.oci.places import Layout, parse_place
+from deltareg.integrations.oci.packing import Profile, pack_version, with_referrers
+from deltareg.integrations.oci.places import OciLayout, parse_place
 from deltareg.integrations.oci.referring import referrers_of
 from deltareg.integrations.oci.registry import RegistryClient
 from deltareg.wire import SCHEMA_VERSION, Revocation
@@ -63,12 +63,12 @@ def export_version(
     pulled = client.pull(ref)
     version = client.versions.show(pulled.ref)
     tag = place.tag or f"v{version.version}{'-image' if profile == 'image' else ''}"
-    with packed(pulled.path, version, pulled.manifest, profile) as bare:
+    with pack_version(pulled.path, version, pulled.manifest, profile) as bare:
         referrers = list(referrers_of(client, version, bare.manifest.descriptor))
         artifact = with_referrers(bare, referrers)
-        if isinstance(place, Layout):
+        if isinstance(place, OciLayout):
             write_layout(place.folder, artifact, tag=tag)
-            where = str(Layout(place.folder, tag))
+            where = str(OciLayout(place.folder, tag))
         else:
             with RegistryClient(place) as registry:
                 registry.send(artifact, tag=tag)

@@ -16,7 +16,7 @@ from deltareg.client import Client
 from deltareg.documents.json_values import is_object
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import check_path
-from deltareg.integrations.imported import Imported
+from deltareg.integrations.imported import ImportedFolder
 from deltareg.integrations.oci.content import (
     INDEX,
     Descriptor,
@@ -26,7 +26,7 @@ from deltareg.integrations.oci.content import (
 )
 from deltareg.integrations.oci.layout import LayoutReader, find_in_layout
 from deltareg.integrations.oci.packing import FILE_PATH, FOLDER, IMAGE_CONFIG, MODEL, OURS, TITLE
-from deltareg.integrations.oci.places import Layout, Repository, parse_place
+from deltareg.integrations.oci.places import OciLayout, Repository, parse_place
 from deltareg.integrations.oci.registry import RegistryClient
 
 _FIX = "unpack it with the tool that made it, then: deltareg push DIR NS/NAME"
@@ -37,7 +37,7 @@ class _Reader(Protocol):
 
 
 @contextmanager
-def oci_artifact(client: Client, text: str) -> Generator[Imported, None, None]:
+def oci_artifact(client: Client, text: str) -> Generator[ImportedFolder, None, None]:
     """Give the files of an artifact until the block ends.
 
     Args:
@@ -53,21 +53,21 @@ def oci_artifact(client: Client, text: str) -> Generator[Imported, None, None]:
     with TemporaryDirectory(prefix="deltareg-oci-") as room:
         folder = Path(room) / "files"
         folder.mkdir()
-        if isinstance(place, Layout):
+        if isinstance(place, OciLayout):
             reader = LayoutReader(place.folder)
             own = find_in_layout(place.folder, place.tag)
             with reader.blob(own) as parts:
-                raw = b"".join(_checked(parts, own))
-            yield _written(client, reader, own, raw, folder, f"oci-layout:{place.folder.name}")
+                raw = b"".join(_check_parts(parts, own))
+            yield _write_layers(client, reader, own, raw, folder, f"oci-layout:{place.folder.name}")
         else:
             with RegistryClient(place) as registry:
-                own, raw = _named(registry, place)
+                own, raw = _fetch_manifest(registry, place)
                 source = f"oci://{place.host}/{place.name}@{own.digest}"
-                found = _written(client, registry, own, raw, folder, source)
+                found = _write_layers(client, registry, own, raw, folder, source)
             yield found
 
 
-def _named(registry: RegistryClient, place: Repository) -> tuple[Descriptor, bytes]:
+def _fetch_manifest(registry: RegistryClient, place: Repository) -> tuple[Descriptor, bytes]:
     """Fetch a manifest; of an index, the only model in it."""
     own, raw = registry.manifest(place.reference or "latest")
     if own.media_type != INDEX:
@@ -82,9 +82,9 @@ def _named(registry: RegistryClient, place: Repository) -> tuple[Descriptor, byt
     return registry.manifest(models[0].digest)
 
 
-def _written(
+def _write_layers(
     client: Client, reader: _Reader, own: Descriptor, raw: bytes, folder: Path, source: str
-) -> Imported:
+) -> ImportedFolder:
     manifest = decode(raw, what=source)
     layers = descriptors_in(manifest, "layers", what=source)
     config = descriptor_in(manifest.get("config"), what=source)
@@ -99,7 +99,7 @@ def _written(
     notes = manifest.get("annotations")
     told = {k: str(v) for k, v in notes.items()} if is_object(notes) else {}
     labels = {"imported.ref": told[f"{OURS}ref"]} if f"{OURS}ref" in told else {}
-    return Imported(folder, source, own.digest, _base(client, told), labels)
+    return ImportedFolder(folder, source, own.digest, _base(client, told), labels)
 
 
 def _base(client: Client, told: dict[str, str]) -> str:
@@ -117,18 +117,18 @@ def _write(reader: _Reader, layer: Descriptor, folder: Path, *, is_image: bool) 
     kind = layer.media_type
     if kind.endswith((".tar", ".diff.tar")):
         with reader.blob(layer) as parts:
-            _unpack(_checked(parts, layer), folder, below=f"{FOLDER}/" if is_image else "")
+            _unpack(_check_parts(parts, layer), folder, below=f"{FOLDER}/" if is_image else "")
         return
     if not kind.endswith(".raw"):
         raise InvalidInput(f"a layer of type {kind[:120]} is not read", fix=_FIX)
     name = layer.annotations.get(FILE_PATH) or layer.annotations.get(TITLE, "")
     target = _target(folder, name)
     with reader.blob(layer) as parts, target.open("xb") as file:
-        for part in _checked(parts, layer):
+        for part in _check_parts(parts, layer):
             file.write(part)
 
 
-def _checked(parts: Iterator[bytes], wanted: Descriptor) -> Iterator[bytes]:
+def _check_parts(parts: Iterator[bytes], wanted: Descriptor) -> Iterator[bytes]:
     """Give bytes as they come, no more than there should be, and compare their digest.
 
     Raises:

@@ -9,23 +9,14 @@ from typing import IO
 
 from deltareg.documents.json_values import is_object
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
-from deltareg.integrations.oci.content import (
-    INDEX,
-    MOST_MANIFEST_BYTES,
-    Artifact,
-    Blob,
-    Descriptor,
-    decode,
-    descriptors_in,
-    encode,
-)
+from deltareg.integrations.oci.content import INDEX, MOST_MANIFEST_BYTES, OciBundle, OciBlob, Descriptor, decode, descriptors_in, encode
 from deltareg.integrations.oci.packing import TITLE
 
 _MARK = b'{"imageLayoutVersion":"1.0.0"}'
 _NAME = "org.opencontainers.image.ref.name"
 
 
-def write_layout(folder: Path, artifact: Artifact, *, tag: str) -> None:
+def write_layout(folder: Path, artifact: OciBundle, *, tag: str) -> None:
     """Add an artifact to a layout, which is made where there is none.
 
     What a tag named before goes out of the index, with what referred to it; blobs stay.
@@ -105,7 +96,7 @@ class LayoutReader:
             yield iter(lambda: file.read(1 << 20), b"")
 
 
-def _check_tag(folder: Path, artifact: Artifact, tag: str) -> None:
+def _check_tag(folder: Path, artifact: OciBundle, tag: str) -> None:
     """Refuse to take a tag from another delta.
 
     Raises:
@@ -115,14 +106,14 @@ def _check_tag(folder: Path, artifact: Artifact, tag: str) -> None:
     with suppress(NotFound, OSError):
         there = find_in_layout(folder, tag)
         body = _path(folder, there.digest).read_bytes()
-        if _title(Blob(there, body)) != title:
+        if _title(OciBlob(there, body)) != title:
             raise Conflict(
-                f"{tag} of {folder} is {_title(Blob(there, body)) or 'something else'}",
+                f"{tag} of {folder} is {_title(OciBlob(there, body)) or 'something else'}",
                 fix=f"name another folder or tag: {folder}:TAG",
             )
 
 
-def _title(manifest: Blob) -> str:
+def _title(manifest: OciBlob) -> str:
     raw = manifest.body if isinstance(manifest.body, bytes) else manifest.body.read_bytes()
     notes = decode(raw, what="a manifest").get("annotations")
     return str(notes.get(TITLE, "")) if is_object(notes) else ""
@@ -141,14 +132,14 @@ def _of_subject(folder: Path, tag: str) -> set[str]:
     return found
 
 
-def _all(artifact: Artifact) -> Iterator[Blob]:
+def _all(artifact: OciBundle) -> Iterator[OciBlob]:
     yield from artifact.blobs
     yield artifact.manifest
     for one in artifact.referrers:
         yield from _all(one)
 
 
-def _keep(folder: Path, blob: Blob) -> None:
+def _keep(folder: Path, blob: OciBlob) -> None:
     """Write a blob, unless it is there as it should be.
 
     Raises:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 from deltareg.identity.manifest import Manifest, ManifestFile
-from deltareg.integrations.oci.content import Artifact, Blob, Descriptor, encode, make_manifest
+from deltareg.integrations.oci.content import OciBundle, OciBlob, Descriptor, encode, make_manifest
 from deltareg.wire import VersionDetail
 
 Profile = Literal["modelpack", "image"]
@@ -38,9 +38,9 @@ _DOCUMENT_NAMES = {"LICENSE", "LICENCE", "NOTICE"}
 
 
 @contextmanager
-def packed(
+def pack_version(
     folder: Path, version: VersionDetail, manifest: Manifest, profile: Profile
-) -> Generator[Artifact, None, None]:
+) -> Generator[OciBundle, None, None]:
     """Make the artifact of a version whose files lie in a folder, until the block ends."""
     if profile == "modelpack":
         yield _modelpack(folder, version, manifest)
@@ -63,7 +63,7 @@ def annotations_of(version: VersionDetail) -> dict[str, str]:
     }
 
 
-def _modelpack(folder: Path, version: VersionDetail, manifest: Manifest) -> Artifact:
+def _modelpack(folder: Path, version: VersionDetail, manifest: Manifest) -> OciBundle:
     layers = [_layer(folder, file) for file in manifest.files]
     descriptor = {
         "name": f"{version.namespace}/{version.name}", "version": f"v{version.version}",
@@ -78,29 +78,29 @@ def _modelpack(folder: Path, version: VersionDetail, manifest: Manifest) -> Arti
         "modelfs": {"type": "layers", "diffIds": [layer.descriptor.digest for layer in layers]},
     }
     return make_manifest(
-        MODEL, Blob.of(encode(config), MODEL_CONFIG), layers, annotations=annotations_of(version)
+        MODEL, OciBlob.of(encode(config), MODEL_CONFIG), layers, annotations=annotations_of(version)
     )
 
 
-def _layer(folder: Path, file: ManifestFile) -> Blob:
+def _layer(folder: Path, file: ManifestFile) -> OciBlob:
     name = file.path.rpartition("/")[2]
     is_document = name.endswith(_DOCUMENTS) or name in _DOCUMENT_NAMES
     kind = WEIGHTS if file.is_tensors else DOCUMENT if is_document else WEIGHTS_CONFIG
     notes = {FILE_PATH: file.path, TITLE: file.path}
     kept = Descriptor(kind, str(file.digest), file.size_bytes, notes)
-    return Blob(kept, folder / file.path)
+    return OciBlob(kept, folder / file.path)
 
 
-def _image(folder: Path, version: VersionDetail, manifest: Manifest, target: Path) -> Artifact:
+def _image(folder: Path, version: VersionDetail, manifest: Manifest, target: Path) -> OciBundle:
     digest, size = _write_tar(folder, manifest, target)
-    layer = Blob(Descriptor(TAR, digest, size), target)
+    layer = OciBlob(Descriptor(TAR, digest, size), target)
     config: Mapping[str, object] = {
         # Some runtimes want to know; nothing in it runs, so it is the same on every machine.
         "architecture": "amd64", "os": "linux", "created": version.created_at, "config": {},
         "rootfs": {"type": "layers", "diff_ids": [digest]},
         "history": [{"created": version.created_at, "created_by": "deltareg export"}],
     }  # fmt: skip
-    blob = Blob.of(encode(config), IMAGE_CONFIG)
+    blob = OciBlob.of(encode(config), IMAGE_CONFIG)
     return make_manifest("", blob, [layer], annotations=annotations_of(version))
 
 
@@ -112,7 +112,7 @@ def _write_tar(folder: Path, manifest: Manifest, target: Path) -> tuple[str, int
         for each in manifest.files:
             entry = _entry(f"{FOLDER}/{each.path}", tarfile.REGTYPE, 0o644)
             with (folder / each.path).open("rb") as data:
-                tar.addfile(_sized(entry, each.size_bytes), data)
+                tar.addfile(_set_size(entry, each.size_bytes), data)
     with target.open("rb") as written:
         digest = hashlib.file_digest(written, "sha256").hexdigest()
     return f"sha256:{digest}", target.stat().st_size
@@ -132,11 +132,11 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     return entry
 
 
-def _sized(entry: tarfile.TarInfo, size_bytes: int) -> tarfile.TarInfo:
+def _set_size(entry: tarfile.TarInfo, size_bytes: int) -> tarfile.TarInfo:
     entry.size = size_bytes
     return entry
 
 
-def with_referrers(artifact: Artifact, referrers: list[Artifact]) -> Artifact:
+def with_referrers(artifact: OciBundle, referrers: list[OciBundle]) -> OciBundle:
     """Put beside an artifact what others say of it."""
     return replace(artifact, referrers=referrers)

@@ -47,7 +47,7 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class OciLayout:
     """A folder in the form of an OCI layout.
 
     Attributes:
@@ -63,7 +63,7 @@ class Layout:
         return f"{self.folder}:{self.tag}" if self.tag else str(self.folder)
 
 
-def parse_place(text: str) -> Repository | Layout:
+def parse_place(text: str) -> Repository | OciLayout:
     """Read where an artifact lies or is to go.
 
     Raises:
@@ -90,9 +90,9 @@ def parse_place(text: str) -> Repository | Layout:
     return Repository(host, name, tag, digest)
 
 
-def _layout(text: str) -> Layout:
+def _layout(text: str) -> OciLayout:
     path = Path(text).expanduser()
     if path.exists() or ":" not in path.name:
-        return Layout(path)
+        return OciLayout(path)
     name, _, tag = path.name.rpartition(":")
-    return Layout(path.with_name(name), tag)
+    return OciLayout(path.with_name(name), tag)

@@ -6,7 +6,7 @@ Each is kept as it was signed, whole, in one layer, and can be verified without 
 from collections.abc import Iterator
 
 from deltareg.client import Client
-from deltareg.integrations.oci.content import EMPTY, Artifact, Blob, Descriptor, make_manifest
+from deltareg.integrations.oci.content import EMPTY, OciBundle, OciBlob, Descriptor, make_manifest
 from deltareg.integrations.oci.packing import OURS
 from deltareg.wire import VersionDetail
 from deltareg.wire.statements import VERDICT
@@ -18,7 +18,7 @@ PREDICATE = "in-toto.io/predicate-type"
 _CREATED = "org.opencontainers.image.created"
 
 
-def referrers_of(client: Client, version: VersionDetail, subject: Descriptor) -> Iterator[Artifact]:
+def referrers_of(client: Client, version: VersionDetail, subject: Descriptor) -> Iterator[OciBundle]:
     """Give what was signed about a version, oldest first: signatures, attestations, verdicts."""
     for form in ("signature", "attestation"):
         for info in client.signatures.list(version.ref, form=form):
@@ -36,10 +36,10 @@ def referrers_of(client: Client, version: VersionDetail, subject: Descriptor) ->
         yield _referrer(envelope.encode(), STATEMENT, notes, subject)
 
 
-def _referrer(body: bytes, kind: str, notes: dict[str, str], subject: Descriptor) -> Artifact:
-    layer = Blob.of(body, ENVELOPE if kind == STATEMENT else kind)
+def _referrer(body: bytes, kind: str, notes: dict[str, str], subject: Descriptor) -> OciBundle:
+    layer = OciBlob.of(body, ENVELOPE if kind == STATEMENT else kind)
     told = {key: text for key, text in notes.items() if text}
-    return make_manifest(kind, Blob.of(b"{}", EMPTY), [layer], annotations=told, subject=subject)
+    return make_manifest(kind, OciBlob.of(b"{}", EMPTY), [layer], annotations=told, subject=subject)
 
 
 def _type_of(body: str) -> str:

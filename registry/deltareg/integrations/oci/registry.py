@@ -24,17 +24,7 @@ from deltareg.errors import (
 )
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_confidential
-from deltareg.integrations.oci.content import (
-    INDEX,
-    MANIFEST,
-    MOST_MANIFEST_BYTES,
-    Artifact,
-    Blob,
-    Descriptor,
-    decode,
-    descriptors_in,
-    encode,
-)
+from deltareg.integrations.oci.content import INDEX, MANIFEST, MOST_MANIFEST_BYTES, OciBundle, OciBlob, Descriptor, decode, descriptors_in, encode
 from deltareg.integrations.oci.logins import find_login
 from deltareg.integrations.oci.places import Repository
 
@@ -70,7 +60,7 @@ class RegistryClient:
         """Close the connections."""
         self._http.close()
 
-    def send(self, artifact: Artifact, *, tag: str) -> None:
+    def send(self, artifact: OciBundle, *, tag: str) -> None:
         """Send an artifact under a tag, then what refers to it; what is there is not sent again."""
         for blob in artifact.blobs:
             self._send_blob(blob)
@@ -115,7 +105,7 @@ class RegistryClient:
                 answer.read()
             yield self._checked(answer).iter_bytes(1 << 20)
 
-    def _send_blob(self, blob: Blob) -> None:
+    def _send_blob(self, blob: OciBlob) -> None:
         kept = blob.descriptor
         if self._ask("HEAD", f"blobs/{kept.digest}", may_miss=True).is_success:
             return
@@ -130,7 +120,7 @@ class RegistryClient:
         with _ours(self._place):
             self._checked(self._http.put(url, content=blob.read(), headers=headers))
 
-    def _send_manifest(self, manifest: Blob, reference: str) -> bool:
+    def _send_manifest(self, manifest: OciBlob, reference: str) -> bool:
         """Send a manifest; says whether the registry has understood what it refers to."""
         body = b"".join(manifest.read())
         headers = {"Content-Type": manifest.descriptor.media_type}
@@ -150,7 +140,7 @@ class RegistryClient:
             "schemaVersion": 2, "mediaType": INDEX,
             "manifests": [one.to_json() for one in merged],
         }  # fmt: skip
-        self._send_manifest(Blob.of(encode(index), INDEX), tag)
+        self._send_manifest(OciBlob.of(encode(index), INDEX), tag)
 
     def _ask(
         self,
@@ -213,7 +203,7 @@ class RegistryClient:
         """
         if not answer.is_error:
             return answer
-        status, told = answer.status_code, _said(answer)
+        status, told = answer.status_code, _read_error(answer)
         where = f"{self._place.host} answers {status} for {self._place.name}"
         login = f"log in: docker login {self._place.host}"
         if status == 401:
@@ -227,7 +217,7 @@ class RegistryClient:
         raise Unavailable(f"{where}: {told or 'a fault'}", fix="try again")
 
 
-def _said(answer: httpx.Response) -> str:
+def _read_error(answer: httpx.Response) -> str:
     """Give what a registry says of an error, on one line."""
     with suppress(InvalidInput, httpx.ResponseNotRead):
         errors = decode(answer.content, what="the answer").get("errors")

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 
-class MakeRequest(Protocol):
+class LoraRequestFactory(Protocol):
     """What vLLM is told to load; its server gives it another number."""
 
     def __call__(self, *, lora_name: str, lora_int_id: int, lora_path: str) -> object:
@@ -27,7 +27,7 @@ class ResolverRegistry(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class VllmLibrary:
     """What was imported.
 
     Attributes:
@@ -37,11 +37,11 @@ class Library:
     """
 
     resolver: type[object]
-    request: MakeRequest
+    request: LoraRequestFactory
     registry: ResolverRegistry
 
 
-def load_library() -> Library:
+def load_library() -> VllmLibrary:
     """Import it.
 
     Raises:
@@ -50,8 +50,8 @@ def load_library() -> Library:
     """
     resolver = import_module("vllm.lora.resolver")
     request = import_module("vllm.lora.request")
-    return Library(
+    return VllmLibrary(
         cast(type[object], resolver.LoRAResolver),
-        cast(MakeRequest, request.LoRARequest),
+        cast(LoraRequestFactory, request.LoRARequest),
         cast(ResolverRegistry, resolver.LoRAResolverRegistry),
     )

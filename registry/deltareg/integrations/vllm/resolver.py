@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.errors import DeltaregError
-from deltareg.integrations.vllm.library import Library
+from deltareg.integrations.vllm.library import VllmLibrary
 
 if TYPE_CHECKING:
-    from deltareg.client.follow.by_name.opening import ByName
+    from deltareg.client.follow.by_name.opening import VersionsByName
 
 log = logging.getLogger(__name__)
 _THREADS = 4
@@ -21,13 +21,13 @@ _RETRIES, _PATIENCE_S = 2, 5.0
 """How long a registry that is away is waited for: somebody waits for an answer of the model."""
 
 
-class Names:
+class AdapterFinder:
     """The registry, reached when the first name is asked for."""
 
     def __init__(self) -> None:
         """Prepare; nothing is asked yet."""
         self._opening = threading.Lock()
-        self._by_name: ByName | None = None
+        self._by_name: VersionsByName | None = None
         self._open = ExitStack()
         self._trouble = ""
 
@@ -49,14 +49,14 @@ class Names:
         """End the looking after; what is loaded stays loaded."""
         self._open.close()
 
-    def _opened(self) -> "ByName":
+    def _opened(self) -> "VersionsByName":
         with self._opening:
             if self._by_name is None:
                 self._by_name = _open_names(self._open)
             return self._by_name
 
 
-def _open_names(closing: ExitStack) -> "ByName":
+def _open_names(closing: ExitStack) -> "VersionsByName":
     """Reach the registry that the environment and the settings files name.
 
     Raises:
@@ -84,9 +84,9 @@ def _open_names(closing: ExitStack) -> "ByName":
     return found
 
 
-def make_resolver(library: Library, names: "Names | ByName | None" = None) -> object:
+def make_resolver(library: VllmLibrary, names: "AdapterFinder | VersionsByName | None" = None) -> object:
     """Make a resolver of vLLM's own class, which an ABC of a library may ask for one day."""
-    known = names or Names()
+    known = names or AdapterFinder()
     # Of our own: a base that is hashed must not keep vLLM's threads from what they are for.
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deltareg")
 

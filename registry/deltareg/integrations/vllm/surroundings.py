@@ -19,7 +19,7 @@ _EVERYWHERE = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104  # read, no
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class VllmEnvironment:
     """Where vLLM is, and what there is for its adapters.
 
     Attributes:
@@ -41,7 +41,7 @@ class Surroundings:
 
 def read_surroundings(
     environ: Mapping[str, str] | None = None, arguments: Sequence[str] | None = None
-) -> Surroundings:
+) -> VllmEnvironment:
     """Read them, of this process where nothing is given.
 
     Raises:
@@ -53,7 +53,7 @@ def read_surroundings(
     if not url.startswith(("http://", "https://")):
         raise InvalidInput(f"DELTAREG_VLLM_URL is {url[:120]!r}", fix="write http://127.0.0.1:8000")
     key = told.api_key[0] if told.api_key else env.get("VLLM_API_KEY")
-    return Surroundings(
+    return VllmEnvironment(
         url, key or None, told.max_lora_rank, _folder(env.get("DELTAREG_VLLM_DIR")),
         parse_size(env.get("DELTAREG_VLLM_KEEP") or _KEEP),
         _folder(env.get("DELTAREG_VLLM_BASE")),

@@ -9,9 +9,9 @@ from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, parse_name
-from deltareg.service.authority.decide import Decision, decide
-from deltareg.service.authority.grants import RESERVED, SCOPES, Grant, Right, Unclaimed
-from deltareg.service.authority.held import Holding, allowed, read_holdings
+from deltareg.service.authority.decide import AccessDecision, decide
+from deltareg.service.authority.grants import RESERVED, SCOPES, Grant, Right, UnclaimedNamespaces
+from deltareg.service.authority.held import HeldRole, grants_of_token, read_holdings
 from deltareg.service.authority.resources import (
     EVERYTHING,
     Base,
@@ -121,13 +121,13 @@ class _Case:
             found.append(AccessReason(is_met=True, what=what))
         return found or [AccessReason(is_met=False, what=f"{self._name} holds no role")]
 
-    def _by_role(self, holding: Holding) -> AccessReason:
+    def _by_role(self, holding: HeldRole) -> AccessReason:
         is_met = self._allows(frozenset(holding.grants))
         return AccessReason(is_met=is_met, what=f"{self._name} is {holding}")
 
     def _by_token(self, row: TokenRow) -> AccessReason:
         limits = None if row.namespaces is None else tuple(row.namespaces)
-        grants = allowed(tuple[str, ...](row.scopes), self._held, limits, self._private)
+        grants = grants_of_token(tuple[str, ...](row.scopes), self._held, limits, self._private)
         where = "" if limits is None else f", in {', '.join(limits)} alone"
         what = f"token {row.id} ({row.display}…) is for {', '.join(row.scopes)}{where}"
         return AccessReason(is_met=self._allows(grants), what=what)
@@ -136,9 +136,9 @@ class _Case:
         place = namespace_of(self._on)
         if self._right is Right.PUSH and self._is_free and isinstance(self._on, LineRef):
             reaches = [grant.reach for grant in grants]
-            if any(isinstance(r, Unclaimed) and r.allows(place or "") for r in reaches):
+            if any(isinstance(r, UnclaimedNamespaces) and r.allows(place or "") for r in reaches):
                 return True
-        return decide(grants, self._right, self._on) is Decision.ALLOWED
+        return decide(grants, self._right, self._on) is AccessDecision.ALLOWED
 
     def _fix(self, *, is_held: bool) -> str:
         place = namespace_of(self._on)

@@ -8,7 +8,7 @@ from deltareg.db.access import grants as queries
 from deltareg.errors import Forbidden, InvalidInput
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.held import Holding, read_holdings
+from deltareg.service.authority.held import HeldRole, read_holdings
 from deltareg.service.authority.resources import EVERYTHING, Namespace
 from deltareg.service.authority.roles import RIGHTS, ROLE_OF, Role
 from deltareg.service.registry import Caller
@@ -92,7 +92,7 @@ def give_scopes(
     return []
 
 
-def _check_glass(caller: Caller, owner: int, holdings: Sequence[Holding]) -> None:
+def _check_glass(caller: Caller, owner: int, holdings: Sequence[HeldRole]) -> None:
     """Let an admin make a token that breaks the glass for who may break it: itself at most.
 
     Whoever may break it now may make one for others, too. Else one admin would be two: who breaks
@@ -103,7 +103,7 @@ def _check_glass(caller: Caller, owner: int, holdings: Sequence[Holding]) -> Non
         raise cannot_give(caller, Right.BREAK_GLASS, None)
 
 
-def _is_held(scope: Scope, holdings: Sequence[Holding]) -> bool:
+def _is_held(scope: Scope, holdings: Sequence[HeldRole]) -> bool:
     # Who may push makes a namespace by pushing; what is not private is read by all.
     return scope in {"read", "push"} or any(Right(scope) in RIGHTS[h.role] for h in holdings)
 

@@ -16,16 +16,8 @@ from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import check_limits, give_scopes, name_person
-from deltareg.service.authority.grants import (
-    SCOPES,
-    WORKER,
-    Among,
-    Grant,
-    Right,
-    grants_of,
-    scopes_for,
-)
-from deltareg.service.authority.held import allowed, read_holdings
+from deltareg.service.authority.grants import SCOPES, WORKER, PublicNamespaces, Grant, Right, grants_of, scopes_for
+from deltareg.service.authority.held import grants_of_token, read_holdings
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
@@ -106,14 +98,14 @@ def answer_to(
     token_hash = hash_secret(token)
     with glance(registry.engine) as conn:
         row, found = look(conn, token_hash)
-        held = _held(row)
+        held = _require_live(row)
         if held.last_used_at is not None and held.now - held.last_used_at <= _TOUCH_US:
             return act(conn, caller_with(registry, conn, held, request_id), found)
     # Noted before anything else, and once in a while; then the token is looked at again.
     with_retry(registry.engine, lambda conn: queries.touch_token(conn, held.id))
     with glance(registry.engine) as conn:
         row, found = look(conn, token_hash)
-        return act(conn, caller_with(registry, conn, _held(row), request_id), found)
+        return act(conn, caller_with(registry, conn, _require_live(row), request_id), found)
 
 
 def _check_form(token: str) -> None:
@@ -123,7 +115,7 @@ def _check_form(token: str) -> None:
         raise Unauthenticated("this is not a token of a registry", fix=_LOGIN)
 
 
-def _held(row: LiveTokenRow | None) -> LiveTokenRow:
+def _require_live(row: LiveTokenRow | None) -> LiveTokenRow:
     if row is None:
         raise Unauthenticated("the token is unknown, revoked or expired", fix=_LOGIN)
     return row
@@ -136,7 +128,7 @@ def caller_with(
     limits = None if row.namespaces is None else tuple(row.namespaces)
     seen = registry.visibilities.at(conn, row.epoch)
     scopes = scopes_for(row.principal_kind, row.scopes)
-    grants = allowed(scopes, row.held or "", limits, seen.private)
+    grants = grants_of_token(scopes, row.held or "", limits, seen.private)
     return Caller(
         row.principal, row.principal_id, row.id, grants, request_id,
         is_worker=row.principal_kind == WORKER,
@@ -149,7 +141,7 @@ def answer_anybody(
     """Answer who has no token, of what is public."""
     with glance(registry.engine) as conn:
         public = registry.visibilities.at(conn, None).public
-        grants = frozenset({Grant(Right.READ, Among(public))})
+        grants = frozenset({Grant(Right.READ, PublicNamespaces(public))})
         return act(conn, Caller(ANONYMOUS, 0, None, grants, request_id))
 
 

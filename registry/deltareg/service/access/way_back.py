@@ -20,7 +20,7 @@ NOTE = "made on the host"
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class RecoveryToken:
     """A token that was made.
 
     Attributes:
@@ -36,7 +36,7 @@ class WayBack:
 
 def make_way_back(
     registry: Registry, *, principal: str, scopes: Sequence[Scope], expires_in_s: int
-) -> WayBack:
+) -> RecoveryToken:
     """Make a token for an admin. Every call makes another one; those before stay as they are.
 
     Raises:
@@ -59,7 +59,7 @@ def make_way_back(
         secret = _make(registry, principal, scopes, expires_in_s)
     except IntegrityError:  # somebody else made the first one for that name at this moment
         secret = _make(registry, principal, scopes, expires_in_s)
-    return WayBack(secret, known is None, others)
+    return RecoveryToken(secret, known is None, others)
 
 
 def _make(registry: Registry, principal: str, scopes: Sequence[Scope], expires_in_s: int) -> str:

@@ -5,21 +5,11 @@ from enum import Enum
 from functools import lru_cache
 
 from deltareg.refs import LineRef
-from deltareg.service.authority.grants import Among, Grant, Part, Reach, Right, Unless
-from deltareg.service.authority.resources import (
-    EVERYTHING,
-    SHARED,
-    SOMEWHERE,
-    Base,
-    Channel,
-    Namespace,
-    Resource,
-    Whole,
-    namespace_of,
-)
+from deltareg.service.authority.grants import PublicNamespaces, Grant, NamespacePart, Reach, Right, NonPrivateNamespaces
+from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Base, Channel, Namespace, Resource, GeneralResource, namespace_of
 
 
-class Decision(Enum):
+class AccessDecision(Enum):
     """What a caller is told."""
 
     ALLOWED = "allowed"
@@ -28,7 +18,7 @@ class Decision(Enum):
     """It may not be read, and nothing else is allowed there: it is as if there were none."""
 
 
-def decide(grants: Iterable[Grant], right: Right, on: Resource) -> Decision:
+def decide(grants: Iterable[Grant], right: Right, on: Resource) -> AccessDecision:
     """Decide whether grants allow something on a resource.
 
     It goes by names alone, so a refusal does not tell whether the thing is there. A base that all
@@ -37,15 +27,15 @@ def decide(grants: Iterable[Grant], right: Right, on: Resource) -> Decision:
     held = list(grants)
     having = [grant for grant in held if grant.includes(right)]
     if any(_reaches(grant.reach, right, on) for grant in having):
-        return Decision.ALLOWED
+        return AccessDecision.ALLOWED
     is_visible = on is EVERYTHING or on is SHARED or knows(held, on)
     if right is Right.READ and having and not is_visible:
-        return Decision.HIDDEN
-    return Decision.REFUSED
+        return AccessDecision.HIDDEN
+    return AccessDecision.REFUSED
 
 
 @lru_cache(maxsize=16_384)
-def decided(grants: frozenset[Grant], right: Right, on: Resource) -> Decision:
+def decide_cached(grants: frozenset[Grant], right: Right, on: Resource) -> AccessDecision:
     """Decide as `decide` does, and keep the answer: it depends on nothing else."""
     return decide(grants, right, on)
 
@@ -56,18 +46,18 @@ def knows(grants: Iterable[Grant], on: Resource) -> bool:
 
 
 def _shows(grant: Grant, on: Resource) -> bool:
-    if isinstance(on, Namespace) and isinstance(grant.reach, Part):
+    if isinstance(on, Namespace) and isinstance(grant.reach, NamespacePart):
         return grant.reach.namespace == on.name
     # A role on some channels shows the line that has them.
-    is_part = isinstance(grant.reach, Part) and isinstance(on, LineRef)
+    is_part = isinstance(grant.reach, NamespacePart) and isinstance(on, LineRef)
     return _reaches(grant.reach, Right.READ if is_part else grant.right, on)
 
 
 def _reaches(reach: Reach, right: Right, on: Resource) -> bool:
-    if reach is Whole.EVERYTHING or on is SOMEWHERE:
+    if reach is GeneralResource.EVERYTHING or on is SOMEWHERE:
         return True
     if on is EVERYTHING or on is SHARED or (isinstance(on, Base) and on.namespace is None):
-        return on is not EVERYTHING and right is Right.READ and not isinstance(reach, Among)
+        return on is not EVERYTHING and right is Right.READ and not isinstance(reach, PublicNamespaces)
     return _covers(reach, right, on)
 
 
@@ -77,17 +67,17 @@ def _covers(reach: Reach, right: Right, on: Resource) -> bool:
     match reach:
         case Namespace():
             return reach.name == name
-        case Part():
+        case NamespacePart():
             return reach.namespace == name and _is_part(reach, right, on)
-        case Unless():
+        case NonPrivateNamespaces():
             return name not in reach.private
-        case Among():
+        case PublicNamespaces():
             return name in reach.public
         case _:
             return False
 
 
-def _is_part(part: Part, right: Right, on: Resource) -> bool:
+def _is_part(part: NamespacePart, right: Right, on: Resource) -> bool:
     match on:
         case LineRef():
             is_whole = not part.channels or right is Right.READ

@@ -11,7 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from deltareg.service.authority.resources import Namespace, Whole
+from deltareg.service.authority.resources import Namespace, GeneralResource
 
 
 class Right(StrEnum):
@@ -44,7 +44,7 @@ _OF_WORKERS = {Right.READ, Right.VERIFY}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class NamespacePart:
     """Some lines of a namespace, or some channels of them.
 
     Attributes:
@@ -67,21 +67,21 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Unless:
+class NonPrivateNamespaces:
     """All namespaces that are not private."""
 
     private: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Among:
+class PublicNamespaces:
     """The namespaces that are public, for who is nobody here."""
 
     public: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Unclaimed:
+class UnclaimedNamespaces:
     """Namespaces that nobody has made yet, for who pushes first; None where any may be made."""
 
     limits: frozenset[str] | None = None
@@ -91,7 +91,7 @@ class Unclaimed:
         return name not in RESERVED and (self.limits is None or name in self.limits)
 
 
-Reach = Namespace | Part | Unless | Among | Unclaimed | Literal[Whole.EVERYTHING]
+Reach = Namespace | NamespacePart | NonPrivateNamespaces | PublicNamespaces | UnclaimedNamespaces | Literal[GeneralResource.EVERYTHING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Grant:
     """
 
     right: Right
-    reach: Reach = Whole.EVERYTHING
+    reach: Reach = GeneralResource.EVERYTHING
 
     def includes(self, right: Right) -> bool:
         """Whether it gives a right where it reaches: its own, and to an admin nearly all."""

@@ -5,24 +5,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from deltareg.service.authority.grants import (
-    SCOPES,
-    Grant,
-    Part,
-    Reach,
-    Right,
-    Unclaimed,
-    Unless,
-    implies,
-)
-from deltareg.service.authority.resources import Namespace, Whole
+from deltareg.service.authority.grants import SCOPES, Grant, NamespacePart, Reach, Right, UnclaimedNamespaces, NonPrivateNamespaces, implies
+from deltareg.service.authority.resources import Namespace, GeneralResource
 from deltareg.service.authority.roles import RIGHTS, Role
 
 _Limits = frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class HeldRole:
     """A role of a principal and where it has it.
 
     Attributes:
@@ -45,11 +36,11 @@ class Holding:
     def reach(self) -> Reach:
         """How far it reaches."""
         if self.namespace is None:
-            return Whole.EVERYTHING
+            return GeneralResource.EVERYTHING
         if not self.pattern:
             return Namespace(self.namespace)
         lines, _, channels = self.pattern.partition("@")
-        return Part(self.namespace, lines, channels)
+        return NamespacePart(self.namespace, lines, channels)
 
     @property
     def grants(self) -> list[Grant]:
@@ -64,7 +55,7 @@ class Holding:
 
 
 @lru_cache(maxsize=4096)
-def allowed(
+def grants_of_token(
     scopes: tuple[str, ...], held: str, limits: tuple[str, ...] | None, private: frozenset[str]
 ) -> frozenset[Grant]:
     """Give all that a token allows.
@@ -81,16 +72,16 @@ def allowed(
 
 
 @lru_cache(maxsize=4096)
-def read_holdings(text: str) -> tuple[Holding, ...]:
+def read_holdings(text: str) -> tuple[HeldRole, ...]:
     """Read the roles of a principal as one text, parted by commas; a role of later is left out."""
     known = {role.value for role in Role}
     parts = [part for part in text.split(",") if part.partition(" ")[0] in known]
-    return tuple(Holding.read(part) for part in parts)
+    return tuple(HeldRole.read(part) for part in parts)
 
 
 @lru_cache(maxsize=4096)
 def grants_within(
-    scopes: frozenset[str], holdings: tuple[Holding, ...], limits: _Limits
+    scopes: frozenset[str], holdings: tuple[HeldRole, ...], limits: _Limits
 ) -> frozenset[Grant]:
     """Give what a token allows because of the roles of its principal.
 
@@ -105,10 +96,10 @@ def grants_within(
         for holding in holdings
         for grant in holding.grants
         if any(implies(scope, grant.right) for scope in wanted)
-        for reach in _limited(grant.reach, limits)
+        for reach in _limit_reach(grant.reach, limits)
     }
     if any(implies(scope, Right.PUSH) for scope in wanted):
-        found.add(Grant(Right.PUSH, Unclaimed(limits)))
+        found.add(Grant(Right.PUSH, UnclaimedNamespaces(limits)))
     return frozenset(found)
 
 
@@ -119,19 +110,19 @@ def grants_by_sight(
     """Give what a token may read because it is not private."""
     if not any(implies(Right(scope), Right.READ) for scope in scopes if scope in SCOPES):
         return frozenset()
-    return frozenset(Grant(Right.READ, reach) for reach in _limited(Unless(private), limits))
+    return frozenset(Grant(Right.READ, reach) for reach in _limit_reach(NonPrivateNamespaces(private), limits))
 
 
-def _limited(reach: Reach, limits: _Limits) -> Iterable[Reach]:
+def _limit_reach(reach: Reach, limits: _Limits) -> Iterable[Reach]:
     """Keep a reach within the namespaces that a token is limited to."""
     if limits is None:
         return [reach]
     match reach:
         case Namespace():
             return [reach] if reach.name in limits else []
-        case Part():
+        case NamespacePart():
             return [reach] if reach.namespace in limits else []
-        case Unless():
+        case NonPrivateNamespaces():
             return [Namespace(name) for name in limits - reach.private]
         case _:
             return [Namespace(name) for name in limits]

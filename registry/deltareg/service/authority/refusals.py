@@ -3,18 +3,11 @@
 from deltareg.errors import Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import (
-    Base,
-    Channel,
-    Namespace,
-    Resource,
-    Whole,
-    namespace_of,
-)
+from deltareg.service.authority.resources import Base, Channel, Namespace, Resource, GeneralResource, namespace_of
 from deltareg.service.authority.roles import ONLY_EVERYWHERE, ROLE_OF, role_within
 
 
-def refused(principal: str, right: Right, on: Resource, *, is_held: bool) -> Forbidden:
+def make_refusal(principal: str, right: Right, on: Resource, *, is_held: bool) -> Forbidden:
     """Make the error for a right that a token does not have.
 
     Args:
@@ -33,7 +26,7 @@ def refused(principal: str, right: Right, on: Resource, *, is_held: bool) -> For
         f"this token of {principal} does not allow {right.value!r} on {on}",
         fix=f"deltareg access explain {principal} {right.value} {on}"
         f" tells why; or ask for it: {_give(principal, right, namespace_of(on))}"
-        if not isinstance(on, Whole)
+        if not isinstance(on, GeneralResource)
         else f"ask for it: {_give(principal, right, None)}",
     )
 
@@ -68,11 +61,11 @@ def absent(on: Namespace | LineRef | Channel | Base) -> NotFound:
             return NotFound(f"there is no base {name!r}", fix=fix)
 
 
-def hidden(on: Resource) -> NotFound:
+def pretend_absent(on: Resource) -> NotFound:
     """Make the error for what a caller may not see.
 
     A whole is never hidden.
     """
-    if isinstance(on, Whole):
+    if isinstance(on, GeneralResource):
         raise TypeError(f"{on} is no thing that could be hidden")
     return absent(on)

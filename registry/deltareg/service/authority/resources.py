@@ -60,7 +60,7 @@ class Base:
         return f"base/{self.name}"
 
 
-class Whole(Enum):
+class GeneralResource(Enum):
     """What is no one thing."""
 
     EVERYTHING = "everything"
@@ -75,10 +75,10 @@ class Whole(Enum):
         return self.value
 
 
-EVERYTHING = Whole.EVERYTHING
-SHARED = Whole.SHARED
-SOMEWHERE = Whole.SOMEWHERE
-Resource = Namespace | LineRef | Channel | Base | Whole
+EVERYTHING = GeneralResource.EVERYTHING
+SHARED = GeneralResource.SHARED
+SOMEWHERE = GeneralResource.SOMEWHERE
+Resource = Namespace | LineRef | Channel | Base | GeneralResource
 
 
 def namespace_of(resource: Resource) -> str | None:
@@ -90,5 +90,5 @@ def namespace_of(resource: Resource) -> str | None:
             return resource.line.namespace
         case LineRef() | Base():
             return resource.namespace
-        case Whole():
+        case GeneralResource():
             return None

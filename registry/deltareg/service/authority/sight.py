@@ -3,30 +3,30 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from deltareg.db.access.sight import Sight
-from deltareg.service.authority.grants import Among, Grant, Part, Right, Unless
+from deltareg.db.access.sight import VisibleLines
+from deltareg.service.authority.grants import PublicNamespaces, Grant, NamespacePart, Right, NonPrivateNamespaces
 from deltareg.service.authority.resources import EVERYTHING, Namespace
 
 
 @lru_cache(maxsize=1024)
-def sight_of(grants: frozenset[Grant]) -> Sight | None:
+def sight_of(grants: frozenset[Grant]) -> VisibleLines | None:
     """Say which lines somebody may read; None for all there are."""
     reaches = {grant.reach for grant in grants if grant.includes(Right.READ)}
     if EVERYTHING in reaches:
         return None
     visibilities: set[str] = set()
-    if any(isinstance(reach, Unless) for reach in reaches):
+    if any(isinstance(reach, NonPrivateNamespaces) for reach in reaches):
         visibilities |= {"internal", "public"}
-    if any(isinstance(reach, Among) for reach in reaches):
+    if any(isinstance(reach, PublicNamespaces) for reach in reaches):
         visibilities.add("public")
-    return Sight(
+    return VisibleLines(
         visibilities=tuple(sorted(visibilities)),
-        namespaces=_sorted(reach.name for reach in reaches if isinstance(reach, Namespace)),
+        namespaces=_sort_names(reach.name for reach in reaches if isinstance(reach, Namespace)),
         lines=tuple(
-            sorted((reach.namespace, reach.lines) for reach in reaches if isinstance(reach, Part))
+            sorted((reach.namespace, reach.lines) for reach in reaches if isinstance(reach, NamespacePart))
         ),
     )
 
 
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+def _sort_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names))

@@ -2,7 +2,7 @@
 
 from deltareg.db.bases import bases as queries
 from deltareg.db.session import read
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.errors import NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
@@ -74,7 +74,7 @@ def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
         base = find_base(conn, caller, name)
-        refuse_corrupt(conn, caller, Held(base.id, is_base=True), name)
+        refuse_corrupt(conn, caller, PackHolder(base.id, is_base=True), name)
         raw = queries.base_content(conn, base.id).storage_map
     if not raw:
         raise NotFound(

@@ -8,7 +8,7 @@ from deltareg.db.bases.rows import BaseRow
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.runs.runs_on_bases import active_of_base
-from deltareg.db.session import read, tried, with_retry
+from deltareg.db.session import read, try_transaction, with_retry
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.identity.whole_base import TENSORS, inert_differences, part_differences
 from deltareg.refs import parse_base
@@ -51,7 +51,7 @@ def rename_base(registry: Registry, caller: Caller, name: str, request: BaseRena
     after = parse_base(request.name)
 
     def transaction(conn: sa.Connection) -> BaseInfo:
-        base = _locked(conn, caller, name)
+        base = _lock_base(conn, caller, name)
         _check_renamable(base, after)
         if base.name != after:
             _refuse_taken(conn, base, after)
@@ -81,7 +81,7 @@ def delete_base(
     caller.require(Right.ADMIN, on=Base(name))
 
     def transaction(conn: sa.Connection) -> BaseInfo:
-        base = _locked(conn, caller, name)
+        base = _lock_base(conn, caller, name)
         shown = describe_base(conn, base)
         _refuse_if_needed(conn, base)
         queries.delete_base(conn, base.id, name=base.name, created_by=caller.principal_id)
@@ -93,10 +93,10 @@ def delete_base(
         )  # fmt: skip
         return shown
 
-    return (tried if dry_run else with_retry)(registry.engine, transaction)
+    return (try_transaction if dry_run else with_retry)(registry.engine, transaction)
 
 
-def _locked(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
+def _lock_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
     """Find a base that the caller administers, and keep others from standing on it meanwhile."""
     found = find_base(conn, caller, name)
     caller.require(Right.ADMIN, on=Base(found.name))

@@ -12,12 +12,12 @@ from deltareg.db.bases import bases as base_queries
 from deltareg.db.bases.rows import BaseRow
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.kind import ActivationHook, BaseCopy, BaseView, PrefixInsert, WeightUpdate
-from deltareg.delta.maths.updates import Replace, ReplaceRows
+from deltareg.delta.maths.updates import Replacement, RowReplacement
 from deltareg.delta.shapes import header_tensors
-from deltareg.delta.updates_sparse import Elements
+from deltareg.delta.updates_sparse import SparseElements
 from deltareg.errors import BlobMissing, InvalidInput, NotFound, Problem, Refused
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
@@ -25,7 +25,7 @@ from deltareg.service.authority.resources import Base
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import ref_of
-from deltareg.service.kept import decoded, view_of_base
+from deltareg.service.kept import decode_manifest, view_of_base
 from deltareg.service.lines.cards import stored_as
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_version
@@ -52,10 +52,10 @@ def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo
             told = f"{base} is a variant" if old is not None else f"{ref_of(row)} is bound to none"
             raise InvalidInput(f"{told}: nothing is pushed for it", fix="name the base itself")
         refuse_deleted(row)
-        refuse_corrupt(conn, caller, Held(row.id), ref_of(row))
+        refuse_corrupt(conn, caller, PackHolder(row.id), ref_of(row))
         before, after = _view(conn, old), _view(conn, new)
         documents = version_queries.content(conn, row.id)
-        manifest = decoded(row.manifest_digest, lambda: documents.manifest)
+        manifest = decode_manifest(row.manifest_digest, lambda: documents.manifest)
         stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
     try:
         files = stored.delta_files(manifest)
@@ -88,10 +88,10 @@ def _fitting(
     ref: str, base: BaseRow, found: Assessment, *, old: BaseView, into: BaseView
 ) -> FitInfo:
     """Say what is to be done with a version whose tensors all have their place."""
-    touched = set(_touched(found, into))
+    touched = set(_find_touched(found, into))
     changed = [name for name in touched if _differs(name, old, into)]
     reasons: list[str] = []
-    undone = {name for name in _replaced(found) if _differs(name, old, into)}
+    undone = {name for name in _find_replaced(found) if _differs(name, old, into)}
     if undone:
         reasons.append(
             f"its values are whole ones: they would undo what {base.name} changed in"
@@ -107,7 +107,7 @@ def _fitting(
     )  # fmt: skip
 
 
-def _touched(found: Assessment, base: BaseView) -> Iterator[str]:
+def _find_touched(found: Assessment, base: BaseView) -> Iterator[str]:
     """Give the base's weights that a delta starts from; all, where it acts on what flows."""
     for effect in found.account.effects:
         if isinstance(effect, WeightUpdate):
@@ -116,13 +116,13 @@ def _touched(found: Assessment, base: BaseView) -> Iterator[str]:
             yield from base.tensors
 
 
-def _replaced(found: Assessment) -> Iterator[str]:
+def _find_replaced(found: Assessment) -> Iterator[str]:
     """Give the base's weights, or parts of them, of which a delta has values of its own."""
     for effect in found.account.effects:
         if isinstance(effect, WeightUpdate):
             update = effect.update
-            is_absolute = isinstance(update, Elements) and update.is_absolute
-            if isinstance(update, Replace | ReplaceRows) or is_absolute:
+            is_absolute = isinstance(update, SparseElements) and update.is_absolute
+            if isinstance(update, Replacement | RowReplacement) or is_absolute:
                 yield effect.source
 
 

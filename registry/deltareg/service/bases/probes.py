@@ -40,11 +40,11 @@ def show_probes(registry: Registry, caller: Caller, name: str) -> BaseProbeSet:
     with read(registry.engine) as conn:
         base = find_base(conn, caller, name)
         if queries.probes_document(conn, base.id) is not None:
-            return _shown(conn, base)
+            return _show_probes(conn, base)
 
     def transaction(conn: sa.Connection) -> BaseProbeSet:
         draw_probes(conn, base)
-        return _shown(conn, base)
+        return _show_probes(conn, base)
 
     return with_retry(registry.engine, transaction)
 
@@ -84,7 +84,7 @@ def add_figures(
             )
         public = PublicKey.parse(key.public)
         signed = open_statement(envelope, {public.keyid: public}, predicate_type=FIGURES)
-        said, shown = read_figures(signed.statement), _shown(conn, base)
+        said, shown = read_figures(signed.statement), _show_probes(conn, base)
         is_same = (said.base.root, said.base.identity) == (shown.root, shown.identity)
         if not is_same or f"sha256:{signed.statement.sha256}" != shown.digest:
             raise BadSignature(
@@ -102,12 +102,12 @@ def add_figures(
                 conn, Action.BASE_MEASURE, f"base/{base.name}", on=Base(base.name), before=None,
                 after={"probes": shown.digest, "keyid": signed.keyid},
             )  # fmt: skip
-        return _shown(conn, base)
+        return _show_probes(conn, base)
 
     return with_retry(registry.engine, transaction)
 
 
-def _shown(conn: sa.Connection, base: BaseRow) -> BaseProbeSet:
+def _show_probes(conn: sa.Connection, base: BaseRow) -> BaseProbeSet:
     document = queries.probes_document(conn, base.id)
     if document is None:
         raise NotFound(

@@ -38,7 +38,7 @@ FINETUNED_FROM_RULE = "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class StackFoundation:
     """What a version is folded into to be a base.
 
     Attributes:
@@ -73,7 +73,7 @@ def parse_version_base(target: str) -> Ref:
     return ref
 
 
-def find_ground(conn: sa.Connection, caller: Caller, target: str) -> Ground:
+def find_ground(conn: sa.Connection, caller: Caller, target: str) -> StackFoundation:
     """Find a version that is to be a base, and what it stands on.
 
     Raises:
@@ -94,17 +94,17 @@ def find_ground(conn: sa.Connection, caller: Caller, target: str) -> Ground:
     is_revoked = version.revoked_at is not None
     check_stackable(target, foldable=version.foldable, depth=depth, is_revoked=is_revoked)
     if below.version_id is None:
-        return Ground(version, below, depth, below.id, below.root)
-    return Ground(version, below, depth, present(below.bottom_id), present(below.bottom_root))
+        return StackFoundation(version, below, depth, below.id, below.root)
+    return StackFoundation(version, below, depth, present(below.bottom_id), present(below.bottom_root))
 
 
-def bottom_records(conn: sa.Connection, ground: Ground) -> dict[str, TensorRecord]:
+def bottom_records(conn: sa.Connection, ground: StackFoundation) -> dict[str, TensorRecord]:
     """Give the tensors of the base at the foot, by name."""
     raw = base_queries.base_content(conn, ground.bottom_id).manifest
     return Manifest.decode(raw).records()
 
 
-def check_result(registry: Registry, ground: Ground, result: Manifest) -> str:
+def check_result(registry: Registry, ground: StackFoundation, result: Manifest) -> str:
     """Hold a claimed result against the version and its base, and give its recipe.
 
     Raises:
@@ -129,7 +129,7 @@ def check_result(registry: Registry, ground: Ground, result: Manifest) -> str:
     return stacking.recipe()
 
 
-def record_stack(conn: sa.Connection, ground: Ground, base_id: int, *, recipe: str) -> None:
+def record_stack(conn: sa.Connection, ground: StackFoundation, base_id: int, *, recipe: str) -> None:
     """Record, with the base, of which version it is.
 
     Raises:

@@ -14,10 +14,10 @@ from deltareg.db.channels import requests as queries
 from deltareg.db.channels.request_rows import ApprovalRow, RequestRow
 from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.sql.row_protocols import HasPolicy
+from deltareg.db.sql.row_protocols import PolicyColumns
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
-from deltareg.service.authority.decide import Decision, decide
+from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.held import grants_within, read_holdings
 from deltareg.service.authority.resources import Channel
@@ -35,7 +35,7 @@ _ENDS = {
 MOVED_ON = "the channel moved on"
 
 
-def approvals_due(channel: HasPolicy) -> int:
+def approvals_due(channel: PolicyColumns) -> int:
     """Give how many approvals a promotion to a channel needs."""
     return policy_of(channel).approvals
 
@@ -60,7 +60,7 @@ def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:
         return False
     held = read_holdings(holdings_of(conn, row.principal_id))
     rights = grants_within(frozenset({Right.APPROVE.value}), held, None)
-    return decide(rights, Right.APPROVE, where) is not Decision.ALLOWED
+    return decide(rights, Right.APPROVE, where) is not AccessDecision.ALLOWED
 
 
 def ask_for_approvals(

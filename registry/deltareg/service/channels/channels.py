@@ -10,7 +10,7 @@ from deltareg.db.channels import channels as queries
 from deltareg.db.channels.rows import ChannelRow, RevisionRow
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
-from deltareg.db.sql.together import Found
+from deltareg.db.sql.together import CombinedResult
 from deltareg.db.verdicts.rows import VersionWaiverRow
 from deltareg.errors import NotFound
 from deltareg.gate.policy import policy_digest, policy_fields
@@ -186,7 +186,7 @@ class _Odd:
     waivers: Mapping[int, Sequence[Waiver]]
 
 
-def _odd_of(beside: Found) -> _Odd:
+def _odd_of(beside: CombinedResult) -> _Odd:
     quarantined: dict[int, list[int]] = {}
     for row in beside.all(channel_standing.QUARANTINED):
         quarantined.setdefault(row.channel_id, []).append(row.number)
@@ -202,7 +202,7 @@ def _odd_of(beside: Found) -> _Odd:
 def _ask_odd(conn: sa.Connection, row: ChannelRow, newest: RevisionRow) -> _Odd:
     served = [] if newest.version_id is None else [newest.version_id]
     return _Odd(
-        queries.quarantined(conn, [row.id]), moves_to_review(conn, [row.id]),
+        queries.quarantined_numbers(conn, [row.id]), moves_to_review(conn, [row.id]),
         standing_on_versions(conn, served),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db.channels import floors as queries
 from deltareg.db.channels.requests import open_requests_of
-from deltareg.db.session import read, tried, with_retry
+from deltareg.db.session import read, try_transaction, with_retry
 from deltareg.errors import StaleRevision
 from deltareg.gate.floors import THE_SERVER, Floor, parse_floor
 from deltareg.refs import parse_name
@@ -37,7 +37,7 @@ def show_floor(registry: Registry, caller: Caller, namespace: str | None) -> Flo
     with read(registry.engine) as conn:
         namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
         row = queries.floor_row(conn, namespace_id)
-    floor = parse_floor({} if row is None else row.policy, of=_told(namespace))
+    floor = parse_floor({} if row is None else row.policy, of=_describe_place(namespace))
     return FloorInfo(
         of=floor.of, namespace=namespace, policy=floor.fields(), digest=str(floor.digest),
         reason="" if row is None else row.reason, actor=None if row is None else row.actor,
@@ -72,7 +72,7 @@ def set_floor(
     if namespace is not None:
         place = Namespace(parse_name(namespace, "namespace"))
     caller.require(Right.ADMIN, on=place)
-    wanted = parse_floor(request.policy, of=_told(namespace))
+    wanted = parse_floor(request.policy, of=_describe_place(namespace))
 
     def transaction(conn: sa.Connection) -> FloorChange:
         namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
@@ -101,7 +101,7 @@ def set_floor(
         )  # fmt: skip
         return change.model_copy(update={"stale_requests": stale})
 
-    return (tried if request.dry_run else with_retry)(registry.engine, transaction)
+    return (try_transaction if request.dry_run else with_retry)(registry.engine, transaction)
 
 
 def _end_requests(
@@ -116,7 +116,7 @@ def _end_requests(
     return ended
 
 
-def _told(namespace: str | None) -> str:
+def _describe_place(namespace: str | None) -> str:
     return THE_SERVER if namespace is None else f"namespace {namespace}"
 
 

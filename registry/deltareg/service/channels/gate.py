@@ -13,7 +13,7 @@ from deltareg.db.channels import before_gate
 from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
-from deltareg.db.sql.together import Found
+from deltareg.db.sql.together import CombinedResult
 from deltareg.gate.asked import judge_with_floors
 from deltareg.gate.floors import Floor, over
 from deltareg.gate.judge import Candidate, Circumstances, deciding
@@ -39,7 +39,7 @@ FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class GateCase:
     """A version before the gate of a channel: all that the gate goes by.
 
     Attributes:
@@ -70,7 +70,7 @@ class Case:
         unmet = [ruling for ruling in self.rulings() if not ruling.is_met]
         return [ruling for ruling in unmet if ruling.rule not in left_out]
 
-    def accepting(self, warnings: Iterable[str] | None = None) -> "Case":
+    def accepting(self, warnings: Iterable[str] | None = None) -> "GateCase":
         """Let somebody accept warnings of the verdicts that decide: those named, or all."""
         accepted = self.warnings() if warnings is None else warnings
         return replace(self, now=replace(self.now, accepted=frozenset(accepted)))
@@ -107,7 +107,7 @@ def check_gate(
 
 
 def answer_of(
-    conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: Case
+    conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: GateCase
 ) -> GateAnswer:
     """Say what the gate of a channel says of a version, signed where the registry has a key."""
     rulings, verdicts = case.rulings(), case.passes()
@@ -135,8 +135,8 @@ def answer_of(
 
 
 def gather(
-    conn: sa.Connection, version: VersionRow, channel: ChannelRow, found: Found | None = None
-) -> Case:
+    conn: sa.Connection, version: VersionRow, channel: ChannelRow, found: CombinedResult | None = None
+) -> GateCase:
     """Gather all that the gate of a channel goes by about a version, inside a transaction.
 
     Args:
@@ -152,7 +152,7 @@ def gather(
         known.candidate, is_quarantined=found.one(before_gate.QUARANTINE) is not None,
         serving=serving_facts(conn, version) if policy.servable else {},
     )  # fmt: skip
-    return Case(
+    return GateCase(
         candidate, own_policy_of(channel),
         floors_of(channel, namespace=version.namespace),
         known.verdicts_on(channel.id), _circumstances(conn, version, channel, policy, known, found),
@@ -161,7 +161,7 @@ def gather(
 
 def _circumstances(
     conn: sa.Connection, version: VersionRow, channel: ChannelRow, policy: Policy,
-    known: KnownVersion, found: Found,
+    known: KnownVersion, found: CombinedResult,
 ) -> Circumstances:  # fmt: skip
     digest, now_us = str(policy_digest(policy)), found.all(before_gate.MOMENT)[0].now
     newest = found.one(before_gate.NEWEST)
@@ -178,7 +178,7 @@ def _circumstances(
     )  # fmt: skip
 
 
-def _approvals(conn: sa.Connection, version: VersionRow, found: Found, digest: str) -> list[str]:
+def _approvals(conn: sa.Connection, version: VersionRow, found: CombinedResult, digest: str) -> list[str]:
     """Name those who approve of a move under the policy as it is."""
     asked = [
         request

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from deltareg.db.channels import before_gate
 from deltareg.db.lines.referrers import referrer_rows
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.sql.together import Found
+from deltareg.db.sql.together import CombinedResult
 from deltareg.db.verdicts.rows import VerdictFactRow, WaiverRow
 from deltareg.digest import Digest
 from deltareg.gate.judge import Candidate
@@ -16,7 +16,7 @@ from deltareg.gate.signature_terms import SignatureFact
 from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.service.describe import proof_of, ref_of, signatory_of
 from deltareg.service.lines.corrupt_below import corrupt_below
-from deltareg.service.lines.near import Near, near_of
+from deltareg.service.lines.near import VersionAncestry, near_of
 from deltareg.service.lines.revoked import revoked_below, tell_revocation
 from deltareg.service.verdicts.facts import fact_of
 from deltareg.service.verdicts.waivers import standing_on
@@ -50,10 +50,10 @@ class KnownVersion:
 
 def known_of(conn: sa.Connection, version: VersionRow) -> KnownVersion:
     """Gather what is known of a version, inside a transaction."""
-    return read_known(conn, version, before_gate.known(conn, version))
+    return read_known(conn, version, before_gate.fetch_known(conn, version))
 
 
-def read_known(conn: sa.Connection, version: VersionRow, found: Found) -> KnownVersion:
+def read_known(conn: sa.Connection, version: VersionRow, found: CombinedResult) -> KnownVersion:
     """Read what is known of a version from what was found of it, inside the same transaction."""
     waivers: dict[str, list[WaiverRow]] = {}
     for row in found.all(before_gate.WAIVERS):
@@ -76,7 +76,7 @@ def read_known(conn: sa.Connection, version: VersionRow, found: Found) -> KnownV
 
 
 def _candidate(
-    conn: sa.Connection, version: VersionRow, near: Near, aliases: Sequence[str]
+    conn: sa.Connection, version: VersionRow, near: VersionAncestry, aliases: Sequence[str]
 ) -> Candidate:
     below = corrupt_below(conn, version, near)
     return Candidate(

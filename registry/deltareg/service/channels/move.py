@@ -83,14 +83,14 @@ def move_channel(
         return result
 
     if not move.dry_run:
-        return _moved(with_retry(registry.engine, transaction))
+        return _raise_pending(with_retry(registry.engine, transaction))
     with write(registry.engine) as conn, conn.begin_nested() as trial:
         result = transaction(conn)
         trial.rollback()
-    return _moved(result)
+    return _raise_pending(result)
 
 
-def _moved(result: MoveResult | GatePending) -> MoveResult:
+def _raise_pending(result: MoveResult | GatePending) -> MoveResult:
     """Raise what is due, now that the request for it is committed."""
     if isinstance(result, GatePending):
         raise result

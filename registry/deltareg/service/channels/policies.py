@@ -10,7 +10,7 @@ from deltareg.db.channels.rows import ChannelRow
 from deltareg.db.session import read, with_retry
 from deltareg.delta.kinds import kind_names
 from deltareg.delta.serving import engine_names
-from deltareg.documents.strict_fields import Place, read_word
+from deltareg.documents.strict_fields import DocumentPlace, read_word
 from deltareg.errors import InvalidInput, StaleRevision
 from deltareg.gate.floors import over
 from deltareg.gate.policy import (
@@ -136,20 +136,20 @@ def check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
         found = suite_facts(conn, [suite.name])
         if suite.name in found and not found[suite.name].is_for_gates:
             told = f"{suite.name} is a quick look that counts for no channel"
-            raise Place("suites").wrong(told, fix="name smoke, or a suite of your own")
+            raise DocumentPlace("suites").wrong(told, fix="name smoke, or a suite of your own")
         if suite.name not in found:
             told = f"there is no suite {suite.name!r}"
-            raise Place("suites").wrong(told, fix="name one that the server has")
+            raise DocumentPlace("suites").wrong(told, fix="name one that the server has")
     for number, kind in enumerate(policy.kinds or ()):
-        read_word(kind, Place("kinds").at(number), words=kind_names())
+        read_word(kind, DocumentPlace("kinds").at(number), words=kind_names())
     for number, term in enumerate(policy.servable):
-        read_word(term.engine, Place("servable").at(number), words=engine_names())
+        read_word(term.engine, DocumentPlace("servable").at(number), words=engine_names())
     for number, base in enumerate(policy.bases or ()):
         is_root = ":" in base and "/" not in base
         is_known = caller.sees(Base(base)) and base_queries.base_rows(conn, name=base, limit=1)
         if not is_root and not is_known:
             raise (
-                Place("bases")
+                DocumentPlace("bases")
                 .at(number)
                 .wrong(
                     f"there is no base {base!r}",
@@ -164,7 +164,7 @@ def _check_variants(conn: sa.Connection, caller: Caller, policy: Policy) -> None
         rows = base_queries.base_rows(conn, name=name, limit=1) if caller.sees(Base(name)) else ()
         if not rows or rows[0].scheme is None:
             raise (
-                Place("variants")
+                DocumentPlace("variants")
                 .at(number)
                 .wrong(
                     f"there is no variant {name!r}",

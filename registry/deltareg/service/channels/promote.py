@@ -12,7 +12,7 @@ from deltareg.gate.judge import refusal
 from deltareg.refs import LineRef
 from deltareg.service.channels.approvals import ask_for_approvals
 from deltareg.service.channels.gate import gather
-from deltareg.service.channels.serve import check_standing, held, serve
+from deltareg.service.channels.serve import check_standing, hold_version, serve
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
@@ -32,7 +32,7 @@ def promote(
     """
     if move.version is None:
         raise InvalidInput("a promotion names a version", fix="send `version`")
-    version = held(conn, _version(conn, line, channel.delta_id, move.version))
+    version = hold_version(conn, _version(conn, line, channel.delta_id, move.version))
     case = gather(conn, version, channel)
     case = case.accepting() if move.accept_warnings else case
     if move.break_glass:

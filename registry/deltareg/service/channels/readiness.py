@@ -13,14 +13,14 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.row_protocols import present
-from deltareg.db.sql.together import Found
+from deltareg.db.sql.together import CombinedResult
 from deltareg.db.storage.rows import PackStateRow
 from deltareg.errors import StoreUnavailable
 from deltareg.gate.judge import Candidate, is_in_window
 from deltareg.gate.readiness import ReadyLight, TargetFacts, gravest, judge_readiness
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.channels.gate import Case, gather
+from deltareg.service.channels.gate import GateCase, gather
 from deltareg.service.channels.roll_back import NEAR, distance, step_back
 from deltareg.service.ledger.freeze import tell_frozen, what_freezes
 from deltareg.service.registry import Caller, Registry
@@ -32,7 +32,7 @@ _MOST_ASKED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RollbackSnapshot:
     """What one snapshot of the database says of the rollback of a channel.
 
     Attributes:
@@ -62,7 +62,7 @@ def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str)
     return readiness_of(registry.store, name, found, near)
 
 
-def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow]) -> Look | None:
+def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow]) -> RollbackSnapshot | None:
     """Look where a rollback of a channel would go; None where it served nothing before.
 
     Args:
@@ -79,7 +79,7 @@ def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow
     newest = found.one(before_gate.NEWEST)
     frozen = what_freezes(channel, newest, at_us=case.now.now_us)
     packs = found.all(before_gate.PACKS)
-    return Look(
+    return RollbackSnapshot(
         version, target.number, packs, _facts(conn, channel, target, near, found, case),
         "" if frozen is None else tell_frozen(frozen, channel.name),
         [row.number for row in found.all(before_gate.QUARANTINED)],
@@ -87,7 +87,7 @@ def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow
 
 
 def readiness_of(
-    store: BlobStore, name: str, found: Look | None, near: Sequence[LedgerRow]
+    store: BlobStore, name: str, found: RollbackSnapshot | None, near: Sequence[LedgerRow]
 ) -> ReadinessInfo:
     """Say whether a rollback would get there, once the store was asked as well."""
     if found is None:
@@ -102,7 +102,7 @@ def readiness_of(
 
 def _facts(
     conn: sa.Connection, channel: ChannelRow, target: LedgerRow, near: Sequence[LedgerRow],
-    found: Found, case: Case,
+    found: CombinedResult, case: GateCase,
 ) -> TargetFacts:  # fmt: skip
     now_us, packs = case.now.now_us, found.all(before_gate.PACKS)
     behind, age_s = distance(conn, channel, target, now_us=now_us, near=near)

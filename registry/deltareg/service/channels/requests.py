@@ -30,7 +30,7 @@ from deltareg.service.channels.approvals import (
     who_may,
 )
 from deltareg.service.channels.gate import gather
-from deltareg.service.channels.serve import held, serve
+from deltareg.service.channels.serve import hold_version, serve
 from deltareg.service.channels.setbacks import setbacks_in_sight
 from deltareg.service.channels.summaries import keep_summary
 from deltareg.service.clock import rfc3339, rfc3339_or_none
@@ -79,7 +79,7 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     with read(registry.engine) as conn:
         row = find_request(conn, caller, request_id)
         fallen = setbacks_in_sight(caller, setbacks_of(conn, row.id))
-        return _shown(conn, row).model_copy(update={"setbacks": fallen})
+        return _show_request(conn, row).model_copy(update={"setbacks": fallen})
 
 
 def approve_request(
@@ -180,7 +180,7 @@ def _decide(
         channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
         request = _find(conn, caller, request_id)
         if request.state != "open" and is_done(conn, request):
-            return _shown(conn, request)
+            return _show_request(conn, request)
         if request.state != "open":
             raise Conflict(
                 f"request {request.id} is {request.state}{_by(request)}",
@@ -190,7 +190,7 @@ def _decide(
         ended = _find(conn, caller, request_id)
         if ended.revision is not None:
             keep_summary(conn, registry.signer, channel.id, number=ended.revision)
-        return _shown(conn, ended)
+        return _show_request(conn, ended)
 
     return with_retry(registry.engine, transaction)
 
@@ -221,7 +221,7 @@ def _promote_if_due(
     given = approvals_on(conn, request)
     if len(given) < approvals_due(channel):
         return
-    version = held(conn, version_queries.version_by_id(conn, request.version_id))
+    version = hold_version(conn, version_queries.version_by_id(conn, request.version_id))
     accepted = queries.warnings_accepted(conn, request.id)
     case = gather(conn, version, channel).accepting(accepted)
     if case.unmet("approvals"):
@@ -253,7 +253,7 @@ def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
     return row
 
 
-def _shown(conn: sa.Connection, request: RequestRow) -> RequestInfo:
+def _show_request(conn: sa.Connection, request: RequestRow) -> RequestInfo:
     return before_its_gate(conn, request, *queries.beside_request(conn, request.id))[0]
 
 

@@ -24,8 +24,8 @@ from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.gate.judge import is_in_window, refusal
 from deltareg.refs import LineRef
 from deltareg.service.channels.approvals import tell_count
-from deltareg.service.channels.gate import Case, gather
-from deltareg.service.channels.serve import check_standing, held, serve
+from deltareg.service.channels.gate import GateCase, gather
+from deltareg.service.channels.serve import check_standing, hold_version, serve
 from deltareg.service.clock import moment_of
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.channel_policy import floors_of
@@ -61,7 +61,7 @@ def roll_back(
     if not move.break_glass:
         _refuse_frozen(conn, line, channel, current)
     target = find_target(conn, line, channel, current, move)
-    version = held(conn, version_queries.version_by_id(conn, present(target.version_id)))
+    version = hold_version(conn, version_queries.version_by_id(conn, present(target.version_id)))
     case = gather(conn, version, channel)
     _check_target(conn, line, channel, target, version, move, case)
     result, revision_id = serve(conn, caller, line, channel, current, version, move, case)
@@ -74,7 +74,7 @@ def roll_back(
 
 
 def _verify_again(
-    conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow, case: Case
+    conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow, case: GateCase
 ) -> list[str]:
     """Queue what the channel asks for now, on the base and on each variant; give the runs.
 
@@ -172,14 +172,14 @@ def step_back(
             ledger = near
         else:
             ledger = queries.ledger_rows(conn, channel.id, limit=depth)
-        stack, is_closed = stacked(ledger)
+        stack, is_closed = stack_ledger(ledger)
         found = [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
         if len(ledger) < depth or depth == _LEDGER_DEPTH or (is_closed and len(found) >= steps):
             return next(iter(found[steps - 1 :]), None)
     return None
 
 
-def stacked(ledger: Sequence[LedgerRow]) -> tuple[list[LedgerRow], bool]:
+def stack_ledger(ledger: Sequence[LedgerRow]) -> tuple[list[LedgerRow], bool]:
     """Lay the entries of a ledger, newest first, on a stack; give it, the current one last.
 
     It is closed when each rollback found its target on it: then nothing older could change it.
@@ -236,7 +236,7 @@ def _distance_within(
 
 def _check_target(
     conn: sa.Connection, line: LineRef, channel: ChannelRow, target: LedgerRow,
-    version: VersionRow, move: ChannelMove, case: Case,
+    version: VersionRow, move: ChannelMove, case: GateCase,
 ) -> None:  # fmt: skip
     """Hold a rollback's target against what must stand: not revoked, its bytes there, no failure.
 

@@ -10,7 +10,7 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.errors import Blocked, Corrupt
 from deltareg.refs import LineRef
 from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted
-from deltareg.service.channels.gate import Case
+from deltareg.service.channels.gate import GateCase
 from deltareg.service.channels.terms import write_terms
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.append import append
@@ -21,7 +21,7 @@ from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
 
 
-def held(conn: sa.Connection, version: VersionRow) -> VersionRow:
+def hold_version(conn: sa.Connection, version: VersionRow) -> VersionRow:
     """Read a version again, held with what it is made of: none is revoked or deleted until the end.
 
     What was read before may have been revoked by somebody who has committed since.
@@ -55,7 +55,7 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
 
 def serve(
     conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
-    current: RevisionRow | None, version: VersionRow, move: ChannelMove, case: Case,
+    current: RevisionRow | None, version: VersionRow, move: ChannelMove, case: GateCase,
 ) -> tuple[MoveResult, int]:  # fmt: skip
     """Append the move that lets a channel serve a version; give it and the id of its row.
 

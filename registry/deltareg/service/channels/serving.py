@@ -6,15 +6,15 @@ import sqlalchemy as sa
 
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.delta.serving import Delta, engine_limits, servability
+from deltareg.delta.serving import ServableDelta, engine_limits, servability
 from deltareg.gate.serving_terms import ServingFact
-from deltareg.service.kept import told
+from deltareg.service.kept import describe_manifest
 
 
 def serving_facts(conn: sa.Connection, version: VersionRow) -> Mapping[str, ServingFact]:
     """Say of every engine that is known what it makes of a version."""
-    said = told(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
-    delta = Delta(version.kind, version.variant, said.config, said.files)
+    said = describe_manifest(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
+    delta = ServableDelta(version.kind, version.variant, said.config, said.files)
     return {
         one.engine: ServingFact(one.obstacles, one.rank, engine_limits(one.engine).default_rank)
         for one in servability(delta)

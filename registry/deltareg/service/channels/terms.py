@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from deltareg.db.channels import terms as queries
 from deltareg.db.channels.rows import ChannelRow
-from deltareg.service.channels.gate import Case
+from deltareg.service.channels.gate import GateCase
 
 
-def write_terms(conn: sa.Connection, channel: ChannelRow, case: Case) -> None:
+def write_terms(conn: sa.Connection, channel: ChannelRow, case: GateCase) -> None:
     """Write down what a channel asks for in a case, unless that is what was written last.
 
     A suite that there is not is left out, so it keeps no rollback back.

@@ -68,7 +68,7 @@ def waive(
         queries.hold_waivers(conn, verdict.version_id)
         _refuse_again(conn, verdict, request, channel_id)
         expires_at = _end(conn, request)
-        answered = queries.Answered(
+        answered = queries.WaiverRecord(
             verdict_id, request.check, request.reason, expires_at, caller.principal_id, channel_id
         )
         queries.add_waiver(conn, waiver_id, answered)
@@ -138,7 +138,7 @@ def continue_verdict(
         caller.require(Right.PROMOTE, on=line_of(verdict))
         if verdict.verdict != "fail" or verdict.is_complete:
             raise Conflict(f"verdict {verdict_id} left nothing out", fix="nothing to do")
-        standing = _unanswered(conn, verdict, None)
+        standing = _list_unanswered(conn, verdict, None)
         if standing:
             raise Conflict(
                 f"{', '.join(standing)} of {verdict_id} failed, and nobody answers for it",
@@ -152,15 +152,15 @@ def continue_verdict(
 
 def _is_owed(conn: sa.Connection, verdict: VerdictRow, channel_id: int) -> bool:
     """Whether a verdict left something out, and all that failed in it is answered for now."""
-    return not verdict.is_complete and not _unanswered(conn, verdict, channel_id)
+    return not verdict.is_complete and not _list_unanswered(conn, verdict, channel_id)
 
 
-def _unanswered(conn: sa.Connection, verdict: VerdictRow, channel_id: int | None) -> list[str]:
+def _list_unanswered(conn: sa.Connection, verdict: VerdictRow, channel_id: int | None) -> list[str]:
     waived = standing_waivers(conn, [verdict.id], channel_id=channel_id).get(verdict.id, {})
-    return [name for name in _failed(verdict) if name not in waived]
+    return [name for name in _list_failed(verdict) if name not in waived]
 
 
-def _failed(verdict: VerdictRow) -> list[str]:
+def _list_failed(verdict: VerdictRow) -> list[str]:
     return [str(check["name"]) for check in verdict.checks if check["verdict"] == "fail"]
 
 

@@ -31,7 +31,7 @@ _SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ClaimedBase:
     """A base as a file names it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Named:
         return self.name.startswith((".", "/", "~", "\\")) or self.name[1:3] == ":\\"
 
 
-def named_bases(folder: Path) -> tuple[str, list[Named]]:
+def named_bases(folder: Path) -> tuple[str, list[ClaimedBase]]:
     """Read what a folder says of its base: what is said to us, and what others wrote."""
     front = _front_matter(folder / "README.md")
     ours = front.get("deltareg")
@@ -76,12 +76,12 @@ def choose_base(
     """
     told, named = named_bases(folder)
     if told:
-        rows = _known(conn, caller, Named("README.md", told))
+        rows = _find_bases(conn, caller, ClaimedBase("README.md", told))
         if len(rows) == 1:
             return rows[0].name, "README.md"
-        raise _unknown(conn, caller, Named("README.md", told))
+        raise _unknown(conn, caller, ClaimedBase("README.md", told))
     speaking = [each for each in named if not each.is_path]
-    found = {each: _known(conn, caller, each) for each in speaking}
+    found = {each: _find_bases(conn, caller, each) for each in speaking}
     for each, rows in found.items():
         if not rows:
             raise _unknown(conn, caller, each)
@@ -100,7 +100,7 @@ def _common(names: Sequence[set[str]]) -> set[str]:
     return first.intersection(*others)
 
 
-def _known(conn: sa.Connection, caller: Caller, named: Named) -> list[BaseRow]:
+def _find_bases(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> list[BaseRow]:
     """Give the bases that a name may mean: one of ours, else those of that id of the hub."""
     rows: Sequence[BaseRow] = ()
     try:
@@ -113,7 +113,7 @@ def _known(conn: sa.Connection, caller: Caller, named: Named) -> list[BaseRow]:
     return list(unique.values())
 
 
-def _of_hub(conn: sa.Connection, named: Named) -> list[BaseRow]:
+def _of_hub(conn: sa.Connection, named: ClaimedBase) -> list[BaseRow]:
     try:
         hub_id, revision = parse_hub_id(named.name)
     except InvalidInput:
@@ -129,7 +129,7 @@ def _of_hub(conn: sa.Connection, named: Named) -> list[BaseRow]:
     ]
 
 
-def _in_config(path: Path) -> list[Named]:
+def _in_config(path: Path) -> list[ClaimedBase]:
     try:
         found: object = json.loads(_head(path))
     except ValueError:  # none, or one that a push refuses in better words
@@ -139,14 +139,14 @@ def _in_config(path: Path) -> list[Named]:
     name, revision = found.get("base_model_name_or_path"), found.get("revision")
     if not isinstance(name, str) or not name:
         return []
-    return [Named(path.name, name[:400], revision[:80] if isinstance(revision, str) else "")]
+    return [ClaimedBase(path.name, name[:400], revision[:80] if isinstance(revision, str) else "")]
 
 
-def _in_front_matter(front: dict[str, object]) -> list[Named]:
+def _in_front_matter(front: dict[str, object]) -> list[ClaimedBase]:
     told = front.get("base_model")
     names = told if is_list(told) else [told]
     said = [name[:400] for name in names if isinstance(name, str) and name]
-    return [Named("README.md", said[0])] if len(said) == 1 else []
+    return [ClaimedBase("README.md", said[0])] if len(said) == 1 else []
 
 
 def _front_matter(path: Path) -> dict[str, object]:
@@ -169,21 +169,21 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _of_cache(named: Named) -> Named:
+def _of_cache(named: ClaimedBase) -> ClaimedBase:
     """Read a path of a hub's cache as the id and revision that it is of."""
     match = _SNAPSHOT.search(named.name)
     if match is None:
         return named
-    return Named(named.where, match[1].replace("--", "/", 1), match[2])
+    return ClaimedBase(named.where, match[1].replace("--", "/", 1), match[2])
 
 
-def _unknown(conn: sa.Connection, caller: Caller, named: Named) -> Refused:
+def _unknown(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> Refused:
     rows = base_queries.base_rows(conn, limit=50)
     names = [row.name for row in rows if caller.may(Right.READ, on=Base(row.name))]
     more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     here = f" (bases here: {', '.join(names[:_SHOWN])}{more})" if names else ""
     revision = f"@{named.revision}" if named.revision else ""
-    return _refused(
+    return _make_refusal(
         "base_mismatch",
         f"{named.where} names the base {named.name!r}{revision}, and no base here has that name or"
         " id on the hub",
@@ -191,21 +191,21 @@ def _unknown(conn: sa.Connection, caller: Caller, named: Named) -> Refused:
     )
 
 
-def _ambiguous(line: str, found: dict[Named, list[BaseRow]], common: set[str]) -> Refused:
+def _ambiguous(line: str, found: dict[ClaimedBase, list[BaseRow]], common: set[str]) -> Refused:
     names = sorted(common or {row.name for rows in found.values() for row in rows})
     said = " and ".join(f"{each.where}: {each.name!r}" for each in found)
-    return _refused(
+    return _make_refusal(
         "ambiguous",
         f"the base of {line} may be {' or '.join(names)} ({said})",
         "say which in the front matter of README.md: deltareg: {base: " + names[0] + "}",
     )
 
 
-def _silent(line: str, named: Sequence[Named]) -> Refused:
+def _silent(line: str, named: Sequence[ClaimedBase]) -> Refused:
     told = "nothing says which base it is a delta of"
     if named:
         told = f"{named[0].where} names a local path ({named[0].name}), which says nothing here"
-    return _refused(
+    return _make_refusal(
         "base_mismatch",
         told,
         "say it in the front matter of README.md: deltareg: {base: NAME}; or push the first"
@@ -213,5 +213,5 @@ def _silent(line: str, named: Sequence[Named]) -> Refused:
     )
 
 
-def _refused(code: str, message: str, fix: str) -> Refused:
+def _make_refusal(code: str, message: str, fix: str) -> Refused:
     return Refused([Problem(code, message, fix=fix)])

@@ -27,15 +27,9 @@ from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.base_evidence import choose_base
 from deltareg.service.hub.content import look_for_content
-from deltareg.service.hub.drafts import (
-    Changes,
-    Standing,
-    drop_changes,
-    find_standing,
-    keep_changes,
-)
-from deltareg.service.hub.files import FileEntry
-from deltareg.service.hub.snapshots import COMMIT_DIGITS, Missing
+from deltareg.service.hub.drafts import Changes, DraftState, drop_changes, find_standing, keep_changes
+from deltareg.service.hub.files import CommitFile
+from deltareg.service.hub.snapshots import COMMIT_DIGITS, MissingContent
 from deltareg.service.push.staging import MOST_BYTES, find_staged, let_go, read_staged
 from deltareg.service.registry import Caller, Registry
 
@@ -46,7 +40,7 @@ _INDEX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Operations:
+class CommitOperations:
     """What a commit asks for.
 
     Attributes:
@@ -56,14 +50,14 @@ class Operations:
         parent: The commit that it is made over; empty where it does not say.
     """
 
-    files: Mapping[str, FileEntry] = field(default_factory=dict[str, FileEntry])
+    files: Mapping[str, CommitFile] = field(default_factory=dict[str, CommitFile])
     deleted: Sequence[str] = ()
     message: str = ""
     parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class PushedVersion:
     """What a push made: the reference of the version, its digest and its kind."""
 
     ref: str
@@ -74,7 +68,7 @@ class Built:
 class PushFolder(Protocol):
     """Pushes a folder as `deltareg push` does, as the caller."""
 
-    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> Built:
+    def __call__(self, folder: Path, line: LineRef, *, base: str, message: str) -> PushedVersion:
         """Push it.
 
         Raises:
@@ -84,7 +78,7 @@ class PushFolder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
+class CommitOutcome:
     """What became of a commit: its digits, and what is to be told of it."""
 
     commit: str
@@ -95,11 +89,11 @@ def commit(
     registry: Registry,
     caller: Caller,
     line: LineRef,
-    asked: Operations,
+    asked: CommitOperations,
     *,
     push: PushFolder,
     scratch: Path,
-) -> Committed:
+) -> CommitOutcome:
     """Apply a commit.
 
     Args:
@@ -124,20 +118,20 @@ def commit(
         )
     own = _changes(standing.files, asked)
     changes = {**standing.changes, **own}
-    after = Standing(standing.newest, standing.before, changes, standing.touched_at)
+    after = DraftState(standing.newest, standing.before, changes, standing.touched_at)
     files = after.files
     if files == standing.files:
-        return Committed(standing.commit, "nothing changed")
+        return CommitOutcome(standing.commit, "nothing changed")
     if files == dict(standing.before) and standing.newest is not None:
         drop_changes(registry, caller, line, standing.changes)
-        return Committed(standing.newest.commit, f"that is {standing.newest.name}")
+        return CommitOutcome(standing.newest.commit, f"that is {standing.newest.name}")
     _check(line, files)
     lacking = _lacking(files)
     if not lacking:
         _write(registry, caller, line, after, scratch)
         lacking = _lacking_shards(scratch, files)
     if lacking:
-        return _kept(registry, caller, line, own, after, lacking)
+        return _keep_draft(registry, caller, line, own, after, lacking)
     base, evidence = _base(registry, caller, line, standing, scratch)
     try:
         built = push(scratch, line, base=base, message=asked.message)
@@ -145,14 +139,14 @@ def commit(
         codes = {problem.code for problem in refused.problems if problem.severity == "error"}
         if not codes or not codes <= _INCOMPLETE:
             raise
-        return _kept(registry, caller, line, own, after, refused.message)
+        return _keep_draft(registry, caller, line, own, after, refused.message)
     drop_changes(registry, caller, line, changes)
     let_go(registry, str(line), caller, {e.sha256 for e in changes.values() if e is not None})
     digits = built.digest.removeprefix("sha256:")[:COMMIT_DIGITS]
-    return Committed(digits, f"{built.ref} ({built.kind}, base {base}, by {evidence})")
+    return CommitOutcome(digits, f"{built.ref} ({built.kind}, base {base}, by {evidence})")
 
 
-def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Standing:
+def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> DraftState:
     """Find what a line is for somebody who pushes to it.
 
     Raises:
@@ -164,14 +158,14 @@ def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Stand
         return find_standing(conn, caller, line)
 
 
-def _changes(files: Mapping[str, FileEntry], asked: Operations) -> Changes:
+def _changes(files: Mapping[str, CommitFile], asked: CommitOperations) -> Changes:
     """Give what a commit changes of files; what is left out of deltas is left out here as well."""
     gone = [
         path for path in files
         if any(path == name or (name.endswith("/") and path.startswith(name))
                for name in asked.deleted)
     ]  # fmt: skip
-    changed: dict[str, FileEntry | None] = dict.fromkeys(gone)
+    changed: dict[str, CommitFile | None] = dict.fromkeys(gone)
     for path, entry in asked.files.items():
         check_path(path)
         if is_sent(path):
@@ -179,7 +173,7 @@ def _changes(files: Mapping[str, FileEntry], asked: Operations) -> Changes:
     return changed
 
 
-def _check(line: LineRef, files: Mapping[str, FileEntry]) -> None:
+def _check(line: LineRef, files: Mapping[str, CommitFile]) -> None:
     check_paths(files)
     if len(files) > MOST_FILES:
         raise QuotaExceeded(f"{line} would have {len(files)} files, at most {MOST_FILES}")
@@ -191,7 +185,7 @@ def _check(line: LineRef, files: Mapping[str, FileEntry]) -> None:
         )
 
 
-def _lacking(files: Mapping[str, FileEntry]) -> str:
+def _lacking(files: Mapping[str, CommitFile]) -> str:
     """Say what files lack to be a delta, as far as their names tell; empty where nothing is."""
     weights = [path for path in files if path.endswith(_WEIGHTS)]
     if not weights:
@@ -202,7 +196,7 @@ def _lacking(files: Mapping[str, FileEntry]) -> str:
     return ""
 
 
-def _lacking_shards(folder: Path, files: Mapping[str, FileEntry]) -> str:
+def _lacking_shards(folder: Path, files: Mapping[str, CommitFile]) -> str:
     for path, entry in files.items():
         if not path.endswith(_INDEX) or entry.size_bytes > _INDEX_BYTES:
             continue
@@ -220,7 +214,7 @@ def _lacking_shards(folder: Path, files: Mapping[str, FileEntry]) -> str:
 
 
 def _write(
-    registry: Registry, caller: Caller, line: LineRef, standing: Standing, scratch: Path
+    registry: Registry, caller: Caller, line: LineRef, standing: DraftState, scratch: Path
 ) -> None:
     """Write the files of a draft into a folder, each held against its digest.
 
@@ -243,7 +237,7 @@ def _write(
         _write_checked(place, entry, chunks)
 
 
-def _write_checked(place: Path, entry: FileEntry, chunks: Iterator[memoryview]) -> None:
+def _write_checked(place: Path, entry: CommitFile, chunks: Iterator[memoryview]) -> None:
     hashed = hashlib.sha256()
     with place.open("wb") as file:
         for chunk in chunks:
@@ -254,12 +248,12 @@ def _write_checked(place: Path, entry: FileEntry, chunks: Iterator[memoryview]) 
 
 
 def _of_newest(
-    registry: Registry, caller: Caller, line: LineRef, standing: Standing, path: str
+    registry: Registry, caller: Caller, line: LineRef, standing: DraftState, path: str
 ) -> Iterator[memoryview]:
     assert standing.newest is not None
     digest = standing.newest.manifest_digest
     found = look_for_content(registry, caller, str(line), digest, path, main="newest")
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         raise found.error
     return found.read(0, found.entry.size_bytes)
 
@@ -268,14 +262,14 @@ def _never_sent(path: str) -> InvalidInput:
     return InvalidInput(f"the bytes of {path} were never sent, or too long ago", fix="push again")
 
 
-def _kept(
+def _keep_draft(
     registry: Registry,
     caller: Caller,
     line: LineRef,
     own: Changes,
-    after: Standing,
+    after: DraftState,
     lacking: str,
-) -> Committed:
+) -> CommitOutcome:
     """Keep what is no delta yet; its bytes have to be here."""
     there = {entry.sha256 for entry in after.before.values()}
     wanted = {e.sha256: path for path, e in own.items() if e is not None and e.sha256 not in there}
@@ -285,11 +279,11 @@ def _kept(
             raise _never_sent(path)
     keep_changes(registry, caller, line, own)
     told = f"kept as your draft of {line}, no version yet: {lacking}"
-    return Committed(after.commit, told)
+    return CommitOutcome(after.commit, told)
 
 
 def _base(
-    registry: Registry, caller: Caller, line: LineRef, standing: Standing, folder: Path
+    registry: Registry, caller: Caller, line: LineRef, standing: DraftState, folder: Path
 ) -> tuple[str, str]:
     with read(registry.engine) as conn:
         newest = ""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from deltareg.codec.file_range import read_range
 from deltareg.codec.ordered import OrderedPool
-from deltareg.codec.rebuild import Rebuild
+from deltareg.codec.rebuild import PieceRebuilder
 from deltareg.codec.sources import ReadRange
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.bases.rows import BaseRow
@@ -21,14 +21,14 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import proofs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.digest import Digest
 from deltareg.errors import BlobMissing, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.storage_map import Chunk, StorageMap
-from deltareg.service.hub.files import FileEntry, files_of, manifest_of, no_file
+from deltareg.service.hub.files import CommitFile, files_of, manifest_of, no_file
 from deltareg.service.hub.line_revisions import Main
-from deltareg.service.hub.snapshots import Missing, Snapshot, find_snapshot
+from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 
@@ -37,7 +37,7 @@ _STRETCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FileContent:
     """A file of a commit that can be read.
 
     Attributes:
@@ -49,7 +49,7 @@ class Content:
     """
 
     snapshot: Snapshot
-    entry: FileEntry
+    entry: CommitFile
     store: BlobStore
     manifest: Manifest
     stored: "_Stored"
@@ -90,7 +90,7 @@ class _Stored:
 
 def look_for_content(
     registry: Registry, caller: Caller, repository: str, revision: str, path: str, *, main: Main
-) -> Content | Missing:
+) -> FileContent | MissingContent:
     """Find a file of a commit, and how it is stored.
 
     The arguments are those of `snapshots.look_for`, and the file's path. Where the base's bytes are
@@ -98,7 +98,7 @@ def look_for_content(
     """
     with read(registry.engine) as conn:
         found = find_snapshot(conn, caller, repository, revision, main=main)
-        if isinstance(found, Missing):
+        if isinstance(found, MissingContent):
             return found
         manifest = manifest_of(conn, found)
         files = files_of(manifest)
@@ -106,17 +106,17 @@ def look_for_content(
         if entry is None:
             return no_file(found, path, files)
         try:
-            stored = _stored(conn, found, manifest, _file_of(manifest, path))
+            stored = _find_stored(conn, found, manifest, _file_of(manifest, path))
         except NotFound as error:
-            return Missing("revision", error)
-    return Content(found, entry, registry.store, manifest, stored)
+            return MissingContent("revision", error)
+    return FileContent(found, entry, registry.store, manifest, stored)
 
 
 def _file_of(manifest: Manifest, path: str) -> ManifestFile:
     return next(file for file in manifest.files if file.path == path)
 
 
-def _stored(
+def _find_stored(
     conn: sa.Connection, snapshot: Snapshot, manifest: Manifest, file: ManifestFile
 ) -> _Stored:
     """Find how a file is stored, with the base if any of it is stored against that."""
@@ -158,7 +158,7 @@ def _stored_base(conn: sa.Connection, row: BaseRow, name: str) -> _Stored:
             fix=f"store them, deltareg base push PATH {row.name}, or pull it with its base at"
             f" hand: deltareg pull {name}",
         )
-    held = Held(row.id, is_base=True)
+    held = PackHolder(row.id, is_base=True)
     content = base_queries.base_content(conn, row.id)
     storage = StorageMap.decode(content.storage_map)
     tensors = Manifest.decode(content.manifest).tensors
@@ -169,12 +169,12 @@ def _stored_base(conn: sa.Connection, row: BaseRow, name: str) -> _Stored:
     return _Stored(storage, queries.pack_keys(conn, held), pieces, below)
 
 
-def _rebuild(store: BlobStore, stored: _Stored) -> Rebuild:
+def _rebuild(store: BlobStore, stored: _Stored) -> PieceRebuilder:
     references: Mapping[Digest, ReadRange] = {}
     if stored.below is not None:
         references = _Below(_rebuild(store, stored.below), stored.below.pieces)
     fetch = _Packs(store, stored.packs)
-    return Rebuild(stored.storage, fetch, references, OrderedPool(1))
+    return PieceRebuilder(stored.storage, fetch, references, OrderedPool(1))
 
 
 class _Below(Mapping[Digest, ReadRange]):
@@ -183,7 +183,7 @@ class _Below(Mapping[Digest, ReadRange]):
     A reader keeps a chunk, so one for each tensor would be a whole base in the end.
     """
 
-    def __init__(self, rebuild: Rebuild, pieces: Mapping[Digest, Piece]) -> None:
+    def __init__(self, rebuild: PieceRebuilder, pieces: Mapping[Digest, Piece]) -> None:
         self._rebuild, self._pieces = rebuild, pieces
 
     def __getitem__(self, digest: Digest) -> ReadRange:

@@ -15,25 +15,25 @@ from deltareg.db.hub import hub_drafts as queries
 from deltareg.db.hub.rows import StagedRow
 from deltareg.db.lines.deltas import namespace_id
 from deltareg.db.session import read, with_retry
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
-from deltareg.service.hub.files import FileEntry, Tree, files_of, manifest_of
+from deltareg.service.hub.files import CommitFile, CommitTree, files_of, manifest_of
 from deltareg.service.hub.line_revisions import MAIN, pushes_to
-from deltareg.service.hub.snapshots import Missing, Snapshot, find_snapshot
+from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot
 from deltareg.service.push.staging import find_staged, read_staged
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 
-Changes = Mapping[str, FileEntry | None]
+Changes = Mapping[str, CommitFile | None]
 """What a draft changes, by path; None for a file that is to go."""
 _MAINS = (MAIN, f"refs/heads/{MAIN}")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DraftState:
     """What somebody who pushes sees of a line.
 
     Attributes:
@@ -44,12 +44,12 @@ class Standing:
     """
 
     newest: Snapshot | None
-    before: Mapping[str, FileEntry]
+    before: Mapping[str, CommitFile]
     changes: Changes
     touched_at: int
 
     @property
-    def files(self) -> dict[str, FileEntry]:
+    def files(self) -> dict[str, CommitFile]:
         """The files as they are with the changes."""
         return over(self.before, self.changes)
 
@@ -66,7 +66,7 @@ class StagedContent:
     """A file of a draft that can be read, as `content.Content` is."""
 
     snapshot: Snapshot
-    entry: FileEntry
+    entry: CommitFile
     store: BlobStore
     row: StagedRow
 
@@ -79,7 +79,7 @@ class StagedContent:
         return read_staged(self.store, self.row, begin, end)
 
 
-def over(before: Mapping[str, FileEntry], changes: Changes) -> dict[str, FileEntry]:
+def over(before: Mapping[str, CommitFile], changes: Changes) -> dict[str, CommitFile]:
     """Put changes over files."""
     merged = sorted({**before, **changes}.items())
     return {path: entry for path, entry in merged if entry is not None}
@@ -104,15 +104,15 @@ def begin_draft(registry: Registry, caller: Caller, line: LineRef) -> bool:
     return with_retry(registry.engine, transaction)
 
 
-def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> Standing:
+def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftState:
     """Find what a line is for somebody who pushes to it."""
     newest = find_snapshot(conn, caller, str(line), MAIN, main="newest")
-    before: dict[str, FileEntry] = {}
+    before: dict[str, CommitFile] = {}
     if isinstance(newest, Snapshot):
         before = {file.path: file for file in files_of(manifest_of(conn, newest))}
     row = queries.draft(conn, str(line), caller.principal_id)
-    return Standing(
-        None if isinstance(newest, Missing) or newest.held.is_base else newest, before,
+    return DraftState(
+        None if isinstance(newest, MissingContent) or newest.held.is_base else newest, before,
         {} if row is None else decode(row.changes), 0 if row is None else row.touched_at,
     )  # fmt: skip
 
@@ -132,7 +132,7 @@ def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Cha
         merged = {**decode(row.changes), **changes}
         queries.keep_draft(conn, row.id, encode(merged))
         digests = {entry.sha256 for entry in merged.values() if entry is not None}
-        there = queries.staged(conn, str(line), caller.principal_id, digests)
+        there = queries.staged_objects(conn, str(line), caller.principal_id, digests)
         queries.touch(conn, there.values())
 
     with_retry(registry.engine, transaction)
@@ -157,7 +157,7 @@ def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Change
 
 def look_for_draft(
     registry: Registry, caller: Caller, repository: str, revision: str
-) -> Tree | None:
+) -> CommitTree | None:
     """Give somebody's own draft, where the revision means it; None where it means a version."""
     line = _line_called(repository)
     if line is None or caller.is_anonymous:
@@ -174,25 +174,25 @@ def look_for_draft(
 
 
 def look_for_staged(
-    registry: Registry, caller: Caller, tree: Tree, path: str
-) -> StagedContent | Missing | None:
+    registry: Registry, caller: Caller, tree: CommitTree, path: str
+) -> StagedContent | MissingContent | None:
     """Find a file of a draft; None for one that is the newest version's."""
     entry = next((each for each in tree.files if each.path == path), None)
     if entry is None:
-        return Missing("file", NotFound(f"the draft has no {path[:120]!r}"))
+        return MissingContent("file", NotFound(f"the draft has no {path[:120]!r}"))
     line = tree.snapshot.repository
     row = find_staged(registry, line, caller, [entry.sha256]).get(entry.sha256)
     return None if row is None else StagedContent(tree.snapshot, entry, registry.store, row)
 
 
-def tree_of(standing: Standing, caller: Caller, line: LineRef) -> Tree:
+def tree_of(standing: DraftState, caller: Caller, line: LineRef) -> CommitTree:
     """Describe a draft as a commit."""
     snapshot = Snapshot(
-        repository=str(line), held=Held(0), name=f"your draft of {line}",
+        repository=str(line), held=PackHolder(0), name=f"your draft of {line}",
         manifest_digest=f"sha256:{_digits(standing)}", created_at=standing.touched_at,
         author=caller.principal, message="", is_proven=False, is_public=False,
     )  # fmt: skip
-    return Tree(snapshot, list(standing.files.values()), "", "")
+    return CommitTree(snapshot, list(standing.files.values()), "", "")
 
 
 def encode(changes: Changes) -> str:
@@ -205,21 +205,21 @@ def encode(changes: Changes) -> str:
     )
 
 
-def decode(text: str) -> dict[str, FileEntry | None]:
+def decode(text: str) -> dict[str, CommitFile | None]:
     """Read what `encode` wrote."""
     found: object = json.loads(text)
     assert is_object(found)
     return {path: _entry(path, value) for path, value in found.items()}
 
 
-def _entry(path: str, value: object) -> FileEntry | None:
+def _entry(path: str, value: object) -> CommitFile | None:
     if not is_list(value):
         return None
     sha256, size = value
-    return FileEntry(path, int(str(size)), str(sha256))
+    return CommitFile(path, int(str(size)), str(sha256))
 
 
-def _digits(standing: Standing) -> str:
+def _digits(standing: DraftState) -> str:
     newest = "" if standing.newest is None else standing.newest.manifest_digest
     return hashlib.sha256(f"draft {newest} {encode(standing.changes)}".encode()).hexdigest()
 

@@ -11,15 +11,15 @@ from deltareg.db.storage import proofs
 from deltareg.errors import NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.service.hub.line_revisions import Main
-from deltareg.service.hub.snapshots import Missing, Snapshot, find_snapshot
-from deltareg.service.kept import decoded
+from deltareg.service.hub.snapshots import MissingContent, Snapshot, find_snapshot
+from deltareg.service.kept import decode_manifest
 from deltareg.service.registry import Caller, Registry
 
 _SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class FileEntry:
+class CommitFile:
     """A file of a commit.
 
     Attributes:
@@ -51,38 +51,38 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class CommitTree:
     """A commit with its files, by path; its kind, and the library that wrote them."""
 
     snapshot: Snapshot
-    files: Sequence[FileEntry]
+    files: Sequence[CommitFile]
     kind: str
     library: str
 
 
 def look_for_files(
     registry: Registry, caller: Caller, repository: str, revision: str, *, main: Main
-) -> Tree | Missing:
+) -> CommitTree | MissingContent:
     """Find a commit and list its files; the arguments are those of `snapshots.look_for`."""
     with read(registry.engine) as conn:
         found = find_snapshot(conn, caller, repository, revision, main=main)
-        if isinstance(found, Missing):
+        if isinstance(found, MissingContent):
             return found
         manifest = manifest_of(conn, found)
-    return Tree(found, files_of(manifest), manifest.kind, manifest.source.library)
+    return CommitTree(found, files_of(manifest), manifest.kind, manifest.source.library)
 
 
 def manifest_of(conn: sa.Connection, snapshot: Snapshot) -> Manifest:
     """Give what is in a commit."""
-    return decoded(snapshot.manifest_digest, lambda: proofs.content(conn, snapshot.held).manifest)
+    return decode_manifest(snapshot.manifest_digest, lambda: proofs.content(conn, snapshot.held).manifest)
 
 
-def files_of(manifest: Manifest) -> list[FileEntry]:
+def files_of(manifest: Manifest) -> list[CommitFile]:
     """List the files of a manifest."""
-    return [FileEntry(file.path, file.size_bytes, file.digest.hex) for file in manifest.files]
+    return [CommitFile(file.path, file.size_bytes, file.digest.hex) for file in manifest.files]
 
 
-def no_file(snapshot: Snapshot, path: str, files: Sequence[FileEntry]) -> Missing:
+def no_file(snapshot: Snapshot, path: str, files: Sequence[CommitFile]) -> MissingContent:
     """Say that a commit has no file, or no folder, of a name.
 
     Clients keep the absence by the commit; one that the hub has may have the file there.
@@ -90,4 +90,4 @@ def no_file(snapshot: Snapshot, path: str, files: Sequence[FileEntry]) -> Missin
     known = ", ".join(file.path for file in files[:_SHOWN])
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
     error = NotFound(f"{snapshot.name} has no {path[:120]!r}; it has {known}{more}")
-    return Missing("file", error, commit="" if snapshot.of_hub else snapshot.commit)
+    return MissingContent("file", error, commit="" if snapshot.of_hub else snapshot.commit)

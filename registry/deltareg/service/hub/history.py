@@ -11,14 +11,8 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.service.describe import ref_of
-from deltareg.service.hub.line_revisions import MAIN, Delta, Main, version_meant
-from deltareg.service.hub.snapshots import (
-    COMMIT_DIGITS,
-    Missing,
-    Snapshot,
-    find_repository,
-    find_snapshot,
-)
+from deltareg.service.hub.line_revisions import MAIN, HubLine, Main, version_meant
+from deltareg.service.hub.snapshots import COMMIT_DIGITS, MissingContent, Snapshot, find_repository, find_snapshot
 from deltareg.service.registry import Caller, Registry
 
 _MOST = 1_000
@@ -26,7 +20,7 @@ _MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedCommit:
     """A branch or a tag, and the commit that it leads to."""
 
     name: str
@@ -34,11 +28,11 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Refs:
+class HubRefs:
     """What a repository's commits are called: channels are branches, versions are tags."""
 
-    branches: Sequence[Named]
-    tags: Sequence[Named]
+    branches: Sequence[NamedCommit]
+    tags: Sequence[NamedCommit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +48,25 @@ class Commit:
 
 def look_for_refs(
     registry: Registry, caller: Caller, repository: str, *, main: Main
-) -> Refs | Missing:
+) -> HubRefs | MissingContent:
     """List branches and tags; the arguments are those of `snapshots.look_for`."""
     with read(registry.engine) as conn:
         found = find_repository(conn, caller, repository)
-        if isinstance(found, Missing):
+        if isinstance(found, MissingContent):
             return found
-        if not isinstance(found, Delta):
+        if not isinstance(found, HubLine):
             snapshot = find_snapshot(conn, caller, repository, MAIN, main=main)
-            return Refs([] if isinstance(snapshot, Missing) else [_main(snapshot)], [])
+            return HubRefs([] if isinstance(snapshot, MissingContent) else [_main(snapshot)], [])
         return _refs_of(conn, caller, found, main)
 
 
 def look_for_commits(
     registry: Registry, caller: Caller, repository: str, revision: str, *, main: Main
-) -> list[Commit] | Missing:
+) -> list[Commit] | MissingContent:
     """List the versions up to the one that a revision means, newest first."""
     with read(registry.engine) as conn:
         found = find_snapshot(conn, caller, repository, revision, main=main)
-        if isinstance(found, Missing):
+        if isinstance(found, MissingContent):
             return found
         if found.held.is_base:
             title = f"the base {found.name}"
@@ -88,28 +82,28 @@ def look_for_commits(
     ]  # fmt: skip
 
 
-def _refs_of(conn: sa.Connection, caller: Caller, delta: Delta, main: Main) -> Refs:
+def _refs_of(conn: sa.Connection, caller: Caller, delta: HubLine, main: Main) -> HubRefs:
     rows = queries.version_rows(conn, delta.row_id, before=None, limit=_MOST)
-    branches: list[Named] = []
+    branches: list[NamedCommit] = []
     try:
         newest = version_meant(conn, caller, delta, MAIN, main=main)
-        branches.append(Named(MAIN, _commit(newest)))
+        branches.append(NamedCommit(MAIN, _commit(newest)))
     except NotFound:  # nothing was promoted yet: there is no main for who only reads
         pass
     pointers = channel_queries.pointers(conn, [delta.row_id])
     served = queries.versions_by_ids(conn, [pointer.version for pointer in pointers])
     branches += [
-        Named(pointer.name, _commit(served[pointer.version]))
+        NamedCommit(pointer.name, _commit(served[pointer.version]))
         for pointer in pointers
         if pointer.name != MAIN
     ]
-    tags = [Named(f"v{row.number}", _commit(row)) for row in rows]
-    tags += [Named(row.semver, _commit(row)) for row in rows if row.semver]
-    return Refs(branches, tags)
+    tags = [NamedCommit(f"v{row.number}", _commit(row)) for row in rows]
+    tags += [NamedCommit(row.semver, _commit(row)) for row in rows if row.semver]
+    return HubRefs(branches, tags)
 
 
-def _main(snapshot: Snapshot) -> Named:
-    return Named(MAIN, snapshot.commit)
+def _main(snapshot: Snapshot) -> NamedCommit:
+    return NamedCommit(MAIN, snapshot.commit)
 
 
 def _commit(row: VersionRow) -> str:

@@ -22,7 +22,7 @@ _DIGITS = re.compile(r"[0-9a-f]{7,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RepositoryBases:
     """The bases that a repository may be.
 
     Attributes:
@@ -35,10 +35,10 @@ class Known:
     bases: Sequence[tuple[BaseRow, str]]
 
 
-def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> Known:
+def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> RepositoryBases:
     """Find the bases that a repository may be; a name of ours goes before an id of the hub."""
-    found = [(row, "") for row in _named(conn, repository)] or _on_hub(conn, repository)
-    return Known(
+    found = [(row, "") for row in _find_named(conn, repository)] or _on_hub(conn, repository)
+    return RepositoryBases(
         repository,
         [
             (row, revision)
@@ -48,7 +48,7 @@ def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> Known:
     )
 
 
-def choose_base(known: Known, revision: str) -> BaseRow:
+def choose_base(known: RepositoryBases, revision: str) -> BaseRow:
     """Choose the base that a revision means.
 
     `main` is the base whose revision was not said, or the only one there is.
@@ -76,12 +76,12 @@ def choose_base(known: Known, revision: str) -> BaseRow:
     )
 
 
-def is_recorded(known: Known, revision: str) -> bool:
+def is_recorded(known: RepositoryBases, revision: str) -> bool:
     """Whether a revision is, to the letter, a commit that the hub has for one of the bases."""
     return bool(_COMMIT.fullmatch(revision)) and revision in {named for _, named in known.bases}
 
 
-def _named(conn: sa.Connection, repository: str) -> Sequence[BaseRow]:
+def _find_named(conn: sa.Connection, repository: str) -> Sequence[BaseRow]:
     try:
         name = parse_base(repository.lower())
     except InvalidInput:

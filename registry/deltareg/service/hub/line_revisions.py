@@ -33,7 +33,7 @@ _HEADS = ("refs/heads/", "refs/tags/")
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class HubLine:
     """A delta that is there.
 
     Attributes:
@@ -46,7 +46,7 @@ class Delta:
 
 
 def version_meant(
-    conn: sa.Connection, caller: Caller, delta: Delta, revision: str, *, main: Main
+    conn: sa.Connection, caller: Caller, delta: HubLine, revision: str, *, main: Main
 ) -> VersionRow:
     """Find the version that a revision means; it may be deleted.
 

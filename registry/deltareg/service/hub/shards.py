@@ -30,7 +30,7 @@ _HAS_VERIFICATION, _HAS_SHA256 = 1 << 31, 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class ShardTerm:
     """Part of a file: chunks `begin` to `end` (exclusive) of a xorb, and their length unpacked."""
 
     xorb: str
@@ -44,7 +44,7 @@ class ShardFile:
     """A file as a shard describes it: its sha256, which is a claim, and its terms in order."""
 
     sha256: str
-    terms: tuple[Term, ...]
+    terms: tuple[ShardTerm, ...]
 
     @property
     def size_bytes(self) -> int:
@@ -60,7 +60,7 @@ def read_shard(body: BinaryIO) -> list[ShardFile]:
     """
     tag, version, _footer = _HEADER.unpack(_take(body, _HEADER.size))
     if not tag.startswith(_TAG) or version != _VERSION:
-        raise _broken(f"it does not begin as a shard of version {_VERSION} does")
+        raise _make_error(f"it does not begin as a shard of version {_VERSION} does")
     found: list[ShardFile] = []
     names: dict[bytes, str] = {}
     terms = 0
@@ -69,7 +69,7 @@ def read_shard(body: BinaryIO) -> list[ShardFile]:
         terms += len(file.terms)
         found.append(file)
         if len(found) > MOST_FILES:
-            raise _broken(f"it describes more than {MOST_FILES} files")
+            raise _make_error(f"it describes more than {MOST_FILES} files")
     return found
 
 
@@ -81,31 +81,31 @@ def hex_of(raw: bytes) -> str:
 def _file(body: BinaryIO, record: bytes, names: dict[bytes, str], *, room: int) -> ShardFile:
     _, flags, count = _FILE.unpack(record)
     if count > room:
-        raise _broken(f"it puts files together of more than {MOST_TERMS} parts")
+        raise _make_error(f"it puts files together of more than {MOST_TERMS} parts")
     terms = tuple(_terms(body, count, names))
     if flags & _HAS_VERIFICATION:
         for _ in range(count):
             _take(body, _RECORD)
     if not flags & _HAS_SHA256:
-        raise _broken("it says of a file no sha256, which commits name it by")
+        raise _make_error("it says of a file no sha256, which commits name it by")
     return ShardFile(hex_of(_take(body, _RECORD)[:_HASH]), terms)
 
 
-def _terms(body: BinaryIO, count: int, names: dict[bytes, str]) -> Iterator[Term]:
+def _terms(body: BinaryIO, count: int, names: dict[bytes, str]) -> Iterator[ShardTerm]:
     """Read terms; the name of a xorb is written once, however many of them it has."""
     for _ in range(count):
         xorb, _flags, size, begin, end = _TERM.unpack(_take(body, _RECORD))
         if not begin < end <= MOST_CHUNKS or not 0 < size <= (end - begin) * CHUNK_BYTES:
-            raise _broken(f"chunks {begin} to {end} cannot be {size} bytes")
-        yield Term(names.get(xorb) or names.setdefault(xorb, hex_of(xorb)), begin, end, size)
+            raise _make_error(f"chunks {begin} to {end} cannot be {size} bytes")
+        yield ShardTerm(names.get(xorb) or names.setdefault(xorb, hex_of(xorb)), begin, end, size)
 
 
 def _take(body: BinaryIO, size_bytes: int) -> bytes:
     raw = body.read(size_bytes)
     if len(raw) != size_bytes:
-        raise _broken("it is cut off")
+        raise _make_error("it is cut off")
     return raw
 
 
-def _broken(why: str) -> InvalidInput:
+def _make_error(why: str) -> InvalidInput:
     return InvalidInput(f"the shard cannot be read: {why}", fix="push again")

@@ -15,7 +15,7 @@ from deltareg.db.bases.rows import BaseRow
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.errors import Blocked, Corrupt, DeltaregError, InvalidInput, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
@@ -24,8 +24,8 @@ from deltareg.service.authority.resources import Base, Namespace
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import proof_of, ref_of
-from deltareg.service.hub.hub_bases import Known, choose_base, is_recorded, known_bases
-from deltareg.service.hub.line_revisions import Delta, Main, version_meant
+from deltareg.service.hub.hub_bases import RepositoryBases, choose_base, is_recorded, known_bases
+from deltareg.service.hub.line_revisions import HubLine, Main, version_meant
 from deltareg.service.lines.revoked import tell_revocation
 from deltareg.service.registry import Caller, Registry
 
@@ -34,7 +34,7 @@ What = Literal["anything", "repository", "revision", "file"]
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingContent:
     """What there is not, or is given to nobody.
 
     Attributes:
@@ -69,7 +69,7 @@ class Snapshot:
     """
 
     repository: str
-    held: Held
+    held: PackHolder
     name: str
     manifest_digest: str
     created_at: int
@@ -92,7 +92,7 @@ class Snapshot:
 
 def look_for(
     registry: Registry, caller: Caller, repository: str, revision: str, *, main: Main
-) -> Snapshot | Missing:
+) -> Snapshot | MissingContent:
     """Find what a client of the hub means.
 
     Args:
@@ -111,25 +111,25 @@ def look_for(
 
 def find_snapshot(
     conn: sa.Connection, caller: Caller, repository: str, revision: str, *, main: Main
-) -> Snapshot | Missing:
+) -> Snapshot | MissingContent:
     """Find what a client means, as `look_for` does, in a transaction."""
     found = find_repository(conn, caller, repository)
-    if isinstance(found, Missing):
+    if isinstance(found, MissingContent):
         return found
     try:
-        if isinstance(found, Delta):
+        if isinstance(found, HubLine):
             version = version_meant(conn, caller, found, revision, main=main)
             return _of_version(conn, caller, version)
         of_hub = revision if is_recorded(found, revision) else ""
         row = choose_base(found, revision)
         return _of_base(conn, caller, row, found.repository, of_hub=of_hub)
     except (Blocked, Corrupt, InvalidInput, NotFound) as error:
-        return Missing("revision", error)
+        return MissingContent("revision", error)
 
 
 def find_repository(
     conn: sa.Connection, caller: Caller, repository: str
-) -> Delta | Known | Missing:
+) -> HubLine | RepositoryBases | MissingContent:
     """Find the delta or the bases that a repository's id means.
 
     Raises:
@@ -140,13 +140,13 @@ def find_repository(
         row = delta_queries.delta_row(conn, line.namespace, line.name)
         if row is not None:
             caller.require(Right.READ, on=line)
-            return Delta(line, row.id)
+            return HubLine(line, row.id)
     known = known_bases(conn, caller, repository)
     if known.bases:
         return known
     if line is not None and _is_namespace(conn, caller, line.namespace):
-        return Missing("repository", absent(line))
-    return Missing("anything", _unknown(caller, repository))
+        return MissingContent("repository", absent(line))
+    return MissingContent("anything", _unknown(caller, repository))
 
 
 def _is_namespace(conn: sa.Connection, caller: Caller, name: str) -> bool:
@@ -178,11 +178,11 @@ def _unknown(caller: Caller, repository: str) -> NotFound:
 
 def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow) -> Snapshot:
     refuse_deleted(row)
-    refuse_corrupt(conn, caller, Held(row.id), ref_of(row))
+    refuse_corrupt(conn, caller, PackHolder(row.id), ref_of(row))
     base = row.base_name or ""
     warning = "" if row.revoked_at is None else f"{ref_of(row)} is {tell_revocation(conn, row)}"
     return Snapshot(
-        repository=f"{row.namespace}/{row.line}", held=Held(row.id), name=ref_of(row),
+        repository=f"{row.namespace}/{row.line}", held=PackHolder(row.id), name=ref_of(row),
         manifest_digest=row.manifest_digest, created_at=row.created_at,
         author=row.maker or "registry", message=row.message, is_proven=proof_of(row) == "proven",
         is_public=_is_public(conn, row.namespace),
@@ -193,7 +193,7 @@ def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow) -> Snapsho
 def _of_base(
     conn: sa.Connection, caller: Caller, row: BaseRow, repository: str, *, of_hub: str
 ) -> Snapshot:
-    held = Held(row.id, is_base=True)
+    held = PackHolder(row.id, is_base=True)
     refuse_corrupt(conn, caller, held, row.name)
     namespace = Base(row.name).namespace
     return Snapshot(

@@ -16,7 +16,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from deltareg.db.hub import hub_areas as queries
-from deltareg.db.hub.hub_drafts import staged, staged_bytes
+from deltareg.db.hub.hub_drafts import staged_objects, staged_bytes
 from deltareg.db.hub.rows import AreaRow, StagedRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
@@ -24,7 +24,7 @@ from deltareg.digest import Digest
 from deltareg.errors import InvalidInput, NotFound, QuotaExceeded, Unauthenticated
 from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
-from deltareg.service.hub.shards import ShardFile, Term, read_shard
+from deltareg.service.hub.shards import ShardFile, ShardTerm, read_shard
 from deltareg.service.hub.xorbs import XORB_BYTES, find_chunks, unpack
 from deltareg.service.push.staging import (
     TICKET_S,
@@ -105,14 +105,14 @@ def take_xorb(
 
     def announce(conn: sa.Connection) -> int:
         if not queries.touch_area(conn, area.id):
-            raise _ended()
+            raise _make_not_found()
         count, held_bytes = queries.area_holds(conn, area.name)
         check_room(area.line, held_bytes + size_bytes)
         if count >= MOST_XORBS:
             raise QuotaExceeded(f"{area.line}: {count} xorbs are on the way, at most {MOST_XORBS}")
         return queries.add_xorb(conn, area, name=name, size_bytes=size_bytes, key=key)
 
-    hold(registry, key, _counted(body, size_bytes), announce=announce)
+    hold(registry, key, _check_size(body, size_bytes), announce=announce)
 
 
 def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
@@ -127,8 +127,8 @@ def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
 
     def look(conn: sa.Connection) -> tuple[dict[str, StagedRow], set[str]]:
         if not queries.touch_area(conn, area.id):
-            raise _ended()
-        there = staged(conn, area.line, area.principal_id, files)
+            raise _make_not_found()
+        there = staged_objects(conn, area.line, area.principal_id, files)
         wanted = sum(file.size_bytes for sha256, file in files.items() if sha256 not in there)
         check_room(area.line, staged_bytes(conn, area.line, area.principal_id) + wanted)
         return queries.xorbs(conn, area.name), set(there)
@@ -140,7 +140,7 @@ def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
             if sha256 not in there:
                 stage(
                     registry, area.line, area.principal_id, sha256=sha256,
-                    size_bytes=file.size_bytes, body=_joined(opened, file),
+                    size_bytes=file.size_bytes, body=_join_terms(opened, file),
                 )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ class _Xorbs:
     spool: BinaryIO
     places: dict[str, _Place] = field(default_factory=dict[str, _Place])
 
-    def chunks(self, term: Term) -> Iterator[bytes]:
+    def chunks(self, term: ShardTerm) -> Iterator[bytes]:
         """Give the chunks of a term, unpacked.
 
         Raises:
@@ -195,7 +195,7 @@ class _Xorbs:
         return self.spool.read(size_bytes)
 
 
-def _joined(xorbs: _Xorbs, file: ShardFile) -> Iterator[bytes]:
+def _join_terms(xorbs: _Xorbs, file: ShardFile) -> Iterator[bytes]:
     for term in file.terms:
         size = 0
         for chunk in xorbs.chunks(term):
@@ -207,7 +207,7 @@ def _joined(xorbs: _Xorbs, file: ShardFile) -> Iterator[bytes]:
             )
 
 
-def _counted(body: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
+def _check_size(body: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
     size = 0
     for part in body:
         size += len(part)
@@ -218,5 +218,5 @@ def _counted(body: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:
         raise InvalidInput(f"{size_bytes} bytes were announced, these are others", fix="push again")
 
 
-def _ended() -> NotFound:
+def _make_not_found() -> NotFound:
     return NotFound("the area that this is sent to has ended", fix="push again")

@@ -29,7 +29,7 @@ ReadAt = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class XorbChunk:
     """The header of a chunk: its packed length, how it is packed, and its length."""
 
     packed_bytes: int
@@ -51,27 +51,27 @@ def find_chunks(read_at: ReadAt, size_bytes: int) -> Sequence[int]:
             break
         at += HEADER_BYTES + read_header(raw).packed_bytes
         if at > size_bytes:
-            raise _broken("a chunk goes on behind its end")
+            raise _make_error("a chunk goes on behind its end")
         offsets.append(at)
         if len(offsets) > MOST_CHUNKS + 1:
-            raise _broken(f"it has more than {MOST_CHUNKS} chunks")
+            raise _make_error(f"it has more than {MOST_CHUNKS} chunks")
     return offsets
 
 
-def read_header(raw: bytes) -> Chunk:
+def read_header(raw: bytes) -> XorbChunk:
     """Read the header of a chunk.
 
     Raises:
         InvalidInput: It is none, or its lengths are out of bounds.
     """
     if len(raw) < HEADER_BYTES or raw[0] != 0:
-        raise _broken("the header of a chunk is none of version 0")
+        raise _make_error("the header of a chunk is none of version 0")
     packed, size = int.from_bytes(raw[1:4], "little"), int.from_bytes(raw[5:8], "little")
     if not 0 < size <= CHUNK_BYTES or not 0 < packed <= _PACKED_BYTES:
-        raise _broken(f"a chunk has {packed} bytes for {size}, at most are {CHUNK_BYTES}")
+        raise _make_error(f"a chunk has {packed} bytes for {size}, at most are {CHUNK_BYTES}")
     if raw[4] > _GROUPED_LZ4:
-        raise _broken(f"a chunk is packed by scheme {raw[4]}, which is not known here")
-    return Chunk(packed, raw[4], size)
+        raise _make_error(f"a chunk is packed by scheme {raw[4]}, which is not known here")
+    return XorbChunk(packed, raw[4], size)
 
 
 def unpack(raw: bytes) -> bytes:
@@ -84,7 +84,7 @@ def unpack(raw: bytes) -> bytes:
     packed = raw[HEADER_BYTES:]
     plain = packed if chunk.scheme == _RAW else _unpack_frame(packed, chunk.size_bytes)
     if len(plain) != chunk.size_bytes:
-        raise _broken(f"a chunk has {len(plain)} bytes and not {chunk.size_bytes}")
+        raise _make_error(f"a chunk has {len(plain)} bytes and not {chunk.size_bytes}")
     return _ungroup(plain) if chunk.scheme == _GROUPED_LZ4 else plain
 
 
@@ -105,9 +105,9 @@ def _unpack_frame(packed: bytes, size_bytes: int) -> bytes:
         if not frame.eof and len(plain) <= size_bytes:
             plain += frame.decompress(b"", max_length=size_bytes + 1 - len(plain))
     except (RuntimeError, ValueError, EOFError, MemoryError) as error:
-        raise _broken("a chunk is no LZ4 frame") from error
+        raise _make_error("a chunk is no LZ4 frame") from error
     if not frame.eof or frame.unused_data:
-        raise _broken("a chunk is no whole LZ4 frame, or more than one")
+        raise _make_error("a chunk is no whole LZ4 frame, or more than one")
     return bytes(plain)
 
 
@@ -121,5 +121,5 @@ def _ungroup(grouped: bytes) -> bytes:
     return bytes(plain)
 
 
-def _broken(why: str) -> InvalidInput:
+def _make_error(why: str) -> InvalidInput:
     return InvalidInput(f"a xorb cannot be read: {why}", fix="push again")

@@ -1,7 +1,7 @@
 """What a channel asks: its policy and its floors, as its row has them."""
 
 from deltareg.db.sql.clock import US_PER_S
-from deltareg.db.sql.row_protocols import HasPolicy
+from deltareg.db.sql.row_protocols import PolicyColumns
 from deltareg.db.upkeep.collection import PinWindow
 from deltareg.gate.floors import THE_SERVER, Floor, over, parse_floor
 from deltareg.gate.policy import Policy, RollbackWindow, policy_digest, read_stored
@@ -11,17 +11,17 @@ PIN_WINDOW = PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_
 """How long a channel pins what it served, where its policy does not say."""
 
 
-def policy_of(channel: HasPolicy) -> Policy:
+def policy_of(channel: PolicyColumns) -> Policy:
     """Give all that a channel asks, with what its floors ask."""
     return over(own_policy_of(channel), floors_of(channel))
 
 
-def own_policy_of(channel: HasPolicy) -> Policy:
+def own_policy_of(channel: PolicyColumns) -> Policy:
     """Read the policy of a channel, as it was set."""
     return read_stored(channel.policy)
 
 
-def floors_of(channel: HasPolicy, *, namespace: str = "") -> list[Floor]:
+def floors_of(channel: PolicyColumns, *, namespace: str = "") -> list[Floor]:
     """Give the floors that a channel stands on, the server's first; those that ask nothing not.
 
     Args:
@@ -33,6 +33,6 @@ def floors_of(channel: HasPolicy, *, namespace: str = "") -> list[Floor]:
     return [parse_floor(fields, of=of) for of, fields in rows if fields]
 
 
-def digest_of_policy(channel: HasPolicy) -> str:
+def digest_of_policy(channel: PolicyColumns) -> str:
     """Give the digest of all that a channel asks."""
     return str(policy_digest(policy_of(channel)))

@@ -13,7 +13,7 @@ from deltareg.db.channels import channels as queries
 from deltareg.db.channels.rows import ChannelRow, RevisionRow
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.sql.clock import read_clock
-from deltareg.db.sql.row_protocols import HasPolicy, MayFreeze, ToldFreeze
+from deltareg.db.sql.row_protocols import PolicyColumns, FreezeColumns, FreezeNoteColumns
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.refs import LineRef
@@ -30,11 +30,11 @@ from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
 
-Frozen = TypeVar("Frozen", bound=MayFreeze)
+Frozen = TypeVar("Frozen", bound=FreezeColumns)
 
 
 def what_freezes(
-    channel: HasPolicy, newest: Frozen | None, *, at_us: int
+    channel: PolicyColumns, newest: Frozen | None, *, at_us: int
 ) -> Frozen | StandingWindow | None:
     """Give what lets no move through at a time: a freeze by hand, else a window of the policy.
 
@@ -54,7 +54,7 @@ def standing_freeze(newest: Frozen | None, *, at_us: int) -> Frozen | None:
     return newest if newest is not None and is_freezing(newest, at_us=at_us) else None
 
 
-def is_freezing(revision: MayFreeze, *, at_us: int) -> bool:
+def is_freezing(revision: FreezeColumns, *, at_us: int) -> bool:
     """Whether a revision, while it is the newest, freezes its channel at a time."""
     is_open = revision.ends_at is None or revision.ends_at > at_us
     return bool(revision.kind == "freeze" and is_open)
@@ -70,19 +70,19 @@ def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, 
     return found
 
 
-def tell_frozen(frozen: ToldFreeze | StandingWindow, name: str) -> str:
+def tell_frozen(frozen: FreezeNoteColumns | StandingWindow, name: str) -> str:
     """Say what lets no move of a channel through, and why."""
     return str(frozen) if isinstance(frozen, StandingWindow) else tell_freeze(frozen, name)
 
 
-def end_of(frozen: MayFreeze | StandingWindow) -> str | None:
+def end_of(frozen: FreezeColumns | StandingWindow) -> str | None:
     """Say when a channel takes moves again by itself; None when it does not."""
     if isinstance(frozen, StandingWindow):
         return rfc3339_of(frozen.ends)
     return rfc3339_or_none(frozen.ends_at)
 
 
-def tell_freeze(freeze: ToldFreeze, name: str) -> str:
+def tell_freeze(freeze: FreezeNoteColumns, name: str) -> str:
     """Say that a channel is frozen, by whom, since and until when, and why."""
     since = rfc3339_seconds(freeze.created_at)
     until = "" if freeze.ends_at is None else f" until {rfc3339_seconds(freeze.ends_at)}"

@@ -71,12 +71,12 @@ def _find(
         case BestOf() as wanted:
             return _best(conn, version, suite, spec, wanted)
         case Ref() as ref:
-            return _named(conn, version, ref)
+            return _grant_named(conn, version, ref)
         case None:  # of a suite of another release
             return ReferenceGrant(why=f"{name!r} names no version")
 
 
-def _named(conn: sa.Connection, version: VersionRow, ref: Ref) -> ReferenceGrant:
+def _grant_named(conn: sa.Connection, version: VersionRow, ref: Ref) -> ReferenceGrant:
     if ref.line.namespace != version.namespace:
         return ReferenceGrant(
             why=f"the reference {ref} is not of namespace {version.namespace}:"

@@ -9,7 +9,7 @@ from deltareg.db.session import read
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import blobs as queries
 from deltareg.db.storage import proofs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.refs import Ref
@@ -26,7 +26,7 @@ _BASE_PREFIX, _RUN_PREFIX = "base:", "run:"
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class PackLocation:
     """A stored pack that may be read.
 
     Attributes:
@@ -40,7 +40,7 @@ class Blob:
     url: str | None
 
 
-def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) -> Blob:
+def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) -> PackLocation:
     """Find a pack through what needs it: `ns/name:v3`, or `base:NAME`.
 
     A worker that holds a run which proves finds what that needs by `run:ID`, if corrupt or not.
@@ -58,19 +58,19 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
             name = of.removeprefix(_BASE_PREFIX)
             caller.require(Right.READ, on=Base(name))
             base = find_base(conn, caller, name)
-            refuse_corrupt(conn, caller, Held(base.id, is_base=True), name)
+            refuse_corrupt(conn, caller, PackHolder(base.id, is_base=True), name)
             pack = queries.pack_of_base(conn, base.id, str(digest))
         else:
             ref = Ref.parse(of)
             caller.require(Right.READ, on=ref.line)
             version = find_version(conn, caller, ref, bare="newest")
             refuse_deleted(version)
-            refuse_corrupt(conn, caller, Held(version.id), ref_of(version))
+            refuse_corrupt(conn, caller, PackHolder(version.id), ref_of(version))
             pack = queries.pack_of_version(conn, version.id, str(digest))
     if pack is None:
         raise NotFound(f"{of[:120]} has no pack {digest.short}")
     key, size = pack
-    return Blob(key, size, registry.store.url(key, expires_s=URL_EXPIRES_S))
+    return PackLocation(key, size, registry.store.url(key, expires_s=URL_EXPIRES_S))
 
 
 def _of_run(
@@ -87,6 +87,6 @@ def _of_run(
     return queries.pack_of_version(conn, present(run.version_id), str(digest))
 
 
-def read_blob(registry: Registry, blob: Blob, start: int, stop: int) -> Iterator[bytes]:
+def read_blob(registry: Registry, blob: PackLocation, start: int, stop: int) -> Iterator[bytes]:
     """Stream a range of a pack."""
     return registry.store.read(blob.key, start, stop)

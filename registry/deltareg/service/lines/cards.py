@@ -13,7 +13,7 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.db.storage.packs import physical_keys
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.model_card import (
     CARD_FILE,
@@ -29,7 +29,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import ref_of
-from deltareg.service.kept import decoded
+from deltareg.service.kept import decode_manifest
 from deltareg.service.lines.terms import terms_of
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry, namespace_scope
@@ -56,7 +56,7 @@ def show_card(registry: Registry, caller: Caller, ref: Ref, *, with_text: bool) 
     with read(registry.engine) as conn:
         row = find_version(conn, caller, ref, bare="newest")
         documents = version_queries.content(conn, row.id)
-        manifest = decoded(row.manifest_digest, lambda: documents.manifest)
+        manifest = decode_manifest(row.manifest_digest, lambda: documents.manifest)
         file = _file_of(manifest)
         if file is None:
             raise NotFound(f"{ref_of(row)} has no {CARD_FILE}", fix=_FIX)
@@ -64,7 +64,7 @@ def show_card(registry: Registry, caller: Caller, ref: Ref, *, with_text: bool) 
         if known is not None and not with_text:
             return _describe(unpack_card(known), row)
         refuse_deleted(row)
-        refuse_corrupt(conn, caller, Held(row.id), ref_of(row))
+        refuse_corrupt(conn, caller, PackHolder(row.id), ref_of(row))
         stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
     if file.size_bytes > MOST_CARD_BYTES:
         return _describe(card_in(stored, manifest) or _EMPTY, row)

@@ -13,17 +13,17 @@ import sqlalchemy as sa
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.bases import stacks
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import line_of, ref_of
-from deltareg.service.lines.near import Near
+from deltareg.service.lines.near import VersionAncestry
 
 _FOREIGN = "of another namespace"
 
 
 @dataclass(frozen=True, slots=True)
-class CorruptBelow:
+class CorruptAncestor:
     """Something corrupt below a version, in words.
 
     Attributes:
@@ -36,8 +36,8 @@ class CorruptBelow:
 
 
 def corrupt_below(
-    conn: sa.Connection, version: VersionRow, near: Near | None = None
-) -> CorruptBelow | None:
+    conn: sa.Connection, version: VersionRow, near: VersionAncestry | None = None
+) -> CorruptAncestor | None:
     """Say what is corrupt of all that a version stands on, the nearest first; None for nothing.
 
     Args:
@@ -59,35 +59,35 @@ def corrupt_below(
     return None if variant is None else _told_base(conn, version, version, variant)
 
 
-def _look_below(conn: sa.Connection, version: VersionRow, base_id: int) -> Near:
+def _look_below(conn: sa.Connection, version: VersionRow, base_id: int) -> VersionAncestry:
     below = stacks.stack_below(conn, base_id)
     bases = [row.base_id for row in (version, *below) if row.base_id is not None]
     variant = damage.corrupt_variant(conn, version.id) if version.trained_on else None
-    return Near(below, frozenset(damage.corrupt_bases(conn, bases)), variant, ())
+    return VersionAncestry(below, frozenset(damage.corrupt_bases(conn, bases)), variant, ())
 
 
-def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) -> CorruptBelow:
+def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) -> CorruptAncestor:
     if part.namespace != version.namespace:
-        return CorruptBelow(_tell(f"a version {_FOREIGN}"), "ask who pushed it to push it again")
-    again = push_again(conn, Held(part.id), within=version.namespace)
-    return CorruptBelow(_tell(ref_of(part)), f"push its folder again: {again}")
+        return CorruptAncestor(_tell(f"a version {_FOREIGN}"), "ask who pushed it to push it again")
+    again = push_again(conn, PackHolder(part.id), within=version.namespace)
+    return CorruptAncestor(_tell(ref_of(part)), f"push its folder again: {again}")
 
 
 def _told_base(
     conn: sa.Connection, version: VersionRow, above: VersionRow, base_id: int
-) -> CorruptBelow:
+) -> CorruptAncestor:
     base = base_queries.base_rows(conn, base_id=base_id, limit=1, also_deleted=True)[0]
     namespace, slash, _ = base.name.partition("/")
     if slash and namespace != version.namespace:
-        return CorruptBelow(_tell(f"a base {_FOREIGN}"), "ask who pushed it to push it again")
+        return CorruptAncestor(_tell(f"a base {_FOREIGN}"), "ask who pushed it to push it again")
     if base.version_id is None:
         told = f"push its folder again: deltareg base push PATH {base.name}"
-        return CorruptBelow(_tell(f"base {base.name}"), told)
+        return CorruptAncestor(_tell(f"base {base.name}"), told)
     if above.namespace != version.namespace:
-        return CorruptBelow(_tell(f"{base.name} as a base"), "ask who pushed it to push it again")
+        return CorruptAncestor(_tell(f"{base.name} as a base"), "ask who pushed it to push it again")
     # No folder holds what folding a version gives: a push onto it folds it, and brings that.
     again = f"deltareg push PATH {line_of(above)} --base {base.name}"
-    return CorruptBelow(
+    return CorruptAncestor(
         _tell(f"{base.name} as a base"), f"push what stands on it again, which folds it: {again}"
     )
 

@@ -16,7 +16,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.lines.cards import relabel
-from deltareg.service.lines.veil import veiled
+from deltareg.service.lines.veil import veil_base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.wire import VersionChange, VersionInfo
@@ -55,7 +55,7 @@ def change_labels(
                 conn, Action.VERSION_LABEL, ref_of(row), on=line_of(row),
                 before={"labels": row.labels}, after={"labels": labels},
             )  # fmt: skip
-        return veiled(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
+        return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
     return with_retry(registry.engine, transaction)
 

@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.delta.merge.recipe import RECIPE_FILE
-from deltareg.service.kept import Kept, told
+from deltareg.service.kept import DigestCache, describe_manifest
 
 _MARKS: Final = (RECIPE_FILE.encode(), b"\\u")
-_KNOWN: Final = Kept[bool](bytes_max=1 << 16)  # each counts as one byte
+_KNOWN: Final = DigestCache[bool](bytes_max=1 << 16)  # each counts as one byte
 
 
 def is_merge(conn: sa.Connection, version: VersionRow) -> bool:
     """Whether a version carries the recipe of a merge."""
-    said = told(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
+    said = describe_manifest(version.manifest_digest, lambda: queries.content(conn, version.id).manifest)
     return RECIPE_FILE in said.files
 
 
@@ -34,6 +34,6 @@ def merges_among(conn: sa.Connection, digests: Mapping[int, str]) -> frozenset[i
         digest = digests[row_id]
         # Where its name does not stand, nor anything that is escaped, most need not be decoded.
         may_be = any(mark in manifest for mark in _MARKS)
-        found = may_be and RECIPE_FILE in told(digest, partial(bytes, manifest)).files
+        found = may_be and RECIPE_FILE in describe_manifest(digest, partial(bytes, manifest)).files
         known[row_id] = _KNOWN.keep(digest, found, size_bytes=1)
     return frozenset(row_id for row_id, is_one in known.items() if is_one)

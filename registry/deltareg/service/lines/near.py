@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from deltareg.db.bases import stacks
 from deltareg.db.channels import before_gate
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.sql.together import Found
+from deltareg.db.sql.together import CombinedResult
 from deltareg.db.upkeep import damage
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class VersionAncestry:
     """What a version stands on and was made from.
 
     Attributes:
@@ -29,7 +29,7 @@ class Near:
     parents: Sequence[VersionRow]
 
 
-def near_of(conn: sa.Connection, found: Found) -> Near:
+def near_of(conn: sa.Connection, found: CombinedResult) -> VersionAncestry:
     """Read it from what was found; a stack of more than one version is followed further down."""
     stack = found.all(before_gate.BELOW)
     corrupt = {row.id for row in found.all(before_gate.CORRUPT_BASE)}
@@ -38,7 +38,7 @@ def near_of(conn: sa.Connection, found: Found) -> Near:
         lower = [row.base_id for row in stack if row.base_id is not None]
         corrupt |= damage.corrupt_bases(conn, lower)
     variant = found.one(before_gate.CORRUPT_VARIANT)
-    return Near(
+    return VersionAncestry(
         stack, frozenset(corrupt), None if variant is None else variant.id,
         found.all(before_gate.PARENTS),
     )  # fmt: skip

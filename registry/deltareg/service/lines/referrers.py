@@ -22,10 +22,10 @@ from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import moment_of, rfc3339
 from deltareg.service.describe import describe_referrer, line_of, ref_of
 from deltareg.service.events import Action
-from deltareg.service.lines.signed_files import Taken, take_signed
+from deltareg.service.lines.signed_files import VerifiedReferrer, take_signed
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
-from deltareg.signing.signatories import Wanted
+from deltareg.signing.signatories import WantedSigner
 from deltareg.wire import (
     Page,
     ReferrerAdd,
@@ -122,7 +122,7 @@ def revoke_signer(
         InvalidInput: That is neither a keyid nor a fingerprint.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
-    keyid = Wanted.of_fields({"key": keyid}).key
+    keyid = WantedSigner.of_fields({"key": keyid}).key
 
     def transaction(conn: sa.Connection) -> RevokedSigner:
         is_new = queries.revoke_signer(conn, keyid, by=caller.principal_id, reason=request.reason)
@@ -143,7 +143,7 @@ def _keep(
     version: VersionRow,
     request: ReferrerAdd,
     body: bytes,
-    taken: Taken,
+    taken: VerifiedReferrer,
 ) -> ReferrerInfo:
     digest, who = f"sha256:{sha256(body).hexdigest()}", taken.signatory
     ref = ref_of(version)

@@ -10,7 +10,7 @@ from deltareg.db.channels.channels import serving_channels
 from deltareg.db.lines import revocations as queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.session import tried, with_retry
+from deltareg.db.session import try_transaction, with_retry
 from deltareg.errors import Blocked, Conflict
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
@@ -18,7 +18,7 @@ from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.lines.revoked import made_of
 from deltareg.service.lines.unfit import tell_unfit
-from deltareg.service.lines.veil import veiled
+from deltareg.service.lines.veil import veil_base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.wire import Revoke, Unrevoke, VersionInfo
@@ -43,9 +43,9 @@ def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke
             queries.revoke(conn, row.id, actor_id=caller.principal_id, reason=request.reason)
             _record(conn, caller, row, Action.VERSION_REVOKE, request.reason)
             _tell_channels(conn, caller, row, request.reason)
-        return veiled(caller, describe_version(conn, version_queries.version_by_id(conn, row.id)))
+        return veil_base(caller, describe_version(conn, version_queries.version_by_id(conn, row.id)))
 
-    return (tried if request.dry_run else with_retry)(registry.engine, transaction)
+    return (try_transaction if request.dry_run else with_retry)(registry.engine, transaction)
 
 
 def unrevoke_version(
@@ -63,7 +63,7 @@ def unrevoke_version(
         if row.revoked_at is not None:
             queries.unrevoke(conn, row.id, ended_by=caller.principal_id, reason=request.reason)
             _record(conn, caller, row, Action.VERSION_UNREVOKE, request.reason)
-        return veiled(caller, describe_version(conn, version_queries.version_by_id(conn, row.id)))
+        return veil_base(caller, describe_version(conn, version_queries.version_by_id(conn, row.id)))
 
     return with_retry(registry.engine, transaction)
 

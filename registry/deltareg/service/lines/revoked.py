@@ -16,7 +16,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.describe import ref_of
 from deltareg.service.lines.merges import is_merge
-from deltareg.service.lines.near import Near
+from deltareg.service.lines.near import VersionAncestry
 
 _MOST = 256
 
@@ -29,7 +29,7 @@ def tell_revocation(conn: sa.Connection, version: VersionRow) -> str:
     return f"revoked by {found.actor} at {rfc3339_seconds(found.created_at)}: {found.reason}"
 
 
-def revoked_below(conn: sa.Connection, version: VersionRow, near: Near | None = None) -> str:
+def revoked_below(conn: sa.Connection, version: VersionRow, near: VersionAncestry | None = None) -> str:
     """Say which revoked version is in a version: `is merged from ns/x:v1, which was revoked …`.
 
     It is empty where there is none.
@@ -67,7 +67,7 @@ def made_of(conn: sa.Connection, version_id: int) -> list[VersionRow]:
 
 
 def _parts(
-    conn: sa.Connection, version: VersionRow, near: Near | None = None
+    conn: sa.Connection, version: VersionRow, near: VersionAncestry | None = None
 ) -> Iterator[tuple[VersionRow, str]]:
     """Give all that a version is made of, what is nearest first, and how it came in."""
     seen = {version.id}
@@ -85,14 +85,14 @@ def _parts(
                 yield found
 
 
-def _stack(conn: sa.Connection, version: VersionRow, near: Near | None) -> Sequence[VersionRow]:
+def _stack(conn: sa.Connection, version: VersionRow, near: VersionAncestry | None) -> Sequence[VersionRow]:
     if near is not None:
         return near.stack
     return [] if version.base_id is None else queries.stack_below(conn, version.base_id)
 
 
 def _parents_of_merge(
-    conn: sa.Connection, version: VersionRow, near: Near | None
+    conn: sa.Connection, version: VersionRow, near: VersionAncestry | None
 ) -> list[VersionRow]:
     parents = version_queries.parents_of(conn, version.id) if near is None else near.parents
     return list(parents) if parents and is_merge(conn, version) else []

@@ -12,12 +12,12 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from deltareg.db.access.sight import Sight
+from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import search as queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.deltas import AskedLabel
-from deltareg.db.lines.search import Bound, Operator, Sought
+from deltareg.db.lines.search import MetricBound, Operator, SearchConditions
 from deltareg.db.session import read
 from deltareg.delta.kinds import kind_names
 from deltareg.errors import InvalidInput
@@ -28,7 +28,7 @@ from deltareg.service.authority.resources import SOMEWHERE, Namespace
 from deltareg.service.describe import describe_versions
 from deltareg.service.lines.cards import unpack_card
 from deltareg.service.lines.terms import base_term, kind_term, label_term, place_term, words_of
-from deltareg.service.lines.veil import veiled
+from deltareg.service.lines.veil import veil_base
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_line
@@ -41,7 +41,7 @@ _BOUND = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SearchQuery:
     """What somebody looks for; what is empty does not matter.
 
     Attributes:
@@ -64,7 +64,7 @@ class Asked:
 
 
 def search_versions(
-    registry: Registry, caller: Caller, asked: Asked, *, cursor: str | None, limit: int
+    registry: Registry, caller: Caller, asked: SearchQuery, *, cursor: str | None, limit: int
 ) -> Page[SearchHit]:
     """Find versions; those that the caller may not read are not among them.
 
@@ -80,14 +80,14 @@ def search_versions(
         raise InvalidInput(f"a search has at most {_MOST} conditions", fix="leave some out")
     with read(registry.engine) as conn:
         terms = [*words, *_facts(conn, caller, asked)]
-        sought = Sought(terms, beginnings, bounds, asked.is_newest, caller.sight)
+        sought = SearchConditions(terms, beginnings, bounds, asked.is_newest, caller.sight)
         ids = queries.found_ids(conn, sought, before=before, limit=check_limit(limit) + 1)
         hits = _describe(conn, caller, ids[:limit], [bound.name for bound in bounds])
     shown = dict(zip(ids, hits, strict=False))
     return page(ids, limit, show=lambda row_id: shown[row_id], key=lambda row_id: row_id)
 
 
-def read_bound(text: str) -> Bound:
+def read_bound(text: str) -> MetricBound:
     """Read `accuracy>=0.9`.
 
     Raises:
@@ -96,7 +96,7 @@ def read_bound(text: str) -> Bound:
     match = _BOUND.fullmatch(text)
     if match is None:
         raise InvalidInput(f"not a metric with a bound: {text[:60]!r}", fix="accuracy>=0.9")
-    return Bound(match[1].lower(), cast(Operator, match[2]), float(match[3]))
+    return MetricBound(match[1].lower(), cast(Operator, match[2]), float(match[3]))
 
 
 def _words(text: str) -> tuple[list[str], list[str]]:
@@ -115,7 +115,7 @@ def _words(text: str) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(beginnings)), list(dict.fromkeys(words))
 
 
-def _facts(conn: sa.Connection, caller: Caller, asked: Asked) -> list[str]:
+def _facts(conn: sa.Connection, caller: Caller, asked: SearchQuery) -> list[str]:
     terms = [label_term(label.name, label.value) for label in asked.labels]
     if asked.base:
         terms.append(base_term(find_base(conn, caller, asked.base).id))
@@ -126,7 +126,7 @@ def _facts(conn: sa.Connection, caller: Caller, asked: Asked) -> list[str]:
     return [*terms, *_one_namespace(caller.sight)]
 
 
-def _one_namespace(sight: Sight | None) -> list[str]:
+def _one_namespace(sight: VisibleLines | None) -> list[str]:
     """Give the term of the only namespace that somebody sees, as a list that is short to walk."""
     if sight is None or sight.visibilities or sight.lines or len(sight.namespaces) != 1:
         return []
@@ -171,5 +171,5 @@ def _describe(
             title="" if card is None else card.title,
             summary="" if card is None else card.summary,
         )  # fmt: skip
-        hits.append(veiled(caller, hit))
+        hits.append(veil_base(caller, hit))
     return hits

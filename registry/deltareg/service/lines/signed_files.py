@@ -14,16 +14,7 @@ from deltareg.errors import BadSignature, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.signing.attested import check_about, read_attested
 from deltareg.signing.bundles import Bundle, is_bundle, read_bundle, read_sealed
-from deltareg.signing.opening import (
-    Authority,
-    Beside,
-    OpenedBundle,
-    open_by_chain,
-    open_by_key,
-    open_by_sigstore,
-    open_sealed,
-    read_beside,
-)
+from deltareg.signing.opening import Authority, VerificationMaterial, OpenedBundle, open_by_chain, open_by_key, open_by_sigstore, open_sealed, read_beside
 from deltareg.signing.signatories import Signatory
 from deltareg.signing.signed_files import PREDICATE, check_files, read_signed_files
 
@@ -34,7 +25,7 @@ _NO_SIGSTORE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class VerifiedReferrer:
     """What was found about something that was signed.
 
     Attributes:
@@ -56,7 +47,7 @@ def take_signed(
     *,
     at: datetime,
     trust: Path | None,
-) -> Taken:
+) -> VerifiedReferrer:
     """Verify a signature of a version's files, or an attestation about it.
 
     Args:
@@ -79,14 +70,14 @@ def take_signed(
         if not is_bundle(raw):
             raise BadSignature("a signature comes in a bundle", fix="deltareg signature add --help")
         check_files(read_signed_files(opened.payload), files, what="the version")
-        return Taken(opened.signatory, PREDICATE, beside.pem)
+        return VerifiedReferrer(opened.signatory, PREDICATE, beside.pem)
     attested = read_attested(opened.payload)
     weights = [file.path for file in manifest.files if file.is_tensors]
     check_about(attested, manifest.digest.hex, files, weights=weights)
-    return Taken(opened.signatory, attested.predicate_type, beside.pem)
+    return VerifiedReferrer(opened.signatory, attested.predicate_type, beside.pem)
 
 
-def _open(raw: bytes, beside: Beside, *, at: datetime, trust: Path | None) -> OpenedBundle:
+def _open(raw: bytes, beside: VerificationMaterial, *, at: datetime, trust: Path | None) -> OpenedBundle:
     key = beside.key
     if not is_bundle(raw):
         if key is None:

@@ -6,7 +6,7 @@ see that namespace. Roots and digests stay: they name bytes, and are bound into 
 
 from typing import TypeVar
 
-from deltareg.db.sql.row_protocols import Named
+from deltareg.db.sql.row_protocols import VersionColumns
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.resources import Base
 from deltareg.service.corrupt import UNSEEN
@@ -17,7 +17,7 @@ from deltareg.wire import BaseInfo, BaseName, VersionDetail, VersionInfo
 Info = TypeVar("Info", bound=VersionInfo)
 
 
-def veiled(caller: Caller, info: Info) -> Info:
+def veil_base(caller: Caller, info: Info) -> Info:
     """Show a version without the name of a base that the caller may not see."""
     if is_seen(caller, info.base.name):
         return info
@@ -26,7 +26,7 @@ def veiled(caller: Caller, info: Info) -> Info:
 
 def veiled_detail(caller: Caller, detail: VersionDetail) -> VersionDetail:
     """Show all of a version without the names that the caller may not see."""
-    detail = veiled(caller, detail)
+    detail = veil_base(caller, detail)
     named = (*detail.stack, *detail.parents, *map(_plain, detail.relying))
     if all(is_seen(caller, name) for name in named):
         return detail
@@ -51,7 +51,7 @@ def veiled_base(caller: Caller, info: BaseInfo) -> BaseInfo:
     return info.model_copy(update=update)
 
 
-def tell_version(caller: Caller, row: Named) -> str:
+def tell_version(caller: Caller, row: VersionColumns) -> str:
     """Name a version for people, if they may see it."""
     if caller.sees(line_of(row)):
         return ref_of(row)

@@ -11,8 +11,8 @@ from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as queries
 from deltareg.db.lines.rows import ListedLineRow
 from deltareg.db.lines.version_rows import ResolvedRow, VersionRow
-from deltareg.db.session import read, tried, with_retry
-from deltareg.db.storage.shares import Held
+from deltareg.db.session import read, try_transaction, with_retry
+from deltareg.db.storage.shares import PackHolder
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
@@ -29,7 +29,7 @@ from deltareg.service.describe import (
 )
 from deltareg.service.events import Action
 from deltareg.service.ledger.freeze import frozen_channels
-from deltareg.service.lines.veil import tell_version, veiled, veiled_detail
+from deltareg.service.lines.veil import tell_version, veil_base, veiled_detail
 from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import Bare, find_line, find_version, resolve_version
@@ -89,7 +89,7 @@ def list_versions(
             conn, delta.id, before=before, limit=check_limit(limit) + 1, labels=labels
         )
         shown = {info.version: info for info in describe_versions(conn, rows)}
-        shown = {number: veiled(caller, info) for number, info in shown.items()}
+        shown = {number: veil_base(caller, info) for number, info in shown.items()}
     return page(rows, limit, show=lambda row: shown[row.number], key=lambda row: row.number)
 
 
@@ -115,7 +115,7 @@ def show_found(
     """
     rows = resolve_version(conn, caller, ref, bare=bare, found=found)
     if slim:
-        return veiled(caller, describe_resolved(rows))
+        return veil_base(caller, describe_resolved(rows))
     return veiled_detail(caller, describe_detail(conn, rows))
 
 
@@ -137,7 +137,7 @@ def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")
         refuse_deleted(version)
-        refuse_corrupt(conn, caller, Held(version.id), ref_of(version))
+        refuse_corrupt(conn, caller, PackHolder(version.id), ref_of(version))
         return queries.content(conn, version.id).storage_map
 
 
@@ -165,9 +165,9 @@ def delete_version(
                 conn, Action.VERSION_DELETE, ref_of(row), on=ref.line, before={"deleted": False},
                 after=after,
             )  # fmt: skip
-        return veiled(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
+        return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
-    return (tried if dry_run else with_retry)(registry.engine, transaction)
+    return (try_transaction if dry_run else with_retry)(registry.engine, transaction)
 
 
 def _newest(
@@ -176,7 +176,7 @@ def _newest(
     found = queries.versions_by_ids(
         conn, [row.newest_id for row in rows if row.newest_id is not None]
     )
-    infos = [veiled(caller, info) for info in describe_versions(conn, list(found.values()))]
+    infos = [veil_base(caller, info) for info in describe_versions(conn, list(found.values()))]
     return dict(zip(found, infos, strict=True))
 
 

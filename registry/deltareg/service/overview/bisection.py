@@ -11,11 +11,11 @@ from deltareg.db.lines import versions as queries
 from deltareg.db.session import read
 from deltareg.db.verdicts.outcomes import newest_outcomes
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.gate.bisection import Mark, Progress, may_be_end, missing_ends, progress_of
+from deltareg.gate.bisection import Mark, BisectionProgress, may_be_end, missing_ends, progress_of
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_plain
-from deltareg.service.lines.veil import veiled
+from deltareg.service.lines.veil import veil_base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -26,7 +26,7 @@ _PROD = "prod"
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class BisectionSearch:
     """How far a search is.
 
     Attributes:
@@ -37,7 +37,7 @@ class Search:
         more: How many others matter as well.
     """
 
-    progress: Progress
+    progress: BisectionProgress
     conflict: str
     hint: int | None
     versions: Sequence[VersionInfo]
@@ -46,7 +46,7 @@ class Search:
 
 def search_by_hand(
     registry: Registry, caller: Caller, line: LineRef, marks: Mapping[int, Mark]
-) -> Search:
+) -> BisectionSearch:
     """Say which version to try next, by how versions of a line were judged.
 
     Raises:
@@ -64,34 +64,34 @@ def search_by_hand(
         served: dict[int, list[str]] = {}
         for pointer in channel_queries.pointers(conn, [delta.id]):
             served.setdefault(pointer.number, []).append(pointer.name)
-        shown, more = _chosen(numbers, marks, progress)
+        shown, more = _choose_shown(numbers, marks, progress)
         rows = queries.versions_by_numbers(conn, delta.id, shown)
         suite = built_in(DEFAULT_SUITE)
         outcomes = newest_outcomes(
             conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest)
         )
     infos = [
-        veiled(
+        veil_base(
             caller,
             describe_plain(row, outcomes.get(row.id), channels=served.get(row.number, [])),
         )
         for row in rows
     ]
     hint = _hint(numbers, marks, served, conflict)
-    return Search(progress, conflict, hint, infos, more)
+    return BisectionSearch(progress, conflict, hint, infos, more)
 
 
 def _progress(
     line: LineRef, numbers: Sequence[int], marks: Mapping[int, Mark]
-) -> tuple[Progress, str]:
+) -> tuple[BisectionProgress, str]:
     try:
         return progress_of(str(line), numbers, marks), ""
     except InvalidInput as error:
-        return Progress(), error.message
+        return BisectionProgress(), error.message
 
 
-def _chosen(
-    numbers: Sequence[int], marks: Mapping[int, Mark], progress: Progress
+def _choose_shown(
+    numbers: Sequence[int], marks: Mapping[int, Mark], progress: BisectionProgress
 ) -> tuple[set[int], int]:
     """Give what is judged, and of the rest what is nearest to the version to try."""
     bounds = progress.bounds

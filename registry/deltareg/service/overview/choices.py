@@ -8,7 +8,7 @@ from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_plain
-from deltareg.service.lines.veil import veiled
+from deltareg.service.lines.veil import veil_base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.wire import VersionInfo
@@ -30,7 +30,7 @@ def list_choices(registry: Registry, caller: Caller, line: LineRef) -> Sequence[
         for pointer in channel_queries.pointers(conn, [delta.id]):
             served.setdefault(pointer.number, []).append(pointer.name)
     return [
-        veiled(caller, describe_plain(row, None, channels=served.get(row.number, [])))
+        veil_base(caller, describe_plain(row, None, channels=served.get(row.number, [])))
         for row in rows
         if row.deleted_at is None
     ]

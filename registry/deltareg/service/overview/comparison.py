@@ -16,8 +16,8 @@ from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_plain
-from deltareg.service.kept import decoded
-from deltareg.service.lines.veil import veiled
+from deltareg.service.kept import decode_manifest
+from deltareg.service.lines.veil import veil_base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.service.verdicts.verdicts import describe_verdict
@@ -28,7 +28,7 @@ Checks = Mapping[tuple[str, str], CheckResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedVersion:
     """One of the versions.
 
     Attributes:
@@ -43,7 +43,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class VersionComparison:
     """Two versions or three.
 
     Attributes:
@@ -53,7 +53,7 @@ class Comparison:
             themselves.
     """
 
-    sides: Sequence[Side]
+    sides: Sequence[ComparedVersion]
     choices: Sequence[VersionInfo]
     ancestor: Ref | None
 
@@ -66,7 +66,7 @@ def compare_versions(
     a: int | None,
     b: int | None,
     c: int | None = None,
-) -> Comparison:
+) -> VersionComparison:
     """Put versions of a line side by side; the newest and the one before it unless said.
 
     Raises:
@@ -83,7 +83,7 @@ def compare_versions(
         for pointer in channel_queries.pointers(conn, [delta.id]):
             served.setdefault(pointer.number, []).append(pointer.name)
         infos = {
-            row.number: veiled(
+            row.number: veil_base(
                 caller, describe_plain(row, None, channels=served.get(row.number, []))
             )
             for row in rows
@@ -91,22 +91,22 @@ def compare_versions(
         chosen = _all_chosen(rows, a, b, c)
         checks = _checks(conn, chosen)
         sides = [
-            Side(infos[row.number], _manifest(conn, row), checks.get(row.id, {})) for row in chosen
+            ComparedVersion(infos[row.number], _manifest(conn, row), checks.get(row.id, {})) for row in chosen
         ]
         ancestor = _ancestor(conn, caller, chosen)
-    return Comparison(sides, list(infos.values()), ancestor)
+    return VersionComparison(sides, list(infos.values()), ancestor)
 
 
 def _all_chosen(
     rows: Sequence[VersionRow], a: int | None, b: int | None, c: int | None
 ) -> list[VersionRow]:
-    later = _chosen(rows, b, rows[0])
+    later = _choose_version(rows, b, rows[0])
     before = next((row for row in rows if row.number < later.number), rows[1])
-    chosen = [_chosen(rows, a, before), later]
-    return chosen if c is None else [*chosen, _chosen(rows, c, later)]
+    chosen = [_choose_version(rows, a, before), later]
+    return chosen if c is None else [*chosen, _choose_version(rows, c, later)]
 
 
-def _chosen(rows: Sequence[VersionRow], number: int | None, otherwise: VersionRow) -> VersionRow:
+def _choose_version(rows: Sequence[VersionRow], number: int | None, otherwise: VersionRow) -> VersionRow:
     if number is None:
         return otherwise
     found = next((row for row in rows if row.number == number), None)
@@ -118,7 +118,7 @@ def _chosen(rows: Sequence[VersionRow], number: int | None, otherwise: VersionRo
 
 
 def _manifest(conn: sa.Connection, row: VersionRow) -> Manifest:
-    return decoded(row.manifest_digest, lambda: version_queries.content(conn, row.id).manifest)
+    return decode_manifest(row.manifest_digest, lambda: version_queries.content(conn, row.id).manifest)
 
 
 def _checks(conn: sa.Connection, rows: Sequence[VersionRow]) -> dict[int, Checks]:

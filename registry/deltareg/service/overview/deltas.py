@@ -19,7 +19,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import describe_plain
-from deltareg.service.lines.veil import is_seen, veiled
+from deltareg.service.lines.veil import is_seen, veil_base
 from deltareg.service.paging import check_limit, page, read_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -46,7 +46,7 @@ class Facet(Answer):
     lines: int
 
 
-class Lines(Answer):
+class LineSearchResult(Answer):
     """Lines that were looked for, and what all lines may be narrowed by."""
 
     found: Page[LineGlance]
@@ -62,7 +62,7 @@ def look_for_lines(
     only: delta_queries.LineFilter,
     cursor: str | None,
     limit: int,
-) -> Lines:
+) -> LineSearchResult:
     """List lines by name, of those that the caller may read, with facets of them all."""
     caller.require(Right.READ, on=SOMEWHERE)
     after = read_cursor(cursor)
@@ -75,7 +75,7 @@ def look_for_lines(
         for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
             serving.setdefault(pointer.delta_id, {})[pointer.name] = pointer.number
         facets = _facets(registry, conn, caller, mark=rows[0].mark if rows else None)
-    return Lines(
+    return LineSearchResult(
         found=page(
             rows, limit, key=lambda row: row.path,
             show=lambda row: LineGlance(
@@ -110,7 +110,7 @@ def _newest(
     found = version_queries.versions_by_ids(conn, ids)
     outcomes = newest_outcomes(conn, ids, suite=DEFAULT_SUITE, suite_digest=suite_digest)
     return {
-        row_id: veiled(caller, describe_plain(row, outcomes.get(row_id)))
+        row_id: veil_base(caller, describe_plain(row, outcomes.get(row_id)))
         for row_id, row in found.items()
     }
 

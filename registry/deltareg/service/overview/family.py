@@ -8,7 +8,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from deltareg.db.lines import family as queries
-from deltareg.db.lines.family import Origin
+from deltareg.db.lines.family import FamilyOrigin
 from deltareg.db.lines.family_rows import KinRow
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
@@ -65,7 +65,7 @@ class Relative:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class VersionFamily:
     """Versions that descend from each other.
 
     Attributes:
@@ -85,7 +85,7 @@ class Family:
 
 def show_family(
     registry: Registry, caller: Caller, at: str, *, up: int, down: int, limit: int = MOST
-) -> Family:
+) -> VersionFamily:
     """Walk from a version, a line or a base both ways; what the caller may not read is left out.
 
     Args:
@@ -127,12 +127,12 @@ def show_family(
         for row in shown
     }  # fmt: skip
     begun = {row.id for row in shown if _is_begun(row, name, sort, origin)}
-    kept = begun | _reached(relatives, begun, steps=up, is_up=True)
-    kept |= _reached(relatives, begun, steps=down, is_up=False)
+    kept = begun | _walk_relatives(relatives, begun, steps=up, is_up=True)
+    kept |= _walk_relatives(relatives, begun, steps=down, is_up=False)
     versions = {
         row_id: _among(relative, kept) for row_id, relative in relatives.items() if row_id in kept
     }
-    return Family(name, sort, origin.version_id, versions, len(rows) > limit)
+    return VersionFamily(name, sort, origin.version_id, versions, len(rows) > limit)
 
 
 def merges_among(registry: Registry, versions: Iterable[Relative]) -> frozenset[int]:
@@ -161,27 +161,27 @@ class _Bases:
         return name if self._known[name] else ""
 
 
-def _origin(conn: sa.Connection, caller: Caller, at: str) -> tuple[str, Sort, Origin]:
+def _origin(conn: sa.Connection, caller: Caller, at: str) -> tuple[str, Sort, FamilyOrigin]:
     if not at:
         caller.require(Right.READ, on=SOMEWHERE)
-        return "", "everything", Origin()
+        return "", "everything", FamilyOrigin()
     name = at.removeprefix(BASE)
     if at.startswith(BASE) or "/" not in at:
         base = Base(name)
         if not base.is_version:
             caller.require(Right.READ, on=base)
             row = find_base(conn, caller, name)
-            return BASE + row.name, "base", Origin(base_id=row.id)
+            return BASE + row.name, "base", FamilyOrigin(base_id=row.id)
     ref = Ref.parse(name)
     caller.require(Right.READ, on=ref.line)
     if ref.is_bare:
         line = find_line(conn, caller, ref.line)
-        return str(ref.line), "delta", Origin(delta_id=line.id)
+        return str(ref.line), "delta", FamilyOrigin(delta_id=line.id)
     version = find_version(conn, caller, ref, bare="newest")
-    return ref_of(version), "version", Origin(version_id=version.id)
+    return ref_of(version), "version", FamilyOrigin(version_id=version.id)
 
 
-def _is_begun(row: KinRow, name: str, sort: Sort, origin: Origin) -> bool:
+def _is_begun(row: KinRow, name: str, sort: Sort, origin: FamilyOrigin) -> bool:
     match sort:
         case "version":
             return row.id == origin.version_id
@@ -193,7 +193,7 @@ def _is_begun(row: KinRow, name: str, sort: Sort, origin: Origin) -> bool:
             return True
 
 
-def _reached(
+def _walk_relatives(
     relatives: Mapping[int, Relative], begun: Iterable[int], *, steps: int, is_up: bool
 ) -> set[int]:
     """Walk again over what may be seen alone; to children, nothing deleted is on the way."""

@@ -12,7 +12,7 @@ from deltareg.service.resolve import find_channel, find_version
 from deltareg.wire import Answer, GateAnswer
 
 
-class GateAround(Answer):
+class GateOverview(Answer):
     """What the gate of a channel says of a version.
 
     Attributes:
@@ -30,7 +30,7 @@ class GateAround(Answer):
     may_promote: bool
 
 
-def show_gate_around(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateAround:
+def show_gate_around(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateOverview:
     """Hold a version against every rule of a channel; changes nothing."""
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
@@ -40,7 +40,7 @@ def show_gate_around(registry: Registry, caller: Caller, ref: Ref, channel: str)
         beside = beside_channels.beside_line(conn, version.delta_id)
     serves = {each.name: each.version for each in beside.all(beside_channels.NAMES)}
     waits = open_requests(beside.all(beside_channels.OPEN), version=version.number)
-    return GateAround(
+    return GateOverview(
         gate=gate, serves=serves[channel], names=list(serves),
         requests=[request for request in waits if request.channel == channel],
         may_promote=caller.may(Right.PROMOTE, on=Channel(ref.line, channel)),

@@ -25,7 +25,7 @@ _LISTED = 60
 _FOLLOWERS = 200
 
 
-class Waiting(Answer):
+class WaitingRequest(Answer):
     """A request that is open; `is_yours` says that the caller may approve on its channel."""
 
     id: int
@@ -40,7 +40,7 @@ class Waiting(Answer):
     is_yours: bool
 
 
-class OutOfStep(Answer):
+class DriftingAgent(Answer):
     """An agent that does not serve what its channel says."""
 
     agent: str
@@ -53,15 +53,15 @@ class OutOfStep(Answer):
     seen_at: str
 
 
-class Home(Answer):
+class HomeOverview(Answer):
     """What waits, what is odd, what moved last, and how much work there is.
 
     `seen` counts the channels that were looked at; `is_all` says that these are all that moved.
     """
 
-    waiting: list[Waiting]
+    waiting: list[WaitingRequest]
     odd: list[ChannelGlance]
-    drift: list[OutOfStep]
+    drift: list[DriftingAgent]
     moved: list[ChannelGlance]
     seen: int
     is_all: bool
@@ -71,7 +71,7 @@ class Home(Answer):
     running: int
 
 
-class Kept(Answer):
+class StoredTotals(Answer):
     """How much is kept of what somebody may read: versions, their bytes as files and as stored."""
 
     versions: int
@@ -79,18 +79,18 @@ class Kept(Answer):
     stored_bytes: int
 
 
-def show_kept(registry: Registry, caller: Caller) -> Kept:
+def show_kept(registry: Registry, caller: Caller) -> StoredTotals:
     """Add up what is kept of what the caller may read."""
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         found = queries.weights(conn, caller.sight)
-    return Kept(
+    return StoredTotals(
         versions=found.versions, logical_bytes=found.logical_bytes,
         stored_bytes=found.stored_bytes,
     )  # fmt: skip
 
 
-def show_home(registry: Registry, caller: Caller) -> Home:
+def show_home(registry: Registry, caller: Caller) -> HomeOverview:
     """Give what waits for the caller and what is out of the ordinary of what they may read."""
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
@@ -103,7 +103,7 @@ def show_home(registry: Registry, caller: Caller) -> Home:
         followers = fleet_queries.follower_rows(
             conn, delta_id=None, channel_id=None, sight=caller.sight, after=None, limit=_FOLLOWERS
         )
-    return Home(
+    return HomeOverview(
         waiting=waiting, odd=[each for each in glances if each.is_odd],
         drift=list(_out_of_step(followers)), moved=glances[:12],
         seen=len(glances), is_all=len(glances) < _LISTED, followers=len(followers),
@@ -111,7 +111,7 @@ def show_home(registry: Registry, caller: Caller) -> Home:
     )  # fmt: skip
 
 
-def _open_requests(conn: sa.Connection, caller: Caller) -> list[Waiting]:
+def _open_requests(conn: sa.Connection, caller: Caller) -> list[WaitingRequest]:
     rows = request_queries.request_rows(
         conn, state="open", delta_id=None, channel=None, sight=caller.sight, before=None,
         limit=_LISTED,
@@ -119,22 +119,22 @@ def _open_requests(conn: sa.Connection, caller: Caller) -> list[Waiting]:
     return sorted((_waiting(caller, row) for row in rows), key=lambda each: not each.is_yours)
 
 
-def _waiting(caller: Caller, row: RequestRow) -> Waiting:
+def _waiting(caller: Caller, row: RequestRow) -> WaitingRequest:
     is_other = caller.principal_id not in {row.opener_id, row.uploader_id}
     may = caller.may(Right.APPROVE, on=Channel(line_of(row), row.channel))
-    return Waiting(
+    return WaitingRequest(
         id=row.id, line=f"{row.namespace}/{row.line}", channel=row.channel, version=row.number,
         previous=row.previous, opener=row.opener, reason=row.reason, due=approvals_due(row),
         opened_at=rfc3339(row.created_at), is_yours=is_other and may,
     )  # fmt: skip
 
 
-def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[OutOfStep]:
+def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[DriftingAgent]:
     for row in rows:
         drift = drift_of(row)
         if drift == "none":
             continue
-        yield OutOfStep(
+        yield DriftingAgent(
             agent=row.agent, channel=f"{row.namespace}/{row.line}@{row.channel}", drift=drift,
             wanted=row.desired_version, serves=row.version, error=row.error,
             since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),

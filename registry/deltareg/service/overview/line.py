@@ -11,7 +11,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.channels.setbacks import setbacks
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import describe_plain
-from deltareg.service.lines.veil import veiled
+from deltareg.service.lines.veil import veil_base
 from deltareg.service.overview.beside import OpenRequest, open_requests
 from deltareg.service.overview.glance import ChannelGlance, glance
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -21,7 +21,7 @@ from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import Answer, Page, Setback, VersionInfo
 
 
-class Line(Answer):
+class LineOverview(Answer):
     """A line: its channels in the order that they were made, and its versions, newest first.
 
     `names` has all channels, `channels` those that were ever moved, by name; `setbacks` what was
@@ -39,7 +39,7 @@ class Line(Answer):
 
 def show_line(
     registry: Registry, caller: Caller, line: LineRef, *, cursor: str | None, limit: int
-) -> Line:
+) -> LineOverview:
     """Show a line with what its channels serve and a page of its versions."""
     caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
@@ -54,8 +54,8 @@ def show_line(
         outcomes = newest_outcomes(
             conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest)
         )
-    served = _served(moved)
-    return Line(
+    served = _group_served(moved)
+    return LineOverview(
         line=str(line), created_at=rfc3339(delta.created_at),
         names=[row.name for row in beside.all(beside_channels.NAMES)],
         setbacks=setbacks(beside.all(beside_channels.SETBACKS)),
@@ -63,7 +63,7 @@ def show_line(
         channels={row.channel: glance(caller, row) for row in moved},
         versions=page(
             rows, limit, key=lambda row: row.number,
-            show=lambda row: veiled(
+            show=lambda row: veil_base(
                 caller, describe_plain(
                     row, outcomes.get(row.id), channels=served.get(row.number, [])
                 ),
@@ -72,7 +72,7 @@ def show_line(
     )  # fmt: skip
 
 
-def _served(moved: list[GlanceRow]) -> dict[int, list[str]]:
+def _group_served(moved: list[GlanceRow]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for row in moved:
         if row.version is not None:

@@ -21,14 +21,14 @@ _LABEL = "metric."
 _MOST = 48
 
 
-class Point(Answer):
+class MeasurePoint(Answer):
     """A value of a version."""
 
     version: int
     value: float
 
 
-class Measure(Answer):
+class MeasureSeries(Answer):
     """A measure over versions, the oldest first.
 
     `name` is `suite/check` for what a check measured and `metric.name` for a label; `mark` is what
@@ -38,17 +38,17 @@ class Measure(Answer):
     name: str
     mark: float | None
     good: Side = ""
-    points: list[Point]
+    points: list[MeasurePoint]
 
 
-class Measures(Answer):
+class LineMeasures(Answer):
     """The measures of the newest versions of a line: labels first, then by suite."""
 
     line: str
-    measures: list[Measure]
+    measures: list[MeasureSeries]
 
 
-def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: int) -> Measures:
+def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: int) -> LineMeasures:
     """Show what was measured of the newest versions of a line.
 
     Raises:
@@ -59,18 +59,18 @@ def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: i
         delta = find_line(conn, caller, line)
         rows = queries.version_rows(conn, delta.id, before=None, limit=check_limit(limit))
         findings = newest_findings(conn, [row.id for row in rows])
-    found: dict[str, list[Point]] = {}
+    found: dict[str, list[MeasurePoint]] = {}
     marks: dict[str, Kept] = {}
     for row in reversed(rows):
         checks = [(suite, f.checks) for (row_id, suite), f in findings.items() if row_id == row.id]
         for name, value, mark in [*_labels(row), *_checks(checks)]:
-            found.setdefault(name, []).append(Point(version=row.number, value=value))
+            found.setdefault(name, []).append(MeasurePoint(version=row.number, value=value))
             marks[name] = mark
     names = sorted(found, key=lambda name: (not name.startswith(_LABEL), name))[:_MOST]
-    return Measures(
+    return LineMeasures(
         line=str(line),
         measures=[
-            Measure(name=name, mark=marks[name][0], good=marks[name][1], points=found[name])
+            MeasureSeries(name=name, mark=marks[name][0], good=marks[name][1], points=found[name])
             for name in names
         ],
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deltareg.db.channels import before_gate, beside_channels
-from deltareg.db.channels.channels import quarantined
+from deltareg.db.channels.channels import quarantined_numbers
 from deltareg.db.channels.ledger import ledger_rows
 from deltareg.db.channels.rows import LedgerRow
 from deltareg.db.session import read
@@ -25,7 +25,7 @@ _AGENTS = 200
 _MOVES = {"promote", "rollback"}
 
 
-class Target(Answer):
+class RollbackTarget(Answer):
     """A version that a channel served before: the newest revision by which it did."""
 
     revision: int
@@ -34,7 +34,7 @@ class Target(Answer):
     reason: str
 
 
-class WayBack(Answer):
+class RollbackPreview(Answer):
     """Where a rollback would go, what it needs, on whom it has an effect, and if the caller may."""
 
     line: str
@@ -42,7 +42,7 @@ class WayBack(Answer):
     revision: int
     serves: int | None
     readiness: ReadinessInfo
-    others: list[Target]
+    others: list[RollbackTarget]
     agents: list[FollowerInfo]
     may_move: bool
 
@@ -62,20 +62,20 @@ class Promotion(Answer):
     may_promote: bool
 
 
-def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) -> WayBack:
+def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) -> RollbackPreview:
     """Show where a rollback of a channel would go now, and where else it could."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
         near = ledger_rows(conn, channel.id, limit=NEAR)
         found = look_back(conn, channel, near)
-        barred = quarantined(conn, [channel.id]) if found is None else {}
+        barred = quarantined_numbers(conn, [channel.id]) if found is None else {}
         agents = followers_of(conn, caller, channel.id, limit=_AGENTS)
     readiness = readiness_of(registry.store, name, found, near)
     serves = near[0].version if near else None
     left_out = {serves, readiness.version}
     left_out |= set(barred.get(channel.id, ()) if found is None else found.quarantined)
-    return WayBack(
+    return RollbackPreview(
         line=str(line), channel=name, revision=channel.revision, serves=serves,
         readiness=readiness, others=_targets(near, left_out), agents=agents,
         may_move=caller.may(Right.PROMOTE, on=Channel(line, name)),
@@ -103,14 +103,14 @@ def show_promotion(
     )  # fmt: skip
 
 
-def _targets(ledger: Sequence[LedgerRow], left_out: set[int | None]) -> list[Target]:
+def _targets(ledger: Sequence[LedgerRow], left_out: set[int | None]) -> list[RollbackTarget]:
     """List what was served before and is neither served now nor where a rollback goes by itself."""
-    found: dict[int, Target] = {}
+    found: dict[int, RollbackTarget] = {}
     for row in ledger:
         number = row.version
         if number is None or number in left_out or row.kind not in _MOVES:
             continue
-        target = Target(
+        target = RollbackTarget(
             revision=row.number, version=number, at=rfc3339(row.created_at), reason=row.reason
         )
         found.setdefault(number, target)

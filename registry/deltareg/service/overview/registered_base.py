@@ -21,7 +21,7 @@ _MOST = 20
 _NEAR = 5
 
 
-class CalledLike(Answer):
+class BaseNameMatches(Answer):
     """Bases that have a text in a name, or where none has it, whose name is near to it."""
 
     is_near: bool
@@ -35,7 +35,7 @@ class BaseWithVersions(Answer):
     versions: Page[CompatRow]
 
 
-def bases_called(registry: Registry, caller: Caller, text: str) -> CalledLike:
+def bases_called(registry: Registry, caller: Caller, text: str) -> BaseNameMatches:
     """Find bases by any name that they have or had; what the caller may not read is left out."""
     caller.require(Right.READ, on=SOMEWHERE)
     wanted = text.strip().casefold()
@@ -45,7 +45,7 @@ def bases_called(registry: Registry, caller: Caller, text: str) -> CalledLike:
         names = having[:_MOST] or _near(known, wanted)
         found = {info.name: info for info in describe_bases(conn, bases_named(conn, names))}
     shown = [veiled_base(caller, found[name]) for name in names if name in found]
-    return CalledLike(is_near=not having, bases=shown)
+    return BaseNameMatches(is_near=not having, bases=shown)
 
 
 def _may_read(caller: Caller, name: str) -> bool:

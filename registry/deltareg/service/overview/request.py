@@ -11,7 +11,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.wire import Answer, FollowerInfo, RequestInfo, Setback
 
 
-class RequestAround(Answer):
+class RequestOverview(Answer):
     """A request, and what is beside it.
 
     Attributes:
@@ -30,7 +30,7 @@ class RequestAround(Answer):
     agents: list[FollowerInfo]
 
 
-def show_request_around(registry: Registry, caller: Caller, request_id: int) -> RequestAround:
+def show_request_around(registry: Registry, caller: Caller, request_id: int) -> RequestOverview:
     """Show a request to who decides on it.
 
     Raises:
@@ -42,7 +42,7 @@ def show_request_around(registry: Registry, caller: Caller, request_id: int) -> 
         found = beside_requests.around_request(conn, row.id)
         accepted = [each.warning for each in found.all(requests.WARNINGS)]
         info, passed = before_its_gate(conn, row, found.all(requests.APPROVALS), accepted)
-    return RequestAround(
+    return RequestOverview(
         request=info, passed=passed,
         setbacks=setbacks_in_sight(caller, found.all(beside_requests.SETBACKS)),
         serves={each.name: each.version for each in found.all(beside_requests.NAMES)},

@@ -13,7 +13,7 @@ from deltareg.service.clock import rfc3339_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.trail.proofs import MOST_ENTRIES, read_log, show_checkpoint
 from deltareg.signing.keys import PublicKey
-from deltareg.trail.check import Known, LogCheck
+from deltareg.trail.check import LogEvidence, LogCheck
 from deltareg.trail.lines import check_lines
 from deltareg.wire import Answer, TrailPage
 from deltareg.wire.log_lines import log_lines
@@ -76,7 +76,7 @@ def check_trail(registry: Registry, caller: Caller, *, most: int = MOST_ROWS) ->
     def read(after: str | None) -> TrailPage:
         return read_log(registry, caller, after=after, limit=MOST_ENTRIES)
 
-    return _report(check_lines(log_lines(read, server=""), trusted, Known(), revoked=revoked), at)
+    return _report(check_lines(log_lines(read, server=""), trusted, LogEvidence(), revoked=revoked), at)
 
 
 def _report(check: LogCheck, at: str) -> TrailReport:

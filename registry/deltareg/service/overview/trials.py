@@ -22,7 +22,7 @@ from deltareg.service.access.members import check_seen
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, Channel, Namespace, Resource
 from deltareg.service.channels.floors import set_floor
-from deltareg.service.channels.gate import Case, gather
+from deltareg.service.channels.gate import GateCase, gather
 from deltareg.service.channels.policies import set_policy
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.registry import Caller, Registry
@@ -44,10 +44,10 @@ from deltareg.wire import (
 OF_MOVES: frozenset[Rule] = frozenset({"approvals", "frozen", "warnings"})
 _MOST = 50
 _LOOKED_AT = 1_000
-_Under = Callable[[sa.Connection, VersionRow, ServingRow], Case]
+_Under = Callable[[sa.Connection, VersionRow, ServingRow], GateCase]
 
 
-class Tried(Answer):
+class ChannelTrial(Answer):
     """A channel and what it serves: whether it would be let through today, and then.
 
     `unmet` is what is not met then, `at_a_move` what the next move takes beside that.
@@ -62,29 +62,29 @@ class Tried(Answer):
     at_a_move: list[UnmetRule]
 
 
-class Trial(Answer):
+class TrialOverview(Answer):
     """What would be said of each channel that it touches, those that moved last first.
 
     `more` counts channels that were not looked at.
     """
 
-    served: list[Tried]
+    served: list[ChannelTrial]
     more: int
 
 
-class PolicyTrial(Trial):
+class PolicyTrial(TrialOverview):
     """That of a channel's policy, and how it differs from the one that stands."""
 
     change: PolicyChange
 
 
-class FloorTrial(Trial):
+class FloorTrial(TrialOverview):
     """That of a floor, and how it differs; with the requests that would be stale by it."""
 
     change: FloorChange
 
 
-class SuiteTrial(Trial):
+class SuiteTrial(TrialOverview):
     """That of a suite as it would be kept; `required_by` counts the channels that ask for it."""
 
     suite: SuiteInfo
@@ -105,13 +105,13 @@ def try_policy(
     change = set_policy(registry, caller, line, name, asked, is_seen=lambda _: True)
     stored = stored_fields(parse_policy(policy))
 
-    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> GateCase:
         return gather(conn, version, replace(row, policy=stored))
 
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
-        rows = _served(conn, caller, channel_id=channel.id)
-        served = _tried(conn, rows, under)
+        rows = _list_served(conn, caller, channel_id=channel.id)
+        served = _try_channels(conn, rows, under)
     return PolicyTrial(served=served, more=0, change=change)
 
 
@@ -132,7 +132,7 @@ def try_floor(
     change = set_floor(registry, caller, namespace, asked, is_seen=lambda _: True)
     fields = parse_floor(policy, of=change.of).fields()
 
-    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> GateCase:
         changed = (
             replace(row, server_floor=fields)
             if namespace is None
@@ -142,8 +142,8 @@ def try_floor(
 
     with read(registry.engine) as conn:
         namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
-        rows = _served(conn, caller, namespace_id=namespace_id)
-        served = _tried(conn, rows[:_MOST], under)
+        rows = _list_served(conn, caller, namespace_id=namespace_id)
+        served = _try_channels(conn, rows[:_MOST], under)
     return FloorTrial(served=served, more=max(0, len(rows) - _MOST), change=change)
 
 
@@ -158,22 +158,22 @@ def try_suite(registry: Registry, caller: Caller, document: str) -> SuiteTrial:
     found = push_suite(registry, caller, SuitePush(document=document), is_trial=True)
     suite = read_suite(document.encode())
 
-    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> Case:
+    def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> GateCase:
         return _with_suite(gather(conn, version, row), suite)
 
     with read(registry.engine) as conn:
         rows = [
             row
-            for row in _served(conn, caller)
+            for row in _list_served(conn, caller)
             if any(one.name == suite.name for one in policy_of(row).suites)
         ]
-        served = _tried(conn, rows[:_MOST], under)
+        served = _try_channels(conn, rows[:_MOST], under)
     return SuiteTrial(
         served=served, more=max(0, len(rows) - _MOST), suite=found, required_by=len(rows)
     )
 
 
-def _served(
+def _list_served(
     conn: sa.Connection, caller: Caller, *, namespace_id: int | None = None,
     channel_id: int | None = None,
 ) -> list[ServingRow]:  # fmt: skip
@@ -183,30 +183,30 @@ def _served(
     return [row for row in rows if caller.sees(LineRef(row.namespace, row.line))]
 
 
-def _with_suite(case: Case, suite: Suite) -> Case:
+def _with_suite(case: GateCase, suite: Suite) -> GateCase:
     suites = {**case.now.suites, suite.name: fact_of_suite(suite)}
     return replace(case, now=replace(case.now, suites=suites))
 
 
-def _tried(conn: sa.Connection, rows: Iterable[ServingRow], under: _Under) -> list[Tried]:
+def _try_channels(conn: sa.Connection, rows: Iterable[ServingRow], under: _Under) -> list[ChannelTrial]:
     listed = list(rows)
     versions = version_queries.versions_by_ids(conn, {row.version_id for row in listed})
-    found: list[Tried] = []
+    found: list[ChannelTrial] = []
     for row in listed:
         version = versions[row.version_id]
         now, then = gather(conn, version, row).unmet(*OF_MOVES), under(conn, version, row).unmet()
-        unmet = [_shown(one) for one in then if one.rule not in OF_MOVES]
+        unmet = [_show_ruling(one) for one in then if one.rule not in OF_MOVES]
         found.append(
-            Tried(
+            ChannelTrial(
                 line=f"{row.namespace}/{row.line}", channel=row.name, version=version.number,
                 is_allowed=not now, would_be_allowed=not unmet, unmet=unmet,
-                at_a_move=[_shown(one) for one in then if one.rule in OF_MOVES],
+                at_a_move=[_show_ruling(one) for one in then if one.rule in OF_MOVES],
             )
         )  # fmt: skip
     return found
 
 
-def _shown(ruling: Ruling) -> UnmetRule:
+def _show_ruling(ruling: Ruling) -> UnmetRule:
     return UnmetRule(
         rule=ruling.rule, message=ruling.message, fix=ruling.fix, asked_by=list(ruling.asked_by)
     )

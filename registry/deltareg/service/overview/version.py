@@ -12,7 +12,7 @@ from deltareg.service.resolve import resolve_version
 from deltareg.wire import Answer, Setback, VersionDetail
 
 
-class VersionAround(Answer):
+class VersionOverview(Answer):
     """A version; from where it was rolled back, where it is asked for, and which channels are."""
 
     version: VersionDetail
@@ -21,14 +21,14 @@ class VersionAround(Answer):
     names: list[str]
 
 
-def show_version_around(registry: Registry, caller: Caller, ref: Ref) -> VersionAround:
+def show_version_around(registry: Registry, caller: Caller, ref: Ref) -> VersionOverview:
     """Show the version that a reference means with what is beside it."""
     with read(registry.engine) as conn:
         found = resolve_version(conn, caller, ref, bare="newest")
         detail = veiled_detail(caller, describe_detail(conn, found))
         beside = beside_channels.beside_line(conn, found[0].delta_id)
     number = detail.version
-    return VersionAround(
+    return VersionOverview(
         version=detail,
         setbacks=setbacks(beside.all(beside_channels.SETBACKS), version=number),
         requests=open_requests(beside.all(beside_channels.OPEN), version=number),

@@ -61,7 +61,7 @@ def look_at_waiving(registry: Registry, caller: Caller, verdict_id: str) -> Waiv
         names = [one.name for one in channel_queries.channel_rows(conn, version.delta_id)]
         waivers = describe_waivers(conn, [verdict_id]).get(verdict_id, [])
         failed = [
-            _failed(conn, row, CheckResult.model_validate(check))
+            _explain_failed(conn, row, CheckResult.model_validate(check))
             for check in row.checks
             if check.get("verdict") == "fail"
         ]
@@ -79,7 +79,7 @@ def look_at_waiving(registry: Registry, caller: Caller, verdict_id: str) -> Waiv
     )  # fmt: skip
 
 
-def _failed(conn: sa.Connection, row: VerdictRow, check: CheckResult) -> FailedCheck:
+def _explain_failed(conn: sa.Connection, row: VerdictRow, check: CheckResult) -> FailedCheck:
     try:
         refuse_check(row, check.name, kind=kind_of_check(conn, row, check.name))
     except DeltaregError as error:

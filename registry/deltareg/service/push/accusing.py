@@ -12,11 +12,11 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.digest import sha256_over
 from deltareg.errors import BlobMissing, Conflict, IntegrityFailure, InvalidInput
 from deltareg.identity.needed_chunks import chunks_in_order
-from deltareg.service.push.proven import Decoded
+from deltareg.service.push.proven import DecodedStorage
 from deltareg.service.registry import Registry
 
 
-def check_read(registry: Registry, stored: Decoded, said: str) -> None:
+def check_read(registry: Registry, stored: DecodedStorage, said: str) -> None:
     """Hold what a worker says that it read against what is stored.
 
     Args:
@@ -42,7 +42,7 @@ def check_read(registry: Registry, stored: Decoded, said: str) -> None:
         raise _other_bytes(name)
 
 
-def _stored_chunks(registry: Registry, stored: Decoded) -> Iterator[bytes]:
+def _stored_chunks(registry: Registry, stored: DecodedStorage) -> Iterator[bytes]:
     """Give the chunks that a worker decodes, as they lie in the store now."""
     named = (str(pack.digest) for pack in stored.storage.packs)
     with read(registry.engine) as conn:

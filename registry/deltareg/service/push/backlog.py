@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import proofs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.verdicts.verdicts import verdict_rows
 from deltareg.errors import DeltaregError
 from deltareg.service.priority import BACKGROUND
@@ -40,7 +40,7 @@ def settle_some_claims(registry: Registry) -> int:
     return len(waiting)
 
 
-def _is_shown(conn: sa.Connection, held: Held) -> bool:
+def _is_shown(conn: sa.Connection, held: PackHolder) -> bool:
     """Whether a verdict by somebody else than the sender found every digest as it is stored now.
 
     One of a worker that nobody enrolled, or whose key was revoked, shows nothing.
@@ -60,7 +60,7 @@ def _is_shown(conn: sa.Connection, held: Held) -> bool:
     )
 
 
-def _prove(registry: Registry, held: Held) -> bool:
+def _prove(registry: Registry, held: PackHolder) -> bool:
     try:
         found = decode_stored(registry, held)
     except DeltaregError as error:

@@ -12,12 +12,12 @@ from deltareg.db.access.principals import principal_name
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.storage import forms, proofs
 from deltareg.db.storage.proof_rows import FormRow, RelyingRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import name_of_relying
 from deltareg.service.push.forms import take_form
-from deltareg.service.push.subject import Subject
+from deltareg.service.push.subject import ProofSubject
 from deltareg.service.registry import Caller
 from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.runs.waiting import note_cancelled
@@ -28,7 +28,7 @@ _TOLD = 20
 def record_lie(
     conn: sa.Connection,
     caller: Caller,
-    subject: Subject,
+    subject: ProofSubject,
     storage: StorageMap,
     wrong: Mapping[str, str],
 ) -> None:
@@ -54,7 +54,7 @@ def record_lie(
         "wrong": sorted(wrong)[:_TOLD], "relying": [name_of_relying(row) for row in relying],
         "fix": push_again(conn, held),
     }  # fmt: skip
-    if not _replaced(conn, held, after):
+    if not _replace_corrupt(conn, held, after):
         proofs.mark_corrupt(conn, held)
         end_work(conn, held)
     for row in relying:
@@ -72,7 +72,7 @@ def packs_of_pieces(storage: StorageMap, names: Iterable[str]) -> set[str]:
     return {str(pack) for chain in chains for pack in chain.packs}
 
 
-def _replaced(conn: sa.Connection, held: Held, after: dict[str, object]) -> bool:
+def _replace_corrupt(conn: sa.Connection, held: PackHolder, after: dict[str, object]) -> bool:
     """Put what another sender proposed in the place of a lie, if there is anything."""
     if held.is_base:
         return False
@@ -87,11 +87,11 @@ def _replaced(conn: sa.Connection, held: Held, after: dict[str, object]) -> bool
 def replace_with_proposed(conn: sa.Connection, form: FormRow) -> bool:
     """Serve a version in the form that another sender pushed; it is proven anew. Always true."""
     take_form(conn, form)
-    queue_proof(conn, Held(form.version_id), created_by=form.sent_by)
+    queue_proof(conn, PackHolder(form.version_id), created_by=form.sent_by)
     return True
 
 
-def end_work(conn: sa.Connection, held: Held) -> None:
+def end_work(conn: sa.Connection, held: PackHolder) -> None:
     """End the runs of a version which is corrupt; what was to judge it waits until it is whole."""
     if held.is_base:
         return
@@ -107,9 +107,9 @@ def end_work(conn: sa.Connection, held: Held) -> None:
 def _prove_again(conn: sa.Connection, caller: Caller, row: RelyingRow) -> None:
     """Have somebody look at what shares packs with a lie, unless it is known to be one, too."""
     if row.base_id is not None:
-        held = Held(row.base_id, is_base=True)
+        held = PackHolder(row.base_id, is_base=True)
     elif row.version_id is not None:
-        held = Held(row.version_id)
+        held = PackHolder(row.version_id)
     else:
         return
     if proofs.standing(conn, held).corrupt_at is None:

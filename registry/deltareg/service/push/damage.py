@@ -20,7 +20,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.storage import forms, proofs
 from deltareg.db.storage import uploads as upload_queries
 from deltareg.db.storage.rows import PackRow, UploadRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import collection
 from deltareg.db.upkeep import damage as queries
 from deltareg.digest import Digest, sha256_over
@@ -39,7 +39,7 @@ QUICK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Hurt:
+class DamagedHolder:
     """A version or a base that damage has hit.
 
     Attributes:
@@ -77,7 +77,7 @@ def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
 
 def find_damage(
     registry: Registry, by: Caller, rows: Sequence[PackRow], *, most_bytes: int | None = None
-) -> list[Hurt]:
+) -> list[DamagedHolder]:
     """Look at packs, several at once; mark those that are damaged, and give what that has hit.
 
     Args:
@@ -92,7 +92,7 @@ def find_damage(
     def look(number: int) -> str:
         return what_is_wrong(registry.store, rows[number], reads=reads[number])
 
-    hurt: list[Hurt] = []
+    hurt: list[DamagedHolder] = []
     with OrderedPool(min(cores(), len(rows)) or 1) as pool:
         for row, why in zip(rows, pool.map(look, range(len(rows))), strict=True):
             if why:
@@ -102,8 +102,8 @@ def find_damage(
 
 
 def find_damage_of(
-    registry: Registry, by: Caller, held: Held, *, most_bytes: int | None = None
-) -> list[Hurt]:
+    registry: Registry, by: Caller, held: PackHolder, *, most_bytes: int | None = None
+) -> list[DamagedHolder]:
     """Look at all that is stored of a version or a base, and mark what is damaged."""
     with read(registry.engine) as conn:
         rows = queries.pack_rows(conn, held)
@@ -115,7 +115,7 @@ def find_damage_of(
     return [*found, with_retry(registry.engine, hurt)]
 
 
-def what_is_lost(conn: sa.Connection, held: Held) -> str:
+def what_is_lost(conn: sa.Connection, held: PackHolder) -> str:
     """Say what rows have lost of a version or a base that has its bytes; empty for nothing."""
     try:
         raw = proofs.content(conn, held).storage_map
@@ -126,7 +126,7 @@ def what_is_lost(conn: sa.Connection, held: Held) -> str:
     return f"nothing says that it needs the pack {missing[0]}" if missing else ""
 
 
-def is_damaged(conn: sa.Connection, held: Held, storage: StorageMap) -> bool:
+def is_damaged(conn: sa.Connection, held: PackHolder, storage: StorageMap) -> bool:
     """Whether a version or a base, stored as a map says, is known to have lost some of its bytes.
 
     Who read them before that, or has them in a cache, says nothing of what is stored now.
@@ -146,7 +146,7 @@ def find_damage_relied_on(
     return bool(find_damage(registry, by, rows)) or _is_bad(registry, upload.scope, others)
 
 
-def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) -> list[Hurt]:
+def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) -> list[DamagedHolder]:
     """Mark a pack as damaged and withdraw what lies in it; give what that has hit.
 
     Empty where the pack has another object by now.
@@ -161,7 +161,7 @@ def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) ->
     return hurt
 
 
-def hurt_by(conn: sa.Connection, caller: Caller, held: Held, *, why: str) -> Hurt:
+def hurt_by(conn: sa.Connection, caller: Caller, held: PackHolder, *, why: str) -> DamagedHolder:
     """Say that a version or a base is damaged: another form is served, or it is corrupt."""
     standing = proofs.standing(conn, held, lock=True)
     name = subject_of(conn, held).name
@@ -170,7 +170,7 @@ def hurt_by(conn: sa.Connection, caller: Caller, held: Held, *, why: str) -> Hur
     if standing.corrupt_at is None and standing.deleted_at is None:
         proofs.mark_corrupt(conn, held)
         if _serve_another(conn, caller, held):
-            return Hurt(name, is_served=True, fix="")
+            return DamagedHolder(name, is_served=True, fix="")
         end_work(conn, held)
         subject = subject_of(conn, held)
         caller.record(
@@ -178,11 +178,11 @@ def hurt_by(conn: sa.Connection, caller: Caller, held: Held, *, why: str) -> Hur
             before={"proof": "proven" if standing.is_proven else "claimed"},
             after={"proof": "corrupt", "damaged": why, "fix": again},
         )  # fmt: skip
-    return Hurt(name, is_served=False, fix=again)
+    return DamagedHolder(name, is_served=False, fix=again)
 
 
 def heal_needing(
-    conn: sa.Connection, caller: Caller, pack_ids: Sequence[int], *, but: Held | None = None
+    conn: sa.Connection, caller: Caller, pack_ids: Sequence[int], *, but: PackHolder | None = None
 ) -> list[str]:
     """Let what needs packs be whole again that have sound objects now; give its names.
 
@@ -211,7 +211,7 @@ def heal_needing(
     return healed
 
 
-def _serve_another(conn: sa.Connection, caller: Caller, held: Held) -> bool:
+def _serve_another(conn: sa.Connection, caller: Caller, held: PackHolder) -> bool:
     """Serve a version in another form that is whole, if there is one."""
     if held.is_base:
         return False

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import proofs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.push.subject import subject_of
@@ -27,7 +27,7 @@ def doubt_proofs(registry: Registry, caller: Caller, keyid: str) -> int:
     return sum(with_retry(registry.engine, partial(doubt, held=held)) for held in found)
 
 
-def _doubt(conn: sa.Connection, caller: Caller, keyid: str, held: Held) -> bool:
+def _doubt(conn: sa.Connection, caller: Caller, keyid: str, held: PackHolder) -> bool:
     now = proofs.standing(conn, held, lock=True)
     if not now.is_proven or held not in proofs.proven_by_key(conn, keyid):
         return False

@@ -15,7 +15,7 @@ from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import forms, proofs
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage.proof_rows import FormRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.push.shares import keep_share
@@ -74,7 +74,7 @@ def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = Fals
     while. The version is locked. What was pushed or reverted to is a claim of who sent it; what was
     re-encoded was proven by somebody else, and its sender stays who sent the version.
     """
-    held = Held(form.version_id)
+    held = PackHolder(form.version_id)
     sender = proofs.standing(conn, held).sender_id
     if is_former_kept:
         _keep_former(conn, form.version_id, sender)
@@ -93,7 +93,7 @@ def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = Fals
 def _keep_former(conn: sa.Connection, version_id: int, sender: int | None) -> None:
     taken = forms.forms_of(conn, version_id, state="taken")
     served = forms.served_form(conn, version_id)
-    pack_ids = proofs.packs_of(conn, Held(version_id)).values()
+    pack_ids = proofs.packs_of(conn, PackHolder(version_id)).values()
     forms.add_form(
         conn, version_id, pack_ids, why=taken[0].why if taken else "push",
         storage_map=served.storage_map, stored_bytes=served.stored_bytes,

@@ -25,7 +25,7 @@ from deltareg.db.storage import forms
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import uploads as queries
 from deltareg.db.storage.rows import UploadRow
-from deltareg.db.storage.shares import Held, Share, keep_shares
+from deltareg.db.storage.shares import PackHolder, Share, keep_shares
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
@@ -205,8 +205,8 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     pack_ids = adopt_packs(conn, caller, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
-    keep_shares(conn, Held(version_id), stored.shares)
-    queue_proof(conn, Held(version_id), created_by=caller.principal_id)
+    keep_shares(conn, PackHolder(version_id), stored.shares)
+    queue_proof(conn, PackHolder(version_id), created_by=caller.principal_id)
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
     keep_card(conn, row, stored.card)
@@ -231,7 +231,7 @@ def _take_again(
         return
     is_healing = known.corrupt_at is not None
     pack_ids = adopt_packs(
-        conn, caller, upload, stored.storage, of=Held(known.id), is_replacing=is_healing
+        conn, caller, upload, stored.storage, of=PackHolder(known.id), is_replacing=is_healing
     )
     size = stored.storage.stored_bytes(stored.manifest.pieces())
     drop_pushed(conn, known.id, sent_by=caller.principal_id)
@@ -243,9 +243,9 @@ def _take_again(
     )  # fmt: skip
     if not is_healing:
         return
-    subject = subject_of(conn, Held(known.id))
+    subject = subject_of(conn, PackHolder(known.id))
     take_form(conn, present(forms.form_by_id(conn, form)))
-    queue_proof(conn, Held(known.id), created_by=caller.principal_id)
+    queue_proof(conn, PackHolder(known.id), created_by=caller.principal_id)
     queue_default_suite(conn, caller, known)
     if stored.reencode_run is not None:
         run_id = str(stored.reencode_run)

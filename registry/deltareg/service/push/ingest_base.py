@@ -21,7 +21,7 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import proofs
 from deltareg.db.storage import uploads as upload_queries
 from deltareg.db.storage.rows import UploadRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.delta.base_manifest import (
     SAME_PARAMETERS_RULE,
     base_identity,
@@ -41,14 +41,7 @@ from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.base_parts import with_identity
 from deltareg.service.bases.completion import check_completion, complete
 from deltareg.service.bases.probes import draw_probes
-from deltareg.service.bases.stacks import (
-    Ground,
-    bottom_records,
-    check_result,
-    find_ground,
-    is_version_base,
-    record_stack,
-)
+from deltareg.service.bases.stacks import StackFoundation, bottom_records, check_result, find_ground, is_version_base, record_stack
 from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base
 from deltareg.service.events import Action
@@ -155,7 +148,7 @@ def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage:
     return "" if ground is None else check_result(registry, ground, manifest)
 
 
-def _ground(conn: sa.Connection, caller: Caller, upload: UploadRow) -> Ground | None:
+def _ground(conn: sa.Connection, caller: Caller, upload: UploadRow) -> StackFoundation | None:
     target = upload.target
     return find_ground(conn, caller, target) if is_version_base(target) else None
 
@@ -171,7 +164,7 @@ def _commit(
     form = BaseForm.model_validate(upload.request.get("form", {}))
     check_variant(conn, caller, form, manifest_of(upload))
     is_added = _add(conn, caller, upload)
-    known = _known(conn, caller, upload, has_bytes=stored is not None)
+    known = _complete_known(conn, caller, upload, has_bytes=stored is not None)
     base_id = known.id
     settle(conn, caller, known, form)
     draw_probes(conn, known, manifest_of(upload))
@@ -199,19 +192,19 @@ def _commit(
 def _answer(conn: sa.Connection, upload: UploadRow, *, created: bool) -> BaseInfo:
     rows = queries.base_rows(conn, name=upload.target, limit=1)
     if not rows:
-        raise _deleted(upload)
+        raise _make_conflict(upload)
     sent = upload_queries.uploaded_bytes(conn, upload.id)
     return describe_base(conn, rows[0], created=created).model_copy(update={"uploaded_bytes": sent})
 
 
-def _deleted(upload: UploadRow) -> Conflict:
+def _make_conflict(upload: UploadRow) -> Conflict:
     return Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
 
 
-def _known(conn: sa.Connection, caller: Caller, upload: UploadRow, *, has_bytes: bool) -> BaseRow:
+def _complete_known(conn: sa.Connection, caller: Caller, upload: UploadRow, *, has_bytes: bool) -> BaseRow:
     rows = queries.base_rows(conn, name=upload.target, limit=1, lock=True)
     if not rows:
-        raise _deleted(upload)
+        raise _make_conflict(upload)
     manifest = manifest_of(upload)
     root = str(base_identity(manifest).root)
     is_same_fold = is_version_base(upload.target) and rows[0].root == root
@@ -226,7 +219,7 @@ def _store(
     conn: sa.Connection, caller: Caller, upload: UploadRow, known: BaseRow, stored: _Stored
 ) -> None:
     """Give a base its bytes, in place of a lie where there is one."""
-    storage, held = stored.storage, Held(known.id, is_base=True)
+    storage, held = stored.storage, PackHolder(known.id, is_base=True)
     is_healing = known.corrupt_at is not None
     pack_ids = adopt_packs(conn, caller, upload, storage, of=held, is_replacing=is_healing)
     manifest = manifest_of(upload)

@@ -14,7 +14,7 @@ from deltareg.identity.storage_map import StorageMap
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PieceLocation:
     """Where a piece is.
 
     Attributes:
@@ -30,11 +30,11 @@ class Place:
     packs: tuple[str, ...]
 
 
-def places_of(manifest: Manifest, storage: StorageMap, reference_root: str) -> list[Place]:
+def places_of(manifest: Manifest, storage: StorageMap, reference_root: str) -> list[PieceLocation]:
     """Give the places of a manifest's own pieces, each with its whole chain."""
     chains = map(storage.chain, manifest.pieces())
     return [
-        Place(
+        PieceLocation(
             digest=str(chain.piece.digest),
             base_root="" if chain.outside is None else reference_root,
             entry=queries.pack_entry(chain.encode()),
@@ -46,7 +46,7 @@ def places_of(manifest: Manifest, storage: StorageMap, reference_root: str) -> l
 
 
 def record_places(
-    conn: sa.Connection, scope: str, places: Sequence[Place], pack_ids: Mapping[str, int]
+    conn: sa.Connection, scope: str, places: Sequence[PieceLocation], pack_ids: Mapping[str, int]
 ) -> None:
     """Remember places, given the rows of packs by digest; one in another pack is left out."""
     found = (

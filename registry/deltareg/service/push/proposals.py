@@ -16,7 +16,7 @@ from deltareg.db.sql.document import unpack_map
 from deltareg.db.storage import forms, proofs
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage.proof_rows import FormRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep.damage import bad_packs
 from deltareg.db.verdicts.signing import has_other_workers
 from deltareg.errors import Forbidden
@@ -26,7 +26,7 @@ from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.push.forms import take_form
 from deltareg.service.push.places import places_of
-from deltareg.service.push.proven import Decoded, record_proof
+from deltareg.service.push.proven import DecodedStorage, record_proof
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
@@ -42,14 +42,14 @@ class _Proposed:
     """A form as it was decoded, and what is wrong with it."""
 
     form_id: int
-    stored: Decoded
+    stored: DecodedStorage
     wrong: Mapping[str, str]
 
 
 def complete_form_proof(
     registry: Registry,
     by: Caller,
-    own: run_queries.Hold,
+    own: run_queries.RunClaim,
     form_id: int,
     wrong: Mapping[str, str],
     *,
@@ -86,7 +86,7 @@ def form_map(conn: sa.Connection, form_id: int) -> bytes:
     return unpack_map(forms.packed_map(conn, form_id), manifest)
 
 
-def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: Decoded) -> None:
+def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: DecodedStorage) -> None:
     """Serve a version in a form that is proven, and keep the one before; the version is locked."""
     held, manifest = stored.subject.held, stored.manifest
     before = forms.served_form(conn, form.version_id)
@@ -108,13 +108,13 @@ def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: Dec
     )  # fmt: skip
 
 
-def decode_form(conn: sa.Connection, form: FormRow) -> Decoded:
+def decode_form(conn: sa.Connection, form: FormRow) -> DecodedStorage:
     """Read a form, and work out where its pieces are."""
-    subject = subject_of(conn, Held(form.version_id))
+    subject = subject_of(conn, PackHolder(form.version_id))
     manifest = Manifest.decode(version_queries.content(conn, form.version_id).manifest)
     storage = StorageMap.decode(form_map(conn, form.id))
     places = places_of(manifest, storage, subject.reference_root)
-    return Decoded(subject, 0, manifest, storage, places)
+    return DecodedStorage(subject, 0, manifest, storage, places)
 
 
 def _settle(conn: sa.Connection, caller: Caller, proposed: _Proposed) -> Mapping[str, object]:

@@ -11,18 +11,18 @@ import sqlalchemy as sa
 from deltareg.db.session import read
 from deltareg.db.storage import forms, proofs
 from deltareg.db.storage.proof_rows import StandingProofRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
-from deltareg.service.kept import decoded
-from deltareg.service.push.places import Place, places_of, record_places
-from deltareg.service.push.subject import Subject, subject_of
+from deltareg.service.kept import decode_manifest
+from deltareg.service.push.places import PieceLocation, places_of, record_places
+from deltareg.service.push.subject import ProofSubject, subject_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.requeue import queue_what_waited
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedStorage:
     """What is stored, read before the transaction that says what is known of it.
 
     Attributes:
@@ -33,28 +33,28 @@ class Decoded:
         places: Where its pieces are.
     """
 
-    subject: Subject
+    subject: ProofSubject
     revision: int
     manifest: Manifest
     storage: StorageMap
-    places: Sequence[Place]
+    places: Sequence[PieceLocation]
 
 
-def decode_stored(registry: Registry, held: Held) -> Decoded:
+def decode_stored(registry: Registry, held: PackHolder) -> DecodedStorage:
     """Read how something is stored, and work out where its pieces are."""
     with read(registry.engine) as conn:
         subject = subject_of(conn, held)
         revision = proofs.standing(conn, held).storage_revision
         documents = proofs.content(conn, held)
     digest = str(Manifest.digest_of(documents.manifest))
-    manifest = decoded(digest, lambda: documents.manifest)
+    manifest = decode_manifest(digest, lambda: documents.manifest)
     storage = StorageMap.decode(documents.storage_map)
     places = places_of(manifest, storage, subject.reference_root)
-    return Decoded(subject, revision, manifest, storage, places)
+    return DecodedStorage(subject, revision, manifest, storage, places)
 
 
 def record_proof(
-    conn: sa.Connection, caller: Caller, found: Decoded, *, before: StandingProofRow
+    conn: sa.Connection, caller: Caller, found: DecodedStorage, *, before: StandingProofRow
 ) -> None:
     """Say that bytes are proven, and offer their pieces; the subject is locked as it was read."""
     held = found.subject.held

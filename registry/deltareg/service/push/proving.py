@@ -17,7 +17,7 @@ from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import forms, proofs
 from deltareg.db.storage.proof_rows import StandingProofRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep.damage import bad_packs, pack_rows_of_form
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.authority.grants import Right
@@ -27,7 +27,7 @@ from deltareg.service.push.corruption import record_lie
 from deltareg.service.push.damage import find_damage, find_damage_of
 from deltareg.service.push.damage import is_damaged as known_as_damaged
 from deltareg.service.push.proposals import complete_form_proof, decode_form, form_map
-from deltareg.service.push.proven import Decoded, decode_stored, record_proof
+from deltareg.service.push.proven import DecodedStorage, decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.kinds.prove import (
@@ -55,7 +55,7 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
         InvalidInput: Something is wrong, and it does not say what it read.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
-    own = run_queries.Hold(run_id, report.fence, caller.principal_id)
+    own = run_queries.RunClaim(run_id, report.fence, caller.principal_id)
     with read(registry.engine) as conn:
         run = run_queries.held_run(conn, own)
         if run is None:
@@ -88,16 +88,16 @@ class _Told:
     says with the key `keyid`.
     """
 
-    own: run_queries.Hold
+    own: run_queries.RunClaim
     report: ProofReport
-    found: Decoded
+    found: DecodedStorage
     wrong: Mapping[str, str]
     is_damaged: bool
     began: int
     keyid: str
 
 
-def _is_damaged(registry: Registry, caller: Caller, found: Decoded) -> bool:
+def _is_damaged(registry: Registry, caller: Caller, found: DecodedStorage) -> bool:
     """Look at all that is stored; whether some of it is damaged."""
     looked = find_damage_of(registry, caller, found.subject.held)
     with read(registry.engine) as conn:
@@ -156,7 +156,7 @@ def prove_by_verdict(
         run = run_queries.run_row(conn, run_id)
         if run is None or run.version_id is None or outcome not in {"pass", "fail"}:
             return
-        held = Held(run.version_id)
+        held = PackHolder(run.version_id)
         known = proofs.standing(conn, held)
     if outcome == "fail":
         queue = partial(queue_proof, held=held, created_by=caller.principal_id, is_anew=True)
@@ -186,14 +186,14 @@ def form_to_prove(registry: Registry, caller: Caller, run_id: str) -> bytes:
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     with read(registry.engine) as conn:
-        run = _held(conn, caller, run_id)
+        run = _require_lease(conn, caller, run_id)
         form_id = form_of(run)
         if form_id is not None:
             return form_map(conn, form_id)
         return proofs.content(conn, held_by(run)).storage_map
 
 
-def _held(conn: sa.Connection, caller: Caller, run_id: str) -> RunRow:
+def _require_lease(conn: sa.Connection, caller: Caller, run_id: str) -> RunRow:
     run = proofs.held_proof(conn, run_id, principal_id=caller.principal_id)
     if run is None:
         raise LeaseLost(f"run {run_id} is not under your lease (any more)", fix="claim another")
@@ -208,7 +208,7 @@ def _refuse_sender(now: StandingProofRow, caller: Caller) -> None:
         )
 
 
-def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold) -> RunInfo:
+def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.RunClaim) -> RunInfo:
     """Show the run if this holder has ended it, and the answer may have been lost."""
     run = run_queries.run_row(conn, own.run_id)
     if run is None or run.state != "done" or run.fence != own.fence or run.what != WHAT:

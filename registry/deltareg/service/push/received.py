@@ -10,7 +10,7 @@ from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import proofs
 from deltareg.db.storage import uploads as queries
 from deltareg.db.storage.rows import UploadRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage
 from deltareg.digest import Digest
 from deltareg.errors import BlobMissing, IntegrityFailure, Problem, Refused, UploadClosed
@@ -89,7 +89,7 @@ def adopt_packs(
     upload: UploadRow,
     storage: StorageMap,
     *,
-    of: Held | None = None,
+    of: PackHolder | None = None,
     is_replacing: bool = False,
 ) -> dict[str, int]:
     """Make the upload's packs live and lock the others; give every pack's row id by digest.

@@ -17,7 +17,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs import runs as run_queries
 from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read, with_retry
-from deltareg.db.sql.document import Documents
+from deltareg.db.sql.document import StoredDocuments
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import uploads as upload_queries
@@ -56,7 +56,7 @@ def open_reencode(
         Conflict: The version was deleted meanwhile.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
-    own = run_queries.Hold(hold.run, hold.fence, caller.principal_id)
+    own = run_queries.RunClaim(hold.run, hold.fence, caller.principal_id)
     upload_id = str(new_id())
 
     def transaction(conn: sa.Connection) -> UploadInfo:
@@ -68,7 +68,7 @@ def open_reencode(
             manifest_digest=version.manifest_digest, manifest=content.manifest,
             request={"run": hold.run, "fence": hold.fence},
         )  # fmt: skip
-        known, refs = _shared(conn, version, content)
+        known, refs = _find_shared(conn, version, content)
         return UploadInfo(
             id=upload_id, state="open", manifest_digest=version.manifest_digest, known=known,
             known_packs=refs,
@@ -90,7 +90,7 @@ def complete_reencode(
         BadSignature: Its worker did not sign that under the lease.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
-    own = run_queries.Hold(run_id, report.fence, caller.principal_id)
+    own = run_queries.RunClaim(run_id, report.fence, caller.principal_id)
     with read(registry.engine) as conn:
         upload = find_own_upload(conn, caller, report.upload, lock=False)
         run = run_queries.run_row(conn, run_id)
@@ -109,7 +109,7 @@ def complete_reencode(
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
 
 
-def _held_version(conn: sa.Connection, own: run_queries.Hold) -> VersionRow:
+def _held_version(conn: sa.Connection, own: run_queries.RunClaim) -> VersionRow:
     run = run_queries.held_run(conn, own)
     if run is None or run.what != WHAT:
         raise lease_lost(conn, own)
@@ -119,8 +119,8 @@ def _held_version(conn: sa.Connection, own: run_queries.Hold) -> VersionRow:
     return version
 
 
-def _shared(
-    conn: sa.Connection, version: VersionRow, content: Documents
+def _find_shared(
+    conn: sa.Connection, version: VersionRow, content: StoredDocuments
 ) -> tuple[dict[str, str], list[ReceivedPack]]:
     """Give the pieces of a version in packs that something else needs too, and those packs."""
     storage = StorageMap.decode(content.storage_map)
@@ -134,7 +134,7 @@ def _shared(
     return known, [ReceivedPack(digest=d, size_bytes=size) for d, size in shared.items()]
 
 
-def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold) -> RunInfo | None:
+def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.RunClaim) -> RunInfo | None:
     """Show the run if this holder has ended it, and the answer may have been lost."""
     run = run_queries.run_row(conn, own.run_id)
     is_done = run is not None and run.state == "done" and run.fence == own.fence
@@ -144,7 +144,7 @@ def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold)
 def _check_claim(
     registry: Registry,
     caller: Caller,
-    own: run_queries.Hold,
+    own: run_queries.RunClaim,
     upload: UploadRow,
     storage: StorageMap,
     *,
@@ -169,7 +169,7 @@ def _check_claim(
 def _commit(
     conn: sa.Connection,
     caller: Caller,
-    own: run_queries.Hold,
+    own: run_queries.RunClaim,
     report: ReencodeReport,
     storage: StorageMap,
 ) -> RunInfo:

@@ -11,7 +11,7 @@ from deltareg.db.lines import versions as queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import with_retry
 from deltareg.db.storage import packs, proofs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage
 from deltareg.errors import Conflict
 from deltareg.refs import Ref
@@ -19,7 +19,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.deleted import refuse_released
 from deltareg.service.describe import describe_version, ref_of
 from deltareg.service.events import Action
-from deltareg.service.lines.veil import tell_version, veiled
+from deltareg.service.lines.veil import tell_version, veil_base
 from deltareg.service.push.damage import hurt_by
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line, find_version
@@ -52,15 +52,15 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
                 conn, Action.VERSION_RESTORE, ref_of(row), on=ref.line, before={"deleted": True},
                 after={"deleted": False},
             )  # fmt: skip
-            _look_again(conn, caller, Held(row.id))
+            _look_again(conn, caller, PackHolder(row.id))
             for base_id in stacks.bases_that_are(conn, row.id):
-                _look_again(conn, caller, Held(base_id, is_base=True))
-        return veiled(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
+                _look_again(conn, caller, PackHolder(base_id, is_base=True))
+        return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
     return with_retry(registry.engine, transaction)
 
 
-def _look_again(conn: sa.Connection, caller: Caller, held: Held) -> None:
+def _look_again(conn: sa.Connection, caller: Caller, held: PackHolder) -> None:
     """Say what is known of bytes that nobody could ask for while they were deleted."""
     bad = damage.bad_packs(conn, held)
     if bad:

@@ -11,7 +11,7 @@ from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import forms
 from deltareg.db.storage.proof_rows import FormRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.errors import Blocked, Conflict, NotFound
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
@@ -118,7 +118,7 @@ def _go_back(conn: sa.Connection, caller: Caller, version: VersionRow, form: For
     forms.set_form(conn, form.id, why="revert")
     form = replace(form, why="revert")
     serve_proven(conn, caller, form, decode_form(conn, form))
-    held = Held(version.id)
+    held = PackHolder(version.id)
     return queue_proof(conn, held, created_by=caller.principal_id, is_anew=True)
 
 
@@ -132,10 +132,10 @@ def _history(conn: sa.Connection, version: VersionRow, keep_s: float) -> FormHis
         made_by=served.sender or "the registry" if taken is None else taken.sender or "registry",
         run="" if taken is None else taken.run_id or "", since=rfc3339(since),
     )  # fmt: skip
-    return FormHistory(ref=ref_of(version), forms=[now, *(_shown(row, keep_s) for row in rows)])
+    return FormHistory(ref=ref_of(version), forms=[now, *(_show_form(row, keep_s) for row in rows)])
 
 
-def _shown(row: FormRow, keep_s: float) -> StoredFormInfo:
+def _show_form(row: FormRow, keep_s: float) -> StoredFormInfo:
     is_kept = row.state == "former" or (row.state == "proposed" and row.why != "push")
     until = rfc3339(row.created_at + round(keep_s * US_PER_S)) if is_kept else None
     return StoredFormInfo(

@@ -13,7 +13,7 @@ from deltareg.db.bases import bases as base_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import shares as queries
-from deltareg.db.storage.shares import Held, Share
+from deltareg.db.storage.shares import PackHolder, Share
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chunk, StorageMap
 
@@ -38,7 +38,7 @@ def measure(manifest: Manifest, storage: StorageMap) -> dict[str, Share]:
     return found
 
 
-def keep_share(conn: sa.Connection, held: Held, manifest: Manifest, storage: StorageMap) -> None:
+def keep_share(conn: sa.Connection, held: PackHolder, manifest: Manifest, storage: StorageMap) -> None:
     """Keep what a version or a base has in its packs, in place of what was kept before.
 
     To be called in the transaction that gives it a storage map, once its packs are recorded.
@@ -50,14 +50,14 @@ def measure_missing(engine: sa.Engine) -> None:
     """Measure what has not been yet, one after another, each in a transaction of its own."""
     while True:
         with read(engine) as conn:
-            waiting = queries.unmeasured(conn, limit=_BATCH)
+            waiting = queries.unmeasured_holders(conn, limit=_BATCH)
         if not waiting:
             return
         for held in waiting:
             with_retry(engine, partial(_measure_again, held=held))
 
 
-def _measure_again(conn: sa.Connection, held: Held) -> None:
+def _measure_again(conn: sa.Connection, held: PackHolder) -> None:
     if held.is_base:
         base_queries.base_rows(conn, base_id=held.row_id, limit=1, lock=True)
         content = base_queries.base_content(conn, held.row_id)

@@ -52,7 +52,7 @@ def stage(
             conn, line, principal_id, sha256=sha256, size_bytes=size_bytes, key=key
         )
 
-    hold(registry, key, _checked(body, sha256, size_bytes), announce=announce)
+    hold(registry, key, _check_bytes(body, sha256, size_bytes), announce=announce)
 
 
 def hold(
@@ -104,7 +104,7 @@ def find_staged(
     """Give, by sha256, those files that are there; they are kept for a while from now on."""
 
     def transaction(conn: sa.Connection) -> Mapping[str, StagedRow]:
-        found = queries.staged(conn, line, caller.principal_id, digests)
+        found = queries.staged_objects(conn, line, caller.principal_id, digests)
         queries.touch(conn, found.values())
         return found
 
@@ -179,7 +179,7 @@ def hash_ticket(ticket: str) -> str:
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 
-def _checked(body: Iterable[bytes], sha256: str, size_bytes: int) -> Iterator[bytes]:
+def _check_bytes(body: Iterable[bytes], sha256: str, size_bytes: int) -> Iterator[bytes]:
     hashed, size = hashlib.sha256(), 0
     for chunk in body:
         size += len(chunk)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.bases import bases as base_queries
 from deltareg.db.lines import versions as version_queries
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.service.authority.resources import Base, Resource
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
@@ -14,7 +14,7 @@ from deltareg.service.registry import BASES, namespace_scope
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ProofSubject:
     """A version or a base whose bytes are proven.
 
     Attributes:
@@ -25,7 +25,7 @@ class Subject:
         reference_root: The base that they may be encoded against; empty for none.
     """
 
-    held: Held
+    held: PackHolder
     name: str
     on: Resource
     scope: str
@@ -52,15 +52,15 @@ class Subject:
         return Action.BASE_HEAL if self.held.is_base else Action.VERSION_HEAL
 
 
-def subject_of(conn: sa.Connection, held: Held) -> Subject:
+def subject_of(conn: sa.Connection, held: PackHolder) -> ProofSubject:
     """Give what a proof is about."""
     if held.is_base:
         base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
         on = Base(base.name)
         scope = BASES if on.namespace is None else namespace_scope(on.namespace)
-        return Subject(held, f"base/{base.name}", on, scope, base.bottom_root or "")
+        return ProofSubject(held, f"base/{base.name}", on, scope, base.bottom_root or "")
     version = version_queries.version_by_id(conn, held.row_id)
-    return Subject(
+    return ProofSubject(
         held, ref_of(version), line_of(version), namespace_scope(version.namespace),
         version.base_root,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import proofs
 from deltareg.db.storage.rows import PackRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage as queries
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -53,6 +53,6 @@ def _end(conn: sa.Connection, run: ShownRunRow) -> None:
     if run.what != WHAT or FORM in run.request:  # a form that is damaged has gone with its proof
         return
     is_base = run.base_id is not None
-    held = Held(present(run.base_id if is_base else run.version_id), is_base=is_base)
+    held = PackHolder(present(run.base_id if is_base else run.version_id), is_base=is_base)
     if proofs.standing(conn, held).corrupt_at is not None:
         run_queries.end_queued(conn, run.dedup_key, result=result_of("corrupt", {}))

@@ -17,13 +17,13 @@ from deltareg.db.bases.rows import BaseRow
 from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
-from deltareg.db.runs.runs import Hold, held_run
+from deltareg.db.runs.runs import RunClaim, held_run
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import uploads as queries
 from deltareg.db.storage.rows import UploadRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.delta.base_manifest import base_identity
 from deltareg.digest import Digest
 from deltareg.errors import (
@@ -48,7 +48,7 @@ from deltareg.service.bases.variants import (
     settle,
 )
 from deltareg.service.describe import describe_base, describe_version, proof_of, sender_of
-from deltareg.service.kept import decoded
+from deltareg.service.kept import decode_manifest
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
 from deltareg.service.push.damage import QUICK_BYTES, find_damage_of
 from deltareg.service.push.targets import check_target
@@ -76,7 +76,7 @@ def open_upload(
     request = _with_plain_names(request)
     raw = request.manifest.encode()
     digest = str(Manifest.digest_of(raw))
-    manifest = decoded(digest, lambda: raw)
+    manifest = decode_manifest(digest, lambda: raw)
     scope = check_target(request, manifest)
 
     def transaction(conn: sa.Connection) -> UploadInfo:
@@ -114,14 +114,14 @@ def _is_found_damaged(registry: Registry, caller: Caller, info: UploadInfo) -> b
     return any(not hurt.is_served for hurt in found)
 
 
-def _held_by(conn: sa.Connection, info: UploadInfo) -> Held:
+def _held_by(conn: sa.Connection, info: UploadInfo) -> PackHolder:
     if info.base is not None:
         row = base_queries.base_rows(conn, name=info.base.name, limit=1)[0]
-        return Held(row.id, is_base=True)
+        return PackHolder(row.id, is_base=True)
     ref = Ref.parse(present(info.version).ref)
     line = present(delta_queries.delta_row(conn, ref.line.namespace, ref.line.name))
     found = version_queries.find_version(conn, line.id, number=ref.version)
-    return Held(present(found).id)
+    return PackHolder(present(found).id)
 
 
 def receive_pack(
@@ -153,7 +153,7 @@ def receive_pack(
     pack_id = with_retry(registry.engine, register)
     hasher = hashlib.sha256()
     try:
-        size = registry.store.write(key, _hashed(body, hasher.update))
+        size = registry.store.write(key, _hash_chunks(body, hasher.update))
         if hasher.hexdigest() != digest.hex:
             raise IntegrityFailure(
                 f"pack {number} was announced as {digest.short}, {hasher.hexdigest()[:12]} came",
@@ -248,7 +248,7 @@ def manifest_of(upload: UploadRow) -> Manifest:
     Raises:
         Refused: It is malformed.
     """
-    return decoded(upload.manifest_digest, lambda: present(upload.manifest))
+    return decode_manifest(upload.manifest_digest, lambda: present(upload.manifest))
 
 
 def is_of_run(upload: UploadRow) -> bool:
@@ -270,7 +270,7 @@ def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None
     run, fence = upload.request["run"], upload.request["fence"]
     if not isinstance(run, str) or not isinstance(fence, int):
         raise TypeError(f"upload {upload.id} names no run and fence")
-    own = Hold(run, fence, caller.principal_id)
+    own = RunClaim(run, fence, caller.principal_id)
     if held_run(conn, own) is None:
         raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
 
@@ -365,7 +365,7 @@ def _show(
     )  # fmt: skip
 
 
-def _hashed(body: Iterable[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
+def _hash_chunks(body: Iterable[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
     size = 0
     for chunk in body:
         size += len(chunk)

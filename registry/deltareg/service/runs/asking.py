@@ -25,13 +25,13 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.runs import info
 from deltareg.service.runs.kinds.answer import KEPT_S, WHAT, queue_answer
-from deltareg.service.runs.limits import Limit, check_limit_of
+from deltareg.service.runs.limits import RunLimit, check_limit_of
 from deltareg.service.runs.runs import describe_run, require_queueing
 from deltareg.wire import RunInfo
 from deltareg.wire.findings import AnswerCreate, AnswersFound, AnswersInfo, SideAnswer
 from deltareg.wire.runs import Question, SideName
 
-LIMIT: Final = Limit(open=3, hourly=60)
+LIMIT: Final = RunLimit(open=3, hourly=60)
 _SIDES: tuple[SideName, ...] = ("a", "b")
 
 
@@ -97,10 +97,10 @@ def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo
                     refs.values()]  # fmt: skip
     if any(version.deleted_at is not None for version in versions):
         raise Blocked("a version that was asked is deleted", fix="ask another version")
-    return _shown(run, asked, {"base": "base", **refs})
+    return _show_answers(run, asked, {"base": "base", **refs})
 
 
-def _shown(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, str]) -> AnswersInfo:
+def _show_answers(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, str]) -> AnswersInfo:
     question = Question.model_validate_json(asked.asked)
     raw = asked.found
     found = AnswersFound(answers=[]) if raw is None else AnswersFound.model_validate_json(raw)

@@ -20,7 +20,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.runs import info
 from deltareg.service.runs.kinds.compare import WHAT, key_of, queue_compare
-from deltareg.service.runs.limits import Limit, check_limit_of
+from deltareg.service.runs.limits import RunLimit, check_limit_of
 from deltareg.service.runs.runs import describe_run, require_queueing
 from deltareg.wire import RunInfo
 from deltareg.wire.findings import (
@@ -30,7 +30,7 @@ from deltareg.wire.findings import (
     VersionDifferences,
 )
 
-LIMIT: Final = Limit(open=10, hourly=200)
+LIMIT: Final = RunLimit(open=10, hourly=200)
 
 
 def queue_comparison(

@@ -41,7 +41,7 @@ def complete_found(registry: Registry, caller: Caller, run_id: str, report: Foun
         InvalidInput: It is another kind of run, or was asked something else.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
-    own = queries.Hold(run_id, report.fence, caller.principal_id)
+    own = queries.RunClaim(run_id, report.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> RunInfo:
         run = queries.held_run(conn, own, lock=True)
@@ -68,7 +68,7 @@ def _is_gone(conn: sa.Connection, run: RunRow, asked: RunResultRow) -> bool:
     return any(version.deleted_at is not None for version in found)
 
 
-def _answered_before(conn: sa.Connection, caller: Caller, own: queries.Hold) -> RunInfo:
+def _answered_before(conn: sa.Connection, caller: Caller, own: queries.RunClaim) -> RunInfo:
     """Show the run if this holder has ended it, and the answer may have been lost."""
     run = queries.run_row(conn, own.run_id)
     if run is None or run.state != "done" or run.fence != own.fence or run.what not in _READ:

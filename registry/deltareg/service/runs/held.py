@@ -6,7 +6,7 @@ from deltareg.db.runs import runs as queries
 from deltareg.errors import DeltaregError, LeaseLost, NotFound
 
 
-def lease_lost(conn: sa.Connection, own: queries.Hold) -> DeltaregError:
+def lease_lost(conn: sa.Connection, own: queries.RunClaim) -> DeltaregError:
     """Make the error for a write to a run that the caller does not hold (any more)."""
     run = queries.run_row(conn, own.run_id)
     if run is None:

@@ -57,7 +57,7 @@ def describe_run(conn: sa.Connection, row: ShownRunRow) -> RunInfo:
     if row.state != "queued":
         return shown
     place = 1 + queue_queries.place_of(conn, row)
-    return shown.model_copy(update={"position": place, "unserved": unserved(conn, [row])[row.id]})
+    return shown.model_copy(update={"position": place, "unserved": explain_unserved(conn, [row])[row.id]})
 
 
 def describe_ended(row: ShownRunRow) -> RunInfo:
@@ -76,7 +76,7 @@ def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str,
     return {row.id: _show(row, shown.get(row.id)) for row in rows}
 
 
-def unserved(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, str]:
+def explain_unserved(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, str]:
     """Say of each run that waits why no worker which runs now could take it; empty where one can.
 
     Workers of any release ask for the kinds of run that they know; only labels are looked at.

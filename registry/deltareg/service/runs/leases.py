@@ -42,7 +42,7 @@ from deltareg.service.runs.kinds import RUN_KINDS
 from deltareg.service.runs.kinds.answer import question_of
 from deltareg.service.runs.kinds.prove import ANEW
 from deltareg.service.runs.reverify import queue_reverification
-from deltareg.service.runs.unnamed import unnamed
+from deltareg.service.runs.unnamed import make_redactor
 from deltareg.signing.keys import PublicKey
 from deltareg.wire import (
     LeaseGrant,
@@ -109,7 +109,7 @@ def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: 
         LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
-    own = queries.Hold(hold.run, hold.fence, caller.principal_id)
+    own = queries.RunClaim(hold.run, hold.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
         if not queries.extend(conn, own, lease_us=round(lease_s * US_PER_S)):
@@ -132,13 +132,13 @@ def fail_run(
         LeaseLost: The run was given to another worker, was cancelled or has ended.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
-    own = queries.Hold(run_id, failure.fence, caller.principal_id)
+    own = queries.RunClaim(run_id, failure.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
         known = queries.held_run(conn, own)
         if known is None:
             raise lease_lost(conn, own)
-        error = unnamed(conn, known)(failure.error)
+        error = make_redactor(conn, known)(failure.error)
         run = queries.give_back(conn, own, error=error)
         if run is None:
             run = queries.finish(conn, own, state="dead", error=error)
@@ -157,7 +157,7 @@ def fail_run(
 def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) -> int:
     """End the runs whose last worker went away, and say how many there were."""
     with read(registry.engine) as conn:
-        found = queries.exhausted(conn)
+        found = queries.exhausted_runs(conn)
     buried = [
         with_retry(registry.engine, partial(_bury, run_id=run_id, new_id=new_id))
         for run_id in found

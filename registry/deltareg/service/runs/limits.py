@@ -15,7 +15,7 @@ _HOUR_US = 3_600 * US_PER_S
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class RunLimit:
     """A limit for one principal.
 
     Attributes:
@@ -28,7 +28,7 @@ class Limit:
 
 
 def check_limit_of(
-    conn: sa.Connection, caller: Caller, what: str, limit: Limit, *, beside: str
+    conn: sa.Connection, caller: Caller, what: str, limit: RunLimit, *, beside: str
 ) -> None:
     """Refuse more runs of a kind than a caller may ask for, in the transaction that queues one.
 

@@ -19,7 +19,7 @@ from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of, describe_run, find_run
-from deltareg.service.runs.unnamed import unnamed
+from deltareg.service.runs.unnamed import make_redactor
 from deltareg.wire import Answer, CheckResult, LineSent, LogAppend, LogLine, RunLog
 
 LOG_BYTES_MAX = 1 << 20
@@ -44,7 +44,7 @@ def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppe
         LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
-    own = run_queries.Hold(run_id, request.fence, caller.principal_id)
+    own = run_queries.RunClaim(run_id, request.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
         run = run_queries.held_run(conn, own, lock=True)
@@ -54,7 +54,7 @@ def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppe
         known = last.number + 1 if last is not None and last.fence == request.fence else 0
         new = request.lines[max(0, known - request.first) :]
         number = max(known, request.first)
-        lines = list(_numbered(new, last, number=number, unnamed=unnamed(conn, run)))
+        lines = list(_number_lines(new, last, number=number, unnamed=make_redactor(conn, run)))
         queries.append_lines(conn, run_id, request.fence, lines)
 
     with_retry(registry.engine, transaction)
@@ -90,13 +90,13 @@ def newest_lines(registry: Registry, run_ids: Sequence[str]) -> dict[str, tuple[
         return queries.heads(conn, run_ids)
 
 
-def _numbered(
+def _number_lines(
     lines: Sequence[LineSent],
     last: LogLineRow | None,
     *,
     number: int,
     unnamed: Callable[[str], str],
-) -> Iterator[queries.Line]:
+) -> Iterator[queries.AppendedLine]:
     """Give each line its place, up to the one that fills the log."""
     seq, total = (0, 0) if last is None else (last.seq, last.total_bytes)
     for index, line in enumerate(lines):
@@ -107,7 +107,7 @@ def _numbered(
         if total >= LOG_BYTES_MAX:
             told = {"text": _FULL}
         seq += 1
-        yield queries.Line(seq, number + index, total, told)
+        yield queries.AppendedLine(seq, number + index, total, told)
 
 
 def _plain_line(line: LineSent, unnamed: Callable[[str], str]) -> dict[str, object]:

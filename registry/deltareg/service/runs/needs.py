@@ -9,25 +9,25 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs.rows import RunRow, ShownRunRow
 from deltareg.db.sql.row_protocols import present
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage
 from deltareg.service.ledger.references import reference_versions
 from deltareg.service.runs.eligible import FORM
 
 
-def needed_by(conn: sa.Connection, run: RunRow | ShownRunRow) -> list[Held]:
+def needed_by(conn: sa.Connection, run: RunRow | ShownRunRow) -> list[PackHolder]:
     """List what a run reads: versions and bases, each once, its own first."""
     if run.base_id is not None:
-        return [Held(run.base_id, is_base=True)]
+        return [PackHolder(run.base_id, is_base=True)]
     version = version_queries.version_by_id(conn, present(run.version_id))
     is_read = FORM not in run.request and version.released_at is None
-    found = [Held(version.id)] if is_read else []
+    found = [PackHolder(version.id)] if is_read else []
     for one in _compared_with(conn, run, version):
-        found += [Held(one.id), *_below(conn, one)]
+        found += [PackHolder(one.id), *_below(conn, one)]
     return list(dict.fromkeys([*found, *_below(conn, version)]))
 
 
-def corrupt_among(conn: sa.Connection, needed: Sequence[Held]) -> list[Held]:
+def corrupt_among(conn: sa.Connection, needed: Sequence[PackHolder]) -> list[PackHolder]:
     """Give those of some versions and bases that are corrupt."""
     bases = damage.corrupt_bases(conn, [held.row_id for held in needed if held.is_base])
     rows = version_queries.versions_by_ids(conn, [h.row_id for h in needed if not h.is_base])
@@ -35,13 +35,13 @@ def corrupt_among(conn: sa.Connection, needed: Sequence[Held]) -> list[Held]:
     return [held for held in needed if held.row_id in (bases if held.is_base else versions)]
 
 
-def _below(conn: sa.Connection, version: VersionRow) -> list[Held]:
+def _below(conn: sa.Connection, version: VersionRow) -> list[PackHolder]:
     """Give what a version stands on: its base, and what that is made of."""
     if version.base_id is None:
         return []
     parts = stacks.stack_below(conn, version.base_id)
     bases = [row.base_id for row in (version, *parts) if row.base_id is not None]
-    return [*(Held(one, is_base=True) for one in bases), *(Held(row.id) for row in parts)]
+    return [*(PackHolder(one, is_base=True) for one in bases), *(PackHolder(row.id) for row in parts)]
 
 
 def _compared_with(

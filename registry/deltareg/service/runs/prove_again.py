@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.session import with_retry
 from deltareg.db.storage import proofs
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
@@ -59,17 +59,17 @@ def queue_prove(
     return with_retry(registry.engine, transaction)
 
 
-def _find(conn: sa.Connection, caller: Caller, request: RunCreate) -> tuple[Held, str]:
+def _find(conn: sa.Connection, caller: Caller, request: RunCreate) -> tuple[PackHolder, str]:
     if request.base:
         base = find_base(conn, caller, request.base)
         if not base.is_stored:
             told = f"the base {base.name} is registered without its bytes: nothing is stored here"
             raise Blocked(told, fix=f"deltareg base push PATH {base.name}")
-        return Held(base.id, is_base=True), f"base/{base.name}"
+        return PackHolder(base.id, is_base=True), f"base/{base.name}"
     version = find_version(conn, caller, Ref.parse(request.ref), bare="newest")
     if version.deleted_at is not None:
         raise Blocked(f"{ref_of(version)} is deleted", fix="name another version")
-    return Held(version.id), ref_of(version)
+    return PackHolder(version.id), ref_of(version)
 
 
 def _require(caller: Caller, *, on: Resource) -> None:

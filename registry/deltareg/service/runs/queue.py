@@ -20,7 +20,7 @@ from deltareg.service.labels import device_class, is_for_one_run
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
-from deltareg.service.runs.info import LIVE_US, describe_runs, unserved
+from deltareg.service.runs.info import LIVE_US, describe_runs, explain_unserved
 from deltareg.wire import Page, RunInfo, WorkerInfo
 
 _KNOWN_US = 86_400 * US_PER_S
@@ -80,7 +80,7 @@ def list_queue(
         )  # fmt: skip
         shown = describe_runs(conn, rows)
         waiting = [row for row in rows if row.waits]
-        reasons = unserved(conn, waiting)
+        reasons = explain_unserved(conn, waiting)
         places = _places(conn, waiting, are_all=version_id is None and caller.sight is None)
     for row in waiting:
         standing = {"position": places.get(row.id), "unserved": reasons[row.id]}

@@ -17,7 +17,7 @@ from deltareg.db.runs.rows import ShownRunRow
 from deltareg.db.runs.superseding import AUTOMATIC
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import waiting as queries
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.errors import NotFound
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
@@ -33,7 +33,7 @@ from deltareg.service.verdicts.suites import find_suite
 _AS_ASKED = {"continues", SECOND_OF, NOT_BY, NOT_ON}
 
 
-def queue_what_waited(conn: sa.Connection, caller: Caller, held: Held, *, name: str) -> int:
+def queue_what_waited(conn: sa.Connection, caller: Caller, held: PackHolder, *, name: str) -> int:
     """Queue the verifications again that waited for a version or a base; say how many.
 
     Args:

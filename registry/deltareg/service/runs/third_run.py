@@ -17,8 +17,8 @@ from deltareg.db.verdicts import signing as signing_queries
 from deltareg.db.verdicts.outcomes import verdict_facts
 from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.digest import Digest
-from deltareg.gate.contradiction import contradicted
-from deltareg.gate.verdict_facts import Bounds, VerdictFact, VerdictSubject
+from deltareg.gate.contradiction import find_contradicted
+from deltareg.gate.verdict_facts import VerdictConditions, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.describe import line_of
 from deltareg.service.events import Action
@@ -43,7 +43,7 @@ def queue_third_run(
     if found.verdict != "pass":
         return
     counting = _counting(conn, run, found)
-    failed = contradicted(counting)
+    failed = find_contradicted(counting)
     if failed is None:
         return
     passes = [verdict for verdict in counting if verdict.is_pass]
@@ -78,7 +78,7 @@ def _counting(conn: sa.Connection, run: RunRow, found: VerdictRow) -> list[Verdi
     rows = verdict_facts(conn, present(run.version_id))
     waived = standing_waivers(conn, [row.id for row in rows])
     facts = [fact_of(row, waived.get(row.id, {})) for row in rows if row.suite == run.suite]
-    return [fact for fact in facts if why_not(fact, subject, suite, bound=Bounds()) is None]
+    return [fact for fact in facts if why_not(fact, subject, suite, bound=VerdictConditions()) is None]
 
 
 def _left_out(conn: sa.Connection, passes: Sequence[VerdictFact], failed: VerdictFact) -> list[str]:

@@ -16,7 +16,7 @@ from deltareg.service.describe import line_of, ref_of
 from deltareg.service.ledger.references import references_of
 
 
-def unnamed(conn: sa.Connection, run: RunRow | ShownRunRow) -> Callable[[str], str]:
+def make_redactor(conn: sa.Connection, run: RunRow | ShownRunRow) -> Callable[[str], str]:
     """Give what takes the names of other namespaces out of a text about a run."""
     if run.version_id is None:
         return str

@@ -15,7 +15,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs.rows import RunRow, ShownRunRow
 from deltareg.db.sql.row_protocols import present
 from deltareg.db.storage import waiting as queries
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.service.corrupt import push_again
 from deltareg.service.describe import ref_of
 from deltareg.service.runs.needs import corrupt_among, needed_by
@@ -40,13 +40,13 @@ def note_waiting(conn: sa.Connection, run: RunRow | ShownRunRow) -> CheckResult 
     )  # fmt: skip
 
 
-def note_cancelled(conn: sa.Connection, run_ids: Sequence[str], held: Held) -> None:
+def note_cancelled(conn: sa.Connection, run_ids: Sequence[str], held: PackHolder) -> None:
     """Let runs that were cancelled as their version is corrupt wait for it."""
     for run_id in run_ids:
         queries.add_waiting(conn, run_id, [held])
 
 
-def _tell(conn: sa.Connection, held: Held, version: VersionRow) -> tuple[str, str]:
+def _tell(conn: sa.Connection, held: PackHolder, version: VersionRow) -> tuple[str, str]:
     """Name something corrupt, and what heals it, to who reads the version alone."""
     ask = "ask who pushed it to push it again"
     if not held.is_base:
@@ -61,5 +61,5 @@ def _tell(conn: sa.Connection, held: Held, version: VersionRow) -> tuple[str, st
     return f"base {base.name}", f"push its folder again: {_again(conn, held, version)}"
 
 
-def _again(conn: sa.Connection, held: Held, version: VersionRow) -> str:
+def _again(conn: sa.Connection, held: PackHolder, version: VersionRow) -> str:
     return push_again(conn, held, within=version.namespace)

@@ -26,7 +26,7 @@ _COMPATIBLE = IPv6Network("::/96")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WebhookAddress:
     """Where a webhook goes.
 
     Attributes:
@@ -42,7 +42,7 @@ class Target:
     path: str
 
     @classmethod
-    def parse(cls, url: str) -> "Target":
+    def parse(cls, url: str) -> "WebhookAddress":
         """Read the URL of a webhook.
 
         Raises:
@@ -91,8 +91,8 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
 
 
-def pinned(
-    target: Target, networks: Sequence[Network], *, resolving: Resolve = resolve
+def pin_addresses(
+    target: WebhookAddress, networks: Sequence[Network], *, resolving: Resolve = resolve
 ) -> list[str]:
     """Give the addresses that a target may be called at now.
 

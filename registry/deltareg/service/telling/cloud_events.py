@@ -2,7 +2,7 @@
 
 import re
 
-from deltareg.db.events.rows import ToldEventRow
+from deltareg.db.events.rows import PublicEventRow
 from deltareg.errors import InvalidInput
 from deltareg.service.clock import rfc3339
 from deltareg.service.telling.types import PREFIX, fields_of
@@ -11,7 +11,7 @@ from deltareg.wire import Event
 _ID = re.compile(r"(\d{1,18})(?:-([0-9a-f]{1,16}))?")
 
 
-def event_of(row: ToldEventRow, *, source: str) -> Event:
+def event_of(row: PublicEventRow, *, source: str) -> Event:
     """Write an event; `sequence` is the extension of that name, which grows."""
     data: dict[str, object] = {"ref": row.subject, "actor": row.actor}
     if row.namespace is not None:

@@ -19,16 +19,16 @@ from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S, read_clock
 from deltareg.db.sql.row_protocols import present
 from deltareg.errors import LeaseLost, Misconfigured
-from deltareg.service.authority.decide import Decision, decide
+from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.held import read_holdings
 from deltareg.service.authority.resources import EVERYTHING, Namespace
 from deltareg.service.registry import Registry
-from deltareg.service.telling.addresses import Target
+from deltareg.service.telling.addresses import WebhookAddress
 from deltareg.service.telling.cloud_events import event_of
 from deltareg.service.telling.forms import FORMS
 from deltareg.service.telling.number import locked_head
-from deltareg.service.telling.send import Message, Outcome
+from deltareg.service.telling.send import WebhookMessage, AttemptOutcome
 from deltareg.service.telling.signature import about_address, about_secret, headers_of
 from deltareg.signing.secret_box import SecretBox
 
@@ -38,7 +38,7 @@ PAUSES_S = (5.0, 30.0, 120.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueDelivery:
     """Something to be sent, or why it cannot be.
 
     Attributes:
@@ -48,7 +48,7 @@ class Due:
     """
 
     delivery: DeliveryRow
-    message: Message | None = field(repr=False)
+    message: WebhookMessage | None = field(repr=False)
     why_not: str = ""
 
 
@@ -77,7 +77,7 @@ def give_lease_back(registry: Registry, holder: str) -> None:
 
 def due_now(
     registry: Registry, *, under_way: Collection[int], full: Collection[str], limit: int
-) -> list[Due]:
+) -> list[DueDelivery]:
     """Give what is to be sent now, at most so many.
 
     Args:
@@ -105,27 +105,27 @@ class _Writer:
     box: SecretBox
     ids: set[str]
 
-    def written(self, rows: Sequence[DeliveryRow]) -> list[Due]:
+    def written(self, rows: Sequence[DeliveryRow]) -> list[DueDelivery]:
         head = present(outbox_queries.head(self.conn))
         secrets = queries.live_secrets(self.conn, self.ids)
         hooks = {one: present(queries.webhook_row(self.conn, one)) for one in self.ids}
         opened = {one: self._opened(hook, secrets.get(one, [])) for one, hook in hooks.items()}
         at_s = read_clock(self.conn) // US_PER_S
-        found: list[Due] = []
+        found: list[DueDelivery] = []
         for row in rows:
             ready = opened[row.webhook_id]
             if isinstance(ready, str):
-                found.append(Due(row, None, ready))
+                found.append(DueDelivery(row, None, ready))
                 continue
             told = present(outbox_queries.told_event(self.conn, row.event_id))
             event = event_of(told, source=head.source)
             write, media_type = FORMS[hooks[row.webhook_id].form]
             body = write(event)
             headers = headers_of(event.id, body, at_s=at_s, with_secrets=ready[1])
-            found.append(Due(row, Message(ready[0], body, headers | {"Content-Type": media_type})))
+            found.append(DueDelivery(row, WebhookMessage(ready[0], body, headers | {"Content-Type": media_type})))
         return found
 
-    def _opened(self, hook: WebhookRow, sealed: Sequence[bytes]) -> tuple[Target, list[str]] | str:
+    def _opened(self, hook: WebhookRow, sealed: Sequence[bytes]) -> tuple[WebhookAddress, list[str]] | str:
         """Give where it goes and its secrets, or why it gets nothing."""
         if not may_be_told(self.conn, hook.answers_id, hook.namespace):
             where = hook.namespace or "everything"
@@ -134,7 +134,7 @@ class _Writer:
                 f" deltareg webhook rotate {hook.id}"
             )
         try:
-            target = Target.parse(self.box.open(hook.address, about_address(hook.id)))
+            target = WebhookAddress.parse(self.box.open(hook.address, about_address(hook.id)))
             return target, [self.box.open(each, about_secret(hook.id)) for each in sealed]
         except Misconfigured as error:
             return f"{error.message}; {error.fix}"
@@ -145,13 +145,13 @@ def may_be_told(conn: sa.Connection, principal_id: int, namespace: str | None) -
     holdings = read_holdings(holdings_of(conn, principal_id))
     grants = [grant for holding in holdings for grant in holding.grants]
     on = EVERYTHING if namespace is None else Namespace(namespace)
-    return decide(grants, Right.ADMIN, on) is Decision.ALLOWED
+    return decide(grants, Right.ADMIN, on) is AccessDecision.ALLOWED
 
 
 def settle(
     registry: Registry,
     holder: str,
-    outcomes: Mapping[DeliveryRow, Outcome],
+    outcomes: Mapping[DeliveryRow, AttemptOutcome],
     *,
     pauses_s: Sequence[float] = PAUSES_S,
     give_up_s: float = DAY_S,
@@ -174,7 +174,7 @@ def _settle(
     conn: sa.Connection,
     *,
     holder: str,
-    outcomes: Mapping[DeliveryRow, Outcome],
+    outcomes: Mapping[DeliveryRow, AttemptOutcome],
     pauses_s: Sequence[float],
     give_up_s: float,
 ) -> None:

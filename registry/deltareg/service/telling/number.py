@@ -57,7 +57,7 @@ def _number(conn: sa.Connection, *, limit: int) -> int:
         return 0
     refs = _refs(conn, waiting)
     numbered = [
-        (row.id, number, *_told(row, refs)) for number, row in enumerate(waiting, head.number + 1)
+        (row.id, number, *_classify_event(row, refs)) for number, row in enumerate(waiting, head.number + 1)
     ]
     queries.number_events(conn, numbered)
     queries.set_head(conn, number=head.number + len(numbered))
@@ -66,7 +66,7 @@ def _number(conn: sa.Connection, *, limit: int) -> int:
     return len(numbered)
 
 
-def _told(row: WaitingEventRow, refs: Callable[[str], str | None]) -> tuple[str, str]:
+def _classify_event(row: WaitingEventRow, refs: Callable[[str], str | None]) -> tuple[str, str]:
     """Give the type of an event and what it is about; no type where nobody is told."""
     kind, subject = type_of(row.action, row.after), refs(row.subject)
     return ("", row.subject) if kind is None or subject is None else (kind.name, subject)

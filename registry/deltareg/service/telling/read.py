@@ -24,7 +24,7 @@ _MOST_TYPES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EventFilter:
     """What somebody wants to hear of.
 
     Attributes:
@@ -38,7 +38,7 @@ class Wanted:
     types: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, of: str | None, types: str) -> "Wanted":
+    def of(cls, of: str | None, types: str) -> "EventFilter":
         """Read what is asked for: `ns`, `ns/name`, and types with commas between them.
 
         Raises:
@@ -75,7 +75,7 @@ def read_types(types: Sequence[str]) -> tuple[str, ...]:
 def list_events(
     registry: Registry,
     caller: Caller,
-    wanted: Wanted,
+    wanted: EventFilter,
     *,
     after: str | None,
     newest: bool = False,
@@ -107,7 +107,7 @@ def list_events(
     return EventPage(items=items, next=goes_on, is_more=is_more)
 
 
-def begin_now(registry: Registry, caller: Caller, wanted: Wanted) -> EventPage:
+def begin_now(registry: Registry, caller: Caller, wanted: EventFilter) -> EventPage:
     """Give where to go on for somebody who wants to hear of what comes from now on.
 
     Raises:
@@ -142,7 +142,7 @@ def _start(conn: sa.Connection, after: str, *, last: int) -> int:
     return number
 
 
-def _check_seen(conn: sa.Connection, caller: Caller, wanted: Wanted) -> None:
+def _check_seen(conn: sa.Connection, caller: Caller, wanted: EventFilter) -> None:
     if wanted.namespace is None:
         return
     if wanted.line is not None:

@@ -16,7 +16,7 @@ import anyio.to_thread
 from deltareg import __version__
 from deltareg.errors import InvalidInput
 from deltareg.host.lean_httpx import httpx
-from deltareg.service.telling.addresses import Network, Resolve, Target, pinned, resolve
+from deltareg.service.telling.addresses import Network, Resolve, WebhookAddress, pin_addresses, resolve
 
 TIMEOUT_S = 15.0
 """How long one try may take from the look at the name to the end of the answer, seconds."""
@@ -26,7 +26,7 @@ _GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WebhookMessage:
     """What is sent.
 
     Attributes:
@@ -35,13 +35,13 @@ class Message:
         headers: Its headers.
     """
 
-    target: Target
+    target: WebhookAddress
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttemptOutcome:
     """What became of a try.
 
     Attributes:
@@ -68,28 +68,28 @@ class Outcome:
 
 
 async def send(
-    message: Message,
+    message: WebhookMessage,
     networks: Sequence[Network],
     *,
     timeout_s: float = TIMEOUT_S,
     resolving: Resolve = resolve,
-) -> Outcome:
+) -> AttemptOutcome:
     """Send a message and say what became of it; nothing is raised, and it is never sent twice."""
     begun = time.monotonic()
-    outcome = Outcome(None, f"no answer within {timeout_s:g} seconds")
+    outcome = AttemptOutcome(None, f"no answer within {timeout_s:g} seconds")
     with anyio.move_on_after(timeout_s):
-        outcome = await _sent(message, networks, resolving)
+        outcome = await _try_addresses(message, networks, resolving)
     took_us = round((time.monotonic() - begun) * 1_000_000)
-    return Outcome(outcome.status, outcome.told, took_us, outcome.wait_s)
+    return AttemptOutcome(outcome.status, outcome.told, took_us, outcome.wait_s)
 
 
-async def _sent(message: Message, networks: Sequence[Network], resolving: Resolve) -> Outcome:
+async def _try_addresses(message: WebhookMessage, networks: Sequence[Network], resolving: Resolve) -> AttemptOutcome:
     try:
         ips = await anyio.to_thread.run_sync(
-            lambda: pinned(message.target, networks, resolving=resolving), abandon_on_cancel=True
+            lambda: pin_addresses(message.target, networks, resolving=resolving), abandon_on_cancel=True
         )
     except InvalidInput as error:
-        return Outcome(None, error.message)
+        return AttemptOutcome(None, error.message)
     told = ""
     for ip in ips:
         try:
@@ -97,11 +97,11 @@ async def _sent(message: Message, networks: Sequence[Network], resolving: Resolv
         except httpx.ConnectError as error:  # nothing was sent: the next address may be better
             told = told or f"cannot connect: {_words(error)}"
         except httpx.HTTPError as error:
-            return Outcome(None, f"no answer: {_words(error)}")
-    return Outcome(None, told)
+            return AttemptOutcome(None, f"no answer: {_words(error)}")
+    return AttemptOutcome(None, told)
 
 
-async def _post(message: Message, ip: str) -> Outcome:
+async def _post(message: WebhookMessage, ip: str) -> AttemptOutcome:
     target = message.target
     headers = {
         **message.headers, "Host": target.authority, "Accept": "*/*",
@@ -110,7 +110,7 @@ async def _post(message: Message, ip: str) -> Outcome:
     # A connection of its own: one that is kept would be another receiver's at the same address.
     async with (
         httpx.AsyncClient(
-            verify=_trusted(), trust_env=False, follow_redirects=False, timeout=None
+            verify=_load_certificates(), trust_env=False, follow_redirects=False, timeout=None
         ) as client,
         client.stream(
             "POST", target.at(ip), content=message.body, headers=headers,
@@ -118,7 +118,7 @@ async def _post(message: Message, ip: str) -> Outcome:
         ) as response,
     ):  # fmt: skip
         await _read_some(response)
-        return _judged(response)
+        return _judge_response(response)
 
 
 async def _read_some(response: httpx.Response) -> None:
@@ -133,13 +133,13 @@ async def _read_some(response: httpx.Response) -> None:
         return  # the status has come, and is all that counts
 
 
-def _judged(response: httpx.Response) -> Outcome:
+def _judge_response(response: httpx.Response) -> AttemptOutcome:
     status = response.status_code
     if response.is_success:
-        return Outcome(status, "")
+        return AttemptOutcome(status, "")
     if response.is_redirect or 300 <= status < 400:
-        return Outcome(status, f"answered {status}: redirects are not followed, name the last one")
-    return Outcome(status, f"answered {status}", wait_s=_wait(response.headers.get("Retry-After")))
+        return AttemptOutcome(status, f"answered {status}: redirects are not followed, name the last one")
+    return AttemptOutcome(status, f"answered {status}", wait_s=_wait(response.headers.get("Retry-After")))
 
 
 def _wait(text: str | None) -> int | None:
@@ -153,5 +153,5 @@ def _words(error: Exception) -> str:
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def _load_certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)

@@ -26,11 +26,11 @@ from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_cursor
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.telling.addresses import Target, pinned
+from deltareg.service.telling.addresses import WebhookAddress, pin_addresses
 from deltareg.service.telling.cloud_events import id_of
 from deltareg.service.telling.forms import FORMS
 from deltareg.service.telling.read import read_types
-from deltareg.service.telling.send import Message, Outcome, send
+from deltareg.service.telling.send import WebhookMessage, AttemptOutcome, send
 from deltareg.service.telling.signature import (
     about_address,
     about_secret,
@@ -71,8 +71,8 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
     box, types = _box(registry), read_types(request.types)
     if request.lines and not _LINES.fullmatch(request.lines):
         raise InvalidInput(f"no pattern of lines: {request.lines[:80]!r}", fix="bert-*")
-    target = Target.parse(request.url)
-    pinned(target, registry.networks)
+    target = WebhookAddress.parse(request.url)
+    pin_addresses(target, registry.networks)
     webhook_id, secret = f"wh_{secrets.token_hex(8)}", mint_secret()
 
     def transaction(conn: sa.Connection) -> WebhookInfo:
@@ -191,9 +191,9 @@ def try_webhook(registry: Registry, caller: Caller, webhook_id: str) -> WebhookT
     body = write(event)
     live = [box.open(each, about_secret(row.id)) for each in sealed]
     headers = headers_of(event.id, body, at_s=now // US_PER_S, with_secrets=live)
-    target = Target.parse(box.open(row.address, about_address(row.id)))
-    message = Message(target, body, headers | {"Content-Type": media_type})
-    outcome: Outcome = anyio.run(send, message, registry.networks)
+    target = WebhookAddress.parse(box.open(row.address, about_address(row.id)))
+    message = WebhookMessage(target, body, headers | {"Content-Type": media_type})
+    outcome: AttemptOutcome = anyio.run(send, message, registry.networks)
     attempt = AttemptInfo(
         at=rfc3339(now), status=outcome.status, ms=outcome.took_us / 1000, told=outcome.told
     )

@@ -17,7 +17,7 @@ from deltareg.db.trail import trail as queries
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.trail.leaves import hashes_in
-from deltareg.service.trail.seal import Batch
+from deltareg.service.trail.seal import SealBatch
 from deltareg.store import BlobStore
 from deltareg.trail.kept import KeptLog, kept_line
 from deltareg.trail.merkle import Frontier
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class CheckpointStores:
     """Where checkpoints are kept.
 
     Attributes:
@@ -39,7 +39,7 @@ class Places:
     file: Path | None = None
     failing: set[str] = field(default_factory=set[str], compare=False)
 
-    def keep(self, batch: Batch) -> bool:
+    def keep(self, batch: SealBatch) -> bool:
         """Keep the checkpoint of a batch in each place; what fails is told and left.
 
         Says whether a place lets nobody take it back.
@@ -86,7 +86,7 @@ def differs_from_kept(registry: Registry, path: Path) -> str:
     return "" if root == kept.root else f"its first {kept.size} rows are others than they were"
 
 
-def evidence_name(batch: Batch) -> str:
+def evidence_name(batch: SealBatch) -> str:
     """Name what is kept of a batch in the store: by its log, its size and its root."""
     log_name = batch.checkpoint.origin.rpartition("/")[2]
     return f"log/{log_name}/{batch.checkpoint.size:018}-{batch.checkpoint.root.hex()[:16]}"

@@ -4,14 +4,14 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.access.rows import AuditRow
+from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.trail import trail as queries
 from deltareg.db.trail.rows import LeafRow
 from deltareg.trail.leaves import leaf_of
 from deltareg.trail.merkle import Read
 
 
-def leaf_of_row(row: AuditRow | LeafRow, *, statement: bytes = b"") -> dict[str, object]:
+def leaf_of_row(row: AuditRecordRow | LeafRow, *, statement: bytes = b"") -> dict[str, object]:
     """Make the leaf of a row, as it is now."""
     fields = {
         "id": row.id, "at": row.created_at, "actor": row.actor, "token_id": row.token_id,

@@ -148,10 +148,10 @@ def _newest(conn: sa.Connection) -> CheckpointInfo:
             "nothing of the audit trail is sealed yet",
             fix="wait a moment; if it stays so, the server has no key: see its log",
         )
-    return _shown(row, waiting=queries.count_waiting(conn, most=MOST_ENTRIES))
+    return _show_checkpoint(row, waiting=queries.count_waiting(conn, most=MOST_ENTRIES))
 
 
-def _shown(row: CheckpointRow, *, waiting: int) -> CheckpointInfo:
+def _show_checkpoint(row: CheckpointRow, *, waiting: int) -> CheckpointInfo:
     found = Checkpoint.said_in(row.note)
     return CheckpointInfo(
         origin=found.origin, size=found.size, root=found.root.hex(), note=row.note,

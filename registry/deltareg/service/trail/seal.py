@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.access.rows import AuditRow
+from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.trail import trail as queries
 from deltareg.db.verdicts import signing as signing_queries
@@ -37,7 +37,7 @@ ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class SealBatch:
     """Rows that are sealed together.
 
     Attributes:
@@ -60,7 +60,7 @@ class Batch:
 
 
 def seal_some(
-    registry: Registry, *, rows: int = ROWS, tell: Callable[[Batch], object] | None = None
+    registry: Registry, *, rows: int = ROWS, tell: Callable[[SealBatch], object] | None = None
 ) -> int:
     """Seal one batch; says how many rows it has, 0 where none waits or another process seals.
 
@@ -77,7 +77,7 @@ def seal_some(
         if not waiting or signer is None or not _may_sign(conn, signer):
             return 0
         origin = queries.origin_of_log(conn)
-        batch = None if origin is None else _made(conn, waiting, signer, origin)
+        batch = None if origin is None else _build_batch(conn, waiting, signer, origin)
     if batch is None:  # the first batch of all is the next one
         with_retry(registry.engine, _begin)
         return seal_some(registry, rows=rows, tell=tell)
@@ -88,7 +88,7 @@ def seal_some(
     return len(waiting)
 
 
-def seal_all(registry: Registry, *, tell: Callable[[Batch], object] | None = None) -> int:
+def seal_all(registry: Registry, *, tell: Callable[[SealBatch], object] | None = None) -> int:
     """Seal all that waits now, batch by batch; says how many rows that were."""
     total = 0
     while sealed := seal_some(registry, tell=tell):
@@ -116,9 +116,9 @@ def _may_sign(conn: sa.Connection, signer: SigningKey) -> bool:
     return True
 
 
-def _made(
-    conn: sa.Connection, waiting: Sequence[AuditRow], signer: SigningKey, origin: str
-) -> Batch:
+def _build_batch(
+    conn: sa.Connection, waiting: Sequence[AuditRecordRow], signer: SigningKey, origin: str
+) -> SealBatch:
     begin = queries.log_size(conn)
     frontier = Frontier.of(hashes_in(conn), begin)
     leaves: list[bytes] = []
@@ -132,10 +132,10 @@ def _made(
         nodes += frontier.add(leaves[-1])
     checkpoint = Checkpoint(origin, frontier.size, frontier.root())
     ids = [row.id for row in waiting]
-    return Batch(begin, ids, leaves, nodes, statements, checkpoint, checkpoint.sign(signer))
+    return SealBatch(begin, ids, leaves, nodes, statements, checkpoint, checkpoint.sign(signer))
 
 
-def _append(conn: sa.Connection, batch: Batch) -> bool:
+def _append(conn: sa.Connection, batch: SealBatch) -> bool:
     queries.origin_of_log(conn, lock=True)
     if queries.log_size(conn) != batch.begin:
         return False

@@ -35,7 +35,7 @@ _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class CollectionTotals:
     """What a collection freed, or a plan would free.
 
     Attributes:
@@ -90,7 +90,7 @@ def run_collection(
 
 def run(
     engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S
-) -> Collected:
+) -> CollectionTotals:
     """Free what nothing needs, in the order versions, forms, uploads, packs.
 
     A crash, or a fault of the store or the database, at any point leaves work for the next
@@ -109,7 +109,7 @@ def run(
     sweep_staged(engine, store, idle_s=grace_s)
     _mark(engine)
     freed = _delete_marked(engine, store)
-    return Collected(
+    return CollectionTotals(
         versions=versions,
         uploads_expired=expired,
         packs=len(freed),
@@ -191,7 +191,7 @@ def _mark(engine: sa.Engine) -> None:
     after = 0
     while True:
         with read(engine) as conn:
-            rows = queries.unreferenced(conn, after=after, limit=_BATCH)
+            rows = queries.unreferenced_packs(conn, after=after, limit=_BATCH)
         if not rows:
             return
         ids = [row.id for row in rows]
@@ -220,7 +220,7 @@ def _drop(conn: sa.Connection, rows: Sequence[MarkedPackRow]) -> list[MarkedPack
     return [row for row in rows if queries.drop_pack(conn, row.id, physical_key=row.physical_key)]
 
 
-def report_of(freed: Collected, *, run_logs: int, dry_run: bool) -> CollectReport:
+def report_of(freed: CollectionTotals, *, run_logs: int, dry_run: bool) -> CollectReport:
     """Say what a collection freed, or would free."""
     return CollectReport(
         dry_run=dry_run, uploads_expired=freed.uploads_expired, packs=freed.packs,

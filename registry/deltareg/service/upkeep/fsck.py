@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from deltareg.db.lines.version_rows import DocumentsRow
 from deltareg.db.session import read
-from deltareg.db.sql.document import Documents, unpack_document
+from deltareg.db.sql.document import StoredDocuments, unpack_document
 from deltareg.db.storage.rows import PackRow
 from deltareg.db.upkeep import fsck as queries
 from deltareg.db.upkeep.damage import bad_why
@@ -24,7 +24,7 @@ from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.upkeep.pages import paged
+from deltareg.service.upkeep.pages import page_rows
 from deltareg.service.upkeep.repair import repair, still_corrupt, unreferenced_packs
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
@@ -36,7 +36,7 @@ _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class IntegrityFinding:
     """One thing that is not as it should be.
 
     Attributes:
@@ -54,7 +54,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class FsckOutcome:
     """What was looked at and what was found.
 
     Attributes:
@@ -65,7 +65,7 @@ class Checked:
 
     packs: int
     size_bytes: int
-    findings: tuple[Finding, ...]
+    findings: tuple[IntegrityFinding, ...]
 
 
 def run_fsck(
@@ -97,7 +97,7 @@ def run_fsck(
     )  # fmt: skip
 
 
-def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Checked:
+def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcome:
     """Check everything; pushes and collections may go on meanwhile.
 
     Raises:
@@ -105,59 +105,59 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Checked:
         Unavailable: The database does not answer.
     """
     packs = size = 0
-    findings: list[Finding] = []
-    for row in paged(engine, queries.live_packs):
+    findings: list[IntegrityFinding] = []
+    for row in page_rows(engine, queries.live_packs):
         packs, size = packs + 1, size + row.size_bytes
         finding = _check_pack(engine, store, row, read_data=read_data)
         findings += [] if finding is None else [finding]
     findings += _check_objects(engine, store)
     findings += _check_documents(engine)
     findings += [
-        Finding("reference", name, f"nothing says that it needs the pack {digest}")
+        IntegrityFinding("reference", name, f"nothing says that it needs the pack {digest}")
         for _, name, digest in unreferenced_packs(engine)
     ]
     with read(engine) as conn:
         marked = queries.needed_but_marked(conn)
     findings += [
-        Finding("marked", _name(row), "it is marked for deletion although something needs it")
+        IntegrityFinding("marked", _name(row), "it is marked for deletion although something needs it")
         for row in marked
     ]
-    return Checked(packs, size, tuple(findings))
+    return FsckOutcome(packs, size, tuple(findings))
 
 
 def _check_pack(
     engine: sa.Engine, store: BlobStore, row: PackRow, *, read_data: bool
-) -> Finding | None:
+) -> IntegrityFinding | None:
     found = store.size(row.physical_key)
     finding = None
     if found is None:
-        finding = Finding("missing", _name(row), f"the store has no object {row.physical_key}")
+        finding = IntegrityFinding("missing", _name(row), f"the store has no object {row.physical_key}")
     elif found != row.size_bytes:
         detail = f"{row.physical_key} has {found} bytes instead of {row.size_bytes}"
-        finding = Finding("size", _name(row), detail)
+        finding = IntegrityFinding("size", _name(row), detail)
     elif read_data:
         finding = _check_data(store, row)
-    finding = finding or _known(engine, row)
+    finding = finding or _report_known(engine, row)
     if finding is None or not _stands(engine, row):
         return None
     return finding
 
 
-def _known(engine: sa.Engine, row: PackRow) -> Finding | None:
+def _report_known(engine: sa.Engine, row: PackRow) -> IntegrityFinding | None:
     """Tell of a pack that is known to be damaged, although nothing was read now."""
     with read(engine) as conn:
         why = bad_why(conn, row.id)
-    return None if why is None else Finding("bad", _name(row), why)
+    return None if why is None else IntegrityFinding("bad", _name(row), why)
 
 
-def _check_data(store: BlobStore, row: PackRow) -> Finding | None:
+def _check_data(store: BlobStore, row: PackRow) -> IntegrityFinding | None:
     try:
         digest = str(sha256_over(store.read(row.physical_key)))
     except (BlobMissing, IntegrityFailure) as error:
-        return Finding("data", _name(row), error.message)
+        return IntegrityFinding("data", _name(row), error.message)
     if digest == row.digest:
         return None
-    return Finding("data", _name(row), f"{row.physical_key} holds {digest}")
+    return IntegrityFinding("data", _name(row), f"{row.physical_key} holds {digest}")
 
 
 def _stands(engine: sa.Engine, row: PackRow) -> bool:
@@ -166,42 +166,42 @@ def _stands(engine: sa.Engine, row: PackRow) -> bool:
         return queries.is_live(conn, row.id, physical_key=row.physical_key)
 
 
-def _check_objects(engine: sa.Engine, store: BlobStore) -> Iterator[Finding]:
-    for part in _batched(store.keys("blobs/")):
+def _check_objects(engine: sa.Engine, store: BlobStore) -> Iterator[IntegrityFinding]:
+    for part in _batch_keys(store.keys("blobs/")):
         with read(engine) as conn:
             known = queries.known_keys(conn, [key for key, _ in part])
         for key, size in part:
             # A key is registered before its first byte, so an object without a row has lost it,
             # or both went while this was looking.
             if key not in known and store.size(key) is not None:
-                yield Finding("orphan", key, f"no row knows this object of {size} bytes")
+                yield IntegrityFinding("orphan", key, f"no row knows this object of {size} bytes")
 
 
-def _check_documents(engine: sa.Engine) -> Iterator[Finding]:
+def _check_documents(engine: sa.Engine) -> Iterator[IntegrityFinding]:
     for query in (queries.version_documents, queries.base_documents):
-        for row in paged(engine, query):
+        for row in page_rows(engine, query):
             finding = _check_row(row)
             if finding is not None:
                 yield finding
 
 
-def _check_row(row: DocumentsRow) -> Finding | None:
+def _check_row(row: DocumentsRow) -> IntegrityFinding | None:
     try:
         manifest = unpack_document(row.manifest)
     except IntegrityFailure as error:
-        return Finding("manifest", row.subject, error.message)
+        return IntegrityFinding("manifest", row.subject, error.message)
     digest = str(sha256_of(manifest))
     if digest != row.manifest_digest:
         detail = f"the manifest in the database hashes to {digest}"
-        return Finding("manifest", row.subject, detail)
+        return IntegrityFinding("manifest", row.subject, detail)
     try:
-        _ = Documents(manifest, row.storage_map).storage_map
+        _ = StoredDocuments(manifest, row.storage_map).storage_map
     except IntegrityFailure as error:
-        return Finding("map", row.subject, error.message)
+        return IntegrityFinding("map", row.subject, error.message)
     return None
 
 
-def _batched(keys: Iterator[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
+def _batch_keys(keys: Iterator[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
     while part := list(islice(keys, _BATCH)):
         yield part
 

@@ -9,11 +9,11 @@ from deltareg.service.clock import rfc3339
 from deltareg.service.paging import check_limit
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.upkeep.collect import report_of
-from deltareg.service.upkeep.plan import Planned, plan
+from deltareg.service.upkeep.plan import CollectionPlan, plan
 from deltareg.wire import Answer, CollectReport
 
 
-class Waiting(Answer):
+class PendingCollection(Answer):
     """A deleted version, or a former `form` of a version, that still holds bytes.
 
     `goes_at` is when it may go, and empty where no time says so; `is_due` where the next
@@ -39,7 +39,7 @@ class Outlook(Answer):
     without_grace: CollectReport
     grace_s: float
     keep_forms_s: float
-    waiting: list[Waiting]
+    waiting: list[PendingCollection]
     is_all: bool
 
 
@@ -73,7 +73,7 @@ def show_outlook(
     for row in found.formers[:limit]:
         end = row.created_at + forms_us
         waiting.append(
-            Waiting(
+            PendingCollection(
                 ref=f"{row.namespace}/{row.line}:v{row.number}", form=row.id,
                 stored_bytes=row.stored_bytes, since=rfc3339(row.created_at),
                 goes_at=rfc3339(end), is_due=end <= found.moment,
@@ -90,7 +90,7 @@ def show_outlook(
     )  # fmt: skip
 
 
-def _versions(found: Planned, *, grace_us: int, limit: int) -> Iterable[Waiting]:
+def _versions(found: CollectionPlan, *, grace_us: int, limit: int) -> Iterable[PendingCollection]:
     for row in found.deleted[:limit]:
         end = row.deleted_at + grace_us
         goes_at, why = rfc3339(end), "deleted, and its grace is over"
@@ -100,7 +100,7 @@ def _versions(found: Planned, *, grace_us: int, limit: int) -> Iterable[Waiting]
             why = "deleted, and can be restored until its grace is over"
         elif row.id not in found.due:
             goes_at, why = "", "a version that was made from it, or stands on it, holds its bytes"
-        yield Waiting(
+        yield PendingCollection(
             ref=f"{row.namespace}/{row.line}:v{row.number}", form=None,
             stored_bytes=row.stored_bytes, since=rfc3339(row.deleted_at), goes_at=goes_at,
             is_due=row.id in found.due, why=why,

@@ -18,7 +18,7 @@ class _Numbered(Protocol):
 RowT = TypeVar("RowT", bound=_Numbered)
 
 
-def paged(engine: sa.Engine, query: Callable[..., Sequence[RowT]]) -> Iterator[RowT]:
+def page_rows(engine: sa.Engine, query: Callable[..., Sequence[RowT]]) -> Iterator[RowT]:
     """Give all rows of a query that takes `after`, the id of the last one seen, and `limit`."""
     after = 0
     while True:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from deltareg.db.session import read, with_retry
 from deltareg.db.storage import checks as queries
 from deltareg.db.storage.proof_rows import CheckMarkRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.errors import NotFound
 from deltareg.refs import parse_id
 from deltareg.service.authority.grants import Right
@@ -49,7 +49,7 @@ def go_on(
     if request.check and not mark.share:
         raise NotFound(f"there is no check {check_id[:40]}", fix="deltareg fsck --pieces")
     share = float(mark.share) if request.check else request.share
-    is_begun, looked_at, found = bool(mark.share), 0, [Held(0)]
+    is_begun, looked_at, found = bool(mark.share), 0, [PackHolder(0)]
     while found and looked_at < _MOST_LOOKED_AT:
         with read(registry.engine) as conn:
             found = queries.stored_after(conn, mark, limit=_BATCH)
@@ -79,7 +79,7 @@ def show_check(registry: Registry, caller: Caller, check_id: str) -> CheckInfo:
     return _show(registry, check_id, is_queued=True)
 
 
-def _after(mark: CheckMarkRow, found: Sequence[Held]) -> CheckMarkRow:
+def _after(mark: CheckMarkRow, found: Sequence[PackHolder]) -> CheckMarkRow:
     of_versions = [held.row_id for held in found if not held.is_base]
     of_bases = [held.row_id for held in found if held.is_base]
     return replace(
@@ -90,7 +90,7 @@ def _after(mark: CheckMarkRow, found: Sequence[Held]) -> CheckMarkRow:
 
 
 def _queue(
-    conn: sa.Connection, caller: Caller, check_id: str, share: float, wanted: list[Held]
+    conn: sa.Connection, caller: Caller, check_id: str, share: float, wanted: list[PackHolder]
 ) -> None:
     for held in wanted:
         queue_proof(
@@ -99,7 +99,7 @@ def _queue(
         )  # fmt: skip
 
 
-def _is_drawn(check_id: str, held: Held, share: float) -> bool:
+def _is_drawn(check_id: str, held: PackHolder, share: float) -> bool:
     """Whether something belongs to the share; the answer is the same each time it is asked."""
     text = f"{check_id} {'base' if held.is_base else 'version'} {held.row_id}"
     drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from deltareg.db.session import read
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.upkeep import awaiting as queries
-from deltareg.db.upkeep.collection import stranded
+from deltareg.db.upkeep.collection import stranded_packs
 from deltareg.db.upkeep.rows import AwaitingRow, DeletedRow, FormerRow
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -20,7 +20,7 @@ from deltareg.service.ledger.channel_policy import PIN_WINDOW
 from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
-from deltareg.service.upkeep.collect import Collected, children_first, report_of
+from deltareg.service.upkeep.collect import CollectionTotals, children_first, report_of
 from deltareg.store import BlobStore
 from deltareg.wire import CollectReport
 
@@ -28,7 +28,7 @@ _PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class CollectionPlan:
     """What a collection would free, and what waits for one.
 
     Attributes:
@@ -42,8 +42,8 @@ class Planned:
         formers: Stored forms that are kept beside those that are served, as many.
     """
 
-    now: Collected
-    least: Collected
+    now: CollectionTotals
+    least: CollectionTotals
     run_logs: int
     moment: int
     due: frozenset[int]
@@ -78,7 +78,7 @@ def plan(
     keep_logs_s: float | None = None,
     keep_forms_s: float = KEEP_FORMS_S,
     limit: int = 0,
-) -> Planned:
+) -> CollectionPlan:
     """Count what a collection would free, in one snapshot of the database.
 
     Args:
@@ -104,17 +104,17 @@ def plan(
             children.setdefault(row.version_id, []).append(row.child_id)
         due = children_first(_over(waiting, moment - grace_us), children)
         least = children_first(_over(waiting, moment - least_us), children)
-        packs = queries.freed(
+        packs = queries.freed_packs(
             conn, leaving=due, least=least, keep_forms_us=round(keep_forms_s * US_PER_S)
         )
     stalled = found.all(queries.STALLED)[0]
-    left, least_left = _left(engine, store, grace_us=grace_us, least_us=least_us)
-    return Planned(
-        now=Collected(
+    left, least_left = _weigh_leftovers(engine, store, grace_us=grace_us, least_us=least_us)
+    return CollectionPlan(
+        now=CollectionTotals(
             versions=len(due), uploads_expired=stalled.now, packs=packs.packs,
             objects=packs.packs + left.objects, size_bytes=packs.size_bytes + left.size_bytes,
         ),
-        least=Collected(
+        least=CollectionTotals(
             versions=len(least), uploads_expired=stalled.least, packs=packs.least_packs,
             objects=packs.least_packs + least_left.objects,
             size_bytes=packs.least_bytes + least_left.size_bytes,
@@ -130,15 +130,15 @@ def _over(waiting: Sequence[AwaitingRow], since: int) -> list[int]:
     return [row.id for row in waiting if row.deleted_at <= since and not row.is_pinned]
 
 
-def _left(
+def _weigh_leftovers(
     engine: sa.Engine, store: BlobStore, *, grace_us: int, least_us: int
-) -> tuple[Collected, Collected]:
+) -> tuple[CollectionTotals, CollectionTotals]:
     """Weigh what pushes left that came to nothing: what goes now, and with the least grace."""
     objects, sizes = [0, 0], [0, 0]
     after, is_more = 0, True
     while is_more:
         with read(engine) as conn:
-            rows = stranded(conn, after=after, limit=_PAGE, grace_us=grace_us, least_us=least_us)
+            rows = stranded_packs(conn, after=after, limit=_PAGE, grace_us=grace_us, least_us=least_us)
         for row in rows:
             size = store.size(row.physical_key)
             if size is None:
@@ -148,5 +148,5 @@ def _left(
                 sizes[which] += size
         is_more = len(rows) == _PAGE
         after = rows[-1].id if rows else after
-    now, least = (Collected(objects=objects[which], size_bytes=sizes[which]) for which in (0, 1))
+    now, least = (CollectionTotals(objects=objects[which], size_bytes=sizes[which]) for which in (0, 1))
     return now, least

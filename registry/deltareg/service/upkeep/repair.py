@@ -19,24 +19,24 @@ from deltareg.db.sql.document import pack_document, unpack_document, unpack_map
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.storage import proofs
 from deltareg.db.storage.rows import PackRow, PieceEntryRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.db.upkeep import damage, fsck
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import DeltaregError, IntegrityFailure
 from deltareg.identity.storage_map import Chain, StorageMap
 from deltareg.service.corrupt import push_again
-from deltareg.service.push.damage import Hurt, hurt_by, mark_damaged, what_is_wrong
+from deltareg.service.push.damage import DamagedHolder, hurt_by, mark_damaged, what_is_wrong
 from deltareg.service.push.mending import bring_back, mend
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.upkeep.pages import paged
+from deltareg.service.upkeep.pages import page_rows
 from deltareg.wire import FsckFinding, FsckHeal
 
 _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class RepairOutcome:
     """What a repair looked at, found and did.
 
     Attributes:
@@ -50,7 +50,7 @@ class Mended:
     findings: Sequence[FsckFinding]
 
 
-def repair(registry: Registry, by: Caller, *, reads: bool) -> Mended:
+def repair(registry: Registry, by: Caller, *, reads: bool) -> RepairOutcome:
     """Heal what can be healed; what cannot be is marked and named.
 
     Args:
@@ -60,14 +60,14 @@ def repair(registry: Registry, by: Caller, *, reads: bool) -> Mended:
     """
     findings = list(_documents(registry, by))
     findings += _references(registry, by)
-    findings += _marked(registry, by)
+    findings += _unmark_needed(registry, by)
     packs = size = 0
-    for row in paged(registry.engine, fsck.live_packs):
+    for row in page_rows(registry.engine, fsck.live_packs):
         packs, size = packs + 1, size + row.size_bytes
         found = _pack(registry, by, row, reads=reads)
         findings += [] if found is None else [found]
     findings += _pieces(registry)
-    return Mended(packs, size, findings)
+    return RepairOutcome(packs, size, findings)
 
 
 def still_corrupt(engine: sa.Engine) -> list[FsckHeal]:
@@ -80,7 +80,7 @@ def still_corrupt(engine: sa.Engine) -> list[FsckHeal]:
         return [_to_push(conn, held) for held in found]
 
 
-def _height(conn: sa.Connection, held: Held) -> int:
+def _height(conn: sa.Connection, held: PackHolder) -> int:
     """Say how high something stands: bases and, above each, what is pushed for it."""
     if held.is_base:
         base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
@@ -89,7 +89,7 @@ def _height(conn: sa.Connection, held: Held) -> int:
     return 1 if below is None else 2 * (below.depth or 0) + 1
 
 
-def _to_push(conn: sa.Connection, held: Held) -> FsckHeal:
+def _to_push(conn: sa.Connection, held: PackHolder) -> FsckHeal:
     standing = proofs.standing(conn, held)
     sender = principal_name(conn, standing.sender_id)
     return FsckHeal(subject=subject_of(conn, held).name, sent_by=sender, fix=push_again(conn, held))
@@ -124,7 +124,7 @@ def _manifest(row: DocumentsRow) -> bytes:
     return manifest
 
 
-def _restore(conn: sa.Connection, held: Held, row: DocumentsRow) -> bytes | None:
+def _restore(conn: sa.Connection, held: PackHolder, row: DocumentsRow) -> bytes | None:
     """Take the same manifest from another row that has it."""
     for stored in fsck.manifests_of(conn, row.manifest_digest):
         try:
@@ -141,7 +141,7 @@ def _restore(conn: sa.Connection, held: Held, row: DocumentsRow) -> bytes | None
 
 
 def _map(
-    registry: Registry, caller: Caller, held: Held, row: DocumentsRow, manifest: bytes
+    registry: Registry, caller: Caller, held: PackHolder, row: DocumentsRow, manifest: bytes
 ) -> Iterator[FsckFinding]:
     if row.storage_map is None:
         return
@@ -152,7 +152,7 @@ def _map(
         yield _finding("map", row.subject, error.message, [hurt])
 
 
-def unreferenced_packs(engine: sa.Engine) -> Iterator[tuple[Held, str, str]]:
+def unreferenced_packs(engine: sa.Engine) -> Iterator[tuple[PackHolder, str, str]]:
     """Give what names a pack in its map that no row says it needs: it, its name, the digest."""
     for held, row in _holders(engine):
         wanted = _packs_named(row)
@@ -183,7 +183,7 @@ def _packs_named(row: DocumentsRow) -> set[str]:
         return set()
 
 
-def _refer(registry: Registry, caller: Caller, held: Held, scope: str, digest: str) -> bool:
+def _refer(registry: Registry, caller: Caller, held: PackHolder, scope: str, digest: str) -> bool:
     with read(registry.engine) as conn:
         is_there = bool(damage.packs_by_digest(conn, scope, [digest]))
     if not is_there and not bring_back(registry, caller, scope, digest):
@@ -200,7 +200,7 @@ def _refer(registry: Registry, caller: Caller, held: Held, scope: str, digest: s
     return with_retry(registry.engine, refer)
 
 
-def _marked(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
+def _unmark_needed(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
     """Take back the mark of packs that were to be deleted although something needs them."""
     with read(registry.engine) as conn:
         rows = fsck.needed_but_marked(conn)
@@ -228,11 +228,11 @@ def _pack(registry: Registry, caller: Caller, row: PackRow, *, reads: bool) -> F
     return _finding("data", _name(row), why, _mark(registry, caller, row, why))
 
 
-def _mark(registry: Registry, caller: Caller, row: PackRow, why: str) -> list[Hurt]:
+def _mark(registry: Registry, caller: Caller, row: PackRow, why: str) -> list[DamagedHolder]:
     return with_retry(registry.engine, partial(mark_damaged, caller=caller, row=row, why=why))
 
 
-def _hurt(registry: Registry, caller: Caller, held: Held, why: str) -> Hurt:
+def _hurt(registry: Registry, caller: Caller, held: PackHolder, why: str) -> DamagedHolder:
     return with_retry(registry.engine, partial(hurt_by, caller=caller, held=held, why=why))
 
 
@@ -262,7 +262,7 @@ def _is_readable(row: PieceEntryRow) -> bool:
     return {str(pack) for pack in chain.packs} <= row.packs
 
 
-def _finding(kind: str, subject: str, detail: str, hurt: Sequence[Hurt]) -> FsckFinding:
+def _finding(kind: str, subject: str, detail: str, hurt: Sequence[DamagedHolder]) -> FsckFinding:
     waiting = [one for one in hurt if not one.is_served]
     fixes = list(dict.fromkeys(one.fix for one in waiting))
     return FsckFinding(
@@ -271,11 +271,11 @@ def _finding(kind: str, subject: str, detail: str, hurt: Sequence[Hurt]) -> Fsck
     )  # fmt: skip
 
 
-def _holders(engine: sa.Engine) -> Iterator[tuple[Held, DocumentsRow]]:
+def _holders(engine: sa.Engine) -> Iterator[tuple[PackHolder, DocumentsRow]]:
     """Give all versions and bases that have their bytes, with their documents as kept."""
-    yield from ((Held(row.id), row) for row in paged(engine, fsck.held_documents))
-    for row in paged(engine, fsck.held_base_documents):
-        yield Held(row.id, is_base=True), row
+    yield from ((PackHolder(row.id), row) for row in page_rows(engine, fsck.held_documents))
+    for row in page_rows(engine, fsck.held_base_documents):
+        yield PackHolder(row.id, is_base=True), row
 
 
 def _name(row: PackRow) -> str:

@@ -16,7 +16,7 @@ from deltareg.db.lines import deltas as delta_queries
 from deltareg.db.session import read
 from deltareg.db.storage.rows import HolderRow, LooseKeyRow
 from deltareg.db.upkeep import stats as queries
-from deltareg.db.upkeep.stats import Grain, Part
+from deltareg.db.upkeep.stats import Grain, StatsScope
 from deltareg.errors import NotFound, Unavailable
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
@@ -26,7 +26,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.paging import check_limit
 from deltareg.service.push.shares import measure_missing
 from deltareg.service.registry import BASES, Caller, Registry, namespace_scope
-from deltareg.service.remembered import Aged
+from deltareg.service.remembered import AgedAnswer
 from deltareg.service.resolve import find_line, find_version
 from deltareg.store import BlobStore
 from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
@@ -71,7 +71,7 @@ def show_storage(
 
 def recall_storage(
     registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int, is_anew: bool
-) -> Aged[StorageReport]:
+) -> AgedAnswer[StorageReport]:
     """Show what `show_storage` does, as it was a while ago where there are many versions.
 
     What it takes grows with them, and so does how long it is remembered. Lines and versions are
@@ -83,7 +83,7 @@ def recall_storage(
     caller.require(Right.READ, on=_resource(of))
     show = partial(show_storage, registry, caller, of, limit=limit)
     if isinstance(of, LineRef | Ref):
-        return Aged(show(), 0.0)
+        return AgedAnswer(show(), 0.0)
     return registry.figures.get((of, limit), show, keep_s=_keep_s, is_anew=is_anew)
 
 
@@ -147,19 +147,19 @@ def _resource(of: str | LineRef | Ref | None) -> Resource:
 
 def _part(
     conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None
-) -> tuple[View, str, Part]:
+) -> tuple[View, str, StatsScope]:
     if of is None:
-        return "registry", "", Part()
+        return "registry", "", StatsScope()
     if isinstance(of, str):
-        return "namespace", of, Part(namespace_scope(of))
+        return "namespace", of, StatsScope(namespace_scope(of))
     if isinstance(of, LineRef):
         line = find_line(conn, caller, of)
-        return "line", str(of), Part(namespace_scope(of.namespace), line.id)
+        return "line", str(of), StatsScope(namespace_scope(of.namespace), line.id)
     row = find_version(conn, caller, of, bare="newest")
     if row.deleted_at is not None:
         raise NotFound(f"{ref_of(row)} is deleted", fix="deltareg gc plan")
     scope = namespace_scope(row.namespace)
-    return "version", ref_of(row), Part(scope, row.delta_id, row.id)
+    return "version", ref_of(row), StatsScope(scope, row.delta_id, row.id)
 
 
 def _key(view: View, row: HolderRow) -> Key:
@@ -202,7 +202,7 @@ def _report(found: _Found, limit: int) -> StorageReport:
         for scope, counts in found.beside.items():
             _add(parts, _part_of_scope(scope), {"garbage_bytes": 0, "upload_bytes": 0, **counts})
     return StorageReport(
-        of=found.view, name=found.name, total=_shown(total),
+        of=found.view, name=found.name, total=_show_figures(total),
         store=_store(total, found) if found.view in {"registry", "namespace"} else None,
         parts=list(_rows(parts, limit)), kinds=list(_rows(found.kinds, len(found.kinds))),
     )  # fmt: skip
@@ -230,12 +230,12 @@ def _rows(parts: Mapping[Key, Counts], limit: int) -> Iterator[StorageRow]:
 
 def _row(of: PartOf | Literal["rest"], name: str, counts: Counts) -> StorageRow:
     return StorageRow(
-        **dict(_shown(counts)), of=of, name=name, garbage_bytes=counts.get("garbage_bytes"),
+        **dict(_show_figures(counts)), of=of, name=name, garbage_bytes=counts.get("garbage_bytes"),
         upload_bytes=counts.get("upload_bytes"),
     )  # fmt: skip
 
 
-def _shown(counts: Counts) -> StorageFigures:
+def _show_figures(counts: Counts) -> StorageFigures:
     of = Counter(counts)
     kept = of["pack_bytes"] + of["manifest_bytes"] + of["map_bytes"]
     return StorageFigures(

@@ -15,7 +15,7 @@ from deltareg.db.lines.search_rows import UnreadRow
 from deltareg.db.session import read, with_retry
 from deltareg.documents.model_card import ModelCard
 from deltareg.errors import DeltaregError, Unavailable
-from deltareg.service.kept import decoded
+from deltareg.service.kept import decode_manifest
 from deltareg.service.lines.cards import card_in, keep_card, stored_as
 from deltareg.service.registry import Registry
 
@@ -45,7 +45,7 @@ def _read(registry: Registry, row: UnreadRow) -> ModelCard | None:
         documents = version_queries.content(conn, row.id)
         stored = stored_as(conn, registry.store, row.namespace, documents.storage_map)
     try:
-        manifest = decoded(version.manifest_digest, lambda: documents.manifest)
+        manifest = decode_manifest(version.manifest_digest, lambda: documents.manifest)
         return card_in(stored, manifest)
     except Unavailable:
         raise

@@ -10,7 +10,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.digest import Digest
-from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
@@ -98,4 +98,4 @@ def _counts(fact: VerdictFact, verdict: VerdictRow, suite: SuiteFact) -> bool:
     subject = VerdictSubject(
         "", Digest.parse(verdict.version_digest), Digest.parse(verdict.base_root)
     )
-    return why_not(fact, subject, suite, bound=Bounds()) is None
+    return why_not(fact, subject, suite, bound=VerdictConditions()) is None

@@ -9,8 +9,8 @@ from deltareg.digest import Digest
 from deltareg.documents.json_values import is_object
 from deltareg.errors import NotFound
 from deltareg.gate.agreement import TOLERANCE, CheckFact
-from deltareg.gate.signers import Signer
-from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.signers import VerdictSigner
+from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
@@ -36,17 +36,17 @@ def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> Verd
         skipped_checks=tuple(names.get("skipped", ())), is_complete=bool(row.is_complete),
         waived=waived, compared_with=row.compared_with, continues=row.continues,
         continuation=row.continuation, identity=row.base_identity, signer=signer_of(row),
-        checks=check_facts(row.checks), disputed=row.disputed, undecided=_undecided(row.checks),
+        checks=check_facts(row.checks), disputed=row.disputed, undecided=_describe_undecided(row.checks),
         waits_for=_waits_for(row.checks),
     )  # fmt: skip
 
 
-def signer_of(row: VerdictRow | VerdictFactRow) -> Signer:
+def signer_of(row: VerdictRow | VerdictFactRow) -> VerdictSigner:
     """Say who signed a verdict."""
     revoked = ""
     if row.key_revoked_at:
         revoked = f"{rfc3339_seconds(row.key_revoked_at)}, {row.key_reason or 'no reason given'}"
-    return Signer(row.keyid, row.signer, row.host, row.worker_labels or {}, revoked)
+    return VerdictSigner(row.keyid, row.signer, row.host, row.worker_labels or {}, revoked)
 
 
 def check_facts(checks: Iterable[Mapping[str, object]]) -> dict[str, CheckFact]:
@@ -86,7 +86,7 @@ def why_uncounted(row: VerdictRow) -> str:
     subject = VerdictSubject(
         "", Digest.parse(row.version_digest), Digest.parse(base), identity=identity
     )
-    reason = why_not(fact_of(row, {}), subject, suite, bound=Bounds())
+    reason = why_not(fact_of(row, {}), subject, suite, bound=VerdictConditions())
     return "" if reason is None else reason[1]
 
 
@@ -115,26 +115,26 @@ def _waits_for(checks: Iterable[Mapping[str, object]]) -> tuple[str, str]:
     return "", ""
 
 
-def _undecided(checks: Iterable[Mapping[str, object]]) -> dict[str, str]:
+def _describe_undecided(checks: Iterable[Mapping[str, object]]) -> dict[str, str]:
     """Say of each comparison with another version that warns for being undecided what it showed."""
     found: dict[str, str] = {}
     for check in checks:
         made = check.get("comparison")
         is_open = check.get("verdict") == "warn" and check.get("code") == "undecided"
         if is_open and is_object(made) and made.get("against") != BASE:
-            ends = f"[{_told(made.get('low'))}, {_told(made.get('high'))}]"
-            mark, n = _told(check.get("threshold")), made.get("n")
-            found[str(check["name"])] = f"{ends} holds {mark}, n = {n}{_needed(made)}"
+            ends = f"[{_format_number(made.get('low'))}, {_format_number(made.get('high'))}]"
+            mark, n = _format_number(check.get("threshold")), made.get("n")
+            found[str(check["name"])] = f"{ends} holds {mark}, n = {n}{_describe_need(made)}"
     return found
 
 
-def _needed(made: Mapping[str, object]) -> str:
+def _describe_need(made: Mapping[str, object]) -> str:
     needs, n = made.get("needs"), made.get("n")
     is_known = isinstance(needs, int) and isinstance(n, int) and needs > n
     return f"; about {needs} would decide it" if is_known else ""
 
 
-def _told(value: object) -> str:
+def _format_number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else "?"
 
 

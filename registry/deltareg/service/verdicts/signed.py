@@ -23,7 +23,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Registry
 from deltareg.signing.keys import PublicKey
-from deltareg.signing.signed import Signed, open_statement
+from deltareg.signing.signed import SignedStatement, open_statement
 from deltareg.wire import VerdictReport
 from deltareg.wire.statements import VERDICT, VerdictPredicate, read_verdict
 
@@ -122,7 +122,7 @@ def _digests(run: RunRow) -> dict[str, str]:
 
 
 def _bound(
-    run: RunRow, version: VersionRow, signed: Signed, said: VerdictPredicate, *, nonce: str
+    run: RunRow, version: VersionRow, signed: SignedStatement, said: VerdictPredicate, *, nonce: str
 ) -> Iterator[tuple[str, bool]]:
     yield "run", said.run == run.id
     yield "lease", said.fence == run.fence

@@ -17,7 +17,7 @@ from deltareg.db.verdicts import signing as queries
 from deltareg.errors import BadSignature
 from deltareg.service.verdicts.signed import AGAIN, check_key
 from deltareg.signing.keys import PublicKey
-from deltareg.signing.signed import Signed, open_statement
+from deltareg.signing.signed import SignedStatement, open_statement
 from deltareg.wire.work import WORK, Work, WorkPredicate, read_work, said_in
 
 
@@ -46,7 +46,7 @@ def _bound(
     conn: sa.Connection,
     run: RunRow,
     report: Work,
-    signed: Signed,
+    signed: SignedStatement,
     said: WorkPredicate,
     *,
     nonce: str,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.session import read, tried, with_retry
+from deltareg.db.session import read, try_transaction, with_retry
 from deltareg.db.verdicts import suites as queries
 from deltareg.db.verdicts.rows import SuiteRow
 from deltareg.digest import sha256_of
@@ -96,7 +96,7 @@ def push_suite(
         row = queries.newest_suite(conn, suite.name)
         return describe_suite(suite, row).model_copy(update={"created": True})
 
-    return (tried if is_trial else with_retry)(registry.engine, transaction)
+    return (try_transaction if is_trial else with_retry)(registry.engine, transaction)
 
 
 def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:

@@ -15,7 +15,7 @@ from deltareg.db.lines import versions as version_queries
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.runs.rows import RunRow
 from deltareg.db.session import read
-from deltareg.db.sql.row_protocols import Timed, present
+from deltareg.db.sql.row_protocols import TimeColumns, present
 from deltareg.db.storage import packs as pack_queries
 from deltareg.db.verdicts import verdicts as queries
 from deltareg.db.verdicts.rows import VerdictRow
@@ -177,7 +177,7 @@ def record_inconclusive(
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
 
 
-def mark_of(row: Timed) -> str:
+def mark_of(row: TimeColumns) -> str:
     """Write where a list by time and id goes on."""
     return f"{row.created_at}/{row.id}"
 

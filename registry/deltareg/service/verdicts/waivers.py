@@ -55,7 +55,7 @@ def carry_waivers(conn: sa.Connection, run: RunRow, verdict_id: str, failed: Seq
     queries.hold_waivers(conn, present(run.version_id))
     for row in queries.waivers_of(conn, [before]).get(before, []):
         if row.stands and row.check_name in failed:
-            again = queries.Answered(
+            again = queries.WaiverRecord(
                 verdict_id, row.check_name, row.reason, row.expires_at, row.actor_id,
                 row.channel_id, row.origin_id or row.id,
             )  # fmt: skip

@@ -5,24 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deltareg.statistics.power import POWER
-from deltareg.suites.drafting.measures import PERPLEXITY, Measure
+from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure
 from deltareg.suites.drafting.rows import Task
-from deltareg.suites.drafting.sizes import (
-    LEAST,
-    Sized,
-    Spread,
-    gain_asked,
-    halved,
-    loss_allowed,
-    size,
-)
+from deltareg.suites.drafting.sizes import LEAST, SizedComparison, VersionSpread, gain_asked, size_for_half, loss_allowed, size
 
 GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class SuiteAim:
     """What somebody asks of a suite.
 
     Attributes:
@@ -35,7 +27,7 @@ class Aim:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SampleSource:
     """Where the samples of a draft come from.
 
     Attributes:
@@ -62,7 +54,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DraftComparison:
     """A check that compares.
 
     Attributes:
@@ -78,7 +70,7 @@ class Comparison:
     """
 
     name: str
-    measure: Measure
+    measure: DraftMeasure
     probes: str
     against: str
     change: float
@@ -105,12 +97,12 @@ class Draft:
 
     name: str
     line: str
-    source: Source
+    source: SampleSource
     n: int
     file: str
     general: tuple[Sequence[str], str]
-    comparisons: Sequence[Comparison]
-    sized: Sized
+    comparisons: Sequence[DraftComparison]
+    sized: SizedComparison
     notes: Sequence[str] = ()
 
 
@@ -118,14 +110,14 @@ def draft(
     *,
     name: str,
     line: str,
-    source: Source,
-    measure: Measure,
+    source: SampleSource,
+    measure: DraftMeasure,
     file: str,
-    in_domain: Spread,
+    in_domain: VersionSpread,
     general: tuple[Sequence[str], str],
-    elsewhere: Spread,
-    aim: Aim,
-    closer: tuple[Measure, Spread] | None = None,
+    elsewhere: VersionSpread,
+    aim: SuiteAim,
+    closer: tuple[DraftMeasure, VersionSpread] | None = None,
     notes: Sequence[str] = (),
 ) -> Draft:
     """Choose margins and sizes.
@@ -148,13 +140,13 @@ def draft(
     found = [_in_domain(measure, in_domain, sized, aim)]
     if general[0]:
         found.append(_general(elsewhere))
-    found.append(_kept(measure, in_domain, sized, aim))
+    found.append(_compare_with_promoted(measure, in_domain, sized, aim))
     if closer is not None:
         found.append(_likely(*closer, samples=sized.n, aim=aim))
     return Draft(name, line, source, sized.n, file, general, found, sized, notes)
 
 
-def _in_domain(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> Comparison:
+def _in_domain(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> DraftComparison:
     asked = gain_asked(spread, sized.n, power=aim.power)
     # A gain of perplexity is a fall, by a share of what the base has.
     gain = math.floor(_fall(measure, asked) * 1000) / 1000
@@ -169,35 +161,35 @@ def _in_domain(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> Comp
             f"{least} only, and {sized.n} samples do not show so little"
         )
     misses = "a version that gains as much, and could have gained more"
-    return Comparison("in_domain", measure, "in_domain", "base", gain, why, misses)
+    return DraftComparison("in_domain", measure, "in_domain", "base", gain, why, misses)
 
 
-def _fall(measure: Measure, gain: float) -> float:
+def _fall(measure: DraftMeasure, gain: float) -> float:
     return -math.expm1(-gain) if measure.is_relative else gain
 
 
-def _general(spread: Spread) -> Comparison:
+def _general(spread: VersionSpread) -> DraftComparison:
     loss, why = loss_allowed(PERPLEXITY, spread, usual=GENERAL_LOSS)
     told = f"general texts may become less likely by {PERPLEXITY.say(loss)}: {why}"
     misses = f"a version that loses less than {PERPLEXITY.say(loss)} of general text"
-    return Comparison("general", PERPLEXITY, "general", "base", -loss, told, misses)
+    return DraftComparison("general", PERPLEXITY, "general", "base", -loss, told, misses)
 
 
-def _kept(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> Comparison:
+def _compare_with_promoted(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> DraftComparison:
     why = (
         f"no worse than the promoted version by more than {measure.say(sized.margin)}: "
         f"{sized.learned}"
     )
-    return Comparison(
+    return DraftComparison(
         "kept", measure, "in_domain", "promoted", -float(f"{sized.margin:.3g}"), why,
-        missed(measure, spread, sized, aim),
+        describe_missed(measure, spread, sized, aim),
     )  # fmt: skip
 
 
-def _likely(measure: Measure, spread: Spread, *, samples: int, aim: Aim) -> Comparison:
+def _likely(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: SuiteAim) -> DraftComparison:
     """Ask for the right texts to stay as likely, on the samples that there are already."""
     sized = size(measure, spread, available=samples, power=aim.power)
-    found = _kept(measure, spread, sized, aim)
+    found = _compare_with_promoted(measure, spread, sized, aim)
     why = (
         f"{measure.told} no higher than by the promoted version by more than "
         f"{measure.say(sized.margin)}: {sized.learned}"
@@ -205,7 +197,7 @@ def _likely(measure: Measure, spread: Spread, *, samples: int, aim: Aim) -> Comp
     return replace(found, name="likely", why=why)
 
 
-def missed(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> str:
+def describe_missed(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> str:
     """Say what a comparison with the promoted version lets through, and what would change that."""
     if sized.stopped <= 0:
         needed = size(measure, spread, available=10**9, power=aim.power, margin=sized.margin)
@@ -214,7 +206,7 @@ def missed(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> str:
             f"versions, too; {needed.n:,} samples would stop less than one of "
             f"{round(1 / (1 - aim.power))} of these"
         )
-    better = halved(measure, spread, sized, power=aim.power)
+    better = size_for_half(measure, spread, sized, power=aim.power)
     return (
         f"a loss under {measure.say(sized.stopped)} would pass more than "
         f"{round(100 * (1 - aim.power))} times in 100; {better.n:,} samples with a margin of "
@@ -222,6 +214,6 @@ def missed(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> str:
     )
 
 
-def is_powerless(draft: Draft, aim: Aim) -> bool:
+def is_powerless(draft: Draft, aim: SuiteAim) -> bool:
     """Whether the samples are too few for what was asked."""
     return draft.n < LEAST or draft.sized.power < aim.power - 0.01

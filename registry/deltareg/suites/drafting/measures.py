@@ -15,7 +15,7 @@ LITTLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class DraftMeasure:
     """A check that compares, as far as a margin for it has to be known.
 
     Attributes:
@@ -62,36 +62,36 @@ class Measure:
         return f"{told} %" if self.is_relative else f"{told} point{'' if told == '1' else 's'}"
 
 
-PERPLEXITY = Measure(
+PERPLEXITY = DraftMeasure(
     "perplexity", "perplexity", is_relative=True, greater_is_better=False, spread=0.3
 )
-_OF_ANSWERS = Measure(
+_OF_ANSWERS = DraftMeasure(
     "target_perplexity", "perplexity of answers", is_relative=True, greater_is_better=False,
     spread=0.4, form="targets",
 )  # fmt: skip
-_CHRF = Measure(
+_CHRF = DraftMeasure(
     "written_text", "chrF", spread=15.0, margin=3.0, whole=100.0, form="targets",
     parameters={"measure": "chrf"}, most=500,
 )  # fmt: skip
-_FOUND = Measure(
+_FOUND = DraftMeasure(
     "text_retrieval", "reciprocal rank", spread=0.3, form="ranked", parameters={"measure": "mrr"}
 )
-_BY_TASK: dict[Task, tuple[Measure, Measure | None]] = {
+_BY_TASK: dict[Task, tuple[DraftMeasure, DraftMeasure | None]] = {
     "lm": (PERPLEXITY, None),
     "chat": (_OF_ANSWERS, None),
-    "classify": (Measure("accuracy", "accuracy", form="labelled"), None),
+    "classify": (DraftMeasure("accuracy", "accuracy", form="labelled"), None),
     "retrieve": (_FOUND, None),
     "translate": (_CHRF, _OF_ANSWERS),
-    "caption": (Measure("retrieval", "recall at 1", form="pairs", most=500), None),
+    "caption": (DraftMeasure("retrieval", "recall at 1", form="pairs", most=500), None),
 }
 
 
-def measures() -> dict[str, Measure]:
+def measures() -> dict[str, DraftMeasure]:
     """Give all measures by the name of their check."""
     return {one.check: one for found in _BY_TASK.values() for one in found if one is not None}
 
 
-def measures_of(task: Task) -> tuple[Measure, Measure | None]:
+def measures_of(task: Task) -> tuple[DraftMeasure, DraftMeasure | None]:
     """Give what a task is measured by, and what shows smaller losses on the same samples.
 
     The first says in the words of people how good a version is. What is written changes late and

@@ -40,7 +40,7 @@ _FIX = f"say what it is for: --task {'|'.join(TASKS)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DataRow:
     """One row, as its task reads it.
 
     Attributes:
@@ -79,7 +79,7 @@ def guess_task(records: Sequence[Record]) -> tuple[Task, str]:
     return found
 
 
-def rows_of(records: Iterable[Record], task: Task) -> list[Row]:
+def rows_of(records: Iterable[Record], task: Task) -> list[DataRow]:
     """Read records for a task; those with nothing in them are left out.
 
     Raises:
@@ -90,7 +90,7 @@ def rows_of(records: Iterable[Record], task: Task) -> list[Row]:
     return [row for row in found if row.text.strip() or row.image]
 
 
-def classes_of(rows: Sequence[Row]) -> list[str]:
+def classes_of(rows: Sequence[DataRow]) -> list[str]:
     """Give the classes of labelled rows in the order of their numbers: numbers stay numbers.
 
     Raises:
@@ -135,7 +135,7 @@ def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
     ]  # fmt: skip
 
 
-def _chat(record: Record, where: str) -> Row:
+def _chat(record: Record, where: str) -> DataRow:
     key = next((name for name in _CHATS if is_list(record.get(name))), "")
     if not key:
         prompt, answer = _need(record, _PROMPTS, where), _need(record, _ANSWERS, where)
@@ -144,8 +144,8 @@ def _chat(record: Record, where: str) -> Row:
         turns = _turns(record[key], f"{where}: {key}")
     if turns[-1][0] != "assistant" or len(turns) < 2:
         # There is no answer to look at: such a row is left out, as an empty one is.
-        return Row()
-    return Row("\n".join(said for _, said in turns[:-1]), turns[-1][1], turns=turns)
+        return DataRow()
+    return DataRow("\n".join(said for _, said in turns[:-1]), turns[-1][1], turns=turns)
 
 
 def _turns(value: object, where: str) -> tuple[tuple[str, str], ...]:
@@ -164,39 +164,39 @@ def _turns(value: object, where: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _lm(record: Record, where: str) -> Row:
-    return Row(_need(record, (*_TEXTS, *_CAPTIONS), where))
+def _lm(record: Record, where: str) -> DataRow:
+    return DataRow(_need(record, (*_TEXTS, *_CAPTIONS), where))
 
 
-def _classify(record: Record, where: str) -> Row:
+def _classify(record: Record, where: str) -> DataRow:
     label = _value(record, _LABELS)
     if label is None:
         raise InvalidInput(f"{where} has no label", fix="call the column `label`")
     image = _name(record, _IMAGES)
     if image:
-        return Row(label=str(label), image=str(record[image]))
-    return Row(_need(record, _TEXTS, where), label=str(label))
+        return DataRow(label=str(label), image=str(record[image]))
+    return DataRow(_need(record, _TEXTS, where), label=str(label))
 
 
-def _retrieve(record: Record, where: str) -> Row:
-    found = _listed(_value(record, _FOUND))
+def _retrieve(record: Record, where: str) -> DataRow:
+    found = _as_texts(_value(record, _FOUND))
     if not found:
         raise InvalidInput(f"{where} has nothing to be found", fix="call the column `positive`")
-    return Row(
-        _need(record, _QUERIES, where), found[0], others=tuple(_listed(_value(record, _OTHERS)))
+    return DataRow(
+        _need(record, _QUERIES, where), found[0], others=tuple(_as_texts(_value(record, _OTHERS)))
     )
 
 
-def _translate(record: Record, where: str) -> Row:
+def _translate(record: Record, where: str) -> DataRow:
     pair = _language_pair(record)
     if pair is not None:
-        return Row(*pair)
-    return Row(_need(record, (*_SOURCES, *_TEXTS), where), _need(record, _TARGETS, where))
+        return DataRow(*pair)
+    return DataRow(_need(record, (*_SOURCES, *_TEXTS), where), _need(record, _TARGETS, where))
 
 
-def _caption(record: Record, where: str) -> Row:
+def _caption(record: Record, where: str) -> DataRow:
     image = _need(record, _IMAGES, where)
-    return Row(image=image, target=_need(record, _CAPTIONS, where))
+    return DataRow(image=image, target=_need(record, _CAPTIONS, where))
 
 
 _READERS = {
@@ -227,13 +227,13 @@ def _need(record: Record, names: Sequence[str], where: str) -> str:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    listed = _listed(value)
+    listed = _as_texts(value)
     if listed:
         return listed[0]
     raise InvalidInput(f"{where} has no text called {' or '.join(names[:4])}", fix=_FIX)
 
 
-def _listed(value: object) -> list[str]:
+def _as_texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value] if value else []
     return [item for item in value if isinstance(item, str)] if is_list(value) else []

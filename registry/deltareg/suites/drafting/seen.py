@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 
 def without_repeats(texts: Sequence[str]) -> list[int]:
     """Give the numbers of the texts that no earlier one holds."""
-    index = Index(())
+    index = TextIndex(())
     kept: list[int] = []
     for number, text in enumerate(texts):
         if not index.holding(text):
@@ -37,14 +37,14 @@ def seen_in(texts: Sequence[str], training: Iterable[str]) -> set[int]:
         texts: The probes.
         training: What was trained on, text by text; gone through once and not kept.
     """
-    index = Index(texts)
+    index = TextIndex(texts)
     found: set[int] = set()
     for text in training:
         found |= index.held_by(text)
     return found
 
 
-class Index:
+class TextIndex:
     """Texts by their words and stretches of words."""
 
     def __init__(self, texts: Iterable[str]) -> None:

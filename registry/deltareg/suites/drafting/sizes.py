@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deltareg.statistics.power import chance_to_pass, samples_needed
 from deltareg.statistics.quantiles import TAIL, normal_quantile, t_quantile
-from deltareg.suites.drafting.measures import Measure
+from deltareg.suites.drafting.measures import DraftMeasure
 
 LEAST, USUAL_LEAST = 20, 200
 """Fewer samples are no ground for a threshold; and how many are taken where fewer would do.
@@ -19,7 +19,7 @@ _STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class VersionSpread:
     """What healthy versions differ by, on the scale of comparisons.
 
     Attributes:
@@ -38,7 +38,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
+class SizedComparison:
     """A comparison with its samples.
 
     Attributes:
@@ -57,14 +57,14 @@ class Sized:
 
 
 def size(
-    measure: Measure,
-    spread: Spread,
+    measure: DraftMeasure,
+    spread: VersionSpread,
     *,
     available: int,
     power: float,
     margin: float | None = None,
     tail: float = TAIL,
-) -> Sized:
+) -> SizedComparison:
     """Choose margin and number of samples for a comparison with the version that is promoted.
 
     A margin that nobody asked for is what is usual, or more where healthy versions of the line
@@ -84,28 +84,28 @@ def size(
     n = min(most, available)
     if needed > available and margin is None:
         # A margin that these samples cannot show would stop healthy versions as well.
-        chosen = _rounded(measure.written(_shown(spread.single, n, power=power, tail=tail)))
+        chosen = _round_up(measure.written(_find_shown_margin(spread.single, n, power=power, tail=tail)))
         learned = f"the smallest that {n} samples show"
     room = measure.scaled(chosen)
     reached = chance_to_pass(spread.single, room, n, tail=tail) if n > 1 else 0.0
-    return Sized(chosen, n, reached, measure.written(
-        _stopped(spread.single, room, n, power=power, tail=tail)), learned)  # fmt: skip
+    return SizedComparison(chosen, n, reached, measure.written(
+        _find_stopped_loss(spread.single, room, n, power=power, tail=tail)), learned)  # fmt: skip
 
 
-def halved(measure: Measure, spread: Spread, sized: Sized, *, power: float) -> Sized:
+def size_for_half(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, *, power: float) -> SizedComparison:
     """Say what it takes to stop losses half as large: the margin and the number of samples."""
     half = measure.scaled(sized.stopped) / 2
     low, high = half, measure.scaled(sized.margin)
     for _ in range(_STEPS):  # the largest margin with which a version that lost half is stopped
         middle = (low + high) / 2
         n = samples_needed(spread.single, middle, power=power)
-        is_stopped = _stopped(spread.single, middle, n, power=power) <= half
+        is_stopped = _find_stopped_loss(spread.single, middle, n, power=power) <= half
         low, high = (middle, high) if is_stopped else (low, middle)
     n = max(samples_needed(spread.single, low, power=power), LEAST)
-    return Sized(measure.written(low), n, power, measure.written(half), "")
+    return SizedComparison(measure.written(low), n, power, measure.written(half), "")
 
 
-def gain_asked(spread: Spread, n: int, *, power: float, tail: float = TAIL) -> float:
+def gain_asked(spread: VersionSpread, n: int, *, power: float, tail: float = TAIL) -> float:
     """Say how much better than the base a version has to be, on the scale of comparisons.
 
     It is half of what the least of the healthy ones gained, or less where so few samples would not
@@ -114,10 +114,10 @@ def gain_asked(spread: Spread, n: int, *, power: float, tail: float = TAIL) -> f
     if not spread.gains:
         return 0.0
     least = min(spread.gains)
-    return min(least / 2, least - _shown(spread.single_base, n, power=power, tail=tail))
+    return min(least / 2, least - _find_shown_margin(spread.single_base, n, power=power, tail=tail))
 
 
-def samples_for_gain(spread: Spread, *, power: float, tail: float = TAIL) -> int:
+def samples_for_gain(spread: VersionSpread, *, power: float, tail: float = TAIL) -> int:
     """Say how many samples show half of what the least of the healthy versions gained."""
     least = min(spread.gains, default=0.0)
     if least <= 0:
@@ -125,20 +125,20 @@ def samples_for_gain(spread: Spread, *, power: float, tail: float = TAIL) -> int
     return samples_needed(spread.single_base, least / 2, power=power, tail=tail)
 
 
-def loss_allowed(measure: Measure, spread: Spread, *, usual: float) -> tuple[float, str]:
+def loss_allowed(measure: DraftMeasure, spread: VersionSpread, *, usual: float) -> tuple[float, str]:
     """Say what a version may lose elsewhere beside the base, as people write it, and why that."""
     worst = max((-gain for gain in spread.gains), default=0.0)
     learned = measure.written(worst * _ROOM)
     if learned > usual:
-        return _rounded(
+        return _round_up(
             learned
         ), f"healthy versions lost up to {measure.say(measure.written(worst))}"
     return usual, "what is usual"
 
 
-def _margin(measure: Measure, spread: Spread) -> tuple[float, str]:
+def _margin(measure: DraftMeasure, spread: VersionSpread) -> tuple[float, str]:
     worst = max((-drift for drift in spread.drifts), default=0.0)
-    learned = _rounded(measure.written(worst * _ROOM))
+    learned = _round_up(measure.written(worst * _ROOM))
     if learned > measure.margin:
         told = measure.say(measure.written(worst))
         return learned, f"half as much again as a healthy version once lost, {told}"
@@ -147,7 +147,7 @@ def _margin(measure: Measure, spread: Spread) -> tuple[float, str]:
     return measure.margin, "what is usual; the line has no two versions to learn from"
 
 
-def _stopped(single: float, room: float, n: int, *, power: float, tail: float = TAIL) -> float:
+def _find_stopped_loss(single: float, room: float, n: int, *, power: float, tail: float = TAIL) -> float:
     """Give the loss with which a version passes no more often than one minus the power."""
     if n < 2:
         return math.inf
@@ -155,7 +155,7 @@ def _stopped(single: float, room: float, n: int, *, power: float, tail: float = 
     return max(0.0, room - error * (t_quantile(tail, n - 1) + normal_quantile(power)))
 
 
-def _shown(single: float, n: int, *, power: float, tail: float) -> float:
+def _find_shown_margin(single: float, n: int, *, power: float, tail: float) -> float:
     """Give the margin that a version which lost nothing is shown to keep, as often as asked for."""
     if n < 2:
         return math.inf
@@ -163,7 +163,7 @@ def _shown(single: float, n: int, *, power: float, tail: float) -> float:
     return reach * max(single, 1e-12) / math.sqrt(n)
 
 
-def _rounded(value: float) -> float:
+def _round_up(value: float) -> float:
     """Round up to two digits, as a person would write it."""
     if value <= 0:
         return 0.0
@@ -171,7 +171,7 @@ def _rounded(value: float) -> float:
     return round(math.ceil(value / step - 1e-9) * step, 10)
 
 
-def pooled(values: Sequence[float], usual: float) -> float:
+def pool_spreads(values: Sequence[float], usual: float) -> float:
     """Give the middle of some spreads; what is usual where there is none."""
     found = sorted(value for value in values if math.isfinite(value) and value > 0)
     return found[len(found) // 2] if found else usual

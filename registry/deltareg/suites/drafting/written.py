@@ -7,7 +7,7 @@ from typing import cast
 
 from deltareg.documents.yaml_document import write_yaml
 from deltareg.suites.catalogue import CATALOGUE
-from deltareg.suites.drafting.draft import Comparison, Draft
+from deltareg.suites.drafting.draft import DraftComparison, Draft
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, built_in
 from deltareg.tensors.header import strict_json_object
 
@@ -30,15 +30,15 @@ def _head(draft: Draft, command: str) -> Iterator[str]:
     source = draft.source
     yield f"# Drafted by: {command}"
     yield from _comment(f"{source.task}: {source.by}.")
-    yield from _comment(_taken(draft))
+    yield from _comment(_describe_source(draft))
     for note in draft.notes:
         yield from _comment(f"{note}.")
     yield f"name: {draft.name}"
-    yield f"about: {_quoted(f'What versions of {draft.line} have to hold on data of their own.')}"
+    yield f"about: {_quote_text(f'What versions of {draft.line} have to hold on data of their own.')}"
     yield "seed: 0                # of everything that is drawn, such as the seeded probe"
 
 
-def _taken(draft: Draft) -> str:
+def _describe_source(draft: Draft) -> str:
     source = draft.source
     told = f"{draft.n} of {source.rows} rows are samples"
     if source.repeats:
@@ -115,10 +115,10 @@ def _comparisons(draft: Draft) -> Iterator[str]:
         yield from _comment(_sentence(one.why), indent="  ")
         if one.misses:
             yield from _comment(f"Lets through: {one.misses}.", indent="  ")
-        yield from _written(one)
+        yield from _write_comparison(one)
 
 
-def _written(one: Comparison) -> Iterator[str]:
+def _write_comparison(one: DraftComparison) -> Iterator[str]:
     measure = one.measure
     better = "" if measure.greater_is_better else ", greater_is_better: false"
     yield f"  - check: {measure.check}"
@@ -141,5 +141,5 @@ def _comment(text: str, *, indent: str = "") -> list[str]:
     )
 
 
-def _quoted(text: str) -> str:
+def _quote_text(text: str) -> str:
     return write_yaml({"about": text}).removeprefix("about: ").strip()

@@ -20,7 +20,7 @@ from deltareg_verify.engine.torch_engine.libraries.diffusers_library import (
 from deltareg_verify.engine.torch_engine.libraries.peft_library import load_by_peft
 
 
-class Load(Protocol):
+class LibraryLoader(Protocol):
     """Puts a delta onto a network by a library."""
 
     def __call__(
@@ -40,7 +40,7 @@ class Load(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class DeltaLibrary:
     """A library.
 
     Attributes:
@@ -49,7 +49,7 @@ class Library:
     """
 
     package: str
-    load: Load | None
+    load: LibraryLoader | None
 
     @property
     def version(self) -> str:
@@ -60,17 +60,17 @@ class Library:
             return ""
 
 
-LIBRARIES: Mapping[str, Library] = {
-    "peft": Library("peft", load_by_peft),
-    "diffusers": Library("diffusers", load_by_diffusers),
-    "kohya": Library("diffusers", load_kohyas_by_diffusers),
+LIBRARIES: Mapping[str, DeltaLibrary] = {
+    "peft": DeltaLibrary("peft", load_by_peft),
+    "diffusers": DeltaLibrary("diffusers", load_by_diffusers),
+    "kohya": DeltaLibrary("diffusers", load_kohyas_by_diffusers),
     # Its releases ask for a transformers that is older than any this worker runs with.
-    "adapters": Library("adapters", None),
+    "adapters": DeltaLibrary("adapters", None),
 }
 """By the name that a delta's files give of what wrote them."""
 
 
-def installed() -> dict[str, str]:
+def list_installed() -> dict[str, str]:
     """Give the version of every library that can be asked here."""
     asked = (library for library in LIBRARIES.values() if library.load is not None)
     return {library.package: library.version for library in asked if library.version}

@@ -14,7 +14,7 @@ from torch import nn
 
 from deltareg.delta.kind import Effect
 from deltareg_verify.engine.torch_engine.libraries.files import tensors_file
-from deltareg_verify.engine.torch_engine.networks.calling import Components
+from deltareg_verify.engine.torch_engine.networks.calling import ComponentNetworks
 
 _PIPELINES: Mapping[str, str] = {
     "AuraFlowTransformer2DModel": "AuraFlowPipeline",
@@ -70,7 +70,7 @@ def load_kohyas_by_diffusers(
 
 def _parts(network: nn.Module) -> Mapping[str, nn.Module] | None:
     """Give the models by what pipelines call them; None for one of no pipeline here."""
-    if isinstance(network, Components):
+    if isinstance(network, ComponentNetworks):
         return network.parts
     kind = type(network).__name__
     if kind not in _PIPELINES:

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from deltareg.delta.kind import Effect, WeightUpdate
-from deltareg.delta.maths.updates import WithoutOrthonormal, WithoutPrincipal
+from deltareg.delta.maths.updates import OrthonormalRemoval, PrincipalRemoval
 from deltareg_verify.engine.torch_engine.libraries.files import tensors_file
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -44,7 +44,7 @@ def load_by_peft(
 def _give_memory(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
     """Copy weights that peft will write to: those of a base are mapped, and cannot be written."""
     updates = (effect.update for effect in effects if isinstance(effect, WeightUpdate))
-    if any(isinstance(update, (WithoutOrthonormal, WithoutPrincipal)) for update in updates):
+    if any(isinstance(update, (OrthonormalRemoval, PrincipalRemoval)) for update in updates):
         for parameter in network.parameters():
             parameter.data = parameter.data.clone()
 

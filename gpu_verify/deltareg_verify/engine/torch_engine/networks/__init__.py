@@ -6,7 +6,7 @@
 - `pipeline`: several of these side by side, as `model_index.json` lists them.
 """
 
-from deltareg_verify.engine.torch_engine.networks.loading import Loading
+from deltareg_verify.engine.torch_engine.networks.loading import LoadReport
 from deltareg_verify.engine.torch_engine.networks.maker import make_network, told_dtype
 
-__all__ = ["Loading", "make_network", "told_dtype"]
+__all__ = ["LoadReport", "make_network", "told_dtype"]

@@ -22,7 +22,7 @@ _LISTS = frozenset({"x", "cap_feats"})  # Z-Image takes one tensor for each imag
 _SHAPES = frozenset({"img_shapes"})
 
 
-class Components(nn.Module):
+class ComponentNetworks(nn.Module):
     """Networks side by side, of which each is run alone; a part's names stand before a dot."""
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
@@ -58,7 +58,7 @@ def call(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
         module: The network.
         inputs: By parameter of its forward.
     """
-    if isinstance(module, (PreTrainedModel, Components)):
+    if isinstance(module, (PreTrainedModel, ComponentNetworks)):
         return cast("Result", module(**inputs, **_asked_for(module)))
     answer = module(**_arguments(inputs), **_asked_for(module))
     return _flat(answer)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from deltareg.errors import Inconclusive
-from deltareg_verify.engine.torch_engine.networks.draw import Draw
+from deltareg_verify.engine.torch_engine.networks.draw import InputGenerator
 from deltareg_verify.engine.torch_engine.networks.latents import latents_of, side_of
 
 _TEXT_WIDTHS = (
@@ -50,7 +50,7 @@ def diffusers_probe(
     kind = type(module).__name__
     config = cast("Mapping[str, object]", module.config)
     length = _text_length(config, tokens)
-    draw = Draw(np.random.default_rng(seed), config, rows, length)
+    draw = InputGenerator(np.random.default_rng(seed), config, rows, length)
     latents = latents_of(kind, draw)
     if latents is None:
         raise _no_probe(kind, "")
@@ -83,30 +83,30 @@ def _text_length(config: Mapping[str, object], tokens: int) -> int:
     return _WAN_TEXT if config.get("image_dim") else tokens
 
 
-def _text(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _text(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     width = draw.number(*_TEXT_WIDTHS)
     return {name: draw.normal(draw.rows, draw.tokens, width)} if width else {}
 
 
-def _mask(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _mask(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     return {name: torch.ones(draw.rows, draw.tokens, dtype=torch.int64)}
 
 
-def _step(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _step(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     return {name: draw.whole(_STEPS, draw.rows)}
 
 
-def _pooled(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _draw_pooled_text(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     width = draw.number("pooled_projection_dim")
     return {name: draw.normal(draw.rows, width)} if width else {}
 
 
-def _guidance(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _guidance(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     is_taken = draw.config.get("guidance_embeds")
     return {name: draw.normal(draw.rows).abs()} if is_taken else {}
 
 
-def _labels(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _labels(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     match draw.config.get("class_embed_type"):
         case None:
             count = draw.number("num_class_embeds")
@@ -122,7 +122,7 @@ def _labels(draw: Draw, name: str) -> dict[str, torch.Tensor]:
             raise Inconclusive(f"there is no probe for class labels of the type {other!r}")
 
 
-def _added(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _draw_added_conditions(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     """Draw what is told beside text and step: sizes, and a vector for the whole text."""
     if draw.config.get("encoder_hid_dim_type") not in {None, "text_proj"}:
         told = draw.config["encoder_hid_dim_type"]
@@ -144,7 +144,7 @@ def _added(draw: Draw, name: str) -> dict[str, torch.Tensor]:
             raise Inconclusive(f"there is no probe for conditions of the type {other!r}")
 
 
-def _sizes(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _sizes(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     """Give the sizes that PixArt is told, which only some of its models look at."""
     return {
         f"{name}.resolution": torch.full((draw.rows, 2), _SIZE),
@@ -152,34 +152,34 @@ def _sizes(draw: Draw, name: str) -> dict[str, torch.Tensor]:
     }
 
 
-def _size(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _size(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     return {name: torch.full((draw.rows, 2), _SIZE)}
 
 
-def _crop(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _crop(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     return {name: torch.zeros(draw.rows, 2)}
 
 
-def _film_ids(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _film_ids(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     return {name: draw.normal(draw.rows, _FILM_IDS).abs()}
 
 
-def _hint(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _hint(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     """Draw the picture that a ControlNet follows, as many times larger as it makes it smaller."""
     halvings = len(draw.numbers("conditioning_embedding_out_channels")) - 1
     side = side_of(draw) << halvings
     return {name: draw.normal(draw.rows, draw.number("conditioning_channels"), side, side)}
 
 
-def _image_vectors(draw: Draw, name: str) -> dict[str, torch.Tensor]:
+def _image_vectors(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     width = draw.number("image_dim")
     if not width or draw.number("pos_embed_seq_len"):
         return {}
     return {name: draw.normal(draw.rows, _WAN_IMAGE, width)}
 
 
-_CONDITIONS: Mapping[str, Callable[[Draw, str], dict[str, torch.Tensor]]] = {
-    "added_cond_kwargs": _added,
+_CONDITIONS: Mapping[str, Callable[[InputGenerator, str], dict[str, torch.Tensor]]] = {
+    "added_cond_kwargs": _draw_added_conditions,
     "added_time_ids": _film_ids,
     "cap_feats": _text,
     "class_labels": _labels,
@@ -191,7 +191,7 @@ _CONDITIONS: Mapping[str, Callable[[Draw, str], dict[str, torch.Tensor]]] = {
     "encoder_hidden_states_mask": _mask,
     "guidance": _guidance,
     "original_size": _size,
-    "pooled_projections": _pooled,
+    "pooled_projections": _draw_pooled_text,
     "t": _step,
     "target_size": _size,
     "timestep": _step,

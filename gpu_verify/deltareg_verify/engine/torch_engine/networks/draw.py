@@ -14,7 +14,7 @@ from deltareg.documents.json_values import is_count
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class InputGenerator:
     """What inputs are drawn by.
 
     Attributes:

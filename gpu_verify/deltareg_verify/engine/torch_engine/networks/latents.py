@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from deltareg_verify.engine.torch_engine.networks.draw import Draw
+from deltareg_verify.engine.torch_engine.networks.draw import InputGenerator
 
 _PATCHES = 4  # along each side of an image
 _FRAMES = 2
@@ -17,7 +17,7 @@ _ROW = _PATCHES * _PATCHES
 Made = Mapping[str, torch.Tensor]
 
 
-def latents_of(kind: str, draw: Draw) -> Made | None:
+def latents_of(kind: str, draw: InputGenerator) -> Made | None:
     """Draw the latents that a class takes, under the names of its forward; None if not known.
 
     Args:
@@ -28,24 +28,24 @@ def latents_of(kind: str, draw: Draw) -> Made | None:
     return None if make is None else make(draw)
 
 
-def side_of(draw: Draw) -> int:
+def side_of(draw: InputGenerator) -> int:
     """Give the height and width of an image that the model can halve as often as it does."""
     if "block_out_channels" in draw.config:
         return max(_LEAST_SIDE, 1 << len(draw.numbers("block_out_channels")))
     return _PATCHES * (draw.number("patch_size") or 1)
 
 
-def _unet(draw: Draw) -> Made:
+def _unet(draw: InputGenerator) -> Made:
     side = side_of(draw)
     return {"sample": draw.normal(draw.rows, draw.number("in_channels"), side, side)}
 
 
-def _image(draw: Draw) -> Made:
+def _image(draw: InputGenerator) -> Made:
     side = side_of(draw)
     return {"hidden_states": draw.normal(draw.rows, draw.number("in_channels"), side, side)}
 
 
-def _row(draw: Draw) -> Made:
+def _row(draw: InputGenerator) -> Made:
     """Draw patches in a row, each with its place: frame, line, column."""
     axes = max(3, len(draw.numbers("axes_dims_rope")))
     places = torch.zeros(_ROW, axes)
@@ -57,14 +57,14 @@ def _row(draw: Draw) -> Made:
     }
 
 
-def _row_of_shape(draw: Draw) -> Made:
+def _row_of_shape(draw: InputGenerator) -> Made:
     return {
         "hidden_states": draw.normal(draw.rows, _ROW, draw.number("in_channels")),
         "img_shapes": torch.tensor([[1, _PATCHES, _PATCHES]] * draw.rows),
     }
 
 
-def _row_of_film(draw: Draw) -> Made:
+def _row_of_film(draw: InputGenerator) -> Made:
     sizes = {"num_frames": _FRAMES, "height": _PATCHES, "width": _PATCHES}
     return {
         "hidden_states": draw.normal(draw.rows, _FRAMES * _ROW, draw.number("in_channels")),
@@ -72,27 +72,27 @@ def _row_of_film(draw: Draw) -> Made:
     }
 
 
-def _film(draw: Draw) -> Made:
+def _film(draw: InputGenerator) -> Made:
     side = side_of(draw)
     frames = _FRAMES * (draw.number("patch_size_t") or 1)
     shape = (draw.rows, draw.number("in_channels"), frames, side, side)
     return {"hidden_states": draw.normal(*shape)}
 
 
-def _film_of_frames(draw: Draw) -> Made:
+def _film_of_frames(draw: InputGenerator) -> Made:
     (film,) = _film(draw).values()
     return {"hidden_states": film.transpose(1, 2).contiguous()}
 
 
-def _film_for_unet(draw: Draw) -> Made:
+def _film_for_unet(draw: InputGenerator) -> Made:
     return {"sample": _film(draw)["hidden_states"]}
 
 
-def _frames_for_unet(draw: Draw) -> Made:
+def _frames_for_unet(draw: InputGenerator) -> Made:
     return {"sample": _film_of_frames(draw)["hidden_states"]}
 
 
-def _images_alone(draw: Draw) -> Made:
+def _images_alone(draw: InputGenerator) -> Made:
     patch = draw.number("all_patch_size") or 1
     side = _PATCHES * patch
     return {"x": draw.normal(draw.rows, draw.number("in_channels"), 1, side, side)}
@@ -103,7 +103,7 @@ def _grid() -> tuple[torch.Tensor, torch.Tensor]:
     return along.repeat_interleave(_PATCHES), along.repeat(_PATCHES)
 
 
-_KINDS: Mapping[str, Callable[[Draw], Made]] = {
+_KINDS: Mapping[str, Callable[[InputGenerator], Made]] = {
     "AsymmetricAutoencoderKL": _unet,
     "AuraFlowTransformer2DModel": _image,
     "AutoencoderDC": _unet,

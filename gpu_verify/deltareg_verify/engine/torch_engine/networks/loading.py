@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class LoadReport:
     """What went otherwise than from tensor to parameter, by names.
 
     Attributes:

@@ -16,14 +16,14 @@ from deltareg_verify.engine.torch_engine.networks import (
     sentence_pooling,
     transformers_class,
 )
-from deltareg_verify.engine.torch_engine.networks.loading import Loading
+from deltareg_verify.engine.torch_engine.networks.loading import LoadReport
 
 _FRESH_SEED = 0
 
 
 def make_network(
     path: Path, view: BaseView, values: Mapping[str, torch.Tensor], dtype: torch.dtype
-) -> tuple[nn.Module, Loading]:
+) -> tuple[nn.Module, LoadReport]:
     """Make the network of a base, of these values, in evaluation mode.
 
     Args:
@@ -40,7 +40,7 @@ def make_network(
     """
     torch.manual_seed(_FRESH_SEED)
     module: nn.Module
-    loading = Loading()
+    loading = LoadReport()
     if view.components:
         module = pipeline.make(path, view, values, dtype)
     elif diffusers_class.is_component(view.config):

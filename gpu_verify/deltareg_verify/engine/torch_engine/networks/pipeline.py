@@ -21,9 +21,9 @@ from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.pipeline import parts_touched
 from deltareg.documents.json_values import is_list
 from deltareg.errors import Inconclusive
-from deltareg_verify.engine.case import BaseFolder
+from deltareg_verify.engine.case import BaseFiles
 from deltareg_verify.engine.torch_engine.networks import diffusers_class, transformers_class
-from deltareg_verify.engine.torch_engine.networks.calling import Components
+from deltareg_verify.engine.torch_engine.networks.calling import ComponentNetworks
 
 _T = TypeVar("_T")
 
@@ -43,7 +43,7 @@ class RunBase:
     tensors: Mapping[str, Tensor]
 
 
-def run_part(base: BaseFolder, effects: Sequence[Effect]) -> RunBase:
+def run_part(base: BaseFiles, effects: Sequence[Effect]) -> RunBase:
     """Give what of a base has to run for effects: of a pipeline the components that they touch."""
     whole = RunBase(base.path, base.view, base.tensors)
     parts = parts_touched(effects, base.view.components)
@@ -82,7 +82,7 @@ def make(
                 f"{told}, whose code is not run",
                 fix="push for a component that is a base of its own",
             )
-    return Components(made)
+    return ComponentNetworks(made)
 
 
 def _library(told: object) -> str:

@@ -44,7 +44,7 @@ def _mean_of_root(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return _over(vectors, mask, _count(mask, vectors).sqrt())
 
 
-def _weighted(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _pool_weighted(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Weigh tokens by their place, counted from the first that is no padding."""
     dtype = _exact(vectors.dtype)
     places = torch.arange(1, vectors.shape[1] + 1, device=vectors.device, dtype=dtype)
@@ -75,7 +75,7 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
 
 _MODES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "cls": _cls, "max": _max, "mean": _mean, "mean_sqrt_len_tokens": _mean_of_root,
-    "weightedmean": _weighted, "lasttoken": _last,
+    "weightedmean": _pool_weighted, "lasttoken": _last,
 }  # fmt: skip
 MODES = frozenset(_MODES)
 """Names of the ways, as `pooling_mode` has them."""

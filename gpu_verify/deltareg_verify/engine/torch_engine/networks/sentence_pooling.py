@@ -58,7 +58,7 @@ def add_pooling(module: PreTrainedModel, path: Path, values: Mapping[str, torch.
         path: The base's folder.
         values: The base's tensors, for a projection.
     """
-    first, *others = _listed(path) or [{}]
+    first, *others = _list_modules(path) or [{}]
     if _kind(first) != "Transformer" or not others or _kind(others[0]) != "Pooling":
         return
     told = _config(path, others[0])
@@ -125,12 +125,12 @@ def _step(
             activation = _ACTIVATIONS.get(name)
             if not is_whole or activation is None or weight is None:
                 return None
-            return partial(_projected, weight=weight, bias=bias, activation=activation)
+            return partial(_project, weight=weight, bias=bias, activation=activation)
         case _:
             return None
 
 
-def _projected(
+def _project(
     value: torch.Tensor,
     *,
     weight: torch.Tensor,
@@ -150,7 +150,7 @@ def _modes(config: Mapping[str, object]) -> tuple[str, ...]:
     return modes if set(modes) <= MODES else ()
 
 
-def _listed(path: Path) -> list[dict[str, object]]:
+def _list_modules(path: Path) -> list[dict[str, object]]:
     found = _read(path / MODULES_FILE)
     return [one for one in found if is_object(one)] if is_list(found) else []
 

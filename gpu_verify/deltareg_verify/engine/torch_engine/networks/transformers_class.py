@@ -17,7 +17,7 @@ from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.torch_engine.networks.loaded_stays import keep_loaded
-from deltareg_verify.engine.torch_engine.networks.loading import Loading
+from deltareg_verify.engine.torch_engine.networks.loading import LoadReport
 
 _NO_TOKEN = -1
 _SAID = frozenset({"architectures", "id2label", "label2id"})
@@ -30,7 +30,7 @@ def make(
     values: Mapping[str, torch.Tensor],
     dtype: torch.dtype,
     said: Mapping[str, object],
-) -> tuple[transformers.PreTrainedModel, Loading]:
+) -> tuple[transformers.PreTrainedModel, LoadReport]:
     """Make the network of a folder's config, of these values.
 
     Args:
@@ -93,9 +93,9 @@ def _config_as(path: Path, said: Mapping[str, object]) -> transformers.Pretraine
         return _config(Path(folder))
 
 
-def _loading(told: _Told) -> Loading:
+def _loading(told: _Told) -> LoadReport:
     mismatched = (name[0] if isinstance(name, tuple) else name for name in told["mismatched_keys"])
-    return Loading(
+    return LoadReport(
         frozenset(map(str, told["missing_keys"])),
         frozenset(map(str, told["unexpected_keys"])),
         frozenset(map(str, mismatched)),

@@ -4,16 +4,9 @@ from collections.abc import Mapping
 from typing import cast
 
 from deltareg.client.convert.torch_archive.instructions import carry_out
-from deltareg.client.convert.torch_archive.machine import Machine
-from deltareg.client.convert.torch_archive.values import (
-    ArchiveTensor,
-    Storage,
-    View,
-    bytes_of,
-    is_index,
-    refused,
-)
-from deltareg.client.convert.torch_archive.zip_layout import Member, members
+from deltareg.client.convert.torch_archive.machine import PickleMachine
+from deltareg.client.convert.torch_archive.values import ArchiveTensor, TorchStorage, TensorView, bytes_of, is_index, make_refusal
+from deltareg.client.convert.torch_archive.zip_layout import ArchiveMember, members
 from deltareg.tensors.header import ITEM_BYTES
 
 _ZIP = b"PK\x03\x04"
@@ -38,56 +31,56 @@ def read_archive(data: memoryview) -> dict[str, ArchiveTensor]:
             `limits`, `header`.
     """
     if bytes(data[: len(_ZIP)]) == _ZIP:
-        value, storages = _zipped(data)
+        value, storages = _read_zip(data)
     else:
         value, storages = _in_a_row(data)
     views = _views(value)
     size = sum(_size(view) for view in views.values())
     if size > _MOST_COPIES * len(data):
-        raise refused(f"its tensors are {size} bytes, and it has {len(data)}", "limits")
+        raise make_refusal(f"its tensors are {size} bytes, and it has {len(data)}", "limits")
     return {
         name: ArchiveTensor(name, view, bytes_of(storages, view.storage))
         for name, view in views.items()
     }
 
 
-def _zipped(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
+def _read_zip(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
     found = members(data)
     pickles = [name for name in found if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise refused(f"a zip archive with {len(pickles)} files data.pkl is none that torch wrote")
+        raise make_refusal(f"a zip archive with {len(pickles)} files data.pkl is none that torch wrote")
     root = pickles[0].removesuffix("data.pkl")
     if any(name.startswith(f"{root}code/") for name in found):
-        raise refused("it holds a program (TorchScript)")
+        raise make_refusal("it holds a program (TorchScript)")
     order = found.get(f"{root}byteorder")
     if order is not None and bytes(order.check()) != b"little":
-        raise refused("its numbers are not little-endian")
-    machine = Machine(_bounded(found[pickles[0]].check()))
+        raise make_refusal("its numbers are not little-endian")
+    machine = PickleMachine(_check_size(found[pickles[0]].check()))
     value = carry_out(machine)
     return value, {key: _member(found, f"{root}data/{key}") for key in machine.storages}
 
 
-def _member(found: Mapping[str, Member], name: str) -> memoryview:
+def _member(found: Mapping[str, ArchiveMember], name: str) -> memoryview:
     if name not in found:
-        raise refused(f"{name[:80]!r} is missing from the archive", "truncated")
+        raise make_refusal(f"{name[:80]!r} is missing from the archive", "truncated")
     return found[name].check()
 
 
 def _in_a_row(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
     """Read magic number, version, a note of the machine, the tensors, the keys, the data."""
-    first = Machine(data[:_LARGEST_PICKLE])
+    first = PickleMachine(data[:_LARGEST_PICKLE])
     if carry_out(first) != _MAGIC:
-        raise refused("it does not begin as a file of torch does")
+        raise make_refusal("it does not begin as a file of torch does")
     version = _next(data, first)
     if carry_out(version) != _VERSION:
-        raise refused("it is of a version of torch's files that is not known here")
+        raise make_refusal("it is of a version of torch's files that is not known here")
     note = _next(data, version)
     told = carry_out(note)
     if (
         type(told) is not dict
         or cast("dict[object, object]", told).get("little_endian") is not True
     ):
-        raise refused("its numbers are not little-endian")
+        raise make_refusal("its numbers are not little-endian")
     machine = _next(data, note)
     value = carry_out(machine)
     keys = _next(data, machine)
@@ -95,7 +88,7 @@ def _in_a_row(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
 
 
 def _data_behind(
-    data: memoryview, keys: Machine, storages: Mapping[str, Storage]
+    data: memoryview, keys: PickleMachine, storages: Mapping[str, TorchStorage]
 ) -> Mapping[str, memoryview]:
     listed = carry_out(keys)
     names = cast("list[object]", listed) if type(listed) is list else []
@@ -104,47 +97,47 @@ def _data_behind(
     for key in names:
         storage = storages.get(key) if isinstance(key, str) else None
         if storage is None or storage.key in found:
-            raise refused("it lists data that no tensor uses, or some twice")
+            raise make_refusal("it lists data that no tensor uses, or some twice")
         begin = position + _COUNT_BYTES
         count = int.from_bytes(data[position:begin], "little")
         if count != storage.elements or not is_index(count):
-            raise refused(
+            raise make_refusal(
                 f"storage {storage.key} has {count} elements, {storage.elements} are expected"
             )
         position = begin + count * ITEM_BYTES[storage.dtype]
         found[storage.key] = data[begin:position]
     if position != len(data):
         code = "truncated" if position > len(data) else "trailing_bytes"
-        raise refused(f"it has {len(data)} bytes, {position} are expected", code)
+        raise make_refusal(f"it has {len(data)} bytes, {position} are expected", code)
     return found
 
 
-def _views(value: object) -> dict[str, View]:
+def _views(value: object) -> dict[str, TensorView]:
     if type(value) is not dict:
-        raise refused(f"it holds a {type(value).__name__}, and not a dictionary of tensors")
-    found: dict[str, View] = {}
+        raise make_refusal(f"it holds a {type(value).__name__}, and not a dictionary of tensors")
+    found: dict[str, TensorView] = {}
     for name, held in cast("dict[str, object]", value).items():
-        if not isinstance(held, View):
-            raise refused(f"{name[:80]!r} is a {type(held).__name__}, and only tensors are read")
+        if not isinstance(held, TensorView):
+            raise make_refusal(f"{name[:80]!r} is a {type(held).__name__}, and only tensors are read")
         found[name] = held
     if not found:
-        raise refused("it holds no tensor", "empty")
+        raise make_refusal("it holds no tensor", "empty")
     return found
 
 
-def _size(view: View) -> int:
+def _size(view: TensorView) -> int:
     size = ITEM_BYTES[view.storage.dtype]
     for dim in view.shape:
         size *= dim
     return size
 
 
-def _next(data: memoryview, before: Machine) -> Machine:
+def _next(data: memoryview, before: PickleMachine) -> PickleMachine:
     """Begin where another pickle ended, with an end to how long it may be."""
-    return Machine(data[: before.position + _LARGEST_PICKLE], before.position)
+    return PickleMachine(data[: before.position + _LARGEST_PICKLE], before.position)
 
 
-def _bounded(pickle: memoryview) -> memoryview:
+def _check_size(pickle: memoryview) -> memoryview:
     if len(pickle) > _LARGEST_PICKLE:
-        raise refused(f"its pickle has {len(pickle)} bytes, at most {_LARGEST_PICKLE}", "limits")
+        raise make_refusal(f"its pickle has {len(pickle)} bytes, at most {_LARGEST_PICKLE}", "limits")
     return pickle

@@ -4,15 +4,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import cast
 
-from deltareg.client.convert.torch_archive.values import (
-    CALLABLE,
-    KNOWN,
-    Name,
-    Storage,
-    call,
-    refused,
-    storage,
-)
+from deltareg.client.convert.torch_archive.values import CALLABLE, KNOWN, PickleGlobal, TorchStorage, call, make_refusal, storage
 
 _LONGEST_TEXT = 1 << 16
 _LONGEST_NAME = 256
@@ -23,7 +15,7 @@ _METADATA = "_metadata"
 
 
 @dataclass(slots=True)
-class Machine:
+class PickleMachine:
     """One pickle under way.
 
     Attributes:
@@ -34,7 +26,7 @@ class Machine:
 
     data: memoryview
     position: int = 0
-    storages: dict[str, Storage] = field(default_factory=dict[str, Storage])
+    storages: dict[str, TorchStorage] = field(default_factory=dict[str, TorchStorage])
     _stack: list[object] = field(default_factory=list[object])
     _marks: list[int] = field(default_factory=list[int])
     _memo: dict[int, object] = field(default_factory=dict[int, object])
@@ -47,7 +39,7 @@ class Machine:
             Refused: It left other things on the stack.
         """
         if len(self._stack) != 1 or self._marks:
-            raise refused("the pickle ends with other things on its stack than one")
+            raise make_refusal("the pickle ends with other things on its stack than one")
         return self._stack[0]
 
     # What instructions are made of
@@ -56,7 +48,7 @@ class Machine:
         """Take bytes."""
         end = self.position + count
         if end > len(self.data):
-            raise refused("the pickle is cut short", "truncated")
+            raise make_refusal("the pickle is cut short", "truncated")
         taken = bytes(self.data[self.position : end])
         self.position = end
         return taken
@@ -69,13 +61,13 @@ class Machine:
     def pop(self) -> object:
         """Take the top of the stack; what lies below a mark is out of reach."""
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise refused("the pickle takes more from its stack than it put there")
+            raise make_refusal("the pickle takes more from its stack than it put there")
         return self._stack.pop()
 
     def above_mark(self) -> list[object]:
         """Take all that was put on the stack since the last mark."""
         if not self._marks:
-            raise refused("the pickle goes back to a mark that it did not set")
+            raise make_refusal("the pickle goes back to a mark that it did not set")
         start = self._marks.pop()
         found = self._stack[start:]
         del self._stack[start:]
@@ -84,11 +76,11 @@ class Machine:
     def text(self, count: int) -> str:
         """Take a text of so many bytes."""
         if count > _LONGEST_TEXT:
-            raise refused(f"it holds a text of {count} bytes", "limits")
+            raise make_refusal(f"it holds a text of {count} bytes", "limits")
         try:
             return self.take(count).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise refused("it holds a text that is not UTF-8") from error
+            raise make_refusal("it holds a text that is not UTF-8") from error
 
     def line(self) -> str:
         """Take a text up to the end of its line."""
@@ -96,7 +88,7 @@ class Machine:
         while end < len(self.data) and self.data[end] != NEWLINE:
             end += 1
             if end - self.position > _LONGEST_NAME:
-                raise refused("it names something very long")
+                raise make_refusal("it names something very long")
         text = self.text(end - self.position)
         self.take(1)
         return text
@@ -106,7 +98,7 @@ class Machine:
     def protocol(self) -> None:
         """Say which protocol follows."""
         if self.take(1)[0] not in _PROTOCOLS:
-            raise refused("it is of a pickle protocol that is not known here")
+            raise make_refusal("it is of a pickle protocol that is not known here")
 
     def frame(self) -> None:
         """Say how long the next part is, which does not matter."""
@@ -131,38 +123,38 @@ class Machine:
     def recall(self, place: int) -> None:
         """Put what was kept under a number on the stack."""
         if place not in self._memo:
-            raise refused("the pickle asks for something that it did not keep")
+            raise make_refusal("the pickle asks for something that it did not keep")
         self._stack.append(self._memo[place])
 
     def integer(self) -> None:
         """Read a long integer."""
         count = self.take(1)[0]
         if count > _LONGEST_INTEGER:
-            raise refused(f"it holds an integer of {count} bytes", "limits")
+            raise make_refusal(f"it holds an integer of {count} bytes", "limits")
         self.push(int.from_bytes(self.take(count), "little", signed=True))
 
     def name(self, module: str, attribute: str) -> None:
         """Refer to something by name; only a few names mean anything here."""
         text = f"{module}.{attribute}"
         if text not in KNOWN:
-            raise refused(f"it names {text[:120]!r}, which no file of tensors needs")
-        self.push(Name(text))
+            raise make_refusal(f"it names {text[:120]!r}, which no file of tensors needs")
+        self.push(PickleGlobal(text))
 
     def stacked_name(self) -> None:
         """Refer to something by the two texts on the stack."""
         attribute, module = self.pop(), self.pop()
         if not (isinstance(attribute, str) and isinstance(module, str)):
-            raise refused("it names something by other than text")
+            raise make_refusal("it names something by other than text")
         self.name(module, attribute)
 
     def reduce(self) -> None:
         """Call something by name, as far as its name means anything here."""
         args, function = self.pop(), self.pop()
-        if not isinstance(function, Name) or function.text not in CALLABLE:
-            told = function.text if isinstance(function, Name) else type(function).__name__
-            raise refused(f"it calls {told}, which makes no tensor")
+        if not isinstance(function, PickleGlobal) or function.text not in CALLABLE:
+            told = function.text if isinstance(function, PickleGlobal) else type(function).__name__
+            raise make_refusal(f"it calls {told}, which makes no tensor")
         if not isinstance(args, tuple):
-            raise refused(f"it calls {function.text} with no list of arguments")
+            raise make_refusal(f"it calls {function.text} with no list of arguments")
         self.push(call(function.text, cast("tuple[object, ...]", args)))
 
     def build(self) -> None:
@@ -170,7 +162,7 @@ class Machine:
         state, target = self.pop(), self.pop()
         keys: set[object] = set(cast("dict[object, object]", state)) if type(state) is dict else {0}
         if type(target) is not dict or keys - {_METADATA}:
-            raise refused("it sets attributes of an object")
+            raise make_refusal("it sets attributes of an object")
         self.push(cast("object", target))
 
     def outside(self) -> None:
@@ -178,14 +170,14 @@ class Machine:
         found = storage(self.pop())
         known = self.storages.setdefault(found.key, found)
         if known != found:
-            raise refused(f"storage {found.key} is described in two ways")
+            raise make_refusal(f"storage {found.key} is described in two ways")
         self.push(found)
 
     def append(self, values: list[object]) -> None:
         """Put values at the end of the list below them."""
         target = self.top()
         if type(target) is not list:
-            raise refused("it appends to something that is no list")
+            raise make_refusal("it appends to something that is no list")
         cast("list[object]", target).extend(values)
 
     def set_items(self, values: list[object]) -> None:
@@ -193,7 +185,7 @@ class Machine:
         target = self.top()
         keys = values[0::2]
         if type(target) is not dict or len(values) % 2 or not all(type(k) is str for k in keys):
-            raise refused("it sets items of something that is no dictionary of texts")
+            raise make_refusal("it sets items of something that is no dictionary of texts")
         cast("dict[object, object]", target).update(zip(keys, values[1::2], strict=True))
 
     def one_item(self) -> None:
@@ -208,5 +200,5 @@ class Machine:
     def top(self) -> object:
         """Look at the top of the stack."""
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise refused("the pickle changes something that is not on its stack")
+            raise make_refusal("the pickle changes something that is not on its stack")
         return self._stack[-1]

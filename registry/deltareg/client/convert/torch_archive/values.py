@@ -26,14 +26,14 @@ _LARGEST = 1 << 48
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class PickleGlobal:
     """A name that the file refers to; it is never looked up."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class TorchStorage:
     """A run of elements that tensors look at.
 
     Attributes:
@@ -48,7 +48,7 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class TensorView:
     """A tensor: a part of a storage, in steps that need not be those of its shape.
 
     Attributes:
@@ -58,7 +58,7 @@ class View:
         strides: Elements from one place to the next, along each dimension.
     """
 
-    storage: Storage
+    storage: TorchStorage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -75,7 +75,7 @@ class ArchiveTensor:
     """
 
     name: str
-    view: View
+    view: TensorView
     data: memoryview
 
     @property
@@ -108,27 +108,27 @@ def call(name: str, args: tuple[object, ...]) -> object:
         return dict[object, object]()
     if name == SIZE and len(args) == 1 and isinstance(args[0], tuple):
         return cast("tuple[object, ...]", args[0])
-    if name == PARAMETER and args and isinstance(args[0], View):
+    if name == PARAMETER and args and isinstance(args[0], TensorView):
         return args[0]
     if name == TENSOR and len(args) >= 4:
         return _tensor(*args[:4])
-    raise refused(f"{name} is called with arguments that make no tensor")
+    raise make_refusal(f"{name} is called with arguments that make no tensor")
 
 
-def storage(value: object) -> Storage:
+def storage(value: object) -> TorchStorage:
     """Read a persistent id: the word, the type, a key, where it was, the count, no view.
 
     Raises:
         Refused: It is something else.
     """
     if not isinstance(value, tuple):
-        raise refused("something other than a storage is kept outside of the pickle")
+        raise make_refusal("something other than a storage is kept outside of the pickle")
     word, kind, key, _, count, *more = (*cast("tuple[object, ...]", value), *[None] * 5)[:6]
-    dtype = STORAGES.get(kind.text.removeprefix("torch.")) if isinstance(kind, Name) else None
+    dtype = STORAGES.get(kind.text.removeprefix("torch.")) if isinstance(kind, PickleGlobal) else None
     is_plain = word == "storage" and isinstance(key, str) and key.isascii() and key.isdecimal()
     if not is_plain or dtype is None or not is_index(count) or more != [None]:
-        raise refused("a storage is described in a way that is not known here")
-    return Storage(cast("str", key), dtype, cast("int", count))
+        raise make_refusal("a storage is described in a way that is not known here")
+    return TorchStorage(cast("str", key), dtype, cast("int", count))
 
 
 def is_index(value: object) -> bool:
@@ -136,13 +136,13 @@ def is_index(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
-def refused(why: str, code: str = "pickle") -> Refused:
+def make_refusal(why: str, code: str = "pickle") -> Refused:
     """Give the refusal of an archive."""
     fix = "save the tensors again with safetensors, where you trust the file"
     return Refused([Problem(code, f"{why}; nothing of it was carried out", fix=fix)])
 
 
-def bytes_of(data: Mapping[str, memoryview], stored: Storage) -> memoryview:
+def bytes_of(data: Mapping[str, memoryview], stored: TorchStorage) -> memoryview:
     """Give a storage's bytes.
 
     Raises:
@@ -152,31 +152,31 @@ def bytes_of(data: Mapping[str, memoryview], stored: Storage) -> memoryview:
     held = data.get(stored.key)
     if held is None or held.nbytes < wanted:
         size = 0 if held is None else held.nbytes
-        raise refused(f"storage {stored.key} has {size} bytes, {wanted} are expected", "truncated")
+        raise make_refusal(f"storage {stored.key} has {size} bytes, {wanted} are expected", "truncated")
     return held[:wanted]
 
 
-def _tensor(held: object, offset: object, shape: object, strides: object) -> View:
-    if not isinstance(held, Storage) or not is_index(offset):
-        raise refused("a tensor is made of something other than a storage")
+def _tensor(held: object, offset: object, shape: object, strides: object) -> TensorView:
+    if not isinstance(held, TorchStorage) or not is_index(offset):
+        raise make_refusal("a tensor is made of something other than a storage")
     dims, steps = _indices(shape), _indices(strides)
     if len(dims) != len(steps) or len(dims) > _MOST_DIMENSIONS:
-        raise refused(f"a tensor has {len(dims)} dimensions and {len(steps)} strides")
+        raise make_refusal(f"a tensor has {len(dims)} dimensions and {len(steps)} strides")
     first, count = cast("int", offset), math.prod(dims)
     last = first + sum((n - 1) * step for n, step in zip(dims, steps, strict=True))
     if count == 0:
-        raise refused(f"a tensor of shape {list(dims)} holds nothing", "header")
+        raise make_refusal(f"a tensor of shape {list(dims)} holds nothing", "header")
     if last >= held.elements:
-        raise refused(f"a tensor of shape {list(dims)} reaches beyond its storage", "header")
+        raise make_refusal(f"a tensor of shape {list(dims)} reaches beyond its storage", "header")
     if count > held.elements:  # a stride of zero would make terabytes of a few bytes
-        raise refused(
+        raise make_refusal(
             f"a tensor of shape {list(dims)} repeats the elements of its storage", "limits"
         )
-    return View(held, first, dims, steps)
+    return TensorView(held, first, dims, steps)
 
 
 def _indices(value: object) -> tuple[int, ...]:
     listed = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
     if not isinstance(value, (tuple, list)) or not all(map(is_index, listed)):
-        raise refused("a shape or a stride is not made of counts")
+        raise make_refusal("a shape or a stride is not made of counts")
     return tuple(cast("Sequence[int]", listed))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
-from deltareg.client.follow.by_name.holding import HeldFolders, Hold
-from deltareg.client.follow.by_name.names import Moving, read_name
+from deltareg.client.follow.by_name.holding import SharedFolders, FolderHold
+from deltareg.client.follow.by_name.names import MovingName, read_name
 from deltareg.client.follow.release import Release
 from deltareg.client.follow.served_base import ServedBase, VersionBase
-from deltareg.delta.serving import Delta, servability
+from deltareg.delta.serving import ServableDelta, servability
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, DeltaregError, InvalidInput
 from deltareg.refs import Ref
@@ -46,7 +46,7 @@ class ByNameOptions:
 
 
 @dataclass(slots=True)
-class Found:
+class NamedVersion:
     """A version that was given to the engine under a name.
 
     Attributes:
@@ -60,11 +60,11 @@ class Found:
     name: str
     ref: Ref
     release: Release
-    hold: Hold
+    hold: FolderHold
     at: float
 
 
-class Finder:
+class VersionFinder:
     """Finds versions for one engine; safe in several threads."""
 
     def __init__(
@@ -76,8 +76,8 @@ class Finder:
     ) -> None:
         """Prepare; nothing is asked yet."""
         self._context, self._options, self._clock = context, options, clock
-        self.folders = HeldFolders(options.home)
-        self.found: dict[str, Found] = {}
+        self.folders = SharedFolders(options.home)
+        self.found: dict[str, NamedVersion] = {}
         self._refused: dict[str, float] = {}
         self._lock, self._checking = threading.Lock(), threading.Lock()
         self._changed = threading.Event()
@@ -98,7 +98,7 @@ class Finder:
         ref = read_name(name)
         if ref is None or self._was_refused(name):
             return None
-        if isinstance(ref, Moving):
+        if isinstance(ref, MovingName):
             self._refuse(name, f"{ref.why}; {ref.fix}")
             return None
         try:
@@ -109,7 +109,7 @@ class Finder:
             self._refuse(name, str(error))
         return None
 
-    def forget(self, name: str) -> Found | None:
+    def forget(self, name: str) -> NamedVersion | None:
         """Take it that the engine does not have a name any more; gives what it was."""
         with self._lock:
             return self.found.pop(name, None)
@@ -143,7 +143,7 @@ class Finder:
         hold, fetched_bytes = self.folders.hold(self._context, release)
         with self._lock:
             before = self.found.get(name)
-            self.found[name] = Found(name, ref, release, hold, self._clock())
+            self.found[name] = NamedVersion(name, ref, release, hold, self._clock())
         if before is not None:
             before.hold.let_go()
         log.info(
@@ -153,7 +153,7 @@ class Finder:
         return hold.folder
 
     def _check_servable(self, version: VersionDetail) -> None:
-        delta = Delta(version.kind, version.variant, version.config, version.files)
+        delta = ServableDelta(version.kind, version.variant, version.config, version.files)
         of_engine = [one for one in servability(delta) if one.engine == self._options.engine]
         for one in of_engine:
             if not one.is_servable:

@@ -29,7 +29,7 @@ _PATIENCE_S, _PAUSE_S = 60.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class FolderHold:
     """A folder that stays until it is let go."""
 
     folder: Path
@@ -40,7 +40,7 @@ class Hold:
         os.close(self._descriptor)
 
 
-class HeldFolders:
+class SharedFolders:
     """The folders below one directory."""
 
     def __init__(self, home: Path) -> None:
@@ -55,7 +55,7 @@ class HeldFolders:
             )
         self.versions, self._locks = home.absolute() / "versions", home.absolute() / "locks"
 
-    def hold(self, context: Context, release: Release) -> tuple[Hold, int]:
+    def hold(self, context: Context, release: Release) -> tuple[FolderHold, int]:
         """Have a version in its folder, and hold it; gives the bytes that had to travel.
 
         Raises:
@@ -100,7 +100,7 @@ class HeldFolders:
         ]
         return {path.name: _size(path) for path in folders}
 
-    def _take(self, name: str) -> Hold:
+    def _take(self, name: str) -> FolderHold:
         """Hold a folder; one that is just being taken away is waited for."""
         deadline = time.monotonic() + _PATIENCE_S
         while True:
@@ -117,7 +117,7 @@ class HeldFolders:
             else:
                 with suppress(OSError):
                     os.utime(self.versions / name)
-                return Hold(self.versions / name, descriptor)
+                return FolderHold(self.versions / name, descriptor)
 
     def _is_taken_away(self, name: str) -> bool:
         try:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from deltareg.client.context import Context
-from deltareg.client.follow.by_name.finding import ByNameOptions, Finder
-from deltareg.client.follow.by_name.watching import Watcher
+from deltareg.client.follow.by_name.finding import ByNameOptions, VersionFinder
+from deltareg.client.follow.by_name.watching import VersionWatcher
 from deltareg.client.follow.vllm_server import VllmServer
 
-__all__ = ["ByName", "ByNameOptions"]
+__all__ = ["VersionsByName", "ByNameOptions"]
 
 
-class ByName:
+class VersionsByName:
     """What a vLLM server asks when it has no adapter of a name; safe in several threads."""
 
     def __init__(
@@ -24,9 +24,9 @@ class ByName:
             url: Where it listens.
             token: What it wants to see, where it was started with an API key.
         """
-        self._finder = Finder(context, options)
+        self._finder = VersionFinder(context, options)
         self._server = VllmServer(url, token=token)
-        self._watcher = Watcher(context, self._finder, self._server, max_bytes=options.max_bytes)
+        self._watcher = VersionWatcher(context, self._finder, self._server, max_bytes=options.max_bytes)
 
     def find(self, name: str, said_base: str) -> Path | None:
         """Give the folder of the version that a name means, whole; None where it is not served.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
-from deltareg.client.follow.adapter_server import Listed
-from deltareg.client.follow.by_name.finding import Finder, Found
-from deltareg.client.follow.by_name.holding import Hold
+from deltareg.client.follow.adapter_server import AdapterListing
+from deltareg.client.follow.by_name.finding import VersionFinder, NamedVersion
+from deltareg.client.follow.by_name.holding import FolderHold
 from deltareg.client.follow.kept import is_whole
 from deltareg.client.follow.vllm_server import VllmServer
 from deltareg.errors import Blocked, DeltaregError, NotFound, Unavailable
@@ -32,17 +32,17 @@ _DRAIN_S = 300.0
 class _Leaving:
     """A folder whose version the engine was told to unload."""
 
-    hold: Hold
+    hold: FolderHold
     due: float
 
 
-class Watcher:
+class VersionWatcher:
     """Goes round what a finder has found; its thread ends with the process."""
 
     def __init__(
         self,
         context: Context,
-        finder: Finder,
+        finder: VersionFinder,
         server: VllmServer,
         *,
         max_bytes: int,
@@ -141,7 +141,7 @@ class Watcher:
         elif self._to_unload:
             self.settle()
 
-    def _settle(self, found: Found, listed: Listed) -> None:
+    def _settle(self, found: NamedVersion, listed: AdapterListing) -> None:
         if listed.adapters.get(found.name) != str(found.hold.folder):
             # One that was just given may be on its way, though it is to be unloaded by now.
             if self._clock() - found.at > _LOAD_S:
@@ -158,13 +158,13 @@ class Watcher:
         log.warning("%s is unloaded: %s", found.name, why)
         self._leave(found)
 
-    def _leave(self, found: Found) -> None:
+    def _leave(self, found: NamedVersion) -> None:
         self._to_unload.pop(found.name, None)
         self._told.pop(found.name, None)
         if self._finder.forget(found.name) is not None:
             self._leaving.append(_Leaving(found.hold, self._clock() + _DRAIN_S))
 
-    def _make_room(self, found: Collection[Found]) -> None:
+    def _make_room(self, found: Collection[NamedVersion]) -> None:
         """Have what was found first unloaded, where all that is loaded is more than may lie here.
 
         Of what its clients use most an engine says nothing. Who asks for it again gets it again.
@@ -178,7 +178,7 @@ class Watcher:
                 self._to_unload[one.name] = "there is no room for all that is loaded"
             total -= sizes.get(one.hold.folder.name, 0)
 
-    def _listed(self) -> Listed | None:
+    def _listed(self) -> AdapterListing | None:
         """List what the engine has; None where it does not say, or where another one answers."""
         try:
             listed = self._server.models()
@@ -197,7 +197,7 @@ class Watcher:
         self._told.pop("engine", None)
         return listed
 
-    def _found(self) -> list[Found]:
+    def _found(self) -> list[NamedVersion]:
         return list(self._finder.found.values())
 
     def _tell(self, about: str, text: str) -> None:

@@ -5,22 +5,11 @@ from dataclasses import dataclass, replace
 
 from deltareg.delta.kind import ActivationHook, Hook, Tap
 from deltareg.delta.layouts.adapterhub.bottleneck_config import Bottleneck, Hypercomplex
-from deltareg.delta.layouts.adapterhub.bottlenecks import (
-    NORM,
-    RESIDUAL,
-    Body,
-    Gate,
-    Invertible,
-    KroneckerSum,
-    Linear,
-    Parallel,
-    Projection,
-    Sequential,
-)
+from deltareg.delta.layouts.adapterhub.bottlenecks import NORM, RESIDUAL, BottleneckBody, SequenceGate, InvertibleCoupling, KroneckerSum, LinearProjection, ParallelBottleneck, Projection, SequentialBottleneck
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter
-from deltareg.delta.layouts.adapterhub.parameters import Parameters
-from deltareg.delta.layouts.adapterhub.places import Place, Places
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
+from deltareg.delta.layouts.adapterhub.places import SublayerPlace, BaseLayers
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor
 
 CONTAINER = "adapters"
@@ -34,10 +23,10 @@ _PATCHED = frozenset({
     "roberta", "t5", "vit", "whisper", "xlm-roberta", "xmod",
 })  # fmt: skip
 # By the layer's number and the sublayer: where it is, and parameter -> tensor name.
-_Found = dict[tuple[int, str], tuple[Place, Mapping[str, str]]]
+_Found = dict[tuple[int, str], tuple[SublayerPlace, Mapping[str, str]]]
 
 
-def plan_bottleneck(plan: Plan, adapter: Adapter, settings: Bottleneck) -> None:
+def plan_bottleneck(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) -> None:
     """Add to a plan what the bottleneck adapters do.
 
     Args:
@@ -48,13 +37,13 @@ def plan_bottleneck(plan: Plan, adapter: Adapter, settings: Bottleneck) -> None:
     model_type = adapter.base.names.model_type
     if adapter.interface is not None:
         sites = adapter.interface.places(adapter.places.sites, adapter.base)
-        adapter = replace(adapter, places=Places(adapter.base, sites))
+        adapter = replace(adapter, places=BaseLayers(adapter.base, sites))
     elif model_type not in _PATCHED:
         told = f"the library puts bottleneck adapters elsewhere in networks of type {model_type!r}"
         plan.refuse("unknown_kind", told, "", "push its adapter_interface.json, which says where")
         return
     rule = _shared_rule(plan, adapter, settings.hypercomplex)
-    found, lost = _placed(plan, adapter)
+    found, lost = _find_sublayers(plan, adapter)
     if lost:
         code = "partial_application" if found else "no_tensor_applied"
         told = f"{len(lost)} of {len(lost) + len(found)} adapters belong to layers that the base"
@@ -68,7 +57,7 @@ def plan_bottleneck(plan: Plan, adapter: Adapter, settings: Bottleneck) -> None:
         _plan_invertible(plan, adapter, settings)
 
 
-def _placed(plan: Plan, adapter: Adapter) -> tuple[_Found, list[str]]:
+def _find_sublayers(plan: EffectPlan, adapter: Adapter) -> tuple[_Found, list[str]]:
     """Find the sublayer of every adapter; give those found, and a tensor of each that is not."""
     found: _Found = {}
     lost: list[str] = []
@@ -84,7 +73,7 @@ def _placed(plan: Plan, adapter: Adapter) -> tuple[_Found, list[str]]:
     return found, lost
 
 
-def _check_declared(plan: Plan, adapter: Adapter, settings: Bottleneck, found: "_Found") -> None:
+def _check_declared(plan: EffectPlan, adapter: Adapter, settings: Bottleneck, found: "_Found") -> None:
     """Hold the places that the config asks for against those that came."""
     flags = {"attention": settings.attention, "ffn": settings.ffn, "cross": settings.cross}
     for number, layer in enumerate(adapter.places.layers):
@@ -103,34 +92,34 @@ def _check_declared(plan: Plan, adapter: Adapter, settings: Bottleneck, found: "
 class _Planner:
     """Makes the hook of one sublayer."""
 
-    plan: Plan
+    plan: EffectPlan
     adapter: Adapter
     settings: Bottleneck
     rule: "_Rule | None"
 
-    def run(self, place: Place, names: Mapping[str, str]) -> None:
+    def run(self, place: SublayerPlace, names: Mapping[str, str]) -> None:
         sublayer, settings = place.sublayer, self.settings
         if settings.residual == "sum" and not sublayer.norm:
             told = 'residual_before_ln "post_add" has no meaning where the norm comes first'
             self.plan.refuse("bad_config", told, next(iter(names.values())))
             return
         module = f"the adapter at the {place.part} of {place.layer.path}"
-        parameters = Parameters(module, names, self.adapter.tensors, self.plan)
+        parameters = ModuleParameters(module, names, self.adapter.tensors, self.plan)
         width = self.adapter.places.width(sublayer) or (*parameters.shape("adapter_up.bias"), 0)[0]
         body = self._body(parameters, width)
         if not parameters.finish():
             return
-        hook: Hook = Parallel(body)
+        hook: Hook = ParallelBottleneck(body)
         taps = {RESIDUAL: sublayer.residual}
         if not settings.is_parallel:
-            hook = Sequential(body, settings.adds_before, settings.residual)
+            hook = SequentialBottleneck(body, settings.adds_before, settings.residual)
             taps = taps if settings.adds_before else {}
             if settings.adds_before and sublayer.norm:
                 taps[NORM] = Tap(sublayer.norm, "function")
         consumes = {**parameters.roles, **(self.rule.consumed() if self.rule else {})}
         self.plan.effects.append(ActivationHook(sublayer.hook, "after", taps, consumes, hook))
 
-    def _body(self, parameters: Parameters, width: int) -> Body:
+    def _body(self, parameters: ModuleParameters, width: int) -> BottleneckBody:
         settings = self.settings
         narrow = self._narrow(parameters)
         down = self._projection(parameters, "adapter_down.0", width, narrow)
@@ -139,21 +128,21 @@ class _Planner:
         learned = parameters.take("scaling", (1,), (width,)) if scale == "learned" else None
         if settings.has_gate:
             weight, bias = parameters.take("gate.weight", (1, width)), ("gate.bias", (1,))
-            gate = Gate(weight, parameters.take(*bias))
-        return Body(down, up, settings.function, learned or float(scale), gate)
+            gate = SequenceGate(weight, parameters.take(*bias))
+        return BottleneckBody(down, up, settings.function, learned or float(scale), gate)
 
-    def _narrow(self, parameters: Parameters) -> int:
+    def _narrow(self, parameters: ModuleParameters) -> int:
         """Give the size of the narrow side, from the first tensor that tells."""
         if self.settings.hypercomplex is None:
             return (*parameters.shape("adapter_down.0.weight"), 0)[0]
         right = (*parameters.shape("adapter_down.0.W_right"), 0, 0, 0)
         return right[2] * self.settings.hypercomplex.size
 
-    def _projection(self, parameters: Parameters, name: str, n_in: int, n_out: int) -> Projection:
+    def _projection(self, parameters: ModuleParameters, name: str, n_in: int, n_out: int) -> Projection:
         numbers = self.settings.hypercomplex
         if numbers is None:
             weight = parameters.take(f"{name}.weight", (n_out, n_in))
-            return Linear(weight, parameters.take(f"{name}.bias", (n_out,)))
+            return LinearProjection(weight, parameters.take(f"{name}.bias", (n_out,)))
         size, rank = numbers.size, numbers.rank
         return KroneckerSum(
             rule=(
@@ -179,7 +168,7 @@ class _Rule:
         return {self.tensor.name: "phm_rule"} if is_first else {}
 
 
-def _shared_rule(plan: Plan, adapter: Adapter, numbers: Hypercomplex | None) -> _Rule | None:
+def _shared_rule(plan: EffectPlan, adapter: Adapter, numbers: Hypercomplex | None) -> _Rule | None:
     if numbers is None or not numbers.shares_rule:
         return None
     modules = adapter.within(_SHARED)
@@ -189,12 +178,12 @@ def _shared_rule(plan: Plan, adapter: Adapter, numbers: Hypercomplex | None) -> 
         code = "unexpected_tensors" if names else "not_self_contained"
         plan.refuse(code, told, next(iter(names), "phm_rule"), "save it with the adapter")
         return None
-    parameters = Parameters("the shared rule", {"phm_rule": names[0]}, adapter.tensors, plan)
+    parameters = ModuleParameters("the shared rule", {"phm_rule": names[0]}, adapter.tensors, plan)
     size = numbers.size
     return _Rule(parameters.take("phm_rule", (size, size, size)))
 
 
-def _plan_invertible(plan: Plan, adapter: Adapter, settings: Bottleneck) -> None:
+def _plan_invertible(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) -> None:
     found, sites = adapter.within(_INVERTIBLE), adapter.places.sites
     if len(found) != 1 or len(sites.embeddings) != 1:
         code = "missing_tensors" if not found else "unknown_kind"
@@ -204,7 +193,7 @@ def _plan_invertible(plan: Plan, adapter: Adapter, settings: Bottleneck) -> None
         plan.refuse(code, told, _INVERTIBLE, "save the adapter again")
         return
     (names,) = found.values()
-    parameters = Parameters("the invertible adapter", names, adapter.tensors, plan)
+    parameters = ModuleParameters("the invertible adapter", names, adapter.tensors, plan)
     width = (*parameters.shape("G.2.bias"), 0)[0] + (*parameters.shape("F.2.bias"), 0)[0]
     half = width // 2
     blocks = [
@@ -217,16 +206,16 @@ def _plan_invertible(plan: Plan, adapter: Adapter, settings: Bottleneck) -> None
         plan.refuse("shape", told, next(iter(names.values())), "check the base")
     if parameters.finish():
         (module,) = sites.embeddings.values()
-        hook = Invertible(*blocks)
+        hook = InvertibleCoupling(*blocks)
         plan.effects.append(ActivationHook(module, "after", {}, parameters.roles, hook))
 
 
 def _coupling(
-    parameters: Parameters, name: str, n_in: int, n_out: int, settings: Bottleneck
-) -> Body:
+    parameters: ModuleParameters, name: str, n_in: int, n_out: int, settings: Bottleneck
+) -> BottleneckBody:
     narrow = (*parameters.shape(f"{name}.0.bias"), 0)[0]
     down = parameters.take(f"{name}.0.weight", (narrow, n_in))
     down_bias = parameters.take(f"{name}.0.bias", (narrow,))
     up = parameters.take(f"{name}.2.weight", (n_out, narrow))
     up_bias = parameters.take(f"{name}.2.bias", (n_out,))
-    return Body(Linear(down, down_bias), Linear(up, up_bias), settings.function, 1.0, None)
+    return BottleneckBody(LinearProjection(down, down_bias), LinearProjection(up, up_bias), settings.function, 1.0, None)

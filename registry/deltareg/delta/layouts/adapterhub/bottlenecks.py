@@ -8,7 +8,7 @@ residual to it (and normalises the sum, where it does), so the network goes on a
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from deltareg.delta.kind import Seen
+from deltareg.delta.kind import HookInputs
 from deltareg.delta.maths.formula import Array, Function, Ops, Tensor
 
 RESIDUAL = "residual"
@@ -24,7 +24,7 @@ class Projection(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class LinearProjection:
     """x Wᵀ + b.
 
     Attributes:
@@ -70,7 +70,7 @@ class KroneckerSum:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class SequenceGate:
     """sigmoid(x wᵀ + b), averaged over the sequence: UniPELT (Mao et al. 2021, arXiv 2110.07577).
 
     A row's gate depends on all of its positions, padding and what comes later included.
@@ -85,12 +85,12 @@ class Gate:
 
     def of(self, array: Array, ops: Ops) -> Array:
         """Give (rows, 1, gates) for (rows, positions, features)."""
-        gates = ops.apply("sigmoid", Linear(self.weight, self.bias).project(array, ops))
+        gates = ops.apply("sigmoid", LinearProjection(self.weight, self.bias).project(array, ops))
         return ops.total(gates, 1) / gates.shape[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class BottleneckBody:
     """up(f(down(x))) · scale · gate, without what goes round it.
 
     Attributes:
@@ -105,7 +105,7 @@ class Body:
     up: Projection
     function: Function | None
     scale: float | Tensor
-    gate: Gate | None
+    gate: SequenceGate | None
 
     def made(self, array: Array, ops: Ops) -> Array:
         """Give what is added, (rows, positions, features)."""
@@ -118,7 +118,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequential:
+class SequentialBottleneck:
     """What the sublayer gives goes through the adapter.
 
     Attributes:
@@ -128,11 +128,11 @@ class Sequential:
         around: What goes round it: h, h + r, or what it reads.
     """
 
-    body: Body
+    body: BottleneckBody
     adds_before: bool
     around: Literal["hidden", "sum", "input"]
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the sublayer's new output."""
         read = total = value
         if self.adds_before:
@@ -144,22 +144,22 @@ class Sequential:
 
 
 @dataclass(frozen=True, slots=True)
-class Parallel:
+class ParallelBottleneck:
     """The adapter reads what the sublayer reads, before any norm of it, and adds to what it gives.
 
     Attributes:
         body: The adapter.
     """
 
-    body: Body
+    body: BottleneckBody
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the sublayer's new output."""
         return value + self.body.made(seen.arrays[RESIDUAL], ops)
 
 
 @dataclass(frozen=True, slots=True)
-class Invertible:
+class InvertibleCoupling:
     """y₁ = x₁ + F(x₂), y₂ = x₂ + G(y₁) over the halves of the features.
 
     NICE couplings (Dinh et al. 2014, arXiv 1410.8516) after the embeddings, as in MAD-X (Pfeiffer
@@ -170,10 +170,10 @@ class Invertible:
         second: G.
     """
 
-    first: Body
-    second: Body
+    first: BottleneckBody
+    second: BottleneckBody
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the new embeddings."""
         half = value.shape[-1] // 2
         rest = (slice(None),) * (len(value.shape) - 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from deltareg.delta.kind import DeltaFiles
-from deltareg.delta.layouts.adapterhub.interface import Interface, read_interface
+from deltareg.delta.layouts.adapterhub.interface import AdapterInterface, read_interface
 from deltareg.delta.layouts.peft.config import CONFIG_FILE, Fields, adapter_config
 from deltareg.delta.layouts.peft.marks import is_adapterhub
 from deltareg.errors import Problem, Refused
@@ -20,7 +20,7 @@ _LONGEST = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class AdapterFrame:
     """What the config says around the method.
 
     Attributes:
@@ -33,7 +33,7 @@ class Frame:
     name: str
     model_type: str
     source: Source
-    interface: Interface | None = None
+    interface: AdapterInterface | None = None
 
 
 def method_config(files: DeltaFiles) -> Mapping[str, object] | None:
@@ -50,7 +50,7 @@ def architecture(method: Mapping[str, object]) -> str:
     return "bottleneck" if value is None else str(value)
 
 
-def read_frame(files: DeltaFiles) -> Frame:
+def read_frame(files: DeltaFiles) -> AdapterFrame:
     """Read what the config says around the method.
 
     Raises:
@@ -68,7 +68,7 @@ def read_frame(files: DeltaFiles) -> Frame:
     if problems:
         raise Refused(problems)
     model_type, version = config.get("model_type"), str(config["version"])
-    return Frame(
+    return AdapterFrame(
         str(name),
         model_type if isinstance(model_type, str) else "",
         Source("adapters", version.removeprefix("adapters").strip(".")),

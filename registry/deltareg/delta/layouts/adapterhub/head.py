@@ -8,9 +8,9 @@ heads) are part of no class of transformers and are refused.
 from collections.abc import Container
 
 from deltareg.delta.kind import Addition, BaseCopy, BaseView, DeltaFiles, Tensors, WeightUpdate
-from deltareg.delta.layouts.adapterhub.keys import Key
-from deltareg.delta.layouts.peft.saved import Plan
-from deltareg.delta.maths.updates import Replace
+from deltareg.delta.layouts.adapterhub.keys import AdapterTensorName
+from deltareg.delta.layouts.peft.saved import EffectPlan
+from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Problem
 
 HEAD_CONFIG = "head_config.json"
@@ -20,7 +20,7 @@ _FRAME = frozenset({
 })  # fmt: skip
 
 
-def head_names(tensors: Tensors, keys: list[Key]) -> list[str]:
+def head_names(tensors: Tensors, keys: list[AdapterTensorName]) -> list[str]:
     """Give the tensors that are no adapter's, by name."""
     own = {key.name for key in keys}
     return sorted(name for name in tensors if name not in own)
@@ -46,7 +46,7 @@ def head_problems(names: list[str], files: DeltaFiles) -> list[Problem]:
     return problems
 
 
-def plan_head(plan: Plan, names: list[str], *, tensors: Tensors, base: BaseView) -> None:
+def plan_head(plan: EffectPlan, names: list[str], *, tensors: Tensors, base: BaseView) -> None:
     """Add to a plan what a head's tensors do.
 
     A tensor that the network shares with its embeddings is no head's own: training leaves it as it
@@ -70,13 +70,13 @@ def plan_head(plan: Plan, names: list[str], *, tensors: Tensors, base: BaseView)
 
 
 def _plan_tensor(
-    plan: Plan, name: str, *, tensors: Tensors, base: BaseView, held: Container[str]
+    plan: EffectPlan, name: str, *, tensors: Tensors, base: BaseView, held: Container[str]
 ) -> None:
     tensor, consumes, head = tensors[name], {name: "head"}, _head(name, base)
     own, twin = base.names.tensor(name), base.names.stored_twin(name)
     if own is not None and head:
         shape = tensor.shape if tensor.shape != base.tensors[own].shape else None
-        plan.effects.append(WeightUpdate(own, Replace(tensor), consumes, shape=shape))
+        plan.effects.append(WeightUpdate(own, Replacement(tensor), consumes, shape=shape))
     elif own is not None:
         told = f"it would overwrite {own} of the base, which is part of no head"
         plan.refuse("undeclared_base_override", told, name, "take it out")

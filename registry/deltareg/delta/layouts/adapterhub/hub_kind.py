@@ -9,20 +9,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors
-from deltareg.delta.layouts.adapterhub.config import (
-    Frame,
-    architecture,
-    method_config,
-    method_fields,
-    missing_config,
-    read_frame,
-)
+from deltareg.delta.layouts.adapterhub.config import AdapterFrame, architecture, method_config, method_fields, missing_config, read_frame
 from deltareg.delta.layouts.adapterhub.head import HEAD_CONFIG, head_names, head_problems, plan_head
-from deltareg.delta.layouts.adapterhub.interface import Interface
-from deltareg.delta.layouts.adapterhub.keys import Key, containers, read_keys
-from deltareg.delta.layouts.adapterhub.places import Places
+from deltareg.delta.layouts.adapterhub.interface import AdapterInterface
+from deltareg.delta.layouts.adapterhub.keys import AdapterTensorName, containers, read_keys
+from deltareg.delta.layouts.adapterhub.places import BaseLayers
 from deltareg.delta.layouts.peft.config import CONFIG_FILE, Fields, adapter_config, canonical_number
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
@@ -44,10 +37,10 @@ class Adapter:
         interface: Where the library went in, where it says so.
     """
 
-    keys: list[Key]
+    keys: list[AdapterTensorName]
     tensors: Tensors
-    places: Places
-    interface: Interface | None = None
+    places: BaseLayers
+    interface: AdapterInterface | None = None
 
     @property
     def base(self) -> BaseView:
@@ -84,7 +77,7 @@ class HubKind(Generic[S]):
     is_method: Callable[[Mapping[str, object]], bool]
     container: str
     read: Callable[[Fields], S]
-    plan: Callable[[Plan, Adapter, S], None]
+    plan: Callable[[EffectPlan, Adapter, S], None]
     variant: Callable[[S], str]
     is_foldable: Callable[[S], bool]
     is_named_by_tensors: bool = True
@@ -127,7 +120,7 @@ class HubDelta(Generic[S]):
     """
 
     kind: HubKind[S]
-    frame: Frame
+    frame: AdapterFrame
     settings: S
 
     @property
@@ -170,8 +163,8 @@ class HubDelta(Generic[S]):
         """See `deltareg.delta.kind.DeltaKind`."""
         return self._plan(tensors, base).effects
 
-    def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
-        plan, keys = Plan(), read_keys(tensors, self.frame.name)
+    def _plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
+        plan, keys = EffectPlan(), read_keys(tensors, self.frame.name)
         own, trained = base.names.model_type, self.frame.model_type
         if trained and own and trained != own:
             told = f"the adapter was trained in a network of type {trained!r}, the base is {own!r}"
@@ -181,12 +174,12 @@ class HubDelta(Generic[S]):
             self._refuse_empty(plan, tensors)
             return plan
         self.kind.plan(
-            plan, Adapter(keys, tensors, Places.of(base), self.frame.interface), self.settings
+            plan, Adapter(keys, tensors, BaseLayers.of(base), self.frame.interface), self.settings
         )
         plan_head(plan, head_names(tensors, keys), tensors=tensors, base=base)
         return plan
 
-    def _refuse_empty(self, plan: Plan, tensors: Tensors) -> None:
+    def _refuse_empty(self, plan: EffectPlan, tensors: Tensors) -> None:
         others, name = containers(tensors) - {self.kind.container}, self.frame.name
         if others:
             told = f"the config says {self.kind.method}, and the tensors are {', '.join(others)}"

@@ -25,7 +25,7 @@ _UNSUPPORTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
+class AdapterInterface:
     """Modules below a layer that bottlenecks sit at.
 
     Attributes:
@@ -67,7 +67,7 @@ class Interface:
         return Sublayer(modules[0], Tap(modules[1], "input"), "", "")
 
 
-def read_interface(files: DeltaFiles) -> Interface | None:
+def read_interface(files: DeltaFiles) -> AdapterInterface | None:
     """Read the interface; None when the folder has none.
 
     Raises:
@@ -86,4 +86,4 @@ def read_interface(files: DeltaFiles) -> Interface | None:
         elif value is not None:
             told = f"{INTERFACE_FILE}: {word} is no name of a module"
             raise Refused([Problem("bad_config", told, fix="save the adapter again")])
-    return Interface(paths, tuple(word for word in _UNSUPPORTED if entries.get(word) is not None))
+    return AdapterInterface(paths, tuple(word for word in _UNSUPPORTED if entries.get(word) is not None))

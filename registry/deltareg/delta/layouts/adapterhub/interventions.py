@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deltareg.delta.kind import Seen
+from deltareg.delta.kind import HookInputs
 from deltareg.delta.maths.formula import Array, Function, Integers, Ops, Tensor
 from deltareg.errors import InvalidInput
 
@@ -15,7 +15,7 @@ MASK = "attention_mask"
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class StoredProjection:
     """R as it is stored, (r, d).
 
     Attributes:
@@ -30,7 +30,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Orthonormal:
+class OrthonormalProjection:
     """R with orthonormal rows, as torch parametrises it with Householder reflections, r < d.
 
     With X = originalᵀ and V its part below the diagonal, Q is the first r columns of the product of
@@ -63,7 +63,7 @@ class Orthonormal:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class InterventionUnit:
     """What is added to a state x: (f(W x + b) - R x) R, without - R x where nothing is subtracted.
 
     Attributes:
@@ -76,7 +76,7 @@ class Unit:
 
     weight: Tensor
     bias: Tensor
-    projection: Rows | Orthonormal
+    projection: StoredProjection | OrthonormalProjection
     function: Function | None
     subtracts: bool
 
@@ -104,12 +104,12 @@ class Intervention:
         trailing: How many are last.
     """
 
-    first: Unit
-    last: Unit
+    first: InterventionUnit
+    last: InterventionUnit
     leading: int
     trailing: int
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the layer's new output.
 
         Raises:

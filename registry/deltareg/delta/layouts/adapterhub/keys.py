@@ -20,7 +20,7 @@ _OWN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class AdapterTensorName:
     """One tensor name, taken apart.
 
     Attributes:
@@ -36,7 +36,7 @@ class Key:
     parameter: str
 
 
-def read_keys(names: Iterable[str], adapter: str) -> list[Key]:
+def read_keys(names: Iterable[str], adapter: str) -> list[AdapterTensorName]:
     """Take apart the names that belong to one adapter; others are left out.
 
     Args:
@@ -58,9 +58,9 @@ def containers(names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _read_key(name: str, adapter: str) -> Key | None:
+def _read_key(name: str, adapter: str) -> AdapterTensorName | None:
     parts = name.split(".")
     for at, part in enumerate(parts[:-2]):
         if part in CONTAINERS and parts[at + 1] == adapter:
-            return Key(name, ".".join(parts[:at]), part, ".".join(parts[at + 2 :]))
+            return AdapterTensorName(name, ".".join(parts[:at]), part, ".".join(parts[at + 2 :]))
     return None

@@ -9,7 +9,7 @@ MATRICES = ("q", "k", "v", "o")
 
 
 @dataclass(frozen=True, slots=True)
-class Lora:
+class AdapterLoraConfig:
     """What a config says of LoRA.
 
     Attributes:
@@ -42,7 +42,7 @@ class Lora:
         return tuple(name for name in "qkv" if name in self.matrices)
 
 
-def read_lora(fields: Fields) -> Lora:
+def read_lora(fields: Fields) -> AdapterLoraConfig:
     """Read the method's fields; what is refused is noted in `fields`."""
     if fields.flag("use_dora"):
         fields.refuse("use_dora", "is not supported in an adapter of this library")
@@ -53,7 +53,7 @@ def read_lora(fields: Fields) -> Lora:
     has_gate = fields.flag("use_gating")
     if is_scaling and (rank != 1 or is_vector_based or has_gate):
         fields.refuse("composition_mode", "is scale, which is not supported with these fields")
-    return Lora(
+    return AdapterLoraConfig(
         rank=rank,
         scale=alpha if is_scaling else alpha / rank,
         attention=fields.flag("selfattn_lora", default=True),

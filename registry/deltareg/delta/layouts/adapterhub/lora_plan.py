@@ -6,18 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deltareg.delta.kind import ActivationHook, BaseView, Tap, WeightUpdate
-from deltareg.delta.layouts.adapterhub.bottlenecks import Gate
+from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter
-from deltareg.delta.layouts.adapterhub.lora_config import Lora
-from deltareg.delta.layouts.adapterhub.loras import (
-    INPUT,
-    AddLowRank,
-    Blocks,
-    FusedLowRank,
-    FusedScaled,
-)
-from deltareg.delta.layouts.adapterhub.parameters import Parameters
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.adapterhub.lora_config import AdapterLoraConfig
+from deltareg.delta.layouts.adapterhub.loras import INPUT, AddLowRank, FusedParts, FusedLowRank, FusedScaled
+from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor, Update
 from deltareg.delta.maths.updates import Factor, LowRank
 from deltareg.delta.sites import Layer
@@ -28,7 +22,7 @@ _SHARED = "shared_parameters"
 _SHARED_FACTORS = ("lora_A", "lora_B")
 # Projections that make q, k and v at once, one third of the outputs each.
 _FUSED = frozenset({"c_attn", "in_proj"})
-_WHOLE = Blocks((0,))
+_WHOLE = FusedParts((0,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,7 @@ class _Site:
         return self.base.names.tensor(f"{self.module}.bias") or ""
 
 
-def plan_lora(plan: Plan, adapter: Adapter, settings: Lora) -> None:
+def plan_lora(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig) -> None:
     """Add to a plan what the projections' adapters do.
 
     Args:
@@ -87,7 +81,7 @@ def plan_lora(plan: Plan, adapter: Adapter, settings: Lora) -> None:
         _Planner(plan, adapter, settings, site, shared, consumed).run()
 
 
-def _sites(plan: Plan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
+def _sites(plan: EffectPlan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
     """Find the projection of every adapter; give those found, and a tensor of each that is not."""
     found: dict[str, _Site] = {}
     lost: list[str] = []
@@ -104,7 +98,7 @@ def _sites(plan: Plan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
     return list(found.values()), lost
 
 
-def _check_declared(plan: Plan, adapter: Adapter, settings: Lora, sites: list[_Site]) -> None:
+def _check_declared(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig, sites: list[_Site]) -> None:
     """Hold how many projections the config asks for, layer by layer, against those that came."""
     given: dict[int, Counter[str]] = {}
     fused = {site.number for site in sites if site.is_fused}
@@ -133,7 +127,7 @@ def _part(site: _Site) -> str:
     return "ffn"
 
 
-def _shared_factors(plan: Plan, adapter: Adapter, settings: Lora) -> dict[str, Tensor]:
+def _shared_factors(plan: EffectPlan, adapter: Adapter, settings: AdapterLoraConfig) -> dict[str, Tensor]:
     """Give A and B of VeRA, which all layers share; empty when they did not come."""
     if not settings.is_vector_based:
         return {}
@@ -150,16 +144,16 @@ def _shared_factors(plan: Plan, adapter: Adapter, settings: Lora) -> dict[str, T
 class _Planner:
     """Makes the effects of one projection."""
 
-    plan: Plan
+    plan: EffectPlan
     adapter: Adapter
-    settings: Lora
+    settings: AdapterLoraConfig
     site: _Site
     shared: Mapping[str, Tensor]
     consumed: Mapping[str, str]
 
     def run(self) -> None:
         site, tensors = self.site, self.adapter.tensors
-        parameters = Parameters(f"the adapter of {site.module}", site.names, tensors, self.plan)
+        parameters = ModuleParameters(f"the adapter of {site.module}", site.names, tensors, self.plan)
         blocks = self._blocks()
         if not blocks.adapted:
             told = "the config names none of q, k and v, and this makes all of them"
@@ -171,13 +165,13 @@ class _Planner:
         else:
             self._factors(parameters, blocks)
 
-    def _blocks(self) -> Blocks:
+    def _blocks(self) -> FusedParts:
         adapted = self.settings.fused
         if not self.site.is_fused:
             return _WHOLE
-        return Blocks(tuple(adapted.index(n) if n in adapted else None for n in "qkv"))
+        return FusedParts(tuple(adapted.index(n) if n in adapted else None for n in "qkv"))
 
-    def _scale(self, parameters: Parameters, blocks: Blocks) -> None:
+    def _scale(self, parameters: ModuleParameters, blocks: FusedParts) -> None:
         site, scale = self.site, self.settings.scale
         n_out = site.out_in[0] // len(blocks.parts) * blocks.adapted
         factors = parameters.take("lora_B", (n_out, 1))
@@ -190,7 +184,7 @@ class _Planner:
             update = FusedScaled(factors, blocks, scale, "rows")
             self.plan.effects.append(WeightUpdate(site.bias, update, {}))
 
-    def _factors(self, parameters: Parameters, blocks: Blocks) -> None:
+    def _factors(self, parameters: ModuleParameters, blocks: FusedParts) -> None:
         (n_out, n_in), rank = self.site.out_in, self.settings.rank
         rows = n_out // len(blocks.parts) * blocks.adapted
         a = parameters.take("lora_A", (rank * blocks.adapted, n_in))
@@ -210,7 +204,7 @@ class _Planner:
             update = LowRank(Factor(left, flipped), Factor(right, flipped), scale)
         self.plan.effects.append(WeightUpdate(self.site.target, update, parameters.roles))
 
-    def _vectors(self, parameters: Parameters) -> None:
+    def _vectors(self, parameters: ModuleParameters) -> None:
         (n_out, n_in), rank = self.site.out_in, self.settings.rank
         left, right = self.shared["lora_B"], self.shared["lora_A"]
         if (left.shape, right.shape) != ((n_out, rank), (rank, n_in)) or self.site.is_fused:
@@ -225,21 +219,21 @@ class _Planner:
 
     def _hook(
         self,
-        parameters: Parameters,
+        parameters: ModuleParameters,
         factors: tuple[Tensor, ...],
-        blocks: Blocks | None,
-        gate: Gate | None,
+        blocks: FusedParts | None,
+        gate: SequenceGate | None,
     ) -> None:
         consumes = {**parameters.roles, **self.consumed}
         hook, module = AddLowRank(factors, blocks, self.settings.scale, gate), self.site.module
         taps = {INPUT: Tap(module, "input")}
         self.plan.effects.append(ActivationHook(module, "after", taps, consumes, hook))
 
-    def _gate(self, parameters: Parameters, gates: int) -> Gate | None:
+    def _gate(self, parameters: ModuleParameters, gates: int) -> SequenceGate | None:
         if not self.settings.has_gate:
             return None
         weight = parameters.take("gate.weight", (gates, self.site.out_in[1]))
-        return Gate(weight, parameters.take("gate.bias", (gates,)))
+        return SequenceGate(weight, parameters.take("gate.bias", (gates,)))
 
     def _warn_of_rank(self, a: Tensor) -> None:
         rank, shape = self.settings.rank, self.site.out_in

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.delta.kind import Seen
-from deltareg.delta.layouts.adapterhub.bottlenecks import Gate
+from deltareg.delta.kind import HookInputs
+from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 INPUT = "input"
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
+class FusedParts:
     """Which equal parts of the outputs are adapted.
 
     Attributes:
@@ -67,7 +67,7 @@ class FusedLowRank:
 
     a: Tensor
     b: Tensor
-    blocks: Blocks
+    blocks: FusedParts
     scale: float
     is_transposed: bool
     needs_whole = False
@@ -96,7 +96,7 @@ class FusedScaled:
     """
 
     vector: Tensor
-    blocks: Blocks
+    blocks: FusedParts
     scale: float
     along: Literal["rows", "columns"]
     needs_whole = False
@@ -125,11 +125,11 @@ class AddLowRank:
     """
 
     factors: Sequence[Tensor]
-    blocks: Blocks | None
+    blocks: FusedParts | None
     scale: float
-    gate: Gate | None
+    gate: SequenceGate | None
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the module's new output."""
         source = seen.arrays[INPUT]
         matrices = [ops.load(factor) for factor in self.factors]
@@ -146,7 +146,7 @@ class AddLowRank:
         return value + made * _wide(gates, self.blocks, ops, size=value.shape[-1])
 
 
-def _wide(gates: Array, blocks: Blocks, ops: Ops, *, size: int) -> Array:
+def _wide(gates: Array, blocks: FusedParts, ops: Ops, *, size: int) -> Array:
     """Repeat (rows, 1, adapted) gates over the outputs that they are for."""
     width = size // len(blocks.parts)
     ones = ops.zeros(*gates.shape[:-1], width) + 1.0

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deltareg.delta.kind import Tensors
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor
 
 
 @dataclass(slots=True)
-class Parameters:
+class ModuleParameters:
     """One module's tensors; what is missing or does not fit is noted in the plan.
 
     Attributes:
@@ -24,7 +24,7 @@ class Parameters:
     module: str
     names: Mapping[str, str]
     tensors: Tensors
-    plan: Plan
+    plan: EffectPlan
     roles: dict[str, str] = field(default_factory=dict[str, str])
     is_sound: bool = True
 

@@ -21,7 +21,7 @@ _WORDS: Mapping[str, Part] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SublayerPlace:
     """A sublayer of a layer.
 
     Attributes:
@@ -41,7 +41,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
+class BaseLayers:
     """The layers of one base, by the library's paths and numbers.
 
     Attributes:
@@ -53,7 +53,7 @@ class Places:
     sites: Sites
 
     @classmethod
-    def of(cls, base: BaseView) -> "Places":
+    def of(cls, base: BaseView) -> "BaseLayers":
         """Find the layers of a base.
 
         Raises:
@@ -92,7 +92,7 @@ class Places:
                 return (*found, ".".join(parts[at:]))
         return None
 
-    def part(self, holder: str) -> Place | None:
+    def part(self, holder: str) -> SublayerPlace | None:
         """Give the sublayer whose adapters a module of the library's network holds."""
         found = self.layer(holder)
         if found is None:
@@ -100,11 +100,11 @@ class Places:
         number, layer, rest = found
         word = _WORDS.get(rest.rpartition(".")[2])
         if word in layer.parts:
-            return Place(number, layer, word)
+            return SublayerPlace(number, layer, word)
         for part, sublayer in layer.parts.items():
             parent = sublayer.hook.removeprefix(f"{layer.path}.").rpartition(".")[0]
             if rest and rest == parent:
-                return Place(number, layer, part)
+                return SublayerPlace(number, layer, part)
         return None
 
     def width(self, sublayer: Sublayer) -> int | None:

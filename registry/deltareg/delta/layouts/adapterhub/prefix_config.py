@@ -9,7 +9,7 @@ from deltareg.delta.maths.formula import Function
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class AdapterPrefixConfig:
     """What a config says of prefixes.
 
     Attributes:
@@ -44,11 +44,11 @@ class PromptLength:
     length: int
 
 
-def read_prefix(fields: Fields) -> Prefix:
+def read_prefix(fields: Fields) -> AdapterPrefixConfig:
     """Read the method's fields; what is refused is noted in `fields`."""
     has_gate = fields.flag("use_gating")
     is_shared = fields.flag("shared_gating", default=True)
-    return Prefix(
+    return AdapterPrefixConfig(
         length=fields.integer("prefix_length", 30),
         narrow=fields.integer("bottleneck_size", 512),
         function=read_activation(fields, "non_linearity"),

@@ -7,13 +7,13 @@ file may hold it many times over; the copies are accounted for, and must be equa
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.delta.kind import AGAIN, PrefixInsert, Vectors
-from deltareg.delta.layouts.adapterhub.bottlenecks import Gate
+from deltareg.delta.kind import AGAIN, PrefixInsert, PrefixVectors
+from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter
-from deltareg.delta.layouts.adapterhub.parameters import Parameters
-from deltareg.delta.layouts.adapterhub.prefix_config import Prefix
-from deltareg.delta.layouts.adapterhub.prefixes import Flat, Made, PrefixGate
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
+from deltareg.delta.layouts.adapterhub.prefix_config import AdapterPrefixConfig
+from deltareg.delta.layouts.adapterhub.prefixes import FlatKeyValues, ComputedKeyValues, PrefixGate
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.sites import Layer
 from deltareg.delta.sites.attention import KeyShape, key_shape
@@ -51,7 +51,7 @@ class _Site:
         return self.layer.parts[self.part].attention
 
 
-def plan_prefix(plan: Plan, adapter: Adapter, settings: Prefix) -> None:
+def plan_prefix(plan: EffectPlan, adapter: Adapter, settings: AdapterPrefixConfig) -> None:
     """Add to a plan what the prefixes do.
 
     Args:
@@ -91,7 +91,7 @@ def plan_prefix(plan: Plan, adapter: Adapter, settings: Prefix) -> None:
         plan.effects.append(PrefixInsert("attention", site.path, 0, made, consumes, gate))
 
 
-def _sites(adapter: Adapter, settings: Prefix) -> list[_Site]:
+def _sites(adapter: Adapter, settings: AdapterPrefixConfig) -> list[_Site]:
     """List the attentions that have a prefix, in the library's order."""
     stacks = {layer.stack for layer in adapter.places.layers}
     is_double = {"encoder", "decoder"} <= stacks
@@ -109,7 +109,7 @@ def _sites(adapter: Adapter, settings: Prefix) -> list[_Site]:
     return found
 
 
-def _is_partial(adapter: Adapter, settings: Prefix) -> bool:
+def _is_partial(adapter: Adapter, settings: AdapterPrefixConfig) -> bool:
     """Whether some layers of a stack have a prefix, and others have none."""
     has: dict[str, set[bool]] = {}
     for number, layer in enumerate(adapter.places.layers):
@@ -117,7 +117,7 @@ def _is_partial(adapter: Adapter, settings: Prefix) -> bool:
     return any(len(kinds) > 1 for kinds in has.values())
 
 
-def _pool(plan: Plan, adapter: Adapter) -> tuple[Mapping[str, str], dict[str, str]]:
+def _pool(plan: EffectPlan, adapter: Adapter) -> tuple[Mapping[str, str], dict[str, str]]:
     """Take one of the pools as the one; give its tensors by parameter, and copy -> original."""
     pools = adapter.within(POOLS)
     first = min(pools, key=len)  # the network's own, where it came
@@ -138,7 +138,7 @@ def _pool(plan: Plan, adapter: Adapter) -> tuple[Mapping[str, str], dict[str, st
     return pools[first], copies
 
 
-def _has_keys(plan: Plan, pool: Mapping[str, str], counts: Mapping[str, int]) -> bool:
+def _has_keys(plan: EffectPlan, pool: Mapping[str, str], counts: Mapping[str, int]) -> bool:
     """Hold the sorts of attention that the config asks for against those in the pool."""
     given = {parameter.partition(".")[0]: name for parameter, name in pool.items()}
     first = next(iter(pool.values()))
@@ -155,9 +155,9 @@ class _Maker:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: EffectPlan,
         adapter: Adapter,
-        settings: Prefix,
+        settings: AdapterPrefixConfig,
         shape: KeyShape,
         key: str,
         count: int,
@@ -168,7 +168,7 @@ class _Maker:
             for parameter, name in pool.items()
             if parameter.startswith(f"{key}.")
         }
-        self._parameters = Parameters(f"the {key}", own, adapter.tensors, plan)
+        self._parameters = ModuleParameters(f"the {key}", own, adapter.tensors, plan)
         self._key, self._settings, self._shape = key, settings, shape
         self._rows = 2 * count * shape.heads * shape.width
         self._tensors = self._take()
@@ -187,7 +187,7 @@ class _Maker:
             take("control_trans.2.bias", (self._rows,)),
         )
 
-    def make(self, row: int) -> tuple[Vectors | None, Mapping[str, str]]:
+    def make(self, row: int) -> tuple[PrefixVectors | None, Mapping[str, str]]:
         """Give the vectors of one attention, and the tensors that it consumes on behalf of all."""
         roles = {name: f"{self._key}.{role}" for name, role in self._parameters.roles.items()}
         consumes = {} if row else roles
@@ -195,13 +195,13 @@ class _Maker:
             return None, {}
         settings, shape = self._settings, self._shape
         if settings.is_flat:
-            return Flat(self._tensors[0], settings.length, row, shape), consumes
+            return FlatKeyValues(self._tensors[0], settings.length, row, shape), consumes
         vectors, *rest = self._tensors
         first, second = (rest[0], rest[1]), (rest[2], rest[3])
-        return Made(vectors, first, second, settings.function, row, shape), consumes
+        return ComputedKeyValues(vectors, first, second, settings.function, row, shape), consumes
 
 
-def _gates(plan: Plan, adapter: Adapter, sites: list[_Site]) -> dict[str, Mapping[str, str]]:
+def _gates(plan: EffectPlan, adapter: Adapter, sites: list[_Site]) -> dict[str, Mapping[str, str]]:
     """Give attention -> parameter -> tensor name, for every gate."""
     found: dict[str, Mapping[str, str]] = {}
     paths = {site.path for site in sites}
@@ -228,21 +228,21 @@ def _attention(adapter: Adapter, holder: str) -> str:
 
 
 def _gate(
-    plan: Plan,
+    plan: EffectPlan,
     adapter: Adapter,
-    settings: Prefix,
+    settings: AdapterPrefixConfig,
     site: _Site,
     gates: Mapping[str, Mapping[str, str]],
 ) -> tuple[PrefixGate | None, Mapping[str, str]]:
     names = gates.get(site.path, {})
     if not settings.gates and not names:
         return None, {}
-    parameters = Parameters(f"the gate on {site.path}", names, adapter.tensors, plan)
+    parameters = ModuleParameters(f"the gate on {site.path}", names, adapter.tensors, plan)
     if not settings.gates:
         parameters.finish()
         return None, {}
     features = (*parameters.shape("weight"), 0, 0)[1]
-    gate = Gate(
+    gate = SequenceGate(
         parameters.take("weight", (settings.gates, features)),
         parameters.take("bias", (settings.gates,)),
     )

@@ -5,14 +5,14 @@ Li and Liang 2021, arXiv 2101.00190, section 4.3: P = MLP(P'), of which P' and t
 
 from dataclasses import dataclass
 
-from deltareg.delta.kind import Seen
-from deltareg.delta.layouts.adapterhub.bottlenecks import Gate
+from deltareg.delta.kind import HookInputs
+from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
 from deltareg.delta.maths.formula import Array, Function, Ops, Tensor
 from deltareg.delta.sites.attention import KeyShape
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ComputedKeyValues:
     """Keys and values of one layer, W₂ f(W₁ p + b₁) + b₂ for every vector p.
 
     Attributes:
@@ -46,7 +46,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Flat:
+class FlatKeyValues:
     """Keys and values of one layer, as they are stored.
 
     Attributes:
@@ -79,16 +79,16 @@ class PrefixGate:
         gate: Its weights.
     """
 
-    gate: Gate
+    gate: SequenceGate
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give factors (rows, gates, 1) for the attention's hidden states."""
         factors = self.gate.of(value, ops)
         return factors.reshape(factors.shape[0], -1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptVectors:
     """Vectors of a prompt.
 
     Attributes:

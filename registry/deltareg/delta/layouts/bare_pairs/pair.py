@@ -12,7 +12,7 @@ from deltareg.tensors.array import to_f32, view
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PairUpdate:
     """W + (alpha / r) · up @ down (Hu et al. 2021, arXiv 2106.09685); alpha is r where none came.
 
     A convolution has (n_out, r, 1, 1) and (r, n_in, h, w). With a core of (r, r, h, w) between two
@@ -73,7 +73,7 @@ class Pair:
         ):
             return f"core {list(core.shape)} does not fit between up and down"
         wanted = (shape[1], shape[0]) if self.is_flipped else shape
-        if (up[0], *_trimmed(made)) == (wanted[0], *_trimmed(wanted[1:])):
+        if (up[0], *_trim_ones(made)) == (wanted[0], *_trim_ones(wanted[1:])):
             return ""
         return f"up {list(up)} and down {list(down)} do not fit {list(shape)}"
 
@@ -94,7 +94,7 @@ class Pair:
         return array * (ops.load(self.alpha).reshape(1, 1) / self.rank)
 
 
-def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _trim_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Take dimensions of one off the end: a 1x1 convolution is a linear layer."""
     while len(shape) > 1 and shape[-1] == 1:
         shape = shape[:-1]

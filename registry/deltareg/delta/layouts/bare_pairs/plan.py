@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from deltareg.delta.kind import BaseView, Effect, Tensors, WeightUpdate
-from deltareg.delta.layouts.bare_pairs.pair import Pair
-from deltareg.delta.layouts.plain_weights import taken_twice, unapplied
+from deltareg.delta.layouts.bare_pairs.pair import PairUpdate
+from deltareg.delta.layouts.plain_weights import taken_twice, report_unapplied
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -17,7 +17,7 @@ Where = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class PairTensorName:
     """A tensor's name, taken apart.
 
     Attributes:
@@ -41,7 +41,7 @@ def plan_pairs(
     tensors: Tensors,
     base: BaseView,
     *,
-    read: Callable[[str], Name | None],
+    read: Callable[[str], PairTensorName | None],
     find: Callable[[str], Where],
 ) -> PairPlan:
     """Say what pairs do, or what is wrong with them.
@@ -69,11 +69,11 @@ def plan_pairs(
                     _add(plan, roles, target, base)
             case where:
                 plan.problems.append(_unclear(name, where))
-    plan.problems += unapplied(lost, is_some_applied=bool(taken))
+    plan.problems += report_unapplied(lost, is_some_applied=bool(taken))
     return plan
 
 
-def ranks_of(shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Name | None]) -> set[int]:
+def ranks_of(shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], PairTensorName | None]) -> set[int]:
     """Give the ranks that occur.
 
     Args:
@@ -85,7 +85,7 @@ def ranks_of(shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Name |
 
 
 def _by_module(
-    tensors: Tensors, read: Callable[[str], Name | None], plan: PairPlan
+    tensors: Tensors, read: Callable[[str], PairTensorName | None], plan: PairPlan
 ) -> dict[str, dict[str, Tensor]]:
     modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name in sorted(tensors):
@@ -119,7 +119,7 @@ def _is_whole(roles: Mapping[str, Tensor], plan: PairPlan, *, has_alphas: bool) 
 def _add(plan: PairPlan, roles: Mapping[str, Tensor], target: str, base: BaseView) -> None:
     is_flipped = base.names.is_transposed(target)
     alpha, core = roles.get("alpha"), roles.get("core")
-    pair = Pair(roles["up"], roles["down"], alpha, core, is_flipped)
+    pair = PairUpdate(roles["up"], roles["down"], alpha, core, is_flipped)
     odd = next((tensor for tensor in roles.values() if tensor.dtype not in FLOAT_DTYPES), None)
     why = pair.misfit(base.tensors[target].shape)
     if odd is not None or why:

@@ -5,7 +5,7 @@ code did that the model was published with: `double_blocks.0.img_attn.qkv`, `inp
 such a name is in a base of diffusers follows from its class, its config and its own weights.
 """
 
-from deltareg.delta.layouts.originals.original import Original
+from deltareg.delta.layouts.originals.original import OriginalModule
 from deltareg.delta.layouts.originals.table import by_path, by_spelling
 
-__all__ = ["Original", "by_path", "by_spelling"]
+__all__ = ["OriginalModule", "by_path", "by_spelling"]

@@ -7,7 +7,7 @@ gives shift and scale in its original, scale and shift in diffusers.
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from deltareg.delta.layouts.originals.original import Original
+from deltareg.delta.layouts.originals.original import OriginalModule
 
 _OUTSIDE = {
     "img_in": "x_embedder",
@@ -45,16 +45,16 @@ _BLOCKS = {
 _BLOCK = re.compile(r"(transformer_blocks|single_transformer_blocks)\.(\d{1,4})\..+")
 
 
-def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tuple[str, Original]]:
+def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tuple[str, OriginalModule]]:
     """Give original paths of the modules of a Flux.
 
     Args:
         modules: Paths of all modules with a matrix or a kernel.
     """
-    yield from ((path, Original((module,))) for path, module in _OUTSIDE.items())
-    yield _LAST_MODULATION[0], Original((_LAST_MODULATION[1],), is_turned=True)
+    yield from ((path, OriginalModule((module,))) for path, module in _OUTSIDE.items())
+    yield _LAST_MODULATION[0], OriginalModule((_LAST_MODULATION[1],), is_turned=True)
     for above, number in {m.groups() for module in modules if (m := _BLOCK.fullmatch(module))}:
         named, parts = _BLOCKS[above]
         for path, found in parts.items():
             whole = tuple(f"{above}.{number}.{module}" for module in found)
-            yield f"{named}.{number}.{path}", Original(whole)
+            yield f"{named}.{number}.{path}", OriginalModule(whole)

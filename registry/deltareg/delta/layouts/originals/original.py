@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
+class OriginalModule:
     """A module of the original code.
 
     Attributes:
@@ -20,6 +20,6 @@ class Original:
         """Whether the base has the same weight under another name."""
         return len(self.modules) == 1 and not self.is_turned
 
-    def below(self, component: str) -> "Original":
+    def below(self, component: str) -> "OriginalModule":
         """Give the same in a component of a pipeline."""
-        return Original(tuple(f"{component}.{module}" for module in self.modules), self.is_turned)
+        return OriginalModule(tuple(f"{component}.{module}" for module in self.modules), self.is_turned)

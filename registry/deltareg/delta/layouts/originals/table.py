@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.originals import flux, unet, wan
-from deltareg.delta.layouts.originals.original import Original
+from deltareg.delta.layouts.originals.original import OriginalModule
 
-Table = Callable[[Collection[str], Mapping[str, object]], Iterator[tuple[str, Original]]]
+Table = Callable[[Collection[str], Mapping[str, object]], Iterator[tuple[str, OriginalModule]]]
 _CLASSES: Mapping[str, Table] = {
     "UNet2DConditionModel": unet.originals,
     "FluxTransformer2DModel": flux.originals,
@@ -15,9 +15,9 @@ _CLASSES: Mapping[str, Table] = {
 _WEIGHT = ".weight"
 
 
-def by_path(base: BaseView) -> dict[str, Original]:
+def by_path(base: BaseView) -> dict[str, OriginalModule]:
     """Give modules of a base by their path in the original code, without the base's own paths."""
-    found: dict[str, Original] = {}
+    found: dict[str, OriginalModule] = {}
     for component, config in _models(base):
         table = _CLASSES.get(str(config.get("_class_name", "")))
         if table is None:
@@ -34,9 +34,9 @@ def by_path(base: BaseView) -> dict[str, Original]:
     return found
 
 
-def by_spelling(base: BaseView) -> dict[str, Original]:
+def by_spelling(base: BaseView) -> dict[str, OriginalModule]:
     """Give the same by paths with dots as underscores, without what two modules are spelled as."""
-    found: dict[str, Original] = {}
+    found: dict[str, OriginalModule] = {}
     twice: set[str] = set()
     for path, original in by_path(base).items():
         spelled = path.replace(".", "_")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
 
-from deltareg.delta.layouts.originals.original import Original
+from deltareg.delta.layouts.originals.original import OriginalModule
 from deltareg.documents.json_values import is_count, is_list
 
 _OUTSIDE = {
@@ -32,7 +32,7 @@ _MIDDLE = re.compile(r"mid_block\.(?P<sort>resnets|attentions)\.(?P<at>\d{1,3})\
 
 def originals(
     modules: Collection[str], config: Mapping[str, object]
-) -> Iterator[tuple[str, Original]]:
+) -> Iterator[tuple[str, OriginalModule]]:
     """Give original paths of a UNet's modules.
 
     Args:
@@ -46,7 +46,7 @@ def originals(
         if not path and sizes:
             path = _in_block(module, sizes, attending)
         if path:
-            yield path, Original((module,))
+            yield path, OriginalModule((module,))
 
 
 def _sizes(config: Mapping[str, object]) -> list[int]:

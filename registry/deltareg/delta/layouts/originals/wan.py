@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from deltareg.delta.layouts.originals.original import Original
+from deltareg.delta.layouts.originals.original import OriginalModule
 
 _OUTSIDE = {
     "condition_embedder.text_embedder.linear_1": "text_embedding.0",
@@ -29,7 +29,7 @@ _IN_BLOCK = {
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
 
 
-def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tuple[str, Original]]:
+def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tuple[str, OriginalModule]]:
     """Give original paths of the modules of a Wan.
 
     Args:
@@ -41,4 +41,4 @@ def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tup
         if found is not None and found[2] in _IN_BLOCK:
             path = f"blocks.{found[1]}.{_IN_BLOCK[found[2]]}"
         if path:
-            yield path, Original((module,))
+            yield path, OriginalModule((module,))

@@ -7,7 +7,7 @@ keys and values can be shared with it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.delta.kind import Seen
+from deltareg.delta.kind import HookInputs
 from deltareg.delta.maths.formula import Array, Ops
 from deltareg.delta.maths.updates import LowRank
 from deltareg.errors import InvalidInput
@@ -22,7 +22,7 @@ def invocation(config: Mapping[str, object] | None) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Activated:
+class ActivatedLowRank:
     """y + m · s·(x Rᵀ)Lᵀ, with m one from the last occurrence of the phrase on, and else zero.
 
     Where the prompt is longer than what passes here, as in decoding with a cache, the ends of the
@@ -38,7 +38,7 @@ class Activated:
     is_in_out: bool
     phrase: tuple[int, ...]
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the layer's output with the change from the phrase on.
 
         Raises:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import cast
 
 from deltareg.delta.kind import DeltaFiles
-from deltareg.delta.layouts.peft.patterns import Budget
+from deltareg.delta.layouts.peft.patterns import PatternBudget
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
 
@@ -68,7 +68,7 @@ class Fields:
         self._config = config
         self._known = set(_INFORMATION)
         self._problems: list[Problem] = []
-        self.budget = Budget()
+        self.budget = PatternBudget()
         self._check_information()
 
     def flag(self, name: str, *, default: bool = False) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deltareg.delta.kind import BaseView, Tensors, WeightUpdate
-from deltareg.delta.layouts.peft.factors import Factoring
+from deltareg.delta.layouts.peft.factors import FactorSettings
 from deltareg.delta.layouts.peft.keys import BASE_LAYER
-from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.layouts.peft.suffixes import Suffixes
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 from deltareg.delta.maths.updates import LowRank
@@ -95,9 +95,9 @@ class ExpertStack:
 
 
 def plan_experts(
-    plan: Plan,
+    plan: EffectPlan,
     modules: Mapping[str, Mapping[str, str]],
-    factoring: Factoring,
+    factoring: FactorSettings,
     *,
     tensors: Tensors,
     base: BaseView,
@@ -134,16 +134,16 @@ def plan_experts(
             roles = modules[found[depth]]
             _plan_parameter(plan, f"{outer}.{name}", roles, factoring, tensors, base)
     lost = containers - {base.names.canonical(outer) for outer in levels}
-    plan.problems += [p for name in sorted(lost) for p in _unadapted(name, wanted, base)]
+    plan.problems += [p for name in sorted(lost) for p in _find_unadapted(name, wanted, base)]
     plan.problems += _unknown(wanted, containers, base)
     return {module for found in levels.values() for module in found.values()}
 
 
 def _plan_parameter(
-    plan: Plan,
+    plan: EffectPlan,
     path: str,
     roles: Mapping[str, str],
-    factoring: Factoring,
+    factoring: FactorSettings,
     tensors: Tensors,
     base: BaseView,
 ) -> None:
@@ -242,7 +242,7 @@ def _containers(base: BaseView) -> set[str]:
     return {match[1] for match in found if match is not None}
 
 
-def _unadapted(container: str, wanted: Suffixes, base: BaseView) -> list[Problem]:
+def _find_unadapted(container: str, wanted: Suffixes, base: BaseView) -> list[Problem]:
     """Find the parameters that the config asks for in a module without factors."""
     spelled = [container, *(f"{prefix}.{container}" for prefix in base.names.rules.strip)]
     lost = [

@@ -4,19 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deltareg.delta.kind import ActivationHook, BaseView, Seen, Tensors, WeightUpdate
+from deltareg.delta.kind import ActivationHook, BaseView, HookInputs, Tensors, WeightUpdate
 from deltareg.delta.layouts.peft.modules import is_stored_transposed, weight_of
-from deltareg.delta.layouts.peft.saved import Plan
-from deltareg.delta.layouts.peft.suffixes import Numbers, Suffixes
+from deltareg.delta.layouts.peft.saved import EffectPlan
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, Suffixes
 from deltareg.delta.maths.formula import Array, Ops, Tensor, Update
-from deltareg.delta.maths.updates import (
-    Add,
-    Factor,
-    LowRank,
-    WeightDecomposed,
-    WithoutOrthonormal,
-    WithoutPrincipal,
-)
+from deltareg.delta.maths.updates import ScaledAddition, Factor, LowRank, WeightDecomposed, OrthonormalRemoval, PrincipalRemoval
 from deltareg.errors import Problem
 
 MARKERS = frozenset({
@@ -35,7 +28,7 @@ _PAIRS = (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
 
 
 @dataclass(frozen=True, slots=True)
-class Factoring:
+class FactorSettings:
     """What a config says of the factors.
 
     Attributes:
@@ -53,8 +46,8 @@ class Factoring:
 
     r: int
     alpha: float
-    ranks: Numbers = field(default_factory=Numbers)
-    alphas: Numbers = field(default_factory=Numbers)
+    ranks: ModuleNumbers = field(default_factory=ModuleNumbers)
+    alphas: ModuleNumbers = field(default_factory=ModuleNumbers)
     is_rank_stabilised: bool = False
     is_decomposed: bool = False
     has_bias: bool = False
@@ -89,13 +82,13 @@ class AddVector:
     vector: Tensor
     scale: float
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the layer's output with the bias on it."""
         return value + ops.load(self.vector) * self.scale
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class FactorSite:
     """A module that is adapted.
 
     Attributes:
@@ -116,9 +109,9 @@ class Site:
 
 
 def plan_factors(
-    plan: Plan,
+    plan: EffectPlan,
     modules: Mapping[str, Mapping[str, str]],
-    factoring: Factoring,
+    factoring: FactorSettings,
     *,
     tensors: Tensors,
     base: BaseView,
@@ -142,7 +135,7 @@ def plan_factors(
         taken[target] = module
         grown = plan.grown.get(target)
         shape = grown or base.tensors[reads or target].shape
-        site = Site(module, roles, target, reads, shape, grown)
+        site = FactorSite(module, roles, target, reads, shape, grown)
         _Planner(site, factoring, plan, tensors, base).run()
 
 
@@ -150,9 +143,9 @@ def plan_factors(
 class _Planner:
     """Makes the effects of one site, or says why it cannot."""
 
-    site: Site
-    factoring: Factoring
-    plan: Plan
+    site: FactorSite
+    factoring: FactorSettings
+    plan: EffectPlan
     tensors: Tensors
     base: BaseView
 
@@ -259,9 +252,9 @@ class _Planner:
         is_linear = len(site.shape) == 2 and not self._is_embedding
         first: Update
         if self.factoring.start == "pissa" and is_linear:
-            first = WithoutPrincipal(rank)
+            first = PrincipalRemoval(rank)
         elif self.factoring.start == "olora" and is_linear and not is_flipped:
-            first = WithoutOrthonormal(rank, scale)
+            first = OrthonormalRemoval(rank, scale)
         else:
             message = f"init_lora_weights {self.factoring.start!r} has no meaning for {site.target}"
             self._refuse("bad_config", message, a.name)
@@ -290,7 +283,7 @@ class _Planner:
         vector, names = self.tensors[name], self.base.names
         bias = names.tensor(f"{self.site.module}.bias")
         if bias is not None:
-            self.plan.effects.append(WeightUpdate(bias, Add(vector, scale), {name: "lora_bias"}))
+            self.plan.effects.append(WeightUpdate(bias, ScaledAddition(vector, scale), {name: "lora_bias"}))
             return
         weight = names.memory(self.site.target) or self.site.target
         module, hook = weight.removesuffix(".weight"), AddVector(vector, scale)

@@ -17,7 +17,7 @@ _WRAPPERS = frozenset({SAVED, ORIGINAL, BASE_LAYER, TOKENS})
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class PeftTensorName:
     """One tensor name, taken apart.
 
     Attributes:
@@ -40,7 +40,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class PeftTensorNames:
     """All tensor names of a delta.
 
     Attributes:
@@ -49,14 +49,14 @@ class Keys:
         adapters: Names of adapters that were left in them; of two, nothing can be said.
     """
 
-    read: dict[str, Key]
+    read: dict[str, PeftTensorName]
     unread: tuple[str, ...]
     adapters: tuple[str, ...] = ()
 
 
 def read_keys(
     names: Iterable[str], markers: frozenset[str], *, parameters: Iterable[str] = ()
-) -> Keys:
+) -> PeftTensorNames:
     """Take tensor names apart.
 
     Args:
@@ -69,7 +69,7 @@ def read_keys(
     first = {parameter.partition(".")[0] for parameter in parameters}
     adapters = _adapter_names(listed, markers, {"weight", "bias", *first})
     adapter = adapters[0] if adapters else ""
-    read: dict[str, Key] = {}
+    read: dict[str, PeftTensorName] = {}
     unread: list[str] = []
     for name in listed:
         key = _read_key(name, markers, adapter)
@@ -77,10 +77,10 @@ def read_keys(
             unread.append(name)
         else:
             read[name] = key
-    return Keys(read, tuple(unread), adapters)
+    return PeftTensorNames(read, tuple(unread), adapters)
 
 
-def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
+def _read_key(name: str, markers: frozenset[str], adapter: str) -> PeftTensorName | None:
     if not name.startswith(PREFIX):
         return None
     parts = name.removeprefix(PREFIX).split(".")
@@ -88,14 +88,14 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
     while at is not None and parts[at] == BASE_LAYER and _is_nested(parts[at + 1 :], markers):
         at += 1  # one adapted parameter of a module within another
     if at is None:
-        return Key(name, ".".join(parts[:-1]), "", parts[-1]) if len(parts) > 1 else None
+        return PeftTensorName(name, ".".join(parts[:-1]), "", parts[-1]) if len(parts) > 1 else None
     if parts[at : at + 2] == [TOKENS, BASE_LAYER]:
         parts.pop(at)
     module, marker, rest = ".".join(parts[:at]), parts[at], parts[at + 1 :]
     if adapter and (adapter in rest[:1] or marker == TOKENS):
         rest = [part for part in rest if part != adapter]
     nested = any(part in markers or part in _WRAPPERS for part in rest)
-    return None if nested or not module else Key(name, module, marker, ".".join(rest))
+    return None if nested or not module else PeftTensorName(name, module, marker, ".".join(rest))
 
 
 def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:

@@ -16,7 +16,7 @@ from deltareg.delta.layouts.peft.config import (
     peft_source,
 )
 from deltareg.delta.layouts.peft.experts import plan_experts
-from deltareg.delta.layouts.peft.factors import MARKERS, ROLES, Factoring, plan_factors
+from deltareg.delta.layouts.peft.factors import MARKERS, ROLES, FactorSettings, plan_factors
 from deltareg.delta.layouts.peft.keys import read_keys
 from deltareg.delta.layouts.peft.modules import (
     by_module,
@@ -26,20 +26,13 @@ from deltareg.delta.layouts.peft.modules import (
     untie,
     weight_of,
 )
-from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
+from deltareg.delta.layouts.peft.saved import SavedModules, EffectPlan, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
 from deltareg.delta.layouts.peft.statistics import unmoved_statistics
-from deltareg.delta.layouts.peft.suffixes import Numbers, Suffix, shown, suffix
-from deltareg.delta.layouts.peft.targets import (
-    Targets,
-    read_numbers,
-    read_parameters,
-    read_saved,
-    read_targets,
-    with_weights,
-)
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, Suffix, format_entry, suffix
+from deltareg.delta.layouts.peft.targets import TargetModules, read_numbers, read_parameters, read_saved, read_targets, with_weights
 from deltareg.delta.layouts.peft.tied_rows import two_readings
-from deltareg.delta.layouts.peft.trained import Trained, read_trained
+from deltareg.delta.layouts.peft.trained import TrainedNetwork, read_trained
 from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
@@ -72,10 +65,10 @@ class LoraDelta:
     """
 
     name: ClassVar[str] = "lora"
-    factoring: Factoring
-    targets: Targets
-    declared: Declared
-    trained: Trained
+    factoring: FactorSettings
+    targets: TargetModules
+    declared: SavedModules
+    trained: TrainedNetwork
     foldable: bool
     source: Source
 
@@ -117,10 +110,10 @@ class LoraDelta:
         """See `deltareg.delta.kind.DeltaKind`."""
         return self._plan(tensors, base).effects
 
-    def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
+    def _plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
         keys = read_keys(tensors, MARKERS)
         modules, odd = by_module(keys.read.values(), ROLES)
-        plan = Plan()
+        plan = EffectPlan()
         if not has_one_adapter(plan, keys):
             return plan
         if not modules:
@@ -170,7 +163,7 @@ def read_lora(config: Mapping[str, object], files: DeltaFiles, base: BaseView) -
     lora = LoraDelta(
         factoring=factoring,
         targets=with_weights(targets, factoring.parameters),
-        declared=_declared(fields, saved, targets, base),
+        declared=_read_declared(fields, saved, targets, base),
         trained=read_trained(config, base),
         foldable=not (factoring.has_bias and _has_homeless_bias(files, base)),
         source=peft_source(config),
@@ -179,8 +172,8 @@ def read_lora(config: Mapping[str, object], files: DeltaFiles, base: BaseView) -
     return lora
 
 
-def _factoring(fields: Fields) -> Factoring:
-    factoring = Factoring(
+def _factoring(fields: Fields) -> FactorSettings:
+    factoring = FactorSettings(
         r=fields.integer("r", 8),
         alpha=fields.number("lora_alpha", 8),
         ranks=read_numbers(fields, "rank_pattern", whole=True),
@@ -217,16 +210,16 @@ def _start(fields: Fields) -> str:
     return ""
 
 
-def _declared(fields: Fields, saved: tuple[str, ...], targets: Targets, base: BaseView) -> Declared:
+def _read_declared(fields: Fields, saved: tuple[str, ...], targets: TargetModules, base: BaseView) -> SavedModules:
     required = tuple(text for text in fields.texts("modules_to_save"))
     bias = fields.choice("bias", "none", frozenset({"none", "all", "lora_only"}))
     is_asked = fields.flag("ensure_weight_tying")
     is_told = not base.names.ties.is_of_part  # the library asks the class alone what it ties
     with_twins = is_asked and is_told and _names_an_end(required, targets)
-    return Declared(saved, required, bias, _token_rows(fields), with_twins, is_asked)
+    return SavedModules(saved, required, bias, _token_rows(fields), with_twins, is_asked)
 
 
-def _names_an_end(saved: tuple[str, ...], targets: Targets) -> bool:
+def _names_an_end(saved: tuple[str, ...], targets: TargetModules) -> bool:
     """Whether the config names an embedding or a head as the library knows them.
 
     It ties nothing where a network calls them otherwise (`word_embeddings`, `wte`), and only warns.
@@ -235,7 +228,7 @@ def _names_an_end(saved: tuple[str, ...], targets: Targets) -> bool:
         return True
     if any(targets.listed.first(end) is not None for end in _TIED_ENDS):
         return True
-    named = {shown(entry).rpartition(".")[2] for entry in targets.listed.entries}
+    named = {format_entry(entry).rpartition(".")[2] for entry in targets.listed.entries}
     return not named.isdisjoint(_TIED_ENDS)
 
 
@@ -270,6 +263,6 @@ def _has_homeless_bias(files: DeltaFiles, base: BaseView) -> bool:
     return any(base.names.tensor(f"{module}.bias") is None for module in biased)
 
 
-def _numbers(numbers: Numbers) -> list[object]:
+def _numbers(numbers: ModuleNumbers) -> list[object]:
     entries = zip(numbers.modules.entries, numbers.values, strict=True)
-    return [[shown(entry), canonical_number(number)] for entry, number in entries]
+    return [[format_entry(entry), canonical_number(number)] for entry, number in entries]

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 
 from deltareg.delta.layouts.peft.config import Fields
-from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.layouts.peft.targets import read_numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LycorisSettings:
     """Ranks and scales.
 
     Attributes:
@@ -22,8 +22,8 @@ class Settings:
     r: int
     alpha: float
     use_effective_conv2d: bool
-    ranks: Numbers = field(default_factory=Numbers)
-    alphas: Numbers = field(default_factory=Numbers)
+    ranks: ModuleNumbers = field(default_factory=ModuleNumbers)
+    alphas: ModuleNumbers = field(default_factory=ModuleNumbers)
 
     def rank(self, module: str) -> float:
         """Give the rank that the config says a module has."""
@@ -34,10 +34,10 @@ class Settings:
         return self.alphas.of(module, self.alpha) / self.rank(module)
 
 
-def read_settings(fields: Fields) -> Settings:
+def read_settings(fields: Fields) -> LycorisSettings:
     """Read rank, scale and what is done to kernels."""
     fields.ignored("init_weights", "module_dropout", "rank_dropout")
-    return Settings(
+    return LycorisSettings(
         r=fields.integer("r", 8),
         alpha=fields.number("alpha", 8),
         use_effective_conv2d=fields.flag("use_effective_conv2d"),

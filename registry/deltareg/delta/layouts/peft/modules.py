@@ -4,17 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from deltareg.delta.kind import BaseView, WeightUpdate
-from deltareg.delta.layouts.peft.keys import PREFIX, Key, Keys
+from deltareg.delta.layouts.peft.keys import PREFIX, PeftTensorName, PeftTensorNames
 from deltareg.delta.layouts.peft.marks import marks
-from deltareg.delta.layouts.peft.saved import Plan
-from deltareg.delta.layouts.peft.spellings import RENAME, Ends
-from deltareg.delta.maths.updates import Extend, ReplaceRows, Unchanged
+from deltareg.delta.layouts.peft.saved import EffectPlan
+from deltareg.delta.layouts.peft.spellings import RENAME, SuffixFinder
+from deltareg.delta.maths.updates import RowExtension, RowReplacement, IdentityUpdate
 
 Roles = Mapping[tuple[str, str], str]
 _SEVERAL = 2
 
 
-def by_module(keys: Iterable[Key], roles: Roles) -> tuple[dict[str, dict[str, str]], list[str]]:
+def by_module(keys: Iterable[PeftTensorName], roles: Roles) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Sort tensors by module and role.
 
     Args:
@@ -71,7 +71,7 @@ def is_stored_transposed(
     return told if is_plain and is_flipped else is_flipped
 
 
-def refuse_without_modules(plan: Plan, names: Iterable[str], peft_type: str) -> None:
+def refuse_without_modules(plan: EffectPlan, names: Iterable[str], peft_type: str) -> None:
     """Note that a config came without a single tensor of its kind."""
     listed = sorted(names)
     others = marks(listed) - {peft_type}
@@ -85,7 +85,7 @@ def refuse_without_modules(plan: Plan, names: Iterable[str], peft_type: str) -> 
         plan.refuse("no_tensor_applied", told, first, "save the delta again with the library")
 
 
-def has_one_adapter(plan: Plan, keys: Keys) -> bool:
+def has_one_adapter(plan: EffectPlan, keys: PeftTensorNames) -> bool:
     """Whether the names speak of one adapter; where they speak of several, that is refused."""
     if len(keys.adapters) < _SEVERAL:
         return True
@@ -96,7 +96,7 @@ def has_one_adapter(plan: Plan, keys: Keys) -> bool:
 
 
 def refuse_unapplied(
-    plan: Plan,
+    plan: EffectPlan,
     modules: Mapping[str, Mapping[str, str]],
     hit: Mapping[str, str],
     odd: list[str],
@@ -110,7 +110,7 @@ def refuse_unapplied(
         total = sum(len(roles) for roles in modules.values())
         told = f"{len(lost)} of {total} factors belong to modules that the base does not have"
         fix = "check the base, and the part of the name before the layers"
-        elsewhere = Ends(base).paths(module for module in modules if module not in hit)
+        elsewhere = SuffixFinder(base).paths(module for module in modules if module not in hit)
         if elsewhere:
             module, path = next(iter(elsewhere.items()))
             told, fix = f"{told} under these names: {module} is {path} there", RENAME
@@ -120,13 +120,13 @@ def refuse_unapplied(
         plan.refuse("unexpected_tensors", f"its name says nothing to a {kind}", name, "take it out")
 
 
-def untie(plan: Plan, base: BaseView) -> None:
+def untie(plan: EffectPlan, base: BaseView) -> None:
     """Give a name its own copy of a shared weight, when the weight changes under another name only.
 
     The library adapts modules and not weights, so the twin goes on with the weight as it was.
     """
     changed = {e.target: e for e in plan.effects if isinstance(e, WeightUpdate)}
-    rows = [e for e in changed.values() if isinstance(e.update, ReplaceRows)]
+    rows = [e for e in changed.values() if isinstance(e.update, RowReplacement)]
     for twin, stored in base.names.absent_twins().items():
         effect = changed.get(stored)
         if twin in changed:
@@ -135,24 +135,24 @@ def untie(plan: Plan, base: BaseView) -> None:
             if len({e.source for e in rows}) > 1 or effect not in rows:
                 _refuse_to_follow(plan, twin, stored)
             continue
-        if effect is None or isinstance(effect.update, Extend):
+        if effect is None or isinstance(effect.update, RowExtension):
             continue
         grown = plan.grown.get(stored)
         original = plan.originals.get(stored)
         if grown is None:
-            plan.effects.append(WeightUpdate(twin, Unchanged(), {}, stored))
+            plan.effects.append(WeightUpdate(twin, IdentityUpdate(), {}, stored))
         elif original is not None:
             kept = base.tensors[stored].shape[0]
-            plan.effects.append(WeightUpdate(twin, Extend(original, kept), {}, stored, grown))
+            plan.effects.append(WeightUpdate(twin, RowExtension(original, kept), {}, stored, grown))
 
 
-def _refuse_to_follow(plan: Plan, twin: str, stored: str) -> None:
+def _refuse_to_follow(plan: EffectPlan, twin: str, stored: str) -> None:
     told = f"{twin} shares {stored}, and the library lets it follow the rows of the input embedding"
     fix = "name the shared embedding, and no other, in trainable_token_indices"
     plan.refuse("ambiguous", f"{told} only: which of those that came is that is not said", "", fix)
 
 
-def refuse_half_grown(plan: Plan, base: BaseView) -> None:
+def refuse_half_grown(plan: EffectPlan, base: BaseView) -> None:
     """Refuse new tokens that the embedding has and the base's own head does not.
 
     The library leaves a resized head out of some deltas; whoever loads one gets random rows.

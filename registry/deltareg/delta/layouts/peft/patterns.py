@@ -26,7 +26,7 @@ _FUZZY = re.compile(r"\{[^}\d,]")
 
 
 @dataclass(slots=True)
-class Budget:
+class PatternBudget:
     """What the expressions of one config may cost together.
 
     Attributes:
@@ -48,7 +48,7 @@ class Pattern:
 
     text: str
     _match: Callable[..., object] = field(repr=False)
-    _budget: Budget = field(repr=False)
+    _budget: PatternBudget = field(repr=False)
     _known: dict[str, bool] = field(default_factory=dict[str, bool], repr=False)
 
     def matches(self, name: str) -> bool:
@@ -70,17 +70,17 @@ class Pattern:
         return found
 
 
-def whole_pattern(text: str, budget: Budget) -> Pattern | str:
+def whole_pattern(text: str, budget: PatternBudget) -> Pattern | str:
     """Read an expression that has to be all of a name; gives why not where it cannot be used."""
-    return _compiled(text, text, budget)
+    return _compile_pattern(text, text, budget)
 
 
-def ending_pattern(text: str, budget: Budget) -> Pattern | str:
+def ending_pattern(text: str, budget: PatternBudget) -> Pattern | str:
     """Read an expression that has to be a name, or the end of one after a dot."""
-    return _compiled(text, rf"(?:.*\.)?(?:{text})", budget)
+    return _compile_pattern(text, rf"(?:.*\.)?(?:{text})", budget)
 
 
-def _compiled(text: str, whole: str, budget: Budget) -> Pattern | str:
+def _compile_pattern(text: str, whole: str, budget: PatternBudget) -> Pattern | str:
     budget.expressions -= 1
     if budget.expressions < 0:
         return f"is one expression more than the {MOST} that a config may hold"

@@ -32,13 +32,13 @@ from deltareg.delta.layouts.peft.modules import (
     untie,
     weight_of,
 )
-from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
+from deltareg.delta.layouts.peft.saved import SavedModules, EffectPlan, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
 from deltareg.delta.layouts.peft.statistics import unmoved_statistics
-from deltareg.delta.layouts.peft.suffixes import Numbers, shown
-from deltareg.delta.layouts.peft.targets import Targets, read_saved, read_targets
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, format_entry
+from deltareg.delta.layouts.peft.targets import TargetModules, read_saved, read_targets
 from deltareg.delta.layouts.peft.tied_rows import two_readings
-from deltareg.delta.layouts.peft.trained import Trained, read_trained
+from deltareg.delta.layouts.peft.trained import TrainedNetwork, read_trained
 from deltareg.delta.maths.formula import Tensor, Update
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
@@ -192,7 +192,7 @@ class PeftKind(Generic[S]):
             kind=self,
             settings=settings,
             targets=read_targets(fields_, saved=saved),
-            declared=Declared(saved, required, "lora_only" if bias.endswith("_only") else bias),
+            declared=SavedModules(saved, required, "lora_only" if bias.endswith("_only") else bias),
             trained=read_trained(config, base),
             told_transposed=fields_.flag("fan_in_fan_out"),
             source=peft_source(config),
@@ -215,9 +215,9 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
     """
 
     settings: S
-    targets: Targets
-    declared: Declared
-    trained: Trained
+    targets: TargetModules
+    declared: SavedModules
+    trained: TrainedNetwork
     told_transposed: bool
     source: Source
 
@@ -230,10 +230,10 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         saved = {"bias": self.declared.bias, "modules_to_save": sorted(self.declared.required)}
         return {**own, **saved, "fan_in_fan_out": self.told_transposed}
 
-    def plan(self, tensors: Tensors, base: BaseView) -> Plan:
+    def plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
         """Find the module of every tensor, and what the formula makes of it."""
-        plan, kind = Plan(), self.kind
-        shared = _shared(tensors, kind.shared)
+        plan, kind = EffectPlan(), self.kind
+        shared = _find_shared(tensors, kind.shared)
         parameters = {parameter for _, parameter in kind.roles}
         own = (name for name in tensors if name not in shared)
         keys = read_keys(own, kind.markers, parameters=parameters)
@@ -270,7 +270,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
 
     def _site(
         self,
-        plan: Plan,
+        plan: EffectPlan,
         module: str,
         roles: Mapping[str, str],
         shared: Mapping[str, str],
@@ -289,7 +289,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         )  # fmt: skip
 
 
-def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
+def _has_roles(plan: EffectPlan, site: Site, kind: PeftKind[S]) -> bool:
     """Whether every role that the kind must have is there; a delta without one is refused."""
     needed = {*kind.roles.values(), *kind.shared.values()} - kind.optional
     for role, tensor in site.tensors.items():
@@ -303,7 +303,7 @@ def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
     return not lost
 
 
-def _shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, str]:
+def _find_shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, str]:
     """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without.
 
     A marker that ends in a dot, `tinylora_v.`, is of several: what follows it is in the role too.
@@ -329,8 +329,8 @@ def _plain(value: object) -> object:
             return value
         case float():
             return canonical_number(value)
-        case Numbers():
+        case ModuleNumbers():
             pairs = zip(value.modules.entries, value.values, strict=True)
-            return [[shown(entry), canonical_number(number)] for entry, number in pairs]
+            return [[format_entry(entry), canonical_number(number)] for entry, number in pairs]
         case _:
             return [_plain(item) for item in cast("Iterable[object]", value)]

@@ -12,7 +12,7 @@ _MOST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SeededPlaces:
     """The places of some values in a weight.
 
     Attributes:
@@ -35,7 +35,7 @@ class Places:
         return (columns, rows) if self.flipped else (rows, columns)
 
 
-def places(site: Site, role: str, seed: int) -> Places:
+def places(site: Site, role: str, seed: int) -> SeededPlaces:
     """Find where the values of a tensor are in a site's weight.
 
     Args:
@@ -60,4 +60,4 @@ def places(site: Site, role: str, seed: int) -> Places:
     if size >= TOO_MANY:
         told = f"the places in {site.target} {list(site.shape)} cannot be drawn again without torch"
         raise site.refuse("not_self_contained", told, role)
-    return Places(site.shape, count, seed, flipped)
+    return SeededPlaces(site.shape, count, seed, flipped)

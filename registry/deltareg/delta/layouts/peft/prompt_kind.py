@@ -18,9 +18,9 @@ from deltareg.delta.layouts.peft.config import (
     peft_source,
     peft_type,
 )
-from deltareg.delta.layouts.peft.keys import PREFIX, Key, read_keys
+from deltareg.delta.layouts.peft.keys import PREFIX, PeftTensorName, read_keys
 from deltareg.delta.layouts.peft.modules import refuse_without_modules
-from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
+from deltareg.delta.layouts.peft.saved import SavedModules, EffectPlan, plan_saved
 from deltareg.delta.layouts.peft.targets import read_saved
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
@@ -33,7 +33,7 @@ _TWO_STACKS = "SEQ_2_SEQ_LM"
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class PromptSizes:
     """What a config says of the vectors; zero where it is silent.
 
     Attributes:
@@ -51,7 +51,7 @@ class Sizes:
     stacks: int
 
 
-Inserts = Callable[[Sizes, Tensor, BaseView], Sequence[PrefixInsert]]
+Inserts = Callable[[PromptSizes, Tensor, BaseView], Sequence[PrefixInsert]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class PromptKind:
             raise missing_config()
         fields = Fields(config)
         two = 2 if config.get("task_type") == _TWO_STACKS else 1
-        sizes = Sizes(
+        sizes = PromptSizes(
             tokens=fields.integer("num_virtual_tokens", 0, least=1),
             width=fields.integer("token_dim", 0),
             heads=fields.integer("num_attention_heads", 0),
@@ -106,7 +106,7 @@ class PromptKind:
         required = fields.texts("modules_to_save")
         fields.ignored(*self.training)
         fields.finish()
-        return PromptDelta(self, sizes, Declared(saved, required), peft_source(config))
+        return PromptDelta(self, sizes, SavedModules(saved, required), peft_source(config))
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class PromptDelta(DeltaOfValue[PromptKind]):
         source: The library and its version.
     """
 
-    sizes: Sizes
-    declared: Declared
+    sizes: PromptSizes
+    declared: SavedModules
     source: Source
 
     def config(self) -> dict[str, object]:
@@ -135,9 +135,9 @@ class PromptDelta(DeltaOfValue[PromptKind]):
             "modules_to_save": sorted(self.declared.required),
         }
 
-    def plan(self, tensors: Tensors, base: BaseView) -> Plan:
+    def plan(self, tensors: Tensors, base: BaseView) -> EffectPlan:
         """Place the vectors, and what is saved whole."""
-        plan, vectors = Plan(), tensors.get(VECTORS)
+        plan, vectors = EffectPlan(), tensors.get(VECTORS)
         if vectors is None:
             refuse_without_modules(plan, tensors, self.kind.peft_type)
             return plan
@@ -167,7 +167,7 @@ def refuse_base(code: str, message: str, fix: str = "") -> Refused:
     return Refused([Problem(code, message, tensor=VECTORS, fix=fix)])
 
 
-def _saved_keys(names: Iterable[str]) -> tuple[list[Key], list[str]]:
+def _saved_keys(names: Iterable[str]) -> tuple[list[PeftTensorName], list[str]]:
     """Take the names of saved modules apart, and give those that mean nothing."""
     longer = {f"{PREFIX}{name.removeprefix(_ROOT)}": name for name in names}
     odd = [name for name in longer.values() if not name.startswith(_ROOT)]

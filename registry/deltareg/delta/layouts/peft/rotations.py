@@ -79,7 +79,7 @@ def neumann(skew: Array, terms: int, ops: Ops) -> Array:
     return total
 
 
-def turned(matrix: Array, blocks: Array, ops: Ops) -> Array:
+def multiply_blocks(matrix: Array, blocks: Array, ops: Ops) -> Array:
     """Multiply a matrix (n, b·s) from the right with blocks; a single one serves all places."""
     count, size, _ = blocks.shape
     rows, width = matrix.shape

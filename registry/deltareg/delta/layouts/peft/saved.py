@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deltareg.delta.kind import Addition, BaseCopy, BaseView, Effect, Tensors, WeightUpdate
-from deltareg.delta.layouts.peft.keys import BASE_LAYER, ORIGINAL, SAVED, TOKENS, Key
+from deltareg.delta.layouts.peft.keys import BASE_LAYER, ORIGINAL, SAVED, TOKENS, PeftTensorName
 from deltareg.delta.layouts.peft.suffixes import Suffix
 from deltareg.delta.maths.formula import Tensor
-from deltareg.delta.maths.updates import Extend, Replace, ReplaceRows
+from deltareg.delta.maths.updates import RowExtension, Replacement, RowReplacement
 from deltareg.errors import Problem
 
 _EMBEDDINGS = frozenset({
@@ -26,7 +26,7 @@ _HEADED = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAn
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class SavedModules:
     """What a config says is saved whole.
 
     Attributes:
@@ -48,7 +48,7 @@ class Declared:
 
 
 @dataclass(slots=True)
-class Plan:
+class EffectPlan:
     """Effects and problems as they are found.
 
     Attributes:
@@ -69,9 +69,9 @@ class Plan:
 
 
 def plan_saved(
-    plan: Plan,
-    keys: Iterable[Key],
-    declared: Declared,
+    plan: EffectPlan,
+    keys: Iterable[PeftTensorName],
+    declared: SavedModules,
     *,
     tensors: Tensors,
     base: BaseView,
@@ -87,7 +87,7 @@ def plan_saved(
         base: The base.
         adapted: Modules that have factors.
     """
-    groups: dict[str, dict[str, Key]] = defaultdict(dict)
+    groups: dict[str, dict[str, PeftTensorName]] = defaultdict(dict)
     for key in keys:
         path = f"{key.module}.weight" if key.marker == TOKENS else key.path
         if key.marker in groups[path]:
@@ -109,11 +109,11 @@ class _Parameter:
     """One parameter and all tensors that speak of it."""
 
     path: str
-    group: Mapping[str, Key]
-    declared: Declared
+    group: Mapping[str, PeftTensorName]
+    declared: SavedModules
     tensors: Tensors
     base: BaseView
-    plan: Plan
+    plan: EffectPlan
     present: Mapping[str, list[str]]
 
     def run(self, adapted: frozenset[str]) -> None:
@@ -133,7 +133,7 @@ class _Parameter:
         if TOKENS in self.group:
             self._rows(self.group[TOKENS])
 
-    def _saved(self, keys: list[Key]) -> None:
+    def _saved(self, keys: list[PeftTensorName]) -> None:
         key = keys[0]
         if not self._is_declared(key):
             self._refuse_override(key)
@@ -141,7 +141,7 @@ class _Parameter:
         consumes = {key.name: "saved"} | {other.name: "saved_copy" for other in keys[1:]}
         self._replace(key, consumes)
 
-    def _replace(self, key: Key, consumes: dict[str, str]) -> None:
+    def _replace(self, key: PeftTensorName, consumes: dict[str, str]) -> None:
         tensor = self.tensors[key.name]
         weight, reads = self._weight()
         if not weight:
@@ -152,11 +152,11 @@ class _Parameter:
         grows = tensor.shape != self.base.tensors[weight].shape
         target = self._target(weight, reads)
         shape = tensor.shape if grows else None
-        self.plan.effects.append(WeightUpdate(target, Replace(tensor), consumes, reads, shape))
+        self.plan.effects.append(WeightUpdate(target, Replacement(tensor), consumes, reads, shape))
         if grows:
             self.plan.grown[target] = tensor.shape
 
-    def _add(self, key: Key, consumes: dict[str, str]) -> None:
+    def _add(self, key: PeftTensorName, consumes: dict[str, str]) -> None:
         """Take a parameter that the base lacks: a new head, unless the base has it elsewhere."""
         names = self.base.names
         own = _module(names.canonical(self.path))
@@ -171,7 +171,7 @@ class _Parameter:
             return
         self.plan.effects.append(Addition(self.path, self.tensors[key.name], consumes))
 
-    def _undeclared(self, key: Key, adapted: frozenset[str]) -> None:
+    def _undeclared(self, key: PeftTensorName, adapted: frozenset[str]) -> None:
         weight, _ = self._weight()
         if self._is_trained_bias(key, adapted):
             self._replace(key, {key.name: "bias"})
@@ -182,7 +182,7 @@ class _Parameter:
         else:
             self._refuse_override(key)
 
-    def _copy(self, key: Key) -> None:
+    def _copy(self, key: PeftTensorName) -> None:
         """Take a copy of a base weight as evidence; its further rows, if any, are new tokens."""
         tensor = self.tensors[key.name]
         weight, reads = self._weight()
@@ -196,14 +196,14 @@ class _Parameter:
                 copy = BaseCopy(weight, tensor, {key.name: "base_copy"}, kept)
                 self.plan.effects.append(copy)
                 return
-            consumes, extend = {key.name: "new_rows"}, Extend(tensor, kept)
+            consumes, extend = {key.name: "new_rows"}, RowExtension(tensor, kept)
             self.plan.effects += [
                 BaseCopy(weight, tensor, {}, kept),
                 WeightUpdate(target, extend, consumes, reads, tensor.shape),
             ]
             self.plan.grown[target] = tensor.shape
 
-    def _rows(self, key: Key) -> None:
+    def _rows(self, key: PeftTensorName) -> None:
         tensor = self.tensors[key.name]
         weight, reads = self._weight()
         rows = next((r for s, r in self.declared.tokens if s is None or s.matches(key.module)), ())
@@ -216,7 +216,7 @@ class _Parameter:
             told = f"{list(tensor.shape)} are not {len(rows)} rows of {weight} {list(shape)}"
             self.plan.refuse("shape", told, key.name)
             return
-        update, consumes = ReplaceRows(rows, tensor), {key.name: "token_rows"}
+        update, consumes = RowReplacement(rows, tensor), {key.name: "token_rows"}
         self.plan.effects.append(WeightUpdate(target, update, consumes, reads, grown))
 
     def _weight(self) -> tuple[str, str]:
@@ -231,7 +231,7 @@ class _Parameter:
     def _target(self, weight: str, reads: str) -> str:
         return self.base.names.spelled_like(self.path, reads) if reads else weight
 
-    def _fits(self, key: Key, weight: str) -> bool:
+    def _fits(self, key: PeftTensorName, weight: str) -> bool:
         """Whether a tensor has the base's shape, more rows of it, or is a head of another size."""
         shape, own = self.tensors[key.name].shape, self.base.tensors[weight].shape
         if shape == own or (len(own) > 1 and shape[1:] == own[1:] and shape[0] > own[0]):
@@ -242,18 +242,18 @@ class _Parameter:
         self.plan.refuse("shape", f"{list(shape)} does not fit {weight} {list(own)}", key.name)
         return False
 
-    def _is_declared(self, key: Key) -> bool:
+    def _is_declared(self, key: PeftTensorName) -> bool:
         if is_of(key.module, *self.declared.modules):
             return True
         twins = self.base.names.sharers(self.path) if self.declared.are_twins_saved else {}
         return any(is_of(_module(twin), *self.declared.modules) for twin in twins.values())
 
-    def _is_trained_bias(self, key: Key, adapted: frozenset[str]) -> bool:
+    def _is_trained_bias(self, key: PeftTensorName, adapted: frozenset[str]) -> bool:
         if key.parameter != "bias" or self.declared.bias == "none":
             return False
         return self.declared.bias == "all" or key.module in adapted
 
-    def _refuse_override(self, key: Key) -> None:
+    def _refuse_override(self, key: PeftTensorName) -> None:
         self.plan.refuse(
             "undeclared_base_override",
             f"it would overwrite {self.path} of the base, and the config does not say so",
@@ -261,7 +261,7 @@ class _Parameter:
             "take it out, or name its module in modules_to_save",
         )
 
-    def _refuse_unknown(self, key: Key) -> None:
+    def _refuse_unknown(self, key: PeftTensorName) -> None:
         self.plan.refuse(
             "unexpected_tensors",
             f"neither the base nor the config knows {self.path}",
@@ -284,11 +284,11 @@ def _present(modules: Iterable[str], base: BaseView) -> dict[str, list[str]]:
 
 
 def _require_modules(
-    plan: Plan,
-    declared: Declared,
+    plan: EffectPlan,
+    declared: SavedModules,
     given: set[str | None],
     present: Mapping[str, list[str]],
-    groups: Mapping[str, Mapping[str, Key]],
+    groups: Mapping[str, Mapping[str, PeftTensorName]],
     base: BaseView,
 ) -> None:
     for name in declared.required:

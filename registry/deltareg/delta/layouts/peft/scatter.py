@@ -9,7 +9,7 @@ from deltareg.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
-class Scattered:
+class ScatterAdd:
     """W with `values` added at their places; a place that comes twice gets both.
 
     Attributes:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from deltareg.delta.kind import Seen
+from deltareg.delta.kind import HookInputs
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 from deltareg.delta.sites.attention import KeyShape
 
@@ -27,7 +27,7 @@ class SecondAttention:
     shape: KeyShape
     heads: int
 
-    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give y (rows, tokens, features) with the gated attention on it."""
         rows, tokens = value.shape[0], value.shape[1]
         groups, width = self.shape.heads, self.shape.width
@@ -36,7 +36,7 @@ class SecondAttention:
         queries, keys, values = self._projected(seen, ops, size)
         queries = queries.reshape(rows, tokens, self.heads, width)
         if COSINES in seen.arrays:
-            queries = _rotated(queries, seen.arrays[COSINES], seen.arrays[SINES], ops)
+            queries = _rotate_queries(queries, seen.arrays[COSINES], seen.arrays[SINES], ops)
         queries = ops.permute(queries.reshape(rows, tokens, groups, each, width), 0, 2, 3, 1, 4)
         queries = queries.reshape(rows, groups, each * tokens, width)
         scores = queries @ ops.permute(keys.reshape(-1, groups, width), 1, 2, 0)
@@ -46,7 +46,7 @@ class SecondAttention:
         found = found.reshape(rows, tokens, size)
         return value + (seen.functions[OUT](found) if OUT in seen.functions else found)
 
-    def _projected(self, seen: Seen, ops: Ops, size: int) -> tuple[Array, Array, Array]:
+    def _projected(self, seen: HookInputs, ops: Ops, size: int) -> tuple[Array, Array, Array]:
         """Give the layer's queries (rows, tokens, …), and the prompt's keys and values (n, …)."""
         _, count, features = self.prompt.shape
         prompt, queries = ops.load(self.prompt).reshape(count, features), seen.arrays[QUERIES]
@@ -56,7 +56,7 @@ class SecondAttention:
         return queries[:, :, :size], fused[:, size : 2 * size], fused[:, 2 * size :]
 
 
-def _rotated(queries: Array, cosines: Array, sines: Array, ops: Ops) -> Array:
+def _rotate_queries(queries: Array, cosines: Array, sines: Array, ops: Ops) -> Array:
     """Rotate queries (rows, tokens, heads, width) by angles (rows or 1, tokens, width)."""
     rows, tokens, width = cosines.shape
     half = width // 2

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.spellings import headed_path, path_in_library, served_path
-from deltareg.delta.layouts.peft.targets import ALL_LINEAR, Targets, template_of, unadapted
-from deltareg.delta.layouts.peft.trained import Trained
+from deltareg.delta.layouts.peft.targets import ALL_LINEAR, TargetModules, template_of, find_unadapted
+from deltareg.delta.layouts.peft.trained import TrainedNetwork
 from deltareg.errors import Problem
 
 _FIX = f"put the {CONFIG_FILE} beside the tensors that they were trained with"
@@ -22,8 +22,8 @@ _Modules = Mapping[str, Mapping[str, str]]
 def hold_against_config(
     hit: Mapping[str, str],
     modules: _Modules,
-    targets: Targets,
-    trained: Trained,
+    targets: TargetModules,
+    trained: TrainedNetwork,
     base: BaseView,
     *,
     rank: int = 2,
@@ -52,8 +52,8 @@ def hold_against_config(
     if len(dropped) == len(own) and all(targets.listed.first(m) is None for m in dropped):
         return [_fits_nothing(own, targets)]
     return [
-        *unadapted(hit, targets, base, same_class=is_same, rank=rank),
-        *_unselected(dropped, own),
+        *find_unadapted(hit, targets, base, same_class=is_same, rank=rank),
+        *_report_unselected(dropped, own),
         *(
             _unreachable(hit, own, targets, trained, base, converts=converts)
             if trained.is_headed
@@ -62,14 +62,14 @@ def hold_against_config(
     ]
 
 
-def _fits_nothing(modules: _Modules, targets: Targets) -> Problem:
+def _fits_nothing(modules: _Modules, targets: TargetModules) -> Problem:
     shown = ", ".join(entry.text for entry in targets.listed.entries)[:80] or ALL_LINEAR
     told = f"target_modules ({shown}) fits none of the modules that tensors came for"
     first = next(name for roles in modules.values() for name in roles.values())
     return Problem("bad_config", f"{CONFIG_FILE}: {told}", tensor=first, fix=_FIX)
 
 
-def _unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
+def _report_unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
     groups: dict[str, list[str]] = defaultdict(list)
     for module in dropped:
         groups[template_of(module)].append(module)
@@ -88,8 +88,8 @@ def _unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
 def _unreachable(
     hit: Mapping[str, str],
     modules: _Modules,
-    targets: Targets,
-    trained: Trained,
+    targets: TargetModules,
+    trained: TrainedNetwork,
     base: BaseView,
     *,
     converts: bool,
@@ -108,7 +108,7 @@ def _unreachable(
     return [
         Problem(
             "not_selected",
-            f"{len(found)} modules {_told(prefix, *found[0])} under which {trained.on} has"
+            f"{len(found)} modules {_describe_mismatch(prefix, *found[0])} under which {trained.on} has"
             " them: the library would apply none of their tensors, without an error",
             tensor=next(iter(modules[found[0][0]].values())),
             fix=f"rename {found[0][0]} to {found[0][1]}, and so on: deltareg convert PATH --out DIR"
@@ -118,11 +118,11 @@ def _unreachable(
     ]
 
 
-def _told(prefix: str, module: str, served: str) -> str:
+def _describe_mismatch(prefix: str, module: str, served: str) -> str:
     return f"lack {prefix} in their names," if prefix else f"are named as {module}, not {served},"
 
 
-def _is_selected(module: str, targets: Targets, base: BaseView) -> bool:
+def _is_selected(module: str, targets: TargetModules, base: BaseView) -> bool:
     if targets.is_all_linear:
         path = base.names.canonical(module)
         is_output = base.names.is_head(path) and path.rpartition(".")[2] in _OUTPUTS

@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deltareg.delta.layouts.peft.peft_kind import Site
-from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.maths.formula import Array, Ops, Tensor
-from deltareg.delta.maths.updates import Factor, LowRank, Side
+from deltareg.delta.maths.updates import Factor, LowRank, LowRankSide
 
 
 @dataclass(frozen=True, slots=True)
-class Flipped:
+class TransposedSide:
     """The transpose of a side."""
 
-    side: Side
+    side: LowRankSide
 
     def whole(self, ops: Ops) -> Array:
         return self.side.whole(ops).T
@@ -36,7 +36,7 @@ class ScaledRows:
         factors: As many numbers as the matrix has rows, in any shape.
     """
 
-    matrix: Side
+    matrix: LowRankSide
     factors: Tensor
 
     def whole(self, ops: Ops) -> Array:
@@ -89,7 +89,7 @@ def plain_layer(site: Site, n_out: int, n_in: int) -> None:
 
 
 def low_rank(
-    site: Site, left: Side, right: Side, *, out_in: tuple[int, int], scale: float
+    site: Site, left: LowRankSide, right: LowRankSide, *, out_in: tuple[int, int], scale: float
 ) -> LowRank:
     """Give W + scale · left @ right, the right way round.
 
@@ -143,7 +143,7 @@ def check_rank(site: Site, found: Iterable[int], told: float) -> None:
         raise site.refuse("rank", f"it is of rank {other[0]}, and the config says {told}", fix=fix)
 
 
-def check_size(site: Site, found: int, default: int, some: Numbers) -> None:
+def check_size(site: Site, found: int, default: int, some: ModuleNumbers) -> None:
     """Hold a size that some modules have differently against all that the config says.
 
     Which module a pattern means differs between the kinds, and the tensors have the size anyway.
@@ -158,9 +158,9 @@ def check_size(site: Site, found: int, default: int, some: Numbers) -> None:
         raise site.refuse("rank", f"its size is {found}, and the config says {listed}", fix=fix)
 
 
-def _flip(side: Side) -> Side:
-    if isinstance(side, Flipped):
+def _flip(side: LowRankSide) -> LowRankSide:
+    if isinstance(side, TransposedSide):
         return side.side
     if isinstance(side, Factor):
         return Factor(side.tensor, flipped=not side.flipped)
-    return Flipped(side)
+    return TransposedSide(side)

@@ -51,7 +51,7 @@ def path_in_library(module: str, base: BaseView, *, converts: bool) -> str:
     return module if f"{PREFIX}{module}".endswith(renamed) else renamed
 
 
-class Ends:
+class SuffixFinder:
     """Finds modules of a base by the end of their paths, where all before it is another's."""
 
     def __init__(self, base: BaseView) -> None:

@@ -87,7 +87,7 @@ class Suffixes:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class ModuleNumbers:
     """A number for some modules: `rank_pattern` or `alpha_pattern`.
 
     Attributes:
@@ -104,7 +104,7 @@ class Numbers:
         return default if at is None else self.values[at]
 
 
-def shown(entry: Suffix | Pattern) -> str:
+def format_entry(entry: Suffix | Pattern) -> str:
     """Write an entry for the manifest: a name, `^` before a whole one, an expression in slashes."""
     if isinstance(entry, Pattern):
         return f"/{entry.text}/"

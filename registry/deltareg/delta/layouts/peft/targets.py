@@ -11,15 +11,7 @@ from typing import cast
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import Fields, is_number
 from deltareg.delta.layouts.peft.patterns import Pattern, ending_pattern, whole_pattern
-from deltareg.delta.layouts.peft.suffixes import (
-    ANYWHERE,
-    LITERAL,
-    Numbers,
-    Suffix,
-    Suffixes,
-    is_within,
-    suffix,
-)
+from deltareg.delta.layouts.peft.suffixes import ANYWHERE, LITERAL, ModuleNumbers, Suffix, Suffixes, is_within, suffix
 from deltareg.delta.names import NameMap
 from deltareg.errors import Problem
 
@@ -29,7 +21,7 @@ _MOST_SAVED = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
+class TargetModules:
     """What a config says of the modules it adapts.
 
     Attributes:
@@ -78,9 +70,9 @@ class Targets:
         return any(path == name or path.endswith(f".{name}") for name in self.layer_lists)
 
 
-def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> Targets:
+def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> TargetModules:
     """Read `target_modules`, `exclude_modules`, `layers_to_transform` and `layers_pattern`."""
-    excluded = _excluded(fields)
+    excluded = _read_excluded(fields)
     layers = _layers(fields)
     lists = _plain_list(fields, "layers_pattern")
     value = fields.value("target_modules")
@@ -88,7 +80,7 @@ def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> Targets:
         return _one_text(fields, value, excluded, saved)
     listed = _plain_list(fields, "target_modules")
     names = tuple(entry.text for entry in lists.entries)
-    return Targets(listed, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
+    return TargetModules(listed, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
 
 
 def read_parameters(fields: Fields) -> Suffixes:
@@ -96,7 +88,7 @@ def read_parameters(fields: Fields) -> Suffixes:
     return _plain_list(fields, "target_parameters")
 
 
-def with_weights(targets: Targets, parameters: Suffixes) -> Targets:
+def with_weights(targets: TargetModules, parameters: Suffixes) -> TargetModules:
     """Add to the modules that are asked for those whose weight is asked for as a parameter."""
     ends = [
         e.text.removesuffix(".weight") for e in parameters.entries if e.text.endswith(".weight")
@@ -105,7 +97,7 @@ def with_weights(targets: Targets, parameters: Suffixes) -> Targets:
     return replace(targets, listed=listed)
 
 
-def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> Numbers:
+def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> ModuleNumbers:
     """Read `rank_pattern` (whole numbers) or `alpha_pattern`: ends of names, a number each."""
     entries: list[Suffix | Pattern] = []
     values: list[float] = []
@@ -120,7 +112,7 @@ def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> Numbers:
         else:
             entries.append(key)
             values.append(value)
-    return Numbers(Suffixes.of(entries), tuple(values))
+    return ModuleNumbers(Suffixes.of(entries), tuple(values))
 
 
 def read_saved(fields: Fields, *, task_type: object) -> tuple[str, ...]:
@@ -139,8 +131,8 @@ _TASK_HEADS: dict[str, tuple[str, ...]] = {
 }
 
 
-def unadapted(
-    hit: Mapping[str, str], targets: Targets, base: BaseView, *, same_class: bool, rank: int = 2
+def find_unadapted(
+    hit: Mapping[str, str], targets: TargetModules, base: BaseView, *, same_class: bool, rank: int = 2
 ) -> list[Problem]:
     """Find the modules that the config asks for and that have no tensors.
 
@@ -204,7 +196,7 @@ def _speller(hit: Iterable[str], names: NameMap) -> _Speller:
     return _Speller(names, is_old=any(names.old_style(p) != names.canonical(p) for p in paths))
 
 
-def _entry(targets: Targets, module: str, names: NameMap) -> int | None:
+def _entry(targets: TargetModules, module: str, names: NameMap) -> int | None:
     spellings = [module, *(f"{prefix}.{module}" for prefix in names.rules.strip)]
     return next((entry for s in spellings if (entry := targets.entry(s)) is not None), None)
 
@@ -214,14 +206,14 @@ def template_of(module: str) -> str:
     return ".".join("N" if part.isdecimal() else part for part in module.split("."))
 
 
-def _one_text(fields: Fields, text: str, excluded: Suffixes, saved: tuple[str, ...]) -> Targets:
+def _one_text(fields: Fields, text: str, excluded: Suffixes, saved: tuple[str, ...]) -> TargetModules:
     if text.lower() == ALL_LINEAR:
-        return Targets(is_all_linear=True, excluded=excluded, saved=saved)
+        return TargetModules(is_all_linear=True, excluded=excluded, saved=saved)
     listed = _whole_text(fields, "target_modules", text)
-    return Targets(listed, excluded=excluded, saved=saved)
+    return TargetModules(listed, excluded=excluded, saved=saved)
 
 
-def _excluded(fields: Fields) -> Suffixes:
+def _read_excluded(fields: Fields) -> Suffixes:
     value = fields.value("exclude_modules")
     if isinstance(value, str) and value:
         return _whole_text(fields, "exclude_modules", value)

@@ -8,14 +8,14 @@ does not ask it what it shares: until the rows are merged such a head has the ba
 from collections.abc import Sequence
 
 from deltareg.delta.kind import BaseView, Effect, WeightUpdate
-from deltareg.delta.layouts.peft.trained import Trained
-from deltareg.delta.maths.updates import ReplaceRows
+from deltareg.delta.layouts.peft.trained import TrainedNetwork
+from deltareg.delta.maths.updates import RowReplacement
 from deltareg.errors import Problem
 
 _WEIGHT = ".weight"
 
 
-def two_readings(effects: Sequence[Effect], trained: Trained, base: BaseView) -> list[Problem]:
+def two_readings(effects: Sequence[Effect], trained: TrainedNetwork, base: BaseView) -> list[Problem]:
     """Find a head, or its bias, that the library serves otherwise once the rows are merged.
 
     Args:
@@ -25,7 +25,7 @@ def two_readings(effects: Sequence[Effect], trained: Trained, base: BaseView) ->
     """
     if trained.on and not trained.is_base_class:
         return []
-    rows = [e for e in effects if isinstance(e, WeightUpdate) and isinstance(e.update, ReplaceRows)]
+    rows = [e for e in effects if isinstance(e, WeightUpdate) and isinstance(e.update, RowReplacement)]
     for effect in rows:
         twin, without = _served_later(effect.target, base)
         if twin:
@@ -43,10 +43,10 @@ def _served_later(path: str, base: BaseView) -> tuple[str, str]:
     others = [twin for spelled, twin in names.sharers(path).items() if spelled != own]
     if others and names.ties.is_of_part:
         return others[0], "them"
-    return _biased(path, base)
+    return _find_biased_twin(path, base)
 
 
-def _biased(path: str, base: BaseView) -> tuple[str, str]:
+def _find_biased_twin(path: str, base: BaseView) -> tuple[str, str]:
     """Give a name that shares a weight, and the bias beside it; empty when there is none."""
     for twin in base.names.sharers(path).values():
         bias = f"{twin.removesuffix(_WEIGHT)}.bias"

@@ -15,7 +15,7 @@ _HEADED = frozenset({"CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUEST
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedNetwork:
     """The network that was trained.
 
     Attributes:
@@ -29,15 +29,15 @@ class Trained:
     is_headed: bool = False
 
 
-def read_trained(config: Mapping[str, object], base: BaseView) -> Trained:
+def read_trained(config: Mapping[str, object], base: BaseView) -> TrainedNetwork:
     """Read `auto_mapping` and `task_type`."""
     architecture, named = base.names.architecture, auto_class(config)
     if named:
         is_same = named == architecture
-        return Trained(named, is_same, is_headed=is_same)
+        return TrainedNetwork(named, is_same, is_headed=is_same)
     task = config.get("task_type")
     if not isinstance(task, str):
-        return Trained()
+        return TrainedNetwork()
     endings = _CLASS_OF_TASK.get(task, ())
     is_same = architecture.endswith(endings) if endings else False
-    return Trained(task, is_same, is_headed=task in _HEADED)
+    return TrainedNetwork(task, is_same, is_headed=task in _HEADED)

@@ -53,14 +53,14 @@ def rebuilt(low: Array, high: Array, wavelet: Wavelet, ops: Ops) -> Array:
     Returns:
         (2 · (n - reach), m): the rows in which every filter lies inside the bands.
     """
-    even = _filtered(low, wavelet.low[::2], ops) + _filtered(high, wavelet.high[::2], ops)
-    odd = _filtered(low, wavelet.low[1::2], ops) + _filtered(high, wavelet.high[1::2], ops)
+    even = _filter_band(low, wavelet.low[::2], ops) + _filter_band(high, wavelet.high[::2], ops)
+    odd = _filter_band(low, wavelet.low[1::2], ops) + _filter_band(high, wavelet.high[1::2], ops)
     height, width = even.shape
     pairs = ops.concat([even.reshape(height, 1, width), odd.reshape(height, 1, width)], 1)
     return pairs.reshape(2 * height, width)
 
 
-def _filtered(band: Array, taps: Sequence[float], ops: Ops) -> Array:
+def _filter_band(band: Array, taps: Sequence[float], ops: Ops) -> Array:
     """Give Σ taps[s] · band[j + reach - s] for every row j that has all of them."""
     height = band.shape[0] - len(taps) + 1
     total = ops.zeros(height, *band.shape[1:])

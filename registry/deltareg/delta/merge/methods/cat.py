@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from deltareg.delta.maths.low_rank import LowRankChange, cores_of
-from deltareg.delta.merge.method import FactorMethod, Factors, MergeSettings, Part
+from deltareg.delta.merge.method import FactorMethod, LowRankFactors, MergeSettings, ParentChange
 
 
-def _merge(parts: Sequence[Part], settings: MergeSettings) -> Factors:
+def _merge(parts: Sequence[ParentChange], settings: MergeSettings) -> LowRankFactors:
     changes = [part.low_rank for part in parts if part.low_rank is not None]
     scales = [part.weight * change.scale for part, change in zip(parts, changes, strict=True)]
     common = scales[0] if len(set(scales)) == 1 and scales[0] > 0 else 1.0
@@ -21,7 +21,7 @@ def _merge(parts: Sequence[Part], settings: MergeSettings) -> Factors:
     left = np.concatenate(lefts, axis=1)
     right = np.concatenate([change.right for change in changes], axis=0)
     core = cores_of([LowRankChange(left, right, common)]).cores[0]
-    return Factors(left, right, common, float(np.linalg.norm(core)))
+    return LowRankFactors(left, right, common, float(np.linalg.norm(core)))
 
 
 CAT = FactorMethod("cat", "a LoRA with all factors side by side, exact", _merge, needs_factors=True)

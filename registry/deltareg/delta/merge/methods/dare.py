@@ -5,11 +5,11 @@ rate p is 1 - d. What is drawn follows from the seed (`deltareg.delta.merge.step
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
 from deltareg.delta.merge.steps import dropped_at_random, weighted_sum
 
 
-def _merge(rows: Rows, settings: MergeSettings) -> F64:
+def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     return weighted_sum(dropped_at_random(rows, settings), rows.weights)
 
 

@@ -5,11 +5,11 @@ elements that agree are summed up, or averaged with `normalize`.
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
 from deltareg.delta.merge.steps import disjoint_merge, dropped_at_random
 
 
-def _merge(rows: Rows, settings: MergeSettings) -> F64:
+def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     changes = dropped_at_random(rows, settings)
     return disjoint_merge(changes, rows.weights, is_mean=bool(settings.normalize))
 

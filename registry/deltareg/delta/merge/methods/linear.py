@@ -5,11 +5,11 @@ it is the same thing, because the weights of W then sum up to one. Negative weig
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
 from deltareg.delta.merge.steps import shares, weighted_sum
 
 
-def _merge(rows: Rows, settings: MergeSettings) -> F64:
+def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     weights = shares(rows.weights) if settings.normalize else rows.weights
     return weighted_sum(rows.changes, weights)
 

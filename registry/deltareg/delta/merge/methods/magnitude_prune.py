@@ -4,12 +4,12 @@
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
-from deltareg.delta.merge.steps import trimmed, weighted_sum
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.steps import trim_changes, weighted_sum
 
 
-def _merge(rows: Rows, settings: MergeSettings) -> F64:
-    return weighted_sum(trimmed(rows, settings), rows.weights)
+def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
+    return weighted_sum(trim_changes(rows, settings), rows.weights)
 
 
 MAGNITUDE_PRUNE = ValueMethod(

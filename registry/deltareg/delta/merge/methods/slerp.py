@@ -10,14 +10,14 @@ import math
 import numpy as np
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
 from deltareg.errors import InvalidInput
 
 _PARALLEL = 0.9995  # of the cosine: beyond it sin θ is too small to divide by
 _TINY = 1e-8
 
 
-def _merge(rows: Rows, settings: MergeSettings) -> F64:
+def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     (a, b), (weight_a, weight_b) = rows.changes, rows.weights
     if weight_a + weight_b <= 0:
         raise InvalidInput("slerp needs a weight above zero")

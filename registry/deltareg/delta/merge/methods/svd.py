@@ -10,22 +10,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from deltareg.delta.maths.low_rank import F64, cores_of
-from deltareg.delta.merge.method import FactorMethod, Factors, MergeSettings, Part
+from deltareg.delta.merge.method import FactorMethod, LowRankFactors, MergeSettings, ParentChange
 from deltareg.delta.merge.steps import weighted_sum
 
 
-def _merge(parts: Sequence[Part], settings: MergeSettings) -> Factors:
-    left, sizes, right = _decomposed(parts)
+def _merge(parts: Sequence[ParentChange], settings: MergeSettings) -> LowRankFactors:
+    left, sizes, right = _decompose(parts)
     rank = min(settings.rank, sizes.size)
     roots = np.sqrt(sizes[:rank])
     signs = _signs(left[:, :rank])
     norm, lost = float(np.linalg.norm(sizes)), float(np.linalg.norm(sizes[rank:]))
-    return Factors(
+    return LowRankFactors(
         left[:, :rank] * (roots * signs), right[:rank] * (roots * signs)[:, None], 1.0, norm, lost
     )
 
 
-def _decomposed(parts: Sequence[Part]) -> tuple[F64, F64, F64]:
+def _decompose(parts: Sequence[ParentChange]) -> tuple[F64, F64, F64]:
     """Give U (n_out, k), the singular values in falling order, and Vᵀ (k, n_in)."""
     weights = [part.weight for part in parts]
     products = [part.low_rank for part in parts if part.low_rank is not None]

@@ -4,11 +4,11 @@
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
 from deltareg.delta.merge.steps import weighted_sum
 
 
-def _merge(rows: Rows, settings: MergeSettings) -> F64:
+def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     return weighted_sum(rows.changes, [settings.scale * weight for weight in rows.weights])
 
 

@@ -7,13 +7,13 @@
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
-from deltareg.delta.merge.steps import disjoint_merge, trimmed
+from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.steps import disjoint_merge, trim_changes
 
 
-def _merge(rows: Rows, settings: MergeSettings) -> F64:
+def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     is_mean = settings.normalize is not False
-    return disjoint_merge(trimmed(rows, settings), rows.weights, is_mean=is_mean) * settings.scale
+    return disjoint_merge(trim_changes(rows, settings), rows.weights, is_mean=is_mean) * settings.scale
 
 
 TIES = ValueMethod(

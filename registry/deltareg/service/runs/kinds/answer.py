@@ -21,7 +21,7 @@ from deltareg.service.ledger.references import named_beside
 from deltareg.service.priority import NORMAL
 from deltareg.service.registry import Caller
 from deltareg.service.runs.kinds.kind import RunKind
-from deltareg.wire.findings import AnswersFound, Written, plain_text
+from deltareg.wire.findings import AnswersFound, WrittenAnswer, plain_text
 from deltareg.wire.runs import Question, SideName
 
 WHAT: Final = "answer"
@@ -92,7 +92,7 @@ def _asks_for(question: Question) -> dict[str, str]:
     return {RUNS: WHAT} if question.form == "plain" else {RUNS: WHAT, PROMPTS: "chat"}
 
 
-def _plain(found: Written) -> Written:
+def _plain(found: WrittenAnswer) -> WrittenAnswer:
     texts = {name: plain_text(getattr(found, name)) for name in ("text", "given", "why")}
     named = [each.model_copy(update={"name": plain_text(each.name)}) for each in found.classes]
     return found.model_copy(update={**texts, "classes": named})

@@ -10,7 +10,7 @@ from deltareg.service.registry import Caller
 from deltareg.wire import RunKindName
 
 
-class OnBase(Protocol):
+class StoredBaseHook(Protocol):
     """What a kind does when a base is stored."""
 
     def __call__(self, conn: sa.Connection, caller: Caller, base_id: int) -> None:
@@ -18,7 +18,7 @@ class OnBase(Protocol):
         ...
 
 
-class OnDeath(Protocol):
+class DeadRunHook(Protocol):
     """What a kind does when a run is dead."""
 
     def __call__(
@@ -46,5 +46,5 @@ class RunKind:
     """
 
     what: RunKindName
-    on_base: OnBase
-    on_death: OnDeath
+    on_base: StoredBaseHook
+    on_death: DeadRunHook

@@ -15,7 +15,7 @@ from deltareg.db.runs import runs as queries
 from deltareg.db.runs.rows import RunRow
 from deltareg.db.storage import proofs
 from deltareg.db.storage.proof_rows import FormRow
-from deltareg.db.storage.shares import Held
+from deltareg.db.storage.shares import PackHolder
 from deltareg.service.priority import LOW, PROOF
 from deltareg.service.registry import Caller
 from deltareg.service.runs.eligible import FORM, SENT_BY
@@ -28,7 +28,7 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 def queue_proof(
     conn: sa.Connection,
-    held: Held,
+    held: PackHolder,
     *,
     created_by: int | None,
     priority: int = PROOF,
@@ -81,18 +81,18 @@ def form_key(form_id: int) -> str:
     return f"{WHAT}:form:{form_id}"
 
 
-def proof_key(held: Held) -> str:
+def proof_key(held: PackHolder) -> str:
     """Name a proof: there is one under way for a version or a base at a time."""
     return f"{WHAT}:{'base' if held.is_base else 'version'}:{held.row_id}"
 
 
-def held_by(run: RunRow) -> Held:
+def held_by(run: RunRow) -> PackHolder:
     """Give what a run proves."""
     if run.base_id is not None:
-        return Held(run.base_id, is_base=True)
+        return PackHolder(run.base_id, is_base=True)
     if run.version_id is None:
         raise AssertionError("unreachable: a run that proves is about a version or a base")
-    return Held(run.version_id)
+    return PackHolder(run.version_id)
 
 
 def result_of(proof: str, wrong: Mapping[str, str], *, keyid: str = "") -> dict[str, object]:
@@ -113,7 +113,7 @@ def prove_where_base_was_missed(
     for version_id in proofs.claimed_of_base(conn, base_id):
         wanted = new_id()
         run_id = queue_proof(
-            conn, Held(version_id), created_by=caller.principal_id, priority=LOW,
+            conn, PackHolder(version_id), created_by=caller.principal_id, priority=LOW,
             new_id=lambda: wanted,  # noqa: B023  # called at once
         )  # fmt: skip
         if run_id != str(wanted):

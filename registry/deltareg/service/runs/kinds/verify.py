@@ -111,7 +111,7 @@ def complete_run(
         )
     envelope = report.envelope.encode()
     verdict_id = str(new_id())
-    own = queries.Hold(run_id, report.fence, caller.principal_id)
+    own = queries.RunClaim(run_id, report.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> VerdictInfo:
         run = queries.finish(conn, own, state="done")
@@ -304,7 +304,7 @@ def _record_death(
 KIND = RunKind(WHAT, on_base=verify_where_base_was_missed, on_death=_record_death)
 
 
-def _answered_before(conn: sa.Connection, own: queries.Hold) -> VerdictInfo:
+def _answered_before(conn: sa.Connection, own: queries.RunClaim) -> VerdictInfo:
     """Give the verdict that this worker's first report made, whose answer may have been lost."""
     run = queries.run_row(conn, own.run_id)
     verdict = verdict_queries.verdicts_of_runs(conn, [own.run_id]).get(own.run_id)
