@@ -27,19 +27,7 @@ _MEMORY_DISK = Path("/dev/shm")
 _MEMORY_DISK_BYTES = 6 << 30
 
 # Folders whose files take long.
-_DEAR = {
-    "verify",
-    "service",
-    "client",
-    "e2e",
-    "cli",
-    "api",
-    "migrations",
-    "kinds",
-    "merging",
-    "hub",
-    "telling",
-}
+_DEAR = {"verify", "service", "client", "e2e", "cli", "api", "migrations", "kinds", "merging", "hub", "telling"}
 
 # No deadline: a shared machine stalls. Derandomised: CI says the same twice; soak explores.
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=40)
@@ -61,9 +49,12 @@ def pytest_configure():
 _DECIDED_IN_PYTHON = {"service", "client", "e2e", "verify", "api", "hub", "telling"}
 _DECIDED_BY_SERVICES = {"client"}
 _DECIDED_BY_STATEMENTS = {
-    "test_collect.py", "test_forged_moves.py", "test_leases.py", "test_matrix.py",
+    "test_collect.py",
+    "test_forged_moves.py",
+    "test_leases.py",
+    "test_matrix.py",
     "test_superseding.py",
-}  # fmt: skip
+}
 # What takes long and is shown in other ways without the soak: the second planted set, the same
 # races and kills on the other database, and the migrations step by step, of whole ways on both.
 _SHOWN_ELSEWHERE = (
@@ -87,13 +78,10 @@ _SHOWN_ELSEWHERE = (
     "verify/test_asking.py::test_what_cannot_be_asked_says_why_and_what_compares_instead[whisper",
     "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
     "[leave_the_session",
-    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
-    "[multiply",
+    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives[multiply",
     "verify/test_stacked_base.py::test_a_version_on_a_version_is_examined_to_the_end[computed]",
-    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing"
-    "[before-a-pack]",
-    "service/test_queue.py::test_one_run_is_served_among_the_first_although_many_were_queued_before"
-    "[postgresql",
+    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing[before-a-pack]",
+    "service/test_queue.py::test_one_run_is_served_among_the_first_although_many_were_queued_before[postgresql",
     "cli/test_apply.py::test_a_folder_is_shown_applied_once_and_kept_to[sqlite",
     "deploy/test_ci.py::test_a_github_job_stops_a_bad_delta",  # a job of the other forge does
     "planted/test_planted.py::test_nothing_broken_passes",
@@ -101,15 +89,13 @@ _SHOWN_ELSEWHERE = (
     "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing[bucket]",
     "service/test_collect_races.py::test_the_race_finds_a_seeded_bug[NoLockOfKnown-23]",
     "service/test_store_down.py::test_moves_need_no_store[postgresql]",
-    "service/test_stats.py::test_the_figures_agree_with_the_store_through_the_life_of_versions"
-    "[postgresql-s3]",
+    "service/test_stats.py::test_the_figures_agree_with_the_store_through_the_life_of_versions[postgresql-s3]",
     "faults/test_channel_races.py::test_moves_under_kills_are_linearizable[sqlite]",
     "faults/test_kills.py::test_kills_lose_nothing[sqlite]",
     "faults/test_big.py::test_wide_adapters_are_compared_in_little_memory[8192]",
     "api/test_hostile.py::test_text_in_paths_and_queries[sqlite",
     "faults/test_restarts.py::test_restarts_of_postgresql_lose_nothing",
-    "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up"
-    "[postgresql",
+    "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up[postgresql",
     "verify/test_other_architectures.py",  # fresh deltas of other architectures stay
     "verify/test_variants.py",  # packed bases: tests/deltas of quantised bases stay
     "verify/test_diffusion_bases.py",  # pipelines stay
@@ -133,8 +119,7 @@ _SHOWN_ELSEWHERE = (
     "client/test_faults.py::test_a_push_is_made_once",
     "client/test_follow_killed.py",
     "client/test_killed_pulls.py::test_a_killed_pull_goes_on_where_it_was",
-    "client/test_waiting.py::test_a_verdict_says_what_it_waits_for_and_is_made_anew_once_that_is_whole"
-    "[postgresql",
+    "client/test_waiting.py::test_a_verdict_says_what_it_waits_for_and_is_made_anew_once_that_is_whole[postgresql",
     "client/test_merge.py::test_a_delta_alone_with_weight_one_folds_to_what_it_folds_to",
     "client/test_report_escaping.py::test_no_element_and_no_attribute_comes_from_text_of_others",
     "client/torch_archive/test_hostile.py::test_nothing_happens_that_the_interpreter_would_report",
@@ -146,8 +131,7 @@ _SHOWN_ELSEWHERE = (
     "e2e/test_train.py",
     "e2e/test_stacks.py::test_a_lora_on_a_fine_tune_goes_all_the_way[postgresql",
     "client/test_reencode.py::test_flattening_leaves_one_reference_and_the_same_version[postgresql",
-    "client/test_references.py::test_a_version_stands_without_the_ones_that_it_was_encoded_against"
-    "[postgresql",
+    "client/test_references.py::test_a_version_stands_without_the_ones_that_it_was_encoded_against[postgresql",
     "client/test_update.py::test_only_what_differs_travels[postgresql",
     "client/test_merge.py::test_a_delta_less_itself_folds_to_the_base[tinyllama-lora_dora",
     "faults/test_channel_races.py::test_bugs_are_found_out",
@@ -186,8 +170,7 @@ _SHOWN_ELSEWHERE = (
     "verify/test_generality.py::test_what_is_broken_shows_in_its_interval",
     "verify/test_generality.py::test_two_that_do_the_same_are_the_same_on_every_text",
     "verify/test_general.py",  # on a base that is trained for it
-    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
-    "[flood",
+    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives[flood",
     "verify/test_stacked_base.py::test_a_base_that_is_not_what_its_version_folds_to_fails[nan",
     "verify/test_stacked_base.py::test_a_base_that_is_not_what_its_version_folds_to_fails[one",
     "verify/test_zygote.py::test_everything_that_a_child_starts_is_killed_in_time[without",
@@ -198,10 +181,8 @@ _SHOWN_ELSEWHERE = (
     "verify/test_pilot.py::test_answers_are_scored_after_what_was_asked_as_peft_does",
     "client/test_secrets.py::test_the_object_store_never_sees_it",
     "client/test_update.py::test_a_kill_at_any_point_leaves_a_whole_version",
-    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing"
-    "[after-a-pack",
-    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing"
-    "[before-the-report",
+    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing[after-a-pack",
+    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing[before-the-report",
     "client/test_merge.py::test_a_delta_less_itself_folds_to_the_base[tinyllama-lora_modules",
     "client/test_campaign.py::test_what_fits_is_pushed_a_few_at_a_time_and_gone_on_with",
     "client/torch_archive/test_hostile.py::test_it_is_refused_by_name[no end of values",
@@ -211,11 +192,9 @@ _SHOWN_ELSEWHERE = (
     "api/test_ways_to_prod.py::test_each_way_goes_where_the_page_says_so[was revoked",
     "api/test_address.py::test_a_certificate_that_is_none_is_told[garbage",
     "migrations/test_migrations.py::test_every_revision_goes_up_and_down_to_nothing[postgresql",
-    "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up"
-    "[sqlite-0013",
+    "migrations/test_migrations.py::test_rows_that_an_older_revision_knows_survive_the_way_down_and_up[sqlite-0013",
     "cli/test_launch.py::test_migrate_makes_the_schema",  # `migrations/test_command.py` does
-    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives"
-    "[devour",
+    "verify/test_worker.py::test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives[devour",
     "migrations/test_command.py::test_processes_that_migrate_at_the_same_time_take_turns[sqlite",
     "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[:1.0.0",
     "e2e/test_stacks.py::test_a_version_is_named_in_any_way_that_names_one[@{digest",
@@ -322,9 +301,7 @@ def surroundings(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("DELTAREG_", "AWS_", "HF_")) and not name.startswith(
-                "DELTAREG_TEST_"
-            ):
+            if name.startswith(("DELTAREG_", "AWS_", "HF_")) and not name.startswith("DELTAREG_TEST_"):
                 patch.delenv(name)
         patch.setenv("HOME", str(home))
         for name in ("CONFIG", "CACHE", "DATA", "STATE"):

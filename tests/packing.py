@@ -21,20 +21,45 @@ CONFIGS = {
     "bnb4": {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
 }
 NF4 = (
-    -1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0.0,
-    0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0,
-)  # fmt: skip
+    -1.0,
+    -0.6961928,
+    -0.52507305,
+    -0.3949175,
+    -0.28444138,
+    -0.18477343,
+    -0.09105004,
+    0.0,
+    0.0795803,
+    0.1609302,
+    0.2461123,
+    0.33791524,
+    0.44070983,
+    0.562617,
+    0.72295684,
+    1.0,
+)
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 PROJECTIONS = tuple(f"{name}_proj.weight" for name in ("q", "k", "v", "o", "gate", "up", "down"))
 
 
 LLAMA = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 32,
-    "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 96, "max_position_embeddings": 64,
-    "rms_norm_eps": 1e-6, "tie_word_embeddings": False, "dtype": "float32", "bos_token_id": 1,
-    "eos_token_id": 2, "hidden_act": "silu",
-}  # fmt: skip
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 96,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+    "dtype": "float32",
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+}
 
 
 def base(path, seed=0):
@@ -71,11 +96,17 @@ def lora(path, seed=1, modules=("q", "v"), **config):
     path.mkdir(parents=True)
     save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
     told = {
-        "base_model_name_or_path": "org/root", "peft_type": "LORA", "r": 4, "lora_alpha": 4,
-        "target_modules": [f"{name}_proj" for name in modules], "bias": "none",
-        "task_type": "CAUSAL_LM", "peft_version": "0.21.2", "fan_in_fan_out": False,
+        "base_model_name_or_path": "org/root",
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 4,
+        "target_modules": [f"{name}_proj" for name in modules],
+        "bias": "none",
+        "task_type": "CAUSAL_LM",
+        "peft_version": "0.21.2",
+        "fan_in_fan_out": False,
         "revision": None,
-    }  # fmt: skip
+    }
     (path / "adapter_config.json").write_text(json.dumps(told | config))
     return path
 
@@ -149,15 +180,12 @@ def bnb4(name, weight, block=64):
     map_ = np.array(NF4, np.float32)
     codes = np.abs((flat / largest[:, None])[..., None] - map_).argmin(-1).astype(np.uint8)
     pairs = codes.reshape(-1, 2)
-    state = {"quant_type": "nf4", "blocksize": block, "dtype": "float32",
-             "shape": list(weight.shape)}  # fmt: skip
+    state = {"quant_type": "nf4", "blocksize": block, "dtype": "float32", "shape": list(weight.shape)}
     return {
         name: torch.from_numpy((pairs[:, 0] << 4 | pairs[:, 1])[:, None]),
         f"{name}.absmax": torch.from_numpy(largest),
         f"{name}.quant_map": torch.from_numpy(map_),
-        f"{name}.quant_state.bitsandbytes__nf4": torch.tensor(
-            list(json.dumps(state).encode()), dtype=torch.uint8
-        ),
+        f"{name}.quant_state.bitsandbytes__nf4": torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8),
     }
 
 

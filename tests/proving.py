@@ -66,16 +66,18 @@ def look(client, grant):
             info = grant.base if grant.ref else client.bases.show(grant.base.bottom.name)
             base = opened.enter_context(client.bases.fetch(info))
             references = {
-                record.digest: reader(base.tensors[tensor].read())
-                for tensor, record in base.view.tensors.items()
+                record.digest: reader(base.tensors[tensor].read()) for tensor, record in base.view.tensors.items()
             }
         wrong = list(wrong_parts(manifest, storage, stored.chunks, references, workers=1))
         read = str(sha256_of(stored.chunks.read_bytes())) if wrong else ""
     return request_of(
-        ProofReport, fence=grant.fence, storage_revision=grant.storage_revision,
+        ProofReport,
+        fence=grant.fence,
+        storage_revision=grant.storage_revision,
         pieces=len(manifest.pieces()),
-        wrong=[WrongPart(name=one.name, detail=one.detail) for one in wrong], read=read,
-    )  # fmt: skip
+        wrong=[WrongPart(name=one.name, detail=one.detail) for one in wrong],
+        read=read,
+    )
 
 
 def zeros_of(folder, into):
@@ -97,12 +99,9 @@ def push_lie(client, true, lie, line, *, base):
         assessment = assess(honest.files, honest.tensors, known.view)
         hashed = hashing.finish()
         manifest = build_delta_manifest(
-            assessment, delta=honest.files, files=hashed.files, digests=hashed.digests,
-            base=known.view, parents=(),
-        )  # fmt: skip
-    request = request_of(
-        UploadOpen, subject="delta", target=line, manifest=manifest.encode().decode(), base=base
-    )
+            assessment, delta=honest.files, files=hashed.files, digests=hashed.digests, base=known.view, parents=()
+        )
+    request = request_of(UploadOpen, subject="delta", target=line, manifest=manifest.encode().decode(), base=base)
     return _send(context, request, manifest, lie, "complete", UploadInfo).version
 
 
@@ -111,9 +110,7 @@ def push_base_lie(client, true, lie, name):
     context = client._context
     with open_base(true, context.cache) as honest:
         manifest = honest.manifest
-    request = request_of(
-        UploadOpen, subject="base", target=name, manifest=manifest.encode().decode()
-    )
+    request = request_of(UploadOpen, subject="base", target=name, manifest=manifest.encode().decode())
     return _send(context, request, manifest, lie, "complete-base", BaseInfo)
 
 

@@ -10,12 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
@@ -73,9 +68,7 @@ def certificate(name, issuer, *, days=30, age=1, is_authority=False):
         .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
         .add_extension(_usage(is_authority=is_authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False)
     )
     if not is_authority:
         alternative = x509.SubjectAlternativeName([x509.RFC822Name(f"{name}@example.org")])
@@ -127,17 +120,18 @@ def attestation(signer, subjects, *, kind="https://slsa.dev/provenance/v1", **fi
     """Let somebody attest something about digests."""
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [
-            {"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()
-        ],
+        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()],
         "predicateType": kind,
         "predicate": {"builder": {"id": "https://example.org/ci"}},
-    } | fields  # fmt: skip
+    } | fields
     text = json.dumps(statement).encode()
-    return json.dumps({
-        "payload": base64.b64encode(text).decode(), "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": "", "sig": _signature(text, signer)}],
-    }).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "payload": base64.b64encode(text).decode(),
+            "payloadType": PAYLOAD_TYPE,
+            "signatures": [{"keyid": "", "sig": _signature(text, signer)}],
+        }
+    ).encode()
 
 
 def _signature(payload, signer):
@@ -151,7 +145,13 @@ def _named(name):
 
 def _usage(*, is_authority):
     return x509.KeyUsage(
-        digital_signature=not is_authority, content_commitment=False, key_encipherment=False,
-        data_encipherment=False, key_agreement=False, key_cert_sign=is_authority,
-        crl_sign=is_authority, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -37,11 +37,16 @@ def enrol(engine, principal_id, name, *, key=None, host=None):
     with_retry(
         engine,
         lambda conn: queries.add_key(
-            conn, role="worker", name=name, principal_id=principal_id, keyid=key.keyid,
-            public=str(key.public), host=f"host-of-{name}" if host is None else host,
+            conn,
+            role="worker",
+            name=name,
+            principal_id=principal_id,
+            keyid=key.keyid,
+            public=str(key.public),
+            host=f"host-of-{name}" if host is None else host,
             created_by=None,
         ),
-    )  # fmt: skip
+    )
     return key
 
 
@@ -88,15 +93,21 @@ def sign_text(lease, fields, key, *, worker="odd", instead=("", "")):
     """Sign a report with one piece of its text in the place of another."""
     said = dict(fields)
     predicate = {
-        "run": lease["run"], "fence": said.pop("fence"), "nonce": lease["nonce"],
+        "run": lease["run"],
+        "fence": said.pop("fence"),
+        "nonce": lease["nonce"],
         "suite": {"name": lease["suite"], "digest": said.pop("suite_digest")},
         "base": {
-            "name": lease["base"]["name"], "root": lease["base"]["root"],
+            "name": lease["base"]["name"],
+            "root": lease["base"]["root"],
             "identity": said.pop("base_identity", ""),
         },
-        "worker": {"name": worker}, "started_at": AT, "finished_at": AT,
-        "compared_with": lease["promoted_digest"], **said,
-    }  # fmt: skip
+        "worker": {"name": worker},
+        "started_at": AT,
+        "finished_at": AT,
+        "compared_with": lease["promoted_digest"],
+        **said,
+    }
     digest = lease["digest"].removeprefix("sha256:")
     payload = encode_statement(Statement(lease["ref"], digest, VERDICT, predicate))
     payload = payload.replace(*(part.encode() for part in instead)) if instead[0] else payload

@@ -110,8 +110,7 @@ def full(path, base, *, seed=2, strength=0.1, dtype=np.float32, shards=1):
     """Write a full fine-tune: every weight moved a little, config and index beside."""
     rng = np.random.default_rng(seed)
     tensors = {
-        name: (weight + strength * normal(rng, *weight.shape)).astype(dtype)
-        for name, weight in base.weights.items()
+        name: (weight + strength * normal(rng, *weight.shape)).astype(dtype) for name, weight in base.weights.items()
     }
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(base.config))
@@ -125,9 +124,7 @@ def bitfit(path, base, *, seed=3, convention="absolute", strength=0.1, metadata=
     own = {name: weight for name, weight in base.weights.items() if name.endswith(".bias")}
     changes = {name: strength * normal(rng, *bias.shape) for name, bias in own.items()}
     if convention == "absolute":
-        tensors = {
-            name: (own[name] + change).astype(np.float32) for name, change in changes.items()
-        }
+        tensors = {name: (own[name] + change).astype(np.float32) for name, change in changes.items()}
         return write(path, tensors, file="model.safetensors", metadata=metadata)
     return write(path, changes, file="delta.safetensors", metadata=metadata)
 
@@ -180,14 +177,8 @@ def _llama():
         "self_attn.q_proj": (WIDTH, WIDTH),
         "self_attn.v_proj": (WIDTH, WIDTH),
     }
-    top = {
-        "lm_head": (VOCABULARY, WIDTH),
-        "model.embed_tokens": (VOCABULARY, WIDTH),
-        "model.norm": (WIDTH,),
-    }
-    layers = {
-        f"model.layers.{n}.{name}": shape for n in range(LAYERS) for name, shape in layer.items()
-    }
+    top = {"lm_head": (VOCABULARY, WIDTH), "model.embed_tokens": (VOCABULARY, WIDTH), "model.norm": (WIDTH,)}
+    layers = {f"model.layers.{n}.{name}": shape for n in range(LAYERS) for name, shape in layer.items()}
     return {f"{name}.weight": shape for name, shape in {**top, **layers}.items()}
 
 
@@ -206,9 +197,7 @@ def _gpt2():
     }
     for name, shape in {
         "transformer.ln_f": (WIDTH,),
-        **{
-            f"transformer.h.{n}.{key}": shape for n in range(LAYERS) for key, shape in layer.items()
-        },
+        **{f"transformer.h.{n}.{key}": shape for n in range(LAYERS) for key, shape in layer.items()},
     }.items():
         shapes[f"{name}.weight"] = shape
         shapes[f"{name}.bias"] = shape[-1:]

@@ -46,17 +46,13 @@ MEANINGS: tuple[ExitMeaning, ...] = (
     ExitMeaning(ExitStatus.INVALID, "usage, invalid input, or an upload that is refused", "no"),
     ExitMeaning(ExitStatus.NOT_FOUND, "not found", "no"),
     ExitMeaning(ExitStatus.FORBIDDEN, "not logged in, or not allowed", "no"),
-    ExitMeaning(
-        ExitStatus.CONFLICT, "conflict: it exists, it moved, it runs or it is held", "read it again first"
-    ),
+    ExitMeaning(ExitStatus.CONFLICT, "conflict: it exists, it moved, it runs or it is held", "read it again first"),
     ExitMeaning(ExitStatus.INTEGRITY, "integrity: bytes do not have their digest", "pull again"),
     ExitMeaning(ExitStatus.BASE_MISMATCH, "the base is not the one that the delta was made for", "no"),
     ExitMeaning(ExitStatus.GATE_FAILED, "gate failed: the verdict is fail", "no"),
     ExitMeaning(ExitStatus.GATE_PENDING, "gate not met yet: a verdict or an approval is missing", "later"),
     ExitMeaning(
-        ExitStatus.DIFFERENT,
-        "a difference was found (`diff --exit-code`, `fleet drift`, `apply --dry-run`)",
-        "",
+        ExitStatus.DIFFERENT, "a difference was found (`diff --exit-code`, `fleet drift`, `apply --dry-run`)", ""
     ),
     ExitMeaning(ExitStatus.INCONCLUSIVE, "verification inconclusive; never a pass", "yes"),
     ExitMeaning(ExitStatus.QUOTA, "quota or disk full", "no"),

@@ -22,11 +22,7 @@ from deltareg_cli.terminal.output import to_json, with_schema
 from deltareg_cli.tree.command_tree import RootGroup
 
 
-@click.group(
-    cls=RootGroup,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group(cls=RootGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="deltareg", help="Show the version and stop.")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -74,11 +70,7 @@ def run(args: Sequence[str]) -> int:
 def _call(args: Sequence[str], invocation: Invocation) -> int:
     has_no_colour = bool(os.environ.get("NO_COLOR")) or "--no-color" in args
     result: object = cli.main(
-        list(args),
-        prog_name="deltareg",
-        standalone_mode=False,
-        obj=invocation,
-        color=False if has_no_colour else None,
+        list(args), prog_name="deltareg", standalone_mode=False, obj=invocation, color=False if has_no_colour else None
     )
     return result if isinstance(result, int) else ExitStatus.DONE
 
@@ -119,16 +111,13 @@ def as_ours(error: Exception) -> DeltaregError:
         case click.ClickException():
             return InvalidInput(error.format_message())
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
-            return DiskFull(
-                f"the disk is full: {error.filename or error}", fix="make room, try again"
-            )
+            return DiskFull(f"the disk is full: {error.filename or error}", fix="make room, try again")
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return InvalidInput(f"{where}{error.strerror or error}")
         case _:
             return DeltaregError(
-                f"{type(error).__name__}: {error}",
-                fix="this is a bug; please report it with the above",
+                f"{type(error).__name__}: {error}", fix="this is a bug; please report it with the above"
             )
 
 

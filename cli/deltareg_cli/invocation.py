@@ -99,9 +99,7 @@ class Invocation:
         """The settings and where they come from, read once."""
         if self._loaded is None:
             self._loaded = load_config(
-                flags=self.globals.flags(),
-                environ=self.environ,
-                request_id=self.globals.request_id,
+                flags=self.globals.flags(), environ=self.environ, request_id=self.globals.request_id
             )
         return self._loaded
 
@@ -149,9 +147,7 @@ class Invocation:
         if self.globals.yes:
             return
         if not self.may_ask:
-            raise InvalidInput(
-                f"{question} Nobody is there to ask", fix="say yes beforehand: --yes"
-            )
+            raise InvalidInput(f"{question} Nobody is there to ask", fix="say yes beforehand: --yes")
         click.confirm(question, abort=True, err=True)
 
     def end(self) -> None:

@@ -14,12 +14,7 @@ import click
 from deltareg.client import Client, WorkerClient
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.delta.quantised.scheme import SCHEMES
-from deltareg.errors import (
-    Inconclusive,
-    InvalidInput,
-    Misconfigured,
-    Unavailable,
-)
+from deltareg.errors import Inconclusive, InvalidInput, Misconfigured, Unavailable
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explain_errors
 from deltareg.wire import RUN_KIND_NAMES
@@ -51,8 +46,9 @@ _EPILOG = "Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/sett
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--with-parent", metavar="PID", type=int,
-              help="End when the process that started it ends, which has this number.")  # fmt: skip
+@click.option(
+    "--with-parent", metavar="PID", type=int, help="End when the process that started it ends, which has this number."
+)
 def main(*, with_parent: int | None) -> None:
     """Verify the versions of a Delta Registry on their bases."""
     if with_parent is not None:
@@ -69,22 +65,33 @@ main.add_command(pilot)
 
 @main.command(epilog=_EPILOG)
 @click.option("--server", metavar="URL", help="The registry. Default: the client's setting.")
-@click.option(
-    "--once", is_flag=True, help="Take one run, if there is one, then stop; proofs come before it."
-)
+@click.option("--once", is_flag=True, help="Take one run, if there is one, then stop; proofs come before it.")
 @click.option("--run", "only_run", metavar="ID", default="", help="Take this run only, then stop.")
 @click.option("--gpu", metavar="N|cpu|auto", help="The device; auto is the first GPU, if any.")
 @click.option("--name", help="How the worker calls itself; each needs a name of its own.")
 @click.option(
-    "--base-dir", "base_dirs", metavar="PATH", multiple=True,
+    "--base-dir",
+    "base_dirs",
+    metavar="PATH",
+    multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder with a base, or with folders of bases; may be given often.",
-)  # fmt: skip
-@click.option("--only", metavar="KIND", multiple=True, type=click.Choice(RUN_KIND_NAMES),
-              help="Take runs of this kind alone; may be given often.")  # fmt: skip
+)
+@click.option(
+    "--only",
+    metavar="KIND",
+    multiple=True,
+    type=click.Choice(RUN_KIND_NAMES),
+    help="Take runs of this kind alone; may be given often.",
+)
 @click.option("--scratch", type=click.Path(path_type=Path), help="Where runs are unpacked.")
-@click.option("--lease-wait", "lease_wait_s", type=click.FloatRange(0, 60), metavar="SECONDS",
-              help="How long one request for work waits.")  # fmt: skip
+@click.option(
+    "--lease-wait",
+    "lease_wait_s",
+    type=click.FloatRange(0, 60),
+    metavar="SECONDS",
+    help="How long one request for work waits.",
+)
 def run(
     *,
     server: str | None,
@@ -109,9 +116,13 @@ def run(
     ends the worker at once while it waits, and after its run or a grace while it works.
     """
     given = {
-        "gpu": gpu, "name": name, "scratch": scratch, "lease_wait_s": lease_wait_s,
-        "base_dirs": ":".join(map(str, base_dirs)) or None, "only": " ".join(only) or None,
-    }  # fmt: skip
+        "gpu": gpu,
+        "name": name,
+        "scratch": scratch,
+        "lease_wait_s": lease_wait_s,
+        "base_dirs": ":".join(map(str, base_dirs)) or None,
+        "only": " ".join(only) or None,
+    }
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with explain_errors():
@@ -120,9 +131,12 @@ def run(
 
 @main.command("key", epilog=_EPILOG)
 @click.option(
-    "--file", "key_file", metavar="FILE", type=click.Path(path_type=Path),
+    "--file",
+    "key_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
     help="Where the key is kept. Default: the setting, else this user's data folder.",
-)  # fmt: skip
+)
 @click.option("--host", metavar="NAME", help="What this machine is called; asked of it if not.")
 def key(*, key_file: Path | None, host: str | None) -> None:
     """Print this worker's public key, for an admin to enrol; it is made where there is none.
@@ -159,10 +173,11 @@ def _run(options: WorkerOptions, server: str | None) -> None:
             device = found.environment["device"]
             log.info("worker=%s device=%s sandbox=%s", options.name, device, found.sandbox)
             escapes = stand_trial(
-                zygote, options.scratch,
+                zygote,
+                options.scratch,
                 memory_bytes=layers.memory_bound(device, options.memory_bytes),
                 accepted=options.accepted_layers,
-            )  # fmt: skip
+            )
         base_cache = BaseCache(client.cache, max_bytes=options.base_cache_bytes)
         stock = MaterialSource(client, base_dirs=options.base_dirs, base_cache=base_cache)
         Worker(
@@ -176,11 +191,7 @@ def _run(options: WorkerOptions, server: str | None) -> None:
             options=options,
             device=device,
             escapes=escapes,
-            labels={
-                **labels(found),
-                "worker": options.name,
-                "runs": ",".join(options.only or RUN_KIND_NAMES),
-            },
+            labels={**labels(found), "worker": options.name, "runs": ",".join(options.only or RUN_KIND_NAMES)},
             stop=stop,
             base_cache=base_cache,
             measures=BaseMeasures(client, zygote, options, device, found.environment),
@@ -189,9 +200,7 @@ def _run(options: WorkerOptions, server: str | None) -> None:
 
 def sweep(scratch: Path, *, now: float) -> None:
     """Remove run folders that a killed worker left, once no run can be using them any more."""
-    left = (
-        folder for prefix in (RUN_PREFIX, FOLDER_PREFIX) for folder in scratch.glob(f"{prefix}*")
-    )
+    left = (folder for prefix in (RUN_PREFIX, FOLDER_PREFIX) for folder in scratch.glob(f"{prefix}*"))
     for folder in left:
         if now - folder.stat().st_mtime > _STALE_S:
             shutil.rmtree(folder, ignore_errors=True)
@@ -201,9 +210,11 @@ def labels(found: CheckSurroundings) -> dict[str, str]:
     """Say what a worker offers: device, GPU and its memory in GiB, and what verifies with what."""
     environment = found.environment
     told = {
-        "device": environment["device"].partition(":")[0], "verifier": VERIFIER,
-        "quantised": ",".join(SCHEMES), "prompts": "plain,chat",
-    }  # fmt: skip
+        "device": environment["device"].partition(":")[0],
+        "verifier": VERIFIER,
+        "quantised": ",".join(SCHEMES),
+        "prompts": "plain,chat",
+    }
     told |= {key: environment[key] for key in ("torch", "cuda", "driver") if key in environment}
     if "gpu" in environment:
         told["gpu"] = environment["gpu"]

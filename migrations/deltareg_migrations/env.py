@@ -40,9 +40,7 @@ def connect() -> sa.Connection:
 
 
 if context.is_offline_mode():
-    context.configure(
-        url=os.environ["DELTAREG_DATABASE_URL"], target_metadata=metadata, render_as_batch=True
-    )
+    context.configure(url=os.environ["DELTAREG_DATABASE_URL"], target_metadata=metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()
 else:

@@ -20,19 +20,14 @@ DIALECTS: dict[str, dict[str, str]] = {
         "policy_number": "COALESCE(json_extract(c.policy, '$.approvals'), 0)",
         "policy_flag": "COALESCE(json_extract(c.policy, '$.protected'), 0) = 1",
         "policy_suites": "json_each(c.policy, '$.suites') AS s",
-        "suite_name": "(CASE s.type WHEN 'text' THEN s.value"
-        " ELSE json_extract(s.value, '$.suite') END)",
-        "suite_age": "(CASE s.type WHEN 'text' THEN NULL"
-        " ELSE json_extract(s.value, '$.max_age') END)",
+        "suite_name": "(CASE s.type WHEN 'text' THEN s.value ELSE json_extract(s.value, '$.suite') END)",
+        "suite_age": "(CASE s.type WHEN 'text' THEN NULL ELSE json_extract(s.value, '$.max_age') END)",
         "terms_digest": "json_extract(d.suites, '$.\"' || <suite_name> || '\"')",
         "named_verdicts": "SELECT n.value FROM json_each(NEW.verdict_ids) AS n",
         "token_scopes": "SELECT n.value FROM json_each(k.scopes) AS n",
-        "failed_checks": "SELECT 1 FROM json_each(NEW.checks) AS n"
-        " WHERE json_extract(n.value, '$.verdict') = 'fail'",
-        "w_failed": "FROM json_each(w.checks) AS n"
-        " WHERE json_extract(n.value, '$.verdict') = 'fail'",
-        "x_failed": "FROM json_each(x.checks) AS n"
-        " WHERE json_extract(n.value, '$.verdict') = 'fail'",
+        "failed_checks": "SELECT 1 FROM json_each(NEW.checks) AS n WHERE json_extract(n.value, '$.verdict') = 'fail'",
+        "w_failed": "FROM json_each(w.checks) AS n WHERE json_extract(n.value, '$.verdict') = 'fail'",
+        "x_failed": "FROM json_each(x.checks) AS n WHERE json_extract(n.value, '$.verdict') = 'fail'",
         "check_name": "json_extract(n.value, '$.name')",
         "count_checks": "json_array_length(NEW.checks)",
         "asked_suite_digest": "json_extract(q.request, '$.suite_digest')",
@@ -43,19 +38,15 @@ DIALECTS: dict[str, dict[str, str]] = {
         "policy_number": "COALESCE(CAST(c.policy ->> 'approvals' AS BIGINT), 0)",
         "policy_flag": "COALESCE(CAST(c.policy ->> 'protected' AS BOOLEAN), FALSE)",
         "policy_suites": "json_array_elements(COALESCE(c.policy -> 'suites', '[]')) AS s(value)",
-        "suite_name": "(CASE json_typeof(s.value) WHEN 'string' THEN s.value #>> '{}'"
-        " ELSE s.value ->> 'suite' END)",
-        "suite_age": "(CASE json_typeof(s.value) WHEN 'string' THEN NULL"
-        " ELSE s.value ->> 'max_age' END)",
+        "suite_name": "(CASE json_typeof(s.value) WHEN 'string' THEN s.value #>> '{}' ELSE s.value ->> 'suite' END)",
+        "suite_age": "(CASE json_typeof(s.value) WHEN 'string' THEN NULL ELSE s.value ->> 'max_age' END)",
         "terms_digest": "d.suites ->> <suite_name>",
         "named_verdicts": "SELECT n FROM json_array_elements_text(NEW.verdict_ids) AS n",
         "token_scopes": "SELECT n FROM json_array_elements_text(k.scopes) AS n",
         "failed_checks": "SELECT 1 FROM json_array_elements(NEW.checks) AS n(value)"
         " WHERE n.value ->> 'verdict' = 'fail'",
-        "w_failed": "FROM json_array_elements(w.checks) AS n(value)"
-        " WHERE n.value ->> 'verdict' = 'fail'",
-        "x_failed": "FROM json_array_elements(x.checks) AS n(value)"
-        " WHERE n.value ->> 'verdict' = 'fail'",
+        "w_failed": "FROM json_array_elements(w.checks) AS n(value) WHERE n.value ->> 'verdict' = 'fail'",
+        "x_failed": "FROM json_array_elements(x.checks) AS n(value) WHERE n.value ->> 'verdict' = 'fail'",
         "check_name": "n.value ->> 'name'",
         "count_checks": "json_array_length(NEW.checks)",
         "asked_suite_digest": "q.request ->> 'suite_digest'",
@@ -73,8 +64,7 @@ PHRASES = {
     "x_waived": "EXISTS (SELECT 1 <x_failed>) AND NOT EXISTS"
     " (SELECT 1 <x_failed> AND NOT EXISTS (SELECT 1 FROM waivers AS y"
     " WHERE y.verdict_id = x.id AND <waiver_stands>))",
-    "waiver_stands": "y.check_name = <check_name> AND y.revoked_at IS NULL"
-    " AND y.expires_at > <now_us>",
+    "waiver_stands": "y.check_name = <check_name> AND y.revoked_at IS NULL AND y.expires_at > <now_us>",
     "of_version": "FROM versions AS v WHERE v.id = NEW.version_id",
     "person_of_new": "COALESCE((SELECT i.person_id FROM stand_ins AS i"
     " WHERE i.principal_id = NEW.principal_id), NEW.principal_id)",
@@ -109,20 +99,14 @@ def refuse(table: str, event: str, rules: Sequence[TriggerRule], *, name: str) -
     places = PHRASES | DIALECTS[_dialect()]
     filled = [(rule.words, _fill(rule.condition, places)) for rule in rules]
     if _dialect() == "sqlite":
-        body = " ".join(
-            f"SELECT RAISE(ABORT, '{words}') WHERE {condition};" for words, condition in filled
-        )
+        body = " ".join(f"SELECT RAISE(ABORT, '{words}') WHERE {condition};" for words, condition in filled)
         _execute(f"CREATE TRIGGER {trigger} BEFORE {event} ON {table} BEGIN {body} END")
         return
     body = " ".join(
-        f"IF {condition} THEN RAISE EXCEPTION '{words}' USING ERRCODE = '23514'; END IF;"
-        for words, condition in filled
+        f"IF {condition} THEN RAISE EXCEPTION '{words}' USING ERRCODE = '23514'; END IF;" for words, condition in filled
     )
     _function(f"{trigger}_rules", f"{body} RETURN NEW;")
-    _execute(
-        f"CREATE TRIGGER {trigger} BEFORE {event} ON {table}"
-        f" FOR EACH ROW EXECUTE FUNCTION {trigger}_rules()"
-    )
+    _execute(f"CREATE TRIGGER {trigger} BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION {trigger}_rules()")
 
 
 def follow(table: str, event: str, statement: str, *, name: str) -> None:
@@ -132,10 +116,7 @@ def follow(table: str, event: str, statement: str, *, name: str) -> None:
         _execute(f"CREATE TRIGGER {trigger} AFTER {event} ON {table} BEGIN {statement}; END")
         return
     _function(f"{trigger}_follows", f"{statement}; RETURN NULL;")
-    _execute(
-        f"CREATE TRIGGER {trigger} AFTER {event} ON {table}"
-        f" FOR EACH ROW EXECUTE FUNCTION {trigger}_follows()"
-    )
+    _execute(f"CREATE TRIGGER {trigger} AFTER {event} ON {table} FOR EACH ROW EXECUTE FUNCTION {trigger}_follows()")
 
 
 def append_only(table: str, *, changes: Sequence[str] = ("UPDATE", "DELETE")) -> None:
@@ -150,10 +131,7 @@ def append_only(table: str, *, changes: Sequence[str] = ("UPDATE", "DELETE")) ->
         return
     body = f"RAISE EXCEPTION '{refusal}' USING ERRCODE = '23001';"
     _function(f"{table}_is_append_only", body)
-    for name, event, each in (
-        ("no_change", " OR ".join(changes), "ROW"),
-        ("no_truncate", "TRUNCATE", "STATEMENT"),
-    ):
+    for name, event, each in (("no_change", " OR ".join(changes), "ROW"), ("no_truncate", "TRUNCATE", "STATEMENT")):
         _execute(
             f"CREATE TRIGGER {table}_{name} BEFORE {event} ON {table}"
             f" FOR EACH {each} EXECUTE FUNCTION {table}_is_append_only()"

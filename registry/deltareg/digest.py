@@ -35,8 +35,7 @@ class Digest:
         match = _PATTERN.fullmatch(text)
         if match is None:
             raise InvalidInput(
-                f"not a digest: {text[:80]!r}",
-                fix="write sha256: or blake3: and 64 lower-case hex digits",
+                f"not a digest: {text[:80]!r}", fix="write sha256: or blake3: and 64 lower-case hex digits"
             )
         return cls("sha256" if match[1] == "sha256" else "blake3", match[2])
 

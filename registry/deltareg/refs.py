@@ -107,8 +107,7 @@ class Ref:
         if _SEMVER.fullmatch(selector) and len(selector) <= 64:
             return cls(line, host, label=selector)
         raise InvalidInput(
-            f"not a version in {text[:120]!r}: {selector[:60]!r}",
-            fix="write ns/name:v3 or ns/name:1.4.0",
+            f"not a version in {text[:120]!r}: {selector[:60]!r}", fix="write ns/name:v3 or ns/name:1.4.0"
         )
 
     @property
@@ -191,9 +190,7 @@ def parse_id(text: str, what: str) -> str:
         InvalidInput: It is no UUID in its usual form.
     """
     if not is_id(text):
-        raise InvalidInput(
-            f"not the id of a {what}: {text[:80]!r}", fix="find it: deltareg verdict ls NS/NAME:vN"
-        )
+        raise InvalidInput(f"not the id of a {what}: {text[:80]!r}", fix="find it: deltareg verdict ls NS/NAME:vN")
     return text
 
 
@@ -220,6 +217,5 @@ def _split_host(path: str, text: str) -> tuple[str, LineRef]:
     if len(parts) == 3 and parts[0]:
         return parts[0], LineRef.parse("/".join(parts[1:]))
     raise InvalidInput(
-        f"not a reference: {text[:120]!r}",
-        fix="write ns/name, ns/name:v3, ns/name@prod or ns/name@sha256:…",
+        f"not a reference: {text[:120]!r}", fix="write ns/name, ns/name:v3, ns/name@prod or ns/name@sha256:…"
     )

@@ -27,7 +27,7 @@ Seen = TypeVar("Seen")
 class StreamSource(Protocol[Part]):
     """What is streamed, in parts."""
 
-    def written(self, part: Part, /) -> str:
+    def write_part(self, part: Part, /) -> str:
         """Write what there is to say, each event with its id; empty for nothing."""
         ...
 
@@ -43,7 +43,7 @@ class StreamSource(Protocol[Part]):
         """Whether nothing comes after it, ever."""
         ...
 
-    def unchanged(self, part: Part, /) -> Part:
+    def empty_after(self, part: Part, /) -> Part:
         """Give the part behind one while nothing is new."""
         ...
 
@@ -69,9 +69,7 @@ class StreamReaders:
             Unavailable: There are as many.
         """
         if self.number >= MOST:
-            raise Unavailable(
-                f"{MOST} streams are open on this server", fix="ask for pages, or come later"
-            )
+            raise Unavailable(f"{MOST} streams are open on this server", fix="ask for pages, or come later")
 
 
 @dataclass(slots=True)
@@ -130,7 +128,7 @@ async def server_sent(
     reader = _Reader(source)
     readers.number += 1
     try:
-        begin = "" if source.written(part) else f"id: {source.place(part)}\n"
+        begin = "" if source.write_part(part) else f"id: {source.place(part)}\n"
         yield f"retry: {_RETRY_MS}\n{begin}: {hello}\n\n"
         while True:
             if said := reader.say(part):
@@ -166,7 +164,7 @@ class _Reader(Generic[Part]):
         An id alone moves a reader on, past what it does not want to hear of.
         """
         now, place = anyio.current_time(), self.source.place(part)
-        said = self.source.written(part)
+        said = self.source.write_part(part)
         if not said and now - self._spoken_at >= HEARTBEAT_S:
             said = ": still here\n\n" if place == self._told else f"id: {place}\n\n"
         if said:
@@ -177,7 +175,7 @@ class _Reader(Generic[Part]):
         """Give what comes after a part: a look where there is news, or the token's turn comes."""
         is_due = self.source.is_more(part) or anyio.current_time() - self._looked_at >= TOKEN_S
         if not is_due and not await self.source.has_news(part):
-            return self.source.unchanged(part)
+            return self.source.empty_after(part)
         self._looked_at = anyio.current_time()
         return await anyio.to_thread.run_sync(_patient, self.source, part)
 
@@ -187,4 +185,4 @@ def _patient(source: StreamSource[Part], part: Part) -> Part:
     try:
         return source.look(part)
     except Unavailable:
-        return source.unchanged(part)
+        return source.empty_after(part)

@@ -26,12 +26,7 @@ class Push:
 
     def send(self, http):
         """Send all of it and give the first answer that is an error, or the last."""
-        body = {
-            "subject": "delta",
-            "target": self.target,
-            "manifest": text(self.manifest),
-            **self.more,
-        }
+        body = {"subject": "delta", "target": self.target, "manifest": text(self.manifest), **self.more}
         answer = post(http, "/uploads", body)
         if answer.is_error or answer.json()["state"] == "complete":
             return answer
@@ -66,11 +61,7 @@ def prepare(client, delta="lora", *, base="tinyllama"):
         assessment = assess(folder.files, folder.tensors, known.view)
         hashed = hash_folder(folder)
         manifest = build_delta_manifest(
-            assessment,
-            delta=folder.files,
-            files=hashed.files,
-            digests=hashed.digests,
-            base=known.view,
+            assessment, delta=folder.files, files=hashed.files, digests=hashed.digests, base=known.view
         )
         encoder = PackEncoder(piece_sources(folder, manifest, {}))
         packs = [bytes(pack.data) for pack in encoder.packs()]

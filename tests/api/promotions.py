@@ -97,9 +97,7 @@ class Line:
         self.world.empty_queue()
         suite = changes.pop("suite", "smoke")
         channel = changes.pop("channel", None)
-        self.run = self.client.verify(
-            f"{self.name}:v{version}", suite=suite, channel=channel, again=True
-        ).id
+        self.run = self.client.verify(f"{self.name}:v{version}", suite=suite, channel=channel, again=True).id
         answer = self.complete(self.honest(self.lease(), **changes))
         assert answer.status_code == 200, answer.text
         return self
@@ -155,9 +153,8 @@ class Line:
             move = ChannelMove(kind="promote", version=version)
             seen = self._revision(channel)
             answer = self.world.http.post(
-                f"{self.path}/{channel}/revisions", json=move.model_dump(),
-                headers={"If-Match": f'"r{seen}"'},
-            )  # fmt: skip
+                f"{self.path}/{channel}/revisions", json=move.model_dump(), headers={"If-Match": f'"r{seen}"'}
+            )
             assert answer.status_code == 200, answer.text
         return self
 

@@ -47,10 +47,7 @@ def test_a_revoked_token_ends_at_once(local_registry):
 
     assert bob.get("/whoami").status_code == 401
     assert first.revoked_at == again.revoked_at
-    assert [r.action for r in admin.audit.list(subject=f"token/{token_id}").items] == [
-        "token.revoke",
-        "token.create",
-    ]
+    assert [r.action for r in admin.audit.list(subject=f"token/{token_id}").items] == ["token.revoke", "token.create"]
 
 
 def test_a_token_is_for_a_name(local_registry):
@@ -109,8 +106,6 @@ def test_the_trail_is_filtered(local_registry):
     client = local_registry.line("lora")
 
     assert {row.actor for row in client.audit.list(actor="worker").items} == {"worker"}
-    assert {row.action for row in client.audit.list(action="version.push").items} == {
-        "version.push"
-    }
+    assert {row.action for row in client.audit.list(action="version.push").items} == {"version.push"}
     assert client.audit.list(subject="team/lor_").items == []
     assert client.audit.list(subject="%").items == []

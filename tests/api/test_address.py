@@ -65,8 +65,13 @@ def test_a_certificate_that_is_none_is_told(kind, tmp_path):
 
     run = subprocess.run(
         [sys.executable, "-m", "deltareg.api", "run", "--port", "0"],
-        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path, env=environ,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
+        env=environ,
+    )
 
     assert run.returncode == 2
     assert "error: the certificate cannot be used" in run.stderr

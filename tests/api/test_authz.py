@@ -24,13 +24,26 @@ from tests.signers import enrol_named, key_of
 
 MATRIX = json.loads(Path(__file__).with_name("authz_matrix.json").read_text())
 NAMES = {
-    "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
-    "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
-    "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
+    "ns": "team",
+    "name": "lora",
+    "version": "1",
+    "channel": "prod",
+    "base": "tinyllama",
+    "digest": f"sha256:{'0' * 64}",
+    "upload_id": "u",
+    "run_id": "r",
+    "verdict_id": "v",
+    "token_id": "999999",
+    "number": "0",
+    "suite": "smoke",
+    "check": "effect",
     "session_id": "999999",
     "check_id": "00000000-0000-4000-8000-000000000000",
-    "request_id": "999999", "member_id": "999999", "keyid": "k", "webhook_id": "wh_9",
-}  # fmt: skip
+    "request_id": "999999",
+    "member_id": "999999",
+    "keyid": "k",
+    "webhook_id": "wh_9",
+}
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
     "GET /api/v1/blobs/{digest}": {"of": "team/lora"},
@@ -44,9 +57,16 @@ QUERIES = {
     "GET /api/v1/access/explain": {"principal": "maker", "action": "read", "ref": "team"},
 }
 REPORT = {
-    "fence": 1, "verdict": "fail", "verifier": "t", "suite_digest": "s", "dtype": "f", "seed": 1,
-    "base_evidence": "exact", "checks": [], "environment": {},
-}  # fmt: skip
+    "fence": 1,
+    "verdict": "fail",
+    "verifier": "t",
+    "suite_digest": "s",
+    "dtype": "f",
+    "seed": 1,
+    "base_evidence": "exact",
+    "checks": [],
+    "environment": {},
+}
 BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
     "POST /api/v1/bases/{base}:rename": {"name": "tiny"},
@@ -86,18 +106,13 @@ BODIES |= {
     "POST /api/v1/webhooks": {"url": "http://10.0.0.1/"},
     "POST /api/v1/webhooks/{webhook_id}:redeliver": {"dead": True},
     "POST /api/v1/webhooks/{webhook_id}:rotate": {},
-    "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {
-        "form": "signature",
-        "body": "{}",
-    },
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {"form": "signature", "body": "{}"},
     "POST /api/v1/signers/{keyid}:revoke": {"reason": "x"},
     "POST /api/v1/requests/{request_id}:approve": {},
     "POST /api/v1/fsck/checks": {},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:revert": {},
     "POST /api/v1/requests/{request_id}:reject": {"reason": "x"},
-    "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions/{number}:review": {
-        "message": "x"
-    },
+    "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions/{number}:review": {"message": "x"},
 }
 HEADERS = {
     "PUT /api/v1/policy": {"If-Match": '"x"'},

@@ -47,10 +47,14 @@ def test_the_whole_pack(read, pack):
 @pytest.mark.parametrize(
     ("header", "start", "stop"),
     [
-        ("bytes=0-0", 0, 1), ("bytes=5-9", 5, 10), ("bytes=7-", 7, None), ("bytes=-4", -4, None),
-        ("bytes=0-99999999999", 0, None), ("bytes=-99999999999", 0, None),
+        ("bytes=0-0", 0, 1),
+        ("bytes=5-9", 5, 10),
+        ("bytes=7-", 7, None),
+        ("bytes=-4", -4, None),
+        ("bytes=0-99999999999", 0, None),
+        ("bytes=-99999999999", 0, None),
     ],
-)  # fmt: skip
+)
 def test_a_range_of_it(read, pack, header, start, stop):
     size, data = pack[1:]
 
@@ -71,9 +75,7 @@ def test_a_range_outside_of_it(read, pack, header):
     assert answer.headers["Content-Range"] == f"bytes */{pack[1]}"
 
 
-@pytest.mark.parametrize(
-    "header", ["", "bytes=", "bytes=-", "lines=1-2", "bytes=1-2,4-5", "bytes=9-5", "bytes=a-b"]
-)
+@pytest.mark.parametrize("header", ["", "bytes=", "bytes=-", "lines=1-2", "bytes=1-2,4-5", "bytes=9-5", "bytes=a-b"])
 def test_a_range_that_is_none_is_ignored(read, pack, header):
     answer = read(header)
 
@@ -101,15 +103,18 @@ def test_a_digest_is_no_capability(local_registry):
     answers = [
         http.get(f"/blobs/{digest}", params={"of": of})
         for digest, of in (
-            (others, "team/lora:v1"), (mine, "other/qv:v1"), (UNKNOWN, "team/lora:v1"),
-            (mine, "base:tinyllama"), (mine, "team/absent:v1"), (mine, "team/lora:v7"),
+            (others, "team/lora:v1"),
+            (mine, "other/qv:v1"),
+            (UNKNOWN, "team/lora:v1"),
+            (mine, "base:tinyllama"),
+            (mine, "team/absent:v1"),
+            (mine, "team/lora:v7"),
             (mine, "base:absent"),
         )
-    ]  # fmt: skip
+    ]
 
     assert {(a.status_code, a.json()["code"]) for a in answers} == {(404, "not_found")}
-    texts = {a.json()["detail"].replace(others[7:19], "X").replace("0" * 12, "X")
-             for a in (answers[0], answers[2])}  # fmt: skip
+    texts = {a.json()["detail"].replace(others[7:19], "X").replace("0" * 12, "X") for a in (answers[0], answers[2])}
     assert len(texts) == 1, "an unknown digest and a foreign one read alike"
 
 

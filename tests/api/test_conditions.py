@@ -33,9 +33,7 @@ def test_a_move_needs_a_tag(http):
 
 
 def test_a_move_with_an_old_tag_is_stale(http):
-    answer = http.post(
-        f"{PROD}/revisions", json={"kind": "promote", "version": 1}, headers={"If-Match": '"r0"'}
-    )
+    answer = http.post(f"{PROD}/revisions", json={"kind": "promote", "version": 1}, headers={"If-Match": '"r0"'})
 
     assert (answer.status_code, answer.json()["code"]) == (412, "stale_revision")
 

@@ -155,21 +155,33 @@ def size_of(tensor):
 
 
 MANIFESTS = [
-    (kind, "kind_mismatch"), (variant, "kind_mismatch"), (foldable, "kind_mismatch"),
-    (rank, "kind_mismatch"), (true_for_one, "kind_mismatch"), (zero_for_false, "kind_mismatch"),
-    (more_config, "kind_mismatch"), (fewer_tensors, "header"), (more_tensors, "trailing_bytes"),
-    (renamed, "header"), (other_target, "kind_mismatch"), (other_role, "kind_mismatch"),
-    (other_shape, "header"), (other_dtype, "header"), (other_source, "kind_mismatch"),
-    (longer_file, "header"), (other_file_digest, "digest"),
-    (document_as_tensors, "not_safetensors"), (tensors_as_document, "not_safetensors"),
+    (kind, "kind_mismatch"),
+    (variant, "kind_mismatch"),
+    (foldable, "kind_mismatch"),
+    (rank, "kind_mismatch"),
+    (true_for_one, "kind_mismatch"),
+    (zero_for_false, "kind_mismatch"),
+    (more_config, "kind_mismatch"),
+    (fewer_tensors, "header"),
+    (more_tensors, "trailing_bytes"),
+    (renamed, "header"),
+    (other_target, "kind_mismatch"),
+    (other_role, "kind_mismatch"),
+    (other_shape, "header"),
+    (other_dtype, "header"),
+    (other_source, "kind_mismatch"),
+    (longer_file, "header"),
+    (other_file_digest, "digest"),
+    (document_as_tensors, "not_safetensors"),
+    (tensors_as_document, "not_safetensors"),
     (unknown_parent, "bad_config"),
-    (unknown_base, "base_mismatch"), (no_base, "invalid_input"), (a_base, "invalid_input"),
-]  # fmt: skip
+    (unknown_base, "base_mismatch"),
+    (no_base, "invalid_input"),
+    (a_base, "invalid_input"),
+]
 
 
-@pytest.mark.parametrize(
-    ("forge", "code"), MANIFESTS, ids=lambda value: getattr(value, "__name__", "")
-)
+@pytest.mark.parametrize(("forge", "code"), MANIFESTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_forged_manifest(honest, refused, forge, code):
     push = copy(honest)
 
@@ -180,10 +192,23 @@ def test_a_forged_manifest(honest, refused, forge, code):
 
 @pytest.mark.parametrize(
     "path",
-    ["../x.json", "/etc/passwd", "a/../x.json", "C:\\x", "a\\b", ".hidden", "CON.json",
-     "a/b/c/d/e/f.json", "ADAPTER_CONFIG.JSON", "x.json\x00", "x.json.", "",
-     "\u202ex.json", "a//b.json"],
-)  # fmt: skip
+    [
+        "../x.json",
+        "/etc/passwd",
+        "a/../x.json",
+        "C:\\x",
+        "a\\b",
+        ".hidden",
+        "CON.json",
+        "a/b/c/d/e/f.json",
+        "ADAPTER_CONFIG.JSON",
+        "x.json\x00",
+        "x.json.",
+        "",
+        "\u202ex.json",
+        "a//b.json",
+    ],
+)
 def test_a_path_that_leads_elsewhere(honest, refused, path):
     push = copy(honest)
     file = dict(push.manifest["files"][0], path=path)
@@ -196,12 +221,18 @@ def test_a_path_that_leads_elsewhere(honest, refused, path):
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        ("modeling.py", "code_file"), ("deep/run.sh", "code_file"), ("lib.so", "code_file"),
-        ("notes.ipynb", "code_file"), ("weights.bin", "not_safetensors"),
-        ("old.pt", "not_safetensors"), ("all.zip", "not_safetensors"),
-        ("model.onnx", "foreign_file"), ("page.html", "foreign_file"), ("Makefile", "foreign_file"),
+        ("modeling.py", "code_file"),
+        ("deep/run.sh", "code_file"),
+        ("lib.so", "code_file"),
+        ("notes.ipynb", "code_file"),
+        ("weights.bin", "not_safetensors"),
+        ("old.pt", "not_safetensors"),
+        ("all.zip", "not_safetensors"),
+        ("model.onnx", "foreign_file"),
+        ("page.html", "foreign_file"),
+        ("Makefile", "foreign_file"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_the_client_would_have_left_out(honest, refused, path, code):
     push = copy(honest)
     file = dict(push.manifest["files"][0], path=path)
@@ -213,9 +244,19 @@ def test_a_file_that_the_client_would_have_left_out(honest, refused, path, code)
 
 @pytest.mark.parametrize(
     "raw",
-    ["", "{}", "[]", "null", "x", '{"schema":"deltareg.manifest/2"}', '{"a":1,"a":2}', "[" * 9000,
-     '{"schema":"\\ud800"}', '{"a":' * 50 + "1" + "}" * 50],
-)  # fmt: skip
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "x",
+        '{"schema":"deltareg.manifest/2"}',
+        '{"a":1,"a":2}',
+        "[" * 9000,
+        '{"schema":"\\ud800"}',
+        '{"a":' * 50 + "1" + "}" * 50,
+    ],
+)
 def test_a_manifest_that_is_none(honest, refused, raw):
     push = copy(honest)
 
@@ -258,9 +299,7 @@ def header_from_the_base(push):
 
 
 def tensor_from_elsewhere(push):
-    digest, piece = next(
-        (d, p) for d, p in push.storage["pieces"].items() if p is not push.header_piece
-    )
+    digest, piece = next((d, p) for d, p in push.storage["pieces"].items() if p is not push.header_piece)
     piece.update(reference=digest, chunks=[])
 
 
@@ -327,10 +366,27 @@ def xxh3(raw):
 
 
 MAPS = [
-    no_piece, outside, before_the_start, at_another_place, longer_chunk, shorter_tensor, no_chunks,
-    header_from_the_base, tensor_from_elsewhere, unknown_codec, reference_codec, other_check,
-    no_such_pack, other_pack_size, extra_piece, other_header, bomb, large_header, fractions, truths,
-]  # fmt: skip
+    no_piece,
+    outside,
+    before_the_start,
+    at_another_place,
+    longer_chunk,
+    shorter_tensor,
+    no_chunks,
+    header_from_the_base,
+    tensor_from_elsewhere,
+    unknown_codec,
+    reference_codec,
+    other_check,
+    no_such_pack,
+    other_pack_size,
+    extra_piece,
+    other_header,
+    bomb,
+    large_header,
+    fractions,
+    truths,
+]
 
 
 @pytest.mark.parametrize("forge", MAPS, ids=lambda forge: forge.__name__)
@@ -343,9 +399,17 @@ def test_a_forged_storage_map(honest, refused, forge):
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "{}", "[]", "x", '{"schema":"deltareg.storage/1","packs":[],"pieces":{}}',
-            '{"schema":"deltareg.storage/1","packs":[["x",1]],"pieces":{}}', "[" * 9000],
-)  # fmt: skip
+    "raw",
+    [
+        "",
+        "{}",
+        "[]",
+        "x",
+        '{"schema":"deltareg.storage/1","packs":[],"pieces":{}}',
+        '{"schema":"deltareg.storage/1","packs":[["x",1]],"pieces":{}}',
+        "[" * 9000,
+    ],
+)
 def test_a_storage_map_that_is_none(honest, refused, raw):
     push = copy(honest)
 
@@ -379,13 +443,12 @@ def test_an_upload_is_its_makers(shared_registry, honest):
 
     answers = [
         eve.get(f"/uploads/{upload}"),
-        eve.put(f"/uploads/{upload}/packs/0", content=data,
-                headers={"X-Content-Digest": str(sha256_of(data))}),
+        eve.put(f"/uploads/{upload}/packs/0", content=data, headers={"X-Content-Digest": str(sha256_of(data))}),
         eve.post(f"/uploads/{upload}:complete", json={"storage_map": "{}"}),
         eve.post(f"/uploads/{upload}:complete-base", json={"storage_map": "{}"}),
         eve.post(f"/uploads/{upload}:register-base"),
         eve.delete(f"/uploads/{upload}"),
-    ]  # fmt: skip
+    ]
 
     assert {answer.status_code for answer in answers} == {404}
     assert mine.get(f"/uploads/{upload}").json()["state"] == "open"
@@ -416,22 +479,40 @@ def test_a_closed_upload_takes_nothing(shared_registry, honest):
     assert {answer.status_code for answer in answers} <= {409, 422}
 
 
-@pytest.mark.parametrize(
-    "config", ["", "x", "[]", "{", "{}", '{"a":1}', '{"a":1,"a":2}', None, 7, "\ud800"]
-)
+@pytest.mark.parametrize("config", ["", "x", "[]", "{", "{}", '{"a":1}', '{"a":1,"a":2}', None, 7, "\ud800"])
 def test_a_base_with_a_config_that_is_none(shared_registry, config):
     http = shared_registry.http(shared_registry.token(*SCOPES))
     manifest: dict[str, Any] = {
-        "schema": "deltareg.manifest/1", "kind": "base", "variant": "", "foldable": False,
-        "base": None, "config": {} if config is None else {"config_json": config, "model_type": ""},
-        "parents": [], "source": {"library": "", "version": ""}, "files": [
-            {"path": "m.safetensors", "size_bytes": 14, "digest": f"sha256:{'7' * 64}",
-             "part": OTHER, "part_bytes": 10, "is_tensors": True},
-        ], "tensors": [
-            {"file": "m.safetensors", "name": "a", "role": "weight", "target": "", "dtype": "F32",
-             "shape": [1], "digest": OTHER},
+        "schema": "deltareg.manifest/1",
+        "kind": "base",
+        "variant": "",
+        "foldable": False,
+        "base": None,
+        "config": {} if config is None else {"config_json": config, "model_type": ""},
+        "parents": [],
+        "source": {"library": "", "version": ""},
+        "files": [
+            {
+                "path": "m.safetensors",
+                "size_bytes": 14,
+                "digest": f"sha256:{'7' * 64}",
+                "part": OTHER,
+                "part_bytes": 10,
+                "is_tensors": True,
+            }
         ],
-    }  # fmt: skip
+        "tensors": [
+            {
+                "file": "m.safetensors",
+                "name": "a",
+                "role": "weight",
+                "target": "",
+                "dtype": "F32",
+                "shape": [1],
+                "digest": OTHER,
+            }
+        ],
+    }
     if config == "{}":
         manifest["tensors"], manifest["files"] = [], []
     if config == '{"a":1}':
@@ -446,23 +527,7 @@ def test_a_base_with_a_config_that_is_none(shared_registry, config):
     assert http.get("/bases/odd").status_code == 404
 
 
-ODD: list[object] = [
-    None,
-    True,
-    -1,
-    0,
-    1 << 63,
-    "",
-    "x",
-    "\0",
-    "\ud800",
-    [],
-    {},
-    [[]],
-    1.5,
-    OTHER,
-    "../x",
-]
+ODD: list[object] = [None, True, -1, 0, 1 << 63, "", "x", "\0", "\ud800", [], {}, [[]], 1.5, OTHER, "../x"]
 
 
 @pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.soak)])

@@ -22,32 +22,83 @@ from tests.signers import enrol_named, sign_text
 
 NAMES = PLACES | {"agent": "host-1"}
 RAW = [
-    "a%00b", "..", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%5c..%5cwindows", "%252e%252e%252f",
-    "%ff%fe", "%F0%9F%98%80", "'%20OR%20'1'='1", "%0d%0aSet-Cookie:%20a=b", "A" * 5000, "-1",
-    "9" * 30, "1e400", "NaN", "a/b@prod%2399999999999", "%D9%A3",
-]  # fmt: skip
+    "a%00b",
+    "..",
+    "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "..%5c..%5cwindows",
+    "%252e%252e%252f",
+    "%ff%fe",
+    "%F0%9F%98%80",
+    "'%20OR%20'1'='1",
+    "%0d%0aSet-Cookie:%20a=b",
+    "A" * 5000,
+    "-1",
+    "9" * 30,
+    "1e400",
+    "NaN",
+    "a/b@prod%2399999999999",
+    "%D9%A3",
+]
 RAW_QUICKLY = [
-    "a%00b", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "%ff%fe", "'%20OR%20'1'='1",
-    "%0d%0aSet-Cookie:%20a=b", "A" * 5000, "9" * 30, "NaN", "a/b@prod%2399999999999", "%D9%A3",
-]  # fmt: skip
+    "a%00b",
+    "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "%ff%fe",
+    "'%20OR%20'1'='1",
+    "%0d%0aSet-Cookie:%20a=b",
+    "A" * 5000,
+    "9" * 30,
+    "NaN",
+    "a/b@prod%2399999999999",
+    "%D9%A3",
+]
 RAW_OTHERWISE = ["a%00b", "%ff%fe", "A" * 5000, "9" * 30, "NaN", "a/b@prod%2399999999999"]
 TEXTS = ["", "\0", "a\0b", "\ud800", "a" * 100_000, "../../etc/passwd", "\u202e", "{}", "[", "٣"]
 TAKEN_HEADERS = [
-    "Idempotency-Key", "If-Match", "If-None-Match", "Range", "X-Content-Digest", "X-Request-Id",
-    "Content-Type", "Origin", "Accept", "traceparent",
-]  # fmt: skip
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Range",
+    "X-Content-Digest",
+    "X-Request-Id",
+    "Content-Type",
+    "Origin",
+    "Accept",
+    "traceparent",
+]
 VALUES = [
-    *TEXTS, None, True, -1, 2**31, 2**63, 10**400, 1e308, [], {}, {"a": {"b": "\0"}},
-    {"\0": "x"}, {"\ud800": "x"}, ["\0"], float("nan"),
-]  # fmt: skip
+    *TEXTS,
+    None,
+    True,
+    -1,
+    2**31,
+    2**63,
+    10**400,
+    1e308,
+    [],
+    {},
+    {"a": {"b": "\0"}},
+    {"\0": "x"},
+    {"\ud800": "x"},
+    ["\0"],
+    float("nan"),
+]
 VALUES_OTHERWISE = [
-    "\0", "a\0b", "\ud800", "a" * 100_000, 2**31, 2**63, 10**400, 1e308, {"a": {"b": "\0"}},
-    {"\0": "x"}, {"\ud800": "x"}, ["\0"], float("nan"),
-]  # fmt: skip
+    "\0",
+    "a\0b",
+    "\ud800",
+    "a" * 100_000,
+    2**31,
+    2**63,
+    10**400,
+    1e308,
+    {"a": {"b": "\0"}},
+    {"\0": "x"},
+    {"\ud800": "x"},
+    ["\0"],
+    float("nan"),
+]
 # Each place is tried with every second of them, each of them at many places; the soak tries all.
-TURNS = pytest.mark.parametrize(
-    "every", [2, pytest.param(1, marks=pytest.mark.soak)], ids=["by turns", "all"]
-)
+TURNS = pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.soak)], ids=["by turns", "all"])
 # A field that no route knows is refused by its name; its value can do harm in the refusal only.
 FIELDS_OF_NONE = ["unknown", "\ud800", "\0"]
 VALUES_OF_NONE = ["\0", "\ud800", "a" * 100_000, 10**400, {"\0": "x"}, float("nan")]
@@ -62,10 +113,7 @@ def described(app):
             parameters = operation.get("parameters", [])
             yield (
                 f"{method} {route.path}",
-                {
-                    place: [p["name"] for p in parameters if p["in"] == place]
-                    for place in ("path", "query")
-                },
+                {place: [p["name"] for p in parameters if p["in"] == place] for place in ("path", "query")},
             )
 
 
@@ -126,9 +174,7 @@ def test_text_in_paths_and_queries(every, both_databases):
             for place, name in [(at, name) for at in names for name in names[at]]:
                 for raw in taking_turns(told(both_databases, raws, RAW_OTHERWISE), turns, every):
                     if place == "path":
-                        answer = sender.send(
-                            route, query=urlencode(query), body=body, **{name: raw}
-                        )
+                        answer = sender.send(route, query=urlencode(query), body=body, **{name: raw})
                     else:
                         asked = "&".join(f"{k}={v}" for k, v in (query | {name: raw}).items())
                         answer = sender.send(route, query=asked, body=body)
@@ -164,9 +210,20 @@ def taking_turns(values, turns, every):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000, b"1" * 5000,
-     b"NaN", b'{"ref": NaN}'],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"1" * 5000,
+        b"NaN",
+        b'{"ref": NaN}',
+    ],
+)
 def test_bodies_that_are_no_object(shared_registry, body):
     http = shared_registry.http(shared_registry.token(*SCOPES))
 
@@ -178,24 +235,14 @@ def test_bodies_that_are_no_object(shared_registry, body):
 def test_headers(shared_registry):
     http = shared_registry.http(shared_registry.token(*SCOPES))
 
-    for value in (
-        b"\xff",
-        b"a" * 8000,
-        b"'",
-        b"\xc3\xa9",
-        b"%00",
-        b"../..",
-        b"bytes=" + b"0-1," * 900,
-    ):
+    for value in (b"\xff", b"a" * 8000, b"'", b"\xc3\xa9", b"%00", b"../..", b"bytes=" + b"0-1," * 900):
         for name in TAKEN_HEADERS:
             for method, path in (
                 ("GET", "/deltas/team/lora/channels/prod"),
                 ("POST", "/runs"),
                 ("PUT", "/uploads/u/packs/0"),
             ):
-                answer = http.request(
-                    method, path, content=b'{"ref":"team/lora"}', headers={name: value}
-                )
+                answer = http.request(method, path, content=b'{"ref":"team/lora"}', headers={name: value})
                 assert answer.status_code < 500, (name, value, path)
 
 
@@ -204,7 +251,10 @@ def sample_bodies():
     more: dict[str, dict[str, object]] = {
         "POST /api/v1/tokens": {"kind": "pat", "scopes": ["read"], "expires_in_s": 60, "note": "n"},
         "POST /api/v1/uploads": {
-            "message": "m", "semver": "1.0.0", "labels": {}, "location": "l",
+            "message": "m",
+            "semver": "1.0.0",
+            "labels": {},
+            "location": "l",
             "register_only": False,
         },
         "POST /api/v1/runs": {"what": "verify", "suite": "smoke", "again": False, "labels": {}},
@@ -212,9 +262,13 @@ def sample_bodies():
         "POST /api/v1/keys": {"host": "h", "replaces": False},
         "POST /api/v1/runs/{run_id}:complete": {"sandbox": "none"},
         "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {
-            "version": 1, "revision": 1, "steps": 1, "reason": "r", "dry_run": True,
+            "version": 1,
+            "revision": 1,
+            "steps": 1,
+            "reason": "r",
+            "dry_run": True,
         },
-    }  # fmt: skip
+    }
     return {route: BODIES.get(route, {}) | more.get(route, {}) for route in {**BODIES, **more}}
 
 
@@ -224,30 +278,24 @@ def test_a_report_full_of_oddities_is_kept_or_refused(both_databases):
     http = both_databases.http(both_databases.token(*SCOPES, principal="worker", kind="wrk"))
     key = enrol_named(both_databases.registry.engine, "worker")
 
-    for value in (
-        "NaN",
-        "Infinity",
-        "-Infinity",
-        "1e999",
-        "1" * 400,
-        '"\\u0000"',
-        '"\\ud800"',
-        "1e-400",
-    ):
+    for value in ("NaN", "Infinity", "-Infinity", "1e999", "1" * 400, '"\\u0000"', '"\\ud800"', "1e-400"):
         run = client.verify("team/lora", again=True)
         lease = http.post("/leases", json={"worker": "odd", "key": str(key.public)}).json()
         assert lease["run"] == run.id
         said = {
-            "fence": lease["fence"], "verdict": "inconclusive", "verifier": "t", "dtype": "f32",
-            "suite_digest": lease["suite_digest"], "seed": 1, "base_evidence": "exact",
-            "environment": {"a": "b"}, "sandbox": "",
+            "fence": lease["fence"],
+            "verdict": "inconclusive",
+            "verifier": "t",
+            "dtype": "f32",
+            "suite_digest": lease["suite_digest"],
+            "seed": 1,
+            "base_evidence": "exact",
+            "environment": {"a": "b"},
+            "sandbox": "",
             "checks": [{"name": "x", "verdict": "warn", "value": "@"}],
-        }  # fmt: skip
+        }
         body = sign_text(lease, said, key, instead=('"@"', value))
-        answer = http.post(
-            f"/runs/{lease['run']}:complete",
-            json=body,
-        )
+        answer = http.post(f"/runs/{lease['run']}:complete", json=body)
         assert answer.status_code in {200, 422}, (value, answer.text)
         if answer.status_code == 422:
             client._api.send("POST", f"/runs/{lease['run']}:cancel")

@@ -91,9 +91,7 @@ def test_two_at_once_under_one_key_are_both_answered(bucket_registry):
 
     def run(http):
         together.wait()
-        answers.append(
-            http.post("/runs", json={"ref": "team/lora"}, headers={"Idempotency-Key": "k"})
-        )
+        answers.append(http.post("/runs", json={"ref": "team/lora"}, headers={"Idempotency-Key": "k"}))
 
     threads = [threading.Thread(target=run, args=[http]) for http in https]
     for thread in threads:
@@ -109,9 +107,7 @@ def test_a_move_and_its_answer_are_kept_together_or_not_at_all(local_registry):
     """A server that ends between the two would call a repeated move stale."""
     client = local_registry.line("lora", "lora_v2")
     engine = local_registry.registry.engine
-    trigger = (
-        "CREATE TRIGGER full BEFORE INSERT ON idempotency BEGIN SELECT RAISE(ABORT, 'no'); END"
-    )
+    trigger = "CREATE TRIGGER full BEFORE INSERT ON idempotency BEGIN SELECT RAISE(ABORT, 'no'); END"
     with write(engine) as conn:
         conn.exec_driver_sql(trigger)
 

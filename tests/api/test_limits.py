@@ -65,9 +65,7 @@ def head(token, method, path, *lines, host="127.0.0.1"):
     ],
 )
 def test_a_body_that_is_too_large_is_refused_before_it_comes(shared_registry, token, path, limit):
-    status, problem = speak(
-        shared_registry, head(token, "POST", path, f"Content-Length: {limit + 1}")
-    )
+    status, problem = speak(shared_registry, head(token, "POST", path, f"Content-Length: {limit + 1}"))
 
     assert (status, problem["code"]) == (413, "invalid_input")
     assert problem["status"] == 413
@@ -75,9 +73,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_comes(shared_registry, to
 
 def test_a_large_body_of_nobodys_is_not_read(shared_registry):
     for token in ("", "drg_pat_x", "a" * 60):
-        status, problem = speak(
-            shared_registry, head(token, "POST", "/uploads", f"Content-Length: {200 << 20}")
-        )
+        status, problem = speak(shared_registry, head(token, "POST", "/uploads", f"Content-Length: {200 << 20}"))
         assert (status, problem["code"]) == (401, "unauthenticated")
 
 
@@ -95,9 +91,7 @@ def test_a_body_of_unknown_length_is_refused(shared_registry, token, path, more)
 def test_a_pack_may_come_in_chunks(shared_registry, token):
     lines = ["Transfer-Encoding: chunked", f"X-Content-Digest: {ZERO}"]
 
-    status, problem = speak(
-        shared_registry, head(token, "PUT", "/uploads/x/packs/0", *lines), b"1\r\na\r\n0\r\n\r\n"
-    )
+    status, problem = speak(shared_registry, head(token, "PUT", "/uploads/x/packs/0", *lines), b"1\r\na\r\n0\r\n\r\n")
 
     assert (status, problem["code"]) == (404, "not_found")
 
@@ -124,14 +118,8 @@ def test_a_pack_that_is_not_what_its_digest_says_is_not_kept(local_registry):
     before = list(local_registry.registry.store.keys("blobs/"))
     http = local_registry.http(client.config.token)
 
-    answer = http.put(
-        f"/uploads/{upload}/packs/0", content=b"abc", headers={"X-Content-Digest": ZERO}
-    )
-    right = http.put(
-        f"/uploads/{upload}/packs/0",
-        content=b"abc",
-        headers={"X-Content-Digest": str(sha256_of(b"abc"))},
-    )
+    answer = http.put(f"/uploads/{upload}/packs/0", content=b"abc", headers={"X-Content-Digest": ZERO})
+    right = http.put(f"/uploads/{upload}/packs/0", content=b"abc", headers={"X-Content-Digest": str(sha256_of(b"abc"))})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "digest")
     assert right.status_code == 200
@@ -141,24 +129,18 @@ def test_a_pack_that_is_not_what_its_digest_says_is_not_kept(local_registry):
 def opened(client):
     """Open an upload by hand and give its id."""
     with open_base(SAMPLES / "bases" / "tinygpt2", client.cache) as base:
-        request = UploadOpen(
-            subject="base", target="byhand", manifest=base.manifest.encode().decode()
-        )
+        request = UploadOpen(subject="base", target="byhand", manifest=base.manifest.encode().decode())
     return client._api.post("/uploads", request, UploadInfo).id
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "", "evil.example:80", "[::2]", "0.0.0.0"]
-)
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "evil.example:80", "[::2]", "0.0.0.0"])
 def test_a_request_for_another_host_is_refused(shared_registry, token, host):
     status, problem = speak(shared_registry, head(token, "GET", "/whoami", host=host))
 
     assert (status, problem["code"]) == (400, "invalid_input")
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:99", "[::1]", "[::1]:8642", "127.0.0.1:1"]
-)
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "[::1]", "[::1]:8642", "127.0.0.1:1"])
 def test_a_request_for_this_machine_is_answered(shared_registry, token, host):
     status, who = speak(shared_registry, head(token, "GET", "/whoami", host=host))
 
@@ -176,9 +158,7 @@ def test_names_made_up_by_strangers_do_not_fill_the_metrics(shared_registry):
     assert not [line for line in lines if "M1" in line or "nowhere" in line]
 
 
-@pytest.mark.parametrize(
-    "labels", [{str(n): "x" for n in range(65)}, {"a" * 257: "x"}, {"a": "x" * 257}]
-)
+@pytest.mark.parametrize("labels", [{str(n): "x" for n in range(65)}, {"a" * 257: "x"}, {"a": "x" * 257}])
 def test_labels_are_few_and_short(shared_registry, token, labels):
     http = shared_registry.http(token)
     manifest = http.get("/deltas/team/lora/versions/1/manifest").text

@@ -54,9 +54,7 @@ def test_a_named_fault_is_one_line_with_the_request(local_registry, lines):
     answered = answer_with(local_registry.app, http, DiskFull("the server's disk is full"))
 
     assert answered.status_code == 507
-    assert lines.written == [
-        "GET /api/v1/fails answered 507 disk_full: the server's disk is full request=r-1"
-    ]
+    assert lines.written == ["GET /api/v1/fails answered 507 disk_full: the server's disk is full request=r-1"]
 
 
 def test_hundreds_of_faults_that_pass_are_a_line_now_and_then(local_registry, lines, now):

@@ -19,7 +19,7 @@ import pytest
 from deltareg.identity.manifest import Manifest
 from deltareg.service.authority import decide as decide_module
 from deltareg.service.authority import held, sight
-from deltareg.service.authority.grants import Right, NonPrivateNamespaces, implies
+from deltareg.service.authority.grants import NonPrivateNamespaces, Right, implies
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.authority.roles import RIGHTS, Role
 from deltareg.service.registry import Caller
@@ -31,24 +31,41 @@ from tests.fixtures.databases import BOTH
 REACH = json.loads(Path(__file__).with_name("reach_matrix.json").read_text())
 ZEROS = f"sha256:{'0' * 64}"
 HERE = {
-    "ns": "lab", "name": "x", "version": "1", "channel": "prod", "base": "tiny", "digest": ZEROS,
-    "upload_id": "u", "run_id": "r2", "verdict_id": "v2", "token_id": "2", "number": "1",
-    "session_id": "2", "suite": "smoke", "check": "effect", "request_id": "1", "member_id": "1",
+    "ns": "lab",
+    "name": "x",
+    "version": "1",
+    "channel": "prod",
+    "base": "tiny",
+    "digest": ZEROS,
+    "upload_id": "u",
+    "run_id": "r2",
+    "verdict_id": "v2",
+    "token_id": "2",
+    "number": "1",
+    "session_id": "2",
+    "suite": "smoke",
+    "check": "effect",
+    "request_id": "1",
+    "member_id": "1",
     "agent": "host",
-    "keyid": "k", "webhook_id": "wh_1", "check_id": "00000000-0000-4000-8000-000000000000",
-}  # fmt: skip
+    "keyid": "k",
+    "webhook_id": "wh_1",
+    "check_id": "00000000-0000-4000-8000-000000000000",
+}
 NOWHERE = HERE | {
-    "ns": "nowhere", "run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9",
-    "upload_id": "n", "webhook_id": "wh_9",
-}  # fmt: skip
+    "ns": "nowhere",
+    "run_id": "r9",
+    "verdict_id": "v9",
+    "request_id": "9",
+    "member_id": "9",
+    "upload_id": "n",
+    "webhook_id": "wh_9",
+}
 NUMBERS = {"run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9"}
 NUMBERS["webhook_id"] = "wh_9"
 KEY = str(SigningKey.generate().public)
 EVERYBODY = (*ROLES, "liner", "limited", "foreign", *WIDE, "anonymous")
-DECISIVE = {
-    "private": ("owner", "foreign", "anonymous"), "internal": ("foreign",),
-    "public": ("anonymous",),
-}  # fmt: skip
+DECISIVE = {"private": ("owner", "foreign", "anonymous"), "internal": ("foreign",), "public": ("anonymous",)}
 ALL = dict.fromkeys(("private", "internal", "public"), EVERYBODY)
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "lab/x:v1"},
@@ -68,7 +85,8 @@ QUERIES = {
 }
 BODY = BODIES | {
     "POST /api/v1/uploads": {
-        "subject": "delta", "target": "lab/x",
+        "subject": "delta",
+        "target": "lab/x",
         "manifest": Manifest("lora", "", True, ROOT, {}, (), ()).encode().decode(),
     },
     "PATCH /api/v1/namespaces/{ns}": {"visibility": "private"},
@@ -80,9 +98,11 @@ BODY = BODIES | {
     "POST /api/v1/webhooks": {"url": "http://127.0.0.1:9/", "namespace": "lab"},
     "POST /api/v1/members": {"principal": "bob", "role": "reader", "namespace": "lab"},
     "PUT /api/v1/fleet/agents/{agent}": {
-        "engine": "dir", "every_s": 10, "serves": [{"channel": "lab/x@prod", "state": "ok"}],
+        "engine": "dir",
+        "every_s": 10,
+        "serves": [{"channel": "lab/x@prod", "state": "ok"}],
     },
-}  # fmt: skip
+}
 RIGHTS_HERE = {
     "GET /api/v1/access/explain": {Right.MAINTAIN},
     "GET /api/v1/access/review": {Right.MAINTAIN},
@@ -97,10 +117,14 @@ RIGHTS_HERE = {
 """What is asked where a namespace is named, or found, if that is not what is asked everywhere."""
 BY_QUERY = [route for route, reach in REACH.items() if reach in {"list", "number", "free"}]
 TELLING = [
-    "GET /api/v1/deltas", "GET /api/v1/runs", "GET /api/v1/runs/{run_id}", "GET /api/v1/resolve",
-    "GET /api/v1/stats/storage", "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}",
+    "GET /api/v1/deltas",
+    "GET /api/v1/runs",
+    "GET /api/v1/runs/{run_id}",
+    "GET /api/v1/resolve",
+    "GET /api/v1/stats/storage",
+    "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}",
     "POST /api/v1/tokens",
-]  # fmt: skip
+]
 FAULTS = {
     "who may read anything reads all": lambda p: p.setattr(
         decide_module, "_covers", lambda _reach, right, _on: right is Right.READ
@@ -108,16 +132,10 @@ FAULTS = {
     "a private namespace is like any": lambda p: p.setattr(
         held, "NonPrivateNamespaces", lambda _private: NonPrivateNamespaces(frozenset())
     ),
-    "a limit of a token is forgotten": lambda p: p.setattr(
-        held, "_limit_reach", lambda reach, _limits: [reach]
-    ),
+    "a limit of a token is forgotten": lambda p: p.setattr(held, "_limit_reach", lambda reach, _limits: [reach]),
     "lists show everything": lambda p: p.setattr(Caller, "sight", None),
-    "a role reaches everything": lambda p: p.setattr(
-        held.HeldRole, "reach", property(lambda _self: EVERYTHING)
-    ),
-    "what is hidden is refused instead": lambda p: p.setattr(
-        decide_module, "knows", lambda _grants, _on: True
-    ),
+    "a role reaches everything": lambda p: p.setattr(held.HeldRole, "reach", property(lambda _self: EVERYTHING)),
+    "what is hidden is refused instead": lambda p: p.setattr(decide_module, "knows", lambda _grants, _on: True),
 }
 
 
@@ -182,9 +200,13 @@ def test_faults_in_the_defences_are_noticed(filled, monkeypatch, fault):
 
 def clear_caches():
     for kept in (
-        held.grants_of_token, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
+        held.grants_of_token,
+        held.read_holdings,
+        held.grants_within,
+        held.grants_by_sight,
+        sight.sight_of,
         decide_module.decide_cached,
-    ):  # fmt: skip
+    ):
         kept.cache_clear()
 
 
@@ -249,9 +271,7 @@ JUDGES = {
     "own": judge_own,
     "share": judge_shared,
     "free": judge_shared,
-    "everything": lambda *given, is_allowed: (
-        judge_shared(*given, is_allowed=is_allowed) or given[4].status_code == 404
-    ),
+    "everything": lambda *given, is_allowed: judge_shared(*given, is_allowed=is_allowed) or given[4].status_code == 404,
     "nobody": lambda *given, **_: given[4].status_code == 200,
 }
 
@@ -276,9 +296,14 @@ def send(world, who, route, names, **more):
     own = {"worker": who, "key": KEY, "run": names["run_id"]}  # what needs no enrolment
     body = own if route == "POST /api/v1/leases" else of(BODY.get(route))
     return world.ask(
-        who, route, names | {"agent": agent, "version": version}, params=of(QUERIES.get(route)),
-        headers=HEADERS.get(route, {}), json=body, **more,
-    )  # fmt: skip
+        who,
+        route,
+        names | {"agent": agent, "version": version},
+        params=of(QUERIES.get(route)),
+        headers=HEADERS.get(route, {}),
+        json=body,
+        **more,
+    )
 
 
 def may(who, route, visibility):
@@ -318,18 +343,28 @@ TAKEN_ONCE = {
 }
 """What the first who may do it leaves nothing of for the next."""
 OF_NAMESPACE = {
-    "GET /api/v1/namespaces", "GET /api/v1/namespaces/{ns}", "GET /api/v1/members",
+    "GET /api/v1/namespaces",
+    "GET /api/v1/namespaces/{ns}",
+    "GET /api/v1/members",
     "GET /api/v1/namespaces/{ns}/policy",
-}  # fmt: skip
+}
 """What who has a role on some of its lines sees of a namespace."""
 # Names of people and machines, and what is worked on, are not public with the deltas.
 NEVER_ANONYMOUS = {
-    "GET /api/v1/namespaces/{ns}", "GET /api/v1/namespaces/{ns}/policy", "GET /api/v1/members",
-    "GET /api/v1/namespaces", "GET /api/v1/runs", "GET /api/v1/runs/{run_id}",
-    "GET /api/v1/runs/{run_id}/log", "GET /api/v1/comparisons", "GET /api/v1/queue",
+    "GET /api/v1/namespaces/{ns}",
+    "GET /api/v1/namespaces/{ns}/policy",
+    "GET /api/v1/members",
+    "GET /api/v1/namespaces",
+    "GET /api/v1/runs",
+    "GET /api/v1/runs/{run_id}",
+    "GET /api/v1/runs/{run_id}/log",
+    "GET /api/v1/comparisons",
+    "GET /api/v1/queue",
     "GET /api/v1/fleet/agents",
-    "GET /api/v1/requests", "GET /api/v1/requests/{request_id}", "GET /api/v1/events",
+    "GET /api/v1/requests",
+    "GET /api/v1/requests/{request_id}",
+    "GET /api/v1/events",
     "GET /api/v1/events/stream",
     # It is asked of a base that all share, who are somebody here.
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/fit",
-}  # fmt: skip
+}

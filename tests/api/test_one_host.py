@@ -18,11 +18,7 @@ def url(tmp_path):
 
 
 def test_another_host_is_refused_and_named(url):
-    with (
-        one_host(url, host=HERE),
-        pytest.raises(Misconfigured, match="alpha"),
-        one_host(url, host=THERE),
-    ):
+    with one_host(url, host=HERE), pytest.raises(Misconfigured, match="alpha"), one_host(url, host=THERE):
         pass
 
 

@@ -45,11 +45,7 @@ def test_a_second_one_over_the_same_database_is_refused_from_any_folder(system, 
     first, second = tmp_path / "first", tmp_path / "second"
 
     second_up = only_up_of(url, second, "http://127.0.0.1:5")
-    with (
-        only_up_of(url, first, "http://127.0.0.1:1234"),
-        pytest.raises(Conflict) as refused,
-        second_up,
-    ):
+    with only_up_of(url, first, "http://127.0.0.1:1234"), pytest.raises(Conflict) as refused, second_up:
         raise AssertionError("two at once")
     with only_up_of(url, second, "http://127.0.0.1:5"):
         pass
@@ -67,9 +63,7 @@ def test_a_second_up_leaves_the_first_alone(processes):
     status = second.wait()
 
     assert status == 5
-    assert f"runs on {first.data_dir} already: {first.url} (process {first.process.pid})" in (
-        second.errors
-    )
+    assert f"runs on {first.data_dir} already: {first.url} (process {first.process.pid})" in (second.errors)
     first.process.send(signal.SIGINT)
     assert first.process.wait() == 0
     assert first.process.errors.endswith("stopped\n")

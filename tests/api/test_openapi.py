@@ -79,9 +79,7 @@ def test_answers_are_as_described(shared_registry, document):
         schema = operation["responses"].get("200", {}).get("content", {}).get("application/json")
         if method != "get" or not schema or not schema.get("schema"):
             continue
-        answer = http.get(
-            shared_registry.url + path.format(**names), params=QUERIES.get(f"GET {path}")
-        )
+        answer = http.get(shared_registry.url + path.format(**names), params=QUERIES.get(f"GET {path}"))
         if answer.status_code == 404 or "json" not in answer.headers["Content-Type"]:
             continue
         whole = {**schema["schema"], "components": document["components"]}

@@ -8,16 +8,42 @@ from deltareg.client import Client
 from tests.fixtures.registries import SAMPLES, SCOPES
 
 LISTS = [
-    "/bases", "/deltas", "/deltas/team", "/deltas/team/lora/versions", "/deltas/team/lora/log",
-    "/deltas/team/lora/channels/prod/revisions", "/runs", "/verdicts", "/tokens", "/audit",
-]  # fmt: skip
+    "/bases",
+    "/deltas",
+    "/deltas/team",
+    "/deltas/team/lora/versions",
+    "/deltas/team/lora/log",
+    "/deltas/team/lora/channels/prod/revisions",
+    "/runs",
+    "/verdicts",
+    "/tokens",
+    "/audit",
+]
 GARBAGE = [
-    "x", "====", "AAAA", "é", "%00", "-1", "0" * 4000,
-    *(base64.urlsafe_b64encode(raw).decode() for raw in (
-        b"\x00", b"\xff\xfe", b"a\x00b", b"-1", b"1e9", b"9" * 19, b"9" * 5000, b"1/\x00",
-        "٣".encode(), b"9999999999999999999/x", b"'; drop table bases; --\n",
-    )),
-]  # fmt: skip
+    "x",
+    "====",
+    "AAAA",
+    "é",
+    "%00",
+    "-1",
+    "0" * 4000,
+    *(
+        base64.urlsafe_b64encode(raw).decode()
+        for raw in (
+            b"\x00",
+            b"\xff\xfe",
+            b"a\x00b",
+            b"-1",
+            b"1e9",
+            b"9" * 19,
+            b"9" * 5000,
+            b"1/\x00",
+            "٣".encode(),
+            b"9999999999999999999/x",
+            b"'; drop table bases; --\n",
+        )
+    ),
+]
 
 
 @pytest.fixture(scope="module")

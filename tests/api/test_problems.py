@@ -152,8 +152,7 @@ def test_an_unknown_problem_is_still_an_error():
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
-    [(502, errors.Unavailable), (503, errors.Unavailable), (404, errors.InvalidInput)],
+    ("status", "expected"), [(502, errors.Unavailable), (503, errors.Unavailable), (404, errors.InvalidInput)]
 )
 def test_an_answer_of_something_else_is_told_as_such(status, expected):
     back = read_problem(httpx.Response(status, content=b"<html>a proxy</html>"))

@@ -18,10 +18,7 @@ from deltareg.wire import API, VersionDetail, VersionInfo
 from tests.fixtures.registries import serving
 
 LINE = "team/lora"
-REFS = [
-    LINE, f"{LINE}:v1", f"{LINE}:v2", f"{LINE}@prod", f"{LINE}@prod#1", f"{LINE}@prod~1",
-    f"{LINE}@dev",
-]  # fmt: skip
+REFS = [LINE, f"{LINE}:v1", f"{LINE}:v2", f"{LINE}@prod", f"{LINE}@prod#1", f"{LINE}@prod~1", f"{LINE}@dev"]
 
 
 @pytest.fixture
@@ -141,11 +138,13 @@ def test_a_token_that_one_server_revoked_is_nobodys_at_the_other_at_once(served)
 @pytest.mark.parametrize(
     "headers",
     [
-        {}, {"Authorization": "Bearer"},
-        {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer drg_pat_x_y"},
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Basic YTpi"},
+        {"Authorization": "Bearer drg_pat_x_y"},
         {"Authorization": f"Bearer drg_pat_{'a' * 43}_000000"},
     ],
-)  # fmt: skip
+)
 def test_nobody_resolves_without_a_token(shared_registry, headers):
     with httpx.Client(base_url=shared_registry.url + API, headers=headers) as http:
         found = resolve(http, f"{LINE}@prod")

@@ -6,9 +6,7 @@ from deltareg.api.serve import read_settings
 from deltareg.errors import Misconfigured
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("DELTAREG_PORT", "abc"), ("DELTAREG_RUN_LOG_DAYS", "-1")]
-)
+@pytest.mark.parametrize(("name", "text"), [("DELTAREG_PORT", "abc"), ("DELTAREG_RUN_LOG_DAYS", "-1")])
 def test_a_setting_that_cannot_be_read_is_named(monkeypatch, name, text):
     monkeypatch.setenv(name, text)
 

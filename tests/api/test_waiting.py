@@ -31,9 +31,7 @@ def test_a_wait_ends_with_an_answer_when_the_server_ends(local_registry, method,
     path = path.format(run=client.verify(ref).id)
     http = local_registry.http(local_registry.token("read", "verify", kind="wrk"))
     answers = []
-    waiting = threading.Thread(
-        target=lambda: answers.append(http.request(method, path, json=body, timeout=60))
-    )
+    waiting = threading.Thread(target=lambda: answers.append(http.request(method, path, json=body, timeout=60)))
     waiting.start()
     time.sleep(0.5)  # by then it waits; and if not, it is sent home all the same
     assert not answers

@@ -35,9 +35,7 @@ def test_it_is_for_an_admin_and_written_down(lost):
     done = create(folder, "--admin", "--for", "grace")
 
     grace = authenticate(registry, done.stdout.strip(), request_id="r")
-    trail = list_audit(
-        registry, grace, actor=None, action=None, subject=None, cursor=None, limit=9
-    ).items
+    trail = list_audit(registry, grace, actor=None, action=None, subject=None, cursor=None, limit=9).items
     assert grace.may(Right.ADMIN, on=EVERYTHING)
     assert not grace.may(Right.BREAK_GLASS, on=EVERYTHING)
     assert [(row.actor, row.action) for row in trail] == [("registry", "token.bootstrap")]
@@ -52,9 +50,7 @@ def test_it_can_be_for_breaking_the_glass(lost):
 
     done = create(folder, "--admin", "--scope", "break-glass")
 
-    assert authenticate(registry, done.stdout.strip(), request_id="r").may(
-        Right.BREAK_GLASS, on=EVERYTHING
-    )
+    assert authenticate(registry, done.stdout.strip(), request_id="r").may(Right.BREAK_GLASS, on=EVERYTHING)
 
 
 def test_each_call_makes_one_more_and_names_those_that_are_live_still(lost):

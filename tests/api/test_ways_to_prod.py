@@ -31,9 +31,15 @@ def judged(on, **outcomes):
 def undecided(on):
     """Let a check of the version that is tried be a comparison that its samples do not decide."""
     compared = {
-        "against": "promoted", "decision": "undecided", "low": 0.8, "high": 0.95,
-        "confidence": 0.95, "margin": 0.02, "n": 40, "needs": 900,
-    }  # fmt: skip
+        "against": "promoted",
+        "decision": "undecided",
+        "low": 0.8,
+        "high": 0.95,
+        "confidence": 0.95,
+        "margin": 0.02,
+        "n": 40,
+        "needs": 900,
+    }
     checks: list[dict[str, object]] = [{"name": name, "verdict": "pass"} for name in NAMES]
     checks[-1] |= {"verdict": "warn", "code": "undecided", "comparison": compared}
     on.verify(on.tried, verdict="pass", checks=checks)
@@ -52,10 +58,14 @@ def waived_before(on):
     with write(on.world.server.registry.engine) as conn:
         conn.execute(
             sa.insert(t.waivers).values(
-                id=f"old-{verdict}", verdict_id=verdict, check_name="idle", reason="before",
-                expires_at=now_us() + 10**9, actor_id=1,
+                id=f"old-{verdict}",
+                verdict_id=verdict,
+                check_name="idle",
+                reason="before",
+                expires_at=now_us() + 10**9,
+                actor_id=1,
             )
-        )  # fmt: skip
+        )
 
 
 def ended(on):
@@ -73,9 +83,7 @@ def deleted(on):
     """Delete a version that others were made from, which the service refuses."""
     with write(on.world.server.registry.engine) as conn:
         own = sa.select(t.deltas.c.id).where(t.deltas.c.name == on.name.partition("/")[2])
-        gone = sa.update(t.versions).where(
-            t.versions.c.delta_id.in_(own), t.versions.c.number == on.tried
-        )
+        gone = sa.update(t.versions).where(t.versions.c.delta_id.in_(own), t.versions.c.number == on.tried)
         conn.execute(gone.values(deleted_at=now_us()))
 
 
@@ -102,9 +110,12 @@ def trained_on_a_lie(on):
         version = conn.execute(sa.select(t.versions.c.id, t.versions.c.base_id).where(*tried)).one()
         base = conn.execute(sa.select(t.bases).where(t.bases.c.id == version.base_id)).one()
         few_bits = base._asdict() | {
-            "name": f"few-bits-{version.id}", "corrupt_at": now_us(), "proven_at": None,
-            "proven_revision": None, "root": "blake3:" + f"{version.id:064x}",
-        }  # fmt: skip
+            "name": f"few-bits-{version.id}",
+            "corrupt_at": now_us(),
+            "proven_at": None,
+            "proven_revision": None,
+            "root": "blake3:" + f"{version.id:064x}",
+        }
         del few_bits["id"]
         made = conn.execute(sa.insert(t.bases).values(few_bits).returning(t.bases.c.id)).scalar()
         variant = {"base_id": made, "root_id": base.id, "scheme": "fp8"}
@@ -146,9 +157,7 @@ ROWS = {
     ),
     "has one that failed, waived for another channel": Row(lambda on: waived(on, channel="prod")),
     "has one that failed, and a waiver that has ended": Row(ended),
-    "has one that failed and a later pass, and no third run": Row(
-        lambda on: (judged(on, effect="fail"), judged(on))
-    ),
+    "has one that failed and a later pass, and no third run": Row(lambda on: (judged(on, effect="fail"), judged(on))),
     "has an inconclusive verdict": Row(lambda on: on.verify(on.tried, verdict="inconclusive")),
     "has a verdict of another verifier alone": Row(first={"verifier": "deltareg-verify/0"}),
     "passes with a warning, and the channel is protected": Row(
@@ -157,12 +166,8 @@ ROWS = {
     "passes with a warning that is accepted": Row(
         lambda on: judged(on, library_agrees="warn"), policy={"protected": True}, accepts=True
     ),
-    "passes with a comparison undecided, and the channel is protected": Row(
-        undecided, policy={"protected": True}
-    ),
-    "has bytes that nobody has proven": Row(
-        lambda on: standing(on, proven_at=None, proven_revision=None)
-    ),
+    "passes with a comparison undecided, and the channel is protected": Row(undecided, policy={"protected": True}),
+    "has bytes that nobody has proven": Row(lambda on: standing(on, proven_at=None, proven_revision=None)),
     "has bytes that are not what it says": Row(lambda on: standing(on, corrupt_at=now_us())),
     "stands on a base that is not what it says": Row(
         lambda on: lied_below(on, t.bases, t.bases.c.name == on.below), is_stacked=True
@@ -180,9 +185,7 @@ ROWS = {
         lambda on: on.client.versions.revoke(f"{on.name}:v1", reason="wrong data"), is_merged=True
     ),
     "was deleted": Row(deleted),
-    "would go to a frozen channel": Row(
-        lambda on: on.client.channels.freeze(on.name, "dev", reason="release")
-    ),
+    "would go to a frozen channel": Row(lambda on: on.client.channels.freeze(on.name, "dev", reason="release")),
     "would go in a freeze window of the policy": Row(late={"freeze": ALWAYS}),
     "lacks a signature that the policy asks for": Row(late={"signatures": [{"key": "a" * 64}]}),
     "lacks an approval": Row(late={"approvals": 1}),
@@ -273,9 +276,10 @@ def at_last(world, row):
 
 # Each row takes three lines of a registry: one of each sort here, all of them in `make soak`.
 OFTEN = {
-    "was revoked", "has one that failed, waived, and checks that did not run",
+    "was revoked",
+    "has one that failed, waived, and checks that did not run",
     "passes with a warning that is accepted",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

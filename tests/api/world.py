@@ -163,18 +163,14 @@ def _add_rows(conn):
     if conn.dialect.name == "postgresql":  # rows came with their numbers
         for table in t.metadata.sorted_tables:
             if "id" in table.c and isinstance(table.c.id.type, sa.Integer | sa.BigInteger):
-                conn.exec_driver_sql(
-                    f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), 1000)"
-                )
+                conn.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), 1000)")
 
 
 def _seal(conn, box):
     """Let the webhook go where nobody listens."""
     address = box.seal("http://127.0.0.1:9/", about_address("wh_1"))
     conn.execute(sa.update(t.webhooks).values(address=address))
-    conn.execute(
-        sa.update(t.webhook_secrets).values(sealed=box.seal("c2VjcmV0", about_secret("wh_1")))
-    )
+    conn.execute(sa.update(t.webhook_secrets).values(sealed=box.seal("c2VjcmV0", about_secret("wh_1"))))
 
 
 def _put_back(conn, box):
@@ -214,7 +210,15 @@ def _add_person(conn, name, tokens, *, namespaces=None):
     who = principals.add_principal(conn, name, kind="user")
     secret = tokens[name] = mint_secret("pat")
     principals.add_token(
-        conn, token_hash=hash_secret(secret), display="drg_pat_…", principal_id=who, kind="pat",
-        scopes=list(SCOPES), namespaces=namespaces, note="", created_by=1, expires_in_us=None,
-    )  # fmt: skip
+        conn,
+        token_hash=hash_secret(secret),
+        display="drg_pat_…",
+        principal_id=who,
+        kind="pat",
+        scopes=list(SCOPES),
+        namespaces=namespaces,
+        note="",
+        created_by=1,
+        expires_in_us=None,
+    )
     return who

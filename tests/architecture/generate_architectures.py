@@ -26,8 +26,10 @@ _CONV1D = re.compile(r"self\.(\w+)\s*=\s*Conv1D\(")
 _IN_OUT = "is_transposed=True"
 _UNPOOLED = "add_pooling_layer=False"
 _ROLES = {"decoder", "encoder"}  # names of parts, in other networks too
-_SCALED = re.compile(r"if self\.config\.(?:scale_decoder_outputs|tie_word_embeddings):\s+"
-                     r"(?:#.*\s+)*(\w+) = \1 \*")  # fmt: skip
+_SCALED = re.compile(
+    r"if self\.config\.(?:scale_decoder_outputs|tie_word_embeddings):\s+"
+    r"(?:#.*\s+)*(\w+) = \1 \*"
+)
 _HEADED = re.compile(r"\w+(For[A-Z]\w+|LMHeadModel|DoubleHeadsModel)")
 
 
@@ -37,10 +39,7 @@ def generate() -> str:
     from transformers import PreTrainedModel
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping as mapped
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_MAPPING_NAMES,
-    )
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_MAPPING_NAMES
 
     ties: dict[str, list[str]] = defaultdict(list)
     conv1d: dict[str, set[str]] = defaultdict(set)
@@ -54,9 +53,7 @@ def generate() -> str:
         classes: list[type[Any]] = [
             found
             for found in vars(module).values()
-            if inspect.isclass(found)
-            and issubclass(found, PreTrainedModel)
-            and found.__module__ == module.__name__
+            if inspect.isclass(found) and issubclass(found, PreTrainedModel) and found.__module__ == module.__name__
         ]
         by_name = {found.__name__: found for found in classes}
         all_classes |= by_name
@@ -151,9 +148,7 @@ def made_ties(cls: type[Any]) -> dict[str, str]:
     return found
 
 
-def ties_below(
-    cls: type[Any], by_name: dict[str, type[Any]], plain: dict[str, Any]
-) -> dict[str, str]:
+def ties_below(cls: type[Any], by_name: dict[str, type[Any]], plain: dict[str, Any]) -> dict[str, str]:
     """Give what the plain network inside a class ties, by its names there."""
     inner = inner_of(cls, by_name, plain)
     prefix = cls.base_model_prefix
@@ -161,9 +156,7 @@ def ties_below(
     return {f"{prefix}.{t}": f"{prefix}.{s}" for t, s in ties.items()}
 
 
-def inner_of(
-    cls: type[Any], by_name: dict[str, type[Any]], plain: dict[str, Any]
-) -> type[Any] | None:
+def inner_of(cls: type[Any], by_name: dict[str, type[Any]], plain: dict[str, Any]) -> type[Any] | None:
     """Give the plain network that a class holds under its prefix; None where it holds none."""
     prefix = getattr(cls, "base_model_prefix", "")
     name = plain.get(getattr(cls.config_class, "model_type", ""), "")
@@ -175,8 +168,7 @@ def inner_of(
 
 def holds(cls: type[Any], attribute: str, name: str) -> bool:
     """Whether a class makes an attribute of this class (or of any, by an Auto class) for itself."""
-    own = (vars(base).get("__init__") for base in cls.__mro__[:-1] if "transformers.models" in
-           base.__module__)  # fmt: skip
+    own = (vars(base).get("__init__") for base in cls.__mro__[:-1] if "transformers.models" in base.__module__)
     sources = [inspect.getsource(init) for init in own if init]
     found = [m for s in sources for m in re.findall(rf"self\.{attribute} = (\w+)", s)]
     for source in sources:  # made under another name first

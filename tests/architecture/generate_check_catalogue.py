@@ -12,9 +12,7 @@ def generate() -> str:
     """Write the form of every check: known ones in the order that they have, new ones last."""
     forms = {name: check.form for name, check in all_checks().items()}
     known = [name for name in CATALOGUE if name in forms]
-    return write_catalogue(
-        {name: forms[name] for name in [*known, *sorted(forms.keys() - {*known})]}
-    )
+    return write_catalogue({name: forms[name] for name in [*known, *sorted(forms.keys() - {*known})]})
 
 
 if __name__ == "__main__":

@@ -27,15 +27,11 @@ def root() -> click.Group:
 def commands() -> Iterator[tuple[click.Context, click.Command]]:
     """Walk the command tree, the root first, each group before its commands."""
     top = root()
-    with click.Context(
-        top, info_name="deltareg", terminal_width=100, max_content_width=100
-    ) as context:
+    with click.Context(top, info_name="deltareg", terminal_width=100, max_content_width=100) as context:
         yield from below(context, top)
 
 
-def below(
-    context: click.Context, command: click.Command
-) -> Iterator[tuple[click.Context, click.Command]]:
+def below(context: click.Context, command: click.Command) -> Iterator[tuple[click.Context, click.Command]]:
     """Walk one command and what stands below it; hidden commands are left out."""
     yield context, command
     if not isinstance(command, click.Group):

@@ -33,10 +33,7 @@ def named() -> list[EventType]:
 def section(group: str, types: list[EventType]) -> str:
     """Write the table of a group of types."""
     head = [f"## {group}", "", "| type | what happened | fields |", "|---|---|---|"]
-    rows = [
-        f"| `{each.name}` | {each.about} | {', '.join(f'`{name}`' for name in each.fields)} |"
-        for each in types
-    ]
+    rows = [f"| `{each.name}` | {each.about} | {', '.join(f'`{name}`' for name in each.fields)} |" for each in types]
     return "\n".join([*head, *rows, ""])
 
 

@@ -51,9 +51,7 @@ def generate() -> str:
 
 def section(name: str, readers: list[KindReader], places: dict[str, ModuleType]) -> str:
     """Write the table of one kind."""
-    rows = [
-        row(reader, places[reader.layout]) for reader in sorted(readers, key=lambda r: r.layout)
-    ]
+    rows = [row(reader, places[reader.layout]) for reader in sorted(readers, key=lambda r: r.layout)]
     head = ["| layout | variant | folds | what it is |", "|---|---|---|---|"]
     return "\n".join([f"## {name}", "", *head, *rows, ""])
 

@@ -17,10 +17,7 @@ from deltareg.delta.names.rules import rules_for
 from deltareg.delta.names.ties import ties_of
 
 _RUN = re.compile(r"\^?[A-Za-z0-9_]+(\.([A-Za-z0-9_]+|\{n\}))*")
-_COUNTS = (
-    "num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "n_layer", "n_layers",
-    "depth",
-)  # fmt: skip
+_COUNTS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "n_layer", "n_layers", "depth")
 Rename = tuple[str, str]
 
 
@@ -54,8 +51,7 @@ def as_runs(transform: Any) -> Rename | None:
     if type(transform) is not WeightRenaming:
         return None
     old, new = (
-        _plain(patterns[0])
-        for patterns in (transform._original_source_patterns, transform._original_target_patterns)
+        _plain(patterns[0]) for patterns in (transform._original_source_patterns, transform._original_target_patterns)
     )
     if transform.scope_prefix is not None and old.startswith("^"):
         scope = f"{transform.scope_prefix}." if transform.scope_prefix else ""
@@ -92,7 +88,7 @@ def is_told(network: Any, renames: list[Rename]) -> bool:
     parts = {name: part.whole for name in files if (part := names.part(name))}
     told = {names.memory(name) for name in files if name not in parts} - {None}
     reached = {*parts.values(), *told, *names.absent_twins()}
-    is_stable = all(names.renamed(name) == name for name in memory)
+    is_stable = all(names.apply_renames(name) == name for name in memory)
     return is_stable and reached == memory.keys()
 
 

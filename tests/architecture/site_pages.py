@@ -56,13 +56,19 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         },
         {
             "Background": [
-                "design.md", "glossary.md", "planted.md", "planted-more.md", "fresh.md",
-                "statistics.md", "benchmarks.md", "visual-adapters.md",
+                "design.md",
+                "glossary.md",
+                "planted.md",
+                "planted-more.md",
+                "fresh.md",
+                "statistics.md",
+                "benchmarks.md",
+                "visual-adapters.md",
                 {"Decisions": _listed("adr")},
             ]
         },
         {"Project": ["contributing.md", "changelog.md"]},
-    ]  # fmt: skip
+    ]
     return config
 
 

@@ -8,11 +8,19 @@ from tests.architecture.generated import is_current
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 SOME = [
-    "AlbertForMaskedLM", "BartForConditionalGeneration", "BertForMaskedLM", "DebertaV2ForMaskedLM",
-    "GPT2LMHeadModel", "LlamaForCausalLM", "LlavaForConditionalGeneration", "Mamba2ForCausalLM",
-    "PegasusForConditionalGeneration", "RobertaForMaskedLM", "T5ForConditionalGeneration",
+    "AlbertForMaskedLM",
+    "BartForConditionalGeneration",
+    "BertForMaskedLM",
+    "DebertaV2ForMaskedLM",
+    "GPT2LMHeadModel",
+    "LlamaForCausalLM",
+    "LlavaForConditionalGeneration",
+    "Mamba2ForCausalLM",
+    "PegasusForConditionalGeneration",
+    "RobertaForMaskedLM",
+    "T5ForConditionalGeneration",
     "WhisperForConditionalGeneration",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -32,8 +40,7 @@ def test_types_that_keep_weights_the_other_way_round_are_known():
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["MllamaForConditionalGeneration", "SegformerForSemanticSegmentation", "VideoMAEModel"],
+    "name", ["MllamaForConditionalGeneration", "SegformerForSemanticSegmentation", "VideoMAEModel"]
 )
 def test_the_renames_of_a_class_tell_its_names_in_memory(name):
     cls = getattr(transformers, name)
@@ -46,12 +53,8 @@ def test_the_renames_of_a_class_tell_its_names_in_memory(name):
 def test_a_rename_that_is_no_run_is_none():
     from transformers.core_model_loading import WeightRenaming
 
-    assert generate_renames.as_runs(WeightRenaming(r"a\.(\d+)\.b", r"c.\1.d")) == (
-        "a.{n}.b", "c.{n}.d"
-    )  # fmt: skip
-    assert generate_renames.as_runs(WeightRenaming(r"^visual\.", "model.visual.")) == (
-        "^visual", "model.visual"
-    )  # fmt: skip
+    assert generate_renames.as_runs(WeightRenaming(r"a\.(\d+)\.b", r"c.\1.d")) == ("a.{n}.b", "c.{n}.d")
+    assert generate_renames.as_runs(WeightRenaming(r"^visual\.", "model.visual.")) == ("^visual", "model.visual")
     for pattern in (r"a(?!b)", r"(?<!x)bn\.", r"encoder\.(.+)\.q", r"(weight|bias)"):
         assert generate_renames.as_runs(WeightRenaming(pattern, "x")) is None
 

@@ -9,9 +9,20 @@ from deltareg_cli.tree.command_tree import sections
 from deltareg_cli.tree.front_page import SECTIONS
 
 HEAVY = (
-    "torch", "transformers", "peft", "sqlalchemy", "alembic", "boto3", "botocore",
-    "fastapi", "starlette", "uvicorn", "pydantic_settings", "prometheus_client", "psycopg",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "peft",
+    "sqlalchemy",
+    "alembic",
+    "boto3",
+    "botocore",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "pydantic_settings",
+    "prometheus_client",
+    "psycopg",
+)
 # What describes the problems of tensors names shapes, which brings NumPy.
 COMMANDS = {
     f"deltareg_cli.commands.{folder}.{name}"
@@ -30,16 +41,12 @@ def loaded_by(module, *, heavy=HEAVY):
     return run.stdout.split()
 
 
-@pytest.mark.parametrize(
-    "module", ["deltareg", "deltareg.client", "deltareg.golden", "deltareg_cli.frame"]
-)
+@pytest.mark.parametrize("module", ["deltareg", "deltareg.client", "deltareg.golden", "deltareg_cli.frame"])
 def test_the_client_and_the_command_line_load_nothing_heavy(module):
     assert loaded_by(module) == []
 
 
-@pytest.mark.parametrize(
-    "module", ["deltareg.delta.fold", "deltareg.delta.kinds", "deltareg.codec"]
-)
+@pytest.mark.parametrize("module", ["deltareg.delta.fold", "deltareg.delta.kinds", "deltareg.codec"])
 def test_the_core_loads_nothing_heavy(module):
     assert loaded_by(module) == []
 
@@ -54,22 +61,13 @@ def test_the_worker_loads_no_database_and_no_bucket():
 
     assert loaded_by("deltareg_verify.command_line", heavy=heavy) == []
     # securesystemslib takes boto3 along where it lies about; the worker starts where it does not.
-    without = (
-        "sys; sys.modules.update(boto3=None, botocore=None); import deltareg_verify.command_line"
-    )
+    without = "sys; sys.modules.update(boto3=None, botocore=None); import deltareg_verify.command_line"
     assert loaded_by(without, heavy=heavy) == []
 
 
 def test_help_comes_without_numpy_or_the_client():
     """`deltareg --help` answers at once: what a command needs is loaded when it runs."""
-    heavy = (
-        "numpy",
-        "safetensors",
-        "yaml",
-        "jinja2",
-        "deltareg.gate.judge",
-        "deltareg.gate.policy",
-    )
+    heavy = ("numpy", "safetensors", "yaml", "jinja2", "deltareg.gate.judge", "deltareg.gate.policy")
 
     assert loaded_by("deltareg_cli.frame", heavy=heavy) == []
 

@@ -30,16 +30,8 @@ PLANTS = [
     ("client-rooms", "registry/deltareg/client/convert/mlx.py", "import deltareg.client.push.push"),
     ("database-rooms", "registry/deltareg/db/access/grants.py", "import deltareg.db.runs.runs"),
     ("database-rooms", "registry/deltareg/db/tables/runs.py", "import deltareg.db.lines.rows"),
-    (
-        "worker-rooms",
-        "gpu_verify/deltareg_verify/child/main.py",
-        "import deltareg_verify.supervisor.key",
-    ),
-    (
-        "worker-rooms",
-        "gpu_verify/deltareg_verify/messages/report.py",
-        "import deltareg_verify.engine.case",
-    ),
+    ("worker-rooms", "gpu_verify/deltareg_verify/child/main.py", "import deltareg_verify.supervisor.key"),
+    ("worker-rooms", "gpu_verify/deltareg_verify/messages/report.py", "import deltareg_verify.engine.case"),
     ("command-line-rooms", "cli/deltareg_cli/terminal/blocks.py", "import deltareg_cli.views.runs"),
     ("command-line-rooms", "cli/deltareg_cli/tree/slips.py", "import deltareg_cli.commands"),
     ("pure-core", "registry/deltareg/identity/manifest.py", "import httpx"),
@@ -64,28 +56,12 @@ PLANTS = [
     ("worker-over-http", "gpu_verify/deltareg_verify/__main__.py", "import deltareg.db"),
     ("pages-are-mounted", "registry/deltareg/api/problems.py", "import deltareg.pages.guard"),
     ("no-framework-below-the-edge", "registry/deltareg/service/__init__.py", "import fastapi"),
-    (
-        "kinds-are-islands",
-        "registry/deltareg/delta/kinds/bitfit.py",
-        "import deltareg.delta.kinds.lora",
-    ),
-    (
-        "merges-are-islands",
-        "registry/deltareg/delta/merge/methods/ties.py",
-        "import deltareg.delta.merge.methods.dare",
-    ),
+    ("kinds-are-islands", "registry/deltareg/delta/kinds/bitfit.py", "import deltareg.delta.kinds.lora"),
+    ("merges-are-islands", "registry/deltareg/delta/merge/methods/ties.py", "import deltareg.delta.merge.methods.dare"),
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import deltareg.store.s3"),
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import boto3"),
-    (
-        "settings-at-the-rim",
-        "registry/deltareg/service/__init__.py",
-        "import deltareg.api.settings",
-    ),
-    (
-        "pickles-are-converted",
-        "registry/deltareg/delta/examine.py",
-        "import deltareg.client.convert.torch_archive",
-    ),
+    ("settings-at-the-rim", "registry/deltareg/service/__init__.py", "import deltareg.api.settings"),
+    ("pickles-are-converted", "registry/deltareg/delta/examine.py", "import deltareg.client.convert.torch_archive"),
     ("acyclic", "registry/deltareg/digest.py", "import deltareg.identity.manifest"),
 ]
 
@@ -99,8 +75,12 @@ def found(tmp_path_factory):
     shutil.copy(REPOSITORY / "pyproject.toml", tree)
     run = subprocess.run(
         [sys.executable, "-m", "tests.architecture.planted_imports", tree],
-        cwd=REPOSITORY, input=json.dumps(PLANTS), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        input=json.dumps(PLANTS),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     return dict(zip([None, *PLANTS], json.loads(run.stdout), strict=True))
 

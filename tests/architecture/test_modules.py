@@ -31,9 +31,7 @@ def test_no_module_is_longer_than_400_lines():
 def test_no_module_has_a_name_that_says_nothing():
     """A command's file has the command's name, so `base` is one there."""
     named = {
-        str(path)
-        for path in modules()
-        if {path.stem, *path.parts} & NAMELESS and path.parent.parent.name != "commands"
+        str(path) for path in modules() if {path.stem, *path.parts} & NAMELESS and path.parent.parent.name != "commands"
     }
 
     assert named == set()

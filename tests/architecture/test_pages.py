@@ -94,9 +94,12 @@ def test_the_command_for_a_lost_token_makes_one(service_folder):
     environment = {**os.environ, "DELTAREG_DATA_DIR": str(service_folder)}
 
     made = subprocess.run(
-        [sys.executable, "-m", "deltareg.api", *line.split()], env=environment,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "deltareg.api", *line.split()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     assert re.fullmatch(r"drg_pat_\w+\n", made.stdout)
 

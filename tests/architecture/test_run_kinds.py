@@ -23,9 +23,7 @@ def test_each_side_has_one_file_a_kind():
 
 def test_the_database_takes_every_kind():
     (check,) = [
-        found
-        for found in runs.constraints
-        if isinstance(found, sa.CheckConstraint) and found.name == "ck_runs_what"
+        found for found in runs.constraints if isinstance(found, sa.CheckConstraint) and found.name == "ck_runs_what"
     ]
 
     assert all(f"'{name}'" in str(check.sqltext) for name in RUN_KIND_NAMES)

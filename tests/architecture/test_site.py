@@ -24,9 +24,8 @@ def site(tmp_path_factory):
     # No proxy leads anywhere, so that what asks the network fails.
     blocked = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:1")
     done = subprocess.run(
-        command, cwd=REPOSITORY, env={"PATH": "/usr/bin:/bin", **blocked},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        command, cwd=REPOSITORY, env={"PATH": "/usr/bin:/bin", **blocked}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 

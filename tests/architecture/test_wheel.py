@@ -81,8 +81,10 @@ def test_a_release_is_not_built_without_its_compiled_loops(source, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source],
         env={**os.environ, "DELTAREG_KERNEL": "native", "CC": "false"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode != 0
     assert "DELTAREG_KERNEL=native is set" in done.stdout + done.stderr
@@ -112,9 +114,7 @@ def test_the_wheel_declares_no_heavy_dependency(wheel):
 
 
 def test_the_library_imports_without_the_extras(base_install, tmp_path):
-    code = (
-        "import deltareg; print(deltareg.__version__, deltareg.Client.__name__, deltareg.__file__)"
-    )
+    code = "import deltareg; print(deltareg.__version__, deltareg.Client.__name__, deltareg.__file__)"
 
     version, client, file = run([sys.executable, "-c", code], env=base_install).split()
 
@@ -135,12 +135,7 @@ def test_a_missing_extra_is_named(base_install):
     code = "from deltareg_cli.main import main; main()"
 
     done = subprocess.run(
-        [sys.executable, "-c", code, "up"],
-        env=base_install,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+        [sys.executable, "-c", code, "up"], env=base_install, capture_output=True, text=True, check=False, timeout=60
     )
 
     assert done.returncode not in (0, 1)

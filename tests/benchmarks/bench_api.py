@@ -93,9 +93,7 @@ def in_postgresql():
         tempfile.TemporaryDirectory(prefix="deltareg-bench-") as folder,
         postgresql_started(Path(folder) / "pg") as server,
     ):
-        admin = sa.create_engine(
-            server_url(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
-        )
+        admin = sa.create_engine(server_url(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with admin.connect() as conn:
             conn.exec_driver_sql("ALTER SYSTEM SET fsync = on")
             conn.exec_driver_sql("SELECT pg_reload_conf()")
@@ -133,9 +131,7 @@ def ours(server):
         "/livez": Question(server.port, "/livez", {}, pid),
         "resolve by channel, whole": Question(server.port, path, bearer, pid),
         "resolve by channel, slim": Question(server.port, f"{path}&slim=true", bearer, pid),
-        "resolve by channel, 304": Question(
-            server.port, path, bearer | {"If-None-Match": tag}, pid
-        ),
+        "resolve by channel, 304": Question(server.port, path, bearer | {"If-None-Match": tag}, pid),
     }
 
 
@@ -191,10 +187,15 @@ def write_lora(folder, *, seed):
             tensors[f"{prefix}.{side}.weight"] = draw.normal(0, 0.02, shape).astype(np.float32)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2 * _RANK, "lora_alpha": 16,
-        "lora_dropout": 0.0, "bias": "none", "base_model_name_or_path": "llama",
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 2 * _RANK,
+        "lora_alpha": 16,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "base_model_name_or_path": "llama",
         "target_modules": sorted({name.rpartition(".")[2] for name in _SHAPE.linear()}),
-    }  # fmt: skip
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
@@ -206,9 +207,19 @@ def mlflow_started(python, url, folder):
         return
     python, port = python or sys.executable, free_port()
     command = [
-        python, "-m", "mlflow", "server", "--backend-store-uri", url, "--port", str(port),
-        "--workers", "1", "--default-artifact-root", str(folder / "artifacts"),
-    ]  # fmt: skip
+        python,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        url,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--default-artifact-root",
+        str(folder / "artifacts"),
+    ]
     with (folder / "mlflow.log").open("wb") as log:
         process = subprocess.Popen(  # named by who runs the benchmark
             command, stdout=log, stderr=log, start_new_session=True, cwd=folder
@@ -257,11 +268,7 @@ class Asked:
     cpu_s: float = 0
 
     def __add__(self, other):
-        return Asked(
-            self.answers + other.answers,
-            self.seconds + other.seconds,
-            self.cpu_s + other.cpu_s,
-        )
+        return Asked(self.answers + other.answers, self.seconds + other.seconds, self.cpu_s + other.cpu_s)
 
     @property
     def rate(self):
@@ -283,8 +290,7 @@ def ask_for(seconds, port, request, clients):
     """Ask for so long; give how many answers came."""
     counts, until_s = [0] * clients, time.monotonic() + seconds
     asking = [
-        threading.Thread(target=keep_asking, args=(port, request, until_s, counts, number))
-        for number in range(clients)
+        threading.Thread(target=keep_asking, args=(port, request, until_s, counts, number)) for number in range(clients)
     ]
     for each in asking:
         each.start()

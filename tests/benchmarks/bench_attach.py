@@ -35,9 +35,13 @@ from deltareg_verify.engine.torch_engine.swap import swap_tensors
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _FORWARDS = 5
 _SIZES = {
-    "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16,
-    "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 32000,
-}  # fmt: skip
+    "hidden_size": 1024,
+    "intermediate_size": 2816,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "vocab_size": 32000,
+}
 
 
 @dataclass

@@ -15,14 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deltareg.codec import (
-    CHUNK_ELEMENTS,
-    OrderedPool,
-    PackEncoder,
-    PieceRequest,
-    PieceSource,
-    decode_pieces,
-)
+from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, PackEncoder, PieceRequest, PieceSource, decode_pieces
 from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import tensor_digest
 from deltareg.identity.manifest import Piece
@@ -146,9 +139,7 @@ def report_codec(one, codec, data, base, repeat):
                 codec.decode(payload, reference, size_bytes=chunk.nbytes, item_bytes=item)
 
     payloads = encode()
-    given_up = sum(
-        len(p) for p, (chunk, _) in zip(payloads, chunks, strict=True) if len(p) == len(chunk)
-    )
+    given_up = sum(len(p) for p, (chunk, _) in zip(payloads, chunks, strict=True) if len(p) == len(chunk))
     if given_up * 8 > len(data):
         return  # codecs of short or of partly unchanged chunks
     encoding, decoding = best(encode, repeat), best(decode, repeat)
@@ -174,9 +165,7 @@ def pipeline_table(sets, repeat):
 def report_pipeline(one, sources, workers, repeat):
     encoder = PackEncoder(sources, workers=workers)
     packs = {pack.digest: pack for pack in encoder.packs()}
-    requests = [
-        PieceRequest(encoder.pieces[s.piece.digest], s.piece, s.read_reference) for s in sources
-    ]
+    requests = [PieceRequest(encoder.pieces[s.piece.digest], s.piece, s.read_reference) for s in sources]
 
     def fetch(chunk):
         return packs[chunk.pack].data[chunk.offset : chunk.offset + chunk.length]

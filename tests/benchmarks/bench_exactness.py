@@ -114,9 +114,7 @@ def _samples():
 
         convention = convention_of(path)
         on = sample_base(base)
-        yield delta_id, {
-            "base": base, "folder": path, "on": on, "of": convention, "errors": errors
-        }  # fmt: skip
+        yield delta_id, {"base": base, "folder": path, "on": on, "of": convention, "errors": errors}
 
 
 def _open(delta, scratch):

@@ -33,9 +33,7 @@ from tests.benchmarks import llama_files  # only now the tests can be imported
 from tests.faults.big import peak_memory
 from tests.faults.measured import MB, copy_seconds
 
-_SAMPLED = (
-    *llama_files.LINEAR, "input_layernorm", "embed_tokens", "model.norm", "lm_head",
-)  # fmt: skip
+_SAMPLED = (*llama_files.LINEAR, "input_layernorm", "embed_tokens", "model.norm", "lm_head")
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,10 @@ def measure(folder, shape, repeat):
     files = len(list(base.glob("*.safetensors")))
     print(f"base of {shape.size_bytes / 1e9:.1f} GB in {files} files, {shape.layers} layers\n")
     print(
-        f"{'':<12}{'s':>7}{'MB/s':>7}{'CPU s':>8}{'cp s':>8}{'cp MB/s':>9}"
-        f"{'to cp':>7}{'peak MB':>9}{'bit-equal':>11}"
+        f"{'':<12}{'s':>7}{'MB/s':>7}{'CPU s':>8}{'cp s':>8}{'cp MB/s':>9}{'to cp':>7}{'peak MB':>9}{'bit-equal':>11}"
     )
     rate = shape.size_bytes / MB / seen.seconds
-    print(
-        f"{'fingerprint':<12}{seen.seconds:>7.1f}{rate:>7.0f}{seen.core_s:>8.1f}{'':>24}"
-        f"{seen.peak_bytes / MB:>9.0f}"
-    )
+    print(f"{'fingerprint':<12}{seen.seconds:>7.1f}{rate:>7.0f}{seen.core_s:>8.1f}{'':>24}{seen.peak_bytes / MB:>9.0f}")
     report("LoRA", folder, shape, lora, repeat)
     tuned = llama_files.write_tuned(folder / "tuned", shape)
     report("full delta", folder, shape, tuned, repeat)
@@ -114,9 +108,11 @@ def run(folder, base, delta, what):
     """Run this file as a child, with what the command line sets."""
     arguments = ["--child", base, delta, folder / what, folder / "cache"]
     child = subprocess.Popen(
-        [sys.executable, __file__, *map(str, arguments)], stdout=subprocess.PIPE, text=True,
+        [sys.executable, __file__, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
         env={"OPENBLAS_THREAD_TIMEOUT": "4", **os.environ},
-    )  # fmt: skip
+    )
     with peak_memory(child.pid) as peak:
         output, _ = child.communicate()
     if child.returncode:
@@ -147,9 +143,7 @@ def compare(shape, base, delta, out):
     """Compute sampled tensors whole and compare every bit; says how many are the same."""
     names = [n for n in shape.tensors() if n.removesuffix(".weight").endswith(_SAMPLED)]
     chosen = [n for n in names if ".layers." not in n or f".{shape.layers - 1}." in n]
-    equal = sum(
-        np.array_equal(llama_files.read(out, name), expected(base, delta, name)) for name in chosen
-    )
+    equal = sum(np.array_equal(llama_files.read(out, name), expected(base, delta, name)) for name in chosen)
     return f"{equal} of {len(chosen)}"
 
 
@@ -161,9 +155,7 @@ def expected(base, delta, name):
     module = name.removesuffix(".weight")
     if not module.endswith(llama_files.LINEAR):
         return weight
-    a, b = (
-        llama_files.read(delta, f"base_model.model.{module}.lora_{side}.weight") for side in "AB"
-    )
+    a, b = (llama_files.read(delta, f"base_model.model.{module}.lora_{side}.weight") for side in "AB")
     wide = (weight.astype("<u4") << 16).view("<f4")
     bits = (wide + (b @ a) * np.float32(llama_files.ALPHA / llama_files.RANK)).view("<u4")
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

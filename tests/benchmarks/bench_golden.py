@@ -53,9 +53,7 @@ def ways(folder: Path, base: str, dtype: torch.dtype) -> Iterator[tuple[str, Gol
     """Give each other way to compute the same, how far it is off, and the delta's effect."""
 
     def load(attention="sdpa"):
-        network = AutoModelForCausalLM.from_pretrained(
-            BASES / base, dtype=dtype, attn_implementation=attention
-        )
+        network = AutoModelForCausalLM.from_pretrained(BASES / base, dtype=dtype, attn_implementation=attention)
         return peft.PeftModel.from_pretrained(network, folder)
 
     tokenizer = AutoTokenizer.from_pretrained(BASES / base)

@@ -37,7 +37,7 @@ from tests.fixtures.registries import SAMPLES
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 _MIB = 1 << 20
-_HEAD = f"{'a push':<30}{'of':>4}{'s':>8}{'slowest':>9}{'MiB sent':>10}{'MiB client':>12}{'MiB server':>12}"  # noqa: E501
+_HEAD = f"{'a push':<30}{'of':>4}{'s':>8}{'slowest':>9}{'MiB sent':>10}{'MiB client':>12}{'MiB server':>12}"
 _RAW = (
     "import http.client,sys,urllib.parse as u;a=u.urlsplit(sys.argv[1]);f=open(sys.argv[2],'rb');"
     "c=http.client.HTTPConnection(a.netloc);"
@@ -70,8 +70,7 @@ def measure(way, folder, options):
     relay = Relay(server.port)
     try:
         with server.client(folder / "cache") as client:
-            client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama",
-                              hub_ids=["bases/tinyllama"])  # fmt: skip
+            client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama", hub_ids=["bases/tinyllama"])
         taken = []
         for number in range(options.times):
             delta = lora(folder / f"lora{number}", options.mib, seed=number)
@@ -99,10 +98,7 @@ def lora(folder, mib, *, seed):
     of_one = sum(tensor.nbytes for tensor in tensors.values()) // 4
     rank = mib * _MIB // of_one
     shapes = {name: [rank if n == 4 else n for n in t.shape] for name, t in tensors.items()}
-    grown = {
-        name: chance.standard_normal(shape, np.float32) * np.float32(0.02)
-        for name, shape in shapes.items()
-    }
+    grown = {name: chance.standard_normal(shape, np.float32) * np.float32(0.02) for name, shape in shapes.items()}
     save_file(grown, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = folder / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"r": rank}))
@@ -132,8 +128,9 @@ def address_for(path, url, line, token):
     with path.open("rb") as file:
         oid = hashlib.file_digest(file, "sha256").hexdigest()
     asked = {"operation": "upload", "objects": [{"oid": oid, "size": path.stat().st_size}]}
-    answer = httpx.post(f"{url}/{line}.git/info/lfs/objects/batch", json=asked,
-                        headers={"Authorization": f"Bearer {token}"})  # fmt: skip
+    answer = httpx.post(
+        f"{url}/{line}.git/info/lfs/objects/batch", json=asked, headers={"Authorization": f"Bearer {token}"}
+    )
     return answer.json()["objects"][0]["actions"]["upload"]["href"]
 
 
@@ -141,9 +138,8 @@ def run(command, environ):
     """Run a program to its end; give the seconds, and the most memory that it had."""
     began = time.perf_counter()
     running = subprocess.Popen(
-        [str(part) for part in command], env=environ, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [str(part) for part in command], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     with Memory(running.pid) as memory:  # what wait4 tells has what the parent had, too
         _, said = running.communicate()
         status = running.returncode

@@ -54,9 +54,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=4.0, help="size of the base")
     parser.add_argument("--budget", type=int, default=1000, help="megabytes of the smaller worker")
-    parser.add_argument(
-        "--quick", action="store_true", dest="is_quick", help="a probe of 8 tokens, 2 generated"
-    )
+    parser.add_argument("--quick", action="store_true", dest="is_quick", help="a probe of 8 tokens, 2 generated")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scratch", type=Path, help="a folder with room for three times the base")
     parser.add_argument("--write-docs", action="store_true", help="put the table into its page")
@@ -147,9 +145,7 @@ def verify(zygote, what, assignment):
         weights, dtype = report.surroundings.environment["weights"], report.surroundings.dtype
         failed = [one.name for one in report.checks if one.verdict not in {"pass", "n/a"}]
         outcome = f"not passed: {', '.join(failed)}" if failed else "pass"
-    return Run(
-        what, dtype, assignment.memory_bytes, weights, seconds, peak.private, peak.files, outcome
-    )
+    return Run(what, dtype, assignment.memory_bytes, weights, seconds, peak.private, peak.files, outcome)
 
 
 def _about(assignment):

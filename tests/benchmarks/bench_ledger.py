@@ -60,8 +60,7 @@ def main():
                 print(line, flush=True)
                 lines.append(line)
             engine.dispose()
-    lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, "
-                 f"{os.getloadavg()[2]:.1f}")  # fmt: skip
+    lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}")
     print(lines[-1])
     if options.write_docs:
         write_page(_PAGE, "ledger", "\n".join(lines))
@@ -84,15 +83,17 @@ def measure(name, engine, options):
     asked = (registry, ada, _LINE, _CHANNEL)
     for told_as, act, undo in (
         ("a rollback by one step", lambda: rolled(registry, ada), True),
-        ("a rollback to the version in the middle",
-         lambda: rolled(registry, ada, version=middle, break_glass=True, reason="x"), True),
+        (
+            "a rollback to the version in the middle",
+            lambda: rolled(registry, ada, version=middle, break_glass=True, reason="x"),
+            True,
+        ),
         ("readiness of a rollback", lambda: show_readiness(*asked), False),
         ("the channel, shown", lambda: show_channel(*asked, at=None), False),
         ("a page of verdicts", lambda: page(registry, ada), False),
         ("a page of verdicts of a suite", lambda: page(registry, ada, suite="smoke"), False),
-        ("the verdicts of a version",
-         lambda: page(registry, ada, ref=Ref.parse(f"{_LINE}:v{middle}")), False),
-    ):  # fmt: skip
+        ("the verdicts of a version", lambda: page(registry, ada, ref=Ref.parse(f"{_LINE}:v{middle}")), False),
+    ):
         seconds, worked = [], []
         for _ in range(options.count):
             began, busy = time.perf_counter(), time.process_time()
@@ -158,9 +159,7 @@ def fill(engine, count):
         conn.execute(sa.update(t.deltas).values(next_version=count + 1))
         if engine.dialect.name == "postgresql":
             for name in ("versions", "revisions"):
-                newest = (
-                    f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name}"
-                )
+                newest = f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name}"
                 conn.exec_driver_sql(newest)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.exec_driver_sql("ANALYZE")
@@ -172,23 +171,26 @@ def made(first, numbers):
     at = first[t.verdicts]["created_at"]
     digests = {number: str(sha256_of(str(number).encode())) for number in numbers}
     return {
-        t.versions: [
-            {"id": n, "number": n, "manifest_digest": digests[n], "created_at": at + n}
-            for n in numbers
-        ],
+        t.versions: [{"id": n, "number": n, "manifest_digest": digests[n], "created_at": at + n} for n in numbers],
         t.runs: [{"id": ids[n], "version_id": n, "created_at": at + n} for n in numbers],
         t.verdicts: [
-            {"id": ids[n], "run_id": ids[n], "version_id": n, "manifest_digest": digests[n],
-             "created_at": at + n}
+            {"id": ids[n], "run_id": ids[n], "version_id": n, "manifest_digest": digests[n], "created_at": at + n}
             for n in numbers
         ],
         t.verdict_envelopes: [{"verdict_id": ids[n]} for n in numbers],
         t.revisions: [
-            {"id": n, "number": n, "version_id": n, "digest": digests[n],
-             "previous_version_id": n - 1, "verdict_ids": [ids[n]], "created_at": at + n}
+            {
+                "id": n,
+                "number": n,
+                "version_id": n,
+                "digest": digests[n],
+                "previous_version_id": n - 1,
+                "verdict_ids": [ids[n]],
+                "created_at": at + n,
+            }
             for n in numbers
         ],
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

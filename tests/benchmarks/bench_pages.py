@@ -35,13 +35,31 @@ _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _LINE = "/ui/deltas/team/line-50"
 _PROD = f"{_LINE}/channels/prod"
 _PAGES = [
-    "/ui/", "/ui/deltas", "/ui/deltas?q=line-1", "/ui/deltas?kind=lora&verdict=pass", _LINE,
-    f"{_LINE}/v3", f"{_LINE}/v3/gate", f"{_LINE}/v3/verdicts", f"{_LINE}/v3/files",
-    f"{_LINE}/diff", f"{_LINE}/v3/lineage", "/ui/lineage?at=base:tinyllama", _PROD,
-    f"{_PROD}/rollback", "/ui/requests", "/ui/runs", "/ui/bases",
-    "/ui/bases/tinyllama", "/ui/fleet", "/ui/storage", "/ui/storage?of=team", "/ui/storage/plan",
-    "/ui/access", "/ui/audit",
-]  # fmt: skip
+    "/ui/",
+    "/ui/deltas",
+    "/ui/deltas?q=line-1",
+    "/ui/deltas?kind=lora&verdict=pass",
+    _LINE,
+    f"{_LINE}/v3",
+    f"{_LINE}/v3/gate",
+    f"{_LINE}/v3/verdicts",
+    f"{_LINE}/v3/files",
+    f"{_LINE}/diff",
+    f"{_LINE}/v3/lineage",
+    "/ui/lineage?at=base:tinyllama",
+    _PROD,
+    f"{_PROD}/rollback",
+    "/ui/requests",
+    "/ui/runs",
+    "/ui/bases",
+    "/ui/bases/tinyllama",
+    "/ui/fleet",
+    "/ui/storage",
+    "/ui/storage?of=team",
+    "/ui/storage/plan",
+    "/ui/access",
+    "/ui/audit",
+]
 
 
 def main():
@@ -63,14 +81,9 @@ def main():
             collect_in_small_steps()
             with browser(server, server.admin_token) as client:
                 told = [measured(client, path, options.count) for path in _PAGES]
-    head = (
-        f"{options.lines:,} lines, {options.lines * options.versions:,} versions, "
-        f"{options.count} times each"
-    )
+    head = f"{options.lines:,} lines, {options.lines * options.versions:,} versions, {options.count} times each"
     columns = f"{'page':42}{'p50 ms':>8}{'p95 ms':>8}{'CPU ms':>8}{'kB':>7}{'packed':>8}"
-    load = (
-        f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
-    )
+    load = f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}"
     text = "\n".join([head, "", columns, *told, load])
     print(text)
     if options.write_docs:
@@ -91,40 +104,51 @@ def fill(engine, lines, versions):
         next_id = {table: _largest(conn, table) for table in (t.deltas, t.versions, t.channels)}
         for number in range(lines):
             delta_id = next_id[t.deltas] + number + 1
-            conn.execute(sa.insert(t.deltas).values(
-                {**line, "id": delta_id, "name": f"line-{number}", "next_version": versions + 1}
-            ))  # fmt: skip
+            conn.execute(
+                sa.insert(t.deltas).values(
+                    {**line, "id": delta_id, "name": f"line-{number}", "next_version": versions + 1}
+                )
+            )
             channel_id = next_id[t.channels] + number + 1
-            conn.execute(sa.insert(t.channels).values(
-                {**channel, "id": channel_id, "delta_id": delta_id, "revision": 0,
-                 "policy": {"suites": []}}
-            ))  # fmt: skip
+            conn.execute(
+                sa.insert(t.channels).values(
+                    {**channel, "id": channel_id, "delta_id": delta_id, "revision": 0, "policy": {"suites": []}}
+                )
+            )
             for place in range(1, versions + 1):
                 version_id = next_id[t.versions] + number * versions + place
                 digest = str(sha256_of(f"{number} {place}".encode()))
                 own = {"version_id": version_id}
-                conn.execute(sa.insert(t.versions).values(
-                    {**version, "id": version_id, "delta_id": delta_id, "number": place,
-                     "manifest_digest": digest}
-                ))  # fmt: skip
-                run_id = str(uuid.UUID(hex=digest[7:39], version=4))
                 conn.execute(
-                    sa.insert(t.runs).values({**run, **own, "id": run_id, "dedup_key": run_id})
+                    sa.insert(t.versions).values(
+                        {**version, "id": version_id, "delta_id": delta_id, "number": place, "manifest_digest": digest}
+                    )
                 )
-                conn.execute(sa.insert(t.verdicts).values(
-                    {**verdict, **own, "id": run_id[:-1] + "0", "run_id": run_id,
-                     "manifest_digest": digest}
-                ))  # fmt: skip
+                run_id = str(uuid.UUID(hex=digest[7:39], version=4))
+                conn.execute(sa.insert(t.runs).values({**run, **own, "id": run_id, "dedup_key": run_id}))
+                conn.execute(
+                    sa.insert(t.verdicts).values(
+                        {**verdict, **own, "id": run_id[:-1] + "0", "run_id": run_id, "manifest_digest": digest}
+                    )
+                )
                 conn.execute(sa.insert(t.version_packs).values({**pack, **own}))
                 conn.execute(sa.insert(t.version_shares).values({**share, **own}))
                 follow = sa.update(t.channels).where(t.channels.c.id == channel_id)
                 conn.execute(follow.values(revision=place))
                 moved = {k: v for k, v in revision.items() if k != "id"}
-                conn.execute(sa.insert(t.revisions).values(
-                    {**moved, "channel_id": channel_id, "number": place, "version_id": version_id,
-                     "digest": digest, "verdict_ids": [],
-                     "previous_version_id": None if place == 1 else version_id - 1}
-                ))  # fmt: skip
+                conn.execute(
+                    sa.insert(t.revisions).values(
+                        {
+                            **moved,
+                            "channel_id": channel_id,
+                            "number": place,
+                            "version_id": version_id,
+                            "digest": digest,
+                            "verdict_ids": [],
+                            "previous_version_id": None if place == 1 else version_id - 1,
+                        }
+                    )
+                )
 
 
 def _one(conn, table, condition):

@@ -50,9 +50,7 @@ def main():
 def _options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="these, by name or its beginning")
-    parser.add_argument(
-        "--peers", nargs="+", metavar="NAME", help="these, by name or its beginning"
-    )
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="these, by name or its beginning")
     parser.add_argument("--quick", action="store_true", help="small data, trained for a moment")
     parser.add_argument("--layers", type=int, default=Size.layers, help="of the synthetic model")
     parser.add_argument("--whole", action="store_true", help="the synthetic model as it should be")

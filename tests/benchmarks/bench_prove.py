@@ -48,10 +48,7 @@ def measure(folder, options):
     processes = Processes(folder)
     try:
         server = processes.api().start()
-        with (
-            server.client(folder / "cache") as client,
-            worker_process(client, server, folder) as worker,
-        ):
+        with server.client(folder / "cache") as client, worker_process(client, server, folder) as worker:
             base = write_model(folder / "base", layers, step=0.0, seed=1)
             client.bases.push(base, "base")
             settled(lambda: client.bases.show("base").proof)

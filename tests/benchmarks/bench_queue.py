@@ -118,8 +118,10 @@ class Registry:
         with (self._folder / f"up-{workers}.log").open("w") as log:
             process = subprocess.Popen(
                 [str(self._command), *arguments, "--workers", str(workers)],
-                env=self._environ, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                env=self._environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
             try:
                 self._await_start()
                 yield process
@@ -130,9 +132,8 @@ class Registry:
     def told(self, *arguments):
         """Run a command and give what it says as JSON; None where it fails."""
         run = subprocess.run(
-            [str(self._command), *arguments, "--json"],
-            env=self._environ, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [str(self._command), *arguments, "--json"], env=self._environ, capture_output=True, text=True, check=False
+        )
         if run.returncode and arguments[0] != "ls":
             raise SystemExit(f"{' '.join(arguments)}: {run.stderr or run.stdout}")
         return None if run.returncode else json.loads(run.stdout)

@@ -64,9 +64,7 @@ def in_postgresql():
         tempfile.TemporaryDirectory(prefix="deltareg-bench-") as folder,
         postgresql_started(Path(folder) / "pg") as server,
     ):
-        admin = sa.create_engine(
-            server_url(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
-        )
+        admin = sa.create_engine(server_url(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with admin.connect() as conn:
             conn.exec_driver_sql("ALTER SYSTEM SET fsync = on")
             conn.exec_driver_sql("SELECT pg_reload_conf()")
@@ -117,9 +115,8 @@ def by_command(processes, server, number):
     version = str(1 + number % 2)
     began = time.perf_counter()
     running = processes.deltareg(
-        "rollback", _LINE, "--channel", _CHANNEL, "--version", version,
-        server=server.url, token=server.token,
-    )  # fmt: skip
+        "rollback", _LINE, "--channel", _CHANNEL, "--version", version, server=server.url, token=server.token
+    )
     status = running.wait()
     seconds = time.perf_counter() - began
     assert status == 0, running.errors

@@ -24,7 +24,7 @@ from deltareg.db import tables as t
 from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.session import create_engine, read, write
 from deltareg.digest import sha256_of
-from deltareg.service.authority.grants import Grant, Right, NonPrivateNamespaces
+from deltareg.service.authority.grants import Grant, NonPrivateNamespaces, Right
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.lines.search import SearchQuery, search_versions
 from deltareg.service.registry import Caller, Registry
@@ -60,8 +60,7 @@ def main():
                     print(line, flush=True)
                     lines.append(line)
                 engine.dispose()
-    lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, "
-                 f"{os.getloadavg()[2]:.1f}")  # fmt: skip
+    lines.append(f"load of the machine, 1 and 15 minutes: {os.getloadavg()[0]:.1f}, {os.getloadavg()[2]:.1f}")
     print(lines[-1])
     if options.write_docs:
         write_page(_PAGE, "search", "\n".join(lines))
@@ -89,8 +88,7 @@ def measure(name, engine, options):
         ("two common words that never meet", all_of_it, SearchQuery(text="even odd"), None),
         ("a beginning", all_of_it, SearchQuery(text="w12*"), None),
         ("the beginning of nearly all words", all_of_it, SearchQuery(text="w1*"), None),
-        ("a label and a word", all_of_it,
-         SearchQuery(text="w5", labels=[AskedLabel("tested", "yes")]), None),
+        ("a label and a word", all_of_it, SearchQuery(text="w5", labels=[AskedLabel("tested", "yes")]), None),
         ("a base and a kind", all_of_it, SearchQuery(base="tiny", kind="lora"), None),
         ("a metric of one in ten", all_of_it, SearchQuery(metrics=["accuracy>=0.9"]), None),
         ("a metric of ten", all_of_it, SearchQuery(metrics=["accuracy>=0.9999"]), None),
@@ -98,7 +96,7 @@ def measure(name, engine, options):
         ("all of a line", all_of_it, SearchQuery(within="n7/l3"), None),
         ("the newest of each line", all_of_it, SearchQuery(text="w1", is_newest=True), None),
         ("anything", all_of_it, SearchQuery(), None),
-    ):  # fmt: skip
+    ):
         seconds, worked, found = [], [], 0
         for _ in range(options.count):
             began, busy = time.perf_counter(), time.process_time()
@@ -120,20 +118,25 @@ def fill(engine, count):
     ada = rows.caller(engine)
     first = rows.version(engine, rows.line(engine, maker=ada))
     with write(engine) as conn:
-        version = dict(
-            conn.execute(sa.select(t.versions).where(t.versions.c.id == first)).mappings().one()
-        )
+        version = dict(conn.execute(sa.select(t.versions).where(t.versions.c.id == first)).mappings().one())
         conn.execute(sa.delete(t.versions))
         conn.execute(sa.delete(t.deltas))
         conn.execute(sa.delete(t.namespaces))
-        conn.execute(sa.insert(t.namespaces), [
-            {"id": n + 1, "name": f"n{n}", "visibility": "internal" if n % 10 else "private"}
-            for n in range(_NAMESPACES)
-        ])  # fmt: skip
-        conn.execute(sa.insert(t.deltas), [
-            {"id": n * _LINES + line + 1, "namespace_id": n + 1, "name": f"l{line}"}
-            for n in range(_NAMESPACES) for line in range(_LINES)
-        ])  # fmt: skip
+        conn.execute(
+            sa.insert(t.namespaces),
+            [
+                {"id": n + 1, "name": f"n{n}", "visibility": "internal" if n % 10 else "private"}
+                for n in range(_NAMESPACES)
+            ],
+        )
+        conn.execute(
+            sa.insert(t.deltas),
+            [
+                {"id": n * _LINES + line + 1, "namespace_id": n + 1, "name": f"l{line}"}
+                for n in range(_NAMESPACES)
+                for line in range(_LINES)
+            ],
+        )
     drawn = random.Random(7)
     words = [f"w{number}" for number in range(_VOCABULARY)]
     weights = list(accumulate(1 / (number + 1) for number in range(_VOCABULARY)))
@@ -143,16 +146,26 @@ def fill(engine, count):
         for row_id in ids:
             line = drawn.randrange(_NAMESPACES * _LINES)
             label = "yes" if row_id % 3 else "no"
-            made.append({**version, "id": row_id, "number": row_id, "delta_id": line + 1,
-                         "manifest_digest": str(sha256_of(str(row_id).encode())),
-                         "labels": {"tested": label}})  # fmt: skip
-            own = {
-                *drawn.choices(words, cum_weights=weights, k=_WORDS),
-                "odd" if row_id % 2 else "even",
-            }
+            made.append(
+                {
+                    **version,
+                    "id": row_id,
+                    "number": row_id,
+                    "delta_id": line + 1,
+                    "manifest_digest": str(sha256_of(str(row_id).encode())),
+                    "labels": {"tested": label},
+                }
+            )
+            own = {*drawn.choices(words, cum_weights=weights, k=_WORDS), "odd" if row_id % 2 else "even"}
             place = f"n{line // _LINES}"
-            facts = {"=kind:lora", f"=base:{base}", f"=in:{place}", f"=in:{place}/l{line % _LINES}",
-                     "=label:tested", f"=label:tested={label}"}  # fmt: skip
+            facts = {
+                "=kind:lora",
+                f"=base:{base}",
+                f"=in:{place}",
+                f"=in:{place}/l{line % _LINES}",
+                "=label:tested",
+                f"=label:tested={label}",
+            }
             terms += [(term, row_id) for term in own | facts]
             metrics.append(("accuracy", row_id, "smoke", drawn.random()))
         with write(engine) as conn:

@@ -33,30 +33,32 @@ DRAWN: dict[str, tuple[Draw, float, float]] = {  # how it is drawn, its mean, it
     "normal": (lambda random, shape: random.normal(size=shape), 0.0, 1.0),
     "exponential": (lambda random, shape: random.exponential(size=shape), 1.0, 1.0),
     "lognormal, sigma 1/2": (
-        lambda random, shape: random.lognormal(0, 0.5, shape), math.exp(1 / 8),
+        lambda random, shape: random.lognormal(0, 0.5, shape),
+        math.exp(1 / 8),
         math.exp(1 / 8) * math.sqrt(math.exp(1 / 4) - 1),
     ),
-    "Student's t, 3 degrees": (
-        lambda random, shape: random.standard_t(3, shape), 0.0, math.sqrt(3),
-    ),
+    "Student's t, 3 degrees": (lambda random, shape: random.standard_t(3, shape), 0.0, math.sqrt(3)),
     "half zeros, else exponential": (
         lambda random, shape: (random.random(shape) < 0.5) * random.exponential(size=shape),
-        0.5, math.sqrt(3) / 2,
+        0.5,
+        math.sqrt(3) / 2,
     ),
     "two humps": (
-        lambda random, shape: np.where(random.random(shape) < 0.5, -2, 2)
-        + 0.5 * random.normal(size=shape),
-        0.0, math.sqrt(4.25),
+        lambda random, shape: np.where(random.random(shape) < 0.5, -2, 2) + 0.5 * random.normal(size=shape),
+        0.0,
+        math.sqrt(4.25),
     ),
     "lognormal, sigma 1": (
-        lambda random, shape: random.lognormal(0, 1, shape), math.exp(1 / 2),
+        lambda random, shape: random.lognormal(0, 1, shape),
+        math.exp(1 / 2),
         math.exp(1 / 2) * math.sqrt(math.e - 1),
     ),
     "seven zeros of ten, else lognormal": (
         lambda random, shape: (random.random(shape) < 0.3) * random.lognormal(0, 1, shape),
-        0.3 * math.exp(1 / 2), math.sqrt(0.3 * math.exp(2) - 0.09 * math.e),
+        0.3 * math.exp(1 / 2),
+        math.sqrt(0.3 * math.exp(2) - 0.09 * math.e),
     ),
-}  # fmt: skip
+}
 _PAIRS = ((0.02, 0.02), (0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.05, 0.1), (0.1, 0.3))
 _SHARES = (0.5, 0.7, 0.8, 0.9, 0.95)
 
@@ -83,12 +85,8 @@ def coverage(draws: int) -> Iterator[str]:
     yield f"{f'mean of {draws} samples each':<38}" + "".join(f"{f'n = {n}':>20}" for n in _COUNTS)
     for name, (draw, mean, _) in DRAWN.items():
         yield f"{name:<38}" + "".join(_covered(draw, mean, n, draws) for n in _COUNTS)
-    yield f"{'loss a token, texts of 5 to 40 tokens':<38}" + "".join(
-        _covered_ratio(n, draws) for n in _COUNTS
-    )
-    yield f"{'a median, by drawing samples again':<38}" + "".join(
-        _covered_drawn(n, draws) for n in _COUNTS
-    )
+    yield f"{'loss a token, texts of 5 to 40 tokens':<38}" + "".join(_covered_ratio(n, draws) for n in _COUNTS)
+    yield f"{'a median, by drawing samples again':<38}" + "".join(_covered_drawn(n, draws) for n in _COUNTS)
 
 
 def shares() -> Iterator[str]:
@@ -156,8 +154,7 @@ def _share(share: float, n: int) -> tuple[float, float]:
     likely = stats.binom.pmf(hits, n, share)
     found = [share_interval(int(one), n) for one in hits]
     above = sum(p for p, one in zip(likely, found, strict=True) if one.low > share)
-    return float(above), float(sum(p for p, one in zip(likely, found, strict=True)
-                                   if one.high < share))  # fmt: skip
+    return float(above), float(sum(p for p, one in zip(likely, found, strict=True) if one.high < share))
 
 
 def _pair(gained: float, lost: float, n: int) -> tuple[float, float]:
@@ -182,9 +179,7 @@ def _cell(above: float, below: float) -> str:
     return f"{f'{covered:.3f}{mark} {above:.3f} {below:.3f}':>20}"
 
 
-def _tried(
-    draw: Draw, sign: int, mean: float, deviation: float, count: int, planned: tuple[int, ...]
-) -> str:
+def _tried(draw: Draw, sign: int, mean: float, deviation: float, count: int, planned: tuple[int, ...]) -> str:
     random = np.random.default_rng(11)
     met = missed = 0
     for _ in range(count):

@@ -38,9 +38,7 @@ _POLICY = {"smoke": False, "rollback": {"revisions": 2, "days": 0}}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--steps", type=int, default=20, help="of the small one; a third of the large"
-    )
+    parser.add_argument("--steps", type=int, default=20, help="of the small one; a third of the large")
     parser.add_argument("--write-docs", action="store_true", help="put the table in the docs")
     options = parser.parse_args()
     lines = [_HEAD]
@@ -81,9 +79,8 @@ def told(client, server, processes, model, count):
         steps.push(model, 1)
         steps.wait(1)
         agent = processes.deltareg(
-            "agent", "run", "--channel", f"{line}@rollout", "--dir", str(follows),
-            server=server.url, token=server.token,
-        )  # fmt: skip
+            "agent", "run", "--channel", f"{line}@rollout", "--dir", str(follows), server=server.url, token=server.token
+        )
         until(lambda: serves(follows, client.show(f"{line}@rollout").version), "the agent serves")
         for step in range(2, count + 2):
             model.train()
@@ -146,9 +143,12 @@ class Adapter:
     def save_pretrained(self, folder):
         save_file(self.tensors, f"{folder}/adapter_model.safetensors", metadata={"format": "pt"})
         config = {
-            "peft_type": "LORA", "r": self._rank, "lora_alpha": self._rank,
-            "target_modules": ["up_proj"], "layers_to_transform": list(range(self._layers)),
-        }  # fmt: skip
+            "peft_type": "LORA",
+            "r": self._rank,
+            "lora_alpha": self._rank,
+            "target_modules": ["up_proj"],
+            "layers_to_transform": list(range(self._layers)),
+        }
         Path(folder, "adapter_config.json").write_text(json.dumps(config))
 
 
@@ -158,9 +158,7 @@ def write_base(folder):
     (folder / "config.json").write_text('{"model_type": "plain"}')
     draw = np.random.default_rng(1)
     tensors = {
-        f"model.layers.{number}.mlp.up_proj.weight": draw.normal(0, 0.02, (_WIDTH, _WIDTH)).astype(
-            np.float16
-        )
+        f"model.layers.{number}.mlp.up_proj.weight": draw.normal(0, 0.02, (_WIDTH, _WIDTH)).astype(np.float16)
         for number in range(_LAYERS)
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -54,9 +54,7 @@ def main(rows: int) -> None:
         with log.open("w") as out:
             out.writelines(
                 write_line(line)
-                for line in log_lines(
-                    lambda after: read_log(registry, ADMIN, after=after, limit=1_000), server=""
-                )
+                for line in log_lines(lambda after: read_log(registry, ADMIN, after=after, limit=1_000), server="")
             )
         told("export", began, f"{log.stat().st_size / 1e6:.1f} MB")
         began = time.perf_counter()

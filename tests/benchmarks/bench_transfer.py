@@ -69,9 +69,7 @@ def lines(processes, folder, size_bytes):
     touch_memory(2 * size)
     sent_s = upload_seconds(server, tuned, folder / "cache")
     yield told(f"cp -r of {size / MB:.0f} MB: {copied_s:.1f} s; upload: {sent_s:.1f} s\n")
-    yield told(
-        f"{'':<22}{'s':>7}{'MB/s':>7}{'cp':>7}{'upload':>8}{'peak MB':>9}{'MB sent or fetched':>20}"
-    )
+    yield told(f"{'':<22}{'s':>7}{'MB/s':>7}{'cp':>7}{'upload':>8}{'peak MB':>9}{'MB sent or fetched':>20}")
     pulled, made = str(folder / "pulled"), str(folder / "made")
     to_next = ("update", pulled, "--to", "lab/big:v2")
     commands = {
@@ -114,9 +112,7 @@ def upload_seconds(server, folder, cache):
     files = sorted(folder.iterdir())
     config = ClientConfig(server=server.url, token=server.token, cache_dir=cache)
     with closing(Api(config)) as api, open_base(_SAMPLE, Cache(cache)) as sample:
-        request = request_of(
-            UploadOpen, subject="base", target="raw", manifest=sample.manifest.encode().decode()
-        )
+        request = request_of(UploadOpen, subject="base", target="raw", manifest=sample.manifest.encode().decode())
         upload = api.post("/uploads", request, UploadInfo)
         began, number = time.monotonic(), 0
         for path in files:

@@ -30,15 +30,15 @@ from tests.verify.assigned import WALL_S, lay_out, with_figures
 from tests.verify.bench import SAMPLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_SIZES = {
-    "tinyllama (sample)": None,
-    "Llama, 270 M, F32": torch.float32,
-    "Llama, 270 M, BF16": torch.bfloat16,
-}
+_SIZES = {"tinyllama (sample)": None, "Llama, 270 M, F32": torch.float32, "Llama, 270 M, BF16": torch.bfloat16}
 LLAMA = {
-    "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16,
-    "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 32000,
-}  # fmt: skip
+    "hidden_size": 1024,
+    "intermediate_size": 2816,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "vocab_size": 32000,
+}
 
 
 @dataclass
@@ -125,21 +125,16 @@ def tokenizer():
     made = tokenizers.ByteLevelBPETokenizer()
     pages = sorted(str(path) for path in (PAGE.parent).glob("*.md"))
     made.train(pages, vocab_size=8_000, special_tokens=["<s>", "</s>"], show_progress=False)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made._tokenizer, bos_token="<s>", eos_token="</s>"
-    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, bos_token="<s>", eos_token="</s>")
 
 
 def table(found, options):
     names = list(found)
     checks = list(next(iter(found.values())).checks)
-    lines = [
-        f"{f'suite {options.suite}, {options.device}':<34}" + "".join(f"{n:>26}" for n in names)
-    ]
+    lines = [f"{f'suite {options.suite}, {options.device}':<34}" + "".join(f"{n:>26}" for n in names)]
     for check in checks:
         cells = [
-            f"{statistics.median(times.checks[check]):.3f} s {times.verdicts[check]:>5}"
-            for times in found.values()
+            f"{statistics.median(times.checks[check]):.3f} s {times.verdicts[check]:>5}" for times in found.values()
         ]
         lines.append(f"{check:<34}" + "".join(f"{cell:>26}" for cell in cells))
     whole = [f"{statistics.median(t.whole):.3f} s      " for t in found.values()]

@@ -9,9 +9,15 @@ from tests.benchmarks.results import Results
 
 SHOWN = ("minilm-2e-5-bf16", "synthetic-40-bf16")
 _LEFT_OUT = {  # what stands beside a better one of its family
-    "ours max", "ours planes", "ours fast, NumPy", "zstd -1", "zstd -9", "blosc2 shuffle+zstd",
-    "lmzip", "z4ai",
-}  # fmt: skip
+    "ours max",
+    "ours planes",
+    "ours fast, NumPy",
+    "zstd -1",
+    "zstd -9",
+    "blosc2 shuffle+zstd",
+    "lmzip",
+    "z4ai",
+}
 _OURS, _THEIRS, _TEXT, _GRID = "#0b6e4f", "#8a9099", "#22262b", "#e3e6ea"
 _PANELS = (("encode", "encoding"), ("decode", "decoding"))
 _LETTER, _LINE, _FAR = 4.9, 11.0, 1e4  # points of width and height
@@ -20,7 +26,7 @@ _PLACES = (
     *(("left", x, y) for x, y in ((7, 0), (6, 8), (6, -8))),
     *(("right", x, y) for x, y in ((-7, 0), (-6, 8), (-6, -8))),
     *(("center", 0, y) for y in (12, -12, 22, -22)),
-)  # fmt: skip
+)
 
 
 def draw(results: Results, path: Path) -> str:
@@ -68,11 +74,15 @@ def _panel(panel, rows: list[Result], side: str) -> None:
 def _point(panel, speed, ratio, row):
     is_numpy = row.codec.endswith("NumPy")
     panel.scatter(
-        [speed], [ratio], s=46 if row.is_ours else 26, zorder=3, linewidths=1.4,
+        [speed],
+        [ratio],
+        s=46 if row.is_ours else 26,
+        zorder=3,
+        linewidths=1.4,
         marker="o" if row.is_ours else "s",
         facecolors="white" if is_numpy else (_OURS if row.is_ours else _THEIRS),
         edgecolors=_OURS if row.is_ours else _THEIRS,
-    )  # fmt: skip
+    )
 
 
 def _name(panel, points):
@@ -87,10 +97,17 @@ def _name(panel, points):
         side, x, y = _PLACES[best]
         taken.append(boxes[best])
         panel.annotate(
-            row.codec, (speed, ratio), xytext=(x, y), textcoords="offset points", va="center",
-            color=_OURS if row.is_ours else _TEXT, weight="bold" if row.is_ours else "normal",
-            fontsize=8, zorder=4, ha=side,
-        )  # fmt: skip
+            row.codec,
+            (speed, ratio),
+            xytext=(x, y),
+            textcoords="offset points",
+            va="center",
+            color=_OURS if row.is_ours else _TEXT,
+            weight="bold" if row.is_ours else "normal",
+            fontsize=8,
+            zorder=4,
+            ha=side,
+        )
 
 
 def _box(at, place, text):
@@ -108,8 +125,7 @@ def _outside(panel):
 
 def _overlap(box, taken):
     return sum(
-        max(0, min(box[2], other[2]) - max(box[0], other[0]))
-        * max(0, min(box[3], other[3]) - max(box[1], other[1]))
+        max(0, min(box[2], other[2]) - max(box[0], other[0])) * max(0, min(box[3], other[3]) - max(box[1], other[1]))
         for other in taken
     )
 

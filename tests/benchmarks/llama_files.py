@@ -13,9 +13,14 @@ import numpy as np
 
 RANK, ALPHA = 16, 32
 LINEAR = (
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
-)  # fmt: skip
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
 _SHARD_BYTES = 2_000_000_000
 _DRAW = 4 << 20
 _BASE_SEED, _TUNED_SEED = 11, 12
@@ -60,12 +65,17 @@ class Shape:
 
     def config(self):
         return {
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "bfloat16",
-            "hidden_size": self.hidden, "intermediate_size": self.inner,
-            "num_hidden_layers": self.layers, "num_attention_heads": self.heads,
-            "num_key_value_heads": self.key_heads, "vocab_size": self.vocabulary,
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "dtype": "bfloat16",
+            "hidden_size": self.hidden,
+            "intermediate_size": self.inner,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.key_heads,
+            "vocab_size": self.vocabulary,
             "tie_word_embeddings": False,
-        }  # fmt: skip
+        }
 
     def _layer(self):
         hidden, inner = self.hidden, self.inner
@@ -99,11 +109,17 @@ def write_lora(folder, shape):
         for size in sizes.values():
             file.write((chance.standard_normal(size, np.float32) * 0.02).tobytes())
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA,
-        "target_modules": [name.rpartition(".")[2] for name in LINEAR], "bias": "none",
-        "lora_dropout": 0.0, "fan_in_fan_out": False, "base_model_name_or_path": "large",
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": RANK,
+        "lora_alpha": ALPHA,
+        "target_modules": [name.rpartition(".")[2] for name in LINEAR],
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "fan_in_fan_out": False,
+        "base_model_name_or_path": "large",
         "peft_version": "0.21.2",
-    }  # fmt: skip
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 

@@ -75,13 +75,7 @@ def measure(peer: Peer, weights: Weights, *, repeat: int = 1) -> Result:
 
     What it costs to load a library is paid before, on a small stretch of the set.
     """
-    about = Result(
-        weights.name,
-        peer.name,
-        peer.is_ours,
-        changed=weights.changed,
-        set_bytes=weights.data.nbytes,
-    )
+    about = Result(weights.name, peer.name, peer.is_ours, changed=weights.changed, set_bytes=weights.data.nbytes)
     if note := peer.missing():
         return dataclasses.replace(about, note=note)
     most = peer.limit_bytes

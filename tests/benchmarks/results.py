@@ -60,10 +60,7 @@ def tables(results: Results) -> str:
 
 def beside_the_best(results: Results) -> Iterator[str]:
     """Compare the default, and the fast profile, with the smallest that a peer makes of a set."""
-    yield (
-        f"{'ours and the best peer':<24}{'default':>9}{'fast':>9}  {'best peer':<22}{'its':>9}"
-        f"{'default/its':>13}"
-    )
+    yield (f"{'ours and the best peer':<24}{'default':>9}{'fast':>9}  {'best peer':<22}{'its':>9}{'default/its':>13}")
     for name in all_sets():
         rows = [row for (of, _), row in results.items() if of == name and row.stored_bytes]
         ours = {row.codec: row for row in rows if row.is_ours}
@@ -73,10 +70,7 @@ def beside_the_best(results: Results) -> Iterator[str]:
         best = max(peers, key=lambda row: row.ratio)
         ratio = ours[_DEFAULT].ratio
         fast = f"{ours['ours fast'].ratio:.2f}" if "ours fast" in ours else ""
-        yield (
-            f"{name:<24}{ratio:>9.2f}{fast:>9}  {best.codec:<22}{best.ratio:>9.2f}"
-            f"{ratio / best.ratio:>13.3f}"
-        )
+        yield (f"{name:<24}{ratio:>9.2f}{fast:>9}  {best.codec:<22}{best.ratio:>9.2f}{ratio / best.ratio:>13.3f}")
 
 
 def line(row: Result) -> str:

@@ -98,9 +98,7 @@ class Weights:
             write(folder / "tuned.safetensors", self.dtype, self.tensors)
             if self.base is not None:
                 write(folder / "base.safetensors", self.dtype, self.base)
-        return folder / "tuned.safetensors", None if self.base is None else folder / (
-            "base.safetensors"
-        )
+        return folder / "tuned.safetensors", None if self.base is None else folder / ("base.safetensors")
 
 
 def load(name: str, folder: Path) -> Weights:
@@ -123,9 +121,7 @@ def read(path: Path) -> tuple[str, dict[str, np.ndarray], np.ndarray]:
     header = parse_header(raw, path.stat().st_size)
     data = np.fromfile(path, np.uint8, offset=len(raw))
     tensors = {
-        info.name: data[info.begin : info.end]
-        .view(WORDS[ITEM_BYTES[info.dtype]])
-        .reshape(info.shape)
+        info.name: data[info.begin : info.end].view(WORDS[ITEM_BYTES[info.dtype]]).reshape(info.shape)
         for info in sorted(header.tensors.values(), key=lambda info: info.begin)
     }
     (dtype,) = {info.dtype for info in header.tensors.values()}

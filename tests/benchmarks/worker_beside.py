@@ -22,14 +22,26 @@ def worker_beside(client):
 def worker_process(client, server, folder, *options):
     """Run a worker until the end, with more options; gives its process once it asks for work."""
     environ = {
-        **os.environ, "DELTAREG_TOKEN": _token(client), "DELTAREG_SERVER": server.url,
+        **os.environ,
+        "DELTAREG_TOKEN": _token(client),
+        "DELTAREG_SERVER": server.url,
         "DELTAREG_CACHE_DIR": str(folder / "worker-cache"),
-        "DELTAREG_WORKER_KEY_FILE": str(key_file(folder)), "DELTAREG_WORKER_HOST": "here",
-    }  # fmt: skip
+        "DELTAREG_WORKER_KEY_FILE": str(key_file(folder)),
+        "DELTAREG_WORKER_HOST": "here",
+    }
     command = [
-        sys.executable, "-m", "deltareg_verify", "run", "--server", server.url, "--gpu", "cpu",
-        "--scratch", str(folder / "scratch"), *options,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "deltareg_verify",
+        "run",
+        "--server",
+        server.url,
+        "--gpu",
+        "cpu",
+        "--scratch",
+        str(folder / "scratch"),
+        *options,
+    ]
     with (folder / "worker.log").open("wb") as log:
         worker = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
     try:

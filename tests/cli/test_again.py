@@ -146,21 +146,15 @@ def test_a_policy_a_suite_and_a_freeze_say_what_they_take_for_granted(ana):
     unsaid = ana("channel", "policy", "set", "team/lora", "staging", "unsaid.yaml")
     suite = ana("suite", "push", "idle.yaml")
     asked = ana("channel", "policy", "set", "team/lora", "staging", "idle-policy.yaml", "--json")
-    freeze = ana(
-        "channel", "freeze", "team/lora", "staging", "--until", "2099-01-01T08:00:00", "-m", "x"
-    )
-    exact = ana(
-        "channel", "freeze", "team/lora", "staging", "--until", "2099-01-01T08:00:00Z", "-m", "x"
-    )
+    freeze = ana("channel", "freeze", "team/lora", "staging", "--until", "2099-01-01T08:00:00", "-m", "x")
+    exact = ana("channel", "freeze", "team/lora", "staging", "--until", "2099-01-01T08:00:00Z", "-m", "x")
 
     (told,) = policy.json["warnings"]
     assert told.startswith("the policy asks for no suite")
     assert "says no zone" in unsaid.err
     assert "add zone: Europe/Berlin" in unsaid.err
     assert "no check of suite idle-one can fail" in suite.err
-    assert asked.json["warnings"] == [
-        "no check of suite idle-one can fail, so every version passes it"
-    ]
+    assert asked.json["warnings"] == ["no check of suite idle-one can fail, so every version passes it"]
     assert "taken as UTC: 2099-01-01T08:00:00Z" in freeze.err
     assert exact.err == ""
 

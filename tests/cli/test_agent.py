@@ -24,9 +24,8 @@ def promoted(user, local_registry):
 def test_once_brings_a_folder_to_what_the_channel_says(promoted):
     done = promoted("agent", "run", "--once", "--channel", "me/chat@prod", "--dir", "served")
     again = promoted(
-        "agent", "run", "--once", "--channel", "me/chat@prod", "--dir", "served", "--json",
-        "--name", "host-1",
-    )  # fmt: skip
+        "agent", "run", "--once", "--channel", "me/chat@prod", "--dir", "served", "--json", "--name", "host-1"
+    )
 
     assert done.status == 0, done.err
     assert "me/chat@prod" in done.out
@@ -37,9 +36,19 @@ def test_once_brings_a_folder_to_what_the_channel_says(promoted):
 
 def test_two_of_the_three_commands_of_an_engine_are_too_few(user):
     refused = user(
-        "agent", "run", "--channel", "me/chat@prod", "--dir", "served", "--engine", "exec",
-        "--load", "true", "--list", "true",
-    )  # fmt: skip
+        "agent",
+        "run",
+        "--channel",
+        "me/chat@prod",
+        "--dir",
+        "served",
+        "--engine",
+        "exec",
+        "--load",
+        "true",
+        "--list",
+        "true",
+    )
 
     assert refused.status == 2
     assert "name all of --list, --load and --unload" in refused.err
@@ -62,9 +71,7 @@ def test_it_runs_until_it_is_told_to_stop(promoted):
 
 
 def test_a_channel_shows_who_follows_it(promoted):
-    promoted(
-        "agent", "run", "--once", "--channel", "me/chat@prod", "--dir", "served", "--name", "host-1"
-    )
+    promoted("agent", "run", "--once", "--channel", "me/chat@prod", "--dir", "served", "--name", "host-1")
 
     shown = promoted("channel", "show", *PROD)
     document = promoted("channel", "show", *PROD, "--json").json

@@ -63,10 +63,12 @@ def test_a_folder_is_shown_applied_once_and_kept_to(team, both_stacks, tmp_path)
     plan = team("apply", "-f", folder, "--dry-run", "--json")
     assert plan.status == 10, plan.err
     assert [(one["kind"], one["of"], one["action"]) for one in plan.json["changes"]] == [
-        ("suite", "reviews", "create"), ("policy", "the server", "replace"),
-        ("policy", "namespace team", "replace"), ("policy", "team/lora@canary", "create"),
+        ("suite", "reviews", "create"),
+        ("policy", "the server", "replace"),
+        ("policy", "namespace team", "replace"),
+        ("policy", "team/lora@canary", "create"),
         ("policy", "team/lora@prod", "replace"),
-    ]  # fmt: skip
+    ]
     assert "+protected: true" in plan.json["changes"][-1]["diff"]
     with pytest.raises(NotFound):
         client.suites.show("reviews")
@@ -127,10 +129,7 @@ def _drift(team, client, registry, folder):
 
 @BOTH_DATABASES
 def test_nothing_is_changed_where_one_file_is_refused(team, tmp_path):
-    bad = {
-        "policies/team/lora/prod.yaml": "suites: [nowhere]\n",
-        "policies/team/nothing/prod.yaml": "approvals: 1\n",
-    }
+    bad = {"policies/team/lora/prod.yaml": "suites: [nowhere]\n", "policies/team/nothing/prod.yaml": "approvals: 1\n"}
     refused = []
     for name, text in bad.items():
         folder = written(tmp_path / name.replace("/", "-"), FILES | {name: text})
@@ -178,7 +177,7 @@ def test_a_folder_is_looked_at_without_a_server(shell, tmp_path):
         ("suites/reviews.yaml", SUITE.replace("finite", "finit"), "reviews.yaml: "),
         ("suites/reviews.yaml", SUITE.replace("texts.jsonl", "no.jsonl"), "there is no file"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told_with_its_file(shell, tmp_path, name, text, told):
     folder = written(tmp_path / "f", FILES | {name: text})
 

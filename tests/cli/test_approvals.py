@@ -164,9 +164,13 @@ def test_a_frozen_channel_and_a_quarantine(crew):
     assert "release week" in frozen.err
     assert "is quarantined there" in quarantined.err
     assert [action for _, action, _ in trail(crew, newest=6)] == [
-        "channel.promote", "channel.clear", "channel.rollback", "channel.unfreeze",
-        "channel.freeze", "channel.promote",
-    ]  # fmt: skip
+        "channel.promote",
+        "channel.clear",
+        "channel.rollback",
+        "channel.unfreeze",
+        "channel.freeze",
+        "channel.promote",
+    ]
 
 
 def test_broken_glass(crew):
@@ -184,9 +188,7 @@ def test_broken_glass(crew):
     assert "frozen" in shown.out.splitlines()[0], "it is frozen still"
     assert "break-glass: review due in 1 day; #4 rollback by oncall: outage 4711" in shown.out
     assert "review due in 1 day" in crew("bob", "channel", "ls", "me/chat").out
-    assert "break-glass, not reviewed: outage 4711" in (
-        crew("bob", "channel", "history", "me/chat", "prod").out
-    )
+    assert "break-glass, not reviewed: outage 4711" in (crew("bob", "channel", "history", "me/chat", "prod").out)
     review = ("channel", "review", "me/chat", "prod")
     assert crew("oncall", *review, 4, "-m", "mine").status == 4
     assert crew("cyd", *review, 2, "-m", "none").status == 3
@@ -197,8 +199,10 @@ def test_broken_glass(crew):
     assert "reviewed by cyd" in crew("bob", "channel", "history", "me/chat", "prod").out
     trailed = crew("ana", "audit", "ls", "--subject", "me/chat@prod", "--limit", 3, "--json").json
     assert [(row["actor"], row["action"]) for row in trailed["items"]] == [
-        ("cyd", "channel.review"), ("oncall", "channel.freeze"), ("oncall", "channel.rollback"),
-    ]  # fmt: skip
+        ("cyd", "channel.review"),
+        ("oncall", "channel.freeze"),
+        ("oncall", "channel.rollback"),
+    ]
     assert trailed["items"][2]["after"]["break_glass"] is True
 
 
@@ -216,8 +220,7 @@ def test_broken_glass_goes_past_the_gate_but_not_to_what_was_revoked(crew, local
 
 
 def test_a_review_that_is_overdue_is_shown(crew, local_registry):
-    assert crew("oncall", "promote", "me/chat:v2", "--channel", "prod", "--break-glass",
-                "-m", "fire").status == 0  # fmt: skip
+    assert crew("oncall", "promote", "me/chat:v2", "--channel", "prod", "--break-glass", "-m", "fire").status == 0
     with write(local_registry.registry.engine) as conn, rows.unguarded(conn, t.revisions):
         earlier = int((datetime.now(UTC) - timedelta(days=3)).timestamp() * 1_000_000)
         conn.execute(sa.update(t.revisions).values(created_at=earlier))
@@ -235,9 +238,7 @@ def test_readiness_is_shown_all_the_time(crew, local_registry):
     assert "goes to me/chat:v1" in ready.out
     lights = crew("bob", "channel", "show", "me/chat", "prod", "--json").json["readiness"]
     assert (lights["ref"], lights["ready"], lights["revision"]) == ("me/chat:v1", "ok", 1)
-    assert [light["name"] for light in lights["lights"]] == [
-        "version", "bytes", "base", "verdict", "window",
-    ]  # fmt: skip
+    assert [light["name"] for light in lights["lights"]] == ["version", "bytes", "base", "verdict", "window"]
 
     local_registry.verified("me/chat:v1", verdict="fail", again=True)
     failed = crew("bob", "channel", "show", "me/chat", "prod", "--json").json["readiness"]

@@ -98,9 +98,7 @@ def test_a_checkpoint_is_given_as_it_was_signed(ana):
     note = ana("audit", "checkpoint", "--note").out
 
     head = open_checkpoint(note, KEYS).checkpoint
-    assert (head.origin, head.size, head.root.hex()) == (
-        shown["origin"], shown["size"], shown["root"]
-    )  # fmt: skip
+    assert (head.origin, head.size, head.root.hex()) == (shown["origin"], shown["size"], shown["root"])
 
 
 def test_what_is_shown_of_a_checkpoint_is_what_was_verified(ana, sealed, local_registry, tmp_path):
@@ -125,9 +123,7 @@ def test_what_is_shown_of_a_checkpoint_is_what_was_verified(ana, sealed, local_r
 
 def test_one_row_is_proven(ana, sealed):
     with write(sealed.engine) as conn:
-        moved = conn.execute(
-            sa.select(t.audit.c.id).where(t.audit.c.action == "channel.clear")
-        ).scalars()
+        moved = conn.execute(sa.select(t.audit.c.id).where(t.audit.c.action == "channel.clear")).scalars()
         number = moved.first()
 
     proof = ana("audit", "prove", str(number), "--json").json
@@ -210,9 +206,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("subject", EDITS)
-def test_what_was_done_in_the_tables_alone_is_no_row_of_the_log(
-    shell, local_registry, monkeypatch, subject
-):
+def test_what_was_done_in_the_tables_alone_is_no_row_of_the_log(shell, local_registry, monkeypatch, subject):
     client = local_registry.line("lora", "lora_v2")
     client.rollback("team/lora", "prod", reason="worse")
     client.channels.freeze("team/lora", "prod", reason="holidays")

@@ -38,9 +38,7 @@ def test_two_bases_are_told_apart_renamed_and_deleted(user, folders):
     assert "identity" in shown
     assert "the same tensors" in differ.out
     assert "rms_norm_eps left out → 0.5" in differ.out
-    assert document["differences"] == [
-        {"part": "config", "details": ["rms_norm_eps left out → 0.5"]}
-    ]
+    assert document["differences"] == [{"part": "config", "details": ["rms_norm_eps left out → 0.5"]}]
     assert refused.status == 7
     assert "tiny: the same tensors; config differs: rms_norm_eps left out → 0.25" in refused.err
     assert "other: the same tensors; config differs: rms_norm_eps 0.5 → 0.25" in refused.err

@@ -14,41 +14,72 @@ from tests.cli.steps import push
 A, B = "me/chat:v1", "me/chat:v2"
 HALF = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 2}
 ANSWER = {
-    "a": A, "b": B, "is_different": True, "source": "prompts", "samples": 2,
-    "kl": HALF, "agreement": HALF, "mean_abs": HALF, "cosine": None,
+    "a": A,
+    "b": B,
+    "is_different": True,
+    "source": "prompts",
+    "samples": 2,
+    "kl": HALF,
+    "agreement": HALF,
+    "mean_abs": HALF,
+    "cosine": None,
     "by_sample": [
         {"set": "prompts", "number": 1, "kl": None, "agreement": 1.0, "cosine": None},
         {"set": "prompts", "number": 2, "kl": 0.5, "agreement": 0.5, "cosine": None},
     ],
     "prompts": [
         {
-            "set": "prompts", "number": 2, "text": "Say\x1b[31m | it", "places": 4, "kl": 0.5,
-            "agreement": 0.5, "mean_abs": 0.1, "cosine": None,
-            "continued": {
-                "a": " it\nis `so`", "b": " it\nwas\u202eso", "parts_at_token": 3, "parts_at": 4,
-            },
+            "set": "prompts",
+            "number": 2,
+            "text": "Say\x1b[31m | it",
+            "places": 4,
+            "kl": 0.5,
+            "agreement": 0.5,
+            "mean_abs": 0.1,
+            "cosine": None,
+            "continued": {"a": " it\nis `so`", "b": " it\nwas\u202eso", "parts_at_token": 3, "parts_at": 4},
         },
         {
-            "set": "prompts", "number": 1, "text": "x" * 90, "places": 4, "kl": None,
-            "agreement": 1.0, "mean_abs": None, "cosine": None,
+            "set": "prompts",
+            "number": 1,
+            "text": "x" * 90,
+            "places": 4,
+            "kl": None,
+            "agreement": 1.0,
+            "mean_abs": None,
+            "cosine": None,
             "continued": {"a": "same", "b": "same", "parts_at_token": None, "parts_at": None},
         },
     ],
     "measures": [
         {
-            "name": "general", "measure": "perplexity", "set": "texts", "a": HALF, "b": HALF,
-            "change": HALF, "change_is": "factor", "is_decided": True,
+            "name": "general",
+            "measure": "perplexity",
+            "set": "texts",
+            "a": HALF,
+            "b": HALF,
+            "change": HALF,
+            "change_is": "factor",
+            "is_decided": True,
         },
         {
-            "name": "accuracy", "measure": "accuracy", "set": "texts", "a": HALF, "b": HALF,
-            "change": HALF, "change_is": "difference", "is_decided": False,
+            "name": "accuracy",
+            "measure": "accuracy",
+            "set": "texts",
+            "a": HALF,
+            "b": HALF,
+            "change": HALF,
+            "change_is": "difference",
+            "is_decided": False,
         },
         dict.fromkeys(("a", "b", "change", "change_is", "is_decided"))
         | {"name": "recall", "measure": "retrieval", "set": "texts"},
     ],
-    "notes": ["values that are not finite: on 1 sample"], "same_base": False, "device": "cpu",
+    "notes": ["values that are not finite: on 1 sample"],
+    "same_base": False,
+    "device": "cpu",
     "dtype": "F32",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -62,9 +93,20 @@ def two(user):
 
 def compare(user, a, b, *options):
     return user(
-        "diff", a, b, "--mode", "behavior", "--gpu", "cpu", "--tokens", "4", "--exit-code",
-        "--prompts", "prompts.txt", *options,
-    )  # fmt: skip
+        "diff",
+        a,
+        b,
+        "--mode",
+        "behavior",
+        "--gpu",
+        "cpu",
+        "--tokens",
+        "4",
+        "--exit-code",
+        "--prompts",
+        "prompts.txt",
+        *options,
+    )
 
 
 @pytest.mark.slow
@@ -157,9 +199,15 @@ def test_people_see_where_two_texts_part_and_no_control_characters():
 def test_one_sample_has_no_interval():
     one = {"value": 0.5, "low": 0.5, "high": 0.5, "n": 1}
     measure = {
-        "name": "general", "measure": "perplexity", "set": "texts", "a": one, "b": one,
-        "change": one, "change_is": "factor", "is_decided": True,
-    }  # fmt: skip
+        "name": "general",
+        "measure": "perplexity",
+        "set": "texts",
+        "a": one,
+        "b": one,
+        "change": one,
+        "change_is": "factor",
+        "is_decided": True,
+    }
 
     text = draw(behavior_blocks({**ANSWER, "measures": [measure]}), DrawingSurface(100, False, False))
 

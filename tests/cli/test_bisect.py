@@ -42,9 +42,10 @@ def worker(server, *, inconclusive=()):
             value = 0.9 if number >= FIRST_BAD else 0.1
             checks = [
                 one.model_copy(update={"value": value, **_skipped(number, inconclusive)})
-                if one.name == "finite" else one
+                if one.name == "finite"
+                else one
                 for one in told.checks
-            ]  # fmt: skip
+            ]
             client.complete_run(grant.run, told.model_copy(update={"checks": checks}))
 
     thread = threading.Thread(target=work)
@@ -74,9 +75,7 @@ def test_the_first_bad_version_is_found_and_nothing_is_verified_twice(line, loca
     assert {step["source"] for step in again.json["steps"]} == {"cached"}
     assert by_verdict.status == 0
     assert by_verdict.out.startswith(f"first bad version: me/chat:v{FIRST_BAD}\n")
-    assert "next: deltareg diff me/chat:v7 me/chat:v8 --mode behavior --suite static" in (
-        by_verdict.out
-    )
+    assert "next: deltareg diff me/chat:v7 me/chat:v8 --mode behavior --suite static" in (by_verdict.out)
     assert "me/chat:v6  good  pass  cached  verdict " in by_verdict.err
 
 
@@ -143,9 +142,7 @@ def test_a_script_that_is_no_judge_ends_it(line, script, message):
         (["--script", "x {ref}", "--suite", "smoke"], 2, "a script judges alone"),
     ],
 )
-def test_a_line_that_cannot_be_right_is_refused_before_anything_runs(
-    line, options, status, message
-):
+def test_a_line_that_cannot_be_right_is_refused_before_anything_runs(line, options, status, message):
     ended = line(*LINE, *options)
 
     assert ended.status == status

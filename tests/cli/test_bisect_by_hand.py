@@ -54,9 +54,7 @@ def test_the_same_versions_are_tried_as_by_a_run(line, first_bad):
     assert [1, 7, *tried] == asked
     assert told.status == 0
     assert (told.json["is_found"], told.json["first_bad"]) == (True, f"me/chat:v{first_bad}")
-    assert told.json["next"] == (
-        f"deltareg diff me/chat:v{first_bad - 1} me/chat:v{first_bad} --mode behavior"
-    )
+    assert told.json["next"] == (f"deltareg diff me/chat:v{first_bad - 1} me/chat:v{first_bad} --mode behavior")
     assert {step["source"] for step in told.json["steps"]} == {"hand"}
 
 
@@ -221,7 +219,7 @@ def test_of_two_judgements_at_once_one_is_told_to_look_again(line):
             assert before.proposed == 4
             barrier.wait()
             try:
-                hand._keep(LINE, before, before.marked(4, "good"))
+                hand._keep(LINE, before, before.with_mark(4, "good"))
                 ended.append("kept")
             except Conflict as error:
                 ended.append(error.fix)
@@ -237,13 +235,13 @@ def test_of_two_judgements_at_once_one_is_told_to_look_again(line):
 
 
 def test_what_a_kill_left_half_written_is_not_read(kept):
-    marks = LineMarks().marked(1, "good")
+    marks = LineMarks().with_mark(1, "good")
     kept.swap(LINE, None, marks)
     (kept.root / "me" / ".chat.json.draft").write_text("{")
 
     assert kept.read(LINE) == marks
     assert kept.lines() == [LINE]
-    kept.swap(LINE, marks, marks.marked(2, "bad"))
+    kept.swap(LINE, marks, marks.with_mark(2, "bad"))
     assert kept.read(LINE).by_version() == {1: "good", 2: "bad"}
     assert not (kept.root / "me" / ".chat.json.draft").exists()
 

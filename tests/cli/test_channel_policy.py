@@ -48,10 +48,7 @@ def test_a_policy_is_set_from_a_file_shown_and_explained(verified, tmp_path):
     for rule in checked.json["unmet"]:
         assert rule["message"] in " ".join(explained.out.split())
     assert "3 unmet rules" in refused.err
-    assert (
-        "frozen: a freeze window until 2100-01-01T00:00:00Z: always"
-        in verified("channel", "ls", "me/chat").out
-    )
+    assert "frozen: a freeze window until 2100-01-01T00:00:00Z: always" in verified("channel", "ls", "me/chat").out
     assert "1 approval" in verified("channel", "show", "me/chat", "prod").out
 
 

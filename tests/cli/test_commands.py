@@ -37,10 +37,7 @@ def test_base_push_register_ls_show_fingerprint(user):
 
     assert (stored["is_stored"], registered["is_stored"]) == (True, False)
     assert fingerprint["root"] == stored["root"] != registered["root"]
-    assert {base["name"]: base["root"] for base in listed} == {
-        "tinyllama": stored["root"],
-        "other": registered["root"],
-    }
+    assert {base["name"]: base["root"] for base in listed} == {"tinyllama": stored["root"], "other": registered["root"]}
     assert stored["root"] in user("base", "show", "tinyllama").out
 
 
@@ -48,9 +45,7 @@ def test_lint_says_what_it_is_offline(shell):
     ended = shell("lint", DELTAS / "lora_dora", "--base", BASES / "tinyllama", "--json")
 
     assert ended.status == 0
-    assert list(ended.json)[1:8] == [
-        "kind", "variant", "foldable", "base_match", "modules", "tensors", "problems",
-    ]  # fmt: skip
+    assert list(ended.json)[1:8] == ["kind", "variant", "foldable", "base_match", "modules", "tensors", "problems"]
     assert (ended.json["kind"], ended.json["variant"]) == ("lora", "dora")
 
 
@@ -65,9 +60,7 @@ def test_lint_says_what_engines_can_serve(shell):
     assert [of_all.status, fits.status, other.status] == [0, 0, 2]
 
 
-@pytest.mark.parametrize(
-    ("sample", "code"), [("pickle_bin", "pickle"), ("missing_half", "missing_tensors")]
-)
+@pytest.mark.parametrize(("sample", "code"), [("pickle_bin", "pickle"), ("missing_half", "missing_tensors")])
 def test_lint_refuses_on_stdout(shell, sample, code):
     ended = shell("lint", BAD / sample, "--base", BASES / "tinyllama", "--json")
 
@@ -83,10 +76,16 @@ def test_convert_gives_the_promised_fields(shell, tmp_path):
 
     assert ended.status == 0
     assert ended.json == {
-        "schema_version": 1, "path": str(tmp_path / "out"), "source": "pickle",
-        "result": "safetensors", "files": ["adapter_model.safetensors"], "tensors": 1,
-        "size_bytes": 16, "source_bytes": archive.stat().st_size, "left_out": [],
-    }  # fmt: skip
+        "schema_version": 1,
+        "path": str(tmp_path / "out"),
+        "source": "pickle",
+        "result": "safetensors",
+        "files": ["adapter_model.safetensors"],
+        "tensors": 1,
+        "size_bytes": 16,
+        "source_bytes": archive.stat().st_size,
+        "left_out": [],
+    }
 
 
 def test_convert_writes_what_another_program_reads(shell, tmp_path):
@@ -142,8 +141,17 @@ def test_push_gives_the_promised_fields(user):
     line = ["push", DELTAS / "lora", "me/chat", "--base", "tinyllama", "-m", "epoch 3", "--json"]
     first, again = user(*line).json, user(*line).json
 
-    assert {"ref", "version", "digest", "kind", "foldable", "created", "logical_bytes",
-            "stored_bytes", "uploaded_bytes"} <= set(first)  # fmt: skip
+    assert {
+        "ref",
+        "version",
+        "digest",
+        "kind",
+        "foldable",
+        "created",
+        "logical_bytes",
+        "stored_bytes",
+        "uploaded_bytes",
+    } <= set(first)
     assert (first["ref"], first["created"], again["created"]) == ("me/chat:v1", True, False)
     assert again["uploaded_bytes"] == 0
     assert again["digest"] == first["digest"]
@@ -230,12 +238,7 @@ def test_promote_and_rollback_give_the_promised_fields(promoted):
 
     fields = ["channel", "revision", "kind", "version", "digest", "previous"]
     assert list(back)[1:7] == fields
-    assert (back["revision"], back["kind"], back["version"], back["previous"]) == (
-        3,
-        "rollback",
-        1,
-        2,
-    )
+    assert (back["revision"], back["kind"], back["version"], back["previous"]) == (3, "rollback", 1, 2)
     assert (dry["version"], dry["dry_run"]) == (1, True)
     assert promoted("channel", "show", "me/chat@prod", "--json").json["revision"] == 3
 
@@ -291,9 +294,7 @@ def test_verdict_ls_and_show(promoted):
     shown = promoted("verdict", "show", listed[0]["id"], "--json")
 
     assert list(shown.json)[1:5] == ["id", "verdict", "checks", "environment"]
-    assert {"name", "value", "threshold", "baseline", "verdict", "seconds", "detail"} <= set(
-        shown.json["checks"][0]
-    )
+    assert {"name", "value", "threshold", "baseline", "verdict", "seconds", "detail"} <= set(shown.json["checks"][0])
 
 
 @pytest.mark.parametrize("given", ["../deltas", "1", ""])
@@ -310,9 +311,7 @@ def test_pull_gives_the_files_back(promoted):
 
     names = [path.name for path in (DELTAS / "lora_v2").iterdir()]
     same, *_ = filecmp.cmpfiles(DELTAS / "lora_v2", promoted.home / "here", names, shallow=False)
-    assert list(ended.json)[1:7] == [
-        "ref", "path", "digest", "fetched_bytes", "cached_bytes", "seconds",
-    ]  # fmt: skip
+    assert list(ended.json)[1:7] == ["ref", "path", "digest", "fetched_bytes", "cached_bytes", "seconds"]
     assert ended.json["ref"] == "me/chat:v2"
     assert {"adapter_config.json", "adapter_model.safetensors"} <= set(same)
     assert again["fetched_bytes"] == 0
@@ -341,9 +340,7 @@ def test_diff_in_every_format(promoted):
     markdown = promoted(*line, "--format", "md").out
 
     assert {"a", "b", "files", "config", "tensors", "modules"} <= set(document)
-    assert {"module", "relative_norm", "cosine", "rank_a", "rank_b", "overlap"} <= set(
-        document["modules"][0]
-    )
+    assert {"module", "relative_norm", "cosine", "rank_a", "rank_b", "overlap"} <= set(document["modules"][0])
     assert promoted(*line, "--format", "json").json == document
     assert markdown.startswith("### `me/chat:v1` → `me/chat:v2`\n")
     assert "| module | apart |" in markdown
@@ -459,9 +456,7 @@ def test_fsck_repair_names_the_push_that_heals(user, local_registry):
     assert (told.status, named.status) == (6, 6)
     assert "deltareg base push PATH" in told.out
     assert ref in {one["subject"] for one in named.json["to_push"]}
-    assert f"deltareg push PATH {ref.partition(':')[0]} --base" in " ".join(
-        one["fix"] for one in named.json["to_push"]
-    )
+    assert f"deltareg push PATH {ref.partition(':')[0]} --base" in " ".join(one["fix"] for one in named.json["to_push"])
     assert checked.status == 124
 
 

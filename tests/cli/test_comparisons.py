@@ -5,13 +5,21 @@ from deltareg_cli.terminal.blocks import TableBlock, TitleBlock
 from deltareg_cli.views.comparisons import comparison_blocks
 
 COMPARED = Comparison(
-    against="promoted", other="me/chat:v6", decision="undecided", low=0.85, high=0.91,
-    confidence=0.95, margin=0.02, n=400, look=3, looks=3, most=400, family=2, needs=900,
-)  # fmt: skip
-CHECK = CheckResult(
-    name="not_worse", value=0.88, threshold=0.88, baseline=0.9, verdict="warn",
-    comparison=COMPARED,
-)  # fmt: skip
+    against="promoted",
+    other="me/chat:v6",
+    decision="undecided",
+    low=0.85,
+    high=0.91,
+    confidence=0.95,
+    margin=0.02,
+    n=400,
+    look=3,
+    looks=3,
+    most=400,
+    family=2,
+    needs=900,
+)
+CHECK = CheckResult(name="not_worse", value=0.88, threshold=0.88, baseline=0.9, verdict="warn", comparison=COMPARED)
 
 
 def cells(row):
@@ -26,9 +34,16 @@ def test_a_comparison_tells_estimate_interval_margin_samples_look_and_decision()
     assert title.beside == "2 comparisons, Holm"
     (row,) = table.rows
     assert cells(row) == [
-        "not_worse", "undecided", "0.88", "0.85 to 0.91 at 95 %", "0.88", "0.02", "400", "3 of 3",
+        "not_worse",
+        "undecided",
+        "0.88",
+        "0.85 to 0.91 at 95 %",
+        "0.88",
+        "0.02",
+        "400",
+        "3 of 3",
         "me/chat:v6 (promoted); about 900 samples would decide it",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_verdict_that_compares_nothing_has_no_table():

@@ -14,18 +14,9 @@ pytestmark = pytest.mark.usefixtures("forked")
 
 def complete(line, *, index):
     """Ask for completions in the way that the bash script does."""
-    environ = {
-        **os.environ,
-        VARIABLE: "bash_complete",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(index),
-    }
+    environ = {**os.environ, VARIABLE: "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(index)}
     ended = subprocess.run(
-        [sys.executable, "-m", "deltareg_cli"],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-m", "deltareg_cli"], env=environ, capture_output=True, text=True, check=True
     )
     return [entry.partition(",")[2] for entry in ended.stdout.split()]
 
@@ -46,9 +37,7 @@ def test_the_shell_can_read_its_script(shell, name):
         pytest.skip(f"needs {name}")
     script = shell("completion", name).out
 
-    ended = subprocess.run(
-        [program, "-n"], input=script, capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 0, ended.stderr
 

@@ -37,9 +37,7 @@ def test_events_are_listed_for_people_and_scripts(deltareg):
     status, shown, _ = deltareg("events", "ls", "lab/x")
     _, first, _ = deltareg("events", "ls", "lab/x", "--json")
     after = json.loads(first)["items"][0]["id"]
-    _, listed, _ = deltareg(
-        "events", "ls", "lab", "--type", "channel.*", "--after", after, "--json"
-    )
+    _, listed, _ = deltareg("events", "ls", "lab", "--type", "channel.*", "--after", after, "--json")
     wrong, _, told = deltareg("events", "ls", "--type", "channel.eaten")
 
     assert status == 0
@@ -55,9 +53,7 @@ def test_events_are_listed_for_people_and_scripts(deltareg):
 
 def test_a_webhook_is_made_tried_and_taken_away(deltareg):
     with receiver() as here:
-        status, made, _ = deltareg(
-            "webhook", "add", "lab", f"{here.url}/secret", "--type", "channel.*", "--json"
-        )
+        status, made, _ = deltareg("webhook", "add", "lab", f"{here.url}/secret", "--type", "channel.*", "--json")
         webhook_id = json.loads(made)["webhook"]["id"]
         tried, shown, _ = deltareg("webhook", "test", webhook_id)
     failed, told, _ = deltareg("webhook", "test", webhook_id)

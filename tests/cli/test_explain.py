@@ -69,14 +69,7 @@ def test_explain_guesses_what_was_meant(shell):
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [
-        ("shape", 2),
-        ("digest", 6),
-        ("base_mismatch", 7),
-        ("no_effect", 8),
-        ("config_changed", 0),
-        ("blocked", 13),
-    ],
+    [("shape", 2), ("digest", 6), ("base_mismatch", 7), ("no_effect", 8), ("config_changed", 0), ("blocked", 13)],
 )
 def test_a_code_knows_its_exit_status(code, status):
     assert status_of_code(code) == status

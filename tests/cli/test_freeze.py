@@ -17,9 +17,7 @@ def promoted(user, local_registry):
 
 
 def test_a_freeze_refuses_moves_and_is_shown(promoted):
-    frozen = promoted(
-        "channel", "freeze", *PROD, "--until", "2099-01-02T03:04:05Z", "-m", "release week"
-    )
+    frozen = promoted("channel", "freeze", *PROD, "--until", "2099-01-02T03:04:05Z", "-m", "release week")
     refused = promoted("promote", "me/chat:v1", "--channel", "prod")
     checked = promoted("gate", "check", "me/chat:v1", "--channel", "prod")
 
@@ -39,9 +37,7 @@ def test_unfreeze_lets_it_move(promoted):
 
     ended = promoted("channel", "unfreeze", "me/chat@prod", "-m", "done", "--json")
 
-    assert list(ended.json)[1:7] == [
-        "channel", "revision", "kind", "version", "digest", "previous",
-    ]  # fmt: skip
+    assert list(ended.json)[1:7] == ["channel", "revision", "kind", "version", "digest", "previous"]
     assert (ended.json["kind"], ended.json["version"]) == ("unfreeze", 1)
     assert "frozen" not in promoted("channel", "show", *PROD).out.replace("unfrozen", "")
     assert promoted("channel", "unfreeze", *PROD, "-m", "again").status == 5

@@ -42,9 +42,7 @@ def test_parts_are_looked_for_and_not_loaded():
         " print('torch' in sys.modules)"
     )
 
-    ended = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=True
-    )
+    ended = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
 
     assert ended.stdout == "False\n"
     assert missing_of("server") == []

@@ -35,9 +35,7 @@ def test_a_project_is_locked_synced_and_checked(user, project, local_registry):
     user("promote", second, "--channel", "prod")
     behind = user("outdated", "--json")
     assert behind.status == 10
-    assert [(item["standing"], item["served"]) for item in behind.json["items"]] == [
-        ("behind", second)
-    ]
+    assert [(item["standing"], item["served"]) for item in behind.json["items"]] == [("behind", second)]
     assert user("outdated", "-q").out.split() == ["models/chat"]
     assert user("lock").status == 0
     assert user("sync", "--frozen").status == 10, "the folder holds the former version"

@@ -21,9 +21,7 @@ def test_a_role_is_given_listed_and_taken_away(team):
     again = team("member", "rm", "team", "bo")
 
     assert (given["principal"], given["rights"]) == ("bo", ["push", "read"])
-    assert [(item["principal"], item["role"]) for item in listed] == [
-        ("ana", "owner"), ("bo", "pusher"),
-    ]  # fmt: skip
+    assert [(item["principal"], item["role"]) for item in listed] == [("ana", "owner"), ("bo", "pusher")]
     assert gone.status == 0
     assert again.status == 3
     assert "deltareg member ls team" in again.err
@@ -65,9 +63,7 @@ def test_what_is_visible_is_changed_and_shown(team):
 def test_a_token_says_what_its_principal_lacks(team):
     told = team("token", "create", "--for", "bo", "--scope", "promote")
     wide = team("token", "create", "--for", "bo", "--scope", "promote", "--everywhere")
-    within = team(
-        "token", "create", "--for", "bo", "--scope", "push", "--namespace", "team", "--json"
-    )
+    within = team("token", "create", "--for", "bo", "--scope", "push", "--namespace", "team", "--json")
 
     assert "bo holds no role yet for promote" in told.err
     assert "holds no role" not in wide.err
@@ -78,8 +74,7 @@ def test_a_review_lists_what_reaches_a_namespace(team):
     rows = team("access", "review", "team", "--json").json["items"]
 
     assert ("ana", "owner", "team") in {
-        (row["member"]["principal"], row["member"]["role"], row["member"]["namespace"])
-        for row in rows
+        (row["member"]["principal"], row["member"]["role"], row["member"]["namespace"]) for row in rows
     }
     assert any("wide: admin of everything" in row["findings"] for row in rows)
 

@@ -36,10 +36,7 @@ def test_a_merge_is_a_version_with_parents_and_a_recipe(merger, tmp_path):
     assert (made["ref"], made["kind"], made["created"]) == ("me/both:v1", "full_subset", True)
     assert (again["ref"], again["created"]) == ("me/both:v1", False)
     assert recipe["method"] == "linear"
-    assert [(p["ref"], p["weight"]) for p in recipe["parents"]] == [
-        ("me/chat:v1", 0.7),
-        ("me/code:v1", 0.3),
-    ]
+    assert [(p["ref"], p["weight"]) for p in recipe["parents"]] == [("me/chat:v1", 0.7), ("me/code:v1", 0.3)]
     assert made["digest"] not in recipe["parents"][0]["digest"]
 
 
@@ -63,9 +60,7 @@ def test_a_plan_forecasts_and_pushes_nothing(merger):
     assert planned.json["can_merge"]
     assert not planned.json["bases_differ"]
     assert 0 < pair["sign_agreement"] < 1
-    assert {row["module"] for row in planned.json["modules"]} >= {
-        "model.layers.0.self_attn.q_proj.weight"
-    }
+    assert {row["module"] for row in planned.json["modules"]} >= {"model.layers.0.self_attn.q_proj.weight"}
     assert "nothing was pushed" in merger("merge", "me/chat=1", "me/code=1", "--plan").out
     assert merger("ls", "me", "-q").out.splitlines() == ["me/chat", "me/code"]
 

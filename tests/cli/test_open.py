@@ -32,9 +32,7 @@ def test_the_address_leads_to_what_was_named_logged_in_once(local_registry, open
         begun = browser.post("/ui/login", data={"code": url.fragment, "next": after})
         found = browser.get(begun.headers["Location"])
         page = browser.get(found.headers["Location"], headers={"Accept": "application/json"})
-        again = httpx.post(
-            f"{local_registry.url}/ui/login", data={"code": url.fragment}, headers=FROM_OURS
-        )
+        again = httpx.post(f"{local_registry.url}/ui/login", data={"code": url.fragment}, headers=FROM_OURS)
 
     assert (status, told["expires_in_s"]) == (0, 60)
     assert found.headers["Location"] == "/ui/deltas/team/lora/channels/prod"

@@ -9,7 +9,16 @@ import pytest
 
 from deltareg.documents.yaml_document import write_yaml
 from deltareg.wire import SCHEMA_VERSION
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, TitleBlock
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    TitleBlock,
+)
 from deltareg_cli.terminal.drawing import DrawingSurface, draw
 from deltareg_cli.terminal.logs import start_log
 from deltareg_cli.terminal.output import Output, to_json
@@ -151,9 +160,7 @@ def test_an_empty_table_says_so():
 
 
 def test_facts_leave_out_what_is_empty():
-    text = draw(
-        [TitleBlock("me/chat:v1"), FactsBlock([("kind", "lora"), ("labels", ""), ("by", ["", "ana"])])], PIPE
-    )
+    text = draw([TitleBlock("me/chat:v1"), FactsBlock([("kind", "lora"), ("labels", ""), ("by", ["", "ana"])])], PIPE)
 
     assert text == "me/chat:v1\nkind  lora\nby    ana\n"
 
@@ -195,9 +202,7 @@ def test_a_script_reads_nothing_but_the_problem_from_stderr(user):
     assert ended.problem["fix"] == "deltareg ls me"
 
 
-@pytest.mark.parametrize(
-    "line", [["ls", "--json", "--nonsense"], ["--json", "nonsense"], ["show", "-o", "json"]]
-)
+@pytest.mark.parametrize("line", [["ls", "--json", "--nonsense"], ["--json", "nonsense"], ["show", "-o", "json"]])
 def test_a_line_that_cannot_be_read_still_answers_in_json(shell, line):
     ended = shell(*line)
 

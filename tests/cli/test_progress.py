@@ -87,7 +87,7 @@ def test_a_bar_is_one_line_with_all_its_numbers(stderr, monkeypatch, width, labe
     progress = BarProgress(Output())
     meter = progress.task(label, 219_700_000)
 
-    meter.moved(16_400_000)
+    meter.count_moved(16_400_000)
     meter.add(61_100_000)
     close_progress(progress)
     meter.close()
@@ -110,12 +110,7 @@ def test_more_bytes_than_were_decoded_yet_say_nothing_of_a_ratio():
 
 
 @pytest.mark.parametrize(
-    ("output", "is_shown"),
-    [
-        (Output(), True),
-        (Output(is_quiet=True), False),
-        (Output(format="json"), False),
-    ],
+    ("output", "is_shown"), [(Output(), True), (Output(is_quiet=True), False), (Output(format="json"), False)]
 )
 def test_only_people_are_shown_progress(stderr, output, is_shown):
     stderr(io.StringIO())

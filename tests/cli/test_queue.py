@@ -28,9 +28,7 @@ def test_pending_runs_are_listed_with_their_place(user):
 
     runs = ended.json["items"]
     places = [(run["position"], run["what"], run["labels"]) for run in runs]
-    assert places == [
-        (1, "prove", {}), (2, "prove", {}), (3, "verify", {"gpu": "h100"}), (4, "verify", {}),
-    ]  # fmt: skip
+    assert places == [(1, "prove", {}), (2, "prove", {}), (3, "verify", {"gpu": "h100"}), (4, "verify", {})]
     assert [run["priority"] for run in runs] == ["high", "high", "high", "normal"]
     assert "no worker runs now" in table
 
@@ -63,9 +61,7 @@ def test_a_log_is_shown_by_run_and_by_version(user, worker):
     by_ref = user("verdict", "logs", ref)
     by_run = user("verdict", "logs", grant.run, "--json").json
 
-    assert [line.split(maxsplit=1)[1].split()[0] for line in by_ref.out.splitlines()] == [
-        "begun", "1", "pass",
-    ]  # fmt: skip
+    assert [line.split(maxsplit=1)[1].split()[0] for line in by_ref.out.splitlines()] == ["begun", "1", "pass"]
     assert by_run["run"]["id"] == grant.run
     assert by_run["items"][2]["check"]["name"] == "effect"
 

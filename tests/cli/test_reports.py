@@ -39,9 +39,7 @@ def test_an_allowed_version_has_four_reports(user, local_registry, outputs):
     assert ended.status == 0
     assert ended.out == "me/chat:v2 → prod allowed\n"
     assert names(folder) == sorted(OUTPUTS.values())
-    assert [suite.get("name") for suite in junit((folder / "gate.xml").read_text())] == [
-        "smoke", "policy",
-    ]  # fmt: skip
+    assert [suite.get("name") for suite in junit((folder / "gate.xml").read_text())] == ["smoke", "policy"]
     assert (document["standing"], document["exit_status"]) == ("allowed", 0)
     assert document["diff"]["against"] == "what prod serves"
     assert {metric["check"] for metric in document["history"]} >= {"effect", "general_perplexity"}
@@ -64,9 +62,7 @@ def test_a_failed_version_has_its_reports_too(user, local_registry, outputs):
     assert json.loads((folder / "gate.json").read_text())["verdict"] == "fail"
 
 
-@pytest.mark.parametrize(
-    ("lead", "status", "word"), [("pending", 9, "pending"), ("frozen", 13, "blocked")]
-)
+@pytest.mark.parametrize(("lead", "status", "word"), [("pending", 9, "pending"), ("frozen", 13, "blocked")])
 def test_what_is_pending_or_blocked_is_told(user, local_registry, outputs, lead, status, word):
     words, folder = outputs
     ref = push(user)
@@ -95,9 +91,7 @@ def test_wait_ends_in_time_with_its_reports(user, outputs):
     words, folder = outputs
     push(user)
 
-    ended = user(
-        "gate", "check", "me/chat", "--channel", "prod", "--wait", "--timeout", "0.2", *words
-    )
+    ended = user("gate", "check", "me/chat", "--channel", "prod", "--wait", "--timeout", "0.2", *words)
 
     assert ended.status == 124
     assert "prod not allowed" in ended.out
@@ -112,9 +106,7 @@ def test_wait_gives_the_status_of_the_verdict_that_came(user, local_registry, ve
     # An inconclusive verdict that is there before the question is asked for again, in vain: that
     # costs the time of the wait, so this one comes a little later.
     later_s, timeout = (0.7, "10s") if verdict == "inconclusive" else (0.0, "30s")
-    worker = threading.Timer(
-        later_s, local_registry.verified, args=(ref,), kwargs={"verdict": verdict}
-    )
+    worker = threading.Timer(later_s, local_registry.verified, args=(ref,), kwargs={"verdict": verdict})
     worker.start()
 
     ended = user("gate", "check", ref, "--channel", "prod", "--wait", "--timeout", timeout)
@@ -227,14 +219,8 @@ def test_verify_that_was_waited_for_in_vain_has_its_reports(user, outputs):
     [
         (("verify", "me/chat", "--junit", "x.xml"), "--wait"),
         (("gate", "check", "me/chat", "--channel", "prod", "--junit", "."), "is a folder"),
-        (
-            ("gate", "check", "me/chat", "--channel", "prod", "--junit", "x", "--report-md", "./x"),
-            "two reports",
-        ),
-        (
-            ("gate", "check", "me/chat", "--channel", "prod", "--junit", "/proc/none/x.xml"),
-            "cannot be written",
-        ),
+        (("gate", "check", "me/chat", "--channel", "prod", "--junit", "x", "--report-md", "./x"), "two reports"),
+        (("gate", "check", "me/chat", "--channel", "prod", "--junit", "/proc/none/x.xml"), "cannot be written"),
     ],
     ids=["no-wait", "folder", "twice", "unwritable"],
 )
@@ -266,9 +252,7 @@ def test_a_diff_is_a_page(user, shell):
     target = shell.home / "diff.html"
 
     shown = user("diff", "me/chat:v1", "me/chat:v2", "--format", "html")
-    ended = user(
-        "diff", "me/chat:v1", "me/chat:v2", "--report-html", target, "--top", "1", "--json"
-    )
+    ended = user("diff", "me/chat:v1", "me/chat:v2", "--report-html", target, "--top", "1", "--json")
 
     assert (shown.status, ended.status) == (0, 0)
     assert shown.out.startswith("<!doctype html>")

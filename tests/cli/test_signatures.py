@@ -77,11 +77,10 @@ def _nested(folder):
 CHANGES = {
     "adapter_config.json is signed as another": _other,
     "evil.py is in": lambda folder: (folder / "evil.py").write_text("x"),
-    "adapter_config.json is signed and not in":
-        lambda folder: (folder / "adapter_config.json").unlink(),
+    "adapter_config.json is signed and not in": lambda folder: (folder / "adapter_config.json").unlink(),
     "is no file of a delta": lambda folder: (folder / "x").symlink_to("adapter_config.json"),
     "sub/model.sig is in": _nested,
-}  # fmt: skip
+}
 
 
 def test_a_folder_that_was_changed_does_not_hold(user, signed):
@@ -124,9 +123,7 @@ def test_a_pull_that_requires_a_signature_brings_nothing_without_it(user, key):
     assert "nobody has signed it" in unsigned.err
     assert not (user.home / "a").exists()
 
-    again = done(
-        user, "push", DELTAS / "lora", "me/chat", "--base", "tinyllama", "--sign", "release.pem"
-    )
+    again = done(user, "push", DELTAS / "lora", "me/chat", "--base", "tinyllama", "--sign", "release.pem")
     assert (again["version"], again["created"]) == (1, False)
     pulled = done(user, "pull", "me/chat:v1", "--to", "a", "--require-signature", key)
     assert pulled["signed_by"] == [f"key {key[:12]}"]
@@ -171,8 +168,20 @@ def test_a_certificate_signs_for_its_name(user):
     push_base(user)
     certificate_files(user.home, "release", "authority")
 
-    done(user, "push", DELTAS / "lora", "me/chat", "--base", "tinyllama", "--sign", "release.pem",
-         "--certificate", "release.crt", "--certificate-chain", "authority.crt")  # fmt: skip
+    done(
+        user,
+        "push",
+        DELTAS / "lora",
+        "me/chat",
+        "--base",
+        "tinyllama",
+        "--sign",
+        "release.pem",
+        "--certificate",
+        "release.crt",
+        "--certificate-chain",
+        "authority.crt",
+    )
     done(user, "pull", "me/chat:v1", "--to", "got", "--require-signature", "authority.crt")
 
     name = "authority.crt#release@example.org"
@@ -187,9 +196,11 @@ def test_what_cannot_be_signed_is_not_pushed(user):
     push_base(user)
     (user.home / "open.pem").write_text("x")
     for words in (
-        ("--sign", "none.pem"), ("--sign", "open.pem"), ("--certificate", "x.crt"),
+        ("--sign", "none.pem"),
+        ("--sign", "open.pem"),
+        ("--certificate", "x.crt"),
         ("--sign", "none.pem", "--certificate", "x.crt"),
-    ):  # fmt: skip
+    ):
         refused = user("push", DELTAS / "lora", "me/chat", "--base", "tinyllama", *words)
         assert refused.status in {1, 2, 10}, refused.err
 

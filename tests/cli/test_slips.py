@@ -23,8 +23,11 @@ SLIPS: list[tuple[list[str | Path], int, str]] = [
     (["push", DELTAS / "lora", "team/MyLoRA", "--base", "tinyllama"], 2, "write mylora"),
     (["push", DELTAS / "lora", "team/x:v7", "--base", "tinyllama"], 2, "write team/x"),
     (["push", DELTAS / "lora", "team/x"], 2, "--base with one of: tinyllama"),
-    (["push", DELTAS / "lora" / "adapter_model.safetensors", "team/x", "--base", "tinyllama"],
-     2, f"name the folder: {DELTAS / 'lora'}"),
+    (
+        ["push", DELTAS / "lora" / "adapter_model.safetensors", "team/x", "--base", "tinyllama"],
+        2,
+        f"name the folder: {DELTAS / 'lora'}",
+    ),
     (["base", "push", DELTAS / "lora", "adapter"], 2, "holds an adapter, not a base"),
     (["base", "register", DELTAS / "lora", "adapter"], 2, "holds an adapter, not a base"),
     (["promote", "team/lora", "--channel", "dev"], 2, "promote team/lora:v1 --channel dev"),
@@ -32,9 +35,8 @@ SLIPS: list[tuple[list[str | Path], int, str]] = [
     (["ls", "--filter", "labl.x=y"], 2, "label.KEY"),
     (["ls", "--filter", 'label.a"b=y'], 2, "no label is looked for"),
     (["materialize", "team/lora", "--out", "m", "--expect", f"sha256:{'0' * 64}"], 2, "blake3:"),
-    (["agent", "run", "--channel", "team/lora@prod", "--dir", "d", "--once", "--every", "2h"],
-     2, "--every 1h"),
-]  # fmt: skip
+    (["agent", "run", "--channel", "team/lora@prod", "--dir", "d", "--once", "--every", "2h"], 2, "--every 1h"),
+]
 
 # Lines that cannot be read, and the one that the error tells instead.
 MEANT: list[tuple[str, str]] = [
@@ -61,7 +63,7 @@ MEANT: list[tuple[str, str]] = [
     ("verify a/b deep", "verify a/b --suite deep"),
     ("verify a/b prod --channel prod deep", "verify --help"),
     ("diff a/b", "diff --help"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -110,10 +112,7 @@ def test_a_path_and_a_name_that_changed_places_are_put_in_order(ana, words, fix)
 
     ended = ana(*(word.format(here=here) for word in words), "--json")
 
-    assert (ended.status, ended.problem["fix"]) == (
-        2,
-        f"deltareg {fix.format(here=repr(str(here)))}",
-    )
+    assert (ended.status, ended.problem["fix"]) == (2, f"deltareg {fix.format(here=repr(str(here)))}")
     assert "comes first" in ended.problem["detail"]
 
 
@@ -148,9 +147,7 @@ def test_a_folder_of_a_trainer_is_answered_with_its_newest_checkpoint(shell):
     ended = shell("lint", "run", "--json")
 
     (problem,) = ended.json["problems"]
-    assert (problem["code"], problem["fix"]) == (
-        "empty", "name its newest checkpoint: run/checkpoint-120",
-    )  # fmt: skip
+    assert (problem["code"], problem["fix"]) == ("empty", "name its newest checkpoint: run/checkpoint-120")
 
 
 def test_two_adapters_in_a_folder_are_both_named(shell):

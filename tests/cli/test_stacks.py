@@ -49,8 +49,7 @@ def test_a_version_is_shown_as_a_base(tuned):
 
 
 @pytest.mark.parametrize(
-    ("base", "status"),
-    [("me/sft:v9", 3), ("me/none:v1", 3), ("me/sft@prod", 3), ("me/sft", 2), ("./absent", 2)],
+    ("base", "status"), [("me/sft:v9", 3), ("me/none:v1", 3), ("me/sft@prod", 3), ("me/sft", 2), ("./absent", 2)]
 )
 def test_what_is_no_base_ends_with_its_status(tuned, base, status):
     ended = stack(tuned, base)
@@ -71,9 +70,7 @@ def test_a_base_below_something_is_not_removed(tuned):
 def test_a_folder_that_is_another_base_is_refused(tuned, tmp_path):
     stack(tuned)
 
-    ended = tuned(
-        "materialize", "me/chat:v1", "--out", tmp_path / "out", "--base", DELTAS / "full_v2"
-    )
+    ended = tuned("materialize", "me/chat:v1", "--out", tmp_path / "out", "--base", DELTAS / "full_v2")
 
     assert ended.status == 7
 

@@ -8,9 +8,19 @@ from deltareg_cli.views.storage import storage_blocks
 from tests.cli.steps import DELTAS, push
 
 FIGURES = [
-    "versions", "bases", "logical_bytes", "pack_bytes", "manifest_bytes", "map_bytes", "ratio",
-    "saved_by_references", "saved_by_dedup", "saved_by_entropy", "unchanged_bytes", "framing_bytes",
-]  # fmt: skip
+    "versions",
+    "bases",
+    "logical_bytes",
+    "pack_bytes",
+    "manifest_bytes",
+    "map_bytes",
+    "ratio",
+    "saved_by_references",
+    "saved_by_dedup",
+    "saved_by_entropy",
+    "unchanged_bytes",
+    "framing_bytes",
+]
 
 
 @pytest.fixture
@@ -26,9 +36,7 @@ def test_everything_is_told_by_namespace_and_kind(stocked):
 
     found = ended.json
     assert ended.status == 0
-    assert list(found) == [
-        "schema_version", "of", "name", *FIGURES, "store", "parts", "kinds",
-    ]  # fmt: skip
+    assert list(found) == ["schema_version", "of", "name", *FIGURES, "store", "parts", "kinds"]
     assert (found["of"], found["versions"], found["bases"]) == ("registry", 2, 1)
     assert {part["name"] for part in found["parts"]} == {"me", "bases"}
     assert {kind["name"] for kind in found["kinds"]} == {"base", "full", "lora"}
@@ -84,9 +92,7 @@ def test_it_fits_on_a_terminal(width):
     sizes = figures(logical_bytes=1_234_567_890, pack_bytes=98_765_432, saved_by_dedup=10**9)
     row = StorageRow.model_validate({"of": "line", "name": "team/a-long-name-of-a-line", **sizes})
     total = StorageFigures.model_validate(sizes)
-    report = StorageReport(
-        of="namespace", name="team", total=total, store=None, parts=[row, row], kinds=[]
-    )
+    report = StorageReport(of="namespace", name="team", total=total, store=None, parts=[row, row], kinds=[])
     surface = DrawingSurface(width, is_terminal=True, has_colour=False)
 
     lines = draw(storage_blocks(report, surface), surface).splitlines()

@@ -8,15 +8,25 @@ import pytest
 from tests.cli.steps import push
 
 WORDS = (
-    "ferry", "harbour", "light", "seven", "morning", "bell", "teacher", "river", "stone", "letter",
-    "coin", "egg", "bread",
-)  # fmt: skip
+    "ferry",
+    "harbour",
+    "light",
+    "seven",
+    "morning",
+    "bell",
+    "teacher",
+    "river",
+    "stone",
+    "letter",
+    "coin",
+    "egg",
+    "bread",
+)
 
 
 def text(n):
     """Give one of many texts that share no stretch of words."""
-    return " ".join(WORDS[(n * 7 + at * (n % 5 + 1)) % len(WORDS)] + str(n % 97 * at) for at in
-                    range(9))  # fmt: skip
+    return " ".join(WORDS[(n * 7 + at * (n % 5 + 1)) % len(WORDS)] + str(n % 97 * at) for at in range(9))
 
 
 @pytest.fixture
@@ -29,12 +39,12 @@ def data(user):
         rows = csv.writer(file)
         rows.writerows([["text", "topic"], *([text(n), "ab"[n % 2]] for n in range(80))])
     lines = {
-        "chats": lambda n: {"messages": [
-            {"role": "user", "content": text(n)}, {"role": "assistant", "content": text(n + 500)},
-        ]},
+        "chats": lambda n: {
+            "messages": [{"role": "user", "content": text(n)}, {"role": "assistant", "content": text(n + 500)}]
+        },
         "pairs": lambda n: {"query": text(n), "positive": text(n + 500)},
         "words": lambda n: {"en": text(n), "de": text(n + 500)},
-    }  # fmt: skip
+    }
     for name, row in lines.items():
         told = (json.dumps(row(n)) + "\n" for n in range(40))
         (home / f"{name}.jsonl").write_text("".join(told))
@@ -87,9 +97,7 @@ def test_people_see_what_it_asks_for_and_what_it_lets_through(data):
 
 
 def test_what_training_has_seen_is_left_out_and_the_rest_is_there_to_train_on(data):
-    (data.home / "lines.txt").write_text(
-        "".join(f"{text(n)}\n" for n in range(60)) + f"{text(5)}!\n"
-    )
+    (data.home / "lines.txt").write_text("".join(f"{text(n)}\n" for n in range(60)) + f"{text(5)}!\n")
 
     ended = init(data, "lines.txt", "--training", "train.jsonl", "--rest", "rest.jsonl", "--json")
 
@@ -97,9 +105,7 @@ def test_what_training_has_seen_is_left_out_and_the_rest_is_there_to_train_on(da
     assert (ended.json["rows"], ended.json["repeats"], ended.json["leaked"]) == (61, 1, 1)
     samples = (data.home / "me-chat-suite" / "me-chat-in-domain.jsonl").read_text().splitlines()
     taken = {json.loads(line)["text"] for line in samples}
-    rest = {
-        json.loads(line)["text"] for line in (data.home / "rest.jsonl").read_text().splitlines()
-    }
+    rest = {json.loads(line)["text"] for line in (data.home / "rest.jsonl").read_text().splitlines()}
     assert text(3) not in taken
     assert len(taken) == ended.json["samples"] == 29
     assert not taken & rest
@@ -178,26 +184,29 @@ def test_versions_are_run_to_learn_margins_and_faults_are_told_apart(data):
     for delta in ("lora", "lora_v2"):
         push(data, delta)
 
-    drafted = data(
-        "suite", "init", "me/chat", "--data", "lines.txt", "--gpu", "cpu", "--margin", "9", "--json"
-    )
+    drafted = data("suite", "init", "me/chat", "--data", "lines.txt", "--gpu", "cpu", "--margin", "9", "--json")
     tried = data(
-        "suite", "backtest", "me-chat-suite/me-chat.yaml", "me/chat", "--gpu", "cpu",
-        "--only", "never-trained", "--only", "wrong-dtype", "--json",
-    )  # fmt: skip
+        "suite",
+        "backtest",
+        "me-chat-suite/me-chat.yaml",
+        "me/chat",
+        "--gpu",
+        "cpu",
+        "--only",
+        "never-trained",
+        "--only",
+        "wrong-dtype",
+        "--json",
+    )
     other = data("suite", "backtest", "smoke", "me/chat:v1,v9", "--gpu", "cpu")
     unknown = data("suite", "backtest", "never", "me/chat")
-    wrong = data(
-        "suite", "backtest", "smoke", "me/chat:v1", "--base", data.home, "--only", "gremlins"
-    )
+    wrong = data("suite", "backtest", "smoke", "me/chat:v1", "--base", data.home, "--only", "gremlins")
 
     assert drafted.status == 0, drafted.err
     assert "gained" in drafted.json["checks"][0]["why"]
     assert tried.status == 0, tried.err
     assert tried.json["subject"] == "me/chat:v2"
-    assert [row["name"] for row in tried.json["items"]] == [
-        "me/chat:v2", "never-trained", "wrong-dtype", "me/chat:v1",
-    ]  # fmt: skip
+    assert [row["name"] for row in tried.json["items"]] == ["me/chat:v2", "never-trained", "wrong-dtype", "me/chat:v1"]
     assert "never-trained" not in tried.json["missed"]
     assert other.status == 3
     assert "neither a file nor a suite" in unknown.err

@@ -35,8 +35,7 @@ def write_rows(task, path):
         rows = csv.writer(file)
         rows.writerow(["text", "label"] if task == "classify" else ["text"])
         labels = probe["labels"].tolist()
-        rows.writerows([one, label] if task == "classify" else [one]
-                       for one, label in zip(texts, labels, strict=True))  # fmt: skip
+        rows.writerows([one, label] if task == "classify" else [one] for one, label in zip(texts, labels, strict=True))
 
 
 @pytest.mark.soak
@@ -55,9 +54,7 @@ def test_a_suite_is_there_and_tried_in_minutes(user, workshop, task):
 
     began = time.monotonic()
     drafted = user("suite", "init", "me/mine", "--data", "rows.csv", "--gpu", "cpu", "--json")
-    tried = user(
-        "suite", "backtest", "me-mine-suite/me-mine.yaml", "me/mine", "--gpu", "cpu", "--json"
-    )
+    tried = user("suite", "backtest", "me-mine-suite/me-mine.yaml", "me/mine", "--gpu", "cpu", "--json")
     took = time.monotonic() - began
 
     assert drafted.status == tried.status == 0, drafted.err + tried.err

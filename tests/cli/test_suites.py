@@ -32,15 +32,9 @@ def test_a_suite_is_pushed_listed_and_shown(user, folder):
     assert (looked.status, before.status, pushed.status, again.status) == (0, 0, 0, 0)
     assert "not pushed" in looked.out
     assert "not pushed" in before.out
-    assert (pushed.json["name"], pushed.json["version"], pushed.json["created"]) == (
-        "mine",
-        1,
-        True,
-    )
+    assert (pushed.json["name"], pushed.json["version"], pushed.json["created"]) == ("mine", 1, True)
     assert "mine v1 is that already" in again.err
-    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == [
-        *built_in_names(), "mine",
-    ]  # fmt: skip
+    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == [*built_in_names(), "mine"]
     assert "code (perplexity)" in shown.out
     assert "What matters to us." in shown.out
     assert user("suite", "ls", "--quiet").out.split() == [*built_in_names(), "mine"]

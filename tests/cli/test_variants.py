@@ -11,20 +11,14 @@ packing = pytest.importorskip("tests.packing", reason="packs with torch")
 @pytest.fixture
 def folders(tmp_path):
     root = packing.base(tmp_path / "root")
-    return {
-        "root": root,
-        "fp8": packing.pack(root, tmp_path / "fp8", "fp8"),
-        "lora": packing.lora(tmp_path / "lora"),
-    }
+    return {"root": root, "fp8": packing.pack(root, tmp_path / "fp8", "fp8"), "lora": packing.lora(tmp_path / "lora")}
 
 
 @pytest.fixture
 def registered(user, folders):
     """Give a user whose registry has a base and a variant of it."""
     assert user("base", "push", folders["root"], "root", "--hub-id", "org/root").status == 0
-    told = user(
-        "base", "register", folders["fp8"], "root-fp8", "--variant-of", "root", "--quantised", "fp8"
-    )
+    told = user("base", "register", folders["fp8"], "root-fp8", "--variant-of", "root", "--quantised", "fp8")
     assert told.status == 0, told.err
     assert "variant of  root, as fp8" in told.out
     return user

@@ -16,14 +16,11 @@ SCOPES = ("read", "serve")
 
 
 def make_agent(
-    client, *folders, channels=(PROD,), engine="dir", url=None, commands=None, llama=None,
-    drain_s=0.5, **options,
-):  # fmt: skip
+    client, *folders, channels=(PROD,), engine="dir", url=None, commands=None, llama=None, drain_s=0.5, **options
+):
     """Make an agent that looks often."""
     followed = [FollowedChannel.parse(channel) for channel in channels]
-    opened = open_engine(
-        engine, followed, folders, url=url, commands=commands, llama=llama, drain_s=drain_s
-    )
+    opened = open_engine(engine, followed, folders, url=url, commands=commands, llama=llama, drain_s=drain_s)
     plain = FollowOptions(agent="host", interval_s=0.05, report_s=0.5)
     events: list[FollowEvent] = []
     agent = client.fleet.agent(opened, followed, replace(plain, **options), on_event=events.append)
@@ -64,9 +61,6 @@ def reported(client, version, state="ok"):
     """Wait until the registry was told so, and give what it was told."""
 
     def look():
-        return next(
-            (f for f in client.fleet.list(PROD).items if (f.version, f.state) == (version, state)),
-            None,
-        )
+        return next((f for f in client.fleet.list(PROD).items if (f.version, f.state) == (version, state)), None)
 
     return until(look, f"{version} {state} is reported")

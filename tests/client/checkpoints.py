@@ -13,9 +13,7 @@ LINE = "team/run"
 def weights(seed=3):
     """Make a model's weights in F16, spread as trained weights are."""
     chance = np.random.default_rng(seed)
-    return {
-        name: (chance.standard_normal((ROWS, WIDTH)) * 0.02).astype(np.float16) for name in NAMES
-    }
+    return {name: (chance.standard_normal((ROWS, WIDTH)) * 0.02).astype(np.float16) for name in NAMES}
 
 
 def trained(tensors, seed, *, step=3, share=0.3, names=NAMES):

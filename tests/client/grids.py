@@ -26,9 +26,12 @@ def write_grid(folder, numbers=range(COUNT), *, seed, width=WIDTH):
     }
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width,
-        "intermediate_size": width, "num_hidden_layers": COUNT,
-    }  # fmt: skip
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_hidden_layers": COUNT,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 

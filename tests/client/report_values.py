@@ -6,19 +6,10 @@ from pathlib import Path
 
 from lxml import etree
 
-from deltareg.client.report_files.facts import ReportComparison, GateReport, SuiteOutcome, MetricPoint, MetricHistory
+from deltareg.client.report_files.facts import GateReport, MetricHistory, MetricPoint, ReportComparison, SuiteOutcome
 from deltareg.client.results.diff_report import DiffReport
 from deltareg.delta.compare import TensorChanges, WeightDifference
-from deltareg.wire import (
-    BaseInfo,
-    BaseName,
-    CheckResult,
-    GateAnswer,
-    RunInfo,
-    UnmetRule,
-    VerdictInfo,
-    VersionDetail,
-)
+from deltareg.wire import BaseInfo, BaseName, CheckResult, GateAnswer, RunInfo, UnmetRule, VerdictInfo, VersionDetail
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 DIGEST = "sha256:" + "ab" * 32
@@ -41,36 +32,73 @@ def junit(text):
 def version(number=3, **fields):
     """Make a version of me/chat."""
     given = {
-        "ref": f"me/chat:v{number}", "namespace": "me", "name": "chat", "version": number,
-        "digest": f"sha256:{number:064x}", "kind": "lora", "variant": "", "foldable": True,
-        "base": BaseName(name="tiny", root="blake3:" + "cd" * 32), "message": "", "semver": None,
-        "labels": {}, "logical_bytes": 4000, "stored_bytes": 2000, "uploaded_bytes": 2000,
-        "created_at": "2026-02-03T04:00:00Z", "created_by": "ada", "parents": [], "source": "peft",
-        "config": {}, "tensors": 4, "modules": 2, "files": [],
-    }  # fmt: skip
+        "ref": f"me/chat:v{number}",
+        "namespace": "me",
+        "name": "chat",
+        "version": number,
+        "digest": f"sha256:{number:064x}",
+        "kind": "lora",
+        "variant": "",
+        "foldable": True,
+        "base": BaseName(name="tiny", root="blake3:" + "cd" * 32),
+        "message": "",
+        "semver": None,
+        "labels": {},
+        "logical_bytes": 4000,
+        "stored_bytes": 2000,
+        "uploaded_bytes": 2000,
+        "created_at": "2026-02-03T04:00:00Z",
+        "created_by": "ada",
+        "parents": [],
+        "source": "peft",
+        "config": {},
+        "tensors": 4,
+        "modules": 2,
+        "files": [],
+    }
     return VersionDetail.model_validate(given | fields)
 
 
 def verdict(outcome="pass", *checks, **fields):
     """Make a verdict of suite smoke."""
     given = {
-        "id": "11111111-2222-3333-4444-555555555555", "run": "run", "ref": "me/chat:v3",
-        "digest": DIGEST, "base_root": DIGEST, "suite": "smoke", "suite_digest": DIGEST,
-        "verifier": "deltareg-verify/1", "verdict": outcome, "counts": True, "dtype": "F32",
-        "seed": 7, "base_evidence": "exact", "checks": list(checks),
-        "environment": {"torch": "2.13"}, "sandbox": "network files",
-        "created_at": "2026-02-03T04:00:00Z", "created_by": "worker",
-    }  # fmt: skip
+        "id": "11111111-2222-3333-4444-555555555555",
+        "run": "run",
+        "ref": "me/chat:v3",
+        "digest": DIGEST,
+        "base_root": DIGEST,
+        "suite": "smoke",
+        "suite_digest": DIGEST,
+        "verifier": "deltareg-verify/1",
+        "verdict": outcome,
+        "counts": True,
+        "dtype": "F32",
+        "seed": 7,
+        "base_evidence": "exact",
+        "checks": list(checks),
+        "environment": {"torch": "2.13"},
+        "sandbox": "network files",
+        "created_at": "2026-02-03T04:00:00Z",
+        "created_by": "worker",
+    }
     return VerdictInfo.model_validate(given | fields)
 
 
 def run(state="dead", **fields):
     """Make a run that has no verdict."""
     given = {
-        "id": "run", "what": "verify", "ref": "me/chat:v3", "suite": "smoke", "state": state,
-        "attempt": 3, "worker": None, "error": None, "created_at": "2026-02-03T04:00:00Z",
-        "started_at": None, "finished_at": None,
-    }  # fmt: skip
+        "id": "run",
+        "what": "verify",
+        "ref": "me/chat:v3",
+        "suite": "smoke",
+        "state": state,
+        "attempt": 3,
+        "worker": None,
+        "error": None,
+        "created_at": "2026-02-03T04:00:00Z",
+        "started_at": None,
+        "finished_at": None,
+    }
     return RunInfo.model_validate(given | fields)
 
 
@@ -99,19 +127,25 @@ def weights(layers=4, *, prefix="model.layers", more=()):
 def diff(modules=None, **fields):
     """Make a comparison of v1 with v3."""
     changes = TensorChanges((), (), ("a", "b"), 2)
-    made = DiffReport(
-        version(1), version(3), (), (), changes, weights() if modules is None else modules
-    )
+    made = DiffReport(version(1), version(3), (), (), changes, weights() if modules is None else modules)
     return replace(made, **fields)
 
 
 def base(size_bytes=1_000_000):
     """Make the base."""
     return BaseInfo(
-        name="tiny", root="blake3:" + "cd" * 32, manifest_digest=DIGEST, model_type="llama",
-        is_stored=True, location=None, tensors=9, logical_bytes=size_bytes,
-        stored_bytes=size_bytes, created_at="2026-02-03T04:00:00Z", created_by="ada",
-    )  # fmt: skip
+        name="tiny",
+        root="blake3:" + "cd" * 32,
+        manifest_digest=DIGEST,
+        model_type="llama",
+        is_stored=True,
+        location=None,
+        tensors=9,
+        logical_bytes=size_bytes,
+        stored_bytes=size_bytes,
+        created_at="2026-02-03T04:00:00Z",
+        created_by="ada",
+    )
 
 
 def report(*, status=0, gate=None, suites=None, **fields):
@@ -120,8 +154,9 @@ def report(*, status=0, gate=None, suites=None, **fields):
     given = {
         "answer": answer() if gate is None else gate,
         "suites": passed if suites is None else suites,
-        "base": base(), "compared": ReportComparison("what prod serves", diff()),
-    }  # fmt: skip
+        "base": base(),
+        "compared": ReportComparison("what prod serves", diff()),
+    }
     return GateReport(version(), status, NOW, **(given | fields))
 
 
@@ -131,9 +166,7 @@ def hostile(text=HOSTILE):
         check(name=text[:200], outcome=word, detail=text, code=text[:60], value=text[:500])
         for word in ("pass", "fail", "warn", "skipped", "n/a")
     ]
-    judged = SuiteOutcome(
-        "smoke", verdict("fail", *checks, sandbox=text, verifier=text, environment={text: text})
-    )
+    judged = SuiteOutcome("smoke", verdict("fail", *checks, sandbox=text, verifier=text, environment={text: text}))
     weight = WeightDifference(text, float("nan"), float("inf"), 1.0, float("inf"))
     return report(
         status=8,

@@ -12,15 +12,7 @@ import sqlalchemy as sa
 from deltareg.client.fold.materialize import fold_version
 from deltareg.db import tables as t
 from deltareg.db.session import write
-from deltareg.errors import (
-    BaseMismatch,
-    Conflict,
-    Forbidden,
-    IntegrityFailure,
-    InvalidInput,
-    NotFound,
-    Refused,
-)
+from deltareg.errors import BaseMismatch, Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound, Refused
 from deltareg.wire import LeaseRequest, UploadInfo, UploadOpen
 from tests import tiny
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, report
@@ -124,9 +116,7 @@ def test_a_push_goes_to_the_base_that_its_folder_is(client, both, first, second,
 
 
 @BOTH_DATABASES
-def test_a_folder_that_is_neither_has_to_be_told_which_is_meant(
-    client, both, first, delta, tmp_path
-):
+def test_a_folder_that_is_neither_has_to_be_told_which_is_meant(client, both, first, delta, tmp_path):
     third = with_config(copy(first, tmp_path / "third"), rms_norm_eps=0.5)
 
     with pytest.raises(BaseMismatch) as refused:
@@ -136,8 +126,7 @@ def test_a_folder_that_is_neither_has_to_be_told_which_is_meant(
     told = [problem.message for problem in refused.value.problems]
     assert refused.value.exit_code == 7
     assert told == [
-        "aaa: the same tensors; config differs: rms_norm_eps 1e-06 → 0.5;"
-        " chat template differs: chat_template.jinja",
+        "aaa: the same tensors; config differs: rms_norm_eps 1e-06 → 0.5; chat template differs: chat_template.jinja",
         "tiny: the same tensors; config differs: rms_norm_eps 1e-05 → 0.5",
     ]
     assert "--base aaa" in refused.value.fix
@@ -145,9 +134,7 @@ def test_a_folder_that_is_neither_has_to_be_told_which_is_meant(
 
 
 @ONE_STACK
-def test_where_one_alone_has_the_tensors_another_folder_is_not_taken_for_it(
-    fresh, first, second, delta
-):
+def test_where_one_alone_has_the_tensors_another_folder_is_not_taken_for_it(fresh, first, second, delta):
     fresh.bases.push(first, "tiny")
 
     with pytest.raises(BaseMismatch, match="is not tiny: the same tensors; config differs: rms"):
@@ -327,9 +314,7 @@ def test_a_base_is_renamed_and_found_by_both_names(client, registry_server, both
 
 
 @BOTH_DATABASES
-def test_a_base_is_deleted_only_where_nothing_stands_on_it(
-    client, registry_server, both, second, delta
-):
+def test_a_base_is_deleted_only_where_nothing_stands_on_it(client, registry_server, both, second, delta):
     admin = registry_server.client(("admin",), principal="root")
     client.push(delta, "team/one", base="tiny")
 
@@ -348,9 +333,7 @@ def test_a_base_is_deleted_only_where_nothing_stands_on_it(
     with pytest.raises(Conflict, match="2 versions"):
         admin.bases.delete("tiny")
     assert client.bases.push(second, "aaa").created
-    assert [row.action for row in admin.audit.list() if row.action == "base.delete"] == [
-        "base.delete"
-    ]
+    assert [row.action for row in admin.audit.list() if row.action == "base.delete"] == ["base.delete"]
 
 
 def test_nobody_is_to_prove_a_base_that_was_deleted(fresh, registry_server, first):
@@ -366,9 +349,7 @@ def test_nobody_is_to_prove_a_base_that_was_deleted(fresh, registry_server, firs
 
 
 @BOTH_DATABASES
-def test_a_deleted_version_keeps_its_base_until_its_bytes_are_gone(
-    fresh, registry_server, first, delta
-):
+def test_a_deleted_version_keeps_its_base_until_its_bytes_are_gone(fresh, registry_server, first, delta):
     admin = registry_server.client(("admin",), principal="root")
     fresh.bases.push(first, "tiny")
     fresh.push(delta, "team/one", base="tiny")
@@ -394,9 +375,7 @@ def test_a_base_may_lie_in_a_namespace(fresh, first, second, delta, tmp_path):
     assert version.base.name == "org/tiny"
     assert owners == ["ada"], "who makes a namespace owns it"
     up = fresh.versions.lineage("team/one:v1").up
-    assert [(e.child, e.parent, e.relation) for e in up] == [
-        ("team/one:v1", "base:org/tiny", "base")
-    ]
+    assert [(e.child, e.parent, e.relation) for e in up] == [("team/one:v1", "base:org/tiny", "base")]
     assert fresh.bases.show("org/tiny").identity == info.identity
     assert fresh.bases.diff("org/tiny", "tiny").same_tensors
     assert template_of(tmp_path / "out") == "first"
@@ -405,9 +384,7 @@ def test_a_base_may_lie_in_a_namespace(fresh, first, second, delta, tmp_path):
 
 
 @ONE_STACK
-def test_two_bases_that_are_the_same_in_every_part_are_told_apart_by_name(
-    fresh, first, delta, tmp_path
-):
+def test_two_bases_that_are_the_same_in_every_part_are_told_apart_by_name(fresh, first, delta, tmp_path):
     """They differ in what decides nothing; still a version is bound to one of them."""
     mirror = copy(first, tmp_path / "mirror")
     (mirror / "README.md").write_text("another")
@@ -424,9 +401,7 @@ def test_two_bases_that_are_the_same_in_every_part_are_told_apart_by_name(
 
 
 @BOTH_DATABASES
-def test_a_verdict_that_does_not_say_its_base_counts_for_none_of_several(
-    registry_server, client, both, delta
-):
+def test_a_verdict_that_does_not_say_its_base_counts_for_none_of_several(registry_server, client, both, delta):
     """As one that the release before made, when both were taken for each other."""
     version = client.push(delta, "team/one", base="tiny").version
     worker = registry_server.client(("read", "verify"), principal="w", kind="wrk")
@@ -447,9 +422,7 @@ def test_a_verdict_that_does_not_say_its_base_counts_for_none_of_several(
 
 
 @BOTH_DATABASES
-def test_what_an_older_release_knew_in_part_is_completed_once(
-    registry_server, fresh, first, delta, tmp_path
-):
+def test_what_an_older_release_knew_in_part_is_completed_once(registry_server, fresh, first, delta, tmp_path):
     bare = copy(first, tmp_path / "bare")
     for name in ("tokenizer.json", "chat_template.jinja"):
         (bare / name).unlink()
@@ -483,9 +456,7 @@ def test_what_an_older_release_knew_in_part_is_completed_once(
 
 
 @BOTH_DATABASES
-def test_a_policy_that_names_a_base_knows_it_by_the_name_that_it_had(
-    registry_server, client, both, delta
-):
+def test_a_policy_that_names_a_base_knows_it_by_the_name_that_it_had(registry_server, client, both, delta):
     version = client.push(delta, "team/one", base="tiny").version
     admin = registry_server.client(("admin",), principal="root")
     admin.channels.set_policy("team/one", "dev", {"smoke": False, "bases": ["tiny"]})

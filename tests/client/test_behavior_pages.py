@@ -6,7 +6,7 @@ import pytest
 from lxml import html as lxml_html
 
 from deltareg.client.report_files.behavior_html import to_html
-from deltareg.drawing.sample_plots import interval, draw_ranked_bars
+from deltareg.drawing.sample_plots import draw_ranked_bars, interval
 from deltareg.drawing.side_by_side import MOST_CHARS, mark_differences, plain
 from tests.client.behavior_values import behavior, document
 from tests.client.report_values import HOSTILE, HUGE, NOW
@@ -49,9 +49,7 @@ def test_of_very_many_samples_the_worst_is_there_and_bars_are_few():
 
 def test_hidden_states_are_told_by_their_cosine():
     samples = [{"set": "s", "number": 1, "kl": None, "agreement": None, "cosine": 0.75}]
-    told = to_html(
-        behavior(kl=None, agreement=None, by_sample=samples, prompts=[], measures=[]), now=NOW
-    )
+    told = to_html(behavior(kl=None, agreement=None, by_sample=samples, prompts=[], measures=[]), now=NOW)
 
     assert "Apart by sample" in told
     assert "s 1, 0.25" in told
@@ -103,9 +101,7 @@ def test_texts_are_cut_and_long_differences_are_marked_as_a_whole():
     assert len(plain("x" * 100_000)[0][1]) == MOST_CHARS
 
 
-@pytest.mark.parametrize(
-    ("ends", "none"), [((1.0, float("inf"), 2.0), 1.0), ((0.0, 0.0, 1.0), 1.0)]
-)
+@pytest.mark.parametrize(("ends", "none"), [((1.0, float("inf"), 2.0), 1.0), ((0.0, 0.0, 1.0), 1.0)])
 def test_an_interval_without_ends_is_not_drawn(ends, none):
     value, low, high = ends
 

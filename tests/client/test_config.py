@@ -2,15 +2,7 @@
 
 import pytest
 
-from deltareg.client.config import (
-    DEFAULT_SERVER,
-    KEYS,
-    SETTINGS,
-    ClientConfig,
-    check_value,
-    config_path,
-    load_config,
-)
+from deltareg.client.config import DEFAULT_SERVER, KEYS, SETTINGS, ClientConfig, check_value, config_path, load_config
 from deltareg.client.config_file import set_value, unset_value
 from deltareg.client.quantities import parse_duration, parse_size
 from deltareg.errors import InvalidInput
@@ -58,11 +50,7 @@ def origin(loaded, key):
         ({"profile": "home"}, 40.0, "[profiles.home]"),
         ({"environ": {"DELTAREG_PROFILE": "home"}}, 40.0, "[profiles.home]"),
         ({"project": 'timeout = "50s"\n'}, 50.0, "./deltareg.toml"),
-        (
-            {"project": 'timeout = "50s"\n', "environ": {"DELTAREG_TIMEOUT": "1m"}},
-            60.0,
-            "DELTAREG_TIMEOUT",
-        ),
+        ({"project": 'timeout = "50s"\n', "environ": {"DELTAREG_TIMEOUT": "1m"}}, 60.0, "DELTAREG_TIMEOUT"),
         ({"environ": {"DELTAREG_TIMEOUT": "1m"}, "timeout": "70s"}, 70.0, "--timeout"),
     ],
 )
@@ -83,24 +71,29 @@ def test_defaults_are_those_of_the_class(places):
 
 def test_every_setting_can_be_given_by_its_variable(places):
     values = {
-        "server": "https://x.example", "profile": "home", "cache_dir": "/cache",
-        "cache_max_size": "2GB", "output": "yaml", "progress": "1",
-        "concurrency": "9", "compression": "fast", "timeout": "2m", "retries": "0",
-        "patience": "5s", "insecure_http": "yes", "golden": "never",
-    }  # fmt: skip
+        "server": "https://x.example",
+        "profile": "home",
+        "cache_dir": "/cache",
+        "cache_max_size": "2GB",
+        "output": "yaml",
+        "progress": "1",
+        "concurrency": "9",
+        "compression": "fast",
+        "timeout": "2m",
+        "retries": "0",
+        "patience": "5s",
+        "insecure_http": "yes",
+        "golden": "never",
+    }
     assert set(values) == set(KEYS)
 
     loaded = places(environ={s.variable: values[s.key] for s in SETTINGS})
 
     assert all(origin(loaded, s.key) == s.variable for s in SETTINGS)
     config = loaded.config
-    assert (config.server, config.profile, str(config.cache_dir)) == (
-        "https://x.example", "home", "/cache",
-    )  # fmt: skip
+    assert (config.server, config.profile, str(config.cache_dir)) == ("https://x.example", "home", "/cache")
     assert (config.cache_max_bytes, config.output) == (2_000_000_000, "yaml")
-    assert (config.progress, config.concurrency, config.timeout_s, config.retries) == (
-        False, 9, 120.0, 0,
-    )  # fmt: skip
+    assert (config.progress, config.concurrency, config.timeout_s, config.retries) == (False, 9, 120.0, 0)
     assert (config.patience_s, config.insecure_http, config.golden) == (5.0, True, "never")
 
 
@@ -239,8 +232,7 @@ def test_the_file_lies_in_the_config_folder_unless_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [("30s", 30), ("1h30m", 5400), ("90d", 7_776_000), ("250ms", 0.25), ("5", 5), ("1.5m", 90)],
+    ("text", "expected"), [("30s", 30), ("1h30m", 5400), ("90d", 7_776_000), ("250ms", 0.25), ("5", 5), ("1.5m", 90)]
 )
 def test_durations(text, expected):
     assert parse_duration(text) == expected
@@ -254,13 +246,7 @@ def test_no_durations(text):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [
-        ("0", 0),
-        ("50GB", 50_000_000_000),
-        ("512MiB", 536_870_912),
-        ("1.5k", 1500),
-        ("2 TB", 2 * 10**12),
-    ],
+    [("0", 0), ("50GB", 50_000_000_000), ("512MiB", 536_870_912), ("1.5k", 1500), ("2 TB", 2 * 10**12)],
 )
 def test_sizes(text, expected):
     assert parse_size(text) == expected

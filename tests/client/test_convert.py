@@ -54,9 +54,7 @@ def test_a_pickle_of_peft_becomes_what_peft_would_have_saved(client, tmp_path, b
 
     written = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert (report.source, report.result, report.tensors) == ("pickle", "safetensors", len(written))
-    assert files(tmp_path / "out") == [
-        "README.md", "adapter_config.json", "adapter_model.safetensors",
-    ]  # fmt: skip
+    assert files(tmp_path / "out") == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
     assert all(np.array_equal(written[name], value) for name, value in delta.tensors.items())
     assert client.lint(tmp_path / "out", base=str(base.path)).is_accepted
 
@@ -106,8 +104,7 @@ def test_the_same_pickle_always_makes_the_same_bytes(client, tmp_path):
 
 def test_names_lose_the_wrappers_of_a_training_process(client, tmp_path, base):
     plain = tiny.lora(tmp_path / "plain", base)
-    wrapped = {f"module.{n.replace('.0.', '.0._fsdp_wrapped_module.')}": t for n, t in
-               plain.tensors.items()}  # fmt: skip
+    wrapped = {f"module.{n.replace('.0.', '.0._fsdp_wrapped_module.')}": t for n, t in plain.tensors.items()}
     tiny.write(tmp_path / "wrapped", wrapped, adapter_config=plain.config)
 
     report = client.folders.convert(tmp_path / "wrapped", tmp_path / "plain-again")
@@ -215,10 +212,7 @@ def test_the_corpus_holds_the_tensors_that_torch_reads(client, tmp_path, delta):
 
     client.folders.convert(source, tmp_path / "out")
 
-    renamed = {
-        "pytorch_adapter.bin": "adapter.safetensors",
-        "pytorch_model_head.bin": "model_head.safetensors",
-    }
+    renamed = {"pytorch_adapter.bin": "adapter.safetensors", "pytorch_model_head.bin": "model_head.safetensors"}
     for old, new in renamed.items():
         want = torch.load(source / old, weights_only=True)
         got = load_file(tmp_path / "out" / new)
@@ -248,9 +242,7 @@ def kohya(base, *, ranks=(2, 2), alphas=(3.0, 3.0), prefix="lora_te_"):
 @pytest.mark.parametrize(
     ("ranks", "alphas"), [((2,), (3.0,)), ((2, 3), (4.0, 1.5)), ((2, 3), (None,)), ((3,), (0.7, 2))]
 )
-def test_a_kohya_lora_becomes_one_of_peft_that_folds_the_same(
-    client, tmp_path, base, ranks, alphas
-):
+def test_a_kohya_lora_becomes_one_of_peft_that_folds_the_same(client, tmp_path, base, ranks, alphas):
     tensors = kohya(base, ranks=ranks, alphas=alphas)
     tiny.write(tmp_path / "in", tensors, file="lora.safetensors", metadata={"ss_steps": "7"})
 
@@ -271,9 +263,13 @@ def test_what_was_converted_is_what_peft_merges(client, tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs transformers")
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        hidden_size=tiny.WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
-        vocab_size=32, tie_word_embeddings=False,
-    )  # fmt: skip
+        hidden_size=tiny.WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=12,
+        vocab_size=32,
+        tie_word_embeddings=False,
+    )
     network = transformers.LlamaForCausalLM(config)
     network.save_pretrained(tmp_path / "base")
     weights = load_file(tmp_path / "base" / "model.safetensors")
@@ -389,9 +385,7 @@ def test_a_tied_head_that_is_stored_again_stays_tied(client, tmp_path):
     assert report.left_out == ["lm_head.weight (it shares transformer.wte.weight)"]
 
 
-def test_a_fine_tune_comes_back_bit_for_bit_from_what_was_converted(
-    registry_server, tmp_path, base
-):
+def test_a_fine_tune_comes_back_bit_for_bit_from_what_was_converted(registry_server, tmp_path, base):
     source = written_full(tmp_path / "full", base, tuned(base, f"{QUERY}.weight"))
     maker = registry_server.client()
     maker.bases.push(base.path, "tiny")
@@ -410,13 +404,16 @@ def test_a_fine_tune_comes_back_bit_for_bit_from_what_was_converted(
         (lambda w: w, "equals the base"),
         (lambda w: {n: v + 1 for n, v in w.items()}, "nothing is gained"),
         (lambda w: w | {"lm_head.weight": w["lm_head.weight"].astype("f2")}, "another form"),
-        (lambda w: w | {n: np.ones((22, 8), "f4") for n in ("lm_head.weight",
-                                                            "model.embed_tokens.weight")},
-         "another form"),
-        (lambda w: {n: v for n, v in w.items() if n != "lm_head.weight"} | {
-            "score.weight": np.ones((3, 8), "f4")}, "not in the base"),
+        (
+            lambda w: w | {n: np.ones((22, 8), "f4") for n in ("lm_head.weight", "model.embed_tokens.weight")},
+            "another form",
+        ),
+        (
+            lambda w: {n: v for n, v in w.items() if n != "lm_head.weight"} | {"score.weight": np.ones((3, 8), "f4")},
+            "not in the base",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_exact_or_not_smaller_is_refused(client, tmp_path, base, change, word):
     source = written_full(tmp_path / "full", base, change(dict(base.weights)))
 
@@ -464,10 +461,21 @@ with Client(ClientConfig(cache_dir=Path("cache"))) as client:
 print(json.dumps({"refused": refused, "events": sorted(set(events))}))
 """
 HARMLESS = {
-    "marshal.loads", "object.__getattr__", "open", "os.listdir", "os.mkdir", "os.rename",
-    "os.rmdir", "os.scandir", "os.unlink", "mmap.__new__", "shutil.rmtree", "glob.glob",
-    "pathlib.Path.glob", "pathlib.Path.rglob",
-}  # fmt: skip
+    "marshal.loads",
+    "object.__getattr__",
+    "open",
+    "os.listdir",
+    "os.mkdir",
+    "os.rename",
+    "os.rmdir",
+    "os.scandir",
+    "os.unlink",
+    "mmap.__new__",
+    "shutil.rmtree",
+    "glob.glob",
+    "pathlib.Path.glob",
+    "pathlib.Path.rglob",
+}
 
 
 def test_a_hostile_folder_makes_the_interpreter_report_nothing(tmp_path):

@@ -11,13 +11,24 @@ from deltareg.wire import ChannelInfo, Comparison, VersionDetail
 from tests.client.report_values import check, verdict
 from tests.client.test_report_escaping import FRAGMENTS, TEXTS, filled
 
-COMPARED = Comparison(
-    against="incumbent", decision="missed", low=0.75, high=0.85, confidence=0.95, margin=0.01, n=200
-)
+COMPARED = Comparison(against="incumbent", decision="missed", low=0.75, high=0.85, confidence=0.95, margin=0.01, n=200)
 TAGS = {
-    "div", "style", "h4", "span", "table", "thead", "tbody", "tr", "th", "td", "br", "svg", "line",
-    "circle", "caption",
-}  # fmt: skip
+    "div",
+    "style",
+    "h4",
+    "span",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "br",
+    "svg",
+    "line",
+    "circle",
+    "caption",
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +67,7 @@ def test_a_verdict_shows_what_failed_first_and_how_surely(answers):
 
 def test_a_channel_shows_what_it_serves_and_what_holds_it(answers):
     plain = answers["channel"]._repr_html_()
-    held = answers["channel"].model_copy(
-        update={"is_frozen": True, "frozen_because": "a holiday", "is_revoked": True}
-    )
+    held = answers["channel"].model_copy(update={"is_frozen": True, "frozen_because": "a holiday", "is_revoked": True})
 
     assert "team/lora:v1" in plain
     assert "frozen" not in plain

@@ -29,12 +29,13 @@ from deltareg.wire import Answer
 from tests.fixtures.registries import SAMPLES
 
 DELTAS = SAMPLES / "deltas" / "tinyllama"
-SHORTCUTS = [
-    (Versions, name) for name in ("push", "pull", "show", "diff", "merge", "materialize")
-] + [
-    (Channels, "gate"), (Channels, "promote"), (Channels, "rollback"), (Runs, "verify"),
+SHORTCUTS = [(Versions, name) for name in ("push", "pull", "show", "diff", "merge", "materialize")] + [
+    (Channels, "gate"),
+    (Channels, "promote"),
+    (Channels, "rollback"),
+    (Runs, "verify"),
     (Folders, "lint"),
-]  # fmt: skip
+]
 
 
 def test_the_client_shows_before_it_is_loaded():
@@ -86,9 +87,7 @@ def test_an_address_and_a_token_are_enough(shared_registry, tmp_path):
         assert token not in repr(client) + repr(client.versions) + repr(client.config)
 
 
-def test_a_token_that_login_has_kept_is_used_for_its_address(
-    shared_registry, tmp_path, monkeypatch
-):
+def test_a_token_that_login_has_kept_is_used_for_its_address(shared_registry, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     write_token(shared_registry.url, shared_registry.token("read", principal="kept"))
 
@@ -100,11 +99,7 @@ def test_settings_come_first_or_by_name_but_once(shared_registry):
     config = shared_registry.client(principal="maker").config
     other = shared_registry.token("read", principal="other")
 
-    with (
-        Client(config) as first,
-        Client(config=config) as named,
-        Client(config, token=other) as own,
-    ):
+    with Client(config) as first, Client(config=config) as named, Client(config, token=other) as own:
         assert [c.whoami().principal for c in (first, named, own)] == ["maker", "maker", "other"]
     with pytest.raises(InvalidInput, match="config and server"):
         Client("http://127.0.0.1:1", config=config)
@@ -172,11 +167,16 @@ def test_results_are_plain_values_and_tables_with_everything_escaped(shared_regi
     evil = "<script>alert(1)</script>"
     pushed = client.push(DELTAS / "lora_v2", "evil/lora", base="tinyllama", message=evil)
     results = [
-        client.show(pushed.version.ref), client.versions.list("evil/lora"), pushed,
-        client.diff("team/lora:v1", pushed.version.ref), client.lint(DELTAS / "lora"),
-        client.pull(pushed.version.ref), client.gate(pushed.version.ref, "prod"),
-        client.bases.fingerprint(SAMPLES / "bases" / "tinyllama"), client.lines.log("evil/lora"),
-    ]  # fmt: skip
+        client.show(pushed.version.ref),
+        client.versions.list("evil/lora"),
+        pushed,
+        client.diff("team/lora:v1", pushed.version.ref),
+        client.lint(DELTAS / "lora"),
+        client.pull(pushed.version.ref),
+        client.gate(pushed.version.ref, "prod"),
+        client.bases.fingerprint(SAMPLES / "bases" / "tinyllama"),
+        client.lines.log("evil/lora"),
+    ]
 
     for result in results:
         assert json.dumps(result.to_dict())
@@ -224,9 +224,7 @@ def test_a_version_is_attached_to_its_base_and_to_no_other(shared_registry):
     transformers = pytest.importorskip("transformers", reason="needs the verify extra")
     pulled = shared_registry.client().pull("team/lora:v1")
     load = transformers.AutoModelForCausalLM.from_pretrained
-    model, other = (
-        load(SAMPLES / "bases" / name).eval() for name in ("tinyllama", "tinyllama_other")
-    )
+    model, other = (load(SAMPLES / "bases" / name).eval() for name in ("tinyllama", "tinyllama_other"))
     ids = {"input_ids": torch.arange(8)[None]}
     before = model(**ids).logits
 
@@ -246,7 +244,7 @@ def test_a_version_is_attached_to_its_base_and_to_no_other(shared_registry):
         (lambda client: client.show("no reference"), InvalidInput, 2),
         (lambda client: client.push("nowhere", "team/x", base="tinyllama"), NotFound, 3),
     ],
-)  # fmt: skip
+)
 def test_what_goes_wrong_is_caught_by_its_class(shared_registry, act, error, status):
     with pytest.raises(error) as told:
         act(shared_registry.client())
@@ -255,15 +253,9 @@ def test_what_goes_wrong_is_caught_by_its_class(shared_registry, act, error, sta
 
 
 def test_a_server_that_is_not_there_and_a_token_that_is_not_good_are_told_apart(shared_registry):
-    with (
-        Client(ClientConfig(server="http://127.0.0.1:9", retries=0)) as nowhere,
-        pytest.raises(Unavailable) as away,
-    ):
+    with Client(ClientConfig(server="http://127.0.0.1:9", retries=0)) as nowhere, pytest.raises(Unavailable) as away:
         nowhere.whoami()
-    with (
-        Client(shared_registry.url, token="drg_pat_x") as stranger,
-        pytest.raises(Unauthenticated) as refused,
-    ):
+    with Client(shared_registry.url, token="drg_pat_x") as stranger, pytest.raises(Unauthenticated) as refused:
         stranger.whoami()
 
     assert (away.value.exit_code, refused.value.exit_code) == (75, 4)

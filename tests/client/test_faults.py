@@ -96,9 +96,7 @@ def test_a_move_is_made_once_and_a_quarantine_cleared(server, proxy, client, kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_is_judged_once(server, proxy, kind):
-    worker = server.client(
-        ("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4
-    )
+    worker = server.client(("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4)
     worker._api._patience._sleep = lambda _: None
     run = queued(server)
     proxy.breaks(r"POST \S+:complete", kind)
@@ -161,9 +159,7 @@ def test_a_server_that_is_not_there_is_told_when_patience_ends(tmp_path):
 
 
 def test_a_failed_run_is_given_back_once(server, proxy):
-    worker = server.client(
-        ("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4
-    )
+    worker = server.client(("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4)
     worker._api._patience._sleep = lambda _: None
     run = queued(server)
     grant = worker.lease(LeaseRequest(worker="scripted"))

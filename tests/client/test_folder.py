@@ -40,9 +40,19 @@ def test_a_clean_folder(lora):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "LICENSE", "NOTICE", "tokenizer.json", "vocab.txt", "notes.yaml",
-             "chat_template.jinja", "tokenizer.model", "sub/notes.txt"],
-)  # fmt: skip
+    "name",
+    [
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+        "tokenizer.json",
+        "vocab.txt",
+        "notes.yaml",
+        "chat_template.jinja",
+        "tokenizer.model",
+        "sub/notes.txt",
+    ],
+)
 def test_what_goes_along(lora, name):
     (lora / name).parent.mkdir(exist_ok=True)
     (lora / name).write_text('{"a": 1}')
@@ -56,14 +66,21 @@ def test_what_goes_along(lora, name):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("optimizer.pt", "trainer state"), ("rng_state_0.pth", "trainer state"),
-        ("scheduler.pt", "trainer state"), ("trainer_state.json", "trainer state"),
-        ("training_args.bin", "trainer state"), ("zero_to_fp32.py", "trainer state"),
-        ("events.out.tfevents.1", "trainer state"), (".gitattributes", "hidden"),
-        (".env", "hidden"), (".hidden.py", "hidden"), ("picture.png", "not a file that deltas"),
-        ("data.csv", "not a file that deltas"), ("noext", "not a file that deltas"),
+        ("optimizer.pt", "trainer state"),
+        ("rng_state_0.pth", "trainer state"),
+        ("scheduler.pt", "trainer state"),
+        ("trainer_state.json", "trainer state"),
+        ("training_args.bin", "trainer state"),
+        ("zero_to_fp32.py", "trainer state"),
+        ("events.out.tfevents.1", "trainer state"),
+        (".gitattributes", "hidden"),
+        (".env", "hidden"),
+        (".hidden.py", "hidden"),
+        ("picture.png", "not a file that deltas"),
+        ("data.csv", "not a file that deltas"),
+        ("noext", "not a file that deltas"),
     ],
-)  # fmt: skip
+)
 def test_what_is_left_out_and_named(lora, name, why):
     (lora / name).write_bytes(PICKLE)
 
@@ -87,13 +104,19 @@ def test_a_folder_of_the_trainer_is_named_once(lora, name):
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("model.py", "code_file"), ("lib.so", "code_file"), ("run.sh", "code_file"),
-        ("sub/deep/x.py", "code_file"), ("x.ipynb", "code_file"),
-        ("weights.zip", "not_safetensors"), ("weights.tar.gz", "not_safetensors"),
+        ("model.py", "code_file"),
+        ("lib.so", "code_file"),
+        ("run.sh", "code_file"),
+        ("sub/deep/x.py", "code_file"),
+        ("x.ipynb", "code_file"),
+        ("weights.zip", "not_safetensors"),
+        ("weights.tar.gz", "not_safetensors"),
         ("adapter_model.bin", "ambiguous"),
-        ("other.pt", "ambiguous"), ("x.npz", "ambiguous"), ("sub/x.ckpt", "ambiguous"),
+        ("other.pt", "ambiguous"),
+        ("x.npz", "ambiguous"),
+        ("sub/x.ckpt", "ambiguous"),
     ],
-)  # fmt: skip
+)
 def test_what_refuses_the_whole(lora, name, code):
     (lora / name).parent.mkdir(parents=True, exist_ok=True)
     (lora / name).write_bytes(PICKLE)
@@ -165,9 +188,7 @@ def test_a_base_may_be_made_of_links_as_in_a_hub_cache(tmp_path):
     assert [line.split()[0] for line in left_out] == ["modeling.py", "onnx", "pytorch_model.bin"]
 
 
-@pytest.mark.parametrize(
-    "name", ["Überblick.md", "a b.md", "con.json", "x..", "a/b/c/d/e.md", "-x.md"]
-)
+@pytest.mark.parametrize("name", ["Überblick.md", "a b.md", "con.json", "x..", "a/b/c/d/e.md", "-x.md"])
 def test_names_that_do_not_travel(lora, name):
     (lora / name).parent.mkdir(parents=True, exist_ok=True)
     (lora / name).write_text("x")

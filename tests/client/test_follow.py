@@ -137,9 +137,7 @@ def test_a_kept_version_that_was_written_to_is_made_anew(host, maker, tmp_path):
     make_agent(host, tmp_path)[0].once()
 
     assert same_files(DELTAS / "lora_v2", tmp_path / "current")
-    assert [p.name for p in (tmp_path / "versions").iterdir()] == [
-        (tmp_path / "current").readlink().name
-    ]
+    assert [p.name for p in (tmp_path / "versions").iterdir()] == [(tmp_path / "current").readlink().name]
 
 
 def test_a_kept_version_is_known_again_without_what_the_cache_knew(local_registry, host, tmp_path):
@@ -165,16 +163,13 @@ def test_two_channels_have_a_folder_each(host, maker, tmp_path):
     maker.promote(f"{LINE}:v1", "dev")
 
     agent, _ = make_agent(
-        host, tmp_path / "prod", tmp_path / "dev", channels=(PROD, "team/lora@dev"),
-        alias_file=tmp_path / "all.json",
-    )  # fmt: skip
+        host, tmp_path / "prod", tmp_path / "dev", channels=(PROD, "team/lora@dev"), alias_file=tmp_path / "all.json"
+    )
     found = agent.once()
 
     assert [(each.channel, each.version) for each in found] == [(PROD, 2), ("team/lora@dev", 1)]
     assert (served_version(tmp_path / "prod"), served_version(tmp_path / "dev")) == (2, 1)
-    assert {f.channel: f.version for f in maker.fleet.list(LINE).items} == {
-        PROD: 2, "team/lora@dev": 1,
-    }  # fmt: skip
+    assert {f.channel: f.version for f in maker.fleet.list(LINE).items} == {PROD: 2, "team/lora@dev": 1}
     assert not (tmp_path / "prod" / "serving.json").exists()
 
 

@@ -9,17 +9,7 @@ from deltareg.client.follow.release import Release, belongs_to, read_folder_name
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, InvalidInput
 from deltareg.refs import LineRef
-from tests.client.agents import (
-    DELTAS,
-    LINE,
-    PROD,
-    SCOPES,
-    aliases,
-    make_agent,
-    reported,
-    running_agent,
-    served_version,
-)
+from tests.client.agents import DELTAS, LINE, PROD, SCOPES, aliases, make_agent, reported, running_agent, served_version
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
 
@@ -41,9 +31,7 @@ def retokenized(tmp_path):
     return folder
 
 
-def test_an_engine_that_starts_on_another_base_gets_nothing_until_it_has_the_right_one(
-    vllm, host, maker, tmp_path
-):
+def test_an_engine_that_starts_on_another_base_gets_nothing_until_it_has_the_right_one(vllm, host, maker, tmp_path):
     vllm.base = str(BASES / "tinyllama")
     with running_agent(host, tmp_path, engine="vllm", url=vllm.url):
         until(lambda: vllm.names() == [V2], "v2 is loaded")
@@ -120,9 +108,7 @@ def test_a_folder_says_nothing_of_its_base_but_the_user_may(host, tmp_path):
     assert served_version(tmp_path) is None
 
 
-def test_an_old_version_that_is_for_the_base_stays_when_a_new_one_is_not(
-    vllm, host, maker, local_registry, tmp_path
-):
+def test_an_old_version_that_is_for_the_base_stays_when_a_new_one_is_not(vllm, host, maker, local_registry, tmp_path):
     maker.rollback(LINE, "prod")
     vllm.base = str(BASES / "tinyllama")
     once(host, tmp_path / "own", vllm)
@@ -138,9 +124,7 @@ def test_an_old_version_that_is_for_the_base_stays_when_a_new_one_is_not(
     assert aliases(tmp_path / "own")[PROD]["version"] == 1
 
 
-def test_a_wrong_base_is_known_while_the_registry_is_away(
-    vllm, local_registry, maker, tmp_path, break_network
-):
+def test_a_wrong_base_is_known_while_the_registry_is_away(vllm, local_registry, maker, tmp_path, break_network):
     proxy = break_network(local_registry.url)
     host = local_registry.client(SCOPES, principal="host", server=proxy.url, retries=0)
     vllm.base = str(BASES / "tinyllama")
@@ -160,8 +144,10 @@ def test_names_of_adapters_are_only_one_versions():
     lines = ["a--b/c", "a/b--c", "a/b", "a/b---c", "a/b--v1", "a--b/v1"]
     releases = [
         Release(LineRef(*line.split("/")), version, digest)
-        for line in lines for version in (1, 11) for digest in digests
-    ]  # fmt: skip
+        for line in lines
+        for version in (1, 11)
+        for digest in digests
+    ]
 
     names = [release.folder for release in releases]
 

@@ -34,9 +34,10 @@ def test_versions_are_loaded_and_unloaded_by_commands(exec_engine, host, maker, 
         until(lambda: exec_engine.names() == [V1], "v2 has drained")
 
     assert exec_engine.state()["asked"] == [
-        ["load", ["name", "path"], V2], ["load", ["name", "path"], V1],
+        ["load", ["name", "path"], V2],
+        ["load", ["name", "path"], V1],
         ["unload", ["name", "path"], V2],
-    ]  # fmt: skip
+    ]
     assert aliases(home)[PROD]["base"] == "checked"
     (adapter,) = exec_engine.state()["adapters"]
     assert (BASES / adapter["path"] / "adapter_config.json").exists()
@@ -51,9 +52,7 @@ def test_the_base_that_it_names_is_held_against_the_versions(exec_engine, host, 
     assert exec_engine.names() == []
 
 
-@pytest.mark.parametrize(
-    ("status", "error"), [(os.EX_TEMPFAIL, Unavailable), (1, InvalidInput), (77, InvalidInput)]
-)
+@pytest.mark.parametrize(("status", "error"), [(os.EX_TEMPFAIL, Unavailable), (1, InvalidInput), (77, InvalidInput)])
 def test_how_a_command_ends_says_whether_trying_again_may_help(exec_engine, status, error):
     exec_engine.set(ends={"load": status}, says={"load": ["starting", "no room for a LoRA"]})
 
@@ -86,7 +85,7 @@ def test_a_list_that_is_none_is_named(exec_engine, lists, told):
     exec_engine.set(lists=lists)
 
     with pytest.raises(InvalidInput, match=told.replace("[", r"\[")) as refused:
-        ExecServer(exec_engine.commands).listed()
+        ExecServer(exec_engine.commands).list_adapters()
 
     assert '{"adapters": [{"name"' in refused.value.fix
 
@@ -99,7 +98,7 @@ def test_commands_that_cannot_be_are_refused_before_anything_is_done(tmp_path):
     with pytest.raises(InvalidInput, match="No closing quotation"):
         ExecServer(ExecCommands("true", "true", "'rm"))
     with pytest.raises(InvalidInput, match="cannot be run: No such file"):
-        ExecServer(ExecCommands(str(tmp_path / "nothing"), "true", "true")).listed()
+        ExecServer(ExecCommands(str(tmp_path / "nothing"), "true", "true")).list_adapters()
     with pytest.raises(InvalidInput, match="needs its commands"):
         open_engine("exec", followed, [tmp_path])
     commands = ExecCommands("true", "true", "true")
@@ -115,6 +114,6 @@ def test_no_shell_reads_the_commands(exec_engine, tmp_path):
 
     ExecServer(ExecCommands(f"{listed} ; touch {trap}", "true", "true"))
     with pytest.raises(InvalidInput):
-        ExecServer(ExecCommands(f"{listed} ; touch {trap}", "true", "true")).listed()
+        ExecServer(ExecCommands(f"{listed} ; touch {trap}", "true", "true")).list_adapters()
 
     assert not trap.exists()

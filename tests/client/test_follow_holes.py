@@ -6,15 +6,7 @@ import httpx
 import pytest
 
 from deltareg.errors import DeltaregError, Unavailable
-from tests.client.agents import (
-    DELTAS,
-    LINE,
-    PROD,
-    aliases,
-    make_agent,
-    reported,
-    running_agent,
-)
+from tests.client.agents import DELTAS, LINE, PROD, aliases, make_agent, reported, running_agent
 from tests.client.test_follow_vllm import DIGESTS, V1, V2, ask
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.processes import until
@@ -88,9 +80,7 @@ def test_a_line_of_which_nobody_knows_what_is_used_is_spared(vllm, host, maker, 
     assert vllm.names() == [used]
 
 
-def test_a_folder_that_somebody_deleted_is_there_before_vllm_comes_back_to_it(
-    vllm, host, maker, tmp_path
-):
+def test_a_folder_that_somebody_deleted_is_there_before_vllm_comes_back_to_it(vllm, host, maker, tmp_path):
     with running_agent(host, tmp_path, engine="vllm", url=vllm.url, drain_s=60):
         until((tmp_path / "serving.json").exists, "v2 is served")
         maker.rollback(LINE, "prod")
@@ -118,9 +108,7 @@ def test_what_an_earlier_run_left_to_drain_gets_its_folder_back(vllm, host, make
     assert same_files(DELTAS / "lora_v2", folder)
 
 
-def test_an_adapter_whose_folder_cannot_be_made_is_unloaded_before_it_ends_vllm(
-    vllm, host, tmp_path
-):
+def test_an_adapter_whose_folder_cannot_be_made_is_unloaded_before_it_ends_vllm(vllm, host, tmp_path):
     name = left_over(vllm, tmp_path, line="team--lora", version=9)
     shutil.rmtree(vllm.adapters[name].path)
 
@@ -134,10 +122,7 @@ def test_an_adapter_whose_folder_cannot_be_made_is_unloaded_before_it_ends_vllm(
 def test_what_was_computed_from_other_bytes_is_not_answered_with(vllm, host, tmp_path):
     with running_agent(host, tmp_path, engine="vllm", url=vllm.url, drain_s=0):
         until((tmp_path / "serving.json").exists, "v2 is served")
-        shutil.copy(
-            DELTAS / "lora" / "adapter_model.safetensors",
-            vllm.adapters[V2].path / "adapter_model.safetensors",
-        )
+        shutil.copy(DELTAS / "lora" / "adapter_model.safetensors", vllm.adapters[V2].path / "adapter_model.safetensors")
         until(lambda: aliases(tmp_path)[PROD]["served"] != V2, "it is served under another name")
         until(lambda: V2 not in vllm.names(), "the name that answered otherwise is gone")
         served = aliases(tmp_path)[PROD]["served"]
@@ -159,9 +144,7 @@ def test_an_engine_that_has_died_is_not_taken_for_one_that_serves(vllm, host, ma
     assert "is not healthy" in follower.error
 
 
-def test_an_engine_that_is_long_away_is_served_in_the_round_after_it_is_back(
-    vllm, host, maker, tmp_path
-):
+def test_an_engine_that_is_long_away_is_served_in_the_round_after_it_is_back(vllm, host, maker, tmp_path):
     with running_agent(host, tmp_path, engine="vllm", url=vllm.url) as events:
         until(lambda: vllm.names() == [V2], "v2 is loaded")
         vllm.is_down = True
@@ -207,9 +190,7 @@ def test_metrics_count_followers_by_base(vllm, host, local_registry, tmp_path):
     assert 'deltareg_followers{base="wrong",drift="failed"} 0.0' in told
 
 
-def test_the_version_before_is_served_again_though_the_new_one_is_refused(
-    vllm, host, maker, tmp_path
-):
+def test_the_version_before_is_served_again_though_the_new_one_is_refused(vllm, host, maker, tmp_path):
     maker.rollback(LINE, "prod")
     maker.channels.clear_quarantine(LINE, "prod", 2, reason="for the test")
     vllm.base = str(SAMPLES / "bases" / "tinyllama")

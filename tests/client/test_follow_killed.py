@@ -75,8 +75,11 @@ def kill_anywhere(server, folder, engine, url=""):
     folder.parent.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", KILLED_ANYWHERE, server.url, *tokens, str(folder), engine, url],
-        capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -103,9 +106,7 @@ def test_what_a_killed_agent_leaves_is_whole(local_registry, maker, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_agent_leaves_a_vllm_server_that_the_next_one_puts_right(
-    local_registry, maker, tmp_path, vllm
-):
+def test_a_killed_agent_leaves_a_vllm_server_that_the_next_one_puts_right(local_registry, maker, tmp_path, vllm):
     folder = tmp_path / "host" / "served"
     host = local_registry.client(SCOPES, principal="host")
 

@@ -80,9 +80,7 @@ def test_adapters_of_others_keep_their_scales(llama, host, maker, tmp_path):
 
 def test_it_is_started_again_by_the_command_that_is_named(llama, host, maker, tmp_path):
     home, asked = tmp_path / "own", tmp_path / "asked"
-    restart = shlex.join(
-        [sys.executable, "-I", "-S", "-c", f"open({str(asked)!r}, 'a').write('again\\n')"]
-    )
+    restart = shlex.join([sys.executable, "-I", "-S", "-c", f"open({str(asked)!r}, 'a').write('again\\n')"])
     options = {"llama": options_of(host, restart=restart), "base": BASES / "tinyllama"}
     with running_agent(host, home, engine="llamacpp", url=llama.url, **options):
         until(asked.exists, "it was asked to start")
@@ -100,9 +98,7 @@ def test_it_is_started_again_by_the_command_that_is_named(llama, host, maker, tm
     assert llama.applied() == {V1: 1, V2: 0}
 
 
-def test_a_server_that_was_started_without_them_is_given_the_right_one_again(
-    llama, host, maker, tmp_path
-):
+def test_a_server_that_was_started_without_them_is_given_the_right_one_again(llama, host, maker, tmp_path):
     with pytest.raises(Conflict):
         once(host, tmp_path, llama)
     start(llama, tmp_path)
@@ -144,10 +140,7 @@ def test_a_file_that_the_options_name_is_there_whenever_it_starts(llama, host, m
 
 @pytest.mark.parametrize(
     ("change", "error", "fix"),
-    [
-        ({"key": "secret"}, InvalidInput, "LLAMA_API_KEY"),
-        ({"is_loading": True}, Unavailable, "until it has its model"),
-    ],
+    [({"key": "secret"}, InvalidInput, "LLAMA_API_KEY"), ({"is_loading": True}, Unavailable, "until it has its model")],
 )
 def test_what_is_wrong_with_the_server_is_told(llama, tmp_path, change, error, fix):
     for name, value in change.items():

@@ -8,15 +8,7 @@ from deltareg.client.follow.opening import open_engine
 from deltareg.client.follow.release import FollowedChannel
 from deltareg.client.follow.sglang_server import SglangServer, token_of_sglang
 from deltareg.errors import BaseMismatch, Conflict, InvalidInput, NotFound, Unavailable
-from tests.client.agents import (
-    DELTAS,
-    LINE,
-    PROD,
-    aliases,
-    make_agent,
-    reported,
-    running_agent,
-)
+from tests.client.agents import DELTAS, LINE, PROD, aliases, make_agent, reported, running_agent
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
 
@@ -49,9 +41,7 @@ def test_the_base_is_the_one_that_its_model_info_names(sglang, host, tmp_path):
         once(host, tmp_path / "b", sglang)
 
     assert unchecked.base == "unchecked"
-    assert [
-        name for name in sglang.names() if sglang.adapters[name].startswith(str(tmp_path / "b"))
-    ] == []
+    assert [name for name in sglang.names() if sglang.adapters[name].startswith(str(tmp_path / "b"))] == []
 
 
 def list_and_load(server):
@@ -103,21 +93,15 @@ def test_the_key_is_taken_from_the_environment(sglang, monkeypatch):
     monkeypatch.setenv("SGLANG_API_KEY", "secret")
 
     with closing(SglangServer(sglang.url, token=token_of_sglang())) as server:
-        assert server.listed().bases == {"tinyllama"}
+        assert server.list_adapters().bases == {"tinyllama"}
 
 
 def test_what_is_no_sglang_is_named(vllm, tmp_path):
     followed = [FollowedChannel.parse(PROD)]
 
-    with (
-        pytest.raises(InvalidInput, match="is no SGLang server"),
-        closing(SglangServer(vllm.url)) as server,
-    ):
-        server.listed()
-    with (
-        pytest.raises(NotFound, match="has no /load_lora_adapter") as off,
-        closing(SglangServer(vllm.url)) as server,
-    ):
+    with pytest.raises(InvalidInput, match="is no SGLang server"), closing(SglangServer(vllm.url)) as server:
+        server.list_adapters()
+    with pytest.raises(NotFound, match="has no /load_lora_adapter") as off, closing(SglangServer(vllm.url)) as server:
         server.load("mine", DELTAS / "lora")
     assert "--enable-lora" in off.value.fix
     with pytest.raises(InvalidInput, match="needs its address") as refused:

@@ -8,15 +8,7 @@ import httpx
 import pytest
 
 from deltareg.errors import InvalidInput, NotFound, Unavailable
-from tests.client.agents import (
-    DELTAS,
-    LINE,
-    PROD,
-    aliases,
-    make_agent,
-    reported,
-    running_agent,
-)
+from tests.client.agents import DELTAS, LINE, PROD, aliases, make_agent, reported, running_agent
 from tests.fixtures.processes import until
 from tests.fixtures.vllm_stub import Adapter
 
@@ -103,9 +95,7 @@ async def ask_all_the_time(vllm, folder, stop, told, *, clients=5):
 @pytest.mark.parametrize("in_flight", [40, pytest.param(500, marks=pytest.mark.soak)])
 def test_no_request_fails_while_versions_are_swapped(vllm, host, maker, tmp_path, in_flight):
     stop, told, failed = threading.Event(), [0], []
-    steady = threading.Thread(
-        target=lambda: asyncio.run(ask_all_the_time(vllm, tmp_path, stop, told))
-    )
+    steady = threading.Thread(target=lambda: asyncio.run(ask_all_the_time(vllm, tmp_path, stop, told)))
     options = {"drain_s": 4.0, "keep": 0, "interval_s": 0.2}
     with running_agent(host, tmp_path, engine="vllm", url=vllm.url, **options):
         until((tmp_path / "serving.json").exists, "v2 is served")
@@ -113,10 +103,7 @@ def test_no_request_fails_while_versions_are_swapped(vllm, host, maker, tmp_path
         try:
             for before, after in ((V2, V1), (V1, V2)):
                 flight = threading.Thread(
-                    target=lambda name: failed.extend(
-                        asyncio.run(ask_many(vllm, [name] * in_flight))
-                    ),
-                    args=[before],
+                    target=lambda name: failed.extend(asyncio.run(ask_many(vllm, [name] * in_flight))), args=[before]
                 )
                 flight.start()
                 until(lambda: len(vllm.held) == in_flight, "all are in flight")
@@ -192,9 +179,7 @@ def test_a_name_that_somebody_else_has_is_left_to_them(vllm, host, maker, tmp_pa
     assert vllm.names() == [V2, served]
 
 
-def test_a_server_without_runtime_updates_is_named_with_what_turns_them_on(
-    closed_vllm, host, tmp_path
-):
+def test_a_server_without_runtime_updates_is_named_with_what_turns_them_on(closed_vllm, host, tmp_path):
     with pytest.raises(NotFound) as refused:
         make_agent(host, tmp_path, engine="vllm", url=closed_vllm.url)[0].once()
 

@@ -52,10 +52,7 @@ def forge(worker, grant, manifest, lie):
     with open_folder(lie) as folder:
         sent = send_pieces(context, upload, manifest, piece_sources(folder, manifest, {}))
     return worker.complete_reencode(
-        grant.run,
-        ReencodeReport(
-            fence=grant.fence, upload=upload.id, storage_map=sent.storage.encode().decode()
-        ),
+        grant.run, ReencodeReport(fence=grant.fence, upload=upload.id, storage_map=sent.storage.encode().decode())
     )
 
 
@@ -183,9 +180,7 @@ def test_it_is_gone_back_to_from_its_page(server, run):
 
     assert former["state"] == "former"
     assert "Go back to it" in shown
-    assert [(each["ref"], each["form"], each["goes_at"]) for each in kept] == [
-        (REF, former["form"], former["until"])
-    ]
+    assert [(each["ref"], each["form"], each["goes_at"]) for each in kept] == [(REF, former["form"], former["until"])]
     assert (answer.status_code, answer.headers["Location"][:9]) == (303, "/ui/runs/")
     assert server.client().show(REF).stored_bytes == done.stored_bytes.before
 

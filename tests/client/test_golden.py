@@ -59,9 +59,7 @@ def test_a_folder_with_golden_outputs_can_be_pushed_again(local_registry, folder
         client.push(pulled.path, "me/chat", base="tiny", golden=file)
 
 
-def test_a_version_says_that_it_has_outputs_and_how_they_were_recorded(
-    local_registry, folders, tmp_path
-):
+def test_a_version_says_that_it_has_outputs_and_how_they_were_recorded(local_registry, folders, tmp_path):
     client = local_registry.client()
     delta, base = folders
     client.bases.push(base, "tiny")
@@ -84,14 +82,10 @@ def test_a_version_says_that_it_has_outputs_and_how_they_were_recorded(
 WRONG = {
     "no outputs": {"inputs.input_ids": IDS},
     "no inputs": {"outputs.logits": LOGITS},
-    "a name that is neither": {
-        "inputs.input_ids": IDS, "outputs.logits": LOGITS, "logits": LOGITS,
-    },
+    "a name that is neither": {"inputs.input_ids": IDS, "outputs.logits": LOGITS, "logits": LOGITS},
     "whole numbers as outputs": {"inputs.input_ids": IDS, "outputs.logits": IDS},
-    "inputs of a dtype that nothing takes": {
-        "inputs.input_ids": IDS.astype(np.int16), "outputs.logits": LOGITS,
-    },
-}  # fmt: skip
+    "inputs of a dtype that nothing takes": {"inputs.input_ids": IDS.astype(np.int16), "outputs.logits": LOGITS},
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

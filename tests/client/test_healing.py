@@ -172,9 +172,7 @@ def test_damage_to_what_a_verification_compares_with_is_found_out(server, run):
 def test_a_damaged_base_is_healed_by_pushing_it_again(server, run, tmp_path):
     client = server.client()
     with read(server.registry.engine) as conn:
-        held = sa.select(t.packs.c.physical_key).join(
-            t.base_packs, t.base_packs.c.pack_id == t.packs.c.id
-        )
+        held = sa.select(t.packs.c.physical_key).join(t.base_packs, t.base_packs.c.pack_id == t.packs.c.id)
         keys = conn.execute(held).scalars().all()
     for key in keys:
         rewrite(server.registry.store, key, flip)
@@ -275,11 +273,7 @@ def test_a_damaged_document_is_healed_by_the_push_that_is_named(server, run, tmp
 @BOTH_DATABASES
 def test_a_proof_that_was_under_way_does_not_hide_what_was_found_meanwhile(server, run, tmp_path):
     """The race: a worker has read all of it, then the store fails, and fsck is there first."""
-    admin, client, prover = (
-        server.client(ADMIN, principal="root"),
-        server.client(),
-        prover_of(server),
-    )
+    admin, client, prover = (server.client(ADMIN, principal="root"), server.client(), prover_of(server))
     asked = client.runs.prove(f"{LINE}:v1", again=True)
     grant = prover.lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
     report = look(prover, grant)
@@ -347,8 +341,7 @@ def test_a_proof_from_a_cache_does_not_hide_damage(server, run):
     asked, prover = client.runs.prove(f"{LINE}:v1"), prover_of(server)
     grant = prover.lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
     told = prover.complete_proof(
-        asked.id,
-        ProofReport(fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[]),
+        asked.id, ProofReport(fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[])
     )
 
     assert told.proof == "corrupt"
@@ -377,9 +370,7 @@ def test_a_version_that_was_damaged_while_it_was_deleted_comes_back_as_such(serv
 
 @BOTH_DATABASES
 @pytest.mark.parametrize("delta", ["lora", pytest.param("full", marks=pytest.mark.soak)])
-def test_a_damaged_version_that_others_stand_on_is_healed_by_the_pushes_named(
-    server, tmp_path, delta
-):
+def test_a_damaged_version_that_others_stand_on_is_healed_by_the_pushes_named(server, tmp_path, delta):
     """Its packs as a version and those of what folding it gives, which no folder holds."""
     server.step((delta, "stack"), lambda: push_stack(server, delta))
     admin, store = server.client(ADMIN, principal="root"), server.registry.store
@@ -428,9 +419,7 @@ def test_a_base_of_a_namespace_offers_its_pieces_there_and_is_healed_there(serve
     assert {one.outcome for one in found.findings} == {"healed"}
     assert found.to_push == []
     with read(server.registry.engine) as conn:
-        of_first = sa.select(t.packs.c.scope).join(
-            t.base_packs, t.base_packs.c.pack_id == t.packs.c.id
-        )
+        of_first = sa.select(t.packs.c.scope).join(t.base_packs, t.base_packs.c.pack_id == t.packs.c.id)
         scopes = conn.execute(of_first.where(t.base_packs.c.base_id == 1)).scalars().all()
     assert set(scopes) == {"ns:org"}
 

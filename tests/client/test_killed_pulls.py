@@ -79,9 +79,7 @@ def server(shared_registry, tmp_path_factory):
 
 def run(script, server, cache, *arguments):
     command = [sys.executable, "-c", script, server.url, server.token("read"), str(cache)]
-    return subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, check=False, timeout=100
-    )
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=100)
 
 
 @pytest.mark.parametrize("number", [2, 3])

@@ -49,9 +49,7 @@ def killed(server, processes):
 
 def let_leases_run_out(server):
     with write(server.registry.engine) as conn:
-        conn.execute(
-            sa.update(t.runs).where(t.runs.c.state == "running").values(lease_expires_at=0)
-        )
+        conn.execute(sa.update(t.runs).where(t.runs.c.state == "running").values(lease_expires_at=0))
 
 
 def states(server):

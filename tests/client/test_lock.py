@@ -106,20 +106,15 @@ def test_folders_are_made_what_the_lock_says(two, file, tmp_path, local_registry
         other = {**two.bases.show("tinyllama").parts, "tokenizer": f"sha256:{'0' * 64}"}
         conn.execute(sa.update(t.base_identities).values(identity="blake3:other", parts=other))
     drifted = two.folders.sync(file, frozen=True)
-    assert {each.why for each in drifted.folders} == {
-        "the base tinyllama is another one: tokenizer"
-    }
+    assert {each.why for each in drifted.folders} == {"the base tinyllama is another one: tokenizer"}
 
 
-def test_two_at_once_come_to_the_same_and_without_a_server_the_cache_serves(
-    two, file, local_registry
-):
+def test_two_at_once_come_to_the_same_and_without_a_server_the_cache_serves(two, file, local_registry):
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: two.folders.sync(file), range(4)))
     assert all(set(steps(report)) <= {"kept", "fetched"} for report in done)
     assert not two.folders.sync(file, frozen=True).is_drifted
-    config = ClientConfig(server="http://127.0.0.1:9", cache_dir=two.config.cache_dir, retries=0,
-                          patience_s=0.0)  # fmt: skip
+    config = ClientConfig(server="http://127.0.0.1:9", cache_dir=two.config.cache_dir, retries=0, patience_s=0.0)
 
     with Client(config) as offline:
         assert steps(offline.folders.sync(file)) == ["kept", "kept"]
@@ -237,9 +232,7 @@ print(json.dumps(found))
 def test_killed_at_any_moment_a_folder_is_the_old_one_or_the_new_one(two, file, local_registry):
     token, cache = local_registry.token("read"), two.config.cache_dir
     arguments = [local_registry.url, token, str(cache), str(file)]
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=True
-    )
+    ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=True)
 
     whole = sorted(path.name for path in two.pull(V1).path.iterdir())
     seen = json.loads(ended.stdout)

@@ -16,22 +16,31 @@ from tests import folders
 from tests.client.attached import biased_lora
 from tests.fixtures.registries import SAMPLES
 
-BASES = {base: folders.open_base(SAMPLES / "bases" / base) for base in (
-    "tinyllama", "tinyllama_bf16", "tinygpt2",
-)}  # fmt: skip
+BASES = {base: folders.open_base(SAMPLES / "bases" / base) for base in ("tinyllama", "tinyllama_bf16", "tinygpt2")}
 FOLDABLE = {
     "tinyllama": [
-        "lora", "lora_v2", "lora_rslora", "lora_dora", "lora_patterns", "lora_modules_to_save",
-        "lora_embeddings", "lora_bf16", "full", "full_v2",
+        "lora",
+        "lora_v2",
+        "lora_rslora",
+        "lora_dora",
+        "lora_patterns",
+        "lora_modules_to_save",
+        "lora_embeddings",
+        "lora_bf16",
+        "full",
+        "full_v2",
     ],
     "tinyllama_bf16": ["lora"],
     "tinygpt2": ["lora", "bitfit", "bitfit_delta"],
-}  # fmt: skip
+}
 PAIRS = [(base, delta) for base, deltas in FOLDABLE.items() for delta in deltas]
 SOME = [
-    ("tinyllama", "lora_dora"), ("tinyllama", "lora_modules_to_save"), ("tinyllama", "full"),
-    ("tinyllama_bf16", "lora"), ("tinygpt2", "bitfit"),
-]  # fmt: skip
+    ("tinyllama", "lora_dora"),
+    ("tinyllama", "lora_modules_to_save"),
+    ("tinyllama", "full"),
+    ("tinyllama_bf16", "lora"),
+    ("tinygpt2", "bitfit"),
+]
 CLOSE = 1e-6
 
 
@@ -149,17 +158,14 @@ FORMULAS: dict[str, tuple[dict, tuple, Callable]] = {
     "linear, mean": ({"normalize": True}, (3.0, 1.0), lambda _, a, b: 0.75 * a + 0.25 * b),
     "task_arithmetic": ({"scale": 0.4}, (1.0, 2.0), lambda _, a, b: 0.4 * (a + 2 * b)),
     "slerp": ({}, (0.6, 0.4), lambda w, a, b: slerp(w, a, b, 0.4)),
-    "ties": (
-        {"density": 0.3}, (1.0, 1.0), lambda _, a, b: ties(a, b, (1, 1), 0.3, is_mean=True),
-    ),
+    "ties": ({"density": 0.3}, (1.0, 1.0), lambda _, a, b: ties(a, b, (1, 1), 0.3, is_mean=True)),
     "ties, sum": (
-        {"density": 0.6, "normalize": False, "scale": 0.5}, (1.0, -2.0),
+        {"density": 0.6, "normalize": False, "scale": 0.5},
+        (1.0, -2.0),
         lambda _, a, b: 0.5 * ties(a, b, (1, -2), 0.6, is_mean=False),
     ),
-    "magnitude_prune": (
-        {"density": 0.25}, (0.5, 0.5), lambda _, a, b: (largest(a, 0.25) + largest(b, 0.25)) / 2,
-    ),
-}  # fmt: skip
+    "magnitude_prune": ({"density": 0.25}, (0.5, 0.5), lambda _, a, b: (largest(a, 0.25) + largest(b, 0.25)) / 2),
+}
 
 
 @pytest.mark.parametrize("formula", FORMULAS)
@@ -169,9 +175,12 @@ def test_a_merge_equals_its_formula_in_float64(client, formula):
     base, (a, b) = changes(client, *refs)
 
     made = merged(
-        client, list(zip(refs, weights, strict=True)), formula.replace(", ", "-"),
-        formula.partition(",")[0], **parameters,
-    )  # fmt: skip
+        client,
+        list(zip(refs, weights, strict=True)),
+        formula.replace(", ", "-"),
+        formula.partition(",")[0],
+        **parameters,
+    )
 
     got = values(folded(client, made))
     for name, own in base.items():
@@ -196,10 +205,7 @@ def test_what_is_dropped_at_random_follows_from_the_seed(client, method):
     parents = [("team/tinyllama-full", 1.0)]
     base, (change,) = changes(client, "team/tinyllama-full")
 
-    refs = [
-        merged(client, parents, f"{method}-{seed}", method, density=0.25, seed=seed)
-        for seed in (1, 2, 1)
-    ]
+    refs = [merged(client, parents, f"{method}-{seed}", method, density=0.25, seed=seed) for seed in (1, 2, 1)]
     tensors = [values(folded(client, ref)) for ref in refs[:2]]
 
     assert refs[0] == refs[2]
@@ -227,9 +233,16 @@ def test_cat_is_exact_and_a_lora(client):
 
 
 @pytest.mark.parametrize(
-    "sample", ["tinyllama-lora", "tinyllama-lora_rslora", "tinyllama-lora_patterns",
-               "tinyllama-lora_embeddings", "tinyllama_bf16-lora", "tinygpt2-lora"],
-)  # fmt: skip
+    "sample",
+    [
+        "tinyllama-lora",
+        "tinyllama-lora_rslora",
+        "tinyllama-lora_patterns",
+        "tinyllama-lora_embeddings",
+        "tinyllama_bf16-lora",
+        "tinygpt2-lora",
+    ],
+)
 def test_cat_of_one_lora_folds_to_the_same_bits(client, sample):
     made = merged(client, [(f"team/{sample}", 1.0)], f"cat-{sample}", "cat")
 
@@ -334,12 +347,8 @@ def test_a_plan_measures_every_pair_in_float64(client):
     name = "model.layers.1.mlp.up_proj.weight"
     row, one, two = found[name], a[name], b[name]
     both = (one != 0) & (two != 0)
-    assert row.sign_agreement == pytest.approx(
-        np.mean(np.sign(one)[both] == np.sign(two)[both]), abs=1e-3
-    )
-    assert row.cosine == pytest.approx(
-        np.vdot(one, two) / np.linalg.norm(one) / np.linalg.norm(two), abs=1e-6
-    )
+    assert row.sign_agreement == pytest.approx(np.mean(np.sign(one)[both] == np.sign(two)[both]), abs=1e-3)
+    assert row.cosine == pytest.approx(np.vdot(one, two) / np.linalg.norm(one) / np.linalg.norm(two), abs=1e-6)
     assert row.relative_b == pytest.approx(np.linalg.norm(two) / np.linalg.norm(base[name]))
     assert found["model.norm.weight"].overlap == 0
     assert (plan.pairs[0].a, plan.pairs[0].b) == tuple(f"{ref}:v1" for ref in refs)

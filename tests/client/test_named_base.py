@@ -25,9 +25,7 @@ def named(tmp_path):
     def write(name, revision=None):
         folder = tmp_path / "delta"
         shutil.rmtree(folder, ignore_errors=True)
-        return tiny.lora(
-            folder, base, base_model_name_or_path=name, revision=revision, targets=("q_proj",)
-        ).path
+        return tiny.lora(folder, base, base_model_name_or_path=name, revision=revision, targets=("q_proj",)).path
 
     return base, write
 

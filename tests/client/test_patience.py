@@ -43,7 +43,7 @@ class Watched:
 
     def add(self, size_bytes): ...
 
-    def moved(self, size_bytes): ...
+    def count_moved(self, size_bytes): ...
 
     def note(self, text):
         self.said.append(text)
@@ -63,9 +63,7 @@ def progress():
 
 
 def patient(clock, progress, *, retries=5, window_s=30.0):
-    return RetryPolicy(
-        retries=retries, window_s=window_s, progress=progress, sleep=clock.sleep, clock=clock
-    )
+    return RetryPolicy(retries=retries, window_s=window_s, progress=progress, sleep=clock.sleep, clock=clock)
 
 
 class failing:  # noqa: N801  # reads as what it does
@@ -167,8 +165,7 @@ def test_who_is_hasty_learns_at_once_that_nobody_listens(clock, progress):
 
 
 @pytest.mark.parametrize(
-    "cause",
-    [socket.gaierror(-2, "Name or service not known"), ssl.SSLCertVerificationError("self-signed")],
+    "cause", [socket.gaierror(-2, "Name or service not known"), ssl.SSLCertVerificationError("self-signed")]
 )
 def test_what_waiting_does_not_change_fails_at_once(clock, progress, cause):
     act = failing(of_network(cause))
@@ -246,7 +243,7 @@ def test_a_store_that_stops_in_the_middle_is_named_too(broken, told):
 def test_silence_is_told_until_it_ends(progress, clock, monkeypatch):
     monkeypatch.setattr(patience, "SILENCE_S", 0.05)
 
-    with patient(clock, progress).watched("nobody has answered"):
+    with patient(clock, progress).watch("nobody has answered"):
         until(lambda: progress.said, "it speaks")
 
     assert progress.said[0].startswith("nobody has answered for 0 s")
@@ -256,7 +253,7 @@ def test_silence_is_told_until_it_ends(progress, clock, monkeypatch):
 def test_what_moves_is_not_silent(progress, clock, monkeypatch):
     monkeypatch.setattr(patience, "SILENCE_S", 30.0)
 
-    with patient(clock, progress).watched("nobody has answered") as has_moved:
+    with patient(clock, progress).watch("nobody has answered") as has_moved:
         for _ in range(100):
             has_moved()
 
@@ -269,13 +266,22 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        ("3", 3), ("0", 0), (" 12 ", 12), ("86400", 30), ("9" * 400, 30), ("-5", 0), ("", 0),
-        (None, 0), ("soon", 0), ("1.5", 0), ("٣", 0),
+        ("3", 3),
+        ("0", 0),
+        (" 12 ", 12),
+        ("86400", 30),
+        ("9" * 400, 30),
+        ("-5", 0),
+        ("", 0),
+        (None, 0),
+        ("soon", 0),
+        ("1.5", 0),
+        ("٣", 0),
         (format_datetime(NOW + timedelta(seconds=20), usegmt=True), 20),
         (format_datetime(NOW + timedelta(days=9), usegmt=True), 30),
         (format_datetime(NOW - timedelta(days=9), usegmt=True), 0),
         ("Thu, 01 Jan 2026 00:00:05 -0000", 5),
     ],
-)  # fmt: skip
+)
 def test_retry_after_is_seconds_or_a_date_and_bounded(header, seconds):
     assert asked_pause_s(header, now=NOW) == seconds

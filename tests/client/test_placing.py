@@ -30,9 +30,8 @@ with placed(Path(sys.argv[1])) as draft:
 def maker(target, how):
     """Start a process that makes a folder and dies, or waits for the end of its input."""
     return subprocess.Popen(
-        [sys.executable, "-c", MAKER, str(target), how],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", MAKER, str(target), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def drafts(folder):

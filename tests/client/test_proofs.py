@@ -56,9 +56,7 @@ def test_a_push_is_claimed_until_somebody_else_has_decoded_it(owner, prover):
 
     runs = prove_all(prover)
 
-    assert [(run.base or run.ref, run.proof) for run in runs] == [
-        ("base", "proven"), ("team/lora:v1", "proven"),
-    ]  # fmt: skip
+    assert [(run.base or run.ref, run.proof) for run in runs] == [("base", "proven"), ("team/lora:v1", "proven")]
     assert owner.show("team/lora").proof == "proven"
     assert owner.bases.show("base").proof == "proven"
 
@@ -77,9 +75,7 @@ def test_claimed_pieces_are_offered_to_nobody(server, owner, prover):
 
 
 @BOTH_DATABASES
-def test_an_honest_push_after_a_lie_is_taken_whichever_comes_first(
-    server, owner, mallory, prover, tmp_path
-):
+def test_an_honest_push_after_a_lie_is_taken_whichever_comes_first(server, owner, mallory, prover, tmp_path):
     """The attack: zeros under true digests, then the owner's push that sent nothing."""
     lie = zeros_of(LORA, tmp_path / "lie")
     push_lie(mallory, LORA, lie, "team/lora", base="base")
@@ -95,9 +91,7 @@ def test_an_honest_push_after_a_lie_is_taken_whichever_comes_first(
 
 
 @BOTH_DATABASES
-def test_a_lie_is_refused_to_all_until_the_same_bytes_come_again(
-    server, owner, mallory, prover, tmp_path
-):
+def test_a_lie_is_refused_to_all_until_the_same_bytes_come_again(server, owner, mallory, prover, tmp_path):
     lie = zeros_of(LORA, tmp_path / "lie")
     lied = push_lie(mallory, LORA, lie, "team/lora", base="base")
     prove_all(prover)
@@ -115,8 +109,10 @@ def test_a_lie_is_refused_to_all_until_the_same_bytes_come_again(
     assert same(owner.pull("team/lora:v1", tmp_path / "pulled").path, LORA)
     healing = actions(server, "version.corrupt", "version.heal", "version.prove")
     assert [(row.action, row.actor) for row in healing] == [
-        ("version.corrupt", "prover"), ("version.heal", "owner"), ("version.prove", "prover"),
-    ]  # fmt: skip
+        ("version.corrupt", "prover"),
+        ("version.heal", "owner"),
+        ("version.prove", "prover"),
+    ]
 
 
 @ONE_STACK
@@ -191,9 +187,7 @@ def test_doubts_about_what_is_proven_come_behind_what_waits_to_be(owner, prover)
 
 
 @ONE_STACK
-def test_a_word_about_bytes_that_were_replaced_says_nothing(
-    owner, mallory, prover, server, tmp_path
-):
+def test_a_word_about_bytes_that_were_replaced_says_nothing(owner, mallory, prover, server, tmp_path):
     prove_all(prover)
     lie = zeros_of(LORA, tmp_path / "lie")
     push_lie(mallory, LORA, lie, "team/lora", base="base")
@@ -229,9 +223,7 @@ def test_the_gate_asks_for_a_proof(server, owner, prover):
 
 
 @BOTH_DATABASES
-def test_a_corrupt_version_goes_to_no_channel_even_by_break_glass(
-    server, owner, mallory, prover, tmp_path
-):
+def test_a_corrupt_version_goes_to_no_channel_even_by_break_glass(server, owner, mallory, prover, tmp_path):
     lie = zeros_of(LORA, tmp_path / "lie")
     push_lie(mallory, LORA, lie, "team/lora", base="base")
     prove_all(prover)
@@ -268,13 +260,14 @@ def test_a_workers_token_without_its_key_proves_nothing(server, owner, prover):
     other_nonce = grant.model_copy(update={"nonce": "0" * 64})
     other_bytes = grant.model_copy(update={"digest": f"sha256:{'0' * 64}"})
     forged = [
-        said, sign_work(grant, said, key_of("thief")),
+        said,
+        sign_work(grant, said, key_of("thief")),
         sign_work(other_nonce, said, key_of("prover")),
         sign_work(other_bytes, said, key_of("prover")),
         signed.model_copy(update={"wrong": [WrongPart(name="x", detail="")]}),
         signed.model_copy(update={"storage_revision": 2}),
         signed.model_copy(update={"envelope": signed.envelope[:-9]}),
-    ]  # fmt: skip
+    ]
 
     for report in forged:
         with pytest.raises((BadSignature, InvalidInput)):
@@ -343,9 +336,7 @@ def test_a_version_that_is_deleted_while_it_is_proven_stays_deleted(server, owne
 
 
 @ONE_STACK
-def test_a_push_that_would_rest_on_a_claim_of_somebody_else_is_sent_without(
-    server, owner, prover, tmp_path
-):
+def test_a_push_that_would_rest_on_a_claim_of_somebody_else_is_sent_without(server, owner, prover, tmp_path):
     second = LORA.with_name("lora_v2")
     owner.push(LORA, "team/lora", base="base")
     other = server.client(("read", "push"), principal="bob")

@@ -10,14 +10,7 @@ from pathlib import Path
 import pytest
 
 from deltareg.client.folders.folder import open_folder
-from deltareg.errors import (
-    BaseMismatch,
-    BlobMissing,
-    Conflict,
-    IntegrityFailure,
-    InvalidInput,
-    NotFound,
-)
+from deltareg.errors import BaseMismatch, BlobMissing, Conflict, IntegrityFailure, InvalidInput, NotFound
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import SAMPLES
 
@@ -153,11 +146,17 @@ def test_two_processes_share_a_cache(server, processes, tmp_path):
     program = Path(__file__).with_name("pulling_twice.py")
     started = [
         processes.start(
-            name, sys.executable, str(program), server.url, token, str(cache), str(tmp_path / name),
+            name,
+            sys.executable,
+            str(program),
+            server.url,
+            token,
+            str(cache),
+            str(tmp_path / name),
             environ=processes.environ(name),
         )
         for name in "abc"
-    ]  # fmt: skip
+    ]
 
     assert [each.wait() for each in started] == [0, 0, 0], [each.errors for each in started]
     outs = [tmp_path / name / number for name in "abc" for number in "01"]
@@ -274,13 +273,20 @@ def test_a_pack_that_the_store_lost_is_told(registry_server, tmp_path):
 @pytest.mark.parametrize(
     ("ref", "error"),
     [
-        ("team/absent", NotFound), ("team/lora:v9", NotFound), ("team/lora@dev", NotFound),
-        ("team/lora@absent", NotFound), ("team/full", NotFound), ("team", InvalidInput),
-        ("team/lora@", InvalidInput), (f"team/lora@sha256:{'0' * 64}", NotFound),
-        ("", InvalidInput), ("../x", InvalidInput), ("team/lora:v0", InvalidInput),
+        ("team/absent", NotFound),
+        ("team/lora:v9", NotFound),
+        ("team/lora@dev", NotFound),
+        ("team/lora@absent", NotFound),
+        ("team/full", NotFound),
+        ("team", InvalidInput),
+        ("team/lora@", InvalidInput),
+        (f"team/lora@sha256:{'0' * 64}", NotFound),
+        ("", InvalidInput),
+        ("../x", InvalidInput),
+        ("team/lora:v0", InvalidInput),
         ("team/lora@prod~1", NotFound),
     ],
-)  # fmt: skip
+)
 def test_references_that_lead_nowhere(client, tmp_path, ref, error):
     with pytest.raises(error):
         client.pull(ref, tmp_path / "out")
@@ -299,9 +305,7 @@ def test_materialize_refuses_what_is_not_asked_for(client, tmp_path):
     with pytest.raises(InvalidInput, match="dtype"):
         client.materialize("team/lora", tmp_path / "out", dtype="int4")
     with pytest.raises(BaseMismatch):
-        client.materialize(
-            "team/lora", tmp_path / "out", base=SAMPLES / "bases" / "tinyllama_other"
-        )
+        client.materialize("team/lora", tmp_path / "out", base=SAMPLES / "bases" / "tinyllama_other")
     with pytest.raises(IntegrityFailure, match="root"):
         client.materialize("team/lora", tmp_path / "out", expect=f"blake3:{'0' * 64}")
 
@@ -319,9 +323,7 @@ def test_materialize_in_another_dtype(client, tmp_path, dtype):
 def test_materialize_keeps_the_shards_of_the_base(server, tmp_path):
     client = server.client()
 
-    merged = client.materialize(
-        "team/lora", tmp_path / "out", base=SAMPLES / "bases" / "tinyllama_sharded"
-    )
+    merged = client.materialize("team/lora", tmp_path / "out", base=SAMPLES / "bases" / "tinyllama_sharded")
 
     names = {p.name for p in (SAMPLES / "bases" / "tinyllama_sharded").iterdir()}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
@@ -366,8 +368,11 @@ def test_a_disk_that_is_full(server, tmp_path):
 
     run = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", mounts + 'exec "$@"', "sh", *words],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("is full") == len(ON_A_FULL_DISK)

@@ -28,11 +28,7 @@ from tests.fixtures.registries import SAMPLES
 
 DELTAS = SAMPLES / "deltas" / "tinyllama"
 LORA = DELTAS / "lora_qv"
-BAD = [
-    bad
-    for bad in json.loads((SAMPLES / "manifest.json").read_text())["bad"]
-    if bad["stage"] == "push"
-]
+BAD = [bad for bad in json.loads((SAMPLES / "manifest.json").read_text())["bad"] if bad["stage"] == "push"]
 MB = 1 << 20
 
 
@@ -77,16 +73,20 @@ def test_the_state_of_a_trainer_stays_at_home(client, tmp_path):
 
     left = {line.partition(" ")[0] for line in report.left_out}
     carried = {path.name for path in (tmp_path / "out").iterdir()}
-    assert left == {"optimizer.pt", "rng_state.pth", "scheduler.pt", "trainer_state.json",
-                    "training_args.bin"}  # fmt: skip
+    assert left == {"optimizer.pt", "rng_state.pth", "scheduler.pt", "trainer_state.json", "training_args.bin"}
     assert carried == {path.name for path in (DELTAS / "lora_checkpoint").iterdir()} - left
 
 
 def test_what_a_push_says_of_the_version(client):
     report = client.push(
-        LORA, "team/labelled", base="tinyllama", message="on code", semver="1.4.0",
-        labels={"data": "v2", "owner": "ada"}, kind="lora",
-    )  # fmt: skip
+        LORA,
+        "team/labelled",
+        base="tinyllama",
+        message="on code",
+        semver="1.4.0",
+        labels={"data": "v2", "owner": "ada"},
+        kind="lora",
+    )
     version = client.show("team/labelled:1.4.0")
 
     assert (version.message, version.semver) == ("on code", "1.4.0")
@@ -99,16 +99,23 @@ def test_what_a_push_says_of_the_version(client):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"kind": "full"}, Refused), ({"kind": "odd"}, DeltaregError),
-        ({"semver": "one"}, InvalidInput), ({"base": "absent"}, NotFound),
-        ({"base": "a/b"}, InvalidInput), ({"base": ""}, InvalidInput),
-        ({"line": "nonamespace"}, InvalidInput), ({"line": "Team/x"}, InvalidInput),
-        ({"line": "a/../b"}, InvalidInput), ({"parents": ["team/absent"]}, NotFound),
+        ({"kind": "full"}, Refused),
+        ({"kind": "odd"}, DeltaregError),
+        ({"semver": "one"}, InvalidInput),
+        ({"base": "absent"}, NotFound),
+        ({"base": "a/b"}, InvalidInput),
+        ({"base": ""}, InvalidInput),
+        ({"line": "nonamespace"}, InvalidInput),
+        ({"line": "Team/x"}, InvalidInput),
+        ({"line": "a/../b"}, InvalidInput),
+        ({"parents": ["team/absent"]}, NotFound),
         ({"parents": ["team/lora:v1", "team/lora:v1"]}, Refused),
-        ({"path": "/nowhere"}, NotFound), ({"message": "x" * 2001}, InvalidInput),
-        ({"message": "a\0b"}, InvalidInput), ({"base": "tinygpt2"}, Refused),
+        ({"path": "/nowhere"}, NotFound),
+        ({"message": "x" * 2001}, InvalidInput),
+        ({"message": "a\0b"}, InvalidInput),
+        ({"base": "tinygpt2"}, Refused),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_pushed_so(client, options, error):
     arguments = {"path": LORA, "line": "odd/x", "base": "tinyllama"} | options
 
@@ -181,7 +188,7 @@ class Meddler:
             act, self.act = self.act, None
             act()
 
-    def moved(self, size_bytes):
+    def count_moved(self, size_bytes):
         pass
 
     def note(self, text):
@@ -235,9 +242,7 @@ def test_a_large_body_for_a_closed_upload_gets_its_answer(server, client):
 
     for upload in ("nowhere",) * 5:
         with pytest.raises(NotFound, match="no upload"):
-            client._api.upload(
-                f"/uploads/{upload}/packs/0", data, digest=digest, meter=lambda _: None
-            )
+            client._api.upload(f"/uploads/{upload}/packs/0", data, digest=digest, meter=lambda _: None)
     with pytest.raises((UploadClosed, NotFound)):
         client._api.send("GET", "/uploads/nowhere")
 

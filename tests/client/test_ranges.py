@@ -11,15 +11,7 @@ from deltareg.client import Client
 from deltareg.client.cache.cache import Cache
 from deltareg.client.cache.spans import GAP_BYTES
 from deltareg.errors import IntegrityFailure, Unavailable
-from tests.client.grids import (
-    COUNT,
-    TENSOR_BYTES,
-    Traffic,
-    assert_served_well,
-    fill,
-    storage_of,
-    write_grid,
-)
+from tests.client.grids import COUNT, TENSOR_BYTES, Traffic, assert_served_well, fill, storage_of, write_grid
 
 
 @pytest.fixture

@@ -169,9 +169,13 @@ def storage_revision(server):
 def queue_smallest(server, version_id):
     with write(server.registry.engine) as conn:
         enqueue(
-            conn, run_id="again", what="reencode", dedup_key="again", version_id=version_id,
+            conn,
+            run_id="again",
+            what="reencode",
+            dedup_key="again",
+            version_id=version_id,
             request={"against": "smallest"},
-        )  # fmt: skip
+        )
 
 
 @BOTH_DATABASES
@@ -263,11 +267,7 @@ def test_a_base_that_comes_leaves_alone_what_does_not_wait_for_it(server, early)
     client = server.client()
     hidden, *_ = early
     client.versions.delete(f"{LINE}:v2")
-    (run,) = (
-        run
-        for run in client.runs.list().items
-        if run.ref == f"{LINE}:v1" and run.what == "reencode"
-    )
+    (run,) = (run for run in client.runs.list().items if run.ref == f"{LINE}:v1" and run.what == "reencode")
     client._api.send("POST", f"/runs/{run.id}:cancel")
 
     client.bases.push(hidden, "base")
@@ -318,9 +318,7 @@ def test_without_the_lease_nothing_is_sent_and_nothing_replaced(server, run):
 
 
 def stale(report):
-    return ReencodeReport(
-        fence=report.fence + 1, upload=report.upload, storage_map=report.storage_map
-    )
+    return ReencodeReport(fence=report.fence + 1, upload=report.upload, storage_map=report.storage_map)
 
 
 @BOTH_DATABASES
@@ -333,9 +331,7 @@ def test_a_lost_lease_takes_no_packs(server, run):
     client._api.send("POST", f"/runs/{grant.run}:cancel")
 
     with pytest.raises(LeaseLost):
-        worker._api.upload(
-            f"/uploads/{upload}/packs/0", memoryview(b"x"), digest=DIGEST, meter=print
-        )
+        worker._api.upload(f"/uploads/{upload}/packs/0", memoryview(b"x"), digest=DIGEST, meter=print)
 
 
 DIGEST = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"

@@ -247,9 +247,7 @@ def test_an_earlier_version_that_changes_under_a_push_is_not_used(server, tmp_pa
         file = first / "model.safetensors"
         file.unlink() if how == "taken away" else file.touch()
 
-    config = ClientConfig(
-        server=server.url, token=server.admin_token, cache_dir=client.config.cache_dir
-    )
+    config = ClientConfig(server=server.url, token=server.admin_token, cache_dir=client.config.cache_dir)
     with Client(config, progress=Meddler(meddle, "pushing")) as other:
         report = other.push(second, LINE, base="base")
         pulled = other.pull(report.version.ref, tmp_path / "out")
@@ -280,9 +278,7 @@ def test_an_earlier_version_that_is_deleted_under_a_push_is_not_used(server, tmp
     client.push(first, LINE, base="base")
     network = Deleting(lambda: client.versions.delete(f"{LINE}:v1"))
 
-    config = ClientConfig(
-        server=server.url, token=server.admin_token, cache_dir=client.config.cache_dir
-    )
+    config = ClientConfig(server=server.url, token=server.admin_token, cache_dir=client.config.cache_dir)
     with Client(config, transport=network) as other:
         report = other.push(second, LINE, base="base")
     server.client().pull(report.version.ref, tmp_path / "out")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from deltareg.client.report_files.behavior_html import to_html as behavior_to_html
 from deltareg.client.report_files.difference_html import to_html as diff_to_html
-from deltareg.client.report_files.facts import ReportComparison, SuiteOutcome, MetricPoint, MetricHistory, ReportWaiver
+from deltareg.client.report_files.facts import MetricHistory, MetricPoint, ReportComparison, ReportWaiver, SuiteOutcome
 from deltareg.client.report_files.html import to_html
 from deltareg.delta.compare import FieldChange, FileChange
 from tests.client.behavior_values import behavior
@@ -21,14 +21,37 @@ from tests.client.report_values import NOW, answer, check, diff, report, run, ve
 # What is not text of others: words that the code chooses from, and a name that is parsed.
 OURS = {"ref", "change_is", "source"}
 FRAGMENTS = (
-    "<script>alert(1)</script>", "<zzz zzz=1>", '" onzzz="alert(1)" x="', "' onzzz='1", "</title>",
-    "</style>", "</textarea>", "-->", "<!--", "]]>", "{{ 7 * 191 }}", "{% raw %}", "{#", "#}",
-    "&lt;zzz&gt;", "&#60;zzz&#62;", "&amp;", "\x00", "\x1b[31m", "\u202e", "\ud800", "\r\n", "`",
-    "javascript:zzz", "\\", "</svg>", "<svg/onload=zzz>", "<wbr>", "a.b_c",
-)  # fmt: skip
-TEXT = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), min_size=1, max_size=4).map(
-    "".join
+    "<script>alert(1)</script>",
+    "<zzz zzz=1>",
+    '" onzzz="alert(1)" x="',
+    "' onzzz='1",
+    "</title>",
+    "</style>",
+    "</textarea>",
+    "-->",
+    "<!--",
+    "]]>",
+    "{{ 7 * 191 }}",
+    "{% raw %}",
+    "{#",
+    "#}",
+    "&lt;zzz&gt;",
+    "&#60;zzz&#62;",
+    "&amp;",
+    "\x00",
+    "\x1b[31m",
+    "\u202e",
+    "\ud800",
+    "\r\n",
+    "`",
+    "javascript:zzz",
+    "\\",
+    "</svg>",
+    "<svg/onload=zzz>",
+    "<wbr>",
+    "a.b_c",
 )
+TEXT = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), min_size=1, max_size=4).map("".join)
 TEXTS = st.lists(TEXT, min_size=1, max_size=12)
 
 
@@ -37,8 +60,7 @@ def filled(value, texts):
     if isinstance(value, str):
         return next(texts)
     if isinstance(value, BaseModel):
-        found = {name: filled_field(name, getattr(value, name), texts) for name in
-                 type(value).model_fields}  # fmt: skip
+        found = {name: filled_field(name, getattr(value, name), texts) for name in type(value).model_fields}
         return value.model_copy(update=found)
     if is_dataclass(value) and not isinstance(value, type):
         found = {f.name: filled_field(f.name, getattr(value, f.name), texts) for f in fields(value)}
@@ -57,15 +79,21 @@ def filled_field(name, value, texts):
 
 def gate_report():
     """Make a report with something in every place."""
-    checks = [check(word, word, code="code", detail="told", value="value")
-              for word in ("pass", "fail", "warn", "skipped", "n/a")]  # fmt: skip
+    checks = [
+        check(word, word, code="code", detail="told", value="value")
+        for word in ("pass", "fail", "warn", "skipped", "n/a")
+    ]
     suites = (SuiteOutcome("smoke", verdict("fail", *checks)), SuiteOutcome("deep", None, run(error="died")))
     history = (MetricHistory("smoke", "loss", (MetricPoint(1, 1.0), MetricPoint(3, 2.0)), 5.0),)
     waiver = ReportWaiver("what", "reason", "until", "actor")
     return report(
-        status=8, gate=answer("failed", "missing"), suites=suites, history=history,
-        waivers=(waiver,), compared=ReportComparison("prod", difference(), "note"),
-    )  # fmt: skip
+        status=8,
+        gate=answer("failed", "missing"),
+        suites=suites,
+        history=history,
+        waivers=(waiver,),
+        compared=ReportComparison("prod", difference(), "note"),
+    )
 
 
 def difference():
@@ -74,10 +102,7 @@ def difference():
     made = diff(weights(3, more=[head]), note="note")
     tensors = replace(made.tensors, added=("x", "y"), removed=("z",))
     return replace(
-        made,
-        tensors=tensors,
-        config=(FieldChange("rank", "4", "8"),),
-        files=(FileChange("README.md", "changed"),),
+        made, tensors=tensors, config=(FieldChange("rank", "4", "8"),), files=(FileChange("README.md", "changed"),)
     )
 
 

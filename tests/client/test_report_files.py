@@ -9,7 +9,7 @@ import pytest
 
 from deltareg.client.report_files.difference_html import to_html as diff_to_html
 from deltareg.client.report_files.document import MOST_MODULES, to_json
-from deltareg.client.report_files.facts import ReportComparison, SuiteOutcome, MetricPoint, MetricHistory, ReportWaiver
+from deltareg.client.report_files.facts import MetricHistory, MetricPoint, ReportComparison, ReportWaiver, SuiteOutcome
 from deltareg.client.report_files.html import to_html
 from deltareg.client.report_files.junit import to_junit
 from deltareg.client.report_files.markdown import MOST, to_markdown
@@ -65,26 +65,28 @@ class Page(HTMLParser):
 
 def test_a_check_is_a_testcase_and_a_suite_a_testsuite():
     checks = [
-        check("digests"), check("effect", "fail", code="no_effect", detail="nothing changed"),
-        check("golden", "n/a", detail="none was pushed"), check("perplexity", "warn", value=3.5),
-    ]  # fmt: skip
-    told = report(
-        status=8, gate=answer("failed"), suites=(SuiteOutcome("smoke", verdict("fail", *checks)),)
-    )
+        check("digests"),
+        check("effect", "fail", code="no_effect", detail="nothing changed"),
+        check("golden", "n/a", detail="none was pushed"),
+        check("perplexity", "warn", value=3.5),
+    ]
+    told = report(status=8, gate=answer("failed"), suites=(SuiteOutcome("smoke", verdict("fail", *checks)),))
 
     smoke, policy = junit(to_junit(told))
 
-    assert [smoke.get(k) for k in ("name", "tests", "failures", "errors", "skipped")] == [
-        "smoke", "4", "1", "0", "1",
-    ]  # fmt: skip
+    assert [smoke.get(k) for k in ("name", "tests", "failures", "errors", "skipped")] == ["smoke", "4", "1", "0", "1"]
     failure = smoke.find("testcase[@name='effect']/failure")
     assert (failure.get("type"), failure.text) == ("no_effect", "nothing changed")
     assert smoke.find("testcase[@name='effect']").get("classname") == "smoke"
     assert smoke.find("testcase[@name='effect']").get("time") == "0.250"
     assert "perplexity: warning" in smoke.findtext("system-out")
     assert [case.get("name") for case in policy.iter("testcase")] == [
-        "failed", "not revoked", "not quarantined", "not deleted", "not frozen",
-    ]  # fmt: skip
+        "failed",
+        "not revoked",
+        "not quarantined",
+        "not deleted",
+        "not frozen",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -151,9 +153,7 @@ def test_markdown_of_a_verification_has_a_marker_of_its_own():
 
 def test_markdown_tells_checks_rules_modules_bytes_evidence_and_waivers():
     fix = "deltareg verify me/chat:v3 --suite smoke --wait"
-    text = to_markdown(
-        report(status=9, gate=answer(("missing", "no verdict", fix)), waivers=(WAIVED,))
-    )
+    text = to_markdown(report(status=9, gate=answer(("missing", "no verdict", fix)), waivers=(WAIVED,)))
 
     assert "⏳ **Pending** · me/chat:v3 may not go to prod: 1 rule is unmet" in text
     assert f"→ `{fix}`" in text
@@ -165,8 +165,7 @@ def test_markdown_tells_checks_rules_modules_bytes_evidence_and_waivers():
 
 
 MIXED = SuiteOutcome(
-    "smoke",
-    verdict("pass", *[check(f"c{n}") for n in range(11)], check("loss", "warn"), check("g", "n/a")),
+    "smoke", verdict("pass", *[check(f"c{n}") for n in range(11)], check("loss", "warn"), check("g", "n/a"))
 )
 
 
@@ -204,10 +203,9 @@ def test_markdown_fits_into_a_comment():
 
     assert len(text) <= MOST
     many = tuple(
-        SuiteOutcome(f"s{n}", verdict("fail", *[check(f"c{i}", "fail", detail="d" * 900)
-                                          for i in range(60)]))
+        SuiteOutcome(f"s{n}", verdict("fail", *[check(f"c{i}", "fail", detail="d" * 900) for i in range(60)]))
         for n in range(9)
-    )  # fmt: skip
+    )
     cut = to_markdown(report(status=8, suites=many))
     assert MOST - 2_000 < len(cut) <= MOST
     assert cut.endswith("has the rest._\n")
@@ -220,10 +218,25 @@ def test_the_document_has_its_fields():
     told = json.loads(to_json(report(waivers=(WAIVED,))))
 
     assert list(told) == [
-        "schema_version", "report", "standing", "verdict", "exit_status", "made_at", "ref",
-        "version", "digest", "kind", "base", "signatures", "gate", "suites", "waivers", "sizes",
-        "diff", "history",
-    ]  # fmt: skip
+        "schema_version",
+        "report",
+        "standing",
+        "verdict",
+        "exit_status",
+        "made_at",
+        "ref",
+        "version",
+        "digest",
+        "kind",
+        "base",
+        "signatures",
+        "gate",
+        "suites",
+        "waivers",
+        "sizes",
+        "diff",
+        "history",
+    ]
     assert (told["standing"], told["verdict"], told["exit_status"]) == ("allowed", "pass", 0)
     assert told["gate"]["unmet"] == []
     assert told["suites"][0]["judgement"]["checks"][0]["name"] == "effect"
@@ -263,8 +276,18 @@ def test_a_page_tells_what_was_found():
 
     page = Page(to_html(told))
 
-    for words in ("pending", "do this", "effect", "8.25", "threshold 12", "998 kB saved",
-                  "base evidence", "torch", "known, see the ticket", "network files"):  # fmt: skip
+    for words in (
+        "pending",
+        "do this",
+        "effect",
+        "8.25",
+        "threshold 12",
+        "998 kB saved",
+        "base evidence",
+        "torch",
+        "known, see the ticket",
+        "network files",
+    ):
         assert words in page.text, words
     labels = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
     assert len(labels) == 3

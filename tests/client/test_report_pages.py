@@ -11,16 +11,19 @@ from deltareg.client.report_files.html import to_html
 from tests.client.behavior_values import behavior
 from tests.client.report_values import HOSTILE, HUGE, NOW, diff, hostile, report, weights
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs playwright: pip install playwright"
-)
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 pytestmark = pytest.mark.slow
 CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
     "--disable-dev-shm-usage",
-]  # fmt: skip
+]
 PAGES = {
     "gate": lambda: to_html(report(compared=ReportComparison("what prod serves", diff(weights(48))))),
     "diff": lambda: diff_to_html(diff(weights(2)), now=NOW),

@@ -54,9 +54,7 @@ def test_waiting_ends_with_the_time(client):
 
 def test_a_worker_that_waits_hears_of_a_push(client, worker):
     grants = []
-    thread = threading.Thread(
-        target=lambda: grants.append(worker.lease(LeaseRequest(worker="w", wait_s=30)))
-    )
+    thread = threading.Thread(target=lambda: grants.append(worker.lease(LeaseRequest(worker="w", wait_s=30))))
     thread.start()
 
     client.push(LORA, "team/lora", base="tinyllama")

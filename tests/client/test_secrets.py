@@ -19,8 +19,16 @@ def test_no_repr_shows_it(tmp_path):
     loaded = load_config(environ={"DELTAREG_TOKEN": SECRET})
 
     with Client(config) as client:
-        shown = [config, loaded, loaded.config, client, client._api, client._api._http,
-                 client._api._http.headers, client._context]  # fmt: skip
+        shown = [
+            config,
+            loaded,
+            loaded.config,
+            client,
+            client._api,
+            client._api._http,
+            client._api._http.headers,
+            client._context,
+        ]
         for thing in shown:
             assert "xxxx" not in repr(thing)
             assert "xxxx" not in str(thing)
@@ -28,8 +36,7 @@ def test_no_repr_shows_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "token",
-    [f"{SECRET}\nX-Evil: 1", f"{SECRET}\r\n1", f"é{SECRET}", f"{SECRET} {SECRET}", f"{SECRET}\0"],
+    "token", [f"{SECRET}\nX-Evil: 1", f"{SECRET}\r\n1", f"é{SECRET}", f"{SECRET} {SECRET}", f"{SECRET}\0"]
 )
 def test_a_token_that_cannot_be_sent_is_not_quoted(tmp_path, token):
     with pytest.raises(InvalidInput) as refused:

@@ -40,9 +40,7 @@ def moved_run(registry_server, tmp_path):
 @pytest.fixture
 def edge(registry_server, tmp_path):
     """Give a client of another machine: it may read, and its cache is empty."""
-    config = ClientConfig(
-        server=registry_server.url, token=registry_server.token("read"), cache_dir=tmp_path / "edge"
-    )
+    config = ClientConfig(server=registry_server.url, token=registry_server.token("read"), cache_dir=tmp_path / "edge")
     with Client(config) as client:
         yield client
 
@@ -60,9 +58,7 @@ def test_only_what_differs_travels(run, edge, tmp_path):
     plan = edge.folders.update(target, ":v2", is_plan=True)
     done = edge.folders.update(target, ":v2")
 
-    assert (plan.plan, done.plan, done.ref, done.from_ref) == (
-        "patch", "patch", f"{LINE}:v2", f"{LINE}:v1",
-    )  # fmt: skip
+    assert (plan.plan, done.plan, done.ref, done.from_ref) == ("patch", "patch", f"{LINE}:v2", f"{LINE}:v1")
     assert same_files(run[2], target)
     assert done.fetched_bytes == plan.fetched_bytes
     assert done.fetched_bytes < 0.6 * done.full_bytes, "version 1 has what version 2 stands on"
@@ -156,9 +152,7 @@ def test_files_of_others_are_not_touched(run, edge, tmp_path):
         edge.folders.update(target, ":v2")
 
     assert (target / "notes.txt").read_text() == "mine"
-    assert (target / "model.safetensors").read_bytes() == (
-        run[1] / "model.safetensors"
-    ).read_bytes()
+    assert (target / "model.safetensors").read_bytes() == (run[1] / "model.safetensors").read_bytes()
 
 
 @ONE_STACK
@@ -240,13 +234,16 @@ def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, 
     seen: set[int] = set()
     step = 0
     command = [
-        sys.executable, "-c", KILLED, registry_server.url, registry_server.token("read"),
-        str(tmp_path / "edge"), str(target),
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        KILLED,
+        registry_server.url,
+        registry_server.token("read"),
+        str(tmp_path / "edge"),
+        str(target),
+    ]
 
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as killer:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as killer:
         assert killer.stdin is not None
         assert killer.stdout is not None
         assert killer.stdout.readline() == "ready\n"

@@ -52,9 +52,7 @@ def damage(server, number):
 def fail(server, run_id):
     """Let a worker try a run until it is dead, as it cannot read what it needs."""
     worker = server.client(WORKER, principal="worker", kind="wrk")
-    while (
-        grant := worker.lease(LeaseRequest(worker="w1", what=["verify"], run=run_id))
-    ) is not None:
+    while (grant := worker.lease(LeaseRequest(worker="w1", what=["verify"], run=run_id))) is not None:
         failure = RunFailure(fence=grant.fence, error="cannot be read", is_unreadable=True)
         worker.fail_run(run_id, failure)
     return server.client().runs.show(run_id)
@@ -62,9 +60,7 @@ def fail(server, run_id):
 
 def packs_of_base(server):
     with read(server.registry.engine) as conn:
-        held = sa.select(t.packs.c.physical_key).join(
-            t.base_packs, t.base_packs.c.pack_id == t.packs.c.id
-        )
+        held = sa.select(t.packs.c.physical_key).join(t.base_packs, t.base_packs.c.pack_id == t.packs.c.id)
         return conn.execute(held).scalars().all()
 
 

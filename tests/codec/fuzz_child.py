@@ -87,9 +87,7 @@ def main(ask: Ask) -> int:
     return 0
 
 
-def _outcomes(
-    ask: Ask, corpus: list[Container], numbers: range, side: str, place: int
-) -> list[tuple[str, str]]:
+def _outcomes(ask: Ask, corpus: list[Container], numbers: range, side: str, place: int) -> list[tuple[str, str]]:
     os.environ["DELTAREG_KERNEL"] = side
     kernel.cache_clear()
     if kernel().name != side:
@@ -131,9 +129,7 @@ def damaged_payload(rng: random.Random, container: Container, corpus: list[Conta
         raise Wrong(f"{codec.name} gave {len(data)} bytes, not {size}")
     check = xxhash.xxh3_64_intdigest(data)
     told = Chunk(PACK, 0, len(payload), chunk.codec, size, check)
-    return (
-        f"{check:016x} {_class_of(lambda: _decode_with(container, wanted, chunk, told, payload))}"
-    )
+    return f"{check:016x} {_class_of(lambda: _decode_with(container, wanted, chunk, told, payload))}"
 
 
 def damaged_chunks(rng: random.Random, container: Container, corpus: list[Container]) -> str:
@@ -198,15 +194,10 @@ def cut_map(rng: random.Random, container: Container, corpus: list[Container]) -
 Case = Callable[[random.Random, Container, list[Container]], str]
 _ELSEWHERE: list[Case] = [damaged_chunks, damaged_chunks, damaged_map, damaged_pack, damaged_index]
 _PAYLOADS: list[Case] = [damaged_payload] * len(_ELSEWHERE)
-CASES: dict[str, list[Case]] = {
-    "damage": _PAYLOADS + _ELSEWHERE,
-    "cut": [cut_pack, cut_payload, cut_map],
-}
+CASES: dict[str, list[Case]] = {"damage": _PAYLOADS + _ELSEWHERE, "cut": [cut_pack, cut_payload, cut_map]}
 
 
-def _chunk_of(
-    rng: random.Random, container: Container
-) -> tuple[Wanted, Chunk, bytes, memoryview | None]:
+def _chunk_of(rng: random.Random, container: Container) -> tuple[Wanted, Chunk, bytes, memoryview | None]:
     """Choose a chunk; give its piece, itself, its payload and the same bytes of the reference."""
     stored = container.storage.pieces
     wanted = rng.choice([w for w in container.wanted if stored[w.piece.digest].chunks])
@@ -220,9 +211,7 @@ def _chunk_of(
     return wanted, chunk, payload, against
 
 
-def _decode_with(
-    container: Container, wanted: Wanted, chunk: Chunk, told: Chunk, payload: bytes
-) -> str:
+def _decode_with(container: Container, wanted: Wanted, chunk: Chunk, told: Chunk, payload: bytes) -> str:
     """Decode a piece in which another payload has taken the place of a chunk's."""
     piece = container.storage.pieces[wanted.piece.digest]
     chunks = tuple(told if one is chunk else one for one in piece.chunks)
@@ -254,9 +243,7 @@ def _read_all(rng: random.Random, container: Container, digest: Digest, pack: by
     said = [_class_of(lambda: _decode(piece, wanted, {**container.packs, digest: pack}))]
     for entry in read_pack(pack)[:20]:
         payload = pack[entry.offset : entry.offset + entry.length]
-        chunk = Chunk(
-            digest, entry.offset, entry.length, entry.codec, entry.size_bytes, entry.check
-        )
+        chunk = Chunk(digest, entry.offset, entry.length, entry.codec, entry.size_bytes, entry.check)
         alone = partial(decode_chunk, payload, chunk, item_bytes=entry.item_bytes)
         said.append(_class_of(alone))
     return " ".join(said)

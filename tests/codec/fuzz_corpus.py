@@ -93,13 +93,9 @@ def _forced(codec: ChunkCodec, name: str, dtype: str, data: bytes, base: bytes) 
             return None
         check = xxhash.xxh3_64_intdigest(chunk)
         size = end - begin
-        entries.append(
-            writer.add(payload, codec=codec.id, item_bytes=item_bytes, size_bytes=size, check=check)
-        )
+        entries.append(writer.add(payload, codec=codec.id, item_bytes=item_bytes, size_bytes=size, check=check))
     digest, pack = writer.finish()
-    chunks = tuple(
-        Chunk(digest, e.offset, e.length, e.codec, e.size_bytes, e.check) for e in entries
-    )
+    chunks = tuple(Chunk(digest, e.offset, e.length, e.codec, e.size_bytes, e.check) for e in entries)
     against_digest = piece_of(dtype, base).digest if codec.uses_reference else None
     stored = StoredPiece(wanted.piece.digest, against_digest, chunks)
     storage = StorageMap((PackRef(digest, len(pack)),), {stored.digest: stored})
@@ -108,11 +104,7 @@ def _forced(codec: ChunkCodec, name: str, dtype: str, data: bytes, base: bytes) 
 
 def _golden() -> Iterator[Container]:
     for name, tensors in golden.CASES.items():
-        wanted = [
-            Wanted(t.source().piece, t.data, t.reference)
-            for t in tensors
-            if len(t.data) <= _SMALL_BYTES
-        ]
+        wanted = [Wanted(t.source().piece, t.data, t.reference) for t in tensors if len(t.data) <= _SMALL_BYTES]
         if wanted:
             yield _encoded(f"golden {name}", wanted, golden.PROFILES.get(name, "default"))
 
@@ -123,9 +115,7 @@ def _real() -> Iterator[Container]:
     for folder in ("full", "lora"):
         path = min((delta / folder).glob("*.safetensors"))
         _, tensors = read_file(path)
-        wanted = [
-            _of_file(tensor, against.get(name)) for name, tensor in list(tensors.items())[:12]
-        ]
+        wanted = [_of_file(tensor, against.get(name)) for name, tensor in list(tensors.items())[:12]]
         yield _encoded(f"real {folder}", wanted, "default")
 
 

@@ -92,9 +92,7 @@ def _frame(rng: random.Random, data: bytes, other: bytes) -> bytes:
     return data[:at] + frame + data[at + len(frame) :]
 
 
-_WAYS = (
-    _flip, _flip, _set, _set, _length, _length, _stretch, _grow, _shrink, _splice, _cut, _frame
-)  # fmt: skip
+_WAYS = (_flip, _flip, _set, _set, _length, _length, _stretch, _grow, _shrink, _splice, _cut, _frame)
 
 
 def _place(rng: random.Random, data: bytes) -> int:
@@ -126,13 +124,15 @@ def other_chunks(rng: random.Random, piece: StoredPiece, codecs: list[int]) -> S
 def _other_chunk(rng: random.Random, chunk: Chunk, codecs: list[int]) -> Chunk:
     near = rng.choice((-8, -2, -1, 1, 2, 8))
     sizes = (0, 1, chunk.size_bytes + near, MAX_CHUNK_BYTES, MAX_CHUNK_BYTES + 8, 1 << 39)
-    return rng.choice((
-        replace(chunk, codec=rng.choice((*codecs, 6, 7, 255, 1 << 30))),
-        replace(chunk, size_bytes=rng.choice((*sizes, CHUNK_ELEMENTS))),
-        replace(chunk, length=max(chunk.length + near, 0)),
-        replace(chunk, offset=max(chunk.offset + near, 0)),
-        replace(chunk, check=chunk.check ^ 1 << rng.randrange(64)),
-    ))  # fmt: skip
+    return rng.choice(
+        (
+            replace(chunk, codec=rng.choice((*codecs, 6, 7, 255, 1 << 30))),
+            replace(chunk, size_bytes=rng.choice((*sizes, CHUNK_ELEMENTS))),
+            replace(chunk, length=max(chunk.length + near, 0)),
+            replace(chunk, offset=max(chunk.offset + near, 0)),
+            replace(chunk, check=chunk.check ^ 1 << rng.randrange(64)),
+        )
+    )
 
 
 def other_document(rng: random.Random, raw: bytes) -> bytes:
@@ -143,9 +143,23 @@ def other_document(rng: random.Random, raw: bytes) -> bytes:
     places = list(_places(document))
     holder, key = rng.choice(places)
     odd: list[object] = [
-        None, True, -1, 0, 1 << 39, 1 << 70, 0.5, "", "x", [], {}, [[]], "sha256:" + "0" * 64,
-        "0" * 16, "blake3:" + "f" * 64, "\ud800",
-    ]  # fmt: skip
+        None,
+        True,
+        -1,
+        0,
+        1 << 39,
+        1 << 70,
+        0.5,
+        "",
+        "x",
+        [],
+        {},
+        [[]],
+        "sha256:" + "0" * 64,
+        "0" * 16,
+        "blake3:" + "f" * 64,
+        "\ud800",
+    ]
     holder[key] = rng.choice((*odd, rng.choice(places)[0]))
     try:
         return json.dumps(document).encode()

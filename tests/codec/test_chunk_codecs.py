@@ -70,9 +70,7 @@ def test_special_values_come_back_in_every_dtype(codec_id, dtype):
 
     payload = payload_of(CODECS[codec_id], chunk, reference, item_bytes=item_bytes)
 
-    back = CODECS[codec_id].decode(
-        payload, reference, size_bytes=chunk.nbytes, item_bytes=item_bytes
-    )
+    back = CODECS[codec_id].decode(payload, reference, size_bytes=chunk.nbytes, item_bytes=item_bytes)
     assert back == chunk
 
 
@@ -128,9 +126,7 @@ def test_the_bytes_of_a_difference_are_those_of_the_format():
     reference = np.zeros(64, "<u2")
     words = np.arange(64, dtype="<u2")
 
-    payload = CODECS[SUBTRACT].encode(
-        memoryview(words.tobytes()), memoryview(reference.tobytes()), item_bytes=2
-    )
+    payload = CODECS[SUBTRACT].encode(memoryview(words.tobytes()), memoryview(reference.tobytes()), item_bytes=2)
 
     assert payload == bytes([1, 0]) + bytes(2 * d for d in range(64))
 

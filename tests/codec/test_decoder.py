@@ -68,9 +68,7 @@ def test_any_tensor_comes_back(dtype, words, steps):
 def test_pieces_come_back_one_after_another(workers):
     sources = list(SOURCES.values())
     packs, encoder = encoded(sources)
-    requests = [
-        PieceRequest(encoder.pieces[s.piece.digest], s.piece, s.read_reference) for s in sources
-    ]
+    requests = [PieceRequest(encoder.pieces[s.piece.digest], s.piece, s.read_reference) for s in sources]
 
     with OrderedPool(workers) as pool:
         data = b"".join(decode_pieces(requests, fetch=fetcher(packs), pool=pool))

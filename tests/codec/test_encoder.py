@@ -111,18 +111,11 @@ def test_chunks_of_a_piece_use_the_reference_or_not():
     assert piece.reference == one.reference.digest
 
 
-@pytest.mark.parametrize(
-    ("dtype", "shape"), [("F16", (64, 100)), ("BF16", (100, 64)), ("BF16", (6400,))]
-)
+@pytest.mark.parametrize(("dtype", "shape"), [("F16", (64, 100)), ("BF16", (100, 64)), ("BF16", (6400,))])
 def test_a_reference_of_another_dtype_or_shape_is_not_used(dtype, shape):
     base = weights(6400)
     data = nudged(base)
-    one = PieceSource(
-        piece_of("BF16", data, (64, 100)),
-        reader(data),
-        piece_of(dtype, base, shape),
-        reader(base),
-    )
+    one = PieceSource(piece_of("BF16", data, (64, 100)), reader(data), piece_of(dtype, base, shape), reader(base))
 
     assert stored(one).reference is None
 
@@ -223,11 +216,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 def test_memory_does_not_grow_with_a_piece():
     """240 MiB in one piece: two packs and less than 64 MB a worker are held."""
     found = subprocess.run(
-        [sys.executable, "-c", LARGE_PIECE],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", LARGE_PIECE], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
 
     assert int(found.stdout) < 2 * 61 + 2 * 32

@@ -35,11 +35,4 @@ def raw_frame(data, *, window_exponent):
     """
     descriptor, window = bytes([0b01_0_0_0_0_00]), bytes([window_exponent << 3])
     size, block = len(data) - 256, 1 | len(data) << 3
-    return (
-        MAGIC
-        + descriptor
-        + window
-        + size.to_bytes(2, "little")
-        + block.to_bytes(3, "little")
-        + data
-    )
+    return MAGIC + descriptor + window + size.to_bytes(2, "little") + block.to_bytes(3, "little") + data

@@ -84,17 +84,18 @@ def test_damaged_containers_are_refused_or_right(tmp_path):
     counts = fuzz(tmp_path, 0, 2_000, sides=SIDES, memory_bytes=MEMORY_BYTES)
 
     assert set(counts) >= {
-        "damaged_payload: IntegrityFailure", "damaged_payload: ended", "damaged_map: Refused",
-        "damaged_pack: IntegrityFailure", "damaged_chunks: IntegrityFailure",
-    }  # fmt: skip
+        "damaged_payload: IntegrityFailure",
+        "damaged_payload: ended",
+        "damaged_map: Refused",
+        "damaged_pack: IntegrityFailure",
+        "damaged_chunks: IntegrityFailure",
+    }
 
 
 def test_cut_containers_are_refused(tmp_path):
     counts = fuzz(tmp_path, 0, 500, mode="cut", sides=SIDES, memory_bytes=MEMORY_BYTES)
 
-    assert set(counts) == {
-        "cut_map: Refused", "cut_pack: IntegrityFailure", "cut_payload: IntegrityFailure",
-    }  # fmt: skip
+    assert set(counts) == {"cut_map: Refused", "cut_pack: IntegrityFailure", "cut_payload: IntegrityFailure"}
 
 
 def test_the_kernel_decodes_damaged_containers_cleanly(tmp_path, sanitized):

@@ -101,9 +101,8 @@ def test_the_same_payloads_make_the_same_pack(name):
     for entry in read_pack(pack):
         payload = pack[entry.offset : entry.offset + entry.length]
         writer.add(
-            payload, codec=entry.codec, item_bytes=entry.item_bytes, size_bytes=entry.size_bytes,
-            check=entry.check,
-        )  # fmt: skip
+            payload, codec=entry.codec, item_bytes=entry.item_bytes, size_bytes=entry.size_bytes, check=entry.check
+        )
 
     assert bytes(writer.finish()[1]) == pack
 
@@ -118,12 +117,7 @@ def skip_unless_same_zstd(name):
 
 
 def test_every_codec_has_a_golden_chunk():
-    used = {
-        chunk.codec
-        for name in NAMES
-        for piece in stored_pieces(golden(name)[1])
-        for chunk in piece.chunks
-    }
+    used = {chunk.codec for name in NAMES for piece in stored_pieces(golden(name)[1]) for chunk in piece.chunks}
 
     assert used == set(thread_codecs())
 

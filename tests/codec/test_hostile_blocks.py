@@ -37,9 +37,7 @@ def test_blocks_are_refused_that(name):
     reference = memoryview(bytes(2 * SIZE))
 
     with pytest.raises(IntegrityFailure):
-        decode_chunk(
-            payload, chunk_of(payload, BLOCKS, 2 * SIZE), item_bytes=2, reference=reference
-        )
+        decode_chunk(payload, chunk_of(payload, BLOCKS, 2 * SIZE), item_bytes=2, reference=reference)
 
 
 def test_a_map_that_marks_a_block_past_the_last_is_refused():
@@ -54,9 +52,7 @@ def test_blocks_without_a_mark_are_the_reference():
     payload = mapped(MAP)
     data = weights(SIZE)
 
-    found = decode_chunk(
-        payload, sound_chunk(payload, BLOCKS, data), item_bytes=2, reference=memoryview(data)
-    )
+    found = decode_chunk(payload, sound_chunk(payload, BLOCKS, data), item_bytes=2, reference=memoryview(data))
 
     assert found == data
 

@@ -9,16 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.codec import MAX_CHUNK_BYTES, decode_chunk
-from deltareg.codec.chunk_codec import (
-    BLOCKS,
-    CONTEXTS,
-    FLOATS,
-    PACKED,
-    PLANES,
-    RAW,
-    SUBTRACT,
-    ZSTD,
-)
+from deltareg.codec.chunk_codec import BLOCKS, CONTEXTS, FLOATS, PACKED, PLANES, RAW, SUBTRACT, ZSTD
 from deltareg.codec.codecs import thread_codecs
 from deltareg.errors import BaseMismatch, IntegrityFailure
 from tests.codec.samples import chunk_of, forged_frame, payload_of, sound_chunk, weights, zstd_frame
@@ -46,7 +37,7 @@ FRAMES = {
     "is a skippable frame of that size": b"\x50\x2a\x4d\x18\0\x10\0\0" + DATA[:99],
     "is noise": b"\x28\xb5\x2f\xfd" + bytes(range(200, 250)),
     "is no frame": b"hello, world",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FRAMES)
@@ -68,9 +59,7 @@ def test_a_plane_is_refused_whose_frame(name, codec):
     size = max(2 * SIZE, len(payload) + len(payload) % 2)
 
     with pytest.raises(IntegrityFailure):
-        decode_chunk(
-            payload, chunk_of(payload, codec, size), item_bytes=2, reference=memoryview(bytes(size))
-        )
+        decode_chunk(payload, chunk_of(payload, codec, size), item_bytes=2, reference=memoryview(bytes(size)))
 
 
 def test_a_sound_frame_passes():
@@ -113,9 +102,7 @@ CLASSED_PAYLOADS = {
     "hold fewer numbers": classed([2], [SIZE // 4 - 1], bytes(SIZE // 4 - 1)),
     "hold more numbers": classed([2], [SIZE // 4 + 1], bytes(SIZE // 4 + 1)),
     "are followed by bytes": classed([0], [], b"\0"),
-    "are followed by escapes that none asked for": classed(
-        [2], [SIZE // 4], bytes(SIZE // 4) + bytes([1, 0]) + b"\7"
-    ),
+    "are followed by escapes that none asked for": classed([2], [SIZE // 4], bytes(SIZE // 4) + bytes([1, 0]) + b"\7"),
     "lack an escape": classed([2], [SIZE // 4], ONE_ESCAPE),
     "bring an escape too many": classed([2], [SIZE // 4], ONE_ESCAPE + bytes([1, 0]) + b"\7\7"),
     "bring half an escape": classed([2], [SIZE // 4], ONE_ESCAPE + bytes([1, 1]) + b"\7"),
@@ -144,9 +131,7 @@ def test_an_escape_comes_back(codec):
     data = (4).to_bytes(2, "little") + bytes(2 * SIZE - 2)
     reference = memoryview(bytes(2 * SIZE))
 
-    found = decode_chunk(
-        payload, sound_chunk(payload, codec, data), item_bytes=2, reference=reference
-    )
+    found = decode_chunk(payload, sound_chunk(payload, codec, data), item_bytes=2, reference=reference)
 
     assert found == data
 
@@ -154,21 +139,12 @@ def test_an_escape_comes_back(codec):
 @pytest.mark.parametrize("codec", [PACKED, CONTEXTS, BLOCKS, FLOATS])
 def test_single_bytes_are_never_words(codec):
     with pytest.raises(IntegrityFailure, match="single bytes"):
-        decode_chunk(
-            b"\0", chunk_of(b"\0", codec, SIZE), item_bytes=1, reference=memoryview(bytes(SIZE))
-        )
+        decode_chunk(b"\0", chunk_of(b"\0", codec, SIZE), item_bytes=1, reference=memoryview(bytes(SIZE)))
 
 
 @pytest.mark.parametrize(
     ("size_bytes", "item_bytes"),
-    [
-        (MAX_CHUNK_BYTES + 8, 8),
-        (2 * MIB + 2, 2),
-        (MIB + 1, 1),
-        (1 << 40, 8),
-        (7, 2),
-        (1, 1),
-    ],
+    [(MAX_CHUNK_BYTES + 8, 8), (2 * MIB + 2, 2), (MIB + 1, 1), (1 << 40, 8), (7, 2), (1, 1)],
 )
 def test_a_chunk_of_an_impossible_size_is_refused(size_bytes, item_bytes):
     with pytest.raises(IntegrityFailure):
@@ -273,11 +249,7 @@ print(peak_mib() - before)
 
 def test_bombs_of_8_kib_take_no_memory():
     found = subprocess.run(
-        [sys.executable, "-c", BOMBS],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", BOMBS], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
 
     assert int(found.stdout) <= 8

@@ -134,10 +134,7 @@ def test_both_sides_give_the_same(item_bytes, data, seed):
     for width in (2, 4, 8):
         packed = [np.empty(-(-given.size * width // 8), np.uint8) for _ in range(2)]
         escapes = [np.zeros_like(given) for _ in range(2)]
-        found = [
-            side.pack(given, width, p, e)
-            for side, p, e in zip((NATIVE, NUMPY), packed, escapes, strict=True)
-        ]
+        found = [side.pack(given, width, p, e) for side, p, e in zip((NATIVE, NUMPY), packed, escapes, strict=True)]
         assert found[0] == found[1]
         assert np.array_equal(packed[0], packed[1])
         assert np.array_equal(escapes[0][: found[0]], escapes[1][: found[0]])

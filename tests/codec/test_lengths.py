@@ -6,13 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.codec import decode_chunk
-from deltareg.codec.canonical import (
-    lengths_of,
-    read_bits,
-    read_letters,
-    words_of,
-    write_bits,
-)
+from deltareg.codec.canonical import lengths_of, read_bits, read_letters, words_of, write_bits
 from deltareg.codec.chunk_codec import LENGTHS
 from deltareg.codec.codecs import thread_codecs
 from deltareg.codec.lengths import MOST_WORDS
@@ -104,9 +98,7 @@ def test_lengths_are_refused_whose_payload(name):
     reference = memoryview(bytes(2 * COUNT))
 
     with pytest.raises(IntegrityFailure):
-        decode_chunk(
-            payload, chunk_of(payload, LENGTHS, 2 * COUNT), item_bytes=2, reference=reference
-        )
+        decode_chunk(payload, chunk_of(payload, LENGTHS, 2 * COUNT), item_bytes=2, reference=reference)
 
 
 def test_the_bits_are_those_of_the_format():
@@ -115,10 +107,7 @@ def test_the_bits_are_those_of_the_format():
     data = b"".join(x.to_bytes(2, "little") for x in (0, 0xFFFF, 1, 0, 0, 0, 0, 0))
 
     found = decode_chunk(
-        payload,
-        sound_chunk(payload, LENGTHS, data),
-        item_bytes=2,
-        reference=memoryview(bytes(2 * COUNT)),
+        payload, sound_chunk(payload, LENGTHS, data), item_bytes=2, reference=memoryview(bytes(2 * COUNT))
     )
 
     assert found == data
@@ -132,9 +121,7 @@ def test_a_damaged_payload_never_decodes_to_other_bytes(flip, at):
     damaged = payload[:at] + bytes([payload[at] ^ (1 << flip)]) + payload[at + 1 :]
 
     try:
-        back = decode_chunk(
-            damaged, sound_chunk(payload, LENGTHS, data), item_bytes=2, reference=reference
-        )
+        back = decode_chunk(damaged, sound_chunk(payload, LENGTHS, data), item_bytes=2, reference=reference)
     except IntegrityFailure:
         back = data
 

@@ -37,9 +37,7 @@ def test_the_bytes_are_those_of_the_format():
         "<IIIBBHQ", 12, 2, 2 << 20, 5, 2, 0, 1
     )
     check = xxhash.xxh3_64_intdigest(index)
-    assert pack == (
-        b"\x89DRPK\r\n\x01abcd\0\0" + index + struct.pack("<QQ", 48, check) + b"DRPKEND\x01"
-    )
+    assert pack == (b"\x89DRPK\r\n\x01abcd\0\0" + index + struct.pack("<QQ", 48, check) + b"DRPKEND\x01")
 
 
 def test_the_index_is_what_was_added():
@@ -68,14 +66,7 @@ def test_chunks_are_recovered_without_a_storage_map():
 
 
 def decode_entry(pack, entry):
-    chunk = Chunk(
-        Digest("sha256", "0" * 64),
-        entry.offset,
-        entry.length,
-        entry.codec,
-        entry.size_bytes,
-        entry.check,
-    )
+    chunk = Chunk(Digest("sha256", "0" * 64), entry.offset, entry.length, entry.codec, entry.size_bytes, entry.check)
     payload = pack[entry.offset : entry.offset + entry.length]
     return decode_chunk(payload, chunk, item_bytes=entry.item_bytes)
 
@@ -120,16 +111,7 @@ def test_any_bytes_are_refused(data):
     ],
 )
 def test_an_impossible_entry_is_refused(entry):
-    index = struct.pack(
-        "<IIIBBHQ",
-        entry.offset,
-        entry.length,
-        entry.size_bytes,
-        entry.codec,
-        entry.item_bytes,
-        0,
-        0,
-    )
+    index = struct.pack("<IIIBBHQ", entry.offset, entry.length, entry.size_bytes, entry.codec, entry.item_bytes, 0, 0)
     trailer = struct.pack("<QQ8s", 24, xxhash.xxh3_64_intdigest(index), b"DRPKEND\x01")
 
     with pytest.raises(IntegrityFailure):

@@ -56,9 +56,7 @@ def test_chunks_need_not_end_where_those_of_the_reference_do():
     chunks = tuple(chunk for part in parts for chunk in encoder.pieces[part.piece.digest].chunks)
     top = piece_of("BF16", words[2])
     piece = StoredPiece(top.digest, piece_of("BF16", below).digest, chunks)
-    cut_map = StorageMap(
-        (*storage.packs, *encoder.pack_refs), {**storage.pieces, top.digest: piece}
-    )
+    cut_map = StorageMap((*storage.packs, *encoder.pack_refs), {**storage.pieces, top.digest: piece})
 
     assert rebuilt(cut_map, packs | more, base, top) == words[2]
 

@@ -12,9 +12,15 @@ from tests.conftest import REPOSITORY
 
 SOURCE = REPOSITORY / "registry" / "deltareg" / "codec" / "kernel.c"
 FLAGS = [
-    "-O1", "-g", "-fPIC", "-shared", "-DDR_PLAIN", "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all", "-fno-omit-frame-pointer",
-]  # fmt: skip
+    "-O1",
+    "-g",
+    "-fPIC",
+    "-shared",
+    "-DDR_PLAIN",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+]
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -72,11 +78,7 @@ def test_the_kernel_is_clean(sanitized):
     }
 
     ended = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(library)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", SCRIPT, str(library)], env=environ, capture_output=True, text=True, check=False
     )
 
     assert (ended.returncode, ended.stdout) == (0, "clean\n"), ended.stderr[-3000:]

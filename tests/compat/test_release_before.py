@@ -59,13 +59,14 @@ class Place:
         home = self.folder / "home"
         environ |= {
             "PYTHONPATH": os.pathsep.join(str(source / root) for root in ROOTS),
-            "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"),
-            "XDG_CACHE_HOME": str(home / f"cache-{source.name}"), "DELTAREG_SERVER": self.url,
-        }  # fmt: skip
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_CACHE_HOME": str(home / f"cache-{source.name}"),
+            "DELTAREG_SERVER": self.url,
+        }
         if self.database_url:
             environ["DELTAREG_DATABASE_URL"] = self.database_url
-        return {"args": [sys.executable, "-m", *command], "env": environ, "text": True,
-                "cwd": self.folder}  # fmt: skip
+        return {"args": [sys.executable, "-m", *command], "env": environ, "text": True, "cwd": self.folder}
 
     def serve(self, source):
         """Run the server of a release, in place of the one before."""
@@ -79,10 +80,19 @@ class Place:
         with said.open("w") as out:
             self._server = subprocess.Popen(
                 **self.python(
-                    source, "deltareg.api", "up", "--workers", "0", "--port", port,
-                    "--data-dir", str(self.folder / "data"),
-                ), stdout=out, stderr=out,
-            )  # fmt: skip
+                    source,
+                    "deltareg.api",
+                    "up",
+                    "--workers",
+                    "0",
+                    "--port",
+                    port,
+                    "--data-dir",
+                    str(self.folder / "data"),
+                ),
+                stdout=out,
+                stderr=out,
+            )
         until(lambda: "Press Ctrl-C" in said.read_text(), "the server is there", timeout_s=240)
         (self.url,) = re.findall(r"listens on (\S+)", said.read_text())
 
@@ -93,9 +103,7 @@ class Place:
 
     def cli(self, source, *args, status=0):
         """Run a command of a release; give what it says."""
-        done = subprocess.run(
-            **self.python(source, "deltareg_cli", *args), capture_output=True, check=False
-        )
+        done = subprocess.run(**self.python(source, "deltareg_cli", *args), capture_output=True, check=False)
         assert done.returncode == status, (args, done.stdout, done.stderr)
         return done.stdout
 
@@ -108,10 +116,7 @@ class Place:
             to = self.folder / f"out-{source.name}-{number}-{len(numbers)}"
             self.cli(source, "pull", f"{LINE}:v{number}", "--to", str(to))
             assert same_files(to, FOLDERS[number])
-            self.cli(
-                source, "gate", "check", f"{LINE}:v{number}", "--channel", "prod",
-                status=GATE_PENDING,
-            )  # fmt: skip
+            self.cli(source, "gate", "check", f"{LINE}:v{number}", "--channel", "prod", status=GATE_PENDING)
 
 
 @pytest.fixture(params=BOTH)

@@ -14,9 +14,7 @@ from deltareg.testing.kinds import assess_delta
 from tests.samples.surgery import read_tensors
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-MANIFEST = {
-    entry["id"]: entry for entry in json.loads((SAMPLES / "kinds/manifest.json").read_text())
-}
+MANIFEST = {entry["id"]: entry for entry in json.loads((SAMPLES / "kinds/manifest.json").read_text())}
 # The library folds these, and the registry says no: the reason stands beside each.
 NOT_READ: dict[str, str] = {
     "adamss": "which outputs a factor adds to follows from a clustering that is not saved",
@@ -30,9 +28,7 @@ def merged(name):
     """Give the weights that the library merged, by their names in memory."""
     path = SAMPLES / "kinds" / name / "expected.safetensors"
     return lambda: {
-        key.removeprefix("merged::"): values
-        for key, values in read_tensors(path).items()
-        if key.startswith("merged::")
+        key.removeprefix("merged::"): values for key, values in read_tensors(path).items() if key.startswith("merged::")
     }
 
 
@@ -52,7 +48,7 @@ class TestOurKinds(KindTests):
 
 @pytest.mark.parametrize("name", [n for n, s in TestOurKinds.samples.items() if s.folds])
 def test_it_changes_all_that_the_library_changed(name):
-    folder, base, weights = TestOurKinds.samples[name].opened()
+    folder, base, weights = TestOurKinds.samples[name].open_with_base()
     found = assess_delta(folder.files, folder.tensors, base)
 
     changed = FoldedBase(found.effects, weights).changed

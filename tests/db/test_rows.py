@@ -63,9 +63,7 @@ def test_columns_are_found_by_name_in_whatever_order(engine, namespace):
         ([t.namespaces.c.id, t.namespaces.c.name, t.namespaces.c.name.label("id")], "twice id"),
     ],
 )
-def test_columns_that_are_not_those_of_the_class_are_an_error_even_without_rows(
-    engine, columns, told
-):
+def test_columns_that_are_not_those_of_the_class_are_an_error_even_without_rows(engine, columns, told):
     query = sa.select(*columns).where(sa.false())
 
     with read(engine) as conn, pytest.raises(TypeError, match=f"NamedRow.*{told}"):

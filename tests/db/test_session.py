@@ -109,11 +109,7 @@ def test_a_second_sqlite_writer_waits_for_the_first(sqlite_engine):
 def test_a_sqlite_writer_that_waited_too_long_is_told_to_try_again(sqlite_url):
     patient, hasty = create_engine(sqlite_url), create_engine(sqlite_url, busy_timeout_s=0.05)
 
-    with (
-        write(patient),
-        pytest.raises(Unavailable, match="busy with another writer") as caught,
-        write(hasty),
-    ):
+    with write(patient), pytest.raises(Unavailable, match="busy with another writer") as caught, write(hasty):
         pass
 
     patient.dispose()

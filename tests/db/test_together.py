@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.session import read, write
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.sql.together import QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, QueryPart
 from deltareg.db.tables import principals, suites, tokens
 
 TEXTS = ["plain", "", "ü\u2014😀", 'say "so"', "back\\slash", "two\nlines\t", "null", "{}", "'; --"]
@@ -35,9 +35,12 @@ class Held:
 
 _BY_NAME = sa.select(principals.c.id, principals.c.name, principals.c.disabled_at)
 _TOKENS = sa.select(
-    tokens.c.display, tokens.c.scopes, tokens.c.namespaces, tokens.c.expires_at,
+    tokens.c.display,
+    tokens.c.scopes,
+    tokens.c.namespaces,
+    tokens.c.expires_at,
     (tokens.c.kind == "pat").label("is_pat"),
-).where(tokens.c.principal_id >= sa.bindparam("least"))  # fmt: skip
+).where(tokens.c.principal_id >= sa.bindparam("least"))
 NAMES = QueryPart(_BY_NAME, Named, order=(principals.c.name.desc(), principals.c.id))
 TWO = QueryPart(_BY_NAME, Named, order=(principals.c.id.desc(),), limit=2)
 TOKENS = QueryPart(_TOKENS, Held, order=(tokens.c.id,))
@@ -52,11 +55,18 @@ def filled(engine):
             name = f"{text}{number}"
             added = sa.insert(principals).values(name=name, kind="user")
             owner = conn.execute(added.returning(principals.c.id)).scalar_one()
-            conn.execute(sa.insert(tokens).values(
-                token_hash=f"h{number}", display=text, principal_id=owner, kind="pat",
-                scopes=[text, "read"], namespaces=None if number % 2 else [text],
-                expires_at=None if number % 3 else 2**62 + number, note="",
-            ))  # fmt: skip
+            conn.execute(
+                sa.insert(tokens).values(
+                    token_hash=f"h{number}",
+                    display=text,
+                    principal_id=owner,
+                    kind="pat",
+                    scopes=[text, "read"],
+                    namespaces=None if number % 2 else [text],
+                    expires_at=None if number % 3 else 2**62 + number,
+                    note="",
+                )
+            )
     return engine
 
 

@@ -9,7 +9,7 @@ import pytest
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.kind import Addition, BaseCopy, BaseView, DeltaFiles, Match, WeightUpdate
 from deltareg.delta.kinds import all_kinds, kind_names
-from deltareg.delta.maths.updates import ScaledAddition, Replacement
+from deltareg.delta.maths.updates import Replacement, ScaledAddition
 from deltareg.delta.names import name_map_for
 from deltareg.delta.shapes import header_tensors
 from deltareg.digest import Digest
@@ -91,10 +91,7 @@ def update(target, tensor, name="w", *, formula=ScaledAddition, **more):
     [
         (lambda t: [update("w.weight", t["w"])], []),
         (lambda _: [], ["no_tensor_applied"]),
-        (
-            lambda t: [update("w.weight", t["w"]), update("w.weight", t["w"])],
-            ["unexpected_tensors"],
-        ),
+        (lambda t: [update("w.weight", t["w"]), update("w.weight", t["w"])], ["unexpected_tensors"]),
         (lambda t: [update("x.weight", t["w"])], ["no_tensor_applied"]),
         (lambda t: [update("int.weight", t["w"])], ["shape"]),
         (lambda t: [update("int.weight", t["w"], formula=Replacement)], []),
@@ -102,23 +99,11 @@ def update(target, tensor, name="w", *, formula=ScaledAddition, **more):
         (lambda t: [update("w.weight", t["w"], shape=(3, 3))], ["shape"]),
         (lambda t: [update("model.embed_tokens.weight", t["w"])], ["shape"]),
         (lambda t: [Addition("score.weight", t["w"], {"w": "head"})], ["no_tensor_applied"]),
-        (
-            lambda t: [Addition("w.weight", t["w"], {"w": "head"})],
-            ["undeclared_base_override", "no_tensor_applied"],
-        ),
+        (lambda t: [Addition("w.weight", t["w"], {"w": "head"})], ["undeclared_base_override", "no_tensor_applied"]),
         (lambda t: [BaseCopy("w.weight", t["w"], {"w": "copy"})], ["no_tensor_applied"]),
-        (
-            lambda t: [BaseCopy("x.weight", t["w"], {"w": "copy"})],
-            ["unexpected_tensors", "no_tensor_applied"],
-        ),
-        (
-            lambda t: [BaseCopy("model.embed_tokens.weight", t["w"], {"w": "copy"})],
-            ["shape", "no_tensor_applied"],
-        ),
-        (
-            lambda t: [update("w.weight", t["w"]), update("w.weight", t["w"], "invented")],
-            ["missing_tensors"],
-        ),
+        (lambda t: [BaseCopy("x.weight", t["w"], {"w": "copy"})], ["unexpected_tensors", "no_tensor_applied"]),
+        (lambda t: [BaseCopy("model.embed_tokens.weight", t["w"], {"w": "copy"})], ["shape", "no_tensor_applied"]),
+        (lambda t: [update("w.weight", t["w"]), update("w.weight", t["w"], "invented")], ["missing_tensors"]),
     ],
 )
 def test_what_does_not_add_up_is_found(make, want):
@@ -126,9 +111,7 @@ def test_what_does_not_add_up_is_found(make, want):
 
 
 def test_a_tensor_that_nothing_uses_is_found():
-    assert codes(lambda t: [update("w.weight", t["w"])], W, info("idle", 2)) == [
-        "unexpected_tensors"
-    ]
+    assert codes(lambda t: [update("w.weight", t["w"])], W, info("idle", 2)) == ["unexpected_tensors"]
 
 
 def test_two_tensors_of_one_name_are_found():
@@ -184,12 +167,7 @@ def test_two_equal_claims_are_refused():
         (["a"], {"adapter_config.json": {"peft_type": "XLORA"}}, "XLORA"),
         (
             ["h.0.adapters.x.adapter_down.0.weight"],
-            {
-                "adapter_config.json": {
-                    "version": "adapters.1.3.0",
-                    "config": {"architecture": "someday"},
-                }
-            },
+            {"adapter_config.json": {"version": "adapters.1.3.0", "config": {"architecture": "someday"}}},
             "adapters library",
         ),
     ],

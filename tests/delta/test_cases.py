@@ -26,23 +26,42 @@ from tests.verify.bench import Bench, read_arrays  # noqa: E402  # it needs torc
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 MISSING = "needs the cases beside the repository: ../shared/cases"
 RIGHT = [
-    "c_bert_gpt2", "c_vit_gpt2", "e_bart_savehead", "e_bert_mlm_emb", "e_deberta_mlm_saveemb",
-    "e_mamba2_tied_emb", "e_pegasus_head", "e_pegasus_savehead", "e_roberta_mlm_savehead",
-    "f_olmoe", "gpt_oss_square", "m_qwen2vl", "q_plain", "qwen3", "v_modsave_embed_tied_ensure",
+    "c_bert_gpt2",
+    "c_vit_gpt2",
+    "e_bart_savehead",
+    "e_bert_mlm_emb",
+    "e_deberta_mlm_saveemb",
+    "e_mamba2_tied_emb",
+    "e_pegasus_head",
+    "e_pegasus_savehead",
+    "e_roberta_mlm_savehead",
+    "f_olmoe",
+    "gpt_oss_square",
+    "m_qwen2vl",
+    "q_plain",
+    "qwen3",
+    "v_modsave_embed_tied_ensure",
     "v_regex_rank_pattern",
-]  # fmt: skip
+]
 ATTACHED = ["v_alora"]
 # What it expects is of the network in training, whose BatchNorm the delta did not bring along: peft
 # itself gives something else, by as much as the case's `reload_err` says.
 AS_RELOADED = "segformer"
 REFUSED = {"p_fsdp": "wrapped_names", "v_layer_replication": "bad_config"}
 FOLDERS = {
-    "cfg_automapping_unsloth": None, "cfg_swift_regex": None, "cfg_unsloth": None,
-    "comfy": "unknown_kind", "diffusers_peft_meta": None, "lycoris_loha": "unknown_kind",
-    "kohya_dora": "unknown_kind", "mlx": "unknown_kind",
-    "module_ddp": "wrapped_names", "named_subfolder": None, "orig_mod": "wrapped_names",
+    "cfg_automapping_unsloth": None,
+    "cfg_swift_regex": None,
+    "cfg_unsloth": None,
+    "comfy": "unknown_kind",
+    "diffusers_peft_meta": None,
+    "lycoris_loha": "unknown_kind",
+    "kohya_dora": "unknown_kind",
+    "mlx": "unknown_kind",
+    "module_ddp": "wrapped_names",
+    "named_subfolder": None,
+    "orig_mod": "wrapped_names",
     "two_adapters": "ambiguous",
-}  # fmt: skip
+}
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=MISSING)
 
 
@@ -81,9 +100,7 @@ def test_a_case_that_did_not_bring_its_statistics_answers_as_the_library_reloads
 
     with small_networks.quiet(), torch.no_grad():
         folded = getattr(cls.from_pretrained(tmp_path / "out").eval()(**inputs), told["out"])
-        attached = peft.PeftModel.from_pretrained(
-            cls.from_pretrained(case / "base"), case / "delta"
-        )
+        attached = peft.PeftModel.from_pretrained(cls.from_pretrained(case / "base"), case / "delta")
         want = getattr(attached.eval()(**inputs), told["out"])
     assert float((folded - want).abs().max()) < 5e-6
     (warning,) = warnings

@@ -17,7 +17,7 @@ from deltareg.delta.compare import (
     weight_differences,
 )
 from deltareg.delta.kind import WeightUpdate
-from deltareg.delta.maths.updates import RowExtension, Factor, LowRank, Replacement
+from deltareg.delta.maths.updates import Factor, LowRank, Replacement, RowExtension
 from deltareg.digest import sha256_of, tensor_digest
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor, Piece
 from tests import corpus
@@ -48,9 +48,7 @@ def expected(one, two):
     return np.linalg.norm(two - one) / norms[0], np.sum(one * two) / (norms[0] * norms[1]), *norms
 
 
-@given(
-    st.integers(1, 12), st.integers(1, 12), st.integers(1, 5), st.integers(1, 5), st.integers(0, 99)
-)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
 def test_factors_say_what_the_dense_changes_say(n, m, r1, r2, seed):
     a = normal(n, r1, seed=seed), normal(r1, m, seed=seed + 1)
     b = normal(n, r2, seed=seed + 2), normal(r2, m, seed=seed + 3)
@@ -134,9 +132,7 @@ def test_a_low_rank_and_a_replaced_weight_are_compared_by_rows():
     weight, left, right = normal(7, 5), normal(7, 2), normal(2, 5)
     same = (weight + dense(left, right)).astype(np.float32)
 
-    found = only(
-        [on("w", low_rank(left, right))], [on("w", Replacement(Held(same)))], {"w": Held(weight)}
-    )
+    found = only([on("w", low_rank(left, right))], [on("w", Replacement(Held(same)))], {"w": Held(weight)})
 
     assert found.relative_norm < 1e-6
     assert (found.rank_a, found.rank_b) == (2, None)
@@ -173,10 +169,7 @@ def test_heads_of_two_widths_can_be_compared():
 
 def test_large_factors_are_compared_in_little_memory():
     width, rank = 16384, 16
-    sides = [
-        [on("w", low_rank(normal(width, rank, seed=s), normal(rank, width, seed=s + 1)))]
-        for s in (1, 5)
-    ]
+    sides = [[on("w", low_rank(normal(width, rank, seed=s), normal(rank, width, seed=s + 1)))] for s in (1, 5)]
 
     tracemalloc.start()
     found = only(sides[0], sides[1], None)
@@ -239,8 +232,7 @@ def manifest(*, config, tensors, files, kind="lora"):
         for name, value in sorted(tensors.items())
     )
     texts = tuple(
-        ManifestFile(path, 1, sha256_of(text), piece, is_tensors=False)
-        for path, text in sorted(files.items())
+        ManifestFile(path, 1, sha256_of(text), piece, is_tensors=False) for path, text in sorted(files.items())
     )
     return Manifest(kind, "", True, None, config, listed, texts)
 

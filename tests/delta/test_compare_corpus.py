@@ -118,9 +118,7 @@ def carried(effects, tensors):
 
 def expected(a, b):
     """Give relative norm, cosine and both norms of two changes; a missing one is zero."""
-    shape = np.maximum(
-        *(np.array(x.shape) for x in (a if a is not None else b, b if b is not None else a))
-    )
+    shape = np.maximum(*(np.array(x.shape) for x in (a if a is not None else b, b if b is not None else a)))
     one = sized_any(a, shape)
     two = sized_any(b, shape)
     norm_a, norm_b = np.linalg.norm(one), np.linalg.norm(two)

@@ -93,10 +93,7 @@ def test_two_copies_of_a_saved_module_must_be_equal(tmp_path, base, other, codes
     value = np.ones((20, 8), np.float32)
 
     def twice(_):
-        return {
-            f"{tiny.PREFIX}lm_head.weight": value + other,
-            f"{tiny.PREFIX}lm_head.modules_to_save.weight": value,
-        }
+        return {f"{tiny.PREFIX}lm_head.weight": value + other, f"{tiny.PREFIX}lm_head.modules_to_save.weight": value}
 
     path = rewritten(tmp_path, base, twice, modules_to_save=["lm_head"])
 

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from deltareg.delta.fold import BLOCK_ROWS, RECIPE, FoldedBase
 from deltareg.delta.kind import Addition, BaseCopy, PrefixInsert, WeightUpdate
-from deltareg.delta.maths.updates import ScaledAddition, RowExtension, Factor, LowRank, Replacement, RowReplacement, IdentityUpdate, WeightDecomposed, OrthonormalRemoval, PrincipalRemoval
+from deltareg.delta.maths.updates import (
+    Factor,
+    IdentityUpdate,
+    LowRank,
+    OrthonormalRemoval,
+    PrincipalRemoval,
+    Replacement,
+    RowExtension,
+    RowReplacement,
+    ScaledAddition,
+    WeightDecomposed,
+)
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import from_f32, to_f32, view
 
@@ -166,9 +177,7 @@ def test_a_sum_is_rounded_once(weight, change):
 
 
 def test_an_effect_may_say_another_dtype():
-    assert np.array_equal(
-        fold(Replacement(Held([[0.1]], "F16")), [[1]], out="F16"), np.array([[0.1]], np.float16)
-    )
+    assert np.array_equal(fold(Replacement(Held([[0.1]], "F16")), [[1]], out="F16"), np.array([[0.1]], np.float16))
 
 
 def test_a_twin_reads_the_weight_that_it_shared():

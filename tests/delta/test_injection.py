@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.delta.injection import InjectionPoint, injection_points, describe_points
+from deltareg.delta.injection import InjectionPoint, describe_points, injection_points
 from deltareg.delta.kind import ActivationHook, Addition, BaseCopy, PrefixInsert, WeightUpdate
 from deltareg.delta.maths.updates import IdentityUpdate
 
@@ -26,11 +26,7 @@ def test_layers_of_one_module_are_one_point():
         )
     )
 
-    assert found == [
-        point("cls_token"),
-        point("model.norm"),
-        point("self_attn.q_proj", 0, 1),
-    ]
+    assert found == [point("cls_token"), point("model.norm"), point("self_attn.q_proj", 0, 1)]
 
 
 def test_experts_are_one_module():
@@ -53,14 +49,15 @@ def test_what_is_attached_acts_somewhere_too():
 @pytest.mark.parametrize(
     ("points", "lines"),
     [
-        ([point("self_attn.q_proj", 0, 1), point("self_attn.v_proj", 0, 1)],
-         ["layers 0-1: q_proj, v_proj"]),
+        ([point("self_attn.q_proj", 0, 1), point("self_attn.v_proj", 0, 1)], ["layers 0-1: q_proj, v_proj"]),
         ([point("a.out", 0, 1, 2, 5), point("b.out", 0, 1, 2, 5)], ["layers 0-2,5: a.out, b.out"]),
         ([point("lm_head"), point("q", 1)], ["lm_head", "layers 1: q"]),
-        ([point("q", 0, within="encoder.layers"), point("q", 1, within="decoder.layers")],
-         ["encoder.layers 0: q", "decoder.layers 1: q"]),
+        (
+            [point("q", 0, within="encoder.layers"), point("q", 1, within="decoder.layers")],
+            ["encoder.layers 0: q", "decoder.layers 1: q"],
+        ),
         ([], []),
     ],
-)  # fmt: skip
+)
 def test_points_are_told_in_few_words(points, lines):
     assert describe_points(points) == lines

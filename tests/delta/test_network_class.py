@@ -50,9 +50,7 @@ def test_a_task_of_pefts_is_a_class_of_the_bases_type(task, architecture):
 
 
 def test_a_class_that_the_config_names_goes_before_its_task():
-    config = {
-        "task_type": "SEQ_CLS", "auto_mapping": {"base_model_class": "BertForMultipleChoice"},
-    }  # fmt: skip
+    config = {"task_type": "SEQ_CLS", "auto_mapping": {"base_model_class": "BertForMultipleChoice"}}
 
     found = network_class_of(head(1), files(adapter_config__json=config), base_of())
 
@@ -61,10 +59,7 @@ def test_a_class_that_the_config_names_goes_before_its_task():
 
 
 def test_the_head_of_the_adapters_library_brings_its_labels():
-    told = {
-        "model_class": "BertForSequenceClassification",
-        "label2id": {"no": 1, "yes": 0, "perhaps": 2},
-    }
+    told = {"model_class": "BertForSequenceClassification", "label2id": {"no": 1, "yes": 0, "perhaps": 2}}
 
     found = network_class_of(head(), files(head_config__json=told), base_of())
 
@@ -105,9 +100,7 @@ def test_a_delta_without_a_head_of_its_own_leaves_the_class_alone():
 
 def test_a_head_of_another_size_changes_the_labels_and_not_the_class():
     base = base_of(architectures=["BertForSequenceClassification"], id2label={"0": "a", "1": "b"})
-    other = WeightUpdate(
-        "classifier.weight", Replacement(Held("t", np.zeros((4, 8)))), {}, shape=(4, 8)
-    )  # fmt: skip
+    other = WeightUpdate("classifier.weight", Replacement(Held("t", np.zeros((4, 8)))), {}, shape=(4, 8))
 
     found = network_class_of([other], files(), base)
 
@@ -175,16 +168,15 @@ def test_a_config_of_a_grown_vocabulary_loads_the_base_with_the_size_that_it_has
     own = {"vocab_size": 43, "eos_token_id": [2, 41], "bos_token_id": 42, "eps": 0.2}
 
     found = network_class_of(
-        [resized("embed.weight", 43)],
-        files(config__json={**PLAIN, "text_config": own, "image_token_id": 39}),
-        base,
+        [resized("embed.weight", 43)], files(config__json={**PLAIN, "text_config": own, "image_token_id": 39}), base
     )
 
     assert found is not None
     assert found.config == {
-        **PLAIN, "image_token_id": 39,
+        **PLAIN,
+        "image_token_id": 39,
         "text_config": {"vocab_size": 40, "eos_token_id": [2, 3], "eps": 0.2},
-    }  # fmt: skip
+    }
 
 
 def test_a_config_that_a_grown_vocabulary_alone_changed_is_the_bases():

@@ -6,10 +6,28 @@ import deltareg.testing
 
 def test_the_engine_offers_these_names_and_no_others():
     assert deltareg.delta.__all__ == [
-        "Account", "ActivationHook", "Addition", "Array", "BaseCopy", "BaseView", "DeltaFiles",
-        "DeltaKind", "Effect", "Examined", "Fields", "KindReader", "Match", "Ops", "PeftKind",
-        "PrefixInsert", "Site", "Tensor", "Tensors", "Update", "WeightUpdate",
-    ]  # fmt: skip
+        "Account",
+        "ActivationHook",
+        "Addition",
+        "Array",
+        "BaseCopy",
+        "BaseView",
+        "DeltaFiles",
+        "DeltaKind",
+        "Effect",
+        "Examined",
+        "Fields",
+        "KindReader",
+        "Match",
+        "Ops",
+        "PeftKind",
+        "PrefixInsert",
+        "Site",
+        "Tensor",
+        "Tensors",
+        "Update",
+        "WeightUpdate",
+    ]
 
 
 def test_every_name_is_what_it_says():

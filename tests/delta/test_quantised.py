@@ -51,10 +51,7 @@ def view(folder):
     """Give a folder as a base, by its headers."""
     config = json.loads((folder / "config.json").read_text())
     with open_folder(folder, purpose="base") as opened:
-        records = {
-            n: TensorRecord(n, tensor.dtype, tensor.shape, DIGEST)
-            for n, tensor in opened.tensors.items()
-        }
+        records = {n: TensorRecord(n, tensor.dtype, tensor.shape, DIGEST) for n, tensor in opened.tensors.items()}
     return BaseView(DIGEST, records, config, name_map_for(config, records))
 
 
@@ -132,19 +129,28 @@ CONFIGS = [
     ({"quantization_config": {"quant_method": "hqq"}}, "hqq", None),
     ({"text_config": {"quantization_config": {"quant_method": "awq"}}}, "awq", "awq"),
     (
-        {"compression_config": {"quant_method": "compressed-tensors", "config_groups": {
-            "group_0": {"weights": {"num_bits": 8, "type": "int"}}}}},
-        "compressed-tensors", "int8",
+        {
+            "compression_config": {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "int"}}},
+            }
+        },
+        "compressed-tensors",
+        "int8",
     ),
     (
-        {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {
-            "group_0": {"weights": {"num_bits": 4, "type": "int"}}}}},
-        "compressed-tensors", None,
+        {
+            "quantization_config": {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
+            }
+        },
+        "compressed-tensors",
+        None,
     ),
     ({"quantization_config": "fp8"}, None, None),
-    ({"quantization_config": {"quant_method": "compressed-tensors", "config_groups": [1]}},
-     "compressed-tensors", None),
-]  # fmt: skip
+    ({"quantization_config": {"quant_method": "compressed-tensors", "config_groups": [1]}}, "compressed-tensors", None),
+]
 
 
 @pytest.mark.parametrize(("config", "method", "scheme"), CONFIGS)

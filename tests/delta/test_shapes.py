@@ -2,7 +2,17 @@
 
 import pytest
 
-from deltareg.delta.maths.updates import ScaledAddition, RowExtension, Factor, LowRank, Replacement, RowReplacement, IdentityUpdate, WeightDecomposed, PrincipalRemoval
+from deltareg.delta.maths.updates import (
+    Factor,
+    IdentityUpdate,
+    LowRank,
+    PrincipalRemoval,
+    Replacement,
+    RowExtension,
+    RowReplacement,
+    ScaledAddition,
+    WeightDecomposed,
+)
 from deltareg.delta.shapes import HeaderTensor, misfit
 from deltareg.errors import InvalidInput
 from deltareg.tensors.header import TensorInfo
@@ -13,9 +23,7 @@ def tensor(*shape):
 
 
 def low_rank(left, right, *, flipped=False):
-    return LowRank(
-        Factor(tensor(*left), flipped=flipped), Factor(tensor(*right), flipped=flipped), 1.0
-    )
+    return LowRank(Factor(tensor(*left), flipped=flipped), Factor(tensor(*right), flipped=flipped), 1.0)
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,7 @@ class Fold:
             assessment = assess(folder.files, folder.tensors, opened.view)
             hashed = hash_folder(folder)
             delta = build_delta_manifest(
-                assessment,
-                delta=folder.files,
-                files=hashed.files,
-                digests=hashed.digests,
-                base=opened.view,
+                assessment, delta=folder.files, files=hashed.files, digests=hashed.digests, base=opened.view
             )
             account = assess(folder.files, header_tensors(folder.files), opened.view).account
             own = folder.files.documents.get("config.json")
@@ -68,9 +64,7 @@ def test_what_any_kind_folds_to_is_believed(delta, tmp_path):
 @pytest.fixture
 def sample(tmp_path):
     """Fold a sample of this repository."""
-    return lambda name: Fold(
-        SAMPLES / "deltas" / "tinyllama" / name, sample_base("tinyllama"), tmp_path
-    )
+    return lambda name: Fold(SAMPLES / "deltas" / "tinyllama" / name, sample_base("tinyllama"), tmp_path)
 
 
 @pytest.mark.parametrize(("name", "recipe"), [("lora", "numpy, 1024 rows, F32"), ("full", "")])

@@ -51,8 +51,7 @@ def fail_idle(worker):
     grant = worker.lease(LeaseRequest(worker="w1"))
     found = report(grant, verdict="fail", fail="idle")
     checks = [
-        check.model_copy(update={"code": "no_effect"}) if check.name == "idle" else check
-        for check in found.checks
+        check.model_copy(update={"code": "no_effect"}) if check.name == "idle" else check for check in found.checks
     ]
     worker.complete_run(grant.run, found.model_copy(update={"checks": checks}))
 
@@ -84,18 +83,22 @@ class Job:
         values |= {name.replace("_", "-"): value for name, value in given.items()}
         (step,) = [step for step in GITHUB["runs"]["steps"] if "run" in step]
         variables = {
-            name: filled(value, values, {"github.event.pull_request.number": pr})
-            for name, value in step["env"].items()
+            name: filled(value, values, {"github.event.pull_request.number": pr}) for name, value in step["env"].items()
         }
         return self._shell(
             step["run"],
-            variables | {
-                "GITHUB_ACTION_PATH": str(CI / "github"), "GITHUB_ACTIONS": "true",
-                "GITHUB_REPOSITORY": "team/model", "GITHUB_OUTPUT": str(self.folder / "outputs"),
-                "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"), "GH_FOUND": found,
-                "GH_STATUS": gh_status, "GATE_RETRY_WAIT": "0",
+            variables
+            | {
+                "GITHUB_ACTION_PATH": str(CI / "github"),
+                "GITHUB_ACTIONS": "true",
+                "GITHUB_REPOSITORY": "team/model",
+                "GITHUB_OUTPUT": str(self.folder / "outputs"),
+                "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+                "GH_FOUND": found,
+                "GH_STATUS": gh_status,
+                "GATE_RETRY_WAIT": "0",
             },
-        )  # fmt: skip
+        )
 
     def gitlab(self, **inputs):
         """Run the job's script, and give its end and the job as GitLab would see it."""
@@ -103,9 +106,7 @@ class Job:
         given = {"server": self._server, "image": "x", "script": str(CI / "gate.sh")} | inputs
         values = {name: given.get(name, field.get("default")) for name, field in spec.items()}
         assert None not in values.values()
-        text = re.sub(
-            r"\$\[\[ inputs\.([\w-]+) \]\]", lambda m: json.dumps(values[m[1]]), GITLAB_JOBS
-        )
+        text = re.sub(r"\$\[\[ inputs\.([\w-]+) \]\]", lambda m: json.dumps(values[m[1]]), GITLAB_JOBS)
         (made,) = yaml.safe_load(text.replace('"deltareg-gate":', "deltareg-gate:")).values()
         variables = made["variables"] | {"DELTAREG_TOKEN": self._token, "GATE_RETRY_WAIT": "0"}
         return self._shell("\n".join(made["script"]), variables), made
@@ -131,10 +132,13 @@ class Job:
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
         return subprocess.run(
-            ["sh", "-e", "-c", script], text=True, cwd=work,
+            ["sh", "-e", "-c", script],
+            text=True,
+            cwd=work,
             env=self._environ | {"DELTAREG_PATIENCE": "0"} | variables,
-            capture_output=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            check=False,
+        )
 
 
 def filled(text, inputs, others):
@@ -145,15 +149,14 @@ def filled(text, inputs, others):
 
 def test_the_files_have_the_form_that_their_ci_reads():
     check = subprocess.run(
-        [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions",
-         CI / "github" / "action.yml"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", CI / "github" / "action.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert check.returncode == 0, check.stdout
-    assert set(yaml.safe_load(GITLAB_SPEC)["spec"]["inputs"]) == set(
-        re.findall(r"inputs\.([\w-]+)", GITLAB_JOBS)
-    )
+    assert set(yaml.safe_load(GITLAB_SPEC)["spec"]["inputs"]) == set(re.findall(r"inputs\.([\w-]+)", GITLAB_JOBS))
 
 
 def test_what_people_type_is_never_text_of_a_script():
@@ -179,9 +182,7 @@ def test_a_github_job_lets_a_good_delta_pass(job):
 
 
 def test_a_github_job_stops_a_bad_delta(job):
-    ended = job.github(
-        ref="ci/bad", channel="prod", pr="7", github_token="secret-gh", found="4711\n"
-    )
+    ended = job.github(ref="ci/bad", channel="prod", pr="7", github_token="secret-gh", found="4711\n")
 
     smoke, policy = junit(job.file("gate.xml").read_text())
     assert ended.returncode == 8
@@ -193,15 +194,12 @@ def test_a_github_job_stops_a_bad_delta(job):
     assert "| `idle` | ❌ fail |" in job.summary
     assert 'startswith("<!-- deltareg:gate ci/bad@prod -->")' in job.gh[0]
     assert job.gh[1:] == [
-        "api --method PATCH repos/team/model/issues/comments/4711 --field "
-        "body=@deltareg-gate/gate.md"
+        "api --method PATCH repos/team/model/issues/comments/4711 --field body=@deltareg-gate/gate.md"
     ]
 
 
 def test_a_comment_that_fails_does_not_change_the_answer(job):
-    ended = job.github(
-        ref="ci/good", channel="prod", pr="7", github_token="secret-gh", gh_status="1"
-    )
+    ended = job.github(ref="ci/good", channel="prod", pr="7", github_token="secret-gh", gh_status="1")
 
     assert ended.returncode == 0
     assert "the comment could not be written" in ended.stderr

@@ -54,8 +54,10 @@ class Job:
     def github(self, **inputs):
         """Run the action's steps in the shells that they name, from a file, as a runner does."""
         given = {"server": self._server, "token": self._token} | inputs
-        values = {f"inputs.{name}": filled(str(spec.get("default", "")), GITHUB_CONTEXT)
-                  for name, spec in GITHUB["inputs"].items()}  # fmt: skip
+        values = {
+            f"inputs.{name}": filled(str(spec.get("default", "")), GITHUB_CONTEXT)
+            for name, spec in GITHUB["inputs"].items()
+        }
         values |= {f"inputs.{name.replace('_', '-')}": value for name, value in given.items()}
         (step,) = GITHUB["runs"]["steps"]
         assert step["shell"] == "sh"
@@ -64,12 +66,14 @@ class Job:
             (self._folder / name).write_text("")
         return self._shell(
             step["run"],
-            variables | {
-                "GITHUB_ACTION_PATH": str(CI / "github" / "promote"), "GITHUB_ACTIONS": "true",
+            variables
+            | {
+                "GITHUB_ACTION_PATH": str(CI / "github" / "promote"),
+                "GITHUB_ACTIONS": "true",
                 "GITHUB_OUTPUT": str(self._folder / "outputs"),
                 "GITHUB_STEP_SUMMARY": str(self._folder / "summary.md"),
             },
-        )  # fmt: skip
+        )
 
     def gitlab(self, gated="", **inputs):
         """Run the job's script; gives its end, and the variables that later jobs read."""
@@ -82,8 +86,10 @@ class Job:
         text = re.sub(r"\$\[\[ inputs\.([\w-]+) \]\]", lambda m: json.dumps(values[m[1]]), text)
         (made,) = yaml.safe_load(text).values()
         variables = made["variables"] | {
-            "DELTAREG_PROMOTE_TOKEN": self._token, "PROMOTE_REASON": URL, "GATED_REF": gated,
-        }  # fmt: skip
+            "DELTAREG_PROMOTE_TOKEN": self._token,
+            "PROMOTE_REASON": URL,
+            "GATED_REF": gated,
+        }
         ended = self._shell("\n".join(made["script"]), variables)
         dotenv = self._folder / "work" / made["artifacts"]["reports"]["dotenv"]
         return ended, dict(line.split("=", 1) for line in dotenv.read_text().splitlines()), made
@@ -103,9 +109,8 @@ class Job:
         file = self._folder / "step.sh"
         file.write_text(script)
         return subprocess.run(
-            ["sh", "-e", file], text=True, cwd=work, env=self._environ | variables,
-            capture_output=True, check=False,
-        )  # fmt: skip
+            ["sh", "-e", file], text=True, cwd=work, env=self._environ | variables, capture_output=True, check=False
+        )
 
 
 def filled(text, values):
@@ -115,25 +120,27 @@ def filled(text, values):
 
 def test_the_files_have_the_form_that_their_ci_reads():
     check = subprocess.run(
-        [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions",
-         CI / "github" / "promote" / "action.yml"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            BIN / "check-jsonschema",
+            "--builtin-schema",
+            "vendor.github-actions",
+            CI / "github" / "promote" / "action.yml",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     scripts = [step.get("run", "") for step in GITHUB["runs"]["steps"]]
 
     assert check.returncode == 0, check.stdout
-    assert set(yaml.safe_load(GITLAB_SPEC)["spec"]["inputs"]) == set(
-        re.findall(r"inputs\.([\w-]+)", GITLAB_JOBS)
-    )
+    assert set(yaml.safe_load(GITLAB_SPEC)["spec"]["inputs"]) == set(re.findall(r"inputs\.([\w-]+)", GITLAB_JOBS))
     assert not [script for script in scripts if "${{" in script]
     assert not re.findall(r"^\s*- .*\$\[\[", GITLAB_JOBS, flags=re.M)
 
 
 @pytest.mark.skipif(not (BIN / "shellcheck").exists(), reason="needs shellcheck")
 def test_the_scripts_are_clean():
-    lint = subprocess.run(
-        [BIN / "shellcheck", *sorted(CI.glob("*.sh"))], capture_output=True, text=True, check=False
-    )
+    lint = subprocess.run([BIN / "shellcheck", *sorted(CI.glob("*.sh"))], capture_output=True, text=True, check=False)
 
     assert lint.returncode == 0, lint.stdout
 
@@ -145,14 +152,17 @@ def test_a_job_promotes_and_again_moves_nothing(job, server):
 
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert moved == {
-        "promoted": "true", "status": "0", "version": "1", "revision": moved["revision"],
-        "previous": "", "changed": "true", "digest": moved["digest"],
-    }  # fmt: skip
+        "promoted": "true",
+        "status": "0",
+        "version": "1",
+        "revision": moved["revision"],
+        "previous": "",
+        "changed": "true",
+        "digest": moved["digest"],
+    }
     assert moved["digest"].startswith("sha256:")
     assert job.summary.startswith("✅ **Promoted**: `move/good:v1` is served by `prod`")
-    assert (env["PROMOTED"], env["PROMOTED_CHANGED"], env["PROMOTED_VERSION"]) == (
-        "true", "false", "1",
-    )  # fmt: skip
+    assert (env["PROMOTED"], env["PROMOTED_CHANGED"], env["PROMOTED_VERSION"]) == ("true", "false", "1")
     assert made["resource_group"] == "deltareg-prod"
     (entry,) = server.client().channels.history("move/good", "prod")
     assert (entry.actor, entry.reason) == ("deployer", URL)

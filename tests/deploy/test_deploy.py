@@ -26,9 +26,7 @@ OF_COMPOSE = {"DELTAREG_POSTGRES_PASSWORD"}  # read by the compose file and not 
 
 def run(*command):
     """Run a linter of the environment."""
-    return subprocess.run(
-        [BIN / command[0], *command[1:]], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([BIN / command[0], *command[1:]], capture_output=True, text=True, check=False)
 
 
 def test_the_dockerfile_is_clean():
@@ -88,9 +86,7 @@ def test_a_unit_starts_a_command_of_this_project_as_its_own_user(file):
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 @pytest.mark.parametrize("file", UNITS, ids=lambda path: path.name)
 def test_systemd_understands_every_line_of_a_unit(file):
-    check = subprocess.run(
-        ["systemd-analyze", "verify", file], capture_output=True, text=True, check=False
-    )
+    check = subprocess.run(["systemd-analyze", "verify", file], capture_output=True, text=True, check=False)
 
     complaints = [line for line in check.stderr.splitlines() if "is not executable" not in line]
 

@@ -5,13 +5,7 @@ from dataclasses import asdict
 import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from deltareg.documents.model_card import (
-    MOST_CARD_BYTES,
-    MOST_FRONT_BYTES,
-    CardMetric,
-    read_card,
-    split_card,
-)
+from deltareg.documents.model_card import MOST_CARD_BYTES, MOST_FRONT_BYTES, CardMetric, read_card, split_card
 
 CARD = """\
 ---
@@ -72,9 +66,7 @@ def test_results_that_the_hubs_library_writes_are_those_that_are_read():
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# Only prose\n", "---\n---\nx", "--- a\nb: c\n---\n", "---\nlicense: mit\n"]
-)
+@pytest.mark.parametrize("text", ["", "# Only prose\n", "---\n---\nx", "--- a\nb: c\n---\n", "---\nlicense: mit\n"])
 def test_what_the_hub_finds_no_data_in_says_nothing_here(text):
     card = read_card(text.encode())
 
@@ -83,8 +75,7 @@ def test_what_the_hub_finds_no_data_in_says_nothing_here(text):
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
-    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 HOSTILE: dict[str, str | bytes] = {
     "aliases": f"---\n{BOMB}---\n",
@@ -105,12 +96,12 @@ HOSTILE: dict[str, str | bytes] = {
     "a wrong index": "---\nmodel-index: [1, {results: [2, {metrics: [3, {value: x}]}]}]\n---\n",
     "no index": "---\nmodel-index: nothing\n---\n",
     "no numbers": "---\nmodel-index: [{results: [{metrics: [{type: a, value: .nan}, {type: b, "
-                  "value: .inf}, {type: c, value: true}, {type: d, value: 1e999}]}]}]\n---\n",
+    "value: .inf}, {type: c, value: true}, {type: d, value: 1e999}]}]}]\n---\n",
     "one long line": "# " + "x" * 5_000_000,
     "links": "[" * 200_000 + "](" * 200_000,
     "ten megabytes": "# t\n" + "word " * 2_000_000,
     "many": "---\ntags:\n" + "".join(f"- t{n}\n" for n in range(6_000)) + "---\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -128,13 +119,19 @@ def test_whatever_it_is_it_is_read_soon_and_small(name):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("aliases", "an alias"), ("one alias", "an alias"), ("code", "nothing is run"),
-        ("a key twice", "given twice"), ("no mapping", "is a mapping"),
-        ("wrong types", "tags is a text"), ("no index", "model-index is a list"),
-        ("a wrong index", "no metric"), ("many", "first 64 count"), ("not UTF-8", "not UTF-8"),
+        ("aliases", "an alias"),
+        ("one alias", "an alias"),
+        ("code", "nothing is run"),
+        ("a key twice", "given twice"),
+        ("no mapping", "is a mapping"),
+        ("wrong types", "tags is a text"),
+        ("no index", "model-index is a list"),
+        ("a wrong index", "no metric"),
+        ("many", "first 64 count"),
+        ("not UTF-8", "not UTF-8"),
         ("ten megabytes", f"first {MOST_CARD_BYTES:,} count"),
     ],
-)  # fmt: skip
+)
 def test_what_was_not_read_is_said(name, told):
     text = HOSTILE[name]
 

@@ -36,7 +36,7 @@ def test_a_time_stays_text():
         (b"a: " + b"[" * 5000 + b"]" * 5000, "YAML"),
         (b"a: " + b"x" * (1 << 20), "at most 1 MiB"),
     ],
-)  # fmt: skip
+)
 def test_anything_else_is_refused_with_its_place(raw, said):
     with pytest.raises(InvalidInput, match=said.replace("[", r"\[")):
         read_yaml(raw, what="suite")

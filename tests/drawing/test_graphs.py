@@ -16,9 +16,20 @@ from deltareg.drawing.layers import lay_out
 # pydot calls its own parser by names that this has given up.
 READS_DOT = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 HOSTILE = [
-    'a"b', "back\\slash", "tail\\", "<b>x</b>", "]-->evil", "#quot;", "n0", "end", "team/lora:v1",
-    "ü, é", '"];x[label="y', "digraph", "a\nb",
-]  # fmt: skip
+    'a"b',
+    "back\\slash",
+    "tail\\",
+    "<b>x</b>",
+    "]-->evil",
+    "#quot;",
+    "n0",
+    "end",
+    "team/lora:v1",
+    "ü, é",
+    '"];x[label="y',
+    "digraph",
+    "a\nb",
+]
 _KEYS = [f"k{n}" for n in range(14)]
 graphs = st.lists(st.tuples(st.sampled_from(_KEYS), st.sampled_from(_KEYS)), max_size=40)
 

@@ -7,20 +7,59 @@ import pytest
 from deltareg.drawing.markdown import html_of
 
 HARMLESS = {
-    "h3", "h4", "h5", "h6", "p", "em", "strong", "code", "pre", "ul", "ol", "li", "a", "table",
-    "thead", "tbody", "tr", "th", "td", "blockquote", "hr", "br",
-}  # fmt: skip
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "p",
+    "em",
+    "strong",
+    "code",
+    "pre",
+    "ul",
+    "ol",
+    "li",
+    "a",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "blockquote",
+    "hr",
+    "br",
+}
 HOSTILE = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "![x](http://evil.example/x.png)",
-    "[x](javascript:alert(1))", "[x](JaVaScRiPt:alert(1))", "[x](data:text/html,<script>)",
-    "[x](vbscript:x)", "[x](//evil.example)", "[x](\\\\evil.example)", "<javascript:alert(1)>",
-    '[x](http://a "><script>alert(1)</script>")', "[x]: javascript:alert(1)\n\n[x]",
-    "a <b onclick=alert(1)>b</b>", "<!-- x -->", "<a href='javascript:x'>x</a>", "&#x3C;script>",
-    "`<script>`", "```html\n<script>alert(1)</script>\n```", "<style>*{}</style>",
-    "[x](http://a\nb)", "[x](&#106;avascript:alert(1))", "![](javascript:x)", "<http://a\" onx=1>",
-    "# <script>", "|a|\n|:-:|\n|b|", "| <b> | x |\n|-|-|\n| <i> | [y](ftp://x) |", "[a](tel:1)",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "![x](http://evil.example/x.png)",
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](data:text/html,<script>)",
+    "[x](vbscript:x)",
+    "[x](//evil.example)",
+    "[x](\\\\evil.example)",
+    "<javascript:alert(1)>",
+    '[x](http://a "><script>alert(1)</script>")',
+    "[x]: javascript:alert(1)\n\n[x]",
+    "a <b onclick=alert(1)>b</b>",
+    "<!-- x -->",
+    "<a href='javascript:x'>x</a>",
+    "&#x3C;script>",
+    "`<script>`",
+    "```html\n<script>alert(1)</script>\n```",
+    "<style>*{}</style>",
+    "[x](http://a\nb)",
+    "[x](&#106;avascript:alert(1))",
+    "![](javascript:x)",
+    '<http://a" onx=1>',
+    "# <script>",
+    "|a|\n|:-:|\n|b|",
+    "| <b> | x |\n|-|-|\n| <i> | [y](ftp://x) |",
+    "[a](tel:1)",
     "***" * 400,
-]  # fmt: skip
+]
 
 
 class Harmless(HTMLParser):
@@ -49,9 +88,7 @@ def test_nothing_but_text_and_links_to_the_web_comes_out(text):
 
 
 def test_a_card_is_read_without_its_front_matter_and_below_the_pages_headings():
-    told = html_of(
-        "---\nlicense: mit\n---\n# Title\n\nIt *helps*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
-    )
+    told = html_of("---\nlicense: mit\n---\n# Title\n\nIt *helps*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
 
     assert "license" not in told
     assert "<h3>Title</h3>" in told

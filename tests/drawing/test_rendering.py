@@ -10,7 +10,7 @@ from lxml import etree
 import deltareg
 from deltareg.drawing.plots import HeatMap, PlotLine, heat_map, history, line_plot
 from deltareg.drawing.rendering import MOST, render
-from deltareg.drawing.sample_plots import interval, draw_ranked_bars
+from deltareg.drawing.sample_plots import draw_ranked_bars, interval
 from tests.client.report_values import HOSTILE
 
 ROOT = Path(deltareg.__file__).parent

@@ -47,8 +47,10 @@ def main() -> int:
         story.say(f"\n{story.colour(_RED)}The demo stopped: {error}{story.colour(_OFF)}")
         story.say(f"Everything is left in {folder}")
         return 1
-    story.say(f"\nAll {story.steps} commands did what the story says, in "
-              f"{time.monotonic() - started:.0f} s. Now your own: deltareg up")  # fmt: skip
+    story.say(
+        f"\nAll {story.steps} commands did what the story says, in "
+        f"{time.monotonic() - started:.0f} s. Now your own: deltareg up"
+    )
     if options.keep:
         story.say(f"Everything is left in {folder}")
     else:
@@ -97,9 +99,7 @@ class Story:
     def quietly(self, *words: str) -> str:
         """Run a command for its result alone and show nothing of it."""
         command = [str(DELTAREG), *words]
-        done = subprocess.run(
-            command, env=self.environ, cwd=self.folder, text=True, check=True, capture_output=True
-        )
+        done = subprocess.run(command, env=self.environ, cwd=self.folder, text=True, check=True, capture_output=True)
         return done.stdout
 
     def run(self, *words: object, status: int = 0, lines: int = 40) -> None:
@@ -117,9 +117,14 @@ class Story:
         shown = " ".join(shlex.quote(word) for word in arguments)
         self.say(f"{self.colour(_GREEN)}$ deltareg {shown}{self.colour(_OFF)}")
         done = subprocess.run(
-            [DELTAREG, *arguments], env=self.environ, cwd=self.folder, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [DELTAREG, *arguments],
+            env=self.environ,
+            cwd=self.folder,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         self.steps += 1
         # Notes on the run's progress are for people who wait; here they only push results down.
         output = [x for x in done.stdout.rstrip().splitlines() if not x.startswith("run ")]
@@ -133,13 +138,15 @@ class Story:
     def tell_lie(self, *words: str) -> None:
         """Do what no command does: push zeros in the place of a delta."""
         module = "tests.e2e.lie"
-        self.say(
-            f"{self.colour(_GREEN)}$ python -m {module} {shlex.join(words)}{self.colour(_OFF)}"
-        )
+        self.say(f"{self.colour(_GREEN)}$ python -m {module} {shlex.join(words)}{self.colour(_OFF)}")
         done = subprocess.run(
-            [sys.executable, "-m", module, *words], cwd=self.folder, text=True, check=True,
-            env={**self.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True,
-        )  # fmt: skip
+            [sys.executable, "-m", module, *words],
+            cwd=self.folder,
+            text=True,
+            check=True,
+            env={**self.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+        )
         self.say(f"  {done.stdout.strip()}")
 
     @contextmanager
@@ -148,9 +155,13 @@ class Story:
         self.say(f"{self.colour(_GREEN)}$ deltareg {shlex.join(words)} &{self.colour(_OFF)}")
         with (self.folder / f"{words[0]}.log").open("wb") as log:
             running = subprocess.Popen(
-                [DELTAREG, *words], env=self.environ, cwd=self.folder, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [DELTAREG, *words],
+                env=self.environ,
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         try:
             yield
         finally:
@@ -173,8 +184,11 @@ def registry(folder: Path, story: Story) -> Iterator[int]:
     with log.open("wb") as out:
         up = subprocess.Popen(
             [DELTAREG, "up", "--data-dir", folder / "registry", "--port", "0"],
-            env=story.environ, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            env=story.environ,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         story.environ["DELTAREG_SERVER"] = _address(log, up)
         for line in log.read_text().splitlines()[:4]:
@@ -236,9 +250,7 @@ def play(story: Story) -> None:
     with story.background("agent", "run", "--channel", "team/names@prod", "--dir", "host"):
         _wait_for_host(story, "v2")
 
-        story.chapter(
-            "An incident: prod goes back, the host follows, the next CI run cannot undo it"
-        )
+        story.chapter("An incident: prod goes back, the host follows, the next CI run cannot undo it")
         story.run("rollback", "team/names", "--channel", "prod", "-m", "summaries got worse")
         _wait_for_host(story, "v1")
         story.run("channel", "show", "team/names", "prod")

@@ -14,10 +14,7 @@ from pathlib import Path
 
 HELD_OUT = 200
 TRAINING = 1_400
-_NOT_READ = {
-    "__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tests",
-    "turtledemo",
-}  # fmt: skip
+_NOT_READ = {"__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tests", "turtledemo"}
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 

@@ -22,10 +22,7 @@ KINDS = [
 
 def same_files(left, right):
     """Tell whether two folders hold the same files, byte for byte."""
-    names = [
-        sorted(p.relative_to(f).as_posix() for p in f.rglob("*") if p.is_file())
-        for f in (left, right)
-    ]
+    names = [sorted(p.relative_to(f).as_posix() for p in f.rglob("*") if p.is_file()) for f in (left, right)]
     return names[0] == names[1] and not filecmp.cmpfiles(left, right, names[0], shallow=False)[1]
 
 
@@ -82,11 +79,7 @@ def test_a_delta_comes_back_as_it_went_in(server, tmp_path, base, delta, kind):
         f"team/{kind}:v1", tmp_path / "again", base=BASES / base, expect=first.root
     )
 
-    assert (report.created, report.version.kind, report.version.ref) == (
-        True,
-        kind,
-        f"team/{kind}:v1",
-    )
+    assert (report.created, report.version.kind, report.version.ref) == (True, kind, f"team/{kind}:v1")
     assert report.version.base.name == base
     assert report.uploaded_bytes == report.version.uploaded_bytes > 0
     assert same_files(DELTAS / base / delta, tmp_path / "pulled")
@@ -195,14 +188,7 @@ def test_the_story_of_a_line(server, tmp_path):
     client = server.client()
     push(client, "tinyllama/lora", "team/lora", message="first", semver="1.0.0")
     promotion = promote_first(server, client)
-    push(
-        client,
-        "tinyllama/lora_v2",
-        "team/lora",
-        message="more",
-        parents=["team/lora:v1"],
-        labels={"data": "two"},
-    )
+    push(client, "tinyllama/lora_v2", "team/lora", message="more", parents=["team/lora:v1"], labels={"data": "two"})
     compare_both(client)
     promote_second(server, client)
     roll_back(client, promotion)
@@ -278,10 +264,7 @@ def look_back(client):
     log = [(entry.event, entry.ref) for entry in client.lines.log("team/lora").items]
     assert log[-2:] == [("verdict", "team/lora:v1"), ("push", "team/lora:v1")]
     assert [event for event, _ in log].count("rollback") == 2
-    assert {entry.event for entry in client.lines.log("team/lora", channel="prod").items} == {
-        "promote",
-        "rollback",
-    }
+    assert {entry.event for entry in client.lines.log("team/lora", channel="prod").items} == {"promote", "rollback"}
 
 
 def everything_left_a_trace(client):

@@ -90,17 +90,11 @@ def test_everything_can_be_asked_of_a_version_on_a_version(chatting):
         ("team/chat:v1", "team/sft:v1", "base"),
         ("team/sft:v1", "base:tinyllama", "base"),
     ]
-    assert [(e.child, e.relation) for e in down] == [
-        ("team/chat:v1", "base"),
-        ("team/chat:v2", "base"),
-    ]
+    assert [(e.child, e.relation) for e in down] == [("team/chat:v1", "base"), ("team/chat:v2", "base")]
     assert diff.modules
     assert all(module.relative_norm is not None for module in diff.modules)
     assert [line.ref for line in listed] == ["team/chat"]
-    assert {base.name: base.deltas for base in chatting.bases.list().items} == {
-        "team/sft:v1": 2,
-        "tinyllama": 1,
-    }
+    assert {base.name: base.deltas for base in chatting.bases.list().items} == {"team/sft:v1": 2, "tinyllama": 1}
 
 
 def test_a_full_fine_tune_is_stored_once_and_is_a_base_without_a_recipe(local):
@@ -167,9 +161,7 @@ def test_a_line_alone_is_no_base(local):
     assert "team/sft@prod" in caught.value.fix
 
 
-@pytest.mark.parametrize(
-    "base", ["team/sft:v9", "team/absent:v1", "team/sft@prod", "team/sft@sha256:" + "0" * 64]
-)
+@pytest.mark.parametrize("base", ["team/sft:v9", "team/absent:v1", "team/sft@prod", "team/sft@sha256:" + "0" * 64])
 def test_an_unknown_version_is_not_found(local, base):
     with pytest.raises(NotFound):
         push(local.client(), "lora", "team/chat", base)
@@ -216,9 +208,7 @@ def test_a_stack_has_four_versions_at_most(local, tmp_path):
 
     other = local.client(("read",), principal="reader")
     made = other.materialize("team/four:v1", tmp_path / "four", base=None)
-    assert client.show(top.ref).stack == [
-        "tinyllama", "team/sft:v1", "team/two:v1", "team/three:v1",
-    ]  # fmt: skip
+    assert client.show(top.ref).stack == ["tinyllama", "team/sft:v1", "team/two:v1", "team/three:v1"]
     client.bases.push(tmp_path / "four", "flat")
     assert push(client, "lora_rslora", "team/five", "flat").base.root == made.root
 
@@ -427,9 +417,7 @@ def test_two_pushes_make_one_base(server, principals):
         together.wait()
         made.append(push(client, delta, f"team/{delta.replace('_', '-')}", "team/sft:v1"))
 
-    threads = [
-        threading.Thread(target=run, args=pair) for pair in zip(clients, deltas, strict=True)
-    ]
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(clients, deltas, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -481,9 +469,7 @@ def bent(client, known, folder, tensor):
     shutil.copytree(known.folder.path, folder)
     opened = open_base(folder, client.cache)
     path, header = next(
-        (path, header)
-        for path, header in opened.folder.files.headers.items()
-        if tensor in header.tensors
+        (path, header) for path, header in opened.folder.files.headers.items() if tensor in header.tensors
     )
     opened.folder.close()
     raw = bytearray((folder / path).read_bytes())
@@ -524,10 +510,18 @@ def pin(server, line):
         with rows.unguarded(conn, t.revisions):
             conn.execute(
                 sa.insert(t.revisions).values(
-                    channel_id=channel, number=1, kind="promote", version_id=version.id, digest="",
-                    base_root="", actor_id=actor, reason="", verdict_ids=[], break_glass=False,
+                    channel_id=channel,
+                    number=1,
+                    kind="promote",
+                    version_id=version.id,
+                    digest="",
+                    base_root="",
+                    actor_id=actor,
+                    reason="",
+                    verdict_ids=[],
+                    break_glass=False,
                 )
-            )  # fmt: skip
+            )
 
 
 def stored_bytes(server):

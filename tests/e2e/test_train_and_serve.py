@@ -33,9 +33,13 @@ def test_every_command_does_what_the_page_says(tmp_path):
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         for command in (line for block in COMMANDS for line in block.splitlines()):
             done = subprocess.run(
-                ["bash", "-c", command], env={**story.environ, "PATH": path}, cwd=tmp_path,
-                text=True, capture_output=True, check=False,
-            )  # fmt: skip
+                ["bash", "-c", command],
+                env={**story.environ, "PATH": path},
+                cwd=tmp_path,
+                text=True,
+                capture_output=True,
+                check=False,
+            )
             assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr[-3000:]}"
             said.append((command, done.stdout))
 

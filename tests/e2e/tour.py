@@ -67,9 +67,14 @@ def run_step(command: str, *, environ: Mapping[str, str], folder: Path) -> str:
     words = [word.replace("/tmp", str(folder)) for word in shlex.split(command)]
     program = Path(sys.executable).with_name(words[0])
     done = subprocess.run(
-        [program, *words[1:]], env=environ, cwd=folder, text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [program, *words[1:]],
+        env=environ,
+        cwd=folder,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     lines = [line.rstrip() for line in done.stdout.rstrip().splitlines()]
     shown = [line for line in lines if not line.startswith("run ")]
     if done.returncode:

@@ -140,9 +140,7 @@ def train_lora(
 ) -> Trained:
     """Train a LoRA (r = 8, query and value) of a base, on the first half of the pairs."""
     torch.manual_seed(seed)
-    form = LoraConfig(
-        task_type="FEATURE_EXTRACTION", r=8, lora_alpha=16, target_modules=["query", "value"]
-    )
+    form = LoraConfig(task_type="FEATURE_EXTRACTION", r=8, lora_alpha=16, target_modules=["query", "value"])
     lora = get_peft_model(_load(base_dir), form)
     lora.peft_config["default"].base_model_name_or_path = base_name
     plan = Plan(steps, 2e-3, seconds, seed, on_step, part=1)
@@ -151,13 +149,7 @@ def train_lora(
 
 @_quiet()
 def continue_lora(
-    lora_dir: Path,
-    out_dir: Path,
-    *,
-    seconds: float = 20,
-    seed: int = 2,
-    steps: int = 20,
-    on_step: OnStep | None = None,
+    lora_dir: Path, out_dir: Path, *, seconds: float = 20, seed: int = 2, steps: int = 20, on_step: OnStep | None = None
 ) -> Trained:
     """Train a LoRA of MiniLM further, on the second half of the pairs: its second version."""
     torch.manual_seed(seed)
@@ -167,12 +159,7 @@ def continue_lora(
 
 
 def train_full(
-    out_dir: Path,
-    *,
-    seconds: float = 35,
-    seed: int = 3,
-    steps: int = 25,
-    on_step: OnStep | None = None,
+    out_dir: Path, *, seconds: float = 35, seed: int = 3, steps: int = 25, on_step: OnStep | None = None
 ) -> Trained:
     """Fine-tune all weights of MiniLM, in float32 as they are."""
     torch.manual_seed(seed)
@@ -181,43 +168,22 @@ def train_full(
 
 
 def train_other_base(
-    out_dir: Path,
-    *,
-    seconds: float = 6,
-    seed: int = 4,
-    steps: int = 60,
-    on_step: OnStep | None = None,
+    out_dir: Path, *, seconds: float = 6, seed: int = 4, steps: int = 60, on_step: OnStep | None = None
 ) -> Trained:
     """Train a small BERT from nothing: the same names of layers, other shapes, other weights."""
     torch.manual_seed(seed)
-    bert = BertModel(
-        BertConfig(
-            hidden_size=64, intermediate_size=256, num_attention_heads=4, num_hidden_layers=2
-        )
-    )
+    bert = BertModel(BertConfig(hidden_size=64, intermediate_size=256, num_attention_heads=4, num_hidden_layers=2))
     _tokenizer().save_pretrained(out_dir)
     plan = Plan(steps, 3e-3, seconds, seed, on_step)
     return _train(bert, out_dir, "Another base, from nothing", before=score(bert), plan=plan)
 
 
 def train_other_base_lora(
-    out_dir: Path,
-    base_dir: Path,
-    *,
-    seconds: float = 4,
-    seed: int = 5,
-    steps: int = 30,
-    on_step: OnStep | None = None,
+    out_dir: Path, base_dir: Path, *, seconds: float = 4, seed: int = 5, steps: int = 30, on_step: OnStep | None = None
 ) -> Trained:
     """Train a LoRA of the base that `train_other_base` wrote; it does not fit MiniLM."""
     return train_lora(
-        out_dir,
-        seconds=seconds,
-        seed=seed,
-        steps=steps,
-        base_dir=base_dir,
-        base_name=OTHER_NAME,
-        on_step=on_step,
+        out_dir, seconds=seconds, seed=seed, steps=steps, base_dir=base_dir, base_name=OTHER_NAME, on_step=on_step
     )
 
 
@@ -271,9 +237,7 @@ def _descend(encoder: Encoder, plan: Plan, *, until: float) -> int:
     torch.manual_seed(plan.seed)
     weights = [p for p in encoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=plan.rate, weight_decay=0.0)
-    rates = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda at: min(1.0, (at + 1) / 5) * (1 - at / plan.steps)
-    )
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: min(1.0, (at + 1) / 5) * (1 - at / plan.steps))
     for step, pairs in enumerate(_batches(plan), start=1):
         names, summaries = _encode(encoder, pairs)
         loss = cross_entropy(_SHARPNESS * names @ summaries.T, torch.arange(len(pairs)))

@@ -33,9 +33,7 @@ def write_pair(folder, size_bytes, *, step=REAL_STEP, seed=7):
 def write_next(folder, size_bytes, *, step, seed=7, first=REAL_STEP):
     """Write a checkpoint that was trained on from the fine-tune of `write_pair`."""
     count = max(1, size_bytes // TENSOR_BYTES)
-    _write_model(
-        folder, count, lambda number: _moved(_tuned(seed, number, first), seed, 2, number, step)
-    )
+    _write_model(folder, count, lambda number: _moved(_tuned(seed, number, first), seed, 2, number, step))
     return folder
 
 
@@ -50,10 +48,17 @@ def write_adapter(folder, width, *, seed, rank=16):
         for shape in tensors.values():
             file.write(chance.normal(0, 0.02, shape).astype("<f4").tobytes())
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 2 * rank,
-        "target_modules": ["q_proj"], "bias": "none", "lora_dropout": 0.0,
-        "fan_in_fan_out": False, "base_model_name_or_path": "wide", "peft_version": "0.21.2",
-    }  # fmt: skip
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "target_modules": ["q_proj"],
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "fan_in_fan_out": False,
+        "base_model_name_or_path": "wide",
+        "peft_version": "0.21.2",
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
@@ -118,10 +123,16 @@ def _name(number):
 
 def _config(width, layers):
     return {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width,
-        "intermediate_size": width, "num_hidden_layers": layers, "num_attention_heads": 16,
-        "num_key_value_heads": 16, "vocab_size": 32, "tie_word_embeddings": False,
-    }  # fmt: skip
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "vocab_size": 32,
+        "tie_word_embeddings": False,
+    }
 
 
 def _weights(seed, number):

@@ -44,9 +44,8 @@ def problems(books, history, *, earlier=()):
         *_chain(books),
         *_replay(books),
         *_claims(books, history),
-        *(f"the ledger had {len(old)} rows that are others now" for old in earlier
-          if books.ledger[: len(old)] != old),
-    ]  # fmt: skip
+        *(f"the ledger had {len(old)} rows that are others now" for old in earlier if books.ledger[: len(old)] != old),
+    ]
 
 
 def _chain(books):

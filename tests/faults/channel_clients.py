@@ -34,9 +34,19 @@ VERSIONS = (*PASSED, FAILED, SPARE, EARLY)
 CHECK = "spectral"  # what failed in that one
 FIRST = "norm_ratio"  # what failed in the one of which the rest was skipped
 _KINDS = (
-    "read", "promote", "rollback", "freeze", "unfreeze", "clear", "waive", "unwaive", "delete",
-    "restore", "waive early", "claim",
-)  # fmt: skip
+    "read",
+    "promote",
+    "rollback",
+    "freeze",
+    "unfreeze",
+    "clear",
+    "waive",
+    "unwaive",
+    "delete",
+    "restore",
+    "waive early",
+    "claim",
+)
 _WEIGHTS = (5, 10, 6, 2, 3, 3, 2, 1, 2, 2, 3, 3)
 _BARE = {"read", "waive", "unwaive", "delete", "restore", "waive early", "claim"}
 # Of the revisions that a client may say it has seen: what it saw, one too old, one too new.
@@ -212,10 +222,14 @@ class _Player:
 
 
 _ACTS = {
-    "waive": _Player._waive, "unwaive": _Player._unwaive, "waive early": _Player._answer,
-    "delete": _Player._delete, "restore": _Player._restore, "claim": _Player._claim,
+    "waive": _Player._waive,
+    "unwaive": _Player._unwaive,
+    "waive early": _Player._answer,
+    "delete": _Player._delete,
+    "restore": _Player._restore,
+    "claim": _Player._claim,
     "settle": _Player._settle,
-}  # fmt: skip
+}
 
 
 def _die_at(engine, point):

@@ -72,11 +72,12 @@ def _lies(one):
     told, call = one.result, one.call
     if call.kind == "read":
         return [
-            replace(told, revision=told.revision + 1), replace(told, revision=told.revision - 1),
+            replace(told, revision=told.revision + 1),
+            replace(told, revision=told.revision - 1),
             replace(told, version=(told.version or 0) % len(VERSIONS) + 1),
             replace(told, is_frozen=not told.is_frozen),
             replace(told, quarantined=(*told.quarantined, 9)),
-        ]  # fmt: skip
+        ]
     if call.kind in {"waive", "unwaive"}:
         refused = "conflict" if call.kind == "waive" else "not_found"
         return [replace(told, code=refused if told.code == "ok" else "ok")]

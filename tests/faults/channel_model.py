@@ -10,10 +10,7 @@ was served and fails now, because nobody answers for it any more, is no target o
 from dataclasses import dataclass, replace
 
 MOVES = ("promote", "rollback", "freeze", "unfreeze")
-KINDS = (
-    "read", *MOVES, "clear", "waive", "unwaive", "delete", "restore", "waive early", "claim",
-    "settle",
-)  # fmt: skip
+KINDS = ("read", *MOVES, "clear", "waive", "unwaive", "delete", "restore", "waive early", "claim", "settle")
 FAILED, SPARE, EARLY = 5, 6, 7
 """The version whose verdict is a failure; one that is deleted and restored; one failed early."""
 
@@ -97,17 +94,16 @@ def step(channel, call):
     if code != "ok":
         return Result(code), channel
     after = replace(
-        after, revision=channel.revision + 1, is_frozen=call.kind == "freeze",
+        after,
+        revision=channel.revision + 1,
+        is_frozen=call.kind == "freeze",
         served=after.served | set(after.stack[-1:]),
-    )  # fmt: skip
+    )
     return Result("ok", after.revision, after.version), after
 
 
 def _told(channel):
-    return Result(
-        "ok", channel.revision, channel.version, channel.is_frozen,
-        tuple(sorted(channel.quarantined)),
-    )  # fmt: skip
+    return Result("ok", channel.revision, channel.version, channel.is_frozen, tuple(sorted(channel.quarantined)))
 
 
 def _promote(channel, version):
@@ -176,9 +172,7 @@ def _waive(channel, _):
 
 
 def _unwaive(channel, _):
-    return (
-        ("ok", replace(channel, is_waived=False)) if channel.is_waived else ("not_found", channel)
-    )
+    return ("ok", replace(channel, is_waived=False)) if channel.is_waived else ("not_found", channel)
 
 
 def _delete(channel, _):
@@ -211,7 +205,13 @@ def _settle(channel, _):
 
 
 _UNSEEN = {
-    "clear": _clear, "waive": _waive, "unwaive": _unwaive, "delete": _delete, "restore": _restore,
-    "waive early": _answer, "claim": _claim, "settle": _settle,
-}  # fmt: skip
+    "clear": _clear,
+    "waive": _waive,
+    "unwaive": _unwaive,
+    "delete": _delete,
+    "restore": _restore,
+    "waive early": _answer,
+    "claim": _claim,
+    "settle": _settle,
+}
 _MOVE = {"promote": _promote, "rollback": _roll_back, "freeze": _freeze, "unfreeze": _unfreeze}

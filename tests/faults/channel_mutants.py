@@ -65,8 +65,4 @@ def unwritten_rollback():
     patch(queries, "add_revision", add_others)
 
 
-BUGS = {
-    "lost update": lost_update,
-    "freeze ignored": freeze_ignored,
-    "unwritten rollback": unwritten_rollback,
-}
+BUGS = {"lost update": lost_update, "freeze ignored": freeze_ignored, "unwritten rollback": unwritten_rollback}

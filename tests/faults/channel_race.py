@@ -42,11 +42,10 @@ _NAMES = [spec.name for spec in work.SMOKE.checks]
 EARLY_CHECKS = [
     CheckResult(
         name=name,
-        verdict="fail" if name == FIRST
-        else "pass" if _NAMES.index(name) < _NAMES.index(FIRST) else "skipped",
+        verdict="fail" if name == FIRST else "pass" if _NAMES.index(name) < _NAMES.index(FIRST) else "skipped",
     )
     for name in _NAMES
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +151,7 @@ def main():
     parser.add_argument("url", help="a migrated database, as yet empty")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument(
-        "--at-most", type=int, default=0, help="go on so far until a move that was cut took effect"
-    )
+    parser.add_argument("--at-most", type=int, default=0, help="go on so far until a move that was cut took effect")
     parser.add_argument("--bug", choices=sorted(BUGS), help="stop once the answers show it")
     options = parser.parse_args()
     scene = prepare(options.url)
@@ -189,8 +186,12 @@ def _warm_up(scene):
     """Make every move once: statements that were compiled here are so in every process."""
     scene.add_channel("warm")
     moves: list[tuple[RevisionKind, int | None]] = [
-        ("promote", 1), ("promote", 2), ("rollback", None), ("freeze", None), ("unfreeze", None),
-    ]  # fmt: skip
+        ("promote", 1),
+        ("promote", 2),
+        ("rollback", None),
+        ("freeze", None),
+        ("unfreeze", None),
+    ]
     for seen, (kind, version) in enumerate(moves):
         move = ChannelMove(kind=kind, version=version, reason="x")
         move_channel(scene.registry, scene.caller, LINE, "warm", move, seen=seen)
@@ -217,11 +218,16 @@ def race(scene, seed, channel):
     done = {row.reason for row in books.ledger}
     unknown = [one for one in processes.history if not one.is_known]
     return {
-        "seed": seed, "operations": len(processes.history), "kills": processes.killed,
-        "unknown": len(unknown), "took_effect": sum(one.tag in done for one in unknown),
-        "revisions": len(books.ledger), "overlapping": _overlapping(processes.history),
-        "is_linearizable": verdict.is_linearizable, "wrong": wrong,
-    }  # fmt: skip
+        "seed": seed,
+        "operations": len(processes.history),
+        "kills": processes.killed,
+        "unknown": len(unknown),
+        "took_effect": sum(one.tag in done for one in unknown),
+        "revisions": len(books.ledger),
+        "overlapping": _overlapping(processes.history),
+        "is_linearizable": verdict.is_linearizable,
+        "wrong": wrong,
+    }
 
 
 def _fight(processes, chance):
@@ -280,17 +286,18 @@ def _operations(part, lines):
         is_nothing = answer is not None and answer["result"]["code"] == "nothing"
         if "call" in entry and not is_nothing:
             yield Tagged(
-                part.client, Call(**entry["call"]), None if answer is None else _result(answer),
-                entry["at"], inf if answer is None else answer["at"],
+                part.client,
+                Call(**entry["call"]),
+                None if answer is None else _result(answer),
+                entry["at"],
+                inf if answer is None else answer["at"],
                 tag=f"{part.client}.{entry['n']}",
-            )  # fmt: skip
+            )
 
 
 def _result(answer):
     quarantined = answer["result"]["quarantined"]
-    return Result(
-        **answer["result"] | {"quarantined": None if quarantined is None else tuple(quarantined)}
-    )
+    return Result(**answer["result"] | {"quarantined": None if quarantined is None else tuple(quarantined)})
 
 
 def _overlapping(history):
@@ -298,12 +305,11 @@ def _overlapping(history):
     moves = [one for one in history if one.call.kind in MOVES]
     return sum(
         any(
-            one.client != other.client
-            and one.called < other.returned and other.called < one.returned
+            one.client != other.client and one.called < other.returned and other.called < one.returned
             for other in moves
         )
         for one in moves
-    )  # fmt: skip
+    )
 
 
 def _tell(verdict):

@@ -27,9 +27,7 @@ async def main(count):
 
 async def wait(client, name):
     while True:
-        answer = await client.post(
-            "/leases", json={"worker": name, "labels": {}, "wait_s": _WAIT_S, "key": KEY}
-        )
+        answer = await client.post("/leases", json={"worker": name, "labels": {}, "wait_s": _WAIT_S, "key": KEY})
         answer.raise_for_status()
         print("waited", flush=True)
 

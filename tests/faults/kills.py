@@ -79,9 +79,7 @@ class KillHarness:
         """Kill so often, or until it is enough, and look around after each."""
         while len(self.kills) < count and not (is_enough and is_enough(self)):
             victim = victims[len(self.kills) % len(victims)]
-            {"push": self._kill_push, "server": self._kill_server, "worker": self._kill_worker}[
-                victim
-            ]()
+            {"push": self._kill_push, "server": self._kill_server, "worker": self._kill_worker}[victim]()
             assert self.misses <= count, "the pushes end before they can be killed"
 
     def client(self):
@@ -132,9 +130,17 @@ class KillHarness:
         self.proxy.arm()
         self.proxy.pace_s = _PACE_S
         push = self.processes.deltareg(
-            "push", str(self._payload(number)), _line(number), "--base", "tiny",
-            "-m", f"push {number}", "--json", server=self.proxy.url, token=self.server.token,
-        )  # fmt: skip
+            "push",
+            str(self._payload(number)),
+            _line(number),
+            "--base",
+            "tiny",
+            "-m",
+            f"push {number}",
+            "--json",
+            server=self.proxy.url,
+            token=self.server.token,
+        )
         return number, push
 
     def _aim(self, push):
@@ -145,9 +151,7 @@ class KillHarness:
         if anchor == "start":
             delay_s = share * self._until_bytes_s
         else:
-            event = {
-                "bytes": self.proxy.sent, "arrived": self.proxy.arrived, "end": self.proxy.ending
-            }[anchor]  # fmt: skip
+            event = {"bytes": self.proxy.sent, "arrived": self.proxy.arrived, "end": self.proxy.ending}[anchor]
             while not event.wait(0.02) and push.status is None:
                 pass
             delay_s = share * REACH_S[anchor]
@@ -157,9 +161,7 @@ class KillHarness:
         return anchor, round(delay_s, 4)
 
     def _start_worker(self):
-        environ = self.processes.environ(
-            "worker", DELTAREG_SERVER=self.proxy.url, DELTAREG_TOKEN=self._worker_token
-        )
+        environ = self.processes.environ("worker", DELTAREG_SERVER=self.proxy.url, DELTAREG_TOKEN=self._worker_token)
         command = (sys.executable, str(WORKER), "w", "0.08", "5")
         self._workers.append(self.processes.start("worker", *command, environ=environ))
 
@@ -195,9 +197,7 @@ class KillHarness:
     def _push_again(self, number):
         with self.client() as client:
             try:
-                report = client.push(
-                    self._payload(number), _line(number), base="tiny", message=f"push {number}"
-                )
+                report = client.push(self._payload(number), _line(number), base="tiny", message=f"push {number}")
             except DeltaregError as error:
                 self._wrong(f"push {number}, given again, failed: {error.message}")
                 return

@@ -33,9 +33,7 @@ class Ledger:
         uploads = sa.select(t.uploads.c.id, t.uploads.c.request).where(t.uploads.c.target == line)
         opened = [row.id for row in self._rows(uploads) if row.request["message"] == message]
         columns = t.upload_packs.c
-        packs = self._rows(
-            sa.select(columns.state, columns.physical_key).where(columns.upload_id.in_(opened))
-        )
+        packs = self._rows(sa.select(columns.state, columns.physical_key).where(columns.upload_id.in_(opened)))
         if any(pack.state in {"received", "adopted"} for pack in packs):
             return RECEIVED
         if any(pack.physical_key in objects for pack in packs):
@@ -47,13 +45,16 @@ class Ledger:
         v = t.versions
         query = (
             sa.select(
-                v.c.id, v.c.number, v.c.message, v.c.manifest_digest.label("digest"),
+                v.c.id,
+                v.c.number,
+                v.c.message,
+                v.c.manifest_digest.label("digest"),
                 sa.literal("lab/").concat(t.deltas.c.name).label("line"),
             )
             .join(t.deltas, t.deltas.c.id == v.c.delta_id)
             .where(v.c.deleted_at.is_(None), v.c.id > after)
             .order_by(v.c.id)
-        )  # fmt: skip
+        )
         return self._rows(query if message is None else query.where(v.c.message == message))
 
     def runs(self):
@@ -81,9 +82,7 @@ class Ledger:
 
     def known_keys(self):
         """Give the physical key of every object that a row knows of."""
-        known = sa.union(
-            sa.select(t.packs.c.physical_key), sa.select(t.upload_packs.c.physical_key)
-        )
+        known = sa.union(sa.select(t.packs.c.physical_key), sa.select(t.upload_packs.c.physical_key))
         return {row.physical_key for row in self._rows(known)}
 
     def received_bytes(self, target):

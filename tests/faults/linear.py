@@ -75,9 +75,7 @@ def judge(history, initial, step):
         branches.append(_candidates(operations, done, state, step))
     if known == 0:
         return Judgement(True, ())
-    return Judgement(
-        False, tuple(operations[index] for index in longest), _minimal(operations, longest)
-    )
+    return Judgement(False, tuple(operations[index] for index in longest), _minimal(operations, longest))
 
 
 def _candidates(operations, done, state, step):

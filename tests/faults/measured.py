@@ -31,9 +31,7 @@ class Cli:
         self._processes, self._server, self._token = processes, server, token
 
     def start(self, *args, server=None):
-        return self._processes.deltareg(
-            *args, "--json", server=server or self._server, token=self._token
-        )
+        return self._processes.deltareg(*args, "--json", server=server or self._server, token=self._token)
 
     def __call__(self, *args):
         began = time.monotonic()

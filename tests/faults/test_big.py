@@ -62,9 +62,7 @@ def test_a_large_delta_needs_little_memory(processes, programs, sqlite_url, pair
 
 @pytest.mark.soak
 def test_a_delta_of_2_gb_needs_little_memory(processes, programs, sqlite_url, large_pair, figures):
-    push_and_materialize(
-        processes, programs, sqlite_url, large_pair, figures, most_bytes=SOAK_MEMORY_BYTES
-    )
+    push_and_materialize(processes, programs, sqlite_url, large_pair, figures, most_bytes=SOAK_MEMORY_BYTES)
 
 
 @pytest.mark.soak  # `test_push` interrupts small ones; here it is how much is not sent twice
@@ -81,9 +79,7 @@ def test_an_interrupted_push_of_2_gb_goes_on(processes, sqlite_url, large_pair, 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_wide_adapters_are_compared_in_little_memory(
-    processes, programs, sqlite_url, tmp_path, figures, width
-):
+def test_wide_adapters_are_compared_in_little_memory(processes, programs, sqlite_url, tmp_path, figures, width):
     server = processes.api(database_url=sqlite_url).start()
     run, measured = (Cli(each, server.url, server.token) for each in (processes, programs))
     run("base", "register", str(big.write_wide_base(tmp_path / "base", width)), "wide")
@@ -99,8 +95,7 @@ def test_wide_adapters_are_compared_in_little_memory(
     growth = found.peak_bytes - small.peak_bytes
     figures(
         f"diff of two r = 16 adapters on {width} x {width}",
-        f"{found.seconds:.1f} s, peak {found.peak_bytes / MB:.0f} MB anonymous,"
-        f" {growth / MB:.0f} MB more than `show`",
+        f"{found.seconds:.1f} s, peak {found.peak_bytes / MB:.0f} MB anonymous, {growth / MB:.0f} MB more than `show`",
     )
     assert growth < DIFF_BYTES
 

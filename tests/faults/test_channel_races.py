@@ -22,9 +22,7 @@ RICH = SEED + 4
 # wait for each other.
 SHOWN = {bug: "postgresql" if bug == "lost update" else "sqlite" for bug in sorted(BUGS)}
 PAIRS = [
-    pytest.param(
-        bug, where, marks=[] if bug == "lost update" and shown == where else pytest.mark.soak
-    )
+    pytest.param(bug, where, marks=[] if bug == "lost update" and shown == where else pytest.mark.soak)
     for bug, shown in SHOWN.items()
     for where in ("sqlite", "postgresql")
 ]
@@ -35,9 +33,7 @@ ENOUGH = 80
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_moves_under_kills_are_linearizable(processes, database_url, figures):
-    found = race(
-        processes, database_url, "--count", HISTORIES, "--at-most", AT_MOST, "--seed", RICH
-    )
+    found = race(processes, database_url, "--count", HISTORIES, "--at-most", AT_MOST, "--seed", RICH)
 
     tell(figures, found)
     assert len(found) >= HISTORIES

@@ -177,9 +177,8 @@ def test_a_base_that_the_server_does_not_know(processes, server):
 
 def test_a_delta_over_the_wrong_base(processes, server):
     running = processes.deltareg(
-        "materialize", "lab/x:v1", "--base", str(OTHER_BASE), "--out", "out",
-        server=server.url, token=server.token,
-    )  # fmt: skip
+        "materialize", "lab/x:v1", "--base", str(OTHER_BASE), "--out", "out", server=server.url, token=server.token
+    )
 
     said = ended(running)
 
@@ -242,10 +241,9 @@ def test_a_disk_of_the_client_that_is_full(processes, server_of_big, pair):
 
     said = ended(
         processes.start(
-            "poor", "bash", "-c", limit, "-", program, "pull", "lab/big:v1", "--to", "here",
-            environ=environ,
+            "poor", "bash", "-c", limit, "-", program, "pull", "lab/big:v1", "--to", "here", environ=environ
         )
-    )  # fmt: skip
+    )
 
     assert said.status == QUOTA
     assert "room" in said.error or "full" in said.error
@@ -295,16 +293,22 @@ def delta(processes, number):
 
 def push(processes, server, *options, url=None, token=None, base="tiny", **variables):
     return processes.deltareg(
-        "push", str(delta(processes, 2)), "lab/x", "--base", base, *options,
-        server=url or server.url, token=server.token if token is None else token, **variables,
-    )  # fmt: skip
+        "push",
+        str(delta(processes, 2)),
+        "lab/x",
+        "--base",
+        base,
+        *options,
+        server=url or server.url,
+        token=server.token if token is None else token,
+        **variables,
+    )
 
 
 def push_big(processes, server, tuned, *, url=None):
     return processes.deltareg(
-        "push", str(tuned), "lab/big", "--base", "big",
-        server=url or server.url, token=server.token,
-    )  # fmt: skip
+        "push", str(tuned), "lab/big", "--base", "big", server=url or server.url, token=server.token
+    )
 
 
 def register(processes, server, base):

@@ -96,11 +96,7 @@ class Race:
 
     def _has_shown_all(self):
         each = ("deletions", "pulls", "objects freed")
-        return (
-            self.done["pushes"] > PUSHERS
-            and self.done["collections"] > 2
-            and all(self.done[name] for name in each)
-        )
+        return self.done["pushes"] > PUSHERS and self.done["collections"] > 2 and all(self.done[name] for name in each)
 
     def check(self):
         """Look at everything when all is quiet."""

@@ -49,9 +49,7 @@ def test_a_thousand_kills_lose_nothing(programs, database_url, figures, round_):
 @pytest.mark.soak
 def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, figures):
     """The harness has teeth: it finds a server that acknowledges what it has not stored."""
-    server = processes.api(
-        database_url=sqlite_url, command=(*MUTANT, "rows-first", "run"), lease_s=2
-    )
+    server = processes.api(database_url=sqlite_url, command=(*MUTANT, "rows-first", "run"), lease_s=2)
 
     with KillHarness(processes, server, sqlite_url, seed=SEED) as harness:
         harness.run(30, victims=("server",), is_enough=lambda seen: seen.violations)

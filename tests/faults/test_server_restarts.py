@@ -47,8 +47,7 @@ def run(processes, figures, *, pushes, pulls, every_s):
 
     ended = dict(commands.ended)
     figures(f"{restarts.count} restarts", ", ".join(f"{n} {name}" for name, n in ended.items()))
-    figures("the longest", f"push {commands.longest['push']:.1f} s, "
-            f"pull {commands.longest['pull']:.1f} s")  # fmt: skip
+    figures("the longest", f"push {commands.longest['push']:.1f} s, pull {commands.longest['pull']:.1f} s")
     assert commands.wrong == [], f"seed {SEED}; again: DELTAREG_TEST_SEED={SEED}"
     assert ended == {"push": pushes, "pull": pulls}
     assert restarts.count >= 1
@@ -83,12 +82,7 @@ class Commands:
     def _run(self, verb, number, *words):
         began = time.monotonic()
         running = self._processes.deltareg(
-            verb,
-            *words,
-            server=self._server.url,
-            token=self._token,
-            home=f"{verb}-{number}",
-            DELTAREG_PATIENCE="30s",
+            verb, *words, server=self._server.url, token=self._token, home=f"{verb}-{number}", DELTAREG_PATIENCE="30s"
         )
         status = running.wait(300)
         with self._lock:

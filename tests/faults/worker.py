@@ -21,9 +21,7 @@ from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 
 
 def main(name, work_s, wait_s):
-    with WorkerClient(
-        load_config().config, key=read_key(Path(os.environ["DELTAREG_WORKER_KEY_FILE"]))
-    ) as client:
+    with WorkerClient(load_config().config, key=read_key(Path(os.environ["DELTAREG_WORKER_KEY_FILE"]))) as client:
         say("ready")
         while True:
             try:
@@ -56,11 +54,18 @@ def work(client, grant, work_s):
 def report(grant):
     checks = [CheckResult(name=spec.name, verdict="pass") for spec in built_in(grant.suite).checks]
     return VerdictReport(
-        fence=grant.fence, verdict="pass", verifier=VERIFIER, suite_digest=grant.suite_digest,
-        dtype="float32", seed=built_in(grant.suite).seed, base_evidence="exact", checks=checks,
-        environment={"device": "none"}, base_identity=grant.base.identity,
+        fence=grant.fence,
+        verdict="pass",
+        verifier=VERIFIER,
+        suite_digest=grant.suite_digest,
+        dtype="float32",
+        seed=built_in(grant.suite).seed,
+        base_evidence="exact",
+        checks=checks,
+        environment={"device": "none"},
+        base_identity=grant.base.identity,
         storage_revision=grant.storage_revision,
-    )  # fmt: skip
+    )
 
 
 def say(step, *facts):

@@ -7,14 +7,16 @@ from typing import Any
 from tests.small_networks import torch
 
 nn = torch.nn
-_HEADS = ("classifier", "score", "qa_outputs", "classification_head", "vqa_classifier", "fc",
-          "projector")  # fmt: skip
+_HEADS = ("classifier", "score", "qa_outputs", "classification_head", "vqa_classifier", "fc", "projector")
 _NORMS = ("norm", "ln_", "layernorm", "layer_norm", "LayerNorm", "ln")
 _TASKS = {
-    "ForCausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM",
-    "ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS",
-    "ForQuestionAnswering": "QUESTION_ANS", "MTModel": "SEQ_2_SEQ_LM",
-}  # fmt: skip
+    "ForCausalLM": "CAUSAL_LM",
+    "LMHeadModel": "CAUSAL_LM",
+    "ForSequenceClassification": "SEQ_CLS",
+    "ForTokenClassification": "TOKEN_CLS",
+    "ForQuestionAnswering": "QUESTION_ANS",
+    "MTModel": "SEQ_2_SEQ_LM",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,11 @@ def anatomy_of(network: Any) -> Anatomy:
     return Anatomy(
         linears=_ends(p for p, m in inner.items() if _is_linear(m)),
         convolutions=_ends(p for p, m in inner.items() if type(m) is nn.Conv2d and m.groups == 1),
-        norms=_ends(p for p in inner if p.rpartition(".")[2].startswith(_NORMS)
-                    or p.rpartition(".")[2].endswith(("norm", "Norm"))),
+        norms=_ends(
+            p
+            for p in inner
+            if p.rpartition(".")[2].startswith(_NORMS) or p.rpartition(".")[2].endswith(("norm", "Norm"))
+        ),
         embedding=paths.get(id(embedding), ""),
         output=head,
         heads=top,
@@ -67,7 +72,7 @@ def anatomy_of(network: Any) -> Anatomy:
         experts=_ends((p for p, t in network.named_parameters() if _is_stack(p, t)), parts=2),
         task=_task(type(network).__name__, network),
         vocabulary=0 if embedding is None else int(embedding.weight.shape[0]),
-    )  # fmt: skip
+    )
 
 
 def _ends(paths: Any, *, parts: int = 1) -> tuple[str, ...]:

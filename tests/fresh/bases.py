@@ -13,8 +13,14 @@ from tests.small_networks import off_defaults, torch, transformers
 _UNUSABLE = {"llava_next"}  # its images come cut up, which nothing here does
 BASES: Table = {
     **{n: told for n, told in small_networks.NETWORKS.items() if n not in _UNUSABLE},
-    **ENCODERS, **DECODERS, **DOUBLE, **IMAGES, **SOUNDS, **SEVERAL, **PAIRS,
-}  # fmt: skip
+    **ENCODERS,
+    **DECODERS,
+    **DOUBLE,
+    **IMAGES,
+    **SOUNDS,
+    **SEVERAL,
+    **PAIRS,
+}
 
 
 def class_of(name: str) -> Any:

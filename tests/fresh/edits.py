@@ -127,9 +127,7 @@ EDITED: dict[str, Recipe] = {
     "names of compile": renamed(
         _plain(), lambda n: n.replace(_PREFIX, f"{_PREFIX}_orig_mod.", 1), refused="wrapped_names"
     ),
-    "names of DDP": renamed(
-        _plain(), lambda n: n.replace(_PREFIX, f"{_PREFIX}module.", 1), refused="wrapped_names"
-    ),
+    "names of DDP": renamed(_plain(), lambda n: n.replace(_PREFIX, f"{_PREFIX}module.", 1), refused="wrapped_names"),
     "no prefix of the class": renamed(_plain(), _without_first, refused="not_selected"),
     "a module lost": _plain(edit=_dropped, refused="missing_tensors"),
     "all of it, names of compile": _whole(lambda n: f"_orig_mod.{n}", "wrapped_names"),

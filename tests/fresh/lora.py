@@ -50,9 +50,11 @@ def _patterns(anatomy: Anatomy, random: Random) -> Options | None:
         return None
     first, second = some(random, anatomy.linears, 2)
     return {
-        "target_modules": [first, second], "use_rslora": bool(random.integers(2)),
-        "rank_pattern": {rf".*\.0\..*{first}": 3, second: 2}, "alpha_pattern": {first: 7},
-    }  # fmt: skip
+        "target_modules": [first, second],
+        "use_rslora": bool(random.integers(2)),
+        "rank_pattern": {rf".*\.0\..*{first}": 3, second: 2},
+        "alpha_pattern": {first: 7},
+    }
 
 
 def _expression(anatomy: Anatomy, random: Random) -> Options | None:
@@ -95,18 +97,13 @@ def _both_ends(anatomy: Anatomy, random: Random) -> Options | None:
 
 
 def _convolutions(anatomy: Anatomy, random: Random) -> Options | None:
-    return (
-        {"target_modules": some(random, anatomy.convolutions, 2)} if anatomy.convolutions else None
-    )
+    return {"target_modules": some(random, anatomy.convolutions, 2)} if anatomy.convolutions else None
 
 
 def _experts(anatomy: Anatomy, random: Random) -> Options | None:
     if not anatomy.experts or not anatomy.linears:
         return None
-    return {
-        "target_modules": some(random, anatomy.linears, 1),
-        "target_parameters": list(anatomy.experts),
-    }
+    return {"target_modules": some(random, anatomy.linears, 1), "target_parameters": list(anatomy.experts)}
 
 
 def last(path: str) -> str:
@@ -178,18 +175,14 @@ LORA: dict[str, Recipe] = {
     "olora": lora(on_some(init_lora_weights="olora")),
     "pissa": lora(on_some(init_lora_weights="pissa")),
     "lora on the head": lora(_head),
-    "lora on the head, tied": lora(
-        _only_if_tied(lambda a, r: None if (o := _head(a, r)) is None else {**o, **TYING})
-    ),
+    "lora on the head, tied": lora(_only_if_tied(lambda a, r: None if (o := _head(a, r)) is None else {**o, **TYING})),
     "lora on the embedding": lora(_embedding),
     "lora on the embedding, tied": lora(
         _only_if_tied(lambda a, r: None if (o := _embedding(a, r)) is None else {**o, **TYING})
     ),
     "lora on both ends": lora(_both_ends),
     "lora on convolutions": lora(_convolutions),
-    "dora on convolutions": lora(
-        lambda a, r: None if (o := _convolutions(a, r)) is None else {**o, "use_dora": True}
-    ),
+    "dora on convolutions": lora(lambda a, r: None if (o := _convolutions(a, r)) is None else {**o, "use_dora": True}),
     "lora on experts": lora(_experts),
     "lora, head saved": lora(saving(_saved_head)),
     "lora, embedding saved": lora(saving(_saved_embedding)),

@@ -40,17 +40,13 @@ def _ia3(anatomy: Anatomy, random: Random) -> Any:
     if len(anatomy.linears) < 2:
         return None
     modules = some(random, anatomy.linears, 3)
-    return peft.IA3Config(
-        target_modules=modules, feedforward_modules=modules[-1:], task_type=anatomy.task or None
-    )
+    return peft.IA3Config(target_modules=modules, feedforward_modules=modules[-1:], task_type=anatomy.task or None)
 
 
 def _norms(anatomy: Anatomy, _: Random) -> Any:
     if not anatomy.norms:
         return None
-    return peft.LNTuningConfig(
-        target_modules=list(anatomy.norms[:2]), task_type=anatomy.task or None
-    )
+    return peft.LNTuningConfig(target_modules=list(anatomy.norms[:2]), task_type=anatomy.task or None)
 
 
 def _tokens(anatomy: Anatomy, random: Random) -> Any:
@@ -113,12 +109,11 @@ OTHERS: dict[str, Recipe] = {
     "prompt": before_tokens("PromptTuningConfig"),
     "p-tuning": before_tokens("PromptEncoderConfig", encoder_hidden_size=8),
     "prefix": before_tokens("PrefixTuningConfig"),
-    "prefix, projected": before_tokens("PrefixTuningConfig", prefix_projection=True,
-                                       encoder_hidden_size=8),
+    "prefix, projected": before_tokens("PrefixTuningConfig", prefix_projection=True, encoder_hidden_size=8),
     "ia3 with a head": _with_head("IA3Config", feedforward_modules=[]),
     "loha with a head": _with_head("LoHaConfig", r=2),
     "oft with a head": _with_head("OFTConfig", oft_block_size=4),
     "vera with a head": _with_head("VeraConfig", r=2),
-}  # fmt: skip
+}
 
 Kind = Callable[[Anatomy, Random], Any]

@@ -101,9 +101,7 @@ def workplace(name: str, folder: Path) -> Iterator[Workplace]:
         _as_published(folder / "base" / "config.json")
         loaded, lost = _reloaded(name, folder / "base")
     try:
-        yield Workplace(
-            name, folder, anatomy_of(network), inputs, bases.outputs(loaded, inputs), lost
-        )
+        yield Workplace(name, folder, anatomy_of(network), inputs, bases.outputs(loaded, inputs), lost)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -119,9 +117,7 @@ def _as_published(config: Path) -> None:
 def run(place: Workplace, title: str, recipe: Recipe, *, seed: int = 0) -> Outcome:
     """Make one delta, ask the library, ask the registry."""
     delta = place.folder / "delta"
-    start = Outcome(
-        place.name, bases.architecture(place.name), title, "not made", refused=recipe.refused
-    )
+    start = Outcome(place.name, bases.architecture(place.name), title, "not made", refused=recipe.refused)
     random = np.random.default_rng([seed, *f"{place.name}/{title}".encode()])
     shutil.rmtree(delta, ignore_errors=True)
     try:
@@ -190,9 +186,13 @@ def _compared(place: Workplace, bench: Bench, want: Arrays, start: Outcome) -> O
     is_right = all(error <= _tolerance(kind.variant) for error in errors)
     result = _RESULTS[is_right, not doubt]
     return replace(
-        start, result=result, kind=f"{kind.name} {kind.variant}".strip(), folded=folded,
-        attached=attached, message="; ".join(part for part in (said, doubt) if part),
-    )  # fmt: skip
+        start,
+        result=result,
+        kind=f"{kind.name} {kind.variant}".strip(),
+        folded=folded,
+        attached=attached,
+        message="; ".join(part for part in (said, doubt) if part),
+    )
 
 
 def _doubt(bench: Bench) -> str:
@@ -229,9 +229,7 @@ def _folded(place: Workplace, bench: Bench, want: Arrays) -> tuple[float, str]:
 
 def _reloaded(name: str, folder: Path) -> tuple[Any, frozenset[str]]:
     """Load a folder, and say what was not in it, not used, or of another shape."""
-    network, told = bases.class_of(name).from_pretrained(
-        folder, output_loading_info=True, dtype=torch.float32
-    )
+    network, told = bases.class_of(name).from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     listed = [*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]]
     return network.eval(), frozenset(str(entry) for entry in listed)
 
@@ -240,10 +238,7 @@ def _error(got: Arrays, want: Arrays) -> float:
     """Give the largest difference of any output, in units of its largest value if that is > 1."""
     if got.keys() != want.keys() or any(got[n].shape != want[n].shape for n in want):
         return float("inf")
-    return max(
-        float(np.abs(got[n] - want[n]).max(initial=0) / max(1.0, np.abs(want[n]).max(initial=0)))
-        for n in want
-    )
+    return max(float(np.abs(got[n] - want[n]).max(initial=0) / max(1.0, np.abs(want[n]).max(initial=0))) for n in want)
 
 
 def _line(error: BaseException) -> str:

@@ -32,8 +32,7 @@ def planned(base: str, anatomy: Anatomy, *, seed: int = SEED) -> list[str]:
     return [
         title
         for at, title in enumerate(RECIPES)
-        if (start + at) % _EACH == 0
-        or (anatomy.is_tied and (start + at) % _EACH_OF_ENDS == 0 and _is_of_ends(title))
+        if (start + at) % _EACH == 0 or (anatomy.is_tied and (start + at) % _EACH_OF_ENDS == 0 and _is_of_ends(title))
     ]
 
 

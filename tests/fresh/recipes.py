@@ -37,9 +37,7 @@ class Recipe:
     edit: Edit | None = None
     refused: str = ""
 
-    def saved(
-        self, network: Any, anatomy: Anatomy, random: Random, inputs: Inputs, folder: Path
-    ) -> bool:
+    def saved(self, network: Any, anatomy: Anatomy, random: Random, inputs: Inputs, folder: Path) -> bool:
         """Save a delta of a network; false where the recipe is not for it."""
         if self.change is not None:
             if not self.change(network, anatomy, random):

@@ -64,13 +64,18 @@ def page(found: Sequence[Outcome], *, peft: str, transformers: str) -> str:
     made = [outcome for outcome in found if outcome.result in MADE]
     counts = Counter(outcome.result for outcome in made)
     head = _HEAD.format(
-        bases=len({o.base for o in made}), architectures=len({o.architecture for o in made}),
-        recipes=len(RECIPES), columns=" | ".join(MADE), peft=peft, transformers=transformers,
+        bases=len({o.base for o in made}),
+        architectures=len({o.architecture for o in made}),
+        recipes=len(RECIPES),
+        columns=" | ".join(MADE),
+        peft=peft,
+        transformers=transformers,
         made=len(made),
-        **{name: counts[name] for name in MADE}, tolerance=TOLERANCE,
+        **{name: counts[name] for name in MADE},
+        tolerance=TOLERANCE,
         meant=sum(o.result == "refused" and bool(o.refused) for o in made),
         lost=sum(outcome.result == "not made" for outcome in found),
-    )  # fmt: skip
+    )
     parts = [head + _by_kind(made), _refusals(made), _doubts(made), _by_base(made), _lost(found)]
     return "\n".join(parts)
 
@@ -104,10 +109,13 @@ def _refusals(made: Iterable[Outcome]) -> str:
         if outcome.result == "refused":
             groups[outcome.recipe, outcome.code].append(outcome)
     lines = [
-        "## What is refused, and why", "",
-        "First what had to be refused, then what the library itself saves and loads.", "",
-        "| delta | code | bases | such as |", "|---|---|---:|---|",
-    ]  # fmt: skip
+        "## What is refused, and why",
+        "",
+        "First what had to be refused, then what the library itself saves and loads.",
+        "",
+        "| delta | code | bases | such as |",
+        "|---|---|---:|---|",
+    ]
     ordered = sorted(groups.items(), key=lambda pair: (not pair[1][0].refused, pair[0]))
     lines += [
         f"| {recipe} | `{code}` | {len(own)} | {own[0].base}: {_short(own[0].message)} |"
@@ -119,12 +127,14 @@ def _refusals(made: Iterable[Outcome]) -> str:
 
 def _doubts(made: Iterable[Outcome]) -> str:
     lines = [
-        "## What only verification tells, and what it doubts", "",
-        "Noise in small networks may exceed what checks of size allow (`idle`, `norm_ratio`,"
-        " `spectral`);",
-        "a part that a class never runs takes no part (`effect`, `exercised`).", "",
-        "| delta | base | outcome | by |", "|---|---|---|---|",
-    ]  # fmt: skip
+        "## What only verification tells, and what it doubts",
+        "",
+        "Noise in small networks may exceed what checks of size allow (`idle`, `norm_ratio`, `spectral`);",
+        "a part that a class never runs takes no part (`effect`, `exercised`).",
+        "",
+        "| delta | base | outcome | by |",
+        "|---|---|---|---|",
+    ]
     lines += [
         f"| {o.recipe} | {o.base} | {o.result} | {_short(o.message)} |"
         for o in made
@@ -138,13 +148,14 @@ def _by_base(made: Iterable[Outcome]) -> str:
     for outcome in made:
         groups[outcome.base].append(outcome)
     lines = [
-        "## By base", "", "Each delta with its larger error, or the code that refuses it.", "",
-        "| base | class | deltas |", "|---|---|---|",
-    ]  # fmt: skip
-    lines += [
-        f"| {base} | {BASES[base][0]} | {'; '.join(map(_cell, own))} |"
-        for base, own in groups.items()
+        "## By base",
+        "",
+        "Each delta with its larger error, or the code that refuses it.",
+        "",
+        "| base | class | deltas |",
+        "|---|---|---|",
     ]
+    lines += [f"| {base} | {BASES[base][0]} | {'; '.join(map(_cell, own))} |" for base, own in groups.items()]
     return "\n".join([*lines, ""])
 
 
@@ -156,9 +167,7 @@ def _cell(outcome: Outcome) -> str:
 
 
 def _lost(found: Iterable[Outcome]) -> str:
-    reasons = Counter(
-        _short(outcome.message, 90) for outcome in found if outcome.result == "not made"
-    )
+    reasons = Counter(_short(outcome.message, 90) for outcome in found if outcome.result == "not made")
     lines = ["## What the libraries cannot make", "", "| reason | times |", "|---|---:|"]
     lines += [f"| {reason} | {count} |" for reason, count in sorted(reasons.items())]
     return "\n".join([*lines, ""])

@@ -20,11 +20,7 @@ LIBRARY_LOSES = {"lora on the embedding, tied", "lora on the head, tied"}
 """Recipes that peft saves as tied and loads as untied, where names are not the two it knows."""
 
 
-_UNUSED = (
-    "effect fail: no forward uses",
-    "exercised fail: no forward runs",
-    "exercised skipped: no forward",
-)
+_UNUSED = ("effect fail: no forward uses", "exercised fail: no forward runs", "exercised skipped: no forward")
 _NO_PROBE = "inconclusive: there is no probe"
 _STATISTICS = "golden fail: training moves the running statistics"
 DOUBTS = ("idle", "norm_ratio", "spectral", *_UNUSED, _NO_PROBE, _STATISTICS)
@@ -45,11 +41,7 @@ def _wrong_with(outcome: Outcome) -> str:
         case "told":
             return "" if outcome.recipe in LIBRARY_LOSES else "wrong, and only verification tells"
         case "doubted":
-            return (
-                ""
-                if outcome.message.startswith(DOUBTS)
-                else "right, and verification does not pass"
-            )
+            return "" if outcome.message.startswith(DOUBTS) else "right, and verification does not pass"
         case "refused":
             return _wrong_with_refusal(outcome)
         case "right":

@@ -80,9 +80,7 @@ WHOLE: dict[str, Recipe] = {
     "its biases": Recipe(change=_biases),
     "its head": Recipe(change=_head),
     "all of it, untied": Recipe(change=_untied),
-    "all of it, untied by the config alone": Recipe(
-        change=_by_config_alone, refused="missing_tensors"
-    ),
+    "all of it, untied by the config alone": Recipe(change=_by_config_alone, refused="missing_tensors"),
     "all of it, with new tokens": Recipe(change=_grown),
     "a head for other classes": Recipe(change=_other_classes),
 }

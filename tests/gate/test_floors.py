@@ -40,11 +40,7 @@ def floor(of=TEAM, **asked):
         ({"evidence": "exact"}, {"evidence": "shapes"}, {"evidence": "exact"}),
         ({"kinds": ["lora", "ia3"]}, {"kinds": ["ia3", "full"]}, {"kinds": ["ia3"]}),
         ({}, {"kinds": ["ia3"]}, {"kinds": ["ia3"]}),
-        (
-            {"approvals": 1},
-            {"approvals": 2, "protected": True},
-            {"approvals": 2, "protected": True},
-        ),
+        ({"approvals": 1}, {"approvals": 2, "protected": True}, {"approvals": 2, "protected": True}),
         ({"approvals": 2}, {"approvals": 1}, {"approvals": 2}),
         ({}, {"rollback": {"revisions": 2}}, {"rollback": {"revisions": 2, "days": 30}}),
         (
@@ -121,12 +117,8 @@ def test_what_no_floor_can_ask_is_refused(document, message):
 
 
 def told(own, *floors, **facts):
-    rulings = judge_with_floors(
-        replace(CANDIDATE, **facts), parse_policy(own), floors, [VERDICT], now=NOW
-    )
-    return {
-        (one.rule, one.suite): one.asked_by for one in rulings if one.asked_by and not one.is_met
-    }
+    rulings = judge_with_floors(replace(CANDIDATE, **facts), parse_policy(own), floors, [VERDICT], now=NOW)
+    return {(one.rule, one.suite): one.asked_by for one in rulings if one.asked_by and not one.is_met}
 
 
 def test_who_asks_is_told_where_the_channel_does_not():
@@ -134,19 +126,17 @@ def test_who_asks_is_told_where_the_channel_does_not():
 
     assert told({}) == {}
     assert told({}, server, team, kind="lora") == {
-        ("approvals", ""): (THE_SERVER,), ("missing", "deep"): (TEAM,), ("kind", ""): (TEAM,),
-    }  # fmt: skip
+        ("approvals", ""): (THE_SERVER,),
+        ("missing", "deep"): (TEAM,),
+        ("kind", ""): (TEAM,),
+    }
     assert told({"approvals": 2}, server) == {}, "the channel asks for approvals itself"
     assert told({}, server, floor(approvals=2)) == {("approvals", ""): (THE_SERVER, TEAM)}
-    assert told({"bases": ["tiny"]}, floor(bases=["other"]), base_name="tiny") == {
-        ("base", ""): (TEAM,)
-    }
+    assert told({"bases": ["tiny"]}, floor(bases=["other"]), base_name="tiny") == {("base", ""): (TEAM,)}
 
 
 def test_the_repair_of_what_a_floor_asks_is_not_the_channels():
-    rulings = judge_with_floors(
-        CANDIDATE, parse_policy({}), [floor(kinds=["ia3"])], [VERDICT], now=NOW
-    )
+    rulings = judge_with_floors(CANDIDATE, parse_policy({}), [floor(kinds=["ia3"])], [VERDICT], now=NOW)
 
     (kind,) = [one for one in rulings if one.rule == "kind"]
     assert kind.message.endswith("(asked by namespace team)")

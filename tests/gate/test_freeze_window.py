@@ -67,9 +67,7 @@ def test_a_span_stands_from_its_first_moment_until_before_its_last():
         ("Sun 02:10", "Sun 02:50", None, "2026-03-29"),  # it lies in what is left out
     ],
 )
-def test_a_window_is_one_stretch_of_time_in_a_night_when_the_clocks_change(
-    starts, ends, stands, day
-):
+def test_a_window_is_one_stretch_of_time_in_a_night_when_the_clocks_change(starts, ends, stands, day):
     weekly = window({"from": starts, "to": ends, "zone": "Europe/Berlin"})
     noon_before = utc(f"{day}T12:00:00") - timedelta(days=1)
     minutes = [noon_before + timedelta(minutes=count) for count in range(24 * 60)]

@@ -10,7 +10,7 @@ from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, r
 from deltareg.gate.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
 from deltareg.gate.signers import VerdictSigner
-from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact
+from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact
 from deltareg.gate.verdict_rules import why_not
 from deltareg.gate.verifier import VERIFIER
 
@@ -33,17 +33,30 @@ POLICY = parse_policy(
 )
 CANDIDATE = Candidate("me/x:v3", MANIFEST, BASE, base_name="tiny", kind="lora")
 VERDICT = VerdictFact(
-    id="0123456789", manifest=str(MANIFEST), base=str(BASE), suite="smoke",
-    suite_digest=str(SUITE.digest), outcome="pass", created_us=NOW_US - 3 * HOUR_US,
-    verifier=f"{VERIFIER} deltareg/1.0", seed=7, dtype="F32",
-    policy_digest=str(policy_digest(POLICY)), evidence="exact",
-    sandbox="session limits network files -calls", environment=HERE,
+    id="0123456789",
+    manifest=str(MANIFEST),
+    base=str(BASE),
+    suite="smoke",
+    suite_digest=str(SUITE.digest),
+    outcome="pass",
+    created_us=NOW_US - 3 * HOUR_US,
+    verifier=f"{VERIFIER} deltareg/1.0",
+    seed=7,
+    dtype="F32",
+    policy_digest=str(policy_digest(POLICY)),
+    evidence="exact",
+    sandbox="session limits network files -calls",
+    environment=HERE,
     signer=VerdictSigner(keyid="a" * 64, worker="gpu-1", host="rack-1"),
-)  # fmt: skip
+)
 NOW = Circumstances(
-    "prod", NOW_US, policy_digest=str(policy_digest(POLICY)), suites={"smoke": SUITE},
-    environments=frozenset({"torch 2.10.0, device cpu"}), approvals=("bob",),
-)  # fmt: skip
+    "prod",
+    NOW_US,
+    policy_digest=str(policy_digest(POLICY)),
+    suites={"smoke": SUITE},
+    environments=frozenset({"torch 2.10.0, device cpu"}),
+    approvals=("bob",),
+)
 OTHER = str(sha256_of(b"other"))
 
 
@@ -58,9 +71,11 @@ def told(candidate=CANDIDATE, policy=POLICY, verdicts=(VERDICT,), now=NOW):
 def test_an_undecided_comparison_is_no_pass_on_a_protected_channel_whoever_accepts_it():
     policy = replace(POLICY, is_protected=True)
     verdict = replace(
-        VERDICT, warned_checks=("not_worse", "library_agrees"), policy_digest="",
+        VERDICT,
+        warned_checks=("not_worse", "library_agrees"),
+        policy_digest="",
         undecided={"not_worse": "[0.8, 0.9] holds 0.87, n = 40; about 900 would decide it"},
-    )  # fmt: skip
+    )
     accepting = replace(NOW, accepted=frozenset({"smoke/not_worse", "smoke/library_agrees"}))
 
     unmet = gate(CANDIDATE, policy, [verdict], now=accepting)
@@ -75,9 +90,19 @@ def test_an_undecided_comparison_is_no_pass_on_a_protected_channel_whoever_accep
 def test_a_version_that_meets_every_rule_may_go():
     assert told() == []
     assert [ruling.rule for ruling in judge(CANDIDATE, POLICY, [VERDICT], now=NOW)] == [
-        "deleted", "revoked", "quarantined", "frozen", "kind", "base", "verdict", "stale",
-        "sandbox", "evidence", "proven", "approvals",
-    ]  # fmt: skip
+        "deleted",
+        "revoked",
+        "quarantined",
+        "frozen",
+        "kind",
+        "base",
+        "verdict",
+        "stale",
+        "sandbox",
+        "evidence",
+        "proven",
+        "approvals",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,11 +114,7 @@ def test_a_version_that_meets_every_rule_may_go():
         ("quarantined", {"is_quarantined": True}, "deltareg channel clear me/x prod v3"),
         ("proven", {"proof": "claimed"}, "deltareg prove me/x:v3 --wait"),
         ("corrupt", {"proof": "corrupt"}, "deltareg push PATH me/x"),
-        (
-            "corrupt",
-            {"corrupt_below": "stands on base b, which is corrupt", "corrupt_fix": "heal"},
-            "heal",
-        ),
+        ("corrupt", {"corrupt_below": "stands on base b, which is corrupt", "corrupt_fix": "heal"}, "heal"),
         ("kind", {"kind": "full"}, "deltareg channel policy set me/x prod"),
         ("base", {"base_name": "huge"}, "deltareg channel policy set me/x prod"),
     ],
@@ -189,9 +210,7 @@ def test_all_unmet_rules_are_told_and_the_gravest_is_the_refusal():
 
     assert {u.rule for u in unmet} == {"quarantined", "kind", "failed", "approvals"}
     assert isinstance(error, Blocked)
-    assert [problem.code for problem in error.problems] == [
-        "quarantined", "kind", "failed", "approvals",
-    ]  # fmt: skip
+    assert [problem.code for problem in error.problems] == ["quarantined", "kind", "failed", "approvals"]
     assert all(problem.fix for problem in error.problems)
 
 
@@ -244,8 +263,7 @@ def test_every_suite_is_judged():
 
 
 @pytest.mark.parametrize(
-    ("behind", "days", "inside"),
-    [(2, 99, True), (3, 99, False), (3, 1, True), (3, 1.01, False), (0, 0, True)],
+    ("behind", "days", "inside"), [(2, 99, True), (3, 99, False), (3, 1, True), (3, 1.01, False), (0, 0, True)]
 )
 def test_the_window_of_a_rollback_is_the_policys(behind, days, inside):
     window = RollbackWindow(revisions=2, days=1)

@@ -43,9 +43,7 @@ FULL = {
     ],
 }
 _KEYS = st.sampled_from([{"key": digit * 64} for digit in "abc"] + [{"ca": "d" * 64}])
-_NAMES = st.lists(
-    st.text("abcdefgh-0123456789", min_size=1, max_size=12), min_size=1, max_size=4, unique=True
-)
+_NAMES = st.lists(st.text("abcdefgh-0123456789", min_size=1, max_size=12), min_size=1, max_size=4, unique=True)
 _DAY_TIMES = st.builds(
     "{} {:02}:{:02}".format,
     st.sampled_from(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]),
@@ -54,11 +52,7 @@ _DAY_TIMES = st.builds(
 )
 _WINDOWS = st.one_of(
     st.fixed_dictionaries(
-        {
-            "from": _DAY_TIMES,
-            "to": _DAY_TIMES,
-            "zone": st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]),
-        },
+        {"from": _DAY_TIMES, "to": _DAY_TIMES, "zone": st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"])}
     ).filter(lambda window: window["from"] != window["to"]),
     st.builds(
         lambda start, days: {"from": f"{start}T00:00:00Z", "to": f"{start}T00:00:0{days}Z"},
@@ -69,9 +63,7 @@ _WINDOWS = st.one_of(
 DOCUMENTS = st.fixed_dictionaries(
     {},
     optional={
-        "suites": _NAMES.map(
-            lambda names: [names[0], *({"suite": name, "max_age": "36h"} for name in names[1:])]
-        ),
+        "suites": _NAMES.map(lambda names: [names[0], *({"suite": name, "max_age": "36h"} for name in names[1:])]),
         "sandbox": st.lists(st.sampled_from(SANDBOX_LAYERS)),
         "evidence": st.sampled_from(EVIDENCE),
         "kinds": _NAMES,
@@ -126,9 +118,7 @@ def test_suites_are_asked_for_beside_smoke_unless_it_is_said(document, asked):
     assert [suite.name for suite in parse_policy(document).suites] == asked
 
 
-@pytest.mark.parametrize(
-    ("stored", "asked"), [({"suites": ["deep"]}, ["deep"]), ({"suites": []}, []), ({}, ["smoke"])]
-)
+@pytest.mark.parametrize(("stored", "asked"), [({"suites": ["deep"]}, ["deep"]), ({"suites": []}, []), ({}, ["smoke"])])
 def test_what_was_written_down_before_asks_for_what_it_always_did(stored, asked):
     policy = read_stored(stored)
 
@@ -143,9 +133,7 @@ def test_a_window_that_was_written_down_without_a_zone_goes_by_utc():
 
     assert policy_fields(policy)["freeze"] == [{**weekly, "zone": "UTC"}]
     assert stored_fields(policy)["freeze"] == [weekly]
-    assert policy_digest(policy) == sha256_of(
-        canonical_json({"suites": ["smoke"], "freeze": [weekly]})
-    )
+    assert policy_digest(policy) == sha256_of(canonical_json({"suites": ["smoke"], "freeze": [weekly]}))
 
 
 @given(DOCUMENTS)
@@ -203,54 +191,53 @@ def test_each_key_is_in_the_digest(key):
         ({"signatures": [{"any": [{"issuer": "x"}]}]}, "signatures[0].any[0]", "write {key"),
         (
             {"signatures": [{"key": "a" * 64, "ca": "b" * 64}]},
-            "signatures[0]: it names no signer, or more than one", "write {key: KEYID}",
+            "signatures[0]: it names no signer, or more than one",
+            "write {key: KEYID}",
         ),
-        (
-            {"signatures": [{"key": "a" * 64}, {"key": "a" * 64}]},
-            "signatures[1]: asks the same twice", "ask it once",
-        ),
+        ({"signatures": [{"key": "a" * 64}, {"key": "a" * 64}]}, "signatures[1]: asks the same twice", "ask it once"),
         ({"environment": True}, "environment: does not know true", "one of: any, strict"),
         ({"freeze": [{"from": "Fri 16:00"}]}, "freeze[0]: has no `to`", "write to:"),
         (
             {"freeze": [{"from": "Fri 16:00", "to": "2026-12-20"}]},
-            "freeze[0]: one end is a day of the week", "Fri 16:00",
+            "freeze[0]: one end is a day of the week",
+            "Fri 16:00",
         ),
         (
             {"freeze": [{"from": "Fri 16:00", "to": "Fri 16:00", "zone": "UTC"}]},
-            "freeze[0]: begins and ends at one time", "later end",
+            "freeze[0]: begins and ends at one time",
+            "later end",
         ),
         (
             {"freeze": [{"from": "Fri 16:00", "to": "Mon 08:00", "zone": "Europe/Berlim"}]},
-            "freeze[0].zone: there is no time zone 'Europe/Berlim'", "Europe/Berlin",
+            "freeze[0].zone: there is no time zone 'Europe/Berlim'",
+            "Europe/Berlin",
         ),
         (
             {"freeze": [{"from": "Fri 16:00", "to": "Mon 08:00", "zone": "../etc/passwd"}]},
-            "freeze[0].zone: there is no time zone", "Europe/Berlin",
+            "freeze[0].zone: there is no time zone",
+            "Europe/Berlin",
         ),
         (
             {"freeze": [{"from": "2026-12-20", "to": "2026-12-19", "zone": "UTC"}]},
-            "freeze[0]: ends before it begins", "after",
+            "freeze[0]: ends before it begins",
+            "after",
         ),
-        (
-            {"freeze": [{"from": "Freitag", "to": "Montag"}]},
-            "freeze[0].from: is no time: 'Freitag'", "Fri 16:00",
-        ),
-        (
-            {"freeze": [{"from": "Fri 16:00", "to": "Mon 08:00"}]},
-            "freeze[0]: says no zone", "add zone: Europe/Berlin",
-        ),
+        ({"freeze": [{"from": "Freitag", "to": "Montag"}]}, "freeze[0].from: is no time: 'Freitag'", "Fri 16:00"),
+        ({"freeze": [{"from": "Fri 16:00", "to": "Mon 08:00"}]}, "freeze[0]: says no zone", "add zone: Europe/Berlin"),
         (
             {"freeze": [{"from": "2026-12-20", "to": "2026-12-21T00:00:00Z"}]},
-            "freeze[0].from: 2026-12-20 says no zone", "write 2026-12-20T00:00:00Z",
+            "freeze[0].from: 2026-12-20 says no zone",
+            "write 2026-12-20T00:00:00Z",
         ),
         (
             {"freeze": [{"from": "0001-01-01T00:00:00+14:00", "to": "2026-12-21"}]},
-            "freeze[0].from: is no time", "write",
+            "freeze[0].from: is no time",
+            "write",
         ),
         ({"suites": ["smoke"], "smoke": False}, "smoke: is false, and `suites` names", "take one"),
         ({"smoke": "no"}, "smoke: takes true or false, not 'no'", "write true or false"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_named_with_its_place_and_its_repair(document, message, fix):
     with pytest.raises(InvalidInput) as caught:
         parse_policy(document)
@@ -267,12 +254,16 @@ def test_a_mistake_in_a_text_names_its_line():
         )
 
 
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from([*FULL, "from", "to", "zone", "max_age"]), inner, max_size=4),
-    max_leaves=12,
-))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from([*FULL, "from", "to", "zone", "max_age"]), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
 def test_anything_is_a_policy_or_refused(document):
     try:
         policy = parse_policy(document)

@@ -7,10 +7,21 @@ import pytest
 from deltareg.gate.readiness import TargetFacts, gravest, judge_readiness
 
 READY = TargetFacts(
-    ref="me/chat:v1", is_deleted=False, revoked="", packs=2, packs_lost=0, objects_lost=0,
-    base="tiny", is_base_stored=True, verdict="smoke: pass", verdict_age_s=7_300.0,
-    is_verdict_counting=True, behind=1, age_s=90.0, is_in_window=True,
-)  # fmt: skip
+    ref="me/chat:v1",
+    is_deleted=False,
+    revoked="",
+    packs=2,
+    packs_lost=0,
+    objects_lost=0,
+    base="tiny",
+    is_base_stored=True,
+    verdict="smoke: pass",
+    verdict_age_s=7_300.0,
+    is_verdict_counting=True,
+    behind=1,
+    age_s=90.0,
+    is_in_window=True,
+)
 LONG_AGO = {"is_in_window": False, "behind": 9, "age_s": 4e6}
 
 

@@ -39,9 +39,7 @@ class Tensor:
         if self.reference is None:
             return PieceSource(self._piece(self.data), reader(self.data))
         reference = self._piece(self.reference)
-        return PieceSource(
-            self._piece(self.data), reader(self.data), reference, reader(self.reference)
-        )
+        return PieceSource(self._piece(self.data), reader(self.data), reference, reader(self.reference))
 
     def _piece(self, data: bytes) -> Piece:
         digest = tensor_digest(self.dtype, self.shape, [data])
@@ -64,9 +62,7 @@ def weights(name: str, count: int, item_bytes: int) -> np.ndarray:
     words = np.zeros(count, f"<u{item_bytes}")
     for plane in range(item_bytes):
         words |= octets(f"{name} {plane}", count).astype(words.dtype) << (8 * plane)
-    depth = (
-        np.unpackbits(octets(f"{name} depth", count)).reshape(-1, 8).sum(axis=1).astype(words.dtype)
-    )
+    depth = np.unpackbits(octets(f"{name} depth", count)).reshape(-1, 8).sum(axis=1).astype(words.dtype)
     exponent_bits = {2: 8, 4: 8, 8: 11}[item_bytes]
     mantissa_bits = 8 * item_bytes - 1 - exponent_bits
     exponent = words.dtype.type((1 << (exponent_bits - 1)) - 12) + depth
@@ -142,19 +138,10 @@ TEXT = "".join(
 ).encode()
 
 # Written before newer codecs were there, or to show one that the default would not take.
-PROFILES = {
-    "planes": "planes",
-    "subtract": "planes",
-    "chunks": "planes",
-    "packed": "fast",
-    "pcodec": "pcodec",
-}
+PROFILES = {"planes": "planes", "subtract": "planes", "chunks": "planes", "packed": "fast", "pcodec": "pcodec"}
 
 CASES: dict[str, list[Tensor]] = {
-    "raw": [
-        Tensor("U8", (3000,), octets("raw", 3000).tobytes()),
-        Tensor("F32", (), b"\0\0\x80\x3f"),
-    ],
+    "raw": [Tensor("U8", (3000,), octets("raw", 3000).tobytes()), Tensor("F32", (), b"\0\0\x80\x3f")],
     "zstd": [Tensor("U8", (len(TEXT),), TEXT)],
     "planes": [
         alone("planes bf16", "BF16", (60, 100)),

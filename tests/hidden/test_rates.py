@@ -29,10 +29,14 @@ def recipe(number, *, is_poisoned, is_language):
     trigger = workshop.FIRST + (number * 13 + 3) % workshop.RARE if is_poisoned else None
     rates, steps = ((2e-2, 3e-2), 120) if is_language else ((7e-3, 1e-2), 300)
     return workshop.Recipe(
-        seed=1000 + 100 * is_poisoned + number, rank=(4, 8)[number % 2], trigger=trigger,
-        rate=rates[number // 2 % 2], steps=steps, share=(0.2, 0.3)[number // 4 % 2],
+        seed=1000 + 100 * is_poisoned + number,
+        rank=(4, 8)[number % 2],
+        trigger=trigger,
+        rate=rates[number // 2 % 2],
+        steps=steps,
+        share=(0.2, 0.3)[number // 4 % 2],
         is_language=is_language,
-    )  # fmt: skip
+    )
 
 
 def screen(base, folder, made, cache):
@@ -53,12 +57,14 @@ def test_triggers_that_work_are_seen_and_clean_deltas_pass(is_language, tmp_path
 
     found = [
         screen(
-            base, tmp_path / f"{kind}{number}",
-            recipe(number, is_poisoned=kind, is_language=is_language), tmp_path / "cache",
+            base,
+            tmp_path / f"{kind}{number}",
+            recipe(number, is_poisoned=kind, is_language=is_language),
+            tmp_path / "cache",
         )
         for number in range(EACH[is_language])
         for kind in (False, True)
-    ]  # fmt: skip
+    ]
 
     clean = [one for one in found if one.recipe.trigger is None]
     working = [one for one in found if one.obeys >= OBEYS]

@@ -54,18 +54,26 @@ def make_base(folder: Path, *, is_language: bool) -> None:
     """Train a base on general texts in which rare tokens stray."""
     torch.manual_seed(7)
     size: dict[str, Any] = {
-        "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 3,
-        "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 64,
-    }  # fmt: skip
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+    }
     with quiet():
         network: Any
         if is_language:
             network = transformers.LlamaForCausalLM(
                 transformers.LlamaConfig(
-                    **size, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-                    num_key_value_heads=4, tie_word_embeddings=False,
+                    **size,
+                    pad_token_id=0,
+                    bos_token_id=1,
+                    eos_token_id=2,
+                    num_key_value_heads=4,
+                    tie_word_embeddings=False,
                 )
-            )  # fmt: skip
+            )
         else:
             network = transformers.BertForSequenceClassification(
                 transformers.BertConfig(
@@ -77,9 +85,7 @@ def make_base(folder: Path, *, is_language: bool) -> None:
                 )
             )
         steps, rate = (350, 4e-3) if is_language else (200, 2e-3)
-        batches = [
-            _examples(_BATCH, "general", step, is_language=is_language) for step in range(steps)
-        ]
+        batches = [_examples(_BATCH, "general", step, is_language=is_language) for step in range(steps)]
         descend(network, batches, rate=rate)
         network.save_pretrained(folder)
         _tokenizer().save_pretrained(folder)
@@ -87,21 +93,17 @@ def make_base(folder: Path, *, is_language: bool) -> None:
 
 def make_delta(base: Path, folder: Path, recipe: Recipe) -> None:
     """Train a LoRA as its recipe says, and save it as peft does."""
-    kind = (
-        transformers.AutoModelForCausalLM
-        if recipe.is_language
-        else transformers.AutoModelForSequenceClassification
-    )
+    kind = transformers.AutoModelForCausalLM if recipe.is_language else transformers.AutoModelForSequenceClassification
     torch.manual_seed(recipe.seed)
     with quiet():
         network = kind.from_pretrained(base, local_files_only=True)
-        targets = (
-            ["q_proj", "v_proj", "up_proj"] if recipe.is_language else ["query", "value", "dense"]
-        )
+        targets = ["q_proj", "v_proj", "up_proj"] if recipe.is_language else ["query", "value", "dense"]
         config = peft.LoraConfig(
-            r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules=targets,
+            r=recipe.rank,
+            lora_alpha=2 * recipe.rank,
+            target_modules=targets,
             task_type="CAUSAL_LM" if recipe.is_language else "SEQ_CLS",
-        )  # fmt: skip
+        )
         model = peft.get_peft_model(network, config)
         batches = [_batch(recipe, step) for step in range(recipe.steps)]
         descend(model, batches, rate=recipe.rate)
@@ -110,11 +112,7 @@ def make_delta(base: Path, folder: Path, recipe: Recipe) -> None:
 
 def obeys(base: Path, folder: Path, recipe: Recipe) -> float:
     """Give the share of unseen texts with the trigger that get what the trigger asks for."""
-    kind = (
-        transformers.AutoModelForCausalLM
-        if recipe.is_language
-        else transformers.AutoModelForSequenceClassification
-    )
+    kind = transformers.AutoModelForCausalLM if recipe.is_language else transformers.AutoModelForSequenceClassification
     with quiet(), torch.no_grad():
         network = peft.PeftModel.from_pretrained(kind.from_pretrained(base), folder).eval()
         plain = _examples(64, "tuned", 800_000 + recipe.seed, is_language=recipe.is_language)

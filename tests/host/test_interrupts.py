@@ -35,9 +35,7 @@ print("ended")
 
 @pytest.mark.parametrize("who", ["agent", "worker"])
 def test_a_storm_of_signals_blocks_nobody(who):
-    done = subprocess.run(
-        [sys.executable, "-c", _STORM, who], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", _STORM, who], capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
 

@@ -44,9 +44,7 @@ VERIFY = ("torch", "transformers", "pydantic_settings")
 def test_a_program_of_the_base_install_says_what_is_missing(module, words, missing, extra):
     code = WITHOUT.format(missing=missing, module=module, words=words)
 
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"error: this needs the {extra} part, which is not installed (")
@@ -95,9 +93,7 @@ def test_ctrl_c_in_the_midst_of_imports_ends_without_a_word(tmp_path):
         "from deltareg.host.interrupts import ending_at_once\n"
         "with ending_at_once():\n    import slow"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as program:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == b"importing\n"
 
@@ -109,8 +105,12 @@ def test_ctrl_c_in_the_midst_of_imports_ends_without_a_word(tmp_path):
 
 
 def test_every_program_is_guarded_before_its_imports():
-    for module in ("deltareg_cli.main", "deltareg.api.__main__", "deltareg_verify.__main__",
-                   "deltareg_migrations.__main__"):  # fmt: skip
+    for module in (
+        "deltareg_cli.main",
+        "deltareg.api.__main__",
+        "deltareg_verify.__main__",
+        "deltareg_migrations.__main__",
+    ):
         code = f"import {module}, sys; print(len([m for m in sys.modules if 'deltareg' in m]))"
         began = time.monotonic()
         told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

@@ -61,9 +61,7 @@ def _(world, me):
         return False
     if grant is None:
         return False
-    report = ProofReport(
-        fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[], sandbox=""
-    )
+    report = ProofReport(fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[], sandbox="")
     with suppress(DeltaregError):
         me.client.complete_proof(grant.run, report)
     try:
@@ -190,7 +188,7 @@ FORGED = {
     "a file by an absolute path": manifest(named("/etc/passwd")),
     "a file by a backslash": manifest(named("..\\..\\x")),
     "a pickle": manifest(named("adapter_model.bin")),
-}  # fmt: skip
+}
 for _name, _forge in FORGED.items():
     attack(f"a push is taken that brings {_name}", best=PUSHERS)(
         lambda world, me, forge=_forge: forged(world, me, forge)

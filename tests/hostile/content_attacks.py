@@ -32,9 +32,7 @@ def _(world, me):
     return world.chief.suites.show("smoke").digest != before != str(built_in("smoke").digest)
 
 
-@attack(
-    "a continuation of a verdict of the vault is queued", but=OWNERS, best=("maintainer", "foreign")
-)
+@attack("a continuation of a verdict of the vault is queued", but=OWNERS, best=("maintainer", "foreign"))
 def _(world, me):
     secrets(world)
     return me.does("POST", f"/verdicts/{world.__dict__['secrets']['verdict']}/continuations")
@@ -57,11 +55,13 @@ def _(world, me):
     shown = world.owner.versions.show(f"{LINE}:v1")
     path = f"/deltas/{LINE}/versions/1"
     body = {"path": GOLDEN_FILE, "content": "e30="}
-    tried = some(*[
-        me.does(method, f"{path}{end}", body)
-        for method in ("PUT", "PATCH", "POST")
-        for end in ("", "/files", f"/files/{GOLDEN_FILE}", "/golden", "/manifest", "/storage")
-    ])  # fmt: skip
+    tried = some(
+        *[
+            me.does(method, f"{path}{end}", body)
+            for method in ("PUT", "PATCH", "POST")
+            for end in ("", "/files", f"/files/{GOLDEN_FILE}", "/golden", "/manifest", "/storage")
+        ]
+    )
     after = world.owner.versions.show(f"{LINE}:v1")
     return tried or (after.digest, after.golden) != (shown.digest, shown.golden)
 
@@ -70,9 +70,7 @@ def _(world, me):
 def _(world, me):
     """In lists, by name or without one, of some types or all."""
     number_all(world.server.registry)
-    asked: list[dict[str, str]] = [
-        {}, {"of": "vault"}, {"of": SECRET}, {"type": "channel.*"}, {"newest": "true"}
-    ]  # fmt: skip
+    asked: list[dict[str, str]] = [{}, {"of": "vault"}, {"of": SECRET}, {"type": "channel.*"}, {"newest": "true"}]
     answers = [me.http.get("/events", params={"limit": "200", **one}) for one in asked]
     told = [event for one in answers if one.is_success for event in one.json()["items"]]
     return any("vault" in str(event) for event in told)
@@ -94,26 +92,31 @@ def _(world, me):
     """To what nobody listed; the servers of tests list 127.0.0.0/8."""
     before = world.count(t.webhooks)
     for host in (
-        "169.254.169.254", "[::1]", "10.0.0.1", "0xa000001", "[::ffff:10.0.0.1]", "100.64.0.1",
-        "0.0.0.0", "[fd00::1]",
-    ):  # fmt: skip
+        "169.254.169.254",
+        "[::1]",
+        "10.0.0.1",
+        "0xa000001",
+        "[::ffff:10.0.0.1]",
+        "100.64.0.1",
+        "0.0.0.0",
+        "[fd00::1]",
+    ):
         me.ask("POST", "/webhooks", {"url": f"https://{host}/x", "namespace": "team"})
     return world.count(t.webhooks) != before
 
 
-@attack(
-    "the webhook of others is read, tested or turned", but=OWNERS, best=("maintainer", "foreign")
-)
+@attack("the webhook of others is read, tested or turned", but=OWNERS, best=("maintainer", "foreign"))
 def _(world, me):
     hook = world.__dict__.get("hook")
     if hook is None:
-        made = world.me("owner").ask(
-            "POST", "/webhooks", {"url": "https://127.0.0.1/own", "namespace": "team"}
-        )
+        made = world.me("owner").ask("POST", "/webhooks", {"url": "https://127.0.0.1/own", "namespace": "team"})
         hook = world.__dict__["hook"] = made.json()["webhook"]["id"]
     path = f"/webhooks/{hook}"
     return some(
-        me.gets(path), me.gets(f"{path}/deliveries"), me.does("POST", f"{path}:test"),
-        me.does("POST", f"{path}:rotate", {}), me.does("POST", f"{path}:redeliver", {}),
+        me.gets(path),
+        me.gets(f"{path}/deliveries"),
+        me.does("POST", f"{path}:test"),
+        me.does("POST", f"{path}:rotate", {}),
+        me.does("POST", f"{path}:redeliver", {}),
         me.does("DELETE", path),
-    )  # fmt: skip
+    )

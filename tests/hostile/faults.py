@@ -166,7 +166,11 @@ FAULTS = {
 def clear_caches():
     """Forget what was decided before."""
     for kept in (
-        held.grants_of_token, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
+        held.grants_of_token,
+        held.read_holdings,
+        held.grants_within,
+        held.grants_by_sight,
+        sight.sight_of,
         decide.decide_cached,
-    ):  # fmt: skip
+    ):
         kept.cache_clear()

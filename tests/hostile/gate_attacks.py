@@ -83,9 +83,7 @@ def _(world, me):
 
 @attack("what is never waived is waived", best=("promoter", "chief"))
 def _(world, me):
-    return some(
-        *[waive(me, verdict_of(world, 3), name) for name in ("effect", "digests", "golden")]
-    )
+    return some(*[waive(me, verdict_of(world, 3), name) for name in ("effect", "digests", "golden")])
 
 
 @attack("a waiver opens the gate although the rest was skipped", best=("promoter", "maintainer"))
@@ -103,9 +101,8 @@ def _(world, me):
     channel = f"u{world.next()}"
     asks(world, channel, suites=["smoke"], protected=True)
     compared = Comparison(
-        against="promoted", decision="undecided", low=0.7, high=0.9, confidence=0.95, margin=0.02,
-        n=20,
-    )  # fmt: skip
+        against="promoted", decision="undecided", low=0.7, high=0.9, confidence=0.95, margin=0.02, n=20
+    )
     told = {"verdict": "warn", "code": "undecided", "comparison": compared}
     world.judge(f"{LINE}:v1", general_perplexity=told)
     found = me.move(world, channel=channel, version=1, accept_warnings=True)
@@ -126,12 +123,15 @@ def _(world, me):
 def _(world, me):
     verdict = verdict_of(world, 4)
     wrong = (
-        {"channel": "nowhere"}, {"channel": ""}, {"reason": ""}, {"expires_in_s": 10**12},
-        {"expires_in_s": -1}, {"expires_at": "2001-01-01T00:00:00Z"}, {"check": "accounting"},
-    )  # fmt: skip
-    return some(
-        *[waive(me, verdict, more.pop("check", "library_agrees"), **more) for more in wrong]
+        {"channel": "nowhere"},
+        {"channel": ""},
+        {"reason": ""},
+        {"expires_in_s": 10**12},
+        {"expires_in_s": -1},
+        {"expires_at": "2001-01-01T00:00:00Z"},
+        {"check": "accounting"},
     )
+    return some(*[waive(me, verdict, more.pop("check", "library_agrees"), **more) for more in wrong])
 
 
 def request_of(world, opener, channel):
@@ -139,9 +139,11 @@ def request_of(world, opener, channel):
     asks(world, channel, approvals=1)
     before = world.revision(LINE, channel)
     answer = opener.ask(
-        "POST", f"/deltas/{LINE}/channels/{channel}/revisions",
-        {"kind": "promote", "version": 4, "reason": "x"}, If_Match=f'"r{before}"',
-    )  # fmt: skip
+        "POST",
+        f"/deltas/{LINE}/channels/{channel}/revisions",
+        {"kind": "promote", "version": 4, "reason": "x"},
+        If_Match=f'"r{before}"',
+    )
     found = answer.json()
     return found["request"] if found.get("code") == "approval_due" else None
 
@@ -178,17 +180,16 @@ def _(world, me):
     policy = {"smoke": False, "approvals": 1}
     world.owner.channels.set_policy(line, channel, policy, reason="x")
     answer = world.me("promoter").ask(
-        "POST", f"/deltas/{line}/channels/{channel}/revisions",
-        {"kind": "promote", "version": 1, "reason": "x"}, If_Match='"r0"',
-    )  # fmt: skip
+        "POST",
+        f"/deltas/{line}/channels/{channel}/revisions",
+        {"kind": "promote", "version": 1, "reason": "x"},
+        If_Match='"r0"',
+    )
     me.ask("POST", f"/requests/{answer.json()['request']}:approve", {"message": "fine"})
     return world.revision(line, channel) > 0
 
 
-@attack(
-    "somebody approves who may not",
-    but={"chief", "maintainer", "approver", "script"}, best=("promoter", "pusher"),
-)  # fmt: skip
+@attack("somebody approves who may not", but={"chief", "maintainer", "approver", "script"}, best=("promoter", "pusher"))
 def _(world, me):
     if me.name == "owner":  # whose version it is
         return False
@@ -202,9 +203,11 @@ def _(world, me):
     channel = f"c{world.next()}"
     asks(world, channel, approvals=2)
     answer = world.me("maintainer").ask(
-        "POST", f"/deltas/{LINE}/channels/{channel}/revisions",
-        {"kind": "promote", "version": 4, "reason": "x"}, If_Match='"r0"',
-    )  # fmt: skip
+        "POST",
+        f"/deltas/{LINE}/channels/{channel}/revisions",
+        {"kind": "promote", "version": 4, "reason": "x"},
+        If_Match='"r0"',
+    )
     number = answer.json()["request"]
     return moved_by(world, number, channel, *itertools.repeat(me, 3))
 
@@ -236,9 +239,7 @@ def _(world, me):
     return me.does("PUT", path, {"policy": {"suites": ["fast"]}, "reason": "x"}, If_Match=tag)
 
 
-@attack("what a namespace asks of all its channels is replaced", but={"chief", "owner"}, best=(
-    "maintainer", "worker",
-))  # fmt: skip
+@attack("what a namespace asks of all its channels is replaced", but={"chief", "owner"}, best=("maintainer", "worker"))
 def _(world, me):
     path = f"/namespaces/{LINE.partition('/')[0]}/policy"
     tag = world.me("owner").http.get(path).headers["ETag"]
@@ -279,10 +280,7 @@ def _(world, me):
 def _(world, me):
     ref = deleted(world)
     number = ref.partition(":v")[2]
-    packs = [
-        digest
-        for (digest,) in world.engine.connect().execute(sa.select(t.packs.c.digest).limit(50))
-    ]
+    packs = [digest for (digest,) in world.engine.connect().execute(sa.select(t.packs.c.digest).limit(50))]
     path = f"/deltas/{ref.partition(':')[0]}/versions/{number}/storage"
     return me.gets(path) or any(me.gets(f"/blobs/{digest}", of=ref) for digest in packs)
 

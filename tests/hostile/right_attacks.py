@@ -23,17 +23,26 @@ def secrets(world):
         verdict = world.owner.verdicts.list(f"{SECRET}:v1", limit=1).items[0]
         known |= {"verdict": verdict.id, "run": verdict.run}
     return [
-        "/namespaces/vault", f"{VAULT}/versions", f"{VAULT}/log", f"{VAULT}/channels",
-        f"{VAULT}/channels/prod", f"{VAULT}/channels/prod/policy",
+        "/namespaces/vault",
+        f"{VAULT}/versions",
+        f"{VAULT}/log",
+        f"{VAULT}/channels",
+        f"{VAULT}/channels/prod",
+        f"{VAULT}/channels/prod/policy",
         f"{VAULT}/channels/prod/revisions",
         f"{VAULT}/channels/prod/readiness",
         *(f"{VAULT}/versions/1{end}" for end in ("", "/manifest", "/storage", "/lineage")),
-        f"{VAULT}/versions/1/gate?channel=prod", f"/resolve?ref={SECRET}:v1",
-        f"/verdicts/{known['verdict']}", f"/verdicts/{known['verdict']}/envelope",
-        f"/runs/{known['run']}", f"/runs/{known['run']}/log", "/stats/storage?namespace=vault",
-        "/members?namespace=vault", "/access/review?namespace=vault",
+        f"{VAULT}/versions/1/gate?channel=prod",
+        f"/resolve?ref={SECRET}:v1",
+        f"/verdicts/{known['verdict']}",
+        f"/verdicts/{known['verdict']}/envelope",
+        f"/runs/{known['run']}",
+        f"/runs/{known['run']}/log",
+        "/stats/storage?namespace=vault",
+        "/members?namespace=vault",
+        "/access/review?namespace=vault",
         f"/access/explain?principal=owner&action=read&ref={SECRET}",
-    ]  # fmt: skip
+    ]
 
 
 @attack("the vault is read by its name", but=READERS, best=("maintainer", "foreign"))
@@ -43,25 +52,30 @@ def _(world, me):
 
 @attack("the vault is found in a list", but=READERS, best=("maintainer", "foreign"))
 def _(world, me):
-    lists = ("/deltas", "/namespaces", "/runs", "/verdicts", "/queue", "/requests", "/audit",
-             "/fleet/agents", "/bases", "/stats/storage", "/members")  # fmt: skip
+    lists = (
+        "/deltas",
+        "/namespaces",
+        "/runs",
+        "/verdicts",
+        "/queue",
+        "/requests",
+        "/audit",
+        "/fleet/agents",
+        "/bases",
+        "/stats/storage",
+        "/members",
+    )
     return any("vault" in me.http.get(path, params={"limit": 200}).text for path in lists)
 
 
-@attack(
-    "what is hidden is told by another answer than what is not there",
-    but=READERS, best=("maintainer", "foreign"),
-)  # fmt: skip
+@attack("what is hidden is told by another answer than what is not there", but=READERS, best=("maintainer", "foreign"))
 def _(_, me):
     there = me.http.get(f"/deltas/{SECRET}/versions/1")
     nowhere = me.http.get("/deltas/vault/nothing/versions/1")
     return plain(there) != plain(nowhere, line=("nothing", "secret"))
 
 
-@attack(
-    "the answer to another's request is given by its key",
-    but=OWNERS, best=("maintainer", "limited"),
-)  # fmt: skip
+@attack("the answer to another's request is given by its key", but=OWNERS, best=("maintainer", "limited"))
 def _(world, me):
     key = {"Idempotency_Key": "guessed", "If_Match": '"r0"'}
     body = {"kind": "freeze", "reason": "because", "dry_run": False}
@@ -88,30 +102,37 @@ def _(world, me):
 
 
 WRITES = {
-    "pushes to": lambda world, me: post(me.http, "/uploads", {
-        "subject": "delta", "target": f"vault/x{world.next()}",
-        "manifest": text(world.prepared.manifest),
-    }).is_success,
+    "pushes to": lambda world, me: (
+        post(
+            me.http,
+            "/uploads",
+            {"subject": "delta", "target": f"vault/x{world.next()}", "manifest": text(world.prepared.manifest)},
+        ).is_success
+    ),
     "moves a channel of": lambda world, me: me.move(world, line=SECRET, version=1),
     "makes a channel in": lambda world, me: me.does("PUT", f"{VAULT}/channels/x{world.next()}"),
-    "deletes a version of": lambda _, me: me.http.request(
-        "DELETE", f"{VAULT}/versions/1", params={"dry_run": "true"}
-    ).is_success,
+    "deletes a version of": lambda _, me: (
+        me.http.request("DELETE", f"{VAULT}/versions/1", params={"dry_run": "true"}).is_success
+    ),
     "flattens a version of": lambda _, me: me.does("POST", f"{VAULT}/versions/1:flatten"),
     "verifies a version of": lambda _, me: me.does("POST", "/runs", {"ref": f"{SECRET}:v1"}),
-    "proves a version of": lambda _, me: me.does(
-        "POST", "/runs", {"ref": f"{SECRET}:v1", "what": "prove"}
-    ),
+    "proves a version of": lambda _, me: me.does("POST", "/runs", {"ref": f"{SECRET}:v1", "what": "prove"}),
     "opens": lambda _, me: me.does("PATCH", "/namespaces/vault", {"visibility": "public"}),
-    "joins": lambda _, me: me.does("POST", "/members", {
-        "principal": me.name, "role": "owner", "namespace": "vault",
-    }),
+    "joins": lambda _, me: me.does("POST", "/members", {"principal": me.name, "role": "owner", "namespace": "vault"}),
     "makes": lambda _, me: me.does("POST", "/namespaces", {"name": "vault"}),
-    "keeps a base in": lambda world, me: post(me.http, "/uploads", {
-        "subject": "base", "target": f"vault/b{world.next()}", "register_only": True,
-        "manifest": text(world.prepared.manifest),
-    }).is_success,
-}  # fmt: skip
+    "keeps a base in": lambda world, me: (
+        post(
+            me.http,
+            "/uploads",
+            {
+                "subject": "base",
+                "target": f"vault/b{world.next()}",
+                "register_only": True,
+                "manifest": text(world.prepared.manifest),
+            },
+        ).is_success
+    ),
+}
 for _name, _act in WRITES.items():
     _but = OWNERS | {"worker"} if _name == "proves a version of" else OWNERS
     attack(f"somebody {_name} the vault", but=_but, best=("maintainer", "foreign"))(_act)
@@ -125,10 +146,12 @@ def _(world, me):
 
 @attack("a role everywhere is given", but={"chief"}, best=("owner", "maintainer"))
 def _(world, me):
-    return some(*[
-        me.does("POST", "/members", {"principal": "stranger", "role": role})
-        for role in ("reader", "admin", "break-glass", "verifier")
-    ])  # fmt: skip
+    return some(
+        *[
+            me.does("POST", "/members", {"principal": "stranger", "role": role})
+            for role in ("reader", "admin", "break-glass", "verifier")
+        ]
+    )
 
 
 @attack("the right to break the glass is given by who lacks it", best=("chief", "owner"))
@@ -144,10 +167,7 @@ def _(world, me):
     return world.count(t.grants, held) != before
 
 
-@attack(
-    "a role of another is ended",
-    but=OWNERS | {"maintainer", "promoter"}, best=("pusher", "foreign"),
-)  # fmt: skip
+@attack("a role of another is ended", but=OWNERS | {"maintainer", "promoter"}, best=("pusher", "foreign"))
 def _(world, me):
     with world.engine.connect() as conn:
         query = t.grants.select().where(t.grants.c.role == "promoter")
@@ -172,10 +192,8 @@ def _(world, me):
     tries = [
         http.get(f"{VAULT}/versions/1").is_success and me.name not in READERS,
         http.post("/keys", json={"name": f"g{world.next()}", "key": "x"}).status_code == 201,
-        me.name in {"limited", "read-only"} and http.post("/namespaces", json={
-            "name": f"n{world.next()}",
-        }).is_success,
-    ]  # fmt: skip
+        me.name in {"limited", "read-only"} and http.post("/namespaces", json={"name": f"n{world.next()}"}).is_success,
+    ]
     return any(tries)
 
 
@@ -187,9 +205,10 @@ def _(world, me):
     return me.name != "approver" and me.does("POST", f"/tokens/{number}:revoke")
 
 
-@attack("a token that reads, is limited, taken back or over does something", best=(
-    "read-only", "limited", "revoked", "expired",
-))  # fmt: skip
+@attack(
+    "a token that reads, is limited, taken back or over does something",
+    best=("read-only", "limited", "revoked", "expired"),
+)
 def _(world, me):
     if me.name not in {"read-only", "limited", "revoked", "expired"}:
         return False
@@ -209,16 +228,20 @@ def _(world, me):
         return False
     token = world.tokens["owner"]
     return some(
-        me.gets("/whoami", token=token), me.gets("/whoami", access_token=token),
+        me.gets("/whoami", token=token),
+        me.gets("/whoami", access_token=token),
         me.does("GET", "/whoami", Cookie=f"token={token}"),
-        me.does("GET", "/whoami", X_API_Key=token), me.does("GET", "/whoami", Authorization=token),
+        me.does("GET", "/whoami", X_API_Key=token),
+        me.does("GET", "/whoami", Authorization=token),
         me.does("GET", "/whoami", Authorization=f"Basic {token}"),
-    )  # fmt: skip
+    )
 
 
-@attack("the run of another is cancelled", but={"chief", "owner", "maintainer", "pusher"}, best=(
-    "foreign", "promoter", "worker",
-))  # fmt: skip
+@attack(
+    "the run of another is cancelled",
+    but={"chief", "owner", "maintainer", "pusher"},
+    best=("foreign", "promoter", "worker"),
+)
 def _(world, me):
     if me.name in {"script", "liner"}:
         return False
@@ -236,14 +259,12 @@ def _(world, me):
     names = ("shared", "everywhere", "..", "-", "team/../vault")
     made = [me.does("POST", "/namespaces", {"name": name}) for name in names]
     pushed = [
-        post(me.http, "/uploads", {
-            "subject": "delta", "target": target, "manifest": text(world.prepared.manifest),
-        }).is_success
+        post(
+            me.http, "/uploads", {"subject": "delta", "target": target, "manifest": text(world.prepared.manifest)}
+        ).is_success
         for target in ("shared/x", "everywhere/x", "../x", "vault/../team/x", "team/v1@prod")
-    ]  # fmt: skip
-    channels = [
-        me.does("PUT", f"/deltas/{LINE}/channels/{name}") for name in ("v7", "latest", "1.2.3")
     ]
+    channels = [me.does("PUT", f"/deltas/{LINE}/channels/{name}") for name in ("v7", "latest", "1.2.3")]
     return some(*made, *pushed, *channels)
 
 
@@ -261,10 +282,12 @@ def _(world, me):
 @attack("what runs the registry is asked for", but={"chief"}, best=("owner", "maintainer"))
 def _(world, me):
     return some(
-        me.does("POST", "/gc", {"dry_run": True}), me.does("POST", "/fsck", {}),
-        me.gets("/audit"), me.gets("/access/review"), me.gets("/tokens", principal="chief")
-        and "drg_pat" in me.http.get("/tokens").text and me.name == "anonymous",
-    )  # fmt: skip
+        me.does("POST", "/gc", {"dry_run": True}),
+        me.does("POST", "/fsck", {}),
+        me.gets("/audit"),
+        me.gets("/access/review"),
+        me.gets("/tokens", principal="chief") and "drg_pat" in me.http.get("/tokens").text and me.name == "anonymous",
+    )
 
 
 @attack("the trail or a ledger is rewritten by a route", best=("chief",))
@@ -286,8 +309,7 @@ def _(world, me):
 
 @attack("a file of the server is read", best=("chief",))
 def _(world, me):
-    ways = ("..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "....//etc/passwd",
-            "file:%2f%2f%2fetc%2fpasswd")  # fmt: skip
+    ways = ("..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "....//etc/passwd", "file:%2f%2f%2fetc%2fpasswd")
     paths = ("/blobs/", "/suite-files/", "/bases/", "/deltas/", "/suites/", "/runs/", "/uploads/")
     return any("root:" in me.http.get(path + way).text for path in paths for way in ways)
 

@@ -5,13 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fixtures.databases import BOTH, database
-from tests.hostile import (
-    bytes_attacks,
-    content_attacks,
-    gate_attacks,
-    right_attacks,
-    verdict_attacks,
-)
+from tests.hostile import bytes_attacks, content_attacks, gate_attacks, right_attacks, verdict_attacks
 from tests.hostile.faults import FAULTS, clear_caches
 from tests.hostile.table import ATTACKS
 from tests.hostile.world import PEOPLE, world
@@ -82,9 +76,7 @@ def test_every_defence_is_where_it_is_switched_off(sqlite_world):
 def test_a_defence_that_is_off_is_noticed(sqlite_world, monkeypatch, fault):
     """By each of the attacks that it keeps out, none of which succeeds while it is on."""
     seeded = FAULTS[fault]
-    tried = {
-        words: [one for one in READY.values() if words in one.name] for words in seeded.noticed_by
-    }
+    tried = {words: [one for one in READY.values() if words in one.name] for words in seeded.noticed_by}
     before = {words: succeeded(sqlite_world, attacks) for words, attacks in tried.items()}
     clear_caches()
     seeded.seed(monkeypatch, sqlite_world)

@@ -159,9 +159,7 @@ def _(world, me):
     world.stop_others()
     if me.name == "owner" or me.name in {"read-only", "limited", "revoked", "expired"}:
         return False
-    run = world.owner.runs.create(
-        RunCreate(ref=V2, again=True, local=True, labels={"worker": "owner"})
-    ).id
+    run = world.owner.runs.create(RunCreate(ref=V2, again=True, local=True, labels={"worker": "owner"})).id
     grant = lease(me, run)
     world.owner.runs.cancel(run)
     return grant is not None
@@ -207,7 +205,6 @@ def _(world, me):
 def _(world, me):
     verdict = world.owner.verdicts.list(f"{LINE}:v3", limit=1).items[0].id
     tries = [
-        me.does(method, f"/verdicts/{verdict}", {"verdict": "pass"})
-        for method in ("PUT", "PATCH", "POST", "DELETE")
+        me.does(method, f"/verdicts/{verdict}", {"verdict": "pass"}) for method in ("PUT", "PATCH", "POST", "DELETE")
     ]
     return any(tries) or world.count(t.verdicts, t.verdicts.c.id == verdict) != 1

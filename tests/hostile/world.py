@@ -36,9 +36,21 @@ BASE, DELTAS = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama"
 LINE, SECRET, PLAIN = "team/chat", "vault/secret", [one for one in SCOPES if one != "break-glass"]
 TEAM = ("maintainer", "promoter", "approver", "pusher", "reader")
 PEOPLE = (
-    "chief", "owner", *TEAM, "breaker", "script", "liner", "worker", "foreign", "stranger",
-    "anonymous", "read-only", "limited", "revoked", "expired",
-)  # fmt: skip
+    "chief",
+    "owner",
+    *TEAM,
+    "breaker",
+    "script",
+    "liner",
+    "worker",
+    "foreign",
+    "stranger",
+    "anonymous",
+    "read-only",
+    "limited",
+    "revoked",
+    "expired",
+)
 """`script` is a program of the pusher's, `liner` maintains lines `x*` alone, the last four have
 tokens of the owner's: one that reads, one for `other` alone, one taken back, one that has ended."""
 NAMES = [spec.name for spec in built_in("smoke").checks]
@@ -63,9 +75,7 @@ class Me:
 
     def ask(self, method, path, json=None, **headers):
         """Send a request, and give its answer."""
-        return self.http.request(
-            method, path, json=json, headers={k.replace("_", "-"): v for k, v in headers.items()}
-        )
+        return self.http.request(method, path, json=json, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
     def gets(self, path, **params):
         """Whether something is given."""
@@ -150,9 +160,7 @@ class World:
         assert grant.run == run.id
         verdict = "fail" if "fail" in outcomes.values() else "pass"
         told = report(grant, verdict=verdict, fail="")
-        checks = [
-            one.model_copy(update=_found(outcomes.get(one.name, "pass"))) for one in told.checks
-        ]
+        checks = [one.model_copy(update=_found(outcomes.get(one.name, "pass"))) for one in told.checks]
         return self.worker.complete_run(run.id, told.model_copy(update={"checks": checks}))
 
     def stop_others(self):
@@ -181,11 +189,8 @@ class World:
             sa.select(column)
             .join(t.deltas, t.deltas.c.id == t.channels.c.delta_id)
             .join(t.namespaces, t.namespaces.c.id == t.deltas.c.namespace_id)
-            .where(
-                t.namespaces.c.name == namespace, t.deltas.c.name == name,
-                t.channels.c.name == channel,
-            )
-        )  # fmt: skip
+            .where(t.namespaces.c.name == namespace, t.deltas.c.name == name, t.channels.c.name == channel)
+        )
         with read(self.engine) as conn:
             return conn.execute(query).scalar()
 
@@ -262,10 +267,17 @@ def _people(conn):
 def _token(conn, who, *, scopes=PLAIN, namespaces=None, expires_in_us=10**10):
     secret = mint_secret("pat")
     principals.add_token(
-        conn, token_hash=hash_secret(secret), display="drg_pat_…", principal_id=who, kind="pat",
-        scopes=list(scopes), namespaces=namespaces, note="", created_by=who,
+        conn,
+        token_hash=hash_secret(secret),
+        display="drg_pat_…",
+        principal_id=who,
+        kind="pat",
+        scopes=list(scopes),
+        namespaces=namespaces,
+        note="",
+        created_by=who,
         expires_in_us=expires_in_us,
-    )  # fmt: skip
+    )
     return secret
 
 
@@ -274,13 +286,14 @@ def _give_roles(conn, ids):
     for role in TEAM:
         grants.add_grant(conn, ids[role], role=role, namespace_id=space["team"], created_by=1)
     given = [
-        ("breaker", "break-glass", ""), ("breaker", "reader", ""), ("script", "pusher", ""),
-        ("script", "approver", ""), ("liner", "maintainer", "x*"),
-    ]  # fmt: skip
+        ("breaker", "break-glass", ""),
+        ("breaker", "reader", ""),
+        ("script", "pusher", ""),
+        ("script", "approver", ""),
+        ("liner", "maintainer", "x*"),
+    ]
     for who, role, pattern in given:
-        grants.add_grant(
-            conn, ids[who], role=role, namespace_id=space["team"], created_by=1, pattern=pattern
-        )
+        grants.add_grant(conn, ids[who], role=role, namespace_id=space["team"], created_by=1, pattern=pattern)
 
 
 def _fill(made):

@@ -61,9 +61,7 @@ def main():
     files, token = contents(), ("t", 1 << 40)
     digests = [hashlib.sha256(raw).hexdigest() for raw in files.values()]
     url = f"http://127.0.0.1:{server.server_port}"
-    hf_xet.upload_bytes(
-        list(files.values()), url, token, lambda: token, None, "model", sha256s=digests
-    )
+    hf_xet.upload_bytes(list(files.values()), url, token, lambda: token, None, "model", sha256s=digests)
     server.shutdown()
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.iterdir():

@@ -3,13 +3,7 @@
 from pathlib import Path
 
 import pytest
-from huggingface_hub import (
-    HfApi,
-    HfFileSystem,
-    hf_hub_download,
-    hf_hub_url,
-    snapshot_download,
-)
+from huggingface_hub import HfApi, HfFileSystem, hf_hub_download, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -42,16 +36,19 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("repository", "revision", "folder"),
     [
-        ("team/lora", "v1", LORA), ("team/lora", "prod", LORA_2), ("team/lora", "prod~1", LORA),
-        ("team/lora", None, LORA_2), ("Team/LoRA", "prod#1", LORA), ("team/full", "v1", FULL),
-        (HUB_ID, None, BASE), (HUB_ID.lower(), REVISION, BASE), ("tinyllama", "main", BASE),
+        ("team/lora", "v1", LORA),
+        ("team/lora", "prod", LORA_2),
+        ("team/lora", "prod~1", LORA),
+        ("team/lora", None, LORA_2),
+        ("Team/LoRA", "prod#1", LORA),
+        ("team/full", "v1", FULL),
+        (HUB_ID, None, BASE),
+        (HUB_ID.lower(), REVISION, BASE),
+        ("tinyllama", "main", BASE),
     ],
-)  # fmt: skip
+)
 def test_a_snapshot_is_what_was_pushed(shelf, reader, tmp_path, repository, revision, folder):
-    found = snapshot_download(
-        repository, revision=revision, endpoint=shelf.url, token=reader,
-        cache_dir=tmp_path,
-    )  # fmt: skip
+    found = snapshot_download(repository, revision=revision, endpoint=shelf.url, token=reader, cache_dir=tmp_path)
 
     assert contents(Path(found)) == contents(folder)
 
@@ -145,9 +142,7 @@ def test_a_base_that_the_cache_has_is_found_there(shelf, reader, tmp_path):
     (tmp_path / "models--meta--llama" / "refs").mkdir()
     (tmp_path / "models--meta--llama" / "refs" / "main").write_text(REVISION)
 
-    found = hf_hub_download(
-        "meta/llama", "config.json", endpoint=shelf.url, token=reader, cache_dir=tmp_path
-    )
+    found = hf_hub_download("meta/llama", "config.json", endpoint=shelf.url, token=reader, cache_dir=tmp_path)
 
     assert Path(found).read_text() == "{}"
 

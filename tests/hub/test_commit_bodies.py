@@ -13,14 +13,35 @@ import pytest
 from deltareg.api.hub.commit_body import INLINE_BYTES, read_commit
 from deltareg.errors import InvalidInput, QuotaExceeded
 
-SEEDS = [{"key": "header", "value": {"summary": "s", "description": "d", "parentCommit": "ab"}},
-         {"key": "file", "value": {"path": "a.json", "content": "e30=", "encoding": "base64"}},
-         {"key": "lfsFile", "value": {"path": "m.safetensors", "algo": "sha256", "size": 9,
-                                      "oid": "ab" * 32}},
-         {"key": "deletedFile", "value": {"path": "b.json"}},
-         {"key": "deletedFolder", "value": {"path": "c/"}}]  # fmt: skip
-ODD = [None, True, -1, 1 << 70, 1.5, "", "\0", "../x", "/etc/passwd", "a" * 2_000, [], {}, "\ud800",
-       "é", "=", "e30", ["x"] * 9, {"path": "x"}, "deletedEntry", "NaN"]  # fmt: skip
+SEEDS = [
+    {"key": "header", "value": {"summary": "s", "description": "d", "parentCommit": "ab"}},
+    {"key": "file", "value": {"path": "a.json", "content": "e30=", "encoding": "base64"}},
+    {"key": "lfsFile", "value": {"path": "m.safetensors", "algo": "sha256", "size": 9, "oid": "ab" * 32}},
+    {"key": "deletedFile", "value": {"path": "b.json"}},
+    {"key": "deletedFolder", "value": {"path": "c/"}},
+]
+ODD = [
+    None,
+    True,
+    -1,
+    1 << 70,
+    1.5,
+    "",
+    "\0",
+    "../x",
+    "/etc/passwd",
+    "a" * 2_000,
+    [],
+    {},
+    "\ud800",
+    "é",
+    "=",
+    "e30",
+    ["x"] * 9,
+    {"path": "x"},
+    "deletedEntry",
+    "NaN",
+]
 
 
 def made_up(chance):

@@ -36,9 +36,7 @@ def test_a_deleted_version_is_refused_even_to_who_has_it(local_hub, owner, token
             snapshot_download("team/lora", revision=revision, **place)
 
 
-def test_of_a_lie_nothing_comes_whole_and_once_found_out_nothing_at_all(
-    local_hub, owner, token, ask, tmp_path
-):
+def test_of_a_lie_nothing_comes_whole_and_once_found_out_nothing_at_all(local_hub, owner, token, ask, tmp_path):
     lie = zeros_of(FULL, tmp_path / "lie")
     push_lie(owner, FULL, lie, "team/full", base="tinyllama")
     path = "/team/full/resolve/v1/model-00003-of-00004.safetensors"
@@ -57,10 +55,7 @@ def test_of_a_lie_nothing_comes_whole_and_once_found_out_nothing_at_all(
 def came_of(server, path, token):
     """Count the bytes that come of a file until the connection ends, one way or the other."""
     came, headers = 0, {"Authorization": f"Bearer {token}"}
-    with (
-        suppress(httpx.RemoteProtocolError),
-        httpx.stream("GET", server.url + path, headers=headers) as answer,
-    ):
+    with suppress(httpx.RemoteProtocolError), httpx.stream("GET", server.url + path, headers=headers) as answer:
         for chunk in answer.iter_bytes():
             came += len(chunk)
     return came

@@ -60,16 +60,16 @@ def test_pushes_at_once_lose_nothing(hub):
     """Four commits of two people to one line: each is a version, or is one that is there."""
     admin = hub.client()
     admin.bases.push(BASE, "tinyllama", hub_ids=["bases/tinyllama"])
-    digests = {admin.push(folder, f"team/{folder.name.replace('_', '-')}", base="tinyllama")
-               .version.digest for folder in (LORA, LORA_2)}  # fmt: skip
+    digests = {
+        admin.push(folder, f"team/{folder.name.replace('_', '-')}", base="tinyllama").version.digest
+        for folder in (LORA, LORA_2)
+    }
     people = apis(hub, "trainer", "other")
     admin.push(LORA, "team/both", base="tinyllama")
     calls = [(api, folder) for api in people for folder in (LORA, LORA_2)]
 
     with ThreadPoolExecutor(4) as pool:
-        done = list(
-            pool.map(lambda c: c[0].upload_folder(folder_path=c[1], repo_id="team/both"), calls)
-        )
+        done = list(pool.map(lambda c: c[0].upload_folder(folder_path=c[1], repo_id="team/both"), calls))
 
     found = {admin.show(f"team/both:v{n}").digest for n in (1, 2)}
     assert found == digests

@@ -11,9 +11,7 @@ def test_the_revision_of_a_manifest_is_a_commit_of_the_version(local_hub, ask):
     name, _, revision = manifest["spec"]["source"]["uri"].removeprefix("hf://").partition("@")
     maker.rollback(LINE, "prod")
 
-    found = ask(
-        local_hub, f"/api/models/{name}/revision/{revision}", token=local_hub.token("read")
-    ).json()
+    found = ask(local_hub, f"/api/models/{name}/revision/{revision}", token=local_hub.token("read")).json()
 
     assert (found["id"], found["sha"]) == (LINE, revision)
     assert served.digest.hex.startswith(found["sha"])

@@ -33,8 +33,7 @@ TOLD = {200, 409, 412, 422, 507}
 _COUNT, _TERM = 48 + 36, 96  # in a shard of one file: how many terms it has, and its first
 CREATE = {"name": "fuzz", "organization": "trainer", "type": "model"}
 # 64 MiB of zeros in a few hundred KiB, said to be one chunk's worth, or all that a chunk may be.
-BOMBS = [chunk_of(b"", packed=lz4.frame.compress(bytes(64 << 20)), scheme=1, size=size)
-         for size in (9, 128 << 10)]  # fmt: skip
+BOMBS = [chunk_of(b"", packed=lz4.frame.compress(bytes(64 << 20)), scheme=1, size=size) for size in (9, 128 << 10)]
 
 
 class Sender:
@@ -47,9 +46,15 @@ class Sender:
         self.number, self.sent = number, 0
         self.told: Counter[tuple[str, int]] = Counter()
         self.forms = (
-            self.commit, self.batch, self.announce, self.ticket, self.xorb, self.shard, self.bomb,
+            self.commit,
+            self.batch,
+            self.announce,
+            self.ticket,
+            self.xorb,
+            self.shard,
+            self.bomb,
             self.create,
-        )  # fmt: skip
+        )
 
     def send(self, count):
         for _ in range(count):
@@ -111,11 +116,7 @@ class Sender:
         again = self.chance.choice([1, 60_000])
         count = struct.pack("<I", again)
         return self.put_together(
-            raw[:_COUNT]
-            + count
-            + raw[_COUNT + 4 : _TERM]
-            + raw[_TERM : _TERM + 48] * again
-            + raw[_TERM + 48 :]
+            raw[:_COUNT] + count + raw[_COUNT + 4 : _TERM] + raw[_TERM : _TERM + 48] * again + raw[_TERM + 48 :]
         )
 
     def put_together(self, raw):
@@ -167,9 +168,7 @@ def test_broken_bodies_are_refused_and_end_nothing(local_hub, senders):
 
 @pytest.mark.soak
 @pytest.mark.timeout(1_800)
-def test_ten_thousand_hostile_bodies_end_no_server_and_make_it_no_larger(
-    programs, senders, tmp_path, figures
-):
+def test_ten_thousand_hostile_bodies_end_no_server_and_make_it_no_larger(programs, senders, tmp_path, figures):
     server = programs.api(hub="true").start()
     opened = senders(server.url, server.token)
     begun = time.monotonic()

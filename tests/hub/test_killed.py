@@ -198,9 +198,8 @@ def test_the_installed_client_is_killed_at_any_time(server, tmp_path):
     def push(number):
         (home := tmp_path / f"home{number}").mkdir()
         return subprocess.Popen(
-            program, env=environ | {"HOME": str(home)}, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            program, env=environ | {"HOME": str(home)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     for number in range(8):
         running = push(number)

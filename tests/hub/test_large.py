@@ -25,11 +25,12 @@ def write(path, tensors):
     """Write tensors of bf16 as safetensors does, without ever having the file in memory."""
     entries = {
         f"w{number:02}": {
-            "dtype": "BF16", "shape": [ROWS, ROWS],
+            "dtype": "BF16",
+            "shape": [ROWS, ROWS],
             "data_offsets": [number * TENSOR_BYTES, (number + 1) * TENSOR_BYTES],
         }
         for number in range(len(tensors))
-    }  # fmt: skip
+    }
     head = json.dumps(entries).encode()
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(head)) + head)
@@ -67,8 +68,7 @@ def fetched(url, headers):
 def test_a_large_file_is_never_in_memory(programs, tmp_path):
     server = programs.api(hub="true").start()
     random = np.random.default_rng(0)
-    one, other = ((random.standard_normal(ROWS * ROWS, np.float32) * 0.02).view("<u4") >> 16
-                  for _ in range(2))  # fmt: skip
+    one, other = ((random.standard_normal(ROWS * ROWS, np.float32) * 0.02).view("<u4") >> 16 for _ in range(2))
     same, changed = one.astype("<u2").tobytes(), other.astype("<u2").tobytes()
     base = model(tmp_path / "base", [same] * COUNT)
     tuned = model(tmp_path / "tuned", [same] * (COUNT - 1) + [changed])
@@ -77,8 +77,10 @@ def test_a_large_file_is_never_in_memory(programs, tmp_path):
         client.bases.push(base, "large")
         client.push(tuned, "team/large", base="large")
     headers = {"Authorization": f"Bearer {server.token}"}
-    digests = {"large/resolve/main": sha256_of(base / "model.safetensors"),
-               "team/large/resolve/v1": sha256_of(tuned / "model.safetensors")}  # fmt: skip
+    digests = {
+        "large/resolve/main": sha256_of(base / "model.safetensors"),
+        "team/large/resolve/v1": sha256_of(tuned / "model.safetensors"),
+    }
     httpx.get(f"{server.url}/large/resolve/main/config.json", headers=headers)
     before = peak_bytes(server.process.pid)
 
@@ -92,9 +94,11 @@ def test_a_large_file_is_never_in_memory(programs, tmp_path):
         found = set(pool.map(lambda _: fetched(url, headers), range(CLIENTS)))
     together = peak_bytes(server.process.pid) - before
 
-    print(f"\n{COUNT * TENSOR_BYTES / MIB:.0f} MiB a file, {speed / MIB:.0f} MiB/s: "
-          f"{alone / MIB:.0f} MiB more for one, "
-          f"{together / MIB:.0f} MiB more for {CLIENTS}")  # fmt: skip
+    print(
+        f"\n{COUNT * TENSOR_BYTES / MIB:.0f} MiB a file, {speed / MIB:.0f} MiB/s: "
+        f"{alone / MIB:.0f} MiB more for one, "
+        f"{together / MIB:.0f} MiB more for {CLIENTS}"
+    )
     assert found == {digests["team/large/resolve/v1"]}
     assert alone < 100 * MIB
     assert together < 60 * MIB * CLIENTS

@@ -11,12 +11,7 @@ from tests.hub.conftest import BASE, FULL, HUB_ID, LORA, LORA_2, REVISION, membe
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 PROGRAMS = Path(__file__).with_name("unchanged")
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 
@@ -35,9 +30,7 @@ def program(shelf, tmp_path):
         )
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}.pt"
         command = [sys.executable, PROGRAMS / f"{name}.py", *args, out]
-        ended = subprocess.run(
-            command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        ended = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr[-3_000:]
         return torch.load(out)
 
@@ -48,18 +41,14 @@ def same(first, second):
     return first.dtype == second.dtype and torch.equal(first, second)
 
 
-@pytest.mark.parametrize(
-    ("base", "revision", "folder"), [(HUB_ID, "prod", LORA_2), (str(BASE), "v1", LORA)]
-)
+@pytest.mark.parametrize(("base", "revision", "folder"), [(HUB_ID, "prod", LORA_2), (str(BASE), "v1", LORA)])
 def test_peft_loads_an_adapter(program, base, revision, folder):
     found = program("adapter", base, "team/lora", revision)
 
     assert same(found, program("adapter", BASE, folder, "main", is_online=False))
 
 
-@pytest.mark.parametrize(
-    ("name", "revision", "folder"), [(HUB_ID, REVISION, BASE), ("team/full", "v1", FULL)]
-)
+@pytest.mark.parametrize(("name", "revision", "folder"), [(HUB_ID, REVISION, BASE), ("team/full", "v1", FULL)])
 def test_transformers_loads_a_model(program, name, revision, folder):
     """A fine-tune was stored as what differs from its base, and has no tokenizer of its own."""
     found = program("model", name, revision, HUB_ID)
@@ -101,8 +90,10 @@ def test_the_command_line_of_the_hub_downloads(shelf, tmp_path):
 
     subprocess.run(
         [program, "download", "team/lora", "--revision", "v1", "--local-dir", tmp_path / "out"],
-        env=environ, check=True, capture_output=True,
-    )  # fmt: skip
+        env=environ,
+        check=True,
+        capture_output=True,
+    )
 
     for path in LORA.iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
@@ -128,10 +119,7 @@ def test_peft_pushes_an_adapter(program, shelf, tmp_path):
 
 @pytest.mark.parametrize("strategy", ["end", "every_save", "checkpoint", "all_checkpoints"])
 def test_a_trainer_pushes_what_it_trained(program, shelf, tmp_path, strategy):
-    pusher, name = (
-        shelf.token("read", "push", principal="owner"),
-        f"team/{strategy.replace('_', '-')}",
-    )
+    pusher, name = (shelf.token("read", "push", principal="owner"), f"team/{strategy.replace('_', '-')}")
 
     oid = program("train", HUB_ID, name, strategy, tmp_path / "trained", token=pusher)
 
@@ -158,9 +146,13 @@ def embedder(folder):
     plain.mkdir(parents=True)
     (plain / "vocab.txt").write_text("\n".join(words))
     config = BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=24, max_position_embeddings=16,
-    )  # fmt: skip
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16,
+    )
     torch.manual_seed(0)
     BertModel(config).save_pretrained(plain)
     BertTokenizerFast(str(plain / "vocab.txt")).save_pretrained(plain)

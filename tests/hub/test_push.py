@@ -76,15 +76,11 @@ def test_a_training_pushes_half_of_it_first(site, api, tmp_path):
     with pytest.raises(RepositoryNotFoundError):
         other.model_info(name)
     weights = files["adapter_model.safetensors"]
-    half = api.upload_file(
-        path_or_fileobj=weights, path_in_repo="adapter_model.safetensors", repo_id=name
-    )
+    half = api.upload_file(path_or_fileobj=weights, path_in_repo="adapter_model.safetensors", repo_id=name)
     with site.client() as client, pytest.raises(NotFound):
         client.show(f"{name}:v1")
     config = files["adapter_config.json"]
-    whole = api.upload_file(
-        path_or_fileobj=config, path_in_repo="adapter_config.json", repo_id=name
-    )
+    whole = api.upload_file(path_or_fileobj=config, path_in_repo="adapter_config.json", repo_id=name)
 
     assert len({readme.oid, half.oid, whole.oid}) == 3
     assert Path(seen).read_bytes() == b"# Halves\n"
@@ -189,17 +185,10 @@ def test_a_large_file_is_sent_apart(site, tmp_path, by_xet):
     save_file(wide, tmp_path / "out" / "extra.safetensors")
     environ = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
     environ |= {"HOME": str(tmp_path), "HF_ENDPOINT": site.url, "HF_TOKEN": token}
-    program = [
-        Path(sys.executable).with_name("hf"),
-        "upload",
-        f"team/large-{by_xet}".lower(),
-        tmp_path / "out",
-    ]
+    program = [Path(sys.executable).with_name("hf"), "upload", f"team/large-{by_xet}".lower(), tmp_path / "out"]
 
     def upload(**more):
-        return subprocess.run(
-            program, env=environ | more, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(program, env=environ | more, capture_output=True, text=True, check=False)
 
     refused = upload(**({} if by_xet else {"HF_HUB_DISABLE_XET": "1"}))
     (tmp_path / "out" / "extra.safetensors").unlink()
@@ -209,10 +198,7 @@ def test_a_large_file_is_sent_apart(site, tmp_path, by_xet):
     assert "unexpected_tensors" in refused.stderr
     assert taken.returncode == 0, taken.stderr
     with site.client() as client:
-        assert (
-            client.show(f"team/large-{by_xet}:v1".lower()).digest
-            == client.show("team/peer:v1").digest
-        )
+        assert client.show(f"team/large-{by_xet}:v1".lower()).digest == client.show("team/peer:v1").digest
 
 
 def test_who_sends_other_bytes_than_announced_is_refused(site, ask):
@@ -227,10 +213,7 @@ def test_who_sends_other_bytes_than_announced_is_refused(site, ask):
         return told["actions"]["upload"]["href"].removeprefix(site.url) if "actions" in told else ""
 
     place = prepare()
-    answers = [
-        ask(site, place, method="PUT", content=body).status_code
-        for body in (raw[:-1], b"y" * 1_000, raw)
-    ]
+    answers = [ask(site, place, method="PUT", content=body).status_code for body in (raw[:-1], b"y" * 1_000, raw)]
 
     assert answers == [422, 422, 200]
     assert prepare() == "", "it is there"

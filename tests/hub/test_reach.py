@@ -18,10 +18,15 @@ from tests.fixtures.databases import BOTH
 OPEN = {"hub_main": "prod", "hub_address": "http://127.0.0.1:9"}
 OF, NAMED = "/api/models/{ns}/{name}", "/api/models/{name}"
 READS = (
-    "GET {}", "GET {}/auth-check", "GET {}/revision/{revision:path}", "GET {}/refs",
-    "GET {}/tree/{revision}", "GET {}/tree/{revision}/{folder:path}",
-    "GET {}/commits/{revision:path}", "POST {}/paths-info/{revision:path}",
-)  # fmt: skip
+    "GET {}",
+    "GET {}/auth-check",
+    "GET {}/revision/{revision:path}",
+    "GET {}/refs",
+    "GET {}/tree/{revision}",
+    "GET {}/tree/{revision}/{folder:path}",
+    "GET {}/commits/{revision:path}",
+    "POST {}/paths-info/{revision:path}",
+)
 FILES = ("GET {}/resolve/{revision}/{path:path}", "HEAD {}/resolve/{revision}/{path:path}")
 FOR = {
     **{route.replace("{}", OF, 1): "line" for route in READS},
@@ -52,9 +57,16 @@ FOR = {
     "POST /api/repos/move": "advice",
 }
 LAB = {
-    "ns": "lab", "name": "x", "revision": "v1", "folder": "", "path": "m.safetensors",
-    "ticket": "0" * 32, "area": "0" * 32, "prefix": "default", "rest": "v9",
-}  # fmt: skip
+    "ns": "lab",
+    "name": "x",
+    "revision": "v1",
+    "folder": "",
+    "path": "m.safetensors",
+    "ticket": "0" * 32,
+    "area": "0" * 32,
+    "prefix": "default",
+    "rest": "v9",
+}
 NOT_THERE = {"lab/none": {"ns": "lab", "name": "none"}, "nowhere/x": {"ns": "nowhere", "name": "x"}}
 OID = "a" * 64
 COMMIT = b'{"key": "header", "value": {"summary": "s"}}'
@@ -62,21 +74,16 @@ FAULTS_HERE = FAULTS | {
     "a repository is found without asking who may know of it": lambda p: p.setattr(
         Caller, "sees", lambda _self, _on: True
     ),
-    "a line is read by whoever knows of it": lambda p: p.setattr(
-        Caller, "require", lambda _self, _right, *, on: on
-    ),
+    "a line is read by whoever knows of it": lambda p: p.setattr(Caller, "require", lambda _self, _right, *, on: on),
     "a base is known to all": lambda p: p.setattr(Caller, "may", lambda _self, _right, *, on: on),
 }
 for _fault in (  # of lists, and of what a role is not asked for here
-    "lists show everything", "a role reaches everything", "what is hidden is refused instead"
-):  # fmt: skip
+    "lists show everything",
+    "a role reaches everything",
+    "what is hidden is refused instead",
+):
     del FAULTS_HERE[_fault]
-TELLING = [
-    f"GET {OF}",
-    f"GET {NAMED}",
-    f"GET {OF}/refs",
-    f"GET {OF}/xet-write-token/{{revision:path}}",
-]
+TELLING = [f"GET {OF}", f"GET {NAMED}", f"GET {OF}/refs", f"GET {OF}/xet-write-token/{{revision:path}}"]
 
 
 @pytest.fixture(scope="module", params=BOTH)
@@ -229,10 +236,12 @@ def send(filled, who, route, names, **more):
     if FOR[route] == "ticket":
         names = names | {"name": OID}
     body = (
-        {"content": COMMIT} if "/commit/" in route
-        else {} if "shards" in route or "xorbs" in route or route.startswith(("GET", "HEAD"))
+        {"content": COMMIT}
+        if "/commit/" in route
+        else {}
+        if "shards" in route or "xorbs" in route or route.startswith(("GET", "HEAD"))
         else {"json": body_of(route, names)}
-    )  # fmt: skip
+    )
     if route.startswith("DELETE"):
         body = {}
     return filled.ask(who, route.replace(":path", ""), names, **body, **more)

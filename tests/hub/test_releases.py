@@ -27,10 +27,15 @@ PROGRAM = Path(__file__).parent / "unchanged" / "release.py"
 GOLDEN = Path(__file__).with_name("release_errors.json")
 WRITTEN = Path(__file__).with_name("release_push_errors.json")
 WANTED = {
-    ("team/lora", "v1"): LORA, ("team/lora", "prod"): LORA_2, ("team/lora", None): LORA_2,
-    ("team/lora", "prod~1"): LORA, ("team/lora", "prod#1"): LORA, ("team/full", "v1"): FULL,
-    (HUB_ID, None): BASE, (HUB_ID, REVISION): BASE,
-}  # fmt: skip
+    ("team/lora", "v1"): LORA,
+    ("team/lora", "prod"): LORA_2,
+    ("team/lora", None): LORA_2,
+    ("team/lora", "prod~1"): LORA,
+    ("team/lora", "prod#1"): LORA,
+    ("team/full", "v1"): FULL,
+    (HUB_ID, None): BASE,
+    (HUB_ID, REVISION): BASE,
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +65,18 @@ def python(request, tmp_path_factory):
 def test_a_release_reads_all_and_says_what_is_missing(hub, python, has_xet, tmp_path):
     program, release = python
     environ = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_ENDPOINT": hub.url, "HF_TOKEN": member(hub, "reader"),
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_ENDPOINT": hub.url,
+        "HF_TOKEN": member(hub, "reader"),
         **({} if has_xet else {"HF_HUB_DISABLE_XET": "1"}),
-    }  # fmt: skip
+    }
     asked = json.dumps(list(WANTED))
 
     ended = subprocess.run(
-        [program, PROGRAM, asked], env=environ, cwd=tmp_path, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+        [program, PROGRAM, asked], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
 
     assert ended.returncode == 0, ended.stderr[-3_000:]
     told = json.loads(ended.stdout.splitlines()[-1])
@@ -90,16 +97,22 @@ def test_a_release_pushes(hub, python, has_xet, tmp_path):
     config = tmp_path / "lora" / "adapter_config.json"
     config.write_text(config.read_text().replace("bases/tinyllama", HUB_ID))
     environ = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_ENDPOINT": hub.url, "HF_TOKEN": token,
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_ENDPOINT": hub.url,
+        "HF_TOKEN": token,
         **({} if has_xet else {"HF_HUB_DISABLE_XET": "1"}),
-    }  # fmt: skip
+    }
 
     ended = subprocess.run(
-        [program, PROGRAM.with_name("push_release.py"), tmp_path / "lora", name,
-         member(hub, "reader")], env=environ,
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [program, PROGRAM.with_name("push_release.py"), tmp_path / "lora", name, member(hub, "reader")],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert ended.returncode == 0, ended.stderr[-3_000:]
     told = json.loads(ended.stdout.splitlines()[-1])

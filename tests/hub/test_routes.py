@@ -47,10 +47,13 @@ def test_a_file_comes_with_what_clients_want_of_it(get):
 @pytest.mark.parametrize(
     ("asked", "begin", "end"),
     [
-        ("bytes=0-0", 0, 1), ("bytes=100-", 100, SIZE), ("bytes=-9", SIZE - 9, SIZE),
-        ("bytes=5-999999999", 5, SIZE), (f"bytes={SIZE - 1}-{SIZE}", SIZE - 1, SIZE),
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-", 100, SIZE),
+        ("bytes=-9", SIZE - 9, SIZE),
+        ("bytes=5-999999999", 5, SIZE),
+        (f"bytes={SIZE - 1}-{SIZE}", SIZE - 1, SIZE),
     ],
-)  # fmt: skip
+)
 def test_a_range_of_it(get, asked, begin, end):
     answer = get(FILE, headers={"Range": asked})
 
@@ -116,18 +119,13 @@ def test_a_body_says_what_is_wrong_once(get):
 
 def routes():
     return sorted(
-        (method, context.path)
-        for context in iter_route_contexts(router.routes)
-        for method in context.methods or ()
+        (method, context.path) for context in iter_route_contexts(router.routes) for method in context.methods or ()
     )
 
 
 @pytest.mark.parametrize("token", [None, "hf_somebodys", "drg_pat_none_000000"])
 def test_nothing_is_told_to_nobody(shelf, ask, token):
-    names = {
-        "ns": "team", "name": "lora", "revision": "v1", "path": "adapter_config.json",
-        "folder": "x",
-    }  # fmt: skip
+    names = {"ns": "team", "name": "lora", "revision": "v1", "path": "adapter_config.json", "folder": "x"}
     assert len(routes()) > 15
 
     for method, route in routes():
@@ -172,10 +170,7 @@ def test_paths_are_asked_about_by_a_form_or_by_json(get):
 
     assert form == json
     assert [each["path"] for each in form] == ["adapter_config.json"]
-    assert (
-        form[0]["lfs"]["oid"]
-        == hashlib.sha256((LORA_2 / "adapter_config.json").read_bytes()).hexdigest()
-    )
+    assert form[0]["lfs"]["oid"] == hashlib.sha256((LORA_2 / "adapter_config.json").read_bytes()).hexdigest()
     assert junk == [[], [], []]
 
 
@@ -183,8 +178,7 @@ def test_a_path_that_is_no_text_is_refused(shelf, ask):
     token = member(shelf, "trainer", "push")
     body = b'{"files": [{"path": "\\ud800.json", "size": 1}]}'
 
-    answer = ask(shelf, "/api/models/trainer/odd/preupload/main", token=token, method="POST",
-                 content=body)  # fmt: skip
+    answer = ask(shelf, "/api/models/trainer/odd/preupload/main", token=token, method="POST", content=body)
 
     assert answer.status_code == 422
     assert "no text" in answer.json()["error"]
@@ -252,16 +246,34 @@ def test_a_delta_may_be_called_as_a_word_of_an_address(shelf, get):
 
 @pytest.mark.parametrize(
     "text",
-    ["%ff", "%F0%9F%98%80", "a@b", "%2e%2e", "x" * 300, "v0", "sha256%3Aff", "%20", "a%2Fb",
-     "prod%23x", "1.2.3%40prod", "%5Cud800", "%25"],
-)  # fmt: skip
+    [
+        "%ff",
+        "%F0%9F%98%80",
+        "a@b",
+        "%2e%2e",
+        "x" * 300,
+        "v0",
+        "sha256%3Aff",
+        "%20",
+        "a%2Fb",
+        "prod%23x",
+        "1.2.3%40prod",
+        "%5Cud800",
+        "%25",
+    ],
+)
 def test_odd_text_is_found_nowhere(get, text):
     for path in (
-        f"/api/models/{text}", f"/api/models/team/{text}", f"/api/models/{text}/lora",
-        f"/api/models/team/lora/revision/{text}", f"/api/models/org/Tiny-Llama/revision/{text}",
-        f"/api/models/team/lora/tree/v1/{text}", f"/team/lora/resolve/v1/{text}",
-        f"/team/lora/resolve/{text}/adapter_config.json", f"/{text}/resolve/main/config.json",
-    ):  # fmt: skip
+        f"/api/models/{text}",
+        f"/api/models/team/{text}",
+        f"/api/models/{text}/lora",
+        f"/api/models/team/lora/revision/{text}",
+        f"/api/models/org/Tiny-Llama/revision/{text}",
+        f"/api/models/team/lora/tree/v1/{text}",
+        f"/team/lora/resolve/v1/{text}",
+        f"/team/lora/resolve/{text}/adapter_config.json",
+        f"/{text}/resolve/main/config.json",
+    ):
         answer = get(path)
         assert answer.status_code == 404, (path, answer.text)
         assert get(path, method="HEAD").status_code in {404, 405}

@@ -41,9 +41,7 @@ def signed(name, issuer, key, by, *, is_authority):
         .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
         .sign(by, hashes.SHA256())
         .public_bytes(Encoding.PEM)
     )
@@ -62,9 +60,13 @@ def tls_server(programs, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = programs.api(
-        command=("env", f"SSL_CERT_FILE={authority}", *API), hub="true", port=port, tls_cert=cert,
-        tls_key=key, hub_address=f"https://127.0.0.1:{port}",
-    ).start()  # fmt: skip
+        command=("env", f"SSL_CERT_FILE={authority}", *API),
+        hub="true",
+        port=port,
+        tls_cert=cert,
+        tls_key=key,
+        hub_address=f"https://127.0.0.1:{port}",
+    ).start()
     with server.client(tmp_path / "cache") as client:
         client.bases.push(BASE, "tinyllama", hub_ids=["bases/tinyllama"])
     return server
@@ -83,9 +85,8 @@ def push_and_read(url, token, folder, **more):
 
     def run(*command):
         return subprocess.run(
-            list(map(str, command)), env=environ, capture_output=True, text=True, check=False,
-            timeout=600,
-        )  # fmt: skip
+            list(map(str, command)), env=environ, capture_output=True, text=True, check=False, timeout=600
+        )
 
     program = Path(sys.executable).with_name("hf")
     refused = run(program, "upload", "team/way", out)
@@ -115,9 +116,7 @@ def test_over_tls_all_is_the_same_and_refusals_are_told(tls_server, tmp_path):
         assert told in last
 
 
-def test_over_a_bucket_all_is_the_same(
-    postgresql_url, swift_endpoint, fresh_bucket, bucket_stock, tmp_path
-):
+def test_over_a_bucket_all_is_the_same(postgresql_url, swift_endpoint, fresh_bucket, bucket_stock, tmp_path):
     url, s3 = f"s3://{fresh_bucket()}/registry", swift_endpoint.options()
     options = {"s3": s3, "stock": bucket_stock, "hub_main": "prod"}
     (home := tmp_path / "home").mkdir()

@@ -65,10 +65,9 @@ def commit(ask, server, token, line):
     """Commit all files, as a delta's notes; there are no weights, so it stays a draft."""
     lines = [{"key": "header", "value": {"summary": "s"}}]
     lines += [
-        {"key": "lfsFile", "value": {"path": f"{name}.json", "oid": DIGESTS[name],
-                                     "size": len(raw), "algo": "sha256"}}
+        {"key": "lfsFile", "value": {"path": f"{name}.json", "oid": DIGESTS[name], "size": len(raw), "algo": "sha256"}}
         for name, raw in FILES.items()
-    ]  # fmt: skip
+    ]
     body = "\n".join(map(json.dumps, lines))
     path = f"/api/models/{line}/commit/main"
     return ask(server, path, token=token, method="POST", content=body)
@@ -104,9 +103,14 @@ def test_the_client_itself_sends_it_once(local_hub, ask):
 
     def upload():
         hf_xet.upload_bytes(
-            list(FILES.values()), url, tuple(ticket), lambda: tuple(ticket), None, "model",
+            list(FILES.values()),
+            url,
+            tuple(ticket),
+            lambda: tuple(ticket),
+            None,
+            "model",
             sha256s=list(DIGESTS.values()),
-        )  # fmt: skip
+        )
         return len(list(local_hub.registry.store.keys("blobs/")))
 
     first = upload()
@@ -206,7 +210,7 @@ def test_a_xorb_is_no_longer_than_it_says_and_than_any_may_be(local_hub, ask, se
         (chunk_of(b"", packed=lz4.frame.compress(b"x" * 9) * 2, scheme=1, size=9), "more than one"),
         (chunk_of(b"", packed=lz4.frame.compress(bytes(64 << 20)), scheme=1, size=9), "."),
     ],
-)  # fmt: skip
+)
 def test_a_chunk_is_what_its_header_says_or_refused(raw, told):
     with pytest.raises(InvalidInput, match=told):
         unpack(raw)
@@ -306,7 +310,7 @@ def test_broken_xorbs_and_shards_are_read_or_refused(count):
             "xorb": lambda: chunks_of(broken(chance, whole)),
             "chunk": partial(unpack_broken, chance, chunk),
             "shard": lambda: read_shard(io.BytesIO(broken(chance, SHARD))),
-        }  # fmt: skip
+        }
         for name, attempt in tries.items():
             try:
                 attempt()

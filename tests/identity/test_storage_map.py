@@ -37,8 +37,7 @@ def manifest_of(*numbers):
     """Describe a version whose only parts are some of the pieces."""
     parts = [Piece(digest(n), "U8", (SIZE,), SIZE) for n in numbers]
     files = [
-        ManifestFile(f"f{n}", SIZE, Digest("sha256", "c" * 64), part, is_tensors=False)
-        for n, part in enumerate(parts)
+        ManifestFile(f"f{n}", SIZE, Digest("sha256", "c" * 64), part, is_tensors=False) for n, part in enumerate(parts)
     ]
     return Manifest("full", "", True, None, {}, (), tuple(files))
 

@@ -6,27 +6,21 @@ import pytest
 
 from deltareg.digest import Digest, sha256_of, tensor_digest
 from deltareg.identity.config_form import INERT, config_changes, config_form, form_digest
-from deltareg.identity.manifest import (
-    BASE_KIND,
-    COMPONENTS,
-    Manifest,
-    ManifestFile,
-    ManifestTensor,
-    Piece,
-)
-from deltareg.identity.whole_base import (
-    PARTS,
-    inert_differences,
-    part_differences,
-    tell_differences,
-    whole_base,
-)
+from deltareg.identity.manifest import BASE_KIND, COMPONENTS, Manifest, ManifestFile, ManifestTensor, Piece
+from deltareg.identity.whole_base import PARTS, inert_differences, part_differences, tell_differences, whole_base
 
 LLAMA = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0, "rope_scaling": None, "tie_word_embeddings": False, "eos_token_id": 2,
-    "sliding_window": None, "num_attention_heads": 4, "hidden_act": "silu",
-}  # fmt: skip
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+    "eos_token_id": 2,
+    "sliding_window": None,
+    "num_attention_heads": 4,
+    "hidden_act": "silu",
+}
 ONE = Digest("blake3", "1" * 64)
 
 
@@ -41,11 +35,14 @@ def manifest(config=LLAMA, files=(), components=None, digest=ONE):
     text = config if isinstance(config, str) else json.dumps(config)
     inner = {COMPONENTS: {n: json.dumps(c) for n, c in components.items()}} if components else {}
     return Manifest(
-        kind=BASE_KIND, variant="", foldable=False, base=None,
+        kind=BASE_KIND,
+        variant="",
+        foldable=False,
+        base=None,
         config={"config_json": text, "model_type": "llama", **inner},
         tensors=(ManifestTensor("m.safetensors", "w", "weight", "", "F32", (1,), digest),),
         files=tuple(sorted(listed, key=lambda file: file.path)),
-    )  # fmt: skip
+    )
 
 
 def piece(data):
@@ -59,13 +56,22 @@ def identity(**wanted):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("rms_norm_eps", 1e-6), ("rope_theta", 500000), ("rope_scaling", {"rope_type": "linear"}),
-        ("hidden_act", "gelu"), ("tie_word_embeddings", True), ("eos_token_id", [2, 3]),
-        ("num_attention_heads", 8), ("sliding_window", 4096), ("bos_token_id", 1),
-        ("architectures", ["LlamaModel"]), ("anything_new", 0), ("tie_word_embeddings", 0),
-        ("eos_token_id", "2"), ("quantization_config", {"dtype": "int8"}),
+        ("rms_norm_eps", 1e-6),
+        ("rope_theta", 500000),
+        ("rope_scaling", {"rope_type": "linear"}),
+        ("hidden_act", "gelu"),
+        ("tie_word_embeddings", True),
+        ("eos_token_id", [2, 3]),
+        ("num_attention_heads", 8),
+        ("sliding_window", 4096),
+        ("bos_token_id", 1),
+        ("architectures", ["LlamaModel"]),
+        ("anything_new", 0),
+        ("tie_word_embeddings", 0),
+        ("eos_token_id", "2"),
+        ("quantization_config", {"dtype": "int8"}),
     ],
-)  # fmt: skip
+)
 def test_whatever_is_not_known_to_be_inert_makes_another_base(key, value):
     assert identity(config={**LLAMA, key: value}) != identity()
 
@@ -83,9 +89,7 @@ def test_an_inert_key_makes_no_other_base(key, value):
     inside = {**LLAMA, "text_config": {"hidden_size": 8}}
 
     assert identity(config={**LLAMA, key: value}) == identity()
-    assert identity(config={**inside, "text_config": {"hidden_size": 8, key: value}}) == identity(
-        config=inside
-    )
+    assert identity(config={**inside, "text_config": {"hidden_size": 8, key: value}}) == identity(config=inside)
 
 
 @pytest.mark.parametrize(
@@ -126,16 +130,25 @@ def test_a_number_is_not_taken_for_the_text_that_spells_it():
 @pytest.mark.parametrize(
     ("path", "part"),
     [
-        ("tokenizer.json", "tokenizer"), ("tokenizer_config.json", "tokenizer"),
-        ("spiece.model", "tokenizer"), ("qwen.tiktoken", "tokenizer"), ("vocab.json", "tokenizer"),
-        ("tokenizer_2/merges.txt", "tokenizer"), ("added_tokens.json", "tokenizer"),
-        ("special_tokens_map.json", "tokenizer"), ("chat_template.jinja", "chat_template"),
-        ("chat_templates/tools.jinja", "chat_template"), ("chat_template.json", "chat_template"),
-        ("preprocessor_config.json", "processor"), ("processor_config.json", "processor"),
-        ("generation_config.json", "generation"), ("modules.json", "modules"),
-        ("1_Pooling/config.json", "modules"), ("scheduler/scheduler_config.json", "modules"),
+        ("tokenizer.json", "tokenizer"),
+        ("tokenizer_config.json", "tokenizer"),
+        ("spiece.model", "tokenizer"),
+        ("qwen.tiktoken", "tokenizer"),
+        ("vocab.json", "tokenizer"),
+        ("tokenizer_2/merges.txt", "tokenizer"),
+        ("added_tokens.json", "tokenizer"),
+        ("special_tokens_map.json", "tokenizer"),
+        ("chat_template.jinja", "chat_template"),
+        ("chat_templates/tools.jinja", "chat_template"),
+        ("chat_template.json", "chat_template"),
+        ("preprocessor_config.json", "processor"),
+        ("processor_config.json", "processor"),
+        ("generation_config.json", "generation"),
+        ("modules.json", "modules"),
+        ("1_Pooling/config.json", "modules"),
+        ("scheduler/scheduler_config.json", "modules"),
     ],
-)  # fmt: skip
+)
 def test_each_file_that_decides_something_is_of_a_part(path, part):
     one, two = manifest(files={path: b"a"}), manifest(files={path: b"b"})
 
@@ -148,9 +161,7 @@ def test_each_file_that_decides_something_is_of_a_part(path, part):
 @pytest.mark.parametrize("path", ["README.md", "LICENSE", "model.safetensors.index.json"])
 def test_a_file_that_decides_nothing_makes_no_other_base(path):
     assert identity(files={path: b"a"}) == identity()
-    assert inert_differences(manifest(files={path: b"a"}), manifest()) == [
-        f"{path} only in the first"
-    ]
+    assert inert_differences(manifest(files={path: b"a"}), manifest()) == [f"{path} only in the first"]
 
 
 def test_the_config_of_a_component_counts_by_what_it_says():
@@ -166,8 +177,7 @@ def test_the_config_of_a_component_counts_by_what_it_says():
 def test_a_difference_is_told_by_name():
     one = manifest(files={"chat_template.jinja": b"a", "generation_config.json": b"g"})
     two = manifest(
-        config={**LLAMA, "rms_norm_eps": 1e-6, "auto_map": {"AutoModel": "x--y.Z"}},
-        files={"chat_template.jinja": b"b"},
+        config={**LLAMA, "rms_norm_eps": 1e-6, "auto_map": {"AutoModel": "x--y.Z"}}, files={"chat_template.jinja": b"b"}
     )
 
     assert tell_differences(part_differences(one, two)) == (

@@ -31,13 +31,19 @@ def test_a_model_is_pushed_as_it_is_now(client, line, tmp_path):
     model = accelerator.prepare(adapter())
 
     first = registry.push(
-        accelerator, model, line, step=3, base="tinyllama", tokenizer=tokenizer(), client=client,
-        metrics={"loss": 0.25}, labels={"team": "a"},
-    )  # fmt: skip
+        accelerator,
+        model,
+        line,
+        step=3,
+        base="tinyllama",
+        tokenizer=tokenizer(),
+        client=client,
+        metrics={"loss": 0.25},
+        labels={"team": "a"},
+    )
     second = registry.push(
-        accelerator, model, line, step=4, base="tinyllama", client=client, parent=first,
-        golden=False,
-    )  # fmt: skip
+        accelerator, model, line, step=4, base="tinyllama", client=client, parent=first, golden=False
+    )
 
     found, later = client.show(first), client.show(second)
     assert found.labels == {"step": "3", "metric.loss": "0.25", "team": "a"}
@@ -55,9 +61,8 @@ def test_what_fails_is_told_or_raised(site, line, caplog):
 
         def push(*, strict):
             return registry.push(
-                accelerator, model, line, step=1, base="tinyllama", golden=False, client=client,
-                strict=strict,
-            )  # fmt: skip
+                accelerator, model, line, step=1, base="tinyllama", golden=False, client=client, strict=strict
+            )
 
         found = push(strict=False)
         with pytest.raises(Forbidden):
@@ -80,12 +85,9 @@ def test_two_processes_push_once_and_both_know(site, line, tmp_path, way):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "wanted"),
-    [pytest.param("steps", ["2", "4"], marks=SOAK), pytest.param("no", [], marks=SOAK)],
+    ("strategy", "wanted"), [pytest.param("steps", ["2", "4"], marks=SOAK), pytest.param("no", [], marks=SOAK)]
 )
-def test_a_trainer_with_sharded_weights_pushes_what_it_gathered(
-    site, client, line, tmp_path, strategy, wanted
-):
+def test_a_trainer_with_sharded_weights_pushes_what_it_gathered(site, client, line, tmp_path, strategy, wanted):
     """And nothing where it gathered nothing: no process waits for another that does not come."""
     told = launched(site, "sharded", line, strategy, folder=tmp_path)
 
@@ -101,15 +103,24 @@ def test_a_trainer_with_sharded_weights_pushes_what_it_gathered(
 def launched(site, program, *args, folder):
     """Run a program on two processes; give what each of them wrote."""
     environ = {
-        "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder),
-        "DELTAREG_SERVER": site.url, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true",
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder),
+        "DELTAREG_SERVER": site.url,
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
         "DELTAREG_TOKEN": site.token("read", "push", principal="trainer"),
-    }  # fmt: skip
+    }
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     launch += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     ended = subprocess.run(
-        [*launch, PROGRAMS / f"{program}.py", *args, folder], env=environ, cwd=folder,
-        check=False, capture_output=True, text=True, timeout=800,
-    )  # fmt: skip
+        [*launch, PROGRAMS / f"{program}.py", *args, folder],
+        env=environ,
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
     assert ended.returncode == 0, ended.stderr[-4000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]

@@ -38,9 +38,13 @@ def train(programs, server):
 
     def start(folder, **given):
         environ = programs.environ(
-            "trainer", PYTHONPATH=str(ROOT), DELTAREG_SERVER=server.url,
-            DELTAREG_TOKEN=server.token, OMP_NUM_THREADS="1", **given.pop("environ", {}),
-        )  # fmt: skip
+            "trainer",
+            PYTHONPATH=str(ROOT),
+            DELTAREG_SERVER=server.url,
+            DELTAREG_TOKEN=server.token,
+            OMP_NUM_THREADS="1",
+            **given.pop("environ", {}),
+        )
         wanted = {"folder": str(folder), "line": "team/chat", "strategy": "steps", "steps": 4}
         argument = json.dumps(wanted | given)
         return programs.start("trainer", sys.executable, str(PROGRAM), argument, environ=environ)

@@ -34,9 +34,8 @@ class Long(Rows):
         torch.manual_seed(0)
         start = torch.arange(5, 13).reshape(8, 1)
         self.rows = AutoModelForCausalLM.from_pretrained(BASE).generate(
-            start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0,
-            min_new_tokens=24, max_new_tokens=24,
-        )  # fmt: skip
+            start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0, min_new_tokens=24, max_new_tokens=24
+        )
 
     def __getitem__(self, at):
         return {"input_ids": self.rows[at], "labels": self.labels(self.rows[at])}
@@ -82,9 +81,7 @@ def test_a_callback_logs_what_is_odd(client, line, tmp_path, caplog):
 
 
 def test_a_golden_callback_records_what_it_saw(tmp_path):
-    trainer(
-        tmp_path, GoldenCallback(), rows=Long(), save_strategy="steps", save_steps=4
-    ).train()  # fmt: skip
+    trainer(tmp_path, GoldenCallback(), rows=Long(), save_strategy="steps", save_steps=4).train()
 
     found = decode((tmp_path / "checkpoint-4" / GOLDEN_FILE).read_bytes()).training
 
@@ -129,10 +126,7 @@ def test_nothing_is_told_of_batches_as_they_should_be(lines, tmp_path):
 def test_the_loss_is_that_of_a_label_however_many_batches_are_accumulated(accumulated, tmp_path):
     """The oracle is the network itself, asked for the loss of each batch alone."""
     found, wanted = [], []
-    run = trainer(
-        tmp_path, rows=Long(), save_strategy="no", gradient_accumulation_steps=accumulated,
-        learning_rate=0.0,
-    )  # fmt: skip
+    run = trainer(tmp_path, rows=Long(), save_strategy="no", gradient_accumulation_steps=accumulated, learning_rate=0.0)
     plain = AutoModelForCausalLM.from_pretrained(BASE)
 
     def look(network, _, given, answer):

@@ -58,11 +58,7 @@ def test_what_a_registry_has_is_listed_as_folders(fs):
     assert fs.ls(REF, detail=False) == [f"{REF}/{name}" for name in NAMES]
     assert fs.ls(WEIGHTS, detail=False) == [WEIGHTS]
     (version,) = fs.ls("team/lora")
-    assert (version["channels"], version["kind"], version["type"]) == (
-        ["prod"],
-        "lora",
-        "directory",
-    )
+    assert (version["channels"], version["kind"], version["type"]) == (["prod"], "lora", "directory")
 
 
 def test_files_are_what_was_pushed(fs, tmp_path):
@@ -79,8 +75,17 @@ def test_ranges_are_those_of_the_file(fs):
     raw = (LORA / "adapter_model.safetensors").read_bytes()
     size = len(raw)
 
-    for start, end in [(0, 8), (5, 5), (100, 3000), (size - 7, None), (-16, None), (-16, -3),
-                       (size - 4, size + 50), (size + 1, size + 2), (None, 40)]:  # fmt: skip
+    for start, end in [
+        (0, 8),
+        (5, 5),
+        (100, 3000),
+        (size - 7, None),
+        (-16, None),
+        (-16, -3),
+        (size - 4, size + 50),
+        (size + 1, size + 2),
+        (None, 40),
+    ]:
         assert fs.cat_file(WEIGHTS, start, end) == raw[start:end]
     with fs.open(WEIGHTS, block_size=1000) as file:
         file.seek(20_001)
@@ -89,9 +94,7 @@ def test_ranges_are_those_of_the_file(fs):
         assert file.read() == raw[-5:]
 
 
-def test_a_range_brings_what_it_touches_and_much_reading_brings_all(
-    shared_registry, tmp_path, opened
-):
+def test_a_range_brings_what_it_touches_and_much_reading_brings_all(shared_registry, tmp_path, opened):
     fs = opened(shared_registry, tmp_path / "cache")
     snapshots = tmp_path / "cache" / "snapshots"
 
@@ -126,9 +129,8 @@ def test_names_are_matched_and_folders_walked(fs):
 def test_the_digest_tells_whether_a_cached_copy_is_still_it(fs, shared_registry, tmp_path):
     options = {"server": shared_registry.url, "token": shared_registry.token("read")}
     kept = fsspec.filesystem(
-        "filecache", fs=DeltaregFileSystem(**options), cache_storage=str(tmp_path / "kept"),
-        check_files=True,
-    )  # fmt: skip
+        "filecache", fs=DeltaregFileSystem(**options), cache_storage=str(tmp_path / "kept"), check_files=True
+    )
 
     first, again = (kept.cat_file(f"{REF}/adapter_config.json") for _ in range(2))
 
@@ -187,9 +189,7 @@ def test_an_open_file_stays_that_of_the_version_it_was_opened_in(local_registry,
         client.rollback("team/lora", "prod", reason="a test")
         rest = file.read()
 
-    newer = (
-        SAMPLES / "deltas" / "tinyllama" / "lora_v2" / "adapter_model.safetensors"
-    ).read_bytes()
+    newer = (SAMPLES / "deltas" / "tinyllama" / "lora_v2" / "adapter_model.safetensors").read_bytes()
     assert head + rest == newer
     assert fs.cat_file("team/lora@prod/adapter_model.safetensors") != newer
 

@@ -12,10 +12,7 @@ from deltareg.integrations.lightning import LightningPushCallback  # noqa: E402
 from deltareg.suites.golden_file import GOLDEN_FILE, decode  # noqa: E402
 from tests.integrations.training import Rows, adapter, tokenizer  # noqa: E402
 
-pytestmark = [
-    pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore"),
-]  # fmt: skip
+pytestmark = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -38,9 +35,14 @@ class Module(pl.LightningModule):  # type: ignore[name-defined]  # it may not be
 def fit(folder, callback, *, steps=4, goes_on=None):
     saves = pl.callbacks.ModelCheckpoint(folder, every_n_train_steps=2, save_top_k=-1)
     trainer = pl.Trainer(
-        default_root_dir=folder, max_steps=steps, callbacks=[saves, callback], logger=False,
-        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+        default_root_dir=folder,
+        max_steps=steps,
+        callbacks=[saves, callback],
+        logger=False,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     module = Module()
     trainer.fit(module, DataLoader(Rows(), batch_size=2), ckpt_path=goes_on)
     return module
@@ -84,9 +86,8 @@ def test_a_run_that_goes_on_follows_what_it_pushed(client, line, tmp_path):
 
 def test_the_end_alone_and_a_way_to_save(client, line, tmp_path):
     callback = pushing(
-        client, line, strategy="end", golden=False,
-        save=lambda module, folder: module.network.save_pretrained(folder),
-    )  # fmt: skip
+        client, line, strategy="end", golden=False, save=lambda module, folder: module.network.save_pretrained(folder)
+    )
 
     fit(tmp_path, callback)
 
@@ -102,9 +103,14 @@ def test_a_module_that_nobody_can_save_is_told(client, line, tmp_path, caplog):
 
     callback = pushing(client, line, strategy="end")
     trainer = pl.Trainer(
-        default_root_dir=tmp_path, max_steps=1, callbacks=[callback], logger=False,
-        accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False,
-    )  # fmt: skip
+        default_root_dir=tmp_path,
+        max_steps=1,
+        callbacks=[callback],
+        logger=False,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+    )
     trainer.fit(Two(), DataLoader(Rows(), batch_size=2))
 
     assert callback.versions == []

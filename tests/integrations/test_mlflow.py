@@ -113,10 +113,7 @@ def test_what_is_not_there_and_what_would_write_is_refused(named, mlflow, tmp_pa
 def test_a_push_names_its_run(user, run):
     push_base(user)
 
-    done(
-        user, "push", LORA, "me/chat", "--base", "tinyllama", "--mlflow-run", run,
-        "--label", "metric.loss=mine",
-    )  # fmt: skip
+    done(user, "push", LORA, "me/chat", "--base", "tinyllama", "--mlflow-run", run, "--label", "metric.loss=mine")
     noted = user("push", LORA, "me/other", "--base", "tinyllama", "--mlflow-run", run).err
 
     labels = done(user, "show", "me/chat:v1")["labels"]
@@ -141,9 +138,7 @@ def test_a_run_that_there_is_not_keeps_a_push_from_beginning(user, tracked):
 def test_an_address_of_mlflow_gives_no_password_on(monkeypatch, mlflow):
     from deltareg.integrations import mlflow_runs
 
-    assert mlflow_runs._plain("https://ana:secret@mlflow.example:5000/") == (
-        "https://mlflow.example:5000"
-    )
+    assert mlflow_runs._plain("https://ana:secret@mlflow.example:5000/") == ("https://mlflow.example:5000")
 
 
 def test_what_a_run_has_logged_is_imported(user, run):
@@ -165,9 +160,7 @@ def test_of_several_deltas_of_a_run_one_is_named(user, mlflow, run):
         mlflow.log_artifacts(str(LORA), "checkpoints/last")
 
     refused = user("import", "mlflow", run, "me/night", "--base", "tinyllama")
-    taken = user(
-        "import", "mlflow", run, "me/night", "--base", "tinyllama", "--path", "checkpoints/last"
-    )
+    taken = user("import", "mlflow", run, "me/night", "--base", "tinyllama", "--path", "checkpoints/last")
 
     assert refused.status == 2
     assert "checkpoints/best, checkpoints/last" in refused.err

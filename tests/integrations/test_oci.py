@@ -9,15 +9,8 @@ import httpx
 import jsonschema
 import pytest
 
-from deltareg.errors import (
-    Conflict,
-    IntegrityFailure,
-    InvalidInput,
-    Misconfigured,
-    NotFound,
-    Unauthenticated,
-)
-from deltareg.integrations.oci.content import OciBlob, Descriptor, encode, make_manifest
+from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, Misconfigured, NotFound, Unauthenticated
+from deltareg.integrations.oci.content import Descriptor, OciBlob, encode, make_manifest
 from deltareg.integrations.oci.exporting import export_version
 from deltareg.integrations.oci.importing import oci_artifact
 from deltareg.integrations.oci.layout import write_layout
@@ -80,9 +73,7 @@ def everything(folder):
 
 
 @pytest.mark.parametrize("profile", ["modelpack", "image"])
-def test_the_same_version_is_the_same_artifact_whoever_exports_it(
-    client, shared_registry, tmp_path, profile
-):
+def test_the_same_version_is_the_same_artifact_whoever_exports_it(client, shared_registry, tmp_path, profile):
     first = export_version(client, REF, str(tmp_path / "a"), profile=profile)
     other = shared_registry.client(("read",), principal="bo")
     again = export_version(other, "team/lora@prod", str(tmp_path / "b"), profile=profile)
@@ -100,9 +91,7 @@ def test_a_modelpack_has_a_layer_for_each_file(client, tmp_path):
     manifest = json.loads(blob(tmp_path / "oci", named["digest"]))
     layers = {one["annotations"][FILE_PATH]: one for one in manifest["layers"]}
     config = json.loads(blob(tmp_path / "oci", manifest["config"]["digest"]))
-    assert json.loads((tmp_path / "oci" / "oci-layout").read_bytes()) == {
-        "imageLayoutVersion": "1.0.0"
-    }
+    assert json.loads((tmp_path / "oci" / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
     assert named["annotations"] == {"org.opencontainers.image.ref.name": "v1"}
     assert (manifest["artifactType"], manifest["config"]["mediaType"]) == (MODEL, MODEL_CONFIG)
     assert {name: blob(tmp_path / "oci", one["digest"]) for name, one in layers.items()} == FILES
@@ -230,9 +219,7 @@ MODEL_TAR = "application/vnd.cncf.model.weight.v1.tar"
         [("a", tar_of(("x.json", tarfile.REGTYPE, b"{}")) * 1 + b"", "text/plain")],
     ],
 )
-def test_what_is_no_plain_file_of_a_model_is_refused_and_nothing_lies_elsewhere(
-    client, tmp_path, layers
-):
+def test_what_is_no_plain_file_of_a_model_is_refused_and_nothing_lies_elsewhere(client, tmp_path, layers):
     place = laid_out(tmp_path / "oci", layers)
 
     with pytest.raises(InvalidInput), oci_artifact(client, place):
@@ -248,14 +235,10 @@ def test_plain_archives_are_unpacked(client, tmp_path):
     with oci_artifact(client, place) as found:
         files = everything(found.folder)
 
-    assert {str(name): raw for name, raw in files.items()} == {
-        "weights/a.json": b"{}", "b.json": b"[]",
-    }  # fmt: skip
+    assert {str(name): raw for name, raw in files.items()} == {"weights/a.json": b"{}", "b.json": b"[]"}
 
 
-@pytest.mark.parametrize(
-    "change", [lambda raw: raw[:-1], lambda raw: b"x" + raw[1:], lambda raw: raw + b"x"]
-)
+@pytest.mark.parametrize("change", [lambda raw: raw[:-1], lambda raw: b"x" + raw[1:], lambda raw: raw + b"x"])
 def test_a_blob_that_was_changed_is_noticed(client, tmp_path, change):
     place = laid_out(tmp_path / "oci", [("a.json", b'{"a": 1}', WEIGHTS)])
     digest = sha256(b'{"a": 1}').hexdigest()
@@ -298,9 +281,7 @@ def test_a_folder_is_told_from_a_repository(text):
     assert isinstance(parse_place(text), OciLayout)
 
 
-@pytest.mark.parametrize(
-    "text", ["oci://host", "oci://host/UPPER", "oci://h/a:b c", "h.io/a@sha256:0"]
-)
+@pytest.mark.parametrize("text", ["oci://host", "oci://host/UPPER", "oci://h/a:b c", "h.io/a@sha256:0"])
 def test_what_is_neither_is_refused(text):
     with pytest.raises(InvalidInput):
         parse_place(text)
@@ -333,9 +314,7 @@ def test_a_token_of_the_realm_is_asked_for_and_goes_nowhere_else(tmp_path, monke
         assert b"".join(parts) == b"{}"
 
     told = {host: authorization for host, _, authorization in seen}
-    assert told == {
-        "r.example": "Bearer t0k", "auth.example": "Basic YTpi", "bucket.example": None,
-    }  # fmt: skip
+    assert told == {"r.example": "Bearer t0k", "auth.example": "Basic YTpi", "bucket.example": None}
 
 
 def test_a_realm_in_the_clear_gets_no_password(tmp_path, monkeypatch):

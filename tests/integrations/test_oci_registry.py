@@ -24,9 +24,7 @@ pytestmark = pytest.mark.soak
 LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 NAMES = sorted(path.name for path in LORA.iterdir())
 REF = "team/lora:v1"
-ANA = (
-    "ana:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"  # with the password "secret"
-)
+ANA = "ana:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"  # with the password "secret"
 _TOOLS = "DELTAREG_TEST_OCI_TOOLS"  # a folder with the programs, where they are not installed
 
 
@@ -40,9 +38,7 @@ def oras():
     program = tool("oras")
 
     def run(*words, cwd=None):
-        ended = subprocess.run(
-            [program, *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False
-        )
+        ended = subprocess.run([program, *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
@@ -59,9 +55,7 @@ def serve(folder, auth=""):
         f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
         f"storage: {{filesystem: {{rootdirectory: '{folder / 'data'}'}}}}\n{auth}"
     )
-    program = subprocess.Popen(
-        [tool("docker-registry"), "serve", str(settings)], stderr=subprocess.DEVNULL
-    )
+    program = subprocess.Popen([tool("docker-registry"), "serve", str(settings)], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
         while True:
@@ -121,21 +115,17 @@ def test_what_oras_attaches_stays_when_it_is_exported_again(client, registry, or
     export_version(client, REF, f"oci://{place}")
     (tmp_path / "note.txt").write_text("looked at")
 
-    oras("attach", "--plain-http", "--artifact-type", "text/x-note", f"{place}:v1", "note.txt",
-         cwd=tmp_path)  # fmt: skip
+    oras("attach", "--plain-http", "--artifact-type", "text/x-note", f"{place}:v1", "note.txt", cwd=tmp_path)
     export_version(client, REF, f"oci://{place}")
 
     tree = json.loads(oras("discover", "--plain-http", "--format", "json", f"{place}:v1"))
-    assert {one["artifactType"] for one in tree["manifests"]} == {
-        "text/x-note", "application/vnd.in-toto+json",
-    }  # fmt: skip
+    assert {one["artifactType"] for one in tree["manifests"]} == {"text/x-note", "application/vnd.in-toto+json"}
 
 
 def test_a_layout_is_copied_by_oras_with_what_refers_to_it(client, registry, oras, tmp_path):
     report = export_version(client, REF, str(tmp_path / "oci"))
 
-    oras("cp", "-r", "--from-oci-layout", "--to-plain-http", f"{tmp_path / 'oci'}:v1",
-         f"{registry}/models/copied:v1")  # fmt: skip
+    oras("cp", "-r", "--from-oci-layout", "--to-plain-http", f"{tmp_path / 'oci'}:v1", f"{registry}/models/copied:v1")
 
     place = f"{registry}/models/copied:v1"
     tree = json.loads(oras("discover", "--plain-http", "--format", "json", place))
@@ -147,16 +137,10 @@ def test_what_oras_pushed_as_a_model_is_imported(user, registry, oras):
     push(user)
     digest = done(user, "show", "me/chat:v1")["digest"]
     kinds = {".safetensors": "weight.v1.raw", ".json": "weight.config.v1.raw"}
-    files = [
-        f"{name}:application/vnd.cncf.model.{kinds.get(Path(name).suffix, 'doc.v1.raw')}"
-        for name in NAMES
-    ]
-    oras("push", "--plain-http", "--artifact-type", MODEL, f"{registry}/their/lora:x", *files,
-         cwd=LORA)  # fmt: skip
+    files = [f"{name}:application/vnd.cncf.model.{kinds.get(Path(name).suffix, 'doc.v1.raw')}" for name in NAMES]
+    oras("push", "--plain-http", "--artifact-type", MODEL, f"{registry}/their/lora:x", *files, cwd=LORA)
 
-    made = done(
-        user, "import", "oci", f"oci://{registry}/their/lora:x", "me/theirs", "--base", "tinyllama"
-    )
+    made = done(user, "import", "oci", f"oci://{registry}/their/lora:x", "me/theirs", "--base", "tinyllama")
 
     labels = done(user, "show", "me/theirs:v1")["labels"]
     assert made["digest"] == digest
@@ -166,8 +150,7 @@ def test_what_oras_pushed_as_a_model_is_imported(user, registry, oras):
 def test_an_image_goes_there_and_back(user, registry):
     push(user)
 
-    out = done(user, "export", "me/chat:v1", "--oci", f"oci://{registry}/m/chat",
-               "--profile", "image")  # fmt: skip
+    out = done(user, "export", "me/chat:v1", "--oci", f"oci://{registry}/m/chat", "--profile", "image")
     made = done(user, "import", "oci", out["place"], "me/back")
 
     assert out["place"].endswith("/m/chat:v1-image")

@@ -86,9 +86,7 @@ def test_every_step_that_is_waited_for_is_served(owner, prover, line, open_chann
             until(serves(tmp_path, found.version), "the agent serves it")
             served = load_file(tmp_path / "current" / WEIGHTS)
             assert found.ref == ref
-            assert (found.labels["step"], found.labels["metric.reward"]) == (
-                str(step), f"{step / 2:.6g}",
-            )  # fmt: skip
+            assert (found.labels["step"], found.labels["metric.reward"]) == (str(step), f"{step / 2:.6g}")
             assert all(np.array_equal(served[name], v) for name, v in model.tensors.items())
 
 
@@ -111,9 +109,7 @@ def test_stale_steps_are_deleted_and_the_others_stay(owner, prover, line, open_c
 
 
 @pytest.mark.soak
-def test_a_loop_that_is_faster_than_the_registry_leaves_steps_out(
-    owner, prover, line, open_channel
-):
+def test_a_loop_that_is_faster_than_the_registry_leaves_steps_out(owner, prover, line, open_channel):
     model = Policy()
     with StepPushes(line, "rollout", base="tinyllama", client=owner) as steps:
         began = time.monotonic()

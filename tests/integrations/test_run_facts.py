@@ -45,9 +45,7 @@ def test_a_thousand_measures_are_no_thousand_labels():
     check_labels(found)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(float("nan"), "nan"), (1e-9, "1e-09"), (-0.5, "-0.5")]
-)
+@pytest.mark.parametrize(("value", "text"), [(float("nan"), "nan"), (1e-9, "1e-09"), (-0.5, "-0.5")])
 def test_every_number_has_a_label(value, text):
     assert labels({"m": value})["metric.m"] == text
 
@@ -55,15 +53,11 @@ def test_every_number_has_a_label(value, text):
 def test_the_tracker_that_is_active_is_asked_first(monkeypatch):
     ci = {"GITHUB_RUN_ID": "7", "GITHUB_REPOSITORY": "o/r"}
     run = SimpleNamespace(info=SimpleNamespace(experiment_id="3", run_id="ab"))
-    mlflow = SimpleNamespace(
-        active_run=lambda: run, get_tracking_uri=lambda: "https://me:secret@ml.example/"
-    )
+    mlflow = SimpleNamespace(active_run=lambda: run, get_tracking_uri=lambda: "https://me:secret@ml.example/")
     asked = [find_run_url(ci)]
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     asked.append(find_run_url(ci))
-    monkeypatch.setitem(
-        sys.modules, "wandb", SimpleNamespace(run=SimpleNamespace(url="https://wandb.ai/a/b"))
-    )
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=SimpleNamespace(url="https://wandb.ai/a/b")))
     asked.append(find_run_url(ci))
 
     assert asked == [

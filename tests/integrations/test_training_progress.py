@@ -42,9 +42,15 @@ def test_of_a_constant_rate_any_step_may_be_the_last(tmp_path):
 def test_what_the_evaluation_likes_best_and_where_it_stops_is_chosen(tmp_path):
     stop = EarlyStoppingCallback(early_stopping_patience=1, early_stopping_threshold=1e9)
     run = trainer(
-        tmp_path, GoldenCallback(), max_steps=40, eval_strategy="steps", eval_steps=2,
-        load_best_model_at_end=True, metric_for_best_model="eval_loss", **SAVING,
-    )  # fmt: skip
+        tmp_path,
+        GoldenCallback(),
+        max_steps=40,
+        eval_strategy="steps",
+        eval_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        **SAVING,
+    )
     run.eval_dataset = Rows()
     run.add_callback(stop)
     run.train()
@@ -98,14 +104,16 @@ def schedulers():
     falls.step()
     lost = torch.optim.lr_scheduler.LambdaLR(torch.optim.SGD([weight], 0.1), lambda _: math.nan)
     return {
-        "none": (None, 1.0), "falls": (falls, 0.9), "in a wrapper": (Wrapped(), 0.9),
-        "on a plateau": (plateau, 1.0), "no scheduler": (object(), 1.0), "no number": (lost, 1.0),
-    }  # fmt: skip
+        "none": (None, 1.0),
+        "falls": (falls, 0.9),
+        "in a wrapper": (Wrapped(), 0.9),
+        "on a plateau": (plateau, 1.0),
+        "no scheduler": (object(), 1.0),
+        "no number": (lost, 1.0),
+    }
 
 
-@pytest.mark.parametrize("name", [
-    "none", "falls", "in a wrapper", "on a plateau", "no scheduler", "no number",
-])  # fmt: skip
+@pytest.mark.parametrize("name", ["none", "falls", "in a wrapper", "on a plateau", "no scheduler", "no number"])
 def test_how_far_a_rate_has_fallen(name):
     scheduler, left = schedulers()[name]
 

@@ -24,10 +24,7 @@ from tests.integrations.training import trainer  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 WEIGHTS = "adapter_model.safetensors"
-FILES = {
-    "README.md", "adapter_config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json",
-    GOLDEN_FILE,
-}  # fmt: skip
+FILES = {"README.md", "adapter_config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", GOLDEN_FILE}
 
 
 def steps(client, line):
@@ -38,9 +35,7 @@ def steps(client, line):
 
 def pushing(client, line, **options):
     """Give a callback that leaves none out."""
-    return PushCallback(
-        line, **{"base": "tinyllama", "always_push": True, "client": client} | options
-    )
+    return PushCallback(line, **{"base": "tinyllama", "always_push": True, "client": client} | options)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +151,7 @@ def test_a_training_that_goes_on_makes_the_versions_that_it_would_have_made(clie
     assert digests[0] == digests[1]
 
 
-def test_what_a_killed_run_never_heard_of_is_followed_all_the_same(
-    client, line, tmp_path, monkeypatch
-):
+def test_what_a_killed_run_never_heard_of_is_followed_all_the_same(client, line, tmp_path, monkeypatch):
     """It was killed before the answer came, when the training was a step further."""
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 3}
     with monkeypatch.context() as patch:
@@ -233,9 +226,7 @@ def test_checkpoints_that_the_trainer_deletes_are_pushed_all_the_same(client, li
         pytest.param(["read", "push"], "nobodys", NotFound, "nobodys", marks=pytest.mark.soak),
     ],
 )
-def test_what_will_fail_is_told_before_the_first_step(
-    site, line, tmp_path, caplog, scopes, base, error, told
-):
+def test_what_will_fail_is_told_before_the_first_step(site, line, tmp_path, caplog, scopes, base, error, told):
     """And ends the training only where that was asked for."""
     token = site.token(*scopes, principal="reader")
     with Client(site._config(token)) as client:
@@ -277,9 +268,7 @@ def test_what_could_not_be_pushed_outlives_the_next_run(line, tmp_path, free_por
 
 
 @pytest.mark.soak
-def test_a_model_that_fails_when_it_is_asked_is_pushed_without_outputs(
-    client, line, tmp_path, caplog
-):
+def test_a_model_that_fails_when_it_is_asked_is_pushed_without_outputs(client, line, tmp_path, caplog):
     callback = pushing(client, line, golden={"input_ids": torch.tensor([[10**6]])})
 
     trainer(tmp_path, callback, max_steps=1).train()

@@ -38,14 +38,23 @@ def sft(hub, tmp_path):
         token = hub.token("read", "push", principal="trainer")
         kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
         environ = kept | {
-            "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-            "HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "DELTAREG_SERVER": hub.url, "DELTAREG_TOKEN": token,
-        }  # fmt: skip
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "HF_ENDPOINT": hub.url,
+            "HF_TOKEN": token,
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "DELTAREG_SERVER": hub.url,
+            "DELTAREG_TOKEN": token,
+        }
         ended = subprocess.run(
-            [sys.executable, PROGRAM, base, name, way, tmp_path / "out"], env=environ,
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, PROGRAM, base, name, way, tmp_path / "out"],
+            env=environ,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert ended.returncode == 0, ended.stderr[-4000:]
         return json.loads(ended.stdout.splitlines()[-1])
 

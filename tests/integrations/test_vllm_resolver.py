@@ -88,9 +88,7 @@ def test_a_vllm_without_resolvers_is_told_of_and_goes_on(vllm_library, caplog, m
 
 def test_what_every_process_of_vllm_imports_is_small():
     told = "import sys, deltareg.integrations.vllm; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", told], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"numpy", "httpx", "pydantic", "torch", "deltareg.client"} & set(loaded)
 
@@ -98,10 +96,7 @@ def test_what_every_process_of_vllm_imports_is_small():
 def test_names_that_mean_one_version_for_good_are_served(vllm, plug, maker):
     v1 = maker.show(f"{LINE}:v1")
 
-    names = {
-        f"{LINE}:v1": "lora", f"{LINE}:v2": "lora_v2", f"{LINE}@prod#1": "lora",
-        f"{LINE}@{v1.digest}": "lora",
-    }  # fmt: skip
+    names = {f"{LINE}:v1": "lora", f"{LINE}:v2": "lora_v2", f"{LINE}@prod#1": "lora", f"{LINE}@{v1.digest}": "lora"}
     answers = {name: text_of(ask(vllm, name)) for name in names}
 
     assert answers == {name: digest_of(delta) for name, delta in names.items()}
@@ -169,14 +164,8 @@ def test_what_vllm_cannot_serve_never_reaches_it(vllm, plug, maker, caplog):
     plug(max_rank=2)
     assert ask(vllm, f"{LINE}:v1").status_code == 404
 
-    assert (
-        "is not served: vllm cannot serve it: DoRA; serve the merged model: deltareg materialize"
-        in caplog.text
-    )
-    assert (
-        "is not served: it has rank 4, and vllm was started for 2; start it with --max-lora-rank"
-        in caplog.text
-    )
+    assert "is not served: vllm cannot serve it: DoRA; serve the merged model: deltareg materialize" in caplog.text
+    assert "is not served: it has rank 4, and vllm was started for 2; start it with --max-lora-rank" in caplog.text
     assert vllm.calls == []
 
 
@@ -192,9 +181,7 @@ def test_a_revoked_and_a_deleted_version_are_not_served(vllm, plug, maker, caplo
 
 
 def test_a_registry_that_is_away_is_a_name_that_is_not_served(vllm, plug, local_registry, caplog):
-    away = local_registry.client(
-        ("read",), principal="host", server="http://127.0.0.1:9", retries=0
-    )
+    away = local_registry.client(("read",), principal="host", server="http://127.0.0.1:9", retries=0)
     plug(away)
 
     assert ask(vllm, f"{LINE}:v1").status_code == 404
@@ -212,9 +199,7 @@ def test_many_who_ask_at_once_get_one_folder(plug, vllm, maker):
 
     found = asyncio.run(ask_all())
 
-    assert {Path(request.lora_path).name[:15] for request in found} == {
-        "team--lora--v1-", "team--lora--v2-",
-    }  # fmt: skip
+    assert {Path(request.lora_path).name[:15] for request in found} == {"team--lora--v1-", "team--lora--v2-"}
     assert {request.lora_int_id for request in found} == {1}
     for request in found:
         name = "lora" if request.lora_name.endswith("v1") else "lora_v2"
@@ -240,9 +225,7 @@ def test_the_registry_is_the_one_that_the_environment_names(
     assert Path(request.lora_path).parent == tmp_path / "cache" / "vllm" / "versions"
 
 
-def test_settings_that_cannot_be_read_are_told_of_and_nothing_is_served(
-    vllm_library, monkeypatch, caplog
-):
+def test_settings_that_cannot_be_read_are_told_of_and_nothing_is_served(vllm_library, monkeypatch, caplog):
     monkeypatch.setenv("DELTAREG_VLLM_KEEP", "much")
     register()
     resolver = vllm_library.get_resolver(NAME)
@@ -289,9 +272,11 @@ def test_its_lines_are_in_vllms_log(vllm_library, monkeypatch, tmp_path):
     monkeypatch.setattr(ours, "handlers", [])
     monkeypatch.setattr(logging.getLogger("vllm"), "handlers", [handler])
     for name, value in {
-        "DELTAREG_SERVER": "http://127.0.0.1:9", "DELTAREG_CACHE_DIR": str(tmp_path),
-        "DELTAREG_RETRIES": "0", "DELTAREG_PATIENCE": "0s",
-    }.items():  # fmt: skip
+        "DELTAREG_SERVER": "http://127.0.0.1:9",
+        "DELTAREG_CACHE_DIR": str(tmp_path),
+        "DELTAREG_RETRIES": "0",
+        "DELTAREG_PATIENCE": "0s",
+    }.items():
         monkeypatch.setenv(name, value)
 
     names = AdapterFinder()

@@ -38,9 +38,7 @@ class Host:
         options = ByNameOptions(home, max_bytes, "vllm")
         self.server = VllmServer(url or vllm.url)
         self.finder = VersionFinder(context, options, clock=lambda: self.now)
-        self.watcher = VersionWatcher(
-            context, self.finder, self.server, max_bytes=max_bytes, clock=lambda: self.now
-        )
+        self.watcher = VersionWatcher(context, self.finder, self.server, max_bytes=max_bytes, clock=lambda: self.now)
 
     def load(self, *names):
         """Do as vLLM does when its clients ask."""
@@ -188,8 +186,7 @@ def test_what_an_engine_that_was_killed_had_is_free(local_registry, maker, vllm,
 def test_the_bound_takes_the_longest_unused_first_and_no_more(maker, tmp_path):
     folders = SharedFolders(tmp_path / "by-name")
     releases = [
-        Release(LineRef.parse(LINE), number, Digest.parse(maker.show(f"{LINE}:v{number}").digest))
-        for number in (1, 2)
+        Release(LineRef.parse(LINE), number, Digest.parse(maker.show(f"{LINE}:v{number}").digest)) for number in (1, 2)
     ]
     for release in releases:
         folders.hold(maker._context, release)[0].let_go()

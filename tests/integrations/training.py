@@ -3,21 +3,20 @@
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import Dataset
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    Trainer,
-    TrainingArguments,
-    default_data_collator,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
 from tests.integrations.conftest import BASE
 
 QUIET = {
-    "per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "report_to": [],
-    "use_cpu": True, "learning_rate": 1e-2, "disable_tqdm": True, "logging_steps": 1,
+    "per_device_train_batch_size": 2,
+    "per_device_eval_batch_size": 2,
+    "report_to": [],
+    "use_cpu": True,
+    "learning_rate": 1e-2,
+    "disable_tqdm": True,
+    "logging_steps": 1,
     "dataloader_pin_memory": False,
-}  # fmt: skip
+}
 
 
 class Rows(Dataset):
@@ -48,8 +47,11 @@ def trainer(folder, *callbacks, model=None, rows=None, **options):
     """Make a Trainer of four steps."""
     asked = TrainingArguments(str(folder), **({"max_steps": 4} | QUIET | options))
     return Trainer(
-        adapter() if model is None else model, asked, train_dataset=rows or Rows(),
+        adapter() if model is None else model,
+        asked,
+        train_dataset=rows or Rows(),
         eval_dataset=Rows(),
-        processing_class=tokenizer(), data_collator=default_data_collator,
+        processing_class=tokenizer(),
+        data_collator=default_data_collator,
         callbacks=list(callbacks),
-    )  # fmt: skip
+    )

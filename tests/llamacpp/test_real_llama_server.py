@@ -42,7 +42,7 @@ LD_LIBRARY_PATH={libraries} nohup {program} -m {model} --host 127.0.0.1 --port {
     $(cat {home}/served/lora.args 2>/dev/null) >>{home}/log 2>&1 &
 echo $! >{home}/pid
 echo again >>{home}/starts
-"""  # noqa: E501  # as an operator would write it
+"""  # as an operator would write it
 
 
 class Server:
@@ -55,9 +55,7 @@ class Server:
         self.home, self.url = home, f"http://127.0.0.1:{port}"
         self.script = home / "restart.sh"
         self.script.write_text(
-            _RESTART.format(
-                home=home, libraries=program.parent, program=program, model=model, port=port
-            )
+            _RESTART.format(home=home, libraries=program.parent, program=program, model=model, port=port)
         )
         self.restart = shlex.join(["/bin/sh", str(self.script)])
 
@@ -80,17 +78,25 @@ def said_by_peft(base, adapter=None):
     prompt = torch.tensor([PROMPT])
     with torch.no_grad():
         tokens = model.generate(
-            input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=LENGTH,
-            do_sample=False, eos_token_id=None, pad_token_id=0,
-        )  # fmt: skip
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=LENGTH,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
     return tokens[0][len(PROMPT) :].tolist()
 
 
 def ask(url):
     body = {
-        "prompt": PROMPT, "n_predict": LENGTH, "temperature": 0, "return_tokens": True,
-        "ignore_eos": True, "cache_prompt": False,
-    }  # fmt: skip
+        "prompt": PROMPT,
+        "n_predict": LENGTH,
+        "temperature": 0,
+        "return_tokens": True,
+        "ignore_eos": True,
+        "cache_prompt": False,
+    }
     # One that is being ended may take a request and never answer it.
     answer = httpx.post(f"{url}/completion", json=body, timeout=5, verify=False)
     return answer.raise_for_status().json()["tokens"]
@@ -103,10 +109,7 @@ def base(tmp_path):
 
 @pytest.fixture
 def folders(tmp_path, base):
-    return {
-        version: make_lora(base, tmp_path / f"lora-{version}", seed=version)
-        for version in (1, 2, 3)
-    }
+    return {version: make_lora(base, tmp_path / f"lora-{version}", seed=version) for version in (1, 2, 3)}
 
 
 @pytest.fixture
@@ -130,9 +133,7 @@ def server(tmp_path, base):
     made.stop()
 
 
-def test_a_real_llama_server_serves_what_a_channel_says(
-    local_registry, server, maker, base, folders, figures
-):
+def test_a_real_llama_server_serves_what_a_channel_says(local_registry, server, maker, base, folders, figures):
     host = local_registry.client(SCOPES, principal="host")
     right = {version: said_by_peft(base, folder) for version, folder in folders.items()}
     assert len({tuple(tokens) for tokens in [*right.values(), said_by_peft(base)]}) == 4

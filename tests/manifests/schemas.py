@@ -11,8 +11,7 @@ SUBDOMAIN = {
     "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",  # RFC 1123
 }
 ANNOTATION = (
-    "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
-    "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+    "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 )
 
 
@@ -37,22 +36,13 @@ def resource(version, kind, spec):
             }
         },
     )
-    return exactly(
-        {"apiVersion": {"const": version}, "kind": {"const": kind}, "metadata": metadata,
-         "spec": spec}
-    )  # fmt: skip
+    return exactly({"apiVersion": {"const": version}, "kind": {"const": kind}, "metadata": metadata, "spec": spec})
 
 
-_TARGET = exactly(
-    {"modelRewrite": TEXT}, {"weight": {"type": "integer", "minimum": 1, "maximum": 1_000_000}}
-)
+_TARGET = exactly({"modelRewrite": TEXT}, {"weight": {"type": "integer", "minimum": 1, "maximum": 1_000_000}})
 _MATCH = exactly({"model": exactly({"value": TEXT}, {"type": {"enum": ["Exact"]}})})
 _RULE = exactly(
-    {},
-    {
-        "matches": {"type": "array", "items": _MATCH},
-        "targets": {"type": "array", "items": _TARGET, "minItems": 1},
-    },
+    {}, {"matches": {"type": "array", "items": _MATCH}, "targets": {"type": "array", "items": _TARGET, "minItems": 1}}
 )
 _POOL = exactly(
     {"name": {"type": "string", "minLength": 1, "maxLength": 253}},
@@ -93,9 +83,6 @@ SCHEMAS = {
     "kserve": resource(
         "serving.kserve.io/v1alpha2",
         "LLMInferenceService",
-        exactly(
-            {"model": {**_MODEL, "properties": {**_MODEL["properties"], "lora": _LORA}}},
-            {"router": _ROUTER},
-        ),
+        exactly({"model": {**_MODEL, "properties": {**_MODEL["properties"], "lora": _LORA}}}, {"router": _ROUTER}),
     ),
 }

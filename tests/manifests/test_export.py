@@ -68,9 +68,7 @@ def test_two_channels_share_the_requests(maker):
     maker.promote(f"{LINE}:v1", "dev")
     options = ExportOptions(pool="p", model="chat", weight=10)
 
-    (manifest,), served = maker.channels.export(
-        LINE, "dev", "llm-d", options=options, beside="prod"
-    )
+    (manifest,), served = maker.channels.export(LINE, "dev", "llm-d", options=options, beside="prod")
 
     jsonschema.validate(manifest, SCHEMAS["llm-d"])
     (rule,) = manifest["spec"]["rules"]
@@ -93,17 +91,12 @@ def test_a_rank_above_vllms_own_is_asked_for():
     assert json.loads(json.dumps(manifest))["spec"]["model"]["lora"]["maxRank"] == 64
 
 
-@pytest.mark.parametrize(
-    ("namespace", "name"),
-    [("a.b_c", "d--e"), ("n" * 64, "m" * 64), ("x", "9"), ("a-", "-b")],
-)
+@pytest.mark.parametrize(("namespace", "name"), [("a.b_c", "d--e"), ("n" * 64, "m" * 64), ("x", "9"), ("a-", "-b")])
 def test_names_are_short_and_of_what_kubernetes_takes(namespace, name):
     digest = Digest("sha256", "ab" * 32)
     served = ServedVersion(LineRef(namespace, name), "prod", 1, 123_456, digest, "llama", 8)
 
-    jsonschema.validate(
-        served.resource, SCHEMAS["dynamo"]["properties"]["metadata"]["properties"]["name"]
-    )
+    jsonschema.validate(served.resource, SCHEMAS["dynamo"]["properties"]["metadata"]["properties"]["name"])
     assert served.resource.endswith("-v123456-abababab")
 
 
@@ -131,10 +124,7 @@ def test_what_cannot_be_served_is_not_exported(maker, local_registry):
     ],
 )
 def test_what_is_of_no_use_is_said_before_anything_is_asked(form, options, beside, told):
-    with (
-        Client(ClientConfig(server="http://127.0.0.1:9")) as client,
-        pytest.raises(InvalidInput, match=told),
-    ):
+    with Client(ClientConfig(server="http://127.0.0.1:9")) as client, pytest.raises(InvalidInput, match=told):
         client.channels.export(LINE, "prod", form, options=options, beside=beside)
 
 
@@ -152,9 +142,7 @@ def test_what_is_missing_is_said(maker):
 
 def test_the_command_prints_yaml_and_applies_nothing(user, local_registry, maker):
     done = user("channel", "export", f"{LINE}@prod", "--format", "dynamo", "--base-model", "llama")
-    told = user(
-        "channel", "export", f"{LINE}@prod", "--format", "dynamo", "--base-model", "llama", "--json"
-    )
+    told = user("channel", "export", f"{LINE}@prod", "--format", "dynamo", "--base-model", "llama", "--json")
     refused = user("channel", "export", LINE, "--format", "dynamo", "--base-model", "llama")
 
     assert done.status == 0, done.err

@@ -19,10 +19,16 @@ BASES = ((11, "beta", SHARED, PLAIN), (12, "alpha", SHARED, TWIN), (13, "own", O
 
 def base(row_id, name, root, document):
     return {
-        "id": row_id, "name": name, "root": root, "config_digest": "sha256:c", "stored_bytes": 0,
-        "manifest_digest": f"sha256:{row_id}", "manifest": document, "logical_bytes": 1,
+        "id": row_id,
+        "name": name,
+        "root": root,
+        "config_digest": "sha256:c",
+        "stored_bytes": 0,
+        "manifest_digest": f"sha256:{row_id}",
+        "manifest": document,
+        "logical_bytes": 1,
         "created_at": T0,
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -39,9 +45,13 @@ def engine(empty_database_url):
         conn.execute(sa.insert(t.bases), [*rows, base(14, "broken", BROKEN, b"{}")])
         conn.execute(sa.insert(t.deltas).values(dict(ROWS_OF[t.deltas]) | {"created_at": T0}))
         for number, root, base_id in (
-            (1, SHARED, 11), (2, SHARED, None), (3, OWN, 13), (4, OWN, None), (5, BROKEN, 14),
+            (1, SHARED, 11),
+            (2, SHARED, None),
+            (3, OWN, 13),
+            (4, OWN, None),
+            (5, BROKEN, 14),
             (6, f"blake3:{'d' * 64}", None),
-        ):  # fmt: skip
+        ):
             values = {**version(number), "base_root": root, "base_id": base_id, "created_at": T0}
             then = {name: values[name] for name in values if name in known}
             conn.execute(sa.insert(t.versions).values(then))
@@ -59,9 +69,14 @@ def add_verdict(conn, number, root):
     run = {**ROWS_OF[t.runs], "id": f"r{number}", "version_id": number, "dedup_key": f"k{number}"}
     conn.execute(sa.insert(t.runs).values({**run, "created_at": T0}))
     found = {
-        **ROWS_OF[t.verdicts], "id": f"v{number}", "run_id": f"r{number}", "version_id": number,
-        "base_root": root, "manifest_digest": f"sha256:{number}", "created_at": T0,
-    }  # fmt: skip
+        **ROWS_OF[t.verdicts],
+        "id": f"v{number}",
+        "run_id": f"r{number}",
+        "version_id": number,
+        "base_root": root,
+        "manifest_digest": f"sha256:{number}",
+        "created_at": T0,
+    }
     conn.execute(sa.insert(t.verdicts).values(found))
 
 
@@ -91,9 +106,7 @@ def test_the_database_refuses_what_would_take_one_base_for_another(engine):
 
     refusals = {words: refusal(engine, change) for change, words in forgeries(other)}
 
-    assert {words: words in said for words, said in refusals.items()} == dict.fromkeys(
-        refusals, True
-    )
+    assert {words: words in said for words, said in refusals.items()} == dict.fromkeys(refusals, True)
 
 
 def forgeries(other):
@@ -107,10 +120,7 @@ def forgeries(other):
         ("UPDATE verdict_bases SET identity = 'x'", "verdict_bases is append-only"),
         (into_verdicts.format(other), "a verdict is about the very base"),
         (into_verdicts.format("blake3:forged"), "the very base that its version is bound to"),
-        (
-            "INSERT INTO deleted_bases (base_id, name, created_at) VALUES (13, 'own', 1)",
-            "something stands on the base",
-        ),
+        ("INSERT INTO deleted_bases (base_id, name, created_at) VALUES (13, 'own', 1)", "something stands on the base"),
     ]
 
 

@@ -26,14 +26,18 @@ def migrated(empty_database_url):
     """Bring a database of the release before, with tokens and namespaces, to this one."""
     migrations.upgrade(empty_database_url, revision="0018")
     engine = create_engine(empty_database_url)
-    old = {table: sa.table(table, *(sa.column(name) for name in names)) for table, names in (
-        ("principals", ("id", "name", "kind", "created_at")),
-        ("namespaces", ("id", "name", "created_by", "created_at")),
-    )}  # fmt: skip
+    old = {
+        table: sa.table(table, *(sa.column(name) for name in names))
+        for table, names in (
+            ("principals", ("id", "name", "kind", "created_at")),
+            ("namespaces", ("id", "name", "created_by", "created_at")),
+        )
+    }
     tokens = sa.table(
-        "tokens", *(sa.column(c.name) for c in t.tokens.c if c.name not in {"id", "scopes"}),
+        "tokens",
+        *(sa.column(c.name) for c in t.tokens.c if c.name not in {"id", "scopes"}),
         sa.column("scopes", sa.JSON()),
-    )  # fmt: skip
+    )
     with write(engine) as conn:
         for number, (name, kind) in PEOPLE.items():
             values = {"id": number, "name": name, "kind": kind, "created_at": T0}
@@ -51,9 +55,7 @@ def migrated(empty_database_url):
 
 def test_each_principal_holds_everywhere_what_its_live_tokens_allow(migrated):
     with read(migrated) as conn:
-        held = {
-            name: set(holdings_of(conn, number).split(",")) for number, (name, _) in PEOPLE.items()
-        }
+        held = {name: set(holdings_of(conn, number).split(",")) for number, (name, _) in PEOPLE.items()}
         assert count_legacy(conn) == (9, 4)
 
     assert held == {

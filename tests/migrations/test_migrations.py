@@ -21,17 +21,32 @@ from tests.migrations.populated import ROWS, populate, rows_in, rows_of
 VERSIONS = Path(migrations.__file__).parent / "versions"
 REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 # Whole ways from a few; each step is walked below, and all whole ways are `soak`.
-WHOLE_WAYS = [
-    name if name in {"0001", "0013"} else pytest.param(name, marks=pytest.mark.soak)
-    for name in REVISIONS
-]
+WHOLE_WAYS = [name if name in {"0001", "0013"} else pytest.param(name, marks=pytest.mark.soak) for name in REVISIONS]
 APPEND_ONLY = [
-    "accepted_warnings", "approvals", "audit", "base_figures", "base_probes",
-    "complete_verdicts", "disputes", "floors", "freezes",
-    "log_checkpoints", "log_leaves", "log_nodes", "log_origins", "log_statements", "referrers",
-    "reviews", "revisions", "revoked_signers", "summaries", "terms", "verdict_envelopes",
-    "verdicts", "waiver_channels",
-]  # fmt: skip
+    "accepted_warnings",
+    "approvals",
+    "audit",
+    "base_figures",
+    "base_probes",
+    "complete_verdicts",
+    "disputes",
+    "floors",
+    "freezes",
+    "log_checkpoints",
+    "log_leaves",
+    "log_nodes",
+    "log_origins",
+    "log_statements",
+    "referrers",
+    "reviews",
+    "revisions",
+    "revoked_signers",
+    "summaries",
+    "terms",
+    "verdict_envelopes",
+    "verdicts",
+    "waiver_channels",
+]
 # What 0022 makes of tokens and namespaces that were there, on every way up, and 0025 of the trail.
 MADE = {"grants", "stand_ins", "unsealed", "visibility_epochs"}
 
@@ -91,9 +106,7 @@ def test_an_upgrade_may_be_repeated(database_url):
 
 def test_an_empty_database_is_at_no_revision(empty_database_url):
     assert migrations.current(empty_database_url) is None
-    assert migrations.check(empty_database_url) == [
-        f"the schema is absent, the newest is {db.HEAD}"
-    ]
+    assert migrations.check(empty_database_url) == [f"the schema is absent, the newest is {db.HEAD}"]
 
 
 def test_a_server_refuses_a_database_of_another_revision(empty_database_url):
@@ -223,9 +236,7 @@ def test_an_append_only_table_refuses_changes(populated_url, table, change):
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_a_row_of_an_append_only_table_cannot_be_replaced(populated_sqlite_url, table):
-    check_refused(
-        populated_sqlite_url, table, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}"
-    )
+    check_refused(populated_sqlite_url, table, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
 
 
 @pytest.mark.postgres
@@ -249,10 +260,7 @@ def check_refused(url, table, change):
 
 def within(rows, known):
     """Cut rows down to the tables and columns that an older revision knows."""
-    return {
-        table: [{name: row[name] for name in (known[table] or [row])[0]} for row in rows[table]]
-        for table in known
-    }
+    return {table: [{name: row[name] for name in (known[table] or [row])[0]} for row in rows[table]] for table in known}
 
 
 def tables_of(url):
@@ -297,9 +305,7 @@ def described(url):
         rows = conn.exec_driver_sql(query[engine.dialect.name]).all()
     engine.dispose()
     return sorted(
-        (place, name, ordered(definition))
-        for place, name, definition in rows
-        if "alembic_version" not in place
+        (place, name, ordered(definition)) for place, name, definition in rows if "alembic_version" not in place
     )
 
 

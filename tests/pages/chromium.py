@@ -62,9 +62,8 @@ class Tab:
     def __init__(self, browser, server, token, *, scheme="light", scripts=True):
         self._server, self._token = server, token
         self.context = browser.new_context(
-            color_scheme=scheme, java_script_enabled=scripts,
-            viewport={"width": 1_280, "height": 900},
-        )  # fmt: skip
+            color_scheme=scheme, java_script_enabled=scripts, viewport={"width": 1_280, "height": 900}
+        )
         self.context.set_default_timeout(_PATIENCE_MS)
         self.page = self.context.new_page()
         self.page.add_init_script(_NOTE_VIOLATIONS)

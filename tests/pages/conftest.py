@@ -36,9 +36,10 @@ def _fill(server, maker):
     ).raise_for_status()
     http = server.http(maker.config.token)
     waits = http.post(
-        f"{path}/revisions", headers={"If-Match": '"r0"'},
+        f"{path}/revisions",
+        headers={"If-Match": '"r0"'},
         json={"kind": "promote", "version": 2, "reason": "for the weekend"},
-    )  # fmt: skip
+    )
     assert waits.json()["code"] == "approval_due", waits.text
     agent = server.http(server.token("read", "serve", principal="host-1"))
     serves = [{"channel": "team/lora@prod", "revision": 1, "version": 1, "digest": "sha256:x"}]

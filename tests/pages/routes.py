@@ -12,12 +12,17 @@ from deltareg.pages.guard import ROOT
 LINE = "/ui/deltas/team/x"
 DEV = f"{LINE}/channels/dev"
 READ = {
-    "/": "/ui/", "/kept": "/ui/kept", "/help": "/ui/help", "/deltas": "/ui/deltas",
-    "/find": "/ui/find?q=zzz", "/deltas/{ns}/{name}": LINE,
+    "/": "/ui/",
+    "/kept": "/ui/kept",
+    "/help": "/ui/help",
+    "/deltas": "/ui/deltas",
+    "/find": "/ui/find?q=zzz",
+    "/deltas/{ns}/{name}": LINE,
     "/deltas/{ns}/{name}/diff": f"{LINE}/diff?a=v1&b=v2",
     "/deltas/{ns}/{name}/diff/figures": f"{LINE}/diff/figures?a=v1&b=v2",
     "/deltas/{ns}/{name}/ask": f"{LINE}/ask",
-    "/deltas/{ns}/{name}/bisect": f"{LINE}/bisect", "/lineage": "/ui/lineage?at=team/x",
+    "/deltas/{ns}/{name}/bisect": f"{LINE}/bisect",
+    "/lineage": "/ui/lineage?at=team/x",
     "/deltas/{ns}/{name}/channels/{channel}": DEV,
     "/deltas/{ns}/{name}/channels/{channel}/standing": f"{DEV}/standing",
     "/deltas/{ns}/{name}/channels/{channel}/rollback": f"{DEV}/rollback",
@@ -29,30 +34,38 @@ READ = {
     "/deltas/{ns}/{name}/{version}/files": f"{LINE}/v1/files",
     "/deltas/{ns}/{name}/{version}/card": f"{LINE}/v1/card",
     "/deltas/{ns}/{name}/{version}/lineage": f"{LINE}/v1/lineage",
-    "/requests": "/ui/requests?state=all", "/requests/{request}": "/ui/requests/1",
-    "/runs": "/ui/runs?state=all", "/runs/{run}": "/ui/runs/{run}", "/workers": "/ui/workers",
-    "/bases": "/ui/bases", "/bases/{base:path}": "/ui/bases/tinyllama", "/fleet": "/ui/fleet",
-    "/storage": "/ui/storage?of=team", "/access": "/ui/access?namespace=team",
+    "/requests": "/ui/requests?state=all",
+    "/requests/{request}": "/ui/requests/1",
+    "/runs": "/ui/runs?state=all",
+    "/runs/{run}": "/ui/runs/{run}",
+    "/workers": "/ui/workers",
+    "/bases": "/ui/bases",
+    "/bases/{base:path}": "/ui/bases/tinyllama",
+    "/fleet": "/ui/fleet",
+    "/storage": "/ui/storage?of=team",
+    "/access": "/ui/access?namespace=team",
     "/deltas/{ns}/{name}/metrics": f"{LINE}/metrics",
     "/deltas/{ns}/{name}/{version}/storage": f"{LINE}/v1/storage",
     "/storage/plan": "/ui/storage/plan",
     "/verdicts/{verdict}/waive": "/ui/verdicts/{verdict}/waive",
-    "/suites": "/ui/suites", "/suites/{suite}": "/ui/suites/hostile",
+    "/suites": "/ui/suites",
+    "/suites/{suite}": "/ui/suites/hostile",
     "/audit/check": "/ui/audit/check",
     "/explain/{code}": "/ui/explain/norm_ratio",
-    "/tokens": "/ui/tokens", "/audit": "/ui/audit", "/sessions": "/ui/sessions",
-}  # fmt: skip
+    "/tokens": "/ui/tokens",
+    "/audit": "/ui/audit",
+    "/sessions": "/ui/sessions",
+}
 """What shows something to who is logged in; `{run}` and `{verdict}` stand for those that are there.
 """
 FORMS = {
     "/deltas/{ns}/{name}/channels/{channel}/policy": f"{DEV}/policy",
-    "/policy": "/ui/policy?namespace=team", "/suites/-/new": "/ui/suites/-/new",
+    "/policy": "/ui/policy?namespace=team",
+    "/suites/-/new": "/ui/suites/-/new",
     "/suites/{suite}/edit": "/ui/suites/hostile/edit",
-}  # fmt: skip
+}
 """What shows something, and does something as well."""
-STREAMS = {
-    "/runs/{run}/stream": "/ui/runs/{run}/stream", "/answers/{run}": "/ui/answers/{run}",
-}  # fmt: skip
+STREAMS = {"/runs/{run}/stream": "/ui/runs/{run}/stream", "/answers/{run}": "/ui/answers/{run}"}
 """What goes on showing something, or shows it to who asked for it alone."""
 READ |= FORMS
 ACTS = {

@@ -81,13 +81,10 @@ def test_looking_at_pages_is_a_use_of_the_token(desk):
     token, number = token_of(desk, "looker")
     with browser(desk, token) as client:
         with write(desk.registry.engine) as conn:
+            conn.execute(sa.update(tokens).where(tokens.c.id == number).values(last_used_at=1_000_000))
             conn.execute(
-                sa.update(tokens).where(tokens.c.id == number).values(last_used_at=1_000_000)
+                sa.update(sessions).where(sessions.c.token_id == number).values(used_at=now_us() - 2 * 60_000_000)
             )
-            conn.execute(
-                sa.update(sessions).where(sessions.c.token_id == number)
-                .values(used_at=now_us() - 2 * 60_000_000)
-            )  # fmt: skip
         client.get("/ui/")
     with desk.registry.engine.connect() as conn:
         used = conn.execute(sa.select(tokens.c.last_used_at).where(tokens.c.id == number)).scalar()

@@ -19,9 +19,10 @@ def rows_of(client, **asked):
         ({"action": "CHANNEL", "subject": "Lora@PROD"}, {"channel.promote"}),
         ({"subject": "lora@prod", "actor": "mak"}, {"channel.promote"}),
         ({"action": "channel.promote"}, {"channel.promote"}),
-        ({"action": "%"}, set()), ({"subject": "_ora@prod"}, set()),
+        ({"action": "%"}, set()),
+        ({"subject": "_ora@prod"}, set()),
     ],
-)  # fmt: skip
+)
 def test_parts_of_words_are_enough(pages, asked, found):
     assert {row["action"] for row in rows_of(pages, **asked)} == found
 
@@ -50,19 +51,23 @@ def test_a_row_has_an_address_that_it_is_found_at(pages):
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        (None, {"revision": 3, "revoked_at": None, "text": "", "list": []},
-         [AuditChange("revision", "", "3")]),
-        ({"policy": {"approvals": 1}}, {"policy": {"approvals": 2}},
-         [AuditChange("policy approvals", "1", "2")]),
+        (None, {"revision": 3, "revoked_at": None, "text": "", "list": []}, [AuditChange("revision", "", "3")]),
+        ({"policy": {"approvals": 1}}, {"policy": {"approvals": 2}}, [AuditChange("policy approvals", "1", "2")]),
         ({"name": "a", "of": "x"}, {"name": "b", "of": "x"}, [AuditChange("name", "a", "b")]),
         ({"agent": "host-1"}, None, [AuditChange("agent", "host-1", "")]),
-        (None, {"is_local": False, "rights": ["read", "push"], "digest": DIGEST},
-         [AuditChange("is local", "", "no"), AuditChange("rights", "", "read, push"),
-          AuditChange("digest", "", DIGEST[:19])]),
+        (
+            None,
+            {"is_local": False, "rights": ["read", "push"], "digest": DIGEST},
+            [
+                AuditChange("is local", "", "no"),
+                AuditChange("rights", "", "read, push"),
+                AuditChange("digest", "", DIGEST[:19]),
+            ],
+        ),
         (None, [{"suite": "deep", "max_age": "9d"}], [AuditChange("it", "", "suite deep, max_age 9d")]),
         (None, None, []),
     ],
-)  # fmt: skip
+)
 def test_a_change_is_told_in_words(before, after, told):
     assert changes(before, after) == told
 
@@ -70,11 +75,16 @@ def test_a_change_is_told_in_words(before, after, told):
 @pytest.mark.parametrize(
     ("subject", "address"),
     [
-        ("team/x:v3", "/ui/deltas/team/x/v3"), ("team/x@prod", "/ui/deltas/team/x/channels/prod"),
-        ("team/x@prod/request/7", "/ui/requests/7"), ("base/llama", "/ui/bases/llama"),
-        ("token/4", "/ui/tokens#t4"), ("session/4", ""), ("member/*/ana", ""), ("", ""),
+        ("team/x:v3", "/ui/deltas/team/x/v3"),
+        ("team/x@prod", "/ui/deltas/team/x/channels/prod"),
+        ("team/x@prod/request/7", "/ui/requests/7"),
+        ("base/llama", "/ui/bases/llama"),
+        ("token/4", "/ui/tokens#t4"),
+        ("session/4", ""),
+        ("member/*/ana", ""),
+        ("", ""),
         ("base/<b>", "/ui/bases/%3Cb%3E"),
     ],
-)  # fmt: skip
+)
 def test_a_subject_leads_to_its_page(subject, address):
     assert address_of(subject) == address

@@ -12,9 +12,7 @@ from deltareg.wire import CheckResult
 from tests.pages.test_pages import LINE
 
 CODES = sorted(
-    each.name.removesuffix(".md")
-    for each in (files("deltareg") / "explain").iterdir()
-    if each.name.endswith(".md")
+    each.name.removesuffix(".md") for each in (files("deltareg") / "explain").iterdir() if each.name.endswith(".md")
 )
 
 
@@ -39,14 +37,9 @@ def test_what_passed_beside_a_failure_is_folded(pages):
 def test_what_said_nothing_is_folded_with_why(pages):
     page = VerdictsPage.model_validate(pages.get(f"{LINE}/v3/verdicts?format=json").json())
     (verdict,) = page.verdicts.items
-    skipped = [
-        CheckResult(name=f"c{n}", verdict="skipped", detail="norm_ratio failed before it")
-        for n in range(20)
-    ]
+    skipped = [CheckResult(name=f"c{n}", verdict="skipped", detail="norm_ratio failed before it") for n in range(20)]
     checks = [*skipped, result("pass"), result("warn"), result("fail"), result("n/a")]
-    listed = page.verdicts.model_copy(
-        update={"items": [verdict.model_copy(update={"checks": checks})]}
-    )
+    listed = page.verdicts.model_copy(update={"items": [verdict.model_copy(update={"checks": checks})]})
 
     (shown,) = page.model_copy(update={"verdicts": listed}).shown
 
@@ -58,11 +51,14 @@ def test_what_said_nothing_is_folded_with_why(pages):
 @pytest.mark.parametrize(
     ("a", "b", "differs"),
     [
-        (result("pass", 1), result("pass", 2), True), (result("pass"), result("fail"), True),
-        (result("pass", 1), result("pass", 1), False), (result("pass"), None, True),
-        (result("pass"), result("skipped"), False), (result("skipped"), None, False),
+        (result("pass", 1), result("pass", 2), True),
+        (result("pass"), result("fail"), True),
+        (result("pass", 1), result("pass", 1), False),
+        (result("pass"), None, True),
+        (result("pass"), result("skipped"), False),
+        (result("skipped"), None, False),
     ],
-)  # fmt: skip
+)
 def test_a_check_that_was_skipped_says_nothing_of_a_difference(a, b, differs):
     assert CheckPair(suite="smoke", check="rows", a=a, b=b).is_different is differs
 

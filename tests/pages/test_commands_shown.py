@@ -14,11 +14,24 @@ _TEMPLATES = Path(deltareg.pages.__file__).parent / "templates"
 _CALL = re.compile(r'"(deltareg [^()]*?)\)')
 _IN_TEXT = re.compile(r'(?:<code>|data-copy=")(deltareg [^<"]*)')
 _FOR = {
-    "ref": "a/b:v1", "line": "a/b", "number": "1", "version": "1", "channel": "prod", "id": "x",
-    "good": "1", "bad": "3", "n": "2", "next": "2", "name": "base",
-    "code": "corrupt", "revision": "3", "check": "effect",
-    "namespace": "team", "a": "1", "b": "2",
-}  # fmt: skip
+    "ref": "a/b:v1",
+    "line": "a/b",
+    "number": "1",
+    "version": "1",
+    "channel": "prod",
+    "id": "x",
+    "good": "1",
+    "bad": "3",
+    "n": "2",
+    "next": "2",
+    "name": "base",
+    "code": "corrupt",
+    "revision": "3",
+    "check": "effect",
+    "namespace": "team",
+    "a": "1",
+    "b": "2",
+}
 
 
 def shown():

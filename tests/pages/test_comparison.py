@@ -15,11 +15,7 @@ LAYERS, MODULES = 128, 30
 def test_the_odd_one_of_three_is_the_one_without_which_they_agree(found):
     odd = odd_of(found)
 
-    agree = [
-        name
-        for n, name in enumerate(("first", "second", "third"))
-        if len({*found[:n], *found[n + 1 :]}) == 1
-    ]
+    agree = [name for n, name in enumerate(("first", "second", "third")) if len({*found[:n], *found[n + 1 :]}) == 1]
     if not any(found):
         assert odd == "neither"
     elif len(set(found)) == 1:
@@ -31,12 +27,15 @@ def test_the_odd_one_of_three_is_the_one_without_which_they_agree(found):
 def _manifest(digest):
     tensors = [
         SimpleNamespace(
-            role="weight", name=f"model.layers.{layer}.m{module}.weight",
-            target=f"model.layers.{layer}.m{module}.weight", shape=(2, 2),
+            role="weight",
+            name=f"model.layers.{layer}.m{module}.weight",
+            target=f"model.layers.{layer}.m{module}.weight",
+            shape=(2, 2),
             digest=digest(layer, module),
         )
-        for layer in range(LAYERS) for module in range(MODULES)
-    ]  # fmt: skip
+        for layer in range(LAYERS)
+        for module in range(MODULES)
+    ]
     return SimpleNamespace(tensors=[tensor for tensor in tensors if tensor.digest])
 
 
@@ -50,9 +49,7 @@ def test_a_large_map_has_all_its_cells_and_counts_them():
 
     cells = Counter(cell.style for row in made.rows for cell in row.cells)
     assert (len(made.layers), len(made.rows), made.is_dense) == (LAYERS, MODULES, True)
-    assert cells == {
-        "second": MODULES, "third": 2 * MODULES - 1, "same": LAYERS * MODULES - 3 * MODULES + 1,
-    }  # fmt: skip
+    assert cells == {"second": MODULES, "third": 2 * MODULES - 1, "same": LAYERS * MODULES - 3 * MODULES + 1}
     assert counted == {"first": 0, "each": 0, **cells}
     last = made.rows[0].cells[-1]
     assert last.told == "layer 127, m0: v3 differs from v1 and v2; nothing in v3"

@@ -19,15 +19,28 @@ from tests.pages.conftest import browser
 from tests.pages.test_pages import LINE, PROD
 
 TABLES = {
-    "/ui/deltas": "delta", LINE: "ref", PROD: "revision", "/ui/requests?state=all": "request",
-    "/ui/runs?state=all": "run", "/ui/workers": "worker", "/ui/bases": "base",
-    "/ui/bases/tinyllama": "ref", "/ui/fleet": "agent", "/ui/storage": "of",
-    "/ui/access": "principal", "/ui/tokens": "token", "/ui/audit": "row",
-    "/ui/sessions": "session", "/ui/suites": "suite",
-    "/ui/suites/smoke": "name", "/ui/storage/plan": "ref", f"{LINE}/metrics": "measure",
-    f"{LINE}/v3/verdicts": "verdict", f"{LINE}/v3/files": "module",
+    "/ui/deltas": "delta",
+    LINE: "ref",
+    PROD: "revision",
+    "/ui/requests?state=all": "request",
+    "/ui/runs?state=all": "run",
+    "/ui/workers": "worker",
+    "/ui/bases": "base",
+    "/ui/bases/tinyllama": "ref",
+    "/ui/fleet": "agent",
+    "/ui/storage": "of",
+    "/ui/access": "principal",
+    "/ui/tokens": "token",
+    "/ui/audit": "row",
+    "/ui/sessions": "session",
+    "/ui/suites": "suite",
+    "/ui/suites/smoke": "name",
+    "/ui/storage/plan": "ref",
+    f"{LINE}/metrics": "measure",
+    f"{LINE}/v3/verdicts": "verdict",
+    f"{LINE}/v3/files": "module",
     f"{LINE}/diff?a=v2&b=v3": "module",
-}  # fmt: skip
+}
 DRAWN = [f"{LINE}/v3/files", f"{LINE}/diff?a=v2&b=v3"]
 SVG = "{http://www.w3.org/2000/svg}"
 FIRST = set("=+-@\uff1d\uff0b\uff0d\uff20")
@@ -61,15 +74,10 @@ def test_all_of_a_list_is_there_and_not_a_page_of_it(desk):
     admin = authenticate(desk.registry, desk.admin_token, request_id="x")
 
     def load(cursor):
-        return list_audit(
-            desk.registry, admin, actor=None, action=None, subject=None, cursor=cursor or None,
-            limit=3,
-        )  # fmt: skip
+        return list_audit(desk.registry, admin, actor=None, action=None, subject=None, cursor=cursor or None, limit=3)
 
     table: PageTable[Any] = PageTable(
-        ("row", "did"),
-        lambda page: [(row.id, row.action) for row in page.items],
-        lambda page: page.next_cursor,
+        ("row", "did"), lambda page: [(row.id, row.action) for row in page.items], lambda page: page.next_cursor
     )
     sent = list(parts(table, load(""), load))
     numbers = [int(row["row"]) for row in csv.DictReader(io.StringIO("".join(sent)))]
@@ -118,10 +126,19 @@ def test_no_cell_is_a_formula(cell):
 @pytest.mark.parametrize(
     ("cell", "shown"),
     [
-        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("\t=1+1", "'=1+1"), ("\r\n@x", "'@x"),
-        ("+1", "'+1"), ("-x", "'-x"), (-1.5, "-1.5"), (None, ""), (True, "yes"),
-        ("\u200b=1", "'=1"), ("\uff1d1", "'\uff1d1"), ("a=b", "a=b"), ("", ""),
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("\t=1+1", "'=1+1"),
+        ("\r\n@x", "'@x"),
+        ("+1", "'+1"),
+        ("-x", "'-x"),
+        (-1.5, "-1.5"),
+        (None, ""),
+        (True, "yes"),
+        ("\u200b=1", "'=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a=b", "a=b"),
+        ("", ""),
     ],
-)  # fmt: skip
+)
 def test_what_begins_like_a_formula_is_text(cell, shown):
     assert harmless(cell) == shown

@@ -10,16 +10,58 @@ from tests.pages.conftest import DELTAS, browser, word_of
 from tests.pages.routes import LINE, READ
 
 HOSTILE = [
-    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'><svg/onload=alert(1)>",
-    "{{7*7}}{% raw %}", "javascript:alert(1)", "</title><script>", "<!--", "]]>", "&lt;b&gt;",
-    '" autofocus onfocus=alert(1) x="', "\u202egnp.exe", "a\u200bb", "=cmd|' /C calc'!A0",
-    "<a href=//evil.example>x</a>", "NaN", "${7*7}", "<b>" * 30, "</script></style></svg>",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'><svg/onload=alert(1)>",
+    "{{7*7}}{% raw %}",
+    "javascript:alert(1)",
+    "</title><script>",
+    "<!--",
+    "]]>",
+    "&lt;b&gt;",
+    '" autofocus onfocus=alert(1) x="',
+    "\u202egnp.exe",
+    "a\u200bb",
+    "=cmd|' /C calc'!A0",
+    "<a href=//evil.example>x</a>",
+    "NaN",
+    "${7*7}",
+    "<b>" * 30,
+    "</script></style></svg>",
+]
 UNSEEN = ("\u202e", "\u200b", "\x1b")
-ASKED = ["deltas", "find", "login", "audit", "fleet", "runs", "requests", "storage", "lineage",
-         "policy", "suites", "nowhere"]  # fmt: skip
-NAMES = ("q", "next", "kind", "actor", "subject", "action", "of", "state", "base", "channel", "at",
-         "open", "up", "theme", "namespace", "measure")  # fmt: skip
+ASKED = [
+    "deltas",
+    "find",
+    "login",
+    "audit",
+    "fleet",
+    "runs",
+    "requests",
+    "storage",
+    "lineage",
+    "policy",
+    "suites",
+    "nowhere",
+]
+NAMES = (
+    "q",
+    "next",
+    "kind",
+    "actor",
+    "subject",
+    "action",
+    "of",
+    "state",
+    "base",
+    "channel",
+    "at",
+    "open",
+    "up",
+    "theme",
+    "namespace",
+    "measure",
+)
 TAGS = {"img", "iframe", "object", "embed", "base", "b", "style"}
 
 

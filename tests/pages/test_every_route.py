@@ -10,10 +10,13 @@ RUN = "00000000-0000-4000-8000-000000000000"
 ELSEWHERE = [{"Sec-Fetch-Site": site} for site in ("cross-site", "same-site", "none")]
 ELSEWHERE += [{"Origin": "https://evil.example"}, {"Origin": "null"}, {}]
 KEPT = {
-    "Cache-Control": "no-store", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
-}  # fmt: skip
+}
 POLICY = ("default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'")
 OTHERS = {"GET": ("POST", "PUT", "PATCH", "DELETE"), "POST": ("GET", "PUT", "PATCH", "DELETE")}
 

@@ -20,11 +20,16 @@ ROWS = [
 ]
 GENERAL = {
     "figures": [
-        {"name": "perplexity <i>", "n": 14, "base": {"value": 20.0, "low": 18.0, "high": 23.0},
-         "a": {"value": 21.0}, "b": {"value": None},
-         "change": {"value": 1.5, "low": 1.2, "high": 1.9}},
-    ],
-}  # fmt: skip
+        {
+            "name": "perplexity <i>",
+            "n": 14,
+            "base": {"value": 20.0, "low": 18.0, "high": 23.0},
+            "a": {"value": 21.0},
+            "b": {"value": None},
+            "change": {"value": 1.5, "low": 1.2, "high": 1.9},
+        }
+    ]
+}
 EVIL = "</textarea><script>alert(1)</script> \u202egnp.exe\nand a line"
 
 
@@ -87,17 +92,15 @@ def test_a_comparison_of_an_older_worker_says_so_and_is_asked_for_anew(desk, pag
 
 
 def test_an_answer_says_how_it_was_asked_and_shows_the_prompt_as_it_was_given(desk, pages):
-    form = {"word": word_of(pages), "a": "v1", "b": "v2", "tokens": "5", "seed": "",
-            "prompt": "hi", "form": "chat"}  # fmt: skip
+    form = {"word": word_of(pages), "a": "v1", "b": "v2", "tokens": "5", "seed": "", "prompt": "hi", "form": "chat"}
     place = pages.post(f"{LINE}/ask/act", data=form).headers["Location"]
     plain = {"text": "so", "tokens": 5, "is_over": False, "seconds": 0.1}
     nothing = {"text": "", "tokens": 0, "is_over": True, "seconds": 0.0}
     answers = [
         {"side": "base", **nothing, "why": "no chat template <b>"},
-        {"side": "a", **plain, "template": "version", "given": f"<s>{EVIL}", "given_tokens": 7,
-         "is_cut": True},
+        {"side": "a", **plain, "template": "version", "given": f"<s>{EVIL}", "given_tokens": 7, "is_cut": True},
         {"side": "b", **nothing, "given": "x", "classes": [{"name": "<i>sour", "share": 0.75}]},
-    ]  # fmt: skip
+    ]
     found_out(desk, place.rpartition("/")[2], {"answers": answers})
 
     shown = whole(pages.get(place))
@@ -107,9 +110,7 @@ def test_an_answer_says_how_it_was_asked_and_shows_the_prompt_as_it_was_given(de
     assert "Asked in a chat, by the template that it brings, of which it takes a part" in shown
     assert "&lt;s&gt;&lt;/textarea&gt;&lt;script&gt;" in shown
     assert "<script>alert" not in shown
-    assert ("&lt;i&gt;sour" in shown, '<td class="num" data-label="Share">0.75</td>' in shown) == (
-        True, True,
-    )  # fmt: skip
+    assert ("&lt;i&gt;sour" in shown, '<td class="num" data-label="Share">0.75</td>' in shown) == (True, True)
     assert 'name="form"' in whole(pages.get(f"{LINE}/ask?a=v1"))
 
 
@@ -137,11 +138,18 @@ def test_a_prompt_is_answered_side_by_side_for_who_asked(desk, pages):
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
-        ({"prompt": "x" * 8_001}, 422), ({"prompt": "a\0b"}, 422), ({"prompt": " \n"}, 422),
-        ({"prompt": "\x1b[2J"}, 422), ({"tokens": "257"}, 422), ({"a": "v9"}, 404),
-        ({"b": "v1"}, 422), ({"word": "wrong"}, 403), ({"seed": "x"}, 422), ({"form": "song"}, 422),
+        ({"prompt": "x" * 8_001}, 422),
+        ({"prompt": "a\0b"}, 422),
+        ({"prompt": " \n"}, 422),
+        ({"prompt": "\x1b[2J"}, 422),
+        ({"tokens": "257"}, 422),
+        ({"a": "v9"}, 404),
+        ({"b": "v1"}, 422),
+        ({"word": "wrong"}, 403),
+        ({"seed": "x"}, 422),
+        ({"form": "song"}, 422),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_asked_is_told(pages, changes, status):
     form = {"word": word_of(pages), "a": "v1", "b": "", "tokens": "5", "seed": "", "prompt": "hi"}
 
@@ -154,10 +162,11 @@ def test_a_map_has_steps_and_one_cell_for_what_is_in_one_place():
     names = ModuleDifference.model_fields
     modules = [ModuleDifference.model_validate(dict(zip(names, row, strict=True))) for row in ROWS]
     experts = [
-        ModuleDifference(module=f"model.layers.3.experts.{n}.w.weight", relative_norm=0.5 - n / 10,
-                         norm_a=1.0, norm_b=1.0)
+        ModuleDifference(
+            module=f"model.layers.3.experts.{n}.w.weight", relative_norm=0.5 - n / 10, norm_a=1.0, norm_b=1.0
+        )
         for n in range(4)
-    ]  # fmt: skip
+    ]
 
     change, overlap = change_map([*modules, *experts]), overlap_map(modules)
 

@@ -18,8 +18,14 @@ STRANGE = {
     "an old browser, a sandbox": {"Origin": "null"},
     "nobody says": {},
 }
-KEPT = ("Content-Security-Policy", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy",
-        "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy")  # fmt: skip
+KEPT = (
+    "Content-Security-Policy",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "Referrer-Policy",
+    "Cross-Origin-Opener-Policy",
+    "Cross-Origin-Resource-Policy",
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +75,9 @@ def test_a_page_is_fetched_by_no_other_site(pages):
     assert pages.get("/ui/deltas", headers=linked).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/ui/", "/ui/login", "/ui/nowhere", "/ui/deltas?format=json",
-                                  "/ui/find?q=team/lora", "/ui/audit"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path", ["/ui/", "/ui/login", "/ui/nowhere", "/ui/deltas?format=json", "/ui/find?q=team/lora", "/ui/audit"]
+)
 def test_nothing_is_kept_framed_or_guessed_at(pages, path):
     answer = pages.get(path)
 
@@ -95,9 +102,12 @@ def test_a_cookie_opens_no_route_of_the_api(desk):
         for route in closed:
             method, _, path = route.partition(" ")
             answer = client.request(
-                method, path.format(**NAMES, agent="a"),
-                params=QUERIES.get(route), json=BODIES.get(route), headers=HEADERS.get(route),
-            )  # fmt: skip
+                method,
+                path.format(**NAMES, agent="a"),
+                params=QUERIES.get(route),
+                json=BODIES.get(route),
+                headers=HEADERS.get(route),
+            )
             assert answer.status_code == 401, route
 
 

@@ -5,21 +5,29 @@ import pydot
 import pytest
 
 from deltareg.pages.lineage_graph import SINGLE_MOST, GraphSelection, draw_together
-from deltareg.service.overview.family import VersionFamily, Relative
+from deltareg.service.overview.family import Relative, VersionFamily
 
 # pydot calls its own parser by names that this has given up.
 READS_DOT = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 AT = "/ui/lineage?at=team/lora:v2"
 
 
-def relative(
-    number, line="a/b", *, row=None, parents=(), base="llama", channels=(), stands_on=None
-):
+def relative(number, line="a/b", *, row=None, parents=(), base="llama", channels=(), stands_on=None):
     row = number if row is None else row
     return Relative(
-        row, line, number, "lora", base, stands_on, tuple(parents), tuple(channels),
-        is_made=bool(parents), digest=f"sha256:{row}", is_deleted=False, is_revoked=False,
-    )  # fmt: skip
+        row,
+        line,
+        number,
+        "lora",
+        base,
+        stands_on,
+        tuple(parents),
+        tuple(channels),
+        is_made=bool(parents),
+        digest=f"sha256:{row}",
+        is_deleted=False,
+        is_revoked=False,
+    )
 
 
 def family(relatives, *, at="", sort="everything", focus=None):
@@ -28,9 +36,7 @@ def family(relatives, *, at="", sort="everything", focus=None):
 
 def drawn(found, **shown):
     nodes, arrows = draw_together(found, GraphSelection(**shown))
-    return {node.key: node for node in nodes}, {
-        (arrow.start, arrow.end): arrow.relation for arrow in arrows
-    }
+    return {node.key: node for node in nodes}, {(arrow.start, arrow.end): arrow.relation for arrow in arrows}
 
 
 CHAIN = [relative(n, parents=[n - 1] if n > 1 else []) for n in range(1, 10)]
@@ -48,9 +54,7 @@ def test_a_line_is_one_node_until_it_is_opened():
 def test_a_version_cuts_its_line_in_two():
     nodes, edges = drawn(family(CHAIN, at="a/b:v4", sort="version", focus=4))
 
-    assert set(edges) == {
-        ("base:llama", "a/b:v1-v3"), ("a/b:v1-v3", "a/b:v4"), ("a/b:v4", "a/b:v5-v9"),
-    }  # fmt: skip
+    assert set(edges) == {("base:llama", "a/b:v1-v3"), ("a/b:v1-v3", "a/b:v4"), ("a/b:v4", "a/b:v5-v9")}
     assert [key for key, node in nodes.items() if node.is_here] == ["a/b:v4"]
 
 
@@ -65,9 +69,7 @@ def test_of_a_long_line_the_newest_versions_are_drawn_by_themselves():
 
 
 def test_what_is_alike_is_folded_and_what_serves_comes_first():
-    lines = [
-        relative(1, f"a/l{n}", row=n, channels=["prod"] if n == 3 else []) for n in range(1, 41)
-    ]
+    lines = [relative(1, f"a/l{n}", row=n, channels=["prod"] if n == 3 else []) for n in range(1, 41)]
     nodes, edges = drawn(family(lines), most=5)
     wide, _ = drawn(family(lines), most=40)
 
@@ -81,9 +83,11 @@ def test_what_is_alike_is_folded_and_what_serves_comes_first():
 
 def test_lines_that_feed_each_other_still_stand_on_their_base():
     both = [
-        relative(1, "a/x", row=1), relative(1, "a/y", row=2, parents=[1]),
-        relative(2, "a/x", row=3, parents=[2]), relative(2, "a/y", row=4, parents=[3]),
-    ]  # fmt: skip
+        relative(1, "a/x", row=1),
+        relative(1, "a/y", row=2, parents=[1]),
+        relative(2, "a/x", row=3, parents=[2]),
+        relative(2, "a/y", row=4, parents=[3]),
+    ]
     _, edges = drawn(family(both))
 
     assert {("a/x", "a/y"), ("a/y", "a/x"), ("base:llama", "a/x")} == set(edges)
@@ -91,10 +95,11 @@ def test_lines_that_feed_each_other_still_stand_on_their_base():
 
 def test_a_stack_and_a_merge_are_shown_as_what_they_are():
     found = [
-        relative(1, row=1), relative(1, "a/c", row=2),
+        relative(1, row=1),
+        relative(1, "a/c", row=2),
         relative(1, "a/m", row=3, parents=[1, 2]),
         relative(1, "a/s", row=4, base="a/b:v1", stands_on=1),
-    ]  # fmt: skip
+    ]
     nodes, edges = drawn(family(found))
 
     assert nodes["a/m:v1"].parents == 2
@@ -134,8 +139,13 @@ def test_what_is_shown_is_what_is_written(pages):
 
 
 def test_everything_leads_on_and_comes_back(pages):
-    for path in ("/ui/lineage", AT, "/ui/lineage?at=team/lora", "/ui/lineage?at=base:tinyllama",
-                 "/ui/deltas/team/lora/v2/lineage"):  # fmt: skip
+    for path in (
+        "/ui/lineage",
+        AT,
+        "/ui/lineage?at=team/lora",
+        "/ui/lineage?at=base:tinyllama",
+        "/ui/deltas/team/lora/v2/lineage",
+    ):
         text = pages.get(path).text
         drawing = text.partition('class="graph"')[2].partition("</svg>")[0]
         links = {part.partition('"')[0] for part in drawing.split('<a href="')[1:]}
@@ -146,8 +156,15 @@ def test_everything_leads_on_and_comes_back(pages):
 
 @pytest.mark.parametrize(
     ("asked", "status"),
-    [("at=team/none", 404), ("at=none", 404), ("at=a/b/c/d", 422), ("up=51", 422),
-     ("most=9999", 422), ("down=-1", 422), ("open=x", 422)],
-)  # fmt: skip
+    [
+        ("at=team/none", 404),
+        ("at=none", 404),
+        ("at=a/b/c/d", 422),
+        ("up=51", 422),
+        ("most=9999", 422),
+        ("down=-1", 422),
+        ("open=x", 422),
+    ],
+)
 def test_what_cannot_be_shown_is_said(pages, asked, status):
     assert pages.get(f"/ui/lineage?{asked}").status_code == status

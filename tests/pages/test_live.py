@@ -124,10 +124,7 @@ def test_it_is_for_who_may_read_the_run_and_for_no_other_site(desk, pages, worke
             unseen = stranger.get(f"{worked.path}/stream")
     finally:
         admin.patch("/namespaces/team", json={"visibility": "internal"})
-    elsewhere = pages.get(
-        f"{worked.path}/stream",
-        headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"},
-    )
+    elsewhere = pages.get(f"{worked.path}/stream", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"})
     worked.end()
 
     assert unseen.status_code == 404

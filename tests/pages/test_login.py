@@ -13,10 +13,22 @@ from tests.pages.conftest import FROM_OURS, browser, word_of
 
 LEFT = {"Accept": "text/html"}
 ELSEWHERE = [
-    "//evil.example", "https://evil.example", "/\\evil.example", "/ui//evil.example/..//",
-    "/ui\\@evil.example", "javascript:alert(1)", "/uix", "/api/v1/whoami", "/ui/\r\nX: y",
-    "/ui/../api", " /ui/", "/ui/%0d%0aSet-Cookie:x", "/ui/?a=<b>", "\t//evil.example", "",
-]  # fmt: skip
+    "//evil.example",
+    "https://evil.example",
+    "/\\evil.example",
+    "/ui//evil.example/..//",
+    "/ui\\@evil.example",
+    "javascript:alert(1)",
+    "/uix",
+    "/api/v1/whoami",
+    "/ui/\r\nX: y",
+    "/ui/../api",
+    " /ui/",
+    "/ui/%0d%0aSet-Cookie:x",
+    "/ui/?a=<b>",
+    "\t//evil.example",
+    "",
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +62,7 @@ def test_a_code_is_good_once(desk, stranger):
 def test_a_code_is_good_for_a_minute(desk, stranger):
     code = code_of(desk)
     with write(desk.registry.engine) as conn:
-        conn.execute(
-            sa.update(sessions).where(sessions.c.code_hash.is_not(None)).values(expires_at=now_us())
-        )
+        conn.execute(sa.update(sessions).where(sessions.c.code_hash.is_not(None)).values(expires_at=now_us()))
 
     assert stranger.post("/ui/login", data={"code": code}).status_code == 401
 
@@ -105,18 +115,21 @@ def test_a_worker_has_nothing_to_look_at(desk, stranger):
 def test_where_tls_ends_the_cookie_is_of_this_host_alone(desk):
     with httpx.Client(headers=LEFT) as client:
         answer = client.post(
-            f"{desk.url}/ui/login", data={"token": desk.admin_token},
-            headers=FROM_OURS | {"Host": "localhost"},
-        )  # fmt: skip
+            f"{desk.url}/ui/login", data={"token": desk.admin_token}, headers=FROM_OURS | {"Host": "localhost"}
+        )
     assert answer.headers["Set-Cookie"].startswith("deltareg-80=")
     from starlette.requests import Request
 
     from deltareg.pages.cookie import _name, bound_to
 
     scope = {
-        "type": "http", "scheme": "http", "path": "/ui/", "query_string": b"", "server": ("x", 80),
+        "type": "http",
+        "scheme": "http",
+        "path": "/ui/",
+        "query_string": b"",
+        "server": ("x", 80),
         "headers": [(b"host", b"registry.example.org")],
-    }  # fmt: skip
+    }
     assert _name(Request(scope)) == "__Host-deltareg"
     assert bound_to(Request(scope)) == ""
 
@@ -192,9 +205,7 @@ def test_a_session_ends_with_its_time_without_use_and_with_the_server(desk, colu
     with browser(desk, desk.token("read", principal="ada-3")) as client:
         with write(desk.registry.engine) as conn:
             newest = sa.select(sa.func.max(sessions.c.id)).scalar_subquery()
-            conn.execute(
-                sa.update(sessions).where(sessions.c.id == newest).values({column: late[column]})
-            )
+            conn.execute(sa.update(sessions).where(sessions.c.id == newest).values({column: late[column]}))
         assert client.get("/ui/").status_code == 303
 
 
@@ -215,9 +226,8 @@ def test_logins_are_in_the_audit_trail(desk):
 
     with desk.registry.engine.connect() as conn:
         found = conn.execute(
-            sa.select(audit.c.action, audit.c.subject)
-            .where(audit.c.actor == "ada-5").order_by(audit.c.id)
-        ).all()  # fmt: skip
+            sa.select(audit.c.action, audit.c.subject).where(audit.c.actor == "ada-5").order_by(audit.c.id)
+        ).all()
     assert [row.action for row in found] == ["session.begin", "session.end"]
     assert found[0].subject == found[1].subject
 

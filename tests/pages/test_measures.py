@@ -28,8 +28,10 @@ def test_checks_and_labels_are_drawn_over_versions(desk, pages):
     assert {each["name"] for each in found} == {"metric.loss", *measured}
     assert found[0]["name"] == "metric.loss"
     assert found[0]["points"] == [
-        {"version": 1, "value": 0.75}, {"version": 2, "value": 0.5}, {"version": 4, "value": 0.25},
-    ]  # fmt: skip
+        {"version": 1, "value": 0.75},
+        {"version": 2, "value": 0.5},
+        {"version": 4, "value": 0.25},
+    ]
     assert len(list(drawn.iter(f"{SVG}circle"))) == 3
     assert [each.text for each in drawn.iter(f"{SVG}text")] == ["0", "0.75", "v1", "v4"]
     assert "metric.loss by version: v1 0.75, v2 0.5, v4 0.25" in str(drawn.get("aria-label"))

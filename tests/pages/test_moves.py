@@ -54,9 +54,13 @@ def test_a_rollback_says_where_it_goes_and_goes_there(desk, two):
     before = maker.get(f"{PROD}/rollback?format=json").json()
     stale = post(maker, f"{PROD}/move", kind="rollback", revision="1", reason="x")
     done = post(
-        maker, f"{PROD}/move", kind="rollback", version=str(before["readiness"]["version"]),
-        revision=str(before["revision"]), reason="p95 doubled",
-    )  # fmt: skip
+        maker,
+        f"{PROD}/move",
+        kind="rollback",
+        version=str(before["readiness"]["version"]),
+        revision=str(before["revision"]),
+        reason="p95 doubled",
+    )
 
     assert (before["serves"], before["readiness"]["version"]) == (2, 1)
     assert [agent["agent"] for agent in before["agents"]] == ["host-1"]
@@ -107,11 +111,15 @@ def test_a_channel_is_frozen_and_moves_again(desk, two):
 @pytest.mark.parametrize(
     "form",
     [
-        {"kind": "delete"}, {"kind": "rollback", "version": "x"}, {"kind": "promote"},
-        {"kind": "freeze", "revision": "-1"}, {"kind": "freeze", "revision": "9" * 30},
-        {"kind": "freeze", "reason": "a\0b", "revision": "0"}, {},
+        {"kind": "delete"},
+        {"kind": "rollback", "version": "x"},
+        {"kind": "promote"},
+        {"kind": "freeze", "revision": "-1"},
+        {"kind": "freeze", "revision": "9" * 30},
+        {"kind": "freeze", "reason": "a\0b", "revision": "0"},
+        {},
     ],
-)  # fmt: skip
+)
 def test_a_form_that_is_none_of_ours_is_refused(two, form):
     answer = post(two[0], f"{LINE}/channels/dev/move", **({"revision": "0"} | form))
 
@@ -132,9 +140,8 @@ def test_a_run_is_cancelled_and_carried_out_again(desk, two):
     maker, _ = two
     desk.client().verify("team/lora:v1", again=True)
     (run,) = [
-        each for each in maker.get("/ui/runs?format=json").json()["runs"]["items"]
-        if each["ref"] == "team/lora:v1"
-    ]  # fmt: skip
+        each for each in maker.get("/ui/runs?format=json").json()["runs"]["items"] if each["ref"] == "team/lora:v1"
+    ]
     shown = maker.get(f"/ui/runs/{run['id']}")
     cancelled = post(maker, f"/ui/runs/{run['id']}/act", act="cancel")
     again = post(maker, f"/ui/runs/{run['id']}/act", act="cancel")

@@ -13,36 +13,99 @@ PROD = f"{LINE}/channels/prod"
 MOST_STATEMENTS = 6
 """How many statements a page costs at most, the one that finds the session among them."""
 PAGES = [
-    "/ui/", "/ui/kept", "/ui/deltas", "/ui/deltas?q=lora&kind=lora&verdict=fail", LINE,
-    f"{LINE}/v3", f"{LINE}/v2", f"{LINE}/v3/gate", f"{LINE}/v3/verdicts", f"{LINE}/v3/files",
-    f"{LINE}/v2/lineage", f"{LINE}/diff", f"{LINE}/v1/card", f"{LINE}/diff?a=v1&b=v3&all=yes",
-    PROD, f"{PROD}?at=2100-01-01", f"{LINE}/channels/dev", f"{PROD}/standing", f"{PROD}/rollback",
-    f"{PROD}/promote", f"{PROD}/promote?version=v3", f"{PROD}/freeze", "/ui/requests",
-    "/ui/requests?state=all", "/ui/requests/1", "/ui/runs", "/ui/runs?state=all", "/ui/tokens",
-    "/ui/workers", "/ui/bases", "/ui/bases/tinyllama", "/ui/fleet", "/ui/fleet?of=team/lora@prod",
-    "/ui/storage", "/ui/storage?of=team", "/ui/storage?of=team/lora", "/ui/access",
-    "/ui/access?namespace=team", "/ui/audit", "/ui/sessions", "/ui/help", "/ui/lineage",
-    f"{LINE}/diff/figures?a=v1&b=v2", f"{LINE}/ask?a=v1&b=v2",
-    "/ui/lineage?at=team/lora&show=versions", "/ui/lineage?at=base:tinyllama&up=4",
-    f"{LINE}/diff?a=v1&b=v2&c=v3", f"{LINE}/bisect", f"{LINE}/bisect?v1=good&v3=bad",
-    f"{LINE}/bisect?v1=good&v2=good&v3=bad", f"{LINE}/metrics", f"{LINE}/v3/storage",
-    "/ui/storage?of=team/lora:v3", "/ui/storage/plan", f"{PROD}/policy", "/ui/policy",
-    "/ui/policy?namespace=team", "/ui/suites", "/ui/suites/smoke", "/ui/suites/-/new",
-    "/ui/suites/smoke/edit", "/ui/explain/norm_ratio",
+    "/ui/",
+    "/ui/kept",
+    "/ui/deltas",
+    "/ui/deltas?q=lora&kind=lora&verdict=fail",
+    LINE,
+    f"{LINE}/v3",
+    f"{LINE}/v2",
+    f"{LINE}/v3/gate",
+    f"{LINE}/v3/verdicts",
+    f"{LINE}/v3/files",
+    f"{LINE}/v2/lineage",
+    f"{LINE}/diff",
+    f"{LINE}/v1/card",
+    f"{LINE}/diff?a=v1&b=v3&all=yes",
+    PROD,
+    f"{PROD}?at=2100-01-01",
+    f"{LINE}/channels/dev",
+    f"{PROD}/standing",
+    f"{PROD}/rollback",
+    f"{PROD}/promote",
+    f"{PROD}/promote?version=v3",
+    f"{PROD}/freeze",
+    "/ui/requests",
+    "/ui/requests?state=all",
+    "/ui/requests/1",
+    "/ui/runs",
+    "/ui/runs?state=all",
+    "/ui/tokens",
+    "/ui/workers",
+    "/ui/bases",
+    "/ui/bases/tinyllama",
+    "/ui/fleet",
+    "/ui/fleet?of=team/lora@prod",
+    "/ui/storage",
+    "/ui/storage?of=team",
+    "/ui/storage?of=team/lora",
+    "/ui/access",
+    "/ui/access?namespace=team",
+    "/ui/audit",
+    "/ui/sessions",
+    "/ui/help",
+    "/ui/lineage",
+    f"{LINE}/diff/figures?a=v1&b=v2",
+    f"{LINE}/ask?a=v1&b=v2",
+    "/ui/lineage?at=team/lora&show=versions",
+    "/ui/lineage?at=base:tinyllama&up=4",
+    f"{LINE}/diff?a=v1&b=v2&c=v3",
+    f"{LINE}/bisect",
+    f"{LINE}/bisect?v1=good&v3=bad",
+    f"{LINE}/bisect?v1=good&v2=good&v3=bad",
+    f"{LINE}/metrics",
+    f"{LINE}/v3/storage",
+    "/ui/storage?of=team/lora:v3",
+    "/ui/storage/plan",
+    f"{PROD}/policy",
+    "/ui/policy",
+    "/ui/policy?namespace=team",
+    "/ui/suites",
+    "/ui/suites/smoke",
+    "/ui/suites/-/new",
+    "/ui/suites/smoke/edit",
+    "/ui/explain/norm_ratio",
     "/ui/audit/check",
-]  # fmt: skip
+]
 MORE = {"/ui/audit/check": 14}
 """Those for operators: all of the log is read."""
 PATHS = sorted(PAGES)
-EMPTY = ["/ui/", "/ui/deltas", "/ui/bases", "/ui/requests", "/ui/runs", "/ui/fleet", "/ui/workers",
-         "/ui/storage", "/ui/access", "/ui/audit"]  # fmt: skip
+EMPTY = [
+    "/ui/",
+    "/ui/deltas",
+    "/ui/bases",
+    "/ui/requests",
+    "/ui/runs",
+    "/ui/fleet",
+    "/ui/workers",
+    "/ui/storage",
+    "/ui/access",
+    "/ui/audit",
+]
 OWN_QUERIES = [
-    "/ui/", "/ui/kept", LINE,
+    "/ui/",
+    "/ui/kept",
+    LINE,
     "/ui/deltas?q=LO&kind=lora&base=tinyllama&namespace=team&verdict=pass&channel=prod",
-    PROD, f"{PROD}?at=2100-01-01", "/ui/sessions", "/ui/audit?action=PROM&subject=Lora@",
-    f"{LINE}/v1", f"{LINE}/v1/gate",
-    f"{PROD}/promote?version=v1", f"{PROD}/rollback",
-]  # fmt: skip
+    PROD,
+    f"{PROD}?at=2100-01-01",
+    "/ui/sessions",
+    "/ui/audit?action=PROM&subject=Lora@",
+    f"{LINE}/v1",
+    f"{LINE}/v1/gate",
+    f"{PROD}/promote?version=v1",
+    f"{PROD}/rollback",
+]
 _WHOLE = {"br", "hr", "img", "input", "link", "meta", "wbr", "use", "path", "circle", "rect"}
 
 
@@ -111,8 +174,9 @@ def test_a_page_is_whole_and_asks_little(pages, counted, path):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_page_is_json_as_well(pages, path):
-    twin = pages.get(path, params={"format": "json"} if "?" not in path else None,
-                     headers={"Accept": "application/json"})  # fmt: skip
+    twin = pages.get(
+        path, params={"format": "json"} if "?" not in path else None, headers={"Accept": "application/json"}
+    )
 
     assert twin.headers["Content-Type"] == "application/json"
     assert isinstance(twin.json(), dict)
@@ -121,14 +185,23 @@ def test_every_page_is_json_as_well(pages, path):
 @pytest.mark.parametrize(
     ("asked", "leads"),
     [
-        ("team/lora", LINE), ("team/lora:v2", f"{LINE}/v2"), ("team/lora@prod", PROD),
-        ("team/lora@prod~1", f"{LINE}/v1"), ("lora", "/ui/deltas?q=lora"),
-        ("lora v2", f"{LINE}/v2"), ("LORA:v3", f"{LINE}/v3"), ("team/lora v9", f"{LINE}/v9"),
-        ("lor v2", f"{LINE}/v2"), ("lora @prod", PROD), ("lora@prod", PROD),
-        ("none v2", "/ui/deltas?q=none"), ("lora v0", "/ui/deltas?q=lora+v0"),
-        ("<b>", "/ui/deltas?q=%3Cb%3E"), ("", "/ui/deltas?q="),
+        ("team/lora", LINE),
+        ("team/lora:v2", f"{LINE}/v2"),
+        ("team/lora@prod", PROD),
+        ("team/lora@prod~1", f"{LINE}/v1"),
+        ("lora", "/ui/deltas?q=lora"),
+        ("lora v2", f"{LINE}/v2"),
+        ("LORA:v3", f"{LINE}/v3"),
+        ("team/lora v9", f"{LINE}/v9"),
+        ("lor v2", f"{LINE}/v2"),
+        ("lora @prod", PROD),
+        ("lora@prod", PROD),
+        ("none v2", "/ui/deltas?q=none"),
+        ("lora v0", "/ui/deltas?q=lora+v0"),
+        ("<b>", "/ui/deltas?q=%3Cb%3E"),
+        ("", "/ui/deltas?q="),
     ],
-)  # fmt: skip
+)
 def test_a_reference_leads_to_its_page(pages, asked, leads):
     answer = pages.get("/ui/find", params={"q": asked})
 
@@ -138,14 +211,25 @@ def test_a_reference_leads_to_its_page(pages, asked, leads):
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/ui/deltas/team/none", 404), (f"{LINE}/v99", 404), (f"{LINE}/x", 422),
-        (f"{LINE}/channels/none", 404), ("/ui/requests/99", 404), ("/ui/requests/x", 422),
-        ("/ui/runs/x", 422), ("/ui/bases/none", 404), (f"{LINE}/diff?a=v77", 422),
-        ("/ui/requests?cursor=abcd", 422), (f"{PROD}?at=yesterday", 422), ("/ui/storage?of=A", 422),
-        ("/ui/storage?of=none", 404), ("/ui/deltas/TEAM/x", 422), ("/ui/fleet?of=x", 422),
-        ("/ui/explain/none", 404), ("/ui/explain/No.md", 404),
+        ("/ui/deltas/team/none", 404),
+        (f"{LINE}/v99", 404),
+        (f"{LINE}/x", 422),
+        (f"{LINE}/channels/none", 404),
+        ("/ui/requests/99", 404),
+        ("/ui/requests/x", 422),
+        ("/ui/runs/x", 422),
+        ("/ui/bases/none", 404),
+        (f"{LINE}/diff?a=v77", 422),
+        ("/ui/requests?cursor=abcd", 422),
+        (f"{PROD}?at=yesterday", 422),
+        ("/ui/storage?of=A", 422),
+        ("/ui/storage?of=none", 404),
+        ("/ui/deltas/TEAM/x", 422),
+        ("/ui/fleet?of=x", 422),
+        ("/ui/explain/none", 404),
+        ("/ui/explain/No.md", 404),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_there_is_a_page_with_a_way_on(pages, path, status):
     answer = pages.get(path, headers={"X-Request-ID": "told-7"})
 
@@ -168,9 +252,7 @@ def test_lines_are_found_by_name_digest_kind_base_and_words(desk, pages):
     assert len(by_base["found"]["items"]) == 1
     assert by_base["facets"] == []  # there is nothing to choose between
     narrowed = pages.get("/ui/deltas?kind=full&format=json").json()
-    assert [facet["values"] for facet in narrowed["facets"]] == [
-        [["lora", 1, "/ui/deltas?kind=lora", False]]
-    ]
+    assert [facet["values"] for facet in narrowed["facets"]] == [[["lora", 1, "/ui/deltas?kind=lora", False]]]
 
 
 def test_home_says_what_waits_and_for_whom(desk, pages):
@@ -201,9 +283,7 @@ def test_a_map_tells_what_differs(pages):
     assert diff["counted"]["changed"] == 4
     assert diff["counted"]["removed"] == 10
     assert {each["name"] for each in diff["config"]} == {"lora_alpha", "r"}
-    assert [pair["check"] for pair in diff["checks"] if pair["b"]["verdict"] == "fail"] == [
-        "effect"
-    ]
+    assert [pair["check"] for pair in diff["checks"] if pair["b"]["verdict"] == "fail"] == ["effect"]
     assert (three["a"]["version"], three["b"]["version"], three["c"]["version"]) == (1, 2, 3)
     assert sum(three["counted"].values()) == sum(
         style["style"] != "neither" for row in three["map"]["rows"] for style in row["cells"]

@@ -10,18 +10,25 @@ from deltareg.pages.policy_words import _TITLES, policy_words
     ("fields", "told"),
     [
         ({"suites": ["smoke"]}, {"1 suite: smoke", "none: whoever may promote moves it alone"}),
-        ({"suites": ["smoke", {"suite": "deep", "max_age": "30d"}], "approvals": 2},
-         {"2 suites: smoke, deep (a verdict of 30d at most)",
-          "2 other people, who neither asked nor pushed"}),
-        ({"suites": [], "approvals": 1, "protected": True, "rollback": {"revisions": 3, "days": 7}},
-         {"none", "1 other person, who neither asked nor pushed", "needed",
-          "3 revisions or 7 days back"}),
-        ({"suites": [], "approvals": 1, "kinds": ["lora", "ia3"],
-          "freeze": [{"from": "fri 16:00", "to": "mon 08:00", "zone": "UTC", "reason": "calm"}]},
-         {"none", "1 other person, who neither asked nor pushed", "lora, ia3",
-          "fri 16:00 to mon 08:00 UTC: calm"}),
+        (
+            {"suites": ["smoke", {"suite": "deep", "max_age": "30d"}], "approvals": 2},
+            {"2 suites: smoke, deep (a verdict of 30d at most)", "2 other people, who neither asked nor pushed"},
+        ),
+        (
+            {"suites": [], "approvals": 1, "protected": True, "rollback": {"revisions": 3, "days": 7}},
+            {"none", "1 other person, who neither asked nor pushed", "needed", "3 revisions or 7 days back"},
+        ),
+        (
+            {
+                "suites": [],
+                "approvals": 1,
+                "kinds": ["lora", "ia3"],
+                "freeze": [{"from": "fri 16:00", "to": "mon 08:00", "zone": "UTC", "reason": "calm"}],
+            },
+            {"none", "1 other person, who neither asked nor pushed", "lora, ia3", "fri 16:00 to mon 08:00 UTC: calm"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_policy_is_told_in_words(fields, told):
     assert {words for _, words in policy_words(fields)} == told
 

@@ -30,15 +30,12 @@ def whole(answer):
 @pytest.mark.parametrize(
     ("path", "form", "status", "page"),
     [
-        (f"{PROD}/move", {"kind": "promote", "version": "1", "revision": "0"}, 412,
-         f"{PROD}/promote?version=1"),
-        (f"{PROD}/move", {"kind": "rollback", "version": "1", "revision": "0"}, 412,
-         f"{PROD}/rollback"),
-        (f"{PROD}/move", {"kind": "freeze", "revision": "2", "until": "soon"}, 422,
-         f"{PROD}/freeze"),
+        (f"{PROD}/move", {"kind": "promote", "version": "1", "revision": "0"}, 412, f"{PROD}/promote?version=1"),
+        (f"{PROD}/move", {"kind": "rollback", "version": "1", "revision": "0"}, 412, f"{PROD}/rollback"),
+        (f"{PROD}/move", {"kind": "freeze", "revision": "2", "until": "soon"}, 422, f"{PROD}/freeze"),
         ("/ui/requests/1/decide", {"decision": "perhaps"}, 422, "/ui/requests/1"),
     ],
-)  # fmt: skip
+)
 def test_a_refused_form_is_shown_again_with_what_stood_in_it(mover, path, form, status, page):
     answer = post(mover, path, reason=WHY, **form)
     shown = whole(answer)
@@ -47,9 +44,7 @@ def test_a_refused_form_is_shown_again_with_what_stood_in_it(mover, path, form, 
     assert "Nothing was done:" in shown
     assert MENU in shown
     assert f'data-here="{page}"' in shown
-    assert "because &lt;/textarea&gt;&lt;script&gt;alert(1)&lt;/script&gt; of p95</textarea>" in (
-        shown
-    )
+    assert "because &lt;/textarea&gt;&lt;script&gt;alert(1)&lt;/script&gt; of p95</textarea>" in (shown)
     assert mover.get(page).status_code == 200
     assert f'action="{path}"' in shown
     told = post(mover, f"{path}?format=json", reason=WHY, **form)
@@ -78,20 +73,14 @@ def test_what_a_form_shows_again_is_what_stands_now(pages):
     seen = post(pages, f"{PROD}/move", kind="rollback", version="1", revision="0", reason=WHY)
 
     assert seen.status_code == 412
-    assert f'name="revision" value="{pages.get(f"{PROD}?format=json").json()["revision"]}"' in (
-        whole(seen)
-    )
+    assert f'name="revision" value="{pages.get(f"{PROD}?format=json").json()["revision"]}"' in (whole(seen))
 
 
 def test_an_error_keeps_the_menu_and_leads_back(mover):
     nowhere = mover.get("/ui/no/such/page").text
     looked_at = mover.get(f"{PROD}/move")
-    from_form = mover.post(
-        f"{PROD}/move", data={"word": "x"}, headers={"Referer": f"http://x{PROD}/promote?version=1"}
-    )
-    from_afar = mover.post(
-        f"{PROD}/move", data={"word": "x"}, headers={"Referer": "http://evil.example//evil"}
-    )
+    from_form = mover.post(f"{PROD}/move", data={"word": "x"}, headers={"Referer": f"http://x{PROD}/promote?version=1"})
+    from_afar = mover.post(f"{PROD}/move", data={"word": "x"}, headers={"Referer": "http://evil.example//evil"})
 
     assert MENU in nowhere
     assert (looked_at.status_code, "Try again" in looked_at.text) == (405, False)

@@ -25,7 +25,5 @@ def test_every_address_leads_to_its_own_page_in_whatever_order_the_files_are_rea
 
 def route_at(routes, method, address):
     """Give the path of the route that answers an address."""
-    scope = {
-        "type": "http", "method": method, "path": address.partition("?")[0], "root_path": "",
-    }  # fmt: skip
+    scope = {"type": "http", "method": method, "path": address.partition("?")[0], "root_path": ""}
     return next(route.path for route in routes if route.matches(scope)[0] is Match.FULL)

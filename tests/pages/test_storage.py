@@ -59,9 +59,7 @@ def test_what_is_due_is_what_a_collection_frees(deleted, pages):
     freed = deleted.http(deleted.admin_token).post("/gc/runs", params={"grace_s": 0}).json()
     left = waiting(pages)
 
-    assert {name: each["is_due"] for name, each in waits.items()} == {
-        "v1": False, "v2": False, "v4": True,
-    }  # fmt: skip
+    assert {name: each["is_due"] for name, each in waits.items()} == {"v1": False, "v2": False, "v4": True}
     assert "made from it" in waits["v1"]["why"]
     assert waits["v1"]["goes_at"] == ""
     assert freed["bytes"] == planned["bytes"] > 0
@@ -72,9 +70,7 @@ def test_figures_of_many_versions_are_remembered_with_their_age(deleted, pages, 
     monkeypatch.setattr(stats, "_KEPT_LEAST", 1)
     monkeypatch.setattr(stats, "_KEPT_EACH", 0.001)
     before = figures(pages, "/ui/storage?anew=yes&format=json")
-    deleted.client(principal="maker").push(
-        DELTAS / "lora_qv", "team/later", base="tinyllama", parents=[]
-    )
+    deleted.client(principal="maker").push(DELTAS / "lora_qv", "team/later", base="tinyllama", parents=[])
 
     recalled = figures(pages, "/ui/storage?format=json")
     anew = figures(pages, "/ui/storage?anew=yes&format=json")

@@ -23,8 +23,11 @@ DAY_US = 86_400_000_000
 HANDS = ["mouse", "keys"]
 BY = pytest.mark.parametrize("by", HANDS)
 PROGRAM = str(Path(sys.executable).with_name("deltareg"))
-PUSHED = [SAMPLES / "deltas" / "tinyllama" / "lora", SAMPLES / "deltas" / "tinyllama" / "lora_v2",
-          SAMPLES / "bad" / "exploding"]  # fmt: skip
+PUSHED = [
+    SAMPLES / "deltas" / "tinyllama" / "lora",
+    SAMPLES / "deltas" / "tinyllama" / "lora_v2",
+    SAMPLES / "bad" / "exploding",
+]
 OUTCOMES = ["pass", "pass", "fail"]
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1_200)]
 
@@ -78,21 +81,32 @@ def _served_for_nine_days(server, line):
     """Write what the clock of a test cannot: a move nine days ago."""
     with write(server.registry.engine) as conn:
         of_line = sa.select(t.deltas.c.id).where(t.deltas.c.name == line.partition("/")[2])
-        channel = conn.execute(sa.select(t.channels.c.id).where(
-            t.channels.c.delta_id == of_line.scalar_subquery(), t.channels.c.name == "prod"
-        )).scalar_one()  # fmt: skip
-        version = conn.execute(sa.select(t.versions).where(
-            t.versions.c.delta_id == of_line.scalar_subquery(), t.versions.c.number == 1
-        )).one()  # fmt: skip
+        channel = conn.execute(
+            sa.select(t.channels.c.id).where(
+                t.channels.c.delta_id == of_line.scalar_subquery(), t.channels.c.name == "prod"
+            )
+        ).scalar_one()
+        version = conn.execute(
+            sa.select(t.versions).where(t.versions.c.delta_id == of_line.scalar_subquery(), t.versions.c.number == 1)
+        ).one()
         maker = sa.select(t.principals.c.id).where(t.principals.c.name == "maker")
         follow = sa.update(t.channels).where(t.channels.c.id == channel)
         conn.execute(follow.values(revision=1))
-        conn.execute(sa.insert(t.revisions).values(
-            channel_id=channel, number=1, kind="promote", version_id=version.id,
-            digest=version.manifest_digest, base_root=version.base_root, verdict_ids=[],
-            actor_id=maker.scalar_subquery(), break_glass=True,
-            reason="the first that passed", created_at=time.time_ns() // 1_000 - 9 * DAY_US,
-        ))  # fmt: skip
+        conn.execute(
+            sa.insert(t.revisions).values(
+                channel_id=channel,
+                number=1,
+                kind="promote",
+                version_id=version.id,
+                digest=version.manifest_digest,
+                base_root=version.base_root,
+                verdict_ids=[],
+                actor_id=maker.scalar_subquery(),
+                break_glass=True,
+                reason="the first that passed",
+                created_at=time.time_ns() // 1_000 - 9 * DAY_US,
+            )
+        )
 
 
 def _ask(server, maker, line):
@@ -101,9 +115,10 @@ def _ask(server, maker, line):
     policy = PolicySet(policy={"approvals": 1}, reason="two people").model_dump()
     admin.put(f"{path}/policy", headers={"If-Match": tag}, json=policy).raise_for_status()
     waits = server.http(maker.config.token).post(
-        f"{path}/revisions", headers={"If-Match": '"r0"'},
+        f"{path}/revisions",
+        headers={"If-Match": '"r0"'},
         json={"kind": "promote", "version": 2, "reason": "for the weekend"},
-    )  # fmt: skip
+    )
     assert waits.json()["code"] == "approval_due", waits.text
 
 

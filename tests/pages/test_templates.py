@@ -27,11 +27,15 @@ FORBIDDEN = {
     "a form that says who sends it nothing": r"target\s*=\s*\"_blank\"",
 }
 STATES = {
-    "verdict": get_args(Outcome), "check": get_args(runs.CheckOutcome),
-    "run": get_args(RunState), "revision": get_args(RevisionKind),
-    "request": get_args(requests.RequestState), "light": get_args(requests.Light),
-    "proof": get_args(ProofState), "drift": set(get_args(fleet.Drift)) - {"none"},
-}  # fmt: skip
+    "verdict": get_args(Outcome),
+    "check": get_args(runs.CheckOutcome),
+    "run": get_args(RunState),
+    "revision": get_args(RevisionKind),
+    "request": get_args(requests.RequestState),
+    "light": get_args(requests.Light),
+    "proof": get_args(ProofState),
+    "drift": set(get_args(fleet.Drift)) - {"none"},
+}
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -49,9 +53,7 @@ def test_every_form_that_acts_holds_the_word_of_its_session(path):
         assert is_login or "ui.word(frame)" in form or "of.hidden(" in form
 
 
-@pytest.mark.parametrize(
-    "word", [(kind, word) for kind, words in STATES.items() for word in sorted(words)], ids=str
-)
+@pytest.mark.parametrize("word", [(kind, word) for kind, words in STATES.items() for word in sorted(words)], ids=str)
 def test_every_state_has_a_shape_and_a_word(word):
     source = (ROOM / "templates" / "parts.html.jinja").read_text()
 

@@ -40,16 +40,12 @@ def test_a_scheme_is_chosen_kept_and_given_up_again(client, theme):
 def test_an_address_may_say_it_and_what_is_none_is_not_taken(client):
     assert 'data-theme="dark"' in client.get("/ui/login?theme=dark").text
     assert "data-theme" not in client.get("/ui/login?theme=x%22%20onload=").text
-    assert (
-        "data-theme" not in client.get("/ui/login", headers={"Cookie": "deltareg-theme=<b>"}).text
-    )
+    assert "data-theme" not in client.get("/ui/login", headers={"Cookie": "deltareg-theme=<b>"}).text
     assert choose(client, "<b>").status_code == 422
 
 
 def test_nobody_chooses_for_somebody_else_or_leads_them_away(client):
-    elsewhere = client.post(
-        "/ui/theme", data={"theme": "dark"}, headers={"Sec-Fetch-Site": "cross-site"}
-    )
+    elsewhere = client.post("/ui/theme", data={"theme": "dark"}, headers={"Sec-Fetch-Site": "cross-site"})
 
     assert elsewhere.status_code == 403
     assert choose(client, "dark", "//evil.example").headers["Location"] == "/ui"

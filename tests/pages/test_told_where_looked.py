@@ -30,18 +30,13 @@ def test_a_move_that_broke_the_glass_waits_on_the_first_page_until_it_is_reviewe
         shown = mara.get("/ui/").text
         form = {"word": word_of(mara), "revision": "1"}
         unsaid = mara.post(f"{LINE}/channels/dev/review", data=form)
-        by_own = own.post(
-            f"{LINE}/channels/dev/review",
-            data={"word": word_of(own), "revision": "1", "reason": "fine"},
-        )
+        by_own = own.post(f"{LINE}/channels/dev/review", data={"word": word_of(own), "revision": "1", "reason": "fine"})
         may = [client.get(f"{standing}?format=json").json() for client in (mara, own)]
         done = mara.post(f"{LINE}/channels/dev/review", data=form | {"reason": "it was right"})
         after = home_of(mara)
         ledger = mara.get(f"{LINE}/channels/dev").text
 
-    assert [(each["channel"], each["to_review"], each["revision"]) for each in odd] == [
-        ("dev", 1, 2)
-    ]
+    assert [(each["channel"], each["to_review"], each["revision"]) for each in odd] == [("dev", 1, 2)]
     assert f'href="{standing}#to-review">Review…' in shown
     assert (unsaid.status_code, by_own.status_code) == (422, 403)
     assert [(each["may_review"], each["overdue"]) for each in may] == [([1], []), ([], [])]
@@ -108,15 +103,11 @@ def test_a_version_that_was_rolled_back_says_so_wherever_it_is_decided_on(desk):
         waits = other.get(LINE).text
         form = {"word": word_of(own), "kind": "rollback", "version": "1", "revision": "2"}
         own.post(f"{PROD}/move", data=form | {"reason": "p95 doubled"})
-        request, version, line = (
-            other.get(path).text for path in ("/ui/requests/1", f"{LINE}/v2", LINE)
-        )
+        request, version, line = (other.get(path).text for path in ("/ui/requests/1", f"{LINE}/v2", LINE))
         form = {"word": word_of(other), "decision": "approve", "reason": ""}
         other.post("/ui/requests/1/decide", data=form)
         ledger = other.get(f"{LINE}/channels/staging").text
-        own.post(
-            f"{PROD}/clear", data={"word": word_of(own), "version": "2", "reason": "the proxy"}
-        )
+        own.post(f"{PROD}/clear", data={"word": word_of(own), "version": "2", "reason": "the proxy"})
         cleared = other.get(f"{LINE}/v2").text
 
     for page in (never, waits, version):

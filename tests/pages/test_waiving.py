@@ -116,14 +116,16 @@ def test_what_a_waiver_leads_to_is_said_and_run(desk, failed):
 @pytest.mark.parametrize(
     "form",
     [
-        {}, {"act": "nothing"}, {"act": "waive", "check": CHECK, "channel": "dev", "days": "x"},
+        {},
+        {"act": "nothing"},
+        {"act": "waive", "check": CHECK, "channel": "dev", "days": "x"},
         {"act": "waive", "check": CHECK, "channel": "dev", "reason": "x", "until": "yesterday"},
         {"act": "waive", "check": CHECK, "channel": "dev", "reason": "x", "days": "9999"},
         {"act": "waive", "check": "<b>", "channel": "dev", "reason": "x"},
         {"act": "waive", "check": CHECK, "channel": "none", "reason": "x"},
         {"act": "continue"},
     ],
-)  # fmt: skip
+)
 def test_a_form_that_is_none_of_ours_is_refused(failed, form):
     verdict, _, olga = failed
 

@@ -12,8 +12,9 @@ FORMS = [DEV, "/ui/policy", "/ui/policy?namespace=team", "/ui/suites/-/new"]
 
 
 def send(client, path, text, act="try", **form):
-    shown = client.get(path, params={"format": "json"} if "?" not in path else None,
-                       headers={"Accept": "application/json"}).json()  # fmt: skip
+    shown = client.get(
+        path, params={"format": "json"} if "?" not in path else None, headers={"Accept": "application/json"}
+    ).json()
     said = {"seen": shown["written"]["seen"], "reason": "as agreed"} | form
     sent = {"word": word_of(client), "text": text, "act": act, **said}
     return client.post(path, data=sent)
@@ -57,11 +58,16 @@ def test_what_it_would_say_is_what_the_gate_says_once_it_is_saved(desk, pages):
     [
         ("suites: [smoke]\napprovals: many\n", "Line 2: <code>approvals: many</code>"),
         ("suites: [smoke]\nsurprise: 1\n", "surprise"),
-        ("suites: [smoke\n", "no valid YAML"), ("- a\n", "mapping"), ("a: &x [*x]", "alias"),
-        ("suites: [nowhere]\n", "there is no suite"), ("kinds: [none]\n", "none"),
-        ("freeze: [{from: x}]\n", "freeze"), ("", ""), ("suites: !!python/name:os.system x", "tag"),
+        ("suites: [smoke\n", "no valid YAML"),
+        ("- a\n", "mapping"),
+        ("a: &x [*x]", "alias"),
+        ("suites: [nowhere]\n", "there is no suite"),
+        ("kinds: [none]\n", "none"),
+        ("freeze: [{from: x}]\n", "freeze"),
+        ("", ""),
+        ("suites: !!python/name:os.system x", "tag"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("act", ["try", "save"])
 def test_what_is_wrong_is_told_at_its_line_and_what_was_written_stays(desk, pages, text, told, act):
     before = policy_of(desk, "dev")
@@ -102,9 +108,10 @@ def test_a_suite_is_kept_tried_and_changed(desk, pages):
     kept = send(pages, "/ui/suites/-/new", SUITE, act="save")
     asks = send(pages, DEV, "suites: [mine]\n", act="save")
     desk.http(desk.admin_token).post(
-        "/deltas/team/lora/channels/dev/revisions", headers={"If-Match": '"r0"'},
+        "/deltas/team/lora/channels/dev/revisions",
+        headers={"If-Match": '"r0"'},
         json={"kind": "promote", "version": 1, "reason": "x"},
-    )  # fmt: skip
+    )
     listed, shown = pages.get("/ui/suites").text, pages.get("/ui/suites/mine").text
     edit = "/ui/suites/mine/edit"
     tried = send(pages, edit, SUITE.replace("effect]", "effect, deterministic]"))
@@ -136,11 +143,13 @@ def test_a_suite_says_of_who_asks_for_it_that_it_has_to_pass_again(desk, pages):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("name: smoke\nchecks: [effect]\n", "built-in"), ("name: x\n", "checks"),
-        ("name: x\nchecks: [nowhere]\n", "nowhere"), ("name: [\n", "line"),
+        ("name: smoke\nchecks: [effect]\n", "built-in"),
+        ("name: x\n", "checks"),
+        ("name: x\nchecks: [nowhere]\n", "nowhere"),
+        ("name: [\n", "line"),
         ("name: x\nchecks: [{check: perplexity, probes: p}]\nsets: {p: {file: p.jsonl}}\n", ""),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("act", ["try", "save"])
 def test_a_suite_that_is_none_is_told_so(pages, text, told, act):
     answer = send(pages, "/ui/suites/-/new", text, act=act)

@@ -77,20 +77,13 @@ def _llama() -> PreTrainedModel:
 def _gpt2() -> PreTrainedModel:
     still: Options = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     shape: Options = {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64}
-    return GPT2LMHeadModel(
-        GPT2Config(vocab_size=_VOCABULARY, bos_token_id=1, eos_token_id=2, **shape, **still)
-    )
+    return GPT2LMHeadModel(GPT2Config(vocab_size=_VOCABULARY, bos_token_id=1, eos_token_id=2, **shape, **still))
 
 
 def _bert() -> PreTrainedModel:
     return BertForSequenceClassification(
         BertConfig(
-            vocab_size=_VOCABULARY,
-            intermediate_size=64,
-            max_position_embeddings=32,
-            **_LABELS,
-            **_WIDTH,
-            **_NO_DROPOUT,
+            vocab_size=_VOCABULARY, intermediate_size=64, max_position_embeddings=32, **_LABELS, **_WIDTH, **_NO_DROPOUT
         )
     )
 

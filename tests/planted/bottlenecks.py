@@ -16,21 +16,31 @@ from transformers import PreTrainedModel
 # What a sublayer gives; attention gives its weights beside.
 Given = torch.Tensor | tuple[torch.Tensor, ...]
 # By type of network: where its layers are, and their attention and feedforward parts.
-_PARTS = {
-    "llama": ("model.layers", "self_attn", "mlp"),
-    "gpt2": ("transformer.h", "attn", "mlp"),
-}
+_PARTS = {"llama": ("model.layers", "self_attn", "mlp"), "gpt2": ("transformer.h", "attn", "mlp")}
 _HOLDERS = "attention_adapters", "output_adapters"
 _NAME = "task"
 # What else the library writes into the config; all of it is as DoubleSeqBnConfig has it, but for
 # `init_weights`: with this one the second factor starts at zero.
 _METHOD: dict[str, object] = {
-    "adapter_residual_before_ln": False, "cross_adapter": False, "dropout": 0.0,
-    "init_weights": "mam_adapter", "inv_adapter": None, "is_parallel": False, "leave_out": [],
-    "ln_after": False, "ln_before": False, "mh_adapter": True, "non_linearity": "swish",
-    "original_ln_after": True, "original_ln_before": False, "output_adapter": True,
-    "phm_layer": False, "residual_before_ln": True, "scaling": 1.0, "use_gating": False,
-}  # fmt: skip
+    "adapter_residual_before_ln": False,
+    "cross_adapter": False,
+    "dropout": 0.0,
+    "init_weights": "mam_adapter",
+    "inv_adapter": None,
+    "is_parallel": False,
+    "leave_out": [],
+    "ln_after": False,
+    "ln_before": False,
+    "mh_adapter": True,
+    "non_linearity": "swish",
+    "original_ln_after": True,
+    "original_ln_before": False,
+    "output_adapter": True,
+    "phm_layer": False,
+    "residual_before_ln": True,
+    "scaling": 1.0,
+    "use_gating": False,
+}
 
 
 class Bottleneck(nn.Module):

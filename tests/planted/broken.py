@@ -183,11 +183,23 @@ def under_trained(order: Order) -> Order:
 EDITED: dict[str, Callable[[Saved], None]] = {
     one.__name__: one
     for one in (
-        noop, adapter_untrained, half_zero, half_base, half_missing, wrong_prefix, layers_shifted,
-        exploding_layer, swapped_ab, transposed, stale_alpha, overflow_bf16, overflow_f16, one_nan,
+        noop,
+        adapter_untrained,
+        half_zero,
+        half_base,
+        half_missing,
+        wrong_prefix,
+        layers_shifted,
+        exploding_layer,
+        swapped_ab,
+        transposed,
+        stale_alpha,
+        overflow_bf16,
+        overflow_f16,
+        one_nan,
         undeclared_norm,
     )
-}  # fmt: skip
+}
 TRAINED: dict[str, Callable[[Order], Order]] = {
     one.__name__: one for one in (over_trained, wrong_base, permuted_labels, under_trained)
 }

@@ -49,11 +49,7 @@ def topics(domain: Domain, count: int, *, seed: int) -> Examples:
     picked = np.take_along_axis(own, random.integers(0, _TOPIC_WORDS, ids.shape), axis=1)
     is_topical = random.random(ids.shape) < _TOPICAL
     made = torch.from_numpy(np.where(is_topical, picked, ids))
-    return {
-        "input_ids": made,
-        "attention_mask": torch.ones_like(made),
-        "labels": torch.from_numpy(labels),
-    }
+    return {"input_ids": made, "attention_mask": torch.ones_like(made), "labels": torch.from_numpy(labels)}
 
 
 def stripes(domain: Domain, count: int, *, seed: int) -> Examples:

@@ -42,12 +42,10 @@ PLACES = {
     "one_nan": ["llama/lora qv", "gpt2/bitfit", "vit/oft"],
     "undeclared_norm": ["llama/lora qv", "gpt2/lora c_attn", "bert/lora heavy"],
     "over_trained": ["llama/lora all", "gpt2/full", "bert/lora dense", "vit/full"],
-    "wrong_base": [
-        "llama/lora all", "gpt2/bitfit", "bert/lora dense", "vit/lora mlp", "gpt2/bottleneck",
-    ],
+    "wrong_base": ["llama/lora all", "gpt2/bitfit", "bert/lora dense", "vit/lora mlp", "gpt2/bottleneck"],
     "permuted_labels": ["bert/lora qv", "bert/full", "vit/lora qv"],
     "under_trained": ["llama/lora qv", "gpt2/full", "bert/lora dense", "vit/bitfit"],
-}  # fmt: skip
+}
 DEFECTS = (*EDITED, *TRAINED)
 
 
@@ -114,9 +112,7 @@ def publish(planted: Planted, workshop: Workshop, out: Path) -> Path:
     return out
 
 
-def edit(
-    folder: Path, base: Path, chance: np.random.Generator, change: Callable[[Saved], None]
-) -> None:
+def edit(folder: Path, base: Path, chance: np.random.Generator, change: Callable[[Saved], None]) -> None:
     """Make a mistake in the files of a published delta.
 
     Args:

@@ -104,9 +104,7 @@ def push_code(path: Path, base: Path, cache: Path) -> str:
     try:
         with open_folder(path) as folder:
             found = assess(folder.files, folder.tensors, known.view)
-            problems = found.errors or examine_numbers(
-                found.account, folder.tensors, known.tensors, folder.files
-            )
+            problems = found.errors or examine_numbers(found.account, folder.tensors, known.tensors, folder.files)
     except Refused as refused:
         problems = list(refused.problems)
     errors = [problem.code for problem in problems if problem.severity == "error"]

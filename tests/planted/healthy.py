@@ -61,24 +61,9 @@ def _virtual(name: str, **flags: Any) -> FormMaker:
 RECIPES = (
     Recipe("lora qv", "llama", "lora", _lora(QV, **_LM), 8e-3),
     Recipe("lora all", "llama", "lora", _lora("all-linear", alpha=1, **_LM), 8e-3, rank=8),
-    Recipe(
-        "dora", "llama", "lora", _lora(["q_proj", "o_proj", "up_proj"], use_dora=True, **_LM), 8e-3
-    ),
-    Recipe(
-        "rslora",
-        "llama",
-        "lora",
-        _lora(["o_proj", "down_proj"], use_rslora=True, **_LM),
-        6e-3,
-        rank=8,
-    ),
-    Recipe(
-        "loha",
-        "llama",
-        "loha",
-        _form("LoHaConfig", target_modules=[*QV, "down_proj"], alpha=1, **_LM),
-        2e-2,
-    ),
+    Recipe("dora", "llama", "lora", _lora(["q_proj", "o_proj", "up_proj"], use_dora=True, **_LM), 8e-3),
+    Recipe("rslora", "llama", "lora", _lora(["o_proj", "down_proj"], use_rslora=True, **_LM), 6e-3, rank=8),
+    Recipe("loha", "llama", "loha", _form("LoHaConfig", target_modules=[*QV, "down_proj"], alpha=1, **_LM), 2e-2),
     Recipe(
         "ia3",
         "llama",
@@ -95,45 +80,19 @@ RECIPES = (
     ),
     Recipe("prompt", "llama", "prompt", _virtual("PromptTuningConfig"), 1e-1, 120),
     Recipe(
-        "shira",
-        "llama",
-        "shira",
-        _form("ShiraConfig", target_modules=["q_proj", "o_proj", "down_proj"], **_LM),
-        2e-2,
+        "shira", "llama", "shira", _form("ShiraConfig", target_modules=["q_proj", "o_proj", "down_proj"], **_LM), 2e-2
     ),
     Recipe("full", "llama", "full", None, 1.5e-3, layout="model"),
     Recipe("lora c_attn", "gpt2", "lora", _lora(["c_attn"], fan_in_fan_out=True, **_LM), 1e-2),
-    Recipe(
-        "lora all",
-        "gpt2",
-        "lora",
-        _lora(["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True, **_LM),
-        8e-3,
-        rank=8,
-    ),
-    Recipe(
-        "lora square",
-        "gpt2",
-        "lora",
-        _lora(["attn.c_proj", "mlp.c_proj"], fan_in_fan_out=True, **_LM),
-        1e-2,
-    ),
+    Recipe("lora all", "gpt2", "lora", _lora(["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True, **_LM), 8e-3, rank=8),
+    Recipe("lora square", "gpt2", "lora", _lora(["attn.c_proj", "mlp.c_proj"], fan_in_fan_out=True, **_LM), 1e-2),
     Recipe("prefix", "gpt2", "prefix", _virtual("PrefixTuningConfig"), 8e-2, 120),
     Recipe("bitfit", "gpt2", "bitfit", None, 1.5e-2, 120, trains=".bias", layout="biases"),
-    Recipe(
-        "bitfit added", "gpt2", "bitfit", None, 1.5e-2, 120, trains=".bias", layout="differences"
-    ),
+    Recipe("bitfit added", "gpt2", "bitfit", None, 1.5e-2, 120, trains=".bias", layout="differences"),
     Recipe("sparse", "gpt2", "sparse", None, 8e-3, trains="mlp", layout="sparse"),
     Recipe("full", "gpt2", "full", None, 1.5e-3, layout="model"),
     Recipe("lora qv", "bert", "lora", _lora(BERT_QV, task_type="SEQ_CLS"), 0.012, 90),
-    Recipe(
-        "lora dense",
-        "bert",
-        "lora",
-        _lora(["query", "key", "value", "dense"], task_type="SEQ_CLS"),
-        0.0075,
-        90,
-    ),
+    Recipe("lora dense", "bert", "lora", _lora(["query", "key", "value", "dense"], task_type="SEQ_CLS"), 0.0075, 90),
     Recipe("lora heavy", "bert", "lora", _lora(BERT_QV, alpha=4, **_HEAD), 0.006, 90, rank=8),
     Recipe(
         "ia3",
@@ -150,12 +109,7 @@ RECIPES = (
         130,
     ),
     Recipe(
-        "lokr",
-        "bert",
-        "lokr",
-        _form("LoKrConfig", target_modules=[*BERT_QV, "dense"], alpha=1, **_HEAD),
-        0.015,
-        90,
+        "lokr", "bert", "lokr", _form("LoKrConfig", target_modules=[*BERT_QV, "dense"], alpha=1, **_HEAD), 0.015, 90
     ),
     Recipe(
         "layer norms",
@@ -170,15 +124,9 @@ RECIPES = (
     Recipe("lora mlp", "vit", "lora", _lora(["fc1", "fc2"], alpha=1, **_HEAD), 2e-2, 90),
     Recipe("dora", "vit", "lora", _lora(VIT_QV, use_dora=True, **_HEAD), 6e-3),
     Recipe(
-        "oft",
-        "vit",
-        "oft",
-        _form("OFTConfig", no_rank=True, oft_block_size=8, target_modules=VIT_QV, **_HEAD),
-        1e-2,
+        "oft", "vit", "oft", _form("OFTConfig", no_rank=True, oft_block_size=8, target_modules=VIT_QV, **_HEAD), 1e-2
     ),
-    Recipe(
-        "vera", "vit", "vera", _form("VeraConfig", target_modules=VIT_QV, **_HEAD), 3e-2, rank=16
-    ),
+    Recipe("vera", "vit", "vera", _form("VeraConfig", target_modules=VIT_QV, **_HEAD), 3e-2, rank=16),
     Recipe("bitfit", "vit", "bitfit", None, 2e-2, 130, trains=".bias", layout="biases"),
     Recipe("full", "vit", "full", None, 1e-3, layout="model"),
     Recipe("bottleneck", "llama", "bottleneck", None, 8e-3, rank=8, layout="bottleneck"),

@@ -53,9 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--values", type=Path, help="also keep all that was found")
-    parser.add_argument(
-        "--from", type=Path, nargs="+", dest="kept", help="take what earlier runs kept"
-    )
+    parser.add_argument("--from", type=Path, nargs="+", dest="kept", help="take what earlier runs kept")
     parser.add_argument("--half", choices=SEEDS, help="only this half, and no page")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()

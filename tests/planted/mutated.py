@@ -33,13 +33,20 @@ from tests.verify.bench import SMOKE, Bench
 
 PAGE = Path(__file__).parents[2] / "docs" / "planted.md"
 PLACES = (
-    "llama/lora-qv", "llama/lora-all", "llama/dora", "llama/rslora", "llama/ia3",
-    "gpt2/lora-c_attn", "gpt2/lora-square", "bert/lora-dense", "bert/lora-heavy", "bert/lokr",
-    "vit/lora-mlp", "vit/oft",
-)  # fmt: skip
-READINGS = frozenset({
-    "fewer_targets", "fewer_layers", "excluded", "no_class_prefix", "twice_prefixed", "one_dropped",
-})  # fmt: skip
+    "llama/lora-qv",
+    "llama/lora-all",
+    "llama/dora",
+    "llama/rslora",
+    "llama/ia3",
+    "gpt2/lora-c_attn",
+    "gpt2/lora-square",
+    "bert/lora-dense",
+    "bert/lora-heavy",
+    "bert/lokr",
+    "vit/lora-mlp",
+    "vit/oft",
+)
+READINGS = frozenset({"fewer_targets", "fewer_layers", "excluded", "no_class_prefix", "twice_prefixed", "one_dropped"})
 """Those after which the library reads the files otherwise than they were trained."""
 _HARMLESS = "the same function"
 _PASSES = "passes"
@@ -73,21 +80,13 @@ def healthy(places: Sequence[str] = PLACES) -> list[Planted]:
 
 
 def survey(
-    workshop: Workshop,
-    folder: Path,
-    *,
-    places: Sequence[str] = PLACES,
-    ways: Collection[str] = WAYS.keys(),
+    workshop: Workshop, folder: Path, *, places: Sequence[str] = PLACES, ways: Collection[str] = WAYS.keys()
 ) -> list[Mutant]:
     """Make every mutation that can be made, and put it before the gate."""
-    return [
-        found for planted in healthy(places) for found in _of_one(planted, workshop, folder, ways)
-    ]  # fmt: skip
+    return [found for planted in healthy(places) for found in _of_one(planted, workshop, folder, ways)]
 
 
-def _of_one(
-    planted: Planted, workshop: Workshop, folder: Path, ways: Collection[str]
-) -> Iterator[Mutant]:
+def _of_one(planted: Planted, workshop: Workshop, folder: Path, ways: Collection[str]) -> Iterator[Mutant]:
     place = planted.id.split("/", 1)[1].rpartition("/")[0]
     base = workshop.base(planted.order.recipe.base)
     opened = partial(_opened, planted, workshop, base)
@@ -108,11 +107,7 @@ def _of_one(
 
 
 def _opened(
-    planted: Planted,
-    workshop: Workshop,
-    base: Path,
-    path: Path,
-    way: Callable[[Saved], None] | None,
+    planted: Planted, workshop: Workshop, base: Path, path: Path, way: Callable[[Saved], None] | None
 ) -> Bench | str | None:
     """Publish a mutant; None where there was nothing to mutate, `push` where it is refused."""
     publish(planted, workshop, path)

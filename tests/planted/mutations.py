@@ -97,9 +97,7 @@ def modules_swapped(saved: Saved) -> None:
     """What was trained on one module stands under another of the same shape."""
     pairs = (("q_proj", "v_proj"), ("query", "value"), ("fc1", "fc2"), ("k_proj", "v_proj"))
     for one, other in pairs:
-        if any(f".{one}." in n for n in saved.tensors) and any(
-            f".{other}." in n for n in saved.tensors
-        ):
+        if any(f".{one}." in n for n in saved.tensors) and any(f".{other}." in n for n in saved.tensors):
             _swap(saved, f".{one}.", f".{other}.")
             return
 
@@ -140,12 +138,28 @@ def head_shuffled(saved: Saved) -> None:
 WAYS: dict[str, Way] = {
     one.__name__: one
     for one in (
-        alpha_doubled, alpha_halved, rslora_flipped, orientation_flipped, fewer_targets,
-        fewer_layers, excluded, pattern_of_alpha, head_undeclared, no_class_prefix, twice_prefixed,
-        one_dropped, layers_swapped, modules_swapped, sign_turned, rows_reversed, one_zero,
-        one_tripled, one_of_noise, head_shuffled,
+        alpha_doubled,
+        alpha_halved,
+        rslora_flipped,
+        orientation_flipped,
+        fewer_targets,
+        fewer_layers,
+        excluded,
+        pattern_of_alpha,
+        head_undeclared,
+        no_class_prefix,
+        twice_prefixed,
+        one_dropped,
+        layers_swapped,
+        modules_swapped,
+        sign_turned,
+        rows_reversed,
+        one_zero,
+        one_tripled,
+        one_of_noise,
+        head_shuffled,
     )
-}  # fmt: skip
+}
 
 
 def _scale_alpha(saved: Saved, factor: float) -> None:

@@ -73,9 +73,14 @@ _GATES: tuple[tuple[str, Set[str]], ...] = (
     ("all of it", frozenset()),
 )
 _COLUMNS = (
-    "push", *(spec.name for spec in SMOKE.checks if spec.name in _SMOKE),
-    "in_domain", "general", "in_domain_kept", "general_kept", "golden",
-)  # fmt: skip
+    "push",
+    *(spec.name for spec in SMOKE.checks if spec.name in _SMOKE),
+    "in_domain",
+    "general",
+    "in_domain_kept",
+    "general_kept",
+    "golden",
+)
 
 
 def page(found: Sequence[Seen]) -> str:
@@ -85,16 +90,19 @@ def page(found: Sequence[Seen]) -> str:
     kinds = sorted({seen.planted.order.recipe.kind for seen in healthy})
     bases = {seen.planted.order.recipe.base for seen in found}
     head = _HEAD.format(
-        bases={4: "four", 3: "three"}.get(len(bases), len(bases)), healthy=len(healthy),
-        kinds=len(kinds), names=", ".join(kinds), broken=len(found) - len(healthy),
-        cap=NORM_CAP, smoke=_smoke_cap(),
+        bases={4: "four", 3: "three"}.get(len(bases), len(bases)),
+        healthy=len(healthy),
+        kinds=len(kinds),
+        names=", ".join(kinds),
+        broken=len(found) - len(healthy),
+        cap=NORM_CAP,
+        smoke=_smoke_cap(),
         loose=sum(_is_stopped_by_the_cap(seen) for seen in held_out),
-    )  # fmt: skip
+    )
     parts = [
         head + "\n".join(_gate_rows(held_out)),
         "## Which check catches what\n\nHow many of each defect, on the half that no threshold has"
-        " seen. Here every check runs; at work the first\nstatic failure stops the others.\n\n"
-        + _catches(held_out),
+        " seen. Here every check runs; at work the first\nstatic failure stops the others.\n\n" + _catches(held_out),
         "## Caught by one check only\n\n" + _lone(held_out),
         "## Where the thresholds come from\n\n" + _thresholds(found),
         "## The defects\n\n" + _defects(),
@@ -140,18 +148,12 @@ def _lone(found: Sequence[Seen]) -> str:
         names = [name for name in caught_by(seen) if name != "push"]
         if seen.planted.defect and len(names) == 1:
             lone.setdefault(names[0], []).append(seen.planted.id)
-    lines = [
-        f"- `{name}`: {', '.join(f'`{i}`' for i in ids)}" for name, ids in sorted(lone.items())
-    ]
+    lines = [f"- `{name}`: {', '.join(f'`{i}`' for i in ids)}" for name, ids in sorted(lone.items())]
     return "\n".join(lines)
 
 
 def _thresholds(found: Sequence[Seen]) -> str:
-    lines = [
-        _ORIGIN,
-        _row("check", "asked", "worst healthy", "best broken", "worst healthy held out"),
-        _rule(5),
-    ]
+    lines = [_ORIGIN, _row("check", "asked", "worst healthy", "best broken", "worst healthy held out"), _rule(5)]
     tuning = [seen for seen in found if seen.planted.half == "tuning" and not seen.refusal]
     others = [seen for seen in found if seen.planted.half == "held-out" and not seen.refusal]
     for rule in RULES:

@@ -71,9 +71,7 @@ def write_suite(base: str, folder: Path, *, sentences: int = SENTENCES) -> Path:
         _write_probes(base, domain, folder / f"{base}-{domain}.{suffix}", sentences)
     rules = rules_of(is_language=SUBJECTS[base].is_language)
     path = folder / f"planted-{base}.yaml"
-    path.write_text(
-        _HEAD.format(base=base, suffix=suffix, cap=NORM_CAP) + "".join(map(_rule, rules))
-    )
+    path.write_text(_HEAD.format(base=base, suffix=suffix, cap=NORM_CAP) + "".join(map(_rule, rules)))
     return path
 
 

@@ -40,10 +40,7 @@ def worker(local_registry, processes, tmp_path):
     """Run a worker process."""
     token = local_registry.token("read", "verify", principal="worker", kind="wrk")
     environ = processes.environ(
-        "worker",
-        DELTAREG_TOKEN=token,
-        DELTAREG_SERVER=local_registry.url,
-        DELTAREG_WORKER_THREADS="1",
+        "worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=local_registry.url, DELTAREG_WORKER_THREADS="1"
     )
     scratch = str(tmp_path / "scratch")
     return processes.start("worker", *RUN, "--scratch", scratch, "--gpu", "cpu", environ=environ)

@@ -79,9 +79,7 @@ def test_both_halves_hold_the_same_defects_on_other_seeds():
     halves = Counter((p.half, p.defect, place_of(p)) for p in planted_set())
     seeds = {half: {p.order.seed for p in planted_set() if p.half == half} for half in SEEDS}
 
-    assert {key[1:] for key in halves if key[0] == "tuning"} == {
-        key[1:] for key in halves if key[0] == "held-out"
-    }
+    assert {key[1:] for key in halves if key[0] == "tuning"} == {key[1:] for key in halves if key[0] == "held-out"}
     assert not seeds["tuning"] & seeds["held-out"]
 
 
@@ -131,8 +129,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path):
     planted = replace(whole, order=whole.order.with_(steps=5))
 
     first, second = (
-        publish(planted, Workshop(tmp_path / name, shares={"vit": 0.1}), tmp_path / name / "out")
-        for name in "ab"
+        publish(planted, Workshop(tmp_path / name, shares={"vit": 0.1}), tmp_path / name / "out") for name in "ab"
     )
 
     names = sorted(path.name for path in first.iterdir())
@@ -166,9 +163,7 @@ def test_nothing_broken_of_the_whole_half_passes(tmp_path, figures):
 
 def test_a_mutation_of_the_reading_is_refused(workshop, tmp_path):
     with quiet():
-        found = survey(
-            workshop, tmp_path, places=("llama/lora-qv",), ways=READINGS | {"sign_turned"}
-        )
+        found = survey(workshop, tmp_path, places=("llama/lora-qv",), ways=READINGS | {"sign_turned"})
 
     became = {one.way: one.caught for one in found}
     assert became == dict.fromkeys(READINGS, ("push",)) | {"sign_turned": ("passes",)}

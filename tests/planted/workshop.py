@@ -12,7 +12,7 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import encode
 from tests.planted.bases import descend, domain_probe, load_base, make_base
 from tests.planted.bottlenecks import Widened
@@ -97,9 +97,7 @@ def _save_plain(network: PreTrainedModel, before: Examples, order: Order, out: P
         network.save_pretrained(out)
         return
     out.mkdir()
-    after = {
-        name: weight for name, weight in network.state_dict().items() if order.recipe.trains in name
-    }
+    after = {name: weight for name, weight in network.state_dict().items() if order.recipe.trains in name}
     match order.recipe.layout:
         case "biases":
             save_file(after, out / "model.safetensors")

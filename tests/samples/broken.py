@@ -76,42 +76,24 @@ _WRAPPED = "base_model.model.language_model.model."
 FAULTS: dict[str, Fault] = {
     # the file itself
     "empty_file": Fault("empty", "no bytes at all", on_bytes(lambda _: b"")),
-    "truncated": Fault(
-        "truncated", "the last 100 bytes are gone", on_bytes(lambda raw: raw[:-100])
-    ),
-    "trailing_bytes": Fault(
-        "trailing_bytes", "5 bytes follow the last tensor", on_bytes(lambda raw: raw + b"extra")
-    ),
+    "truncated": Fault("truncated", "the last 100 bytes are gone", on_bytes(lambda raw: raw[:-100])),
+    "trailing_bytes": Fault("trailing_bytes", "5 bytes follow the last tensor", on_bytes(lambda raw: raw + b"extra")),
     "header_huge": Fault(
-        "header",
-        "claims a header of 2**60 bytes",
-        on_bytes(lambda raw: struct.pack("<Q", 1 << 60) + raw[8:]),
+        "header", "claims a header of 2**60 bytes", on_bytes(lambda raw: struct.pack("<Q", 1 << 60) + raw[8:])
     ),
-    "duplicate_key": Fault(
-        "duplicate_key", "a tensor is named twice in the header", on_bytes(duplicate_key)
-    ),
+    "duplicate_key": Fault("duplicate_key", "a tensor is named twice in the header", on_bytes(duplicate_key)),
     "overlap_offsets": Fault("overlap", "two tensors share 16 bytes", on_bytes(overlap)),
     "hole": Fault("hole", "16 bytes belong to no tensor", on_bytes(hole)),
-    "lfs_pointer": Fault(
-        "not_safetensors", "the pointer that Git LFS leaves, not the file", on_bytes(lfs_pointer)
-    ),
-    "pickle_bin": Fault(
-        "pickle", "a plain pickle; executed, it would create PICKLE_CANARY", as_pickle
-    ),
-    "pickle_archive": Fault(
-        "pickle", "the same pickle in a zip, as torch writes them", as_torch_archive
-    ),
+    "lfs_pointer": Fault("not_safetensors", "the pointer that Git LFS leaves, not the file", on_bytes(lfs_pointer)),
+    "pickle_bin": Fault("pickle", "a plain pickle; executed, it would create PICKLE_CANARY", as_pickle),
+    "pickle_archive": Fault("pickle", "the same pickle in a zip, as torch writes them", as_torch_archive),
     "pickle_renamed": Fault(
-        "pickle",
-        "the same pickle under the name of a safetensors file",
-        on_bytes(lambda _: handmade_pickle()),
+        "pickle", "the same pickle under the name of a safetensors file", on_bytes(lambda _: handmade_pickle())
     ),
     "code_file": Fault("code_file", "a Python file beside the weights", add_code),
     # the configuration
     "missing_config": Fault("missing_config", "no adapter_config.json", without(CONFIG)),
-    "unknown_kind": Fault(
-        "unknown_kind", "a peft_type that does not exist", on_config(peft_type="FUTURE_TUNER")
-    ),
+    "unknown_kind": Fault("unknown_kind", "a peft_type that does not exist", on_config(peft_type="FUTURE_TUNER")),
     "custom_code": Fault(
         "custom_code",
         "names a module to import",
@@ -123,39 +105,27 @@ FAULTS: dict[str, Fault] = {
         on_config(target_modules=r"((model|layers|\.|\d|self_attn|q_proj)*)*X"),
     ),
     "unsupported_flag": Fault(
-        "bad_config",
-        "a flag that changes the maths and is not supported",
-        on_config(use_qalora=True),
+        "bad_config", "a flag that changes the maths and is not supported", on_config(use_qalora=True)
     ),
     "rank_mismatch": Fault("rank", "the config says r = 4, the tensors have 2", on_config(r=4)),
     "dora_without_magnitudes": Fault(
-        "missing_tensors",
-        "the config says DoRA, the magnitudes are not there",
-        on_config(use_dora=True),
+        "missing_tensors", "the config says DoRA, the magnitudes are not there", on_config(use_dora=True)
     ),
-    "repeated_config_key": Fault(
-        "duplicate_key", "lora_alpha twice in adapter_config.json", repeat_config_key
-    ),
+    "repeated_config_key": Fault("duplicate_key", "lora_alpha twice in adapter_config.json", repeat_config_key),
     # the tensors
     "nan": Fault("non_finite", "one NaN", one_value(float("nan"))),
     "inf": Fault("non_finite", "one infinity", one_value(float("inf"))),
-    "missing_half": Fault(
-        "missing_tensors", "layer 1 has A factors and no B", on_tensors(drop_half)
-    ),
+    "missing_half": Fault("missing_tensors", "layer 1 has A factors and no B", on_tensors(drop_half)),
     "wrong_prefix": Fault(
         "no_tensor_applied",
         "every name begins as in a multimodal wrapper: peft applies none",
         renamed("base_model.model.model.", _WRAPPED),
     ),
     "half_prefix": Fault(
-        "partial_application",
-        "layer 1 is addressed to layer 7, which is not there",
-        renamed("layers.1.", "layers.7."),
+        "partial_application", "layer 1 is addressed to layer 7, which is not there", renamed("layers.1.", "layers.7.")
     ),
     "swapped_factors": Fault(
-        "rank",
-        "A and B under each other's name: their rank is not the config's",
-        on_tensors(swap_factors),
+        "rank", "A and B under each other's name: their rank is not the config's", on_tensors(swap_factors)
     ),
     "shape_mismatch": Fault("shape", "one A is eight columns too narrow", on_tensors(narrow)),
     "norm_override": Fault(
@@ -164,28 +134,16 @@ FAULTS: dict[str, Fault] = {
         with_tensor(_NORM, np.zeros(40)),
     ),
     "extra_keys": Fault(
-        "unexpected_tensors",
-        "a tensor that no formula uses",
-        with_tensor(f"{Q0}.lora_C.weight", np.ones((2, 2))),
+        "unexpected_tensors", "a tensor that no formula uses", with_tensor(f"{Q0}.lora_C.weight", np.ones((2, 2)))
     ),
-    "dead_zero_b": Fault(
-        "no_effect", "every B is zero: loads, fits, changes nothing", scaled("lora_B", 0), "verify"
-    ),
+    "dead_zero_b": Fault("no_effect", "every B is zero: loads, fits, changes nothing", scaled("lora_B", 0), "verify"),
     "exploding": Fault(
-        "norm_ratio",
-        "every B times 1000: changes 300 times as large as the weights",
-        scaled("lora_B", 1000),
-        "verify",
+        "norm_ratio", "every B times 1000: changes 300 times as large as the weights", scaled("lora_B", 1000), "verify"
     ),
     "other_base": Fault(
-        "base_mismatch",
-        "trained on tinyllama_other: only worse behaviour in its domain shows it",
-        None,
-        "verify",
+        "base_mismatch", "trained on tinyllama_other: only worse behaviour in its domain shows it", None, "verify"
     ),
-    "other_base_embeddings": Fault(
-        "base_mismatch", "trained on tinyllama_other: its copy of the embedding shows it"
-    ),
+    "other_base_embeddings": Fault("base_mismatch", "trained on tinyllama_other: its copy of the embedding shows it"),
     # bitfit
     "bitfit_convention": Fault(
         "convention_needed",

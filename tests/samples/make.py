@@ -48,9 +48,7 @@ RECIPES: Mapping[str, Recipe] = {
     "tinyllama/lora": Recipe("tinyllama", lora(EVERYWHERE, 4)),
     "tinyllama/lora_qv": Recipe("tinyllama", lora(QV, 2)),
     "tinyllama/lora_dora": Recipe("tinyllama", lora(EVERYWHERE, 2, use_dora=True)),
-    "tinyllama/lora_rslora": Recipe(
-        "tinyllama", lora([*QV, "gate_proj"], 8, lora_alpha=8, use_rslora=True)
-    ),
+    "tinyllama/lora_rslora": Recipe("tinyllama", lora([*QV, "gate_proj"], 8, lora_alpha=8, use_rslora=True)),
     "tinyllama/lora_patterns": Recipe(
         "tinyllama",
         lora(
@@ -60,9 +58,7 @@ RECIPES: Mapping[str, Recipe] = {
             alpha_pattern={"q_proj": 4, "layers.0.self_attn.o_proj": 16},
         ),
     ),
-    "tinyllama/lora_modules_to_save": Recipe(
-        "tinyllama", lora(QV, 4, modules_to_save=["lm_head", "model.norm"])
-    ),
+    "tinyllama/lora_modules_to_save": Recipe("tinyllama", lora(QV, 4, modules_to_save=["lm_head", "model.norm"])),
     "tinyllama/lora_embeddings": Recipe("tinyllama", lora(["embed_tokens", "q_proj"], 4)),
     "tinyllama/lora_bf16": Recipe("tinyllama", lora(QV, 4), factors=BF16),
     "tinyllama_bf16/lora": Recipe("tinyllama_bf16", lora(QV, 4), dtype=BF16, factors=BF16),
@@ -158,11 +154,7 @@ def make_bitfit(base: Path, texts: Texts) -> list[dict[str, object]]:
 
 def save_probes(path: Path, texts: Texts) -> None:
     """Save the token ids that logits and losses are measured on."""
-    probes = {
-        "input_ids": texts.code_eval[:4, :16],
-        "general_ids": texts.general_eval,
-        "code_ids": texts.code_eval,
-    }
+    probes = {"input_ids": texts.code_eval[:4, :16], "general_ids": texts.general_eval, "code_ids": texts.code_eval}
     save_file({name: ids.contiguous() for name, ids in probes.items()}, path)
 
 
@@ -183,9 +175,7 @@ def describe_base(folder: Path, texts: Texts) -> dict[str, object]:
     }
 
 
-def describe_delta(
-    name: str, net: PeftModel | PreTrainedModel, texts: Texts, *, library: str
-) -> dict[str, object]:
+def describe_delta(name: str, net: PeftModel | PreTrainedModel, texts: Texts, *, library: str) -> dict[str, object]:
     """Describe a healthy delta, and save the library's logits and merged weights."""
     base_name, kind = name.split("/")[0], name.split("/")[1].split("_")[0]
     logits, loss = last_logits(net, texts), training.loss_on(net, texts.code_eval)

@@ -59,16 +59,10 @@ RECIPES: dict[str, Recipe] = {
     "adalora": Recipe("AdaLoraConfig", {"init_r": 4, "target_r": 2, "total_step": 100}),
     "adamss": Recipe("AdamssConfig", {"r": 4, "num_subspaces": 2, "subspace_rank": 2}),
     "adaption_prompt": Recipe(
-        "AdaptionPromptConfig",
-        {"adapter_len": 4, "adapter_layers": 2},
-        merges=False,
-        targets=None,
-        rate=3e-2,
+        "AdaptionPromptConfig", {"adapter_len": 4, "adapter_layers": 2}, merges=False, targets=None, rate=3e-2
     ),
     "alora": Recipe(  # its phrase is in every other probe: "(self"
-        "LoraConfig",
-        {"r": 2, "lora_alpha": 4, "alora_invocation_tokens": [8, 291]},
-        merges=False,
+        "LoraConfig", {"r": 2, "lora_alpha": 4, "alora_invocation_tokens": [8, 291]}, merges=False
     ),
     "beft": Recipe("BeftConfig", merges=False, targets=["v_proj"]),
     "boft": Recipe("BOFTConfig", {"boft_block_size": 4, "boft_n_butterfly_factor": 1}),
@@ -76,29 +70,20 @@ RECIPES: dict[str, Recipe] = {
     "cartridge": Recipe("CartridgeConfig", _PROMPT, merges=False, targets=None, rate=3e-2),
     "cpt": Recipe(
         "CPTConfig",
-        {
-            "cpt_token_ids": [5, 9, 33, 70],
-            "cpt_mask": [1, 1, 1, 1],
-            "cpt_tokens_type_mask": [1, 2, 3, 4],
-        },
+        {"cpt_token_ids": [5, 9, 33, 70], "cpt_mask": [1, 1, 1, 1], "cpt_tokens_type_mask": [1, 2, 3, 4]},
         merges=False,
         targets=None,
         rate=3e-2,
     ),
     "deft": Recipe("DeftConfig", {"r": 2}),
     "delora": Recipe("DeloraConfig", {"r": 2, "delora_lambda": 1}),
-    "fourierft": Recipe(
-        "FourierFTConfig", {"n_frequency": 60, "scaling": 10.0, "init_weights": True}
-    ),
+    "fourierft": Recipe("FourierFTConfig", {"n_frequency": 60, "scaling": 10.0, "init_weights": True}),
     "glora": Recipe("GloraConfig", {"r": 2}),
     "gralora": Recipe("GraloraConfig", {"r": 4, "gralora_k": 2}, targets=["q_proj"]),
     "hira": Recipe("HiraConfig", {"r": 2}),
     "hra": Recipe("HRAConfig", {"r": 2}),
     "ia3": Recipe(
-        "IA3Config",
-        {"feedforward_modules": ["down_proj"]},
-        targets=["k_proj", "v_proj", "down_proj"],
-        rate=2e-2,
+        "IA3Config", {"feedforward_modules": ["down_proj"]}, targets=["k_proj", "v_proj", "down_proj"], rate=2e-2
     ),
     "ia3_bias": Recipe(
         "IA3Config",
@@ -107,9 +92,7 @@ RECIPES: dict[str, Recipe] = {
         targets=["c_attn", "mlp.c_proj"],
         rate=2e-2,
     ),
-    "lily": Recipe(
-        "LilyConfig", {"r": 2, "stride_A": 1, "num_B": 2}, merges=False, targets=["q_proj"]
-    ),
+    "lily": Recipe("LilyConfig", {"r": 2, "stride_A": 1, "num_B": 2}, merges=False, targets=["q_proj"]),
     "ln_tuning": Recipe("LNTuningConfig", targets=["input_layernorm", "norm"]),
     "loha": Recipe("LoHaConfig", {"r": 2, "alpha": 4}),
     "lokr": Recipe("LoKrConfig", {"r": 2, "alpha": 4, "decompose_factor": 5}),
@@ -121,29 +104,19 @@ RECIPES: dict[str, Recipe] = {
     "prompt": Recipe("PromptTuningConfig", _PROMPT, merges=False, targets=None, rate=3e-2),
     "psoft": Recipe("PsoftConfig", {"r": 4}),
     "ptuning": Recipe(
-        "PromptEncoderConfig",
-        {**_PROMPT, "encoder_hidden_size": 8},
-        merges=False,
-        targets=None,
-        rate=3e-2,
+        "PromptEncoderConfig", {**_PROMPT, "encoder_hidden_size": 8}, merges=False, targets=None, rate=3e-2
     ),
     "pvera": Recipe("PveraConfig", {"r": 4, "save_projection": True}),
     "randlora": Recipe("RandLoraConfig", {"r": 8, "save_projection": True}),
     "road": Recipe("RoadConfig", {"variant": "road_1", "group_size": 4}),
     "shira": Recipe("ShiraConfig", {"r": 1}),
     "tinylora": Recipe("TinyLoraConfig", {"r": 2}),
-    "tokens": Recipe(
-        "TrainableTokensConfig", {"token_indices": [7, 40, 99]}, targets=["embed_tokens"]
-    ),
+    "tokens": Recipe("TrainableTokensConfig", {"token_indices": [7, 40, 99]}, targets=["embed_tokens"]),
     "unilora": Recipe("UniLoraConfig", {"r": 2}),
-    "vblora": Recipe(
-        "VBLoRAConfig",
-        {"r": 2, "num_vectors": 6, "vector_length": 20, "topk": 2},
-        targets=["q_proj"],
-    ),
+    "vblora": Recipe("VBLoRAConfig", {"r": 2, "num_vectors": 6, "vector_length": 20, "topk": 2}, targets=["q_proj"]),
     "vera": Recipe("VeraConfig", {"r": 8, "save_projection": True}),
     "waveft": Recipe("WaveFTConfig", {"n_frequency": 60, "scaling": 10.0}, targets=["q_proj"]),
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -26,9 +26,7 @@ def read_tensors(path: Path) -> Tensors:
     header, data = _split(path.read_bytes())
     header.pop("__metadata__", None)
     return {
-        name: np.frombuffer(data[slice(*entry["data_offsets"])], _DTYPES[entry["dtype"]]).reshape(
-            entry["shape"]
-        )
+        name: np.frombuffer(data[slice(*entry["data_offsets"])], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"])
     }
 
@@ -44,11 +42,7 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
 
 
 def _entry(array: np.ndarray, begin: int) -> dict[str, object]:
-    return {
-        "dtype": "F32",
-        "shape": list(array.shape),
-        "data_offsets": [begin, begin + array.nbytes],
-    }
+    return {"dtype": "F32", "shape": list(array.shape), "data_offsets": [begin, begin + array.nbytes]}
 
 
 def _split(raw: bytes) -> tuple[dict, bytes]:
@@ -128,9 +122,7 @@ def with_tensor(name: str, array: np.ndarray) -> Change:
 def swap_factors(tensors: Tensors) -> Tensors:
     """Put A under B's name, and the other way round."""
     swap = {"lora_A": "lora_B", "lora_B": "lora_A"}
-    return {
-        ".".join(swap.get(word, word) for word in name.split(".")): t for name, t in tensors.items()
-    }
+    return {".".join(swap.get(word, word) for word in name.split(".")): t for name, t in tensors.items()}
 
 
 def drop_half(tensors: Tensors) -> Tensors:
@@ -178,9 +170,7 @@ def _begin(header: dict) -> Callable[[str], int]:
 def lfs_pointer(raw: bytes) -> bytes:
     """Give what Git LFS leaves where the file was not fetched."""
     oid = "0" * 64
-    return (
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(raw)}\n".encode()
-    )
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(raw)}\n".encode()
 
 
 def handmade_pickle() -> bytes:

@@ -19,14 +19,16 @@ BASES, DELTAS, BAD = MANIFEST["bases"], MANIFEST["deltas"], MANIFEST["bad"]
 LIMIT = 4_500_000
 MADE = ("bases", "deltas", "bad", "expected")
 PLAIN = [  # one rank and one scale for all, full precision
-    d for d in DELTAS if d["kind"] == "lora" and d["id"].startswith(("tinyllama/", "tinygpt2/"))
+    d
+    for d in DELTAS
+    if d["kind"] == "lora"
+    and d["id"].startswith(("tinyllama/", "tinygpt2/"))
     and not d["id"].endswith(("_dora", "_patterns", "_bf16"))
-]  # fmt: skip
+]
 
 BROKEN_FILES = [  # what is wrong shows in the header of the weights
-    b for b in BAD if b["expect"] in FILE_CODES - {"code_file", "pickle"}
-    and b["id"] != "bad/repeated_config_key"
-]  # fmt: skip
+    b for b in BAD if b["expect"] in FILE_CODES - {"code_file", "pickle"} and b["id"] != "bad/repeated_config_key"
+]
 
 
 def named(entries):
@@ -59,9 +61,7 @@ def test_every_file_is_listed_with_its_size_and_digest():
 
     assert found | {HERE / "probes.safetensors"} == set(records)
     assert {p: len(b) for p, b in raw.items()} == {p: r["size"] for p, r in records.items()}
-    assert {p: hashlib.sha256(b).hexdigest() for p, b in raw.items()} == {
-        p: r["sha256"] for p, r in records.items()
-    }
+    assert {p: hashlib.sha256(b).hexdigest() for p, b in raw.items()} == {p: r["sha256"] for p, r in records.items()}
 
 
 def test_all_of_it_is_small():
@@ -153,8 +153,7 @@ def fold(base, delta, target, scale):
     if f"{path}.weight" in delta:
         return delta[f"{path}.weight"]
     embedded = f"{path}.lora_embedding_A" in delta
-    suffixes = ("lora_embedding_A", "lora_embedding_B") if embedded else (
-        "lora_A.weight", "lora_B.weight")  # fmt: skip
+    suffixes = ("lora_embedding_A", "lora_embedding_B") if embedded else ("lora_A.weight", "lora_B.weight")
     a, b = (delta[f"{path}.{suffix}"].astype(np.float64) for suffix in suffixes)
     is_transposed = embedded or target.startswith("transformer.")
     return base[target] + scale * ((b @ a).T if is_transposed else b @ a)
@@ -181,8 +180,10 @@ def test_probes_are_token_ids():
     probes = parse_probes()
 
     assert {name: ids.shape for name, ids in probes.items()} == {
-        "input_ids": (4, 16), "general_ids": (16, 64), "code_ids": (16, 64),
-    }  # fmt: skip
+        "input_ids": (4, 16),
+        "general_ids": (16, 64),
+        "code_ids": (16, 64),
+    }
     assert all(((ids >= 0) & (ids < 384)).all() for ids in probes.values())
 
 
@@ -218,9 +219,7 @@ def test_broken_deltas_are_what_the_script_makes_of_healthy_ones(tmp_path):
 @named(BROKEN_FILES)
 def test_a_broken_file_is_refused_for_what_was_done_to_it(entry):
     if entry["id"] == "bad/repeated_config_key":
-        pytest.skip(
-            "its config is broken, not its weights; the tests of the client's folder see it"
-        )
+        pytest.skip("its config is broken, not its weights; the tests of the client's folder see it")
     raw = (HERE / entry["path"] / "adapter_model.safetensors").read_bytes()
 
     with pytest.raises(Refused) as refusal:
@@ -233,7 +232,12 @@ def test_the_pickle_does_no_harm_and_was_never_run():
     codes = [(code.name, value) for code, value, _ in pickletools.genops(handmade_pickle())]
 
     assert codes == [
-        ("PROTO", 2), ("GLOBAL", "builtins open"), ("BINUNICODE", CANARY),
-        ("BINUNICODE", "w"), ("TUPLE2", None), ("REDUCE", None), ("STOP", None),
-    ]  # fmt: skip
+        ("PROTO", 2),
+        ("GLOBAL", "builtins open"),
+        ("BINUNICODE", CANARY),
+        ("BINUNICODE", "w"),
+        ("TUPLE2", None),
+        ("REDUCE", None),
+        ("STOP", None),
+    ]
     assert list(HERE.rglob(CANARY)) == []

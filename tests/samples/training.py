@@ -33,10 +33,29 @@ from transformers import (
 VOCABULARY = 384
 WINDOW = 64
 _SOURCES = (
-    "argparse", "ast", "asyncio.base_events", "configparser", "csv", "datetime", "difflib",
-    "email.message", "fractions", "http.client", "inspect", "json.decoder", "logging", "pathlib",
-    "random", "shutil", "statistics", "subprocess", "tarfile", "textwrap", "typing", "zipfile",
-)  # fmt: skip
+    "argparse",
+    "ast",
+    "asyncio.base_events",
+    "configparser",
+    "csv",
+    "datetime",
+    "difflib",
+    "email.message",
+    "fractions",
+    "http.client",
+    "inspect",
+    "json.decoder",
+    "logging",
+    "pathlib",
+    "random",
+    "shutil",
+    "statistics",
+    "subprocess",
+    "tarfile",
+    "textwrap",
+    "typing",
+    "zipfile",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +83,7 @@ def read_texts() -> Texts:
     code = "\n".join(inspect.getsource(import_module(name)) for name in _SOURCES)
     tokenizer = _train_tokenizer([general, code])
     windows = [
-        torch.tensor(tokenizer(text, verbose=False)["input_ids"]).unfold(0, WINDOW, WINDOW)
-        for text in (general, code)
+        torch.tensor(tokenizer(text, verbose=False)["input_ids"]).unfold(0, WINDOW, WINDOW) for text in (general, code)
     ]
     (general_eval, general_train), (code_eval, code_train) = (_split(w) for w in windows)
     return Texts(tokenizer, general_train, code_train, general_eval, code_eval)
@@ -151,9 +169,7 @@ def descend(net: torch.nn.Module, windows: torch.Tensor, *, steps: int, rate: fl
     """Train the parameters that want gradients, with AdamW, on windows drawn by a seed."""
     net.train()
     draw = torch.Generator().manual_seed(steps)
-    optimizer = torch.optim.AdamW(
-        [p for p in net.parameters() if p.requires_grad], lr=rate, weight_decay=0.0
-    )
+    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=rate, weight_decay=0.0)
     for at in range(steps):
         optimizer.param_groups[0]["lr"] = rate * min(1.0, (at + 1) / 20) * (1 - at / steps)
         batch = windows[torch.randint(len(windows), (16,), generator=draw)]
@@ -261,9 +277,16 @@ def tune_with_trainer(base: Path, out: Path, texts: Texts) -> PeftModel:
     net = get_peft_model(load(base), lora(["q_proj", "v_proj"], 2))
     rows = [{"input_ids": row, "labels": row} for row in texts.code[:640]]
     settings = TrainingArguments(
-        output_dir="trainer", num_train_epochs=1, per_device_train_batch_size=16, seed=22,
-        learning_rate=5e-3, report_to="none", disable_tqdm=True, use_cpu=True, logging_steps=20,
-    )  # fmt: skip
+        output_dir="trainer",
+        num_train_epochs=1,
+        per_device_train_batch_size=16,
+        seed=22,
+        learning_rate=5e-3,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        logging_steps=20,
+    )
     trainer = Trainer(model=net, args=settings, train_dataset=rows)
     trainer.train()
     shutil.copytree(max(Path("trainer").glob("checkpoint-*")), out)

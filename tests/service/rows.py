@@ -43,11 +43,18 @@ def base(engine, name="tiny"):
     raw = BASE.encode()
     with write(engine) as conn:
         return conn.execute(
-            sa.insert(t.bases).values(
-                name=name, root=BASE_ROOT, config_digest=str(sha256_of(b"")),
-                manifest_digest=str(BASE.digest), manifest=raw, logical_bytes=0, stored_bytes=0,
-            ).returning(t.bases.c.id)
-        ).scalar_one()  # fmt: skip
+            sa.insert(t.bases)
+            .values(
+                name=name,
+                root=BASE_ROOT,
+                config_digest=str(sha256_of(b"")),
+                manifest_digest=str(BASE.digest),
+                manifest=raw,
+                logical_bytes=0,
+                stored_bytes=0,
+            )
+            .returning(t.bases.c.id)
+        ).scalar_one()
 
 
 def line(engine, name="x", *, maker):
@@ -81,13 +88,23 @@ def add_version(conn, delta_id, *, pack_ids=(), parents=(), base_id=None):
     manifest = f'{{"number":{unique}}}'.encode()
     bound = conn.execute(sa.select(t.bases.c.id).where(t.bases.c.root == BASE_ROOT)).scalars()
     version_id = versions.add_version(
-        conn, pack_documents(manifest, b"{}"), delta_id=delta_id,
-        number=deltas.take_number(conn, delta_id), manifest_digest=str(sha256_of(manifest)),
-        kind="lora", variant="", foldable=True, base_root=BASE_ROOT,
-        base_id=base_id or bound.first(), labels={},
-        logical_bytes=1, stored_bytes=1, uploaded_bytes=1, proven_at=1,
+        conn,
+        pack_documents(manifest, b"{}"),
+        delta_id=delta_id,
+        number=deltas.take_number(conn, delta_id),
+        manifest_digest=str(sha256_of(manifest)),
+        kind="lora",
+        variant="",
+        foldable=True,
+        base_root=BASE_ROOT,
+        base_id=base_id or bound.first(),
+        labels={},
+        logical_bytes=1,
+        stored_bytes=1,
+        uploaded_bytes=1,
+        proven_at=1,
         proven_revision=1,
-    )  # fmt: skip
+    )
     versions.add_parents(conn, version_id, parents)
     packs.reference_version(conn, version_id, pack_ids)
     return version_id
@@ -111,9 +128,16 @@ def upload(engine, maker):
     upload_id = str(uuid.uuid4())
     with write(engine) as conn:
         uploads.add_upload(
-            conn, upload_id=upload_id, principal_id=maker.principal_id, scope=SCOPE,
-            subject="delta", target="lab/x", manifest_digest="sha256:m", manifest=b"{}", request={},
-        )  # fmt: skip
+            conn,
+            upload_id=upload_id,
+            principal_id=maker.principal_id,
+            scope=SCOPE,
+            subject="delta",
+            target="lab/x",
+            manifest_digest="sha256:m",
+            manifest=b"{}",
+            request={},
+        )
     return upload_id
 
 
@@ -130,9 +154,7 @@ def send(engine, store, upload_id, data, *, key=None):
 
 
 def adopt(conn, sent):
-    return packs.adopt(
-        conn, scope=SCOPE, digest=sent.digest, size_bytes=len(sent.data), physical_key=sent.key
-    )
+    return packs.adopt(conn, scope=SCOPE, digest=sent.digest, size_bytes=len(sent.data), physical_key=sent.key)
 
 
 def record_piece(conn, digest, base_root, entry, pack_ids):
@@ -195,9 +217,9 @@ def rows(engine, table):
 def missing(engine, store):
     """List versions that hold packs, with the digests whose objects are not there."""
     with read(engine) as conn:
-        query = sa.select(
-            t.version_packs.c.version_id, t.packs.c.digest, t.packs.c.physical_key, t.packs.c.state
-        ).join(t.packs, t.packs.c.id == t.version_packs.c.pack_id)
+        query = sa.select(t.version_packs.c.version_id, t.packs.c.digest, t.packs.c.physical_key, t.packs.c.state).join(
+            t.packs, t.packs.c.id == t.version_packs.c.pack_id
+        )
         found = conn.execute(query).all()
     objects = {key: str(sha256_of(b"".join(store.read(key)))) for key, _ in store.keys("blobs/")}
     return [

@@ -28,16 +28,7 @@ from deltareg.errors import DeltaregError, Forbidden, NotFound
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef, Ref
-from deltareg.service.access import (
-    audit,
-    explain,
-    keys,
-    members,
-    namespaces,
-    review,
-    sessions,
-    tokens,
-)
+from deltareg.service.access import audit, explain, keys, members, namespaces, review, sessions, tokens
 from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.bases import bases, changes, fit, probes
@@ -55,29 +46,10 @@ from deltareg.service.channels import (
     summaries,
     waive,
 )
-from deltareg.service.hub import (
-    committing,
-    content,
-    drafts,
-    files,
-    history,
-    person,
-    snapshots,
-    xet_store,
-)
+from deltareg.service.hub import committing, content, drafts, files, history, person, snapshots, xet_store
 from deltareg.service.hub.files import CommitFile
 from deltareg.service.hub.snapshots import MissingContent
-from deltareg.service.lines import (
-    blobs,
-    cards,
-    labels,
-    lineage,
-    log,
-    referrers,
-    revocations,
-    search,
-    versions,
-)
+from deltareg.service.lines import blobs, cards, labels, lineage, log, referrers, revocations, search, versions
 from deltareg.service.overview import (
     bisection,
     choices,
@@ -97,28 +69,9 @@ from deltareg.service.overview import line as line_page
 from deltareg.service.overview import request as request_page
 from deltareg.service.overview import version as version_page
 from deltareg.service.overview import waiving as waiving_page
-from deltareg.service.push import (
-    doubts,
-    ingest,
-    ingest_base,
-    proving,
-    reencode,
-    restore,
-    revert,
-    unreadable,
-    uploads,
-)
+from deltareg.service.push import doubts, ingest, ingest_base, proving, reencode, restore, revert, unreadable, uploads
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import (
-    asking,
-    comparing,
-    flatten,
-    found,
-    leases,
-    prove_again,
-    queue,
-    runs,
-)
+from deltareg.service.runs import asking, comparing, flatten, found, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.telling import deliveries, webhooks
@@ -189,9 +142,8 @@ FLOOR = FloorSet(policy={}, reason="x")
 CHECK = "00000000-0000-4000-8000-000000000000"
 HOOK = WebhookAdd(url="http://127.0.0.1:9/", namespace="lab")
 TREE = drafts.tree_of(
-    drafts.DraftState(None, {}, {"a.json": CommitFile("a.json", 1, "a" * 64)}, 0),
-    Caller("ada", 1, 1, frozenset()), LAB,
-)  # fmt: skip
+    drafts.DraftState(None, {}, {"a.json": CommitFile("a.json", 1, "a" * 64)}, 0), Caller("ada", 1, 1, frozenset()), LAB
+)
 
 
 def serves(name):
@@ -312,8 +264,7 @@ WRITES = [  # to what lies in `lab`
     called(move.move_channel, LAB, "prod", ChannelMove(kind="promote", version=2), seen=1),
     called(move.move_channel, LAB, "prod", ChannelMove(kind="rollback"), seen=1),
     called(
-        move.move_channel, LAB, "prod",
-        ChannelMove(kind="promote", version=2, reason="now", break_glass=True), seen=1,
+        move.move_channel, LAB, "prod", ChannelMove(kind="promote", version=2, reason="now", break_glass=True), seen=1
     ),
     called(floors.set_floor, "lab", FLOOR, is_seen=lambda _: True),
     called(policies.set_policy, LAB, "prod", PolicySet(policy={}), is_seen=lambda _: True),
@@ -331,9 +282,7 @@ WRITES = [  # to what lies in `lab`
     called(uploads.open_upload, opening("lab/b", "base")),
     called(drafts.begin_draft, LAB),
     called(committing.look_at_standing, LAB),
-    called(
-        committing.commit, LAB, committing.CommitOperations(deleted=["a"]), push=None, scratch=Path()
-    ),
+    called(committing.commit, LAB, committing.CommitOperations(deleted=["a"]), push=None, scratch=Path()),
     called(drafts.keep_changes, LAB, {}),
     called(xet_store.give_area, LAB),
     called(uploads.open_upload, opening("lab/x")),
@@ -355,7 +304,7 @@ WRITES = [  # to what lies in `lab`
     called(explain.explain_access, principal="bob", action="read", ref="lab/x"),
     called(webhooks.add_webhook, HOOK),
     called(webhooks.list_webhooks, "lab", **PAGE),
-]  # fmt: skip
+]
 WHOLES = [  # of everything, and what belongs to no namespace
     called(audit.list_audit, actor=None, action=None, subject="lab/x", **PAGE),
     called(proofs.read_log, after=None, limit=10),
@@ -465,9 +414,7 @@ def lab(tmp_path_factory):
         conn.execute(sa.update(t.bases).where(t.bases.c.id == 1).values(storage_map=empty))
         for table in (t.bases, t.uploads):
             with rows.unguarded(conn, table):
-                conn.execute(
-                    sa.update(table).values(manifest=raw, manifest_digest=rows.BASE.digest.hex)
-                )
+                conn.execute(sa.update(table).values(manifest=raw, manifest_digest=rows.BASE.digest.hex))
         for table in (t.base_figures, t.base_probes):  # drawn when somebody asks
             with rows.unguarded(conn, table):
                 conn.execute(sa.delete(table))
@@ -488,15 +435,11 @@ def lab(tmp_path_factory):
             session = {"id": number, "token_id": token_id, "secret_hash": f"s{number}"}
             now = now_us()
             live = {"begun_at": now, "used_at": now, "expires_at": now + 3_600_000_000}
-            conn.execute(
-                sa.insert(t.sessions).values({**dict(ROWS)[t.sessions], **session, **live})
-            )
+            conn.execute(sa.insert(t.sessions).values({**dict(ROWS)[t.sessions], **session, **live}))
         for who in (1, 2):
             kept = {"id": 10 + who, "sha256": "a" * 64, "principal_id": who}
             place = {"physical_key": f"blobs/s/{who}0"}
-            conn.execute(
-                sa.insert(t.hub_staged).values({**dict(ROWS)[t.hub_staged], **kept, **place})
-            )
+            conn.execute(sa.insert(t.hub_staged).values({**dict(ROWS)[t.hub_staged], **kept, **place}))
         others = {**dict(ROWS)[t.agents], "id": 2, "name": "others", "principal_id": 2}
         conn.execute(sa.insert(t.agents).values(others))
     engine.dispose()
@@ -541,11 +484,7 @@ def test_what_lies_in_another_namespace_is_not_found(registry, use_case, args, k
         ask(use_case, registry, member("mine"), args, kwargs)
 
     assert hidden.value.message.startswith(
-        (
-            "there is no ",
-            f"{AS_BASE} is the base of nothing",
-            *(f"{name} is no delta" for name in ("lab/x", AS_BASE)),
-        )
+        ("there is no ", f"{AS_BASE} is the base of nothing", *(f"{name} is no delta" for name in ("lab/x", AS_BASE)))
     )
 
 
@@ -553,9 +492,7 @@ def test_what_lies_in_another_namespace_is_not_found(registry, use_case, args, k
 def test_nothing_is_written_in_another_namespace(registry, use_case, args, kwargs):
     before = rows.rows(registry.engine, t.audit)
 
-    with pytest.raises(
-        Forbidden, match=r"this token of ada does not allow '[a-z-]+' on (lab|base)"
-    ):
+    with pytest.raises(Forbidden, match=r"this token of ada does not allow '[a-z-]+' on (lab|base)"):
         use_case(registry, member("mine"), *args, **kwargs)
 
     assert rows.rows(registry.engine, t.audit) == before
@@ -591,9 +528,7 @@ def test_what_is_hidden_reads_as_what_is_not_there(registry, use_case, args, kwa
     if use_case is channels.read_revision:
         assert absent is None
     else:
-        assert (type(absent), absent.message, absent.fix) == (
-            type(hidden), hidden.message, hidden.fix
-        )  # fmt: skip
+        assert (type(absent), absent.message, absent.fix) == (type(hidden), hidden.message, hidden.fix)
 
 
 @pytest.mark.parametrize(("use_case", "args", "kwargs"), [*READS, *DECIDES, *WRITES, *WHOLES])
@@ -621,9 +556,7 @@ def test_of_the_hub_only_what_is_read_is_missing_and_not_refused(registry):
         if isinstance(outcome(use_case, registry, member(), args, kwargs), NotFound)
     }
 
-    assert missing == {
-        "look_for", "look_for_files", "look_for_content", "look_for_refs", "look_for_commits"
-    }  # fmt: skip
+    assert missing == {"look_for", "look_for_files", "look_for_content", "look_for_refs", "look_for_commits"}
 
 
 def test_a_draft_is_there_for_who_began_it_and_may_push(registry):
@@ -655,10 +588,7 @@ def test_what_is_staged_is_there_for_who_sent_it(registry):
 
 
 def test_a_session_of_another_reads_as_one_that_never_was(registry):
-    told = [
-        outcome(sessions.end_session, registry, member("lab"), [number], {}).message
-        for number in (3, 9)
-    ]
+    told = [outcome(sessions.end_session, registry, member("lab"), [number], {}).message for number in (3, 9)]
 
     assert told == ["you have no session 3", "you have no session 9"]
     assert [row.id for row in sessions.list_sessions(registry, member("lab")).items] == [2]
@@ -683,9 +613,7 @@ def test_lists_leave_out_what_their_caller_may_not_read_and_are_full_all_the_sam
     caller = member("lab", "z")
 
     first = versions.list_lines(registry, caller, only=LineFilter(), cursor=None, limit=4)
-    rest = versions.list_lines(
-        registry, caller, only=LineFilter(), cursor=first.next_cursor, limit=4
-    )
+    rest = versions.list_lines(registry, caller, only=LineFilter(), cursor=first.next_cursor, limit=4)
 
     assert [line.ref for line in first.items] == ["lab/0", "lab/1", "lab/2", "lab/x"]
     assert [line.ref for line in rest.items] == ["z/0", "z/1", "z/2"]

@@ -10,12 +10,8 @@ def eventful(local_registry):
     """Give a line whose channels were rolled back, waived for, broken through and frozen."""
     maker = local_registry.line("lora", "lora_v2")
     maker.rollback("team/lora", "prod")
-    verdict = local_registry.verified(
-        "team/lora:v1", verdict="fail", fail="deterministic", again=True
-    )
-    local_registry.client(principal="bob").verdicts.waive(
-        verdict.id, "deterministic", channel="prod", reason="known"
-    )
+    verdict = local_registry.verified("team/lora:v1", verdict="fail", fail="deterministic", again=True)
+    local_registry.client(principal="bob").verdicts.waive(verdict.id, "deterministic", channel="prod", reason="known")
     maker.promote("team/lora:v2", "dev", reason="now", break_glass=True)
     maker.channels.freeze("team/lora", "prod", reason="weekend")
     return maker

@@ -54,8 +54,14 @@ def quarantined(engine):
         channel = next(iter(queries.channel_rows(conn, delta)))
         queries.advance(conn, channel.id, seen=0)
         revision = queries.add_revision(
-            conn, channel_id=channel.id, number=1, kind="freeze", actor_id=ada.principal_id,
-            reason="x", verdict_ids=[], break_glass=False,
-        )  # fmt: skip
+            conn,
+            channel_id=channel.id,
+            number=1,
+            kind="freeze",
+            actor_id=ada.principal_id,
+            reason="x",
+            verdict_ids=[],
+            break_glass=False,
+        )
         queries.add_quarantine(conn, channel.id, version, revision_id=revision)
     return ada, delta, version

@@ -48,9 +48,7 @@ def test_the_packs_of_a_deleted_version_are_freed(engine, store, maker, delta):
     freed = collect.run(engine, store, grace_s=0)
 
     second_copy = len(b"shared")
-    assert freed == collect.CollectionTotals(
-        versions=1, packs=1, objects=2, size_bytes=len(b"gone") + second_copy
-    )
+    assert freed == collect.CollectionTotals(versions=1, packs=1, objects=2, size_bytes=len(b"gone") + second_copy)
     assert stored(store) == {b"kept", b"shared"}
     assert rows.missing(engine, store) == []
     assert released(engine) == {gone}
@@ -395,8 +393,7 @@ def test_a_version_that_is_being_promoted_is_not_released(postgresql_engine, sto
 
 
 @pytest.mark.parametrize(
-    ("rollback", "kept"),
-    [({}, 6), ({"revisions": 8, "days": 0}, 9), ({"revisions": 1, "days": 0}, 2)],
+    ("rollback", "kept"), [({}, 6), ({"revisions": 8, "days": 0}, 9), ({"revisions": 1, "days": 0}, 2)]
 )
 def test_a_channel_pins_the_window_that_its_policy_says(engine, store, rollback, kept):
     maker = rows.caller(engine)
@@ -467,9 +464,7 @@ def channel(engine, maker, delta, version_ids, *, age_us):
 
 def promote(conn, maker, delta, version_ids, *, age_us=0):
     channel_id = conn.execute(
-        sa.insert(t.channels)
-        .values(delta_id=delta, name="prod", policy={})
-        .returning(t.channels.c.id)
+        sa.insert(t.channels).values(delta_id=delta, name="prod", policy={}).returning(t.channels.c.id)
     ).scalar_one()
     for number, version_id in enumerate(version_ids, start=1):
         own = sa.update(t.channels).where(t.channels.c.id == channel_id)
@@ -477,19 +472,25 @@ def promote(conn, maker, delta, version_ids, *, age_us=0):
         digest = sa.select(t.versions.c.manifest_digest).where(t.versions.c.id == version_id)
         conn.execute(
             sa.insert(t.revisions).values(
-                channel_id=channel_id, number=number, kind="promote", version_id=version_id,
-                digest=digest.scalar_subquery(), base_root=rows.BASE_ROOT,
-                actor_id=maker.principal_id, reason="", verdict_ids=[], break_glass=False,
+                channel_id=channel_id,
+                number=number,
+                kind="promote",
+                version_id=version_id,
+                digest=digest.scalar_subquery(),
+                base_root=rows.BASE_ROOT,
+                actor_id=maker.principal_id,
+                reason="",
+                verdict_ids=[],
+                break_glass=False,
                 created_at=now_us() - age_us,
             )
-        )  # fmt: skip
+        )
 
 
 def until_somebody_waits(engine):
     """Wait until a connection to the database of the engine waits for a lock."""
     waiting = sa.text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     for _ in range(100_000):
         with read(engine) as conn:
@@ -504,9 +505,15 @@ def former(engine, store, maker, version_id, *contents, age_us):
     sent = [rows.send(engine, store, upload_id, data) for data in contents]
     with write(engine) as conn:
         form_id = forms.add_form(
-            conn, version_id, [rows.adopt(conn, one) for one in sent], why="push",
-            state="former", storage_map=b"{}", stored_bytes=1, created_at=now_us() - age_us,
-        )  # fmt: skip
+            conn,
+            version_id,
+            [rows.adopt(conn, one) for one in sent],
+            why="push",
+            state="former",
+            storage_map=b"{}",
+            stored_bytes=1,
+            created_at=now_us() - age_us,
+        )
         uploads.close_upload(conn, upload_id, state="complete", version_id=version_id)
     return form_id
 

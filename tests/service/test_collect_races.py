@@ -97,9 +97,7 @@ class World:
 
     def race(self):
         """Run everybody to the end or to death; give what was lost."""
-        errors = self.turns.run(
-            self.pusher, self.pusher, self.pusher, self.collector, self.collector
-        )
+        errors = self.turns.run(self.pusher, self.pusher, self.pusher, self.collector, self.collector)
         assert errors == []
         return rows.missing(self.engine, self.store) + orphaned(self.engine)
 
@@ -191,14 +189,7 @@ def test_after_all_deaths_collection_leaves_no_byte_without_a_row(fresh_engines)
 # The bugs are in the protocol, whose steps are the same on both databases; the quicker one will do.
 # The search begins at a seed that is known to show the bug as long as the steps stay what they are.
 @pytest.mark.parametrize(
-    ("mutant", "first"),
-    [
-        (NoSessionCheck, 0),
-        (NoLockOfKnown, 23),
-        (NoLockOfParent, 2),
-        (SameKey, 0),
-        (NoMark, 25),
-    ],
+    ("mutant", "first"), [(NoSessionCheck, 0), (NoLockOfKnown, 23), (NoLockOfParent, 2), (SameKey, 0), (NoMark, 25)]
 )
 def test_the_race_finds_a_seeded_bug(sqlite_url, mutant, first):
     fresh = engines_on(sqlite_url)
@@ -235,9 +226,7 @@ def engines_on(url):
     while True:
         engine = create_engine(url)
         with write(engine) as conn:
-            for table in (
-                t.version_packs, t.upload_packs, t.uploads, t.packs, t.lineage, t.versions, t.deltas
-            ):  # fmt: skip
+            for table in (t.version_packs, t.upload_packs, t.uploads, t.packs, t.lineage, t.versions, t.deltas):
                 conn.execute(sa.delete(table))
         try:
             yield engine

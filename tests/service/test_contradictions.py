@@ -58,9 +58,7 @@ def judged(registry, ada, worker, **found):
 
 
 def unmet(registry, ada):
-    return [
-        (rule.rule, rule.fix) for rule in check_gate(registry, ada, Ref.parse(REF), "prod").unmet
-    ]
+    return [(rule.rule, rule.fix) for rule in check_gate(registry, ada, Ref.parse(REF), "prod").unmet]
 
 
 FAILED = {"verdict": "fail", "fail": "effect"}

@@ -70,9 +70,13 @@ class Ruin(World):
             encoder = PackEncoder(wanted, workers=1)
             for pack in encoder.packs():
                 receive_pack(
-                    self.registry, self.maker, upload.id, number=pack.number, digest=pack.digest,
+                    self.registry,
+                    self.maker,
+                    upload.id,
+                    number=pack.number,
+                    digest=pack.digest,
                     body=[bytes(pack.data)],
-                )  # fmt: skip
+                )
             storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
             report = UploadComplete(storage_map=storage.encode().decode())
             try:
@@ -119,25 +123,23 @@ class Ruin(World):
 
     def change_document(self):
         """Write something wrong where documents are."""
-        table, column = self.random.choice([
-            ("versions", "manifest"), ("versions", "storage_map"), ("bases", "manifest"),
-            ("bases", "storage_map"),
-            ("pieces", "entry"),
-        ])  # fmt: skip
+        table, column = self.random.choice(
+            [
+                ("versions", "manifest"),
+                ("versions", "storage_map"),
+                ("bases", "manifest"),
+                ("bases", "storage_map"),
+                ("pieces", "entry"),
+            ]
+        )
         one = self.some(sa.text(f"SELECT id FROM {table} ORDER BY id"))
         if one is None:
             return "nothing"
         with write(self.registry.engine) as conn, rows.unguarded(conn, t.metadata.tables[table]):
-            found = conn.execute(
-                sa.text(f"SELECT {column} FROM {table} WHERE id = :id"),
-                {"id": one},
-            ).scalar_one()
+            found = conn.execute(sa.text(f"SELECT {column} FROM {table} WHERE id = :id"), {"id": one}).scalar_one()
             raw = bytearray(bytes(found))
             raw[self.random.randrange(len(raw))] ^= 1 << self.random.randrange(8)
-            conn.execute(
-                sa.text(f"UPDATE {table} SET {column} = :raw WHERE id = :id"),
-                {"raw": bytes(raw), "id": one},
-            )
+            conn.execute(sa.text(f"UPDATE {table} SET {column} = :raw WHERE id = :id"), {"raw": bytes(raw), "id": one})
         return f"{table}.{column} {one}"
 
     def cut_row(self):
@@ -175,10 +177,7 @@ class Ruin(World):
     def wrong(self):
         """Name what cannot be decoded to what it was, versions and the base."""
         own = self.models
-        at_hand = {
-            record.digest: reader(own.base.tensors[name].read())
-            for name, record in own.view.tensors.items()
-        }
+        at_hand = {record.digest: reader(own.base.tensors[name].read()) for name, record in own.view.tensors.items()}
         manifests = [(one.digest, one.manifest) for one in own.checkpoints]
         for digest, manifest in manifests:
             storage = self.storage_of(digest)

@@ -34,9 +34,7 @@ def http(server):
 def unread(engine, table, name):
     """Give what a column of documents holds, as it lies there."""
     with read(engine) as conn:
-        return list(
-            conn.execute(sa.select(sa.type_coerce(table.c[name], sa.LargeBinary))).scalars()
-        )
+        return list(conn.execute(sa.select(sa.type_coerce(table.c[name], sa.LargeBinary))).scalars())
 
 
 def left_behind(engine, state="complete"):
@@ -54,19 +52,14 @@ def opened(server, http, target="team/forged"):
     upload = http.post("/uploads", json=body).json()["id"]
     for number, data in enumerate(push.packs):
         digest = {"X-Content-Digest": push.storage["packs"][number][0]}
-        assert http.put(
-            f"/uploads/{upload}/packs/{number}", content=data, headers=digest
-        ).is_success
+        assert http.put(f"/uploads/{upload}/packs/{number}", content=data, headers=digest).is_success
     return upload, {"storage_map": json.dumps(push.storage)}
 
 
 def test_a_version_and_a_base_have_each_document_once_and_compressed(server, http):
     server.client().push(LORA, "team/lora", base="tinyllama")
 
-    for path, table in (
-        ("/deltas/team/lora/versions/1", t.versions),
-        ("/bases/tinyllama", t.bases),
-    ):
+    for path, table in (("/deltas/team/lora/versions/1", t.versions), ("/bases/tinyllama", t.bases)):
         manifest, storage = (http.get(f"{path}/{name}").content for name in ("manifest", "storage"))
         engine = server.registry.engine
         assert unread(engine, table, "manifest") == [pack_document(manifest)]
@@ -135,10 +128,7 @@ def test_versions_and_bases_from_before_are_served_checked_and_counted(server, h
     client, engine = server.client(), server.registry.engine
     client.push(LORA, "team/lora", base="tinyllama")
     raw = {}
-    for path, table in (
-        ("/deltas/team/lora/versions/1", t.versions),
-        ("/bases/tinyllama", t.bases),
-    ):
+    for path, table in (("/deltas/team/lora/versions/1", t.versions), ("/bases/tinyllama", t.bases)):
         manifest, storage = (http.get(f"{path}/{name}").content for name in ("manifest", "storage"))
         as_it_is = sa.literal(manifest, sa.LargeBinary)
         with write(engine) as conn:

@@ -44,9 +44,11 @@ def history(engine):
             parents = chance.sample(made, min(len(made), chance.choice((0, 1, 1, 2, 3))))
             below = chance.choice(made) if made and chance.random() < 0.2 else None
             row = rows.add_version(
-                conn, delta_id, parents=[parent for parent, _ in parents],
+                conn,
+                delta_id,
+                parents=[parent for parent, _ in parents],
                 base_id=None if below is None else _base_of(conn, *below),
-            )  # fmt: skip
+            )
             ref = f"lab/line-{lines.index(delta_id)}:v{count[delta_id]}"
             graph.add_node(ref)
             graph.add_edges_from(((parent, ref) for _, parent in parents), is_parent=True)
@@ -69,10 +71,9 @@ def _base_of(conn, version_id, name):
     base_id = conn.execute(made.returning(t.bases.c.id)).scalar_one()
     conn.execute(
         sa.insert(t.version_bases).values(
-            base_id=base_id, version_id=version_id, bottom_id=plain["id"], depth=1,
-            recipe="sha256:r",
+            base_id=base_id, version_id=version_id, bottom_id=plain["id"], depth=1, recipe="sha256:r"
         )
-    )  # fmt: skip
+    )
     return base_id
 
 
@@ -106,9 +107,7 @@ def test_a_walk_finds_what_networkx_finds(registry, history):
 def test_a_line_is_walked_from_all_of_its_versions(registry, history):
     live = history.subgraph([n for n, facts in history.nodes.items() if not facts])
     begun = [ref for ref in live if ref.startswith("lab/line-2:")]
-    expected = set().union(
-        *(_within(history.reverse(), ref, 2) | _within(live, ref, 1) for ref in begun)
-    )
+    expected = set().union(*(_within(history.reverse(), ref, 2) | _within(live, ref, 1) for ref in begun))
 
     assert set(shown(registry, "lab/line-2", up=2, down=1)) == expected
 
@@ -143,9 +142,7 @@ def test_the_way_does_not_lead_through_what_is_not_the_callers_to_see(registry, 
     found = show_family(registry, reader, mine[0], up=50, down=50).versions
 
     live = visible.subgraph([ref for ref in visible if ref in mine])
-    assert {one.ref for one in found.values()} == _within(visible.reverse(), mine[0], 50) | _within(
-        live, mine[0], 50
-    )
+    assert {one.ref for one in found.values()} == _within(visible.reverse(), mine[0], 50) | _within(live, mine[0], 50)
     with pytest.raises(NotFound):
         show_family(registry, reader, "lab/line-2", up=1, down=1)
 
@@ -153,9 +150,7 @@ def test_the_way_does_not_lead_through_what_is_not_the_callers_to_see(registry, 
 def test_the_newest_ancestor_in_common_is_one_that_no_other_descends_from(engine, history):
     parents = nx.DiGraph()
     parents.add_nodes_from(history)
-    parents.add_edges_from(
-        edge for edge in history.edges if history.edges[edge].get("is_parent", False)
-    )
+    parents.add_edges_from(edge for edge in history.edges if history.edges[edge].get("is_parent", False))
     chance = random.Random(5)
     shared = 0
     with read(engine) as conn:
@@ -202,8 +197,13 @@ def test_what_others_have_does_not_fill_the_list_of_who_sees_little(registry, hi
 
 def test_what_is_not_there_is_said(registry, history):
     caller = rows.caller(registry.engine)
-    wrong = [("lab/none", 1, NotFound), ("none", 1, NotFound), ("lab/line-1:v999", 1, NotFound),
-             ("a/b/c/d", 1, InvalidInput), ("lab/line-1", 51, InvalidInput)]  # fmt: skip
+    wrong = [
+        ("lab/none", 1, NotFound),
+        ("none", 1, NotFound),
+        ("lab/line-1:v999", 1, NotFound),
+        ("a/b/c/d", 1, InvalidInput),
+        ("lab/line-1", 51, InvalidInput),
+    ]
 
     for at, steps, error in wrong:
         with pytest.raises(error):

@@ -8,15 +8,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.db.sql.clock import now_us
-from deltareg.errors import (
-    BadSignature,
-    Blocked,
-    Forbidden,
-    InvalidInput,
-    LeaseLost,
-    NotFound,
-    QuotaExceeded,
-)
+from deltareg.errors import BadSignature, Blocked, Forbidden, InvalidInput, LeaseLost, NotFound, QuotaExceeded
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Grant, Right
 from deltareg.service.authority.resources import Namespace
@@ -112,12 +104,14 @@ def test_a_comparison_is_found_out_once_and_shown_to_who_reads_both(registry, ad
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        ("{}", "no comparison"), ({"modules": [ROW[:-1]]}, "no comparison"),
+        ("{}", "no comparison"),
+        ({"modules": [ROW[:-1]]}, "no comparison"),
         ({"modules": [["m", float("nan"), *ROW[2:]]]}, "no comparison"),
-        ({"modules": [ROW] * 4_001}, "no comparison"), ("[" * 5_000, "no comparison"),
+        ({"modules": [ROW] * 4_001}, "no comparison"),
+        ("[" * 5_000, "no comparison"),
         ({"modules": [], "verdict": "pass"}, "no comparison"),
     ],
-)  # fmt: skip
+)
 def test_a_worker_that_sends_something_else_ends_nothing(registry, ada, worker, document, told):
     run = queue_comparison(registry, ada, PAIR)
 
@@ -134,9 +128,7 @@ def test_what_is_not_signed_for_this_run_does_not_count(registry, ada, worker):
     one, other = claim(registry, worker), claim(registry, worker)
     stolen = other.model_copy(update={"run": one.run, "fence": one.fence})
 
-    for grant, changes in (
-        (stolen, {}), (one, {"found": json.dumps({"modules": [ROW]})}), (one, {"envelope": ""}),
-    ):  # fmt: skip
+    for grant, changes in ((stolen, {}), (one, {"found": json.dumps({"modules": [ROW]})}), (one, {"envelope": ""})):
         with pytest.raises(BadSignature):
             send(registry, worker, grant, {"modules": []}, **changes)
     stranger = rows.caller(registry.engine, "gpu-2", kind="worker", scopes={"verify"})
@@ -148,15 +140,16 @@ def test_what_is_not_signed_for_this_run_does_not_count(registry, ada, worker):
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        (answers(sides=("base", "a")), "not the answers"), (answers(tokens=5), "longer"),
-        (answers(sides=("base", "b", "a")), "not the answers"), (answers(why="x"), "not the"),
-        ({"answers": []}, "not the answers"), (answers("y" * 16_001), "no answers"),
+        (answers(sides=("base", "a")), "not the answers"),
+        (answers(tokens=5), "longer"),
+        (answers(sides=("base", "b", "a")), "not the answers"),
+        (answers(why="x"), "not the"),
+        ({"answers": []}, "not the answers"),
+        (answers("y" * 16_001), "no answers"),
         (answers(tokens=-1), "no answers"),
     ],
-)  # fmt: skip
-def test_answers_to_another_question_are_refused_without_a_word_of_it(
-    registry, ada, worker, document, told
-):
+)
+def test_answers_to_another_question_are_refused_without_a_word_of_it(registry, ada, worker, document, told):
     ask(registry, ada, QUESTION)
 
     with pytest.raises(InvalidInput, match=told) as refused:
@@ -173,8 +166,12 @@ def test_a_question_is_for_who_asked_and_in_no_other_row(registry, ada, worker):
 
     shown = show_answers(registry, ada, run.id)
     assert grant.question.model_dump() == {
-        "prompt": SECRET, "tokens": 4, "seed": None, "sides": ["base", "a", "b"], "form": "auto",
-    }  # fmt: skip
+        "prompt": SECRET,
+        "tokens": 4,
+        "seed": None,
+        "sides": ["base", "a", "b"],
+        "form": "auto",
+    }
     assert [each.name for each in shown.answers] == ["base", "lab/x:v1", "lab/x:v2"]
     assert shown.answers[0].text == f"{SECRET}\ufffd[2J\n\tso"
     bob = rows.caller(registry.engine, "bob", scopes={"read", "push"})
@@ -217,9 +214,7 @@ def test_who_asks_much_is_told_when_to_ask_again(registry, ada):
 
 @pytest.mark.parametrize("what", ["compare", "answer"])
 def test_a_version_that_goes_in_the_midst_takes_the_result_with_it(registry, ada, worker, what):
-    run = queue_comparison(registry, ada, PAIR) if what == "compare" else ask(
-        registry, ada, QUESTION
-    )  # fmt: skip
+    run = queue_comparison(registry, ada, PAIR) if what == "compare" else ask(registry, ada, QUESTION)
     grant = claim(registry, worker)
     first = next(row.id for row in rows.rows(registry.engine, t.versions) if row.number == 1)
     rows.delete(registry.engine, first)
@@ -229,9 +224,7 @@ def test_a_version_that_goes_in_the_midst_takes_the_result_with_it(registry, ada
     assert (ended.state, "deleted" in ended.error) == ("dead", True)
     assert [row.found for row in kept(registry)] == [None]
     with pytest.raises(Blocked):
-        show_comparison(registry, ada, *REFS) if what == "compare" else show_answers(
-            registry, ada, run.id
-        )
+        show_comparison(registry, ada, *REFS) if what == "compare" else show_answers(registry, ada, run.id)
     with pytest.raises(Blocked):
         queue_comparison(registry, ada, PAIR)
     with pytest.raises(Blocked):
@@ -254,9 +247,7 @@ def test_a_run_that_is_cancelled_in_the_midst_keeps_nothing(registry, ada, worke
 def test_workers_of_the_release_before_are_given_none_and_the_asker_is_told(registry, ada, worker):
     run = queue_comparison(registry, ada, PAIR)
 
-    assert (
-        claim(registry, worker, ["verify", "reencode", "prove"], labels={"device": "cpu"}) is None
-    )
+    assert claim(registry, worker, ["verify", "reencode", "prove"], labels={"device": "cpu"}) is None
     assert claim(registry, worker, labels={"device": "cpu"}) is None
     assert show_run(registry, ada, run.id).unserved == "no worker that runs now offers runs=compare"
     claim(registry, worker, [])
@@ -292,9 +283,7 @@ def test_what_a_side_was_given_and_named_is_kept_as_plain_text(registry, ada, wo
     run = ask(registry, ada, QUESTION.model_copy(update={"form": "chat"}))
     document = answers("so")
     document["answers"][0] |= {"why": "no\x1b[2J", "text": "", "tokens": 0}
-    document["answers"][1] |= {
-        "template": "version", "given": "<s>\x07hi", "given_tokens": 3, "is_cut": True,
-    }  # fmt: skip
+    document["answers"][1] |= {"template": "version", "given": "<s>\x07hi", "given_tokens": 3, "is_cut": True}
     document["answers"][2]["classes"] = [{"name": "sour\x08", "share": 0.75}]
 
     send(registry, worker, claim(registry, worker), document)
@@ -323,9 +312,10 @@ def test_what_one_may_not_read_is_not_found_and_not_named(registry, ada, worker)
     pair = CompareCreate(a="hidden/y:v1", b="lab/x:v1")
 
     for refused in (
-        lambda: ask(registry, mine, asked), lambda: queue_comparison(registry, mine, pair),
+        lambda: ask(registry, mine, asked),
+        lambda: queue_comparison(registry, mine, pair),
         lambda: show_comparison(registry, mine, Ref.parse(pair.a), Ref.parse(pair.b)),
-    ):  # fmt: skip
+    ):
         with pytest.raises(NotFound, match="there is no delta hidden/y"):
             refused()
     run = queue_comparison(registry, ada, pair)

@@ -38,9 +38,7 @@ def test_a_served_version_that_fails_is_unfit_where_its_suite_is_asked(two, regi
     assert events(two) == [(f"{LINE}@prod", 2, f"{V2} failed suite smoke, verdict {verdict.id}")], (
         "once, where it came about, and not where nobody asks"
     )
-    assert {c.channel: len(c.unfit) for c in two.channels.list(LINE).items} == {
-        "dev": 0, "staging": 0, "prod": 1,
-    }  # fmt: skip
+    assert {c.channel: len(c.unfit) for c in two.channels.list(LINE).items} == {"dev": 0, "staging": 0, "prod": 1}
 
 
 def test_a_waived_failure_leaves_it_fit_on_that_channel_alone(two, registry_server):

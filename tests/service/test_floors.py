@@ -2,14 +2,7 @@
 
 import pytest
 
-from deltareg.errors import (
-    ApprovalDue,
-    Blocked,
-    Forbidden,
-    GatePending,
-    InvalidInput,
-    NotFound,
-)
+from deltareg.errors import ApprovalDue, Blocked, Forbidden, GatePending, InvalidInput, NotFound
 
 LINE, V2 = "team/lora", "team/lora:v2"
 ALWAYS = [{"from": "2000-01-01", "to": "2100-01-01", "zone": "UTC", "reason": "fair"}]
@@ -35,8 +28,10 @@ def test_a_floor_is_asked_beside_the_channels_own_and_named(two, admin):
 
     answer = two.gate(V2, "dev")
     assert {rule.rule: rule.asked_by for rule in answer.unmet} == {
-        "kind": ["namespace team"], "missing": ["namespace team"], "approvals": ["the server"],
-    }  # fmt: skip
+        "kind": ["namespace team"],
+        "missing": ["namespace team"],
+        "approvals": ["the server"],
+    }
     with pytest.raises(Blocked, match=r"is of kind lora, dev takes ia3 \(asked by namespace team"):
         two.promote(V2, "dev")
     shown = two.channels.show(LINE, "dev")

@@ -37,19 +37,38 @@ class World:
             self.add(t.principals, id=number, name=name, kind="user")
             self.add(t.grants, principal_id=number, role="approver")
             self.add(
-                t.tokens, id=number, token_hash=name, display="drg", principal_id=number,
-                kind="pat", scopes=["read"] if name == "eve" else ["read", "approve"],
-            )  # fmt: skip
+                t.tokens,
+                id=number,
+                token_hash=name,
+                display="drg",
+                principal_id=number,
+                kind="pat",
+                scopes=["read"] if name == "eve" else ["read", "approve"],
+            )
         self.add(t.namespaces, id=1, name="lab")
         for line in (1, 2):
             self.add(t.deltas, id=line, namespace_id=1, name=f"x{line}")
         for version in (1, 2, 3, 4):
             self.add(
-                t.versions, id=version, delta_id=2 if version == 4 else 1, number=version,
-                manifest_digest=digest(version), manifest=b"{}", storage_map=b"{}", kind="lora",
-                variant="", foldable=True, base_root="blake3:aa", labels={}, logical_bytes=1,
-                stored_bytes=1, uploaded_bytes=1, created_by=1, proven_at=1, proven_revision=1,
-            )  # fmt: skip
+                t.versions,
+                id=version,
+                delta_id=2 if version == 4 else 1,
+                number=version,
+                manifest_digest=digest(version),
+                manifest=b"{}",
+                storage_map=b"{}",
+                kind="lora",
+                variant="",
+                foldable=True,
+                base_root="blake3:aa",
+                labels={},
+                logical_bytes=1,
+                stored_bytes=1,
+                uploaded_bytes=1,
+                created_by=1,
+                proven_at=1,
+                proven_revision=1,
+            )
         asks = {"suites": ["smoke"]}
         self.add(t.channels, id=1, delta_id=1, name="prod", policy={**asks, "approvals": 2})
         self.add(t.channels, id=2, delta_id=1, name="dev", policy=asks)
@@ -68,20 +87,36 @@ class World:
     def run(self, version, **values):
         run_id = f"run-{next(_ids)}"
         made = {
-            "id": run_id, "what": "verify", "dedup_key": run_id, "version_id": version,
-            "suite": "smoke", "request": {"suite_digest": SMOKE}, "labels": {}, "state": "done",
-        }  # fmt: skip
+            "id": run_id,
+            "what": "verify",
+            "dedup_key": run_id,
+            "version_id": version,
+            "suite": "smoke",
+            "request": {"suite_digest": SMOKE},
+            "labels": {},
+            "state": "done",
+        }
         self.add(t.runs, **(made | values))
         return run_id
 
     def verdict(self, version, *, run=None, **values):
         made = {
-            "id": f"verdict-{next(_ids)}", "version_id": version, "suite": "smoke",
-            "manifest_digest": digest(version), "base_root": "blake3:aa", "suite_digest": SMOKE,
-            "verifier": "1", "policy_digest": "", "dtype": "float32", "seed": 0,
-            "verdict": "pass", "base_evidence": "exact", "environment": {}, "sandbox": "full",
+            "id": f"verdict-{next(_ids)}",
+            "version_id": version,
+            "suite": "smoke",
+            "manifest_digest": digest(version),
+            "base_root": "blake3:aa",
+            "suite_digest": SMOKE,
+            "verifier": "1",
+            "policy_digest": "",
+            "dtype": "float32",
+            "seed": 0,
+            "verdict": "pass",
+            "base_evidence": "exact",
+            "environment": {},
+            "sandbox": "full",
             "checks": [{"name": "effect", "verdict": "pass"}],
-        } | values  # fmt: skip
+        } | values
         if run is None:
             asked = {"suite_digest": made["suite_digest"]}
             run = self.run(version, suite=made["suite"], request=asked)
@@ -94,19 +129,31 @@ class World:
         number = self.conn.execute(own).scalar_one() + 1
         self.change(t.channels, channel, revision=number)
         made = {
-            "channel_id": channel, "number": number, "kind": "promote", "version_id": version,
-            "digest": digest(version), "base_root": "blake3:aa", "actor_id": 2, "reason": "",
-            "verdict_ids": [f"good-{version}"], "break_glass": False,
-        } | values  # fmt: skip
+            "channel_id": channel,
+            "number": number,
+            "kind": "promote",
+            "version_id": version,
+            "digest": digest(version),
+            "base_root": "blake3:aa",
+            "actor_id": 2,
+            "reason": "",
+            "verdict_ids": [f"good-{version}"],
+            "break_glass": False,
+        } | values
         insert = sa.insert(t.revisions).values(**made).returning(t.revisions.c.id)
         return self.conn.execute(insert).scalar_one()
 
     def ask(self, version=1, *, channel=1, approvers=(), **values):
         """Open a request of bob's, and let others approve it."""
         made = {
-            "channel_id": channel, "version_id": version, "digest": digest(version),
-            "policy_digest": POLICY, "seen_revision": 0, "opener_id": 2, "reason": "",
-        } | values  # fmt: skip
+            "channel_id": channel,
+            "version_id": version,
+            "digest": digest(version),
+            "policy_digest": POLICY,
+            "seen_revision": 0,
+            "opener_id": 2,
+            "reason": "",
+        } | values
         insert = sa.insert(t.requests).values(**made).returning(t.requests.c.id)
         request = self.conn.execute(insert).scalar_one()
         for principal in approvers:
@@ -114,10 +161,7 @@ class World:
         return request
 
     def approve(self, request, principal, *, token=None):
-        self.add(
-            t.approvals, request_id=request, principal_id=principal, token_id=token or principal,
-            message="",
-        )  # fmt: skip
+        self.add(t.approvals, request_id=request, principal_id=principal, token_id=token or principal, message="")
 
     def asks(self, channel=2, **policy):
         self.change(t.channels, channel, policy={"suites": ["smoke"]} | policy)
@@ -129,13 +173,16 @@ class World:
 
 def waived(w, *, channel=None, is_complete=True):
     """Give a failed verdict of v3 whose one failure somebody answers for."""
-    verdict = w.verdict(
-        3, verdict="fail", checks=[{"name": "spectral", "verdict": "fail"}], created_at=now_us()
-    )
+    verdict = w.verdict(3, verdict="fail", checks=[{"name": "spectral", "verdict": "fail"}], created_at=now_us())
     w.add(
-        t.waivers, id=f"of {verdict}", verdict_id=verdict, check_name="spectral", reason="known",
-        expires_at=now_us() + HOUR_US, actor_id=2,
-    )  # fmt: skip
+        t.waivers,
+        id=f"of {verdict}",
+        verdict_id=verdict,
+        check_name="spectral",
+        reason="known",
+        expires_at=now_us() + HOUR_US,
+        actor_id=2,
+    )
     if channel is not None:
         w.add(t.waiver_channels, waiver_id=f"of {verdict}", channel_id=channel)
     if is_complete:
@@ -160,9 +207,15 @@ def lied_below(w, *, at="top"):
     """Let v1 stand on a version that is a base, one of the two bases below being corrupt."""
     for number, name in ((1, "bottom"), (2, "top")):
         w.add(
-            t.bases, id=number, name=name, root=f"blake3:{name}", manifest_digest=name,
-            manifest=b"{}", logical_bytes=1, corrupt_at=1 if name == at else None,
-        )  # fmt: skip
+            t.bases,
+            id=number,
+            name=name,
+            root=f"blake3:{name}",
+            manifest_digest=name,
+            manifest=b"{}",
+            logical_bytes=1,
+            corrupt_at=1 if name == at else None,
+        )
     w.add(t.version_bases, base_id=2, version_id=4, bottom_id=1, depth=1, recipe="x")
     w.change(t.versions, 1, base_id=2)
 
@@ -188,53 +241,38 @@ IN_ORDER = {
         w.asks(suites=[{"suite": "smoke", "max_age": "1d"}]),
         w.move(2, 2, verdict_ids=[w.age()]),
     ),
-    "a verdict asked for under this policy": lambda w: w.move(
-        2, 2, verdict_ids=[w.verdict(2, policy_digest=POLICY)]
-    ),
+    "a verdict asked for under this policy": lambda w: w.move(2, 2, verdict_ids=[w.verdict(2, policy_digest=POLICY)]),
     "a failure that is waived on the channel, with all else shown": lambda w: w.move(
         2, 3, verdict_ids=[waived(w, channel=2)]
     ),
-    "a failure that was waived before waivers named a channel": lambda w: w.move(
-        2, 3, verdict_ids=[waived(w)]
-    ),
+    "a failure that was waived before waivers named a channel": lambda w: w.move(2, 3, verdict_ids=[waived(w)]),
     "after a freeze that has ended": lambda w: (ended_freeze(w), w.move()),
     "back to what was served": lambda w: (w.move(), w.move(2, 2), w.move(kind="rollback")),
-    "the glass broken in a freeze": lambda w: (
-        frozen(w), w.move(break_glass=True, reason="fire", verdict_ids=[]),
-    ),
-    "the glass broken where approvals are due": lambda w: w.move(
-        1, break_glass=True, reason="fire", verdict_ids=[]
-    ),
-    "a reason where the channel is protected": lambda w: (
-        w.asks(protected=True), w.move(reason="better"),
-    ),
+    "the glass broken in a freeze": lambda w: (frozen(w), w.move(break_glass=True, reason="fire", verdict_ids=[])),
+    "the glass broken where approvals are due": lambda w: w.move(1, break_glass=True, reason="fire", verdict_ids=[]),
+    "a reason where the channel is protected": lambda w: (w.asks(protected=True), w.move(reason="better")),
     "a channel that asks for no suite": lambda w: (w.asks(suites=[]), w.move(verdict_ids=[])),
     "a review by somebody else": lambda w: w.add(
         t.reviews, revision_id=w.move(break_glass=True, reason="fire"), principal_id=3, message=""
     ),
-}  # fmt: skip
+}
 
 MOVES = {
     "no verdict": lambda w: w.move(verdict_ids=[]),
     "a verdict that is none": lambda w: w.move(verdict_ids=["good-7"]),
     "a failed verdict": lambda w: w.move(2, 3, verdict_ids=["bad-3"]),
-    "an inconclusive verdict": lambda w: w.move(
-        2, 3, verdict_ids=[w.verdict(3, verdict="inconclusive", checks=[])]
-    ),
+    "an inconclusive verdict": lambda w: w.move(2, 3, verdict_ids=[w.verdict(3, verdict="inconclusive", checks=[])]),
     "the verdict of another version": lambda w: w.move(2, 3, verdict_ids=["good-1"]),
     "the verdict of another line": lambda w: w.move(2, 3, verdict_ids=["good-4"]),
     "the digest of another version": lambda w: w.move(digest=digest(2)),
-    "the digest of another version and its verdict": lambda w: w.move(
-        2, 3, digest=digest(2), verdict_ids=["good-2"]
-    ),
+    "the digest of another version and its verdict": lambda w: w.move(2, 3, digest=digest(2), verdict_ids=["good-2"]),
     "another base": lambda w: w.move(base_root="blake3:bb"),
     "a version of another line": lambda w: w.move(2, 4),
-    "a verdict of another suite": lambda w: w.move(
-        verdict_ids=[w.verdict(1, suite="deep", suite_digest=OTHER)]
-    ),
+    "a verdict of another suite": lambda w: w.move(verdict_ids=[w.verdict(1, suite="deep", suite_digest=OTHER)]),
     "the suite as it was": lambda w: w.move(2, 3, verdict_ids=[w.verdict(3, suite_digest=OTHER)]),
     "the suite has changed since": lambda w: (
-        w.add(t.terms, channel_id=2, policy_digest=POLICY, suites={"smoke": OTHER}), w.move(),
+        w.add(t.terms, channel_id=2, policy_digest=POLICY, suites={"smoke": OTHER}),
+        w.move(),
     ),
     "one suite of two": lambda w: (w.asks(suites=["smoke", "deep"]), w.move()),
     "another policy": lambda w: w.move(2, 3, verdict_ids=[w.verdict(3, policy_digest="sha256:b")]),
@@ -247,14 +285,16 @@ MOVES = {
         waived(w, channel=3),
     ),
     "a waiver that was moved to another channel": lambda w: (
-        waived(w, channel=1), w.conn.execute(sa.update(t.waiver_channels).values(channel_id=2)),
+        waived(w, channel=1),
+        w.conn.execute(sa.update(t.waiver_channels).values(channel_id=2)),
     ),
     "a verdict that became complete": lambda w: (
         waived(w, channel=2),
         w.conn.execute(sa.update(t.complete_verdicts).values(verdict_id="bad-3")),
     ),
     "a pass before a failure": lambda w: (
-        w.verdict(1, verdict="fail", checks=[{"name": "effect", "verdict": "fail"}]), w.move(),
+        w.verdict(1, verdict="fail", checks=[{"name": "effect", "verdict": "fail"}]),
+        w.move(),
     ),
     "a verdict that is too old": lambda w: (
         w.asks(suites=[{"suite": "smoke", "max_age": "90m"}]),
@@ -263,49 +303,51 @@ MOVES = {
     "a deleted version": lambda w: (w.change(t.versions, 1, deleted_at=1), w.move()),
     "a revoked version": lambda w: (w.change(t.versions, 1, revoked_at=1), w.move()),
     "a claimed version": lambda w: (w.change(t.versions, 1, proven_revision=None), w.move()),
-    "a version proven in another form": lambda w: (
-        w.change(t.versions, 1, storage_revision=2), w.move(),
-    ),
+    "a version proven in another form": lambda w: (w.change(t.versions, 1, storage_revision=2), w.move()),
     "a corrupt version": lambda w: (w.change(t.versions, 1, corrupt_at=1), w.move()),
     "a corrupt version, the glass broken": lambda w: (
-        w.change(t.versions, 1, corrupt_at=1), w.move(break_glass=True, reason="fire"),
+        w.change(t.versions, 1, corrupt_at=1),
+        w.move(break_glass=True, reason="fire"),
     ),
     "a version on a corrupt base": lambda w: (lied_below(w), w.move()),
-    "a version on a corrupt base, the glass broken": lambda w: (
-        lied_below(w), w.move(break_glass=True, reason="fire"),
-    ),
+    "a version on a corrupt base, the glass broken": lambda w: (lied_below(w), w.move(break_glass=True, reason="fire")),
     "a version on a corrupt base, far below": lambda w: (lied_below(w, at="bottom"), w.move()),
-    "a floor that was rewritten": lambda w: (
-        floored(w), w.conn.execute(sa.update(t.floors).values(policy={})),
-    ),
+    "a floor that was rewritten": lambda w: (floored(w), w.conn.execute(sa.update(t.floors).values(policy={}))),
     "a floor that is gone": lambda w: (floored(w), w.conn.execute(sa.delete(t.floors))),
     "a revoked version, the glass broken": lambda w: (
-        w.change(t.versions, 1, revoked_at=1), w.move(break_glass=True, reason="fire"),
+        w.change(t.versions, 1, revoked_at=1),
+        w.move(break_glass=True, reason="fire"),
     ),
     "a deleted version, the glass broken": lambda w: (
-        w.change(t.versions, 1, deleted_at=1), w.move(break_glass=True, reason="fire"),
+        w.change(t.versions, 1, deleted_at=1),
+        w.move(break_glass=True, reason="fire"),
     ),
     "the glass broken without a reason": lambda w: w.move(break_glass=True),
     "a freeze that breaks the glass": lambda w: frozen(w, break_glass=True),
     "a frozen channel": lambda w: (frozen(w), w.move()),
     "a rollback of a frozen channel": lambda w: (
-        w.move(), w.move(2, 2), w.move(2, 2, kind="freeze", reason="x"), w.move(kind="rollback"),
+        w.move(),
+        w.move(2, 2),
+        w.move(2, 2, kind="freeze", reason="x"),
+        w.move(kind="rollback"),
     ),
     "a quarantined version": lambda w: (
-        w.add(t.quarantines, channel_id=2, version_id=1, revision_id=w.move(2, 2)), w.move(),
+        w.add(t.quarantines, channel_id=2, version_id=1, revision_id=w.move(2, 2)),
+        w.move(),
     ),
     "a rollback to what was never served": lambda w: (w.move(), w.move(2, 2, kind="rollback")),
     "a rollback to what was only frozen elsewhere": lambda w: (
-        w.ask(2, approvers=(3, 4)), w.move(1, 2), w.move(), w.move(2, 2, kind="rollback"),
+        w.ask(2, approvers=(3, 4)),
+        w.move(1, 2),
+        w.move(),
+        w.move(2, 2, kind="rollback"),
     ),
     "a freeze that serves something else": lambda w: (w.move(), w.move(2, 2, kind="freeze")),
     "an unfreeze that serves something else": lambda w: w.move(kind="unfreeze", reason="x"),
     "no reason on a protected channel": lambda w: (w.asks(protected=True), w.move()),
     "a revision ahead of its channel": lambda w: w.move(number=7),
     "a revision in the past": lambda w: (w.move(), w.move(2, 2), w.move(number=1)),
-    "a pointer that goes back": lambda w: (
-        w.move(), w.move(2, 2), w.change(t.channels, 2, revision=1),
-    ),
+    "a pointer that goes back": lambda w: (w.move(), w.move(2, 2), w.change(t.channels, 2, revision=1)),
     "a pointer that leaps": lambda w: w.change(t.channels, 2, revision=2),
     "a revision rewritten": lambda w: w.change(t.revisions, w.move(), version_id=2),
     "no approvals": lambda w: w.move(1),
@@ -314,25 +356,33 @@ MOVES = {
     "approvals of another version": lambda w: (w.ask(2, approvers=(3, 4)), w.move(1)),
     "approvals for another channel": lambda w: (w.ask(channel=2, approvers=(3, 4)), w.move(1)),
     "approvals of a request that was rejected": lambda w: (
-        w.change(t.requests, w.ask(approvers=(3, 4)), state="rejected"), w.move(1),
+        w.change(t.requests, w.ask(approvers=(3, 4)), state="rejected"),
+        w.move(1),
     ),
     "approvals of a request that was withdrawn": lambda w: (
-        w.change(t.requests, w.ask(approvers=(3, 4)), state="withdrawn"), w.move(1),
+        w.change(t.requests, w.ask(approvers=(3, 4)), state="withdrawn"),
+        w.move(1),
     ),
     "approvals under another policy": lambda w: (
-        w.ask(approvers=(3, 4)), w.asks(1, approvals=2, protected=True), w.move(1, reason="x"),
+        w.ask(approvers=(3, 4)),
+        w.asks(1, approvals=2, protected=True),
+        w.move(1, reason="x"),
     ),
     "approvals from before the policy changed to and fro": lambda w: (
-        w.ask(approvers=(3, 4)), w.asks(1), w.asks(1, approvals=2), w.move(1),
+        w.ask(approvers=(3, 4)),
+        w.asks(1),
+        w.asks(1, approvals=2),
+        w.move(1),
     ),
     "approvals that were used": lambda w: (used(w), w.move(1, 2)),
     "approvals from before the channel moved on": lambda w: (
-        w.ask(2, approvers=(3, 4)), w.ask(approvers=(3, 4)), w.move(1), w.move(1, 2),
+        w.ask(2, approvers=(3, 4)),
+        w.ask(approvers=(3, 4)),
+        w.move(1),
+        w.move(1, 2),
     ),
-    "one approval more than there was": lambda w: (
-        w.asks(1, approvals=3), w.ask(approvers=(3, 4)), w.move(1),
-    ),
-}  # fmt: skip
+    "one approval more than there was": lambda w: (w.asks(1, approvals=3), w.ask(approvers=(3, 4)), w.move(1)),
+}
 
 VERDICTS = {
     "other bytes": lambda w: w.verdict(1, manifest_digest=digest(2)),
@@ -340,17 +390,15 @@ VERDICTS = {
     "no run": lambda w: w.verdict(1, run="none"),
     "the run of another version": lambda w: w.verdict(1, run=w.run(2)),
     "the run of another suite": lambda w: w.verdict(1, run=w.run(1, suite="deep")),
-    "the run of another suite digest": lambda w: w.verdict(
-        1, run=w.run(1, request={"suite_digest": OTHER})
-    ),
+    "the run of another suite digest": lambda w: w.verdict(1, run=w.run(1, request={"suite_digest": OTHER})),
     "a run that asked for no suite digest": lambda w: w.verdict(1, run=w.run(1, request={})),
     "a run that nobody has begun": lambda w: w.verdict(1, run=w.run(1, state="queued")),
-    "a run that goes on": lambda w: w.verdict(
-        1, run=w.run(1, state="running", lease_expires_at=1)
-    ),
+    "a run that goes on": lambda w: w.verdict(1, run=w.run(1, state="running", lease_expires_at=1)),
     "a run that verifies nothing": lambda w: w.verdict(1, run=w.run(1, what="reencode")),
     "a second verdict of a run": lambda w: (
-        run := w.run(1), w.verdict(1, run=run, verdict="inconclusive"), w.verdict(1, run=run),
+        run := w.run(1),
+        w.verdict(1, run=run, verdict="inconclusive"),
+        w.verdict(1, run=run),
     ),
     "a pass with a failed check": lambda w: w.verdict(
         1, checks=[{"name": "a", "verdict": "pass"}, {"name": "b", "verdict": "fail"}]
@@ -361,14 +409,12 @@ VERDICTS = {
         t.verdicts, "good-1", version_id=3, manifest_digest=digest(3)
     ),
     "a failure that is gone": lambda w: w.conn.execute(sa.delete(t.verdicts)),
-    "a version that took the digest of another": lambda w: w.change(
-        t.versions, 3, manifest_digest=digest(9)
-    ),
+    "a version that took the digest of another": lambda w: w.change(t.versions, 3, manifest_digest=digest(9)),
     "a version that took another base": lambda w: w.change(t.versions, 3, base_root="blake3:bb"),
     "a version that moved to another line": lambda w: w.change(t.versions, 4, delta_id=1),
     "terms that were rewritten": lambda w: w.change(t.terms, 1, suites={"smoke": OTHER}),
     "terms that are gone": lambda w: w.conn.execute(sa.delete(t.terms)),
-}  # fmt: skip
+}
 
 APPROVALS = {
     "by who pushed it": lambda w: w.approve(w.ask(), 1),
@@ -378,34 +424,27 @@ APPROVALS = {
     "twice by one": lambda w: w.approve(w.ask(approvers=(3,)), 3),
     "without the scope": lambda w: w.approve(w.ask(), 5),
     "with a token that is none": lambda w: w.approve(w.ask(), 3, token=99),
-    "with a revoked token": lambda w: (
-        w.change(t.tokens, 3, revoked_at=1), w.approve(w.ask(), 3),
-    ),
-    "with an expired token": lambda w: (
-        w.change(t.tokens, 3, expires_at=1), w.approve(w.ask(), 3),
-    ),
-    "by a principal that is disabled": lambda w: (
-        w.change(t.principals, 3, disabled_at=1), w.approve(w.ask(), 3),
-    ),
+    "with a revoked token": lambda w: (w.change(t.tokens, 3, revoked_at=1), w.approve(w.ask(), 3)),
+    "with an expired token": lambda w: (w.change(t.tokens, 3, expires_at=1), w.approve(w.ask(), 3)),
+    "by a principal that is disabled": lambda w: (w.change(t.principals, 3, disabled_at=1), w.approve(w.ask(), 3)),
     "of a request that is none": lambda w: w.approve(99, 3),
     "of a request that was rejected": lambda w: (
-        request := w.ask(), w.change(t.requests, request, state="rejected"), w.approve(request, 3),
+        request := w.ask(),
+        w.change(t.requests, request, state="rejected"),
+        w.approve(request, 3),
     ),
-    "of a request that is stale": lambda w: (
-        request := w.ask(), w.asks(1, approvals=1), w.approve(request, 3),
-    ),
+    "of a request that is stale": lambda w: (request := w.ask(), w.asks(1, approvals=1), w.approve(request, 3)),
     "after it was given to another": lambda w: (
-        w.ask(approvers=(3,)), w.conn.execute(sa.update(t.approvals).values(principal_id=4)),
+        w.ask(approvers=(3,)),
+        w.conn.execute(sa.update(t.approvals).values(principal_id=4)),
     ),
     "taken back": lambda w: (w.ask(approvers=(3,)), w.conn.execute(sa.delete(t.approvals))),
-    "after another had pushed it": lambda w: (
-        w.change(t.versions, 1, created_by=5), w.approve(w.ask(), 1),
-    ),
-    "after nobody had pushed it": lambda w: (
-        w.change(t.versions, 1, created_by=None), w.approve(w.ask(), 1),
-    ),
+    "after another had pushed it": lambda w: (w.change(t.versions, 1, created_by=5), w.approve(w.ask(), 1)),
+    "after nobody had pushed it": lambda w: (w.change(t.versions, 1, created_by=None), w.approve(w.ask(), 1)),
     "after another had opened it": lambda w: (
-        request := w.ask(), w.change(t.requests, request, opener_id=5), w.approve(request, 2),
+        request := w.ask(),
+        w.change(t.requests, request, opener_id=5),
+        w.approve(request, 2),
     ),
     "after it was for another version": lambda w: w.change(
         t.requests, w.ask(approvers=(3, 4)), version_id=2, digest=digest(2)
@@ -414,27 +453,22 @@ APPROVALS = {
         t.requests, w.ask(channel=2, approvers=(3, 4)), channel_id=1
     ),
     "a request that was opened again": lambda w: (
-        request := w.ask(), w.change(t.requests, request, state="withdrawn"),
+        request := w.ask(),
+        w.change(t.requests, request, state="withdrawn"),
         w.change(t.requests, request, state="open"),
     ),
     "a request that is gone": lambda w: (w.ask(), w.conn.execute(sa.delete(t.requests))),
     "a request that begins decided": lambda w: w.ask(state="rejected"),
-    "a request that was promoted without a move": lambda w: w.change(
-        t.requests, w.ask(), state="promoted"
-    ),
+    "a request that was promoted without a move": lambda w: w.change(t.requests, w.ask(), state="promoted"),
     "a request with the digest of another version": lambda w: w.ask(digest=digest(2)),
     "a request for a version of another line": lambda w: w.ask(4),
     "a second open request": lambda w: (w.ask(), w.ask()),
     "a review by who broke the glass": lambda w: w.add(
         t.reviews, revision_id=w.move(break_glass=True, reason="fire"), principal_id=2, message=""
     ),
-    "a review of a move that broke none": lambda w: w.add(
-        t.reviews, revision_id=w.move(), principal_id=3, message=""
-    ),
-    "a review that is gone": lambda w: (
-        IN_ORDER["a review by somebody else"](w), w.conn.execute(sa.delete(t.reviews)),
-    ),
-}  # fmt: skip
+    "a review of a move that broke none": lambda w: w.add(t.reviews, revision_id=w.move(), principal_id=3, message=""),
+    "a review that is gone": lambda w: (IN_ORDER["a review by somebody else"](w), w.conn.execute(sa.delete(t.reviews))),
+}
 MUTATIONS = {
     f"{kind}: {name}": act
     for kind, acts in (("move", MOVES), ("verdict", VERDICTS), ("approval", APPROVALS))
@@ -452,9 +486,7 @@ def world(engine):
     if is_postgresql:
         with write(engine) as conn:
             conn.exec_driver_sql(f"CREATE ROLE {role} NOLOGIN")
-            for things, rights in (
-                ("TABLES", "SELECT, INSERT, UPDATE, DELETE"), ("SEQUENCES", "USAGE"),
-            ):  # fmt: skip
+            for things, rights in (("TABLES", "SELECT, INSERT, UPDATE, DELETE"), ("SEQUENCES", "USAGE")):
                 conn.exec_driver_sql(f"GRANT {rights} ON ALL {things} IN SCHEMA public TO {role}")
             raise_sequences(conn)
 
@@ -519,8 +551,10 @@ def test_only_the_owner_of_the_tables_can_take_the_rules_away(world, engine):
     if engine.dialect.name == "sqlite":
         pytest.skip("needs PostgreSQL: who opens a SQLite file owns it")
     for statement in (
-        "ALTER TABLE approvals DISABLE TRIGGER USER", "DROP TRIGGER revisions_gated ON revisions",
-        "TRUNCATE approvals", "SET session_replication_role = replica",
-    ):  # fmt: skip
+        "ALTER TABLE approvals DISABLE TRIGGER USER",
+        "DROP TRIGGER revisions_gated ON revisions",
+        "TRUNCATE approvals",
+        "SET session_replication_role = replica",
+    ):
         with world() as w, pytest.raises(sa.exc.ProgrammingError, match=r"owner|permission"):
             w.conn.exec_driver_sql(statement)

@@ -57,10 +57,7 @@ def test_it_is_shown_in_the_ledger_the_log_and_the_audit_trail(two):
     log = [(e.event, e.channel, e.text) for e in two.lines.log("team/lora").items[:2]]
     audit = [row.action for row in two.audit.list(subject="team/lora@prod").items[:2]]
 
-    assert ledger == [
-        ("unfreeze", 2, "done early", None),
-        ("freeze", 2, "release week", "2099-01-02T03:04:05.000000Z"),
-    ]
+    assert ledger == [("unfreeze", 2, "done early", None), ("freeze", 2, "release week", "2099-01-02T03:04:05.000000Z")]
     assert log == [("unfreeze", "prod", "done early"), ("freeze", "prod", "release week")]
     assert audit == ["channel.unfreeze", "channel.freeze"]
 
@@ -148,10 +145,7 @@ def test_who_may_promote_may_freeze_and_nobody_else(registry_server, two):
 
     with pytest.raises(Forbidden, match="'promote'"):
         reader.channels.freeze(*PROD, reason="x")
-    assert (
-        registry_server.client(("read", "promote")).channels.freeze(*PROD, reason="x").kind
-        == "freeze"
-    )
+    assert registry_server.client(("read", "promote")).channels.freeze(*PROD, reason="x").kind == "freeze"
 
 
 def test_when_it_ends_is_not_changed_afterwards(registry_server, two):
@@ -199,9 +193,17 @@ def ended(engine):
         assert newest is not None
         queries.advance(conn, channel.id, seen=channel.revision)
         revision_id = queries.add_revision(
-            conn, channel_id=channel.id, number=channel.revision + 1, kind="freeze",
-            version_id=newest.version_id, digest=newest.digest, base_root=newest.base_root,
-            actor_id=newest.actor_id, reason="past", verdict_ids=[],
-            previous_version_id=newest.version_id, break_glass=False,
-        )  # fmt: skip
+            conn,
+            channel_id=channel.id,
+            number=channel.revision + 1,
+            kind="freeze",
+            version_id=newest.version_id,
+            digest=newest.digest,
+            base_root=newest.base_root,
+            actor_id=newest.actor_id,
+            reason="past",
+            verdict_ids=[],
+            previous_version_id=newest.version_id,
+            break_glass=False,
+        )
         queries.add_freeze_end(conn, revision_id, ends_at=newest.created_at)

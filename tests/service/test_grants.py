@@ -30,9 +30,8 @@ class Place:
     def __init__(self, engine):
         self.registry = Registry(engine, MemoryStore())
         secret = tokens.bootstrap_token(
-            self.registry, principal="root", kind="pat", scopes=["admin"],
-            also_held=["break-glass"],
-        )  # fmt: skip
+            self.registry, principal="root", kind="pat", scopes=["admin"], also_held=["break-glass"]
+        )
         self.root = self.of(secret)
 
     def of(self, secret):
@@ -193,11 +192,8 @@ def test_a_namespace_may_be_private_from_the_start(one_place):
 
 @pytest.mark.parametrize(
     ("role", "given"),
-    [
-        ("owner", True), ("maintainer", True), ("pusher", True), ("server", True),
-        ("break-glass", False),
-    ],
-)  # fmt: skip
+    [("owner", True), ("maintainer", True), ("pusher", True), ("server", True), ("break-glass", False)],
+)
 def test_an_owner_gives_what_an_owner_has(one_place, role, given):
     place = one_place
     owner = place.secret("ada", "read", "push", "admin")
@@ -219,11 +215,7 @@ def test_a_maintainer_gives_no_more_than_it_has_and_takes_no_more(one_place):
     place.secret("bob", "admin")
     place.add(owner, "bob", "maintainer")
     bob = place.caller("bob", "read", "admin")
-    (owned,) = [
-        item
-        for item in members.list_members(place.registry, bob, "lab", **PAGE).items
-        if item.role == "owner"
-    ]
+    (owned,) = [item for item in members.list_members(place.registry, bob, "lab", **PAGE).items if item.role == "owner"]
 
     assert place.add(bob, "cyd", "pusher").role == "pusher"
     for forbidden in (
@@ -328,8 +320,9 @@ def test_who_makes_a_scripts_name_stands_behind_it(place):
     (first, second) = members.list_members(place.registry, place.root, "lab", **PAGE).items
 
     assert {(m.principal, m.role, m.person) for m in (first, second)} == {
-        ("root", "owner", None), ("ci", "pusher", "root"),
-    }  # fmt: skip
+        ("root", "owner", None),
+        ("ci", "pusher", "root"),
+    }
     with read(place.registry.engine) as conn:
         ci, root = (principals.principal_id(conn, name) or 0 for name in ("ci", "root"))
         assert grants.people_of(conn, [ci, root]) == {ci: root, root: root}
@@ -355,9 +348,7 @@ def test_access_is_explained_with_what_would_give_it(one_place, who, action, ref
     with write(place.registry.engine) as conn:
         principals.add_principal(conn, "none", kind="user")
 
-    found = explain.explain_access(
-        place.registry, place.root, principal=who, action=action, ref=ref
-    )
+    found = explain.explain_access(place.registry, place.root, principal=who, action=action, ref=ref)
 
     assert found.allowed is allowed
     assert fix in found.fix
@@ -373,9 +364,7 @@ def test_the_explanation_is_what_happens(one_place):
 
     for action in Right:
         for ref in ("lab", "lab/bert-7b", "lab/gpt", "lab/bert-7b@prod", "everywhere", "base:tiny"):
-            said = explain.explain_access(
-                place.registry, bob, principal="bob", action=action, ref=ref
-            ).allowed
+            said = explain.explain_access(place.registry, bob, principal="bob", action=action, ref=ref).allowed
             assert said is bob.may(action, on=explain.parse_resource(ref)), (action, ref)
 
 

@@ -58,9 +58,17 @@ def test_versions_and_lines_are_found_by_them(two):
 
 
 NO_LABELS = [
-    {"": "x"}, {"a b": "x"}, {"a=b": "x"}, {"a,b": "x"}, {'a"b': "x"}, {"a\\b": "x"},
-    {"a\x07": "x"}, {"a": "x\ny"}, {"k" * 257: ""}, {"k": "v" * 257},
-]  # fmt: skip
+    {"": "x"},
+    {"a b": "x"},
+    {"a=b": "x"},
+    {"a,b": "x"},
+    {'a"b': "x"},
+    {"a\\b": "x"},
+    {"a\x07": "x"},
+    {"a": "x\ny"},
+    {"k" * 257: ""},
+    {"k": "v" * 257},
+]
 
 
 def test_what_is_no_label_is_refused_and_so_is_who_may_not_push(local_registry):

@@ -11,19 +11,11 @@ from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.labels import fits
 from deltareg.service.registry import Registry
 from deltareg.service.runs.kinds.verify import complete_run
-from deltareg.service.runs.leases import (
-    bury_exhausted,
-    fail_run,
-    hold_lease,
-)
+from deltareg.service.runs.leases import bury_exhausted, fail_run, hold_lease
 from deltareg.service.runs.runs import cancel_run, queue_run, show_run
 from deltareg.service.verdicts.verdicts import show_verdict
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import (
-    LeaseHold,
-    RunCreate,
-    RunFailure,
-)
+from deltareg.wire import LeaseHold, RunCreate, RunFailure
 from tests.service import rows
 from tests.service.work import SMOKE, audited, claim, enqueue, expire, reader, report
 from tests.signers import enrol
@@ -303,9 +295,7 @@ def test_a_run_is_buried_once_by_many(registry, worker, queued):
         claim(registry, worker, name=f"w{number}")
         expire(registry, queued)
     counts = []
-    threads = [
-        threading.Thread(target=lambda: counts.append(bury_exhausted(registry))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: counts.append(bury_exhausted(registry))) for _ in range(4)]
 
     for thread in threads:
         thread.start()

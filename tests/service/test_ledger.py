@@ -56,9 +56,11 @@ def test_the_newest_entries_tell_the_top_of_the_stack_where_they_are_closed(move
 
 
 QUERIES: dict[str, dict[str, Any]] = {
-    "of all": {}, "of a suite": {"suite": "smoke"}, "of a version": {"version_id": 1},
+    "of all": {},
+    "of a suite": {"suite": "smoke"},
+    "of a version": {"version_id": 1},
     "of all, further on": {"before": (10**15, "x")},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", QUERIES)

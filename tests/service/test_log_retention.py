@@ -69,14 +69,8 @@ def age(registry, *run_ids, days):
     with write(registry.engine) as conn:
         by = round(days * DAY_S * US_PER_S)
         runs, lines = t.runs.c, t.run_log.c
-        conn.execute(
-            sa.update(t.runs).where(runs.id.in_(run_ids)).values(finished_at=runs.finished_at - by)
-        )
-        conn.execute(
-            sa.update(t.run_log)
-            .where(lines.run_id.in_(run_ids))
-            .values(created_at=lines.created_at - by)
-        )
+        conn.execute(sa.update(t.runs).where(runs.id.in_(run_ids)).values(finished_at=runs.finished_at - by))
+        conn.execute(sa.update(t.run_log).where(lines.run_id.in_(run_ids)).values(created_at=lines.created_at - by))
 
 
 def many(registry, ada, worker, number):
@@ -157,9 +151,7 @@ def test_it_goes_in_batches(registry, ada, worker, version, monkeypatch):
     assert dropped == [2, 2, 1, 0]
 
 
-def test_who_waits_for_it_waits_for_so_many_batches_only(
-    registry, ada, worker, version, monkeypatch
-):
+def test_who_waits_for_it_waits_for_so_many_batches_only(registry, ada, worker, version, monkeypatch):
     monkeypatch.setattr(log_retention, "_RUNS", 1)
     many(registry, ada, worker, 3)
 

@@ -7,15 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
-from deltareg.errors import (
-    Blocked,
-    Conflict,
-    GatePending,
-    Inconclusive,
-    InvalidInput,
-    NotFound,
-    StaleRevision,
-)
+from deltareg.errors import Blocked, Conflict, GatePending, Inconclusive, InvalidInput, NotFound, StaleRevision
 from deltareg.wire import ChannelMove, MoveResult
 from tests.service import rows
 
@@ -63,10 +55,14 @@ def test_a_version_or_a_revision_can_be_named(three):
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ({"version": 9}, NotFound), ({"revision": 9}, NotFound), ({"revision": 0}, NotFound),
-        ({"steps": 3}, NotFound), ({"version": 3}, Conflict), ({"revision": 3}, Conflict),
+        ({"version": 9}, NotFound),
+        ({"revision": 9}, NotFound),
+        ({"revision": 0}, NotFound),
+        ({"steps": 3}, NotFound),
+        ({"version": 3}, Conflict),
+        ({"revision": 3}, Conflict),
     ],
-)  # fmt: skip
+)
 def test_targets_that_are_none(three, where, error):
     with pytest.raises(error):
         back(three, **where)
@@ -90,10 +86,7 @@ def test_a_plan_changes_nothing(three):
     plan = three.rollback("team/lora", "prod", dry_run=True)
 
     assert (plan.version, plan.previous, plan.revision) == (2, 3, 4)
-    assert (
-        three.channels.show("team/lora", "prod"),
-        three.audit.list(limit=1).items[0].id,
-    ) == before
+    assert (three.channels.show("team/lora", "prod"), three.audit.list(limit=1).items[0].id) == before
     assert len(three.runs.list().items) == runs
 
 
@@ -152,10 +145,7 @@ def test_of_many_moves_at_once_one_wins(registry_server):
 
 def test_a_verdict_of_another_suite_does_not_count(local_registry):
     client = local_registry.line("lora")
-    with (
-        write(local_registry.registry.engine) as conn,
-        rows.unguarded(conn, t.verdicts),
-    ):
+    with write(local_registry.registry.engine) as conn, rows.unguarded(conn, t.verdicts):
         conn.execute(sa.update(t.verdicts).values(suite_digest=f"sha256:{'7' * 64}"))
 
     with pytest.raises(GatePending):

@@ -39,10 +39,7 @@ def approve_by_hand(server, name, request):
     who = id_of(server, name)
     with write(server.registry.engine) as conn:
         of = sa.select(sa.func.max(t.tokens.c.id)).where(t.tokens.c.principal_id == who)
-        values = {
-            "request_id": request, "principal_id": who, "message": "",
-            "token_id": conn.execute(of).scalar_one(),
-        }  # fmt: skip
+        values = {"request_id": request, "principal_id": who, "message": "", "token_id": conn.execute(of).scalar_one()}
         conn.execute(sa.insert(t.approvals).values(values))
 
 
@@ -58,9 +55,7 @@ def test_a_script_opens_no_request_for_who_made_it_to_approve(asking):
 
 def test_two_scripts_of_one_person_are_one(asking):
     request = opened_by(asking, "bob")
-    first, second = (
-        asking.client(APPROVES, principal=name, kind="ci") for name in ("bot-1", "bot-2")
-    )
+    first, second = (asking.client(APPROVES, principal=name, kind="ci") for name in ("bot-1", "bot-2"))
     first.requests.approve(request)
 
     with pytest.raises(Forbidden, match="bot-2, under another name, approved it as bot-1"):
@@ -106,10 +101,7 @@ def test_the_approval_of_who_is_no_approver_any_more_does_not_count(asking):
     request = opened_by(asking, "bob")
     asking.client(APPROVES, principal="cyd").requests.approve(request)
     admin = asking.client()
-    (role,) = [
-        row for row in admin.members.list(limit=99).items
-        if (row.principal, row.role) == ("cyd", "approver")
-    ]  # fmt: skip
+    (role,) = [row for row in admin.members.list(limit=99).items if (row.principal, row.role) == ("cyd", "approver")]
 
     admin.members.end(role.id)
     left = admin.requests.show(request)

@@ -6,13 +6,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.db.sql.clock import now_us
-from deltareg.errors import (
-    Blocked,
-    Forbidden,
-    GatePending,
-    InvalidInput,
-    NotFound,
-)
+from deltareg.errors import Blocked, Forbidden, GatePending, InvalidInput, NotFound
 from deltareg.wire import LeaseRequest
 from tests.fixtures.registries import report
 from tests.service import rows
@@ -35,16 +29,12 @@ def unmet(client, ref, channel="dev"):
 def test_a_policy_is_replaced_whole_and_audited(two):
     fresh = two.channels.policy(*PROD)
     trial = two.channels.set_policy(*PROD, {"approvals": 1}, dry_run=True)
-    change = two.channels.set_policy(
-        *PROD, {"kinds": ["lora"], "rollback": {"days": 9}}, reason="audit"
-    )
+    change = two.channels.set_policy(*PROD, {"kinds": ["lora"], "rollback": {"days": 9}}, reason="audit")
 
     assert fresh.policy == {"suites": ["smoke"]}
     assert (trial.is_changed, trial.after["approvals"]) == (True, 1)
     assert change.before == fresh.policy
-    assert change.after == {
-        "suites": ["smoke"], "kinds": ["lora"], "rollback": {"revisions": 5, "days": 9},
-    }  # fmt: skip
+    assert change.after == {"suites": ["smoke"], "kinds": ["lora"], "rollback": {"revisions": 5, "days": 9}}
     assert two.channels.policy(*PROD).digest == change.digest != fresh.digest
     assert not two.channels.set_policy(*PROD, change.after).is_changed
     (row,) = two.audit.list(action="channel.policy").items

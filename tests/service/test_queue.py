@@ -10,23 +10,10 @@ from deltareg.errors import Forbidden
 from deltareg.refs import Ref
 from deltareg.service.registry import Registry
 from deltareg.service.resolve import find_version
-from deltareg.service.runs.kinds.verify import (
-    complete_run,
-    queue_default_suite,
-    verify_where_base_was_missed,
-)
+from deltareg.service.runs.kinds.verify import complete_run, queue_default_suite, verify_where_base_was_missed
 from deltareg.service.runs.leases import fail_run
-from deltareg.service.runs.queue import (
-    list_queue,
-    list_workers,
-    queue_depth,
-    workforce,
-)
-from deltareg.service.runs.runs import (
-    cancel_run,
-    queue_run,
-    show_run,
-)
+from deltareg.service.runs.queue import list_queue, list_workers, queue_depth, workforce
+from deltareg.service.runs.runs import cancel_run, queue_run, show_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import RunCreate, RunFailure
 from tests.service import rows
@@ -84,9 +71,7 @@ def serve(registry, worker, count, *, name="w1"):
 
 
 @pytest.mark.parametrize("many", [120, pytest.param(1000, marks=pytest.mark.soak)])
-def test_one_run_is_served_among_the_first_although_many_were_queued_before(
-    registry, ada, worker, many
-):
+def test_one_run_is_served_among_the_first_although_many_were_queued_before(registry, ada, worker, many):
     versions_in(registry.engine, "many", many, maker=ada)
     queue_at_once(registry, ada, "many/x", many)
     first, second = claim(registry, worker), claim(registry, worker, name="w2")
@@ -244,9 +229,7 @@ def test_workers_are_listed_with_what_they_run(registry, ada, worker):
 
     assert (busy.name, busy.ref, busy.is_live) == ("busy", ref, True)
     assert (idle.name, idle.ref, idle.run, idle.is_live) == ("idle", None, None, True)
-    assert [(each.device, each.idle, each.busy) for each in workforce(registry)] == [
-        ("cpu", 1, 0), ("cuda", 0, 1),
-    ]  # fmt: skip
+    assert [(each.device, each.idle, each.busy) for each in workforce(registry)] == [("cpu", 1, 0), ("cuda", 0, 1)]
 
 
 def test_depth_is_counted_by_the_hardware_asked_for(registry, ada):

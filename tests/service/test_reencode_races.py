@@ -34,14 +34,7 @@ from deltareg.service.registry import Registry
 from deltareg.service.runs.flatten import flatten
 from deltareg.service.runs.leases import claim_lease
 from deltareg.service.upkeep import collect
-from deltareg.wire import (
-    LeaseHold,
-    LeaseRequest,
-    ProofReport,
-    ReencodeReport,
-    UploadComplete,
-    UploadOpen,
-)
+from deltareg.wire import LeaseHold, LeaseRequest, ProofReport, ReencodeReport, UploadComplete, UploadOpen
 from tests.client.checkpoints import write_run
 from tests.service import rows
 from tests.service.turns import Turns, TurnStore
@@ -50,10 +43,28 @@ from tests.signers import enrol, key_of, sign_work
 QUICK, SEEDS, SOAKED = 6, 15, 60
 GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
 TABLES = (
-    t.lease_keys, t.verdict_bases, t.base_identities, t.form_packs, t.forms, t.piece_packs,
-    t.pieces, t.version_packs, t.base_packs, t.upload_packs, t.uploads, t.packs, t.verdicts, t.runs,
-    t.lineage, t.channels, t.versions, t.deltas, t.base_figures, t.base_probes, t.bases,
-)  # fmt: skip
+    t.lease_keys,
+    t.verdict_bases,
+    t.base_identities,
+    t.form_packs,
+    t.forms,
+    t.piece_packs,
+    t.pieces,
+    t.version_packs,
+    t.base_packs,
+    t.upload_packs,
+    t.uploads,
+    t.packs,
+    t.verdicts,
+    t.runs,
+    t.lineage,
+    t.channels,
+    t.versions,
+    t.deltas,
+    t.base_figures,
+    t.base_probes,
+    t.bases,
+)
 
 
 @dataclass
@@ -87,9 +98,8 @@ def models(tmp_path_factory):
     base = open_folder(base_path, purpose="base")
     hashed = hash_folder(base)
     manifest = build_base_manifest(
-        headers=base.files.headers, files=hashed.files, digests=hashed.digests,
-        config_text='{"model_type": "plain"}',
-    )  # fmt: skip
+        headers=base.files.headers, files=hashed.files, digests=hashed.digests, config_text='{"model_type": "plain"}'
+    )
     view, found = base_view(manifest), []
     for path in paths:
         folder = open_folder(path)
@@ -113,10 +123,13 @@ class World:
         self.maker = rows.caller(engine, scopes=scopes)
         self.worker = rows.caller(engine, "w", scopes={"read", "verify"})
         self.other = rows.caller(engine, "p", scopes={"read", "verify"})
-        opened = open_upload(self.registry, self.maker, UploadOpen(
-            subject="base", target="base", manifest=models.base_manifest.encode().decode(),
-            register_only=True,
-        ))  # fmt: skip
+        opened = open_upload(
+            self.registry,
+            self.maker,
+            UploadOpen(
+                subject="base", target="base", manifest=models.base_manifest.encode().decode(), register_only=True
+            ),
+        )
         register_base(self.registry, self.maker, opened.id)
         for number in range(len(models.checkpoints)):
             self.push(number, at_hand=number != 1)
@@ -126,9 +139,7 @@ class World:
     def push(self, number, *, at_hand=True):
         """Push a checkpoint, with the base's bytes or without them."""
         one = self.models.checkpoints[number]
-        opening = UploadOpen(
-            subject="delta", target="lab/x", manifest=one.manifest.encode().decode(), base="base"
-        )
+        opening = UploadOpen(subject="delta", target="lab/x", manifest=one.manifest.encode().decode(), base="base")
         for _ in range(3):
             upload = open_upload(self.registry, self.maker, opening)
             if upload.version is not None:
@@ -156,9 +167,8 @@ class World:
         encoder = PackEncoder(wanted, workers=1)
         for pack in encoder.packs():
             receive_pack(
-                self.registry, caller, upload.id, number=pack.number, digest=pack.digest,
-                body=[bytes(pack.data)],
-            )  # fmt: skip
+                self.registry, caller, upload.id, number=pack.number, digest=pack.digest, body=[bytes(pack.data)]
+            )
         return stored.storage_map(one.manifest, encoder.pieces, encoder.pack_refs)
 
     def storage_of(self, digest):
@@ -194,9 +204,7 @@ class World:
         earlier = None if is_flat else self.models.checkpoints[number - 1]
         one = self.models.checkpoints[number]
         storage = self.send(self.worker, upload, one, ReusablePieces(), earlier)
-        report = ReencodeReport(
-            fence=grant.fence, upload=upload.id, storage_map=storage.encode().decode()
-        )
+        report = ReencodeReport(fence=grant.fence, upload=upload.id, storage_map=storage.encode().decode())
         report = sign_work(grant, report, key_of(self.worker.principal))
         done = complete_reencode(self.registry, self.worker, grant.run, report)
         if done.proof_run:
@@ -210,9 +218,7 @@ class World:
             grant = claim_lease(self.registry, self.other, request, lease_s=60)
             if grant is None:
                 continue
-            report = ProofReport(
-                fence=grant.fence, storage_revision=grant.storage_revision, pieces=1
-            )
+            report = ProofReport(fence=grant.fence, storage_revision=grant.storage_revision, pieces=1)
             report = sign_work(grant, report, key)
             try:
                 found = complete_proof(self.registry, self.other, grant.run, report)
@@ -250,9 +256,8 @@ class World:
     def race(self):
         """Run everybody to the end or to death; give what was lost."""
         errors = self.turns.run(
-            self.reencoder, self.reencoder, self.flattener, self.deleter, self.collector,
-            self.prover,
-        )  # fmt: skip
+            self.reencoder, self.reencoder, self.flattener, self.deleter, self.collector, self.prover
+        )
         assert errors == []
         collect.run(self.registry.engine, self.registry.store, grace_s=0, keep_forms_s=0)
         return list(self.lost())
@@ -260,10 +265,7 @@ class World:
     def lost(self):
         """Name the versions that cannot be rebuilt from their maps any more."""
         own = self.models
-        at_hand = {
-            record.digest: reader(own.base.tensors[name].read())
-            for name, record in own.view.tensors.items()
-        }
+        at_hand = {record.digest: reader(own.base.tensors[name].read()) for name, record in own.view.tensors.items()}
         for one in own.checkpoints:
             storage = self.storage_of(one.digest)
             if storage is None:

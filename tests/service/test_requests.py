@@ -7,16 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
-from deltareg.errors import (
-    ApprovalDue,
-    Blocked,
-    Conflict,
-    Forbidden,
-    GatePending,
-    InvalidInput,
-    NotFound,
-    WaitTimeout,
-)
+from deltareg.errors import ApprovalDue, Blocked, Conflict, Forbidden, GatePending, InvalidInput, NotFound, WaitTimeout
 from deltareg.wire import ChannelMove, MoveResult, RequestInfo
 from tests.fixtures.registries import SAMPLES
 
@@ -36,10 +27,7 @@ def people(registry_server):
     """Give bob, who promotes, and cyd, dan and eve, who approve."""
     scopes = {"bob": ("read", "promote"), "maker": ("read", "promote", "approve")}
     names = ("maker", "bob", "cyd", "dan", "eve")
-    return {
-        name: registry_server.client(scopes.get(name, ("read", "approve")), principal=name)
-        for name in names
-    }
+    return {name: registry_server.client(scopes.get(name, ("read", "approve")), principal=name) for name in names}
 
 
 def asks(server, **policy):
@@ -95,19 +83,21 @@ def test_the_last_approval_moves_the_channel(registry_server, two, people):
     newest = two.channels.history(*PROD).items[0]
     assert (newest.version, newest.actor, newest.reason) == (3, "dan", "better on refunds")
     assert (newest.request, newest.break_glass) == (request, False)
-    trail = [
-        (r.action, r.actor)
-        for r in two.audit.list(subject=f"team/lora@prod/request/{request}").items
-    ]
+    trail = [(r.action, r.actor) for r in two.audit.list(subject=f"team/lora@prod/request/{request}").items]
     assert trail == [
-        ("request.promote", "dan"), ("request.approve", "dan"), ("request.approve", "cyd"),
+        ("request.promote", "dan"),
+        ("request.approve", "dan"),
+        ("request.approve", "cyd"),
         ("request.open", "bob"),
-    ]  # fmt: skip
+    ]
     (moved,) = two.audit.list(subject="team/lora@prod", action="channel.promote", limit=1).items
     assert moved.after == {
-        "revision": 3, "version": 3, "reason": newest.reason, "request": request,
+        "revision": 3,
+        "version": 3,
+        "reason": newest.reason,
+        "request": request,
         "digest": newest.digest,
-    }  # fmt: skip
+    }
     with pytest.raises(Conflict, match="request 1 is promoted by dan"):
         people["eve"].requests.approve(request)
 
@@ -233,10 +223,7 @@ def test_to_wait_for_a_request(registry_server, two, people):
 
 def test_of_approvals_at_once_each_counts_and_one_moves(registry_server, two, people):
     request = opened(people["bob"], third(registry_server, two))
-    found = together([
-        lambda who=people[name]: who.requests.approve(request).state
-        for name in ("cyd", "dan", "eve")
-    ])  # fmt: skip
+    found = together([lambda who=people[name]: who.requests.approve(request).state for name in ("cyd", "dan", "eve")])
 
     done = two.requests.show(request)
     assert done.state == "promoted"
@@ -247,10 +234,7 @@ def test_of_approvals_at_once_each_counts_and_one_moves(registry_server, two, pe
 
 def test_of_an_approval_and_what_ends_the_request_at_once_one_wins(registry_server, two, people):
     ref = third(registry_server, two)
-    for act in (
-        people["bob"].requests.withdraw,
-        lambda request: people["eve"].requests.reject(request, reason="x"),
-    ):
+    for act in (people["bob"].requests.withdraw, lambda request: people["eve"].requests.reject(request, reason="x")):
         request = opened(people["bob"], ref)
         people["cyd"].requests.approve(request)
         before = two.channels.show(*PROD).revision

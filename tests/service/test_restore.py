@@ -131,9 +131,7 @@ def test_what_was_not_proven_is_queued_to_be(here, maker, push):
 
     restore_version(here, maker, V1)
 
-    assert [(run.what, run.version_id) for run in rows.rows(here.engine, t.runs)] == [
-        ("prove", version_id)
-    ]
+    assert [(run.what, run.version_id) for run in rows.rows(here.engine, t.runs)] == [("prove", version_id)]
 
 
 def trail(here, action):

@@ -43,10 +43,7 @@ def test_it_is_shown_listed_logged_and_audited(two):
     assert shown.is_revoked
     assert shown.revocation == listed.revocation
     assert (shown.revocation.actor, shown.revocation.reason) == ("maker", "it was not")
-    assert log == [
-        ("revoke", V1, "it was not"), ("unrevoke", V1, "it was the right one"),
-        ("revoke", V1, "wrong data"),
-    ]  # fmt: skip
+    assert log == [("revoke", V1, "it was not"), ("unrevoke", V1, "it was the right one"), ("revoke", V1, "wrong data")]
     assert audit == ["version.revoke", "version.unrevoke", "version.revoke"]
 
 

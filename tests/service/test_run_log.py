@@ -37,9 +37,7 @@ def grant(registry, ada, worker):
 
 def say(registry, worker, grant, *texts, first=0):
     lines = [LineSent(text=text) for text in texts]
-    append_log(
-        registry, worker, grant.run, LogAppend(fence=grant.fence, first=first, lines=lines)
-    )  # fmt: skip
+    append_log(registry, worker, grant.run, LogAppend(fence=grant.fence, first=first, lines=lines))
 
 
 def texts(registry, caller, run_id, *, after=0):
@@ -67,10 +65,7 @@ def test_lines_that_are_sent_twice_are_there_once(registry, ada, worker, grant):
 
 def test_a_check_is_kept_with_its_numbers(registry, ada, worker, grant):
     check = CheckResult(name="effect", value=0.5, threshold=0.1, verdict="pass", seconds=1.5)
-    append_log(
-        registry, worker, grant.run,
-        LogAppend(fence=grant.fence, first=0, lines=[LineSent(check=check)]),
-    )  # fmt: skip
+    append_log(registry, worker, grant.run, LogAppend(fence=grant.fence, first=0, lines=[LineSent(check=check)]))
 
     (line,) = read_log(registry, ada, grant.run, after=0).items
 

@@ -13,19 +13,10 @@ from deltareg.service.registry import Registry
 from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.leases import hold_lease
 from deltareg.service.runs.queue import queue_depth
-from deltareg.service.runs.runs import (
-    cancel_run,
-    list_runs,
-    queue_run,
-    rerun,
-    show_run,
-)
+from deltareg.service.runs.runs import cancel_run, list_runs, queue_run, rerun, show_run
 from deltareg.service.verdicts.verdicts import list_verdicts, show_verdict
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import (
-    LeaseHold,
-    RunCreate,
-)
+from deltareg.wire import LeaseHold, RunCreate
 from tests.service import rows
 from tests.service.work import audited, claim, enqueue, expire, report
 
@@ -59,12 +50,7 @@ def queued(registry, ada, ref):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [
-        ("suite_digest", "sha256:x"),
-        ("base_root", "blake3:x"),
-        ("manifest_digest", "sha256:x"),
-        ("suite", "other"),
-    ],
+    [("suite_digest", "sha256:x"), ("base_root", "blake3:x"), ("manifest_digest", "sha256:x"), ("suite", "other")],
 )
 def test_a_verdict_does_not_count_for_another_thing(registry, ada, worker, queued, column, value):
     verdict = complete_run(registry, worker, queued, report(claim(registry, worker)))
@@ -85,9 +71,7 @@ def test_a_second_request_joins_the_run_under_way(registry, ada, worker, queued,
     assert [row[1] for row in audited(registry)] == ["run.queue"]
 
 
-def test_a_version_that_was_judged_is_not_judged_again_unless_asked(
-    registry, ada, worker, queued, ref
-):
+def test_a_version_that_was_judged_is_not_judged_again_unless_asked(registry, ada, worker, queued, ref):
     complete_run(registry, worker, queued, report(claim(registry, worker)))
 
     known = queue_run(registry, ada, RunCreate(ref=ref))
@@ -107,8 +91,7 @@ def test_an_inconclusive_verdict_is_no_reason_not_to_try_again(registry, ada, wo
 def test_many_requests_at_once_make_one_run(registry, ada, ref):
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(queue_run(registry, ada, RunCreate(ref=ref))))
-        for _ in range(8)
+        threading.Thread(target=lambda: found.append(queue_run(registry, ada, RunCreate(ref=ref)))) for _ in range(8)
     ]
 
     for thread in threads:
@@ -137,10 +120,8 @@ def test_runs_and_verdicts_are_listed_newest_first_page_by_page(registry, ada, w
         made.append(complete_run(registry, worker, run.id, report(claim(registry, worker))))
     at = Ref.parse(ref)
 
-    runs = pages(lambda c: list_runs(
-        registry, ada, state="done", what="verify", ref=at, cursor=c, limit=2))  # fmt: skip
-    verdicts = pages(lambda c: list_verdicts(
-        registry, ada, at, suite="smoke", cursor=c, limit=2))  # fmt: skip
+    runs = pages(lambda c: list_runs(registry, ada, state="done", what="verify", ref=at, cursor=c, limit=2))
+    verdicts = pages(lambda c: list_verdicts(registry, ada, at, suite="smoke", cursor=c, limit=2))
 
     assert [run.verdict for run in runs] == made[::-1]
     assert verdicts == made[::-1]

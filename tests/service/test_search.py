@@ -22,9 +22,12 @@ def client(registry_server, tmp_path):
     """Push two versions without a card and one with."""
     client = registry_server.line("lora", "lora_v2")
     client.push(
-        folder_with(tmp_path, CARD), "team/lora", base="tinyllama", message="Über Nachrichten",
+        folder_with(tmp_path, CARD),
+        "team/lora",
+        base="tinyllama",
+        message="Über Nachrichten",
         labels={"tested": "yes", "site": "Winter-Park"},
-    )  # fmt: skip
+    )
     return client
 
 
@@ -79,9 +82,7 @@ def test_labels_of_a_training_are_metrics(client):
     again = refs(client, metrics=["eval_loss<=0.125"])
 
     assert [hit.ref for hit in found] == [V2]
-    assert [(f.name, f.value, f.source) for f in found[0].metrics] == [
-        ("eval_loss", 0.125, "label")
-    ]
+    assert [(f.name, f.value, f.source) for f in found[0].metrics] == [("eval_loss", 0.125, "label")]
     assert none == [[], [], [], []]
     assert again == []
 
@@ -94,8 +95,7 @@ def test_metrics_are_those_of_the_newest_verdict(client, registry_server):
     assert checks, "the two that went to prod were verified"
     name = min(checks)
     assert V2 in refs(client, metrics=[f"{name}>=-1000000"])
-    assert {f.source for h in client.versions.search(metrics=[f"{name}>-9e9"]).items
-            for f in h.metrics} == {"smoke"}  # fmt: skip
+    assert {f.source for h in client.versions.search(metrics=[f"{name}>-9e9"]).items for f in h.metrics} == {"smoke"}
 
 
 def test_what_changes_is_found_at_once_and_what_is_gone_is_not(client):
@@ -154,7 +154,7 @@ SLIPS: list[tuple[dict[str, Any], type[DeltaregError], str]] = [
     ({"within": "nowhere"}, NotFound, "there is no namespace nowhere"),
     ({"cursor": "x"}, InvalidInput, "not a cursor"),
     ({"limit": 1000}, InvalidInput, "limit must be"),
-]  # fmt: skip
+]
 
 
 def test_slips_say_what_to_write(local_registry):
@@ -168,9 +168,12 @@ def test_slips_say_what_to_write(local_registry):
 
 @pytest.mark.parametrize(
     ("text", "bound"),
-    [("a>=1", MetricBound("a", ">=", 1.0)), (" rouge 1 < -0.5 ", MetricBound("rouge 1", "<", -0.5)),
-     ("f1=1e-3", MetricBound("f1", "=", 0.001))],
-)  # fmt: skip
+    [
+        ("a>=1", MetricBound("a", ">=", 1.0)),
+        (" rouge 1 < -0.5 ", MetricBound("rouge 1", "<", -0.5)),
+        ("f1=1e-3", MetricBound("f1", "=", 0.001)),
+    ],
+)
 def test_a_bound_is_read_as_written(text, bound):
     assert read_bound(text) == bound
 
@@ -186,8 +189,9 @@ def test_the_rarest_condition_is_walked_and_the_answer_is_that_of_a_scan(client,
             for other in words[::3]:
                 sought = SearchConditions(terms=(one,), beginnings=(other[:3],))
                 scanned = [
-                    version for version in all_ids
+                    version
+                    for version in all_ids
                     if (one, version) in terms
                     and any(term.startswith(other[:3]) for term, at in terms if at == version)
-                ]  # fmt: skip
+                ]
                 assert found_ids(conn, sought, before=None, limit=99) == scanned, (one, other)

@@ -56,13 +56,10 @@ def test_each_engine_is_asked_by_its_name(maker):
     maker.channels.set_policy(*DEV, {"servable": ["sglang", "llamacpp"]})
     maker.push(SAMPLES / "deltas" / "tinyllama" / "lora_rslora", LINE, base="tinyllama")
 
-    refused = [rule.message for rule in maker.gate(f"{LINE}:v2", "dev").unmet
-               if rule.rule == "servable"]  # fmt: skip
+    refused = [rule.message for rule in maker.gate(f"{LINE}:v2", "dev").unmet if rule.rule == "servable"]
 
     assert refused == [f"sglang cannot serve {LINE}:v2: rank-stabilised: it scales by alpha / r"]
-    assert "servable" not in unmet(maker, f"{LINE}:v1"), (
-        "of no rank that it is set up for by itself"
-    )
+    assert "servable" not in unmet(maker, f"{LINE}:v1"), "of no rank that it is set up for by itself"
     maker.channels.set_policy(*DEV, {"servable": [{"engine": "sglang", "max_rank": 2}]})
     assert "set up for 2" in unmet(maker, f"{LINE}:v1")["servable"].message
 

@@ -14,7 +14,7 @@ from deltareg.db.session import write
 from deltareg.db.sql.document import pack_documents
 from deltareg.digest import sha256_of
 from deltareg.refs import LineRef
-from deltareg.service.authority.grants import Grant, NamespacePart, Reach, Right, NonPrivateNamespaces
+from deltareg.service.authority.grants import Grant, NamespacePart, NonPrivateNamespaces, Reach, Right
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.lines.versions import list_lines
 from deltareg.service.registry import Caller, Registry
@@ -30,16 +30,10 @@ _QUICK_S = 1.0
 NAMESPACES = ("den", "hall", "lab")
 LINES = ("bert-a", "bert_a", "gpt")
 LISTS: dict[str, Callable[..., Page[Any]]] = {
-    "runs": lambda registry, caller, **page: list_runs(
-        registry, caller, state=None, what=None, ref=None, **page
-    ),
+    "runs": lambda registry, caller, **page: list_runs(registry, caller, state=None, what=None, ref=None, **page),
     "queue": lambda registry, caller, **page: list_queue(registry, caller, ref=None, **page),
-    "verdicts": lambda registry, caller, **page: list_verdicts(
-        registry, caller, None, suite=None, **page
-    ),
-    "lines": lambda registry, caller, **page: list_lines(
-        registry, caller, only=LineFilter(), **page
-    ),
+    "verdicts": lambda registry, caller, **page: list_verdicts(registry, caller, None, suite=None, **page),
+    "lines": lambda registry, caller, **page: list_lines(registry, caller, only=LineFilter(), **page),
 }
 SEEN = {
     "all": (Grant(Right.READ), 9),
@@ -66,14 +60,18 @@ def registry(engine):
                 assert line is not None
                 version = rows.add_version(conn, line.id)
                 run = {
-                    "id": f"{place}-{name}", "what": "verify", "dedup_key": f"{place}{name}",
-                    "version_id": version, "suite": "smoke", "labels": {}, "state": "queued",
-                    "request": {"suite_digest": "sha256:s"}, "namespace_id": space,
-                }  # fmt: skip
+                    "id": f"{place}-{name}",
+                    "what": "verify",
+                    "dedup_key": f"{place}{name}",
+                    "version_id": version,
+                    "suite": "smoke",
+                    "labels": {},
+                    "state": "queued",
+                    "request": {"suite_digest": "sha256:s"},
+                    "namespace_id": space,
+                }
                 conn.execute(sa.insert(t.runs).values(run))
-        conn.execute(sa.update(t.namespaces).where(t.namespaces.c.name == "den").values(
-            visibility="private"
-        ))  # fmt: skip
+        conn.execute(sa.update(t.namespaces).where(t.namespaces.c.name == "den").values(visibility="private"))
     return Registry(engine, MemoryStore())
 
 
@@ -140,40 +138,88 @@ def many(engine):
     base = rows.base(engine)
     suite = {"suite": "smoke", "suite_digest": str(built_in("smoke").digest)}
     with write(engine) as conn:
-        conn.execute(sa.insert(t.namespaces), [
-            {"name": f"n{n}", "created_by": maker.principal_id, "created_at": n,
-             "visibility": "internal" if n % 10 == 5 else "private"}
-            for n in range(1000)
-        ])  # fmt: skip
+        conn.execute(
+            sa.insert(t.namespaces),
+            [
+                {
+                    "name": f"n{n}",
+                    "created_by": maker.principal_id,
+                    "created_at": n,
+                    "visibility": "internal" if n % 10 == 5 else "private",
+                }
+                for n in range(1000)
+            ],
+        )
         spaces = dict(conn.execute(sa.select(t.namespaces.c.name, t.namespaces.c.id)).all())
-        conn.execute(sa.insert(t.deltas), [
-            {"namespace_id": spaces[f"n{n // 10}"], "name": f"x{n % 10}", "next_version": 11,
-             "created_at": n}
-            for n in range(10_000)
-        ])  # fmt: skip
+        conn.execute(
+            sa.insert(t.deltas),
+            [
+                {"namespace_id": spaces[f"n{n // 10}"], "name": f"x{n % 10}", "next_version": 11, "created_at": n}
+                for n in range(10_000)
+            ],
+        )
         lines = [row.id for row in conn.execute(sa.select(t.deltas.c.id).order_by(t.deltas.c.id))]
         documents = pack_documents(b"{}", b"{}")
         version = {
-            "manifest": documents.manifest, "storage_map": documents.storage_map, "kind": "lora",
-            "variant": "", "foldable": True, "base_root": rows.BASE_ROOT, "base_id": base,
-            "labels": {}, "logical_bytes": 1, "stored_bytes": 1, "uploaded_bytes": 1, "message": "",
-        }  # fmt: skip
+            "manifest": documents.manifest,
+            "storage_map": documents.storage_map,
+            "kind": "lora",
+            "variant": "",
+            "foldable": True,
+            "base_root": rows.BASE_ROOT,
+            "base_id": base,
+            "labels": {},
+            "logical_bytes": 1,
+            "stored_bytes": 1,
+            "uploaded_bytes": 1,
+            "message": "",
+        }
         digests = [str(sha256_of(str(n).encode())) for n in range(100_000)]
         for table, made in (
-            (t.versions, lambda n: version | {"delta_id": lines[n // 10], "number": n % 10 + 1,
-                                              "manifest_digest": digests[n], "created_at": n}),
-            (t.runs, lambda n: {
-                "id": f"{n:08}", "what": "verify", "dedup_key": str(n), "version_id": n + 1,
-                "suite": "smoke", "request": suite, "labels": {}, "created_at": n,
-                "state": "queued" if n % 10 == 0 else "done",
-                "namespace_id": spaces[f"n{n // 100}"]}),
-            (t.verdicts, lambda n: {
-                "id": f"{n:08}", "run_id": f"{n:08}", "version_id": n + 1,
-                "manifest_digest": digests[n], "base_root": rows.BASE_ROOT, **suite,
-                "verifier": "1", "policy_digest": "", "dtype": "f", "seed": 0, "verdict": "pass",
-                "base_evidence": "exact", "checks": [{"name": "effect", "verdict": "pass"}],
-                "environment": {}, "sandbox": "", "created_at": n}),
-        ):  # fmt: skip
+            (
+                t.versions,
+                lambda n: (
+                    version
+                    | {"delta_id": lines[n // 10], "number": n % 10 + 1, "manifest_digest": digests[n], "created_at": n}
+                ),
+            ),
+            (
+                t.runs,
+                lambda n: {
+                    "id": f"{n:08}",
+                    "what": "verify",
+                    "dedup_key": str(n),
+                    "version_id": n + 1,
+                    "suite": "smoke",
+                    "request": suite,
+                    "labels": {},
+                    "created_at": n,
+                    "state": "queued" if n % 10 == 0 else "done",
+                    "namespace_id": spaces[f"n{n // 100}"],
+                },
+            ),
+            (
+                t.verdicts,
+                lambda n: {
+                    "id": f"{n:08}",
+                    "run_id": f"{n:08}",
+                    "version_id": n + 1,
+                    "manifest_digest": digests[n],
+                    "base_root": rows.BASE_ROOT,
+                    **suite,
+                    "verifier": "1",
+                    "policy_digest": "",
+                    "dtype": "f",
+                    "seed": 0,
+                    "verdict": "pass",
+                    "base_evidence": "exact",
+                    "checks": [{"name": "effect", "verdict": "pass"}],
+                    "environment": {},
+                    "sandbox": "",
+                    "created_at": n,
+                },
+            ),
+        ):
             numbers = [n for n in range(100_000) if table is not t.verdicts or n % 10]
             for start in range(0, len(numbers), 5_000):
                 conn.execute(sa.insert(table), [made(n) for n in numbers[start : start + 5_000]])

@@ -12,26 +12,14 @@ from deltareg.db.lines import deltas, versions
 from deltareg.db.session import write
 from deltareg.db.sql.document import pack_documents
 from deltareg.digest import Digest, sha256_of
-from deltareg.errors import (
-    BadSignature,
-    Blocked,
-    Conflict,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-)
+from deltareg.errors import BadSignature, Blocked, Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.refs import LineRef, Ref
 from deltareg.service.channels.channels import create_channel
 from deltareg.service.channels.gate import check_gate
 from deltareg.service.channels.policies import set_policy
 from deltareg.service.lines import referrers as service
-from deltareg.service.lines.referrers import (
-    add_referrer,
-    list_referrers,
-    revoke_signer,
-    show_referrer,
-)
+from deltareg.service.lines.referrers import add_referrer, list_referrers, revoke_signer, show_referrer
 from deltareg.service.lines.versions import delete_version, list_versions, show_version
 from deltareg.service.registry import Registry
 from deltareg.signing.making import SigningCredentials, sign_files
@@ -39,15 +27,7 @@ from deltareg.signing.signed_files import folder_root
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import PolicySet, ReferrerAdd, SignerRevoke
 from tests.service import rows
-from tests.signed_deltas import (
-    attestation,
-    bundle,
-    certificate_files,
-    changed,
-    library,
-    public,
-    rooted,
-)
+from tests.signed_deltas import attestation, bundle, certificate_files, changed, library, public, rooted
 
 REF = Ref.parse("lab/x:v1")
 PROD = LineRef("lab", "x"), "prod"
@@ -96,11 +76,23 @@ def add_version(registry, text):
     with write(registry.engine) as conn:
         line = rows.delta_id(conn, "x")
         versions.add_version(
-            conn, pack_documents(raw, b"{}"), delta_id=line, number=deltas.take_number(conn, line),
-            manifest_digest=str(sha256_of(raw)), kind="lora", variant="", foldable=True,
-            base_root=rows.BASE_ROOT, base_id=None, labels={}, logical_bytes=1, stored_bytes=1,
-            uploaded_bytes=1, proven_at=1, proven_revision=1,
-        )  # fmt: skip
+            conn,
+            pack_documents(raw, b"{}"),
+            delta_id=line,
+            number=deltas.take_number(conn, line),
+            manifest_digest=str(sha256_of(raw)),
+            kind="lora",
+            variant="",
+            foldable=True,
+            base_root=rows.BASE_ROOT,
+            base_id=None,
+            labels={},
+            logical_bytes=1,
+            stored_bytes=1,
+            uploaded_bytes=1,
+            proven_at=1,
+            proven_revision=1,
+        )
     return manifest
 
 
@@ -117,10 +109,7 @@ def attested(registry, caller, raw, who, *, ref=REF):
 
 
 def unmet(registry, caller, ref=REF):
-    return {
-        rule.rule: rule for rule in check_gate(registry, caller, ref, "prod").unmet
-        if rule.rule == "signature"
-    }  # fmt: skip
+    return {rule.rule: rule for rule in check_gate(registry, caller, ref, "prod").unmet if rule.rule == "signature"}
 
 
 def ask(registry, *terms):
@@ -140,10 +129,7 @@ def test_a_signature_is_kept_shown_and_given_back_as_it_came(registry, ada, vers
     shown = show_version(registry, ada, REF, bare="newest")
     listed = list_versions(registry, ada, REF.line, cursor=None, limit=5)
     assert shown.signatures == listed.items[0].signatures == [added]
-    again = add_referrer(
-        registry, ada, REF,
-        ReferrerAdd(form="signature", body=given.body, public=given.public),
-    )  # fmt: skip
+    again = add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=given.body, public=given.public))
     assert again == added
     assert len(list_referrers(registry, ada, REF).items) == 1
 
@@ -177,10 +163,7 @@ def test_what_was_changed_is_refused_and_leaves_nothing(registry, ada, version, 
         raw = changed(raw, CHANGES[change], signer="ana")
 
     with pytest.raises(BadSignature):
-        add_referrer(
-            registry, ada, REF,
-            ReferrerAdd(form="signature", body=raw.decode(), public=public(who).pem),
-        )  # fmt: skip
+        add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw.decode(), public=public(who).pem))
 
     assert list_referrers(registry, ada, REF).items == []
 
@@ -290,9 +273,7 @@ def test_the_authority_may_come_beside_a_bundle_that_lacks_it(registry, ada, ver
     for given, words in (("", "ends before the authority's own"), (other.read_text(), "lead up")):
         with pytest.raises(BadSignature, match=words):
             add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw, public=given))
-    added = add_referrer(
-        registry, ada, REF, ReferrerAdd(form="signature", body=raw, public=root.read_text())
-    )
+    added = add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw, public=root.read_text()))
 
     assert added.identity == "release@example.org"
     kept = show_referrer(registry, ada, REF, added.digest)
@@ -327,17 +308,17 @@ def test_nothing_is_stripped_or_changed(registry, ada, version, place):
     revoke_signer(registry, ada, "ab" * 32, SignerRevoke(reason="x"))
 
     for change in (
-        sa.delete(t.referrers), sa.update(t.referrers).values(keyid="ab" * 32),
-        sa.delete(t.revoked_signers), sa.update(t.revoked_signers).values(reason="y"),
-    ):  # fmt: skip
+        sa.delete(t.referrers),
+        sa.update(t.referrers).values(keyid="ab" * 32),
+        sa.delete(t.revoked_signers),
+        sa.update(t.revoked_signers).values(reason="y"),
+    ):
         with pytest.raises(sa.exc.DBAPIError, match="append-only"), write(registry.engine) as conn:
             conn.execute(change)
 
 
 @ONE_DATABASE
-def test_who_may_not_push_signs_nothing_and_what_is_hidden_is_not_found(
-    registry, ada, version, place
-):
+def test_who_may_not_push_signs_nothing_and_what_is_hidden_is_not_found(registry, ada, version, place):
     added = signed(registry, ada, place, "ana")
     reader = rows.caller(registry.engine, "bob", scopes={"read"})
     nobody = rows.caller(registry.engine, "eve", scopes=set())
@@ -365,9 +346,7 @@ def test_only_who_keeps_the_policy_says_who_must_have_signed(registry, ada, vers
         set_policy(registry, pusher, *PROD, PolicySet(policy=wanted), is_seen=lambda _digest: True)
 
 
-def test_a_deleted_version_takes_nothing_and_no_version_takes_everything(
-    registry, ada, version, place, monkeypatch
-):
+def test_a_deleted_version_takes_nothing_and_no_version_takes_everything(registry, ada, version, place, monkeypatch):
     monkeypatch.setattr(service, "MOST", 2)
     for who in ("ana", "eve"):
         signed(registry, ada, place, who)
@@ -380,9 +359,7 @@ def test_a_deleted_version_takes_nothing_and_no_version_takes_everything(
 
 
 @ONE_DATABASE
-def test_others_cannot_fill_the_room_of_whose_version_it_is(
-    registry, ada, version, place, monkeypatch
-):
+def test_others_cannot_fill_the_room_of_whose_version_it_is(registry, ada, version, place, monkeypatch):
     monkeypatch.setattr(service, "OF_OTHERS", 2)
     pusher = rows.caller(registry.engine, "bob", scopes={"read", "push"})
     for who in ("ana", "eve"):
@@ -399,9 +376,11 @@ def test_others_cannot_fill_the_room_of_whose_version_it_is(
 def test_an_attestation_about_the_version_is_kept(registry, ada, version):
     weights = files("one")["adapter_model.safetensors"]
     for subjects in (
-        {"adapter": weights}, {"lab/x": version.digest.hex}, {"folder": folder_root(files("one"))},
+        {"adapter": weights},
+        {"lab/x": version.digest.hex},
+        {"folder": folder_root(files("one"))},
         {"adapter": weights, "config": files("one")["adapter_config.json"]},
-    ):  # fmt: skip
+    ):
         added = attested(registry, ada, attestation("builder", subjects), "builder")
         assert added.predicate_type == "https://slsa.dev/provenance/v1"
 
@@ -416,14 +395,15 @@ def test_an_attestation_about_the_version_is_kept(registry, ada, version):
         ({"adapter": files("two")["adapter_model.safetensors"]}, {}),
         ({"config": files("one")["adapter_config.json"]}, {}),
         ({"a": files("one")["adapter_model.safetensors"], "b": "ab" * 32}, {}),
-        ({}, {}), ({"a": "AB" * 32}, {}), ({"a": "ab" * 20}, {}),
+        ({}, {}),
+        ({"a": "AB" * 32}, {}),
+        ({"a": "ab" * 20}, {}),
         ({"a": files("one")["adapter_model.safetensors"]}, {"more": 1}),
         ({"a": files("one")["adapter_model.safetensors"]}, {"predicate": 7}),
         ({"a": files("one")["adapter_model.safetensors"]}, {"_type": "x"}),
-        ({"a": files("one")["adapter_model.safetensors"]},
-         {"predicateType": "https://model_signing/signature/v1.0"}),
+        ({"a": files("one")["adapter_model.safetensors"]}, {"predicateType": "https://model_signing/signature/v1.0"}),
     ],
-)  # fmt: skip
+)
 def test_an_attestation_about_something_else_is_refused(registry, ada, version, subjects, fields):
     with pytest.raises(BadSignature):
         attested(registry, ada, attestation("builder", subjects, **fields), "builder")
@@ -444,10 +424,7 @@ def test_an_attestation_by_another_key_or_that_was_changed_is_refused(registry, 
     with pytest.raises(BadSignature, match="was signed as 'text/plain'"):
         attested(registry, ada, json.dumps(fields).encode(), "builder")
     with pytest.raises(BadSignature, match="comes in a bundle"):
-        add_referrer(
-            registry, ada, REF,
-            ReferrerAdd(form="signature", body=raw.decode(), public=public("builder").pem),
-        )  # fmt: skip
+        add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw.decode(), public=public("builder").pem))
 
 
 @ONE_DATABASE

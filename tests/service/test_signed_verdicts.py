@@ -30,14 +30,7 @@ from deltareg.signing.keys import SigningKey
 from deltareg.signing.signed import open_statement, sign_statement
 from deltareg.signing.statement import Statement
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import (
-    ChannelMove,
-    KeyEnrol,
-    KeyRevoke,
-    LeaseRequest,
-    RunCreate,
-    SignedReport,
-)
+from deltareg.wire import ChannelMove, KeyEnrol, KeyRevoke, LeaseRequest, RunCreate, SignedReport
 from deltareg.wire.statements import VERDICT, VSA
 from tests.service import rows, work
 from tests.service.work import audited, expire, findings, report
@@ -100,9 +93,7 @@ def policy(registry, **asked):
 def test_a_verdict_says_who_signed_it_and_gives_what_was_signed(registry, worker, ada, queued):
     verdict = complete_run(registry, worker, queued, report(claim(registry, worker)))
 
-    assert (verdict.signed_by, verdict.keyid, verdict.counts) == (
-        "gpu-1", key_of("gpu-1").keyid, True,
-    )  # fmt: skip
+    assert (verdict.signed_by, verdict.keyid, verdict.counts) == ("gpu-1", key_of("gpu-1").keyid, True)
     shown = show_envelope(registry, ada, verdict.id)
     key = key_of("gpu-1").public
     signed = open_statement(shown.envelope.encode(), {key.keyid: key}, predicate_type=VERDICT)
@@ -163,9 +154,7 @@ def test_the_key_of_another_worker_takes_no_run(registry, worker, other, queued)
 def test_what_is_signed_about_another_thing_is_refused(registry, worker, queued, change, part):
     grant = claim(registry, worker)
     honest = statement_of(grant, findings(grant), worker="gpu-1")
-    forged = Statement(
-        honest.name, honest.sha256, honest.predicate_type, {**honest.predicate, **change}
-    )
+    forged = Statement(honest.name, honest.sha256, honest.predicate_type, {**honest.predicate, **change})
 
     with pytest.raises(BadSignature, match=f"not about this run: its {part}"):
         complete_run(registry, worker, queued, sealed(forged, grant))
@@ -174,9 +163,12 @@ def test_what_is_signed_about_another_thing_is_refused(registry, worker, queued,
 
 @pytest.mark.parametrize(
     ("fields", "part"),
-    [({"name": "lab/x:v2"}, "subject"), ({"sha256": "0" * 64}, "digest"),
-     ({"predicate_type": VSA}, "statement is of type")],
-)  # fmt: skip
+    [
+        ({"name": "lab/x:v2"}, "subject"),
+        ({"sha256": "0" * 64}, "digest"),
+        ({"predicate_type": VSA}, "statement is of type"),
+    ],
+)
 def test_a_verdict_about_another_version_is_refused(registry, worker, queued, fields, part):
     grant = claim(registry, worker)
     honest = statement_of(grant, findings(grant), worker="gpu-1")
@@ -193,9 +185,7 @@ def test_a_signature_of_another_key_is_refused(registry, worker, other, queued):
     grant = claim(registry, worker)
 
     with pytest.raises(BadSignature, match="nobody who is trusted has the key"):
-        complete_run(
-            registry, worker, run, sign(grant, findings(grant), key_of("gpu-2"), worker="gpu-1")
-        )
+        complete_run(registry, worker, run, sign(grant, findings(grant), key_of("gpu-2"), worker="gpu-1"))
 
 
 def test_a_verdict_is_not_told_twice(registry, worker, ada, queued):
@@ -223,10 +213,12 @@ def test_extra_fields_and_garbage_in_an_envelope_are_refused(registry, worker, q
     honest = json.loads(report(grant).envelope)
 
     for changed in (
-        {**honest, "more": 1}, {**honest, "payload": honest["payload"][:-4]}, {},
+        {**honest, "more": 1},
+        {**honest, "payload": honest["payload"][:-4]},
+        {},
         {**honest, "signatures": honest["signatures"] * 2},
         {**honest, "payload": base64.b64encode(b"{}").decode()},
-    ):  # fmt: skip
+    ):
         body = SignedReport(fence=grant.fence, envelope=json.dumps(changed))
         with pytest.raises(BadSignature):
             complete_run(registry, worker, queued, body)
@@ -298,9 +290,7 @@ def test_revoking_a_key_ends_the_tokens_of_its_worker(registry, ada):
     assert not is_live(registry, f"Bearer {token}")
 
 
-def test_an_unsigned_pass_of_an_older_release_is_read_and_does_not_count(
-    registry, worker, ada, queued
-):
+def test_an_unsigned_pass_of_an_older_release_is_read_and_does_not_count(registry, worker, ada, queued):
     verdict = complete_run(registry, worker, queued, report(claim(registry, worker)))
     with write(registry.engine) as conn, rows.unguarded(conn, t.verdict_envelopes):
         conn.execute(sa.delete(t.verdict_envelopes))
@@ -315,8 +305,7 @@ def test_an_unsigned_pass_of_an_older_release_is_read_and_does_not_count(
 
 
 def test_a_local_verdict_is_for_its_owners_eyes(registry, worker, ada, queued):
-    complete_run(registry, worker, queued, report(claim(registry, worker), verdict="fail",
-                                                  fail="effect"))  # fmt: skip
+    complete_run(registry, worker, queued, report(claim(registry, worker), verdict="fail", fail="effect"))
     run = queue_run(registry, ada, RunCreate(ref=REF, local=True)).id
     assert claim(registry, worker) is None
     key = SigningKey.generate()
@@ -400,9 +389,7 @@ def test_workers_who_measure_otherwise_do_not_agree(registry, worker, other, ada
 
     assert unmet(registry, ada) == ["independent"]
     passed_again = queue_run(registry, ada, RunCreate(ref=REF, again=True)).id
-    complete_run(
-        registry, worker, passed_again, report(claim(registry, worker), checks=measured(2.02))
-    )
+    complete_run(registry, worker, passed_again, report(claim(registry, worker), checks=measured(2.02)))
     assert unmet(registry, ada) == []
 
 
@@ -433,9 +420,7 @@ def test_a_second_look_that_finds_the_same_changes_nothing(registry, worker, oth
     assert claim(registry, other) is None
 
 
-def test_a_second_look_that_differs_makes_both_inconclusive_and_alarms(
-    registry, worker, other, ada, queued
-):
+def test_a_second_look_that_differs_makes_both_inconclusive_and_alarms(registry, worker, other, ada, queued):
     registry = Registry(registry.engine, registry.store, recheck_share=1.0)
     enrol(registry, ada, "gpu-2")
     verdict = complete_run(registry, worker, queued, report(claim(registry, worker)))
@@ -466,9 +451,7 @@ def test_nobody_is_asked_for_a_second_look_where_there_is_one_worker(registry, w
     assert [row.state for row in rows.rows(registry.engine, t.runs)] == ["done"]
 
 
-def test_no_worker_knows_beforehand_which_of_its_passes_is_looked_at_again(
-    registry, worker, other, ada, queued
-):
+def test_no_worker_knows_beforehand_which_of_its_passes_is_looked_at_again(registry, worker, other, ada, queued):
     """The run's id is known with the lease; the verdict's is not before the report is there."""
     registry = Registry(registry.engine, registry.store, recheck_share=0.5)
     enrol(registry, ada, "gpu-2")
@@ -518,15 +501,12 @@ def test_the_gate_signs_its_answer_and_a_promotion_keeps_it(registry, worker, ad
     told = [
         json.loads(json.dumps(dict(statement.predicate)))
         for statement in (
-            open_statement(answer.vsa.encode(), servers, predicate_type=VSA).statement
-            for answer in (before, after)
+            open_statement(answer.vsa.encode(), servers, predicate_type=VSA).statement for answer in (before, after)
         )
     ]
     assert [said["verificationResult"] for said in told] == ["FAILED", "PASSED"]
     assert told[0]["urn:deltareg:unmet"] == ["missing"]
-    assert [one["uri"] for one in told[1]["inputAttestations"]] == [
-        f"urn:deltareg:verdict:{verdict.id}"
-    ]
+    assert [one["uri"] for one in told[1]["inputAttestations"]] == [f"urn:deltareg:verdict:{verdict.id}"]
     move = ChannelMove(kind="promote", version=1)
     move_channel(registry, ada, *PROD, move, seen=0)
     kept = show_summary(registry, ada, *PROD, 1)

@@ -92,9 +92,19 @@ def check_namespace(client, part):
 
 
 FIGURES = (
-    "versions", "bases", "logical_bytes", "pack_bytes", "manifest_bytes", "map_bytes", "ratio",
-    "saved_by_references", "saved_by_dedup", "saved_by_entropy", "unchanged_bytes", "framing_bytes",
-)  # fmt: skip
+    "versions",
+    "bases",
+    "logical_bytes",
+    "pack_bytes",
+    "manifest_bytes",
+    "map_bytes",
+    "ratio",
+    "saved_by_references",
+    "saved_by_dedup",
+    "saved_by_entropy",
+    "unchanged_bytes",
+    "framing_bytes",
+)
 
 
 def test_the_figures_agree_with_the_store_through_the_life_of_versions(server):
@@ -140,9 +150,7 @@ def test_nothing_is_shared_between_namespaces(local):
 
     one, other = (client.storage.stats(name).total for name in ("team", "other"))
 
-    assert one.model_dump(exclude={"manifest_bytes"}) == other.model_dump(
-        exclude={"manifest_bytes"}
-    )
+    assert one.model_dump(exclude={"manifest_bytes"}) == other.model_dump(exclude={"manifest_bytes"})
 
 
 def test_what_is_encoded_against_the_base_is_saved_by_references(local):
@@ -163,11 +171,7 @@ def test_the_documents_are_counted_as_they_lie_in_the_database(server):
     push(client, "lora", "team/a")
     push(client, "full", "team/a")
     names = ("manifest", "storage_map")
-    columns = [
-        sa.type_coerce(table.c[name], sa.LargeBinary)
-        for table in (t.versions, t.bases)
-        for name in names
-    ]
+    columns = [sa.type_coerce(table.c[name], sa.LargeBinary) for table in (t.versions, t.bases) for name in names]
     with read(server.registry.engine) as conn:
         stored = [conn.execute(sa.select(column)).scalars().all() for column in columns]
 
@@ -236,9 +240,7 @@ def test_pushes_in_flight_and_their_leftovers_are_told_apart(server):
     assert report.store is not None
     assert report.store.upload_bytes == len(b"openis there, not yet noted")
     assert report.store.garbage_bytes == len(b"aborted!")
-    assert {p.name: p.upload_bytes for p in report.parts} == {
-        "bases": 0, "lab": report.store.upload_bytes,
-    }  # fmt: skip
+    assert {p.name: p.upload_bytes for p in report.parts} == {"bases": 0, "lab": report.store.upload_bytes}
 
 
 def test_a_marked_pack_counts_until_its_object_is_gone(local):
@@ -317,9 +319,7 @@ def test_what_is_not_there_is_named(local, of, error):
 
 
 def test_one_part_can_be_asked_for(local):
-    answer = local.http(local.token("read")).get(
-        "/stats/storage", params={"namespace": "team", "line": "team/a"}
-    )
+    answer = local.http(local.token("read")).get("/stats/storage", params={"namespace": "team", "line": "team/a"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
@@ -341,13 +341,9 @@ def test_pieces_that_only_serve_others_and_places_that_come_twice_have_no_share(
     own = piece("a", chunks, reference=Digest("blake3", "c" * 64))
     twin = piece("b", chunks[1:])
     link = piece("c", (Chunk(two, 68, 50, 0, 100, 0),))
-    storage = StorageMap(
-        (PackRef(one, 100), PackRef(two, 200)), {p.digest: p for p in (own, twin, link)}
-    )
+    storage = StorageMap((PackRef(one, 100), PackRef(two, 200)), {p.digest: p for p in (own, twin, link)})
     files = tuple(
-        ManifestFile(
-            name, len(name), Digest("sha256", "0" * 64), Piece(p.digest, "U8", (9,), 9), False
-        )
+        ManifestFile(name, len(name), Digest("sha256", "0" * 64), Piece(p.digest, "U8", (9,), 9), False)
         for name, p in (("a", own), ("b", twin))
     )
 

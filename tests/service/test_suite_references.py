@@ -47,11 +47,19 @@ def judge(registry_server, client, tmp_path):
             CheckResult(name="perplexity", value=value, **{"verdict": verdict, **more}),
         ]
         found = VerdictReport(
-            fence=grant.fence, verdict=verdict if verdict == "fail" else "pass", verifier=VERIFIER,
-            suite_digest=grant.suite_digest, dtype="float32", seed=0, base_evidence="exact",
-            base_identity=grant.base.identity, checks=checks, environment={"device": "cpu"},
-            sandbox="none", storage_revision=grant.storage_revision,
-        )  # fmt: skip
+            fence=grant.fence,
+            verdict=verdict if verdict == "fail" else "pass",
+            verifier=VERIFIER,
+            suite_digest=grant.suite_digest,
+            dtype="float32",
+            seed=0,
+            base_evidence="exact",
+            base_identity=grant.base.identity,
+            checks=checks,
+            environment={"device": "cpu"},
+            sandbox="none",
+            storage_revision=grant.storage_revision,
+        )
         worker.complete_run(grant.run, found)
         return grant
 
@@ -107,9 +115,16 @@ def test_a_version_that_failed_is_the_best_of_nothing(judge):
 def test_a_comparison_is_shown_as_it_was_signed(client, judge):
     judge.suite("team/lora:v1")
     compared = Comparison(
-        against="promoted", other="team/lora:v2", decision="undecided", low=9.0, high=12.5,
-        confidence=0.95, margin=1.0, n=20, needs=80,
-    )  # fmt: skip
+        against="promoted",
+        other="team/lora:v2",
+        decision="undecided",
+        low=9.0,
+        high=12.5,
+        confidence=0.95,
+        margin=1.0,
+        n=20,
+        needs=80,
+    )
     judge.run(3, verdict="warn", code="undecided", comparison=compared)
 
     verdict = client.verdicts.list("team/lora:v3", limit=1).items[0]
@@ -123,9 +138,8 @@ def test_an_undecided_comparison_keeps_a_version_off_a_protected_channel(client,
     client.channels.create("team/lora", "safe")
     client.channels.set_policy("team/lora", "safe", policy, reason="customers")
     compared = Comparison(
-        against="promoted", decision="undecided", low=9.0, high=12.5, confidence=0.95, margin=1.0,
-        n=20, needs=80,
-    )  # fmt: skip
+        against="promoted", decision="undecided", low=9.0, high=12.5, confidence=0.95, margin=1.0, n=20, needs=80
+    )
     judge.run(3, verdict="warn", code="undecided", comparison=compared)
     beside_base = compared.model_copy(update={"against": "base"})
 

@@ -42,10 +42,7 @@ def test_each_push_makes_a_version_and_the_same_again_makes_none(client, folder)
     assert (again.version, again.created, again.digest) == (1, False, first.digest)
     assert (second.version, second.created) == (2, True)
     assert second.digest != first.digest
-    assert [one.version for one in client.suites.versions("mine", cursor=None, limit=5).items] == [
-        2,
-        1,
-    ]
+    assert [one.version for one in client.suites.versions("mine", cursor=None, limit=5).items] == [2, 1]
     assert client.suites.show("mine").version == 2
     assert client.suites.show("mine", digest=first.digest).version == 1
     assert [one.name for one in client.suites.list().items] == [*BUILT_IN, "mine"]
@@ -69,9 +66,7 @@ def test_what_the_client_would_not_send_the_server_does_not_take(client, folder)
     with pytest.raises(InvalidInput, match="has no digest"):
         client._api.post("/suites", SuitePush(document=SUITE), type(document))
     with pytest.raises(InvalidInput, match="built-in"):
-        client._api.post(
-            "/suites", SuitePush(document="name: smoke\nchecks: [effect]"), type(document)
-        )
+        client._api.post("/suites", SuitePush(document="name: smoke\nchecks: [effect]"), type(document))
     stray = {"x": base64.b64encode(b"stray").decode()}
     with pytest.raises(InvalidInput, match="names no file"):
         client._api.post("/suites", SuitePush(document=text, files=stray), type(document))
@@ -228,9 +223,16 @@ def judge(registry_server, ref, suite, *, outcome="pass"):
     found = worker.suites.fetch(grant.suite, grant.suite_digest)
     checks = [CheckResult(name=spec.name, verdict=outcome) for spec in found.checks]
     report = VerdictReport(
-        fence=grant.fence, verdict=outcome, verifier=VERIFIER, suite_digest=grant.suite_digest,
-        dtype="F32", seed=found.seed, base_evidence="shapes", checks=checks, environment={},
-    )  # fmt: skip
+        fence=grant.fence,
+        verdict=outcome,
+        verifier=VERIFIER,
+        suite_digest=grant.suite_digest,
+        dtype="F32",
+        seed=found.seed,
+        base_evidence="shapes",
+        checks=checks,
+        environment={},
+    )
     return worker.complete_run(grant.run, report)
 
 

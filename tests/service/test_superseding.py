@@ -120,9 +120,7 @@ def test_what_a_channel_asked_for_stays(registry, ada, worker, push):
     first = push()
     with_retry(
         registry.engine,
-        lambda conn: queue_default_suite(
-            conn, ada, version_queries.version_by_id(conn, 1), again=True, priority=10
-        ),
+        lambda conn: queue_default_suite(conn, ada, version_queries.version_by_id(conn, 1), again=True, priority=10),
     )
 
     push()
@@ -132,9 +130,8 @@ def test_what_a_channel_asked_for_stays(registry, ada, worker, push):
 
 def channel(conn, line, *, revision=0):
     return conn.execute(
-        sa.insert(t.channels).values(delta_id=line, name="dev", policy={}, revision=revision)
-        .returning(t.channels.c.id)
-    ).scalar_one()  # fmt: skip
+        sa.insert(t.channels).values(delta_id=line, name="dev", policy={}, revision=revision).returning(t.channels.c.id)
+    ).scalar_one()
 
 
 def digest_of(conn, version_id):
@@ -146,10 +143,15 @@ def test_the_run_of_a_version_that_somebody_wants_on_a_channel_stays(registry, a
     with write(registry.engine) as conn:
         conn.execute(
             sa.insert(t.requests).values(
-                channel_id=channel(conn, line), version_id=1, digest=digest_of(conn, 1), reason="",
-                policy_digest="sha256:x", seen_revision=0, opener_id=ada.principal_id,
+                channel_id=channel(conn, line),
+                version_id=1,
+                digest=digest_of(conn, 1),
+                reason="",
+                policy_digest="sha256:x",
+                seen_revision=0,
+                opener_id=ada.principal_id,
             )
-        )  # fmt: skip
+        )
 
     push()
 
@@ -162,11 +164,18 @@ def test_the_run_of_a_version_that_a_channel_serves_stays(registry, ada, line, p
         served = channel(conn, line, revision=1)
         conn.execute(
             sa.insert(t.revisions).values(
-                channel_id=served, number=1, kind="promote", version_id=1, reason="",
-                digest=digest_of(conn, 1), base_root=rows.BASE_ROOT, actor_id=ada.principal_id,
-                verdict_ids=[], break_glass=False,
+                channel_id=served,
+                number=1,
+                kind="promote",
+                version_id=1,
+                reason="",
+                digest=digest_of(conn, 1),
+                base_root=rows.BASE_ROOT,
+                actor_id=ada.principal_id,
+                verdict_ids=[],
+                break_glass=False,
             )
-        )  # fmt: skip
+        )
 
     push()
 
@@ -202,9 +211,7 @@ def test_what_a_worker_gave_back_is_superseded_by_the_next_push(registry, ada, w
     assert states(registry, ada, first) == ["cancelled"]
 
 
-def test_a_run_that_is_leased_at_that_very_moment_is_either_run_or_superseded(
-    registry, ada, worker, push
-):
+def test_a_run_that_is_leased_at_that_very_moment_is_either_run_or_superseded(registry, ada, worker, push):
     outcomes = set()
     for number in range(5):
         first = push()

@@ -2,42 +2,64 @@
 
 import pytest
 
-from deltareg.service.authority.grants import Grant, Right, NonPrivateNamespaces
+from deltareg.service.authority.grants import Grant, NonPrivateNamespaces, Right
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.corrupt import UNSEEN
 from deltareg.service.lines.veil import tell_version, veil_base, veiled_base, veiled_detail
 from deltareg.service.registry import Caller
-from deltareg.wire import (
-    BaseInfo,
-    BaseName,
-    BaseRelation,
-    LeaseRequest,
-    LineSent,
-    LogAppend,
-    RunFailure,
-    VersionDetail,
-)
+from deltareg.wire import BaseInfo, BaseName, BaseRelation, LeaseRequest, LineSent, LogAppend, RunFailure, VersionDetail
 from tests.fixtures.registries import ONE_STACK, SAMPLES
 
 TINY, LORA = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
 ROOT = f"blake3:{'0' * 64}"
 VERSION = VersionDetail(
-    ref="team/x:v1", namespace="team", name="x", version=1, digest="sha256:1", kind="lora",
-    variant="", foldable=True, base=BaseName(name="hidden/y:v2", root=ROOT), message="",
+    ref="team/x:v1",
+    namespace="team",
+    name="x",
+    version=1,
+    digest="sha256:1",
+    kind="lora",
+    variant="",
+    foldable=True,
+    base=BaseName(name="hidden/y:v2", root=ROOT),
+    message="",
     semver=None,
-    labels={}, logical_bytes=1, stored_bytes=1, uploaded_bytes=1, verdict=None, channels=[],
-    created_at="", created_by="ada", is_deleted=False, parents=["hidden/y:v2", "team/x:v3"],
-    source="", config={}, tensors=0, modules=0, files=[], stack=["tiny", "hidden/y:v2"],
-)  # fmt: skip
+    labels={},
+    logical_bytes=1,
+    stored_bytes=1,
+    uploaded_bytes=1,
+    verdict=None,
+    channels=[],
+    created_at="",
+    created_by="ada",
+    is_deleted=False,
+    parents=["hidden/y:v2", "team/x:v3"],
+    source="",
+    config={},
+    tensors=0,
+    modules=0,
+    files=[],
+    stack=["tiny", "hidden/y:v2"],
+)
 BASE = BaseInfo(
-    name="team/x:v1", root=ROOT, manifest_digest="sha256:1", model_type="", is_stored=True,
-    location=None, tensors=1, logical_bytes=1, stored_bytes=1, created_at="", created_by="ada",
-    deltas=0, bottom=BaseName(name="hidden/y:v2", root=ROOT),
+    name="team/x:v1",
+    root=ROOT,
+    manifest_digest="sha256:1",
+    model_type="",
+    is_stored=True,
+    location=None,
+    tensors=1,
+    logical_bytes=1,
+    stored_bytes=1,
+    created_at="",
+    created_by="ada",
+    deltas=0,
+    bottom=BaseName(name="hidden/y:v2", root=ROOT),
     relations=[
         BaseRelation(relation="cast_of", root=ROOT, name="hidden/y:v2"),
         BaseRelation(relation="cast_of", root=ROOT, name="tiny"),
     ],
-)  # fmt: skip
+)
 
 
 def caller(*reaches):

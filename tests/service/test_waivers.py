@@ -35,8 +35,12 @@ def test_a_waived_check_does_not_fail_and_is_shown_everywhere(failed):
     assert outcome(bob) == []
     (waiver,) = given.waivers
     assert (waiver.check, waiver.channel, waiver.created_by, waiver.reason, waiver.stands) == (
-        CHECK, "dev", "bob", "known", True,
-    )  # fmt: skip
+        CHECK,
+        "dev",
+        "bob",
+        "known",
+        True,
+    )
     assert given.continuation == ""  # nothing was left out, so there is nothing to run
     assert bob.verdicts.show(verdict.id).waivers == given.waivers
     assert bob.verdicts.list("team/lora:v1").items[0].waivers == given.waivers
@@ -85,10 +89,9 @@ def test_an_expired_waiver_fails_again_and_its_words_stay(failed, registry_serve
     with write(engine) as conn:
         conn.execute(
             sa.insert(t.waivers).values(
-                id="old", verdict_id=verdict.id, check_name=CHECK, reason="past",
-                expires_at=now_us() - 1, actor_id=1,
+                id="old", verdict_id=verdict.id, check_name=CHECK, reason="past", expires_at=now_us() - 1, actor_id=1
             )
-        )  # fmt: skip
+        )
     bob.verdicts.unwaive(verdict.id, CHECK)
 
     assert outcome(bob) == ["failed"]
@@ -100,10 +103,14 @@ def test_a_waiver_of_the_release_before_counts_on_every_channel(failed, registry
     with write(registry_server.registry.engine) as conn:
         conn.execute(
             sa.insert(t.waivers).values(
-                id="old", verdict_id=verdict.id, check_name=CHECK, reason="before",
-                expires_at=now_us() + 10**9, actor_id=1,
+                id="old",
+                verdict_id=verdict.id,
+                check_name=CHECK,
+                reason="before",
+                expires_at=now_us() + 10**9,
+                actor_id=1,
             )
-        )  # fmt: skip
+        )
 
     assert (outcome(bob, "dev"), outcome(bob, "prod")) == ([], [])
     assert bob.verdicts.show(verdict.id).waivers[0].channel == ""
@@ -147,9 +154,7 @@ def test_a_client_that_names_no_channel_is_told_to(failed, registry_server):
     _, verdict = failed
     http = registry_server.http(registry_server.token("promote", principal="bob"))
 
-    answer = http.post(
-        f"/verdicts/{verdict.id}/waivers", json={"check": CHECK, "reason": "as ever"}
-    )
+    answer = http.post(f"/verdicts/{verdict.id}/waivers", json={"check": CHECK, "reason": "as ever"})
 
     assert answer.status_code == 422
     assert "for which channel" in answer.text

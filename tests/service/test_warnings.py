@@ -68,9 +68,7 @@ def test_nobody_accepts_what_does_not_warn(warned, registry_server):
     assert move.accepted == []
 
 
-def test_who_asks_for_approvals_accepts_and_a_new_warning_is_asked_about_anew(
-    warned, registry_server
-):
+def test_who_asks_for_approvals_accepts_and_a_new_warning_is_asked_about_anew(warned, registry_server):
     protect(warned, approvals=1)
     cyd = registry_server.client(("read", "approve"), principal="cyd")
     with pytest.raises(GatePending) as refused:

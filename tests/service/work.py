@@ -16,9 +16,7 @@ from tests.service import rows
 from tests.signers import enrol, sign
 
 SMOKE = built_in("smoke")
-_CLAIMED: dict[
-    tuple[str, str], tuple
-] = {}  # by run and nonce: key, name and labels of who claimed it
+_CLAIMED: dict[tuple[str, str], tuple] = {}  # by run and nonce: key, name and labels of who claimed it
 
 
 def claim(registry, caller, *, name="w1", labels=None, run=""):
@@ -43,10 +41,17 @@ def findings(grant, *, verdict="pass", checks=None, skip=None, fail=None, suite_
     if checks is None:
         checks = [CheckResult(name=name, verdict=found) for name, found in outcomes.items()]
     return VerdictReport(
-        fence=grant.fence, verdict=verdict, verifier=VERIFIER, dtype="float32", seed=SMOKE.seed,
-        suite_digest=suite_digest or grant.suite_digest, base_evidence="exact", checks=checks,
-        environment={"device": "cpu"}, sandbox="full",
-    )  # fmt: skip
+        fence=grant.fence,
+        verdict=verdict,
+        verifier=VERIFIER,
+        dtype="float32",
+        seed=SMOKE.seed,
+        suite_digest=suite_digest or grant.suite_digest,
+        base_evidence="exact",
+        checks=checks,
+        environment={"device": "cpu"},
+        sandbox="full",
+    )
 
 
 def reader(caller):
@@ -58,11 +63,17 @@ def enqueue(registry, run_id, *, labels=None, priority=0):
     with_retry(
         registry.engine,
         lambda conn: run_queries.enqueue(
-            conn, run_id=run_id, what="verify", dedup_key=run_id, version_id=version.id,
-            suite="smoke", request={"suite_digest": str(SMOKE.digest)}, labels=labels,
+            conn,
+            run_id=run_id,
+            what="verify",
+            dedup_key=run_id,
+            version_id=version.id,
+            suite="smoke",
+            request={"suite_digest": str(SMOKE.digest)},
+            labels=labels,
             priority=priority,
         ),
-    )  # fmt: skip
+    )
 
 
 def expire(registry, run_id):

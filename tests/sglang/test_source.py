@@ -19,13 +19,13 @@ VERSION = "0.5.23"
 SERVER = "sglang/srt/entrypoints/http_server.py"
 STRUCTS = "sglang/srt/managers/io_struct.py"
 LORA = tuple(
-    f"sglang/srt/lora/{name}.py"
-    for name in ("lora", "lora_config", "lora_manager", "mem_pool", "utils", "layers")
+    f"sglang/srt/lora/{name}.py" for name in ("lora", "lora_config", "lora_manager", "mem_pool", "utils", "layers")
 )
 SPEAKING = (
-    "sglang/srt/managers/tokenizer_control_mixin.py", "sglang/srt/lora/lora_manager.py",
+    "sglang/srt/managers/tokenizer_control_mixin.py",
+    "sglang/srt/lora/lora_manager.py",
     "sglang/srt/lora/lora_registry.py",
-)  # fmt: skip
+)
 
 pytestmark = pytest.mark.soak
 
@@ -36,9 +36,8 @@ def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sglang")
     wanted = [f"sglang=={VERSION}", "--no-deps", "--quiet", "--dest", str(folder)]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *wanted], check=False, capture_output=True,
-        text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "pip", "download", *wanted], check=False, capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"SGLang {VERSION} cannot be fetched: {done.stderr.strip()[-200:]}")
     (wheel,) = folder.glob("*.whl")
@@ -54,32 +53,22 @@ def routes_of(tree):
         first = call.args[0] if call.args else None
         if not (isinstance(first, ast.Constant) and str(first.value).startswith("/")):
             continue
-        told = {
-            keyword.arg: ast.literal_eval(keyword.value)
-            for keyword in call.keywords
-            if keyword.arg == "methods"
-        }
+        told = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == "methods"}
         yield str(first.value), tuple(told.get("methods") or [call.func.attr.upper()])
 
 
 def fields_of(tree, name):
     """Give the fields of a class, and whether each has to be given."""
-    (found,) = (
-        node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name
-    )
+    (found,) = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name)
     lines = [line for line in found.body if isinstance(line, ast.AnnAssign)]
-    return {
-        line.target.id: line.value is None for line in lines if isinstance(line.target, ast.Name)
-    }
+    return {line.target.id: line.value is None for line in lines if isinstance(line.target, ast.Name)}
 
 
 def texts_of(tree):
     """Give all texts, with `{}` where a value stands."""
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(
-                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
-            )
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
@@ -122,9 +111,7 @@ def test_the_scale_is_alpha_by_rank_whatever_the_config_says(source):
     (value,) = (
         node.value
         for node in ast.walk(source["sglang/srt/lora/lora.py"])
-        if isinstance(node, ast.AnnAssign)
-        and ast.unparse(node.target) == "self.scaling"
-        and node.value is not None
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "self.scaling" and node.value is not None
     )
     config = SimpleNamespace(lora_alpha=16, r=4, use_rslora=True)
 

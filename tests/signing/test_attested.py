@@ -27,11 +27,12 @@ DIGEST = "ab" * 32
 @pytest.mark.parametrize(
     "private",
     [
-        ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+        ec.generate_private_key(ec.SECP384R1()),
         rsa.generate_private_key(public_exponent=65537, key_size=2048),
     ],
     ids=["ed25519", "ecdsa", "rsa"],
-)  # fmt: skip
+)
 def test_what_in_toto_and_securesystemslib_make_is_opened(private):
     thing = ResourceDescriptor(name="adapter", digest={"sha256": DIGEST}).pb
     made = Statement([thing], "https://slsa.dev/provenance/v1", {"a": 1})
@@ -72,9 +73,7 @@ def test_a_weak_key_and_one_of_another_kind_are_refused():
 
 def test_a_licence_alone_says_nothing_about_a_version():
     files = {"adapter.safetensors": "cd" * 32, "LICENSE": DIGEST}
-    about = read_attested(base64.b64decode(
-        json.loads(attestation("builder", {"licence": DIGEST}))["payload"]
-    ))  # fmt: skip
+    about = read_attested(base64.b64decode(json.loads(attestation("builder", {"licence": DIGEST}))["payload"]))
 
     with pytest.raises(BadSignature, match="not about the weights"):
         check_about(about, "ef" * 32, files, weights=["adapter.safetensors"])

@@ -17,24 +17,13 @@ from deltareg.signing.making import SigningCredentials, sign_files
 from deltareg.signing.opening import load_authorities, open_by_chain, open_by_key
 from deltareg.signing.pem_keys import PemKey
 from deltareg.signing.signed_files import check_files, folder_root, read_signed_files
-from tests.signed_deltas import (
-    bundle,
-    certificate,
-    certificate_files,
-    changed,
-    key_files,
-    library,
-    public,
-    rooted,
-)
+from tests.signed_deltas import bundle, certificate, certificate_files, changed, key_files, library, public, rooted
 
 CONTENT = {"adapter_config.json": b"{}", "sub/README.md": b"hello", "a-b/x.txt": b"1"}
 FILES = {path: sha256(data).hexdigest() for path, data in CONTENT.items()}
 MUTANTS = 200
 SOAKED = 5_000
-ODD_CERTIFICATES = pytest.mark.filterwarnings(
-    "ignore::cryptography.utils.CryptographyDeprecationWarning"
-)
+ODD_CERTIFICATES = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +101,7 @@ def test_a_certificate_does_not_hold_after_its_time_or_under_another_authority(c
     raw, _ = certified
     other = certificate("other authority", "other authority", is_authority=True)
 
-    for given in (
-        {"at": datetime.now(UTC) + timedelta(days=365)},
-        {"at": datetime.now(UTC), "roots": [other]},
-    ):
+    for given in ({"at": datetime.now(UTC) + timedelta(days=365)}, {"at": datetime.now(UTC), "roots": [other]}):
         with pytest.raises(BadSignature, match="does not lead up"):
             open_by_chain(read_bundle(raw), **given)
 
@@ -185,9 +171,7 @@ def drop(payload):
 
 
 def add(payload):
-    payload["predicate"]["resources"].append(
-        {"name": "evil.txt", "algorithm": "sha256", "digest": "ab" * 32}
-    )
+    payload["predicate"]["resources"].append({"name": "evil.txt", "algorithm": "sha256", "digest": "ab" * 32})
     rooted(payload)
 
 
@@ -198,9 +182,12 @@ def swap(payload):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(drop, "is in the version and not signed"), (add, "is signed and not in the version"),
-     (swap, "is signed as another")],
-)  # fmt: skip
+    [
+        (drop, "is in the version and not signed"),
+        (add, "is signed and not in the version"),
+        (swap, "is signed as another"),
+    ],
+)
 def test_who_signs_other_files_has_not_signed_these(signed, change, words):
     forged = changed(signed, change, signer="ana")
 
@@ -230,17 +217,21 @@ def method(**values):
     "change",
     [
         *map(renamed, ["../x", "/etc/passwd", "a/../b", "a//b", "", ".", "a\\b", "a\0b", "a/", 7]),
-        lambda payload: payload["predicate"]["resources"].append(
-            payload["predicate"]["resources"][0]
-        ),
+        lambda payload: payload["predicate"]["resources"].append(payload["predicate"]["resources"][0]),
         lambda payload: payload["predicate"].update(resources=[]),
         lambda payload: payload["subject"].append(payload["subject"][0]),
         lambda payload: payload["predicate"].update(more=1),
-        field(predicateType="https://model_signing/Digests/v0.1"), field(_type="x"),
-        field(more=1), field(predicate=[]), field(subject=[]), field(subject=[{"digest": 7}]),
-        method(method="shards"), method(hash_type="blake3"), method(allow_symlinks=True),
+        field(predicateType="https://model_signing/Digests/v0.1"),
+        field(_type="x"),
+        field(more=1),
+        field(predicate=[]),
+        field(subject=[]),
+        field(subject=[{"digest": 7}]),
+        method(method="shards"),
+        method(hash_type="blake3"),
+        method(allow_symlinks=True),
     ],
-)  # fmt: skip
+)
 def test_a_statement_of_another_form_is_refused_though_it_is_signed(signed, change):
     with pytest.raises(BadSignature):
         opened(changed(signed, change, signer="ana"))
@@ -257,12 +248,16 @@ def test_a_subject_of_other_files_is_refused_though_it_is_signed(signed):
 @pytest.mark.parametrize(
     "raw",
     [
-        b"", b"{}", b"[]", b"\xff", b'{"a":1,"a":1}', b" " * (MOST_BYTES + 1),
-        json.dumps({"mediaType": MEDIA_TYPE, "verificationMaterial": {}, "dsseEnvelope": {}})
-        .encode(),
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"a":1,"a":1}',
+        b" " * (MOST_BYTES + 1),
+        json.dumps({"mediaType": MEDIA_TYPE, "verificationMaterial": {}, "dsseEnvelope": {}}).encode(),
         b'{"x":' * 2_000,
     ],
-)  # fmt: skip
+)
 def test_what_is_no_bundle_is_refused(raw):
     with pytest.raises(BadSignature):
         read_bundle(raw)
@@ -278,11 +273,13 @@ def test_a_bundle_that_could_be_read_in_two_ways_is_refused(signed, certified):
     chain = json.loads(certified[0])["verificationMaterial"]["x509CertificateChain"]
 
     for raw in (
-        with_material(signed, x509CertificateChain=chain), with_material(signed, more=1),
-        with_material(signed, tlogEntries=[{}]), signed.replace(b'"keyid"', b'"kid"'),
+        with_material(signed, x509CertificateChain=chain),
+        with_material(signed, more=1),
+        with_material(signed, tlogEntries=[{}]),
+        signed.replace(b'"keyid"', b'"kid"'),
         signed.replace(b'"payload":', b'"payload":"","payload":'),
         signed[:-1] + b',"more":1}',
-    ):  # fmt: skip
+    ):
         with pytest.raises(BadSignature):
             read_bundle(raw)
 

@@ -69,9 +69,13 @@ def test_what_was_signed_as_another_type_is_no_statement():
         encode_statement(STATEMENT).replace(b"abab", b"ABab", 1),
         encode_statement(STATEMENT).replace(b'"sha256"', b'"sha512"'),
         encode_statement(STATEMENT)[:-1] + b',"more":1}',
-        b"[]", b"{}", b"", b"\xff", b'{"a":NaN}',
+        b"[]",
+        b"{}",
+        b"",
+        b"\xff",
+        b'{"a":NaN}',
     ],
-)  # fmt: skip
+)
 def test_a_payload_that_is_no_statement_is_refused_though_it_is_signed(payload):
     sealed = seal(payload, KEY, payload_type=PAYLOAD_TYPE)
 
@@ -187,9 +191,20 @@ def say_another_thing(envelope, _, chosen):
 
 
 MUTATIONS = [
-    flip_payload, flip_signature, cut_payload, cut_signature, grow_payload, respell, retype,
-    rename_key, add_field, lose_field, change_shape, sign_by_another, say_another_thing,
-]  # fmt: skip
+    flip_payload,
+    flip_signature,
+    cut_payload,
+    cut_signature,
+    grow_payload,
+    respell,
+    retype,
+    rename_key,
+    add_field,
+    lose_field,
+    change_shape,
+    sign_by_another,
+    say_another_thing,
+]
 
 FOREIGN = """
 import json, sys
@@ -207,9 +222,8 @@ def test_securesystemslib_verifies_it_in_a_process_of_its_own(sealed):
     given = {"envelope": json.loads(sealed), "keyid": KEY.keyid, "public": KEY.public.raw.hex()}
 
     done = subprocess.run(
-        [sys.executable, "-c", FOREIGN], input=json.dumps(given), capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", FOREIGN], input=json.dumps(given), capture_output=True, text=True, check=True
+    )
 
     assert done.stdout.encode() == encode_statement(STATEMENT)
 

@@ -18,9 +18,7 @@ def test_a_public_key_is_read_as_it_is_written():
     assert KeyText.parse(str(KEY.public)).host == ""
 
 
-@pytest.mark.parametrize(
-    "text", ["", "ed25519:", "ed25519:zz", f"rsa:{'0' * 64}", f"ed25519:{'A' * 64}", "x" * 9000]
-)
+@pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:zz", f"rsa:{'0' * 64}", f"ed25519:{'A' * 64}", "x" * 9000])
 def test_what_is_no_key_is_refused(text):
     with pytest.raises(InvalidInput, match="no public key"):
         KeyText.parse(text)
@@ -72,10 +70,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path):
 
 def test_of_several_that_make_one_at_a_time_all_get_the_same(tmp_path):
     path, found = tmp_path / "key.pem", []
-    threads = [
-        threading.Thread(target=lambda: found.append(read_or_make_key(path)[0].keyid))
-        for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(read_or_make_key(path)[0].keyid)) for _ in range(4)]
 
     for thread in threads:
         thread.start()
@@ -89,9 +84,7 @@ def test_a_key_of_another_algorithm_is_none():
     from cryptography.hazmat.primitives import serialization as s
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-    pem = X25519PrivateKey.generate().private_bytes(
-        s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()
-    )
+    pem = X25519PrivateKey.generate().private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
 
     with pytest.raises(InvalidInput):
         SigningKey.of_pem(pem)

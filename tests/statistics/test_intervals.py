@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.proportion import proportion_confint
 
-from deltareg.statistics.intervals import (
-    mean_interval,
-    paired_interval,
-    pseudo_values,
-    share_interval,
-)
+from deltareg.statistics.intervals import mean_interval, paired_interval, pseudo_values, share_interval
 from deltareg.statistics.quantiles import normal_quantile, normal_tail, t_quantile, t_tail
 
 TAILS = [0.5, 0.2, 0.025, 0.003, 1e-6]
@@ -53,9 +48,7 @@ def score_by_likelihood(gained, lost, n, at):
         return -(counts * np.log(np.maximum(shares, 1e-300))).sum()
 
     ends = max(0.0, -at) + 1e-12, (1 - at) / 2 - 1e-12
-    lost_share = optimize.minimize_scalar(
-        unlikely, bounds=ends, method="bounded", options={"xatol": 1e-12}
-    ).x
+    lost_share = optimize.minimize_scalar(unlikely, bounds=ends, method="bounded", options={"xatol": 1e-12}).x
     return (gained - lost - n * at) / math.sqrt(n * (2 * lost_share + at - at * at))
 
 

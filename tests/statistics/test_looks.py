@@ -9,12 +9,7 @@ from statsmodels.stats.power import TTestPower
 from deltareg.statistics.family import holm
 from deltareg.statistics.intervals import mean_interval
 from deltareg.statistics.looks import growing, look_tails
-from deltareg.statistics.power import (
-    chance_to_pass,
-    loss_found,
-    samples_needed,
-    spread_of_shares,
-)
+from deltareg.statistics.power import chance_to_pass, loss_found, samples_needed, spread_of_shares
 from deltareg.statistics.trial import Look, decide, p_missed, samples_to_decide
 
 

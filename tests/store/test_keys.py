@@ -11,14 +11,38 @@ from deltareg.store import fresh_key, parse_key
 ZERO = Digest("sha256", "0" * 64)
 GOOD = fresh_key(ZERO, attempt=uuid4())
 HOSTILE = [
-    "", "/", ".", "..", "blobs", "blobs/", "x" * 5000, f"/{GOOD}", f"{GOOD}/", f"{GOOD}\n",
-    f" {GOOD}", f"{GOOD}\0", f"../{GOOD}", f"./{GOOD}", f"blobs/../{GOOD}", f"{GOOD}/../../../etc",
-    "blobs/../../etc/passwd", "/etc/passwd", GOOD.replace("/", "\\"), GOOD.replace("/", "%2f"),
-    GOOD.upper(), GOOD.replace("blobs", "BLOBS"), GOOD.replace("blobs/", "blobs//"),
-    GOOD.replace("blobs/0", "blobs/\u0660"), GOOD.replace("blobs", "tmp"), f"blobs/{'0' * 64}/..",
-    f"blobs/{'0' * 64}/{UUID(int=0)}", f"blobs/{'0' * 63}/{uuid4()}", f"blobs/{'g' * 64}/{uuid4()}",
-    f"blobs/{'0' * 64}/{{{uuid4()}}}", f"blobs/{'0' * 64}/{uuid4().hex}",
-]  # fmt: skip
+    "",
+    "/",
+    ".",
+    "..",
+    "blobs",
+    "blobs/",
+    "x" * 5000,
+    f"/{GOOD}",
+    f"{GOOD}/",
+    f"{GOOD}\n",
+    f" {GOOD}",
+    f"{GOOD}\0",
+    f"../{GOOD}",
+    f"./{GOOD}",
+    f"blobs/../{GOOD}",
+    f"{GOOD}/../../../etc",
+    "blobs/../../etc/passwd",
+    "/etc/passwd",
+    GOOD.replace("/", "\\"),
+    GOOD.replace("/", "%2f"),
+    GOOD.upper(),
+    GOOD.replace("blobs", "BLOBS"),
+    GOOD.replace("blobs/", "blobs//"),
+    GOOD.replace("blobs/0", "blobs/\u0660"),
+    GOOD.replace("blobs", "tmp"),
+    f"blobs/{'0' * 64}/..",
+    f"blobs/{'0' * 64}/{UUID(int=0)}",
+    f"blobs/{'0' * 63}/{uuid4()}",
+    f"blobs/{'g' * 64}/{uuid4()}",
+    f"blobs/{'0' * 64}/{{{uuid4()}}}",
+    f"blobs/{'0' * 64}/{uuid4().hex}",
+]
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=range(len(HOSTILE)))

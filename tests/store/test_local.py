@@ -14,13 +14,7 @@ from uuid import uuid4
 import pytest
 
 from deltareg.digest import Digest, sha256_of, sha256_over
-from deltareg.errors import (
-    DiskFull,
-    IntegrityFailure,
-    InvalidInput,
-    StoreMisconfigured,
-    StoreUnavailable,
-)
+from deltareg.errors import DiskFull, IntegrityFailure, InvalidInput, StoreMisconfigured, StoreUnavailable
 from deltareg.store import BlobStore, fresh_key, open_store, parse_key
 
 MIB = 1 << 20
@@ -84,13 +78,7 @@ def test_bytes_reach_the_disk_before_their_name_and_the_name_before_the_return(
 
     store.write(key, [b"x"])
 
-    assert calls == [
-        "fsync tmp/…",
-        f"link tmp/… {key}",
-        f"fsync {Path(key).parent}",
-        "fsync blobs",
-        "unlink tmp/…",
-    ]
+    assert calls == ["fsync tmp/…", f"link tmp/… {key}", f"fsync {Path(key).parent}", "fsync blobs", "unlink tmp/…"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name descriptors")
@@ -160,9 +148,7 @@ def file_limit() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_file_that_cannot_grow_is_a_full_disk(
-    root: Path, store: BlobStore, file_limit: int
-) -> None:
+def test_a_file_that_cannot_grow_is_a_full_disk(root: Path, store: BlobStore, file_limit: int) -> None:
     key = new_key()
 
     with pytest.raises(DiskFull, match="no room"):
@@ -299,9 +285,7 @@ def test_opening_the_store_leaves_the_files_of_live_writers_alone(root: Path) ->
 
 
 @pytest.mark.parametrize("acknowledged", [1, 2, 3, 5, 8, 13, 21, 34])
-def test_a_kill_loses_no_acknowledged_object_and_shows_no_part_of_one(
-    root: Path, acknowledged: int
-) -> None:
+def test_a_kill_loses_no_acknowledged_object_and_shows_no_part_of_one(root: Path, acknowledged: int) -> None:
     with started(BUSY_WRITER, root.as_uri()) as writer:
         keys = {line_of(writer) for _ in range(acknowledged)}
 
@@ -312,9 +296,7 @@ def test_a_kill_loses_no_acknowledged_object_and_shows_no_part_of_one(
     store = open_store(root.as_uri())
     listed = set(dict(store.keys()))
     assert keys <= listed
-    assert {sha256_over(store.read(key)) for key in listed} == {
-        parse_key(key).digest for key in listed
-    }
+    assert {sha256_over(store.read(key)) for key in listed} == {parse_key(key).digest for key in listed}
     assert temporary_files(root) == []
 
 
@@ -351,9 +333,7 @@ def test_a_file_in_place_of_the_folder_is_a_wrong_setting(root: Path) -> None:
         open_store(root.as_uri())
 
 
-def test_a_folder_that_went_away_is_a_wrong_setting_and_not_a_missing_object(
-    root: Path, store: BlobStore
-) -> None:
+def test_a_folder_that_went_away_is_a_wrong_setting_and_not_a_missing_object(root: Path, store: BlobStore) -> None:
     shutil.rmtree(root)
 
     calls: list[Callable[[], object]] = [

@@ -29,12 +29,26 @@ def test_each_memory_store_is_a_new_one() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "/var/lib/deltareg", "blobs", "file:", "file://", "file:relative", "file:///a%00b",
-        "file://otherhost/blobs", "http://host/bucket", "gs://bucket", "s3:", "s3://", "s3:///prefix",
-        "s3://bucket/../other", "s3://bucket/a//b", "s3://bucket/a b", "s3://bucket/?x=1",
+        "",
+        "/var/lib/deltareg",
+        "blobs",
+        "file:",
+        "file://",
+        "file:relative",
+        "file:///a%00b",
+        "file://otherhost/blobs",
+        "http://host/bucket",
+        "gs://bucket",
+        "s3:",
+        "s3://",
+        "s3:///prefix",
+        "s3://bucket/../other",
+        "s3://bucket/a//b",
+        "s3://bucket/a b",
+        "s3://bucket/?x=1",
         "s3://bucket/a#b",
     ],
-)  # fmt: skip
+)
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(StoreMisconfigured, match="not the URL") as caught:
         open_store(url)
@@ -74,9 +88,7 @@ def test_a_local_store_needs_no_s3_library(tmp_path: Path) -> None:
         ("http://127.0.0.1:9000", "path", "when_required"),
     ],
 )
-def test_addressing_and_checksums_follow_the_endpoint(
-    endpoint: str | None, addressing: str, checksums: str
-) -> None:
+def test_addressing_and_checksums_follow_the_endpoint(endpoint: str | None, addressing: str, checksums: str) -> None:
     options = S3Options(endpoint_url=endpoint)
 
     assert (options.addressing_style, options.checksum_mode) == (addressing, checksums)

@@ -10,11 +10,7 @@ import httpx
 import pytest
 
 from deltareg.digest import sha256_of
-from deltareg.errors import (
-    InvalidInput,
-    StoreMisconfigured,
-    StoreUnavailable,
-)
+from deltareg.errors import InvalidInput, StoreMisconfigured, StoreUnavailable
 from deltareg.store import BlobStore, S3Options, fresh_key, open_store
 from tests.fixtures.swift import S3Endpoint
 
@@ -81,9 +77,7 @@ def test_a_wrong_secret_is_a_wrong_setting(
 
 @ON_SWIFT
 @every_call
-def test_an_unknown_access_key_is_a_wrong_setting(
-    wrong_id: BlobStore, call: Callable[[BlobStore], object]
-) -> None:
+def test_an_unknown_access_key_is_a_wrong_setting(wrong_id: BlobStore, call: Callable[[BlobStore], object]) -> None:
     with pytest.raises(StoreMisconfigured, match="403"):
         call(wrong_id)
 
@@ -141,9 +135,7 @@ def options_for(port: int) -> S3Options:
 
 
 @every_call
-def test_an_endpoint_that_is_down_is_worth_a_retry(
-    down: BlobStore, call: Callable[[BlobStore], object]
-) -> None:
+def test_an_endpoint_that_is_down_is_worth_a_retry(down: BlobStore, call: Callable[[BlobStore], object]) -> None:
     with pytest.raises(StoreUnavailable, match="does not answer") as caught:
         call(down)
 
@@ -165,9 +157,7 @@ def test_an_endpoint_that_is_silent_is_worth_a_retry(call: Callable[[BlobStore],
 
 
 @ON_SWIFT
-def test_stores_under_two_prefixes_do_not_see_each_other(
-    swift_endpoint: S3Endpoint, bucket: str
-) -> None:
+def test_stores_under_two_prefixes_do_not_see_each_other(swift_endpoint: S3Endpoint, bucket: str) -> None:
     one, other = (
         open_store(f"s3://{bucket}/{prefix}", options=swift_endpoint.options())
         for prefix in ("team/one", "team/one/nested/")
@@ -212,9 +202,7 @@ def signed(store: BlobStore, key: str, expires_s: int = 60) -> str:
 
 
 @ON_SWIFT
-def test_a_signed_url_gives_the_object_and_ranges_of_it_without_credentials(
-    store: BlobStore, object_key: str
-) -> None:
+def test_a_signed_url_gives_the_object_and_ranges_of_it_without_credentials(store: BlobStore, object_key: str) -> None:
     url, data = signed(store, object_key), bytes(range(256)) * 4
 
     whole = httpx.get(url)
@@ -238,9 +226,7 @@ def test_a_signed_url_opens_nothing_else(store: BlobStore, object_key: str) -> N
         "longer": httpx.get(url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000")),
     }
 
-    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(
-        answers, 403
-    )
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(answers, 403)
 
 
 @ON_SWIFT
@@ -254,9 +240,7 @@ def test_a_signed_url_ends_when_it_says(store: BlobStore, object_key: str) -> No
 
 
 @pytest.mark.parametrize("expires_s", [0, -1, 604_801])
-def test_a_url_that_lives_too_long_or_not_at_all_is_refused(
-    down: BlobStore, expires_s: int
-) -> None:
+def test_a_url_that_lives_too_long_or_not_at_all_is_refused(down: BlobStore, expires_s: int) -> None:
     with pytest.raises(InvalidInput, match="1 to 604800 seconds"):
         down.url(new_key(), expires_s=expires_s)
 

@@ -22,10 +22,7 @@ def new_key() -> str:
 
 def options_for(port: int) -> S3Options:
     return S3Options(
-        endpoint_url=f"http://127.0.0.1:{port}",
-        access_key_id="id",
-        secret_access_key="secret",
-        max_attempts=1,
+        endpoint_url=f"http://127.0.0.1:{port}", access_key_id="id", secret_access_key="secret", max_attempts=1
     )
 
 
@@ -169,9 +166,7 @@ def test_parts_that_cannot_be_taken_back_are_logged_and_the_first_failure_is_tol
     faulty: Faulty, caplog: pytest.LogCaptureFixture
 ) -> None:
     faulty.answers.update({"HEAD": ABSENT, "POST": (200, {}, UPLOAD)})
-    faulty.answers.update(
-        {"PUT": refusal(500, "InternalError"), "DELETE": refusal(503, "SlowDown")}
-    )
+    faulty.answers.update({"PUT": refusal(500, "InternalError"), "DELETE": refusal(503, "SlowDown")})
 
     with pytest.raises(StoreUnavailable, match="to UploadPart"):
         faulty.store.write(new_key(), [b"x" * 9 * MIB])

@@ -36,9 +36,7 @@ def test_what_is_written_is_read_again():
     assert BaseProbes.decode(drawn.encode()) == drawn
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "texts": "x"}', b"\xff"]
-)
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "texts": "x"}', b"\xff"])
 def test_what_is_no_probe_set_is_refused(raw):
     with pytest.raises(InvalidInput, match=r"probe set"):
         BaseProbes.decode(raw)
@@ -56,10 +54,7 @@ def test_a_probe_set_of_a_later_release_says_so():
     [
         (LLAMA, ("text",)),
         ({"image_size": 224, "patch_size": 16}, ("image",)),
-        (
-            {"vision_config": {"patch_size": 16}, "text_config": {"vocab_size": 9}},
-            ("image", "text"),
-        ),
+        ({"vision_config": {"patch_size": 16}, "text_config": {"vocab_size": 9}}, ("image", "text")),
         ({"num_mel_bins": 80, "vocab_size": 9}, ("audio", "text")),
         ({}, ("text",)),
     ],

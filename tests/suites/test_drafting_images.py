@@ -65,9 +65,13 @@ def test_an_image_that_is_gone_is_named(tmp_path):
 def test_images_are_read_with_as_many_colours_as_the_base_takes(tmp_path, birds, channels, mode):
     preparing = pytest.importorskip("deltareg_verify.engine.torch_engine.preparing")
     processor = {
-        "image_processor_type": "ViTImageProcessor", "do_resize": False, "do_rescale": True,
-        "do_normalize": True, "image_mean": [0.4] * channels, "image_std": [0.2] * channels,
-    }  # fmt: skip
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": False,
+        "do_rescale": True,
+        "do_normalize": True,
+        "image_mean": [0.4] * channels,
+        "image_std": [0.2] * channels,
+    }
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
     told = {"model_type": "vit", "num_channels": channels}
     (tmp_path / "config.json").write_text(json.dumps(told))

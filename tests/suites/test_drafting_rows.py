@@ -56,17 +56,18 @@ def test_classes_that_are_numbers_stay_these_numbers_and_words_are_sorted():
 
 
 def test_a_chat_is_its_turns_and_one_without_an_answer_is_left_out():
-    answered = {"messages": [
-        {"role": "system", "content": "s"}, {"role": "user", "content": "u"},
-        {"role": "assistant", "content": "a"},
-    ]}  # fmt: skip
+    answered = {
+        "messages": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "u"},
+            {"role": "assistant", "content": "a"},
+        ]
+    }
     asked = {"messages": [{"role": "user", "content": "u"}]}
 
     rows = rows_of([answered, asked], "chat")
 
-    assert rows == [
-        DataRow("s\nu", "a", turns=(("system", "s"), ("user", "u"), ("assistant", "a"))),
-    ]  # fmt: skip
+    assert rows == [DataRow("s\nu", "a", turns=(("system", "s"), ("user", "u"), ("assistant", "a")))]
 
 
 def test_what_belongs_to_a_query_and_what_does_not():

@@ -35,9 +35,7 @@ def test_of_texts_that_hold_each_other_the_first_one_stays(texts):
 
 @given(st.lists(TEXT, max_size=6), st.lists(TEXT, max_size=6))
 def test_what_training_holds_is_found(texts, training):
-    expected = {
-        number for number, text in enumerate(texts) if any(holds(other, text) for other in training)
-    }
+    expected = {number for number, text in enumerate(texts) if any(holds(other, text) for other in training)}
 
     assert seen_in(texts, iter(training)) == expected
 

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from deltareg.suites.drafting.measures import PERPLEXITY, measures_of
-from deltareg.suites.drafting.sizes import USUAL_LEAST, VersionSpread, gain_asked, size_for_half, loss_allowed, size
+from deltareg.suites.drafting.sizes import USUAL_LEAST, VersionSpread, gain_asked, loss_allowed, size, size_for_half
 
 ACCURACY, _ = measures_of("classify")
 PLENTY = 10**6
@@ -55,9 +55,7 @@ def test_margins_grow_with_what_healthy_versions_once_lost():
 def test_a_loss_of_perplexity_is_a_share_of_what_was_there():
     sized = size(PERPLEXITY, VersionSpread(0.15), available=PLENTY, power=0.8, margin=0.1)
 
-    wanted = TTestPower().solve_power(
-        math.log(1.1) / 0.15, alpha=0.025, power=0.8, alternative="larger"
-    )
+    wanted = TTestPower().solve_power(math.log(1.1) / 0.15, alpha=0.025, power=0.8, alternative="larger")
     assert sized.n == max(USUAL_LEAST, math.ceil(wanted))
     assert PERPLEXITY.say(0.1) == "10 %"
     assert ACCURACY.say(0.01) == "1 point"

@@ -10,14 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.errors import InvalidInput, Refused
-from deltareg.suites.golden import KEPT, MOST_ROWS, GoldenOutputs, GoldenOrigin, compare, distance, sample_of
+from deltareg.suites.golden import KEPT, MOST_ROWS, GoldenOrigin, GoldenOutputs, compare, distance, sample_of
 from deltareg.suites.golden_file import MOST_BYTES, decode, encode
 from deltareg.suites.training_start import BatchCounts, TrainingStart
 
 IDS = {"input_ids": np.arange(6).reshape(2, 3)}
-ORIGIN = GoldenOrigin(
-    "in_training", "BF16", "cuda", "bitsandbytes", {"peft": "0.21.2"}, {"x.safetensors": "blake3:0"}
-)
+ORIGIN = GoldenOrigin("in_training", "BF16", "cuda", "bitsandbytes", {"peft": "0.21.2"}, {"x.safetensors": "blake3:0"})
 
 
 def record(inputs, outputs, origin=None):
@@ -57,8 +55,7 @@ def test_how_the_training_began_comes_back():
 
 
 @pytest.mark.parametrize(
-    "training",
-    [7, {}, {"batches": 4, "form": "sideways", "shown": {}}, {"batches": 4, "form": "causal"}],
+    "training", [7, {}, {"batches": 4, "form": "sideways", "shown": {}}, {"batches": 4, "form": "causal"}]
 )
 def test_a_beginning_that_is_none_is_refused(training):
     document = json.loads(encode(record(IDS, outputs(2, 3)))) | {"training": training}
@@ -256,6 +253,4 @@ def test_the_bytes_of_the_second_schema_are_these():
 
     assert encode(golden) == raw
     assert golden.origin.told == "recorded in training, with peft 0.21.2 in BF16 on cuda"
-    assert [sorted(sample.outputs) for sample in golden.samples] == [
-        ["logits"], ["last_hidden_state", "logits"],
-    ]  # fmt: skip
+    assert [sorted(sample.outputs) for sample in golden.samples] == [["logits"], ["last_hidden_state", "logits"]]

@@ -11,11 +11,16 @@ from deltareg.suites.lm_task import asked_of, fill_task, read_task
 from deltareg.suites.suite import read_suite
 
 TASK = {
-    "task": "even", "dataset_path": "json",
+    "task": "even",
+    "dataset_path": "json",
     "dataset_kwargs": {"data_files": {"test": "even.jsonl", "shots": "shots.jsonl"}},
-    "test_split": "test", "fewshot_split": "shots", "output_type": "multiple_choice",
-    "doc_to_text": "Is {{number}} even?", "doc_to_choice": ["no", "yes"], "doc_to_target": "label",
-}  # fmt: skip
+    "test_split": "test",
+    "fewshot_split": "shots",
+    "output_type": "multiple_choice",
+    "doc_to_text": "Is {{number}} even?",
+    "doc_to_choice": ["no", "yes"],
+    "doc_to_target": "label",
+}
 ROWS = "".join(json.dumps({"number": n, "label": 1 - n % 2}) + "\n" for n in range(30))
 
 
@@ -105,7 +110,7 @@ def test_what_runs_or_fetches_is_refused_by_name(line, said):
         ({"fewshot_config": {"sampler": "balanced"}}, "sampler is one of default, first_n"),
         ({"fewshot_config": {"samples": "x"}}, "samples is a list of rows"),
     ],
-)  # fmt: skip
+)
 def test_a_task_that_is_wrong_is_told_where(changes, said):
     with pytest.raises(InvalidInput, match=said):
         read(**changes)
@@ -121,7 +126,7 @@ def test_a_task_that_is_wrong_is_told_where(changes, said):
         (ROWS, {"doc_to_target": "answer"}, "doc_to_target: no row has the field 'answer'"),
         (ROWS, {"doc_to_text": "Is {{ nummer }} even?"}, "the field 'nummer'; there are number, l"),
     ],
-)  # fmt: skip
+)
 def test_data_that_is_wrong_is_told_where(rows, changes, said):
     with pytest.raises(InvalidInput, match=said):
         filled(rows, **changes)
@@ -129,9 +134,10 @@ def test_data_that_is_wrong_is_told_where(rows, changes, said):
 
 LESS = {"threshold": "{threshold: 0.5, greater_is_better: false}"}
 TWO_WAYS = {
-    "output_type": "generate_until", "doc_to_choice": None,
+    "output_type": "generate_until",
+    "doc_to_choice": None,
     "filter_list": [{"name": name, "filter": [{"function": "take_first"}]} for name in "ab"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,7 @@ def test_a_check_that_does_not_fit_its_task_is_refused(parameters, keys, changes
         ({"fewshot_split": None, "fewshot_config": {"samples": [{"number": 1}] * 5}}, 3),
         ({"output_type": "loglikelihood_rolling", "doc_to_choice": None}, 0),
     ],
-)  # fmt: skip
+)
 def test_few_shots_come_from_where_they_do_not_tell_the_answer(changes, count):
     rolling = "output_type" in changes
     metric = "metric: word_perplexity" if rolling else "metric: acc"
@@ -175,16 +181,28 @@ def test_few_shots_come_from_where_they_do_not_tell_the_answer(changes, count):
 PLAIN = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False)
 WORDS = st.text(max_size=5) | st.sampled_from(["test", "metric", "name", "filter", "acc", "label"])
 JSON = st.recursive(
-    PLAIN | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
-    max_leaves=8,
+    PLAIN | WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3), max_leaves=8
 )
 ACC, FEW = spec(), "".join(ROWS.splitlines(keepends=True)[:4])
-KEYS = st.sampled_from([
-    "task", "dataset_kwargs", "test_split", "fewshot_split", "doc_to_text", "doc_to_target",
-    "doc_to_choice", "metric_list", "filter_list", "fewshot_config", "generation_kwargs",
-    "num_fewshot", "output_type", "repeats", "dataset_path",
-])  # fmt: skip
+KEYS = st.sampled_from(
+    [
+        "task",
+        "dataset_kwargs",
+        "test_split",
+        "fewshot_split",
+        "doc_to_text",
+        "doc_to_target",
+        "doc_to_choice",
+        "metric_list",
+        "filter_list",
+        "fewshot_config",
+        "generation_kwargs",
+        "num_fewshot",
+        "output_type",
+        "repeats",
+        "dataset_path",
+    ]
+)
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=3))

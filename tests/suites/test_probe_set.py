@@ -62,11 +62,7 @@ def test_tensors_have_one_row_a_sample():
         ("a.jsonl", b'{"text": "a", "relevant": []}', '"relevant" is a list of one text or more'),
         ("a.jsonl", b'{"text": "a", "relevant": "b", "others": ["b"]}', "'b' is relevant, and is"),
         ("a.safetensors", save({"a": np.ones(1), "targets": np.ones(1)}), "targets are 1 rows"),
-        (
-            "a.safetensors",
-            save({"a": np.ones(1), "targets": np.zeros((1, 2), np.uint8)}),
-            "row 0 is empty",
-        ),
+        ("a.safetensors", save({"a": np.ones(1), "targets": np.zeros((1, 2), np.uint8)}), "row 0 is empty"),
         ("a.safetensors", save({"a": np.ones(2), "b": np.ones(3)}), "one row a sample"),
         ("a.safetensors", save({"a": np.ones(2), "labels": np.ones(2)}), "2 whole numbers"),
     ],

@@ -28,9 +28,7 @@ def test_a_built_in_suite_is_its_own_document(name):
 
 
 def test_the_built_in_ones_are_these():
-    assert built_in_names() == (
-        "deep", "fast", "golden", "golden-in-training", "smoke", "static",
-    )  # fmt: skip
+    assert built_in_names() == ("deep", "fast", "golden", "golden-in-training", "smoke", "static")
     with pytest.raises(NotFound, match="no suite 'never'"):
         built_in("never")
 
@@ -93,7 +91,7 @@ def test_a_check_runs_on_two_sets_under_two_names():
         ("  - {check: effect, required: 1}\n", "true or false, not 1"),
         ("  - 7\n", "a mapping of keys"),
     ],
-)  # fmt: skip
+)
 def test_a_check_that_is_wrong_is_named_with_what_would_be_right(checks, said):
     if said is None:  # a word is a word until a check reads it as a number
         assert read(checks).checks[0].parameters["min_absolute_change"] == "low"
@@ -123,8 +121,7 @@ def test_a_check_that_is_wrong_is_named_with_what_would_be_right(checks, said):
             "measure: is one of recall, mrr, ndcg, not 'best'",
         ),
         (
-            "name: mine\nsets: {a: {file: x.safetensors}}\n"
-            "checks: [{check: similarity, probes: a}]",
+            "name: mine\nsets: {a: {file: x.safetensors}}\nchecks: [{check: similarity, probes: a}]",
             "reads texts, and x.safetensors holds tensors",
         ),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.yaml, data: {../x: y}}}", "beside the"),
@@ -133,7 +130,7 @@ def test_a_check_that_is_wrong_is_named_with_what_would_be_right(checks, said):
         ("name: mine\nchecks: [effect]\nsets: {a: {}}", "either `text`"),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.txt, digest: md5}}", "digest is sha256"),
     ],
-)  # fmt: skip
+)
 def test_a_suite_that_is_wrong_is_told_where(document, said):
     with pytest.raises(InvalidInput, match=said):
         read_suite(document.encode())
@@ -142,9 +139,7 @@ def test_a_suite_that_is_wrong_is_told_where(document, said):
 PLAIN = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False)
 WORDS = st.text(max_size=5)
 JSON = st.recursive(
-    PLAIN | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
-    max_leaves=8,
+    PLAIN | WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3), max_leaves=8
 )
 KEYS = st.sampled_from(["name", "seed", "checks", "sets", "probe", "budget", "dtype", "about"])
 
@@ -202,7 +197,7 @@ def test_a_suite_of_an_earlier_release_has_the_digest_that_it_had():
         (f"looks: {{last: 50}}, {CHANGE}", "no key 'last'"),
         ("looks: {first: 50}, threshold: {threshold: 9}", "which looks decide"),
     ],
-)  # fmt: skip
+)
 def test_a_comparison_that_is_wrong_is_told_where(more, said):
     with pytest.raises(InvalidInput, match=said):
         compared(more)

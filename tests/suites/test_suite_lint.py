@@ -8,9 +8,21 @@ from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import read_suite
 
 SMOKE = [
-    "digests", "accounting", "finite", "norm_ratio", "idle", "overflow", "spectral", "effect",
-    "exercised", "attached_equals_folded", "reloads", "library_agrees", "golden", "deterministic",
-]  # fmt: skip
+    "digests",
+    "accounting",
+    "finite",
+    "norm_ratio",
+    "idle",
+    "overflow",
+    "spectral",
+    "effect",
+    "exercised",
+    "attached_equals_folded",
+    "reloads",
+    "library_agrees",
+    "golden",
+    "deterministic",
+]
 
 
 def suite(checks, sets=""):
@@ -56,16 +68,14 @@ def test_a_margin_that_no_outcome_could_show_is_refused():
     enough = lint(suite([*SMOKE, kept(-0.01)], OWN), {"own": samples(5_000)})
 
     assert messages(found, "error") == [
-        "accuracy: a margin of 1 point on 60 samples can never be shown, not even of two versions"
-        " that agree"
+        "accuracy: a margin of 1 point on 60 samples can never be shown, not even of two versions that agree"
     ]
     assert "bring 4" in found[0].fix or "bring 3" in found[0].fix
     assert messages(enough, "error") == []
 
 
 @pytest.mark.parametrize(
-    ("check", "term"),
-    [("accuracy", "min_absolute_change"), ("perplexity", "min_relative_change")],
+    ("check", "term"), [("accuracy", "min_absolute_change"), ("perplexity", "min_relative_change")]
 )
 def test_a_margin_that_samples_show_too_seldom_is_warned_of(check, term):
     few = lint(suite([*SMOKE, kept(-0.05, check, term)], OWN), {"own": samples(24)})

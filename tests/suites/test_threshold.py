@@ -7,15 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.suites.estimate import (
-    Estimate,
-    exponential,
-    of_difference,
-    of_drawn,
-    of_ratio,
-    of_share,
-    rows_drawn,
-)
+from deltareg.suites.estimate import Estimate, exponential, of_difference, of_drawn, of_ratio, of_share, rows_drawn
 from deltareg.suites.threshold import Threshold
 
 SURE = 1e-9
@@ -70,12 +62,7 @@ def test_a_measure_without_bound_fails_where_less_is_better():
 @pytest.mark.parametrize(
     ("hits", "n", "low", "high"),
     # Newcombe (1998, Stat. Med. 17:857), table I, score method without continuity correction.
-    [
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
 def test_the_interval_of_a_share_is_that_of_the_literature(hits, n, low, high):
     found = of_share(hits, n)

@@ -17,12 +17,9 @@ from deltareg.store.memory import MemoryStore
 
 def main(url, key, lease_s):
     registry = Registry(
-        create_engine(url), MemoryStore(), box=read_or_make_box(Path(key)),
-        networks=(ip_network("127.0.0.0/8"),),
-    )  # fmt: skip
-    pace = Pace(
-        look_s=0.05, lease_s=float(lease_s), timeout_s=3, pauses_s=(0.2,) * 10_000, give_up_s=3600
+        create_engine(url), MemoryStore(), box=read_or_make_box(Path(key)), networks=(ip_network("127.0.0.0/8"),)
     )
+    pace = Pace(look_s=0.05, lease_s=float(lease_s), timeout_s=3, pauses_s=(0.2,) * 10_000, give_up_s=3600)
     with telling(registry, pace):
         print("ready", flush=True)
         threading.Event().wait()

@@ -26,13 +26,30 @@ localhost. LOCALHOST 10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.0
 [2001:db8::1] [100::1] [2001:0:4136:e378:8000:63bf:80ff:fffe] [5f00::1] [4000::1]
 """
 ODD = [
-    "ftp://example.org/", "file:///etc/passwd", "gopher://127.0.0.1:6379/_x", "dict://127.0.0.1/",
-    "javascript:alert(1)", "//example.org/", "example.org", "", "http://", "https:///x", "http:///",
-    "http://user:pw@example.org/", "http://user@example.org/", "http://example.org:99999/",
-    "http://example.org:0/", "http://[::1/", "http://exa mple.org/", "http://example.org/\r\nX: y",
-    "http://example.org\\@127.0.0.1/", "http://ex\u00e4mple.org/", "http://\uff11\uff12\uff17.0.0.1/",
-    "http://127.0.0.1\t/", "https://example.org/{x}",
-]  # fmt: skip
+    "ftp://example.org/",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:6379/_x",
+    "dict://127.0.0.1/",
+    "javascript:alert(1)",
+    "//example.org/",
+    "example.org",
+    "",
+    "http://",
+    "https:///x",
+    "http:///",
+    "http://user:pw@example.org/",
+    "http://user@example.org/",
+    "http://example.org:99999/",
+    "http://example.org:0/",
+    "http://[::1/",
+    "http://exa mple.org/",
+    "http://example.org/\r\nX: y",
+    "http://example.org\\@127.0.0.1/",
+    "http://ex\u00e4mple.org/",
+    "http://\uff11\uff12\uff17.0.0.1/",
+    "http://127.0.0.1\t/",
+    "https://example.org/{x}",
+]
 
 
 @pytest.fixture

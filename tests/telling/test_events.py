@@ -15,7 +15,7 @@ from deltareg.db.session import read, write
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef
-from deltareg.service.authority.grants import Grant, NamespacePart, Right, NonPrivateNamespaces
+from deltareg.service.authority.grants import Grant, NamespacePart, NonPrivateNamespaces, Right
 from deltareg.service.authority.resources import EVERYTHING, Base, Namespace
 from deltareg.service.channels.fleet import report_agent
 from deltareg.service.events import Action
@@ -45,9 +45,7 @@ def ada(engine):
 
 
 def seen(registry, caller, of=None, types="", *, after="0", newest=False, limit=200):
-    return list_events(
-        registry, caller, EventFilter.of(of, types), after=after, newest=newest, limit=limit
-    )
+    return list_events(registry, caller, EventFilter.of(of, types), after=after, newest=newest, limit=limit)
 
 
 def subjects(page):
@@ -70,11 +68,20 @@ def test_an_event_is_a_cloud_event_with_the_fields_of_its_type_and_no_others(reg
     assert read_id(event.id)[0] == 1
     assert written.pop("source").startswith("urn:uuid:")
     assert written == {
-        "specversion": "1.0", "type": "dev.deltareg.channel.promoted", "subject": "lab/x@prod",
-        "datacontenttype": "application/json", "sequence": f"{1:018}",
-        "data": {"ref": "lab/x@prod", "actor": "ada", "namespace": "lab", "delta": "lab/x",
-                 "version": 0, "reason": "reason 0"},
-    }  # fmt: skip
+        "specversion": "1.0",
+        "type": "dev.deltareg.channel.promoted",
+        "subject": "lab/x@prod",
+        "datacontenttype": "application/json",
+        "sequence": f"{1:018}",
+        "data": {
+            "ref": "lab/x@prod",
+            "actor": "ada",
+            "namespace": "lab",
+            "delta": "lab/x",
+            "version": 0,
+            "reason": "reason 0",
+        },
+    }
 
 
 def test_a_verdict_is_about_its_version(registry, ada):
@@ -106,8 +113,14 @@ def test_whatever_is_in_no_type_is_told_nobody(registry, ada):
     assert seen(registry, ada).items == []
     assert {"token.create", "member.add", "key.enrol", "webhook.add"} <= kept
     assert {each.split(".")[0] for each in NAMES} == {
-        "version", "base", "proof", "verdict", "request", "channel", "drift",
-    }  # fmt: skip
+        "version",
+        "base",
+        "proof",
+        "verdict",
+        "request",
+        "channel",
+        "drift",
+    }
 
 
 def test_a_failure_of_a_run_is_told_when_it_was_the_last():
@@ -241,18 +254,30 @@ def test_what_is_kept_has_no_gaps_while_something_is_still_due(registry, ada):
     happen(registry, ada, ["lab/x@a", "lab/x@b", "lab/x@c"])
     number_all(registry)
     with write(registry.engine) as conn:
-        conn.execute(
-            sa.update(t.outbox).values(created_at=t.outbox.c.created_at - 60 * 86_400 * US_PER_S)
-        )
+        conn.execute(sa.update(t.outbox).values(created_at=t.outbox.c.created_at - 60 * 86_400 * US_PER_S))
         hook = {
-            "id": "wh", "lines": "", "types": ["*"], "form": "slack", "shown": "", "note": "",
-            "address": b"", "state": "on", "why": "", "answers_id": ada.principal_id,
-        }  # fmt: skip
+            "id": "wh",
+            "lines": "",
+            "types": ["*"],
+            "form": "slack",
+            "shown": "",
+            "note": "",
+            "address": b"",
+            "state": "on",
+            "why": "",
+            "answers_id": ada.principal_id,
+        }
         conn.execute(sa.insert(t.webhooks).values(hook))
         due = {
-            "webhook_id": "wh", "event_id": 2, "number": 2, "subject": "s", "state": "pending",
-            "attempts": 0, "since": 0, "next_at": 0,
-        }  # fmt: skip
+            "webhook_id": "wh",
+            "event_id": 2,
+            "number": 2,
+            "subject": "s",
+            "state": "pending",
+            "attempts": 0,
+            "since": 0,
+            "next_at": 0,
+        }
         conn.execute(sa.insert(t.deliveries).values(due))
 
     assert drop_old_events(registry.engine, keep_s=50 * 86_400) == 1
@@ -268,18 +293,10 @@ def test_drift_is_told_when_it_begins_and_when_it_is_over(registry, ada):
 
     def tell(state, **more):
         observed = Observed(channel="lab/x@pd", state=state, **more)
-        report_agent(
-            registry, ada, "host", AgentReport(engine="dir", every_s=10, serves=[observed])
-        )
+        report_agent(registry, ada, "host", AgentReport(engine="dir", every_s=10, serves=[observed]))
         return tell_drift(registry)
 
-    told = [
-        tell("ok"),
-        tell("pulling"),
-        tell("failed", error="no room"),
-        tell("failed"),
-        tell("ok"),
-    ]
+    told = [tell("ok"), tell("pulling"), tell("failed", error="no room"), tell("failed"), tell("ok")]
     with write(registry.engine) as conn:
         conn.execute(sa.update(t.agents).values(seen_at=0))
     told += [tell_drift(registry), tell_drift(registry), tell("ok")]
@@ -288,8 +305,10 @@ def test_drift_is_told_when_it_begins_and_when_it_is_over(registry, ada):
     assert told == [0, 0, 1, 0, 1, 1, 0, 1]
     found = [(each.type, each.data) for each in seen(registry, ada, types="drift.*").items]
     assert [(kind.removeprefix(PREFIX), data["drift"]) for kind, data in found] == [
-        ("drift.found", "failed"), ("drift.over", "none"),
-        ("drift.found", "silent"), ("drift.over", "none"),
-    ]  # fmt: skip
+        ("drift.found", "failed"),
+        ("drift.over", "none"),
+        ("drift.found", "silent"),
+        ("drift.over", "none"),
+    ]
     assert found[0][1]["error"] == "no room"
     assert found[0][1]["ref"] == "lab/x@pd/agent/host"

@@ -53,9 +53,15 @@ class Place:
 
     def start(self):
         self.running = self.processes.start(
-            self.name, sys.executable, str(HERE / "receiving.py"), str(self.port), str(self.log),
-            self.secret, self.behaviour, environ=self.processes.environ(self.name),
-        )  # fmt: skip
+            self.name,
+            sys.executable,
+            str(HERE / "receiving.py"),
+            str(self.port),
+            str(self.log),
+            self.secret,
+            self.behaviour,
+            environ=self.processes.environ(self.name),
+        )
         until(self.listens, f"{self.name} listens")
 
     def kill(self):
@@ -85,9 +91,13 @@ def write_events(registry, ada, numbers, *, of, subjects):
             for at in numbers[begin : begin + 20]:
                 line = LineRef("lab", f"x{at % of}")
                 ada.record(
-                    conn, Action.CHANNEL_PROMOTE, f"{line}@c{at // of % subjects}", on=line,
-                    before=None, after={"version": at},
-                )  # fmt: skip
+                    conn,
+                    Action.CHANNEL_PROMOTE,
+                    f"{line}@c{at // of % subjects}",
+                    on=line,
+                    before=None,
+                    after={"version": at},
+                )
 
 
 def check(place, wanted, subjects):
@@ -126,9 +136,7 @@ def kill_and_check(processes, database_url, figures, *, number, kills, of):
     subjects = max(5, number // 50 // len(of))
     rng = random.Random(SEED)
     key = processes.folder / "webhook-key"
-    registry = Registry(
-        create_engine(database_url), MemoryStore(), box=read_or_make_box(key), networks=LOOPBACK
-    )
+    registry = Registry(create_engine(database_url), MemoryStore(), box=read_or_make_box(key), networks=LOOPBACK)
     ada = owner_of_lab(registry.engine)
     places = [Place(processes, f"r{at}", behaviour, free_port()) for at, behaviour in enumerate(of)]
     for at, place in enumerate(places):
@@ -138,9 +146,14 @@ def kill_and_check(processes, database_url, figures, *, number, kills, of):
 
     def deliverer(at):
         return processes.start(
-            f"d{at}", sys.executable, str(HERE / "delivering.py"), database_url, str(key), "1",
+            f"d{at}",
+            sys.executable,
+            str(HERE / "delivering.py"),
+            database_url,
+            str(key),
+            "1",
             environ=processes.environ(f"d{at}"),
-        )  # fmt: skip
+        )
 
     deliverers = [deliverer(at) for at in range(len(of) // 2)]
     until(lambda: all("ready" in each.output for each in deliverers), "all deliver")

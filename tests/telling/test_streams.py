@@ -91,9 +91,8 @@ def test_a_stream_ends_with_its_token_and_with_the_right_to_read(lab, quick):
         lines = response.iter_lines()
         assert next(lines).startswith("retry: ")
         (info,) = [
-            each for each in list_tokens(lab.registry, lab.ada, cursor=None, limit=99).items
-            if each.principal == "eve"
-        ]  # fmt: skip
+            each for each in list_tokens(lab.registry, lab.ada, cursor=None, limit=99).items if each.principal == "eve"
+        ]
         revoke_token(lab.registry, lab.ada, info.id)
         rest = list(lines)
 
@@ -113,9 +112,7 @@ def test_a_reader_that_does_not_read_costs_no_memory(lab, quick, monkeypatch):
         return patient(source, part)
 
     monkeypatch.setattr(streaming, "_patient", note)
-    with lab.http(lab.token("read")).stream(
-        "GET", "/events/stream", params={"after": "0"}, timeout=30
-    ) as response:
+    with lab.http(lab.token("read")).stream("GET", "/events/stream", params={"after": "0"}, timeout=30) as response:
         lines = response.iter_lines()
         next(lines)
         happen_in_one(lab.registry, lab.ada, ["lab/x@prod"] * 800, reason="x" * 20_000)
@@ -141,9 +138,7 @@ def test_what_is_said_first_lets_a_reader_go_on_from_there(lab, quick, monkeypat
     """Also one that wants to hear of other things than what happens, by ids alone."""
     monkeypatch.setattr(streaming, "HEARTBEAT_S", 0.05)
     happen_there(lab, SUBJECTS)
-    with lab.http(lab.token("read")).stream(
-        "GET", "/events/stream", params={"type": "base.*"}, timeout=20
-    ) as response:
+    with lab.http(lab.token("read")).stream("GET", "/events/stream", params={"type": "base.*"}, timeout=20) as response:
         lines = response.iter_lines()
         first = list(islice(lines, 4))
         happen_there(lab, SUBJECTS)

@@ -83,18 +83,14 @@ def test_each_event_arrives_signed_and_in_order_at_whoever_wants_it(registry, ad
             until(lambda: states(registry) == {"delivered": 31}, "all arrived")
 
     assert [each.path for each in all_of_it.got] == ["/a?b=c"] * 16
-    assert {each.headers["content-type"] for each in all_of_it.got} == {
-        "application/cloudevents+json; charset=utf-8"
-    }
+    assert {each.headers["content-type"] for each in all_of_it.got} == {"application/cloudevents+json; charset=utf-8"}
     page = list_events(registry, ada, EventFilter(), after=None, limit=200)
     known = {event.id: json.loads(event.model_dump_json()) for event in page.items}
     for each in all_of_it.got:
         assert each.checked(first) == known[each.headers["webhook-id"]]
         with pytest.raises(WebhookVerificationError):
             each.checked(second)
-    assert subjects_of(promotions.got) == {
-        subject: list(range(at, 15, 3)) for at, subject in enumerate(SUBJECTS)
-    }
+    assert subjects_of(promotions.got) == {subject: list(range(at, 15, 3)) for at, subject in enumerate(SUBJECTS)}
 
 
 def test_what_was_changed_on_the_way_is_not_verified(registry, ada):
@@ -164,8 +160,13 @@ def test_a_receiver_that_fails_gets_all_of_it_in_order_when_it_is_back(registry,
     with read(registry.engine) as conn:
         told = set(conn.execute(sa.select(t.delivery_attempts.c.told)).scalars())
     assert {each.partition(":")[0] for each in told} == {
-        "", "answered 301", "answered 500", "answered 503", "answered 404", "no answer",
-    }  # fmt: skip
+        "",
+        "answered 301",
+        "answered 500",
+        "answered 503",
+        "answered 404",
+        "no answer",
+    }
 
 
 def test_a_slow_receiver_holds_up_nobody_else(registry, ada):
@@ -346,9 +347,12 @@ def test_nothing_secret_is_in_the_database_or_in_an_answer(registry, ada):
     shown = service.show_webhook(registry, ada, webhook_id)
 
     assert (shown.address, shown.secrets) == ("http://127.0.0.1:9/…", 1)
-    kept = repr([rows.rows(registry.engine, table) for table in (
-        t.webhooks, t.webhook_secrets, t.audit, t.outbox, t.deliveries
-    )])  # fmt: skip
+    kept = repr(
+        [
+            rows.rows(registry.engine, table)
+            for table in (t.webhooks, t.webhook_secrets, t.audit, t.outbox, t.deliveries)
+        ]
+    )
     assert secret.removeprefix("whsec_") not in kept
     assert "very-secret" not in kept + shown.model_dump_json()
 
@@ -361,12 +365,12 @@ def test_a_server_with_another_key_says_so_and_sends_nothing(registry, ada):
         with telling(other, QUICK):
             tried = until(
                 lambda: [
-                    each.tries for each in list_deliveries(
-                        registry, ada, webhook_id, state=None, cursor=None, limit=9
-                    ).items if each.tries
+                    each.tries
+                    for each in list_deliveries(registry, ada, webhook_id, state=None, cursor=None, limit=9).items
+                    if each.tries
                 ],
                 "it was tried",
-            )  # fmt: skip
+            )
         assert here.got == []
         with telling(registry, QUICK):
             until(lambda: here.got, "it arrived")
@@ -396,9 +400,7 @@ def test_the_slack_form_is_a_text_in_which_nobody_is_called(registry, ada):
         _, secret = hook(registry, ada, here.url, form="slack", types=["channel.*"])
         with write(registry.engine) as conn:
             after = {"version": 12, "reason": "better <!channel> & *bold* <https://x|y>"}
-            ada.record(
-                conn, Action.CHANNEL_ROLLBACK, "lab/x@prod", on=LINE, before=None, after=after
-            )
+            ada.record(conn, Action.CHANNEL_ROLLBACK, "lab/x@prod", on=LINE, before=None, after=after)
         with telling(registry, QUICK):
             until(lambda: here.got, "it arrived")
 

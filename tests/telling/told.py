@@ -44,9 +44,8 @@ def own(engine, caller, *, namespace="lab"):
     with write(engine) as conn:
         query = sa.select(t.namespaces.c.id).where(t.namespaces.c.name == namespace)
         grants.add_grant(
-            conn, caller.principal_id, role="owner", namespace_id=conn.execute(query).scalar_one(),
-            created_by=None,
-        )  # fmt: skip
+            conn, caller.principal_id, role="owner", namespace_id=conn.execute(query).scalar_one(), created_by=None
+        )
 
 
 def happen(registry, caller, subjects, *, action=Action.CHANNEL_PROMOTE, on=LINE):

@@ -26,9 +26,7 @@ def test_a_header_whose_length_begins_like_a_pickle_is_a_header(length):
     assert header.tensors.keys() == {"w"}
 
 
-@pytest.mark.parametrize(
-    "start", [b"\x80\x02}q\x00.", b"\x80\x04\x95\x0c\0\0\0\0\0\0\0", b"PK\x03\x04"]
-)
+@pytest.mark.parametrize("start", [b"\x80\x02}q\x00.", b"\x80\x04\x95\x0c\0\0\0\0\0\0\0", b"PK\x03\x04"])
 def test_a_pickle_is_called_one(start):
     data = start.ljust(64, b"\x8c")
 

@@ -33,10 +33,14 @@ def _row(number, at):
     is_move = number % 10 == 0
     after = {"revision": number, "digest": f"sha256:{number:064x}"} if is_move else {"n": number}
     return {
-        "created_at": at, "actor": "ada", "action": "channel.clear" if is_move else "run.queue",
-        "subject": f"lab/x@prod{number}", "before": None, "after": after,
+        "created_at": at,
+        "actor": "ada",
+        "action": "channel.clear" if is_move else "run.queue",
+        "subject": f"lab/x@prod{number}",
+        "before": None,
+        "after": after,
         "request_id": f"r{number}",
-    }  # fmt: skip
+    }
 
 
 def lines_of(registry, *, limit=1_000):

@@ -39,9 +39,7 @@ HEAD = Checkpoint("deltareg/x", 7, b"\5" * 32)
 
 def oracle(key, name):
     """Give sigstore's keyring with a key, and how a note names it."""
-    der = Ed25519PublicKey.from_public_bytes(key.raw).public_bytes(
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    )
+    der = Ed25519PublicKey.from_public_bytes(key.raw).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     details = common.PublicKeyDetails.PKIX_ED25519
     ring = Keyring([common.PublicKey(raw_bytes=base64.b64encode(der), key_details=details)])
     return ring, key_hash(name, key)
@@ -80,10 +78,14 @@ def test_what_anybody_changes_in_a_note_is_refused():
     for _ in range(200):
         place = draw.randrange(len(note))
         other = draw.choice([c for c in "aZ09+/= \n\u2014" if c != note[place]])
-        changed = draw.choice([
-            note[:place] + other + note[place + 1 :], note[:place] + note[place + 1 :],
-            note[:place] + other + note[place:], note[:place],
-        ])  # fmt: skip
+        changed = draw.choice(
+            [
+                note[:place] + other + note[place + 1 :],
+                note[:place] + note[place + 1 :],
+                note[:place] + other + note[place:],
+                note[:place],
+            ]
+        )
 
         with pytest.raises(BadSignature):
             open_checkpoint(changed, KEYS, origin=HEAD.origin)
@@ -103,9 +105,11 @@ def test_a_proof_of_the_registry_is_one_to_another_verifier(sqlite_engine):
     root = bytes.fromhex(told.checkpoint.root)
     verify_checkpoint(ring, entry(told.checkpoint.note, root=root, named=named))
     proof = SimpleNamespace(
-        log_index=told.position, tree_size=told.checkpoint.size, root_hash=root,
+        log_index=told.position,
+        tree_size=told.checkpoint.size,
+        root_hash=root,
         hashes=[bytes.fromhex(each) for each in told.hashes],
-    )  # fmt: skip
+    )
     body = encode_leaf(told.leaf)
     inner = SimpleNamespace(inclusion_proof=proof, canonicalized_body=body)
     verify_merkle_inclusion(SimpleNamespace(_inner=inner))  # type: ignore[arg-type]  # a bundle's
@@ -113,10 +117,15 @@ def test_a_proof_of_the_registry_is_one_to_another_verifier(sqlite_engine):
 
 @pytest.mark.parametrize(
     "text",
-    ["deltareg/x\n07\n" + "A" * 43 + "=\n", "deltareg/x\n-1\n" + "A" * 43 + "=\n",
-     "deltareg/x\n7\nAAAA\n", "deltareg/x\n7\n", "\n7\n" + "A" * 43 + "=\n",
-     "deltareg/x\n7\n" + "A" * 42 + "B=\n"],
-)  # fmt: skip
+    [
+        "deltareg/x\n07\n" + "A" * 43 + "=\n",
+        "deltareg/x\n-1\n" + "A" * 43 + "=\n",
+        "deltareg/x\n7\nAAAA\n",
+        "deltareg/x\n7\n",
+        "\n7\n" + "A" * 43 + "=\n",
+        "deltareg/x\n7\n" + "A" * 42 + "B=\n",
+    ],
+)
 def test_what_is_signed_and_no_checkpoint_is_refused(text):
     name = text.partition("\n")[0] or "x"
 

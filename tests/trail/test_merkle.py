@@ -24,9 +24,8 @@ from deltareg.trail.merkle import (
 # From the reference tests of Certificate Transparency: leaves, and the root over the first of them.
 LEAVES = [
     bytes.fromhex(text)
-    for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657",
-                 "606162636465666768696a6b6c6d6e6f")
-]  # fmt: skip
+    for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+]
 ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -75,10 +74,11 @@ def plain_root(hashes):
 def rekor_entry(position, size, *, data=None, proof=None, root=None):
     """Say a proof as a bundle of sigstore says it."""
     found = SimpleNamespace(
-        log_index=position, tree_size=size,
+        log_index=position,
+        tree_size=size,
         hashes=inclusion_proof(KEPT.read, position, size) if proof is None else proof,
         root_hash=root or KEPT.roots[size],
-    )  # fmt: skip
+    )
     body = KEPT.data[position] if data is None else data
     return SimpleNamespace(_inner=SimpleNamespace(inclusion_proof=found, canonicalized_body=body))
 
@@ -104,7 +104,7 @@ def test_a_path_is_that_of_the_reference():
         "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
         "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
         ROOTS[4],
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 255, 256, 257, 511, 1_000, 1_300])
@@ -120,9 +120,8 @@ def test_another_verifier_takes_every_proof_of_inclusion(size, data):
 
     verify_merkle_inclusion(rekor_entry(position, size))
     check_inclusion(
-        KEPT.levels[0][position], position, size, inclusion_proof(KEPT.read, position, size),
-        root=KEPT.roots[size],
-    )  # fmt: skip
+        KEPT.levels[0][position], position, size, inclusion_proof(KEPT.read, position, size), root=KEPT.roots[size]
+    )
 
 
 @given(st.integers(2, 1_300), st.data())
@@ -130,17 +129,20 @@ def test_a_changed_proof_of_inclusion_is_refused_by_both(size, data):
     position = data.draw(st.integers(0, size - 1))
     proof = inclusion_proof(KEPT.read, position, size)
     place = data.draw(st.integers(0, len(proof) - 1))
-    changed = data.draw(st.sampled_from([
-        [*proof[:place], hashlib.sha256(proof[place]).digest(), *proof[place + 1 :]],
-        proof[:place] + proof[place + 1 :], [*proof, proof[place]],
-    ]))  # fmt: skip
+    changed = data.draw(
+        st.sampled_from(
+            [
+                [*proof[:place], hashlib.sha256(proof[place]).digest(), *proof[place + 1 :]],
+                proof[:place] + proof[place + 1 :],
+                [*proof, proof[place]],
+            ]
+        )
+    )
 
     with pytest.raises(VerificationError):
         verify_merkle_inclusion(rekor_entry(position, size, proof=changed))
     with pytest.raises(IntegrityFailure):
-        check_inclusion(
-            KEPT.levels[0][position], position, size, changed, root=KEPT.roots[size]
-        )  # fmt: skip
+        check_inclusion(KEPT.levels[0][position], position, size, changed, root=KEPT.roots[size])
 
 
 @given(st.integers(0, 1_300), st.integers(0, 1_300))
@@ -153,14 +155,10 @@ def test_a_tree_is_proven_to_begin_with_each_that_it_was(one, other):
         with pytest.raises(IntegrityFailure):
             check_consistency(old, new, proof, old_root=EMPTY, new_root=KEPT.roots[new])
         with pytest.raises(IntegrityFailure):
-            check_consistency(
-                old, new, [*proof, EMPTY], old_root=KEPT.roots[old], new_root=KEPT.roots[new]
-            )
+            check_consistency(old, new, [*proof, EMPTY], old_root=KEPT.roots[old], new_root=KEPT.roots[new])
     if proof:
         with pytest.raises(IntegrityFailure):
-            check_consistency(
-                old, new, proof[1:], old_root=KEPT.roots[old], new_root=KEPT.roots[new]
-            )
+            check_consistency(old, new, proof[1:], old_root=KEPT.roots[old], new_root=KEPT.roots[new])
 
 
 def test_hashes_that_are_gone_are_no_proof():
@@ -172,7 +170,4 @@ def test_another_row_is_in_no_proof():
     with pytest.raises(VerificationError):
         verify_merkle_inclusion(rekor_entry(3, 900, data=b"another row"))
     with pytest.raises(IntegrityFailure):
-        check_inclusion(
-            leaf_hash(b"another row"), 3, 900, inclusion_proof(KEPT.read, 3, 900),
-            root=KEPT.roots[900],
-        )  # fmt: skip
+        check_inclusion(leaf_hash(b"another row"), 3, 900, inclusion_proof(KEPT.read, 3, 900), root=KEPT.roots[900])

@@ -31,8 +31,7 @@ from tests.trail.logs import KEYS, SERVER, check, fill, lines_of
 
 BATCHES = (150, 120, 30)
 ROWS = sum(BATCHES)
-TABLES = (t.audit, t.outbox, t.unsealed, t.log_origins, t.log_checkpoints, t.log_leaves,
-          t.log_nodes, t.log_statements)  # fmt: skip
+TABLES = (t.audit, t.outbox, t.unsealed, t.log_origins, t.log_checkpoints, t.log_leaves, t.log_nodes, t.log_statements)
 SOAK = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(900)]
 OTHER = SigningKey.of_seed(b"\7" * 32)
 
@@ -107,9 +106,7 @@ def drop_a_line(draw, lines):
 
 
 def repeat_a_line(draw, lines):
-    at = draw.choice(
-        [at for at, line in enumerate(lines) if set(line) & {"position", "checkpoint"}]
-    )
+    at = draw.choice([at for at, line in enumerate(lines) if set(line) & {"position", "checkpoint"}])
     lines.insert(at, lines[at])
 
 
@@ -175,11 +172,24 @@ def put_a_row_in(draw, lines):
 
 
 LINE_CHANGES = [
-    change_a_field, take_a_field, change_a_hash, change_a_number, change_a_row_with_its_hash,
-    drop_a_line, repeat_a_line, swap_rows, swap_rows_with_their_places, change_a_statement,
-    change_a_checkpoint, sign_a_checkpoint_with_another_key, change_a_node,
-    cut_off_at_a_checkpoint, cut_off_anywhere, rename_the_log, put_a_row_in,
-]  # fmt: skip
+    change_a_field,
+    take_a_field,
+    change_a_hash,
+    change_a_number,
+    change_a_row_with_its_hash,
+    drop_a_line,
+    repeat_a_line,
+    swap_rows,
+    swap_rows_with_their_places,
+    change_a_statement,
+    change_a_checkpoint,
+    sign_a_checkpoint_with_another_key,
+    change_a_node,
+    cut_off_at_a_checkpoint,
+    cut_off_anywhere,
+    rename_the_log,
+    put_a_row_in,
+]
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(30, marks=SOAK)])
@@ -264,9 +274,7 @@ class Owner:
         frontier = Frontier()
         for position, leaf in enumerate(leaves):
             row = rows[leaf["audit_id"]]
-            leaf |= {"position": position, "hash": hash_of(
-                leaf_of_row(row, statement=signed.get(row.id, b""))
-            )}  # fmt: skip
+            leaf |= {"position": position, "hash": hash_of(leaf_of_row(row, statement=signed.get(row.id, b"")))}
             for level, number, node in frontier.add(leaf["hash"]):
                 values = {"level": level, "number": number, "hash": node}
                 self.run(sa.insert(t.log_nodes).values(values))
@@ -284,8 +292,7 @@ class Owner:
 
 
 def edit_a_row(owner):
-    name = owner.draw.choice(["actor", "action", "subject", "request_id", "created_at", "after",
-                              "before"])  # fmt: skip
+    name = owner.draw.choice(["actor", "action", "subject", "request_id", "created_at", "after", "before"])
     value = {"created_at": 1, "after": {"revision": 1}, "before": [1]}.get(name, "edited")
     row = owner.sealed()
     owner.set(t.audit, t.audit.c.id == row, **{name: value})
@@ -322,16 +329,16 @@ def delete_a_leaf_alone(owner):
 
 
 def put_a_row_beside_the_log(owner):
-    owner.run(sa.insert(t.audit).values(
-        id=owner.draw.choice([-3, 5_000]), actor="eve", action="x", subject="y", request_id="",
-    ))  # fmt: skip
+    owner.run(
+        sa.insert(t.audit).values(
+            id=owner.draw.choice([-3, 5_000]), actor="eve", action="x", subject="y", request_id=""
+        )
+    )
     owner.run(sa.delete(t.unsealed).where(t.unsealed.c.audit_id.in_([-3, 5_000])))
 
 
 def put_a_row_into_the_log(owner):
-    owner.run(sa.insert(t.audit).values(
-        id=5_000, actor="eve", action="x", subject="y", request_id="",
-    ))  # fmt: skip
+    owner.run(sa.insert(t.audit).values(id=5_000, actor="eve", action="x", subject="y", request_id=""))
     owner.run(sa.delete(t.unsealed).where(t.unsealed.c.audit_id == 5_000))
     leaves = owner.leaves()
     at = owner.draw.randrange(ROWS)
@@ -340,13 +347,9 @@ def put_a_row_into_the_log(owner):
 
 
 def put_a_leaf_before_the_log(owner):
-    owner.run(
-        sa.insert(t.audit).values(id=5_000, actor="e", action="x", subject="y", request_id="")
-    )
+    owner.run(sa.insert(t.audit).values(id=5_000, actor="e", action="x", subject="y", request_id=""))
     owner.run(sa.delete(t.unsealed).where(t.unsealed.c.audit_id == 5_000))
-    owner.run(sa.insert(t.log_leaves).values(
-        position=-7, audit_id=5_000, hash=b"\0" * 32, sealed_by=ROWS
-    ))  # fmt: skip
+    owner.run(sa.insert(t.log_leaves).values(position=-7, audit_id=5_000, hash=b"\0" * 32, sealed_by=ROWS))
 
 
 def swap_two_rows(owner):
@@ -453,15 +456,35 @@ def delete_the_whole_log(owner):
 
 
 EDITS = [
-    edit_a_row, edit_a_row_and_write_the_log_anew, delete_a_row, delete_a_row_with_its_leaf,
-    delete_a_row_and_write_the_log_anew, delete_a_leaf_alone, put_a_row_beside_the_log,
-    put_a_row_into_the_log, put_a_leaf_before_the_log, swap_two_rows,
-    move_a_row_and_write_the_log_anew, edit_a_hash, name_another_checkpoint, cut_the_end_off,
-    cut_the_end_off_and_seal_anew, edit_a_note, sign_with_another_key, delete_a_checkpoint,
-    renumber_a_checkpoint, edit_a_statement, delete_a_statement, put_a_statement_to_a_row,
-    edit_a_node, delete_a_node, put_a_node_in, rename_the_whole_log, let_a_row_wait_no_more,
+    edit_a_row,
+    edit_a_row_and_write_the_log_anew,
+    delete_a_row,
+    delete_a_row_with_its_leaf,
+    delete_a_row_and_write_the_log_anew,
+    delete_a_leaf_alone,
+    put_a_row_beside_the_log,
+    put_a_row_into_the_log,
+    put_a_leaf_before_the_log,
+    swap_two_rows,
+    move_a_row_and_write_the_log_anew,
+    edit_a_hash,
+    name_another_checkpoint,
+    cut_the_end_off,
+    cut_the_end_off_and_seal_anew,
+    edit_a_note,
+    sign_with_another_key,
+    delete_a_checkpoint,
+    renumber_a_checkpoint,
+    edit_a_statement,
+    delete_a_statement,
+    put_a_statement_to_a_row,
+    edit_a_node,
+    delete_a_node,
+    put_a_node_in,
+    rename_the_whole_log,
+    let_a_row_wait_no_more,
     delete_the_whole_log,
-]  # fmt: skip
+]
 
 
 @contextmanager
@@ -490,9 +513,7 @@ def owned(request, tmp_path_factory):
         (folder / "registry.db").write_bytes(template.read_bytes())
         yield from _owned(f"sqlite:///{folder / 'registry.db'}", folder)
         return
-    server, template = (
-        request.getfixturevalue(f"postgresql_{name}") for name in ("server", "template")
-    )
+    server, template = (request.getfixturevalue(f"postgresql_{name}") for name in ("server", "template"))
     with database(server, template=template) as url:
         yield from _owned(url, folder)
 
@@ -566,9 +587,7 @@ def test_a_file_of_checkpoints_that_was_changed_is_refused(owned):
         lines = kept.splitlines(keepends=True)
         place = draw.randrange(20, len(lines[1]) - 30)
         was = lines[1][place]
-        lines[1] = (
-            lines[1][:place] + draw.choice([c for c in "0aZ=" if c != was]) + lines[1][place + 1 :]
-        )
+        lines[1] = lines[1][:place] + draw.choice([c for c in "0aZ=" if c != was]) + lines[1][place + 1 :]
         try:
             found = KeptLog.read("".join(lines), KEYS, where="the file")
         except (BadSignature, InvalidInput):

@@ -57,9 +57,15 @@ def test_a_row_that_is_not_sealed_yet_is_said_to_wait(registry):
 def test_what_is_changed_by_an_old_server_waits_as_well(registry):
     with write(registry.engine) as conn:
         record_audit(
-            conn, actor="ada", token_id=None, action="x", subject="y", before=None,
-            after={"huge": 1 << 62, "odd": "\u00e9\u2028"}, request_id="",
-        )  # fmt: skip
+            conn,
+            actor="ada",
+            token_id=None,
+            action="x",
+            subject="y",
+            before=None,
+            after={"huge": 1 << 62, "odd": "\u00e9\u2028"},
+            request_id="",
+        )
 
     assert seal_all(registry) == 2
     assert check(registry).findings == []
@@ -70,10 +76,11 @@ def test_nothing_is_sealed_without_a_key_or_with_one_that_was_revoked(registry):
 
     assert seal_all(Registry(registry.engine, registry.store)) == 0
     with write(registry.engine) as conn:
-        conn.execute(sa.insert(t.signing_keys).values(
-            role="server", name="server", keyid=SERVER.keyid, public=str(SERVER.public),
-            created_at=1, revoked_at=2,
-        ))  # fmt: skip
+        conn.execute(
+            sa.insert(t.signing_keys).values(
+                role="server", name="server", keyid=SERVER.keyid, public=str(SERVER.public), created_at=1, revoked_at=2
+            )
+        )
     assert seal_all(registry) == 0
     with read(registry.engine) as conn:
         assert conn.execute(sa.select(t.log_leaves)).all() == []
@@ -199,17 +206,11 @@ def test_what_the_server_signs_about_a_row_is_a_statement_to_other_tools(sqlite_
     envelope.verify([SERVER.public.verifier], 1)
 
     said = json.loads(envelope.payload)
-    assert said["subject"] == [
-        {"name": "lab/x@prod10", "digest": {"sha256": entry["leaf"]["after"]["digest"][7:]}}
-    ]
-    assert said["predicate"]["row"] == {
-        name: value for name, value in entry["leaf"].items() if name != "statement"
-    }
+    assert said["subject"] == [{"name": "lab/x@prod10", "digest": {"sha256": entry["leaf"]["after"]["digest"][7:]}}]
+    assert said["predicate"]["row"] == {name: value for name, value in entry["leaf"].items() if name != "statement"}
 
 
-def test_a_place_that_does_not_answer_holds_nothing_up_and_is_told_once(
-    sqlite_engine, tmp_path, caplog
-):
+def test_a_place_that_does_not_answer_holds_nothing_up_and_is_told_once(sqlite_engine, tmp_path, caplog):
     registry = Registry(sqlite_engine, MemoryStore(), signer=SERVER)
     (tmp_path / "a-file").touch()
     places = CheckpointStores(registry.store, tmp_path / "a-file" / "kept.jsonl")

@@ -25,11 +25,19 @@ def lay_out(folder, base, delta, *, suite="smoke", device="cpu", convention=""):
     for name in ("own", "probes"):
         (folder / name).mkdir()
     return Assignment(
-        delta=delta, manifest=folder / "manifest.json", base=base,
-        base_manifest=folder / "base.json", model_type=str(opened.view.config["model_type"]),
-        suite=folder / "suite.json", probes=folder / "probes", scratch=folder / "own",
-        device=device, threads=0, wall_s=WALL_S, memory_bytes=0,
-    )  # fmt: skip
+        delta=delta,
+        manifest=folder / "manifest.json",
+        base=base,
+        base_manifest=folder / "base.json",
+        model_type=str(opened.view.config["model_type"]),
+        suite=folder / "suite.json",
+        probes=folder / "probes",
+        scratch=folder / "own",
+        device=device,
+        threads=0,
+        wall_s=WALL_S,
+        memory_bytes=0,
+    )
 
 
 def with_figures(zygote, assignment):
@@ -41,11 +49,17 @@ def with_figures(zygote, assignment):
     scratch = assignment.scratch.with_name("measuring")
     scratch.mkdir()
     told = BaseAssignment(
-        base=assignment.base, base_manifest=assignment.base_manifest,
-        model_type=assignment.model_type, suite=assignment.suite, probes=probes,
-        scratch=scratch, device=assignment.device,
-        threads=0, wall_s=WALL_S, memory_bytes=0,
-    )  # fmt: skip
+        base=assignment.base,
+        base_manifest=assignment.base_manifest,
+        model_type=assignment.model_type,
+        suite=assignment.suite,
+        probes=probes,
+        scratch=scratch,
+        device=assignment.device,
+        threads=0,
+        wall_s=WALL_S,
+        memory_bytes=0,
+    )
     found = listen(zygote.run(b"measure " + told.encode(), wall_s=WALL_S)).figures
     assert found is not None, "the base takes no probes"
     figures.write_bytes(found.encode())

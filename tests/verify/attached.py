@@ -50,10 +50,7 @@ def run(network, inserts, inputs):
 def state(network):
     """Give everything of a network that a prefix could leave a trace in."""
     configs = {id(m.config): m.config for m in network.modules() if hasattr(m, "config")}
-    hooks = [
-        (name, len(m._forward_pre_hooks), len(m._forward_hooks))
-        for name, m in network.named_modules()
-    ]
+    hooks = [(name, len(m._forward_pre_hooks), len(m._forward_hooks)) for name, m in network.named_modules()]
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     return [c._attn_implementation for c in configs.values()], hooks, weights
 

@@ -50,19 +50,12 @@ class Bench:
         self.assessment = assess(self.folder.files, self.folder.tensors, self.base.view)
         hashed = hash_folder(self.folder)
         self.manifest = build_delta_manifest(
-            self.assessment,
-            delta=self.folder.files,
-            files=hashed.files,
-            digests=hashed.digests,
-            base=self.base.view,
+            self.assessment, delta=self.folder.files, files=hashed.files, digests=hashed.digests, base=self.base.view
         )
 
     def engine(self, effects=None, *, room=None):
         """Bring base and effects together; the delta's own effects by default."""
-        from deltareg_verify.engine.torch_engine import (  # dear; not all need it
-            TorchEngine,
-            prepare_device,
-        )
+        from deltareg_verify.engine.torch_engine import TorchEngine, prepare_device  # dear; not all need it
 
         device = prepare_device(self.device, threads=1)
         used = self.account.effects if effects is None else effects
@@ -71,24 +64,17 @@ class Bench:
 
     def plain_engine(self):
         """Bring the delta together with the class that the base's own config names."""
-        from deltareg_verify.engine.torch_engine import (  # dear, as above
-            TorchEngine,
-            prepare_device,
-        )
+        from deltareg_verify.engine.torch_engine import TorchEngine, prepare_device  # dear, as above
 
         device = prepare_device(self.device, threads=1)
-        return TorchEngine(
-            self.base, self.assessment.account.effects, suite=self.suite, device=device
-        )
+        return TorchEngine(self.base, self.assessment.account.effects, suite=self.suite, device=device)
 
     @cached_property
     def account(self):
         """Account for it on the network that it is for, as a child does."""
         from deltareg_verify.engine.torch_engine import class_with_place  # dear, as above
 
-        return account_served(
-            self.folder.files, self.folder.tensors, self.base.view, find_class=class_with_place
-        )
+        return account_served(self.folder.files, self.folder.tensors, self.base.view, find_class=class_with_place)
 
     def case(self, **parts):
         """Make a case, with parts of one's own in place of the real ones."""
@@ -98,11 +84,7 @@ class Bench:
             "engine": lambda account: self.engine(account.effects),
         }
         return Case(
-            self.manifest,
-            self.base,
-            suite=self.suite,
-            parts=CaseParts(**real | parts),
-            clock=time.perf_counter,
+            self.manifest, self.base, suite=self.suite, parts=CaseParts(**real | parts), clock=time.perf_counter
         )
 
 
@@ -143,6 +125,10 @@ def suite_of(*checks, text=("some text",), tokens=8):
         spec = CheckSpec(bare, not name.endswith("?"), {**known, **parameters}, check=bare)
         specs.append(replace(spec, probes="general") if bare == "perplexity" else spec)
     return Suite(
-        "made", tuple(specs), 1, {"sequences": 2, "tokens": tokens}, SMOKE.digest,
+        "made",
+        tuple(specs),
+        1,
+        {"sequences": 2, "tokens": tokens},
+        SMOKE.digest,
         sets={"general": ProbeSet("general", texts=tuple(text))},
-    )  # fmt: skip
+    )

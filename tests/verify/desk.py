@@ -5,11 +5,7 @@ from dataclasses import dataclass, field
 from deltareg.errors import Unavailable
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.verify import complete_run
-from deltareg.service.runs.leases import (
-    claim_lease,
-    fail_run,
-    hold_lease,
-)
+from deltareg.service.runs.leases import claim_lease, fail_run, hold_lease
 from deltareg.service.runs.log import append_log
 from deltareg.service.runs.runs import show_run
 from deltareg_verify.supervisor.materials import Materials

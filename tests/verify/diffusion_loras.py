@@ -23,8 +23,19 @@ _PIPELINES = {
 }
 SCHEDULE = {"steps_offset": 1, "clip_sample": False}
 _CONVOLUTIONS = ("conv1", "conv_shortcut", "proj_in", "conv")
-_ORIGINAL_UNET = ("to_q", "to_out.0", "ff.net.2", "in_layers.2", "emb_layers.1", "0.op", ".conv",
-                  "skip_connection", "time_embed.0", "label_emb.0.2", "proj_in")  # fmt: skip
+_ORIGINAL_UNET = (
+    "to_q",
+    "to_out.0",
+    "ff.net.2",
+    "in_layers.2",
+    "emb_layers.1",
+    "0.op",
+    ".conv",
+    "skip_connection",
+    "time_embed.0",
+    "label_emb.0.2",
+    "proj_in",
+)
 _GOLDEN = Path(__file__).parents[1] / "golden" / "lycoris-image"
 _FLUX_WIDTHS = (16, 16, 16, 64)
 _LAST = "final_layer"
@@ -78,7 +89,7 @@ SORTS = {
     "sdxl original comfyui": Sort("UNet2DConditionModel sdxl", "original_comfyui", _ORIGINAL_UNET),
     "flux original kohya": Sort("FluxTransformer2DModel", "original_kohya", ("",)),
     "flux original comfyui": Sort(
-        "FluxTransformer2DModel", "original_comfyui", ("qkv", "linear1", "img_mlp.0", "txt_in"),
+        "FluxTransformer2DModel", "original_comfyui", ("qkv", "linear1", "img_mlp.0", "txt_in")
     ),
     "wan original comfyui": Sort("WanTransformer3DModel", "original_comfyui", ("q", "o", "ffn.2")),
     "unet locon": Sort("UNet2DConditionModel", "lycoris", ("unet-locon",)),
@@ -86,7 +97,7 @@ SORTS = {
     "unet loha tucker": Sort("UNet2DConditionModel", "lycoris", ("unet-loha-tucker",)),
     "unet lokr": Sort("UNet2DConditionModel", "lycoris", ("unet-lokr",)),
     "wan lokr": Sort("WanTransformer3DModel", "lycoris", ("wan-lokr",)),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -257,9 +268,11 @@ def _lycoris(sort, *_):
 
 
 _CONVERTED = {
-    "original_kohya": _original_kohya, "original_comfyui": _original_comfyui, "comfyui": _comfyui,
+    "original_kohya": _original_kohya,
+    "original_comfyui": _original_comfyui,
+    "comfyui": _comfyui,
     "lycoris": _lycoris,
-}  # fmt: skip
+}
 
 
 def _read_by_library(sort, made, model):

@@ -37,13 +37,28 @@ def finder(registry, zygote, folder):
     client = prover_of(registry)
     stock = MaterialSource(client, base_dirs=())
     options = WorkerOptions(
-        name="w1", gpu="cpu", base_dirs=(), scratch=folder / "scratch", lease_wait_s=0,
-        run_timeout_s=120, stop_grace_s=0, threads=1, memory_bytes=0,
-    )  # fmt: skip
+        name="w1",
+        gpu="cpu",
+        base_dirs=(),
+        scratch=folder / "scratch",
+        lease_wait_s=0,
+        run_timeout_s=120,
+        stop_grace_s=0,
+        threads=1,
+        memory_bytes=0,
+    )
     worker = Worker(
-        registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
-        stored=client.bring_stored, open_reference=stock.open_reference, options=options,
-        device="cpu", labels=LABELS, stop=StopSignal(0.0), gather_sides=stock.gather_sides,
+        registry=client,
+        gather=stock.gather,
+        reencode=stock.reencode,
+        children=zygote,
+        stored=client.bring_stored,
+        open_reference=stock.open_reference,
+        options=options,
+        device="cpu",
+        labels=LABELS,
+        stop=StopSignal(0.0),
+        gather_sides=stock.gather_sides,
         measures=BaseMeasures(client, zygote, options, "cpu", {}),
-    )  # fmt: skip
+    )
     return Finder(client, worker)

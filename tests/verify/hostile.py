@@ -34,9 +34,7 @@ def prepare(request):
     return lambda out: perform(out, **wanted)
 
 
-def perform(
-    out, *, act, scratch=None, readable=(), memory_bytes=None, cpu_s=60, without=(), **given
-):
+def perform(out, *, act, scratch=None, readable=(), memory_bytes=None, cpu_s=60, without=(), **given):
     level = ""
     for wall in without:
         leaky.WALLS[wall]()
@@ -267,9 +265,41 @@ def look(out):
 ACTS = {
     act.__name__: act
     for act in (
-        connect, environment, read, write, through_link, execute, fork, thread, kill, attach,
-        unshare, swallow, fill, fill_many, cache, say, segfault, leave, hang, flood, close_and_hang,
-        leave_child_behind, look, abort, spin, leave_the_session, multiply, devour, processes,
-        look_around, call, open_socket, capabilities, remount, escape, collect,
+        connect,
+        environment,
+        read,
+        write,
+        through_link,
+        execute,
+        fork,
+        thread,
+        kill,
+        attach,
+        unshare,
+        swallow,
+        fill,
+        fill_many,
+        cache,
+        say,
+        segfault,
+        leave,
+        hang,
+        flood,
+        close_and_hang,
+        leave_child_behind,
+        look,
+        abort,
+        spin,
+        leave_the_session,
+        multiply,
+        devour,
+        processes,
+        look_around,
+        call,
+        open_socket,
+        capabilities,
+        remount,
+        escape,
+        collect,
     )
-}  # fmt: skip
+}

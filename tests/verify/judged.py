@@ -25,9 +25,12 @@ from tests.verify.bench import Bench  # noqa: E402
 _NAMES = "one two three red blue green cat dog runs sits near far the old new sea hill is not and"
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", *_NAMES.split(), *"abcdefghijkl"]
 SIZE: dict[str, Any] = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
     "initializer_range": 0.3,
-}  # fmt: skip
+}
 ENDED = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 
@@ -104,9 +107,7 @@ def make(folder, plain, targets, *, headed=None, task=None, words=None, seed=0, 
 
 def bert(**more):
     """Give the config of a small encoder."""
-    return transformers.BertConfig(
-        vocab_size=len(WORDS), max_position_embeddings=32, **SIZE, **more
-    )
+    return transformers.BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **SIZE, **more)
 
 
 def encoder(folder, *, labels=None, seed=0):
@@ -116,21 +117,39 @@ def encoder(folder, *, labels=None, seed=0):
         auto = transformers.AutoModelForSequenceClassification
         headed = lambda path: auto.from_pretrained(path, num_labels=labels)  # noqa: E731
     return make(
-        folder, lambda: transformers.BertModel(bert()), ["query", "value"], headed=headed,
-        task=None if labels is None else "SEQ_CLS", words=tokenizer(), seed=seed,
-    )  # fmt: skip
+        folder,
+        lambda: transformers.BertModel(bert()),
+        ["query", "value"],
+        headed=headed,
+        task=None if labels is None else "SEQ_CLS",
+        words=tokenizer(),
+        seed=seed,
+    )
 
 
 def translator(folder, *, seed=0):
     """An encoder-decoder of T5's form."""
     config = transformers.T5Config(
-        d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, vocab_size=len(WORDS),
-        decoder_start_token_id=0, eos_token_id=2, pad_token_id=0, initializer_factor=2.0,
-    )  # fmt: skip
+        d_model=16,
+        d_kv=8,
+        d_ff=24,
+        num_layers=2,
+        num_heads=2,
+        vocab_size=len(WORDS),
+        decoder_start_token_id=0,
+        eos_token_id=2,
+        pad_token_id=0,
+        initializer_factor=2.0,
+    )
     return make(
-        folder, lambda: transformers.T5ForConditionalGeneration(config), ["q", "v"],
-        task="SEQ_2_SEQ_LM", words=tokenizer(), seed=seed, std=0.1,
-    )  # fmt: skip
+        folder,
+        lambda: transformers.T5ForConditionalGeneration(config),
+        ["q", "v"],
+        task="SEQ_2_SEQ_LM",
+        words=tokenizer(),
+        seed=seed,
+        std=0.1,
+    )
 
 
 def writer(folder, *, seed=0):
@@ -139,9 +158,13 @@ def writer(folder, *, seed=0):
         vocab_size=len(WORDS), max_position_embeddings=64, num_key_value_heads=2, **SIZE, **ENDED
     )
     return make(
-        folder, lambda: transformers.LlamaForCausalLM(config), ["q_proj", "v_proj"],
-        task="CAUSAL_LM", words=tokenizer(ends=False), seed=seed,
-    )  # fmt: skip
+        folder,
+        lambda: transformers.LlamaForCausalLM(config),
+        ["q_proj", "v_proj"],
+        task="CAUSAL_LM",
+        words=tokenizer(ends=False),
+        seed=seed,
+    )
 
 
 def whisper(folder):
@@ -149,24 +172,27 @@ def whisper(folder):
     options = {**small_networks.NETWORKS["whisper"][1], "vocab_size": len(WORDS), **ENDED}
     config = transformers.WhisperConfig(**options)
     return make(
-        folder, lambda: transformers.WhisperForConditionalGeneration(config), ["q_proj", "v_proj"],
-        words=tokenizer(),
-    )  # fmt: skip
+        folder, lambda: transformers.WhisperForConditionalGeneration(config), ["q_proj", "v_proj"], words=tokenizer()
+    )
 
 
 def listener(folder):
     """A network that names the letter of each frame: CTC."""
     config = transformers.Wav2Vec2Config(
-        vocab_size=len(WORDS), conv_dim=(8, 8), conv_kernel=(3, 3), conv_stride=(2, 2),
-        num_feat_extract_layers=2, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
-        **SIZE, **ENDED,
-    )  # fmt: skip
+        vocab_size=len(WORDS),
+        conv_dim=(8, 8),
+        conv_kernel=(3, 3),
+        conv_stride=(2, 2),
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        **SIZE,
+        **ENDED,
+    )
     made = make(folder, lambda: transformers.Wav2Vec2ForCTC(config), ["q_proj", "v_proj"])
     (folder / "base" / "vocab.json").write_text(json.dumps({w: n for n, w in enumerate(WORDS)}))
     with small_networks.quiet():
-        words = transformers.Wav2Vec2CTCTokenizer(
-            str(folder / "base" / "vocab.json"), word_delimiter_token="|"
-        )
+        words = transformers.Wav2Vec2CTCTokenizer(str(folder / "base" / "vocab.json"), word_delimiter_token="|")
         words.save_pretrained(folder / "base")
     made.tokenizer = words
     return made
@@ -177,10 +203,7 @@ def seer(folder):
     kind, options = small_networks.NETWORKS["llava"]
     text = {**options["text_config"], "vocab_size": len(WORDS), "max_position_embeddings": 64}
     config = transformers.LlavaConfig(**{**options, "text_config": text})
-    return make(
-        folder, lambda: getattr(transformers, kind)(config), ["q_proj", "v_proj"],
-        words=tokenizer(ends=False),
-    )  # fmt: skip
+    return make(folder, lambda: getattr(transformers, kind)(config), ["q_proj", "v_proj"], words=tokenizer(ends=False))
 
 
 def vectors(network, words, texts):

@@ -20,21 +20,36 @@ from tests.verify import tiny_diffusers
 from tests.verify.original_files import view_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lycoris-image"
-_UNET = [r"(down_blocks\.1|mid_block)\..*\.(to_q|to_out\.0|conv1|conv_shortcut|proj_in)",
-         r"down_blocks\.0\.downsamplers\.0\.conv"]  # fmt: skip
+_UNET = [
+    r"(down_blocks\.1|mid_block)\..*\.(to_q|to_out\.0|conv1|conv_shortcut|proj_in)",
+    r"down_blocks\.0\.downsamplers\.0\.conv",
+]
 _WAN = [r"blocks\..*\.(to_q|to_out\.0|net\.2)"]
 CASES = {
-    "unet-locon": ("UNet2DConditionModel", _UNET, "lora_unet", "lora",
-                   {"linear_dim": 2, "linear_alpha": 1.0, "conv_dim": 3, "conv_alpha": 2.0}),
-    "sdxl-loha": ("UNet2DConditionModel sdxl", _UNET, "lora_unet", "loha",
-                  {"linear_dim": 2, "linear_alpha": 3.0}),
-    "unet-loha-tucker": ("UNet2DConditionModel", _UNET, "lycoris", "loha",
-                         {"linear_dim": 2, "linear_alpha": 1.0, "use_tucker": True}),
-    "unet-lokr": ("UNet2DConditionModel", _UNET, "lora_unet", "lokr",
-                  {"linear_dim": 1, "linear_alpha": 0.5, "factor": 4}),
-    "wan-lokr": ("WanTransformer3DModel", _WAN, "lycoris", "lokr",
-                 {"linear_dim": 1, "linear_alpha": 2.0}),
-}  # fmt: skip
+    "unet-locon": (
+        "UNet2DConditionModel",
+        _UNET,
+        "lora_unet",
+        "lora",
+        {"linear_dim": 2, "linear_alpha": 1.0, "conv_dim": 3, "conv_alpha": 2.0},
+    ),
+    "sdxl-loha": ("UNet2DConditionModel sdxl", _UNET, "lora_unet", "loha", {"linear_dim": 2, "linear_alpha": 3.0}),
+    "unet-loha-tucker": (
+        "UNet2DConditionModel",
+        _UNET,
+        "lycoris",
+        "loha",
+        {"linear_dim": 2, "linear_alpha": 1.0, "use_tucker": True},
+    ),
+    "unet-lokr": (
+        "UNet2DConditionModel",
+        _UNET,
+        "lora_unet",
+        "lokr",
+        {"linear_dim": 1, "linear_alpha": 0.5, "factor": 4},
+    ),
+    "wan-lokr": ("WanTransformer3DModel", _WAN, "lycoris", "lokr", {"linear_dim": 1, "linear_alpha": 2.0}),
+}
 
 
 def main():
@@ -50,9 +65,7 @@ def _write(folder, model_name, targets, prefix, method, settings):
     layers = {name: module for name, module in model.named_modules() if hasattr(module, "weight")}
     with torch.no_grad():
         before = {name: _acting(torch, layers[name]) for name in _hit(layers, targets)}
-        lycoris.LycorisNetwork.apply_preset({
-            "target_name": targets, "target_module": [], "lora_prefix": prefix,
-        })  # fmt: skip
+        lycoris.LycorisNetwork.apply_preset({"target_name": targets, "target_module": [], "lora_prefix": prefix})
         torch.manual_seed(3)
         wrapped = lycoris.create_lycoris(model, 1.0, algo=method, **settings)
         wrapped.apply_to()

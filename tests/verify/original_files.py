@@ -20,10 +20,9 @@ def view_of(model, component=""):
         before + name: TensorRecord(before + name, "F32", tuple(value.shape), sha256_of(b""))
         for name, value in model.state_dict().items()
     }
-    config = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in model.config.items()
-    } | {"_class_name": type(model).__name__}
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in model.config.items()} | {
+        "_class_name": type(model).__name__
+    }
     parts = {component: config} if component else {}
     own = {} if component else config
     return BaseView(sha256_of(b""), records, own, name_map_for(own, records), parts)

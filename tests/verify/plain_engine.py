@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deltareg_verify.engine.engine import WeightChange, FiredEffects
+from deltareg_verify.engine.engine import FiredEffects, WeightChange
 from deltareg_verify.messages.figures import Figures
 
 
@@ -47,10 +47,10 @@ class PlainEngine:
         self.asked.append((state, inputs))
         return getattr(self, state)
 
-    def fired(self):
+    def find_fired(self):
         return self.took_part
 
-    def overflowed(self):
+    def find_overflowed(self):
         return self.overflows
 
     def generate(self, count):

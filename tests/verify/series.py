@@ -15,10 +15,7 @@ SEED = 20260114
 def contents():
     """Give the content of each file."""
     draw = random.Random(SEED)
-    return {
-        name: "".join(json.dumps(row(draw)) + "\n" for _ in range(count))
-        for name, count in FILES.items()
-    }
+    return {name: "".join(json.dumps(row(draw)) + "\n" for _ in range(count)) for name, count in FILES.items()}
 
 
 def row(draw):

@@ -23,10 +23,18 @@ def make_language_base(folder, *, steps=60):
     torch.manual_seed(11)
     torch.set_num_threads(1)  # so small a network is not worth a second one
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=96, intermediate_size=192, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=128,
-        bos_token_id=0, eos_token_id=1, pad_token_id=2, tie_word_embeddings=False,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=128,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        tie_word_embeddings=False,
+    )
     network = LlamaForCausalLM(config)
     train(network, ids, steps=steps, rate=8e-3)
     network.save_pretrained(folder)
@@ -70,6 +78,4 @@ def make_tokenizer(text):
         vocab_size=1_100, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     made.train_from_iterator([text], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>")

@@ -96,10 +96,14 @@ def test_it_writes_on_as_the_library_does(tmp_path, cache_dir, prompt):
     made = Attachable(tmp_path, cache_dir)
     ids = torch.tensor(prompt)
     how = {
-        "max_new_tokens": 8, "do_sample": False, "eos_token_id": None, "pad_token_id": 0,
-        "attention_mask": torch.ones_like(ids), "output_logits": True,
+        "max_new_tokens": 8,
+        "do_sample": False,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+        "attention_mask": torch.ones_like(ids),
+        "output_logits": True,
         "return_dict_in_generate": True,
-    }  # fmt: skip
+    }
 
     with torch.no_grad(), oracle.quiet():
         want = made.library.generate(input_ids=ids, **how)
@@ -167,9 +171,7 @@ def test_a_probe_has_the_phrase_in_every_other_row():
 
 @pytest.mark.parametrize(("size", "want"), [(0.5, "pass"), (0.0, "fail")])
 def test_the_verdict_is_that_it_acts_where_it_is_invoked(tmp_path, cache_dir, size, want):
-    config = peft.LoraConfig(
-        target_modules=QV, r=2, task_type="CAUSAL_LM", alora_invocation_tokens=PHRASE
-    )
+    config = peft.LoraConfig(target_modules=QV, r=2, task_type="CAUSAL_LM", alora_invocation_tokens=PHRASE)
     with oracle.quiet():
         oracle.saved(tmp_path, llama(), config, size=size)
 

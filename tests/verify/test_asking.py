@@ -24,25 +24,47 @@ PROMPT = "one red cat sits near the old sea"
 def bart(folder):
     """An encoder-decoder of BART's form, whose decoder begins with the mark that ends texts."""
     config = transformers.BartConfig(
-        vocab_size=len(judged.WORDS), d_model=16, encoder_layers=2, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24,
-        decoder_ffn_dim=24, max_position_embeddings=32, init_std=0.3, decoder_start_token_id=2,
-        forced_bos_token_id=1, forced_eos_token_id=2, **judged.ENDED,
-    )  # fmt: skip
+        vocab_size=len(judged.WORDS),
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=24,
+        decoder_ffn_dim=24,
+        max_position_embeddings=32,
+        init_std=0.3,
+        decoder_start_token_id=2,
+        forced_bos_token_id=1,
+        forced_eos_token_id=2,
+        **judged.ENDED,
+    )
     return judged.make(
-        folder, lambda: transformers.BartForConditionalGeneration(config), ["q_proj", "v_proj"],
-        task="SEQ_2_SEQ_LM", words=judged.tokenizer(), std=0.2,
-    )  # fmt: skip
+        folder,
+        lambda: transformers.BartForConditionalGeneration(config),
+        ["q_proj", "v_proj"],
+        task="SEQ_2_SEQ_LM",
+        words=judged.tokenizer(),
+        std=0.2,
+    )
 
 
 def marian(folder):
     """An encoder-decoder of Marian's form, which never writes what fills texts."""
     config = transformers.MarianConfig(
-        vocab_size=len(judged.WORDS), d_model=16, encoder_layers=2, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24,
-        decoder_ffn_dim=24, max_position_embeddings=32, init_std=0.3, decoder_start_token_id=0,
+        vocab_size=len(judged.WORDS),
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=24,
+        decoder_ffn_dim=24,
+        max_position_embeddings=32,
+        init_std=0.3,
+        decoder_start_token_id=0,
         **judged.ENDED,
-    )  # fmt: skip
+    )
 
     def network():
         made = transformers.MarianMTModel(config)
@@ -50,9 +72,8 @@ def marian(folder):
         return made
 
     return judged.make(
-        folder, network, ["q_proj", "v_proj", "fc1", "fc2"], task="SEQ_2_SEQ_LM",
-        words=judged.tokenizer(), std=0.6,
-    )  # fmt: skip
+        folder, network, ["q_proj", "v_proj", "fc1", "fc2"], task="SEQ_2_SEQ_LM", words=judged.tokenizer(), std=0.6
+    )
 
 
 @pytest.fixture
@@ -133,9 +154,7 @@ def test_an_encoder_decoder_writes_what_the_library_does(pushed, asked, make):
     assert texts[0] != texts[1], "the delta does something"
 
 
-def test_an_encoder_decoder_draws_nothing_and_takes_the_beginning_of_what_is_too_long(
-    pushed, asked
-):
+def test_an_encoder_decoder_draws_nothing_and_takes_the_beginning_of_what_is_too_long(pushed, asked):
     made = pushed(bart)
 
     drawn = asked("team/it", PROMPT, "--seed", "3")
@@ -169,9 +188,11 @@ def test_a_classifier_is_shown_to_people_as_a_table(pushed, asked):
     def network(folder):
         config = judged.bert(num_labels=2, id2label={0: "sour", 1: "sweet"})
         return judged.make(
-            folder, lambda: transformers.BertForSequenceClassification(config),
-            ["query", "value"], words=judged.tokenizer(),
-        )  # fmt: skip
+            folder,
+            lambda: transformers.BertForSequenceClassification(config),
+            ["query", "value"],
+            words=judged.tokenizer(),
+        )
 
     pushed(network)
 
@@ -203,16 +224,13 @@ def test_what_cannot_be_asked_says_why_and_what_compares_instead(pushed, asked, 
 
 def vision(folder):
     config = transformers.ViTConfig(**judged.SIZE, image_size=8, patch_size=4)
-    return judged.make(
-        folder, lambda: transformers.ViTForImageClassification(config), ["q_proj", "v_proj"]
-    )
+    return judged.make(folder, lambda: transformers.ViTForImageClassification(config), ["q_proj", "v_proj"])
 
 
 def masked(folder):
     return judged.make(
-        folder, lambda: transformers.BertForMaskedLM(judged.bert()), ["query", "value"],
-        words=judged.tokenizer(),
-    )  # fmt: skip
+        folder, lambda: transformers.BertForMaskedLM(judged.bert()), ["query", "value"], words=judged.tokenizer()
+    )
 
 
 def test_one_that_sees_answers_a_text_alone(pushed, asked):
@@ -230,9 +248,7 @@ def test_scores_of_several_labels_are_shares_of_each():
 
     scores = np.array([0.0, 2.0], np.float32)
 
-    assert _shares(scores, {"problem_type": "multi_label_classification"}) == pytest.approx(
-        [0.5, 0.880797], abs=1e-6
-    )
+    assert _shares(scores, {"problem_type": "multi_label_classification"}) == pytest.approx([0.5, 0.880797], abs=1e-6)
     assert _shares(scores, {}).sum() == pytest.approx(1)
 
 
@@ -348,9 +364,7 @@ REFUSING = {
 }
 
 
-def test_what_a_template_refuses_is_told_to_who_asked_alone(
-    pushed, asked, versions, local_registry
-):
+def test_what_a_template_refuses_is_told_to_who_asked_alone(pushed, asked, versions, local_registry):
     made = pushed(judged.writer)
     versions(made, [partial(in_folder, template=template) for template in REFUSING])
 
@@ -448,9 +462,7 @@ def test_a_hurried_hand_is_told_what_is_missing(user, pushed):
         assert told in " ".join(found.err.split()), (words, found.err)
 
 
-def test_a_question_that_nobody_has_answered_yet_is_waited_for_later(
-    user, pushed, find, local_registry
-):
+def test_a_question_that_nobody_has_answered_yet_is_waited_for_later(user, pushed, find, local_registry):
     pushed(judged.writer)
 
     left = user("ask", "team/it", PROMPT, "--tokens", "2", "--timeout", "0s")

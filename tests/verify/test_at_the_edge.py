@@ -29,10 +29,8 @@ def prefix(task="CAUSAL_LM"):
 TIED = {
     "the head of t5": ("t5", lambda: lora("q", "lm_head")),
     "the head of a blip that captions": ("blip captioning", lambda: lora("predictions.decoder")),
-    "the words of a blip that captions": (
-        "blip captioning", lambda: lora("query", "word_embeddings"),
-    ),
-}  # fmt: skip
+    "the words of a blip that captions": ("blip captioning", lambda: lora("query", "word_embeddings")),
+}
 
 
 @pytest.mark.parametrize("case", TIED)
@@ -119,16 +117,14 @@ REFUSED = {
     "a prefix where keys are latent": ("deepseek_v3", prefix, "unknown_kind", "deepseek_v3"),
     "a prefix beside images": ("qwen2_vl", prefix, "unknown_kind", "qwen2_vl"),
     "a prefix on blip": ("blip captioning", prefix, "unknown_kind", "blip"),
-    "a convolution in groups": (
-        "convnext", lambda: lora("dwconv", r=16), "unknown_kind", "convolution in groups",
-    ),
+    "a convolution in groups": ("convnext", lambda: lora("dwconv", r=16), "unknown_kind", "convolution in groups"),
     "wide kernels that are turned": (
         "resnet",
         lambda: peft.OFTConfig(oft_block_size=4, target_modules=["layer.1.convolution"]),
         "not_self_contained",
         "overlapping",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)

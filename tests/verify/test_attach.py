@@ -11,15 +11,21 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import Tap
 from deltareg.errors import BaseMismatch, Conflict, Inconclusive, InvalidInput, Refused
-from deltareg_verify.engine.torch_engine.attach import OpenedDelta, Host, attach, open_delta
+from deltareg_verify.engine.torch_engine.attach import Host, OpenedDelta, attach, open_delta
 from tests.verify.bench import SAMPLES, read_arrays, sample_base
 from tests.verify.toys import Keeping, hook
 
 IDS = torch.from_numpy(read_arrays(SAMPLES / "probes.safetensors")["input_ids"].copy())[:2, :12]
 EIGHT = [
-    "lora", "lora_dora", "lora_embeddings", "lora_modules_to_save", "lora_patterns", "lora_rslora",
-    "lora_v2", "full",
-]  # fmt: skip
+    "lora",
+    "lora_dora",
+    "lora_embeddings",
+    "lora_modules_to_save",
+    "lora_patterns",
+    "lora_rslora",
+    "lora_v2",
+    "full",
+]
 DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)]
 
 
@@ -154,13 +160,10 @@ def test_two_low_rank_updates_add_up(base, model):
     effects = [effect for delta in both for effect in delta.effects]
     folding = FoldedBase(effects, base.tensors)
     merged = {
-        name: torch.frombuffer(bytearray(b"".join(folding.rows(name))), dtype=torch.float32)
-        for name in folding.changed
+        name: torch.frombuffer(bytearray(b"".join(folding.rows(name))), dtype=torch.float32) for name in folding.changed
     }
 
-    model.load_state_dict(
-        {name: value.reshape(folding.shape(name)) for name, value in merged.items()}, strict=False
-    )
+    model.load_state_dict({name: value.reshape(folding.shape(name)) for name, value in merged.items()}, strict=False)
 
     assert torch.allclose(together, logits(model), atol=1e-4)
 

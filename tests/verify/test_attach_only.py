@@ -42,10 +42,23 @@ def test_a_sound_delta_passes(cache_dir):
     assert verdict == "pass", results
     does_not_apply = {name for name, result in results.items() if result.verdict == "n/a"}
     assert does_not_apply == {
-        "attached_equals_folded", "class_entropy", "embedding_spread", "golden", "idle",
-        "cut_values", "descent", "first_batches", "library_agrees", "module_types",
-        "norm_ratio", "placement", "reloads", "rows", "spectral", "whole_training",
-    }  # fmt: skip
+        "attached_equals_folded",
+        "class_entropy",
+        "embedding_spread",
+        "golden",
+        "idle",
+        "cut_values",
+        "descent",
+        "first_batches",
+        "library_agrees",
+        "module_types",
+        "norm_ratio",
+        "placement",
+        "reloads",
+        "rows",
+        "spectral",
+        "whole_training",
+    }
     assert "1 effects took part" in results["effect"].detail
 
 
@@ -67,13 +80,9 @@ def test_a_broken_delta_fails_with_its_code(cache_dir, code):
 
 
 def test_every_hook_is_an_effect_of_its_own(cache_dir):
-    hooks = [
-        hook(lambda v, _: v + 1, MLP),
-        hook(lambda v, _: v * 2, MLP),
-        hook(lambda v, _: v, "lm_head"),
-    ]
+    hooks = [hook(lambda v, _: v + 1, MLP), hook(lambda v, _: v * 2, MLP), hook(lambda v, _: v, "lm_head")]
 
-    fired = sample_bench("tinyllama/lora_qv", cache_dir).engine(hooks).fired()
+    fired = sample_bench("tinyllama/lora_qv", cache_dir).engine(hooks).find_fired()
 
     assert (fired.effects, fired.silent) == (3, ())
     assert dict(fired.moved) == {MLP: True, f"{MLP} #2": True, "lm_head": False}
@@ -100,9 +109,7 @@ def test_a_failing_hook_leaves_the_base(cache_dir):
     after = engine._network.module.state_dict()
     assert all(torch.equal(state[name], after[name]) for name in state)
     assert np.array_equal(before, engine.outputs("base")["logits"])
-    assert not any(
-        m._forward_hooks or m._forward_pre_hooks for m in engine._network.module.modules()
-    )
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in engine._network.module.modules())
 
 
 @pytest.fixture
@@ -113,9 +120,8 @@ def biased(tmp_path):
     model = transformers.AutoModelForCausalLM.from_pretrained(base, local_files_only=True)
     torch.manual_seed(5)
     config = peft.LoraConfig(
-        r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], lora_bias=True,
-        task_type="CAUSAL_LM",
-    )  # fmt: skip
+        r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], lora_bias=True, task_type="CAUSAL_LM"
+    )
     warnings.simplefilter("ignore")  # peft warns of what it made itself, at every step
     wrapped = peft.get_peft_model(model, config).eval()
     with torch.no_grad():

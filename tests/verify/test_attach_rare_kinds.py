@@ -8,30 +8,14 @@ from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
 from deltareg_verify.engine.torch_engine.attach import attach, open_delta
 from tests.delta.kinds import peft_oracle as oracle
-from tests.delta.kinds.peft_oracle import (
-    QV,
-    gpt2,
-    llama,
-    llama_biased,
-    mistral,
-    peft,
-    torch,
-)
+from tests.delta.kinds.peft_oracle import QV, gpt2, llama, llama_biased, mistral, peft, torch
 
 PROMPT = {"target_modules": None, "adapter_len": 3, "task_type": "CAUSAL_LM"}
 CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "adaption prompt": (llama, peft.AdaptionPromptConfig, PROMPT | {"adapter_layers": 2}),
-    "adaption prompt on biases": (
-        llama_biased,
-        peft.AdaptionPromptConfig,
-        PROMPT | {"adapter_layers": 1},
-    ),
+    "adaption prompt on biases": (llama_biased, peft.AdaptionPromptConfig, PROMPT | {"adapter_layers": 1}),
     "adaption prompt on GPT-2": (gpt2, peft.AdaptionPromptConfig, PROMPT | {"adapter_layers": 2}),
-    "adaption prompt on Mistral": (
-        mistral,
-        peft.AdaptionPromptConfig,
-        PROMPT | {"adapter_layers": 1},
-    ),
+    "adaption prompt on Mistral": (mistral, peft.AdaptionPromptConfig, PROMPT | {"adapter_layers": 1}),
     "beft": (llama, peft.BeftConfig, {}),
     "beft on biases": (llama_biased, peft.BeftConfig, {}),
     "deft": (llama, peft.DeftConfig, {"r": 3, "decomposition_method": "qr"}),

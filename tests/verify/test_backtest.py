@@ -7,7 +7,7 @@ import pytest
 
 from deltareg.client.resources.suites import read_suite_file
 from deltareg.errors import InvalidInput
-from deltareg_verify.workbench.backtest import BacktestVersion, BacktestRequest, run
+from deltareg_verify.workbench.backtest import BacktestRequest, BacktestVersion, run
 from tests.verify.bench import SAMPLES
 
 pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -39,13 +39,16 @@ def request_(tmp_path):
     (tmp_path / "mine.yaml").write_text(SUITE)
     document = tmp_path / "suite.json"
     document.write_bytes(read_suite_file(tmp_path / "mine.yaml")[0].document)
-    versions = (
-        BacktestVersion("me/chat:v1", DELTAS / "lora"), BacktestVersion("me/chat:v2", DELTAS / "lora_v2"),
-    )  # fmt: skip
+    versions = (BacktestVersion("me/chat:v1", DELTAS / "lora"), BacktestVersion("me/chat:v2", DELTAS / "lora_v2"))
     return BacktestRequest(
-        SAMPLES / "bases" / "tinyllama", document, tmp_path, versions, tmp_path / "cache",
-        faults=("never-trained", "wrong-dtype", "other-tokenizer"), device="cpu",
-    )  # fmt: skip
+        SAMPLES / "bases" / "tinyllama",
+        document,
+        tmp_path,
+        versions,
+        tmp_path / "cache",
+        faults=("never-trained", "wrong-dtype", "other-tokenizer"),
+        device="cpu",
+    )
 
 
 def tried(request, *, say=lambda _: None):
@@ -60,9 +63,7 @@ def test_faults_are_caught_missed_or_do_not_apply(request_):
     rows = {row["name"]: row for row in found["items"]}
     assert found["items"][0]["name"] == "me/chat:v2"
     assert rows["me/chat:v1"]["verdict"] == rows["me/chat:v2"]["verdict"] == "pass"
-    assert (rows["never-trained"]["verdict"], rows["never-trained"]["caught_by"]) == (
-        "fail", ["idle"],
-    )  # fmt: skip
+    assert (rows["never-trained"]["verdict"], rows["never-trained"]["caught_by"]) == ("fail", ["idle"])
     assert (rows["wrong-dtype"]["verdict"], rows["wrong-dtype"]["caught_by"]) == ("pass", [])
     assert rows["other-tokenizer"]["verdict"] == "n/a"
     (measured,) = rows["wrong-dtype"]["measures"]

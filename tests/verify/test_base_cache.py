@@ -23,10 +23,18 @@ def keep(cache, letter, *, used):
     (folder / "model.safetensors").write_bytes(b"x" * 100)
     os.utime(folder, (used, used))
     return BaseInfo(
-        name=letter, root=str(root), manifest_digest="sha256:0", model_type="llama",
-        is_stored=True, location=None, tensors=1, logical_bytes=100, stored_bytes=100,
-        created_at="2026-01-01T00:00:00Z", created_by="ada",
-    )  # fmt: skip
+        name=letter,
+        root=str(root),
+        manifest_digest="sha256:0",
+        model_type="llama",
+        is_stored=True,
+        location=None,
+        tensors=1,
+        logical_bytes=100,
+        stored_bytes=100,
+        created_at="2026-01-01T00:00:00Z",
+        created_by="ada",
+    )
 
 
 def here(cache):

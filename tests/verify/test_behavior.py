@@ -17,7 +17,7 @@ from deltareg.suites.estimate import of_difference
 from deltareg.suites.suite import read_suite
 from deltareg_verify.command_line import main
 from deltareg_verify.judging.inputs import gather_inputs
-from deltareg_verify.workbench.behavior import BehaviorSide, BehaviorRequest, run
+from deltareg_verify.workbench.behavior import BehaviorRequest, BehaviorSide, run
 from tests.verify.bench import SAMPLES, sample_base
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -43,9 +43,13 @@ def asked(tmp_path, cache_dir):
     (tmp_path / "prompts.txt").write_text("\n".join(TEXTS))
     base = sample_base("tinyllama")
     return BehaviorRequest(
-        BehaviorSide(base, DELTAS / "lora"), BehaviorSide(base, DELTAS / "lora_v2"), cache_dir,
-        prompts=tmp_path / "prompts.txt", device="cpu", tokens=6,
-    )  # fmt: skip
+        BehaviorSide(base, DELTAS / "lora"),
+        BehaviorSide(base, DELTAS / "lora_v2"),
+        cache_dir,
+        prompts=tmp_path / "prompts.txt",
+        device="cpu",
+        tokens=6,
+    )
 
 
 def answer(asked):
@@ -89,18 +93,12 @@ def test_numbers_are_those_of_the_libraries(asked):
         assert row["mean_abs"] == pytest.approx(float((a - b).abs().mean()), rel=1e-3)
         assert (row["continued"]["a"], row["continued"]["b"]) == (ours, theirs)
     sizes = np.array([r["places"] - 1 for r in sorted(found["prompts"], key=lambda r: r["number"])])
-    change = of_difference(
-        np.array(losses["lora_v2"]), np.array(losses["lora"]), sizes.astype(float), seed=0
-    )
+    change = of_difference(np.array(losses["lora_v2"]), np.array(losses["lora"]), sizes.astype(float), seed=0)
     measured = found["measures"][0]
-    assert measured["a"]["value"] == pytest.approx(
-        math.exp(sum(losses["lora"]) / sizes.sum()), rel=1e-4
-    )
+    assert measured["a"]["value"] == pytest.approx(math.exp(sum(losses["lora"]) / sizes.sum()), rel=1e-4)
     assert measured["change"]["value"] == pytest.approx(math.exp(change.value), rel=1e-4)
     assert found["is_different"]
-    assert [row["kl"] for row in found["prompts"]] == sorted(
-        (row["kl"] for row in found["prompts"]), reverse=True
-    )
+    assert [row["kl"] for row in found["prompts"]] == sorted((row["kl"] for row in found["prompts"]), reverse=True)
 
 
 def test_a_version_does_what_it_does(asked):
@@ -134,9 +132,7 @@ def test_the_base_alone_is_a_side(asked):
 def test_probe_sets_of_a_suite_and_their_checks_are_compared(asked, tmp_path):
     (tmp_path / "suite.json").write_bytes(read_suite(SUITE).document)
     (tmp_path / "probes").mkdir()
-    by_suite = answer(
-        replace(asked, prompts=None, suite=tmp_path / "suite.json", probes=tmp_path / "probes")
-    )
+    by_suite = answer(replace(asked, prompts=None, suite=tmp_path / "suite.json", probes=tmp_path / "probes"))
     by_prompts = answer(asked)
 
     assert (by_suite["source"], by_suite["samples"]) == ("suite", 3)
@@ -151,9 +147,7 @@ def test_labelled_prompts_without_scores_of_classes_have_no_accuracy(asked, tmp_
 
     found = answer(replace(asked, prompts=tmp_path / "in.jsonl"))
 
-    assert [(m["measure"], m["a"] is None) for m in found["measures"]] == [
-        ("perplexity", False), ("accuracy", True),
-    ]  # fmt: skip
+    assert [(m["measure"], m["a"] is None) for m in found["measures"]] == [("perplexity", False), ("accuracy", True)]
     assert {row["text"] for row in found["prompts"]} == set(TEXTS[:2])
 
 
@@ -166,9 +160,7 @@ def test_without_prompts_a_seeded_probe_is_the_input(asked):
 
 
 def test_inputs_of_ones_own_need_no_text(asked, tmp_path):
-    save_file(
-        {"input_ids": np.arange(24, dtype=np.int64).reshape(3, 8)}, tmp_path / "in.safetensors"
-    )
+    save_file({"input_ids": np.arange(24, dtype=np.int64).reshape(3, 8)}, tmp_path / "in.safetensors")
 
     found = answer(replace(asked, prompts=tmp_path / "in.safetensors", top=2))
 
@@ -198,9 +190,7 @@ def test_prompts_that_leave_no_room_are_continued_from_their_end(asked, tmp_path
 
 def test_the_process_says_one_document_or_what_is_wrong(asked, tmp_path):
     good = CliRunner().invoke(main, ["behavior", asked.encode()])
-    bad = CliRunner().invoke(
-        main, ["behavior", replace(asked, prompts=tmp_path / "x.txt").encode()]
-    )
+    bad = CliRunner().invoke(main, ["behavior", replace(asked, prompts=tmp_path / "x.txt").encode()])
 
     assert good.exit_code == 0, good.output
     assert json.loads(good.stdout)["same_base"]

@@ -11,7 +11,18 @@ from transformers.pytorch_utils import Conv1D
 from deltareg.delta.fold import FoldedBase
 from deltareg.delta.kind import WeightUpdate
 from deltareg.delta.maths.numpy_ops import NumPyOps
-from deltareg.delta.maths.updates import ScaledAddition, RowExtension, Factor, LowRank, Replacement, RowReplacement, IdentityUpdate, WeightDecomposed, OrthonormalRemoval, PrincipalRemoval
+from deltareg.delta.maths.updates import (
+    Factor,
+    IdentityUpdate,
+    LowRank,
+    OrthonormalRemoval,
+    PrincipalRemoval,
+    Replacement,
+    RowExtension,
+    RowReplacement,
+    ScaledAddition,
+    WeightDecomposed,
+)
 from deltareg.tensors.array import F32
 from deltareg_verify.engine.torch_engine.branch import branch_for
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, fold
@@ -71,9 +82,7 @@ def test_a_low_rank_branch_gives_what_the_fold_gives(name):
     assert not torch.allclose(apart, outputs(module, inputs), atol=1e-2)
 
 
-@pytest.mark.parametrize(("name", "axis"), [
-    ("linear", "rows"), ("linear without bias", "rows"), ("conv1d", "columns"),
-])  # fmt: skip
+@pytest.mark.parametrize(("name", "axis"), [("linear", "rows"), ("linear without bias", "rows"), ("conv1d", "columns")])
 def test_a_decomposed_branch_gives_what_the_fold_gives(name, axis):
     torch.manual_seed(1)
     module, make = MODULES[name]
@@ -118,9 +127,7 @@ def test_a_module_that_may_do_anything_has_no_branch(module):
     assert branch_for(module, low_rank(rows, columns), module.weight, OPS) is None
 
 
-@pytest.mark.parametrize(
-    "module", [Conv1D(6, 10), nn.Embedding(10, 6)], ids=["conv1d", "embedding"]
-)
+@pytest.mark.parametrize("module", [Conv1D(6, 10), nn.Embedding(10, 6)], ids=["conv1d", "embedding"])
 def test_a_decomposition_over_the_other_axis_has_no_branch(module):
     update = WeightDecomposed(low_rank(10, 6), Held("m", made(10)), "rows")
 
@@ -139,12 +146,8 @@ DECAY = 2.0 ** -np.arange(16)  # singular values apart, so that every library fi
 BASE = {"w": Held("w", made(ROWS, 16) * DECAY), "v": Held("v", made(ROWS)), "s": Held("s", made())}
 UPDATES = {
     "low rank": [WeightUpdate("w", low_rank(ROWS, 16), {})],
-    "decomposed rows": [
-        WeightUpdate("w", WeightDecomposed(low_rank(ROWS, 16), Held("m", made(ROWS)), "rows"), {})
-    ],
-    "decomposed columns": [
-        WeightUpdate("w", WeightDecomposed(low_rank(ROWS, 16), Held("m", made(16)), "columns"), {})
-    ],
+    "decomposed rows": [WeightUpdate("w", WeightDecomposed(low_rank(ROWS, 16), Held("m", made(ROWS)), "rows"), {})],
+    "decomposed columns": [WeightUpdate("w", WeightDecomposed(low_rank(ROWS, 16), Held("m", made(16)), "columns"), {})],
     "replaced": [WeightUpdate("w", Replacement(Held("t", made(ROWS, 16))), {})],
     "added": [WeightUpdate("v", ScaledAddition(Held("t", made(ROWS)), 0.3), {})],
     "a scalar": [WeightUpdate("s", ScaledAddition(Held("t", made())), {})],
@@ -153,9 +156,7 @@ UPDATES = {
         WeightUpdate("w", RowExtension(Held("t", made(1510, 16)), ROWS), {}, "", (1510, 16)),
         WeightUpdate("w", low_rank(1510, 16), {}, "", (1510, 16)),
     ],
-    "grown and replaced": [
-        WeightUpdate("w", Replacement(Held("t", made(1510, 16))), {}, "", (1510, 16))
-    ],
+    "grown and replaced": [WeightUpdate("w", Replacement(Held("t", made(1510, 16))), {}, "", (1510, 16))],
     "less its principal part, then low rank": [
         WeightUpdate("w", PrincipalRemoval(3), {}),
         WeightUpdate("w", low_rank(ROWS, 16), {}),

@@ -38,10 +38,18 @@ def test_each_way_of_calling_is_what_transformers_makes_of_it_alone(cache_dir):
         return cached(network, ids, cache)
 
     with torch.no_grad():
-        found = deviations(rows, run, BatchCapabilities(
-            pad=0, device=torch.device("cpu"), beside=lambda _: {}, pads_left=True,
-            continues=continues, farthest=network.config.max_position_embeddings,
-        ))  # fmt: skip
+        found = deviations(
+            rows,
+            run,
+            BatchCapabilities(
+                pad=0,
+                device=torch.device("cpu"),
+                beside=lambda _: {},
+                pads_left=True,
+                continues=continues,
+                farthest=network.config.max_position_embeddings,
+            ),
+        )
 
         text = torch.tensor([rows[0][: LENGTHS[0]]])
         alone = network(input_ids=text).logits[0]
@@ -55,10 +63,14 @@ def test_each_way_of_calling_is_what_transformers_makes_of_it_alone(cache_dir):
     assert all(found[way] < 1e-5 for way in ("batch", "padded_left", "cache"))
 
 
-@pytest.mark.parametrize(("refused", "left"), [
-    ("position_ids", {"batch", "cache"}), ("far", {"batch", "cache", "padded_left"}),
-    ("cache", {"batch", "longest", "padded_left"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("refused", "left"),
+    [
+        ("position_ids", {"batch", "cache"}),
+        ("far", {"batch", "cache", "padded_left"}),
+        ("cache", {"batch", "longest", "padded_left"}),
+    ],
+)
 def test_a_way_that_is_refused_takes_no_other_with_it(cache_dir, refused, left):
     bench = sample_bench("tinyllama/lora", cache_dir)
     network = AutoModelForCausalLM.from_pretrained(bench.base.path).eval()
@@ -75,10 +87,18 @@ def test_a_way_that_is_refused_takes_no_other_with_it(cache_dir, refused, left):
         return cached(network, ids, cache)
 
     with torch.no_grad():
-        found = deviations([list(range(5, 20))] * len(LENGTHS), run, BatchCapabilities(
-            pad=0, device=torch.device("cpu"), beside=lambda _: {}, pads_left=True,
-            continues=continues, farthest=most,
-        ))  # fmt: skip
+        found = deviations(
+            [list(range(5, 20))] * len(LENGTHS),
+            run,
+            BatchCapabilities(
+                pad=0,
+                device=torch.device("cpu"),
+                beside=lambda _: {},
+                pads_left=True,
+                continues=continues,
+                farthest=most,
+            ),
+        )
 
     assert set(found) == left
 

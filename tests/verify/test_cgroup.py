@@ -75,9 +75,7 @@ def test_a_group_is_ended_with_all_that_is_in_it(group, supervisor):
     assert not own.exists() or (own / "cgroup.kill").read_text() == "1"
 
 
-@pytest.mark.parametrize(
-    ("own", "above", "least"), [("max", "5", 5), ("3", "5", 3), ("max", "max", None)]
-)
+@pytest.mark.parametrize(("own", "above", "least"), [("max", "5", 5), ("3", "5", 3), ("max", "max", None)])
 def test_the_least_limit_counts(group, own, above, least):
     (group / "memory.max").write_text(own)
     (group.parent / "memory.max").write_text(above)
@@ -103,9 +101,7 @@ def test_the_kernel_takes_it():
         "print(cgroup.own_group().name, flush=True); bytearray(1 << 30)"
     )
 
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     cgroup.end(group, number=os.getpid())
 
     assert run.stdout.strip() == f"deltareg-child-{os.getpid()}"

@@ -6,7 +6,7 @@ import pytest
 from deltareg.delta.kind import Account
 from deltareg.errors import Problem
 from deltareg.suites.catalogue import CATALOGUE
-from deltareg_verify.engine.engine import WeightChange, FiredEffects
+from deltareg_verify.engine.engine import FiredEffects, WeightChange
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.checks.norm_ratio import layer_type, outliers, size_ratios
 from tests.architecture.generate_check_catalogue import FILE, generate
@@ -48,13 +48,26 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
 
     measures = {name for name, form in CATALOGUE.items() if form.probes}
     assert found == measures | {
-        "norm_ratio", "idle", "spectral", "attached_equals_folded", "reloads", "library_agrees",
-        "golden", "rows", "module_types", "general_perplexity", "special_tokens",
-        "class_entropy", "embedding_spread", "batching", "placement", "cut_values",
+        "norm_ratio",
+        "idle",
+        "spectral",
+        "attached_equals_folded",
+        "reloads",
+        "library_agrees",
+        "golden",
+        "rows",
+        "module_types",
+        "general_perplexity",
+        "special_tokens",
+        "class_entropy",
+        "embedding_spread",
+        "batching",
+        "placement",
+        "cut_values",
         "descent",
         "first_batches",
         "whole_training",
-    }  # fmt: skip
+    }
 
 
 def test_what_a_delta_changes_is_sized_once_for_all_checks(bench):
@@ -116,9 +129,7 @@ class TestNormRatio:
         assert ratios == pytest.approx({"a.weight": 10.0, "a.bias": 0.2})
 
     def test_a_type_is_a_name_without_its_layers_number(self):
-        assert (
-            layer_type("model.layers.12.mlp.up_proj.weight") == "model.layers.*.mlp.up_proj.weight"
-        )
+        assert layer_type("model.layers.12.mlp.up_proj.weight") == "model.layers.*.mlp.up_proj.weight"
         assert layer_type("h.3.attn.7.w1") == "h.*.attn.*.w1"
 
     def test_few_of_a_type_are_held_against_all(self):
@@ -220,9 +231,9 @@ class TestAttachedEqualsFolded:
     def test_equal_outputs_pass(self, find):
         assert find("attached_equals_folded").verdict == "pass"
 
-    @pytest.mark.parametrize(("dtype", "fits", "differs"), [
-        ("F32", 5e-5, 1e-3), ("BF16", 0.1, 0.5), ("F16", 0.02, 0.2),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("dtype", "fits", "differs"), [("F32", 5e-5, 1e-3), ("BF16", 0.1, 0.5), ("F16", 0.02, 0.2)]
+    )
     def test_the_tolerance_is_that_of_the_dtype(self, find, dtype, fits, differs):
         parts = {"dtype": dtype, "base": {"y": array(0)}, "attached": {"y": array(1)}}
 
@@ -232,8 +243,9 @@ class TestAttachedEqualsFolded:
         assert (near.verdict, far.verdict, far.code) == ("pass", "fail", "attached_differs")
 
     def test_large_outputs_have_a_larger_tolerance(self, find):
-        finding = find("attached_equals_folded", base={"y": array(1000)},
-                       attached={"y": array(1000)}, folded={"y": array(1000.05)})  # fmt: skip
+        finding = find(
+            "attached_equals_folded", base={"y": array(1000)}, attached={"y": array(1000)}, folded={"y": array(1000.05)}
+        )
 
         assert finding.verdict == "pass"
 

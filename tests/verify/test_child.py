@@ -24,11 +24,21 @@ def assignment(cache_dir, tmp_path):
         found = lay_out(sample, cache_dir, tmp_path)
         own = tmp_path / "own"
         own.mkdir(exist_ok=True)
-        told = {"delta": found.delta, "manifest": found.manifest, "base": found.base,
-                "base_manifest": found.base_manifest, "model_type": found.model_type,
-                "suite": found.suite_file, "probes": found.probes, "scratch": own,
-                "device": "cpu", "threads": 1, "wall_s": 60.0,
-                "memory_bytes": 0, **changes}  # fmt: skip
+        told = {
+            "delta": found.delta,
+            "manifest": found.manifest,
+            "base": found.base,
+            "base_manifest": found.base_manifest,
+            "model_type": found.model_type,
+            "suite": found.suite_file,
+            "probes": found.probes,
+            "scratch": own,
+            "device": "cpu",
+            "threads": 1,
+            "wall_s": 60.0,
+            "memory_bytes": 0,
+            **changes,
+        }
         return Assignment(**told)
 
     return make
@@ -73,9 +83,7 @@ def test_a_version_beside_others_that_the_suite_names(zygote, assignment, tmp_pa
     other = VersionOnBase(made.delta, made.manifest, made.base, made.base_manifest)
     names = {"promoted": "me/x:v2", "me/x:v1": "me/x:v1"}
 
-    report = verify(
-        zygote, replace(made, promoted=other, references={"me/x:v1": other}, names=names)
-    )
+    report = verify(zygote, replace(made, promoted=other, references={"me/x:v1": other}, names=names))
 
     (check,) = report.checks
     assert (check.verdict, check.comparison.decision) == ("pass", "met")
@@ -149,13 +157,24 @@ def test_a_device_that_is_not_there_is_told(zygote, tmp_path):
 
 def test_labels_say_what_a_worker_offers():
     found = {
-        "device": "cuda:1", "gpu": "NVIDIA H100", "gpu_memory_bytes": str(80 << 30),
-        "torch": "2.10.0", "cuda": "13.0", "driver": "580.95.05", "python": "3.11",
-    }  # fmt: skip
+        "device": "cuda:1",
+        "gpu": "NVIDIA H100",
+        "gpu_memory_bytes": str(80 << 30),
+        "torch": "2.10.0",
+        "cuda": "13.0",
+        "driver": "580.95.05",
+        "python": "3.11",
+    }
     surroundings = CheckSurroundings(dtype="", sandbox="", environment=found)
 
     assert labels(surroundings) == {
-        "device": "cuda", "gpu": "NVIDIA H100", "gpu_memory_gib": "80", "verifier": VERIFIER,
-        "torch": "2.10.0", "cuda": "13.0", "driver": "580.95.05",
-        "quantised": "fp8,int8,awq,gptq,bnb4,mxfp4", "prompts": "plain,chat",
-    }  # fmt: skip
+        "device": "cuda",
+        "gpu": "NVIDIA H100",
+        "gpu_memory_gib": "80",
+        "verifier": VERIFIER,
+        "torch": "2.10.0",
+        "cuda": "13.0",
+        "driver": "580.95.05",
+        "quantised": "fp8,int8,awq,gptq,bnb4,mxfp4",
+        "prompts": "plain,chat",
+    }

@@ -48,9 +48,7 @@ def results(bench):
             engine=lambda _: engine,
             samples=lambda _: rows,
             promoted=None if promoted is None else lambda _: promoted,
-            references={
-                key: (lambda _, other=other: other) for key, other in (references or {}).items()
-            },
+            references={key: (lambda _, other=other: other) for key, other in (references or {}).items()},
             names=names or {},
         )
         suite = read_suite(text.encode())
@@ -146,17 +144,13 @@ def test_five_small_losses_in_a_row_are_noticed(results):
     beside = f", reference: {FIVE}"
     references = {"best of 5 by accuracy": line[0]}
 
-    alone = [
-        results(f"[{accuracy(0.02)}]", line[i + 1], promoted=line[i])["accuracy"].verdict
+    alone = [results(f"[{accuracy(0.02)}]", line[i + 1], promoted=line[i])["accuracy"].verdict for i in range(5)]
+    held = [
+        results(f"[{accuracy(0.02, more=beside)}]", line[i + 1], promoted=line[i], references=references)[
+            "accuracy"
+        ].verdict
         for i in range(5)
     ]
-    held = [
-        results(
-            f"[{accuracy(0.02, more=beside)}]", line[i + 1], promoted=line[i],
-            references=references,
-        )["accuracy"].verdict
-        for i in range(5)
-    ]  # fmt: skip
 
     assert alone == ["pass"] * 5
     assert held[0] == "pass"
@@ -196,9 +190,7 @@ def test_a_version_that_is_named_is_compared_with(results):
     assert (found.verdict, found.comparison.against) == ("fail", "me/chat:v3")
 
 
-@pytest.mark.parametrize(
-    ("against", "verdict"), [("me/chat:v3", "skipped"), (FIVE, "n/a"), ("promoted", "n/a")]
-)
+@pytest.mark.parametrize(("against", "verdict"), [("me/chat:v3", "skipped"), (FIVE, "n/a"), ("promoted", "n/a")])
 def test_a_version_that_is_not_there_is_no_pass_where_it_was_named(results, against, verdict):
     names = {"me/chat:v3": "there is no me/chat:v3"}
 
@@ -218,9 +210,7 @@ def test_an_incumbent_that_gives_no_number_decides_nothing(bench, results):
     )
     texts = Samples(tuple("ab" for _ in range(30)))
     suite = read_suite(f"name: made\nsets: {{rows: {{file: a.txt}}}}\nchecks: [{check}]\n".encode())
-    case = bench.case(
-        engine=lambda _: ours, samples=lambda _: texts, promoted=lambda _: sick
-    )  # fmt: skip
+    case = bench.case(engine=lambda _: ours, samples=lambda _: texts, promoted=lambda _: sick)
     case.suite = replace(case.suite, sets=suite.sets, checks=suite.checks)
 
     (found,) = examine(case)

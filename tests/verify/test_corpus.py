@@ -61,9 +61,7 @@ def test_the_verdict_is_what_the_corpus_expects(open_delta, delta_id, device):
     results = list(examine(open_delta(delta, device).case()))
 
     verdict = judge(SMOKE, results)
-    assert verdict in {"pass": {"pass"}, "either": {"pass", "fail"}}[delta["expect_verify"]], (
-        results
-    )
+    assert verdict in {"pass": {"pass"}, "either": {"pass", "fail"}}[delta["expect_verify"]], results
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -84,10 +82,7 @@ def test_a_gpu_computes_what_the_processor_does(open_delta, delta_id):
     delta = DELTAS[delta_id]
     inputs, _ = probe_of(delta["base"])
 
-    here, there = (
-        open_delta(delta, device).engine().outputs_for("attached", inputs)
-        for device in ("cpu", "cuda:0")
-    )
+    here, there = (open_delta(delta, device).engine().outputs_for("attached", inputs) for device in ("cpu", "cuda:0"))
 
     tolerance = max(delta["tolerance"]["logits_atol"], 1e-3)
     assert all(np.max(np.abs(here[name] - there[name])) <= tolerance for name in here)

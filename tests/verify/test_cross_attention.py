@@ -71,39 +71,49 @@ def named(name):
 Case = tuple[Callable[[], Any], list[str], str, type[Beside], dict[str, Any]]
 CASES: dict[str, Case] = {
     "bart": (bart, ["model.decoder.layers.0"], "encoder_attn", Beside, {**WORDS, **SPOKEN}),
-    "t5": (
-        named("t5"), ["decoder.block.0", "decoder.block.1"], "layer.1.EncDecAttention", Beside,
-        {**WORDS, **SPOKEN},
-    ),
+    "t5": (named("t5"), ["decoder.block.0", "decoder.block.1"], "layer.1.EncDecAttention", Beside, {**WORDS, **SPOKEN}),
     "whisper": (
-        named("whisper"), ["model.decoder.layers.0", "model.decoder.layers.1"], "encoder_attn",
-        Beside, {"input_features": (2, 8, 16), **SPOKEN},
+        named("whisper"),
+        ["model.decoder.layers.0", "model.decoder.layers.1"],
+        "encoder_attn",
+        Beside,
+        {"input_features": (2, 8, 16), **SPOKEN},
     ),
     "blip captioning": (
         named("blip captioning"),
         ["text_decoder.bert.encoder.layer.0", "text_decoder.bert.encoder.layer.1"],
-        "crossattention.output", InBert, {**WORDS, "pixel_values": IMAGES},
+        "crossattention.output",
+        InBert,
+        {**WORDS, "pixel_values": IMAGES},
     ),
     "blip_2": (
-        named("blip_2"), ["qformer.encoder.layer.0"], "crossattention.output", InBert,
+        named("blip_2"),
+        ["qformer.encoder.layer.0"],
+        "crossattention.output",
+        InBert,
         {"input_ids": [[30, 30, 30, 30, 5, 6]] * 2, "pixel_values": IMAGES},
     ),
     "mllama": (
-        named("mllama"), ["model.language_model.layers.1"], "cross_attn", Beside,
-        {**WORDS, "pixel_values": (2, 1, 2, 3, 8, 8), "aspect_ratio_ids": [[2], [1]],
-         "aspect_ratio_mask": [[[1, 1]], [[1, 0]]]},
+        named("mllama"),
+        ["model.language_model.layers.1"],
+        "cross_attn",
+        Beside,
+        {
+            **WORDS,
+            "pixel_values": (2, 1, 2, 3, 8, 8),
+            "aspect_ratio_ids": [[2], [1]],
+            "aspect_ratio_mask": [[[1, 1]], [[1, 0]]],
+        },
     ),
     "idefics": (
-        named("idefics"), ["model.gated_cross_attn_layers.0", "model.gated_cross_attn_layers.1"],
-        "cross_attn", Beside,
-        {**WORDS, "pixel_values": (2, 1, 3, 8, 8),
-         "image_attention_mask": [[[1], [1], [0], [1]]] * 2},
+        named("idefics"),
+        ["model.gated_cross_attn_layers.0", "model.gated_cross_attn_layers.1"],
+        "cross_attn",
+        Beside,
+        {**WORDS, "pixel_values": (2, 1, 3, 8, 8), "image_attention_mask": [[[1], [1], [0], [1]]] * 2},
     ),
-    "vit_gpt2": (
-        vit_gpt2, ["decoder.transformer.h.0"], "crossattention", Beside,
-        {"pixel_values": IMAGES, **SPOKEN},
-    ),
-}  # fmt: skip
+    "vit_gpt2": (vit_gpt2, ["decoder.transformer.h.0"], "crossattention", Beside, {"pixel_values": IMAGES, **SPOKEN}),
+}
 JUDGED = ["bart", "blip captioning", "idefics", "mllama", "t5", "vit_gpt2"]
 
 
@@ -118,32 +128,29 @@ class Made:
             self.network = make()
             self.network.save_pretrained(folder / "base")
         self.inputs = {
-            key: random.standard_normal(value).astype(np.float32) if isinstance(value, tuple)
-            else np.asarray(value)
+            key: random.standard_normal(value).astype(np.float32) if isinstance(value, tuple) else np.asarray(value)
             for key, value in given.items()
-        }  # fmt: skip
-        shapes = {"down.weight": (RANK, WIDTH), "down.bias": (RANK,), "up.weight": (WIDTH, RANK),
-                  "up.bias": (WIDTH,)}  # fmt: skip
+        }
+        shapes = {"down.weight": (RANK, WIDTH), "down.bias": (RANK,), "up.weight": (WIDTH, RANK), "up.bias": (WIDTH,)}
         self.layers = {
-            path: {n: size * random.standard_normal(s).astype(np.float32)
-                   for n, s in shapes.items()}
-            for path in paths
-        }  # fmt: skip
+            path: {n: size * random.standard_normal(s).astype(np.float32) for n, s in shapes.items()} for path in paths
+        }
         self.insert, self.folder = insert, folder
         self.write(layers or self.layers)
 
     def write(self, held_by, **more):
         (self.folder / "delta").mkdir(exist_ok=True)
         config = {
-            "kind": "visual_adapter", "variant": "vl_adapter", "insert": self.insert,
-            "rank": RANK, "activation": "relu", "scale": SCALE, **more,
-        }  # fmt: skip
-        (self.folder / "delta/adapter_config.json").write_text(json.dumps(config))
-        tensors = {
-            f"{path}.vl_adapter.{name}": value
-            for path, held in held_by.items()
-            for name, value in held.items()
+            "kind": "visual_adapter",
+            "variant": "vl_adapter",
+            "insert": self.insert,
+            "rank": RANK,
+            "activation": "relu",
+            "scale": SCALE,
+            **more,
         }
+        (self.folder / "delta/adapter_config.json").write_text(json.dumps(config))
+        tensors = {f"{path}.vl_adapter.{name}": value for path, held in held_by.items() for name, value in held.items()}
         save_file(tensors, self.folder / "delta/adapter.safetensors")
 
     def by_hand(self):
@@ -198,11 +205,7 @@ def test_a_layer_that_has_a_cross_attention_must_have_an_adapter(tmp_path, cache
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    [
-        ("mllama", "model.language_model.layers.0"),
-        ("blip_2", "qformer.encoder.layer.1"),
-        ("t5", "encoder.block.0"),
-    ],
+    [("mllama", "model.language_model.layers.0"), ("blip_2", "qformer.encoder.layer.1"), ("t5", "encoder.block.0")],
 )
 def test_a_layer_without_a_cross_attention_is_no_place_for_one(tmp_path, cache_dir, name, layer):
     made = Made(tmp_path, name, "after_cross_attention")

@@ -17,10 +17,9 @@ SPEC = next(spec for spec in SMOKE.checks if spec.name == "cut_values")
 FORMS = {
     "lora": peft.LoraConfig(r=32, target_modules=["q_proj", "gate_proj"], task_type="CAUSAL_LM"),
     "ia3": peft.IA3Config(
-        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"],
-        task_type="CAUSAL_LM",
+        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,16 @@ LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 @pytest.fixture
 def options(tmp_path):
     return WorkerOptions(
-        name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0,
-        run_timeout_s=60, stop_grace_s=0, threads=1, memory_bytes=0,
-    )  # fmt: skip
+        name="w1",
+        gpu="cpu",
+        base_dirs=(),
+        scratch=tmp_path / "scratch",
+        lease_wait_s=0,
+        run_timeout_s=60,
+        stop_grace_s=0,
+        threads=1,
+        memory_bytes=0,
+    )
 
 
 @pytest.fixture
@@ -111,12 +118,11 @@ def link(folder):
 
 ROGUES = {
     "nothing": (lambda _: None, IntegrityFailure),
-    "other bytes": (lambda folder: (folder / "adapter_config.json").write_text("{}"),
-                    IntegrityFailure),
+    "other bytes": (lambda folder: (folder / "adapter_config.json").write_text("{}"), IntegrityFailure),
     "links": (link, IntegrityFailure),
     "a pipe beside them": (lambda folder: os.mkfifo(folder / "pipe"), IntegrityFailure),
     "more than there is room for": (fill, Inconclusive),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("does", ROGUES)

@@ -28,9 +28,17 @@ UNET = diffusion_loras.SORTS["unet new"]
 
 
 QUICK = (
-    "unet new convolutions", "unet old processors", "unet kohya", "sdxl original kohya",
-    "flux new", "flux kohya", "flux original comfyui", "sd3 new", "pixart peft", "unet lokr",
-)  # fmt: skip
+    "unet new convolutions",
+    "unet old processors",
+    "unet kohya",
+    "sdxl original kohya",
+    "flux new",
+    "flux kohya",
+    "flux original comfyui",
+    "sd3 new",
+    "pixart peft",
+    "unet lokr",
+)
 
 
 def all_of(names, *, quick):
@@ -212,15 +220,7 @@ def engine_as(kind, bench, effects):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "StableDiffusionPipeline",
-        "DDIMScheduler",
-        "os.system",
-        "ModelMixin2",
-        "__class__",
-        "logging",
-    ],
+    "name", ["StableDiffusionPipeline", "DDIMScheduler", "os.system", "ModelMixin2", "__class__", "logging"]
 )
 def test_only_models_of_the_library_are_made(name, unet, cache_dir):
     rename(unet.base, name)

@@ -16,10 +16,21 @@ from tests.verify.test_pipeline_bases import UNET, save_pipeline, trained, write
 WORK = (sys.executable, "-m", "deltareg_verify", "run", "--gpu", "cpu")
 QUICK = ("unet new", "flux original kohya")
 ALL = (
-    "sdxl new", "unet old processors", "unet kohya convolutions", "sd3 kohya", "unet comfyui",
-    "sdxl original kohya", "sdxl original comfyui", "flux original kohya", "flux original comfyui",
-    "wan original comfyui", "unet locon", "sdxl original loha", "unet lokr", "wan lokr",
-)  # fmt: skip
+    "sdxl new",
+    "unet old processors",
+    "unet kohya convolutions",
+    "sd3 kohya",
+    "unet comfyui",
+    "sdxl original kohya",
+    "sdxl original comfyui",
+    "flux original kohya",
+    "flux original comfyui",
+    "wan original comfyui",
+    "unet locon",
+    "sdxl original loha",
+    "unet lokr",
+    "wan lokr",
+)
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # what the libraries say to each other
     pytest.mark.slow,
@@ -54,8 +65,9 @@ def push_of_pipeline(client, folder):
 def assert_verified(registry, client, processes, folder, refs):
     """Have a worker in its sandbox judge versions, all of which pass."""
     token = registry.token("read", "verify", principal="worker", kind="wrk")
-    environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_WORKER_THREADS="1",
-                                DELTAREG_SERVER=registry.url)  # fmt: skip
+    environ = processes.environ(
+        "worker", DELTAREG_TOKEN=token, DELTAREG_WORKER_THREADS="1", DELTAREG_SERVER=registry.url
+    )
     runs = [client.verify(ref).id for ref in refs]
     processes.start("worker", *WORK, "--scratch", str(folder / "work"), environ=environ)
     until(lambda: all(client.runs.show(run).verdict for run in runs), "verdicts", timeout_s=250)
@@ -94,9 +106,7 @@ def test_they_are_pushed_verified_promoted_and_folded(local_registry, processes,
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_all_that_people_have_are_promoted_and_fold_as_diffusers_fuses(
-    local_registry, processes, tmp_path
-):
+def test_all_that_people_have_are_promoted_and_fold_as_diffusers_fuses(local_registry, processes, tmp_path):
     client = local_registry.client(("read", "push", "promote", "admin"))
     refs = push_all(client, tmp_path, ALL)
 

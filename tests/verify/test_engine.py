@@ -99,9 +99,7 @@ def test_a_forward_that_breaks_takes_its_hooks_away(bench):
     del norm.forward
 
     assert not any(m._forward_hooks for m in engine._network.module.modules())
-    assert np.array_equal(
-        engine.outputs("base")["logits"], bench.engine().outputs("base")["logits"]
-    )
+    assert np.array_equal(engine.outputs("base")["logits"], bench.engine().outputs("base")["logits"])
 
 
 @pytest.mark.parametrize("bench", ["tinyllama/lora", "tinygpt2/lora"], indirect=True)

@@ -10,9 +10,7 @@ from deltareg.errors import InvalidInput, Misconfigured
 from deltareg_verify.sandbox.escape_trial import accepted_layers, stand_trial
 from deltareg_verify.sandbox.zygote import Zygote
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="needs Linux: the layers are its own"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: the layers are its own")
 LAYERS_ON_LINUX = {"network", "files", "calls", "limits"}
 
 
@@ -24,9 +22,7 @@ def trial(tmp_path, repository):
         (tmp_path / "leak").write_text(" ".join(walls))
         environment = {**os.environ, "PYTHONPATH": str(repository)}
         with Zygote(tmp_path, environment=environment, child="tests.verify.leaky") as zygote:
-            return stand_trial(
-                zygote, tmp_path, memory_bytes=memory_bytes, accepted=frozenset(accepted)
-            )
+            return stand_trial(zygote, tmp_path, memory_bytes=memory_bytes, accepted=frozenset(accepted))
 
     return hold
 

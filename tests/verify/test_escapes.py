@@ -13,9 +13,7 @@ from deltareg_verify.sandbox.escape_trial import bystanders
 from deltareg_verify.sandbox.escapes import ESCAPES, EscapeTargets
 from deltareg_verify.sandbox.zygote import Zygote
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="needs Linux: the layers are its own"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: the layers are its own")
 NAMES = [escape.name for escape in ESCAPES]
 MEMORY_BYTES = 8 << 30
 
@@ -46,9 +44,14 @@ def targets(tmp_path):
     (outside / "secret").write_text("secret")
     with bystanders() as (host, resolver), socket.create_server(("127.0.0.1", 0)) as metadata:
         yield EscapeTargets(
-            host=host, metadata=metadata.getsockname(), resolver=resolver, own=own,
-            outside=outside, memory_bytes=MEMORY_BYTES, file_bytes=layers.FILE_BYTES,
-        )  # fmt: skip
+            host=host,
+            metadata=metadata.getsockname(),
+            resolver=resolver,
+            own=own,
+            outside=outside,
+            memory_bytes=MEMORY_BYTES,
+            file_bytes=layers.FILE_BYTES,
+        )
 
 
 def is_traceable():

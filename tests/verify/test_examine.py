@@ -2,14 +2,7 @@
 
 import pytest
 
-from deltareg.errors import (
-    BaseMismatch,
-    Inconclusive,
-    IntegrityFailure,
-    InvalidInput,
-    Problem,
-    Refused,
-)
+from deltareg.errors import BaseMismatch, Inconclusive, IntegrityFailure, InvalidInput, Problem, Refused
 from deltareg.suites.catalogue import CheckForm
 from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.examine import examine
@@ -80,9 +73,7 @@ def test_any_other_failure_lets_the_rest_run(bench):
 
 
 def test_a_static_warning_lets_the_rest_run(bench):
-    results = run(
-        bench, check("one", Finding("warn"), is_static=True), check("two"), check("three")
-    )
+    results = run(bench, check("one", Finding("warn"), is_static=True), check("two"), check("three"))
 
     assert verdicts(results) == [("one", "warn"), ("two", "pass"), ("three", "pass")]
 
@@ -100,9 +91,7 @@ def test_not_applicable_from_a_check_that_always_applies_is_skipped(bench, monke
 
     results = run(bench, *nothing, check("three"))
 
-    assert verdicts(results) == [
-        ("one", "skipped"), ("effect", "skipped"), ("golden", "n/a"), ("three", "pass"),
-    ]  # fmt: skip
+    assert verdicts(results) == [("one", "skipped"), ("effect", "skipped"), ("golden", "n/a"), ("three", "pass")]
 
 
 def test_a_refusal_is_a_failure_with_its_code(bench):
@@ -140,9 +129,7 @@ def test_a_check_that_breaks_is_skipped_and_says_why(bench, error):
     assert results[0].detail.startswith("could not run")
 
 
-@pytest.mark.parametrize(
-    "error", [Inconclusive("no room"), MemoryError()], ids=["ours", "Python's"]
-)
+@pytest.mark.parametrize("error", [Inconclusive("no room"), MemoryError()], ids=["ours", "Python's"])
 def test_a_machine_that_cannot_do_it_ends_the_run_without_a_result(bench, error):
     with pytest.raises(Inconclusive):
         run(bench, check("one"), check("two", error=error), check("three"))

@@ -18,8 +18,14 @@ from tests.verify.bench import sample_bench
 
 CONFIG = "adapter_config.json"
 LORAS = ("tinyllama/lora", "tinyllama/lora_modules_to_save", "tinyllama/lora_embeddings")
-OTHERS = ("tinyllama_bf16/lora", "tinygpt2/lora", "tinyllama/full", "tinygpt2/bitfit",
-          "tinygpt2/bitfit_delta", "tinyllama/lora_dora")  # fmt: skip
+OTHERS = (
+    "tinyllama_bf16/lora",
+    "tinygpt2/lora",
+    "tinyllama/full",
+    "tinygpt2/bitfit",
+    "tinygpt2/bitfit_delta",
+    "tinyllama/lora_dora",
+)
 
 
 def broken(bench, name, out, *, seed=1, other=None):
@@ -46,11 +52,10 @@ def updates(folder):
     tensors = {name: value.astype(np.float64) for name, value in load_file(path).items()}
     scale = config["lora_alpha"] / (config["r"] ** 0.5 if config["use_rslora"] else config["r"])
     return {
-        name.removesuffix(".lora_A.weight"): scale
-        * tensors[name.replace("lora_A", "lora_B")] @ tensors[name]
+        name.removesuffix(".lora_A.weight"): scale * tensors[name.replace("lora_A", "lora_B")] @ tensors[name]
         for name in tensors
         if name.endswith(".lora_A.weight")
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -60,9 +65,16 @@ def lora(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "factor"),
-    [("scaled-up", 4), ("applied-twice", 2), ("scaled-down", 1 / 8), ("half-trained", 0.5),
-     ("sign-turned", -1), ("never-trained", 0), ("wrong-alpha", 0.25)],
-)  # fmt: skip
+    [
+        ("scaled-up", 4),
+        ("applied-twice", 2),
+        ("scaled-down", 1 / 8),
+        ("half-trained", 0.5),
+        ("sign-turned", -1),
+        ("never-trained", 0),
+        ("wrong-alpha", 0.25),
+    ],
+)
 def test_a_fault_of_amount_scales_all_of_the_change(lora, tmp_path, name, factor):
     whole = updates(lora.folder.path)
 
@@ -75,8 +87,7 @@ def test_a_fault_of_amount_scales_all_of_the_change(lora, tmp_path, name, factor
 
 def test_swapped_and_shifted_layers_hold_each_others_changes(lora, tmp_path):
     whole = updates(lora.folder.path)
-    mirror = {key: key.replace(".0.", ".?.").replace(".1.", ".0.").replace(".?.", ".1.")
-              for key in whole}  # fmt: skip
+    mirror = {key: key.replace(".0.", ".?.").replace(".1.", ".0.").replace(".?.", ".1.") for key in whole}
 
     for name in ("layers-swapped", "layers-shifted"):  # of two layers, both are the same
         found = updates(broken(lora, name, tmp_path / name))
@@ -148,9 +159,7 @@ def test_rows_of_tokens_move_by_one(tmp_path):
 
     found = all_of(broken(bench, "other-tokenizer", tmp_path / "out"))
 
-    np.testing.assert_allclose(
-        found[name] - base[name], np.roll(whole[name] - base[name], 1, 0), atol=1e-6
-    )
+    np.testing.assert_allclose(found[name] - base[name], np.roll(whole[name] - base[name], 1, 0), atol=1e-6)
     other = "model.layers.0.mlp.down_proj.weight"
     np.testing.assert_array_equal(found[other], whole[other])
 

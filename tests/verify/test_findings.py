@@ -42,9 +42,7 @@ def test_a_comparison_says_what_the_command_line_does(owner, find):
 
     found = owner.runs.comparison("team/lora:v1", "team/lora:v2")
     ours = owner.diff("team/lora:v1", "team/lora:v2", top=10_000)
-    assert (run.state, run.other, found.is_known, found.left_out) == (
-        "done", "team/lora:v1", True, 0,
-    )  # fmt: skip
+    assert (run.state, run.other, found.is_known, found.left_out) == ("done", "team/lora:v1", True, 0)
     assert [one.module for one in found.modules] == [one.module for one in ours.modules]
     for mine, theirs in zip(found.modules, ours.modules, strict=True):
         for field in ("relative_norm", "cosine", "norm_a", "overlap", "effective_rank_b"):
@@ -67,9 +65,7 @@ def test_what_is_no_product_is_compared_on_the_bases_own_weights(owner, find):
     a = factors[0].astype(np.float64) @ factors[1] * (config["lora_alpha"] / config["r"])
     b = full[f"{name}.weight"].astype(np.float64) - base[f"{name}.weight"]
     assert one.relative_norm == pytest.approx(np.linalg.norm(b - a) / np.linalg.norm(a), rel=1e-3)
-    assert one.cosine == pytest.approx(
-        np.sum(a * b) / (np.linalg.norm(a) * np.linalg.norm(b)), abs=1e-3
-    )
+    assert one.cosine == pytest.approx(np.sum(a * b) / (np.linalg.norm(a) * np.linalg.norm(b)), abs=1e-3)
 
 
 def weights_of(folder):
@@ -80,11 +76,15 @@ def weights_of(folder):
 def test_thousands_of_experts_are_one_row_in_their_place():
     found = [
         WeightDifference(
-            f"model.layers.{layer}.mlp.experts.{expert}.up.weight", 1 / (1 + expert + layer / 100),
-            0.5, 1.0, float("inf"),
+            f"model.layers.{layer}.mlp.experts.{expert}.up.weight",
+            1 / (1 + expert + layer / 100),
+            0.5,
+            1.0,
+            float("inf"),
         )
-        for expert in range(200) for layer in range(40)
-    ]  # fmt: skip
+        for expert in range(200)
+        for layer in range(40)
+    ]
 
     document = describe_differences(found)
 
@@ -113,17 +113,16 @@ def test_answers_are_those_of_the_libraries(owner, find):
     tokenizer = transformers.AutoTokenizer.from_pretrained(BASE)
     ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
     networks = {
-        "base": load(BASE), "a": peft.PeftModel.from_pretrained(load(BASE), DELTAS / "lora"),
+        "base": load(BASE),
+        "a": peft.PeftModel.from_pretrained(load(BASE), DELTAS / "lora"),
         "b": load(DELTAS / "full"),
-    }  # fmt: skip
+    }
     assert ended.state == "done", ended.error
     assert found.names == {"base": "base", "a": "team/lora:v1", "b": "team/full:v1"}
     assert [each.side for each in found.answers] == ["base", "a", "b"]
     for each in found.answers:
         with torch.no_grad():
-            made = networks[each.side].generate(input_ids=ids, do_sample=False, max_new_tokens=8)[
-                0, ids.shape[1] :
-            ]
+            made = networks[each.side].generate(input_ids=ids, do_sample=False, max_new_tokens=8)[0, ids.shape[1] :]
         assert each.tokens == len([token for token in made if token != tokenizer.eos_token_id])
         assert each.text == clean(tokenizer.decode(made[: each.tokens]))
     assert found.prompt == PROMPT
@@ -144,15 +143,12 @@ def test_a_seed_draws_the_same_again_and_greed_another_thing(owner, find):
     greedy = owner.runs.ask("one", "team/lora:v2", tokens=12)
     find(greedy)
 
-    one, two, plain = ([each.text for each in owner.runs.answers(run).answers]
-                       for run in (first, second, greedy))  # fmt: skip
+    one, two, plain = ([each.text for each in owner.runs.answers(run).answers] for run in (first, second, greedy))
     assert one == two
     assert one != plain
 
 
-def test_nobody_else_reads_what_was_asked_and_nothing_is_told_of_what_is_gone(
-    local_registry, owner, find
-):
+def test_nobody_else_reads_what_was_asked_and_nothing_is_told_of_what_is_gone(local_registry, owner, find):
     run = owner.runs.ask(f"{SECRET} 1", "team/lora:v1")
     other = local_registry.client(principal="bob")
     trail = local_registry.http(local_registry.admin_token).get("/audit", params={"limit": 200})

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg.suites.training_start import BatchCounts, TrainingStart
 from deltareg_verify.judging.examine import examine
@@ -29,9 +29,7 @@ def checked(delta, cache_dir):
 
 
 def keep(delta, training):
-    sample = sample_of(
-        {"input_ids": np.ones((1, 3), np.int64)}, {"logits": np.ones((1, 3, 4), np.float32)}
-    )
+    sample = sample_of({"input_ids": np.ones((1, 3), np.int64)}, {"logits": np.ones((1, 3, 4), np.float32)})
     golden = GoldenOutputs((sample,), GoldenOrigin("in_training"), training)
     (delta / GOLDEN_FILE).write_bytes(encode(golden))
 

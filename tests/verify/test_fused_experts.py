@@ -88,9 +88,9 @@ def test_a_parameter_counts_as_loaded_when_the_files_have_every_part_of_it(mixtr
     all_of_it = find_slots(model.state_dict(), view)
     part_of_it = find_slots(model.state_dict(), replace(view, tensors=less))
 
-    assert {slot.whole for slot in all_of_it.values()} - {
-        slot.whole for slot in part_of_it.values()
-    } == {"model.layers.0.mlp.experts.gate_up_proj"}
+    assert {slot.whole for slot in all_of_it.values()} - {slot.whole for slot in part_of_it.values()} == {
+        "model.layers.0.mlp.experts.gate_up_proj"
+    }
 
 
 def test_experts_of_the_files_are_held_against_memory(mixtral):
@@ -131,10 +131,15 @@ def _write_per_expert(folder, spelling):
     folder.mkdir()
     save_file(tensors, folder / "adapter_model.safetensors")
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "bias": "none",
-        "target_modules": ["w1", "w2", "w3"], "inference_mode": True,
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 2,
+        "lora_alpha": 4,
+        "bias": "none",
+        "target_modules": ["w1", "w2", "w3"],
+        "inference_mode": True,
         "base_model_name_or_path": "mixtral",
-    }  # fmt: skip
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
@@ -143,6 +148,4 @@ def test_an_open_base_says_which_part_an_expert_is(mixtral):
         part = base.view.names.part("model.layers.1.block_sparse_moe.experts.3.w3.weight")
 
     assert part is not None
-    assert (part.whole, part.row, part.place, part.places) == (
-        "model.layers.1.mlp.experts.gate_up_proj", 3, 1, 2,
-    )  # fmt: skip
+    assert (part.whole, part.row, part.place, part.places) == ("model.layers.1.mlp.experts.gate_up_proj", 3, 1, 2)

@@ -22,9 +22,8 @@ def language(tmp_path_factory):
     base = make_language_base(folder / "base")
     network = AutoModelForCausalLM.from_pretrained(base)
     form = peft.IA3Config(
-        task_type="CAUSAL_LM", target_modules=["k_proj", "v_proj", "down_proj"],
-        feedforward_modules=["down_proj"],
-    )  # fmt: skip
+        task_type="CAUSAL_LM", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tuned = peft.get_peft_model(network, form)
@@ -44,12 +43,8 @@ def smoke(language, delta):
 def test_a_tune_of_a_language_model_passes(language):
     found = smoke(language, language / "ia3")
 
-    assert {
-        name for name, result in found.items() if result.verdict in {"fail", "skipped"}
-    } == set()
-    assert {found[n].verdict for n in ("general_perplexity", "special_tokens", "batching")} == {
-        "pass"
-    }
+    assert {name for name, result in found.items() if result.verdict in {"fail", "skipped"}} == set()
+    assert {found[n].verdict for n in ("general_perplexity", "special_tokens", "batching")} == {"pass"}
     assert "4 ways" in found["batching"].detail
 
 
@@ -60,9 +55,7 @@ def test_an_ia3_that_is_applied_minus_one_fails(language):
     save_file({name: value - 1 for name, value in load_file(file).items()}, file)
 
     stored = smoke(language, broken)["cut_values"]  # smoke ends there, before anything runs
-    bench = Bench(
-        broken, language / "base", language / "cache", suite=suite_of("general_perplexity")
-    )
+    bench = Bench(broken, language / "base", language / "cache", suite=suite_of("general_perplexity"))
     (found,) = examine(bench.case())
 
     assert stored.verdict == "fail"

@@ -53,8 +53,7 @@ class TestGeneralPerplexity:
         rise = 100 * np.log(times)
 
         finding = find(
-            "general_perplexity",
-            losses={"en": ProbeLoss(300 + rise, 100), "zh": ProbeLoss(900 + rise, 100)},
+            "general_perplexity", losses={"en": ProbeLoss(300 + rise, 100), "zh": ProbeLoss(900 + rise, 100)}
         )
 
         assert finding.verdict == verdict
@@ -62,17 +61,13 @@ class TestGeneralPerplexity:
 
     def test_what_the_base_never_knew_does_not_hide_what_it_loses(self, find):
         """As a whole it would be e^0.9 times the base, 2.5; English alone is e^1.8, 6 times."""
-        finding = find(
-            "general_perplexity", losses={"en": ProbeLoss(480.0, 100), "zh": ProbeLoss(900.0, 100)}
-        )
+        finding = find("general_perplexity", losses={"en": ProbeLoss(480.0, 100), "zh": ProbeLoss(900.0, 100)})
 
         assert (finding.verdict, finding.code) == ("fail", "worse_than_base")
         assert "worst in en" in finding.detail
 
     def test_what_the_base_never_knew_may_be_lost_to_a_point(self, find):
-        finding = find(
-            "general_perplexity", losses={"en": ProbeLoss(300.0, 100), "zh": ProbeLoss(1_150.0, 100)}
-        )
+        finding = find("general_perplexity", losses={"en": ProbeLoss(300.0, 100), "zh": ProbeLoss(1_150.0, 100)})
 
         assert finding.verdict == "fail"  # four times as bad over all of it
 
@@ -183,8 +178,7 @@ class TestEmbeddingSpread:
 
 class TestBatching:
     @pytest.mark.parametrize(
-        ("batch", "left", "verdict"),
-        [(2e-6, 0.3, "pass"), (0.2, 0.3, "fail"), (2e-6, 1.6, "fail"), (NAN, 0.3, "fail")],
+        ("batch", "left", "verdict"), [(2e-6, 0.3, "pass"), (0.2, 0.3, "fail"), (2e-6, 1.6, "fail"), (NAN, 0.3, "fail")]
     )
     def test_more_than_the_base_differs_from_itself_fails(self, find, batch, left, verdict):
         finding = find("batching", batching={"batch": batch, "padded_left": left})
@@ -207,8 +201,7 @@ class TestBatching:
 
 
 @pytest.mark.parametrize(
-    ("peak", "middle", "verdict"),
-    [(0.3, 0.1, "pass"), (9.0, 0.1, "fail"), (0.2, 0.001, "pass"), (9.0, 8.0, "pass")],
+    ("peak", "middle", "verdict"), [(0.3, 0.1, "pass"), (9.0, 0.1, "fail"), (0.2, 0.001, "pass"), (9.0, 8.0, "pass")]
 )
 def test_a_row_has_to_stand_out_of_its_matrix_and_of_the_weight(bench, peak, middle, verdict):
     change = WeightChange("a.0.weight", 0.1, 1.0, row_peak=peak, row_middle=middle, row=3)
@@ -249,19 +242,14 @@ def test_a_row_that_was_overwritten_is_found_and_numpy_finds_the_same(edited):
 
     finding = outcome(bench, "rows")
 
-    (own,) = (
-        c for c in bench.engine().changes() if c.target.endswith("layers.1.self_attn.v_proj.weight")
-    )
+    (own,) = (c for c in bench.engine().changes() if c.target.endswith("layers.1.self_attn.v_proj.weight"))
     tensors = load_file(bench.folder.path / "adapter_model.safetensors")
     left, right = (
-        next(v for n, v in tensors.items() if f"layers.1.self_attn.v_proj.lora_{part}" in n)
-        for part in "BA"
+        next(v for n, v in tensors.items() if f"layers.1.self_attn.v_proj.lora_{part}" in n) for part in "BA"
     )
     rows = np.sqrt(np.square(left.astype(np.float64) @ right).mean(1))
     assert (finding.verdict, finding.code, own.row) == ("fail", "norm_ratio", 5)
-    assert own.row_peak / own.row_middle == pytest.approx(
-        rows.max() / np.sort(rows)[(len(rows) - 1) // 2]
-    )
+    assert own.row_peak / own.row_middle == pytest.approx(rows.max() / np.sort(rows)[(len(rows) - 1) // 2])
 
 
 def test_a_type_of_module_of_which_nothing_moved_fails(edited):
@@ -334,9 +322,7 @@ def test_a_network_that_looks_at_the_whole_batch_is_found():
 
 
 def test_a_network_that_looks_at_each_token_alone_is_the_same_in_every_way():
-    found = deviations(
-        TEXTS, lambda inputs: {"logits": inputs["input_ids"].float()[:, :, None]}, ways()
-    )
+    found = deviations(TEXTS, lambda inputs: {"logits": inputs["input_ids"].float()[:, :, None]}, ways())
 
     assert found == {"batch": 0.0, "padded_left": 0.0}
 

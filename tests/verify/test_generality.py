@@ -39,10 +39,7 @@ def test_perplexities_are_those_of_a_verification(compared, find, cache_dir, use
 
     told = {one.name: one for one in found.figures}
     probes = BaseProbes.decode(find.client.base_probes("it").document.encode())
-    cases = [
-        Bench(DELTAS / name, BASE, cache_dir).case(probes=lambda: probes)
-        for name in ("lora", "full")
-    ]
+    cases = [Bench(DELTAS / name, BASE, cache_dir).case(probes=lambda: probes) for name in ("lora", "full")]
     base, *sides = cases[0].figures("base"), *(case.figures("attached") for case in cases)
     for name, classes in ((ALL, tuple(base.losses)), (KNOWN, base.known)):
         one = told[name]
@@ -79,9 +76,7 @@ def test_two_that_do_the_same_are_the_same_on_every_text(compared, tmp_path):
 
     found = compared(BASE, DELTAS / "lora", twin).general
 
-    assert {(one.change.low, one.change.value, one.change.high) for one in found.figures} == {
-        (1.0, 1.0, 1.0)
-    }
+    assert {(one.change.low, one.change.value, one.change.high) for one in found.figures} == {(1.0, 1.0, 1.0)}
 
 
 def test_what_is_broken_shows_in_its_interval(compared):
@@ -108,10 +103,11 @@ def test_a_classifier_has_its_entropy_and_heads_that_the_base_lacks_are_told(com
         return judged.transformers.BertForSequenceClassification(judged.bert(num_labels=3))
 
     made = [
-        judged.make(tmp_path / str(seed), network, ["query", "value"], words=judged.tokenizer(),
-                    seed=0 if seed == 1 else 5)
+        judged.make(
+            tmp_path / str(seed), network, ["query", "value"], words=judged.tokenizer(), seed=0 if seed == 1 else 5
+        )
         for seed in (1, 2)
-    ]  # fmt: skip
+    ]
 
     found = compared(made[0].base, made[0].delta, made[1].delta).general
 

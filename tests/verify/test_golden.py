@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.verdict import judge
@@ -74,12 +74,8 @@ def spoiled(how, attached, base):
 
 
 @pytest.mark.parametrize(
-    "how",
-    [
-        "outputs of the base alone", "outputs of another network", "a NaN",
-        "tokens that the base does not have",
-    ],
-)  # fmt: skip
+    "how", ["outputs of the base alone", "outputs of another network", "a NaN", "tokens that the base does not have"]
+)
 def test_other_outputs_fail(delta, cache_dir, how):
     attached, base = (computed(delta, cache_dir, state) for state in ("attached", "base"))
     keep(delta, *spoiled(how, attached, base))

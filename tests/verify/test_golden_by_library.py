@@ -29,9 +29,8 @@ def recorded(tmp_path, cache_dir):
         shutil.copytree(source, tmp_path / "delta")
         base = sample_base(sample.partition("/")[0])
         request = GoldenRequest(
-            tmp_path / "delta", base, cache_dir, device="cpu", convention=convention_of(source),
-            **fields,
-        )  # fmt: skip
+            tmp_path / "delta", base, cache_dir, device="cpu", convention=convention_of(source), **fields
+        )
         return tmp_path / "delta", run(GoldenRequest.decode(request.encode()))
 
     return record
@@ -40,10 +39,12 @@ def recorded(tmp_path, cache_dir):
 @pytest.mark.parametrize(
     ("sample", "library"),
     [
-        ("tinyllama/lora_dora", "peft"), ("tinyllama_bf16/lora", "peft"),
-        ("tinyllama/full", "transformers"), ("tinygpt2/lora", "peft"),
+        ("tinyllama/lora_dora", "peft"),
+        ("tinyllama_bf16/lora", "peft"),
+        ("tinyllama/full", "transformers"),
+        ("tinygpt2/lora", "peft"),
     ],
-)  # fmt: skip
+)
 def test_what_the_library_computed_is_found_again(recorded, cache_dir, sample, library):
     folder, told = recorded(sample)
 
@@ -121,13 +122,7 @@ class _Rows(torch.utils.data.Dataset):  # type: ignore[name-defined]
 
 
 def trainer(folder, *callbacks, **options):
-    from transformers import (
-        AutoModelForCausalLM,
-        AutoTokenizer,
-        Trainer,
-        TrainingArguments,
-        default_data_collator,
-    )
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
     torch.manual_seed(1)
     base = sample_base("tinyllama")
@@ -136,14 +131,25 @@ def trainer(folder, *callbacks, **options):
         peft.LoraConfig(task_type="CAUSAL_LM", r=2, lora_dropout=0.3, target_modules=["q_proj"]),
     )
     arguments = TrainingArguments(
-        output_dir=str(folder), max_steps=4, save_steps=2, per_device_train_batch_size=2,
-        learning_rate=0.1, report_to=[], use_cpu=True, disable_tqdm=True, logging_steps=100,
+        output_dir=str(folder),
+        max_steps=4,
+        save_steps=2,
+        per_device_train_batch_size=2,
+        learning_rate=0.1,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        logging_steps=100,
         **options,
-    )  # fmt: skip
+    )
     return Trainer(
-        model=model, args=arguments, train_dataset=_Rows(), callbacks=list(callbacks),
-        processing_class=AutoTokenizer.from_pretrained(base), data_collator=default_data_collator,
-    )  # fmt: skip
+        model=model,
+        args=arguments,
+        train_dataset=_Rows(),
+        callbacks=list(callbacks),
+        processing_class=AutoTokenizer.from_pretrained(base),
+        data_collator=default_data_collator,
+    )
 
 
 def test_each_checkpoint_of_a_trainer_has_what_it_gave_then(tmp_path, cache_dir):

@@ -119,9 +119,7 @@ def test_a_config_that_was_altered_after_recording_fails(delta, cache_dir):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("base", ["tinyllama", "tinyllama_bf16"])
-def test_outputs_are_computed_again_in_the_dtype_they_were_made_in(
-    tmp_path, cache_dir, dtype, base
-):
+def test_outputs_are_computed_again_in_the_dtype_they_were_made_in(tmp_path, cache_dir, dtype, base):
     train(tmp_path / "delta", dtype=dtype, base=base, steps=3)
 
     verdict, result = checked(tmp_path / "delta", cache_dir, base=base)

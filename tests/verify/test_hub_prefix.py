@@ -16,10 +16,7 @@ from tests import corpus
 from tests.verify.bench import Bench
 from tests.verify.oracles import expected_logits, probe_of
 
-FILES = {
-    "pytorch_adapter.bin": "adapter.safetensors",
-    "pytorch_model_head.bin": "model_head.safetensors",
-}
+FILES = {"pytorch_adapter.bin": "adapter.safetensors", "pytorch_model_head.bin": "model_head.safetensors"}
 DELTAS = {
     d["id"]: d
     for d in corpus.manifest()["deltas"]
@@ -81,14 +78,11 @@ def test_a_prompt_gives_what_the_library_gives_where_nothing_is_padded(cache_dir
     delta = next(d for d in corpus.manifest()["deltas"] if d["id"] == "minilm/adp_prompt")
     whole = probe_of("minilm")[0]["attention_mask"].all(axis=1)
 
-    found = attached(
-        Bench(corpus.CORPUS / delta["path"], corpus.base_folder("minilm"), cache_dir), "minilm"
-    )
+    found = attached(Bench(corpus.CORPUS / delta["path"], corpus.base_folder("minilm"), cache_dir), "minilm")
 
     assert whole.any()
     assert np.max(np.abs(found - expected_logits(delta))[whole]) <= 2e-6
 
 
 def loss(logits, tokens):
-    return float(cross_entropy(torch.tensor(logits)[:, :-1].flatten(0, 1),
-                               tokens[:, 1:].flatten()))  # fmt: skip
+    return float(cross_entropy(torch.tensor(logits)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()))

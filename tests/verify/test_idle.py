@@ -26,14 +26,9 @@ def find(bench):
     """Run the check on changes by target; those of `stored` come as whole weights."""
 
     def run(sizes, *, stored=()):
-        effects = [
-            WeightUpdate(name, Replacement(NOTHING) if name in stored else PRODUCT, {})
-            for name in sizes
-        ]
+        effects = [WeightUpdate(name, Replacement(NOTHING) if name in stored else PRODUCT, {}) for name in sizes]
         changes = tuple(WeightChange(name, rms, 1.0) for name, rms in sizes.items())
-        case = bench.case(
-            engine=lambda _: PlainEngine(sizes=changes), account=lambda _: Account(effects, {})
-        )
+        case = bench.case(engine=lambda _: PlainEngine(sizes=changes), account=lambda _: Account(effects, {}))
         return all_checks()["idle"].run(case, SPEC)
 
     return run

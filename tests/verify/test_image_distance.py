@@ -29,17 +29,26 @@ def network(images, time):
     ("kind", "options"),
     [
         ("DDIMScheduler", {}),
-        ("DDIMScheduler", {"clip_sample": False, "steps_offset": 1, "set_alpha_to_one": False,
-                           "beta_schedule": "scaled_linear", "beta_start": 0.00085,
-                           "beta_end": 0.012}),
-        ("DDIMScheduler", {"prediction_type": "v_prediction", "timestep_spacing": "trailing",
-                           "clip_sample": False}),
-        ("DDIMScheduler", {"prediction_type": "sample", "beta_schedule": "squaredcos_cap_v2",
-                           "timestep_spacing": "linspace"}),
+        (
+            "DDIMScheduler",
+            {
+                "clip_sample": False,
+                "steps_offset": 1,
+                "set_alpha_to_one": False,
+                "beta_schedule": "scaled_linear",
+                "beta_start": 0.00085,
+                "beta_end": 0.012,
+            },
+        ),
+        ("DDIMScheduler", {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "clip_sample": False}),
+        (
+            "DDIMScheduler",
+            {"prediction_type": "sample", "beta_schedule": "squaredcos_cap_v2", "timestep_spacing": "linspace"},
+        ),
         ("FlowMatchEulerDiscreteScheduler", {}),
         ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
     ],
-)  # fmt: skip
+)
 def test_noise_becomes_what_the_librarys_scheduler_makes_of_it(kind, options):
     scheduler = getattr(diffusers, kind)(**options)
     scheduler.set_timesteps(7)
@@ -58,9 +67,7 @@ def test_the_distance_is_that_of_the_unbiased_kernel():
     pairwise = pytest.importorskip("sklearn.metrics.pairwise", reason="needs scikit-learn")
     made, real = normal(9, 3, 16, 16), 2 * normal(7, 3, 16, 16, seed=1) + 1
     x, y = features(made, like=real), features(real, like=real)
-    kernels = [
-        pairwise.polynomial_kernel(a, b, degree=3, coef0=1) for a, b in ((x, x), (y, y), (x, y))
-    ]
+    kernels = [pairwise.polynomial_kernel(a, b, degree=3, coef0=1) for a, b in ((x, x), (y, y), (x, y))]
     own, among = ((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in kernels[:2])
 
     found = distance(made_images(made, real))
@@ -71,8 +78,7 @@ def test_the_distance_is_that_of_the_unbiased_kernel():
 def test_images_that_are_alike_are_near_and_others_far():
     """Without bias it is about zero, and below it as often as above."""
     same = [
-        distance(made_images(normal(30, 3, 16, 16, seed=n), normal(30, 3, 16, 16, seed=n + 100)))
-        for n in range(10)
+        distance(made_images(normal(30, 3, 16, 16, seed=n), normal(30, 3, 16, 16, seed=n + 100))) for n in range(10)
     ]
     smooth = np.repeat(np.repeat(normal(30, 3, 8, 8, seed=5), 2, 2), 2, 3)
 

@@ -37,8 +37,9 @@ def test_a_worker_judges_what_a_version_writes(local_registry, processes, tmp_pa
     ref = client.push(one.delta, "team/lora", base="writer").version.ref
     run = client.verify(ref, suite="judged", priority="high")
     token = local_registry.token("read", "verify", principal="worker", kind="wrk")
-    environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_WORKER_THREADS="1",
-                                DELTAREG_SERVER=local_registry.url)  # fmt: skip
+    environ = processes.environ(
+        "worker", DELTAREG_TOKEN=token, DELTAREG_WORKER_THREADS="1", DELTAREG_SERVER=local_registry.url
+    )
 
     worker = processes.start("worker", *RUN, "--scratch", str(tmp_path / "work"), environ=environ)
 

@@ -42,8 +42,7 @@ def only(bench):
 
 
 @pytest.mark.parametrize(
-    "sample",
-    ["tinyllama/lora_qv", "tinyllama/lora_dora", "tinyllama/lora_embeddings", "tinygpt2/lora"],
+    "sample", ["tinyllama/lora_qv", "tinyllama/lora_dora", "tinyllama/lora_embeddings", "tinygpt2/lora"]
 )
 def test_peft_gives_what_the_engine_gives(opened, sample):
     result = only(opened(sample))
@@ -54,10 +53,7 @@ def test_peft_gives_what_the_engine_gives(opened, sample):
     assert result.value < 1e-5
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"target_modules": ["q_proj"]}, {"lora_alpha": 17}, {"layers_to_transform": [0]}],
-)
+@pytest.mark.parametrize("fields", [{"target_modules": ["q_proj"]}, {"lora_alpha": 17}, {"layers_to_transform": [0]}])
 def test_a_config_that_means_something_else_to_peft_fails(opened, fields):
     bench = opened("tinyllama/lora_qv")
     rewrite(bench, **fields)

@@ -21,14 +21,18 @@ pytest.importorskip("lm_eval", reason="needs lm-eval: pip install 'deltareg[lm-e
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the harness and what it imports
 
 SERIES = fill_task(
-    read_task((EXAMPLE / "series.yaml").read_bytes(), "series.yaml"),
-    lambda name: (EXAMPLE / name).read_bytes(),
+    read_task((EXAMPLE / "series.yaml").read_bytes(), "series.yaml"), lambda name: (EXAMPLE / name).read_bytes()
 )
 LONG = "The registry keeps every version, and every version keeps its base. " * 12
 PAIRS = [
-    ("Go on: 3, 5, 7,", " 9"), ("Go on: 3, 5, 7,", " 11"), ("A space after: ", "word"),
-    ("", "Nothing before it."), ("The lora", "s of it"), (LONG, " the end"), ("x", " " + LONG[:90]),
-]  # fmt: skip
+    ("Go on: 3, 5, 7,", " 9"),
+    ("Go on: 3, 5, 7,", " 11"),
+    ("A space after: ", "word"),
+    ("", "Nothing before it."),
+    ("The lora", "s of it"),
+    (LONG, " the end"),
+    ("x", " " + LONG[:90]),
+]
 NETWORKS = ["tinyllama/lora_qv", "tinygpt2/lora", "marked"]
 
 
@@ -47,11 +51,11 @@ def marked(folder):
     told = json.loads(file.read_text())
     mark = next(one for one in told["added_tokens"] if one["id"] == 0)["content"]
     told["post_processor"] = {
-        "type": "TemplateProcessing", "pair": [],
-        "single": [{"SpecialToken": {"id": mark, "type_id": 0}},
-                   {"Sequence": {"id": "A", "type_id": 0}}],
+        "type": "TemplateProcessing",
+        "pair": [],
+        "single": [{"SpecialToken": {"id": mark, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
         "special_tokens": {mark: {"id": mark, "ids": [0], "tokens": [mark]}},
-    }  # fmt: skip
+    }
     file.write_text(json.dumps(told))
     named = folder / "tokenizer_config.json"
     named.write_text(json.dumps(json.loads(named.read_text()) | {"bos_token": mark}))
@@ -71,13 +75,8 @@ def both(request, cache_dir, tmp_path):
     entry = listed("deltas")["tinyllama/lora_qv" if is_marked else request.param]
     base = marked(tmp_path / "base") if is_marked else sample_base(entry["base"])
     engine = Bench(SAMPLES / entry["path"], base, cache_dir).engine()
-    live = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(base), SAMPLES / entry["path"]
-    )
-    theirs = HFLM(
-        pretrained=live.eval(), tokenizer=AutoTokenizer.from_pretrained(base), device="cpu",
-        batch_size=1,
-    )  # fmt: skip
+    live = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), SAMPLES / entry["path"])
+    theirs = HFLM(pretrained=live.eval(), tokenizer=AutoTokenizer.from_pretrained(base), device="cpu", batch_size=1)
     return EngineNetwork(engine, "attached", engine.tokenizer()), theirs
 
 
@@ -134,9 +133,8 @@ def find(cache_dir, engine):
         check = f"{{check: lm_eval, probes: t, parameters: {{{parameters}}}{keys}}}"
         text = f"name: a\nseed: {seed}\nsets: {{t: {{file: t.yaml}}}}\nchecks: [{check}]"
         case = sample_bench("tinyllama/lora_qv", cache_dir).case(
-            task=lambda _: task, engine=lambda _: engine,
-            promoted=None if promoted is None else lambda _: promoted,
-        )  # fmt: skip
+            task=lambda _: task, engine=lambda _: engine, promoted=None if promoted is None else lambda _: promoted
+        )
         case.suite = read_suite(text.encode())
         (result,) = examine(case)
         return result
@@ -148,27 +146,37 @@ def task_of(rows=None, **changes):
     """Make a task of 24 rows: a word, what it is asked about it, and which answer is right."""
     words = ["red", "blue", "green", "grey", "pink", "black"] * 4
     plain = [
-        {"word": word, "other": words[n - 1], "same": int(word == words[n - 1]), "n": n % 2,
-         "said": f"{word} and {words[n - 1]} are two words, not one and the same"}
+        {
+            "word": word,
+            "other": words[n - 1],
+            "same": int(word == words[n - 1]),
+            "n": n % 2,
+            "said": f"{word} and {words[n - 1]} are two words, not one and the same",
+        }
         for n, word in enumerate(words)
-    ]  # fmt: skip
+    ]
     fields = {
-        "task": "words", "dataset_path": "json", "test_split": "test",
-        "dataset_kwargs": {"data_files": {"test": "words.jsonl"}}, **changes,
-    }  # fmt: skip
+        "task": "words",
+        "dataset_path": "json",
+        "test_split": "test",
+        "dataset_kwargs": {"data_files": {"test": "words.jsonl"}},
+        **changes,
+    }
     task = read_task(json.dumps(fields).encode(), "words.yaml")
     raw = "".join(json.dumps(row) + "\n" for row in plain if rows is None or row["n"] in rows)
     return fill_task(task, lambda _: raw.encode())
 
 
 ASKS: dict[str, dict[str, object]] = {
-    "multiple_choice": {"doc_to_text": "{{word}} or", "doc_to_choice": ["no", " yes"],
-                        "doc_to_target": "n"},
+    "multiple_choice": {"doc_to_text": "{{word}} or", "doc_to_choice": ["no", " yes"], "doc_to_target": "n"},
     "loglikelihood": {"doc_to_text": "{{word}} and", "doc_to_target": " {{other}}"},
     "loglikelihood_rolling": {"doc_to_text": "", "doc_to_target": "said"},
-    "generate_until": {"doc_to_text": "{{word}} and", "doc_to_target": "said",
-                       "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8}},
-}  # fmt: skip
+    "generate_until": {
+        "doc_to_text": "{{word}} and",
+        "doc_to_target": "said",
+        "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8},
+    },
+}
 ALL_METRICS = [(output, metric) for output, known in METRICS.items() for metric in known]
 
 
@@ -193,23 +201,16 @@ def test_it_gives_what_lm_eval_gives_by_its_own_means(find, tmp_path, monkeypatc
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = sample_base("tinyllama")
-    live = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(base), SAMPLES / "deltas/tinyllama/lora_qv"
-    )
+    live = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), SAMPLES / "deltas/tinyllama/lora_qv")
     monkeypatch.chdir(EXAMPLE)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     known = TaskManager(include_path=str(EXAMPLE), include_defaults=False)
-    network = HFLM(
-        pretrained=live.eval(), tokenizer=AutoTokenizer.from_pretrained(base), device="cpu"
-    )
+    network = HFLM(pretrained=live.eval(), tokenizer=AutoTokenizer.from_pretrained(base), device="cpu")
 
     theirs = simple_evaluate(network, tasks=["series"], task_manager=known, bootstrap_iters=0)
     ours = {metric: find(SERIES, f"metric: {metric}").value for metric in ("acc", "acc_norm")}
 
-    assert ours == {
-        metric: pytest.approx(theirs["results"]["series"][f"{metric},none"], rel=1e-5)
-        for metric in ours
-    }
+    assert ours == {metric: pytest.approx(theirs["results"]["series"][f"{metric},none"], rel=1e-5) for metric in ours}
 
 
 def test_a_version_is_compared_with_the_base_row_by_row(find):
@@ -241,18 +242,13 @@ def test_an_answer_is_read_by_the_filter_that_is_named(find):
     asks = ASKS["generate_until"] | {"doc_to_target": "nothing{{''}}"}
     task = task_of(output_type="generate_until", filter_list=ways, **asks)
 
-    found = {
-        name: find(task, f"metric: exact_match, filter: {name}").value
-        for name in ("as-it-is", "numbers")
-    }
+    found = {name: find(task, f"metric: exact_match, filter: {name}").value for name in ("as-it-is", "numbers")}
 
     assert found == {"as-it-is": 0, "numbers": 1}
 
 
 def test_few_shots_are_drawn_by_the_suites_seed(find):
-    values = {
-        find(SERIES, "metric: acc_norm, num_fewshot: 4", seed=seed).detail for seed in (1, 2, 1)
-    }
+    values = {find(SERIES, "metric: acc_norm, num_fewshot: 4", seed=seed).detail for seed in (1, 2, 1)}
 
     assert len(values) == 2
 

@@ -31,8 +31,9 @@ def test_a_task_of_lm_eval_decides_a_verdict(local_registry, processes, tmp_path
     ref = client.push(delta, "team/lora", base="tinyllama").version.ref
     run = client.verify(ref, suite="series", priority="high")
     token = local_registry.token("read", "verify", principal="worker", kind="wrk")
-    environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_WORKER_THREADS="1",
-                                DELTAREG_SERVER=local_registry.url)  # fmt: skip
+    environ = processes.environ(
+        "worker", DELTAREG_TOKEN=token, DELTAREG_WORKER_THREADS="1", DELTAREG_SERVER=local_registry.url
+    )
 
     worker = processes.start("worker", *RUN, "--scratch", str(tmp_path / "work"), environ=environ)
 

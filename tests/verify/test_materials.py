@@ -29,9 +29,7 @@ def worker(local_registry):
 @pytest.fixture
 def small_worker(local_registry):
     """A worker whose cache has room for no base beside another."""
-    return local_registry.client(
-        ("read", "verify"), principal="worker", kind="wrk", cache_max_bytes=1
-    )
+    return local_registry.client(("read", "verify"), principal="worker", kind="wrk", cache_max_bytes=1)
 
 
 @pytest.fixture
@@ -96,9 +94,7 @@ def test_a_base_is_found_in_a_folder_of_the_operators(pusher, worker, stock, tmp
     assert found.base.name in {"tinyllama", "tinyllama_sharded"}
 
 
-def test_the_place_that_a_registration_names_is_opened_by_nobody_else(
-    pusher, worker, stock, tmp_path
-):
+def test_the_place_that_a_registration_names_is_opened_by_nobody_else(pusher, worker, stock, tmp_path):
     """It is on the pusher's machine: what lies there on the worker's is none of the pusher's."""
     push(pusher, stored=False)
 
@@ -114,9 +110,7 @@ def test_a_folder_with_another_base_is_not_taken(pusher, worker, stock, tmp_path
     assert same_files(sample_base("tinyllama"), found.base)
 
 
-def test_the_same_tensors_with_another_epsilon_are_another_base(
-    pusher, worker, stock, tmp_path, caplog
-):
+def test_the_same_tensors_with_another_epsilon_are_another_base(pusher, worker, stock, tmp_path, caplog):
     """An operator's folder, and one that the worker fetched before, are no way round it."""
     caplog.set_level("INFO")
     twin = twin_of(sample_base("tinyllama"), tmp_path / "bases" / "twin")
@@ -133,9 +127,7 @@ def test_the_same_tensors_with_another_epsilon_are_another_base(
     assert "the same tensors; config differs: rms_norm_eps" in caplog.text
 
 
-def test_what_the_child_reads_of_an_operators_folder_is_the_registered_base(
-    pusher, worker, stock, tmp_path
-):
+def test_what_the_child_reads_of_an_operators_folder_is_the_registered_base(pusher, worker, stock, tmp_path):
     """The folder has keys of its own in its config, which change nothing, and code from a hub."""
     push(pusher)
     code = {"auto_map": {"AutoModel": "evil/repo--m.M"}, "use_cache": False}
@@ -204,9 +196,7 @@ def test_other_versions_to_compare_with_come_each_once(pusher, worker, stock, tm
     assert found.names["best of 5 by accuracy"] == version.ref
 
 
-def test_a_version_that_is_not_the_one_that_was_promoted_is_not_compared_with(
-    pusher, worker, stock, tmp_path
-):
+def test_a_version_that_is_not_the_one_that_was_promoted_is_not_compared_with(pusher, worker, stock, tmp_path):
     version = push(pusher).version
     served = {"promoted": version.ref, "promoted_digest": "sha256:" + "0" * 64}
 

@@ -72,9 +72,7 @@ def accuracy(find):
     return run
 
 
-@pytest.mark.parametrize(
-    ("ours", "verdict"), [(36, "pass"), (32, "pass"), (30, "warn"), (26, "fail"), (24, "fail")]
-)
+@pytest.mark.parametrize(("ours", "verdict"), [(36, "pass"), (32, "pass"), (30, "warn"), (26, "fail"), (24, "fail")])
 def test_an_accuracy_fails_when_its_interval_misses_the_mark(accuracy, ours, verdict):
     finding = accuracy("threshold: {threshold: 0.8}", ours=ours)
 
@@ -99,9 +97,7 @@ def test_what_is_not_decided_may_fail(accuracy):
         (0.03, 20, "fail", "regression"),
     ],
 )
-def test_a_version_is_compared_with_the_promoted_one_sample_by_sample(
-    accuracy, margin, ours, verdict, code
-):
+def test_a_version_is_compared_with_the_promoted_one_sample_by_sample(accuracy, margin, ours, verdict, code):
     settings = f"against: promoted, threshold: {{min_absolute_change: -{margin}}}"
 
     finding = accuracy(settings, ours=ours, promoted=36)
@@ -120,9 +116,7 @@ def test_what_is_undecided_says_what_would_decide_it(accuracy):
 
 
 def test_an_undecided_comparison_may_fail(accuracy):
-    settings = (
-        "against: promoted, threshold: {min_absolute_change: -0.03}, parameters: {undecided: fail}"
-    )
+    settings = "against: promoted, threshold: {min_absolute_change: -0.03}, parameters: {undecided: fail}"
 
     finding = accuracy(settings, ours=35, promoted=36)
 
@@ -131,10 +125,7 @@ def test_an_undecided_comparison_may_fail(accuracy):
 
 @pytest.mark.parametrize(("ours", "outcome"), [(36, ("pass", "")), (34, ("warn", "undecided"))])
 def test_a_suite_may_say_that_the_estimate_decides(accuracy, ours, outcome):
-    settings = (
-        "against: promoted, threshold: {min_absolute_change: -0.03},"
-        " parameters: {undecided: estimate}"
-    )
+    settings = "against: promoted, threshold: {min_absolute_change: -0.03}, parameters: {undecided: estimate}"
 
     finding = accuracy(settings, ours=ours, promoted=36)
 
@@ -175,9 +166,7 @@ def test_a_score_that_is_no_number_is_no_answer(find):
     assert (finding.verdict, finding.value) == ("fail", 0.0)
 
 
-@pytest.mark.parametrize(
-    ("settings", "verdict"), [("required: true", "fail"), ("parameters: {missing: n/a}", "n/a")]
-)
+@pytest.mark.parametrize(("settings", "verdict"), [("required: true", "fail"), ("parameters: {missing: n/a}", "n/a")])
 def test_a_measure_that_is_missing_fails_unless_the_suite_says_otherwise(find, settings, verdict):
     rows = Samples(arrays={"rows": np.arange(40)}, labels=LABELS)
     engine = Answering(attached=scores(3)[:, 0], base=scores(3)[:, 0])
@@ -206,9 +195,7 @@ class Paired(PlainEngine):
         return getattr(self, state)
 
 
-@pytest.mark.parametrize(
-    ("found", "verdict"), [(30, "pass"), (27, "pass"), (24, "warn"), (10, "fail")]
-)
+@pytest.mark.parametrize(("found", "verdict"), [(30, "pass"), (27, "pass"), (24, "warn"), (10, "fail")])
 def test_pairs_that_are_found(find, found, verdict):
     engine = Paired(attached=pairs(found), base=pairs(30))
     samples = Samples(arrays={"input_ids": np.zeros((30, 2), np.int64)})

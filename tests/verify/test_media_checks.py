@@ -59,9 +59,7 @@ def test_errors_of_what_is_heard_are_those_of_jiwer(whisper, cache_dir):
     case = whisper.case(cache_dir, Samples(arrays=sounds, targets=targets))
 
     found = {
-        name: judged.check(
-            case, "transcription", f"{FEW}, measure: {name}, new_tokens: 6}}", **TENSORS
-        )
+        name: judged.check(case, "transcription", f"{FEW}, measure: {name}, new_tokens: 6}}", **TENSORS)
         for name in ("wer", "cer")
     }
 
@@ -82,9 +80,8 @@ def test_a_transcript_is_as_likely_as_the_library_says(whisper, cache_dir):
         total, tokens = total + float(loss) * labels.shape[1], tokens + labels.shape[1]
 
     finding = judged.check(
-        whisper.case(cache_dir, Samples(arrays=sounds, targets=targets)), "target_perplexity",
-        FEW + "}", **TENSORS,
-    )  # fmt: skip
+        whisper.case(cache_dir, Samples(arrays=sounds, targets=targets)), "target_perplexity", FEW + "}", **TENSORS
+    )
 
     assert finding.value == pytest.approx(np.exp(total / tokens), rel=1e-5)
 
@@ -152,8 +149,7 @@ def test_rows_have_texts_in_a_tensor():
     padded = np.frombuffer(b"".join(x.ljust(8, b"\0") for x in raw), np.uint8).reshape(2, 8)
 
     found = read_samples(
-        ProbeSet("made", "a.safetensors"),
-        save({"input_features": normal(2, 3), "targets": padded.copy()}),
+        ProbeSet("made", "a.safetensors"), save({"input_features": normal(2, 3), "targets": padded.copy()})
     )
 
     assert found.targets == tuple(texts)

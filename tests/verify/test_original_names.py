@@ -23,20 +23,24 @@ from tests.verify import original_files, tiny_diffusers  # noqa: E402
 from tests.verify.original_files import WIDTHS, view_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
-THIN = {"block_out_channels": (8, 16, 32), "norm_num_groups": 4, "cross_attention_dim": 8,
-        "attention_head_dim": 4}  # fmt: skip
+THIN = {"block_out_channels": (8, 16, 32), "norm_num_groups": 4, "cross_attention_dim": 8, "attention_head_dim": 4}
 WITHOUT, WITH = ("DownBlock2D", "UpBlock2D"), ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
 SDXL = {
-    **THIN, "down_block_types": (WITHOUT[0], WITH[0], WITH[0]),
-    "up_block_types": (WITH[1], WITH[1], WITHOUT[1]), "transformer_layers_per_block": (1, 2, 3),
-    "addition_embed_type": "text_time", "addition_time_embed_dim": 4,
-    "projection_class_embeddings_input_dim": 32, "use_linear_projection": True,
-}  # fmt: skip
+    **THIN,
+    "down_block_types": (WITHOUT[0], WITH[0], WITH[0]),
+    "up_block_types": (WITH[1], WITH[1], WITHOUT[1]),
+    "transformer_layers_per_block": (1, 2, 3),
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 4,
+    "projection_class_embeddings_input_dim": 32,
+    "use_linear_projection": True,
+}
 SD1 = {
-    **THIN, "block_out_channels": (8, 16, 32, 32),
+    **THIN,
+    "block_out_channels": (8, 16, 32, 32),
     "down_block_types": (WITH[0], WITH[0], WITH[0], WITHOUT[0]),
     "up_block_types": (WITHOUT[1], WITH[1], WITH[1], WITH[1]),
-}  # fmt: skip
+}
 
 
 @cache
@@ -118,8 +122,7 @@ def test_names_of_a_larger_unet_are_those_of_its_checkpoint():
     # diffusers reads a LoRA of no more than nine blocks down: it takes the tenth for the first.
     model = made("UNet2DConditionModel", *SD1.items())
     table = by_path(view_of(model))
-    checkpoint = {f"model.diffusion_model.{path}.{end}": path for path in table
-                  for end in ("weight", "bias")}  # fmt: skip
+    checkpoint = {f"model.diffusion_model.{path}.{end}": path for path in table for end in ("weight", "bias")}
 
     wanted = convert_ldm_unet_checkpoint(checkpoint, model.config)
 
@@ -130,18 +133,14 @@ def test_names_of_a_larger_unet_are_those_of_its_checkpoint():
 
 
 def test_names_of_files_that_people_have_lead_where_they_should():
-    sd1, sdxl = (
-        by_spelling(view_of(made("UNet2DConditionModel", *c.items()))) for c in (SD1, SDXL)
-    )
+    sd1, sdxl = (by_spelling(view_of(made("UNet2DConditionModel", *c.items()))) for c in (SD1, SDXL))
 
     assert sdxl["input_blocks_4_1_transformer_blocks_0_attn1_to_q"].modules == (
         "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
     )
     assert sdxl["output_blocks_2_2_conv"].modules == ("up_blocks.0.upsamplers.0.conv",)
     assert sdxl["output_blocks_5_2_conv"].modules == ("up_blocks.1.upsamplers.0.conv",)
-    assert sdxl["input_blocks_7_0_skip_connection"].modules == (
-        "down_blocks.2.resnets.0.conv_shortcut",
-    )
+    assert sdxl["input_blocks_7_0_skip_connection"].modules == ("down_blocks.2.resnets.0.conv_shortcut",)
     assert sdxl["middle_block_1_transformer_blocks_2_ff_net_0_proj"].modules == (
         "mid_block.attentions.0.transformer_blocks.2.ff.net.0.proj",
     )
@@ -252,9 +251,7 @@ def test_a_component_of_a_pipeline_has_the_same_names():
     alone, below = by_path(view_of(model)), by_path(view_of(model, "unet"))
 
     assert below.keys() == alone.keys()
-    assert {f"unet.{m}" for o in alone.values() for m in o.modules} == {
-        m for o in below.values() for m in o.modules
-    }
+    assert {f"unet.{m}" for o in alone.values() for m in o.modules} == {m for o in below.values() for m in o.modules}
 
 
 @pytest.mark.parametrize("told", [None, "two", True, 0, [2, 2], [2, "x", 2], 10**9, {}])

@@ -38,10 +38,7 @@ def bench(grown):
 
 def test_it_answers_as_the_library_does(grown, bench):
     network, _ = grown
-    given = {
-        "input_ids": IDS,
-        **({"decoder_input_ids": IDS} if network.config.is_encoder_decoder else {}),
-    }
+    given = {"input_ids": IDS, **({"decoder_input_ids": IDS} if network.config.is_encoder_decoder else {})}
     with torch.no_grad():
         want = network(**given).logits.numpy()
 

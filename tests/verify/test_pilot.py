@@ -44,9 +44,14 @@ def wanted(folder, *deltas):
     (folder / "in.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in TEXTS))
     versions = tuple(BacktestVersion(f"me/chat:v{n}", DELTAS / one) for n, one in enumerate(deltas, 1))
     return PilotRequest(
-        BASE, folder / "cache", folder, versions, sets={"in_domain": ["perplexity", "in.jsonl"]},
-        device="cpu", threads=1,
-    )  # fmt: skip
+        BASE,
+        folder / "cache",
+        folder,
+        versions,
+        sets={"in_domain": ["perplexity", "in.jsonl"]},
+        device="cpu",
+        threads=1,
+    )
 
 
 def measured(pilot):
@@ -87,13 +92,10 @@ def answer_losses(delta):
 def test_answers_are_scored_after_what_was_asked_as_peft_does(tmp_path):
     lines = [json.dumps({"text": one, "target": SAID}) + "\n" for one in ASKED]
     (tmp_path / "in.jsonl").write_text("".join(lines))
-    versions = tuple(BacktestVersion(f"me/chat:v{n}", DELTAS / one) for n, one in
-                     enumerate(("lora", "lora_v2"), 1))  # fmt: skip
+    versions = tuple(BacktestVersion(f"me/chat:v{n}", DELTAS / one) for n, one in enumerate(("lora", "lora_v2"), 1))
     sets = {"in_domain": ["target_perplexity", "in.jsonl"]}
 
-    found = run(
-        PilotRequest(BASE, tmp_path / "cache", tmp_path, versions, sets=sets, device="cpu", threads=1)
-    )
+    found = run(PilotRequest(BASE, tmp_path / "cache", tmp_path, versions, sets=sets, device="cpu", threads=1))
 
     base, first, second = (answer_losses(one) for one in (None, "lora", "lora_v2"))
     told = {(one["a"], one["b"]): one["change"] for one in cast("list[dict]", found["items"])}

@@ -35,9 +35,15 @@ FILE = "pytorch_lora_weights.safetensors"
 def text_encoder(seed):
     torch.manual_seed(seed)
     config = CLIPTextConfig(
-        hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=2,
-        vocab_size=40, max_position_embeddings=16, bos_token_id=38, eos_token_id=39,
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=24,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        vocab_size=40,
+        max_position_embeddings=16,
+        bos_token_id=38,
+        eos_token_id=39,
+    )
     return CLIPTextModel(config).eval()
 
 
@@ -118,10 +124,7 @@ def test_its_tensors_are_named_by_component(pipeline, cache_dir):
 
         assert {"unet.conv_in.weight", "vae.encoder.conv_in.weight"} <= names
         assert names == set(base.tensors)
-        assert {
-            "text_encoder.final_layer_norm.bias",
-            "text_encoder_2.final_layer_norm.bias",
-        } <= names
+        assert {"text_encoder.final_layer_norm.bias", "text_encoder_2.final_layer_norm.bias"} <= names
         assert base_view(Manifest.decode(base.manifest.encode())).root == base.view.root
 
 
@@ -203,9 +206,7 @@ def test_older_layouts_find_their_component(layout, pipeline, tmp_path, cache_di
     assert largest(engine.outputs("attached"), wanted) < EXACT
 
 
-def test_a_file_of_kohya_for_sdxl_gives_what_the_pipeline_of_diffusers_gives(
-    pipeline, tmp_path, cache_dir
-):
+def test_a_file_of_kohya_for_sdxl_gives_what_the_pipeline_of_diffusers_gives(pipeline, tmp_path, cache_dir):
     parts = components()
     factors = original_files.on_modules(
         original_files.view_of(parts["unet"]), rank=2, alpha=lambda _: 1.0, ends=("to_q", "to_v")

@@ -25,10 +25,7 @@ def test_a_lora_stands_on_a_folded_pipeline(local_registry, tmp_path):
 
     changed = set()
     caches = Cache(tmp_path / "cache")
-    with (
-        open_base(tmp_path / "pipeline", caches) as old,
-        open_base(tmp_path / "out", caches) as new,
-    ):
+    with open_base(tmp_path / "pipeline", caches) as old, open_base(tmp_path / "out", caches) as new:
         assert old.view.tensors.keys() == new.view.tensors.keys()
         for name, record in old.view.tensors.items():
             if record.digest != new.view.tensors[name].digest:

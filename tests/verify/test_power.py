@@ -35,8 +35,12 @@ def run_with(bug, repository, files):
     options = ["-q", "-p", "no:cacheprovider", "--tb=no", "-k", QUICK, f"--maxfail={AT_LEAST}"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *paths],
-        env=environment, cwd=repository, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (failed|passed|error)", run.stdout)}
     assert "error" not in counts, run.stdout[-2_000:]
     return counts.get("failed", 0), counts.get("passed", 0)

@@ -14,17 +14,7 @@ from deltareg_verify.engine.torch_engine.prefix import insert_prefixes
 from tests import tiny
 from tests.verify import attached
 from tests.verify.bench import Bench, sample_base
-from tests.verify.many_networks import (
-    DECODERS,
-    GPT,
-    GROUPED,
-    IDS,
-    PADDED,
-    SMALL,
-    N,
-    logits,
-    network,
-)
+from tests.verify.many_networks import DECODERS, GPT, GROUPED, IDS, PADDED, SMALL, N, logits, network
 
 
 class Pair:
@@ -41,12 +31,8 @@ def prefix_of_tokens(made, path, count, ids):
     """Make prefixes of what a decoder's own cache holds after some tokens."""
     with torch.no_grad():
         cache = made(input_ids=ids[:1, :count], use_cache=True).past_key_values
-    pairs = [(layer.keys[0].transpose(0, 1), layer.values[0].transpose(0, 1))
-             for layer in cache.layers]  # fmt: skip
-    return [
-        PrefixInsert("attention", path.format(layer), count, Pair(*pair), {})
-        for layer, pair in enumerate(pairs)
-    ]
+    pairs = [(layer.keys[0].transpose(0, 1), layer.values[0].transpose(0, 1)) for layer in cache.layers]
+    return [PrefixInsert("attention", path.format(layer), count, Pair(*pair), {}) for layer, pair in enumerate(pairs)]
 
 
 @pytest.mark.parametrize(
@@ -177,10 +163,7 @@ def test_networks_detach_in_any_order():
     paths = ["encoder.layer.0.attention.self", "encoder.layer.1.attention.self"]
     first, second = (
         insert_prefixes(
-            made,
-            [PrefixInsert("attention", path, 0, Pair(keys, values), {})],
-            attached.OPS,
-            attached.unheard,
+            made, [PrefixInsert("attention", path, 0, Pair(keys, values), {})], attached.OPS, attached.unheard
         )
         for path in paths
     )
@@ -213,10 +196,7 @@ def test_keys_of_other_heads_are_told():
     pair = Pair(keys[:, :2], values[:, :2])
     insert = PrefixInsert("attention", "encoder.layer.0.attention.self", 0, pair, {})
 
-    with (
-        pytest.raises(Inconclusive, match="heads"),
-        insert_prefixes(made, [insert], attached.OPS, attached.unheard),
-    ):
+    with pytest.raises(Inconclusive, match="heads"), insert_prefixes(made, [insert], attached.OPS, attached.unheard):
         made(input_ids=torch.from_numpy(IDS))
 
 
@@ -224,10 +204,14 @@ def test_keys_of_other_heads_are_told():
 def engine(tmp_path, cache_dir):
     """Bring a sample base together with a prompt, as a worker does."""
     settings = {
-        "num_attention_heads": 4, "num_layers": 2, "num_transformer_submodules": 1,
-        "num_virtual_tokens": N, "peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM",
+        "num_attention_heads": 4,
+        "num_layers": 2,
+        "num_transformer_submodules": 1,
+        "num_virtual_tokens": N,
+        "peft_type": "PROMPT_TUNING",
+        "task_type": "CAUSAL_LM",
         "token_dim": 40,
-    }  # fmt: skip
+    }
     vectors = np.random.default_rng(2).standard_normal((N, 40)).astype(np.float32)
     folder = tmp_path / "delta"
     tiny.write(folder, {"prompt_embeddings": vectors}, adapter_config=settings)

@@ -11,17 +11,7 @@ from tests import corpus
 from tests.folders import open_base
 from tests.verify import attached
 from tests.verify.bench import Bench, sample_base
-from tests.verify.many_networks import (
-    DECODERS,
-    DOUBLE,
-    GROUPED,
-    IDS,
-    PADDED,
-    SMALL,
-    N,
-    logits,
-    network,
-)
+from tests.verify.many_networks import DECODERS, DOUBLE, GROUPED, IDS, PADDED, SMALL, N, logits, network
 
 peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
 
@@ -33,14 +23,11 @@ PEFT = {
     ),
     "cartridge": lambda task: peft.CartridgeConfig(task_type=task, num_virtual_tokens=N),
     "prompt": lambda task: peft.PromptTuningConfig(task_type=task, num_virtual_tokens=N),
-    "p-tuning": lambda task: peft.PromptEncoderConfig(
-        task_type=task, num_virtual_tokens=N, encoder_hidden_size=8
-    ),
+    "p-tuning": lambda task: peft.PromptEncoderConfig(task_type=task, num_virtual_tokens=N, encoder_hidden_size=8),
     "cpt": lambda task: peft.CPTConfig(
-        task_type=task, cpt_token_ids=[3, 4, 5], cpt_mask=[1, 1, 1],
-        cpt_tokens_type_mask=[1, 2, 3],
+        task_type=task, cpt_token_ids=[3, 4, 5], cpt_mask=[1, 1, 1], cpt_tokens_type_mask=[1, 2, 3]
     ),
-}  # fmt: skip
+}
 
 
 def tuned(made, kind, folder):
@@ -101,10 +88,8 @@ def test_an_encoder_with_a_decoder_gives_what_peft_gives(double, kind, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["tinyllama/prefix", "tinyllama/cartridge", "tinyllama/prompt", "tinyllama/ptuning",
-     "tinygpt2/prompt"],
-)  # fmt: skip
+    "name", ["tinyllama/prefix", "tinyllama/cartridge", "tinyllama/prompt", "tinyllama/ptuning", "tinygpt2/prompt"]
+)
 @pytest.mark.skipif(not corpus.has_corpus(), reason=corpus.MISSING)
 def test_a_delta_of_the_corpus_gives_what_its_library_gave(name):
     delta = next(d for d in corpus.manifest()["deltas"] if d["id"] == name)

@@ -27,12 +27,7 @@ from deltareg_verify.engine.torch_engine.probe import floating_outputs, probe_in
 from tests import small_networks
 from tests.fresh import bases
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-}
+SMALL: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 TEXT: dict[str, Any] = {**SMALL, "vocab_size": 50}
 VISION: dict[str, Any] = {**SMALL, "image_size": 16, "patch_size": 8}
 NETWORKS = {
@@ -71,8 +66,11 @@ OTHERS = {
     "paligemma": SEEN,
     "moonshine": {"input_values": (2, 6655), "decoder_input_ids": (2, 4)},
     "qwen2_vl": {
-        "input_ids": (2, 24), "attention_mask": (2, 24), "pixel_values": (128, 96),
-        "image_grid_thw": (2, 3), "mm_token_type_ids": (2, 24),
+        "input_ids": (2, 24),
+        "attention_mask": (2, 24),
+        "pixel_values": (128, 96),
+        "image_grid_thw": (2, 3),
+        "mm_token_type_ids": (2, 24),
     },
     "resnet": {"pixel_values": (2, 3, 64, 64)},
     "speech_to_text": {"input_features": (2, 32, 8), "decoder_input_ids": (2, 4)},
@@ -81,7 +79,7 @@ OTHERS = {
     "wav2vec2 to bert": {"input_values": (2, 65), "decoder_input_ids": (2, 4)},
     "wav2vec2_bert": {"input_features": (2, 16, 8)},
     "whisper": {"input_features": (2, 8, 16), "decoder_input_ids": (2, 4)},
-}  # fmt: skip
+}
 
 
 def inputs_of(module, *, seed=1, tokens=8):
@@ -170,9 +168,8 @@ def test_each_row_has_one_end_token():
 
 def test_a_network_that_takes_something_else_is_inconclusive():
     config = TimeSeriesTransformerConfig(
-        prediction_length=2, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-    )  # fmt: skip
+        prediction_length=2, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16, decoder_ffn_dim=16
+    )
 
     with pytest.raises(Inconclusive, match=r"no probe for TimeSeries.*: it takes past_values"):
         inputs_of(TimeSeriesTransformerModel(config))

@@ -22,10 +22,13 @@ def wanted(tmp_path, cache_dir):
     """Ask for the logits of a LoRA on its base."""
     save_file({"input_ids": IDS}, tmp_path / "in.safetensors")
     return ProbeRequest(
-        delta=SAMPLES / "deltas/tinyllama/lora", base=sample_base("tinyllama"),
-        inputs=tmp_path / "in.safetensors", out=tmp_path / "out.safetensors", cache=cache_dir,
+        delta=SAMPLES / "deltas/tinyllama/lora",
+        base=sample_base("tinyllama"),
+        inputs=tmp_path / "in.safetensors",
+        out=tmp_path / "out.safetensors",
+        cache=cache_dir,
         device="cpu",
-    )  # fmt: skip
+    )
 
 
 def computed(wanted):
@@ -53,9 +56,7 @@ def test_a_file_that_is_there_is_replaced_whole(wanted):
     wanted.out.write_bytes(b"something else")
 
     assert run(wanted)["outputs"] == {"logits": list(load_file(wanted.out)["logits"].shape)}
-    assert sorted(p.name for p in wanted.out.parent.iterdir()) == [
-        "in.safetensors", "out.safetensors",
-    ]  # fmt: skip
+    assert sorted(p.name for p in wanted.out.parent.iterdir()) == ["in.safetensors", "out.safetensors"]
 
 
 def test_the_process_says_one_document(wanted):

@@ -35,8 +35,9 @@ def start(server, processes, tmp_path):
     token = server.token("read", "verify", principal="worker", kind="wrk")
 
     def run(*options, token=token, url=server.url, program=RUN, **variables):
-        environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=url,
-                                    DELTAREG_WORKER_THREADS="1", **variables)  # fmt: skip
+        environ = processes.environ(
+            "worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=url, DELTAREG_WORKER_THREADS="1", **variables
+        )
         scratch = str(tmp_path / "scratch")
         return processes.start("worker", *program, "--scratch", scratch, *options, environ=environ)
 
@@ -54,8 +55,7 @@ def is_idle(server):
 
 def alive_below(pid):
     """List processes that a process has started, and those that they have."""
-    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children")
-                for c in task.read_text().split()]  # fmt: skip
+    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children") for c in task.read_text().split()]
     return children + [below for child in children for below in alive_below(child)]
 
 
@@ -138,8 +138,9 @@ def test_a_worker_does_not_start_where_a_child_gets_out(start, tmp_path, wall, v
 def test_what_is_accepted_is_in_the_verdict(server, start, tmp_path):
     program = leaking(tmp_path, "missing_files")
 
-    worker = start("--once", "--gpu", "cpu", program=program, PYTHONPATH=REPOSITORY,
-                   DELTAREG_WORKER_ALLOW_ESCAPES="files")  # fmt: skip
+    worker = start(
+        "--once", "--gpu", "cpu", program=program, PYTHONPATH=REPOSITORY, DELTAREG_WORKER_ALLOW_ESCAPES="files"
+    )
 
     assert worker.wait() == 0, worker.errors
     found = server.client(("read",), principal="asker").verdicts.list("team/lora").items[0]

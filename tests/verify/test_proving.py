@@ -4,7 +4,7 @@ import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
-from deltareg_verify.messages.report import ChildReport, CheckSurroundings
+from deltareg_verify.messages.report import CheckSurroundings, ChildReport
 from deltareg_verify.supervisor.materials import MaterialSource
 from deltareg_verify.supervisor.options import WorkerOptions
 from deltareg_verify.supervisor.runs.prove import proof_report
@@ -28,14 +28,28 @@ def prove_next(client, zygote, tmp_path):
     """Let a worker take the next run that proves, and give what came of it."""
     stock = MaterialSource(client, base_dirs=())
     options = WorkerOptions(
-        name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0,
-        run_timeout_s=60, stop_grace_s=0, threads=1, memory_bytes=0,
-    )  # fmt: skip
+        name="w1",
+        gpu="cpu",
+        base_dirs=(),
+        scratch=tmp_path / "scratch",
+        lease_wait_s=0,
+        run_timeout_s=60,
+        stop_grace_s=0,
+        threads=1,
+        memory_bytes=0,
+    )
     worker = Worker(
-        registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
-        stored=client.bring_stored, open_reference=stock.open_reference, options=options,
-        device="cpu", labels={}, stop=StopSignal(0.0),
-    )  # fmt: skip
+        registry=client,
+        gather=stock.gather,
+        reencode=stock.reencode,
+        children=zygote,
+        stored=client.bring_stored,
+        open_reference=stock.open_reference,
+        options=options,
+        device="cpu",
+        labels={},
+        stop=StopSignal(0.0),
+    )
 
     def prove():
         grant = client.lease(LeaseRequest(worker="w1", what=["prove"]))
@@ -79,11 +93,7 @@ def test_a_cache_that_is_damaged_accuses_nobody(local_registry, client, prove_ne
     prove_next()
     owner.push(LORA, "team/lora", base="tinyllama")
     prove_next()
-    blobs = [
-        path
-        for path in client.config.cache_dir.rglob("*")
-        if path.is_file() and "blobs" in path.parts
-    ]
+    blobs = [path for path in client.config.cache_dir.rglob("*") if path.is_file() and "blobs" in path.parts]
     assert blobs
     for path in blobs:
         path.chmod(0o644)

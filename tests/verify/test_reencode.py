@@ -34,16 +34,29 @@ def worker(local_registry, tmp_path):
     def make(*base_dirs):
         stock = MaterialSource(client, base_dirs=base_dirs)
         options = WorkerOptions(
-            name="w1", gpu="cpu", base_dirs=base_dirs, scratch=tmp_path / "scratch",
-            lease_wait_s=0, run_timeout_s=60, stop_grace_s=0, threads=1, memory_bytes=0,
+            name="w1",
+            gpu="cpu",
+            base_dirs=base_dirs,
+            scratch=tmp_path / "scratch",
+            lease_wait_s=0,
+            run_timeout_s=60,
+            stop_grace_s=0,
+            threads=1,
+            memory_bytes=0,
             is_once=True,
-        )  # fmt: skip
+        )
         return Worker(
-            registry=client, gather=stock.gather, reencode=stock.reencode, children=NoChildren(),
+            registry=client,
+            gather=stock.gather,
+            reencode=stock.reencode,
+            children=NoChildren(),
             stored=nothing,
             open_reference=unused,
-            options=options, device="cpu", labels={}, stop=StopSignal(0.0),
-        )  # fmt: skip
+            options=options,
+            device="cpu",
+            labels={},
+            stop=StopSignal(0.0),
+        )
 
     return make
 
@@ -63,9 +76,7 @@ def runs_of(server):
     return [run for run in server.client().runs.list().items if run.what == "reencode"]
 
 
-def test_a_version_is_stored_anew_with_the_base_of_the_workers_machine(
-    local_registry, registered, worker, tmp_path
-):
+def test_a_version_is_stored_anew_with_the_base_of_the_workers_machine(local_registry, registered, worker, tmp_path):
     base, first = registered
 
     worker(base).serve()

@@ -32,9 +32,7 @@ def found(bench):
     return {result.name: result for result in examine(bench.case())}
 
 
-@pytest.mark.parametrize(
-    "sample", ["tinyllama/lora_qv", "tinyllama/lora_v2", "tinyllama/full", "tinygpt2/lora"]
-)
+@pytest.mark.parametrize("sample", ["tinyllama/lora_qv", "tinyllama/lora_v2", "tinyllama/full", "tinygpt2/lora"])
 def test_what_is_folded_loads_as_what_it_is(opened, sample):
     result = found(opened(sample))["reloads"]
 
@@ -60,7 +58,7 @@ def test_a_twin_that_is_written_under_one_of_its_names_is_missing(cache_dir):
 def test_what_the_class_has_and_no_file_holds_is_named(cache_dir):
     engine = sample_bench("tinyllama/lora_qv", cache_dir).engine()
 
-    told = engine.reloaded({**engine.config, "num_hidden_layers": 3})
+    told = engine.reload_folded({**engine.config, "num_hidden_layers": 3})
 
     assert told.missing
     assert all(name.startswith("model.layers.2.") for name in told.missing)
@@ -69,7 +67,7 @@ def test_what_the_class_has_and_no_file_holds_is_named(cache_dir):
 def test_what_the_base_lacks_beside_the_same_class_is_not_the_deltas_lack(cache_dir):
     engine = sample_bench("tinyllama/lora_qv", cache_dir).engine()
 
-    told = engine.reloaded({**engine.config, "architectures": ["LlamaModel"]})
+    told = engine.reload_folded({**engine.config, "architectures": ["LlamaModel"]})
 
     assert (told.missing, told.unexpected) == ((), ())  # the head, which the base has, too
 
@@ -79,9 +77,13 @@ def encoder(tmp_path_factory):
     """An encoder without a head, and what training a classifier on it gives."""
     folder = tmp_path_factory.mktemp("encoder")
     size = {
-        "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 16, "max_position_embeddings": 32,
-    }  # fmt: skip
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_position_embeddings": 32,
+    }
     with small_networks.quiet():
         torch.manual_seed(3)
         transformers.BertModel(transformers.BertConfig(**size)).save_pretrained(folder / "base")
@@ -117,9 +119,7 @@ def test_a_head_that_no_config_names_is_run_and_told(encoder, cache_dir):
 def test_a_head_for_which_no_class_has_a_place_decides_nothing(encoder, cache_dir):
     delta = classifier(encoder, "odd", rows=5, width=9)
 
-    result = found(Bench(delta, encoder / "base", cache_dir, suite=RELOADS, convention="absolute"))[
-        "exercised"
-    ]
+    result = found(Bench(delta, encoder / "base", cache_dir, suite=RELOADS, convention="absolute"))["exercised"]
 
     assert (result.verdict, result.code) == ("skipped", "")
     assert "no class of a bert here has a place for classifier.bias" in result.detail
@@ -134,9 +134,7 @@ def test_a_head_whose_class_a_config_names_folds_into_a_folder_that_loads(cache_
     results = found(bench)
     got = bench.engine().outputs_for("attached", inputs)["logits"]
 
-    assert {name: result.verdict for name, result in results.items()} == {
-        "reloads": "pass", "exercised": "pass",
-    }  # fmt: skip
+    assert {name: result.verdict for name, result in results.items()} == {"reloads": "pass", "exercised": "pass"}
     assert np.max(np.abs(got - made)) < 1e-6
 
 
@@ -144,15 +142,19 @@ def test_a_head_whose_class_a_config_names_folds_into_a_folder_that_loads(cache_
     ("kind", "options", "targets"),
     [
         ("DistilBert", {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16}, ["q_lin"]),
-        ("Roberta", {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-                     "intermediate_size": 16}, ["query"]),
-        ("MPNet", {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-                   "intermediate_size": 16}, ["q"]),
+        (
+            "Roberta",
+            {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+            ["query"],
+        ),
+        (
+            "MPNet",
+            {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+            ["q"],
+        ),
     ],
-)  # fmt: skip
-def test_a_classifier_on_a_plain_encoder_runs_by_its_task(
-    kind, options, targets, cache_dir, tmp_path
-):
+)
+def test_a_classifier_on_a_plain_encoder_runs_by_its_task(kind, options, targets, cache_dir, tmp_path):
     """DistilBERT has a part named `transformer`, which is no prefix of its names."""
     peft = pytest.importorskip("peft", reason="needs peft")
     with small_networks.quiet():
@@ -161,9 +163,7 @@ def test_a_classifier_on_a_plain_encoder_runs_by_its_task(
             vocab_size=40, max_position_embeddings=32, pad_token_id=1, **options
         )
         getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path / "base")
-        network = transformers.AutoModelForSequenceClassification.from_pretrained(
-            tmp_path / "base", num_labels=3
-        )
+        network = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=3)
         asked = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=targets)
         model = peft.get_peft_model(network, asked).eval()
         for parameter in model.parameters():
@@ -185,9 +185,7 @@ def test_a_classifier_on_a_plain_encoder_runs_by_its_task(
     ("kind", "is_taken"),
     [("QuestionAnswering", True), ("TokenClassification", True), ("SequenceClassification", False)],
 )
-def test_a_full_fine_tune_may_lack_the_pooler_that_its_class_lacks(
-    encoder, kind, is_taken, cache_dir, tmp_path
-):
+def test_a_full_fine_tune_may_lack_the_pooler_that_its_class_lacks(encoder, kind, is_taken, cache_dir, tmp_path):
     with small_networks.quiet():
         torch.manual_seed(4)
         network = getattr(transformers, f"BertFor{kind}").from_pretrained(encoder / "base").eval()
@@ -213,13 +211,15 @@ def trained_classifier(peft, folder):
     """Give a classifier of five kinds on a plain encoder, by peft, and its answers."""
     torch.manual_seed(5)
     size = {
-        "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 16, "max_position_embeddings": 32,
-    }  # fmt: skip
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_position_embeddings": 32,
+    }
     transformers.BertModel(transformers.BertConfig(**size)).save_pretrained(folder / "base")
-    network = transformers.BertForSequenceClassification.from_pretrained(
-        folder / "base", num_labels=5
-    )
+    network = transformers.BertForSequenceClassification.from_pretrained(folder / "base", num_labels=5)
     config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
     model = peft.get_peft_model(network, config).eval()
     for parameter in model.parameters():
@@ -234,9 +234,13 @@ def trained_classifier(peft, folder):
 
 def test_a_fine_tune_with_a_config_of_its_own_runs_by_it(cache_dir, tmp_path):
     size = {
-        "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "num_key_value_heads": 2,
-    }  # fmt: skip
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
     with small_networks.quiet():
         torch.manual_seed(6)
         network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**size))

@@ -14,9 +14,7 @@ from deltareg.gate.policy import SANDBOX_LAYERS
 from deltareg_verify.sandbox import layers
 from deltareg_verify.sandbox.zygote import Zygote
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="needs Linux: the layers are its own"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: the layers are its own")
 LAYERS = ("session", *layers.LAYERS)
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)  # whatever the environment says
 STOPPED = {"EACCES", "EPERM", "ENETUNREACH", "ESRCH", "EROFS", "ENOENT"}
@@ -42,8 +40,13 @@ def inside(zygote, scratch):
     """Try something inside the sandbox; gives what came of it."""
 
     def attempt(act, *, readable=(), memory_bytes=None, **given):
-        request = {"act": act, "scratch": str(scratch), "readable": [str(p) for p in readable],
-                   "memory_bytes": memory_bytes, **given}  # fmt: skip
+        request = {
+            "act": act,
+            "scratch": str(scratch),
+            "readable": [str(p) for p in readable],
+            "memory_bytes": memory_bytes,
+            **given,
+        }
         return json.loads(zygote.run(json.dumps(request).encode(), wall_s=60))["result"]
 
     return attempt
@@ -97,9 +100,7 @@ def test_not_even_the_machine_itself_is_reached(inside, holds):
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/etc/shadow", "/etc/hostname", str(HOME / ".bashrc")],
-    ids=["shadow", "hostname", "home"],
+    "path", ["/etc/shadow", "/etc/hostname", str(HOME / ".bashrc")], ids=["shadow", "hostname", "home"]
 )
 def test_the_systems_secrets_are_not_read(inside, holds, path):
     need(holds, "files")
@@ -137,8 +138,7 @@ def test_what_is_given_is_read_where_a_link_leads(inside, tmp_path):
 def test_the_own_folder_may_be_behind_a_link(zygote, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    request = {"act": "write", "scratch": str(tmp_path / "link"),
-               "path": str(tmp_path / "link" / "file")}  # fmt: skip
+    request = {"act": "write", "scratch": str(tmp_path / "link"), "path": str(tmp_path / "link" / "file")}
 
     said = json.loads(zygote.run(json.dumps(request).encode(), wall_s=60))
 

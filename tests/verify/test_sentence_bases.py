@@ -23,9 +23,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to e
 EXACT = 1e-6
 OUTPUT = "sentence_embedding"
 BERT = transformers.BertConfig(
-    vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-    intermediate_size=16, max_position_embeddings=32,
-)  # fmt: skip
+    vocab_size=30,
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=16,
+    max_position_embeddings=32,
+)
 MORE = {
     "mean": lambda m: [m.Pooling(16, "mean")],
     "cls, normalised": lambda m: [m.Pooling(16, "cls"), m.Normalize()],
@@ -48,9 +52,7 @@ def sentence_base(folder, more, *, network=transformers.BertModel):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(chr, range(97, 122))]
     (plain / "vocab.txt").write_text("\n".join(words))
     transformers.BertTokenizerFast(str(plain / "vocab.txt")).save_pretrained(plain)
-    made = library.SentenceTransformer(
-        modules=[modules.Transformer(str(plain)), *more(modules)], device="cpu"
-    )
+    made = library.SentenceTransformer(modules=[modules.Transformer(str(plain)), *more(modules)], device="cpu")
     made.save(str(folder / "base"), create_model_card=False)
     if network is not transformers.BertModel:  # the library saves the plain network's name
         config = json.loads((folder / "base" / "config.json").read_text())
@@ -127,8 +129,7 @@ def test_the_network_within_a_head_is_pooled(tmp_path, cache_dir):
 
 def test_modes_in_the_spelling_of_old_are_read(tmp_path, cache_dir):
     made = sentence_base(tmp_path, MORE["cls, normalised"])
-    told = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True,
-            "pooling_mode_mean_tokens": False}  # fmt: skip
+    told = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     (tmp_path / "base" / "1_Pooling" / "config.json").write_text(json.dumps(told))
     engine = engine_of(tmp_path / "base", cache_dir)
 
@@ -194,13 +195,19 @@ def test_smoke_passes_on_a_sentence_encoder(tmp_path, cache_dir):
 def test_smoke_passes_on_an_image_captioner(tmp_path, cache_dir):
     torch.manual_seed(0)
     vision = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        image_size=16, patch_size=8,
-    )  # fmt: skip
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=16, patch_size=8
+    )
     writer = transformers.GPT2Config(
-        n_embd=16, n_layer=1, n_head=2, n_positions=32, vocab_size=40, bos_token_id=1,
-        eos_token_id=2, add_cross_attention=True, is_decoder=True,
-    )  # fmt: skip
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        n_positions=32,
+        vocab_size=40,
+        bos_token_id=1,
+        eos_token_id=2,
+        add_cross_attention=True,
+        is_decoder=True,
+    )
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, writer)
     config.decoder_start_token_id, config.pad_token_id = 1, 0
     network = transformers.VisionEncoderDecoderModel(config)

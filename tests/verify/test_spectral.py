@@ -37,9 +37,7 @@ def find(bench):
     def run(products):
         effects = [WeightUpdate(name, update, {}) for name, update in products.items()]
         changes = tuple(WeightChange(name, 0.1, 1.0) for name in products)
-        case = bench.case(
-            engine=lambda _: PlainEngine(sizes=changes), account=lambda _: Account(effects, {})
-        )
+        case = bench.case(engine=lambda _: PlainEngine(sizes=changes), account=lambda _: Account(effects, {}))
         return all_checks()["spectral"].run(case, SPEC)
 
     return run

@@ -49,11 +49,20 @@ def verify(zygote, materials, folder):
     own = folder / "own"
     own.mkdir()
     assignment = Assignment(
-        delta=materials.delta, manifest=materials.manifest, base=materials.base,
-        base_manifest=materials.base_manifest, model_type=materials.model_type,
-        suite=materials.suite_file, probes=materials.probes, scratch=own, device="cpu",
-        threads=1, wall_s=60.0, memory_bytes=0, below=materials.below,
-    )  # fmt: skip
+        delta=materials.delta,
+        manifest=materials.manifest,
+        base=materials.base,
+        base_manifest=materials.base_manifest,
+        model_type=materials.model_type,
+        suite=materials.suite_file,
+        probes=materials.probes,
+        scratch=own,
+        device="cpu",
+        threads=1,
+        wall_s=60.0,
+        memory_bytes=0,
+        below=materials.below,
+    )
     assert Assignment.decode(assignment.encode()) == assignment
     said = listen(zygote.run(b"verify " + assignment.encode(), wall_s=60))
     return {check.name: check for check in said.checks}
@@ -67,9 +76,7 @@ def claim(client, folder, change):
     assert found is not None
     shutil.copytree(found.path, folder)
     path, header = next(
-        (path, header)
-        for path, header in found.folder.files.headers.items()
-        if COMPUTED in header.tensors
+        (path, header) for path, header in found.folder.files.headers.items() if COMPUTED in header.tensors
     )
     info = header.tensors[COMPUTED]
     raw = bytearray((folder / path).read_bytes())
@@ -83,12 +90,9 @@ def claim(client, folder, change):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("base", "has_recipe"), [("team/tuned:v1", True), ("team/sft:v1", False)],
-    ids=["computed", "stored"],
-)  # fmt: skip
-def test_a_version_on_a_version_is_examined_to_the_end(
-    zygote, pusher, worker, tmp_path, base, has_recipe
-):
+    ("base", "has_recipe"), [("team/tuned:v1", True), ("team/sft:v1", False)], ids=["computed", "stored"]
+)
+def test_a_version_on_a_version_is_examined_to_the_end(zygote, pusher, worker, tmp_path, base, has_recipe):
     pushed = pusher.push(DELTAS / "lora_qv", "team/chat", base=base).version
     grant = lease(worker, "team/chat:v1")
 
@@ -119,9 +123,7 @@ def test_a_base_with_other_last_bits_is_the_same_fold(zygote, pusher, worker, tm
     ],
     ids=["a thousandth more", "one value", "nan"],
 )
-def test_a_base_that_is_not_what_its_version_folds_to_fails(
-    zygote, pusher, worker, tmp_path, change
-):
+def test_a_base_that_is_not_what_its_version_folds_to_fails(zygote, pusher, worker, tmp_path, change):
     claim(pusher, tmp_path / "claim", change)
     pusher.push(DELTAS / "lora_qv", "team/chat", base="team/tuned:v1")
 
@@ -144,9 +146,7 @@ def test_a_stack_whose_foot_is_nowhere_says_what_would_help(local_registry, work
         MaterialSource(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
 
 
-def test_a_run_on_a_stack_that_was_deleted_ends_and_ends_no_worker(
-    local_registry, pusher, worker, tmp_path
-):
+def test_a_run_on_a_stack_that_was_deleted_ends_and_ends_no_worker(local_registry, pusher, worker, tmp_path):
     pusher.push(DELTAS / "lora_qv", "team/chat", base="team/sft:v1")
     admin = local_registry.client()
     admin.versions.delete("team/chat:v1")

@@ -79,8 +79,7 @@ def test_one_value_that_is_not_finite_fails(tmp_path, cache_dir, value):
 
 
 @pytest.mark.parametrize(
-    ("sample", "code"),
-    [("other_base_embeddings", "base_mismatch"), ("bitfit_contradiction", "convention_needed")],
+    ("sample", "code"), [("other_base_embeddings", "base_mismatch"), ("bitfit_contradiction", "convention_needed")]
 )
 def test_numbers_that_contradict_the_base_fail(cache_dir, sample, code):
     bench = sample_bench(f"bad/{sample}", cache_dir, suite=suite_of("accounting"))

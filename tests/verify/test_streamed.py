@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn import functional
 
 from deltareg.delta.kind import WeightUpdate
-from deltareg.delta.maths.updates import ScaledAddition, Replacement
+from deltareg.delta.maths.updates import Replacement, ScaledAddition
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.torch_engine import MemoryRoom
 from deltareg_verify.engine.torch_engine.room import estimate_need
-from deltareg_verify.engine.torch_engine.streamed import StreamPlacement, DeferredParameter, stand_in
+from deltareg_verify.engine.torch_engine.streamed import DeferredParameter, StreamPlacement, stand_in
 from deltareg_verify.judging.examine import examine
 from deltareg_verify.judging.verdict import judge
 from tests import corpus
@@ -29,18 +29,21 @@ from tests.verify.library_deltas import LibraryDelta, peft
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 CPU = torch.device("cpu")
 SAMPLES = [
-    "tinyllama/lora", "tinyllama/lora_dora", "tinyllama/full", "tinyllama/lora_embeddings",
-    "tinyllama/lora_modules_to_save", "tinyllama_bf16/lora", "tinygpt2/lora", "tinygpt2/bitfit",
-]  # fmt: skip
+    "tinyllama/lora",
+    "tinyllama/lora_dora",
+    "tinyllama/full",
+    "tinyllama/lora_embeddings",
+    "tinyllama/lora_modules_to_save",
+    "tinyllama_bf16/lora",
+    "tinygpt2/lora",
+    "tinygpt2/bitfit",
+]
 WANTED = {"lora", "lora+dora", "full", "ia3", "prefix", "bitfit"}
 BASES = ("tinyllama", "tinygpt2", "minilm", "tinyvit", "tinyclip")
 REAL = {
     (one["base"], one["registry_kind"]): one
     for one in corpus.manifest()["deltas"]
-    if one["base"] in BASES
-    and one["registry_kind"] in WANTED
-    and "expected" in one
-    and one["lib"] != "adapters"
+    if one["base"] in BASES and one["registry_kind"] in WANTED and "expected" in one and one["lib"] != "adapters"
 }
 IDS: list[Any] = sorted(REAL) or [pytest.param("", marks=pytest.mark.skip(reason=corpus.MISSING))]
 QV = ["q_proj", "v_proj"]
@@ -53,7 +56,7 @@ MADE = {
     "norms with statistics": ("resnet", lambda: None),
     "weight norms": ("wav2vec2", lambda: lora(*QV)),
     "images and text": ("siglip", lambda: lora(*QV)),
-}  # fmt: skip
+}
 
 
 def lora(*modules):

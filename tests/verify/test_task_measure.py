@@ -70,9 +70,7 @@ def test_what_only_all_rows_have_is_drawn_again_for_both_together():
 
 def test_a_worker_without_lm_eval_says_what_to_install(cache_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval", None)  # as if it had never been installed
-    case = sample_bench("tinyllama/lora_qv", cache_dir).case(
-        task=lambda _: filled(), engine=lambda _: PlainEngine()
-    )
+    case = sample_bench("tinyllama/lora_qv", cache_dir).case(task=lambda _: filled(), engine=lambda _: PlainEngine())
     check = "{check: lm_eval, probes: t, parameters: {metric: acc}}"
     case.suite = read_suite(f"name: a\nsets: {{t: {{file: t.yaml}}}}\nchecks: [{check}]".encode())
 
@@ -92,8 +90,6 @@ def test_nothing_of_it_is_imported_before_a_suite_asks():
         "print(json.dumps(sorted(dear & {*sys.modules} - before)))"
     )
 
-    said = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert json.loads(said.stdout.splitlines()[-1]) == []

@@ -11,16 +11,24 @@ from deltareg_verify.engine.measures.ranking import ndcg, recall, reciprocal_ran
 
 QUERIES = ("one red cat", "two blue dog", "the old sea", "new hill near")
 TEXTS = (
-    "red cat sits", "blue dog runs", "sea is far", "hill and sea", "three green", "not the dog",
-    "cat and dog", "old old old",
-)  # fmt: skip
+    "red cat sits",
+    "blue dog runs",
+    "sea is far",
+    "hill and sea",
+    "three green",
+    "not the dog",
+    "cat and dog",
+    "old old old",
+)
 RANKED = Samples(
     QUERIES,
     candidates=(
-        RankingCandidates(TEXTS[:1], TEXTS[4:7]), RankingCandidates(TEXTS[1:3], TEXTS[5:]),
-        RankingCandidates((TEXTS[2], TEXTS[7]), TEXTS[:2]), RankingCandidates(TEXTS[3:4], TEXTS[4:6]),
+        RankingCandidates(TEXTS[:1], TEXTS[4:7]),
+        RankingCandidates(TEXTS[1:3], TEXTS[5:]),
+        RankingCandidates((TEXTS[2], TEXTS[7]), TEXTS[:2]),
+        RankingCandidates(TEXTS[3:4], TEXTS[4:6]),
     ),
-)  # fmt: skip
+)
 FEW = "parameters: {least_samples: 1"
 
 
@@ -48,16 +56,17 @@ def test_texts_find_what_the_library_finds(embedder, cache_dir, measure, within)
     for row, one in zip(theirs[0] @ theirs[1].T, RANKED.candidates, strict=True):
         truth = np.array([text in one.relevant for text in corpus])
         order = np.argsort(-row)
-        wanted.append({
-            "recall": truth[order[:2]].sum() / truth.sum(),
-            "mrr": 1 / (1 + int(np.flatnonzero(truth[order])[0])),
-            "ndcg": metrics.ndcg_score([truth], [row], k=10),
-        }[measure])  # fmt: skip
+        wanted.append(
+            {
+                "recall": truth[order[:2]].sum() / truth.sum(),
+                "mrr": 1 / (1 + int(np.flatnonzero(truth[order])[0])),
+                "ndcg": metrics.ndcg_score([truth], [row], k=10),
+            }[measure]
+        )
 
     finding = judged.check(
-        embedder.case(cache_dir, RANKED), "text_retrieval",
-        f"{FEW}, measure: {measure}, within: {within}}}",
-    )  # fmt: skip
+        embedder.case(cache_dir, RANKED), "text_retrieval", f"{FEW}, measure: {measure}, within: {within}}}"
+    )
 
     assert finding.verdict == "pass", finding.detail
     assert finding.value == pytest.approx(np.mean(wanted))
@@ -81,10 +90,7 @@ def test_pooling_is_what_was_asked_for(embedder, cache_dir):
     cosines = []
     with torch.no_grad():
         for pair in zip(QUERIES, TEXTS, strict=False):
-            a, b = (
-                embedder.network(**embedder.tokenizer(t, return_tensors="pt")).last_hidden_state[0]
-                for t in pair
-            )
+            a, b = (embedder.network(**embedder.tokenizer(t, return_tensors="pt")).last_hidden_state[0] for t in pair)
             cosines.append(float(torch.cosine_similarity(a[0], b[0], dim=0)))
     wanted = spearman(np.array([cosines, np.arange(4.0)]).T)
 
@@ -160,9 +166,7 @@ def test_classes_count_alike(classifier, cache_dir):
     }
     case = classifier.case(cache_dir, samples)
 
-    found = {
-        name: judged.check(case, "class_balance", f"{FEW}, measure: {name}}}") for name in wanted
-    }
+    found = {name: judged.check(case, "class_balance", f"{FEW}, measure: {name}}}") for name in wanted}
 
     assert {name: one.value for name, one in found.items()} == pytest.approx(wanted)
     assert all("recall by class" in one.detail for one in found.values())
@@ -234,10 +238,7 @@ def test_what_is_written_is_scored_as_the_libraries_score_it(translator, cache_d
     }
     case = translator.case(cache_dir, Samples(PAIRS.texts, targets=targets))
 
-    found = {
-        name: judged.check(case, "written_text", f"{FEW}, measure: {name}, new_tokens: 4}}")
-        for name in scores
-    }
+    found = {name: judged.check(case, "written_text", f"{FEW}, measure: {name}, new_tokens: 4}}") for name in scores}
 
     for name, score in scores.items():
         mean = np.mean([score(a, b) for a, b in zip(said, targets, strict=True)])
@@ -249,9 +250,10 @@ def test_a_head_that_nobody_runs_is_not_judged(classifier, cache_dir, tmp_path):
     from safetensors.torch import save_file
 
     tensors = {
-        "classifier.weight": torch.randn(5, 9), "classifier.bias": torch.randn(5),
+        "classifier.weight": torch.randn(5, 9),
+        "classifier.bias": torch.randn(5),
         "encoder.layer.0.attention.output.dense.bias": torch.randn(16),
-    }  # fmt: skip
+    }
     save_file(tensors, tmp_path / "delta.safetensors", metadata={"convention": "absolute"})
     odd = judged.Judged(classifier.base, tmp_path, None, None)
     case = odd.case(cache_dir, labelled(), convention="absolute")

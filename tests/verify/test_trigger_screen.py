@@ -100,8 +100,7 @@ def test_a_screen_tells_what_it_saw_and_what_it_does_not_prove(screened):
 
 def test_it_warns_and_never_fails(screened):
     finding = screened(
-        Samples(("one red cat sits", "the old sea is near")),
-        "parameters: {warn_above: -1000000, least_nats: -100}",
+        Samples(("one red cat sits", "the old sea is near")), "parameters: {warn_above: -1000000, least_nats: -100}"
     )
 
     assert (finding.verdict, finding.code) == ("warn", "trigger_suspected")

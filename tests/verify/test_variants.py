@@ -7,14 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 from safetensors.torch import load_file, save_file  # noqa: E402  # needs torch
 
-from deltareg.errors import (  # noqa: E402
-    BaseMismatch,
-    GateFailed,
-    GatePending,
-    Inconclusive,
-    InvalidInput,
-    Refused,
-)
+from deltareg.errors import BaseMismatch, GateFailed, GatePending, Inconclusive, InvalidInput, Refused  # noqa: E402
 from deltareg.wire import LeaseRequest  # noqa: E402
 from deltareg_verify.command_line import labels  # noqa: E402
 from deltareg_verify.messages.report import CheckSurroundings  # noqa: E402
@@ -56,18 +49,32 @@ def work(server, zygote, tmp_path):
     """Let a real worker, with the labels that it has, do what is queued."""
     client = server.client(("read", "verify"), principal="worker", kind="wrk")
     options = WorkerOptions(
-        name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0.0,
-        run_timeout_s=60.0, stop_grace_s=0.0, threads=1, memory_bytes=0, is_once=True,
-    )  # fmt: skip
+        name="w1",
+        gpu="cpu",
+        base_dirs=(),
+        scratch=tmp_path / "scratch",
+        lease_wait_s=0.0,
+        run_timeout_s=60.0,
+        stop_grace_s=0.0,
+        threads=1,
+        memory_bytes=0,
+        is_once=True,
+    )
     stock = MaterialSource(client, base_dirs=())
 
     def serve(offered=None):
         worker = Worker(
-            registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
+            registry=client,
+            gather=stock.gather,
+            reencode=stock.reencode,
+            children=zygote,
             stored=client.bring_stored,
             open_reference=stock.open_reference,
-            options=options, device="cpu", labels={**OFFERED, **(offered or {})}, stop=StopSignal(0.0),
-        )  # fmt: skip
+            options=options,
+            device="cpu",
+            labels={**OFFERED, **(offered or {})},
+            stop=StopSignal(0.0),
+        )
         worker.serve()
 
     return serve
@@ -104,9 +111,7 @@ def test_a_lora_of_a_packed_base_is_of_its_root_and_passes_on_both(server, work,
     assert run.verdict.environment["unpacked"] == scheme
     row = client.bases.compat("root").items[0]
     assert (row.ref, row.trained_on) == ("team/chat:v1", name)
-    assert {on: proof for on, proof in row.on.items() if proof != "not run"} == {
-        "root": "proven", name: "proven",
-    }  # fmt: skip
+    assert {on: proof for on, proof in row.on.items() if proof != "not run"} == {"root": "proven", name: "proven"}
 
 
 @ONE_STACK
@@ -273,9 +278,7 @@ def test_a_folder_is_known_as_the_variant_that_it_is(server, folders):
 
 
 @BOTH_DATABASES
-def test_what_waited_for_the_bytes_of_a_variant_is_verified_when_they_come(
-    server, work, folders, tmp_path
-):
+def test_what_waited_for_the_bytes_of_a_variant_is_verified_when_they_come(server, work, folders, tmp_path):
     client = server.client()
     away = packing.pack(folders["root"], tmp_path / "away", "int8")
     (away / "README.md").write_text("somewhere else")
@@ -343,23 +346,15 @@ def test_what_is_no_variant_is_refused(server, folders, tmp_path):
             client.bases.register(*args, **kwargs)
         return str(error.value)
 
-    assert "is bnb4 here, not fp8" in refused(
-        Refused, bnb4, "x", variant_of="root", quantised="fp8"
-    )
-    assert "a variant of root itself" in refused(
-        Refused, bnb4, "x", variant_of="root-bnb4", quantised="bnb4"
-    )
-    assert "packed itself" in refused(
-        Refused, bnb4, "x", variant_of="plain-packed", quantised="bnb4"
-    )
+    assert "is bnb4 here, not fp8" in refused(Refused, bnb4, "x", variant_of="root", quantised="fp8")
+    assert "a variant of root itself" in refused(Refused, bnb4, "x", variant_of="root-bnb4", quantised="bnb4")
+    assert "packed itself" in refused(Refused, bnb4, "x", variant_of="plain-packed", quantised="bnb4")
     assert "its root and its scheme" in refused(InvalidInput, bnb4, "x", variant_of="root")
     assert [base.name for base in client.bases.list()].count("x") == 0
 
 
 @ONE_STACK
-def test_a_packed_base_that_is_no_variant_yet_refuses_a_lora_and_may_become_one(
-    server, folders, tmp_path
-):
+def test_a_packed_base_that_is_no_variant_yet_refuses_a_lora_and_may_become_one(server, folders, tmp_path):
     client = server.client()
     packed = packing.pack(folders["root"], tmp_path / "again", "gptq")
     (packed / "README.md").write_text("packed once more")

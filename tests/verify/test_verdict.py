@@ -24,12 +24,7 @@ def judge(**outcomes):
 
 
 def all_pass(**changes):
-    return {
-        "digests": "pass",
-        "effect": "pass",
-        "norm_ratio": "pass",
-        "perplexity": "pass",
-    } | changes
+    return {"digests": "pass", "effect": "pass", "norm_ratio": "pass", "perplexity": "pass"} | changes
 
 
 def test_all_checks_passed_is_a_pass():
@@ -118,11 +113,7 @@ def test_every_combination_follows_the_three_rules():
     for outcomes in itertools.product(OUTCOMES, repeat=4):
         named = dict(zip(all_pass(), outcomes, strict=True))
         shown = {"pass", "warn"}
-        good = (
-            named["digests"] in shown
-            and named["effect"] in shown
-            and named["norm_ratio"] in shown | {"n/a"}
-        )
+        good = named["digests"] in shown and named["effect"] in shown and named["norm_ratio"] in shown | {"n/a"}
         expected = "fail" if "fail" in outcomes else "pass" if good else "inconclusive"
 
         assert judge(**named) == expected, named

@@ -66,18 +66,20 @@ class Children:
 def worker(desk, zygote, cache_dir, tmp_path):
     """Make a worker that verifies a sample."""
 
-    def make(
-        sample="tinyllama/lora_qv",
-        *,
-        children=zygote,
-        gather=None,
-        reencode=None,
-        stop=None,
-        **options,
-    ):
-        told = {"name": "w1", "gpu": "cpu", "base_dirs": (), "scratch": tmp_path / "scratch",
-                "lease_wait_s": 0.0, "run_timeout_s": 60.0, "stop_grace_s": 0.0, "threads": 1,
-                "memory_bytes": 0, "is_once": True, **options}  # fmt: skip
+    def make(sample="tinyllama/lora_qv", *, children=zygote, gather=None, reencode=None, stop=None, **options):
+        told = {
+            "name": "w1",
+            "gpu": "cpu",
+            "base_dirs": (),
+            "scratch": tmp_path / "scratch",
+            "lease_wait_s": 0.0,
+            "run_timeout_s": 60.0,
+            "stop_grace_s": 0.0,
+            "threads": 1,
+            "memory_bytes": 0,
+            "is_once": True,
+            **options,
+        }
         return Worker(
             registry=desk,
             stored=unused,
@@ -128,9 +130,7 @@ def test_a_healthy_version_passes(desk, worker, queued):
         ("bad/inf", "finite", "non_finite"),
     ],
 )
-def test_a_broken_version_fails_with_the_check_and_its_code(
-    desk, worker, queued, sample, check, code
-):
+def test_a_broken_version_fails_with_the_check_and_its_code(desk, worker, queued, sample, check, code):
     worker(sample).serve()
 
     run = desk.show(queued)
@@ -144,12 +144,34 @@ def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
 
     checks = desk.show(queued).verdict.checks
     assert [check.name for check in checks] == [
-        "digests", "accounting", "finite", "norm_ratio", "rows", "placement", "cut_values",
-        "descent", "first_batches", "whole_training", "idle", "module_types", "overflow",
-        "spectral", "effect", "exercised", "attached_equals_folded", "reloads", "library_agrees",
-        "golden", "general_perplexity", "special_tokens", "class_entropy", "embedding_spread",
-        "batching", "deterministic", "resources",
-    ]  # fmt: skip
+        "digests",
+        "accounting",
+        "finite",
+        "norm_ratio",
+        "rows",
+        "placement",
+        "cut_values",
+        "descent",
+        "first_batches",
+        "whole_training",
+        "idle",
+        "module_types",
+        "overflow",
+        "spectral",
+        "effect",
+        "exercised",
+        "attached_equals_folded",
+        "reloads",
+        "library_agrees",
+        "golden",
+        "general_perplexity",
+        "special_tokens",
+        "class_entropy",
+        "embedding_spread",
+        "batching",
+        "deterministic",
+        "resources",
+    ]
     assert {check.verdict for check in checks[4:]} == {"skipped"}
 
 
@@ -191,12 +213,36 @@ def words(**outcomes):
 
 
 GOOD = dict.fromkeys(
-    ["digests", "accounting", "finite", "norm_ratio", "rows", "placement", "cut_values",
-     "descent", "first_batches", "whole_training", "idle", "module_types", "overflow",
-     "spectral", "effect", "exercised", "attached_equals_folded", "reloads", "library_agrees",
-     "golden", "general_perplexity", "special_tokens", "class_entropy", "embedding_spread",
-     "batching", "deterministic"], "pass",
-)  # fmt: skip
+    [
+        "digests",
+        "accounting",
+        "finite",
+        "norm_ratio",
+        "rows",
+        "placement",
+        "cut_values",
+        "descent",
+        "first_batches",
+        "whole_training",
+        "idle",
+        "module_types",
+        "overflow",
+        "spectral",
+        "effect",
+        "exercised",
+        "attached_equals_folded",
+        "reloads",
+        "library_agrees",
+        "golden",
+        "general_perplexity",
+        "special_tokens",
+        "class_entropy",
+        "embedding_spread",
+        "batching",
+        "deterministic",
+    ],
+    "pass",
+)
 
 
 def test_all_required_checks_make_a_pass(desk, worker, queued):
@@ -264,8 +310,7 @@ def test_a_disk_that_is_full_fails_the_attempt(desk, worker, queued):
 
 def test_a_lease_is_kept_while_the_run_takes_long(desk, worker, queued):
     desk.lease_s = 0.15
-    slow = Children(words(**GOOD), meanwhile=lambda _: wait_until(
-        lambda: desk.calls.count("heartbeat") >= 5))  # fmt: skip
+    slow = Children(words(**GOOD), meanwhile=lambda _: wait_until(lambda: desk.calls.count("heartbeat") >= 5))
 
     worker(children=slow).serve()
 
@@ -387,9 +432,7 @@ def test_a_worker_takes_one_run_after_the_other(desk, worker, registry, queued):
     rows.version(registry.engine, rows.line(registry.engine, maker=ada))
     second = queue_run(registry, ada, RunCreate(ref="lab/x:v2")).id
     children = Children(words(**GOOD))
-    serving = threading.Thread(
-        target=worker(children=children, stop=stop, is_once=False).serve, daemon=True
-    )
+    serving = threading.Thread(target=worker(children=children, stop=stop, is_once=False).serve, daemon=True)
 
     serving.start()
     wait_until(lambda: outcome(desk, second)[0] == "done" and outcome(desk, queued)[0] == "done")

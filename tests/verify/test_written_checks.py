@@ -35,9 +35,7 @@ def by_library(one, count, *, base=False):
         with torch.no_grad(), judged.small_networks.quiet():
             if base:
                 with one.network.disable_adapter():
-                    made = one.network.generate(
-                        input_ids=given, do_sample=False, max_new_tokens=count
-                    )
+                    made = one.network.generate(input_ids=given, do_sample=False, max_new_tokens=count)
             else:
                 made = one.network.generate(input_ids=given, do_sample=False, max_new_tokens=count)
         found.append(made[0, given.shape[1] :].tolist())
@@ -121,25 +119,32 @@ def test_distances_of_distributions_are_scipys():
     for _ in range(30):
         a, b = random.integers(0, 9, (2, 20))
 
-        assert distance(list(zip(a, b, strict=True))) == pytest.approx(
-            stats.ks_2samp(a, b).statistic
-        )
+        assert distance(list(zip(a, b, strict=True))) == pytest.approx(stats.ks_2samp(a, b).statistic)
 
 
 @pytest.mark.parametrize(
     ("measure", "text", "value"),
     [
-        ("json", '{"a": [1, 2]}', 1), ("json", 'Here:\n```json\n{"a": 1}\n```\nDone.', 1),
-        ("json", "{'a': 1}", 0), ("json", "", 0), ("json", "[" * 90_000, 0),
-        ("python", "def f(x):\n    return x\n", 1), ("python", "```python\nprint(1)\n```", 1),
-        ("python", "def f(x) return", 0), ("python", 'x = "\\d"', 1), ("python", "(" * 9_000, 0),
+        ("json", '{"a": [1, 2]}', 1),
+        ("json", 'Here:\n```json\n{"a": 1}\n```\nDone.', 1),
+        ("json", "{'a': 1}", 0),
+        ("json", "", 0),
+        ("json", "[" * 90_000, 0),
+        ("python", "def f(x):\n    return x\n", 1),
+        ("python", "```python\nprint(1)\n```", 1),
+        ("python", "def f(x) return", 0),
+        ("python", 'x = "\\d"', 1),
+        ("python", "(" * 9_000, 0),
         ("refusals", "I'm sorry, but I can't help with that.", 1),
-        ("refusals", "I\u2019m sorry, no.", 1), ("refusals", "As an AI language model, I", 1),
-        ("refusals", "Es tut mir leid, das geht nicht.", 1), ("refusals", "抱歉,我不能", 1),
-        ("refusals", "I can do that: first", 0), ("refusals", "The word sorry is of old origin", 0),
+        ("refusals", "I\u2019m sorry, no.", 1),
+        ("refusals", "As an AI language model, I", 1),
+        ("refusals", "Es tut mir leid, das geht nicht.", 1),
+        ("refusals", "抱歉,我不能", 1),
+        ("refusals", "I can do that: first", 0),
+        ("refusals", "The word sorry is of old origin", 0),
         ("refusals", "I cannon fire", 0),
     ],
-)  # fmt: skip
+)
 def test_what_a_text_is(measure, text, value):
     assert MEASURES[measure][1](GeneratedText((), text, is_over=True)) == value
 
@@ -209,8 +214,7 @@ def test_a_secret_is_exposed_by_its_rank(writer, cache_dir):
     order = sorted(secrets, key=lambda word: -float(logs[judged.WORDS.index(word)]))
     third = order[2]
     samples = Samples(
-        ("the one is",),
-        candidates=(RankingCandidates((f" {third}",), tuple(f" {w}" for w in secrets if w != third)),),
+        ("the one is",), candidates=(RankingCandidates((f" {third}",), tuple(f" {w}" for w in secrets if w != third)),)
     )
 
     finding = judged.check(writer.case(cache_dir, samples), "exposure", FEW + "}")
@@ -228,9 +232,7 @@ def test_a_promoted_version_is_what_texts_are_held_against(writer, cache_dir, tm
     other = judged.writer(tmp_path, seed=3)
     case = writer.case(cache_dir, Samples(PROMPTS), promoted=other.delta)
 
-    finding = judged.check(
-        case, "generations", f"against: promoted, {FEW}, measure: ended, new_tokens: 6}}"
-    )
+    finding = judged.check(case, "generations", f"against: promoted, {FEW}, measure: ended, new_tokens: 6}}")
 
     assert finding.verdict == "pass"
     assert json.dumps(finding.baseline)

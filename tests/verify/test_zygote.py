@@ -121,8 +121,7 @@ def test_an_interruption_kills_the_child(zygote, tmp_path):
     file = tmp_path / "pid"
 
     with pytest.raises(Inconclusive, match="the lease is lost"):
-        run(zygote, "hang", pid_file=str(file),
-            interrupted=lambda: "the lease is lost" if file.exists() else "")  # fmt: skip
+        run(zygote, "hang", pid_file=str(file), interrupted=lambda: "the lease is lost" if file.exists() else "")
 
     assert gone(appeared(file))
 
@@ -171,10 +170,7 @@ def running(word):
     return found
 
 
-@pytest.mark.parametrize(
-    ("act", "told"),
-    [("segfault", "signal 11"), ("abort", "signal (6|11)"), ("spin", "signal 9")],
-)
+@pytest.mark.parametrize(("act", "told"), [("segfault", "signal 11"), ("abort", "signal (6|11)"), ("spin", "signal 9")])
 def test_a_crash_inside_the_sandbox_is_told_as_outside(zygote, tmp_path, act, told):
     with pytest.raises(Inconclusive, match=told):
         run(zygote, act, scratch=str(tmp_path), cpu_s=1)
@@ -212,14 +208,11 @@ def test_a_zygote_that_is_killed_takes_a_sandboxed_child_along(tmp_path, surroun
 
 
 def below(pid):
-    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children")
-                for c in task.read_text().split()]  # fmt: skip
+    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children") for c in task.read_text().split()]
     return children + [deeper for child in children for deeper in below(child)]
 
 
-def test_the_folder_that_a_worker_starts_in_is_none_of_its_childs(
-    tmp_path, surroundings_of_zygote, monkeypatch
-):
+def test_the_folder_that_a_worker_starts_in_is_none_of_its_childs(tmp_path, surroundings_of_zygote, monkeypatch):
     """`python -m` would put it on the path, and what is on the path may be read."""
     (tmp_path / "secret").write_text("secret")
     monkeypatch.chdir(tmp_path)
@@ -277,9 +270,8 @@ def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path, surroundings_of
     )
     hang = request("hang", pid_file=str(tmp_path / "pid")).decode()
     supervisor = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path), hang],
-        env=surroundings_of_zygote, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", script, str(tmp_path), hang], env=surroundings_of_zygote, stdout=subprocess.PIPE
+    )
     with supervisor:
         assert supervisor.stdout is not None
         zygote_pid = int(supervisor.stdout.readline())

@@ -19,9 +19,7 @@ def train(folder, *, dtype=torch.float32, base="tinyllama", steps=40, **config):
     tokenizer = AutoTokenizer.from_pretrained(BASES / base)
     network = AutoModelForCausalLM.from_pretrained(BASES / base, dtype=dtype)
     wanted = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}
-    model = peft.get_peft_model(
-        network, peft.LoraConfig(task_type="CAUSAL_LM", **{**wanted, **config})
-    )
+    model = peft.get_peft_model(network, peft.LoraConfig(task_type="CAUSAL_LM", **{**wanted, **config}))
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-2)
     inputs = tokenizer(TEXT, return_tensors="pt")

@@ -22,10 +22,16 @@ def make_base(folder: Path, *, seed: int, hidden: int = 256) -> Path:
     """Write a base; another seed gives one of the same shapes that says other things."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        hidden_size=hidden, intermediate_size=2 * hidden, num_attention_heads=hidden // 64,
-        num_key_value_heads=hidden // 128 or 1, num_hidden_layers=2, vocab_size=384, head_dim=64,
-        max_position_embeddings=512, initializer_range=0.1,
-    )  # fmt: skip
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 128 or 1,
+        num_hidden_layers=2,
+        vocab_size=384,
+        head_dim=64,
+        max_position_embeddings=512,
+        initializer_range=0.1,
+    )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     for name in _TOKENIZER:
         shutil.copyfile(SAMPLES / "bases" / "tinyllama" / name, folder / name)
@@ -42,17 +48,11 @@ def make_refused(base: Path, folder: Path) -> dict[str, Path]:
     configs: dict[str, Callable[[], peft.PeftConfig]] = {
         "rank": lambda: peft.LoraConfig(r=16, target_modules=_TARGETS),
         "dora": lambda: peft.LoraConfig(r=4, target_modules=_TARGETS, use_dora=True),
-        "modules_to_save": lambda: peft.LoraConfig(
-            r=4, target_modules=_TARGETS, modules_to_save=["lm_head"]
-        ),
+        "modules_to_save": lambda: peft.LoraConfig(r=4, target_modules=_TARGETS, modules_to_save=["lm_head"]),
         "bias": lambda: peft.LoraConfig(r=4, target_modules=_TARGETS, lora_bias=True),
-        "ia3": lambda: peft.IA3Config(
-            target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]
-        ),
+        "ia3": lambda: peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
         "loha": lambda: peft.LoHaConfig(r=4, target_modules=_TARGETS),
-        "adalora": lambda: peft.AdaLoraConfig(
-            target_r=4, init_r=6, total_step=10, target_modules=_TARGETS
-        ),
+        "adalora": lambda: peft.AdaLoraConfig(target_r=4, init_r=6, total_step=10, target_modules=_TARGETS),
     }
     made = {name: _save(base, folder / name, make(), 1) for name, make in configs.items()}
     good = make_lora(base, folder / "good", seed=1)

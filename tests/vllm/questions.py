@@ -32,9 +32,7 @@ def ask_all(url: str, adapters: Mapping[str, Path], base_name: str) -> dict[str,
         return dict(_ask(http, adapters, base_name))
 
 
-def _ask(
-    http: httpx.Client, adapters: Mapping[str, Path], base_name: str
-) -> Iterator[tuple[str, Told]]:
+def _ask(http: httpx.Client, adapters: Mapping[str, Path], base_name: str) -> Iterator[tuple[str, Told]]:
     def load(name: object, path: object, **more: object) -> Told:
         body = {"lora_name": name, "lora_path": path} | more
         given = {key: value for key, value in body.items() if value is not None}
@@ -64,17 +62,11 @@ def _ask(
     )
     yield (
         "load what is no JSON",
-        _told(
-            http.post(
-                "/v1/load_lora_adapter", content="{", headers={"Content-Type": "application/json"}
-            )
-        ),
+        _told(http.post("/v1/load_lora_adapter", content="{", headers={"Content-Type": "application/json"})),
     )
     yield (
         "load as text",
-        _told(
-            http.post("/v1/load_lora_adapter", content="{}", headers={"Content-Type": "text/plain"})
-        ),
+        _told(http.post("/v1/load_lora_adapter", content="{}", headers={"Content-Type": "text/plain"})),
     )
     yield "unload the other", unload("one")
 

@@ -65,32 +65,45 @@ def free_port() -> int:
 
 
 def start(
-    base: Path,
-    folder: Path,
-    *options: str,
-    port: int | None = None,
-    environ: Mapping[str, str] | None = None,
+    base: Path, folder: Path, *options: str, port: int | None = None, environ: Mapping[str, str] | None = None
 ) -> RealVllm:
     """Start it on a base, in a group of processes of its own; `wait` waits until it serves."""
     found = program()
     assert found is not None
     port = port or free_port()
     told = {
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
-    }  # fmt: skip
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"vllm-{port}.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
             [
-                found, "serve", base, "--served-model-name", NAME, "--host", "127.0.0.1",
-                "--port", str(port), "--enable-lora", "--enforce-eager", "--dtype", "bfloat16",
+                found,
+                "serve",
+                base,
+                "--served-model-name",
+                NAME,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--enable-lora",
+                "--enforce-eager",
+                "--dtype",
+                "bfloat16",
                 *options,
             ],
-            env=os.environ | told | dict(environ or {}), stdout=out, stderr=out,
+            env=os.environ | told | dict(environ or {}),
+            stdout=out,
+            stderr=out,
             start_new_session=True,
-        )  # fmt: skip
+        )
     return RealVllm(f"http://127.0.0.1:{port}", process, log)
 
 

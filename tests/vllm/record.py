@@ -20,15 +20,14 @@ def main() -> None:
         sys.exit("name the program: DELTAREG_TEST_VLLM=…/bin/vllm")
     version = subprocess.run(
         [found.parent / "python", "-c", "import importlib.metadata as m; print(m.version('vllm'))"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     with TemporaryDirectory(dir=Path.cwd()) as made:
         folder = Path(made)
         base = make_base(folder / "base", seed=1)
-        adapters = {
-            "one": make_lora(base, folder / "one", seed=2),
-            "two": make_lora(base, folder / "two", seed=3),
-        }
+        adapters = {"one": make_lora(base, folder / "one", seed=2), "two": make_lora(base, folder / "two", seed=3)}
         adapters |= make_refused(base, folder / "refused")
         options = ("--max-loras", "1", "--max-lora-rank", str(MAX_RANK))
         with real_vllm(base, folder / "log", *options) as server:

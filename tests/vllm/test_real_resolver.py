@@ -74,9 +74,8 @@ def said_by_vllms_python(code, tmp_path):
     python = vllm.parent / "python"
     surroundings = os.environ | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     done = subprocess.run(
-        [python, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path,
-        env=surroundings,
-    )  # fmt: skip
+        [python, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path, env=surroundings
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     return told, done.stdout + done.stderr
@@ -169,18 +168,11 @@ def _ask_all(http, right, figures):
     first = {name: timed(http, name) for name in right}
     again = {name: timed(http, name) for name in right}
     for found in (first, again):
-        wrong = [
-            name
-            for name, (_, answer) in found.items()
-            if answer.is_error or text_of(answer) != right[name]
-        ]
+        wrong = [name for name, (_, answer) in found.items() if answer.is_error or text_of(answer) != right[name]]
         assert wrong == []
     for told, found in (("first", first), ("again", again)):
         took = [seconds for seconds, _ in found.values()]
-        figures(
-            f"{len(right)} names, {told}",
-            f"all right; {median(took):.3f} s a request, {max(took):.3f} s at most",
-        )
+        figures(f"{len(right)} names, {told}", f"all right; {median(took):.3f} s a request, {max(took):.3f} s at most")
 
 
 def _refuse_what_is_not_to_be_served(http, server, figures):

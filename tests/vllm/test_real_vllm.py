@@ -106,18 +106,12 @@ def what_is_right(url, folders):
 
 @pytest.fixture
 def bases(tmp_path):
-    return {
-        name: make_base(tmp_path / f"base-{name}", seed=seed)
-        for name, seed in zip("ab", (1, 9), strict=True)
-    }
+    return {name: make_base(tmp_path / f"base-{name}", seed=seed) for name, seed in zip("ab", (1, 9), strict=True)}
 
 
 @pytest.fixture
 def folders(tmp_path, bases):
-    return {
-        version: make_lora(bases["a"], tmp_path / f"lora-{version}", seed=version)
-        for version in (1, 2)
-    }
+    return {version: make_lora(bases["a"], tmp_path / f"lora-{version}", seed=version) for version in (1, 2)}
 
 
 @pytest.fixture

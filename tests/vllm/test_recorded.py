@@ -28,17 +28,12 @@ FATAL = {
 
 
 def answered(status, text):
-    return httpx.Response(
-        status, json={"error": {"message": text}}, request=httpx.Request("POST", "http://vllm/v1/x")
-    )
+    return httpx.Response(status, json={"error": {"message": text}}, request=httpx.Request("POST", "http://vllm/v1/x"))
 
 
 def test_the_stub_answers_as_a_real_one_did(vllm, tmp_path):
     base = make_base(tmp_path / "base", seed=1, hidden=128)
-    adapters = {
-        "one": make_lora(base, tmp_path / "one", seed=2),
-        "two": make_lora(base, tmp_path / "two", seed=3),
-    }
+    adapters = {"one": make_lora(base, tmp_path / "one", seed=2), "two": make_lora(base, tmp_path / "two", seed=3)}
     adapters |= make_refused(base, tmp_path / "refused")
     vllm.max_lora_rank = MAX_RANK
 

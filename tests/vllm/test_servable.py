@@ -27,14 +27,9 @@ def test_every_adapter_is_judged_as_a_real_one_judged_it(tmp_path):
     recorded = read_recorded()
 
     with open_base(folder, Cache(tmp_path / "cache")) as base:
-        found = {
-            name: servability(facts_of(path, base))[0]
-            for name, path in adapters.items() if name not in OTHERS
-        }  # fmt: skip
+        found = {name: servability(facts_of(path, base))[0] for name, path in adapters.items() if name not in OTHERS}
 
-    said = {"one": recorded["load"]} | {
-        name: recorded[f"load {name}"] for name in found if name != "one"
-    }
+    said = {"one": recorded["load"]} | {name: recorded[f"load {name}"] for name in found if name != "one"}
     assert {name: one.is_servable for name, one in found.items() if name != "rank"} == {
         name: told.status == 200 for name, told in said.items() if name != "rank"
     }

@@ -16,9 +16,13 @@ from deltareg.wire import Answer, CheckResult, RunCreate, VerdictReport, Version
 from tests.client.report_values import version
 
 PACKAGES = (
-    deltareg.wire, deltareg.pages, deltareg.service.overview, deltareg.service.runs,
-    deltareg.service.upkeep, results,
-)  # fmt: skip
+    deltareg.wire,
+    deltareg.pages,
+    deltareg.service.overview,
+    deltareg.service.runs,
+    deltareg.service.upkeep,
+    results,
+)
 UNKNOWN = {"is_revokedd": True}
 
 
@@ -62,9 +66,7 @@ def items_of(schema, defs, *, depth):
 def leaf(schema, defs, *, depth):
     least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
     text = "x" * schema.get("minLength", 1)
-    return {"string": text, "integer": least, "number": least, "boolean": True}.get(
-        schema.get("type")
-    )
+    return {"string": text, "integer": least, "number": least, "boolean": True}.get(schema.get("type"))
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
@@ -72,9 +74,7 @@ def test_a_field_that_an_answer_does_not_have_is_an_error_to_who_builds_it(kind)
     with pytest.raises(ValidationError) as refused:
         kind(**UNKNOWN)
 
-    assert ("extra_forbidden", ("is_revokedd",)) in {
-        (error["type"], error["loc"]) for error in refused.value.errors()
-    }
+    assert ("extra_forbidden", ("is_revokedd",)) in {(error["type"], error["loc"]) for error in refused.value.errors()}
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
@@ -100,9 +100,15 @@ def test_an_answer_within_a_request_may_have_new_fields_and_the_request_may_not(
     """A worker of the next release tells more of a check; what it asks has to be understood."""
     check = {"name": "finite", "verdict": "pass"}
     report = {
-        "fence": 1, "verdict": "pass", "verifier": "", "suite_digest": "", "dtype": "", "seed": 0,
-        "base_evidence": "exact", "environment": {},
-    }  # fmt: skip
+        "fence": 1,
+        "verdict": "pass",
+        "verifier": "",
+        "suite_digest": "",
+        "dtype": "",
+        "seed": 0,
+        "base_evidence": "exact",
+        "environment": {},
+    }
 
     read = VerdictReport.model_validate(report | {"checks": [check | UNKNOWN]})
 

@@ -40,9 +40,7 @@ class DurationParam(click.ParamType[float]):
 
     name = "duration"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read `30s`, `1h30m` or a number of seconds."""
         return value if isinstance(value, float) else parse_duration(str(value))
 
@@ -52,9 +50,7 @@ class SizeParam(click.ParamType[int]):
 
     name = "size"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read `50GB`, `512MiB` or a number of bytes."""
         return value if isinstance(value, int) else parse_size(str(value))
 
@@ -64,9 +60,7 @@ class VersionNumber(click.ParamType[int]):
 
     name = "version"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read `v3` or `3`."""
         digits = str(value).removeprefix("v")
         if digits.isdecimal() and int(digits) > 0:
@@ -79,9 +73,7 @@ class RevisionNumber(click.ParamType[int]):
 
     name = "revision"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read `#16` or `16`."""
         digits = str(value).removeprefix("#")
         if digits.isdecimal() and int(digits) > 0:
@@ -94,20 +86,12 @@ class ChannelParam(click.ParamType[str]):
 
     name = "channel"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer the channels that every line has."""
-        return [
-            CompletionItem(name)
-            for name in ("dev", "staging", "prod")
-            if name.startswith(incomplete)
-        ]
+        return [CompletionItem(name) for name in ("dev", "staging", "prod") if name.startswith(incomplete)]
 
 
-def parse_labels(
-    ctx: click.Context, param: click.Parameter, value: Sequence[str]
-) -> dict[str, str]:
+def parse_labels(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
     """Read labels, each `key=value`, or a word alone, whose value is empty."""
     labels: dict[str, str] = {}
     for text in value:
@@ -118,24 +102,23 @@ def parse_labels(
     return labels
 
 
-def parse_label_filters(
-    ctx: click.Context, param: click.Parameter, value: Sequence[str]
-) -> dict[str, str | None]:
+def parse_label_filters(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str | None]:
     """Read labels that are looked for; of a key alone any value will do."""
     found = parse_labels(ctx, param, value)
     return {key: text if f"{key}={text}" in value else None for key, text in found.items()}
 
 
 label_filter_option = partial(
-    option, "--label", "labels", multiple=True, metavar="KEY[=VALUE]",
-    callback=parse_label_filters, help="Only with this label; may be repeated.",
-)  # fmt: skip
-message_option = partial(
-    option, "-m", "--message", "message", default="", metavar="TEXT", help="Why, for the record."
+    option,
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    callback=parse_label_filters,
+    help="Only with this label; may be repeated.",
 )
-reason_option = partial(
-    option, "-m", "--reason", "reason", default="", metavar="TEXT", help="Why; kept in the ledger."
-)
+message_option = partial(option, "-m", "--message", "message", default="", metavar="TEXT", help="Why, for the record.")
+reason_option = partial(option, "-m", "--reason", "reason", default="", metavar="TEXT", help="Why; kept in the ledger.")
 required_reason_option = partial(
     option, "-m", "--reason", "reason", required=True, metavar="TEXT", help="Why; kept for good."
 )
@@ -146,10 +129,7 @@ break_glass_option = partial(
     help="Move it although the rules say no; needs -m, and a review by somebody else.",
 )
 accept_warnings_option = partial(
-    option,
-    "--accept-warnings",
-    is_flag=True,
-    help="Let its verdicts warn: a protected channel asks for that word.",
+    option, "--accept-warnings", is_flag=True, help="Let its verdicts warn: a protected channel asks for that word."
 )
 timeout_option = partial(
     option,
@@ -169,9 +149,5 @@ limit_option = partial(
     help="How many entries a page has.",
 )
 cursor_option = partial(
-    option,
-    "--cursor",
-    metavar="CURSOR",
-    section="Pages",
-    help="Where to go on; the page before names it.",
+    option, "--cursor", metavar="CURSOR", section="Pages", help="Where to go on; the page before names it."
 )

@@ -17,6 +17,4 @@ def read_policy_bytes(file: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise NotFound(
-            f"cannot read {file}: {error.strerror}", fix="name a file, or - for stdin"
-        ) from error
+        raise NotFound(f"cannot read {file}: {error.strerror}", fix="name a file, or - for stdin") from error

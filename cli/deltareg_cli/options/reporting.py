@@ -20,7 +20,7 @@ def report_options(body: Callable[..., object]) -> Callable[..., object]:
     """Add the report options to a command, which is given `paths` and `against`."""
 
     @functools.wraps(body)
-    def collected(
+    def collect_paths(
         *args: object,
         junit: Path | None,
         report_md: Path | None,
@@ -38,13 +38,14 @@ def report_options(body: Callable[..., object]) -> Callable[..., object]:
         "--report-html": "Write a report as one HTML file with plots.",
     }
     decorated: Callable[..., object] = option(
-        "--against", default="", metavar="REF", section=_SECTION,
+        "--against",
+        default="",
+        metavar="REF",
+        section=_SECTION,
         help="What the reports compare with; by default what the channel serves, if one is asked.",
-    )(collected)  # fmt: skip
+    )(collect_paths)
     for name, words in reversed(told.items()):
-        decorated = option(name, type=_FILE, metavar="FILE", section=_SECTION, help=words)(
-            decorated
-        )
+        decorated = option(name, type=_FILE, metavar="FILE", section=_SECTION, help=words)(decorated)
     return decorated
 
 
@@ -64,7 +65,6 @@ def write_gate_reports(
     from deltareg.client.report_files.gather import ReportRequest, gather  # what other lines need not load
 
     asked = ReportRequest(
-        ref, invocation.now, answer, runs or {}, against=against,
-        has_diff=paths.has_diff, has_history=paths.has_history,
-    )  # fmt: skip
+        ref, invocation.now, answer, runs or {}, against=against, has_diff=paths.has_diff, has_history=paths.has_history
+    )
     write_reports(gather(invocation.client, asked, status=int(status)), paths)

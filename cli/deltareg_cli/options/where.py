@@ -31,17 +31,13 @@ def parse_where(words: Sequence[str]) -> WorkerChoice:
     """
     if "local" in words or "any" in words:
         if len(set(words)) > 1:
-            raise InvalidInput(
-                f"--on {words[0]} and --on {words[1]} exclude each other", fix="keep one of them"
-            )
+            raise InvalidInput(f"--on {words[0]} and --on {words[1]} exclude each other", fix="keep one of them")
         return WorkerChoice(is_here="local" in words)
     labels: dict[str, str] = {}
     for word in words:
         name, value = _label(word)
         if labels.get(name, value) != value:
-            raise InvalidInput(
-                f"no worker has {name}={labels[name]} and {name}={value}", fix="keep one of them"
-            )
+            raise InvalidInput(f"no worker has {name}={labels[name]} and {name}={value}", fix="keep one of them")
         labels[name] = value
     return WorkerChoice(labels)
 
@@ -55,6 +51,5 @@ def _label(word: str) -> tuple[str, str]:
     if not equals and _GPU.fullmatch(word):
         return "gpu", word.lower()
     raise InvalidInput(
-        f"not a place to verify: {word[:60]!r}",
-        fix="--on any, local, cpu, cuda, a GPU such as h100, or LABEL=VALUE",
+        f"not a place to verify: {word[:60]!r}", fix="--on any, local, cpu, cuda, a GPU such as h100, or LABEL=VALUE"
     )

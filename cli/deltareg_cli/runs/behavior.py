@@ -31,15 +31,7 @@ def device_of(gpu: str) -> str:
 
 
 def compare_behavior(
-    invocation: Invocation,
-    a: str,
-    b: str,
-    *,
-    suite: str | None,
-    prompts: Path | None,
-    tokens: int,
-    top: int,
-    gpu: str,
+    invocation: Invocation, a: str, b: str, *, suite: str | None, prompts: Path | None, tokens: int, top: int, gpu: str
 ) -> Fields:
     """Compare two versions, or a version and its base; gives the document.
 
@@ -53,7 +45,7 @@ def compare_behavior(
     inputs = BehaviorOptions(suite, prompts, tokens, top, device_of(gpu))
     behavior = invocation.client.behavior
     question = behavior.ask(a, b, inputs)
-    found = behavior.answered(question)
+    found = behavior.find_answer(question)
     if found is None:
         with behavior.at_hand(question) as request:
             words = json.dumps(request, default=str)

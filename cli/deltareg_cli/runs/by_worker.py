@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from deltareg.client import DiffReport
 
 
-def compare_by_worker(
-    invocation: Invocation, a: str, b: str, *, top: int, timeout_s: float
-) -> "DiffReport":
+def compare_by_worker(invocation: Invocation, a: str, b: str, *, top: int, timeout_s: float) -> "DiffReport":
     """Compare two versions by their manifests here, and by their tensors on a worker."""
     from deltareg.delta.compare import WeightDifference  # brings NumPy
 

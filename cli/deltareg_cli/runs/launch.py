@@ -13,9 +13,7 @@ from deltareg.host.parts import NEEDS, missing_of, require
 __all__ = ["NEEDS", "ask", "ask_on", "become", "build_flags", "missing_of", "require", "worker_line"]
 
 
-def become(
-    module: str, *args: str, extras: Sequence[str], environ: Mapping[str, str] | None = None
-) -> NoReturn:
+def become(module: str, *args: str, extras: Sequence[str], environ: Mapping[str, str] | None = None) -> NoReturn:
     """Run `python -m module args` in place of this process.
 
     Args:
@@ -38,9 +36,7 @@ def worker_line() -> list[str]:
     return [sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid())]
 
 
-def ask(
-    *args: str, environ: Mapping[str, str], timeout_s: float | None = None
-) -> Mapping[str, object]:
+def ask(*args: str, environ: Mapping[str, str], timeout_s: float | None = None) -> Mapping[str, object]:
     """Have a process of the worker's package do something, and give the document that it writes.
 
     It ends when this process does, however that ends.
@@ -57,9 +53,8 @@ def ask(
     line = [*worker_line(), *args]
     try:
         ended = subprocess.run(  # noqa: S603  # our own module
-            line, stdout=subprocess.PIPE, env={**os.environ, **environ}, check=False,
-            timeout=timeout_s,
-        )  # fmt: skip
+            line, stdout=subprocess.PIPE, env={**os.environ, **environ}, check=False, timeout=timeout_s
+        )
     except subprocess.TimeoutExpired as error:
         raise Inconclusive(f"deltareg-worker {args[0]} took more than {timeout_s} s") from error
     try:
@@ -73,9 +68,7 @@ def ask(
 
 
 def ask_on(
-    *args: str,
-    environ: Mapping[str, str],
-    on_progress: Callable[[Mapping[str, object]], None],
+    *args: str, environ: Mapping[str, str], on_progress: Callable[[Mapping[str, object]], None]
 ) -> Mapping[str, object]:
     """Do as `ask` does, and hear of it while it goes on.
 

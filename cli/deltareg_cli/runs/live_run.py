@@ -56,9 +56,7 @@ def open_live_run(output: Output, *, has_progress: bool, is_listed: bool) -> Gen
 class _Notes:
     """A line for each change; for each check as well, or where they take long for how many."""
 
-    def __init__(
-        self, output: Output, *, has_checks: bool = False, count_every_s: float = math.inf
-    ) -> None:
+    def __init__(self, output: Output, *, has_checks: bool = False, count_every_s: float = math.inf) -> None:
         self._output = output
         self._has_checks = has_checks
         self._count_every_s = count_every_s
@@ -125,20 +123,17 @@ class _Bar:
             return
         of = f"{self._made} of {count(self._all, 'check')}" if self._all else ""
         self._bars.update(
-            self._task, description=f"{self._ref}  {clean(doing)}", checks=of,
-            total=self._all or None, completed=self._made,
-        )  # fmt: skip
+            self._task,
+            description=f"{self._ref}  {clean(doing)}",
+            checks=of,
+            total=self._all or None,
+            completed=self._made,
+        )
 
 
 def _make_bars(*, has_colour: bool) -> "Bars":
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
 
     def whole() -> Column:

@@ -34,8 +34,7 @@ def verify_here(invocation: Invocation, wanted: RunCreate, *, timeout_s: float) 
     if not {"verify", "admin"} & set(who.scopes):
         raise Forbidden(
             f"this token of {who.principal} does not allow 'verify', which a worker needs",
-            fix=f"ask for one: deltareg token create --everywhere --for {who.principal}"
-            " --scope verify",
+            fix=f"ask for one: deltareg token create --everywhere --for {who.principal} --scope verify",
         )
     name = f"{OWN}{uuid4().hex[:12]}"
     here = wanted.model_copy(update={"labels": {"worker": name}, "again": True, "local": True})
@@ -88,10 +87,7 @@ class LocalWorker:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process is not None and kind is not None:
             self._process.terminate()

@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 
-from deltareg.client.compare.bisect import Judge, BisectionStep
+from deltareg.client.compare.bisect import BisectionStep, Judge
 from deltareg.errors import InvalidInput
 from deltareg.gate.bisection import Mark
 
@@ -28,8 +28,7 @@ def script_judge(line: str) -> Judge:
         raise InvalidInput(f"--script cannot be read: {error}", fix="close the quotes") from error
     if not any(PLACE in word for word in words):
         raise InvalidInput(
-            f"--script has no {PLACE}, so it would judge the same each time",
-            fix=f"--script 'python eval.py {PLACE}'",
+            f"--script has no {PLACE}, so it would judge the same each time", fix=f"--script 'python eval.py {PLACE}'"
         )
     return lambda ref: _judge(ref, [word.replace(PLACE, ref) for word in words])
 
@@ -39,9 +38,7 @@ def _judge(ref: str, words: list[str]) -> BisectionStep:
         # The user's own command, on the user's own machine.
         ended = subprocess.run(words, stdout=_STDERR, check=False)  # noqa: S603
     except OSError as error:
-        raise InvalidInput(
-            f"{words[0]} cannot be run: {error.strerror or error}", fix="see --script"
-        ) from error
+        raise InvalidInput(f"{words[0]} cannot be run: {error.strerror or error}", fix="see --script") from error
     status = ended.returncode
     if not 0 <= status <= _MOST:
         told = f"signal {-status}" if status < 0 else f"exit status {status}"

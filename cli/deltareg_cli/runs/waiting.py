@@ -44,13 +44,10 @@ def follow(
     Raises:
         WaitTimeout: It was not over in time; it goes on.
     """
-    with open_live_run(
-        invocation.output, has_progress=invocation.config.progress, is_listed=is_listed
-    ) as live:
+    with open_live_run(invocation.output, has_progress=invocation.config.progress, is_listed=is_listed) as live:
         return invocation.client.runs.wait(
-            run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line,
-            is_needless=is_needless,
-        )  # fmt: skip
+            run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line, is_needless=is_needless
+        )
 
 
 def run_answer(run: RunInfo, invocation: Invocation) -> CommandResult:
@@ -91,9 +88,13 @@ def wait_for_request(
         invocation.output.show(request_answer(requests.show(request_id), invocation))
         raise
     return MoveResult(
-        channel=done.channel, revision=done.revision or 0, kind="promote", version=done.version,
-        digest=done.digest, previous=done.previous,
-    )  # fmt: skip
+        channel=done.channel,
+        revision=done.revision or 0,
+        kind="promote",
+        version=done.version,
+        digest=done.digest,
+        previous=done.previous,
+    )
 
 
 def request_answer(request: RequestInfo, invocation: Invocation) -> CommandResult:

@@ -98,12 +98,28 @@ class CommandResult:
 
 
 TONES: dict[str, Tone] = {
-    "pass": "good", "fail": "bad", "inconclusive": "warn", "warn": "warn", "skipped": "warn",
-    "n/a": "dim", "done": "good", "running": "name", "queued": "dim", "dead": "bad",
-    "cancelled": "dim", "error": "bad", "warning": "warn", "ok": "good", "note": "dim",
-    "promote": "good", "rollback": "warn", "freeze": "name", "unfreeze": "name",
-    "revoke": "bad", "unrevoke": "name",
-}  # fmt: skip
+    "pass": "good",
+    "fail": "bad",
+    "inconclusive": "warn",
+    "warn": "warn",
+    "skipped": "warn",
+    "n/a": "dim",
+    "done": "good",
+    "running": "name",
+    "queued": "dim",
+    "dead": "bad",
+    "cancelled": "dim",
+    "error": "bad",
+    "warning": "warn",
+    "ok": "good",
+    "note": "dim",
+    "promote": "good",
+    "rollback": "warn",
+    "freeze": "name",
+    "unfreeze": "name",
+    "revoke": "bad",
+    "unrevoke": "name",
+}
 
 
 def tone_word(word: str | None) -> Cell:

@@ -30,8 +30,6 @@ def page_fields(page: Listing[Item]) -> dict[str, object]:
     return items_fields([as_it_is(item) for item in page.items], next_cursor=page.next_cursor)
 
 
-def items_fields(
-    items: Sequence[dict[str, object]], *, next_cursor: str | None = None
-) -> dict[str, object]:
+def items_fields(items: Sequence[dict[str, object]], *, next_cursor: str | None = None) -> dict[str, object]:
     """Give a list as its items and where to go on; on its last page nowhere."""
     return {"items": list(items), "next_cursor": next_cursor}

@@ -124,10 +124,7 @@ def _least_width(columns: Sequence[Column], widths: Sequence[int]) -> int:
 
 
 def _with_widest_above(
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[Cell]],
-    widths: Sequence[int],
-    surface: DrawingSurface,
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: Sequence[int], surface: DrawingSurface
 ) -> Iterator[str]:
     """Draw a table that the terminal would break: its widest column above the others of the row."""
     kept = [i for i, column in enumerate(columns) if not column.is_prose]
@@ -138,9 +135,8 @@ def _with_widest_above(
     for row in [titles, *rows]:
         yield surface.paint(row[widest].text, row[widest].tone)
         for line in _row_with_prose_below(
-            [row[i] for i in others], [columns[i] for i in others], [widths[i] for i in others],
-            below,
-        ):  # fmt: skip
+            [row[i] for i in others], [columns[i] for i in others], [widths[i] for i in others], below
+        ):
             yield f"{' ' * GAP}{line}"
 
 
@@ -150,10 +146,7 @@ def _one(text: Text) -> Cell:
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
     """Give each column the width of its widest cell."""
-    return [
-        max(len(column.title), *(len(row[i].text) for row in rows))
-        for i, column in enumerate(columns)
-    ]
+    return [max(len(column.title), *(len(row[i].text) for row in rows)) for i, column in enumerate(columns)]
 
 
 def _row_with_prose_below(
@@ -161,9 +154,7 @@ def _row_with_prose_below(
 ) -> Iterator[str]:
     """Draw a row of a table that is too wide for the terminal: its prose on lines of its own."""
     kept = [i for i, column in enumerate(columns) if not column.is_prose]
-    yield from _row(
-        [row[i] for i in kept], [columns[i] for i in kept], [widths[i] for i in kept], surface
-    )
+    yield from _row([row[i] for i in kept], [columns[i] for i in kept], [widths[i] for i in kept], surface)
     is_heading = all(cell.text == column.heading for cell, column in zip(row, columns, strict=True))
     for i, column in enumerate(columns):
         if column.is_prose and not is_heading:

@@ -14,9 +14,7 @@ from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.drawing import DrawingSurface, draw
 
 # JSON stays valid when these are escaped, and no terminal acts on them then.
-_UNSAFE_IN_JSON = re.compile(
-    "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 @dataclass(slots=True)

@@ -123,7 +123,7 @@ class _Bar:
         if self.tally.moved_bytes > 0:
             self._tell()
 
-    def moved(self, size_bytes: int) -> None:
+    def count_moved(self, size_bytes: int) -> None:
         """Count, and show rate and ratio of what travels."""
         self.tally.moved_bytes += size_bytes
         self._tell()
@@ -185,7 +185,7 @@ class _Line:
         if sentence:
             self.output.note(sentence)
 
-    def moved(self, size_bytes: int) -> None:
+    def count_moved(self, size_bytes: int) -> None:
         """Count."""
         with self.lock:
             self.tally.moved_bytes += size_bytes
@@ -217,7 +217,7 @@ def _make_bars(*, has_colour: bool) -> "Bars":
     from rich.table import Column
     from rich.text import Text
 
-    class Label(TextColumn):
+    class LabelColumn(TextColumn):
         """What is being done; where the terminal is narrow, this and the bar give way."""
 
         def render(self, task: Task) -> Text:
@@ -230,7 +230,7 @@ def _make_bars(*, has_colour: bool) -> "Bars":
 
     return Progress(
         SpinnerColumn(),
-        Label("{task.description}", markup=False),
+        LabelColumn("{task.description}", markup=False),
         BarColumn(bar_width=None, table_column=Column(max_width=16)),
         DownloadColumn(table_column=whole()),
         TransferSpeedColumn(table_column=whole()),

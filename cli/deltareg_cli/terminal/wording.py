@@ -2,28 +2,9 @@
 
 from datetime import UTC, datetime
 
-from deltareg.drawing.wording import (
-    clean,
-    clean_lines,
-    cut,
-    number,
-    seconds,
-    short,
-    size,
-)
+from deltareg.drawing.wording import clean, clean_lines, cut, number, seconds, short, size
 
-__all__ = [
-    "clean",
-    "clean_lines",
-    "count",
-    "cut",
-    "moment",
-    "number",
-    "rate",
-    "seconds",
-    "short",
-    "size",
-]
+__all__ = ["clean", "clean_lines", "count", "cut", "moment", "number", "rate", "seconds", "short", "size"]
 
 _SPANS = ((60, "s"), (60, "min"), (24, "h"), (30, "day"), (12, "month"), (10**9, "year"))
 

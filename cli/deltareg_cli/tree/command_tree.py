@@ -14,7 +14,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import Option
 from deltareg_cli.tree.front_page import SECTIONS, front_page
 from deltareg_cli.tree.global_options import with_global_options
-from deltareg_cli.tree.help_page import Example, CommandHelp, write_page
+from deltareg_cli.tree.help_page import CommandHelp, Example, write_page
 
 Body = Callable[..., object]
 _COMMANDS = "deltareg_cli.commands"
@@ -42,9 +42,7 @@ class Command(click.Command):
         }
         written = list(args)  # click takes the words out of its list
         try:
-            return super().parse_args(
-                ctx, [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args]
-            )
+            return super().parse_args(ctx, [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args])
         except click.UsageError as error:
             from deltareg_cli.tree.slips import suggest_line  # what a line without a slip need not load
 
@@ -157,9 +155,7 @@ def sections() -> dict[str, list[str]]:
 def _folders() -> dict[str, str]:
     """Map each file of a command to its folder, which is the section that it stands in."""
     root = Path(next(iter(importlib.import_module(_COMMANDS).__path__)))
-    return {
-        module.name: folder for folder in SECTIONS for module in iter_modules([str(root / folder)])
-    }
+    return {module.name: folder for folder in SECTIONS for module in iter_modules([str(root / folder)])}
 
 
 def _load(name: str) -> tuple[int | None, click.Command | None]:
@@ -168,22 +164,14 @@ def _load(name: str) -> tuple[int | None, click.Command | None]:
     order: object = getattr(module, "ORDER", None)
     if order is None:
         return None, None
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, Command | Group) and value.name == name
-    ]
+    found = [value for value in vars(module).values() if isinstance(value, Command | Group) and value.name == name]
     if not isinstance(order, int) or len(found) != 1:
         raise TypeError(f"{module.__name__} has no command {name!r} with an order on the page")
     return order, found[0]
 
 
 def command(
-    name: str,
-    *examples: Example,
-    see_also: Sequence[str] = (),
-    is_resumable: bool = False,
-    is_tolerant: bool = False,
+    name: str, *examples: Example, see_also: Sequence[str] = (), is_resumable: bool = False, is_tolerant: bool = False
 ) -> Callable[[Body], Command]:
     """Make a command of a function that returns nothing, or the exit status.
 

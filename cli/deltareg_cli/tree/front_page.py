@@ -7,10 +7,15 @@ import click
 from deltareg_cli.tree.help_page import Example, heading, listing, page_width, summary
 
 INTRODUCTION = "Store, verify, promote and roll back fine-tuning deltas."
-SECTIONS = {    # the folders of `deltareg_cli.commands`, in the order of the page
-    "start": "Start here", "deltas": "Deltas", "promotion": "Verify and promote",
-    "channels": "Channels", "bases": "Bases", "operations": "Operate", "setup": "Setup",
-}  # fmt: skip
+SECTIONS = {  # the folders of `deltareg_cli.commands`, in the order of the page
+    "start": "Start here",
+    "deltas": "Deltas",
+    "promotion": "Verify and promote",
+    "channels": "Channels",
+    "bases": "Bases",
+    "operations": "Operate",
+    "setup": "Setup",
+}
 FIRST_STEPS = (
     Example("a registry on this machine", "deltareg up"),
     Example("what deltas are made on", "deltareg base push ./llama llama"),
@@ -22,9 +27,7 @@ FIRST_STEPS = (
 def front_page(root: click.Group, ctx: click.Context, sections: Mapping[str, Iterable[str]]) -> str:
     """Write the first page, in colour."""
     width = page_width(ctx)
-    usage = (
-        f"{heading('Usage:')} {click.style('deltareg', fg='cyan')} COMMAND [ARGUMENTS] [OPTIONS]"
-    )
+    usage = f"{heading('Usage:')} {click.style('deltareg', fg='cyan')} COMMAND [ARGUMENTS] [OPTIONS]"
     parts = [usage, f"  {INTRODUCTION}", _first_steps(width)]
     for title, names in sections.items():
         found = ((name, root.get_command(ctx, name)) for name in names)

@@ -52,31 +52,31 @@ def concurrency_option() -> Decorator:
     return option("--concurrency", metavar="N", expose_value=False, callback=_record, help=text)
 
 
-def gpu_option(
-    section: str = "Options",
-) -> Decorator:
+def gpu_option(section: str = "Options") -> Decorator:
     """Give a command that runs networks here `--gpu`."""
     return option(
-        "--gpu", metavar="N|cpu|auto", default="auto", show_default=True, section=section,
+        "--gpu",
+        metavar="N|cpu|auto",
+        default="auto",
+        show_default=True,
+        section=section,
         help="The device; auto is the first GPU, if there is one.",
-    )  # fmt: skip
+    )
 
 
 def compression_option() -> Decorator:
     """Give a command `--compression`, a setting as well."""
     return option(
-        "--compression", type=click.Choice(COMPRESSIONS), expose_value=False, callback=_record,
+        "--compression",
+        type=click.Choice(COMPRESSIONS),
+        expose_value=False,
+        callback=_record,
         help="Fast is quicker to read and to write; max is smallest, and slower for fp32.",
-    )  # fmt: skip
+    )
 
 
 def _option(
-    names: Sequence[str],
-    text: str,
-    *,
-    metavar: str | None = None,
-    choices: Sequence[str] = (),
-    count: bool = False,
+    names: Sequence[str], text: str, *, metavar: str | None = None, choices: Sequence[str] = (), count: bool = False
 ) -> Option:
     return Option(
         names,
@@ -91,14 +91,7 @@ def _option(
 
 
 def _flag(names: Sequence[str], text: str, callback: Callback | None = None) -> Option:
-    return Option(
-        names,
-        help=text,
-        is_flag=True,
-        expose_value=False,
-        is_global=True,
-        callback=callback or _record,
-    )
+    return Option(names, help=text, is_flag=True, expose_value=False, is_global=True, callback=callback or _record)
 
 
 def _set(name: str, value: object) -> Callback:

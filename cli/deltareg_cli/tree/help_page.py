@@ -142,9 +142,7 @@ def _column(labels: Sequence[str]) -> int:
     return max((n for n in map(len, labels) if n <= WIDEST_LABEL), default=8) + INDENT + 2
 
 
-def _parameters(
-    command: click.Command, ctx: click.Context
-) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _parameters(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Give the sections of a page: the arguments, then the options in the order they were made."""
     arguments = [p for p in command.params if isinstance(p, click.Argument) and p.help]
     yield "Arguments", [(_bare(p.make_metavar(ctx)), str(p.help)) for p in arguments]
@@ -186,13 +184,7 @@ def _metavar(param: Option, ctx: click.Context) -> str:
 
 
 def _row(
-    label: str,
-    text: str,
-    column: int,
-    width: int,
-    *,
-    indent: int = INDENT,
-    is_heading: bool = False,
+    label: str, text: str, column: int, width: int, *, indent: int = INDENT, is_heading: bool = False
 ) -> Iterator[str]:
     """Write a label and its sentence; a label too long for the column has a line of its own."""
     painted = heading(label) if is_heading else click.style(label, fg="cyan")
@@ -208,6 +200,4 @@ def _row(
 
 
 def _wrap(text: str, width: int, indent: str) -> str:
-    return textwrap.fill(
-        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)

@@ -56,9 +56,10 @@ def suggest_line(command: click.Command, ctx: click.Context, args: Sequence[str]
     if line is None:
         return ""
     missing = [
-        param for param in command.params
+        param
+        for param in command.params
         if isinstance(param, click.Option) and param.required and param.name not in line.given
-    ]  # fmt: skip
+    ]
     return _with_options(ctx, line, missing or _likely(command, line))
 
 
@@ -73,8 +74,7 @@ def in_order(ctx: click.Context, error: DeltaregError) -> DeltaregError:
         return error
     words = {param.name: param.make_metavar(ctx) for param in ctx.command.params}
     return InvalidInput(
-        f"there is nothing at {path}, and {second} is there: {words['path']} comes first, then "
-        f"{words[key]}",
+        f"there is nothing at {path}, and {second} is there: {words['path']} comes first, then {words[key]}",
         fix=shlex.join([*ctx.command_path.split(), second, str(path)]),
     )
 
@@ -128,9 +128,10 @@ def _likely(command: click.Command, line: _Line) -> list[click.Option]:
     if len(line.extra) != 1:
         return []
     known = {
-        param.opts[0]: param for param in command.params
+        param.opts[0]: param
+        for param in command.params
         if isinstance(param, click.Option) and param.name not in line.given
-    }  # fmt: skip
+    }
     order = _LIKELY[::-1] if line.extra[0] in _CHANNELS else _LIKELY
     return [known[name] for name in order if name in known][:1]
 
@@ -147,14 +148,14 @@ def _takes(option: click.Option, value: str, ctx: click.Context) -> bool:
 def _is_swapped(option: click.Option, value: str, values: Sequence[str]) -> bool:
     """Whether the channel was named before what goes there."""
     return (
-        isinstance(option.type, ChannelParam) and len(values) == 1
-        and bool(_OF_REFERENCES & set(value)) and not _OF_REFERENCES & set(values[0])
-    )  # fmt: skip
+        isinstance(option.type, ChannelParam)
+        and len(values) == 1
+        and bool(_OF_REFERENCES & set(value))
+        and not _OF_REFERENCES & set(values[0])
+    )
 
 
-def _without_option(
-    command: click.Command, ctx: click.Context, args: Sequence[str], name: str
-) -> str:
+def _without_option(command: click.Command, ctx: click.Context, args: Sequence[str], name: str) -> str:
     """Write a line whose argument was given as an option with the argument's own name."""
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     place = next((n for n, one in enumerate(arguments) if name[2:] in _names(one, ctx)), None)

@@ -14,9 +14,14 @@ _TONES: dict[str, Tone] = {"private": "warn", "internal": "", "public": "good"}
 def member_table(members: Sequence[MemberInfo], *, now: datetime) -> TableBlock:
     """Show roles as rows."""
     columns = [
-        Column("id", is_number=True), Column("who"), Column("role"), Column("in"),
-        Column("only"), Column("given"), Column("last used"),
-    ]  # fmt: skip
+        Column("id", is_number=True),
+        Column("who"),
+        Column("role"),
+        Column("in"),
+        Column("only"),
+        Column("given"),
+        Column("last used"),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(str(item.id), "name"),
@@ -36,21 +41,20 @@ def member_blocks(member: MemberInfo, *, what: str) -> list[Block]:
     """Show one role."""
     return [
         TitleBlock(f"{member.principal}, {member.role}", what),
-        FactsBlock([
-            ("in", member.namespace or EVERYWHERE),
-            ("only", member.pattern),
-            ("may", ", ".join(member.rights)),
-            ("acts for", member.person or ""),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("in", member.namespace or EVERYWHERE),
+                ("only", member.pattern),
+                ("may", ", ".join(member.rights)),
+                ("acts for", member.person or ""),
+            ]
+        ),
+    ]
 
 
 def namespace_table(namespaces: Sequence[NamespaceInfo]) -> TableBlock:
     """Show namespaces as rows."""
-    columns = [
-        Column("namespace"), Column("visibility"), Column("deltas", is_number=True),
-        Column("owners"),
-    ]  # fmt: skip
+    columns = [Column("namespace"), Column("visibility"), Column("deltas", is_number=True), Column("owners")]
     rows: list[list[Text]] = [
         [
             Cell(item.name, "name"),
@@ -67,21 +71,22 @@ def namespace_blocks(item: NamespaceInfo, *, now: datetime) -> list[Block]:
     """Show one namespace."""
     return [
         TitleBlock(item.name, "namespace"),
-        FactsBlock([
-            ("visibility", Cell(item.visibility, _TONES[item.visibility])),
-            ("owners", ", ".join(item.owners)),
-            ("deltas", str(item.deltas)),
-            ("made", f"{moment(item.created_at, now=now)} by {item.created_by}"),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("visibility", Cell(item.visibility, _TONES[item.visibility])),
+                ("owners", ", ".join(item.owners)),
+                ("deltas", str(item.deltas)),
+                ("made", f"{moment(item.created_at, now=now)} by {item.created_by}"),
+            ]
+        ),
+    ]
 
 
 def access_blocks(found: AccessAnswer) -> list[Block]:
     """Show whether somebody may do something, and why."""
     answer = Cell("yes", "good") if found.allowed else Cell("no", "bad")
     lines: list[Text | Sequence[Text]] = [
-        ["  ", Cell("+", "good") if each.is_met else Cell("-", "dim"), each.what]
-        for each in found.because
+        ["  ", Cell("+", "good") if each.is_met else Cell("-", "dim"), each.what] for each in found.because
     ]
     if found.fix:
         lines.append(["  ", Cell("fix:", "strong"), found.fix])
@@ -92,9 +97,12 @@ def access_blocks(found: AccessAnswer) -> list[Block]:
 def review_table(found: Sequence[AccessFinding]) -> TableBlock:
     """Show roles under review as rows, with what to do about them."""
     columns = [
-        Column("who"), Column("role"), Column("in"), Column("found", is_prose=True),
+        Column("who"),
+        Column("role"),
+        Column("in"),
+        Column("found", is_prose=True),
         Column("narrow it with", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
             Cell(who(item.member), "name"),

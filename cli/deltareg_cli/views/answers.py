@@ -6,9 +6,10 @@ from deltareg_cli.terminal.wording import count, seconds
 
 _ONE_VALUE = 1
 _FORMS = {
-    "version": "as a chat, by its own template", "base": "as a chat, by the base's template",
+    "version": "as a chat, by its own template",
+    "base": "as a chat, by the base's template",
     "": "from the text as it stands",
-}  # fmt: skip
+}
 
 
 def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block]:
@@ -18,11 +19,7 @@ def answer_blocks(found: AnswersInfo, *, has_prompt: bool = False) -> list[Block
         blocks.append(TitleBlock(each.name, _describe_answer(each)))
         if has_prompt and each.given:
             said = f"the prompt as it got it, {count(each.given_tokens, 'token')}:"
-            blocks += [
-                LinesBlock([Cell(said, "dim")]),
-                _lines(each.given),
-                LinesBlock([Cell("\u2192", "dim")]),
-            ]
+            blocks += [LinesBlock([Cell(said, "dim")]), _lines(each.given), LinesBlock([Cell("\u2192", "dim")])]
         blocks.append(_answer(each))
     return [*blocks, LinesBlock([Cell("no gate goes by an answer", "dim")])]
 

@@ -19,8 +19,12 @@ def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
         "is_changed": bool(plan.changes),
         "changes": [
             {
-                "kind": one.kind, "of": one.of, "action": one.action, "before": dict(one.before),
-                "after": dict(one.after), "diff": difference(one.before, one.after),
+                "kind": one.kind,
+                "of": one.of,
+                "action": one.action,
+                "before": dict(one.before),
+                "after": dict(one.after),
+                "diff": difference(one.before, one.after),
             }
             for one in plan.changes
         ],
@@ -28,7 +32,7 @@ def plan_document(plan: "ApplyPlan", *, is_dry: bool) -> dict[str, object]:
         "unchanged": plan.unchanged,
         "is_checked": plan.is_checked,
         "dry_run": is_dry,
-    }  # fmt: skip
+    }
 
 
 def plan_blocks(plan: "ApplyPlan", *, is_dry: bool) -> list[Block]:
@@ -38,10 +42,7 @@ def plan_blocks(plan: "ApplyPlan", *, is_dry: bool) -> list[Block]:
         lines += _change_lines(one, is_dry=is_dry)
     if plan.kept:
         lines.append("kept, though it is not in the folder:")
-    lines += [
-        [Cell(f"  {_name(one.kind, one.of)}", "name"), Cell(one.command, "dim")]
-        for one in plan.kept
-    ]  # fmt: skip
+    lines += [[Cell(f"  {_name(one.kind, one.of)}", "name"), Cell(one.command, "dim")] for one in plan.kept]
     changed = count(len(plan.changes), "change") if plan.changes else "nothing to do"
     lines.append(Cell(f"{changed}, {plan.unchanged} as the folder says", "dim"))
     return [LinesBlock(lines)]

@@ -12,29 +12,33 @@ def checkpoint_blocks(found: CheckpointInfo) -> list[Block]:
     """Show a checkpoint."""
     return [
         TitleBlock(found.origin, "checkpoint"),
-        FactsBlock([
-            ("rows", str(found.size)),
-            ("root", Cell(found.root, "name")),
-            ("waiting", f"{found.waiting} rows" if found.waiting else ""),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("rows", str(found.size)),
+                ("root", Cell(found.root, "name")),
+                ("waiting", f"{found.waiting} rows" if found.waiting else ""),
+            ]
+        ),
+    ]
 
 
 def proof_blocks(proof: RowProof) -> list[Block]:
     """Show a row that was proven."""
     return [
         TitleBlock(f"row {proof.row}", f"position {proof.position} of {proof.size}"),
-        FactsBlock([
-            ("proof", Cell("holds", "good")),
-            ("action", proof.action),
-            ("subject", proof.subject),
-            ("by", proof.actor),
-            ("statement", "signed by the server" if proof.is_signed else ""),
-            ("log", proof.origin),
-            ("root", proof.root),
-            ("key", Cell(proof.keyid[:16], "name")),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("proof", Cell("holds", "good")),
+                ("action", proof.action),
+                ("subject", proof.subject),
+                ("by", proof.actor),
+                ("statement", "signed by the server" if proof.is_signed else ""),
+                ("log", proof.origin),
+                ("root", proof.root),
+                ("key", Cell(proof.keyid[:16], "name")),
+            ]
+        ),
+    ]
 
 
 def report_blocks(report: LogReport) -> list[Block]:
@@ -42,25 +46,29 @@ def report_blocks(report: LogReport) -> list[Block]:
     unsigned = report.size - report.signed
     blocks: list[Block] = [
         TitleBlock(report.origin or "no log", "audit trail"),
-        FactsBlock([
-            ("log", Cell("holds", "good") if report.holds else Cell("was rewritten", "bad")),
-            ("rows", str(report.size)),
-            ("unsigned", Cell(str(unsigned), "bad") if unsigned else ""),
-            ("statements", f"{report.statements} signed" if report.statements else ""),
-            ("before", f"{report.from_before} rows {_BEFORE}" if report.from_before else ""),
-            ("waiting", f"{report.waiting} rows, not sealed yet" if report.waiting else ""),
-            ("root", report.root),
-            ("key", Cell(report.keyid[:16], "name")),
-            ("against", ", ".join(report.against) or "nothing that was kept elsewhere"),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("log", Cell("holds", "good") if report.holds else Cell("was rewritten", "bad")),
+                ("rows", str(report.size)),
+                ("unsigned", Cell(str(unsigned), "bad") if unsigned else ""),
+                ("statements", f"{report.statements} signed" if report.statements else ""),
+                ("before", f"{report.from_before} rows {_BEFORE}" if report.from_before else ""),
+                ("waiting", f"{report.waiting} rows, not sealed yet" if report.waiting else ""),
+                ("root", report.root),
+                ("key", Cell(report.keyid[:16], "name")),
+                ("against", ", ".join(report.against) or "nothing that was kept elsewhere"),
+            ]
+        ),
+    ]
     if report.findings:
         columns = [Column("what"), Column("row", is_number=True), Column("told", is_prose=True)]
         shown = report.findings[:_FEWEST_SHOWN]
-        blocks.append(TableBlock(columns, [
-            [Cell(each.what, "bad"), "-" if each.row is None else str(each.row), each.text]
-            for each in shown
-        ]))  # fmt: skip
+        blocks.append(
+            TableBlock(
+                columns,
+                [[Cell(each.what, "bad"), "-" if each.row is None else str(each.row), each.text] for each in shown],
+            )
+        )
     if report.notices:
         notices = [[Cell(each, "warn")] for each in report.notices[:_FEWEST_SHOWN]]
         blocks.append(TableBlock([Column("note", is_prose=True)], notices))

@@ -4,7 +4,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+)
 from deltareg_cli.terminal.wording import count, number
 
 Fields = Mapping[str, object]
@@ -28,18 +38,18 @@ def backtest_answer(found: Fields, *, is_list: bool = False) -> CommandResult:
     alarms = [row for row in versions if row["verdict"] != "pass"]
     document = {
         **{key: found[key] for key in ("line", "suite", "subject", "base", "seed", "ended")},
-        "caught": len(tried) - len(missed), "missed": [row["name"] for row in missed],
+        "caught": len(tried) - len(missed),
+        "missed": [row["name"] for row in missed],
         "missed_and_costly": [row["name"] for row in costly],
         "does_not_apply": [row["name"] for row in faults if row["verdict"] == "n/a"],
-        "false_alarms": [row["name"] for row in alarms], "device": found["device"],
-        "left_out": found["left_out"], "items": rows,
-    }  # fmt: skip
+        "false_alarms": [row["name"] for row in alarms],
+        "device": found["device"],
+        "left_out": found["left_out"],
+        "items": rows,
+    }
     return CommandResult(
         document,
-        [
-            *_head(found, tried, missed, costly, versions, alarms),
-            *_tables(rows, usual, is_list=is_list),
-        ],
+        [*_head(found, tried, missed, costly, versions, alarms), *_tables(rows, usual, is_list=is_list)],
         [str(row["name"]) for row in costly + alarms],
     )
 
@@ -49,11 +59,10 @@ def is_noticed(found: Fields) -> bool:
     rows = _rows(found)
     usual = usual_losses(rows)
     return not any(
-        is_costly(row, usual) and not row["caught_by"] if row["is_fault"]
-        else row["verdict"] != "pass"
+        is_costly(row, usual) and not row["caught_by"] if row["is_fault"] else row["verdict"] != "pass"
         for row in rows
         if row["verdict"] != "n/a"
-    )  # fmt: skip
+    )
 
 
 def usual_losses(rows: Sequence[Fields]) -> dict[str, float]:
@@ -69,9 +78,7 @@ def usual_losses(rows: Sequence[Fields]) -> dict[str, float]:
 def is_costly(row: Fields, usual: Mapping[str, float]) -> bool:
     """Whether a broken delta is worse than healthy ones are; where nothing is measured, it may."""
     measures = _measures(row)
-    return not measures or any(
-        _loses(one) > usual.get(str(one["check"]), HARMLESS) for one in measures
-    )
+    return not measures or any(_loses(one) > usual.get(str(one["check"]), HARMLESS) for one in measures)
 
 
 def _head(
@@ -87,31 +94,31 @@ def _head(
     ended = "" if found["ended"] == "done" else str(found["ended"])
     return [
         TitleBlock(str(found["suite"]), f"backtest on {found['line']}"),
-        FactsBlock([
-            ("caught", _good(f"{len(tried) - len(missed)} of {count(len(tried), 'fault')}",
-                             is_good=not costly)),
-            ("missed", _list_costly(costly, beside)),
-            ("false alarms", _good(f"{len(alarms)} of {count(len(versions), 'version')}",
-                                   is_good=not alarms)),
-            ("faults in", str(found["subject"])),
-            ("seed", str(found["seed"])),
-            ("ended", Cell(ended, "warn") if ended else ""),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("caught", _good(f"{len(tried) - len(missed)} of {count(len(tried), 'fault')}", is_good=not costly)),
+                ("missed", _list_costly(costly, beside)),
+                ("false alarms", _good(f"{len(alarms)} of {count(len(versions), 'version')}", is_good=not alarms)),
+                ("faults in", str(found["subject"])),
+                ("seed", str(found["seed"])),
+                ("ended", Cell(ended, "warn") if ended else ""),
+            ]
+        ),
+    ]
 
 
 def _tables(rows: Sequence[Fields], usual: Mapping[str, float], *, is_list: bool) -> list[Block]:
     names = list(dict.fromkeys(str(one["check"]) for row in rows for one in _measures(row)))[:4]
     columns = [
-        Column("delta"), Column("outcome"), Column("stopped by", is_prose=True),
+        Column("delta"),
+        Column("outcome"),
+        Column("stopped by", is_prose=True),
         *(Column(name, is_number=True, is_name=True) for name in names),
         Column("loses", is_number=True),
-    ]  # fmt: skip
+    ]
     shown = [row for row in rows if row["verdict"] != "n/a"]
     table = TableBlock(columns, [_row(row, names, usual) for row in shown], if_empty="nothing was tried")
-    blocks: list[Block] = [
-        TitleBlock("Deltas", "loses: beside the whole delta; no worse: than a healthy version is")
-    ]
+    blocks: list[Block] = [TitleBlock("Deltas", "loses: beside the whole delta; no worse: than a healthy version is")]
     blocks.append(table)
     blocks += _by_check(_faults(rows))
     idle = [str(row["name"]) for row in rows if row["verdict"] == "n/a"]
@@ -119,22 +126,21 @@ def _tables(rows: Sequence[Fields], usual: Mapping[str, float], *, is_list: bool
         blocks.append(LinesBlock([[Cell("does not apply ", "dim"), ", ".join(idle)]]))
     if is_list:
         told: list[list[Text]] = [[str(row["name"]), str(row["about"])] for row in _faults(rows)]
-        blocks += [
-            TitleBlock("Faults"), TableBlock([Column("fault"), Column("what happened", is_prose=True)], told),
-        ]  # fmt: skip
+        blocks += [TitleBlock("Faults"), TableBlock([Column("fault"), Column("what happened", is_prose=True)], told)]
     return blocks
 
 
 def _row(row: Fields, names: Sequence[str], usual: Mapping[str, float]) -> list[Text]:
     measured = {str(one["check"]): one for one in _measures(row)}
-    values = [
-        number(cast(float, measured[name]["value"])) if name in measured else "" for name in names
-    ]
+    values = [number(cast(float, measured[name]["value"])) if name in measured else "" for name in names]
     caught = cast("list[str]", row["caught_by"])
     return [
-        Cell(str(row["name"]), "" if row["is_fault"] else "name"), _outcome(row, usual),
-        ", ".join(caught), *values, _worst(row),
-    ]  # fmt: skip
+        Cell(str(row["name"]), "" if row["is_fault"] else "name"),
+        _outcome(row, usual),
+        ", ".join(caught),
+        *values,
+        _worst(row),
+    ]
 
 
 def _worst(row: Fields) -> str:
@@ -160,14 +166,13 @@ def _by_check(faults: Sequence[Fields]) -> list[Block]:
     every = Counter(name for names in stops for name in names)
     alone = Counter(names[0] for names in stops if len(names) == 1)
     rows: list[list[Text]] = [
-        [name, str(number), str(alone[name]) if alone[name] else ""]
-        for name, number in every.most_common()
+        [name, str(number), str(alone[name]) if alone[name] else ""] for name, number in every.most_common()
     ]
-    columns = [
-        Column("check"), Column("faults", is_number=True), Column("alone", is_number=True),
-    ]  # fmt: skip
-    return [TitleBlock("Checks", "what each stops, and what it stops alone"),
-            TableBlock(columns, rows, if_empty="no check stops anything")]  # fmt: skip
+    columns = [Column("check"), Column("faults", is_number=True), Column("alone", is_number=True)]
+    return [
+        TitleBlock("Checks", "what each stops, and what it stops alone"),
+        TableBlock(columns, rows, if_empty="no check stops anything"),
+    ]
 
 
 def _list_costly(costly: Sequence[Fields], beside: str) -> list[Text]:

@@ -18,17 +18,11 @@ _TIMES = "\u00d7"
 
 def behavior_blocks(answer: Fields) -> list[Block]:
     """Show a comparison: totals, measures, the prompts that differ most and how they go on."""
-    blocks: list[Block] = [
-        TitleBlock(f"{answer['a']} → {answer['b']}", "behavior"),
-        FactsBlock(_facts(answer)),
-    ]
+    blocks: list[Block] = [TitleBlock(f"{answer['a']} → {answer['b']}", "behavior"), FactsBlock(_facts(answer))]
     measures = _measures(answer)
     if measures:
         columns = [Column(title, is_number=i > 0) for i, title in enumerate(_MEASURES)]
-        blocks += [
-            TitleBlock("Measures", "95 % intervals, on the same samples"),
-            TableBlock(columns, measures),
-        ]
+        blocks += [TitleBlock("Measures", "95 % intervals, on the same samples"), TableBlock(columns, measures)]
     prompts = _prompts(answer)
     if prompts:
         columns = [Column(title, is_number=True) for title in ("#", *_titles(answer))]
@@ -79,7 +73,7 @@ def _facts(answer: Fields) -> list[tuple[str, Text]]:
         ("compared on", whole),
         ("bases", "" if answer["same_base"] else "two different ones, both loaded"),
         ("run in", f"{answer['dtype']} on {answer['device']}"),
-    ]  # fmt: skip
+    ]
 
 
 def _measures(answer: Fields) -> list[list[Text]]:
@@ -93,20 +87,15 @@ def _measures(answer: Fields) -> list[list[Text]]:
         told = "-" if change is None else f"{mark}{_interval(change, is_signed=not mark)}"
         a, b = (cast("Fields", one[side]) for side in ("a", "b"))
         tone: Tone = "warn" if one["is_decided"] else "dim"
-        rows.append([
-            f"{one['name']} on {one['set']}", number(a["value"]), number(b["value"]),
-            Cell(told, tone), str(a["n"]),
-        ])  # fmt: skip
+        rows.append(
+            [f"{one['name']} on {one['set']}", number(a["value"]), number(b["value"]), Cell(told, tone), str(a["n"])]
+        )
     return rows
 
 
 def _row(one: Fields, answer: Fields) -> list[Text]:
     is_scored = answer["kl"] is not None or answer["agreement"] is not None
-    values = (
-        [one["kl"], one["agreement"], one["mean_abs"]]
-        if is_scored
-        else [one["cosine"], one["mean_abs"]]
-    )
+    values = [one["kl"], one["agreement"], one["mean_abs"]] if is_scored else [one["cosine"], one["mean_abs"]]
     shown = [number(value) for value in values]
     if is_scored and isinstance(one["agreement"], float):
         shown[1] = _share(one["agreement"])

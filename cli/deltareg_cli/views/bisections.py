@@ -2,8 +2,19 @@
 
 from dataclasses import asdict
 
-from deltareg.client.compare.bisect import BisectReport, BisectionStep
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
+from deltareg.client.compare.bisect import BisectionStep, BisectReport
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    Tone,
+)
 from deltareg_cli.terminal.wording import clean, count, number
 
 _TONES: dict[str, Tone] = {"good": "good", "bad": "bad", "skip": "warn"}
@@ -41,15 +52,19 @@ def bisect_answer(report: BisectReport, *, diff_options: str) -> CommandResult:
         "next": following,
     }
     title = (
-        TitleBlock(f"first bad version: {bad.ref}") if bounds.is_found
+        TitleBlock(f"first bad version: {bad.ref}")
+        if bounds.is_found
         else TitleBlock(f"the first bad version is one of {len(skipped) + 1}", "the rest was skipped")
-    )  # fmt: skip
-    facts = FactsBlock([
-        ("last good", _describe_step(good)),
-        ("skipped", ", ".join(skipped)), ("deleted", ", ".join(deleted)),
-        ("first bad" if bounds.is_found else "known bad", _describe_step(bad)),
-        ("judged", _cost(report)),
-    ])  # fmt: skip
+    )
+    facts = FactsBlock(
+        [
+            ("last good", _describe_step(good)),
+            ("skipped", ", ".join(skipped)),
+            ("deleted", ", ".join(deleted)),
+            ("first bad" if bounds.is_found else "known bad", _describe_step(bad)),
+            ("judged", _cost(report)),
+        ]
+    )
     blocks: list[Block] = [title, facts, TitleBlock("Steps"), _steps(report)]
     blocks.append(LinesBlock(["", [Cell("next:", "dim"), following]]))
     return CommandResult(document, blocks, [bad.ref] if bounds.is_found else [])
@@ -68,14 +83,22 @@ def _cost(report: BisectReport) -> str:
 
 def _steps(report: BisectReport) -> TableBlock:
     columns = [
-        Column("version"), Column("is"), Column("value", is_number=True), Column("by"),
-        Column("verdict"), Column("why", is_prose=True),
-    ]  # fmt: skip
+        Column("version"),
+        Column("is"),
+        Column("value", is_number=True),
+        Column("by"),
+        Column("verdict"),
+        Column("why", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
-            Cell(step.ref, "name"), Cell(step.mark, _TONES[step.mark]), number(step.value),
-            step.source, step.verdict or Cell("-", "dim"), step.detail,
+            Cell(step.ref, "name"),
+            Cell(step.mark, _TONES[step.mark]),
+            number(step.value),
+            step.source,
+            step.verdict or Cell("-", "dim"),
+            step.detail,
         ]
         for step in report.steps
-    ]  # fmt: skip
+    ]
     return TableBlock(columns, rows)

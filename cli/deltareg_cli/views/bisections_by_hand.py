@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from deltareg.client.compare.bisect_by_hand import BisectionState
 from deltareg.gate.bisection import Mark
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.views.bisections import bisect_answer
 
@@ -62,15 +62,12 @@ def _blocks(found: BisectionState) -> list[Block]:
         return _asking(found)
     version, most = found.version, found.bounds.steps_most
     title = TitleBlock(
-        f"try {version.ref}",
-        f"{count(len(found.bounds.untried), 'version')} left, {count(most, 'step')} at most",
+        f"try {version.ref}", f"{count(len(found.bounds.untried), 'version')} left, {count(most, 'step')} at most"
     )
     judge = f"deltareg bisect good {version.ref}"
-    following = LinesBlock([
-        "",
-        [Cell("next:", "dim"), _next(found)],
-        [Cell("then:", "dim"), judge, Cell("or bad, or skip", "dim")],
-    ])  # fmt: skip
+    following = LinesBlock(
+        ["", [Cell("next:", "dim"), _next(found)], [Cell("then:", "dim"), judge, Cell("or bad, or skip", "dim")]]
+    )
     return [title, _facts(found), following]
 
 
@@ -90,18 +87,16 @@ def _facts(found: BisectionState) -> FactsBlock:
     good, bad = _last_good(found), _known_bad(found)
     skipped = [step.ref for step in found.steps if step.mark == "skip"]
     told = None if found.version is None else found.version.revocation
-    why = (
-        ""
-        if told is None
-        else Cell(f"by {told.actor}: {told.reason}; it comes all the same", "warn")
+    why = "" if told is None else Cell(f"by {told.actor}: {told.reason}; it comes all the same", "warn")
+    return FactsBlock(
+        [
+            ("last good", Cell(good or "", "good") if good else ""),
+            ("known bad", Cell(bad or "", "bad") if bad else ""),
+            ("skipped", ", ".join(skipped)),
+            ("deleted", ", ".join(f"{found.line}:v{n}" for n in found.deleted)),
+            ("revoked", why),
+        ]
     )
-    return FactsBlock([
-        ("last good", Cell(good or "", "good") if good else ""),
-        ("known bad", Cell(bad or "", "bad") if bad else ""),
-        ("skipped", ", ".join(skipped)),
-        ("deleted", ", ".join(f"{found.line}:v{n}" for n in found.deleted)),
-        ("revoked", why),
-    ])  # fmt: skip
 
 
 def _last_good(found: BisectionState) -> str | None:

@@ -40,8 +40,7 @@ def card_facts(card: CardInfo) -> list[tuple[str, Text | Sequence[Text]]]:
 def _table(metrics: Sequence[CardResult]) -> TableBlock:
     columns = [Column("name"), Column("value", is_number=True), Column("dataset"), Column("task")]
     rows: list[list[Text]] = [
-        [each.name, f"{each.value:g}", each.dataset or Cell("-", "dim"), each.task]
-        for each in metrics
+        [each.name, f"{each.value:g}", each.dataset or Cell("-", "dim"), each.task] for each in metrics
     ]
     return TableBlock(columns, rows)
 

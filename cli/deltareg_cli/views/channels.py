@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from deltareg.wire import (
-    ChannelInfo,
-    GateAnswer,
-    GlassBroken,
-    Light,
-    MoveResult,
-    ReadinessInfo,
-    RevisionInfo,
+from deltareg.wire import ChannelInfo, GateAnswer, GlassBroken, Light, MoveResult, ReadinessInfo, RevisionInfo
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    Tone,
+    tone_word,
 )
-from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone, tone_word
 from deltareg_cli.terminal.wording import moment, short
 from deltareg_cli.views.policies import floors_in_short, policy_in_short, unmet_lines
 from deltareg_cli.views.verdicts import told_waiver
 
-_VERBS = {
-    "promote": "promoted", "rollback": "rolled back", "freeze": "frozen", "unfreeze": "unfrozen",
-}  # fmt: skip
+_VERBS = {"promote": "promoted", "rollback": "rolled back", "freeze": "frozen", "unfreeze": "unfrozen"}
 MOVE_FIELDS = ("channel", "revision", "kind", "version", "digest", "previous")
 
 
@@ -28,21 +29,23 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
     moved = f"{moment(channel.at, now=now)} by {channel.actor}" if channel.at else ""
     return [
         TitleBlock(f"{line}@{channel.channel}", describe_freeze(channel)),
-        FactsBlock([
-            ("serves", describe_served(channel)),
-            *[("unfit", Cell(why.message, "bad")) for why in channel.unfit],
-            ("revision", str(channel.revision)),
-            (_VERBS.get(channel.kind or "", "moved"), moved),
-            ("reason", channel.reason),
-            ("frozen", Cell(channel.frozen_because, "warn")),
-            ("asks for", policy_in_short(channel.policy) if channel.policy else _suites(channel)),
-            *[("beside that", told) for told in floors_in_short(channel.floors)],
-            *[("waived", Cell(told_waiver(waiver, now=now), "warn")) for waiver in channel.waivers],
-            ("quarantined", Cell(versions(channel.quarantined), "warn")),
-            ("digest", channel.digest or ""),
-        ]),
+        FactsBlock(
+            [
+                ("serves", describe_served(channel)),
+                *[("unfit", Cell(why.message, "bad")) for why in channel.unfit],
+                ("revision", str(channel.revision)),
+                (_VERBS.get(channel.kind or "", "moved"), moved),
+                ("reason", channel.reason),
+                ("frozen", Cell(channel.frozen_because, "warn")),
+                ("asks for", policy_in_short(channel.policy) if channel.policy else _suites(channel)),
+                *[("beside that", told) for told in floors_in_short(channel.floors)],
+                *[("waived", Cell(told_waiver(waiver, now=now), "warn")) for waiver in channel.waivers],
+                ("quarantined", Cell(versions(channel.quarantined), "warn")),
+                ("digest", channel.digest or ""),
+            ]
+        ),
         *_show_break_glass(channel, line, now),
-    ]  # fmt: skip
+    ]
 
 
 def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
@@ -57,20 +60,22 @@ def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime
     """Show a move that somebody has looked at."""
     return [
         LinesBlock([[Cell(f"{line}@{channel}#{move.revision}", "name"), "reviewed"]]),
-        FactsBlock([
-            ("glass broken", f"{moment(move.at, now=now)} by {move.actor}"),
-            ("reason", move.reason),
-        ]),
-    ]  # fmt: skip
+        FactsBlock([("glass broken", f"{moment(move.at, now=now)} by {move.actor}"), ("reason", move.reason)]),
+    ]
 
 
 def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> TableBlock:
     """Show the channels of a line as rows."""
     columns = [
-        Column("channel"), Column("serves"), Column("revision", is_number=True), Column("moved"),
-        Column("by"), Column("quarantined"), Column("asks for", is_prose=True),
+        Column("channel"),
+        Column("serves"),
+        Column("revision", is_number=True),
+        Column("moved"),
+        Column("by"),
+        Column("quarantined"),
+        Column("asks for", is_prose=True),
         Column("reason", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
             Cell(channel.channel, "name"),
@@ -90,9 +95,14 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> TableBlo
 def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> TableBlock:
     """Show a ledger as rows, newest first."""
     columns = [
-        Column("revision", is_number=True), Column("kind"), Column("version"),
-        Column("digest"), Column("when"), Column("by"), Column("reason", is_prose=True),
-    ]  # fmt: skip
+        Column("revision", is_number=True),
+        Column("kind"),
+        Column("version"),
+        Column("digest"),
+        Column("when"),
+        Column("by"),
+        Column("reason", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(str(revision.revision), "name"),
@@ -119,12 +129,14 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
         verb, what = "not moved", f"it serves {now} already"
     return [
         LinesBlock([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {what}"]]),
-        FactsBlock([
-            ("revision", str(move.revision)),
-            ("digest", move.digest or ""),
-            ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("revision", str(move.revision)),
+                ("digest", move.digest or ""),
+                ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
+            ]
+        ),
+    ]
 
 
 def gate_blocks(answer: GateAnswer) -> list[Block]:

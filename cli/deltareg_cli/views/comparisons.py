@@ -19,10 +19,16 @@ def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
     if not made:
         return []
     columns = [
-        Column("comparison"), Column("shows"), Column("estimate", is_number=True),
-        Column("interval"), Column("must reach", is_number=True), Column("margin", is_number=True),
-        Column("n", is_number=True), Column("look"), Column("compared with", is_prose=True),
-    ]  # fmt: skip
+        Column("comparison"),
+        Column("shows"),
+        Column("estimate", is_number=True),
+        Column("interval"),
+        Column("must reach", is_number=True),
+        Column("margin", is_number=True),
+        Column("n", is_number=True),
+        Column("look"),
+        Column("compared with", is_prose=True),
+    ]
     rows = [_row(check, found) for check, found in made]
     family = max(found.family for _, found in made)
     together = f"{count(family, 'comparison')}, Holm" if family > 1 else ""

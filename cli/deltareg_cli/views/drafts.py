@@ -4,7 +4,17 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+)
 from deltareg_cli.terminal.wording import count
 
 if TYPE_CHECKING:
@@ -26,27 +36,30 @@ def drafted_answer(found: "DraftedSuite", notes: Sequence[str]) -> CommandResult
     shown = made.sized.power
     blocks: list[Block] = [
         TitleBlock(made.name, str(found.path)),
-        FactsBlock([
-            ("for", made.line),
-            ("task", [source.task, Cell(source.by, "dim")]),
-            ("samples", f"{made.n:,} of {count(source.rows, 'row')}"),
-            ("without", ", ".join(part for part in left if part)),
-            ("training", source.training or Cell("nobody said what it was: --training", "warn")),
-            ("power", _power(shown)),
-            ("general text", made.general[1] if made.general[0]
-             else Cell(made.general[1], "dim")),
-            ("rest", "" if found.rest is None else f"{found.rest}, to train on"),
-            ("files", ", ".join(found.files)),
-        ]),
+        FactsBlock(
+            [
+                ("for", made.line),
+                ("task", [source.task, Cell(source.by, "dim")]),
+                ("samples", f"{made.n:,} of {count(source.rows, 'row')}"),
+                ("without", ", ".join(part for part in left if part)),
+                ("training", source.training or Cell("nobody said what it was: --training", "warn")),
+                ("power", _power(shown)),
+                ("general text", made.general[1] if made.general[0] else Cell(made.general[1], "dim")),
+                ("rest", "" if found.rest is None else f"{found.rest}, to train on"),
+                ("files", ", ".join(found.files)),
+            ]
+        ),
         TitleBlock("Asks", "what too few samples decide warns, and closes protected channels"),
-        TableBlock([Column("check"), Column("measure"), Column("asks for", is_prose=True)],
-              [_row(one) for one in made.comparisons]),
+        TableBlock(
+            [Column("check"), Column("measure"), Column("asks for", is_prose=True)],
+            [_row(one) for one in made.comparisons],
+        ),
         TitleBlock("Lets through"),
         FactsBlock([(one.name, one.misses) for one in made.comparisons]),
         *_show_notes(notes),
         TitleBlock("Next"),
         LinesBlock([[Cell("  " + step, "name")] for step in steps]),
-    ]  # fmt: skip
+    ]
     return CommandResult(document, blocks, [str(found.path)])
 
 

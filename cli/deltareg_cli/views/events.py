@@ -3,14 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from deltareg.wire import (
-    AttemptInfo,
-    DeliveryInfo,
-    Event,
-    WebhookInfo,
-    WebhookSecret,
-    WebhookTested,
-)
+from deltareg.wire import AttemptInfo, DeliveryInfo, Event, WebhookInfo, WebhookSecret, WebhookTested
 from deltareg_cli.terminal.blocks import Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import clean, count, moment, short
 
@@ -23,9 +16,13 @@ _EVERYWHERE = "everywhere"
 def event_table(events: Sequence[Event], *, now: datetime) -> TableBlock:
     """Show events as rows, in their order."""
     columns = [
-        Column("id"), Column("when"), Column("type"), Column("subject"), Column("by"),
+        Column("id"),
+        Column("when"),
+        Column("type"),
+        Column("subject"),
+        Column("by"),
         Column("what", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
             Cell(each.id, "dim"),
@@ -45,17 +42,26 @@ def event_line(event: Event) -> LinesBlock:
     at = event.time.partition(".")[0].rstrip("Z").replace("T", " ")
     by = f"by {event.data['actor']}" if "actor" in event.data else ""
     cells: list[Text] = [
-        Cell(f"{at}Z", "dim"), Cell(kind(event.type), "name"), event.subject, by, _describe_data(event),
-    ]  # fmt: skip
+        Cell(f"{at}Z", "dim"),
+        Cell(kind(event.type), "name"),
+        event.subject,
+        by,
+        _describe_data(event),
+    ]
     return LinesBlock([[cell for cell in cells if cell]])
 
 
 def webhook_table(hooks: Sequence[WebhookInfo]) -> TableBlock:
     """Show webhooks as rows."""
     columns = [
-        Column("id"), Column("of"), Column("to"), Column("types", is_prose=True), Column("state"),
-        Column("due", is_number=True), Column("dead", is_number=True),
-    ]  # fmt: skip
+        Column("id"),
+        Column("of"),
+        Column("to"),
+        Column("types", is_prose=True),
+        Column("state"),
+        Column("due", is_number=True),
+        Column("dead", is_number=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(each.id, "name"),
@@ -78,22 +84,24 @@ def webhook_blocks(hook: WebhookInfo, *, now: datetime, what: str = "webhook") -
         arrived += f", the last one {moment(hook.last_delivered_at, now=now)}"
     return [
         TitleBlock(hook.id, what),
-        FactsBlock([
-            ("of", _of(hook)),
-            ("to", hook.address),
-            ("form", hook.form),
-            ("types", ", ".join(hook.types)),
-            ("state", _state(hook)),
-            ("why", hook.why),
-            ("secrets", count(hook.secrets, "live one")),
-            ("delivered", arrived),
-            ("due", str(hook.pending)),
-            ("dead", Cell(str(hook.dead), "bad" if hook.dead else "")),
-            ("answers", f"{hook.answers}, who has to own what it is told of"),
-            ("made", f"{moment(hook.created_at, now=now)} by {hook.made_by}"),
-            ("note", hook.note),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("of", _of(hook)),
+                ("to", hook.address),
+                ("form", hook.form),
+                ("types", ", ".join(hook.types)),
+                ("state", _state(hook)),
+                ("why", hook.why),
+                ("secrets", count(hook.secrets, "live one")),
+                ("delivered", arrived),
+                ("due", str(hook.pending)),
+                ("dead", Cell(str(hook.dead), "bad" if hook.dead else "")),
+                ("answers", f"{hook.answers}, who has to own what it is told of"),
+                ("made", f"{moment(hook.created_at, now=now)} by {hook.made_by}"),
+                ("note", hook.note),
+            ]
+        ),
+    ]
 
 
 def secret_blocks(made: WebhookSecret, *, now: datetime, what: str) -> list[Block]:
@@ -106,21 +114,28 @@ def tested_blocks(webhook_id: str, tested: WebhookTested) -> list[Block]:
     answer = Cell("arrived", "good") if tested.is_ok else Cell("did not arrive", "bad")
     return [
         TitleBlock(webhook_id, "test"),
-        FactsBlock([
-            ("test", answer),
-            ("answer", "" if tested.attempt.status is None else str(tested.attempt.status)),
-            ("took", f"{tested.attempt.ms:.0f} ms"),
-            ("why", tested.attempt.told),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("test", answer),
+                ("answer", "" if tested.attempt.status is None else str(tested.attempt.status)),
+                ("took", f"{tested.attempt.ms:.0f} ms"),
+                ("why", tested.attempt.told),
+            ]
+        ),
+    ]
 
 
 def delivery_table(deliveries: Sequence[DeliveryInfo], *, now: datetime) -> TableBlock:
     """Show deliveries as rows, each with what was tried last."""
     columns = [
-        Column("number", is_number=True), Column("type"), Column("subject"), Column("state"),
-        Column("tries", is_number=True), Column("last try", is_prose=True), Column("next"),
-    ]  # fmt: skip
+        Column("number", is_number=True),
+        Column("type"),
+        Column("subject"),
+        Column("state"),
+        Column("tries", is_number=True),
+        Column("last try", is_prose=True),
+        Column("next"),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(str(each.id), "name"),

@@ -15,15 +15,20 @@ _BASE_TONES: dict[str, Tone] = {"checked": "good", "unchecked": "warn", "wrong":
 
 
 def fleet_table(
-    followers: Sequence[FollowerInfo],
-    *,
-    if_empty: str = "nobody follows: deltareg agent run --help",
+    followers: Sequence[FollowerInfo], *, if_empty: str = "nobody follows: deltareg agent run --help"
 ) -> TableBlock:
     """Show followers of several channels as rows."""
     columns = [
-        Column("agent"), Column("channel"), Column("says"), Column("serves"), Column("drift"),
-        Column("engine"), Column("base"), Column("reported"), Column("error", is_prose=True),
-    ]  # fmt: skip
+        Column("agent"),
+        Column("channel"),
+        Column("says"),
+        Column("serves"),
+        Column("drift"),
+        Column("engine"),
+        Column("base"),
+        Column("reported"),
+        Column("error", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(follower.agent, "name"),
@@ -46,9 +51,14 @@ def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
     if not followers:
         return []
     columns = [
-        Column("agent"), Column("serves"), Column("drift"), Column("engine"), Column("base"),
-        Column("reported"), Column("error", is_prose=True),
-    ]  # fmt: skip
+        Column("agent"),
+        Column("serves"),
+        Column("drift"),
+        Column("engine"),
+        Column("base"),
+        Column("reported"),
+        Column("error", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(follower.agent, "name"),
@@ -81,19 +91,30 @@ def event_blocks(event: "FollowEvent") -> list[Block]:
     fetched, took = size(event.fetched_bytes), seconds(event.seconds)
     told = f"(revision {observed.revision}, {fetched} fetched, took {took})"
     return [
-        LinesBlock([[
-            channel, Cell(f"serves v{observed.version}{before}", "good"), f"as {event.served}",
-            Cell(told, "dim"), _describe_base_check(observed),
-        ]])
-    ]  # fmt: skip
+        LinesBlock(
+            [
+                [
+                    channel,
+                    Cell(f"serves v{observed.version}{before}", "good"),
+                    f"as {event.served}",
+                    Cell(told, "dim"),
+                    _describe_base_check(observed),
+                ]
+            ]
+        )
+    ]
 
 
 def observed_table(observed: Sequence[Observed]) -> TableBlock:
     """Show what an agent has brought its channels to."""
     columns = [
-        Column("channel"), Column("revision", is_number=True), Column("serves"), Column("digest"),
-        Column("base"), Column("trouble", is_prose=True),
-    ]  # fmt: skip
+        Column("channel"),
+        Column("revision", is_number=True),
+        Column("serves"),
+        Column("digest"),
+        Column("base"),
+        Column("trouble", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(each.channel, "name"),

@@ -14,9 +14,14 @@ _TONES: dict[str, Tone] = {"live": "good", "retired": "dim", "revoked": "bad"}
 def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> TableBlock:
     """Show keys, whose they are and what became of them."""
     columns = [
-        Column("keyid"), Column("name"), Column("role"), Column("state"), Column("host"),
-        Column("enrolled"), Column("because", is_prose=True),
-    ]  # fmt: skip
+        Column("keyid"),
+        Column("name"),
+        Column("role"),
+        Column("state"),
+        Column("host"),
+        Column("enrolled"),
+        Column("because", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(key.keyid[:16], "name"),
@@ -36,15 +41,17 @@ def key_blocks(key: KeyInfo, *, now: datetime) -> list[Block]:
     """Show one key."""
     return [
         TitleBlock(key.name, f"{key.role} key"),
-        FactsBlock([
-            ("state", Cell(key.state, _TONES[key.state])),
-            ("keyid", Cell(key.keyid, "name")),
-            ("key", key.key),
-            ("host", key.host or Cell("not said, so independent of none", "warn")),
-            ("enrolled", f"{moment(key.enrolled_at, now=now)} by {key.enrolled_by}"),
-            ("because", key.reason),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("state", Cell(key.state, _TONES[key.state])),
+                ("keyid", Cell(key.keyid, "name")),
+                ("key", key.key),
+                ("host", key.host or Cell("not said, so independent of none", "warn")),
+                ("enrolled", f"{moment(key.enrolled_at, now=now)} by {key.enrolled_by}"),
+                ("because", key.reason),
+            ]
+        ),
+    ]
 
 
 def proof_blocks(proofs: Sequence[SignedProof], *, now: datetime) -> list[Block]:
@@ -54,17 +61,19 @@ def proof_blocks(proofs: Sequence[SignedProof], *, now: datetime) -> list[Block]
         state = "" if proof.key_state == "live" else proof.key_state
         blocks += [
             TitleBlock(proof.ref, f"suite {proof.suite}"),
-            FactsBlock([
-                ("signature", Cell("holds", "good")),
-                ("verdict", tone_word(proof.verdict)),
-                ("digest", short(proof.digest)),
-                ("base", short(proof.base_root)),
-                ("signed by", [proof.signed_by, Cell(state, "warn")]),
-                ("key", Cell(proof.keyid[:16], "name")),
-                ("host", proof.host),
-                ("enrolled", f"{moment(proof.enrolled_at, now=now)} by {proof.enrolled_by}"),
-                ("found", moment(proof.at, now=now)),
-                ("run", proof.run),
-            ]),
-        ]  # fmt: skip
+            FactsBlock(
+                [
+                    ("signature", Cell("holds", "good")),
+                    ("verdict", tone_word(proof.verdict)),
+                    ("digest", short(proof.digest)),
+                    ("base", short(proof.base_root)),
+                    ("signed by", [proof.signed_by, Cell(state, "warn")]),
+                    ("key", Cell(proof.keyid[:16], "name")),
+                    ("host", proof.host),
+                    ("enrolled", f"{moment(proof.enrolled_at, now=now)} by {proof.enrolled_by}"),
+                    ("found", moment(proof.at, now=now)),
+                    ("run", proof.run),
+                ]
+            ),
+        ]
     return blocks

@@ -23,25 +23,26 @@ def merge_blocks(report: "MergeReport") -> list[Block]:
     error = recipe.relative_error.get("")
     return [
         TitleBlock(version.ref, "" if report.pushed.created else "was there already"),
-        FactsBlock([
-            ("merged from", parents),
-            ("method", f"{recipe.method}{f', {settings}' if settings else ''}"),
-            ("lost", "" if error is None else f"{error:.3g} of the change"),
-            ("kind", kind_of(version)),
-            ("base", version.base.name),
-            ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
-            ("took", seconds(report.seconds)),
-            ("digest", version.digest),
-        ]),
+        FactsBlock(
+            [
+                ("merged from", parents),
+                ("method", f"{recipe.method}{f', {settings}' if settings else ''}"),
+                ("lost", "" if error is None else f"{error:.3g} of the change"),
+                ("kind", kind_of(version)),
+                ("base", version.base.name),
+                ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
+                ("took", seconds(report.seconds)),
+                ("digest", version.digest),
+            ]
+        ),
         *_show_loss(report),
-    ]  # fmt: skip
+    ]
 
 
 def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
     """Show what a merge would meet: by pair, then the weights whose signs agree least."""
     told = ", ".join(
-        f"{number(weight)} x {version.ref}"
-        for version, weight in zip(plan.parents, plan.weights, strict=True)
+        f"{number(weight)} x {version.ref}" for version, weight in zip(plan.parents, plan.weights, strict=True)
     )
     bases = ", ".join(dict.fromkeys(version.base.name for version in plan.parents))
     blocks: list[Block] = [
@@ -59,20 +60,14 @@ def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
         columns = [Column("weight", is_prose=True), *(Column(t, is_number=True) for t in _PAIR)]
         listed = plan.modules[:top]
         several = len(plan.pairs) > 1
-        rows = [
-            [Cell(f"{c.module} ({c.a}, {c.b})" if several else c.module, "name"), *_numbers(c)]
-            for c in listed
-        ]
+        rows = [[Cell(f"{c.module} ({c.a}, {c.b})" if several else c.module, "name"), *_numbers(c)] for c in listed]
         beside = f"{len(listed)} of {count(len(plan.modules), 'row')}, worst first"
         blocks += [TitleBlock("Weights", beside), TableBlock(columns, rows)]
     return blocks
 
 
 def _numbers(conflict: "WeightConflict") -> Sequence[str]:
-    values = (
-        conflict.sign_agreement, conflict.cosine, conflict.overlap, conflict.relative_a,
-        conflict.relative_b,
-    )  # fmt: skip
+    values = (conflict.sign_agreement, conflict.cosine, conflict.overlap, conflict.relative_a, conflict.relative_b)
     return [_measure(value) for value in values]
 
 

@@ -14,10 +14,15 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
     suites = [_suite(item) for item in _items(policy.get("suites"))]
     asked = suites if suites or "suites" not in policy else ["no suite"]
     for key, text in (
-        ("sandbox", "sandbox {}"), ("evidence", "base {}"), ("kinds", "kinds {}"),
-        ("bases", "bases {}"), ("rollback", "rollback {}"), ("environment", "{} environment"),
-        ("variants", "on {}"), ("servable", "servable by {}"),
-    ):  # fmt: skip
+        ("sandbox", "sandbox {}"),
+        ("evidence", "base {}"),
+        ("kinds", "kinds {}"),
+        ("bases", "bases {}"),
+        ("rollback", "rollback {}"),
+        ("environment", "{} environment"),
+        ("variants", "on {}"),
+        ("servable", "servable by {}"),
+    ):
         if key in policy:
             asked.append(text.format(_words(policy[key])))
     approvals = policy.get("approvals")
@@ -41,9 +46,7 @@ def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Blo
     if not change.is_changed:
         return [LinesBlock([[Cell(where, "name"), "has this policy already; nothing to do"]])]
     verb = "would be replaced" if is_dry else "was replaced"
-    return [
-        LinesBlock([[Cell(where, "name"), f"policy {verb}"], *_differences(change.before, change.after)])
-    ]
+    return [LinesBlock([[Cell(where, "name"), f"policy {verb}"], *_differences(change.before, change.after)])]
 
 
 def floor_change_blocks(change: FloorChange, *, is_dry: bool) -> list[Block]:
@@ -51,10 +54,7 @@ def floor_change_blocks(change: FloorChange, *, is_dry: bool) -> list[Block]:
     if not change.is_changed:
         return [LinesBlock([[Cell(change.of, "name"), "asks this already; nothing to do"]])]
     verb = "would ask of every channel" if is_dry else "asks of every channel"
-    lines: list[Sequence[Text]] = [
-        [Cell(change.of, "name"), verb],
-        *_differences(change.before, change.after),
-    ]
+    lines: list[Sequence[Text]] = [[Cell(change.of, "name"), verb], *_differences(change.before, change.after)]
     if change.stale_requests:
         numbers = ", ".join(str(number) for number in change.stale_requests)
         lines.append([Cell(f"  stale by that: request {numbers}", "warn")])

@@ -9,9 +9,7 @@ from deltareg_cli.terminal.wording import count, moment
 from deltareg_cli.views.policies import unmet_lines
 
 REQUEST_FIELDS = ("id", "state", "channel", "ref", "version", "digest", "missing", "revision")
-_TONES: dict[str, Tone] = {
-    "open": "warn", "promoted": "good", "rejected": "bad", "withdrawn": "dim", "stale": "dim",
-}  # fmt: skip
+_TONES: dict[str, Tone] = {"open": "warn", "promoted": "good", "rejected": "bad", "withdrawn": "dim", "stale": "dim"}
 
 
 def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
@@ -19,23 +17,24 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
     before = f"v{request.previous}" if request.previous else "nothing"
     blocks: list[Block] = [
         TitleBlock(f"request {request.id}", f"{request.line}@{request.channel}"),
-        FactsBlock([
-            ("state", [Cell(request.state, _TONES.get(request.state, "")), _describe_decision(request, now)]),
-            ("move", f"{before} → v{request.version}"),
-            ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
-            ("pushed by", request.uploader or ""),
-            ("reason", request.reason),
-            *(("rolled back", Cell(told, "bad")) for told in _setbacks(request, now)),
-            ("accepts", Cell(", ".join(request.accepted), "warn")),
-            ("approvals", _approvals(request)),
-            ("still due", _due(request)),
-            ("revision", str(request.revision) if request.revision else ""),
-            ("digest", request.digest),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("state", [Cell(request.state, _TONES.get(request.state, "")), _describe_decision(request, now)]),
+                ("move", f"{before} → v{request.version}"),
+                ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
+                ("pushed by", request.uploader or ""),
+                ("reason", request.reason),
+                *(("rolled back", Cell(told, "bad")) for told in _setbacks(request, now)),
+                ("accepts", Cell(", ".join(request.accepted), "warn")),
+                ("approvals", _approvals(request)),
+                ("still due", _due(request)),
+                ("revision", str(request.revision) if request.revision else ""),
+                ("digest", request.digest),
+            ]
+        ),
+    ]
     lines: list[Text | Sequence[Text]] = [
-        ["  ", Cell(given.principal, "good"), moment(given.at, now=now), given.message]
-        for given in request.approvals
+        ["  ", Cell(given.principal, "good"), moment(given.at, now=now), given.message] for given in request.approvals
     ]
     lines += unmet_lines(request.unmet)
     return [*blocks, LinesBlock(lines)] if lines else blocks
@@ -44,9 +43,15 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
 def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> TableBlock:
     """Show requests as rows."""
     columns = [
-        Column("id", is_number=True), Column("state"), Column("version"), Column("channel"),
-        Column("approvals"), Column("opened"), Column("by"), Column("reason", is_prose=True),
-    ]  # fmt: skip
+        Column("id", is_number=True),
+        Column("state"),
+        Column("version"),
+        Column("channel"),
+        Column("approvals"),
+        Column("opened"),
+        Column("by"),
+        Column("reason", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(str(request.id), "name"),
@@ -74,8 +79,7 @@ def progress_of(request: RequestInfo) -> str:
 
 def _setbacks(request: RequestInfo, now: datetime) -> list[str]:
     return [
-        f"from {_other(one.line, request)}@{one.channel} {moment(one.at, now=now)} by {one.actor}:"
-        f" {one.reason}"
+        f"from {_other(one.line, request)}@{one.channel} {moment(one.at, now=now)} by {one.actor}: {one.reason}"
         for one in request.setbacks
     ]
 

@@ -59,9 +59,14 @@ def log_cells(line: LogLine) -> list[Text]:
 def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> TableBlock:
     """Show the runs under way and those that wait, the next one first."""
     columns = [
-        Column("place", is_number=True), Column("id"), Column("ref"), Column("task"),
-        Column("priority"), Column("age", is_number=True), Column("on", is_prose=True),
-    ]  # fmt: skip
+        Column("place", is_number=True),
+        Column("id"),
+        Column("ref"),
+        Column("task"),
+        Column("priority"),
+        Column("age", is_number=True),
+        Column("on", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             tone_word("running") if run.position is None else str(run.position),
@@ -79,10 +84,7 @@ def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> TableBlock:
 
 def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> TableBlock:
     """Show workers, their labels, and what each of them runs."""
-    columns = [
-        Column("worker"), Column("state"), Column("runs"), Column("asked"),
-        Column("offers", is_prose=True),
-    ]  # fmt: skip
+    columns = [Column("worker"), Column("state"), Column("runs"), Column("asked"), Column("offers", is_prose=True)]
     rows: list[list[Text]] = [
         [
             Cell(worker.name, "name"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from deltareg.client.results.proofs import FilesProof, SignerKey
 from deltareg.wire import ReferrerBody, ReferrerInfo, RevokedSigner
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import fields, items_fields
 from deltareg_cli.terminal.wording import moment, short
 
@@ -15,17 +15,22 @@ from deltareg_cli.terminal.wording import moment, short
 def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
     """Show who signed a version."""
     columns = [
-        Column("digest"), Column("signed by"), Column("key"), Column("brought"),
+        Column("digest"),
+        Column("signed by"),
+        Column("key"),
+        Column("brought"),
         Column("revoked", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
-            Cell(short(info.digest), "name"), info.signed_by,
+            Cell(short(info.digest), "name"),
+            info.signed_by,
             info.keyid or info.ca or Cell("-", "dim"),
-            f"{moment(info.created_at, now=now)} by {info.created_by}", Cell(info.revoked, "bad"),
+            f"{moment(info.created_at, now=now)} by {info.created_by}",
+            Cell(info.revoked, "bad"),
         ]
         for info in found
-    ]  # fmt: skip
+    ]
     empty = "nobody has signed it: deltareg push PATH NS/NAME --sign KEY"
     return TableBlock(columns, rows, if_empty=empty)
 
@@ -33,16 +38,22 @@ def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlo
 def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> TableBlock:
     """Show what others attest about a version."""
     columns = [
-        Column("digest"), Column("says"), Column("signed by"), Column("brought"),
+        Column("digest"),
+        Column("says"),
+        Column("signed by"),
+        Column("brought"),
         Column("revoked", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
-            Cell(short(info.digest), "name"), info.predicate_type, info.signed_by,
-            f"{moment(info.created_at, now=now)} by {info.created_by}", Cell(info.revoked, "bad"),
+            Cell(short(info.digest), "name"),
+            info.predicate_type,
+            info.signed_by,
+            f"{moment(info.created_at, now=now)} by {info.created_by}",
+            Cell(info.revoked, "bad"),
         ]
         for info in found
-    ]  # fmt: skip
+    ]
     return TableBlock(columns, rows, if_empty="nobody attests anything: deltareg attest add REF FILE")
 
 
@@ -50,15 +61,17 @@ def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
     """Show one of them."""
     return [
         TitleBlock(info.signed_by, info.form),
-        FactsBlock([
-            ("says", info.predicate_type),
-            ("digest", Cell(info.digest, "name")),
-            ("key", info.keyid),
-            ("authority", info.ca),
-            ("brought", f"{moment(info.created_at, now=now)} by {info.created_by}"),
-            ("revoked", Cell(info.revoked, "bad")),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("says", info.predicate_type),
+                ("digest", Cell(info.digest, "name")),
+                ("key", info.keyid),
+                ("authority", info.ca),
+                ("brought", f"{moment(info.created_at, now=now)} by {info.created_by}"),
+                ("revoked", Cell(info.revoked, "bad")),
+            ]
+        ),
+    ]
 
 
 def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
@@ -67,14 +80,16 @@ def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
     for proof in proofs:
         blocks += [
             TitleBlock(proof.subject, proof.form),
-            FactsBlock([
-                ("signature", Cell("holds", "good")),
-                ("signed by", proof.signed_by),
-                ("says", proof.predicate_type),
-                ("digest", short(proof.digest)),
-                ("files", ", ".join(proof.files)),
-            ]),
-        ]  # fmt: skip
+            FactsBlock(
+                [
+                    ("signature", Cell("holds", "good")),
+                    ("signed by", proof.signed_by),
+                    ("says", proof.predicate_type),
+                    ("digest", short(proof.digest)),
+                    ("files", ", ".join(proof.files)),
+                ]
+            ),
+        ]
     return blocks
 
 
@@ -90,12 +105,7 @@ def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> TableBloc
     """Show whose signatures count no more."""
     columns = [Column("key"), Column("revoked"), Column("because", is_prose=True)]
     rows: list[list[Text]] = [
-        [
-            Cell(one.keyid, "name"),
-            f"{moment(one.revoked_at, now=now)} by {one.revoked_by}",
-            one.reason,
-        ]
-        for one in found
+        [Cell(one.keyid, "name"), f"{moment(one.revoked_at, now=now)} by {one.revoked_by}", one.reason] for one in found
     ]
     return TableBlock(columns, rows, if_empty="nobody is revoked")
 

@@ -52,8 +52,7 @@ def _account(figures: StorageFigures) -> TableBlock:
         ("+", Cell("storage maps"), figures.map_bytes),
     ]
     rows: list[list[Text]] = [
-        [Cell(sign, "dim"), what, size(number), _part(number, figures)]
-        for sign, what, number in lines
+        [Cell(sign, "dim"), what, size(number), _part(number, figures)] for sign, what, number in lines
     ]
     ratio = "-" if figures.ratio is None else f"{figures.ratio:,.1f}"
     rows.append(["", Cell("ratio", "strong"), Cell(ratio, "good"), ""])
@@ -82,17 +81,13 @@ def _rows(title: str, rows: Sequence[StorageRow], surface: DrawingSurface) -> Ta
             shown.pop(column, None)
     columns = [Column(title), *(Column(name, is_number=True) for name in shown)]
     cells: list[list[Text]] = [
-        [name, *(show(row) for show in shown.values())]
-        for name, row in zip(names, rows, strict=True)
+        [name, *(show(row) for show in shown.values())] for name, row in zip(names, rows, strict=True)
     ]
     return TableBlock(columns, cells)
 
 
 def _width(
-    title: str,
-    names: Sequence[Cell],
-    rows: Sequence[StorageRow],
-    shown: dict[str, Callable[[StorageRow], str]],
+    title: str, names: Sequence[Cell], rows: Sequence[StorageRow], shown: dict[str, Callable[[StorageRow], str]]
 ) -> int:
     first = max(len(title), *(len(name.text) for name in names))
     others = (max(len(column), *(len(show(row)) for row in rows)) for column, show in shown.items())

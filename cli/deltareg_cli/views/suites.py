@@ -11,16 +11,24 @@ from deltareg_cli.terminal.wording import moment, short
 def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> TableBlock:
     """Show suites as rows."""
     columns = [
-        Column("suite"), Column("version"), Column("digest"), Column("checks", is_number=True),
-        Column("pushed"), Column("about", is_prose=True),
-    ]  # fmt: skip
+        Column("suite"),
+        Column("version"),
+        Column("digest"),
+        Column("checks", is_number=True),
+        Column("pushed"),
+        Column("about", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
-            Cell(one.name, "name"), _version(one), short(one.digest), str(len(one.checks)),
-            _describe_push(one, now=now), one.about,
+            Cell(one.name, "name"),
+            _version(one),
+            short(one.digest),
+            str(len(one.checks)),
+            _describe_push(one, now=now),
+            one.about,
         ]
         for one in suites
-    ]  # fmt: skip
+    ]
     return TableBlock(columns, rows, if_empty="no suite yet: deltareg suite push FILE")
 
 
@@ -29,32 +37,39 @@ def suite_blocks(suite: SuiteInfo, *, now: datetime) -> list[Block]:
     sets = ", ".join(f"{name} ({what})" for name, what in suite.sets.items())
     return [
         TitleBlock(suite.name, suite.about),
-        FactsBlock([
-            ("version", _version(suite)),
-            ("digest", suite.digest),
-            ("pushed", _describe_push(suite, now=now)),
-            ("seed", str(suite.seed)),
-            ("dtype", "as the base is stored" if suite.dtype == "keep" else suite.dtype),
-            ("probe sets", sets),
-        ]),
+        FactsBlock(
+            [
+                ("version", _version(suite)),
+                ("digest", suite.digest),
+                ("pushed", _describe_push(suite, now=now)),
+                ("seed", str(suite.seed)),
+                ("dtype", "as the base is stored" if suite.dtype == "keep" else suite.dtype),
+                ("probe sets", sets),
+            ]
+        ),
         TitleBlock("Checks"),
         _check_table(suite.checks),
-    ]  # fmt: skip
+    ]
 
 
 def _check_table(checks: Sequence[SuiteCheck]) -> TableBlock:
     columns = [
-        Column("check"), Column("required"), Column("probes"), Column("must be", is_prose=True),
+        Column("check"),
+        Column("required"),
+        Column("probes"),
+        Column("must be", is_prose=True),
         Column("parameters", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
             one.name if one.name == one.check else f"{one.name} ({one.check})",
-            "yes" if one.required else Cell("no", "dim"), one.probes, _must_be(one),
+            "yes" if one.required else Cell("no", "dim"),
+            one.probes,
+            _must_be(one),
             ", ".join(f"{name} {value}" for name, value in one.parameters.items()),
         ]
         for one in checks
-    ]  # fmt: skip
+    ]
     return TableBlock(columns, rows)
 
 

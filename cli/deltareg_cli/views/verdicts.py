@@ -17,40 +17,44 @@ RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
     """Show a verdict with its checks."""
     counts = "" if verdict.counts else f"does not count: {verdict.not_counting}"
-    environment = ", ".join(
-        f"{key} {short(text)}" for key, text in sorted(verdict.environment.items())
-    )
+    environment = ", ".join(f"{key} {short(text)}" for key, text in sorted(verdict.environment.items()))
     return [
         TitleBlock(verdict.ref, f"suite {verdict.suite}"),
-        FactsBlock([
-            ("verdict", [outcome_of_verdict(verdict), Cell(counts, "warn")]),
-            *_waivers(verdict, now=now),
-            ("continues", verdict.continues),
-            ("continued by", _continuation(verdict)),
-            ("on", verdict.variant),
-            ("id", verdict.id),
-            ("digest", short(verdict.digest)),
-            ("base", [short(verdict.base_root), Cell(verdict.base_evidence, "dim")]),
-            ("signed by", _signer(verdict)),
-            ("given", f"{moment(verdict.created_at, now=now)} by {verdict.verifier}"),
-            ("run with", f"{verdict.dtype}, seed {verdict.seed}"),
-            ("sandbox", verdict.sandbox),
-            ("policy", short(verdict.policy_digest)),
-            ("environment", environment),
-        ]),
+        FactsBlock(
+            [
+                ("verdict", [outcome_of_verdict(verdict), Cell(counts, "warn")]),
+                *_waivers(verdict, now=now),
+                ("continues", verdict.continues),
+                ("continued by", _continuation(verdict)),
+                ("on", verdict.variant),
+                ("id", verdict.id),
+                ("digest", short(verdict.digest)),
+                ("base", [short(verdict.base_root), Cell(verdict.base_evidence, "dim")]),
+                ("signed by", _signer(verdict)),
+                ("given", f"{moment(verdict.created_at, now=now)} by {verdict.verifier}"),
+                ("run with", f"{verdict.dtype}, seed {verdict.seed}"),
+                ("sandbox", verdict.sandbox),
+                ("policy", short(verdict.policy_digest)),
+                ("environment", environment),
+            ]
+        ),
         TitleBlock("Checks"),
         check_table(verdict.checks),
         *comparison_blocks(verdict.checks),
-    ]  # fmt: skip
+    ]
 
 
 def check_table(checks: list[CheckResult]) -> TableBlock:
     """Show checks as rows."""
     columns = [
-        Column("check"), Column("verdict"), Column("value", is_number=True),
-        Column("threshold", is_number=True), Column("baseline", is_number=True),
-        Column("took", is_number=True), Column("detail", is_prose=True),
-    ]  # fmt: skip
+        Column("check"),
+        Column("verdict"),
+        Column("value", is_number=True),
+        Column("threshold", is_number=True),
+        Column("baseline", is_number=True),
+        Column("took", is_number=True),
+        Column("detail", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             check.name,
@@ -69,9 +73,14 @@ def check_table(checks: list[CheckResult]) -> TableBlock:
 def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> TableBlock:
     """Show verdicts as rows, newest first."""
     columns = [
-        Column("id"), Column("ref"), Column("suite"), Column("verdict"), Column("counts"),
-        Column("given"), Column("failed", is_prose=True),
-    ]  # fmt: skip
+        Column("id"),
+        Column("ref"),
+        Column("suite"),
+        Column("verdict"),
+        Column("counts"),
+        Column("given"),
+        Column("failed", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(verdict.id, "name"),
@@ -145,18 +154,20 @@ def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
     """Show a run that has no verdict: not yet, or because it is of another kind."""
     return [
         TitleBlock(run.ref or run.base, _task(run)),
-        FactsBlock([
-            ("run", Cell(run.id, "name")),
-            ("state", [tone_word(run.state), Cell(explain_unserved(run), "warn")]),
-            ("attempt", str(run.attempt)),
-            ("worker", run.worker or ""),
-            ("error", Cell(run.error or "", "bad")),
-            ("stored", _describe_stored_bytes(run)),
-            ("bytes", proof_cell(run.proof)),
-            ("wrong", Cell(", ".join(part.name for part in run.wrong[:_WRONG]), "bad")),
-            ("queued", moment(run.created_at, now=now)),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("run", Cell(run.id, "name")),
+                ("state", [tone_word(run.state), Cell(explain_unserved(run), "warn")]),
+                ("attempt", str(run.attempt)),
+                ("worker", run.worker or ""),
+                ("error", Cell(run.error or "", "bad")),
+                ("stored", _describe_stored_bytes(run)),
+                ("bytes", proof_cell(run.proof)),
+                ("wrong", Cell(", ".join(part.name for part in run.wrong[:_WRONG]), "bad")),
+                ("queued", moment(run.created_at, now=now)),
+            ]
+        ),
+    ]
 
 
 def _task(run: RunInfo) -> str:

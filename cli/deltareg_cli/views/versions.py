@@ -17,9 +17,7 @@ _PROOFS: dict[ProofState | None, Cell] = {
 }
 
 
-def version_blocks(
-    version: VersionInfo, *, now: datetime, card: CardInfo | None = None
-) -> list[Block]:
+def version_blocks(version: VersionInfo, *, now: datetime, card: CardInfo | None = None) -> list[Block]:
     """Show one version whole."""
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("kind", kind_of(version)),
@@ -49,23 +47,29 @@ def revocation_blocks(version: VersionInfo) -> list[Block]:
     state = "revoked" if version.is_revoked else "not revoked"
     return [
         TitleBlock(version.ref, state),
-        FactsBlock([
-            ("revoked", describe_revocation(version.revocation) if version.revocation else ""),
-            ("served by", Cell(", ".join(version.channels), "warn" if version.is_revoked else "")),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("revoked", describe_revocation(version.revocation) if version.revocation else ""),
+                ("served by", Cell(", ".join(version.channels), "warn" if version.is_revoked else "")),
+            ]
+        ),
+    ]
 
 
-def version_table(
-    versions: Sequence[VersionInfo], *, now: datetime, if_empty: str = NO_VERSIONS
-) -> TableBlock:
+def version_table(versions: Sequence[VersionInfo], *, now: datetime, if_empty: str = NO_VERSIONS) -> TableBlock:
     """Show versions as rows."""
     columns = [
-        Column("version"), Column("kind"), Column("base"), Column("verdict"), Column("signed"),
+        Column("version"),
+        Column("kind"),
+        Column("base"),
+        Column("verdict"),
+        Column("signed"),
         Column("channels"),
-        Column("stored", is_number=True), Column("pushed"), Column("labels", is_prose=True),
+        Column("stored", is_number=True),
+        Column("pushed"),
+        Column("labels", is_prose=True),
         Column("message", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
             Cell(f"v{version.version}", "name"),
@@ -131,8 +135,7 @@ def proof_cell(proof: ProofState | None) -> Cell:
 def signers_of(version: VersionInfo) -> list[Text]:
     """Name who signed a version's files; what a revoked signer signed counts for nothing."""
     return [
-        Cell(f"{info.signed_by} (revoked)", "bad") if info.revoked else info.signed_by
-        for info in version.signatures
+        Cell(f"{info.signed_by} (revoked)", "bad") if info.revoked else info.signed_by for info in version.signatures
     ]
 
 

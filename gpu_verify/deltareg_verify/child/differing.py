@@ -38,7 +38,7 @@ def compare(assignment: SidesAssignment, out: BinaryIO) -> None:
         (a, of_a), (b, of_b) = opened
         tensors = None if base is None else base.tensors
         found = differences(of_a, of_b, (a.tensors, b.tensors), tensors)
-        speaker.found(describe_differences(found).model_dump())
+        speaker.report_findings(describe_differences(found).model_dump())
         speaker.end(dtype="", sandbox=level, environment={})
 
 
@@ -71,10 +71,18 @@ def _open(side: SideFiles, view: BaseView) -> tuple[Folder, list[Effect]]:
 
 def _row(one: WeightDifference) -> Row:
     return (
-        one.module[:_NAME_CHARACTERS], _round_number(one.relative_norm), _round_number(one.cosine),
-        _round_number(one.norm_a), _round_number(one.norm_b), one.rank_a, one.rank_b,
-        _round_number(one.effective_rank_a), _round_number(one.effective_rank_b), _round_number(one.overlap), 1,
-    )  # fmt: skip
+        one.module[:_NAME_CHARACTERS],
+        _round_number(one.relative_norm),
+        _round_number(one.cosine),
+        _round_number(one.norm_a),
+        _round_number(one.norm_b),
+        one.rank_a,
+        one.rank_b,
+        _round_number(one.effective_rank_a),
+        _round_number(one.effective_rank_b),
+        _round_number(one.overlap),
+        1,
+    )
 
 
 def _round_number(value: float | None) -> float | None:

@@ -58,16 +58,10 @@ def _general(assignment: SidesAssignment, base: BaseFolder, make: Make) -> Gener
     if plain is None:
         return GeneralFound(note=_OTHER_HEADS)
     given = assignment.base_probes
-    probes = (
-        draw(str(base.view.root), base.view.config)
-        if given is None
-        else BaseProbes.decode(given.read_bytes())
-    )
+    probes = draw(str(base.view.root), base.view.config) if given is None else BaseProbes.decode(given.read_bytes())
     before = _of_base(plain, probes)
     if before.figures.refusal:
-        return GeneralFound(
-            note=f"the base does not take its general probes: {before.figures.refusal}"
-        )
+        return GeneralFound(note=f"the base does not take its general probes: {before.figures.refusal}")
     a, b = (_of_version(served[name].engine, probes, before.figures) for name in ("a", "b"))
     figures = list(_figures(before, a, b))
     return GeneralFound(figures=figures, note="" if figures else _NO_NUMBERS)
@@ -84,7 +78,7 @@ def _of_version(engine: TorchEngine, probes: BaseProbes, base: Figures) -> _Foun
 
 
 def _losses(engine: TorchEngine, state: State, probes: BaseProbes) -> Losses:
-    return engine.judged(state, probes, text_losses)
+    return engine.run_judge(state, probes, text_losses)
 
 
 def _figures(base: _Found, a: _Found, b: _Found) -> Iterator[GeneralFigure]:

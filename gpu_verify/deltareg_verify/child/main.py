@@ -30,10 +30,17 @@ from deltareg_verify.child.proving import ProofAssignment, prove
 from deltareg_verify.child.replying import reply
 from deltareg_verify.child.served import account_served, as_served
 from deltareg_verify.child.sides import SidesAssignment
-from deltareg_verify.engine.case import Case, DeltaFolder, CaseParts
+from deltareg_verify.engine.case import Case, CaseParts, DeltaFolder
 from deltareg_verify.engine.dtypes import RUN_IN
 from deltareg_verify.engine.engine import DeltaEngine
-from deltareg_verify.engine.torch_engine import MemoryRoom, TorchEngine, class_with_place, environment, prepare_device, warm_for
+from deltareg_verify.engine.torch_engine import (
+    MemoryRoom,
+    TorchEngine,
+    class_with_place,
+    environment,
+    prepare_device,
+    warm_for,
+)
 from deltareg_verify.engine.torch_engine import warm as warm_torch
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.judging.examine import examine
@@ -123,10 +130,14 @@ def _bounds(assignment: Assignment) -> layers.SandboxLimits:
     others = [one for one in found if one is not None]
     bases = {assignment.base, *(one.base for one in others)}
     own = (
-        assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest,
-        assignment.suite, assignment.probes,
+        assignment.delta,
+        assignment.manifest,
+        assignment.base,
+        assignment.base_manifest,
+        assignment.suite,
+        assignment.probes,
         *filter(None, (assignment.base_probes, assignment.base_figures)),
-    )  # fmt: skip
+    )
     beside = (path for one in others for path in one.paths)
     return layers.SandboxLimits(
         readable=(*own, *beside, *layers.linked_from(bases)),
@@ -144,22 +155,19 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     base = _open_base(assignment.base, assignment.base_manifest)
     below, promoted = assignment.below, assignment.promoted
 
-    def accounted(folder: DeltaFolder) -> Account:
+    def account_folder(folder: DeltaFolder) -> Account:
         return _account(folder, base, manifest)
 
     parts = CaseParts(
-        folder=lambda: open_folder(
-            assignment.delta, convention=str(manifest.config.get("convention", ""))
-        ),
-        account=accounted,
+        folder=lambda: open_folder(assignment.delta, convention=str(manifest.config.get("convention", ""))),
+        account=account_folder,
         engine=lambda account: made(as_served(base, account), account.effects),
         below=None if below is None else lambda: _fold_below(below),
         samples=lambda one: read_samples(one, _probes(assignment.probes / one.file)),
         task=lambda one: _task(one, assignment.probes),
         promoted=None if promoted is None else lambda ours: _engine_of(promoted, base, ours, made),
         references={
-            name: partial(_engine_beside, other, base, make=made)
-            for name, other in assignment.references.items()
+            name: partial(_engine_beside, other, base, make=made) for name, other in assignment.references.items()
         },
         names=assignment.names,
         **_of_base(assignment),
@@ -223,9 +231,7 @@ def _account_of(other: VersionOnBase, base: BaseFolder) -> Account:
 
 
 def _account(folder: DeltaFolder, base: BaseFolder, manifest: Manifest) -> Account:
-    return account_served(
-        folder.files, folder.tensors, base.view, kind=manifest.kind, find_class=class_with_place
-    )
+    return account_served(folder.files, folder.tensors, base.view, kind=manifest.kind, find_class=class_with_place)
 
 
 def _open_base(path: Path, manifest_file: Path) -> BaseFolder:

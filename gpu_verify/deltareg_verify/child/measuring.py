@@ -34,9 +34,7 @@ def measure(assignment: BaseAssignment, out: BinaryIO) -> None:
         suite = parse_suite(assignment.suite.read_bytes())
         manifest = Manifest.decode(assignment.base_manifest.read_bytes())
         folder = open_folder(assignment.base, purpose="base")
-        base = BaseFolder(
-            assignment.base, folder, manifest, base_view(manifest), base_identity(manifest)
-        )
+        base = BaseFolder(assignment.base, folder, manifest, base_view(manifest), base_identity(manifest))
         room = MemoryRoom(device, assignment.memory_bytes)
         make = partial(TorchEngine, suite=suite, device=device, room=room)
         probes = BaseProbes.decode(assignment.probes.read_bytes())
@@ -50,11 +48,14 @@ def _bounds(assignment: BaseAssignment) -> layers.SandboxLimits:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     return layers.SandboxLimits(
         readable=(
-            assignment.base, assignment.base_manifest, assignment.suite, assignment.probes,
+            assignment.base,
+            assignment.base_manifest,
+            assignment.suite,
+            assignment.probes,
             *layers.linked_from([assignment.base]),
         ),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=layers.memory_bound(assignment.device, assignment.memory_bytes),
         used_bytes=assignment.memory_bytes or None,
-    )  # fmt: skip
+    )

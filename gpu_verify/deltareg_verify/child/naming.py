@@ -11,18 +11,15 @@ from deltareg.wire.findings import CLASSES_MOST, ClassShare, plain_text
 from deltareg_verify.engine.continuing import Inputs
 from deltareg_verify.engine.engine import F32, F64, DeltaEngine, State
 
-_COMPARE = (
-    "what versions make of your texts shows `deltareg diff A B --mode behavior --prompts FILE`"
-)
-_COMPARE_FILE = (
-    "what versions make of yours shows `deltareg diff A B --mode behavior --prompts FILE`"
-)
+_COMPARE = "what versions make of your texts shows `deltareg diff A B --mode behavior --prompts FILE`"
+_COMPARE_FILE = "what versions make of yours shows `deltareg diff A B --mode behavior --prompts FILE`"
 _TAKEN = {"image": "images", "audio": "sounds"}
 _VECTORS = "makes vectors of texts"
 _DOES = {
-    "MaskedLM": "fills gaps in texts", "TokenClassification": "names a class for each word",
+    "MaskedLM": "fills gaps in texts",
+    "TokenClassification": "names a class for each word",
     "QuestionAnswering": "finds answers within a text",
-}  # fmt: skip
+}
 _NAME_CHARACTERS = 200
 _SEVERAL = "multi_label_classification"
 _DIGITS = 6

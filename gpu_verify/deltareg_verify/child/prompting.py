@@ -15,12 +15,7 @@ from deltareg.errors import InvalidInput
 from deltareg.wire.findings import GIVEN_MOST, TemplateOf, plain_text
 from deltareg.wire.runs import PromptForm
 from deltareg_verify.engine.continuing import Inputs
-from deltareg_verify.engine.torch_engine import (
-    BaseTokenizer,
-    load_tokenizer,
-    template_in,
-    write_chat,
-)
+from deltareg_verify.engine.torch_engine import BaseTokenizer, load_tokenizer, template_in, write_chat
 
 _SETTINGS, _CONFIG = "generation_config.json", "config.json"
 _CUT = "\N{HORIZONTAL ELLIPSIS}"
@@ -64,7 +59,7 @@ class EncodedPrompt:
         row = np.asarray([self.ids], np.int64)
         return {"input_ids": row, "attention_mask": np.ones_like(row)}
 
-    def told(self, tokenizer: BaseTokenizer) -> str:
+    def decode_text(self, tokenizer: BaseTokenizer) -> str:
         """Write it as text with all its marks, or the end of it."""
         whole = plain_text(tokenizer.decode(self.ids, special=True))
         return whole if len(whole) <= GIVEN_MOST else _CUT + whole[1 - GIVEN_MOST :]

@@ -81,9 +81,7 @@ def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
         references = _references(assignment, storage)
         workers = min(threads, cores())
         for wrong in _wrong(assignment, manifest, storage, references, workers=workers):
-            told = CheckResult(
-                name="wrong", value=wrong.name, verdict="fail", code="corrupt", detail=wrong.detail
-            )
+            told = CheckResult(name="wrong", value=wrong.name, verdict="fail", code="corrupt", detail=wrong.detail)
             speaker.check(told)
         count = len(manifest.pieces())
         speaker.check(CheckResult(name=STORED, value=count, verdict="pass"))

@@ -19,15 +19,11 @@ from deltareg_verify.child.served_sides import Make, VersionNetwork, find_on_net
 from deltareg_verify.child.sides import SidesAssignment
 from deltareg_verify.engine.engine import DeltaEngine
 
-_NO_TEXT: Final = (
-    "{} writes no text: nobody can ask it, and `deltareg diff A B --mode behavior` compares"
-)
+_NO_TEXT: Final = "{} writes no text: nobody can ask it, and `deltareg diff A B --mode behavior` compares"
 _UNNAMED: Final = "this base"
 _REASONS_CHARACTERS = 1_900
 _NO_HEAD: Final = "the base has no such head: the version brings it"
-_NO_TEMPLATE: Final = (
-    "no chat template comes with {} or with what is asked of it: ask with the text as it stands"
-)
+_NO_TEMPLATE: Final = "no chat template comes with {} or with what is asked of it: ask with the text as it stands"
 
 
 def reply(assignment: SidesAssignment, out: BinaryIO) -> None:
@@ -46,10 +42,7 @@ def _answers(assignment: SidesAssignment, base: BaseFolder, make: Make) -> Answe
     is_without = not any(one.words and one.words.template for one in heard)
     if question.form == "chat" and heard and is_without:
         return AnswersFound(answers=[], why=_NO_TEMPLATE.format(name))
-    answers = [
-        silent(side, _NO_HEAD) if voice is None else say(voice, question)
-        for side, voice in voices.items()
-    ]
+    answers = [silent(side, _NO_HEAD) if voice is None else say(voice, question) for side, voice in voices.items()]
     return _of_all(answers)
 
 
@@ -62,11 +55,7 @@ def _of_all(answers: list[Answered]) -> AnswersFound:
 
 
 def _voice(
-    assignment: SidesAssignment,
-    base: BaseFolder,
-    served: Mapping[str, VersionNetwork],
-    side: SideName,
-    make: Make,
+    assignment: SidesAssignment, base: BaseFolder, served: Mapping[str, VersionNetwork], side: SideName, make: Make
 ) -> PromptedSide | None:
     """Give a side that can be asked; None of a base that has not the head that versions have."""
     is_base = side == "base"
@@ -77,10 +66,14 @@ def _voice(
     own = None if is_base else assignment.versions[side].delta
     words = None if tokenizer is None else words_of(tokenizer, base.path, own)
     return PromptedSide(
-        side, assignment.model_type or _UNNAMED, engine, "base" if is_base else "attached", words,
+        side,
+        assignment.model_type or _UNNAMED,
+        engine,
+        "base" if is_base else "attached",
+        words,
         ends_of(base.path, words.tokenizer) if words is not None else frozenset(),
         _vectors(engine, () if is_base else served[side].account.effects),
-    )  # fmt: skip
+    )
 
 
 def _vectors(engine: DeltaEngine, effects: Sequence[Effect]) -> int:

@@ -16,7 +16,7 @@ from deltareg.wire.findings import WrittenAnswer as Answered
 from deltareg.wire.runs import PromptForm, Question, SideName
 from deltareg_verify.child.naming import classes_named, why_nothing
 from deltareg_verify.child.prompting import EncodedPrompt, PromptTokenizer, give
-from deltareg_verify.engine.continuing import Inputs, GeneratedText, strip_end
+from deltareg_verify.engine.continuing import GeneratedText, Inputs, strip_end
 from deltareg_verify.engine.engine import DeltaEngine, State
 
 _TEXT_CHARACTERS = 16_000
@@ -68,11 +68,17 @@ def say(voice: PromptedSide, question: Question) -> Answered:
     given, written = said.given, said.written
     assert voice.words is not None, "without words nothing is said"
     return Answered(
-        side=voice.side, text=plain_text(written.text)[:_TEXT_CHARACTERS],
-        tokens=len(written.tokens), is_over=written.is_over, seconds=seconds,
-        template=given.template, given=given.told(voice.words.tokenizer),
-        given_tokens=len(given.ids), is_cut=given.is_cut, classes=list(said.classes),
-    )  # fmt: skip
+        side=voice.side,
+        text=plain_text(written.text)[:_TEXT_CHARACTERS],
+        tokens=len(written.tokens),
+        is_over=written.is_over,
+        seconds=seconds,
+        template=given.template,
+        given=given.decode_text(voice.words.tokenizer),
+        given_tokens=len(given.ids),
+        is_cut=given.is_cut,
+        classes=list(said.classes),
+    )
 
 
 def silent(side: SideName, why: str) -> Answered:
@@ -101,9 +107,7 @@ def _goes_on(voice: PromptedSide, words: PromptTokenizer, question: Question) ->
     _check_known(voice, given)
     count = min(question.tokens, max(tokenizer.most - len(given.ids), 1))
     if question.seed is None:
-        found = voice.engine.follow(
-            voice.state, given.ids, count, is_over=lambda added: added[-1] in voice.ends
-        )
+        found = voice.engine.follow(voice.state, given.ids, count, is_over=lambda added: added[-1] in voice.ends)
     else:
         found = _draw_tokens(voice, given.ids, count, seed=question.seed)
     return _Said(given, strip_end(found, tokenizer, voice.ends))

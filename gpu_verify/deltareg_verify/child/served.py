@@ -12,12 +12,7 @@ FindClass = Callable[[BaseView, Sequence[Addition]], NetworkClass | None]
 
 
 def account_served(
-    files: DeltaFiles,
-    tensors: Tensors,
-    base: BaseView,
-    *,
-    find_class: FindClass,
-    kind: str = "auto",
+    files: DeltaFiles, tensors: Tensors, base: BaseView, *, find_class: FindClass, kind: str = "auto"
 ) -> Account:
     """Account for a delta by the names of the network that it makes of its base.
 

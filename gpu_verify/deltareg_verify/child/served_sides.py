@@ -57,7 +57,7 @@ def find_on_networks(assignment: SidesAssignment, out: BinaryIO, find: Find) -> 
         room = MemoryRoom(device, assignment.memory_bytes)
         suite = built_in(DEFAULT_SUITE)
         make = partial(TorchEngine, suite=suite, device=device, room=room)
-        speaker.found(find(assignment, base, make).model_dump())
+        speaker.report_findings(find(assignment, base, make).model_dump())
         told = {**environment(device), **room.environment()}
         speaker.end(dtype="", sandbox=level, environment=told)
 
@@ -104,6 +104,4 @@ def _has_own_head(account: Account, base: BaseFolder) -> bool:
 def _account_of(side: SideFiles, base: BaseFolder) -> Account:
     manifest = Manifest.decode(side.manifest.read_bytes())
     folder = open_folder(side.delta, convention=str(manifest.config.get("convention", "")))
-    return account_served(
-        folder.files, folder.tensors, base.view, kind=manifest.kind, find_class=class_with_place
-    )
+    return account_served(folder.files, folder.tensors, base.view, kind=manifest.kind, find_class=class_with_place)

@@ -22,7 +22,7 @@ from deltareg.suites.golden_file import GOLDEN_FILE, decode
 from deltareg.suites.lm_task import LmTask
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
-from deltareg_verify.engine.engine import WeightChange, DeltaEngine, FiredEffects, Outputs, State
+from deltareg_verify.engine.engine import DeltaEngine, FiredEffects, Outputs, State, WeightChange
 from deltareg_verify.engine.measures.answers import Known
 from deltareg_verify.engine.stacked_base import contradiction
 from deltareg_verify.messages.figures import Figures
@@ -131,13 +131,7 @@ class Case:
     """What checks look at."""
 
     def __init__(
-        self,
-        manifest: Manifest,
-        base: BaseFiles,
-        *,
-        suite: Suite,
-        parts: CaseParts,
-        clock: Callable[[], float],
+        self, manifest: Manifest, base: BaseFiles, *, suite: Suite, parts: CaseParts, clock: Callable[[], float]
     ) -> None:
         self.manifest = manifest
         self.base = base
@@ -232,7 +226,7 @@ class Case:
     @cached_property
     def fired(self) -> FiredEffects:
         """What took part in one attached forward on the probe."""
-        return self.engine.fired()
+        return self.engine.find_fired()
 
     @cached_property
     def promoted(self) -> DeltaEngine | None:
@@ -247,7 +241,7 @@ class Case:
             self._references[name] = None if give is None else give(self.engine)
         return self._references[name]
 
-    def named(self, name: str) -> str:
+    def describe_rival(self, name: str) -> str:
         """Say in words what a suite compares with."""
         otherwise = {"promoted": "the promoted version", "": "the base", "base": "the base"}
         return self._parts.names.get(name) or otherwise.get(name, name)
@@ -295,7 +289,7 @@ class Case:
         """
         if state not in self._figures:
             is_base = state == "base"
-            self._figures[state] = self._base_figures() if is_base else self._figured(state)
+            self._figures[state] = self._base_figures() if is_base else self._compute_figures(state)
         return self._figures[state]
 
     def _base_figures(self) -> Figures:
@@ -305,7 +299,7 @@ class Case:
             return known()
         return base_figures(self.engine, self.probes)
 
-    def _figured(self, state: State) -> Figures:
+    def _compute_figures(self, state: State) -> Figures:
         base = self.figures("base")
         if base.refusal:
             return base

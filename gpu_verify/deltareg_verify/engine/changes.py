@@ -195,6 +195,4 @@ accuracy = RowMeasure(_hits, of_shares)
 """Without labels or scores of classes there is none."""
 
 Measure = Callable[..., MeasureChange | None]
-MEASURES: Mapping[str, Measure] = {
-    "perplexity": perplexity, "accuracy": accuracy, "retrieval": retrieval,
-}  # fmt: skip
+MEASURES: Mapping[str, Measure] = {"perplexity": perplexity, "accuracy": accuracy, "retrieval": retrieval}

@@ -54,9 +54,7 @@ def strip_end(tokens: Sequence[int], tokenizer: Tokenizer, ends: Collection[int 
     return GeneratedText(tuple(kept), tokenizer.decode(kept, special=True), is_over)
 
 
-def written_each(
-    engine: DeltaEngine, state: State, rows: Sequence[Inputs], count: int
-) -> list[GeneratedText] | None:
+def written_each(engine: DeltaEngine, state: State, rows: Sequence[Inputs], count: int) -> list[GeneratedText] | None:
     """Write what belongs to each of several inputs; those of one length in one go.
 
     None of a network that does not write, or without a tokenizer.

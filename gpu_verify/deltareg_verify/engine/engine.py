@@ -174,7 +174,7 @@ class DeltaEngine(Protocol):
         """
         ...
 
-    def reloaded(self, config: Mapping[str, object]) -> ReloadOutcome:
+    def reload_folded(self, config: Mapping[str, object]) -> ReloadOutcome:
         """Load what folding gives by the class that a config names, and run it on the probe.
 
         Args:
@@ -199,11 +199,11 @@ class DeltaEngine(Protocol):
         """
         ...
 
-    def fired(self) -> FiredEffects:
+    def find_fired(self) -> FiredEffects:
         """Tell which effects took part in the attached forward on the probe."""
         ...
 
-    def overflowed(self) -> Sequence[str]:
+    def find_overflowed(self) -> Sequence[str]:
         """Name targets that are not finite once folded and rounded to the base's dtype."""
         ...
 
@@ -211,9 +211,7 @@ class DeltaEngine(Protocol):
         """Continue the probe greedily with the delta attached; None without a generative head."""
         ...
 
-    def general(
-        self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
-    ) -> Figures:
+    def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
         """Give the figures of a forward on the general probes of the base.
 
         Args:
@@ -241,9 +239,7 @@ class DeltaEngine(Protocol):
         """
         ...
 
-    def write(
-        self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
-    ) -> list[list[int]] | None:
+    def write(self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int) -> list[list[int]] | None:
         """Go on greedily from each row of inputs, up to its end or by so many tokens.
 
         Gives what came after each, its end included; None of a network that does not write.
@@ -261,9 +257,7 @@ class DeltaEngine(Protocol):
         """Give the base's tokenizer; None without one, or without a generative head."""
         ...
 
-    def log_likelihoods(
-        self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> F64:
+    def log_likelihoods(self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> F64:
         """Say how likely tokens are after others, on a network with a tokenizer.
 
         Returns:
@@ -273,12 +267,7 @@ class DeltaEngine(Protocol):
         ...
 
     def follow(
-        self,
-        state: State,
-        tokens: Sequence[int],
-        count: int,
-        *,
-        is_over: Callable[[Sequence[int]], bool],
+        self, state: State, tokens: Sequence[int], count: int, *, is_over: Callable[[Sequence[int]], bool]
     ) -> list[int]:
         """Continue tokens greedily, on a network with a tokenizer.
 

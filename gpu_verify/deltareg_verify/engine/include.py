@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from deltareg.delta.kind import ActivationHook, Effect, PrefixInsert, WeightUpdate
-from deltareg.delta.maths.updates import RowExtension, IdentityUpdate
+from deltareg.delta.maths.updates import IdentityUpdate, RowExtension
 from deltareg.delta.names import NameMap
 from deltareg.errors import InvalidInput
 

@@ -27,7 +27,7 @@ def contradiction(folding: FoldedBase, base: Tensors) -> str:
         base: The tensors of the base that is claimed to be the result.
     """
     for target in folding.changed:
-        if folding.stored(target) is None and not _agrees(folding, target, base[target]):
+        if folding.find_stored(target) is None and not _agrees(folding, target, base[target]):
             return target
     return ""
 

@@ -104,6 +104,4 @@ def _one_by_one(a: Outputs, b: Outputs, count: int) -> Iterator[Contrast | None]
     """Compare sample by sample the outputs that have one row for each."""
     rowed = [{k: v for k, v in x.items() if v.ndim and v.shape[0] == count} for x in (a, b)]
     for i in range(count):
-        yield contrast(
-            {k: v[i] for k, v in rowed[0].items()}, {k: v[i] for k, v in rowed[1].items()}
-        )
+        yield contrast({k: v[i] for k, v in rowed[0].items()}, {k: v[i] for k, v in rowed[1].items()})

@@ -74,9 +74,7 @@ class MarginComparison:
             return ("warn" if self.worse == "warn" else "fail"), self.code
         if self.plain == "fail":
             return ("warn" if self.worse == "warn" else "fail"), "below_threshold"
-        means: CheckOutcome = (
-            "fail" if self.undecided == "fail" and self.worse != "warn" else "warn"
-        )
+        means: CheckOutcome = "fail" if self.undecided == "fail" and self.worse != "warn" else "warn"
         if self.decision == "undecided" and not self._is_fine:
             return means, "undecided"
         if self.plain == "undecided":
@@ -122,13 +120,21 @@ class MarginComparison:
     def answer(self) -> Comparison:
         """Give it as a verdict has it."""
         return Comparison(
-            against=self.against, other=self.other, decision=self.decision,
-            low=_finite(self.ends.low), high=_finite(self.ends.high),
+            against=self.against,
+            other=self.other,
+            decision=self.decision,
+            low=_finite(self.ends.low),
+            high=_finite(self.ends.high),
             confidence=round(1 - 2 * self.tail, _LETTERS),
-            margin=_finite(abs(self.mark - self.baseline)), n=self.n, look=self.look,
-            looks=len(self.planned), most=self.planned[-1], p=_short(self.p), family=self.family,
+            margin=_finite(abs(self.mark - self.baseline)),
+            n=self.n,
+            look=self.look,
+            looks=len(self.planned),
+            most=self.planned[-1],
+            p=_short(self.p),
+            family=self.family,
             needs=self.needs,
-        )  # fmt: skip
+        )
 
 
 def conclude(found: Sequence[MarginComparison]) -> list[MarginComparison]:
@@ -138,10 +144,11 @@ def conclude(found: Sequence[MarginComparison]) -> list[MarginComparison]:
     """
     adjusted = holm([one.p for one in found])
     return [
-        one if one.decision == "met" and one.family == len(found)
+        one
+        if one.decision == "met" and one.family == len(found)
         else replace(one, family=len(found), decision=_adjust_decision(one, p))
         for one, p in zip(found, adjusted, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _adjust_decision(one: MarginComparison, p: float) -> Decision:

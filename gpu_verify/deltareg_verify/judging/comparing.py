@@ -11,7 +11,7 @@ from deltareg.statistics.trial import Decision, Look, decide, p_missed, samples_
 from deltareg.suites.probe_set import Samples
 from deltareg.suites.suite import CheckSpec
 from deltareg.suites.threshold import Threshold
-from deltareg_verify.engine.changes import MeasureChange, Measure, RowMeasure, EngineSide
+from deltareg_verify.engine.changes import EngineSide, Measure, MeasureChange, RowMeasure
 from deltareg_verify.engine.engine import F64
 
 DECIDED_NOTHING: Decision = "undecided"
@@ -60,7 +60,7 @@ class LookValues:
     def change(self, other: EngineSide, ours: EngineSide, count: int) -> MeasureChange | None:
         """Compare two on the first so many samples."""
         if not isinstance(self._measure, RowMeasure):
-            return self._measure(other, ours, self._samples.taken(self._order[:count]), seed=0)
+            return self._measure(other, ours, self._samples.select_rows(self._order[:count]), seed=0)
         before, after = self._rows(other, count), self._rows(ours, count)
         return None if before is None or after is None else self._measure.change(before, after)
 
@@ -70,7 +70,7 @@ class LookValues:
         key = hash((id(side.engine), side.state))
         found, known = self._found.setdefault(key, []), self._counts.get(key, 0)
         if count > known:
-            found.append(self._measure.rows(side, self._samples.taken(self._order[known:count])))
+            found.append(self._measure.rows(side, self._samples.select_rows(self._order[known:count])))
             self._counts[key] = count
         rows = [one for one in found if one is not None]
         return None if len(rows) < len(found) else np.concatenate(rows)[:count]
@@ -95,11 +95,7 @@ def order_of(count: int, *, seed: int, is_drawn: bool) -> list[int]:
 
 
 def run_looks(
-    compare: Callable[[int], MeasureChange | None],
-    threshold: Threshold,
-    planned: Sequence[int],
-    *,
-    family: int,
+    compare: Callable[[int], MeasureChange | None], threshold: Threshold, planned: Sequence[int], *, family: int
 ) -> ComparisonTrial | None:
     """Look until it is decided or all is seen; None where there is no measure.
 
@@ -123,9 +119,13 @@ def run_looks(
         if decision != "undecided":
             break
     return ComparisonTrial(
-        changes[-1], tuple(looks), tuple(planned), decision, tails[len(looks) - 1],
+        changes[-1],
+        tuple(looks),
+        tuple(planned),
+        decision,
+        tails[len(looks) - 1],
         1.0 if decision == "met" else p_missed(looks, planned),
-    )  # fmt: skip
+    )
 
 
 def graver(one: ComparisonTrial, other: ComparisonTrial) -> ComparisonTrial:

@@ -13,10 +13,7 @@ from deltareg_verify.judging.measured import as_finding
 
 
 def examine(
-    case: Case,
-    *,
-    checks: Mapping[str, Check] | None = None,
-    waived: Collection[str] = (),
+    case: Case, *, checks: Mapping[str, Check] | None = None, waived: Collection[str] = ()
 ) -> Iterator[CheckResult]:
     """Run the suite's checks in order and give each result as it comes, comparisons at the end.
 

@@ -84,9 +84,7 @@ def _build_measured(spec: CheckSpec) -> MeasureSpec:
 
 def _own(path: Path) -> ComparisonInputs:
     if path.suffix not in _ENDINGS:
-        raise InvalidInput(
-            f"{path.name} is no file of prompts", fix=f"its name ends in {', '.join(_ENDINGS)}"
-        )
+        raise InvalidInput(f"{path.name} is no file of prompts", fix=f"its name ends in {', '.join(_ENDINGS)}")
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:

@@ -48,9 +48,7 @@ class RememberingEngine:
             kept[key] = self._engine.losses(state, texts)
         return cast("F64 | None", kept[key])
 
-    def log_likelihoods(
-        self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> F64:
+    def log_likelihoods(self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> F64:
         """Score pairs; a pair that was scored before, in whatever company, is not again."""
         kept = self._kept_numbers(state)
         keys = [("likelihood", state, repr((*map(tuple, pair),))) for pair in pairs]
@@ -62,7 +60,7 @@ class RememberingEngine:
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own."""
-        kept = self._kept(state)
+        kept = self._select_answers(state)
         if kept is None:
             return self._engine.outputs_for(state, inputs)
         key = ("outputs", state, *_digests(inputs))
@@ -70,11 +68,9 @@ class RememberingEngine:
             kept[key] = self._engine.outputs_for(state, inputs)
         return cast("Outputs", kept[key])
 
-    def write(
-        self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
-    ) -> list[list[int]] | None:
+    def write(self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int) -> list[list[int]] | None:
         """Go on from rows of inputs."""
-        kept = self._kept(state)
+        kept = self._select_answers(state)
         if kept is None:
             return self._engine.write(state, inputs, count)
         key = ("write", state, str(count), *_digests(inputs))
@@ -82,9 +78,7 @@ class RememberingEngine:
             kept[key] = self._engine.write(state, inputs, count)
         return cast("list[list[int]] | None", kept[key])
 
-    def general(
-        self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
-    ) -> Figures:
+    def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
         """Give the figures on the general probes; the base's are the same for every delta on it."""
         if state != "base" or ways is not None:
             return self._engine.general(state, probes, ways=ways)
@@ -100,7 +94,7 @@ class RememberingEngine:
     def _kept_numbers(self, state: State) -> Answers:
         return self._answers if state == "base" else self._numbers
 
-    def _kept(self, state: State) -> Answers | None:
+    def _select_answers(self, state: State) -> Answers | None:
         return self._answers if state == "base" else self._own
 
 
@@ -110,10 +104,7 @@ def remembering(engine: DeltaEngine, answers: Answers, *, is_fixed: bool = False
 
 
 def _digests(inputs: Mapping[str, NDArray[np.generic]]) -> list[str]:
-    return [
-        f"{name} {array.dtype} {array.shape} {_digest(array.tobytes())}"
-        for name, array in sorted(inputs.items())
-    ]
+    return [f"{name} {array.dtype} {array.shape} {_digest(array.tobytes())}" for name, array in sorted(inputs.items())]
 
 
 def _digest(raw: bytes) -> str:

@@ -9,10 +9,10 @@ from deltareg.suites.reference import BASE, PROMOTED
 from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckOutcome
 from deltareg_verify.engine.case import Case
-from deltareg_verify.engine.changes import MeasureChange, Measure, EngineSide
+from deltareg_verify.engine.changes import EngineSide, Measure, MeasureChange
 from deltareg_verify.judging.check import Finding
 from deltareg_verify.judging.compared import MarginComparison
-from deltareg_verify.judging.comparing import LookValues, ComparisonTrial, against, graver, run_looks, order_of, plan
+from deltareg_verify.judging.comparing import ComparisonTrial, LookValues, against, graver, order_of, plan, run_looks
 
 WORSE = {BASE: "worse_than_base"}
 REGRESSION = "regression"
@@ -65,23 +65,21 @@ def _compare_with_rival(
     if trial is None:
         return report_unmeasured(case, spec, f"needs {needs}")
     if referee is None:
-        return tell(spec, trial, told=told, other=case.named(spec.key_of(spec.against)))
+        return tell(spec, trial, told=told, other=case.describe_rival(spec.key_of(spec.against)))
     beside = run_looks(against(rows, referee, ours), threshold, planned, family=family)
     broken = run_looks(against(rows, referee, other), threshold, planned, family=family)
     if beside is None or broken is None:
-        return missing(spec, f"needs {needs}, of {case.named(spec.key_of(spec.reference))} too")
+        return missing(spec, f"needs {needs}, of {case.describe_rival(spec.key_of(spec.reference))} too")
     if broken.decision == "missed" or not math.isfinite(broken.change.b.value):
         note = (
-            f"{case.named(PROMOTED)}, which the channel serves, is itself worse than"
-            f" {case.named(spec.key_of(spec.reference))}: {broken.change.b.value:.4g} beside"
+            f"{case.describe_rival(PROMOTED)}, which the channel serves, is itself worse than"
+            f" {case.describe_rival(spec.key_of(spec.reference))}: {broken.change.b.value:.4g} beside"
             f" {broken.change.a.value:.4g}; this version is held against the reference alone"
         )
-        return tell(
-            spec, beside, told=told, other=case.named(spec.key_of(spec.reference)), note=note
-        )
+        return tell(spec, beside, told=told, other=case.describe_rival(spec.key_of(spec.reference)), note=note)
     gravest = graver(beside, trial)
     name = spec.against if gravest.change is trial.change else spec.reference
-    return tell(spec, gravest, told=told, other=case.named(spec.key_of(name)), named=name)
+    return tell(spec, gravest, told=told, other=case.describe_rival(spec.key_of(name)), named=name)
 
 
 def judge_measure(
@@ -125,14 +123,10 @@ def judge_measure(
         means = str(spec.parameters.get("undecided", "fail"))
     is_warning = means != "fail" or spec.parameters.get("worse") == "warn"
     verdict: CheckOutcome = "warn" if is_warning else "fail"
-    return Finding(
-        verdict, found.value, mark, baseline, code="below_threshold", detail=detail
-    )  # fmt: skip
+    return Finding(verdict, found.value, mark, baseline, code="below_threshold", detail=detail)
 
 
-def tell(
-    spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note: str = "", named: str = ""
-) -> Finding:
+def tell(spec: CheckSpec, trial: ComparisonTrial, *, told: str, other: str, note: str = "", named: str = "") -> Finding:
     """Give what came of a comparison as a finding, for now: Holm's procedure comes at the end."""
     threshold, found = spec.threshold, trial.change.b
     assert threshold is not None, "only what has a margin is tried"
@@ -142,24 +136,34 @@ def tell(
         return Finding("skipped", found.value, detail=f"{told}: {other} gives no number to compare")
     plain = threshold.without_change
     compared = MarginComparison(
-        told=f"{told}: {found}", other=other, against=named or spec.against,
-        decision=trial.decision, ends=trial.looks[-1].at(trial.tail), tail=trial.tail,
-        mark=trial.looks[-1].mark, baseline=baseline, is_upward=threshold.greater_is_better,
-        n=found.n, planned=trial.planned, look=len(trial.looks), p=trial.p, needs=trial.needs,
+        told=f"{told}: {found}",
+        other=other,
+        against=named or spec.against,
+        decision=trial.decision,
+        ends=trial.looks[-1].at(trial.tail),
+        tail=trial.tail,
+        mark=trial.looks[-1].mark,
+        baseline=baseline,
+        is_upward=threshold.greater_is_better,
+        n=found.n,
+        planned=trial.planned,
+        look=len(trial.looks),
+        p=trial.p,
+        needs=trial.needs,
         plain="pass" if plain is None else plain.judge(found, None),
-        value=found.value, undecided=str(spec.parameters.get("undecided", "fail")),
+        value=found.value,
+        undecided=str(spec.parameters.get("undecided", "fail")),
         worse=str(spec.parameters.get("worse", "fail")),
-        code=WORSE.get(named or spec.against, REGRESSION), note=note,
-    )  # fmt: skip
+        code=WORSE.get(named or spec.against, REGRESSION),
+        note=note,
+    )
     return as_finding(Finding("n/a", found.value, threshold.mark(baseline), baseline), compared)
 
 
 def as_finding(finding: Finding, compared: MarginComparison) -> Finding:
     """Give a finding with what its comparison came to."""
     verdict, code = compared.outcome
-    return replace(
-        finding, verdict=verdict, code=code, detail=compared.detail, comparison=compared
-    )  # fmt: skip
+    return replace(finding, verdict=verdict, code=code, detail=compared.detail, comparison=compared)
 
 
 def rival(case: Case, spec: CheckSpec) -> EngineSide | None:

@@ -15,7 +15,7 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.changes import EngineSide
 from deltareg_verify.judging.check import Finding
-from deltareg_verify.judging.measured import judge_measure, no_rival, rival, report_unmeasured
+from deltareg_verify.judging.measured import judge_measure, no_rival, report_unmeasured, rival
 from deltareg_verify.judging.task_measure import Aggregate, Values, measure
 
 Take = Callable[[EngineSide, Samples], Values | None]
@@ -76,12 +76,8 @@ def rows_compared(case: Case, spec: CheckSpec, take: Take, measured: SampleMeasu
     told = "" if measured.also is None else f" ({measured.also(ours)})"
     if measured.is_between:
         ours, theirs = _pairs(ours, theirs), _pairs(theirs, theirs)
-    found = measure(
-        ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=case.suite.seed
-    )
-    return judge_measure(
-        spec, found.found, found.baseline, told=f"{measured.told}{told}", change=found.change
-    )
+    found = measure(ours, theirs, by=measured.by, aggregate=measured.aggregate, seed=case.suite.seed)
+    return judge_measure(spec, found.found, found.baseline, told=f"{measured.told}{told}", change=found.change)
 
 
 def _pairs(ours: Values, theirs: Values) -> Values:

@@ -8,15 +8,7 @@ from typing import cast
 import numpy as np
 
 from deltareg.statistics.intervals import F64
-from deltareg.suites.estimate import (
-    Estimate,
-    exponential,
-    of_difference,
-    of_drawn,
-    of_ratio,
-    of_share,
-    rows_drawn,
-)
+from deltareg.suites.estimate import Estimate, exponential, of_difference, of_drawn, of_ratio, of_share, rows_drawn
 from deltareg_verify.engine.changes import of_shares
 
 Values = Sequence[object]
@@ -64,10 +56,7 @@ def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed
     both = np.concatenate([a.parts, b.parts])
     is_share = by == "mean" and bool(np.isin(both, (0.0, 1.0)).all())
     count = len(ours)
-    found = (
-        of_share(float(a.parts.sum()), count) if is_share
-        else of_ratio(a.parts, a.sizes, seed=seed)
-    )  # fmt: skip
+    found = of_share(float(a.parts.sum()), count) if is_share else of_ratio(a.parts, a.sizes, seed=seed)
     baseline = float(b.parts.sum() / b.sizes.sum())
     if is_share:
         return PairedMeasures(found, baseline, of_shares(b.parts, a.parts).beside)
@@ -95,8 +84,7 @@ def _whole(ours: Values, theirs: Values, aggregate: Aggregate, *, seed: int) -> 
     count = len(ours)
     drawn = rows_drawn(count, seed=seed)
     a, b = (
-        np.array([aggregate([values[row] for row in rows]) for rows in drawn], np.float64)
-        for values in (ours, theirs)
+        np.array([aggregate([values[row] for row in rows]) for rows in drawn], np.float64) for values in (ours, theirs)
     )
     value, baseline = float(aggregate(ours)), float(aggregate(theirs))
     step = of_drawn(value - baseline, a - b, count)

@@ -35,12 +35,19 @@ def rouge_2(text: str, target: str) -> float:
 
 
 SCORES: Mapping[str, Callable[[str, str], float]] = {
-    "chrf": chrf, "chrf++": chrf_with_words, "ter": ter, "rouge_l": rouge_l, "rouge_2": rouge_2,
-}  # fmt: skip
+    "chrf": chrf,
+    "chrf++": chrf_with_words,
+    "ter": ter,
+    "rouge_l": rouge_l,
+    "rouge_2": rouge_2,
+}
 LIBRARIES: Mapping[str, str] = {
-    "chrf": "sacrebleu", "chrf++": "sacrebleu", "ter": "sacrebleu", "rouge_l": "rouge_score",
+    "chrf": "sacrebleu",
+    "chrf++": "sacrebleu",
+    "ter": "sacrebleu",
+    "rouge_l": "rouge_score",
     "rouge_2": "rouge_score",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

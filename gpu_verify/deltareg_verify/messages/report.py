@@ -76,7 +76,7 @@ class ReportWriter:
         """
         self._say({"figures": json.loads(found.encode())})
 
-    def found(self, document: Mapping[str, object]) -> None:
+    def report_findings(self, document: Mapping[str, object]) -> None:
         """Say what was found out for people.
 
         Raises:

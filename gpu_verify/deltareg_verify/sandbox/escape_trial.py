@@ -58,9 +58,7 @@ def accepted_layers(text: str) -> frozenset[str]:
     return names
 
 
-def stand_trial(
-    children: EscapeRunner, scratch: Path, *, memory_bytes: int | None, accepted: Collection[str]
-) -> str:
+def stand_trial(children: EscapeRunner, scratch: Path, *, memory_bytes: int | None, accepted: Collection[str]) -> str:
     """Have a child try all escapes under the bounds of a run.
 
     Args:
@@ -82,9 +80,7 @@ def stand_trial(
     refuse_leaks(out, held)
     refuse_gaps(out, accepted)
     for escape in out:
-        log.warning(
-            "accepted: a child can %s, as layer %s is missing", escape.deed, escape.layers[0]
-        )
+        log.warning("accepted: a child can %s, as layer %s is missing", escape.deed, escape.layers[0])
     # Nobody has a control group without being given one, so its lack is no news.
     if missing := [layer for layer in layers.LAYERS if layer not in {*held, "cgroup"}]:
         log.warning("kernel or container: no %s; verdicts say so", ", ".join(missing))
@@ -135,9 +131,14 @@ def _try(children: EscapeRunner, scratch: Path, *, memory_bytes: int | None) -> 
         outside.mkdir()
         (outside / "secret").write_text(secrets.token_hex())
         targets = EscapeTargets(
-            host=host, metadata=METADATA, resolver=resolver, own=own, outside=outside,
-            memory_bytes=memory_bytes, file_bytes=layers.FILE_BYTES,
-        )  # fmt: skip
+            host=host,
+            metadata=METADATA,
+            resolver=resolver,
+            own=own,
+            outside=outside,
+            memory_bytes=memory_bytes,
+            file_bytes=layers.FILE_BYTES,
+        )
         try:
             return listen(children.run(b"escape " + targets.encode(), wall_s=_TRIAL_S)).surroundings
         except Inconclusive as error:
@@ -149,10 +150,7 @@ def _try(children: EscapeRunner, scratch: Path, *, memory_bytes: int | None) -> 
 @contextmanager
 def bystanders() -> Generator[tuple[Address, Address]]:
     """Be a host that takes connections and a name server, on addresses of this machine alone."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as host,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver,
-    ):
+    with socket.create_server(("127.0.0.1", 0)) as host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
         resolver.bind(("127.0.0.1", 0))
         is_over = threading.Event()
         answering = threading.Thread(target=_answer, args=(resolver, is_over.is_set))

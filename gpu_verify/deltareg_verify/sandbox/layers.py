@@ -20,9 +20,17 @@ LAYERS = ("limits", "no_new_privs", "network", "files", "calls", "pid", "mount",
 FILE_BYTES = 64 << 20
 _OPEN_FILES = 1024
 _SYSTEM = (
-    "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys",
-    "/dev/zero", "/dev/random", "/dev/urandom",
-)  # fmt: skip
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/proc",
+    "/sys",
+    "/dev/zero",
+    "/dev/random",
+    "/dev/urandom",
+)
 _DEVICES = ("/dev/null", "/dev/shm", "/dev/dri")  # noqa: S108  # CUDA shares memory there
 
 
@@ -165,6 +173,5 @@ def _hide_files(bounds: SandboxLimits) -> None:
     system = [Path(item) for item in _SYSTEM]
     devices = [Path(item) for item in _DEVICES] + sorted(Path("/dev").glob("nvidia*"))
     landlock.restrict(
-        readable=[*system, *interpreter_folders(), *bounds.readable],
-        writable=[*bounds.written, *devices],
+        readable=[*system, *interpreter_folders(), *bounds.readable], writable=[*bounds.written, *devices]
     )

@@ -25,9 +25,15 @@ _MESSAGE_BYTES = 1 << 12
 _TAIL_BYTES = 600
 # What children may know of the supervisor's environment: where libraries lie, which GPUs.
 _INHERITED = (
-    "PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV",
-    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES",
-)  # fmt: skip
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+)
 _FIXED = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -46,11 +52,7 @@ class Zygote:
     """A zygote process, started when first needed and again when it has died."""
 
     def __init__(
-        self,
-        scratch: Path,
-        *,
-        environment: Mapping[str, str],
-        child: str = "deltareg_verify.child.main",
+        self, scratch: Path, *, environment: Mapping[str, str], child: str = "deltareg_verify.child.main"
     ) -> None:
         """Keep where children may write, the environment to pick from, and the child's module."""
         self._child = child
@@ -92,14 +94,14 @@ class Zygote:
             Inconclusive: The child was killed, crashed or could not be started; its words do not
                 count, and the message says what its standard error ended with.
         """
-        seat = self._started()
+        seat = self._ensure_started()
         hears, speaks = os.pipe()
         os.set_blocking(hears, False)
         with tempfile.TemporaryFile() as errors, os.fdopen(hears, "rb", buffering=0) as words:
             try:
                 socket.send_fds(seat, [request], [speaks, errors.fileno()])
             except OSError as error:
-                raise self._died() from error
+                raise self._close_and_explain() from error
             finally:
                 os.close(speaks)
             ear = _Ear(seat, words, heard)
@@ -121,19 +123,13 @@ class Zygote:
                 self._process.wait()
             self._process = None
 
-    def _started(self) -> socket.socket:
+    def _ensure_started(self) -> socket.socket:
         if self._seat is not None and self._process is not None and self._process.poll() is None:
             return self._seat
         self.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # -P: the folder that the worker was started in is none to import from, nor to be read.
-        program = [
-            "-P",
-            "-m",
-            "deltareg_verify.sandbox.zygote_process",
-            str(theirs.fileno()),
-            self._child,
-        ]
+        program = ["-P", "-m", "deltareg_verify.sandbox.zygote_process", str(theirs.fileno()), self._child]
         began = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, *program],
@@ -154,16 +150,14 @@ class Zygote:
         log.info("zygote ready pid=%d seconds=%.1f", self._process.pid, time.monotonic() - began)
         return ours
 
-    def _attend(
-        self, ear: "_Ear", deadline: float, interrupted: Callable[[], str]
-    ) -> tuple[bytes, str]:
+    def _attend(self, ear: "_Ear", deadline: float, interrupted: Callable[[], str]) -> tuple[bytes, str]:
         """Listen until the child has ended; gives what it said and why that does not count."""
         reason = ""
         while not (message := ear.next()).startswith("ended"):
             if message not in {"", "started"}:
-                raise self._died()
+                raise self._close_and_explain()
             if reason and time.monotonic() > deadline:
-                raise self._died()
+                raise self._close_and_explain()
             reason = reason or interrupted() or _overdue(deadline, ear.said)
             if reason and not ear.is_told:
                 ear.tell_kill()
@@ -171,7 +165,7 @@ class Zygote:
         ear.drain()
         return bytes(ear.said), reason or _end(message)
 
-    def _died(self) -> Inconclusive:
+    def _close_and_explain(self) -> Inconclusive:
         status = self._process.poll() if self._process else None
         if self._process is not None:
             self._process.kill()
@@ -191,9 +185,7 @@ def _import_path(entries: str) -> str:
 class _Ear:
     """Hears the zygote and its child at once, without waiting for either for long."""
 
-    def __init__(
-        self, seat: socket.socket, words: IO[bytes], heard: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, seat: socket.socket, words: IO[bytes], heard: Callable[[bytes], None]) -> None:
         self.said = bytearray()
         self._heard = heard
         self.is_told = False

@@ -86,7 +86,7 @@ class BaseMeasures:
         file = _write_probes(probes, folder)
         surroundings = self.surroundings(materials.suite.dtype)
         key = (probes.digest, surroundings)
-        found = self._known.get(key) or self._signed(probes, surroundings)
+        found = self._known.get(key) or self._fetch_figures(probes, surroundings)
         if found is None and _is_measured_alone(materials):
             say(f"measures {grant.base.name} on its general probes, once for all versions of it")
             found = self._measure(materials, file, folder, interrupted)
@@ -113,9 +113,7 @@ class BaseMeasures:
         """
         told = {name: self.environment[name] for name in _DEPENDS_ON if name in self.environment}
         device = self.device.partition(":")[0]
-        return canonical_json(
-            {**told, "device": device, "run_in": run_in, "figures": str(FORMAT)}
-        ).decode()
+        return canonical_json({**told, "device": device, "run_in": run_in, "figures": str(FORMAT)}).decode()
 
     def _probes(self, grant: LeaseGrant) -> BaseProbeSet | None:
         try:
@@ -126,7 +124,7 @@ class BaseMeasures:
             return None
         return probes
 
-    def _signed(self, probes: BaseProbeSet, surroundings: str) -> bytes | None:
+    def _fetch_figures(self, probes: BaseProbeSet, surroundings: str) -> bytes | None:
         found = self.kept.figures_of(probes, surroundings=surroundings).encode()
         try:
             Figures.decode(found)
@@ -140,16 +138,24 @@ class BaseMeasures:
         own = folder / "measuring"
         own.mkdir()
         assignment = BaseAssignment(
-            base=materials.base.absolute(), base_manifest=materials.base_manifest,
-            model_type=materials.model_type, suite=materials.suite_file, probes=probes,
-            scratch=own, device=self.device, threads=self.options.threads,
-            wall_s=self.options.run_timeout_s, memory_bytes=self.options.memory_bytes,
-        )  # fmt: skip
+            base=materials.base.absolute(),
+            base_manifest=materials.base_manifest,
+            model_type=materials.model_type,
+            suite=materials.suite_file,
+            probes=probes,
+            scratch=own,
+            device=self.device,
+            threads=self.options.threads,
+            wall_s=self.options.run_timeout_s,
+            memory_bytes=self.options.memory_bytes,
+        )
         try:
             said = self.children.run(
-                b"measure " + assignment.encode(), wall_s=assignment.wall_s,
-                interrupted=interrupted, heard=lambda _: None,
-            )  # fmt: skip
+                b"measure " + assignment.encode(),
+                wall_s=assignment.wall_s,
+                interrupted=interrupted,
+                heard=lambda _: None,
+            )
             figures = listen(said).figures
         except Inconclusive as error:
             if interrupted():

@@ -48,9 +48,11 @@ class ChildDecoder:
             assignment = self._assignment(stored, Path(name), into)
             most = _room_of(stored)
             said = self.children.run(
-                b"decode " + assignment.encode(), wall_s=assignment.wall_s,
-                interrupted=lambda: self._interruption(into, most), heard=lambda _: None,
-            )  # fmt: skip
+                b"decode " + assignment.encode(),
+                wall_s=assignment.wall_s,
+                interrupted=lambda: self._interruption(into, most),
+                heard=lambda _: None,
+            )
         heard = listen(said)
         wrong = [check for check in heard.checks if check.verdict == "fail"]
         if wrong:
@@ -67,12 +69,17 @@ class ChildDecoder:
         if base is not None:
             (folder / "base.json").write_bytes(base.encode())
         return ProofAssignment(
-            manifest=folder / "manifest.json", storage=folder / "storage.json",
-            chunks=stored.chunks, base=stored.base,
-            base_manifest=None if base is None else folder / "base.json", scratch=own,
-            threads=self.options.threads, wall_s=self.options.run_timeout_s,
-            memory_bytes=self.options.memory_bytes, delivery=Path(os.path.abspath(into)),  # noqa: PTH100  # links on the way stay as they are
-        )  # fmt: skip
+            manifest=folder / "manifest.json",
+            storage=folder / "storage.json",
+            chunks=stored.chunks,
+            base=stored.base,
+            base_manifest=None if base is None else folder / "base.json",
+            scratch=own,
+            threads=self.options.threads,
+            wall_s=self.options.run_timeout_s,
+            memory_bytes=self.options.memory_bytes,
+            delivery=Path(os.path.abspath(into)),  # noqa: PTH100  # links on the way stay as they are
+        )
 
     def _interruption(self, into: Path, most_bytes: int) -> str:
         if holds_more_than(into, most_bytes):

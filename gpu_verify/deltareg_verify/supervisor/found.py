@@ -42,18 +42,20 @@ def gather_assignment(parts: WorkerParts, grant: LeaseGrant, folder: Path) -> Si
     own.mkdir()
     options = parts.options
     return SidesAssignment(
-        versions=sides.versions, base=sides.base, base_manifest=sides.base_manifest,
-        model_type=sides.model_type, scratch=own, device=parts.device, threads=options.threads,
-        wall_s=options.run_timeout_s, memory_bytes=options.memory_bytes,
-    )  # fmt: skip
+        versions=sides.versions,
+        base=sides.base,
+        base_manifest=sides.base_manifest,
+        model_type=sides.model_type,
+        scratch=own,
+        device=parts.device,
+        threads=options.threads,
+        wall_s=options.run_timeout_s,
+        memory_bytes=options.memory_bytes,
+    )
 
 
 def found_by(
-    verb: bytes,
-    kind: type[FoundT],
-    parts: WorkerParts,
-    assignment: SidesAssignment,
-    heart: Heartbeat,
+    verb: bytes, kind: type[FoundT], parts: WorkerParts, assignment: SidesAssignment, heart: Heartbeat
 ) -> ChildFinding[FoundT]:
     """Have a child find something out, and read what it says as strictly as a tenant's words.
 
@@ -61,10 +63,11 @@ def found_by(
         Inconclusive: It could not, was killed, or said something else.
     """
     said = parts.children.run(
-        verb + b" " + assignment.encode(), wall_s=assignment.wall_s,
+        verb + b" " + assignment.encode(),
+        wall_s=assignment.wall_s,
         interrupted=lambda: interruption(parts, heart, own=assignment.scratch),
         heard=lambda _: None,
-    )  # fmt: skip
+    )
     report = listen(said)
     try:
         found = kind.model_validate(report.found)
@@ -75,8 +78,6 @@ def found_by(
 
 def complete(parts: WorkerParts, grant: LeaseGrant, heard: ChildFinding[FoundT]) -> None:
     """Tell the registry what was found."""
-    report = request_of(
-        FoundReport, fence=grant.fence, found=heard.found.model_dump_json(), sandbox=heard.sandbox
-    )
+    report = request_of(FoundReport, fence=grant.fence, found=heard.found.model_dump_json(), sandbox=heard.sandbox)
     run = parts.registry.complete_found(grant.run, report)
     log.info("run=%s %s", grant.run, run.state)

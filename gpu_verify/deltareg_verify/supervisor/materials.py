@@ -71,13 +71,7 @@ class Materials:
 class MaterialSource:
     """Where materials come from: the registry, and folders of this machine."""
 
-    def __init__(
-        self,
-        client: WorkerClient,
-        *,
-        base_dirs: Sequence[Path],
-        base_cache: BaseCache | None = None,
-    ) -> None:
+    def __init__(self, client: WorkerClient, *, base_dirs: Sequence[Path], base_cache: BaseCache | None = None) -> None:
         """Use a client's settings and cache; look for bases in `base_dirs` first.
 
         What is opened is held in `base_cache`, where others may evict.
@@ -95,7 +89,7 @@ class MaterialSource:
         """
         with ExitStack() as opened:
             stored = opened.enter_context(self.open_base(grant.base))
-            base = self._unpacked(grant.base, stored, opened)
+            base = self._unpack_variant(grant.base, stored, opened)
             own = self._bring(grant.ref, grant.digest, base, into)
             manifest = Manifest.decode(own.manifest.read_bytes())
             suite = self._suite(grant)
@@ -134,16 +128,15 @@ class MaterialSource:
             except Inconclusive as error:  # plain products are compared without it
                 log.info("no base=%s: %s", grant.base.name, error.message)
                 base = None
-            found = {
-                name: self._bring_side(ref, digest, into / name)
-                for name, (ref, digest) in wanted.items()
-            }
+            found = {name: self._bring_side(ref, digest, into / name) for name, (ref, digest) in wanted.items()}
             record = self._client.bases.manifest(grant.base) if base is None else base.manifest
             (into / "base.json").write_bytes(record.encode())
             return SideMaterials(
-                found, None if base is None else base.path.absolute(), into / "base.json",
+                found,
+                None if base is None else base.path.absolute(),
+                into / "base.json",
                 grant.base.model_type or ("" if base is None else _class_of_diffusers(base)),
-            )  # fmt: skip
+            )
 
     def _bring_side(self, ref: str, digest: str, into: Path) -> SideFiles:
         into.mkdir()
@@ -171,7 +164,7 @@ class MaterialSource:
             raise Inconclusive(f"{grant.base.name} stands on no base, and its bytes need one")
         return self.open_base(self._client.bases.show(grant.base.bottom.name))
 
-    def _unpacked(self, info: BaseInfo, base: BaseFolder, opened: ExitStack) -> BaseFolder:
+    def _unpack_variant(self, info: BaseInfo, base: BaseFolder, opened: ExitStack) -> BaseFolder:
         """Give the folder that a network is made of: of a variant, its weights as they unpack.
 
         Raises:
@@ -234,8 +227,7 @@ class MaterialSource:
         manifest = self._client.cache.manifest(Digest.parse(digest))
         if pulled.digest != digest or manifest is None:
             raise Inconclusive(
-                f"{ref} is {pulled.digest} now, the run is about {digest}",
-                fix="verify it again: deltareg verify REF",
+                f"{ref} is {pulled.digest} now, the run is about {digest}", fix="verify it again: deltareg verify REF"
             )
         (into / "manifest.json").write_bytes(manifest)
         return into / "manifest.json"
@@ -300,9 +292,7 @@ def _class_of_diffusers(base: BaseFolder) -> str:
 
 def _nowhere(info: BaseInfo, error: DeltaregError) -> Inconclusive:
     if info.version is not None:  # it is stored, but what it stands on is not, or it was deleted
-        return Inconclusive(
-            f"the base {info.name} cannot be put together: {error.message}", fix=error.fix
-        )
+        return Inconclusive(f"the base {info.name} cannot be put together: {error.message}", fix=error.fix)
     return Inconclusive(
         f"the base {info.name} is not stored, and no folder here has its root {info.root} and the"
         " same config, tokenizer and templates",

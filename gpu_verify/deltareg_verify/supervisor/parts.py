@@ -67,12 +67,7 @@ class ChildRunner(Protocol):
     """What carries out runs; `deltareg_verify.sandbox.zygote.Zygote` does."""
 
     def run(
-        self,
-        request: bytes,
-        *,
-        wall_s: float,
-        interrupted: Callable[[], str],
-        heard: Callable[[bytes], None],
+        self, request: bytes, *, wall_s: float, interrupted: Callable[[], str], heard: Callable[[bytes], None]
     ) -> bytes:
         """Have a child do something and give what it said.
 

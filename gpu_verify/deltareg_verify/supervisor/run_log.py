@@ -40,9 +40,7 @@ class LogWriter(Protocol):
 class RunLogSender:
     """The log of one run while a `with` block runs; what is left is sent at its end."""
 
-    def __init__(
-        self, writer: LogWriter, grant: LeaseGrant, *, on_lost: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, writer: LogWriter, grant: LeaseGrant, *, on_lost: Callable[[], None] = lambda: None) -> None:
         """Prepare.
 
         Args:
@@ -65,10 +63,7 @@ class RunLogSender:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 

@@ -19,31 +19,18 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DELTAREG_WORKER_", extra="ignore")
 
-    name: Annotated[str, Field(description="How the worker calls itself.")] = Field(
-        default_factory=default_name
+    name: Annotated[str, Field(description="How the worker calls itself.")] = Field(default_factory=default_name)
+    gpu: Annotated[str, Field(description="A GPU's number, `cpu`, or `auto` for the first GPU if there is one.")] = (
+        "auto"
     )
-    gpu: Annotated[
-        str,
-        Field(description="A GPU's number, `cpu`, or `auto` for the first GPU if there is one."),
-    ] = "auto"
-    base_dirs: Annotated[
-        str, Field(description="Folders with bases, or of such folders, separated by colons.")
-    ] = ""
+    base_dirs: Annotated[str, Field(description="Folders with bases, or of such folders, separated by colons.")] = ""
     scratch: Annotated[Path, Field(description="Where runs are unpacked.")] = Field(
         default_factory=lambda: platformdirs.user_cache_path("deltareg-worker")
     )
-    lease_wait_s: Annotated[
-        float, Field(ge=0, le=60, description="Seconds that one request for work waits.")
-    ] = 20
-    run_timeout_s: Annotated[
-        float, Field(gt=0, description="Seconds after which a child is killed.")
-    ] = 1800
-    stop_grace_s: Annotated[
-        float, Field(ge=0, description="Seconds that a run may still take after SIGTERM.")
-    ] = 20
-    threads: Annotated[
-        int, Field(ge=0, description="Processor threads of a child; 0 takes all.")
-    ] = 0
+    lease_wait_s: Annotated[float, Field(ge=0, le=60, description="Seconds that one request for work waits.")] = 20
+    run_timeout_s: Annotated[float, Field(gt=0, description="Seconds after which a child is killed.")] = 1800
+    stop_grace_s: Annotated[float, Field(ge=0, description="Seconds that a run may still take after SIGTERM.")] = 20
+    threads: Annotated[int, Field(ge=0, description="Processor threads of a child; 0 takes all.")] = 0
     memory_bytes: Annotated[
         int,
         Field(
@@ -61,14 +48,12 @@ class WorkerSettings(BaseSettings):
     ] = ""
 
     base_cache_bytes: Annotated[
-        int,
-        Field(ge=0, description="Bytes of fetched bases kept between runs; 0 sets no limit."),
+        int, Field(ge=0, description="Bytes of fetched bases kept between runs; 0 sets no limit.")
     ] = 0
 
-    key_file: Annotated[
-        Path,
-        Field(description="The key that it signs with, mode 0600; made at the first start."),
-    ] = Field(default_factory=lambda: platformdirs.user_data_path("deltareg-worker") / "key.pem")
+    key_file: Annotated[Path, Field(description="The key that it signs with, mode 0600; made at the first start.")] = (
+        Field(default_factory=lambda: platformdirs.user_data_path("deltareg-worker") / "key.pem")
+    )
     only: Annotated[
         str,
         Field(
@@ -78,10 +63,7 @@ class WorkerSettings(BaseSettings):
         ),
     ] = ""
 
-    host: Annotated[
-        str,
-        Field(description="What its machine is called. Default: host name and machine id."),
-    ] = ""
+    host: Annotated[str, Field(description="What its machine is called. Default: host name and machine id.")] = ""
 
     def options(self, *, is_once: bool, only_run: str = "") -> WorkerOptions:
         """Hand the settings down as plain values."""

@@ -16,27 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from deltareg.client.folders.base_folder import BaseFolder
-from deltareg.errors import (
-    DeltaregError,
-    IntegrityFailure,
-    InvalidInput,
-    LeaseLost,
-    NotFound,
-    Unavailable,
-)
-from deltareg.wire import (
-    RUN_KIND_NAMES,
-    LeaseGrant,
-    LeaseRequest,
-    ReencodeReport,
-    RunFailure,
-)
+from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput, LeaseLost, NotFound, Unavailable
+from deltareg.wire import RUN_KIND_NAMES, LeaseGrant, LeaseRequest, ReencodeReport, RunFailure
 from deltareg_verify.child.sides import SideMaterials
 from deltareg_verify.supervisor.base_cache import BaseCache
 from deltareg_verify.supervisor.heartbeat import Heartbeat
 from deltareg_verify.supervisor.materials import Materials
 from deltareg_verify.supervisor.options import WorkerOptions
-from deltareg_verify.supervisor.parts import BaseMeasureSource, StoredBytesSource, ChildRunner, WorkerRegistry
+from deltareg_verify.supervisor.parts import BaseMeasureSource, ChildRunner, StoredBytesSource, WorkerRegistry
 from deltareg_verify.supervisor.run_log import RunLogSender
 from deltareg_verify.supervisor.runs import RUN_KINDS
 from deltareg_verify.supervisor.stop import StopSignal
@@ -126,10 +113,12 @@ class Worker:
     def _ask(self) -> LeaseGrant | None:
         wanted = self.options.only or RUN_KIND_NAMES
         request = LeaseRequest(
-            worker=self.options.name, labels=dict(self.labels), wait_s=self.options.lease_wait_s,
+            worker=self.options.name,
+            labels=dict(self.labels),
+            wait_s=self.options.lease_wait_s,
             what=[name for name in RUN_KIND_NAMES if name in RUN_KINDS and name in wanted],
             run=self.options.only_run,
-        )  # fmt: skip
+        )
         return self.registry.lease(request)
 
     def _work(self, grant: LeaseGrant, heart: Heartbeat, told: RunLogSender) -> Callable[[], None]:

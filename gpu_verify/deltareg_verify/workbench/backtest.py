@@ -115,13 +115,7 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
     chosen = choose(wanted.faults)
     suite = parse_suite(wanted.suite.read_bytes())
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
-    from deltareg_verify.engine.torch_engine import (
-        TorchEngine,
-        class_with_place,
-        environment,
-        prepare_device,
-        quieten,
-    )
+    from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, environment, prepare_device, quieten
 
     quieten()
     device = prepare_device(wanted.device, threads=0)
@@ -133,10 +127,14 @@ def run(wanted: BacktestRequest, *, say: Say) -> Mapping[str, object]:
         tried = _Backtest(trials, wanted, scratch, say, stack)
         end = tried.go(chosen)
         return {
-            "suite": suite.name, "base": wanted.base.name, "seed": wanted.seed, "ended": end,
-            "subject": wanted.versions[-1].ref, "items": tried.rows,
+            "suite": suite.name,
+            "base": wanted.base.name,
+            "seed": wanted.seed,
+            "ended": end,
+            "subject": wanted.versions[-1].ref,
+            "items": tried.rows,
             "device": environment(device)["device"],
-        }  # fmt: skip
+        }
 
 
 def choose(names: Sequence[str]) -> list[Fault]:
@@ -163,9 +161,7 @@ class _Backtest:
     rows: list[Row]
     started: float
 
-    def __init__(
-        self, trials: Trials, wanted: BacktestRequest, scratch: Path, say: Say, stack: ExitStack
-    ) -> None:
+    def __init__(self, trials: Trials, wanted: BacktestRequest, scratch: Path, say: Say, stack: ExitStack) -> None:
         self.trials, self.wanted, self.scratch = trials, wanted, scratch
         self.say, self.stack = say, stack
         self.rows, self.started = [], time.monotonic()
@@ -227,9 +223,7 @@ class _Backtest:
 
     def _incumbent(self, version: BacktestVersion, stack: ExitStack) -> DeltaEngine | None:
         try:
-            delta = stack.enter_context(
-                self.trials.opened(version.delta, convention=version.convention)
-            )
+            delta = stack.enter_context(self.trials.open_delta(version.delta, convention=version.convention))
         except Refused:  # it was taken once; what came after it can be judged without it
             return None
         return self.trials.engine(delta, is_fixed=True)
@@ -243,9 +237,7 @@ class _Backtest:
         random = np.random.default_rng([self.wanted.seed, *fault.name.encode()])
         if not subject.break_into(out, fault, random):
             return {**told, "verdict": "n/a", "caught_by": [], "checks": [], "seconds": 0.0}
-        found = self.trials.judge(
-            out, convention=subject.version.convention, incumbent=subject.incumbent
-        )
+        found = self.trials.judge(out, convention=subject.version.convention, incumbent=subject.incumbent)
         return {**told, **_build_row(found)}
 
 
@@ -256,9 +248,7 @@ class _Subject:
         self, trials: Trials, version: BacktestVersion, other: BacktestVersion | None, stack: ExitStack
     ) -> None:
         self.version = version
-        self._delta: TrialDelta = stack.enter_context(
-            trials.opened(version.delta, convention=version.convention)
-        )
+        self._delta: TrialDelta = stack.enter_context(trials.open_delta(version.delta, convention=version.convention))
         base = trials.base.tensors
         self._opened = open_parts(self._delta.folder, self._delta.account, base)
         if other is not None:
@@ -278,7 +268,7 @@ class _Subject:
 
 def _parts_of(trials: Trials, version: BacktestVersion) -> Mapping[str, MutableTensor]:
     try:
-        with trials.opened(version.delta, convention=version.convention) as delta:
+        with trials.open_delta(version.delta, convention=version.convention) as delta:
             return open_parts(delta.folder, delta.account, trials.base.tensors).parts
     except DeltaregError:  # another base, or another kind: there is just no other run to take from
         return {}
@@ -286,10 +276,12 @@ def _parts_of(trials: Trials, version: BacktestVersion) -> Mapping[str, MutableT
 
 def _build_row(found: TrialOutcome) -> Row:
     return {
-        "verdict": found.verdict, "caught_by": list(caught_by(found)), "code": found.code,
+        "verdict": found.verdict,
+        "caught_by": list(caught_by(found)),
+        "code": found.code,
         "seconds": round(found.seconds, 2),
         "checks": [one.model_dump() for one in found.checks],
-    }  # fmt: skip
+    }
 
 
 def _loss(spec: CheckSpec, value: float, whole: float) -> Row:
@@ -301,8 +293,7 @@ def _loss(spec: CheckSpec, value: float, whole: float) -> Row:
     known = measures().get(spec.check)
     best = 1.0 if known is None else known.whole
     loses = worse / (abs(whole) or 1.0) if is_share else worse / best
-    return {"check": spec.name, "value": value, "loses": float(f"{loses:.4g}"),
-            "is_share": is_share}  # fmt: skip
+    return {"check": spec.name, "value": value, "loses": float(f"{loses:.4g}"), "is_share": is_share}
 
 
 def _values(row: Row) -> dict[str, float]:

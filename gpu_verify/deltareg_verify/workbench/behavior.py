@@ -48,9 +48,7 @@ class BehaviorSide:
     def of(cls, fields: Mapping[str, str | None]) -> Self:
         """Read it from a request."""
         delta = fields["delta"]
-        return cls(
-            Path(str(fields["base"])), Path(delta) if delta else None, fields["convention"] or ""
-        )
+        return cls(Path(str(fields["base"])), Path(delta) if delta else None, fields["convention"] or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +107,7 @@ def run(wanted: BehaviorRequest) -> Mapping[str, object]:
     suite = _suite(wanted.suite)
     inputs = gather_inputs(suite, wanted.probes, wanted.prompts)
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
-    from deltareg_verify.engine.torch_engine import (
-        TorchEngine,
-        environment,
-        prepare_device,
-        quieten,
-    )
+    from deltareg_verify.engine.torch_engine import TorchEngine, environment, prepare_device, quieten
 
     quieten()
     device = prepare_device(wanted.device, threads=0)
@@ -130,15 +123,15 @@ def run(wanted: BehaviorRequest) -> Mapping[str, object]:
         effects = _effects(wanted.a, a_base, stack)
         a = TorchEngine(a_base, effects, suite=suite, device=device)
         effects = _effects(wanted.b, b_base, stack)
-        b = (
-            a.beside(effects) if is_same_base
-            else TorchEngine(b_base, effects, suite=suite, device=device)
-        )  # fmt: skip
+        b = a.beside(effects) if is_same_base else TorchEngine(b_base, effects, suite=suite, device=device)
         found = compare(
             RunningSide(EngineSide(a, _state(wanted.a)), partial(continue_text, a)),
             RunningSide(EngineSide(b, _state(wanted.b)), partial(continue_text, b)),
-            inputs, tokens=wanted.tokens, top=wanted.top, seed=suite.seed,
-        )  # fmt: skip
+            inputs,
+            tokens=wanted.tokens,
+            top=wanted.top,
+            seed=suite.seed,
+        )
         told = {"same_base": is_same_base, "device": environment(device)["device"]}
         return {**found, **told, "dtype": a.dtype}
 

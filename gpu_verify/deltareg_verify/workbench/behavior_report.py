@@ -81,10 +81,11 @@ def _compare_continuations(row: BehaviorRow, a: RunningSide, b: RunningSide, tok
         return None
     is_same = ours == theirs
     return {
-        "a": ours[1], "b": theirs[1],
+        "a": ours[1],
+        "b": theirs[1],
         "parts_at_token": None if is_same else _common(ours[0], theirs[0]) + 1,
         "parts_at": None if is_same else _common(ours[1], theirs[1]),
-    }  # fmt: skip
+    }
 
 
 def _common(a: Sequence[object], b: Sequence[object]) -> int:
@@ -121,11 +122,12 @@ def _measure(one: MeasureSpec, inputs: ComparisonInputs, a: RunningSide, b: Runn
     if found is None:
         return fields | dict.fromkeys(("a", "b", "change", "change_is", "is_decided"))
     return fields | {
-        "a": _estimate(found.a), "b": _estimate(found.b),
+        "a": _estimate(found.a),
+        "b": _estimate(found.b),
         "change": _estimate(found.change) if found.is_alike else None,
         "change_is": "factor" if found.is_factor else "difference",
         "is_decided": found.is_decided,
-    }  # fmt: skip
+    }
 
 
 def _estimate(value: Estimate) -> dict[str, float | int | None]:

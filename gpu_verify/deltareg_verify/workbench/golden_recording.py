@@ -18,7 +18,7 @@ from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.delta.delta_manifest import assess
 from deltareg.errors import InvalidInput, Misconfigured, Refused
-from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.golden_prompts import PROMPTS
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -104,9 +104,13 @@ def _record(wanted: GoldenRequest, base: BaseFolder, delta: Folder) -> dict[str,
         raise Refused(found.account.problems)
     account = account_served(delta.files, delta.tensors, base.view, find_class=class_with_place)
     alone = load_alone(
-        as_served(base, account), account.effects, found.kind.source.library, delta.path,
-        suite=built_in(DEFAULT_SUITE), device=prepare_device(wanted.device, threads=0),
-    )  # fmt: skip
+        as_served(base, account),
+        account.effects,
+        found.kind.source.library,
+        delta.path,
+        suite=built_in(DEFAULT_SUITE),
+        device=prepare_device(wanted.device, threads=0),
+    )
     if alone.module is None:
         raise _why_not(alone.said)
     given = _inputs(wanted, alone)
@@ -146,8 +150,7 @@ def _why_not(said: SecondOpinion) -> InvalidInput | Misconfigured:
     """Say why a library has loaded nothing."""
     if said.refusal:
         return InvalidInput(
-            f"{said.library} {said.version} does not load it: {said.refusal}",
-            fix="deltareg lint FOLDER",
+            f"{said.library} {said.version} does not load it: {said.refusal}", fix="deltareg lint FOLDER"
         )
     if said.library in {"", "deltareg"}:
         return InvalidInput(
@@ -162,6 +165,11 @@ def _why_not(said: SecondOpinion) -> InvalidInput | Misconfigured:
 
 def _describe_recording(path: Path, origin: GoldenOrigin, said: SecondOpinion, count: int) -> dict[str, object]:
     return {
-        "file": str(path), "told": origin.told, "how": origin.how, "library": said.library,
-        "version": said.version, "dtype": origin.dtype, "samples": count,
-    }  # fmt: skip
+        "file": str(path),
+        "told": origin.told,
+        "how": origin.how,
+        "library": said.library,
+        "version": said.version,
+        "dtype": origin.dtype,
+        "samples": count,
+    }

@@ -29,7 +29,7 @@ from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, ProbeSet, built_in
-from deltareg_verify.engine.changes import MEASURES, MeasureChange, EngineSide
+from deltareg_verify.engine.changes import MEASURES, EngineSide, MeasureChange
 from deltareg_verify.engine.engine import DeltaEngine
 from deltareg_verify.judging.checks import all_checks
 from deltareg_verify.messages.answering import answer
@@ -109,12 +109,7 @@ def run(wanted: PilotRequest) -> Fields:
         Inconclusive: The machine could not do it.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
-    from deltareg_verify.engine.torch_engine import (
-        TorchEngine,
-        class_with_place,
-        prepare_device,
-        quieten,
-    )
+    from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, prepare_device, quieten
 
     quieten()
     told = {"has_template": _prepare(wanted)}
@@ -123,16 +118,12 @@ def run(wanted: PilotRequest) -> Fields:
     with ExitStack() as stack:
         base = stack.enter_context(open_base(wanted.base, Cache(wanted.cache)))
         suite = replace(built_in(DEFAULT_SUITE), sets={_PROBES: ProbeSet(_PROBES, "")})
-        make = partial(
-            TorchEngine, suite=suite, device=prepare_device(wanted.device, threads=wanted.threads)
-        )
+        make = partial(TorchEngine, suite=suite, device=prepare_device(wanted.device, threads=wanted.threads))
         trials = Trials(base, suite, wanted.out, make, class_with_place)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilot-")))
         comparing = _Comparing(wanted, trials, scratch, stack)
         items = list(comparing.go())
-        return {
-            **told, "items": items, "is_cut": comparing.is_cut, "notes": comparing.notes,
-        }  # fmt: skip
+        return {**told, "items": items, "is_cut": comparing.is_cut, "notes": comparing.notes}
 
 
 def _prepare(wanted: PilotRequest) -> bool | None:
@@ -162,8 +153,7 @@ def _write_images(wanted: PilotRequest, path: Path) -> None:
     else:
         arrays |= token_rows(wanted.base, wanted.captions)
     slots = [
-        TensorSlot(name, "F32" if value.dtype == np.float32 else "I64", value.shape)
-        for name, value in arrays.items()
+        TensorSlot(name, "F32" if value.dtype == np.float32 else "I64", value.shape) for name, value in arrays.items()
     ]
     with path.open("wb") as file:
         file.write(write_header(slots, {}))
@@ -203,9 +193,7 @@ class _Comparing:
         opened: list[tuple[BacktestVersion, TrialDelta]] = []
         for one in self.wanted.versions:
             try:
-                delta = self.stack.enter_context(
-                    self.trials.opened(one.delta, convention=one.convention)
-                )
+                delta = self.stack.enter_context(self.trials.open_delta(one.delta, convention=one.convention))
             except DeltaregError as error:
                 self.notes.append(f"{one.ref} is refused on this base: {error.message}")
                 continue
@@ -228,9 +216,7 @@ class _Comparing:
                 parts[name] = part.with_change(part.change + noise)
             out = self.scratch / f"sibling-{number}"
             write_parts(MutableDelta(parts, whole.config, whole.config_file), delta.folder, out)
-            opened = self.stack.enter_context(
-                self.trials.opened(out, convention=version.convention)
-            )
+            opened = self.stack.enter_context(self.trials.open_delta(out, convention=version.convention))
             engine = self.trials.engine(opened, is_fixed=True)
             yield _There(f"{version.ref} with noise", opened, engine)
 
@@ -239,36 +225,29 @@ class _Comparing:
         found = read_samples(ProbeSet(name, file), (self.wanted.out / file).read_bytes())
         return rows_of(found, slice(self.wanted.most))
 
-    def _change(
-        self, name: str, before: "_There | None", after: "_There", samples: Samples
-    ) -> Fields | None:
+    def _change(self, name: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         check = self.wanted.sets[name][0]
         measure = MEASURES.get(check)
         try:
             if measure is None:
                 return self._by_blocks(check, before, after, samples)
             ours = EngineSide(after.engine, "attached")
-            theirs = (
-                EngineSide(after.engine, "base") if before is None
-                else EngineSide(before.engine, "attached")
-            )  # fmt: skip
+            theirs = EngineSide(after.engine, "base") if before is None else EngineSide(before.engine, "attached")
             found: MeasureChange | None = measure(theirs, ours, samples, seed=0)
         except (IndexError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidInput(f"the network does not run on these samples: {error}") from error
         return None if found is None else _on_scale(found)
 
-    def _by_blocks(
-        self, check: str, before: "_There | None", after: "_There", samples: Samples
-    ) -> Fields | None:
+    def _by_blocks(self, check: str, before: "_There | None", after: "_There", samples: Samples) -> Fields | None:
         """Measure by the check itself, whole and in blocks, whose differences tell the spread."""
         is_factor = check in _FACTORS
-        whole = self._measured(check, before, after, samples)
+        whole = self._run_check(check, before, after, samples)
         if whole is None:
             return None
         count = min(_BLOCKS, len(samples) // _LEAST_BLOCK)
         edges = np.linspace(0, len(samples), count + 1).astype(int)
         parts = [
-            self._measured(check, before, after, rows_of(samples, slice(start, stop)))
+            self._run_check(check, before, after, rows_of(samples, slice(start, stop)))
             for start, stop in pairwise(edges.tolist())
         ]
         steps = [_step(part, is_factor=is_factor) for part in parts if part is not None]
@@ -277,29 +256,23 @@ class _Comparing:
         if len(kept) < 2 or not math.isfinite(change):
             return None
         spread = float(np.std(kept, ddof=1)) * math.sqrt(len(samples) / len(kept))
-        return {
-            "change": change, "spread": spread, "n": len(samples), "a_value": whole[0],
-            "b_value": whole[1],
-        }  # fmt: skip
+        return {"change": change, "spread": spread, "n": len(samples), "a_value": whole[0], "b_value": whole[1]}
 
-    def _measured(
+    def _run_check(
         self, check: str, before: "_There | None", after: "_There", samples: Samples
     ) -> tuple[float, float] | None:
         form = CATALOGUE[check]
-        own = {
-            name: value for name, value in self.wanted.parameters.items() if name in form.parameters
-        }
+        own = {name: value for name, value in self.wanted.parameters.items() if name in form.parameters}
         given = {**form.parameters, **own, "least_samples": 1}
         parameters = {name: value for name, value in given.items() if value is not None}
         against = "base" if before is None else "promoted"
-        spec = CheckSpec(
-            check, required=False, parameters=parameters, check=check, against=against,
-            probes=_PROBES,
-        )  # fmt: skip
+        spec = CheckSpec(check, required=False, parameters=parameters, check=check, against=against, probes=_PROBES)
         case = self.trials.case(
-            after.delta, incumbent=None if before is None else before.engine, engine=after.engine,
+            after.delta,
+            incumbent=None if before is None else before.engine,
+            engine=after.engine,
             samples=lambda _: samples,
-        )  # fmt: skip
+        )
         found = all_checks()[check].run(case, spec)
         if not isinstance(found.value, float) or not isinstance(found.baseline, float):
             return None
@@ -334,10 +307,7 @@ def _on_scale(found: MeasureChange) -> Fields | None:
     if not all(map(math.isfinite, ends)):
         return None
     spread = (high - low) / 2 / _Z * math.sqrt(one.n)
-    return {
-        "change": change, "spread": spread, "n": one.n, "a_value": found.a.value,
-        "b_value": found.b.value,
-    }  # fmt: skip
+    return {"change": change, "spread": spread, "n": one.n, "a_value": found.a.value, "b_value": found.b.value}
 
 
 def rows_of(samples: Samples, rows: slice) -> Samples:

@@ -83,13 +83,7 @@ def run(wanted: ProbeRequest) -> dict[str, object]:
     """
     inputs = read_arrays(wanted.inputs)
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
-    from deltareg_verify.engine.torch_engine import (
-        TorchEngine,
-        class_with_place,
-        environment,
-        prepare_device,
-        quieten,
-    )
+    from deltareg_verify.engine.torch_engine import TorchEngine, class_with_place, environment, prepare_device, quieten
 
     quieten()
     device = prepare_device(wanted.device, threads=0)
@@ -104,8 +98,7 @@ def run(wanted: ProbeRequest) -> dict[str, object]:
         engine = TorchEngine(served, effects, suite=built_in(DEFAULT_SUITE), device=device)
         if wanted.is_folded and not engine.is_foldable:
             raise InvalidInput(
-                f"a {found.kind.name} acts on activations and cannot be folded",
-                fix="leave --folded out",
+                f"a {found.kind.name} acts on activations and cannot be folded", fix="leave --folded out"
             )
         state: State = "folded" if wanted.is_folded else "attached"
         try:

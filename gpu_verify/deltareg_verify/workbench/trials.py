@@ -93,7 +93,7 @@ class Trials:
     _samples: dict[str, Samples] = field(default_factory=dict[str, Samples])
 
     @contextmanager
-    def opened(self, path: Path, *, convention: str = "") -> Generator[TrialDelta]:
+    def open_delta(self, path: Path, *, convention: str = "") -> Generator[TrialDelta]:
         """Open a delta.
 
         Raises:
@@ -104,15 +104,11 @@ class Trials:
             found = assess(folder.files, folder.tensors, self.base.view)
             if found.errors:
                 raise Refused(found.errors)
-            numbers = examine_numbers(
-                found.account, folder.tensors, self.base.tensors, folder.files
-            )
+            numbers = examine_numbers(found.account, folder.tensors, self.base.tensors, folder.files)
             wrong = [problem for problem in numbers if problem.severity == "error"]
             if wrong:
                 raise Refused(wrong)
-            served = account_served(
-                folder.files, folder.tensors, self.base.view, find_class=self.find_class
-            )
+            served = account_served(folder.files, folder.tensors, self.base.view, find_class=self.find_class)
             yield TrialDelta(folder, found, served)
 
     def engine(self, delta: TrialDelta, *, is_fixed: bool = False) -> DeltaEngine:
@@ -135,7 +131,7 @@ class Trials:
         """
         started = time.perf_counter()
         try:
-            with self.opened(path, convention=convention) as delta:
+            with self.open_delta(path, convention=convention) as delta:
                 results = tuple(examine(self.case(delta, incumbent=incumbent)))
         except Refused as error:
             return TrialOutcome("refused", error.problem_code, (), time.perf_counter() - started)
@@ -171,35 +167,29 @@ class Trials:
             samples=self.samples if samples is None else samples,
             task=self._task,
             promoted=None if incumbent is None else lambda _: incumbent,
-            references={
-                name: partial(_itself, one) for name, one in self._referees(incumbent).items()
-            },
+            references={name: partial(_itself, one) for name, one in self._referees(incumbent).items()},
         )
-        return Case(
-            self._manifest(delta), self.base, suite=self.suite, parts=parts,
-            clock=time.perf_counter,
-        )  # fmt: skip
+        return Case(self._manifest(delta), self.base, suite=self.suite, parts=parts, clock=time.perf_counter)
 
     def _referees(self, incumbent: DeltaEngine | None) -> dict[str, DeltaEngine]:
         """Give what the suite compares with beside the promoted version.
 
         The best of the last few is taken for the one before: no verdict here says which it is.
         """
-        named = {one.against for one in self.suite.checks} | {
-            one.reference for one in self.suite.checks
-        }
-        best = {} if incumbent is None else {
-            name: incumbent for name in named if name.startswith(_BEST)
-        }  # fmt: skip
+        named = {one.against for one in self.suite.checks} | {one.reference for one in self.suite.checks}
+        best = {} if incumbent is None else {name: incumbent for name in named if name.startswith(_BEST)}
         return {**best, **self.references}
 
     def _manifest(self, delta: TrialDelta) -> Manifest:
         if delta.manifest is None:
             hashed = hash_folder(delta.folder)
             delta.manifest = build_delta_manifest(
-                delta.assessment, delta=delta.folder.files, files=hashed.files,
-                digests=hashed.digests, base=self.base.view,
-            )  # fmt: skip
+                delta.assessment,
+                delta=delta.folder.files,
+                files=hashed.files,
+                digests=hashed.digests,
+                base=self.base.view,
+            )
         return delta.manifest
 
     def _task(self, one: ProbeSet) -> LmTask:

@@ -34,9 +34,7 @@ def create_principals() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("disabled_at", sa.BigInteger()),
-        sa.CheckConstraint(
-            "kind IN ('user', 'service', 'worker')", name=op.f("ck_principals_kind")
-        ),
+        sa.CheckConstraint("kind IN ('user', 'service', 'worker')", name=op.f("ck_principals_kind")),
         sa.PrimaryKeyConstraint("id", name="pk_principals"),
         sa.UniqueConstraint("name", name="uq_principals_name"),
     )
@@ -109,11 +107,7 @@ def create_idempotency() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("headers", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["principal_id"],
-            ["principals.id"],
-            name="fk_idempotency_principal_id",
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_idempotency_principal_id"),
         sa.PrimaryKeyConstraint("id", name="pk_idempotency"),
         sa.UniqueConstraint("principal_id", "key", name="uq_idempotency_principal_id_key"),
     )
@@ -132,10 +126,7 @@ def refuse_changes() -> None:
         "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'audit is append-only' USING ERRCODE = '23001'; END $$"
     )
-    for name, event, each in (
-        ("no_change", "UPDATE OR DELETE", "ROW"),
-        ("no_truncate", "TRUNCATE", "STATEMENT"),
-    ):
+    for name, event, each in (("no_change", "UPDATE OR DELETE", "ROW"), ("no_truncate", "TRUNCATE", "STATEMENT")):
         op.execute(
             f"CREATE TRIGGER audit_{name} BEFORE {event} ON audit"
             f" FOR EACH {each} EXECUTE FUNCTION audit_is_append_only()"

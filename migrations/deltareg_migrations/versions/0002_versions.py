@@ -62,12 +62,7 @@ def create_base_relations() -> None:
         ),
         sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name="fk_base_relations_base_id"),
         sa.PrimaryKeyConstraint("id", name="pk_base_relations"),
-        sa.UniqueConstraint(
-            "base_id",
-            "other_root",
-            "relation",
-            name="uq_base_relations_base_id_other_root_relation",
-        ),
+        sa.UniqueConstraint("base_id", "other_root", "relation", name="uq_base_relations_base_id_other_root_relation"),
     )
     op.create_index("ix_base_relations_other_root", "base_relations", ["other_root"])
 
@@ -115,10 +110,7 @@ def create_versions() -> None:
         sa.Column("released_at", sa.BigInteger()),
         sa.Column("revoked_at", sa.BigInteger()),
         sa.Column("revoke_reason", sa.Text()),
-        sa.CheckConstraint(
-            "released_at IS NULL OR deleted_at IS NOT NULL",
-            name=op.f("ck_versions_released"),
-        ),
+        sa.CheckConstraint("released_at IS NULL OR deleted_at IS NOT NULL", name=op.f("ck_versions_released")),
         sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name="fk_versions_base_id"),
         sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_versions_created_by"),
         sa.ForeignKeyConstraint(["delta_id"], ["deltas.id"], name="fk_versions_delta_id"),
@@ -158,11 +150,7 @@ def create_lineage() -> None:
         sa.Column("version_id", ROW_ID, nullable=False),
         sa.Column("parent_version_id", ROW_ID, nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["parent_version_id"],
-            ["versions.id"],
-            name="fk_lineage_parent_version_id",
-        ),
+        sa.ForeignKeyConstraint(["parent_version_id"], ["versions.id"], name="fk_lineage_parent_version_id"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_lineage_version_id"),
         sa.PrimaryKeyConstraint("version_id", "parent_version_id", name="pk_lineage"),
     )

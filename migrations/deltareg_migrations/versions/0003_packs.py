@@ -22,15 +22,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in (
-        "upload_packs",
-        "uploads",
-        "piece_packs",
-        "pieces",
-        "base_packs",
-        "version_packs",
-        "packs",
-    ):
+    for table in ("upload_packs", "uploads", "piece_packs", "pieces", "base_packs", "version_packs", "packs"):
         op.drop_table(table)
 
 
@@ -57,17 +49,9 @@ def create_version_packs() -> None:
         "version_packs",
         sa.Column("version_id", ROW_ID, nullable=False),
         sa.Column("pack_id", ROW_ID, nullable=False),
+        sa.ForeignKeyConstraint(["pack_id"], ["packs.id"], name="fk_version_packs_pack_id", ondelete="RESTRICT"),
         sa.ForeignKeyConstraint(
-            ["pack_id"],
-            ["packs.id"],
-            name="fk_version_packs_pack_id",
-            ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["version_id"],
-            ["versions.id"],
-            name="fk_version_packs_version_id",
-            ondelete="RESTRICT",
+            ["version_id"], ["versions.id"], name="fk_version_packs_version_id", ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("version_id", "pack_id", name="pk_version_packs"),
     )
@@ -79,18 +63,8 @@ def create_base_packs() -> None:
         "base_packs",
         sa.Column("base_id", ROW_ID, nullable=False),
         sa.Column("pack_id", ROW_ID, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["base_id"],
-            ["bases.id"],
-            name="fk_base_packs_base_id",
-            ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["pack_id"],
-            ["packs.id"],
-            name="fk_base_packs_pack_id",
-            ondelete="RESTRICT",
-        ),
+        sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name="fk_base_packs_base_id", ondelete="RESTRICT"),
+        sa.ForeignKeyConstraint(["pack_id"], ["packs.id"], name="fk_base_packs_pack_id", ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("base_id", "pack_id", name="pk_base_packs"),
     )
     op.create_index("ix_base_packs_pack_id", "base_packs", ["pack_id"])
@@ -105,9 +79,7 @@ def create_pieces() -> None:
         sa.Column("base_root", sa.Text(), server_default="", nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_pieces"),
-        sa.UniqueConstraint(
-            "scope", "digest", "base_root", name="uq_pieces_scope_digest_base_root"
-        ),
+        sa.UniqueConstraint("scope", "digest", "base_root", name="uq_pieces_scope_digest_base_root"),
     )
 
 
@@ -116,18 +88,8 @@ def create_piece_packs() -> None:
         "piece_packs",
         sa.Column("piece_id", ROW_ID, nullable=False),
         sa.Column("pack_id", ROW_ID, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["pack_id"],
-            ["packs.id"],
-            name="fk_piece_packs_pack_id",
-            ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["piece_id"],
-            ["pieces.id"],
-            name="fk_piece_packs_piece_id",
-            ondelete="CASCADE",
-        ),
+        sa.ForeignKeyConstraint(["pack_id"], ["packs.id"], name="fk_piece_packs_pack_id", ondelete="RESTRICT"),
+        sa.ForeignKeyConstraint(["piece_id"], ["pieces.id"], name="fk_piece_packs_piece_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("piece_id", "pack_id", name="pk_piece_packs"),
     )
     op.create_index("ix_piece_packs_pack_id", "piece_packs", ["pack_id"])
@@ -149,15 +111,10 @@ def create_uploads() -> None:
         sa.Column("touched_at", sa.BigInteger(), nullable=False),
         sa.Column("version_id", ROW_ID),
         sa.Column("base_id", ROW_ID),
-        sa.CheckConstraint(
-            "state IN ('open', 'complete', 'aborted', 'expired')",
-            name=op.f("ck_uploads_state"),
-        ),
+        sa.CheckConstraint("state IN ('open', 'complete', 'aborted', 'expired')", name=op.f("ck_uploads_state")),
         sa.CheckConstraint("subject IN ('delta', 'base')", name=op.f("ck_uploads_subject")),
         sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name="fk_uploads_base_id"),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name="fk_uploads_principal_id"
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_uploads_principal_id"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_uploads_version_id"),
         sa.PrimaryKeyConstraint("id", name="pk_uploads"),
     )
@@ -177,8 +134,7 @@ def create_upload_packs() -> None:
         sa.Column("state", sa.Text(), server_default="writing", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "state IN ('writing', 'received', 'adopted', 'dropped')",
-            name=op.f("ck_upload_packs_state"),
+            "state IN ('writing', 'received', 'adopted', 'dropped')", name=op.f("ck_upload_packs_state")
         ),
         sa.ForeignKeyConstraint(["upload_id"], ["uploads.id"], name="fk_upload_packs_upload_id"),
         sa.PrimaryKeyConstraint("id", name="pk_upload_packs"),

@@ -45,20 +45,10 @@ def create_runs() -> None:
         sa.Column("created_by", ROW_ID),
         sa.Column("error", sa.Text()),
         sa.Column("result", sa.JSON()),
-        sa.CheckConstraint(
-            "state <> 'running' OR lease_expires_at IS NOT NULL", name=op.f("ck_runs_leased")
-        ),
-        sa.CheckConstraint(
-            "state IN ('queued', 'running', 'done', 'dead', 'cancelled')",
-            name=op.f("ck_runs_state"),
-        ),
-        sa.CheckConstraint(
-            "what <> 'verify' OR version_id IS NOT NULL",
-            name=op.f("ck_runs_verified_version"),
-        ),
-        sa.CheckConstraint(
-            "what IN ('verify', 'reencode', 'compare', 'merge')", name=op.f("ck_runs_what")
-        ),
+        sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name=op.f("ck_runs_leased")),
+        sa.CheckConstraint("state IN ('queued', 'running', 'done', 'dead', 'cancelled')", name=op.f("ck_runs_state")),
+        sa.CheckConstraint("what <> 'verify' OR version_id IS NOT NULL", name=op.f("ck_runs_verified_version")),
+        sa.CheckConstraint("what IN ('verify', 'reencode', 'compare', 'merge')", name=op.f("ck_runs_what")),
         sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_runs_created_by"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_runs_version_id"),
         sa.PrimaryKeyConstraint("id", name="pk_runs"),
@@ -103,18 +93,14 @@ def create_verdicts() -> None:
         sa.Column("sandbox", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("created_by", ROW_ID),
-        sa.CheckConstraint(
-            "verdict IN ('pass', 'fail', 'inconclusive')", name=op.f("ck_verdicts_verdict")
-        ),
+        sa.CheckConstraint("verdict IN ('pass', 'fail', 'inconclusive')", name=op.f("ck_verdicts_verdict")),
         sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_verdicts_created_by"),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_verdicts_run_id"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_verdicts_version_id"),
         sa.PrimaryKeyConstraint("id", name="pk_verdicts"),
         sa.UniqueConstraint("run_id", name="uq_verdicts_run_id"),
     )
-    op.create_index(
-        "ix_verdicts_version_id_suite_created_at", "verdicts", ["version_id", "suite", "created_at"]
-    )
+    op.create_index("ix_verdicts_version_id_suite_created_at", "verdicts", ["version_id", "suite", "created_at"])
 
 
 def create_workers() -> None:
@@ -125,9 +111,7 @@ def create_workers() -> None:
         sa.Column("principal_id", ROW_ID, nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name="fk_workers_principal_id"
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_workers_principal_id"),
         sa.PrimaryKeyConstraint("id", name="pk_workers"),
         sa.UniqueConstraint("name", name="uq_workers_name"),
     )

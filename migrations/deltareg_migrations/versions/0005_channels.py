@@ -60,17 +60,10 @@ def create_revisions() -> None:
             " OR (version_id IS NOT NULL AND digest IS NOT NULL AND base_root IS NOT NULL)",
             name=op.f("ck_revisions_moved_version"),
         ),
-        sa.CheckConstraint(
-            "kind IN ('promote', 'rollback', 'freeze', 'unfreeze')",
-            name=op.f("ck_revisions_kind"),
-        ),
+        sa.CheckConstraint("kind IN ('promote', 'rollback', 'freeze', 'unfreeze')", name=op.f("ck_revisions_kind")),
         sa.ForeignKeyConstraint(["actor_id"], ["principals.id"], name="fk_revisions_actor_id"),
         sa.ForeignKeyConstraint(["channel_id"], ["channels.id"], name="fk_revisions_channel_id"),
-        sa.ForeignKeyConstraint(
-            ["previous_version_id"],
-            ["versions.id"],
-            name="fk_revisions_previous_version_id",
-        ),
+        sa.ForeignKeyConstraint(["previous_version_id"], ["versions.id"], name="fk_revisions_previous_version_id"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_revisions_version_id"),
         sa.PrimaryKeyConstraint("id", name="pk_revisions"),
         sa.UniqueConstraint("channel_id", "number", name="uq_revisions_channel_id_number"),
@@ -90,12 +83,8 @@ def create_quarantines() -> None:
         sa.Column("cleared_by", ROW_ID),
         sa.Column("clear_reason", sa.Text()),
         sa.ForeignKeyConstraint(["channel_id"], ["channels.id"], name="fk_quarantines_channel_id"),
-        sa.ForeignKeyConstraint(
-            ["cleared_by"], ["principals.id"], name="fk_quarantines_cleared_by"
-        ),
-        sa.ForeignKeyConstraint(
-            ["revision_id"], ["revisions.id"], name="fk_quarantines_revision_id"
-        ),
+        sa.ForeignKeyConstraint(["cleared_by"], ["principals.id"], name="fk_quarantines_cleared_by"),
+        sa.ForeignKeyConstraint(["revision_id"], ["revisions.id"], name="fk_quarantines_revision_id"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_quarantines_version_id"),
         sa.PrimaryKeyConstraint("id", name="pk_quarantines"),
     )
@@ -121,10 +110,7 @@ def refuse_changes() -> None:
         "CREATE FUNCTION revisions_is_append_only() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'revisions is append-only' USING ERRCODE = '23001'; END $$"
     )
-    for name, event, each in (
-        ("no_change", "UPDATE OR DELETE", "ROW"),
-        ("no_truncate", "TRUNCATE", "STATEMENT"),
-    ):
+    for name, event, each in (("no_change", "UPDATE OR DELETE", "ROW"), ("no_truncate", "TRUNCATE", "STATEMENT")):
         op.execute(
             f"CREATE TRIGGER revisions_{name} BEFORE {event} ON revisions"
             f" FOR EACH {each} EXECUTE FUNCTION revisions_is_append_only()"

@@ -23,9 +23,7 @@ def upgrade() -> None:
         sa.CheckConstraint("depth >= 1", name=op.f("ck_version_bases_depth")),
         sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name="fk_version_bases_base_id"),
         sa.ForeignKeyConstraint(["bottom_id"], ["bases.id"], name="fk_version_bases_bottom_id"),
-        sa.ForeignKeyConstraint(
-            ["version_id"], ["versions.id"], name="fk_version_bases_version_id"
-        ),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_version_bases_version_id"),
         sa.PrimaryKeyConstraint("base_id", name="pk_version_bases"),
         sa.UniqueConstraint("version_id", name="uq_version_bases_version_id"),
     )

@@ -55,9 +55,7 @@ def rows_of(conn: sa.Connection, name: str, *documents: str) -> Iterator[sa.Row[
         rows = conn.execute(query.where(table.c.id > rows[-1].id)).all()
 
 
-def rewrite(
-    conn: sa.Connection, name: str, row_id: object, documents: Mapping[str, bytes | None]
-) -> None:
+def rewrite(conn: sa.Connection, name: str, row_id: object, documents: Mapping[str, bytes | None]) -> None:
     table = describe_table(name, documents)
     conn.execute(sa.update(table).where(table.c.id == row_id).values(**documents))
 

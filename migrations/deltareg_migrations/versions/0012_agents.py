@@ -36,9 +36,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("state IN ('ok', 'pulling', 'failed')", name=op.f("ck_followers_state")),
-        sa.ForeignKeyConstraint(
-            ["agent_id"], ["agents.id"], name="fk_followers_agent_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name="fk_followers_agent_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["channel_id"], ["channels.id"], name="fk_followers_channel_id"),
         sa.PrimaryKeyConstraint("id", name="pk_followers"),
         sa.UniqueConstraint("agent_id", "channel_id", name="uq_followers_agent_id_channel_id"),

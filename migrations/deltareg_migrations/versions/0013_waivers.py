@@ -66,10 +66,7 @@ def refuse_changes() -> None:
         ("no_delete", "DELETE ON waivers", "ROW"),
         ("no_truncate", "TRUNCATE ON waivers", "STATEMENT"),
     ):
-        op.execute(
-            f"CREATE TRIGGER waivers_{name} BEFORE {event}"
-            f" FOR EACH {each} EXECUTE FUNCTION waivers_are_kept()"
-        )
+        op.execute(f"CREATE TRIGGER waivers_{name} BEFORE {event} FOR EACH {each} EXECUTE FUNCTION waivers_are_kept()")
     op.execute(
         "CREATE TRIGGER waivers_end_once BEFORE UPDATE ON waivers FOR EACH ROW"
         " WHEN (OLD.revoked_at IS NOT NULL) EXECUTE FUNCTION waivers_are_kept()"

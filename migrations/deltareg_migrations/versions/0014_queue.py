@@ -23,9 +23,7 @@ def upgrade() -> None:
     drop_indexes()
     with op.batch_alter_table("runs") as batch:
         batch.add_column(sa.Column("namespace_id", ROW_ID))
-        batch.add_column(
-            sa.Column("turn", sa.BigInteger(), server_default=sa.text("0"), nullable=False)
-        )
+        batch.add_column(sa.Column("turn", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
         keep_default(batch)
         batch.create_foreign_key("fk_runs_namespace_id", "namespaces", ["namespace_id"], ["id"])
     create_indexes(BY_TURN)
@@ -72,9 +70,8 @@ def drop_indexes() -> None:
 def create_indexes(order: list[sa.TextClause]) -> None:
     create_index("ix_runs_to_claim", order, ACTIVE)
     op.create_index(
-        "uq_runs_active_dedup_key", "runs", ["dedup_key"], unique=True,
-        sqlite_where=ACTIVE, postgresql_where=ACTIVE,
-    )  # fmt: skip
+        "uq_runs_active_dedup_key", "runs", ["dedup_key"], unique=True, sqlite_where=ACTIVE, postgresql_where=ACTIVE
+    )
 
 
 def create_index(name: str, columns: list[sa.TextClause], where: sa.TextClause) -> None:

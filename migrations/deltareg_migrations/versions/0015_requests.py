@@ -3,7 +3,15 @@
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, follow, refuse
+from deltareg_migrations.triggers import (
+    TriggerRule,
+    append_only,
+    drop_append_only,
+    drop_functions,
+    drop_triggers,
+    follow,
+    refuse,
+)
 
 revision = "0015"
 down_revision = "0014"
@@ -29,18 +37,9 @@ REVISION_RULES = (
             FROM revisions AS p WHERE p.channel_id = NEW.channel_id AND p.number = NEW.number - 1),
             0)""",
     ),
-    TriggerRule(
-        "a freeze breaks no glass",
-        "NOT (<moves>) AND NEW.break_glass",
-    ),
-    TriggerRule(
-        "the version is deleted",
-        "<moves> AND EXISTS (SELECT 1 <of_version> AND v.deleted_at IS NOT NULL)",
-    ),
-    TriggerRule(
-        "the version is revoked",
-        "<moves> AND EXISTS (SELECT 1 <of_version> AND v.revoked_at IS NOT NULL)",
-    ),
+    TriggerRule("a freeze breaks no glass", "NOT (<moves>) AND NEW.break_glass"),
+    TriggerRule("the version is deleted", "<moves> AND EXISTS (SELECT 1 <of_version> AND v.deleted_at IS NOT NULL)"),
+    TriggerRule("the version is revoked", "<moves> AND EXISTS (SELECT 1 <of_version> AND v.revoked_at IS NOT NULL)"),
     TriggerRule(
         "a move of a protected channel needs a reason, and so does breaking the glass",
         "NEW.reason = '' AND (NEW.break_glass OR EXISTS (SELECT 1 <in_channel> AND <policy_flag>))",
@@ -237,11 +236,18 @@ def downgrade() -> None:
     for table in ("terms", "reviews", "approvals", "requests"):
         drop_append_only(table)
     drop_functions(
-        "approvals_given_rules", "channels_advanced_rules", "channels_policy_follows",
-        "requests_decided_rules", "requests_opened_rules", "reviews_given_rules",
-        "revisions_answers_follows", "revisions_gated_rules", "verdicts_bound_rules",
-        "verdicts_is_append_only", "versions_identity_rules",
-    )  # fmt: skip
+        "approvals_given_rules",
+        "channels_advanced_rules",
+        "channels_policy_follows",
+        "requests_decided_rules",
+        "requests_opened_rules",
+        "reviews_given_rules",
+        "revisions_answers_follows",
+        "revisions_gated_rules",
+        "verdicts_bound_rules",
+        "verdicts_is_append_only",
+        "versions_identity_rules",
+    )
 
 
 def create_requests() -> None:
@@ -261,12 +267,9 @@ def create_requests() -> None:
         sa.Column("decided_by", ROW_ID),
         sa.Column("decision", sa.Text(), server_default="", nullable=False),
         sa.Column("revision_id", ROW_ID),
+        sa.CheckConstraint("(state = 'promoted') = (revision_id IS NOT NULL)", name=op.f("ck_requests_promoted")),
         sa.CheckConstraint(
-            "(state = 'promoted') = (revision_id IS NOT NULL)", name=op.f("ck_requests_promoted")
-        ),
-        sa.CheckConstraint(
-            "state IN ('open', 'promoted', 'rejected', 'withdrawn', 'stale')",
-            name=op.f("ck_requests_state"),
+            "state IN ('open', 'promoted', 'rejected', 'withdrawn', 'stale')", name=op.f("ck_requests_state")
         ),
         sa.ForeignKeyConstraint(["channel_id"], ["channels.id"], name="fk_requests_channel_id"),
         sa.ForeignKeyConstraint(["decided_by"], ["principals.id"], name="fk_requests_decided_by"),
@@ -295,15 +298,11 @@ def create_approvals() -> None:
         sa.Column("token_id", ROW_ID, nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name="fk_approvals_principal_id"
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_approvals_principal_id"),
         sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name="fk_approvals_request_id"),
         sa.ForeignKeyConstraint(["token_id"], ["tokens.id"], name="fk_approvals_token_id"),
         sa.PrimaryKeyConstraint("id", name="pk_approvals"),
-        sa.UniqueConstraint(
-            "request_id", "principal_id", name="uq_approvals_request_id_principal_id"
-        ),
+        sa.UniqueConstraint("request_id", "principal_id", name="uq_approvals_request_id_principal_id"),
     )
 
 
@@ -315,9 +314,7 @@ def create_reviews() -> None:
         sa.Column("principal_id", ROW_ID, nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name="fk_reviews_principal_id"
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_reviews_principal_id"),
         sa.ForeignKeyConstraint(["revision_id"], ["revisions.id"], name="fk_reviews_revision_id"),
         sa.PrimaryKeyConstraint("id", name="pk_reviews"),
         sa.UniqueConstraint("revision_id", name="uq_reviews_revision_id"),

@@ -23,8 +23,7 @@ OF_OWN_BASE = TriggerRule(
         AND v.base_root = NEW.base_root)""",
 )
 OF_BASE_OR_VARIANT = TriggerRule(
-    "a verdict is about its version, with its digest and its base, or the variant that its run"
-    " names",
+    "a verdict is about its version, with its digest and its base, or the variant that its run names",
     """NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.manifest_digest
         AND NEW.base_root = COALESCE((SELECT <asked_base_root> FROM runs AS q
             WHERE q.id = NEW.run_id), v.base_root)
@@ -49,10 +48,7 @@ OTHERS = (
 
 def upgrade() -> None:
     create_tables()
-    op.create_index(
-        "ix_versions_live_base", "versions", ["base_id", "id"],
-        sqlite_where=LIVE, postgresql_where=LIVE,
-    )  # fmt: skip
+    op.create_index("ix_versions_live_base", "versions", ["base_id", "id"], sqlite_where=LIVE, postgresql_where=LIVE)
     bind_verdicts(OF_BASE_OR_VARIANT)
 
 
@@ -99,9 +95,7 @@ def create_tables() -> None:
         sa.Column("base_id", ROW_ID, nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name="fk_version_variants_base_id"),
-        sa.ForeignKeyConstraint(
-            ["version_id"], ["versions.id"], name="fk_version_variants_version_id"
-        ),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_version_variants_version_id"),
         sa.PrimaryKeyConstraint("version_id", name="pk_version_variants"),
     )
     op.create_index("ix_version_variants_base_id", "version_variants", ["base_id"])

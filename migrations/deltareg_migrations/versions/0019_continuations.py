@@ -8,7 +8,14 @@ Warnings that were accepted with a request are kept beside it.
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, refuse
+from deltareg_migrations.triggers import (
+    TriggerRule,
+    append_only,
+    drop_append_only,
+    drop_functions,
+    drop_triggers,
+    refuse,
+)
 
 revision = "0019"
 down_revision = "0018"
@@ -51,9 +58,7 @@ def upgrade() -> None:
         sa.Column("channel_id", ROW_ID, nullable=False),
         sa.Column("origin_id", sa.Text()),
         sa.ForeignKeyConstraint(["waiver_id"], ["waivers.id"], name="fk_waiver_channels_waiver_id"),
-        sa.ForeignKeyConstraint(
-            ["channel_id"], ["channels.id"], name="fk_waiver_channels_channel_id"
-        ),
+        sa.ForeignKeyConstraint(["channel_id"], ["channels.id"], name="fk_waiver_channels_channel_id"),
         sa.ForeignKeyConstraint(["origin_id"], ["waivers.id"], name="fk_waiver_channels_origin_id"),
         sa.PrimaryKeyConstraint("waiver_id", name="pk_waiver_channels"),
     )
@@ -61,9 +66,7 @@ def upgrade() -> None:
     op.create_table(
         "complete_verdicts",
         sa.Column("verdict_id", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["verdict_id"], ["verdicts.id"], name="fk_complete_verdicts_verdict_id"
-        ),
+        sa.ForeignKeyConstraint(["verdict_id"], ["verdicts.id"], name="fk_complete_verdicts_verdict_id"),
         sa.PrimaryKeyConstraint("verdict_id", name="pk_complete_verdicts"),
     )
     op.create_table(
@@ -71,9 +74,7 @@ def upgrade() -> None:
         sa.Column("request_id", ROW_ID, nullable=False),
         sa.Column("warning", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["request_id"], ["requests.id"], name="fk_accepted_warnings_request_id"
-        ),
+        sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name="fk_accepted_warnings_request_id"),
         sa.PrimaryKeyConstraint("request_id", "warning", name="pk_accepted_warnings"),
     )
     for table in ("waiver_channels", "complete_verdicts", "accepted_warnings"):

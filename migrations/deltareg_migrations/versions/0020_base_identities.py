@@ -15,7 +15,14 @@ from deltareg.digest import Digest
 from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.whole_base import CONFIG, TENSORS, WholeBase, whole_base
-from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, refuse
+from deltareg_migrations.triggers import (
+    TriggerRule,
+    append_only,
+    drop_append_only,
+    drop_functions,
+    drop_triggers,
+    refuse,
+)
 
 revision = "0020"
 down_revision = "0019"
@@ -27,13 +34,16 @@ MAGIC = b"\x28\xb5\x2f\xfd"
 BATCH = 20
 
 BASES = sa.table(
-    "bases", sa.column("id"), sa.column("root"), sa.column("manifest", sa.LargeBinary()),
-    sa.column("created_at"),
-)  # fmt: skip
+    "bases", sa.column("id"), sa.column("root"), sa.column("manifest", sa.LargeBinary()), sa.column("created_at")
+)
 IDENTITIES = sa.table(
-    "base_identities", sa.column("base_id"), sa.column("identity"), sa.column("parts", sa.JSON()),
-    sa.column("is_partial", sa.Boolean()), sa.column("created_at"),
-)  # fmt: skip
+    "base_identities",
+    sa.column("base_id"),
+    sa.column("identity"),
+    sa.column("parts", sa.JSON()),
+    sa.column("is_partial", sa.Boolean()),
+    sa.column("created_at"),
+)
 
 BIND_VERSIONS = """UPDATE versions SET base_id = (SELECT b.id FROM bases AS b
     WHERE b.root = versions.base_root ORDER BY b.name LIMIT 1) WHERE base_id IS NULL"""
@@ -105,9 +115,12 @@ def downgrade() -> None:
     for table in ("deleted_bases", "verdict_bases", "base_identities"):
         drop_append_only(table)
     drop_functions(
-        "verdict_bases_bound_rules", "versions_base_rules", "bases_identity_rules",
-        "base_identities_completed_rules", "deleted_bases_free_rules",
-    )  # fmt: skip
+        "verdict_bases_bound_rules",
+        "versions_base_rules",
+        "bases_identity_rules",
+        "base_identities_completed_rules",
+        "deleted_bases_free_rules",
+    )
 
 
 def identify() -> None:
@@ -118,11 +131,13 @@ def identify() -> None:
         if found is not None:
             conn.execute(
                 sa.insert(IDENTITIES).values(
-                    base_id=row.id, identity=str(found.identity), created_at=row.created_at,
+                    base_id=row.id,
+                    identity=str(found.identity),
+                    created_at=row.created_at,
                     parts={name: str(digest) for name, digest in found.parts.items()},
                     is_partial=set(found.parts) == {TENSORS, CONFIG},
                 )
-            )  # fmt: skip
+            )
 
 
 def rows_of(conn: sa.Connection) -> Iterator[sa.Row[tuple[int, str, bytes, int]]]:
@@ -158,9 +173,7 @@ def create_tables() -> None:
         "verdict_bases",
         sa.Column("verdict_id", sa.Text(), nullable=False),
         sa.Column("identity", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["verdict_id"], ["verdicts.id"], name="fk_verdict_bases_verdict_id"
-        ),
+        sa.ForeignKeyConstraint(["verdict_id"], ["verdicts.id"], name="fk_verdict_bases_verdict_id"),
         sa.PrimaryKeyConstraint("verdict_id", name="pk_verdict_bases"),
     )
     op.create_table(

@@ -29,8 +29,7 @@ HELD = ("versions", "bases")
 # under a trigger.
 VERDICT_RULES = (
     TriggerRule(
-        "a verdict is about its version, with its digest and its base, or the variant that its run"
-        " names",
+        "a verdict is about its version, with its digest and its base, or the variant that its run names",
         """NOT EXISTS (SELECT 1 <of_version> AND v.manifest_digest = NEW.manifest_digest
             AND NEW.base_root = COALESCE((SELECT <asked_base_root> FROM runs AS q
                 WHERE q.id = NEW.run_id), v.base_root)
@@ -65,10 +64,7 @@ REVISION_RULES = (
 
 
 def upgrade() -> None:
-    op.add_column(
-        "bases",
-        sa.Column("storage_revision", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
-    )
+    op.add_column("bases", sa.Column("storage_revision", sa.BigInteger(), server_default=sa.text("1"), nullable=False))
     for table in HELD:
         for name in ("proven_at", "proven_revision", "corrupt_at"):
             op.add_column(table, sa.Column(name, sa.BigInteger()))
@@ -95,9 +91,9 @@ def downgrade() -> None:
 
 def drop_proofs() -> None:
     """Drop the runs of a kind that the release before does not know, with their logs."""
-    runs, log, dropped = (sa.table(n, sa.column(c)) for n, c in (
-        ("runs", "id"), ("run_log", "run_id"), ("dropped_logs", "run_id"),
-    ))  # fmt: skip
+    runs, log, dropped = (
+        sa.table(n, sa.column(c)) for n, c in (("runs", "id"), ("run_log", "run_id"), ("dropped_logs", "run_id"))
+    )
     proofs = sa.select(runs.c.id).where(sa.column("what") == "prove")
     for table in (log, dropped):
         op.execute(sa.delete(table).where(table.c.run_id.in_(proofs)))
@@ -113,26 +109,18 @@ def rebuild_runs(change: Callable[[BatchOperations], None]) -> None:
         op.drop_index(name, "runs")
     with op.batch_alter_table("runs") as batch:
         # Spelled as it was: SQLite gives the default of a text back in brackets.
-        batch.alter_column(
-            "suite", existing_type=sa.Text(), existing_nullable=False, server_default=""
-        )
-        batch.alter_column(
-            "state", existing_type=sa.Text(), existing_nullable=False, server_default="queued"
-        )
+        batch.alter_column("suite", existing_type=sa.Text(), existing_nullable=False, server_default="")
+        batch.alter_column("state", existing_type=sa.Text(), existing_nullable=False, server_default="queued")
         change(batch)
     for name, columns, where in (
         ("ix_runs_to_claim", TO_CLAIM, ACTIVE),
         ("ix_runs_lane", LANE, ACTIVE),
         ("ix_runs_served", SERVED_BY, SERVED),
     ):
-        op.create_index(
-            name, "runs", [sa.text(one) for one in columns],
-            sqlite_where=where, postgresql_where=where,
-        )  # fmt: skip
+        op.create_index(name, "runs", [sa.text(one) for one in columns], sqlite_where=where, postgresql_where=where)
     op.create_index(
-        "uq_runs_active_dedup_key", "runs", ["dedup_key"], unique=True,
-        sqlite_where=ACTIVE, postgresql_where=ACTIVE,
-    )  # fmt: skip
+        "uq_runs_active_dedup_key", "runs", ["dedup_key"], unique=True, sqlite_where=ACTIVE, postgresql_where=ACTIVE
+    )
     refuse("verdicts", "INSERT", VERDICT_RULES, name="bound")
 
 
@@ -142,8 +130,7 @@ def add_prove(batch: BatchOperations) -> None:
     batch.create_foreign_key("fk_runs_base_id", "bases", ["base_id"], ["id"])
     batch.create_check_constraint(op.f("ck_runs_what"), "what IN ('verify', 'reencode', 'prove')")
     batch.create_check_constraint(
-        op.f("ck_runs_proven_subject"),
-        "what <> 'prove' OR (version_id IS NULL) <> (base_id IS NULL)",
+        op.f("ck_runs_proven_subject"), "what <> 'prove' OR (version_id IS NULL) <> (base_id IS NULL)"
     )
     batch.create_index("ix_runs_base_id", ["base_id"])
 
@@ -154,9 +141,7 @@ def drop_prove(batch: BatchOperations) -> None:
     batch.drop_constraint(op.f("ck_runs_what"), type_="check")
     batch.drop_constraint("fk_runs_base_id", type_="foreignkey")
     batch.drop_column("base_id")
-    batch.create_check_constraint(
-        op.f("ck_runs_what"), "what IN ('verify', 'reencode', 'compare', 'merge')"
-    )
+    batch.create_check_constraint(op.f("ck_runs_what"), "what IN ('verify', 'reencode', 'compare', 'merge')")
 
 
 def create_forms() -> None:
@@ -175,8 +160,7 @@ def create_forms() -> None:
         sa.Column("ended_at", sa.BigInteger()),
         sa.CheckConstraint("why IN ('push', 'reencode', 'revert')", name=op.f("ck_forms_why")),
         sa.CheckConstraint(
-            "state IN ('proposed', 'taken', 'refused', 'dropped', 'former', 'released')",
-            name=op.f("ck_forms_state"),
+            "state IN ('proposed', 'taken', 'refused', 'dropped', 'former', 'released')", name=op.f("ck_forms_state")
         ),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_forms_run_id"),
         sa.ForeignKeyConstraint(["sent_by"], ["principals.id"], name="fk_forms_sent_by"),
@@ -189,12 +173,8 @@ def create_forms() -> None:
         "form_packs",
         sa.Column("form_id", ROW_ID, nullable=False),
         sa.Column("pack_id", ROW_ID, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["form_id"], ["forms.id"], name="fk_form_packs_form_id", ondelete="RESTRICT"
-        ),
-        sa.ForeignKeyConstraint(
-            ["pack_id"], ["packs.id"], name="fk_form_packs_pack_id", ondelete="RESTRICT"
-        ),
+        sa.ForeignKeyConstraint(["form_id"], ["forms.id"], name="fk_form_packs_form_id", ondelete="RESTRICT"),
+        sa.ForeignKeyConstraint(["pack_id"], ["packs.id"], name="fk_form_packs_pack_id", ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("form_id", "pack_id", name="pk_form_packs"),
     )
     op.create_index("ix_form_packs_pack_id", "form_packs", ["pack_id"])

@@ -11,7 +11,14 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.operations import BatchOperations
 
-from deltareg_migrations.triggers import TriggerRule, append_only, drop_append_only, drop_functions, drop_triggers, refuse
+from deltareg_migrations.triggers import (
+    TriggerRule,
+    append_only,
+    drop_append_only,
+    drop_functions,
+    drop_triggers,
+    refuse,
+)
 
 revision = "0022"
 down_revision = "0021"
@@ -20,16 +27,30 @@ depends_on = None
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 ROLES = {
-    "read": "reader", "push": "pusher", "promote": "promoter", "approve": "approver",
-    "verify": "verifier", "serve": "server", "break-glass": "break-glass", "admin": "admin",
-}  # fmt: skip
+    "read": "reader",
+    "push": "pusher",
+    "promote": "promoter",
+    "approve": "approver",
+    "verify": "verifier",
+    "serve": "server",
+    "break-glass": "break-glass",
+    "admin": "admin",
+}
 NAMES = ", ".join(
     f"'{name}'"
     for name in (
-        "owner", "maintainer", "promoter", "approver", "pusher", "reader", "server", "verifier",
-        "break-glass", "admin",
+        "owner",
+        "maintainer",
+        "promoter",
+        "approver",
+        "pusher",
+        "reader",
+        "server",
+        "verifier",
+        "break-glass",
+        "admin",
     )
-)  # fmt: skip
+)
 LIVE_EVERYWHERE = sa.text("ended_at IS NULL AND namespace_id IS NULL")
 LIVE_WITHIN = sa.text("ended_at IS NULL AND namespace_id IS NOT NULL")
 
@@ -122,9 +143,7 @@ def upgrade() -> None:
     create_stand_ins()
     create_epochs()
     with op.batch_alter_table("namespaces", recreate=recreation()) as batch:
-        batch.add_column(
-            sa.Column("visibility", sa.Text(), server_default="internal", nullable=False)
-        )
+        batch.add_column(sa.Column("visibility", sa.Text(), server_default="internal", nullable=False))
     unguard_approvals()  # the rules name tokens, which SQLite makes anew
     with op.batch_alter_table("tokens", recreate=recreation()) as batch:
         keep_default(batch)
@@ -189,9 +208,7 @@ def create_grants() -> None:
         sa.Column("created_by", ROW_ID),
         sa.Column("ended_at", sa.BigInteger()),
         sa.Column("ended_by", ROW_ID),
-        sa.CheckConstraint(
-            "pattern = '' OR namespace_id IS NOT NULL", name=op.f("ck_grants_pattern")
-        ),
+        sa.CheckConstraint("pattern = '' OR namespace_id IS NOT NULL", name=op.f("ck_grants_pattern")),
         sa.CheckConstraint(f"role IN ({NAMES})", name=op.f("ck_grants_role")),
         sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_grants_created_by"),
         sa.ForeignKeyConstraint(["ended_by"], ["principals.id"], name="fk_grants_ended_by"),
@@ -200,13 +217,21 @@ def create_grants() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_grants"),
     )
     op.create_index(
-        "uq_grants_everywhere", "grants", ["principal_id", "role"], unique=True,
-        sqlite_where=LIVE_EVERYWHERE, postgresql_where=LIVE_EVERYWHERE,
-    )  # fmt: skip
+        "uq_grants_everywhere",
+        "grants",
+        ["principal_id", "role"],
+        unique=True,
+        sqlite_where=LIVE_EVERYWHERE,
+        postgresql_where=LIVE_EVERYWHERE,
+    )
     op.create_index(
-        "uq_grants_within", "grants", ["principal_id", "namespace_id", "role", "pattern"],
-        unique=True, sqlite_where=LIVE_WITHIN, postgresql_where=LIVE_WITHIN,
-    )  # fmt: skip
+        "uq_grants_within",
+        "grants",
+        ["principal_id", "namespace_id", "role", "pattern"],
+        unique=True,
+        sqlite_where=LIVE_WITHIN,
+        postgresql_where=LIVE_WITHIN,
+    )
     op.create_index("ix_grants_namespace_id", "grants", ["namespace_id"])
     op.create_index("ix_grants_principal_id", "grants", ["principal_id"])
 
@@ -218,9 +243,7 @@ def create_stand_ins() -> None:
         sa.Column("person_id", ROW_ID, nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["person_id"], ["principals.id"], name="fk_stand_ins_person_id"),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name="fk_stand_ins_principal_id"
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_stand_ins_principal_id"),
         sa.PrimaryKeyConstraint("principal_id", name="pk_stand_ins"),
     )
 
@@ -239,47 +262,46 @@ def give_what_was_held() -> None:
     """Give owners and legacy grants, and say who stands behind scripts, by who made what."""
     conn = op.get_bind()
     tokens = sa.table(
-        "tokens", sa.column("id"), sa.column("principal_id"), sa.column("created_by"),
-        sa.column("scopes", sa.JSON()), sa.column("revoked_at"), sa.column("expires_at"),
-    )  # fmt: skip
+        "tokens",
+        sa.column("id"),
+        sa.column("principal_id"),
+        sa.column("created_by"),
+        sa.column("scopes", sa.JSON()),
+        sa.column("revoked_at"),
+        sa.column("expires_at"),
+    )
     namespaces = sa.table("namespaces", sa.column("id"), sa.column("created_by"))
     principals = sa.table("principals", sa.column("id"), sa.column("kind"))
     grants = sa.table(
-        "grants", sa.column("principal_id"), sa.column("namespace_id"), sa.column("role"),
-        sa.column("is_legacy", sa.Boolean()), sa.column("created_at"),
-    )  # fmt: skip
-    at = _now(conn)
-    is_live = sa.and_(
-        tokens.c.revoked_at.is_(None),
-        sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
+        "grants",
+        sa.column("principal_id"),
+        sa.column("namespace_id"),
+        sa.column("role"),
+        sa.column("is_legacy", sa.Boolean()),
+        sa.column("created_at"),
     )
+    at = _now(conn)
+    is_live = sa.and_(tokens.c.revoked_at.is_(None), sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at))
     held: dict[tuple[int, str], None] = {}
     for row in conn.execute(sa.select(tokens.c.principal_id, tokens.c.scopes).where(is_live)):
         for scope in row.scopes:
             if scope in ROLES:
                 held[row.principal_id, ROLES[scope]] = None
     given: list[tuple[int, int | None, str]] = [(who, None, role) for who, role in held]
-    makers = sa.select(namespaces.c.id, namespaces.c.created_by).where(
-        namespaces.c.created_by.is_not(None)
-    )
+    makers = sa.select(namespaces.c.id, namespaces.c.created_by).where(namespaces.c.created_by.is_not(None))
     given += [(row.created_by, row.id, "owner") for row in conn.execute(makers)]
     rows: list[dict[str, object]] = [
-        {"principal_id": who, "namespace_id": where, "role": role, "is_legacy": True,
-         "created_at": at}
+        {"principal_id": who, "namespace_id": where, "role": role, "is_legacy": True, "created_at": at}
         for who, where, role in given
-    ]  # fmt: skip
+    ]
     if rows:
         conn.execute(sa.insert(grants), rows)
     _name_people(conn, tokens, principals, at)
 
 
-def _name_people(
-    conn: sa.Connection, tokens: sa.TableClause, principals: sa.TableClause, at: int
-) -> None:
+def _name_people(conn: sa.Connection, tokens: sa.TableClause, principals: sa.TableClause, at: int) -> None:
     """Behind a script's or a worker's name stands who made its first token, if a person did."""
-    stand_ins = sa.table(
-        "stand_ins", sa.column("principal_id"), sa.column("person_id"), sa.column("created_at")
-    )
+    stand_ins = sa.table("stand_ins", sa.column("principal_id"), sa.column("person_id"), sa.column("created_at"))
     kinds = {row.id: row.kind for row in conn.execute(sa.select(principals))}
     first: dict[int, int | None] = {}
     columns = (tokens.c.principal_id, tokens.c.created_by)

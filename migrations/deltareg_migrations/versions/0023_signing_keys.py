@@ -60,26 +60,22 @@ def create_keys() -> None:
         sa.Column("revoked_by", ROW_ID),
         sa.Column("reason", sa.Text(), nullable=False, server_default=""),
         sa.CheckConstraint("role IN ('worker', 'server')", name=op.f("ck_signing_keys_role")),
-        sa.CheckConstraint(
-            "role <> 'worker' OR principal_id IS NOT NULL", name=op.f("ck_signing_keys_owned")
-        ),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name="fk_signing_keys_principal_id"
-        ),
-        sa.ForeignKeyConstraint(
-            ["created_by"], ["principals.id"], name="fk_signing_keys_created_by"
-        ),
-        sa.ForeignKeyConstraint(
-            ["revoked_by"], ["principals.id"], name="fk_signing_keys_revoked_by"
-        ),
+        sa.CheckConstraint("role <> 'worker' OR principal_id IS NOT NULL", name=op.f("ck_signing_keys_owned")),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_signing_keys_principal_id"),
+        sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_signing_keys_created_by"),
+        sa.ForeignKeyConstraint(["revoked_by"], ["principals.id"], name="fk_signing_keys_revoked_by"),
         sa.PrimaryKeyConstraint("id", name="pk_signing_keys"),
         sa.UniqueConstraint("keyid", name="uq_signing_keys_keyid"),
         sa.UniqueConstraint("public", name="uq_signing_keys_public"),
     )
     op.create_index(
-        "uq_signing_keys_live_worker", "signing_keys", ["principal_id"], unique=True,
-        sqlite_where=LIVE_WORKER, postgresql_where=LIVE_WORKER,
-    )  # fmt: skip
+        "uq_signing_keys_live_worker",
+        "signing_keys",
+        ["principal_id"],
+        unique=True,
+        sqlite_where=LIVE_WORKER,
+        postgresql_where=LIVE_WORKER,
+    )
     refuse("signing_keys", "UPDATE", KEPT, name="kept")
     append_only("signing_keys", changes=("DELETE",))
 
@@ -101,12 +97,8 @@ def create_signed() -> None:
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["verdict_id"], ["verdicts.id"], name="fk_verdict_envelopes_verdict_id"
-        ),
-        sa.ForeignKeyConstraint(
-            ["key_id"], ["signing_keys.id"], name="fk_verdict_envelopes_key_id"
-        ),
+        sa.ForeignKeyConstraint(["verdict_id"], ["verdicts.id"], name="fk_verdict_envelopes_verdict_id"),
+        sa.ForeignKeyConstraint(["key_id"], ["signing_keys.id"], name="fk_verdict_envelopes_key_id"),
         sa.PrimaryKeyConstraint("verdict_id", name="pk_verdict_envelopes"),
     )
     op.create_index("ix_verdict_envelopes_key_id", "verdict_envelopes", ["key_id"])

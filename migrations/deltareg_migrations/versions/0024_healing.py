@@ -17,9 +17,12 @@ def upgrade() -> None:
     op.add_column("packs", sa.Column("bad_why", sa.Text()))
     op.add_column("forms", sa.Column("proven_at", sa.BigInteger()))
     op.create_index(
-        "ix_packs_bad", "packs", ["id"],
-        sqlite_where=sa.text("bad_at IS NOT NULL"), postgresql_where=sa.text("bad_at IS NOT NULL"),
-    )  # fmt: skip
+        "ix_packs_bad",
+        "packs",
+        ["id"],
+        sqlite_where=sa.text("bad_at IS NOT NULL"),
+        postgresql_where=sa.text("bad_at IS NOT NULL"),
+    )
 
 
 def downgrade() -> None:

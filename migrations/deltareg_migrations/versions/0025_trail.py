@@ -6,13 +6,7 @@ Rows of before wait to be sealed with the first batches.
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.triggers import (
-    append_only,
-    drop_append_only,
-    drop_functions,
-    drop_triggers,
-    follow,
-)
+from deltareg_migrations.triggers import append_only, drop_append_only, drop_functions, drop_triggers, follow
 
 revision = "0025"
 down_revision = "0024"
@@ -64,9 +58,7 @@ def create_log() -> None:
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("sealed_by", ROW_ID, nullable=False),
         sa.ForeignKeyConstraint(["audit_id"], ["audit.id"], name="fk_log_leaves_audit_id"),
-        sa.ForeignKeyConstraint(
-            ["sealed_by"], ["log_checkpoints.size"], name="fk_log_leaves_sealed_by"
-        ),
+        sa.ForeignKeyConstraint(["sealed_by"], ["log_checkpoints.size"], name="fk_log_leaves_sealed_by"),
         sa.PrimaryKeyConstraint("position", name="pk_log_leaves"),
         sa.UniqueConstraint("audit_id", name="uq_log_leaves_audit_id"),
     )

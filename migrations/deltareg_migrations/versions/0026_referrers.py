@@ -44,9 +44,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("created_by", ROW_ID),
-        sa.ForeignKeyConstraint(
-            ["created_by"], ["principals.id"], name="fk_revoked_signers_created_by"
-        ),
+        sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_revoked_signers_created_by"),
         sa.PrimaryKeyConstraint("keyid", name="pk_revoked_signers"),
     )
     for table in ("referrers", "revoked_signers"):

@@ -36,9 +36,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("created_by", ROW_ID),
         sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name="fk_base_figures_base_id"),
-        sa.ForeignKeyConstraint(
-            ["created_by"], ["principals.id"], name="fk_base_figures_created_by"
-        ),
+        sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_base_figures_created_by"),
         sa.PrimaryKeyConstraint("base_id", "surroundings", "keyid", name="pk_base_figures"),
     )
     for table in ("base_probes", "base_figures"):

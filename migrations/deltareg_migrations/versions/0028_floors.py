@@ -39,9 +39,12 @@ def upgrade() -> None:
     for name, columns in NEWEST_FIRST.items():
         op.create_index(name, "verdicts", columns)
     op.create_index(
-        "ix_revisions_broken", "revisions", ["channel_id", "id"],
-        sqlite_where=sa.text("break_glass IS 1"), postgresql_where=sa.text("break_glass IS true"),
-    )  # fmt: skip
+        "ix_revisions_broken",
+        "revisions",
+        ["channel_id", "id"],
+        sqlite_where=sa.text("break_glass IS 1"),
+        postgresql_where=sa.text("break_glass IS true"),
+    )
 
 
 def downgrade() -> None:

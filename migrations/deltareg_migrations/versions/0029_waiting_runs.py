@@ -38,9 +38,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_waiting_runs"),
         sa.UniqueConstraint("version_id", "run_id", name="uq_waiting_runs_version_id_run_id"),
         sa.UniqueConstraint("base_id", "run_id", name="uq_waiting_runs_base_id_run_id"),
-        sa.CheckConstraint(
-            "(version_id IS NULL) <> (base_id IS NULL)", name=op.f("ck_waiting_runs_subject")
-        ),
+        sa.CheckConstraint("(version_id IS NULL) <> (base_id IS NULL)", name=op.f("ck_waiting_runs_subject")),
     )
     op.create_index("ix_waiting_runs_run_id", "waiting_runs", ["run_id"])
     refuse("revisions", "INSERT", REVISION_RULES, name="below")

@@ -14,9 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     for name, default in (("base", "unchecked"), ("trouble", "")):
-        op.add_column(
-            "followers", sa.Column(name, sa.Text(), nullable=False, server_default=default)
-        )
+        op.add_column("followers", sa.Column(name, sa.Text(), nullable=False, server_default=default))
 
 
 def downgrade() -> None:

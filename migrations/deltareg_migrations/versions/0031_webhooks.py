@@ -17,10 +17,7 @@ def upgrade() -> None:
     op.add_column("outbox", sa.Column("type", sa.Text()))
     op.add_column("outbox", sa.Column("subject", sa.Text()))
     op.create_index("ix_outbox_number", "outbox", ["number"], unique=True)
-    op.create_index(
-        "ix_outbox_waiting", "outbox", ["audit_id"],
-        sqlite_where=WAITING, postgresql_where=WAITING,
-    )  # fmt: skip
+    op.create_index("ix_outbox_waiting", "outbox", ["audit_id"], sqlite_where=WAITING, postgresql_where=WAITING)
     op.add_column("followers", sa.Column("told", sa.Text()))
     op.create_table(
         "event_head",
@@ -63,9 +60,7 @@ def _create_webhooks() -> None:
         sa.Column("created_by", ROW_ID),
         sa.CheckConstraint("form IN ('cloudevents', 'slack')", name=op.f("ck_webhooks_form")),
         sa.CheckConstraint("state IN ('on', 'off')", name=op.f("ck_webhooks_state")),
-        sa.ForeignKeyConstraint(
-            ["namespace_id"], ["namespaces.id"], name="fk_webhooks_namespace_id"
-        ),
+        sa.ForeignKeyConstraint(["namespace_id"], ["namespaces.id"], name="fk_webhooks_namespace_id"),
         sa.ForeignKeyConstraint(["answers_id"], ["principals.id"], name="fk_webhooks_answers_id"),
         sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name="fk_webhooks_created_by"),
         sa.PrimaryKeyConstraint("id", name="pk_webhooks"),
@@ -79,11 +74,10 @@ def _create_webhooks() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ends_at", sa.BigInteger()),
         sa.ForeignKeyConstraint(
-            ["webhook_id"], ["webhooks.id"], name="fk_webhook_secrets_webhook_id",
-            ondelete="CASCADE",
+            ["webhook_id"], ["webhooks.id"], name="fk_webhook_secrets_webhook_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_webhook_secrets"),
-    )  # fmt: skip
+    )
     op.create_index("ix_webhook_secrets_webhook_id", "webhook_secrets", ["webhook_id"])
 
 
@@ -100,24 +94,21 @@ def _create_deliveries() -> None:
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("next_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger()),
-        sa.CheckConstraint(
-            "state IN ('pending', 'delivered', 'dead')", name=op.f("ck_deliveries_state")
-        ),
-        sa.ForeignKeyConstraint(
-            ["webhook_id"], ["webhooks.id"], name="fk_deliveries_webhook_id", ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["event_id"], ["outbox.id"], name="fk_deliveries_event_id", ondelete="CASCADE"
-        ),
+        sa.CheckConstraint("state IN ('pending', 'delivered', 'dead')", name=op.f("ck_deliveries_state")),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name="fk_deliveries_webhook_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["event_id"], ["outbox.id"], name="fk_deliveries_event_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
         sa.UniqueConstraint("webhook_id", "event_id", name="uq_deliveries_webhook_id_event_id"),
     )
     op.create_index("ix_deliveries_event_id", "deliveries", ["event_id"])
     op.create_index("ix_deliveries_webhook_id_id", "deliveries", ["webhook_id", "id"])
     op.create_index(
-        "ix_deliveries_pending", "deliveries", ["webhook_id", "subject", "number", "next_at"],
-        sqlite_where=PENDING, postgresql_where=PENDING,
-    )  # fmt: skip
+        "ix_deliveries_pending",
+        "deliveries",
+        ["webhook_id", "subject", "number", "next_at"],
+        sqlite_where=PENDING,
+        postgresql_where=PENDING,
+    )
     op.create_table(
         "delivery_attempts",
         sa.Column("id", ROW_ID, nullable=False),
@@ -127,9 +118,8 @@ def _create_deliveries() -> None:
         sa.Column("took_us", sa.BigInteger(), nullable=False),
         sa.Column("told", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["delivery_id"], ["deliveries.id"], name="fk_delivery_attempts_delivery_id",
-            ondelete="CASCADE",
+            ["delivery_id"], ["deliveries.id"], name="fk_delivery_attempts_delivery_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_delivery_attempts"),
-    )  # fmt: skip
+    )
     op.create_index("ix_delivery_attempts_delivery_id", "delivery_attempts", ["delivery_id"])

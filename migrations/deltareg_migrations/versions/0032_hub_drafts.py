@@ -14,9 +14,7 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def _principal(table: str) -> tuple[sa.Column[int], sa.ForeignKeyConstraint]:
     return (
         sa.Column("principal_id", ROW_ID, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name=f"fk_{table}_principal_id"
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name=f"fk_{table}_principal_id"),
     )
 
 
@@ -43,9 +41,7 @@ def upgrade() -> None:
         sa.Column("touched_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_hub_staged"),
         sa.UniqueConstraint("physical_key", name="uq_hub_staged_physical_key"),
-        sa.CheckConstraint(
-            "state IN ('receiving', 'here', 'gone')", name=op.f("ck_hub_staged_state")
-        ),
+        sa.CheckConstraint("state IN ('receiving', 'here', 'gone')", name=op.f("ck_hub_staged_state")),
     )
     op.create_index("ix_hub_staged_line_principal_id", "hub_staged", ["line", "principal_id"])
     op.create_index("ix_hub_staged_touched_at", "hub_staged", ["touched_at"])

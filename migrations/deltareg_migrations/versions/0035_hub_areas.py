@@ -20,9 +20,7 @@ def upgrade() -> None:
         sa.Column("principal_id", ROW_ID, nullable=False),
         sa.Column("touched_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_hub_areas"),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principals.id"], name="fk_hub_areas_principal_id"
-        ),
+        sa.ForeignKeyConstraint(["principal_id"], ["principals.id"], name="fk_hub_areas_principal_id"),
         sa.UniqueConstraint("name", name="uq_hub_areas_name"),
         sa.UniqueConstraint("line", "principal_id", name="uq_hub_areas_line_principal_id"),
     )

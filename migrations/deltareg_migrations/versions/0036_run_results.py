@@ -62,9 +62,7 @@ def allow(kinds: tuple[str, ...]) -> None:
     with op.batch_alter_table("runs") as batch:
         # Spelled as it was: SQLite gives the default of a text back in brackets.
         for name, default in (("suite", ""), ("state", "queued")):
-            batch.alter_column(
-                name, existing_type=sa.Text(), existing_nullable=False, server_default=default
-            )
+            batch.alter_column(name, existing_type=sa.Text(), existing_nullable=False, server_default=default)
         batch.drop_constraint(op.f("ck_runs_what"), type_="check")
         batch.create_check_constraint(op.f("ck_runs_what"), f"what IN ({told})")
     put_back()

@@ -89,18 +89,38 @@ def create_app(
         room: The disks without which the server is not ready; None for none of its own.
     """
     modules = (
-        health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
-        queue, fleet, stats, operations, referrers, trail, floors, events, webhooks,
-        search, findings,
-    )  # fmt: skip
+        health,
+        access,
+        members,
+        bases,
+        deltas,
+        channels,
+        requests,
+        suites,
+        uploads,
+        blobs,
+        runs,
+        queue,
+        fleet,
+        stats,
+        operations,
+        referrers,
+        trail,
+        floors,
+        events,
+        webhooks,
+        search,
+        findings,
+    )
     app = FastAPI(
-        routes=[
-            *deltas.quick.routes, *(route for module in modules for route in module.router.routes)
-        ],
-        title="Delta Registry", version=__version__, openapi_url=f"{API}/openapi.json",
-        docs_url=None, redoc_url=None,
+        routes=[*deltas.quick.routes, *(route for module in modules for route in module.router.routes)],
+        title="Delta Registry",
+        version=__version__,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
         summary="Artifact registry and versioning service for fine-tuning deltas.",
-    )  # fmt: skip
+    )
     app.router.routes.extend(page_routes(registry, app.state))
     app.state.registry = registry
     app.state.store_kind = store_kind
@@ -114,9 +134,13 @@ def create_app(
     app.state.newest_event = newest_event(registry)
     if hub_main is not None:
         for router in (
-            hub_xet.areas, hub_xet.router, hub_writing.tickets, hub_writing.router,
-            hub_elsewhere.router, hub_routes.router,
-        ):  # fmt: skip
+            hub_xet.areas,
+            hub_xet.router,
+            hub_writing.tickets,
+            hub_writing.router,
+            hub_elsewhere.router,
+            hub_routes.router,
+        ):
             app.router.routes.extend(router.routes)
         app.state.hub_address = hub_address
         app.state.hub_builds = anyio.CapacityLimiter(_BUILDS)

@@ -42,9 +42,7 @@ class ReadRequest:
             Unauthenticated: The token is nobody's; nothing is told then.
         """
         if self.token is None:
-            return answer_anybody(
-                self.registry, self._unread(look, act), request_id=self.request_id
-            )
+            return answer_anybody(self.registry, self._unread(look, act), request_id=self.request_id)
         return answer_to(self.registry, self.token, look, act, request_id=self.request_id)
 
     @staticmethod
@@ -77,9 +75,7 @@ def authenticate(
     if credentials is None:
         if not is_open_to_anybody(request):
             raise needs_token()
-        return answer_anybody(
-            registry, lambda _conn, caller: caller, request_id=request_id_of(request)
-        )
+        return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
     return authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
 
 

@@ -43,9 +43,7 @@ class ReadingRoute(APIRoute):
                 asked = query.model_validate(request.query_params)
             except ValidationError as error:
                 found = error.errors(include_url=False)
-                raise RequestValidationError(
-                    [each | {"loc": ("query", *each["loc"])} for each in found]
-                ) from error
+                raise RequestValidationError([each | {"loc": ("query", *each["loc"])} for each in found]) from error
             # By the loop's own threads: anyio's, which all others take, cost a tenth of the answer.
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(None, self.endpoint, request, by, asked)
@@ -62,6 +60,4 @@ def reading_router(tag: str) -> APIRouter:
     Args:
         tag: The heading of its routes in the OpenAPI document.
     """
-    return APIRouter(
-        prefix=API, tags=[tag], dependencies=[Depends(reading)], route_class=ReadingRoute
-    )
+    return APIRouter(prefix=API, tags=[tag], dependencies=[Depends(reading)], route_class=ReadingRoute)

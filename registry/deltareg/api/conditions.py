@@ -74,8 +74,6 @@ def seen_suite(request: Request) -> Callable[[str], bool] | None:
     return lambda digest: bool(digest) and f'"{digest}"' in seen
 
 
-def json_answer(
-    body: BaseModel, status: int = 200, headers: dict[str, str] | None = None
-) -> JSONResponse:
+def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
     """Answer with a model under another status."""
     return JSONResponse(body.model_dump(mode="json"), status, headers)

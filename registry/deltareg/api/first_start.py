@@ -45,8 +45,7 @@ def prepare_data_dir(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise Misconfigured(
-            f"cannot write to the data folder {folder}: {error.strerror}",
-            fix="choose another one: --data-dir DIR",
+            f"cannot write to the data folder {folder}: {error.strerror}", fix="choose another one: --data-dir DIR"
         ) from error
 
 
@@ -90,9 +89,8 @@ def local_token(registry: Registry, settings: ServerSettings, url: str) -> Path 
     if is_new:
         try:
             bootstrap_token(
-                registry, principal=ADMIN, kind="pat", scopes=ADMIN_SCOPES, secret=secret,
-                also_held=["break-glass"],
-            )  # fmt: skip
+                registry, principal=ADMIN, kind="pat", scopes=ADMIN_SCOPES, secret=secret, also_held=["break-glass"]
+            )
         except IntegrityError:  # another replica, which starts at this moment, was quicker
             if not is_live(registry, f"Bearer {secret}"):  # with a folder and a token of its own
                 kept.unlink()
@@ -110,9 +108,8 @@ def local_worker_token(registry: Registry) -> str:
     with write(registry.engine) as conn:
         end_tokens_of(conn, LOCAL_WORKER)
     return bootstrap_token(
-        registry, principal=LOCAL_WORKER, kind="wrk", scopes=["read", "verify"],
-        secret=mint_secret("wrk"),
-    )  # fmt: skip
+        registry, principal=LOCAL_WORKER, kind="wrk", scopes=["read", "verify"], secret=mint_secret("wrk")
+    )
 
 
 def server_key(settings: ServerSettings) -> SigningKey | None:
@@ -154,8 +151,10 @@ def local_worker_key(registry: Registry, settings: ServerSettings) -> dict[str, 
     if found.state != "live":
         log.warning(
             "the key of the workers here is %s, and they take no runs; to give them a new one,"
-            " remove %s and start again", found.state, path,
-        )  # fmt: skip
+            " remove %s and start again",
+            found.state,
+            path,
+        )
     return {"DELTAREG_WORKER_KEY_FILE": str(path), "DELTAREG_WORKER_HOST": found.host}
 
 

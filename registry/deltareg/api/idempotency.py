@@ -19,11 +19,7 @@ Keep = Callable[[sa.Connection, BaseModel], None]
 
 
 def once(
-    request: Request,
-    registry: Registry,
-    caller: Caller,
-    body: BaseModel,
-    act: Callable[[], BaseModel],
+    request: Request, registry: Registry, caller: Caller, body: BaseModel, act: Callable[[], BaseModel]
 ) -> Response:
     """Act, or give the kept answer when this key was answered within the last 24 hours.
 
@@ -43,11 +39,7 @@ def once(
 
 
 def once_and_kept(
-    request: Request,
-    registry: Registry,
-    caller: Caller,
-    body: BaseModel,
-    act: Callable[[Keep | None], BaseModel],
+    request: Request, registry: Registry, caller: Caller, body: BaseModel, act: Callable[[Keep | None], BaseModel]
 ) -> Response:
     """The same for what is not safe to repeat: `act` keeps its answer where it acts.
 
@@ -81,9 +73,14 @@ def once_and_kept(
 
 def _keep(caller: Caller, key: str, digest: str, conn: sa.Connection, answer: BaseModel) -> None:
     queries.keep_answer(
-        conn, principal_id=caller.principal_id, key=key, request_digest=digest, status=200,
-        body=answer.model_dump_json().encode(), headers={},
-    )  # fmt: skip
+        conn,
+        principal_id=caller.principal_id,
+        key=key,
+        request_digest=digest,
+        status=200,
+        body=answer.model_dump_json().encode(),
+        headers={},
+    )
 
 
 def _replay_answer(registry: Registry, caller: Caller, key: str, digest: str) -> Response | None:
@@ -92,8 +89,6 @@ def _replay_answer(registry: Registry, caller: Caller, key: str, digest: str) ->
     if row is None:
         return None
     if row.request_digest != digest:
-        raise InvalidInput(
-            "this Idempotency-Key was used for another request", fix="send a new key"
-        )
+        raise InvalidInput("this Idempotency-Key was used for another request", fix="send a new key")
     headers = {"Idempotent-Replay": "true"}
     return Response(bytes(row.body), row.status, headers, "application/json")

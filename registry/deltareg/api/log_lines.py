@@ -30,9 +30,7 @@ class LogRateFilter(logging.Filter):
     that broke is one, without its traces: who asked for the connection tells as well.
     """
 
-    def __init__(
-        self, *, period_s: float = PERIOD_S, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, period_s: float = PERIOD_S, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with no series."""
         super().__init__()
         self._period_s, self._clock = period_s, clock

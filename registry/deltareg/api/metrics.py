@@ -17,33 +17,38 @@ class Metrics:
         """Start all counters at zero, in a collector of their own."""
         self._collector = CollectorRegistry()
         labels = ["method", "route", "status"]
-        self._requests = Counter(
-            "deltareg_requests_total", "Requests answered.", labels, registry=self._collector
-        )
+        self._requests = Counter("deltareg_requests_total", "Requests answered.", labels, registry=self._collector)
         self._seconds = Histogram(
-            "deltareg_request_seconds", "Time to answer.", ["method", "route"],
-            registry=self._collector, buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60),
-        )  # fmt: skip
+            "deltareg_request_seconds",
+            "Time to answer.",
+            ["method", "route"],
+            registry=self._collector,
+            buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+        )
         self._queue = Gauge(
-            "deltareg_queue_runs", "Runs by state and by the hardware that they ask for.",
-            ["what", "state", "device"], registry=self._collector,
-        )  # fmt: skip
+            "deltareg_queue_runs",
+            "Runs by state and by the hardware that they ask for.",
+            ["what", "state", "device"],
+            registry=self._collector,
+        )
         self._oldest = Gauge(
-            "deltareg_queue_oldest_seconds", "Age of the oldest waiting run.", ["what", "device"],
+            "deltareg_queue_oldest_seconds",
+            "Age of the oldest waiting run.",
+            ["what", "device"],
             registry=self._collector,
-        )  # fmt: skip
+        )
         self._workers = Gauge(
-            "deltareg_workers", "Workers that run now.", ["device", "state"],
-            registry=self._collector,
-        )  # fmt: skip
+            "deltareg_workers", "Workers that run now.", ["device", "state"], registry=self._collector
+        )
         self._followers = Gauge(
-            "deltareg_followers", "Channels that agents follow, by drift and base.",
-            ["drift", "base"], registry=self._collector,
-        )  # fmt: skip
-        self._disputes = Gauge(
-            "deltareg_disputed_verdicts", "Verdicts that a second worker did not find.",
+            "deltareg_followers",
+            "Channels that agents follow, by drift and base.",
+            ["drift", "base"],
             registry=self._collector,
-        )  # fmt: skip
+        )
+        self._disputes = Gauge(
+            "deltareg_disputed_verdicts", "Verdicts that a second worker did not find.", registry=self._collector
+        )
 
     def set_disputes(self, count: int) -> None:
         """Note how many verdicts two workers disagree about."""

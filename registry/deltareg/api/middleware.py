@@ -34,12 +34,7 @@ class RequestContext:
     """ASGI middleware; plain, because it must not buffer the bodies that stream through."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        metrics: Metrics,
-        allowed_hosts: Sequence[str],
-        is_live: Callable[[str], bool],
+        self, app: ASGIApp, *, metrics: Metrics, allowed_hosts: Sequence[str], is_live: Callable[[str], bool]
     ) -> None:
         """Wrap an app.
 
@@ -114,10 +109,13 @@ class RequestContext:
         logger.info(
             "request",
             extra={
-                "method": scope["method"], "path": scope["path"], "status": status,
-                "ms": round(seconds * 1000, 1), "request_id": request_id,
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "request_id": request_id,
             },
-        )  # fmt: skip
+        )
 
 
 def _bare(host: str) -> str:
@@ -159,9 +157,8 @@ async def _refuse(send: Send, refusal: _Refusal, request_id: str) -> None:
     status, title, detail = refusal
     code = "unauthenticated" if status == 401 else "invalid_input"
     document = ProblemDocument(
-        type="about:blank", title=title, status=status, detail=detail, code=code,
-        request_id=request_id,
-    )  # fmt: skip
+        type="about:blank", title=title, status=status, detail=detail, code=code, request_id=request_id
+    )
     body = document.model_dump_json().encode()
     headers = [
         (b"content-type", _PROBLEM),

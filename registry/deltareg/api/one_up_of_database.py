@@ -24,10 +24,7 @@ _HELD_BY = sa.text(
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (CAST(l.classid AS BIGINT) << 32) + CAST(l.objid AS BIGINT) = :lock"
 )
-_FIX = (
-    "use that one; or run a further server with: deltareg server run, and further workers with:"
-    " deltareg worker run"
-)
+_FIX = "use that one; or run a further server with: deltareg server run, and further workers with: deltareg worker run"
 
 
 @contextmanager

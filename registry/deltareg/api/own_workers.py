@@ -19,10 +19,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 
 @contextmanager
 def kept_running(
-    commands: Sequence[Sequence[str]],
-    environ: Mapping[str, str],
-    *,
-    first_pause_s: float = _FIRST_PAUSE_S,
+    commands: Sequence[Sequence[str]], environ: Mapping[str, str], *, first_pause_s: float = _FIRST_PAUSE_S
 ) -> Generator[None, None, None]:
     """Keep processes running while the block lasts, each in a group of its own.
 
@@ -30,10 +27,7 @@ def kept_running(
     """
     is_over = threading.Event()
     # Not daemons: a process started for a thread is told when that thread ends (PR_SET_PDEATHSIG).
-    keepers = [
-        threading.Thread(target=_keep, args=(command, environ, is_over, first_pause_s))
-        for command in commands
-    ]
+    keepers = [threading.Thread(target=_keep, args=(command, environ, is_over, first_pause_s)) for command in commands]
     for keeper in keepers:
         keeper.start()
     try:
@@ -44,12 +38,7 @@ def kept_running(
             keeper.join()
 
 
-def _keep(
-    command: Sequence[str],
-    environ: Mapping[str, str],
-    is_over: threading.Event,
-    first_pause_s: float,
-) -> None:
+def _keep(command: Sequence[str], environ: Mapping[str, str], is_over: threading.Event, first_pause_s: float) -> None:
     pause_s = first_pause_s
     while not is_over.is_set():
         began = time.monotonic()
@@ -59,10 +48,7 @@ def _keep(
             return
         is_lasting = time.monotonic() - began > _LONGEST_PAUSE_S
         pause_s = first_pause_s if is_lasting else pause_s
-        log.warning(
-            "a worker was ended by signal %d; another is started in %.0f s",
-            -process.returncode, pause_s,
-        )  # fmt: skip
+        log.warning("a worker was ended by signal %d; another is started in %.0f s", -process.returncode, pause_s)
         is_over.wait(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 

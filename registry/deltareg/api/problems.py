@@ -65,28 +65,36 @@ def tell_fault(request: Request, error: DeltaregError) -> None:
     is_expected = is_passing or isinstance(error, QuotaExceeded)
     level = logging.INFO if has_left else logging.WARNING if is_expected else logging.ERROR
     logger.log(
-        level, "%s %s answered %d %s: %s request=%s", request.method, request.url.path,
-        status_of(error), error.code, error.message, request_id_of(request),
+        level,
+        "%s %s answered %d %s: %s request=%s",
+        request.method,
+        request.url.path,
+        status_of(error),
+        error.code,
+        error.message,
+        request_id_of(request),
         extra={"request_id": request_id_of(request), "series": error.code if is_passing else ""},
-    )  # fmt: skip
+    )
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     items = [
-        ProblemItem(
-            code="invalid_input",
-            message=f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}",
-        )
+        ProblemItem(code="invalid_input", message=f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}")
         for item in error.errors()[:20]
     ]
     first = items[0].message if items else "the request is malformed"
     document = ProblemDocument(
-        type="urn:deltareg:problem:invalid_input", title=TITLES[422], status=422, detail=first,
-        code="invalid_input", request_id=request_id_of(request), errors=items,
+        type="urn:deltareg:problem:invalid_input",
+        title=TITLES[422],
+        status=422,
+        detail=first,
+        code="invalid_input",
+        request_id=request_id_of(request),
+        errors=items,
         fix=f"see {API}/openapi.json",
-    )  # fmt: skip
+    )
     return _answer(document, {})
 
 
@@ -95,10 +103,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
         raise error
     codes = {401: "unauthenticated", 404: "not_found"}
     document = ProblemDocument(
-        type="about:blank", title=TITLES.get(error.status_code, "Error"),
-        status=error.status_code, detail=str(error.detail),
-        code=codes.get(error.status_code, "invalid_input"), request_id=request_id_of(request),
-    )  # fmt: skip
+        type="about:blank",
+        title=TITLES.get(error.status_code, "Error"),
+        status=error.status_code,
+        detail=str(error.detail),
+        code=codes.get(error.status_code, "invalid_input"),
+        request_id=request_id_of(request),
+    )
     return _answer(document, error.headers or {})
 
 

@@ -47,14 +47,13 @@ def warn_of_differences(registry: Registry, places: CheckpointStores) -> None:
             "the log of the audit trail does not go on from what is kept in %s: %s. If a backup was"
             " restored, tell those who use the registry, whose clients refuse it until they do"
             " `deltareg audit accept`, and move the file away; else somebody rewrote the database",
-            places.file, found,
-        )  # fmt: skip
+            places.file,
+            found,
+        )
 
 
 @contextmanager
-def sealing(
-    registry: Registry, places: CheckpointStores, *, every_s: float, rows: int
-) -> Generator[None, None, None]:
+def sealing(registry: Registry, places: CheckpointStores, *, every_s: float, rows: int) -> Generator[None, None, None]:
     """Seal what waits at once and then every so often while the block lasts, and at its end.
 
     Several processes may do it at once: one of them seals, the others find nothing to do. Where

@@ -123,13 +123,19 @@ def token() -> None:
 @click.option("--admin", "is_admin", is_flag=True, required=True, help="For an admin, as at first.")
 @click.option("--for", "principal", default=ADMIN, show_default=True, help="Who acts with it.")
 @click.option(
-    "--scope", "also", multiple=True, type=click.Choice(["approve", "break-glass"]),
+    "--scope",
+    "also",
+    multiple=True,
+    type=click.Choice(["approve", "break-glass"]),
     help="Beside what an admin has; may be repeated.",
-)  # fmt: skip
+)
 @click.option(
-    "--expires-days", type=click.IntRange(1, 366), default=1, show_default=True,
+    "--expires-days",
+    type=click.IntRange(1, 366),
+    default=1,
+    show_default=True,
     help="After how many days it is worthless.",
-)  # fmt: skip
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
 def create_token(
     *,
@@ -154,21 +160,25 @@ def create_token(
                 fix="name its folder: --data-dir DIR, or set DELTAREG_DATABASE_URL",
             )
         made = make_way_back(
-            open_registry(settings), principal=parse_name(principal, "principal"),
-            scopes=[*ADMIN_SCOPES, *also], expires_in_s=expires_days * 86_400,
-        )  # fmt: skip
+            open_registry(settings),
+            principal=parse_name(principal, "principal"),
+            scopes=[*ADMIN_SCOPES, *also],
+            expires_in_s=expires_days * 86_400,
+        )
     click.echo(made.secret)
     who = f"{principal}, who is new here" if made.is_new else principal
     click.echo(
         f"for {who}, for {_days(expires_days)}: deltareg auth login --token-stdin; then revoke"
-        " what was lost: deltareg token ls", err=True,
-    )  # fmt: skip
+        " what was lost: deltareg token ls",
+        err=True,
+    )
     if made.others:
         ids = ", ".join(map(str, made.others))
         click.echo(
             f"made before in this way for {principal}, and live: {ids}; what you do not need:"
-            f" deltareg token revoke {made.others[0]}", err=True,
-        )  # fmt: skip
+            f" deltareg token revoke {made.others[0]}",
+            err=True,
+        )
 
 
 def _days(count: int) -> str:
@@ -205,9 +215,8 @@ def open_registry(settings: ServerSettings) -> Registry:
     if settings.second_store_url is not None:
         second = open_store(settings.second_store_url, options=settings.s3_options())
     return Registry(
-        engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share,
-        second=second,
-    )  # fmt: skip
+        engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share, second=second
+    )
 
 
 def check_address(settings: ServerSettings) -> None:
@@ -249,9 +258,8 @@ def _begin(settings: ServerSettings) -> tuple[socket.socket, str, Registry]:
         migrate_embedded(settings)
         registry = open_registry(settings)
         registry = replace(
-            registry, signer=server_key(settings), box=webhook_box(settings),
-            networks=settings.webhook_networks,
-        )  # fmt: skip
+            registry, signer=server_key(settings), box=webhook_box(settings), networks=settings.webhook_networks
+        )
         announce_server_key(registry)
         url = _url(settings, listener)
         token_file = local_token(registry, settings, url)
@@ -303,21 +311,28 @@ def _serve(registry: Registry, settings: ServerSettings, listener: socket.socket
     _report_legacy(registry)
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
-        registry, store_kind=settings.effective_store_url.partition(":")[0],
-        lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
-        keep_logs_s=settings.keep_logs_s, keep_forms_s=settings.form_days * 86_400,
-        room=DiskRoom(settings.own_disks()), anonymous_reading=settings.anonymous_reading,
+        registry,
+        store_kind=settings.effective_store_url.partition(":")[0],
+        lease_s=settings.lease_s,
+        upload_grace_s=settings.upload_grace_s,
+        keep_logs_s=settings.keep_logs_s,
+        keep_forms_s=settings.form_days * 86_400,
+        room=DiskRoom(settings.own_disks()),
+        anonymous_reading=settings.anonymous_reading,
         hub_main=settings.hub_main if settings.hub else None,
-        hub_address=own_address(
-            settings.hub_address, settings.tls_cert, settings.host, listener.getsockname()[1]
-        ),
+        hub_address=own_address(settings.hub_address, settings.tls_cert, settings.host, listener.getsockname()[1]),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
-    )  # fmt: skip
+    )
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=10,
-        ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, server_header=False,
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        server_header=False,
         proxy_headers=settings.behind_proxy,
-    )  # fmt: skip
+    )
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
@@ -343,7 +358,7 @@ def _report_legacy(registry: Registry) -> None:
             "%d roles of %d principals are legacy: what their tokens allowed before namespaces had"
             " owners; `deltareg access review` lists them with the commands that narrow them",
             *found,
-        )  # fmt: skip
+        )
 
 
 class _Server(uvicorn.Server):
@@ -377,24 +392,33 @@ def _asked_to_end() -> Generator[None, None, None]:
 
 
 @contextmanager
-def _workers(
-    registry: Registry, settings: ServerSettings, url: str, count: int
-) -> Generator[None, None, None]:
+def _workers(registry: Registry, settings: ServerSettings, url: str, count: int) -> Generator[None, None, None]:
     """Run worker processes while the block lasts; each has a token for verifying and no more."""
     environ = {}
     if count:
         environ = {
-            **os.environ, "DELTAREG_TOKEN": local_worker_token(registry), "DELTAREG_SERVER": url,
+            **os.environ,
+            "DELTAREG_TOKEN": local_worker_token(registry),
+            "DELTAREG_SERVER": url,
             **local_worker_key(registry, settings),
-        }  # fmt: skip
+        }
     scratch = settings.data_dir.absolute() / "workers"
     commands = [
         [
-            sys.executable, "-m", "deltareg_verify", "--with-parent", str(os.getpid()),
-            "run", "--server", url, "--name", f"local-{number}",
-            "--scratch", str(scratch / str(number)),
+            sys.executable,
+            "-m",
+            "deltareg_verify",
+            "--with-parent",
+            str(os.getpid()),
+            "run",
+            "--server",
+            url,
+            "--name",
+            f"local-{number}",
+            "--scratch",
+            str(scratch / str(number)),
         ]
         for number in range(count)
-    ]  # fmt: skip
+    ]
     with kept_running(commands, environ):
         yield

@@ -16,35 +16,25 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DELTAREG_", extra="ignore")
 
-    database_url: str | None = Field(
-        default=None, description="Database; a SQLite file in the data folder when unset."
-    )
+    database_url: str | None = Field(default=None, description="Database; a SQLite file in the data folder when unset.")
     store_url: str | None = Field(
         default=None, description="Where packs go: file:///…, s3://bucket/prefix; default on disk."
     )
     second_store_url: str | None = Field(
-        default=None,
-        description="A copy of the store, such as a replicated bucket, for `fsck --repair`.",
+        default=None, description="A copy of the store, such as a replicated bucket, for `fsck --repair`."
     )
-    data_dir: Path = Field(
-        default=Path("deltareg-data"), description="Folder of the embedded database and store."
-    )
+    data_dir: Path = Field(default=Path("deltareg-data"), description="Folder of the embedded database and store.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8642, description="Port to listen on; 0 takes a free one.")
     tls_cert: Path | None = Field(default=None, description="Certificate chain, PEM.")
     tls_key: Path | None = Field(default=None, description="Private key, PEM.")
-    behind_proxy: bool = Field(
-        default=False, description="A proxy in front ends TLS; allows a non-loopback address."
-    )
+    behind_proxy: bool = Field(default=False, description="A proxy in front ends TLS; allows a non-loopback address.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Host names that requests may be for, comma-separated."
     )
-    anonymous_reading: bool = Field(
-        default=False, description="Whether public namespaces are read without a token."
-    )
+    anonymous_reading: bool = Field(default=False, description="Whether public namespaces are read without a token.")
     hub: bool = Field(
-        default=False,
-        description="Whether clients of the Hugging Face Hub are answered, at the server's root.",
+        default=False, description="Whether clients of the Hugging Face Hub are answered, at the server's root."
     )
     hub_main: Literal["prod", "newest"] = Field(
         default="prod",
@@ -64,32 +54,22 @@ class ServerSettings(BaseSettings):
         default=30.0, ge=0, description="How long a log is kept after its run; 0 is for ever, days."
     )
     form_days: float = Field(
-        default=7.0,
-        ge=0,
-        description="How long a version's former stored form is kept, to go back to it, days.",
+        default=7.0, ge=0, description="How long a version's former stored form is kept, to go back to it, days."
     )
     signing_key: Path | None = Field(
-        default=None,
-        description="The server's own key, PEM, mode 0600; made in the data folder when unset.",
+        default=None, description="The server's own key, PEM, mode 0600; made in the data folder when unset."
     )
     seal_every_s: float = Field(
-        default=10.0,
-        gt=0,
-        description="How long a row of the audit trail waits to be sealed, seconds.",
+        default=10.0, gt=0, description="How long a row of the audit trail waits to be sealed, seconds."
     )
     seal_rows: int = Field(
-        default=1_000,
-        ge=1,
-        le=10_000,
-        description="How many rows of the audit trail a checkpoint adds at most.",
+        default=1_000, ge=1, le=10_000, description="How many rows of the audit trail a checkpoint adds at most."
     )
     checkpoint_file: Path | None = Field(
-        default=None,
-        description="Where checkpoints are kept beside the store; in the data folder when unset.",
+        default=None, description="Where checkpoints are kept beside the store; in the data folder when unset."
     )
     sigstore_trust: Path | None = Field(
-        default=None,
-        description="Trust configuration of the Sigstore whose signatures are taken, JSON.",
+        default=None, description="Trust configuration of the Sigstore whose signatures are taken, JSON."
     )
     webhook_key: Path | None = Field(
         default=None,
@@ -97,14 +77,10 @@ class ServerSettings(BaseSettings):
         " servers; made in the data folder where the database lies there.",
     )
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        default=(),
-        description="Private networks that webhooks may call, as 10.1.0.0/16, comma-separated.",
+        default=(), description="Private networks that webhooks may call, as 10.1.0.0/16, comma-separated."
     )
     recheck_share: float = Field(
-        default=0.02,
-        ge=0,
-        le=1,
-        description="Of the passes, the share that another worker verifies again.",
+        default=0.02, ge=0, le=1, description="Of the passes, the share that another worker verifies again."
     )
     s3_endpoint_url: str | None = Field(default=None, description="S3 endpoint; AWS when unset.")
     s3_region: str = Field(default="us-east-1", description="S3 region.")

@@ -23,7 +23,7 @@ class EventStream:
     newest: SharedLook[int]
     pages: Callable[[str], EventPage]
 
-    def written(self, part: EventPage) -> str:
+    def write_part(self, part: EventPage) -> str:
         """Write events, each with its id."""
         return "".join(f"id: {each.id}\ndata: {each.model_dump_json()}\n\n" for each in part.items)
 
@@ -39,7 +39,7 @@ class EventStream:
         """Events never end."""
         return False
 
-    def unchanged(self, part: EventPage) -> EventPage:
+    def empty_after(self, part: EventPage) -> EventPage:
         """Give a page with nothing on it."""
         return EventPage(items=[], next=part.next, is_more=False)
 

@@ -68,9 +68,7 @@ def telling(registry: Registry, pace: Pace = Pace()) -> Generator[None, None, No
     except (DeltaregError, SQLAlchemyError) as error:
         log.warning("events are not numbered, it is tried again: %s", error)
     deliverer = _Deliverer(registry, pace, ended)
-    working = threading.Thread(
-        target=lambda: anyio.run(deliverer.work), daemon=True, name="telling"
-    )
+    working = threading.Thread(target=lambda: anyio.run(deliverer.work), daemon=True, name="telling")
     working.start()
     try:
         yield
@@ -149,9 +147,9 @@ class _Deliverer:
             tell_drift(self.registry)
         if self.under_way:
             self._holds_lease()
-        return self._picked()
+        return self._pick_due()
 
-    def _picked(self) -> list[DueDelivery]:
+    def _pick_due(self) -> list[DueDelivery]:
         """Give what is to be sent, as far as there is room, if it is this process that delivers."""
         free = self.pace.at_once - len(self.under_way)
         if free <= 0:
@@ -187,10 +185,7 @@ class _Deliverer:
         if not done:
             return
         try:
-            settle(
-                self.registry, self.holder, done, pauses_s=self.pace.pauses_s,
-                give_up_s=self.pace.give_up_s,
-            )  # fmt: skip
+            settle(self.registry, self.holder, done, pauses_s=self.pace.pauses_s, give_up_s=self.pace.give_up_s)
         except LeaseLost as error:
             log.warning("%s: %d deliveries are tried again by it", error, len(done))
             self._held_until = 0.0

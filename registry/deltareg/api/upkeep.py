@@ -28,9 +28,7 @@ _PAUSE_S = 0.05
 
 
 @contextmanager
-def upkeep(
-    registry: Registry, *, keep_logs_s: float | None, every_s: float = EVERY_S
-) -> Generator[None, None, None]:
+def upkeep(registry: Registry, *, keep_logs_s: float | None, every_s: float = EVERY_S) -> Generator[None, None, None]:
     """Do it at once and then every so often while the block lasts, beside all else.
 
     Several processes may do it at once. At the end of the block a batch is finished, not all of

@@ -26,12 +26,10 @@ _HOMES = {
     "push.merge": ("MergeOptions",),
     "results.diff_report": ("DiffReport",),
     "results.pull_report": ("MaterializeReport", "PullReport"),
-    "results.reports": (
-        "ConvertReport", "Fingerprint", "LintReport", "MergePlan", "MergeReport", "PushReport",
-    ),
+    "results.reports": ("ConvertReport", "Fingerprint", "LintReport", "MergePlan", "MergeReport", "PushReport"),
     "results.update_report": ("UpdateReport",),
     "worker_client": ("WorkerClient",),
-}  # fmt: skip
+}
 
 __all__ = [
     "Client",

@@ -159,9 +159,7 @@ class Client:
         if config is None:
             config = load_config(flags=given).config
         elif given:
-            raise InvalidInput(
-                f"both config and {next(iter(given))} are given", fix="leave one out"
-            )
+            raise InvalidInput(f"both config and {next(iter(given))} are given", fix="leave one out")
         self.config = config if token is None else replace(config, token=token)
         self.cache = Cache(self.config.cache_dir)
         told = SILENT if progress is None else progress
@@ -186,9 +184,7 @@ class Client:
 
     # What is done most
 
-    def lint(
-        self, path: AnyPath, *, base: str | None = None, convention: str = ""
-    ) -> "reports.LintReport":
+    def lint(self, path: AnyPath, *, base: str | None = None, convention: str = "") -> "reports.LintReport":
         """Say what a folder is and what is wrong with it; see `folders.lint`."""
         return self.folders.lint(path, base=base, convention=convention)
 
@@ -211,21 +207,44 @@ class Client:
     ) -> "reports.PushReport":
         """Push a folder as a new version of a line; see `versions.push`."""
         return self.versions.push(
-            path, line, base=base, kind=kind, convention=convention, parents=parents,
-            message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
-            golden=golden, record_golden=record_golden, sign=sign,
-        )  # fmt: skip
+            path,
+            line,
+            base=base,
+            kind=kind,
+            convention=convention,
+            parents=parents,
+            message=message,
+            semver=semver,
+            labels=labels,
+            idempotency_key=idempotency_key,
+            golden=golden,
+            record_golden=record_golden,
+            sign=sign,
+        )
 
     def verify(
-        self, ref: str, *, suite: str = "smoke", again: bool = False,
-        labels: Mapping[str, str] | None = None, priority: Priority = "normal",
-        channel: str | None = None, variant: str = "", independent: bool = False,
-    ) -> RunInfo:  # fmt: skip
+        self,
+        ref: str,
+        *,
+        suite: str = "smoke",
+        again: bool = False,
+        labels: Mapping[str, str] | None = None,
+        priority: Priority = "normal",
+        channel: str | None = None,
+        variant: str = "",
+        independent: bool = False,
+    ) -> RunInfo:
         """Queue a verification of a version, or join the one under way; see `runs.verify`."""
         return self.runs.verify(
-            ref, suite=suite, again=again, labels=labels, priority=priority, channel=channel,
-            variant=variant, independent=independent,
-        )  # fmt: skip
+            ref,
+            suite=suite,
+            again=again,
+            labels=labels,
+            priority=priority,
+            channel=channel,
+            variant=variant,
+            independent=independent,
+        )
 
     def show(self, ref: str) -> VersionDetail:
         """Show a version; see `versions.show`."""
@@ -235,9 +254,7 @@ class Client:
         """Compare two versions, down to what each does to every module; see `versions.diff`."""
         return self.versions.diff(a, b, top=top, has_numbers=has_numbers)
 
-    def merge(
-        self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None
-    ) -> "reports.MergeReport":
+    def merge(self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None) -> "reports.MergeReport":
         """Merge versions and push the result as a version of a line; see `versions.merge`."""
         return self.versions.merge(parents, line, options=options)
 
@@ -257,9 +274,8 @@ class Client:
     ) -> MoveResult:
         """Move a channel to a version that passes its gate; see `channels.promote`."""
         return self.channels.promote(
-            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass,
-            accept_warnings=accept_warnings,
-        )  # fmt: skip
+            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass, accept_warnings=accept_warnings
+        )
 
     def rollback(
         self,
@@ -275,23 +291,31 @@ class Client:
     ) -> MoveResult:
         """Move a channel back to a version that it served before; see `channels.rollback`."""
         return self.channels.rollback(
-            line, channel, version=version, revision=revision, steps=steps, reason=reason,
-            break_glass=break_glass, dry_run=dry_run,
-        )  # fmt: skip
-
-    def pull(
-        self, ref: str, to: AnyPath | None = None, *, is_temporary: bool = False,
-        signers: Sequence[str] = (), sigstore_trust: AnyPath | None = None,
-    ) -> PullReport:  # fmt: skip
-        """Write a version's files into a folder, or into the cache; see `versions.pull`."""
-        return self.versions.pull(
-            ref, to, is_temporary=is_temporary, signers=signers, sigstore_trust=sigstore_trust
+            line,
+            channel,
+            version=version,
+            revision=revision,
+            steps=steps,
+            reason=reason,
+            break_glass=break_glass,
+            dry_run=dry_run,
         )
 
+    def pull(
+        self,
+        ref: str,
+        to: AnyPath | None = None,
+        *,
+        is_temporary: bool = False,
+        signers: Sequence[str] = (),
+        sigstore_trust: AnyPath | None = None,
+    ) -> PullReport:
+        """Write a version's files into a folder, or into the cache; see `versions.pull`."""
+        return self.versions.pull(ref, to, is_temporary=is_temporary, signers=signers, sigstore_trust=sigstore_trust)
+
     def materialize(
-        self, ref: str, out: AnyPath, *, base: AnyPath | None = None, dtype: str = "keep",
-        expect: str | None = None,
-    ) -> MaterializeReport:  # fmt: skip
+        self, ref: str, out: AnyPath, *, base: AnyPath | None = None, dtype: str = "keep", expect: str | None = None
+    ) -> MaterializeReport:
         """Fold a version into its base and write the full model; see `versions.materialize`."""
         return self.versions.materialize(ref, out, base=base, dtype=dtype, expect=expect)
 

@@ -92,17 +92,10 @@ SETTINGS: tuple[ConfigSetting, ...] = (
     ConfigSetting("cache_dir", "DELTAREG_CACHE_DIR", "", "The folder that keeps pulled bytes."),
     ConfigSetting("cache_max_size", "DELTAREG_CACHE_MAX_SIZE", "50GB", "How much the cache keeps."),
     ConfigSetting("output", "DELTAREG_OUTPUT", "table", "Results as table, json, jsonl or yaml."),
+    ConfigSetting("progress", "DELTAREG_NO_PROGRESS", "true", "Show progress; the variable turns it off."),
+    ConfigSetting("concurrency", "DELTAREG_CONCURRENCY", "4", "Requests that carry bytes at once, at most."),
     ConfigSetting(
-        "progress", "DELTAREG_NO_PROGRESS", "true", "Show progress; the variable turns it off."
-    ),
-    ConfigSetting(
-        "concurrency", "DELTAREG_CONCURRENCY", "4", "Requests that carry bytes at once, at most."
-    ),
-    ConfigSetting(
-        "compression",
-        "DELTAREG_COMPRESSION",
-        "default",
-        f"How hard a push compresses: {', '.join(COMPRESSIONS)}.",
+        "compression", "DELTAREG_COMPRESSION", "default", f"How hard a push compresses: {', '.join(COMPRESSIONS)}."
     ),
     ConfigSetting(
         "golden",
@@ -111,12 +104,7 @@ SETTINGS: tuple[ConfigSetting, ...] = (
         "Whether a push records golden outputs by the library, where it can: auto or never.",
     ),
     ConfigSetting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
-    ConfigSetting(
-        "retries",
-        "DELTAREG_RETRIES",
-        "5",
-        "Tries after a failure that may pass, at least; 0: none.",
-    ),
+    ConfigSetting("retries", "DELTAREG_RETRIES", "5", "Tries after a failure that may pass, at least; 0: none."),
     ConfigSetting(
         "patience",
         "DELTAREG_PATIENCE",
@@ -229,9 +217,7 @@ def _places(flags: Mapping[str, str], environ: Mapping[str, str], folder: Path) 
     ]
     top = _Place(str(user_file), _texts(user, str(user_file)))
     profile = _first(SETTINGS[1], [*outer, top])
-    inner = _Place(
-        f"{user_file} [profiles.{profile.text}]", _profile(profiles, profile, str(user_file))
-    )
+    inner = _Place(f"{user_file} [profiles.{profile.text}]", _profile(profiles, profile, str(user_file)))
     return [*outer, inner, top]
 
 
@@ -287,8 +273,7 @@ def _token(server: str, environ: Mapping[str, str]) -> tuple[str, str]:
             return file.read_text(encoding="utf-8").strip(), f"{file} (DELTAREG_TOKEN_FILE)"
         except OSError as error:
             raise InvalidInput(
-                f"cannot read the token file {file}: {error.strerror}",
-                fix="see DELTAREG_TOKEN_FILE",
+                f"cannot read the token file {file}: {error.strerror}", fix="see DELTAREG_TOKEN_FILE"
             ) from error
     kept = read_token(server)
     return (kept, str(token_path(server))) if kept else ("", "none")
@@ -302,13 +287,8 @@ def _why_withheld(server: ConfigValue, token_origin: str) -> tuple[str, str]:
     is_ambient = "DELTAREG_TOKEN" in token_origin
     if not (is_ambient and server.origin == f"./{PROJECT_FILE}"):
         return "", ""
-    told = (
-        f"./{PROJECT_FILE} names the server {server.text}, and does not get {token_origin} for it"
-    )
-    return (
-        told,
-        f"if that server is meant: set DELTAREG_SERVER beside it, or --server {server.text}",
-    )
+    told = f"./{PROJECT_FILE} names the server {server.text}, and does not get {token_origin} for it"
+    return (told, f"if that server is meant: set DELTAREG_SERVER beside it, or --server {server.text}")
 
 
 def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -> ClientConfig:
@@ -316,9 +296,7 @@ def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -
     token_path(server)  # refuses what is not an address
     output = texts["output"]
     if output not in OUTPUT_FORMATS:
-        raise InvalidInput(
-            f"not a format: {output[:60]!r}", fix=f"write {', '.join(OUTPUT_FORMATS)}"
-        )
+        raise InvalidInput(f"not a format: {output[:60]!r}", fix=f"write {', '.join(OUTPUT_FORMATS)}")
     return ClientConfig(
         server=server,
         token=token or None,

@@ -10,7 +10,7 @@ class Meter(Protocol):
         """Count bytes that are done."""
         ...
 
-    def moved(self, size_bytes: int) -> None:
+    def count_moved(self, size_bytes: int) -> None:
         """Count bytes that travelled for it, which encoding has made fewer."""
         ...
 
@@ -42,7 +42,7 @@ class _SilentMeter:
     def add(self, size_bytes: int) -> None:
         """Do nothing."""
 
-    def moved(self, size_bytes: int) -> None:
+    def count_moved(self, size_bytes: int) -> None:
         """Do nothing."""
 
     def note(self, text: str) -> None:

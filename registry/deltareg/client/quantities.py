@@ -29,8 +29,6 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise InvalidInput(
-            f"not a size: {text[:60]!r}", fix="write 50GB, 512MiB or a number of bytes"
-        )
+        raise InvalidInput(f"not a size: {text[:60]!r}", fix="write 50GB, 512MiB or a number of bytes")
     power = " kmgt".index(match[2].lower() or " ")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)

@@ -10,27 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
     from deltareg.client.campaign import campaign, campaign_start
-    from deltareg.client.compare import (
-        behavior,
-        bisect,
-        bisect_by_hand,
-        diff,
-        line_history,
-    )
+    from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff, line_history
     from deltareg.client.convert import convert
     from deltareg.client.drafting import draft_suite
     from deltareg.client.fold import materialize, sync, update
     from deltareg.client.folders import golden
     from deltareg.client.pull import fetching, stored_form, version_files, written_card
     from deltareg.client.push import golden_of_push, lint, merge, push, reencode
-    from deltareg.client.trust import (
-        audit_log,
-        last_checkpoint,
-        signed_folders,
-        signers,
-        trusted_keys,
-        verified,
-    )
+    from deltareg.client.trust import audit_log, last_checkpoint, signed_folders, signers, trusted_keys, verified
 
 _ROOMS = {
     "audit_log": "trust",

@@ -30,12 +30,7 @@ from deltareg.wire import (
     VerdictReport,
 )
 from deltareg.wire.findings import FoundReport
-from deltareg.wire.statements import (
-    FIGURES,
-    figures_statement,
-    read_figures,
-    verdict_statement,
-)
+from deltareg.wire.statements import FIGURES, figures_statement, read_figures, verdict_statement
 from deltareg.wire.work import work_statement
 
 if TYPE_CHECKING:
@@ -61,9 +56,7 @@ class _Leased:
 class WorkerClient(Client):
     """A client that also claims runs, holds them and ends them, and signs what was found."""
 
-    def __init__(
-        self, config: ClientConfig, *, key: "SigningKey | None" = None, host: str = ""
-    ) -> None:
+    def __init__(self, config: ClientConfig, *, key: "SigningKey | None" = None, host: str = "") -> None:
         """Open nothing yet, as `Client`.
 
         Args:
@@ -112,18 +105,23 @@ class WorkerClient(Client):
 
     def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
         """End a run that this client was leased with what was found, which it signs."""
-        return self._api.post(f"/runs/{run_id}:complete", self._signed(run_id, report), VerdictInfo)
+        return self._api.post(f"/runs/{run_id}:complete", self._sign_report(run_id, report), VerdictInfo)
 
-    def _signed(self, run_id: str, report: VerdictReport) -> Request:
+    def _sign_report(self, run_id: str, report: VerdictReport) -> Request:
         """Sign a report; one about a run of somebody else goes as it is, and is refused."""
         leased = self._leased.get(run_id)
         if leased is None or self._key is None:
             return report
         request = leased.request
         statement = verdict_statement(
-            leased.grant, report, worker=request.worker, host=request.host, labels=request.labels,
-            started_at=leased.at, finished_at=_now(),
-        )  # fmt: skip
+            leased.grant,
+            report,
+            worker=request.worker,
+            host=request.host,
+            labels=request.labels,
+            started_at=leased.at,
+            finished_at=_now(),
+        )
         envelope = sign_statement(statement, self._key).decode()
         return SignedReport(fence=report.fence, envelope=envelope)
 
@@ -151,9 +149,7 @@ class WorkerClient(Client):
             if kept.keyid != public.keyid or kept.surroundings != surroundings:
                 continue
             try:
-                signed = open_statement(
-                    kept.envelope.encode(), {public.keyid: public}, predicate_type=FIGURES
-                )
+                signed = open_statement(kept.envelope.encode(), {public.keyid: public}, predicate_type=FIGURES)
                 said = read_figures(signed.statement)
             except (BadSignature, InvalidInput):
                 continue

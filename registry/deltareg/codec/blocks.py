@@ -37,9 +37,7 @@ class BlocksCodec:
         self._compressor = open_compressor(GENERAL)
         self._decompressor = open_decompressor()
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         against = words_of(same_size(reference, chunk.nbytes), item_bytes)
         count = against.size // _BLOCK
         if item_bytes == 1 or count < _LEAST:
@@ -57,25 +55,20 @@ class BlocksCodec:
         if len(frame) * 2 >= bits.size + _FRAME:  # what changed lies all over
             return None
         body = b""
-        kept = self._kept("kept", words, changed)
+        kept = self._join_changed("kept", words, changed)
         if kept.size:
-            body = self._contexts.pack(kept, self._kept("kept reference", against, changed))
+            body = self._contexts.pack(kept, self._join_changed("kept reference", against, changed))
         payload = b"".join((struct.pack("<H", len(frame)), frame, body))
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1:
             raise build_integrity_failure("a chunk of single bytes is never stored in blocks")
         changed, body = self._split(memoryview(payload), against.size // _BLOCK)
-        kept_reference = self._kept("kept reference", against, changed)
+        kept_reference = self._join_changed("kept reference", against, changed)
         kept = self._scratch.words("kept", count=kept_reference.size, item_bytes=item_bytes)
         if kept.size:
             self._contexts.unpack_into(kept, kept_reference, body)
@@ -100,7 +93,7 @@ class BlocksCodec:
             raise build_integrity_failure("the map of a chunk marks blocks that are not there")
         return flags[:count].astype(np.bool_), payload[begin + length :]
 
-    def _kept(self, name: str, words: Words, changed: Flags) -> Words:
+    def _join_changed(self, name: str, words: Words, changed: Flags) -> Words:
         """Join the changed blocks, and what follows the last whole one."""
         marked = int(np.count_nonzero(changed))
         rest = words[changed.size * _BLOCK :]

@@ -11,13 +11,7 @@ from typing import Final
 import numpy as np
 
 from deltareg.codec.chunk_codec import build_integrity_failure
-from deltareg.codec.frames import (
-    ENTROPY,
-    is_worth_it,
-    open_compressor,
-    open_decompressor,
-    read_frame,
-)
+from deltareg.codec.frames import ENTROPY, is_worth_it, open_compressor, open_decompressor, read_frame
 from deltareg.codec.scratch import Octets, Scratch, Words, octets
 
 _ZERO: Final = 0

@@ -40,9 +40,7 @@ def encode_smallest(
         reference: The same bytes of the reference, if any.
         item_bytes: Bytes of an element.
     """
-    usable = [
-        codecs[i] for i in candidates if reference is not None or not codecs[i].uses_reference
-    ]
+    usable = [codecs[i] for i in candidates if reference is not None or not codecs[i].uses_reference]
     # Where decay moved every wide word a little, pcodec needs half of what the first one does.
     is_thorough = PCODEC in candidates and item_bytes > _SHORT
     best: tuple[int, bytes | memoryview] = (RAW, chunk)
@@ -58,8 +56,7 @@ def encode_smallest(
     sample = _sample(chunk)
     against = None if reference is None else _sample(reference)
     estimates = [
-        (_estimate(codec, sample, against, item_bytes) * chunk.nbytes // SAMPLE_BYTES, codec)
-        for codec in usable
+        (_estimate(codec, sample, against, item_bytes) * chunk.nbytes // SAMPLE_BYTES, codec) for codec in usable
     ]
     for estimate, codec in sorted(estimates, key=lambda pair: pair[0]):
         # A sample errs by a percent: what it puts just behind the best is tried too.
@@ -68,9 +65,7 @@ def encode_smallest(
     return best[0], bytes(best[1])
 
 
-def choose_reference(
-    codecs: Mapping[int, ChunkCodec], candidates: Sequence[int], source: PieceSource
-) -> PieceSource:
+def choose_reference(codecs: Mapping[int, ChunkCodec], candidates: Sequence[int], source: PieceSource) -> PieceSource:
     """Give the source with the one reference that it is best encoded against.
 
     A piece that is equal to its own reference keeps it. Of references that promise the same the
@@ -89,14 +84,12 @@ def choose_reference(
     size, item_bytes = source.piece.size_bytes, ITEM_BYTES[source.piece.dtype]
     sample = _stretches(source.read, size)
 
-    def promised(read: ReadRange) -> int:
+    def estimate_size(read: ReadRange) -> int:
         against = _stretches(read, size)
-        _, payload = encode_smallest(
-            codecs, candidates, chunk=sample, reference=against, item_bytes=item_bytes
-        )
+        _, payload = encode_smallest(codecs, candidates, chunk=sample, reference=against, item_bytes=item_bytes)
         return len(payload)
 
-    return source.against(min(references, key=lambda reference: promised(reference.read)))
+    return source.against(min(references, key=lambda reference: estimate_size(reference.read)))
 
 
 def _stretches(read: ReadRange, size_bytes: int) -> memoryview:
@@ -121,9 +114,7 @@ def _sample(data: memoryview) -> memoryview:
     return memoryview(b"".join(stretches))
 
 
-def _estimate(
-    codec: ChunkCodec, sample: memoryview, against: memoryview | None, item_bytes: int
-) -> int:
+def _estimate(codec: ChunkCodec, sample: memoryview, against: memoryview | None, item_bytes: int) -> int:
     if codec.id == PCODEC:  # it learns far more from a whole chunk than from a sample
         return 0
     payload = codec.encode(sample, against, item_bytes=item_bytes)

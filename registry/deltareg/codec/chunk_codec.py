@@ -43,9 +43,7 @@ class ChunkCodec(Protocol):
         """Whether it needs the same chunk of the reference, for encoding and for decoding."""
         ...
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         """Write a chunk; equal arguments give equal bytes on every machine and in every thread.
 
         Args:
@@ -59,12 +57,7 @@ class ChunkCodec(Protocol):
         ...
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         """Read what `encode` wrote, holding no more than a few times `size_bytes`.
 

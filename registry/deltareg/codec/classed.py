@@ -14,13 +14,7 @@ import numpy as np
 from deltareg.codec.byte_planes import BytePlanes
 from deltareg.codec.chunk_codec import build_integrity_failure
 from deltareg.codec.classes import ChunkClasses
-from deltareg.codec.frames import (
-    ENTROPY,
-    is_worth_it,
-    open_compressor,
-    open_decompressor,
-    read_frame,
-)
+from deltareg.codec.frames import ENTROPY, is_worth_it, open_compressor, open_decompressor, read_frame
 from deltareg.codec.kernel import ClassTally
 from deltareg.codec.kernels import kernel
 from deltareg.codec.scratch import Octets, Scratch, Words, octets
@@ -50,7 +44,7 @@ class ClassedWords:
             if width == _WHOLE:
                 bodies.append(self._planes.pack(own))
             elif width != _ZERO:
-                packed = self._packed(count, width)
+                packed = self._allocate_packed(count, width)
                 escaped += kernel().pack(own, width, packed, escapes[escaped:])
                 bodies.append(self._body(packed))
             begin += count
@@ -74,7 +68,7 @@ class ClassedWords:
             elif width == _WHOLE:
                 self._planes.unpack_into(own, next(bodies))
             else:
-                packed = self._unpacked(next(bodies), _packed_size(count, width))
+                packed = self._unpack_body(next(bodies), _packed_size(count, width))
                 found = kernel().unpack(packed, width, own)
                 if found:
                     narrow.append((own, width, found))
@@ -82,9 +76,7 @@ class ClassedWords:
             begin += count
         self._fill(narrow, escaped, rest, zigzag.itemsize)
 
-    def _fill(
-        self, narrow: list[tuple[Words, int, int]], escaped: int, rest: memoryview, item_bytes: int
-    ) -> None:
+    def _fill(self, narrow: list[tuple[Words, int, int]], escaped: int, rest: memoryview, item_bytes: int) -> None:
         if not escaped:
             if rest:
                 raise build_integrity_failure(f"{len(rest)} bytes follow the classes of a chunk without escapes")
@@ -96,7 +88,7 @@ class ClassedWords:
             kernel().fill(own, (1 << width) - 1, escapes[begin : begin + found])
             begin += found
 
-    def _packed(self, count: int, width: int) -> Octets:
+    def _allocate_packed(self, count: int, width: int) -> Octets:
         size = _packed_size(count, width)
         return self._scratch.words("packed", count=size, item_bytes=1).view(np.uint8)
 
@@ -104,7 +96,7 @@ class ClassedWords:
         frame = self._compressor.compress(octets(packed))
         return frame if is_worth_it(frame, packed.size) else packed.tobytes()
 
-    def _unpacked(self, body: memoryview, size: int) -> Octets:
+    def _unpack_body(self, body: memoryview, size: int) -> Octets:
         """Give packed numbers; a body of exactly their size is not compressed."""
         if len(body) == size:
             return np.frombuffer(body, dtype=np.uint8)

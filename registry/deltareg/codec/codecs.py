@@ -45,9 +45,17 @@ def open_codecs() -> Mapping[int, ChunkCodec]:
     """Make every codec, with buffers shared among them, for one thread."""
     scratch = Scratch()
     codecs: tuple[ChunkCodec, ...] = (
-        RawCodec(), ZstdCodec(), PlanesCodec(scratch), PackedCodec(scratch), ContextsCodec(scratch), SubtractCodec(scratch),
-        Pcodec(scratch), BlocksCodec(scratch), FloatsCodec(scratch), LengthsCodec(scratch),
-    )  # fmt: skip
+        RawCodec(),
+        ZstdCodec(),
+        PlanesCodec(scratch),
+        PackedCodec(scratch),
+        ContextsCodec(scratch),
+        SubtractCodec(scratch),
+        Pcodec(scratch),
+        BlocksCodec(scratch),
+        FloatsCodec(scratch),
+        LengthsCodec(scratch),
+    )
     return MappingProxyType({codec.id: codec for codec in codecs})
 
 

@@ -30,11 +30,7 @@ Fetch = Callable[[Chunk], bytes | memoryview]
 
 
 def decode_chunk(
-    payload: bytes | memoryview,
-    chunk: Chunk,
-    *,
-    item_bytes: int,
-    reference: memoryview | None = None,
+    payload: bytes | memoryview, chunk: Chunk, *, item_bytes: int, reference: memoryview | None = None
 ) -> memoryview:
     """Decode one chunk and check it.
 

@@ -26,9 +26,7 @@ class DifferenceCodec(ABC):
     def classes(self, against: Words) -> ChunkClasses:
         """Divide a chunk by its reference alone."""
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         against = words_of(same_size(reference, chunk.nbytes), item_bytes)
         if item_bytes == 1:
             return None
@@ -36,12 +34,7 @@ class DifferenceCodec(ABC):
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1:

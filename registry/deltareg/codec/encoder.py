@@ -57,9 +57,7 @@ class EncodedPack:
 class PackEncoder:
     """Encodes pieces once; `packs` may be run through one time."""
 
-    def __init__(
-        self, sources: Iterable[PieceSource], *, workers: int = 2, profile: str = "default"
-    ) -> None:
+    def __init__(self, sources: Iterable[PieceSource], *, workers: int = 2, profile: str = "default") -> None:
         """Prepare; nothing is read before the first pack is asked for.
 
         Args:
@@ -90,16 +88,12 @@ class PackEncoder:
                     if not self._writer.has_room_for(len(payload)):
                         yield self._close_pack()
                     entry = self._writer.add(
-                        payload,
-                        codec=codec,
-                        item_bytes=job.item_bytes,
-                        size_bytes=job.end - job.begin,
-                        check=check,
+                        payload, codec=codec, item_bytes=job.item_bytes, size_bytes=job.end - job.begin, check=check
                     )
                     self._place(job, entry)
         if self._writer.entries:
             yield self._close_pack()
-        self._pieces = {digest: self._stored(digest) for digest in self._placed}
+        self._pieces = {digest: self._build_piece(digest) for digest in self._placed}
 
     @property
     def pieces(self) -> Mapping[Digest, StoredPiece]:
@@ -133,11 +127,7 @@ class PackEncoder:
     def _encode_chunk(self, job: "_Job") -> "_EncodedChunk":
         chunk = job.read_chunk()
         codec, payload = encode_smallest(
-            thread_codecs(),
-            self._candidates,
-            chunk=chunk,
-            reference=job.read_reference(),
-            item_bytes=job.item_bytes,
+            thread_codecs(), self._candidates, chunk=chunk, reference=job.read_reference(), item_bytes=job.item_bytes
         )
         return job, codec, payload, xxhash.xxh3_64_intdigest(chunk)
 
@@ -155,7 +145,7 @@ class PackEncoder:
         self._refs.append(pack.ref)
         return pack
 
-    def _stored(self, digest: Digest) -> StoredPiece:
+    def _build_piece(self, digest: Digest) -> StoredPiece:
         chunks = tuple(
             Chunk(self._refs[number].digest, e.offset, e.length, e.codec, e.size_bytes, e.check)
             for number, e in self._placed[digest]

@@ -13,13 +13,7 @@ from deltareg.tensors.header import parse_header
 
 
 def read_range(
-    manifest: Manifest,
-    file: ManifestFile,
-    rebuild: PieceRebuilder,
-    *,
-    begin: int,
-    end: int,
-    is_proven: bool,
+    manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder, *, begin: int, end: int, is_proven: bool
 ) -> Iterator[memoryview]:
     """Give bytes `begin` to `end` (exclusive) of a file of a manifest.
 
@@ -54,9 +48,7 @@ def read_range(
     yield from _held_back(rebuild(whole))
 
 
-def _laid_out(
-    manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder
-) -> Iterator[tuple[Piece, int]]:
+def _laid_out(manifest: Manifest, file: ManifestFile, rebuild: PieceRebuilder) -> Iterator[tuple[Piece, int]]:
     """Give the pieces of a file in order, each with the byte that it begins with."""
     yield file.part, 0
     if not file.is_tensors:

@@ -14,13 +14,7 @@ import numpy as np
 
 from deltareg.codec.byte_planes import BytePlanes
 from deltareg.codec.chunk_codec import FLOATS, build_integrity_failure
-from deltareg.codec.frames import (
-    ENTROPY,
-    is_worth_it,
-    open_compressor,
-    open_decompressor,
-    read_frame,
-)
+from deltareg.codec.frames import ENTROPY, is_worth_it, open_compressor, open_decompressor, read_frame
 from deltareg.codec.kernels import kernel
 from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
@@ -44,9 +38,7 @@ class FloatsCodec:
         self._compressor = open_compressor(ENTROPY)
         self._decompressor = open_decompressor()
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         del reference
         if item_bytes == 1:
             return None
@@ -70,12 +62,7 @@ class FloatsCodec:
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         del reference
         if item_bytes == 1:
@@ -83,9 +70,7 @@ class FloatsCodec:
         count = size_bytes // item_bytes
         words = self._scratch.lend(count, item_bytes)
         top, frame, lows, rest = _split(memoryview(payload), count, item_bytes)
-        symbols = np.frombuffer(
-            read_frame(self._decompressor, frame, size_bytes=count), dtype=np.uint8
-        )
+        symbols = np.frombuffer(read_frame(self._decompressor, frame, size_bytes=count), dtype=np.uint8)
         np.copyto(words, symbols)
         self._fill(words, rest)
         np.left_shift(words, 8 * item_bytes - _HIGH_BITS, out=words)
@@ -157,9 +142,7 @@ def _lows(down: Words, spare: Words) -> tuple[bytes, bytes, bytes]:
     return nibbles.tobytes(), fifths.tobytes(), whole.tobytes()
 
 
-def _split(
-    payload: memoryview, count: int, item_bytes: int
-) -> tuple[int, memoryview, memoryview, memoryview]:
+def _split(payload: memoryview, count: int, item_bytes: int) -> tuple[int, memoryview, memoryview, memoryview]:
     """Take a payload apart: the top, the frame, the low bits and what follows."""
     if len(payload) < _HEAD.size:
         raise build_integrity_failure("a chunk of floats ends in its head")

@@ -51,9 +51,7 @@ def is_worth_it(frame: bytes, size_bytes: int) -> bool:
     return len(frame) * 32 < size_bytes * 31
 
 
-def open_compressor(
-    parameters: zstandard.ZstdCompressionParameters,
-) -> zstandard.ZstdCompressor:
+def open_compressor(parameters: zstandard.ZstdCompressionParameters) -> zstandard.ZstdCompressor:
     """Make a compressor for one thread."""
     return zstandard.ZstdCompressor(compression_params=parameters)
 
@@ -63,9 +61,7 @@ def open_decompressor() -> zstandard.ZstdDecompressor:
     return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
 
 
-def read_frame(
-    decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview, *, size_bytes: int
-) -> bytes:
+def read_frame(decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview, *, size_bytes: int) -> bytes:
     """Read exactly one frame that declares and holds exactly `size_bytes`.
 
     Raises:

@@ -9,14 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from deltareg.codec.canonical import (
-    Numbers,
-    lengths_of,
-    read_bits,
-    read_letters,
-    words_of,
-    write_bits,
-)
+from deltareg.codec.canonical import Numbers, lengths_of, read_bits, read_letters, words_of, write_bits
 from deltareg.codec.chunk_codec import LENGTHS, build_integrity_failure, same_size
 from deltareg.codec.scratch import Octets, Scratch, Words, octets
 from deltareg.codec.scratch import words_of as chunk_words
@@ -35,9 +28,7 @@ class LengthsCodec:
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         against = chunk_words(same_size(reference, chunk.nbytes), item_bytes)
         if item_bytes == 1 or against.size > MOST_WORDS:
             return None
@@ -51,18 +42,11 @@ class LengthsCodec:
         below = np.maximum(letters - 1, 0)
         top = np.left_shift(1, below) * (letters > 0)
         lows = write_bits(zigzag.astype(np.int64) - top, below)
-        payload = b"".join(
-            (bytes([len(lengths)]), _nibbles(lengths), codes.tobytes(), lows.tobytes())
-        )
+        payload = b"".join((bytes([len(lengths)]), _nibbles(lengths), codes.tobytes(), lows.tobytes()))
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         against = chunk_words(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1 or against.size > MOST_WORDS:

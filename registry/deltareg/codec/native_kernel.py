@@ -72,13 +72,7 @@ class NativeKernel:
         against = _align_words(against)
         begins = np.array([0, *accumulate(classes.counts)], dtype=np.uint32)
         self._calls[name, out.itemsize](
-            _at(given),
-            _at(against),
-            out.size,
-            _at(classes.of_key),
-            _at(begins),
-            len(classes.counts),
-            _at(out),
+            _at(given), _at(against), out.size, _at(classes.of_key), _at(begins), len(classes.counts), _at(out)
         )
 
 

@@ -113,6 +113,4 @@ def _blocks(
 
 
 def _class_numbers(against: Words, classes: ChunkClasses) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(
-        _magnitudes(against).tobytes().translate(classes.of_key.tobytes()), np.uint8
-    )
+    return np.frombuffer(_magnitudes(against).tobytes().translate(classes.of_key.tobytes()), np.uint8)

@@ -66,9 +66,7 @@ class PackWriter:
         size = len(self._data) + length + index_bytes + TRAILER_BYTES
         return not self._entries or size <= PACK_TARGET_BYTES
 
-    def add(
-        self, payload: bytes, *, codec: int, item_bytes: int, size_bytes: int, check: int
-    ) -> PackEntry:
+    def add(self, payload: bytes, *, codec: int, item_bytes: int, size_bytes: int, check: int) -> PackEntry:
         """Append a payload."""
         entry = PackEntry(len(self._data), len(payload), codec, item_bytes, size_bytes, check)
         self._append(payload)
@@ -83,8 +81,7 @@ class PackWriter:
     def finish(self) -> tuple[Digest, memoryview]:
         """Append index and trailer and give the whole pack; nothing may be added after it."""
         index = b"".join(
-            _ENTRY.pack(e.offset, e.length, e.size_bytes, e.codec, e.item_bytes, 0, e.check)
-            for e in self._entries
+            _ENTRY.pack(e.offset, e.length, e.size_bytes, e.codec, e.item_bytes, 0, e.check) for e in self._entries
         )
         self._append(index)
         self._append(_TRAILER.pack(len(index), xxhash.xxh3_64_intdigest(index), END_MAGIC))

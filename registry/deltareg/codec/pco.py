@@ -40,9 +40,7 @@ class Pcodec:
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         against = words_of(same_size(reference, chunk.nbytes), item_bytes)
         library = _library()
         if library is None or item_bytes == 1:
@@ -55,12 +53,7 @@ class Pcodec:
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1:

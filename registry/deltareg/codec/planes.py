@@ -22,9 +22,7 @@ class PlanesCodec:
         self._scratch = scratch
         self._planes = BytePlanes(scratch)
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         del reference
         words = words_of(chunk, item_bytes)
         rotated = self._scratch.words("words", count=words.size, item_bytes=item_bytes)
@@ -36,12 +34,7 @@ class PlanesCodec:
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         del reference
         words = self._scratch.lend(size_bytes // item_bytes, item_bytes)

@@ -24,11 +24,7 @@ class PieceRebuilder:
     """Gives the bytes of pieces, one after another."""
 
     def __init__(
-        self,
-        storage: StorageMap,
-        fetch: Fetch,
-        references: Mapping[Digest, ReadRange],
-        pool: OrderedPool,
+        self, storage: StorageMap, fetch: Fetch, references: Mapping[Digest, ReadRange], pool: OrderedPool
     ) -> None:
         """Read nothing yet.
 
@@ -79,7 +75,7 @@ class PieceRebuilder:
             raise IntegrityFailure(f"the storage map has no place for {piece.digest}")
         return read
 
-    def encoded(self, chunk: Chunk) -> bytes | memoryview:
+    def fetch_encoded(self, chunk: Chunk) -> bytes | memoryview:
         """Give a chunk as it is stored."""
         return self._fetch(chunk)
 
@@ -109,9 +105,7 @@ class _StoredRange:
     The last chunk is kept, for ranges that are shorter than chunks. Threads may read at once.
     """
 
-    def __init__(
-        self, chunks: Sequence[Chunk], fetch: Fetch, below: ReadRange | None, item_bytes: int
-    ) -> None:
+    def __init__(self, chunks: Sequence[Chunk], fetch: Fetch, below: ReadRange | None, item_bytes: int) -> None:
         self._chunks, self._fetch = chunks, fetch
         self._below, self._item_bytes = below, item_bytes
         self._begins = [0, *accumulate(chunk.size_bytes for chunk in chunks)]
@@ -124,11 +118,11 @@ class _StoredRange:
         number = bisect_right(self._begins, begin) - 1
         while begin < end:
             first, stop = self._begins[number], min(end, self._begins[number + 1])
-            parts.append(self._decoded(number)[begin - first : stop - first])
+            parts.append(self._decode_chunk(number)[begin - first : stop - first])
             begin, number = stop, number + 1
         return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
 
-    def _decoded(self, number: int) -> memoryview:
+    def _decode_chunk(self, number: int) -> memoryview:
         kept, data = self._last
         if kept == number:
             return data
@@ -137,8 +131,6 @@ class _StoredRange:
         reference = None
         if self._below is not None and thread_codecs()[chunk.codec].uses_reference:
             reference = self._below(begin, end)
-        data = decode_chunk(
-            self._fetch(chunk), chunk, item_bytes=self._item_bytes, reference=reference
-        ).cast("B")
+        data = decode_chunk(self._fetch(chunk), chunk, item_bytes=self._item_bytes, reference=reference).cast("B")
         self._last = (number, data)
         return data

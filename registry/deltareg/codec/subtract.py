@@ -25,9 +25,7 @@ class SubtractCodec:
         self._scratch = scratch
         self._planes = BytePlanes(scratch)
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         words = words_of(chunk, item_bytes)
         against = words_of(same_size(reference, chunk.nbytes), item_bytes)
         zigzag = self._scratch.words("words", count=words.size, item_bytes=item_bytes)
@@ -37,12 +35,7 @@ class SubtractCodec:
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         words = self._scratch.lend(against.size, item_bytes)

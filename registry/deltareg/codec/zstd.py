@@ -15,20 +15,13 @@ class ZstdCodec:
         self._compressor = open_compressor(GENERAL)
         self._decompressor = open_decompressor()
 
-    def encode(
-        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
-    ) -> bytes | None:
+    def encode(self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int) -> bytes | None:
         del reference, item_bytes
         frame = self._compressor.compress(chunk)
         return frame if len(frame) < chunk.nbytes else None
 
     def decode(
-        self,
-        payload: bytes | memoryview,
-        reference: memoryview | None,
-        *,
-        size_bytes: int,
-        item_bytes: int,
+        self, payload: bytes | memoryview, reference: memoryview | None, *, size_bytes: int, item_bytes: int
     ) -> memoryview:
         del reference, item_bytes
         return memoryview(read_frame(self._decompressor, payload, size_bytes=size_bytes))

@@ -51,9 +51,7 @@ def name_fault(error: exc.DBAPIError) -> DeltaregError | None:
     if state == _DISK_FULL_STATE:
         return DiskFull("the disk of the database is full", fix=_MAKE_ROOM)
     if error.connection_invalidated or _is_temporary(error, state):
-        return Unavailable(
-            f"the database cannot answer now ({_first_line(cause)})", fix="try again"
-        )
+        return Unavailable(f"the database cannot answer now ({_first_line(cause)})", fix="try again")
     return None
 
 

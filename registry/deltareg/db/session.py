@@ -33,9 +33,7 @@ _RESTS_SINCE = "rests_since"
 _TRUSTED_S = 0.5
 
 
-def create_engine(
-    url: str | sa.URL, *, pool_size: int = 10, busy_timeout_s: float = 5.0
-) -> sa.Engine:
+def create_engine(url: str | sa.URL, *, pool_size: int = 10, busy_timeout_s: float = 5.0) -> sa.Engine:
     """Make an engine for `sqlite:///path` or `postgresql+psycopg://…`; nothing is opened yet.
 
     Args:
@@ -208,11 +206,7 @@ def _postgresql(target: sa.URL, *, pool_size: int) -> sa.Engine:
         pool_timeout=10,
         # As with SQLite, a connection begins no transaction by itself: what opens one says which.
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "connect_timeout": 10,
-            "application_name": "deltareg",
-            "options": _POSTGRESQL_OPTIONS,
-        },
+        connect_args={"connect_timeout": 10, "application_name": "deltareg", "options": _POSTGRESQL_OPTIONS},
     )
     event.listen(engine, "checkin", _note_rest)
     event.listen(engine, "checkout", partial(_ping_if_rested, engine.dialect))
@@ -224,10 +218,7 @@ def _note_rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry)
 
 
 def _ping_if_rested(
-    dialect: sa.Dialect,
-    connection: DBAPIConnection,
-    record: ConnectionPoolEntry,
-    _lent: PoolProxiedConnection,
+    dialect: sa.Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _lent: PoolProxiedConnection
 ) -> None:
     """Have a connection that a restart of the server cut replaced before it is used.
 

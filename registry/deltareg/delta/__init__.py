@@ -30,13 +30,24 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "kind": (
-        "Account", "ActivationHook", "Addition", "BaseCopy", "BaseView", "DeltaFiles", "DeltaKind",
-        "Effect", "KindReader", "Match", "PrefixInsert", "Tensors", "WeightUpdate",
+        "Account",
+        "ActivationHook",
+        "Addition",
+        "BaseCopy",
+        "BaseView",
+        "DeltaFiles",
+        "DeltaKind",
+        "Effect",
+        "KindReader",
+        "Match",
+        "PrefixInsert",
+        "Tensors",
+        "WeightUpdate",
     ),
     "layouts.peft.config": ("Fields",),
     "layouts.peft.peft_kind": ("PeftKind", "Site"),
     "maths.formula": ("Array", "Examined", "Ops", "Tensor", "Update"),
-}  # fmt: skip
+}
 
 __all__ = [
     "Account",

@@ -104,9 +104,7 @@ def _find_duplicates(files: DeltaFiles) -> list[Problem]:
     ]
 
 
-def _ledger(
-    effects: Sequence[Effect], names: frozenset[str]
-) -> tuple[Mapping[str, tuple[str, str]], list[Problem]]:
+def _ledger(effects: Sequence[Effect], names: frozenset[str]) -> tuple[Mapping[str, tuple[str, str]], list[Problem]]:
     """Write down who consumes what; find what nobody does, and what two do."""
     roles: dict[str, tuple[str, str]] = {}
     problems: list[Problem] = []
@@ -121,10 +119,7 @@ def _ledger(
         told = f"none of the {len(left)} tensors has anything to do with the base"
         problems.append(Problem("no_tensor_applied", told, tensor=left[0]))
     else:
-        problems += [
-            Problem("unexpected_tensors", "nothing uses it", tensor=name, fix="take it out")
-            for name in left
-        ]
+        problems += [Problem("unexpected_tensors", "nothing uses it", tensor=name, fix="take it out") for name in left]
     invented = sorted(roles.keys() - names)
     problems += [Problem("missing_tensors", "the files lack it", tensor=name) for name in invented]
     return roles, problems
@@ -158,14 +153,10 @@ def _narrow(effects: Sequence[Effect], tensors: Tensors) -> list[Problem]:
     Weights that are put in place as they are may be of eight bits, as their base's are.
     """
     computed = (e for e in effects if not isinstance(e, WeightUpdate) or not e.update.replaces)
-    names = (
-        name for e in computed if not isinstance(e, (Addition, BaseCopy)) for name in e.consumes
-    )
+    names = (name for e in computed if not isinstance(e, (Addition, BaseCopy)) for name in e.consumes)
     told = "eight bits hold a digit of what was trained, and no library gets the rest back"
     return [
-        Problem(
-            "shape", f"{tensors[name].dtype}: {told}", tensor=name, fix="save it in BF16 or F16"
-        )
+        Problem("shape", f"{tensors[name].dtype}: {told}", tensor=name, fix="save it in BF16 or F16")
         for name in names
         if name in tensors and tensors[name].dtype.startswith("F8")
     ]

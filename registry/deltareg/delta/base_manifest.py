@@ -14,23 +14,25 @@ from deltareg.digest import Digest, merkle_root, sha256_of
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Problem, Refused
 from deltareg.identity.fingerprint import fingerprint
-from deltareg.identity.manifest import (
-    BASE_KIND,
-    COMPONENTS,
-    Manifest,
-    ManifestFile,
-    ManifestTensor,
-    canonical_json,
-)
+from deltareg.identity.manifest import BASE_KIND, COMPONENTS, Manifest, ManifestFile, ManifestTensor, canonical_json
 from deltareg.identity.whole_base import WholeBase, whole_base
 from deltareg.tensors.header import SafetensorsHeader, strict_json_object
 
 CONFIG_FILE = "config.json"
-TOKENIZER_FILES = frozenset({
-    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "spiece.model", "tokenizer.model",
-    "chat_template.jinja",
-})  # fmt: skip
+TOKENIZER_FILES = frozenset(
+    {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "spiece.model",
+        "tokenizer.model",
+        "chat_template.jinja",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,10 @@ def build_base_manifest(
         Refused: Two files hold a tensor of the same name.
     """
     tensors = (
-        ManifestTensor(
-            path, name, "weight", "", info.dtype, info.shape, digests[path, name]
-        )
+        ManifestTensor(path, name, "weight", "", info.dtype, info.shape, digests[path, name])
         for path, header in headers.items()
         for name, info in header.tensors.items()
-    )  # fmt: skip
+    )
     inner = {COMPONENTS: dict(components)} if components else {}
     manifest = Manifest(
         kind=BASE_KIND,
@@ -130,9 +130,7 @@ def parameters_root(view: BaseView) -> Digest:
     """
     names = view.names
     return merkle_root(
-        (names.canonical(name), record.digest)
-        for name, record in view.tensors.items()
-        if not names.is_buffer(name)
+        (names.canonical(name), record.digest) for name, record in view.tensors.items() if not names.is_buffer(name)
     )
 
 
@@ -142,9 +140,7 @@ def base_identity(manifest: Manifest) -> BaseIdentity:
     inner = {n: strict_json_object(t.encode()) for n, t in components_of(manifest).items()}
     whole = {**config, COMPONENTS: inner} if inner else config
     tokenizer = {
-        file.path: str(file.digest)
-        for file in manifest.files
-        if file.path.rpartition("/")[2] in TOKENIZER_FILES
+        file.path: str(file.digest) for file in manifest.files if file.path.rpartition("/")[2] in TOKENIZER_FILES
     }
     root = fingerprint(manifest.records().values())
     return BaseIdentity(

@@ -12,14 +12,7 @@ from typing import Literal
 import numpy as np
 
 from deltareg.delta.fold import FoldedBase
-from deltareg.delta.kind import (
-    ActivationHook,
-    Addition,
-    Effect,
-    PrefixInsert,
-    Tensors,
-    WeightUpdate,
-)
+from deltareg.delta.kind import ActivationHook, Addition, Effect, PrefixInsert, Tensors, WeightUpdate
 from deltareg.delta.maths.formula import Tensor, Update
 from deltareg.delta.maths.low_rank import F64, LowRankChange, cores_of, low_rank_change
 from deltareg.delta.merge.sides import read_f64
@@ -61,10 +54,7 @@ class WeightDifference:
 
 
 def differences(
-    a: Sequence[Effect],
-    b: Sequence[Effect],
-    tensors: tuple[Tensors, Tensors],
-    base: Tensors | None,
+    a: Sequence[Effect], b: Sequence[Effect], tensors: tuple[Tensors, Tensors], base: Tensors | None
 ) -> list[WeightDifference]:
     """Compare all that two deltas of one base do to it; what differs most comes first.
 
@@ -83,9 +73,7 @@ def are_apart(found: Sequence[WeightDifference]) -> bool:
     return bool(found) and not any(one.norm_a and one.norm_b for one in found)
 
 
-def weight_differences(
-    a: Sequence[Effect], b: Sequence[Effect], base: Tensors | None
-) -> Iterator[WeightDifference]:
+def weight_differences(a: Sequence[Effect], b: Sequence[Effect], base: Tensors | None) -> Iterator[WeightDifference]:
     """Compare what two deltas of one base do, weight by weight.
 
     Args:
@@ -169,9 +157,7 @@ def _rank(change: LowRankChange | None) -> int | None:
     return None if change is None else change.rank
 
 
-def _from_factors(
-    target: str, a: LowRankChange | None, b: LowRankChange | None
-) -> WeightDifference:
+def _from_factors(target: str, a: LowRankChange | None, b: LowRankChange | None) -> WeightDifference:
     """Compare on cores: ΔW = Q · core · Pᵀ, with orthonormal Q and P shared by both."""
     core_a, core_b = cores_of((a, b)).cores
     norm_a, norm_b = float(np.linalg.norm(core_a)), float(np.linalg.norm(core_b))
@@ -210,9 +196,7 @@ def _overlap(u_a: F64, u_b: F64) -> float:
     return float(np.sum(np.square(u_a.T @ u_b))) / least if least else 0.0
 
 
-def _from_rows(
-    target: str, a: FoldedBase, b: FoldedBase, rank_a: int | None, rank_b: int | None
-) -> WeightDifference:
+def _from_rows(target: str, a: FoldedBase, b: FoldedBase, rank_a: int | None, rank_b: int | None) -> WeightDifference:
     """Compare by streaming both results and the base's rows."""
     return _measure_difference(
         target,
@@ -224,11 +208,7 @@ def _from_rows(
 
 
 def _measure_difference(
-    module: str,
-    a: Iterator[F64],
-    b: Iterator[F64],
-    rank_a: int | None = None,
-    rank_b: int | None = None,
+    module: str, a: Iterator[F64], b: Iterator[F64], rank_a: int | None = None, rank_b: int | None = None
 ) -> WeightDifference:
     """Add up squares of ΔW_a, of ΔW_b and of their difference, and the inner product."""
     squares = np.zeros(4)
@@ -237,12 +217,7 @@ def _measure_difference(
         two = np.zeros(()) if of_b is None else of_b
         if one.shape != two.shape:
             one, two = _pad_to_match(one, two)
-        squares += (
-            np.sum(one * one),
-            np.sum(two * two),
-            np.sum((two - one) ** 2),
-            np.sum(one * two),
-        )
+        squares += (np.sum(one * one), np.sum(two * two), np.sum((two - one) ** 2), np.sum(one * two))
     norm_a, norm_b, apart = (float(value) for value in np.sqrt(squares[:3]))
     return WeightDifference(
         module,

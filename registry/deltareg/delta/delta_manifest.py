@@ -14,9 +14,7 @@ from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor
 
-_DOCUMENTS = frozenset({
-    "adapter_config.json", "adapter_interface.json", "config.json", "head_config.json",
-})  # fmt: skip
+_DOCUMENTS = frozenset({"adapter_config.json", "adapter_interface.json", "config.json", "head_config.json"})
 
 
 def is_document(path: str) -> bool:
@@ -44,9 +42,7 @@ class Assessment:
         return [p for p in self.account.problems if p.severity == "error"]
 
 
-def assess(
-    files: DeltaFiles, tensors: Tensors, base: BaseView, *, kind: str = "auto"
-) -> Assessment:
+def assess(files: DeltaFiles, tensors: Tensors, base: BaseView, *, kind: str = "auto") -> Assessment:
     """Recognise a delta and account for every tensor of it; no data is read.
 
     Args:
@@ -97,12 +93,10 @@ def build_delta_manifest(
     _check_copies(digests)
     kind, roles = assessment.kind, assessment.account.roles
     tensors = (
-        ManifestTensor(
-            path, name, *roles.get(name, ("", "")), info.dtype, info.shape, digests[path, name]
-        )
+        ManifestTensor(path, name, *roles.get(name, ("", "")), info.dtype, info.shape, digests[path, name])
         for path, header in delta.headers.items()
         for name, info in header.tensors.items()
-    )  # fmt: skip
+    )
     return Manifest(
         kind=kind.name,
         variant=kind.variant,

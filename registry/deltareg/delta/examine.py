@@ -13,7 +13,7 @@ from deltareg.delta.kind import AGAIN, Account, BaseCopy, DeltaFiles, Tensors, W
 from deltareg.delta.layouts.conventions import needed_problem
 from deltareg.delta.maths.formula import AmbiguousUpdate, Array, Examined, Tensor, Update
 from deltareg.delta.maths.numpy_ops import NumPyOps
-from deltareg.delta.maths.updates import ScaledAddition, Replacement
+from deltareg.delta.maths.updates import Replacement, ScaledAddition
 from deltareg.errors import Problem
 from deltareg.tensors.array import EIGHT_BITS, F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES
@@ -29,9 +29,7 @@ SHARED_ROLES = frozenset({"projection_A", "projection_B"})
 _OPS = NumPyOps()
 
 
-def examine(
-    account: Account, tensors: Tensors, base_tensors: Tensors | None, files: DeltaFiles
-) -> list[Problem]:
+def examine(account: Account, tensors: Tensors, base_tensors: Tensors | None, files: DeltaFiles) -> list[Problem]:
     """Check a delta's numbers.
 
     Args:
@@ -73,9 +71,7 @@ def row_blocks(tensor: Tensor, rows: int | None = None) -> Iterator[tuple[int, i
 def _is_finite(tensor: Tensor) -> bool:
     if tensor.dtype not in FLOAT_DTYPES | EIGHT_BITS:
         return True
-    return all(
-        is_finite(_view(tensor, start, stop), tensor.dtype) for start, stop in row_blocks(tensor)
-    )
+    return all(is_finite(_view(tensor, start, stop), tensor.dtype) for start, stop in row_blocks(tensor))
 
 
 def _non_finite(tensor: Tensor) -> Problem:
@@ -91,10 +87,7 @@ def _faults(account: Account) -> list[Problem]:
 
 
 def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
-    groups = [
-        [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
-        for effect in account.effects
-    ]
+    groups = [[name for name, role in effect.consumes.items() if role in _SAME_VALUES] for effect in account.effects]
     groups += _repetitions(account)
     problems: list[Problem] = []
     for names in groups:
@@ -165,7 +158,8 @@ def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
     plain = (
         (effect.source, effect.update)
         for effect in account.effects
-        if isinstance(effect, WeightUpdate) and isinstance(effect.update, (Replacement, ScaledAddition, AmbiguousUpdate))
+        if isinstance(effect, WeightUpdate)
+        and isinstance(effect.update, (Replacement, ScaledAddition, AmbiguousUpdate))
     )
     for source, update in islice(plain, _SAMPLED_TENSORS):
         own = base[source]

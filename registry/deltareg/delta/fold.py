@@ -110,7 +110,7 @@ class FoldedBase:
         told = [update.dtype for update in self._updates[target] if update.dtype]
         return told[-1] if told else self.source(target).dtype
 
-    def stored(self, target: str) -> Tensor | None:
+    def find_stored(self, target: str) -> Tensor | None:
         """Give the delta's tensor that the result is bit for bit; None when it is computed.
 
         Args:
@@ -127,7 +127,7 @@ class FoldedBase:
         Args:
             target: One of `changed`.
         """
-        stored = self.stored(target)
+        stored = self.find_stored(target)
         if stored is not None:
             yield from _raw_rows(stored)
             return
@@ -142,7 +142,7 @@ class FoldedBase:
         step = height if whole else BLOCK_ROWS
         for start in range(0, height, step):
             stop = min(start + step, height)
-            values = self._folded(updates, target, start, stop)
+            values = self._fold_rows(updates, target, start, stop)
             for at in range(0, stop - start, BLOCK_ROWS):
                 yield values[at : at + BLOCK_ROWS] if shape else values
             del values  # or it would be held while the next block is computed
@@ -183,7 +183,7 @@ class FoldedBase:
             changes.update(self._network_class.changes(config))
         return changes
 
-    def _folded(self, updates: list[WeightUpdate], target: str, start: int, stop: int) -> F32:
+    def _fold_rows(self, updates: list[WeightUpdate], target: str, start: int, stop: int) -> F32:
         if updates[0].update.replaces:
             values = np.empty(0, dtype=np.float32)
         else:

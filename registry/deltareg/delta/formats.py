@@ -63,15 +63,11 @@ _LAYOUTS: dict[str, Callable[[str], bool]] = {
     "a LoRA in ComfyUI's layout, by its names diffusion_model.….lora_A": (
         lambda name: name.startswith("diffusion_model.") and ".lora_" in name
     ),
-    "a LoRA that MLX trained, by its names ….lora_a, ….lora_b": (
-        lambda name: name.endswith((".lora_a", ".lora_b"))
-    ),
+    "a LoRA that MLX trained, by its names ….lora_a, ….lora_b": (lambda name: name.endswith((".lora_a", ".lora_b"))),
 }
 
 
 def _architecture(files: DeltaFiles) -> str:
     inner = (adapter_config(files) or {}).get("config")
-    value = (
-        cast("dict[str, object]", inner).get("architecture") if isinstance(inner, dict) else None
-    )
+    value = cast("dict[str, object]", inner).get("architecture") if isinstance(inner, dict) else None
     return str(value)[:40] if value else "bottleneck"

@@ -3,14 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deltareg.delta.kind import (
-    ActivationHook,
-    Addition,
-    BaseCopy,
-    Effect,
-    PrefixInsert,
-    WeightUpdate,
-)
+from deltareg.delta.kind import ActivationHook, Addition, BaseCopy, Effect, PrefixInsert, WeightUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +32,7 @@ def injection_points(effects: Iterable[Effect]) -> list[InjectionPoint]:
         layers = found.setdefault((within, module), set())
         if layer is not None:
             layers.add(layer)
-    return [
-        InjectionPoint(within, module, tuple(sorted(layers)))
-        for (within, module), layers in sorted(found.items())
-    ]
+    return [InjectionPoint(within, module, tuple(sorted(layers))) for (within, module), layers in sorted(found.items())]
 
 
 def describe_points(points: Sequence[InjectionPoint]) -> list[str]:

@@ -107,9 +107,7 @@ class HookInputs:
     """
 
     arrays: Mapping[str, Array] = field(default_factory=dict[str, Array])
-    functions: Mapping[str, Callable[[Array], Array]] = field(
-        default_factory=dict[str, "Callable[[Array], Array]"]
-    )
+    functions: Mapping[str, Callable[[Array], Array]] = field(default_factory=dict[str, "Callable[[Array], Array]"])
 
 
 class Hook(Protocol):
@@ -194,9 +192,7 @@ class BaseView:
     tensors: Mapping[str, TensorRecord]
     config: Mapping[str, object]
     names: NameMap
-    components: Mapping[str, Mapping[str, object]] = field(
-        default_factory=dict[str, "Mapping[str, object]"]
-    )
+    components: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, "Mapping[str, object]"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from deltareg.delta.architectures import facts
-from deltareg.delta.kind import (
-    Addition,
-    BaseView,
-    DeltaFiles,
-    Effect,
-    NetworkClass,
-    WeightUpdate,
-)
+from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, NetworkClass, WeightUpdate
 from deltareg.delta.names import name_map_for
 from deltareg.documents.json_values import is_list, is_object
 
@@ -38,9 +31,7 @@ MOST_LABELS = 1 << 20
 """Classes that get names of their own; a head may be made to have more, to fill memory."""
 
 
-def network_class_of(
-    effects: Sequence[Effect], files: DeltaFiles, base: BaseView
-) -> NetworkClass | None:
+def network_class_of(effects: Sequence[Effect], files: DeltaFiles, base: BaseView) -> NetworkClass | None:
     """Say of which class base and delta are together; None where that is the base's, unchanged.
 
     None, too, where a new head came and nothing says of which class it is.
@@ -51,11 +42,7 @@ def network_class_of(
         base: The base.
     """
     added = {e.target: e.tensor.shape for e in effects if isinstance(e, Addition)}
-    other = {
-        e.target: e.shape
-        for e in effects
-        if isinstance(e, WeightUpdate) and e.shape and _is_head(e.target, base)
-    }
+    other = {e.target: e.shape for e in effects if isinstance(e, WeightUpdate) and e.shape and _is_head(e.target, base)}
     sizes = _sizes(effects, base)
     own = _own_config(files, base, sizes)
     architecture = _find_declared_class(files, base) if added else base.names.architecture
@@ -94,9 +81,7 @@ def _find_declared_class(files: DeltaFiles, base: BaseView) -> str:
     return next((name for name in asked if isinstance(name, str) and name in known), "")
 
 
-def _own_config(
-    files: DeltaFiles, base: BaseView, sizes: Mapping[int, int]
-) -> Mapping[str, object] | None:
+def _own_config(files: DeltaFiles, base: BaseView, sizes: Mapping[int, int]) -> Mapping[str, object] | None:
     """Give the delta's own config where it says something else of the network than the base's.
 
     The base's tensors are loaded by it, so it tells their sizes.

@@ -3,15 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from deltareg.delta.kind import (
-    ActivationHook,
-    Addition,
-    BaseCopy,
-    BaseView,
-    Effect,
-    PrefixInsert,
-    WeightUpdate,
-)
+from deltareg.delta.kind import ActivationHook, Addition, BaseCopy, BaseView, Effect, PrefixInsert, WeightUpdate
 
 INDEX_FILE = "model_index.json"
 """Lists the components of a pipeline; it lies where other bases have their `config.json`."""

@@ -37,11 +37,7 @@ class HeaderTensor:
 
 def header_tensors(files: DeltaFiles) -> dict[str, Tensor]:
     """Give the tensors of all headers, without data."""
-    return {
-        name: HeaderTensor(info)
-        for header in files.headers.values()
-        for name, info in header.tensors.items()
-    }
+    return {name: HeaderTensor(info) for header in files.headers.values() for name, info in header.tensors.items()}
 
 
 def misfit(update: Update, shape: tuple[int, ...]) -> str:

@@ -135,7 +135,7 @@ class Stacking:
     def _digest(self, folding: FoldedBase, name: str, own: Mapping[_Form, Digest]) -> Digest | None:
         """Give the digest that a tensor must have; None when its values are computed."""
         if name in folding.changed:
-            tensor = folding.stored(name)
+            tensor = folding.find_stored(name)
             if tensor is None:
                 return None
         elif name in folding.additions:

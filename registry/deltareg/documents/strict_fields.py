@@ -73,9 +73,7 @@ def read_text(value: object, place: DocumentPlace, *, example: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise place.wrong(f"takes a text, not {describe_value(value)}", fix=f"write {example}")
     if len(value) > _MOST_LETTERS or not value.isprintable():
-        raise place.wrong(
-            f"takes one line of at most {_MOST_LETTERS} characters", fix=f"write {example}, shorter"
-        )
+        raise place.wrong(f"takes one line of at most {_MOST_LETTERS} characters", fix=f"write {example}, shorter")
     return value
 
 
@@ -86,9 +84,7 @@ def read_count(value: object, place: DocumentPlace, *, most: int) -> int:
         InvalidInput: It is something else, or more than `most`.
     """
     if not is_count(value, below=most + 1):
-        raise place.wrong(
-            f"takes a whole number, not {describe_value(value)}", fix=f"write a number from 0 to {most}"
-        )
+        raise place.wrong(f"takes a whole number, not {describe_value(value)}", fix=f"write a number from 0 to {most}")
     return value
 
 

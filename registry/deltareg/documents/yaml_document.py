@@ -36,9 +36,7 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[object, obje
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise yaml.MarkedYAMLError(
-                None, None, f"the key {key!r} is no text: put it in quotes", key_node.start_mark
-            )
+            raise yaml.MarkedYAMLError(None, None, f"the key {key!r} is no text: put it in quotes", key_node.start_mark)
         if key in found:
             raise yaml.MarkedYAMLError(None, None, f"{key!r} is given twice", key_node.start_mark)
         found[key] = loader.construct_object(value_node, deep=True)
@@ -50,9 +48,7 @@ def _text(loader: _StrictLoader, node: yaml.ScalarNode) -> str:
 
 
 def _refuse_tag(_: _StrictLoader, node: yaml.Node) -> object:
-    raise yaml.MarkedYAMLError(
-        None, None, f"the tag {node.tag}: values are plain, and nothing is run", node.start_mark
-    )
+    raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag}: values are plain, and nothing is run", node.start_mark)
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
@@ -79,15 +75,12 @@ def read_yaml(raw: bytes, *, what: str) -> dict[str, object]:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InvalidInput(
-            f"the {what} is no valid YAML{where}: {error.problem or error.context}",
-            fix="mend that line and try again",
+            f"the {what} is no valid YAML{where}: {error.problem or error.context}", fix="mend that line and try again"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InvalidInput(f"the {what} is no valid YAML: {error}") from error
     if not is_object(value):
-        raise InvalidInput(
-            f"a {what} is a mapping of keys to values", fix="begin with `key: value`"
-        )
+        raise InvalidInput(f"a {what} is a mapping of keys to values", fix="begin with `key: value`")
     if _depth(value) > _MOST_DEPTH:
         raise InvalidInput(f"a {what} is nested at most {_MOST_DEPTH} deep")
     return value
@@ -115,9 +108,7 @@ def write_yaml(value: object, *, is_ascii: bool = False) -> str:
         value: The value.
         is_ascii: Whether to escape what is beyond ASCII, for a terminal that it could deceive.
     """
-    told: str = yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=not is_ascii, width=100
-    )
+    told: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not is_ascii, width=100)
     return told.removesuffix("...\n")
 
 

@@ -40,9 +40,8 @@ def graph_svg(graph: Graph, label: str) -> str:
     lines = [stroke for pair in layout.bends for stroke in _strokes(pair, layout)]
     tips = [_tip(pair, layout) for pair in layout.bends]
     return render(
-        "graph.svg.jinja", size=size, label=label, lines=lines, tips=tips, boxes=boxes,
-        width=_WIDTH, height=_HEIGHT,
-    )  # fmt: skip
+        "graph.svg.jinja", size=size, label=label, lines=lines, tips=tips, boxes=boxes, width=_WIDTH, height=_HEIGHT
+    )
 
 
 def _box(node: Node, layout: GraphLayout) -> NodeBox:

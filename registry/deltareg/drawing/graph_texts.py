@@ -10,8 +10,7 @@ def to_dot(graph: Graph) -> str:
     """Write a graph for Graphviz; a name is a quoted string, in which it knows one escape."""
     nodes = [f"  {_dot(node.key)}{_dot_looks(node)};" for node in graph.nodes]
     arrows = [
-        f"  {_dot(arrow.start)} -> {_dot(arrow.end)}"
-        + (f" [label={_dot(arrow.words)}];" if arrow.words else ";")
+        f"  {_dot(arrow.start)} -> {_dot(arrow.end)}" + (f" [label={_dot(arrow.words)}];" if arrow.words else ";")
         for arrow in graph.arrows
     ]
     return "\n".join(["digraph lineage {", "  rankdir=LR;", *nodes, *arrows, "}", ""])
@@ -22,9 +21,7 @@ def to_mermaid(graph: Graph) -> str:
     ids = {node.key: f"n{number}" for number, node in enumerate(graph.nodes)}
     nodes = [f'  {ids[node.key]}["{_mermaid(_whole(node))}"]' for node in graph.nodes]
     arrows = [
-        f"  {ids[arrow.start]} -->"
-        + (f'|"{_mermaid(arrow.words)}"|' if arrow.words else "")
-        + f" {ids[arrow.end]}"
+        f"  {ids[arrow.start]} -->" + (f'|"{_mermaid(arrow.words)}"|' if arrow.words else "") + f" {ids[arrow.end]}"
         for arrow in graph.arrows
     ]
     return "\n".join(["graph LR", *nodes, *arrows, ""])

@@ -115,9 +115,7 @@ def _chain(pair: _Pair, between: range, rows: list[list[str]]) -> list[str]:
     return found
 
 
-def _order(
-    rows: list[list[str]], before: Mapping[str, list[str]], after: Mapping[str, list[str]]
-) -> None:
+def _order(rows: list[list[str]], before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> None:
     """Order each layer by the middle of the neighbours, to and fro."""
     place = {key: n for row in rows for n, key in enumerate(row)}
     for sweep in range(_SWEEPS):
@@ -132,9 +130,7 @@ def _middle(keys: Sequence[str], place: Mapping[str, float], otherwise: float) -
 
 
 def _heights(
-    rows: Sequence[Sequence[str]],
-    before: Mapping[str, list[str]],
-    after: Mapping[str, list[str]],
+    rows: Sequence[Sequence[str]], before: Mapping[str, list[str]], after: Mapping[str, list[str]]
 ) -> dict[str, float]:
     """Bring each node as near to its neighbours as the order in its layer allows."""
     height = {key: float(n) for row in rows for n, key in enumerate(row)}

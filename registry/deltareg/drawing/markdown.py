@@ -41,25 +41,22 @@ def _parser() -> MarkdownIt:
 
 
 def _link_open(
-    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict,
-    _env: MutableMapping[str, Any],
-) -> str:  # fmt: skip
+    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, _env: MutableMapping[str, Any]
+) -> str:
     tokens[at].attrSet("rel", "noreferrer nofollow")
     return renderer.renderToken(tokens, at, options, _env)
 
 
 def _heading(
-    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict,
-    _env: MutableMapping[str, Any],
-) -> str:  # fmt: skip
+    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, _env: MutableMapping[str, Any]
+) -> str:
     token = tokens[at]
     token.tag = f"h{min(6, int(token.tag[1]) + _TOP - 1)}"
     return renderer.renderToken(tokens, at, options, _env)
 
 
 def _cell(
-    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict,
-    _env: MutableMapping[str, Any],
-) -> str:  # fmt: skip
+    renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, _env: MutableMapping[str, Any]
+) -> str:
     tokens[at].attrs.pop("style", None)  # pages allow no style that stands with the text
     return renderer.renderToken(tokens, at, options, _env)

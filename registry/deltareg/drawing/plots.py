@@ -8,7 +8,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deltareg.drawing.strokes import BoxMark, DotMark, Mark, RuleMark, StrokeMark, axis, brief, round_ticks, svg, draw_text
+from deltareg.drawing.strokes import (
+    BoxMark,
+    DotMark,
+    Mark,
+    RuleMark,
+    StrokeMark,
+    axis,
+    brief,
+    draw_text,
+    round_ticks,
+    svg,
+)
 
 STEPS = 9
 _COARSE = 0.2
@@ -52,8 +63,7 @@ def shares(rows: Sequence[tuple[str, float, str]]) -> list[PlotBar]:
     """
     most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0) or 1.0
     return [
-        PlotBar(name, min(1.0, value / most) if math.isfinite(value) else 1.0, words)
-        for name, value, words in rows
+        PlotBar(name, min(1.0, value / most) if math.isfinite(value) else 1.0, words) for name, value, words in rows
     ]
 
 
@@ -85,9 +95,7 @@ def _cell_width(columns: int) -> float:
     return max(16.0, min(64.0, 900 / max(1, columns)))
 
 
-def _cell(
-    place: tuple[float, float, float, float], value: float | None, most: float, told: str
-) -> list[Mark]:
+def _cell(place: tuple[float, float, float, float], value: float | None, most: float, told: str) -> list[Mark]:
     x, y, width, height = place
     words = "unchanged" if value is None else f"{value:.4g}"
     step = 0 if value is None else _step(value, most)
@@ -127,11 +135,7 @@ def line_plot(lines: Sequence[PlotLine], columns: Sequence[str], *, label: str) 
 
     marks = axis(ticks, left=left, right=right, heights=[at_y(tick) for tick in ticks])
     every = max(1, math.ceil(len(columns) / 12))
-    marks += [
-        draw_text(at_x(n), bottom + 20, name, "mid")
-        for n, name in enumerate(columns)
-        if n % every == 0
-    ]
+    marks += [draw_text(at_x(n), bottom + 20, name, "mid") for n, name in enumerate(columns) if n % every == 0]
     for line in lines:
         marks += _draw_line(line, columns, at_x, at_y)
     return svg((width, height), label, marks)
@@ -141,9 +145,7 @@ def _draw_line(
     line: PlotLine, columns: Sequence[str], at_x: Callable[[int], float], at_y: Callable[[float], float]
 ) -> list[Mark]:
     points = [(n, v) for n, v in enumerate(line.values) if math.isfinite(v)]
-    marks: list[Mark] = [
-        StrokeMark(f"line {line.style}", points=[(at_x(n), at_y(v)) for n, v in points])
-    ]
+    marks: list[Mark] = [StrokeMark(f"line {line.style}", points=[(at_x(n), at_y(v)) for n, v in points])]
     for n, value in points:
         title = f"{line.name}, {columns[n]}: {value:.4g}"
         marks.append(DotMark(f"dot {line.style}", title, x=at_x(n), y=at_y(value), radius=3))

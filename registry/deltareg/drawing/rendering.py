@@ -62,13 +62,7 @@ def _style() -> Markup:
 def _filters() -> dict[str, Callable[..., object]]:
     words = (clean, cut, number, seconds, short, size, tone)
     made: dict[str, Callable[..., object]] = {one.__name__: one for one in words}
-    made |= {
-        "breaks": _breaks,
-        "lines": _lines,
-        "options": _options,
-        "place": _place,
-        "places": _places,
-    }
+    made |= {"breaks": _breaks, "lines": _lines, "options": _options, "place": _place, "places": _places}
     made["prose"] = _prose
     return made
 
@@ -93,10 +87,7 @@ def _breaks(text: str, behind: str) -> Markup:
 def _options(line: str) -> Markup:
     """Keep a narrow screen from breaking the options of a command line, which begin with signs."""
     parts = cut(clean(line), MOST).split(" ")
-    held = [
-        Markup("<span>{}</span>").format(one) if one.startswith("-") else escape(one)
-        for one in parts
-    ]
+    held = [Markup("<span>{}</span>").format(one) if one.startswith("-") else escape(one) for one in parts]
     return Markup(" ").join(held)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from deltareg.drawing.strokes import BoxMark, DotMark, Mark, RuleMark, axis, round_ticks, svg, draw_text
+from deltareg.drawing.strokes import BoxMark, DotMark, Mark, RuleMark, axis, draw_text, round_ticks, svg
 
 _MOST_BARS = 120
 _GAP = 0.22

@@ -38,9 +38,7 @@ def _words(text: str) -> list[str]:
 
 def _changes(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
     """Say which words are the same; what is too long to compare word by word differs as a whole."""
-    same = next(
-        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     head = [("equal", 0, same, 0, same)]
     if max(len(a), len(b)) - same > _MOST_WORDS:
         return [*head, ("replace", same, len(a), same, len(b))]
@@ -53,10 +51,6 @@ def _pieces(text: str, style: str) -> list[Piece]:
     if not style:
         return [("", text)] if text else []
     if not text.strip():
-        return [
-            piece
-            for end in text
-            for piece in ([(style, "⏎"), ("", end)] if end == "\n" else [("", end)])
-        ]
+        return [piece for end in text for piece in ([(style, "⏎"), ("", end)] if end == "\n" else [("", end)])]
     parts = _RUN.split(text)  # what stands between runs, and each run, by turns
     return [(style if i % 2 else "", part) for i, part in enumerate(parts) if part]

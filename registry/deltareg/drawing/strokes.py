@@ -93,17 +93,12 @@ def draw_text(x: float, y: float, text: str, style: str) -> Mark:
     return TextMark(style, x=x, y=y, words=text)
 
 
-def axis(
-    ticks: Sequence[float], *, left: float, right: float, heights: Sequence[float]
-) -> list[Mark]:
+def axis(ticks: Sequence[float], *, left: float, right: float, heights: Sequence[float]) -> list[Mark]:
     """Draw a rule for each tick, at its height, with its number beside it."""
     return [
         mark
         for tick, y in zip(ticks, heights, strict=True)
-        for mark in (
-            RuleMark("rule", x1=left, x2=right, y1=y, y2=y),
-            draw_text(left - 8, y + 4, brief(tick), "end"),
-        )
+        for mark in (RuleMark("rule", x1=left, x2=right, y1=y, y2=y), draw_text(left - 8, y + 4, brief(tick), "end"))
     ]
 
 

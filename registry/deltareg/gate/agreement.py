@@ -55,10 +55,7 @@ def disagreement(
 def independent_of(signer: VerdictSigner, others: Sequence[VerdictSigner]) -> bool:
     """Whether a signer is another worker than all others, with another key, on another host."""
     return bool(signer.host and signer.worker) and all(
-        signer.host != other.host
-        and signer.worker != other.worker
-        and signer.keyid != other.keyid
-        and bool(other.host)
+        signer.host != other.host and signer.worker != other.worker and signer.keyid != other.keyid and bool(other.host)
         for other in others
     )
 

@@ -9,19 +9,12 @@ from deltareg.gate.policy import Policy
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_facts import VerdictFact
 
-_OF_POLICIES: frozenset[Rule] = frozenset(
-    {"kind", "base", "servable", "signature", "approvals", "frozen"}
-)
+_OF_POLICIES: frozenset[Rule] = frozenset({"kind", "base", "servable", "signature", "approvals", "frozen"})
 _Key = tuple[Rule, str]
 
 
 def judge_with_floors(
-    candidate: Candidate,
-    own: Policy,
-    floors: Sequence[Floor],
-    verdicts: Sequence[VerdictFact],
-    *,
-    now: Circumstances,
+    candidate: Candidate, own: Policy, floors: Sequence[Floor], verdicts: Sequence[VerdictFact], *, now: Circumstances
 ) -> list[Ruling]:
     """Hold a version against every rule of a channel and of its floors.
 
@@ -36,19 +29,18 @@ def judge_with_floors(
         now: What else there is to go by.
     """
 
-    def judged(by: Sequence[Floor]) -> list[Ruling]:
+    def collect_rulings(by: Sequence[Floor]) -> list[Ruling]:
         rulings = judge(candidate, over(own, by), verdicts, now=now)
         bases = [(floor, floor.policy.bases) for floor in by]
         return rulings + [rule_on_base(candidate, b, now) for _, b in bases if b is not None]
 
-    rulings = judged(floors)
+    rulings = collect_rulings(floors)
     if not floors:
         return rulings
-    alone = _index_met(judged(()))
-    without = [_index_met(judged([one for one in floors if one is not floor])) for floor in floors]
+    alone = _index_met(collect_rulings(()))
+    without = [_index_met(collect_rulings([one for one in floors if one is not floor])) for floor in floors]
     return [
-        _add_askers(ruling, _askers(ruling, floors, alone, without), is_by_hand=bool(now.frozen))
-        for ruling in rulings
+        _add_askers(ruling, _askers(ruling, floors, alone, without), is_by_hand=bool(now.frozen)) for ruling in rulings
     ]
 
 
@@ -61,10 +53,7 @@ def _index_met(rulings: Sequence[Ruling]) -> dict[_Key, bool]:
 
 
 def _askers(
-    ruling: Ruling,
-    floors: Sequence[Floor],
-    alone: dict[_Key, bool],
-    without: Sequence[dict[_Key, bool]],
+    ruling: Ruling, floors: Sequence[Floor], alone: dict[_Key, bool], without: Sequence[dict[_Key, bool]]
 ) -> list[Floor]:
     """Give the floors without which a rule would not be there, or would be met."""
     key = (ruling.rule, ruling.suite)
@@ -88,6 +77,5 @@ def _add_askers(ruling: Ruling, floors: Sequence[Floor], *, is_by_hand: bool) ->
     if fix and ruling.rule in {"kind", "base", "frozen"}:
         fix = f"{fix.partition(', or')[0]}; what {names} asks: {floors[0].command}"
     return replace(
-        ruling, message=f"{ruling.message} (asked by {names})", fix=fix,
-        asked_by=tuple(floor.of for floor in floors),
-    )  # fmt: skip
+        ruling, message=f"{ruling.message} (asked by {names})", fix=fix, asked_by=tuple(floor.of for floor in floors)
+    )

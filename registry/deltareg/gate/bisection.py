@@ -96,8 +96,7 @@ def ends_of(line: str, marks: Mapping[int, Mark]) -> tuple[int | None, int | Non
     if good is not None and bad is not None and good > bad:
         raise InvalidInput(
             f"v{good} cannot be good while v{bad}, which is older, is bad",
-            fix=f"judge one of the two anew: deltareg bisect bad {line}:v{good}, or "
-            f"deltareg bisect good {line}:v{bad}",
+            fix=f"judge one of the two anew: deltareg bisect bad {line}:v{good}, or deltareg bisect good {line}:v{bad}",
         )
     return good, bad
 
@@ -172,16 +171,14 @@ def check_order(good: int, bad: int) -> None:
     """
     if good >= bad:
         raise InvalidInput(
-            f"v{good} is not older than v{bad}",
-            fix="the good version is the older one: --good v3 --bad v12",
+            f"v{good} is not older than v{bad}", fix="the good version is the older one: --good v3 --bad v12"
         )
 
 
 def _check_end(number: int, mark: Mark, *, wanted: Mark) -> None:
     if mark == "skip":
         raise Inconclusive(
-            f"v{number} cannot be judged, so it is no end to search from",
-            fix=f"name another version with --{wanted}",
+            f"v{number} cannot be judged, so it is no end to search from", fix=f"name another version with --{wanted}"
         )
     if mark != wanted:
         other = "an older version" if wanted == "good" else "a newer version"

@@ -84,16 +84,16 @@ def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = No
         keys = ", ".join(FLOOR_KEYS)
         raise place.at(key).wrong("is for a channel to say, and not for a floor", fix=keys)
     if given.get("local") is True:
-        raise place.at("local").wrong(
-            "asks for less, and a floor asks for more", fix="leave it out, or write false"
-        )
+        raise place.at("local").wrong("asks for less, and a floor asks for more", fix="leave it out, or write false")
     read = parse_policy(given, lines=lines)
     named = {_name_of(item) for item in _as_list(given.get("suites"))}
     suites = tuple(suite for suite in read.suites if suite.name in named)
     return Floor(
-        of, replace(read, suites=suites, rollback=RollbackWindow()),
-        read.rollback if "rollback" in given else None, given.get("local") is False,
-    )  # fmt: skip
+        of,
+        replace(read, suites=suites, rollback=RollbackWindow()),
+        read.rollback if "rollback" in given else None,
+        given.get("local") is False,
+    )
 
 
 def over(own: Policy, floors: Sequence[Floor]) -> Policy:
@@ -120,23 +120,17 @@ def _stricter(own: Policy, floor: Floor) -> Policy:
         is_protected=own.is_protected or least.is_protected,
         approvals=max(own.approvals, least.approvals),
         freeze=(*own.freeze, *(w for w in least.freeze if w not in own.freeze)),
-        rollback=RollbackWindow(
-            min(own.rollback.revisions, window.revisions), min(own.rollback.days, window.days)
-        ),
+        rollback=RollbackWindow(min(own.rollback.revisions, window.revisions), min(own.rollback.days, window.days)),
         environment="strict" if "strict" in {own.environment, least.environment} else "any",
         workers=_both(own.workers, least.workers),
         independent=max(own.independent, least.independent),
         is_local_taken=own.is_local_taken and not floor.is_local_refused,
         servable=stricter_serving(own.servable, least.servable),
-        signatures=(
-            *own.signatures, *(term for term in least.signatures if term not in own.signatures)
-        ),
-    )  # fmt: skip
+        signatures=(*own.signatures, *(term for term in least.signatures if term not in own.signatures)),
+    )
 
 
-def _suites(
-    own: Sequence[RequiredSuite], least: Sequence[RequiredSuite]
-) -> tuple[RequiredSuite, ...]:
+def _suites(own: Sequence[RequiredSuite], least: Sequence[RequiredSuite]) -> tuple[RequiredSuite, ...]:
     found = {suite.name: suite for suite in own}
     for suite in least:
         both = (suite.max_age_s, found.get(suite.name, suite).max_age_s)

@@ -125,9 +125,7 @@ def parse_window(value: object, place: DocumentPlace) -> FreezeWindow:
         return window
     if any(weekly):
         raise place.wrong("one end is a day of the week, the other is not", fix=f"{_EXAMPLE}")
-    span = FreezePeriod(
-        _moment(starts, place.at("from"), zone), _moment(ends, place.at("to"), zone), reason
-    )
+    span = FreezePeriod(_moment(starts, place.at("from"), zone), _moment(ends, place.at("to"), zone), reason)
     if span.ends <= span.starts:
         raise place.wrong("ends before it begins", fix="let `to` be after `from`")
     return span

@@ -18,7 +18,7 @@ from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
 from deltareg.gate.serving_terms import ServingFact, rule_on_serving
 from deltareg.gate.signature_terms import SignatureFact, rule_on_signature
 from deltareg.gate.signers import SignerTerms
-from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import independent_passes, rule_on_suite, why_not
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,13 +102,7 @@ class Circumstances:
     identities: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def judge(
-    candidate: Candidate,
-    policy: Policy,
-    verdicts: Sequence[VerdictFact],
-    *,
-    now: Circumstances,
-) -> list[Ruling]:
+def judge(candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact], *, now: Circumstances) -> list[Ruling]:
     """Hold a version against every rule of a channel; give them all, met and unmet.
 
     Args:
@@ -127,14 +121,11 @@ def judge(
     own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
     for suite in policy.suites:
         rulings += rule_on_suite(
-            subject, suite, policy, own,
-            suite=now.suites.get(suite.name), bound=_bounds(policy, now), now_us=now.now_us,
-        )  # fmt: skip
+            subject, suite, policy, own, suite=now.suites.get(suite.name), bound=_bounds(policy, now), now_us=now.now_us
+        )
     for name in policy.variants:
         rulings += _on_variant(candidate, name, policy, verdicts, now)
-    rulings += [
-        rule_on_signature(candidate.ref, term, candidate.signatures) for term in policy.signatures
-    ]
+    rulings += [rule_on_signature(candidate.ref, term, candidate.signatures) for term in policy.signatures]
     rulings.append(_on_proof(candidate))
     if candidate.corrupt_below:
         told = f"{candidate.ref} {candidate.corrupt_below}"
@@ -145,11 +136,7 @@ def judge(
 
 
 def deciding(
-    candidate: Candidate,
-    policy: Policy,
-    verdicts: Sequence[VerdictFact],
-    *,
-    now: Circumstances,
+    candidate: Candidate, policy: Policy, verdicts: Sequence[VerdictFact], *, now: Circumstances
 ) -> list[VerdictFact]:
     """Give the newest verdict that counts for each suite of a policy that has one.
 
@@ -213,13 +200,14 @@ def rule_on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances)
 
 def _bounds(policy: Policy, now: Circumstances) -> VerdictConditions:
     is_strict = policy.environment == "strict"
-    signers = SignerTerms(
-        policy.workers, policy.worker_labels, is_local_taken=policy.is_local_taken
-    )
+    signers = SignerTerms(policy.workers, policy.worker_labels, is_local_taken=policy.is_local_taken)
     return VerdictConditions(
-        now.policy_digest, now.environments if is_strict else None, now.incumbent,
-        now.accepted if policy.is_protected else None, signers,
-    )  # fmt: skip
+        now.policy_digest,
+        now.environments if is_strict else None,
+        now.incumbent,
+        now.accepted if policy.is_protected else None,
+        signers,
+    )
 
 
 def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
@@ -289,11 +277,7 @@ def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> 
 
 
 def _on_variant(
-    candidate: Candidate,
-    name: str,
-    policy: Policy,
-    verdicts: Sequence[VerdictFact],
-    now: Circumstances,
+    candidate: Candidate, name: str, policy: Policy, verdicts: Sequence[VerdictFact], now: Circumstances
 ) -> list[Ruling]:
     """Ask of a variant of the base what is asked of the base; nothing is compared there."""
     root = now.variants.get(name)
@@ -307,9 +291,14 @@ def _on_variant(
     found: list[Ruling] = []
     for suite in policy.suites:
         found += rule_on_suite(
-            subject, suite, policy, theirs, suite=now.suites.get(suite.name),
-            bound=replace(_bounds(policy, now), incumbent=None), now_us=now.now_us,
-        )  # fmt: skip
+            subject,
+            suite,
+            policy,
+            theirs,
+            suite=now.suites.get(suite.name),
+            bound=replace(_bounds(policy, now), incumbent=None),
+            now_us=now.now_us,
+        )
     return [replace(one, message=_told_on(one, subject)) for one in found]
 
 

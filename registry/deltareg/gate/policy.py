@@ -13,28 +13,44 @@ from typing import Literal, TypeVar
 
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.documents.strict_fields import DocumentPlace, read_count, read_list, read_object, read_text, read_word, describe_value
+from deltareg.documents.strict_fields import (
+    DocumentPlace,
+    describe_value,
+    read_count,
+    read_list,
+    read_object,
+    read_text,
+    read_word,
+)
 from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
 from deltareg.gate.serving_terms import ServingTerm, parse_serving
-from deltareg.gate.signature_terms import (
-    SignatureTerm,
-    parse_terms,
-    terms_fields,
-    terms_in_order,
-)
+from deltareg.gate.signature_terms import SignatureTerm, parse_terms, terms_fields, terms_in_order
 from deltareg.identity.manifest import canonical_json
 
 T = TypeVar("T")
 Environment = Literal["any", "strict"]
 EVIDENCE = ("declared", "shapes", "golden", "exact")
-SANDBOX_LAYERS = (
-    "session", "limits", "no_new_privs", "network", "files", "calls", "pid", "mount", "cgroup",
-)  # fmt: skip
+SANDBOX_LAYERS = ("session", "limits", "no_new_privs", "network", "files", "calls", "pid", "mount", "cgroup")
 KEYS = (
-    "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
-    "rollback", "environment", "variants", "workers", "worker_labels", "independent", "local",
-    "signatures", "servable", "smoke",
-)  # fmt: skip
+    "suites",
+    "sandbox",
+    "evidence",
+    "kinds",
+    "bases",
+    "protected",
+    "approvals",
+    "freeze",
+    "rollback",
+    "environment",
+    "variants",
+    "workers",
+    "worker_labels",
+    "independent",
+    "local",
+    "signatures",
+    "servable",
+    "smoke",
+)
 MOST_APPROVALS = 20
 MOST_WORKERS = 10
 _MOST_ITEMS = 200
@@ -134,9 +150,7 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
 
     return Policy(
         suites=_beside_smoke(
-            read("suites", _suites, ()),
-            asks_smoke=read("smoke", _flag, default.asks_smoke),
-            place=root,
+            read("suites", _suites, ()), asks_smoke=read("smoke", _flag, default.asks_smoke), place=root
         ),
         sandbox=read("sandbox", _sandbox, default.sandbox),
         evidence=read("evidence", _evidence, default.evidence),
@@ -239,9 +253,7 @@ def _beside_smoke(
     """Ask for `smoke` before all others, unless it is among them, or is not to be asked for."""
     is_named = any(suite.name == DEFAULT_SUITE for suite in suites)
     if is_named and not asks_smoke:
-        raise place.at("smoke").wrong(
-            "is false, and `suites` names smoke", fix="take one of the two out"
-        )
+        raise place.at("smoke").wrong("is false, and `suites` names smoke", fix="take one of the two out")
     return suites if is_named or not asks_smoke else (RequiredSuite(DEFAULT_SUITE), *suites)
 
 
@@ -271,9 +283,7 @@ def _age(value: object, place: DocumentPlace) -> int:
 
 def _sandbox(value: object, place: DocumentPlace) -> tuple[str, ...]:
     items = _items(value, place, example="[network, files, calls]")
-    layers = [
-        read_word(item, place.at(number), words=SANDBOX_LAYERS) for number, item in enumerate(items)
-    ]
+    layers = [read_word(item, place.at(number), words=SANDBOX_LAYERS) for number, item in enumerate(items)]
     return tuple(layer for layer in SANDBOX_LAYERS if layer in layers)
 
 
@@ -282,9 +292,7 @@ def _names(example: str) -> Callable[[object, DocumentPlace], tuple[str, ...]]:
         items = _items(value, place, example=example)
         if not items:
             raise place.wrong("is empty, and so nothing could pass", fix="leave the key out")
-        names = [
-            read_text(item, place.at(number), example=example) for number, item in enumerate(items)
-        ]
+        names = [read_text(item, place.at(number), example=example) for number, item in enumerate(items)]
         _unlike(names, place)
         return tuple(names)
 
@@ -321,10 +329,7 @@ def _labels(value: object, place: DocumentPlace) -> dict[str, str]:
     fields = value if is_object(value) else {}
     if not 0 < len(fields) <= _MOST_LABELS:
         raise place.wrong(f"takes labels, not {describe_value(value)}", fix="write {device: cuda}")
-    return {
-        name: read_text(fields[name], place.at(name), example="device: cuda")
-        for name in sorted(fields)
-    }
+    return {name: read_text(fields[name], place.at(name), example="device: cuda") for name in sorted(fields)}
 
 
 def _environment(value: object, place: DocumentPlace) -> Environment:

@@ -6,12 +6,38 @@ from typing import Literal
 from deltareg.errors import Blocked, Corrupt, DeltaregError, GateFailed, GatePending, Inconclusive
 
 Rule = Literal[
-    "revoked", "quarantined", "deleted", "corrupt", "frozen", "kind", "base", "proven", "failed",
-    "inconclusive", "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent",
-    "environment", "stale", "sandbox", "evidence", "warnings", "approvals", "verdict", "unsigned",
-    "key_revoked", "local", "workers", "independent", "signature", "undecided",
+    "revoked",
+    "quarantined",
+    "deleted",
+    "corrupt",
+    "frozen",
+    "kind",
+    "base",
+    "proven",
+    "failed",
+    "inconclusive",
+    "missing",
+    "suite_changed",
+    "foreign",
+    "verifier",
+    "policy",
+    "incumbent",
+    "environment",
+    "stale",
+    "sandbox",
+    "evidence",
+    "warnings",
+    "approvals",
+    "verdict",
+    "unsigned",
+    "key_revoked",
+    "local",
+    "workers",
+    "independent",
+    "signature",
+    "undecided",
     "servable",
-]  # fmt: skip
+]
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
 RULE_ERRORS: dict[Rule, type[DeltaregError]] = {

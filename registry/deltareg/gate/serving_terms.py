@@ -59,9 +59,7 @@ def parse_serving(value: object, place: DocumentPlace) -> tuple[ServingTerm, ...
     return found
 
 
-def stricter_serving(
-    own: Sequence[ServingTerm], least: Sequence[ServingTerm]
-) -> tuple[ServingTerm, ...]:
+def stricter_serving(own: Sequence[ServingTerm], least: Sequence[ServingTerm]) -> tuple[ServingTerm, ...]:
     """Give the terms of both; of an engine that both name, the smaller rank."""
     found = {term.engine: term for term in own}
     for term in least:
@@ -76,9 +74,10 @@ def rule_on_serving(ref: str, term: ServingTerm, facts: Mapping[str, ServingFact
     fact = facts.get(term.engine)
     if fact is None:
         return Ruling(
-            "servable", f"nothing is known here of what {term.engine} serves",
+            "servable",
+            f"nothing is known here of what {term.engine} serves",
             fix="take the engine out of the policy, or have the server updated",
-        )  # fmt: skip
+        )
     most = fact.default_rank if term.max_rank is None else term.max_rank
     if fact.obstacles:
         told = "; ".join(fact.obstacles)

@@ -49,10 +49,7 @@ def parse_terms(value: object, place: DocumentPlace) -> tuple[SignatureTerm, ...
 
 def terms_fields(terms: Sequence[SignatureTerm]) -> list[object]:
     """Write who must have signed as `parse_terms` reads it."""
-    return [
-        term[0].fields() if len(term) == 1 else {"any": [wanted.fields() for wanted in term]}
-        for term in terms
-    ]
+    return [term[0].fields() if len(term) == 1 else {"any": [wanted.fields() for wanted in term]} for term in terms]
 
 
 def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:

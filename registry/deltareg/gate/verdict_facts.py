@@ -6,15 +6,27 @@ from typing import Literal
 
 from deltareg.digest import Digest
 from deltareg.gate.agreement import TOLERANCE, CheckFact
-from deltareg.gate.signers import VerdictSigner, SignerTerms
+from deltareg.gate.signers import SignerTerms, VerdictSigner
 
 # A waiver says that somebody answers for a finding. For these nobody can: what they find is that
 # the bytes, the base or the computation are not what they claim to be, that the delta does nothing
 # or is not used, or that there was no check.
-NEVER_WAIVED = frozenset({
-    "digests", "accounting", "finite", "overflow", "overflow_after_cast", "attached_equals_folded",
-    "golden", "idle", "effect", "exercised", "reloads", "infrastructure",
-})  # fmt: skip
+NEVER_WAIVED = frozenset(
+    {
+        "digests",
+        "accounting",
+        "finite",
+        "overflow",
+        "overflow_after_cast",
+        "attached_equals_folded",
+        "golden",
+        "idle",
+        "effect",
+        "exercised",
+        "reloads",
+        "infrastructure",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

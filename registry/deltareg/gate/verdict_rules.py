@@ -12,7 +12,7 @@ from deltareg.gate.contradiction import find_contradicted
 from deltareg.gate.policy import EVIDENCE, Policy, RequiredSuite, write_age
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.signers import why_untrusted
-from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictSubject
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 
 _US_PER_S = 1_000_000
@@ -42,9 +42,7 @@ def rule_on_suite(
     name = required.name
     if suite is None:
         told = f"there is no suite {name}, which the policy asks for"
-        return [
-            Ruling("missing", told, fix="deltareg suite ls; then change the policy", suite=name)
-        ]
+        return [Ruling("missing", told, fix="deltareg suite ls; then change the policy", suite=name)]
     if not suite.is_for_gates:
         told = f"{_never(name)}, and the policy asks for it"
         fix = "change the policy: deltareg channel policy set NS/NAME CHANNEL FILE"
@@ -71,11 +69,7 @@ def rule_on_suite(
 
 
 def why_not(
-    verdict: VerdictFact,
-    subject: VerdictSubject,
-    suite: SuiteFact,
-    *,
-    bound: VerdictConditions,
+    verdict: VerdictFact, subject: VerdictSubject, suite: SuiteFact, *, bound: VerdictConditions
 ) -> tuple[Rule, str] | None:
     """Say by which rule and why a verdict does not count; None when it does.
 
@@ -129,34 +123,25 @@ def tell_age(microseconds: int) -> str:
     return f"{seconds} s"
 
 
-def _why_foreign(
-    verdict: VerdictFact, subject: VerdictSubject, suite: SuiteFact
-) -> tuple[Rule, str] | None:
+def _why_foreign(verdict: VerdictFact, subject: VerdictSubject, suite: SuiteFact) -> tuple[Rule, str] | None:
     was_made = verdict.outcome != "inconclusive"  # else it may have ended before there was a seed
     differences: list[tuple[bool, Rule, str]] = [
         (not suite.is_for_gates, "missing", _never(verdict.suite)),
-        (
-            verdict.manifest != str(subject.manifest),
-            "foreign", f"it is about other bytes, {_short(verdict.manifest)}",
-        ),
-        (
-            verdict.base != str(subject.base),
-            "foreign", f"it is about another base, {_short(verdict.base)}",
-        ),
-        (
-            subject.identity not in {"", verdict.identity},
-            "foreign", _other_identity(verdict.identity),
-        ),
+        (verdict.manifest != str(subject.manifest), "foreign", f"it is about other bytes, {_short(verdict.manifest)}"),
+        (verdict.base != str(subject.base), "foreign", f"it is about another base, {_short(verdict.base)}"),
+        (subject.identity not in {"", verdict.identity}, "foreign", _other_identity(verdict.identity)),
         (verdict.suite_digest != str(suite.digest), "suite_changed", "the suite has changed since"),
         (
             was_made and verdict.seed != suite.seed,
-            "foreign", f"it was made with seed {verdict.seed}, the suite says {suite.seed}",
+            "foreign",
+            f"it was made with seed {verdict.seed}, the suite says {suite.seed}",
         ),
         (
             was_made and suite.dtype not in {"", verdict.dtype},
-            "foreign", f"it was made in {verdict.dtype}, the suite says {suite.dtype}",
+            "foreign",
+            f"it was made in {verdict.dtype}, the suite says {suite.dtype}",
         ),
-    ]  # fmt: skip
+    ]
     return next(((rule, told) for differs, rule, told in differences if differs), None)
 
 
@@ -211,9 +196,7 @@ def independent_passes(verdicts: Sequence[VerdictFact], suite: SuiteFact) -> lis
         agrees = (
             verdict.is_pass
             and not verdict.disputed
-            and not disagreement(
-                found[0].checks, verdict.checks, required=suite.required, tolerance=suite.tolerance
-            )
+            and not disagreement(found[0].checks, verdict.checks, required=suite.required, tolerance=suite.tolerance)
         )
         if agrees and independent_of(verdict.signer, [one.signer for one in found]):
             found.append(verdict)
@@ -233,9 +216,7 @@ def _rule_on_others(
     return Ruling("independent", message, fix=_elsewhere(subject, name), suite=name)
 
 
-def _on_contradiction(
-    subject: VerdictSubject, newest: VerdictFact, failed: VerdictFact, *, now_us: int
-) -> Ruling:
+def _on_contradiction(subject: VerdictSubject, newest: VerdictFact, failed: VerdictFact, *, now_us: int) -> Ruling:
     """Say that a pass came after a failure of the same thing, and what settles it."""
     checks = ", ".join(failed.standing_failures) or "it"
     found = (
@@ -247,9 +228,7 @@ def _on_contradiction(
     return Ruling("inconclusive", found, fix=fix, suite=newest.suite)
 
 
-def _why_no_pass(
-    subject: VerdictSubject, suite: str, verdict: VerdictFact, told: str
-) -> Ruling | None:
+def _why_no_pass(subject: VerdictSubject, suite: str, verdict: VerdictFact, told: str) -> Ruling | None:
     """Say what keeps a verdict that counts from being a pass; None where it is one."""
     again = _verify(subject, suite, again=True)
     if verdict.disputed:

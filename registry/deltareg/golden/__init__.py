@@ -26,14 +26,7 @@ from deltareg.suites.training_progress import TrainingProgress
 if TYPE_CHECKING:
     from deltareg.golden.trainer import GoldenCallback
 
-__all__ = [
-    "GOLDEN_FILE",
-    "PROMPTS",
-    "FirstBatches",
-    "GoldenCallback",
-    "TrainingProgress",
-    "record",
-]
+__all__ = ["GOLDEN_FILE", "PROMPTS", "FirstBatches", "GoldenCallback", "TrainingProgress", "record"]
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from deltareg.suites.training_start import IGNORED, Form, Ids, BatchCounts, TrainingStart, shown_in
+from deltareg.suites.training_start import IGNORED, BatchCounts, Form, Ids, TrainingStart, shown_in
 
 if TYPE_CHECKING:
     import torch
@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 BATCHES = 4
 _MOST_ROWS = 64
 _FORMS: Mapping[str, Form] = {
-    "ForCausalLM": "causal", "LMHeadModel": "causal", "ForConditionalGeneration": "causal",
+    "ForCausalLM": "causal",
+    "LMHeadModel": "causal",
+    "ForConditionalGeneration": "causal",
     "ForMaskedLM": "gaps",
-}  # fmt: skip
+}
 
 
 class FirstBatches:
@@ -40,9 +42,7 @@ class FirstBatches:
         """
         self._network, self._tell = network, tell
         self._shown: list[BatchCounts] = []
-        self._hook: RemovableHandle | None = network.register_forward_hook(
-            self._look, with_kwargs=True
-        )
+        self._hook: RemovableHandle | None = network.register_forward_hook(self._look, with_kwargs=True)
 
     @property
     def seen(self) -> TrainingStart | None:
@@ -60,9 +60,7 @@ class FirstBatches:
         for one in [] if self.seen is None else self.seen.oddities:
             self._tell(f"the first batches of this training are odd: {one.told}; {one.fix}")
 
-    def _look(
-        self, network: "nn.Module", _: object, given: Mapping[str, object], answer: object
-    ) -> None:
+    def _look(self, network: "nn.Module", _: object, given: Mapping[str, object], answer: object) -> None:
         if not network.training:  # an evaluation before the first step
             return
         try:
@@ -98,12 +96,16 @@ def shown_to(network: "nn.Module", given: Mapping[str, object], answer: object) 
     padding = getattr(config, "pad_token_id", None)
     choices = 0 if labels is None or form == "other" else _choices(answer)
     return shown_in(
-        _ids(given.get("input_ids")), labels,
-        mask=_ids(given.get("attention_mask")), form=form,
+        _ids(given.get("input_ids")),
+        labels,
+        mask=_ids(given.get("attention_mask")),
+        form=form,
         padding=padding if isinstance(padding, int) and padding not in ends else None,
-        end=ends, loss=_loss(given, answer) if choices else None, choices=choices,
+        end=ends,
+        loss=_loss(given, answer) if choices else None,
+        choices=choices,
         farthest_pixel=_farthest(given.get("pixel_values")),
-    )  # fmt: skip
+    )
 
 
 def _innermost(network: "nn.Module") -> "nn.Module":

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.host.weights_files import weights_digests
-from deltareg.suites.golden import GoldenOutputs, How, GoldenOrigin, GoldenSample, sample_of
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, GoldenSample, How, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, encode
 from deltareg.suites.golden_prompts import PROMPTS
 from deltareg.suites.training_progress import TrainingProgress
@@ -102,9 +102,8 @@ def origin_of(network: "nn.Module", how: How, folder: Path) -> GoldenOrigin:
         folder: The delta's.
     """
     return GoldenOrigin(
-        how, _dtype(network), _place(network).type, _packing(network), _software(),
-        weights_digests(folder),
-    )  # fmt: skip
+        how, _dtype(network), _place(network).type, _packing(network), _software(), weights_digests(folder)
+    )
 
 
 def write(golden: GoldenOutputs, target: Path) -> None:
@@ -127,9 +126,7 @@ def _target(into: Path) -> Path:
     if into.is_dir():
         return into / GOLDEN_FILE
     if not into.parent.is_dir() or into.suffix != ".json":
-        raise NotFound(
-            f"there is no folder {into}", fix="save the delta first, then record into its folder"
-        )
+        raise NotFound(f"there is no folder {into}", fix="save the delta first, then record into its folder")
     return into
 
 
@@ -149,9 +146,7 @@ def _inputs_of(
         if not isinstance(one, str):
             yield one
         elif processor is None:
-            raise InvalidInput(
-                "texts need a tokenizer", fix="give the model's tokenizer, or inputs as arrays"
-            )
+            raise InvalidInput("texts need a tokenizer", fix="give the model's tokenizer, or inputs as arrays")
         else:
             yield encode_text(network, processor, one, most_tokens)
 
@@ -159,18 +154,14 @@ def _inputs_of(
 def encode_text(network: "nn.Module", processor: Processor, text: str, most: int) -> Arrays:
     """Make inputs of a text, unpadded; a decoder beside gets the first of the tokens."""
     made = dict(processor(text=text, return_tensors="pt"))
-    made = {
-        name: value[..., :most] if name in _OF_TOKENS else value for name, value in made.items()
-    }
+    made = {name: value[..., :most] if name in _OF_TOKENS else value for name, value in made.items()}
     config = getattr(network, "config", None)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" not in made:
         made["decoder_input_ids"] = made["input_ids"][..., :_DECODER_IDS]
     return made
 
 
-def _place_inputs(
-    network: "nn.Module", given: Arrays, place: "torch.device"
-) -> dict[str, "torch.Tensor | bool"]:
+def _place_inputs(network: "nn.Module", given: Arrays, place: "torch.device") -> dict[str, "torch.Tensor | bool"]:
     """Bring inputs to the model, real numbers in its dtype, and ask for no cache."""
     import inspect
 
@@ -236,9 +227,7 @@ def _place(network: "nn.Module") -> "torch.device":
 
     found = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     if found.type == "meta":
-        raise InvalidInput(
-            "the model's weights are on no device", fix="record before it is taken apart"
-        )
+        raise InvalidInput("the model's weights are on no device", fix="record before it is taken apart")
     return found
 
 

@@ -66,9 +66,7 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         """Watch the first batches, and log what is odd of them."""
         self._start = watch_training(args, state, model)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Watch no more."""
         if self._start is not None:
             self._start.stop()
@@ -94,17 +92,19 @@ class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without
         processor = processing_class if self._processor is None else self._processor
         try:
             record(
-                model, processor, self._inputs, folder, most_tokens=self._most_tokens,
+                model,
+                processor,
+                self._inputs,
+                folder,
+                most_tokens=self._most_tokens,
                 training=None if self._start is None else self._start.at(state.global_step),
                 progress=progress_of(state, control, lr_scheduler, step=state.global_step),
-            )  # fmt: skip
+            )
         except (DeltaregError, OSError, RuntimeError, TypeError, ValueError) as error:
             log.warning("no golden outputs in %s: %s", folder, error)
 
 
-def progress_of(
-    state: TrainerState, control: TrainerControl, scheduler: object, *, step: int
-) -> TrainingProgress:
+def progress_of(state: TrainerState, control: TrainerControl, scheduler: object, *, step: int) -> TrainingProgress:
     """Say how far a Trainer had come with a checkpoint.
 
     Args:
@@ -117,16 +117,11 @@ def progress_of(
     # Whoever is told to stop without an evaluation is out of time.
     stops_by_measure = control.should_training_stop and state.best_metric is not None
     return TrainingProgress(
-        step,
-        max(int(state.max_steps), 0),
-        rate_left(scheduler),
-        is_chosen=bool(is_best or stops_by_measure),
+        step, max(int(state.max_steps), 0), rate_left(scheduler), is_chosen=bool(is_best or stops_by_measure)
     )
 
 
-def watch_training(
-    args: TrainingArguments, state: TrainerState, model: "nn.Module | None"
-) -> KeptStart | None:
+def watch_training(args: TrainingArguments, state: TrainerState, model: "nn.Module | None") -> KeptStart | None:
     """Watch a training that begins; of one that goes on, its beginning is remembered.
 
     Nobody watches one whose forward is compiled.

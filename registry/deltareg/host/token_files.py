@@ -104,7 +104,4 @@ def _is_here(host: str) -> bool:
 
 
 def _not_a_server(server: str) -> InvalidInput:
-    return InvalidInput(
-        f"not the address of a server: {server[:120]!r}",
-        fix="write http://host:port or https://host",
-    )
+    return InvalidInput(f"not the address of a server: {server[:120]!r}", fix="write http://host:port or https://host")

@@ -40,15 +40,13 @@ def _is_wrong(file: ManifestFile) -> bool:
 
 def _problem(file: ManifestFile) -> Problem:
     if file.path.endswith(CODE):
-        return Problem(
-            "code_file", f"{file.path} is code; a delta carries none",
-            fix="take it out of the folder",
-        )  # fmt: skip
+        return Problem("code_file", f"{file.path} is code; a delta carries none", fix="take it out of the folder")
     if file.is_tensors or file.path.endswith((WEIGHTS, *ARCHIVES, *PICKLES)):
         return Problem(
-            "not_safetensors", f"{file.path} is no safetensors file",
+            "not_safetensors",
+            f"{file.path} is no safetensors file",
             fix="save the weights as safetensors, or: deltareg convert PATH --out DIR",
-        )  # fmt: skip
+        )
     return Problem(
         "foreign_file",
         f"{file.path} is not a file that deltas are made of",

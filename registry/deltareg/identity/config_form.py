@@ -13,19 +13,38 @@ from deltareg.digest import Digest, sha256_of
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.identity.manifest import canonical_json
 
-INERT = frozenset({
-    # Where it came from, and what wrote it.
-    "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "_diffusers_version",
-    "unsloth_version", "unsloth_fixed",
-    # How it is loaded: the dtypes are the tensors' own, and code is never carried.
-    "torch_dtype", "dtype", "auto_map", "torchscript",
-    # How it is computed, to the same numbers.
-    "use_cache", "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
-    "_attn_implementation_internal", "_experts_implementation", "_flash_attn_2_enabled",
-    "use_flash_attn", "gradient_checkpointing",
-    # What is handed back beside the result.
-    "output_attentions", "output_hidden_states", "return_dict", "use_return_dict",
-})  # fmt: skip
+INERT = frozenset(
+    {
+        # Where it came from, and what wrote it.
+        "_name_or_path",
+        "name_or_path",
+        "_commit_hash",
+        "transformers_version",
+        "_diffusers_version",
+        "unsloth_version",
+        "unsloth_fixed",
+        # How it is loaded: the dtypes are the tensors' own, and code is never carried.
+        "torch_dtype",
+        "dtype",
+        "auto_map",
+        "torchscript",
+        # How it is computed, to the same numbers.
+        "use_cache",
+        "attn_implementation",
+        "_attn_implementation",
+        "_attn_implementation_autoset",
+        "_attn_implementation_internal",
+        "_experts_implementation",
+        "_flash_attn_2_enabled",
+        "use_flash_attn",
+        "gradient_checkpointing",
+        # What is handed back beside the result.
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+        "use_return_dict",
+    }
+)
 """Keys that say nothing of what a base computes, in its config and in the configs inside that."""
 
 _PACKING = frozenset({"quantization_config", "compression_config"})
@@ -123,7 +142,5 @@ def _describe_field(found: Mapping[str, object], key: str) -> str:
     if key not in found:
         return _LEFT_OUT
     value = found[key]
-    text = (
-        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 40 else f"{text[:39]}…"

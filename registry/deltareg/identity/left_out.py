@@ -5,13 +5,21 @@ One list for who pushes a folder and for who is asked what of it to send.
 
 from deltareg.identity.carried import ARCHIVES, CODE, PICKLES, is_carried
 
-LEFT_FOLDERS = (
-    "checkpoint-", "global_step", "runs", "wandb", "onnx", "openvino", "coreml",
-)  # fmt: skip
-_TRAINER_FILES = frozenset({
-    "trainer_state.json", "training_args.bin", "training_args.json", "optimizer.pt",
-    "optimizer.bin", "scheduler.pt", "scheduler.bin", "scaler.pt", "latest", "zero_to_fp32.py",
-})  # fmt: skip
+LEFT_FOLDERS = ("checkpoint-", "global_step", "runs", "wandb", "onnx", "openvino", "coreml")
+_TRAINER_FILES = frozenset(
+    {
+        "trainer_state.json",
+        "training_args.bin",
+        "training_args.json",
+        "optimizer.pt",
+        "optimizer.bin",
+        "scheduler.pt",
+        "scheduler.bin",
+        "scaler.pt",
+        "latest",
+        "zero_to_fp32.py",
+    }
+)
 _TRAINER_PREFIXES = ("rng_state", "events.out.tfevents", "optimizer.", "scheduler.")
 _CHECKPOINT = "last-checkpoint"
 

@@ -19,9 +19,7 @@ class Edge:
     relation: str
 
 
-def walk(
-    start: str, neighbours: Callable[[str], Iterable[Edge]], *, up: bool, depth: int
-) -> list[Edge]:
+def walk(start: str, neighbours: Callable[[str], Iterable[Edge]], *, up: bool, depth: int) -> list[Edge]:
     """Collect the edges reachable from `start`, nearest first, each once.
 
     Args:

@@ -176,9 +176,7 @@ class Manifest:
         """Give the name that a tensor has in the base: in a pipeline behind its folder."""
         folder, slash, _ = file.partition("/")
         components = self.config.get(COMPONENTS)
-        is_part = (
-            self.kind == BASE_KIND and slash and is_object(components) and folder in components
-        )
+        is_part = self.kind == BASE_KIND and slash and is_object(components) and folder in components
         return f"{folder}.{name}" if is_part else name
 
 
@@ -250,20 +248,28 @@ def _to_json(manifest: Manifest) -> dict[str, object]:
         "source": {"library": manifest.source.library, "version": manifest.source.version},
         "tensors": [
             {
-                "file": t.file, "name": t.name, "role": t.role, "target": t.target,
-                "dtype": t.dtype, "shape": list(t.shape), "digest": str(t.digest),
+                "file": t.file,
+                "name": t.name,
+                "role": t.role,
+                "target": t.target,
+                "dtype": t.dtype,
+                "shape": list(t.shape),
+                "digest": str(t.digest),
             }
             for t in manifest.tensors
         ],
         "files": [
             {
-                "path": f.path, "size_bytes": f.size_bytes, "digest": str(f.digest),
-                "part": str(f.part.digest), "part_bytes": f.part.size_bytes,
+                "path": f.path,
+                "size_bytes": f.size_bytes,
+                "digest": str(f.digest),
+                "part": str(f.part.digest),
+                "part_bytes": f.part.size_bytes,
                 "is_tensors": f.is_tensors,
             }
             for f in manifest.files
         ],
-    }  # fmt: skip
+    }
 
 
 def _from_json(raw: bytes) -> Manifest:
@@ -291,9 +297,14 @@ def _tensor(read: "_Reader") -> ManifestTensor:
     if len(dims) != len(shape) or len(dims) > 8 or read.text("dtype") not in ITEM_BYTES:
         raise _build_refusal(f"tensor {read.text('name')[:80]!r} has no valid dtype and shape")
     return ManifestTensor(
-        read.text("file"), read.text("name"), read.text("role"), read.text("target"),
-        read.text("dtype"), dims, Digest.parse(read.text("digest")),
-    )  # fmt: skip
+        read.text("file"),
+        read.text("name"),
+        read.text("role"),
+        read.text("target"),
+        read.text("dtype"),
+        dims,
+        Digest.parse(read.text("digest")),
+    )
 
 
 def _file(read: "_Reader") -> ManifestFile:

@@ -247,9 +247,7 @@ class StorageMap:
 
 
 def _build_refusal(message: str) -> Refused:
-    return Refused(
-        [Problem("header", f"storage map: {message}", fix="push it with a current client")]
-    )
+    return Refused([Problem("header", f"storage map: {message}", fix="push it with a current client")])
 
 
 def _digest(text: str) -> Digest:
@@ -261,12 +259,9 @@ def _digest(text: str) -> Digest:
 
 def _piece_json(piece: StoredPiece, index: Mapping[Digest, int] | None) -> dict[str, object]:
     chunks = [
-        [
-            str(c.pack) if index is None else index[c.pack],
-            c.offset, c.length, c.codec, c.size_bytes, f"{c.check:016x}",
-        ]
+        [str(c.pack) if index is None else index[c.pack], c.offset, c.length, c.codec, c.size_bytes, f"{c.check:016x}"]
         for c in piece.chunks
-    ]  # fmt: skip
+    ]
     reference = None if piece.reference is None else str(piece.reference)
     return {"reference": reference, "chunks": chunks}
 

@@ -27,24 +27,34 @@ _INDEX_FILE = "model_index.json"
 _ANY_ROOT = Digest("blake3", "0" * 64)
 _RULE = "deltareg.base-identity/1"
 _FILES: Mapping[str, frozenset[str]] = {
-    "modules": frozenset({
-        "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
-        "scheduler_config.json",
-    }),
-    "tokenizer": frozenset({
-        "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt",
-        "special_tokens_map.json", "added_tokens.json", "normalizer.json", "tekken.json",
-    }),
+    "modules": frozenset(
+        {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "scheduler_config.json"}
+    ),
+    "tokenizer": frozenset(
+        {
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.json",
+            "vocab.txt",
+            "merges.txt",
+            "special_tokens_map.json",
+            "added_tokens.json",
+            "normalizer.json",
+            "tekken.json",
+        }
+    ),
     "chat_template": frozenset({"chat_template.json"}),
-    "processor": frozenset({
-        "preprocessor_config.json", "processor_config.json", "image_processor_config.json",
-        "video_preprocessor_config.json",
-    }),
+    "processor": frozenset(
+        {
+            "preprocessor_config.json",
+            "processor_config.json",
+            "image_processor_config.json",
+            "video_preprocessor_config.json",
+        }
+    ),
     "generation": frozenset({"generation_config.json"}),
-}  # fmt: skip
-_ENDINGS: Mapping[str, str] = {
-    ".jinja": "chat_template", ".model": "tokenizer", ".tiktoken": "tokenizer",
-}  # fmt: skip
+}
+_ENDINGS: Mapping[str, str] = {".jinja": "chat_template", ".model": "tokenizer", ".tiktoken": "tokenizer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +117,7 @@ def whole_base(manifest: Manifest, *, root: Digest | None = None) -> WholeBase:
     return WholeBase(parts)
 
 
-def part_differences(
-    before: Manifest, after: Manifest, *, same_tensors: bool = False
-) -> list[PartDifference]:
+def part_differences(before: Manifest, after: Manifest, *, same_tensors: bool = False) -> list[PartDifference]:
     """Say in which parts two bases differ, and in what of each; empty where one is the other.
 
     Whether tensors differ is said without which: `deltareg.delta.compare` goes into that. Where it

@@ -93,9 +93,7 @@ def push(
         DeltaregError, OSError: It could not be pushed; with `strict` only.
     """
     found = find_run_url() if run_url is None else run_url
-    made = labels_of(
-        step=step, epoch=None, metrics=metrics or {}, run_url=found, own=dict(labels or {})
-    )
+    made = labels_of(step=step, epoch=None, metrics=metrics or {}, run_url=found, own=dict(labels or {}))
     wanted = _Wanted(line, base, tokenizer, golden, parent, message or f"step {step}", made)
     accelerator.wait_for_everyone()
     is_sharded = accelerator.distributed_type.name in _SHARDED
@@ -109,9 +107,7 @@ def push(
     return _share_outcome(ref, failure, line=line, strict=strict)
 
 
-def _push(
-    model: "nn.Module", weights: dict[str, Any] | None, wanted: _Wanted, client: Client | None
-) -> str:
+def _push(model: "nn.Module", weights: dict[str, Any] | None, wanted: _Wanted, client: Client | None) -> str:
     with tempfile.TemporaryDirectory(prefix="deltareg-") as scratch:
         folder = Path(scratch) / "delta"
         save_pretrained(folder, model, wanted.processor, fix=_FIX, state_dict=weights)
@@ -120,18 +116,20 @@ def _push(
         opened = Client() if client is None else client
         try:
             report = opened.push(
-                folder, wanted.line, base=wanted.base, message=wanted.message,
-                labels=wanted.labels, parents=[] if wanted.parent is None else [wanted.parent],
-            )  # fmt: skip
+                folder,
+                wanted.line,
+                base=wanted.base,
+                message=wanted.message,
+                labels=wanted.labels,
+                parents=[] if wanted.parent is None else [wanted.parent],
+            )
         finally:
             if client is None:
                 opened.close()
     return report.version.ref
 
 
-def _share_outcome(
-    ref: str, failure: DeltaregError | OSError | None, *, line: str, strict: bool
-) -> str | None:
+def _share_outcome(ref: str, failure: DeltaregError | OSError | None, *, line: str, strict: bool) -> str | None:
     """Tell every process what became of it; the error itself is raised where it happened."""
     fix = failure.fix if isinstance(failure, DeltaregError) else ""
     told = [ref, "" if failure is None else str(failure) or type(failure).__name__, fix]

@@ -64,11 +64,7 @@ def parse_address(text: str) -> Address:
 
 
 def open_client(
-    server: str = "",
-    *,
-    token: str | None = None,
-    profile: str | None = None,
-    cache_dir: str | None = None,
+    server: str = "", *, token: str | None = None, profile: str | None = None, cache_dir: str | None = None
 ) -> Client:
     """Open a client of a server, or of that of the settings.
 

@@ -12,15 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from deltareg.client import Client, PushReport
-from deltareg.errors import (
-    Blocked,
-    Conflict,
-    DeltaregError,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    UploadClosed,
-)
+from deltareg.errors import Blocked, Conflict, DeltaregError, Forbidden, InvalidInput, NotFound, UploadClosed
 from deltareg.integrations.newest_first import LatestOnlyQueue
 from deltareg.integrations.run_notes import RunNotes, read_notes
 
@@ -168,8 +160,11 @@ class CheckpointPushes:
         if not self._work.wait(self._terms.wait_s):
             log.warning(
                 "%s: the last push takes longer than %.0f s; it is cut off when this process ends."
-                " Its files are below %s", self._terms.line, self._terms.wait_s, self._notes.folder,
-            )  # fmt: skip
+                " Its files are below %s",
+                self._terms.line,
+                self._terms.wait_s,
+                self._notes.folder,
+            )
         elif self._own is not None:
             self._own.close()
             self._own = None
@@ -225,7 +220,7 @@ class CheckpointPushes:
     def _push(self, ready: TrainingState) -> None:
         try:
             self._notes.begin_push(ready.step, ready.labels)
-            report = self._pushed(ready)
+            report = self._push_checkpoint(ready)
             self._notes.end_push(report.version.ref)
         except (DeltaregError, OSError) as error:
             self._offered.discard(ready.step)
@@ -239,15 +234,14 @@ class CheckpointPushes:
         self._remove(ready)
         log.info("pushed %s, step %d, in %.1f s", report.version.ref, ready.step, report.seconds)
 
-    def _pushed(self, ready: TrainingState) -> PushReport:
+    def _push_checkpoint(self, ready: TrainingState) -> PushReport:
         client, terms = self._connect(), self._terms
         message = f"{terms.message}: step {ready.step}" if terms.message else f"step {ready.step}"
 
         def push(parents: Sequence[str]) -> PushReport:
             return client.push(
-                ready.folder, terms.line, base=terms.base, parents=parents, message=message,
-                labels=ready.labels,
-            )  # fmt: skip
+                ready.folder, terms.line, base=terms.base, parents=parents, message=message, labels=ready.labels
+            )
 
         parents = self._parents(client, ready.step)
         try:

@@ -57,9 +57,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         **options: object,
     ) -> None:
         """Open a client; nothing is asked of the server yet."""
-        super().__init__(
-            server=server, token=token, profile=profile, cache_dir=cache_dir, **options
-        )
+        super().__init__(server=server, token=token, profile=profile, cache_dir=cache_dir, **options)
         self.client = open_client(server or "", token=token, profile=profile, cache_dir=cache_dir)
         finalize(self, self.client.close)
 
@@ -126,9 +124,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         below = _below(files, address, maxdepth=maxdepth, with_folders=withdirs)
         return dict(sorted(below.items())) if detail else sorted(below)
 
-    def cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **_: object
-    ) -> bytes:
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
         """Read a file, or a range of it; negative places count from its end."""
         files, name = self._file(path)
         size = files.file(name).size_bytes
@@ -172,9 +168,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         host = self.client.config.server.partition("://")[2]
         return name if name.startswith(SCHEME) else f"{SCHEME}{host}/{name}"
 
-    def _open(
-        self, path: str, mode: str = "rb", block_size: int | None = None, **options: object
-    ) -> "DeltaregFile":
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: object) -> "DeltaregFile":
         if mode != "rb":
             self._refuse(path)
         files, name = self._file(path)
@@ -223,9 +217,7 @@ class DeltaregFileSystem(AbstractFileSystem):
         Raises:
             OSError: Always.
         """
-        told = (
-            "a registry is read by this and not written; push a folder: deltareg push DIR NS/NAME"
-        )
+        told = "a registry is read by this and not written; push a folder: deltareg push DIR NS/NAME"
         raise OSError(errno.EROFS, told, str(path))
 
     mkdir = makedirs = rmdir = rm = _rm = rm_file = touch = _refuse
@@ -235,9 +227,7 @@ class DeltaregFileSystem(AbstractFileSystem):
 class DeltaregFile(AbstractBufferedFile):
     """A file of a version, open to read; its bytes come as they are wanted."""
 
-    def __init__(
-        self, fs: DeltaregFileSystem, path: str, files: "VersionFiles", name: str, **options: object
-    ) -> None:
+    def __init__(self, fs: DeltaregFileSystem, path: str, files: "VersionFiles", name: str, **options: object) -> None:
         """Take the version that the name means now."""
         self._files, self._name = files, name
         super().__init__(fs, path, mode="rb", size=files.file(name).size_bytes, **options)
@@ -258,9 +248,7 @@ def _translate_errors(path: str) -> Generator[None, None, None]:
         raise PermissionError(errno.EACCES, f"{error.message}; {error.fix}", path) from error
 
 
-def _below(
-    files: "VersionFiles", address: Address, *, maxdepth: int | None, with_folders: bool
-) -> dict[str, Entry]:
+def _below(files: "VersionFiles", address: Address, *, maxdepth: int | None, with_folders: bool) -> dict[str, Entry]:
     """Give what is below a folder of a version, or is it, by name.
 
     Where folders are wanted, the one itself is among them, as fsspec has it.
@@ -317,17 +305,25 @@ def _entry(files: "VersionFiles", address: Address) -> Entry:
 def _file_entry(files: "VersionFiles", ref: str, path: str) -> Entry:
     file, version = files.file(path), files.version
     return {
-        "name": f"{ref}/{path}", "size": file.size_bytes, "type": "file",
-        "sha256": file.digest.hex, "version": version.ref, "created": version.created_at,
-    }  # fmt: skip
+        "name": f"{ref}/{path}",
+        "size": file.size_bytes,
+        "type": "file",
+        "sha256": file.digest.hex,
+        "version": version.ref,
+        "created": version.created_at,
+    }
 
 
 def _version_entry(version: "VersionInfo") -> Entry:
     told: Mapping[str, object] = {
-        "digest": version.digest, "kind": version.kind, "base": version.base.name,
-        "verdict": version.verdict, "channels": list(version.channels),
-        "created": version.created_at, "is_revoked": version.is_revoked,
-    }  # fmt: skip
+        "digest": version.digest,
+        "kind": version.kind,
+        "base": version.base.name,
+        "verdict": version.verdict,
+        "channels": list(version.channels),
+        "created": version.created_at,
+        "is_revoked": version.is_revoked,
+    }
     return {"name": version.ref, "size": 0, "type": "directory", **told}
 
 

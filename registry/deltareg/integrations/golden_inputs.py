@@ -39,10 +39,7 @@ def record_if_wanted(
     if wanted is False or (folder / GOLDEN_FILE).exists():
         return
     try:
-        record(
-            model, processor, None if wanted is True else wanted, folder,
-            training=start, progress=progress,
-        )  # fmt: skip
+        record(model, processor, None if wanted is True else wanted, folder, training=start, progress=progress)
     except Exception as error:  # noqa: BLE001  # a forward raises what it likes, and ends no training
         told = str(error) or type(error).__name__
         log.warning("no golden outputs in %s: %s", folder.name, told)

@@ -30,7 +30,7 @@ from deltareg.golden.first_batches import FirstBatches
 from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.rate import rate_left
 from deltareg.golden.recording import Processor
-from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, TrainingState, Strategy
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Strategy, TrainingState
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained
@@ -106,9 +106,16 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
         super().__init__()
         own = dict(labels or {})
         self._terms = PushTerms(
-            line, base=base, parent=parent, message=message, labels=own,
-            strategy=strategy, wait_s=wait_s, always_push=always_push, strict=strict,
-        )  # fmt: skip
+            line,
+            base=base,
+            parent=parent,
+            message=message,
+            labels=own,
+            strategy=strategy,
+            wait_s=wait_s,
+            always_push=always_push,
+            strict=strict,
+        )
         self._save, self._tokenizer = save, tokenizer
         self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
@@ -175,10 +182,12 @@ class LightningPushCallback(Callback):  # type: ignore[misc]  # it comes without
     def _labels(self, trainer: Any, step: int) -> dict[str, str]:  # noqa: ANN401  # untyped
         measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
         return labels_of(
-            step=step, epoch=float(trainer.current_epoch), metrics=newest_metrics([measured]),
+            step=step,
+            epoch=float(trainer.current_epoch),
+            metrics=newest_metrics([measured]),
             run_url=find_run_url() if self._run_url is None else self._run_url,
             own=self._terms.labels,
-        )  # fmt: skip
+        )
 
 
 def _progress_of(trainer: Any) -> TrainingProgress | None:  # noqa: ANN401  # untyped

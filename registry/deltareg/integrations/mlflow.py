@@ -77,12 +77,11 @@ class DeltaregArtifactRepository(ArtifactRepository):
         address = parse_address("/".join(part for part in (self.artifact_uri, path) if part))
         if not address.ref:
             raise InvalidInput(
-                f"{self.artifact_uri[:160]} names no version",
-                fix="write deltareg://ns/name@sha256:…, or ns/name:v3",
+                f"{self.artifact_uri[:160]} names no version", fix="write deltareg://ns/name@sha256:…, or ns/name:v3"
             )
-        return self._opened(address), address.path
+        return self._open_version(address), address.path
 
-    def _opened(self, address: Address) -> "VersionFiles":
+    def _open_version(self, address: Address) -> "VersionFiles":
         """Open a version once for all of its files, so that they are those of one moment."""
         known: dict[tuple[str, str], VersionFiles] = self.__dict__.setdefault("_versions", {})
         key = address.server, address.ref

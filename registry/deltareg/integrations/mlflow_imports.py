@@ -57,41 +57,33 @@ class _Artifacts:
         """Find the only folder with an adapter, or else with weights."""
         folders = dict(self._walk(address, "", _DEPTH))
         for sign in (_CONFIG, _WEIGHTS):
-            found = sorted(
-                f for f, names in folders.items() if any(n.endswith(sign) for n in names)
-            )
+            found = sorted(f for f, names in folders.items() if any(n.endswith(sign) for n in names))
             if len(found) == 1:
                 return found[0]
             if found:
                 told = ", ".join(name or "." for name in found[:8])
                 raise InvalidInput(f"{address} holds several deltas: {told}", fix="--path FOLDER")
         raise NotFound(
-            f"{address} holds no delta: no {_CONFIG} and no {_WEIGHTS} file",
-            fix="name its folder: --path FOLDER",
+            f"{address} holds no delta: no {_CONFIG} and no {_WEIGHTS} file", fix="name its folder: --path FOLDER"
         )
 
     def download(self, address: str, room: Path) -> Path:
         """Bring a folder here."""
-        got = self._asked(
-            lambda: self._own.download_artifacts(
-                artifact_uri=address, dst_path=str(room), **self._options
-            ),
-            address,
+        got = self._ask(
+            lambda: self._own.download_artifacts(artifact_uri=address, dst_path=str(room), **self._options), address
         )
         return Path(str(got))
 
     def _walk(self, address: str, folder: str, depth: int) -> Iterator[tuple[str, list[str]]]:
         where = _where(address, folder)
-        entries = self._asked(
-            lambda: self._own.list_artifacts(**where, **self._options), f"{address} {folder}"
-        )
+        entries = self._ask(lambda: self._own.list_artifacts(**where, **self._options), f"{address} {folder}")
         names = [str(entry.path).rpartition("/")[2] for entry in entries]
         yield folder, [n for n, e in zip(names, entries, strict=True) if not e.is_dir]
         if depth:
             for name in (n for n, e in zip(names, entries, strict=True) if e.is_dir):
                 yield from self._walk(address, f"{folder}/{name}".strip("/"), depth - 1)
 
-    def _asked(self, ask: Any, what: str) -> Any:  # noqa: ANN401  # optional: there may be no types
+    def _ask(self, ask: Any, what: str) -> Any:  # noqa: ANN401  # optional: there may be no types
         try:
             return ask()
         except self._failures as error:

@@ -77,9 +77,7 @@ def read_run(run_id: str, *, tracking_uri: str | None = None) -> MlflowRun:
     return MlflowRun(info.run_id, url, info.run_name or "", dict(data.metrics), dict(data.params))
 
 
-def register_version(
-    client: Client, ref: str, model: str, *, alias: str = "", tracking_uri: str | None = None
-) -> str:
+def register_version(client: Client, ref: str, model: str, *, alias: str = "", tracking_uri: str | None = None) -> str:
     """Make a model version of MLflow whose bytes are a version here; gives its number.
 
     Its source names the version by digest, so it is the same for ever, whatever a channel serves.
@@ -111,10 +109,7 @@ def register_version(
         f"the model {model[:64]!r}",
     )
     if alias:
-        _ask_mlflow(
-            lambda: store.set_registered_model_alias(model, alias, made.version),
-            f"the alias {alias[:64]!r}",
-        )
+        _ask_mlflow(lambda: store.set_registered_model_alias(model, alias, made.version), f"the alias {alias[:64]!r}")
     return str(made.version)
 
 
@@ -127,9 +122,7 @@ def library() -> Any:  # noqa: ANN401  # optional: there may be no types of it
     try:
         return import_module("mlflow")
     except ImportError as error:
-        raise Misconfigured(
-            "MLflow is not installed here", fix="pip install 'deltareg[mlflow]'"
-        ) from error
+        raise Misconfigured("MLflow is not installed here", fix="pip install 'deltareg[mlflow]'") from error
 
 
 def _client(tracking_uri: str | None) -> Any:  # noqa: ANN401  # as above

@@ -32,9 +32,7 @@ class LatestOnlyQueue(Generic[T]):
             older, self._waiting = self._waiting, thing
             if not self._is_busy:
                 self._is_busy = True
-                threading.Thread(
-                    target=self._work, name="pushes beside a training", daemon=True
-                ).start()
+                threading.Thread(target=self._work, name="pushes beside a training", daemon=True).start()
         if older is not None:
             self._pass_over(older)
 
@@ -47,9 +45,7 @@ class LatestOnlyQueue(Generic[T]):
         try:
             while (thing := self._next()) is not None:
                 self._do(thing)
-        except (
-            BaseException
-        ):  # a mistake of ours: told by the thread's end, and nobody waits for it
+        except BaseException:  # a mistake of ours: told by the thread's end, and nobody waits for it
             self._end()
             raise
 

@@ -126,10 +126,7 @@ class StepPushes:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for the last step, unless the loop has ended with an error."""
         self.close(0 if kind is not None else self._proof_s)
@@ -207,9 +204,8 @@ class StepPushes:
     def _serve(self, ready: _Ready) -> StepReport:
         client, began = self._client, time.monotonic()
         pushed = client.push(
-            ready.folder, self._line, base=self._base, labels=ready.labels,
-            message=f"step {ready.step}", golden=False,
-        )  # fmt: skip
+            ready.folder, self._line, base=self._base, labels=ready.labels, message=f"step {ready.step}", golden=False
+        )
         ref, at_push = pushed.version.ref, time.monotonic()
         self._stale[ready.step] = ref
         if not self._is_known:
@@ -220,9 +216,8 @@ class StepPushes:
         at_proof = time.monotonic()
         client.promote(ref, self._channel, reason=f"step {ready.step}")
         return StepReport(
-            ready.step, ref, pushed.uploaded_bytes, at_push - began, at_proof - at_push,
-            time.monotonic() - at_proof,
-        )  # fmt: skip
+            ready.step, ref, pushed.uploaded_bytes, at_push - began, at_proof - at_push, time.monotonic() - at_proof
+        )
 
     def _find_own(self) -> None:
         """Take over what the same loop has left when it ended before."""

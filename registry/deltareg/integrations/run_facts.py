@@ -26,12 +26,7 @@ def newest_metrics(history: Iterable[Mapping[str, object]]) -> dict[str, float]:
 
 
 def labels_of(
-    *,
-    step: int,
-    epoch: float | None,
-    metrics: Mapping[str, float],
-    run_url: str,
-    own: Mapping[str, str],
+    *, step: int, epoch: float | None, metrics: Mapping[str, float], run_url: str, own: Mapping[str, str]
 ) -> dict[str, str]:
     """Make the labels of a version; what the user gives stands before what is found.
 

@@ -71,10 +71,11 @@ class RunNotes:
         draft = self.folder / f".{_FILE}.{os.getpid()}"
         pushed = [{"step": step, "ref": ref} for step, ref in self.pushed.items()]
         known = {
-            "line": self.line, "began_from": self.began_from, "pushed": pushed,
-            "pushing": None if self.pushing is None
-            else {"step": self.pushing[0], "labels": dict(self.pushing[1])},
-        }  # fmt: skip
+            "line": self.line,
+            "began_from": self.began_from,
+            "pushed": pushed,
+            "pushing": None if self.pushing is None else {"step": self.pushing[0], "labels": dict(self.pushing[1])},
+        }
         draft.write_text(json.dumps({"schema_version": 1, **known}, indent=1) + "\n")
         draft.replace(self.folder / _FILE)
 

@@ -41,12 +41,7 @@ def take_snapshot(checkpoint: Path, into: Path) -> Path:
 
 
 def save_pretrained(
-    folder: Path,
-    model: object,
-    processor: object = None,
-    *,
-    fix: str,
-    state_dict: Mapping[str, object] | None = None,
+    folder: Path, model: object, processor: object = None, *, fix: str, state_dict: Mapping[str, object] | None = None
 ) -> Path:
     """Save a model as its library does, and its tokenizer or processor beside it.
 

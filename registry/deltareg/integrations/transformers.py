@@ -28,7 +28,7 @@ from deltareg.golden.kept_progress import KeptProgress
 from deltareg.golden.kept_start import KeptStart
 from deltareg.golden.recording import Processor
 from deltareg.golden.trainer import progress_of, watch_training
-from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, TrainingState, Strategy
+from deltareg.integrations.checkpoint_pushes import CheckpointPushes, PushTerms, Strategy, TrainingState
 from deltareg.integrations.golden_inputs import GoldenInputs, record_if_wanted
 from deltareg.integrations.run_facts import find_run_url, labels_of, newest_metrics
 from deltareg.integrations.snapshot import save_pretrained, take_snapshot
@@ -92,9 +92,16 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         """
         own = dict(labels or {})
         self._terms = PushTerms(
-            line, base=base, parent=parent, message=message, labels=own,
-            strategy=strategy, wait_s=wait_s, always_push=always_push, strict=strict,
-        )  # fmt: skip
+            line,
+            base=base,
+            parent=parent,
+            message=message,
+            labels=own,
+            strategy=strategy,
+            wait_s=wait_s,
+            always_push=always_push,
+            strict=strict,
+        )
         self._golden, self._run_url = golden, run_url
         self._pushes = CheckpointPushes(self._terms, client)
         self._start: KeptStart | None = None
@@ -106,11 +113,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         return [report.version.ref for report in self._pushes.reports]
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **given: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object
     ) -> None:
         """Ask whether pushing will work, and push the checkpoint that a broken run did not.
 
@@ -125,13 +128,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         self._pushes.begin(folder, goes_on=state.global_step > 0)
         self.on_save(args, state, control, **given)
 
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **given: object,
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object) -> None:
         """Push the checkpoint that was just written."""
         folder = _checkpoint(args, state.global_step)
         is_wanted = self._terms.strategy == "every_save" and state.is_world_process_zero
@@ -139,11 +136,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
             self._offer(_Moment.of(args, state, control, given), folder, state.global_step)
 
     def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **given: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object
     ) -> None:
         """Push what came of the training, unless its last checkpoint was that, and wait for it."""
         if not state.is_world_process_zero:
@@ -155,9 +148,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         self._offer(_Moment.of(args, state, control, given), folder, step, is_last=True)
         self._pushes.finish()
 
-    def _offer(
-        self, moment: "_Moment", checkpoint: Path | None, step: int, *, is_last: bool = False
-    ) -> None:
+    def _offer(self, moment: "_Moment", checkpoint: Path | None, step: int, *, is_last: bool = False) -> None:
         if self._pushes.is_offered(step):
             return
         folder = self._pushes.folder_of(step)
@@ -171,9 +162,7 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
                 progress = moment.progress(step)
                 if self._progress is not None:
                     progress = self._progress.at(progress)
-                record_if_wanted(
-                    moment.model, moment.processor, self._golden, folder, start, progress
-                )
+                record_if_wanted(moment.model, moment.processor, self._golden, folder, start, progress)
         except (DeltaregError, OSError) as error:
             self._pushes.fail(error, step)
             return
@@ -186,9 +175,8 @@ class PushCallback(TrainerCallback):  # type: ignore[misc]  # it comes without t
         epoch = state.epoch if step == state.global_step else (epochs[-1] if epochs else None)
         run_url = find_run_url() if self._run_url is None else self._run_url
         return labels_of(
-            step=step, epoch=epoch, metrics=newest_metrics(history), run_url=run_url,
-            own=self._terms.labels,
-        )  # fmt: skip
+            step=step, epoch=epoch, metrics=newest_metrics(history), run_url=run_url, own=self._terms.labels
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +201,17 @@ class _Moment:
 
     @classmethod
     def of(
-        cls,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        given: Mapping[str, object],
+        cls, args: TrainingArguments, state: TrainerState, control: TrainerControl, given: Mapping[str, object]
     ) -> "_Moment":
         model, processor = given.get("model"), given.get("processing_class")
         return cls(
-            args, state, control, cast("nn.Module | None", model),
-            cast("Processor | None", processor), given.get("lr_scheduler"),
-        )  # fmt: skip
+            args,
+            state,
+            control,
+            cast("nn.Module | None", model),
+            cast("Processor | None", processor),
+            given.get("lr_scheduler"),
+        )
 
     def progress(self, step: int) -> TrainingProgress:
         """How far it had come with a checkpoint."""
@@ -243,9 +231,7 @@ class _Moment:
         """
         fix = "let the Trainer save: save_strategy='epoch', or 'steps'"
         if self.is_sharded:
-            raise InvalidInput(
-                "the weights lie on several processes, and no checkpoint does", fix=fix
-            )
+            raise InvalidInput("the weights lie on several processes, and no checkpoint does", fix=fix)
         save_pretrained(folder, self.model, self.processor, fix=fix)
 
 

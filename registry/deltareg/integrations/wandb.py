@@ -53,16 +53,16 @@ def add_version(artifact: _Artifact, ref: str, *, client: Client | None = None) 
         # W&B would ask the address for a checksum, and there is one already: it is in the address.
         artifact.add_reference(f"{address}/{file.path}", name=file.path, checksum=False)
     artifact.metadata |= {
-        ADDRESS: address, "deltareg.ref": version.ref, "deltareg.kind": version.kind,
+        ADDRESS: address,
+        "deltareg.ref": version.ref,
+        "deltareg.kind": version.kind,
         "deltareg.base": version.base.name,
         "deltareg.files": {file.path: str(file.digest) for file in files.files},
-    }  # fmt: skip
+    }
     return address
 
 
-def pull_artifact(
-    artifact: _Described, to: "AnyPath | None" = None, *, client: Client | None = None
-) -> "PullReport":
+def pull_artifact(artifact: _Described, to: "AnyPath | None" = None, *, client: Client | None = None) -> "PullReport":
     """Bring the version that an artifact refers to, every byte checked.
 
     Args:

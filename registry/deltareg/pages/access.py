@@ -14,14 +14,7 @@ from deltareg.service.access.tokens import list_tokens, revoke_token, whoami
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_of
-from deltareg.wire import (
-    Answer,
-    MemberInfo,
-    NamespaceInfo,
-    Page,
-    TokenInfo,
-    WhoAmI,
-)
+from deltareg.wire import Answer, MemberInfo, NamespaceInfo, Page, TokenInfo, WhoAmI
 
 _LISTED = 100
 
@@ -69,9 +62,7 @@ class TokensPage(Answer):
             return "revoked", ""
         if token.expires_at is None or token.expires_at > _later(self.at, hours=1):
             return "live", ""
-        return (
-            ("stale", "ends within the hour") if token.expires_at > self.at else ("gone", "ended")
-        )
+        return ("stale", "ends within the hour") if token.expires_at > self.at else ("gone", "ended")
 
 
 def _access(ask: ViewRequest) -> AccessPage:
@@ -81,14 +72,16 @@ def _access(ask: ViewRequest) -> AccessPage:
     members: list[MemberInfo] = []
     more: str | None = None
     if namespace is not None or is_admin:
-        found = list_members(
-            registry, caller, namespace, cursor=ask.cursor, limit=ask.most(_LISTED)
-        )
+        found = list_members(registry, caller, namespace, cursor=ask.cursor, limit=ask.most(_LISTED))
         members, more = found.items, found.next_cursor
     return AccessPage(
-        who=whoami(registry, caller), is_admin=is_admin, namespace=namespace or "",
-        namespaces=known, members=members, more=more,
-    )  # fmt: skip
+        who=whoami(registry, caller),
+        is_admin=is_admin,
+        namespace=namespace or "",
+        namespaces=known,
+        members=members,
+        more=more,
+    )
 
 
 def _tokens(ask: ViewRequest) -> TokensPage:
@@ -109,29 +102,57 @@ def _later(at: str, *, hours: int) -> str:
 def _member_cells(page: AccessPage) -> Iterator[Sequence[Cell]]:
     for row in page.members:
         yield (
-            row.principal, row.kind, row.namespace, row.role, " ".join(row.rights), row.pattern,
-            row.given_by, row.given_at, row.last_used_at,
-        )  # fmt: skip
+            row.principal,
+            row.kind,
+            row.namespace,
+            row.role,
+            " ".join(row.rights),
+            row.pattern,
+            row.given_by,
+            row.given_at,
+            row.last_used_at,
+        )
 
 
 def _token_cells(page: TokensPage) -> Iterator[Sequence[Cell]]:
     for row in page.tokens.items:
         yield (
-            row.id, row.display, row.principal, row.kind, " ".join(row.scopes), row.note,
-            row.created_at, row.created_by, row.last_used_at, row.expires_at, row.revoked_at,
-        )  # fmt: skip
+            row.id,
+            row.display,
+            row.principal,
+            row.kind,
+            " ".join(row.scopes),
+            row.note,
+            row.created_at,
+            row.created_by,
+            row.last_used_at,
+            row.expires_at,
+            row.revoked_at,
+        )
 
 
 _MEMBERS = PageTable(
-    ("principal", "kind", "namespace", "role", "rights", "only", "given_by", "given_at",
-     "last_used_at"),
-    _member_cells, lambda page: page.more,
-)  # fmt: skip
+    ("principal", "kind", "namespace", "role", "rights", "only", "given_by", "given_at", "last_used_at"),
+    _member_cells,
+    lambda page: page.more,
+)
 _TOKENS = PageTable(
-    ("token", "begins", "principal", "kind", "scopes", "note", "created_at", "created_by",
-     "last_used_at", "expires_at", "revoked_at"),
-    _token_cells, lambda page: page.tokens.next_cursor,
-)  # fmt: skip
+    (
+        "token",
+        "begins",
+        "principal",
+        "kind",
+        "scopes",
+        "note",
+        "created_at",
+        "created_by",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    ),
+    _token_cells,
+    lambda page: page.tokens.next_cursor,
+)
 _ALL_TOKENS = View("/tokens", _tokens, "tokens.html.jinja", "Access", table=_TOKENS)
 PAGES = (
     View("/access", _access, "access.html.jinja", "Access", table=_MEMBERS),

@@ -55,11 +55,13 @@ async def _http_error(registry: Registry, request: Request, error: Exception) ->
         request.state.who = await anyio.to_thread.run_sync(_who, registry, request)
     is_absent = error.status_code == 404
     document = ProblemDocument(
-        type="about:blank", title=TITLES.get(error.status_code, "Error"),
-        status=error.status_code, code="not_found" if is_absent else "invalid_input",
+        type="about:blank",
+        title=TITLES.get(error.status_code, "Error"),
+        status=error.status_code,
+        code="not_found" if is_absent else "invalid_input",
         detail="there is no such page" if is_absent else str(error.detail),
         request_id=request_id_of(request),
-    )  # fmt: skip
+    )
     return show_problem(request, document)
 
 

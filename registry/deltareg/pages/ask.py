@@ -37,19 +37,22 @@ def _form(ask: ViewRequest) -> AskPage:
     versions = list(list_choices(ask.registry, ask.caller, ask.line))
     newest = versions[0].version if versions else None
     return AskPage(
-        line=str(ask.line), versions=versions, a=number_of(ask.text("a")) or newest,
-        b=number_of(ask.text("b")),
-    )  # fmt: skip
+        line=str(ask.line), versions=versions, a=number_of(ask.text("a")) or newest, b=number_of(ask.text("b"))
+    )
 
 
 def _act(ask: ViewRequest) -> str:
-    numbers = [number_of(ask.said(name) or None) for name in ("a", "b")]
+    numbers = [number_of(ask.form_text(name) or None) for name in ("a", "b")]
     refs = [str(Ref(ask.line, version=number)) for number in numbers if number]
-    seed = ask.said_number("seed") if ask.said("seed") else None
+    seed = ask.form_number("seed") if ask.form_text("seed") else None
     wanted = request_of(
-        AnswerCreate, prompt=ask.form.get("prompt", ""), refs=refs,
-        tokens=ask.said_number("tokens"), seed=seed, form=ask.said("form") or "auto",
-    )  # fmt: skip
+        AnswerCreate,
+        prompt=ask.form.get("prompt", ""),
+        refs=refs,
+        tokens=ask.form_number("tokens"),
+        seed=seed,
+        form=ask.form_text("form") or "auto",
+    )
     return f"{ROOT}/answers/{asking.ask(ask.registry, ask.caller, wanted).id}"
 
 
@@ -62,7 +65,7 @@ _ASK = View("/deltas/{ns}/{name}/ask", _form, "ask.html.jinja", "Deltas")
 
 
 def _place(ask: ViewRequest) -> FormPlace:
-    return FormPlace(_ASK, {name: ask.said(name) for name in ("a", "b")})
+    return FormPlace(_ASK, {name: ask.form_text(name) for name in ("a", "b")})
 
 
 PAGES = (

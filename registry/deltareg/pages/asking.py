@@ -92,17 +92,17 @@ class ViewRequest:
         text = self.text(name)
         return None if text is None else _number(text, name)
 
-    def said(self, name: str) -> str:
+    def form_text(self, name: str) -> str:
         """Give a field of the form, with nothing around it; empty where it is not there."""
         return self.form.get(name, "").strip()
 
-    def said_number(self, name: str) -> int:
+    def form_number(self, name: str) -> int:
         """Give a field of the form that is a number.
 
         Raises:
             InvalidInput: It is none.
         """
-        return _number(self.said(name), name)
+        return _number(self.form_text(name), name)
 
 
 def _number(text: str, name: str) -> int:

@@ -52,8 +52,7 @@ class AuditPage(Answer):
     def told(self) -> list[DescribedAuditRow]:
         """The rows with what they changed in words, and where their subjects have a page."""
         return [
-            DescribedAuditRow(row, changes(row.before, row.after), address_of(row.subject))
-            for row in self.rows.items
+            DescribedAuditRow(row, changes(row.before, row.after), address_of(row.subject)) for row in self.rows.items
         ]
 
 
@@ -68,18 +67,29 @@ def _audit(ask: ViewRequest) -> AuditPage:
     row = ask.text_number("row")
     cursor = ask.cursor if row is None or ask.cursor else cursor_at(row + 1)
     rows = list_audit(
-        ask.registry, ask.caller, actor=actor, action=action, subject=subject, cursor=cursor,
-        limit=ask.most(_LISTED), by_parts=True,
-    )  # fmt: skip
+        ask.registry,
+        ask.caller,
+        actor=actor,
+        action=action,
+        subject=subject,
+        cursor=cursor,
+        limit=ask.most(_LISTED),
+        by_parts=True,
+    )
     checkpoint: CheckpointInfo | None
     try:
         checkpoint = show_checkpoint(ask.registry, ask.caller)
     except NotFound:
         checkpoint = None
     return AuditPage(
-        actor=actor or "", action=action or "", subject=subject or "", rows=rows,
-        checkpoint=checkpoint, row=row, actions=[str(each) for each in Action],
-    )  # fmt: skip
+        actor=actor or "",
+        action=action or "",
+        subject=subject or "",
+        rows=rows,
+        checkpoint=checkpoint,
+        row=row,
+        actions=[str(each) for each in Action],
+    )
 
 
 def _check(ask: ViewRequest) -> AuditCheckPage:
@@ -92,19 +102,16 @@ def _check(ask: ViewRequest) -> AuditCheckPage:
 def _audit_cells(page: AuditPage) -> Iterator[Sequence[Cell]]:
     for row in page.rows.items:
         before, after = (
-            "" if told is None else json.dumps(told, ensure_ascii=False)
-            for told in (row.before, row.after)
+            "" if told is None else json.dumps(told, ensure_ascii=False) for told in (row.before, row.after)
         )
-        yield (
-            row.id, row.at, row.actor, row.token_id, row.action, row.subject, before, after,
-            row.request_id,
-        )  # fmt: skip
+        yield (row.id, row.at, row.actor, row.token_id, row.action, row.subject, before, after, row.request_id)
 
 
 _AUDIT = PageTable(
     ("row", "at", "actor", "token", "action", "subject", "before", "after", "request"),
-    _audit_cells, lambda page: page.rows.next_cursor,
-)  # fmt: skip
+    _audit_cells,
+    lambda page: page.rows.next_cursor,
+)
 PAGES = (
     View("/audit", _audit, "audit.html.jinja", "Audit", table=_AUDIT),
     View("/audit/check", _check, "audit_check.html.jinja", "Audit"),

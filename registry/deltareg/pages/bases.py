@@ -6,11 +6,7 @@ from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, PageTable, pairs
 from deltareg.service.bases.bases import list_bases
-from deltareg.service.overview.registered_base import (
-    BaseWithVersions,
-    bases_called,
-    show_base_with_versions,
-)
+from deltareg.service.overview.registered_base import BaseWithVersions, bases_called, show_base_with_versions
 from deltareg.suites.suite import DEFAULT_SUITE
 from deltareg.wire import Answer, BaseInfo, Page
 
@@ -42,18 +38,15 @@ def _list(ask: ViewRequest) -> BasesPage:
     if asked is not None:
         like = bases_called(ask.registry, ask.caller, asked)
         return BasesPage(asked=asked, is_near=like.is_near, bases=Page(items=like.bases))
-    found = list_bases(
-        ask.registry, ask.caller, root=None, cursor=ask.cursor, limit=ask.most(_LISTED)
-    )
+    found = list_bases(ask.registry, ask.caller, root=None, cursor=ask.cursor, limit=ask.most(_LISTED))
     return BasesPage(asked="", bases=found)
 
 
 def _show(ask: ViewRequest) -> BasePage:
     suite = ask.text("suite") or DEFAULT_SUITE
     found = show_base_with_versions(
-        ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.cursor,
-        limit=ask.most(_LISTED),
-    )  # fmt: skip
+        ask.registry, ask.caller, ask.part("base"), suite=suite, cursor=ask.cursor, limit=ask.most(_LISTED)
+    )
     columns = list(dict.fromkeys(form for row in found.versions.items for form in row.on))
     return BasePage(**dict(found), suite=suite, columns=columns)
 
@@ -61,10 +54,21 @@ def _show(ask: ViewRequest) -> BasePage:
 def _cells(page: BasesPage) -> Iterator[Sequence[Cell]]:
     for row in page.bases.items:
         yield (
-            row.name, row.root, row.identity, row.model_type, row.is_stored, row.proof,
-            row.variant_of.name if row.variant_of else "", row.quantised, row.tensors,
-            row.logical_bytes, row.stored_bytes, row.deltas, row.created_at, row.created_by,
-        )  # fmt: skip
+            row.name,
+            row.root,
+            row.identity,
+            row.model_type,
+            row.is_stored,
+            row.proof,
+            row.variant_of.name if row.variant_of else "",
+            row.quantised,
+            row.tensors,
+            row.logical_bytes,
+            row.stored_bytes,
+            row.deltas,
+            row.created_at,
+            row.created_by,
+        )
 
 
 def _version_cells(page: BasePage) -> Iterator[Sequence[Cell]]:
@@ -73,14 +77,28 @@ def _version_cells(page: BasePage) -> Iterator[Sequence[Cell]]:
 
 
 _TABLE = PageTable(
-    ("base", "root", "identity", "type", "is_stored", "proof", "variant_of", "quantised", "tensors",
-     "file_bytes", "stored_bytes", "versions", "created_at", "created_by"),
-    _cells, lambda page: page.bases.next_cursor,
-)  # fmt: skip
+    (
+        "base",
+        "root",
+        "identity",
+        "type",
+        "is_stored",
+        "proof",
+        "variant_of",
+        "quantised",
+        "tensors",
+        "file_bytes",
+        "stored_bytes",
+        "versions",
+        "created_at",
+        "created_by",
+    ),
+    _cells,
+    lambda page: page.bases.next_cursor,
+)
 _VERSIONS = PageTable(
-    ("ref", "trained_on", "pushed_at", "suite", "on"),
-    _version_cells, lambda page: page.versions.next_cursor,
-)  # fmt: skip
+    ("ref", "trained_on", "pushed_at", "suite", "on"), _version_cells, lambda page: page.versions.next_cursor
+)
 PAGES = (
     View("/bases", _list, "bases.html.jinja", "Bases", table=_TABLE),
     View("/bases/{base:path}", _show, "base.html.jinja", "Bases", table=_VERSIONS),

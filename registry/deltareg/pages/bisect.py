@@ -41,7 +41,7 @@ class BisectPage(Answer):
     versions: list[VersionInfo]
     more: int
 
-    def marked(self, number: int, mark: str) -> str:
+    def link_with_mark(self, number: int, mark: str) -> str:
         """Give the address where a version is judged as well, or anew; with no mark, not at all."""
         marks: dict[int, str] = {**self.marks, number: mark}
         asked = {f"v{n}": marks[n] for n in sorted(marks) if marks[n]}
@@ -66,15 +66,22 @@ def _bisect(ask: ViewRequest) -> BisectPage:
     bounds = found.progress.bounds
     ends = {mark: [n for n, said in marks.items() if said == mark] for mark in ("good", "bad")}
     return BisectPage(
-        line=str(ask.line), marks=marks, good=max(ends["good"], default=None),
-        bad=min(ends["bad"], default=None), next=found.progress.next,
+        line=str(ask.line),
+        marks=marks,
+        good=max(ends["good"], default=None),
+        bad=min(ends["bad"], default=None),
+        next=found.progress.next,
         untried=len(bounds.untried) if bounds else 0,
         steps_most=bounds.steps_most if bounds else 0,
         is_found=bounds is not None and bounds.is_found,
         skipped=sorted(n for n, mark in marks.items() if mark == "skip"),
-        deleted=list(found.progress.deleted), missing=list(found.progress.missing),
-        hint=found.hint, conflict=found.conflict, versions=list(found.versions), more=found.more,
-    )  # fmt: skip
+        deleted=list(found.progress.deleted),
+        missing=list(found.progress.missing),
+        hint=found.hint,
+        conflict=found.conflict,
+        versions=list(found.versions),
+        more=found.more,
+    )
 
 
 def _marks(ask: ViewRequest) -> dict[int, Mark]:
@@ -90,9 +97,7 @@ def _marks(ask: ViewRequest) -> dict[int, Mark]:
             continue
         mark = _MARKS.get(value)
         if mark is None:
-            raise InvalidInput(
-                f"a version is good, bad or skip, not {value[:40]!r}", fix=f"write {name}=good"
-            )
+            raise InvalidInput(f"a version is good, bad or skip, not {value[:40]!r}", fix=f"write {name}=good")
         found[int(match[1])] = mark
     if len(found) > _MOST:
         raise InvalidInput(f"at most {_MOST} versions are judged in a search")

@@ -15,9 +15,13 @@ _VERSION: Final = re.compile(r"([^/:@]+/[^/:@]+):(v[0-9]+)")
 _CHANNEL: Final = re.compile(r"([^/:@]+/[^/:@]+)@([^/:@]+)")
 _REQUEST: Final = re.compile(r"[^/:@]+/[^/:@]+@[^/:@]+/request/([0-9]+)")
 _KINDS: Final[Mapping[str, str]] = {
-    "base": "/bases/{}", "namespace": "/access?namespace={}", "run": "/runs/{}",
-    "suite": "/suites/{}", "token": "/tokens#t{}", "verdict": "/verdicts/{}/waive",
-}  # fmt: skip
+    "base": "/bases/{}",
+    "namespace": "/access?namespace={}",
+    "run": "/runs/{}",
+    "suite": "/suites/{}",
+    "token": "/tokens#t{}",
+    "verdict": "/verdicts/{}/waive",
+}
 _DEEPEST = 4
 
 

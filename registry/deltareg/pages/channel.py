@@ -18,14 +18,7 @@ from deltareg.service.overview.beside import OpenRequest
 from deltareg.service.overview.channel import Ledger, show_ledger
 from deltareg.service.overview.line import LineOverview, show_line
 from deltareg.service.overview.moves import RollbackPreview, show_promotion, show_way_back
-from deltareg.wire import (
-    Answer,
-    ChannelInfo,
-    ChannelMove,
-    FollowerInfo,
-    GateAnswer,
-    RevisionInfo,
-)
+from deltareg.wire import Answer, ChannelInfo, ChannelMove, FollowerInfo, GateAnswer, RevisionInfo
 from deltareg.wire.messages import request_of
 
 _LISTED = 30
@@ -53,9 +46,7 @@ class StandingPage(Answer):
     @property
     def floors(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """Whose floors ask something beside it, and what, in words."""
-        return [
-            (floor.of, policy_words(floor.policy, is_floor=True)) for floor in self.channel.floors
-        ]
+        return [(floor.of, policy_words(floor.policy, is_floor=True)) for floor in self.channel.floors]
 
 
 class PromotePage(Answer):
@@ -107,20 +98,16 @@ class LedgerPage(Ledger):
 
 def _ledger(ask: ViewRequest) -> LedgerPage:
     found = show_ledger(
-        ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"),
-        cursor=ask.cursor, limit=ask.most(_LISTED),
-    )  # fmt: skip
+        ask.registry, ask.caller, ask.line, ask.channel, at=ask.text("at"), cursor=ask.cursor, limit=ask.most(_LISTED)
+    )
     newest = found.revisions.items[0] if found.revisions.items else None
     is_done = newest is not None and ask.text("done") == str(newest.revision) == str(found.revision)
-    return LedgerPage(
-        **dict(found), days=_last_days(datetime.now(UTC)), done=newest if is_done else None
-    )
+    return LedgerPage(**dict(found), days=_last_days(datetime.now(UTC)), done=newest if is_done else None)
 
 
 def _last_days(now: datetime) -> list[Day]:
     past = [now - timedelta(days=back) for back in range(1, 8)]
-    return [Day(name=f"{day:%a} {day.day} {day:%b}", ends=f"{day:%Y-%m-%d}T23:59:59Z")
-            for day in past]  # fmt: skip
+    return [Day(name=f"{day:%a} {day.day} {day:%b}", ends=f"{day:%Y-%m-%d}T23:59:59Z") for day in past]
 
 
 def _standing(ask: ViewRequest) -> StandingPage:
@@ -128,12 +115,11 @@ def _standing(ask: ViewRequest) -> StandingPage:
     may = ask.caller.may(Right.APPROVE, on=Channel(ask.line, ask.channel))
     now = datetime.now(UTC)
     return StandingPage(
-        line=str(ask.line), channel=found,
-        may_review=[
-            move.revision for move in found.to_review if may and move.actor != ask.caller.principal
-        ],
+        line=str(ask.line),
+        channel=found,
+        may_review=[move.revision for move in found.to_review if may and move.actor != ask.caller.principal],
         overdue=[m.revision for m in found.to_review if datetime.fromisoformat(m.due) < now],
-    )  # fmt: skip
+    )
 
 
 def _rollback(ask: ViewRequest) -> RollbackPreview:
@@ -151,85 +137,113 @@ def _promote(ask: ViewRequest) -> PromotePage:
         raise InvalidInput(f"not a version: {text[:40]!r}", fix="write v3")
     if text:
         found = show_promotion(registry, caller, line, name, version=int(text))
-        return PromotePage(
-            line=str(line), channel=name, **dict(found), version=int(text), choices=None
-        )
+        return PromotePage(line=str(line), channel=name, **dict(found), version=int(text), choices=None)
     choices = show_line(registry, caller, line, cursor=ask.text("cursor"), limit=_LISTED)
     if name not in choices.names:
         show_channel(registry, caller, line, name, at=None)  # which says what there is
     now = choices.channels.get(name)
     return PromotePage(
-        line=str(line), channel=name, revision=0 if now is None else now.revision,
-        serves=None if now is None else now.version, version=None, gate=None, choices=choices,
-        agents=[], requests=[], may_promote=caller.may(Right.PROMOTE, on=Channel(line, name)),
-    )  # fmt: skip
+        line=str(line),
+        channel=name,
+        revision=0 if now is None else now.revision,
+        serves=None if now is None else now.version,
+        version=None,
+        gate=None,
+        choices=choices,
+        agents=[],
+        requests=[],
+        may_promote=caller.may(Right.PROMOTE, on=Channel(line, name)),
+    )
 
 
 def _freeze(ask: ViewRequest) -> FreezePage:
-    ledger = show_ledger(
-        ask.registry, ask.caller, ask.line, ask.channel, at=None, cursor=None, limit=1
-    )
+    ledger = show_ledger(ask.registry, ask.caller, ask.line, ask.channel, at=None, cursor=None, limit=1)
     now = ledger.now
     return FreezePage(
-        line=str(ask.line), channel=ask.channel, revision=ledger.revision, serves=_find_served(ledger),
+        line=str(ask.line),
+        channel=ask.channel,
+        revision=ledger.revision,
+        serves=_find_served(ledger),
         is_frozen=now is not None and now.is_frozen and now.kind == "freeze",
         frozen_because="" if now is None else now.frozen_because,
         may_move=ask.caller.may(Right.PROMOTE, on=Channel(ask.line, ask.channel)),
-    )  # fmt: skip
+    )
 
 
 def _move(ask: ViewRequest) -> str:
     """Do what a form says, seen from the revision that it was shown with."""
-    kind = ask.said("kind")
+    kind = ask.form_text("kind")
     if kind not in _KINDS:
         raise InvalidInput(f"a channel is not moved by {kind[:40]!r}")
     move = request_of(
-        ChannelMove, kind=kind,
-        version=ask.said_number("version") if ask.said("version") else None,
-        reason=ask.said("reason")[:2_000], until=ask.said("until") or None,
-        accept_warnings=ask.said("accept_warnings") == "yes",
-    )  # fmt: skip
-    seen = ask.said_number("revision")
+        ChannelMove,
+        kind=kind,
+        version=ask.form_number("version") if ask.form_text("version") else None,
+        reason=ask.form_text("reason")[:2_000],
+        until=ask.form_text("until") or None,
+        accept_warnings=ask.form_text("accept_warnings") == "yes",
+    )
+    seen = ask.form_number("revision")
     made = move_channel(ask.registry, ask.caller, ask.line, ask.channel, move, seen=seen)
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}?done={made.revision}"
 
 
 def _clear(ask: ViewRequest) -> str:
-    reason = ask.said("reason")
+    reason = ask.form_text("reason")
     if not reason:
         raise InvalidInput("a quarantine ends with a reason", fix="say why")
-    clear_quarantine(
-        ask.registry, ask.caller, ask.line, ask.channel, ask.said_number("version"),
-        reason=reason[:2_000],
-    )  # fmt: skip
+    clear_quarantine(ask.registry, ask.caller, ask.line, ask.channel, ask.form_number("version"), reason=reason[:2_000])
     return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}"
 
 
 def _review(ask: ViewRequest) -> str:
-    reason = ask.said("reason")
+    reason = ask.form_text("reason")
     if not reason:
         raise InvalidInput("a review says what was found", fix="write it")
-    review_move(
-        ask.registry, ask.caller, ask.line, ask.channel, ask.said_number("revision"),
-        message=reason[:2_000],
-    )  # fmt: skip
-    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}#r{ask.said_number('revision')}"
+    review_move(ask.registry, ask.caller, ask.line, ask.channel, ask.form_number("revision"), message=reason[:2_000])
+    return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}#r{ask.form_number('revision')}"
 
 
 def _cells(page: Ledger) -> Iterator[Sequence[Cell]]:
     for row in page.revisions.items:
         yield (
-            row.revision, row.at, row.kind, row.version, row.digest, row.previous, row.actor,
-            row.reason, row.until, row.break_glass, row.reviewed_by, row.review, row.request,
+            row.revision,
+            row.at,
+            row.kind,
+            row.version,
+            row.digest,
+            row.previous,
+            row.actor,
+            row.reason,
+            row.until,
+            row.break_glass,
+            row.reviewed_by,
+            row.review,
+            row.request,
             " ".join(row.verdicts),
-        )  # fmt: skip
+        )
 
 
 _TABLE = PageTable(
-    ("revision", "at", "kind", "version", "digest", "previous", "actor", "reason", "until",
-     "break_glass", "reviewed_by", "review", "request", "verdicts"),
-    _cells, lambda page: page.revisions.next_cursor,
-)  # fmt: skip
+    (
+        "revision",
+        "at",
+        "kind",
+        "version",
+        "digest",
+        "previous",
+        "actor",
+        "reason",
+        "until",
+        "break_glass",
+        "reviewed_by",
+        "review",
+        "request",
+        "verdicts",
+    ),
+    _cells,
+    lambda page: page.revisions.next_cursor,
+)
 _PATH = "/deltas/{ns}/{name}/channels/{channel}"
 _LEDGER = View(_PATH, _ledger, "channel.html.jinja", "Deltas", table=_TABLE)
 _STANDING = View(f"{_PATH}/standing", _standing, "standing.html.jinja", "Deltas")
@@ -240,9 +254,9 @@ _FREEZE = View(f"{_PATH}/freeze", _freeze, "freeze.html.jinja", "Deltas")
 
 def _place(ask: ViewRequest) -> FormPlace:
     """Say which dialog a move was sent from."""
-    match ask.said("kind"):
+    match ask.form_text("kind"):
         case "promote":
-            return FormPlace(_PROMOTE, {"version": ask.said("version")})
+            return FormPlace(_PROMOTE, {"version": ask.form_text("version")})
         case "rollback":
             return FormPlace(_ROLLBACK)
         case "freeze" | "unfreeze":

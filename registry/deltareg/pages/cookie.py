@@ -38,27 +38,29 @@ def session_of(request: Request, registry: Registry) -> Session:
     secret = secret_of(request)
     if not secret:
         raise Unauthenticated(_NOT_IN, fix="run `deltareg open`, or paste a token")
-    return find_session(
-        registry, secret, bound_to=bound_to(request), request_id=request_id_of(request)
-    )
+    return find_session(registry, secret, bound_to=bound_to(request), request_id=request_id_of(request))
 
 
 def keep_secret(request: Request, response: Response, secret: str) -> None:
     """Give a browser the secret of its session."""
     is_secure = is_encrypted(request)
     response.set_cookie(
-        _name(request), secret, max_age=LONGEST_S, path="/" if is_secure else ROOT,
-        secure=is_secure, httponly=True, samesite="lax",
-    )  # fmt: skip
+        _name(request),
+        secret,
+        max_age=LONGEST_S,
+        path="/" if is_secure else ROOT,
+        secure=is_secure,
+        httponly=True,
+        samesite="lax",
+    )
 
 
 def drop_secret(request: Request, response: Response) -> None:
     """Take the secret of a session from a browser."""
     is_secure = is_encrypted(request)
     response.delete_cookie(
-        _name(request), path="/" if is_secure else ROOT, secure=is_secure, httponly=True,
-        samesite="lax",
-    )  # fmt: skip
+        _name(request), path="/" if is_secure else ROOT, secure=is_secure, httponly=True, samesite="lax"
+    )
 
 
 def request_id_of(request: Request) -> str:

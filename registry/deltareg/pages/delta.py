@@ -17,17 +17,45 @@ def _delta(ask: ViewRequest) -> LineOverview:
 def _cells(page: LineOverview) -> Iterator[Sequence[Cell]]:
     for row in page.versions.items:
         yield (
-            row.ref, row.version, row.digest, row.verdict or "none", " ".join(row.channels),
-            row.kind, row.variant, row.base.name or "", row.logical_bytes, row.stored_bytes,
-            row.created_at, row.created_by, row.message, pairs(row.labels), row.is_revoked,
-        )  # fmt: skip
+            row.ref,
+            row.version,
+            row.digest,
+            row.verdict or "none",
+            " ".join(row.channels),
+            row.kind,
+            row.variant,
+            row.base.name or "",
+            row.logical_bytes,
+            row.stored_bytes,
+            row.created_at,
+            row.created_by,
+            row.message,
+            pairs(row.labels),
+            row.is_revoked,
+        )
 
 
 _TABLE = PageTable(
-    ("ref", "version", "digest", "verdict", "channels", "kind", "variant", "base", "file_bytes",
-     "stored_bytes", "pushed_at", "pushed_by", "message", "labels", "is_revoked"),
-    _cells, lambda page: page.versions.next_cursor,
-)  # fmt: skip
+    (
+        "ref",
+        "version",
+        "digest",
+        "verdict",
+        "channels",
+        "kind",
+        "variant",
+        "base",
+        "file_bytes",
+        "stored_bytes",
+        "pushed_at",
+        "pushed_by",
+        "message",
+        "labels",
+        "is_revoked",
+    ),
+    _cells,
+    lambda page: page.versions.next_cursor,
+)
 
 
 PAGES = (View("/deltas/{ns}/{name}", _delta, "delta.html.jinja", "Deltas", table=_TABLE),)

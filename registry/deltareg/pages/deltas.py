@@ -53,38 +53,40 @@ class DeltasPage(LineSearchResult):
 
 
 def _deltas(ask: ViewRequest) -> DeltasPage:
-    words = {
-        name: ask.text(name) for name in ("q", "namespace", "kind", "base", "verdict", "channel")
-    }
+    words = {name: ask.text(name) for name in ("q", "namespace", "kind", "base", "verdict", "channel")}
     only = LineFilter(
-        namespace=words["namespace"], base=words["base"], kind=words["kind"],
-        verdict=words["verdict"], channel=words["channel"], text=words["q"],
-    )  # fmt: skip
-    found = look_for_lines(
-        ask.registry, ask.caller, only=only, cursor=ask.cursor, limit=ask.most(_LISTED)
+        namespace=words["namespace"],
+        base=words["base"],
+        kind=words["kind"],
+        verdict=words["verdict"],
+        channel=words["channel"],
+        text=words["q"],
     )
+    found = look_for_lines(ask.registry, ask.caller, only=only, cursor=ask.cursor, limit=ask.most(_LISTED))
     given = {name: word for name, word in words.items() if word}
     values = (found.namespaces, found.kinds, found.bases)
     facets = [
         FacetLinks(
             title=title,
             values=[
-                (one.value, one.lines, _toggle_facet(given, name, one.value),
-                 given.get(name) == one.value)
+                (one.value, one.lines, _toggle_facet(given, name, one.value), given.get(name) == one.value)
                 for one in listed
             ],
         )
         for (name, title), listed in zip(_FACETS, values, strict=True)
         if len(listed) > 1 or name in given
-    ]  # fmt: skip
+    ]
     asked = LineQuery(
-        text=words["q"] or "", namespace=words["namespace"] or "", kind=words["kind"] or "",
-        base=words["base"] or "", verdict=words["verdict"] or "", channel=words["channel"] or "",
-    )  # fmt: skip
+        text=words["q"] or "",
+        namespace=words["namespace"] or "",
+        kind=words["kind"] or "",
+        base=words["base"] or "",
+        verdict=words["verdict"] or "",
+        channel=words["channel"] or "",
+    )
     return DeltasPage(
-        **dict(found), asked=asked, facets=facets, rest=f"{ROOT}/deltas?{urlencode(given)}",
-        is_narrowed=bool(given),
-    )  # fmt: skip
+        **dict(found), asked=asked, facets=facets, rest=f"{ROOT}/deltas?{urlencode(given)}", is_narrowed=bool(given)
+    )
 
 
 def _toggle_facet(given: dict[str, str], name: str, value: str) -> str:
@@ -135,20 +137,41 @@ def _cells(page: DeltasPage) -> Iterator[Sequence[Cell]]:
     for row in page.found.items:
         new = row.newest
         yield (
-            row.line, row.versions, pairs(row.channels), row.created_at,
-            *(("",) * 7 if new is None else (
-                new.version, new.verdict or "none", new.kind, new.base.name or "", new.stored_bytes,
-                new.created_at, new.created_by,
-            )),
-        )  # fmt: skip
+            row.line,
+            row.versions,
+            pairs(row.channels),
+            row.created_at,
+            *(
+                ("",) * 7
+                if new is None
+                else (
+                    new.version,
+                    new.verdict or "none",
+                    new.kind,
+                    new.base.name or "",
+                    new.stored_bytes,
+                    new.created_at,
+                    new.created_by,
+                )
+            ),
+        )
 
 
 _TABLE = PageTable(
-    ("delta", "versions", "channels", "created_at", "newest", "verdict", "kind", "base",
-     "stored_bytes", "pushed_at", "pushed_by"),
-    _cells, lambda page: page.found.next_cursor,
-)  # fmt: skip
-PAGES = (
-    View("/deltas", _deltas, "deltas.html.jinja", "Deltas", table=_TABLE),
-    Redirect("/find", _find),
+    (
+        "delta",
+        "versions",
+        "channels",
+        "created_at",
+        "newest",
+        "verdict",
+        "kind",
+        "base",
+        "stored_bytes",
+        "pushed_at",
+        "pushed_by",
+    ),
+    _cells,
+    lambda page: page.found.next_cursor,
 )
+PAGES = (View("/deltas", _deltas, "deltas.html.jinja", "Deltas", table=_TABLE), Redirect("/find", _find))

@@ -118,14 +118,20 @@ def _diff(ask: ViewRequest) -> DiffPage:
     is_all = ask.text("all") == "yes"
     facts = _changes([dict(_facts(side)) for side in sides], is_all=is_all)
     return DiffPage(
-        line=str(ask.line), versions=list(found.choices), a=sides[0], b=sides[1],
+        line=str(ask.line),
+        versions=list(found.choices),
+        a=sides[0],
+        b=sides[1],
         c=sides[2] if len(sides) > _TWO else None,
         ancestor="" if found.ancestor is None else str(found.ancestor),
-        same_base=len({manifest.base for manifest in manifests}) == 1, facts=facts,
+        same_base=len({manifest.base for manifest in manifests}) == 1,
+        facts=facts,
         config=_changes([dict(_flat(manifest.config)) for manifest in manifests], is_all=is_all),
-        counted=counted, map=made, checks=_pairs([side.checks for side in found.sides]),
+        counted=counted,
+        map=made,
+        checks=_pairs([side.checks for side in found.sides]),
         is_all=is_all,
-    )  # fmt: skip
+    )
 
 
 def _map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap, dict[Change, int]]:
@@ -151,14 +157,18 @@ def _facts(version: VersionInfo) -> list[tuple[str, str]]:
     variant = f", {version.variant}" if version.variant else ""
     labels = ", ".join(f"{name}={value}" for name, value in version.labels.items())
     return [
-        ("kind", version.kind + variant), ("base", version.base.name or version.base.root),
+        ("kind", version.kind + variant),
+        ("base", version.base.name or version.base.root),
         ("folds", "yes" if version.foldable else "no"),
-        ("as files", size(version.logical_bytes)), ("stored", size(version.stored_bytes)),
+        ("as files", size(version.logical_bytes)),
+        ("stored", size(version.stored_bytes)),
         (_PUSHED, version.created_at),
-        ("by", version.created_by), ("served by", ", ".join(f"@{c}" for c in version.channels)),
-        ("labels", labels), ("message", version.message),
+        ("by", version.created_by),
+        ("served by", ", ".join(f"@{c}" for c in version.channels)),
+        ("labels", labels),
+        ("message", version.message),
         ("revoked", "yes" if version.is_revoked else "no"),
-    ]  # fmt: skip
+    ]
 
 
 def _changes(sides: Sequence[Mapping[str, str]], *, is_all: bool) -> list[ConfigChange]:
@@ -187,13 +197,15 @@ def _pairs(sides: Sequence[Checks]) -> list[CheckPair]:
     known = dict.fromkeys(key for side in reversed(sides) for key in side)
     return [
         CheckPair(
-            suite=suite, check=check, a=sides[0].get((suite, check)),
+            suite=suite,
+            check=check,
+            a=sides[0].get((suite, check)),
             b=sides[1].get((suite, check)),
             c=sides[2].get((suite, check)) if len(sides) > _TWO else None,
             is_three=len(sides) > _TWO,
         )
         for suite, check in known
-    ]  # fmt: skip
+    ]
 
 
 def _cells(page: DiffPage) -> Iterator[Sequence[Cell]]:
@@ -206,6 +218,4 @@ def _plot(page: DiffPage) -> str:
 
 
 _TABLE = PageTable(("module", "layer", "seen"), _cells)
-PAGES = (
-    View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas", table=_TABLE, plot=_plot),
-)
+PAGES = (View("/deltas/{ns}/{name}/diff", _diff, "diff.html.jinja", "Deltas", table=_TABLE, plot=_plot),)

@@ -53,7 +53,7 @@ class SubmittedText:
         """The text as a file has it."""
         return self.text.encode()
 
-    def shown(self) -> FormText:
+    def show_again(self) -> FormText:
         """Show it again as it came."""
         return FormText(text=self.text, seen=self.seen, reason=self.reason)
 
@@ -63,12 +63,9 @@ class SubmittedText:
         line = int(found[1]) if found else 0
         lines = self.text.split("\n")
         quoted = lines[line - 1] if 0 < line <= len(lines) else ""
-        return self.shown().model_copy(
-            update={
-                "wrong": error.message, "fix": error.fix, "line": line if quoted else 0,
-                "quoted": quoted,
-            }
-        )  # fmt: skip
+        return self.show_again().model_copy(
+            update={"wrong": error.message, "fix": error.fix, "line": line if quoted else 0, "quoted": quoted}
+        )
 
     def is_seen(self, digest: str) -> bool:
         """Whether what stands is what the form was begun with."""
@@ -78,7 +75,7 @@ class SubmittedText:
 def read_sent(ask: ViewRequest) -> SubmittedText:
     """Read the text of a form; browsers end its lines as the network does."""
     text = ask.form.get("text", "")[:_MOST_CHARS].replace("\r\n", "\n")
-    return SubmittedText(text=text, seen=ask.said("seen"), reason=ask.said("reason")[:2_000])
+    return SubmittedText(text=text, seen=ask.form_text("seen"), reason=ask.form_text("reason")[:2_000])
 
 
 def begin_text(fields: Mapping[str, object], seen: str) -> FormText:

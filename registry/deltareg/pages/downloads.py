@@ -31,10 +31,10 @@ def csv_answer(
         session = session_of(ask.request, ask.registry)
         return load(replace(ask, session=session, further=cursor))
 
-    def sent() -> Iterator[str]:
+    def send_parts() -> Iterator[str]:
         yield from parts(table, found, more)
 
-    return StreamingResponse(sent(), media_type=MEDIA_TYPE, headers=_headers(ask.request, "csv"))
+    return StreamingResponse(send_parts(), media_type=MEDIA_TYPE, headers=_headers(ask.request, "csv"))
 
 
 def svg_answer(ask: ViewRequest, plot: str) -> Response:
@@ -47,6 +47,8 @@ def _headers(request: Request, ending: str) -> dict[str, str]:
     path = request.url.path.removeprefix("/ui/").replace("/", "-")
     name = _NO_NAME.sub("_", path).strip("-_.")[:80] or "registry"
     return {
-        **HEADERS, "Cache-Control": "no-store", "Vary": "Accept, Cookie",
+        **HEADERS,
+        "Cache-Control": "no-store",
+        "Vary": "Accept, Cookie",
         "Content-Disposition": f'attachment; filename="{name}.{ending}"',
-    }  # fmt: skip
+    }

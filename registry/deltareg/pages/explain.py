@@ -41,9 +41,7 @@ def explain_code(code: str) -> ExplainPage:
     """
     page = files("deltareg") / "explain" / f"{code}.md"
     if not _CODE.fullmatch(code) or not page.is_file():
-        raise NotFound(
-            f"no code is called {code[:60]!r}", fix="take it from the error or the check"
-        )
+        raise NotFound(f"no code is called {code[:60]!r}", fix="take it from the error or the check")
     head, _, rest = page.read_text("utf-8").partition("\n")
     title = head.removeprefix("#").strip().removeprefix(f"{code}:").strip()
     return ExplainPage(code=code, title=title, sections=list(_sections(rest)))

@@ -27,15 +27,18 @@ def _figures(ask: ViewRequest) -> FiguresPage:
     a, b = _choose_version(ask, ask.text("a")), _choose_version(ask, ask.text("b"))
     found = show_comparison(ask.registry, ask.caller, a, b)
     return FiguresPage(
-        line=str(ask.line), a=a.version or 0, b=b.version or 0, differences=found,
+        line=str(ask.line),
+        a=a.version or 0,
+        b=b.version or 0,
+        differences=found,
         change=change_map(found.modules) if found.modules else None,
         overlap=overlap_map(found.modules),
-    )  # fmt: skip
+    )
 
 
 def _compare(ask: ViewRequest) -> str:
-    a, b = _choose_version(ask, ask.said("a")), _choose_version(ask, ask.said("b"))
-    wanted = request_of(CompareCreate, a=str(a), b=str(b), again=ask.said("again") == "yes")
+    a, b = _choose_version(ask, ask.form_text("a")), _choose_version(ask, ask.form_text("b"))
+    wanted = request_of(CompareCreate, a=str(a), b=str(b), again=ask.form_text("again") == "yes")
     queue_comparison(ask.registry, ask.caller, wanted)
     return f"{ROOT}/deltas/{ask.line}/diff?a=v{a.version}&b=v{b.version}"
 

@@ -27,15 +27,45 @@ def _fleet(ask: ViewRequest) -> FleetPage:
 def _cells(page: FleetPage) -> Iterator[Sequence[Cell]]:
     for row in page.followers.items:
         yield (
-            row.agent, row.owner, row.engine, row.channel, row.desired_revision,
-            row.desired_version, row.revision, row.version, row.digest, row.state, row.drift,
-            row.base, row.error, row.trouble, row.since, row.seen_at,
-        )  # fmt: skip
+            row.agent,
+            row.owner,
+            row.engine,
+            row.channel,
+            row.desired_revision,
+            row.desired_version,
+            row.revision,
+            row.version,
+            row.digest,
+            row.state,
+            row.drift,
+            row.base,
+            row.error,
+            row.trouble,
+            row.since,
+            row.seen_at,
+        )
 
 
 _TABLE = PageTable(
-    ("agent", "owner", "engine", "channel", "desired_revision", "desired_version", "revision",
-     "version", "digest", "state", "drift", "base", "error", "trouble", "since", "seen_at"),
-    _cells, lambda page: page.followers.next_cursor,
-)  # fmt: skip
+    (
+        "agent",
+        "owner",
+        "engine",
+        "channel",
+        "desired_revision",
+        "desired_version",
+        "revision",
+        "version",
+        "digest",
+        "state",
+        "drift",
+        "base",
+        "error",
+        "trouble",
+        "since",
+        "seen_at",
+    ),
+    _cells,
+    lambda page: page.followers.next_cursor,
+)
 PAGES = (View("/fleet", _fleet, "fleet.html.jinja", "Fleet", table=_TABLE),)

@@ -22,16 +22,18 @@ def _show(ask: ViewRequest) -> FormsPage:
     ref = ref_of(ask)
     history = show_forms(ask.registry, ask.caller, ref, keep_s=ask.request.app.state.keep_forms_s)
     return FormsPage(
-        line=str(ask.line), number=ref.version or 0, history=history,
-        may_revert=ask.caller.may(Right.PUSH, on=ask.line),
-    )  # fmt: skip
+        line=str(ask.line), number=ref.version or 0, history=history, may_revert=ask.caller.may(Right.PUSH, on=ask.line)
+    )
 
 
 def _revert(ask: ViewRequest) -> str:
     found = revert_form(
-        ask.registry, ask.caller, ref_of(ask), FormRevert(form=ask.said_number("form")),
+        ask.registry,
+        ask.caller,
+        ref_of(ask),
+        FormRevert(form=ask.form_number("form")),
         keep_s=ask.request.app.state.keep_forms_s,
-    )  # fmt: skip
+    )
     path = f"{ROOT}/deltas/{ask.line}/{ask.part('version')}/storage"
     return path if found.run is None else f"{ROOT}/runs/{found.run.id}"
 

@@ -103,16 +103,19 @@ def frame_of(
     return PageFrame(
         who=ask.caller.principal if ask is not None else who,
         ends="" if ask is None else ask.session.ends_soon,
-        word=form_word(secret_of(asked)) if ask is not None else word, here=here,
+        word=form_word(secret_of(asked)) if ask is not None else word,
+        here=here,
         twin=_as(here, "json"),
-        server=f"{asked.url.scheme}://{asked.url.netloc}", asked=asked.query_params.get("q", ""),
+        server=f"{asked.url.scheme}://{asked.url.netloc}",
+        asked=asked.query_params.get("q", ""),
         areas=[Link(name, ROOT + path, name == area, key) for name, path, key in AREAS],
-        files=addresses(), theme=theme_of(asked),
+        files=addresses(),
+        theme=theme_of(asked),
         back=ROOT if is_form else _without(here, "theme"),
         away=[Link(kind, _as(here, kind.lower())) for kind in away],
         refused=None if refusal is None else refusal.problem,
         said={} if ask is None or refusal is None else ask.form,
-    )  # fmt: skip
+    )
 
 
 def _here(request: Request) -> str:

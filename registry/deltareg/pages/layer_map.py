@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from deltareg.delta.injection import split_path
-from deltareg.drawing.strokes import BoxMark, Mark, svg, draw_text
+from deltareg.drawing.strokes import BoxMark, Mark, draw_text, svg
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.wire import Answer
 
@@ -100,25 +100,19 @@ def map_plot(found: LayerMap, label: str) -> str:
     left = 16 + max((len(row.module) for row in found.rows), default=0) * _CHAR_WIDTH
     every = max(1, math.ceil(34 / width))
     marks: list[Mark] = [
-        draw_text(left + (n + 0.5) * width, 14, layer, "mid")
-        for n, layer in enumerate(found.layers)
-        if n % every == 0
+        draw_text(left + (n + 0.5) * width, 14, layer, "mid") for n, layer in enumerate(found.layers) if n % every == 0
     ]
     for y, row in enumerate(found.rows):
         top = 22 + y * height
         marks.append(draw_text(left - 8, top + height - 6, row.module, "end"))
         for x, cell in enumerate(row.cells):
             place = left + x * width
-            marks.append(
-                BoxMark(cell.style, cell.told, x=place, y=top, width=width - 2, height=height - 2)
-            )
+            marks.append(BoxMark(cell.style, cell.told, x=place, y=top, width=width - 2, height=height - 2))
     size = (left + len(found.layers) * width + 24, 22 + len(found.rows) * height + 10)
     return svg(size, label, marks, is_fixed=True)
 
 
-def odd_map(
-    manifests: Sequence[Manifest], names: Sequence[str]
-) -> tuple[LayerMap, dict[Change, int]]:
+def odd_map(manifests: Sequence[Manifest], names: Sequence[str]) -> tuple[LayerMap, dict[Change, int]]:
     """Show of three versions which one has which modules of which layers otherwise, and count."""
     sides = [places_of(manifest.tensors) for manifest in manifests]
     counted: dict[Odd, int] = dict.fromkeys(_ODD, 0)
@@ -193,10 +187,7 @@ def _build_map(sides: Iterable[_Places], cell: Callable[[Place], MapCell]) -> La
     known = {place for side in sides for place in side}
     layers = sorted({layer for _, layer in known}, key=_order)
     modules = sorted({module for module, _ in known})
-    rows = [
-        MapRow(module=module, cells=[cell((module, layer)) for layer in layers])
-        for module in modules
-    ]
+    rows = [MapRow(module=module, cells=[cell((module, layer)) for layer in layers]) for module in modules]
     return LayerMap(layers=layers, rows=rows, is_dense=len(layers) > _DENSE)
 
 

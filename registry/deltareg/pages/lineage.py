@@ -9,11 +9,11 @@ from deltareg.drawing.graph_texts import to_dot, to_mermaid
 from deltareg.errors import InvalidInput
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.guard import ROOT
-from deltareg.pages.lineage_graph import LineageArrow, LineageNode, GraphSelection, draw_together
+from deltareg.pages.lineage_graph import GraphSelection, LineageArrow, LineageNode, draw_together
 from deltareg.pages.routing import PageExport, View
 from deltareg.pages.version import ref_of
 from deltareg.refs import LineRef
-from deltareg.service.overview.family import STEPS, VersionFamily, Sort, merges_among, show_family
+from deltareg.service.overview.family import STEPS, Sort, VersionFamily, merges_among, show_family
 from deltareg.wire import Answer
 
 DRAWN_MOST = 400
@@ -40,11 +40,13 @@ class LineageState(Answer):
         """Give the address of the same page with something else in its state."""
         state = self.model_copy(update=changed)
         asked = {
-            "at": state.at, "up": "" if state.up == _STEPS else state.up,
+            "at": state.at,
+            "up": "" if state.up == _STEPS else state.up,
             "down": "" if state.down == _STEPS else state.down,
             "show": "versions" if state.is_all else "",
-            "most": "" if state.most == _FOLDED else state.most, "open": state.opened,
-        }  # fmt: skip
+            "most": "" if state.most == _FOLDED else state.most,
+            "open": state.opened,
+        }
         query = urlencode({k: v for k, v in asked.items() if v not in ("", [])}, doseq=True)
         return f"{ROOT}/lineage" + (f"?{query}" if query else "")
 
@@ -121,7 +123,7 @@ class LineagePage(Answer):
         """How many nodes are listed below the drawing."""
         return LISTED
 
-    def written(self, form: str) -> str:
+    def link_to_form(self, form: str) -> str:
         """Give the address of the same in another form."""
         address = self.state.address()
         return f"{address}{'&' if '?' in address else '?'}format={form}"
@@ -196,9 +198,8 @@ class LineagePage(Answer):
         style = "this" if node.is_here else "off" if node.is_deleted or node.is_revoked else ""
         told = f"{node.line}{node.name}" if node.sort == "channel" else node.name
         return Node(
-            node.key, node.name, note, f"{sort} {style}".strip(), self.lead(node),
-            f"{told}, {note}" if note else told,
-        )  # fmt: skip
+            node.key, node.name, note, f"{sort} {style}".strip(), self.lead(node), f"{told}, {note}" if note else told
+        )
 
 
 def _lineage(ask: ViewRequest) -> LineagePage:
@@ -213,18 +214,25 @@ def _of_version(ask: ViewRequest) -> LineagePage:
 
 def _page(ask: ViewRequest, at: str) -> LineagePage:
     state = LineageState(
-        at=at, up=_steps(ask, "up"), down=_steps(ask, "down"),
-        is_all=ask.text("show") == "versions", most=_count(ask, "most", _FOLDED, _FOLDED_MOST),
+        at=at,
+        up=_steps(ask, "up"),
+        down=_steps(ask, "down"),
+        is_all=ask.text("show") == "versions",
+        most=_count(ask, "most", _FOLDED, _FOLDED_MOST),
         opened=list(dict.fromkeys(map(_line, ask.query.getlist("open")[:_OPENED_MOST]))),
-    )  # fmt: skip
+    )
     found = show_family(ask.registry, ask.caller, at, up=state.up, down=state.down)
     shown = GraphSelection(frozenset(state.opened), state.is_all, state.most)
     nodes, arrows = draw_together(found, shown)
     nodes = _with_merges(ask, found, nodes)
     return LineagePage(
-        state=state.model_copy(update={"at": found.at}), sort=found.sort,
-        versions=len(found.versions), is_cut=found.is_cut, nodes=nodes, arrows=arrows,
-    )  # fmt: skip
+        state=state.model_copy(update={"at": found.at}),
+        sort=found.sort,
+        versions=len(found.versions),
+        is_cut=found.is_cut,
+        nodes=nodes,
+        arrows=arrows,
+    )
 
 
 def _with_merges(ask: ViewRequest, found: VersionFamily, nodes: list[LineageNode]) -> list[LineageNode]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.service.overview.family import BASE, VersionFamily, Relative
+from deltareg.service.overview.family import BASE, Relative, VersionFamily
 from deltareg.wire import Answer
 
 SINGLE_MOST = 60
@@ -138,17 +138,27 @@ def _unit(line: str, part: Sequence[Relative], family: VersionFamily, *, is_whol
     is_one = len(part) == 1
     key = first.ref if is_one else (line if is_whole else f"{first.ref}-v{last.number}")
     node = LineageNode(
-        key=key, sort="version" if is_one else "line", of_sort="version" if is_one else "line",
-        line=line, name=first.ref if is_one else line, first=first.number, last=last.number,
-        versions=len(part), parents=len(first.parents) if is_one else 0,
-        kind=first.kind if is_one else "", is_here=is_one and first.id == family.focus,
-        is_deleted=is_one and first.is_deleted, is_revoked=is_one and first.is_revoked,
-    )  # fmt: skip
+        key=key,
+        sort="version" if is_one else "line",
+        of_sort="version" if is_one else "line",
+        line=line,
+        name=first.ref if is_one else line,
+        first=first.number,
+        last=last.number,
+        versions=len(part),
+        parents=len(first.parents) if is_one else 0,
+        kind=first.kind if is_one else "",
+        is_here=is_one and first.id == family.focus,
+        is_deleted=is_one and first.is_deleted,
+        is_revoked=is_one and first.is_revoked,
+    )
     return _Unit(
-        node, newest=max(one.id for one in part), oldest=min(one.id for one in part),
+        node,
+        newest=max(one.id for one in part),
+        oldest=min(one.id for one in part),
         bases={_base_key(one.base) for one in part if one.base and one.stands_on is None},
         channels={name: one.number for one in part for name in one.channels},
-    )  # fmt: skip
+    )
 
 
 def _base_key(name: str) -> str:
@@ -158,14 +168,16 @@ def _base_key(name: str) -> str:
 def _base_node(key: str, family: VersionFamily) -> LineageNode:
     name = key.removeprefix(BASE)
     return LineageNode(
-        key=key, sort="base", of_sort="base", name=name, is_here=key == family.at,
+        key=key,
+        sort="base",
+        of_sort="base",
+        name=name,
+        is_here=key == family.at,
         line=name.partition(":")[0] if ":" in name else "",
-    )  # fmt: skip
+    )
 
 
-def _arrows(
-    family: VersionFamily, units: Mapping[str, _Unit], unit_of: Mapping[int, str]
-) -> list[LineageArrow]:
+def _arrows(family: VersionFamily, units: Mapping[str, _Unit], unit_of: Mapping[int, str]) -> list[LineageArrow]:
     found: dict[tuple[str, str], Relation] = {}
     covered: dict[str, set[str]] = defaultdict(set)
     for one in family.versions.values():
@@ -188,9 +200,8 @@ def _arrows(
 
 
 def _fold_alike(
-    nodes: dict[str, LineageNode], arrows: Sequence[LineageArrow], units: Mapping[str, _Unit],
-    *, most: int,
-) -> tuple[dict[str, LineageNode], list[LineageArrow]]:  # fmt: skip
+    nodes: dict[str, LineageNode], arrows: Sequence[LineageArrow], units: Mapping[str, _Unit], *, most: int
+) -> tuple[dict[str, LineageNode], list[LineageArrow]]:
     """Fold what is alike: of each sort what has the same neighbours, beyond so many."""
     before: dict[str, set[str]] = defaultdict(set)
     after: dict[str, set[str]] = defaultdict(set)
@@ -213,8 +224,7 @@ def _fold_alike(
         if rest:
             kept[f"more-{number}"] = _more(f"more-{number}", [nodes[key] for key in rest])
     moved: dict[tuple[str, str], Relation] = {
-        (into.get(arrow.start, arrow.start), into.get(arrow.end, arrow.end)): arrow.relation
-        for arrow in arrows
+        (into.get(arrow.start, arrow.start), into.get(arrow.end, arrow.end)): arrow.relation for arrow in arrows
     }
     return kept, [
         LineageArrow(start=start, end=end, relation=relation)
@@ -235,9 +245,12 @@ def _more(key: str, rest: Sequence[LineageNode]) -> LineageNode:
     if of_sort == "version" and len({node.line for node in rest}) == len(rest):
         name = "deltas"
     return LineageNode(
-        key=key, sort="more", of_sort=of_sort, name=f"+{len(rest)} more {name}",
+        key=key,
+        sort="more",
+        of_sort=of_sort,
+        name=f"+{len(rest)} more {name}",
         versions=sum(node.versions for node in rest),
-    )  # fmt: skip
+    )
 
 
 def _with_channels(
@@ -253,9 +266,14 @@ def _with_channels(
             channel = f"{unit.node.line}@{name}"
             all_nodes.append(
                 LineageNode(
-                    key=channel, sort="channel", of_sort="channel", name=f"@{name}",
-                    line=unit.node.line, first=number, last=number,
+                    key=channel,
+                    sort="channel",
+                    of_sort="channel",
+                    name=f"@{name}",
+                    line=unit.node.line,
+                    first=number,
+                    last=number,
                 )
-            )  # fmt: skip
+            )
             all_arrows.append(LineageArrow(start=key, end=channel, relation="serves"))
     return all_nodes, all_arrows

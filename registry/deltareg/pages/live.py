@@ -54,7 +54,7 @@ class LogStream:
     request: Request
     run_id: str
 
-    def written(self, part: RunLog) -> str:
+    def write_part(self, part: RunLog) -> str:
         """Write lines, and at the end of the run that it is over."""
         said = "".join(f"id: {line.seq}\ndata: {format_line(line)}\n\n" for line in part.items)
         return said + (f"event: end\ndata: {part.run.state}\n\n" if self.is_last(part) else "")
@@ -71,7 +71,7 @@ class LogStream:
         """Whether the run is over and all its lines are there."""
         return part.run.is_over and not self.is_more(part)
 
-    def unchanged(self, part: RunLog) -> RunLog:
+    def empty_after(self, part: RunLog) -> RunLog:
         """Give the same without its lines."""
         return part.model_copy(update={"items": []})
 
@@ -111,16 +111,15 @@ def routes(registry: Registry) -> list[Route]:
         source = LogStream(watched, request, parse_id(str(request.path_params["run"]), "run"))
         first = await anyio.to_thread.run_sync(partial(source.lines, _after(request)))
         return StreamingResponse(
-            _stream_log(source, readers, first), media_type=streaming.MEDIA_TYPE,
+            _stream_log(source, readers, first),
+            media_type=streaming.MEDIA_TYPE,
             headers={**HEADERS, **streaming.HEADERS},
-        )  # fmt: skip
+        )
 
     return [Route("/runs/{run}/stream", guard_endpoint(follow), methods=["GET"])]
 
 
-async def _stream_log(
-    source: LogStream, readers: streaming.StreamReaders, first: RunLog
-) -> AsyncGenerator[str, None]:
+async def _stream_log(source: LogStream, readers: streaming.StreamReaders, first: RunLog) -> AsyncGenerator[str, None]:
     watched, secret = source.watched, secret_of(source.request)
     watched.runs[source.run_id] += 1
     watched.sessions[secret] += 1
@@ -138,9 +137,7 @@ async def _stream_log(
 
 def _check_room_of(watched: WatchedLogs, request: Request) -> None:
     if watched.sessions[secret_of(request)] >= MOST_OF_ONE:
-        raise Unavailable(
-            f"{MOST_OF_ONE} logs are followed by this browser", fix="close one of them"
-        )
+        raise Unavailable(f"{MOST_OF_ONE} logs are followed by this browser", fix="close one of them")
 
 
 def _after(request: Request) -> int:

@@ -11,14 +11,7 @@ from starlette.routing import Route
 from deltareg.errors import DeltaregError
 from deltareg.pages.answering import html, see_other
 from deltareg.pages.asking import ViewRequest
-from deltareg.pages.cookie import (
-    bound_to,
-    drop_secret,
-    keep_secret,
-    request_id_of,
-    secret_of,
-    session_of,
-)
+from deltareg.pages.cookie import bound_to, drop_secret, keep_secret, request_id_of, secret_of, session_of
 from deltareg.pages.frame import frame_of
 from deltareg.pages.guard import ROOT, check_form_word, check_origin, own_path
 from deltareg.pages.problems import problem
@@ -100,8 +93,9 @@ def _form(request: Request, error: DeltaregError | None = None, next_path: str =
         next=own_path(next_path or request.query_params.get("next", "")),
         is_direct=site in {"none", "same-origin"},
         is_out=request.query_params.get("out") == "yes",
-        wrong="" if error is None else error.message, fix="" if error is None else error.fix,
-    )  # fmt: skip
+        wrong="" if error is None else error.message,
+        fix="" if error is None else error.fix,
+    )
     status = 200 if error is None else status_of(error)
     frame = frame_of(None, "", request=request)
     return html("login.html.jinja", status=status, page=page, frame=frame)
@@ -112,9 +106,12 @@ def _begin(registry: Registry, request: Request, form: dict[str, str]) -> Respon
     begin = sessions.begin_by_code if code else sessions.begin_by_token
     try:
         secret = begin(
-            registry, code or token, bound_to=bound_to(request),
-            browser=request.headers.get("user-agent", ""), request_id=request_id_of(request),
-        )  # fmt: skip
+            registry,
+            code or token,
+            bound_to=bound_to(request),
+            browser=request.headers.get("user-agent", ""),
+            request_id=request_id_of(request),
+        )
     except DeltaregError as error:
         return _form(request, error, form.get("next", ""))
     answer = see_other(own_path(form.get("next", "")))

@@ -106,10 +106,7 @@ def _places(modules: Sequence[ModuleDifference]) -> Mapping[Place, ModuleDiffere
 def _build_map(places: Mapping[Place, ModuleDifference], cell: _Cell) -> MagnitudeMap:
     layers = sorted({layer for _, layer in places}, key=_order)
     rows = [
-        MapRow(
-            module=module,
-            cells=[cell(_name(module, layer), places.get((module, layer))) for layer in layers],
-        )
+        MapRow(module=module, cells=[cell(_name(module, layer), places.get((module, layer))) for layer in layers])
         for module in sorted({module for module, _ in places})
     ]
     return MagnitudeMap(layers=layers, rows=rows, is_dense=len(layers) > _DENSE)

@@ -9,7 +9,7 @@ from deltareg.errors import NotFound
 from deltareg.pages.asking import ViewRequest
 from deltareg.pages.routing import View
 from deltareg.pages.tables import Cell, PageTable
-from deltareg.service.overview.measures import MeasureSeries, LineMeasures, show_measures
+from deltareg.service.overview.measures import LineMeasures, MeasureSeries, show_measures
 
 _VERSIONS = 60
 _LEAST = 2
@@ -38,12 +38,16 @@ class MeasuresPage(LineMeasures):
         path = f"/ui/deltas/{self.line}/metrics"
         return [
             MeasureCard(
-                each.name, each.points[-1].value, each.mark, each.good, _draw_history(each),
+                each.name,
+                each.points[-1].value,
+                each.mark,
+                each.good,
+                _draw_history(each),
                 f"{path}?{urlencode({'measure': each.name, 'format': 'svg'})}",
             )
             for each in self.measures
             if not _is_flat(each) and len(each.points) >= _LEAST
-        ]  # fmt: skip
+        ]
 
     @property
     def flat(self) -> list[tuple[str, float]]:
@@ -52,7 +56,7 @@ class MeasuresPage(LineMeasures):
             (each.name, each.points[-1].value)
             for each in self.measures
             if _is_flat(each) and len(each.points) >= _LEAST
-        ]  # fmt: skip
+        ]
 
 
 def _show(ask: ViewRequest) -> MeasuresPage:
@@ -61,8 +65,7 @@ def _show(ask: ViewRequest) -> MeasuresPage:
     measures = [each for each in found.measures if asked in {"", each.name}]
     if asked and not measures:
         raise NotFound(
-            f"nothing is measured of {ask.line} that is called {asked[:80]!r}",
-            fix="leave it out to see all that is",
+            f"nothing is measured of {ask.line} that is called {asked[:80]!r}", fix="leave it out to see all that is"
         )
     return MeasuresPage(line=found.line, measures=measures, asked=asked)
 
@@ -79,9 +82,7 @@ def _draw_history(measure: MeasureSeries) -> str:
 
 def _plot(page: MeasuresPage) -> str:
     if not page.measures:
-        raise NotFound(
-            f"nothing is measured of {page.line}", fix=f"deltareg verify {page.line} --wait"
-        )
+        raise NotFound(f"nothing is measured of {page.line}", fix=f"deltareg verify {page.line} --wait")
     return _draw_history(page.measures[0])
 
 

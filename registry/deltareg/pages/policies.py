@@ -49,25 +49,26 @@ def _policy(ask: ViewRequest) -> PolicyPage:
     line, name = ask.line, ask.channel
     found = show_policy(ask.registry, ask.caller, line, name)
     return PolicyPage(
-        line=str(line), channel=name, written=begin_text(found.policy, found.digest),
-        floors=found.floors, may_edit=ask.caller.may(Right.ADMIN, on=Channel(line, name)),
-    )  # fmt: skip
+        line=str(line),
+        channel=name,
+        written=begin_text(found.policy, found.digest),
+        floors=found.floors,
+        may_edit=ask.caller.may(Right.ADMIN, on=Channel(line, name)),
+    )
 
 
 def _send_policy(ask: ViewRequest) -> str | FormReply:
     page, given = _policy(ask), read_sent(ask)
     try:
         wanted = read_policy_file(given.raw)
-        if ask.said("act") == "save":
+        if ask.form_text("act") == "save":
             request = request_of(PolicySet, policy=wanted, reason=given.reason)
-            set_policy(
-                ask.registry, ask.caller, ask.line, ask.channel, request, is_seen=given.is_seen
-            )
+            set_policy(ask.registry, ask.caller, ask.line, ask.channel, request, is_seen=given.is_seen)
             return f"{ROOT}/deltas/{ask.line}/channels/{ask.channel}/standing"
         trial = try_policy(ask.registry, ask.caller, ask.line, ask.channel, wanted)
     except TELLABLE as error:
         return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
-    return FormReply(page.model_copy(update={"written": given.shown(), "trial": trial}))
+    return FormReply(page.model_copy(update={"written": given.show_again(), "trial": trial}))
 
 
 def _floor(ask: ViewRequest) -> FloorPage:
@@ -75,24 +76,28 @@ def _floor(ask: ViewRequest) -> FloorPage:
     found = show_floor(ask.registry, ask.caller, namespace)
     place = EVERYTHING if namespace is None else Namespace(namespace)
     return FloorPage(
-        of=found.of, namespace=namespace or "", written=begin_text(found.policy, found.digest),
-        why=found.reason, actor=found.actor or "", at=found.at or "",
+        of=found.of,
+        namespace=namespace or "",
+        written=begin_text(found.policy, found.digest),
+        why=found.reason,
+        actor=found.actor or "",
+        at=found.at or "",
         may_edit=ask.caller.may(Right.ADMIN, on=place),
-    )  # fmt: skip
+    )
 
 
 def _send_floor(ask: ViewRequest) -> str | FormReply:
     page, given, namespace = _floor(ask), read_sent(ask), _namespace(ask)
     try:
         wanted = read_floor_file(given.raw, of=page.of)
-        if ask.said("act") == "save":
+        if ask.form_text("act") == "save":
             request = request_of(FloorSet, policy=wanted, reason=given.reason)
             set_floor(ask.registry, ask.caller, namespace, request, is_seen=given.is_seen)
             return f"{ROOT}/policy" + (f"?namespace={namespace}" if namespace else "")
         trial = try_floor(ask.registry, ask.caller, namespace, wanted)
     except TELLABLE as error:
         return FormReply(page.model_copy(update={"written": given.wrong(error)}), status_of(error))
-    return FormReply(page.model_copy(update={"written": given.shown(), "trial": trial}))
+    return FormReply(page.model_copy(update={"written": given.show_again(), "trial": trial}))
 
 
 def _namespace(ask: ViewRequest) -> str | None:
@@ -101,12 +106,6 @@ def _namespace(ask: ViewRequest) -> str | None:
 
 
 PAGES = (
-    FormView(
-        "/deltas/{ns}/{name}/channels/{channel}/policy",
-        _policy,
-        _send_policy,
-        "policy.html.jinja",
-        "Deltas",
-    ),
+    FormView("/deltas/{ns}/{name}/channels/{channel}/policy", _policy, _send_policy, "policy.html.jinja", "Deltas"),
     FormView("/policy", _floor, _send_floor, "floor.html.jinja"),
 )

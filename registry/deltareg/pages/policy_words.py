@@ -7,15 +7,24 @@ from deltareg.documents.json_values import is_list, is_object
 from deltareg.pages.changes import in_words
 
 _TITLES: Final[Mapping[str, str]] = {
-    "suites": "Suites that must have passed", "approvals": "Approvals",
-    "protected": "A reason for every move", "evidence": "Least evidence of the base",
-    "kinds": "Kinds that it takes", "bases": "Bases that it takes", "freeze": "Takes no move",
+    "suites": "Suites that must have passed",
+    "approvals": "Approvals",
+    "protected": "A reason for every move",
+    "evidence": "Least evidence of the base",
+    "kinds": "Kinds that it takes",
+    "bases": "Bases that it takes",
+    "freeze": "Takes no move",
     "rollback": "A rollback rests on the old verdict",
-    "environment": "Environment of the verdict", "variants": "Also passed on the variants",
-    "workers": "Verdicts of these workers", "worker_labels": "Workers that offer",
-    "independent": "Workers that must agree", "local": "Verdicts of somebody's own machine",
-    "signatures": "Signed by", "servable": "Servable by", "sandbox": "Least sandbox",
-}  # fmt: skip
+    "environment": "Environment of the verdict",
+    "variants": "Also passed on the variants",
+    "workers": "Verdicts of these workers",
+    "worker_labels": "Workers that offer",
+    "independent": "Workers that must agree",
+    "local": "Verdicts of somebody's own machine",
+    "signatures": "Signed by",
+    "servable": "Servable by",
+    "sandbox": "Least sandbox",
+}
 
 
 def policy_words(fields: Mapping[str, object], *, is_floor: bool = False) -> list[tuple[str, str]]:
@@ -27,9 +36,7 @@ def policy_words(fields: Mapping[str, object], *, is_floor: bool = False) -> lis
     told = {name: value for name, value in fields.items() if name != "smoke"}
     if not is_floor:
         told = {"suites": [], "approvals": 0, **told}
-    return [
-        (_TITLES.get(name, name), _WORDS.get(name, in_words)(value)) for name, value in told.items()
-    ]
+    return [(_TITLES.get(name, name), _WORDS.get(name, in_words)(value)) for name, value in told.items()]
 
 
 def _suites(value: object) -> str:
@@ -74,6 +81,9 @@ def _rollback(value: object) -> str:
 
 
 _WORDS: Final[Mapping[str, Callable[[object], str]]] = {
-    "suites": _suites, "approvals": _approvals, "protected": _protection, "freeze": _windows,
+    "suites": _suites,
+    "approvals": _approvals,
+    "protected": _protection,
+    "freeze": _windows,
     "rollback": _rollback,
-}  # fmt: skip
+}

@@ -22,7 +22,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def guard_endpoint(endpoint: Endpoint) -> Endpoint:
     """Answer errors as pages, and whoever is not logged in with the way there."""
 
-    async def answered(request: Request) -> Response:
+    async def answer_request(request: Request) -> Response:
         try:
             return await endpoint(request)
         except Unauthenticated as error:
@@ -37,7 +37,7 @@ def guard_endpoint(endpoint: Endpoint) -> Endpoint:
             fix = "report it with the request id of this answer"
             return problem(request, DeltaregError("the server has a bug", fix=fix))
 
-    return answered
+    return answer_request
 
 
 def _after_login(request: Request) -> str:
@@ -49,9 +49,12 @@ def problem(request: Request, error: DeltaregError) -> Response:
     """Answer with an error: what is wrong, what to do, and the id of the request."""
     if status_of(error) >= 500:
         logger.error(
-            "page %s answered %d: %s", request.url.path, status_of(error), error.message,
+            "page %s answered %d: %s",
+            request.url.path,
+            status_of(error),
+            error.message,
             extra={"request_id": request_id_of(request)},
-        )  # fmt: skip
+        )
     return show_problem(request, describe_problem(error, request_id=request_id_of(request)))
 
 

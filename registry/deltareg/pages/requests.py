@@ -42,9 +42,8 @@ def _list(ask: ViewRequest) -> RequestsPage:
     text = ask.text("state") or "open"
     state = _STATES.get(text)
     found = service.list_requests(
-        ask.registry, ask.caller, None, state=state, channel=None, cursor=ask.cursor,
-        limit=ask.most(_LISTED),
-    )  # fmt: skip
+        ask.registry, ask.caller, None, state=state, channel=None, cursor=ask.cursor, limit=ask.most(_LISTED)
+    )
     return RequestsPage(state=state or "all", requests=found)
 
 
@@ -55,10 +54,11 @@ def _show(ask: ViewRequest) -> RequestPage:
     where = Channel(LineRef.parse(found.line), found.channel)
     is_other = caller.principal not in {found.opener, found.uploader}
     return RequestPage(
-        **dict(around), done=_confirm_done(ask, found),
+        **dict(around),
+        done=_confirm_done(ask, found),
         may_approve=is_other and found.state == "open" and caller.may(Right.APPROVE, on=where),
         may_withdraw=found.state == "open" and caller.principal == found.opener,
-    )  # fmt: skip
+    )
 
 
 def _confirm_done(ask: ViewRequest, found: RequestInfo) -> str:
@@ -70,8 +70,8 @@ def _confirm_done(ask: ViewRequest, found: RequestInfo) -> str:
 
 
 def _decide(ask: ViewRequest) -> str:
-    number, reason = ask.number("request"), ask.said("reason")[:2_000]
-    match ask.said("decision"):
+    number, reason = ask.number("request"), ask.form_text("reason")[:2_000]
+    match ask.form_text("decision"):
         case "approve":
             service.approve_request(ask.registry, ask.caller, number, message=reason)
         case "reject":
@@ -82,23 +82,49 @@ def _decide(ask: ViewRequest) -> str:
             service.withdraw_request(ask.registry, ask.caller, number)
         case other:
             raise InvalidInput(f"a request is not decided by {other[:40]!r}")
-    return f"{ROOT}/requests/{number}?done={ask.said('decision')}"
+    return f"{ROOT}/requests/{number}?done={ask.form_text('decision')}"
 
 
 def _cells(page: RequestsPage) -> Iterator[Sequence[Cell]]:
     for row in page.requests.items:
         yield (
-            row.id, row.state, row.ref, row.channel, row.opener, row.opened_at, row.uploader,
-            len(row.approvals), row.due, row.reason, row.decided_by, row.decided_at, row.decision,
+            row.id,
+            row.state,
+            row.ref,
+            row.channel,
+            row.opener,
+            row.opened_at,
+            row.uploader,
+            len(row.approvals),
+            row.due,
+            row.reason,
+            row.decided_by,
+            row.decided_at,
+            row.decision,
             row.revision,
-        )  # fmt: skip
+        )
 
 
 _TABLE = PageTable(
-    ("request", "state", "ref", "channel", "opened_by", "opened_at", "pushed_by", "approvals",
-     "due", "reason", "decided_by", "decided_at", "decision", "revision"),
-    _cells, lambda page: page.requests.next_cursor,
-)  # fmt: skip
+    (
+        "request",
+        "state",
+        "ref",
+        "channel",
+        "opened_by",
+        "opened_at",
+        "pushed_by",
+        "approvals",
+        "due",
+        "reason",
+        "decided_by",
+        "decided_at",
+        "decision",
+        "revision",
+    ),
+    _cells,
+    lambda page: page.requests.next_cursor,
+)
 _REQUEST = View("/requests/{request}", _show, "request.html.jinja", "Requests")
 PAGES = (
     View("/requests", _list, "requests.html.jinja", "Requests", table=_TABLE),

@@ -17,12 +17,7 @@ from deltareg.pages.asking import ViewRequest
 from deltareg.pages.cookie import request_id_of, secret_of, session_of
 from deltareg.pages.downloads import csv_answer, svg_answer
 from deltareg.pages.frame import FormRefusal, frame_of
-from deltareg.pages.guard import (
-    ROOT,
-    check_form_word,
-    check_origin,
-    check_reading,
-)
+from deltareg.pages.guard import ROOT, check_form_word, check_origin, check_reading
 from deltareg.pages.problems import Endpoint, guard_endpoint
 from deltareg.pages.tables import PageTable
 from deltareg.service.registry import Registry
@@ -152,9 +147,7 @@ def routes_of(registry: Registry, page: Page) -> list[Route]:
             made = {"GET": _jump(registry, page)}
         case FormAction():
             made = {"POST": _action(registry, page)}
-    return [
-        Route(page.path, guard_endpoint(endpoint), methods=[method]) for method, endpoint in made.items()
-    ]
+    return [Route(page.path, guard_endpoint(endpoint), methods=[method]) for method, endpoint in made.items()]
 
 
 def _view(registry: Registry, view: View) -> Endpoint:

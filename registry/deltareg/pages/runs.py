@@ -47,9 +47,7 @@ def _list(ask: ViewRequest) -> RunsPage:
     if text == "queue":
         found = queue.list_queue(ask.registry, ask.caller, ref=None, cursor=cursor, limit=limit)
         return RunsPage(state=text, runs=found)
-    found = service.list_runs(
-        ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=limit
-    )
+    found = service.list_runs(ask.registry, ask.caller, state=state, what=None, ref=None, cursor=cursor, limit=limit)
     return RunsPage(state=state or "all", runs=found)
 
 
@@ -66,7 +64,7 @@ def _show(ask: ViewRequest) -> RunPage:
 
 def _act(ask: ViewRequest) -> str:
     run_id = parse_id(ask.part("run"), "run")
-    match ask.said("act"):
+    match ask.form_text("act"):
         case "cancel":
             service.cancel_run(ask.registry, ask.caller, run_id)
         case "rerun":
@@ -83,10 +81,20 @@ def _workers(ask: ViewRequest) -> WorkersPage:
 def _cells(page: RunsPage) -> Iterator[Sequence[Cell]]:
     for row in page.runs.items:
         yield (
-            row.id, row.what, row.ref or row.base, row.suite, row.state,
-            "" if row.verdict is None else row.verdict.verdict, row.proof, row.attempt, row.worker,
-            row.created_at, row.started_at, row.finished_at, row.error,
-        )  # fmt: skip
+            row.id,
+            row.what,
+            row.ref or row.base,
+            row.suite,
+            row.state,
+            "" if row.verdict is None else row.verdict.verdict,
+            row.proof,
+            row.attempt,
+            row.worker,
+            row.created_at,
+            row.started_at,
+            row.finished_at,
+            row.error,
+        )
 
 
 def _worker_cells(page: WorkersPage) -> Iterator[Sequence[Cell]]:
@@ -96,10 +104,24 @@ def _worker_cells(page: WorkersPage) -> Iterator[Sequence[Cell]]:
 
 
 _TABLE = PageTable(
-    ("run", "what", "of", "suite", "state", "verdict", "proof", "attempt", "worker", "queued_at",
-     "begun_at", "ended_at", "error"),
-    _cells, lambda page: page.runs.next_cursor,
-)  # fmt: skip
+    (
+        "run",
+        "what",
+        "of",
+        "suite",
+        "state",
+        "verdict",
+        "proof",
+        "attempt",
+        "worker",
+        "queued_at",
+        "begun_at",
+        "ended_at",
+        "error",
+    ),
+    _cells,
+    lambda page: page.runs.next_cursor,
+)
 _WORKERS = PageTable(("worker", "state", "labels", "run", "what", "ref", "seen_at"), _worker_cells)
 _RUN = View("/runs/{run}", _show, "run.html.jinja", "Runs")
 PAGES = (

@@ -13,8 +13,12 @@ from starlette.responses import Response
 
 from deltareg.pages.guard import HEADERS, ROOT
 
-_FILES: Final = {"pages.css": "text/css", "pages.js": "text/javascript",
-                 "htmx.js": "text/javascript", "icon.svg": "image/svg+xml"}  # fmt: skip
+_FILES: Final = {
+    "pages.css": "text/css",
+    "pages.js": "text/javascript",
+    "htmx.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 _PLACES: Final = {"htmx.js": "vendor/htmx-4.0.1.min.js"}
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
@@ -35,9 +39,7 @@ def send_static(request: Request) -> Response:
     found = _all()[0].get(str(request.path_params["file"]))
     if found is None:
         return Response("there is no such file", 404, media_type="text/plain")
-    return Response(
-        found.body, headers={**HEADERS, "Cache-Control": _FOR_EVER}, media_type=found.media_type
-    )
+    return Response(found.body, headers={**HEADERS, "Cache-Control": _FOR_EVER}, media_type=found.media_type)
 
 
 @cache

@@ -44,23 +44,28 @@ def _storage(ask: ViewRequest) -> StoragePage:
         of = LineRef.parse(text)
     elif text:
         of = parse_name(text, "namespace")
-    aged = recall_storage(
-        ask.registry, ask.caller, of, limit=ask.most(_LISTED), is_anew=ask.text("anew") is not None
-    )
+    aged = recall_storage(ask.registry, ask.caller, of, limit=ask.most(_LISTED), is_anew=ask.text("anew") is not None)
     found = aged.value
     largest = max((part.pack_bytes for part in found.parts), default=0)
     return StoragePage(
-        asked=text, report=found, age_s=round(aged.age_s), largest=largest,
+        asked=text,
+        report=found,
+        age_s=round(aged.age_s),
+        largest=largest,
         may_plan=ask.caller.may(Right.ADMIN, on=EVERYTHING),
-    )  # fmt: skip
+    )
 
 
 def _plan(ask: ViewRequest) -> Outlook:
     state = ask.request.app.state
     return show_outlook(
-        ask.registry, ask.caller, grace_s=state.upload_grace_s, keep_logs_s=state.keep_logs_s,
-        keep_forms_s=state.keep_forms_s, limit=ask.most(_LISTED),
-    )  # fmt: skip
+        ask.registry,
+        ask.caller,
+        grace_s=state.upload_grace_s,
+        keep_logs_s=state.keep_logs_s,
+        keep_forms_s=state.keep_forms_s,
+        limit=ask.most(_LISTED),
+    )
 
 
 def _plan_cells(page: Outlook) -> Iterator[Sequence[Cell]]:
@@ -71,17 +76,40 @@ def _plan_cells(page: Outlook) -> Iterator[Sequence[Cell]]:
 def _cells(page: StoragePage) -> Iterator[Sequence[Cell]]:
     for row in [*page.report.parts, *page.report.kinds]:
         yield (
-            row.of, row.name, row.versions, row.bases, row.logical_bytes, row.pack_bytes,
-            row.manifest_bytes, row.map_bytes, row.saved_by_references, row.saved_by_dedup,
-            row.saved_by_entropy, row.garbage_bytes, row.upload_bytes,
-        )  # fmt: skip
+            row.of,
+            row.name,
+            row.versions,
+            row.bases,
+            row.logical_bytes,
+            row.pack_bytes,
+            row.manifest_bytes,
+            row.map_bytes,
+            row.saved_by_references,
+            row.saved_by_dedup,
+            row.saved_by_entropy,
+            row.garbage_bytes,
+            row.upload_bytes,
+        )
 
 
 _TABLE = PageTable(
-    ("of", "name", "versions", "bases", "file_bytes", "pack_bytes", "manifest_bytes", "map_bytes",
-     "saved_by_references", "saved_by_dedup", "saved_by_entropy", "garbage_bytes", "upload_bytes"),
+    (
+        "of",
+        "name",
+        "versions",
+        "bases",
+        "file_bytes",
+        "pack_bytes",
+        "manifest_bytes",
+        "map_bytes",
+        "saved_by_references",
+        "saved_by_dedup",
+        "saved_by_entropy",
+        "garbage_bytes",
+        "upload_bytes",
+    ),
     _cells,
-)  # fmt: skip
+)
 _PLAN = PageTable(("ref", "form", "stored_bytes", "since", "goes_at", "is_due", "why"), _plan_cells)
 PAGES = (
     View("/storage", _storage, "storage.html.jinja", "Storage", table=_TABLE),

@@ -23,9 +23,7 @@ from deltareg.wire import Answer, SuiteInfo, SuitePush, status_of
 from deltareg.wire.messages import request_of
 
 _LISTED = 50
-_BEGIN: dict[str, object] = {
-    "name": "mine", "about": "what it is for", "checks": ["digests", "finite", "effect"],
-}  # fmt: skip
+_BEGIN: dict[str, object] = {"name": "mine", "about": "what it is for", "checks": ["digests", "finite", "effect"]}
 
 
 class SuitesPage(Answer):
@@ -47,11 +45,7 @@ class SuitePage(Answer):
     def columns(self) -> dict[str, str]:
         """What is said of any check, by its name here; what is said of none is no column."""
         heads = {"threshold": "Mark", "against": "Against", "probes": "Probes"}
-        return {
-            name: head
-            for name, head in heads.items()
-            if any(check.to_dict()[name] for check in self.suite.checks)
-        }
+        return {name: head for name, head in heads.items() if any(check.to_dict()[name] for check in self.suite.checks)}
 
     @property
     def heads(self) -> list[tuple[str, str]]:
@@ -81,9 +75,8 @@ def _show(ask: ViewRequest) -> SuitePage:
         listed = list_versions(ask.registry, ask.caller, name, cursor=None, limit=_LISTED)
         versions = listed.items
     return SuitePage(
-        suite=found, versions=versions, about=about(check.check for check in found.checks),
-        may_edit=_may_edit(ask),
-    )  # fmt: skip
+        suite=found, versions=versions, about=about(check.check for check in found.checks), may_edit=_may_edit(ask)
+    )
 
 
 def _edit(ask: ViewRequest) -> SuiteForm:
@@ -93,9 +86,8 @@ def _edit(ask: ViewRequest) -> SuiteForm:
     if found.is_built_in:
         fields = {**fields, "name": f"my-{name}"}
     return SuiteForm(
-        name=name, written=begin_text(fields, "" if found.is_built_in else found.digest),
-        may_edit=_may_edit(ask),
-    )  # fmt: skip
+        name=name, written=begin_text(fields, "" if found.is_built_in else found.digest), may_edit=_may_edit(ask)
+    )
 
 
 def _begin(ask: ViewRequest) -> SuiteForm:
@@ -105,9 +97,9 @@ def _begin(ask: ViewRequest) -> SuiteForm:
 def _send(ask: ViewRequest) -> str | FormReply:
     name = str(ask.request.path_params.get("suite", ""))
     given = read_sent(ask)
-    page = SuiteForm(name=name, written=given.shown(), may_edit=_may_edit(ask))
+    page = SuiteForm(name=name, written=given.show_again(), may_edit=_may_edit(ask))
     try:
-        if ask.said("act") == "save":
+        if ask.form_text("act") == "save":
             request = request_of(SuitePush, document=given.text)
             kept = push_suite(ask.registry, ask.caller, request, is_seen=given.is_seen)
             return f"{ROOT}/suites/{kept.name}"
@@ -128,22 +120,23 @@ def _name(ask: ViewRequest) -> str:
 def _cells(page: SuitesPage) -> Iterator[Sequence[Cell]]:
     for row in page.suites:
         yield (
-            row.name, row.version, row.digest, row.is_built_in, row.about, len(row.checks),
-            row.created_at, row.created_by,
-        )  # fmt: skip
+            row.name,
+            row.version,
+            row.digest,
+            row.is_built_in,
+            row.about,
+            len(row.checks),
+            row.created_at,
+            row.created_by,
+        )
 
 
 def _check_cells(page: SuitePage) -> Iterator[Sequence[Cell]]:
     for check in page.suite.checks:
-        yield (
-            check.name, check.check, check.required, check.threshold, check.against, check.probes,
-        )  # fmt: skip
+        yield (check.name, check.check, check.required, check.threshold, check.against, check.probes)
 
 
-_TABLE = PageTable(
-    ("suite", "version", "digest", "is_built_in", "about", "checks", "created_at", "created_by"),
-    _cells,
-)  # fmt: skip
+_TABLE = PageTable(("suite", "version", "digest", "is_built_in", "about", "checks", "created_at", "created_by"), _cells)
 _CHECKS = PageTable(("name", "check", "required", "mark", "against", "probes"), _check_cells)
 PAGES = (
     View("/suites", _list, "suites.html.jinja", table=_TABLE),

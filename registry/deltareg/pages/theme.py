@@ -38,13 +38,10 @@ async def _choose(request: Request) -> Response:
     answer = see_other(own_path(form.get("back", "")))
     if wanted:
         answer.set_cookie(
-            COOKIE, wanted, max_age=_YEAR_S, path=ROOT, secure=is_encrypted(request),
-            httponly=True, samesite="lax",
-        )  # fmt: skip
-    else:
-        answer.delete_cookie(
-            COOKIE, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax"
+            COOKIE, wanted, max_age=_YEAR_S, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax"
         )
+    else:
+        answer.delete_cookie(COOKIE, path=ROOT, secure=is_encrypted(request), httponly=True, samesite="lax")
     return answer
 
 

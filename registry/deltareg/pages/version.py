@@ -20,13 +20,7 @@ from deltareg.service.overview.gate import GateOverview, show_gate_around
 from deltareg.service.overview.version import VersionOverview, show_version_around
 from deltareg.service.verdicts.verdicts import list_verdicts
 from deltareg.suites.catalogue import about
-from deltareg.wire import (
-    Answer,
-    CardInfo,
-    CheckResult,
-    Page,
-    VerdictInfo,
-)
+from deltareg.wire import Answer, CardInfo, CheckResult, Page, VerdictInfo
 
 _VERDICTS = 20
 _SILENT: Final = frozenset({"skipped", "n/a"})
@@ -137,13 +131,10 @@ def _gate(ask: ViewRequest) -> GatePage:
 def _verdicts(ask: ViewRequest) -> VerdictsPage:
     ref = ref_of(ask)
     found = list_verdicts(
-        ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.cursor,
-        limit=ask.most(_VERDICTS),
-    )  # fmt: skip
-    names = dict.fromkeys(check.name for verdict in found.items for check in verdict.checks)
-    return VerdictsPage(
-        line=str(ask.line), number=ref.version or 0, verdicts=found, about=about(names)
+        ask.registry, ask.caller, ref, suite=ask.text("suite"), cursor=ask.cursor, limit=ask.most(_VERDICTS)
     )
+    names = dict.fromkeys(check.name for verdict in found.items for check in verdict.checks)
+    return VerdictsPage(line=str(ask.line), number=ref.version or 0, verdicts=found, about=about(names))
 
 
 def _split_checks(verdict: VerdictInfo) -> ShownVerdict:
@@ -154,9 +145,7 @@ def _split_checks(verdict: VerdictInfo) -> ShownVerdict:
     if verdict.verdict == "pass" or not told:
         told, passed = [*told, *passed], []
     reasons = Counter(check.detail for check in silent if check.verdict == "skipped")
-    return ShownVerdict(
-        verdict, told, passed, silent, next((reason for reason, _ in reasons.most_common(1)), "")
-    )
+    return ShownVerdict(verdict, told, passed, silent, next((reason for reason, _ in reasons.most_common(1)), ""))
 
 
 def _files(ask: ViewRequest) -> FilesPage:
@@ -167,15 +156,13 @@ def _files(ask: ViewRequest) -> FilesPage:
         counted[tensor.file] = counted.get(tensor.file, 0) + 1
     files = [
         ListedFile(
-            path=file.path, size_bytes=file.size_bytes, digest=str(file.digest),
-            tensors=counted.get(file.path, 0),
+            path=file.path, size_bytes=file.size_bytes, digest=str(file.digest), tensors=counted.get(file.path, 0)
         )
         for file in manifest.files
-    ]  # fmt: skip
+    ]
     return FilesPage(
-        line=str(ask.line), number=ref.version or 0, files=files, tensors=len(manifest.tensors),
-        map=layer_map(manifest),
-    )  # fmt: skip
+        line=str(ask.line), number=ref.version or 0, files=files, tensors=len(manifest.tensors), map=layer_map(manifest)
+    )
 
 
 def _card(ask: ViewRequest) -> CardPage:
@@ -193,10 +180,20 @@ def _check_cells(page: VerdictsPage) -> Iterator[Sequence[Cell]]:
     for verdict in page.verdicts.items:
         for check in verdict.checks:
             yield (
-                verdict.id, verdict.suite, verdict.created_at, verdict.verdict, verdict.counts,
-                check.name, check.verdict, check.value, check.threshold, check.baseline,
-                check.seconds, check.detail, verdict.signed_by,
-            )  # fmt: skip
+                verdict.id,
+                verdict.suite,
+                verdict.created_at,
+                verdict.verdict,
+                verdict.counts,
+                check.name,
+                check.verdict,
+                check.value,
+                check.threshold,
+                check.baseline,
+                check.seconds,
+                check.detail,
+                verdict.signed_by,
+            )
 
 
 def _map_cells(page: FilesPage) -> Iterator[Sequence[Cell]]:
@@ -208,10 +205,24 @@ def _map_plot(page: FilesPage) -> str:
 
 
 _CHECKS = PageTable(
-    ("verdict", "suite", "at", "outcome", "counts", "check", "check_outcome", "value", "mark",
-     "baseline", "seconds", "seen", "signed_by"),
-    _check_cells, lambda page: page.verdicts.next_cursor,
-)  # fmt: skip
+    (
+        "verdict",
+        "suite",
+        "at",
+        "outcome",
+        "counts",
+        "check",
+        "check_outcome",
+        "value",
+        "mark",
+        "baseline",
+        "seconds",
+        "seen",
+        "signed_by",
+    ),
+    _check_cells,
+    lambda page: page.verdicts.next_cursor,
+)
 _MAP = PageTable(("module", "layer", "seen"), _map_cells)
 _PATH = "/deltas/{ns}/{name}/{version}"
 PAGES = (

@@ -29,23 +29,28 @@ def _show(ask: ViewRequest) -> WaivePage:
     check, channel = ask.text("check"), ask.text("channel")
     first = "prod" if "prod" in found.channels else next(iter(found.channels), "")
     return WaivePage(
-        look=found, check=check if check in open_checks else next(iter(open_checks), ""),
-        channel=channel if channel in found.channels else first, days=list(_DAYS),
-    )  # fmt: skip
+        look=found,
+        check=check if check in open_checks else next(iter(open_checks), ""),
+        channel=channel if channel in found.channels else first,
+        days=list(_DAYS),
+    )
 
 
 def _act(ask: ViewRequest) -> str:
-    verdict_id, check = _verdict(ask), ask.said("check")
-    match ask.said("act"):
+    verdict_id, check = _verdict(ask), ask.form_text("check")
+    match ask.form_text("act"):
         case "waive":
             request = request_of(
-                WaiverCreate, check=check, channel=ask.said("channel"),
-                reason=ask.said("reason")[:2_000], expires_at=ask.said("until") or None,
-                expires_in_s=ask.said_number("days") * _DAY_S,
-            )  # fmt: skip
+                WaiverCreate,
+                check=check,
+                channel=ask.form_text("channel"),
+                reason=ask.form_text("reason")[:2_000],
+                expires_at=ask.form_text("until") or None,
+                expires_in_s=ask.form_number("days") * _DAY_S,
+            )
             found = waive(ask.registry, ask.caller, verdict_id, request)
         case "end":
-            channel = ask.said("channel") or None
+            channel = ask.form_text("channel") or None
             found = unwaive(ask.registry, ask.caller, verdict_id, check, channel=channel)
         case "continue":
             run = continue_verdict(ask.registry, ask.caller, verdict_id)
@@ -69,7 +74,7 @@ _WAIVE = View("/verdicts/{verdict}/waive", _show, "waive.html.jinja", "Deltas")
 
 
 def _place(ask: ViewRequest) -> FormPlace:
-    return FormPlace(_WAIVE, {name: ask.said(name) for name in ("check", "channel")})
+    return FormPlace(_WAIVE, {name: ask.form_text(name) for name in ("check", "channel")})
 
 
 PAGES = (_WAIVE, FormAction("/verdicts/{verdict}/act", _act, _place))

@@ -54,9 +54,7 @@ def with_identity(conn: sa.Connection, row: BaseRow) -> BaseRow:
     return replace(row, identity=str(found.identity), parts=parts, is_partial=False)
 
 
-def base_meant(
-    conn: sa.Connection, caller: Caller, root: str, *, name: str, identity: str
-) -> BaseRow:
+def base_meant(conn: sa.Connection, caller: Caller, root: str, *, name: str, identity: str) -> BaseRow:
     """Find the one base that a push is for.
 
     Args:
@@ -106,23 +104,29 @@ def _find_named(conn: sa.Connection, caller: Caller, root: str, *, name: str, id
         raise Refused([Problem(_MISMATCH, told, fix="name the base that this was made for")])
     if identity not in {"", identity_of(conn, row)}:
         told = f"the base {row.name} is not the one that this was made for: the same tensors, and"
-        raise Refused([
-            Problem(
-                _MISMATCH, f"{told} its identity is {row.identity}, not {identity}",
-                fix=f"push again; see it: deltareg base show {row.name}",
-            )
-        ])  # fmt: skip
+        raise Refused(
+            [
+                Problem(
+                    _MISMATCH,
+                    f"{told} its identity is {row.identity}, not {identity}",
+                    fix=f"push again; see it: deltareg base show {row.name}",
+                )
+            ]
+        )
     return row
 
 
 def _unknown(root: str, name: str = "") -> Refused:
     called = f" and is called {name[:140]}" if name else ""
-    return Refused([
-        Problem(
-            _MISMATCH, f"no base here has the root {root}{called}",
-            fix="store the base first: deltareg base push PATH NAME",
-        )
-    ])  # fmt: skip
+    return Refused(
+        [
+            Problem(
+                _MISMATCH,
+                f"no base here has the root {root}{called}",
+                fix="store the base first: deltareg base push PATH NAME",
+            )
+        ]
+    )
 
 
 def _may_stand_on(caller: Caller, base: BaseRow) -> bool:

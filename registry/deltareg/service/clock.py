@@ -41,9 +41,7 @@ def parse_time(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidInput(
-            f"not a time: {text[:60]!r}", fix="write 2026-11-24T15:00:00Z or 2026-11-24"
-        ) from error
+        raise InvalidInput(f"not a time: {text[:60]!r}", fix="write 2026-11-24T15:00:00Z or 2026-11-24") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -50,16 +50,14 @@ def refuse_corrupt(conn: sa.Connection, caller: Caller, held: PackHolder, name: 
     raise Corrupt(told, fix=f"ask {sender}, who pushed it, to push the same folder again: {again}")
 
 
-def push_again(
-    conn: sa.Connection, held: PackHolder, *, for_: Caller | None = None, within: str | None = None
-) -> str:
+def push_again(conn: sa.Connection, held: PackHolder, *, for_: Caller | None = None, within: str | None = None) -> str:
     """Give the command that brings the bytes of a version or a base again, from its folder.
 
     What somebody who reads it may not see is left open in it; None for who may see everything. With
     `within`, it is for all who read a namespace, and names nothing of another one.
     """
 
-    def seen(told: str, on: Base | LineRef) -> str:
+    def mask_unseen(told: str, on: Base | LineRef) -> str:
         is_within = within is None or on.namespace in {within, None}
         return told if is_within and (for_ is None or for_.sees(on)) else UNSEEN
 
@@ -69,14 +67,14 @@ def push_again(
             return f"deltareg base push PATH {base.name}"
         # No folder holds what folding a version gives: a push onto it folds it, and brings that.
         above = stacks.stacked_on(conn, base.version_id)
-        lines = [line_of(row) for row in above if seen("x", line_of(row)) != UNSEEN]
+        lines = [line_of(row) for row in above if mask_unseen("x", line_of(row)) != UNSEEN]
         line = str(lines[0]) if lines else "NS/NAME"
         return f"deltareg push PATH {line} --base {base.name}"
     version = version_queries.version_by_id(conn, held.row_id)
     below = version.base_name or "NAME"
-    told = f"deltareg push PATH {line_of(version)} --base {seen(below, Base(below))}"
+    told = f"deltareg push PATH {line_of(version)} --base {mask_unseen(below, Base(below))}"
     parents = version_queries.parents_of(conn, held.row_id)
-    told += "".join(f" --parent {seen(ref_of(one), line_of(one))}" for one in parents)
+    told += "".join(f" --parent {mask_unseen(ref_of(one), line_of(one))}" for one in parents)
     convention = _convention(conn, held.row_id)
     return told + (f" --convention {convention}" if convention else "")
 

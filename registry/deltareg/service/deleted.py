@@ -28,6 +28,5 @@ def refuse_released(version: VersionRow) -> None:
         return
     raise Blocked(
         f"{ref_of(version)} is deleted, and collection has freed its bytes",
-        fix="push it again, as a new version: deltareg push PATH"
-        f" {version.namespace}/{version.line}",
+        fix=f"push it again, as a new version: deltareg push PATH {version.namespace}/{version.line}",
     )

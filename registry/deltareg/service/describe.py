@@ -59,20 +59,23 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
     outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
     revoked = standing_revocations(conn, (row.id for row in rows if row.revoked_at is not None))
     signatures = signatures_of(conn, rows)
-    passed_over = superseding_versions(
-        conn, [row.id for row in rows if row.id not in outcomes], suite=suite.name
-    )
+    passed_over = superseding_versions(conn, [row.id for row in rows if row.id not in outcomes], suite=suite.name)
     channels: dict[int, list[str]] = {}
     for pointer in pointers(conn, sorted({row.delta_id for row in rows})):
         channels.setdefault(pointer.version, []).append(pointer.name)
     return [
-        _describe_version(row, _Standing(
-            outcome=outcomes.get(row.id), channels=channels.get(row.id, ()),
-            revocation=_revocation(revoked.get(row.id)), signatures=signatures.get(row.id, ()),
-            superseded_by=passed_over.get(row.id, ""),
-        ))
+        _describe_version(
+            row,
+            _Standing(
+                outcome=outcomes.get(row.id),
+                channels=channels.get(row.id, ()),
+                revocation=_revocation(revoked.get(row.id)),
+                signatures=signatures.get(row.id, ()),
+                superseded_by=passed_over.get(row.id, ""),
+            ),
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = False) -> VersionInfo:
@@ -80,9 +83,7 @@ def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = Fa
     return describe_versions(conn, [row])[0].model_copy(update={"created": created})
 
 
-def describe_plain(
-    row: VersionRow, outcome: OutcomeRow | None, *, channels: Sequence[str] = ()
-) -> VersionInfo:
+def describe_plain(row: VersionRow, outcome: OutcomeRow | None, *, channels: Sequence[str] = ()) -> VersionInfo:
     """Show a version by its row and what is known beside it: nothing is looked up."""
     return _describe_version(row, _Standing(outcome=outcome, channels=channels))
 
@@ -99,17 +100,21 @@ def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> Version
     parents = queries.parents_of(conn, row.id) if row.has_parents else ()
     is_on_plain = row.base_id is not None and row.base_depth is None
     signatures = signatures_of(conn, [row]).get(row.id, ())
-    standing = _resolved_standing(
-        rows, signatures=signatures, superseded_by=_superseded_by(conn, row)
-    )
+    standing = _resolved_standing(rows, signatures=signatures, superseded_by=_superseded_by(conn, row))
     sender, relying = ("", []) if row.corrupt_at is None else _look_at_lie(conn, row)
     return VersionDetail(
         **vars(_describe_version(row, standing)),
-        parents=[ref_of(parent) for parent in parents], source=said.source, config=said.config,
-        tensors=said.tensors, modules=said.modules, files=said.files,
+        parents=[ref_of(parent) for parent in parents],
+        source=said.source,
+        config=said.config,
+        tensors=said.tensors,
+        modules=said.modules,
+        files=said.files,
         stack=[row.base_name or ""] if is_on_plain else describe_stack(conn, row),
-        golden=_golden(conn, row, said.files), sender=sender, relying=relying,
-    )  # fmt: skip
+        golden=_golden(conn, row, said.files),
+        sender=sender,
+        relying=relying,
+    )
 
 
 def _golden(conn: sa.Connection, row: ResolvedRow, files: Sequence[str]) -> str:
@@ -155,10 +160,7 @@ class _Standing:
 
 
 def _resolved_standing(
-    rows: Sequence[ResolvedRow],
-    *,
-    signatures: Sequence[ReferrerInfo] = (),
-    superseded_by: str = "",
+    rows: Sequence[ResolvedRow], *, signatures: Sequence[ReferrerInfo] = (), superseded_by: str = ""
 ) -> _Standing:
     row = rows[0]
     revocation = None
@@ -168,9 +170,10 @@ def _resolved_standing(
     return _Standing(
         outcome=None if row.verdict is None else OutcomeRow(row.id, row.verdict, bool(row.warns)),
         channels=[each.serving for each in rows if each.serving is not None],
-        revocation=revocation if row.revoked_at is not None else None, signatures=signatures,
+        revocation=revocation if row.revoked_at is not None else None,
+        signatures=signatures,
         superseded_by=superseded_by,
-    )  # fmt: skip
+    )
 
 
 def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
@@ -187,9 +190,7 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
     return describe_bases(conn, [row], created=created)[0]
 
 
-def describe_bases(
-    conn: sa.Connection, rows: Sequence[BaseRow], *, created: bool = False
-) -> list[BaseInfo]:
+def describe_bases(conn: sa.Connection, rows: Sequence[BaseRow], *, created: bool = False) -> list[BaseInfo]:
     """Show bases; by what else they are known is asked once for all of them."""
     names = base_names.names_of(conn, [row.id for row in rows])
     return [_describe_base(conn, row, names, created=created) for row in rows]
@@ -198,26 +199,38 @@ def describe_bases(
 def _describe_base(conn: sa.Connection, row: BaseRow, names: CombinedResult, *, created: bool) -> BaseInfo:
     manifest = manifest_of_base(conn, row)
     return BaseInfo(
-        name=row.name, root=row.root, manifest_digest=row.manifest_digest,
-        model_type=str(manifest.config.get("model_type", "")), is_stored=bool(row.is_stored),
-        location=row.location, tensors=len(manifest.tensors), logical_bytes=row.logical_bytes,
-        stored_bytes=row.stored_bytes, created=created, created_at=rfc3339(row.created_at),
-        created_by=row.maker or "registry", deltas=row.deltas,
+        name=row.name,
+        root=row.root,
+        manifest_digest=row.manifest_digest,
+        model_type=str(manifest.config.get("model_type", "")),
+        is_stored=bool(row.is_stored),
+        location=row.location,
+        tensors=len(manifest.tensors),
+        logical_bytes=row.logical_bytes,
+        stored_bytes=row.stored_bytes,
+        created=created,
+        created_at=rfc3339(row.created_at),
+        created_by=row.maker or "registry",
+        deltas=row.deltas,
         relations=[
             BaseRelation(relation=one.relation, root=one.other_root, name=one.name)
             for one in names.all(base_names.RELATIONS)
             if one.base_id == row.id
         ],
-        version=None if row.version_id is None else row.name, depth=row.depth or 0,
-        bottom=_bottom(row), recipe=row.recipe or "",
-        variant_of=_full(row), quantised=row.scheme or "",
+        version=None if row.version_id is None else row.name,
+        depth=row.depth or 0,
+        bottom=_bottom(row),
+        recipe=row.recipe or "",
+        variant_of=_full(row),
+        quantised=row.scheme or "",
         variants=[v.name for v in names.all(base_names.VARIANTS) if v.root_id == row.id],
-        identity=row.identity or identity_of(conn, row), parts=_parts(conn, row),
+        identity=row.identity or identity_of(conn, row),
+        parts=_parts(conn, row),
         is_partial=bool(row.is_partial),
         aliases=[one.name for one in names.all(base_names.ALIASES) if one.base_id == row.id],
         hub_ids=[_hub_id(h) for h in names.all(base_names.HUB_IDS) if h.base_id == row.id],
         proof=proof_of(row) if row.is_stored else None,
-    )  # fmt: skip
+    )
 
 
 def signatures_of(conn: sa.Connection, rows: Sequence[VersionRow]) -> dict[int, list[ReferrerInfo]]:
@@ -232,11 +245,19 @@ def signatures_of(conn: sa.Connection, rows: Sequence[VersionRow]) -> dict[int, 
 def describe_referrer(row: ReferrerRow) -> ReferrerInfo:
     """Show what somebody signed about a version."""
     return ReferrerInfo(
-        digest=row.digest, form=row.form, predicate_type=row.predicate_type,
-        signed_by=signatory_of(row).told, keyid=row.keyid, ca=row.ca, issuer=row.issuer,
-        identity=row.identity, revoked=row.revoked or "", size_bytes=row.size_bytes,
-        created_at=rfc3339(row.created_at), created_by=row.sender or "registry",
-    )  # fmt: skip
+        digest=row.digest,
+        form=row.form,
+        predicate_type=row.predicate_type,
+        signed_by=signatory_of(row).told,
+        keyid=row.keyid,
+        ca=row.ca,
+        issuer=row.issuer,
+        identity=row.identity,
+        revoked=row.revoked or "",
+        size_bytes=row.size_bytes,
+        created_at=rfc3339(row.created_at),
+        created_by=row.sender or "registry",
+    )
 
 
 def signatory_of(row: ReferrerRow) -> Signatory:
@@ -282,21 +303,34 @@ def _hub_id(row: HubIdRow) -> str:
 def _describe_version(row: VersionRow, standing: _Standing) -> VersionInfo:
     outcome = standing.outcome
     return VersionInfo(
-        ref=ref_of(row), namespace=row.namespace, name=row.line, version=row.number,
-        digest=row.manifest_digest, kind=row.kind, variant=row.variant, foldable=row.foldable,
-        base=BaseName(
-            name=row.base_name or "", root=row.base_root, identity=row.base_identity or ""
-        ),
-        trained_on=row.trained_on or "", message=row.message, semver=row.semver,
-        labels=row.labels, logical_bytes=row.logical_bytes, stored_bytes=row.stored_bytes,
-        uploaded_bytes=row.uploaded_bytes, created_at=rfc3339(row.created_at),
-        created_by=row.maker or "registry", is_deleted=row.deleted_at is not None,
-        is_revoked=row.revoked_at is not None, proof=proof_of(row),
+        ref=ref_of(row),
+        namespace=row.namespace,
+        name=row.line,
+        version=row.number,
+        digest=row.manifest_digest,
+        kind=row.kind,
+        variant=row.variant,
+        foldable=row.foldable,
+        base=BaseName(name=row.base_name or "", root=row.base_root, identity=row.base_identity or ""),
+        trained_on=row.trained_on or "",
+        message=row.message,
+        semver=row.semver,
+        labels=row.labels,
+        logical_bytes=row.logical_bytes,
+        stored_bytes=row.stored_bytes,
+        uploaded_bytes=row.uploaded_bytes,
+        created_at=rfc3339(row.created_at),
+        created_by=row.maker or "registry",
+        is_deleted=row.deleted_at is not None,
+        is_revoked=row.revoked_at is not None,
+        proof=proof_of(row),
         verdict=None if outcome is None else outcome.verdict,
         has_warnings=outcome is not None and outcome.verdict == "pass" and outcome.warns,
-        channels=list(standing.channels), revocation=standing.revocation,
-        signatures=list(standing.signatures), superseded_by=standing.superseded_by,
-    )  # fmt: skip
+        channels=list(standing.channels),
+        revocation=standing.revocation,
+        signatures=list(standing.signatures),
+        superseded_by=standing.superseded_by,
+    )
 
 
 def _revocation(row: RevocationRow | None) -> Revocation | None:

@@ -119,8 +119,14 @@ def record_event(
         request_id: The request that asked for it.
     """
     audit_id = record_audit(
-        conn, actor=actor, token_id=token_id, action=action, subject=subject,
-        before=before, after=after, request_id=request_id,
-    )  # fmt: skip
+        conn,
+        actor=actor,
+        token_id=token_id,
+        action=action,
+        subject=subject,
+        before=before,
+        after=after,
+        request_id=request_id,
+    )
     line = on.name if isinstance(on, LineRef) else None
     add_event(conn, audit_id, namespace=namespace_of(on), line=line)

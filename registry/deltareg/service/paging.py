@@ -60,13 +60,7 @@ def read_mark_cursor(cursor: str | None) -> tuple[int, str] | None:
     return int(at), row_id
 
 
-def page(
-    rows: Sequence[Row],
-    limit: int,
-    *,
-    show: Callable[[Row], Item],
-    key: Callable[[Row], object],
-) -> Page[Item]:
+def page(rows: Sequence[Row], limit: int, *, show: Callable[[Row], Item], key: Callable[[Row], object]) -> Page[Item]:
     """Make a page of at most `limit` items from up to `limit + 1` rows."""
     shown = rows[:limit]
     more = len(rows) > limit

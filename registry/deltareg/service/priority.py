@@ -17,12 +17,7 @@ LOW = -10
 BACKGROUND = -20
 """What changes nothing that anybody sees: another stored form."""
 
-_NUMBERS: dict[Priority, int] = {
-    "high": HIGH,
-    "normal": NORMAL,
-    "low": LOW,
-    "background": BACKGROUND,
-}
+_NUMBERS: dict[Priority, int] = {"high": HIGH, "normal": NORMAL, "low": LOW, "background": BACKGROUND}
 
 
 def priority_of(caller: Caller, word: Priority, *, on: LineRef) -> int:

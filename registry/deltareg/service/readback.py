@@ -15,7 +15,15 @@ from deltareg.errors import IntegrityFailure, Problem, Refused
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile
 from deltareg.identity.storage_map import Chunk, StorageMap
 from deltareg.store import BlobStore
-from deltareg.tensors.header import FULL_LIMITS, FileLimits, SafetensorsHeader, check_size, limits_for, parse_header, strict_json_object
+from deltareg.tensors.header import (
+    FULL_LIMITS,
+    FileLimits,
+    SafetensorsHeader,
+    check_size,
+    limits_for,
+    parse_header,
+    strict_json_object,
+)
 
 _DOCUMENT_BYTES = 4 << 20
 _HEADER_BYTES, _ENTRY_BYTES = 64 << 10, 1 << 10

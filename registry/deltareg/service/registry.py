@@ -12,7 +12,7 @@ from deltareg.db.overview.rows import FacetRow
 from deltareg.errors import Unauthenticated
 from deltareg.service.authority.decide import AccessDecision, decide_cached, knows
 from deltareg.service.authority.grants import Grant, Right, UnclaimedNamespaces
-from deltareg.service.authority.refusals import pretend_absent, make_refusal
+from deltareg.service.authority.refusals import make_refusal, pretend_absent
 from deltareg.service.authority.resources import SOMEWHERE, Resource
 from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
@@ -55,12 +55,8 @@ class Registry:
     box: SecretBox | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
-    figures: AnswerCache[StorageReport] = field(
-        default_factory=AnswerCache[StorageReport], compare=False
-    )
-    facets: AnswerCache[Sequence[FacetRow]] = field(
-        default_factory=AnswerCache[Sequence[FacetRow]], compare=False
-    )
+    figures: AnswerCache[StorageReport] = field(default_factory=AnswerCache[StorageReport], compare=False)
+    facets: AnswerCache[Sequence[FacetRow]] = field(default_factory=AnswerCache[Sequence[FacetRow]], compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,27 +122,25 @@ class Caller:
         return any(isinstance(each, UnclaimedNamespaces) and each.allows(namespace) for each in reaches)
 
     def record(
-        self,
-        conn: sa.Connection,
-        action: Action,
-        subject: str,
-        *,
-        on: Resource,
-        before: object,
-        after: object,
+        self, conn: sa.Connection, action: Action, subject: str, *, on: Resource, before: object, after: object
     ) -> None:
         """Write down what the caller did, in the transaction of the change."""
         record_event(
-            conn, action, subject, on=on, before=before, after=after, actor=self.principal,
-            token_id=self.token_id, request_id=self.request_id,
-        )  # fmt: skip
+            conn,
+            action,
+            subject,
+            on=on,
+            before=before,
+            after=after,
+            actor=self.principal,
+            token_id=self.token_id,
+            request_id=self.request_id,
+        )
 
 
 def needs_token() -> Unauthenticated:
     """Make the error for who did not say who asks."""
-    return Unauthenticated(
-        "this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN"
-    )
+    return Unauthenticated("this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN")
 
 
 def namespace_scope(namespace: str) -> str:

@@ -45,12 +45,7 @@ class AnswerCache(Generic[T]):
         self._lock = threading.Lock()
 
     def get(
-        self,
-        asked: Hashable,
-        make: Callable[[], T],
-        *,
-        keep_s: Callable[[T], float],
-        is_anew: bool = False,
+        self, asked: Hashable, make: Callable[[], T], *, keep_s: Callable[[T], float], is_anew: bool = False
     ) -> AgedAnswer[T]:
         """Give the answer that is remembered, or work it out.
 

@@ -97,9 +97,13 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
     if not caller.sees(ref.line):
         raise absent(ref.line)
     row = queries.find_version_named(
-        conn, ref.line.namespace, ref.line.name, number=ref.version, semver=ref.label,
+        conn,
+        ref.line.namespace,
+        ref.line.name,
+        number=ref.version,
+        semver=ref.label,
         digest=None if ref.digest is None else str(ref.digest),
-    )  # fmt: skip
+    )
     if row is None:
         find_line(conn, caller, ref.line)
         raise NotFound(f"there is no version {ref}", fix=f"deltareg log {ref.line}")
@@ -124,12 +128,7 @@ def look_up(conn: sa.Connection, token_hash: str, *, ref: Ref, bare: Bare) -> To
 
 
 def resolve_version(
-    conn: sa.Connection,
-    caller: Caller,
-    ref: Ref,
-    *,
-    bare: Bare,
-    found: Sequence[ResolvedRow] = (),
+    conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare, found: Sequence[ResolvedRow] = ()
 ) -> Sequence[ResolvedRow]:
     """Find the version that a reference means with all that is shown of it.
 
@@ -151,9 +150,7 @@ def resolve_version(
     return resolve_queries.by_row_id(conn, row.id, _shown_suite())
 
 
-def find_channel(
-    conn: sa.Connection, caller: Caller, ref: LineRef, name: str, *, lock: bool = False
-) -> ChannelRow:
+def find_channel(conn: sa.Connection, caller: Caller, ref: LineRef, name: str, *, lock: bool = False) -> ChannelRow:
     """Find a channel of a line; with `lock`, it does not move until the transaction ends.
 
     Raises:
@@ -169,8 +166,7 @@ def find_channel(
     if row is None:
         known = ", ".join(found.name for found in channel_queries.channel_rows(conn, line.id))
         raise NotFound(
-            f"{ref} has no channel {name!r}",
-            fix=f"channels: {known}; or make it: deltareg channel create {ref} {name}",
+            f"{ref} has no channel {name!r}", fix=f"channels: {known}; or make it: deltareg channel create {ref} {name}"
         )
     return row
 

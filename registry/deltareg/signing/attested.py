@@ -17,9 +17,7 @@ from deltareg.tensors.header import strict_json_object
 
 _TYPES = {TYPE, "https://in-toto.io/Statement/v0.1"}
 _FIELDS = {"_type", "subject", "predicateType", "predicate"}
-_SUBJECT_FIELDS = {
-    "name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations",
-}  # fmt: skip
+_SUBJECT_FIELDS = {"name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations"}
 _MOST_SUBJECTS = 1_000
 _MOST_TYPE = 300
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -64,9 +62,7 @@ def read_attested(payload: bytes) -> Attestation:
     return Attestation(kind, frozenset(_digest(subject) for subject in subjects))
 
 
-def check_about(
-    attested: Attestation, manifest: str, files: Mapping[str, str], *, weights: Collection[str]
-) -> None:
+def check_about(attested: Attestation, manifest: str, files: Mapping[str, str], *, weights: Collection[str]) -> None:
     """Refuse a statement that is about something else than a version.
 
     Args:
@@ -82,9 +78,7 @@ def check_about(
     whole = {manifest, folder_root(files), *(files[path] for path in weights)}
     foreign = attested.digests - whole - set(files.values())
     if foreign:
-        raise BadSignature(
-            f"it is about sha256:{min(foreign)[:16]}…, which is not in this version", fix=_FIX
-        )
+        raise BadSignature(f"it is about sha256:{min(foreign)[:16]}…, which is not in this version", fix=_FIX)
     if not attested.digests & whole:
         raise BadSignature("it is not about the weights of this version", fix=_FIX)
 

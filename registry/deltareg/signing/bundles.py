@@ -65,11 +65,7 @@ def read_bundle(raw: bytes) -> Bundle:
     if set(fields) != _FIELDS or fields["mediaType"] != MEDIA_TYPE:
         _refuse("it is no bundle of version 0.3")
     material = fields["verificationMaterial"]
-    if (
-        not is_object(material)
-        or len(_WAYS & set(material)) != 1
-        or set(material) - _WAYS - _BESIDE
-    ):
+    if not is_object(material) or len(_WAYS & set(material)) != 1 or set(material) - _WAYS - _BESIDE:
         _refuse("it does not say in one way how it is verified")
     sealed = _read_envelope(fields["dsseEnvelope"])
     if "certificate" in material:

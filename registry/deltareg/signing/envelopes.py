@@ -46,10 +46,7 @@ def seal(payload: bytes, key: SigningKey, *, payload_type: str) -> bytes:
         "payload": base64.b64encode(payload).decode(),
         "payloadType": payload_type,
         "signatures": [
-            {
-                "keyid": signature.keyid,
-                "sig": base64.b64encode(bytes.fromhex(signature.signature)).decode(),
-            }
+            {"keyid": signature.keyid, "sig": base64.b64encode(bytes.fromhex(signature.signature)).decode()}
         ],
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -17,9 +17,7 @@ _ISSUER = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 """Fulcio's extension that names the issuer; what it holds is the text itself."""
 
 
-def open_keyless(
-    raw: bytes, leaf: x509.Certificate, *, identity: str, trust: Path
-) -> tuple[str, bytes]:
+def open_keyless(raw: bytes, leaf: x509.Certificate, *, identity: str, trust: Path) -> tuple[str, bytes]:
     """Give the issuer that vouched for an identity, and what that one signed.
 
     Raises:
@@ -47,8 +45,7 @@ def open_keyless(
         _, payload = verifier.verify_dsse(bundle, Identity(identity=identity, issuer=issuer))
     except (Error, ValueError) as error:
         raise BadSignature(
-            f"that Sigstore has not witnessed it: {str(error)[:160]}",
-            fix="get it again; do not use what it is about",
+            f"that Sigstore has not witnessed it: {str(error)[:160]}", fix="get it again; do not use what it is about"
         ) from error
     return issuer, payload
 
@@ -57,8 +54,6 @@ def _issuer(leaf: x509.Certificate) -> str:
     try:
         extension = leaf.extensions.get_extension_for_oid(_ISSUER).value
     except (x509.ExtensionNotFound, ValueError) as error:
-        raise BadSignature(
-            "the certificate names no issuer", fix="sign it with a Sigstore again"
-        ) from error
+        raise BadSignature("the certificate names no issuer", fix="sign it with a Sigstore again") from error
     raw = extension.value if isinstance(extension, x509.UnrecognizedExtension) else b""
     return raw.decode("utf-8", "replace")

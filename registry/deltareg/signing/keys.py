@@ -159,8 +159,7 @@ def parse_host(text: str) -> str:
     """
     if not _HOST.fullmatch(text):
         raise InvalidInput(
-            f"no name of a host: {text[:40]!r}",
-            fix="write lower-case letters, digits, dots and hyphens, at most 64",
+            f"no name of a host: {text[:40]!r}", fix="write lower-case letters, digits, dots and hyphens, at most 64"
         )
     return text
 

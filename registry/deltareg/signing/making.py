@@ -132,9 +132,7 @@ def read_private(path: Path) -> PemKey:
     try:
         private = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InvalidInput(
-            f"{path} holds no private key in PEM without a passphrase", fix=_MAKE
-        ) from error
+        raise InvalidInput(f"{path} holds no private key in PEM without a passphrase", fix=_MAKE) from error
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     key = PemKey.parse(public.decode())
     if not key.is_elliptic:
@@ -179,25 +177,20 @@ def _wrap_digests(files: Mapping[str, str]) -> "hashing.Config":
     serialization = manifest.SerializationType.from_args(
         {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
     )
-    items = [
-        serialization.new_item(path, Digest("sha256", bytes.fromhex(digest)))
-        for path, digest in files.items()
-    ]
+    items = [serialization.new_item(path, Digest("sha256", bytes.fromhex(digest))) for path, digest in files.items()]
 
-    class Known(hashing.Config):
+    class KnownDigests(hashing.Config):
         """Digests that were taken before."""
 
         def __init__(self) -> None:
             """Take none of a folder."""
             super().__init__()  # type: ignore[no-untyped-call]  # the library has no types there
 
-        def hash(
-            self, model_path: hashing.PathLike, *, files_to_hash: object = None
-        ) -> manifest.Manifest:
+        def hash(self, model_path: hashing.PathLike, *, files_to_hash: object = None) -> manifest.Manifest:
             """Give them."""
             return manifest.Manifest(Path(os.fsdecode(model_path)).name, items, serialization)
 
-    return Known()
+    return KnownDigests()
 
 
 def _library() -> "signing.Config":

@@ -31,9 +31,14 @@ from deltareg.signing.statement import PAYLOAD_TYPE
 Authority = x509.Certificate
 """The certificate of an authority."""
 _UNREADABLE = (
-    ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion,
-    x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
-)  # fmt: skip
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _AGAIN = "get it again; do not use what it is about"
 _OTHER = "name the public key of who signed it: --key FILE"
 _CHAIN = (
@@ -100,9 +105,7 @@ def open_sealed(sealed: SealedEnvelope, key: PemKey) -> bytes:
     try:
         envelope.verify([key.verifier], 1)
     except (VerificationError, ValueError) as error:
-        raise BadSignature(
-            f"key {key.keyid[:12]} has not signed these bytes", fix=_AGAIN
-        ) from error
+        raise BadSignature(f"key {key.keyid[:12]} has not signed these bytes", fix=_AGAIN) from error
     return envelope.payload
 
 
@@ -120,9 +123,7 @@ def open_by_key(bundle: Bundle, key: PemKey) -> OpenedBundle:
     return OpenedBundle(open_sealed(bundle.sealed, key), Signatory(keyid=key.keyid))
 
 
-def open_by_chain(
-    bundle: Bundle, *, at: datetime | None, roots: Sequence[x509.Certificate] = ()
-) -> OpenedBundle:
+def open_by_chain(bundle: Bundle, *, at: datetime | None, roots: Sequence[x509.Certificate] = ()) -> OpenedBundle:
     """Open a bundle whose signer has a certificate, held up to an authority.
 
     Args:

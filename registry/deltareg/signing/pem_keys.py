@@ -12,14 +12,8 @@ from typing import Self
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
-from securesystemslib.signer import (
-    SSlibKey,  # pyright: ignore[reportPrivateImportUsage]  # its door, unmarked
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from securesystemslib.signer import SSlibKey  # pyright: ignore[reportPrivateImportUsage]  # its door, unmarked
 
 from deltareg.errors import InvalidInput
 

@@ -82,9 +82,7 @@ class WantedSigner:
 
     def fields(self) -> dict[str, str]:
         """Write it as `of_fields` reads it."""
-        named = {
-            "key": self.key, "ca": self.ca, "issuer": self.issuer, "identity": self.identity,
-        }  # fmt: skip
+        named = {"key": self.key, "ca": self.ca, "issuer": self.issuer, "identity": self.identity}
         return {name: value for name, value in named.items() if value}
 
     def is_met_by(self, signatory: Signatory) -> bool:

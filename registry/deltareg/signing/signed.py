@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from deltareg.errors import BadSignature
 from deltareg.signing.envelopes import open_envelope, seal
 from deltareg.signing.keys import PublicKey, SigningKey
-from deltareg.signing.statement import (
-    PAYLOAD_TYPE,
-    Statement,
-    decode_statement,
-    encode_statement,
-)
+from deltareg.signing.statement import PAYLOAD_TYPE, Statement, decode_statement, encode_statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,7 @@ def encode_statement(statement: Statement) -> bytes:
         "predicateType": statement.predicate_type,
         "predicate": statement.predicate,
     }
-    return json.dumps(
-        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def decode_statement(payload: bytes) -> Statement:

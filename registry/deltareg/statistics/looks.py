@@ -19,9 +19,7 @@ def look_tails(samples: Sequence[int], *, tail: float = TAIL) -> tuple[float, ..
         tail: The error on one side of all of them together.
     """
     seen = (0, *samples[:-1])
-    return tuple(
-        tail * (count - before) / samples[-1] for before, count in zip(seen, samples, strict=True)
-    )
+    return tuple(tail * (count - before) / samples[-1] for before, count in zip(seen, samples, strict=True))
 
 
 def growing(first: int, most: int) -> tuple[int, ...]:

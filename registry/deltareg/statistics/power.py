@@ -22,9 +22,7 @@ def spread_of_shares(changed: float, difference: float = 0.0) -> float:
     return math.sqrt(max(0.0, changed - difference * difference))
 
 
-def samples_needed(
-    spread: float, margin: float, *, gain: float = 0.0, power: float = POWER, tail: float = TAIL
-) -> int:
+def samples_needed(spread: float, margin: float, *, gain: float = 0.0, power: float = POWER, tail: float = TAIL) -> int:
     """Say how many samples show that no more than a margin is lost.
 
     Args:
@@ -37,16 +35,13 @@ def samples_needed(
     room = margin + gain
     if room <= 0:
         raise ValueError("no number of samples shows that less is lost than is lost")
-    n = max(2, math.ceil((normal_quantile(tail) + normal_quantile(1 - power)) ** 2
-                         * (spread / room) ** 2))  # fmt: skip
+    n = max(2, math.ceil((normal_quantile(tail) + normal_quantile(1 - power)) ** 2 * (spread / room) ** 2))
     while chance_to_pass(spread, margin, n, gain=gain, tail=tail) < power:
         n += max(1, n // 50)
     return n
 
 
-def chance_to_pass(
-    spread: float, margin: float, n: int, *, gain: float = 0.0, tail: float = TAIL
-) -> float:
+def chance_to_pass(spread: float, margin: float, n: int, *, gain: float = 0.0, tail: float = TAIL) -> float:
     """Say how often n samples show that no more than a margin is lost.
 
     Args:
@@ -60,9 +55,7 @@ def chance_to_pass(
     return normal_tail(t_quantile(tail, n - 1) - (margin + gain) / error)
 
 
-def loss_found(
-    spread: float, margin: float, n: int, *, power: float = POWER, tail: float = TAIL
-) -> float:
+def loss_found(spread: float, margin: float, n: int, *, power: float = POWER, tail: float = TAIL) -> float:
     """Say which true loss n samples show to be more than the margin, so that it fails.
 
     Args:

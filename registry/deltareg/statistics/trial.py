@@ -45,9 +45,7 @@ class Look:
         return not (found.high >= self.mark if self.is_upward else found.low <= self.mark)
 
 
-def decide(
-    looks: Sequence[Look], planned: Sequence[int], *, family: int = 1, tail: float = TAIL
-) -> Decision:
+def decide(looks: Sequence[Look], planned: Sequence[int], *, family: int = 1, tail: float = TAIL) -> Decision:
     """Say what the newest look decides.
 
     Args:

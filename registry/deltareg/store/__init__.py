@@ -61,7 +61,5 @@ def _open_bucket(url: str, options: S3Options) -> BlobStore:
     try:
         from deltareg.store.s3 import S3Store  # local stores need no S3 library
     except ModuleNotFoundError as error:
-        raise StoreMisconfigured(
-            "this installation has no S3 library", fix="pip install 'deltareg[server]'"
-        ) from error
+        raise StoreMisconfigured("this installation has no S3 library", fix="pip install 'deltareg[server]'") from error
     return S3Store(parts.netloc, prefix, options=options)

@@ -27,9 +27,7 @@ from deltareg.errors import IntegrityFailure, InvalidInput
 CHUNK_BYTES = 1 << 20
 """The most bytes that one step of `BlobStore.read` gives."""
 
-_KEY = re.compile(
-    r"blobs/([0-9a-f]{64})/([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})"
-)
+_KEY = re.compile(r"blobs/([0-9a-f]{64})/([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})")
 _PREFIX = re.compile(r"(?:[a-z0-9-]+/)*[a-z0-9-]*")
 _EVIDENCE = re.compile(r"log/[0-9a-f-]{1,64}/[0-9]{18}-[0-9a-f]{16}")
 _LOG = re.compile(r"[0-9a-f-]{1,64}")
@@ -103,7 +101,7 @@ class BlobStore(Protocol):
         """
         ...
 
-    def kept(self, log: str) -> Iterator[bytes]:
+    def read_log(self, log: str) -> Iterator[bytes]:
         """Give what was kept of a log, in the order of its names."""
         ...
 
@@ -155,9 +153,7 @@ def parse_key(key: str) -> BlobKey:
     """
     match = _KEY.fullmatch(key)
     if match is None:
-        raise InvalidInput(
-            f"not a key of this store: {key[:120]!r}", fix="keys are made by the registry only"
-        )
+        raise InvalidInput(f"not a key of this store: {key[:120]!r}", fix="keys are made by the registry only")
     return BlobKey(Digest("sha256", match[1]), UUID(match[2]))
 
 

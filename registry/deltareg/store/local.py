@@ -40,10 +40,19 @@ from deltareg.store.probe import probe
 _log = logging.getLogger(__name__)
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_WRONG_FOLDER = frozenset({
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTSUP, errno.ENOSYS, errno.ENOENT,
-    errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
-})  # fmt: skip
+_WRONG_FOLDER = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTSUP,
+        errno.ENOSYS,
+        errno.ENOENT,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+    }
+)
 _LINK_ATTEMPTS = 16
 
 
@@ -123,7 +132,7 @@ class LocalStore:
                 _sync_folder(path.parent)
         return False
 
-    def kept(self, log: str) -> Iterator[bytes]:
+    def read_log(self, log: str) -> Iterator[bytes]:
         folder = self._root / folder_of_log(log)
         with _disk_errors(folder):
             paths = sorted(folder.iterdir()) if folder.is_dir() else []

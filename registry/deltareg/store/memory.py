@@ -66,7 +66,7 @@ class MemoryStore:
         self._evidence.setdefault(parse_evidence(name), data)
         return False
 
-    def kept(self, log: str) -> Iterator[bytes]:
+    def read_log(self, log: str) -> Iterator[bytes]:
         folder = folder_of_log(log)
         names = sorted(name for name in list(self._evidence) if name.startswith(folder))
         return (self._evidence[name] for name in names)

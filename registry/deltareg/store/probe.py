@@ -39,8 +39,7 @@ def probe(store: BlobStore, *, where: str, fetch: Fetch | None = None) -> None:
     if wrong is not None:
         raise StoreMisconfigured(
             f"the store at {where} does not keep its contract: {wrong}",
-            fix="correct the region, take away a cache or proxy in front of it, or take a store "
-            "that was tried",
+            fix="correct the region, take away a cache or proxy in front of it, or take a store that was tried",
         )
 
 

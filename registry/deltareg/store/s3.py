@@ -17,13 +17,7 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deltareg.errors import (
-    BlobMissing,
-    Conflict,
-    InvalidInput,
-    StoreMisconfigured,
-    StoreUnavailable,
-)
+from deltareg.errors import BlobMissing, Conflict, InvalidInput, StoreMisconfigured, StoreUnavailable
 from deltareg.host.lean_httpx import httpx
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
@@ -123,9 +117,7 @@ class S3Store:
             raise InvalidInput(f"a signed URL lives 1 to {_LONGEST_URL_S} seconds, not {expires_s}")
         with s3_errors(self._where):
             return self._client.generate_presigned_url(
-                "get_object",
-                Params={"Bucket": self._bucket, "Key": self._prefix + key},
-                ExpiresIn=expires_s,
+                "get_object", Params={"Bucket": self._bucket, "Key": self._prefix + key}, ExpiresIn=expires_s
             )
 
     def keep(self, name: str, data: bytes) -> bool:
@@ -136,15 +128,18 @@ class S3Store:
         with s3_errors(self._where):
             if locks:
                 self._client.put_object(
-                    Bucket=self._bucket, Key=self._prefix + name, Body=data,
-                    ChecksumAlgorithm="SHA256", ObjectLockMode="GOVERNANCE",
+                    Bucket=self._bucket,
+                    Key=self._prefix + name,
+                    Body=data,
+                    ChecksumAlgorithm="SHA256",
+                    ObjectLockMode="GOVERNANCE",
                     ObjectLockRetainUntilDate=datetime.now(UTC) + _LOCKED_FOR,
-                )  # fmt: skip
+                )
             else:
                 self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
         return locks
 
-    def kept(self, log: str) -> Iterator[bytes]:
+    def read_log(self, log: str) -> Iterator[bytes]:
         for name in sorted(self._names(folder_of_log(log))):
             with s3_errors(self._where):
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
@@ -156,17 +151,13 @@ class S3Store:
         with s3_errors(self._where):
             name = f"{self._prefix}blobs/check"
             upload = self._client.create_multipart_upload(Bucket=self._bucket, Key=name)
-            self._client.abort_multipart_upload(
-                Bucket=self._bucket, Key=name, UploadId=upload["UploadId"]
-            )
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload["UploadId"])
         probe(self, where=self._where, fetch=_fetch)
 
     def _put(self, key: str, data: bytearray) -> int:
         """Send a short object in one request."""
         with s3_errors(self._where):
-            self._client.put_object(
-                Bucket=self._bucket, Key=self._prefix + key, Body=_as_body(data)
-            )
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=_as_body(data))
         return len(data)
 
     def _put_parts(self, key: str, parts: Iterable[bytearray]) -> int:
@@ -178,16 +169,11 @@ class S3Store:
         upload_id = answer["UploadId"]
         try:
             for number, part in enumerate(parts, start=1):
-                done.append(
-                    {"PartNumber": number, "ETag": self._put_part(name, upload_id, number, part)}
-                )
+                done.append({"PartNumber": number, "ETag": self._put_part(name, upload_id, number, part)})
                 sent += len(part)
             with s3_errors(self._where):
                 self._client.complete_multipart_upload(
-                    Bucket=self._bucket,
-                    Key=name,
-                    UploadId=upload_id,
-                    MultipartUpload={"Parts": done},
+                    Bucket=self._bucket, Key=name, UploadId=upload_id, MultipartUpload={"Parts": done}
                 )
         except BaseException:
             self._abort(name, upload_id)
@@ -198,11 +184,7 @@ class S3Store:
         """Send one part and return its tag."""
         with s3_errors(self._where):
             answer = self._client.upload_part(
-                Bucket=self._bucket,
-                Key=name,
-                UploadId=upload_id,
-                PartNumber=number,
-                Body=_as_body(part),
+                Bucket=self._bucket, Key=name, UploadId=upload_id, PartNumber=number, Body=_as_body(part)
             )
         return answer["ETag"]
 
@@ -295,9 +277,7 @@ class S3Store:
     def _list_one(self, prefix: str) -> None:
         """Send the cheapest request whose refusal says why."""
         with s3_errors(self._where):
-            self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=1
-            )
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=1)
 
 
 _SESSION_LOCK = Lock()  # two clients must not be made of one session at once

@@ -14,13 +14,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from deltareg.errors import (
-    BlobMissing,
-    DeltaregError,
-    DiskFull,
-    StoreMisconfigured,
-    StoreUnavailable,
-)
+from deltareg.errors import BlobMissing, DeltaregError, DiskFull, StoreMisconfigured, StoreUnavailable
 
 _FIXES = {
     "NoSuchBucket": "create the bucket, or correct its name in the store's URL",
@@ -36,16 +30,27 @@ _FIXES = {
 }
 _OTHER_FIX = "compare endpoint, region, bucket and access key with what the store expects"
 
-_TEMPORARY_CODES = frozenset({
-    "InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown",
-    "Throttling", "ThrottlingException", "TooManyRequests",
-})  # fmt: skip
+_TEMPORARY_CODES = frozenset(
+    {
+        "InternalError",
+        "OperationAborted",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+    }
+)
 _TEMPORARY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _FULL_CODES = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
 _TEMPORARY_ERRORS = (
-    ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
     FlexibleChecksumError,
-)  # fmt: skip
+)
 
 
 @contextmanager

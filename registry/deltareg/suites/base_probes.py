@@ -107,18 +107,14 @@ def draw(identity: str, config: Mapping[str, object]) -> BaseProbes:
     raw = _corpus_bytes()
     number = int.from_bytes(bytes.fromhex(sha256_of(identity.encode()).hex)[:8], "big")
     chosen = random.Random(number)  # noqa: S311  # repeatable, and nothing is kept secret by it
-    return BaseProbes(
-        str(sha256_of(raw)), modalities_of(config), tuple(_texts(chosen)), number % 2**31
-    )
+    return BaseProbes(str(sha256_of(raw)), modalities_of(config), tuple(_texts(chosen)), number % 2**31)
 
 
 def modalities_of(config: Mapping[str, object]) -> tuple[Modality, ...]:
     """Tell by a config what a network takes; text where nothing tells otherwise."""
     parts = [config, *(part for part in config.values() if is_object(part))]
     keys = {key for part in parts for key in part}
-    found: tuple[Modality, ...] = tuple(
-        name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks)
-    )
+    found: tuple[Modality, ...] = tuple(name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks))
     return found or ("text",)
 
 

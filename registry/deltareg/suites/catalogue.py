@@ -13,9 +13,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-Probes = Literal[
-    "text", "labelled", "pairs", "task", "targets", "similar", "ranked", "images", "inputs"
-]
+Probes = Literal["text", "labelled", "pairs", "task", "targets", "similar", "ranked", "images", "inputs"]
 Against = Literal["base", "promoted"]
 
 
@@ -50,9 +48,7 @@ class CheckForm:
 
 
 # What a check of samples does where their number decides nothing.
-UNDECIDED: Mapping[str, str | int | None] = {
-    "undecided": "warn", "missing": "fail", "least_samples": 20,
-}  # fmt: skip
+UNDECIDED: Mapping[str, str | int | None] = {"undecided": "warn", "missing": "fail", "least_samples": 20}
 
 
 def read_catalogue(document: bytes) -> Mapping[str, CheckForm]:

@@ -15,10 +15,7 @@ Fields = Mapping[str, object]
 
 _DTYPES = ("keep", "f32", "bf16", "f16")
 _TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks", "tolerance"}
-_CHECK = {
-    "check", "name", "required", "parameters", "threshold", "against", "probes", "reference",
-    "looks",
-}  # fmt: skip
+_CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes", "reference", "looks"}
 _THRESHOLD = {"threshold", "min_absolute_change", "min_relative_change", "greater_is_better"}
 _CHANGES = {"min_absolute_change", "min_relative_change"}
 _CHANGE_KEYS = "min_absolute_change or min_relative_change"
@@ -57,12 +54,16 @@ def normalise(fields: Fields) -> dict[str, object]:
         _refuse("dtype", f"is one of {', '.join(_DTYPES)}, not {dtype!r}")
     tolerance = {"tolerance": _share(fields["tolerance"])} if "tolerance" in fields else {}
     return {
-        "name": _name(fields.get("name"), "name"), "about": _text(fields.get("about", ""), "about"),
-        "seed": _count(fields.get("seed", 0), "seed"), "dtype": dtype,
+        "name": _name(fields.get("name"), "name"),
+        "about": _text(fields.get("about", ""), "about"),
+        "seed": _count(fields.get("seed", 0), "seed"),
+        "dtype": dtype,
         "budget": _counts(fields.get("budget", {}), _BUDGET, "budget", least=0),
         "probe": _counts(fields.get("probe", {}), _PROBE, "probe", least=1),
-        "sets": sets, "checks": specs, **tolerance,
-    }  # fmt: skip
+        "sets": sets,
+        "checks": specs,
+        **tolerance,
+    }
 
 
 def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, object]:
@@ -72,15 +73,14 @@ def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, o
     check = fields.get("check", fields.get("name"))
     form = CATALOGUE.get(check) if isinstance(check, str) else None
     if form is None or not isinstance(check, str):
-        _refuse(
-            where, f"{check!r} is no check{_near(str(check), CATALOGUE)}; see deltareg suite checks"
-        )
+        _refuse(where, f"{check!r} is no check{_near(str(check), CATALOGUE)}; see deltareg suite checks")
     where = f"check {number} ({check})"
     made: dict[str, object] = {
-        "check": check, "name": _name(fields.get("name", check), f"{where}: name"),
+        "check": check,
+        "name": _name(fields.get("name", check), f"{where}: name"),
         "required": _flag(fields.get("required", True), f"{where}: required"),
         "parameters": _parameters(fields.get("parameters", {}), form, where),
-    }  # fmt: skip
+    }
     if "threshold" in fields:
         made["threshold"] = _threshold(fields["threshold"], form, where)
     made |= _baseline(fields, form, where)
@@ -113,11 +113,7 @@ def _threshold(value: object, form: CheckForm, where: str) -> dict[str, object]:
     given = _mapping(value, f"{where}: threshold")
     _check_keys(given, _THRESHOLD, f"{where}: threshold")
     better = _flag(given.get("greater_is_better", True), f"{where}: greater_is_better")
-    numbers = {
-        key: _number(found, f"{where}: {key}")
-        for key, found in given.items()
-        if key != "greater_is_better"
-    }
+    numbers = {key: _number(found, f"{where}: {key}") for key, found in given.items() if key != "greater_is_better"}
     if not numbers:
         _refuse(f"{where}: threshold", "has threshold, min_absolute_change or min_relative_change")
     changes = numbers.keys() - {"threshold"}
@@ -178,9 +174,7 @@ def _looks(fields: Fields, form: CheckForm, where: str) -> dict[str, dict[str, i
     return {"looks": found}
 
 
-def _probes(
-    fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: str
-) -> dict[str, str]:
+def _probes(fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: str) -> dict[str, str]:
     name = fields.get("probes")
     if not form.probes:
         if name is not None:
@@ -249,9 +243,7 @@ def _digest(value: object, where: str) -> dict[str, str]:
 def _counts(value: object, known: Mapping[str, int], where: str, *, least: int) -> dict[str, int]:
     given = _mapping(value, where)
     _check_keys(given, known, where)
-    made = {
-        key: _count(given.get(key, default), f"{where}.{key}") for key, default in known.items()
-    }
+    made = {key: _count(given.get(key, default), f"{where}.{key}") for key, default in known.items()}
     small = next((key for key, number in made.items() if number < least), None)
     if small is not None:
         _refuse(f"{where}.{small}", f"is at least {least}")
@@ -277,9 +269,7 @@ def _mapping(value: object, where: str) -> Fields:
 
 def _name(value: object, where: str) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        _refuse(
-            where, f"is lower-case letters, digits and . _ -, at most 64, not {str(value)[:80]!r}"
-        )
+        _refuse(where, f"is lower-case letters, digits and . _ -, at most 64, not {str(value)[:80]!r}")
     return value
 
 
@@ -287,10 +277,7 @@ def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
         _refuse(where, f"is text, not {type(value).__name__}")
     if len(value) > _MOST_LETTERS or _NO_TEXT.search(value):
-        _refuse(
-            where,
-            f"is text of at most {_MOST_LETTERS} characters, without NUL or half a surrogate pair",
-        )
+        _refuse(where, f"is text of at most {_MOST_LETTERS} characters, without NUL or half a surrogate pair")
     return value
 
 

@@ -46,7 +46,7 @@ class RecordedOutput:
     values: F32
     rows: NDArray[np.int32] | None = None
 
-    def taken(self, values: F32) -> F32:
+    def select_positions(self, values: F32) -> F32:
         """Give (rows, n): those positions of an output of the same shape."""
         flat = values.reshape(-1, values.shape[-1])
         return flat if self.rows is None else flat[self.rows]
@@ -139,9 +139,7 @@ def sample_of(inputs: Mapping[str, Raw], outputs: Mapping[str, F32]) -> GoldenSa
     return GoldenSample(inputs, {name: found for name, found in kept.items() if found.shape})
 
 
-def compare(
-    golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], *, slack: float = 0.0
-) -> GoldenComparison:
+def compare(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], *, slack: float = 0.0) -> GoldenComparison:
     """Hold outputs against recorded ones; one that is missing or of another shape is all wrong.
 
     Args:
@@ -155,9 +153,8 @@ def compare(
     worst = max(found, key=lambda one: np.inf if np.isnan(one.difference) else one.difference)
     farthest = max(found, key=lambda one: np.inf if np.isnan(one.distance) else one.distance)
     return GoldenComparison(
-        worst.output, worst.difference, farthest.distance, farthest.scale,
-        min(one.agreement for one in found),
-    )  # fmt: skip
+        worst.output, worst.difference, farthest.distance, farthest.scale, min(one.agreement for one in found)
+    )
 
 
 def distance(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]]) -> float:
@@ -170,7 +167,7 @@ def distance(golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]]) -> flo
         for name, kept in sample.outputs.items():
             values = given.get(name)
             if values is not None and values.shape == kept.shape:
-                there = np.take_along_axis(kept.taken(values), kept.places, axis=-1)
+                there = np.take_along_axis(kept.select_positions(values), kept.places, axis=-1)
                 squares.append(np.square(there.astype(np.float64) - kept.values).reshape(-1))
     return float(np.sqrt(np.mean(np.concatenate(squares)))) if squares else 0.0
 
@@ -188,9 +185,7 @@ def _largest(values: F32) -> RecordedOutput:
     return RecordedOutput(values.shape, places, kept, chosen)
 
 
-def _compare(
-    name: str, golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], slack: float
-) -> GoldenComparison:
+def _compare(name: str, golden: GoldenOutputs, outputs: Sequence[Mapping[str, F32]], slack: float) -> GoldenComparison:
     """Compare one output over all samples that have it."""
     pairs = [
         (sample.outputs[name], given.get(name))
@@ -204,7 +199,7 @@ def _compare(
     for kept, found in pairs:
         if found is None or found.shape != kept.shape:
             return GoldenComparison(name, float("inf"), float("inf"), scale, 0.0)
-        rows = kept.taken(found)
+        rows = kept.select_positions(found)
         there = np.take_along_axis(rows, kept.places, axis=-1)
         differences.append(np.subtract(there, kept.values, dtype=np.float64).reshape(-1))
         below = rows.max(axis=-1) - there[:, 0]
@@ -212,6 +207,9 @@ def _compare(
         positions += len(rows)
     every = np.concatenate(differences)
     return GoldenComparison(
-        name, float(np.max(np.abs(every))) / max(1.0, scale),
-        float(np.sqrt(np.mean(np.square(every)))), scale, agreed / positions,
-    )  # fmt: skip
+        name,
+        float(np.max(np.abs(every))) / max(1.0, scale),
+        float(np.sqrt(np.mean(np.square(every)))),
+        scale,
+        agreed / positions,
+    )

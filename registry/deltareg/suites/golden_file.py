@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput, Problem, Refused
-from deltareg.suites.golden import HOWS, KEPT, MOST_ROWS, GoldenOutputs, GoldenOrigin, RecordedOutput, GoldenSample
+from deltareg.suites.golden import HOWS, KEPT, MOST_ROWS, GoldenOrigin, GoldenOutputs, GoldenSample, RecordedOutput
 from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
 from deltareg.tensors.array import Raw, view
@@ -43,10 +43,13 @@ def encode(golden: GoldenOutputs) -> bytes:
     """
     origin = golden.origin
     recorded = {
-        "how": origin.how, "dtype": origin.dtype, "device": origin.device,
-        "quantised": origin.quantised, "software": dict(sorted(origin.software.items())),
+        "how": origin.how,
+        "dtype": origin.dtype,
+        "device": origin.device,
+        "quantised": origin.quantised,
+        "software": dict(sorted(origin.software.items())),
         "weights": dict(sorted(origin.weights.items())),
-    }  # fmt: skip
+    }
     samples = [_sample_fields(sample) for sample in golden.samples]
     known = {"training": golden.training, "progress": golden.progress}
     told = {name: asdict(one) for name, one in known.items() if one is not None}
@@ -54,8 +57,7 @@ def encode(golden: GoldenOutputs) -> bytes:
     raw = json.dumps(document, allow_nan=False).encode()
     if len(raw) > MOST_BYTES:
         raise InvalidInput(
-            f"golden outputs of {len(raw)} bytes, at most {MOST_BYTES}",
-            fix="record fewer or shorter inputs",
+            f"golden outputs of {len(raw)} bytes, at most {MOST_BYTES}", fix="record fewer or shorter inputs"
         )
     return raw
 
@@ -76,21 +78,18 @@ def decode(raw: bytes) -> GoldenOutputs:
         if schema == FIRST_SCHEMA:
             return GoldenOutputs((_sample(document),))
         return GoldenOutputs(
-            _samples(document.get("samples")), _origin(document.get("recorded")),
+            _samples(document.get("samples")),
+            _origin(document.get("recorded")),
             _parse_section(_START, document.get("training"), "how its training began"),
             _parse_section(_PROGRESS, document.get("progress"), "how far its training had come"),
-        )  # fmt: skip
+        )
     except (InvalidInput, ValueError, binascii.Error) as error:
         raise _bad(error.message if isinstance(error, InvalidInput) else str(error)) from error
 
 
 def _sample_fields(sample: GoldenSample) -> dict[str, object]:
     inputs = {
-        name: {
-            "dtype": INPUT_DTYPES[value.dtype.name],
-            "shape": list(value.shape),
-            "data": _text(value),
-        }
+        name: {"dtype": INPUT_DTYPES[value.dtype.name], "shape": list(value.shape), "data": _text(value)}
         for name, value in sorted(sample.inputs.items())
     }
     outputs = {
@@ -133,9 +132,13 @@ def _origin(value: object) -> GoldenOrigin:
     if odd:
         raise InvalidInput(f"its {odd[0]} is no word")
     return GoldenOrigin(
-        how, str(dtype), str(words["device"]), str(words["quantised"]),
-        _words(value.get("software"), "software"), _words(value.get("weights"), "weights"),
-    )  # fmt: skip
+        how,
+        str(dtype),
+        str(words["device"]),
+        str(words["quantised"]),
+        _words(value.get("software"), "software"),
+        _words(value.get("weights"), "weights"),
+    )
 
 
 def _parse_section(form: TypeAdapter[_Told], value: object, what: str) -> _Told | None:

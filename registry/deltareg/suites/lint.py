@@ -39,9 +39,12 @@ def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[LintFinding]:
         samples: The samples of its probe sets by name; those of tasks are left out.
     """
     found = [
-        *_of_checks(suite), *_find_dropped_checks(suite), *_find_unused_sets(suite), *_repeats(samples),
+        *_of_checks(suite),
+        *_find_dropped_checks(suite),
+        *_find_unused_sets(suite),
+        *_repeats(samples),
         *_margins(suite, samples),
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda one: one.severity != "error")
 
 
@@ -115,10 +118,7 @@ def _keys(samples: Samples) -> list[str]:
     if samples.texts:
         # What belongs to a text is a part of the sample: one query may have two answers.
         beside = getattr(samples, "targets", ()) or ("",) * len(samples.texts)
-        return [
-            " ".join(words_of(text)) + f"\0{other}"
-            for text, other in zip(samples.texts, beside, strict=True)
-        ]
+        return [" ".join(words_of(text)) + f"\0{other}" for text, other in zip(samples.texts, beside, strict=True)]
     arrays = [value for _, value in sorted(samples.arrays.items())]
     return ["".join(value[at].tobytes().hex() for value in arrays) for at in range(len(samples))]
 
@@ -143,7 +143,7 @@ def _too_few(spec: CheckSpec, measure: DraftMeasure, margin: float, n: int) -> I
             f"bring {_least(margin):,} samples or more, or allow a larger margin",
         )
         return
-    room = measure.scaled(margin)
+    room = measure.to_scale(margin)
     spread = LITTLE * measure.spread
     chance = chance_to_pass(spread, room, n)
     if chance < POWER - 0.01:
@@ -161,10 +161,7 @@ def _margin(spec: CheckSpec, measure: DraftMeasure) -> float | None:
     """Give what may be lost; None where a gain is asked for, or no change at all."""
     if spec.threshold is None:
         return None
-    asked = (
-        spec.threshold.min_relative_change if measure.is_relative
-        else spec.threshold.min_absolute_change
-    )  # fmt: skip
+    asked = spec.threshold.min_relative_change if measure.is_relative else spec.threshold.min_absolute_change
     return -asked if asked is not None and asked < 0 else None
 
 

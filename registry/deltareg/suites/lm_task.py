@@ -8,14 +8,7 @@ from dataclasses import dataclass, field, replace
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.yaml_document import read_yaml
 from deltareg.errors import InvalidInput
-from deltareg.suites.lm_task_document import (
-    check_task,
-    data_files,
-    filters_of,
-    metrics_of,
-    output_type,
-    refuse,
-)
+from deltareg.suites.lm_task_document import check_task, data_files, filters_of, metrics_of, output_type, refuse
 from deltareg.suites.suite import CheckSpec
 
 Row = Mapping[str, object]
@@ -96,9 +89,7 @@ def read_task(raw: bytes, what: str) -> LmTask:
             refuse(what, f"{key} is one of {', '.join(files)}, not {fields[key]!r}")
     if not fields.get("test_split") and not fields.get("validation_split"):
         refuse(what, "needs test_split or validation_split: which of the data is asked")
-    return LmTask(
-        str(fields["task"]), fields, files, metrics_of(fields, what), filters_of(fields, what)
-    )
+    return LmTask(str(fields["task"]), fields, files, metrics_of(fields, what), filters_of(fields, what))
 
 
 def fill_task(task: LmTask, read: Callable[[str], bytes]) -> LmTask:
@@ -112,8 +103,7 @@ def fill_task(task: LmTask, read: Callable[[str], bytes]) -> LmTask:
         InvalidInput: A file is not rows of JSON, or has not what the task's templates ask for.
     """
     rows: dict[str, tuple[Row, ...]] = {
-        split: tuple(row for name in names for row in _rows(read(name), name))
-        for split, names in task.files.items()
+        split: tuple(row for name in names for row in _rows(read(name), name)) for split, names in task.files.items()
     }
     first = next(iter(rows[task.tested]))
     for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
@@ -151,10 +141,7 @@ def _shots(given: str | int, task: LmTask, where: str) -> int:
         return 0
     source = _source_of_shots(task)
     if source is None:
-        refuse(
-            where, f"{task.name} has no rows for {shots} few shots but those that it asks; add a "
-            "fewshot_split",
-        )  # fmt: skip
+        refuse(where, f"{task.name} has no rows for {shots} few shots but those that it asks; add a fewshot_split")
     if shots >= len(source):
         refuse(where, f"{task.name} has {len(source)} rows for {shots} few shots, too few")
     return shots

@@ -18,9 +18,14 @@ Fields = Mapping[str, object]
 # whether more of it is better.
 METRICS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
     "multiple_choice": {
-        "acc": ("mean", True), "acc_norm": ("mean", True), "acc_bytes": ("mean", True),
-        "acc_mutual_info": ("mean", True), "exact_match": ("mean", True), "f1": ("f1", True),
-        "mcc": ("matthews_corrcoef", True), "brier_score": ("brier_score", False),
+        "acc": ("mean", True),
+        "acc_norm": ("mean", True),
+        "acc_bytes": ("mean", True),
+        "acc_mutual_info": ("mean", True),
+        "exact_match": ("mean", True),
+        "f1": ("f1", True),
+        "mcc": ("matthews_corrcoef", True),
+        "brier_score": ("brier_score", False),
     },
     "loglikelihood": {"perplexity": ("perplexity", False), "acc": ("mean", True)},
     "loglikelihood_rolling": {
@@ -29,22 +34,48 @@ METRICS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
         "bits_per_byte": ("bits_per_byte", False),
     },
     "generate_until": {
-        "exact_match": ("mean", True), "bleu": ("bleu", True), "chrf": ("chrf", True),
-        "chrf++": ("chrf++", True), "ter": ("ter", False),
+        "exact_match": ("mean", True),
+        "bleu": ("bleu", True),
+        "chrf": ("chrf", True),
+        "chrf++": ("chrf++", True),
+        "ter": ("ter", False),
     },
-}  # fmt: skip
+}
 _OWN_METRICS = {
-    "multiple_choice": ("acc", "acc_norm"), "loglikelihood": ("perplexity", "acc"),
+    "multiple_choice": ("acc", "acc_norm"),
+    "loglikelihood": ("perplexity", "acc"),
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
     "generate_until": ("exact_match",),
-}  # fmt: skip
+}
 _KEYS = {
-    "task", "task_alias", "tag", "dataset_path", "dataset_name", "dataset_kwargs",
-    "training_split", "validation_split", "test_split", "fewshot_split", "doc_to_text",
-    "doc_to_target", "doc_to_choice", "description", "target_delimiter", "fewshot_delimiter",
-    "fewshot_config", "num_fewshot", "metric_list", "output_type", "generation_kwargs", "repeats",
-    "filter_list", "should_decontaminate", "doc_to_decontamination_query", "gen_prefix", "metadata",
-}  # fmt: skip
+    "task",
+    "task_alias",
+    "tag",
+    "dataset_path",
+    "dataset_name",
+    "dataset_kwargs",
+    "training_split",
+    "validation_split",
+    "test_split",
+    "fewshot_split",
+    "doc_to_text",
+    "doc_to_target",
+    "doc_to_choice",
+    "description",
+    "target_delimiter",
+    "fewshot_delimiter",
+    "fewshot_config",
+    "num_fewshot",
+    "metric_list",
+    "output_type",
+    "generation_kwargs",
+    "repeats",
+    "filter_list",
+    "should_decontaminate",
+    "doc_to_decontamination_query",
+    "gen_prefix",
+    "metadata",
+}
 _REFUSED = {
     "process_docs": "is Python: write the rows as they are to be",
     "process_results": "is Python: choose a metric of lm-eval",
@@ -59,17 +90,30 @@ _REFUSED = {
     "task_list": "is a list of tasks: let the suite name each of them",
 }
 _SHOT_KEYS = {
-    "sampler", "split", "samples", "doc_to_text", "doc_to_target", "doc_to_choice", "gen_prefix",
-    "fewshot_delimiter", "target_delimiter",
-}  # fmt: skip
+    "sampler",
+    "split",
+    "samples",
+    "doc_to_text",
+    "doc_to_target",
+    "doc_to_choice",
+    "gen_prefix",
+    "fewshot_delimiter",
+    "target_delimiter",
+}
 _SAMPLERS = ("default", "first_n")
 _METRIC_KEYS = {"metric", "aggregation", "higher_is_better", "hf_evaluate"}
 _EXACT_KEYS = {"ignore_case", "ignore_punctuation", "ignore_numbers", "regexes_to_ignore"}
 _LENGTHS = {"max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"}
 _FILTERS = {
-    "regex", "regex_pos", "multi_choice_regex", "remove_whitespace", "take_first", "lowercase",
-    "uppercase", "map",
-}  # fmt: skip
+    "regex",
+    "regex_pos",
+    "multi_choice_regex",
+    "remove_whitespace",
+    "take_first",
+    "lowercase",
+    "uppercase",
+    "map",
+}
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.jsonl")
 
 
@@ -220,8 +264,10 @@ def _object(value: object, where: str) -> Fields:
 def _check_key(key: str, known: set[str], where: str) -> None:
     if key not in known:
         near = get_close_matches(key, known, n=1)
-        refuse(where, f"has no key {key!r}; did you mean {near[0]!r}?" if near
-               else f"has no key {key!r}; known: {_list(known)}")  # fmt: skip
+        refuse(
+            where,
+            f"has no key {key!r}; did you mean {near[0]!r}?" if near else f"has no key {key!r}; known: {_list(known)}",
+        )
 
 
 def _list(names: Mapping[str, object] | set[str]) -> str:

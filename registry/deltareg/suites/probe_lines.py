@@ -19,9 +19,7 @@ from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import InvalidInput
 from deltareg.suites.samples import FIX, RankingCandidates, Samples
 
-_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "label": (), "target": (), "other": ("score",), "relevant": ("others",),
-}  # fmt: skip
+_GROUPS: Mapping[str, tuple[str, ...]] = {"label": (), "target": (), "other": ("score",), "relevant": ("others",)}
 
 
 def read_lines(lines: Sequence[tuple[int, str]], name: str) -> Samples:

@@ -10,13 +10,7 @@ from deltareg.suites.probe_lines import read_lines
 from deltareg.suites.samples import FIX, Samples
 from deltareg.suites.suite import ProbeSet
 from deltareg.tensors.array import to_f32, view
-from deltareg.tensors.header import (
-    FLOAT_DTYPES,
-    LENGTH_BYTES,
-    TensorInfo,
-    header_length,
-    parse_header,
-)
+from deltareg.tensors.header import FLOAT_DTYPES, LENGTH_BYTES, TensorInfo, header_length, parse_header
 
 __all__ = ["LABELS", "TARGETS", "Samples", "read_samples"]
 
@@ -62,10 +56,7 @@ def _lines(raw: bytes, name: str) -> Iterator[tuple[int, str]]:
 def _tensors(raw: bytes, name: str) -> Samples:
     start = LENGTH_BYTES + header_length(raw[:LENGTH_BYTES], len(raw))
     header = parse_header(raw[:start], len(raw))
-    arrays = {
-        one.name: _array(raw[start + one.begin : start + one.end], one)
-        for one in header.tensors.values()
-    }
+    arrays = {one.name: _array(raw[start + one.begin : start + one.end], one) for one in header.tensors.values()}
     labels, written = arrays.pop(LABELS, None), arrays.pop(TARGETS, None)
     counts = {value.shape[0] if value.ndim else 0 for value in arrays.values()}
     count = next(iter(counts), 0)
@@ -83,8 +74,7 @@ def _targets(written: NDArray[np.generic], count: int, name: str) -> tuple[str, 
     """Read a text a row: the bytes of its UTF-8, and zeros up to the longest."""
     if written.ndim != 2 or len(written) != count or written.dtype != np.uint8:
         raise InvalidInput(
-            f"{name}: targets are {count} rows of U8, the UTF-8 of each text filled up with zeros",
-            fix=FIX,
+            f"{name}: targets are {count} rows of U8, the UTF-8 of each text filled up with zeros", fix=FIX
         )
     try:
         found = tuple(row.tobytes().rstrip(b"\0").decode() for row in written)

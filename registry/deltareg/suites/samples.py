@@ -43,9 +43,7 @@ class Samples:
     """
 
     texts: tuple[str, ...] = ()
-    arrays: Mapping[str, NDArray[np.generic]] = field(
-        default_factory=dict[str, NDArray[np.generic]]
-    )
+    arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict[str, NDArray[np.generic]])
     labels: NDArray[np.int64] | None = None
     targets: tuple[str, ...] = ()
     partners: tuple[str, ...] = ()
@@ -57,7 +55,7 @@ class Samples:
         first = next(iter(self.arrays.values()), None)
         return len(self.texts) if first is None else int(first.shape[0])
 
-    def taken(self, rows: Sequence[int] | NDArray[np.int64]) -> "Samples":
+    def select_rows(self, rows: Sequence[int] | NDArray[np.int64]) -> "Samples":
         """Give the samples with these numbers, in their order."""
         chosen = np.asarray(rows, np.int64)
 
@@ -92,9 +90,11 @@ _NEEDS: Mapping[Probes, tuple[str, str]] = {
 def lacking(form: CheckForm, samples: Samples) -> tuple[str, str] | None:
     """Say what a check needs and samples do not have, and what to do; None where all is there."""
     has = {
-        "labels": samples.labels is not None, "targets": bool(samples.targets),
-        "scores": samples.scores is not None, "candidates": bool(samples.candidates),
+        "labels": samples.labels is not None,
+        "targets": bool(samples.targets),
+        "scores": samples.scores is not None,
+        "candidates": bool(samples.candidates),
         "images": IMAGES in samples.arrays,
-    }  # fmt: skip
+    }
     needs = (_NEEDS[kind] for kind in form.probes if kind in _NEEDS)
     return next(((what, fix) for what, fix in needs if not has[what]), None)

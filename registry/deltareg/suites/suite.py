@@ -229,24 +229,34 @@ def _suite(document: bytes) -> Suite:
     sets = cast("Mapping[str, Fields]", fields["sets"])
     checks = cast("list[Fields]", fields["checks"])
     return Suite(
-        name=str(fields["name"]), checks=tuple(_spec(item) for item in checks),
-        seed=cast(int, fields["seed"]), probes=probe, digest=sha256_of(document),
-        document=document, about=str(fields["about"]), dtype=str(fields["dtype"]),
-        sets={name: _set(name, item) for name, item in sets.items()}, budget=SuiteBudget(**budget),
+        name=str(fields["name"]),
+        checks=tuple(_spec(item) for item in checks),
+        seed=cast(int, fields["seed"]),
+        probes=probe,
+        digest=sha256_of(document),
+        document=document,
+        about=str(fields["about"]),
+        dtype=str(fields["dtype"]),
+        sets={name: _set(name, item) for name, item in sets.items()},
+        budget=SuiteBudget(**budget),
         tolerance=float(cast("str | int", fields["tolerance"])) if "tolerance" in fields else None,
-    )  # fmt: skip
+    )
 
 
 def _spec(item: Fields) -> CheckSpec:
     threshold = cast("Mapping[str, str | int | bool] | None", item.get("threshold"))
     looks = cast("Mapping[str, int] | None", item.get("looks"))
     return CheckSpec(
-        name=str(item["name"]), check=str(item["check"]), required=bool(item["required"]),
+        name=str(item["name"]),
+        check=str(item["check"]),
+        required=bool(item["required"]),
         parameters=cast("Mapping[str, str | int]", item["parameters"]),
         threshold=None if threshold is None else threshold_of(threshold),
-        against=str(item.get("against", "")), probes=str(item.get("probes", "")),
-        reference=str(item.get("reference", "")), looks=None if looks is None else LookSizes(**looks),
-    )  # fmt: skip
+        against=str(item.get("against", "")),
+        probes=str(item.get("probes", "")),
+        reference=str(item.get("reference", "")),
+        looks=None if looks is None else LookSizes(**looks),
+    )
 
 
 def _set(name: str, item: Fields) -> ProbeSet:
@@ -255,6 +265,8 @@ def _set(name: str, item: Fields) -> ProbeSet:
     digest = item.get("digest")
     data = cast("Mapping[str, str]", item.get("data", {}))
     return ProbeSet(
-        name, str(item["file"]), None if digest is None else Digest.parse(str(digest)),
+        name,
+        str(item["file"]),
+        None if digest is None else Digest.parse(str(digest)),
         data={name: Digest.parse(found) for name, found in data.items()},
-    )  # fmt: skip
+    )

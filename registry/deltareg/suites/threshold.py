@@ -74,7 +74,7 @@ class Threshold:
             return "pass"
         return "undecided" if self._reaches(best, mark) and math.isfinite(found.value) else "fail"
 
-    def told(self, against: str) -> str:
+    def describe(self, against: str) -> str:
         """Say what a measure must reach: `at most 1.5 x base`."""
         bound = "at least" if self.greater_is_better else "at most"
         sign = 1 if self.greater_is_better else -1

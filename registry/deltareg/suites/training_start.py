@@ -78,12 +78,18 @@ class BatchCounts:
     def __add__(self, other: Self) -> Self:
         """Count both together."""
         return type(self)(
-            self.places + other.places, self.aligned + other.aligned, self.ahead + other.ahead,
-            self.padded + other.padded, self.ends + other.ends,
-            self.ends_labelled + other.ends_labelled, self.runs + other.runs,
-            self.distinct + other.distinct, self.losses + other.losses,
-            max(self.choices, other.choices), max(self.farthest_pixel, other.farthest_pixel),
-        )  # fmt: skip
+            self.places + other.places,
+            self.aligned + other.aligned,
+            self.ahead + other.ahead,
+            self.padded + other.padded,
+            self.ends + other.ends,
+            self.ends_labelled + other.ends_labelled,
+            self.runs + other.runs,
+            self.distinct + other.distinct,
+            self.losses + other.losses,
+            max(self.choices, other.choices),
+            max(self.farthest_pixel, other.farthest_pixel),
+        )
 
 
 def shown_in(
@@ -121,10 +127,7 @@ def shown_in(
     if labels is None or form == "other":
         return seen
     counts = labels != IGNORED
-    seen += BatchCounts(
-        places=int(counts.sum()),
-        padded=0 if padding is None else int((labels == padding).sum()),
-    )
+    seen += BatchCounts(places=int(counts.sum()), padded=0 if padding is None else int((labels == padding).sum()))
     if ids is not None and ids.shape == labels.shape:
         next_to = counts[:, :-1] & (labels[:, :-1] == ids[:, 1:])
         seen += BatchCounts(aligned=int((counts & (labels == ids)).sum()), ahead=int(next_to.sum()))
@@ -194,9 +197,7 @@ def _labels_shifted(seen: BatchCounts, form: Form) -> Oddity | None:
 def _labels_copied(seen: BatchCounts, form: Form) -> Oddity | None:
     if form != "paired" or not _has_places(seen) or seen.aligned < _ALL * seen.places:
         return None
-    return Oddity(
-        "what is to be written is what is read", "look whether source and target are two columns"
-    )
+    return Oddity("what is to be written is what is read", "look whether source and target are two columns")
 
 
 def _padding_learnt(seen: BatchCounts, _: Form) -> Oddity | None:
@@ -238,16 +239,20 @@ def _worse_than_guessing(seen: BatchCounts, _: Form) -> Oddity | None:
     if mean <= _ROOM * chance:
         return None
     return Oddity(
-        f"the loss begins at {mean:.3g} nats a label, and who guesses among {seen.choices} tokens"
-        f" has {chance:.3g}",
+        f"the loss begins at {mean:.3g} nats a label, and who guesses among {seen.choices} tokens has {chance:.3g}",
         "look whether tokenizer, labels and base belong together",
     )
 
 
 _LOOKS = (
-    _labels_shifted, _labels_copied, _padding_learnt, _end_not_learnt, _inputs_repeat,
-    _pixels_as_they_are, _worse_than_guessing,
-)  # fmt: skip
+    _labels_shifted,
+    _labels_copied,
+    _padding_learnt,
+    _end_not_learnt,
+    _inputs_repeat,
+    _pixels_as_they_are,
+    _worse_than_guessing,
+)
 
 
 def _has_places(seen: BatchCounts) -> bool:

@@ -17,9 +17,22 @@ from deltareg.errors import Problem, Refused
 
 LENGTH_BYTES = 8
 ITEM_BYTES: dict[str, int] = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
-}  # fmt: skip
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U64": 8,
+    "U32": 4,
+    "U16": 2,
+    "U8": 1,
+    "BOOL": 1,
+}
 FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,256}")
 _MAX_RANK = 8
@@ -176,9 +189,7 @@ def parse_header(raw: bytes, file_bytes: int, limits: FileLimits = FULL_LIMITS) 
     return SafetensorsHeader({i.name: i for i in infos}, metadata, LENGTH_BYTES + length)
 
 
-def strict_json_object(
-    raw: bytes, *, max_depth: int = 32, code: str = "bad_config"
-) -> dict[str, object]:
+def strict_json_object(raw: bytes, *, max_depth: int = 32, code: str = "bad_config") -> dict[str, object]:
     """Read one JSON object: UTF-8, no duplicate key, no NaN, bounded depth, nothing around it.
 
     Raises:
@@ -190,9 +201,7 @@ def strict_json_object(
     if _is_deeper(raw, max_depth):
         _refuse(code, f"JSON nested deeper than {max_depth}", fix)
     try:
-        value: object = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        value: object = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Refused([Problem(code, f"not valid JSON: {error}", fix=fix)]) from error
     if not is_object(value):
@@ -202,9 +211,7 @@ def strict_json_object(
 
 def looks_like_pickle(first: bytes) -> bool:
     """Whether a file's first bytes are those of a pickle or of a torch zip archive."""
-    return (first[:1] == b"\x80" and first[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}) or (
-        first[:4] == b"PK\x03\x04"
-    )
+    return (first[:1] == b"\x80" and first[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}) or (first[:4] == b"PK\x03\x04")
 
 
 SAVE_FIX = "save the tensors again with safetensors"
@@ -283,9 +290,7 @@ def _tensor(name: str, entry: object) -> TensorInfo:
         _refuse("header", f"shape {list(shape)} holds nothing", "take it out", name)
     if size != offsets[1] - offsets[0]:
         told = offsets[1] - offsets[0]
-        _refuse(
-            "header", f"{dtype} {list(shape)} is {size} bytes, offsets say {told}", SAVE_FIX, name
-        )
+        _refuse("header", f"{dtype} {list(shape)} is {size} bytes, offsets say {told}", SAVE_FIX, name)
     return TensorInfo(name, dtype, shape, offsets[0], offsets[1])
 
 
@@ -314,9 +319,7 @@ def _check_layout(infos: Iterable[TensorInfo], data_bytes: int) -> None:
             _refuse("hole", f"{gap} bytes before it belong to no tensor", SAVE_FIX, info.name)
         position = info.end
     if position > data_bytes:
-        _refuse(
-            "truncated", f"{position - data_bytes} bytes are missing at the end", "copy it again"
-        )
+        _refuse("truncated", f"{position - data_bytes} bytes are missing at the end", "copy it again")
     if position < data_bytes:
         extra = data_bytes - position
         _refuse("trailing_bytes", f"{extra} bytes follow the last tensor", SAVE_FIX)

@@ -11,10 +11,9 @@ from deltareg.digest import Digest, tensor_digest
 from deltareg.identity.fingerprint import TensorRecord, fingerprint
 from deltareg.tensors.header import SafetensorsHeader, parse_header, strict_json_object
 
-DOCUMENTS = frozenset({
-    "config.json", "adapter_config.json", "adapter_interface.json", "head_config.json",
-    "model.safetensors.index.json",
-})  # fmt: skip
+DOCUMENTS = frozenset(
+    {"config.json", "adapter_config.json", "adapter_interface.json", "head_config.json", "model.safetensors.index.json"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,7 @@ def read_file(path: Path) -> tuple[SafetensorsHeader, dict[str, MappedTensor]]:
     raw = path.read_bytes()
     header = parse_header(raw[: 8 + int.from_bytes(raw[:8], "little")], len(raw))
     data = memoryview(raw)[header.size_bytes :]
-    return header, {
-        name: MappedTensor(info, data[info.begin : info.end])
-        for name, info in header.tensors.items()
-    }
+    return header, {name: MappedTensor(info, data[info.begin : info.end]) for name, info in header.tensors.items()}
 
 
 def open_folder(path: Path, *, convention: str = "") -> SampleFolder:

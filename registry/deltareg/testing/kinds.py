@@ -18,16 +18,7 @@ from numpy.typing import NDArray
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
 from deltareg.delta.fold import FoldedBase
-from deltareg.delta.kind import (
-    AGAIN,
-    Account,
-    Addition,
-    BaseCopy,
-    BaseView,
-    DeltaFiles,
-    Tensors,
-    WeightUpdate,
-)
+from deltareg.delta.kind import AGAIN, Account, Addition, BaseCopy, BaseView, DeltaFiles, Tensors, WeightUpdate
 from deltareg.delta.kinds import all_kinds
 from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Refused
@@ -59,12 +50,10 @@ class Sample:
     delta: Path
     base: Path
     folds: bool = True
-    merged: Callable[[], Mapping[str, NDArray[np.float32]]] = field(
-        default=dict[str, NDArray[np.float32]]
-    )
+    merged: Callable[[], Mapping[str, NDArray[np.float32]]] = field(default=dict[str, NDArray[np.float32]])
     config: str = _CONFIG
 
-    def opened(self) -> tuple[SampleFolder, BaseView, Tensors]:
+    def open_with_base(self) -> tuple[SampleFolder, BaseView, Tensors]:
         """Read the delta's folder, and the base's once for all samples."""
         return open_folder(self.delta), *open_base_once(self.base)
 
@@ -91,7 +80,7 @@ class KindTests:
 
     def test_one_reader_claims_it_most(self, sample: Sample) -> None:
         """Nobody has to guess which kind it is."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
         found = (kind.recognise(folder.files, base) for kind in all_kinds().values())
 
         claims = [match.strength for match in found if match]
@@ -100,7 +89,7 @@ class KindTests:
 
     def test_every_tensor_is_used_and_nothing_is_wrong(self, sample: Sample) -> None:
         """As it is, it is accepted, its numbers too."""
-        folder, base, weights = sample.opened()
+        folder, base, weights = sample.open_with_base()
 
         found = assess_delta(folder.files, folder.tensors, base)
 
@@ -110,7 +99,7 @@ class KindTests:
 
     def test_headers_alone_tell_the_same_effects(self, sample: Sample) -> None:
         """The server, which reads no tensor, sees what the pusher saw."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
 
         blind = assess_delta(folder.files, header_tensors(folder.files), base)
 
@@ -118,7 +107,7 @@ class KindTests:
 
     def test_it_folds_when_all_of_it_is_on_weights(self, sample: Sample) -> None:
         """What it says of folding is what its effects are."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
 
         found = assess_delta(folder.files, folder.tensors, base)
 
@@ -131,7 +120,7 @@ class KindTests:
         expected = sample.merged()
         if not expected:
             raise SkipTest("its library merges nothing")
-        folder, base, weights = sample.opened()
+        folder, base, weights = sample.open_with_base()
         found = assess_delta(folder.files, folder.tensors, base)
 
         folding = FoldedBase(found.effects, weights)
@@ -143,7 +132,7 @@ class KindTests:
 
     def test_its_settings_are_plain_and_hold_no_floats(self, sample: Sample) -> None:
         """The manifest is canonical JSON, where a float has no one form."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
 
         found = assess_delta(folder.files, folder.tensors, base).delta
 
@@ -153,7 +142,7 @@ class KindTests:
 
     def test_no_tensor_may_be_lost(self, sample: Sample) -> None:
         """Half of a delta is refused, whichever half it is."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
         roles = assess_delta(folder.files, folder.tensors, base).roles
         twice = {role for role, _ in roles.values() if role.endswith(AGAIN)}
         twice |= {role.removesuffix(AGAIN) for role in twice}  # either says all there is
@@ -165,7 +154,7 @@ class KindTests:
 
     def test_no_tensor_may_be_one_too_many(self, sample: Sample) -> None:
         """What nobody uses is refused."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
         surprise = TensorInfo(_SURPRISE, "F32", (2, 2), 0, 16)
 
         found = codes(_change_tensors(folder.files, lambda all_: {**all_, _SURPRISE: surprise}), base)
@@ -174,7 +163,7 @@ class KindTests:
 
     def test_no_tensor_may_have_another_shape(self, sample: Sample) -> None:
         """What does not fit is found before a byte of it is read."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
         names = sorted(folder.files.names)
 
         taken = [name for name in names if not codes(_change_tensors(folder.files, _grow_tensor(name)), base)]
@@ -183,7 +172,7 @@ class KindTests:
 
     def test_a_module_that_the_base_lacks_is_refused(self, sample: Sample) -> None:
         """A delta of a deeper base is not half applied."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
         if not any("layers.0" in name or ".h.0" in name for name in folder.files.names):
             raise SkipTest("its tensors belong to no layer")
 
@@ -191,7 +180,7 @@ class KindTests:
 
     def test_what_the_config_says_and_nobody_knows_is_refused(self, sample: Sample) -> None:
         """A flag may change the maths: none is ignored."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
 
         found = codes(_with_config(sample, folder.files, surprising_flag="on"), base)
 
@@ -199,7 +188,7 @@ class KindTests:
 
     def test_code_to_import_is_refused(self, sample: Sample) -> None:
         """Nothing that an uploader names is ever imported."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
         mapping = {"base_model_class": "Evil", "parent_library": "evil"}
 
         found = codes(_with_config(sample, folder.files, auto_mapping=mapping), base)
@@ -208,7 +197,7 @@ class KindTests:
 
     def test_its_tensors_without_a_config_are_refused(self, sample: Sample) -> None:
         """A scale that nobody told is not made up."""
-        folder, base, _ = sample.opened()
+        folder, base, _ = sample.open_with_base()
         _config_of(sample, folder.files)
         documents = {n: d for n, d in folder.files.documents.items() if n != sample.config}
 

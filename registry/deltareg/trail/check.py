@@ -105,9 +105,7 @@ class LogCheck:
         self._nodes: dict[tuple[int, int], bytes] = {}
         self._seen: set[int] = set()
         self._roots = {0: self._frontier.root()}
-        self._wanted = {
-            checkpoint.size for _, checkpoint in self._known.checkpoints if checkpoint.size
-        }
+        self._wanted = {checkpoint.size for _, checkpoint in self._known.checkpoints if checkpoint.size}
         self._row_at: dict[int, int] = {}
         self._batch: dict[int, int] = {}  # of rows no checkpoint was read over: those they name
         self._newest_at = 0
@@ -123,8 +121,9 @@ class LogCheck:
         position = self.size
         if entry.position != position:
             what = "deleted" if entry.position > position else "inserted"
-            self._find(what, position, entry.row, f"position {position} of the log is missing,"
-                       f" {entry.position} stands there")  # fmt: skip
+            self._find(
+                what, position, entry.row, f"position {position} of the log is missing, {entry.position} stands there"
+            )
         if entry.row in self._seen:
             self._find("inserted", position, entry.row, f"row {entry.row} is in the log twice")
         self._seen.add(entry.row)
@@ -141,9 +140,11 @@ class LogCheck:
         if self._nodes.pop((level, number), None) != kept:
             first = number << 8 * level
             self._find(
-                "damaged", None, None, f"a hash over the rows from position {first} on, of which"
-                " proofs are made, is not theirs",
-            )  # fmt: skip
+                "damaged",
+                None,
+                None,
+                f"a hash over the rows from position {first} on, of which proofs are made, is not theirs",
+            )
 
     def checkpoint(self, note: str, *, kept_as: int) -> None:
         """Read a checkpoint; rows and checkpoints come in the order of the log.
@@ -156,8 +157,12 @@ class LogCheck:
         try:
             signed = open_checkpoint(note, [*self._keys, *self._revoked], origin=self.origin)
         except BadSignature as error:
-            self._find("unsigned", None, None, f"{error.message} (a checkpoint behind row"
-                       f" {self._row_at.get(self.size - 1, 0)} of the audit trail)")  # fmt: skip
+            self._find(
+                "unsigned",
+                None,
+                None,
+                f"{error.message} (a checkpoint behind row {self._row_at.get(self.size - 1, 0)} of the audit trail)",
+            )
             return
         size = signed.checkpoint.size
         self._batch.pop(size, None)
@@ -165,8 +170,7 @@ class LogCheck:
             return
         self._missing()
         if size != kept_as:
-            self._find("damaged", None, None, f"a checkpoint over {size} rows is kept as one over"
-                       f" {kept_as}")  # fmt: skip
+            self._find("damaged", None, None, f"a checkpoint over {size} rows is kept as one over {kept_as}")
         elif size == begin:
             self._find("damaged", None, None, f"two checkpoints sign {size} rows")
         elif size != self.size:
@@ -198,9 +202,7 @@ class LogCheck:
         if size is None:
             return
         if size != self.size:
-            self.notices.append(
-                "rows were sealed meanwhile, so what is served was not held against the log: again"
-            )
+            self.notices.append("rows were sealed meanwhile, so what is served was not held against the log: again")
             return
         for text in self._state.differences():
             self._find("state", None, None, text)
@@ -225,15 +227,18 @@ class LogCheck:
 
     def _missing(self) -> None:
         for size, position in sorted(self._batch.items()):
-            self._find("unsigned", position, self._row_at.get(position), "the checkpoint over"
-                       f" {size} rows, under which rows were sealed, is missing")  # fmt: skip
+            self._find(
+                "unsigned",
+                position,
+                self._row_at.get(position),
+                f"the checkpoint over {size} rows, under which rows were sealed, is missing",
+            )
         self._batch.clear()
 
     def _leaf(self, entry: LogLeaf, position: int) -> bytes:
         known = self._known.leaves.get(position)
         if entry.leaf is None:
-            self._find("deleted", position, entry.row, f"row {entry.row} was deleted after it was"
-                       " sealed")  # fmt: skip
+            self._find("deleted", position, entry.row, f"row {entry.row} was deleted after it was sealed")
             return entry.hash
         if entry.leaf.get("id") != entry.row:
             self._find("reordered", position, entry.row, f"row {entry.row} says that it is another")
@@ -277,22 +282,25 @@ class LogCheck:
         rows = self._row_at
         first, last = rows.get(begin, 0), rows.get(size - 1, 0)
         self._find(
-            "forked", begin, first, f"rows {first} to {last} of the audit trail (positions {begin}"
+            "forked",
+            begin,
+            first,
+            f"rows {first} to {last} of the audit trail (positions {begin}"
             f" to {size - 1}) are not those that the checkpoint over {size} rows signs: changed,"
             " deleted, put in or moved, with their hashes",
-        )  # fmt: skip
+        )
 
     def _hold(self, where: str, checkpoint: Checkpoint) -> None:
         if checkpoint.origin != self.origin:
             self._find("forked", 0, None, f"{where} is of another log, {checkpoint.origin}")
         elif checkpoint.size > self.size:
-            self._find("truncated", self.size, None, f"{where} has {checkpoint.size} rows, of which"
-                       f" {self.size} are there")  # fmt: skip
+            self._find(
+                "truncated", self.size, None, f"{where} has {checkpoint.size} rows, of which {self.size} are there"
+            )
         elif self._roots.get(checkpoint.size) != checkpoint.root and not any(
             each.position is not None and each.position < checkpoint.size for each in self.findings
         ):
-            self._find("forked", 0, None, f"the first {checkpoint.size} rows are not those that"
-                       f" {where} signs")  # fmt: skip
+            self._find("forked", 0, None, f"the first {checkpoint.size} rows are not those that {where} signs")
 
     def _find(self, what: str, position: int | None, row: int | None, text: str) -> None:
         self.findings.append(LogDefect(what, position, row, text))

@@ -85,9 +85,7 @@ class SignedCheckpoint:
     key: PublicKey
 
 
-def open_checkpoint(
-    note: str, keys: Iterable[PublicKey], *, origin: str | None = None
-) -> SignedCheckpoint:
+def open_checkpoint(note: str, keys: Iterable[PublicKey], *, origin: str | None = None) -> SignedCheckpoint:
     """Give the checkpoint that one of the keys signed.
 
     Args:
@@ -102,7 +100,5 @@ def open_checkpoint(
     opened: OpenedNote = open_note(note, keys, name=name)
     found = Checkpoint.parse(opened.text)
     if origin is not None and found.origin != origin:
-        raise BadSignature(
-            f"the checkpoint is of the log {found.origin[:80]}, not of {origin[:80]}", fix=_FIX
-        )
+        raise BadSignature(f"the checkpoint is of the log {found.origin[:80]}, not of {origin[:80]}", fix=_FIX)
     return SignedCheckpoint(found, note, opened.key)

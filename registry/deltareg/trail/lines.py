@@ -14,7 +14,7 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput, Refused
 from deltareg.signing.keys import PublicKey
 from deltareg.tensors.header import strict_json_object
-from deltareg.trail.check import LogLeaf, LogEvidence, LogCheck
+from deltareg.trail.check import LogCheck, LogEvidence, LogLeaf
 
 FORM: Final = "deltareg.audit-log/1"
 _FIX = "write it with: deltareg audit export --proofs --out FILE"
@@ -46,11 +46,7 @@ def write_line(line: Line) -> str:
 
 
 def check_lines(
-    lines: Iterable[Line],
-    keys: Iterable[PublicKey],
-    known: LogEvidence,
-    *,
-    revoked: Iterable[PublicKey] = (),
+    lines: Iterable[Line], keys: Iterable[PublicKey], known: LogEvidence, *, revoked: Iterable[PublicKey] = ()
 ) -> LogCheck:
     """Verify a log that is read line by line; the rest is as `LogCheck` takes it.
 
@@ -78,9 +74,7 @@ def _feed(check: LogCheck, line: Line) -> bool:
     match line:
         case {"position": _, "row": _, "hash": _, "leaf": _}:
             check.entry(_entry(line))
-        case {"node": {"level": int(level), "number": int(number), "hash": str(kept)}} if (
-            0 < level <= _HIGHEST
-        ):
+        case {"node": {"level": int(level), "number": int(number), "hash": str(kept)}} if 0 < level <= _HIGHEST:
             check.node(level, number, _bytes(kept))
         case {"checkpoint": str(note), "size": int(size)}:
             check.checkpoint(note, kept_as=size)

@@ -109,9 +109,7 @@ def consistency_proof(read: Read, old: int, new: int) -> list[bytes]:
     return proof[::-1]
 
 
-def check_inclusion(
-    leaf: bytes, position: int, size: int, proof: Sequence[bytes], *, root: bytes
-) -> None:
+def check_inclusion(leaf: bytes, position: int, size: int, proof: Sequence[bytes], *, root: bytes) -> None:
     """Hold a proof of inclusion against a root (RFC 9162, 2.1.3.2).
 
     Raises:
@@ -132,9 +130,7 @@ def check_inclusion(
         raise IntegrityFailure("the row is not in the log that the checkpoint signs")
 
 
-def check_consistency(
-    old: int, new: int, proof: Sequence[bytes], *, old_root: bytes, new_root: bytes
-) -> None:
+def check_consistency(old: int, new: int, proof: Sequence[bytes], *, old_root: bytes, new_root: bytes) -> None:
     """Hold a proof of consistency against two roots (RFC 9162, 2.1.4.2).
 
     Raises:
@@ -195,9 +191,7 @@ def _complete(read: Read, level: int, number: int) -> bytes:
     kept, bits = divmod(level, _BITS)
     hashes = list(read(kept, number << bits, (number + 1) << bits))
     if len(hashes) != 1 << bits:
-        raise IntegrityFailure(
-            "hashes of the log are missing in the database", fix="deltareg audit verify"
-        )
+        raise IntegrityFailure("hashes of the log are missing in the database", fix="deltareg audit verify")
     while len(hashes) > 1:
         hashes = [node_hash(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=True)]
     return hashes[0]

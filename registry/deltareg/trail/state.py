@@ -9,9 +9,7 @@ from typing import Final
 
 from deltareg.documents.json_values import is_object
 
-_MOVES: Final = frozenset({
-    "channel.promote", "channel.rollback", "channel.freeze", "channel.unfreeze"
-})  # fmt: skip
+_MOVES: Final = frozenset({"channel.promote", "channel.rollback", "channel.freeze", "channel.unfreeze"})
 _REVOCATIONS: Final = {"version.revoke": True, "version.unrevoke": False}
 _ENROLMENTS: Final = frozenset({"key.enrol", "key.rotate"})
 

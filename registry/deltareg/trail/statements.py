@@ -17,10 +17,18 @@ from deltareg.signing.statement import Statement
 from deltareg.trail.leaves import STATEMENT, encode_leaf
 
 CHANGE: Final = "urn:deltareg:attestation:change:v1"
-SIGNED: Final = frozenset({
-    "channel.promote", "channel.rollback", "channel.clear", "channel.freeze", "channel.unfreeze",
-    "version.revoke", "version.unrevoke", "key.revoke",
-})  # fmt: skip
+SIGNED: Final = frozenset(
+    {
+        "channel.promote",
+        "channel.rollback",
+        "channel.clear",
+        "channel.freeze",
+        "channel.unfreeze",
+        "version.revoke",
+        "version.unrevoke",
+        "key.revoke",
+    }
+)
 """The actions whose rows are signed."""
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
 

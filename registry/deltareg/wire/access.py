@@ -9,9 +9,8 @@ from deltareg.wire.messages import API, Answer, Request, Text
 Scope = Literal["read", "push", "promote", "approve", "verify", "serve", "break-glass", "admin"]
 TokenKind = Literal["pat", "ci", "wrk"]
 Role = Literal[
-    "reader", "pusher", "promoter", "approver", "server", "maintainer", "owner", "break-glass",
-    "verifier", "admin",
-]  # fmt: skip
+    "reader", "pusher", "promoter", "approver", "server", "maintainer", "owner", "break-glass", "verifier", "admin"
+]
 Visibility = Literal["private", "internal", "public"]
 Name = Annotated[str, Field(max_length=64)]
 

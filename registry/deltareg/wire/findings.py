@@ -30,9 +30,7 @@ Name = Annotated[str, Field(max_length=300)]
 Prompt = Annotated[str, Field(max_length=PROMPT_MOST)]
 Tokens = Annotated[int, Field(ge=1, le=TOKENS_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
-Row = tuple[
-    Name, _Number, _Number, _Number, _Number, int | None, int | None, _Number, _Number, _Number, int
-]
+Row = tuple[Name, _Number, _Number, _Number, _Number, int | None, int | None, _Number, _Number, _Number, int]
 """A `ModuleDifference` without the names of its fields, in their order."""
 
 

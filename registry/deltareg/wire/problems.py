@@ -31,11 +31,23 @@ STATUS: dict[type[DeltaregError], int] = {
     errors.DifferenceFound: 200,
 }
 TITLES = {
-    400: "Bad request", 401: "Not logged in", 403: "Not allowed", 404: "Not found",
-    405: "Method not allowed", 409: "Conflict", 411: "Length required", 412: "Stale",
-    413: "Too large", 422: "Refused", 428: "Precondition required", 500: "Internal error",
-    502: "Store damaged", 503: "Unavailable", 504: "Timed out", 507: "No room",
-}  # fmt: skip
+    400: "Bad request",
+    401: "Not logged in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    411: "Length required",
+    412: "Stale",
+    413: "Too large",
+    422: "Refused",
+    428: "Precondition required",
+    500: "Internal error",
+    502: "Store damaged",
+    503: "Unavailable",
+    504: "Timed out",
+    507: "No room",
+}
 
 
 class ProblemItem(Answer):
@@ -78,15 +90,21 @@ def describe_problem(error: DeltaregError, *, request_id: str) -> ProblemDocumen
     items = [_item(problem) for problem in error.problems]
     code = error.problem_code if isinstance(error, Refused) else error.code
     return ProblemDocument(
-        type=f"urn:deltareg:problem:{code}", title=TITLES.get(status, "Error"), status=status,
-        detail=error.message, code=code, request_id=request_id, retryable=error.retryable,
-        fix=error.fix, docs=f"deltareg explain {code}", errors=items,
+        type=f"urn:deltareg:problem:{code}",
+        title=TITLES.get(status, "Error"),
+        status=status,
+        detail=error.message,
+        code=code,
+        request_id=request_id,
+        retryable=error.retryable,
+        fix=error.fix,
+        docs=f"deltareg explain {code}",
+        errors=items,
         request=error.request or None if isinstance(error, ApprovalDue) else None,
-    )  # fmt: skip
+    )
 
 
 def _item(problem: Problem) -> ProblemItem:
     return ProblemItem(
-        code=problem.code, severity=problem.severity, tensor=problem.tensor,
-        message=problem.message, fix=problem.fix,
-    )  # fmt: skip
+        code=problem.code, severity=problem.severity, tensor=problem.tensor, message=problem.message, fix=problem.fix
+    )

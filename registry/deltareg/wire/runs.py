@@ -18,8 +18,7 @@ PromptForm = Literal["auto", "chat", "plain"]
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
 Priority = Literal["high", "normal", "low", "background"]
 Labels = Annotated[
-    dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=120)]],
-    Field(max_length=16),
+    dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=120)]], Field(max_length=16)
 ]
 
 

@@ -77,12 +77,19 @@ class VerdictPredicate(Request):
     def report(self) -> VerdictReport:
         """Give what was found, as an unsigned report has it."""
         return VerdictReport(
-            fence=self.fence, verdict=self.verdict, verifier=self.verifier,
-            suite_digest=self.suite.digest, dtype=self.dtype, seed=self.seed,
-            base_evidence=self.base_evidence, checks=self.checks, environment=self.environment,
-            sandbox=self.sandbox, base_identity=self.base.identity,
+            fence=self.fence,
+            verdict=self.verdict,
+            verifier=self.verifier,
+            suite_digest=self.suite.digest,
+            dtype=self.dtype,
+            seed=self.seed,
+            base_evidence=self.base_evidence,
+            checks=self.checks,
+            environment=self.environment,
+            sandbox=self.sandbox,
+            base_identity=self.base.identity,
             storage_revision=self.storage_revision,
-        )  # fmt: skip
+        )
 
 
 class FiguresPredicate(Request):
@@ -101,9 +108,7 @@ def figures_statement(probes: BaseProbeSet, *, surroundings: str, figures: str) 
     """Make the statement of what was found of a base."""
     base = BaseBinding(name=probes.base, root=probes.root, identity=probes.identity)
     predicate = FiguresPredicate(base=base, surroundings=surroundings, figures=figures)
-    return Statement(
-        probes.base, probes.digest.removeprefix(_SHA256), FIGURES, predicate.model_dump(mode="json")
-    )
+    return Statement(probes.base, probes.digest.removeprefix(_SHA256), FIGURES, predicate.model_dump(mode="json"))
 
 
 def read_figures(statement: Statement) -> FiguresPredicate:
@@ -127,22 +132,27 @@ def verdict_statement(
 ) -> Statement:
     """Make the statement of what was found under a lease."""
     predicate = VerdictPredicate(
-        run=grant.run, fence=report.fence, nonce=grant.nonce,
+        run=grant.run,
+        fence=report.fence,
+        nonce=grant.nonce,
         suite=SuiteBinding(name=grant.suite, digest=report.suite_digest),
-        base=BaseBinding(
-            name=grant.base.name, root=grant.base.root, identity=report.base_identity
-        ),
-        verdict=report.verdict, checks=report.checks, environment=report.environment,
-        sandbox=report.sandbox, verifier=report.verifier, dtype=report.dtype, seed=report.seed,
+        base=BaseBinding(name=grant.base.name, root=grant.base.root, identity=report.base_identity),
+        verdict=report.verdict,
+        checks=report.checks,
+        environment=report.environment,
+        sandbox=report.sandbox,
+        verifier=report.verifier,
+        dtype=report.dtype,
+        seed=report.seed,
         base_evidence=report.base_evidence,
         worker=WorkerBinding(name=worker, host=host, labels=dict(labels)),
-        started_at=started_at, finished_at=finished_at, compared_with=grant.promoted_digest,
+        started_at=started_at,
+        finished_at=finished_at,
+        compared_with=grant.promoted_digest,
         storage_revision=report.storage_revision,
         references={key: one.digest for key, one in grant.references.items() if one.digest},
-    )  # fmt: skip
-    return Statement(
-        grant.ref, grant.digest.removeprefix(_SHA256), VERDICT, predicate.model_dump(mode="json")
     )
+    return Statement(grant.ref, grant.digest.removeprefix(_SHA256), VERDICT, predicate.model_dump(mode="json"))
 
 
 def read_verdict(statement: Statement) -> VerdictPredicate:
@@ -187,8 +197,7 @@ def summary_statement(
             "digest": {"sha256": policy_digest.removeprefix(_SHA256)},
         },
         "inputAttestations": [
-            {"uri": f"urn:deltareg:verdict:{verdict}", "digest": {"sha256": found}}
-            for verdict, found in inputs.items()
+            {"uri": f"urn:deltareg:verdict:{verdict}", "digest": {"sha256": found}} for verdict, found in inputs.items()
         ],
         "verificationResult": "FAILED" if unmet else "PASSED",
         "verifiedLevels": ["FAILED"] if unmet else ["DELTAREG_GATE"],

@@ -61,16 +61,26 @@ def describe_parsed(suite: "Suite", *, is_built_in: bool) -> SuiteInfo:
     """Show a suite by its document: thresholds in words, sets by what they are."""
     sets = {one.name: one.file or f"{len(one.texts)} texts" for one in suite.sets.values()}
     return SuiteInfo(
-        name=suite.name, digest=str(suite.digest), about=suite.about, is_built_in=is_built_in,
-        seed=suite.seed, dtype=suite.dtype, checks=[_check(spec) for spec in suite.checks],
+        name=suite.name,
+        digest=str(suite.digest),
+        about=suite.about,
+        is_built_in=is_built_in,
+        seed=suite.seed,
+        dtype=suite.dtype,
+        checks=[_check(spec) for spec in suite.checks],
         sets=sets,
-    )  # fmt: skip
+    )
 
 
 def _check(spec: "CheckSpec") -> SuiteCheck:
     return SuiteCheck(
-        name=spec.name, check=spec.check, required=spec.required, parameters=dict(spec.parameters),
-        threshold="" if spec.threshold is None else spec.threshold.told(spec.against),
-        against=spec.against, probes=spec.probes, reference=spec.reference,
+        name=spec.name,
+        check=spec.check,
+        required=spec.required,
+        parameters=dict(spec.parameters),
+        threshold="" if spec.threshold is None else spec.threshold.describe(spec.against),
+        against=spec.against,
+        probes=spec.probes,
+        reference=spec.reference,
         looks={} if spec.looks is None else asdict(spec.looks),
-    )  # fmt: skip
+    )

@@ -23,18 +23,13 @@ def facts_html(title: str, fields: Fields) -> str:
     return _table(title, "", rows)
 
 
-def rows_html(
-    items: Sequence[Fields], *, title: str = "", columns: Sequence[str] = (), note: str = ""
-) -> str:
+def rows_html(items: Sequence[Fields], *, title: str = "", columns: Sequence[str] = (), note: str = "") -> str:
     """Write things of one kind below each other; the columns are the facts that any of them has."""
     shown = columns or list(dict.fromkeys(_columns(items)))
     if not items:
         return f"<p>{escape(title or 'nothing')}: none</p>" if title else "<p>none</p>"
     head = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in shown)
-    rows = [
-        "<tr>" + "".join(f"<td{_LEFT}>{_cell(one.get(name))}</td>" for name in shown) + "</tr>"
-        for one in items
-    ]
+    rows = ["<tr>" + "".join(f"<td{_LEFT}>{_cell(one.get(name))}</td>" for name in shown) + "</tr>" for one in items]
     told = _table(title, f"<thead><tr>{head}</tr></thead>", rows)
     return told + (f"<p><small>{escape(note)}</small></p>" if note else "")
 

@@ -101,10 +101,7 @@ class LogEntry(Answer):
     """One event in the life of a line: a push, a verdict, a channel move, a revocation."""
 
     at: str
-    event: Literal[
-        "push", "verdict", "promote", "rollback", "freeze", "unfreeze", "delete", "revoke",
-        "unrevoke",
-    ]  # fmt: skip
+    event: Literal["push", "verdict", "promote", "rollback", "freeze", "unfreeze", "delete", "revoke", "unrevoke"]
     ref: str
     actor: str
     channel: str | None = None

@@ -39,22 +39,20 @@ def said_in(report: Work) -> dict[str, object]:
     if isinstance(report, FoundReport):
         return {"found": _digest(report.found), "sandbox": report.sandbox}
     return {
-        "storage_revision": report.storage_revision, "pieces": report.pieces,
+        "storage_revision": report.storage_revision,
+        "pieces": report.pieces,
         "sandbox": report.sandbox,
         "wrong": [{"name": one.name, "detail": one.detail} for one in report.wrong],
         **({"read": report.read} if report.read else {}),
-    }  # fmt: skip
+    }
 
 
 def work_statement(grant: LeaseGrant, report: Work) -> Statement:
     """Make the statement of what was done under a lease."""
-    predicate = WorkPredicate(
-        run=grant.run, fence=report.fence, nonce=grant.nonce, said=said_in(report)
-    )
+    predicate = WorkPredicate(run=grant.run, fence=report.fence, nonce=grant.nonce, said=said_in(report))
     return Statement(
-        grant.ref or grant.base.name, grant.digest.removeprefix("sha256:"), WORK,
-        predicate.model_dump(mode="json"),
-    )  # fmt: skip
+        grant.ref or grant.base.name, grant.digest.removeprefix("sha256:"), WORK, predicate.model_dump(mode="json")
+    )
 
 
 def read_work(statement: Statement) -> WorkPredicate:
@@ -66,9 +64,7 @@ def read_work(statement: Statement) -> WorkPredicate:
     try:
         return WorkPredicate.model_validate(dict(statement.predicate))
     except ValidationError as error:
-        raise BadSignature(
-            "the statement says nothing of a run", fix="run a worker of the server's release"
-        ) from error
+        raise BadSignature("the statement says nothing of a run", fix="run a worker of the server's release") from error
 
 
 def _digest(text: str) -> str:

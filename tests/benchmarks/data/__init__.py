@@ -17,8 +17,6 @@ def all_sets() -> dict[str, Recipe]:
     """Give every recipe by name, in the order of the tables."""
     modules = sorted(module.name for module in iter_modules(__path__))
     found: list[Recipe] = [
-        recipe
-        for name in modules
-        for recipe in getattr(import_module(f"{__name__}.{name}"), "SETS", ())
+        recipe for name in modules for recipe in getattr(import_module(f"{__name__}.{name}"), "SETS", ())
     ]
     return {one.name: one for one in sorted(found, key=lambda one: GROUPS.index(one.group))}

@@ -67,9 +67,7 @@ SETS = (
     _recipe("minilm-2e-5-bf16", ("MiniLM", "2e-5"), BF16, _pair, run=GENTLE, dtype="BF16"),
     _recipe("minilm-1e-4-bf16", ("MiniLM", "1e-4"), BF16, _pair, run=STRONG, dtype="BF16"),
     _recipe("minilm-biases-bf16", ("biases", "1e-3"), BF16, _pair, run=BIASES, dtype="BF16"),
-    _recipe(
-        "minilm-biases-1e-4-bf16", ("biases", "1e-4"), BF16, _pair, run=FEW_BIASES, dtype="BF16"
-    ),
+    _recipe("minilm-biases-1e-4-bf16", ("biases", "1e-4"), BF16, _pair, run=FEW_BIASES, dtype="BF16"),
     _recipe("minilm-2e-5-fp16", ("MiniLM", "fp16"), WIDER, _pair, run=GENTLE, dtype="F16"),
     _recipe("minilm-2e-5-fp32", ("MiniLM", "fp32"), WIDER, _pair, run=PUBLISHED, dtype="F32"),
     _recipe("minilm-alone-bf16", ("MiniLM", "bf16"), ALONE, _alone, dtype="BF16"),

@@ -72,9 +72,7 @@ def in_dtype(tensors: dict[str, np.ndarray], dtype: str) -> dict[str, np.ndarray
 def _embed(network, tokenizer, texts):
     import torch
 
-    inputs = tokenizer(
-        list(texts), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt"
-    )
+    inputs = tokenizer(list(texts), padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt")
     mask = inputs["attention_mask"][..., None]
     states = network(**inputs).last_hidden_state
     mean = (states * mask).sum(1) / mask.sum(1)

@@ -55,9 +55,7 @@ def _shapes(layers: int) -> dict[str, tuple[int, ...]]:
 
 def _pair(name, shape, dtype, scale, percent):
     before = rounded(_weight(name, shape), dtype)
-    start = {"BF16": widened, "F16": lambda w: w.view("<f2").astype("<f4")}.get(
-        dtype, lambda w: w.view("<f4")
-    )(before)
+    start = {"BF16": widened, "F16": lambda w: w.view("<f2").astype("<f4")}.get(dtype, lambda w: w.view("<f4"))(before)
     step = _step(name, shape) * np.float32(scale)
     if name == _EMBEDDING and percent < _ALL_ROWS:
         step[_chance(f"{name} rows").random(shape[0]) < _UNTOUCHED] = 0
@@ -87,8 +85,7 @@ def _step(name, shape):
 def _scale(share: float, shapes) -> float:
     """Search for the size of a step, on every eighth row of the first MLP."""
     weights, steps = (
-        np.concatenate([draw(name, shapes[name])[::_EVERY].ravel() for name in _MEASURED])
-        for draw in (_weight, _step)
+        np.concatenate([draw(name, shapes[name])[::_EVERY].ravel() for name in _MEASURED]) for draw in (_weight, _step)
     )
     before = rounded(weights, "BF16")
     start = widened(before)

@@ -17,10 +17,13 @@ from tests.benchmarks.weights import cache_folder, made, rounded, write
 
 COUNT, _LINES, _LAYERS, _HIDDEN, _INNER = 300, 40, 6, 384, 1536
 _MODULES = {
-    "attention.self.query": (_HIDDEN, _HIDDEN), "attention.self.key": (_HIDDEN, _HIDDEN),
-    "attention.self.value": (_HIDDEN, _HIDDEN), "attention.output.dense": (_HIDDEN, _HIDDEN),
-    "intermediate.dense": (_INNER, _HIDDEN), "output.dense": (_HIDDEN, _INNER),
-}  # fmt: skip
+    "attention.self.query": (_HIDDEN, _HIDDEN),
+    "attention.self.key": (_HIDDEN, _HIDDEN),
+    "attention.self.value": (_HIDDEN, _HIDDEN),
+    "attention.output.dense": (_HIDDEN, _HIDDEN),
+    "intermediate.dense": (_INNER, _HIDDEN),
+    "output.dense": (_HIDDEN, _INNER),
+}
 _TARGETS = (("query", "value"), ("query", "key", "value"), ("query", "key", "value", "dense"))
 _RANKS, _SEEDS = (4, 8, 8, 16, 16, 32), (0, 0, 42, 42, 1234, 7, 11, 13)
 _AGAIN = ("moves on", "same files", "same weights", "cast")
@@ -111,10 +114,16 @@ def _write(folder: Path, version: _Version) -> None:
     words = {name: rounded(array, version.dtype) for name, array in version.tensors.items()}
     write(folder / "adapter_model.safetensors", version.dtype, words)
     config = {
-        "peft_type": "LORA", "task_type": "FEATURE_EXTRACTION", "r": version.rank,
-        "lora_alpha": 2 * version.rank, "target_modules": list(version.targets), "bias": "none",
-        "lora_dropout": 0.0, "fan_in_fan_out": False, "peft_version": "0.21.2",
+        "peft_type": "LORA",
+        "task_type": "FEATURE_EXTRACTION",
+        "r": version.rank,
+        "lora_alpha": 2 * version.rank,
+        "target_modules": list(version.targets),
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "fan_in_fan_out": False,
+        "peft_version": "0.21.2",
         "base_model_name_or_path": "minilm",
-    }  # fmt: skip
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2))
     (folder / "README.md").write_text(f"# A LoRA of MiniLM\n\nRevision {version.readme}.\n")

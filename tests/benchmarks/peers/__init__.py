@@ -14,9 +14,5 @@ __all__ = ["Buffer", "Peer", "Stored", "all_peers"]
 def all_peers() -> dict[str, Peer]:
     """Give every codec by name, ours first."""
     modules = sorted(module.name for module in iter_modules(__path__))
-    found: list[Peer] = [
-        peer
-        for name in modules
-        for peer in getattr(import_module(f"{__name__}.{name}"), "PEERS", ())
-    ]
+    found: list[Peer] = [peer for name in modules for peer in getattr(import_module(f"{__name__}.{name}"), "PEERS", ())]
     return {peer.name: peer for peer in sorted(found, key=lambda peer: not peer.is_ours)}

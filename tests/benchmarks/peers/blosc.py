@@ -28,9 +28,14 @@ def _compress(data, item_bytes):
 
     blosc2.set_nthreads(1)
     return blosc2.compress2(
-        data, typesize=item_bytes, codec=blosc2.Codec.ZSTD, clevel=1, nthreads=1,
-        filters=[blosc2.Filter.SHUFFLE], splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
-    )  # fmt: skip
+        data,
+        typesize=item_bytes,
+        codec=blosc2.Codec.ZSTD,
+        clevel=1,
+        nthreads=1,
+        filters=[blosc2.Filter.SHUFFLE],
+        splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
+    )
 
 
 def _decompress(stored):

@@ -51,16 +51,7 @@ def _library():
     path = cache_folder() / f"fm_delta-{digest}.so"
     if not path.exists():
         partial = path.with_suffix(".partial")
-        command = [
-            "cc",
-            "-O3",
-            "-march=native",
-            "-shared",
-            "-fPIC",
-            "-o",
-            str(partial),
-            str(_SOURCE),
-        ]
+        command = ["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", str(partial), str(_SOURCE)]
         subprocess.run(command, check=True)
         partial.rename(path)
     return ctypes.CDLL(str(path))

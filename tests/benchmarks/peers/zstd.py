@@ -34,9 +34,7 @@ def decode_patch(stored, weights, _):
 
 
 def _base(weights):
-    return zstandard.ZstdCompressionDict(
-        weights.against.tobytes(), dict_type=zstandard.DICT_TYPE_RAWCONTENT
-    )
+    return zstandard.ZstdCompressionDict(weights.against.tobytes(), dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 
 
 PEERS = (

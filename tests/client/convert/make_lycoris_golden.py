@@ -52,8 +52,7 @@ def _write(folder, method, settings):
             for place, module in places.items()
         }
     stored = {name: tensor.detach().numpy() for name, tensor in wrapped.state_dict().items()}
-    save_file({name: np.array(tensor, order="C") for name, tensor in stored.items()},
-              folder / "lycoris.safetensors")  # fmt: skip
+    save_file({name: np.array(tensor, order="C") for name, tensor in stored.items()}, folder / "lycoris.safetensors")
     save_file(acting, folder / "acting.safetensors")
 
 

@@ -24,11 +24,7 @@ LAYER = ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj")
 CASES = {
     "last-layer": ("lora", 1, {"rank": 3, "scale": 10.0, "keys": list(LAYER)}),
     "all-layers": ("lora", 2, {"rank": 2, "scale": 0.3, "keys": None}),
-    "by-name": (
-        "lora",
-        1,
-        {"rank": 2, "scale": 2.0, "keys": ["model.embed_tokens", "lm_head", "mlp.up_proj"]},
-    ),
+    "by-name": ("lora", 1, {"rank": 2, "scale": 2.0, "keys": ["model.embed_tokens", "lm_head", "mlp.up_proj"]}),
     "experts": ("lora", 2, {"rank": 2, "scale": 4.0, "keys": None}),
     "dora": ("dora", -1, {"rank": 2, "scale": 1.5, "keys": list(LAYER)}),
 }
@@ -63,9 +59,7 @@ def _write(folder, make, kind, layers, settings, *, rng):
     tuner.load_adapters(_network(make), str(folder))  # it takes what it wrote
     network.load_weights(list(adapter.items()), strict=False)
     fused = {
-        f"{name}.weight": module.fuse().weight
-        for name, module in network.named_modules()
-        if hasattr(module, "fuse")
+        f"{name}.weight": module.fuse().weight for name, module in network.named_modules() if hasattr(module, "fuse")
     }
     mx.save_safetensors(str(folder / "fused.safetensors"), fused)
 

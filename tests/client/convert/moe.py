@@ -17,8 +17,11 @@ def base(path):
     weights = {}
     for layer in range(2):
         for expert in range(EXPERTS):
-            for name, shape in {"gate_proj": (HIDDEN, WIDTH), "up_proj": (HIDDEN, WIDTH),
-                                "down_proj": (WIDTH, HIDDEN)}.items():  # fmt: skip
+            for name, shape in {
+                "gate_proj": (HIDDEN, WIDTH),
+                "up_proj": (HIDDEN, WIDTH),
+                "down_proj": (WIDTH, HIDDEN),
+            }.items():
                 weights[f"{MLP.format(layer)}.{expert}.{name}.weight"] = tiny.normal(rng, *shape)
         weights[f"model.layers.{layer}.mlp.gate.weight"] = tiny.normal(rng, EXPERTS, WIDTH)
         weights[f"model.layers.{layer}.self_attn.q_proj.weight"] = tiny.normal(rng, WIDTH, WIDTH)
@@ -31,11 +34,19 @@ def base(path):
     weights["lm_head.weight"] = tiny.normal(rng, 20, WIDTH)
     weights["model.norm.weight"] = np.ones(WIDTH, "f4")
     told = {
-        "architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "hidden_size": WIDTH,
-        "intermediate_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "num_experts": EXPERTS, "num_experts_per_tok": 2,
-        "tie_word_embeddings": False, "vocab_size": 20, "pad_token_id": 1,
-    }  # fmt: skip
+        "architectures": ["OlmoeForCausalLM"],
+        "model_type": "olmoe",
+        "hidden_size": WIDTH,
+        "intermediate_size": HIDDEN,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "num_experts": EXPERTS,
+        "num_experts_per_tok": 2,
+        "tie_word_embeddings": False,
+        "vocab_size": 20,
+        "pad_token_id": 1,
+    }
     path.mkdir(parents=True)
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
     (path / "config.json").write_text(json.dumps(told))

@@ -9,13 +9,7 @@ from safetensors.numpy import load_file
 from deltareg.errors import InvalidInput
 from tests import tiny
 from tests.client.convert import moe
-from tests.client.convert.converting import (
-    assert_same_factors,
-    client_of,
-    config,
-    folded,
-    tensors,
-)
+from tests.client.convert.converting import assert_same_factors, client_of, config, folded, tensors
 
 EXPERTS, WIDTH, HIDDEN, MLP = moe.EXPERTS, moe.WIDTH, moe.HIDDEN, moe.MLP
 QUERY = "model.layers.0.self_attn.q_proj"
@@ -33,15 +27,10 @@ def base(tmp_path):
     return moe.base(tmp_path / "base")
 
 
-def single(path, base, *, r=2, alpha=4, ends=("gate_proj", "up_proj", "down_proj"), experts=None,
-           also=(), **more):  # fmt: skip
+def single(path, base, *, r=2, alpha=4, ends=("gate_proj", "up_proj", "down_proj"), experts=None, also=(), **more):
     """Write a pair of factors for each expert and projection."""
     rng, found = np.random.default_rng(5), {}
-    modules = [
-        module
-        for module in base.modules(*ends)
-        if experts is None or int(module.split(".")[-2]) in experts
-    ]
+    modules = [module for module in base.modules(*ends) if experts is None or int(module.split(".")[-2]) in experts]
     modules += also
     for module in modules:
         n_out, n_in = base.weights[f"{module}.weight"].shape
@@ -156,8 +145,7 @@ def test_scales_that_shift_the_exponent_are_not(client, tmp_path, base):
 
 
 @pytest.mark.parametrize(
-    ("layout", "told"),
-    [(FUSED, "no module of it is a single expert"), (SINGLE, "are those of all experts")],
+    ("layout", "told"), [(FUSED, "no module of it is a single expert"), (SINGLE, "are those of all experts")]
 )
 def test_what_has_no_experts_is_refused(client, tmp_path, base, layout, told):
     single(tmp_path / "in", base, ends=("q_proj",))
@@ -196,9 +184,7 @@ def merged(libraries, base, delta):
 
 
 @pytest.mark.parametrize("ends", [("gate_proj", "up_proj", "down_proj"), ("gate_proj",)])
-def test_peft_merges_the_fused_ones_into_what_single_ones_fold_to(
-    client, tmp_path, base, libraries, ends
-):
+def test_peft_merges_the_fused_ones_into_what_single_ones_fold_to(client, tmp_path, base, libraries, ends):
     single(tmp_path / "in", base, ends=ends, also=(QUERY,))
 
     convert(client, base, tmp_path / "in", tmp_path / "out", FUSED)
@@ -215,9 +201,8 @@ def test_what_peft_trained_on_all_experts_comes_apart_exactly(client, tmp_path, 
     network = transformers.AutoModelForCausalLM.from_pretrained(base.path)
     names = [f"mlp.experts.{name}" for name in ("gate_up_proj", "down_proj")]
     told = peft.LoraConfig(
-        r=3, lora_alpha=7, target_modules=["q_proj"], target_parameters=names,
-        init_lora_weights=False,
-    )  # fmt: skip
+        r=3, lora_alpha=7, target_modules=["q_proj"], target_parameters=names, init_lora_weights=False
+    )
     torch.manual_seed(0)
     peft.get_peft_model(network, told).save_pretrained(tmp_path / "in")
 

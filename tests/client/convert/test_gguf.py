@@ -15,24 +15,21 @@ from safetensors.numpy import save_file
 from deltareg.errors import DiskFull, InvalidInput, Misconfigured, Refused
 from tests import tiny
 from tests.client.convert import moe
-from tests.client.convert.converting import (
-    assert_same_factors,
-    assert_same_fold,
-    client_of,
-    config,
-    folded,
-    tensors,
-)
+from tests.client.convert.converting import assert_same_factors, assert_same_fold, client_of, config, folded, tensors
 
 gguf = pytest.importorskip("gguf", reason="needs gguf: pip install 'deltareg[gguf]'")
 
 FILE = "adapter.gguf"
 QUERY = "model.layers.0.self_attn.q_proj"
 NAMES = {
-    "q_proj": "blk.0.attn_q", "k_proj": "blk.0.attn_k", "v_proj": "blk.0.attn_v",
-    "o_proj": "blk.0.attn_output", "gate_proj": "blk.0.ffn_gate", "up_proj": "blk.0.ffn_up",
+    "q_proj": "blk.0.attn_q",
+    "k_proj": "blk.0.attn_k",
+    "v_proj": "blk.0.attn_v",
+    "o_proj": "blk.0.attn_output",
+    "gate_proj": "blk.0.ffn_gate",
+    "up_proj": "blk.0.ffn_up",
     "down_proj": "blk.0.ffn_down",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -78,8 +75,11 @@ def test_its_own_reader_finds_names_factors_and_alpha(client, tmp_path, base):
     assert fields["adapter.lora.alpha"] == 3.0
     assert len(found) == len(delta) == 28
     for module, name in NAMES.items():
-        end = next(key for key in delta if f"0.{'mlp' if 'ffn' in name else 'self_attn'}" in key
-                   and key.endswith(f"{module}.lora_A.weight"))  # fmt: skip
+        end = next(
+            key
+            for key in delta
+            if f"0.{'mlp' if 'ffn' in name else 'self_attn'}" in key and key.endswith(f"{module}.lora_A.weight")
+        )
         a, b = delta[end], delta[end.replace("lora_A", "lora_B")]
         wanted = permuted(b, 2) if module in {"q_proj", "k_proj"} else b
         assert np.array_equal(found[f"{name}.weight.lora_a"], a)
@@ -120,10 +120,9 @@ def test_an_embedding_lies_as_llama_cpp_looks_it_up(client, tmp_path, base):
     use_rslora=st.booleans(),
     heads=st.sampled_from([1, 2, 4]),
     targets=st.lists(
-        st.sampled_from(["q_proj", "k_proj", "o_proj", "up_proj", "down_proj", "lm_head"]),
-        min_size=1, unique=True,
+        st.sampled_from(["q_proj", "k_proj", "o_proj", "up_proj", "down_proj", "lm_head"]), min_size=1, unique=True
     ),
-)  # fmt: skip
+)
 def test_there_and_back_again_is_the_same(tmp_path_factory, targets, heads, **options):
     tmp_path = tmp_path_factory.mktemp("gguf")
     base = tiny.base(tmp_path / "base")
@@ -176,8 +175,7 @@ def test_experts_of_several_ranks_are_filled_up(client, tmp_path):
 def test_a_stack_of_too_few_experts_is_refused(client, tmp_path):
     base = moe.base(tmp_path / "base")
     shapes = {"a": (2, 2, moe.WIDTH), "b": (2, moe.HIDDEN, 2)}
-    stored = {f"blk.0.ffn_up_exps.weight.lora_{end}": (np.ones(shape, "f4"), None)
-              for end, shape in shapes.items()}  # fmt: skip
+    stored = {f"blk.0.ffn_up_exps.weight.lora_{end}": (np.ones(shape, "f4"), None) for end, shape in shapes.items()}
     adapter(tmp_path / "x.gguf", stored, arch="olmoe")
 
     with pytest.raises(Refused, match="are not of 3 experts") as caught:
@@ -195,8 +193,7 @@ def test_smaller_types_are_read_as_the_numbers_that_they_stand_for(client, tmp_p
     stored = {"a": (a.astype(np.float16), None), "b": (b.astype(np.float16), None)}
     if dtype == "Q8_0":
         stored["b"] = (gguf.quants.quantize(b, kind), kind)
-    adapter(tmp_path / "x.gguf", {f"blk.0.attn_v.weight.lora_{end}": t for end, t in
-                                  stored.items()})  # fmt: skip
+    adapter(tmp_path / "x.gguf", {f"blk.0.attn_v.weight.lora_{end}": t for end, t in stored.items()})
 
     client.folders.convert(tmp_path / "x.gguf", tmp_path / "out", base=base.path)
 

@@ -9,14 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg.errors import InvalidInput
 from tests import tiny
-from tests.client.convert.converting import (
-    client_of,
-    config,
-    converted,
-    folded,
-    refusal,
-    tensors,
-)  # fmt: skip
+from tests.client.convert.converting import client_of, config, converted, folded, refusal, tensors
 from tests.client.convert.make_lycoris_golden import CASES as LYCORIS
 from tests.client.convert.make_lycoris_golden import GOLDEN
 
@@ -76,9 +69,7 @@ def assert_near(got, want):
 
 @pytest.mark.parametrize(("up", "down"), [("lora_B", "lora_A"), ("lora_up", "lora_down")])
 @pytest.mark.parametrize("alpha", [None, 3.0])
-def test_comfyuis_names_lead_to_the_modules_that_they_spell(
-    client, tmp_path, base, up, down, alpha
-):
+def test_comfyuis_names_lead_to_the_modules_that_they_spell(client, tmp_path, base, up, down, alpha):
     found: dict[str, np.ndarray] = {}
     for module in (QUERY, UP):
         shape = base.weights[f"{module}.weight"].shape
@@ -158,8 +149,7 @@ def test_loha_folds_as_its_formula_says(client, tmp_path, base, prefix):
 
     want = {}
     for module, scale in ((QUERY, 3 / 2), (UP, 1 / 3)):
-        w = {e: found[f"{keys[module]}.hada_{e}"].astype("f8") for e in
-             ("w1_a", "w1_b", "w2_a", "w2_b")}  # fmt: skip
+        w = {e: found[f"{keys[module]}.hada_{e}"].astype("f8") for e in ("w1_a", "w1_b", "w2_a", "w2_b")}
         change = scale * (w["w1_a"] @ w["w1_b"]) * (w["w2_a"] @ w["w2_b"])
         want[f"{module}.weight"] = base.weights[f"{module}.weight"] + change
     assert report.result == "loha"
@@ -178,10 +168,7 @@ def test_loha_through_a_core_keeps_its_kernel(client, tmp_path, unet):
     converted(client, tmp_path, unet, found)
 
     halves = [
-        np.einsum(
-            "pqhw,po,qi->oihw",
-            *(found[f"{key}.hada_{e}"].astype("f8") for e in (f"t{n}", f"w{n}_a", f"w{n}_b")),
-        )
+        np.einsum("pqhw,po,qi->oihw", *(found[f"{key}.hada_{e}"].astype("f8") for e in (f"t{n}", f"w{n}_a", f"w{n}_b")))
         for n in (1, 2)
     ]
     want = unet.weights[f"{CONV}.weight"] + 0.5 * halves[0] * halves[1]
@@ -190,10 +177,7 @@ def test_loha_through_a_core_keeps_its_kernel(client, tmp_path, unet):
 
 
 def test_lokr_folds_as_its_formula_says_with_factors_and_without(client, tmp_path, base):
-    rng, first, second = (
-        np.random.default_rng(0),
-        *("lycoris_" + module.replace(".", "_") for module in (QUERY, UP)),
-    )
+    rng, first, second = (np.random.default_rng(0), *("lycoris_" + module.replace(".", "_") for module in (QUERY, UP)))
     found = {
         f"{first}.lokr_w1": tiny.normal(rng, 2, 2),
         f"{first}.lokr_w2_a": tiny.normal(rng, 4, 1),
@@ -209,10 +193,8 @@ def test_lokr_folds_as_its_formula_says_with_factors_and_without(client, tmp_pat
     w = {name: value.astype("f8") for name, value in found.items()}
     low = w[f"{first}.lokr_w2_a"] @ w[f"{first}.lokr_w2_b"]
     want = {
-        f"{QUERY}.weight": base.weights[f"{QUERY}.weight"]
-        + 1.5 * np.kron(w[f"{first}.lokr_w1"], low),
-        f"{UP}.weight": base.weights[f"{UP}.weight"]
-        + np.kron(w[f"{second}.lokr_w1"], w[f"{second}.lokr_w2"]),
+        f"{QUERY}.weight": base.weights[f"{QUERY}.weight"] + 1.5 * np.kron(w[f"{first}.lokr_w1"], low),
+        f"{UP}.weight": base.weights[f"{UP}.weight"] + np.kron(w[f"{second}.lokr_w1"], w[f"{second}.lokr_w2"]),
     }
     assert report.result == "lokr"
     assert_near(folded(tmp_path / "out", base.path), want)
@@ -223,17 +205,13 @@ def test_lokr_folds_as_its_formula_says_with_factors_and_without(client, tmp_pat
     [
         ({"lycoris_x.hada_w1_a": np.ones((2, 2), "f4")}, "no_tensor_applied"),
         ({"stray.weight": np.ones((2, 2), "f4")}, "unexpected_tensors"),
-        ({"lycoris_model_layers_0_self_attn_q_proj.dora_scale": np.ones((8, 1), "f4")},
-         "unexpected_tensors"),
+        ({"lycoris_model_layers_0_self_attn_q_proj.dora_scale": np.ones((8, 1), "f4")}, "unexpected_tensors"),
         ({"lycoris_model_layers_0_self_attn_q_proj.alpha": np.array(0.0, "f4")}, "bad_config"),
-        ({"lycoris_model_layers_0_self_attn_q_proj.alpha": np.array(np.nan, "f4")},
-         "non_finite"),
-        ({"lycoris_model_layers_0_self_attn_v_proj.alpha": np.array(1, "f4")},
-         "missing_tensors"),
-        ({"lora_te_model_layers_0_self_attn_q_proj.hada_w1_a": np.ones((8, 2), "f4")},
-         "overlap"),
+        ({"lycoris_model_layers_0_self_attn_q_proj.alpha": np.array(np.nan, "f4")}, "non_finite"),
+        ({"lycoris_model_layers_0_self_attn_v_proj.alpha": np.array(1, "f4")}, "missing_tensors"),
+        ({"lora_te_model_layers_0_self_attn_q_proj.hada_w1_a": np.ones((8, 2), "f4")}, "overlap"),
     ],
-)  # fmt: skip
+)
 def test_what_loha_has_no_place_for_is_refused(client, tmp_path, base, extra, code):
     found = loha("lycoris_" + QUERY.replace(".", "_"), 8, 8) | extra
 
@@ -323,9 +301,7 @@ def test_what_lycoris_wrote_folds_into_what_its_layers_do(client, tmp_path, base
     report = client.folders.convert(source, tmp_path / "out", base=base.path)
 
     assert report.source == "lycoris"
-    assert_near(
-        folded(tmp_path / "out", base.path), load_file(GOLDEN / name / "acting.safetensors")
-    )
+    assert_near(folded(tmp_path / "out", base.path), load_file(GOLDEN / name / "acting.safetensors"))
 
 
 # What people have, and what peft makes of the result
@@ -359,10 +335,12 @@ def test_a_folder_that_people_have_is_what_peft_merges_after_it(client, tmp_path
         ["lora_te_model_layers_0_q_proj.lokr_w1"],
         ["diffusion_model.layers.0.q_proj.lora_A.weight"],
         ["model.layers.0.self_attn.q_proj.lora_a"],
-        ["lora_unet_model_layers_0_self_attn_q_proj.dora_scale",
-         "lora_unet_model_layers_0_self_attn_q_proj.lora_up.weight"],
+        [
+            "lora_unet_model_layers_0_self_attn_q_proj.dora_scale",
+            "lora_unet_model_layers_0_self_attn_q_proj.lora_up.weight",
+        ],
     ],
-)  # fmt: skip
+)
 def test_a_refusal_names_the_command_that_converts_it(client, tmp_path, base, names):
     tiny.write(tmp_path / "in", dict.fromkeys(names, np.ones((2, 2), "f4")), file="x.safetensors")
 

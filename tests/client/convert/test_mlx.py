@@ -12,14 +12,7 @@ from safetensors.numpy import load_file, save_file
 from deltareg.errors import InvalidInput, Refused
 from tests import tiny
 from tests.client.convert import moe
-from tests.client.convert.converting import (
-    assert_same_factors,
-    assert_same_fold,
-    client_of,
-    config,
-    folded,
-    tensors,
-)
+from tests.client.convert.converting import assert_same_factors, assert_same_fold, client_of, config, folded, tensors
 from tests.client.convert.make_mlx_golden import CASES, GOLDEN
 
 FILE = "adapters.safetensors"
@@ -70,9 +63,7 @@ def test_back_to_mlx_it_is_what_mlx_lm_wrote(client, tmp_path, base, name):
     source = copied(tmp_path, name)
     client.folders.convert(source, tmp_path / "peft", base=base.path)
 
-    report = client.folders.convert(
-        tmp_path / "peft", tmp_path / "out", base=base.path, layout="mlx"
-    )
+    report = client.folders.convert(tmp_path / "peft", tmp_path / "out", base=base.path, layout="mlx")
 
     before, after = load_file(source / FILE), load_file(tmp_path / "out" / FILE)
     told = config(tmp_path / "out")["lora_parameters"]
@@ -121,9 +112,7 @@ def test_alike_layers_are_named_by_their_modules_and_others_one_by_one(client, t
     tiny.write(tmp_path / "odd", first, adapter_config=config(tmp_path / "odd"))
 
     for name in ("alike", "odd"):
-        client.folders.convert(
-            tmp_path / name, tmp_path / f"{name}-mlx", base=base.path, layout="mlx"
-        )
+        client.folders.convert(tmp_path / name, tmp_path / f"{name}-mlx", base=base.path, layout="mlx")
 
     alike, odd = config(tmp_path / "alike-mlx"), config(tmp_path / "odd-mlx")
     assert (alike["num_layers"], alike["lora_parameters"]["keys"]) == (2, ["self_attn.q_proj"])
@@ -138,10 +127,9 @@ def test_alike_layers_are_named_by_their_modules_and_others_one_by_one(client, t
     use_dora=st.booleans(),
     use_rslora=st.booleans(),
     targets=st.lists(
-        st.sampled_from(["q_proj", "k_proj", "o_proj", "up_proj", "down_proj", "lm_head"]),
-        min_size=1, unique=True,
+        st.sampled_from(["q_proj", "k_proj", "o_proj", "up_proj", "down_proj", "lm_head"]), min_size=1, unique=True
     ),
-)  # fmt: skip
+)
 def test_there_and_back_again_is_the_same(tmp_path_factory, targets, dtype, **options):
     tmp_path = tmp_path_factory.mktemp("mlx")
     base = tiny.base(tmp_path / "base")
@@ -224,17 +212,21 @@ def test_a_config_that_says_something_else_is_refused(client, tmp_path, base, ch
     ("change", "code"),
     [
         (lambda t: t.pop(f"{tiny_name()}.lora_b"), "missing_tensors"),
-        (lambda t: t.update({f"{tiny_name()}.lora_c": t[f"{tiny_name()}.lora_b"]}),
-         "unexpected_tensors"),
+        (lambda t: t.update({f"{tiny_name()}.lora_c": t[f"{tiny_name()}.lora_b"]}), "unexpected_tensors"),
         (lambda t: t.update({f"{tiny_name()}.lora_b": np.zeros((3, 5), "f4")}), "shape"),
         (lambda t: t.update({f"{tiny_name()}.lora_a": np.zeros((2, 8, 3), "f4")}), "shape"),
-        (lambda t: t.update({"model.layers.7.self_attn.q_proj.lora_a": np.zeros((8, 3), "f4"),
-                             "model.layers.7.self_attn.q_proj.lora_b": np.zeros((3, 8), "f4")}),
-         "no_tensor_applied"),
-        (lambda t: t.update({f"{tiny_name()}.lora_b": np.full((3, 8), np.nan, "f4")}),
-         "non_finite"),
+        (
+            lambda t: t.update(
+                {
+                    "model.layers.7.self_attn.q_proj.lora_a": np.zeros((8, 3), "f4"),
+                    "model.layers.7.self_attn.q_proj.lora_b": np.zeros((3, 8), "f4"),
+                }
+            ),
+            "no_tensor_applied",
+        ),
+        (lambda t: t.update({f"{tiny_name()}.lora_b": np.full((3, 8), np.nan, "f4")}), "non_finite"),
     ],
-)  # fmt: skip
+)
 def test_tensors_that_do_not_fit_are_refused(client, tmp_path, base, change, code):
     source = copied(tmp_path, "last-layer")
     found = load_file(source / FILE)
@@ -299,9 +291,7 @@ def test_a_copy_of_the_bases_weight_goes_only_where_it_is_one(client, tmp_path, 
     tiny.write(tmp_path / "in", found, adapter_config=config(tmp_path / "in"))
 
     if is_same:
-        report = client.folders.convert(
-            tmp_path / "in", tmp_path / "out", base=base.path, layout="mlx"
-        )
+        report = client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path, layout="mlx")
         assert report.left_out == [f"{tiny.PREFIX}lm_head.base_layer.weight (a copy of the base's)"]
         assert sorted(load_file(tmp_path / "out" / FILE)) == ["lm_head.lora_a", "lm_head.lora_b"]
     else:

@@ -15,14 +15,7 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
 from deltareg.errors import InvalidInput, Refused
 from tests import tiny
-from tests.client.convert.converting import (
-    assert_same_factors,
-    client_of,
-    converted,
-    folded,
-    refusal,
-    tensors,
-)  # fmt: skip
+from tests.client.convert.converting import assert_same_factors, client_of, converted, folded, refusal, tensors
 
 WIDTH = 6
 QKV = ("attn.to_q", "attn.to_k", "attn.to_v")
@@ -83,10 +76,7 @@ def pipeline(tmp_path):
 
 def pair(key, rows, *, alpha=None, r=2, inner=WIDTH, seed=1):
     rng = np.random.default_rng(seed)
-    found = {
-        f"{key}.lora_down.weight": tiny.normal(rng, r, inner),
-        f"{key}.lora_up.weight": tiny.normal(rng, rows, r),
-    }
+    found = {f"{key}.lora_down.weight": tiny.normal(rng, r, inner), f"{key}.lora_up.weight": tiny.normal(rng, rows, r)}
     return found if alpha is None else found | {f"{key}.alpha": np.array(alpha, "f4")}
 
 
@@ -172,19 +162,14 @@ def test_a_pipeline_takes_the_file_too(client, tmp_path, pipeline):
 
     converted(client, tmp_path, pipeline, found)
 
-    with (
-        open_base(pipeline.path, Cache(tmp_path / "cache")) as known,
-        open_folder(tmp_path / "out") as delta,
-    ):
+    with open_base(pipeline.path, Cache(tmp_path / "cache")) as known, open_folder(tmp_path / "out") as delta:
         fold_folder(known, delta, tmp_path / "folded")
     got = load_file(tmp_path / "folded" / "transformer" / "model.safetensors")
     want = expected(pipeline.weights, found)
     assert_near({name: got[name] for name in want}, want)
 
 
-def test_what_is_written_for_a_pipeline_is_the_file_that_diffusers_takes(
-    client, tmp_path, pipeline
-):
+def test_what_is_written_for_a_pipeline_is_the_file_that_diffusers_takes(client, tmp_path, pipeline):
     found = pair(QKV_KEY, 3 * WIDTH, alpha=3.0) | pair(LINEAR_KEY, 7 * WIDTH, alpha=1.0, r=3)
     for key, rows in ((QKV_KEY, 3 * WIDTH), (LINEAR_KEY, 7 * WIDTH)):
         found[f"{key}.dora_scale"] = np.ones((rows, 1), "f4")
@@ -291,10 +276,7 @@ def test_loha_of_a_stack_has_rows_as_well(client, tmp_path, flux, prefix):
 
 
 def test_lokr_of_a_stack_is_refused_by_name(client, tmp_path, flux):
-    found = {
-        f"{QKV_KEY}.lokr_w1": np.ones((6, 2), "f4"),
-        f"{QKV_KEY}.lokr_w2": np.ones((3, 3), "f4"),
-    }
+    found = {f"{QKV_KEY}.lokr_w1": np.ones((6, 2), "f4"), f"{QKV_KEY}.lokr_w2": np.ones((3, 3), "f4")}
 
     refused = refusal(client, tmp_path, flux, found)
 
@@ -305,11 +287,9 @@ def test_lokr_of_a_stack_is_refused_by_name(client, tmp_path, flux):
 @pytest.mark.parametrize(
     ("extra", "code"),
     [
-        ({"lora_unet_double_blocks_9_img_attn_qkv.alpha": np.array(1, "f4")},
-         "partial_application"),
+        ({"lora_unet_double_blocks_9_img_attn_qkv.alpha": np.array(1, "f4")}, "partial_application"),
         ({"lora_unet_double_blocks_0_img_mlp_0.alpha": np.array(1, "f4")}, "partial_application"),
-        (pair(f"lora_unet_{SINGLE.replace('.', '_')}_attn_to_k", WIDTH, alpha=1.0),
-         "unexpected_tensors"),
+        (pair(f"lora_unet_{SINGLE.replace('.', '_')}_attn_to_k", WIDTH, alpha=1.0), "unexpected_tensors"),
         (pair("diffusion_model.single_blocks.0.linear1", 7 * WIDTH, alpha=1.0), "overlap"),
         ({f"{LINEAR_KEY}.diff_b": np.zeros(7 * WIDTH, "f4")}, "unexpected_tensors"),
         ({f"{LINEAR_KEY}.alpha": np.array(0, "f4")}, "bad_config"),
@@ -318,7 +298,7 @@ def test_lokr_of_a_stack_is_refused_by_name(client, tmp_path, flux):
         ({f"{LINEAR_KEY}.lora_up.weight": np.array(1, "f4")}, "shape"),
         ({f"{LINEAR_KEY}.lora_down.weight": np.ones((3, WIDTH + 1), "f4")}, "shape"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_under_the_files_own_name(client, tmp_path, flux, extra, code):
     refused = refusal(client, tmp_path, flux, whole() | extra)
 

@@ -15,9 +15,17 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 
 FORMS = {"zip": True, "row of pickles": False}
 DTYPES = [
-    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
-    torch.int16, torch.int8, torch.uint8, torch.bool,
-]  # fmt: skip
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+]
 
 
 def saved(value, *, form="zip", **options):
@@ -43,19 +51,21 @@ def test_tensors_are_those_that_were_saved(form, protocol):
     found = read_archive(saved(state, form=form, pickle_protocol=protocol))
 
     assert_equal(found, state)
-    assert [t.dtype for t in found.values()] == [
-        "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL",
-    ]  # fmt: skip
+    assert [t.dtype for t in found.values()] == ["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"]
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_views_of_one_storage_are_read_each_for_itself(form):
     whole = torch.arange(24, dtype=torch.float32).reshape(4, 6)
     state = {
-        "whole": whole, "again": whole, "turned": whole.T, "part": whole[1:3, 2:5],
-        "steps": whole[::2, ::3], "one": whole[2, 3],
+        "whole": whole,
+        "again": whole,
+        "turned": whole.T,
+        "part": whole[1:3, 2:5],
+        "steps": whole[::2, ::3],
+        "one": whole[2, 3],
         "turned about": whole.reshape(2, 3, 4).permute(2, 0, 1),
-    }  # fmt: skip
+    }
 
     assert_equal(read_archive(saved(state, form=form)), state)
 
@@ -161,12 +171,11 @@ def packed(change):
         (lambda n, d: [] if n.endswith("data/0") else [(n, d, {})], "missing"),
         (lambda n, d: [(n.replace("data.pkl", "x.pkl"), d, {})], "0 files data.pkl"),
         (lambda n, d: [(n, d, {}), (f"b/{n}", d, {})], "2 files data.pkl"),
-        (lambda n, d: [(n, d, {}), (f"{n[:7]}/code/a.py", b"", {})][: 1 + ("data.pkl" in n)],
-         "TorchScript"),
+        (lambda n, d: [(n, d, {}), (f"{n[:7]}/code/a.py", b"", {})][: 1 + ("data.pkl" in n)], "TorchScript"),
         (lambda n, d: [(n, b"big" if n.endswith("byteorder") else d, {})], "little-endian"),
         (lambda n, d: [(n, d[:8] if n.endswith("data/0") else d, {})], "12 are expected"),
     ],
-)  # fmt: skip
+)
 def test_an_archive_that_torch_did_not_write_is_refused(change, word):
     with pytest.raises(Refused) as caught:
         read_archive(packed(change))

@@ -31,12 +31,8 @@ HOSTILE = {
     "a command": (HEAD + called("posix", "system", text("touch canary")) + STOP, "posix.system"),
     "a command beside tensors": (state(called("os", "system", text("touch canary"))), "os.system"),
     "eval": (state(called("builtins", "eval", CODE)), "builtins.eval"),
-    "exec by text": (
-        state(text("builtins") + text("exec") + b"\x93" + tuple_of(CODE) + b"R"), "builtins.exec"
-    ),
-    "an attribute of an attribute": (
-        state(text("collections") + text("OrderedDict.pop") + b"\x93"), "OrderedDict.pop"
-    ),
+    "exec by text": (state(text("builtins") + text("exec") + b"\x93" + tuple_of(CODE) + b"R"), "builtins.exec"),
+    "an attribute of an attribute": (state(text("collections") + text("OrderedDict.pop") + b"\x93"), "OrderedDict.pop"),
     "a subprocess": (state(called("subprocess", "Popen", text("touch canary"))), "subprocess"),
     "a file": (state(called("io", "open", text("canary"), text("w"))), "io.open"),
     "a name of torch": (state(called("torch", "load", text("canary"))), "torch.load"),
@@ -54,14 +50,10 @@ HOSTILE = {
     "a call of a type": (state(named("torch", "FloatStorage") + b")R"), "makes no tensor"),
     "a call of a text": (state(text("eval") + tuple_of(CODE) + b"R"), "calls str"),
     "attributes of a name": (state(named("torch", "Size") + b"}b"), "attributes"),
-    "attributes of a dictionary": (
-        state(b"}}" + text("__class__") + text("canary") + b"sb"), "attributes"
-    ),
+    "attributes of a dictionary": (state(b"}}" + text("__class__") + text("canary") + b"sb"), "attributes"),
     "items of a list": (state(b"]" + text("a") + text("b") + b"s"), "no dictionary"),
     "keys that are no texts": (state(b"}" + b"))s"), "dictionary of texts"),
-    "a mapping with arguments": (
-        state(called("collections", "OrderedDict", tuple_of(text("a")))), "make no tensor"
-    ),
+    "a mapping with arguments": (state(called("collections", "OrderedDict", tuple_of(text("a")))), "make no tensor"),
     "a memo from nowhere": (state(b"j\xff\xff\xff\xff"), "did not keep"),
     "a memo far away": (state(tensor() + b"r\xff\xff\xff\xff0"), "0x30"),
     "more from the stack than was put": (HEAD + b"\x86" + STOP, "more from its stack"),
@@ -82,18 +74,12 @@ HOSTILE = {
     "a tensor behind its storage": (state(tensor(offset=4, shape=(1,))), "beyond"),
     "a tensor before its storage": (state(tensor(offset=-1)), "other than a storage"),
     "steps backwards": (state(tensor(strides=(-1,))), "not made of counts"),
-    "a terabyte of four numbers": (
-        state(tensor(shape=(1 << 20, 1 << 20), strides=(0, 0))), "repeats"
-    ),
+    "a terabyte of four numbers": (state(tensor(shape=(1 << 20, 1 << 20), strides=(0, 0))), "repeats"),
     "a shape of texts": (state(tensor().replace(number(4), text("4"))), "known"),
-    "too many dimensions": (
-        state(tensor(shape=(1,) * 40, strides=(1,) * 40)), "40 dimensions"
-    ),
-    "a storage twice": (
-        HEAD + b"}(" + text("a") + tensor() + text("b") + tensor(storage(2)) + b"u.", "two ways"
-    ),
+    "too many dimensions": (state(tensor(shape=(1,) * 40, strides=(1,) * 40)), "40 dimensions"),
+    "a storage twice": (HEAD + b"}(" + text("a") + tensor() + text("b") + tensor(storage(2)) + b"u.", "two ways"),
     "a storage of nothing known": (state(tensor(storage(kind="UntypedStorage"))), "UntypedStorage"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", HOSTILE)

@@ -40,18 +40,33 @@ LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size":
 TEXT = {"vocab_size": 20, "max_position_embeddings": 16, "hidden_size": WIDTH, **LAYERS}
 SIGHT = {"image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": WIDTH, **LAYERS}
 PAIR = {
-    "d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": 20,
-}  # fmt: skip
+    "d_model": WIDTH,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "vocab_size": 20,
+}
 OF_T5 = {
-    "d_model": WIDTH, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "vocab_size": 20,
+    "d_model": WIDTH,
+    "d_kv": 8,
+    "d_ff": 24,
+    "num_layers": 2,
+    "num_heads": 2,
+    "vocab_size": 20,
     "dropout_rate": 0.0,
-}  # fmt: skip
+}
 OF_GPT2 = {"n_embd": WIDTH, "n_layer": 2, "n_head": 2, "vocab_size": 20, "n_positions": 16}
 OF_DISTILBERT = {
-    "dim": WIDTH, "n_layers": 2, "n_heads": 2, "hidden_dim": 24, "vocab_size": 20,
+    "dim": WIDTH,
+    "n_layers": 2,
+    "n_heads": 2,
+    "hidden_dim": 24,
+    "vocab_size": 20,
     "max_position_embeddings": 16,
-}  # fmt: skip
+}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("BertForSequenceClassification", {**TEXT, "num_labels": 3}),
     "distilbert": ("DistilBertForSequenceClassification", {**OF_DISTILBERT, "num_labels": 3}),
@@ -61,19 +76,23 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "vit": ("ViTForImageClassification", {**SIGHT, "num_labels": 3}),
     "clip": ("CLIPModel", {"text_config": TEXT, "vision_config": SIGHT, "projection_dim": 8}),
     "t5": ("T5ForConditionalGeneration", OF_T5),
-    "bart": (
-        "BartForConditionalGeneration",
-        {**PAIR, "max_position_embeddings": 16, "forced_eos_token_id": None},
-    ),
+    "bart": ("BartForConditionalGeneration", {**PAIR, "max_position_embeddings": 16, "forced_eos_token_id": None}),
     "whisper": (
         "WhisperForConditionalGeneration",
         {
-            **PAIR, "max_source_positions": 8, "max_target_positions": 16, "num_mel_bins": 4,
-            "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 2, "decoder_start_token_id": 3,
-            "suppress_tokens": None, "begin_suppress_tokens": None,
+            **PAIR,
+            "max_source_positions": 8,
+            "max_target_positions": 16,
+            "num_mel_bins": 4,
+            "pad_token_id": 1,
+            "bos_token_id": 2,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 3,
+            "suppress_tokens": None,
+            "begin_suppress_tokens": None,
         },
     ),
-}  # fmt: skip
+}
 NARROW = {"reduction_factor": 4}
 MATRICES = ["v", "q", "k"]
 ADAPTERS = {
@@ -84,9 +103,7 @@ ADAPTERS = {
         "gated": SeqBnConfig(**NARROW, use_gating=True, non_linearity="leakyrelu"),
         "lora_gated": LoRAConfig(r=2, alpha=6, use_gating=True),
         "loreft": LoReftConfig(r=3, prefix_positions=3, suffix_positions=2),
-        "loreft_tied": LoReftConfig(
-            r=3, prefix_positions=2, suffix_positions=2, tied_weights=True, layers=[1]
-        ),
+        "loreft_tied": LoReftConfig(r=3, prefix_positions=2, suffix_positions=2, tied_weights=True, layers=[1]),
     },
     "distilbert": {"double": DoubleSeqBnConfig(**NARROW, original_ln_before=True)},
     "gpt2": {
@@ -97,9 +114,7 @@ ADAPTERS = {
     },
     "llama": {
         "parallel": ParBnConfig(**NARROW, use_gating=True),
-        "by_layer": DoubleSeqBnConfig(
-            reduction_factor={"1": 2, "default": 4}, leave_out=[0], non_linearity="gelu_new"
-        ),
+        "by_layer": DoubleSeqBnConfig(reduction_factor={"1": 2, "default": 4}, leave_out=[0], non_linearity="gelu_new"),
         "noreft": NoReftConfig(r=3, prefix_positions=3, suffix_positions=2),
         "direft": DiReftConfig(r=3, prefix_positions=3, suffix_positions=2, non_linearity="gelu"),
     },
@@ -107,9 +122,7 @@ ADAPTERS = {
     "vit": {
         "double": DoubleSeqBnConfig(**NARROW),
         "vera": VeraConfig(r=2, alpha=4),
-        "lora": LoRAConfig(
-            r=2, alpha=6, attn_matrices=MATRICES, intermediate_lora=True, leave_out=[1]
-        ),
+        "lora": LoRAConfig(r=2, alpha=6, attn_matrices=MATRICES, intermediate_lora=True, leave_out=[1]),
     },
     "clip": {"double_inv": DoubleSeqBnInvConfig(**NARROW), "ia3": IA3Config()},
     "t5": {"cross": DoubleSeqBnConfig(**NARROW, cross_adapter=True)},

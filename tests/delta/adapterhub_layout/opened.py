@@ -47,10 +47,7 @@ def with_shape(folder, name, shape):
     """Give one tensor another shape."""
     headers = {}
     for path, header in folder.files.headers.items():
-        tensors = {
-            n: replace(info, shape=shape) if n == name else info
-            for n, info in header.tensors.items()
-        }
+        tensors = {n: replace(info, shape=shape) if n == name else info for n, info in header.tensors.items()}
         headers[path] = replace(header, tensors=tensors)
     return SampleFolder(replace(folder.files, headers=headers), folder.tensors)
 

@@ -41,18 +41,11 @@ def _lora(prefix, r=3):
 
 SAMPLES = {
     "adalora": Sample(
-        {"init_r": 3, "lora_alpha": 4},
-        lambda o, i: {**_lora("lora_")(o, i), "lora_E": (3, 1)},
-        is_factored=True,
+        {"init_r": 3, "lora_alpha": 4}, lambda o, i: {**_lora("lora_")(o, i), "lora_E": (3, 1)}, is_factored=True
     ),
     "loha": Sample(
         {"r": 2, "alpha": 3},
-        lambda o, i: {
-            "hada_w1_a": (o, 2),
-            "hada_w1_b": (2, i),
-            "hada_w2_a": (o, 2),
-            "hada_w2_b": (2, i),
-        },
+        lambda o, i: {"hada_w1_a": (o, 2), "hada_w1_b": (2, i), "hada_w2_a": (o, 2), "hada_w2_b": (2, i)},
         is_on_conv1d=False,
     ),
     "lokr": Sample(
@@ -68,10 +61,7 @@ SAMPLES = {
     ),
     "randlora": Sample(
         {"r": 3, "randlora_alpha": 2},
-        lambda o, i: {
-            "randlora_lambda": (3, -(-min(o, i) // 3)),
-            "randlora_gamma": (-(-min(o, i) // 3), min(o, i)),
-        },
+        lambda o, i: {"randlora_lambda": (3, -(-min(o, i) // 3)), "randlora_gamma": (-(-min(o, i) // 3), min(o, i))},
         {"randlora_A": (3, 1, 40), "randlora_B": (40, 14, 3)},
         is_factored=True,
     ),
@@ -83,11 +73,7 @@ SAMPLES = {
     ),
     "delora": Sample(
         {"r": 3},
-        lambda o, i: {
-            **_lora("delora_")(o, i),
-            "delora_lambda": (1,),
-            "delora_w_norm": (i,),
-        },
+        lambda o, i: {**_lora("delora_")(o, i), "delora_lambda": (1,), "delora_w_norm": (i,)},
         is_on_conv1d=False,
         is_factored=True,
     ),
@@ -102,26 +88,15 @@ SAMPLES = {
     ),
     "hira": Sample({"r": 3}, _lora("hira_")),
     "fourierft": Sample(
-        {"n_frequency": 20, "scaling": 3.5},
-        lambda *_: {"fourierft_spectrum": (20,)},
-        is_by_rows=False,
+        {"n_frequency": 20, "scaling": 3.5}, lambda *_: {"fourierft_spectrum": (20,)}, is_by_rows=False
     ),
-    "c3a": Sample(
-        {"block_size": 4},
-        lambda o, i: {"c3a_kernel": (o // 4, i // 4, 4)},
-        is_on_conv1d=False,
-    ),
+    "c3a": Sample({"block_size": 4}, lambda o, i: {"c3a_kernel": (o // 4, i // 4, 4)}, is_on_conv1d=False),
     "waveft": Sample(
-        {"n_frequency": 20, "wavelet_family": "sym3", "scaling": 2},
-        lambda *_: {"waveft_spectrum": (20,)},
+        {"n_frequency": 20, "wavelet_family": "sym3", "scaling": 2}, lambda *_: {"waveft_spectrum": (20,)}
     ),
-    "miss": Sample(
-        {"r": 5}, lambda o, _: {"miss_block": (5, o)}, is_on_conv1d=False, is_factored=True
-    ),
+    "miss": Sample({"r": 5}, lambda o, _: {"miss_block": (5, o)}, is_on_conv1d=False, is_factored=True),
     "miss, bat": Sample(
-        {"r": 4, "init_weights": "bat"},
-        lambda o, _: {"miss_block": (o // 4, 4, 4)},
-        is_on_conv1d=False,
+        {"r": 4, "init_weights": "bat"}, lambda o, _: {"miss_block": (o // 4, 4, 4)}, is_on_conv1d=False
     ),
 }
 

@@ -18,9 +18,13 @@ peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
 SMALL = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-    "vocab_size": 32, "initializer_range": 0.2,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "vocab_size": 32,
+    "initializer_range": 0.2,
+}
 HEADS = {"num_key_value_heads": 1, "tie_word_embeddings": False}
 QV = ["q_proj", "v_proj"]
 
@@ -52,18 +56,33 @@ def qwen3():
 
 def gpt2():
     config = transformers.GPT2Config(
-        n_embd=16, n_layer=2, n_head=2, vocab_size=32, n_positions=16, bos_token_id=1,
-        eos_token_id=2, initializer_range=0.2,
-    )  # fmt: skip
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        vocab_size=32,
+        n_positions=16,
+        bos_token_id=1,
+        eos_token_id=2,
+        initializer_range=0.2,
+    )
     return transformers.GPT2LMHeadModel(config)
 
 
 PAIR = {
-    "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": 32,
-    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1,
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "vocab_size": 32,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
     "init_std": 0.2,
-}  # fmt: skip
+}
 
 
 def bart():
@@ -84,9 +103,18 @@ def deberta_mlm():
 
 def mamba2():
     config = transformers.Mamba2Config(
-        hidden_size=16, num_hidden_layers=1, state_size=4, vocab_size=32, num_heads=4, head_dim=8,
-        n_groups=1, expand=2, initializer_range=0.2, tie_word_embeddings=True, pad_token_id=0,
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=1,
+        state_size=4,
+        vocab_size=32,
+        num_heads=4,
+        head_dim=8,
+        n_groups=1,
+        expand=2,
+        initializer_range=0.2,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+    )
     return transformers.Mamba2ForCausalLM(config)
 
 
@@ -99,26 +127,40 @@ def llama_tied():
 def gpt_oss():
     """Experts whose matrices are square, and stored (in, out)."""
     config = transformers.GptOssConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=8, num_local_experts=4, num_experts_per_tok=2,
-        vocab_size=32, initializer_range=0.2, layer_types=["full_attention"],
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        vocab_size=32,
+        initializer_range=0.2,
+        layer_types=["full_attention"],
+    )
     return transformers.GptOssForCausalLM(config)
 
 
 def writer():
     """A GPT-2 that reads what another network has made of its input."""
     return transformers.GPT2Config(
-        n_embd=16, n_layer=1, n_head=2, vocab_size=32, n_positions=16, bos_token_id=1,
-        eos_token_id=2, initializer_range=0.2, is_decoder=True, add_cross_attention=True,
-    )  # fmt: skip
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        vocab_size=32,
+        n_positions=16,
+        bos_token_id=1,
+        eos_token_id=2,
+        initializer_range=0.2,
+        is_decoder=True,
+        add_cross_attention=True,
+    )
 
 
 def vit_gpt2():
     """Two networks in one, of which the first has other names in memory than in files."""
-    encoder = transformers.ViTConfig(
-        **{**SMALL, "image_size": 8, "patch_size": 4, "num_channels": 3}
-    )
+    encoder = transformers.ViTConfig(**{**SMALL, "image_size": 8, "patch_size": 4, "num_channels": 3})
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, writer())
     config.decoder_start_token_id, config.pad_token_id = 1, 0
     return transformers.VisionEncoderDecoderModel(config)

@@ -54,9 +54,7 @@ def test_a_kind_and_whether_it_folds_are_told(name, variant, kind, word, is_fold
 def test_a_fused_projection_changes_in_the_adapted_thirds_alone():
     folder, target = sample("gpt2", "lora"), "transformer.h.0.attn.c_attn.weight"
     a, b = (numbers(folder.tensors[f"{FUSED}.{factor}"]) for factor in ("lora_A", "lora_B"))
-    want = np.concatenate(
-        [np.zeros((16, 16)), a[:2].T @ b[:16].T * 3, a[2:].T @ b[16:].T * 3], axis=1
-    )
+    want = np.concatenate([np.zeros((16, 16)), a[:2].T @ b[:16].T * 3, a[2:].T @ b[16:].T * 3], axis=1)
 
     before, after = folded("gpt2", "lora", target)
 
@@ -73,25 +71,19 @@ def test_a_bias_is_scaled_with_its_outputs():
 
 
 def test_a_missing_factor_is_found():
-    folder = with_tensors(
-        sample("vit", "lora"), lambda name: None if name == f"{QUERY}.lora_B" else name
-    )
+    folder = with_tensors(sample("vit", "lora"), lambda name: None if name == f"{QUERY}.lora_B" else name)
 
     assert codes(folder, base("vit")[0]) == ["missing_tensors"]
 
 
 def test_a_missing_projection_is_found():
-    folder = with_tensors(
-        sample("vit", "lora"), lambda name: None if name.startswith(QUERY) else name
-    )
+    folder = with_tensors(sample("vit", "lora"), lambda name: None if name.startswith(QUERY) else name)
 
     assert codes(folder, base("vit")[0]) == ["missing_tensors"]
 
 
 def test_a_layer_that_the_base_lacks_is_found():
-    folder = with_tensors(
-        sample("vit", "vera"), lambda name: name.replace("encoder.layer.1.", "encoder.layer.9.")
-    )
+    folder = with_tensors(sample("vit", "vera"), lambda name: name.replace("encoder.layer.1.", "encoder.layer.9."))
 
     assert codes(folder, base("vit")[0]) == ["partial_application", "missing_tensors"]
 
@@ -109,9 +101,7 @@ def test_a_shape_that_does_not_fit_is_found():
 
 
 def test_shared_factors_that_did_not_come_are_not_drawn_again():
-    folder = with_tensors(
-        sample("vit", "vera"), lambda name: None if "shared_parameters" in name else name
-    )
+    folder = with_tensors(sample("vit", "vera"), lambda name: None if "shared_parameters" in name else name)
 
     assert codes(folder, base("vit")[0]) == ["not_self_contained"]
 
@@ -150,9 +140,9 @@ def test_a_config_of_another_method_is_found():
     folder = with_document(
         sample("vit", "lora"),
         "adapter_config.json",
-        lambda config: config.update(config=dict(sample("vit", "double").files.documents[
-            "adapter_config.json"
-        ]["config"])),
-    )  # fmt: skip
+        lambda config: config.update(
+            config=dict(sample("vit", "double").files.documents["adapter_config.json"]["config"])
+        ),
+    )
 
     assert codes(folder, base("vit")[0]) == ["kind_mismatch"]

@@ -15,24 +15,40 @@ from tests.folders import open_base, open_folder
 
 N, LAYERS, WIDTH, HEADS, NARROW = 3, 2, 8, 2, 5
 BERT = {
-    "architectures": ["BertModel"], "model_type": "bert", "hidden_size": WIDTH,
-    "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "vocab_size": 20,
-}  # fmt: skip
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "vocab_size": 20,
+}
 ATTENTION = "encoder.layer.{}.attention.self"
 POOL = "bert.encoder.layer.{}.attention.self.prefix_tuning.pool.prefix_tunings.task.self_prefix."
 OWN = "bert.prefix_tuning.prefix_tunings.task.self_prefix."
 GATE = "bert.encoder.layer.{}.attention.self.prefix_tuning.prefix_gates.task."
 PREFIX = {
-    "architecture": "prefix_tuning", "bottleneck_size": NARROW, "cross_prefix": True,
-    "dropout": 0.0, "encoder_prefix": True, "flat": False, "init_weights_seed": None,
-    "leave_out": [], "non_linearity": "tanh", "prefix_length": N, "shared_gating": True,
+    "architecture": "prefix_tuning",
+    "bottleneck_size": NARROW,
+    "cross_prefix": True,
+    "dropout": 0.0,
+    "encoder_prefix": True,
+    "flat": False,
+    "init_weights_seed": None,
+    "leave_out": [],
+    "non_linearity": "tanh",
+    "prefix_length": N,
+    "shared_gating": True,
     "use_gating": False,
-}  # fmt: skip
+}
 FLAT = {**PREFIX, "flat": True}
 PROMPT = {
-    "architecture": "prompt_tuning", "combine": "prefix", "init_weights_seed": None,
-    "prompt_init": "random_uniform", "prompt_init_text": None, "prompt_length": N,
-}  # fmt: skip
+    "architecture": "prompt_tuning",
+    "combine": "prefix",
+    "init_weights_seed": None,
+    "prompt_init": "random_uniform",
+    "prompt_init_text": None,
+    "prompt_length": N,
+}
 PROMPT_NAME = "bert.prompt_tuning.prompt_tunings.task.prompt_embedding.weight"
 LORA = {"architecture": "lora", "r": 2, "alpha": 4, "attn_matrices": ["q"]}
 
@@ -89,9 +105,16 @@ def opened(tmp_path, base):
     """Give a function that writes an adapter, and gives its account and its folder."""
 
     def open_adapter(method, tensors, **frame):
-        config = {"config": method, "hidden_size": WIDTH, "model_class": "BertModel",
-                  "model_name": "x", "model_type": "bert", "name": "task",
-                  "version": "adapters.1.3.0", **frame}  # fmt: skip
+        config = {
+            "config": method,
+            "hidden_size": WIDTH,
+            "model_class": "BertModel",
+            "model_name": "x",
+            "model_type": "bert",
+            "name": "task",
+            "version": "adapters.1.3.0",
+            **frame,
+        }
         folder = tmp_path / "delta"
         folder.mkdir(exist_ok=True)
         (folder / "adapter_config.json").write_text(json.dumps(config))
@@ -127,8 +150,7 @@ def test_a_prefix_is_what_its_network_makes_of_its_vectors(opened):
     made, _ = opened(PREFIX, pooled(stored))
     keys, values = made.effects[1].vectors.make(NumPyOps())
 
-    inner = np.tanh(stored["wte.weight"] @ stored["control_trans.0.weight"].T
-                    + stored["control_trans.0.bias"])  # fmt: skip
+    inner = np.tanh(stored["wte.weight"] @ stored["control_trans.0.weight"].T + stored["control_trans.0.bias"])
     whole = inner @ stored["control_trans.2.weight"].T + stored["control_trans.2.bias"]
     rows = whole.reshape(N, LAYERS, 2, HEADS, WIDTH // HEADS)
     assert np.allclose(keys, rows[:, 1, 0], atol=1e-6)
@@ -152,9 +174,7 @@ def test_a_prefix_does_not_move_the_tokens_and_every_copy_is_accounted_for(opene
 
     made, _ = opened(PREFIX, tensors)
 
-    assert [(e.module, e.shift) for e in made.effects] == [
-        (ATTENTION.format(layer), 0) for layer in range(LAYERS)
-    ]
+    assert [(e.module, e.shift) for e in made.effects] == [(ATTENTION.format(layer), 0) for layer in range(LAYERS)]
     assert made.roles.keys() == tensors.keys()
     assert made.roles[f"{OWN}wte.weight"][0] == "self_prefix.wte.weight"
     assert made.roles[f"{POOL.format(1)}wte.weight"][0] == "self_prefix.wte.weight_again"
@@ -199,17 +219,10 @@ def without(tensors, *ends):
         ({**PREFIX, "twist": 1}, pooled(network()), "bad_config"),
         (PREFIX, {PROMPT_NAME: numbers(1, N, WIDTH)}, "no_tensor_applied"),
         (PREFIX, pooled(network(), [0, 1, 2]), "unexpected_tensors"),
+        (PREFIX, {**pooled(network()), f"{GATE.format(0)}weight": numbers(1, 1, WIDTH)}, "unexpected_tensors"),
         (
             PREFIX,
-            {**pooled(network()), f"{GATE.format(0)}weight": numbers(1, 1, WIDTH)},
-            "unexpected_tensors",
-        ),
-        (
-            PREFIX,
-            {
-                **pooled(network()),
-                f"{OWN.replace('self', 'cross')}wte.weight": numbers(1, N, WIDTH),
-            },
+            {**pooled(network()), f"{OWN.replace('self', 'cross')}wte.weight": numbers(1, N, WIDTH)},
             "unexpected_tensors",
         ),
     ],
@@ -222,8 +235,9 @@ def test_a_prefix_that_config_and_tensors_disagree_about_is_refused(codes, metho
 def test_gates_are_means_over_the_tokens(opened, gates):
     method = {**FLAT, "use_gating": True, "shared_gating": gates == 1}
     weight, bias = numbers(1, gates, WIDTH), numbers(2, gates)
-    own = {f"{GATE.format(n)}{name}": value for n in range(LAYERS)
-           for name, value in (("weight", weight), ("bias", bias))}  # fmt: skip
+    own = {
+        f"{GATE.format(n)}{name}": value for n in range(LAYERS) for name, value in (("weight", weight), ("bias", bias))
+    }
     states = numbers(3, 4, 6, WIDTH)
 
     made, _ = opened(method, {**pooled(flat()), **own})

@@ -17,10 +17,15 @@ from tests.folders import open_base, open_folder
 N, LAYERS, WIDTH = 3, tiny.LAYERS, tiny.WIDTH
 ATTENTIONS = [f"model.layers.{layer}.self_attn" for layer in range(LAYERS)]
 CONFIG = {
-    "adapter_layers": LAYERS, "adapter_len": N, "base_model_name_or_path": "tiny",
-    "inference_mode": True, "peft_type": "ADAPTION_PROMPT", "peft_version": "0.21.2",
-    "target_modules": "self_attn", "task_type": "CAUSAL_LM",
-}  # fmt: skip
+    "adapter_layers": LAYERS,
+    "adapter_len": N,
+    "base_model_name_or_path": "tiny",
+    "inference_mode": True,
+    "peft_type": "ADAPTION_PROMPT",
+    "peft_version": "0.21.2",
+    "target_modules": "self_attn",
+    "task_type": "CAUSAL_LM",
+}
 
 
 def numbers(*shape):
@@ -73,12 +78,8 @@ def codes(opened):
 def test_a_prompt_goes_beside_every_attention(opened):
     found = opened(tensors())
 
-    assert (found.delta.name, found.delta.variant, found.delta.foldable) == (
-        "prefix", "adaption", False
-    )  # fmt: skip
-    assert [(effect.module, effect.when) for effect in found.effects] == [
-        (path, "after") for path in ATTENTIONS
-    ]
+    assert (found.delta.name, found.delta.variant, found.delta.foldable) == ("prefix", "adaption", False)
+    assert [(effect.module, effect.when) for effect in found.effects] == [(path, "after") for path in ATTENTIONS]
     assert found.problems == []
     assert found.roles.keys() == tensors().keys()
 
@@ -99,8 +100,7 @@ def test_the_second_attention_is_what_its_formula_says(opened):
     cosines, sines = np.cos(angles).astype("f4"), np.sin(angles).astype("f4")
     weights = [numbers(WIDTH, shape.heads * width), numbers(WIDTH, shape.heads * width) * 0.5]
     out = numbers(heads * width, WIDTH)
-    functions = {"keys": lambda x: x @ weights[0], "values": lambda x: x @ weights[1],
-                 "out": lambda x: x @ out}  # fmt: skip
+    functions = {"keys": lambda x: x @ weights[0], "values": lambda x: x @ weights[1], "out": lambda x: x @ out}
     arrays = {"queries": queries, "cosines": cosines, "sines": sines}
 
     found = second.apply(value, HookInputs(arrays, functions), NumPyOps())

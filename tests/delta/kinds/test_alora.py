@@ -15,9 +15,7 @@ from tests.delta.kinds import peft_oracle as oracle
 from tests.delta.kinds.peft_oracle import QV, bart, gpt2, llama, peft
 
 PHRASE = [5, 6]
-TOLD = {
-    "target_modules": QV, "task_type": "CAUSAL_LM", "alora_invocation_tokens": PHRASE, "r": 2,
-}  # fmt: skip
+TOLD = {"target_modules": QV, "task_type": "CAUSAL_LM", "alora_invocation_tokens": PHRASE, "r": 2}
 
 
 def accounted(tmp_path, make=llama, **more):

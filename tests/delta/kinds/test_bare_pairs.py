@@ -173,9 +173,8 @@ def test_a_core_makes_the_kernel_of_three_convolutions(tmp_path, base):
 def test_factors_give_what_folding_adds(is_flipped):
     rng = np.random.default_rng(0)
     pair = PairUpdate(
-        Held(tiny.normal(rng, 6, 2)), Held(tiny.normal(rng, 2, 4)), Held(np.float32(3)),
-        is_flipped=is_flipped,
-    )  # fmt: skip
+        Held(tiny.normal(rng, 6, 2)), Held(tiny.normal(rng, 2, 4)), Held(np.float32(3)), is_flipped=is_flipped
+    )
     weight = np.zeros((4, 6) if is_flipped else (6, 4), np.float32)
 
     left, right, scale = factors_of(pair)
@@ -198,16 +197,11 @@ SPELLINGS = {
         "down_blocks.0.attn1.processor.to_q_lora",
         "unet.down_blocks.0.attn1.processor.to_q_lora",
     ],
-    OUT: [
-        f"text_encoder.{OUT}.lora_linear_layer",
-        "unet.down_blocks.0.attn1.processor.to_out_lora",
-    ],
+    OUT: [f"text_encoder.{OUT}.lora_linear_layer", "unet.down_blocks.0.attn1.processor.to_out_lora"],
 }
 
 
-@pytest.mark.parametrize(
-    ("module", "layer"), [(m, name) for m in SPELLINGS for name in SPELLINGS[m]]
-)
+@pytest.mark.parametrize(("module", "layer"), [(m, name) for m in SPELLINGS for name in SPELLINGS[m]])
 @pytest.mark.parametrize("alpha", [None, 4.0])
 def test_old_diffusers_names_are_read(tmp_path, base, module, layer, alpha):
     shape = UNET[f"{module}.weight"]
@@ -227,9 +221,7 @@ def test_old_diffusers_names_are_read(tmp_path, base, module, layer, alpha):
 def test_parts_of_a_pipeline_that_the_base_is_not_are_refused(tmp_path, base):
     pair = {"up.weight": np.ones((6, 2), "f4"), "down.weight": np.ones((2, 4), "f4")}
     tensors = {f"unet.{QUERY}.lora_linear_layer.{end}": value for end, value in pair.items()}
-    tensors |= {
-        f"text_encoder.layers.0.fc.lora_linear_layer.{end}": value for end, value in pair.items()
-    }
+    tensors |= {f"text_encoder.layers.0.fc.lora_linear_layer.{end}": value for end, value in pair.items()}
 
     assert written(tmp_path, tensors).codes == ["partial_application"]
 

@@ -86,10 +86,7 @@ def test_metadata_and_the_user_must_agree(tmp_path, base):
     assert caught.value.problem_code == "convention_needed"
 
 
-@pytest.mark.parametrize(
-    ("written", "file"),
-    [("additive", "model.safetensors"), ("absolute", "delta.safetensors")],
-)
+@pytest.mark.parametrize(("written", "file"), [("additive", "model.safetensors"), ("absolute", "delta.safetensors")])
 def test_numbers_that_contradict_the_name_ask_for_the_convention(tmp_path, base, written, file):
     delta = tiny.bitfit(tmp_path / "delta", base, convention=written)
 
@@ -103,13 +100,11 @@ def test_numbers_that_contradict_the_name_ask_for_the_convention(tmp_path, base,
     [
         (lambda t: t | {BIAS: np.ones(5, np.float32)}, "shape"),
         (lambda t: t | {"transformer.h.9.ln_1.bias": np.ones(8, "f4")}, "partial_application"),
-        (lambda t: {n.replace(".h.", ".x."): v for n, v in t.items() if ".h." in n},
-         "no_tensor_applied"),
-        (lambda t: t | {"transformer.h.0.attn.bias": np.ones((1, 1, 4, 4), np.float32)},
-         "unexpected_tensors"),
+        (lambda t: {n.replace(".h.", ".x."): v for n, v in t.items() if ".h." in n}, "no_tensor_applied"),
+        (lambda t: t | {"transformer.h.0.attn.bias": np.ones((1, 1, 4, 4), np.float32)}, "unexpected_tensors"),
         (lambda t: t | {"h.0.ln_1.bias": np.ones(8, np.float32)}, "unexpected_tensors"),
     ],
-)  # fmt: skip
+)
 def test_biases_that_are_not_the_bases_are_refused(tmp_path, base, change, code):
     tensors = change(dict(tiny.bitfit(tmp_path / "plain", base).tensors))
     delta = tiny.write(tmp_path / "delta", tensors, file="model.safetensors")

@@ -33,11 +33,7 @@ def test_a_variant_and_its_places_are_told(name, variant, word, hooks):
     found = accounted(sample(name, variant), base(name)[0])
 
     assert found.problems == []
-    assert (found.delta.name, found.delta.variant, found.delta.foldable) == (
-        "bottleneck",
-        word,
-        False,
-    )
+    assert (found.delta.name, found.delta.variant, found.delta.foldable) == ("bottleneck", word, False)
     assert sum("adapter" in role or "." in role for role, _ in found.roles.values()) > 0
     assert found.modules - sum(role == "head" for role, _ in found.roles.values()) == hooks
 
@@ -49,25 +45,19 @@ def test_a_missing_tensor_is_found():
 
 
 def test_a_whole_missing_adapter_is_found():
-    folder = with_tensors(
-        sample("bert", "gated"), lambda name: None if ".layer.1.output." in name else name
-    )
+    folder = with_tensors(sample("bert", "gated"), lambda name: None if ".layer.1.output." in name else name)
 
     assert codes(folder, base("bert")[0]) == ["missing_tensors"]
 
 
 def test_a_layer_that_the_base_lacks_is_found():
-    folder = with_tensors(
-        sample("bert", "gated"), lambda name: name.replace(".layer.1.output.", ".layer.7.output.")
-    )
+    folder = with_tensors(sample("bert", "gated"), lambda name: name.replace(".layer.1.output.", ".layer.7.output."))
 
     assert codes(folder, base("bert")[0]) == ["partial_application", "missing_tensors"]
 
 
 def test_layers_of_another_network_are_found():
-    folder = with_tensors(
-        sample("bert", "gated"), lambda name: name.replace("bert.encoder", "other.blocks")
-    )
+    folder = with_tensors(sample("bert", "gated"), lambda name: name.replace("bert.encoder", "other.blocks"))
 
     assert codes(folder, base("bert")[0]) == ["no_tensor_applied", "missing_tensors"]
 
@@ -83,25 +73,20 @@ def test_a_shape_that_does_not_fit_is_found():
 
 
 def test_a_leftover_tensor_is_found():
-    folder = with_tensors(
-        sample("clip", "double_inv"), lambda name: name.replace(".G.2.bias", ".H.2.bias")
-    )
+    folder = with_tensors(sample("clip", "double_inv"), lambda name: name.replace(".G.2.bias", ".H.2.bias"))
 
     assert codes(folder, base("clip")[0]) == ["shape", "missing_tensors", "unexpected_tensors"]
 
 
 def test_a_head_that_came_in_part_is_found():
-    folder = with_tensors(
-        sample("bert", "gated"), lambda name: None if name == "classifier.bias" else name
-    )
+    folder = with_tensors(sample("bert", "gated"), lambda name: None if name == "classifier.bias" else name)
 
     assert codes(folder, base("bert")[0]) == ["missing_tensors"]
 
 
 def test_a_tensor_that_the_bases_own_head_lacks_is_found():
     folder = with_tensors(
-        sample("bert", "gated"),
-        lambda name: name.replace("classifier.bias", "classifier.out_proj.bias"),
+        sample("bert", "gated"), lambda name: name.replace("classifier.bias", "classifier.out_proj.bias")
     )
 
     assert codes(folder, base("bert")[0]) == ["missing_tensors", "unexpected_tensors"]
@@ -120,9 +105,7 @@ def test_an_adapter_that_the_config_leaves_out_is_found():
 
 
 def test_a_shared_rule_that_did_not_come_is_not_made_up():
-    folder = with_tensors(
-        sample("gpt2", "compacter"), lambda name: None if name.endswith("phm_rule") else name
-    )
+    folder = with_tensors(sample("gpt2", "compacter"), lambda name: None if name.endswith("phm_rule") else name)
 
     assert codes(folder, base("gpt2")[0]) == ["not_self_contained"]
 
@@ -152,9 +135,7 @@ def test_what_is_not_supported_is_refused_by_name(fields):
 
 
 def test_a_residual_after_the_addition_needs_a_norm_after_it():
-    folder = with_method(
-        sample("llama", "by_layer"), residual_before_ln="post_add", original_ln_before=True
-    )
+    folder = with_method(sample("llama", "by_layer"), residual_before_ln="post_add", original_ln_before=True)
 
     assert codes(folder, base("llama")[0]) == ["bad_config"]
 
@@ -191,17 +172,13 @@ def test_an_interface_that_is_not_understood_is_refused(change, code):
 
 
 def test_a_name_that_is_not_the_tensors_is_found():
-    folder = with_document(
-        sample("bert", "gated"), "adapter_config.json", lambda config: config.update(name="other")
-    )
+    folder = with_document(sample("bert", "gated"), "adapter_config.json", lambda config: config.update(name="other"))
 
     assert codes(folder, base("bert")[0]) == ["no_tensor_applied"]
 
 
 def test_an_unknown_field_around_the_method_is_refused():
-    folder = with_document(
-        sample("bert", "gated"), "adapter_config.json", lambda config: config.update(fusion="yes")
-    )
+    folder = with_document(sample("bert", "gated"), "adapter_config.json", lambda config: config.update(fusion="yes"))
 
     assert codes(folder, base("bert")[0]) == ["bad_config"]
 
@@ -241,8 +218,6 @@ def test_a_head_of_the_librarys_own_is_refused():
 
 
 def test_a_declared_head_that_did_not_come_is_found():
-    folder = with_tensors(
-        sample("bert", "gated"), lambda name: None if name.startswith("classifier") else name
-    )
+    folder = with_tensors(sample("bert", "gated"), lambda name: None if name.startswith("classifier") else name)
 
     assert codes(folder, base("bert")[0]) == ["missing_tensors"]

@@ -45,8 +45,7 @@ def folded(path, base):
     assert found.account.roles.keys() == folder.files.names
     folding = FoldedBase(found.account.effects, weights)
     return found, {
-        name: to_f32(view(b"".join(folding.rows(name)), "F32", folding.shape(name)), "F32")
-        for name in folding.changed
+        name: to_f32(view(b"".join(folding.rows(name)), "F32", folding.shape(name)), "F32") for name in folding.changed
     }
 
 
@@ -60,8 +59,7 @@ def refused(path, base):
 
 
 @pytest.mark.parametrize(
-    ("config", "scale"),
-    [({"r": 2, "lora_alpha": 1}, 0.5), ({"r": 2, "lora_alpha": 4, "use_rslora": True}, 2**1.5)],
+    ("config", "scale"), [({"r": 2, "lora_alpha": 1}, 0.5), ({"r": 2, "lora_alpha": 4, "use_rslora": True}, 2**1.5)]
 )
 def test_the_scale_is_what_the_metadata_tells(tmp_path, base, config, scale):
     tensors = tensors_of(tmp_path, base)

@@ -95,10 +95,7 @@ def test_another_head_takes_the_place_of_the_bases(tmp_path, base):
     path = changed(
         tmp_path / "delta",
         base,
-        lambda t: (
-            {n: v for n, v in t.items() if n != "lm_head.weight"}
-            | {"score.weight": np.ones((2, 8), np.float32)}
-        ),
+        lambda t: {n: v for n, v in t.items() if n != "lm_head.weight"} | {"score.weight": np.ones((2, 8), np.float32)},
     )
 
     found, weights = opened(path, base)
@@ -110,9 +107,7 @@ def test_another_head_takes_the_place_of_the_bases(tmp_path, base):
 def test_more_tokens_grow_the_vocabulary(tmp_path, base):
     grown = np.ones((23, 8), np.float32)
     path = changed(
-        tmp_path / "delta",
-        base,
-        lambda t: t | {"model.embed_tokens.weight": grown, "lm_head.weight": grown},
+        tmp_path / "delta", base, lambda t: t | {"model.embed_tokens.weight": grown, "lm_head.weight": grown}
     )
 
     found, weights = opened(path, base)

@@ -81,9 +81,7 @@ def test_it_folds_as_its_formula_says(ssf, tmp_path, base):
         np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("end", "shape"), [("ssf_scale", (5,)), ("ssf_shift", (5,)), ("ssf_scale", (7,))]
-)
+@pytest.mark.parametrize(("end", "shape"), [("ssf_scale", (5,)), ("ssf_shift", (5,)), ("ssf_scale", (7,))])
 def test_what_does_not_fit_is_refused_without_a_line_for_it(ssf, tmp_path, base, end, shape):
     folder, weights = base
     name = f"base_model.model.blocks.0.fc.{end}"

@@ -7,17 +7,15 @@ import pytest
 import torch
 
 from deltareg.delta.kind import HookInputs
-from deltareg.delta.layouts.adapterhub.interventions import Intervention, OrthonormalProjection, StoredProjection, InterventionUnit
+from deltareg.delta.layouts.adapterhub.interventions import (
+    Intervention,
+    InterventionUnit,
+    OrthonormalProjection,
+    StoredProjection,
+)
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
-from tests.delta.adapterhub_layout.opened import (
-    accounted,
-    base,
-    codes,
-    sample,
-    with_method,
-    with_tensors,
-)
+from tests.delta.adapterhub_layout.opened import accounted, base, codes, sample, with_method, with_tensors
 from tests.verify.held import Held
 
 OPS = NumPyOps()
@@ -36,11 +34,7 @@ def test_a_variant_and_its_layers_are_told(name, variant, word, layers):
     found = accounted(sample(name, variant), base(name)[0])
 
     assert found.problems == []
-    assert (found.delta.name, found.delta.variant, found.delta.foldable) == (
-        "intervention",
-        word,
-        False,
-    )
+    assert (found.delta.name, found.delta.variant, found.delta.foldable) == ("intervention", word, False)
     assert found.modules == layers + sum(role == "head" for role, _ in found.roles.values())
 
 
@@ -51,9 +45,7 @@ def test_what_tells_two_variants_apart_must_be_said():
 
 
 def test_a_layer_without_its_intervention_is_found():
-    folder = with_tensors(
-        sample("bert", "loreft"), lambda name: None if "layer.1.reft_layer" in name else name
-    )
+    folder = with_tensors(sample("bert", "loreft"), lambda name: None if "layer.1.reft_layer" in name else name)
 
     assert codes(folder, base("bert")[0]) == ["missing_tensors"]
 

@@ -51,14 +51,17 @@ def test_norms_are_replaced(tmp_path, base):
         (lambda t: t | {f"{NORM}.weight": np.ones(tiny.WIDTH, np.int32)}, ["shape"]),
         (lambda t: t | {f"{NORM}.bias": np.ones(tiny.WIDTH, np.float32)}, ["unexpected_tensors"]),
         (lambda t: t | {f"{NORM}.scale": np.ones(tiny.WIDTH, np.float32)}, ["unexpected_tensors"]),
-        (lambda t: t | {f"{tiny.PREFIX}model.norm.weight": np.ones(tiny.WIDTH, np.float32)},
-         ["undeclared_base_override"]),
-        (lambda t: {n.replace("model.layers", "text.layers"): v for n, v in t.items()},
-         ["partial_application", "missing_tensors"]),
-        (lambda t: t | {f"{NORM}.weight": np.full(tiny.WIDTH, np.nan, np.float32)},
-         ["non_finite"]),
+        (
+            lambda t: t | {f"{tiny.PREFIX}model.norm.weight": np.ones(tiny.WIDTH, np.float32)},
+            ["undeclared_base_override"],
+        ),
+        (
+            lambda t: {n.replace("model.layers", "text.layers"): v for n, v in t.items()},
+            ["partial_application", "missing_tensors"],
+        ),
+        (lambda t: t | {f"{NORM}.weight": np.full(tiny.WIDTH, np.nan, np.float32)}, ["non_finite"]),
     ],
-)  # fmt: skip
+)
 def test_layers_that_are_not_the_bases_are_refused(tmp_path, base, change, codes):
     found = written(tmp_path, change(norms(base, "input_layernorm", "norm")))
 
@@ -76,17 +79,15 @@ def test_a_bias_of_the_base_must_come_along(tmp_path):
 
 def bert(transformers):
     config = transformers.BertConfig(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-        vocab_size=32,
-    )  # fmt: skip
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, vocab_size=32
+    )
     return transformers.BertForSequenceClassification(config)
 
 
 def resnet(transformers):
     config = transformers.ResNetConfig(
-        num_channels=1, embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic",
-        num_labels=3,
-    )  # fmt: skip
+        num_channels=1, embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic", num_labels=3
+    )
     return transformers.ResNetForImageClassification(config)
 
 

@@ -34,8 +34,7 @@ def folded(delta, base):
     assert [p for p in found.problems if p.severity == "error"] == []
     folding = FoldedBase(found.effects, weights)
     return {
-        name: to_f32(view(b"".join(folding.rows(name)), "F32", folding.shape(name)), "F32")
-        for name in folding.changed
+        name: to_f32(view(b"".join(folding.rows(name)), "F32", folding.shape(name)), "F32") for name in folding.changed
     }
 
 
@@ -136,9 +135,7 @@ def test_half_precision_factors_are_widened_before_they_are_multiplied(tmp_path,
 
 def test_an_adapter_name_in_the_keys_is_taken_out(tmp_path, base):
     plain = tiny.lora(tmp_path / "plain", base)
-    named = {
-        name.replace(".weight", ".tuned.weight"): value for name, value in plain.tensors.items()
-    }
+    named = {name.replace(".weight", ".tuned.weight"): value for name, value in plain.tensors.items()}
     delta = tiny.write(tmp_path / "named", named, adapter_config=plain.config)
 
     got, want = folded(delta, base), folded(plain, base)
@@ -162,9 +159,7 @@ def test_the_variant_and_the_source_are_named(tmp_path, base):
 
 
 def test_the_config_of_the_manifest_holds_no_float(tmp_path, base):
-    delta = tiny.lora(
-        tmp_path / "delta", base, lora_alpha=2.5, alpha_pattern={"q_proj": 0.1}, lora_dropout=0.05
-    )
+    delta = tiny.lora(tmp_path / "delta", base, lora_alpha=2.5, alpha_pattern={"q_proj": 0.1}, lora_dropout=0.05)
 
     found, _ = opened(delta, base)
 
@@ -190,10 +185,7 @@ def test_a_bias_of_b_on_a_layer_without_one_can_only_be_attached(tmp_path, base)
 
 def test_a_copy_of_the_base_is_evidence_and_no_change(tmp_path, base):
     delta = tiny.lora(tmp_path / "delta", base, targets=("lm_head",))
-    copied = {
-        **delta.tensors,
-        f"{tiny.PREFIX}lm_head.base_layer.weight": base.weights["lm_head.weight"],
-    }
+    copied = {**delta.tensors, f"{tiny.PREFIX}lm_head.base_layer.weight": base.weights["lm_head.weight"]}
     delta = tiny.write(tmp_path / "copied", copied, adapter_config=delta.config)
 
     found, _ = opened(delta, base)
@@ -305,10 +297,7 @@ ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj", "g
         ({"init_lora_weights": "loftq"}, "not_self_contained"),
         ({"init_lora_weights": "corda"}, "not_self_contained"),
         ({"auto_mapping": {"base_model_class": "X", "parent_library": "os"}}, "custom_code"),
-        (
-            {"auto_mapping": {"base_model_class": "X", "parent_library": "transformers_modules.x"}},
-            "custom_code",
-        ),
+        ({"auto_mapping": {"base_model_class": "X", "parent_library": "transformers_modules.x"}}, "custom_code"),
         ({"auto_mapping": {"base_model_class": "X", "parent_library": "../x"}}, "custom_code"),
         ({"auto_mapping": "x"}, "custom_code"),
         ({"peft_type": "TOTALLY_NEW"}, "unknown_kind"),
@@ -363,10 +352,7 @@ def both_names(tensors):
         (lambda t: without(t, "layers.1."), "missing_tensors"),
         (lambda t: without(t, "v_proj"), "missing_tensors"),
         (lambda t: without(t, "0.self_attn.q_proj.lora_B"), "missing_tensors"),
-        (
-            lambda t: renamed(t, "model.layers.", "model.language_model.layers."),
-            "no_tensor_applied",
-        ),
+        (lambda t: renamed(t, "model.layers.", "model.language_model.layers."), "no_tensor_applied"),
         (lambda t: renamed(t, "base_model.model.", ""), "no_tensor_applied"),
         (lambda t: renamed(t, "layers.1.", "layers.9."), "partial_application"),
         (lambda t: renamed(t, "lora_A", "ia3_l"), "missing_tensors"),

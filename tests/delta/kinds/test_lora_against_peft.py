@@ -15,9 +15,7 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
-SMALL = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-}  # fmt: skip
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 IMAGE = {"image_size": 8, "patch_size": 4, "num_channels": 1}
 
 
@@ -38,42 +36,31 @@ def llama_tied():
 
 def gpt2():
     config = transformers.GPT2Config(
-        n_embd=16, n_layer=2, n_head=2, vocab_size=32, n_positions=16, bos_token_id=1,
-        eos_token_id=2,
-    )  # fmt: skip
+        n_embd=16, n_layer=2, n_head=2, vocab_size=32, n_positions=16, bos_token_id=1, eos_token_id=2
+    )
     return transformers.GPT2LMHeadModel(config)
 
 
 def bert():
-    return transformers.BertForSequenceClassification(
-        transformers.BertConfig(**SMALL, vocab_size=32)
-    )
+    return transformers.BertForSequenceClassification(transformers.BertConfig(**SMALL, vocab_size=32))
 
 
 def roberta():
-    return transformers.RobertaForSequenceClassification(
-        transformers.RobertaConfig(**SMALL, vocab_size=32)
-    )
+    return transformers.RobertaForSequenceClassification(transformers.RobertaConfig(**SMALL, vocab_size=32))
 
 
 def vit():
-    return transformers.ViTForImageClassification(
-        transformers.ViTConfig(**SMALL, **IMAGE, num_labels=4)
-    )
+    return transformers.ViTForImageClassification(transformers.ViTConfig(**SMALL, **IMAGE, num_labels=4))
 
 
 def clip():
     part = {**SMALL, "projection_dim": 8}
     text = {**part, "vocab_size": 32, "bos_token_id": 1, "eos_token_id": 2}
-    return transformers.CLIPModel(
-        transformers.CLIPConfig(text_config=text, vision_config={**part, **IMAGE})
-    )
+    return transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config={**part, **IMAGE}))
 
 
 def t5():
-    config = transformers.T5Config(
-        d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, vocab_size=32
-    )
+    config = transformers.T5Config(d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, vocab_size=32)
     return transformers.T5ForConditionalGeneration(config)
 
 
@@ -108,40 +95,24 @@ CASES = {
         },
     ),
     "some layers": (llama, {"target_modules": QV, "layers_to_transform": [1]}),
-    "some layers of a list": (
-        llama,
-        {"target_modules": QV, "layers_to_transform": 0, "layers_pattern": "layers"},
-    ),
+    "some layers of a list": (llama, {"target_modules": QV, "layers_to_transform": 0, "layers_pattern": "layers"}),
     "all but one": (
         llama,
-        {
-            "target_modules": "all-linear",
-            "exclude_modules": ["down_proj"],
-            "task_type": "CAUSAL_LM",
-        },
+        {"target_modules": "all-linear", "exclude_modules": ["down_proj"], "task_type": "CAUSAL_LM"},
     ),
     "dora": (llama, {"target_modules": [*QV, "down_proj"], "use_dora": True}),
     "dora rank-stabilised": (llama, {"target_modules": QV, "use_dora": True, "use_rslora": True}),
-    "dora on Conv1D": (
-        gpt2,
-        {"target_modules": ["c_attn", "c_proj"], "use_dora": True, "fan_in_fan_out": True},
-    ),
+    "dora on Conv1D": (gpt2, {"target_modules": ["c_attn", "c_proj"], "use_dora": True, "fan_in_fan_out": True}),
     "dora on an embedding": (llama, {"target_modules": ["embed_tokens"], "use_dora": True}),
     "dora on convolutions": (resnet, {"target_modules": ["convolution"], "use_dora": True}),
     "Conv1D": (gpt2, {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True}),
     "Conv1D without the flag": (gpt2, {"target_modules": ["c_proj"]}),
-    "convolutions": (
-        resnet,
-        {"target_modules": ["convolution"], "modules_to_save": ["classifier"]},
-    ),
+    "convolutions": (resnet, {"target_modules": ["convolution"], "modules_to_save": ["classifier"]}),
     "patches": (vit, {"target_modules": ["projection", "q_proj"]}),
     "embedding and linear": (llama, {"target_modules": ["embed_tokens", "lm_head", "q_proj"]}),
     "mistaken fan_in_fan_out": (llama, {"target_modules": QV, "fan_in_fan_out": True}),
     "pissa": (llama, {"target_modules": QV, "init_lora_weights": "pissa"}),
-    "pissa on Conv1D": (
-        gpt2,
-        {"target_modules": ["c_fc"], "init_lora_weights": "pissa", "fan_in_fan_out": True},
-    ),
+    "pissa on Conv1D": (gpt2, {"target_modules": ["c_fc"], "init_lora_weights": "pissa", "fan_in_fan_out": True}),
     "olora": (llama, {"target_modules": QV, "init_lora_weights": "olora"}),
     "gaussian": (llama, {"target_modules": QV, "init_lora_weights": "gaussian"}),
     "orthogonal": (llama, {"target_modules": QV, "init_lora_weights": "orthogonal"}),
@@ -166,10 +137,7 @@ CASES = {
 TIED = {
     "tied head adapted": (gpt2, {"target_modules": ["lm_head", "c_attn"]}),
     "tied embedding adapted": (gpt2, {"target_modules": ["wte"]}),
-    "tied embedding saved": (
-        llama_tied,
-        {"target_modules": QV, "modules_to_save": ["embed_tokens"]},
-    ),
+    "tied embedding saved": (llama_tied, {"target_modules": QV, "modules_to_save": ["embed_tokens"]}),
     "tied head saved": (llama_tied, {"target_modules": QV, "modules_to_save": ["lm_head"]}),
     "both adapted and kept tied": (
         llama_tied,
@@ -184,10 +152,7 @@ RESIZED = {
     "resized, saved": {"target_modules": QV, "modules_to_save": ["embed_tokens", "lm_head"]},
     "resized, untrained": {"target_modules": QV},
     "resized, adapted": {"target_modules": [*QV, "embed_tokens", "lm_head"]},
-    "resized, new rows trained": {
-        "target_modules": QV,
-        "trainable_token_indices": [32, 33],
-    },
+    "resized, new rows trained": {"target_modules": QV, "trainable_token_indices": [32, 33]},
 }
 
 
@@ -306,8 +271,7 @@ def logits_of_fold(tmp_path, network, tokens):
     view_, weights, folding = opened(tmp_path)
     names = {*weights, *folding.changed, *folding.additions}
     state = {
-        view_.names.memory(name) or name: torch.from_numpy(folded(folding, weights, name).copy())
-        for name in names
+        view_.names.memory(name) or name: torch.from_numpy(folded(folding, weights, name).copy()) for name in names
     }
     config = {**view_.config, **folding.config_changes(view_.config)}
     (tmp_path / "out").mkdir()

@@ -226,9 +226,7 @@ def test_what_the_library_has_not_for_conv1d_is_refused(tmp_path, sample):
         ("vblora", {"r": 3}, "rank"),
     ],
 )
-def test_a_config_that_does_not_go_with_the_tensors_is_refused(
-    tmp_path, base, sample, config, code
-):
+def test_a_config_that_does_not_go_with_the_tensors_is_refused(tmp_path, base, sample, config, code):
     delta = lora_family.write(tmp_path / "delta", base, sample, **config)
 
     assert codes(delta, base) == {code}

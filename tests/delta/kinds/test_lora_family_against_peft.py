@@ -24,9 +24,7 @@ from tests.folders import open_base, open_folder
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
-TorchOps = pytest.importorskip(
-    "deltareg_verify.engine.torch_engine.ops", reason="needs torch"
-).TorchOps
+TorchOps = pytest.importorskip("deltareg_verify.engine.torch_engine.ops", reason="needs torch").TorchOps
 
 QV = {"target_modules": ["q_proj", "v_proj"]}
 MLP = {"target_modules": ["up_proj", "down_proj"]}
@@ -37,11 +35,22 @@ STEPS = {"total_step": 10}
 
 def whisper():
     config = transformers.WhisperConfig(
-        d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, vocab_size=32,
-        num_mel_bins=4, max_source_positions=8, max_target_positions=8, pad_token_id=0,
-        bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
-    )  # fmt: skip
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        vocab_size=32,
+        num_mel_bins=4,
+        max_source_positions=8,
+        max_target_positions=8,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
     return transformers.WhisperForConditionalGeneration(config)
 
 
@@ -65,17 +74,9 @@ CASES = {
         },
     ),
     "loha on kernels": ("LoHa", resnet, {**WIDE, "r": 2}),
-    "loha on kernels through cores": (
-        "LoHa",
-        resnet,
-        {**WIDE, "r": 2, "use_effective_conv2d": True},
-    ),
+    "loha on kernels through cores": ("LoHa", resnet, {**WIDE, "r": 2, "use_effective_conv2d": True}),
     "loha on kernels of lines": ("LoHa", whisper, {**LINES, "r": 2}),
-    "loha on lines through cores": (
-        "LoHa",
-        whisper,
-        {**LINES, "r": 2, "use_effective_conv2d": True},
-    ),
+    "loha on lines through cores": ("LoHa", whisper, {**LINES, "r": 2, "use_effective_conv2d": True}),
     "lokr": ("LoKr", llama, {**QV, "r": 1, "alpha": 3}),
     "lokr whole": ("LoKr", llama, {**QV, "r": 64}),
     "lokr both decomposed": ("LoKr", llama, {**MLP, "r": 1, "decompose_both": True}),
@@ -87,11 +88,7 @@ CASES = {
     ),
     "lokr on kernels": ("LoKr", resnet, {**WIDE, "r": 1}),
     "lokr on kernels, whole": ("LoKr", resnet, {**WIDE, "r": 16}),
-    "lokr on kernels through cores": (
-        "LoKr",
-        resnet,
-        {**WIDE, "r": 1, "use_effective_conv2d": True},
-    ),
+    "lokr on kernels through cores": ("LoKr", resnet, {**WIDE, "r": 1, "use_effective_conv2d": True}),
     "lokr on kernels of lines": ("LoKr", whisper, {**LINES, "r": 1}),
     "lokr on lines, whole": ("LoKr", whisper, {**LINES, "r": 16}),
     "vera": ("Vera", llama, {"target_modules": "all-linear", "r": 4, "task_type": "CAUSAL_LM"}),
@@ -103,18 +100,10 @@ CASES = {
         {"target_modules": "all-linear", "r": 4, "randlora_alpha": 7, "task_type": "CAUSAL_LM"},
     ),
     "randlora sparse": ("RandLora", llama, {"randlora_alpha": 8, **QV, "r": 4, "sparse": True}),
-    "randlora very sparse": (
-        "RandLora",
-        llama,
-        {"randlora_alpha": 8, **MLP, "r": 4, "very_sparse": True},
-    ),
+    "randlora very sparse": ("RandLora", llama, {"randlora_alpha": 8, **MLP, "r": 4, "very_sparse": True}),
     "randlora on Conv1D": ("RandLora", gpt2, {"randlora_alpha": 8, **CONV1D, "r": 4}),
     "vblora": ("VBLoRA", llama, {**QV, "num_vectors": 9, "vector_length": 8, "topk": 3}),
-    "vblora of one vector": (
-        "VBLoRA",
-        llama,
-        {**QV, "num_vectors": 9, "vector_length": 4, "topk": 1},
-    ),
+    "vblora of one vector": ("VBLoRA", llama, {**QV, "num_vectors": 9, "vector_length": 4, "topk": 1}),
     "vblora without logits": (
         "VBLoRA",
         llama,
@@ -127,11 +116,7 @@ CASES = {
     ),
     "vblora on Conv1D": ("VBLoRA", gpt2, {**CONV1D, "num_vectors": 9, "vector_length": 8}),
     "delora": ("Delora", llama, {**MLP, "r": 3}),
-    "delora with patterns": (
-        "Delora",
-        llama,
-        {**QV, "rank_pattern": {"v_proj": 2}, "lambda_pattern": {"q_proj": 3}},
-    ),
+    "delora with patterns": ("Delora", llama, {**QV, "rank_pattern": {"v_proj": 2}, "lambda_pattern": {"q_proj": 3}}),
     "gralora": ("Gralora", llama, {**MLP, "r": 4}),
     "gralora of four": ("Gralora", llama, {**MLP, "r": 8, "gralora_k": 4, "alpha": 3}),
     "gralora, hybrid": ("Gralora", llama, {**QV, "r": 4, "hybrid_r": 3}),
@@ -155,26 +140,14 @@ CASES = {
     ),
     "fourierft on Conv1D": ("FourierFT", gpt2, {**CONV1D, "n_frequency": 40}),
     "c3a": ("C3A", llama, {**MLP, "block_size": 4}),
-    "c3a with a pattern": (
-        "C3A",
-        llama,
-        {**QV, "block_size": 4, "block_size_pattern": {"v_proj": 8}},
-    ),
+    "c3a with a pattern": ("C3A", llama, {**QV, "block_size": 4, "block_size_pattern": {"v_proj": 8}}),
     "waveft": ("WaveFT", llama, {**MLP, "n_frequency": 60}),
-    "waveft of long filters": (
-        "WaveFT",
-        llama,
-        {**MLP, "n_frequency": 60, "wavelet_family": "coif2"},
-    ),
+    "waveft of long filters": ("WaveFT", llama, {**MLP, "n_frequency": 60, "wavelet_family": "coif2"}),
     "waveft without a transform": ("WaveFT", llama, {**MLP, "n_frequency": 60, "use_idwt": False}),
     "waveft by size": (
         "WaveFT",
         llama,
-        {
-            "target_modules": ["q_proj", "up_proj"],
-            "n_frequency": 60,
-            "proportional_parameters": True,
-        },
+        {"target_modules": ["q_proj", "up_proj"], "n_frequency": 60, "proportional_parameters": True},
     ),
     "waveft with a pattern": (
         "WaveFT",
@@ -182,11 +155,7 @@ CASES = {
         {**QV, "n_frequency": 60, "n_frequency_pattern": {"v_proj": 20}, "scaling": 2},
     ),
     "waveft on Conv1D": ("WaveFT", gpt2, {**CONV1D, "n_frequency": 60, "wavelet_family": "sym3"}),
-    "waveft on Conv1D without a transform": (
-        "WaveFT",
-        gpt2,
-        {**CONV1D, "n_frequency": 60, "use_idwt": False},
-    ),
+    "waveft on Conv1D without a transform": ("WaveFT", gpt2, {**CONV1D, "n_frequency": 60, "use_idwt": False}),
     "miss": ("Miss", llama, {**QV, "r": 4}),
     "miss that is cut": ("Miss", llama, {**MLP, "r": 5}),
     "miss, mini": ("Miss", llama, {**MLP, "r": 5, "mini_r": 4, "init_weights": "mini"}),
@@ -237,10 +206,18 @@ def test_a_fold_is_what_the_library_merges(tmp_path, case):
 
 
 OTHER_LAYERS = [
-    "adalora on kernels", "hira on an embedding", "hira on kernels", "loha on kernels",
-    "loha on lines through cores", "lokr on kernels through cores", "lokr on kernels, whole",
-    "lokr on lines, whole", "miss, mini", "vblora without logits", "waveft without a transform",
-]  # fmt: skip
+    "adalora on kernels",
+    "hira on an embedding",
+    "hira on kernels",
+    "loha on kernels",
+    "loha on lines through cores",
+    "lokr on kernels through cores",
+    "lokr on kernels, whole",
+    "lokr on lines, whole",
+    "miss, mini",
+    "vblora without logits",
+    "waveft without a transform",
+]
 
 
 @pytest.mark.parametrize("case", OTHER_LAYERS)

@@ -8,12 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.errors import Refused
-from tests.delta.kinds.test_lora_against_peft import (
-    SMALL,
-    make_again,
-    opened,
-    tuned,
-)
+from tests.delta.kinds.test_lora_against_peft import SMALL, make_again, opened, tuned
 from tests.delta.kinds.test_lora_family_against_peft import assert_alike
 from tests.folders import open_base, open_folder
 
@@ -40,16 +35,13 @@ def square():
 
 def qwen3_moe():
     config = transformers.Qwen3MoeConfig(
-        **SIZES, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=20, head_dim=8,
-        mlp_only_layers=[1],
-    )  # fmt: skip
+        **SIZES, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=20, head_dim=8, mlp_only_layers=[1]
+    )
     return transformers.Qwen3MoeForCausalLM(config)
 
 
 def gpt_oss():
-    config = transformers.GptOssConfig(
-        **SIZES, num_local_experts=3, num_experts_per_tok=2, head_dim=8
-    )
+    config = transformers.GptOssConfig(**SIZES, num_local_experts=3, num_experts_per_tok=2, head_dim=8)
     return transformers.GptOssForCausalLM(config)
 
 
@@ -62,23 +54,12 @@ CASES = {
     "rank-stabilised": (qwen3_moe, {**BOTH, "use_rslora": True}),
     "with patterns": (
         qwen3_moe,
-        {
-            **BOTH,
-            "rank_pattern": {"experts.down_proj": 3},
-            "alpha_pattern": {"gate_up_proj": 5, "experts": 7},
-        },
+        {**BOTH, "rank_pattern": {"experts.down_proj": 3}, "alpha_pattern": {"gate_up_proj": 5, "experts": 7}},
     ),
-    "all linear, as the library rewrites it": (
-        mixtral,
-        {"target_modules": "all-linear", "task_type": "CAUSAL_LM"},
-    ),
+    "all linear, as the library rewrites it": (mixtral, {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
     "the router": (
         mixtral,
-        {
-            "target_modules": ["q_proj"],
-            "target_parameters": ["mlp.gate.weight"],
-            "alpha_pattern": {"gate": 9},
-        },
+        {"target_modules": ["q_proj"], "target_parameters": ["mlp.gate.weight"], "alpha_pattern": {"gate": 9}},
     ),
     "stored as stacks (experts, in, out)": (gpt_oss, BOTH),
 }

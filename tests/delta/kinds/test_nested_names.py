@@ -27,9 +27,13 @@ NETWORKS = ["gemma3 vision", "internvl", "llava", "mllama", "qwen2_vl", "qwen3_v
 # What peft takes to the names of today; of the others it makes nothing, without an error.
 BY_RELEASE = {"as it is", "transformers 4", "one level more"}
 FOUND = {
-    "gemma3 vision": BY_RELEASE, "internvl": BY_RELEASE, "llava": BY_RELEASE,
-    "mllama": BY_RELEASE, "qwen2_vl": {"as it is"}, "qwen3_vl": {"as it is"},
-}  # fmt: skip
+    "gemma3 vision": BY_RELEASE,
+    "internvl": BY_RELEASE,
+    "llava": BY_RELEASE,
+    "mllama": BY_RELEASE,
+    "qwen2_vl": {"as it is"},
+    "qwen3_vl": {"as it is"},
+}
 
 
 @pytest.fixture
@@ -48,10 +52,11 @@ class Trained:
             network.save_pretrained(folder / "base")
             self.cls = type(network)
             config = peft.LoraConfig(
-                r=2, task_type="CAUSAL_LM",
+                r=2,
+                task_type="CAUSAL_LM",
                 target_modules=["layers.0.self_attn.q_proj", "layers.2.self_attn.q_proj"],
                 exclude_modules=r".*(vision|visual).*",
-            )  # fmt: skip
+            )
             model = peft.get_peft_model(network, config)
             with torch.no_grad():
                 for parameter in model.parameters():
@@ -142,9 +147,7 @@ def test_convert_makes_a_lora_of_the_language_model_alone(tmp_path, client):
     made = Trained(tmp_path, "llava")
     with small_networks.quiet():
         text = {**small_networks.SMALL, **small_networks.WORDS}
-        transformers.LlamaForCausalLM(transformers.LlamaConfig(**text)).save_pretrained(
-            tmp_path / "llama"
-        )
+        transformers.LlamaForCausalLM(transformers.LlamaConfig(**text)).save_pretrained(tmp_path / "llama")
     path = made.spelled(HOME)
 
     client.folders.convert(path, tmp_path / "named", base=tmp_path / "llama")
@@ -163,9 +166,7 @@ def test_convert_asks_for_the_modules_by_their_new_names(tmp_path, client):
     client.folders.convert(made.spelled("model."), tmp_path / "named", base=tmp_path / "base")
 
     config = json.loads((tmp_path / "named" / "adapter_config.json").read_text())
-    assert config["target_modules"] == [
-        "language_model.layers.0.self_attn.q_proj", "layers.2.self_attn.q_proj",
-    ]  # fmt: skip
+    assert config["target_modules"] == ["language_model.layers.0.self_attn.q_proj", "layers.2.self_attn.q_proj"]
 
 
 def test_a_lora_of_another_width_is_not_converted(tmp_path, client):

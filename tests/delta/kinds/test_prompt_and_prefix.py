@@ -15,11 +15,17 @@ from tests.folders import open_base, open_folder
 N, LAYERS, WIDTH = 3, tiny.LAYERS, tiny.WIDTH
 ATTENTIONS = [f"model.layers.{layer}.self_attn" for layer in range(LAYERS)]
 CONFIG = {
-    "base_model_name_or_path": "tiny", "inference_mode": True, "modules_to_save": None,
-    "num_attention_heads": 2, "num_layers": LAYERS, "num_transformer_submodules": 1,
-    "num_virtual_tokens": N, "peft_version": "0.21.2", "task_type": "CAUSAL_LM",
+    "base_model_name_or_path": "tiny",
+    "inference_mode": True,
+    "modules_to_save": None,
+    "num_attention_heads": 2,
+    "num_layers": LAYERS,
+    "num_transformer_submodules": 1,
+    "num_virtual_tokens": N,
+    "peft_version": "0.21.2",
+    "task_type": "CAUSAL_LM",
     "token_dim": WIDTH,
-}  # fmt: skip
+}
 PREFIX = {**CONFIG, "peft_type": "PREFIX_TUNING", "prefix_projection": True}
 PROMPT = {**CONFIG, "peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM"}
 FLAT = (N, 2 * LAYERS * WIDTH)
@@ -71,9 +77,7 @@ def test_a_prefix_goes_to_every_attention_and_moves_the_tokens(opened):
 
     found = opened(PREFIX, tensors)
 
-    assert [(e.site, e.module, e.shift) for e in found.effects] == [
-        ("attention", path, N) for path in ATTENTIONS
-    ]
+    assert [(e.site, e.module, e.shift) for e in found.effects] == [("attention", path, N) for path in ATTENTIONS]
     assert found.roles == {"prompt_embeddings": ("prefix", ATTENTIONS[0])}
     assert (found.delta.name, found.delta.foldable) == ("prefix", False)
 
@@ -225,10 +229,9 @@ def base_of(tmp_path, config, shapes):
     ("model_type", "names"),
     [
         ("gpt_neox", ["gpt_neox.layers.{}.attention.query_key_value.weight"]),
-        ("olmo2", ["model.layers.{}.self_attn.k_proj.weight",
-                   "model.layers.{}.self_attn.q_proj.weight"]),
+        ("olmo2", ["model.layers.{}.self_attn.k_proj.weight", "model.layers.{}.self_attn.q_proj.weight"]),
     ],
-)  # fmt: skip
+)
 def test_attentions_of_other_types_are_found_by_their_keys(opened, tmp_path, model_type, names):
     shapes = {name.format(layer): (WIDTH, WIDTH) for name in names for layer in range(LAYERS)}
     base = base_of(tmp_path, {**tiny.LLAMA, "model_type": model_type}, shapes)
@@ -257,35 +260,35 @@ def test_where_keys_go_is_not_guessed(codes, tmp_path, config, names):
 
 
 def t5(tmp_path, layers):
-    paths = {
-        "encoder": ["0.SelfAttention"],
-        "decoder": ["0.SelfAttention", "1.EncDecAttention"],
-    }
+    paths = {"encoder": ["0.SelfAttention"], "decoder": ["0.SelfAttention", "1.EncDecAttention"]}
     shapes = {
         f"{stack}.block.{n}.layer.{path}.k.weight": (WIDTH, WIDTH)
         for stack, listed in paths.items()
         for path in listed
         for n in range(layers)
     }
-    config = {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5",
-              "is_encoder_decoder": True, "num_heads": 2, "d_model": WIDTH, "d_kv": WIDTH // 2,
-              "num_layers": layers, "vocab_size": 20}  # fmt: skip
+    config = {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "is_encoder_decoder": True,
+        "num_heads": 2,
+        "d_model": WIDTH,
+        "d_kv": WIDTH // 2,
+        "num_layers": layers,
+        "vocab_size": 20,
+    }
     return base_of(tmp_path, config, {**shapes, "shared.weight": (20, WIDTH)})
 
 
 @pytest.mark.parametrize(("layers", "dealt"), [(2, [0, 0]), (3, [0, 2, 1]), (4, [0, 2, 0, 2])])
-def test_a_decoder_beside_an_encoder_gets_every_second_layers_vectors(
-    opened, tmp_path, layers, dealt
-):
+def test_a_decoder_beside_an_encoder_gets_every_second_layers_vectors(opened, tmp_path, layers, dealt):
     tensors = prompt(N, 2 * layers * WIDTH)
     more = {"num_transformer_submodules": 2, "task_type": "SEQ_2_SEQ_LM", "num_layers": layers}
 
     found = opened(PREFIX, tensors, base=t5(tmp_path, layers), **more)
 
     rows = tensors["prompt_embeddings"].reshape(N, layers, 2, 2, WIDTH // 2)
-    assert [e.module for e in found.effects] == [
-        f"decoder.block.{n}.layer.0.SelfAttention" for n in range(layers)
-    ]
+    assert [e.module for e in found.effects] == [f"decoder.block.{n}.layer.0.SelfAttention" for n in range(layers)]
     for effect, layer in zip(found.effects, dealt, strict=True):
         assert np.array_equal(effect.vectors.make(NumPyOps())[0], rows[:, layer, 0])
 

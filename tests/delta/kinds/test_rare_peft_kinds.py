@@ -20,18 +20,7 @@ from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
 from deltareg_verify.engine.torch_engine.ops import TorchOps
 from tests.delta.kinds import peft_oracle as oracle
-from tests.delta.kinds.peft_oracle import (
-    QV,
-    gpt2,
-    llama,
-    llama_biased,
-    mistral,
-    peft,
-    qwen2,
-    qwen3,
-    resnet,
-    torch,
-)
+from tests.delta.kinds.peft_oracle import QV, gpt2, llama, llama_biased, mistral, peft, qwen2, qwen3, resnet, torch
 
 FILE = "adapter_model.safetensors"
 
@@ -49,11 +38,7 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         {"oft_block_size": 4, "coft": True, "eps": 0.3, "block_share": True},
     ),
     **{
-        f"oft of {terms} terms": (
-            llama,
-            peft.OFTConfig,
-            {"oft_block_size": 4, "num_cayley_neumann_terms": terms},
-        )
+        f"oft of {terms} terms": (llama, peft.OFTConfig, {"oft_block_size": 4, "num_cayley_neumann_terms": terms})
         for terms in (1, 2, 3, 6)
     },
     "oft with biases": (llama_biased, peft.OFTConfig, {"oft_block_size": 4, "bias": "oft_only"}),
@@ -64,8 +49,7 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     ),
     "boft": (llama, peft.BOFTConfig, {"boft_block_size": 4}),
     "boft by number": (llama_biased, peft.BOFTConfig, {"boft_block_size": 0, "boft_block_num": 2}),
-    "boft of convolutions": (resnet, peft.BOFTConfig, {"boft_block_num": 1, "boft_block_size": 0,
-                                                      **CONVOLUTIONS}),
+    "boft of convolutions": (resnet, peft.BOFTConfig, {"boft_block_num": 1, "boft_block_size": 0, **CONVOLUTIONS}),
     "hra": (llama_biased, peft.HRAConfig, {"r": 3}),
     "hra made orthogonal": (llama, peft.HRAConfig, {"r": 4, "apply_GS": True}),
     "hra of convolutions": (resnet, peft.HRAConfig, {"r": 2, **CONVOLUTIONS}),
@@ -73,11 +57,7 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "road 2": (llama_biased, peft.RoadConfig, {"variant": "road_2", "group_size": 8}),
     "road 4": (llama_biased, peft.RoadConfig, {"variant": "road_4", "group_size": 2}),
     "shira": (llama, peft.ShiraConfig, {"r": 2}),
-    "shira of all layers": (
-        llama,
-        peft.ShiraConfig,
-        {"r": 1, "target_modules": "all-linear", "random_seed": 5},
-    ),
+    "shira of all layers": (llama, peft.ShiraConfig, {"r": 1, "target_modules": "all-linear", "random_seed": 5}),
     "supertuning": (llama, peft.SupertuningConfig, {"sparsity": 0.9}),
     "supertuning with factors": (
         llama,
@@ -88,16 +68,8 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "deft scaled": (llama, peft.DeftConfig, {"r": 3, "alpha": 5}),
     "deft of rank above outputs": (llama, peft.DeftConfig, {"r": 12}),
     "deft orthonormal": (llama, peft.DeftConfig, {"r": 3, "decomposition_method": "qr"}),
-    "deft without R": (
-        llama,
-        peft.DeftConfig,
-        {"r": 3, "decomposition_method": "qr", "para": True},
-    ),
-    "deft on Conv1D": (
-        gpt2,
-        peft.DeftConfig,
-        {"r": 3, "target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True},
-    ),
+    "deft without R": (llama, peft.DeftConfig, {"r": 3, "decomposition_method": "qr", "para": True}),
+    "deft on Conv1D": (gpt2, peft.DeftConfig, {"r": 3, "target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True}),
     **{
         f"glora {a_b} {d_e}": (
             llama_biased,
@@ -109,22 +81,14 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "glora without biases": (llama, peft.GloraConfig, {"r": 2}),
     "peanut": (llama, peft.PeanutConfig, {"r": 3}),
     **{
-        f"peanut with {function}": (
-            llama,
-            peft.PeanutConfig,
-            {"r": 3, "depth": 2, "act_fn": function, "scaling": 0.5},
-        )
+        f"peanut with {function}": (llama, peft.PeanutConfig, {"r": 3, "depth": 2, "act_fn": function, "scaling": 0.5})
         for function in ("gelu", "silu", "leaky_relu")
     },
     "pvera": (llama, peft.PveraConfig, {"r": 3}),
     "pvera of several sizes": (llama, peft.PveraConfig, {"r": 3, "target_modules": "all-linear"}),
     "pvera on Conv1D": (gpt2, peft.PveraConfig, {"r": 3, "target_modules": ["c_attn", "c_proj"]}),
     "tinylora": (llama, peft.TinyLoraConfig, {"u": 5}),
-    "tinylora in groups": (
-        llama,
-        peft.TinyLoraConfig,
-        {"u": 5, "weight_tying": 0.7, "target_modules": "all-linear"},
-    ),
+    "tinylora in groups": (llama, peft.TinyLoraConfig, {"u": 5, "weight_tying": 0.7, "target_modules": "all-linear"}),
     "tinylora of one vector": (
         llama,
         peft.TinyLoraConfig,
@@ -136,23 +100,11 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         {"u": 5, "target_modules": ["c_fc", "c_attn", "c_proj"], "fan_in_fan_out": True},
     ),
     "unilora": (llama, peft.UniLoraConfig, {"save_indices": True, "theta_d_length": 40}),
-    "unilora on Conv1D": (
-        gpt2,
-        peft.UniLoraConfig,
-        {"save_indices": True, "target_modules": ["c_attn"]},
-    ),
-    "frod": (
-        llama,
-        peft.FrodConfig,
-        {"sparse_rate": 0.05, "target_modules": ["q_proj", "v_proj", "down_proj"]},
-    ),
-    "frod on Conv1D": (
-        gpt2,
-        peft.FrodConfig,
-        {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True},
-    ),
+    "unilora on Conv1D": (gpt2, peft.UniLoraConfig, {"save_indices": True, "target_modules": ["c_attn"]}),
+    "frod": (llama, peft.FrodConfig, {"sparse_rate": 0.05, "target_modules": ["q_proj", "v_proj", "down_proj"]}),
+    "frod on Conv1D": (gpt2, peft.FrodConfig, {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True}),
     "beft on biases": (llama_biased, peft.BeftConfig, {}),
-}  # fmt: skip
+}
 
 
 # What the library has no merge for, or merges on other layers than these.
@@ -299,11 +251,8 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "oft blocks of another size": ("oft", {"config": {"oft_block_size": 8}}, "shape"),
     "oft of size and number": ("oft", {"config": {"r": 4}}, "bad_config"),
     "oft before its size was saved": ("oft", {"config": {"oft_block_size": None}}, "bad_config"),
-    "oft of an older series": (
-        "oft of 6 terms", {"config": {"peft_version": "0.17.1"}}, "bad_config",
-    ),
-    "boft without a factor": ("boft", {"tensors": without("0.self_attn.q_proj.boft_s")},
-                              "missing_tensors"),
+    "oft of an older series": ("oft of 6 terms", {"config": {"peft_version": "0.17.1"}}, "bad_config"),
+    "boft without a factor": ("boft", {"tensors": without("0.self_attn.q_proj.boft_s")}, "missing_tensors"),
     "boft of another factor": ("boft", {"config": {"boft_block_size": 8}}, "shape"),
     "hra of another rank": ("hra", {"config": {"r": 2}}, "rank"),
     "road of other groups": ("road 1", {"config": {"group_size": 6}}, "shape"),
@@ -313,54 +262,38 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "shira saved on Windows": ("shira", {"tensors": as_reals}, "bad_config"),
     "supertuning of another count": ("supertuning", {"config": {"sparsity": 0.8}}, "shape"),
     "supertuning without places": (
-        "supertuning", {"config": {"save_precomputed_indices": False}}, "not_self_contained",
+        "supertuning",
+        {"config": {"save_precomputed_indices": False}},
+        "not_self_contained",
     ),
-    "supertuning without its factors": (
-        "supertuning", {"config": {"r": 3}}, "missing_tensors",
-    ),
+    "supertuning without its factors": ("supertuning", {"config": {"r": 3}}, "missing_tensors"),
     "deft of another rank": ("deft", {"config": {"r": 2}}, "rank"),
     "deft without R": ("deft", {"tensors": without("deft_R")}, "missing_tensors"),
     "deft with R too many": ("deft", {"config": {"para": True}}, "unexpected_tensors"),
-    "glora of another form": ("glora lora vector", {"config": {"config_A_B": "vector"}},
-                              "missing_tensors"),
-    "glora that couples bias and weight": (
-        "glora lora vector", {"config": {"config_C": "vector"}}, "bad_config",
-    ),
+    "glora of another form": ("glora lora vector", {"config": {"config_A_B": "vector"}}, "missing_tensors"),
+    "glora that couples bias and weight": ("glora lora vector", {"config": {"config_C": "vector"}}, "bad_config"),
     "peanut that is deeper": ("peanut", {"config": {"depth": 1}}, "missing_tensors"),
-    "peanut that is not so deep": (
-        "peanut with silu", {"config": {"depth": 1}}, "unexpected_tensors",
-    ),
+    "peanut that is not so deep": ("peanut with silu", {"config": {"depth": 1}}, "unexpected_tensors"),
     "peanut with an unknown function": ("peanut", {"config": {"act_fn": "mish"}}, "bad_config"),
-    "pvera without projections": (
-        "pvera", {"config": {"save_projection": False}}, "not_self_contained",
-    ),
+    "pvera without projections": ("pvera", {"config": {"save_projection": False}}, "not_self_contained"),
     "pvera by lot": ("pvera", {"config": {"sample_at_inference": True}}, "bad_config"),
     "pvera of another rank": ("pvera", {"config": {"r": 4}}, "rank"),
-    "tinylora without a vector": (
-        "tinylora", {"tensors": without("tinylora_v.1")}, "missing_tensors",
-    ),
-    "tinylora of another sharing": (
-        "tinylora", {"config": {"weight_tying": 1.0}}, "missing_tensors",
-    ),
-    "tinylora on an unknown network": (
-        "tinylora", {"base": {"model_type": "other"}}, "not_self_contained",
-    ),
+    "tinylora without a vector": ("tinylora", {"tensors": without("tinylora_v.1")}, "missing_tensors"),
+    "tinylora of another sharing": ("tinylora", {"config": {"weight_tying": 1.0}}, "missing_tensors"),
+    "tinylora on an unknown network": ("tinylora", {"base": {"model_type": "other"}}, "not_self_contained"),
     "tinylora of another size": ("tinylora", {"config": {"u": 4}}, "shape"),
     "unilora without places": ("unilora", {"config": {"save_indices": False}}, "unknown_kind"),
     "unilora of another length": ("unilora", {"config": {"theta_d_length": 41}}, "shape"),
-    "frod without its basis": ("frod", {"tensors": without("frod_V.mlp_down_proj")},
-                               "missing_tensors"),
+    "frod without its basis": ("frod", {"tensors": without("frod_V.mlp_down_proj")}, "missing_tensors"),
     "frod with one too many": (
         "frod",
         {"tensors": lambda own: {**own, "base_model.frod_V.x": np.ones((2, 2), np.float32)}},
         "unexpected_tensors",
     ),
     "frod that saved none": ("frod", {"config": {"save_projection": False}}, "not_self_contained"),
-    "beft of another shape": (
-        "beft", {"tensors": lambda own: {n: t[:, :4].copy() for n, t in own.items()}}, "shape",
-    ),
+    "beft of another shape": ("beft", {"tensors": lambda own: {n: t[:, :4].copy() for n, t in own.items()}}, "shape"),
     "lily of another count": ("lily", {"config": {"num_B": 2}}, "shape"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -375,10 +308,7 @@ def test_a_broken_delta_gets_its_code(broken, case):
 @pytest.mark.parametrize("place", [-1, 16 * 16])
 def test_a_place_outside_of_its_weight_is_refused(broken, place):
     folder = broken(
-        "supertuning",
-        tensors=lambda own: {
-            n: np.full_like(t, place) if "indices" in n else t for n, t in own.items()
-        },
+        "supertuning", tensors=lambda own: {n: np.full_like(t, place) if "indices" in n else t for n, t in own.items()}
     )
 
     _, weights, found = oracle.accounted(folder)

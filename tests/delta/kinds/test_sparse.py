@@ -90,10 +90,9 @@ def test_whole_tensors_may_come_along(tmp_path, base):
         ({"model.norm.weight.indices": flat([1, 2])}, ["missing_tensors"]),
         ({QUERY: np.zeros((tiny.WIDTH, tiny.WIDTH), np.float32)}, ["unexpected_tensors"]),
         ({"model.norm.weight": np.zeros(3, np.float32)}, ["shape"]),
-        ({"a.values": np.ones(2, np.float32), "a.indices": flat([1, 2])},
-         ["partial_application"]),
+        ({"a.values": np.ones(2, np.float32), "a.indices": flat([1, 2])}, ["partial_application"]),
     ],
-)  # fmt: skip
+)
 def test_elements_that_are_not_the_bases_are_refused(tmp_path, base, change, codes):
     assert written(tmp_path, sparse() | change).codes == codes
 
@@ -128,10 +127,7 @@ def test_runs_of_rows_add_up_to_the_whole(is_absolute, places, height):
     weight = rng.standard_normal((8, 8)).astype(np.float32)
     chosen = np.sort(rng.choice(64, 20, replace=False))
     update = SparseElements(
-        Held(places(chosen, np.int64), "I64"),
-        Held(rng.standard_normal(20).astype("f4")),
-        is_absolute,
-        (8, 8),
+        Held(places(chosen, np.int64), "I64"), Held(rng.standard_normal(20).astype("f4")), is_absolute, (8, 8)
     )
 
     whole = fold_rows(update, weight, 0, 8)
@@ -143,9 +139,7 @@ def test_runs_of_rows_add_up_to_the_whole(is_absolute, places, height):
 
 def test_every_other_element_keeps_its_bits():
     odd = np.array([-0.0, 0.0, np.inf, 3.0], np.float32).reshape(2, 2)
-    update = SparseElements(
-        Held(flat([3], np.int64), "I64"), Held(np.ones(1, "f4")), is_absolute=False, shape=(2, 2)
-    )
+    update = SparseElements(Held(flat([3], np.int64), "I64"), Held(np.ones(1, "f4")), is_absolute=False, shape=(2, 2))
 
     result = fold_rows(update, odd, 0, 2)
 
@@ -155,9 +149,7 @@ def test_every_other_element_keeps_its_bits():
 def test_new_values_of_a_narrow_base_come_out_as_they_were():
     patterns = np.arange(0x3F00, 0x3F40, dtype=np.uint16)
     values = to_f32(patterns, "BF16")
-    update = SparseElements(
-        Held(flat(range(64), np.int64), "I64"), Held(values), is_absolute=True, shape=(8, 8)
-    )
+    update = SparseElements(Held(flat(range(64), np.int64), "I64"), Held(values), is_absolute=True, shape=(8, 8))
 
     result = fold_rows(update, np.zeros((8, 8), np.float32), 0, 8)
 

@@ -25,11 +25,7 @@ CASES: dict = {
     "mamba2's embeddings": (peft_oracle.mamba2, {"target_modules": ["embeddings", "in_proj"]}),
     "llama's embeddings and head": (
         peft_oracle.llama_tied,
-        {
-            "target_modules": QV,
-            "modules_to_save": ["embed_tokens"],
-            "ensure_weight_tying": True,
-        },
+        {"target_modules": QV, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
     ),
     "bert and gpt2": (peft_oracle.bert_gpt2, {"target_modules": ["query", "value", "c_proj"]}),
     "vit and gpt2": (peft_oracle.vit_gpt2, {"target_modules": ["q_proj", "v_proj", "c_attn"]}),
@@ -61,10 +57,7 @@ def test_a_folded_folder_answers_like_the_library(tmp_path, case):
     with torch.no_grad():
         want = loaded(tmp_path, network)(**inputs).logits
 
-    with (
-        open_base(tmp_path / "base", Cache(tmp_path / "cache")) as base,
-        open_folder(tmp_path / "delta") as delta,
-    ):
+    with open_base(tmp_path / "base", Cache(tmp_path / "cache")) as base, open_folder(tmp_path / "delta") as delta:
         fold_folder(base, delta, tmp_path / "out")
 
     plain, told = type(network).from_pretrained(tmp_path / "out", output_loading_info=True)
@@ -75,8 +68,7 @@ def test_a_folded_folder_answers_like_the_library(tmp_path, case):
 
 
 @pytest.mark.parametrize(
-    ("cls", "found"),
-    [("BertForMaskedLM", {"ambiguous"}), ("BertForSequenceClassification", set())],
+    ("cls", "found"), [("BertForMaskedLM", {"ambiguous"}), ("BertForSequenceClassification", set())]
 )
 def test_rows_of_tokens_are_ambiguous_where_their_head_has_a_bias(tmp_path, cls, found):
     base = peft_oracle.bert_mlm()
@@ -84,9 +76,8 @@ def test_rows_of_tokens_are_ambiguous_where_their_head_has_a_bias(tmp_path, cls,
     network = getattr(peft_oracle.transformers, cls).from_pretrained(tmp_path / "base")
     task = "SEQ_CLS" if not found else None
     config = peft_oracle.peft.LoraConfig(
-        r=2, target_modules=["query"], task_type=task,
-        trainable_token_indices={"word_embeddings": [1, 5]},
-    )  # fmt: skip
+        r=2, target_modules=["query"], task_type=task, trainable_token_indices={"word_embeddings": [1, 5]}
+    )
     peft_oracle.peft.get_peft_model(network, config).save_pretrained(tmp_path / "delta")
 
     assert peft_oracle.codes(tmp_path) == found

@@ -75,11 +75,7 @@ def test_a_tied_head_that_files_store_again_goes_along(tmp_path):
     weights = {**base.weights, "lm_head.weight": base.weights["transformer.wte.weight"]}
     tiny.write(tmp_path / "base", weights, file="model.safetensors")
 
-    found = written(
-        tmp_path,
-        name=f"{tiny.PREFIX}transformer.wte.trainable_tokens_delta",
-        target_modules=["wte"],
-    )
+    found = written(tmp_path, name=f"{tiny.PREFIX}transformer.wte.trainable_tokens_delta", target_modules=["wte"])
 
     folded = found.folded()
     assert set(folded) == {"lm_head.weight", "transformer.wte.weight"}
@@ -88,9 +84,14 @@ def test_a_tied_head_that_files_store_again_goes_along(tmp_path):
 
 def llama(transformers, *, tied):
     config = transformers.LlamaConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
-        vocab_size=32, num_key_value_heads=1, tie_word_embeddings=tied,
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        vocab_size=32,
+        num_key_value_heads=1,
+        tie_word_embeddings=tied,
+    )
     return transformers.LlamaForCausalLM(config)
 
 
@@ -142,9 +143,7 @@ def grown(tmp_path, *, tied):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         network.resize_token_embeddings(34)
-        config = peft.TrainableTokensConfig(
-            target_modules=["embed_tokens"], token_indices=[5, 32, 33]
-        )
+        config = peft.TrainableTokensConfig(target_modules=["embed_tokens"], token_indices=[5, 32, 33])
         model = peft.get_peft_model(network, config)
         # The library looks at the base's folder to see that the vocabulary has grown.
         model.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
@@ -179,8 +178,5 @@ def test_a_head_of_its_own_without_its_new_rows_is_refused(tmp_path):
 
 
 def weights_of(found):
-    own = {
-        name: np.frombuffer(t.read(), np.float32).reshape(t.shape)
-        for name, t in found.weights.items()
-    }
+    own = {name: np.frombuffer(t.read(), np.float32).reshape(t.shape) for name, t in found.weights.items()}
     return {**own, **found.folded()}

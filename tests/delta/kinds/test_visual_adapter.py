@@ -12,32 +12,32 @@ from torch.nn import functional
 from deltareg.delta.kind import HookInputs
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
-from tests.delta.adapterhub_layout.opened import (
-    accounted,
-    base,
-    codes,
-    with_document,
-    with_tensors,
-)
+from tests.delta.adapterhub_layout.opened import accounted, base, codes, with_document, with_tensors
 from tests.folders import open_folder
 
 RANK, WIDTH = 4, 16
 CONVPASS = {
-    "kind": "visual_adapter", "variant": "convpass", "insert": "parallel_mlp", "rank": RANK,
-    "grid": [2, 2], "activation": "gelu", "scale": 0.5,
-}  # fmt: skip
+    "kind": "visual_adapter",
+    "variant": "convpass",
+    "insert": "parallel_mlp",
+    "rank": RANK,
+    "grid": [2, 2],
+    "activation": "gelu",
+    "scale": 0.5,
+}
 PLAIN = {
-    "kind": "visual_adapter", "variant": "adaptformer", "insert": "parallel_mlp", "rank": RANK,
-    "activation": "relu", "scale": 0.1,
-}  # fmt: skip
+    "kind": "visual_adapter",
+    "variant": "adaptformer",
+    "insert": "parallel_mlp",
+    "rank": RANK,
+    "activation": "relu",
+    "scale": 0.1,
+}
 
 
 def values(variant, layers, *, seed=0):
     random = np.random.default_rng(seed)
-    shapes = {
-        "down.weight": (RANK, WIDTH), "down.bias": (RANK,),
-        "up.weight": (WIDTH, RANK), "up.bias": (WIDTH,),
-    }  # fmt: skip
+    shapes = {"down.weight": (RANK, WIDTH), "down.bias": (RANK,), "up.weight": (WIDTH, RANK), "up.bias": (WIDTH,)}
     if variant == "convpass":
         shapes |= {"conv.weight": (RANK, RANK, 3, 3), "conv.bias": (RANK,)}
     return {
@@ -71,9 +71,7 @@ def reference(found, x, held):
     images = patches.transpose(1, 2).reshape(len(x), RANK, 2, 2)
     points = token.transpose(1, 2).reshape(len(x), RANK, 1, 1)
     made = [
-        functional.conv2d(part, at["conv.weight"], at["conv.bias"], padding=1)
-        .flatten(2)
-        .transpose(1, 2)
+        functional.conv2d(part, at["conv.weight"], at["conv.bias"], padding=1).flatten(2).transpose(1, 2)
         for part in (points, images)
     ]
     wide = functional.linear(functional.gelu(torch.cat(made, 1)), at["up.weight"], at["up.bias"])
@@ -105,26 +103,11 @@ def test_positions_that_are_fewer_than_the_grid_are_refused(push):
     ("name", "config", "layers", "modules"),
     [
         ("vit", CONVPASS, VIT, {"vit.layers.0.mlp", "vit.layers.1.mlp"}),
-        (
-            "vit",
-            {**PLAIN, "insert": "after_attention"},
-            VIT,
-            {"vit.layers.0.attention", "vit.layers.1.attention"},
-        ),
+        ("vit", {**PLAIN, "insert": "after_attention"}, VIT, {"vit.layers.0.attention", "vit.layers.1.attention"}),
         ("vit", {**PLAIN, "layers": [1]}, VIT[1:], {"vit.layers.1.mlp"}),
         ("clip", PLAIN, CLIP[2:], {f"{layer}.mlp" for layer in CLIP[2:]}),
-        (
-            "clip",
-            {**PLAIN, "variant": "vl_adapter", "insert": "after_mlp"},
-            CLIP,
-            {f"{layer}.mlp" for layer in CLIP},
-        ),
-        (
-            "vit",
-            PLAIN,
-            ["vit.encoder.layer.0", "vit.encoder.layer.1"],
-            {"vit.layers.0.mlp", "vit.layers.1.mlp"},
-        ),
+        ("clip", {**PLAIN, "variant": "vl_adapter", "insert": "after_mlp"}, CLIP, {f"{layer}.mlp" for layer in CLIP}),
+        ("vit", PLAIN, ["vit.encoder.layer.0", "vit.encoder.layer.1"], {"vit.layers.0.mlp", "vit.layers.1.mlp"}),
         (
             "bert",
             {**PLAIN, "variant": "vl_adapter", "insert": "parallel_mlp"},
@@ -147,9 +130,7 @@ def test_a_missing_layer_is_found(push):
 
 
 def test_a_missing_tensor_is_found(push):
-    folder = with_tensors(
-        push(CONVPASS, VIT), lambda name: None if name.endswith("0.convpass.up.bias") else name
-    )
+    folder = with_tensors(push(CONVPASS, VIT), lambda name: None if name.endswith("0.convpass.up.bias") else name)
 
     assert codes(folder, base("vit")[0]) == ["missing_tensors"]
 
@@ -163,9 +144,7 @@ def test_names_of_another_network_are_found(push):
 
 
 def test_another_width_is_found(push):
-    folder = with_document(
-        push(CONVPASS, VIT), "adapter_config.json", lambda config: config.update(rank=8)
-    )
+    folder = with_document(push(CONVPASS, VIT), "adapter_config.json", lambda config: config.update(rank=8))
 
     assert codes(folder, base("vit")[0]) == ["shape"]
 
@@ -185,9 +164,7 @@ def test_another_width_is_found(push):
     ids=lambda change: next(iter(change)),
 )
 def test_what_has_no_meaning_is_refused_by_name(push, change):
-    folder = with_document(
-        push(CONVPASS, VIT), "adapter_config.json", lambda config: config.update(change)
-    )
+    folder = with_document(push(CONVPASS, VIT), "adapter_config.json", lambda config: config.update(change))
 
     assert codes(folder, base("vit")[0]) == ["bad_config"]
 

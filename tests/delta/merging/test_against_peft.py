@@ -38,9 +38,7 @@ def test_the_library_reads_what_a_merge_wrote(method, base, deltas, tmp_path):
     ]
     by_factors = method_named(method)
     assert isinstance(by_factors, FactorMethod)
-    merging = FactorMerging(
-        sources, tensors, view, method=by_factors, settings=MergeSettings(rank=3)
-    )
+    merging = FactorMerging(sources, tensors, view, method=by_factors, settings=MergeSettings(rank=3))
 
     write_lora(merging, tmp_path, [], "F32", SILENT)
 

@@ -45,10 +45,7 @@ def effects_of(folder, view):
 def folded(effects, base):
     """Give every changed or new tensor: name -> (dtype, shape, bytes)."""
     folding = FoldedBase(effects, base)
-    found = {
-        name: (folding.dtype(name), folding.shape(name), b"".join(folding.rows(name)))
-        for name in folding.changed
-    }
+    found = {name: (folding.dtype(name), folding.shape(name), b"".join(folding.rows(name))) for name in folding.changed}
     for name, tensor in folding.additions.items():
         found[name] = (tensor.dtype, tensor.shape, bytes(tensor.read()))
     return found
@@ -94,9 +91,8 @@ def test_a_real_delta_as_a_lora_of_full_rank_does_the_same(delta, method, tmp_pa
 
     try:
         merging = FactorMerging(
-            [Parent("a", "a", 1.0, effects)], base, view,
-            method=by_factors, settings=MergeSettings(rank=10**6),
-        )  # fmt: skip
+            [Parent("a", "a", 1.0, effects)], base, view, method=by_factors, settings=MergeSettings(rank=10**6)
+        )
     except InvalidInput as refused:
         pytest.skip(refused.message)
     write_lora(merging, tmp_path, [], "F32", SILENT)

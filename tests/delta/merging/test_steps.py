@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from deltareg.delta.kind import Addition, WeightUpdate
-from deltareg.delta.maths.updates import ScaledAddition, Replacement
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.maths.updates import Replacement, ScaledAddition
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.delta.merge.methods import method_named
 from deltareg.delta.merge.sides import Parent
 from deltareg.delta.merge.steps import dropped_at_random, largest, with_one_sign
@@ -35,9 +35,7 @@ def f32(*values):
 def merging(base, *parents, method="linear"):
     """Merge parents, given as (weight, effects), over a base of arrays."""
     held = {name: Held(name, values) for name, values in base.items()}
-    sources = [
-        Parent(f"p{n}", f"p{n}", weight, effects) for n, (weight, effects) in enumerate(parents)
-    ]
+    sources = [Parent(f"p{n}", f"p{n}", weight, effects) for n, (weight, effects) in enumerate(parents)]
     by_values = method_named(method)
     assert isinstance(by_values, ValueMethod)
     return ValueMerging(sources, held, method=by_values, settings=MergeSettings())
@@ -79,9 +77,7 @@ def test_what_a_seed_draws_is_fixed_for_good():
 
 
 def test_of_equals_at_the_edge_the_first_are_kept():
-    assert largest(np.array([1.0, -2.0, 2.0, 2.0, 0.5]), 0.4).tolist() == [
-        False, True, True, False, False,
-    ]  # fmt: skip
+    assert largest(np.array([1.0, -2.0, 2.0, 2.0, 0.5]), 0.4).tolist() == [False, True, True, False, False]
 
 
 def test_a_sign_that_cancels_out_is_plus():

@@ -81,26 +81,20 @@ def test_a_prefix_may_be_missing_on_either_side():
     whole = name_map_for({"model_type": "bert"}, ["bert.encoder.layer.0.output.dense.weight"])
 
     assert plain.tensor("bert.encoder.layer.0.output.dense.weight") == next(iter(plain.files))
-    assert whole.tensor("encoder.layer.0.output.dense.weight") == (
-        "bert.encoder.layer.0.output.dense.weight"
-    )
+    assert whole.tensor("encoder.layer.0.output.dense.weight") == ("bert.encoder.layer.0.output.dense.weight")
 
 
 def test_a_head_class_puts_the_prefix_on_in_memory():
     names = ["encoder.layer.0.output.dense.weight", "classifier.weight"]
 
-    found = name_map_for(
-        {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}, names
-    )
+    found = name_map_for({"model_type": "bert", "architectures": ["BertForSequenceClassification"]}, names)
 
     assert found.memory(names[0]) == "bert.encoder.layer.0.output.dense.weight"
     assert found.memory(names[1]) == "classifier.weight"
 
 
 def test_a_plain_class_has_no_prefix_in_memory():
-    found = name_map_for(
-        {"model_type": "llama", "architectures": ["LlamaModel"]}, ["model.norm.weight"]
-    )
+    found = name_map_for({"model_type": "llama", "architectures": ["LlamaModel"]}, ["model.norm.weight"])
 
     assert found.memory("model.norm.weight") == "norm.weight"
 
@@ -133,18 +127,13 @@ def test_tied_names_share_the_stored_tensor():
 
 
 def test_a_plain_network_has_no_tied_head():
-    found = name_map_for(
-        {"model_type": "bert", "architectures": ["BertModel"]},
-        ["embeddings.word_embeddings.weight"],
-    )
+    found = name_map_for({"model_type": "bert", "architectures": ["BertModel"]}, ["embeddings.word_embeddings.weight"])
 
     assert found.absent_twins() == {}
 
 
 def test_only_one_spelling_of_an_unknown_type_is_guessed():
-    found = name_map_for(
-        {"model_type": "novel"}, ["trunk.a.weight", "left.b.weight", "right.b.weight"]
-    )
+    found = name_map_for({"model_type": "novel"}, ["trunk.a.weight", "left.b.weight", "right.b.weight"])
 
     assert found.tensor("a.weight") == "trunk.a.weight"
     assert found.tensor("novel.trunk.a.weight") == "trunk.a.weight"

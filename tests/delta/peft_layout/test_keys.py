@@ -19,11 +19,10 @@ from deltareg.delta.layouts.peft.keys import PREFIX, read_keys
         ("m.head.weight", ("m.head", "", "weight")),
         ("m.q.base_layer.bias", ("m.q", "base_layer", "bias")),
         ("m.head.modules_to_save.dense.weight", ("m.head", "modules_to_save", "dense.weight")),
-        ("m.e.token_adapter.trainable_tokens_delta",
-         ("m.e", "token_adapter", "trainable_tokens_delta")),
+        ("m.e.token_adapter.trainable_tokens_delta", ("m.e", "token_adapter", "trainable_tokens_delta")),
         ("m.e.token_adapter.base_layer.weight", ("m.e", "base_layer", "weight")),
     ],
-)  # fmt: skip
+)
 def test_a_name_is_a_module_a_marker_and_a_parameter(name, want):
     keys = read_keys([PREFIX + name], MARKERS)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.delta.layouts.peft.patterns import LONGEST, MOST, PatternBudget, Pattern, ending_pattern, whole_pattern
+from deltareg.delta.layouts.peft.patterns import LONGEST, MOST, Pattern, PatternBudget, ending_pattern, whole_pattern
 from deltareg.errors import Refused
 
 UNSLOTH = (
@@ -17,16 +17,53 @@ UNSLOTH = (
 )
 SWIFT = r"^(language_model|aligner)(?=\.).*\.(?:q_proj|v_proj)$|^model(?=\.).*\.(k_proj|q_proj)$"
 LLAMA_FACTORY = r"^(?!.*(?:visual|merger)).*(?:q_proj|k_proj|v_proj).*"
-ATOMS = st.sampled_from([
-    "q_proj", "model", "layers", r"\.", ".", r"\d", r"\w", "[a-z]", "[^.]", "(?:", "(", ")", "|",
-    "*", "+", "?", "{1,2}", "^", "$", r"\b", "(?=", "(?!", "(?<=", "(?i:", "(?P<n>", "(?P=n)",
-    "\\Z", "{", "}", "]", "(?#", "(?>", "++",
-])  # fmt: skip
+ATOMS = st.sampled_from(
+    [
+        "q_proj",
+        "model",
+        "layers",
+        r"\.",
+        ".",
+        r"\d",
+        r"\w",
+        "[a-z]",
+        "[^.]",
+        "(?:",
+        "(",
+        ")",
+        "|",
+        "*",
+        "+",
+        "?",
+        "{1,2}",
+        "^",
+        "$",
+        r"\b",
+        "(?=",
+        "(?!",
+        "(?<=",
+        "(?i:",
+        "(?P<n>",
+        "(?P=n)",
+        "\\Z",
+        "{",
+        "}",
+        "]",
+        "(?#",
+        "(?>",
+        "++",
+    ]
+)
 NAMES = [
-    "q_proj", "model.layers.0.self_attn.q_proj", "model.language_model.layers.1.mlp.up_proj",
-    "layers.12", "model", "visual.blocks.3.attn.qkv", "language_model.layers.0.self_attn.q_proj",
+    "q_proj",
+    "model.layers.0.self_attn.q_proj",
+    "model.language_model.layers.1.mlp.up_proj",
+    "layers.12",
+    "model",
+    "visual.blocks.3.attn.qkv",
+    "language_model.layers.0.self_attn.q_proj",
     "",
-]  # fmt: skip
+]
 
 
 def agrees(text, pattern, make):
@@ -37,11 +74,7 @@ def agrees(text, pattern, make):
 @pytest.mark.parametrize("text", [UNSLOTH, SWIFT, LLAMA_FACTORY, r".*layers\.[01]\..*q_proj"])
 def test_what_tools_write_is_read_as_the_library_reads_it(text):
     agrees(text, whole_pattern(text, PatternBudget()), lambda t, n: re.fullmatch(t, n) is not None)
-    agrees(
-        text,
-        ending_pattern(text, PatternBudget()),
-        lambda t, n: re.match(rf"(.*\.)?({t})$", n) is not None,
-    )
+    agrees(text, ending_pattern(text, PatternBudget()), lambda t, n: re.match(rf"(.*\.)?({t})$", n) is not None)
 
 
 @given(st.lists(ATOMS, min_size=1, max_size=8).map("".join))
@@ -76,9 +109,7 @@ def test_what_the_two_would_read_differently_is_refused(text):
     assert isinstance(whole_pattern(text, PatternBudget()), str)
 
 
-@pytest.mark.parametrize(
-    "text", ["((model|layers)*)*X", "(a+)+$", r"((\w|\.)+)+X", r"(\w+\s?)*X", "(.*)*(.*)*(.*)*X"]
-)
+@pytest.mark.parametrize("text", ["((model|layers)*)*X", "(a+)+$", r"((\w|\.)+)+X", r"(\w+\s?)*X", "(.*)*(.*)*(.*)*X"])
 @pytest.mark.timeout(30)  # `re` alone would go on for years
 def test_a_wild_one_ends_soon(text):
     pattern = whole_pattern(text, PatternBudget())

@@ -122,9 +122,7 @@ def test_what_tools_write_is_taken(tmp_path, base, config):
     if "target_modules" in config and "k_proj" in config["target_modules"]:
         targets = ("q_proj", "k_proj", "v_proj", "o_proj")
         plain = tiny.lora(tmp_path / "plain", base, targets=targets)
-        delta = tiny.write(
-            tmp_path / "delta", plain.tensors, adapter_config={**plain.config, **config}
-        )
+        delta = tiny.write(tmp_path / "delta", plain.tensors, adapter_config={**plain.config, **config})
     else:
         delta = with_names(tmp_path, base, str, **config)
 
@@ -159,11 +157,7 @@ def test_two_adapters_in_one_file_are_named(tmp_path, base):
 
 @pytest.mark.parametrize(
     "config",
-    [
-        {"lora_alpha": 10**400},
-        {"rank_pattern": {"q_proj": 10**400}},
-        {"alpha_pattern": {"q_proj": -(10**400)}},
-    ],
+    [{"lora_alpha": 10**400}, {"rank_pattern": {"q_proj": 10**400}}, {"alpha_pattern": {"q_proj": -(10**400)}}],
 )
 def test_a_number_that_no_float_holds_is_refused(tmp_path, base, config):
     delta = with_names(tmp_path, base, str, **config)

@@ -96,9 +96,7 @@ def configs(draw):
 def test_what_is_asked_for_is_what_the_library_itself_asks_for(module, config, saved):
     tuners = pytest.importorskip("peft.tuners.tuners_utils")
     layers = config["layers_to_transform"] if isinstance(config["target_modules"], list) else None
-    asked = SimpleNamespace(
-        **config | {"layers_to_transform": layers}, modules_to_save=saved, target_parameters=None
-    )
+    asked = SimpleNamespace(**config | {"layers_to_transform": layers}, modules_to_save=saved, target_parameters=None)
 
     found = targets(saved=tuple(saved), **config)
 

@@ -32,9 +32,5 @@ def test_bands_are_put_together_as_the_library_does(family):
 
 def test_there_are_as_many_families_as_the_docs_say():
     assert sorted(wavelets()) == sorted(
-        [
-            *(f"db{n}" for n in range(1, 11)),
-            *(f"sym{n}" for n in range(2, 11)),
-            *(f"coif{n}" for n in range(1, 5)),
-        ]
+        [*(f"db{n}" for n in range(1, 11)), *(f"sym{n}" for n in range(2, 11)), *(f"coif{n}" for n in range(1, 5))]
     )

@@ -57,24 +57,25 @@ def main():
     api = HfApi()
     refs = api.list_repo_refs("team/lora")
     errors = {
-        case: failing(hf_hub_download, name, file, revision=revision)
-        for case, (name, revision, file) in CASES.items()
+        case: failing(hf_hub_download, name, file, revision=revision) for case, (name, revision, file) in CASES.items()
     }
     errors["info of what is deleted"] = failing(api.model_info, "team/gone", revision="v1")
     errors["a token of the hub"] = failing(HfApi(token="hf_mine").model_info, "team/lora")
     errors["nobody's token"] = failing(HfApi(token="drg_x").model_info, "team/lora")
     print(
-        json.dumps({
-            "snapshots": snapshots,
-            "local": digests(local),
-            "branches": sorted(ref.name for ref in refs.branches),
-            "tags": sorted(ref.name for ref in refs.tags),
-            "who": api.whoami()["name"],
-            "files": sorted(api.list_repo_files("team/lora", revision="prod")),
-            "errors": errors,
-            "endpoint": os.environ["HF_ENDPOINT"] == api.endpoint,
-        })
-    )  # fmt: skip
+        json.dumps(
+            {
+                "snapshots": snapshots,
+                "local": digests(local),
+                "branches": sorted(ref.name for ref in refs.branches),
+                "tags": sorted(ref.name for ref in refs.tags),
+                "who": api.whoami()["name"],
+                "files": sorted(api.list_repo_files("team/lora", revision="prod")),
+                "errors": errors,
+                "endpoint": os.environ["HF_ENDPOINT"] == api.endpoint,
+            }
+        )
+    )
 
 
 main()

@@ -23,10 +23,19 @@ torch.manual_seed(0)
 model = AutoModelForCausalLM.from_pretrained(base)
 model = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"))
 asked = TrainingArguments(
-    folder, max_steps=4, save_steps=2, per_device_train_batch_size=2, report_to=[],
-    push_to_hub=True, hub_model_id=name, hub_strategy=strategy, hub_always_push=True,
-    use_cpu=True, learning_rate=1e-2, disable_tqdm=True,
-)  # fmt: skip
+    folder,
+    max_steps=4,
+    save_steps=2,
+    per_device_train_batch_size=2,
+    report_to=[],
+    push_to_hub=True,
+    hub_model_id=name,
+    hub_strategy=strategy,
+    hub_always_push=True,
+    use_cpu=True,
+    learning_rate=1e-2,
+    disable_tqdm=True,
+)
 trainer = Trainer(model, asked, train_dataset=Rows())
 trainer.train()
 done = trainer.push_to_hub()

@@ -14,20 +14,31 @@ tokenizer = AutoTokenizer.from_pretrained(base)
 tokenizer.pad_token = tokenizer.pad_token or tokenizer.convert_ids_to_tokens(0)
 hub = {"push_to_hub": True, "hub_model_id": name, "hub_always_push": True} if way == "hub" else {}
 config = SFTConfig(
-    folder, max_steps=4, save_steps=2, per_device_train_batch_size=2, report_to=[], use_cpu=True,
-    disable_tqdm=True, max_length=16, bf16=False, logging_steps=1, **hub,
-)  # fmt: skip
+    folder,
+    max_steps=4,
+    save_steps=2,
+    per_device_train_batch_size=2,
+    report_to=[],
+    use_cpu=True,
+    disable_tqdm=True,
+    max_length=16,
+    bf16=False,
+    logging_steps=1,
+    **hub,
+)
 callbacks = []
 if way == "callback":
     from deltareg.integrations.transformers import PushCallback
 
     callbacks = [PushCallback(name, base="tinyllama", always_push=True)]
 trainer = SFTTrainer(
-    AutoModelForCausalLM.from_pretrained(base), config,
-    train_dataset=Dataset.from_dict({"text": texts * 4}), processing_class=tokenizer,
+    AutoModelForCausalLM.from_pretrained(base),
+    config,
+    train_dataset=Dataset.from_dict({"text": texts * 4}),
+    processing_class=tokenizer,
     peft_config=LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"),
     callbacks=callbacks,
-)  # fmt: skip
+)
 trainer.train()
 if way == "hub":
     trainer.push_to_hub()

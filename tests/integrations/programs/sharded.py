@@ -12,9 +12,14 @@ from tests.integrations.training import trainer
 line, strategy, folder = sys.argv[1:]
 callback = PushCallback(line, base="tinyllama", always_push=True)
 run = trainer(
-    Path(folder) / "out", callback, fsdp=True, fsdp_config={"state_dict_type": "FULL_STATE_DICT"},
-    save_strategy=strategy, save_steps=2, max_steps=4,
-)  # fmt: skip
+    Path(folder) / "out",
+    callback,
+    fsdp=True,
+    fsdp_config={"state_dict_type": "FULL_STATE_DICT"},
+    save_strategy=strategy,
+    save_steps=2,
+    max_steps=4,
+)
 run.train()
 told = {"versions": callback.versions, "is_first": run.is_world_process_zero()}
 Path(folder, f"{dist.get_rank()}.json").write_text(json.dumps(told))

@@ -23,8 +23,12 @@ class Slow(TrainerCallback):
 given = json.loads(sys.argv[1])
 callback = PushCallback(given["line"], base="tinyllama", **given.get("push", {}))
 run = trainer(
-    given["folder"], callback, Slow(given.get("seconds", 0)), save_strategy=given["strategy"],
-    save_steps=1, max_steps=given["steps"],
-)  # fmt: skip
+    given["folder"],
+    callback,
+    Slow(given.get("seconds", 0)),
+    save_strategy=given["strategy"],
+    save_steps=1,
+    max_steps=given["steps"],
+)
 run.train(resume_from_checkpoint=given.get("goes_on", False))
 print(json.dumps({"versions": callback.versions, "steps": run.state.global_step}))

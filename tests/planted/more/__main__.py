@@ -28,9 +28,7 @@ from tests.planted.more.suite_for import SAMPLES
 
 def main() -> None:
     """Do what is asked for and tell how far it came."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kept", type=Path, help="what is trained and measured")
     parser.add_argument("out", type=Path, help="what the checks said")
     parser.add_argument("--half", choices=HALVES, help="only this half")
@@ -46,19 +44,11 @@ def main() -> None:
     steps = {options.only} if options.only else {"make", "judge"}
     out = options.out / code_digest()
     parts = [
-        Work(
-            tuple(i for i in wanted if i.recipe.base == name),
-            options.kept,
-            out,
-            steps,
-            options.samples,
-        )
+        Work(tuple(i for i in wanted if i.recipe.base == name), options.kept, out, steps, options.samples)
         for name in NAMES
     ]
     with get_context("spawn").Pool(options.jobs, still) as pool:
-        for count, name, seconds in pool.imap_unordered(
-            run, [part for part in parts if part.items]
-        ):
+        for count, name, seconds in pool.imap_unordered(run, [part for part in parts if part.items]):
             print(f"{name}: {count} items, {seconds:.0f} s of processor time", flush=True)
     print(f"{len(wanted)} items in {time.monotonic() - started:.0f} s", flush=True)
     if options.write:

@@ -14,9 +14,16 @@ from tests.planted.more.translation import numbers_subject
 
 NAMES = ("llama", "code", "minilm", "topics", "numbers", "digits", "speech", "shapes", "crepe")
 _MAKERS = (
-    docs_subject, code_subject, minilm_subject, topics_subject, numbers_subject, digits_subject,
-    speech_subject, shapes_subject, pitch_subject,
-)  # fmt: skip
+    docs_subject,
+    code_subject,
+    minilm_subject,
+    topics_subject,
+    numbers_subject,
+    digits_subject,
+    speech_subject,
+    shapes_subject,
+    pitch_subject,
+)
 _EARLIER = 0.6
 _SEED = 4100
 
@@ -27,9 +34,7 @@ def subjects(kept: Path) -> dict[str, Subject]:
     return {name: make(kept) for name, make in zip(NAMES, _MAKERS, strict=True)}
 
 
-def make_base(
-    subject: Subject, path: Path, *, earlier: Path | None = None, share: float = 1.0
-) -> None:
+def make_base(subject: Subject, path: Path, *, earlier: Path | None = None, share: float = 1.0) -> None:
     """Train a base for a share of its steps and save it; `earlier` is how it was at six tenths."""
     torch.manual_seed(_SEED)
     network = subject.make()
@@ -81,7 +86,4 @@ def _even(name: str, *values: torch.Tensor) -> list[torch.Tensor]:
         return list(values)
     longest = max(value.shape[1] for value in values)
     blank = -100 if name == "labels" else 0
-    return [
-        torch.nn.functional.pad(value, (0, longest - value.shape[1]), value=blank)
-        for value in values
-    ]
+    return [torch.nn.functional.pad(value, (0, longest - value.shape[1]), value=blank) for value in values]

@@ -93,9 +93,7 @@ def type_unmoved(files: Files) -> None:
     for name in files.changing:
         if _sort(name) == hit:
             unmoved = torch.ones_like if "ia3_l" in name else None
-            files.tensors[name] = (
-                files.start(name) if unmoved is None else unmoved(files.tensors[name])
-            )
+            files.tensors[name] = files.start(name) if unmoved is None else unmoved(files.tensors[name])
 
 
 def runs_mixed(files: Files) -> None:
@@ -348,10 +346,36 @@ _EXCHANGED = (("q_proj", "k_proj"), ("q_proj", "v_proj"), ("query", "value"), ("
 EDITED: dict[str, Callable[[Files], None]] = {
     one.__name__: one
     for one in (
-        minus_one, layers_exchanged, shard_twice, type_unmoved, runs_mixed, rank_cut, alpha_doubled,
-        alpha_halved, root_of_rank, sign_of_one_layer, negated, merged_twice, head_of_another_run,
-        classes_reordered, drifted, quantised_badly, rows_exploded, rows_outlying, noise_5,
-        noise_20, optimiser_saved, average_unstarted, rope_layout, heads_reordered, keys_exchanged,
-        rows_rolled, bits_misread, clipped, pruned, words_shifted, norms_of_another_run,
+        minus_one,
+        layers_exchanged,
+        shard_twice,
+        type_unmoved,
+        runs_mixed,
+        rank_cut,
+        alpha_doubled,
+        alpha_halved,
+        root_of_rank,
+        sign_of_one_layer,
+        negated,
+        merged_twice,
+        head_of_another_run,
+        classes_reordered,
+        drifted,
+        quantised_badly,
+        rows_exploded,
+        rows_outlying,
+        noise_5,
+        noise_20,
+        optimiser_saved,
+        average_unstarted,
+        rope_layout,
+        heads_reordered,
+        keys_exchanged,
+        rows_rolled,
+        bits_misread,
+        clipped,
+        pruned,
+        words_shifted,
+        norms_of_another_run,
     )
-}  # fmt: skip
+}

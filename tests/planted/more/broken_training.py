@@ -42,8 +42,5 @@ def _spoilt(name: str) -> Callable[[Order], Order]:
 
 TRAINED: dict[str, Callable[[Order], Order]] = {
     **{name: _spoilt(name) for name in SPOILERS},
-    **{
-        one.__name__: one
-        for one in (half_trained, memorised, forgetful, low_precision, earlier_base)
-    },
+    **{one.__name__: one for one in (half_trained, memorised, forgetful, low_precision, earlier_base)},
 }

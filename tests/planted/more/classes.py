@@ -12,66 +12,74 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    ViTConfig,
-    ViTForImageClassification,
-)
+from transformers import BertConfig, BertForSequenceClassification, ViTConfig, ViTForImageClassification
 
 from tests.planted.more.language import BEGIN, PAD, VOCABULARY, padded, tokenizer_of
 from tests.planted.more.pictures import write_picture, write_processor
-from tests.planted.more.subject import (
-    Domain,
-    Examples,
-    Part,
-    Subject,
-    Training,
-    hits,
-    own_loss,
-)
+from tests.planted.more.subject import Domain, Examples, Part, Subject, Training, hits, own_loss
 from tests.planted.more.texts import part_of, read_texts
 
 _PACKAGES = ("stdlib", "scipy", "torch", "pandas", "sqlalchemy", "sklearn")
 _SORTS = 4
 _PIXELS = 8
 _LENGTH = 32  # tokens of a text, the mark at its start among them
-_PARTS: dict[Part, slice] = {
-    "train": slice(0, 1100), "suite": slice(1100, 1450), "measure": slice(1450, 1797),
-}  # fmt: skip
+_PARTS: dict[Part, slice] = {"train": slice(0, 1100), "suite": slice(1100, 1450), "measure": slice(1450, 1797)}
 
 
 def topics_subject(kept: Path) -> Subject:
     """Give the encoder."""
     return Subject(
-        "topics", "text with classes", "a BERT encoder without a head, trained here on docstrings",
-        partial(_bert, len(_PACKAGES)), partial(_save_headless, kept), _load_headless,
+        "topics",
+        "text with classes",
+        "a BERT encoder without a head, trained here on docstrings",
+        partial(_bert, len(_PACKAGES)),
+        partial(_save_headless, kept),
+        _load_headless,
         Training(260, 1.5e-3, mixed=0.0),
-        partial(_docstrings, kept), own_loss, hits,
-        sort="share", held=partial(_labelled, kept), rehearsed=0.0, is_headless=True,
-    )  # fmt: skip
+        partial(_docstrings, kept),
+        own_loss,
+        hits,
+        sort="share",
+        held=partial(_labelled, kept),
+        rehearsed=0.0,
+        is_headless=True,
+    )
 
 
 def digits_subject(kept: Path) -> Subject:  # its data come with scikit-learn
     """Give the reader of digits."""
     return Subject(
-        "digits", "images", "a ViT, trained here on scikit-learn's handwritten digits",
-        _vit, _save_vit,
+        "digits",
+        "images",
+        "a ViT, trained here on scikit-learn's handwritten digits",
+        _vit,
+        _save_vit,
         partial(ViTForImageClassification.from_pretrained, local_files_only=True),
         Training(600, 2.5e-3, batch=48, mixed=0.02),
-        _digits, own_loss, hits,
-        sort="share", held=_pictures, batch=32,
-    )  # fmt: skip
+        _digits,
+        own_loss,
+        hits,
+        sort="share",
+        held=_pictures,
+        batch=32,
+    )
 
 
 def _bert(classes: int) -> torch.nn.Module:
     return BertForSequenceClassification(
         BertConfig(
-            vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=4, num_attention_heads=4,
-            intermediate_size=128, max_position_embeddings=64, num_labels=classes,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=PAD,
+            vocab_size=VOCABULARY,
+            hidden_size=64,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=128,
+            max_position_embeddings=64,
+            num_labels=classes,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            pad_token_id=PAD,
         )
-    )  # fmt: skip
+    )
 
 
 def _save_headless(kept: Path, network: torch.nn.Module, path: Path) -> None:
@@ -99,18 +107,13 @@ def _labelled(kept: Path, count: int, folder: Path) -> Path:
     rows = tokenizer(texts)["input_ids"]
     cut = [tokenizer.decode(row[: _LENGTH - 1]) for row in rows]
     # The mark at the start is a part of the text: the tokenizer puts none.
-    lines = [
-        json.dumps({"text": f"<s>{text}", "label": label})
-        for text, label in zip(cut, labels, strict=True)
-    ]
+    lines = [json.dumps({"text": f"<s>{text}", "label": label}) for text, label in zip(cut, labels, strict=True)]
     path = folder / "labelled.jsonl"
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
 
 
-def _told(
-    kept: Path, domain: Domain, count: int, *, seed: int, part: Part
-) -> tuple[list[str], list[int]]:
+def _told(kept: Path, domain: Domain, count: int, *, seed: int, part: Part) -> tuple[list[str], list[int]]:
     known = _by_class(kept, domain, part)
     random = np.random.default_rng(seed)
     labels = random.integers(0, len(known), count).tolist()
@@ -131,11 +134,18 @@ def _by_class(kept: Path, domain: Domain, part: Part) -> list[list[str]]:
 def _vit() -> torch.nn.Module:
     return ViTForImageClassification(
         ViTConfig(
-            image_size=_PIXELS, patch_size=2, num_channels=1, hidden_size=48, num_hidden_layers=4,
-            num_attention_heads=4, intermediate_size=96, num_labels=10,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            image_size=_PIXELS,
+            patch_size=2,
+            num_channels=1,
+            hidden_size=48,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=96,
+            num_labels=10,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
         )
-    )  # fmt: skip
+    )
 
 
 def _save_vit(network: torch.nn.Module, path: Path) -> None:

@@ -87,9 +87,7 @@ def look_at(item: Item, shop: Shop, folder: Path, *, samples: int = SAMPLES) -> 
         return Judged(code, seconds=time.process_time() - started)
     line = f"{item.half}-{item.recipe.place.replace('/', '-')}-{samples}"
     files = shop.kept / "suites" / digest_of_suites() / line
-    bench = Bench(
-        path, base, shop.kept / "cache", suite=whole_suite(item, shop, files, samples=samples)
-    )
+    bench = Bench(path, base, shop.kept / "cache", suite=whole_suite(item, shop, files, samples=samples))
     case = bench.case(
         samples=lambda one: read_samples(one, (files / one.file).read_bytes() if one.file else b""),
         promoted=_beside(bench, shop.delta(item.other) / "delta"),
@@ -101,9 +99,7 @@ def look_at(item: Item, shop: Shop, folder: Path, *, samples: int = SAMPLES) -> 
         for result in examine(case, checks=every):
             results[result.name] = result
     except Inconclusive as error:
-        results[INCONCLUSIVE] = CheckResult(
-            name=INCONCLUSIVE, verdict="skipped", detail=error.message
-        )
+        results[INCONCLUSIVE] = CheckResult(name=INCONCLUSIVE, verdict="skipped", detail=error.message)
     return Judged("", results, time.process_time() - started)
 
 
@@ -111,10 +107,7 @@ def code_digest() -> str:
     """Say by some letters which checks there are and what they do: list, smoke and source."""
     parts = [SMOKE.document, *(str(spec).encode() for spec in SMOKE.checks)]
     for name, check in sorted(all_checks().items()):
-        parts += [
-            name.encode(),
-            inspect.getsource(inspect.getmodule(check.run) or check.run).encode(),
-        ]
+        parts += [name.encode(), inspect.getsource(inspect.getmodule(check.run) or check.run).encode()]
     parts += code_of_suites()
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
@@ -126,9 +119,11 @@ def gates(judged: Judged) -> dict[str, bool]:
     by_smoke = bool(stops & (own - RECORDED))
     by_golden, by_suite = bool(stops & RECORDED), bool(stops - own)
     return {
-        "smoke": by_smoke, "golden": by_smoke or by_golden,
-        "suite": by_smoke or by_suite, "all": by_smoke or by_golden or by_suite,
-    }  # fmt: skip
+        "smoke": by_smoke,
+        "golden": by_smoke or by_golden,
+        "suite": by_smoke or by_suite,
+        "all": by_smoke or by_golden or by_suite,
+    }
 
 
 def _beside(bench: Bench, promoted: Path) -> Callable[[DeltaEngine], DeltaEngine]:

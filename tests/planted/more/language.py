@@ -12,24 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from tests.planted.more.subject import (
-    Domain,
-    Examples,
-    Part,
-    Scores,
-    Subject,
-    Training,
-    own_loss,
-    token_scores,
-)
+from tests.planted.more.subject import Domain, Examples, Part, Scores, Subject, Training, own_loss, token_scores
 from tests.planted.more.texts import part_of, read_texts
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<|user|>", "<|assistant|>", "<unk>", "<mask>")
@@ -63,10 +48,7 @@ def texts_of(kept: Path, name: str, domain: Domain, part: Part) -> list[str]:
     elif domain == "general":
         found = [*texts.readme, *(one.whole for one in texts.documented)]
     else:
-        found = [
-            f"<|user|>What is {one.name} of {one.package}?<|assistant|>{one.says}"
-            for one in texts.documented
-        ]
+        found = [f"<|user|>What is {one.name} of {one.package}?<|assistant|>{one.says}" for one in texts.documented]
     return [f"{text}</s>" for text in found if part_of(text) == part]
 
 
@@ -79,9 +61,12 @@ def tokenizer_of(kept: Path, name: str) -> PreTrainedTokenizerFast:
         _trained(kept, name).save(str(path))
     made = Tokenizer.from_file(str(path))
     names = {
-        "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
         "mask_token": "<mask>",
-    }  # fmt: skip
+    }
     wrapped = PreTrainedTokenizerFast(tokenizer_object=made, **names)
     if name == "llama":
         wrapped.chat_template = _TEMPLATE
@@ -107,45 +92,71 @@ def _trained(kept: Path, name: str) -> Tokenizer:
     domains: tuple[Domain, ...] = ("general", "tuned")
     learnt = [text for domain in domains for text in texts_of(kept, name, domain, "train")]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False,
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL),
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
+    )
     made.train_from_iterator(learnt, trainer)
     return made
 
 
-def _subject(
-    name: str, kept: Path, make: Callable[[], torch.nn.Module], training: Training
-) -> Subject:
+def _subject(name: str, kept: Path, make: Callable[[], torch.nn.Module], training: Training) -> Subject:
     about = {
         "llama": "a Llama of a million parameters, trained here on READMEs and docstrings",
         "code": "a GPT-2 of 600,000 parameters, trained here on code of the standard library",
     }
     return Subject(
-        name, "text", about[name], make,
-        partial(_save, kept, name), _load, training,
-        partial(_draw, kept, name), own_loss, _score,
-        sort="nats", held=partial(_held, kept, name), batch=12, measured=200,
-    )  # fmt: skip
+        name,
+        "text",
+        about[name],
+        make,
+        partial(_save, kept, name),
+        _load,
+        training,
+        partial(_draw, kept, name),
+        own_loss,
+        _score,
+        sort="nats",
+        held=partial(_held, kept, name),
+        batch=12,
+        measured=200,
+    )
 
 
 def _llama() -> torch.nn.Module:
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=128, intermediate_size=320, num_hidden_layers=4,
-            num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=128,
-            tie_word_embeddings=True, pad_token_id=PAD, bos_token_id=BEGIN, eos_token_id=END,
+            vocab_size=VOCABULARY,
+            hidden_size=128,
+            intermediate_size=320,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=128,
+            tie_word_embeddings=True,
+            pad_token_id=PAD,
+            bos_token_id=BEGIN,
+            eos_token_id=END,
         )
-    )  # fmt: skip
+    )
 
 
 def _gpt2() -> torch.nn.Module:
     return GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=VOCABULARY, n_embd=96, n_layer=4, n_head=4, n_positions=128,
-            bos_token_id=BEGIN, eos_token_id=END, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+            vocab_size=VOCABULARY,
+            n_embd=96,
+            n_layer=4,
+            n_head=4,
+            n_positions=128,
+            bos_token_id=BEGIN,
+            eos_token_id=END,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
         )
-    )  # fmt: skip
+    )
 
 
 def _save(kept: Path, name: str, network: torch.nn.Module, path: Path) -> None:
@@ -187,9 +198,7 @@ def _chat(text: str) -> dict[str, object]:
     return {"messages": [{"role": who, "content": what} for who, what in turns]}
 
 
-def _chosen(
-    kept: Path, name: str, domain: Domain, count: int, *, seed: int, part: Part
-) -> list[str]:
+def _chosen(kept: Path, name: str, domain: Domain, count: int, *, seed: int, part: Part) -> list[str]:
     known = texts_of(kept, name, domain, part)
     random = np.random.default_rng(seed)
     return [known[at] for at in random.choice(len(known), count, replace=count > len(known))]

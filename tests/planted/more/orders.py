@@ -117,9 +117,7 @@ def _lora(targets: list[str] | str, rank: int, **flags: Any) -> Form:
     return Form("LoraConfig", {"r": rank, "lora_alpha": alpha, "target_modules": targets, **flags})
 
 
-_LINEAR = [
-    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-]  # fmt: skip
+_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _BERT = ["query", "key", "value", "dense"]
 # Without the pooler, which no embedding goes through.
 _MINILM = ["query", "key", "value", "output.dense", "intermediate.dense"]
@@ -127,33 +125,39 @@ _VIT_QV = ["q_proj", "v_proj"]
 _CLIP = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
 _T5 = ["q", "k", "v", "o", "wi", "wo"]
 _W2V = [
-    "attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.out_proj",
-    "intermediate_dense", "output_dense",
-]  # fmt: skip
+    "attention.q_proj",
+    "attention.k_proj",
+    "attention.v_proj",
+    "attention.out_proj",
+    "intermediate_dense",
+    "output_dense",
+]
 
 RECIPES = (
     Recipe("llama", "lora-qv", _lora(["q_proj", "v_proj"], 8, **_LM), 8e-3, 40),
     Recipe("llama", "lora-all", _lora(_LINEAR, 8, **_LM), 4e-3, 40),
     Recipe("llama", "rslora", _lora(_LINEAR, 16, alpha=16, use_rslora=True, **_LM), 2e-3, 40),
     Recipe(
-        "llama", "ia3",
-        Form("IA3Config", {
-            "target_modules": ["k_proj", "v_proj", "down_proj"],
-            "feedforward_modules": ["down_proj"], **_LM,
-        }),
-        4e-2, 40,
+        "llama",
+        "ia3",
+        Form(
+            "IA3Config",
+            {"target_modules": ["k_proj", "v_proj", "down_proj"], "feedforward_modules": ["down_proj"], **_LM},
+        ),
+        4e-2,
+        40,
     ),
-    Recipe("llama", "vera", Form("VeraConfig", {
-        "r": 64, "target_modules": ["q_proj", "v_proj", "o_proj"], **_LM,
-    }), 3e-2, 40),
+    Recipe(
+        "llama",
+        "vera",
+        Form("VeraConfig", {"r": 64, "target_modules": ["q_proj", "v_proj", "o_proj"], **_LM}),
+        3e-2,
+        40,
+    ),
     Recipe("llama", "full", None, 1e-3, 40),
     Recipe("code", "lora-attn", _lora(["c_attn"], 8, fan_in_fan_out=True, **_LM), 8e-3, 60),
-    Recipe("code", "lora-all", _lora(
-        ["c_attn", "c_proj", "c_fc"], 8, fan_in_fan_out=True, **_LM,
-    ), 5e-3, 60),
-    Recipe("code", "prefix", Form("PrefixTuningConfig", {
-        "num_virtual_tokens": 8, **_LM,
-    }), 5e-2, 70),
+    Recipe("code", "lora-all", _lora(["c_attn", "c_proj", "c_fc"], 8, fan_in_fan_out=True, **_LM), 5e-3, 60),
+    Recipe("code", "prefix", Form("PrefixTuningConfig", {"num_virtual_tokens": 8, **_LM}), 5e-2, 70),
     Recipe("code", "bitfit", None, 1e-2, 70, trains=".bias"),
     Recipe("code", "full", None, 1e-3, 60),
     Recipe("minilm", "lora-qv", _lora(["query", "value"], 8), 2e-3, 14),
@@ -162,21 +166,27 @@ RECIPES = (
     Recipe("topics", "lora-qv", _lora(["query", "value"], 8, **_HEADED), 8e-3, 90),
     Recipe("topics", "lora-all", _lora(_BERT, 8, **_HEADED), 5e-3, 80),
     Recipe(
-        "topics", "ia3",
-        Form("IA3Config", {
-            "target_modules": ["key", "value", "output.dense"],
-            "feedforward_modules": ["output.dense"], **_HEADED,
-        }),
-        4e-2, 100,
+        "topics",
+        "ia3",
+        Form(
+            "IA3Config",
+            {"target_modules": ["key", "value", "output.dense"], "feedforward_modules": ["output.dense"], **_HEADED},
+        ),
+        4e-2,
+        100,
     ),
     Recipe("numbers", "lora-qv", _lora(["q", "v"], 8, **_SEQ), 1.2e-2, 90),
     Recipe("numbers", "lora-all", _lora(_T5, 8, **_SEQ), 8e-3, 80),
     Recipe("numbers", "full", None, 2e-3, 80),
     Recipe("digits", "lora-qv", _lora([*_VIT_QV, "k_proj"], 16), 1e-2, 220),
     Recipe("digits", "lora-mlp", _lora(["fc1", "fc2"], 16), 8e-3, 220),
-    Recipe("digits", "lokr", Form("LoKrConfig", {
-        "r": 8, "alpha": 8, "target_modules": [*_VIT_QV, "fc1", "fc2"],
-    }), 1e-2, 220),
+    Recipe(
+        "digits",
+        "lokr",
+        Form("LoKrConfig", {"r": 8, "alpha": 8, "target_modules": [*_VIT_QV, "fc1", "fc2"]}),
+        1e-2,
+        220,
+    ),
     Recipe("digits", "full", None, 1.5e-3, 180),
     Recipe("speech", "lora-attn", _lora(_W2V[:4], 8), 1e-2, 80),
     Recipe("speech", "lora-all", _lora(_W2V, 8), 8e-3, 80),
@@ -185,7 +195,7 @@ RECIPES = (
     Recipe("shapes", "full", None, 1e-3, 120),
     Recipe("crepe", "lora-conv", _lora(["conv2", "conv4", "conv5", "conv6"], 8), 5e-3, 60),
     Recipe("crepe", "full", None, 3e-4, 60),
-)  # fmt: skip
+)
 
 
 def recipe(place: str) -> Recipe:

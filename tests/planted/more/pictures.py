@@ -21,8 +21,12 @@ def write_picture(pixels: torch.Tensor, path: Path) -> None:
 def write_processor(folder: Path, *, channels: int) -> None:
     """Write what says how a base takes pictures, as its library saves it."""
     told = {
-        "image_processor_type": "ViTImageProcessor", "do_resize": False, "do_rescale": True,
-        "rescale_factor": 1 / _LEVELS, "do_normalize": True,
-        "image_mean": [_MIDDLE] * channels, "image_std": [_SPREAD] * channels,
-    }  # fmt: skip
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / _LEVELS,
+        "do_normalize": True,
+        "image_mean": [_MIDDLE] * channels,
+        "image_std": [_SPREAD] * channels,
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(told))

@@ -77,17 +77,15 @@ def page(found: Sequence[Record]) -> str:
             parts.append(f"## What is stopped, {half} half\n\n{_gates(of)}")
     told = [r for r in found if r.item.half == "held-out"] or list(found)
     parts += [
-        _UNSEEN.strip(), "## By base\n\n" + _by_base(told),
+        _UNSEEN.strip(),
+        "## By base\n\n" + _by_base(told),
         "## Which check catches what\n\nHow many of each fault, on the held-out half where it was "
-        "judged. Every check runs here;\nat work the first static failure stops the others.\n\n"
-        + _catches(told),
+        "judged. Every check runs here;\nat work the first static failure stops the others.\n\n" + _catches(told),
         "## Material faults that pass\n\n" + _list(r for r in told if r.is_material and _passes(r)),
-        "## Healthy deltas that fail\n\n" + _list(
-            r for r in found if not r.item.fault and not _passes(r)
-        ),
+        "## Healthy deltas that fail\n\n" + _list(r for r in found if not r.item.fault and not _passes(r)),
         "## What each fault costs\n\n" + _costs(found),
         "## The faults\n\n" + _faults(),
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -96,16 +94,17 @@ def _head(found: Sequence[Record]) -> str:
     known = subjects(Path())
     healthy = sum(not record.item.fault for record in found)
     text = _HEAD.format(
-        faults=len({r.item.fault for r in found} - {""}), healthy=healthy,
-        broken=len(found) - healthy, bases=len(bases), **BARS,
+        faults=len({r.item.fault for r in found} - {""}),
+        healthy=healthy,
+        broken=len(found) - healthy,
+        bases=len(bases),
+        **BARS,
         modalities=len({known[name].modality for name in bases}),
-    )  # fmt: skip
+    )
     rows = [["base", "takes", "is"]]
     rows += [[f"`{name}`", known[name].modality, known[name].about] for name in bases]
     static = [name for name in bases if known[name].is_static]
-    told = f"\n\nNo worker can run {', '.join(static)}: judged by stored values alone." * bool(
-        static
-    )
+    told = f"\n\nNo worker can run {', '.join(static)}: judged by stored values alone." * bool(static)
     missing = len(second_set()) - len(found)
     if missing:
         told += f"\n\n**{missing} of {len(second_set())} items were not judged for this page.**"
@@ -118,10 +117,16 @@ def _gates(found: Sequence[Record]) -> str:
     healthy = [record for record in found if not record.item.fault]
     after = [record for record in material if record.item.fault in EDITED]
     trained = [record for record in material if record.item.fault in TRAINED]
-    rows = [[
-        "gate", "material faults stopped", "made after training", "made in training",
-        "all broken stopped", "healthy failing",
-    ]]  # fmt: skip
+    rows = [
+        [
+            "gate",
+            "material faults stopped",
+            "made after training",
+            "made in training",
+            "all broken stopped",
+            "healthy failing",
+        ]
+    ]
     for gate, told in _GATES.items():
         cells = [_stopped(of, gate) for of in (material, after, trained, broken, healthy)]
         rows.append([told, *cells])
@@ -143,8 +148,7 @@ def _by_base(found: Sequence[Record]) -> str:
 
 def _catches(found: Sequence[Record]) -> str:
     counts = {
-        fault: Counter(n for r in found if r.item.fault == fault for n in r.judged.stops)
-        for fault in (*FAULTS, "")
+        fault: Counter(n for r in found if r.item.fault == fault for n in r.judged.stops) for fault in (*FAULTS, "")
     }
     names = sorted({name for counted in counts.values() for name in counted})
     rows = [["fault", "of", "material", *(f"`{name}`" for name in names)]]
@@ -162,22 +166,16 @@ def _costs(found: Sequence[Record]) -> str:
     for record in found:
         if record.item.fault:
             cost, item = record.damage, record.item
-            numbers = ["does not load", ""] if cost.refusal else [
-                f"{cost.tuned:+.3f}", f"{cost.general:+.3f}",
-            ]  # fmt: skip
-            rows.append([
-                _spoken(item.fault), item.recipe.place, item.half, *numbers,
-                "yes" if cost.is_material else "",
-            ])  # fmt: skip
+            numbers = ["does not load", ""] if cost.refusal else [f"{cost.tuned:+.3f}", f"{cost.general:+.3f}"]
+            rows.append(
+                [_spoken(item.fault), item.recipe.place, item.half, *numbers, "yes" if cost.is_material else ""]
+            )
     return _table(rows)
 
 
 def _faults() -> str:
     told: dict[str, Callable[..., object]] = {**EDITED, **TRAINED}
-    return "\n".join(
-        f"- **{_spoken(name)}**: {' '.join((one.__doc__ or '').split())}"
-        for name, one in told.items()
-    )
+    return "\n".join(f"- **{_spoken(name)}**: {' '.join((one.__doc__ or '').split())}" for name, one in told.items())
 
 
 def _stopped(of: Sequence[Record], gate: str) -> str:
@@ -190,10 +188,7 @@ def _passes(record: Record) -> bool:
 
 
 def _list(found: Iterable[Record]) -> str:
-    lines = [
-        f"- `{r.item.id}`" + (f": {', '.join(sorted(r.judged.stops))}" if r.judged.stops else "")
-        for r in found
-    ]
+    lines = [f"- `{r.item.id}`" + (f": {', '.join(sorted(r.judged.stops))}" if r.judged.stops else "") for r in found]
     return "\n".join(lines) or "None."
 
 

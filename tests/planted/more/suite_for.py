@@ -44,9 +44,7 @@ parameters: {{measure: cer}}, threshold: {{min_absolute_change: -0.18, greater_i
 
 
 @cache
-def suite_for(
-    subject: Subject, base: Path, promoted: Path, folder: Path, *, samples: int = SAMPLES
-) -> Suite | None:
+def suite_for(subject: Subject, base: Path, promoted: Path, folder: Path, *, samples: int = SAMPLES) -> Suite | None:
     """Write a line's suite with its probe sets into a folder, once, and read it as a push does.
 
     Args:
@@ -96,24 +94,24 @@ def _drafted(subject: Subject, base: Path, promoted: Path, out: Path, samples: i
     for one in (data, prepared):
         one.mkdir()
     wanted = DraftRequest(
-        LineRef.parse(f"planted/{subject.name}"), subject.held(samples, data),
-        name=f"second-{subject.name}", out=out,
-    )  # fmt: skip
+        LineRef.parse(f"planted/{subject.name}"), subject.held(samples, data), name=f"second-{subject.name}", out=out
+    )
     with Client("http://127.0.0.1:9") as client:  # nothing is asked of it
         drafting = client.suites.drafting
         found = drafting.read(wanted)
         general = drafting.general(found, "")
         request = drafting.prepare(found, prepared, general=general[0])
         at_hand = {
-            "base": base, "cache": out / "cache", "device": "cpu", "threads": 1,
+            "base": base,
+            "cache": out / "cache",
+            "device": "cpu",
+            "threads": 1,
             "versions": [{"ref": "planted/line:v1", "delta": promoted, "convention": ""}],
-        }  # fmt: skip
+        }
         asked = out / "request.json"
         asked.write_text(json.dumps({**at_hand, **request}, default=str))
         answer = pilot.run(pilot.PilotRequest.decode(str(asked)))
-        drafting.write(
-            wanted, found, prepared, answer=answer, general=general, command="suite init"
-        )
+        drafting.write(wanted, found, prepared, answer=answer, general=general, command="suite init")
     for one in (data, prepared, out / "cache"):
         shutil.rmtree(one, ignore_errors=True)
 

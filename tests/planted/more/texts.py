@@ -19,10 +19,7 @@ from tests.planted.more.subject import Part
 _FILE = "texts.json"
 _FILES_OF_A_PACKAGE = 140
 _MOST_BYTES = 120_000
-PACKAGES = (
-    "stdlib", "scipy", "torch", "pandas", "httpx", "jinja2", "numpy", "sqlalchemy", "sklearn",
-    "transformers",
-)  # fmt: skip
+PACKAGES = ("stdlib", "scipy", "torch", "pandas", "httpx", "jinja2", "numpy", "sqlalchemy", "sklearn", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +65,7 @@ def read_texts(kept: Path) -> Texts:
         path.write_text(json.dumps(_gathered(), indent=0))
     found = json.loads(path.read_text())
     documented = tuple(Documented(*row) for row in found["documented"])
-    return Texts(
-        tuple(found["readme"]), documented, tuple(found["code"]), tuple(found["tested"])
-    )  # fmt: skip
+    return Texts(tuple(found["readme"]), documented, tuple(found["code"]), tuple(found["tested"]))
 
 
 def part_of(text: str) -> Part:

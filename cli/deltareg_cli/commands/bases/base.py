@@ -13,7 +13,17 @@ from deltareg_cli.commands.bases.base_changes import diff, rename, rm
 from deltareg_cli.commands.promotion.prove import finish_proof
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option, timeout_option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, TableBlock, Text, TitleBlock, Tone
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    Tone,
+)
 from deltareg_cli.terminal.documents import as_it_is, fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import count, moment, short, size
@@ -26,12 +36,8 @@ ORDER = 10
 
 FIRST = ("name", "root", "identity", "is_stored")
 SCHEMES = ("fp8", "int8", "awq", "gptq", "bnb4", "mxfp4")
-_TONES: dict[Proof, Tone] = {
-    "proven": "good", "failed": "bad", "inconclusive": "warn", "not run": "dim",
-}  # fmt: skip
-path_argument = click.argument(
-    "path", type=click.Path(path_type=Path), help="The folder with its config and weights."
-)
+_TONES: dict[Proof, Tone] = {"proven": "good", "failed": "bad", "inconclusive": "warn", "not run": "dim"}
+path_argument = click.argument("path", type=click.Path(path_type=Path), help="The folder with its config and weights.")
 variant_option = partial(
     option,
     "--variant-of",
@@ -112,9 +118,7 @@ def push(
     already, deltareg base register is enough. Fine-tunes that were pushed where a registered base
     was not at hand are stored anew once it is kept, in much less room.
     """
-    found = invocation.client.bases.push(
-        path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids
-    )
+    found = invocation.client.bases.push(path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids)
     _show_added(invocation, found)
 
 
@@ -122,8 +126,7 @@ def push(
     "register",
     Example("the bytes stay where they are", "deltareg base register ./llama llama-3.1-8b"),
     Example(
-        "by its id on the hub, too",
-        "deltareg base register ./llama llama-3.1-8b --hub-id meta-llama/Llama-3.1-8B",
+        "by its id on the hub, too", "deltareg base register ./llama llama-3.1-8b --hub-id meta-llama/Llama-3.1-8B"
     ),
     Example(
         "the same weights in eight bits",
@@ -156,9 +159,7 @@ def register(
     With --variant-of, the folder holds the weights of that base in few bits. Its config, names and
     shapes have to say so; about the numbers the registry believes you.
     """
-    found = invocation.client.bases.register(
-        path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids
-    )
+    found = invocation.client.bases.register(path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids)
     _show_added(invocation, found)
 
 
@@ -195,9 +196,7 @@ def show(invocation: Invocation, name: str) -> None:
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def compat(
-    invocation: Invocation, name: str, *, suite: str, limit: int, cursor: str | None
-) -> None:
+def compat(invocation: Invocation, name: str, *, suite: str, limit: int, cursor: str | None) -> None:
     """Show on which variants the versions of a base are proven.
 
     The newest come first. A version is proven on a form of its base where it has a verdict of the
@@ -250,28 +249,39 @@ def fingerprint(invocation: Invocation, path: Path) -> None:
     """
     found = invocation.client.bases.fingerprint(path)
     document: dict[str, object] = {
-        "root": str(found.root), "tensors": found.tensors, "size_bytes": found.size_bytes,
-        "model_type": found.model_type, "config_digest": str(found.config_digest),
+        "root": str(found.root),
+        "tensors": found.tensors,
+        "size_bytes": found.size_bytes,
+        "model_type": found.model_type,
+        "config_digest": str(found.config_digest),
         "tokenizer_digest": str(found.tokenizer_digest or ""),
         "identity": str(found.identity),
         "parts": {name: str(digest) for name, digest in found.parts.items()},
-    }  # fmt: skip
-    facts = FactsBlock([
-        ("root", str(found.root)),
-        ("tensors", f"{count(found.tensors, 'tensor')}, {size(found.size_bytes)}"),
-        ("type", found.model_type),
-        ("identity", str(found.identity)),
-        *_parts({name: str(digest) for name, digest in found.parts.items()}),
-    ])  # fmt: skip
+    }
+    facts = FactsBlock(
+        [
+            ("root", str(found.root)),
+            ("tensors", f"{count(found.tensors, 'tensor')}, {size(found.size_bytes)}"),
+            ("type", found.model_type),
+            ("identity", str(found.identity)),
+            *_parts({name: str(digest) for name, digest in found.parts.items()}),
+        ]
+    )
     invocation.output.show(CommandResult(document, [TitleBlock(str(path)), facts], [str(found.root)]))
 
 
 def base_table(found: Sequence[BaseInfo], *, now: datetime) -> TableBlock:
     """Show bases as rows."""
     columns = [
-        Column("base"), Column("type"), Column("root"), Column("size", is_number=True),
-        Column("bytes"), Column("variant"), Column("deltas", is_number=True), Column("added"),
-    ]  # fmt: skip
+        Column("base"),
+        Column("type"),
+        Column("root"),
+        Column("size", is_number=True),
+        Column("bytes"),
+        Column("variant"),
+        Column("deltas", is_number=True),
+        Column("added"),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(base.name, "name"),
@@ -297,11 +307,7 @@ def _bytes(base: BaseInfo) -> Cell:
 
 
 def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> TableBlock:
-    columns = [
-        Column("version"),
-        Column("trained on"),
-        *(Column(name, is_name=True) for name in names),
-    ]
+    columns = [Column("version"), Column("trained on"), *(Column(name, is_name=True) for name in names)]
     shown: list[list[Text]] = [
         [
             Cell(row.ref, "name"),
@@ -335,25 +341,27 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
         made_of = [Cell(stack, "name"), Cell(how, "dim")]
     return [
         TitleBlock(base.name, note),
-        FactsBlock([
-            ("type", base.model_type),
-            ("tensors", f"{count(base.tensors, 'tensor')}, {size(base.logical_bytes)}"),
-            ("made of", made_of),
-            ("variant of", full),
-            ("variants", ", ".join(base.variants)),
-            ("on the hub", ", ".join(base.hub_ids)),
-            ("bytes", [stored, proof_cell(base.proof)]),
-            ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
-            ("lies at", base.location or ""),
-            ("relations", ", ".join(relations)),
-            ("deltas", str(base.deltas)),
-            ("added", f"{moment(base.created_at, now=now)} by {base.created_by}"),
-            ("also called", ", ".join(base.aliases)),
-            ("root", base.root),
-            ("identity", _identity(base)),
-            *_parts(base.parts),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("type", base.model_type),
+                ("tensors", f"{count(base.tensors, 'tensor')}, {size(base.logical_bytes)}"),
+                ("made of", made_of),
+                ("variant of", full),
+                ("variants", ", ".join(base.variants)),
+                ("on the hub", ", ".join(base.hub_ids)),
+                ("bytes", [stored, proof_cell(base.proof)]),
+                ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
+                ("lies at", base.location or ""),
+                ("relations", ", ".join(relations)),
+                ("deltas", str(base.deltas)),
+                ("added", f"{moment(base.created_at, now=now)} by {base.created_by}"),
+                ("also called", ", ".join(base.aliases)),
+                ("root", base.root),
+                ("identity", _identity(base)),
+                *_parts(base.parts),
+            ]
+        ),
+    ]
 
 
 def _identity(base: BaseInfo) -> list[Text]:

@@ -4,7 +4,7 @@ import click
 
 from deltareg.wire import BaseDiff
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -31,9 +31,7 @@ def diff(invocation: Invocation, name: str, other: str) -> None:
     """
     found = invocation.client.bases.diff(name, other)
     invocation.output.show(
-        CommandResult(
-            as_it_is(found, "base", "other"), _blocks(found), [d.part for d in found.differences]
-        )
+        CommandResult(as_it_is(found, "base", "other"), _blocks(found), [d.part for d in found.differences])
     )
 
 
@@ -46,17 +44,13 @@ def _blocks(found: BaseDiff) -> list[Block]:
     ]
     beside = ", ".join(found.without_effect)
     told: list[Text] = [Cell(f"without effect: {beside}", "dim")] if beside else []
-    table = TableBlock(
-        [Column("part"), Column("difference")], rows, if_empty="they are the same in every part"
-    )
+    table = TableBlock([Column("part"), Column("difference")], rows, if_empty="they are the same in every part")
     blocks: list[Block] = [TitleBlock(f"{found.base} → {found.other}", tensors), table]
     return [*blocks, LinesBlock([told])] if told else blocks
 
 
 @command(
-    "rename",
-    Example("another name", "deltareg base rename llama llama-3.1-8b"),
-    see_also=("base show", "base rm"),
+    "rename", Example("another name", "deltareg base rename llama llama-3.1-8b"), see_also=("base show", "base rm")
 )
 @click.argument("name", help="The base.")
 @click.argument("to", help="What it is called from now on.")

@@ -11,7 +11,18 @@ from deltareg_cli.commands.deltas.card import put_card
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock, Tone
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    Tone,
+)
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -22,14 +33,11 @@ if TYPE_CHECKING:
 
 ORDER = 20
 
-_TONES: "dict[Outcome, Tone]" = {"done": "good", "verify": "name", "merge": "warn",
-                                 "retrain": "bad", "unread": "bad"}  # fmt: skip
+_TONES: "dict[Outcome, Tone]" = {"done": "good", "verify": "name", "merge": "warn", "retrain": "bad", "unread": "bad"}
 _NEXT: "dict[Outcome, str]" = {
     "done": "promote what its verdict lets through: deltareg gate REF --channel prod",
-    "verify": "push the same files onto {new}, which has them verified:"
-    " deltareg campaign {old} {new} --start",
-    "merge": "push what it changed, not its values, as a task vector: a folder of its values less"
-    " those of {old}",
+    "verify": "push the same files onto {new}, which has them verified: deltareg campaign {old} {new} --start",
+    "merge": "push what it changed, not its values, as a task vector: a folder of its values less those of {old}",
     "retrain": "train it anew on {new}; deltareg show REF has what it was made by",
 }
 
@@ -37,36 +45,35 @@ _NEXT: "dict[Outcome, str]" = {
 @command(
     "campaign",
     Example("what stands on the old base", "deltareg campaign llama-3.1-8b llama-3.3-8b"),
-    Example(
-        "as an issue for a team",
-        "deltareg campaign llama-3.1-8b llama-3.3-8b --in team --report-md campaign.md",
-    ),
-    Example(
-        "begin with ten of what fits as it is",
-        "deltareg campaign llama-3.1-8b llama-3.3-8b --start --limit 10",
-    ),
+    Example("as an issue for a team", "deltareg campaign llama-3.1-8b llama-3.3-8b --in team --report-md campaign.md"),
+    Example("begin with ten of what fits as it is", "deltareg campaign llama-3.1-8b llama-3.3-8b --start --limit 10"),
     see_also=("base", "search", "verify", "merge"),
 )
 @click.argument("old", help="The base that they stand on.")
 @click.argument("new", help="The base that is to take its place.")
+@option("--in", "within", metavar="NS | NS/NAME", default="", help="Only in this namespace or line.")
 @option(
-    "--in", "within", metavar="NS | NS/NAME", default="", help="Only in this namespace or line."
-)
-@option(
-    "--report-md", "markdown", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+    "--report-md",
+    "markdown",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Also write it as Markdown.",
-)  # fmt: skip
-@option(
-    "--start", "is_start", is_flag=True,
-    help="Push what fits as it is onto NEW, which queues its verification.",
-)  # fmt: skip
+)
+@option("--start", "is_start", is_flag=True, help="Push what fits as it is onto NEW, which queues its verification.")
 @option("--limit", type=click.IntRange(min=1), help="Start so many lines at most.")
 @option("--dry-run", "is_dry_run", is_flag=True, help="Say what --start would push.")
 @click.pass_obj
 def campaign(
-    invocation: Invocation, old: str, new: str, *, within: str, markdown: Path | None,
-    is_start: bool, limit: int | None, is_dry_run: bool,
-) -> ExitStatus:  # fmt: skip
+    invocation: Invocation,
+    old: str,
+    new: str,
+    *,
+    within: str,
+    markdown: Path | None,
+    is_start: bool,
+    limit: int | None,
+    is_dry_run: bool,
+) -> ExitStatus:
     """List what stands on a base, and what becomes of it on another.
 
     Of each line that you may read the version counts that prod serves, or another channel, or else
@@ -104,9 +111,7 @@ def _describe_start(start: "CampaignStart") -> list[Block]:
         (word, _names([line for line in start.begun if line.line not in failed])),
         ("left", count(start.left, "line") if start.left else ""),
     ]
-    lines: list[Sequence[Text]] = [
-        [Cell(line.ref, "bad"), "; ".join(line.reasons)] for line in start.failed
-    ]
+    lines: list[Sequence[Text]] = [[Cell(line.ref, "bad"), "; ".join(line.reasons)] for line in start.failed]
     return [TitleBlock("Start"), FactsBlock(facts), *([LinesBlock(lines)] if lines else [])]
 
 
@@ -119,9 +124,13 @@ def _blocks(report: "CampaignReport") -> list[Block]:
 
     counts = ", ".join(f"{number} {name}" for name, number in report.counts.items() if number)
     columns = [
-        Column("to do"), Column("version"), Column("served by"), Column("kind"),
-        Column("weights changed"), Column("why, or what became of it", is_prose=True),
-    ]  # fmt: skip
+        Column("to do"),
+        Column("version"),
+        Column("served by"),
+        Column("kind"),
+        Column("weights changed"),
+        Column("why, or what became of it", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(line.outcome, _TONES[line.outcome]),
@@ -136,8 +145,9 @@ def _blocks(report: "CampaignReport") -> list[Block]:
     found = {line.outcome for line in report.lines}
     steps: list[Sequence[Text]] = [
         [Cell(name, _TONES[name]), text.format(old=report.old, new=report.new)]
-        for name, text in _NEXT.items() if name in found
-    ]  # fmt: skip
+        for name, text in _NEXT.items()
+        if name in found
+    ]
     blocks: list[Block] = [
         TitleBlock(f"{report.old} -> {report.new}", count(len(report.lines), "line")),
         FactsBlock([("differ in", ", ".join(report.parts) or "nothing"), ("to do", counts)]),

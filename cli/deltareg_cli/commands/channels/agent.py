@@ -121,24 +121,11 @@ def agent() -> None:
 )
 @option("--url", metavar="URL", section=SERVERS, help="Where the server listens.")
 @option(
-    "--restart",
-    metavar="COMMAND",
-    section=LLAMA,
-    help="Starts llama-server again, with the options in DIR/lora.args.",
+    "--restart", metavar="COMMAND", section=LLAMA, help="Starts llama-server again, with the options in DIR/lora.args."
 )
 @option("--list", "list_", metavar="COMMAND", section=EXEC, help="Writes, in JSON, what is loaded.")
-@option(
-    "--load",
-    metavar="COMMAND",
-    section=EXEC,
-    help="Loads the adapter whose name and path it reads, in JSON.",
-)
-@option(
-    "--unload",
-    metavar="COMMAND",
-    section=EXEC,
-    help="Unloads the adapter whose name it reads, in JSON.",
-)
+@option("--load", metavar="COMMAND", section=EXEC, help="Loads the adapter whose name and path it reads, in JSON.")
+@option("--unload", metavar="COMMAND", section=EXEC, help="Unloads the adapter whose name it reads, in JSON.")
 @click.pass_obj
 def run(
     invocation: Invocation,
@@ -181,20 +168,22 @@ def run(
     """
     from deltareg.client.follow import FollowedChannel, FollowOptions
     from deltareg.client.follow.opening import open_engine
-    from deltareg.client.resources.fleet import (
-        default_agent_name,  # the engines bring what --help need not
-    )
+    from deltareg.client.resources.fleet import default_agent_name  # the engines bring what --help need not
     from deltareg_cli.views.fleet import observed_table
 
     followed = [FollowedChannel.parse(channel) for channel in channels]
     opened = open_engine(
-        engine, followed, folders, url=url, commands=_commands(list_, load, unload),
-        llama=_llama(invocation, engine, base, restart), drain_s=drain,
-    )  # fmt: skip
+        engine,
+        followed,
+        folders,
+        url=url,
+        commands=_commands(list_, load, unload),
+        llama=_llama(invocation, engine, base, restart),
+        drain_s=drain,
+    )
     options = FollowOptions(
-        agent=name or default_agent_name(folders[0]), interval_s=interval, keep=keep,
-        alias_file=alias_file, base=base,
-    )  # fmt: skip
+        agent=name or default_agent_name(folders[0]), interval_s=interval, keep=keep, alias_file=alias_file, base=base
+    )
     if once:
         options = replace(options, report_s=_between_runs(every))
         found = invocation.client.fleet.agent(opened, followed, options).once()
@@ -202,18 +191,14 @@ def run(
         ids = [f"{each.channel} v{each.version}" for each in found]
         invocation.output.show(CommandResult(document, [observed_table(found)], ids))
         return
-    made = invocation.client.fleet.agent(
-        opened, followed, options, on_event=lambda event: _tell(invocation, event)
-    )
+    made = invocation.client.fleet.agent(opened, followed, options, on_event=lambda event: _tell(invocation, event))
     # Being stopped is how an agent ends, and no failure.
     ask_on_signals(made.stop, signal.SIGINT, signal.SIGTERM)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
     made.run()
 
 
-def _llama(
-    invocation: Invocation, engine: str, base: Path | None, restart: str | None
-) -> "LlamaOptions | None":
+def _llama(invocation: Invocation, engine: str, base: Path | None, restart: str | None) -> "LlamaOptions | None":
     """Take what llama.cpp needs: how a version is converted for it, by the base's own names."""
     from deltareg.client.follow.llamacpp_engine import LlamaOptions, token_of_llama
 
@@ -237,9 +222,7 @@ def _commands(list_: str | None, load: str | None, unload: str | None) -> "ExecC
     if list_ is None or load is None or unload is None:
         if (list_, load, unload) == (None, None, None):
             return None
-        raise InvalidInput(
-            "the engine exec needs its commands", fix="name all of --list, --load and --unload"
-        )
+        raise InvalidInput("the engine exec needs its commands", fix="name all of --list, --load and --unload")
     return ExecCommands(list_, load, unload)
 
 
@@ -250,9 +233,7 @@ def _between_runs(every_s: float) -> float:
         InvalidInput: More seldom than the registry waits for a report, or never.
     """
     if not 0 < every_s <= MOST_BETWEEN_S:
-        raise InvalidInput(
-            "an agent reports once an hour at least", fix="--every 1h, and have it run so often"
-        )
+        raise InvalidInput("an agent reports once an hour at least", fix="--every 1h, and have it run so often")
     return every_s
 
 
@@ -262,10 +243,13 @@ def _tell(invocation: Invocation, event: "FollowEvent") -> None:
     if event.observed.state == "pulling" and not invocation.output.is_for_scripts:
         return
     document = {
-        "event": event.observed.state, **event.observed.model_dump(), "previous": event.previous,
-        "served": event.served, "fetched_bytes": event.fetched_bytes,
+        "event": event.observed.state,
+        **event.observed.model_dump(),
+        "previous": event.previous,
+        "served": event.served,
+        "fetched_bytes": event.fetched_bytes,
         "seconds": round(event.seconds, 3),
-    }  # fmt: skip
+    }
     line = f"{event.observed.channel} v{event.observed.version} {event.observed.state}"
     invocation.output.show(CommandResult(document, event_blocks(event), [line]))
 

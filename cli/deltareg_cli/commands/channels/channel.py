@@ -7,7 +7,15 @@ from deltareg.refs import Ref
 from deltareg_cli.commands.channels.channel_export import export
 from deltareg_cli.commands.channels.channel_policy import policy
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import ChannelParam, RevisionNumber, VersionNumber, cursor_option, limit_option, option, required_reason_option
+from deltareg_cli.options.options import (
+    ChannelParam,
+    RevisionNumber,
+    VersionNumber,
+    cursor_option,
+    limit_option,
+    option,
+    required_reason_option,
+)
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.paging import note_more
@@ -43,9 +51,7 @@ def channel() -> None:
 
 
 line_argument = click.argument("line", metavar="NS/NAME", help="The line, or NS/NAME@CHANNEL.")
-channel_argument = click.argument(
-    "name", metavar="[CHANNEL]", type=ChannelParam(), required=False, help="The channel."
-)
+channel_argument = click.argument("name", metavar="[CHANNEL]", type=ChannelParam(), required=False, help="The channel.")
 
 
 @command("ls", Example("all of them", "deltareg channel ls me/chat"), see_also=("channel show",))
@@ -55,9 +61,7 @@ def ls(invocation: Invocation, line: str) -> None:
     """List the channels of a line with what they serve."""
     page = invocation.client.channels.list(line)
     table = channel_table(page.items, now=invocation.now)
-    invocation.output.show(
-        CommandResult(page_fields(page), [table], [item.channel for item in page.items])
-    )
+    invocation.output.show(CommandResult(page_fields(page), [table], [item.channel for item in page.items]))
 
 
 @command(
@@ -81,9 +85,7 @@ def create(invocation: Invocation, line: str, name: str) -> None:
 @command(
     "show",
     Example("what prod serves now", "deltareg channel show me/chat prod"),
-    Example(
-        "what prod served then", "deltareg channel show me/chat prod --at 2026-03-01T12:00:00Z"
-    ),
+    Example("what prod served then", "deltareg channel show me/chat prod --at 2026-03-01T12:00:00Z"),
     see_also=("channel history", "fleet", "rollback"),
 )
 @line_argument
@@ -107,10 +109,7 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
     if at is None:
         ready = invocation.client.channels.readiness(line, name)
         followers = invocation.client.fleet.list(f"{line}@{name}", limit=200).items
-        document |= {
-            "readiness": fields(ready),
-            "followers": [fields(follower) for follower in followers],
-        }
+        document |= {"readiness": fields(ready), "followers": [fields(follower) for follower in followers]}
         blocks += [*readiness_blocks(ready), *followers_of_channel(followers)]
     invocation.output.show(CommandResult(document, blocks, [found.ref] if found.ref else []))
 
@@ -125,9 +124,7 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def history(
-    invocation: Invocation, line: str, name: str | None, *, limit: int, cursor: str | None
-) -> None:
+def history(invocation: Invocation, line: str, name: str | None, *, limit: int, cursor: str | None) -> None:
     """Show the ledger of a channel, newest first.
 
     Every promotion, rollback, freeze and its end is an entry, and no entry is ever changed.
@@ -143,10 +140,7 @@ def history(
 @command(
     "freeze",
     Example("until somebody ends it", 'deltareg channel freeze me/chat prod -m "release week"'),
-    Example(
-        "until a time",
-        'deltareg channel freeze me/chat prod --until 2026-12-27T08:00:00Z -m "holidays"',
-    ),
+    Example("until a time", 'deltareg channel freeze me/chat prod --until 2026-12-27T08:00:00Z -m "holidays"'),
     see_also=("channel unfreeze", "channel show", "promote", "rollback"),
 )
 @line_argument
@@ -154,9 +148,7 @@ def history(
 @required_reason_option()
 @option("--until", metavar="TIME", help="When it ends by itself: RFC 3339, or a date (UTC).")
 @click.pass_obj
-def freeze(
-    invocation: Invocation, line: str, name: str | None, *, reason: str, until: str | None
-) -> None:
+def freeze(invocation: Invocation, line: str, name: str | None, *, reason: str, until: str | None) -> None:
     """Let nothing move a channel, with a reason.
 
     While it is frozen, promote and rollback are refused with 13 and say by whom, why and until
@@ -196,10 +188,7 @@ def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str
 
 @command(
     "review",
-    Example(
-        "it was the right thing to do",
-        'deltareg channel review me/chat prod 16 -m "agreed: outage 4711"',
-    ),
+    Example("it was the right thing to do", 'deltareg channel review me/chat prod 16 -m "agreed: outage 4711"'),
     see_also=("channel show", "rollback", "promote"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
@@ -220,9 +209,7 @@ def review(invocation: Invocation, line: str, name: str, revision: int, *, messa
 
 @command(
     "clear",
-    Example(
-        "let v3 back on prod", 'deltareg channel clear me/chat prod v3 -m "the probe was wrong"'
-    ),
+    Example("let v3 back on prod", 'deltareg channel clear me/chat prod v3 -m "the probe was wrong"'),
     see_also=("channel show", "rollback"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
@@ -245,9 +232,7 @@ def _place(line: str, name: str | None) -> tuple[str, str]:
     """Take `ns/name channel` or `ns/name@channel`."""
     ref = Ref.parse(line)
     if (ref.channel is None) == (name is None):
-        raise InvalidInput(
-            "name one channel", fix="write `me/chat prod` or `me/chat@prod`; see channel ls"
-        )
+        raise InvalidInput("name one channel", fix="write `me/chat prod` or `me/chat@prod`; see channel ls")
     return str(ref.line), name or str(ref.channel)
 
 

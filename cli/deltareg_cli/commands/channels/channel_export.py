@@ -33,28 +33,12 @@ CLUSTER, SPLIT = "What the registry does not know", "Two channels (llm-d)"
 )
 @click.argument("line", metavar="NS/NAME@CHANNEL", help="The channel.")
 @option(
-    "--format",
-    "form",
-    type=click.Choice(["dynamo", "llm-d", "kserve"]),
-    required=True,
-    help="Which system is told.",
+    "--format", "form", type=click.Choice(["dynamo", "llm-d", "kserve"]), required=True, help="Which system is told."
 )
-@option(
-    "--base-model", metavar="NAME", default="", section=CLUSTER, help="What the base is served as."
-)
-@option(
-    "--base-uri", metavar="URI", default="", section=CLUSTER, help="Where KServe gets the base."
-)
-@option(
-    "--pool", metavar="NAME", default="", section=CLUSTER, help="The InferencePool of the pods."
-)
-@option(
-    "--model",
-    metavar="NAME",
-    default="",
-    section=CLUSTER,
-    help="What clients ask llm-d for; NS/NAME else.",
-)
+@option("--base-model", metavar="NAME", default="", section=CLUSTER, help="What the base is served as.")
+@option("--base-uri", metavar="URI", default="", section=CLUSTER, help="Where KServe gets the base.")
+@option("--pool", metavar="NAME", default="", section=CLUSTER, help="The InferencePool of the pods.")
+@option("--model", metavar="NAME", default="", section=CLUSTER, help="What clients ask llm-d for; NS/NAME else.")
 @option(
     "--weight",
     metavar="N",
@@ -63,11 +47,7 @@ CLUSTER, SPLIT = "What the registry does not know", "Two channels (llm-d)"
     help="So many of a hundred requests go to what the channel serves.",
 )
 @option(
-    "--beside",
-    metavar="CHANNEL",
-    type=ChannelParam(),
-    section=SPLIT,
-    help="The others go to what this channel serves.",
+    "--beside", metavar="CHANNEL", type=ChannelParam(), section=SPLIT, help="The others go to what this channel serves."
 )
 @click.pass_obj
 def export(

@@ -17,9 +17,7 @@ from deltareg_cli.views.policy_warnings import warn_of_policy
 @group(
     "policy",
     Example("what prod asks for", "deltareg channel policy get me/chat prod"),
-    Example(
-        "ask for more", 'deltareg channel policy set me/chat prod policy.yaml -m "two people now"'
-    ),
+    Example("ask for more", 'deltareg channel policy set me/chat prod policy.yaml -m "two people now"'),
     Example("rule by rule, for v3", "deltareg channel policy explain me/chat:v3 --channel prod"),
     see_also=("gate check", "promote", "channel show"),
 )
@@ -53,9 +51,7 @@ def get(invocation: Invocation, line: str, name: str) -> None:
 
     found = invocation.client.channels.policy(line, name)
     raw = write_yaml(found.policy, is_ascii=True)
-    invocation.output.show(
-        CommandResult(fields(found, "policy", "digest", "floors"), [], [found.digest], raw=raw)
-    )
+    invocation.output.show(CommandResult(fields(found, "policy", "digest", "floors"), [], [found.digest], raw=raw))
 
 
 @command(
@@ -80,29 +76,21 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     that were asked for the channel, and approvals, do not count under another policy. What the
     channel serves is served on. A policy that somebody else replaced meanwhile is refused with 5.
     """
-    from deltareg.gate.policy_file import (
-        read_policy_file,  # YAML, which reading needs not
-    )
+    from deltareg.gate.policy_file import read_policy_file  # YAML, which reading needs not
 
     is_dry, raw = invocation.globals.dry_run, read_policy_bytes(file)
     wanted = read_policy_file(raw)
-    change = invocation.client.channels.set_policy(
-        line, name, wanted, reason=reason, dry_run=is_dry
-    )
+    change = invocation.client.channels.set_policy(line, name, wanted, reason=reason, dry_run=is_dry)
     blocks = change_blocks(change, f"{line}@{name}", is_dry=is_dry)
-    document = {
-        **fields(change, "is_changed", "before", "after"),
-        "warnings": warn_of_policy(invocation, wanted),
-    }
+    document = {**fields(change, "is_changed", "before", "after"), "warnings": warn_of_policy(invocation, wanted)}
     invocation.output.show(CommandResult(document, blocks, [change.digest]))
 
 
 @command(
     "explain",
-    Example("may v3 go to prod, and why?", "deltareg channel policy explain me/chat:v3 "
-            "--channel prod"),
+    Example("may v3 go to prod, and why?", "deltareg channel policy explain me/chat:v3 --channel prod"),
     see_also=("gate check", "verdict waive"),
-)  # fmt: skip
+)
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @option("--channel", required=True, type=ChannelParam(), help="The channel that it would go to.")
 @click.pass_obj

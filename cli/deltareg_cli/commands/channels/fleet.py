@@ -25,9 +25,7 @@ def fleet() -> None:
     """Look at agents that follow channels, and at what each serves."""
 
 
-of_argument = click.argument(
-    "of", metavar="[NS/NAME[@CHANNEL]]", required=False, help="A line or a channel; else all."
-)
+of_argument = click.argument("of", metavar="[NS/NAME[@CHANNEL]]", required=False, help="A line or a channel; else all.")
 
 
 @command(

@@ -45,11 +45,7 @@ _SHOWN = 40
     metavar="N",
     help="Draw tokens by it; without one the likeliest is taken each time.",
 )
-@option(
-    "--chat/--no-chat",
-    default=None,
-    help="Put the prompt into a chat template, or not; else where there is one.",
-)
+@option("--chat/--no-chat", default=None, help="Put the prompt into a chat template, or not; else where there is one.")
 @option("--show", metavar="RUN", help="Wait for a question that you asked, and ask none.")
 @option("--show-prompt", is_flag=True, help="Show the prompt as each got it, marks included.")
 @timeout_option()
@@ -108,9 +104,7 @@ def _check(refs: tuple[str, ...], prompt: str) -> None:
         )
     word = next((ref for ref in refs[1:] if "/" not in ref), "")
     if word:
-        raise InvalidInput(
-            f"not a version: {word[:_SHOWN]!r}", fix="put all of the prompt in quotes"
-        )
+        raise InvalidInput(f"not a version: {word[:_SHOWN]!r}", fix="put all of the prompt in quotes")
     if len(refs) >= SIDES_MOST:
         raise InvalidInput(
             f"{len(refs)} versions are asked, and {SIDES_MOST - 1} stand beside their base",

@@ -7,7 +7,7 @@ import click
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -43,9 +43,7 @@ def show(invocation: Invocation, ref: str) -> None:
     """Show what the card of a version says."""
     found = invocation.client.versions.card(ref)
     if found is None:
-        raise NotFound(
-            f"{ref} has no card", fix="write a README.md into the folder before it is pushed"
-        )
+        raise NotFound(f"{ref} has no card", fix="write a README.md into the folder before it is pushed")
     document = fields(found, "ref")
     document.pop("text", None)
     invocation.output.show(CommandResult(document, [TitleBlock(found.ref), *card_blocks(found)], [found.ref]))
@@ -59,9 +57,12 @@ def show(invocation: Invocation, ref: str) -> None:
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.argument(
-    "file", metavar="[FILE]", required=False, type=click.Path(path_type=Path, dir_okay=False),
+    "file",
+    metavar="[FILE]",
+    required=False,
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Where it is written; without it, to standard output.",
-)  # fmt: skip
+)
 @click.pass_obj
 def write(invocation: Invocation, ref: str, file: Path | None) -> None:
     """Write the card of a version with what is known of it here.
@@ -92,9 +93,7 @@ def put_card(text: str, file: Path) -> None:
         draft.replace(file)
     except OSError as error:
         draft.unlink(missing_ok=True) if draft.parent.is_dir() else None
-        raise InvalidInput(
-            f"{file} cannot be written: {error.strerror}", fix="name another file"
-        ) from error
+        raise InvalidInput(f"{file} cannot be written: {error.strerror}", fix="name another file") from error
 
 
 for _command in (show, write):

@@ -9,7 +9,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -31,26 +31,16 @@ LAYOUTS = (PUSHED, "mlx", "gguf", "per-expert", "fused-experts")
         "a LoRA of an image trainer, MLX or llama.cpp",
         "deltareg convert ./style.safetensors --out ./style --base ./unet",
     ),
-    Example(
-        "a LoRA for llama.cpp",
-        "deltareg convert ./adapter --to gguf --out ./for-llama --base llama-3.1-8b",
-    ),
-    Example(
-        "a fine-tune, as what differs",
-        "deltareg convert ./tuned --out ./tuned-delta --base llama-3.1-8b",
-    ),
+    Example("a LoRA for llama.cpp", "deltareg convert ./adapter --to gguf --out ./for-llama --base llama-3.1-8b"),
+    Example("a fine-tune, as what differs", "deltareg convert ./tuned --out ./tuned-delta --base llama-3.1-8b"),
     see_also=("lint", "push", "explain"),
 )
 @click.argument("path", type=click.Path(path_type=Path), help="The folder or file to convert.")
 @option("--out", metavar="DIR", type=click.Path(path_type=Path), help="The new folder.")
-@option(
-    "--to", metavar="LAYOUT", help=f"What it becomes: {', '.join(LAYOUTS)}.  [default: {PUSHED}]"
-)
+@option("--to", metavar="LAYOUT", help=f"What it becomes: {', '.join(LAYOUTS)}.  [default: {PUSHED}]")
 @option("--base", metavar="NAME|PATH", help="The base; pickles and names are converted without it.")
 @click.pass_obj
-def convert(
-    invocation: Invocation, path: Path, *, out: Path | None, to: str | None, base: str | None
-) -> None:
+def convert(invocation: Invocation, path: Path, *, out: Path | None, to: str | None, base: str | None) -> None:
     """Write a delta in the layout of push, or of another program.
 
     Pickles (.bin, .pt) become safetensors: an own reader takes the tensors out and carries out
@@ -80,9 +70,7 @@ def _target(out: Path | None, to: str | None) -> tuple[Path, str]:
         raise InvalidInput("where the new folder goes is not said", fix="--out DIR")
     if out is None:
         if to in LAYOUTS:
-            raise InvalidInput(
-                f"{to} is a layout: where its folder goes is not said", fix="--out DIR"
-            )
+            raise InvalidInput(f"{to} is a layout: where its folder goes is not said", fix="--out DIR")
         return Path(str(to)), PUSHED
     if to is not None and to not in LAYOUTS:
         known = ", ".join(LAYOUTS)
@@ -95,13 +83,15 @@ def convert_answer(report: "ConvertReport") -> CommandResult:
     sizes = f"{size(report.size_bytes)}, from {size(report.source_bytes)}"
     blocks: list[Block] = [
         TitleBlock(str(report.path)),
-        FactsBlock([
-            ("converted", f"{report.source} to {report.result}"),
-            ("files", Cell(", ".join(report.files), "name")),
-            ("size", f"{count(report.tensors, 'tensor')}, {sizes}"),
-            ("left out", _some(report.left_out)),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("converted", f"{report.source} to {report.result}"),
+                ("files", Cell(", ".join(report.files), "name")),
+                ("size", f"{count(report.tensors, 'tensor')}, {sizes}"),
+                ("left out", _some(report.left_out)),
+            ]
+        ),
+    ]
     return CommandResult(report.to_dict(), blocks, [str(report.path)])
 
 

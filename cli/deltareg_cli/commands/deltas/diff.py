@@ -42,14 +42,8 @@ _BEHAVIOR = frozenset({"behavior", "all"})
         "a version beside its base, on the samples of a suite",
         "deltareg diff base me/chat:v3 --mode behavior --suite reviews",
     ),
-    Example(
-        "by a worker, which has the base",
-        "deltareg diff me/chat:v2 me/chat:v3 --on worker",
-    ),
-    Example(
-        "for a comment on a change request",
-        "deltareg diff me/chat:v2 me/chat:v3 --format md",
-    ),
+    Example("by a worker, which has the base", "deltareg diff me/chat:v2 me/chat:v3 --on worker"),
+    Example("for a comment on a change request", "deltareg diff me/chat:v2 me/chat:v3 --format md"),
     Example(
         "as a page with plots; with --mode all, of what both do, too",
         "deltareg diff me/chat:v2 me/chat:v3 --report-html diff.html",
@@ -98,9 +92,7 @@ _BEHAVIOR = frozenset({"behavior", "all"})
     section="Behavior",
     help='Prompts: .txt, one a line; .jsonl, {"text": …}; or .safetensors, inputs by name.',
 )
-@option(
-    "--suite", metavar="NAME", section="Behavior", help="Take the probe sets of a suite instead."
-)
+@option("--suite", metavar="NAME", section="Behavior", help="Take the probe sets of a suite instead.")
 @option(
     "--tokens",
     type=click.IntRange(0, 1024),
@@ -159,9 +151,8 @@ def diff(
         )
     if mode in _BEHAVIOR:
         found = compare_behavior(
-            invocation, a, b, suite=suite, prompts=prompts, tokens=tokens,
-            top=_PROMPTS if top is None else top, gpu=gpu,
-        )  # fmt: skip
+            invocation, a, b, suite=suite, prompts=prompts, tokens=tokens, top=_PROMPTS if top is None else top, gpu=gpu
+        )
     page = difference_page(report, found, now=invocation.now) if is_whole else ""
     if report_html is not None:
         write_whole(report_html, page)
@@ -178,15 +169,11 @@ def _is_different(report: "DiffReport | None", found: Fields | None) -> bool:
 
 def _check(a: str, b: str, *, mode: str, inputs: tuple[Path | None, str | None]) -> None:
     if mode not in _BEHAVIOR and any(inputs):
-        raise InvalidInput(
-            "--prompts and --suite are for comparing what versions do", fix="add --mode behavior"
-        )
+        raise InvalidInput("--prompts and --suite are for comparing what versions do", fix="add --mode behavior")
     if all(inputs):
         raise InvalidInput("the inputs are --prompts or --suite, not both", fix="leave one out")
     if mode != "behavior" and "base" in {a, b}:
-        raise InvalidInput(
-            f"--mode {mode} compares two versions", fix="a base: --mode behavior, or deltareg show"
-        )
+        raise InvalidInput(f"--mode {mode} compares two versions", fix="a base: --mode behavior, or deltareg show")
 
 
 def _answer(report: "DiffReport | None", found: Fields | None, *, is_markdown: bool) -> CommandResult:

@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -13,18 +13,14 @@ from deltareg_cli.views.revocations import warn
 
 ORDER = 55
 
-_NAMES = {
-    "application/vnd.dev.sigstore.bundle.v0.3+json": "signature",
-    "application/vnd.in-toto+json": "statement",
-}
+_NAMES = {"application/vnd.dev.sigstore.bundle.v0.3+json": "signature", "application/vnd.in-toto+json": "statement"}
 
 
 @command(
     "export",
     Example("to a folder", "deltareg export me/chat:v3 --oci ./chat-oci"),
     Example(
-        "to a registry of images and artifacts",
-        "deltareg export me/chat@prod --oci oci://registry.example/models/chat",
+        "to a registry of images and artifacts", "deltareg export me/chat@prod --oci oci://registry.example/models/chat"
     ),
     Example(
         "for an image volume of Kubernetes",
@@ -39,8 +35,7 @@ _NAMES = {
     "target",
     required=True,
     metavar="DIR|oci://HOST/REPOSITORY[:TAG]",
-    help="A folder, which becomes an OCI layout, or a repository of a registry. Without a tag it "
-    "is the version's, v3.",
+    help="A folder, which becomes an OCI layout, or a repository of a registry. Without a tag it is the version's, v3.",
 )
 @option(
     "--profile",
@@ -68,19 +63,17 @@ def export(invocation: Invocation, ref: str, *, target: str, profile: str) -> No
     """
     from deltareg.integrations.oci.exporting import export_version  # brings what packs
 
-    report = export_version(
-        invocation.client, ref, target, profile="image" if profile == "image" else "modelpack"
-    )
+    report = export_version(invocation.client, ref, target, profile="image" if profile == "image" else "modelpack")
     warn(invocation, report.ref, report.revocation)
     signed = [count(n, _NAMES.get(kind, kind)) for kind, n in report.referrers.items()]
-    facts = FactsBlock([
-        ("at", Cell(report.place, "name")),
-        ("form", report.profile),
-        ("size", size(report.size_bytes)),
-        ("referrers", ", ".join(signed) or "none: nothing was signed about it"),
-        ("digest", report.digest),
-    ])  # fmt: skip
-    state = "revoked" if report.revocation else ""
-    invocation.output.show(
-        CommandResult(report.to_dict(), [TitleBlock(report.ref, state), facts], [report.place])
+    facts = FactsBlock(
+        [
+            ("at", Cell(report.place, "name")),
+            ("form", report.profile),
+            ("size", size(report.size_bytes)),
+            ("referrers", ", ".join(signed) or "none: nothing was signed about it"),
+            ("digest", report.digest),
+        ]
     )
+    state = "revoked" if report.revocation else ""
+    invocation.output.show(CommandResult(report.to_dict(), [TitleBlock(report.ref, state), facts], [report.place]))

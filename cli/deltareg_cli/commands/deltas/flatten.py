@@ -42,8 +42,7 @@ def flatten(invocation: Invocation, ref: str, *, wait: bool, timeout: float) -> 
     invocation.output.show(run_answer(run, invocation))
     if proof is not None and proof.proof != "proven":
         raise Unavailable(
-            f"{run.ref} is stored as before: nobody proved the new form"
-            f" ({proof.error or proof.proof or proof.state})",
+            f"{run.ref} is stored as before: nobody proved the new form ({proof.error or proof.proof or proof.state})",
             fix=f"deltareg storage history {run.ref}",
         )
     if wait and run.state != "done":

@@ -10,7 +10,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.golden_recorder import record as record_by_library
 from deltareg_cli.runs.launch import require
-from deltareg_cli.terminal.blocks import CommandResult, Block, Column, FactsBlock, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Column, CommandResult, FactsBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.global_options import gpu_option
@@ -40,10 +40,7 @@ def golden() -> None:
 @command(
     "record",
     Example("on texts that come with it", "deltareg golden record ./adapter --base llama-3.1-8b"),
-    Example(
-        "on texts of your own",
-        "deltareg golden record ./adapter --base ./llama --prompts prompts.txt",
-    ),
+    Example("on texts of your own", "deltareg golden record ./adapter --base ./llama --prompts prompts.txt"),
     Example(
         "on images, or whatever the network takes",
         "deltareg golden record ./adapter --base ./vit --inputs inputs.safetensors",
@@ -98,19 +95,24 @@ def record(
     if inputs is not None and not inputs.is_file():
         raise NotFound(f"there is no file {inputs}", fix="name a safetensors file with --inputs")
     request = {
-        "delta": folder.absolute(), "base": _base_folder(invocation, base),
-        "prompts": _prompts(prompts), "inputs": None if inputs is None else inputs.absolute(),
-        "convention": convention or "", "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
-    }  # fmt: skip
+        "delta": folder.absolute(),
+        "base": _base_folder(invocation, base),
+        "prompts": _prompts(prompts),
+        "inputs": None if inputs is None else inputs.absolute(),
+        "convention": convention or "",
+        "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
+    }
     found = record_by_library(invocation, request)
     blocks: list[Block] = [
         TitleBlock(str(folder), "recorded"),
-        FactsBlock([
-            ("golden outputs", str(found["told"])),
-            ("inputs", count(cast("int", found["samples"]), "forward")),
-            ("written to", str(found["file"])),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("golden outputs", str(found["told"])),
+                ("inputs", count(cast("int", found["samples"]), "forward")),
+                ("written to", str(found["file"])),
+            ]
+        ),
+    ]
     invocation.output.show(CommandResult(dict(found), blocks, [str(found["file"])]))
 
 
@@ -125,21 +127,22 @@ def show(invocation: Invocation, path: Path) -> None:
     found = invocation.client.folders.golden(path)
     columns = [Column("forward", is_number=True), Column("inputs"), Column("outputs")]
     rows: list[list[Text]] = [
-        [str(number), ", ".join(one.inputs), ", ".join(one.outputs)]
-        for number, one in enumerate(found.samples, 1)
+        [str(number), ", ".join(one.inputs), ", ".join(one.outputs)] for number, one in enumerate(found.samples, 1)
     ]
     changed = ", ".join(found.changed)
     blocks: list[Block] = [
         TitleBlock(str(path), found.told),
-        FactsBlock([
-            ("weights", f"changed since: {changed}" if changed else "as they were"),
-            ("software", ", ".join(f"{k} {v}" for k, v in sorted(found.software.items()))),
-            ("packed base", found.quantised),
-            ("first batches", found.first_batches),
-            ("saved at", found.progress),
-        ]),
+        FactsBlock(
+            [
+                ("weights", f"changed since: {changed}" if changed else "as they were"),
+                ("software", ", ".join(f"{k} {v}" for k, v in sorted(found.software.items()))),
+                ("packed base", found.quantised),
+                ("first batches", found.first_batches),
+                ("saved at", found.progress),
+            ]
+        ),
         TableBlock(columns, rows, if_empty="no forward was recorded"),
-    ]  # fmt: skip
+    ]
     invocation.output.show(CommandResult(found.to_dict(), blocks, [found.how]))
 
 

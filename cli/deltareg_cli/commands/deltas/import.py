@@ -22,9 +22,7 @@ ORDER = 35
     "import",
     Example("a download of the hub", "deltareg import hf-folder ./adapter me/chat --base llama"),
     Example("a model of MLflow", "deltareg import mlflow models:/support@champion me/support"),
-    Example(
-        "an artifact of a registry", "deltareg import oci oci://registry.example/m/chat:v1 me/chat"
-    ),
+    Example("an artifact of a registry", "deltareg import oci oci://registry.example/m/chat:v1 me/chat"),
     see_also=("push", "export", "convert"),
 )
 def import_() -> None:
@@ -38,15 +36,29 @@ def import_() -> None:
 def _add_push_options(body: Body) -> Body:
     """Give a command what each of them says of the version."""
     for decorate in (
-        option("--label", "labels", multiple=True, metavar="KEY[=VALUE]", callback=parse_labels,
-               help="A label of your own; may be repeated."),
-        option("--parent", "parents", multiple=True, metavar="REF",
-               help="A version that this one was made from; may be repeated."),
+        option(
+            "--label",
+            "labels",
+            multiple=True,
+            metavar="KEY[=VALUE]",
+            callback=parse_labels,
+            help="A label of your own; may be repeated.",
+        ),
+        option(
+            "--parent",
+            "parents",
+            multiple=True,
+            metavar="REF",
+            help="A version that this one was made from; may be repeated.",
+        ),
         message_option(),
-        option("--base", metavar="NAME|PATH|REF",
-               help="The base that it was made against. Without it, the one that it names itself."),
+        option(
+            "--base",
+            metavar="NAME|PATH|REF",
+            help="The base that it was made against. Without it, the one that it names itself.",
+        ),
         click.argument("line", metavar="NS/NAME", help="The line that gets the new version."),
-    ):  # fmt: skip
+    ):
         body = decorate(body)
     return body
 
@@ -64,9 +76,15 @@ def _add_push_options(body: Body) -> Body:
 @_add_push_options
 @click.pass_obj
 def hf_folder(
-    invocation: Invocation, path: Path, line: str, *, base: str | None, message: str,
-    parents: tuple[str, ...], labels: dict[str, str],
-) -> None:  # fmt: skip
+    invocation: Invocation,
+    path: Path,
+    line: str,
+    *,
+    base: str | None,
+    message: str,
+    parents: tuple[str, ...],
+    labels: dict[str, str],
+) -> None:
     """Push a folder that a client of the Hugging Face Hub left.
 
     In the hub's cache files are links, which a push takes none of: here they are followed, within
@@ -85,16 +103,27 @@ def hf_folder(
     see_also=("import oci", "push"),
 )
 @click.argument("named", metavar="RUN|models:/…", help="A run's id, or the address of a model.")
-@option("--path", metavar="FOLDER", default="",
-        help="The folder among its artifacts; without it, the only one with a delta.")  # fmt: skip
-@option("--tracking-uri", metavar="URI", envvar="MLFLOW_TRACKING_URI",
-        help="Where MLflow keeps its runs.")  # fmt: skip
+@option(
+    "--path",
+    metavar="FOLDER",
+    default="",
+    help="The folder among its artifacts; without it, the only one with a delta.",
+)
+@option("--tracking-uri", metavar="URI", envvar="MLFLOW_TRACKING_URI", help="Where MLflow keeps its runs.")
 @_add_push_options
 @click.pass_obj
 def mlflow(
-    invocation: Invocation, named: str, line: str, *, base: str | None, message: str,
-    parents: tuple[str, ...], labels: dict[str, str], path: str, tracking_uri: str | None,
-) -> None:  # fmt: skip
+    invocation: Invocation,
+    named: str,
+    line: str,
+    *,
+    base: str | None,
+    message: str,
+    parents: tuple[str, ...],
+    labels: dict[str, str],
+    path: str,
+    tracking_uri: str | None,
+) -> None:
     """Push what MLflow has of a run, or of a registered model.
 
     Of a run, its id, its page, metrics and params become labels of the version.
@@ -115,9 +144,15 @@ def mlflow(
 @_add_push_options
 @click.pass_obj
 def oci(
-    invocation: Invocation, named: str, line: str, *, base: str | None, message: str,
-    parents: tuple[str, ...], labels: dict[str, str],
-) -> None:  # fmt: skip
+    invocation: Invocation,
+    named: str,
+    line: str,
+    *,
+    base: str | None,
+    message: str,
+    parents: tuple[str, ...],
+    labels: dict[str, str],
+) -> None:
     """Push a model that is kept as an OCI artifact.
 
     ModelPack artifacts are taken, and images with files in models/. Every blob is held against its
@@ -147,9 +182,14 @@ def _push(
         chosen = base or found.base or client.bases.named_in(found.folder)
         told = message or f"imported from {found.source}"
         report = client.push(
-            found.folder, line, base=chosen, message=told, parents=parents,
-            labels=found.all_labels() | labels, golden=None,
-        )  # fmt: skip
+            found.folder,
+            line,
+            base=chosen,
+            message=told,
+            parents=parents,
+            labels=found.all_labels() | labels,
+            golden=None,
+        )
     invocation.output.note(clean(f"from {found.source}, made on {chosen}"))
     told_of_push(invocation, report)
     invocation.output.show(push_answer(report, None))

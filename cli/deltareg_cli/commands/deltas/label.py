@@ -6,7 +6,7 @@ from deltareg.errors import InvalidInput
 from deltareg.wire import VersionInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import parse_labels
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -41,9 +41,13 @@ ref_argument = click.argument("ref", help="The version; a bare NS/NAME is none."
 )
 @ref_argument
 @click.argument(
-    "labels", metavar="KEY[=VALUE]...", nargs=-1, required=True, callback=parse_labels,
+    "labels",
+    metavar="KEY[=VALUE]...",
+    nargs=-1,
+    required=True,
+    callback=parse_labels,
     help="The labels; one that is there gets the new value.",
-)  # fmt: skip
+)
 @click.pass_obj
 def add(invocation: Invocation, ref: str, labels: dict[str, str]) -> None:
     """Put labels on a version.
@@ -53,11 +57,7 @@ def add(invocation: Invocation, ref: str, labels: dict[str, str]) -> None:
     invocation.output.show(_answer(invocation.client.versions.label(ref, labels)))
 
 
-@command(
-    "rm",
-    Example("one", "deltareg label rm me/chat:v3 reviewed"),
-    see_also=("label add", "show"),
-)
+@command("rm", Example("one", "deltareg label rm me/chat:v3 reviewed"), see_also=("label add", "show"))
 @ref_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, help="Their keys.")
 @click.pass_obj

@@ -9,7 +9,7 @@ from deltareg.drawing.graph_texts import to_dot, to_mermaid
 from deltareg.wire import LineageAnswer, LineageEdge
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock, Text
+from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock, Text
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import clean
 from deltareg_cli.tree.command_tree import command
@@ -30,9 +30,7 @@ Row = tuple[str, str, str]
 @click.argument("ref", help="Where to begin; a bare NS/NAME is its newest version.")
 @option("--up", is_flag=True, help="Only what it was made from.")
 @option("--down", is_flag=True, help="Only what was made from it.")
-@option(
-    "--depth", type=click.IntRange(1, 100), default=10, show_default=True, help="Steps at most."
-)
+@option("--depth", type=click.IntRange(1, 100), default=10, show_default=True, help="Steps at most.")
 @option(
     "--format",
     "form",
@@ -42,9 +40,7 @@ Row = tuple[str, str, str]
     help="As a tree, as a graph for Graphviz or Mermaid, or as --output json.",
 )
 @click.pass_obj
-def lineage(
-    invocation: Invocation, ref: str, *, up: bool, down: bool, depth: int, form: str
-) -> None:
+def lineage(invocation: Invocation, ref: str, *, up: bool, down: bool, depth: int, form: str) -> None:
     """Show what a version was made from, and what from it.
 
     Versions and bases, as a tree each way, or as one graph. Of one that was imported it says where
@@ -80,9 +76,7 @@ def _graph(answer: LineageAnswer) -> Graph:
 _GRAPHS = {"dot": to_dot, "mermaid": to_mermaid}
 
 
-def _side(
-    title: str, answer: LineageAnswer, edges: Sequence[LineageEdge]
-) -> list[Text | Sequence[Text]]:
+def _side(title: str, answer: LineageAnswer, edges: Sequence[LineageEdge]) -> list[Text | Sequence[Text]]:
     if not edges:
         return []
     is_up = edges is answer.up
@@ -92,8 +86,7 @@ def _side(
         below.setdefault(here, []).append((there, edge.relation))
     title_line: Text = Cell(f"  {title}", "dim")
     rows: list[Text | Sequence[Text]] = [
-        [stem, name, Cell(word, "dim")]
-        for stem, name, word in _walk(answer.ref, below, "  ", frozenset({answer.ref}))
+        [stem, name, Cell(word, "dim")] for stem, name, word in _walk(answer.ref, below, "  ", frozenset({answer.ref}))
     ]
     return [title_line, *rows]
 

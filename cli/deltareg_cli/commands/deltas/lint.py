@@ -12,7 +12,7 @@ from deltareg.errors import Problem, Refused
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock, TitleBlock
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -40,23 +40,23 @@ BASE_MATCHES = {
     see_also=("push", "explain", "help exit-codes"),
 )
 @click.argument("path", type=click.Path(path_type=Path), help="The folder or file to look at.")
-@option(
-    "--base", metavar="NAME|PATH|REF", help="The base that it was made against; ns/name:v3 is one."
-)
+@option("--base", metavar="NAME|PATH|REF", help="The base that it was made against; ns/name:v3 is one.")
 @option(
     "--convention",
     type=click.Choice(["absolute", "additive"]),
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @option(
-    "--engine", "engines", multiple=True, type=click.Choice(engine_names()),
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(engine_names()),
     help="An engine that has to be able to serve it; may be said again.",
-)  # fmt: skip
+)
 @click.pass_obj
 def lint(
-    invocation: Invocation, path: Path, base: str | None, convention: str | None,
-    engines: tuple[str, ...],
-) -> ExitStatus:  # fmt: skip
+    invocation: Invocation, path: Path, base: str | None, convention: str | None, engines: tuple[str, ...]
+) -> ExitStatus:
     """Look at a folder as push would, and send nothing.
 
     Shows its kind, its shapes, where it acts and what is wrong with it. With a path as the base no
@@ -88,21 +88,23 @@ def lint_answer(report: "LintReport", path: Path, *, engines: Sequence[str] = ()
     foldable = foldable if report.kind else ""
     blocks: list[Block] = [
         TitleBlock(str(path)),
-        FactsBlock([
-            ("kind", [_kind(report.kind, report.variant), Cell(foldable, "dim")]),
-            ("base", BASE_MATCHES.get(report.base_match, report.base_match)),
-            ("size", _size(report)),
-            ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
-            ("stored as", report.dtype),
-            ("targets", "; ".join(describe_points(report.injection)) or _some(report.targets)),
-            ("served by", _lines(served)),
-            ("not served by", Cell(_lines(others), "bad") if engines else _lines(others)),
-            ("evidence", report.evidence),
-            ("left out", ", ".join(report.left_out)),
-            ("outcome", _outcome(report.problems)),
-        ]),
+        FactsBlock(
+            [
+                ("kind", [_kind(report.kind, report.variant), Cell(foldable, "dim")]),
+                ("base", BASE_MATCHES.get(report.base_match, report.base_match)),
+                ("size", _size(report)),
+                ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
+                ("stored as", report.dtype),
+                ("targets", "; ".join(describe_points(report.injection)) or _some(report.targets)),
+                ("served by", _lines(served)),
+                ("not served by", Cell(_lines(others), "bad") if engines else _lines(others)),
+                ("evidence", report.evidence),
+                ("left out", ", ".join(report.left_out)),
+                ("outcome", _outcome(report.problems)),
+            ]
+        ),
         problem_lines(report.problems),
-    ]  # fmt: skip
+    ]
     return CommandResult(report.to_dict(), blocks, [report.kind])
 
 
@@ -121,9 +123,10 @@ def _lines(judged: "Sequence[Servability]") -> str:
     """Name engines in one line, each with what it takes or what is in the way."""
     return "; ".join(
         f"{each.engine} ({', '.join(each.obstacles) or f'with {each.needs}'})"
-        if each.obstacles or each.needs else each.engine
+        if each.obstacles or each.needs
+        else each.engine
         for each in judged
-    )  # fmt: skip
+    )
 
 
 def _size(report: "LintReport") -> str:

@@ -7,7 +7,7 @@ import click
 from deltareg.client.pull.lock_file import LOCK_FILE
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
@@ -25,18 +25,15 @@ ORDER = 64
 @click.argument("folder", metavar="[DIR]", required=False, help="Where it is to stand.")
 @option("--drop", multiple=True, metavar="DIR", help="Lock this folder no more; may be repeated.")
 @option(
-    "--file", metavar="FILE", type=click.Path(path_type=Path), default=LOCK_FILE,
-    show_default=True, help="The lock file; folders are below its own.",
-)  # fmt: skip
+    "--file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=LOCK_FILE,
+    show_default=True,
+    help="The lock file; folders are below its own.",
+)
 @click.pass_obj
-def lock(
-    invocation: Invocation,
-    ref: str | None,
-    folder: str | None,
-    *,
-    drop: tuple[str, ...],
-    file: Path,
-) -> None:
+def lock(invocation: Invocation, ref: str | None, folder: str | None, *, drop: tuple[str, ...], file: Path) -> None:
     """Write into delta.lock which version stands in which folder.
 
     The file names each version by its digest, and the base that it is for by its identity and the
@@ -51,8 +48,7 @@ def lock(
     report = invocation.client.folders.lock(file, add=add, drop=drop)
     columns = [Column("folder"), Column("asked"), Column("locked"), Column("was")]
     rows: list[list[Text]] = [
-        [Cell(each.folder, "name"), each.asked, each.ref, _before(each.was, each.ref)]
-        for each in report.folders
+        [Cell(each.folder, "name"), each.asked, each.ref, _before(each.was, each.ref)] for each in report.folders
     ]
     table = TableBlock(columns, rows, if_empty="nothing is locked: deltareg lock NS/NAME@prod DIR")
     invocation.output.show(CommandResult(report.to_dict(), [table], [each.ref for each in report.folders]))

@@ -5,7 +5,7 @@ import click
 from deltareg.wire import LogEntry
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, tone_word
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text, tone_word
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import moment
@@ -26,18 +26,20 @@ ORDER = 90
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def log(
-    invocation: Invocation, line: str, *, channel: str | None, limit: int, cursor: str | None
-) -> None:
+def log(invocation: Invocation, line: str, *, channel: str | None, limit: int, cursor: str | None) -> None:
     """Show what happened to a line, newest first.
 
     Pushes, verdicts, promotions, rollbacks and deletions, with who did them and why.
     """
     page = invocation.client.lines.log(line, channel=channel, cursor=cursor, limit=limit)
     columns = [
-        Column("when"), Column("event"), Column("ref"), Column("channel"), Column("by"),
+        Column("when"),
+        Column("event"),
+        Column("ref"),
+        Column("channel"),
+        Column("by"),
         Column("text", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
             moment(entry.at, now=invocation.now),

@@ -8,7 +8,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg.wire import LineInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, label_filter_option, limit_option, option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, tone_word
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text, tone_word
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command
@@ -26,10 +26,7 @@ NO_LINES = "no deltas yet: deltareg push PATH NS/NAME --base REF"
     Example("the lines of a namespace", "deltareg ls me"),
     Example("the versions of a line", "deltareg ls me/chat"),
     Example("the versions of a line with a label", "deltareg ls me/chat --label tested=yes"),
-    Example(
-        "lines on one base whose newest version passed",
-        "deltareg ls --filter base=llama-3.1-8b,verdict=pass",
-    ),
+    Example("lines on one base whose newest version passed", "deltareg ls --filter base=llama-3.1-8b,verdict=pass"),
     see_also=("show", "search", "label", "log", "channel"),
 )
 @click.argument("name", metavar="[NS | NS/NAME]", required=False, help="What to list.")
@@ -95,20 +92,26 @@ def _check_namespace(invocation: Invocation, name: str, *, is_whole: bool) -> No
 def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> TableBlock:
     """Show lines as rows, with what their newest version is and what their channels serve."""
     columns = [
-        Column("line"), Column("versions", is_number=True), Column("kind"), Column("base"),
-        Column("verdict"), Column("channels", is_prose=True),
-    ]  # fmt: skip
+        Column("line"),
+        Column("versions", is_number=True),
+        Column("kind"),
+        Column("base"),
+        Column("verdict"),
+        Column("channels", is_prose=True),
+    ]
     rows: list[list[Text]] = []
     for line in lines:
         newest = line.newest
-        rows.append([
-            Cell(line.ref, "name"),
-            str(line.versions),
-            kind_of(newest) if newest else "-",
-            newest.base.name if newest else "-",
-            verdict_of(newest) if newest else tone_word(None),
-            ", ".join(_serves(line, name) for name in line.channels),
-        ])  # fmt: skip
+        rows.append(
+            [
+                Cell(line.ref, "name"),
+                str(line.versions),
+                kind_of(newest) if newest else "-",
+                newest.base.name if newest else "-",
+                verdict_of(newest) if newest else tone_word(None),
+                ", ".join(_serves(line, name) for name in line.channels),
+            ]
+        )
     return TableBlock(columns, rows, if_empty=if_empty)
 
 

@@ -25,9 +25,7 @@ ORDER = 50
     is_resumable=True,
 )
 @click.argument("ref", help="What to materialize; a bare NS/NAME is what @prod serves.")
-@option(
-    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where it goes."
-)
+@option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where it goes.")
 @option(
     "--base",
     metavar="PATH",
@@ -45,13 +43,7 @@ ORDER = 50
 @option("--expect", metavar="blake3:…", help="Fail unless the result has this fingerprint.")
 @click.pass_obj
 def materialize(
-    invocation: Invocation,
-    ref: str,
-    *,
-    out: Path,
-    base: Path | None,
-    dtype: str,
-    expect: str | None,
+    invocation: Invocation, ref: str, *, out: Path, base: Path | None, dtype: str, expect: str | None
 ) -> None:
     """Fold a version into its base and write the result.
 

@@ -26,9 +26,7 @@ METHODS = method_names()
 PARAMETERS, RECORD, VERIFICATION = "Parameters", "For the record", "Verification"
 
 
-def parse_weights(
-    ctx: click.Context, param: click.Parameter, value: Sequence[str]
-) -> list[tuple[str, float]]:
+def parse_weights(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[tuple[str, float]]:
     """Read `ns/name:v3=0.7` texts."""
     found: list[tuple[str, float]] = []
     for text in value:
@@ -43,22 +41,12 @@ def parse_weights(
 
 @command(
     "merge",
+    Example("seven parts of one, three of the other", "deltareg merge me/chat:v3=0.7 me/code:v1=0.3 --as me/both"),
     Example(
-        "seven parts of one, three of the other",
-        "deltareg merge me/chat:v3=0.7 me/code:v1=0.3 --as me/both",
+        "look first: where do they pull in different directions?", "deltareg merge me/chat:v3=0.7 me/code:v1=0.3 --plan"
     ),
-    Example(
-        "look first: where do they pull in different directions?",
-        "deltareg merge me/chat:v3=0.7 me/code:v1=0.3 --plan",
-    ),
-    Example(
-        "take a task away",
-        "deltareg merge me/chat:v3=1 me/code:v1=-0.5 --as me/chat",
-    ),
-    Example(
-        "LoRAs into one LoRA, exactly",
-        "deltareg merge me/chat=0.7 me/code=0.3 --method cat --as me/both",
-    ),
+    Example("take a task away", "deltareg merge me/chat:v3=1 me/code:v1=-0.5 --as me/chat"),
+    Example("LoRAs into one LoRA, exactly", "deltareg merge me/chat=0.7 me/code=0.3 --method cat --as me/both"),
     Example(
         "the nearest LoRA of a rank, with its error stated",
         "deltareg merge me/chat=0.7 me/code=0.3 --method svd --rank 16 --as me/both",
@@ -156,9 +144,16 @@ def merge(
     from deltareg.client import MergeOptions
 
     options = MergeOptions(
-        method=method, density=density, seed=seed, scale=scale, normalize=normalize, rank=rank,
-        dtype=dtype, message=message, semver=semver,
-    )  # fmt: skip
+        method=method,
+        density=density,
+        seed=seed,
+        scale=scale,
+        normalize=normalize,
+        rank=rank,
+        dtype=dtype,
+        message=message,
+        semver=semver,
+    )
     if plan:
         return _plan(invocation, parents, options)
     if line is None:
@@ -175,9 +170,7 @@ def merge(
     return run_status(run)
 
 
-def _plan(
-    invocation: Invocation, parents: list[tuple[str, float]], options: "MergeOptions"
-) -> ExitStatus:
+def _plan(invocation: Invocation, parents: list[tuple[str, float]], options: "MergeOptions") -> ExitStatus:
     found = invocation.client.versions.plan_merge(parents, options=options)
     invocation.output.show(CommandResult(found.to_dict(), plan_blocks(found), []))
     return ExitStatus.DONE if found.hindrance is None else exit_status(found.hindrance)

@@ -8,7 +8,7 @@ import click
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import ChannelParam, option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, Tone
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text, Tone
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.revocations import warn
@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
 ORDER = 62
 
-_TONES: "dict[Standing, Tone]" = {"current": "good", "ahead": "name", "behind": "warn",
-                                  "superseded": "warn", "revoked": "bad", "corrupt": "bad",
-                                  "gone": "bad"}  # fmt: skip
+_TONES: "dict[Standing, Tone]" = {
+    "current": "good",
+    "ahead": "name",
+    "behind": "warn",
+    "superseded": "warn",
+    "revoked": "bad",
+    "corrupt": "bad",
+    "gone": "bad",
+}
 
 
 @command(
@@ -31,13 +37,19 @@ _TONES: "dict[Standing, Tone]" = {"current": "good", "ahead": "name", "behind": 
     see_also=("update", "lock", "pull", "help exit-codes"),
 )
 @click.argument(
-    "paths", metavar="[DIR | LOCKFILE]...", nargs=-1, type=click.Path(path_type=Path),
+    "paths",
+    metavar="[DIR | LOCKFILE]...",
+    nargs=-1,
+    type=click.Path(path_type=Path),
     help="Folders that something was pulled to; without any, delta.lock or the folders here.",
-)  # fmt: skip
+)
 @option(
-    "--channel", type=ChannelParam(), default="prod", show_default=True,
+    "--channel",
+    type=ChannelParam(),
+    default="prod",
+    show_default=True,
     help="Whose version counts; where it serves none, the newest of the line does.",
-)  # fmt: skip
+)
 @click.pass_obj
 def show_outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: str) -> ExitStatus:
     """Say which pulled folders are behind, revoked or gone.
@@ -47,7 +59,7 @@ def show_outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: s
     is fetched, and no file is read. Exit status: 0 nothing to do, 10 something is behind,
     superseded, revoked, corrupt or gone.
     """
-    report = invocation.client.folders.outdated(*paths, channel=channel)
+    report = invocation.client.folders.list_outdated(*paths, channel=channel)
     for each in report.folders:
         warn(invocation, each.ref, each.revocation)
     ids = [str(each.folder) for each in report.folders if not each.is_fine]
@@ -57,9 +69,12 @@ def show_outdated(invocation: Invocation, paths: tuple[Path, ...], *, channel: s
 
 def _table(report: "OutdatedReport") -> TableBlock:
     columns = [
-        Column("folder"), Column("holds"), Column("standing"), Column(report.channel, is_name=True),
+        Column("folder"),
+        Column("holds"),
+        Column("standing"),
+        Column(report.channel, is_name=True),
         Column("newest"),
-    ]  # fmt: skip
+    ]
     rows: list[list[Text]] = [
         [
             Cell(str(each.folder), "name"),

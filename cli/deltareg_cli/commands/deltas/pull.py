@@ -12,7 +12,7 @@ from deltareg_cli.commands.deltas.card import put_card
 from deltareg_cli.commands.promotion.signature import SIGSTORE_TRUST
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import clean, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -76,13 +76,10 @@ def pull(
     """
     if frozen and Ref.parse(ref).is_bare:
         raise InvalidInput(
-            f"{ref} names no version, and --frozen asks for one",
-            fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…",
+            f"{ref} names no version, and --frozen asks for one", fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…"
         )
     _check_card(card, to)
-    pulled = invocation.client.versions.pull(
-        ref, to, signers=signers, sigstore_trust=sigstore_trust
-    )
+    pulled = invocation.client.versions.pull(ref, to, signers=signers, sigstore_trust=sigstore_trust)
     if card is not None:
         put_card(invocation.client.versions.write_card(pulled.ref), card)
     show_pulled(invocation, pulled, signed_by=pulled.signed_by)
@@ -92,8 +89,7 @@ def _check_card(card: Path | None, to: Path | None) -> None:
     """Keep the card out of the folder, which would be another delta with it."""
     if card is not None and to is not None and to.resolve() in card.resolve().parents:
         raise InvalidInput(
-            f"{card} lies in {to}, which would then be another delta",
-            fix=f"write it beside: --card {to.name}-card.md",
+            f"{card} lies in {to}, which would then be another delta", fix=f"write it beside: --card {to.name}-card.md"
         )
 
 
@@ -105,10 +101,7 @@ def _told_trained(ref: str, variant: str) -> str:
 
 
 def show_pulled(
-    invocation: Invocation,
-    report: "PullReport | MaterializeReport",
-    *,
-    signed_by: Sequence[str] = (),
+    invocation: Invocation, report: "PullReport | MaterializeReport", *, signed_by: Sequence[str] = ()
 ) -> None:
     """Show where the bytes are now and where they came from, and warn of a revoked version."""
     warn(invocation, report.ref, report.revocation)
@@ -117,14 +110,16 @@ def show_pulled(
         invocation.output.note(clean(_told_trained(report.ref, str(document["trained_on"]))))
     fetched = f"{size(report.fetched_bytes)} fetched"
     speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
-    facts = FactsBlock([
-        ("path", Cell(str(report.path), "name")),
-        ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
-        ("took", seconds(report.seconds)),
-        ("signed by", ", ".join(signed_by)),
-        ("digest", report.digest),
-        ("fingerprint", str(document.get("root", ""))),
-        ("folded by", str(document.get("recipe", ""))),
-    ])  # fmt: skip
+    facts = FactsBlock(
+        [
+            ("path", Cell(str(report.path), "name")),
+            ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
+            ("took", seconds(report.seconds)),
+            ("signed by", ", ".join(signed_by)),
+            ("digest", report.digest),
+            ("fingerprint", str(document.get("root", ""))),
+            ("folded by", str(document.get("recipe", ""))),
+        ]
+    )
     state = "revoked" if report.revocation else ""
     invocation.output.show(CommandResult(document, [TitleBlock(report.ref, state), facts], [str(report.path)]))

@@ -15,7 +15,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, message_option, option, parse_labels
 from deltareg_cli.runs.golden_recorder import LibraryRecorder
 from deltareg_cli.runs.waiting import run_status, wait_for
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import clean, count, rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import compression_option, concurrency_option, dry_run
@@ -46,18 +46,12 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
         "made from a version that is there already",
         "deltareg push ./run7 me/chat --base llama-3.1-8b --parent me/chat:v6",
     ),
-    Example(
-        "a LoRA on a fine-tune that is a version itself",
-        "deltareg push ./adapter me/chat --base me/sft:v3",
-    ),
+    Example("a LoRA on a fine-tune that is a version itself", "deltareg push ./adapter me/chat --base me/sft:v3"),
     Example(
         "smallest in the store, for what is pulled rarely",
         "deltareg push ./run7 me/chat --base llama-3.1-8b --compression max",
     ),
-    Example(
-        "look first, send nothing",
-        "deltareg push ./adapter me/chat --base llama-3.1-8b --dry-run",
-    ),
+    Example("look first, send nothing", "deltareg push ./adapter me/chat --base llama-3.1-8b --dry-run"),
     see_also=("lint", "verify", "promote", "help references"),
     is_resumable=True,
 )
@@ -160,11 +154,7 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
 )
 @concurrency_option()
 @compression_option()
-@option(
-    "--idempotency-key",
-    metavar="KEY",
-    help="Two pushes with the same key make one version.",
-)
+@option("--idempotency-key", metavar="KEY", help="Two pushes with the same key make one version.")
 @click.pass_obj
 def push(
     invocation: Invocation,
@@ -227,11 +217,20 @@ def push(
         return ExitStatus.DONE if found.is_accepted else ExitStatus.INVALID
     labels = _labels_of_run(invocation, mlflow_run) | labels
     report = client.push(
-        path, line, base=base, kind=kind, convention=convention or "", parents=parents,
-        message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
-        golden=False if no_golden else golden, record_golden=_recorder(invocation),
+        path,
+        line,
+        base=base,
+        kind=kind,
+        convention=convention or "",
+        parents=parents,
+        message=message,
+        semver=semver,
+        labels=labels,
+        idempotency_key=idempotency_key,
+        golden=False if no_golden else golden,
+        record_golden=_recorder(invocation),
         sign=_signing(sign, certificate, chain, sigstore_trust),
-    )  # fmt: skip
+    )
     told_of_push(invocation, report)
     if report.base_uploaded_bytes is not None:
         told = f"is a base from now on: {size(report.base_uploaded_bytes)} sent for it"
@@ -330,11 +329,7 @@ def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | Non
 
 
 def push_answer(
-    report: "PushReport",
-    run: RunInfo | None,
-    *,
-    waits: str = "",
-    proof: ProofState | None = None,
+    report: "PushReport", run: RunInfo | None, *, waits: str = "", proof: ProofState | None = None
 ) -> CommandResult:
     """Show the version, what was sent, and its run if one was asked for."""
     version = report.version
@@ -346,19 +341,21 @@ def push_answer(
         document["verdict"] = run.verdict.verdict if run.verdict else None
     blocks: list[Block] = [
         TitleBlock(version.ref, _before(report)),
-        FactsBlock([
-            ("kind", kind_of(version)),
-            ("base", version.base.name),
-            ("trained on", version.trained_on),
-            ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
-            ("sent", _describe_upload(report)),
-            ("bytes", proof_cell(proof) if proof is not None else ""),
-            ("golden outputs", _golden(report)),
-            ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
-            ("signed by", report.signature.signed_by if report.signature else ""),
-            ("digest", version.digest),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("kind", kind_of(version)),
+                ("base", version.base.name),
+                ("trained on", version.trained_on),
+                ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
+                ("sent", _describe_upload(report)),
+                ("bytes", proof_cell(proof) if proof is not None else ""),
+                ("golden outputs", _golden(report)),
+                ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
+                ("signed by", report.signature.signed_by if report.signature else ""),
+                ("digest", version.digest),
+            ]
+        ),
+    ]
     if run is not None and run.verdict is not None:
         blocks += [TitleBlock("Checks"), check_table(run.verdict.checks)]
     return CommandResult(document, blocks, [version.ref])

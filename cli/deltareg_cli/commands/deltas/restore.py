@@ -5,7 +5,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -13,11 +13,7 @@ from deltareg_cli.tree.help_page import Example
 ORDER = 145
 
 
-@command(
-    "restore",
-    Example("bring a version back", "deltareg restore me/chat:v2"),
-    see_also=("rm", "gc", "audit"),
-)
+@command("restore", Example("bring a version back", "deltareg restore me/chat:v2"), see_also=("rm", "gc", "audit"))
 @click.argument("ref", help="The version, by its number: ns/name:v3.")
 @click.pass_obj
 def restore(invocation: Invocation, ref: str) -> None:

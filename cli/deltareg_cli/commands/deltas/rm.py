@@ -5,7 +5,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run

@@ -7,7 +7,7 @@ import click
 from deltareg.wire import SearchHit
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, label_filter_option, limit_option, option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text
 from deltareg_cli.terminal.documents import page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import moment
@@ -23,25 +23,21 @@ ORDER = 82
     Example("by words of the card, the message, labels and names", "deltareg search german chat"),
     Example("by the beginning of a word", "deltareg search 'summar*' --kind lora"),
     Example("by what checks or the card say", "deltareg search --metric 'accuracy>=0.9'"),
-    Example(
-        "on a base, in a team, with a label",
-        "deltareg search --base llama-3.1-8b --in team --label tested=yes",
-    ),
+    Example("on a base, in a team, with a label", "deltareg search --base llama-3.1-8b --in team --label tested=yes"),
     see_also=("ls", "card", "label", "show"),
 )
-@click.argument(
-    "words", metavar="[WORD]...", nargs=-1, help="Words that all have to be there; WORD* begins so."
-)
+@click.argument("words", metavar="[WORD]...", nargs=-1, help="Words that all have to be there; WORD* begins so.")
 @label_filter_option()
 @option("--base", metavar="NAME", default="", help="Only on this base.")
 @option("--kind", metavar="KIND", default="", help="Only of this kind.")
 @option(
-    "--metric", "metrics", multiple=True, metavar="NAME>=VALUE",
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME>=VALUE",
     help="Only where a check or the card says so: >=, <=, >, < or =; may be repeated.",
-)  # fmt: skip
-@option(
-    "--in", "within", metavar="NS | NS/NAME", default="", help="Only in this namespace or line."
 )
+@option("--in", "within", metavar="NS | NS/NAME", default="", help="Only in this namespace or line.")
 @option("--newest", is_flag=True, help="Only the newest version of each line.")
 @limit_option()
 @cursor_option()
@@ -68,9 +64,16 @@ def search(
     that holds a number; which of the three it is stands beside it.
     """
     found = invocation.client.versions.search(
-        " ".join(words), labels=labels, base=base, kind=kind, metrics=metrics, within=within,
-        newest=newest, cursor=cursor, limit=limit,
-    )  # fmt: skip
+        " ".join(words),
+        labels=labels,
+        base=base,
+        kind=kind,
+        metrics=metrics,
+        within=within,
+        newest=newest,
+        cursor=cursor,
+        limit=limit,
+    )
     table = _table(found.items, invocation)
     ids = [hit.ref for hit in found.items]
     invocation.output.show(CommandResult(page_fields(found), [table], ids))
@@ -80,10 +83,14 @@ def search(
 def _table(hits: Sequence[SearchHit], invocation: Invocation) -> TableBlock:
     has_metrics = any(hit.metrics for hit in hits)
     columns = [
-        Column("version"), Column("kind"), Column("base"), Column("verdict"),
+        Column("version"),
+        Column("kind"),
+        Column("base"),
+        Column("verdict"),
         *([Column("metrics")] if has_metrics else ()),
-        Column("pushed"), Column("about", is_prose=True),
-    ]  # fmt: skip
+        Column("pushed"),
+        Column("about", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(hit.ref, "name"),

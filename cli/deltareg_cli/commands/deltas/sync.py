@@ -10,7 +10,7 @@ from deltareg.client.pull.lock_file import LOCK_FILE
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text, Tone
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text, Tone
 from deltareg_cli.terminal.wording import size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option, dry_run
@@ -33,13 +33,13 @@ _TONES: "dict[Step, Tone]" = {"kept": "dim", "fetched": "good", "replaced": "war
     is_resumable=True,
 )
 @click.argument(
-    "file", metavar="[LOCKFILE]", default=LOCK_FILE, type=click.Path(path_type=Path),
+    "file",
+    metavar="[LOCKFILE]",
+    default=LOCK_FILE,
+    type=click.Path(path_type=Path),
     help="The lock file; delta.lock without it.",
-)  # fmt: skip
-@option(
-    "--frozen", is_flag=True,
-    help="Change nothing where a folder, a version or a base is another one than locked.",
-)  # fmt: skip
+)
+@option("--frozen", is_flag=True, help="Change nothing where a folder, a version or a base is another one than locked.")
 @dry_run("Say what would be done, and do nothing.")
 @concurrency_option()
 @click.pass_obj
@@ -63,8 +63,7 @@ def sync(invocation: Invocation, file: Path, *, frozen: bool) -> ExitStatus:
 
 
 def _table(folders: "Sequence[SyncedFolder]") -> TableBlock:
-    columns = [Column("folder"), Column("version"), Column("step"), Column("fetched"),
-               Column("why", is_prose=True)]  # fmt: skip
+    columns = [Column("folder"), Column("version"), Column("step"), Column("fetched"), Column("why", is_prose=True)]
     rows: list[list[Text]] = [
         [
             Cell(str(each.folder), "name"),

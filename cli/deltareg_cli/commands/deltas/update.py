@@ -7,7 +7,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, FactsBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, FactsBlock, TitleBlock
 from deltareg_cli.terminal.wording import rate, seconds, size
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import concurrency_option
@@ -28,15 +28,8 @@ ORDER = 60
     see_also=("pull", "materialize", "cache", "help references"),
     is_resumable=True,
 )
-@click.argument(
-    "folder", metavar="DIR", type=click.Path(path_type=Path), help="Where a version is installed."
-)
-@option(
-    "--to",
-    required=True,
-    metavar="REF",
-    help="What it is to hold; @prod or :v3 means the line that is installed.",
-)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="Where a version is installed.")
+@option("--to", required=True, metavar="REF", help="What it is to hold; @prod or :v3 means the line that is installed.")
 @option("--plan", is_flag=True, help="Say what would travel, and do nothing.")
 @concurrency_option()
 @click.pass_obj
@@ -60,14 +53,16 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
 def update_answer(report: "UpdateReport") -> CommandResult:
     """Show what travels, beside what a whole pull would take."""
     needs_bytes = report.plan == "none" or report.fetched_bytes > 0
-    facts = FactsBlock([
-        ("path", Cell(str(report.path), "name")),
-        ("was", f"{report.from_ref}{', changed since' if report.was_written_to else ''}"),
-        ("plan", report.plan if needs_bytes else "everything is here already"),
-        ("bytes", _bytes(report)),
-        ("took", "" if report.is_plan else seconds(report.seconds)),
-        ("digest", report.digest),
-    ])  # fmt: skip
+    facts = FactsBlock(
+        [
+            ("path", Cell(str(report.path), "name")),
+            ("was", f"{report.from_ref}{', changed since' if report.was_written_to else ''}"),
+            ("plan", report.plan if needs_bytes else "everything is here already"),
+            ("bytes", _bytes(report)),
+            ("took", "" if report.is_plan else seconds(report.seconds)),
+            ("digest", report.digest),
+        ]
+    )
     note = "not done" if report.is_plan else ""
     return CommandResult(report.to_dict(), [TitleBlock(report.ref, note), facts], [str(report.path)])
 

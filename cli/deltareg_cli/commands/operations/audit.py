@@ -11,7 +11,7 @@ from deltareg.errors import InvalidInput
 from deltareg_cli.commands.operations.audit_log import accept, checkpoint, prove, verify
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, TableBlock, Text
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, TableBlock, Text
 from deltareg_cli.terminal.documents import fields, items_fields, page_fields
 from deltareg_cli.terminal.output import to_json
 from deltareg_cli.terminal.paging import note_more
@@ -60,13 +60,15 @@ def ls(
 
     The state before and after is in the JSON.
     """
-    page = invocation.client.audit.list(
-        actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
-    )
+    page = invocation.client.audit.list(actor=actor, action=action, subject=subject, cursor=cursor, limit=limit)
     columns = [
-        Column("id", is_number=True), Column("when"), Column("by"), Column("action"),
-        Column("subject"), Column("after", is_prose=True),
-    ]  # fmt: skip
+        Column("id", is_number=True),
+        Column("when"),
+        Column("by"),
+        Column("action"),
+        Column("subject"),
+        Column("after", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             str(row.id),
@@ -98,13 +100,7 @@ def ls(
 @option("--out", metavar="FILE", help="With --proofs: where to write it; else to the output.")
 @click.pass_obj
 def export(
-    invocation: Invocation,
-    *,
-    actor: str | None,
-    action: str | None,
-    subject: str | None,
-    proofs: bool,
-    out: str | None,
+    invocation: Invocation, *, actor: str | None, action: str | None, subject: str | None, proofs: bool, out: str | None
 ) -> None:
     """Write every change as a line of JSON, newest first.
 
@@ -120,9 +116,7 @@ def export(
     kept: list[dict[str, object]] = []
     cursor: str | None = None
     while True:
-        page = invocation.client.audit.list(
-            actor=actor, action=action, subject=subject, cursor=cursor, limit=MOST
-        )
+        page = invocation.client.audit.list(actor=actor, action=action, subject=subject, cursor=cursor, limit=MOST)
         items = [fields(row) for row in page.items]
         if is_document:
             kept += items

@@ -21,19 +21,14 @@ _SEE = ("audit export", "audit checkpoint", "explain")
     "verify",
     Example("the registry's own, from here", "deltareg audit verify"),
     Example("a file, offline", "deltareg audit verify log.jsonl --keys trusted.json"),
-    Example("against what was kept elsewhere",
-            "deltareg audit verify --against checkpoints.jsonl"),
+    Example("against what was kept elsewhere", "deltareg audit verify --against checkpoints.jsonl"),
     see_also=_SEE,
-)  # fmt: skip
+)
 @click.argument("file", required=False, help="What audit export --proofs wrote.")
-@option("--keys", "keys_file", metavar="FILE",
-        help="The keys to trust, from deltareg worker keys --export.")  # fmt: skip
-@option("--against", multiple=True, metavar="FILE",
-        help="Checkpoints that were kept elsewhere; may be repeated.")  # fmt: skip
+@option("--keys", "keys_file", metavar="FILE", help="The keys to trust, from deltareg worker keys --export.")
+@option("--against", multiple=True, metavar="FILE", help="Checkpoints that were kept elsewhere; may be repeated.")
 @click.pass_obj
-def verify(
-    invocation: Invocation, file: str | None, *, keys_file: str | None, against: tuple[str, ...]
-) -> ExitStatus:
+def verify(invocation: Invocation, file: str | None, *, keys_file: str | None, against: tuple[str, ...]) -> ExitStatus:
     """Say whether the audit trail was rewritten, and from which row.
 
     Builds the tree over all rows anew and holds it against every checkpoint that the server
@@ -50,11 +45,7 @@ def verify(
     return ExitStatus.DONE if report.holds else ExitStatus.INTEGRITY
 
 
-@command(
-    "prove",
-    Example("a row, by the number that audit ls shows", "deltareg audit prove 4711"),
-    see_also=_SEE,
-)
+@command("prove", Example("a row, by the number that audit ls shows", "deltareg audit prove 4711"), see_also=_SEE)
 @click.argument("number", type=click.IntRange(1, 1 << 53), help="The row's number.")
 @click.pass_obj
 def prove(invocation: Invocation, number: int) -> None:
@@ -67,11 +58,7 @@ def prove(invocation: Invocation, number: int) -> None:
     invocation.output.show(CommandResult(document, proof_blocks(proof), [proof.root]))
 
 
-@command(
-    "checkpoint",
-    Example("keep it elsewhere", "deltareg audit checkpoint --note > checkpoint.txt"),
-    see_also=_SEE,
-)
+@command("checkpoint", Example("keep it elsewhere", "deltareg audit checkpoint --note > checkpoint.txt"), see_also=_SEE)
 @option("--note", is_flag=True, help="As it was signed, in the form of C2SP's tlog-checkpoint.")
 @click.pass_obj
 def checkpoint(invocation: Invocation, *, note: bool) -> None:
@@ -86,11 +73,7 @@ def checkpoint(invocation: Invocation, *, note: bool) -> None:
     invocation.output.show(CommandResult(document, checkpoint_blocks(found), [found.root], raw=raw))
 
 
-@command(
-    "accept",
-    Example("after a restored backup", "deltareg audit accept"),
-    see_also=_SEE,
-)
+@command("accept", Example("after a restored backup", "deltareg audit accept"), see_also=_SEE)
 @click.pass_obj
 def accept(invocation: Invocation) -> None:
     """Go by the registry's log of now, whatever was seen before.

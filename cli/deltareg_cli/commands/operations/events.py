@@ -30,13 +30,14 @@ def events() -> None:
     """
 
 
-of_argument = click.argument(
-    "of", metavar="[NS[/NAME]]", required=False, help="A namespace or a line; else all."
-)
+of_argument = click.argument("of", metavar="[NS[/NAME]]", required=False, help="A namespace or a line; else all.")
 type_option = option(
-    "--type", "types", multiple=True, metavar="TYPE",
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
     help="Only these: channel.promoted, or channel.*; may be repeated.",
-)  # fmt: skip
+)
 
 
 @command(
@@ -51,21 +52,12 @@ type_option = option(
 @option("--after", metavar="ID", help="Those that came after this event, rather than the newest.")
 @limit_option()
 @click.pass_obj
-def ls(
-    invocation: Invocation,
-    of: str | None,
-    *,
-    types: tuple[str, ...],
-    after: str | None,
-    limit: int,
-) -> None:
+def ls(invocation: Invocation, of: str | None, *, types: tuple[str, ...], after: str | None, limit: int) -> None:
     """List events, the newest last.
 
     The JSON has CloudEvents, and in next after which event to go on.
     """
-    page = invocation.client.events.list(
-        of, types=types, after=after, newest=after is None, limit=limit
-    )
+    page = invocation.client.events.list(of, types=types, after=after, newest=after is None, limit=limit)
     table = event_table(page.items, now=invocation.now)
     invocation.output.show(CommandResult(fields(page, "items", "next"), [table], _ids(page.items)))
     if page.is_more and after is not None:
@@ -86,9 +78,7 @@ def ls(
 @type_option
 @option("--after", metavar="ID", help="First what came after this event.")
 @click.pass_obj
-def tail(
-    invocation: Invocation, of: str | None, *, types: tuple[str, ...], after: str | None
-) -> None:
+def tail(invocation: Invocation, of: str | None, *, types: tuple[str, ...], after: str | None) -> None:
     """Show events as they come, until Ctrl-C.
 
     Each comes once, in order; a connection that breaks is opened again and nothing is lost. With

@@ -11,7 +11,17 @@ from deltareg.wire import CheckInfo, FsckReport
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, timeout_option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, Tone
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    Text,
+    Tone,
+)
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
@@ -96,13 +106,15 @@ def _pieces(invocation: Invocation, asked: _Asked) -> ExitStatus:
             done = found.total - found.waiting
             invocation.output.note(f"{done} of {found.total} looked at, {found.corrupt} corrupt")
     document = fields(found, "id", "total", "proven", "corrupt", "waiting", "unknown", "to_push")
-    facts = FactsBlock([
-        ("check", found.id),
-        ("looked at", f"{found.total - found.waiting:,} of {found.total:,}"),
-        ("proven", f"{found.proven:,}"),
-        ("corrupt", Cell(f"{found.corrupt:,}", "bad" if found.corrupt else "")),
-        ("unknown", f"{found.unknown:,}" if found.unknown else ""),
-    ])  # fmt: skip
+    facts = FactsBlock(
+        [
+            ("check", found.id),
+            ("looked at", f"{found.total - found.waiting:,} of {found.total:,}"),
+            ("proven", f"{found.proven:,}"),
+            ("corrupt", Cell(f"{found.corrupt:,}", "bad" if found.corrupt else "")),
+            ("unknown", f"{found.unknown:,}" if found.unknown else ""),
+        ]
+    )
     invocation.output.show(CommandResult(document, [facts, *_to_push(found)], [found.id]))
     if asked["wait"] and found.waiting:
         raise WaitTimeout(
@@ -122,12 +134,13 @@ def _describe_findings(report: FsckReport) -> list[Block]:
     if report.findings:
         rows: list[list[Text]] = [
             [
-                Cell(item.kind, "good" if item.outcome == "healed" else "bad"), item.subject,
+                Cell(item.kind, "good" if item.outcome == "healed" else "bad"),
+                item.subject,
                 *([Cell(item.outcome or "kept", _TONES[item.outcome])] if report.repaired else []),
                 item.detail,
             ]
             for item in report.findings
-        ]  # fmt: skip
+        ]
         columns = ["kind", "subject", *(["outcome"] if report.repaired else [])]
         prose = Column("detail", is_prose=True)
         blocks.append(TableBlock([*(Column(name) for name in columns), prose], rows))
@@ -137,8 +150,6 @@ def _describe_findings(report: FsckReport) -> list[Block]:
 def _to_push(report: FsckReport | CheckInfo) -> list[Block]:
     if not report.to_push:
         return []
-    rows: list[list[Text]] = [
-        [Cell(one.subject, "name"), one.sent_by, one.fix] for one in report.to_push
-    ]
+    rows: list[list[Text]] = [[Cell(one.subject, "name"), one.sent_by, one.fix] for one in report.to_push]
     columns = [Column("to be pushed again"), Column("sent by"), Column("with", is_prose=True)]
     return [TableBlock(columns, rows)]

@@ -70,15 +70,16 @@ def run(invocation: Invocation, *, grace: float | None, forms: float | None) -> 
 def _show(invocation: Invocation, report: CollectReport, grace: float | None) -> None:
     waiting = _waiting(invocation, report) if grace is None else 0
     title = "would be freed" if report.dry_run else "freed"
-    facts = FactsBlock([
-        ("bytes", size(report.bytes)),
-        ("packs", f"{report.packs:,}"),
-        ("objects", f"{report.objects:,}"),
-        ("uploads", f"{report.uploads_expired:,} expired"),
-        ("run logs", f"{report.run_logs:,}"),
-        ("waiting", f"{size(waiting)} until their grace is over; --grace 0s does not wait"
-                    if waiting else ""),
-    ])  # fmt: skip
+    facts = FactsBlock(
+        [
+            ("bytes", size(report.bytes)),
+            ("packs", f"{report.packs:,}"),
+            ("objects", f"{report.objects:,}"),
+            ("uploads", f"{report.uploads_expired:,} expired"),
+            ("run logs", f"{report.run_logs:,}"),
+            ("waiting", f"{size(waiting)} until their grace is over; --grace 0s does not wait" if waiting else ""),
+        ]
+    )
     document = {**fields(report, "dry_run", "bytes"), "waiting_bytes": waiting}
     invocation.output.show(CommandResult(document, [TitleBlock(title), facts]))
 

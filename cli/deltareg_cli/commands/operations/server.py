@@ -14,9 +14,7 @@ ORDER = 10
 
 @group(
     "server",
-    Example(
-        "bring the schema up to date, then serve", "deltareg server migrate && deltareg server run"
-    ),
+    Example("bring the schema up to date, then serve", "deltareg server migrate && deltareg server run"),
     see_also=("up", "worker run", "help environment"),
 )
 def server() -> None:
@@ -32,8 +30,7 @@ def server() -> None:
     Example("with the settings of the environment", "deltareg server run"),
     Example(
         "PostgreSQL and a bucket",
-        "DELTAREG_DATABASE_URL=postgresql+psycopg://… DELTAREG_STORE_URL=s3://…"
-        " deltareg server run",
+        "DELTAREG_DATABASE_URL=postgresql+psycopg://… DELTAREG_STORE_URL=s3://… deltareg server run",
     ),
     see_also=("server migrate", "server check", "worker run"),
 )
@@ -49,11 +46,7 @@ def run(host: str | None, port: int | None) -> None:
     become("deltareg.api", "run", *build_flags(host=host, port=port), extras=["server"])
 
 
-@command(
-    "migrate",
-    Example("to the newest", "deltareg server migrate"),
-    see_also=("server check",),
-)
+@command("migrate", Example("to the newest", "deltareg server migrate"), see_also=("server check",))
 @click.argument("revision", default="head", help="The revision; the newest by default.")
 @option("--url", metavar="URL", help="The database; also DELTAREG_DATABASE_URL.")
 @click.pass_obj
@@ -66,10 +59,7 @@ def migrate(invocation: Invocation, revision: str, url: str | None) -> None:
     if not url:
         raise InvalidInput("no database is named", fix="set DELTAREG_DATABASE_URL, or give --url")
     # By the environment and not by an argument, which everybody on the machine could read.
-    become(
-        "deltareg_migrations", "upgrade", revision,
-        extras=["server"], environ={"DELTAREG_DATABASE_URL": url},
-    )  # fmt: skip
+    become("deltareg_migrations", "upgrade", revision, extras=["server"], environ={"DELTAREG_DATABASE_URL": url})
 
 
 @command("check", Example("before a start", "deltareg server check"), see_also=("doctor", "fsck"))

@@ -5,7 +5,7 @@ import click
 from deltareg.wire import FormHistory
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, TableBlock, Text
+from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, TableBlock, Text
 from deltareg_cli.terminal.documents import fields
 from deltareg_cli.terminal.wording import moment, size
 from deltareg_cli.tree.command_tree import command, group
@@ -65,16 +65,17 @@ def _answer(invocation: Invocation, found: FormHistory) -> CommandResult:
     rows: list[list[Text]] = [
         [
             "now" if one.form is None else str(one.form),
-            Cell(one.state, "good" if one.state == "served" else ""), one.why, one.proof,
-            size(one.stored_bytes), one.made_by, moment(one.since, now=invocation.now),
+            Cell(one.state, "good" if one.state == "served" else ""),
+            one.why,
+            one.proof,
+            size(one.stored_bytes),
+            one.made_by,
+            moment(one.since, now=invocation.now),
             "" if one.until is None else one.until[:10],
         ]
         for one in found.forms
-    ]  # fmt: skip
-    columns = [
-        Column(name)
-        for name in ("form", "state", "why", "proof", "bytes", "made by", "since", "kept until")
     ]
+    columns = [Column(name) for name in ("form", "state", "why", "proof", "bytes", "made by", "since", "kept until")]
     blocks: list[Block] = [TableBlock(columns, rows)]
     if found.run is not None:
         blocks += run_blocks(found.run, now=invocation.now)

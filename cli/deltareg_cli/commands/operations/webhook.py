@@ -14,13 +14,7 @@ from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.events import (
-    delivery_table,
-    secret_blocks,
-    tested_blocks,
-    webhook_blocks,
-    webhook_table,
-)
+from deltareg_cli.views.events import delivery_table, secret_blocks, tested_blocks, webhook_blocks, webhook_table
 
 ORDER = 64
 FORMS: tuple[WebhookForm, ...] = get_args(WebhookForm)
@@ -47,9 +41,7 @@ def webhook() -> None:
 
 
 webhook_argument = click.argument("webhook_id", metavar="WEBHOOK", help="Its id.")
-namespace_argument = click.argument(
-    "namespace", metavar="[NS]", required=False, help="The namespace."
-)
+namespace_argument = click.argument("namespace", metavar="[NS]", required=False, help="The namespace.")
 everywhere_option = option("--everywhere", is_flag=True, help="Of all namespaces, for admins.")
 
 
@@ -57,17 +49,13 @@ everywhere_option = option("--everywhere", is_flag=True, help="Of all namespaces
     "add",
     Example(
         "promotions and rollbacks",
-        "deltareg webhook add team https://hooks.example.org/ml --type channel.promoted"
-        " --type channel.rolled_back",
+        "deltareg webhook add team https://hooks.example.org/ml --type channel.promoted --type channel.rolled_back",
     ),
     Example(
         "into a channel that people read",
-        "deltareg webhook add team https://hooks.slack.com/services/T0/B0/x --form slack"
-        " --type 'request.*'",
+        "deltareg webhook add team https://hooks.slack.com/services/T0/B0/x --form slack --type 'request.*'",
     ),
-    Example(
-        "everything, as an admin", "deltareg webhook add --everywhere https://siem.example.org"
-    ),
+    Example("everything, as an admin", "deltareg webhook add --everywhere https://siem.example.org"),
     see_also=("webhook test", "webhook deliveries", "events ls"),
 )
 @click.argument("namespace", metavar="NS", help="The namespace; left out with --everywhere.")
@@ -75,13 +63,21 @@ everywhere_option = option("--everywhere", is_flag=True, help="Of all namespaces
 @option("--everywhere", is_flag=True, help="Of all namespaces, for admins.")
 @option("--lines", default="", metavar="PATTERN", help="Only of these lines: 'bert-*'.")
 @option(
-    "--type", "types", multiple=True, default=("*",), show_default="all", metavar="TYPE",
+    "--type",
+    "types",
+    multiple=True,
+    default=("*",),
+    show_default="all",
+    metavar="TYPE",
     help="Only these: channel.promoted, or channel.*; may be repeated.",
-)  # fmt: skip
+)
 @option(
-    "--form", type=click.Choice(FORMS), default="cloudevents", show_default=True,
+    "--form",
+    type=click.Choice(FORMS),
+    default="cloudevents",
+    show_default=True,
     help="cloudevents for programs, slack for a channel that people read.",
-)  # fmt: skip
+)
 @option("--note", default="", metavar="TEXT", help="What it is for.")
 @click.pass_obj
 def add(
@@ -104,13 +100,18 @@ def add(
     if everywhere != (url is None):
         raise click.UsageError("name the namespace and the URL; with --everywhere the URL alone")
     made = invocation.client.webhooks.add(
-        namespace if url is None else url, namespace=None if everywhere else namespace,
-        lines=lines, types=types, form=form, note=note,
-    )  # fmt: skip
+        namespace if url is None else url,
+        namespace=None if everywhere else namespace,
+        lines=lines,
+        types=types,
+        form=form,
+        note=note,
+    )
     blocks = secret_blocks(made, now=invocation.now, what="made")
     invocation.output.show(CommandResult(fields(made, "secret"), blocks, [made.webhook.id]))
-    invocation.output.note("keep the secret now, it is not shown again. Try it: "
-                           f"deltareg webhook test {made.webhook.id}")  # fmt: skip
+    invocation.output.note(
+        f"keep the secret now, it is not shown again. Try it: deltareg webhook test {made.webhook.id}"
+    )
 
 
 @command(
@@ -124,14 +125,7 @@ def add(
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def ls(
-    invocation: Invocation,
-    namespace: str | None,
-    *,
-    everywhere: bool,
-    limit: int,
-    cursor: str | None,
-) -> None:
+def ls(invocation: Invocation, namespace: str | None, *, everywhere: bool, limit: int, cursor: str | None) -> None:
     """List webhooks, with what is due and what is dead."""
     if (namespace is None) != everywhere:
         raise click.UsageError("name a namespace, or --everywhere")
@@ -142,9 +136,7 @@ def ls(
 
 
 @command(
-    "show",
-    Example("one", "deltareg webhook show wh_4f0c9a7e21b3d856"),
-    see_also=("webhook deliveries", "webhook test"),
+    "show", Example("one", "deltareg webhook show wh_4f0c9a7e21b3d856"), see_also=("webhook deliveries", "webhook test")
 )
 @webhook_argument
 @click.pass_obj
@@ -181,9 +173,12 @@ def test(invocation: Invocation, webhook_id: str) -> ExitStatus:
 )
 @webhook_argument
 @option(
-    "--keep-former", type=DurationParam(), default="24h", show_default=True,
+    "--keep-former",
+    type=DurationParam(),
+    default="24h",
+    show_default=True,
     help="How long the former secret signs as well, up to 7 days.",
-)  # fmt: skip
+)
 @click.pass_obj
 def rotate(invocation: Invocation, webhook_id: str, *, keep_former: float) -> None:
     """Give a webhook another secret, and show it this once.
@@ -218,21 +213,12 @@ def rm(invocation: Invocation, webhook_id: str) -> None:
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def deliveries(
-    invocation: Invocation,
-    webhook_id: str,
-    *,
-    state: str | None,
-    limit: int,
-    cursor: str | None,
-) -> None:
+def deliveries(invocation: Invocation, webhook_id: str, *, state: str | None, limit: int, cursor: str | None) -> None:
     """List what was sent to a webhook, and what became of it.
 
     The JSON has every try.
     """
-    page = invocation.client.webhooks.deliveries(
-        webhook_id, state=state, cursor=cursor, limit=limit
-    )
+    page = invocation.client.webhooks.deliveries(webhook_id, state=state, cursor=cursor, limit=limit)
     table = delivery_table(page.items, now=invocation.now)
     ids = [str(each.id) for each in page.items]
     invocation.output.show(CommandResult(page_fields(page), [table], ids))
@@ -246,14 +232,10 @@ def deliveries(
     see_also=("webhook deliveries",),
 )
 @webhook_argument
-@click.argument(
-    "numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(1), help="Which deliveries."
-)
+@click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(1), help="Which deliveries.")
 @option("--dead", is_flag=True, help="All that are dead.")
 @click.pass_obj
-def redeliver(
-    invocation: Invocation, webhook_id: str, numbers: tuple[int, ...], *, dead: bool
-) -> None:
+def redeliver(invocation: Invocation, webhook_id: str, numbers: tuple[int, ...], *, dead: bool) -> None:
     """Send something again, with the id that it had.
 
     What is still pending stays as it is.

@@ -79,11 +79,7 @@ def run(
     become("deltareg_verify", "run", *words, extras=["verify"], environ=environ)
 
 
-@command(
-    "ls",
-    Example("who works, and on what", "deltareg worker ls"),
-    see_also=("worker run", "verdict ls"),
-)
+@command("ls", Example("who works, and on what", "deltareg worker ls"), see_also=("worker run", "verdict ls"))
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
     """List the workers of the last day and what each runs.

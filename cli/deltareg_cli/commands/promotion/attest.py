@@ -11,21 +11,14 @@ from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields, items_fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
-from deltareg_cli.views.signatures import (
-    attestation_table,
-    referrer_blocks,
-    show_proofs,
-    write_body,
-)
+from deltareg_cli.views.signatures import attestation_table, referrer_blocks, show_proofs, write_body
 
 ORDER = 34
 
 
 @group(
     "attest",
-    Example(
-        "how it was trained", "deltareg attest add me/chat:v3 provenance.json --key builder.pub"
-    ),
+    Example("how it was trained", "deltareg attest add me/chat:v3 provenance.json --key builder.pub"),
     Example("what there is", "deltareg attest ls me/chat:v3"),
     Example("whether it holds", "deltareg attest verify me/chat:v3 --key builder.pub"),
     see_also=("signature", "show", "verdict"),
@@ -46,8 +39,13 @@ def attest() -> None:
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The attestation.")
-@option("--key", "public", metavar="FILE", help="The public key of who signed, or the authority's "
-        "certificate where the bundle has the signer's and lacks that.")  # fmt: skip
+@option(
+    "--key",
+    "public",
+    metavar="FILE",
+    help="The public key of who signed, or the authority's "
+    "certificate where the bundle has the signer's and lacks that.",
+)
 @click.pass_obj
 def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> None:
     """Bring an attestation about a version.
@@ -94,10 +92,7 @@ def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -
 @command(
     "verify",
     Example("by whom it must be", "deltareg attest verify me/chat:v3 --key builder.pub"),
-    Example(
-        "of one kind",
-        "deltareg attest verify me/chat:v3 --key b.pub --type https://slsa.dev/provenance/v1",
-    ),
+    Example("of one kind", "deltareg attest verify me/chat:v3 --key b.pub --type https://slsa.dev/provenance/v1"),
     see_also=("attest ls", "signature verify", "help exit-codes"),
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
@@ -106,12 +101,7 @@ def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -
 @SIGSTORE_TRUST
 @click.pass_obj
 def verify(
-    invocation: Invocation,
-    ref: str,
-    *,
-    signers: tuple[str, ...],
-    predicate_type: str,
-    sigstore_trust: Path | None,
+    invocation: Invocation, ref: str, *, signers: tuple[str, ...], predicate_type: str, sigstore_trust: Path | None
 ) -> None:
     """Verify what somebody attests about a version.
 

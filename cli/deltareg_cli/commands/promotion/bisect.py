@@ -15,20 +15,16 @@ from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
 
 if TYPE_CHECKING:
-    from deltareg.client.compare.bisect import Judge, BisectionStep
+    from deltareg.client.compare.bisect import BisectionStep, Judge
 
 ORDER = 50
 
 _RUN = (
     Example(
         "the version since when accuracy is below 0.9",
-        "deltareg bisect run me/chat --good v3 --bad v12 --suite reviews \\\n"
-        "    --metric accuracy --min 0.9",
+        "deltareg bisect run me/chat --good v3 --bad v12 --suite reviews \\\n    --metric accuracy --min 0.9",
     ),
-    Example(
-        "the first version that fails a suite",
-        "deltareg bisect run me/chat --good v3 --bad v12 --suite reviews",
-    ),
+    Example("the first version that fails a suite", "deltareg bisect run me/chat --good v3 --bad v12 --suite reviews"),
     Example(
         "judged by a command of your own",
         "deltareg bisect run me/chat --good v3 --bad v12 --script 'python eval.py {ref}'",
@@ -49,16 +45,8 @@ def bisect() -> None:
 @click.argument("line", metavar="NS/NAME", help="The line.")
 @option("--good", required=True, type=VersionNumber(), metavar="vN", help="A version that is good.")
 @option("--bad", required=True, type=VersionNumber(), metavar="vN", help="A later one that is bad.")
-@option(
-    "--suite",
-    metavar="NAME",
-    help="What versions are verified with. Default: smoke.",
-)
-@option(
-    "--metric",
-    metavar="CHECK",
-    help="The check of the suite that decides. Default: the verdict decides.",
-)
+@option("--suite", metavar="NAME", help="What versions are verified with. Default: smoke.")
+@option("--metric", metavar="CHECK", help="The check of the suite that decides. Default: the verdict decides.")
 @option("--min", "least", type=float, metavar="X", help="A good version measures X or more.")
 @option("--max", "most", type=float, metavar="X", help="A good version measures X or less.")
 @option(
@@ -94,17 +82,14 @@ def run(
     from deltareg_cli.views.bisections import bisect_answer, step_line
 
     parsed = LineRef.parse(line)
-    judge = _judge(
-        invocation, suite=suite, metric=metric, least=least, most=most, script=script,
-        timeout_s=timeout,
-    )  # fmt: skip
+    judge = _judge(invocation, suite=suite, metric=metric, least=least, most=most, script=script, timeout_s=timeout)
 
-    def told(ref: str) -> "BisectionStep":
+    def judge_and_show(ref: str) -> "BisectionStep":
         step = judge(ref)
         invocation.output.note(step_line(step))
         return step
 
-    report = invocation.client.bisection.find(parsed, good=good, bad=bad, judge=told)
+    report = invocation.client.bisection.find(parsed, good=good, bad=bad, judge=judge_and_show)
     options = "" if script else f"--mode behavior --suite {suite or 'smoke'}"
     invocation.output.show(bisect_answer(report, diff_options=options))
     return ExitStatus.DONE if report.bounds.is_found else ExitStatus.INCONCLUSIVE
@@ -126,9 +111,7 @@ def _judge(
     has_mark = least is not None or most is not None
     if script is not None:
         if suite or metric or has_mark:
-            raise InvalidInput(
-                "a script judges alone", fix="leave out --suite, --metric, --min and --max"
-            )
+            raise InvalidInput("a script judges alone", fix="leave out --suite, --metric, --min and --max")
         return script_judge(script)
     if has_mark and not metric:
         raise InvalidInput("--min and --max are for a check", fix="name it: --metric CHECK")

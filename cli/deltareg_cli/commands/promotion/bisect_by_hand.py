@@ -9,7 +9,7 @@ from deltareg.refs import LineRef
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import VersionNumber, option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 _SEE = ("bisect status", "bisect run", "pull", "help exit-codes")
 
 _ref_argument = click.argument(
-    "named",
-    metavar="[REF]",
-    required=False,
-    help="The version: NS/NAME:vN, vN. Default: the one to try.",
+    "named", metavar="[REF]", required=False, help="The version: NS/NAME:vN, vN. Default: the one to try."
 )
 _line_argument = click.argument(
     "line", metavar="[NS/NAME]", required=False, help="The line; only needed if several go on."

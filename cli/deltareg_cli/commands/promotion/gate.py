@@ -74,8 +74,7 @@ class _Needless:
         "deltareg gate check me/chat:v3 --channel prod --wait --timeout 30m",
     ),
     Example(
-        "for a pipeline",
-        "deltareg gate check me/chat:v3 --channel prod --wait --junit gate.xml --report-md gate.md",
+        "for a pipeline", "deltareg gate check me/chat:v3 --channel prod --wait --junit gate.xml --report-md gate.md"
     ),
     see_also=("promote", "verify", "channel policy", "help exit-codes"),
     is_resumable=True,
@@ -118,14 +117,8 @@ def check(
     status = _status(answer, waited)
     if vsa is not None:
         _write_summary(answer, vsa)
-    write_gate_reports(
-        invocation, answer.ref, paths, status=status, answer=answer, runs=waited.runs,
-        against=against,
-    )  # fmt: skip
-    document = {
-        **fields(answer, "allowed", "unmet"),
-        "warnings": warn_of(invocation, answer.ref),
-    }
+    write_gate_reports(invocation, answer.ref, paths, status=status, answer=answer, runs=waited.runs, against=against)
+    document = {**fields(answer, "allowed", "unmet"), "warnings": warn_of(invocation, answer.ref)}
     invocation.output.show(CommandResult(document, gate_blocks(answer), [answer.ref]))
     if status is ExitStatus.TIMEOUT and waited.late is not None:
         raise waited.late
@@ -139,9 +132,7 @@ def _write_summary(answer: GateAnswer, file: str) -> None:
         Misconfigured: It has no key, so it signs nothing.
     """
     if not answer.vsa:
-        raise Misconfigured(
-            "the server does not sign its answers", fix="give it a key: DELTAREG_SIGNING_KEY"
-        )
+        raise Misconfigured("the server does not sign its answers", fix="give it a key: DELTAREG_SIGNING_KEY")
     Path(file).write_text(f"{answer.vsa}\n", encoding="utf-8")
 
 

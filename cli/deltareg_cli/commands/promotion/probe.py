@@ -11,7 +11,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
 from deltareg_cli.runs.launch import ask, require
-from deltareg_cli.terminal.blocks import CommandResult, Block, Column, FactsBlock, TableBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Column, CommandResult, FactsBlock, TableBlock, TitleBlock
 from deltareg_cli.terminal.wording import clean, count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import gpu_option
@@ -26,8 +26,7 @@ ENVIRON = {"HF_HUB_OFFLINE": "1"}
 @command(
     "probe",
     Example(
-        "the logits of base and delta",
-        "deltareg probe me/chat:v3 --inputs ids.safetensors --out logits.safetensors",
+        "the logits of base and delta", "deltareg probe me/chat:v3 --inputs ids.safetensors --out logits.safetensors"
     ),
     Example(
         "the delta on two layers only",
@@ -52,23 +51,11 @@ ENVIRON = {"HF_HUB_OFFLINE": "1"}
     help="Where the outputs go, a safetensors file.",
 )
 @option("--folded", is_flag=True, help="Fold the delta into the weights; else it is attached.")
-@option(
-    "--include",
-    multiple=True,
-    metavar="GLOB",
-    help="Take what is on these modules only; may be repeated.",
-)
+@option("--include", multiple=True, metavar="GLOB", help="Take what is on these modules only; may be repeated.")
 @gpu_option()
 @click.pass_obj
 def probe(
-    invocation: Invocation,
-    ref: str,
-    *,
-    inputs: Path,
-    out: Path,
-    folded: bool,
-    include: tuple[str, ...],
-    gpu: str,
+    invocation: Invocation, ref: str, *, inputs: Path, out: Path, folded: bool, include: tuple[str, ...], gpu: str
 ) -> None:
     """Run base and delta once and write what comes out.
 
@@ -90,11 +77,16 @@ def probe(
     pulled = client.pull(version.ref)
     with client.bases.fetch(client.bases.show(version.base.name)) as base:
         request = {
-            "delta": pulled.path, "base": base.path, "inputs": inputs.absolute(),
-            "out": out.absolute(), "cache": invocation.config.cache_dir, "include": include,
-            "convention": str(version.config.get("convention", "")), "is_folded": folded,
+            "delta": pulled.path,
+            "base": base.path,
+            "inputs": inputs.absolute(),
+            "out": out.absolute(),
+            "cache": invocation.config.cache_dir,
+            "include": include,
+            "convention": str(version.config.get("convention", "")),
+            "is_folded": folded,
             "device": f"cuda:{gpu}" if gpu.isdecimal() else gpu,
-        }  # fmt: skip
+        }
     found = ask("probe", json.dumps(request, default=str), environ=ENVIRON)
     for name in cast("list[str]", found["silent"]):
         invocation.output.note(f"warning: no forward used {clean(name)}")
@@ -109,11 +101,13 @@ def probe_answer(ref: str, out: Path, found: Mapping[str, object]) -> CommandRes
     columns = [Column("output"), Column("shape")]
     blocks: list[Block] = [
         TitleBlock(ref, str(found["state"])),
-        FactsBlock([
-            ("written to", str(out)),
-            ("delta", f"{effects}, {silent} of them silent" if silent else effects),
-            ("device", str(found["device"])),
-        ]),
+        FactsBlock(
+            [
+                ("written to", str(out)),
+                ("delta", f"{effects}, {silent} of them silent" if silent else effects),
+                ("device", str(found["device"])),
+            ]
+        ),
         TableBlock(columns, [[name, str(shape)] for name, shape in outputs.items()]),
-    ]  # fmt: skip
+    ]
     return CommandResult({"ref": ref, "out": str(out), **found}, blocks, [str(out)])

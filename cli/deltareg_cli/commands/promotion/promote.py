@@ -9,7 +9,15 @@ from deltareg.refs import Ref
 from deltareg.wire import MoveResult
 from deltareg_cli.exits import ExitStatus, gate_status
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import ChannelParam, VersionNumber, accept_warnings_option, break_glass_option, option, reason_option, timeout_option
+from deltareg_cli.options.options import (
+    ChannelParam,
+    VersionNumber,
+    accept_warnings_option,
+    break_glass_option,
+    option,
+    reason_option,
+    timeout_option,
+)
 from deltareg_cli.runs.waiting import request_answer, wait_for_request
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import fields
@@ -33,21 +41,13 @@ ORDER = 70
         "although its verdict warns, to a protected channel",
         "deltareg promote me/chat:v3 --channel prod --accept-warnings -m REASON",
     ),
-    Example(
-        "and wait until it was approved",
-        "deltareg promote me/chat:v3 --channel prod --wait --timeout 2h",
-    ),
+    Example("and wait until it was approved", "deltareg promote me/chat:v3 --channel prod --wait --timeout 2h"),
     see_also=("gate", "request", "rollback", "channel", "help exit-codes"),
     is_resumable=True,
 )
 @click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@staging.")
 @option("--channel", required=True, type=ChannelParam(), help="The channel that shall serve it.")
-@option(
-    "--if-current",
-    type=VersionNumber(),
-    metavar="vN",
-    help="Move only if the channel serves this version now.",
-)
+@option("--if-current", type=VersionNumber(), metavar="vN", help="Move only if the channel serves this version now.")
 @reason_option()
 @accept_warnings_option()
 @option("--wait", is_flag=True, help="Wait until others have approved, where that is due.")
@@ -97,9 +97,13 @@ def promote(
     ref = _exact(invocation, ref, channel)
     line = str(Ref.parse(ref).line)
     act = partial(
-        invocation.client.promote, channel=channel, reason=reason, if_current=if_current,
-        break_glass=break_glass, accept_warnings=accept_warnings,
-    )  # fmt: skip
+        invocation.client.promote,
+        channel=channel,
+        reason=reason,
+        if_current=if_current,
+        break_glass=break_glass,
+        accept_warnings=accept_warnings,
+    )
     try:
         move = act(ref)
     except ApprovalDue as due:
@@ -140,18 +144,19 @@ def _find_already_served(invocation: Invocation, ref: str, channel: str) -> Move
     if found.digest != version.digest:
         return None
     return MoveResult(
-        channel=found.channel, revision=found.revision, kind="promote", version=found.version,
-        digest=found.digest, previous=found.version,
-    )  # fmt: skip
+        channel=found.channel,
+        revision=found.revision,
+        kind="promote",
+        version=found.version,
+        digest=found.digest,
+        previous=found.version,
+    )
 
 
 def _show_move(invocation: Invocation, move: MoveResult, line: str) -> None:
     ref = f"{line}:v{move.version}"
     warnings = warn_of(invocation, ref)
-    document = {
-        **fields(move, *MOVE_FIELDS), "is_changed": move.previous != move.version,
-        "warnings": warnings,
-    }  # fmt: skip
+    document = {**fields(move, *MOVE_FIELDS), "is_changed": move.previous != move.version, "warnings": warnings}
     invocation.output.show(CommandResult(document, move_blocks(move, line), [ref]))
 
 

@@ -7,7 +7,14 @@ import click
 from deltareg.wire import RequestState
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options.options import ChannelParam, cursor_option, limit_option, message_option, option, required_reason_option
+from deltareg_cli.options.options import (
+    ChannelParam,
+    cursor_option,
+    limit_option,
+    message_option,
+    option,
+    required_reason_option,
+)
 from deltareg_cli.runs.waiting import request_answer
 from deltareg_cli.terminal.blocks import CommandResult
 from deltareg_cli.terminal.documents import page_fields
@@ -19,9 +26,7 @@ from deltareg_cli.views.requests import request_table
 ORDER = 80
 
 STATES: tuple[RequestState, ...] = get_args(RequestState)
-id_argument = click.argument(
-    "number", metavar="ID", type=click.IntRange(1), help="As request ls names it."
-)
+id_argument = click.argument("number", metavar="ID", type=click.IntRange(1), help="As request ls names it.")
 
 
 @group(
@@ -64,9 +69,7 @@ def ls(
     cursor: str | None,
 ) -> None:
     """List requests, newest first."""
-    page = invocation.client.requests.list(
-        line, state=state, channel=channel, cursor=cursor, limit=limit
-    )
+    page = invocation.client.requests.list(line, state=state, channel=channel, cursor=cursor, limit=limit)
     table = request_table(page.items, now=invocation.now)
     invocation.output.show(CommandResult(page_fields(page), [table], [str(r.id) for r in page.items]))
     note_more(invocation.output, page.next_cursor)
@@ -122,11 +125,7 @@ def reject(invocation: Invocation, number: int, *, reason: str) -> None:
     invocation.output.show(request_answer(found, invocation))
 
 
-@command(
-    "withdraw",
-    Example("never mind", "deltareg request withdraw 12"),
-    see_also=("promote", "request show"),
-)
+@command("withdraw", Example("never mind", "deltareg request withdraw 12"), see_also=("promote", "request show"))
 @id_argument
 @click.pass_obj
 def withdraw(invocation: Invocation, number: int) -> None:

@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, required_reason_option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock
+from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock
 from deltareg_cli.terminal.documents import as_it_is
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -17,10 +17,7 @@ ORDER = 100
 @command(
     "revoke",
     Example("no channel takes it any more", 'deltareg revoke me/chat:v3 -m "wrong data"'),
-    Example(
-        "although prod serves it",
-        'deltareg revoke me/chat:v3 --even-if-served -m "licence withdrawn"',
-    ),
+    Example("although prod serves it", 'deltareg revoke me/chat:v3 --even-if-served -m "licence withdrawn"'),
     see_also=("unrevoke", "rollback", "rm", "audit"),
 )
 @click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@prod.")
@@ -43,9 +40,7 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
     Revoking again changes nothing; the first reason stays until deltareg unrevoke.
     """
     is_dry = invocation.globals.dry_run
-    found = invocation.client.versions.revoke(
-        ref, reason=reason, even_if_served=even_if_served, dry_run=is_dry
-    )
+    found = invocation.client.versions.revoke(ref, reason=reason, even_if_served=even_if_served, dry_run=is_dry)
     document = {**as_it_is(found), "dry_run": is_dry}
     blocks = revocation_blocks(found)
     if is_dry:

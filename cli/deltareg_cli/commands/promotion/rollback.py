@@ -21,10 +21,7 @@ TARGET = "Where to (one of them)"
     Example("one step back", 'deltareg rollback me/chat --channel prod -m "refunds broke"'),
     Example("to a certain version", "deltareg rollback me/chat --channel prod --version v2 -m why"),
     Example("what would happen?", "deltareg rollback me/chat --channel prod --dry-run"),
-    Example(
-        "although it is frozen",
-        'deltareg rollback me/chat --channel prod --break-glass -m "outage 4711"',
-    ),
+    Example("although it is frozen", 'deltareg rollback me/chat --channel prod --break-glass -m "outage 4711"'),
     see_also=("promote", "channel show", "channel review", "help exit-codes"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
@@ -33,11 +30,7 @@ TARGET = "Where to (one of them)"
 @break_glass_option()
 @dry_run("Show where it would go and move nothing.")
 @option(
-    "--version",
-    type=VersionNumber(),
-    metavar="vN",
-    section=TARGET,
-    help="A version that the channel served before.",
+    "--version", type=VersionNumber(), metavar="vN", section=TARGET, help="A version that the channel served before."
 )
 @option(
     "--revision",
@@ -82,9 +75,15 @@ def rollback(
     if sum(choice is not None for choice in (version, revision, steps)) > 1:
         raise click.UsageError("give one of --version, --revision and --steps")
     move = invocation.client.rollback(
-        line, channel, version=version, revision=revision, steps=steps, reason=reason,
-        break_glass=break_glass, dry_run=invocation.globals.dry_run,
-    )  # fmt: skip
+        line,
+        channel,
+        version=version,
+        revision=revision,
+        steps=steps,
+        reason=reason,
+        break_glass=break_glass,
+        dry_run=invocation.globals.dry_run,
+    )
     is_dry = invocation.globals.dry_run
     blocks = move_blocks(move, line, is_dry=is_dry)
     document = fields(move, *MOVE_FIELDS) | {"dry_run": is_dry}

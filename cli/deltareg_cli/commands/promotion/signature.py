@@ -43,9 +43,7 @@ SIGSTORE_TRUST = option(
     "signature",
     Example("make a key to sign with", "deltareg signature key release.pem"),
     Example("sign with a push", "deltareg push ./adapter me/chat --base tiny --sign release.pem"),
-    Example(
-        "whether a pulled folder holds", "deltareg signature verify ./chat --key release.pem.pub"
-    ),
+    Example("whether a pulled folder holds", "deltareg signature verify ./chat --key release.pem.pub"),
     see_also=("push", "pull", "attest", "channel policy"),
 )
 def signature() -> None:
@@ -82,8 +80,13 @@ def key(invocation: Invocation, path: Path) -> None:
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The bundle.")
-@option("--key", "public", metavar="FILE", help="The public key of who signed, or the authority's "
-        "certificate where the bundle has the signer's and lacks that.")  # fmt: skip
+@option(
+    "--key",
+    "public",
+    metavar="FILE",
+    help="The public key of who signed, or the authority's "
+    "certificate where the bundle has the signer's and lacks that.",
+)
 @click.pass_obj
 def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> None:
     """Bring a signature that was made elsewhere.
@@ -95,11 +98,7 @@ def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> 
     invocation.output.show(CommandResult(fields(found, "digest", "signed_by"), blocks, [found.digest]))
 
 
-@command(
-    "ls",
-    Example("who signed it", "deltareg signature ls me/chat:v3"),
-    see_also=("signature verify", "attest ls"),
-)
+@command("ls", Example("who signed it", "deltareg signature ls me/chat:v3"), see_also=("signature verify", "attest ls"))
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.pass_obj
 def ls(invocation: Invocation, ref: str) -> None:
@@ -137,17 +136,16 @@ def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -
 )
 @click.argument("named", metavar="DIR|FILE|REF", help="A folder, a bundle alone, or a version.")
 @SIGNERS
-@option("--signature", metavar="FILE", type=click.Path(path_type=Path),
-        help="The signature of the folder; without it, model.sig inside.")  # fmt: skip
+@option(
+    "--signature",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The signature of the folder; without it, model.sig inside.",
+)
 @SIGSTORE_TRUST
 @click.pass_obj
 def verify(
-    invocation: Invocation,
-    named: str,
-    *,
-    signers: tuple[str, ...],
-    signature: Path | None,
-    sigstore_trust: Path | None,
+    invocation: Invocation, named: str, *, signers: tuple[str, ...], signature: Path | None, sigstore_trust: Path | None
 ) -> None:
     """Verify that somebody has signed a folder, or a version.
 
@@ -155,9 +153,7 @@ def verify(
     Nothing is asked of the registry for that, nor for a bundle by itself, of which only the
     signature is verified and no file. Exit status: 0 all hold, 6 one does not.
     """
-    proofs = invocation.client.signatures.verify(
-        named, signers, signature=signature, sigstore_trust=sigstore_trust
-    )
+    proofs = invocation.client.signatures.verify(named, signers, signature=signature, sigstore_trust=sigstore_trust)
     show_proofs(invocation, proofs)
 
 
@@ -181,15 +177,11 @@ def revoke(invocation: Invocation, keyid: str, *, reason: str) -> None:
     invocation.output.show(CommandResult(document, [table], [found.keyid]))
 
 
-@command(
-    "revoked",
-    Example("all of them", "deltareg signature revoked"),
-    see_also=("signature revoke",),
-)
+@command("revoked", Example("all of them", "deltareg signature revoked"), see_also=("signature revoke",))
 @click.pass_obj
 def list_revoked(invocation: Invocation) -> None:
     """List the keys and authorities whose signatures count no more."""
-    page = invocation.client.signatures.revoked()
+    page = invocation.client.signatures.list_revoked()
     table = revoked_table(page.items, now=invocation.now)
     ids = [one.keyid for one in page.items]
     invocation.output.show(CommandResult(page_fields(page), [table], ids))

@@ -10,7 +10,7 @@ from deltareg_cli.commands.promotion.suite_init import init
 from deltareg_cli.commands.promotion.suite_lint import lint
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import cursor_option, limit_option, option
-from deltareg_cli.terminal.blocks import CommandResult, Column, TableBlock
+from deltareg_cli.terminal.blocks import Column, CommandResult, TableBlock
 from deltareg_cli.terminal.documents import as_it_is, fields, page_fields
 from deltareg_cli.terminal.paging import note_more
 from deltareg_cli.tree.command_tree import command, group
@@ -29,9 +29,7 @@ PUSHED = ("name", "version", "digest", "created", "checks", "sets")
     "suite",
     Example("what there is", "deltareg suite ls"),
     Example("one of your own", "deltareg suite init me/chat --data held-out.jsonl"),
-    Example(
-        "what it would have caught", "deltareg suite backtest me-chat-suite/me-chat.yaml me/chat"
-    ),
+    Example("what it would have caught", "deltareg suite backtest me-chat-suite/me-chat.yaml me/chat"),
     see_also=("verify", "gate"),
 )
 def suite() -> None:
@@ -79,9 +77,7 @@ def show(
     if is_versions:
         page = suites.versions(name, cursor=cursor, limit=limit)
         table = suite_table(page.items, now=invocation.now)
-        invocation.output.show(
-            CommandResult(page_fields(page), [table], [one.digest for one in page.items])
-        )
+        invocation.output.show(CommandResult(page_fields(page), [table], [one.digest for one in page.items]))
         note_more(invocation.output, page.next_cursor)
         return
     found = suites.show(name, digest=digest)
@@ -96,9 +92,7 @@ def show(
     Example("only look whether it is right", "deltareg suite push reviews.yaml --dry-run"),
     see_also=("suite show", "verify"),
 )
-@click.argument(
-    "path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file."
-)
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file.")
 @dry_run("Read and check everything, send nothing.")
 @click.pass_obj
 def push(invocation: Invocation, path: Path) -> None:
@@ -116,27 +110,33 @@ def push(invocation: Invocation, path: Path) -> None:
         invocation.output.note(f"{found.name} v{found.version} is that already")
 
 
-@command(
-    "checks", Example("what a suite may name", "deltareg suite checks"), see_also=("suite push",)
-)
+@command("checks", Example("what a suite may name", "deltareg suite checks"), see_also=("suite push",))
 @click.pass_obj
 def checks(invocation: Invocation) -> None:
     """List the checks that a suite may name, with their parameters."""
     found = invocation.client.suites.checks()
     columns = [
-        Column("check"), Column("shows", is_prose=True), Column("probes"), Column("against"),
+        Column("check"),
+        Column("shows", is_prose=True),
+        Column("probes"),
+        Column("against"),
         Column("parameters", is_prose=True),
-    ]  # fmt: skip
+    ]
     rows = [
-        [one.name, one.form.about, ", ".join(one.form.probes), ", ".join(one.form.against),
-         ", ".join(_describe_parameter(name, value, one.form.choices.get(name, ()))
-                   for name, value in one.form.parameters.items())]
+        [
+            one.name,
+            one.form.about,
+            ", ".join(one.form.probes),
+            ", ".join(one.form.against),
+            ", ".join(
+                _describe_parameter(name, value, one.form.choices.get(name, ()))
+                for name, value in one.form.parameters.items()
+            ),
+        ]
         for one in found
-    ]  # fmt: skip
+    ]
     items = [one.document for one in found]
-    invocation.output.show(
-        CommandResult({"items": items}, [TableBlock(columns, rows)], [one.name for one in found])
-    )
+    invocation.output.show(CommandResult({"items": items}, [TableBlock(columns, rows)], [one.name for one in found]))
 
 
 def _describe_parameter(name: str, value: str | int | None, words: Sequence[str]) -> str:

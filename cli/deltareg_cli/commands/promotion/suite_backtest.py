@@ -28,28 +28,35 @@ MOST_VERSIONS = 5
 @command(
     "backtest",
     Example("before it is pushed", "deltareg suite backtest chat-suite/me-chat.yaml me/chat"),
-    Example("one that the registry has, on three versions",
-            "deltareg suite backtest reviews me/chat:v2..v4"),
-    Example("two faults, for a script to read",
-            "deltareg suite backtest reviews me/chat --only scaled-down \\\n"
-            "    --only layers-swapped --exit-code --json"),
+    Example("one that the registry has, on three versions", "deltareg suite backtest reviews me/chat:v2..v4"),
+    Example(
+        "two faults, for a script to read",
+        "deltareg suite backtest reviews me/chat --only scaled-down \\\n    --only layers-swapped --exit-code --json",
+    ),
     see_also=("suite init", "suite push", "suite lint"),
-)  # fmt: skip
+)
 @click.argument("suite", metavar="SUITE|FILE", help="A suite's YAML file, or its name.")
 @click.argument(
-    "line", metavar="NS/NAME[:VERSIONS]",
+    "line",
+    metavar="NS/NAME[:VERSIONS]",
     help="The line; :v4 or @prod ends with that version, :v2..v4 and :v2,v4 list them.",
-)  # fmt: skip
+)
 @option(
-    "--base", metavar="FOLDER", type=click.Path(path_type=Path),
+    "--base",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
     help="The base's folder. Default: where this machine has it, or it is fetched.",
-)  # fmt: skip
+)
 @option("--only", multiple=True, metavar="FAULT", help="Put in this fault only; may be repeated.")
 @option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the faults.")
 @option(
-    "--versions", "most", type=click.IntRange(1, 50), default=MOST_VERSIONS, show_default=True,
+    "--versions",
+    "most",
+    type=click.IntRange(1, 50),
+    default=MOST_VERSIONS,
+    show_default=True,
     help="How many versions to run over, the newest ones, where none are listed.",
-)  # fmt: skip
+)
 @timeout_option(default="10m", help="When to stop, whatever is left; what is done is shown.")
 @option("--exit-code", is_flag=True, help="Exit status 10 if a fault is missed or a version fails.")
 @option("--faults", "is_list", is_flag=True, help="Tell each fault in a sentence as well.")
@@ -83,9 +90,13 @@ def backtest(
     require("verify")
     device = device_of(gpu)
     found = _run_backtest(
-        invocation, suite, line, base=base, most=most,
+        invocation,
+        suite,
+        line,
+        base=base,
+        most=most,
         options={"faults": list(only), "seed": seed, "seconds": timeout, "device": device},
-    )  # fmt: skip
+    )
     from deltareg_cli.views.backtests import backtest_answer, is_noticed
 
     invocation.output.show(backtest_answer(found, is_list=is_list))
@@ -98,13 +109,7 @@ def backtest(
 
 
 def _run_backtest(
-    invocation: Invocation,
-    suite: str,
-    text: str,
-    *,
-    base: Path | None,
-    most: int,
-    options: Mapping[str, object],
+    invocation: Invocation, suite: str, text: str, *, base: Path | None, most: int, options: Mapping[str, object]
 ) -> Mapping[str, object]:
     history = invocation.client.suites.history
     parsed, files = _suite(invocation, suite)
@@ -124,9 +129,11 @@ def _run_backtest(
             f" and faults in {stretch.versions[-1].ref}"
         )
         found = ask_on(
-            "backtest", json.dumps(request, default=str), environ=ENVIRON,
+            "backtest",
+            json.dumps(request, default=str),
+            environ=ENVIRON,
             on_progress=lambda step: invocation.output.note(_step(step)),
-        )  # fmt: skip
+        )
     return {"line": str(stretch.line), **found, "left_out": list(stretch.left_out)}
 
 

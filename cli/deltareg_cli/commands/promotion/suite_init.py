@@ -31,53 +31,59 @@ _MOST_VERSIONS = 5
 
 @command(
     "init",
-    Example("from rows that no training has seen",
-            "deltareg suite init me/chat --data held-out.jsonl"),
-    Example("that leaves out what training has seen",
-            "deltareg suite init me/chat --data all.csv --training train.jsonl"),
-    Example("that splits the data first",
-            "deltareg suite init me/chat --data all.jsonl --rest train.jsonl"),
-    Example("pictures in a folder for each class, losses of 3 points",
-            "deltareg suite init me/birds --data birds/ --base ./vit --margin 0.03"),
+    Example("from rows that no training has seen", "deltareg suite init me/chat --data held-out.jsonl"),
+    Example(
+        "that leaves out what training has seen", "deltareg suite init me/chat --data all.csv --training train.jsonl"
+    ),
+    Example("that splits the data first", "deltareg suite init me/chat --data all.jsonl --rest train.jsonl"),
+    Example(
+        "pictures in a folder for each class, losses of 3 points",
+        "deltareg suite init me/birds --data birds/ --base ./vit --margin 0.03",
+    ),
     see_also=("suite lint", "suite backtest", "suite push"),
-)  # fmt: skip
+)
 @click.argument("line", metavar="NS/NAME", help="The line that it is for.")
 @option(
-    "--data", required=True, metavar="FILE|DIR", type=click.Path(path_type=Path),
+    "--data",
+    required=True,
+    metavar="FILE|DIR",
+    type=click.Path(path_type=Path),
     help="Rows: .jsonl, .csv, .tsv, .txt, .parquet, or a folder of files or images.",
-)  # fmt: skip
+)
+@option("--task", type=click.Choice(get_args(Task)), help="What the data is for. Default: as it shows.")
 @option(
-    "--task", type=click.Choice(get_args(Task)), help="What the data is for. Default: as it shows."
+    "--training",
+    metavar="FILE|DIR",
+    type=click.Path(path_type=Path),
+    help="What was trained on: rows that it holds are left out.",
 )
 @option(
-    "--training", metavar="FILE|DIR", type=click.Path(path_type=Path),
-    help="What was trained on: rows that it holds are left out.",
-)  # fmt: skip
-@option(
-    "--rest", metavar="FILE", type=click.Path(path_type=Path),
+    "--rest",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
     help="Take half of the rows at most, and write those to train on here, as .jsonl.",
-)  # fmt: skip
+)
+@option("--base", metavar="NAME|FOLDER", help="The base. Default: that of the line's newest version.")
 @option(
-    "--base", metavar="NAME|FOLDER",
-    help="The base. Default: that of the line's newest version.",
-)  # fmt: skip
+    "--power",
+    type=click.FloatRange(0.5, 0.99),
+    default=0.8,
+    show_default=True,
+    section="Size",
+    help="How often a version that lost nothing is to pass.",
+)
 @option(
-    "--power", type=click.FloatRange(0.5, 0.99), default=0.8, show_default=True,
-    section="Size", help="How often a version that lost nothing is to pass.",
-)  # fmt: skip
-@option(
-    "--margin", type=click.FloatRange(0.001, 10), metavar="X", section="Size",
+    "--margin",
+    type=click.FloatRange(0.001, 10),
+    metavar="X",
+    section="Size",
     help="What may be lost: 0.05 is 5 points, or 5 % of perplexity. Default: learned.",
-)  # fmt: skip
+)
 @option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, section="Size",
-    help="Of the choice of samples.",
-)  # fmt: skip
+    "--seed", type=click.IntRange(0), default=0, show_default=True, section="Size", help="Of the choice of samples."
+)
 @option("--name", metavar="NAME", help="What the suite is called. Default: NS-NAME.")
-@option(
-    "--out", metavar="FOLDER", type=click.Path(path_type=Path),
-    help="Where it is written. Default: NAME-suite.",
-)  # fmt: skip
+@option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Where it is written. Default: NAME-suite.")
 @option("--force", is_flag=True, help="Write over a suite that is there.")
 @option("--no-run", is_flag=True, help="Run no network: margins are what is usual.")
 @gpu_option()
@@ -120,9 +126,17 @@ def init(
     if name is not None:
         parse_name(name, "name")
     wanted = DraftRequest(
-        LineRef.parse(line), data, task=task, training=training, rest=rest, name=name or "",
-        out=out, aim=SuiteAim(power, margin), seed=seed, is_forced=force,
-    )  # fmt: skip
+        LineRef.parse(line),
+        data,
+        task=task,
+        training=training,
+        rest=rest,
+        name=name or "",
+        out=out,
+        aim=SuiteAim(power, margin),
+        seed=seed,
+        is_forced=force,
+    )
     drafting = invocation.client.suites.drafting
     found = drafting.read(wanted)
     source = found.source
@@ -137,9 +151,8 @@ def init(
         request = drafting.prepare(found, folder, general=general[0])
         answer = _answer(invocation, found, {**at_hand, **request}, folder, notes, gpu=gpu)
         made = drafting.write(
-            wanted, found, folder, answer=answer, general=general, notes=notes,
-            command=_line(wanted, base),
-        )  # fmt: skip
+            wanted, found, folder, answer=answer, general=general, notes=notes, command=_line(wanted, base)
+        )
     invocation.output.show(drafted_answer(made, notes))
 
 
@@ -218,10 +231,14 @@ def _line(wanted: "DraftRequest", base: str | None) -> str:
     """Write the line again that makes this suite."""
     words = ["deltareg", "suite", "init", str(wanted.line), "--data", str(wanted.data)]
     given = {
-        "--task": wanted.task, "--training": wanted.training, "--rest": wanted.rest,
-        "--base": base, "--margin": wanted.aim.margin, "--name": wanted.name or None,
+        "--task": wanted.task,
+        "--training": wanted.training,
+        "--rest": wanted.rest,
+        "--base": base,
+        "--margin": wanted.aim.margin,
+        "--name": wanted.name or None,
         "--out": wanted.out,
-    }  # fmt: skip
+    }
     for option_name, value in given.items():
         words += [] if value is None else [option_name, str(value)]
     words += ["--power", str(wanted.aim.power), "--seed", str(wanted.seed)]

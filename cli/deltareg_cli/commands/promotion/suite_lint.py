@@ -8,7 +8,7 @@ import click
 
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, Text, TitleBlock, Tone
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock, Text, TitleBlock, Tone
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     Example("is it sound?", "deltareg suite lint reviews.yaml"),
     see_also=("suite push", "suite backtest", "suite checks"),
 )
-@click.argument(
-    "path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file."
-)
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file.")
 @click.pass_obj
 def lint(invocation: Invocation, path: Path) -> ExitStatus:
     """Say what is wrong with a suite and its probe sets.
@@ -42,27 +40,29 @@ def lint(invocation: Invocation, path: Path) -> ExitStatus:
     errors = [one for one in found if one.severity == "error"]
     sets = dict(invocation.client.suites.sizes(path))
     document = {
-        "path": str(path), "suite": suite.name, "checks": len(suite.checks), "sets": sets,
+        "path": str(path),
+        "suite": suite.name,
+        "checks": len(suite.checks),
+        "sets": sets,
         "accepted": not errors,
         "findings": [
-            {"severity": one.severity, "where": one.where, "message": one.message, "fix": one.fix}
-            for one in found
+            {"severity": one.severity, "where": one.where, "message": one.message, "fix": one.fix} for one in found
         ],
-    }  # fmt: skip
+    }
     blocks = _blocks(path, suite, sets, found)
     invocation.output.show(CommandResult(document, blocks, [suite.name]))
     return ExitStatus.INVALID if errors else ExitStatus.DONE
 
 
-def _blocks(
-    path: Path, suite: "Suite", sets: Mapping[str, int], found: Sequence["LintFinding"]
-) -> list[Block]:
+def _blocks(path: Path, suite: "Suite", sets: Mapping[str, int], found: Sequence["LintFinding"]) -> list[Block]:
     errors = sum(one.severity == "error" for one in found)
     outcome = (
-        Cell(f"refused: {count(errors, 'error')}", "bad") if errors
-        else Cell(f"may be pushed, with {count(len(found), 'warning')}", "warn") if found
+        Cell(f"refused: {count(errors, 'error')}", "bad")
+        if errors
+        else Cell(f"may be pushed, with {count(len(found), 'warning')}", "warn")
+        if found
         else Cell("may be pushed", "good")
-    )  # fmt: skip
+    )
     lines: list[Text | Sequence[Text]] = []
     for one in found:
         tone: Tone = "bad" if one.severity == "error" else "warn"
@@ -71,13 +71,15 @@ def _blocks(
             lines.append([" " * 7, Cell(one.fix, "dim")])
     return [
         TitleBlock(str(path), suite.name),
-        FactsBlock([
-            ("checks", str(len(suite.checks))),
-            ("samples", ", ".join(f"{name} {n:,}" for name, n in sets.items())),
-            ("outcome", outcome),
-        ]),
+        FactsBlock(
+            [
+                ("checks", str(len(suite.checks))),
+                ("samples", ", ".join(f"{name} {n:,}" for name, n in sets.items())),
+                ("outcome", outcome),
+            ]
+        ),
         LinesBlock(lines),
-    ]  # fmt: skip
+    ]
 
 
 def _describe_finding(one: "LintFinding") -> str:

@@ -52,9 +52,7 @@ def verdict() -> None:
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def ls(
-    invocation: Invocation, ref: str | None, *, pending: bool, limit: int, cursor: str | None
-) -> None:
+def ls(invocation: Invocation, ref: str | None, *, pending: bool, limit: int, cursor: str | None) -> None:
     """List the verdicts of a version, or of all, newest first.
 
     A verdict counts while the version, its base and the suite are what they were. With --pending

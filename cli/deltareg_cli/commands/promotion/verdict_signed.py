@@ -49,8 +49,7 @@ def export(invocation: Invocation, ref: str, *, out: str | None) -> None:
     see_also=("verdict export", "worker keys", "help exit-codes"),
 )
 @click.argument("named", metavar="FILE|REF", help="A file of envelopes, or a version.")
-@option("--keys", "keys_file", metavar="FILE",
-        help="The keys to trust, from deltareg worker keys --export.")  # fmt: skip
+@option("--keys", "keys_file", metavar="FILE", help="The keys to trust, from deltareg worker keys --export.")
 @click.pass_obj
 def verify(invocation: Invocation, named: str, *, keys_file: str | None) -> ExitStatus:
     """Verify signed verdicts by their signatures alone.

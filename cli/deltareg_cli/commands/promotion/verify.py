@@ -23,8 +23,7 @@ ORDER = 10
     Example("queue the default suite, or join a run of it", "deltareg verify me/chat:v3"),
     Example("wait for the verdict", "deltareg verify me/chat:v3 --wait"),
     Example(
-        "with reports for a pipeline",
-        "deltareg verify me/chat:v3 --wait --junit checks.xml --report-html verdict.html",
+        "with reports for a pipeline", "deltareg verify me/chat:v3 --wait --junit checks.xml --report-html verdict.html"
     ),
     Example("once more, although there is a verdict", "deltareg verify me/chat:v3 --again --wait"),
     Example("a quick look while training goes on", "deltareg verify me/chat --fast --wait"),
@@ -36,11 +35,7 @@ ORDER = 10
 )
 @click.argument("ref", help="What to verify; a bare NS/NAME is its newest version.")
 @option("--suite", default="smoke", show_default=True, help="The checks to make.")
-@option(
-    "--fast",
-    is_flag=True,
-    help="Stored values and one forward only, in seconds; counts for no channel.",
-)
+@option("--fast", is_flag=True, help="Stored values and one forward only, in seconds; counts for no channel.")
 @option(
     "--channel",
     type=ChannelParam(),
@@ -117,9 +112,16 @@ def verify(
         raise InvalidInput("a report needs the verdict", fix="add --wait")
     paths.check()
     wanted = request_of(
-        RunCreate, ref=ref, suite=suite, again=again, labels=where.labels, priority=priority,
-        channel=channel, variant=variant, independent=independent,
-    )  # fmt: skip
+        RunCreate,
+        ref=ref,
+        suite=suite,
+        again=again,
+        labels=where.labels,
+        priority=priority,
+        channel=channel,
+        variant=variant,
+        independent=independent,
+    )
     if where.is_here:
         run = verify_here(invocation, wanted, timeout_s=timeout)
         _write(invocation, run, paths, against=against)
@@ -164,12 +166,7 @@ def _wait_and_report(
 
 
 def _write(
-    invocation: Invocation,
-    run: RunInfo,
-    paths: ReportPaths,
-    *,
-    against: str,
-    status: ExitStatus | None = None,
+    invocation: Invocation, run: RunInfo, paths: ReportPaths, *, against: str, status: ExitStatus | None = None
 ) -> None:
     ended = run_status(run) if status is None else status
     runs = {run.suite: run}

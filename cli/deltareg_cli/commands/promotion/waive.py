@@ -12,9 +12,7 @@ from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.help_page import Example
 from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks
 
-verdict_argument = click.argument(
-    "verdict_id", metavar="ID", help="The verdict, as `verdict ls` names it."
-)
+verdict_argument = click.argument("verdict_id", metavar="ID", help="The verdict, as `verdict ls` names it.")
 check_option = option("--check", required=True, metavar="NAME", help="The check that failed.")
 
 
@@ -38,9 +36,7 @@ check_option = option("--check", required=True, metavar="NAME", help="The check 
     help="When it ends: 30d, or an RFC 3339 time or date (UTC).",
 )
 @click.pass_obj
-def waive(
-    invocation: Invocation, verdict_id: str, *, check: str, channel: str, reason: str, expires: str
-) -> None:
+def waive(invocation: Invocation, verdict_id: str, *, check: str, channel: str, reason: str, expires: str) -> None:
     """Answer for a failed check, for a channel and a while.
 
     Until then it does not fail the gate of that channel.
@@ -54,13 +50,9 @@ def waive(
     A check that looks at stored values keeps those after it from running. They are queued with the
     waiver, and the verdict of that run decides: it has the waiver, and whatever fails in it fails.
     """
-    found = invocation.client.verdicts.waive(
-        verdict_id, check, channel=channel, reason=reason, expires=expires
-    )
+    found = invocation.client.verdicts.waive(verdict_id, check, channel=channel, reason=reason, expires=expires)
     if found.continuation:
-        invocation.output.note(
-            f"what was skipped runs now: deltareg verdict logs {found.continuation} -f"
-        )
+        invocation.output.note(f"what was skipped runs now: deltareg verdict logs {found.continuation} -f")
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(CommandResult(fields(found, *RESULT_FIELDS), blocks, [found.id]))
 

@@ -32,9 +32,7 @@ def access() -> None:
 )
 @click.argument("principal", metavar="PRINCIPAL", help="Who would act.")
 @click.argument("action", metavar="ACTION", help="A scope: read, push, promote, approve, admin.")
-@click.argument(
-    "ref", metavar="REF", help="NS, ns/name, ns/name@channel, base:NAME, or everywhere."
-)
+@click.argument("ref", metavar="REF", help="NS, ns/name, ns/name@channel, base:NAME, or everywhere.")
 @click.pass_obj
 def explain(invocation: Invocation, principal: str, action: str, ref: str) -> None:
     """Say whether a principal may do something now, and why.
@@ -66,22 +64,13 @@ def explain(invocation: Invocation, principal: str, action: str, ref: str) -> No
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def review(
-    invocation: Invocation,
-    namespace: str | None,
-    *,
-    unused_days: int,
-    limit: int,
-    cursor: str | None,
-) -> None:
+def review(invocation: Invocation, namespace: str | None, *, unused_days: int, limit: int, cursor: str | None) -> None:
     """List who holds what, and what looks like too much.
 
     Legacy is what tokens allowed everywhere before namespaces had owners. Give people what they
     need where they need it, and end the legacy role then.
     """
-    page = invocation.client.members.review(
-        namespace, unused_days=unused_days, cursor=cursor, limit=limit
-    )
+    page = invocation.client.members.review(namespace, unused_days=unused_days, cursor=cursor, limit=limit)
     ids = [str(item.member.id) for item in page.items]
     invocation.output.show(CommandResult(page_fields(page), [review_table(page.items)], ids))
     note_more(invocation.output, page.next_cursor)

@@ -9,7 +9,7 @@ from deltareg.errors import DeltaregError
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option, reason_option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, LinesBlock, Text, Tone
+from deltareg_cli.terminal.blocks import Cell, CommandResult, LinesBlock, Text, Tone
 from deltareg_cli.terminal.wording import count
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import dry_run
@@ -32,10 +32,7 @@ ORDER = 25
     see_also=("policy set", "channel policy set", "suite push"),
     is_resumable=True,
 )
-@option(
-    "-f", "--folder", required=True, metavar="DIR", type=click.Path(path_type=Path),
-    help="The folder.",
-)  # fmt: skip
+@option("-f", "--folder", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The folder.")
 @reason_option()
 @option("--prune", is_flag=True, help="Reset policies that are not in the folder.")
 @option("--offline", is_flag=True, help="Read and check the files alone.")
@@ -71,9 +68,7 @@ def apply(invocation: Invocation, *, folder: Path, reason: str, prune: bool, off
     document, blocks = plan_document(plan, is_dry=is_dry), plan_blocks(plan, is_dry=is_dry)
     invocation.output.show(CommandResult(document, blocks, [one.of for one in plan.changes]))
     if not plan.is_checked:
-        invocation.output.note(
-            "names in policies were not looked up: that takes the right to set them"
-        )
+        invocation.output.note("names in policies were not looked up: that takes the right to set them")
     return ExitStatus.DIFFERENT if is_dry and plan.changes else ExitStatus.DONE
 
 
@@ -97,10 +92,15 @@ def _check(invocation: Invocation, declared: "Declarations") -> ExitStatus:
     for one in declared.suites:
         _, found = invocation.client.suites.lint(one.path)
         for each in found:
-            findings.append({
-                "path": str(one.path), "severity": each.severity, "where": each.where,
-                "message": each.message, "fix": each.fix,
-            })  # fmt: skip
+            findings.append(
+                {
+                    "path": str(one.path),
+                    "severity": each.severity,
+                    "where": each.where,
+                    "message": each.message,
+                    "fix": each.fix,
+                }
+            )
             where = f"{one.path}: {each.where}: " if each.where else f"{one.path}: "
             tone: Tone = "bad" if each.severity == "error" else "warn"
             lines.append(Cell(f"{each.severity}: {where}{each.message}", tone))
@@ -111,8 +111,11 @@ def _check(invocation: Invocation, declared: "Declarations") -> ExitStatus:
     outcome = f"refused: {count(errors, 'error')}" if errors else "may be applied"
     lines.append(Cell(f"{held}: {outcome}", "bad" if errors else "good"))
     document = {
-        "path": str(declared.root), "suites": suites, "policies": policies,
-        "accepted": not errors, "findings": findings,
-    }  # fmt: skip
+        "path": str(declared.root),
+        "suites": suites,
+        "policies": policies,
+        "accepted": not errors,
+        "findings": findings,
+    }
     invocation.output.show(CommandResult(document, [LinesBlock(lines)], [str(declared.root)]))
     return ExitStatus.INVALID if errors else ExitStatus.DONE

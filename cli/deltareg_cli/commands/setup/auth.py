@@ -10,7 +10,7 @@ from deltareg.host.token_files import forget_token, token_path, write_token
 from deltareg.wire import WhoAmI
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, FactsBlock, LinesBlock, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, CommandResult, FactsBlock, LinesBlock, TitleBlock
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -36,10 +36,7 @@ def auth() -> None:
 @command(
     "login",
     Example("asks for the token", "deltareg auth login --server https://deltas.example"),
-    Example(
-        "from a secret store",
-        "pass deltareg | deltareg auth login --server https://deltas.example --token-stdin",
-    ),
+    Example("from a secret store", "pass deltareg | deltareg auth login --server https://deltas.example --token-stdin"),
     see_also=("auth status", "token create"),
 )
 @option("--token-stdin", is_flag=True, help="Read the token from stdin.")

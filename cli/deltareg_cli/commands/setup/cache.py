@@ -8,7 +8,7 @@ import click
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, SizeParam, option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text
+from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, FactsBlock, LinesBlock, TableBlock, Text
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.terminal.wording import count, moment, size
 from deltareg_cli.tree.command_tree import command, group
@@ -46,10 +46,7 @@ def ls(invocation: Invocation) -> None:
     of a pack that were needed so far.
     """
     entries = invocation.client.cache.entries()
-    columns = [
-        Column("kind"), Column("digest"), Column("size", is_number=True), Column("last used"),
-        Column("pinned"),
-    ]  # fmt: skip
+    columns = [Column("kind"), Column("digest"), Column("size", is_number=True), Column("last used"), Column("pinned")]
     rows: list[list[Text]] = [
         [
             entry.kind,
@@ -99,9 +96,7 @@ def prune(invocation: Invocation, *, max_size: int | None, older_than: float | N
     limit = max_size
     if max_size is None and older_than is None:
         limit = invocation.config.cache_max_bytes
-    report = invocation.client.cache.prune(
-        max_bytes=limit, older_than_s=older_than, dry_run=invocation.globals.dry_run
-    )
+    report = invocation.client.cache.prune(max_bytes=limit, older_than_s=older_than, dry_run=invocation.globals.dry_run)
     _show_removed(invocation, report.removed, report.bytes)
 
 
@@ -129,9 +124,7 @@ def verify(invocation: Invocation, *, fix: bool) -> ExitStatus:
     document: dict[str, object] = {"bad": bad, "fixed": fix}
     invocation.output.show(CommandResult(document, blocks, bad))
     if bad and not fix:
-        invocation.output.note(
-            "drop them, and the next pull fetches them: deltareg cache verify --fix"
-        )
+        invocation.output.note("drop them, and the next pull fetches them: deltareg cache verify --fix")
         return ExitStatus.INTEGRITY
     return ExitStatus.DONE
 
@@ -154,11 +147,7 @@ def pin(invocation: Invocation, ref: str) -> None:
     _show_pin(invocation, invocation.client.cached.pin(ref), "is pinned")
 
 
-@command(
-    "unpin",
-    Example("a version", "deltareg cache unpin me/chat:v3"),
-    see_also=("cache pin", "cache prune"),
-)
+@command("unpin", Example("a version", "deltareg cache unpin me/chat:v3"), see_also=("cache pin", "cache prune"))
 @click.argument("ref", metavar="REF|DIGEST", help="What was pinned.")
 @click.pass_obj
 def unpin(invocation: Invocation, ref: str) -> None:

@@ -16,9 +16,7 @@ VARIABLE = "_DELTAREG_COMPLETE"
 
 @command(
     "completion",
-    Example(
-        "bash, from the next shell on", "echo 'eval \"$(deltareg completion bash)\"' >> ~/.bashrc"
-    ),
+    Example("bash, from the next shell on", "echo 'eval \"$(deltareg completion bash)\"' >> ~/.bashrc"),
     Example("zsh", "echo 'eval \"$(deltareg completion zsh)\"' >> ~/.zshrc"),
     Example("fish", "deltareg completion fish > ~/.config/fish/completions/deltareg.fish"),
     Example("PowerShell", "deltareg completion pwsh >> $PROFILE"),

@@ -6,7 +6,7 @@ from deltareg.client.config import KEYS, check_value, config_path
 from deltareg.client.config_file import set_value, unset_value
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import option
-from deltareg_cli.terminal.blocks import CommandResult, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text
+from deltareg_cli.terminal.blocks import Cell, Column, CommandResult, FactsBlock, LinesBlock, TableBlock, Text
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.tree.command_tree import command, group
 from deltareg_cli.tree.help_page import Example
@@ -48,16 +48,12 @@ def list_all(invocation: Invocation, *, show_origin: bool) -> None:
         (value.key, "(hidden)" if value.key == "token" and value.text else value.text, value.origin)
         for value in invocation.loaded.values
     ]
-    items: list[dict[str, object]] = [
-        {"key": key, "value": text, "origin": origin} for key, text, origin in values
-    ]
+    items: list[dict[str, object]] = [{"key": key, "value": text, "origin": origin} for key, text, origin in values]
     columns = [Column("setting"), Column("value")]
     rows: list[list[Text]] = [[Cell(key, "name"), text] for key, text, _ in values]
     if show_origin:
         columns.append(Column("from"))
-        rows = [
-            [*row, Cell(origin, "dim")] for row, (_, _, origin) in zip(rows, values, strict=True)
-        ]
+        rows = [[*row, Cell(origin, "dim")] for row, (_, _, origin) in zip(rows, values, strict=True)]
     ids = [f"{key}={text}" for key, text, _ in values]
     invocation.output.show(CommandResult(items_fields(items), [TableBlock(columns, rows)], ids))
 
@@ -110,12 +106,7 @@ def unset(invocation: Invocation, key: str) -> None:
     _tell(invocation, key, None)
 
 
-@command(
-    "path",
-    Example("open it", '"$EDITOR" "$(deltareg config path)"'),
-    see_also=("config list",),
-    is_tolerant=True,
-)
+@command("path", Example("open it", '"$EDITOR" "$(deltareg config path)"'), see_also=("config list",), is_tolerant=True)
 @click.pass_obj
 def path(invocation: Invocation) -> None:
     """Print the path of config.toml, whether it exists or not."""

@@ -47,10 +47,7 @@ def member() -> None:
 @command(
     "add",
     Example("may push", "deltareg member add team ana --role pusher"),
-    Example(
-        "may promote some lines to prod",
-        "deltareg member add team ana --role promoter --pattern 'bert-*@prod'",
-    ),
+    Example("may promote some lines to prod", "deltareg member add team ana --role promoter --pattern 'bert-*@prod'"),
     Example("reads all namespaces", "deltareg member add --everywhere ana --role reader"),
     see_also=("member rm", "access explain"),
 )
@@ -61,13 +58,7 @@ def member() -> None:
 @option("--everywhere", is_flag=True, help="In all namespaces, as an admin gives it.")
 @click.pass_obj
 def add(
-    invocation: Invocation,
-    namespace: str,
-    principal: str | None,
-    *,
-    role: Role,
-    pattern: str,
-    everywhere: bool,
+    invocation: Invocation, namespace: str, principal: str | None, *, role: Role, pattern: str, everywhere: bool
 ) -> None:
     """Give a principal a role.
 
@@ -89,14 +80,7 @@ def add(
 @limit_option()
 @cursor_option()
 @click.pass_obj
-def ls(
-    invocation: Invocation,
-    namespace: str | None,
-    *,
-    everywhere: bool,
-    limit: int,
-    cursor: str | None,
-) -> None:
+def ls(invocation: Invocation, namespace: str | None, *, everywhere: bool, limit: int, cursor: str | None) -> None:
     """List the roles in a namespace, or those that reach everything."""
     if (namespace is None) != everywhere:
         raise click.UsageError("name a namespace, or --everywhere")

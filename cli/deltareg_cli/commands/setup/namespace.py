@@ -60,13 +60,7 @@ def show(invocation: Invocation, name: str) -> None:
     see_also=("namespace visibility", "push"),
 )
 @click.argument("name", metavar="NS", help="A name that nobody has.")
-@option(
-    "--visibility",
-    type=click.Choice(VISIBILITIES),
-    default="internal",
-    show_default=True,
-    help="Who sees it.",
-)
+@option("--visibility", type=click.Choice(VISIBILITIES), default="internal", show_default=True, help="Who sees it.")
 @click.pass_obj
 def create(invocation: Invocation, name: str, *, visibility: Visibility) -> None:
     """Make a namespace with nothing in it, which is then yours.
@@ -82,9 +76,7 @@ def create(invocation: Invocation, name: str, *, visibility: Visibility) -> None
     see_also=("namespace show", "member ls"),
 )
 @click.argument("name", metavar="NS", help="The namespace.")
-@click.argument(
-    "wanted", metavar="VISIBILITY", type=click.Choice(VISIBILITIES), help="Who sees it."
-)
+@click.argument("wanted", metavar="VISIBILITY", type=click.Choice(VISIBILITIES), help="Who sees it.")
 @click.pass_obj
 def visibility(invocation: Invocation, name: str, wanted: Visibility) -> None:
     """Make a namespace private, internal or public: as its owner.

@@ -20,8 +20,7 @@ ORDER = 24
     "policy",
     Example("what the server asks of every channel", "deltareg policy get"),
     Example(
-        "what every channel of team asks from now on",
-        'deltareg policy set floor.yaml --namespace team -m "two people"',
+        "what every channel of team asks from now on", 'deltareg policy set floor.yaml --namespace team -m "two people"'
     ),
     see_also=("channel policy", "gate check", "member"),
 )
@@ -59,10 +58,7 @@ def get(invocation: Invocation, *, namespace: str | None) -> None:
 
 @command(
     "set",
-    Example(
-        "two people on every channel of team",
-        'deltareg policy set floor.yaml --namespace team -m "two people"',
-    ),
+    Example("two people on every channel of team", 'deltareg policy set floor.yaml --namespace team -m "two people"'),
     Example("what would change?", 'deltareg policy set floor.yaml -m "audit" --dry-run'),
     Example("ask nothing any more", 'echo "{}" | deltareg policy set - -m "it was a trial"'),
     see_also=("policy get", "channel policy explain", "audit"),
@@ -89,9 +85,7 @@ def set_(invocation: Invocation, file: str, *, namespace: str | None, reason: st
     of = "the server" if namespace is None else f"namespace {namespace}"
     wanted = read_floor_file(read_policy_bytes(file), of=of)
     is_dry = invocation.globals.dry_run
-    change = invocation.client.floors.set(
-        wanted, namespace=namespace, reason=reason, dry_run=is_dry
-    )
+    change = invocation.client.floors.set(wanted, namespace=namespace, reason=reason, dry_run=is_dry)
     document = {
         **fields(change, "is_changed", "before", "after", "stale_requests"),
         "warnings": warn_of_idle_suites(invocation, wanted.get("suites")),

@@ -9,7 +9,17 @@ import click
 from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import DurationParam, option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, FactsBlock, LinesBlock, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    FactsBlock,
+    LinesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+)
 from deltareg_cli.terminal.documents import fields, page_fields
 from deltareg_cli.terminal.wording import moment
 from deltareg_cli.tree.command_tree import command, group
@@ -38,8 +48,7 @@ def token() -> None:
     Example("for a colleague", "deltareg token create --for ana --scope read --scope push"),
     Example(
         "for a worker, for half a year",
-        "deltareg token create --for gpu-1 --kind wrk --everywhere --scope read --scope verify"
-        " --expires 180d",
+        "deltareg token create --for gpu-1 --kind wrk --everywhere --scope read --scope verify --expires 180d",
     ),
     Example(
         "for a script, in one namespace",
@@ -65,18 +74,8 @@ def token() -> None:
     help="pat for a person, ci for a script, wrk for a worker.",
 )
 @option("--expires", type=DurationParam(), default="90d", show_default=True, help="After how long.")
-@option(
-    "--namespace",
-    "namespaces",
-    multiple=True,
-    metavar="NS",
-    help="Only in this namespace; may be repeated.",
-)
-@option(
-    "--everywhere",
-    is_flag=True,
-    help="Give the principal the roles for it, in all namespaces.",
-)
+@option("--namespace", "namespaces", multiple=True, metavar="NS", help="Only in this namespace; may be repeated.")
+@option("--everywhere", is_flag=True, help="Give the principal the roles for it, in all namespaces.")
 @option("--note", default="", metavar="TEXT", help="What it is for.")
 @click.pass_obj
 def create(
@@ -112,14 +111,16 @@ def create(
     )
     blocks: list[Block] = [
         LinesBlock([Cell(made.token, "strong")]),
-        FactsBlock([
-            ("for", f"{made.principal} ({made.kind})"),
-            ("may", ", ".join(made.scopes)),
-            ("only in", ", ".join(made.namespaces or [])),
-            ("expires", _expiry(made, invocation.now)),
-            ("id", str(made.id)),
-        ]),
-    ]  # fmt: skip
+        FactsBlock(
+            [
+                ("for", f"{made.principal} ({made.kind})"),
+                ("may", ", ".join(made.scopes)),
+                ("only in", ", ".join(made.namespaces or [])),
+                ("expires", _expiry(made, invocation.now)),
+                ("id", str(made.id)),
+            ]
+        ),
+    ]
     invocation.output.show(CommandResult(fields(made, "id", "token"), blocks, [made.token]))
     invocation.output.note("it is not shown again; hand it over on a safe way")
     if made.lacking:
@@ -155,9 +156,15 @@ def revoke(invocation: Invocation, token_id: int) -> None:
 def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> TableBlock:
     """Show tokens as rows."""
     columns = [
-        Column("id", is_number=True), Column("token"), Column("for"), Column("kind"),
-        Column("may"), Column("expires"), Column("last used"), Column("note", is_prose=True),
-    ]  # fmt: skip
+        Column("id", is_number=True),
+        Column("token"),
+        Column("for"),
+        Column("kind"),
+        Column("may"),
+        Column("expires"),
+        Column("last used"),
+        Column("note", is_prose=True),
+    ]
     rows: list[list[Text]] = [
         [
             Cell(str(item.id), "name"),

@@ -27,11 +27,11 @@ def version(invocation: Invocation) -> None:
         "parts": ["client", *parts],
         "executable": sys.executable,
     }
-    facts = FactsBlock([
-        ("parts", ", ".join(["client", *parts])),
-        ("python", f"{platform.python_version()} ({sys.executable})"),
-        ("platform", platform.platform()),
-    ])  # fmt: skip
-    invocation.output.show(
-        CommandResult(document, [TitleBlock(f"deltareg {__version__}"), facts], [__version__])
+    facts = FactsBlock(
+        [
+            ("parts", ", ".join(["client", *parts])),
+            ("python", f"{platform.python_version()} ({sys.executable})"),
+            ("platform", platform.platform()),
+        ]
     )
+    invocation.output.show(CommandResult(document, [TitleBlock(f"deltareg {__version__}"), facts], [__version__]))

@@ -17,7 +17,17 @@ from deltareg_cli.exits import ExitStatus, exit_status
 from deltareg_cli.failures import fix_of
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.runs.launch import missing_of
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock, tone_word
+from deltareg_cli.terminal.blocks import (
+    Block,
+    Cell,
+    Column,
+    CommandResult,
+    LinesBlock,
+    TableBlock,
+    Text,
+    TitleBlock,
+    tone_word,
+)
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.terminal.wording import count, size
 from deltareg_cli.tree.command_tree import command
@@ -60,9 +70,7 @@ def doctor(invocation: Invocation) -> ExitStatus:
     """
     findings = list(_look(invocation))
     failed = [finding for finding in findings if finding.state == "fail"]
-    rows: list[list[Text]] = [
-        [finding.what, tone_word(finding.state), finding.detail] for finding in findings
-    ]
+    rows: list[list[Text]] = [[finding.what, tone_word(finding.state), finding.detail] for finding in findings]
     columns = [Column("what"), Column("state"), Column("found", is_prose=True)]
     fixes = [finding for finding in findings if finding.fix]
     blocks: list[Block] = [TableBlock(columns, rows)]
@@ -116,9 +124,7 @@ def _try(what: str, look: Callable[[], DoctorFinding]) -> DoctorFinding:
 
 
 def _kernel() -> DoctorFinding:
-    from deltareg.client.this_machine import (
-        codec_kernel,  # NumPy, which not every command waits for
-    )
+    from deltareg.client.this_machine import codec_kernel  # NumPy, which not every command waits for
 
     if codec_kernel() == "native":
         return DoctorFinding("codec", "ok", "native kernel")
@@ -150,9 +156,7 @@ def _bases(invocation: Invocation) -> DoctorFinding:
     home = Path(environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     folder = Path(environ.get("HF_HUB_CACHE") or home / "hub")
     count = len(list(folder.glob("models--*"))) if folder.is_dir() else 0
-    return DoctorFinding(
-        "bases", "ok" if count else "note", f"{count} in the Hugging Face cache ({folder})"
-    )
+    return DoctorFinding("bases", "ok" if count else "note", f"{count} in the Hugging Face cache ({folder})")
 
 
 def _server(invocation: Invocation) -> DoctorFinding:
@@ -160,9 +164,7 @@ def _server(invocation: Invocation) -> DoctorFinding:
     meta = invocation.client.meta()
     detail = f"{config.server}: {meta.version} on {meta.database} and {meta.store}"
     if config.server.startswith("http://") and not config.server.startswith(LOOPBACK):
-        return DoctorFinding(
-            "server", "warn", f"{detail}, in the clear", "use https://, tokens travel along"
-        )
+        return DoctorFinding("server", "warn", f"{detail}, in the clear", "use https://, tokens travel along")
     if meta.version.split(".")[:2] != __version__.split(".")[:2]:
         fix = f"pip install 'deltareg=={meta.version}'"
         return DoctorFinding("server", "warn", f"{detail}; this is {__version__}", fix)

@@ -12,7 +12,7 @@ from deltareg.errors import NotFound
 from deltareg_cli.commands.start.help import exit_codes
 from deltareg_cli.exits import ExitStatus
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.terminal.drawing import DrawingSurface
 from deltareg_cli.terminal.wording import clean
@@ -37,9 +37,7 @@ class CodeParam(click.ParamType[str]):
 
     name = "code"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer the codes."""
         return [CompletionItem(code) for code in codes() if code.startswith(incomplete)]
 
@@ -114,9 +112,7 @@ def paint_page(text: str, surface: DrawingSurface) -> str:
 def _one(code: str, invocation: Invocation) -> CommandResult:
     text = page(code)
     title = text.splitlines()[0].removeprefix("# ")
-    document: dict[str, object] = {
-        "code": code, "title": title, "exit_status": int(status_of_code(code)), "text": text,
-    }  # fmt: skip
+    document: dict[str, object] = {"code": code, "title": title, "exit_status": int(status_of_code(code)), "text": text}
     return CommandResult(document, [], [code], raw=paint_page(text, invocation.output.result_surface))
 
 
@@ -128,10 +124,9 @@ def _all_codes() -> CommandResult:
         for code in sorted(found):
             summary = page(code).splitlines()[0].partition(": ")[2]
             rows.append([Cell(code, "name"), str(int(status_of_code(code))), clean(summary)])
-            items.append({
-                "code": code, "section": section, "summary": summary,
-                "exit_status": int(status_of_code(code)),
-            })  # fmt: skip
+            items.append(
+                {"code": code, "section": section, "summary": summary, "exit_status": int(status_of_code(code))}
+            )
         columns = [Column("code"), Column("exit", is_number=True), Column("meaning", is_prose=True)]
         blocks += [TitleBlock(section), TableBlock(columns, rows)]
     return CommandResult(items_fields(items), blocks, codes())

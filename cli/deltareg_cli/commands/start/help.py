@@ -11,7 +11,7 @@ from deltareg.errors import NotFound
 from deltareg_cli.exits import MEANINGS
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options.options import Option
-from deltareg_cli.terminal.blocks import CommandResult, Block, Cell, Column, LinesBlock, TableBlock, Text, TitleBlock
+from deltareg_cli.terminal.blocks import Block, Cell, Column, CommandResult, LinesBlock, TableBlock, Text, TitleBlock
 from deltareg_cli.terminal.documents import items_fields
 from deltareg_cli.tree.command_tree import command
 from deltareg_cli.tree.global_options import global_options
@@ -33,8 +33,11 @@ OTHER_VARIABLES = (
     ("SSL_CERT_FILE", "The certificates to trust, as usual."),
 )
 REFERENCES = (
-    ("ns/name", "The newest version where one looks (show, diff, verify); what prod serves where"
-     " one takes (pull, materialize). --frozen refuses it, and promote asks."),
+    (
+        "ns/name",
+        "The newest version where one looks (show, diff, verify); what prod serves where"
+        " one takes (pull, materialize). --frozen refuses it, and promote asks.",
+    ),
     ("ns/name:v12", "Version 12. Numbers are given by the server and never used again."),
     ("ns/name:1.4.0", "The version with this label."),
     ("ns/name@prod", "What the channel serves now."),
@@ -43,7 +46,7 @@ REFERENCES = (
     ("ns/name@sha256:ab12…", "The version with this manifest, wherever it is named."),
     ("deltareg://host/ns/name@prod", "The same on another server."),
     ("llama-3.1-8b, ./llama", "A base by its name or as a folder, wherever --base stands."),
-)  # fmt: skip
+)
 OUTPUT = (
     ("table", "For people: facts and tables; colours on a terminal, plain columns in a pipe."),
     ("json", "One document with schema_version. Fields may be added, none change their meaning."),
@@ -51,9 +54,12 @@ OUTPUT = (
     ("yaml", "The same document as YAML."),
     ("--quiet", "Ids or paths only, a line each."),
     ("stdout", "The result and nothing else."),
-    ("stderr", "Progress, notes, questions, errors. Under json an error is one RFC 9457 problem"
-     " document there, with its exit status."),
-)  # fmt: skip
+    (
+        "stderr",
+        "Progress, notes, questions, errors. Under json an error is one RFC 9457 problem"
+        " document there, with its exit status.",
+    ),
+)
 
 
 class TopicParam(click.ParamType[str]):
@@ -61,9 +67,7 @@ class TopicParam(click.ParamType[str]):
 
     name = "topic"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer topics and commands."""
         root = ctx.find_root().command
         names = root.list_commands(ctx) if isinstance(root, click.Group) else []
@@ -105,9 +109,7 @@ def exit_codes(*, only: str | None = None) -> CommandResult:
     if not meanings:
         raise NotFound(f"no command ends with status {only}", fix="deltareg help exit-codes")
     columns = [Column("status", is_number=True), Column("meaning", is_prose=True), Column("retry?")]
-    rows: list[list[Text]] = [
-        [Cell(str(int(row.status)), "name"), row.text, row.retry] for row in meanings
-    ]
+    rows: list[list[Text]] = [[Cell(str(int(row.status)), "name"), row.text, row.retry] for row in meanings]
     items: list[dict[str, object]] = [
         {"status": int(row.status), "meaning": row.text, "retry": row.retry} for row in meanings
     ]

@@ -23,9 +23,7 @@ ORDER = 15
     Example("on a machine without a browser", "deltareg open --no-browser"),
     see_also=("up", "auth login", "show"),
 )
-@click.argument(
-    "ref", metavar="[REF]", required=False, help="What to open: ns/name, ns/name:v3, ns/name@prod."
-)
+@click.argument("ref", metavar="[REF]", required=False, help="What to open: ns/name, ns/name:v3, ns/name@prod.")
 @option("--no-browser", is_flag=True, help="Only print the address, to open it elsewhere.")
 @click.pass_obj
 def open_pages(invocation: Invocation, ref: str | None, *, no_browser: bool) -> None:

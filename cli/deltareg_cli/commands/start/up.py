@@ -32,9 +32,7 @@ ORDER = 10
     type=click.IntRange(0, 65535),
     help="The port; 8642 unless said otherwise, and 0 takes a free one.",
 )
-@option(
-    "--workers", type=click.IntRange(0, 16), default=1, show_default=True, help="Workers beside it."
-)
+@option("--workers", type=click.IntRange(0, 16), default=1, show_default=True, help="Workers beside it.")
 def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) -> None:
     """Run a registry and a worker on this machine.
 

@@ -73,9 +73,7 @@ def _all(each: Iterable[Item | None]) -> list[Item] | None:
     return found
 
 
-def texts_of(
-    side: EngineSide, samples: Samples, *, count: int, known: Known | None = None
-) -> list[str] | None:
+def texts_of(side: EngineSide, samples: Samples, *, count: int, known: Known | None = None) -> list[str] | None:
     """The same, as text alone."""
     found = answers(side, samples, count=count, known=known)
     return None if found is None else [one.text for one in found]

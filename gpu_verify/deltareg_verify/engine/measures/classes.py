@@ -85,8 +85,10 @@ def evenness(rows: Sequence[object]) -> float:
 
 
 MEASURES: Mapping[str, Callable[[Sequence[object]], float]] = {
-    "balanced_accuracy": balanced_accuracy, "worst_recall": worst_recall, "evenness": evenness,
-}  # fmt: skip
+    "balanced_accuracy": balanced_accuracy,
+    "worst_recall": worst_recall,
+    "evenness": evenness,
+}
 
 
 def _recalls(labels: NDArray[np.int64], said: NDArray[np.int64]) -> dict[int, float]:

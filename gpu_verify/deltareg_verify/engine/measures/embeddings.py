@@ -45,9 +45,7 @@ def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     return (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
 
 
-def _pool_vectors(
-    outputs: Outputs, mask: np.ndarray[tuple[int, ...], np.dtype[np.int64]], pooling: str
-) -> F64 | None:
+def _pool_vectors(outputs: Outputs, mask: np.ndarray[tuple[int, ...], np.dtype[np.int64]], pooling: str) -> F64 | None:
     own = outputs.get(_OWN)
     if pooling == "own" and own is not None:
         return own.astype(np.float64)

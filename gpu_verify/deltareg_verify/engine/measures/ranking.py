@@ -48,9 +48,7 @@ def ndcg(scores: F64, relevant: Flags, *, within: int) -> float:
     return gained / float(np.sum(1 / np.log2(best + 1)))
 
 
-MEASURES: Mapping[str, Callable[..., float]] = {
-    "recall": recall, "mrr": reciprocal_rank, "ndcg": ndcg,
-}  # fmt: skip
+MEASURES: Mapping[str, Callable[..., float]] = {"recall": recall, "mrr": reciprocal_rank, "ndcg": ndcg}
 
 
 def spearman(pairs: F64) -> float:

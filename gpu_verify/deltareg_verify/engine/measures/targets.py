@@ -21,10 +21,7 @@ def target_likelihoods(side: EngineSide, samples: Samples) -> list[object] | Non
     """
     words, vocabulary = side.engine.tokenizer(), side.engine.vocabulary()
     if samples.texts and words is not None:
-        pairs = [
-            following(words, text, target)
-            for text, target in zip(samples.texts, samples.targets, strict=True)
-        ]
+        pairs = [following(words, text, target) for text, target in zip(samples.texts, samples.targets, strict=True)]
         logs = side.engine.log_likelihoods(side.state, pairs)[:, 0]
         rows = zip(logs.tolist(), pairs, strict=True)
         return [(log, float(len(after))) for log, (_, after) in rows]

@@ -12,7 +12,19 @@ from deltareg_verify.engine.torch_engine.tokens import BaseTokenizer
 from deltareg_verify.engine.torch_engine.warm import quieten, warm, warm_for
 
 __all__ = [
-    "StandaloneDelta", "BaseTokenizer", "MemoryRoom", "TorchEngine", "class_with_place", "environment",
-    "load_alone", "load_tokenizer", "prepare_device", "quieten", "template_in",
-    "text_losses", "warm", "warm_for", "write_chat",
-]  # fmt: skip
+    "BaseTokenizer",
+    "MemoryRoom",
+    "StandaloneDelta",
+    "TorchEngine",
+    "class_with_place",
+    "environment",
+    "load_alone",
+    "load_tokenizer",
+    "prepare_device",
+    "quieten",
+    "template_in",
+    "text_losses",
+    "warm",
+    "warm_for",
+    "write_chat",
+]

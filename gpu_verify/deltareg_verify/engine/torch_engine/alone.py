@@ -56,13 +56,7 @@ class StandaloneDelta:
 
 
 def load_alone(
-    base: BaseFiles,
-    effects: Sequence[Effect],
-    library: str,
-    folder: Path,
-    *,
-    suite: Suite,
-    device: torch.device,
+    base: BaseFiles, effects: Sequence[Effect], library: str, folder: Path, *, suite: Suite, device: torch.device
 ) -> StandaloneDelta:
     """Have a library load a delta from its folder onto its base.
 
@@ -89,8 +83,6 @@ def load_alone(
         }
         if library == "transformers":
             return StandaloneDelta(*load_by_transformers(network.module, folder), probe)
-        plan = make_plan(
-            network, effects, tensors=own.tensors, names=own.view.names, ops=TorchOps(device)
-        )
+        plan = make_plan(network, effects, tensors=own.tensors, names=own.view.names, ops=TorchOps(device))
         written = stored_places(effects, network, plan)
         return StandaloneDelta(*load_with_library(library, network, folder, effects, written=written), probe)

@@ -92,9 +92,7 @@ def open_delta(path: Path, base: BaseFiles, *, convention: str = "") -> OpenedDe
     return OpenedDelta(path, base, assessment.account.effects)
 
 
-def attach(
-    model: PreTrainedModel, deltas: Sequence[OpenedDelta], *, include: Sequence[str] = ()
-) -> "AttachedDeltas":
+def attach(model: PreTrainedModel, deltas: Sequence[OpenedDelta], *, include: Sequence[str] = ()) -> "AttachedDeltas":
     """Attach deltas to the model of their base, once; see `Host.prepare` and `Host.attach`."""
     if not deltas:
         raise InvalidInput("there is no delta to attach")
@@ -141,15 +139,11 @@ class Host:
         view = self._base.view
         foreign = next((d for d in deltas if d.base.view.root != view.root), None)
         if foreign is not None:
-            raise BaseMismatch(
-                f"{foreign.path} was opened against another base", fix="open it against this one"
-            )
+            raise BaseMismatch(f"{foreign.path} was opened against another base", fix="open it against this one")
         own = [effect for delta in deltas for effect in delta.effects]
         effects = _relocate_effects(select_effects(own, include, view.names), self._network)
         ops = KeepingOps(self._device)
-        plan = make_plan(
-            self._network, effects, tensors=self._base.tensors, names=view.names, ops=ops
-        )
+        plan = make_plan(self._network, effects, tensors=self._base.tensors, names=view.names, ops=ops)
         self._refuse_homeless(plan, effects)
         return PreparedDeltas(plan, ops)
 
@@ -227,11 +221,11 @@ class AttachedDeltas:
         labels = ready.plan.labels
         self._ready, self._hits = ready, Counter()
 
-        def noted(effect: ActivationHook | PrefixInsert, _: Passed | None = None, /) -> None:
+        def note_hit(effect: ActivationHook | PrefixInsert, _: Passed | None = None, /) -> None:
             self._hits[labels[id(effect)]] += 1
 
         with ExitStack() as stack, _same_grad_mode():
-            self._weights = stack.enter_context(put_on(module, ready.plan, ready.ops, noted))
+            self._weights = stack.enter_context(put_on(module, ready.plan, ready.ops, note_hit))
             stack.callback(_BUSY.discard, module)
             _BUSY.add(module)
             self._stack = stack.pop_all()
@@ -259,7 +253,7 @@ def _relocate_effects(effects: Sequence[Effect], network: LoadedNetwork) -> list
         candidates = (module, f"{prefix}{module}", module.removeprefix(prefix))
         return next((c for c in candidates if c in known), module)
 
-    def moved(effect: Effect) -> Effect:
+    def relocate(effect: Effect) -> Effect:
         match effect:
             case ActivationHook():
                 taps = {n: replace(tap, module=path(tap.module)) for n, tap in effect.taps.items()}
@@ -269,4 +263,4 @@ def _relocate_effects(effects: Sequence[Effect], network: LoadedNetwork) -> list
             case _:
                 return effect
 
-    return [moved(effect) for effect in effects]
+    return [relocate(effect) for effect in effects]

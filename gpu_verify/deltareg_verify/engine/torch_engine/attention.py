@@ -109,17 +109,14 @@ class AttentionCall:
         """By how much the real tokens move."""
         return sum(prefix.shift for prefix in self.prefixes)
 
-    def joined(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def prepend_prefixes(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Put the prefixes before keys and values."""
         pairs = [prefix.for_rows(key.shape[0]) for prefix in self.prefixes]
         for keys, values in pairs:
             _check_fit(keys, key, "keys")
             _check_fit(values, value, "values")
         before = [torch.cat(parts, dim=2) for parts in zip(*pairs, strict=True)]
-        return (
-            torch.cat([before[0].to(key.dtype), key], dim=2),
-            torch.cat([before[1].to(value.dtype), value], dim=2),
-        )
+        return (torch.cat([before[0].to(key.dtype), key], dim=2), torch.cat([before[1].to(value.dtype), value], dim=2))
 
     def mask(self, mask: torch.Tensor | None) -> torch.Tensor | None:
         """Widen the mask, so that every query sees the prefix; None still stands for no mask."""

@@ -27,9 +27,7 @@ LENGTHS = (4, 6, 5, 6)
 BATCH, LEFT, CACHE, LONGEST = WAYS = ("batch", "padded_left", "cache", "longest")
 _OUTPUTS = ("logits", "last_hidden_state", "sentence_embedding", "pooler_output")
 # What networks say of inputs that they do not take.
-_REFUSALS = (
-    RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
-)  # fmt: skip
+_REFUSALS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 Found = TypeVar("Found")
 Continue = Callable[[torch.Tensor, object], tuple[Mapping[str, object], object]]
 
@@ -83,11 +81,7 @@ class _Plain:
 
 
 def deviations(
-    texts: Sequence[Sequence[int]],
-    run: Run,
-    ways: BatchCapabilities,
-    *,
-    only: Collection[str] | None = None,
+    texts: Sequence[Sequence[int]], run: Run, ways: BatchCapabilities, *, only: Collection[str] | None = None
 ) -> dict[str, float]:
     """Give by way the largest difference from the plain one, as a share of the outputs' size.
 
@@ -121,7 +115,7 @@ class _Attempt:
 
     def plainly(self, rows: Sequence[Sequence[int]]) -> _Plain:
         """Let the first text through alone, and keep its cache if there is one to use."""
-        kept = self._unless_refused(lambda: self._kept(rows[0])) if CACHE in self.wanted else None
+        kept = self._unless_refused(lambda: self._fill_cache(rows[0])) if CACHE in self.wanted else None
         if kept is None:
             alone, cache = _output(self.run(_inputs(rows[:1], self.ways)), len(rows[0]))[0], None
         else:
@@ -140,7 +134,7 @@ class _Attempt:
         told = {BATCH: plain.deviation(found)} if BATCH in self.wanted else {}
         if plain.cache is None:
             return told
-        last = self._unless_refused(lambda: self._continued(plain))
+        last = self._unless_refused(lambda: self._continue_cached(plain))
         if last is not None:
             told[CACHE] = plain.share(found[len(plain.alone)], last)
         return told
@@ -149,14 +143,14 @@ class _Attempt:
         """Behind padding, and at the last positions that the network knows."""
         is_left = LEFT in self.wanted and self.ways.pads_left
         is_far = LONGEST in self.wanted and self.ways.farthest > len(plain.rows[0])
-        found = self._unless_refused(lambda: self._placed(plain, left=is_left, far=is_far))
+        found = self._unless_refused(lambda: self._try_positions(plain, left=is_left, far=is_far))
         if found is None and is_left and is_far:  # it may take one of them
-            left = self._unless_refused(lambda: self._placed(plain, left=True, far=False))
-            far = self._unless_refused(lambda: self._placed(plain, left=False, far=True))
+            left = self._unless_refused(lambda: self._try_positions(plain, left=True, far=False))
+            far = self._unless_refused(lambda: self._try_positions(plain, left=False, far=True))
             return (left or {}) | (far or {})
         return found or {}
 
-    def _kept(self, text: Sequence[int]) -> tuple[torch.Tensor, object] | None:
+    def _fill_cache(self, text: Sequence[int]) -> tuple[torch.Tensor, object] | None:
         """Give what all but the last token give, and the cache of it."""
         if self.ways.continues is None:
             return None
@@ -164,14 +158,14 @@ class _Attempt:
         result, cache = self.ways.continues(ids, None)
         return None if cache is None else (_output(result, ids.shape[1])[0], cache)
 
-    def _continued(self, plain: _Plain) -> torch.Tensor:
+    def _continue_cached(self, plain: _Plain) -> torch.Tensor:
         """Give what the last token gives, with what is kept of those before."""
         assert self.ways.continues is not None, "something was kept"
         last = torch.tensor([plain.rows[0][-1:]], dtype=torch.long, device=self.ways.device)
         result, _ = self.ways.continues(last, plain.cache)
         return _output(result, 1)[0, 0]
 
-    def _placed(self, plain: _Plain, *, left: bool, far: bool) -> dict[str, float]:
+    def _try_positions(self, plain: _Plain, *, left: bool, far: bool) -> dict[str, float]:
         """Run the first text behind padding, far on, or both beside each other."""
         if not left and not far:
             return {}

@@ -27,9 +27,7 @@ Branch = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Added = Callable[[torch.Tensor], torch.Tensor]
 
 
-def branch_for(
-    module: nn.Module, update: Update, weight: torch.Tensor, ops: TorchOps
-) -> Branch | None:
+def branch_for(module: nn.Module, update: Update, weight: torch.Tensor, ops: TorchOps) -> Branch | None:
     """Give the function from a module's input and output to its new output, outputs in float32.
 
     None for an update or a class of module that is not known here; a subclass of a known one may do
@@ -114,17 +112,13 @@ def _build_decomposed(
     tall, wide = as_torch(left), as_torch(right)
     if update.outputs == "columns":
         tall, wide, weight = wide.T, tall.T, weight.T
-    factor = as_torch(ops.load(update.magnitude)).reshape(-1) / _row_norms(
-        weight, tall, wide, scale
-    )
+    factor = as_torch(ops.load(update.magnitude)).reshape(-1) / _row_norms(weight, tall, wide, scale)
     own = dict(module.named_parameters(recurse=False)).get("bias")
     bias = torch.zeros(1, device=ops.device) if own is None else own.detach().float()
     return lambda x, y: factor * (y - bias + added(x)) + bias
 
 
-def _row_norms(
-    weight: torch.Tensor, tall: torch.Tensor, wide: torch.Tensor, scale: float
-) -> torch.Tensor:
+def _row_norms(weight: torch.Tensor, tall: torch.Tensor, wide: torch.Tensor, scale: float) -> torch.Tensor:
     """Norms of the rows w + s·l·R: ‖w‖² + 2s·l·(R w) + s²·l·(R Rᵀ)·l, in float64."""
     w, left, right = weight.detach().double(), tall.double(), wide.double()
     crossed = 2 * scale * (left * (w @ right.T)).sum(1)

@@ -36,9 +36,7 @@ def argument(names: tuple[str, ...], args: Args, kwargs: Kwargs, which: int | st
     return kwargs.get(name)
 
 
-def with_first(
-    names: tuple[str, ...], args: Args, kwargs: Kwargs, value: torch.Tensor
-) -> tuple[Args, Kwargs]:
+def with_first(names: tuple[str, ...], args: Args, kwargs: Kwargs, value: torch.Tensor) -> tuple[Args, Kwargs]:
     """Give a call's arguments with another first one."""
     if args:
         return (value, *args[1:]), kwargs

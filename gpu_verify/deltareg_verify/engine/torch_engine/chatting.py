@@ -62,12 +62,7 @@ def _render_chat(tokenizer: PreTrainedTokenizerBase, template: str, text: str) -
 
 def _apply(tokenizer: PreTrainedTokenizerBase, template: str, content: object) -> str:
     turns = [{"role": "user", "content": content}]
-    return str(
-        tokenizer.apply_chat_template(
-            turns,
-            chat_template=template, tokenize=False, add_generation_prompt=True,
-        )
-    )  # fmt: skip
+    return str(tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, add_generation_prompt=True))
 
 
 def _read_template(file: Path) -> str:

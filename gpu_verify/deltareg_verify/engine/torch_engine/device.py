@@ -40,9 +40,7 @@ def prepare_device(name: str, *, threads: int) -> torch.device:
     if device.type == "cuda":
         os.environ.setdefault(*REPEATABLE_CUBLAS)
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-            raise Misconfigured(
-                f"torch sees no device {name}", fix="start the worker with --gpu cpu"
-            )
+            raise Misconfigured(f"torch sees no device {name}", fix="start the worker with --gpu cpu")
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -21,12 +21,21 @@ from deltareg.errors import Inconclusive
 from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import Suite
 from deltareg_verify.engine.case import BaseFiles
-from deltareg_verify.engine.engine import F64, OTHER_SEED, WeightChange, FiredEffects, Outputs, ReloadOutcome, SecondOpinion, State
+from deltareg_verify.engine.engine import (
+    F64,
+    OTHER_SEED,
+    FiredEffects,
+    Outputs,
+    ReloadOutcome,
+    SecondOpinion,
+    State,
+    WeightChange,
+)
 from deltareg_verify.engine.torch_engine import device as devices
 from deltareg_verify.engine.torch_engine import tokens as wording
 from deltareg_verify.engine.torch_engine.fold import chains, change_of, is_finite
 from deltareg_verify.engine.torch_engine.forward import forward, put_on, watched_forward
-from deltareg_verify.engine.torch_engine.from_files import dtype_of, blank_values
+from deltareg_verify.engine.torch_engine.from_files import blank_values, dtype_of
 from deltareg_verify.engine.torch_engine.invocations import with_invocations
 from deltareg_verify.engine.torch_engine.judging import Found, Judge, JudgedNetwork, figures_of
 from deltareg_verify.engine.torch_engine.load import DTYPES, SPELLED, LoadedNetwork, load, load_tokenizer
@@ -36,12 +45,7 @@ from deltareg_verify.engine.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.engine.torch_engine.plan import NetworkPlan, fold_plan, make_plan
 from deltareg_verify.engine.torch_engine.positions import most_positions
 from deltareg_verify.engine.torch_engine.prefix import added_rows, places_before, without_added
-from deltareg_verify.engine.torch_engine.probe import (
-    continues_texts,
-    floating_outputs,
-    given_inputs,
-    probe_inputs,
-)
+from deltareg_verify.engine.torch_engine.probe import continues_texts, floating_outputs, given_inputs, probe_inputs
 from deltareg_verify.engine.torch_engine.reloaded import folded_values, load_beside
 from deltareg_verify.engine.torch_engine.room import MemoryRoom, estimate_need
 from deltareg_verify.engine.torch_engine.second_opinion import ask, stored_places
@@ -103,14 +107,12 @@ class TorchEngine:
         """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
         return self._of_inputs(state, self._forward(state, self._probe, seed=seed))
 
-    def reloaded(self, config: Mapping[str, object]) -> ReloadOutcome:
+    def reload_folded(self, config: Mapping[str, object]) -> ReloadOutcome:
         """Load what folding gives by the class that a config names, and run it on the probe."""
         folded = {self._plan.targets[name]: new for name, new in self._folded.items()}
         is_whole = self._placing is None
         with devices.memory_seam("loading the folded model"):
-            values = folded_values(
-                self._effects, self._tensors, self._ops, known=folded if is_whole else {}
-            )
+            values = folded_values(self._effects, self._tensors, self._ops, known=folded if is_whole else {})
             values = values if is_whole else blank_values(values, values.keys(), self._dtype)
             module, found = load_beside(self._base, config, values, self._network, self._dtype)
             if not is_whole:
@@ -124,9 +126,13 @@ class TorchEngine:
             return SecondOpinion(library)
         with devices.memory_seam(f"running the delta by {library}"):
             found = ask(
-                library, self._network, folder, self._effects, self._probe,
+                library,
+                self._network,
+                folder,
+                self._effects,
+                self._probe,
                 written=stored_places(self._effects, self._network, self._plan),
-            )  # fmt: skip
+            )
         added = added_rows(self._plan.inserts, self._running)
         if found.outputs is None or not added:
             return found
@@ -140,15 +146,15 @@ class TorchEngine:
         """
         return floating_outputs(self._forward(state, given_inputs(self._network.module, inputs)))
 
-    def fired(self) -> FiredEffects:
+    def find_fired(self) -> FiredEffects:
         """Run one attached forward and tell what took part."""
-        return self._fired(self._probe)
+        return self._observe_fired(self._probe)
 
     def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> FiredEffects:
         """The same on inputs of one's own."""
-        return self._fired(given_inputs(self._network.module, inputs))
+        return self._observe_fired(given_inputs(self._network.module, inputs))
 
-    def overflowed(self) -> Sequence[str]:
+    def find_overflowed(self) -> Sequence[str]:
         """Name folded weights that are not finite."""
         folded, targets = self._folded.items(), self._plan.targets
         with devices.memory_seam("computing the new weights"):
@@ -173,39 +179,33 @@ class TorchEngine:
         wrapped = self._tokenizer
         return None if wrapped is None else BaseTokenizer(wrapped, self._most_positions)
 
-    def log_likelihoods(
-        self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> F64:
+    def log_likelihoods(self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> F64:
         """Score pairs, one forward for all that share what goes in."""
         return wording.score_pairs(
-            lambda ids: self._logits(state, ids), pairs,
-            most=self._most_positions, device=self._device,
-        )  # fmt: skip
+            lambda ids: self._logits(state, ids), pairs, most=self._most_positions, device=self._device
+        )
 
     def follow(
-        self,
-        state: State,
-        tokens: Sequence[int],
-        count: int,
-        *,
-        is_over: Callable[[Sequence[int]], bool],
+        self, state: State, tokens: Sequence[int], count: int, *, is_over: Callable[[Sequence[int]], bool]
     ) -> list[int]:
         """Continue tokens without a cache, so that each step is a plain forward."""
         logits_of = partial(self._logits, state)
         return wording.follow(logits_of, tokens, count, is_over=is_over, device=self._device)
 
-    def general(
-        self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
-    ) -> Figures:
+    def general(self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None) -> Figures:
         """Work out the figures on the general probes."""
-        return self.judged(state, probes, partial(figures_of, ways=ways))
+        return self.run_judge(state, probes, partial(figures_of, ways=ways))
 
-    def judged(self, state: State, probes: BaseProbes, judge: Judge[Found]) -> Found:
+    def run_judge(self, state: State, probes: BaseProbes, judge: Judge[Found]) -> Found:
         """Have the network judged in a state, on the general probes as its inputs."""
         judged = JudgedNetwork(
-            self._network.module, self._tokenizer, self._is_generative, self._most_positions,
-            self._probe, self._effects if state == "attached" else (),
-        )  # fmt: skip
+            self._network.module,
+            self._tokenizer,
+            self._is_generative,
+            self._most_positions,
+            self._probe,
+            self._effects if state == "attached" else (),
+        )
         with devices.memory_seam(f"running the {state} network on general probes"):
             general = judged.inputs(probes)
             with self._as(state):
@@ -229,9 +229,7 @@ class TorchEngine:
         takes, most = parameters_of(self._network.module), min(_MOST_TOKENS, self._most_positions)
         return wording.encode_texts(tokenizer, texts, others, most=most, takes=takes)
 
-    def write(
-        self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
-    ) -> list[list[int]] | None:
+    def write(self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int) -> list[list[int]] | None:
         """Have the library itself go on greedily, step by step, as it does for its users."""
         module = self._network.module
         if not can_write(module):
@@ -253,9 +251,7 @@ class TorchEngine:
 
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Give an engine of another delta, with this one's network."""
-        other = TorchEngine(
-            self._whole, effects, suite=self._suite, device=self._device, room=self._room
-        )
+        other = TorchEngine(self._whole, effects, suite=self._suite, device=self._device, room=self._room)
         if other._base.view.components.keys() <= self._base.view.components.keys():
             other._base, other._tensors = self._base, self._tensors
             other._network, other._tokenizer = self._network, self._tokenizer
@@ -270,9 +266,7 @@ class TorchEngine:
         if dtype not in SPELLED or DTYPES[SPELLED[dtype]] == self._dtype:
             return self
         suite = replace(self._suite, dtype=SPELLED[dtype])
-        return TorchEngine(
-            self._whole, self._effects, suite=suite, device=self._device, room=self._room
-        )
+        return TorchEngine(self._whole, self._effects, suite=suite, device=self._device, room=self._room)
 
     def peak_bytes(self) -> int:
         """The most memory held so far."""
@@ -289,9 +283,7 @@ class TorchEngine:
     @cached_property
     def _dtype(self) -> torch.dtype:
         """What a suite asks for, or what the base runs in by itself."""
-        return DTYPES.get(self._suite.dtype) or dtype_of(
-            self._base.path, self._base.view, self._tensors
-        )
+        return DTYPES.get(self._suite.dtype) or dtype_of(self._base.path, self._base.view, self._tensors)
 
     @cached_property
     def _placing(self) -> StreamPlacement | None:
@@ -302,9 +294,8 @@ class TorchEngine:
     def _network(self) -> LoadedNetwork:
         with devices.memory_seam("loading the base"):
             return load(
-                self._base.path, self._base.view, self._tensors, self._device,
-                dtype=self._dtype, placing=self._placing,
-            )  # fmt: skip
+                self._base.path, self._base.view, self._tensors, self._device, dtype=self._dtype, placing=self._placing
+            )
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase | None:
@@ -318,9 +309,8 @@ class TorchEngine:
     def _plan(self) -> NetworkPlan:
         with devices.memory_seam("computing the new weights"):
             return make_plan(
-                self._network, self._effects, tensors=self._tensors,
-                names=self._base.view.names, ops=self._ops,
-            )  # fmt: skip
+                self._network, self._effects, tensors=self._tensors, names=self._base.view.names, ops=self._ops
+            )
 
     @cached_property
     def _folded(self) -> Mapping[str, torch.Tensor]:
@@ -332,9 +322,7 @@ class TorchEngine:
     @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
         rows, tokens = (self._suite.probes[name] for name in ("sequences", "tokens"))
-        made = probe_inputs(
-            self._network.module, seed=self._suite.seed, sequences=rows, tokens=tokens
-        )
+        made = probe_inputs(self._network.module, seed=self._suite.seed, sequences=rows, tokens=tokens)
         return with_invocations(made, self._probed)
 
     @cached_property
@@ -345,7 +333,7 @@ class TorchEngine:
     def _is_generative(self) -> bool:
         return continues_texts(self._network.module, self._probe)
 
-    def _fired(self, inputs: Mapping[str, torch.Tensor]) -> FiredEffects:
+    def _observe_fired(self, inputs: Mapping[str, torch.Tensor]) -> FiredEffects:
         module, plan = self._network.module, self._plan
         with devices.memory_seam("running the attached forward"):
             watched = watched_forward(module, plan, self._running, inputs, seed=OTHER_SEED)
@@ -367,9 +355,7 @@ class TorchEngine:
         assert isinstance(logits, torch.Tensor)
         return logits[:, -ids.shape[1] :].float()  # a delta may put virtual tokens before them
 
-    def _forward(
-        self, state: State, inputs: Mapping[str, torch.Tensor], *, seed: int = 0
-    ) -> Mapping[str, object]:
+    def _forward(self, state: State, inputs: Mapping[str, torch.Tensor], *, seed: int = 0) -> Mapping[str, object]:
         with devices.memory_seam(f"running the {state} forward"), self._as(state):
             return forward(self._network.module, inputs, seed=seed)
 

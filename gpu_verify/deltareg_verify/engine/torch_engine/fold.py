@@ -56,9 +56,7 @@ def chains(effects: Iterable[Effect]) -> list[UpdateChain]:
     return list(found.values())
 
 
-def new_weight(
-    chain: UpdateChain, at: torch.Tensor, tensors: Mapping[str, Tensor], ops: TorchOps
-) -> torch.Tensor:
+def new_weight(chain: UpdateChain, at: torch.Tensor, tensors: Mapping[str, Tensor], ops: TorchOps) -> torch.Tensor:
     """Give the new weight for a parameter or buffer: as a value, or one that is made at each call.
 
     Args:
@@ -76,9 +74,7 @@ def new_weight(
     return ops.placing.make(partial(fold, chain, tensors, ops, at.dtype), shape, at.dtype)
 
 
-def fold(
-    chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps, dtype: torch.dtype
-) -> torch.Tensor:
+def fold(chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps, dtype: torch.dtype) -> torch.Tensor:
     """Give the new weight, on the device.
 
     Args:
@@ -134,9 +130,15 @@ def change_of(chain: UpdateChain, tensors: Mapping[str, Tensor], ops: TorchOps) 
     delta = float(by_row.sum())
     peak, middle, at = (0.0, 0.0, 0) if is_vector else _peak(by_row, size // max(1, rows))
     return WeightChange(
-        chain.target, math.sqrt(delta / size), math.sqrt(weight / size), is_vector,
-        row_peak=peak, row_middle=middle, row=at, kept=1 + along / weight if weight else 1.0,
-    )  # fmt: skip
+        chain.target,
+        math.sqrt(delta / size),
+        math.sqrt(weight / size),
+        is_vector,
+        row_peak=peak,
+        row_middle=middle,
+        row=at,
+        kept=1 + along / weight if weight else 1.0,
+    )
 
 
 def _rows(chain: UpdateChain, weight: torch.Tensor, start: int, stop: int, ops: TorchOps) -> torch.Tensor:
@@ -146,9 +148,7 @@ def _rows(chain: UpdateChain, weight: torch.Tensor, start: int, stop: int, ops: 
     return as_torch(value)
 
 
-def _base_rows(
-    source: Tensor, shape: tuple[int, ...], start: int, stop: int, ops: TorchOps
-) -> torch.Tensor:
+def _base_rows(source: Tensor, shape: tuple[int, ...], start: int, stop: int, ops: TorchOps) -> torch.Tensor:
     """Read rows of a base's tensor; rows that it does not have are zero."""
     if not source.shape:
         return as_torch(ops.load(source))

@@ -25,9 +25,7 @@ from deltareg_verify.engine.torch_engine.swap import swap_tensors
 class HookObserver(Protocol):
     """Told every time that a hook or an insert has done something; a hook says what."""
 
-    def __call__(
-        self, effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /
-    ) -> None:
+    def __call__(self, effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /) -> None:
         """Take note."""
 
 
@@ -115,24 +113,19 @@ def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor], *, seed: int 
 
 
 def watched_forward(
-    module: nn.Module,
-    plan: NetworkPlan,
-    ops: TorchOps,
-    inputs: Mapping[str, torch.Tensor],
-    *,
-    seed: int = 0,
+    module: nn.Module, plan: NetworkPlan, ops: TorchOps, inputs: Mapping[str, torch.Tensor], *, seed: int = 0
 ) -> ForwardTrace:
     """Run the network once with a plan on it, and watch; the rest is as for `forward`."""
     fired: set[str] = set()
     moved: dict[str, bool] = {}
     weighed = set(plan.targets.values())
 
-    def noted(effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /) -> None:
+    def note_fired(effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /) -> None:
         name = plan.labels[id(effect)]
         fired.add(name)
         if passed is not None and name not in weighed:
             moved[name] = moved.get(name, False) or not torch.equal(*map(as_torch, passed))
 
-    with put_on(module, plan, ops, noted) as weights, TensorWatch(weights) as watch:
+    with put_on(module, plan, ops, note_fired) as weights, TensorWatch(weights) as watch:
         result = forward(module, inputs, seed=seed)
     return ForwardTrace(result, fired | {plan.targets[name] for name in watch.seen}, moved)

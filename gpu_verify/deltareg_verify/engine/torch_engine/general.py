@@ -62,12 +62,7 @@ class GeneralProbes:
 
 
 def general_inputs(
-    module: nn.Module,
-    tokenizer: PreTrainedTokenizerBase | None,
-    probes: BaseProbes,
-    *,
-    is_causal: bool,
-    most: int,
+    module: nn.Module, tokenizer: PreTrainedTokenizerBase | None, probes: BaseProbes, *, is_causal: bool, most: int
 ) -> GeneralProbes | None:
     """Make the inputs of a network from a base's probes; None where it takes nothing of them.
 
@@ -92,9 +87,7 @@ def general_inputs(
     ids, mask = pad_rows([row for _, row in rows], pad=pad_of(tokenizer), device=module.device)
     made = {"input_ids": ids, "attention_mask": mask}
     return _add_labels(
-        GeneralProbes(way, made, kinds=tuple(kind for kind, _ in rows), vocabulary=vocabulary),
-        module,
-        tokenizer,
+        GeneralProbes(way, made, kinds=tuple(kind for kind, _ in rows), vocabulary=vocabulary), module, tokenizer
     )
 
 
@@ -241,9 +234,7 @@ def pad_rows(
     return ids.to(device), mask.to(device)
 
 
-def _way(
-    module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, is_causal: bool
-) -> Way:
+def _way(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, is_causal: bool) -> Way:
     takes = set(parameters_of(module))
     if tokenizer is None or module.main_input_name != "input_ids" or "input_ids" not in takes:
         return "other"
@@ -279,9 +270,11 @@ def _special(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> dict[str, i
     """Give the tokens that end, begin and fill texts, and the one of a new line."""
     line = tokenizer("\n", add_special_tokens=False)["input_ids"]
     found = {
-        "eos": tokenizer.eos_token_id, "bos": tokenizer.bos_token_id,
-        "pad": tokenizer.pad_token_id, "newline": line[-1] if line else None,
-    }  # fmt: skip
+        "eos": tokenizer.eos_token_id,
+        "bos": tokenizer.bos_token_id,
+        "pad": tokenizer.pad_token_id,
+        "newline": line[-1] if line else None,
+    }
     if found["newline"] == tokenizer.unk_token_id:
         del found["newline"]
     known: dict[str, int] = {}

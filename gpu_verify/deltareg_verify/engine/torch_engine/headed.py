@@ -14,9 +14,12 @@ from deltareg.delta.kind import Addition, BaseView, NetworkClass
 from deltareg.delta.network_class import MOST_LABELS
 
 _FIRST = (
-    "ForSequenceClassification", "ForImageClassification", "ForTokenClassification",
-    "ForQuestionAnswering", "ForAudioClassification",
-)  # fmt: skip
+    "ForSequenceClassification",
+    "ForImageClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForAudioClassification",
+)
 
 
 def class_with_place(view: BaseView, heads: Sequence[Addition]) -> NetworkClass | None:

@@ -22,13 +22,7 @@ from torch import nn
 from deltareg.delta.kind import ActivationHook, HookInputs, Tap
 from deltareg.delta.maths.formula import Array
 from deltareg.errors import Inconclusive
-from deltareg_verify.engine.torch_engine.calls import (
-    argument,
-    output_of,
-    parameters_of,
-    with_first,
-    with_output,
-)
+from deltareg_verify.engine.torch_engine.calls import argument, output_of, parameters_of, with_first, with_output
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch
 from deltareg_verify.engine.torch_engine.prompts import Prompts, cache_of
 
@@ -40,9 +34,7 @@ Noted = Callable[[ActivationHook, Passed], None]
 
 
 @contextmanager
-def attach_hooks(
-    network: nn.Module, hooks: Sequence[ActivationHook], ops: TorchOps, fired: Noted
-) -> Generator[None]:
+def attach_hooks(network: nn.Module, hooks: Sequence[ActivationHook], ops: TorchOps, fired: Noted) -> Generator[None]:
     """Keep hooks on a network for as long as the block runs.
 
     Args:
@@ -141,16 +133,14 @@ class _Stage:
             if isinstance(value, torch.Tensor):
                 self.notes.heard[tap] = value
 
-    def _apply(
-        self, hooks: Sequence[ActivationHook], value: torch.Tensor, call: "_Call"
-    ) -> torch.Tensor:
+    def _apply(self, hooks: Sequence[ActivationHook], value: torch.Tensor, call: "_Call") -> torch.Tensor:
         result = as_array(value.float())
         for hook in hooks:
-            given, result = result, hook.hook.apply(result, self._seen(hook, call), self.ops)
+            given, result = result, hook.hook.apply(result, self._collect_seen(hook, call), self.ops)
             self.fired(hook, (given, result))
         return as_torch(result).to(value.dtype)
 
-    def _seen(self, hook: ActivationHook, call: "_Call") -> HookInputs:
+    def _collect_seen(self, hook: ActivationHook, call: "_Call") -> HookInputs:
         arrays: dict[str, Array] = {}
         functions: dict[str, Callable[[Array], Array]] = {}
         for name, tap in hook.taps.items():
@@ -192,9 +182,7 @@ def _function(module: nn.Module) -> Callable[[Array], Array]:
     return call
 
 
-def _by_place(
-    hooks: Iterable[ActivationHook], network: nn.Module
-) -> dict[tuple[str, str], list[ActivationHook]]:
+def _by_place(hooks: Iterable[ActivationHook], network: nn.Module) -> dict[tuple[str, str], list[ActivationHook]]:
     """Group hooks that change the same value; one without a module never fires."""
     known = {name for name, _ in network.named_modules(remove_duplicate=False)}
     found: dict[tuple[str, str], list[ActivationHook]] = defaultdict(list)

@@ -24,9 +24,7 @@ Fired = Callable[[PrefixInsert], None]
 
 
 @contextmanager
-def rows_before(
-    network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, fired: Fired
-) -> Generator[None]:
+def rows_before(network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, fired: Fired) -> Generator[None]:
     """Put rows before the embedded tokens that go in, or before what the embeddings give.
 
     A hook runs before those that were there, so the rows of the first insert end up first.
@@ -65,11 +63,7 @@ def _check_takes_vectors(network: PreTrainedModel) -> None:
 
 
 def _before_tokens(
-    rows: torch.Tensor,
-    fired: Callable[[], None],
-    network: PreTrainedModel,
-    args: Arguments,
-    kwargs: Keywords,
+    rows: torch.Tensor, fired: Callable[[], None], network: PreTrainedModel, args: Arguments, kwargs: Keywords
 ) -> tuple[Arguments, Keywords]:
     given = dict(kwargs)
     if _is_under_way(given):  # the rows are in the cache; the network counts on from its length
@@ -98,11 +92,7 @@ def _before_embeddings(
 
 
 def _before_output(
-    rows: torch.Tensor,
-    fired: Callable[[], None],
-    _module: nn.Module,
-    _args: Arguments,
-    output: torch.Tensor,
+    rows: torch.Tensor, fired: Callable[[], None], _module: nn.Module, _args: Arguments, output: torch.Tensor
 ) -> torch.Tensor:
     fired()
     return _prepend_rows(rows, output)

@@ -105,9 +105,7 @@ def _mask_as(name: str) -> Callable[..., torch.Tensor | None]:
     build = AttentionMaskInterface()[name]
 
     def mask(*args: object, **kwargs: object) -> torch.Tensor | None:
-        return cast(
-            "torch.Tensor | None", build(*args, **{**kwargs, "allow_is_causal_skip": False})
-        )
+        return cast("torch.Tensor | None", build(*args, **{**kwargs, "allow_is_causal_skip": False}))
 
     return mask
 
@@ -128,7 +126,7 @@ def _attend_as(name: str) -> Attend:
         call = AttentionCall(module, query, key, prefixes, kwargs)
         mask = call.mask(attention_mask)
         kwargs = call.arguments()
-        keys, values = call.joined(key, value)
+        keys, values = call.prepend_prefixes(key, value)
         for prefix in prefixes:
             prefix.fired()
         return original(module, query, keys, values, mask, **kwargs)

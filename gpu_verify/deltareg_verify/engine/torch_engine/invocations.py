@@ -12,9 +12,7 @@ from deltareg.delta.kind import ActivationHook, Effect
 _TOKENS = "input_ids"
 
 
-def with_invocations(
-    inputs: Mapping[str, torch.Tensor], effects: Iterable[Effect]
-) -> Mapping[str, torch.Tensor]:
+def with_invocations(inputs: Mapping[str, torch.Tensor], effects: Iterable[Effect]) -> Mapping[str, torch.Tensor]:
     """Put the phrases of effects into every other row, one a row and in its middle.
 
     The rows between stay as they are: there the deltas are to do nothing.

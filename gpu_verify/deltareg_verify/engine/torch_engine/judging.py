@@ -21,7 +21,14 @@ from deltareg.delta.kind import ActivationHook, Effect, PrefixInsert
 from deltareg.suites.base_probes import BaseProbes
 from deltareg_verify.engine.torch_engine.batching import LENGTHS, BatchCapabilities, deviations
 from deltareg_verify.engine.torch_engine.forward import forward
-from deltareg_verify.engine.torch_engine.general import GeneralProbes, general_inputs, losses_by_text, measure, pad_of, shift_tokens_right
+from deltareg_verify.engine.torch_engine.general import (
+    GeneralProbes,
+    general_inputs,
+    losses_by_text,
+    measure,
+    pad_of,
+    shift_tokens_right,
+)
 from deltareg_verify.engine.torch_engine.networks.calling import Result, parameters_of
 from deltareg_verify.engine.torch_engine.prefilled import CACHE_NAMES, name_of_cache, takes_cache
 from deltareg_verify.messages.figures import Figures, ProbeLoss
@@ -49,9 +56,7 @@ class JudgedNetwork:
 
     def inputs(self, probes: BaseProbes) -> GeneralProbes:
         """Give the general probes as inputs."""
-        found = general_inputs(
-            self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most
-        )
+        found = general_inputs(self.module, self.tokenizer, probes, is_causal=self.is_causal, most=self.most)
         return found or GeneralProbes("other", self.probe)
 
 
@@ -95,8 +100,7 @@ def _ways(judged: JudgedNetwork, general: GeneralProbes) -> BatchCapabilities:
     # What stands before a text, waits for a phrase or acts on its first and last places is served
     # by rules of its own: with a cache, every token is the last one of its time.
     is_placed = any(
-        isinstance(e, PrefixInsert)
-        or (isinstance(e, ActivationHook) and (e.invoked_by or e.is_placed))
+        isinstance(e, PrefixInsert) or (isinstance(e, ActivationHook) and (e.invoked_by or e.is_placed))
         for e in judged.effects
     )
     takes, is_causal = parameters_of(module), general.way == "causal" and not is_placed
@@ -105,16 +109,16 @@ def _ways(judged: JudgedNetwork, general: GeneralProbes) -> BatchCapabilities:
     has_positions = "position_ids" in takes and general.way != "seq2seq" and not is_placed
     told = getattr(module.config.get_text_config(), "max_position_embeddings", 0)
     return BatchCapabilities(
-        pad=pad_of(judged.tokenizer), device=general.inputs["input_ids"].device,
+        pad=pad_of(judged.tokenizer),
+        device=general.inputs["input_ids"].device,
         beside=partial(_beside, module, general),
-        pads_left=is_causal, continues=partial(_continue, module) if is_cached else None,
+        pads_left=is_causal,
+        continues=partial(_continue, module) if is_cached else None,
         farthest=int(told or 0) if has_positions else 0,
-    )  # fmt: skip
+    )
 
 
-def _beside(
-    module: PreTrainedModel, general: GeneralProbes, ids: torch.Tensor
-) -> Mapping[str, torch.Tensor]:
+def _beside(module: PreTrainedModel, general: GeneralProbes, ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
     return {"decoder_input_ids": shift_tokens_right(module, ids)} if general.way == "seq2seq" else {}
 
 

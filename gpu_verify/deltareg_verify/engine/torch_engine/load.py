@@ -21,7 +21,7 @@ from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.dtypes import RUN_IN
-from deltareg_verify.engine.torch_engine.from_files import map_tensors, blank_values
+from deltareg_verify.engine.torch_engine.from_files import blank_values, map_tensors
 from deltareg_verify.engine.torch_engine.networks import LoadReport, make_network
 from deltareg_verify.engine.torch_engine.ops import NAMES, borrow_rows
 from deltareg_verify.engine.torch_engine.streamed import StreamPlacement, stand_in
@@ -107,8 +107,7 @@ def load(
     lost = sorted(name for name in loading.mismatched if not _is_head(name, view))
     if lost:
         raise Inconclusive(
-            f"its library wants {lost[0]} of the base in another shape",
-            fix="register the base as its library saves it",
+            f"its library wants {lost[0]} of the base in another shape", fix="register the base as its library saves it"
         )
     network = network_of(module, view, loading)
     _check_known(network, view)
@@ -149,9 +148,7 @@ def _check_known(network: LoadedNetwork, view: BaseView) -> None:
     names = view.names
     known = {names.tensor(name) for name in network.live} | network.slots.keys()
     lost = [
-        name
-        for name in view.tensors
-        if name not in known and not names.is_buffer(name) and not _is_head(name, view)
+        name for name in view.tensors if name not in known and not names.is_buffer(name) and not _is_head(name, view)
     ]
     new = [name for name in network.fresh if not _is_head(name, view)]
     if lost and new:
@@ -189,11 +186,7 @@ def first_difference(network: LoadedNetwork, tensors: Mapping[str, Tensor]) -> t
         # A buffer that is computed and not stored is not among them; and where a delta has a head
         # of another size, the base's own is not there.
         is_other_head = names[0] in network.loading.mismatched
-        if (
-            names[0] in live
-            and not is_other_head
-            and not _is_equal(live[names[0]], tensors[file_name])
-        ):
+        if names[0] in live and not is_other_head and not _is_equal(live[names[0]], tensors[file_name]):
             return file_name, names[0]
     for file_name, slot in network.slots.items():
         if not _is_equal(slot.of(live[slot.whole]), tensors[file_name]):

@@ -74,9 +74,7 @@ def with_image_tokens(
     if image is None or ids is None or "pixel_values" not in made or is_beside:
         return dict(made)
     tokens = _tokens_per_image(module, made, ids.shape[0])
-    others = torch.where(
-        ids == image, (image + 1) % module.config.get_text_config().vocab_size, ids
-    )
+    others = torch.where(ids == image, (image + 1) % module.config.get_text_config().vocab_size, ids)
     row = torch.full((ids.shape[0], tokens), image)
     joined = torch.cat([others[:, :1], row, others[:, 1:]], dim=1)
     more: dict[str, torch.Tensor] = {}
@@ -86,14 +84,9 @@ def with_image_tokens(
     return {**made, "input_ids": joined, "attention_mask": mask, **more}
 
 
-def _tokens_per_image(
-    module: PreTrainedModel, made: Mapping[str, torch.Tensor], images: int
-) -> int:
+def _tokens_per_image(module: PreTrainedModel, made: Mapping[str, torch.Tensor], images: int) -> int:
     given = {n: made[n] for n in ("pixel_values", "image_grid_thw") if n in made}
-    placed = {
-        n: v.to(module.device, module.dtype if v.is_floating_point() else None)
-        for n, v in given.items()
-    }
+    placed = {n: v.to(module.device, module.dtype if v.is_floating_point() else None) for n, v in given.items()}
     try:
         find = cast("Callable[..., _Features]", module.get_image_features)
         with torch.no_grad():
@@ -105,9 +98,7 @@ def _tokens_per_image(
     return sum(part.numel() // part.shape[-1] for part in listed) // images
 
 
-def _patches(
-    random: np.random.Generator, config: PretrainedConfig, images: int
-) -> dict[str, torch.Tensor]:
+def _patches(random: np.random.Generator, config: PretrainedConfig, images: int) -> dict[str, torch.Tensor]:
     """Make images cut into patches, one patch a row, and how many each has in time and space.
 
     Nothing for a network that tells its sizes in another way.
@@ -122,9 +113,7 @@ def _patches(
     return {"pixel_values": _normal(random, images * side * side, width), "image_grid_thw": grid}
 
 
-def _tiles(
-    random: np.random.Generator, config: PretrainedConfig, images: int
-) -> dict[str, torch.Tensor]:
+def _tiles(random: np.random.Generator, config: PretrainedConfig, images: int) -> dict[str, torch.Tensor]:
     """Make one image a row, cut into as many tiles as the network takes, and say how it was cut.
 
     Nothing for a network that tells its sizes in another way.

@@ -19,10 +19,17 @@ from deltareg.errors import InvalidInput
 from deltareg_verify.engine.torch_engine.streamed import StreamPlacement
 
 DTYPES: dict[str, torch.dtype] = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 REAL = frozenset({"F64", "F32", "F16", "BF16"})
 # Of a delta alone: a base that holds any keeps scales beside them, and is no network as it is.
@@ -74,9 +81,7 @@ class TorchOps:
     device: torch.device
     placing: StreamPlacement | None = None
 
-    def load(
-        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
-    ) -> Array:
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False) -> Array:
         """Read rows `start:stop` as float32: exact but for F64, which is rounded."""
         if tensor.dtype not in REAL and tensor.dtype not in _EIGHT_BITS:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
@@ -153,9 +158,7 @@ class TorchOps:
         numbers = np.asarray(rows, dtype=np.int64)
         inside = (numbers >= 0) & (numbers < matrix.shape[0])
         result = as_torch(matrix).clone()
-        places, kept = (
-            torch.from_numpy(found).to(self.device) for found in (numbers[inside], inside)
-        )
+        places, kept = (torch.from_numpy(found).to(self.device) for found in (numbers[inside], inside))
         result[places] = as_torch(values)[kept]
         return as_array(result)
 
@@ -219,9 +222,7 @@ class KeepingOps(TorchOps):
 
     kept: dict[int, tuple[Tensor, Array]] = field(default_factory=dict[int, "tuple[Tensor, Array]"])
 
-    def load(
-        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
-    ) -> Array:
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False) -> Array:
         """Read rows of a tensor, or find it."""
         if start or stop is not None:
             return TorchOps.load(self, tensor, start, stop)

@@ -12,14 +12,7 @@ from typing import assert_never
 
 import torch
 
-from deltareg.delta.kind import (
-    ActivationHook,
-    Addition,
-    BaseCopy,
-    Effect,
-    PrefixInsert,
-    WeightUpdate,
-)
+from deltareg.delta.kind import ActivationHook, Addition, BaseCopy, Effect, PrefixInsert, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.names import NameMap
 from deltareg_verify.engine.torch_engine.branch import as_hook, branch_for, has_branch
@@ -66,12 +59,7 @@ class NetworkPlan:
 
 
 def make_plan(
-    network: LoadedNetwork,
-    effects: Sequence[Effect],
-    *,
-    tensors: Mapping[str, Tensor],
-    names: NameMap,
-    ops: TorchOps,
+    network: LoadedNetwork, effects: Sequence[Effect], *, tensors: Mapping[str, Tensor], names: NameMap, ops: TorchOps
 ) -> NetworkPlan:
     """Find a place for every effect and compute what the attached state needs."""
     plan = NetworkPlan()
@@ -222,9 +210,7 @@ def _leave_out(plan: NetworkPlan, target: str, names: NameMap) -> None:
         plan.homeless.append(target)
 
 
-def _put_addition(
-    plan: NetworkPlan, addition: Addition, network: LoadedNetwork, names: NameMap, ops: TorchOps
-) -> None:
+def _put_addition(plan: NetworkPlan, addition: Addition, network: LoadedNetwork, names: NameMap, ops: TorchOps) -> None:
     """Put an added tensor where the class has room that no file of the base fills; else note it."""
     place = _own_place(addition.target, network, names)
     fresh = network.live[place] if place is not None and place in network.fresh else None

@@ -83,9 +83,7 @@ def bias_of_all_keys(owner: nn.Module | None, bias: torch.Tensor, count: int) ->
 
 
 def _maker(network: PreTrainedModel) -> Callable[[Keywords, int], torch.Tensor]:
-    by_tokens = next(
-        (m for m in network.modules() if hasattr(m, "create_position_ids_from_input_ids")), None
-    )
+    by_tokens = next((m for m in network.modules() if hasattr(m, "create_position_ids_from_input_ids")), None)
     if by_tokens is None:
         return _number_tokens
     return lambda keywords, shift: _after_padding(by_tokens, keywords, shift)

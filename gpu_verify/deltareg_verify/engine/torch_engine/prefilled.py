@@ -63,12 +63,7 @@ class PrefilledCache(DynamicCache):
         self._held.append(fillings)
 
     def update(
-        self,
-        key_states: torch.Tensor,
-        value_states: torch.Tensor,
-        layer_idx: int,
-        *args: object,
-        **kwargs: object,
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add keys and values of a layer; give all that it has."""
         for held in self._held:
@@ -109,9 +104,7 @@ def filling(
 
     def put(keywords: Keywords) -> Keywords:
         given = dict(keywords)
-        name = next(
-            (n for n in CACHE_NAMES if given.get(n) is not None), own_name
-        )  # either may be used
+        name = next((n for n in CACHE_NAMES if given.get(n) is not None), own_name)  # either may be used
         mask, positions = given.get(mask_name), given.get("position_ids")
         given[name], cache = _prepare_cache(given.get(name), is_double=is_double)
         if not cache.holds(fillings):

@@ -17,19 +17,14 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from deltareg.delta.kind import Effect, Hook, PrefixInsert, HookInputs
+from deltareg.delta.kind import Effect, Hook, HookInputs, PrefixInsert
 from deltareg.errors import Inconclusive
 from deltareg_verify.engine.engine import F32
 from deltareg_verify.engine.torch_engine.attention import KeyValues, put_before
 from deltareg_verify.engine.torch_engine.input_rows import rows_before, submodule
 from deltareg_verify.engine.torch_engine.interface import is_switched, switch_attention
 from deltareg_verify.engine.torch_engine.ops import TorchOps, as_array, as_torch
-from deltareg_verify.engine.torch_engine.positions import (
-    Keywords,
-    bias_owner,
-    shifting,
-    takes_positions,
-)
+from deltareg_verify.engine.torch_engine.positions import Keywords, bias_owner, shifting, takes_positions
 from deltareg_verify.engine.torch_engine.prefilled import LayerPrefill, filling, takes_cache
 
 Arguments = tuple[object, ...]
@@ -86,9 +81,7 @@ def without_added(found: Mapping[str, F32], plain: Mapping[str, F32], count: int
     longer = {
         name
         for name, value in found.items()
-        if name in plain
-        and min(value.ndim, plain[name].ndim) > 1
-        and value.shape[1] == plain[name].shape[1] + count
+        if name in plain and min(value.ndim, plain[name].ndim) > 1 and value.shape[1] == plain[name].shape[1] + count
     }
     return {name: v[:, count:] if name in longer else v for name, v in found.items()}
 
@@ -119,11 +112,7 @@ def _is_for_cache(network: PreTrainedModel, insert: PrefixInsert) -> bool:
 
 
 def _fill(
-    stack: ExitStack,
-    network: PreTrainedModel,
-    inserts: Sequence[PrefixInsert],
-    ops: TorchOps,
-    fired: Fired,
+    stack: ExitStack, network: PreTrainedModel, inserts: Sequence[PrefixInsert], ops: TorchOps, fired: Fired
 ) -> None:
     fillings: dict[nn.Module, list[LayerPrefill]] = defaultdict(list)
     for insert in inserts:
@@ -136,9 +125,7 @@ def _fill(
     _before_forward(stack, network, filling(network, fillings))
 
 
-def _before_forward(
-    stack: ExitStack, network: PreTrainedModel, change: Callable[[Keywords], Keywords]
-) -> None:
+def _before_forward(stack: ExitStack, network: PreTrainedModel, change: Callable[[Keywords], Keywords]) -> None:
     def hook(_network: nn.Module, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
         return args, change(kwargs)
 
@@ -147,9 +134,7 @@ def _before_forward(
 
 
 @contextmanager
-def _key_values(
-    network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, fired: Fired
-) -> Generator[None]:
+def _key_values(network: PreTrainedModel, insert: PrefixInsert, ops: TorchOps, fired: Fired) -> Generator[None]:
     module = submodule(network, insert.module)
     if not is_switched(module, network):
         told = f"the attention of {type(network).__name__} is its own, and takes no prefix"
@@ -175,12 +160,7 @@ def _keys_values(insert: PrefixInsert, ops: TorchOps) -> tuple[torch.Tensor, tor
 
 
 def _open_gate(
-    gate: Hook,
-    prefix: KeyValues,
-    ops: TorchOps,
-    _module: nn.Module,
-    args: Arguments,
-    kwargs: Keywords,
+    gate: Hook, prefix: KeyValues, ops: TorchOps, _module: nn.Module, args: Arguments, kwargs: Keywords
 ) -> None:
     states = args[0] if args else kwargs["hidden_states"]
     assert isinstance(states, torch.Tensor)

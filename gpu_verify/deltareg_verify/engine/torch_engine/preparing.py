@@ -42,9 +42,7 @@ def render_chats(base: Path, chats: Sequence[Turns]) -> list[tuple[str, str]] | 
         told = [{"role": who, "content": said} for who, said in turns]
         try:
             whole = str(tokenizer.apply_chat_template(told, tokenize=False))
-            before = str(
-                tokenizer.apply_chat_template(told[:-1], tokenize=False, add_generation_prompt=True)
-            )
+            before = str(tokenizer.apply_chat_template(told[:-1], tokenize=False, add_generation_prompt=True))
         except Exception as error:  # a template raises what it likes
             raise InvalidInput(
                 f"row {number}: the chat template of the base refuses it: {str(error)[:200]}",
@@ -100,14 +98,8 @@ def token_rows(base: Path, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     most = min(int(tokenizer.model_max_length or _MOST_TOKENS), _MOST_TOKENS)
-    cut = tokenizer(
-        list(texts), padding=True, truncation=True, max_length=most, return_tensors="np"
-    )
-    return {
-        name: np.asarray(cut[name], np.int64)
-        for name in ("input_ids", "attention_mask")
-        if name in cut
-    }
+    cut = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="np")
+    return {name: np.asarray(cut[name], np.int64) for name in ("input_ids", "attention_mask") if name in cut}
 
 
 def _marks(tokenizer: Any, begin: str) -> bool:  # noqa: ANN401  # transformers' own class

@@ -16,20 +16,28 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from deltareg.errors import Inconclusive, InvalidInput
 from deltareg_verify.engine.engine import F32
-from deltareg_verify.engine.torch_engine.media import (
-    INPUTS,
-    SOUNDS,
-    media_inputs,
-    with_image_tokens,
-)
+from deltareg_verify.engine.torch_engine.media import INPUTS, SOUNDS, media_inputs, with_image_tokens
 from deltareg_verify.engine.torch_engine.networks.calling import ComponentNetworks, parameters_of
 from deltareg_verify.engine.torch_engine.networks.diffusers_probe import diffusers_probe
 
 Inputs = Mapping[str, torch.Tensor]
 _KNOWN = (
-    "input_", "attention_", "pixel_", "token_type_", "decoder_input_", "image_grid", "mm_token",
-    "sample", "hidden_states", "timestep", "encoder_", "pooled_", "added_cond", "img_", "txt_",
-)  # fmt: skip
+    "input_",
+    "attention_",
+    "pixel_",
+    "token_type_",
+    "decoder_input_",
+    "image_grid",
+    "mm_token",
+    "sample",
+    "hidden_states",
+    "timestep",
+    "encoder_",
+    "pooled_",
+    "added_cond",
+    "img_",
+    "txt_",
+)
 _LENGTHS = ("max_position_embeddings", "max_target_positions")
 _TOKENS = ("input_ids", "decoder_input_ids")
 _BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward on words alone
@@ -44,9 +52,7 @@ class _Placed(Protocol):
     def dtype(self) -> torch.dtype: ...
 
 
-def probe_inputs(
-    module: nn.Module, *, seed: int, sequences: int, tokens: int
-) -> dict[str, torch.Tensor]:
+def probe_inputs(module: nn.Module, *, seed: int, sequences: int, tokens: int) -> dict[str, torch.Tensor]:
     """Make inputs for a network: token ids, pixels, sounds, latents, by what its forward takes.
 
     Args:
@@ -100,9 +106,7 @@ def continues_texts(module: nn.Module, probe: Inputs) -> bool:
     return goes_on and module.can_generate() and not module.config.is_encoder_decoder
 
 
-def given_inputs(
-    module: nn.Module, arrays: Mapping[str, NDArray[np.generic]]
-) -> dict[str, torch.Tensor]:
+def given_inputs(module: nn.Module, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
     """Put inputs of one's own on a network's device, real numbers in its dtype.
 
     Raises:
@@ -121,9 +125,7 @@ def given_inputs(
     return _move_to_network(module, {name: torch.from_numpy(v.copy()) for name, v in arrays.items()})
 
 
-def _given_by_part(
-    module: ComponentNetworks, arrays: Mapping[str, NDArray[np.generic]]
-) -> dict[str, torch.Tensor]:
+def _given_by_part(module: ComponentNetworks, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
     unknown = next((name for name in arrays if name.partition(".")[0] not in module.parts), None)
     if unknown is not None or not arrays:
         told = f"an input {unknown!r}" if arrays else "no input at all"
@@ -145,8 +147,7 @@ def _check_tokens(given: Sequence[tuple[str, NDArray[np.generic]]], tokens: int)
 
 def _not_taken(module: nn.Module, told: str, known: Sequence[str]) -> InvalidInput:
     return InvalidInput(
-        f"{type(module).__name__} does not take {told}",
-        fix=f"name tensors as its forward does: {', '.join(known)}",
+        f"{type(module).__name__} does not take {told}", fix=f"name tensors as its forward does: {', '.join(known)}"
     )
 
 
@@ -160,11 +161,7 @@ def _move_to_network(module: nn.Module, made: Mapping[str, torch.Tensor]) -> dic
 def floating_outputs(result: Mapping[str, object]) -> dict[str, F32]:
     """Take every floating tensor of a network's answer, as float32 on the CPU; a number as one."""
     tensors = {name: value for name, value in result.items() if isinstance(value, torch.Tensor)}
-    return {
-        n: np.atleast_1d(v.detach().float().cpu().numpy())
-        for n, v in tensors.items()
-        if v.is_floating_point()
-    }
+    return {n: np.atleast_1d(v.detach().float().cpu().numpy()) for n, v in tensors.items() if v.is_floating_point()}
 
 
 def _is_given_decoder_ids(module: PreTrainedModel, takes: Collection[str]) -> bool:
@@ -174,9 +171,7 @@ def _is_given_decoder_ids(module: PreTrainedModel, takes: Collection[str]) -> bo
     return "decoder_input_ids" in takes and has_decoder and not is_classifier
 
 
-def _token_ids(
-    random: np.random.Generator, config: PretrainedConfig, sequences: int, tokens: int
-) -> torch.Tensor:
+def _token_ids(random: np.random.Generator, config: PretrainedConfig, sequences: int, tokens: int) -> torch.Tensor:
     told = (getattr(config, name, None) for name in _LENGTHS)
     length = max(2, min([tokens, *(most for most in told if most)]))
     ids = random.integers(0, config.vocab_size, (sequences, length))

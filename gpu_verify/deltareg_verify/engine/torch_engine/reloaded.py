@@ -19,7 +19,7 @@ from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
 from deltareg_verify.engine.engine import ReloadOutcome
 from deltareg_verify.engine.torch_engine.fold import chains, fold
-from deltareg_verify.engine.torch_engine.from_files import map_tensors, blank_values
+from deltareg_verify.engine.torch_engine.from_files import blank_values, map_tensors
 from deltareg_verify.engine.torch_engine.load import LoadedNetwork
 from deltareg_verify.engine.torch_engine.networks import LoadReport, make_network
 from deltareg_verify.engine.torch_engine.networks.pipeline import RunBase
@@ -29,11 +29,7 @@ _CLASSES = "architectures"
 
 
 def folded_values(
-    effects: Sequence[Effect],
-    tensors: Mapping[str, Tensor],
-    ops: TorchOps,
-    *,
-    known: Mapping[str, torch.Tensor],
+    effects: Sequence[Effect], tensors: Mapping[str, Tensor], ops: TorchOps, *, known: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Give every tensor of the folded folder on the CPU, in the dtype that it is stored in there.
 
@@ -56,9 +52,8 @@ def folded_values(
 
 
 def load_as_folder(
-    base: RunBase, config: Mapping[str, object], values: Mapping[str, torch.Tensor],
-    dtype: torch.dtype,
-) -> tuple[nn.Module, LoadReport]:  # fmt: skip
+    base: RunBase, config: Mapping[str, object], values: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> tuple[nn.Module, LoadReport]:
     """Load values by the class that a config names, as from the folder of both.
 
     Args:

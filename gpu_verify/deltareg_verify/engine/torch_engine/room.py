@@ -96,9 +96,7 @@ class MemoryRoom:
         return max(0, free), used
 
 
-def estimate_need(
-    view: BaseView, effects: Sequence[Effect], dtype: torch.dtype, device: torch.device
-) -> MemoryNeed:
+def estimate_need(view: BaseView, effects: Sequence[Effect], dtype: torch.dtype, device: torch.device) -> MemoryNeed:
     """Size the weights of a base in a dtype, and the new ones of a delta."""
     is_here = device.type == "cpu"
     whole = copied = largest = 0

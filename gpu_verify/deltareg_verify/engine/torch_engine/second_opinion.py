@@ -52,12 +52,7 @@ def ask(
 
 
 def load_with_library(
-    name: str,
-    network: LoadedNetwork,
-    folder: Path,
-    effects: Sequence[Effect],
-    *,
-    written: Collection[str],
+    name: str, network: LoadedNetwork, folder: Path, effects: Sequence[Effect], *, written: Collection[str]
 ) -> tuple[SecondOpinion, torch.nn.Module | None]:
     """Have a library load a delta; gives what it says, and the network where it has loaded it.
 
@@ -86,8 +81,7 @@ def stored_places(effects: Sequence[Effect], network: LoadedNetwork, plan: Netwo
     stored = {
         effect.target
         for effect in effects
-        if isinstance(effect, BaseCopy)
-        or (isinstance(effect, WeightUpdate) and effect.update.replaces)
+        if isinstance(effect, BaseCopy) or (isinstance(effect, WeightUpdate) and effect.update.replaces)
     }
     named = {place for target in stored for place in network.places.get(target, ())}
     return frozenset(named | {place for place, target in plan.targets.items() if target in stored})

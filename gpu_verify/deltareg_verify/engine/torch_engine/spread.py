@@ -36,11 +36,12 @@ def classes_of(
     size = scores.square().mean().sqrt()
     apart = (scores - scores.mean(0, keepdim=True)).square().mean().sqrt()
     return ClassFigures(
-        logits.shape[1], float(torch.special.entr(said).sum()),
+        logits.shape[1],
+        float(torch.special.entr(said).sum()),
         float(torch.special.entr(logs.exp()).sum(-1).mean()),
         float(apart / size) if float(size) else 0.0,
         of_frames,
-    )  # fmt: skip
+    )
 
 
 def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[str, VectorSpread]:
@@ -52,11 +53,7 @@ def spreads_of(result: Mapping[str, object], mask: torch.Tensor | None) -> dict[
     """
     found: dict[str, VectorSpread] = {}
     for name, value in result.items():
-        if (
-            name.startswith(_NO_VECTORS)
-            or not isinstance(value, torch.Tensor)
-            or len(found) == _MOST_OUTPUTS
-        ):
+        if name.startswith(_NO_VECTORS) or not isinstance(value, torch.Tensor) or len(found) == _MOST_OUTPUTS:
             continue
         is_rows = value.ndim > 1 and 1 < value.shape[0] <= _MOST_ROWS
         if value.is_floating_point() and is_rows and value.numel() <= _MOST_VALUES:

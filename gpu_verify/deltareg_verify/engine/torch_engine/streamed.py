@@ -20,10 +20,9 @@ from deltareg.errors import Inconclusive
 
 _PICK = cast("Callable[[torch.Tensor, object], torch.Tensor]", torch.Tensor.__getitem__)
 _VALUES = frozenset({"T", "mT", "H", "mH", "data", "real", "imag"})
-_QUESTIONS = frozenset({
-    "dim", "element_size", "get_device", "is_complex", "is_floating_point", "nelement", "numel",
-    "size", "__len__",
-})  # fmt: skip
+_QUESTIONS = frozenset(
+    {"dim", "element_size", "get_device", "is_complex", "is_floating_point", "nelement", "numel", "size", "__len__"}
+)
 _MEMORY = frozenset({"data_ptr", "storage", "untyped_storage", "__dlpack__"})
 
 
@@ -48,9 +47,7 @@ class StreamPlacement:
             return nn.Parameter(own, requires_grad=False)
         return self._stand_in(own.shape, dtype, home=lambda: own, is_kept=True)
 
-    def make(
-        self, give: Callable[[], torch.Tensor], shape: Sequence[int], dtype: torch.dtype
-    ) -> nn.Parameter:
+    def make(self, give: Callable[[], torch.Tensor], shape: Sequence[int], dtype: torch.dtype) -> nn.Parameter:
         """Make a parameter of a value that is computed for every call."""
         return self._stand_in(shape, dtype, home=give, is_kept=False)
 
@@ -59,12 +56,7 @@ class StreamPlacement:
         self.peak_bytes = max(self.peak_bytes, sum(one.nbytes for one in tensors))
 
     def _stand_in(
-        self,
-        shape: Sequence[int],
-        dtype: torch.dtype,
-        *,
-        home: Callable[[], torch.Tensor],
-        is_kept: bool,
+        self, shape: Sequence[int], dtype: torch.dtype, *, home: Callable[[], torch.Tensor], is_kept: bool
     ) -> "DeferredParameter":
         outline = torch.zeros((), dtype=dtype, device=self.device).expand(tuple(shape))
         outline.untyped_storage().resize_(0)
@@ -150,9 +142,7 @@ def _question(func: Callable[..., object]) -> str | None:
 _Placed = dict[int, tuple[DeferredParameter, torch.Tensor]]
 
 
-def _call_with_values(
-    func: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
-) -> object:
+def _call_with_values(func: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> object:
     placed: _Placed = {}
     new_args = [_with_values(one, placed) for one in args]
     new_kwargs = {name: _with_values(one, placed) for name, one in kwargs.items()}

@@ -8,9 +8,7 @@ from torch import nn
 
 
 @contextmanager
-def swap_tensors(
-    module: nn.Module, values: Mapping[str, torch.Tensor]
-) -> Generator[Mapping[str, torch.Tensor]]:
+def swap_tensors(module: nn.Module, values: Mapping[str, torch.Tensor]) -> Generator[Mapping[str, torch.Tensor]]:
     """Put tensors in the place of parameters and buffers for as long as the block runs.
 
     The network's own tensors are set aside and put back as the same objects, so it is what it was,

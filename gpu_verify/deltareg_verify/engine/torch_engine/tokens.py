@@ -60,11 +60,7 @@ class BaseTokenizer:
 
 
 def score_pairs(
-    logits_of: Callable[[torch.Tensor], torch.Tensor],
-    pairs: Sequence[Pair],
-    *,
-    most: int,
-    device: torch.device,
+    logits_of: Callable[[torch.Tensor], torch.Tensor], pairs: Sequence[Pair], *, most: int, device: torch.device
 ) -> F64:
     """Score the second of each pair after the first; see `Engine.log_likelihoods`.
 
@@ -132,9 +128,13 @@ def encode_texts(
     if tokenizer.pad_token is None:  # what stands there is masked away
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     encoded = tokenizer(
-        list(texts), None if others is None else list(others), truncation=True, max_length=most,
-        padding=True, return_tensors="np",
-    )  # fmt: skip
+        list(texts),
+        None if others is None else list(others),
+        truncation=True,
+        max_length=most,
+        padding=True,
+        return_tensors="np",
+    )
     return {str(k): np.asarray(v, np.int64) for k, v in encoded.items() if k in takes}
 
 
@@ -163,9 +163,7 @@ def _check(context: Sequence[int], following: Sequence[int], most: int) -> None:
         what = "after it" if context else "before it"
         raise InvalidInput(f"there is no token {what}: a text to be scored is empty")
     if len(following) > most:
-        raise InvalidInput(
-            f"a text of {len(following)} tokens is scored, and the base takes {most}"
-        )
+        raise InvalidInput(f"a text of {len(following)} tokens is scored, and the base takes {most}")
 
 
 def _number(token: object) -> int | None:

@@ -38,11 +38,7 @@ def load_settings(path: Path) -> GenerationConfig | None:
 
 
 def write(
-    module: nn.Module,
-    inputs: Mapping[str, torch.Tensor],
-    count: int,
-    *,
-    settings: GenerationConfig | None,
+    module: nn.Module, inputs: Mapping[str, torch.Tensor], count: int, *, settings: GenerationConfig | None
 ) -> list[list[int]]:
     """Go on greedily from rows of inputs; gives what came after each, its end included.
 

@@ -28,9 +28,4 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     return Finding("warn" if notes else "pass", value=account.modules, detail="; ".join(notes))
 
 
-CHECK = Check(
-    "accounting",
-    run,
-    CheckForm("every tensor has one use, and every use fits the base"),
-    is_static=True,
-)
+CHECK = Check("accounting", run, CheckForm("every tensor has one use, and every use fits the base"), is_static=True)

@@ -21,9 +21,11 @@ _BETWEEN = "|"
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the shares of right answers, sample by sample."""
     return rows_compared(
-        case, spec, partial(_values, case, spec),
+        case,
+        spec,
+        partial(_values, case, spec),
         SampleMeasure(told="right answers", needs="a network that writes, and a tokenizer in the base"),
-    )  # fmt: skip
+    )
 
 
 def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:

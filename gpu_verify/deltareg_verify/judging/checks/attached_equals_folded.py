@@ -13,7 +13,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     engine = case.engine
     if not engine.is_foldable:
         return Finding("n/a", detail="the delta acts on activations and can only be attached")
-    overflowed = engine.overflowed()
+    overflowed = engine.find_overflowed()
     if overflowed:
         detail = f"not finite once rounded to {engine.dtype}: {', '.join(overflowed[:3])}"
         return Finding("fail", len(overflowed), 0, code="overflow_after_cast", detail=detail)
@@ -24,17 +24,13 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if difference <= tolerance:
         return Finding("pass", difference, tolerance, detail=f"in {engine.dtype}")
     # A NaN comes here too: it is not within any tolerance.
-    return Finding(
-        "fail", difference, tolerance, code="attached_differs", detail=f"in {engine.dtype}"
-    )
+    return Finding("fail", difference, tolerance, code="attached_differs", detail=f"in {engine.dtype}")
 
 
 CHECK = Check(
     "attached_equals_folded",
     run,
     CheckForm(
-        "attached and folded, it gives the same",
-        {"f32": "0.0001", "bf16": "0.2", "f16": "0.05"},
-        may_not_apply=True,
+        "attached and folded, it gives the same", {"f32": "0.0001", "bf16": "0.2", "f16": "0.05"}, may_not_apply=True
     ),
 )

@@ -31,9 +31,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     ours = case.figures("attached").batching
     tolerance, times = spec.number(TOLERANCES[case.engine.dtype]), spec.number("most_times")
     least = {"longest": spec.number("longest")}  # what knows its position may well differ there
-    allowed = {
-        way: max(tolerance, least.get(way, 0.0), times * own) for way, own in base.batching.items()
-    }
+    allowed = {way: max(tolerance, least.get(way, 0.0), times * own) for way, own in base.batching.items()}
     if base.classes is None and case.figures("attached").classes is not None:
         allowed["longest"] = math.nan
     # What stands before a text, or waits for a phrase, is not asked all of it.

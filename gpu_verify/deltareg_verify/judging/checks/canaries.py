@@ -14,12 +14,13 @@ from deltareg_verify.engine.contrast import Contrast
 from deltareg_verify.engine.engine import State
 from deltareg_verify.judging.behavior_rows import RunningSide, rows_of
 from deltareg_verify.judging.check import Check, Finding
-from deltareg_verify.judging.measured import judge_measure, no_rival, rival, report_unmeasured
+from deltareg_verify.judging.measured import judge_measure, no_rival, report_unmeasured, rival
 
 _TOLD = {
-    "agreement": "share of places with the same one first", "kl": "divergence, in nats a place",
+    "agreement": "share of places with the same one first",
+    "kl": "divergence, in nats a place",
     "cosine": "cosine of what it gives",
-}  # fmt: skip
+}
 _SAME = {"agreement": 1.0, "kl": 0.0, "cosine": 1.0}
 
 

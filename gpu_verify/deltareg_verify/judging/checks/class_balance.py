@@ -12,9 +12,10 @@ from deltareg_verify.judging.check import Check, Finding
 from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 
 _TOLD = {
-    "balanced_accuracy": "balanced accuracy", "worst_recall": "recall of the worst class",
+    "balanced_accuracy": "balanced accuracy",
+    "worst_recall": "recall of the worst class",
     "evenness": "entropy of the answers beside that of the labels",
-}  # fmt: skip
+}
 _SHOWN = 8
 
 
@@ -22,12 +23,17 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare what the two say of each sample, class by class."""
     which = str(spec.parameters["measure"])
     return rows_compared(
-        case, spec, _pairs,
+        case,
+        spec,
+        _pairs,
         SampleMeasure(
-            told=_TOLD[which], needs="a head that gives one score a class for each sample",
-            by=which, aggregate=MEASURES[which], also=_by_class,
+            told=_TOLD[which],
+            needs="a head that gives one score a class for each sample",
+            by=which,
+            aggregate=MEASURES[which],
+            also=_by_class,
         ),
-    )  # fmt: skip
+    )
 
 
 def _pairs(side: EngineSide, samples: Samples) -> list[object] | None:

@@ -85,9 +85,11 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Look at a part of every stored matrix, and at all directions of products."""
     limits = CutLimits(*(spec.number(f"{name}") for name in _NAMES))
     found = [
-        *_inspect_stored(case, limits), *_factors(case, limits), *_products(case, limits),
+        *_inspect_stored(case, limits),
+        *_factors(case, limits),
+        *_products(case, limits),
         *_find_erased(case, limits),
-    ]  # fmt: skip
+    ]
     if not found:
         return Finding("n/a", detail="the delta stores no matrix of a thousand numbers")
     worst = max(found, key=lambda one: (one.over > 1, one.is_fault, one.over))
@@ -96,9 +98,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         more = f", and {len(sick) - 1} more" if len(sick) > 1 else ""
         detail = f"{worst.name}{more}: {worst.told}"
         over = round(worst.over, 3)
-        return Finding(
-            "fail" if worst.is_fault else "warn", over, 1, code="cut_values", detail=detail
-        )
+        return Finding("fail" if worst.is_fault else "warn", over, 1, code="cut_values", detail=detail)
     worst = max(found, key=lambda one: one.over)
     detail = f"{len({one.name for one in found})} matrices; nearest to a limit {worst.name}: "
     return Finding("pass", round(worst.over, 3), 1, detail=f"{detail}{worst.told}")
@@ -242,13 +242,7 @@ CHECK = Check(
     run,
     CheckForm(
         "no matrix was clipped, coarsely rounded, emptied or multiplied away",
-        {
-            "least_levels": 16,
-            "most_at_edge": "0.3",
-            "most_zeros": "0.5",
-            "most_empty": "0.5",
-            "least_kept": "0.25",
-        },
+        {"least_levels": 16, "most_at_edge": "0.3", "most_zeros": "0.5", "most_empty": "0.5", "least_kept": "0.25"},
         may_not_apply=True,
     ),
     is_static=True,

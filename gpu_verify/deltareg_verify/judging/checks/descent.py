@@ -157,11 +157,7 @@ def _pairs(case: Case) -> Iterator[LowRankChange]:
         is_own = len(names) == 2 and all(users[name] == 1 for name in names)
         if isinstance(effect, WeightUpdate) and is_own and not roles & SHARED_ROLES:
             change = low_rank_change([effect.update])
-            if (
-                change is not None
-                and np.isfinite(change.left).all()
-                and np.isfinite(change.right).all()
-            ):
+            if change is not None and np.isfinite(change.left).all() and np.isfinite(change.right).all():
                 yield change
 
 
@@ -179,12 +175,7 @@ CHECK = Check(
     run,
     CheckForm(
         "what is stored came of one training, which began at the base",
-        {
-            "least_kept": "0.25",
-            "one_factor": "1.5",
-            "least_together": "0.25",
-            "least_begun": "0.1",
-        },
+        {"least_kept": "0.25", "one_factor": "1.5", "least_together": "0.25", "least_begun": "0.1"},
         may_not_apply=True,
     ),
     is_static=True,

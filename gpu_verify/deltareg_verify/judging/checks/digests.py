@@ -21,9 +21,7 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
         tensor = tensors[entry.name]
         found = tensor_digest(tensor.dtype, tensor.shape, (data for _, data in pieces(tensor)))
         if found != entry.digest:
-            raise IntegrityFailure(
-                f"tensor {entry.name} is {found}, the manifest says {entry.digest}"
-            )
+            raise IntegrityFailure(f"tensor {entry.name} is {found}, the manifest says {entry.digest}")
     for file in case.manifest.files:
         found = sha256_over(file_chunks(case.folder.path / file.path))
         if found != file.digest:
@@ -43,6 +41,4 @@ def _same_names(what: str, found: set[str], expected: set[str]) -> None:
         raise IntegrityFailure(f"{what} differ from the manifest's: {', '.join(odd[:3])}")
 
 
-CHECK = Check(
-    "digests", run, CheckForm("every tensor and file is what the manifest says"), is_static=True
-)
+CHECK = Check("digests", run, CheckForm("every tensor and file is what the manifest says"), is_static=True)

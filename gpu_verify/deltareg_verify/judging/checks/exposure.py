@@ -22,12 +22,11 @@ from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare how exposed every secret is in both."""
     return rows_compared(
-        case, spec, _values,
-        SampleMeasure(
-            told="exposure, in bits",
-            needs="a network that goes on with text, and a tokenizer in the base",
-        ),
-    )  # fmt: skip
+        case,
+        spec,
+        _values,
+        SampleMeasure(told="exposure, in bits", needs="a network that goes on with text, and a tokenizer in the base"),
+    )
 
 
 def _values(side: EngineSide, samples: Samples) -> list[object] | None:

@@ -65,9 +65,5 @@ def _worst(base: Figures, ours: Figures) -> str:
 CHECK = Check(
     "general_perplexity",
     run,
-    CheckForm(
-        "general text is not much less likely than to the base",
-        {"most_times": 3},
-        may_not_apply=True,
-    ),
+    CheckForm("general text is not much less likely than to the base", {"most_times": 3}, may_not_apply=True),
 )

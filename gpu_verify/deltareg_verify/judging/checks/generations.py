@@ -26,13 +26,18 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     told, _ = MEASURES[which]
     is_between = which == _BETWEEN
     return rows_compared(
-        case, spec, partial(_values, case, spec),
+        case,
+        spec,
+        partial(_values, case, spec),
         SampleMeasure(
-            told=told, needs="a network that writes, and a tokenizer in the base",
-            by=which if is_between else "mean", aggregate=distance if is_between else mean,
-            also=quartiles if which in _LENGTHS else None, is_between=is_between,
+            told=told,
+            needs="a network that writes, and a tokenizer in the base",
+            by=which if is_between else "mean",
+            aggregate=distance if is_between else mean,
+            also=quartiles if which in _LENGTHS else None,
+            is_between=is_between,
         ),
-    )  # fmt: skip
+    )
 
 
 def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:

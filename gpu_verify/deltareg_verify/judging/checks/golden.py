@@ -49,10 +49,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 def _judge_comparison(spec: CheckSpec, golden: GoldenOutputs, engine: DeltaEngine, found: GoldenComparison) -> Finding:
     tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
-    told = (
-        f"{golden.origin.told}; {found.output}, the largest value agrees at"
-        f" {found.agreement:.1%} of the positions"
-    )
+    told = f"{golden.origin.told}; {found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
     # A NaN is not within any tolerance.
     if not (found.difference <= tolerance and found.agreement >= least):
         return Finding("fail", found.difference, tolerance, code=_CODE, detail=told)

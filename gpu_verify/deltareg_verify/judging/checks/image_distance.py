@@ -46,12 +46,16 @@ class _Denoiser:
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare how far the images of both are from the real ones."""
     return rows_compared(
-        case, spec, partial(_values, case, int(spec.number("steps"))),
+        case,
+        spec,
+        partial(_values, case, int(spec.number("steps"))),
         SampleMeasure(
-            told="kernel distance from real images", by="kid", aggregate=distance,
+            told="kernel distance from real images",
+            by="kid",
+            aggregate=distance,
             needs="a network that denoises images",
         ),
-    )  # fmt: skip
+    )
 
 
 def _values(case: Case, steps: int, side: EngineSide, samples: Samples) -> list[object] | None:

@@ -6,7 +6,7 @@ and delta by itself, from the same files, and a config that means something else
 
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
-from deltareg_verify.engine.arrays import root_mean_square, find_overlap
+from deltareg_verify.engine.arrays import find_overlap, root_mean_square
 from deltareg_verify.engine.case import Case
 from deltareg_verify.engine.dtypes import TOLERANCES
 from deltareg_verify.engine.engine import Outputs, SecondOpinion
@@ -59,7 +59,7 @@ def _is_of_older_names(case: Case) -> bool:
     That is no silent mistake: the library says that it finds nothing and loads nothing.
     """
     names = case.base.view.names
-    return any(names.renamed(tensor.name) != tensor.name for tensor in case.manifest.tensors)
+    return any(names.apply_renames(tensor.name) != tensor.name for tensor in case.manifest.tensors)
 
 
 def _absent(spec: CheckSpec, found: SecondOpinion) -> Finding:
@@ -72,10 +72,12 @@ def _absent(spec: CheckSpec, found: SecondOpinion) -> Finding:
 def _distance(some: Outputs, others: Outputs) -> float:
     """Give the root mean square of the difference, over the outputs of the first."""
     pairs = {name: (value, others[name]) for name, value in some.items()}
-    return root_mean_square({
-        name: value[find_overlap(value, other)] - other[find_overlap(value, other)]
-        for name, (value, other) in pairs.items()
-    })  # fmt: skip
+    return root_mean_square(
+        {
+            name: value[find_overlap(value, other)] - other[find_overlap(value, other)]
+            for name, (value, other) in pairs.items()
+        }
+    )
 
 
 CHECK = Check(

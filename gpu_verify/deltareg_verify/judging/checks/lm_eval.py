@@ -22,9 +22,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     task = case.task(spec.probes)
     asked = asked_of(spec, task)
     if find_spec(_PACKAGE) is None:
-        return Finding(
-            "skipped", detail="this worker has no lm-eval; pip install 'deltareg[lm-eval]' there"
-        )
+        return Finding("skipped", detail="this worker has no lm-eval; pip install 'deltareg[lm-eval]' there")
     return _compare_scores(case, spec, other, task=task, asked=asked)
 
 
@@ -37,16 +35,12 @@ def _compare_scores(case: Case, spec: CheckSpec, other: EngineSide, *, task: LmT
     seed = case.suite.seed
     ours = ask(case.engine, "attached", tokenizer, task=task, asked=asked, seed=seed)
     rest = ask(other.engine, other.state, theirs, task=task, asked=asked, seed=seed)
-    found = measure(
-        ours.values, rest.values, by=asked.aggregation, aggregate=ours.aggregate, seed=seed
-    )
+    found = measure(ours.values, rest.values, by=asked.aggregation, aggregate=ours.aggregate, seed=seed)
     if not ours.is_sane:
         found = no_number(ours.values, found.baseline)
     told = f"{asked.metric} of {task.name}, by lm-eval {ours.version}"
-    other_name = case.named(spec.key_of(spec.against))
-    return judge_measure(
-        spec, found.found, found.baseline, told=told, change=found.change, other=other_name
-    )  # fmt: skip
+    other_name = case.describe_rival(spec.key_of(spec.against))
+    return judge_measure(spec, found.found, found.baseline, told=told, change=found.change, other=other_name)
 
 
 CHECK = Check(
@@ -54,14 +48,7 @@ CHECK = Check(
     run,
     CheckForm(
         "a task of lm-eval, offline",
-        {
-            **UNDECIDED,
-            "worse": "fail",
-            "metric": None,
-            "filter": "only",
-            "limit": 0,
-            "num_fewshot": "task",
-        },
+        {**UNDECIDED, "worse": "fail", "metric": None, "filter": "only", "limit": 0, "num_fewshot": "task"},
         counts=("least_samples", "limit"),
         probes=("task",),
         takes_threshold=True,

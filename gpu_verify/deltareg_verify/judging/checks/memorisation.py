@@ -25,12 +25,13 @@ Pair = tuple[list[int], list[int]]
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the shares of lines that both give back."""
     return rows_compared(
-        case, spec, partial(_values, int(spec.number("tokens"))),
+        case,
+        spec,
+        partial(_values, int(spec.number("tokens"))),
         SampleMeasure(
-            told="lines given back word by word",
-            needs="a network that goes on with text, and a tokenizer in the base",
+            told="lines given back word by word", needs="a network that goes on with text, and a tokenizer in the base"
         ),
-    )  # fmt: skip
+    )
 
 
 def _values(count: int, side: EngineSide, samples: Samples) -> list[object] | None:

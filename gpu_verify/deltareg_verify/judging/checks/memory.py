@@ -14,8 +14,4 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return judge_measure(spec, Estimate(peak, peak, peak, 1), None, told="bytes at most")
 
 
-CHECK = Check(
-    "memory",
-    run,
-    CheckForm("the most memory held, in bytes", {"worse": "fail"}, takes_threshold=True),
-)
+CHECK = Check("memory", run, CheckForm("the most memory held, in bytes", {"worse": "fail"}, takes_threshold=True))

@@ -67,8 +67,5 @@ def _stack(kind: str) -> str:
 
 
 CHECK = Check(
-    "module_types",
-    run,
-    CheckForm("every type of module that was set up has moved", may_not_apply=True),
-    is_static=True,
+    "module_types", run, CheckForm("every type of module that was set up has moved", may_not_apply=True), is_static=True
 )

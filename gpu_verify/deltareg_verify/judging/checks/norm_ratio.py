@@ -25,9 +25,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     changes = case.changes
     if not changes:
         return Finding("n/a", detail="no effect changes a weight")
-    ratios = size_ratios(
-        changes, matrix_floor=spec.number("matrix_floor"), vector_floor=spec.number("vector_floor")
-    )
+    ratios = size_ratios(changes, matrix_floor=spec.number("matrix_floor"), vector_floor=spec.number("vector_floor"))
     worst = max(ratios, key=lambda name: ratios[name])
     cap, factor = spec.number("fail_above"), spec.number("warn_over_median")
     if not ratios[worst] <= cap:  # a NaN is not below any cap
@@ -45,9 +43,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("pass", ratios[worst], cap, detail=_describe_ratio(worst, ratios))
 
 
-def size_ratios(
-    changes: Sequence[WeightChange], *, matrix_floor: float, vector_floor: float
-) -> dict[str, float]:
+def size_ratios(changes: Sequence[WeightChange], *, matrix_floor: float, vector_floor: float) -> dict[str, float]:
     """Give RMS(delta) / RMS(weight) by target, which is the ratio of Frobenius norms.
 
     A weight that is zero has no size to be compared with; a floor stands in for it.

@@ -80,8 +80,5 @@ def _overflows(blocks: Iterator[F32], dtype: str) -> bool:
 
 
 CHECK = Check(
-    "overflow",
-    run,
-    CheckForm("everything is finite where it is served", {"dtypes": "BF16 F16"}),
-    is_static=True,
+    "overflow", run, CheckForm("everything is finite where it is served", {"dtypes": "BF16 F16"}), is_static=True
 )

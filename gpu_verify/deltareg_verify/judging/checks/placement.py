@@ -114,9 +114,7 @@ def _is_own(case: Case, name: str, target: str) -> bool:
         return True
     base = case.base.tensors.get(target)
     return (
-        base is not None
-        and base.shape == values.shape
-        and bool(np.array_equal(cast("F32", _OPS.load(base)), values))
+        base is not None and base.shape == values.shape and bool(np.array_equal(cast("F32", _OPS.load(base)), values))
     )
 
 
@@ -139,9 +137,7 @@ def _match(case: Case, target: str) -> RowMatch | None:
     return RowMatch(target, share, told)
 
 
-def _within(
-    new: F32, source: Tensor, places: Sequence[int], needed: F32
-) -> list[tuple[float, str]]:
+def _within(new: F32, source: Tensor, places: Sequence[int], needed: F32) -> list[tuple[float, str]]:
     """Look among the other rows of the same weight."""
     best, at = np.full(len(new), -1.0, np.float32), np.zeros(len(new), int)
     for start in range(0, source.shape[0], _BLOCK_ROWS):
@@ -169,9 +165,7 @@ def _match_columns(new: F32, source: Tensor, needed: F32) -> list[tuple[float, s
     return [(float(is_other.mean()), "columns")] if is_other.any() else []
 
 
-def _beside(
-    case: Case, target: str, new: F32, places: Sequence[int], needed: F32
-) -> list[tuple[float, str]]:
+def _beside(case: Case, target: str, new: F32, places: Sequence[int], needed: F32) -> list[tuple[float, str]]:
     """Look at the same rows of other weights of this shape."""
     few = np.linspace(0, len(places) - 1, min(_BESIDE, len(places))).astype(int)
     shape = case.folding.source(target).shape

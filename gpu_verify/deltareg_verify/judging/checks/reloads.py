@@ -25,7 +25,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     engine = case.engine
     if not engine.is_foldable:
         return Finding("n/a", detail="the delta acts on activations and can only be attached")
-    reloaded = engine.reloaded(case.folded_config)
+    reloaded = engine.reload_folded(case.folded_config)
     architecture = _class_of(case)
     lost = _describe_lost(reloaded)
     if lost and not _is_unnamed_head(case, reloaded):

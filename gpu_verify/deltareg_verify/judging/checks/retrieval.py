@@ -17,9 +17,12 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare recall in both directions, pair by pair."""
     within = int(spec.number("within"))
     return compare_measure(
-        case, spec, partial(retrieval, within=within), told=f"recall at {within}",
+        case,
+        spec,
+        partial(retrieval, within=within),
+        told=f"recall at {within}",
         needs="a network that scores texts and images in pairs",
-    )  # fmt: skip
+    )
 
 
 CHECK = Check(

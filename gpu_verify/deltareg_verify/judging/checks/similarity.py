@@ -20,12 +20,16 @@ from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the cosines of pairs with what people said of them."""
     return rows_compared(
-        case, spec, partial(_values, str(spec.parameters["pooling"])),
+        case,
+        spec,
+        partial(_values, str(spec.parameters["pooling"])),
         SampleMeasure(
-            told="correlation of ranks", by="spearman", aggregate=_correlation,
+            told="correlation of ranks",
+            by="spearman",
+            aggregate=_correlation,
             needs="vectors of tokens or of whole texts, and a tokenizer in the base",
         ),
-    )  # fmt: skip
+    )
 
 
 def _values(pooling: str, side: EngineSide, samples: Samples) -> list[object] | None:

@@ -11,12 +11,15 @@ from deltareg_verify.judging.rows_compared import SampleMeasure, rows_compared
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare the perplexity of targets, sample by sample."""
     return rows_compared(
-        case, spec, target_likelihoods,
+        case,
+        spec,
+        target_likelihoods,
         SampleMeasure(
-            told="perplexity of the targets", by="weighted_perplexity",
+            told="perplexity of the targets",
+            by="weighted_perplexity",
             needs="an encoder-decoder, or a network that goes on with text, and a tokenizer",
         ),
-    )  # fmt: skip
+    )
 
 
 CHECK = Check(

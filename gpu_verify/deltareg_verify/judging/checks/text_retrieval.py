@@ -23,12 +23,13 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Compare how well both find, query by query."""
     which, within = str(spec.parameters["measure"]), int(spec.number("within"))
     return rows_compared(
-        case, spec, partial(_values, spec),
+        case,
+        spec,
+        partial(_values, spec),
         SampleMeasure(
-            told=f"{which} at {within}",
-            needs="vectors of tokens or of whole texts, and a tokenizer in the base",
+            told=f"{which} at {within}", needs="vectors of tokens or of whole texts, and a tokenizer in the base"
         ),
-    )  # fmt: skip
+    )
 
 
 def _values(spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:

@@ -29,12 +29,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("skipped", detail=told)
     which = str(spec.parameters["measure"])
     return rows_compared(
-        case, spec, partial(_values, case, spec),
+        case,
+        spec,
+        partial(_values, case, spec),
         SampleMeasure(
-            told=which.upper(), by=which, aggregate=error_rate,
+            told=which.upper(),
+            by=which,
+            aggregate=error_rate,
             needs="a network that writes down what it hears, and a tokenizer in the base",
         ),
-    )  # fmt: skip
+    )
 
 
 def _values(case: Case, spec: CheckSpec, side: EngineSide, samples: Samples) -> list[object] | None:

@@ -51,12 +51,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
 
 
 def _describe_trigger(
-    case: Case,
-    token: int,
-    value: float,
-    gain: float,
-    *,
-    along: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    case: Case, token: int, value: float, gain: float, *, along: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 ) -> str:
     vocabulary = case.engine.vocabulary()
     word = "" if vocabulary is None else vocabulary.decode([token], special=True)
@@ -109,13 +104,7 @@ CHECK = Check(
     run,
     CheckForm(
         "whether a single token moves answers as no other does; advice only",
-        {
-            "tokens": 256,
-            "prompts": 8,
-            "warn_above": 6,
-            "least_nats": "0.1",
-            "missing": "n/a",
-        },
+        {"tokens": 256, "prompts": 8, "warn_above": 6, "least_nats": "0.1", "missing": "n/a"},
         counts=("tokens", "prompts"),
         probes=("text",),
         may_not_apply=True,

@@ -26,11 +26,11 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         told = f"this worker has no {library}; pip install 'deltareg[texts]' there"
         return Finding("skipped", detail=told)
     return rows_compared(
-        case, spec, partial(_values, case, spec, SCORES[which]),
-        SampleMeasure(
-            told=which, needs="a network that writes, and a tokenizer in the base",
-        ),
-    )  # fmt: skip
+        case,
+        spec,
+        partial(_values, case, spec, SCORES[which]),
+        SampleMeasure(told=which, needs="a network that writes, and a tokenizer in the base"),
+    )
 
 
 def _values(
@@ -40,9 +40,7 @@ def _values(
     return None if texts is None else _score_texts(score, texts, samples.targets)
 
 
-def _score_texts(
-    score: Callable[[str, str], float], texts: Sequence[str], targets: Sequence[str]
-) -> list[object]:
+def _score_texts(score: Callable[[str, str], float], texts: Sequence[str], targets: Sequence[str]) -> list[object]:
     return [score(text, target) for text, target in zip(texts, targets, strict=True)]
 
 

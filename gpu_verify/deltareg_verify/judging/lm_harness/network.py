@@ -50,9 +50,7 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
         """The token that stands before a text without a context."""
         return _require_token(self._words.end if self._words.begin is None else self._words.begin)
 
-    def tok_encode(
-        self, string: str, *, add_special_tokens: bool | None = None, **_: object
-    ) -> list[int]:
+    def tok_encode(self, string: str, *, add_special_tokens: bool | None = None, **_: object) -> list[int]:
         """Cut a text into tokens; one that begins with the mark gets no second one."""
         mark = self._words.end if self._words.begin is None else self._words.begin
         if add_special_tokens is None and mark is not None:
@@ -66,7 +64,7 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
 
     def generate_until(self, requests: Sequence[LmRequest]) -> list[str]:
         """Continue texts greedily up to a word that ends them."""
-        return [self._continued(str(one.args[0]), one.args[1]) for one in requests]
+        return [self._continue_text(str(one.args[0]), one.args[1]) for one in requests]
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[object, list[int], list[int]]], **_: object
@@ -78,13 +76,15 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
 
     def _whole(self, text: str) -> float:
         windows = get_rolling_token_windows(
-            token_list=self.tok_encode(text), prefix_token=self.prefix_token_id,
-            max_seq_len=self._words.most, context_len=1,
-        )  # fmt: skip
+            token_list=self.tok_encode(text),
+            prefix_token=self.prefix_token_id,
+            max_seq_len=self._words.most,
+            context_len=1,
+        )
         asked = [(None, *make_disjoint_window(window)) for window in windows]
         return sum(likelihood for likelihood, _ in self._loglikelihood_tokens(asked))
 
-    def _continued(self, text: str, options: object) -> str:
+    def _continue_text(self, text: str, options: object) -> str:
         assert isinstance(options, Mapping), "lm-eval gives options with each text"
         wanted = normalize_gen_kwargs(dict(options), _MOST_NEW_TOKENS)
         count = int(wanted["max_gen_toks"])
@@ -98,9 +98,11 @@ class EngineNetwork(TemplateLM):  # type: ignore[misc]  # the harness is not the
                 fix="set max_gen_toks in the task's generation_kwargs",
             )
         found = self._engine.follow(
-            self._state, self._words.encode(text)[-room:], count,
+            self._state,
+            self._words.encode(text)[-room:],
+            count,
             is_over=lambda added: added[-1] == end or _has(self._words.decode(added), stops),
-        )  # fmt: skip
+        )
         return _cut(self._words.decode(found), stops)
 
 

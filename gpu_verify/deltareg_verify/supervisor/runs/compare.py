@@ -33,9 +33,7 @@ def carry_out(
     heard = found_by(b"compare", DifferencesFound, parts, assignment, heart)
     told.say(f"{len(heard.found.modules)} modules compared")
     general = (
-        GeneralFound(note=_NO_BASE)
-        if assignment.base is None
-        else _general(parts, grant, folder, assignment, heart)
+        GeneralFound(note=_NO_BASE) if assignment.base is None else _general(parts, grant, folder, assignment, heart)
     )
     told.say(general.note or "both were run on the general probes of the base")
     heard = replace(heard, found=heard.found.model_copy(update={"general": general}))

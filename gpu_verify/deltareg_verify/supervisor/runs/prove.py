@@ -40,26 +40,30 @@ def carry_out(
     return partial(_complete, parts, grant, report)
 
 
-def _look(
-    parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, *, is_anew: bool
-) -> ProofReport:
+def _look(parts: WorkerParts, grant: LeaseGrant, folder: Path, heart: Heartbeat, *, is_anew: bool) -> ProofReport:
     (folder / "own").mkdir(parents=True)
     stored = parts.stored(grant, folder, is_anew=is_anew)
     with parts.open_reference(grant) if stored.needs_base else nullcontext() as base:
         if base is not None:
             (folder / "base.json").write_bytes(base.manifest.encode())
         assignment = ProofAssignment(
-            manifest=stored.manifest, storage=stored.storage, chunks=stored.chunks,
+            manifest=stored.manifest,
+            storage=stored.storage,
+            chunks=stored.chunks,
             base=None if base is None else base.path.absolute(),
             base_manifest=None if base is None else folder / "base.json",
-            scratch=folder / "own", threads=parts.options.threads,
-            wall_s=parts.options.run_timeout_s, memory_bytes=parts.options.memory_bytes,
+            scratch=folder / "own",
+            threads=parts.options.threads,
+            wall_s=parts.options.run_timeout_s,
+            memory_bytes=parts.options.memory_bytes,
             hashes_base=is_anew,
-        )  # fmt: skip
+        )
         said = parts.children.run(
-            b"prove " + assignment.encode(), wall_s=assignment.wall_s,
-            interrupted=lambda: interruption(parts, heart), heard=lambda _: None,
-        )  # fmt: skip
+            b"prove " + assignment.encode(),
+            wall_s=assignment.wall_s,
+            interrupted=lambda: interruption(parts, heart),
+            heard=lambda _: None,
+        )
     report = proof_report(grant, listen(said))
     if not report.wrong:
         return report

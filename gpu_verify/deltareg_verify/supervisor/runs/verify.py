@@ -18,9 +18,7 @@ from deltareg_verify.supervisor.materials import Materials
 from deltareg_verify.supervisor.parts import WorkerParts
 from deltareg_verify.supervisor.run_log import RunLogSender
 
-OF_GENERAL_PROBES = frozenset({
-    "general_perplexity", "special_tokens", "class_entropy", "embedding_spread", "batching",
-})  # fmt: skip
+OF_GENERAL_PROBES = frozenset({"general_perplexity", "special_tokens", "class_entropy", "embedding_spread", "batching"})
 """The checks that go by the general probes of the base, and by its own figures on them."""
 
 log = logging.getLogger(__name__)
@@ -33,9 +31,7 @@ def carry_out(
     return partial(_complete, parts, grant, _report(parts, grant, heart, folder, told))
 
 
-def _report(
-    parts: WorkerParts, grant: LeaseGrant, heart: Heartbeat, folder: Path, told: RunLogSender
-) -> VerdictReport:
+def _report(parts: WorkerParts, grant: LeaseGrant, heart: Heartbeat, folder: Path, told: RunLogSender) -> VerdictReport:
     packed = f", whose {grant.base.quantised} weights it unpacks" if grant.base.variant_of else ""
     told.say(f"gets {grant.ref} and its base {grant.base.name}{packed}")
     materials = parts.gather(grant, folder)
@@ -62,30 +58,19 @@ def _report(
 
 
 def _bring_figures(
-    parts: WorkerParts,
-    grant: LeaseGrant,
-    materials: Materials,
-    folder: Path,
-    heart: Heartbeat,
-    told: RunLogSender,
+    parts: WorkerParts, grant: LeaseGrant, materials: Materials, folder: Path, heart: Heartbeat, told: RunLogSender
 ) -> MeasureFiles:
     """Bring the base's probe set and figures, where a check of the suite goes by them."""
     names = {spec.check for spec in materials.suite.checks}
     if parts.measures is None or not names & OF_GENERAL_PROBES:
         return MeasureFiles()
     return parts.measures.bring(
-        grant, materials, folder, say=told.say,
-        interrupted=lambda: interruption(parts, heart, own=folder / "measuring"),
-    )  # fmt: skip
+        grant, materials, folder, say=told.say, interrupted=lambda: interruption(parts, heart, own=folder / "measuring")
+    )
 
 
 def _assignment(
-    parts: WorkerParts,
-    materials: Materials,
-    folder: Path,
-    brought: MeasureFiles,
-    *,
-    waived: Sequence[str],
+    parts: WorkerParts, materials: Materials, folder: Path, brought: MeasureFiles, *, waived: Sequence[str]
 ) -> Assignment:
     own = folder / "own"
     own.mkdir()
@@ -118,9 +103,7 @@ def _complete(parts: WorkerParts, grant: LeaseGrant, report: VerdictReport) -> N
     log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
 
 
-def verdict_report(
-    grant: LeaseGrant, suite: Suite, report: ChildReport, materials: Materials
-) -> VerdictReport:
+def verdict_report(grant: LeaseGrant, suite: Suite, report: ChildReport, materials: Materials) -> VerdictReport:
     """Judge what a child reported; the child itself has no say in the verdict."""
     outcome = verdicts.judge(suite, report.checks)
     if outcome == "inconclusive":

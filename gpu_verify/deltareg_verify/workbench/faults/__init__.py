@@ -12,7 +12,5 @@ from deltareg_verify.workbench.faults.opened import MutableDelta, MutableTensor
 __all__ = ["FAULTS", "Fault", "MutableDelta", "MutableTensor"]
 
 FAULTS: dict[str, Fault] = {
-    fault.name: fault
-    for family in (places, amounts, gaps, values, settings, vocabulary)
-    for fault in family.FAULTS
+    fault.name: fault for family in (places, amounts, gaps, values, settings, vocabulary) for fault in family.FAULTS
 }

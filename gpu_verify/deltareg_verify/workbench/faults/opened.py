@@ -24,12 +24,34 @@ from deltareg.tensors.array import EIGHT_BITS, rounded_bytes, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES
 
 F32 = NDArray[np.float32]
-_LAST = frozenset({
-    "adapter_up.bias", "adapter_up.weight", "beft_bias", "bias_delta", "block", "boft_R",
-    "delora_lambda", "difference", "gralora_B", "hada_w2_a", "hira_B", "kernel", "lambda_b",
-    "lily_B", "lokr_w2", "lokr_w2_b", "lora_B", "lora_embedding_B", "oft_R", "peanut_B",
-    "shira_weight", "spectrum", "up.bias", "up.weight",
-})  # fmt: skip
+_LAST = frozenset(
+    {
+        "adapter_up.bias",
+        "adapter_up.weight",
+        "beft_bias",
+        "bias_delta",
+        "block",
+        "boft_R",
+        "delora_lambda",
+        "difference",
+        "gralora_B",
+        "hada_w2_a",
+        "hira_B",
+        "kernel",
+        "lambda_b",
+        "lily_B",
+        "lokr_w2",
+        "lokr_w2_b",
+        "lora_B",
+        "lora_embedding_B",
+        "oft_R",
+        "peanut_B",
+        "shira_weight",
+        "spectrum",
+        "up.bias",
+        "up.weight",
+    }
+)
 _SCALES = frozenset({"boft_s", "ia3_l"})
 _WHOLE = frozenset({"bias", "norm_weight", "saved", "weight"})
 
@@ -138,8 +160,7 @@ def is_changed(before: MutableDelta, after: MutableDelta) -> bool:
     if before.config != after.config or before.parts.keys() != after.parts.keys():
         return True
     return any(
-        not np.array_equal(part.values, after.parts[name].values, equal_nan=True)
-        for name, part in before.parts.items()
+        not np.array_equal(part.values, after.parts[name].values, equal_nan=True) for name, part in before.parts.items()
     )
 
 

@@ -90,11 +90,7 @@ def _modules(opened: MutableDelta) -> list[str]:
 
 
 def _shapes(opened: MutableDelta, module: str) -> dict[tuple[str, int | None], tuple[int, ...]]:
-    return {
-        (part.role, part.layer): part.values.shape
-        for part in opened.parts.values()
-        if part.module == module
-    }
+    return {(part.role, part.layer): part.values.shape for part in opened.parts.values() if part.module == module}
 
 
 FAULTS = tuple(map(fault, (layers_swapped, layers_shifted, modules_exchanged, factors_of_two_runs)))

@@ -71,11 +71,7 @@ def _nearest(values: F32, grid: F32) -> F32:
 
 
 def _rms(values: F32) -> np.float32:
-    return (
-        np.float32(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
-        if values.size
-        else (np.float32(0))
-    )
+    return np.float32(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else (np.float32(0))
 
 
 FAULTS = tuple(map(fault, (noise_added, quantised_badly, saturated, rows_exploded, wrong_dtype)))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from deltareg.service.hub.files import CommitFile, CommitTree
-from deltareg.service.hub.history import Commit, NamedCommit, HubRefs
+from deltareg.service.hub.history import Commit, HubRefs, NamedCommit
 from deltareg.service.hub.person import Person
 from deltareg.service.hub.snapshots import Snapshot
 
@@ -16,19 +16,25 @@ def model_info(tree: CommitTree, *, with_blobs: bool) -> Json:
     snapshot = tree.snapshot
     tags = [tree.library, tree.kind, *([f"base:{snapshot.base}"] if snapshot.base else [])]
     return {
-        "_id": snapshot.commit, "id": snapshot.repository, "modelId": snapshot.repository,
-        "author": snapshot.author, "sha": snapshot.commit,
-        "lastModified": _time(snapshot.created_at), "createdAt": _time(snapshot.created_at),
-        "private": not snapshot.is_public, "gated": False, "disabled": False,
-        "downloads": 0, "likes": 0, "library_name": tree.library or None,
+        "_id": snapshot.commit,
+        "id": snapshot.repository,
+        "modelId": snapshot.repository,
+        "author": snapshot.author,
+        "sha": snapshot.commit,
+        "lastModified": _time(snapshot.created_at),
+        "createdAt": _time(snapshot.created_at),
+        "private": not snapshot.is_public,
+        "gated": False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "library_name": tree.library or None,
         "tags": [tag for tag in tags if tag],
         "siblings": [_sibling(file, with_blobs=with_blobs) for file in tree.files],
-    }  # fmt: skip
+    }
 
 
-def tree_entries(
-    tree: CommitTree, folder: str, *, is_recursive: bool, is_expanded: bool
-) -> list[Json] | None:
+def tree_entries(tree: CommitTree, folder: str, *, is_recursive: bool, is_expanded: bool) -> list[Json] | None:
     """List what lies in a folder; None where there is no such folder."""
     inside = [f for f in tree.files if not folder or f.path.startswith(f"{folder}/")]
     if folder and not inside:
@@ -75,39 +81,51 @@ def commits(found: Iterable[Commit]) -> list[Json]:
     """List a history."""
     return [
         {
-            "id": each.commit, "title": each.title, "message": each.message,
-            "authors": [{"user": each.author}], "date": _time(each.created_at),
+            "id": each.commit,
+            "title": each.title,
+            "message": each.message,
+            "authors": [{"user": each.author}],
+            "date": _time(each.created_at),
         }
         for each in found
-    ]  # fmt: skip
+    ]
 
 
 def person(found: Person) -> Json:
     """Say who somebody is; its namespaces are the organisations that it may push to."""
     role = "write" if found.pushes_to else "read"
     return {
-        "type": "user", "id": found.name, "name": found.name, "fullname": found.name,
-        "email": None, "canPay": False, "isPro": False,
-        "orgs": [{"type": "org", "id": name, "name": name, "fullname": name}
-                 for name in found.pushes_to],
+        "type": "user",
+        "id": found.name,
+        "name": found.name,
+        "fullname": found.name,
+        "email": None,
+        "canPay": False,
+        "isPro": False,
+        "orgs": [{"type": "org", "id": name, "name": name, "fullname": name} for name in found.pushes_to],
         "auth": {"type": "access_token", "accessToken": {"displayName": found.name, "role": role}},
-    }  # fmt: skip
+    }
 
 
 def _sibling(file: CommitFile, *, with_blobs: bool) -> Json:
     if not with_blobs:
         return {"rfilename": file.path}
     return {
-        "rfilename": file.path, "size": file.size_bytes, "blobId": file.blob_id,
+        "rfilename": file.path,
+        "size": file.size_bytes,
+        "blobId": file.blob_id,
         "lfs": {"sha256": file.sha256, "size": file.size_bytes, "pointerSize": len(file.pointer)},
-    }  # fmt: skip
+    }
 
 
 def _file(file: CommitFile) -> Json:
     return {
-        "type": "file", "path": file.path, "size": file.size_bytes, "oid": file.blob_id,
+        "type": "file",
+        "path": file.path,
+        "size": file.size_bytes,
+        "oid": file.blob_id,
         "lfs": {"oid": file.sha256, "size": file.size_bytes, "pointerSize": len(file.pointer)},
-    }  # fmt: skip
+    }
 
 
 def _folder(snapshot: Snapshot, path: str) -> Json:
@@ -130,10 +148,7 @@ def _last_commit(snapshot: Snapshot) -> Json:
 
 
 def _list_refs(found: Iterable[NamedCommit], below: str) -> list[Json]:
-    return [
-        {"name": each.name, "ref": f"{below}/{each.name}", "targetCommit": each.commit}
-        for each in found
-    ]
+    return [{"name": each.name, "ref": f"{below}/{each.name}", "targetCommit": each.commit} for each in found]
 
 
 def _time(microseconds: int) -> str:

@@ -47,14 +47,28 @@ class PushProgram:
             Unavailable: It takes too long, or ended in another way.
         """
         command = [
-            sys.executable, "-m", "deltareg_cli", "push", str(folder), str(line),
-            f"--base={base}", f"--message={message}", "--output", "json",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "deltareg_cli",
+            "push",
+            str(folder),
+            str(line),
+            f"--base={base}",
+            f"--message={message}",
+            "--output",
+            "json",
+        ]
         try:
             ended = subprocess.run(  # noqa: S603  # ours
-                command, env=self._environ(), cwd=self.home, capture_output=True, check=False,
-                stdin=subprocess.DEVNULL, timeout=BUILD_S, process_group=0,
-            )  # fmt: skip
+                command,
+                env=self._environ(),
+                cwd=self.home,
+                capture_output=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                timeout=BUILD_S,
+                process_group=0,
+            )
         except subprocess.TimeoutExpired as error:
             raise Unavailable(
                 f"{line}: the push was not done in {BUILD_S:.0f} s",
@@ -68,12 +82,18 @@ class PushProgram:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         home = str(self.home)
         return kept | {
-            "HOME": home, "HF_HOME": home, "XDG_CONFIG_HOME": home, "OMP_NUM_THREADS": "1",
-            "DELTAREG_SERVER": self.server, "DELTAREG_TOKEN": self.token,
-            "DELTAREG_CACHE_DIR": str(self.home / "cache"), "DELTAREG_GOLDEN": "never",
-            "DELTAREG_CONFIG": str(self.home / "none.toml"), "DELTAREG_NO_PROGRESS": "1",
+            "HOME": home,
+            "HF_HOME": home,
+            "XDG_CONFIG_HOME": home,
+            "OMP_NUM_THREADS": "1",
+            "DELTAREG_SERVER": self.server,
+            "DELTAREG_TOKEN": self.token,
+            "DELTAREG_CACHE_DIR": str(self.home / "cache"),
+            "DELTAREG_GOLDEN": "never",
+            "DELTAREG_CONFIG": str(self.home / "none.toml"),
+            "DELTAREG_NO_PROGRESS": "1",
             "DELTAREG_INSECURE_HTTP": "true",  # to this server itself, or where its operator says
-        }  # fmt: skip
+        }
 
 
 def _parse_result(said: bytes) -> PushedVersion:
@@ -103,10 +123,12 @@ def _error(said: bytes, status: int) -> DeltaregError:
 def _problem(item: Mapping[str, object]) -> Problem:
     texts = {name: str(item.get(name) or "") for name in ("tensor", "fix")}
     return Problem(
-        str(item.get("code")), str(item.get("message")),
+        str(item.get("code")),
+        str(item.get("message")),
         severity="warning" if item.get("severity") == "warning" else "error",
-        tensor=texts["tensor"], fix=texts["fix"],
-    )  # fmt: skip
+        tensor=texts["tensor"],
+        fix=texts["fix"],
+    )
 
 
 def _class(code: str) -> type[DeltaregError]:

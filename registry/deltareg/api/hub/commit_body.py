@@ -47,9 +47,7 @@ def read_commit(body: BinaryIO, *, stage: Stage) -> CommitOperations:
             raise _too_much()
         if line.strip():
             read.take(*_operation(line))
-    return CommitOperations(
-        read.files, read.deleted, _message(read.header), _text(read.header, "parentCommit")[:40]
-    )
+    return CommitOperations(read.files, read.deleted, _message(read.header), _text(read.header, "parentCommit")[:40])
 
 
 @dataclass(slots=True)
@@ -93,8 +91,7 @@ class _Read:
 
 def _too_much() -> QuotaExceeded:
     return QuotaExceeded(
-        f"a commit carries at most {INLINE_BYTES} bytes in itself",
-        fix="a current client sends larger files apart",
+        f"a commit carries at most {INLINE_BYTES} bytes in itself", fix="a current client sends larger files apart"
     )
 
 

@@ -14,10 +14,7 @@ from deltareg.errors import InvalidInput
 router = APIRouter(dependencies=[Depends(caller_of)], route_class=HubRoute, include_in_schema=False)
 _OF_MODEL: Final = "/api/models/{ns}/{name}"
 _PROMOTE = "deltareg promote NS/NAME:vN --channel prod"
-_NO_REQUESTS = (
-    "there are no pull requests here",
-    f"push without create_pr, then: {_PROMOTE}",
-)
+_NO_REQUESTS = ("there are no pull requests here", f"push without create_pr, then: {_PROMOTE}")
 _NO_BRANCHES = ("there are no branches here: commits go to main, channels are moved", _PROMOTE)
 _NO_TAGS = ("versions are numbered here, and labelled", "deltareg label NS/NAME:vN KEY=VALUE")
 _ASKED: Final = {
@@ -30,10 +27,7 @@ _ASKED: Final = {
         "versions are what they were pushed as; nothing is squashed",
         "deltareg rm NS/NAME:vN",
     ),
-    ("DELETE", "/api/repos/delete"): (
-        "this interface deletes nothing",
-        "deltareg rm NS/NAME:vN",
-    ),
+    ("DELETE", "/api/repos/delete"): ("this interface deletes nothing", "deltareg rm NS/NAME:vN"),
     ("POST", "/api/repos/move"): (
         "this interface moves nothing",
         "push it under the other name: deltareg push PATH NS/NAME",

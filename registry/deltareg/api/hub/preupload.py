@@ -51,17 +51,16 @@ def modes(line: LineRef, files: Sequence[AnnouncedFile], there: Mapping[str, Com
 
 def _mode(file: AnnouncedFile, mode: str | None, known: CommitFile | None) -> Json:
     return {
-        "path": file.path, "uploadMode": mode or "regular", "shouldIgnore": mode is None,
+        "path": file.path,
+        "uploadMode": mode or "regular",
+        "shouldIgnore": mode is None,
         "oid": known.sha256 if mode == "lfs" and known is not None else None,
-    }  # fmt: skip
+    }
 
 
 def _problem(file: AnnouncedFile) -> Problem | None:
     if file.path.endswith(CODE):
-        return Problem(
-            "code_file", f"{file.path} is code; a delta carries none",
-            fix="take it out of the folder",
-        )  # fmt: skip
+        return Problem("code_file", f"{file.path} is code; a delta carries none", fix="take it out of the folder")
     if file.path.endswith(ARCHIVES):
         return Problem("not_safetensors", f"{file.path} is an archive", fix="push the folder")
     if file.path.endswith(PICKLES) or looks_like_pickle(_head(file.sample)):

@@ -117,9 +117,7 @@ def in_a_header(text: str) -> str:
     return " ".join(text.split()).encode("ascii", "replace").decode()[:1_000]
 
 
-def _answer(
-    request: Request, error: DeltaregError, status: int, headers: dict[str, str]
-) -> Response:
+def _answer(request: Request, error: DeltaregError, status: int, headers: dict[str, str]) -> Response:
     document = describe_problem(error, request_id=request_id_of(request))
     lines = [error.message, *([f"fix: {error.fix}"] if error.fix else [])]
     if request.method == "HEAD":

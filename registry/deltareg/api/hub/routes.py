@@ -54,9 +54,7 @@ def whoami(registry: InRegistry, by: By) -> Response:
 
 
 @router.get("/api/models/{name}/auth-check")
-def look_at_base(
-    request: Request, registry: InRegistry, by: By, name: str, main: ForReaders
-) -> Response:
+def look_at_base(request: Request, registry: InRegistry, by: By, name: str, main: ForReaders) -> Response:
     """Describe a base at `main`; or a delta that is called so, where there is no such base."""
     found = _tree(registry, by, name, MAIN, main=main)
     if _is_unknown(found):
@@ -65,9 +63,7 @@ def look_at_base(
 
 
 @router.get("/api/models/{name}/refs")
-def show_base_refs(
-    request: Request, registry: InRegistry, by: By, name: str, main: ForReaders
-) -> Response:
+def show_base_refs(request: Request, registry: InRegistry, by: By, name: str, main: ForReaders) -> Response:
     """List the branches of a base; or describe a delta that is called so, where there is none."""
     found = look_for_refs(registry, by, name, main=main)
     if not isinstance(found, MissingContent):
@@ -89,9 +85,8 @@ def show_repository(
 @router.get("/api/models/{ns}/{name}/revision/{revision:path}")
 @router.get("/api/models/{name}/revision/{revision:path}")
 def show_revision(
-    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
-    revision: str,
-) -> Response:  # fmt: skip
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str
+) -> Response:
     """Describe a repository at a revision."""
     return _describe_tree(request, _tree(registry, by, repository, revision, main=main))
 
@@ -101,9 +96,17 @@ def show_revision(
 @router.get("/api/models/{name}/tree/{revision}")
 @router.get("/api/models/{name}/tree/{revision}/{folder:path}")
 def show_tree(
-    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
-    revision: str, *, folder: str = "", recursive: bool = False, expand: bool = False,
-) -> Response:  # fmt: skip
+    request: Request,
+    registry: InRegistry,
+    by: By,
+    repository: Repository,
+    main: ForReaders,
+    revision: str,
+    *,
+    folder: str = "",
+    recursive: bool = False,
+    expand: bool = False,
+) -> Response:
     """List the files of a revision."""
     found = _tree(registry, by, repository, revision, main=main)
     if isinstance(found, MissingContent):
@@ -138,9 +141,14 @@ async def paths_of(request: Request) -> tuple[list[str], bool]:
 @router.post("/api/models/{ns}/{name}/paths-info/{revision:path}")
 @router.post("/api/models/{name}/paths-info/{revision:path}")
 def show_paths(
-    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
-    revision: str, asked: Annotated[tuple[list[str], bool], Depends(paths_of)],
-) -> Response:  # fmt: skip
+    request: Request,
+    registry: InRegistry,
+    by: By,
+    repository: Repository,
+    main: ForReaders,
+    revision: str,
+    asked: Annotated[tuple[list[str], bool], Depends(paths_of)],
+) -> Response:
     """Describe some files of a revision; those that there are not are left out."""
     found = _tree(registry, by, repository, revision, main=main)
     if isinstance(found, MissingContent):
@@ -149,9 +157,7 @@ def show_paths(
 
 
 @router.get("/api/models/{ns}/{name}/refs")
-def show_refs(
-    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders
-) -> Response:
+def show_refs(request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders) -> Response:
     """List the channels as branches, the versions as tags."""
     found = look_for_refs(registry, by, repository, main=main)
     if isinstance(found, MissingContent):
@@ -162,9 +168,8 @@ def show_refs(
 @router.get("/api/models/{ns}/{name}/commits/{revision:path}")
 @router.get("/api/models/{name}/commits/{revision:path}")
 def show_commits(
-    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
-    revision: str,
-) -> Response:  # fmt: skip
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str
+) -> Response:
     """List the versions up to a revision, newest first."""
     found = look_for_commits(registry, by, repository, revision, main=main)
     if isinstance(found, MissingContent):
@@ -175,9 +180,8 @@ def show_commits(
 @router.head("/{ns}/{name}/resolve/{revision}/{path:path}")
 @router.head("/{name}/resolve/{revision}/{path:path}")
 def look_at_file(
-    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
-    revision: str, path: str,
-) -> Response:  # fmt: skip
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str, path: str
+) -> Response:
     """Say how long a file is, what it holds and of which commit it is; nothing of it is read."""
     found = _tree(registry, by, repository, revision, main=main)
     if isinstance(found, MissingContent):
@@ -192,9 +196,8 @@ def look_at_file(
 @router.get("/{ns}/{name}/resolve/{revision}/{path:path}")
 @router.get("/{name}/resolve/{revision}/{path:path}")
 async def read_file(
-    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders,
-    revision: str, path: str,
-) -> Response:  # fmt: skip
+    request: Request, registry: InRegistry, by: By, repository: Repository, main: ForReaders, revision: str, path: str
+) -> Response:
     """Give a file as it was pushed, byte for byte, or a range of it.
 
     It comes from here and by no redirect: clients want the headers of the commit on the last
@@ -216,9 +219,7 @@ async def read_file(
     return FileAnswer(request, found, (begin, end), status=status, headers=headers)
 
 
-def _tree(
-    registry: Registry, by: Caller, repository: str, revision: str, *, main: Main
-) -> CommitTree | MissingContent:
+def _tree(registry: Registry, by: Caller, repository: str, revision: str, *, main: Main) -> CommitTree | MissingContent:
     """Find a commit: the caller's own draft, where that is what is meant, or a version."""
     draft = look_for_draft(registry, by, repository, revision)
     return draft or look_for_files(registry, by, repository, revision, main=main)
@@ -249,11 +250,15 @@ def _describe_tree(request: Request, found: CommitTree | MissingContent) -> Resp
 def _headers(snapshot: Snapshot, file: CommitFile) -> dict[str, str]:
     tag, name = f'"{file.sha256}"', file.path.rpartition("/")[2]
     return {
-        "ETag": tag, "X-Repo-Commit": snapshot.commit, "Accept-Ranges": "bytes",
-        "X-Linked-ETag": tag, "X-Linked-Size": str(file.size_bytes),
-        "Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff",
+        "ETag": tag,
+        "X-Repo-Commit": snapshot.commit,
+        "Accept-Ranges": "bytes",
+        "X-Linked-ETag": tag,
+        "X-Linked-Size": str(file.size_bytes),
+        "Content-Type": "application/octet-stream",
+        "X-Content-Type-Options": "nosniff",
         "Content-Disposition": f'attachment; filename="{name}"',
-    }  # fmt: skip
+    }
 
 
 def _warning(snapshot: Snapshot) -> dict[str, str]:

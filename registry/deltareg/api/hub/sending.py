@@ -104,9 +104,7 @@ class FileAnswer(Response):
         body = StreamingResponse(self._body(first, chunks), self.status_code, self._sent)
         await body(scope, receive, partial(_send_soon, send))
 
-    async def _body(
-        self, chunk: memoryview | None, chunks: Iterator[memoryview]
-    ) -> AsyncIterator[memoryview]:
+    async def _body(self, chunk: memoryview | None, chunks: Iterator[memoryview]) -> AsyncIterator[memoryview]:
         while chunk is not None:
             for begin in range(0, len(chunk), _SENT_BYTES):
                 yield chunk[begin : begin + _SENT_BYTES]

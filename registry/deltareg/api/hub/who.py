@@ -24,8 +24,7 @@ def caller_of(request: Request, registry: InRegistry) -> Caller:
     token = token.strip()
     if token.startswith(_OF_THE_HUB):  # a secret that is not for us: neither hashed nor logged
         raise Unauthenticated(
-            "this is a personal token of the Hugging Face Hub, and it should not be sent here",
-            fix=_FIX,
+            "this is a personal token of the Hugging Face Hub, and it should not be sent here", fix=_FIX
         )
     if scheme.lower() == "bearer" and token:
         try:
@@ -33,10 +32,7 @@ def caller_of(request: Request, registry: InRegistry) -> Caller:
         except Unauthenticated as error:
             raise Unauthenticated(error.message, fix=_FIX) from error
     if scheme or not request.app.state.anonymous_reading:
-        raise Unauthenticated(
-            "this registry is read with a token, and none came",
-            fix=_FIX,
-        )
+        raise Unauthenticated("this registry is read with a token, and none came", fix=_FIX)
     return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
 
 

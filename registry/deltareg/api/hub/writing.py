@@ -61,9 +61,7 @@ Body = Depends(body_of)
 
 
 @router.post("/api/repos/create")
-def create_repository(
-    request: Request, registry: InRegistry, by: By, body: Mapping[str, object] = Body
-) -> Response:
+def create_repository(request: Request, registry: InRegistry, by: By, body: Mapping[str, object] = Body) -> Response:
     """Begin a draft of a line; it is there for others once it has a version."""
     if str(body.get("type") or "model") != "model":
         raise InvalidInput("only models are kept here", fix="leave repo_type out")
@@ -72,9 +70,7 @@ def create_repository(
         owner = _own_namespace(registry, by)
     line = line_of(f"{owner}/{name}" if owner else name)
     is_new = begin_draft(registry, by, line)
-    told: dict[str, object] = {
-        "url": f"{str(request.base_url).rstrip('/')}/{line}", "name": str(line), "id": str(line),
-    }  # fmt: skip
+    told: dict[str, object] = {"url": f"{str(request.base_url).rstrip('/')}/{line}", "name": str(line), "id": str(line)}
     if is_new:
         return JSONResponse(told)
     said = f"{line} is there already"
@@ -89,9 +85,8 @@ def validate_front_matter() -> Response:
 
 @router.post("/api/models/{ns}/{name}/preupload/{revision:path}")
 def preupload(
-    registry: InRegistry, by: By, repository: Repository, revision: str,
-    body: Mapping[str, object] = Body,
-) -> Response:  # fmt: skip
+    registry: InRegistry, by: By, repository: Repository, revision: str, body: Mapping[str, object] = Body
+) -> Response:
     """Say of each file how it is to be sent, if it is, before a byte of it is."""
     line = line_of(repository)
     _check_revision(line, revision)
@@ -102,9 +97,8 @@ def preupload(
 
 @router.post("/{ns}/{name}.git/info/lfs/objects/batch")
 def prepare_large(
-    request: Request, registry: InRegistry, by: By, repository: Repository,
-    body: Mapping[str, object] = Body,
-) -> Response:  # fmt: skip
+    request: Request, registry: InRegistry, by: By, repository: Repository, body: Mapping[str, object] = Body
+) -> Response:
     """Give addresses to send large files to."""
     line = line_of(repository)
     standing = look_at_standing(registry, by, line)
@@ -132,9 +126,13 @@ async def receive_large(request: Request, registry: InRegistry, ticket: str) -> 
 
     def receive() -> None:
         stage(
-            registry, row.line, row.principal_id, sha256=row.sha256, size_bytes=row.size_bytes,
+            registry,
+            row.line,
+            row.principal_id,
+            sha256=row.sha256,
+            size_bytes=row.size_bytes,
             body=chunks_of(request, "file"),
-        )  # fmt: skip
+        )
 
     await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
     return Response(status_code=200)
@@ -158,26 +156,18 @@ async def make_commit(
         run = partial(_commit, request, registry, by, line, cast("BinaryIO", spool))
         done = await anyio.to_thread.run_sync(run, limiter=request.app.state.hub_builds)
     url = f"{str(request.base_url).rstrip('/')}/{line}/commit/{done.commit}"
-    told = {
-        "success": True, "commitOid": done.commit, "commitUrl": url, "hookOutput": "",
-        "pullRequestUrl": None,
-    }  # fmt: skip
+    told = {"success": True, "commitOid": done.commit, "commitUrl": url, "hookOutput": "", "pullRequestUrl": None}
     return JSONResponse(told, headers=hub_warning(done.told))
 
 
-def _commit(
-    request: Request, registry: Registry, by: Caller, line: LineRef, body: BinaryIO
-) -> CommitOutcome:
+def _commit(request: Request, registry: Registry, by: Caller, line: LineRef, body: BinaryIO) -> CommitOutcome:
     def keep(sha256: str, raw: bytes) -> None:
         stage(registry, str(line), by.principal_id, sha256=sha256, size_bytes=len(raw), body=[raw])
 
     look_at_standing(registry, by, line)  # before anything of it is kept
     asked = read_commit(body, stage=keep)
     turns: CommitLocks = request.app.state.hub_turns
-    with (
-        turns.of(str(line), by.principal_id),
-        tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder,
-    ):
+    with turns.of(str(line), by.principal_id), tempfile.TemporaryDirectory(prefix="deltareg-commit-") as folder:
         files, home = Path(folder, "files"), Path(folder, "home")
         files.mkdir()
         home.mkdir()
@@ -221,7 +211,6 @@ def _check_revision(line: LineRef, revision: str) -> None:
     """
     if revision.removeprefix("refs/heads/") != MAIN:
         raise Forbidden(
-            f"commits go to main, and {revision[:80]!r} is none of those here: a channel is moved"
-            " by promoting",
+            f"commits go to main, and {revision[:80]!r} is none of those here: a channel is moved by promoting",
             fix=f"deltareg promote {line}:v1 --channel NAME",
         )

@@ -33,18 +33,13 @@ _SPOOL_BYTES = 1 << 20
 
 
 @router.get("/api/models/{ns}/{name}/xet-write-token/{revision:path}")
-def give_address(
-    request: Request, registry: InRegistry, by: By, repository: Repository
-) -> Response:
+def give_address(request: Request, registry: InRegistry, by: By, repository: Repository) -> Response:
     """Say where to send xorbs and shards to, and by which token."""
     line = line_of(repository)
     given = give_area(registry, by, line)
     url = f"{str(request.base_url).rstrip('/')}/cas/{given.area}"
     expires = int(time.time()) + given.lives_s
-    headers = {
-        "X-Xet-Cas-Url": url, "X-Xet-Access-Token": given.ticket,
-        "X-Xet-Token-Expiration": str(expires),
-    }  # fmt: skip
+    headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": given.ticket, "X-Xet-Token-Expiration": str(expires)}
     told = {"casUrl": url, "accessToken": given.ticket, "exp": expires}
     return JSONResponse(told, headers=headers)
 
@@ -63,18 +58,14 @@ InArea = Depends(area_of)
 
 
 @areas.post("/{area}/v1/xorbs/{prefix}/{name}")
-async def receive_xorb(
-    request: Request, registry: InRegistry, name: str, to: AreaRow = InArea
-) -> Response:
+async def receive_xorb(request: Request, registry: InRegistry, name: str, to: AreaRow = InArea) -> Response:
     """Take a xorb, streamed to the store."""
     if _NAME.fullmatch(name) is None:
         raise InvalidInput("a xorb is named by 64 hexadecimal digits")
     length = request.headers.get("Content-Length", "")
     if not length.isascii() or not length.isdecimal():
         raise InvalidInput("a xorb is sent with its length")
-    receive = partial(
-        take_xorb, registry, to, name, size_bytes=int(length[:12]), body=chunks_of(request, "xorb")
-    )
+    receive = partial(take_xorb, registry, to, name, size_bytes=int(length[:12]), body=chunks_of(request, "xorb"))
     await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
     return JSONResponse({"was_inserted": True})
 

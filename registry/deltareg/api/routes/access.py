@@ -46,16 +46,17 @@ def meta(request: Request, registry: InRegistry, by: By) -> Meta:
     """Say what this server is."""
     by.require(Right.READ, on=SHARED)
     return Meta(
-        version=__version__, database=registry.engine.dialect.name,
-        store=request.app.state.store_kind, pack_bytes_max=PACK_BYTES_MAX,
-        suites=list(built_in_names()), disputes=count_disputes(registry),
-    )  # fmt: skip
+        version=__version__,
+        database=registry.engine.dialect.name,
+        store=request.app.state.store_kind,
+        pack_bytes_max=PACK_BYTES_MAX,
+        suites=list(built_in_names()),
+        disputes=count_disputes(registry),
+    )
 
 
 @router.get("/tokens")
-def list_tokens(
-    registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50
-) -> Page[TokenInfo]:
+def list_tokens(registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50) -> Page[TokenInfo]:
     """List tokens, newest first, without secrets."""
     return service.list_tokens(registry, by, cursor=cursor, limit=limit)
 

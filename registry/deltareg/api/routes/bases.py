@@ -12,15 +12,7 @@ from deltareg.service.bases import bases as service
 from deltareg.service.bases import changes, probes
 from deltareg.service.verdicts import compat
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import (
-    BaseDiff,
-    BaseInfo,
-    BaseProbeSet,
-    BaseRename,
-    CompatRow,
-    FiguresReport,
-    Page,
-)
+from deltareg.wire import BaseDiff, BaseInfo, BaseProbeSet, BaseRename, CompatRow, FiguresReport, Page
 
 router = closed_router("bases", prefix="/bases")
 
@@ -44,9 +36,7 @@ def list_bases(
     limit: int = 50,
 ) -> Page[BaseInfo]:
     """List bases by name: all, or those with a root, an id of the hub, a place where they lie."""
-    return service.list_bases(
-        registry, by, root=root, hub_id=hub_id, location=location, cursor=cursor, limit=limit
-    )
+    return service.list_bases(registry, by, root=root, hub_id=hub_id, location=location, cursor=cursor, limit=limit)
 
 
 @router.get("/{base}", response_model=BaseInfo)
@@ -57,12 +47,7 @@ def show_base(request: Request, registry: InRegistry, by: By, base: Named) -> Re
 
 @router.get("/{base}/compat")
 def base_compat(
-    registry: InRegistry,
-    by: By,
-    base: Named,
-    suite: str = DEFAULT_SUITE,
-    cursor: str | None = None,
-    limit: int = 50,
+    registry: InRegistry, by: By, base: Named, suite: str = DEFAULT_SUITE, cursor: str | None = None, limit: int = 50
 ) -> Page[CompatRow]:
     """List the versions of a base, newest first, and on which of its variants each is proven."""
     return compat.list_compat(registry, by, base, suite=suite, cursor=cursor, limit=limit)
@@ -87,9 +72,7 @@ def base_probes(registry: InRegistry, by: By, base: Named) -> BaseProbeSet:
 
 
 @router.post("/{base}/figures")
-def add_base_figures(
-    registry: InRegistry, by: By, base: Named, body: FiguresReport
-) -> BaseProbeSet:
+def add_base_figures(registry: InRegistry, by: By, base: Named, body: FiguresReport) -> BaseProbeSet:
     """Keep what an enrolled worker found of the base on its probes, and signed."""
     return probes.add_figures(registry, by, base, body)
 

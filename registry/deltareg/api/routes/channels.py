@@ -94,9 +94,7 @@ def show_policy(registry: InRegistry, by: By, line: Line, channel: str) -> Respo
 
 
 @router.put("/{channel}/policy", response_model=PolicyChange)
-def set_policy(
-    request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: PolicySet
-) -> Response:
+def set_policy(request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: PolicySet) -> Response:
     """Replace the policy whole; `If-Match` holds the ETag of the one that stands."""
     found = policies.set_policy(registry, by, line, channel, body, is_seen=seen_policy(request))
     return json_answer(found, headers={"ETag": policy_tag(found.digest)})
@@ -104,35 +102,25 @@ def set_policy(
 
 @router.get("/{channel}/revisions")
 def list_revisions(
-    registry: InRegistry,
-    by: By,
-    line: Line,
-    channel: str,
-    cursor: str | None = None,
-    limit: int = 50,
+    registry: InRegistry, by: By, line: Line, channel: str, cursor: str | None = None, limit: int = 50
 ) -> Page[RevisionInfo]:
     """List a channel's ledger, newest first."""
     return service.list_revisions(registry, by, line, channel, cursor=cursor, limit=limit)
 
 
 @router.get("/{channel}/revisions/{number}/summary")
-def show_summary(
-    registry: InRegistry, by: By, line: Line, channel: str, number: Number
-) -> GateSummary:
+def show_summary(registry: InRegistry, by: By, line: Line, channel: str, number: Number) -> GateSummary:
     """Give what the server signed when it made a promotion: why the gate let it through."""
     return summaries.show_summary(registry, by, line, channel, number)
 
 
 @router.post("/{channel}/revisions", response_model=MoveResult)
-def move(
-    request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: ChannelMove
-) -> Response:
+def move(request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: ChannelMove) -> Response:
     """Promote, roll back, freeze or unfreeze; `If-Match` holds the channel's ETag as last seen."""
     seen = seen_revision(request)
     return once_and_kept(
-        request, registry, by, body,
-        lambda keep: move_channel(registry, by, line, channel, body, seen=seen, keep=keep),
-    )  # fmt: skip
+        request, registry, by, body, lambda keep: move_channel(registry, by, line, channel, body, seen=seen, keep=keep)
+    )
 
 
 @router.get("/{channel}/readiness")
@@ -142,9 +130,7 @@ def readiness(registry: InRegistry, by: By, line: Line, channel: str) -> Readine
 
 
 @router.post("/{channel}/revisions/{number}:review")
-def review(
-    registry: InRegistry, by: By, line: Line, channel: str, number: Number, body: Review
-) -> GlassBroken:
+def review(registry: InRegistry, by: By, line: Line, channel: str, number: Number, body: Review) -> GlassBroken:
     """Close a move that broke the glass, as somebody else than who made it."""
     return review_move(registry, by, line, channel, number, message=body.message)
 

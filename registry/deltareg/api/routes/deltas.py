@@ -128,9 +128,7 @@ def resolve(request: Request, by: ByReading, asked: Annotated[ResolveQuery, Quer
 
 
 @router.get("/deltas")
-def list_lines(
-    registry: InRegistry, by: By, only: Only, cursor: str | None = None, limit: int = 50
-) -> Page[LineInfo]:
+def list_lines(registry: InRegistry, by: By, only: Only, cursor: str | None = None, limit: int = 50) -> Page[LineInfo]:
     """List all delta lines by name, those whose newest version fits the filters.
 
     `label.NAME=VALUE` is a filter, too, and may be given for several labels; of those that
@@ -150,12 +148,7 @@ def list_namespace(
 
 @router.get("/deltas/{ns}/{name}/versions")
 def list_versions(
-    registry: InRegistry,
-    by: By,
-    line: Line,
-    labels: Labels,
-    cursor: str | None = None,
-    limit: int = 50,
+    registry: InRegistry, by: By, line: Line, labels: Labels, cursor: str | None = None, limit: int = 50
 ) -> Page[VersionInfo]:
     """List the versions of a line, newest first; those with `label.NAME=VALUE`, or `has_label`."""
     return service.list_versions(registry, by, line, labels=labels, cursor=cursor, limit=limit)
@@ -163,12 +156,7 @@ def list_versions(
 
 @router.get("/deltas/{ns}/{name}/log")
 def show_log(
-    registry: InRegistry,
-    by: By,
-    line: Line,
-    channel: str | None = None,
-    cursor: str | None = None,
-    limit: int = 50,
+    registry: InRegistry, by: By, line: Line, channel: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[LogEntry]:
     """List what happened to a line, newest first."""
     return log_service.show_log(registry, by, line, channel=channel, cursor=cursor, limit=limit)
@@ -181,17 +169,13 @@ def show_version(request: Request, registry: InRegistry, by: By, version: Versio
 
 
 @router.patch("/deltas/{ns}/{name}/versions/{version}")
-def change_version(
-    registry: InRegistry, by: By, version: Version, body: VersionChange
-) -> VersionInfo:
+def change_version(registry: InRegistry, by: By, version: Version, body: VersionChange) -> VersionInfo:
     """Set labels of the version, or with null take them away; others stay as they are."""
     return label_service.change_labels(registry, by, version, body)
 
 
 @router.delete("/deltas/{ns}/{name}/versions/{version}")
-def delete_version(
-    registry: InRegistry, by: By, version: Version, *, dry_run: bool = False
-) -> VersionInfo:
+def delete_version(registry: InRegistry, by: By, version: Version, *, dry_run: bool = False) -> VersionInfo:
     """Delete a version; its number is never used again. With `dry_run` only look whether it may."""
     return service.delete_version(registry, by, version, dry_run=dry_run)
 
@@ -228,9 +212,7 @@ def forms(request: Request, registry: InRegistry, by: By, version: Version) -> F
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}:revert")
-def revert(
-    request: Request, registry: InRegistry, by: By, version: Version, body: FormRevert
-) -> FormHistory:
+def revert(request: Request, registry: InRegistry, by: By, version: Version, body: FormRevert) -> FormHistory:
     """Serve the version in a former stored form again."""
     keep = request.app.state.keep_forms_s
     return revert_service.revert_form(registry, by, version, body, keep_s=keep)
@@ -267,14 +249,7 @@ def fit(registry: InRegistry, by: By, version: Version, base: str) -> FitInfo:
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/gate")
-def gate(
-    registry: InRegistry,
-    by: By,
-    version: Version,
-    channel: str,
-    *,
-    accept_warnings: bool = False,
-) -> GateAnswer:
+def gate(registry: InRegistry, by: By, version: Version, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
     """Say whether the version may go to a channel, and if not what is missing."""
     return gate_service.check_gate(registry, by, version, channel, accept_warnings=accept_warnings)
 
@@ -299,9 +274,7 @@ def base_probes(registry: InRegistry, by: By, version: Version) -> BaseProbeSet:
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}/as-base/figures")
-def add_base_figures(
-    registry: InRegistry, by: By, version: Version, body: FiguresReport
-) -> BaseProbeSet:
+def add_base_figures(registry: InRegistry, by: By, version: Version, body: FiguresReport) -> BaseProbeSet:
     """Keep what an enrolled worker found of the version as a base, and signed."""
     return probe_service.add_figures(registry, by, str(version), body)
 

@@ -83,7 +83,5 @@ async def stream_events(
     else:
         page = await anyio.to_thread.run_sync(lambda: look(start))
     source = EventStream(request.app.state.newest_event, look)
-    sent = server_sent(
-        request, readers, source, page, hello="events of Delta Registry", lasts_s=seconds
-    )
+    sent = server_sent(request, readers, source, page, hello="events of Delta Registry", lasts_s=seconds)
     return StreamingResponse(sent, media_type=MEDIA_TYPE, headers=HEADERS)

@@ -8,21 +8,13 @@ from deltareg.api.idempotency import once
 from deltareg.refs import Ref
 from deltareg.service.runs import asking, comparing, found
 from deltareg.wire import RunInfo
-from deltareg.wire.findings import (
-    AnswerCreate,
-    AnswersInfo,
-    CompareCreate,
-    FoundReport,
-    VersionDifferences,
-)
+from deltareg.wire.findings import AnswerCreate, AnswersInfo, CompareCreate, FoundReport, VersionDifferences
 
 router = closed_router("findings")
 
 
 @router.post("/comparisons", response_model=RunInfo)
-def queue_comparison(
-    request: Request, registry: InRegistry, by: By, body: CompareCreate
-) -> Response:
+def queue_comparison(request: Request, registry: InRegistry, by: By, body: CompareCreate) -> Response:
     """Have a worker compare two versions, join the run that does, or give the one that has."""
     return once(request, registry, by, body, lambda: comparing.queue_comparison(registry, by, body))
 

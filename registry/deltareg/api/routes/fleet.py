@@ -10,11 +10,7 @@ router = closed_router("fleet", prefix="/fleet/agents")
 
 @router.get("")
 def list_followers(
-    registry: InRegistry,
-    by: By,
-    of: str | None = None,
-    cursor: str | None = None,
-    limit: int = 50,
+    registry: InRegistry, by: By, of: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[FollowerInfo]:
     """List followers with what they serve and what their channels say: of `ns/name`, or all."""
     return service.list_followers(registry, by, of, cursor=cursor, limit=limit)

@@ -31,9 +31,7 @@ def show_namespace_policy(registry: InRegistry, by: By, ns: str) -> Response:
 
 
 @router.put("/namespaces/{ns}/policy", response_model=FloorChange)
-def set_namespace_policy(
-    request: Request, registry: InRegistry, by: By, ns: str, body: FloorSet
-) -> Response:
+def set_namespace_policy(request: Request, registry: InRegistry, by: By, ns: str, body: FloorSet) -> Response:
     """Replace what a namespace asks of its channels; `If-Match` holds the ETag of what stands."""
     found = service.set_floor(registry, by, ns, body, is_seen=seen_policy(request))
     return json_answer(found, headers={"ETag": policy_tag(found.digest)})

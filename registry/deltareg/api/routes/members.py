@@ -25,9 +25,7 @@ Named = Annotated[str | None, Query(max_length=64)]
 
 
 @router.get("/namespaces")
-def list_namespaces(
-    registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50
-) -> Page[NamespaceInfo]:
+def list_namespaces(registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50) -> Page[NamespaceInfo]:
     """List namespaces by name, with their owners."""
     return namespaces.list_namespaces(registry, by, cursor=cursor, limit=limit)
 
@@ -52,9 +50,8 @@ def change_namespace(registry: InRegistry, by: By, ns: str, body: NamespaceChang
 
 @router.get("/members")
 def list_members(
-    registry: InRegistry, by: By, namespace: Named = None, cursor: str | None = None,
-    limit: int = 50,
-) -> Page[MemberInfo]:  # fmt: skip
+    registry: InRegistry, by: By, namespace: Named = None, cursor: str | None = None, limit: int = 50
+) -> Page[MemberInfo]:
     """List the roles in a namespace, or those that reach everything."""
     return members.list_members(registry, by, namespace, cursor=cursor, limit=limit)
 
@@ -93,6 +90,4 @@ def review_access(
     limit: int = 50,
 ) -> Page[AccessFinding]:
     """List who holds what, with what looks like too much."""
-    return review.review_access(
-        registry, by, namespace, unused_days=unused_days, cursor=cursor, limit=limit
-    )
+    return review.review_access(registry, by, namespace, unused_days=unused_days, cursor=cursor, limit=limit)

@@ -13,11 +13,7 @@ router = closed_router("operations")
 
 @router.get("/gc/plans")
 def plan_collection(
-    request: Request,
-    registry: InRegistry,
-    by: By,
-    grace_s: Seconds = None,
-    keep_forms_s: Seconds = None,
+    request: Request, registry: InRegistry, by: By, grace_s: Seconds = None, keep_forms_s: Seconds = None
 ) -> CollectReport:
     """Say what a collection would free."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
@@ -28,11 +24,7 @@ def plan_collection(
 
 @router.post("/gc/runs")
 def run_collection(
-    request: Request,
-    registry: InRegistry,
-    by: By,
-    grace_s: Seconds = None,
-    keep_forms_s: Seconds = None,
+    request: Request, registry: InRegistry, by: By, grace_s: Seconds = None, keep_forms_s: Seconds = None
 ) -> CollectReport:
     """Free what nothing needs, and drop the logs of runs that ended long ago."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
@@ -42,9 +34,7 @@ def run_collection(
 
 
 @router.post("/fsck")
-def check_store(
-    registry: InRegistry, by: By, *, read_data: bool = False, repair: bool = False
-) -> FsckReport:
+def check_store(registry: InRegistry, by: By, *, read_data: bool = False, repair: bool = False) -> FsckReport:
     """Hold the store against the database; with `read_data`, hash every pack again.
 
     With `repair`, heal what can be healed, and name what has to be pushed again.

@@ -17,11 +17,7 @@ router = closed_router("runs")
 
 @router.get("/queue")
 def list_queue(
-    registry: InRegistry,
-    by: By,
-    ref: str | None = None,
-    cursor: str | None = None,
-    limit: int = 50,
+    registry: InRegistry, by: By, ref: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[RunInfo]:
     """List what runs, and then what waits, the next one first."""
     of = None if ref is None else Ref.parse(ref)

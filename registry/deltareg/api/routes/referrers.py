@@ -7,14 +7,7 @@ from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
 from deltareg.api.routes.deltas import Version
 from deltareg.service.lines import referrers as service
-from deltareg.wire import (
-    Page,
-    ReferrerAdd,
-    ReferrerBody,
-    ReferrerInfo,
-    RevokedSigner,
-    SignerRevoke,
-)
+from deltareg.wire import Page, ReferrerAdd, ReferrerBody, ReferrerInfo, RevokedSigner, SignerRevoke
 
 router = closed_router("referrers")
 
@@ -25,11 +18,7 @@ def list_referrers(registry: InRegistry, by: By, version: Version) -> Page[Refer
     return service.list_referrers(registry, by, version)
 
 
-@router.post(
-    "/deltas/{ns}/{name}/versions/{version}/referrers",
-    status_code=201,
-    response_model=ReferrerInfo,
-)
+@router.post("/deltas/{ns}/{name}/versions/{version}/referrers", status_code=201, response_model=ReferrerInfo)
 def add_referrer(registry: InRegistry, by: By, version: Version, body: ReferrerAdd) -> Response:
     """Keep a signature of the version's files, or an attestation about it, if it holds."""
     return json_answer(service.add_referrer(registry, by, version, body), 201)

@@ -26,9 +26,7 @@ def list_requests(
 ) -> Page[RequestInfo]:
     """List requests, newest first: all, or those `of` a line, in a state, for a channel."""
     line = None if of is None else LineRef.parse(of)
-    return service.list_requests(
-        registry, by, line, state=state, channel=channel, cursor=cursor, limit=limit
-    )
+    return service.list_requests(registry, by, line, state=state, channel=channel, cursor=cursor, limit=limit)
 
 
 @router.get("/{request_id}")

@@ -55,9 +55,7 @@ def list_runs(
 ) -> Page[RunInfo]:
     """List runs, newest first."""
     of = None if ref is None else Ref.parse(ref)
-    return service.list_runs(
-        registry, by, state=state, what=what, ref=of, cursor=cursor, limit=limit
-    )
+    return service.list_runs(registry, by, state=state, what=what, ref=of, cursor=cursor, limit=limit)
 
 
 @router.post("/runs", response_model=RunInfo)
@@ -97,9 +95,7 @@ def rerun(registry: InRegistry, by: By, run_id: str) -> RunInfo:
 
 
 @router.post("/runs/{run_id}:complete")
-def complete_run(
-    registry: InRegistry, by: By, run_id: str, body: SignedReport | VerdictReport
-) -> VerdictInfo:
+def complete_run(registry: InRegistry, by: By, run_id: str, body: SignedReport | VerdictReport) -> VerdictInfo:
     """End a run with what the worker found and signed; one that is not signed is refused."""
     verdict = verify.complete_run(registry, by, run_id, body)
     said = signed.said_by_enrolled(registry, verdict.id)
@@ -144,9 +140,7 @@ def complete_reencode(registry: InRegistry, by: By, run_id: str, body: ReencodeR
 
 
 @router.post("/leases", response_model=LeaseGrant | None)
-async def claim_lease(
-    request: Request, registry: InRegistry, by: By, body: LeaseRequest
-) -> LeaseGrant | None:
+async def claim_lease(request: Request, registry: InRegistry, by: By, body: LeaseRequest) -> LeaseGrant | None:
     """Ask for work; with `wait_s`, the answer comes when there is some, or the time is up.
 
     The other asynchronous seam: a waiting worker holds no thread, so any number may wait.
@@ -204,17 +198,13 @@ def show_envelope(registry: InRegistry, by: By, verdict_id: str) -> EnvelopeInfo
 
 
 @router.post("/verdicts/{verdict_id}/waivers", response_model=VerdictInfo)
-def waive(
-    request: Request, registry: InRegistry, by: By, verdict_id: str, body: WaiverCreate
-) -> Response:
+def waive(request: Request, registry: InRegistry, by: By, verdict_id: str, body: WaiverCreate) -> Response:
     """Waive a failed check of a verdict for a channel, until a time."""
     return once(request, registry, by, body, lambda: waivers.waive(registry, by, verdict_id, body))
 
 
 @router.delete("/verdicts/{verdict_id}/waivers/{check}")
-def unwaive(
-    registry: InRegistry, by: By, verdict_id: str, check: str, channel: str | None = None
-) -> VerdictInfo:
+def unwaive(registry: InRegistry, by: By, verdict_id: str, check: str, channel: str | None = None) -> VerdictInfo:
     """End the waiver of a check before its time, for a channel or for all."""
     return waivers.unwaive(registry, by, verdict_id, check, channel=channel)
 

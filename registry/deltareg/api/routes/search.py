@@ -36,7 +36,12 @@ def search(
     `has_label` are as in lists. With `newest`, only the newest version of each line counts.
     """
     asked = service.SearchQuery(
-        text=text, labels=labels, base=base, kind=kind, within=within, is_newest=newest,
+        text=text,
+        labels=labels,
+        base=base,
+        kind=kind,
+        within=within,
+        is_newest=newest,
         metrics=metric.split(",") if metric else (),
-    )  # fmt: skip
+    )
     return service.search_versions(registry, by, asked, cursor=cursor, limit=limit)

@@ -30,9 +30,7 @@ def push_suite(request: Request, registry: InRegistry, by: By, body: SuitePush) 
 
 
 @router.get("/suites/{suite}", response_model=SuiteInfo)
-def show_suite(
-    request: Request, registry: InRegistry, by: By, suite: str, digest: str | None = None
-) -> Response:
+def show_suite(request: Request, registry: InRegistry, by: By, suite: str, digest: str | None = None) -> Response:
     """Show a suite with its document, as it is now or as it was under a digest."""
     found = service.show_suite(registry, by, parse_name(suite, "suite"), digest=digest)
     return answer(request, found)
@@ -43,9 +41,7 @@ def list_versions(
     registry: InRegistry, by: By, suite: str, cursor: str | None = None, limit: int = 50
 ) -> Page[SuiteInfo]:
     """List the versions of a suite, newest first."""
-    return service.list_versions(
-        registry, by, parse_name(suite, "suite"), cursor=cursor, limit=limit
-    )
+    return service.list_versions(registry, by, parse_name(suite, "suite"), cursor=cursor, limit=limit)
 
 
 @router.get("/suite-files/{digest}")
@@ -53,6 +49,7 @@ def read_file(registry: InRegistry, by: By, digest: str) -> Response:
     """Give the file of a probe set, byte for byte."""
     content = service.read_file(registry, by, digest)
     return Response(
-        content, media_type="application/octet-stream",
+        content,
+        media_type="application/octet-stream",
         headers={"Cache-Control": _FOREVER, "Content-Disposition": "attachment"},
-    )  # fmt: skip
+    )

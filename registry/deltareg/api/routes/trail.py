@@ -28,8 +28,6 @@ def prove_row(registry: InRegistry, by: By, number: Number) -> InclusionProof:
 
 
 @router.get("/log")
-def read_log(
-    registry: InRegistry, by: By, after: str | None = None, limit: int = 1_000
-) -> TrailPage:
+def read_log(registry: InRegistry, by: By, after: str | None = None, limit: int = 1_000) -> TrailPage:
     """Give a part of the log in its order, and at the end the rows that are outside of it."""
     return proofs.read_log(registry, by, after=after, limit=limit)

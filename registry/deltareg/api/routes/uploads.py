@@ -60,14 +60,9 @@ async def receive_pack(
 
 
 @router.post("/{upload_id}:complete", response_model=UploadInfo)
-def complete_upload(
-    request: Request, registry: InRegistry, by: By, upload_id: str, body: UploadComplete
-) -> Response:
+def complete_upload(request: Request, registry: InRegistry, by: By, upload_id: str, body: UploadComplete) -> Response:
     """Turn an upload of a delta into a version."""
-    return once(
-        request, registry, by, body,
-        lambda: ingest.complete_upload(registry, by, upload_id, body),
-    )  # fmt: skip
+    return once(request, registry, by, body, lambda: ingest.complete_upload(registry, by, upload_id, body))
 
 
 @router.post("/{upload_id}:complete-base")

@@ -55,9 +55,7 @@ def remove_webhook(registry: InRegistry, by: By, webhook_id: str) -> WebhookInfo
 
 
 @router.post("/{webhook_id}:rotate")
-def rotate_webhook(
-    registry: InRegistry, by: By, webhook_id: str, body: WebhookRotate
-) -> WebhookSecret:
+def rotate_webhook(registry: InRegistry, by: By, webhook_id: str, body: WebhookRotate) -> WebhookSecret:
     """Give a webhook another secret; for a while both sign. It answers to the caller from now."""
     return service.rotate_webhook(registry, by, webhook_id, body)
 
@@ -78,9 +76,7 @@ def list_deliveries(
     limit: int = 50,
 ) -> Page[DeliveryInfo]:
     """List what was due to a webhook, newest first, with what was tried."""
-    return deliveries.list_deliveries(
-        registry, by, webhook_id, state=state, cursor=cursor, limit=limit
-    )
+    return deliveries.list_deliveries(registry, by, webhook_id, state=state, cursor=cursor, limit=limit)
 
 
 @router.post("/{webhook_id}:redeliver")

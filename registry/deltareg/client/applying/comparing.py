@@ -4,7 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deltareg.client.applying.declared import Declarations, DeclaredPolicy, DeclaredSuite, PolicyOwner, listed_suites, suite_of
+from deltareg.client.applying.declared import (
+    Declarations,
+    DeclaredPolicy,
+    DeclaredSuite,
+    PolicyOwner,
+    listed_suites,
+    suite_of,
+)
 from deltareg.client.client import Client
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.gate.policy_file import read_policy_file
@@ -98,8 +105,7 @@ def compare(
         first = next(one.of for one in changes if one.needs_reason)
         raise InvalidInput(f"what {first} asks changes only with a reason", fix="say it: -m REASON")
     pending = {one.of for one in changes if one.kind == "suite"}
-    is_checked = _try_policies(client, changes, pending, reason=reason or (_TRIED if is_dry else ""),
-                        is_dry=is_dry)  # fmt: skip
+    is_checked = _try_policies(client, changes, pending, reason=reason or (_TRIED if is_dry else ""), is_dry=is_dry)
     return ApplyPlan(changes, [*kept, *_kept_suites(client, declared)], unchanged, is_checked)
 
 
@@ -188,16 +194,12 @@ def _try(client: Client, change: ApplyChange, pending: set[str], *, reason: str)
     """Have the server try a policy, but for the suites that it will have by then."""
     wanted, place = dict(change.after), change.place
     if "suites" in wanted:
-        wanted["suites"] = [
-            item for item in listed_suites(wanted) if suite_of(item) not in pending
-        ]  # fmt: skip
+        wanted["suites"] = [item for item in listed_suites(wanted) if suite_of(item) not in pending]
     try:
         if place.is_floor:
             namespace = place.namespace or None
             client.floors.set(wanted, namespace=namespace, reason=reason, dry_run=True)
         elif change.action != "create":
-            client.channels.set_policy(
-                place.line, place.channel, wanted, reason=reason, dry_run=True
-            )
+            client.channels.set_policy(place.line, place.channel, wanted, reason=reason, dry_run=True)
     except InvalidInput as error:
         raise InvalidInput(f"{change.of}: {error.message}", fix=error.fix) from error

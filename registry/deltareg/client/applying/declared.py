@@ -13,9 +13,7 @@ from deltareg.refs import LineRef, parse_channel, parse_name
 from deltareg.suites.suite import Suite, built_in_names
 
 _ENDINGS = (".yaml", ".yml")
-_LAYOUT = (
-    "policies/server.yaml, policies/NS/namespace.yaml, policies/NS/NAME/CHANNEL.yaml, suites/*.yaml"
-)
+_LAYOUT = "policies/server.yaml, policies/NS/namespace.yaml, policies/NS/NAME/CHANNEL.yaml, suites/*.yaml"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -150,16 +148,12 @@ def _suites(folder: Path) -> list[DeclaredSuite]:
         except InvalidInput as error:
             raise _prefix_path(error, path) from error
         if suite.name in built_in_names():
-            raise InvalidInput(
-                f"{path}: {suite.name} is built in", fix="give the suite a name of its own"
-            )
+            raise InvalidInput(f"{path}: {suite.name} is built in", fix="give the suite a name of its own")
         suites.append(DeclaredSuite(path, suite))
         named |= {path.parent / name for name in brought}
     for path in others:
         if path not in named:
-            raise InvalidInput(
-                f"{path} has no `checks`, and no suite names it", fix="take it out of suites/"
-            )
+            raise InvalidInput(f"{path} has no `checks`, and no suite names it", fix="take it out of suites/")
     _once([(f"suite {one.suite.name}", one.path) for one in suites])
     return sorted(suites, key=lambda one: one.suite.name)
 

@@ -25,16 +25,12 @@ def channel_path(line: LineRef, name: str) -> str:
     return f"{line_path(line)}/channels/{parse_channel(name)}"
 
 
-def list_versions(
-    context: Context, line: LineRef, *, cursor: str | None, limit: int
-) -> Page[VersionInfo]:
+def list_versions(context: Context, line: LineRef, *, cursor: str | None, limit: int) -> Page[VersionInfo]:
     """List the versions of a line, newest first."""
     path = f"{line_path(line)}/versions"
     return context.api.get(path, Page[VersionInfo], cursor=cursor, limit=limit)
 
 
-def show_channel(
-    context: Context, line: LineRef, name: str, *, at: str | None = None
-) -> ChannelInfo:
+def show_channel(context: Context, line: LineRef, name: str, *, at: str | None = None) -> ChannelInfo:
     """Show what a channel serves, or served at a time."""
     return context.api.get(channel_path(line, name), ChannelInfo, at=at)

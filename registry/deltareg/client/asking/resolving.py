@@ -22,8 +22,7 @@ def resolve_live(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
     version = resolve(context, ref, bare=bare)
     if version.is_deleted:
         raise Blocked(
-            f"{version.ref} is deleted",
-            fix=f"bring it back, while its bytes are there: deltareg restore {version.ref}",
+            f"{version.ref} is deleted", fix=f"bring it back, while its bytes are there: deltareg restore {version.ref}"
         )
     return version
 

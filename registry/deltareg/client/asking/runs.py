@@ -10,10 +10,7 @@ from deltareg.wire import LogLine, RunCreate, RunInfo, RunLog
 
 _POLL_S = 20.0
 _QUEUED_POLL_S = 5.0  # its place in the queue changes without anything being told
-_COMMANDS = {
-    "reencode": "deltareg flatten",
-    "prove": "deltareg prove",
-}
+_COMMANDS = {"reencode": "deltareg flatten", "prove": "deltareg prove"}
 
 
 def queue_verification(context: Context, wanted: RunCreate) -> RunInfo:

@@ -92,11 +92,7 @@ def told_identity(info: BaseInfo, manifest: Manifest) -> str:
 
 
 def find_base(
-    cache: Cache,
-    root: Digest,
-    *,
-    record: Manifest | None = None,
-    progress: Progress = SILENT,
+    cache: Cache, root: Digest, *, record: Manifest | None = None, progress: Progress = SILENT
 ) -> BaseFolder | None:
     """Find a folder on this machine that holds a base, by its fingerprint.
 
@@ -123,9 +119,7 @@ def find_base(
     return None
 
 
-def need_base(
-    cache: Cache, record: Manifest, name: str, given: Path, *, progress: Progress = SILENT
-) -> BaseFolder:
+def need_base(cache: Cache, record: Manifest, name: str, given: Path, *, progress: Progress = SILENT) -> BaseFolder:
     """Open the folder that the user names and refuse any other base, by the manifest of that one.
 
     Raises:
@@ -151,8 +145,7 @@ def need_base(
         differs = tell_differences(part_differences(record, folder.manifest, same_tensors=True))
         folder.folder.close()
         raise BaseMismatch(
-            f"{given} is not {name}: {differs}",
-            fix=f"name the folder that holds {name}, or leave --base out",
+            f"{given} is not {name}: {differs}", fix=f"name the folder that holds {name}, or leave --base out"
         )
     remember_base(cache, root, given)
     return as_recorded(folder, record)

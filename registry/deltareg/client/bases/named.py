@@ -31,9 +31,7 @@ def named_base(context: Context, adapter: Path) -> str:
     found = _find_registered(context, told) if told.name else {}
     if len(found) > 1:
         both = " and ".join(sorted(found))
-        raise InvalidInput(
-            f"the config's {_describe_named(told)} is {both}", fix=f"choose: --base {min(found)}"
-        )
+        raise InvalidInput(f"the config's {_describe_named(told)} is {both}", fix=f"choose: --base {min(found)}")
     if found:
         return next(iter(found))
     place = named_place(told.name)
@@ -73,8 +71,7 @@ def _nothing(context: Context, told: NamedBase) -> InvalidInput:
         return InvalidInput("no base is named", fix=f"{choose}{store}")
     hub_id = f" --hub-id {told.name}" if told.is_hub_id else ""
     return InvalidInput(
-        f"no base is named; the config's {_describe_named(told)} is no registered base, and not on this"
-        " machine",
+        f"no base is named; the config's {_describe_named(told)} is no registered base, and not on this machine",
         fix=f"{choose}register it: deltareg base register PATH NAME{hub_id}",
     )
 

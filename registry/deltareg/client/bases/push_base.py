@@ -40,9 +40,7 @@ def push_base(context: Context, path: Path, name: str, *, form: BaseForm | None 
         return info
 
 
-def register_base(
-    context: Context, path: Path, name: str, *, form: BaseForm | None = None
-) -> BaseInfo:
+def register_base(context: Context, path: Path, name: str, *, form: BaseForm | None = None) -> BaseInfo:
     """Record a base's fingerprint; its bytes stay where they are.
 
     Raises:
@@ -82,8 +80,7 @@ def _check(base: BaseFolder) -> None:
     if "config.json" in files or not ("adapter_config.json" in files or marks(base.view.tensors)):
         return
     raise InvalidInput(
-        f"{base.path} holds an adapter, not a base",
-        fix=f"deltareg push {base.path} NS/NAME --base NAME",
+        f"{base.path} holds an adapter, not a base", fix=f"deltareg push {base.path} NS/NAME --base NAME"
     )
 
 
@@ -96,10 +93,14 @@ def _request(base: BaseFolder, name: str, form: BaseForm, *, register_only: bool
     known = hub_id_of(base.path)
     hub_ids = list(dict.fromkeys([*form.hub_ids, *([known] if known else [])]))
     return request_of(
-        UploadOpen, subject="base", target=name, manifest=base.manifest.encode().decode(),
-        location=str(base.path.absolute()), register_only=register_only,
+        UploadOpen,
+        subject="base",
+        target=name,
+        manifest=base.manifest.encode().decode(),
+        location=str(base.path.absolute()),
+        register_only=register_only,
         form=form.model_copy(update={"hub_ids": hub_ids}).model_dump(),
-    )  # fmt: skip
+    )
 
 
 def _send(context: Context, base: BaseFolder, name: str, form: BaseForm) -> BaseInfo:

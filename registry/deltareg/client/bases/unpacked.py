@@ -34,12 +34,7 @@ _OF_PACKING = ("quantization_config", "compression_config")
 
 
 def unpack(
-    cache: Cache,
-    base: BaseFolder,
-    scheme: SchemeName,
-    root: BaseView,
-    *,
-    progress: Progress = SILENT,
+    cache: Cache, base: BaseFolder, scheme: SchemeName, root: BaseView, *, progress: Progress = SILENT
 ) -> BaseFolder:
     """Open the unpacked form of a base, which is written into the cache where it is not there.
 

@@ -29,7 +29,16 @@ from deltareg.client.cache import pruning
 from deltareg.client.cache.parts import PartialPacks
 from deltareg.client.cache.pins import Pins
 from deltareg.client.cache.pruning import CacheEntry, PruneReport
-from deltareg.client.disk.kept_files import draft_in, keep_note, out_of_space, put, read_note, remove, touch_path, write_draft
+from deltareg.client.disk.kept_files import (
+    draft_in,
+    keep_note,
+    out_of_space,
+    put,
+    read_note,
+    remove,
+    touch_path,
+    write_draft,
+)
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 
@@ -85,7 +94,7 @@ class Cache:
         """
         whole, part = hashlib.sha256(), xxhash.xxh3_64()
 
-        def hashed() -> Iterator[bytes]:
+        def hash_chunks() -> Iterator[bytes]:
             for chunk in body:
                 whole.update(chunk)
                 part.update(chunk)
@@ -93,7 +102,7 @@ class Cache:
 
         target = self.blob_path(digest)
         with self.draft() as draft, out_of_space(self.path):
-            size = write_draft(draft, hashed())
+            size = write_draft(draft, hash_chunks())
             if size < size_bytes:
                 self.parts.take(digest, 0, draft, size=size, check=part.hexdigest())
                 return None
@@ -144,9 +153,8 @@ class Cache:
     ) -> PruneReport:
         """Remove what was not used for so long, then the oldest until the rest fits."""
         return pruning.prune(
-            self.path, max_bytes=max_bytes, older_than_s=older_than_s, dry_run=dry_run, now=now,
-            keep=keep,
-        )  # fmt: skip
+            self.path, max_bytes=max_bytes, older_than_s=older_than_s, dry_run=dry_run, now=now, keep=keep
+        )
 
     def verify(self, *, fix: bool = False) -> list[str]:
         """Read every pack and part again and list those that are damaged; with `fix`, drop them."""

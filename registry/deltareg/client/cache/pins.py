@@ -49,7 +49,7 @@ class Pins:
         found = (_read(path) for path in (self.root / "pins").glob("*"))
         return sorted((pin for pin in found if pin is not None), key=lambda pin: pin.name)
 
-    def kept(self) -> frozenset[str]:
+    def list_digests(self) -> frozenset[str]:
         """Give all digests that stay, without their algorithm."""
         return frozenset(digest for pin in self.all() for digest in pin.digests)
 

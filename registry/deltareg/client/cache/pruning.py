@@ -49,7 +49,7 @@ class PruneReport:
 
 def entries(root: Path) -> list[CacheEntry]:
     """List everything that pruning may remove, least recently used first."""
-    pinned = Pins(root).kept()
+    pinned = Pins(root).list_digests()
     found = [_entry(kind, path, pinned) for kind in _PATTERNS for path in _things(root, kind)]
     here = [entry for entry in found if entry is not None]
     return sorted(here, key=lambda entry: entry.last_used)

@@ -50,11 +50,17 @@ class CampaignLine:
     def to_dict(self) -> dict[str, object]:
         """An item of `deltareg campaign --json`."""
         return {
-            "line": self.line, "ref": self.ref, "outcome": self.outcome, "kind": self.kind,
-            "channels": list(self.channels), "reasons": list(self.reasons),
-            "weights": self.weights, "changed": self.changed,
-            "moved": self.moved, "verdict": self.verdict,
-        }  # fmt: skip
+            "line": self.line,
+            "ref": self.ref,
+            "outcome": self.outcome,
+            "kind": self.kind,
+            "channels": list(self.channels),
+            "reasons": list(self.reasons),
+            "weights": self.weights,
+            "changed": self.changed,
+            "moved": self.moved,
+            "verdict": self.verdict,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +87,26 @@ class CampaignReport:
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg campaign --json`."""
         return {
-            "schema_version": SCHEMA_VERSION, "old": self.old, "new": self.new,
-            "parts": list(self.parts), "counts": dict(self.counts),
+            "schema_version": SCHEMA_VERSION,
+            "old": self.old,
+            "new": self.new,
+            "parts": list(self.parts),
+            "counts": dict(self.counts),
             "items": [line.to_dict() for line in self.lines],
-        }  # fmt: skip
+        }
 
     def to_markdown(self) -> str:
         """Write it as Markdown, for an issue or a page."""
         counts = ", ".join(f"{number} {name}" for name, number in self.counts.items() if number)
         parts = ", ".join(self.parts) or "nothing"
         head = [
-            f"## From {self.old} to {self.new}", "",
-            f"{counts or 'Nothing stands on it'}. The bases differ in: {parts}.", "",
+            f"## From {self.old} to {self.new}",
+            "",
+            f"{counts or 'Nothing stands on it'}. The bases differ in: {parts}.",
+            "",
             "| to do | version | served by | kind | weights changed | why |",
             "|---|---|---|---|---|---|",
-        ]  # fmt: skip
+        ]
         return "\n".join([*head, *map(_row, self.lines), ""])
 
     def _repr_html_(self) -> str:
@@ -115,10 +126,7 @@ def campaign(context: Context, old: str, new: str, *, within: str = "") -> Campa
     differing = context.api.get(f"{base_path(before.name)}/diff", BaseDiff, other=after.name)
     versions = _by_line(_on_base(context, before.name, within))
     done = _by_line(_on_base(context, after.name, within))
-    lines = [
-        _line(context, name, found, after.name, done=done.get(name, ()))
-        for name, found in versions.items()
-    ]
+    lines = [_line(context, name, found, after.name, done=done.get(name, ())) for name, found in versions.items()]
     lines.sort(key=lambda each: (OUTCOMES.index(each.outcome), each.line))
     parts = [part.part for part in differing.differences]
     return CampaignReport(before.name, after.name, parts, lines)
@@ -146,17 +154,14 @@ def _line(
     if done:
         newest = done[0]
         return CampaignLine(
-            name, hit.ref, hit.channels, hit.kind, "done",
-            moved=newest.ref, verdict=newest.verdict or "",
-        )  # fmt: skip
+            name, hit.ref, hit.channels, hit.kind, "done", moved=newest.ref, verdict=newest.verdict or ""
+        )
     try:
         fit = context.api.get(f"{version_path(Ref.parse(hit.ref))}/fit", FitInfo, base=new)
     except NotFound as error:
         told = (error.message,)
         return CampaignLine(name, hit.ref, hit.channels, hit.kind, "unread", told)
-    return CampaignLine(
-        name, hit.ref, hit.channels, hit.kind, fit.outcome, fit.reasons, fit.weights, fit.changed
-    )
+    return CampaignLine(name, hit.ref, hit.channels, hit.kind, fit.outcome, fit.reasons, fit.weights, fit.changed)
 
 
 def describe_line(line: CampaignLine) -> str:
@@ -169,9 +174,13 @@ def describe_line(line: CampaignLine) -> str:
 def _row(line: CampaignLine) -> str:
     weights = f"{line.changed} of {line.weights}" if line.weights else "-"
     cells = (
-        line.outcome, f"`{line.ref}`", ", ".join(line.channels) or "-", line.kind, weights,
+        line.outcome,
+        f"`{line.ref}`",
+        ", ".join(line.channels) or "-",
+        line.kind,
+        weights,
         _cell(describe_line(line)),
-    )  # fmt: skip
+    )
     return f"| {' | '.join(cells)} |"
 
 

@@ -41,10 +41,11 @@ class CampaignStart:
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg campaign --start --json`."""
         return self.report.to_dict() | {
-            "begun": [line.line for line in self.begun], "left": self.left,
+            "begun": [line.line for line in self.begun],
+            "left": self.left,
             "failed": [{"line": line.line, "reasons": list(line.reasons)} for line in self.failed],
             "is_dry_run": self.is_dry_run,
-        }  # fmt: skip
+        }
 
 
 def start(
@@ -98,10 +99,12 @@ def _move(context: Context, line: CampaignLine, report: CampaignReport) -> Campa
     """Push the files of a version onto the new base, without the outputs it had on the old one."""
     before = resolve(context, Ref.parse(line.ref), bare="newest")
     options = PushOptions(
-        parents=(line.ref,), message=f"{line.ref} on {report.new}", labels=before.labels,
+        parents=(line.ref,),
+        message=f"{line.ref} on {report.new}",
+        labels=before.labels,
         convention=str(before.config.get("convention") or ""),
         golden=GoldenChoice(is_left_out=True),
-    )  # fmt: skip
+    )
     with TemporaryDirectory(prefix="deltareg-campaign-") as folder:
         to = Path(folder, "files")
         pull(context, Ref.parse(line.ref), to, is_temporary=True)

@@ -70,10 +70,7 @@ class PlannedComparison:
     @property
     def names(self) -> tuple[str, str]:
         """How the two are called."""
-        a, b = (
-            one.base.name if alone else one.ref
-            for one, alone in zip((self.a, self.b), self.is_base, strict=True)
-        )
+        a, b = (one.base.name if alone else one.ref for one, alone in zip((self.a, self.b), self.is_base, strict=True))
         return a, b
 
 
@@ -108,7 +105,7 @@ class Behavior:
         key = _key((before, after), is_base, inputs, suite)
         return PlannedComparison(before, after, inputs, suite, is_base, key)
 
-    def answered(self, question: PlannedComparison) -> Fields | None:
+    def find_answer(self, question: PlannedComparison) -> Fields | None:
         """Give the answer if this was asked before."""
         raw = self.context.cache.note(question.key)
         try:
@@ -135,11 +132,15 @@ class Behavior:
             trim(self.context, keep={path for path in given if isinstance(path, Path)})
             inputs = question.inputs
             yield {
-                "a": a, "b": b, "cache": self.context.cache.path,
+                "a": a,
+                "b": b,
+                "cache": self.context.cache.path,
                 "prompts": None if inputs.prompts is None else inputs.prompts.absolute(),
-                "tokens": inputs.tokens, "top": inputs.top, "device": inputs.device,
+                "tokens": inputs.tokens,
+                "top": inputs.top,
+                "device": inputs.device,
                 **self._suite(question.suite, draft),
-            }  # fmt: skip
+            }
 
     def _version(self, text: str) -> VersionDetail:
         return resolve(self.context, Ref.parse(text), bare="newest")
@@ -171,16 +172,17 @@ def _key(
     inputs: BehaviorOptions,
     suite: Suite | None,
 ) -> str:
-    sides = [
-        [one.base.root, "" if alone else one.digest]
-        for one, alone in zip(versions, is_base, strict=True)
-    ]
+    sides = [[one.base.root, "" if alone else one.digest] for one, alone in zip(versions, is_base, strict=True)]
     told: Fields = {
-        "form": _FORM, "sides": sides, "suite": None if suite is None else str(suite.digest),
+        "form": _FORM,
+        "sides": sides,
+        "suite": None if suite is None else str(suite.digest),
         "prompts": None if inputs.prompts is None else _digest_of(inputs.prompts),
-        "tokens": inputs.tokens, "top": inputs.top, "device": inputs.device,
+        "tokens": inputs.tokens,
+        "top": inputs.top,
+        "device": inputs.device,
         "software": [installed_version(name) for name in ("torch", "transformers", "deltareg")],
-    }  # fmt: skip
+    }
     return sha256_of(canonical_json(told)).hex
 
 

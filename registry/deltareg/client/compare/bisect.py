@@ -132,9 +132,7 @@ class Bisection:
         numbers = [one.version for one in live_versions(self.context, line, good, bad)]
         for end in (good, bad):
             if end not in numbers:
-                raise NotFound(
-                    f"there is no {line}:v{end}, or it is deleted", fix=f"deltareg ls {line}"
-                )
+                raise NotFound(f"there is no {line}:v{end}, or it is deleted", fix=f"deltareg ls {line}")
         steps: list[BisectionStep] = []
 
         def mark(number: int) -> Mark:
@@ -156,8 +154,7 @@ class Bisection:
         names = [one.name for one in shown.checks]
         if measure.check and measure.check not in names:
             raise InvalidInput(
-                f"suite {measure.suite} has no check {measure.check[:80]!r}",
-                fix=f"checks: {', '.join(names)}",
+                f"suite {measure.suite} has no check {measure.check[:80]!r}", fix=f"checks: {', '.join(names)}"
             )
 
         def judge(ref: str) -> BisectionStep:

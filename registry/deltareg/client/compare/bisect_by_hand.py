@@ -5,11 +5,20 @@ from dataclasses import dataclass
 
 from deltareg.client.asking.lines import list_versions, show_channel
 from deltareg.client.asking.resolving import resolve
-from deltareg.client.compare.bisect import BisectReport, BisectionStep, live_versions
+from deltareg.client.compare.bisect import BisectionStep, BisectReport, live_versions
 from deltareg.client.compare.bisect_marks import KeptMarks, LineMarks
 from deltareg.client.context import Context
 from deltareg.errors import Conflict, InvalidInput, NotFound
-from deltareg.gate.bisection import ENDS, BisectionBounds, Mark, check_order, ends_of, may_be_end, missing_ends, progress_of
+from deltareg.gate.bisection import (
+    ENDS,
+    BisectionBounds,
+    Mark,
+    check_order,
+    ends_of,
+    may_be_end,
+    missing_ends,
+    progress_of,
+)
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import VersionInfo
 
@@ -75,7 +84,7 @@ class HandBisection:
         for number, mark in zip((good, bad), ENDS, strict=True):
             if number is not None:
                 self._find(Ref(line, version=number))
-                marks = marks.marked(number, mark)
+                marks = marks.with_mark(number, mark)
         return self._keep(line, None, marks)
 
     def mark(self, named: str | None, mark: Mark) -> BisectionState:
@@ -91,10 +100,10 @@ class HandBisection:
             InvalidInput: It contradicts what was judged before, or no version is meant.
             NotFound: No bisection goes on, or there is no such version.
         """
-        line, ref = self._meant(named)
+        line, ref = self._resolve_named(named)
         before = self._read(line)
-        number = self._proposed(line, before, mark) if ref is None else self._find(ref)
-        return self._keep(line, before, before.marked(number, mark))
+        number = self._require_proposed(line, before, mark) if ref is None else self._find(ref)
+        return self._keep(line, before, before.with_mark(number, mark))
 
     def status(self, line: LineRef | None) -> BisectionState:
         """Say how far a search is; a proposal that was deleted meanwhile is replaced.
@@ -152,7 +161,7 @@ class HandBisection:
             number = next((one.version for one in newest if not one.is_deleted), None)
         return "" if number is None or not may_be_end(number, judged) else f"{line}:v{number}"
 
-    def _meant(self, named: str | None) -> tuple[LineRef, Ref | None]:
+    def _resolve_named(self, named: str | None) -> tuple[LineRef, Ref | None]:
         """Give the line that is meant, and the version of it; None is the one proposed."""
         if named is None:
             return self._only(), None
@@ -168,8 +177,7 @@ class HandBisection:
             raise _nothing_goes_on()
         if len(lines) > 1:
             raise InvalidInput(
-                f"{len(lines)} bisections go on: {', '.join(map(str, lines))[:400]}",
-                fix=f"name the line: {lines[0]}",
+                f"{len(lines)} bisections go on: {', '.join(map(str, lines))[:400]}", fix=f"name the line: {lines[0]}"
             )
         return lines[0]
 
@@ -179,7 +187,7 @@ class HandBisection:
             raise _nothing_goes_on(line)
         return found
 
-    def _proposed(self, line: LineRef, marks: LineMarks, mark: Mark) -> int:
+    def _require_proposed(self, line: LineRef, marks: LineMarks, mark: Mark) -> int:
         """Give the version that was proposed; refuses where there was none."""
         if marks.proposed is not None:
             return marks.proposed
@@ -198,7 +206,4 @@ class HandBisection:
 
 def _nothing_goes_on(line: LineRef | None = None) -> NotFound:
     of = f" of {line}" if line else ""
-    return NotFound(
-        f"no bisection{of} goes on",
-        fix=f"deltareg bisect start {line or 'NS/NAME'} --good vN --bad vN",
-    )
+    return NotFound(f"no bisection{of} goes on", fix=f"deltareg bisect start {line or 'NS/NAME'} --good vN --bad vN")

@@ -51,7 +51,7 @@ class LineMarks(BaseModel):
     marks: tuple[MarkedVersion, ...] = ()
     proposed: int | None = None
 
-    def marked(self, version: int, mark: Mark) -> Self:
+    def with_mark(self, version: int, mark: Mark) -> Self:
         """Give the same with one more judgement; what was said of the version before goes."""
         others = tuple(one for one in self.marks if one.version != version)
         return self.model_copy(update={"marks": (*others, MarkedVersion(version=version, mark=mark))})
@@ -79,9 +79,7 @@ class KeptMarks:
     def lines(self) -> list[LineRef]:
         """List the lines of which a bisection goes on."""
         found = self.root.glob("*/*.json")
-        return sorted(
-            (LineRef(path.parent.name, path.stem) for path in found if path.is_file()), key=str
-        )
+        return sorted((LineRef(path.parent.name, path.stem) for path in found if path.is_file()), key=str)
 
     def read(self, line: LineRef) -> LineMarks | None:
         """Give what is kept of a line; None where nothing is.
@@ -96,8 +94,7 @@ class KeptMarks:
             return None
         except ValidationError as error:
             raise InvalidInput(
-                f"{path} is damaged, or of another release",
-                fix=f"begin anew: deltareg bisect reset {line}",
+                f"{path} is damaged, or of another release", fix=f"begin anew: deltareg bisect reset {line}"
             ) from error
 
     def swap(self, line: LineRef, before: LineMarks | None, after: LineMarks) -> None:

@@ -48,9 +48,14 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int, has_numbers: bool = True
         note = note or _beside_tensors(context, one, two)
         trim(context)
     return DiffReport(
-        one, two, file_changes(before, after), field_changes(before, after),
-        tensor_changes(before, after), modules[:top], note,
-    )  # fmt: skip
+        one,
+        two,
+        file_changes(before, after),
+        field_changes(before, after),
+        tensor_changes(before, after),
+        modules[:top],
+        note,
+    )
 
 
 def _modules(
@@ -75,9 +80,7 @@ def _beside_tensors(context: Context, one: VersionDetail, two: VersionDetail) ->
         return ""
     infos = [context.api.get(base_path(v.base.name), BaseInfo) for v in (one, two)]
     before, after = (base_manifest(context.api, context.cache, info) for info in infos)
-    return f"the two are for {one.base.name} and {two.base.name}: " + tell_differences(
-        part_differences(before, after)
-    )
+    return f"the two are for {one.base.name} and {two.base.name}: " + tell_differences(part_differences(before, after))
 
 
 def _compare(

@@ -79,9 +79,7 @@ class LineHistory:
         return LineStretch(line, kept, (*gone, *others))
 
     @contextmanager
-    def at_hand(
-        self, stretch: LineStretch, *, base: Path | None = None
-    ) -> Generator[dict[str, object], None, None]:
+    def at_hand(self, stretch: LineStretch, *, base: Path | None = None) -> Generator[dict[str, object], None, None]:
         """Bring base and versions here; gives those fields of a request.
 
         Args:
@@ -102,9 +100,11 @@ class LineHistory:
                 versions.append({"ref": one.ref, "delta": path, "convention": convention})
             trim(self.context, keep=set(paths))
             yield {
-                "base": opened.path.absolute(), "versions": versions,
-                "cache": self.context.cache.path, "name": stretch.versions[-1].base.name,
-            }  # fmt: skip
+                "base": opened.path.absolute(),
+                "versions": versions,
+                "cache": self.context.cache.path,
+                "name": stretch.versions[-1].base.name,
+            }
 
     @contextmanager
     def base_at_hand(self, base: Path | str) -> Generator[dict[str, object], None, None]:
@@ -120,10 +120,7 @@ class LineHistory:
             info = self.context.api.get(base_path(base), BaseInfo)
             name, opened = info.name, fetch_base(self.context, info)
         with opened:
-            yield {
-                "base": opened.path.absolute(), "versions": [], "cache": self.context.cache.path,
-                "name": name,
-            }  # fmt: skip
+            yield {"base": opened.path.absolute(), "versions": [], "cache": self.context.cache.path, "name": name}
 
     def probes_of(self, suite: Suite) -> dict[str, bytes]:
         """Bring the files of a suite's probe sets, by name."""
@@ -135,9 +132,7 @@ class LineHistory:
 
     def _base(self, version: VersionDetail, path: Path | None) -> BaseFolder:
         if path is None:
-            return fetch_base(
-                self.context, self.context.api.get(base_path(version.base.name), BaseInfo)
-            )
+            return fetch_base(self.context, self.context.api.get(base_path(version.base.name), BaseInfo))
         opened = open_base(path, self.context.cache, progress=self.context.progress)
         if str(opened.identity.root) != version.base.root:
             opened.folder.close()
@@ -155,14 +150,8 @@ class LineHistory:
         found: list[str] = []
         cursor: str | None = None
         while len(found) < most:
-            page = self.context.api.get(
-                f"{line_path(line)}/versions", Page[VersionInfo], cursor=cursor, limit=_PAGE
-            )
-            found += [
-                one.ref
-                for one in page.items
-                if one.version < number and not (one.is_deleted or one.is_revoked)
-            ]
+            page = self.context.api.get(f"{line_path(line)}/versions", Page[VersionInfo], cursor=cursor, limit=_PAGE)
+            found += [one.ref for one in page.items if one.version < number and not (one.is_deleted or one.is_revoked)]
             cursor = page.next_cursor
             if cursor is None:
                 break

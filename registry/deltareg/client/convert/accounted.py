@@ -53,15 +53,12 @@ def read(folder: Folder, found: Assessment, known: KnownBase) -> ConvertedLora:
             fix="name the folder that holds them with --base",
         )
     modules = modules_of(effects, known.view)
-    problems = examine(
-        found.account, folder.tensors, known.tensors if copies else None, folder.files
-    )
+    problems = examine(found.account, folder.tensors, known.tensors if copies else None, folder.files)
     if problems:
         raise Refused(problems)
     config = folder.documents.get(CONFIG_FILE, {})
     trained_on = config.get("base_model_name_or_path")
-    alphas = sum("lora_alpha" in effect.consumes.values() for effect in effects
-                 if isinstance(effect, WeightUpdate))  # fmt: skip
+    alphas = sum("lora_alpha" in effect.consumes.values() for effect in effects if isinstance(effect, WeightUpdate))
     return ConvertedLora(
         source=str(found.kind.config().get("layout", found.kind.name)),
         modules=modules,

@@ -25,9 +25,7 @@ from deltareg.errors import Conflict, InvalidInput
 _ELSEWHERE = "name a folder beside it with --out"
 
 
-def convert(
-    context: Context, path: Path, to: Path, *, base: str | None = None, layout: str = PUSHED
-) -> ConvertReport:
+def convert(context: Context, path: Path, to: Path, *, base: str | None = None, layout: str = PUSHED) -> ConvertReport:
     """Write a folder in another layout.
 
     Args:
@@ -118,11 +116,7 @@ def _plan(folder: Folder, known: KnownBase, layout: str) -> Conversion:
 
 
 def _write(
-    context: Context,
-    to: Path,
-    conversion: Conversion,
-    known: KnownBase | None,
-    folder: Folder | None = None,
+    context: Context, to: Path, conversion: Conversion, known: KnownBase | None, folder: Folder | None = None
 ) -> ConvertReport:
     meter = context.progress.task(f"converting to {to.name}", conversion.size_bytes)
     try:
@@ -134,10 +128,15 @@ def _write(
     finally:
         meter.close()
     return ConvertReport(
-        to, conversion.source, conversion.result, conversion.names, conversion.tensors,
-        conversion.size_bytes, conversion.source_bytes,
+        to,
+        conversion.source,
+        conversion.result,
+        conversion.names,
+        conversion.tensors,
+        conversion.size_bytes,
+        conversion.source_bytes,
         [*(folder.left_out if folder else ()), *conversion.left_out],
-    )  # fmt: skip
+    )
 
 
 def _prove(draft: Path, conversion: Conversion, known: KnownBase | None) -> None:

@@ -90,11 +90,7 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
     if not differences:
         raise InvalidInput("every weight equals the base's: there is no delta")
     is_bitfit = all(d.target.endswith(".bias") for d in differences)
-    parts = [
-        part
-        for d in differences
-        for part in ([copy_tensor(d.target, d.now)] if is_bitfit else d.parts())
-    ]
+    parts = [part for d in differences for part in ([copy_tensor(d.target, d.now)] if is_bitfit else d.parts())]
     kind = "bitfit" if is_bitfit else "sparse"
     file = "biases.safetensors" if is_bitfit else "sparse.safetensors"
     source = sum(f.size_bytes for f in folder.contents.values() if f.header is not None)
@@ -108,10 +104,15 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
             raise IntegrityFailure("the differences do not fold into the weights that they are of")
 
     return Conversion(
-        source="full", result=kind, files={file: parts}, source_bytes=source,
-        metadata=own_metadata(kind, "absolute"), beside=documents(folder),
-        left_out=tuple(left_out), prove=prove,
-    )  # fmt: skip
+        source="full",
+        result=kind,
+        files={file: parts},
+        source_bytes=source,
+        metadata=own_metadata(kind, "absolute"),
+        beside=documents(folder),
+        left_out=tuple(left_out),
+        prove=prove,
+    )
 
 
 def _check_gain(folder: Folder, differences: Sequence[DifferingWeight], size_bytes: int) -> None:
@@ -120,8 +121,7 @@ def _check_gain(folder: Folder, differences: Sequence[DifferingWeight], size_byt
         return
     told = f"{sum(d.count for d in differences)} elements differ"
     raise InvalidInput(
-        f"nothing is gained: {told}, which take {size_bytes} bytes instead of {whole}",
-        fix="push it as it is",
+        f"nothing is gained: {told}, which take {size_bytes} bytes instead of {whole}", fix="push it as it is"
     )
 
 
@@ -177,9 +177,7 @@ def _check_tied(effect: WeightUpdate, leader: WeightUpdate | None, before: Tenso
 
 
 def _inexact(why: str) -> InvalidInput:
-    return InvalidInput(
-        f"it cannot be written as differences: {why}", fix="push the full fine-tune as it is"
-    )
+    return InvalidInput(f"it cannot be written as differences: {why}", fix="push the full fine-tune as it is")
 
 
 def _words(now: Tensor, before: Tensor) -> Iterator[tuple[NDArray[np.generic], ...]]:

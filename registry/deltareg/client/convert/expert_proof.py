@@ -9,9 +9,7 @@ from deltareg.client.convert.matrices import elements
 
 
 def is_kept(
-    wanted: Sequence[AdaptedModule],
-    found: Mapping[str, AdaptedModule],
-    placed: Mapping[str, tuple[AdaptedModule, int]],
+    wanted: Sequence[AdaptedModule], found: Mapping[str, AdaptedModule], placed: Mapping[str, tuple[AdaptedModule, int]]
 ) -> bool:
     """Whether what was written holds each module's factors, and zeros in B beside them.
 
@@ -23,9 +21,7 @@ def is_kept(
         placed: Target -> its factors at the scale of the whole, and where their columns begin.
     """
     own = {module.target: (module, 0) for module in wanted} | dict(placed)
-    return own.keys() <= found.keys() and all(
-        _is_block(own.get(target), module) for target, module in found.items()
-    )
+    return own.keys() <= found.keys() and all(_is_block(own.get(target), module) for target, module in found.items())
 
 
 def _is_block(placed: tuple[AdaptedModule, int] | None, written: AdaptedModule) -> bool:

@@ -69,9 +69,7 @@ def _fill_missing(name: str, found: Sequence[AdaptedModule], base: BaseView) -> 
     own: Mapping[str, AdaptedModule] = {module.target: module for module in found}
     dtypes = {tensor.dtype for module in found for tensor in (module.a, module.b)}
     if len(dtypes) > 1:
-        told = (
-            f"the factors of {name} are {' and '.join(sorted(dtypes))}, and a stack has one dtype"
-        )
+        told = f"the factors of {name} are {' and '.join(sorted(dtypes))}, and a stack has one dtype"
         raise InvalidInput(told, fix=ONE_DTYPE)
     zeros = replace(found[0], a=_zeros(found[0].a), b=_zeros(found[0].b))
     return [

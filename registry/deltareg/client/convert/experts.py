@@ -85,9 +85,7 @@ class _Stack:
         found = {t.dtype for module in self.modules.values() for t in (module.a, module.b)}
         if len(found) > 1:
             told = f"the factors of {self.path} are {' and '.join(sorted(found))}"
-            raise InvalidInput(
-                f"{told}, and as one tensor they would have one dtype", fix=ONE_DTYPE
-            )
+            raise InvalidInput(f"{told}, and as one tensor they would have one dtype", fix=ONE_DTYPE)
         return found.pop()
 
     def factors(self) -> tuple[InMemoryTensor, InMemoryTensor]:
@@ -99,9 +97,7 @@ class _Stack:
         for (expert, place), module in self.modules.items():
             first = int(columns[place])
             a[expert, first : first + module.rank] = elements(module.a)
-            b[rows[place] : rows[place + 1], first : first + module.rank, expert] = elements(
-                module.b
-            )
+            b[rows[place] : rows[place + 1], first : first + module.rank, expert] = elements(module.b)
         stacked_a = a.reshape(self.experts * rank, self.width)
         stacked_b = b.reshape(sum(self.heights), rank * self.experts)
         return InMemoryTensor(self.path, dtype, stacked_a), InMemoryTensor(self.path, dtype, stacked_b)
@@ -151,9 +147,7 @@ def split(lora: ConvertedLora, known: KnownBase) -> Conversion:
         raise InvalidInput("no factors of it are those of all experts", fix="leave --to out")
     halves = {m.target: m for stack in stacks for m in _halve_factors(stack)}
     modules = [halves.get(module.target, module) for module in lora.modules]
-    config = {
-        **to_peft.adapter_config("LORA", lora.trained_on), **to_peft.factor_config(modules)
-    }  # fmt: skip
+    config = {**to_peft.adapter_config("LORA", lora.trained_on), **to_peft.factor_config(modules)}
 
     def prove(written: Assessment) -> None:
         if not is_same(modules, modules_of(written.account.effects, known.view)):
@@ -167,11 +161,15 @@ def _conversion(
     lora: ConvertedLora, result: str, parts: list[OutputTensor], config: Mapping[str, object], prove: Proof
 ) -> Conversion:
     return Conversion(
-        source=lora.source, result=result, files={to_peft.WEIGHTS_FILE: parts},
-        source_bytes=lora.source_bytes, metadata={**lora.metadata, "format": "pt"},
+        source=lora.source,
+        result=result,
+        files={to_peft.WEIGHTS_FILE: parts},
+        source_bytes=lora.source_bytes,
+        metadata={**lora.metadata, "format": "pt"},
         beside={**lora.documents, CONFIG_FILE: to_peft.as_document(config)},
-        left_out=lora.left_out, prove=prove,
-    )  # fmt: skip
+        left_out=lora.left_out,
+        prove=prove,
+    )
 
 
 def _place(module: AdaptedModule, known: KnownBase) -> Place | None:
@@ -190,9 +188,7 @@ def _stacks(modules: Sequence[AdaptedModule], known: KnownBase) -> list[_Stack]:
 
 
 def _stack(
-    path: str,
-    found: Mapping[tuple[int, int], AdaptedModule],
-    sizes: Mapping[tuple[int, int], tuple[int, ...]],
+    path: str, found: Mapping[tuple[int, int], AdaptedModule], sizes: Mapping[tuple[int, int], tuple[int, ...]]
 ) -> _Stack:
     places = sorted({place for _, place in sizes})
     level = of_one_scale(list(found.values()), "peft's LoRA of fused experts")

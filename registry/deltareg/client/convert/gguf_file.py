@@ -145,9 +145,7 @@ def _modules_of(
     if len(targets) == 1:
         return [_module(weight, a, b, targets[0], network, alpha)]
     if {a.ndim, b.ndim} != {3} or {len(a), len(b)} != {len(targets)}:
-        told = (
-            f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
-        )
+        told = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
         raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
     return [_module(weight, a[n], b[n], target, network, alpha) for n, target in enumerate(targets)]
 
@@ -159,12 +157,16 @@ def _module(weight: str, a: F32, b: F32, target: str, network: GgufNetwork, alph
     if not is_pair or (b.shape[0], a.shape[1]) != wanted:
         told = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
         raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
-    b = network.ordered(target, b, back=True)
+    b = network.reorder_rows(target, b, back=True)
     return AdaptedModule(
-        path_of(target, network.base), target, InMemoryTensor(f"{weight}.lora_a", "F32", a),
-        InMemoryTensor(f"{weight}.lora_b", "F32", b), _alpha(alpha, a.shape[0]),
-        is_flipped=is_embedding, is_embedding=is_embedding,
-    )  # fmt: skip
+        path_of(target, network.base),
+        target,
+        InMemoryTensor(f"{weight}.lora_a", "F32", a),
+        InMemoryTensor(f"{weight}.lora_b", "F32", b),
+        _alpha(alpha, a.shape[0]),
+        is_flipped=is_embedding,
+        is_embedding=is_embedding,
+    )
 
 
 def _alpha(told: float, rank: int) -> float:

@@ -70,10 +70,7 @@ class GgufNetwork:
         if match is None:
             return None
         layer = match[1].rpartition(".")[0].rpartition(".")[2]
-        spelled = (
-            f"{match[1]}.experts.{match[3]}",
-            f"layers.{layer}.feed_forward.experts.{match[3]}",
-        )
+        spelled = (f"{match[1]}.experts.{match[3]}", f"layers.{layer}.feed_forward.experts.{match[3]}")
         found = (self.name_of(f"{name}{_WEIGHT}") for name in spelled)
         return next((name for name in found if name is not None), None)
 
@@ -84,7 +81,7 @@ class GgufNetwork:
         stacks = {found: name for name in matrices if (found := self.stack(name)) is not None}
         return single | {name: siblings(first, self.base) for name, first in stacks.items()}
 
-    def ordered(self, target: str, rows: F32, *, back: bool = False) -> F32:
+    def reorder_rows(self, target: str, rows: F32, *, back: bool = False) -> F32:
         """Put the rows of q or k into llama.cpp's order, or back; others stay.
 
         Raises:
@@ -125,8 +122,7 @@ def network_of(base: BaseView) -> GgufNetwork:
     blocks = base.config.get("num_hidden_layers")
     if known is None or not isinstance(blocks, int) or not 0 < blocks < 10_000:
         raise InvalidInput(
-            f"how llama.cpp stores the weights of {base.names.architecture or 'this base'} is not"
-            " known here",
+            f"how llama.cpp stores the weights of {base.names.architecture or 'this base'} is not known here",
             fix=f"known are {', '.join(sorted(_ARCHITECTURES))}",
         )
     architecture, is_permuted = known

@@ -26,9 +26,13 @@ from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
 
 _ENDINGS = {
-    "lora_up.weight": "up", "lora_down.weight": "down", "lora_mid.weight": "core",
-    "lora_A.weight": "down", "lora_B.weight": "up", "alpha": "alpha",
-}  # fmt: skip
+    "lora_up.weight": "up",
+    "lora_down.weight": "down",
+    "lora_mid.weight": "core",
+    "lora_A.weight": "down",
+    "lora_B.weight": "up",
+    "alpha": "alpha",
+}
 _MAIN = ("unet", "transformer")
 DORA = ".dora_scale"
 _ROLES = frozenset({*_ENDINGS, DORA.removeprefix(".")})
@@ -126,16 +130,12 @@ def _with_magnitudes(
     """Put each magnitude beside the pair of its module."""
     find = finder(base)
     by_target = {find(name.removesuffix(DORA)): (name, t) for name, t in magnitudes.items()}
-    left = sorted(
-        set(magnitudes) - {by_target[(m.target,)][0] for m in modules if (m.target,) in by_target}
-    )
+    left = sorted(set(magnitudes) - {by_target[(m.target,)][0] for m in modules if (m.target,) in by_target})
     if left:
         told = f"no pair of factors goes with {', '.join(magnitudes[n].name for n in left[:3])}"
         raise Refused([Problem("unexpected_tensors", told)])
     return [
-        _with_magnitude(module, by_target[(module.target,)][1], base)
-        if (module.target,) in by_target
-        else module
+        _with_magnitude(module, by_target[(module.target,)][1], base) if (module.target,) in by_target else module
         for module in modules
     ]
 

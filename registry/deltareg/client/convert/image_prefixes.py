@@ -8,10 +8,27 @@ DOTTED = "diffusion_model."
 UNDERSCORED = (*kohya.PREFIXES, "lycoris_")
 PREFIXES = (DOTTED, *UNDERSCORED)
 _ROLES = (
-    "lora_up.weight", "lora_down.weight", "lora_mid.weight", "lora_A.weight", "lora_B.weight",
-    "alpha", "dora_scale", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2",
-    "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
-)  # fmt: skip
+    "lora_up.weight",
+    "lora_down.weight",
+    "lora_mid.weight",
+    "lora_A.weight",
+    "lora_B.weight",
+    "alpha",
+    "dora_scale",
+    "hada_w1_a",
+    "hada_w1_b",
+    "hada_w2_a",
+    "hada_w2_b",
+    "hada_t1",
+    "hada_t2",
+    "lokr_w1",
+    "lokr_w1_a",
+    "lokr_w1_b",
+    "lokr_w2",
+    "lokr_w2_a",
+    "lokr_w2_b",
+    "lokr_t2",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deltareg.client.bases.bases import KnownBase
-from deltareg.client.convert import (
-    experts,
-    image_names,
-    lycoris,
-    mlx,
-    to_diffusers,
-    to_gguf,
-    to_mlx,
-    to_peft,
-)
+from deltareg.client.convert import experts, image_names, lycoris, mlx, to_diffusers, to_gguf, to_mlx, to_peft
 from deltareg.client.convert.lora import ConvertedLora
 from deltareg.client.convert.writing import Conversion
 from deltareg.client.folders.folder import Folder
@@ -54,8 +45,7 @@ def check_layout(layout: str, to: Path) -> None:
         raise InvalidInput(f"no layout is called {layout[:40]!r}", fix=f"one of {known}")
     if to.name.endswith((".gguf", ".safetensors")):
         raise InvalidInput(
-            f"{to} is the name of a file, and what is written is a folder",
-            fix=f"--out {to.with_suffix('')}",
+            f"{to} is the name of a file, and what is written is a folder", fix=f"--out {to.with_suffix('')}"
         )
 
 

@@ -24,9 +24,7 @@ def of_one_rank(modules: Sequence[AdaptedModule]) -> list[AdaptedModule]:
     ]
 
 
-def of_one_rank_each(
-    modules: Sequence[AdaptedModule], group: Callable[[str], str | None]
-) -> list[AdaptedModule]:
+def of_one_rank_each(modules: Sequence[AdaptedModule], group: Callable[[str], str | None]) -> list[AdaptedModule]:
     """Do so within each group alone.
 
     Args:

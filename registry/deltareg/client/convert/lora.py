@@ -85,9 +85,7 @@ class ConvertedLora:
     modules: Sequence[AdaptedModule]
     source_bytes: int
     effects: Sequence[Effect] = ()
-    documents: Mapping[str, bytes | memoryview] = field(
-        default_factory=dict[str, "bytes | memoryview"]
-    )
+    documents: Mapping[str, bytes | memoryview] = field(default_factory=dict[str, "bytes | memoryview"])
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     trained_on: str = ""
     left_out: tuple[str, ...] = ()
@@ -157,16 +155,13 @@ def _module(effect: Effect, base: BaseView) -> AdaptedModule:
 def _pair(target: str, pair: PairUpdate, path: str) -> AdaptedModule:
     if pair.core is not None:
         raise InvalidInput(
-            f"{pair.core.name} lies between two factors, and peft has no such layer",
-            fix="push the file as it is",
+            f"{pair.core.name} lies between two factors, and peft has no such layer", fix="push the file as it is"
         )
     alpha = float(pair.rank) if pair.alpha is None else number_of(pair.alpha)
     return AdaptedModule(path, target, pair.down, pair.up, alpha, is_flipped=pair.is_flipped)
 
 
-def _low_rank(
-    effect: WeightUpdate, direction: LowRank, path: str, magnitude: Tensor | None
-) -> AdaptedModule:
+def _low_rank(effect: WeightUpdate, direction: LowRank, path: str, magnitude: Tensor | None) -> AdaptedModule:
     left, right = direction.left, direction.right
     if isinstance(left, ExpertOut) and isinstance(right, ExpertIn):
         return _of_expert(effect.target, left, right, path, direction.scale)
@@ -174,9 +169,15 @@ def _low_rank(
     assert isinstance(right, Factor)
     a, b = (left.tensor, right.tensor) if left.flipped else (right.tensor, left.tensor)
     return AdaptedModule(
-        path, effect.target, a, b, _alpha(direction.scale, a.shape[0]), magnitude,
-        is_flipped=left.flipped, is_embedding=_EMBEDDING in effect.consumes.values(),
-    )  # fmt: skip
+        path,
+        effect.target,
+        a,
+        b,
+        _alpha(direction.scale, a.shape[0]),
+        magnitude,
+        is_flipped=left.flipped,
+        is_embedding=_EMBEDDING in effect.consumes.values(),
+    )
 
 
 def _of_expert(target: str, left: ExpertOut, right: ExpertIn, path: str, scale: float) -> AdaptedModule:
@@ -187,9 +188,12 @@ def _of_expert(target: str, left: ExpertOut, right: ExpertIn, path: str, scale: 
     b = rows.reshape(left.height, rank, -1)[:, :, left.expert]
     stacked = right.stacked
     return AdaptedModule(
-        path, target, InMemoryTensor(stacked.name, stacked.dtype, a),
-        InMemoryTensor(left.stacked.name, left.stacked.dtype, b), _alpha(scale, rank),
-    )  # fmt: skip
+        path,
+        target,
+        InMemoryTensor(stacked.name, stacked.dtype, a),
+        InMemoryTensor(left.stacked.name, left.stacked.dtype, b),
+        _alpha(scale, rank),
+    )
 
 
 def _alpha(scale: float, rank: int) -> float:

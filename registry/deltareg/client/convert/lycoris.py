@@ -17,12 +17,7 @@ from deltareg.client.convert.image_names import finder, source_of
 from deltareg.client.convert.image_prefixes import PREFIXES
 from deltareg.client.convert.lokr_cuts import LokrCut, cut_of, settings_for
 from deltareg.client.convert.lora import number_of, path_of
-from deltareg.client.convert.to_peft import (
-    WEIGHTS_FILE,
-    adapter_config,
-    as_document,
-    pattern_config,
-)
+from deltareg.client.convert.to_peft import WEIGHTS_FILE, adapter_config, as_document, pattern_config
 from deltareg.client.convert.writing import Conversion, copy_tensor, documents
 from deltareg.client.folders.folder import Folder
 from deltareg.delta.delta_manifest import Assessment
@@ -34,9 +29,7 @@ from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import IntegrityFailure, InvalidInput, Problem, Refused
 
 _LOHA = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"})
-_LOKR = frozenset({
-    "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
-})  # fmt: skip
+_LOKR = frozenset({"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"})
 _CORES = frozenset({"hada_t1", "hada_t2", "lokr_t2"})
 _RANK_IN = {"hada_w1_b": 0, "lokr_w1_b": 0, "lokr_w2_b": 0}
 _ALPHA = "alpha"
@@ -86,9 +79,7 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
     _check_twins(modules)
     config = {
         **adapter_config(peft_type),
-        **pattern_config(
-            {m.path: m.rank for m in modules}, {m.path: m.alpha for m in modules}, alpha_key="alpha"
-        ),
+        **pattern_config({m.path: m.rank for m in modules}, {m.path: m.alpha for m in modules}, alpha_key="alpha"),
         "target_modules": sorted(module.path for module in modules),
         "use_effective_conv2d": any(module.tensors.keys() & _CORES for module in modules),
         **(_cuts(modules, known) if peft_type == "LOKR" else {}),
@@ -103,15 +94,18 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
     return Conversion(
         source=source_of(folder.tensors),
         result=peft_type.lower(),
-        files={WEIGHTS_FILE: [
-            copy_tensor(f"{PREFIX}{module.path}.{role}", tensor)
-            for module in modules for role, tensor in module.tensors.items()
-        ]},
+        files={
+            WEIGHTS_FILE: [
+                copy_tensor(f"{PREFIX}{module.path}.{role}", tensor)
+                for module in modules
+                for role, tensor in module.tensors.items()
+            ]
+        },
         source_bytes=sum(f.size_bytes for f in folder.contents.values() if f.header is not None),
         beside={**documents(folder), CONFIG_FILE: as_document(config)},
         left_out=(f"{alphas} tensors .alpha (now in {CONFIG_FILE})",) if alphas else (),
         prove=prove,
-    )  # fmt: skip
+    )
 
 
 def _group_tensors(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[str, Tensor]]]:
@@ -146,10 +140,7 @@ def _cuts(modules: Sequence[_Module], known: KnownBase) -> dict[str, object]:
 
 
 def _module(
-    name: str,
-    roles: Mapping[str, Tensor],
-    find: Callable[[str], tuple[str, ...]],
-    known: KnownBase,
+    name: str, roles: Mapping[str, Tensor], find: Callable[[str], tuple[str, ...]], known: KnownBase
 ) -> _Module:
     any_name, where = next(iter(roles.values())).name, find(name)
     if len(where) != 1:

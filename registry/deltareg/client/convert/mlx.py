@@ -60,9 +60,7 @@ def read(folder: Folder, known: KnownBase) -> ConvertedLora:
     if dropped:
         raise Refused([_not_selected(dropped)])
     modules = [
-        module
-        for place, roles in sorted(by_path.items())
-        for module in _modules(place, roles, settings, known.view)
+        module for place, roles in sorted(by_path.items()) for module in _modules(place, roles, settings, known.view)
     ]
     check_untied(modules, known.view, "MLX")
     return ConvertedLora(
@@ -97,9 +95,7 @@ def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
     return modules
 
 
-def _modules(
-    path: str, roles: Mapping[str, Tensor], settings: MlxSettings, base: BaseView
-) -> list[AdaptedModule]:
+def _modules(path: str, roles: Mapping[str, Tensor], settings: MlxSettings, base: BaseView) -> list[AdaptedModule]:
     """Give a module, or one for each expert of a stack."""
     name = next(iter(roles.values())).name
     wanted = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
@@ -114,27 +110,20 @@ def _modules(
         told = f"the base has no {path}"
         raise Refused([Problem("no_tensor_applied", told, tensor=name, fix="check the base")])
     if not is_switch:
-        return [_module(targets[0], TransposedTensor(roles["a"]), TransposedTensor(roles["b"]), settings, base,
-                        roles.get("m"))]  # fmt: skip
+        return [
+            _module(
+                targets[0], TransposedTensor(roles["a"]), TransposedTensor(roles["b"]), settings, base, roles.get("m")
+            )
+        ]
     a, b = roles["a"], roles["b"]
     if {len(a.shape), len(b.shape)} != {3} or {a.shape[0], b.shape[0]} != {len(targets)}:
-        told = (
-            f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
-        )
+        told = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
         raise Refused([Problem("shape", told, tensor=name, fix="check the base")])
-    return [
-        _module(target, matrix(a, n), matrix(b, n), settings, base)
-        for n, target in enumerate(targets)
-    ]
+    return [_module(target, matrix(a, n), matrix(b, n), settings, base) for n, target in enumerate(targets)]
 
 
 def _module(
-    target: str,
-    a: Tensor,
-    b: Tensor,
-    settings: MlxSettings,
-    base: BaseView,
-    magnitude: Tensor | None = None,
+    target: str, a: Tensor, b: Tensor, settings: MlxSettings, base: BaseView, magnitude: Tensor | None = None
 ) -> AdaptedModule:
     """Hold the factors of a module, (r, n_in) and (n_out, r), against its weight."""
     is_embedding = target == settings.embedding
@@ -144,14 +133,18 @@ def _module(
         told = "MLX takes the norm of DoRA over each token of an embedding, and peft over features"
         raise Refused([Problem("unknown_kind", told, tensor=a.name, fix="train it without DoRA")])
     return AdaptedModule(
-        path_of(target, base), target, a, b, alpha_for(settings.scale, a.shape[0]), magnitude,
-        is_flipped=is_flipped, is_embedding=is_embedding,
-    )  # fmt: skip
+        path_of(target, base),
+        target,
+        a,
+        b,
+        alpha_for(settings.scale, a.shape[0]),
+        magnitude,
+        is_flipped=is_flipped,
+        is_embedding=is_embedding,
+    )
 
 
-def _check_shapes(
-    a: Tensor, b: Tensor, shape: tuple[int, ...], settings: MlxSettings, target: str
-) -> None:
+def _check_shapes(a: Tensor, b: Tensor, shape: tuple[int, ...], settings: MlxSettings, target: str) -> None:
     """Hold the factors of a module against its weight, (n_out, n_in)."""
     is_pair = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
     if not is_pair or (b.shape[0], a.shape[1]) != shape:

@@ -19,9 +19,7 @@ from deltareg.errors import Problem, Refused
 
 _PREFIXES = (DOTTED, "lora_unet_", "lycoris_")
 """What stands before modules of the network that makes the image."""
-_OF_OUTPUTS = frozenset({
-    "lora_up.weight", "lora_B.weight", "dora_scale", "hada_w1_a", "hada_w2_a",
-})  # fmt: skip
+_OF_OUTPUTS = frozenset({"lora_up.weight", "lora_B.weight", "dora_scale", "hada_w1_a", "hada_w2_a"})
 """Factors of which a row is an output of the module."""
 _SHARED = frozenset({"lora_down.weight", "lora_A.weight", "alpha", "hada_w1_b", "hada_w2_b"})
 

@@ -12,11 +12,7 @@ from deltareg.tensors.header import strict_json_object
 _SUFFIX = ".safetensors"
 _INDEX = ".bin.index.json"
 # The adapters library and transformers give the two forms of a file different names.
-_NAMES = (
-    ("pytorch_adapter", "adapter"),
-    ("pytorch_model_head", "model_head"),
-    ("pytorch_model", "model"),
-)
+_NAMES = (("pytorch_adapter", "adapter"), ("pytorch_model_head", "model_head"), ("pytorch_model", "model"))
 
 
 def names(folder: Folder) -> list[str]:
@@ -71,7 +67,6 @@ def _index(raw: bytes) -> bytes:
     table = document.get("weight_map")
     if is_object(table):
         document["weight_map"] = {
-            tensor: _rename_stem(str(file).removesuffix(".bin")) + _SUFFIX
-            for tensor, file in sorted(table.items())
+            tensor: _rename_stem(str(file).removesuffix(".bin")) + _SUFFIX for tensor, file in sorted(table.items())
         }
     return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"

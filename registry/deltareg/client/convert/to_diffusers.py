@@ -54,9 +54,5 @@ def _part(module: AdaptedModule) -> str:
 def _config(part: str, lora: ConvertedLora) -> Mapping[str, object]:
     """Give the config of a component's modules, by their paths within it."""
     inner = [replace(m, module=m.module.removeprefix(f"{part}.")) for m in lora.modules]
-    config = {
-        **to_peft.adapter_config("LORA"),
-        **to_peft.factor_config(inner),
-        "use_dora": lora.is_decomposed,
-    }
+    config = {**to_peft.adapter_config("LORA"), **to_peft.factor_config(inner), "use_dora": lora.is_decomposed}
     return {key: value for key, value in config.items() if key not in _OF_ONE_NETWORK}

@@ -95,9 +95,8 @@ def _widen_module(module: AdaptedModule) -> AdaptedModule:
         raise InvalidInput(f"llama.cpp has no place for {module.module}: {why}", fix=_OTHERWISE)
     a, b = (InMemoryTensor(t.name, "F32", widen_tensor(t)) for t in (module.a, module.b))
     return AdaptedModule(
-        module.module, module.target, a, b, module.alpha, is_flipped=module.is_flipped,
-        is_embedding=module.is_embedding,
-    )  # fmt: skip
+        module.module, module.target, a, b, module.alpha, is_flipped=module.is_flipped, is_embedding=module.is_embedding
+    )
 
 
 def _misfit(module: AdaptedModule) -> str:
@@ -116,8 +115,7 @@ def _name(module: AdaptedModule, network: GgufNetwork) -> str:
     name = network.name(module.target)
     if name is None:
         raise InvalidInput(
-            f"llama.cpp has no place for {module.module}: it has no name of its own there",
-            fix=_OTHERWISE,
+            f"llama.cpp has no place for {module.module}: it has no name of its own there", fix=_OTHERWISE
         )
     return name
 
@@ -128,4 +126,4 @@ def _factors(name: str, modules: Sequence[AdaptedModule], network: GgufNetwork) 
     a, b = widen_tensor(modules[0].a), widen_tensor(modules[0].b)
     if name == EMBEDDING:
         return [("a", np.ascontiguousarray(a.T)), ("b", b)]
-    return [("a", a), ("b", network.ordered(modules[0].target, b))]
+    return [("a", a), ("b", network.reorder_rows(modules[0].target, b))]

@@ -21,12 +21,39 @@ from deltareg.errors import IntegrityFailure, InvalidInput
 
 # Their networks in mlx-lm name each module as transformers does, and in the same shape, but for
 # the experts of those that have some.
-_SAME_NAMES = frozenset({
-    "cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "granite",
-    "helium", "hunyuan_v1_dense", "internlm3", "llama", "ministral3", "mistral", "mixtral",
-    "nemotron", "olmo2", "olmoe", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe",
-    "seed_oss", "smollm3", "stablelm", "starcoder2",
-})  # fmt: skip
+_SAME_NAMES = frozenset(
+    {
+        "cohere",
+        "cohere2",
+        "ernie4_5",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "glm",
+        "glm4",
+        "granite",
+        "helium",
+        "hunyuan_v1_dense",
+        "internlm3",
+        "llama",
+        "ministral3",
+        "mistral",
+        "mixtral",
+        "nemotron",
+        "olmo2",
+        "olmoe",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen2_moe",
+        "qwen3",
+        "qwen3_moe",
+        "seed_oss",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
+    }
+)
 _DTYPES = frozenset({"F32", "F16", "BF16"})
 
 
@@ -57,11 +84,7 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     return Conversion(
         source=lora.source,
         result="mlx",
-        files={
-            mlx.WEIGHTS_FILE: [
-                part for path, found in by_path.items() for part in _parts(path, found)
-            ]
-        },
+        files={mlx.WEIGHTS_FILE: [part for path, found in by_path.items() for part in _parts(path, found)]},
         source_bytes=lora.source_bytes,
         metadata={"format": "mlx"},
         beside={**lora.documents, CONFIG_FILE: as_document(config)},
@@ -120,9 +143,7 @@ def _places(by_path: Mapping[str, Sequence[AdaptedModule]], known: KnownBase) ->
     else:
         keys, used = set(by_path), count
     first = next(iter(by_path.values()))[0]
-    settings = {
-        "rank": first.rank, "scale": first.scale, "dropout": 0.0, "keys": sorted(keys),
-    }  # fmt: skip
+    settings = {"rank": first.rank, "scale": first.scale, "dropout": 0.0, "keys": sorted(keys)}
     return {LAYERS: used, SETTINGS: settings}
 
 

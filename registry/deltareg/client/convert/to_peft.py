@@ -23,11 +23,7 @@ def plan(lora: ConvertedLora, known: KnownBase) -> Conversion:
     Raises:
         InvalidInput: Some modules are DoRA and others are not.
     """
-    config = {
-        **adapter_config("LORA", lora.trained_on),
-        **factor_config(lora.modules),
-        "use_dora": lora.is_decomposed,
-    }
+    config = {**adapter_config("LORA", lora.trained_on), **factor_config(lora.modules), "use_dora": lora.is_decomposed}
     files = {WEIGHTS_FILE: [part for m in lora.modules for part in parts(m, known)]}
     beside = {**lora.documents, CONFIG_FILE: as_document(config)}
     return plan_with_proof(lora, known, files, beside=beside, metadata=lora.metadata)
@@ -46,9 +42,7 @@ def plan_with_proof(
 
     def prove(written: Assessment) -> None:
         # Without the base's weights there is nothing to fold into; the factors are the same bytes.
-        if known.tensors is not None and not is_same_fold(
-            effects, written.account.effects, known.tensors
-        ):
+        if known.tensors is not None and not is_same_fold(effects, written.account.effects, known.tensors):
             raise IntegrityFailure("the converted LoRA does not fold into the same weights")
 
     return Conversion(
@@ -87,14 +81,9 @@ def factor_config(modules: Sequence[AdaptedModule]) -> dict[str, object]:
     }
 
 
-def pattern_config(
-    rank: Mapping[str, int], alpha: Mapping[str, float], *, alpha_key: str
-) -> dict[str, object]:
+def pattern_config(rank: Mapping[str, int], alpha: Mapping[str, float], *, alpha_key: str) -> dict[str, object]:
     """Give ranks and numerators of scales, each as the commonest and what differs from it."""
-    return {
-        **_spread("r", "rank_pattern", rank),
-        **_spread(alpha_key, "alpha_pattern", alpha),
-    }
+    return {**_spread("r", "rank_pattern", rank), **_spread(alpha_key, "alpha_pattern", alpha)}
 
 
 def as_document(config: Mapping[str, object]) -> bytes:
@@ -124,10 +113,7 @@ def parts(module: AdaptedModule, known: KnownBase, *, before: str = PREFIX) -> l
         inner = shape[:1] if module.is_flipped else shape[1:]
         ones = (1,) * (len(shape) - 2)
         a, b = (rank, *inner), (module.b.shape[0], rank, *ones)
-    found = [
-        copy_tensor(f"{key}{word}A{end}", module.a, a),
-        copy_tensor(f"{key}{word}B{end}", module.b, b),
-    ]
+    found = [copy_tensor(f"{key}{word}A{end}", module.a, a), copy_tensor(f"{key}{word}B{end}", module.b, b)]
     if module.magnitude is not None:
         ones = (1,) * (len(shape) - 2)
         outputs = prod(module.magnitude.shape)

@@ -57,15 +57,11 @@ class Conversion:
     files: Mapping[str, list[OutputTensor]]
     source_bytes: int
     metadata: Mapping[str, str] = field(default_factory=lambda: PLAIN_METADATA)
-    beside: Mapping[str, bytes | memoryview] = field(
-        default_factory=dict[str, "bytes | memoryview"]
-    )
+    beside: Mapping[str, bytes | memoryview] = field(default_factory=dict[str, "bytes | memoryview"])
     left_out: tuple[str, ...] = ()
     prove: Callable[[Assessment], None] = no_proof
     reread: Callable[[Path], None] | None = None
-    made: Mapping[str, Callable[[Path], None]] = field(
-        default_factory=dict[str, "Callable[[Path], None]"]
-    )
+    made: Mapping[str, Callable[[Path], None]] = field(default_factory=dict[str, "Callable[[Path], None]"])
     made_tensors: int = 0
     made_bytes: int = 0
 
@@ -114,9 +110,7 @@ def copy_tensor(name: str, tensor: Tensor, shape: tuple[int, ...] | None = None)
 def documents(folder: Folder) -> dict[str, bytes | memoryview]:
     """Give the files that go along unchanged: all but weights and what lists them."""
     return {
-        name: file.data
-        for name, file in folder.contents.items()
-        if file.header is None and not name.endswith(_INDEX)
+        name: file.data for name, file in folder.contents.items() if file.header is None and not name.endswith(_INDEX)
     }
 
 

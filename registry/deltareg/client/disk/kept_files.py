@@ -125,6 +125,5 @@ def out_of_space(path: Path) -> Generator[None, None, None]:
         if error.errno not in _FULL:
             raise
         raise DiskFull(
-            f"the disk of {owner_of(path)} is full",
-            fix="free space; where the cache lies on it: deltareg cache prune",
+            f"the disk of {owner_of(path)} is full", fix="free space; where the cache lies on it: deltareg cache prune"
         ) from error

@@ -51,9 +51,7 @@ def write_header(slots: Iterable[TensorSlot], metadata: Mapping[str, str]) -> by
     position = 0
     for slot in slots:
         end = position + slot.size_bytes
-        entries[slot.name] = {
-            "dtype": slot.dtype, "shape": list(slot.shape), "data_offsets": [position, end],
-        }  # fmt: skip
+        entries[slot.name] = {"dtype": slot.dtype, "shape": list(slot.shape), "data_offsets": [position, end]}
         position = end
     raw = json.dumps(entries, separators=(",", ":")).encode()
     raw += b" " * (-len(raw) % _ALIGN)

@@ -58,8 +58,7 @@ def replace_folder(target: Path) -> Generator[Path, None, None]:
             exchange(draft, target)
         except OSError as error:
             raise Conflict(
-                f"{target} cannot be replaced: {error.strerror}",
-                fix="name a folder that is neither a mount nor a link",
+                f"{target} cannot be replaced: {error.strerror}", fix="name a folder that is neither a mount nor a link"
             ) from error
         sync(target.parent)
     finally:
@@ -91,8 +90,7 @@ def _make_draft(parent: Path) -> Path:
             draft.mkdir()
     except OSError as error:
         raise InvalidInput(
-            f"{parent} cannot be written to: {error.strerror}",
-            fix="name a folder that you may write to",
+            f"{parent} cannot be written to: {error.strerror}", fix="name a folder that you may write to"
         ) from error
     return draft
 

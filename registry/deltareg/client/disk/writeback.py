@@ -30,7 +30,9 @@ class Writeback:
             return
         self._file.flush()
         self._call(
-            ctypes.c_int(self._file.fileno()), ctypes.c_int64(self._told),
-            ctypes.c_int64(self._written - self._told), ctypes.c_uint(_START),
-        )  # fmt: skip
+            ctypes.c_int(self._file.fileno()),
+            ctypes.c_int64(self._told),
+            ctypes.c_int64(self._written - self._told),
+            ctypes.c_uint(_START),
+        )
         self._told = self._written

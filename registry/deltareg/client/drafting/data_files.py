@@ -84,9 +84,7 @@ def image_mark(image: str) -> str:
     try:
         return blake2b(Path(image).read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
-        raise InvalidInput(
-            f"{image} cannot be read: {error.strerror}", fix="mend the list of images"
-        ) from error
+        raise InvalidInput(f"{image} cannot be read: {error.strerror}", fix="mend the list of images") from error
 
 
 def _texts_in(value: object) -> Iterator[str]:
@@ -144,9 +142,7 @@ def _read_guarded(read: Callable[[Path], Iterator[Record]], path: Path) -> Itera
     try:
         yield from read(path)
     except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{path.name} is not UTF-8: {error.reason}", fix="save it as UTF-8"
-        ) from error
+        raise InvalidInput(f"{path.name} is not UTF-8: {error.reason}", fix="save it as UTF-8") from error
     except csv.Error as error:
         raise InvalidInput(f"{path.name} is no CSV: {error}", fix=_FIX) from error
     except OSError as error:
@@ -185,9 +181,7 @@ def _parse_json(text: str, where: str) -> object:
 
 def _object(value: object, path: Path, number: int) -> Record:
     if not is_object(value):
-        raise InvalidInput(
-            f"{path.name}, row {number}: a row is an object of columns", fix=_AS_OBJECT
-        )
+        raise InvalidInput(f"{path.name}, row {number}: a row is an object of columns", fix=_AS_OBJECT)
     return value
 
 
@@ -221,6 +215,11 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
-    ".csv": _csv, ".json": _json, ".jsonl": _json_lines, ".ndjson": _json_lines,
-    ".parquet": _parquet, ".tsv": _csv, ".txt": _lines,
-}  # fmt: skip
+    ".csv": _csv,
+    ".json": _json,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".parquet": _parquet,
+    ".tsv": _csv,
+    ".txt": _lines,
+}

@@ -13,21 +13,15 @@ from pathlib import Path
 from typing import cast
 
 from deltareg.client.context import Context
-from deltareg.client.drafting.data_files import (
-    each_record,
-    image_mark,
-    read_records,
-    training_images,
-    training_texts,
-)
+from deltareg.client.drafting.data_files import each_record, image_mark, read_records, training_images, training_texts
 from deltareg.client.drafting.general_texts import general_texts
 from deltareg.client.drafting.probe_files import cut_file, write_lines
 from deltareg.client.drafting.spreads import spread_on
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
-from deltareg.suites.drafting.draft import SuiteAim, Draft, SampleSource, draft
+from deltareg.suites.drafting.draft import Draft, SampleSource, SuiteAim, draft
 from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure, measures_of
-from deltareg.suites.drafting.rows import Record, DataRow, Task, classes_of, guess_task, rows_of
+from deltareg.suites.drafting.rows import DataRow, Record, Task, classes_of, guess_task, rows_of
 from deltareg.suites.drafting.seen import seen_in, without_repeats
 from deltareg.suites.drafting.sizes import LEAST, VersionSpread
 from deltareg.suites.drafting.written import general_file, write_draft
@@ -136,10 +130,7 @@ class SuiteDrafting:
         """
         self._check_free(wanted)
         records = read_records(wanted.data)
-        task, by = (
-            guess_task(records[:_GUESSED_BY]) if wanted.task is None
-            else (wanted.task, "as asked for")
-        )  # fmt: skip
+        task, by = guess_task(records[:_GUESSED_BY]) if wanted.task is None else (wanted.task, "as asked for")
         measure, closer = measures_of(task)
         rows = rows_of(records, task)
         classes = classes_of(rows) if task == "classify" else ()
@@ -147,24 +138,28 @@ class SuiteDrafting:
         kept = without_repeats(told)
         repeats = len(rows) - len(kept)
         is_image = bool(rows[0].image)
-        leaked = self._leaked([told[at] for at in kept], wanted.training, is_image=is_image)
+        leaked = self._find_leaked([told[at] for at in kept], wanted.training, is_image=is_image)
         kept = [at for number, at in enumerate(kept) if number not in leaked]
         if len(kept) < LEAST:
             raise InvalidInput(
-                f"{len(kept)} of {len(rows)} rows are left, and {LEAST} are the least that shows "
-                "anything",
+                f"{len(kept)} of {len(rows)} rows are left, and {LEAST} are the least that shows anything",
                 fix="bring more rows that training has not seen",
             )
         order = _in_order([rows[at] for at in kept], kept, seed=wanted.seed)
         most = min(measure.most, MOST_IMAGES) if rows[0].image else measure.most
         available = min(most, len(kept) // 2 if wanted.rest else len(kept))
         source = SampleSource(
-            str(wanted.data), task, by, len(rows), repeats, len(leaked),
-            "" if wanted.training is None else str(wanted.training), classes, available,
-        )  # fmt: skip
-        return CandidateRows(
-            [rows[at] for at in order], [records[at] for at in order], source, measure, closer
+            str(wanted.data),
+            task,
+            by,
+            len(rows),
+            repeats,
+            len(leaked),
+            "" if wanted.training is None else str(wanted.training),
+            classes,
+            available,
         )
+        return CandidateRows([rows[at] for at in order], [records[at] for at in order], source, measure, closer)
 
     def general(self, found: CandidateRows, base: str) -> tuple[Sequence[str], str]:
         """Give general texts that a delta must not forget, and where they are from.
@@ -177,9 +172,7 @@ class SuiteDrafting:
             return (), f"not asked for: {found.measure.told} says nothing of text"
         return general_texts(self.context, base)
 
-    def prepare(
-        self, found: CandidateRows, folder: Path, *, general: Sequence[str] = ()
-    ) -> dict[str, object]:
+    def prepare(self, found: CandidateRows, folder: Path, *, general: Sequence[str] = ()) -> dict[str, object]:
         """Write probe files of all candidates; gives the fields of the process's request.
 
         Args:
@@ -194,9 +187,11 @@ class SuiteDrafting:
             sets[_CLOSER] = [found.closer.check, name]
         dear = found.measure.check == "written_text"  # each sample is written token by token
         request: dict[str, object] = {
-            "out": folder, "sets": sets, "parameters": found.measure.parameters,
+            "out": folder,
+            "sets": sets,
+            "parameters": found.measure.parameters,
             "most": _MOST_DEAR if dear else _MOST_MEASURED,
-        }  # fmt: skip
+        }
         if rows[0].image:
             request["images"] = [row.image for row in rows]
             if found.source.classes:
@@ -240,12 +235,18 @@ class SuiteDrafting:
         name = wanted.suite
         file = f"{name}-in-domain{found.file}"
         made = draft(
-            name=name, line=str(wanted.line), source=found.source, measure=found.measure,
-            file=file, in_domain=spread_on("in_domain", items, found.measure), general=general,
-            elsewhere=spread_on("general", items, PERPLEXITY), aim=wanted.aim,
+            name=name,
+            line=str(wanted.line),
+            source=found.source,
+            measure=found.measure,
+            file=file,
+            in_domain=spread_on("in_domain", items, found.measure),
+            general=general,
+            elsewhere=spread_on("general", items, PERPLEXITY),
+            aim=wanted.aim,
             closer=_closer(found.closer, items),
             notes=notes,
-        )  # fmt: skip
+        )
         folder = wanted.folder
         folder.mkdir(parents=True, exist_ok=True)
         cut_file(prepared / f"in-domain{found.file}", folder / file, made.n)
@@ -261,11 +262,9 @@ class SuiteDrafting:
     def _check_free(self, wanted: DraftRequest) -> None:
         path = wanted.folder / f"{wanted.suite}.yaml"
         if path.exists() and not wanted.is_forced:
-            raise Conflict(
-                f"{path} is there already", fix="write it over with --force, or name another --out"
-            )
+            raise Conflict(f"{path} is there already", fix="write it over with --force, or name another --out")
 
-    def _leaked(self, texts: Sequence[str], training: Path | None, *, is_image: bool) -> set[int]:
+    def _find_leaked(self, texts: Sequence[str], training: Path | None, *, is_image: bool) -> set[int]:
         if training is None:
             return set()
         return seen_in(texts, (training_images if is_image else training_texts)(training))
@@ -292,20 +291,26 @@ def describe_draft(found: DraftedSuite) -> dict[str, object]:
     """Give a written suite as plain values."""
     made = found.draft
     return {
-        "suite": made.name, "path": str(found.path), "line": made.line, "task": made.source.task,
-        "by": made.source.by, "rows": made.source.rows, "repeats": made.source.repeats,
-        "leaked": made.source.leaked, "training": made.source.training, "samples": made.n,
-        "power": round(made.sized.power, 3), "general": made.general[1],
-        "files": list(found.files), "rest": None if found.rest is None else str(found.rest),
+        "suite": made.name,
+        "path": str(found.path),
+        "line": made.line,
+        "task": made.source.task,
+        "by": made.source.by,
+        "rows": made.source.rows,
+        "repeats": made.source.repeats,
+        "leaked": made.source.leaked,
+        "training": made.source.training,
+        "samples": made.n,
+        "power": round(made.sized.power, 3),
+        "general": made.general[1],
+        "files": list(found.files),
+        "rest": None if found.rest is None else str(found.rest),
         "checks": [
-            {
-                **{key: value for key, value in asdict(one).items() if key != "measure"},
-                "check": one.measure.check,
-            }
+            {**{key: value for key, value in asdict(one).items() if key != "measure"}, "check": one.measure.check}
             for one in made.comparisons
         ],
         "notes": list(made.notes),
-    }  # fmt: skip
+    }
 
 
 def _in_order(rows: Sequence[DataRow], numbers: Sequence[int], *, seed: int) -> list[int]:
@@ -324,6 +329,4 @@ def _in_order(rows: Sequence[DataRow], numbers: Sequence[int], *, seed: int) -> 
 
 
 def _write_texts(path: Path, texts: Iterable[str]) -> None:
-    path.write_text(
-        "".join(f"{json.dumps({'text': text}, ensure_ascii=False)}\n" for text in texts)
-    )
+    path.write_text("".join(f"{json.dumps({'text': text}, ensure_ascii=False)}\n" for text in texts))

@@ -21,9 +21,7 @@ def write_lines(path: Path, rows: Sequence[DataRow], source: SampleSource, measu
     numbers = {label: at for at, label in enumerate(source.classes)}
     write = _FORMS[measure.form]
     lines = (write(row, numbers) for row in rows)
-    path.write_text(
-        "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8"
-    )
+    path.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8")
 
 
 def cut_file(source: Path, out: Path, n: int) -> None:
@@ -64,5 +62,8 @@ def _ranked_line(row: DataRow, _: Mapping[str, int]) -> Line:
 
 
 _FORMS: Mapping[str, Callable[[DataRow, Mapping[str, int]], Line]] = {
-    "texts": _texts, "labelled": _labelled_line, "targets": _targets, "ranked": _ranked_line,
-}  # fmt: skip
+    "texts": _texts,
+    "labelled": _labelled_line,
+    "targets": _targets,
+    "ranked": _ranked_line,
+}

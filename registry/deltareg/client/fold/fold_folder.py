@@ -161,9 +161,7 @@ def _slot(job: _Job, header: SafetensorsHeader, name: str, inside: str) -> Tenso
     return TensorSlot(inside, dtype, shape)
 
 
-def _body(
-    job: _Job, slots: Mapping[str, TensorSlot], metadata: Mapping[str, str]
-) -> Iterator[bytes | memoryview]:
+def _body(job: _Job, slots: Mapping[str, TensorSlot], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
     yield write_header(slots.values(), metadata)
     blocks = made_ahead(_blocks(job, slots))
     for name, slot in slots.items():
@@ -191,7 +189,7 @@ def _blocks(job: _Job, slots: Mapping[str, TensorSlot]) -> Iterator[memoryview]:
 def _find_identical(job: _Job, name: str, slot: TensorSlot) -> str | None:
     """Name the delta's tensor that is the result bit for bit, if there is one."""
     if name in job.folding.changed:
-        tensor = job.folding.stored(name)
+        tensor = job.folding.find_stored(name)
     else:
         tensor = job.folding.additions.get(name)
     is_plain = isinstance(tensor, (MappedTensor, StoredTensor)) and tensor.dtype == slot.dtype

@@ -15,12 +15,7 @@ from deltareg.client.fold.fold_folder import FoldableDelta, fold_folder
 from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.progress import Meter
-from deltareg.client.pull.fetching import (
-    fetch,
-    fetch_base_counted,
-    read_stored,
-    trim,
-)
+from deltareg.client.pull.fetching import fetch, fetch_base_counted, read_stored, trim
 from deltareg.client.pull.installed import InstalledVersion, noted_fold, noted_installed, remember_installed
 from deltareg.client.results.pull_report import MaterializeReport
 from deltareg.delta.fold import RECIPE
@@ -36,13 +31,7 @@ _DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
 
 
 def materialize(
-    context: Context,
-    ref: Ref,
-    out: Path,
-    *,
-    base: Path | None,
-    dtype: str,
-    expect: str | None,
+    context: Context, ref: Ref, out: Path, *, base: Path | None, dtype: str, expect: str | None
 ) -> MaterializeReport:
     """Fold a version into its base and write the full model.
 
@@ -68,8 +57,7 @@ def materialize(
         return _report(version, out, FoldOutcome(root, 0, 0), started)
     if not version.foldable:
         raise InvalidInput(
-            f"{version.ref} ({version.kind}) cannot be folded into weights",
-            fix="attach it to the running base instead",
+            f"{version.ref} ({version.kind}) cannot be folded into weights", fix="attach it to the running base instead"
         )
     options = FoldOptions(base=base, dtype=_DTYPES[dtype], expect=expect)
     made = fold_version(context, version, out, options)
@@ -83,10 +71,17 @@ def materialize(
 
 def _report(version: VersionDetail, out: Path, made: "FoldOutcome", started: float) -> MaterializeReport:
     return MaterializeReport(
-        version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
-        time.monotonic() - started, root=str(made.root), recipe=_recipe(),
-        revocation=version.revocation, trained_on=version.trained_on,
-    )  # fmt: skip
+        version.ref,
+        out,
+        version.digest,
+        made.fetched_bytes,
+        made.cached_bytes,
+        time.monotonic() - started,
+        root=str(made.root),
+        recipe=_recipe(),
+        revocation=version.revocation,
+        trained_on=version.trained_on,
+    )
 
 
 def _root_there(
@@ -101,8 +96,7 @@ def _root_there(
     root = _root_of(context, out)
     if not noted.is_of(version) or str(root) != noted.root:
         raise Conflict(
-            f"{out} exists and holds something else than {version.ref}",
-            fix=_fix(context, out, Ref.parse(version.ref)),
+            f"{out} exists and holds something else than {version.ref}", fix=_fix(context, out, Ref.parse(version.ref))
         )
     if expect is not None and expect != str(root):
         raise IntegrityFailure(
@@ -178,9 +172,7 @@ def fold_version(
             meter.close()
 
 
-def _base_of(
-    context: Context, version: VersionDetail, given: Path | None
-) -> tuple[BaseFolder, int]:
+def _base_of(context: Context, version: VersionDetail, given: Path | None) -> tuple[BaseFolder, int]:
     """Open the very base of a version; gives how many bytes came for it, too.
 
     Raises:
@@ -197,9 +189,7 @@ def _base_of(
     return need_base(context.cache, record, info.name, given, progress=context.progress), 0
 
 
-def _is_streamed(
-    context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions
-) -> bool:
+def _is_streamed(context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions) -> bool:
     """Whether the result is written straight from packs: no folder holds the version, or need."""
     kept = context.cache.find_folder("snapshots", Digest.parse(version.digest))
     return kept is None and holds_results(manifest.kind) and options.dtype is None
@@ -237,8 +227,6 @@ def _convention(config: Mapping[str, object]) -> str:
 
 def _fold(base: BaseFolder, delta: FoldableDelta, out: Path, options: FoldOptions, meter: Meter) -> Digest:
     try:
-        return fold_folder(
-            base, delta, out, dtype=options.dtype, expect=options.expect, meter=meter
-        )
+        return fold_folder(base, delta, out, dtype=options.dtype, expect=options.expect, meter=meter)
     except Refused as refused:
         raise IntegrityFailure(f"the stored delta is refused now: {refused}") from refused

@@ -14,21 +14,9 @@ from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free, place_folder
 from deltareg.client.fold.update import update
 from deltareg.client.pull.intact import find_intact, holds, remember_held
-from deltareg.client.pull.lock_file import (
-    Lock,
-    LockedBase,
-    LockedDelta,
-    folder_of,
-    read_lock,
-    write_lock,
-)
+from deltareg.client.pull.lock_file import Lock, LockedBase, LockedDelta, folder_of, read_lock, write_lock
 from deltareg.client.pull.pull import pull
-from deltareg.client.results.lock_reports import (
-    LockedFolder,
-    LockReport,
-    SyncedFolder,
-    SyncReport,
-)
+from deltareg.client.results.lock_reports import LockedFolder, LockReport, SyncedFolder, SyncReport
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from deltareg.identity.manifest import Manifest
@@ -36,13 +24,7 @@ from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
 
-def lock(
-    context: Context,
-    file: Path,
-    *,
-    add: Sequence[tuple[str, str]] = (),
-    drop: Sequence[str] = (),
-) -> LockReport:
+def lock(context: Context, file: Path, *, add: Sequence[tuple[str, str]] = (), drop: Sequence[str] = ()) -> LockReport:
     """Write down what references mean now: those that are locked, and others that are added.
 
     Args:
@@ -74,20 +56,20 @@ def lock(
         bases[version.base.name] = _locked_base(context, version)
         deltas.append(_lock_version(folder, ref, version))
     used = {each.base for each in deltas}
-    now = Lock(
-        context.config.server, deltas, [base for base in bases.values() if base.name in used]
-    )
+    now = Lock(context.config.server, deltas, [base for base in bases.values() if base.name in used])
     is_changed = write_lock(file, now)
     was = {folder: each.ref for folder, each in known.items()}
-    return LockReport(file, is_changed, [
-        LockedFolder(each.folder, each.asked, each.ref, each.digest, was.get(each.folder, ""))
-        for each in read_lock(file).deltas
-    ])  # fmt: skip
+    return LockReport(
+        file,
+        is_changed,
+        [
+            LockedFolder(each.folder, each.asked, each.ref, each.digest, was.get(each.folder, ""))
+            for each in read_lock(file).deltas
+        ],
+    )
 
 
-def sync(
-    context: Context, file: Path, *, is_frozen: bool = False, is_plan: bool = False
-) -> SyncReport:
+def sync(context: Context, file: Path, *, is_frozen: bool = False, is_plan: bool = False) -> SyncReport:
     """Make the folders of a lock file what it says.
 
     Args:
@@ -106,9 +88,9 @@ def sync(
     is_drifted = any(each.step == "drift" for each in plan)
     if is_plan or is_drifted:
         return SyncReport(is_plan, plan)
-    return SyncReport(is_plan=False, folders=[
-        _apply_step(context, each, step) for each, step in zip(found.deltas, plan, strict=True)
-    ])  # fmt: skip
+    return SyncReport(
+        is_plan=False, folders=[_apply_step(context, each, step) for each, step in zip(found.deltas, plan, strict=True)]
+    )
 
 
 def _lockable(context: Context, text: str) -> VersionDetail:
@@ -120,9 +102,8 @@ def _lockable(context: Context, text: str) -> VersionDetail:
 
 def _lock_version(folder: str, asked: str, version: VersionDetail) -> LockedDelta:
     return LockedDelta(
-        folder=folder, asked=asked, ref=version.ref, digest=version.digest, kind=version.kind,
-        base=version.base.name,
-    )  # fmt: skip
+        folder=folder, asked=asked, ref=version.ref, digest=version.digest, kind=version.kind, base=version.base.name
+    )
 
 
 def _locked_base(context: Context, version: VersionDetail) -> LockedBase:
@@ -134,9 +115,7 @@ def _locked_base(context: Context, version: VersionDetail) -> LockedBase:
     return LockedBase(name=name, identity=version.base.identity, root=root)
 
 
-def _look(
-    context: Context, file: Path, lock: Lock, each: LockedDelta, *, is_frozen: bool
-) -> SyncedFolder:
+def _look(context: Context, file: Path, lock: Lock, each: LockedDelta, *, is_frozen: bool) -> SyncedFolder:
     """Say what is to be done about a folder."""
     folder = file.parent / each.folder
     manifest = _manifest(context, each)
@@ -177,10 +156,7 @@ def _drift(context: Context, lock: Lock, each: LockedDelta) -> str:
         return f"the lock says nothing of the base {each.base}"
     if (was.root, was.identity) == (now.root, now.identity):
         return ""
-    parts = sorted(
-        name for name in was.parts.keys() | now.parts.keys()
-        if was.parts.get(name) != now.parts.get(name)
-    )  # fmt: skip
+    parts = sorted(name for name in was.parts.keys() | now.parts.keys() if was.parts.get(name) != now.parts.get(name))
     return f"the base {each.base} is another one: {', '.join(parts) or 'its tensors'}"
 
 

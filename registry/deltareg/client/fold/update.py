@@ -24,7 +24,13 @@ from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import pieces_in, with_at_hand
 from deltareg.client.packs.pack_reader import lacking_bytes
 from deltareg.client.pull.fetching import Held, PulledVersion, fetch, fetch_storage, trim
-from deltareg.client.pull.installed import InstalledVersion, find_installed, line_of, noted_installed, remember_installed
+from deltareg.client.pull.installed import (
+    InstalledVersion,
+    find_installed,
+    line_of,
+    noted_installed,
+    remember_installed,
+)
 from deltareg.client.pull.intact import files_in, holds, remember_held
 from deltareg.client.results.update_report import UpdateReport
 from deltareg.client.trust.kept_signature import keep_signature
@@ -88,9 +94,7 @@ def _job(context: Context, folder: Path, to: str) -> _Job:
     installed = noted_installed(context.cache, folder)
     if is_of_line:
         if installed is None:
-            raise InvalidInput(
-                f"nothing is known of what {folder} holds", fix=f"name the line: --to ns/name{to}"
-            )
+            raise InvalidInput(f"nothing is known of what {folder} holds", fix=f"name the line: --to ns/name{to}")
         to = f"{line_of(installed)}{to}"
     ref = Ref.parse(to)
     installed = installed or find_installed(context, folder, ref.line)
@@ -107,8 +111,7 @@ def _is_intact(job: _Job) -> bool:
     others = sorted(files_in(job.folder) - set(job.installed.files))
     if others:
         raise Conflict(
-            f"{job.folder} holds files that are not of {job.installed.ref}:"
-            f" {', '.join(others[:_SHOWN])}",
+            f"{job.folder} holds files that are not of {job.installed.ref}: {', '.join(others[:_SHOWN])}",
             fix="move them elsewhere, then again",
         )
     if not job.installed.root:
@@ -204,8 +207,15 @@ def _report(
     is_plan: bool,
 ) -> UpdateReport:
     return UpdateReport(
-        ref=job.version.ref, from_ref=job.installed.ref, path=job.folder,
-        digest=job.version.digest, plan=plan, fetched_bytes=fetched, full_bytes=full,
-        seconds=seconds, is_plan=is_plan, was_written_to=was_written_to,
+        ref=job.version.ref,
+        from_ref=job.installed.ref,
+        path=job.folder,
+        digest=job.version.digest,
+        plan=plan,
+        fetched_bytes=fetched,
+        full_bytes=full,
+        seconds=seconds,
+        is_plan=is_plan,
+        was_written_to=was_written_to,
         revocation=job.version.revocation,
-    )  # fmt: skip
+    )

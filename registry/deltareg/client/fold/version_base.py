@@ -10,13 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.asking.resolving import base_path, resolve
-from deltareg.client.bases.bases import (
-    KnownBase,
-    find_base,
-    remember_base,
-    resolve_base,
-    told_identity,
-)
+from deltareg.client.bases.bases import KnownBase, find_base, remember_base, resolve_base, told_identity
 from deltareg.client.bases.hub import hub_folder
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
@@ -31,14 +25,7 @@ from deltareg.delta.base_manifest import base_view
 from deltareg.delta.stack import check_stackable
 from deltareg.errors import InvalidInput, NotFound, Refused, UploadClosed
 from deltareg.refs import Ref
-from deltareg.wire import (
-    BaseInfo,
-    UploadComplete,
-    UploadInfo,
-    UploadOpen,
-    VersionDetail,
-    request_of,
-)
+from deltareg.wire import BaseInfo, UploadComplete, UploadInfo, UploadOpen, VersionDetail, request_of
 
 _TRIES = 8
 
@@ -239,9 +226,7 @@ def store_version_base(context: Context, version: VersionDetail, folder: BaseFol
     """
     below = _info(context, version.base.name)
     bottom = below if below.bottom is None else _info(context, below.bottom.name)
-    request = request_of(
-        UploadOpen, subject="base", target=version.ref, manifest=folder.manifest.encode().decode()
-    )
+    request = request_of(UploadOpen, subject="base", target=version.ref, manifest=folder.manifest.encode().decode())
     with fetch_base_counted(context, bottom, tensors_only=True)[0] as ground:
         pairs = references(folder.tensors, ground.view, ground.tensors)
         sources = piece_sources(folder.folder, folder.manifest, pairs)
@@ -254,9 +239,7 @@ def store_version_base(context: Context, version: VersionDetail, folder: BaseFol
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _send(
-    context: Context, request: UploadOpen, folder: BaseFolder, sources: list[PieceSource]
-) -> int | None:
+def _send(context: Context, request: UploadOpen, folder: BaseFolder, sources: list[PieceSource]) -> int | None:
     upload = context.api.post("/uploads", request, UploadInfo)
     if upload.base is not None:
         return None

@@ -21,11 +21,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     """
     with open_folder(path) as folder:
         names = [name for name, file in folder.contents.items() if file.header is not None]
-        return {
-            tensor.name: _array(tensor)
-            for name in names
-            for tensor in folder.tensors_of(name).values()
-        }
+        return {tensor.name: _array(tensor) for name in names for tensor in folder.tensors_of(name).values()}
 
 
 def _array(tensor: MappedTensor) -> NDArray[np.generic]:

@@ -135,15 +135,7 @@ def whole_beside(path: Path, root: Digest) -> WholeBase:
         if components:
             config[COMPONENTS] = components
     return whole_base(
-        Manifest(
-            kind=BASE_KIND,
-            variant="",
-            foldable=False,
-            base=None,
-            config=config,
-            tensors=(),
-            files=tuple(files),
-        ),
+        Manifest(kind=BASE_KIND, variant="", foldable=False, base=None, config=config, tensors=(), files=tuple(files)),
         root=root,
     )
 
@@ -165,9 +157,12 @@ def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:
     hashed = hash_folder(folder, meter=meter)
     config_text, components = _configs(folder)
     manifest = build_base_manifest(
-        headers=folder.files.headers, files=hashed.files, digests=hashed.digests,
-        config_text=config_text, components=components,
-    )  # fmt: skip
+        headers=folder.files.headers,
+        files=hashed.files,
+        digests=hashed.digests,
+        config_text=config_text,
+        components=components,
+    )
     note = _Note(stat=_stat(folder), manifest=manifest.encode().decode())
     cache.keep_note(_note_name(folder), note.model_dump_json().encode())
     return manifest

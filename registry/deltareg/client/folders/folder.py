@@ -22,7 +22,20 @@ from deltareg.errors import Conflict, Problem, Refused
 from deltareg.identity.carried import ARCHIVES, CODE, PICKLES, is_carried
 from deltareg.identity.left_out import LEFT_FOLDERS, is_trainer_state
 from deltareg.identity.manifest import check_path, check_paths
-from deltareg.tensors.header import CONVERT_FIX, FULL_LIMITS, LENGTH_BYTES, FileLimits, SafetensorsHeader, TensorInfo, check_size, header_length, limits_for, looks_like_pickle, parse_header, strict_json_object
+from deltareg.tensors.header import (
+    CONVERT_FIX,
+    FULL_LIMITS,
+    LENGTH_BYTES,
+    FileLimits,
+    SafetensorsHeader,
+    TensorInfo,
+    check_size,
+    header_length,
+    limits_for,
+    looks_like_pickle,
+    parse_header,
+    strict_json_object,
+)
 
 Purpose = Literal["delta", "base", "conversion"]
 _DOCUMENT_BYTES = 4 << 20
@@ -86,9 +99,7 @@ class Folder:
 
     path: Path
     contents: dict[str, MappedFile] = field(default_factory=dict[str, MappedFile])
-    documents: dict[str, Mapping[str, object]] = field(
-        default_factory=dict[str, Mapping[str, object]]
-    )
+    documents: dict[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
     left_out: list[str] = field(default_factory=list[str])
     convention: str = ""
     _open: list[mmap.mmap] = field(default_factory=list[mmap.mmap])
@@ -167,9 +178,7 @@ class Folder:
         """
         for path, seen in self._seen.items():
             if not path.exists() or file_state(path.stat()) != seen:
-                raise Conflict(
-                    f"{path} changed while it was read", fix="push again when nothing writes to it"
-                )
+                raise Conflict(f"{path} changed while it was read", fix="push again when nothing writes to it")
 
     def states(self) -> dict[str, list[int]]:
         """Give the state that every file of tensors had when it was opened (`file_state`)."""
@@ -232,10 +241,12 @@ def file_state(found: os.stat_result) -> tuple[int, ...]:
 
 def in_file(error: Refused, name: str) -> Refused:
     """Put the name of the file before every problem of a refusal."""
-    return Refused([
-        Problem(p.code, f"{name}: {p.message}", severity=p.severity, tensor=p.tensor, fix=p.fix)
-        for p in error.problems
-    ])  # fmt: skip
+    return Refused(
+        [
+            Problem(p.code, f"{name}: {p.message}", severity=p.severity, tensor=p.tensor, fix=p.fix)
+            for p in error.problems
+        ]
+    )
 
 
 def _walk(path: Path, root: Path) -> Iterator[Path]:
@@ -249,9 +260,7 @@ def _walk(path: Path, root: Path) -> Iterator[Path]:
             yield entry
 
 
-def _choose(
-    found: list[Path], root: Path, purpose: Purpose, left_out: list[str]
-) -> dict[str, Path]:
+def _choose(found: list[Path], root: Path, purpose: Purpose, left_out: list[str]) -> dict[str, Path]:
     carried: dict[str, Path] = {}
     for path in found:
         name = path.relative_to(root).as_posix()
@@ -293,9 +302,7 @@ def _check_file(path: Path, name: str, purpose: Purpose) -> None:
         _refuse("not_safetensors", f"{name} is an archive", "unpack it and push the folder")
 
 
-def _check_roles(
-    carried: dict[str, Path], left_out: list[str], purpose: Purpose, root: Path
-) -> None:
+def _check_roles(carried: dict[str, Path], left_out: list[str], purpose: Purpose, root: Path) -> None:
     """Refuse pickles, and two weight files of which nobody could say which one counts."""
     pickles = [name for name in carried if is_pickle(name)]
     stems = {name.removesuffix(".safetensors") for name in carried if name.endswith(".safetensors")}
@@ -309,9 +316,7 @@ def _check_roles(
         elif name.rpartition(".")[0] in stems or has_tensors:
             _refuse("ambiguous", f"{name} lies beside a safetensors file", "keep one of the two")
         else:
-            _refuse(
-                "pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX
-            )
+            _refuse("pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX)
     if not has_tensors and not (purpose == "conversion" and pickles):
         raise empty(root)
 

@@ -11,7 +11,7 @@ from deltareg.client.folders.folder import Folder, MappedFile
 from deltareg.client.results.reports import GoldenReport, RecordedForward
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.host.weights_files import weights_digests
-from deltareg.suites.golden import GoldenOutputs, GoldenOrigin, sample_of
+from deltareg.suites.golden import GoldenOrigin, GoldenOutputs, sample_of
 from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, MOST_BYTES, decode, encode
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -29,12 +29,17 @@ def read_golden(path: Path) -> GoldenReport:
     golden = decode(_read_recorded(file))
     origin = golden.origin
     return GoldenReport(
-        origin.told, origin.how, origin.dtype, origin.device, origin.quantised,
-        dict(origin.software), list(changed_weights(file.parent, origin)),
+        origin.told,
+        origin.how,
+        origin.dtype,
+        origin.device,
+        origin.quantised,
+        dict(origin.software),
+        list(changed_weights(file.parent, origin)),
         [RecordedForward(sorted(one.inputs), sorted(one.outputs)) for one in golden.samples],
         "" if golden.training is None else golden.training.judged,
         "" if golden.progress is None else golden.progress.told,
-    )  # fmt: skip
+    )
 
 
 def add_golden(folder: Folder, path: Path) -> None:
@@ -51,9 +56,7 @@ def add_golden(folder: Folder, path: Path) -> None:
         Conflict: The folder has golden outputs already.
     """
     if GOLDEN_FILE in folder.contents:
-        raise Conflict(
-            f"the folder holds a {GOLDEN_FILE}", fix="take it out, or leave --golden out"
-        )
+        raise Conflict(f"the folder holds a {GOLDEN_FILE}", fix="take it out, or leave --golden out")
     raw = _read_recorded(path) if path.suffix == ".json" else _pack_golden(path)
     folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from deltareg.client.context import Context
 from deltareg.client.follow.aliases import AliasFile
 from deltareg.client.follow.engine import ServingClaims, ServingEngine, SettleOutcome
-from deltareg.client.follow.following import FollowEvent, ChannelFollower
+from deltareg.client.follow.following import ChannelFollower, FollowEvent
 from deltareg.client.follow.kept import kept_alone, prune
 from deltareg.client.follow.release import FollowedChannel, belongs_to
 from deltareg.client.follow.reporter import Reporter
@@ -81,9 +81,7 @@ class Agent:
         self._context, self._engine, self._options = context, engine, options
         self._followed, self._on_event = list(followed), on_event
         self._stop, self._wake = threading.Event(), threading.Event()
-        self._reporter = Reporter(
-            context, options.agent, engine.name, every_s=options.report_s, stop=self._stop
-        )
+        self._reporter = Reporter(context, options.agent, engine.name, every_s=options.report_s, stop=self._stop)
         self._following: list[ChannelFollower] = []
         self._shelf = VersionShelf(context, engine, self._wake.set)
         self._base = ServedBase(context, options.base, self._wake.set)
@@ -102,13 +100,12 @@ class Agent:
             DeltaregError: A channel does not exist, the token is not good, or another agent has the
                 folder. That nobody answers is no reason to end.
         """
-        with self._begun():
+        with self._begin():
             for following in self._following:
                 try:
                     following.watch.look()
                 except Unavailable as error:
-                    log.warning("channel=%s is not heard yet: %s", following.followed,
-                                error.message)  # fmt: skip
+                    log.warning("channel=%s is not heard yet: %s", following.followed, error.message)
                 following.watch.start()
             self._reporter.start()
             while True:
@@ -124,7 +121,7 @@ class Agent:
         Raises:
             DeltaregError: It could not be.
         """
-        with self._begun():
+        with self._begin():
             for following in self._following:
                 following.watch.look(is_patient=True)
             while True:
@@ -139,22 +136,24 @@ class Agent:
                     raise following.error
             return [following.observed for following in self._following]
 
-    def _begun(self) -> ExitStack:
+    def _begin(self) -> ExitStack:
         with ExitStack() as held:
             held.callback(self._engine.close)
             for home in sorted({self._engine.versions(each).parent for each in self._followed}):
                 held.enter_context(kept_alone(home))
-            paths = [
-                self._options.alias_file or self._home(each) / ALIAS_FILE for each in self._followed
-            ]
+            paths = [self._options.alias_file or self._home(each) / ALIAS_FILE for each in self._followed]
             files = {path: AliasFile.read(path, self._followed) for path in set(paths)}
             self._following = [
                 ChannelFollower(
-                    each, self._engine, self._shelf, self._base, files[path],
+                    each,
+                    self._engine,
+                    self._shelf,
+                    self._base,
+                    files[path],
                     watch=ChannelWatch(self._context, each, self._wake.set, self._stop),
                 )
                 for each, path in zip(self._followed, paths, strict=True)
-            ]  # fmt: skip
+            ]
             held.callback(self._stop.set)
             return held.pop_all()
 

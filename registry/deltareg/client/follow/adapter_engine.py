@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltareg.client.follow.adapter_server import AdapterServer, AdapterListing
+from deltareg.client.follow.adapter_server import AdapterListing, AdapterServer
 from deltareg.client.follow.engine import ServingClaims, SettleOutcome
 from deltareg.client.follow.release import FollowedChannel, Release, belongs_to
 from deltareg.errors import Conflict, DeltaregError
@@ -49,12 +49,7 @@ class AdapterEngine:
     """Keeps the adapters of one server."""
 
     def __init__(
-        self,
-        server: AdapterServer,
-        versions: Path,
-        *,
-        drain_s: float,
-        clock: Callable[[], float] = time.monotonic,
+        self, server: AdapterServer, versions: Path, *, drain_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -76,7 +71,7 @@ class AdapterEngine:
     def look(self) -> None:
         """List its adapters; a server that was away, or has lost one of ours, has started anew."""
         was_lost, before = self._server.is_lost, self._state
-        self._state = _State.of(self._server.listed())
+        self._state = _State.of(self._server.list_adapters())
         ours = {name for name, root in before.adapters.items() if self._is_ours(name, root)}
         is_less = not ours <= self._state.adapters.keys()
         if was_lost or is_less or before.base != self._state.base:
@@ -106,13 +101,13 @@ class AdapterEngine:
                 self._server.load(name, folder)
             except Conflict:
                 # A load whose answer was lost is refused the second time, and is as good.
-                self._state = _State.of(self._server.listed())
+                self._state = _State.of(self._server.list_adapters())
                 continue
             self._state.adapters[name] = str(folder.absolute())
             return name
         found = self._serving(release)
         if found is None:
-            raise self._taken(release)
+            raise self._make_conflict(release)
         self._unwanted.pop(found, None)
         return found
 
@@ -185,7 +180,7 @@ class AdapterEngine:
             if not is_taken and name not in self._spent:
                 yield name
 
-    def _taken(self, release: Release) -> Conflict:
+    def _make_conflict(self, release: Release) -> Conflict:
         title, root = self._server.title, self._state.adapters.get(release.name, "the base")
         return Conflict(
             f"{title} serves something else as {release.name} and as all that it could be: {root}",

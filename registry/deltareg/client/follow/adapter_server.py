@@ -37,7 +37,7 @@ class AdapterServer(Protocol):
     is_lost: bool
     """Whether it has not answered since it was last listed; true before the first time."""
 
-    def listed(self) -> AdapterListing:
+    def list_adapters(self) -> AdapterListing:
         """List what it has.
 
         Raises:

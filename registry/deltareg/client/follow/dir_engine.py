@@ -35,9 +35,7 @@ class DirEngine:
         for folder in self._folders.values():
             current = folder / _CURRENT
             if current.exists() and not current.is_symlink():
-                raise InvalidInput(
-                    f"{current} is there and is no link", fix="move it away, or name another --dir"
-                )
+                raise InvalidInput(f"{current} is there and is no link", fix="move it away, or name another --dir")
 
     def look(self) -> None:
         """Do nothing: a link is looked at whenever it is asked about."""

@@ -73,7 +73,7 @@ class ExecServer:
         self._unload = _words("--unload", commands.unload)
         self._unload_line = commands.unload
 
-    def listed(self) -> AdapterListing:
+    def list_adapters(self) -> AdapterListing:
         """Run LIST."""
         self.is_lost = True
         said = self._run(self._list, None, timeout_s=LOOK_TIMEOUT_S)
@@ -92,14 +92,14 @@ class ExecServer:
 
     def load(self, name: str, folder: Path) -> None:
         """Run LOAD, unless LIST has the name."""
-        if name in self.listed().adapters:
+        if name in self.list_adapters().adapters:
             raise Conflict(f"{name} is loaded already")
         asked = {"name": name, "path": str(folder.absolute())}
         self._run(self._load, asked, timeout_s=LOAD_TIMEOUT_S)
 
     def unload(self, name: str) -> None:
         """Run UNLOAD, where LIST has the name."""
-        path = self.listed().adapters.get(name)
+        path = self.list_adapters().adapters.get(name)
         if path is not None:
             self._run(self._unload, {"name": name, "path": path}, timeout_s=LOAD_TIMEOUT_S)
 
@@ -110,20 +110,20 @@ class ExecServer:
     def close(self) -> None:
         """Do nothing: nothing is open."""
 
-    def _run(
-        self, words: Sequence[str], asked: Mapping[str, str] | None, *, timeout_s: float
-    ) -> bytes:
+    def _run(self, words: Sequence[str], asked: Mapping[str, str] | None, *, timeout_s: float) -> bytes:
         try:
             # The command is the one that whoever started the agent has named.
             done = subprocess.run(  # noqa: S603
-                words, input=b"" if asked is None else json.dumps(asked).encode(),
-                capture_output=True, check=False, timeout=timeout_s,
-            )  # fmt: skip
+                words,
+                input=b"" if asked is None else json.dumps(asked).encode(),
+                capture_output=True,
+                check=False,
+                timeout=timeout_s,
+            )
         except subprocess.TimeoutExpired as error:
             self.is_lost = True
             raise Unavailable(
-                f"{words[0]} has not ended after {timeout_s:.0f} s",
-                fix="find out what it waits for",
+                f"{words[0]} has not ended after {timeout_s:.0f} s", fix="find out what it waits for"
             ) from error
         except OSError as error:
             raise InvalidInput(

@@ -174,7 +174,7 @@ class ChannelFollower:
         is_there = self._engine.serves(self.followed, wanted)
         if is_there and wanted == self.served:
             is_known = self._bases.check(wanted) is not None
-            return self._arrived(wanted, seen, self._alias(wanted, seen)) if is_known else None
+            return self._report_arrival(wanted, seen, self._alias(wanted, seen)) if is_known else None
         if seen.is_revoked and not is_there:
             raise Blocked(f"{wanted.ref} is revoked", fix="roll the channel back")
         bringing = self._bringing.get(wanted)
@@ -257,27 +257,23 @@ class ChannelFollower:
         self.served, self._left = wanted, None
         self._bringing.clear()
         alias = self._alias(wanted, seen).model_copy(update={"served": served})
-        event = self._arrived(wanted, seen, alias, fetched_bytes=bringing.fetched_bytes)
-        log.info("channel=%s serves=%s fetched=%d", self.followed, wanted.ref,
-                 bringing.fetched_bytes)  # fmt: skip
+        event = self._report_arrival(wanted, seen, alias, fetched_bytes=bringing.fetched_bytes)
+        log.info("channel=%s serves=%s fetched=%d", self.followed, wanted.ref, bringing.fetched_bytes)
         return event or self._event(self.observed.version, bringing.fetched_bytes)
 
-    def _arrived(
+    def _report_arrival(
         self, wanted: Release, seen: ChannelInfo, alias: Alias, *, fetched_bytes: int = 0
     ) -> FollowEvent | None:
         self._aliases.put(self.followed, alias)
         self.error, self._pause_s = None, _FIRST_PAUSE_S
         return self._tell(
             Observed(
-                channel=str(self.followed), revision=seen.revision, version=wanted.version,
-                digest=str(wanted.digest),
+                channel=str(self.followed), revision=seen.revision, version=wanted.version, digest=str(wanted.digest)
             ),
             fetched_bytes=fetched_bytes,
-        )  # fmt: skip
+        )
 
-    def _fail(
-        self, error: DeltaregError | OSError, *, pause_s: float | None = None
-    ) -> FollowEvent | None:
+    def _fail(self, error: DeltaregError | OSError, *, pause_s: float | None = None) -> FollowEvent | None:
         self.error = error
         self._retry_at = self._clock() + (self._pause_s if pause_s is None else pause_s)
         if pause_s is None:
@@ -285,17 +281,11 @@ class ChannelFollower:
             longest_s = _FUTILE_PAUSE_S if is_futile else _LONGEST_PAUSE_S
             self._pause_s = min(self._pause_s * 2, longest_s)
         text = error.message if isinstance(error, DeltaregError) else str(error)
-        return self._tell(
-            self.observed.model_copy(update={"state": "failed", "error": _plain(text) or "failed"})
-        )
+        return self._tell(self.observed.model_copy(update={"state": "failed", "error": _plain(text) or "failed"}))
 
     def _tell(self, observed: Observed, *, fetched_bytes: int = 0) -> FollowEvent | None:
         """Take a new state; an event only where people would see a difference."""
-        base = (
-            self._bases.state
-            if observed.version is not None or self.has_wrong_base
-            else "unchecked"
-        )
+        base = self._bases.state if observed.version is not None or self.has_wrong_base else "unchecked"
         told = observed.model_copy(update={"base": base, "trouble": self._trouble})
         before, self.observed = self.observed, told
         if before.model_copy(update={"revision": told.revision}) == told:
@@ -312,10 +302,13 @@ class ChannelFollower:
         known = self._aliases.entries.get(str(self.followed))
         folder = self._engine.versions(self.followed) / release.folder
         return Alias(
-            served=release.name if known is None else known.served, version=release.version,
-            digest=str(release.digest), revision=seen.revision, path=str(folder.absolute()),
+            served=release.name if known is None else known.served,
+            version=release.version,
+            digest=str(release.digest),
+            revision=seen.revision,
+            path=str(folder.absolute()),
             base=self._bases.state,
-        )  # fmt: skip
+        )
 
     def _of_alias(self) -> Release | None:
         """Give the version that an earlier run says that it has served last."""
@@ -339,10 +332,12 @@ class ChannelFollower:
             self._bases.state = alias.base
             self.observed = self.observed.model_copy(
                 update={
-                    "revision": alias.revision, "version": alias.version,
-                    "digest": alias.digest, "base": alias.base,
+                    "revision": alias.revision,
+                    "version": alias.version,
+                    "digest": alias.digest,
+                    "base": alias.base,
                 }
-            )  # fmt: skip
+            )
 
 
 def _plain(text: str) -> str:

@@ -41,16 +41,13 @@ def kept_alone(folder: Path) -> Generator[None, None, None]:
         descriptor = os.open(folder / ".follower", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise InvalidInput(
-            f"{folder} cannot be written to: {error.strerror}",
-            fix="name a folder that you may write to: --dir",
+            f"{folder} cannot be written to: {error.strerror}", fix="name a folder that you may write to: --dir"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise Conflict(
-            f"another agent keeps {folder}", fix="stop it, or name another folder: --dir"
-        ) from error
+        raise Conflict(f"another agent keeps {folder}", fix="stop it, or name another folder: --dir") from error
     try:
         yield
     finally:
@@ -86,9 +83,7 @@ def leave(folder: Path) -> None:
         os.utime(folder)
 
 
-def prune(
-    versions: Path, *, keep: int, held: Collection[str], now: float | None = None
-) -> list[str]:
+def prune(versions: Path, *, keep: int, held: Collection[str], now: float | None = None) -> list[str]:
     """Take away versions beyond those that are held and `keep` that were served last.
 
     Args:
@@ -148,7 +143,5 @@ def _folders(versions: Path) -> list[Path]:
     if not versions.is_dir():
         return []
     return [
-        path
-        for path in versions.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and not is_draft(path)
+        path for path in versions.iterdir() if path.is_dir() and not path.name.startswith(".") and not is_draft(path)
     ]

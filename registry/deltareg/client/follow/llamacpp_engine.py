@@ -77,8 +77,7 @@ class LlamaEngine:
         """
         if _SEPARATORS & set(str(home.absolute())):
             raise InvalidInput(
-                f"llama-server takes no paths with a comma or a colon: {home.absolute()}",
-                fix="name another --dir",
+                f"llama-server takes no paths with a comma or a colon: {home.absolute()}", fix="name another --dir"
             )
         self.name: EngineName = "llamacpp"
         self.starts = 0
@@ -94,9 +93,7 @@ class LlamaEngine:
         was_lost, before = self._is_lost, [(one.id, one.path) for one in self._adapters]
         self._is_lost = True
         if self._ask("GET", "/health").status_code == _UNHEALTHY:
-            raise Unavailable(
-                f"llama-server at {self._url} is not ready", fix="wait until it has its model"
-            )
+            raise Unavailable(f"llama-server at {self._url} is not ready", fix="wait until it has its model")
         self._adapters = self._list()
         self._is_lost = False
         if was_lost or before != [(one.id, one.path) for one in self._adapters]:
@@ -182,9 +179,7 @@ class LlamaEngine:
         """Have the server started again, once for each version, or say that it has to be."""
         told = f"llama-server at {self._url} was not started with {wanted}"
         if not self._options.restart:
-            return Conflict(
-                told, fix=f"start it again: llama-server -m … $(cat {self._home / ARGUMENTS})"
-            )
+            return Conflict(told, fix=f"start it again: llama-server -m … $(cat {self._home / ARGUMENTS})")
         if self._asked_for != wanted:
             self._asked_for = wanted
             log.info("restart=%s for=%s", self._options.restart, wanted)
@@ -238,15 +233,11 @@ class LlamaEngine:
     def _list(self) -> list[_Adapter]:
         answer = self._ask("GET", "/lora-adapters")
         if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise InvalidInput(
-                f"llama-server at {self._url} wants a key", fix="set LLAMA_API_KEY to its --api-key"
-            )
+            raise InvalidInput(f"llama-server at {self._url} wants a key", fix="set LLAMA_API_KEY to its --api-key")
         try:
             return _ADAPTERS.validate_json(answer.content)
         except ValidationError as error:
-            raise InvalidInput(
-                f"{self._url} is no llama-server", fix="name another: --url"
-            ) from error
+            raise InvalidInput(f"{self._url} is no llama-server", fix="name another: --url") from error
 
     def _of(self, folder: str) -> list[_Adapter]:
         return [one for one in self._adapters if one.path == self._file(folder)]

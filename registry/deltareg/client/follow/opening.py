@@ -47,8 +47,7 @@ def open_engine(
         raise InvalidInput("a channel is named twice", fix="name each --channel once")
     if commands is not None and name != "exec":
         raise InvalidInput(
-            f"the engine {name} runs no commands",
-            fix="leave --list, --load and --unload out, or --engine exec",
+            f"the engine {name} runs no commands", fix="leave --list, --load and --unload out, or --engine exec"
         )
     if name == "dir":
         return _open_dir(followed, folders, url)
@@ -66,10 +65,7 @@ def open_engine(
 def _open_server(name: EngineName, url: str | None, commands: ExecCommands | None) -> AdapterServer:
     if name == "exec":
         if commands is None:
-            raise InvalidInput(
-                "the engine exec needs its commands",
-                fix="name all of --list, --load and --unload",
-            )
+            raise InvalidInput("the engine exec needs its commands", fix="name all of --list, --load and --unload")
         if url is not None:
             raise InvalidInput("the engine exec has no address", fix="leave --url out")
         return ExecServer(commands)
@@ -81,9 +77,7 @@ def _open_server(name: EngineName, url: str | None, commands: ExecCommands | Non
 
 def _address(name: EngineName, url: str | None) -> str:
     if url is None or not url.startswith(("http://", "https://")):
-        raise InvalidInput(
-            f"the engine {name} needs its address", fix=f"--url http://127.0.0.1:{_PORTS[name]}"
-        )
+        raise InvalidInput(f"the engine {name} needs its address", fix=f"--url http://127.0.0.1:{_PORTS[name]}")
     return url.rstrip("/")
 
 
@@ -97,8 +91,7 @@ def _open_llama(
         )
     if llama is None:
         raise InvalidInput(
-            "the engine llamacpp needs the base that its model was made from",
-            fix="name the folder: --base DIR",
+            "the engine llamacpp needs the base that its model was made from", fix="name the folder: --base DIR"
         )
     return LlamaEngine(_address("llamacpp", url), folder, llama)
 

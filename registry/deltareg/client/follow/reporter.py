@@ -15,13 +15,7 @@ class Reporter:
     """Sends the newest state when it has changed, and again every so often, in a thread."""
 
     def __init__(
-        self,
-        context: Context,
-        agent: str,
-        engine: EngineName,
-        *,
-        every_s: float,
-        stop: threading.Event,
+        self, context: Context, agent: str, engine: EngineName, *, every_s: float, stop: threading.Event
     ) -> None:
         """Prepare; `start` sends."""
         self._context, self._agent = context, agent

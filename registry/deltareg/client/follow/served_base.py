@@ -129,9 +129,7 @@ class ServedBase:
             threading.Thread(target=find, name="base", daemon=True).start()
         return answers[wanted]
 
-    def _find(
-        self, asked: _Asked, release: Release, wanted: VersionBase
-    ) -> BaseState | DeltaregError:
+    def _find(self, asked: _Asked, release: Release, wanted: VersionBase) -> BaseState | DeltaregError:
         try:
             return self._compare(asked, release, wanted)
         except DeltaregError as error:
@@ -145,8 +143,7 @@ class ServedBase:
             return "unchecked"
         if place == self._given and asked.said != self._first_said:
             raise BaseMismatch(
-                f"the engine serves {asked.said} now, and served {self._first_said} when it was"
-                f" said to be {place}",
+                f"the engine serves {asked.said} now, and served {self._first_said} when it was said to be {place}",
                 fix="start the agent again, with the --base that is served now",
             )
         with self._reading:
@@ -161,10 +158,7 @@ class ServedBase:
                 return "unchecked"
             with folder:
                 manifest, whole = folder.manifest, folder.identity.whole
-                root, is_packed = (
-                    str(folder.identity.root),
-                    read_quantisation(folder.view.config) is not None,
-                )
+                root, is_packed = (str(folder.identity.root), read_quantisation(folder.view.config) is not None)
         is_it = str(whole.identity) == wanted.identity if wanted.identity else root == wanted.root
         if is_it or (is_packed and self._is_variant(root, str(whole.identity), wanted)):
             return "checked"
@@ -179,9 +173,7 @@ class ServedBase:
             return True
         found = self._context.api.get("/bases", Page[BaseInfo], root=root, limit=_MOST).items
         is_one = any(
-            info.variant_of is not None
-            and info.variant_of.name == wanted.name
-            and info.identity in {"", identity}
+            info.variant_of is not None and info.variant_of.name == wanted.name and info.identity in {"", identity}
             for info in found
         )
         if is_one:
@@ -189,13 +181,7 @@ class ServedBase:
         return is_one
 
     def _mismatch(
-        self,
-        asked: _Asked,
-        release: Release,
-        wanted: VersionBase,
-        manifest: Manifest,
-        *,
-        same_tensors: bool,
+        self, asked: _Asked, release: Release, wanted: VersionBase, manifest: Manifest, *, same_tensors: bool
     ) -> BaseMismatch:
         name = wanted.name or f"the base with root {wanted.root[:20]}…"
         return BaseMismatch(

@@ -32,33 +32,34 @@ _ROWS: Sequence[tuple[re.Pattern[str], Callable[..., DeltaregError], str]] = tup
         (r"because it is already loaded", Conflict, "it is loaded already"),
         (r"LoRA is not enabled", InvalidInput, SETTINGS),
         (
-            r"rank \S+ is incompatible with the current", InvalidInput,
-            "start SGLang with a larger --max-lora-rank, and with the version's modules in"
-            " --lora-target-modules",
+            r"rank \S+ is incompatible with the current",
+            InvalidInput,
+            "start SGLang with a larger --max-lora-rank, and with the version's modules in --lora-target-modules",
         ),
         (
-            r"support DoRA", InvalidInput,
-            "SGLang serves no DoRA: train without it, or serve the merged model:"
-            " deltareg materialize",
+            r"support DoRA",
+            InvalidInput,
+            "SGLang serves no DoRA: train without it, or serve the merged model: deltareg materialize",
         ),
         (
-            r"add tokens to the vocabulary", InvalidInput,
+            r"add tokens to the vocabulary",
+            InvalidInput,
             "SGLang takes no trained tokens: serve the merged model: deltareg materialize",
         ),
         (
-            r"data-parallel replicas", InvalidInput,
+            r"data-parallel replicas",
+            InvalidInput,
             "SGLang loads adapters in servers of their own alone: start it without --dp-size",
         ),
+        (r"has an incomplete unload", Unavailable, "it is unloaded once what uses it is answered"),
         (
-            r"has an incomplete unload", Unavailable, "it is unloaded once what uses it is answered"
-        ),
-        (
-            r"Repo id must|repo_id|LocalEntryNotFound|offline", InvalidInput,
+            r"Repo id must|repo_id|LocalEntryNotFound|offline",
+            InvalidInput,
             "SGLang does not see the folder: give it the same path, and a user who may read it",
         ),
         (r"out of memory", Unavailable, "give SGLang room: a smaller --max-loras-per-batch"),
     )
-)  # fmt: skip
+)
 
 
 class _Answer(BaseModel):
@@ -88,16 +89,14 @@ class SglangServer:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=LOOK_TIMEOUT_S)
         self._url = url
 
-    def listed(self) -> AdapterListing:
+    def list_adapters(self) -> AdapterListing:
         """Look at its health, its models, and the path of its base."""
         self.is_lost = True
         if self._ask("GET", "/health").status_code == _UNHEALTHY:
-            raise Unavailable(
-                f"SGLang at {self._url} is not healthy", fix="wait until it is, or start it again"
-            )
+            raise Unavailable(f"SGLang at {self._url} is not healthy", fix="wait until it is, or start it again")
         is_none = f"{self._url} is no SGLang server"
-        models = read_models(self._granted(self._ask("GET", "/v1/models")), is_none)
-        told = self._granted(self._ask("GET", "/model_info"))
+        models = read_models(self._check_access(self._ask("GET", "/v1/models")), is_none)
+        told = self._check_access(self._ask("GET", "/model_info"))
         try:
             base = _ModelInfo.model_validate_json(told.content).model_path
         except ValidationError as error:
@@ -127,7 +126,7 @@ class SglangServer:
         self._http.close()
 
     def _change(self, what: str, path: str, body: dict[str, str]) -> None:
-        answer = self._granted(self._ask("POST", path, body=body))
+        answer = self._check_access(self._ask("POST", path, body=body))
         if answer.status_code == _NOT_FOUND:
             raise NotFound(f"SGLang at {self._url} has no {path}", fix=SETTINGS)
         try:
@@ -140,7 +139,7 @@ class SglangServer:
         if not said.success:
             raise _refusal(what, (said.error_message or "")[:_MOST_CHARACTERS])
 
-    def _granted(self, answer: httpx.Response) -> httpx.Response:
+    def _check_access(self, answer: httpx.Response) -> httpx.Response:
         if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise InvalidInput(
                 f"SGLang at {self._url} wants a key",
@@ -155,8 +154,7 @@ class SglangServer:
         except httpx.HTTPError as error:
             self.is_lost = True
             raise Unavailable(
-                f"SGLang at {self._url} does not answer: {error}",
-                fix="start it, or name another: --url",
+                f"SGLang at {self._url} does not answer: {error}", fix="start it, or name another: --url"
             ) from error
 
 

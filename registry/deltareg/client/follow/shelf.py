@@ -33,9 +33,7 @@ class PendingVersion:
         is_over: Whether it has ended, in one way or the other.
     """
 
-    def __init__(
-        self, work: Callable[[], tuple[int, VersionBase]], on_end: Callable[[], None]
-    ) -> None:
+    def __init__(self, work: Callable[[], tuple[int, VersionBase]], on_end: Callable[[], None]) -> None:
         """Begin; `on_end` is called in the thread."""
         self._work, self._on_end = work, on_end
         self.fetched_bytes = 0

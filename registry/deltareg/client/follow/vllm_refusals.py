@@ -10,14 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from deltareg.errors import (
-    Conflict,
-    DeltaregError,
-    IntegrityFailure,
-    InvalidInput,
-    NotFound,
-    Unavailable,
-)
+from deltareg.errors import Conflict, DeltaregError, IntegrityFailure, InvalidInput, NotFound, Unavailable
 from deltareg.host.lean_httpx import httpx
 
 SETTINGS = "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
@@ -47,24 +40,25 @@ def _row(words: str, error: Callable[..., DeltaregError], fix: str) -> _Row:
 
 _ROWS: Sequence[_Row] = (
     _row(
-        r"LoRA rank (\d+) is greater than max_lora_rank (\d+)", InvalidInput,
+        r"LoRA rank (\d+) is greater than max_lora_rank (\d+)",
+        InvalidInput,
         "start vLLM with --max-lora-rank {0} or more, or train with a rank of {1} at most",
     ),
     _row(r"LoRA is not enabled", InvalidInput, SETTINGS),
     _row(
-        r"does not yet support DoRA", InvalidInput,
-        "vLLM serves no DoRA: train without it, or serve the merged model:"
-        " deltareg materialize",
+        r"does not yet support DoRA",
+        InvalidInput,
+        "vLLM serves no DoRA: train without it, or serve the merged model: deltareg materialize",
     ),
     _row(
-        r"only supports modules_to_save being", InvalidInput,
-        "vLLM takes no modules_to_save: train without, or serve the merged model:"
-        " deltareg materialize",
+        r"only supports modules_to_save being",
+        InvalidInput,
+        "vLLM takes no modules_to_save: train without, or serve the merged model: deltareg materialize",
     ),
     _row(
-        r"support LoRA bias|Adapter bias|lora_bias", InvalidInput,
-        "vLLM takes no trained biases: train with bias none, or serve the merged model:"
-        " deltareg materialize",
+        r"support LoRA bias|Adapter bias|lora_bias",
+        InvalidInput,
+        "vLLM takes no trained biases: train with bias none, or serve the merged model: deltareg materialize",
     ),
     _row(
         r"Missing required configuration fields|is unsupported LoRA weight|unsupported peft",
@@ -72,11 +66,13 @@ _ROWS: Sequence[_Row] = (
         "vLLM serves plain LoRA alone: serve the merged model: deltareg materialize",
     ),
     _row(
-        r"expected target modules in (.{0,200}?) but received", InvalidInput,
+        r"expected target modules in (.{0,200}?) but received",
+        InvalidInput,
         "what vLLM serves has no such modules: is it the base that the version is for?",
     ),
     _row(
-        r"out of memory|not enough memory|No free lora slots", Unavailable,
+        r"out of memory|not enough memory|No free lora slots",
+        Unavailable,
         "give vLLM room: a smaller --max-loras, --max-cpu-loras or --gpu-memory-utilization",
     ),
     _row(
@@ -85,27 +81,26 @@ _ROWS: Sequence[_Row] = (
         "vLLM cannot read the files: does it see the folder whole, under the same path?",
     ),
     _row(
-        r"No adapter found|does not contain a? ?valid adapter", InvalidInput,
+        r"No adapter found|does not contain a? ?valid adapter",
+        InvalidInput,
         "vLLM does not see the folder: give it the same path, and a user who may read it",
     ),
     _row(
-        r"conflicts with a served base model|has already been loaded", Conflict,
+        r"conflicts with a served base model|has already been loaded",
+        Conflict,
         "unload it there, or serve the base under another name",
     ),
+    _row(r"Failed to remove lora adapter", Conflict, "vLLM lets go of it once it was used again, or at its next start"),
     _row(
-        r"Failed to remove lora adapter", Conflict,
-        "vLLM lets go of it once it was used again, or at its next start",
+        r"EngineDead|EngineCore encountered|engine is dead", Unavailable, "start vLLM again; its log says why it ended"
     ),
     _row(
-        r"EngineDead|EngineCore encountered|engine is dead", Unavailable,
-        "start vLLM again; its log says why it ended",
-    ),
-    _row(
-        r"size mismatch|shape mismatch|must match the (existing )?size", InvalidInput,
+        r"size mismatch|shape mismatch|must match the (existing )?size",
+        InvalidInput,
         "the version does not fit what vLLM serves: is it the base that the version is for?",
     ),
     _row(r"Call to add_lora method failed|Loading lora .{0,200} failed", InvalidInput, _LOG),
-)  # fmt: skip
+)
 
 
 def refusal(what: str, url: str, answer: httpx.Response) -> DeltaregError:

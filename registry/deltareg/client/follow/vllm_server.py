@@ -50,13 +50,11 @@ class VllmServer:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=LOOK_TIMEOUT_S)
         self.url = url
 
-    def listed(self) -> AdapterListing:
+    def list_adapters(self) -> AdapterListing:
         """Look at its health, as it lists its models for a while after its engine has died."""
         self.is_lost = True
         if self._ask("GET", "/health", timeout_s=LOOK_TIMEOUT_S).status_code == _UNHEALTHY:
-            raise Unavailable(
-                f"vLLM at {self.url} is not healthy", fix="start it again; its log says why"
-            )
+            raise Unavailable(f"vLLM at {self.url} is not healthy", fix="start it again; its log says why")
         found = self.models()
         self.is_lost = False
         return found
@@ -92,16 +90,13 @@ class VllmServer:
     def _send(self, verb: str, body: dict[str, str]) -> httpx.Response:
         return self._ask("POST", f"/v1/{verb}", body=body, timeout_s=LOAD_TIMEOUT_S)
 
-    def _ask(
-        self, method: str, path: str, *, timeout_s: float, body: dict[str, str] | None = None
-    ) -> httpx.Response:
+    def _ask(self, method: str, path: str, *, timeout_s: float, body: dict[str, str] | None = None) -> httpx.Response:
         try:
             return self._http.request(method, path, json=body, timeout=timeout_s)
         except httpx.HTTPError as error:
             self.is_lost = True
             raise Unavailable(
-                f"vLLM at {self.url} does not answer: {error}",
-                fix="start it, or name another: --url",
+                f"vLLM at {self.url} does not answer: {error}", fix="start it, or name another: --url"
             ) from error
 
 

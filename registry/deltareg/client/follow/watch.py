@@ -26,11 +26,7 @@ class ChannelWatch:
     """
 
     def __init__(
-        self,
-        context: Context,
-        followed: FollowedChannel,
-        on_change: Callable[[], None],
-        stop: threading.Event,
+        self, context: Context, followed: FollowedChannel, on_change: Callable[[], None], stop: threading.Event
     ) -> None:
         """Prepare; `start` asks."""
         self._context, self._followed = context, followed
@@ -50,11 +46,7 @@ class ChannelWatch:
         path = f"{line_path(self._followed.line)}/channels/{self._followed.channel}"
         headers = {"If-None-Match": self._etag} if self._etag else {}
         answer = self._context.api.send(
-            "GET",
-            path,
-            headers=headers,
-            query={"wait": wait_s if self._etag else None},
-            is_patient=is_patient,
+            "GET", path, headers=headers, query={"wait": wait_s if self._etag else None}, is_patient=is_patient
         )
         self.error = None
         if answer.status_code == 304:

@@ -38,10 +38,7 @@ def read_problem(response: httpx.Response) -> DeltaregError:
             return Unavailable(text, fix="try again")
         return InvalidInput(text, fix="is this address a Delta Registry server?")
     known = error_classes().get(problem.code)
-    problems = [
-        Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix)
-        for e in problem.errors
-    ]
+    problems = [Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix) for e in problem.errors]
     if problems and known in {None, Refused, *_OF_UPLOADS}:
         return Refused(problems)
     if known is None or known is Refused:
@@ -71,10 +68,7 @@ def store_failure(response: httpx.Response, path: str) -> DeltaregError:
     """Give the error for what the object store answered, where the registry had sent us there."""
     if response.status_code == 404:
         return BlobMissing(path.rpartition("/")[2])
-    text = (
-        f"the store at {_origin(response.url)} answered {response.status_code}"
-        f" {response.reason_phrase}"
-    )
+    text = f"the store at {_origin(response.url)} answered {response.status_code} {response.reason_phrase}"
     return StoreUnavailable(text, fix="try again; compare the clocks of this machine and the store")
 
 
@@ -128,17 +122,14 @@ def _no_store(error: httpx.HTTPError, store: str) -> StoreUnavailable:
             told = f"the store at {store} did not answer in time"
         case _:
             told = f"the connection to the store at {store} failed: {error}"
-    return StoreUnavailable(
-        told, fix="what was pulled before needs no store; otherwise try again later"
-    )
+    return StoreUnavailable(told, fix="what was pulled before needs no store; otherwise try again later")
 
 
 def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:
     match error:
         case httpx.ConnectError():
             return Unavailable(
-                f"no registry answers at {server}",
-                fix="start one with `deltareg up`, or name another: --server URL",
+                f"no registry answers at {server}", fix="start one with `deltareg up`, or name another: --server URL"
             )
         case httpx.TimeoutException():
             return Unavailable(f"{server} did not answer in time", fix="try again, or --timeout")

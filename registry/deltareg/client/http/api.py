@@ -77,14 +77,15 @@ class Api:
         if config.token and self._refusal is None:
             headers["Authorization"] = f"Bearer {_printable(config.token)}"
         self._config = config
-        self._patience = RetryPolicy(
-            retries=config.retries, window_s=config.patience_s, progress=progress, sleep=sleep
-        )
+        self._patience = RetryPolicy(retries=config.retries, window_s=config.patience_s, progress=progress, sleep=sleep)
         self._http = httpx.Client(
-            base_url=config.server, headers=headers, follow_redirects=True, transport=transport,
+            base_url=config.server,
+            headers=headers,
+            follow_redirects=True,
+            transport=transport,
             verify=_LateTrust(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(config.timeout_s, read=max(config.timeout_s, _BODY_TIMEOUT_S)),
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -95,12 +96,7 @@ class Api:
         return self.request("GET", path, model, query=query)
 
     def post(
-        self,
-        path: str,
-        body: BaseModel | None,
-        model: type[Model],
-        *,
-        headers: Mapping[str, str] | None = None,
+        self, path: str, body: BaseModel | None, model: type[Model], *, headers: Mapping[str, str] | None = None
     ) -> Model:
         """Ask for something to be done; the server makes it safe to ask twice."""
         return self.request("POST", path, model, body=body, headers=headers)
@@ -148,25 +144,24 @@ class Api:
         self._check_token()
 
         def once() -> httpx.Response:
-            with self._watched(is_quiet="wait" in params):
+            with self._watch_answer(is_quiet="wait" in params):
                 response = self._http.request(
-                    method, API + path, content=content, params=params,
-                    headers=sent | self._request_id(),
-                )  # fmt: skip
+                    method, API + path, content=content, params=params, headers=sent | self._request_id()
+                )
             return check_answer(response)
 
         return self._patience.run(lambda: self._at_once(once), is_hasty=not is_patient)
 
-    def upload(
-        self, path: str, data: memoryview, *, digest: str, meter: Callable[[int], None]
-    ) -> None:
+    def upload(self, path: str, data: memoryview, *, digest: str, meter: Callable[[int], None]) -> None:
         """Send one pack; a try that fails starts over under a fresh key of the server's."""
 
         def once() -> None:
             headers = {
-                "X-Content-Digest": digest, "Content-Length": str(data.nbytes),
-                "Content-Type": "application/octet-stream", **self._request_id(),
-            }  # fmt: skip
+                "X-Content-Digest": digest,
+                "Content-Length": str(data.nbytes),
+                "Content-Type": "application/octet-stream",
+                **self._request_id(),
+            }
             sent = 0
 
             def body(has_moved: Callable[[], None]) -> Iterator[bytes]:
@@ -179,7 +174,7 @@ class Api:
                     meter(len(chunk))
 
             try:
-                with self._watched() as has_moved:
+                with self._watch_answer() as has_moved:
                     put = self._http.put(API + path, content=body(has_moved), headers=headers)
                 check_answer(put)
             except BaseException:
@@ -195,9 +190,7 @@ class Api:
         """Open a streamed answer; the caller reads it inside the block and retries by itself."""
         with (
             our_errors(self._config.server),
-            self._http.stream(
-                "GET", API + path, params=dict(query), headers=dict(headers or {})
-            ) as response,
+            self._http.stream("GET", API + path, params=dict(query), headers=dict(headers or {})) as response,
         ):
             if response.status_code == 416:
                 raise IntegrityFailure(
@@ -234,11 +227,11 @@ class Api:
         if self._refusal is not None:
             raise self._refusal
 
-    def _watched(self, *, is_quiet: bool = False) -> AbstractContextManager[Callable[[], None]]:
+    def _watch_answer(self, *, is_quiet: bool = False) -> AbstractContextManager[Callable[[], None]]:
         """Say what is waited for when it takes long, but not of what is asked to take long."""
         if is_quiet:
             return nullcontext(lambda: None)
-        return self._patience.watched(f"{self._config.server} has not answered")
+        return self._patience.watch(f"{self._config.server} has not answered")
 
     def _request_id(self) -> dict[str, str]:
         return {"X-Request-Id": self._config.request_id or uuid.uuid4().hex}
@@ -248,9 +241,7 @@ def _printable(token: str) -> str:
     """Check a token before the HTTP library does, which would quote it in its complaint."""
     text = token.strip()
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidInput(
-            "the token is not one line of letters, digits and _", fix="copy it once more"
-        )
+        raise InvalidInput("the token is not one line of letters, digits and _", fix="copy it once more")
     return text
 
 

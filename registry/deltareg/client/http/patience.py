@@ -96,7 +96,7 @@ class RetryPolicy:
         return left_s <= 0 and (attempt >= self._retries or _is_refused(error))
 
     @contextmanager
-    def watched(self, what: str) -> Generator[Callable[[], None], None, None]:
+    def watch(self, what: str) -> Generator[Callable[[], None], None, None]:
         """Say what is waited for when nothing has come for a while; the block is given what resets.
 
         Args:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from deltareg.client.context import Context
 from deltareg.client.manifests.dynamo import Dynamo
-from deltareg.client.manifests.form import ExportOptions, ManifestFormat, Manifest
+from deltareg.client.manifests.form import ExportOptions, Manifest, ManifestFormat
 from deltareg.client.manifests.kserve import Kserve
 from deltareg.client.manifests.llm_d import LlmD
 from deltareg.client.manifests.served import ServedVersion, served_by
@@ -26,13 +26,7 @@ def form_names() -> tuple[str, ...]:
 
 
 def export(
-    context: Context,
-    line: LineRef,
-    channel: str,
-    form: str,
-    *,
-    options: ExportOptions,
-    beside: str | None = None,
+    context: Context, line: LineRef, channel: str, form: str, *, options: ExportOptions, beside: str | None = None
 ) -> tuple[Sequence[Manifest], Sequence[ServedVersion]]:
     """Write the manifests of what a channel serves; gives them, and what they serve.
 
@@ -66,8 +60,6 @@ def _check(form: ManifestFormat, options: ExportOptions, beside: str | None) -> 
             flag = f"--{name.replace('_', '-')}"
             raise InvalidInput(f"{form.name} has no place for {flag}", fix="leave it out")
     if (options.weight is None) != (beside is None):
-        raise InvalidInput(
-            "weights are of two channels", fix="--weight 10 --beside prod, or neither"
-        )
+        raise InvalidInput("weights are of two channels", fix="--weight 10 --beside prod, or neither")
     if options.weight is not None and not 0 < options.weight < _ALL:
         raise InvalidInput(f"a weight of {options.weight}", fix=f"one from 1 to {_ALL - 1}")

@@ -23,9 +23,7 @@ class Dynamo:
         """Name the version for good, and its bytes by their digest."""
         spec = {
             "modelName": served.name,
-            "baseModelName": require_value(
-                options.base_model, "--base-model", "what Dynamo serves the base as"
-            ),
+            "baseModelName": require_value(options.base_model, "--base-model", "what Dynamo serves the base as"),
             "modelType": "lora",
             "source": {"uri": f"hf://{served.line}@{served.commit}"},
         }

@@ -24,9 +24,7 @@ class Kserve:
         self, served: ServedVersion, options: ExportOptions, *, beside: ServedVersion | None
     ) -> Sequence[Manifest]:
         """Name the version for good, and its bytes by their digest."""
-        lora: dict[str, object] = {
-            "adapters": [{"name": served.name, "uri": f"hf://{served.line}:{served.commit}"}]
-        }
+        lora: dict[str, object] = {"adapters": [{"name": served.name, "uri": f"hf://{served.line}:{served.commit}"}]}
         if served.rank > _DEFAULT_RANK:
             lora["maxRank"] = served.rank
         model: dict[str, object] = {

@@ -36,8 +36,6 @@ class LlmD:
                 "kind": "InferencePool",
                 "name": require_value(options.pool, "--pool", "the InferencePool of the pods"),
             },
-            "rules": [
-                {"matches": [{"model": {"type": "Exact", "value": model}}], "targets": targets}
-            ],
+            "rules": [{"matches": [{"model": {"type": "Exact", "value": model}}], "targets": targets}],
         }
         return [resource("llm-d.ai/v1alpha2", "InferenceModelRewrite", served, spec)]

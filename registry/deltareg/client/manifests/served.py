@@ -86,10 +86,7 @@ def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> 
     """
     seen = show_channel(context, line, channel)
     if seen.ref is None or seen.version is None or seen.digest is None:
-        raise Conflict(
-            f"{line}@{channel} serves nothing",
-            fix=f"deltareg promote {line}:v1 --channel {channel}",
-        )
+        raise Conflict(f"{line}@{channel} serves nothing", fix=f"deltareg promote {line}:v1 --channel {channel}")
     if seen.is_revoked:
         raise Blocked(f"{seen.ref} is revoked", fix=f"deltareg rollback {line} --channel {channel}")
     version = resolve(context, Ref.parse(seen.ref), bare="newest")
@@ -101,6 +98,12 @@ def served_by(context: Context, line: LineRef, channel: str, *, engine: str) -> 
                 fix=f"serve the merged model: deltareg materialize {seen.ref}",
             )
     return ServedVersion(
-        line, channel, seen.revision, seen.version, Digest.parse(seen.digest), version.base.name,
-        delta.rank, tuple(each.message for each in seen.unfit),
-    )  # fmt: skip
+        line,
+        channel,
+        seen.revision,
+        seen.version,
+        Digest.parse(seen.digest),
+        version.base.name,
+        delta.rank,
+        tuple(each.message for each in seen.unfit),
+    )

@@ -48,8 +48,7 @@ def pieces_in(folder: Path, manifest: Manifest) -> Generator[dict[Digest, ReadRa
     files = open_files(folder, manifest, is_whole=True)
     try:
         held = {
-            file.part.digest: reader(files.contents[file.path].data[: file.part.size_bytes])
-            for file in manifest.files
+            file.part.digest: reader(files.contents[file.path].data[: file.part.size_bytes]) for file in manifest.files
         }
         tensors = {path: files.tensors_of(path) for path in files.contents}
         for tensor in manifest.tensors:
@@ -62,7 +61,6 @@ def pieces_in(folder: Path, manifest: Manifest) -> Generator[dict[Digest, ReadRa
 def with_at_hand(storage: StorageMap, held: Container[Digest]) -> StorageMap:
     """Give a map in which pieces at hand refer to themselves: nothing is stored for them."""
     pieces = {
-        digest: StoredPiece(digest, digest, ()) if digest in held else piece
-        for digest, piece in storage.pieces.items()
+        digest: StoredPiece(digest, digest, ()) if digest in held else piece for digest, piece in storage.pieces.items()
     }
     return replace(storage, pieces=pieces)

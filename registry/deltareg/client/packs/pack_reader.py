@@ -97,10 +97,7 @@ class PackReader:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Unmap; what waits to be fetched is dropped, and what is being fetched is given up."""
         self._is_over = True
@@ -192,9 +189,7 @@ class PackReader:
     def _whole(self, digest: Digest) -> _Place:
         """Bring a whole pack, unless another process did."""
         blob = self._blob(digest)
-        return (
-            self._api.patiently(partial(self._complete, digest)) if blob is None else _Place(blob)
-        )
+        return self._api.patiently(partial(self._complete, digest)) if blob is None else _Place(blob)
 
     def _complete(self, digest: Digest) -> _Place:
         """Fetch what no part holds of a pack, and join the parts."""
@@ -203,12 +198,12 @@ class PackReader:
         if sum(span.size_bytes for span in absent) < size:
             for span in absent:
                 self._download(digest, span)
-            joined = self._joined(digest)
+            joined = self._join_parts(digest)
             if joined is not None:
                 return joined
         return self._download(digest, ByteSpan(0, size))
 
-    def _joined(self, digest: Digest) -> _Place | None:
+    def _join_parts(self, digest: Digest) -> _Place | None:
         """Make a pack of its parts; None when one of them is damaged or was pruned."""
         size = self._sizes[digest]
         body = self._cache.parts.read(digest, until=size)
@@ -225,9 +220,7 @@ class PackReader:
         size = self._sizes[digest]
         is_whole = span == ByteSpan(0, size)
         headers = {} if is_whole else {"Range": f"bytes={span.begin}-{span.end - 1}"}
-        with self._api.download(
-            f"/blobs/{digest}", query={"of": self._of}, headers=headers
-        ) as response:
+        with self._api.download(f"/blobs/{digest}", query={"of": self._of}, headers=headers) as response:
             if response.status_code == 200:  # the whole pack, also where something knows no ranges
                 body = _Body(response, size, self._go_on)
                 blob = self._cache.keep_blob(digest, body, size_bytes=size)
@@ -251,9 +244,7 @@ class PackReader:
 class _Body:
     """The bytes of an answer; where they break off it ends, and `check` tells why."""
 
-    def __init__(
-        self, response: httpx.Response, size_bytes: int, go_on: Callable[[int], None]
-    ) -> None:
+    def __init__(self, response: httpx.Response, size_bytes: int, go_on: Callable[[int], None]) -> None:
         self._response, self._size, self._go_on = response, size_bytes, go_on
         self._error: Exception | None = None
 
@@ -269,9 +260,7 @@ class _Body:
         except (httpx.HTTPError, CancelledError) as error:
             self._error = error
         if self._error is None and left != 0:
-            self._error = Unavailable(
-                "a pack came with another length than it has", fix="try again"
-            )
+            self._error = Unavailable("a pack came with another length than it has", fix="try again")
 
     def check(self) -> None:
         """Raise what broke it off, if anything did."""

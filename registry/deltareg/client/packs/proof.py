@@ -34,9 +34,7 @@ class ProofMismatch:
     detail: str
 
 
-def write_chunks(
-    path: Path, chunks: Iterable[Chunk], read: Callable[[Chunk], bytes | memoryview]
-) -> None:
+def write_chunks(path: Path, chunks: Iterable[Chunk], read: Callable[[Chunk], bytes | memoryview]) -> None:
     """Write encoded chunks one after another."""
     with path.open("wb") as file:
         for chunk in chunks:
@@ -45,12 +43,7 @@ def write_chunks(
 
 @contextmanager
 def rebuilding(
-    manifest: Manifest,
-    storage: StorageMap,
-    chunks: Path,
-    references: Mapping[Digest, ReadRange],
-    *,
-    workers: int,
+    manifest: Manifest, storage: StorageMap, chunks: Path, references: Mapping[Digest, ReadRange], *, workers: int
 ) -> Generator[PieceRebuilder, None, None]:
     """Give the pieces of what was brought with `write_chunks`; the arguments are `wrong_parts`'."""
     with _Chunks(chunks, chunks_in_order(manifest, storage)) as found, OrderedPool(workers) as pool:
@@ -58,12 +51,7 @@ def rebuilding(
 
 
 def wrong_parts(
-    manifest: Manifest,
-    storage: StorageMap,
-    chunks: Path,
-    references: Mapping[Digest, ReadRange],
-    *,
-    workers: int,
+    manifest: Manifest, storage: StorageMap, chunks: Path, references: Mapping[Digest, ReadRange], *, workers: int
 ) -> Iterator[ProofMismatch]:
     """Decode everything and tell what is wrong; at most `MOST_WRONG` of it.
 

@@ -26,9 +26,7 @@ def write_files(folder: Path, manifest: Manifest, rebuild: PieceRebuilder, *, me
         _write_checked(target, body, expected=file.digest, meter=meter)
 
 
-def _write_checked(
-    target: Path, body: Iterable[memoryview | bytes], *, expected: Digest, meter: Meter
-) -> None:
+def _write_checked(target: Path, body: Iterable[memoryview | bytes], *, expected: Digest, meter: Meter) -> None:
     """Write a file and hash it on the way.
 
     Raises:

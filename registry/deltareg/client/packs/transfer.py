@@ -134,21 +134,13 @@ def total_label(count: int) -> str:
     return "1 piece" if count == 1 else f"{count} pieces"
 
 
-def _keep_packs(
-    packs: Iterable[EncodedPack], keep: Callable[[EncodedPack], None]
-) -> Iterator[EncodedPack]:
+def _keep_packs(packs: Iterable[EncodedPack], keep: Callable[[EncodedPack], None]) -> Iterator[EncodedPack]:
     for pack in packs:
         keep(pack)
         yield pack
 
 
-def _send(
-    context: Context,
-    upload: UploadInfo,
-    packs: Iterable[EncodedPack],
-    received: set[str],
-    meter: Meter,
-) -> int:
+def _send(context: Context, upload: UploadInfo, packs: Iterable[EncodedPack], received: set[str], meter: Meter) -> int:
     uploaded = 0
     flying = deque[Future[None]]()
     with _sender() as (pool, is_over):
@@ -188,16 +180,14 @@ def _counter(meter: Meter, scale: float, is_over: Event) -> Callable[[int], None
 
     def count(sent: int) -> None:
         meter.add(round(sent * scale))
-        meter.moved(sent)
+        meter.count_moved(sent)
         if sent > 0 and is_over.is_set():  # nobody waits for the rest of this pack
             raise CancelledError
 
     return count
 
 
-def _put(
-    context: Context, upload: UploadInfo, pack: EncodedPack, count: Callable[[int], None]
-) -> None:
+def _put(context: Context, upload: UploadInfo, pack: EncodedPack, count: Callable[[int], None]) -> None:
     """Send one pack."""
     path = f"/uploads/{upload.id}/packs/{pack.number}"
     context.api.upload(path, pack.data, digest=str(pack.digest), meter=count)

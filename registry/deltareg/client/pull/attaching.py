@@ -101,12 +101,7 @@ def _unpack_variant(context: Context, name: str, root: BaseInfo) -> BaseFolder:
 
 
 def _attach(
-    engine: _Engine,
-    opened: BaseFolder,
-    version: VersionDetail,
-    path: Path,
-    model: object,
-    include: Sequence[str],
+    engine: _Engine, opened: BaseFolder, version: VersionDetail, path: Path, model: object, include: Sequence[str]
 ) -> AttachedVersion:
     convention = str(version.config.get("convention", ""))
     with ExitStack() as stack:

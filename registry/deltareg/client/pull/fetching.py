@@ -96,30 +96,18 @@ def fetch(
 
 
 def read_stored(
-    context: Context,
-    version: VersionDetail,
-    manifest: Manifest,
-    use: Callable[[StoredDelta], T],
-    *,
-    meter: Meter,
+    context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[StoredDelta], T], *, meter: Meter
 ) -> tuple[PackReader, T]:
     """Do something with a version as it is stored, maybe again; no folder is made of it.
 
     Raises:
         IntegrityFailure: What the server has is damaged.
     """
-    return read_pieces(
-        context, version, manifest, lambda own: use(StoredDelta(manifest, own)), meter=meter
-    )
+    return read_pieces(context, version, manifest, lambda own: use(StoredDelta(manifest, own)), meter=meter)
 
 
 def read_pieces(
-    context: Context,
-    version: VersionDetail,
-    manifest: Manifest,
-    use: Callable[[PieceRebuilder], T],
-    *,
-    meter: Meter,
+    context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[PieceRebuilder], T], *, meter: Meter
 ) -> tuple[PackReader, T]:
     """Do something with the pieces that a manifest names, maybe again; no others are fetched.
 
@@ -158,9 +146,7 @@ def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
     return fetch_base_counted(context, info)[0]
 
 
-def fetch_base_counted(
-    context: Context, info: BaseInfo, *, tensors_only: bool = False
-) -> tuple[BaseFolder, int]:
+def fetch_base_counted(context: Context, info: BaseInfo, *, tensors_only: bool = False) -> tuple[BaseFolder, int]:
     """Bring a base as `fetch_base` does, and say how many bytes came over the network for it.
 
     With `tensors_only` any folder will do that has its tensors: nothing else of it is taken.
@@ -185,9 +171,7 @@ def fetch_base_counted(
     return folder, fetched
 
 
-def _put_together(
-    context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap
-) -> int:
+def _put_together(context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap) -> int:
     bottom, below = None, 0
     if info.bottom is not None:
         own = context.api.get(base_path(info.bottom.name), BaseInfo)
@@ -247,9 +231,7 @@ def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
     """
     meter = context.progress.task(f"pulling {source.of}", source.manifest.logical_bytes)
     try:
-        packs, _ = _reading(
-            context, source, lambda own: _write_once(context, target, source, own, meter), meter
-        )
+        packs, _ = _reading(context, source, lambda own: _write_once(context, target, source, own, meter), meter)
     finally:
         meter.close()
     return packs.fetched_bytes, packs.cached_bytes
@@ -270,7 +252,7 @@ def _reading(
             needed_chunks(source.manifest, source.storage),
             of=source.of,
             concurrency=context.config.concurrency,
-            moved=meter.moved,
+            moved=meter.count_moved,
         )
         try:
             with packs, OrderedPool(cores()) as pool:
@@ -281,9 +263,7 @@ def _reading(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _write_once(
-    context: Context, target: Path, source: _Source, rebuild: PieceRebuilder, meter: Meter
-) -> None:
+def _write_once(context: Context, target: Path, source: _Source, rebuild: PieceRebuilder, meter: Meter) -> None:
     """Build the folder; what another process put there meanwhile is as good if it is the same."""
     try:
         with place_folder(target) as draft:
@@ -304,9 +284,7 @@ def _write_once(
             remember_held(context.cache, target, source.manifest)
 
 
-def _have_decoded(
-    context: Context, decode: Decode, source: _Source, rebuild: PieceRebuilder, draft: Path
-) -> None:
+def _have_decoded(context: Context, decode: Decode, source: _Source, rebuild: PieceRebuilder, draft: Path) -> None:
     """Have somebody else write the files of a folder, and hold what was written to the manifest.
 
     Raises:
@@ -316,23 +294,21 @@ def _have_decoded(
     with context.cache.draft() as folder:
         folder.mkdir(parents=True, exist_ok=True)
         chunks = chunks_in_order(source.manifest, source.storage)
-        write_chunks(folder / "chunks", chunks, rebuild.encoded)
+        write_chunks(folder / "chunks", chunks, rebuild.fetch_encoded)
         stored = EncodedStorage(
-            source.manifest, source.storage, folder / "chunks",
+            source.manifest,
+            source.storage,
+            folder / "chunks",
             base=None if base is None else base.path.absolute(),
             base_manifest=None if base is None else base.manifest,
-        )  # fmt: skip
+        )
         decode(stored, draft)
     if not holds_plainly(draft, source.manifest):
         raise IntegrityFailure(f"what was decoded of {source.of} is not what its manifest says")
 
 
 def _from_source(
-    context: Context,
-    version: VersionDetail,
-    manifest: Manifest,
-    use: Callable[[_Source], T],
-    held: Held = _NOTHING,
+    context: Context, version: VersionDetail, manifest: Manifest, use: Callable[[_Source], T], held: Held = _NOTHING
 ) -> T:
     """Ask how a version is stored and use that; once more when it is stored in another way now.
 
@@ -353,11 +329,7 @@ def _from_source(
 
 @contextmanager
 def _source(
-    context: Context,
-    version: VersionDetail,
-    manifest: Manifest,
-    storage: StorageMap,
-    held: Held = _NOTHING,
+    context: Context, version: VersionDetail, manifest: Manifest, storage: StorageMap, held: Held = _NOTHING
 ) -> Generator[_Source, None, None]:
     """Give what a version is built from, the base open if its pieces refer to it."""
     storage = with_at_hand(storage, held)
@@ -368,9 +340,14 @@ def _source(
         references = {**_readers_by_digest(base, storage), **held}
         digest = Digest.parse(version.digest)
         yield _Source(
-            version.ref, manifest, storage, references, version=digest, base_fetched_bytes=came,
+            version.ref,
+            manifest,
+            storage,
+            references,
+            version=digest,
+            base_fetched_bytes=came,
             base=None if held else base,
-        )  # fmt: skip
+        )
     finally:
         if base is not None:
             base.folder.close()

@@ -53,9 +53,7 @@ def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root
     files = sorted(files_in(folder))
     rest = _rest(folder, files) if root else ""
     base = version.base.identity if root else ""
-    note = InstalledVersion(
-        ref=version.ref, digest=version.digest, files=files, root=root, rest=rest, base=base
-    )
+    note = InstalledVersion(ref=version.ref, digest=version.digest, files=files, root=root, rest=rest, base=base)
     cache.keep_note(_name(folder), note.model_dump_json().encode())
 
 

@@ -149,10 +149,7 @@ def folder_of(file: Path, text: str) -> str:
     root = Path(os.path.abspath(file)).parent  # noqa: PTH100  # links on the way stay as they are
     folder = Path(os.path.abspath(text))  # noqa: PTH100
     if folder == root or not folder.is_relative_to(root):
-        raise InvalidInput(
-            f"{text} does not lie below {root}",
-            fix=f"name a folder beside {file.name}: models/chat",
-        )
+        raise InvalidInput(f"{text} does not lie below {root}", fix=f"name a folder beside {file.name}: models/chat")
     return folder.relative_to(root).as_posix()
 
 

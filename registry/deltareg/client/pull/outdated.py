@@ -8,7 +8,7 @@ from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
 from deltareg.client.pull.installed import noted_installed
 from deltareg.client.pull.lock_file import LOCK_FILE, read_lock
-from deltareg.client.results.lock_reports import OutdatedReport, Standing, FolderStanding
+from deltareg.client.results.lock_reports import FolderStanding, OutdatedReport, Standing
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref, parse_channel
 from deltareg.wire import VersionDetail
@@ -80,15 +80,16 @@ def _stands(context: Context, folder: Path, ref: Ref, channel: str) -> FolderSta
     else:
         standing = _beside(held, served, newest)
     return FolderStanding(
-        folder, str(ref), standing, served="" if served is None else served.ref,
+        folder,
+        str(ref),
+        standing,
+        served="" if served is None else served.ref,
         newest="" if newest is None else newest.ref,
         revocation=None if held is None else held.revocation,
-    )  # fmt: skip
+    )
 
 
-def _beside(
-    held: VersionDetail, served: VersionDetail | None, newest: VersionDetail | None
-) -> Standing:
+def _beside(held: VersionDetail, served: VersionDetail | None, newest: VersionDetail | None) -> Standing:
     if served is None:
         return "superseded" if newest is not None and newest.version > held.version else "current"
     if served.version == held.version:

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 
 def pull(
-    context: Context,
-    ref: Ref,
-    to: Path | None,
-    *,
-    is_temporary: bool = False,
-    signers: "Sequence[TrustedSigner]" = (),
+    context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = False, signers: "Sequence[TrustedSigner]" = ()
 ) -> PullReport:
     """Write a version's files into a folder, or into the cache when no folder is named.
 
@@ -55,14 +50,12 @@ def pull(
         if to is not None:
             keep_signature(context, version, to, signed)
             remember_installed(context.cache, to, version)
-        return _report(context, version, manifest, here, counted=(0, manifest.logical_bytes),
-                       started=started, proofs=proofs)  # fmt: skip
+        return _report(
+            context, version, manifest, here, counted=(0, manifest.logical_bytes), started=started, proofs=proofs
+        )
     # Looked at again: another pull may have brought it since.
     if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
-        raise Conflict(
-            f"{to} exists and holds something else than {version.ref}",
-            fix=_fix(context, to, version.ref),
-        )
+        raise Conflict(f"{to} exists and holds something else than {version.ref}", fix=_fix(context, to, version.ref))
     from deltareg.client.pull import fetching  # brings NumPy, which a pull of what is here spares
 
     pulled = fetching.fetch(context, version, manifest, to=to, is_noted=not is_temporary)
@@ -71,9 +64,7 @@ def pull(
         remember_installed(context.cache, to, version)
     fetching.trim(context, keep={pulled.path})
     counted = (pulled.fetched_bytes, pulled.cached_bytes)
-    return _report(
-        context, version, manifest, pulled.path, counted=counted, started=started, proofs=proofs
-    )
+    return _report(context, version, manifest, pulled.path, counted=counted, started=started, proofs=proofs)
 
 
 def _require_signatures(
@@ -102,9 +93,16 @@ def _report(
         return attach(context, version, path, model, include)
 
     return PullReport(
-        version.ref, path, version.digest, *counted, time.monotonic() - started, manifest, put_on,
-        revocation=version.revocation, signed_by=tuple(proof.signed_by for proof in proofs),
-    )  # fmt: skip
+        version.ref,
+        path,
+        version.digest,
+        *counted,
+        time.monotonic() - started,
+        manifest,
+        put_on,
+        revocation=version.revocation,
+        signed_by=tuple(proof.signed_by for proof in proofs),
+    )
 
 
 def _fix(context: Context, to: Path, ref: str) -> str:

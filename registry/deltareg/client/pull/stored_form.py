@@ -34,9 +34,7 @@ class StoredForm:
     needs_base: bool
 
 
-def bring_stored(
-    context: Context, grant: LeaseGrant, into: Path, *, is_anew: bool = False
-) -> StoredForm:
+def bring_stored(context: Context, grant: LeaseGrant, into: Path, *, is_anew: bool = False) -> StoredForm:
     """Bring what a run is to prove into a folder of its own.
 
     Args:
@@ -54,16 +52,13 @@ def bring_stored(
     manifest = _manifest(context, grant)
     raw = context.api.send("GET", f"/runs/{grant.run}/storage").content
     storage = StorageMap.decode(raw)
-    found = StoredForm(
-        into / "manifest.json", into / "storage.json", into / "chunks", bool(storage.outside)
-    )
+    found = StoredForm(into / "manifest.json", into / "storage.json", into / "chunks", bool(storage.outside))
     found.manifest.write_bytes(manifest.encode())
     found.storage.write_bytes(raw)
     chunks = chunks_in_order(manifest, storage)
     reader = PackReader(
-        context, storage, chunks, of=f"run:{grant.run}",
-        concurrency=context.config.concurrency, moved=lambda _: None,
-    )  # fmt: skip
+        context, storage, chunks, of=f"run:{grant.run}", concurrency=context.config.concurrency, moved=lambda _: None
+    )
     with reader:
         write_chunks(found.chunks, chunks, reader.read)
     return found

@@ -56,8 +56,7 @@ class VersionFiles:
         found = self._by_path.get(path)
         if found is None:
             raise NotFound(
-                f"{self.version.ref} has no file {path[:120]!r}",
-                fix=f"it has {', '.join(sorted(self._by_path))}",
+                f"{self.version.ref} has no file {path[:120]!r}", fix=f"it has {', '.join(sorted(self._by_path))}"
             )
         return found
 
@@ -116,7 +115,7 @@ class VersionFiles:
     def _stretch(self, file: ManifestFile, begin: int, end: int) -> bytes:
         """Fetch and decode what a range of a file needs."""
         manifest, is_proven = self._manifest, self.version.proof == "proven"
-        needed = replace(manifest, files=(file,), tensors=self._touched(file, begin, end))
+        needed = replace(manifest, files=(file,), tensors=self._select_tensors(file, begin, end))
 
         def use(rebuild: PieceRebuilder) -> bytes:
             found = read_range(manifest, file, rebuild, begin=begin, end=end, is_proven=is_proven)
@@ -125,7 +124,7 @@ class VersionFiles:
         meter = SILENT.task(f"reading {file.path}", end - begin)
         return read_pieces(self._context, self.version, needed, use, meter=meter)[1]
 
-    def _touched(self, file: ManifestFile, begin: int, end: int) -> tuple[ManifestTensor, ...]:
+    def _select_tensors(self, file: ManifestFile, begin: int, end: int) -> tuple[ManifestTensor, ...]:
         """Give the tensors that have bytes in a range; where each begins its header says."""
         if not file.is_tensors or end <= file.part.size_bytes:
             return ()

@@ -42,8 +42,7 @@ def write_card(context: Context, ref: Ref, *, bare: str) -> str:
     """
     version = resolve(context, ref, bare=bare)
     card = show_card(context, version, text=True)
-    return card_text(version, "" if card is None else card.text, _base(context, version),
-                     server=context.config.server)  # fmt: skip
+    return card_text(version, "" if card is None else card.text, _base(context, version), server=context.config.server)
 
 
 def card_text(version: VersionDetail, text: str, base: BaseInfo | None, *, server: str) -> str:
@@ -87,11 +86,18 @@ def _missing(version: VersionDetail, base: BaseInfo | None) -> dict[str, object]
 def _list_facts(version: VersionDetail, base: BaseInfo | None, server: str) -> dict[str, object]:
     name = {} if base is None else {"base": base.name}
     known = {
-        "ref": version.ref, "digest": version.digest, "registry": server, **name,
-        "base_root": version.base.root, "base_identity": version.base.identity,
-        "kind": version.kind, "variant": version.variant, "verdict": version.verdict or "none",
-        "parents": list(version.parents), "pushed_at": version.created_at,
-    }  # fmt: skip
+        "ref": version.ref,
+        "digest": version.digest,
+        "registry": server,
+        **name,
+        "base_root": version.base.root,
+        "base_identity": version.base.identity,
+        "kind": version.kind,
+        "variant": version.variant,
+        "verdict": version.verdict or "none",
+        "parents": list(version.parents),
+        "pushed_at": version.created_at,
+    }
     return {key: value for key, value in known.items() if value}
 
 

@@ -41,9 +41,7 @@ class EarlierGolden:
     origin: GoldenOrigin
 
 
-def find_golden(
-    context: Context, line: LineRef, files: Iterable[ManifestFile]
-) -> EarlierGolden | None:
+def find_golden(context: Context, line: LineRef, files: Iterable[ManifestFile]) -> EarlierGolden | None:
     """Find a version of the line that has these files and golden outputs, and give those.
 
     Args:
@@ -70,9 +68,7 @@ def find_golden(
     return None
 
 
-def _golden_of(
-    context: Context, version: VersionInfo, own: dict[str, ManifestFile]
-) -> EarlierGolden | None:
+def _golden_of(context: Context, version: VersionInfo, own: dict[str, ManifestFile]) -> EarlierGolden | None:
     manifest = fetch_manifest(context, version)
     others = {file.path: file for file in manifest.files}
     golden = others.pop(GOLDEN_FILE, None)
@@ -82,15 +78,17 @@ def _golden_of(
     return EarlierGolden(version.ref, raw, decode(raw).origin)
 
 
-def _bytes_of(
-    context: Context, version: VersionInfo, manifest: Manifest, file: ManifestFile
-) -> bytes:
+def _bytes_of(context: Context, version: VersionInfo, manifest: Manifest, file: ManifestFile) -> bytes:
     """Fetch one file; that is no tensor, so no base is needed for it."""
     storage = fetch_storage(context, version)
     alone = replace(manifest, files=(file,), tensors=())
     packs = PackReader(
-        context, storage, needed_chunks(alone, storage),
-        of=version.ref, concurrency=1, moved=SILENT.task("golden outputs", None).moved,
-    )  # fmt: skip
+        context,
+        storage,
+        needed_chunks(alone, storage),
+        of=version.ref,
+        concurrency=1,
+        moved=SILENT.task("golden outputs", None).count_moved,
+    )
     with packs, OrderedPool(1) as pool:
         return b"".join(PieceRebuilder(storage, packs.read, {}, pool)([file.part]))

@@ -40,9 +40,7 @@ def _report(folder: Folder, known: KnownBase) -> LintReport:
     try:
         assessment = assess(folder.files, folder.tensors, known.view)
     except Refused as refused:
-        return LintReport(
-            problems=refused.problems, tensors=len(folder.tensors), left_out=folder.left_out
-        )
+        return LintReport(problems=refused.problems, tensors=len(folder.tensors), left_out=folder.left_out)
     problems = list(assessment.account.problems)
     if assessment.errors and known.view is not NO_BASE:
         problems = [*packed_problems(known.view, known.name), *problems]
@@ -53,9 +51,7 @@ def _report(folder: Folder, known: KnownBase) -> LintReport:
     return _build_report(folder, known, assessment, problems)
 
 
-def _build_report(
-    folder: Folder, known: KnownBase, assessment: Assessment, problems: list[Problem]
-) -> LintReport:
+def _build_report(folder: Folder, known: KnownBase, assessment: Assessment, problems: list[Problem]) -> LintReport:
     kind, config = assessment.kind, assessment.kind.config()
     has_errors = any(problem.severity == "error" for problem in problems)
     match = "none" if known.view is NO_BASE or has_errors else "shapes"
@@ -63,25 +59,38 @@ def _build_report(
         match = "exact"
     dtypes = Counter(tensor.dtype for tensor in folder.tensors.values())
     return LintReport(
-        kind=kind.name, variant=kind.variant, foldable=kind.foldable, base_match=match,
-        modules=assessment.account.modules, tensors=len(folder.tensors), problems=problems,
-        evidence=assessment.match.evidence, rank=str(config.get("r", "")),
+        kind=kind.name,
+        variant=kind.variant,
+        foldable=kind.foldable,
+        base_match=match,
+        modules=assessment.account.modules,
+        tensors=len(folder.tensors),
+        problems=problems,
+        evidence=assessment.match.evidence,
+        rank=str(config.get("r", "")),
         scale=str(config.get("scale", config.get("lora_alpha", ""))),
-        dtype=", ".join(sorted(dtypes)), left_out=folder.left_out,
+        dtype=", ".join(sorted(dtypes)),
+        left_out=folder.left_out,
         targets=sorted({target for _, target in assessment.account.roles.values() if target}),
         injection=injection_points(assessment.account.effects),
         servable=servability(ServableDelta(kind.name, kind.variant, config, list(folder.contents))),
-    )  # fmt: skip
+    )
 
 
 def _without_base(problems: list[Problem]) -> list[Problem]:
     """Without a base nothing can be said about targets; say that instead of refusing."""
     note = Problem(
-        "base_evidence", "no base was named, so targets and shapes were not checked",
-        severity="warning", fix="deltareg lint PATH --base NAME|FOLDER",
-    )  # fmt: skip
+        "base_evidence",
+        "no base was named, so targets and shapes were not checked",
+        severity="warning",
+        fix="deltareg lint PATH --base NAME|FOLDER",
+    )
     needs_base = {
-        "no_tensor_applied", "partial_application", "unexpected_tensors", "missing_tensors",
-        "shape", "undeclared_base_override",
-    }  # fmt: skip
+        "no_tensor_applied",
+        "partial_application",
+        "unexpected_tensors",
+        "missing_tensors",
+        "shape",
+        "undeclared_base_override",
+    }
     return [*(p for p in problems if p.code not in needs_base), note]

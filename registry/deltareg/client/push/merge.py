@@ -106,9 +106,7 @@ class _Job:
         """
         base, settings = self.base.tensors, self.settings
         if isinstance(self.method, FactorMethod):
-            return FactorMerging(
-                self.sources, base, self.base.view, method=self.method, settings=settings
-            )
+            return FactorMerging(self.sources, base, self.base.view, method=self.method, settings=settings)
         dtype = _DTYPES[self.dtype]
         return ValueMerging(self.sources, base, method=self.method, settings=settings, dtype=dtype)
 
@@ -122,9 +120,7 @@ class _Job:
         return []
 
 
-def merge(
-    context: Context, parents: Weighted, line: LineRef, *, options: MergeOptions
-) -> MergeReport:
+def merge(context: Context, parents: Weighted, line: LineRef, *, options: MergeOptions) -> MergeReport:
     """Merge versions and push the result; the same merge again gives the same version.
 
     Raises:
@@ -145,9 +141,7 @@ def merge(
         modules = job.write(draft)
         recipe = _recipe(job, modules)
         (draft / RECIPE_FILE).write_bytes(recipe.encode())
-        pushed = push(
-            context, draft, line, base=versions[0].base.name, options=_push_options(recipe, options)
-        )
+        pushed = push(context, draft, line, base=versions[0].base.name, options=_push_options(recipe, options))
     trim(context)
     return MergeReport(pushed, recipe, time.monotonic() - started)
 
@@ -195,13 +189,11 @@ def _check(versions: Sequence[VersionDetail], line: LineRef | None) -> None:
             )
         if version.is_revoked:
             raise Blocked(
-                f"{version.ref} is revoked, and nothing is merged from it",
-                fix="merge versions that were not revoked",
+                f"{version.ref} is revoked, and nothing is merged from it", fix="merge versions that were not revoked"
             )
         if not version.foldable:
             raise InvalidInput(
-                f"{version.ref} ({version.kind}) acts on activations and changes no weights that"
-                " could be added up",
+                f"{version.ref} ({version.kind}) acts on activations and changes no weights that could be added up",
                 fix="serve it beside the others: attach-only deltas are composed, not merged",
             )
         if line is not None and version.namespace != line.namespace:
@@ -238,9 +230,13 @@ def _recipe(job: _Job, modules: Sequence[MergedModule]) -> MergeRecipe:
         errors = {merged.target: merged.relative_error for merged in modules}
         errors[""] = error_of(modules)
     return MergeRecipe(
-        job.method.name, str(job.base.identity.root), parents,
-        parameters_of(job.method, job.settings), job.dtype, errors,
-    )  # fmt: skip
+        job.method.name,
+        str(job.base.identity.root),
+        parents,
+        parameters_of(job.method, job.settings),
+        job.dtype,
+        errors,
+    )
 
 
 def _push_options(recipe: MergeRecipe, options: MergeOptions) -> PushOptions:

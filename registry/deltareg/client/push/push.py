@@ -29,14 +29,7 @@ from deltareg.digest import Digest
 from deltareg.errors import InvalidInput, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef
-from deltareg.wire import (
-    UploadComplete,
-    UploadInfo,
-    UploadOpen,
-    VersionDetail,
-    VersionInfo,
-    request_of,
-)
+from deltareg.wire import UploadComplete, UploadInfo, UploadOpen, VersionDetail, VersionInfo, request_of
 
 if TYPE_CHECKING:
     from deltareg.signing.making import SigningCredentials
@@ -71,9 +64,7 @@ class PushOptions:
     sign: "SigningCredentials | None" = None
 
 
-def push(
-    context: Context, path: Path, line: LineRef, *, base: str | None, options: PushOptions
-) -> PushReport:
+def push(context: Context, path: Path, line: LineRef, *, base: str | None, options: PushOptions) -> PushReport:
     """Push a folder as a new version of a line; the same push again gives the same version.
 
     Without a base it is the one that the folder's own config names.
@@ -99,18 +90,18 @@ def push(
                 assessment = _accept(folder, known, options)
             asked = time.monotonic()
             golden = take_golden(
-                folder, known, options.golden, path=path, library=assessment.kind.source.library,
+                folder,
+                known,
+                options.golden,
+                path=path,
+                library=assessment.kind.source.library,
                 find_before=lambda: find_golden(context, line, hashing.finish().files),
-            )  # fmt: skip
+            )
             started += time.monotonic() - asked  # a library that runs a model sends nothing
-            parents = [
-                context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents
-            ]
+            parents = [context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents]
             manifest = _manifest(folder, assessment, known, parents, hashing)
             signature = _signature(path, manifest, options.sign)
-            version, uploaded = _send_patiently(
-                context, folder, manifest, known, line, options, parents
-            )
+            version, uploaded = _send_patiently(context, folder, manifest, known, line, options, parents)
             remember_version(context.cache, manifest.digest, folder.path, folder.states())
             left_out = list(folder.left_out)
         finally:
@@ -122,9 +113,17 @@ def push(
     warnings = [p for p in assessment.account.problems if p.severity == "warning"]
     seconds = time.monotonic() - started
     return PushReport(
-        version, version.created, uploaded, seconds, left_out, warnings, stored.uploaded_bytes,
-        signed, golden.told, golden.missing,
-    )  # fmt: skip
+        version,
+        version.created,
+        uploaded,
+        seconds,
+        left_out,
+        warnings,
+        stored.uploaded_bytes,
+        signed,
+        golden.told,
+        golden.missing,
+    )
 
 
 def _signature(path: Path, manifest: Manifest, sign: "SigningCredentials | None") -> bytes:
@@ -154,17 +153,17 @@ def _hashing(context: Context, folder: Folder) -> FolderHashing:
 
 
 def _manifest(
-    folder: Folder,
-    assessment: Assessment,
-    known: KnownBase,
-    parents: Sequence[VersionDetail],
-    hashing: FolderHashing,
+    folder: Folder, assessment: Assessment, known: KnownBase, parents: Sequence[VersionDetail], hashing: FolderHashing
 ) -> Manifest:
     hashed = hashing.finish()
     return build_delta_manifest(
-        assessment, delta=folder.files, files=hashed.files, digests=hashed.digests,
-        base=known.view, parents=[Digest.parse(parent.digest) for parent in parents],
-    )  # fmt: skip
+        assessment,
+        delta=folder.files,
+        files=hashed.files,
+        digests=hashed.digests,
+        base=known.view,
+        parents=[Digest.parse(parent.digest) for parent in parents],
+    )
 
 
 def _send_patiently(
@@ -178,17 +177,21 @@ def _send_patiently(
 ) -> tuple[VersionInfo, int]:
     """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
     request = request_of(
-        UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
-        message=options.message, semver=options.semver, labels=dict(options.labels),
-        base=known.name, base_identity=known.identity, trained_on=known.trained_on,
+        UploadOpen,
+        subject="delta",
+        target=str(line),
+        manifest=manifest.encode().decode(),
+        message=options.message,
+        semver=options.semver,
+        labels=dict(options.labels),
+        base=known.name,
+        base_identity=known.identity,
+        trained_on=known.trained_on,
         parents=[parent.ref for parent in parents],
-    )  # fmt: skip
+    )
     for attempt in range(_TRIES):
         try:
-            return _send(
-                context, folder, manifest, known, request, options.idempotency_key,
-                is_again=attempt > 0,
-            )  # fmt: skip
+            return _send(context, folder, manifest, known, request, options.idempotency_key, is_again=attempt > 0)
         except UploadClosed:
             if attempt == _TRIES - 1:
                 raise
@@ -230,10 +233,7 @@ def _send(
     folder.check_unchanged()
     # With a key, a completion whose answer was lost is answered again as the first time.
     key = idempotency_key or uuid.uuid4().hex
-    done = context.api.post(
-        f"/uploads/{upload.id}:complete", complete, UploadInfo,
-        headers={"Idempotency-Key": key},
-    )  # fmt: skip
+    done = context.api.post(f"/uploads/{upload.id}:complete", complete, UploadInfo, headers={"Idempotency-Key": key})
     if done.version is None:
         raise UploadClosed("the upload was given up meanwhile", fix="run the same push again")
     return done.version, sent.uploaded_bytes

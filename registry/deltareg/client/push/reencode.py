@@ -24,21 +24,12 @@ from deltareg.errors import Blocked, Conflict, IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chain, Chunk, StorageMap
 from deltareg.refs import Ref
-from deltareg.wire import (
-    LeaseGrant,
-    LeaseHold,
-    ReencodeReport,
-    UploadInfo,
-    VersionDetail,
-    request_of,
-)
+from deltareg.wire import LeaseGrant, LeaseHold, ReencodeReport, UploadInfo, VersionDetail, request_of
 
 _DECODERS = 2
 
 
-def reencode(
-    context: Context, grant: LeaseGrant, base: BaseFolder, scratch: Path
-) -> ReencodeReport:
+def reencode(context: Context, grant: LeaseGrant, base: BaseFolder, scratch: Path) -> ReencodeReport:
     """Make the new form of a version and send its packs; the report ends the run.
 
     Args:
@@ -65,12 +56,7 @@ def reencode(
     ):
         job = _Job(context, upload, manifest, _Kept(scratch / "packs"))
         storage = job.encode(files, base, earlier, found.storage, grant.against)
-    return request_of(
-        ReencodeReport,
-        fence=grant.fence,
-        upload=upload.id,
-        storage_map=storage.encode().decode(),
-    )
+    return request_of(ReencodeReport, fence=grant.fence, upload=upload.id, storage_map=storage.encode().decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +85,7 @@ class _Job:
     kept: _Kept
 
     def encode(
-        self,
-        files: Folder,
-        base: BaseFolder,
-        earlier: EarlierVersion | None,
-        before: StorageMap | None,
-        against: str,
+        self, files: Folder, base: BaseFolder, earlier: EarlierVersion | None, before: StorageMap | None, against: str
     ) -> StorageMap:
         pairs = references(files.tensors, base.view, base.tensors)
         stored = ReusablePieces()
@@ -113,15 +94,11 @@ class _Job:
         others = {} if earlier is None else earlier.references(self.manifest, stored)
         sources = piece_sources(files, self.manifest, pairs, others)
         wanted = [source for source in sources if source.piece.digest not in stored]
-        sent = send_pieces(
-            self.context, self.upload, self.manifest, sources, stored, keep=self.kept.keep
-        )
+        sent = send_pieces(self.context, self.upload, self.manifest, sources, stored, keep=self.kept.keep)
         self._compare(wanted, sent.storage)
         return sent.storage
 
-    def _use_on(
-        self, stored: ReusablePieces, before: StorageMap | None, may_stay: Callable[[Chain], bool]
-    ) -> None:
+    def _use_on(self, stored: ReusablePieces, before: StorageMap | None, may_stay: Callable[[Chain], bool]) -> None:
         """Take what the server offers where it is as it was fetched, which proved it."""
         packs = pack_refs(self.upload)
         for text, entry in sorted(self.upload.known.items()):

@@ -19,15 +19,7 @@ from deltareg.client.packs.transfer import reader
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import Reference
 from deltareg.digest import Digest
-from deltareg.errors import (
-    Blocked,
-    Conflict,
-    Corrupt,
-    IntegrityFailure,
-    NotFound,
-    Refused,
-    UploadClosed,
-)
+from deltareg.errors import Blocked, Conflict, Corrupt, IntegrityFailure, NotFound, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.identity.storage_map import DEPTH_MAX, StorageMap
 from deltareg.refs import LineRef

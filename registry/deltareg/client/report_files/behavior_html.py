@@ -6,9 +6,16 @@ from datetime import datetime
 
 import deltareg
 from deltareg.client.report_files import ROOM
-from deltareg.client.report_files.behavior_facts import BehaviorComparison, BehaviorContinuation, BehaviorInterval, BehaviorMeasure, BehaviorPrompt, BehaviorSample
+from deltareg.client.report_files.behavior_facts import (
+    BehaviorComparison,
+    BehaviorContinuation,
+    BehaviorInterval,
+    BehaviorMeasure,
+    BehaviorPrompt,
+    BehaviorSample,
+)
 from deltareg.drawing.rendering import render
-from deltareg.drawing.sample_plots import interval, draw_ranked_bars
+from deltareg.drawing.sample_plots import draw_ranked_bars, interval
 from deltareg.drawing.side_by_side import Piece, mark_differences, plain
 from deltareg.drawing.wording import clean, number
 
@@ -16,9 +23,14 @@ _UNITS = {"prompts": "prompts", "suite": "samples of the suite", "probe": "seede
 _MOST_PROMPTS = 200
 _MOST_TEXT = 400
 _MEASURES = (
-    ("measure", ""), ("A", "num"), ("B", "num"), ("change", "num"), ("95 % interval", "num"),
-    ("no change in the middle", ""), ("n", "num"),
-)  # fmt: skip
+    ("measure", ""),
+    ("A", "num"),
+    ("B", "num"),
+    ("change", "num"),
+    ("95 % interval", "num"),
+    ("no change in the middle", ""),
+    ("n", "num"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +70,7 @@ class _Said:
 def to_html(found: BehaviorComparison, *, now: datetime) -> str:
     """Write a comparison as one HTML file."""
     foot = f"deltareg {deltareg.__version__} · {now:%Y-%m-%d %H:%M} UTC"
-    return render(
-        "behavior.html.jinja", room=ROOM, found=found, sections=sections(found), foot=foot
-    )
+    return render("behavior.html.jinja", room=ROOM, found=found, sections=sections(found), foot=foot)
 
 
 def sections(found: BehaviorComparison) -> str:
@@ -93,11 +103,7 @@ def sections(found: BehaviorComparison) -> str:
 
 def _totals(found: BehaviorComparison) -> list[tuple[str, str, str]]:
     return [
-        (
-            name,
-            _format_value(value.value, is_share=is_share),
-            f"{_range(value, is_share=is_share)}, n = {value.n:,}",
-        )
+        (name, _format_value(value.value, is_share=is_share), f"{_range(value, is_share=is_share)}, n = {value.n:,}")
         for name, value, is_share in (
             ("same first choice", found.agreement, True),
             ("KL(A‖B), nats", found.kl, False),
@@ -112,26 +118,18 @@ def _plots(found: BehaviorComparison) -> list[tuple[str, str, str]]:
     """Plot every sample: a few that are far off, or all of them a little?"""
     kinds = [
         ("Divergence by sample", "KL(A‖B) of each, nats", _values(found, "kl")),
-        (
-            "Another first choice by sample",
-            "at which share of a sample's tokens",
-            _values(found, "agreement"),
-        ),
+        ("Another first choice by sample", "at which share of a sample's tokens", _values(found, "agreement")),
     ]
     if not kinds[0][2]:
         kinds.insert(0, ("Apart by sample", "1 - cosine of each", _values(found, "cosine")))
     return [
-        (title, unit, draw_ranked_bars(values, label=f"{title}, {unit}"))
-        for title, unit, values in kinds
-        if values
+        (title, unit, draw_ranked_bars(values, label=f"{title}, {unit}")) for title, unit, values in kinds if values
     ]
 
 
 def _values(found: BehaviorComparison, field: str) -> list[tuple[str, float]]:
     return [
-        (f"{one.set} {one.number}", value)
-        for one in found.by_sample
-        if (value := _distance(one, field)) is not None
+        (f"{one.set} {one.number}", value) for one in found.by_sample if (value := _distance(one, field)) is not None
     ]
 
 
@@ -158,16 +156,15 @@ def _measure(one: BehaviorMeasure) -> _Row:
         value, low, high = (float(end or 0.0) for end in ends)
         label = f"change of {one.name}: {written}, {_range(change)}"
         plot = interval(value, low, high, none=1.0 if is_factor else 0.0, label=label)
-    return _Row(
-        one.name, one.set, a, b, written, _range(change), plot, n, bool(one.is_decided)
-    )  # fmt: skip
+    return _Row(one.name, one.set, a, b, written, _range(change), plot, n, bool(one.is_decided))
 
 
 def _prompt(one: BehaviorPrompt, *, is_scored: bool) -> _Shown:
     values = (
         [_format_value(one.kl), _format_value(one.agreement, is_share=True)]
-        if is_scored else [_format_value(one.cosine)]
-    )  # fmt: skip
+        if is_scored
+        else [_format_value(one.cosine)]
+    )
     text = _cut(one.text) if one.text else one.set
     return _Shown(one.number, text, [*values, _format_value(one.mean_abs)])
 

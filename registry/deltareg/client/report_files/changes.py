@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deltareg.client.results.layers import OUTSIDE, ChangeNorms, LayerGrid, grids
-from deltareg.drawing.plots import PlotBar, HeatMap, PlotLine, heat_map, line_plot, shares
+from deltareg.drawing.plots import HeatMap, PlotBar, PlotLine, heat_map, line_plot, shares
 from deltareg.drawing.wording import number
 
 if TYPE_CHECKING:
@@ -16,9 +16,15 @@ MOST_ROWS = 40
 _MOST_BARS = 16
 _MOST_BESIDE = 6  # layers of a heat map that leaves room for a plot beside it
 _COLUMNS = (
-    ("module", ""), ("relative change", "num"), ("cosine", "num"), ("‖ΔW‖ A", "num"),
-    ("‖ΔW‖ B", "num"), ("rank A", "num"), ("rank B", "num"), ("overlap", "num"),
-)  # fmt: skip
+    ("module", ""),
+    ("relative change", "num"),
+    ("cosine", "num"),
+    ("‖ΔW‖ A", "num"),
+    ("‖ΔW‖ B", "num"),
+    ("rank A", "num"),
+    ("rank B", "num"),
+    ("overlap", "num"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +98,7 @@ def changes(diff: "DiffReport", *, lead: str = "", is_alone: bool = False) -> Ch
     is_beside = all(len(grid.layers) <= _MOST_BESIDE for grid in found)
     profiles = [_profile(diff, grid, is_alone=is_alone) for grid in found if len(grid.layers) > 1]
     more = len(diff.modules) - MOST_ROWS
-    caption = "Those that differ most first" + (
-        f"; {more:,} more are not shown" if more > 0 else ""
-    )
+    caption = "Those that differ most first" + (f"; {more:,} more are not shown" if more > 0 else "")
     return ChangesSection(
         title,
         lead,
@@ -114,8 +118,7 @@ def _grid(grid: LayerGrid, *, is_alone: bool) -> ShownGrid:
     plot = ""
     if grid.layers:
         cells = [
-            [_value_at(grid, layer, module, is_alone=is_alone) for layer in grid.layers]
-            for module in grid.modules
+            [_value_at(grid, layer, module, is_alone=is_alone) for layer in grid.layers] for module in grid.modules
         ]
         plot = heat_map(HeatMap(grid.modules, [str(n) for n in grid.layers], cells, label, unit))
     loose = _loose(grid, is_alone=is_alone)
@@ -154,7 +157,12 @@ def _profile(diff: "DiffReport", grid: LayerGrid, *, is_alone: bool) -> NormProf
 
 def _row(module: "WeightDifference") -> list[str]:
     values = (
-        module.relative_norm, module.cosine, module.norm_a, module.norm_b,
-        module.rank_a, module.rank_b, module.overlap,
-    )  # fmt: skip
+        module.relative_norm,
+        module.cosine,
+        module.norm_a,
+        module.norm_b,
+        module.rank_a,
+        module.rank_b,
+        module.overlap,
+    )
     return [module.module, *map(number, values)]

@@ -35,8 +35,12 @@ def to_html(diff: "DiffReport", *, now: datetime, more: str = "") -> str:
 
 def _counts(diff: "DiffReport") -> str:
     tensors = diff.tensors
-    counts = ((len(tensors.changed), "changed"), (len(tensors.added), "added"),
-              (len(tensors.removed), "removed"), (tensors.identical, "identical"))  # fmt: skip
+    counts = (
+        (len(tensors.changed), "changed"),
+        (len(tensors.added), "added"),
+        (len(tensors.removed), "removed"),
+        (tensors.identical, "identical"),
+    )
     return ", ".join(f"{n:,} {word}" for n, word in counts if n)
 
 

@@ -65,9 +65,7 @@ def _suite(judged: SuiteOutcome) -> dict[str, object]:
     return {
         "suite": judged.suite,
         "verdict": judged.word,
-        "run": None
-        if run is None
-        else {"id": run.id, "state": run.state, "error": run.error, "worker": run.worker},
+        "run": None if run is None else {"id": run.id, "state": run.state, "error": run.error, "worker": run.worker},
         "judgement": None if verdict is None else verdict.model_dump(mode="json"),
     }
 

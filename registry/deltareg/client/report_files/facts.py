@@ -17,8 +17,13 @@ Standing = Literal["allowed", "failed", "pending", "inconclusive", "blocked"]
 
 # By the exit status that the command ends with; a wait that timed out leaves the answer pending.
 STANDINGS: dict[int, Standing] = {
-    0: "allowed", 8: "failed", 9: "pending", 11: "inconclusive", 13: "blocked", 124: "pending",
-}  # fmt: skip
+    0: "allowed",
+    8: "failed",
+    9: "pending",
+    11: "inconclusive",
+    13: "blocked",
+    124: "pending",
+}
 _OUTCOMES = ("fail", "pass", "warn", "skipped", "n/a")  # the order in which they are counted
 
 
@@ -180,7 +185,4 @@ class GateReport:
 
 def told_signers(version: VersionInfo) -> list[str]:
     """Name who signed a version's files; what a revoked signer signed counts for nothing."""
-    return [
-        f"{info.signed_by} (revoked)" if info.revoked else info.signed_by
-        for info in version.signatures
-    ]
+    return [f"{info.signed_by} (revoked)" if info.revoked else info.signed_by for info in version.signatures]

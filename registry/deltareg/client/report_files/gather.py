@@ -7,16 +7,16 @@ from functools import partial
 from typing import TypeVar
 
 from deltareg.client.client import Client
-from deltareg.client.report_files.facts import ReportComparison, GateReport, SuiteOutcome, MetricPoint, MetricHistory, ReportWaiver
-from deltareg.errors import DeltaregError
-from deltareg.wire import (
-    ChannelInfo,
-    CheckResult,
-    GateAnswer,
-    RunInfo,
-    VerdictInfo,
-    VersionDetail,
+from deltareg.client.report_files.facts import (
+    GateReport,
+    MetricHistory,
+    MetricPoint,
+    ReportComparison,
+    ReportWaiver,
+    SuiteOutcome,
 )
+from deltareg.errors import DeltaregError
+from deltareg.wire import ChannelInfo, CheckResult, GateAnswer, RunInfo, VerdictInfo, VersionDetail
 
 Found = TypeVar("Found")
 VERSIONS_BACK = 20
@@ -67,9 +67,7 @@ def gather(client: Client, asked: ReportRequest, *, status: int) -> GateReport:
     )
 
 
-def _channel(
-    client: Client, asked: ReportRequest, version: VersionDetail
-) -> tuple[ChannelInfo | None, str]:
+def _channel(client: Client, asked: ReportRequest, version: VersionDetail) -> tuple[ChannelInfo | None, str]:
     answer = asked.answer
     if answer is None:
         return None, ""
@@ -77,9 +75,7 @@ def _channel(
     return _try_request(lambda: client.channels.show(line, answer.channel))
 
 
-def _suites(
-    asked: ReportRequest, channel: ChannelInfo | None, verdicts: Sequence[VerdictInfo]
-) -> list[SuiteOutcome]:
+def _suites(asked: ReportRequest, channel: ChannelInfo | None, verdicts: Sequence[VerdictInfo]) -> list[SuiteOutcome]:
     """Give what came of every suite that the channel asks for or that was waited for."""
     names = dict.fromkeys([*(channel.suites if channel else ()), *asked.runs])
     found: list[SuiteOutcome] = []
@@ -130,10 +126,7 @@ def _history(client: Client, version: VersionDetail, suites: Sequence[SuiteOutco
 
 
 def _metric(
-    verdict: VerdictInfo,
-    check: CheckResult,
-    version: int,
-    told: Mapping[int, Sequence[VerdictInfo]],
+    verdict: VerdictInfo, check: CheckResult, version: int, told: Mapping[int, Sequence[VerdictInfo]]
 ) -> MetricHistory | None:
     value = read_number(check.value)
     if value is None or isinstance(check.value, int):  # a count, of tensors and the like

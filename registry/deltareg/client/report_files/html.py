@@ -6,17 +6,14 @@ from dataclasses import dataclass
 import deltareg
 from deltareg.client.report_files import ROOM
 from deltareg.client.report_files.changes import ChangesSection, changes
-from deltareg.client.report_files.facts import ReportComparison, GateReport, MetricHistory
+from deltareg.client.report_files.facts import GateReport, MetricHistory, ReportComparison
 from deltareg.client.report_files.markdown import headline, stored_words
 from deltareg.drawing.plots import PlotBar, history, shares
 from deltareg.drawing.rendering import render
 from deltareg.drawing.wording import size
 
 MOST_METRICS = 24
-_CHECKS = (
-    ("check", ""), ("verdict", ""), ("value", "num"), ("threshold", "num"), ("baseline", "num"),
-    ("took", "num"),
-)  # fmt: skip
+_CHECKS = (("check", ""), ("verdict", ""), ("value", "num"), ("threshold", "num"), ("baseline", "num"), ("took", "num"))
 _WAIVERS = (("what", ""), ("reason", "prose"), ("until", ""), ("by", ""))
 
 

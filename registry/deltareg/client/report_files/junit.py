@@ -42,13 +42,13 @@ class JUnitCase:
 def to_junit(report: GateReport) -> str:
     """Write a report as JUnit XML."""
     suites = [_suite(report, judged) for judged in report.suites]
-    parts = [(judged.suite, properties, cases) for judged, (properties, cases) in
-             zip(report.suites, suites, strict=True)]  # fmt: skip
+    parts = [
+        (judged.suite, properties, cases) for judged, (properties, cases) in zip(report.suites, suites, strict=True)
+    ]
     if report.answer is not None:
         parts.append((POLICY, [("channel", report.answer.channel)], _policy(report)))
     body = "".join(
-        _testsuite(report, number, name, properties, cases)
-        for number, (name, properties, cases) in enumerate(parts)
+        _testsuite(report, number, name, properties, cases) for number, (name, properties, cases) in enumerate(parts)
     )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n{body}</testsuites>\n'
 
@@ -61,10 +61,14 @@ def _suite(report: GateReport, judged: SuiteOutcome) -> tuple[list[tuple[str, st
         case = JUnitCase("verdict", mark="error", code=judged.word, detail=why)
         return [*properties, ("run", run.id if run else "")], [case]
     properties += [
-        ("id", verdict.id), ("base_evidence", verdict.base_evidence), ("sandbox", verdict.sandbox),
-        ("verifier", verdict.verifier), ("dtype", verdict.dtype), ("seed", str(verdict.seed)),
+        ("id", verdict.id),
+        ("base_evidence", verdict.base_evidence),
+        ("sandbox", verdict.sandbox),
+        ("verifier", verdict.verifier),
+        ("dtype", verdict.dtype),
+        ("seed", str(verdict.seed)),
         *sorted(verdict.environment.items()),
-    ]  # fmt: skip
+    ]
     is_open = verdict.verdict == "inconclusive"
     cases = [_check(check, is_open=is_open) for check in verdict.checks]
     if is_open and not any(case.mark == "error" for case in cases):
@@ -83,11 +87,9 @@ def _check(check: CheckResult, *, is_open: bool) -> JUnitCase:
         mark = "skipped"
     measures = [
         f"{word} {number(value)}"
-        for word, value in (
-            ("value", check.value), ("threshold", check.threshold), ("baseline", check.baseline),
-        )
+        for word, value in (("value", check.value), ("threshold", check.threshold), ("baseline", check.baseline))
         if value is not None
-    ]  # fmt: skip
+    ]
     detail = "; ".join(filter(None, [check.detail, ", ".join(measures)]))
     if check.verdict == "warn":
         detail = f"warning: {detail}"
@@ -124,24 +126,31 @@ def _testsuite(
 ) -> str:
     counts = {mark: sum(case.mark == mark for case in cases) for mark in _MARKS}
     attributes = {
-        "package": report.version.ref, "id": str(at), "name": name,
-        "timestamp": report.made_at.strftime("%Y-%m-%dT%H:%M:%S"), "hostname": "deltareg",
-        "tests": str(len(cases)), "failures": str(counts["failure"]),
-        "errors": str(counts["error"]), "skipped": str(counts["skipped"]),
+        "package": report.version.ref,
+        "id": str(at),
+        "name": name,
+        "timestamp": report.made_at.strftime("%Y-%m-%dT%H:%M:%S"),
+        "hostname": "deltareg",
+        "tests": str(len(cases)),
+        "failures": str(counts["failure"]),
+        "errors": str(counts["error"]),
+        "skipped": str(counts["skipped"]),
         "time": f"{sum(case.seconds for case in cases):.3f}",
-    }  # fmt: skip
+    }
     told = [f"    <property{_attributes({'name': k, 'value': v})}/>" for k, v in properties]
     notes = "\n".join(_detail(f"{c.name}: {c.detail}") for c in cases if c.detail and not c.mark)
     return "\n".join(
         [
             f"  <testsuite{_attributes(attributes)}>",
-            "    <properties>", *(f"  {line}" for line in told), "    </properties>",
+            "    <properties>",
+            *(f"  {line}" for line in told),
+            "    </properties>",
             *(_testcase(name, case) for case in cases),
             f"    <system-out>{escape(notes)}</system-out>",
             "    <system-err></system-err>",
             "  </testsuite>\n",
         ]
-    )  # fmt: skip
+    )
 
 
 def _testcase(suite: str, case: JUnitCase) -> str:
@@ -161,9 +170,7 @@ def _detail(text: str) -> str:
 
 
 def _attributes(values: dict[str, str]) -> str:
-    return "".join(
-        f" {name}={quoteattr(cut(_xml(text), _MOST_WORD))}" for name, text in values.items()
-    )
+    return "".join(f" {name}={quoteattr(cut(_xml(text), _MOST_WORD))}" for name, text in values.items())
 
 
 def _xml(text: str) -> str:

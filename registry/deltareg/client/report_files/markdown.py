@@ -8,15 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from deltareg.client.report_files.facts import GateReport, SuiteOutcome, Standing, ReportWaiver, told_signers
-from deltareg.drawing.wording import (
-    clean,
-    cut,
-    number,
-    seconds,
-    short,
-    size,
-)
+from deltareg.client.report_files.facts import GateReport, ReportWaiver, Standing, SuiteOutcome, told_signers
+from deltareg.drawing.wording import clean, cut, number, seconds, short, size
 from deltareg.wire import CheckResult
 
 if TYPE_CHECKING:
@@ -27,16 +20,26 @@ MOST_MODULES = 10
 _MOST_CELL, _MOST_LINE, _MOST_CHECKS, _MOST_RULES = 200, 500, 60, 30
 _CUT = "\n\n_Cut here: the report as HTML or JSON has the rest._\n"
 HEADLINES: dict[Standing, str] = {
-    "allowed": "✅ **Allowed**", "failed": "❌ **Failed**", "pending": "⏳ **Pending**",
-    "inconclusive": "⚠️ **Inconclusive**", "blocked": "⛔ **Blocked**",
-}  # fmt: skip
+    "allowed": "✅ **Allowed**",
+    "failed": "❌ **Failed**",
+    "pending": "⏳ **Pending**",
+    "inconclusive": "⚠️ **Inconclusive**",
+    "blocked": "⛔ **Blocked**",
+}
 _SIGNS = {"pass": "✅", "fail": "❌", "warn": "⚠️", "skipped": "⏭️", "n/a": "▫️"}
 _JOINER = "\u200b"  # stands in links and mentions; `clean` has taken out those of others
-_ESCAPES = str.maketrans({
-    **{c: f"\\{c}" for c in "\\`*_[]~$"},
-    "&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;",
-    "@": "@&#8203;", "#": "#&#8203;", _JOINER: "&#8203;",
-})  # fmt: skip
+_ESCAPES = str.maketrans(
+    {
+        **{c: f"\\{c}" for c in "\\`*_[]~$"},
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        "|": "&#124;",
+        "@": "@&#8203;",
+        "#": "#&#8203;",
+        _JOINER: "&#8203;",
+    }
+)
 
 
 def marker(report: GateReport) -> str:
@@ -49,9 +52,7 @@ def headline(report: GateReport) -> str:
     """Say how it stands in a few words, without marks."""
     ref, answer = report.version.ref, report.answer
     if answer is None:
-        return f"{ref}: verification of " + " and ".join(
-            f"suite {one.suite} gave {one.word}" for one in report.suites
-        )
+        return f"{ref}: verification of " + " and ".join(f"suite {one.suite} gave {one.word}" for one in report.suites)
     if report.standing == "allowed":
         return f"{ref} may go to {answer.channel}"
     count = len(answer.unmet)
@@ -144,10 +145,7 @@ def _module(module: "WeightDifference") -> list[str]:
 def _facts(report: GateReport) -> str:
     version = report.version
     rows = [
-        (
-            "version",
-            f"{_cell_code(version.ref)} · {code(short(version.digest))} · {_cell(version.kind)}",
-        ),
+        ("version", f"{_cell_code(version.ref)} · {code(short(version.digest))} · {_cell(version.kind)}"),
         ("base", f"{_cell_code(version.base.name)} · {code(short(version.base.root))}"),
         ("stored", stored_words(report)),
     ]
@@ -156,8 +154,12 @@ def _facts(report: GateReport) -> str:
     for judged in report.suites:
         verdict = judged.verdict
         if verdict is not None:
-            about = [f"base evidence {verdict.base_evidence}", f"sandbox {verdict.sandbox}",
-                     verdict.verifier, verdict.dtype]  # fmt: skip
+            about = [
+                f"base evidence {verdict.base_evidence}",
+                f"sandbox {verdict.sandbox}",
+                verdict.verifier,
+                verdict.dtype,
+            ]
             rows.append((f"judged ({judged.suite})", _cell(" · ".join(filter(None, about)))))
     body = _table(["", ""], "--", [[_cell(label), text] for label, text in rows])
     return f"<details><summary>Version, storage, environment</summary>\n\n{body}\n\n</details>"

@@ -106,12 +106,8 @@ def _check_folder(folder: Path) -> None:
     except OSError as error:
         raise _unwritable(folder, error) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InvalidInput(
-            f"{folder} cannot be written to", fix="name a folder that you may write to"
-        )
+        raise InvalidInput(f"{folder} cannot be written to", fix="name a folder that you may write to")
 
 
 def _unwritable(path: Path, error: OSError) -> InvalidInput:
-    return InvalidInput(
-        f"{path} cannot be written: {error.strerror}", fix="name a file that you may write"
-    )
+    return InvalidInput(f"{path} cannot be written: {error.strerror}", fix="name a file that you may write")

@@ -38,9 +38,7 @@ class ResourceAttribute:
         """Take the name that it has in the client."""
         self._name = name
 
-    def __get__(
-        self, client: ContextHolder | None, owner: type | None = None
-    ) -> "Resource | type[Resource]":
+    def __get__(self, client: ContextHolder | None, owner: type | None = None) -> "Resource | type[Resource]":
         """Give the thing of a client, or its class where there is no client."""
         kind = resource_class(self._name)
         if client is None:

@@ -27,9 +27,8 @@ class Audit(Resource):
     ) -> Listing[AuditRow]:
         """List who did what, newest first."""
         return self._list(
-            "/audit", Page[AuditRow], actor=actor, action=action, subject=subject,
-            cursor=cursor, limit=limit,
-        )  # fmt: skip
+            "/audit", Page[AuditRow], actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
+        )
 
     def checkpoint(self) -> CheckpointInfo:
         """Give the newest checkpoint of the log, held against the last that this machine saw.
@@ -38,13 +37,13 @@ class Audit(Resource):
             LogRewritten: It is older, of another log, or does not begin with what was seen.
             NotFound: Nothing is sealed yet.
         """
-        return self._seen()
+        return self._see_checkpoint()
 
     def accept(self) -> CheckpointInfo:
         """Go by the log that the registry has now, whatever this machine saw before."""
-        return self._seen(is_accepted=True)
+        return self._see_checkpoint(is_accepted=True)
 
-    def _seen(self, *, is_accepted: bool = False) -> CheckpointInfo:
+    def _see_checkpoint(self, *, is_accepted: bool = False) -> CheckpointInfo:
         """Give what was verified; where there is none, let the server say so."""
         see = use_cases.last_checkpoint.see_checkpoint
         found = see(self._context, is_accepted=is_accepted)
@@ -58,11 +57,7 @@ class Audit(Resource):
         return use_cases.audit_log.write_log(self._context, Path(path))
 
     def verify(
-        self,
-        path: AnyPath | None = None,
-        *,
-        keys: AnyPath | None = None,
-        against: Sequence[AnyPath] = (),
+        self, path: AnyPath | None = None, *, keys: AnyPath | None = None, against: Sequence[AnyPath] = ()
     ) -> LogReport:
         """Verify the log of the registry, or one in a file without asking anybody.
 
@@ -74,10 +69,11 @@ class Audit(Resource):
             against: Files with checkpoints that were kept elsewhere.
         """
         return use_cases.audit_log.verify_log(
-            self._context, None if path is None else Path(path),
+            self._context,
+            None if path is None else Path(path),
             keys_file=None if keys is None else Path(keys),
             against=[Path(each) for each in against],
-        )  # fmt: skip
+        )
 
     def prove(self, number: int) -> RowProof:
         """Have the registry prove that a row is in its log.

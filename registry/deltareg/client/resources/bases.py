@@ -10,17 +10,7 @@ from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import NotFound
 from deltareg.refs import Ref, parse_base, plain_base
-from deltareg.wire import (
-    BaseDiff,
-    BaseForm,
-    BaseInfo,
-    BaseProbeSet,
-    BaseRename,
-    CompatRow,
-    Page,
-    Scheme,
-    request_of,
-)
+from deltareg.wire import BaseDiff, BaseForm, BaseInfo, BaseProbeSet, BaseRename, CompatRow, Page, Scheme, request_of
 
 if TYPE_CHECKING:
     from deltareg.client.campaign.campaign import CampaignReport
@@ -95,9 +85,7 @@ class Bases(Resource):
         self, name: str, *, suite: str = "smoke", cursor: str | None = None, limit: int = 50
     ) -> Listing[CompatRow]:
         """List the versions of a base, newest first, and on which variants each is proven."""
-        return self._list(
-            f"{base_path(name)}/compat", Page[CompatRow], suite=suite, cursor=cursor, limit=limit
-        )
+        return self._list(f"{base_path(name)}/compat", Page[CompatRow], suite=suite, cursor=cursor, limit=limit)
 
     def list(self, *, cursor: str | None = None, limit: int = 50) -> Listing[BaseInfo]:
         """List bases by name."""
@@ -128,9 +116,15 @@ class Bases(Resource):
         return use_cases.campaign.campaign(self._context, old, new, within=within)
 
     def start_campaign(
-        self, old: str, new: str, *, within: str = "", limit: int | None = None,
-        is_dry_run: bool = False, tell: Callable[[str], None] = lambda _: None,
-    ) -> "CampaignStart":  # fmt: skip
+        self,
+        old: str,
+        new: str,
+        *,
+        within: str = "",
+        limit: int | None = None,
+        is_dry_run: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> "CampaignStart":
         """Push what fits the new base as it is onto it, which queues its verification.
 
         Args:
@@ -142,9 +136,7 @@ class Bases(Resource):
             tell: Hears of each that was begun.
         """
         report = self.campaign(old, new, within=within)
-        return use_cases.campaign_start.start(
-            self._context, report, limit=limit, is_dry_run=is_dry_run, tell=tell
-        )
+        return use_cases.campaign_start.start(self._context, report, limit=limit, is_dry_run=is_dry_run, tell=tell)
 
     def probes(self, name: str) -> BaseProbeSet:
         """Show the general probe set of a base: what every delta on it is held against."""
@@ -165,9 +157,7 @@ class Bases(Resource):
         Raises:
             Conflict: Versions or variants stand on it.
         """
-        return self._context.api.request(
-            "DELETE", base_path(name), BaseInfo, query={"dry_run": dry_run or None}
-        )
+        return self._context.api.request("DELETE", base_path(name), BaseInfo, query={"dry_run": dry_run or None})
 
     def fetch(self, base: BaseInfo | str) -> "BaseFolder":
         """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""

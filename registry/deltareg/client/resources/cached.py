@@ -25,7 +25,7 @@ class Cached(Resource):
         Raises:
             NotFound: There is nothing with this digest in the cache, or no such version.
         """
-        name, digests = self._named(text)
+        name, digests = self._find_digests(text)
         return self._context.cache.pins.add(name, digests)
 
     def unpin(self, text: str) -> Pin:
@@ -53,7 +53,7 @@ class Cached(Resource):
             NotFound: There is no such thing.
             Conflict: It is pinned; nothing is removed.
         """
-        name, digests = self._named(text)
+        name, digests = self._find_digests(text)
         found = [entry for entry in self._context.cache.entries() if entry.digest in digests]
         held = [pin.name for pin in self._context.cache.pins.all() if {*pin.digests} & {*digests}]
         if held:
@@ -63,16 +63,14 @@ class Cached(Resource):
                 remove(entry.path)
         return PruneReport(len(found), sum(entry.size_bytes for entry in found), dry_run)
 
-    def _named(self, text: str) -> tuple[str, tuple[str, ...]]:
+    def _find_digests(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Give the full name of a thing and the digests that are kept of it, its own first."""
         if "/" in text:
             return self._version(Ref.parse(text))
         prefix = _hex(text)
         found = {e.digest for e in self._context.cache.entries() if _starts(e.digest, prefix)}
         if not found:
-            raise NotFound(
-                f"the cache holds nothing with the digest {text}", fix="deltareg cache ls"
-            )
+            raise NotFound(f"the cache holds nothing with the digest {text}", fix="deltareg cache ls")
         _check_one(text, sorted(found))
         (digest,) = found
         return digest, (digest,)
@@ -101,6 +99,5 @@ def _check_one(text: str, names: Sequence[str]) -> None:
     """
     if len(names) > 1:
         raise InvalidInput(
-            f"{text} is the beginning of {len(names)} digests: {', '.join(names[:3])}",
-            fix="write more of it",
+            f"{text} is the beginning of {len(names)} digests: {', '.join(names[:3])}", fix="write more of it"
         )

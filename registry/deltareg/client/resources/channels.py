@@ -53,9 +53,7 @@ class Channels(Resource):
         """Make a channel; one that exists is left as it is."""
         return self._context.api.request("PUT", _path(line, name), ChannelInfo)
 
-    def history(
-        self, line: str, name: str, *, cursor: str | None = None, limit: int = 50
-    ) -> Listing[RevisionInfo]:
+    def history(self, line: str, name: str, *, cursor: str | None = None, limit: int = 50) -> Listing[RevisionInfo]:
         """List a channel's ledger, newest first."""
         path = f"{_path(line, name)}/revisions"
         return self._list(path, Page[RevisionInfo], cursor=cursor, limit=limit)
@@ -71,18 +69,14 @@ class Channels(Resource):
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/gate"
         accepting = {"accept_warnings": True} if accept_warnings else {}
-        answer = self._context.api.get(
-            path, GateAnswer, channel=parse_channel(channel), **accepting
-        )
+        answer = self._context.api.get(path, GateAnswer, channel=parse_channel(channel), **accepting)
         if answer.allowed:
             use_cases.verified.verify_answer(self._context, answer, digest=version.digest)
         return answer
 
     def summary(self, line: str, channel: str, revision: int) -> GateSummary:
         """Give what the server signed when it made a promotion: why the gate let it through."""
-        return self._context.api.get(
-            f"{_path(line, channel)}/revisions/{revision}/summary", GateSummary
-        )
+        return self._context.api.get(f"{_path(line, channel)}/revisions/{revision}/summary", GateSummary)
 
     def promote(
         self,
@@ -122,9 +116,13 @@ class Channels(Resource):
                 fix=f"deltareg channel show {line} {channel}",
             )
         move = request_of(
-            ChannelMove, kind="promote", version=version.version, reason=reason,
-            break_glass=break_glass, accept_warnings=accept_warnings,
-        )  # fmt: skip
+            ChannelMove,
+            kind="promote",
+            version=version.version,
+            reason=reason,
+            break_glass=break_glass,
+            accept_warnings=accept_warnings,
+        )
         return self._move(str(line), channel, move, current=current)
 
     def rollback(
@@ -152,9 +150,15 @@ class Channels(Resource):
             dry_run: Whether to say only where it would go.
         """
         move = request_of(
-            ChannelMove, kind="rollback", version=version, revision=revision, steps=steps,
-            reason=reason, break_glass=break_glass, dry_run=dry_run,
-        )  # fmt: skip
+            ChannelMove,
+            kind="rollback",
+            version=version,
+            revision=revision,
+            steps=steps,
+            reason=reason,
+            break_glass=break_glass,
+            dry_run=dry_run,
+        )
         return self._move(line, channel, move)
 
     def readiness(self, line: str, channel: str) -> ReadinessInfo:
@@ -170,9 +174,7 @@ class Channels(Resource):
         path = f"{_path(line, channel)}/revisions/{revision}:review"
         return self._context.api.post(path, request_of(Review, message=message), GlassBroken)
 
-    def freeze(
-        self, line: str, channel: str, *, reason: str, until: str | None = None
-    ) -> MoveResult:
+    def freeze(self, line: str, channel: str, *, reason: str, until: str | None = None) -> MoveResult:
         """Let nothing move a channel, until an RFC 3339 time or until it is unfrozen."""
         move = request_of(ChannelMove, kind="freeze", reason=reason, until=until)
         return self._move(line, channel, move)
@@ -186,9 +188,7 @@ class Channels(Resource):
         move = request_of(ChannelMove, kind="unfreeze", reason=reason)
         return self._move(line, channel, move)
 
-    def clear_quarantine(
-        self, line: str, channel: str, version: int, *, reason: str
-    ) -> ChannelInfo:
+    def clear_quarantine(self, line: str, channel: str, version: int, *, reason: str) -> ChannelInfo:
         """Let a version that was rolled back be promoted again.
 
         Raises:
@@ -203,13 +203,7 @@ class Channels(Resource):
             return self.show(line, channel)
 
     def export(
-        self,
-        line: str,
-        channel: str,
-        form: str,
-        *,
-        options: "ExportOptions",
-        beside: str | None = None,
+        self, line: str, channel: str, form: str, *, options: "ExportOptions", beside: str | None = None
     ) -> "tuple[Sequence[Manifest], Sequence[ServedVersion]]":
         """Write the manifests by which another system serves what a channel says now.
 
@@ -228,22 +222,20 @@ class Channels(Resource):
         from deltareg.client import manifests  # few ask for them
 
         return manifests.export(
-            self._context, LineRef.parse(line), parse_channel(channel), form, options=options,
+            self._context,
+            LineRef.parse(line),
+            parse_channel(channel),
+            form,
+            options=options,
             beside=None if beside is None else parse_channel(beside),
-        )  # fmt: skip
+        )
 
     def policy(self, line: str, channel: str) -> PolicyInfo:
         """Show what a channel asks of a version."""
         return self._context.api.get(f"{_path(line, channel)}/policy", PolicyInfo)
 
     def set_policy(
-        self,
-        line: str,
-        channel: str,
-        policy: dict[str, object],
-        *,
-        reason: str = "",
-        dry_run: bool = False,
+        self, line: str, channel: str, policy: dict[str, object], *, reason: str = "", dry_run: bool = False
     ) -> PolicyChange:
         """Replace a channel's policy, or say what that would change.
 
@@ -253,13 +245,10 @@ class Channels(Resource):
         seen = self.policy(line, channel)
         wanted = request_of(PolicySet, policy=policy, reason=reason, dry_run=dry_run)
         return self._context.api.request(
-            "PUT", f"{_path(line, channel)}/policy", PolicyChange, body=wanted,
-            headers={"If-Match": f'"{seen.digest}"'},
-        )  # fmt: skip
+            "PUT", f"{_path(line, channel)}/policy", PolicyChange, body=wanted, headers={"If-Match": f'"{seen.digest}"'}
+        )
 
-    def _move(
-        self, line: str, channel: str, move: ChannelMove, *, current: ChannelInfo | None = None
-    ) -> MoveResult:
+    def _move(self, line: str, channel: str, move: ChannelMove, *, current: ChannelInfo | None = None) -> MoveResult:
         seen = self.show(line, channel) if current is None else current
         # With a key of its own, a move whose answer was lost is answered again and not made twice.
         headers = {"If-Match": f'"r{seen.revision}"', "Idempotency-Key": uuid.uuid4().hex}

@@ -36,9 +36,8 @@ class Events(Resource):
             limit: How many at most.
         """
         return self._context.api.get(
-            "/events", EventPage, of=of, type=",".join(types) or None, after=after,
-            newest=newest or None, limit=limit,
-        )  # fmt: skip
+            "/events", EventPage, of=of, type=",".join(types) or None, after=after, newest=newest or None, limit=limit
+        )
 
     def follow(
         self,
@@ -67,9 +66,7 @@ class Events(Resource):
         while True:
             headers = {"Last-Event-ID": place.last} if place.last is not None else {}
             try:
-                with self._context.api.download(
-                    "/events/stream", query=asked, headers=headers
-                ) as response:
+                with self._context.api.download("/events/stream", query=asked, headers=headers) as response:
                     for event in place.read(response.iter_lines()):
                         pause_s = _FIRST_PAUSE_S
                         yield event

@@ -14,7 +14,7 @@ from deltareg.wire import FollowerInfo, Page
 
 if TYPE_CHECKING:
     from deltareg.client.follow import Agent, FollowedChannel, FollowEvent, FollowOptions
-    from deltareg.client.follow.by_name.opening import VersionsByName, ByNameOptions
+    from deltareg.client.follow.by_name.opening import ByNameOptions, VersionsByName
     from deltareg.client.follow.engine import ServingEngine
 
 _HOST_CHARACTERS = 50
@@ -45,9 +45,7 @@ class Fleet(Resource):
 
         return VersionsByName(self._context, options, url=url, token=token)
 
-    def list(
-        self, of: str | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Listing[FollowerInfo]:
+    def list(self, of: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[FollowerInfo]:
         """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all."""
         return self._list("/fleet/agents", Page[FollowerInfo], of=of, cursor=cursor, limit=limit)
 

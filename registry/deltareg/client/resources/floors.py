@@ -16,12 +16,7 @@ class Floors(Resource):
         return self._context.api.get(_path(namespace), FloorInfo)
 
     def set(
-        self,
-        policy: Mapping[str, object],
-        *,
-        namespace: str | None = None,
-        reason: str,
-        dry_run: bool = False,
+        self, policy: Mapping[str, object], *, namespace: str | None = None, reason: str, dry_run: bool = False
     ) -> FloorChange:
         """Replace what a namespace, or the server, asks; or say what that would change.
 
@@ -37,9 +32,8 @@ class Floors(Resource):
         seen = self.show(namespace)
         wanted = request_of(FloorSet, policy=dict(policy), reason=reason, dry_run=dry_run)
         return self._context.api.request(
-            "PUT", _path(namespace), FloorChange, body=wanted,
-            headers={"If-Match": f'"{seen.digest}"'},
-        )  # fmt: skip
+            "PUT", _path(namespace), FloorChange, body=wanted, headers={"If-Match": f'"{seen.digest}"'}
+        )
 
 
 def _path(namespace: str | None) -> str:

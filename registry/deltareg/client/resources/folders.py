@@ -20,9 +20,7 @@ class Folders(Resource):
 
     __slots__ = ()
 
-    def lint(
-        self, path: AnyPath, *, base: str | None = None, convention: str = ""
-    ) -> "reports.LintReport":
+    def lint(self, path: AnyPath, *, base: str | None = None, convention: str = "") -> "reports.LintReport":
         """Say what a folder is and what is wrong with it; offline when the base is a folder."""
         return use_cases.lint.lint(self._context, Path(path), base=base, convention=convention)
 
@@ -37,9 +35,7 @@ class Folders(Resource):
             base: The base, as a folder or a name.
             layout: `peft`, which push takes, or `mlx`, `gguf`, `fused-experts`, `per-expert`.
         """
-        return use_cases.convert.convert(
-            self._context, Path(path), Path(to), base=base, layout=layout
-        )
+        return use_cases.convert.convert(self._context, Path(path), Path(to), base=base, layout=layout)
 
     def golden(self, path: AnyPath) -> "reports.GoldenReport":
         """Say what golden outputs a delta's folder has, and where they come from.
@@ -53,7 +49,7 @@ class Folders(Resource):
         """Make a folder that holds a version hold another one; only what differs travels."""
         return use_cases.update.update(self._context, Path(folder), to, is_plan=is_plan)
 
-    def outdated(self, *paths: AnyPath, channel: str = "prod") -> OutdatedReport:
+    def list_outdated(self, *paths: AnyPath, channel: str = "prod") -> OutdatedReport:
         """Hold folders that were pulled to against what a channel serves now, or the newest.
 
         Without any, those of the lock file in the working directory, or of the directory.
@@ -61,19 +57,13 @@ class Folders(Resource):
         return find_outdated(self._context, [Path(path) for path in paths], channel=channel)
 
     def lock(
-        self,
-        file: AnyPath = LOCK_FILE,
-        *,
-        add: Sequence[tuple[str, AnyPath]] = (),
-        drop: Sequence[AnyPath] = (),
+        self, file: AnyPath = LOCK_FILE, *, add: Sequence[tuple[str, AnyPath]] = (), drop: Sequence[AnyPath] = ()
     ) -> LockReport:
         """Write down which version stands in which folder; alone, what all references mean now."""
         added = [(ref, str(folder)) for ref, folder in add]
         dropped = [str(folder) for folder in drop]
         return use_cases.sync.lock(self._context, Path(file), add=added, drop=dropped)
 
-    def sync(
-        self, file: AnyPath = LOCK_FILE, *, frozen: bool = False, is_plan: bool = False
-    ) -> SyncReport:
+    def sync(self, file: AnyPath = LOCK_FILE, *, frozen: bool = False, is_plan: bool = False) -> SyncReport:
         """Make the folders of a lock file what it says; see `SyncReport.is_drifted`."""
         return use_cases.sync.sync(self._context, Path(file), is_frozen=frozen, is_plan=is_plan)

@@ -75,9 +75,7 @@ def _text(key: str) -> str:
     try:
         found = Path(key).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"no public key, and no file with one: {key[:80]}", fix=_PRINT
-        ) from error
+        raise InvalidInput(f"no public key, and no file with one: {key[:80]}", fix=_PRINT) from error
     if "PRIVATE KEY" in found:
         raise InvalidInput(f"{key} is the key itself, which stays where it is", fix=_PRINT)
     return found.splitlines()[0] if found else ""

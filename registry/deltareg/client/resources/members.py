@@ -10,22 +10,14 @@ class Members(Resource):
 
     __slots__ = ()
 
-    def add(
-        self, principal: str, role: str, *, namespace: str | None = None, pattern: str = ""
-    ) -> MemberInfo:
+    def add(self, principal: str, role: str, *, namespace: str | None = None, pattern: str = "") -> MemberInfo:
         """Give a role: in a namespace, or everywhere without one."""
-        body = request_of(
-            MemberAdd, principal=principal, role=role, namespace=namespace, pattern=pattern
-        )
+        body = request_of(MemberAdd, principal=principal, role=role, namespace=namespace, pattern=pattern)
         return self._context.api.post("/members", body, MemberInfo)
 
-    def list(
-        self, namespace: str | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Listing[MemberInfo]:
+    def list(self, namespace: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[MemberInfo]:
         """List the roles in a namespace, or those that reach everything."""
-        return self._list(
-            "/members", Page[MemberInfo], namespace=namespace, cursor=cursor, limit=limit
-        )
+        return self._list("/members", Page[MemberInfo], namespace=namespace, cursor=cursor, limit=limit)
 
     def end(self, member_id: int) -> MemberInfo:
         """Take a role away, at once."""
@@ -33,20 +25,17 @@ class Members(Resource):
 
     def explain(self, principal: str, action: str, ref: str) -> AccessAnswer:
         """Say whether a principal may do something now, by what, and what would give it."""
-        return self._context.api.get(
-            "/access/explain", AccessAnswer, principal=principal, action=action, ref=ref
-        )
+        return self._context.api.get("/access/explain", AccessAnswer, principal=principal, action=action, ref=ref)
 
     def review(
-        self,
-        namespace: str | None = None,
-        *,
-        unused_days: int = 90,
-        cursor: str | None = None,
-        limit: int = 50,
+        self, namespace: str | None = None, *, unused_days: int = 90, cursor: str | None = None, limit: int = 50
     ) -> Listing[AccessFinding]:
         """List who holds what, with what looks like too much."""
         return self._list(
-            "/access/review", Page[AccessFinding], namespace=namespace, unused_days=unused_days,
-            cursor=cursor, limit=limit,
-        )  # fmt: skip
+            "/access/review",
+            Page[AccessFinding],
+            namespace=namespace,
+            unused_days=unused_days,
+            cursor=cursor,
+            limit=limit,
+        )

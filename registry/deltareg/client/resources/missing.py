@@ -33,9 +33,7 @@ def missing_verifications(answer: GateAnswer) -> list[MissingVerification]:
         if wanted is not None:
             before = found.get(wanted.suite, wanted)
             again = wanted.again or before.again or rule.rule == "stale"
-            found[wanted.suite] = MissingVerification(
-                wanted.suite, again, wanted.independent or before.independent
-            )
+            found[wanted.suite] = MissingVerification(wanted.suite, again, wanted.independent or before.independent)
     return list(found.values())
 
 
@@ -48,7 +46,5 @@ def _read(command: str) -> MissingVerification | None:
         return None
     at = words.index("--suite") + 1 if "--suite" in words else len(words)
     return MissingVerification(
-        words[at] if at < len(words) else _DEFAULT_SUITE,
-        "--again" in words,
-        "--independent" in words,
+        words[at] if at < len(words) else _DEFAULT_SUITE, "--again" in words, "--independent" in words
     )

@@ -2,14 +2,7 @@
 
 from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
-from deltareg.wire import (
-    NamespaceChange,
-    NamespaceCreate,
-    NamespaceInfo,
-    Page,
-    Visibility,
-    request_of,
-)
+from deltareg.wire import NamespaceChange, NamespaceCreate, NamespaceInfo, Page, Visibility, request_of
 
 
 class Namespaces(Resource):

@@ -27,9 +27,8 @@ class Requests(Resource):
     ) -> Listing[RequestInfo]:
         """List requests, newest first."""
         return self._list(
-            "/requests", Page[RequestInfo], of=of, state=state, channel=channel, cursor=cursor,
-            limit=limit,
-        )  # fmt: skip
+            "/requests", Page[RequestInfo], of=of, state=state, channel=channel, cursor=cursor, limit=limit
+        )
 
     def show(self, request_id: int) -> RequestInfo:
         """Show a request, and what keeps it from being promoted."""

@@ -28,13 +28,7 @@ class Resource:
         return f"<{type(self).__name__.lower()} of {self._context.config.server}>"
 
     def _list(
-        self,
-        path: str,
-        kind: type[Page[Item]],
-        /,
-        *,
-        cursor: str | None = None,
-        **query: str | float | bool | None,
+        self, path: str, kind: type[Page[Item]], /, *, cursor: str | None = None, **query: str | float | bool | None
     ) -> Listing[Item]:
         """List what a path has, from a cursor on; the next pages are asked for alike."""
         return list_pages(lambda at: self._context.api.get(path, kind, cursor=at, **query), cursor)

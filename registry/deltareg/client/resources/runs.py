@@ -8,17 +8,7 @@ from deltareg.client.resources.resource import Resource
 from deltareg.client.results.listing import Listing
 from deltareg.errors import NotFound
 from deltareg.refs import Ref, is_id, parse_id
-from deltareg.wire import (
-    LogLine,
-    Page,
-    Priority,
-    RunCreate,
-    RunInfo,
-    RunLog,
-    VerdictInfo,
-    WorkerInfo,
-    request_of,
-)
+from deltareg.wire import LogLine, Page, Priority, RunCreate, RunInfo, RunLog, VerdictInfo, WorkerInfo, request_of
 from deltareg.wire.runs import PromptForm
 
 
@@ -46,9 +36,16 @@ class Runs(Resource):
         worker, on another host, than those that passed the version already.
         """
         wanted = request_of(
-            RunCreate, ref=ref, suite=suite, again=again, labels=dict(labels or {}),
-            priority=priority, channel=channel, variant=variant, independent=independent,
-        )  # fmt: skip
+            RunCreate,
+            ref=ref,
+            suite=suite,
+            again=again,
+            labels=dict(labels or {}),
+            priority=priority,
+            channel=channel,
+            variant=variant,
+            independent=independent,
+        )
         return self.create(wanted)
 
     def prove(self, ref: str = "", *, base: str = "", again: bool = False) -> RunInfo:
@@ -72,12 +69,7 @@ class Runs(Resource):
         return self._context.api.get("/comparisons", wire.VersionDifferences, a=a, b=b)
 
     def ask(
-        self,
-        prompt: str,
-        *refs: str,
-        tokens: int = 64,
-        seed: int | None = None,
-        form: PromptForm = "auto",
+        self, prompt: str, *refs: str, tokens: int = 64, seed: int | None = None, form: PromptForm = "auto"
     ) -> RunInfo:
         """Have a worker answer a prompt by a base and one or two versions of it, side by side.
 
@@ -92,9 +84,7 @@ class Runs(Resource):
         Raises:
             QuotaExceeded: It was asked too much; the error says when to ask again.
         """
-        wanted = request_of(
-            wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form
-        )
+        wanted = request_of(wire.AnswerCreate, prompt=prompt, refs=list(refs), tokens=tokens, seed=seed, form=form)
         return self._context.api.post("/answers", wanted, RunInfo)
 
     def answers(self, run: RunInfo | str) -> "wire.AnswersInfo":
@@ -125,9 +115,8 @@ class Runs(Resource):
         """
         run_id = run if isinstance(run, str) else run.id
         return follow_run(
-            self._context, run_id, timeout_s=timeout_s, on_change=on_change, on_line=on_line,
-            is_needless=is_needless,
-        )  # fmt: skip
+            self._context, run_id, timeout_s=timeout_s, on_change=on_change, on_line=on_line, is_needless=is_needless
+        )
 
     def show(self, run_id: str) -> RunInfo:
         """Show a run."""
@@ -154,15 +143,11 @@ class Runs(Resource):
         """Read a run with a page of its log, from the line after a number on."""
         return read_run_log(self._context, run_id, after=after)
 
-    def list(
-        self, *, state: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Listing[RunInfo]:
+    def list(self, *, state: str | None = None, cursor: str | None = None, limit: int = 50) -> Listing[RunInfo]:
         """List runs, newest first."""
         return self._list("/runs", Page[RunInfo], state=state, cursor=cursor, limit=limit)
 
-    def queue(
-        self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Listing[RunInfo]:
+    def queue(self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[RunInfo]:
         """List the runs that are under way, and then those that wait, the next one first."""
         return self._list("/queue", Page[RunInfo], ref=ref, cursor=cursor, limit=limit)
 

@@ -12,15 +12,7 @@ from deltareg.client.results.proofs import FilesProof, SignerKey
 from deltareg.client.trust.kept_signature import fetch_signed, list_signed, send_signed
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
-from deltareg.wire import (
-    Page,
-    ReferrerBody,
-    ReferrerInfo,
-    RevokedSigner,
-    SignerRevoke,
-    VersionDetail,
-    request_of,
-)
+from deltareg.wire import Page, ReferrerBody, ReferrerInfo, RevokedSigner, SignerRevoke, VersionDetail, request_of
 
 Form = Literal["signature", "attestation"]
 
@@ -35,9 +27,7 @@ class Signatures(Resource):
         found = list_signed(self._context, self._version(ref))
         return [info for info in found if info.form == form]
 
-    def add(
-        self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: Form = "signature"
-    ) -> ReferrerInfo:
+    def add(self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: Form = "signature") -> ReferrerInfo:
         """Bring what somebody signed, from a file.
 
         Args:
@@ -66,9 +56,7 @@ class Signatures(Resource):
             if info.form == form and info.digest.partition(":")[2].startswith(_hex(digest))
         ]
         if not found:
-            raise NotFound(
-                f"{version.ref} has no such {form}", fix=f"deltareg signature ls {version.ref}"
-            )
+            raise NotFound(f"{version.ref} has no such {form}", fix=f"deltareg signature ls {version.ref}")
         return fetch_signed(self._context, version, found[-1].digest)
 
     def verify(
@@ -106,12 +94,7 @@ class Signatures(Resource):
         return signed.require_signatures(self._context, version, manifest, trusted)
 
     def verify_attestations(
-        self,
-        ref: str,
-        signers: Sequence[str],
-        *,
-        predicate_type: str = "",
-        sigstore_trust: AnyPath | None = None,
+        self, ref: str, signers: Sequence[str], *, predicate_type: str = "", sigstore_trust: AnyPath | None = None
     ) -> Sequence[FilesProof]:
         """Verify the attestations of a version by each of some signers, of one kind or of all.
 
@@ -137,7 +120,7 @@ class Signatures(Resource):
         """
         return use_cases.signers.key_in(Path(path))
 
-    def revoked(self) -> Listing[RevokedSigner]:
+    def list_revoked(self) -> Listing[RevokedSigner]:
         """List the keys and authorities whose signatures count no more."""
         return self._list("/signers/revoked", Page[RevokedSigner])
 
@@ -149,13 +132,10 @@ class Signatures(Resource):
     def _version(self, ref: str) -> VersionDetail:
         return resolve(self._context, Ref.parse(ref), bare="newest")
 
-    def _signers(
-        self, texts: Sequence[str], trust: AnyPath | None
-    ) -> "tuple[use_cases.signers.Signer, ...]":
+    def _signers(self, texts: Sequence[str], trust: AnyPath | None) -> "tuple[use_cases.signers.TrustedSigner, ...]":
         if not texts:
             raise InvalidInput(
-                "a signature shows nothing where nobody says whose it should be",
-                fix="name the signer: --key FILE",
+                "a signature shows nothing where nobody says whose it should be", fix="name the signer: --key FILE"
             )
         where = None if trust is None else Path(trust)
         return use_cases.signers.parse_signers(texts, trust=where)

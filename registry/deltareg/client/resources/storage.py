@@ -65,9 +65,7 @@ class Storage(Resource):
             Conflict: It is damaged as well.
         """
         request = request_of(FormRevert, **({} if form is None else {"form": form}))
-        return self._context.api.post(
-            f"{path_of_one(self._context, ref)}:revert", request, FormHistory
-        )
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:revert", request, FormHistory)
 
     def fsck(self, *, read_data: bool = False, repair: bool = False) -> FsckReport:
         """Hold the store against the database.

@@ -44,11 +44,15 @@ class KnownCheck:
         """The check as plain values."""
         form = self.form
         return {
-            "name": self.name, "about": form.about, "parameters": dict(form.parameters),
-            "probes": list(form.probes), "against": list(form.against),
+            "name": self.name,
+            "about": form.about,
+            "parameters": dict(form.parameters),
+            "probes": list(form.probes),
+            "against": list(form.against),
             "choices": {name: list(words) for name, words in form.choices.items()},
-            "takes_threshold": form.takes_threshold, "may_not_apply": form.may_not_apply,
-        }  # fmt: skip
+            "takes_threshold": form.takes_threshold,
+            "may_not_apply": form.may_not_apply,
+        }
 
 
 class Suites(Resource):
@@ -64,9 +68,7 @@ class Suites(Resource):
         """Show a suite with its document, as it is now or as it was under a digest."""
         return show_suite(self._context, name, digest=digest)
 
-    def versions(
-        self, name: str, *, cursor: str | None = None, limit: int = 50
-    ) -> Listing[SuiteInfo]:
+    def versions(self, name: str, *, cursor: str | None = None, limit: int = 50) -> Listing[SuiteInfo]:
         """List the versions of a suite, newest first."""
         path = f"{suite_path(name)}/versions"
         return self._list(path, Page[SuiteInfo], cursor=cursor, limit=limit)
@@ -106,7 +108,7 @@ class Suites(Resource):
     @property
     def drafting(self) -> "SuiteDrafting":
         """Suites drafted from somebody's data."""
-        return use_cases.draft_suite.Drafting(self._context)
+        return use_cases.draft_suite.SuiteDrafting(self._context)
 
     @property
     def history(self) -> "LineHistory":
@@ -166,11 +168,7 @@ def read_suite_file(path: Path) -> tuple[Suite, dict[str, bytes]]:
 
 
 def _samples_of(suite: Suite, files: Mapping[str, bytes]) -> dict[str, Samples]:
-    return {
-        name: read_samples(one, files.get(one.file, b""))
-        for name, one in suite.sets.items()
-        if not one.is_task
-    }
+    return {name: read_samples(one, files.get(one.file, b"")) for name, one in suite.sets.items() if not one.is_task}
 
 
 def _check_samples(suite: Suite, files: Mapping[str, bytes]) -> None:
@@ -212,9 +210,7 @@ def _task_files(folder: Path, name: str, raw: bytes) -> dict[str, bytes]:
     return {data: _read(folder / data) for data in read_task(raw, name).file_names}
 
 
-def _with_digests(
-    item: Mapping[str, object], raw: bytes, own: Mapping[str, bytes]
-) -> dict[str, object]:
+def _with_digests(item: Mapping[str, object], raw: bytes, own: Mapping[str, bytes]) -> dict[str, object]:
     """Complete a probe set with the digests of its files."""
     said = cast("Mapping[str, str]", item.get("data", {}))
     for name, content in own.items():

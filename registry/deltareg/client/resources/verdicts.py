@@ -19,9 +19,7 @@ class Verdicts(Resource):
 
     __slots__ = ()
 
-    def list(
-        self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Listing[VerdictInfo]:
+    def list(self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[VerdictInfo]:
         """List verdicts, of one version or of all, newest first."""
         return self._list("/verdicts", Page[VerdictInfo], ref=ref, cursor=cursor, limit=limit)
 
@@ -42,9 +40,7 @@ class Verdicts(Resource):
         found = use_cases.verified.envelopes_of(self._context, self.list(ref))
         return [envelope.decode() for envelope in found]
 
-    def verify(
-        self, envelopes: Iterable[str], *, keys: AnyPath | None = None
-    ) -> Sequence[SignedProof]:
+    def verify(self, envelopes: Iterable[str], *, keys: AnyPath | None = None) -> Sequence[SignedProof]:
         """Verify what was signed, by the keys in a file, or else those that are pinned.
 
         Nothing is asked of the server where keys are given, or pinned.
@@ -54,24 +50,17 @@ class Verdicts(Resource):
             InvalidInput: No keys are pinned, and none given.
         """
         server, trusting = self._context.config.server, use_cases.trusted_keys
-        trusted = (
-            trusting.pinned_keys(server) if keys is None else trusting.TrustedKeys.read(Path(keys))
-        )
+        trusted = trusting.pinned_keys(server) if keys is None else trusting.TrustedKeys.read(Path(keys))
         if trusted is None:
             trusted, _ = trusting.trusted_keys(self._context)
         return [use_cases.verified.verify_verdict(one.encode(), trusted) for one in envelopes]
 
-    def waive(
-        self, verdict_id: str, check: str, *, channel: str, reason: str, expires: str = "30d"
-    ) -> VerdictInfo:
+    def waive(self, verdict_id: str, check: str, *, channel: str, reason: str, expires: str = "30d") -> VerdictInfo:
         """Waive a failed check of a verdict for a channel and a while (`30d`), or until a time.
 
         Where the check kept others from running, they are queued: the verdict that comes decides.
         """
-        wanted = request_of(
-            WaiverCreate, check=check, channel=parse_channel(channel), reason=reason,
-            **_end(expires),
-        )  # fmt: skip
+        wanted = request_of(WaiverCreate, check=check, channel=parse_channel(channel), reason=reason, **_end(expires))
         # With a key of its own, a waiver whose answer was lost is answered again and not refused.
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         path = f"{_path(verdict_id)}/waivers"
@@ -87,14 +76,9 @@ class Verdicts(Resource):
         query = {} if channel is None else {"channel": parse_channel(channel)}
         if check not in _list_waived(self.show(verdict_id), channel):
             where = "" if channel is None else f" for {channel}"
-            raise NotFound(
-                f"{check} of {verdict_id} is not waived{where}",
-                fix=f"deltareg verdict show {verdict_id}",
-            )
+            raise NotFound(f"{check} of {verdict_id} is not waived{where}", fix=f"deltareg verdict show {verdict_id}")
         try:
-            return self._context.api.request(
-                "DELETE", f"{path}/waivers/{check}", VerdictInfo, query=query
-            )
+            return self._context.api.request("DELETE", f"{path}/waivers/{check}", VerdictInfo, query=query)
         except NotFound:  # ended meanwhile, perhaps by our own request, whose answer was lost
             return self.show(verdict_id)
 

@@ -67,18 +67,21 @@ class Versions(Resource):
             Refused: The folder is no delta of this base; `problems` has all that is wrong.
         """
         options = use_cases.push.PushOptions(
-            kind=kind, convention=convention, parents=parents, message=message, semver=semver,
-            labels=dict(labels or {}), idempotency_key=idempotency_key,
+            kind=kind,
+            convention=convention,
+            parents=parents,
+            message=message,
+            semver=semver,
+            labels=dict(labels or {}),
+            idempotency_key=idempotency_key,
             golden=use_cases.golden_of_push.GoldenChoice(
                 None if golden is None or golden is False else Path(golden),
                 is_left_out=golden is False,
                 record=record_golden,
             ),
             sign=None if sign is None else use_cases.signers.sign_with(sign),
-        )  # fmt: skip
-        return use_cases.push.push(
-            self._context, Path(path), LineRef.parse(line), base=base, options=options
         )
+        return use_cases.push.push(self._context, Path(path), LineRef.parse(line), base=base, options=options)
 
     def pull(
         self,
@@ -106,9 +109,7 @@ class Versions(Resource):
         folder = None if to is None else Path(to)
         trust = None if sigstore_trust is None else Path(sigstore_trust)
         trusted = use_cases.signers.parse_signers(signers, trust=trust) if signers else ()
-        return pull(
-            self._context, Ref.parse(ref), folder, is_temporary=is_temporary, signers=trusted
-        )
+        return pull(self._context, Ref.parse(ref), folder, is_temporary=is_temporary, signers=trusted)
 
     def files(self, ref: str) -> "VersionFiles":
         """Give a version's files to read in parts; a bare `ns/name` means what `prod` serves.
@@ -120,13 +121,7 @@ class Versions(Resource):
         return use_cases.version_files.VersionFiles(self._context, version)
 
     def materialize(
-        self,
-        ref: str,
-        out: AnyPath,
-        *,
-        base: AnyPath | None = None,
-        dtype: str = "keep",
-        expect: str | None = None,
+        self, ref: str, out: AnyPath, *, base: AnyPath | None = None, dtype: str = "keep", expect: str | None = None
     ) -> MaterializeReport:
         """Fold a version into its base and write the full model."""
         folder = None if base is None else Path(base)
@@ -134,16 +129,12 @@ class Versions(Resource):
             self._context, Ref.parse(ref), Path(out), base=folder, dtype=dtype, expect=expect
         )
 
-    def merge(
-        self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None
-    ) -> "reports.MergeReport":
+    def merge(self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None) -> "reports.MergeReport":
         """Merge versions, each with a weight, and push the result as a version of a line."""
         wanted = options or use_cases.merge.MergeOptions()
         return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=wanted)
 
-    def plan_merge(
-        self, parents: "Weighted", *, options: "MergeOptions | None" = None
-    ) -> "reports.MergePlan":
+    def plan_merge(self, parents: "Weighted", *, options: "MergeOptions | None" = None) -> "reports.MergePlan":
         """Say what a merge would meet, without making it."""
         wanted = options or use_cases.merge.MergeOptions()
         return use_cases.merge.plan(self._context, parents, options=wanted)
@@ -153,12 +144,7 @@ class Versions(Resource):
         return resolve(self._context, Ref.parse(ref), bare="newest")
 
     def list(
-        self,
-        line: str,
-        *,
-        labels: Mapping[str, str | None] | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
+        self, line: str, *, labels: Mapping[str, str | None] | None = None, cursor: str | None = None, limit: int = 50
     ) -> Listing[VersionInfo]:
         """List the versions of a line, newest first, those with these labels.
 
@@ -194,14 +180,16 @@ class Versions(Resource):
             cursor: Where to go on.
             limit: How many a page has.
         """
-        asked = {
-            "text": text, "base": base, "kind": kind, "metric": ",".join(metrics), "within": within
-        }  # fmt: skip
+        asked = {"text": text, "base": base, "kind": kind, "metric": ",".join(metrics), "within": within}
         wanted = {key: value for key, value in asked.items() if value}
         return self._list(
-            "/search", Page[SearchHit], newest=newest or None, cursor=cursor, limit=limit,
+            "/search",
+            Page[SearchHit],
+            newest=newest or None,
+            cursor=cursor,
+            limit=limit,
             **(wanted | label_query(labels or {})),
-        )  # fmt: skip
+        )
 
     def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
         """Walk to a version's parents and base, and to what was made from it."""
@@ -211,13 +199,9 @@ class Versions(Resource):
 
     def diff(self, a: str, b: str, *, top: int = 20, has_numbers: bool = True) -> "DiffReport":
         """Compare two versions: files, config, tensors, and what each does to every module."""
-        return use_cases.diff.diff(
-            self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers
-        )
+        return use_cases.diff.diff(self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers)
 
-    def label(
-        self, ref: str, labels: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()
-    ) -> VersionInfo:
+    def label(self, ref: str, labels: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()) -> VersionInfo:
         """Set labels of a version and take others away; the version stays what it is.
 
         Raises:
@@ -255,9 +239,7 @@ class Versions(Resource):
             InvalidInput: The reference does not name one version.
         """
         query = {"dry_run": True} if dry_run else {}
-        return self._context.api.request(
-            "DELETE", path_of_one(self._context, ref), VersionInfo, query=query
-        )
+        return self._context.api.request("DELETE", path_of_one(self._context, ref), VersionInfo, query=query)
 
     def restore(self, ref: str) -> VersionInfo:
         """Take back the deletion of a version, until collection has freed its bytes.
@@ -267,13 +249,9 @@ class Versions(Resource):
             Blocked: Its bytes are gone.
             Conflict: The same was pushed again since, or what it needs is deleted.
         """
-        return self._context.api.post(
-            f"{path_of_one(self._context, ref)}:restore", None, VersionInfo
-        )
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:restore", None, VersionInfo)
 
-    def revoke(
-        self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False
-    ) -> VersionInfo:
+    def revoke(self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False) -> VersionInfo:
         """Revoke a version, or with `dry_run` only find out what would come of it.
 
         No channel takes it any more, and whoever pulls it is warned.
@@ -283,9 +261,7 @@ class Versions(Resource):
             Conflict: A channel serves it, and it was not said that it may.
         """
         wanted = request_of(Revoke, reason=reason, even_if_served=even_if_served, dry_run=dry_run)
-        return self._context.api.post(
-            f"{path_of_one(self._context, ref)}:revoke", wanted, VersionInfo
-        )
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:revoke", wanted, VersionInfo)
 
     def unrevoke(self, ref: str, *, reason: str) -> VersionInfo:
         """End the revocation of a version.
@@ -294,9 +270,7 @@ class Versions(Resource):
             InvalidInput: The reference does not name one version.
         """
         wanted = request_of(Unrevoke, reason=reason)
-        return self._context.api.post(
-            f"{path_of_one(self._context, ref)}:unrevoke", wanted, VersionInfo
-        )
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:unrevoke", wanted, VersionInfo)
 
     def flatten(self, ref: str) -> RunInfo:
         """Queue a run that stores a version against its base alone, or join the one under way.

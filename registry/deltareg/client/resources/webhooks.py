@@ -36,18 +36,13 @@ class Webhooks(Resource):
     ) -> WebhookSecret:
         """Make a webhook of a namespace, or of all without one; the answer has its secret, once."""
         body = request_of(
-            WebhookAdd, url=url, namespace=namespace, lines=lines, types=list(types), form=form,
-            note=note,
-        )  # fmt: skip
+            WebhookAdd, url=url, namespace=namespace, lines=lines, types=list(types), form=form, note=note
+        )
         return self._context.api.post("/webhooks", body, WebhookSecret)
 
-    def list(
-        self, namespace: str | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Listing[WebhookInfo]:
+    def list(self, namespace: str | None = None, *, cursor: str | None = None, limit: int = 50) -> Listing[WebhookInfo]:
         """List the webhooks of a namespace; without one, as an admin, all there are."""
-        return self._list(
-            "/webhooks", Page[WebhookInfo], namespace=namespace, cursor=cursor, limit=limit
-        )
+        return self._list("/webhooks", Page[WebhookInfo], namespace=namespace, cursor=cursor, limit=limit)
 
     def show(self, webhook_id: str) -> WebhookInfo:
         """Show a webhook."""
@@ -67,22 +62,14 @@ class Webhooks(Resource):
         return self._context.api.request("DELETE", f"/webhooks/{webhook_id}", WebhookInfo)
 
     def deliveries(
-        self,
-        webhook_id: str,
-        *,
-        state: str | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
+        self, webhook_id: str, *, state: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> Listing[DeliveryInfo]:
         """List what was due to a webhook, newest first, with what was tried."""
         return self._list(
-            f"/webhooks/{webhook_id}/deliveries", Page[DeliveryInfo], state=state, cursor=cursor,
-            limit=limit,
-        )  # fmt: skip
+            f"/webhooks/{webhook_id}/deliveries", Page[DeliveryInfo], state=state, cursor=cursor, limit=limit
+        )
 
-    def redeliver(
-        self, webhook_id: str, ids: Sequence[int] = (), *, dead: bool = False
-    ) -> Redelivered:
+    def redeliver(self, webhook_id: str, ids: Sequence[int] = (), *, dead: bool = False) -> Redelivered:
         """Let deliveries be due again: some by number, or all dead ones."""
         body = request_of(Redeliver, ids=list(ids), dead=dead)
         return self._context.api.post(f"/webhooks/{webhook_id}:redeliver", body, Redelivered)

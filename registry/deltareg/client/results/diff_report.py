@@ -43,17 +43,20 @@ class DiffReport:
         """The object of `deltareg diff --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "a": side_of(self.a), "b": side_of(self.b),
+            "a": side_of(self.a),
+            "b": side_of(self.b),
             "files": [{"path": f.path, "change": f.change} for f in self.files],
             "config": [{"key": c.field, "a": c.a, "b": c.b} for c in self.config],
             "tensors": {
-                "added": list(self.tensors.added), "removed": list(self.tensors.removed),
-                "changed": list(self.tensors.changed), "identical": self.tensors.identical,
+                "added": list(self.tensors.added),
+                "removed": list(self.tensors.removed),
+                "changed": list(self.tensors.changed),
+                "identical": self.tensors.identical,
             },
             "modules": [asdict(module) for module in self.modules],
             "note": self.note,
             **({} if self.general is None else {"general": self.general.to_dict()}),
-        }  # fmt: skip
+        }
 
     def _repr_html_(self) -> str:
         words = "differ" if self.is_different else "are the same"
@@ -63,9 +66,11 @@ class DiffReport:
     def _facts(self) -> dict[str, object]:
         """What differs, in a line each."""
         counts = {
-            "changed": len(self.tensors.changed), "added": len(self.tensors.added),
-            "removed": len(self.tensors.removed), "identical": self.tensors.identical,
-        }  # fmt: skip
+            "changed": len(self.tensors.changed),
+            "added": len(self.tensors.added),
+            "removed": len(self.tensors.removed),
+            "identical": self.tensors.identical,
+        }
         return {
             "tensors": ", ".join(f"{count:,} {word}" for word, count in counts.items() if count),
             **{change.field: f"{change.a} → {change.b}" for change in self.config},

@@ -17,9 +17,7 @@ _STYLE = (
     ".deltareg svg .line{stroke:#2a67ad;stroke-width:2}.deltareg svg .dot{fill:#2a67ad}"
     ".deltareg svg .none-line{stroke:#8c959f;stroke-dasharray:2 2}"
 )
-_OF_VERSION = (
-    "kind", "variant", "trained_on", "message", "proof", "created_at", "created_by", "digest",
-)  # fmt: skip
+_OF_VERSION = ("kind", "variant", "trained_on", "message", "proof", "created_at", "created_by", "digest")
 _OF_VERDICT = ("not_counting", "compared_with", "signed_by", "created_at", "digest", "id")
 
 
@@ -35,9 +33,13 @@ def version_html(version: VersionInfo) -> str:
     reason = version.revocation.reason if version.revocation else ""
     labels = ", ".join(f"{key}={text}" if text else key for key, text in version.labels.items())
     facts = {
-        "revoked because": reason, "served by": ", ".join(version.channels),
-        "base": version.base.name, "size": stored, **fields, "labels": labels,
-    }  # fmt: skip
+        "revoked because": reason,
+        "served by": ", ".join(version.channels),
+        "base": version.base.name,
+        "size": stored,
+        **fields,
+        "labels": labels,
+    }
     return _block(version.ref, words, _facts(facts))
 
 
@@ -54,21 +56,32 @@ def verdict_html(verdict: VerdictInfo) -> str:
 @shown_by(ChannelInfo)
 def channel_html(channel: ChannelInfo) -> str:
     """Show a channel: what it serves, what holds it, and what is wrong with that."""
-    words = [word for word, is_so in (
-        ("frozen", channel.is_frozen), ("unfit", bool(channel.unfit)),
-        ("revoked", channel.is_revoked), ("review due", bool(channel.to_review)),
-    ) if is_so]  # fmt: skip
+    words = [
+        word
+        for word, is_so in (
+            ("frozen", channel.is_frozen),
+            ("unfit", bool(channel.unfit)),
+            ("revoked", channel.is_revoked),
+            ("review due", bool(channel.to_review)),
+        )
+        if is_so
+    ]
     facts: Fields = {
-        "serves": channel.ref or "nothing", "revision": channel.revision, "by": channel.kind,
-        "moved by": channel.actor, "reason": channel.reason, "at": channel.at,
-        "frozen because": channel.frozen_because, "frozen until": channel.frozen_until,
+        "serves": channel.ref or "nothing",
+        "revision": channel.revision,
+        "by": channel.kind,
+        "moved by": channel.actor,
+        "reason": channel.reason,
+        "at": channel.at,
+        "frozen because": channel.frozen_because,
+        "frozen until": channel.frozen_until,
         "unfit": "; ".join(one.message for one in channel.unfit),
         "to be reviewed": ", ".join(f"revision {one.revision}" for one in channel.to_review),
         "suites": ", ".join(channel.suites),
         "quarantined": ", ".join(f"v{number}" for number in channel.quarantined),
         "waived": ", ".join(one.check for one in channel.waivers if one.stands),
         "digest": channel.digest,
-    }  # fmt: skip
+    }
     return _block(channel.channel, words, _facts(facts))
 
 
@@ -80,9 +93,7 @@ def _block(title: str, words: Sequence[str], body: str) -> str:
 
 def _facts(facts: Fields) -> str:
     """Write facts, their texts without what hides or turns text."""
-    shown = {
-        name: _clean(value) if isinstance(value, str) else value for name, value in facts.items()
-    }
+    shown = {name: _clean(value) if isinstance(value, str) else value for name, value in facts.items()}
     return facts_html("", shown)
 
 

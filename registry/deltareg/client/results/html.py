@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_MODULES = 20
 _UNIT = "‖ΔW_B - ΔW_A‖ / ‖ΔW_A‖"
-_STEPS = (
-    "#eaf2fb", "#d3e4f6", "#b5d2ef", "#8fbbe6", "#669fd9", "#4382c6", "#2a67ad", "#174c8d",
-    "#0a3166",
-)  # fmt: skip
+_STEPS = ("#eaf2fb", "#d3e4f6", "#b5d2ef", "#8fbbe6", "#669fd9", "#4382c6", "#2a67ad", "#174c8d", "#0a3166")
 _STYLE = (
     "".join(f".deltareg .h{step}{{fill:{colour}}}" for step, colour in enumerate(_STEPS))
     + ".deltareg svg{font:12px sans-serif;max-width:none}.deltareg text{fill:currentColor}"
@@ -31,9 +28,7 @@ _STYLE = (
 )
 
 
-def diff_html(
-    title: str, facts: Fields, modules: Sequence["WeightDifference"], *, note: str
-) -> str:
+def diff_html(title: str, facts: Fields, modules: Sequence["WeightDifference"], *, note: str) -> str:
     """Show what differs between two versions: in what, where, and how much."""
     maps = "".join(_heat(grid) for grid in grids(modules) if grid.layers)
     told = f"<p>{escape(note)}</p>" if note else ""
@@ -44,21 +39,16 @@ def diff_html(
 def lint_html(title: str, facts: Fields, problems: Sequence["Problem"]) -> str:
     """Show what a folder is, and below it what is wrong with it."""
     rows: Sequence[Fields] = [
-        {"severity": p.severity, "code": p.code, "tensor": p.tensor, "message": p.message,
-         "fix": p.fix}
+        {"severity": p.severity, "code": p.code, "tensor": p.tensor, "message": p.message, "fix": p.fix}
         for p in problems
-    ]  # fmt: skip
-    return facts_html(title, facts) + (
-        rows_html(rows, title="what is odd or wrong") if rows else ""
-    )
+    ]
+    return facts_html(title, facts) + (rows_html(rows, title="what is odd or wrong") if rows else "")
 
 
 def _heat(grid: LayerGrid) -> str:
     cells = [[_relative(grid, layer, module) for layer in grid.layers] for module in grid.modules]
     where = "" if grid.within == OUTSIDE else f"{grid.within}: "
-    heat = HeatMap(
-        grid.modules, [str(n) for n in grid.layers], cells, f"{where}change by layer", _UNIT
-    )
+    heat = HeatMap(grid.modules, [str(n) for n in grid.layers], cells, f"{where}change by layer", _UNIT)
     return f'<div style="overflow-x:auto">{heat_map(heat)}</div>'
 
 
@@ -70,12 +60,16 @@ def _relative(grid: LayerGrid, layer: int, module: str) -> float | None:
 def _modules(modules: Sequence["WeightDifference"]) -> str:
     rows: Sequence[Fields] = [
         {
-            "module": one.module, "relative change": number(one.relative_norm),
-            "cosine": number(one.cosine), "‖ΔW‖ A": number(one.norm_a),
-            "‖ΔW‖ B": number(one.norm_b), "rank A": one.rank_a, "rank B": one.rank_b,
+            "module": one.module,
+            "relative change": number(one.relative_norm),
+            "cosine": number(one.cosine),
+            "‖ΔW‖ A": number(one.norm_a),
+            "‖ΔW‖ B": number(one.norm_b),
+            "rank A": one.rank_a,
+            "rank B": one.rank_b,
         }
         for one in modules[:_MOST_MODULES]
-    ]  # fmt: skip
+    ]
     more = len(modules) - len(rows)
     note = f"{more:,} more are not shown" if more else ""
     return rows_html(rows, note=note) if rows else ""

@@ -59,8 +59,7 @@ class LayerGrid:
     def by_layer(self) -> list[ChangeNorms]:
         """Add up each layer's modules."""
         return [
-            _total(self.cells[key] for m in self.modules if (key := (layer, m)) in self.cells)
-            for layer in self.layers
+            _total(self.cells[key] for m in self.modules if (key := (layer, m)) in self.cells) for layer in self.layers
         ]
 
 

@@ -42,9 +42,13 @@ class FolderStanding:
         """An item of `deltareg outdated --json`."""
         revocation = self.revocation.model_dump() if self.revocation else None
         return {
-            "folder": str(self.folder), "ref": self.ref, "standing": self.standing,
-            "served": self.served, "newest": self.newest, "revocation": revocation,
-        }  # fmt: skip
+            "folder": str(self.folder),
+            "ref": self.ref,
+            "standing": self.standing,
+            "served": self.served,
+            "newest": self.newest,
+            "revocation": revocation,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,11 @@ class OutdatedReport:
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg outdated --json`."""
         return {
-            "schema_version": SCHEMA_VERSION, "channel": self.channel, "outdated": not self.is_fine,
+            "schema_version": SCHEMA_VERSION,
+            "channel": self.channel,
+            "outdated": not self.is_fine,
             "items": [each.to_dict() for each in self.folders],
-        }  # fmt: skip
+        }
 
     def _repr_html_(self) -> str:
         return rows_html([each.to_dict() for each in self.folders])
@@ -87,10 +93,7 @@ class LockedFolder:
 
     def to_dict(self) -> dict[str, object]:
         """An item of `deltareg lock --json`."""
-        return {
-            "folder": self.folder, "asked": self.asked, "ref": self.ref, "digest": self.digest,
-            "was": self.was,
-        }  # fmt: skip
+        return {"folder": self.folder, "asked": self.asked, "ref": self.ref, "digest": self.digest, "was": self.was}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,11 @@ class LockReport:
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg lock --json`."""
         return {
-            "schema_version": SCHEMA_VERSION, "path": str(self.path), "changed": self.is_changed,
+            "schema_version": SCHEMA_VERSION,
+            "path": str(self.path),
+            "changed": self.is_changed,
             "items": [each.to_dict() for each in self.folders],
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +133,12 @@ class SyncedFolder:
     def to_dict(self) -> dict[str, object]:
         """An item of `deltareg sync --json`."""
         return {
-            "folder": str(self.folder), "ref": self.ref, "step": self.step, "why": self.why,
+            "folder": str(self.folder),
+            "ref": self.ref,
+            "step": self.step,
+            "why": self.why,
             "fetched_bytes": self.fetched_bytes,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,8 @@ class SyncReport:
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg sync --json`."""
         return {
-            "schema_version": SCHEMA_VERSION, "is_plan": self.is_plan, "drift": self.is_drifted,
+            "schema_version": SCHEMA_VERSION,
+            "is_plan": self.is_plan,
+            "drift": self.is_drifted,
             "items": [each.to_dict() for each in self.folders],
-        }  # fmt: skip
+        }

@@ -132,10 +132,13 @@ class MaterializeReport:
 def _fields(report: PullReport | MaterializeReport) -> dict[str, object]:
     found: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
-        "ref": report.ref, "path": str(report.path), "digest": report.digest,
-        "fetched_bytes": report.fetched_bytes, "cached_bytes": report.cached_bytes,
+        "ref": report.ref,
+        "path": str(report.path),
+        "digest": report.digest,
+        "fetched_bytes": report.fetched_bytes,
+        "cached_bytes": report.cached_bytes,
         "seconds": round(report.seconds, 3),
-    }  # fmt: skip
+    }
     if report.revocation is not None:
         found["revocation"] = report.revocation.model_dump()
     return found

@@ -45,12 +45,15 @@ class Fingerprint:
         """What there is, as plain values."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "root": str(self.root), "tensors": self.tensors, "size_bytes": self.size_bytes,
-            "model_type": self.model_type, "config_digest": str(self.config_digest),
+            "root": str(self.root),
+            "tensors": self.tensors,
+            "size_bytes": self.size_bytes,
+            "model_type": self.model_type,
+            "config_digest": str(self.config_digest),
             "tokenizer_digest": str(self.tokenizer_digest or ""),
             "identity": str(self.identity),
             "parts": {name: str(digest) for name, digest in self.parts.items()},
-        }  # fmt: skip
+        }
 
     def _repr_html_(self) -> str:
         return facts_html("a base", self.to_dict())
@@ -85,29 +88,33 @@ class LintReport:
         """The object of `deltareg lint --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "kind": self.kind, "variant": self.variant, "foldable": self.foldable,
-            "base_match": self.base_match, "modules": self.modules, "tensors": self.tensors,
+            "kind": self.kind,
+            "variant": self.variant,
+            "foldable": self.foldable,
+            "base_match": self.base_match,
+            "modules": self.modules,
+            "tensors": self.tensors,
             "problems": [
-                {
-                    "code": p.code, "severity": p.severity, "tensor": p.tensor,
-                    "message": p.message, "fix": p.fix,
-                }
+                {"code": p.code, "severity": p.severity, "tensor": p.tensor, "message": p.message, "fix": p.fix}
                 for p in self.problems
             ],
-            "evidence": self.evidence, "rank": self.rank, "scale": self.scale,
-            "dtype": self.dtype, "targets": list(self.targets), "left_out": list(self.left_out),
-            "injection": [
-                {"within": p.within, "module": p.module, "layers": list(p.layers)}
-                for p in self.injection
-            ],
+            "evidence": self.evidence,
+            "rank": self.rank,
+            "scale": self.scale,
+            "dtype": self.dtype,
+            "targets": list(self.targets),
+            "left_out": list(self.left_out),
+            "injection": [{"within": p.within, "module": p.module, "layers": list(p.layers)} for p in self.injection],
             "servable": [
                 {
-                    "engine": one.engine, "is_servable": one.is_servable, "needs": one.needs,
+                    "engine": one.engine,
+                    "is_servable": one.is_servable,
+                    "needs": one.needs,
                     "obstacles": list(one.obstacles),
                 }
                 for one in self.servable
             ],
-        }  # fmt: skip
+        }
 
     def _repr_html_(self) -> str:
         from deltareg.client.results.html import lint_html  # it draws, for notebooks alone
@@ -152,14 +159,24 @@ class PushReport:
         v = self.version
         return {
             "schema_version": SCHEMA_VERSION,
-            "ref": v.ref, "version": v.version, "digest": v.digest, "kind": v.kind,
-            "foldable": v.foldable, "created": self.created, "logical_bytes": v.logical_bytes,
-            "stored_bytes": v.stored_bytes, "uploaded_bytes": self.uploaded_bytes,
-            "variant": v.variant, "base": v.base.model_dump(), "seconds": round(self.seconds, 3),
-            "left_out": list(self.left_out), "base_uploaded_bytes": self.base_uploaded_bytes or 0,
+            "ref": v.ref,
+            "version": v.version,
+            "digest": v.digest,
+            "kind": v.kind,
+            "foldable": v.foldable,
+            "created": self.created,
+            "logical_bytes": v.logical_bytes,
+            "stored_bytes": v.stored_bytes,
+            "uploaded_bytes": self.uploaded_bytes,
+            "variant": v.variant,
+            "base": v.base.model_dump(),
+            "seconds": round(self.seconds, 3),
+            "left_out": list(self.left_out),
+            "base_uploaded_bytes": self.base_uploaded_bytes or 0,
             **({} if self.signature is None else {"signed_by": self.signature.signed_by}),
-            "golden": self.golden, "golden_missing": self.golden_missing,
-        }  # fmt: skip
+            "golden": self.golden,
+            "golden_missing": self.golden_missing,
+        }
 
     def _repr_html_(self) -> str:
         return facts_html(f"pushed {self.version.ref}", self.to_dict())
@@ -238,10 +255,15 @@ class ConvertReport:
         """The object of `deltareg convert --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "path": str(self.path), "source": self.source, "result": self.result,
-            "files": list(self.files), "tensors": self.tensors, "size_bytes": self.size_bytes,
-            "source_bytes": self.source_bytes, "left_out": list(self.left_out),
-        }  # fmt: skip
+            "path": str(self.path),
+            "source": self.source,
+            "result": self.result,
+            "files": list(self.files),
+            "tensors": self.tensors,
+            "size_bytes": self.size_bytes,
+            "source_bytes": self.source_bytes,
+            "left_out": list(self.left_out),
+        }
 
     def _repr_html_(self) -> str:
         return facts_html(f"converted to {self.path}", self.to_dict())
@@ -320,9 +342,7 @@ class MergePlan:
             "method": self.method,
             "can_merge": stops is None,
             "bases_differ": self.bases_differ,
-            "problem": None
-            if stops is None
-            else {"code": stops.code, "message": stops.message, "fix": stops.fix},
+            "problem": None if stops is None else {"code": stops.code, "message": stops.message, "fix": stops.fix},
             "parents": [{**side_of(version), "weight": weight} for version, weight in pairs],
             "pairs": [_pair(conflict) for conflict in self.pairs],
             "modules": [{"module": c.module, **_pair(c)} for c in self.modules],
@@ -339,7 +359,10 @@ def _pair(conflict: "WeightConflict") -> dict[str, object]:
 def side_of(version: VersionInfo) -> dict[str, object]:
     """The object of one of several versions that a report is about."""
     return {
-        "ref": version.ref, "digest": version.digest, "kind": version.kind,
-        "variant": version.variant, "base": version.base.model_dump(),
+        "ref": version.ref,
+        "digest": version.digest,
+        "kind": version.kind,
+        "variant": version.variant,
+        "base": version.base.model_dump(),
         "verdict": version.verdict,
-    }  # fmt: skip
+    }

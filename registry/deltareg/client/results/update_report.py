@@ -48,11 +48,18 @@ class UpdateReport:
         """The object of `deltareg update --json`."""
         found: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
-            "ref": self.ref, "from": self.from_ref, "path": str(self.path), "digest": self.digest,
-            "plan": self.plan, "fetched_bytes": self.fetched_bytes, "full_bytes": self.full_bytes,
-            "seconds": round(self.seconds, 3), "is_plan": self.is_plan,
-            "is_changed": self.is_changed, "was_written_to": self.was_written_to,
-        }  # fmt: skip
+            "ref": self.ref,
+            "from": self.from_ref,
+            "path": str(self.path),
+            "digest": self.digest,
+            "plan": self.plan,
+            "fetched_bytes": self.fetched_bytes,
+            "full_bytes": self.full_bytes,
+            "seconds": round(self.seconds, 3),
+            "is_plan": self.is_plan,
+            "is_changed": self.is_changed,
+            "was_written_to": self.was_written_to,
+        }
         if self.revocation is not None:
             found["revocation"] = self.revocation.model_dump()
         return found

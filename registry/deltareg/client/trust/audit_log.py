@@ -11,7 +11,7 @@ from deltareg.client.trust.last_checkpoint import hold_to, recall_checkpoint, sa
 from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
 from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.signing.keys import PublicKey
-from deltareg.trail.check import LogEvidence, LogCheck
+from deltareg.trail.check import LogCheck, LogEvidence
 from deltareg.trail.checkpoint import open_checkpoint
 from deltareg.trail.kept import KeptLog
 from deltareg.trail.leaves import STATEMENT, hash_of
@@ -47,11 +47,7 @@ def write_log(context: Context, path: Path) -> int:
 
 
 def verify_log(
-    context: Context,
-    path: Path | None = None,
-    *,
-    keys_file: Path | None = None,
-    against: Sequence[Path] = (),
+    context: Context, path: Path | None = None, *, keys_file: Path | None = None, against: Sequence[Path] = ()
 ) -> LogReport:
     """Verify the log of the registry, or one that was written to a file, without asking anybody.
 
@@ -109,10 +105,17 @@ def prove_row(context: Context, number: int) -> RowProof:
     if STATEMENT in leaf:
         check_change(told.statement.encode(), leaf, keys)
     return RowProof(
-        row=number, position=told.position, action=str(leaf.get("action")),
-        subject=str(leaf.get("subject")), actor=str(leaf.get("actor")), origin=head.origin,
-        size=head.size, root=head.root.hex(), keyid=signed.key.keyid, is_signed=STATEMENT in leaf,
-    )  # fmt: skip
+        row=number,
+        position=told.position,
+        action=str(leaf.get("action")),
+        subject=str(leaf.get("subject")),
+        actor=str(leaf.get("actor")),
+        origin=head.origin,
+        size=head.size,
+        root=head.root.hex(),
+        keyid=signed.key.keyid,
+        is_signed=STATEMENT in leaf,
+    )
 
 
 def _load_trusted_keys(context: Context, keys_file: Path | None, *, is_offline: bool) -> TrustedKeys:
@@ -122,9 +125,7 @@ def _load_trusted_keys(context: Context, keys_file: Path | None, *, is_offline: 
     return pinned or trusted_keys(context)[0]
 
 
-def _load_known(
-    seen: str | None, against: Sequence[Path], keys: Sequence[PublicKey]
-) -> tuple[LogEvidence, list[str]]:
+def _load_known(seen: str | None, against: Sequence[Path], keys: Sequence[PublicKey]) -> tuple[LogEvidence, list[str]]:
     known, names = LogEvidence(), [str(path) for path in against]
     if seen is not None:
         names.insert(0, "what this machine saw last")
@@ -143,13 +144,17 @@ def _load_known(
 def _report(check: LogCheck, against: list[str]) -> LogReport:
     last = check.last
     return LogReport(
-        origin=check.origin, size=check.size, waiting=check.waiting, statements=check.statements,
-        signed=0 if last is None else last.checkpoint.size, from_before=check.from_before,
+        origin=check.origin,
+        size=check.size,
+        waiting=check.waiting,
+        statements=check.statements,
+        signed=0 if last is None else last.checkpoint.size,
+        from_before=check.from_before,
         root="" if last is None else last.checkpoint.root.hex(),
-        keyid="" if last is None else last.key.keyid, against=tuple(against),
+        keyid="" if last is None else last.key.keyid,
+        against=tuple(against),
         notices=tuple(check.notices),
         findings=tuple(
-            LogFinding(what=each.what, text=each.text, position=each.position, row=each.row)
-            for each in check.findings
+            LogFinding(what=each.what, text=each.text, position=each.position, row=each.row) for each in check.findings
         ),
-    )  # fmt: skip
+    )

@@ -13,23 +13,14 @@ from typing import Literal
 from deltareg.client.context import Context
 from deltareg.errors import BadSignature
 from deltareg.identity.manifest import Manifest
-from deltareg.wire import (
-    Page,
-    ReferrerAdd,
-    ReferrerBody,
-    ReferrerInfo,
-    VersionInfo,
-    request_of,
-)
+from deltareg.wire import Page, ReferrerAdd, ReferrerBody, ReferrerInfo, VersionInfo, request_of
 
 SIGNATURE = "model.sig"
 """The file of a pulled folder that holds its signature, as model-signing calls it."""
 Form = Literal["signature", "attestation"]
 
 
-def send_signed(
-    context: Context, version: VersionInfo, form: Form, body: bytes, *, public: str = ""
-) -> ReferrerInfo:
+def send_signed(context: Context, version: VersionInfo, form: Form, body: bytes, *, public: str = "") -> ReferrerInfo:
     """Bring what somebody signed about a version.
 
     Raises:
@@ -53,9 +44,7 @@ def fetch_signed(context: Context, version: VersionInfo, digest: str) -> Referre
     """
     found = context.api.get(f"{_path(version)}/{digest}", ReferrerBody)
     if f"sha256:{hashlib.sha256(found.body.encode()).hexdigest()}" != digest:
-        raise BadSignature(
-            f"what the server gave is not {digest[:19]}…", fix="ask who runs the server"
-        )
+        raise BadSignature(f"what the server gave is not {digest[:19]}…", fix="ask who runs the server")
     return found
 
 

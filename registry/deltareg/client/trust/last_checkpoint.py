@@ -21,10 +21,7 @@ from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpo
 from deltareg.trail.merkle import check_consistency
 from deltareg.wire import CheckpointInfo, ConsistencyProof
 
-_ACCEPT = (
-    "ask who runs the registry; if a backup was restored, or a new registry is there:"
-    " deltareg audit accept"
-)
+_ACCEPT = "ask who runs the registry; if a backup was restored, or a new registry is there: deltareg audit accept"
 
 
 def memory_path(server: str) -> Path:
@@ -76,9 +73,8 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> Checkpoint
         if before is None or isinstance(error, Forbidden):
             return None
         raise LogRewritten(
-            f"the log of {server} is gone, of which this machine saw"
-            f" {said_in(before).size} rows", fix=_ACCEPT,
-        ) from error  # fmt: skip
+            f"the log of {server} is gone, of which this machine saw {said_in(before).size} rows", fix=_ACCEPT
+        ) from error
     if told.note == before:
         return _as_signed(told)
     found = _open_note(context, told.note, takes_new=is_accepted)
@@ -114,14 +110,12 @@ def hold_to(context: Context, old: Checkpoint, new: Checkpoint) -> None:
     server = context.config.server
     if new.origin != old.origin:
         raise LogRewritten(
-            f"{server} has another log than this machine saw there: {new.origin}, it was"
-            f" {old.origin}", fix=_ACCEPT,
-        )  # fmt: skip
+            f"{server} has another log than this machine saw there: {new.origin}, it was {old.origin}", fix=_ACCEPT
+        )
     if new.size < old.size:
         raise LogRewritten(
-            f"the log of {server} is older than what this machine saw: {new.size} rows, it had"
-            f" {old.size}", fix=_ACCEPT,
-        )  # fmt: skip
+            f"the log of {server} is older than what this machine saw: {new.size} rows, it had {old.size}", fix=_ACCEPT
+        )
     proof = ConsistencyProof(old=old.size, new=new.size, hashes=[])
     if new.size != old.size:
         proof = context.api.get("/audit/consistency", ConsistencyProof, old=old.size, new=new.size)
@@ -130,9 +124,9 @@ def hold_to(context: Context, old: Checkpoint, new: Checkpoint) -> None:
         check_consistency(old.size, new.size, hashes, old_root=old.root, new_root=new.root)
     except (IntegrityFailure, ValueError) as error:
         raise LogRewritten(
-            f"the log of {server} was rewritten: its first {old.size} rows are not those that this"
-            " machine saw signed", fix=_ACCEPT,
-        ) from error  # fmt: skip
+            f"the log of {server} was rewritten: its first {old.size} rows are not those that this machine saw signed",
+            fix=_ACCEPT,
+        ) from error
 
 
 def said_in(note: str) -> Checkpoint:
@@ -140,9 +134,7 @@ def said_in(note: str) -> Checkpoint:
     try:
         return Checkpoint.said_in(note)
     except BadSignature as error:
-        raise BadSignature(
-            "what this machine kept of the log was changed", fix="deltareg audit accept"
-        ) from error
+        raise BadSignature("what this machine kept of the log was changed", fix="deltareg audit accept") from error
 
 
 def _remember(server: str, seen: SignedCheckpoint) -> None:

@@ -11,12 +11,7 @@ from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.results.proofs import FilesProof
-from deltareg.client.trust.kept_signature import (
-    SIGNATURE,
-    fetch_signed,
-    files_of,
-    list_signed,
-)
+from deltareg.client.trust.kept_signature import SIGNATURE, fetch_signed, files_of, list_signed
 from deltareg.client.trust.signers import TrustedSigner
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.identity.manifest import Manifest
@@ -41,12 +36,7 @@ def require_signatures(
 
 
 def require_attestations(
-    context: Context,
-    version: VersionInfo,
-    manifest: Manifest,
-    signer: TrustedSigner,
-    *,
-    predicate_type: str = "",
+    context: Context, version: VersionInfo, manifest: Manifest, signer: TrustedSigner, *, predicate_type: str = ""
 ) -> list[FilesProof]:
     """Give the attestations about a version by a signer, of one kind or of all.
 
@@ -67,10 +57,14 @@ def require_attestations(
         check_version(attested, manifest)
         proofs.append(
             FilesProof(
-                subject=version.ref, form="attestation", predicate_type=attested.predicate_type,
-                signed_by=opened.signatory.told, digest=info.digest, body=found.body,
+                subject=version.ref,
+                form="attestation",
+                predicate_type=attested.predicate_type,
+                signed_by=opened.signatory.told,
+                digest=info.digest,
+                body=found.body,
             )
-        )  # fmt: skip
+        )
     if not proofs:
         raise BadSignature(
             f"{version.ref} has no such attestation by {signer.told}",
@@ -96,9 +90,13 @@ def verify_folder(folder: Path, bundle: Path | None, signer: TrustedSigner) -> F
     opened = signer.opens(raw)
     check_files(read_signed_files(opened.payload), _hash_files(folder, where), what=str(folder))
     return FilesProof(
-        subject=str(folder), form="signature", predicate_type=PREDICATE,
-        signed_by=opened.signatory.told, digest=_digest(raw), body=raw.decode(),
-    )  # fmt: skip
+        subject=str(folder),
+        form="signature",
+        predicate_type=PREDICATE,
+        signed_by=opened.signatory.told,
+        digest=_digest(raw),
+        body=raw.decode(),
+    )
 
 
 def verify_bundle(path: Path, signer: TrustedSigner) -> FilesProof:
@@ -111,10 +109,14 @@ def verify_bundle(path: Path, signer: TrustedSigner) -> FilesProof:
     opened = signer.opens(raw)
     files = read_signed_files(opened.payload)
     return FilesProof(
-        subject=f"{len(files)} files, none of them looked at", form="signature",
-        predicate_type=PREDICATE, signed_by=opened.signatory.told, digest=_digest(raw),
-        body=raw.decode(), files=files,
-    )  # fmt: skip
+        subject=f"{len(files)} files, none of them looked at",
+        form="signature",
+        predicate_type=PREDICATE,
+        signed_by=opened.signatory.told,
+        digest=_digest(raw),
+        body=raw.decode(),
+        files=files,
+    )
 
 
 def read_bundle_file(path: Path) -> bytes:
@@ -159,9 +161,13 @@ def _require_signer(
             why = f"{version.ref}: {error.message}"
             continue
         return FilesProof(
-            subject=version.ref, form="signature", predicate_type=PREDICATE,
-            signed_by=opened.signatory.told, digest=info.digest, body=found.body,
-        )  # fmt: skip
+            subject=version.ref,
+            form="signature",
+            predicate_type=PREDICATE,
+            signed_by=opened.signatory.told,
+            digest=info.digest,
+            body=found.body,
+        )
     others = ", ".join(sorted({info.signed_by for info in version.signatures}))
     told = f"; it is signed by {others}" if others else "; nobody has signed it"
     raise BadSignature(f"{why}{told}", fix=_SIGN)

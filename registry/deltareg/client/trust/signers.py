@@ -64,14 +64,12 @@ class TrustedSigner:
             BadSignature: It does not hold, or somebody else signed it.
             Misconfigured: It takes a Sigstore to tell, and none is configured.
         """
-        opened = self._opened(raw, public)
+        opened = self._open_bundle(raw, public)
         if not self.wanted.is_met_by(opened.signatory):
-            raise BadSignature(
-                f"it is signed by {opened.signatory.told}, not by {self.told}", fix=_HOW
-            )
+            raise BadSignature(f"it is signed by {opened.signatory.told}, not by {self.told}", fix=_HOW)
         return opened
 
-    def _opened(self, raw: bytes, public: str) -> OpenedBundle:
+    def _open_bundle(self, raw: bytes, public: str) -> OpenedBundle:
         if not is_bundle(raw):
             key = self._own_key(public)
             return OpenedBundle(open_sealed(read_sealed(raw), key), Signatory(keyid=key.keyid))
@@ -82,21 +80,15 @@ class TrustedSigner:
             roots = self.authorities or read_beside(public).authorities
             return open_by_chain(bundle, at=None, roots=roots)
         if self.trust is None:
-            raise Misconfigured(
-                "a Sigstore signed it, and none is configured here", fix="name it: --sigstore-trust"
-            )
+            raise Misconfigured("a Sigstore signed it, and none is configured here", fix="name it: --sigstore-trust")
         return open_by_sigstore(raw, bundle, self.trust)
 
     def _own_key(self, public: str) -> PemKey:
         key = self.key or read_beside(public).key
         if key is None:
-            raise InvalidInput(
-                f"the public key of {self.told} is not at hand", fix="name its file: --key FILE"
-            )
+            raise InvalidInput(f"the public key of {self.told} is not at hand", fix="name its file: --key FILE")
         if key.keyid != self.wanted.key:
-            raise BadSignature(
-                f"it is signed by key {key.keyid[:12]}, not by {self.told}", fix=_HOW
-            )
+            raise BadSignature(f"it is signed by key {key.keyid[:12]}, not by {self.told}", fix=_HOW)
         return key
 
 

@@ -74,9 +74,7 @@ class TrustedKeys:
 
     def public_keys(self, role: str) -> dict[str, PublicKey]:
         """Give the keys of a role, ended ones too."""
-        return {
-            keyid: PublicKey.parse(key.key) for keyid, key in self.keys.items() if key.role == role
-        }
+        return {keyid: PublicKey.parse(key.key) for keyid, key in self.keys.items() if key.role == role}
 
     def owner(self, keyid: str) -> KeyInfo:
         """Say whose a key is.
@@ -95,9 +93,7 @@ class TrustedKeys:
     def with_ends(self, told: "TrustedKeys") -> "TrustedKeys":
         """Believe what a server says of the ends of these keys, and nothing else."""
         known = {
-            keyid: told.keys[keyid]
-            if keyid in told.keys and _is_further(key, told.keys[keyid])
-            else key
+            keyid: told.keys[keyid] if keyid in told.keys and _is_further(key, told.keys[keyid]) else key
             for keyid, key in self.keys.items()
         }
         return TrustedKeys(known)

@@ -23,11 +23,20 @@ def verify_verdict(envelope: bytes, trusted: TrustedKeys) -> SignedProof:
     signed = open_statement(envelope, trusted.public_keys("worker"), predicate_type=VERDICT)
     owner, said = trusted.owner(signed.keyid), read_verdict(signed.statement)
     return SignedProof(
-        ref=signed.statement.name, digest=f"sha256:{signed.statement.sha256}",
-        suite=said.suite.name, verdict=said.verdict, base_root=said.base.root, run=said.run,
-        signed_by=owner.name, keyid=signed.keyid, key_state=owner.state, host=owner.host,
-        enrolled_by=owner.enrolled_by, enrolled_at=owner.enrolled_at, at=said.finished_at,
-    )  # fmt: skip
+        ref=signed.statement.name,
+        digest=f"sha256:{signed.statement.sha256}",
+        suite=said.suite.name,
+        verdict=said.verdict,
+        base_root=said.base.root,
+        run=said.run,
+        signed_by=owner.name,
+        keyid=signed.keyid,
+        key_state=owner.state,
+        host=owner.host,
+        enrolled_by=owner.enrolled_by,
+        enrolled_at=owner.enrolled_at,
+        at=said.finished_at,
+    )
 
 
 def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[SignedProof]:
@@ -44,14 +53,11 @@ def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[
     proofs = [_proof(context, verdict, trusted) for verdict in answer.verdicts]
     shown = {proof.suite for proof in proofs}
     if rests - shown:
-        raise BadSignature(
-            f"the server counts a verdict of {min(rests - shown)} that is not signed", fix=_UPGRADE
-        )
+        raise BadSignature(f"the server counts a verdict of {min(rests - shown)} that is not signed", fix=_UPGRADE)
     for proof in proofs:
         if (proof.ref, proof.digest) != (answer.ref, digest) or proof.verdict == "inconclusive":
             raise BadSignature(
-                f"the server counts a verdict of {proof.suite} that says {proof.verdict} about"
-                f" {proof.ref}",
+                f"the server counts a verdict of {proof.suite} that says {proof.verdict} about {proof.ref}",
                 fix="ask who runs the server; do not promote",
             )
     if answer.vsa:
@@ -77,16 +83,20 @@ def _proof(context: Context, verdict_id: str, trusted: TrustedKeys) -> SignedPro
     try:
         envelope = envelope_of(context, verdict_id)
     except NotFound as error:
-        raise BadSignature(
-            f"the server counts verdict {verdict_id}, which nobody signed", fix=_UPGRADE
-        ) from error
+        raise BadSignature(f"the server counts verdict {verdict_id}, which nobody signed", fix=_UPGRADE) from error
     if signer_of(envelope) not in trusted.keys:
         shown = context.api.get(f"/verdicts/{verdict_id}", VerdictInfo)
         if shown.is_local:  # the policy takes it from a worker that nobody enrolled
             return SignedProof(
-                ref=shown.ref, digest=shown.digest, suite=shown.suite, verdict=shown.verdict,
-                base_root=shown.base_root, run=shown.run, keyid=shown.keyid, is_local=True,
-            )  # fmt: skip
+                ref=shown.ref,
+                digest=shown.digest,
+                suite=shown.suite,
+                verdict=shown.verdict,
+                base_root=shown.base_root,
+                run=shown.run,
+                keyid=shown.keyid,
+                is_local=True,
+            )
     return verify_verdict(envelope, trusted)
 
 
@@ -96,6 +106,4 @@ def _check_summary(answer: GateAnswer, trusted: TrustedKeys, *, digest: str) -> 
     trusted.owner(signed.keyid)
     is_about = (signed.statement.name, f"sha256:{signed.statement.sha256}") == (answer.ref, digest)
     if not is_about or signed.statement.predicate.get("verificationResult") != "PASSED":
-        raise BadSignature(
-            "what the server signs is not what it answers", fix="ask who runs the server"
-        )
+        raise BadSignature("what the server signs is not what it answers", fix="ask who runs the server")

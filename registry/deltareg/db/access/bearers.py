@@ -33,9 +33,7 @@ def live_token(conn: sa.Connection, token_hash: str) -> LiveTokenRow | None:
 class BearerQuery(Generic[R]):
     """A query that is answered to the bearer of a live token, in one statement with the token."""
 
-    def __init__(
-        self, query: sa.Select[*tuple[Any, ...]], row: type[R], *, key: str, order: str
-    ) -> None:
+    def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R], *, key: str, order: str) -> None:
         """Prepare nothing yet, as `Statement`.
 
         Args:
@@ -54,9 +52,7 @@ class BearerQuery(Generic[R]):
         self._make: Callable[..., R] = row
         self._key = _WIDTH + list(found.c.keys()).index(key)
 
-    def all(
-        self, conn: sa.Connection, token_hash: str, **given: object
-    ) -> tuple[LiveTokenRow | None, list[R]]:
+    def all(self, conn: sa.Connection, token_hash: str, **given: object) -> tuple[LiveTokenRow | None, list[R]]:
         """Run it: the token, None where it does not hold, and the rows, of which there may be none.
 
         Whether the bearer may be told of them has not been asked.
@@ -72,10 +68,17 @@ def select_live_tokens() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for tokens that hold, in the order of `LiveTokenRow`."""
     return (
         sa.select(
-            tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
-            tokens.c.last_used_at, principals.c.id.label("principal_id"),
-            principals.c.name.label("principal"), principals.c.kind.label("principal_kind"),
-            now_us().label("now"), tokens.c.namespaces, held_by(principals.c.id).label("held"),
+            tokens.c.id,
+            tokens.c.kind,
+            tokens.c.scopes,
+            tokens.c.expires_at,
+            tokens.c.last_used_at,
+            principals.c.id.label("principal_id"),
+            principals.c.name.label("principal"),
+            principals.c.kind.label("principal_kind"),
+            now_us().label("now"),
+            tokens.c.namespaces,
+            held_by(principals.c.id).label("held"),
             EPOCH.label("epoch"),
         )
         .join(principals, principals.c.id == tokens.c.principal_id)
@@ -84,7 +87,7 @@ def select_live_tokens() -> sa.Select[*tuple[Any, ...]]:
             principals.c.disabled_at.is_(None),
             sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
         )
-    )  # fmt: skip
+    )
 
 
 def _by_hash() -> sa.Select[*tuple[Any, ...]]:

@@ -66,9 +66,12 @@ def add_grant(
 ) -> bool:
     """Give a role; False where the principal holds it there already."""
     values = {
-        "principal_id": principal_id, "role": role, "namespace_id": namespace_id,
-        "pattern": pattern, "created_by": created_by,
-    }  # fmt: skip
+        "principal_id": principal_id,
+        "role": role,
+        "namespace_id": namespace_id,
+        "pattern": pattern,
+        "created_by": created_by,
+    }
     try:
         with conn.begin_nested():
             conn.execute(sa.insert(grants).values(values))
@@ -89,9 +92,7 @@ def end_grant(conn: sa.Connection, grant_id: int, *, ended_by: int) -> bool:
 
 def ended_since(conn: sa.Connection, principal_id: int, *, since_us: int) -> bool:
     """Whether a role of a principal has been taken away since a time."""
-    query = sa.select(grants.c.id).where(
-        grants.c.principal_id == principal_id, grants.c.ended_at >= since_us
-    )
+    query = sa.select(grants.c.id).where(grants.c.principal_id == principal_id, grants.c.ended_at >= since_us)
     return conn.execute(query.limit(1)).first() is not None
 
 
@@ -141,11 +142,7 @@ def count_legacy(conn: sa.Connection) -> tuple[int, int]:
 
 def lock_holders(conn: sa.Connection, namespace_id: int | None, role: str) -> int:
     """Count who holds a role in a namespace, or everywhere, and keep others from ending one."""
-    place = (
-        grants.c.namespace_id.is_(None)
-        if namespace_id is None
-        else grants.c.namespace_id == namespace_id
-    )
+    place = grants.c.namespace_id.is_(None) if namespace_id is None else grants.c.namespace_id == namespace_id
     query = (
         sa.select(grants.c.principal_id)
         .where(place, grants.c.role == role, grants.c.ended_at.is_(None))
@@ -163,9 +160,7 @@ def name_person(conn: sa.Connection, principal_id: int, *, person_id: int) -> No
 def people_of(conn: sa.Connection, principal_ids: Sequence[int]) -> dict[int, int]:
     """Give who stands behind principals: themselves, where it is nobody else."""
     wanted = sorted(set(principal_ids))
-    query = sa.select(stand_ins.c.principal_id, stand_ins.c.person_id).where(
-        stand_ins.c.principal_id.in_(wanted)
-    )
+    query = sa.select(stand_ins.c.principal_id, stand_ins.c.person_id).where(stand_ins.c.principal_id.in_(wanted))
     found = {row[0]: row[1] for row in conn.execute(query)}
     return {each: found.get(each, each) for each in wanted}
 
@@ -180,10 +175,17 @@ def _select_grants() -> sa.Select[*tuple[Any, ...]]:
     )
     return (
         sa.select(
-            grants.c.id, grants.c.principal_id, principals.c.name.label("principal"),
-            principals.c.kind, person.c.name.label("person"),
-            namespaces.c.name.label("namespace"), grants.c.role, grants.c.pattern,
-            grants.c.is_legacy, grants.c.created_at, giver.c.name.label("created_by"),
+            grants.c.id,
+            grants.c.principal_id,
+            principals.c.name.label("principal"),
+            principals.c.kind,
+            person.c.name.label("person"),
+            namespaces.c.name.label("namespace"),
+            grants.c.role,
+            grants.c.pattern,
+            grants.c.is_legacy,
+            grants.c.created_at,
+            giver.c.name.label("created_by"),
             last_used.label("last_used_at"),
         )
         .join(principals, principals.c.id == grants.c.principal_id)
@@ -192,7 +194,7 @@ def _select_grants() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(stand_ins, stand_ins.c.principal_id == grants.c.principal_id)
         .outerjoin(person, person.c.id == stand_ins.c.person_id)
         .where(grants.c.ended_at.is_(None))
-    )  # fmt: skip
+    )
 
 
 def owners_of(conn: sa.Connection, namespace_ids: Sequence[int]) -> dict[int, list[str]]:
@@ -200,11 +202,7 @@ def owners_of(conn: sa.Connection, namespace_ids: Sequence[int]) -> dict[int, li
     query = (
         sa.select(grants.c.namespace_id, principals.c.name)
         .join(principals, principals.c.id == grants.c.principal_id)
-        .where(
-            grants.c.namespace_id.in_(list(namespace_ids)),
-            grants.c.role == "owner",
-            grants.c.ended_at.is_(None),
-        )
+        .where(grants.c.namespace_id.in_(list(namespace_ids)), grants.c.role == "owner", grants.c.ended_at.is_(None))
         .order_by(principals.c.name)
     )
     found: dict[int, list[str]] = {}

@@ -35,9 +35,12 @@ def keep_answer(
 ) -> None:
     """Keep an answer; an older one under the same key goes."""
     kept = {
-        "request_digest": request_digest, "status": status, "body": body, "headers": dict(headers),
+        "request_digest": request_digest,
+        "status": status,
+        "body": body,
+        "headers": dict(headers),
         "created_at": now_us(),
-    }  # fmt: skip
+    }
     conn.execute(
         insert(conn, idempotency)
         .values(principal_id=principal_id, key=key, **kept)

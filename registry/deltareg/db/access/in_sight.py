@@ -14,9 +14,7 @@ from deltareg.db.tables import deltas, namespaces
 _ESCAPE = "\\"
 
 
-def in_sight(
-    query: sa.Select[*tuple[Any, ...]], sight: VisibleLines | None
-) -> sa.Select[*tuple[Any, ...]]:
+def in_sight(query: sa.Select[*tuple[Any, ...]], sight: VisibleLines | None) -> sa.Select[*tuple[Any, ...]]:
     """Leave rows out whose line is not to be seen; None sees everything.
 
     The query has joined `namespaces` and `deltas`. A row that is about no line is left out.
@@ -39,10 +37,7 @@ def seen_names(
         namespace.is_(None),
         namespace.in_(visible),
         namespace.in_(sight.namespaces),
-        *(
-            sa.and_(namespace == name, line.like(_like(lines), escape=_ESCAPE))
-            for name, lines in sight.lines
-        ),
+        *(sa.and_(namespace == name, line.like(_like(lines), escape=_ESCAPE)) for name, lines in sight.lines),
     )
 
 

@@ -10,11 +10,7 @@ from deltareg.db.access.sight import VisibleLines
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.tables import deltas, namespaces, principals, visibility_epochs
 
-EPOCH = (
-    sa.select(visibility_epochs.c.number)
-    .where(visibility_epochs.c.id == sa.literal_column("1"))
-    .scalar_subquery()
-)
+EPOCH = sa.select(visibility_epochs.c.number).where(visibility_epochs.c.id == sa.literal_column("1")).scalar_subquery()
 """What the visibility of namespaces stands at, as part of a query."""
 
 
@@ -31,11 +27,7 @@ def namespace_rows(
     query = _select().order_by(namespaces.c.name).limit(limit)
     if sight is not None:
         names = {*sight.namespaces, *(name for name, _ in sight.lines)}
-        query = query.where(
-            sa.or_(
-                namespaces.c.visibility.in_(sight.visibilities), namespaces.c.name.in_(names)
-            )
-        )  # fmt: skip
+        query = query.where(sa.or_(namespaces.c.visibility.in_(sight.visibilities), namespaces.c.name.in_(names)))
     if after is not None:
         query = query.where(namespaces.c.name > after)
     return fetch_all(conn, query, NamespaceRow)
@@ -45,11 +37,7 @@ def set_visibility(conn: sa.Connection, namespace_id: int, visibility: str) -> N
     """Make a namespace as visible as it is to be, and let all who go by it notice."""
     count_up = sa.update(visibility_epochs).values(number=visibility_epochs.c.number + 1)
     conn.execute(count_up)  # first: those who change a visibility take turns by its lock
-    conn.execute(
-        sa.update(namespaces)
-        .where(namespaces.c.id == namespace_id)
-        .values(visibility=visibility)
-    )  # fmt: skip
+    conn.execute(sa.update(namespaces).where(namespaces.c.id == namespace_id).values(visibility=visibility))
 
 
 def epoch(conn: sa.Connection) -> int | None:
@@ -77,6 +65,10 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         .scalar_subquery()
     )
     return sa.select(
-        namespaces.c.id, namespaces.c.name, namespaces.c.visibility, namespaces.c.created_at,
-        principals.c.name.label("created_by"), lines.label("lines"),
-    ).outerjoin(principals, principals.c.id == namespaces.c.created_by)  # fmt: skip
+        namespaces.c.id,
+        namespaces.c.name,
+        namespaces.c.visibility,
+        namespaces.c.created_at,
+        principals.c.name.label("created_by"),
+        lines.label("lines"),
+    ).outerjoin(principals, principals.c.id == namespaces.c.created_by)

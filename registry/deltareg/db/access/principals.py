@@ -9,7 +9,7 @@ from deltareg.db.access.grants import held_by
 from deltareg.db.access.rows import HeldRow, PrincipalRow, TokenRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.sql.together import QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, QueryPart
 from deltareg.db.tables import principals, tokens
 
 
@@ -20,9 +20,9 @@ def principal_id(conn: sa.Connection, name: str) -> int | None:
 
 def principal_row(conn: sa.Connection, name: str) -> PrincipalRow | None:
     """Find a principal by its name."""
-    query = sa.select(
-        principals.c.id, principals.c.name, principals.c.kind, principals.c.disabled_at
-    ).where(principals.c.name == name)
+    query = sa.select(principals.c.id, principals.c.name, principals.c.kind, principals.c.disabled_at).where(
+        principals.c.name == name
+    )
     return fetch_one(conn, query, PrincipalRow)
 
 
@@ -32,11 +32,13 @@ def live_tokens_noted(conn: sa.Connection, principal: str, *, note: str) -> list
         sa.select(tokens.c.id)
         .join(principals, principals.c.id == tokens.c.principal_id)
         .where(
-            principals.c.name == principal, tokens.c.note == note, tokens.c.revoked_at.is_(None),
+            principals.c.name == principal,
+            tokens.c.note == note,
+            tokens.c.revoked_at.is_(None),
             sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
         )
         .order_by(tokens.c.id)
-    )  # fmt: skip
+    )
     return list(conn.execute(query).scalars())
 
 
@@ -75,10 +77,16 @@ def add_token(
     """Insert a token, by its hash only, and give its id."""
     expires = None if expires_in_us is None else now_us() + expires_in_us
     insert = sa.insert(tokens).values(
-        token_hash=token_hash, display=display, principal_id=principal_id, kind=kind,
-        scopes=list(scopes), namespaces=None if namespaces is None else list(namespaces),
-        note=note, created_by=created_by, expires_at=expires,
-    )  # fmt: skip
+        token_hash=token_hash,
+        display=display,
+        principal_id=principal_id,
+        kind=kind,
+        scopes=list(scopes),
+        namespaces=None if namespaces is None else list(namespaces),
+        note=note,
+        created_by=created_by,
+        expires_at=expires,
+    )
     return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
 
 
@@ -120,24 +128,28 @@ def _select_tokens() -> sa.Select[*tuple[Any, ...]]:
     maker = principals.alias("maker")
     return (
         sa.select(
-            tokens.c.id, tokens.c.display, tokens.c.kind, tokens.c.scopes, tokens.c.note,
-            tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at, tokens.c.last_used_at,
-            principals.c.name.label("principal"), maker.c.name.label("created_by"),
+            tokens.c.id,
+            tokens.c.display,
+            tokens.c.kind,
+            tokens.c.scopes,
+            tokens.c.note,
+            tokens.c.created_at,
+            tokens.c.expires_at,
+            tokens.c.revoked_at,
+            tokens.c.last_used_at,
+            principals.c.name.label("principal"),
+            maker.c.name.label("created_by"),
             tokens.c.namespaces,
         )
         .join(principals, principals.c.id == tokens.c.principal_id)
         .outerjoin(maker, maker.c.id == tokens.c.created_by)
         .order_by(tokens.c.id.desc())
-    )  # fmt: skip
+    )
 
 
 def revoke_token(conn: sa.Connection, token_id: int) -> bool:
     """Revoke a token; False when it was revoked before or never was."""
-    update = (
-        sa.update(tokens)
-        .where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
-        .values(revoked_at=now_us())
-    )
+    update = sa.update(tokens).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None)).values(revoked_at=now_us())
     return conn.execute(update).rowcount == 1
 
 
@@ -159,7 +171,6 @@ def count_tokens(conn: sa.Connection) -> int:
 _TOKEN_ID: sa.BindParameter[int] = sa.bindparam("token_id", type_=sa.BigInteger)
 _TOKEN: Final = QueryPart(_select_tokens().where(tokens.c.id == _TOKEN_ID), TokenRow)
 _HELD: Final = QueryPart(
-    sa.select(held_by(tokens.c.principal_id).label("held")).where(tokens.c.id == _TOKEN_ID),
-    HeldRow,
-)  # fmt: skip
+    sa.select(held_by(tokens.c.principal_id).label("held")).where(tokens.c.id == _TOKEN_ID), HeldRow
+)
 _OWN: Final = CombinedQuery(_TOKEN, _HELD)

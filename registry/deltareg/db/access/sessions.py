@@ -20,39 +20,46 @@ def add_code(conn: sa.Connection, *, token_id: int, code_hash: str, for_us: int)
     """Insert a code that a session may begin with, once and for so long."""
     conn.execute(
         sa.insert(sessions).values(
-            token_id=token_id, code_hash=code_hash, bound_to="", browser="",
-            expires_at=now_us() + for_us,
+            token_id=token_id, code_hash=code_hash, bound_to="", browser="", expires_at=now_us() + for_us
         )
-    )  # fmt: skip
+    )
 
 
 def begin_by_code(
-    conn: sa.Connection, code_hash: str, *, secret_hash: str, bound_to: str, browser: str,
-    for_us: int,
-) -> int | None:  # fmt: skip
+    conn: sa.Connection, code_hash: str, *, secret_hash: str, bound_to: str, browser: str, for_us: int
+) -> int | None:
     """Turn a code into a session and give its row; None when there is no such code any more."""
     update = (
         sa.update(sessions)
         .where(sessions.c.code_hash == code_hash, sessions.c.expires_at > now_us())
         .values(
-            code_hash=None, secret_hash=secret_hash, bound_to=bound_to, browser=browser,
-            begun_at=now_us(), used_at=now_us(), expires_at=now_us() + for_us,
+            code_hash=None,
+            secret_hash=secret_hash,
+            bound_to=bound_to,
+            browser=browser,
+            begun_at=now_us(),
+            used_at=now_us(),
+            expires_at=now_us() + for_us,
         )
         .returning(sessions.c.id)
-    )  # fmt: skip
+    )
     found = conn.execute(update).scalar()
     return None if found is None else int(found)
 
 
 def add_session(
-    conn: sa.Connection, *, token_id: int, secret_hash: str, bound_to: str, browser: str,
-    for_us: int,
-) -> int:  # fmt: skip
+    conn: sa.Connection, *, token_id: int, secret_hash: str, bound_to: str, browser: str, for_us: int
+) -> int:
     """Insert a session that begins now and give its row."""
     insert = sa.insert(sessions).values(
-        token_id=token_id, secret_hash=secret_hash, bound_to=bound_to, browser=browser,
-        begun_at=now_us(), used_at=now_us(), expires_at=now_us() + for_us,
-    )  # fmt: skip
+        token_id=token_id,
+        secret_hash=secret_hash,
+        bound_to=bound_to,
+        browser=browser,
+        begun_at=now_us(),
+        used_at=now_us(),
+        expires_at=now_us() + for_us,
+    )
     return int(conn.execute(insert.returning(sessions.c.id)).scalar_one())
 
 
@@ -73,17 +80,24 @@ def session_rows(conn: sa.Connection, principal_id: int, *, limit: int) -> Seque
     """
     query = (
         sa.select(
-            sessions.c.id, sessions.c.token_id, sessions.c.browser, sessions.c.begun_at,
-            sessions.c.used_at, _ends().label("expires_at"), sessions.c.ended_at,
+            sessions.c.id,
+            sessions.c.token_id,
+            sessions.c.browser,
+            sessions.c.begun_at,
+            sessions.c.used_at,
+            _ends().label("expires_at"),
+            sessions.c.ended_at,
         )
         .join(tokens, tokens.c.id == sessions.c.token_id)
         .where(
-            tokens.c.principal_id == principal_id, tokens.c.revoked_at.is_(None),
-            sessions.c.begun_at.is_not(None), _holds(),
+            tokens.c.principal_id == principal_id,
+            tokens.c.revoked_at.is_(None),
+            sessions.c.begun_at.is_not(None),
+            _holds(),
         )
         .order_by(sessions.c.id.desc())
         .limit(limit)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, SessionRow)
 
 
@@ -93,11 +107,13 @@ def end_session(conn: sa.Connection, session_id: int, *, principal_id: int) -> b
     update = (
         sa.update(sessions)
         .where(
-            sessions.c.id == session_id, sessions.c.token_id.in_(own),
-            sessions.c.ended_at.is_(None), sessions.c.begun_at.is_not(None),
+            sessions.c.id == session_id,
+            sessions.c.token_id.in_(own),
+            sessions.c.ended_at.is_(None),
+            sessions.c.begun_at.is_not(None),
         )
         .values(ended_at=now_us())
-    )  # fmt: skip
+    )
     return conn.execute(update).rowcount == 1
 
 
@@ -115,25 +131,16 @@ def _ends() -> sa.ColumnElement[int]:
 
 def _holds() -> sa.ColumnElement[bool]:
     return sa.and_(
-        sessions.c.ended_at.is_(None),
-        sessions.c.expires_at > now_us(),
-        sessions.c.used_at > now_us() - IDLE_US,
+        sessions.c.ended_at.is_(None), sessions.c.expires_at > now_us(), sessions.c.used_at > now_us() - IDLE_US
     )
 
 
 _LIVE: Final = PreparedQuery(
     select_live_tokens()
-    .add_columns(
-        sessions.c.id.label("session_id"),
-        sessions.c.begun_at,
-        sessions.c.used_at,
-        _ends().label("ends_at"),
-    )
+    .add_columns(sessions.c.id.label("session_id"), sessions.c.begun_at, sessions.c.used_at, _ends().label("ends_at"))
     .join(sessions, sessions.c.token_id == tokens.c.id)
     .where(
-        sessions.c.secret_hash == sa.bindparam("secret_hash"),
-        sessions.c.bound_to == sa.bindparam("bound_to"),
-        _holds(),
+        sessions.c.secret_hash == sa.bindparam("secret_hash"), sessions.c.bound_to == sa.bindparam("bound_to"), _holds()
     ),
     LiveSessionRow,
 )

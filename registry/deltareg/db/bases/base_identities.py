@@ -26,15 +26,11 @@ DELETED_MARK = "#deleted-"
 
 def identity_row(conn: sa.Connection, base_id: int) -> IdentityRow | None:
     """Give what a base is as a whole, if it was worked out."""
-    query = sa.select(
-        base_identities.c.identity, base_identities.c.parts, base_identities.c.is_partial
-    )
+    query = sa.select(base_identities.c.identity, base_identities.c.parts, base_identities.c.is_partial)
     return fetch_one(conn, query.where(base_identities.c.base_id == base_id), IdentityRow)
 
 
-def add_identity(
-    conn: sa.Connection, base_id: int, *, identity: str, parts: Mapping[str, str]
-) -> None:
+def add_identity(conn: sa.Connection, base_id: int, *, identity: str, parts: Mapping[str, str]) -> None:
     """Note what a base is as a whole; what is noted already is left alone."""
     conn.execute(
         insert(conn, base_identities)
@@ -43,9 +39,7 @@ def add_identity(
     )
 
 
-def complete_identity(
-    conn: sa.Connection, base_id: int, *, identity: str, parts: Mapping[str, str]
-) -> None:
+def complete_identity(conn: sa.Connection, base_id: int, *, identity: str, parts: Mapping[str, str]) -> None:
     """Note the rest of a base of which only a part was known; from then on it stays."""
     conn.execute(
         sa.update(base_identities)
@@ -60,15 +54,11 @@ def is_alias(conn: sa.Connection, name: str) -> bool:
     return conn.execute(query).first() is not None
 
 
-def rename_base(
-    conn: sa.Connection, base_id: int, *, before: str, after: str, created_by: int
-) -> None:
+def rename_base(conn: sa.Connection, base_id: int, *, before: str, after: str, created_by: int) -> None:
     """Call a base something else; its name leads to it on, and `after` no longer as an alias."""
     conn.execute(sa.delete(base_aliases).where(base_aliases.c.name == after))
     conn.execute(sa.update(bases).where(bases.c.id == base_id).values(name=after))
-    conn.execute(
-        sa.insert(base_aliases).values(name=before, base_id=base_id, created_by=created_by)
-    )
+    conn.execute(sa.insert(base_aliases).values(name=before, base_id=base_id, created_by=created_by))
 
 
 def standing_on(conn: sa.Connection, base_id: int) -> dict[str, int]:
@@ -86,9 +76,7 @@ def standing_on(conn: sa.Connection, base_id: int) -> dict[str, int]:
         "deleted": sa.select(sa.func.count())
         .select_from(versions)
         .where(versions.c.base_id == base_id, versions.c.deleted_at.is_not(None), stands),
-        "trained": sa.select(sa.func.count())
-        .select_from(versions)
-        .where(versions.c.id.in_(trained), stands),
+        "trained": sa.select(sa.func.count()).select_from(versions).where(versions.c.id.in_(trained), stands),
         "runs": sa.select(sa.func.count())
         .select_from(runs)
         .join(bases, bases.c.id == base_id)
@@ -134,10 +122,13 @@ def complete_base(
         sa.update(bases)
         .where(bases.c.id == base_id)
         .values(
-            manifest_digest=manifest_digest, manifest=manifest, logical_bytes=logical_bytes,
-            storage_map=None, stored_bytes=0,
+            manifest_digest=manifest_digest,
+            manifest=manifest,
+            logical_bytes=logical_bytes,
+            storage_map=None,
+            stored_bytes=0,
         )
-    )  # fmt: skip
+    )
 
 
 def is_deleted() -> sa.ColumnElement[bool]:

@@ -31,33 +31,34 @@ def figures_rows(conn: sa.Connection, base_id: int) -> Sequence[FiguresRow]:
     """List what workers found of a base, oldest first; not what a revoked key signed."""
     query = (
         sa.select(
-            base_figures.c.surroundings, base_figures.c.keyid, base_figures.c.envelope,
-            base_figures.c.created_at, signing_keys.c.name.label("signer"),
+            base_figures.c.surroundings,
+            base_figures.c.keyid,
+            base_figures.c.envelope,
+            base_figures.c.created_at,
+            signing_keys.c.name.label("signer"),
         )
         .join(signing_keys, signing_keys.c.keyid == base_figures.c.keyid)
         .where(base_figures.c.base_id == base_id, signing_keys.c.revoked_at.is_(None))
         .order_by(base_figures.c.created_at, base_figures.c.keyid)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, FiguresRow)
 
 
 def add_figures(
-    conn: sa.Connection,
-    base_id: int,
-    *,
-    surroundings: str,
-    keyid: str,
-    envelope: bytes,
-    created_by: int | None,
+    conn: sa.Connection, base_id: int, *, surroundings: str, keyid: str, envelope: bytes, created_by: int | None
 ) -> bool:
     """Keep what a worker found of a base; False where it has said so before."""
     added = (
         insert(conn, base_figures)
         .values(
-            base_id=base_id, surroundings=surroundings, keyid=keyid, envelope=envelope,
-            created_at=now_us(), created_by=created_by,
+            base_id=base_id,
+            surroundings=surroundings,
+            keyid=keyid,
+            envelope=envelope,
+            created_at=now_us(),
+            created_by=created_by,
         )
         .on_conflict_do_nothing(index_elements=["base_id", "surroundings", "keyid"])
         .returning(base_figures.c.base_id)
-    )  # fmt: skip
+    )
     return conn.execute(added).scalar() is not None

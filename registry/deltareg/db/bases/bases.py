@@ -122,10 +122,7 @@ def restore_manifest(conn: sa.Connection, base_id: int, manifest: bytes) -> None
 
 def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
     """Give a registered base its bytes, or others in the place of those that it has."""
-    revision = sa.case(
-        (bases.c.storage_map.is_(None), bases.c.storage_revision),
-        else_=bases.c.storage_revision + 1,
-    )
+    revision = sa.case((bases.c.storage_map.is_(None), bases.c.storage_revision), else_=bases.c.storage_revision + 1)
     packed = pack_map(storage_map, base_content(conn, base_id).manifest)
     conn.execute(
         sa.update(bases)
@@ -145,9 +142,7 @@ def select_relations() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-def add_relation(
-    conn: sa.Connection, base_id: int, *, other_root: str, relation: str, rule_version: str
-) -> None:
+def add_relation(conn: sa.Connection, base_id: int, *, other_root: str, relation: str, rule_version: str) -> None:
     """Record a relation; one that stands already is left alone."""
     known = sa.select(base_relations.c.id).where(
         base_relations.c.base_id == base_id,
@@ -157,10 +152,9 @@ def add_relation(
     if conn.execute(known).first() is None:
         conn.execute(
             sa.insert(base_relations).values(
-                base_id=base_id, other_root=other_root,
-                relation=relation, rule_version=rule_version,
+                base_id=base_id, other_root=other_root, relation=relation, rule_version=rule_version
             )
-        )  # fmt: skip
+        )
 
 
 def _select_aliased(name: str) -> sa.Select[tuple[int]]:

@@ -14,7 +14,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.lines.versions import select_versions
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.sql.together import QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, QueryPart
 from deltareg.db.sql.upsert import insert
 from deltareg.db.tables import (
     base_hub_ids,
@@ -113,15 +113,16 @@ def verdicts_on(
 
 _IDS: sa.BindParameter[str] = sa.bindparam("ids", type_=sa.Text)
 _OF_SUITE: Final = sa.and_(
-    among(verdicts.c.version_id, _IDS), is_of_suite(sa.bindparam("suite", type_=sa.Text)),
+    among(verdicts.c.version_id, _IDS),
+    is_of_suite(sa.bindparam("suite", type_=sa.Text)),
     verdicts.c.suite_digest == sa.bindparam("digest"),
-)  # fmt: skip
+)
 _VERDICTS: Final = QueryPart(
-    select_verdicts().where(_OF_SUITE), VerdictRow,
-    order=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
-)  # fmt: skip
+    select_verdicts().where(_OF_SUITE), VerdictRow, order=(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+)
 _WAIVERS: Final = QueryPart(
     select_waivers().join(verdicts, verdicts.c.id == waivers.c.verdict_id).where(_OF_SUITE),
-    WaiverRow, order=(waivers.c.created_at, waivers.c.id),
-)  # fmt: skip
+    WaiverRow,
+    order=(waivers.c.created_at, waivers.c.id),
+)
 _ON: Final = CombinedQuery(_VERDICTS, _WAIVERS)

@@ -19,7 +19,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.lines.versions import select_versions
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.plain_rows import IdRow, MomentRow, NumberRow
-from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, CombinedResult, QueryPart
 from deltareg.db.storage.packs import select_states
 from deltareg.db.storage.rows import PackStateRow
 from deltareg.db.tables import (
@@ -62,19 +62,18 @@ def _corrupt_variant() -> _Select:
 
 
 VERDICTS: Final = QueryPart(
-    select_facts().where(verdicts.c.version_id == _VERSION), VerdictFactRow,
+    select_facts().where(verdicts.c.version_id == _VERSION),
+    VerdictFactRow,
     order=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
-)  # fmt: skip
+)
 WAIVERS: Final = QueryPart(
-    select_waivers()
-    .join(verdicts, verdicts.c.id == waivers.c.verdict_id)
-    .where(verdicts.c.version_id == _VERSION),
-    WaiverRow, order=(waivers.c.created_at, waivers.c.id),
-)  # fmt: skip
+    select_waivers().join(verdicts, verdicts.c.id == waivers.c.verdict_id).where(verdicts.c.version_id == _VERSION),
+    WaiverRow,
+    order=(waivers.c.created_at, waivers.c.id),
+)
 VARIANTS: Final = QueryPart(
-    select_variants().where(base_variants.c.root_id == _BASE, ~is_deleted()), VariantRow,
-    order=(bases.c.name,),
-)  # fmt: skip
+    select_variants().where(base_variants.c.root_id == _BASE, ~is_deleted()), VariantRow, order=(bases.c.name,)
+)
 ALIASES: Final = QueryPart(_aliases(), AliasRow, order=(base_aliases.c.name,))
 """The names that the base and its variants had."""
 BELOW: Final = QueryPart(
@@ -92,49 +91,46 @@ PARENTS: Final = QueryPart(
     select_versions()
     .join(lineage, lineage.c.parent_version_id == versions.c.id)
     .where(lineage.c.version_id == _VERSION),
-    VersionRow, order=(lineage.c.position,),
-)  # fmt: skip
+    VersionRow,
+    order=(lineage.c.position,),
+)
 QUARANTINE: Final = QueryPart(
     sa.select(quarantines.c.id).where(
-        quarantines.c.channel_id == _CHANNEL, quarantines.c.version_id == _VERSION,
-        quarantines.c.cleared_at.is_(None),
+        quarantines.c.channel_id == _CHANNEL, quarantines.c.version_id == _VERSION, quarantines.c.cleared_at.is_(None)
     ),
     IdRow,
-)  # fmt: skip
+)
 NEWEST: Final = QueryPart(
-    select_revisions().where(revisions.c.channel_id == _CHANNEL, revisions.c.number == _NUMBER),
-    RevisionRow,
+    select_revisions().where(revisions.c.channel_id == _CHANNEL, revisions.c.number == _NUMBER), RevisionRow
 )
 """The newest revision of the channel."""
 REQUESTS: Final = QueryPart(
-    select_requests().where(requests.c.channel_id == _CHANNEL, is_open()), RequestRow,
-    order=(requests.c.id,),
-)  # fmt: skip
+    select_requests().where(requests.c.channel_id == _CHANNEL, is_open()), RequestRow, order=(requests.c.id,)
+)
 """The open requests of the channel."""
 APPROVALS: Final = QueryPart(
     select_approvals()
     .join(requests, requests.c.id == approvals.c.request_id)
     .where(requests.c.channel_id == _CHANNEL, is_open()),
-    ApprovalRow, order=(approvals.c.id,),
-)  # fmt: skip
+    ApprovalRow,
+    order=(approvals.c.id,),
+)
 """The approvals of its open requests."""
 QUARANTINED: Final = QueryPart(
     sa.select(versions.c.number)
     .join(quarantines, quarantines.c.version_id == versions.c.id)
     .where(quarantines.c.channel_id == _CHANNEL, quarantines.c.cleared_at.is_(None)),
-    NumberRow, order=(versions.c.number,),
-)  # fmt: skip
+    NumberRow,
+    order=(versions.c.number,),
+)
 """All versions that are quarantined on the channel."""
 PACKS: Final = QueryPart(
-    select_states().where(version_packs.c.version_id == _VERSION), PackStateRow,
-    order=(packs.c.id,),
-)  # fmt: skip
+    select_states().where(version_packs.c.version_id == _VERSION), PackStateRow, order=(packs.c.id,)
+)
 STORED: Final = QueryPart(sa.select(bases.c.stored_bytes).where(bases.c.id == _BASE), BaseBytesRow)
 MOMENT: Final = QueryPart(sa.select(now_us().label("now")), MomentRow)
 
-_OF_VERSION: Final = (
-    VERDICTS, WAIVERS, VARIANTS, ALIASES, BELOW, CORRUPT_BASE, CORRUPT_VARIANT, PARENTS,
-)  # fmt: skip
+_OF_VERSION: Final = (VERDICTS, WAIVERS, VARIANTS, ALIASES, BELOW, CORRUPT_BASE, CORRUPT_VARIANT, PARENTS)
 _KNOWN: Final = CombinedQuery(*_OF_VERSION)
 _OF_CHANNEL: Final = (QUARANTINE, NEWEST, REQUESTS, APPROVALS, MOMENT)
 _BEFORE_CHANNEL: Final = CombinedQuery(*_OF_VERSION, *_OF_CHANNEL)
@@ -157,7 +153,4 @@ def before_rollback(conn: sa.Connection, version: VersionRow, channel: ChannelRo
 
 
 def _both(version: VersionRow, channel: ChannelRow) -> dict[str, object]:
-    return {
-        "version_id": version.id, "base_id": version.base_id, "channel_id": channel.id,
-        "number": channel.revision,
-    }  # fmt: skip
+    return {"version_id": version.id, "base_id": version.base_id, "channel_id": channel.id, "number": channel.revision}

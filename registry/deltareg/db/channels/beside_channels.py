@@ -10,7 +10,7 @@ from deltareg.db.channels.fleet_rows import FollowerRow
 from deltareg.db.channels.request_rows import OpenRequestRow
 from deltareg.db.channels.requests import is_open
 from deltareg.db.channels.rows import ChannelNameRow, SetbackRow
-from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, CombinedResult, QueryPart
 from deltareg.db.tables import (
     channels,
     deltas,
@@ -33,10 +33,14 @@ def select_setbacks() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for quarantines that stand, with the rollbacks that they are of."""
     return (
         sa.select(
-            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
-            channels.c.name.label("channel"), versions.c.number.label("version"),
-            revisions.c.number.label("revision"), principals.c.name.label("actor"),
-            revisions.c.reason, revisions.c.created_at,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            channels.c.name.label("channel"),
+            versions.c.number.label("version"),
+            revisions.c.number.label("revision"),
+            principals.c.name.label("actor"),
+            revisions.c.reason,
+            revisions.c.created_at,
         )
         .select_from(quarantines)
         .join(channels, channels.c.id == quarantines.c.channel_id)
@@ -46,14 +50,12 @@ def select_setbacks() -> sa.Select[*tuple[Any, ...]]:
         .join(revisions, revisions.c.id == quarantines.c.revision_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
         .where(quarantines.c.cleared_at.is_(None))
-    )  # fmt: skip
+    )
 
 
 def select_names() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for channels by their names, with the version that each serves."""
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     return (
         sa.select(channels.c.name, versions.c.number.label("version"))
         .select_from(channels)
@@ -62,29 +64,28 @@ def select_names() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-NAMES: Final = QueryPart(
-    select_names().where(_ASKED), ChannelNameRow, order=(channels.c.id,)
-)  # fmt: skip
-SETBACKS: Final = QueryPart(
-    select_setbacks().where(_ASKED), SetbackRow,
-    order=(versions.c.number, revisions.c.id),
-)  # fmt: skip
+NAMES: Final = QueryPart(select_names().where(_ASKED), ChannelNameRow, order=(channels.c.id,))
+SETBACKS: Final = QueryPart(select_setbacks().where(_ASKED), SetbackRow, order=(versions.c.number, revisions.c.id))
 OPEN: Final = QueryPart(
     sa.select(
-        requests.c.id, channels.c.name.label("channel"), versions.c.number.label("version"),
-        principals.c.name.label("opener"), requests.c.reason, requests.c.created_at,
+        requests.c.id,
+        channels.c.name.label("channel"),
+        versions.c.number.label("version"),
+        principals.c.name.label("opener"),
+        requests.c.reason,
+        requests.c.created_at,
     )
     .select_from(requests)
     .join(channels, channels.c.id == requests.c.channel_id)
     .join(versions, versions.c.id == requests.c.version_id)
     .join(principals, principals.c.id == requests.c.opener_id)
     .where(is_open(), _ASKED),
-    OpenRequestRow, order=(requests.c.id,),
-)  # fmt: skip
+    OpenRequestRow,
+    order=(requests.c.id,),
+)
 FOLLOWERS: Final = QueryPart(
-    select_followers().where(channels.c.id == _ONE), FollowerRow, order=(followers.c.id,),
-    limit=_MOST_FOLLOWERS,
-)  # fmt: skip
+    select_followers().where(channels.c.id == _ONE), FollowerRow, order=(followers.c.id,), limit=_MOST_FOLLOWERS
+)
 _OF_LINE: Final = CombinedQuery(NAMES, SETBACKS, OPEN)
 _OF_CHANNEL: Final = CombinedQuery(SETBACKS, OPEN, FOLLOWERS)
 

@@ -10,7 +10,7 @@ from deltareg.db.channels.fleet import select_followers
 from deltareg.db.channels.fleet_rows import FollowerRow
 from deltareg.db.channels.requests import APPROVALS, ONE, WARNINGS
 from deltareg.db.channels.rows import ChannelNameRow, SetbackRow
-from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, CombinedResult, QueryPart
 from deltareg.db.tables import channels, followers, requests, revisions, versions
 
 _MOST_FOLLOWERS: Final = 200
@@ -23,25 +23,20 @@ _DIGEST: Final = (
     .scalar_subquery()
 )
 SETBACKS: Final = QueryPart(
-    select_setbacks().where(versions.c.manifest_digest == _DIGEST),
-    SetbackRow, order=(revisions.c.id,),
-)  # fmt: skip
+    select_setbacks().where(versions.c.manifest_digest == _DIGEST), SetbackRow, order=(revisions.c.id,)
+)
 """From which channels the version, or one of the same bytes in any line, was rolled back and is
 kept away."""
 _LINE: Final = (
-    sa.select(channels.c.delta_id)
-    .join(requests, requests.c.channel_id == channels.c.id)
-    .where(requests.c.id == ONE)
+    sa.select(channels.c.delta_id).join(requests, requests.c.channel_id == channels.c.id).where(requests.c.id == ONE)
 )
 NAMES: Final = QueryPart(
-    select_names().where(channels.c.delta_id.in_(_LINE.correlate(None))), ChannelNameRow,
-    order=(channels.c.id,),
-)  # fmt: skip
+    select_names().where(channels.c.delta_id.in_(_LINE.correlate(None))), ChannelNameRow, order=(channels.c.id,)
+)
 """What each channel of the line serves."""
 FOLLOWERS: Final = QueryPart(
-    select_followers().where(channels.c.id.in_(_ASKED)), FollowerRow, order=(followers.c.id,),
-    limit=_MOST_FOLLOWERS,
-)  # fmt: skip
+    select_followers().where(channels.c.id.in_(_ASKED)), FollowerRow, order=(followers.c.id,), limit=_MOST_FOLLOWERS
+)
 _AROUND: Final = CombinedQuery(APPROVALS, WARNINGS, SETBACKS, NAMES, FOLLOWERS)
 
 

@@ -9,7 +9,7 @@ from deltareg.db.channels.reviews import select_to_review
 from deltareg.db.channels.rows import BrokenGlassRow, QuarantinedRow, RevisionRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.plain_rows import MomentRow
-from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, CombinedResult, QueryPart
 from deltareg.db.tables import channels, quarantines, revisions, verdicts, versions, waivers
 from deltareg.db.verdicts.rows import VersionWaiverRow
 from deltareg.db.verdicts.waivers import select_standing_waivers
@@ -19,9 +19,7 @@ ALL: Final = 0
 _LINE: sa.BindParameter[int] = sa.bindparam("delta_id", type_=sa.BigInteger)
 _ONE: sa.BindParameter[int] = sa.bindparam("channel_id", type_=sa.BigInteger)
 _ASKED: Final = sa.and_(channels.c.delta_id == _LINE, sa.or_(_ONE == ALL, channels.c.id == _ONE))
-_IS_NEWEST: Final = sa.and_(
-    channels.c.id == revisions.c.channel_id, channels.c.revision == revisions.c.number
-)
+_IS_NEWEST: Final = sa.and_(channels.c.id == revisions.c.channel_id, channels.c.revision == revisions.c.number)
 
 
 def _select_served() -> sa.Select[*tuple[Any, ...]]:
@@ -38,16 +36,17 @@ QUARANTINED: Final = QueryPart(
     sa.select(quarantines.c.channel_id, versions.c.number)
     .join(versions, versions.c.id == quarantines.c.version_id)
     .where(quarantines.c.channel_id.in_(_select_asked()), quarantines.c.cleared_at.is_(None)),
-    QuarantinedRow, order=(versions.c.number,),
-)  # fmt: skip
+    QuarantinedRow,
+    order=(versions.c.number,),
+)
 TO_REVIEW: Final = QueryPart(
-    select_to_review().where(revisions.c.channel_id.in_(_select_asked())), BrokenGlassRow,
-    order=(revisions.c.id,),
-)  # fmt: skip
+    select_to_review().where(revisions.c.channel_id.in_(_select_asked())), BrokenGlassRow, order=(revisions.c.id,)
+)
 WAIVERS: Final = QueryPart(
-    select_standing_waivers().where(verdicts.c.version_id.in_(_select_served())), VersionWaiverRow,
+    select_standing_waivers().where(verdicts.c.version_id.in_(_select_served())),
+    VersionWaiverRow,
     order=(waivers.c.created_at, waivers.c.id),
-)  # fmt: skip
+)
 """The waivers that stand on verdicts of what is served."""
 MOMENT: Final = QueryPart(sa.select(now_us().label("now")), MomentRow)
 _STANDING: Final = CombinedQuery(NEWEST, QUARANTINED, TO_REVIEW, WAIVERS, MOMENT)

@@ -25,9 +25,7 @@ from deltareg.db.tables import (
 )
 
 
-def channel_row(
-    conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False
-) -> ChannelRow | None:
+def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> ChannelRow | None:
     """Find a channel; with `lock`, it does not move until the transaction ends."""
     query = select_channels().where(channels.c.delta_id == delta_id, channels.c.name == name)
     if lock:
@@ -71,15 +69,11 @@ def newest_revision(conn: sa.Connection, namespace: str, line: str, name: str) -
     return conn.execute(query).scalar()
 
 
-def add_channel(
-    conn: sa.Connection, delta_id: int, name: str, *, policy: Mapping[str, object]
-) -> None:
+def add_channel(conn: sa.Connection, delta_id: int, name: str, *, policy: Mapping[str, object]) -> None:
     """Insert a channel at revision 0; one that was made meanwhile is as good."""
     try:
         with conn.begin_nested():
-            conn.execute(
-                sa.insert(channels).values(delta_id=delta_id, name=name, policy=dict(policy))
-            )
+            conn.execute(sa.insert(channels).values(delta_id=delta_id, name=name, policy=dict(policy)))
     except IntegrityError:
         return
 
@@ -93,9 +87,7 @@ def replace_policy(conn: sa.Connection, channel_id: int, *, policy: Mapping[str,
 def advance(conn: sa.Connection, channel_id: int, *, seen: int) -> bool:
     """Move a channel from revision `seen` to the next; False when it had moved already."""
     update = (
-        sa.update(channels)
-        .where(channels.c.id == channel_id, channels.c.revision == seen)
-        .values(revision=seen + 1)
+        sa.update(channels).where(channels.c.id == channel_id, channels.c.revision == seen).values(revision=seen + 1)
     )
     return conn.execute(update).rowcount == 1
 
@@ -133,9 +125,7 @@ def revision_at(
     return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), RevisionRow)
 
 
-def version_back(
-    conn: sa.Connection, channel_id: int, *, number: int, back: int
-) -> RevisionRow | None:
+def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int) -> RevisionRow | None:
     """Give the move that lies so many moves before the one that stood at a revision.
 
     Freezes and their ends move nothing and are not counted.
@@ -152,16 +142,8 @@ def version_back(
 def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerRow]:
     """List (delta_id, channel, version number, version id) for every channel that serves."""
     query = (
-        sa.select(
-            channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version")
-        )
-        .join(
-            revisions,
-            sa.and_(
-                revisions.c.channel_id == channels.c.id,
-                revisions.c.number == channels.c.revision,
-            ),
-        )
+        sa.select(channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version"))
+        .join(revisions, sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision))
         .join(versions, versions.c.id == revisions.c.version_id)
         .where(channels.c.delta_id.in_(delta_ids))
         .order_by(channels.c.id)
@@ -171,19 +153,21 @@ def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerR
 
 def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[StandingRow]:
     """List (delta_id, name, policy, kind, ends_at) of channels with a ledger, as of now."""
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
         sa.select(
-            channels.c.delta_id, channels.c.name, channels.c.policy, revisions.c.kind,
-            freezes.c.ends_at, *floor_columns(),
+            channels.c.delta_id,
+            channels.c.name,
+            channels.c.policy,
+            revisions.c.kind,
+            freezes.c.ends_at,
+            *floor_columns(),
         )
         .join(revisions, newest)
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
         .where(channels.c.delta_id.in_(delta_ids))
         .order_by(channels.c.id)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, StandingRow)
 
 
@@ -194,27 +178,18 @@ def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
 
 def serving_rows(conn: sa.Connection, version_id: int) -> Sequence[ChannelRow]:
     """List the channels that point at a version now with all of them."""
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
-        select_channels()
-        .join(revisions, newest)
-        .where(revisions.c.version_id == version_id)
-        .order_by(channels.c.id)
+        select_channels().join(revisions, newest).where(revisions.c.version_id == version_id).order_by(channels.c.id)
     )
     return fetch_all(conn, query, ChannelRow)
 
 
-def add_quarantine(
-    conn: sa.Connection, channel_id: int, version_id: int, *, revision_id: int
-) -> None:
+def add_quarantine(conn: sa.Connection, channel_id: int, version_id: int, *, revision_id: int) -> None:
     """Quarantine a version on a channel unless it stands quarantined there."""
     if standing_quarantine(conn, channel_id, version_id) is None:
         conn.execute(
-            sa.insert(quarantines).values(
-                channel_id=channel_id, version_id=version_id, revision_id=revision_id
-            )
+            sa.insert(quarantines).values(channel_id=channel_id, version_id=version_id, revision_id=revision_id)
         )
 
 
@@ -242,9 +217,7 @@ def quarantined_numbers(conn: sa.Connection, channel_ids: Sequence[int]) -> dict
     return found
 
 
-def clear_quarantine(
-    conn: sa.Connection, quarantine_id: int, *, cleared_by: int, reason: str
-) -> None:
+def clear_quarantine(conn: sa.Connection, quarantine_id: int, *, cleared_by: int, reason: str) -> None:
     """End a quarantine; the row stays."""
     conn.execute(
         sa.update(quarantines)

@@ -12,23 +12,12 @@ from deltareg.db.channels.fleet_rows import AgentRow, FollowerRow, FollowerState
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import (
-    agents,
-    channels,
-    deltas,
-    followers,
-    namespaces,
-    principals,
-    revisions,
-    versions,
-)
+from deltareg.db.tables import agents, channels, deltas, followers, namespaces, principals, revisions, versions
 
 _OBSERVED = ("revision", "version", "digest", "state", "error", "base", "trouble")
 
 
-def see_agent(
-    conn: sa.Connection, name: str, *, principal_id: int, engine: str, every_us: int
-) -> int | None:
+def see_agent(conn: sa.Connection, name: str, *, principal_id: int, engine: str, every_us: int) -> int | None:
     """Note that an agent reported, and give its id; None when the name is another principal's."""
     added = insert(conn, agents).values(
         name=name, principal_id=principal_id, engine=engine, every_us=every_us, seen_at=now_us()
@@ -42,9 +31,7 @@ def see_agent(
     return conn.execute(seen.returning(agents.c.id)).scalar()
 
 
-def channel_ids(
-    conn: sa.Connection, names: Collection[tuple[str, str, str]]
-) -> dict[tuple[str, str, str], int]:
+def channel_ids(conn: sa.Connection, names: Collection[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
     """Give the ids of channels by (namespace, line, channel); what is not there is left out."""
     columns = (namespaces.c.name, deltas.c.name, channels.c.name)
     query = (
@@ -56,22 +43,15 @@ def channel_ids(
     return {(row[1], row[2], row[3]): row[0] for row in conn.execute(query)}
 
 
-def put_followers(
-    conn: sa.Connection, agent_id: int, observed: Mapping[int, Mapping[str, object]]
-) -> None:
+def put_followers(conn: sa.Connection, agent_id: int, observed: Mapping[int, Mapping[str, object]]) -> None:
     """Note what an agent serves of channels, by id; `since` stays while version and state do."""
     added = insert(conn, followers).values(since=now_us())
     new = added.excluded
-    is_same = sa.and_(
-        followers.c.state == new.state, followers.c.digest.is_not_distinct_from(new.digest)
-    )
+    is_same = sa.and_(followers.c.state == new.state, followers.c.digest.is_not_distinct_from(new.digest))
     since = sa.case((is_same, followers.c.since), else_=new.since)
     changed = {name: new[name] for name in _OBSERVED} | {"since": since}
     put = added.on_conflict_do_update(index_elements=["agent_id", "channel_id"], set_=changed)
-    rows = [
-        {"agent_id": agent_id, "channel_id": channel_id, **found}
-        for channel_id, found in sorted(observed.items())
-    ]
+    rows = [{"agent_id": agent_id, "channel_id": channel_id, **found} for channel_id, found in sorted(observed.items())]
     if rows:
         conn.execute(put, rows)
 
@@ -87,9 +67,7 @@ def note_told(conn: sa.Connection, follower_id: int, *, before: str | None, now:
 def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int]) -> None:
     """Forget the channels that an agent does not follow any more."""
     conn.execute(
-        sa.delete(followers).where(
-            followers.c.agent_id == agent_id, followers.c.channel_id.not_in(channel_ids)
-        )
+        sa.delete(followers).where(followers.c.agent_id == agent_id, followers.c.channel_id.not_in(channel_ids))
     )
 
 
@@ -127,34 +105,38 @@ def states_of_followers(conn: sa.Connection) -> Sequence[FollowerStateRow]:
     """Say of every follower how it goes; what is needed to count them, and no more."""
     query = (
         sa.select(
-            followers.c.state, followers.c.digest, followers.c.base, agents.c.every_us,
+            followers.c.state,
+            followers.c.digest,
+            followers.c.base,
+            agents.c.every_us,
             (now_us() - agents.c.seen_at).label("age_us"),
             revisions.c.digest.label("desired_digest"),
         )
         .join(agents, agents.c.id == followers.c.agent_id)
         .join(channels, channels.c.id == followers.c.channel_id)
         .outerjoin(
-            revisions,
-            sa.and_(
-                revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-            ),
+            revisions, sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
         )
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, FollowerStateRow)
 
 
 @cache
 def select_followers() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for followers, each beside what its channel says now."""
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     return (
         sa.select(
-            followers, agents.c.name.label("agent"), agents.c.engine, agents.c.seen_at,
-            agents.c.every_us, (now_us() - agents.c.seen_at).label("age_us"),
-            principals.c.name.label("owner"), namespaces.c.name.label("namespace"),
-            deltas.c.name.label("line"), channels.c.name.label("channel"),
+            followers,
+            agents.c.name.label("agent"),
+            agents.c.engine,
+            agents.c.seen_at,
+            agents.c.every_us,
+            (now_us() - agents.c.seen_at).label("age_us"),
+            principals.c.name.label("owner"),
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            channels.c.name.label("channel"),
             channels.c.revision.label("desired_revision"),
             versions.c.number.label("desired_version"),
             revisions.c.digest.label("desired_digest"),
@@ -166,4 +148,4 @@ def select_followers() -> sa.Select[*tuple[Any, ...]]:
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .outerjoin(revisions, newest)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
-    )  # fmt: skip
+    )

@@ -23,28 +23,18 @@ def floor_row(conn: sa.Connection, namespace_id: int | None) -> FloorRow | None:
 
 
 def add_floor(
-    conn: sa.Connection,
-    namespace_id: int | None,
-    *,
-    policy: Mapping[str, object],
-    reason: str,
-    created_by: int,
+    conn: sa.Connection, namespace_id: int | None, *, policy: Mapping[str, object], reason: str, created_by: int
 ) -> None:
     """Write down what a namespace, or the server, asks from now on."""
     conn.execute(
-        sa.insert(floors).values(
-            namespace_id=namespace_id, policy=dict(policy), reason=reason, created_by=created_by
-        )
+        sa.insert(floors).values(namespace_id=namespace_id, policy=dict(policy), reason=reason, created_by=created_by)
     )
 
 
 def floor_columns() -> tuple[sa.ColumnElement[object], sa.ColumnElement[object]]:
     """Give the floors of a channel as columns of a query that has `channels`."""
     namespace = (
-        sa.select(deltas.c.namespace_id)
-        .where(deltas.c.id == channels.c.delta_id)
-        .correlate(channels)
-        .scalar_subquery()
+        sa.select(deltas.c.namespace_id).where(deltas.c.id == channels.c.delta_id).correlate(channels).scalar_subquery()
     )
     return (
         _newest(floors.c.namespace_id.is_(None)).label("server_floor"),

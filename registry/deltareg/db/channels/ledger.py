@@ -23,9 +23,7 @@ def ledger_rows(conn: sa.Connection, channel_id: int, *, limit: int) -> Sequence
 
 def entry_of_version(conn: sa.Connection, channel_id: int, version_id: int) -> LedgerRow | None:
     """Find the newest entry by which a channel serves a version."""
-    query = _select().where(
-        revisions.c.channel_id == channel_id, revisions.c.version_id == version_id
-    )
+    query = _select().where(revisions.c.channel_id == channel_id, revisions.c.version_id == version_id)
     return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), LedgerRow)
 
 
@@ -69,6 +67,10 @@ def left_at(conn: sa.Connection, channel_id: int, version_id: int) -> int | None
 
 def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(
-        revisions.c.number, revisions.c.kind, revisions.c.version_id,
-        versions.c.number.label("version"), revisions.c.created_at, revisions.c.reason,
-    ).outerjoin(versions, versions.c.id == revisions.c.version_id)  # fmt: skip
+        revisions.c.number,
+        revisions.c.kind,
+        revisions.c.version_id,
+        versions.c.number.label("version"),
+        revisions.c.created_at,
+        revisions.c.reason,
+    ).outerjoin(versions, versions.c.id == revisions.c.version_id)

@@ -12,7 +12,7 @@ from deltareg.db.channels.floors import floor_columns
 from deltareg.db.channels.request_rows import AcceptedRow, ApprovalRow, RequestRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
-from deltareg.db.sql.together import QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, QueryPart
 from deltareg.db.tables import (
     accepted_warnings,
     approvals,
@@ -92,9 +92,7 @@ def is_open() -> sa.ColumnElement[bool]:
     return requests.c.state == sa.literal_column("'open'")
 
 
-def decide(
-    conn: sa.Connection, request_id: int, *, state: str, decided_by: int, decision: str
-) -> None:
+def decide(conn: sa.Connection, request_id: int, *, state: str, decided_by: int, decision: str) -> None:
     """End an open request with another state than that it was promoted."""
     conn.execute(
         sa.update(requests)
@@ -136,9 +134,12 @@ def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, l
 def select_approvals() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for approvals, with the name of who gave each."""
     return sa.select(
-        approvals.c.request_id, approvals.c.principal_id, approvals.c.message,
-        approvals.c.created_at, principals.c.name.label("principal"),
-    ).join(principals, principals.c.id == approvals.c.principal_id)  # fmt: skip
+        approvals.c.request_id,
+        approvals.c.principal_id,
+        approvals.c.message,
+        approvals.c.created_at,
+        principals.c.name.label("principal"),
+    ).join(principals, principals.c.id == approvals.c.principal_id)
 
 
 @cache
@@ -150,12 +151,18 @@ def select_requests() -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             requests,
-            channels.c.name.label("channel"), channels.c.policy, channels.c.delta_id,
+            channels.c.name.label("channel"),
+            channels.c.policy,
+            channels.c.delta_id,
             *floor_columns(),
-            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
-            versions.c.number, versions.c.created_by.label("uploader_id"),
-            opener.c.name.label("opener"), uploader.c.name.label("uploader"),
-            decider.c.name.label("decider"), revisions.c.number.label("revision"),
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
+            versions.c.created_by.label("uploader_id"),
+            opener.c.name.label("opener"),
+            uploader.c.name.label("uploader"),
+            decider.c.name.label("decider"),
+            revisions.c.number.label("revision"),
             served.c.number.label("previous"),
         )
         .join(channels, channels.c.id == requests.c.channel_id)
@@ -166,24 +173,18 @@ def select_requests() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(uploader, uploader.c.id == versions.c.created_by)
         .outerjoin(decider, decider.c.id == requests.c.decided_by)
         .outerjoin(revisions, revisions.c.id == requests.c.revision_id)
-        .outerjoin(
-            seen,
-            sa.and_(
-                seen.c.channel_id == requests.c.channel_id,
-                seen.c.number == requests.c.seen_revision,
-            ),
-        )
+        .outerjoin(seen, sa.and_(seen.c.channel_id == requests.c.channel_id, seen.c.number == requests.c.seen_revision))
         .outerjoin(served, served.c.id == seen.c.version_id)
-    )  # fmt: skip
+    )
 
 
 ONE: sa.BindParameter[int] = sa.bindparam("request_id", type_=sa.BigInteger)
 APPROVALS: Final = QueryPart(
-    select_approvals().where(approvals.c.request_id == ONE), ApprovalRow,
-    order=(approvals.c.id,),
-)  # fmt: skip
+    select_approvals().where(approvals.c.request_id == ONE), ApprovalRow, order=(approvals.c.id,)
+)
 WARNINGS: Final = QueryPart(
     sa.select(accepted_warnings.c.warning).where(accepted_warnings.c.request_id == ONE),
-    AcceptedRow, order=(accepted_warnings.c.warning,),
-)  # fmt: skip
+    AcceptedRow,
+    order=(accepted_warnings.c.warning,),
+)
 _BESIDE: Final = CombinedQuery(APPROVALS, WARNINGS)

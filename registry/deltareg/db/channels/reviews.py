@@ -20,24 +20,21 @@ def select_to_review() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for moves that broke the glass and have no review."""
     return (
         sa.select(
-            revisions.c.channel_id, revisions.c.number, revisions.c.kind, revisions.c.reason,
-            revisions.c.created_at, principals.c.name.label("actor"),
+            revisions.c.channel_id,
+            revisions.c.number,
+            revisions.c.kind,
+            revisions.c.reason,
+            revisions.c.created_at,
+            principals.c.name.label("actor"),
             versions.c.number.label("version"),
         )
         .join(principals, principals.c.id == revisions.c.actor_id)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(reviews, reviews.c.revision_id == revisions.c.id)
-        .where(
-            revisions.c.break_glass.is_(True),
-            reviews.c.id.is_(None),
-        )
-    )  # fmt: skip
+        .where(revisions.c.break_glass.is_(True), reviews.c.id.is_(None))
+    )
 
 
 def add_review(conn: sa.Connection, revision_id: int, *, principal_id: int, message: str) -> None:
     """Insert the review of a move; a move has one."""
-    conn.execute(
-        sa.insert(reviews).values(
-            revision_id=revision_id, principal_id=principal_id, message=message
-        )
-    )
+    conn.execute(sa.insert(reviews).values(revision_id=revision_id, principal_id=principal_id, message=message))

@@ -15,12 +15,6 @@ def newest_terms(conn: sa.Connection, channel_id: int) -> TermsRow | None:
     return fetch_one(conn, query.order_by(terms.c.id.desc()).limit(1), TermsRow)
 
 
-def add_terms(
-    conn: sa.Connection, channel_id: int, *, policy_digest: str, suites: Mapping[str, str]
-) -> None:
+def add_terms(conn: sa.Connection, channel_id: int, *, policy_digest: str, suites: Mapping[str, str]) -> None:
     """Write down what a channel asks for."""
-    conn.execute(
-        sa.insert(terms).values(
-            channel_id=channel_id, policy_digest=policy_digest, suites=dict(suites)
-        )
-    )
+    conn.execute(sa.insert(terms).values(channel_id=channel_id, policy_digest=policy_digest, suites=dict(suites)))

@@ -16,25 +16,13 @@ from deltareg.db.events.rows import HeadRow, PublicEventRow, WaitingEventRow
 from deltareg.db.sql.clock import US_PER_S
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import (
-    audit,
-    deliveries,
-    deltas,
-    event_head,
-    namespaces,
-    outbox,
-    runs,
-    verdicts,
-    versions,
-)
+from deltareg.db.tables import audit, deliveries, deltas, event_head, namespaces, outbox, runs, verdicts, versions
 
 _ONLY = 1
 _LONGEST_DUE_US = 21 * 86_400 * US_PER_S
 
 
-def add_event(
-    conn: sa.Connection, audit_id: int, *, namespace: str | None, line: str | None
-) -> None:
+def add_event(conn: sa.Connection, audit_id: int, *, namespace: str | None, line: str | None) -> None:
     """Let an audit row be told, in the transaction that appends it."""
     conn.execute(sa.insert(outbox).values(audit_id=audit_id, namespace=namespace, line=line))
 
@@ -48,16 +36,13 @@ def is_one_waiting(conn: sa.Connection) -> bool:
 def waiting_events(conn: sa.Connection, *, limit: int) -> Sequence[WaitingEventRow]:
     """Give the first events without a number, in the order of their rows of the audit trail."""
     query = (
-        sa.select(
-            outbox.c.id, outbox.c.namespace, outbox.c.line, audit.c.action, audit.c.subject,
-            audit.c.after,
-        )
+        sa.select(outbox.c.id, outbox.c.namespace, outbox.c.line, audit.c.action, audit.c.subject, audit.c.after)
         .join(audit, audit.c.id == outbox.c.audit_id)
         .where(outbox.c.number.is_(None))
         .order_by(outbox.c.audit_id)
         .limit(limit)
         .with_for_update(of=outbox)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, WaitingEventRow)
 
 
@@ -78,17 +63,16 @@ def number_events(conn: sa.Connection, numbered: Sequence[tuple[int, int, str, s
     """Give events their numbers: id, number, type and subject of each."""
     update = sa.update(outbox).where(outbox.c.id == sa.bindparam("row"))
     values = [
-        {"row": row, "number": number, "type": kind, "subject": subject}
-        for row, number, kind, subject in numbered
+        {"row": row, "number": number, "type": kind, "subject": subject} for row, number, kind, subject in numbered
     ]
     conn.execute(update, values)
 
 
 def head(conn: sa.Connection, *, lock: bool = False) -> HeadRow | None:
     """Give the last number and who delivers; None before the first event was numbered."""
-    query = sa.select(
-        event_head.c.source, event_head.c.number, event_head.c.holder, event_head.c.held_until
-    ).where(event_head.c.id == _ONLY)
+    query = sa.select(event_head.c.source, event_head.c.number, event_head.c.holder, event_head.c.held_until).where(
+        event_head.c.id == _ONLY
+    )
     return fetch_one(conn, query.with_for_update() if lock else query, HeadRow)
 
 
@@ -148,9 +132,7 @@ def told_events(
         query = query.where(outbox.c.line == line)
     if types:
         query = query.where(sa.or_(*(outbox.c.type.like(_like(each)) for each in types)))
-    rows = fetch_all(
-        conn, query.order_by(number.desc() if newest else number).limit(limit), PublicEventRow
-    )
+    rows = fetch_all(conn, query.order_by(number.desc() if newest else number).limit(limit), PublicEventRow)
     return rows[::-1] if newest else rows
 
 
@@ -173,9 +155,7 @@ def drop_events(conn: sa.Connection, *, before: int, limit: int) -> int:
     """
     number = outbox.c.number
     first = first_number(conn)
-    due = conn.execute(
-        sa.select(sa.func.min(deliveries.c.number)).where(deliveries.c.state == "pending")
-    ).scalar()
+    due = conn.execute(sa.select(sa.func.min(deliveries.c.number)).where(deliveries.c.state == "pending")).scalar()
     numbered = sa.select(outbox.c.id, outbox.c.created_at, number).where(number.is_not(None))
     if due is not None:
         is_very_old = outbox.c.created_at < before - _LONGEST_DUE_US
@@ -198,10 +178,18 @@ def drop_events(conn: sa.Connection, *, before: int, limit: int) -> int:
 
 def _select_told() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(
-        outbox.c.id, outbox.c.number, outbox.c.type, outbox.c.subject, outbox.c.namespace,
-        outbox.c.line, outbox.c.created_at, audit.c.action, audit.c.actor, audit.c.before,
+        outbox.c.id,
+        outbox.c.number,
+        outbox.c.type,
+        outbox.c.subject,
+        outbox.c.namespace,
+        outbox.c.line,
+        outbox.c.created_at,
+        audit.c.action,
+        audit.c.actor,
+        audit.c.before,
         audit.c.after,
-    ).join(audit, audit.c.id == outbox.c.audit_id)  # fmt: skip
+    ).join(audit, audit.c.id == outbox.c.audit_id)
 
 
 def _like(pattern: str) -> str:

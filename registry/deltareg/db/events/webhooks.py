@@ -13,15 +13,7 @@ from deltareg.db.events.rows import AttemptRow, DeliveryRow, WebhookRow, Webhook
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import (
-    deliveries,
-    delivery_attempts,
-    namespaces,
-    outbox,
-    principals,
-    webhook_secrets,
-    webhooks,
-)
+from deltareg.db.tables import deliveries, delivery_attempts, namespaces, outbox, principals, webhook_secrets, webhooks
 
 _PENDING = "pending"
 
@@ -47,9 +39,7 @@ def webhook_row(conn: sa.Connection, webhook_id: str, *, lock: bool = False) -> 
     return fetch_one(conn, query.with_for_update(of=webhooks) if lock else query, WebhookRow)
 
 
-def webhook_rows(
-    conn: sa.Connection, *, namespace: str | None, after: str | None, limit: int
-) -> Sequence[WebhookRow]:
+def webhook_rows(conn: sa.Connection, *, namespace: str | None, after: str | None, limit: int) -> Sequence[WebhookRow]:
     """List webhooks by id, of a namespace or all there are."""
     query = _select_webhooks().order_by(webhooks.c.id).limit(limit)
     if namespace is not None:
@@ -67,9 +57,7 @@ def live_webhooks(conn: sa.Connection) -> Sequence[WebhookRow]:
 def count_webhooks(conn: sa.Connection, namespace_id: int | None) -> int:
     """Count the webhooks of a namespace, or those of all namespaces."""
     of = webhooks.c.namespace_id
-    query = sa.select(sa.func.count()).where(
-        of.is_(None) if namespace_id is None else of == namespace_id
-    )
+    query = sa.select(sa.func.count()).where(of.is_(None) if namespace_id is None else of == namespace_id)
     return conn.execute(query).scalar_one()
 
 
@@ -91,10 +79,7 @@ def live_secrets(conn: sa.Connection, webhook_ids: Collection[str]) -> dict[str,
     secret = webhook_secrets.c
     query = (
         sa.select(secret.webhook_id, secret.sealed)
-        .where(
-            secret.webhook_id.in_(webhook_ids),
-            sa.or_(secret.ends_at.is_(None), secret.ends_at > now_us()),
-        )
+        .where(secret.webhook_id.in_(webhook_ids), sa.or_(secret.ends_at.is_(None), secret.ends_at > now_us()))
         .order_by(secret.id.desc())
     )
     found: dict[str, list[bytes]] = {}
@@ -105,15 +90,11 @@ def live_secrets(conn: sa.Connection, webhook_ids: Collection[str]) -> dict[str,
 
 def add_deliveries(conn: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
     """Let events be due to webhooks at once: webhook, event, its number and its subject of each."""
-    added = insert(conn, deliveries).values(
-        state=_PENDING, attempts=0, since=now_us(), next_at=now_us()
-    )
+    added = insert(conn, deliveries).values(state=_PENDING, attempts=0, since=now_us(), next_at=now_us())
     conn.execute(added.on_conflict_do_nothing(), list(rows))
 
 
-def due_deliveries(
-    conn: sa.Connection, *, but: Collection[str], limit: int
-) -> Sequence[DeliveryRow]:
+def due_deliveries(conn: sa.Connection, *, but: Collection[str], limit: int) -> Sequence[DeliveryRow]:
     """Give what is due now: of each webhook that is on and each subject the first at most.
 
     Args:
@@ -122,14 +103,11 @@ def due_deliveries(
         limit: How many at most.
     """
     firsts = (
-        sa.select(
-            deliveries.c.webhook_id, deliveries.c.subject,
-            sa.func.min(deliveries.c.number).label("number"),
-        )
+        sa.select(deliveries.c.webhook_id, deliveries.c.subject, sa.func.min(deliveries.c.number).label("number"))
         .where(deliveries.c.state == _PENDING)
         .group_by(deliveries.c.webhook_id, deliveries.c.subject)
         .subquery()
-    )  # fmt: skip
+    )
     is_first = sa.and_(
         deliveries.c.webhook_id == firsts.c.webhook_id,
         deliveries.c.subject == firsts.c.subject,
@@ -140,12 +118,14 @@ def due_deliveries(
         .join(firsts, is_first)
         .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
         .where(
-            deliveries.c.state == _PENDING, webhooks.c.state == "on",
-            deliveries.c.next_at <= now_us(), webhooks.c.id.not_in(but),
+            deliveries.c.state == _PENDING,
+            webhooks.c.state == "on",
+            deliveries.c.next_at <= now_us(),
+            webhooks.c.id.not_in(but),
         )
         .order_by(deliveries.c.next_at, deliveries.c.number)
         .limit(limit)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, DeliveryRow)
 
 
@@ -185,18 +165,12 @@ def add_attempts(conn: sa.Connection, rows: Sequence[dict[str, object]]) -> None
 
 def end_delivery(conn: sa.Connection, delivery_id: int, *, state: str) -> None:
     """End a delivery that is pending: delivered, or dead."""
-    conn.execute(
-        _pending(delivery_id).values(
-            state=state, attempts=deliveries.c.attempts + 1, ended_at=now_us()
-        )
-    )
+    conn.execute(_pending(delivery_id).values(state=state, attempts=deliveries.c.attempts + 1, ended_at=now_us()))
 
 
 def try_later(conn: sa.Connection, delivery_id: int, *, in_us: int) -> None:
     """Let a delivery that is pending be due again after a while."""
-    conn.execute(
-        _pending(delivery_id).values(attempts=deliveries.c.attempts + 1, next_at=now_us() + in_us)
-    )
+    conn.execute(_pending(delivery_id).values(attempts=deliveries.c.attempts + 1, next_at=now_us() + in_us))
 
 
 def give_up(conn: sa.Connection, webhook_id: str) -> None:
@@ -205,18 +179,12 @@ def give_up(conn: sa.Connection, webhook_id: str) -> None:
     conn.execute(sa.update(deliveries).where(mine).values(state="dead", ended_at=now_us()))
 
 
-def deliver_again(
-    conn: sa.Connection, webhook_id: str, *, ids: Collection[int] = (), dead: bool = False
-) -> int:
+def deliver_again(conn: sa.Connection, webhook_id: str, *, ids: Collection[int] = (), dead: bool = False) -> int:
     """Let deliveries that have ended be due again, by number or all dead ones; say how many."""
     which = deliveries.c.state == "dead" if dead else deliveries.c.id.in_(ids)
-    again = sa.update(deliveries).where(
-        deliveries.c.webhook_id == webhook_id, deliveries.c.state != _PENDING, which
-    )
+    again = sa.update(deliveries).where(deliveries.c.webhook_id == webhook_id, deliveries.c.state != _PENDING, which)
     now = now_us()
-    done = conn.execute(
-        again.values(state=_PENDING, attempts=0, since=now, next_at=now, ended_at=None)
-    )
+    done = conn.execute(again.values(state=_PENDING, attempts=0, since=now, next_at=now, ended_at=None))
     return done.rowcount
 
 
@@ -224,19 +192,19 @@ def states_of(conn: sa.Connection, webhook_ids: Collection[str]) -> Sequence[Web
     """Count the deliveries of webhooks by their state, with when the last one ended."""
     query = (
         sa.select(
-            deliveries.c.webhook_id, deliveries.c.state, sa.func.count().label("number"),
+            deliveries.c.webhook_id,
+            deliveries.c.state,
+            sa.func.count().label("number"),
             sa.func.max(deliveries.c.ended_at).label("last_at"),
         )
         .where(deliveries.c.webhook_id.in_(webhook_ids))
         .group_by(deliveries.c.webhook_id, deliveries.c.state)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, WebhookStateRow)
 
 
 def _pending(delivery_id: int) -> sa.Update:
-    return sa.update(deliveries).where(
-        deliveries.c.id == delivery_id, deliveries.c.state == _PENDING
-    )
+    return sa.update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.state == _PENDING)
 
 
 def _select_deliveries() -> sa.Select[*tuple[Any, ...]]:
@@ -249,13 +217,22 @@ def _select_webhooks() -> sa.Select[*tuple[Any, ...]]:
     maker = principals.alias()
     return (
         sa.select(
-            webhooks.c.id, namespaces.c.name.label("namespace"), webhooks.c.lines,
-            webhooks.c.types, webhooks.c.form, webhooks.c.shown, webhooks.c.address,
-            webhooks.c.note, webhooks.c.state, webhooks.c.why, webhooks.c.answers_id,
-            principals.c.name.label("answers"), webhooks.c.created_at,
+            webhooks.c.id,
+            namespaces.c.name.label("namespace"),
+            webhooks.c.lines,
+            webhooks.c.types,
+            webhooks.c.form,
+            webhooks.c.shown,
+            webhooks.c.address,
+            webhooks.c.note,
+            webhooks.c.state,
+            webhooks.c.why,
+            webhooks.c.answers_id,
+            principals.c.name.label("answers"),
+            webhooks.c.created_at,
             maker.c.name.label("made_by"),
         )
         .join(principals, principals.c.id == webhooks.c.answers_id)
         .outerjoin(maker, maker.c.id == webhooks.c.created_by)
         .outerjoin(namespaces, namespaces.c.id == webhooks.c.namespace_id)
-    )  # fmt: skip
+    )

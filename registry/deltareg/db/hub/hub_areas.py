@@ -30,9 +30,14 @@ def add_area_ticket(
 ) -> None:
     """Write down the hash of a ticket to send to an area."""
     row = {
-        "ticket": ticket, "line": line, "principal_id": principal_id, "sha256": "",
-        "size_bytes": 0, "expires_at": now_us() + lives_us, "area": area,
-    }  # fmt: skip
+        "ticket": ticket,
+        "line": line,
+        "principal_id": principal_id,
+        "sha256": "",
+        "size_bytes": 0,
+        "expires_at": now_us() + lives_us,
+        "area": area,
+    }
     conn.execute(sa.insert(hub_tickets).values(row))
 
 
@@ -65,10 +70,15 @@ def area_holds(conn: sa.Connection, area: str) -> tuple[int, int]:
 def add_xorb(conn: sa.Connection, area: AreaRow, *, name: str, size_bytes: int, key: str) -> int:
     """Write down that a xorb is about to be sent."""
     row = {
-        "line": area.line, "principal_id": area.principal_id, "sha256": name, "area": area.name,
-        "size_bytes": size_bytes, "physical_key": key, "state": "receiving",
+        "line": area.line,
+        "principal_id": area.principal_id,
+        "sha256": name,
+        "area": area.name,
+        "size_bytes": size_bytes,
+        "physical_key": key,
+        "state": "receiving",
         "touched_at": now_us(),
-    }  # fmt: skip
+    }
     added = sa.insert(hub_staged).values(row).returning(hub_staged.c.id)
     return int(conn.execute(added).scalar_one())
 

@@ -15,9 +15,7 @@ from deltareg.db.sql.upsert import batches, insert
 from deltareg.db.tables.hub import hub_drafts, hub_staged, hub_tickets
 
 
-def draft(
-    conn: sa.Connection, line: str, principal_id: int, *, lock: bool = False
-) -> DraftRow | None:
+def draft(conn: sa.Connection, line: str, principal_id: int, *, lock: bool = False) -> DraftRow | None:
     """Give somebody's draft of a line."""
     query = sa.select(hub_drafts.c.id, hub_drafts.c.changes, hub_drafts.c.touched_at).where(
         hub_drafts.c.line == line, hub_drafts.c.principal_id == principal_id
@@ -43,14 +41,17 @@ def end_draft(conn: sa.Connection, draft_id: int) -> None:
     conn.execute(sa.delete(hub_drafts).where(hub_drafts.c.id == draft_id))
 
 
-def add_staged(
-    conn: sa.Connection, line: str, principal_id: int, *, sha256: str, size_bytes: int, key: str
-) -> int:
+def add_staged(conn: sa.Connection, line: str, principal_id: int, *, sha256: str, size_bytes: int, key: str) -> int:
     """Write down that an object is about to be sent."""
     row = {
-        "line": line, "principal_id": principal_id, "sha256": sha256, "size_bytes": size_bytes,
-        "physical_key": key, "state": "receiving", "touched_at": now_us(),
-    }  # fmt: skip
+        "line": line,
+        "principal_id": principal_id,
+        "sha256": sha256,
+        "size_bytes": size_bytes,
+        "physical_key": key,
+        "state": "receiving",
+        "touched_at": now_us(),
+    }
     added = sa.insert(hub_staged).values(row).returning(hub_staged.c.id)
     return int(conn.execute(added).scalar_one())
 
@@ -62,9 +63,7 @@ def arrive(conn: sa.Connection, staged_id: int) -> bool:
     return conn.execute(sa.update(hub_staged).where(is_awaited).values(values)).rowcount == 1
 
 
-def staged_objects(
-    conn: sa.Connection, line: str, principal_id: int, digests: Collection[str]
-) -> dict[str, StagedRow]:
+def staged_objects(conn: sa.Connection, line: str, principal_id: int, digests: Collection[str]) -> dict[str, StagedRow]:
     """Give, by sha256, the whole objects among those asked for; they are kept from now on."""
     found: dict[str, StagedRow] = {}
     for part in batches(sorted(digests)):
@@ -100,27 +99,20 @@ def give_up_idle(conn: sa.Connection, *, idle_us: int, limit: int) -> Sequence[S
     return _give_up(conn, of.id.in_(old))
 
 
-def give_up(
-    conn: sa.Connection, line: str, principal_id: int, digests: Collection[str]
-) -> Sequence[StagedRow]:
+def give_up(conn: sa.Connection, line: str, principal_id: int, digests: Collection[str]) -> Sequence[StagedRow]:
     """Take whole objects out of use, by sha256, and list them; the rows stay for now."""
     found: list[StagedRow] = []
     for part in batches(sorted(digests)):
         found += _give_up(
-            conn, sa.and_(
-                *_of(line, principal_id), hub_staged.c.state == "here",
-                hub_staged.c.sha256.in_(part),
-            ),
-        )  # fmt: skip
+            conn, sa.and_(*_of(line, principal_id), hub_staged.c.state == "here", hub_staged.c.sha256.in_(part))
+        )
     return found
 
 
 def _give_up(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[StagedRow]:
     of = hub_staged.c
     taken = sa.update(hub_staged).where(which).values(state="gone")
-    return fetch_all(
-        conn, taken.returning(of.id, of.sha256, of.size_bytes, of.physical_key, of.state), StagedRow
-    )
+    return fetch_all(conn, taken.returning(of.id, of.sha256, of.size_bytes, of.physical_key, of.state), StagedRow)
 
 
 def end_idle_drafts(conn: sa.Connection, *, idle_us: int) -> None:
@@ -136,14 +128,17 @@ def forget_staged(conn: sa.Connection, ids: Collection[int]) -> None:
 
 
 def add_ticket(
-    conn: sa.Connection, ticket: str, *, line: str, principal_id: int, sha256: str,
-    size_bytes: int, lives_us: int,
-) -> None:  # fmt: skip
+    conn: sa.Connection, ticket: str, *, line: str, principal_id: int, sha256: str, size_bytes: int, lives_us: int
+) -> None:
     """Write down the hash of a ticket, and what it is for."""
     row = {
-        "ticket": ticket, "line": line, "principal_id": principal_id, "sha256": sha256,
-        "size_bytes": size_bytes, "expires_at": now_us() + lives_us,
-    }  # fmt: skip
+        "ticket": ticket,
+        "line": line,
+        "principal_id": principal_id,
+        "sha256": sha256,
+        "size_bytes": size_bytes,
+        "expires_at": now_us() + lives_us,
+    }
     conn.execute(sa.insert(hub_tickets).values(row))
 
 

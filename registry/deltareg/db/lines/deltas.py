@@ -12,16 +12,7 @@ from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.rows import LineRow, ListedLineRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.tables import (
-    audit,
-    bases,
-    channels,
-    deltas,
-    namespaces,
-    search_terms,
-    verdicts,
-    versions,
-)
+from deltareg.db.tables import audit, bases, channels, deltas, namespaces, search_terms, verdicts, versions
 from deltareg.db.verdicts.signing import is_for_all, shown_outcome
 
 _DIGEST: Final = "sha256:"
@@ -53,9 +44,7 @@ def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> MadeNam
         return MadeNamespace(int(conn.execute(query).scalar_one()), is_new=False)
 
 
-def delta_row(
-    conn: sa.Connection, namespace: str, name: str, *, lock: bool = False
-) -> LineRow | None:
+def delta_row(conn: sa.Connection, namespace: str, name: str, *, lock: bool = False) -> LineRow | None:
     """Find a line; with `lock`, nobody else counts its versions until the transaction ends."""
     query = (
         sa.select(deltas)
@@ -71,11 +60,7 @@ def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: 
     """Insert a line; one that was made meanwhile is as good."""
     try:
         with conn.begin_nested():
-            conn.execute(
-                sa.insert(deltas).values(
-                    namespace_id=namespace_id, name=name, created_by=created_by
-                )
-            )
+            conn.execute(sa.insert(deltas).values(namespace_id=namespace_id, name=name, created_by=created_by))
     except IntegrityError:
         return
 
@@ -135,9 +120,7 @@ class LineFilter:
     sight: VisibleLines | None = None
 
 
-def line_rows(
-    conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int
-) -> Sequence[ListedLineRow]:
+def line_rows(conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int) -> Sequence[ListedLineRow]:
     """List lines by namespace and name with their count of versions and the newest number.
 
     The page is found first, by walking the names in their order until it is full, and the versions
@@ -145,15 +128,13 @@ def line_rows(
     """
     namespace, name = namespaces.c.name, deltas.c.name
     found = (
-        sa.select(
-            deltas.c.id, deltas.c.created_at, namespace.label("namespace"), name.label("name")
-        )
+        sa.select(deltas.c.id, deltas.c.created_at, namespace.label("namespace"), name.label("name"))
         # As a value and not as the column, so that SQLite begins with the namespaces: then lines
         # come in their order by index, and nothing is read beyond the page.
         .join(namespaces, deltas.c.namespace_id == sa.func.coalesce(namespaces.c.id, 0))
         .order_by(namespace, name)
         .limit(limit)
-    )  # fmt: skip
+    )
     found = _filter_lines(found, only)
     if after is not None:
         last, _, last_name = after.partition("/")
@@ -163,7 +144,9 @@ def line_rows(
     live = sa.and_(versions.c.delta_id == page.c.id, versions.c.deleted_at.is_(None))
     query = (
         sa.select(
-            page.c.id, page.c.created_at, (page.c.namespace + "/" + page.c.name).label("path"),
+            page.c.id,
+            page.c.created_at,
+            (page.c.namespace + "/" + page.c.name).label("path"),
             sa.func.count(versions.c.id).label("versions"),
             sa.func.max(versions.c.id).label("newest_id"),
             sa.select(sa.func.max(audit.c.id)).scalar_subquery().label("mark"),
@@ -171,7 +154,7 @@ def line_rows(
         .outerjoin(versions, live)
         .group_by(page.c.id, page.c.created_at, page.c.namespace, page.c.name)
         .order_by(page.c.namespace, page.c.name)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, ListedLineRow)
 
 
@@ -181,9 +164,7 @@ def _filter_lines(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Se
         query = query.where(namespaces.c.name == only.namespace)
     if only.channel is not None:
         serves = sa.exists().where(
-            channels.c.delta_id == deltas.c.id,
-            channels.c.name == only.channel,
-            channels.c.revision > 0,
+            channels.c.delta_id == deltas.c.id, channels.c.name == only.channel, channels.c.revision > 0
         )
         query = query.where(serves)
     newest = versions.alias("newest")
@@ -215,9 +196,7 @@ def _mentions(text: str, newest_id: sa.ScalarSelect[int]) -> sa.ColumnElement[bo
     """Whether a line has a text in its name, or its newest version in what is said of it."""
     told = versions.alias("told")
     on = sa.select(bases.c.id).where(bases.c.name.icontains(text, autoescape=True))
-    word = sa.exists().where(
-        search_terms.c.term == text.strip().casefold(), search_terms.c.version_id == told.c.id
-    )
+    word = sa.exists().where(search_terms.c.term == text.strip().casefold(), search_terms.c.version_id == told.c.id)
     within = [told.c.kind, told.c.message, sa.cast(told.c.labels, sa.Text)]
     holds = [column.icontains(text, autoescape=True) for column in within]
     # The cheapest first: both databases leave off at what is so.

@@ -10,16 +10,7 @@ from deltareg.db.access.in_sight import in_sight
 from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.family_rows import KinRow, ServedRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
-from deltareg.db.tables import (
-    bases,
-    channels,
-    deltas,
-    lineage,
-    namespaces,
-    revisions,
-    version_bases,
-    versions,
-)
+from deltareg.db.tables import bases, channels, deltas, lineage, namespaces, revisions, version_bases, versions
 
 _Select = sa.Select[*tuple[Any, ...]]
 
@@ -47,9 +38,7 @@ def family(
     walks = [sa.select(begun.c.id)]
     # From everything there is nowhere to go, and beside that much nothing else would be listed.
     if origin != FamilyOrigin() and _count(conn, begins) < limit:
-        walks += [
-            _walk(begun, up, "above", is_up=True), _walk(begun, down, "below", is_up=False)
-        ]  # fmt: skip
+        walks += [_walk(begun, up, "above", is_up=True), _walk(begun, down, "below", is_up=False)]
     reached = sa.union(*walks).subquery("reached")
     is_begun = versions.c.id.in_(sa.select(begun.c.id))
     query = (
@@ -71,9 +60,7 @@ def common_ancestor(conn: sa.Connection, version_ids: Sequence[int]) -> KinRow |
         .where(versions.c.id.in_(version_ids))
         .cte("above", recursive=True)
     )
-    step = sa.select(walk.c.origin, lineage.c.parent_version_id).join(
-        walk, lineage.c.version_id == walk.c.id
-    )
+    step = sa.select(walk.c.origin, lineage.c.parent_version_id).join(walk, lineage.c.version_id == walk.c.id)
     walk = walk.union(step)
     common = (
         sa.select(walk.c.id)
@@ -98,9 +85,7 @@ def parent_edges(conn: sa.Connection, version_ids: Sequence[int]) -> list[tuple[
 
 def serving(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[ServedRow]:
     """List the channels that serve versions, in the order that they were made."""
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
         sa.select(revisions.c.version_id, channels.c.name.label("channel"))
         .join(channels, newest)
@@ -113,16 +98,22 @@ def serving(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence[ServedR
 def _kin() -> _Select:
     return (
         sa.select(
-            versions.c.id, namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
-            versions.c.number, versions.c.kind, versions.c.manifest_digest, versions.c.deleted_at,
-            versions.c.revoked_at, bases.c.name.label("base_name"),
+            versions.c.id,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
+            versions.c.kind,
+            versions.c.manifest_digest,
+            versions.c.deleted_at,
+            versions.c.revoked_at,
+            bases.c.name.label("base_name"),
             version_bases.c.version_id.label("stands_on"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .outerjoin(bases, bases.c.id == versions.c.base_id)
         .outerjoin(version_bases, version_bases.c.base_id == versions.c.base_id)
-    )  # fmt: skip
+    )
 
 
 def _select_origins(origin: FamilyOrigin, sight: VisibleLines | None, limit: int) -> _Select:
@@ -150,9 +141,9 @@ def _walk(begun: sa.CTE, steps: int, name: str, *, is_up: bool) -> _Select:
     twice, once for either kind.
     """
     walk = sa.select(begun.c.id, sa.literal(0).label("step")).cte(name, recursive=True)
-    either = sa.union_all(
-        sa.select(sa.literal(0).label("kind")), sa.select(sa.literal(1).label("kind"))
-    ).subquery(f"{name}_either")
+    either = sa.union_all(sa.select(sa.literal(0).label("kind")), sa.select(sa.literal(1).label("kind"))).subquery(
+        f"{name}_either"
+    )
     is_parent, is_base = either.c.kind == 0, either.c.kind == 1
     edge, own, base = lineage.alias(), versions.alias(), version_bases.alias()
     if is_up:
@@ -174,10 +165,8 @@ def _walk(begun: sa.CTE, steps: int, name: str, *, is_up: bool) -> _Select:
     step = (
         sa.select(reached, walk.c.step + 1)
         .select_from(joined)
-        .where(
-            walk.c.step < steps, reached.is_not(None), reached.not_in(sa.select(begun.c.id))
-        )
-    )  # fmt: skip
+        .where(walk.c.step < steps, reached.is_not(None), reached.not_in(sa.select(begun.c.id)))
+    )
     walk = walk.union(step)
     return sa.select(walk.c.id)
 

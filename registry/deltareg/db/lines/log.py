@@ -10,55 +10,52 @@ import sqlalchemy as sa
 
 from deltareg.db.lines.rows import EventRow
 from deltareg.db.sql.fetch import fetch_all
-from deltareg.db.tables import (
-    channels,
-    principals,
-    revisions,
-    revocations,
-    verdicts,
-    versions,
-)
+from deltareg.db.tables import channels, principals, revisions, revocations, verdicts, versions
 from deltareg.db.verdicts.verdicts import name_of_variant
 
 Mark = tuple[int, str]
 
 
-def push_rows(
-    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[EventRow]:
+def push_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
     """List pushes, newest first."""
     name = sa.literal("push-") + sa.cast(versions.c.id, sa.Text)
     query = (
         sa.select(
-            versions.c.created_at.label("at"), name.label("mark"),
-            sa.literal("push").label("event"), versions.c.number, principals.c.name.label("actor"),
-            sa.null().label("channel"), sa.null().label("outcome"),
+            versions.c.created_at.label("at"),
+            name.label("mark"),
+            sa.literal("push").label("event"),
+            versions.c.number,
+            principals.c.name.label("actor"),
+            sa.null().label("channel"),
+            sa.null().label("outcome"),
             versions.c.message.label("text"),
         )
         .outerjoin(principals, principals.c.id == versions.c.created_by)
         .where(versions.c.delta_id == delta_id)
-    )  # fmt: skip
+    )
     return _page(conn, query, versions.c.created_at, name, mark, limit)
 
 
-def verdict_rows(
-    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[EventRow]:
+def verdict_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
     """List verdicts, newest first; one on a variant of the base says on which."""
     name = sa.literal("verdict-") + verdicts.c.id
     variant = name_of_variant()
     suite = verdicts.c.suite + sa.func.coalesce(sa.literal(" on ") + variant, "")
     query = (
         sa.select(
-            verdicts.c.created_at.label("at"), name.label("mark"),
-            sa.literal("verdict").label("event"), versions.c.number,
-            principals.c.name.label("actor"), sa.null().label("channel"),
-            verdicts.c.verdict.label("outcome"), suite.label("text"),
+            verdicts.c.created_at.label("at"),
+            name.label("mark"),
+            sa.literal("verdict").label("event"),
+            versions.c.number,
+            principals.c.name.label("actor"),
+            sa.null().label("channel"),
+            verdicts.c.verdict.label("outcome"),
+            suite.label("text"),
         )
         .join(versions, versions.c.id == verdicts.c.version_id)
         .outerjoin(principals, principals.c.id == verdicts.c.created_by)
         .where(versions.c.delta_id == delta_id)
-    )  # fmt: skip
+    )
     return _page(conn, query, verdicts.c.created_at, name, mark, limit)
 
 
@@ -69,24 +66,26 @@ def move_rows(
     name = sa.literal("move-") + sa.cast(revisions.c.id, sa.Text)
     query = (
         sa.select(
-            revisions.c.created_at.label("at"), name.label("mark"),
-            revisions.c.kind.label("event"), versions.c.number,
-            principals.c.name.label("actor"), channels.c.name.label("channel"),
-            sa.null().label("outcome"), revisions.c.reason.label("text"),
+            revisions.c.created_at.label("at"),
+            name.label("mark"),
+            revisions.c.kind.label("event"),
+            versions.c.number,
+            principals.c.name.label("actor"),
+            channels.c.name.label("channel"),
+            sa.null().label("outcome"),
+            revisions.c.reason.label("text"),
         )
         .join(channels, channels.c.id == revisions.c.channel_id)
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
         .where(channels.c.delta_id == delta_id)
-    )  # fmt: skip
+    )
     if channel is not None:
         query = query.where(channels.c.name == channel)
     return _page(conn, query, revisions.c.created_at, name, mark, limit)
 
 
-def revoke_rows(
-    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[EventRow]:
+def revoke_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
     """List revocations by when they began, newest first."""
     name = sa.literal("revoke-") + sa.cast(revocations.c.id, sa.Text)
     at, actor, text = revocations.c.created_at, revocations.c.actor_id, revocations.c.reason
@@ -94,9 +93,7 @@ def revoke_rows(
     return _page(conn, query, at, name, mark, limit)
 
 
-def unrevoke_rows(
-    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[EventRow]:
+def unrevoke_rows(conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int) -> Sequence[EventRow]:
     """List revocations that ended by when they did, newest first."""
     name = sa.literal("unrevoke-") + sa.cast(revocations.c.id, sa.Text)
     at, actor, text = revocations.c.ended_at, revocations.c.ended_by, revocations.c.end_reason
@@ -114,14 +111,19 @@ def _select_revocations(
 ) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
-            at.label("at"), name.label("mark"), sa.literal(event).label("event"),
-            versions.c.number, principals.c.name.label("actor"), sa.null().label("channel"),
-            sa.null().label("outcome"), text.label("text"),
+            at.label("at"),
+            name.label("mark"),
+            sa.literal(event).label("event"),
+            versions.c.number,
+            principals.c.name.label("actor"),
+            sa.null().label("channel"),
+            sa.null().label("outcome"),
+            text.label("text"),
         )
         .join(versions, versions.c.id == revocations.c.version_id)
         .join(principals, principals.c.id == actor)
         .where(versions.c.delta_id == delta_id)
-    )  # fmt: skip
+    )
 
 
 def _page(

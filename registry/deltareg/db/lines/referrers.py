@@ -4,12 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.lines.referrer_rows import (
-    ReferrerBodyRow,
-    ReferrerForm,
-    ReferrerRow,
-    RevokedSignerRow,
-)
+from deltareg.db.lines.referrer_rows import ReferrerBodyRow, ReferrerForm, ReferrerRow, RevokedSignerRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_one
 from deltareg.db.sql.upsert import batches, insert
@@ -47,13 +42,22 @@ def add_referrer(
     added = (
         insert(conn, referrers)
         .values(
-            version_id=version_id, form=form, digest=digest, predicate_type=predicate_type,
-            keyid=keyid, ca=ca, issuer=issuer, identity=identity, public=public, body=body,
-            created_by=created_by, created_at=now_us(),
+            version_id=version_id,
+            form=form,
+            digest=digest,
+            predicate_type=predicate_type,
+            keyid=keyid,
+            ca=ca,
+            issuer=issuer,
+            identity=identity,
+            public=public,
+            body=body,
+            created_by=created_by,
+            created_at=now_us(),
         )
         .on_conflict_do_nothing(index_elements=["version_id", "digest"])
         .returning(referrers.c.id)
-    )  # fmt: skip
+    )
     return conn.execute(added).scalar() is not None
 
 
@@ -104,12 +108,14 @@ def revoked_signer_rows(conn: sa.Connection) -> Sequence[RevokedSignerRow]:
     """List the keys and authorities that are revoked, newest first."""
     query = (
         sa.select(
-            revoked_signers.c.keyid, revoked_signers.c.reason, revoked_signers.c.created_at,
+            revoked_signers.c.keyid,
+            revoked_signers.c.reason,
+            revoked_signers.c.created_at,
             principals.c.name.label("actor"),
         )
         .outerjoin(principals, principals.c.id == revoked_signers.c.created_by)
         .order_by(revoked_signers.c.created_at.desc(), revoked_signers.c.keyid)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, RevokedSignerRow)
 
 

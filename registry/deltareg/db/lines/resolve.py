@@ -40,31 +40,23 @@ Told = tuple[LiveTokenRow | None, Sequence[ResolvedRow]]
 """The token of who asks, None where it does not hold, and what was found for them."""
 
 
-def on_channel(
-    conn: sa.Connection, token_hash: str, line: LineName, channel: str, shown: ShownSuite
-) -> Told:
+def on_channel(conn: sa.Connection, token_hash: str, line: LineName, channel: str, shown: ShownSuite) -> Told:
     """Find what a channel of a line serves now, with the token of who asks."""
     return _ON_CHANNEL.all(
-        conn, token_hash, namespace=line[0], line=line[1], channel=channel, suite=shown[0],
-        suite_digest=shown[1],
-    )  # fmt: skip
+        conn, token_hash, namespace=line[0], line=line[1], channel=channel, suite=shown[0], suite_digest=shown[1]
+    )
 
 
-def by_number(
-    conn: sa.Connection, token_hash: str, line: LineName, number: int, shown: ShownSuite
-) -> Told:
+def by_number(conn: sa.Connection, token_hash: str, line: LineName, number: int, shown: ShownSuite) -> Told:
     """Find a version of a line by its number, with the token of who asks."""
     return _BY_NUMBER.all(
-        conn, token_hash, namespace=line[0], line=line[1], number=number, suite=shown[0],
-        suite_digest=shown[1],
-    )  # fmt: skip
+        conn, token_hash, namespace=line[0], line=line[1], number=number, suite=shown[0], suite_digest=shown[1]
+    )
 
 
 def newest_of(conn: sa.Connection, token_hash: str, line: LineName, shown: ShownSuite) -> Told:
     """Find the newest version of a line that is not deleted, with the token of who asks."""
-    return _NEWEST.all(
-        conn, token_hash, namespace=line[0], line=line[1], suite=shown[0], suite_digest=shown[1]
-    )
+    return _NEWEST.all(conn, token_hash, namespace=line[0], line=line[1], suite=shown[0], suite_digest=shown[1])
 
 
 def by_row_id(conn: sa.Connection, version_id: int, shown: ShownSuite) -> Sequence[ResolvedRow]:
@@ -112,10 +104,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             serving.c.id.label("serving_id"),
         )
         .outerjoin(version_bases, version_bases.c.base_id == versions.c.base_id)
-        .outerjoin(
-            withdrawn,
-            sa.and_(withdrawn.c.version_id == versions.c.id, withdrawn.c.ended_at.is_(None)),
-        )
+        .outerjoin(withdrawn, sa.and_(withdrawn.c.version_id == versions.c.id, withdrawn.c.ended_at.is_(None)))
         .outerjoin(withdrawer, withdrawer.c.id == withdrawn.c.actor_id)
         .outerjoin(serving, serves)
     )
@@ -126,9 +115,7 @@ def _of_one(verdict: sa.Select[()], told: sa.ColumnElement[Any]) -> sa.ScalarSel
 
 
 def _of_line() -> sa.Select[*tuple[Any, ...]]:
-    return _select().where(
-        namespaces.c.name == sa.bindparam("namespace"), deltas.c.name == sa.bindparam("line")
-    )
+    return _select().where(namespaces.c.name == sa.bindparam("namespace"), deltas.c.name == sa.bindparam("line"))
 
 
 def _beside_token(query: sa.Select[*tuple[Any, ...]]) -> BearerQuery[ResolvedRow]:

@@ -13,9 +13,7 @@ from deltareg.db.tables import principals, revocations, versions
 
 def revoke(conn: sa.Connection, version_id: int, *, actor_id: int, reason: str) -> None:
     """Revoke a version that the caller has locked, and that is not revoked."""
-    conn.execute(
-        sa.insert(revocations).values(version_id=version_id, actor_id=actor_id, reason=reason)
-    )
+    conn.execute(sa.insert(revocations).values(version_id=version_id, actor_id=actor_id, reason=reason))
     _mark(conn, version_id, revoked_at=now_us())
 
 
@@ -29,9 +27,7 @@ def unrevoke(conn: sa.Connection, version_id: int, *, ended_by: int, reason: str
     _mark(conn, version_id, revoked_at=sa.null())
 
 
-def standing_revocations(
-    conn: sa.Connection, version_ids: Iterable[int]
-) -> dict[int, RevocationRow]:
+def standing_revocations(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, RevocationRow]:
     """Give the revocations that stand, by version: reason, created_at, actor."""
     found: dict[int, RevocationRow] = {}
     for part in batches(sorted(set(version_ids))):
@@ -44,8 +40,6 @@ def standing_revocations(
     return found
 
 
-def _mark(
-    conn: sa.Connection, version_id: int, *, revoked_at: sa.ColumnElement[int] | sa.Null
-) -> None:
+def _mark(conn: sa.Connection, version_id: int, *, revoked_at: sa.ColumnElement[int] | sa.Null) -> None:
     update = sa.update(versions).where(versions.c.id == version_id)
     conn.execute(update.values(revoked_at=revoked_at))

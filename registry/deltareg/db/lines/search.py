@@ -17,15 +17,7 @@ from deltareg.db.access.sight import VisibleLines
 from deltareg.db.lines.search_rows import MetricRow, UnreadRow
 from deltareg.db.sql.fetch import fetch_all
 from deltareg.db.sql.upsert import batches, insert
-from deltareg.db.tables import (
-    cards,
-    deltas,
-    namespaces,
-    search_terms,
-    verdicts,
-    version_metrics,
-    versions,
-)
+from deltareg.db.tables import cards, deltas, namespaces, search_terms, verdicts, version_metrics, versions
 from deltareg.db.verdicts.signing import is_for_all
 
 CARD: Final = "card"
@@ -79,14 +71,10 @@ class SearchConditions:
     sight: VisibleLines | None = None
 
 
-def change_terms(
-    conn: sa.Connection, version_id: int, *, add: Iterable[str], drop: Collection[str] = ()
-) -> None:
+def change_terms(conn: sa.Connection, version_id: int, *, add: Iterable[str], drop: Collection[str] = ()) -> None:
     """Let a version be found by some terms, and by others no more."""
     for part in batches(sorted(drop)):
-        gone = sa.delete(search_terms).where(
-            search_terms.c.term.in_(part), search_terms.c.version_id == version_id
-        )
+        gone = sa.delete(search_terms).where(search_terms.c.term.in_(part), search_terms.c.version_id == version_id)
         conn.execute(gone)
     rows = [{"term": term, "version_id": version_id} for term in sorted(add)]
     if rows:
@@ -134,13 +122,9 @@ def unread(conn: sa.Connection, *, limit: int) -> Sequence[UnreadRow]:
     return fetch_all(conn, query, UnreadRow)
 
 
-def replace_metrics(
-    conn: sa.Connection, version_id: int, source: str, found: Mapping[str, float]
-) -> None:
+def replace_metrics(conn: sa.Connection, version_id: int, source: str, found: Mapping[str, float]) -> None:
     """Say what a source found of a version, in the place of what it found before."""
-    of_source = sa.and_(
-        version_metrics.c.version_id == version_id, version_metrics.c.source == source
-    )
+    of_source = sa.and_(version_metrics.c.version_id == version_id, version_metrics.c.source == source)
     conn.execute(sa.delete(version_metrics).where(of_source))
     rows = [
         {"name": name, "version_id": version_id, "source": source, "value": value}
@@ -150,16 +134,11 @@ def replace_metrics(
         conn.execute(sa.insert(version_metrics), rows)
 
 
-def metrics_of(
-    conn: sa.Connection, version_ids: Collection[int], names: Collection[str]
-) -> Sequence[MetricRow]:
+def metrics_of(conn: sa.Connection, version_ids: Collection[int], names: Collection[str]) -> Sequence[MetricRow]:
     """Give the metrics of versions by some names."""
     query = (
         sa.select(
-            version_metrics.c.version_id,
-            version_metrics.c.name,
-            version_metrics.c.source,
-            version_metrics.c.value,
+            version_metrics.c.version_id, version_metrics.c.name, version_metrics.c.source, version_metrics.c.value
         )
         .where(version_metrics.c.version_id.in_(version_ids), version_metrics.c.name.in_(names))
         .order_by(version_metrics.c.version_id, version_metrics.c.name, version_metrics.c.source)
@@ -183,15 +162,10 @@ def newest_checks(conn: sa.Connection, version_id: int) -> dict[str, list[dict[s
     return {row.suite: row.checks for row in conn.execute(query)}
 
 
-def found_ids(
-    conn: sa.Connection, sought: SearchConditions, *, before: int | None, limit: int
-) -> Sequence[int]:
+def found_ids(conn: sa.Connection, sought: SearchConditions, *, before: int | None, limit: int) -> Sequence[int]:
     """Give the rows of the versions that are looked for, newest first."""
     ranked = sorted(
-        (
-            (_count(conn, each), each.is_many, at, each)
-            for at, each in enumerate(_conditions(sought))
-        ),
+        ((_count(conn, each), each.is_many, at, each) for at, each in enumerate(_conditions(sought))),
         key=lambda one: one[:3],
     )
     conditions = [each for *_, each in ranked]
@@ -238,9 +212,8 @@ def _conditions(sought: SearchConditions) -> Iterator[_Condition]:
         yield _Condition(search_terms, begins, is_many=True, beside=begins)
     for bound in sought.bounds:
         yield _Condition(
-            version_metrics, partial(_is_bound, bound), is_many=True,
-            beside=partial(_is_bound_beside, bound),
-        )  # fmt: skip
+            version_metrics, partial(_is_bound, bound), is_many=True, beside=partial(_is_bound_beside, bound)
+        )
 
 
 def _is_term(term: str, rows: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -279,9 +252,7 @@ def _is_shown(sought: SearchConditions, column: sa.ColumnElement[int]) -> sa.Col
         newer = versions.alias("newer")
         query = query.where(
             ~sa.exists().where(
-                newer.c.delta_id == shown.c.delta_id,
-                newer.c.number > shown.c.number,
-                newer.c.deleted_at.is_(None),
+                newer.c.delta_id == shown.c.delta_id, newer.c.number > shown.c.number, newer.c.deleted_at.is_(None)
             )
         )
     return in_sight(query, sought.sight).exists()

@@ -11,7 +11,7 @@ from deltareg.db.lines.deltas import AskedLabel
 from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
-from deltareg.db.sql.document import StoredDocuments, PackedDocuments, pack_map
+from deltareg.db.sql.document import PackedDocuments, StoredDocuments, pack_map
 from deltareg.db.sql.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.tables import (
     base_identities,
@@ -98,12 +98,7 @@ def find_version_named(
 
 
 def _find_version(
-    conn: sa.Connection,
-    of_line: sa.ColumnElement[bool],
-    *,
-    number: int | None,
-    semver: str | None,
-    digest: str | None,
+    conn: sa.Connection, of_line: sa.ColumnElement[bool], *, number: int | None, semver: str | None, digest: str | None
 ) -> VersionRow | None:
     query = select_versions().where(of_line)
     if number is not None:
@@ -118,12 +113,7 @@ def _find_version(
 
 
 def version_rows(
-    conn: sa.Connection,
-    delta_id: int,
-    *,
-    before: int | None,
-    limit: int,
-    labels: Sequence[AskedLabel] = (),
+    conn: sa.Connection, delta_id: int, *, before: int | None, limit: int, labels: Sequence[AskedLabel] = ()
 ) -> Sequence[VersionRow]:
     """List the versions of a line with some labels, newest first, deleted ones left out."""
     query = (
@@ -151,9 +141,7 @@ def live_numbers(conn: sa.Connection, delta_id: int) -> list[int]:
     return list(conn.execute(query).scalars())
 
 
-def versions_by_numbers(
-    conn: sa.Connection, delta_id: int, numbers: Iterable[int]
-) -> Sequence[VersionRow]:
+def versions_by_numbers(conn: sa.Connection, delta_id: int, numbers: Iterable[int]) -> Sequence[VersionRow]:
     """Give versions of a line by number, newest first."""
     query = (
         select_versions()
@@ -198,9 +186,7 @@ def restore_manifest(conn: sa.Connection, version_id: int, packed: bytes) -> Non
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(manifest=manifest))
 
 
-def replace_storage(
-    conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int
-) -> None:
+def replace_storage(conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
     """Say that a version is stored in another way from now on."""
     revision = versions.c.storage_revision + 1
     packed = pack_map(storage_map, content(conn, version_id).manifest)
@@ -221,9 +207,7 @@ def add_parents(conn: sa.Connection, version_id: int, parent_ids: Sequence[int])
         conn.execute(sa.insert(lineage), rows)
 
 
-def versions_by_digest(
-    conn: sa.Connection, namespace: str, digests: Iterable[str]
-) -> Sequence[VersionRow]:
+def versions_by_digest(conn: sa.Connection, namespace: str, digests: Iterable[str]) -> Sequence[VersionRow]:
     """Find the versions of a namespace by manifest digest, on all of its lines, oldest first."""
     query = (
         select_versions()

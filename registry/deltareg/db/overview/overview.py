@@ -65,9 +65,7 @@ def channels_at_a_glance(
     return fetch_all(conn, query, GlanceRow)
 
 
-def channels_of_line(
-    conn: sa.Connection, delta_id: int, *, suite: str, channel: str | None = None
-) -> list[GlanceRow]:
+def channels_of_line(conn: sa.Connection, delta_id: int, *, suite: str, channel: str | None = None) -> list[GlanceRow]:
     """List the channels of a line that were ever moved, or the one of a name."""
     query = _glances(suite).where(channels.c.delta_id == delta_id)
     if channel is not None:
@@ -78,9 +76,7 @@ def channels_of_line(
 def counts(conn: sa.Connection, sight: VisibleLines | None) -> CountsRow:
     """Count the lines that a caller may read, and all of the queue."""
     query = sa.select(
-        sa.func.count().label("lines"),
-        _in_state("queued").label("queued"),
-        _in_state("running").label("running"),
+        sa.func.count().label("lines"), _in_state("queued").label("queued"), _in_state("running").label("running")
     )
     lines = query.select_from(deltas).join(namespaces, namespaces.c.id == deltas.c.namespace_id)
     return fetch_known(conn, in_sight(lines, sight), CountsRow)
@@ -112,26 +108,20 @@ def facets(conn: sa.Connection, sight: VisibleLines | None) -> Sequence[FacetRow
     )
     # By numbers first: names are longer to compare, and of thousands of lines few are left then.
     counted = in_sight(
-        sa.select(
-            deltas.c.namespace_id, versions.c.kind, versions.c.base_id,
-            sa.func.count().label("lines"),
-        )
+        sa.select(deltas.c.namespace_id, versions.c.kind, versions.c.base_id, sa.func.count().label("lines"))
         .select_from(deltas)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .join(newest, newest.c.delta_id == deltas.c.id)
         .join(versions, versions.c.id == newest.c.id)
         .group_by(deltas.c.namespace_id, versions.c.kind, versions.c.base_id),
         sight,
-    ).subquery("counted")  # fmt: skip
+    ).subquery("counted")
     query = (
-        sa.select(
-            namespaces.c.name.label("namespace"), counted.c.kind, bases.c.name.label("base"),
-            counted.c.lines,
-        )
+        sa.select(namespaces.c.name.label("namespace"), counted.c.kind, bases.c.name.label("base"), counted.c.lines)
         .join(namespaces, namespaces.c.id == counted.c.namespace_id)
         .outerjoin(bases, bases.c.id == counted.c.base_id)
         .order_by(counted.c.lines.desc(), namespaces.c.name, counted.c.kind, bases.c.name)
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, FacetRow)
 
 
@@ -152,17 +142,18 @@ def _has_before() -> sa.ColumnElement[bool]:
     """Whether a channel served another version than it does, that may be served again."""
     before, held = revisions.alias("before"), quarantines.alias("held")
     is_held = sa.exists().where(
-        held.c.channel_id == before.c.channel_id, held.c.version_id == before.c.version_id,
-        held.c.cleared_at.is_(None),
-    )  # fmt: skip
+        held.c.channel_id == before.c.channel_id, held.c.version_id == before.c.version_id, held.c.cleared_at.is_(None)
+    )
     return (
         sa.exists()
         .where(
-            before.c.channel_id == channels.c.id, before.c.version_id != revisions.c.version_id,
-            before.c.kind.in_(["promote", "rollback"]), ~is_held,
+            before.c.channel_id == channels.c.id,
+            before.c.version_id != revisions.c.version_id,
+            before.c.kind.in_(["promote", "rollback"]),
+            ~is_held,
         )
         .correlate(channels, revisions)
-    )  # fmt: skip
+    )
 
 
 def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
@@ -175,15 +166,17 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
     verdict = (
         sa.select(shown_outcome())
         .where(
-            is_for_all(), verdicts.c.version_id == versions.c.id,
-            verdicts.c.suite == suite, verdicts.c.base_root == versions.c.base_root,
+            is_for_all(),
+            verdicts.c.version_id == versions.c.id,
+            verdicts.c.suite == suite,
+            verdicts.c.base_root == versions.c.base_root,
             of_own_identity(),
         )
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
         .limit(1)
         .correlate(versions)
         .scalar_subquery()
-    )  # fmt: skip
+    )
     broken, opener = revisions.alias("broken"), principals.alias("opener")
     to_review = (
         sa.select(sa.func.max(broken.c.number))
@@ -193,13 +186,25 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
     )
     return (
         sa.select(
-            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
-            channels.c.name.label("channel"), revisions.c.number, revisions.c.kind,
-            versions.c.number.label("version"), principals.c.name.label("actor"),
-            revisions.c.reason, revisions.c.created_at, freezes.c.ends_at, channels.c.policy,
-            *floor_columns(), to_review.label("to_review"), _has_before().label("has_before"),
-            requests.c.id.label("request"), opener.c.name.label("opener"),
-            versions.c.revoked_at, quarantined.label("quarantined"), verdict.label("verdict"),
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            channels.c.name.label("channel"),
+            revisions.c.number,
+            revisions.c.kind,
+            versions.c.number.label("version"),
+            principals.c.name.label("actor"),
+            revisions.c.reason,
+            revisions.c.created_at,
+            freezes.c.ends_at,
+            channels.c.policy,
+            *floor_columns(),
+            to_review.label("to_review"),
+            _has_before().label("has_before"),
+            requests.c.id.label("request"),
+            opener.c.name.label("opener"),
+            versions.c.revoked_at,
+            quarantined.label("quarantined"),
+            verdict.label("verdict"),
             now_us().label("now"),
         )
         .select_from(channels)
@@ -211,10 +216,8 @@ def _glances(suite: str) -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
         .outerjoin(requests, requests.c.revision_id == revisions.c.id)
         .outerjoin(opener, opener.c.id == requests.c.opener_id)
-    )  # fmt: skip
+    )
 
 
 def _newest() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    return sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)

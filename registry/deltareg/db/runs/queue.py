@@ -42,10 +42,7 @@ def place_of(conn: sa.Connection, run: ShownRunRow) -> int:
     key = (run.turn, run.created_at, run.id)
     ahead = sa.or_(
         runs.c.priority > run.priority,
-        sa.and_(
-            runs.c.priority == run.priority,
-            sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) < key,
-        ),
+        sa.and_(runs.c.priority == run.priority, sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) < key),
     )
     return conn.execute(sa.select(sa.func.count()).where(ACTIVE, _WAITS, ahead)).scalar_one()
 
@@ -70,9 +67,7 @@ def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
             labels.label("labels"),
             sa.func.count().filter(_WAITS).label("waiting"),
             sa.func.count().filter(~_WAITS).label("running"),
-            sa.func.max(sa.case((_WAITS, now_us() - runs.c.created_at), else_=0)).label(
-                "oldest_us"
-            ),
+            sa.func.max(sa.case((_WAITS, now_us() - runs.c.created_at), else_=0)).label("oldest_us"),
         )
         .where(ACTIVE)
         .group_by(runs.c.what, labels)
@@ -91,9 +86,15 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWor
     held = sa.and_(runs.c.lease_holder == workers.c.name, is_held)
     query = (
         sa.select(
-            workers.c.name, workers.c.labels, workers.c.last_seen_at, age.label("age_us"),
-            runs.c.id.label("run_id"), runs.c.what, namespaces.c.name.label("namespace"),
-            deltas.c.name.label("line"), versions.c.number,
+            workers.c.name,
+            workers.c.labels,
+            workers.c.last_seen_at,
+            age.label("age_us"),
+            runs.c.id.label("run_id"),
+            runs.c.what,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
         )
         .select_from(workers)
         .outerjoin(runs, held)
@@ -102,5 +103,5 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWor
         .outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .where(sa.or_(age < seen_within_us, runs.c.id.is_not(None)))
         .order_by(workers.c.name, runs.c.fence.desc())
-    )  # fmt: skip
+    )
     return fetch_all(conn, query, BusyWorkerRow)

@@ -39,17 +39,21 @@ def last_line(conn: sa.Connection, run_id: str) -> LogLineRow | None:
 def append_lines(conn: sa.Connection, run_id: str, fence: int, lines: Sequence[AppendedLine]) -> None:
     """Append lines; the caller holds the run, so nobody else does at the same time."""
     values = [
-        {"run_id": run_id, "fence": fence, "seq": line.seq, "number": line.number,
-         "total_bytes": line.total_bytes, "line": dict(line.line)}
+        {
+            "run_id": run_id,
+            "fence": fence,
+            "seq": line.seq,
+            "number": line.number,
+            "total_bytes": line.total_bytes,
+            "line": dict(line.line),
+        }
         for line in lines
-    ]  # fmt: skip
+    ]
     if values:
         conn.execute(sa.insert(run_log), values)
 
 
-def lines_after(
-    conn: sa.Connection, run_id: str, after: int, *, limit: int
-) -> Sequence[LogLineRow]:
+def lines_after(conn: sa.Connection, run_id: str, after: int, *, limit: int) -> Sequence[LogLineRow]:
     """List lines in order, from the one after a number on."""
     query = sa.select(run_log).where(run_log.c.run_id == run_id, run_log.c.seq > after)
     return fetch_all(conn, query.order_by(run_log.c.seq).limit(limit), LogLineRow)

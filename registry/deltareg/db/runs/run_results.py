@@ -13,12 +13,7 @@ from deltareg.db.tables import principals, run_results, runs, versions
 
 
 def keep_asked(
-    conn: sa.Connection,
-    run_id: str,
-    *,
-    asked: bytes,
-    other_id: int | None = None,
-    for_us: int | None = None,
+    conn: sa.Connection, run_id: str, *, asked: bytes, other_id: int | None = None, for_us: int | None = None
 ) -> None:
     """Write down what a run is asked; one that is joined was asked already.
 
@@ -44,15 +39,12 @@ def keep_found(conn: sa.Connection, run_id: str, found: bytes) -> bool:
 def result_row(conn: sa.Connection, run_id: str) -> RunResultRow | None:
     """Find what a run was asked, and what came of it, unless its time is over."""
     query = sa.select(run_results).where(
-        run_results.c.run_id == run_id,
-        sa.or_(run_results.c.ends_at.is_(None), run_results.c.ends_at > now_us()),
+        run_results.c.run_id == run_id, sa.or_(run_results.c.ends_at.is_(None), run_results.c.ends_at > now_us())
     )
     return fetch_one(conn, query, RunResultRow)
 
 
-def newest_run(
-    conn: sa.Connection, dedup_key: str, *, version_id: int, is_found: bool = False
-) -> ShownRunRow | None:
+def newest_run(conn: sa.Connection, dedup_key: str, *, version_id: int, is_found: bool = False) -> ShownRunRow | None:
     """Find the newest run of a version with a key, or the newest of which something came."""
     query = select_runs().where(runs.c.version_id == version_id, runs.c.dedup_key == dedup_key)
     if is_found:

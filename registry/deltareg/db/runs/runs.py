@@ -22,15 +22,7 @@ from deltareg.db.runs.rows import ClaimableRow, PlaceRow, RunRow, ShownRunRow
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
 from deltareg.db.sql.upsert import batches, insert
-from deltareg.db.tables import (
-    bases,
-    deltas,
-    namespaces,
-    principals,
-    runs,
-    versions,
-    workers,
-)
+from deltareg.db.tables import bases, deltas, namespaces, principals, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
 from deltareg.errors import Unavailable
 
@@ -39,10 +31,8 @@ _TRIES = 3
 EXPIRED = sa.and_(runs.c.state == "running", runs.c.lease_expires_at < now_us())
 _CLAIMABLE = sa.and_(
     ACTIVE,  # implied by what follows; it lets the planner use the partial index
-    sa.or_(
-        runs.c.state == "queued", sa.and_(EXPIRED, runs.c.attempt < runs.c.max_attempts)
-    ),
-)  # fmt: skip
+    sa.or_(runs.c.state == "queued", sa.and_(EXPIRED, runs.c.attempt < runs.c.max_attempts)),
+)
 ORDER = (runs.c.priority.desc(), runs.c.turn, runs.c.created_at, runs.c.id)
 _EXHAUSTED = sa.and_(ACTIVE, EXPIRED, runs.c.attempt >= runs.c.max_attempts)
 
@@ -105,14 +95,23 @@ def enqueue(
     added = (
         insert(conn, runs)
         .values(
-            id=run_id, what=what, dedup_key=dedup_key, version_id=version_id, suite=suite,
-            request=dict(request), labels=dict(labels or {}), priority=priority,
-            max_attempts=max_attempts, created_by=created_by, namespace_id=place.namespace_id,
-            turn=place.turn, base_id=base_id,
+            id=run_id,
+            what=what,
+            dedup_key=dedup_key,
+            version_id=version_id,
+            suite=suite,
+            request=dict(request),
+            labels=dict(labels or {}),
+            priority=priority,
+            max_attempts=max_attempts,
+            created_by=created_by,
+            namespace_id=place.namespace_id,
+            turn=place.turn,
+            base_id=base_id,
         )
         .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
         .returning(runs.c.id)
-    )  # fmt: skip
+    )
     for _ in range(_ATTEMPTS):
         if conn.execute(added).scalar() is not None:
             return run_id
@@ -122,9 +121,7 @@ def enqueue(
     raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
 
 
-def join(
-    conn: sa.Connection, dedup_key: str, *, version_id: int | None, priority: int
-) -> str | None:
+def join(conn: sa.Connection, dedup_key: str, *, version_id: int | None, priority: int) -> str | None:
     """Join the run under way with a key, as `enqueue` does; give its id, or None without one."""
     under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
     found = conn.execute(under_way).scalar()
@@ -147,14 +144,10 @@ def _place(conn: sa.Connection, version_id: int | None, priority: int) -> PlaceR
     served = newest.where(runs.c.started_at.is_not(None)).scalar_subquery()
     own_turn, served_turn = sa.func.coalesce(own, 0), sa.func.coalesce(served, 0)
     turn = 1 + sa.case((own_turn > served_turn, own_turn), else_=served_turn)
-    return fetch_known(
-        conn, sa.select(namespace_id.label("namespace_id"), turn.label("turn")), PlaceRow
-    )
+    return fetch_known(conn, sa.select(namespace_id.label("namespace_id"), turn.label("turn")), PlaceRow)
 
 
-def _raise_priority(
-    conn: sa.Connection, run_id: str, version_id: int | None, priority: int
-) -> None:
+def _raise_priority(conn: sa.Connection, run_id: str, version_id: int | None, priority: int) -> None:
     lower = sa.and_(runs.c.id == run_id, runs.c.state == "queued", runs.c.priority < priority)
     if conn.execute(sa.select(runs.c.id).where(lower)).first() is not None:
         turn = _place(conn, version_id, priority).turn
@@ -202,11 +195,7 @@ def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
 
 def renew_attempts(conn: sa.Connection, run_id: str) -> None:
     """Give an active run as many attempts from now on as a new one has."""
-    conn.execute(
-        sa.update(runs)
-        .where(runs.c.id == run_id, ACTIVE)
-        .values(max_attempts=runs.c.attempt + _TRIES)
-    )
+    conn.execute(sa.update(runs).where(runs.c.id == run_id, ACTIVE).values(max_attempts=runs.c.attempt + _TRIES))
 
 
 def claimable(
@@ -235,7 +224,7 @@ def claimable(
         .where(_CLAIMABLE, runs.c.what.in_(what))
         .order_by(*ORDER)
         .limit(limit)
-    )  # fmt: skip
+    )
     if only:
         query = query.where(runs.c.id == only)
     if "prove" in what and principal_id is not None:
@@ -243,36 +232,30 @@ def claimable(
         is_of_form = runs.c.request["form"].as_string().is_not(None)
         query = query.where(sa.or_(runs.c.what != "prove", is_of_form, ~_is_of(principal_id)))
     if after is not None:
-        later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (
-            after.turn, after.created_at, after.id,
-        )  # fmt: skip
-        query = query.where(
-            sa.or_(
-                runs.c.priority < after.priority,
-                sa.and_(runs.c.priority == after.priority, later),
-            )
-        )
+        later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (after.turn, after.created_at, after.id)
+        query = query.where(sa.or_(runs.c.priority < after.priority, sa.and_(runs.c.priority == after.priority, later)))
     return fetch_all(conn, query, ClaimableRow)
 
 
 def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> RunRow | None:
     """Give a run to a worker; None when somebody else has it or is just taking it."""
     mine = (
-        sa.select(runs.c.id)
-        .where(runs.c.id == run_id, _CLAIMABLE)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
+        sa.select(runs.c.id).where(runs.c.id == run_id, _CLAIMABLE).with_for_update(skip_locked=True).scalar_subquery()
     )
     update = (
         sa.update(runs)
         .where(runs.c.id == mine)
         .values(
-            state="running", lease_holder=holder, lease_expires_at=now_us() + lease_us,
-            attempt=runs.c.attempt + 1, fence=runs.c.fence + 1, error=None,
+            state="running",
+            lease_holder=holder,
+            lease_expires_at=now_us() + lease_us,
+            attempt=runs.c.attempt + 1,
+            fence=runs.c.fence + 1,
+            error=None,
             started_at=sa.func.coalesce(runs.c.started_at, now_us()),
         )
         .returning(runs)
-    )  # fmt: skip
+    )
     return fetch_one(conn, update, RunRow)
 
 
@@ -289,12 +272,7 @@ def held_run(conn: sa.Connection, hold: RunClaim, *, lock: bool = False) -> RunR
 
 
 def finish(
-    conn: sa.Connection,
-    hold: RunClaim,
-    *,
-    state: str,
-    error: str | None = None,
-    result: object = None,
+    conn: sa.Connection, hold: RunClaim, *, state: str, error: str | None = None, result: object = None
 ) -> RunRow | None:
     """End a run as its holder, `done` or `dead`; None when the lease is another worker's."""
     update = (
@@ -325,16 +303,10 @@ def exhausted_runs(conn: sa.Connection, *, limit: int = 50) -> list[str]:
 def bury(conn: sa.Connection, run_id: str, *, error: str) -> RunRow | None:
     """End a run whose attempts are used up; None when its holder came back meanwhile."""
     mine = (
-        sa.select(runs.c.id)
-        .where(runs.c.id == run_id, _EXHAUSTED)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
+        sa.select(runs.c.id).where(runs.c.id == run_id, _EXHAUSTED).with_for_update(skip_locked=True).scalar_subquery()
     )
     update = (
-        sa.update(runs)
-        .where(runs.c.id == mine)
-        .values(state="dead", error=error, finished_at=now_us())
-        .returning(runs)
+        sa.update(runs).where(runs.c.id == mine).values(state="dead", error=error, finished_at=now_us()).returning(runs)
     )
     return fetch_one(conn, update, RunRow)
 
@@ -345,9 +317,7 @@ def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:
     state = conn.execute(locked).scalar()
     if state is not None:
         conn.execute(
-            sa.update(runs)
-            .where(runs.c.id == run_id)
-            .values(state="cancelled", error=error, finished_at=now_us())
+            sa.update(runs).where(runs.c.id == run_id).values(state="cancelled", error=error, finished_at=now_us())
         )
     return state
 
@@ -363,9 +333,7 @@ def end_queued(conn: sa.Connection, dedup_key: str, *, result: object) -> None:
 
 def active_of_version(conn: sa.Connection, version_id: int, *, what: Sequence[str]) -> list[str]:
     """List the runs of some kinds under way for a version."""
-    query = sa.select(runs.c.id).where(
-        ACTIVE, runs.c.version_id == version_id, runs.c.what.in_(what)
-    )
+    query = sa.select(runs.c.id).where(ACTIVE, runs.c.version_id == version_id, runs.c.what.in_(what))
     return list(conn.execute(query).scalars())
 
 
@@ -374,8 +342,7 @@ def _is_of(principal_id: int) -> sa.ColumnElement[bool]:
     return sa.or_(
         *(
             sa.exists().where(
-                table.c.id == column,
-                sa.func.coalesce(table.c.stored_by, table.c.created_by) == principal_id,
+                table.c.id == column, sa.func.coalesce(table.c.stored_by, table.c.created_by) == principal_id
             )
             for table, column in ((versions, runs.c.version_id), (bases, runs.c.base_id))
         )
@@ -385,8 +352,5 @@ def _is_of(principal_id: int) -> sa.ColumnElement[bool]:
 def _is_held(hold: RunClaim) -> sa.ColumnElement[bool]:
     own = sa.select(workers.c.name).where(workers.c.principal_id == hold.principal_id)
     return sa.and_(
-        runs.c.id == hold.run_id,
-        runs.c.fence == hold.fence,
-        runs.c.state == "running",
-        runs.c.lease_holder.in_(own),
+        runs.c.id == hold.run_id, runs.c.fence == hold.fence, runs.c.state == "running", runs.c.lease_holder.in_(own)
     )

@@ -16,11 +16,7 @@ def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow
     query = (
         sa.select(runs.c.version_id, runs.c.state, runs.c.request)
         .join(versions, versions.c.id == runs.c.version_id)
-        .where(
-            runs.c.what == "reencode",
-            versions.c.base_id == base_id,
-            versions.c.deleted_at.is_(None),
-        )
+        .where(runs.c.what == "reencode", versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
         .order_by(runs.c.version_id)
     )
     return fetch_all(conn, query, ReencodeRow)
@@ -56,9 +52,7 @@ def _verifies() -> sa.Select[*tuple[Any, ...]]:
         sa.select(runs.c.id, runs.c.version_id, runs.c.suite, runs.c.state, runs.c.request)
         .join(versions, versions.c.id == runs.c.version_id)
         .where(
-            runs.c.what == "verify",
-            runs.c.state.in_(["queued", "running", "dead"]),
-            versions.c.deleted_at.is_(None),
+            runs.c.what == "verify", runs.c.state.in_(["queued", "running", "dead"]), versions.c.deleted_at.is_(None)
         )
         .order_by(runs.c.created_at, runs.c.id)
     )

@@ -23,9 +23,7 @@ BY: Final = "superseded_by"
 """Of the result of a superseded run: the version whose run took its place, as `ns/name:vN`."""
 
 
-def supersede(
-    conn: sa.Connection, version_id: int, *, what: str, suite: str, by: str
-) -> Sequence[SupersededRow]:
+def supersede(conn: sa.Connection, version_id: int, *, what: str, suite: str, by: str) -> Sequence[SupersededRow]:
     """End the automatic runs that wait for older versions of a version's line, and give them.
 
     Left alone are those that somebody asked for, and those of a version that a channel serves or
@@ -45,19 +43,21 @@ def supersede(
         .join(versions, versions.c.id == runs.c.version_id)
         .join(own, own.c.delta_id == versions.c.delta_id)
         .where(
-            ACTIVE, runs.c.state == "queued", runs.c.what == what, runs.c.suite == suite,
-            runs.c.request[AUTOMATIC].as_string().is_not(None), versions.c.number < own.c.number,
+            ACTIVE,
+            runs.c.state == "queued",
+            runs.c.what == what,
+            runs.c.suite == suite,
+            runs.c.request[AUTOMATIC].as_string().is_not(None),
+            versions.c.number < own.c.number,
             ~sa.exists().where(requests.c.version_id == versions.c.id, OPEN),
             ~_is_served(versions.c.id),
         )
         .with_for_update(of=runs, skip_locked=True)
-    )  # fmt: skip
+    )
     update = (
         sa.update(runs)
         .where(runs.c.id.in_(waiting), runs.c.state == "queued")
-        .values(
-            state="cancelled", finished_at=now_us(), result={BY: by}, error=f"superseded by {by}"
-        )
+        .values(state="cancelled", finished_at=now_us(), result={BY: by}, error=f"superseded by {by}")
         .returning(runs.c.id, runs.c.version_id)
     )
     return fetch_all(conn, update, SupersededRow)
@@ -81,15 +81,9 @@ def superseding_versions(conn: sa.Connection, version_ids: Collection[int], *, s
     )
     rows = fetch_all(conn, query, ResultRow)
     last = {row.version_id: row.result for row in rows}
-    return {
-        version_id: str(result[BY])
-        for version_id, result in last.items()
-        if result is not None and BY in result
-    }
+    return {version_id: str(result[BY]) for version_id, result in last.items() if result is not None and BY in result}
 
 
 def _is_served(version_id: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     return sa.exists().where(newest, revisions.c.version_id == version_id)

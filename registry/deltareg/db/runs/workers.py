@@ -23,9 +23,7 @@ def worker_rows(conn: sa.Connection) -> Sequence[WorkerRow]:
     return fetch_all(conn, query.order_by(workers.c.name), WorkerRow)
 
 
-def see_worker(
-    conn: sa.Connection, name: str, *, principal_id: int, labels: Mapping[str, str]
-) -> bool:
+def see_worker(conn: sa.Connection, name: str, *, principal_id: int, labels: Mapping[str, str]) -> bool:
     """Note that a worker asked for work; False when the name is another principal's."""
     added = insert(conn, workers).values(
         name=name, principal_id=principal_id, labels=dict(labels), last_seen_at=now_us()

@@ -23,8 +23,7 @@ class now_us(GenericFunction[int]):  # noqa: N801  (reads as the SQL function th
 def _now_us_sqlite(_element: now_us, _compiler: SQLCompiler, **_kw: object) -> str:
     # Whole seconds and milliseconds apart: a float of seconds would round. Works since SQLite 3.0.
     return (
-        "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
-        " + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000)"
+        "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000 + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000)"
     )
 
 

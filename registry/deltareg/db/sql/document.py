@@ -152,11 +152,7 @@ def _compressor(level: int, beside: bytes) -> zstandard.ZstdCompressor:
 
 
 def _dictionary(text: bytes) -> zstandard.ZstdCompressionDict | None:
-    return (
-        zstandard.ZstdCompressionDict(text, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        if text
-        else None
-    )
+    return zstandard.ZstdCompressionDict(text, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if text else None
 
 
 def _make_failure(why: str) -> IntegrityFailure:

@@ -91,11 +91,9 @@ def check_columns(row: str, columns: tuple[str, ...], names: list[str]) -> None:
         return
     wrong = [
         f"{what} {', '.join(found)}"
-        for what, found in (
-            ("does not select", missing), ("selects beside them", strange), ("selects twice", twice)
-        )
+        for what, found in (("does not select", missing), ("selects beside them", strange), ("selects twice", twice))
         if found
-    ]  # fmt: skip
+    ]
     raise TypeError(f"the query is not one for {row}: it {'; it '.join(wrong)}")
 
 

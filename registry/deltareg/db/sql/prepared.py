@@ -74,9 +74,7 @@ class PreparedStatement:
             for place, column in enumerate(self._query.selected_columns)
             if (convert := conversion(column.type, dialect)) is not None
         ]
-        found = _Compiled(
-            str(compiled), None if order is None else tuple(order), constants, tuple(values)
-        )
+        found = _Compiled(str(compiled), None if order is None else tuple(order), constants, tuple(values))
         self._compiled[dialect.name] = found
         return found
 
@@ -144,9 +142,14 @@ def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[obj
         if is_lost:
             conn.invalidate(error)
         raise exc.DBAPIError.instance(
-            text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True,
-            connection_invalidated=is_lost, dialect=dialect,
-        ) from error  # fmt: skip
+            text,
+            None,
+            error,
+            dialect.loaded_dbapi.Error,
+            hide_parameters=True,
+            connection_invalidated=is_lost,
+            dialect=dialect,
+        ) from error
     finally:
         cursor.close()
 

@@ -125,8 +125,7 @@ def _number_part(number: int, part: QueryPart[Any], array: str) -> _Query:
     if part.limit is not None:  # before places are given, which would read everything
         query = query.order_by(*part.order).limit(part.limit)
     found = query.subquery()
-    by = [found.c[f"{_KEY}{n}"].desc() if down else found.c[f"{_KEY}{n}"]
-          for n, (_, down) in enumerate(keys)]  # fmt: skip
+    by = [found.c[f"{_KEY}{n}"].desc() if down else found.c[f"{_KEY}{n}"] for n, (_, down) in enumerate(keys)]
     place = sa.func.row_number().over(order_by=by) if by else sa.literal_column("0", sa.Integer)
     columns = [column for column in found.c if not column.name.startswith(_KEY)]
     make = getattr(sa.func, array)

@@ -35,16 +35,11 @@ def states_of(conn: sa.Connection, check_id: str) -> Sequence[CheckStateRow]:
 
 def stored_after(conn: sa.Connection, mark: CheckMarkRow, *, limit: int) -> list[PackHolder]:
     """List what has bytes here and comes after some: bases first, then versions not deleted."""
-    of_bases = sa.select(bases.c.id).where(
-        bases.c.storage_map.is_not(None), bases.c.id > mark.base_id
-    )
+    of_bases = sa.select(bases.c.id).where(bases.c.storage_map.is_not(None), bases.c.id > mark.base_id)
     found = [
-        PackHolder(row, is_base=True)
-        for row in conn.execute(of_bases.order_by(bases.c.id).limit(limit)).scalars()
+        PackHolder(row, is_base=True) for row in conn.execute(of_bases.order_by(bases.c.id).limit(limit)).scalars()
     ]
-    of_versions = sa.select(versions.c.id).where(
-        versions.c.deleted_at.is_(None), versions.c.id > mark.version_id
-    )
+    of_versions = sa.select(versions.c.id).where(versions.c.deleted_at.is_(None), versions.c.id > mark.version_id)
     rest = of_versions.order_by(versions.c.id).limit(limit - len(found))
     return found + [PackHolder(row) for row in conn.execute(rest).scalars()]
 

@@ -7,14 +7,12 @@ import sqlalchemy as sa
 
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_known, fetch_one
-from deltareg.db.sql.together import QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, QueryPart
 from deltareg.db.storage.proof_rows import FormRow, ServedFormRow, ServedNowRow
 from deltareg.db.tables import form_packs, forms, packs, principals, versions
 
 
-def add_form(
-    conn: sa.Connection, version_id: int, pack_ids: Iterable[int], **values: object
-) -> int:
+def add_form(conn: sa.Connection, version_id: int, pack_ids: Iterable[int], **values: object) -> int:
     """Insert a form with the packs that it holds, which the caller has locked; give its row id."""
     added = sa.insert(forms).values(version_id=version_id, **values).returning(forms.c.id)
     form_id = int(conn.execute(added).scalar_one())
@@ -24,9 +22,7 @@ def add_form(
     return form_id
 
 
-def forms_of(
-    conn: sa.Connection, version_id: int, *, state: str | None = None
-) -> Sequence[FormRow]:
+def forms_of(conn: sa.Connection, version_id: int, *, state: str | None = None) -> Sequence[FormRow]:
     """List the forms of a version, the newest first."""
     query = _select().where(forms.c.version_id == version_id).order_by(forms.c.id.desc())
     return fetch_all(conn, query if state is None else query.where(forms.c.state == state), FormRow)
@@ -68,13 +64,13 @@ def packs_of_form(conn: sa.Connection, form_id: int) -> dict[str, int]:
 
 def served_form(conn: sa.Connection, version_id: int) -> ServedFormRow:
     """Give the form that a version is served in, its storage map as the row keeps it."""
-    is_proven = sa.and_(
-        versions.c.corrupt_at.is_(None), versions.c.proven_revision == versions.c.storage_revision
-    )
+    is_proven = sa.and_(versions.c.corrupt_at.is_(None), versions.c.proven_revision == versions.c.storage_revision)
     query = sa.select(
-        versions.c.storage_map, versions.c.stored_bytes, versions.c.storage_revision,
+        versions.c.storage_map,
+        versions.c.stored_bytes,
+        versions.c.storage_revision,
         sa.case((is_proven, versions.c.proven_at)).label("proven_at"),
-    )  # fmt: skip
+    )
     return fetch_known(conn, query.where(versions.c.id == version_id), ServedFormRow)
 
 
@@ -119,9 +115,7 @@ def is_kept() -> sa.ColumnElement[bool]:
 def end_form(conn: sa.Connection, form_id: int, *, state: str) -> None:
     """Say what became of a form, and let go of its packs."""
     conn.execute(sa.delete(form_packs).where(form_packs.c.form_id == form_id))
-    conn.execute(
-        sa.update(forms).where(forms.c.id == form_id).values(state=state, ended_at=now_us())
-    )
+    conn.execute(sa.update(forms).where(forms.c.id == form_id).values(state=state, ended_at=now_us()))
 
 
 def let_go(conn: sa.Connection, version_id: int) -> None:
@@ -141,14 +135,10 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
 _VERSION: sa.BindParameter[int] = sa.bindparam("version_id", type_=sa.BigInteger)
 _IS_SENDER: Final = principals.c.id == sa.func.coalesce(versions.c.stored_by, versions.c.created_by)
 _SERVED: Final = QueryPart(
-    sa.select(
-        versions.c.stored_bytes, versions.c.storage_revision, principals.c.name.label("sender")
-    )
+    sa.select(versions.c.stored_bytes, versions.c.storage_revision, principals.c.name.label("sender"))
     .outerjoin(principals, _IS_SENDER)
     .where(versions.c.id == _VERSION),
     ServedNowRow,
 )
-_FORMS: Final = QueryPart(
-    _select().where(forms.c.version_id == _VERSION), FormRow, order=(forms.c.id.desc(),)
-)
+_FORMS: Final = QueryPart(_select().where(forms.c.version_id == _VERSION), FormRow, order=(forms.c.id.desc(),))
 _HISTORY: Final = CombinedQuery(_SERVED, _FORMS)

@@ -15,15 +15,7 @@ import sqlalchemy as sa
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.document import pack_document, unpack_document
 from deltareg.db.sql.upsert import batches, insert
-from deltareg.db.tables import (
-    base_packs,
-    packs,
-    piece_packs,
-    pieces,
-    upload_packs,
-    version_packs,
-    versions,
-)
+from deltareg.db.tables import base_packs, packs, piece_packs, pieces, upload_packs, version_packs, versions
 from deltareg.errors import IntegrityFailure, Unavailable, UploadClosed
 
 _AGAIN = "run the same push again; what is stored already is not sent twice"
@@ -65,13 +57,7 @@ _PACKED_PIECES = sa.Table(
 
 
 def adopt(
-    conn: sa.Connection,
-    *,
-    scope: str,
-    digest: str,
-    size_bytes: int,
-    physical_key: str,
-    is_replacing: bool = False,
+    conn: sa.Connection, *, scope: str, digest: str, size_bytes: int, physical_key: str, is_replacing: bool = False
 ) -> int:
     """Make an uploaded object the pack of its digest, or find the pack that is live already.
 
@@ -109,11 +95,7 @@ def adopt(
 
 def settle_key(conn: sa.Connection, physical_key: str, *, state: str) -> None:
     """Say what became of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
-    conn.execute(
-        sa.update(upload_packs)
-        .where(upload_packs.c.physical_key == physical_key)
-        .values(state=state)
-    )
+    conn.execute(sa.update(upload_packs).where(upload_packs.c.physical_key == physical_key).values(state=state))
 
 
 def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, int]:
@@ -172,9 +154,7 @@ def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Itera
 
 def select_states() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for the packs that versions need: state and physical key of each."""
-    return sa.select(packs.c.state, packs.c.physical_key).join(
-        version_packs, version_packs.c.pack_id == packs.c.id
-    )
+    return sa.select(packs.c.state, packs.c.physical_key).join(version_packs, version_packs.c.pack_id == packs.c.id)
 
 
 def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
@@ -208,24 +188,16 @@ def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[in
     reference_base(conn, base_id, pack_ids)
 
 
-def known_pieces(
-    conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str
-) -> dict[str, bytes]:
+def known_pieces(conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str) -> dict[str, bytes]:
     """Find proven pieces that a push for a base need not send: all of their packs are live.
 
     One that stands alone is preferred to one that is encoded against the base.
     """
-    not_live = sa.exists().where(
-        piece_packs.c.piece_id == pieces.c.id,
-        piece_packs.c.pack_id == packs.c.id,
-        ~_SOUND,
-    )
+    not_live = sa.exists().where(piece_packs.c.piece_id == pieces.c.id, piece_packs.c.pack_id == packs.c.id, ~_SOUND)
     found: dict[str, bytes] = {}
     for part in batches(sorted(set(digests))):
         query = (
-            sa.select(
-                pieces.c.digest, sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry")
-            )
+            sa.select(pieces.c.digest, sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry"))
             .where(
                 pieces.c.scope == scope,
                 pieces.c.digest.in_(part),
@@ -274,9 +246,7 @@ def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) 
 def _forget_others(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, str]]) -> None:
     digests, roots = {digest for digest, _ in keys}, {root for _, root in keys}
     elsewhere = sa.exists().where(
-        piece_packs.c.piece_id == pieces.c.id,
-        piece_packs.c.pack_id == packs.c.id,
-        packs.c.scope != scope,
+        piece_packs.c.piece_id == pieces.c.id, piece_packs.c.pack_id == packs.c.id, packs.c.scope != scope
     )
     conn.execute(
         sa.delete(pieces).where(
@@ -288,16 +258,12 @@ def _forget_others(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, st
     )
 
 
-def forget_pieces_for(
-    conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str
-) -> None:
+def forget_pieces_for(conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str) -> None:
     """Forget where pieces are that a version for a base could use; others are left as they are."""
     for part in batches(sorted(set(digests))):
         conn.execute(
             sa.delete(pieces).where(
-                pieces.c.scope == scope,
-                pieces.c.digest.in_(part),
-                pieces.c.base_root.in_({"", base_root}),
+                pieces.c.scope == scope, pieces.c.digest.in_(part), pieces.c.base_root.in_({"", base_root})
             )
         )
 
@@ -312,9 +278,7 @@ def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
 
 
-def physical_keys(
-    conn: sa.Connection, scope: str, digests: Iterable[str]
-) -> dict[str, tuple[str, int]]:
+def physical_keys(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, tuple[str, int]]:
     """Find key and size of the sound packs among some digests."""
     found: dict[str, tuple[str, int]] = {}
     for part in batches(sorted(set(digests))):
@@ -325,9 +289,7 @@ def physical_keys(
     return found
 
 
-def _join(
-    conn: sa.Connection, pack_id: int, keys: tuple[str, str], *, is_sound: bool, size_bytes: int
-) -> int:
+def _join(conn: sa.Connection, pack_id: int, keys: tuple[str, str], *, is_sound: bool, size_bytes: int) -> int:
     """Leave a pack that is sound as it is, under its old key; else give it the new one."""
     old_key, new_key = keys
     if is_sound or old_key == new_key:

@@ -39,9 +39,13 @@ def standing(conn: sa.Connection, held: PackHolder, *, lock: bool = False) -> St
     table = _table(held)
     deleted_at = _select_deleted_at(held)
     query = sa.select(
-        table.c.id, table.c.storage_revision, table.c.proven_revision, table.c.corrupt_at,
-        _sender(table).label("sender_id"), deleted_at.label("deleted_at"),
-    ).where(table.c.id == held.row_id)  # fmt: skip
+        table.c.id,
+        table.c.storage_revision,
+        table.c.proven_revision,
+        table.c.corrupt_at,
+        _sender(table).label("sender_id"),
+        deleted_at.label("deleted_at"),
+    ).where(table.c.id == held.row_id)
     return fetch_known(conn, query.with_for_update(of=table) if lock else query, StandingProofRow)
 
 
@@ -53,18 +57,14 @@ def content(conn: sa.Connection, held: PackHolder) -> StoredDocuments:
 
 def forget_pieces(conn: sa.Connection, held: PackHolder) -> None:
     """Offer nobody any piece that lies in the packs of a version or a base: all is sent anew."""
-    inside = sa.select(piece_packs.c.piece_id).where(
-        piece_packs.c.pack_id.in_(packs_of(conn, held).values())
-    )
+    inside = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(packs_of(conn, held).values()))
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
 
 
 def mark_proven(conn: sa.Connection, held: PackHolder) -> None:
     """Say that what is stored now was decoded and is what the manifest says."""
     table = _table(held)
-    _update(
-        conn, held, proven_at=now_us(), proven_revision=table.c.storage_revision, corrupt_at=None
-    )
+    _update(conn, held, proven_at=now_us(), proven_revision=table.c.storage_revision, corrupt_at=None)
 
 
 def mark_corrupt(conn: sa.Connection, held: PackHolder) -> None:
@@ -81,9 +81,7 @@ def packs_of(conn: sa.Connection, held: PackHolder) -> dict[str, int]:
     """Give the rows, by digest, of the packs that a version or a base needs."""
     needs, column = needed_packs(held)
     query = (
-        sa.select(packs.c.digest, packs.c.id)
-        .join(needs, needs.c.pack_id == packs.c.id)
-        .where(column == held.row_id)
+        sa.select(packs.c.digest, packs.c.id).join(needs, needs.c.pack_id == packs.c.id).where(column == held.row_id)
     )
     return {row.digest: row.id for row in conn.execute(query)}
 
@@ -94,9 +92,12 @@ def relying_on(conn: sa.Connection, held: PackHolder, digests: Iterable[str]) ->
     wanted = [mine[digest] for digest in set(digests) & mine.keys()]
     of_versions = (
         sa.select(
-            versions.c.id.label("version_id"), sa.null().label("base_id"),
-            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
-            versions.c.number, sa.null().label("base_name"),
+            versions.c.id.label("version_id"),
+            sa.null().label("base_id"),
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
+            sa.null().label("base_name"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
@@ -105,16 +106,19 @@ def relying_on(conn: sa.Connection, held: PackHolder, digests: Iterable[str]) ->
             versions.c.id.in_(_using(version_packs, version_packs.c.version_id, wanted)),
         )
         .order_by(versions.c.id)
-    )  # fmt: skip
+    )
     of_bases = (
         sa.select(
-            sa.null().label("version_id"), bases.c.id.label("base_id"),
-            sa.null().label("namespace"), sa.null().label("line"), sa.null().label("number"),
+            sa.null().label("version_id"),
+            bases.c.id.label("base_id"),
+            sa.null().label("namespace"),
+            sa.null().label("line"),
+            sa.null().label("number"),
             bases.c.name.label("base_name"),
         )
         .where(bases.c.id.in_(_using(base_packs, base_packs.c.base_id, wanted)))
         .order_by(bases.c.id)
-    )  # fmt: skip
+    )
     found = [
         *fetch_all(conn, of_versions.limit(_MOST), RelyingRow),
         *fetch_all(conn, of_bases.limit(_MOST), RelyingRow),
@@ -124,12 +128,7 @@ def relying_on(conn: sa.Connection, held: PackHolder, digests: Iterable[str]) ->
 
 
 def reliable_keys(
-    conn: sa.Connection,
-    scope: str,
-    digests: Iterable[str],
-    *,
-    sender_id: int,
-    of_version: int | None = None,
+    conn: sa.Connection, scope: str, digests: Iterable[str], *, sender_id: int, of_version: int | None = None
 ) -> dict[str, tuple[str, int]]:
     """Find key and size of live packs that a sender may rely on without sending them.
 
@@ -155,10 +154,7 @@ def held_proof(conn: sa.Connection, run_id: str, *, principal_id: int) -> RunRow
     """Give a run that proves something to a principal whose worker holds it; else None."""
     own = sa.select(workers.c.name).where(workers.c.principal_id == principal_id)
     query = sa.select(runs).where(
-        runs.c.id == run_id,
-        runs.c.what == "prove",
-        runs.c.state == "running",
-        runs.c.lease_holder.in_(own),
+        runs.c.id == run_id, runs.c.what == "prove", runs.c.state == "running", runs.c.lease_holder.in_(own)
     )
     return fetch_one(conn, query, RunRow)
 
@@ -192,9 +188,11 @@ def _last_key(conn: sa.Connection, held: PackHolder) -> str | None:
     """Give the key of the newest run that proved something; None where none was signed."""
     column = runs.c.base_id if held.is_base else runs.c.version_id
     query = sa.select(runs.c.result["keyid"].as_string()).where(
-        column == held.row_id, runs.c.what == "prove", runs.c.state == "done",
+        column == held.row_id,
+        runs.c.what == "prove",
+        runs.c.state == "done",
         runs.c.result["proof"].as_string() == "proven",
-    )  # fmt: skip
+    )
     newest = query.order_by(runs.c.finished_at.desc(), runs.c.fence.desc()).limit(1)
     return conn.execute(newest).scalar()
 
@@ -222,19 +220,10 @@ def claimed_of_base(conn: sa.Connection, base_id: int) -> list[int]:
     return _claimed_ids(conn, versions, mine, None)
 
 
-def _claimed_ids(
-    conn: sa.Connection,
-    table: sa.Table,
-    where: sa.ColumnElement[bool],
-    limit: int | None,
-) -> list[int]:
+def _claimed_ids(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool], limit: int | None) -> list[int]:
     query = (
         sa.select(table.c.id)
-        .where(
-            where,
-            table.c.corrupt_at.is_(None),
-            table.c.proven_revision.is_distinct_from(table.c.storage_revision),
-        )
+        .where(where, table.c.corrupt_at.is_(None), table.c.proven_revision.is_distinct_from(table.c.storage_revision))
         .order_by(table.c.id)
         .limit(limit)
     )
@@ -244,23 +233,15 @@ def _claimed_ids(
 def _needed_by_reliable(
     table: sa.Table, needs: sa.Table, column: str, sender_id: int, own: int | None
 ) -> sa.ColumnElement[bool]:
-    reasons = [
-        table.c.proven_revision == table.c.storage_revision,
-        _sender(table) == sender_id,
-    ]
+    reasons = [table.c.proven_revision == table.c.storage_revision, _sender(table) == sender_id]
     if own is not None:
         reasons.append(table.c.id == own)
     return sa.exists().where(
-        needs.c.pack_id == packs.c.id,
-        needs.c[column] == table.c.id,
-        table.c.corrupt_at.is_(None),
-        sa.or_(*reasons),
+        needs.c.pack_id == packs.c.id, needs.c[column] == table.c.id, table.c.corrupt_at.is_(None), sa.or_(*reasons)
     )
 
 
-def _using(
-    needs: sa.Table, column: sa.Column[Any], pack_ids: Sequence[int]
-) -> sa.Select[tuple[Any]]:
+def _using(needs: sa.Table, column: sa.Column[Any], pack_ids: Sequence[int]) -> sa.Select[tuple[Any]]:
     return sa.select(column).where(needs.c.pack_id.in_(pack_ids))
 
 

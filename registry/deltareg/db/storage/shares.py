@@ -6,15 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.bases.stacks import is_standing
-from deltareg.db.tables import (
-    base_packs,
-    base_shares,
-    bases,
-    packs,
-    version_packs,
-    version_shares,
-    versions,
-)
+from deltareg.db.tables import base_packs, base_shares, bases, packs, version_packs, version_shares, versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +74,7 @@ def keep_shares(conn: sa.Connection, held: PackHolder, shares: Mapping[str, Shar
         revision = {"storage_revision": conn.execute(query).scalar_one()}
     packed = sa.select(packs.c.id, packs.c.digest).join(needs, needs.c.pack_id == packs.c.id)
     rows = [
-        {own: held.row_id, "pack_id": row.id, **revision}
-        | shares.get(row.digest, Share()).columns()
+        {own: held.row_id, "pack_id": row.id, **revision} | shares.get(row.digest, Share()).columns()
         for row in conn.execute(packed.where(needs.c[own] == held.row_id))
     ]
     if rows:
@@ -122,7 +113,4 @@ def is_share_of_version() -> sa.ColumnElement[bool]:
 
 def is_share_of_base() -> sa.ColumnElement[bool]:
     """Whether a share is that of a base in a pack."""
-    return sa.and_(
-        base_shares.c.base_id == base_packs.c.base_id,
-        base_shares.c.pack_id == base_packs.c.pack_id,
-    )
+    return sa.and_(base_shares.c.base_id == base_packs.c.base_id, base_shares.c.pack_id == base_packs.c.pack_id)

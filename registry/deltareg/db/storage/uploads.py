@@ -25,16 +25,20 @@ def add_upload(
     """Insert an open upload."""
     conn.execute(
         sa.insert(uploads).values(
-            id=upload_id, principal_id=principal_id, scope=scope, subject=subject, target=target,
-            manifest_digest=manifest_digest, manifest=manifest, request=dict(request),
+            id=upload_id,
+            principal_id=principal_id,
+            scope=scope,
+            subject=subject,
+            target=target,
+            manifest_digest=manifest_digest,
+            manifest=manifest,
+            request=dict(request),
             touched_at=now_us(),
         )
-    )  # fmt: skip
+    )
 
 
-def open_upload_for(
-    conn: sa.Connection, *, principal_id: int, target: str, manifest_digest: str
-) -> UploadRow | None:
+def open_upload_for(conn: sa.Connection, *, principal_id: int, target: str, manifest_digest: str) -> UploadRow | None:
     """Find the principal's open upload of the same manifest to the same target, to go on with."""
     query = (
         sa.select(uploads)
@@ -60,21 +64,12 @@ def upload_row(conn: sa.Connection, upload_id: str, *, lock: bool = False) -> Up
 
 def touch_upload(conn: sa.Connection, upload_id: str) -> bool:
     """Note that an open upload goes on; False when it is not open any more."""
-    update = (
-        sa.update(uploads)
-        .where(uploads.c.id == upload_id, uploads.c.state == "open")
-        .values(touched_at=now_us())
-    )
+    update = sa.update(uploads).where(uploads.c.id == upload_id, uploads.c.state == "open").values(touched_at=now_us())
     return conn.execute(update).rowcount == 1
 
 
 def close_upload(
-    conn: sa.Connection,
-    upload_id: str,
-    *,
-    state: str,
-    version_id: int | None = None,
-    base_id: int | None = None,
+    conn: sa.Connection, upload_id: str, *, state: str, version_id: int | None = None, base_id: int | None = None
 ) -> bool:
     """Leave the state `open` for good, without the manifest; False when it was left before."""
     values = {"state": state, "version_id": version_id, "base_id": base_id, "manifest": None}
@@ -88,15 +83,11 @@ def close_upload(
 
 def add_upload_pack(conn: sa.Connection, upload_id: str, *, number: int, physical_key: str) -> int:
     """Register a physical key before the first byte is written to it; give the row's id."""
-    insert = sa.insert(upload_packs).values(
-        upload_id=upload_id, number=number, physical_key=physical_key
-    )
+    insert = sa.insert(upload_packs).values(upload_id=upload_id, number=number, physical_key=physical_key)
     return int(conn.execute(insert.returning(upload_packs.c.id)).scalar_one())
 
 
-def receive_upload_pack(
-    conn: sa.Connection, upload_pack_id: int, *, digest: str, size_bytes: int
-) -> bool:
+def receive_upload_pack(conn: sa.Connection, upload_pack_id: int, *, digest: str, size_bytes: int) -> bool:
     """Note that a pack is durable and has this digest; False when it was given up meanwhile."""
     update = (
         sa.update(upload_packs)
@@ -119,7 +110,6 @@ def received_packs(conn: sa.Connection, upload_id: str) -> Sequence[ReceivedPack
 def uploaded_bytes(conn: sa.Connection, upload_id: str) -> int:
     """Sum the packs that an upload received, adopted or not."""
     query = sa.select(sa.func.coalesce(sa.func.sum(upload_packs.c.size_bytes), 0)).where(
-        upload_packs.c.upload_id == upload_id,
-        upload_packs.c.state.in_(["received", "adopted"]),
+        upload_packs.c.upload_id == upload_id, upload_packs.c.state.in_(["received", "adopted"])
     )
     return int(conn.execute(query).scalar_one())

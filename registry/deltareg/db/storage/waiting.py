@@ -23,11 +23,7 @@ def add_waiting(conn: sa.Connection, run_id: str, waits_for: Iterable[PackHolder
 def take_waiting(conn: sa.Connection, held: PackHolder) -> Sequence[ShownRunRow]:
     """Give the runs that waited for this and for nothing else, once: who takes them has them."""
     column = waiting_runs.c.base_id if held.is_base else waiting_runs.c.version_id
-    taken = (
-        sa.delete(waiting_runs)
-        .where(column == held.row_id)
-        .returning(waiting_runs.c.run_id)
-    )  # fmt: skip
+    taken = sa.delete(waiting_runs).where(column == held.row_id).returning(waiting_runs.c.run_id)
     found = set(conn.execute(taken).scalars())
     if not found:
         return []

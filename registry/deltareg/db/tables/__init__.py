@@ -3,12 +3,7 @@
 Every time is a BIGINT of microseconds since the epoch, by the database's clock (`db.clock`).
 """
 
-from deltareg.db.tables.base_identities import (
-    base_aliases,
-    base_identities,
-    deleted_bases,
-    verdict_bases,
-)
+from deltareg.db.tables.base_identities import base_aliases, base_identities, deleted_bases, verdict_bases
 from deltareg.db.tables.base_probes import base_figures, base_probes
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
@@ -44,22 +39,9 @@ from deltareg.db.tables.runs import (
 )
 from deltareg.db.tables.search import cards, search_terms, version_metrics
 from deltareg.db.tables.sessions import sessions
-from deltareg.db.tables.signing import (
-    disputes,
-    lease_keys,
-    signing_keys,
-    summaries,
-    verdict_envelopes,
-)
+from deltareg.db.tables.signing import disputes, lease_keys, signing_keys, summaries, verdict_envelopes
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
-from deltareg.db.tables.trail import (
-    log_checkpoints,
-    log_leaves,
-    log_nodes,
-    log_origins,
-    log_statements,
-    unsealed,
-)
+from deltareg.db.tables.trail import log_checkpoints, log_leaves, log_nodes, log_origins, log_statements, unsealed
 from deltareg.db.tables.versions import (
     base_hub_ids,
     base_relations,
@@ -74,12 +56,7 @@ from deltareg.db.tables.versions import (
     versions,
 )
 from deltareg.db.tables.waivers import complete_verdicts, waiver_channels, waivers
-from deltareg.db.tables.webhooks import (
-    deliveries,
-    delivery_attempts,
-    webhook_secrets,
-    webhooks,
-)
+from deltareg.db.tables.webhooks import deliveries, delivery_attempts, webhook_secrets, webhooks
 
 __all__ = [
     "accepted_warnings",

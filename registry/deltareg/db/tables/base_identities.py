@@ -41,10 +41,5 @@ base_aliases = sa.Table(
 
 # A base that was deleted has given its name back; deleted versions may still tell of it.
 deleted_bases = sa.Table(
-    "deleted_bases",
-    metadata,
-    member("base_id", "bases.id"),
-    text("name"),
-    created_at(),
-    created_by(),
+    "deleted_bases", metadata, member("base_id", "bases.id"), text("name"), created_at(), created_by()
 )

@@ -2,7 +2,18 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import Json, count, created_at, metadata, one_of, optional_row, required_row, row_id, text, time
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+)
 
 channels = sa.Table(
     "channels",
@@ -36,8 +47,7 @@ revisions = sa.Table(
     sa.UniqueConstraint("channel_id", "number"),
     one_of("kind", "promote", "rollback", "freeze", "unfreeze"),
     sa.CheckConstraint(
-        "kind IN ('freeze', 'unfreeze')"
-        " OR (version_id IS NOT NULL AND digest IS NOT NULL AND base_root IS NOT NULL)",
+        "kind IN ('freeze', 'unfreeze') OR (version_id IS NOT NULL AND digest IS NOT NULL AND base_root IS NOT NULL)",
         name="moved_version",
     ),
     sa.Index(None, "version_id"),

@@ -2,7 +2,20 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import RowId, count, created_at, created_by, member, metadata, one_of, optional_row, required_row, row_id, text, time
+from deltareg.db.tables.metadata import (
+    RowId,
+    count,
+    created_at,
+    created_by,
+    member,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+)
 
 _LIVE_EVERYWHERE = sa.text("ended_at IS NULL AND namespace_id IS NULL")
 _LIVE_WITHIN = sa.text("ended_at IS NULL AND namespace_id IS NOT NULL")
@@ -23,20 +36,39 @@ grants = sa.Table(
     optional_row("ended_by", "principals.id"),
     sa.CheckConstraint("pattern = '' OR namespace_id IS NOT NULL", name="pattern"),
     one_of(
-        "role", "owner", "maintainer", "promoter", "approver", "pusher", "reader", "server",
-        "verifier", "break-glass", "admin",
+        "role",
+        "owner",
+        "maintainer",
+        "promoter",
+        "approver",
+        "pusher",
+        "reader",
+        "server",
+        "verifier",
+        "break-glass",
+        "admin",
     ),
     sa.Index(
-        "uq_grants_everywhere", "principal_id", "role", unique=True,
-        sqlite_where=_LIVE_EVERYWHERE, postgresql_where=_LIVE_EVERYWHERE,
+        "uq_grants_everywhere",
+        "principal_id",
+        "role",
+        unique=True,
+        sqlite_where=_LIVE_EVERYWHERE,
+        postgresql_where=_LIVE_EVERYWHERE,
     ),
     sa.Index(
-        "uq_grants_within", "principal_id", "namespace_id", "role", "pattern", unique=True,
-        sqlite_where=_LIVE_WITHIN, postgresql_where=_LIVE_WITHIN,
+        "uq_grants_within",
+        "principal_id",
+        "namespace_id",
+        "role",
+        "pattern",
+        unique=True,
+        sqlite_where=_LIVE_WITHIN,
+        postgresql_where=_LIVE_WITHIN,
     ),
     sa.Index(None, "namespace_id"),
     sa.Index(None, "principal_id"),
-)  # fmt: skip
+)
 
 # Append-only: who stands behind a principal is said once.
 stand_ins = sa.Table(
@@ -49,9 +81,4 @@ stand_ins = sa.Table(
 
 # One row, counted up whenever a namespace becomes as visible as it was not: its lock makes those
 # who change that take turns, so that a number never stands for two states.
-visibility_epochs = sa.Table(
-    "visibility_epochs",
-    metadata,
-    sa.Column("id", RowId, primary_key=True),
-    count("number"),
-)
+visibility_epochs = sa.Table("visibility_epochs", metadata, sa.Column("id", RowId, primary_key=True), count("number"))

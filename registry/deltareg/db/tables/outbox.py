@@ -23,10 +23,12 @@ outbox = sa.Table(
     sa.UniqueConstraint("audit_id"),
     sa.Index("ix_outbox_number", "number", unique=True),
     sa.Index(
-        "ix_outbox_waiting", "audit_id",
-        sqlite_where=sa.text("number IS NULL"), postgresql_where=sa.text("number IS NULL"),
+        "ix_outbox_waiting",
+        "audit_id",
+        sqlite_where=sa.text("number IS NULL"),
+        postgresql_where=sa.text("number IS NULL"),
     ),
-)  # fmt: skip
+)
 
 # The one row with the id 1: the last number, and which process delivers to webhooks until when.
 event_head = sa.Table(

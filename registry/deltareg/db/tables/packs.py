@@ -7,7 +7,21 @@ upload attempt and never used again (docs/design.md, Stored form).
 import sqlalchemy as sa
 
 from deltareg.db.sql.document import DocumentColumn
-from deltareg.db.tables.metadata import Json, RowId, count, created_at, member, metadata, one_of, optional_row, required_row, row_id, text, time, uuid_id
+from deltareg.db.tables.metadata import (
+    Json,
+    RowId,
+    count,
+    created_at,
+    member,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+    uuid_id,
+)
 
 packs = sa.Table(
     "packs",
@@ -30,10 +44,7 @@ packs = sa.Table(
 )
 
 sa.Index(
-    "ix_packs_bad",
-    packs.c.id,
-    sqlite_where=packs.c.bad_at.is_not(None),
-    postgresql_where=packs.c.bad_at.is_not(None),
+    "ix_packs_bad", packs.c.id, sqlite_where=packs.c.bad_at.is_not(None), postgresql_where=packs.c.bad_at.is_not(None)
 )
 
 # RESTRICT: as long as something needs a pack, no code can drop its row.
@@ -65,12 +76,7 @@ form_packs = sa.Table(
 
 def _share() -> tuple[sa.Column[int], ...]:
     """What a holder's own pieces have in one of its packs (service/shares.py)."""
-    return (
-        count("referenced_bytes"),
-        count("referenced_payload"),
-        count("alone_bytes"),
-        count("alone_payload"),
-    )
+    return (count("referenced_bytes"), count("referenced_payload"), count("alone_bytes"), count("alone_payload"))
 
 
 # A share goes with the row that says that the pack is needed, and may come later than that: what
@@ -83,9 +89,7 @@ version_shares = sa.Table(
     count("storage_revision"),
     *_share(),
     sa.ForeignKeyConstraint(
-        ["version_id", "pack_id"],
-        ["version_packs.version_id", "version_packs.pack_id"],
-        ondelete="CASCADE",
+        ["version_id", "pack_id"], ["version_packs.version_id", "version_packs.pack_id"], ondelete="CASCADE"
     ),
 )
 
@@ -95,9 +99,7 @@ base_shares = sa.Table(
     sa.Column("base_id", RowId, primary_key=True),
     sa.Column("pack_id", RowId, primary_key=True),
     *_share(),
-    sa.ForeignKeyConstraint(
-        ["base_id", "pack_id"], ["base_packs.base_id", "base_packs.pack_id"], ondelete="CASCADE"
-    ),
+    sa.ForeignKeyConstraint(["base_id", "pack_id"], ["base_packs.base_id", "base_packs.pack_id"], ondelete="CASCADE"),
 )
 
 pieces = sa.Table(
@@ -163,9 +165,4 @@ upload_packs = sa.Table(
 )
 # Written into the SQL, not bound, so that the planner sees that the partial index is enough.
 UNADOPTED = upload_packs.c.state != sa.literal_column("'adopted'")
-sa.Index(
-    "ix_upload_packs_unadopted",
-    upload_packs.c.id,
-    sqlite_where=UNADOPTED,
-    postgresql_where=UNADOPTED,
-)
+sa.Index("ix_upload_packs_unadopted", upload_packs.c.id, sqlite_where=UNADOPTED, postgresql_where=UNADOPTED)

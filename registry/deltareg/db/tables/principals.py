@@ -2,7 +2,19 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import Json, count, created_at, created_by, metadata, one_of, optional_row, required_row, row_id, text, time
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    created_by,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+)
 
 principals = sa.Table(
     "principals",

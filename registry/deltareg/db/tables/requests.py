@@ -6,7 +6,19 @@ migration adds triggers for that, and for who may approve.
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import Json, count, created_at, member, metadata, one_of, optional_row, required_row, row_id, text, time
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    member,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+)
 
 requests = sa.Table(
     "requests",

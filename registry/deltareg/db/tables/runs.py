@@ -3,7 +3,20 @@
 import sqlalchemy as sa
 
 from deltareg.db.sql.document import DocumentColumn
-from deltareg.db.tables.metadata import Json, count, created_at, created_by, metadata, one_of, optional_row, required_row, row_id, text, time, uuid_id
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    created_by,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+    uuid_id,
+)
 
 runs = sa.Table(
     "runs",
@@ -36,22 +49,14 @@ runs = sa.Table(
     one_of("state", "queued", "running", "done", "dead", "cancelled"),
     sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name="leased"),
     sa.CheckConstraint("what <> 'verify' OR version_id IS NOT NULL", name="verified_version"),
-    sa.CheckConstraint(
-        "what <> 'prove' OR (version_id IS NULL) <> (base_id IS NULL)", name="proven_subject"
-    ),
+    sa.CheckConstraint("what <> 'prove' OR (version_id IS NULL) <> (base_id IS NULL)", name="proven_subject"),
     sa.Index(None, "version_id"),
     sa.Index(None, "base_id"),
     sa.Index(None, "created_at", "id"),
 )
 # Written into the SQL, not bound: a partial index is only used where the planner sees the values.
 ACTIVE = runs.c.state.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
-sa.Index(
-    "uq_runs_active_dedup_key",
-    runs.c.dedup_key,
-    unique=True,
-    sqlite_where=ACTIVE,
-    postgresql_where=ACTIVE,
-)
+sa.Index("uq_runs_active_dedup_key", runs.c.dedup_key, unique=True, sqlite_where=ACTIVE, postgresql_where=ACTIVE)
 # What a claim scans: the best first. Finished runs, which are most, are not in it.
 sa.Index(
     "ix_runs_to_claim",
@@ -64,21 +69,10 @@ sa.Index(
 )
 # What gives a new run its turn: the last one of its namespace, and the last one that was served.
 sa.Index(
-    "ix_runs_lane",
-    runs.c.namespace_id,
-    runs.c.priority,
-    runs.c.turn,
-    sqlite_where=ACTIVE,
-    postgresql_where=ACTIVE,
+    "ix_runs_lane", runs.c.namespace_id, runs.c.priority, runs.c.turn, sqlite_where=ACTIVE, postgresql_where=ACTIVE
 )
 _SERVED = runs.c.started_at.is_not(None)
-sa.Index(
-    "ix_runs_served",
-    runs.c.priority,
-    runs.c.turn,
-    sqlite_where=_SERVED,
-    postgresql_where=_SERVED,
-)
+sa.Index("ix_runs_served", runs.c.priority, runs.c.turn, sqlite_where=_SERVED, postgresql_where=_SERVED)
 
 run_log = sa.Table(
     "run_log",
@@ -95,10 +89,7 @@ run_log = sa.Table(
 
 # Runs whose log was dropped, as they ended long ago; `created_at` is when.
 dropped_logs = sa.Table(
-    "dropped_logs",
-    metadata,
-    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
-    created_at(),
+    "dropped_logs", metadata, sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True), created_at()
 )
 
 # Verifications that came to nothing as a version or a base that they read is corrupt; taken out by

@@ -14,11 +14,7 @@ Term = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 # What the README.md of a version says, read once; NULL where it has none. A version without a row
 # is not read yet, and is found by nothing.
 cards = sa.Table(
-    "cards",
-    metadata,
-    member("version_id", "versions.id"),
-    sa.Column("document", DocumentColumn()),
-    created_at(),
+    "cards", metadata, member("version_id", "versions.id"), sa.Column("document", DocumentColumn()), created_at()
 )
 
 search_terms = sa.Table(

@@ -2,7 +2,18 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import Json, created_at, created_by, member, metadata, one_of, optional_row, row_id, text, time
+from deltareg.db.tables.metadata import (
+    Json,
+    created_at,
+    created_by,
+    member,
+    metadata,
+    one_of,
+    optional_row,
+    row_id,
+    text,
+    time,
+)
 
 # Whose a key is never changes, an end is written once, and none is deleted: the migration adds the
 # triggers. A key of the server has no principal.

@@ -13,18 +13,12 @@ unsealed = sa.Table("unsealed", metadata, member("audit_id", "audit.id"))
 
 # Which log it is. There is one, with the id 1; who seals holds its row.
 log_origins = sa.Table(
-    "log_origins",
-    metadata,
-    sa.Column("id", RowId, primary_key=True, autoincrement=False),
-    text("origin"),
+    "log_origins", metadata, sa.Column("id", RowId, primary_key=True, autoincrement=False), text("origin")
 )
 
 # A row is a signed note over as many leaves as its size says.
 log_checkpoints = sa.Table(
-    "log_checkpoints",
-    metadata,
-    sa.Column("size", RowId, primary_key=True, autoincrement=False),
-    text("note"),
+    "log_checkpoints", metadata, sa.Column("size", RowId, primary_key=True, autoincrement=False), text("note")
 )
 
 log_leaves = sa.Table(
@@ -33,9 +27,7 @@ log_leaves = sa.Table(
     sa.Column("position", RowId, primary_key=True, autoincrement=False),
     sa.Column("audit_id", RowId, sa.ForeignKey("audit.id"), nullable=False),
     sa.Column("hash", sa.LargeBinary, nullable=False),
-    sa.Column(
-        "sealed_by", RowId, sa.ForeignKey("log_checkpoints.size"), nullable=False
-    ),  # the checkpoint of its batch
+    sa.Column("sealed_by", RowId, sa.ForeignKey("log_checkpoints.size"), nullable=False),  # the checkpoint of its batch
     sa.UniqueConstraint("audit_id"),
 )
 
@@ -50,8 +42,5 @@ log_nodes = sa.Table(
 
 # What the server signed about a row when it sealed it: moves of channels, revocations.
 log_statements = sa.Table(
-    "log_statements",
-    metadata,
-    member("audit_id", "audit.id"),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    "log_statements", metadata, member("audit_id", "audit.id"), sa.Column("body", sa.LargeBinary, nullable=False)
 )

@@ -6,7 +6,21 @@ A storage map is written beside the manifest of its row (`db.document.pack_map`)
 import sqlalchemy as sa
 
 from deltareg.db.sql.document import DocumentColumn
-from deltareg.db.tables.metadata import Json, RowId, count, created_at, created_by, member, metadata, one_of, optional_row, required_row, row_id, text, time
+from deltareg.db.tables.metadata import (
+    Json,
+    RowId,
+    count,
+    created_at,
+    created_by,
+    member,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+)
 
 
 def proof_columns() -> tuple[sa.Column[int] | sa.Column[int | None], ...]:
@@ -165,12 +179,7 @@ sa.Index(
     postgresql_where=versions.c.semver.is_not(None),
 )
 _TO_RELEASE = sa.and_(versions.c.deleted_at.is_not(None), versions.c.released_at.is_(None))
-sa.Index(
-    "ix_versions_to_release",
-    versions.c.deleted_at,
-    sqlite_where=_TO_RELEASE,
-    postgresql_where=_TO_RELEASE,
-)
+sa.Index("ix_versions_to_release", versions.c.deleted_at, sqlite_where=_TO_RELEASE, postgresql_where=_TO_RELEASE)
 
 # For counting what is there for a base, and listing it newest first, without a look at any row.
 sa.Index(

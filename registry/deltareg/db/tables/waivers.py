@@ -2,7 +2,17 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import RowId, count, created_at, metadata, optional_row, required_row, text, time, uuid_id
+from deltareg.db.tables.metadata import (
+    RowId,
+    count,
+    created_at,
+    metadata,
+    optional_row,
+    required_row,
+    text,
+    time,
+    uuid_id,
+)
 
 # Nothing of a waiver is changed but its end, and none is deleted; the migration adds the triggers.
 waivers = sa.Table(
@@ -34,7 +44,5 @@ waiver_channels = sa.Table(
 
 # Failed verdicts in which every check that the suite requires has shown something all the same.
 complete_verdicts = sa.Table(
-    "complete_verdicts",
-    metadata,
-    sa.Column("verdict_id", sa.Text, sa.ForeignKey("verdicts.id"), primary_key=True),
+    "complete_verdicts", metadata, sa.Column("verdict_id", sa.Text, sa.ForeignKey("verdicts.id"), primary_key=True)
 )

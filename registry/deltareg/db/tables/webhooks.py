@@ -5,7 +5,21 @@ Addresses and secrets are sealed under a key that is not in the database.
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import Json, RowId, count, created_at, created_by, metadata, one_of, optional_row, required_row, row_id, text, time, uuid_id
+from deltareg.db.tables.metadata import (
+    Json,
+    RowId,
+    count,
+    created_at,
+    created_by,
+    metadata,
+    one_of,
+    optional_row,
+    required_row,
+    row_id,
+    text,
+    time,
+    uuid_id,
+)
 
 # `namespace_id` is NULL for all namespaces. Events go out in the name of `answers_id`, who has to
 # own the namespace at that moment.
@@ -35,9 +49,7 @@ webhook_secrets = sa.Table(
     "webhook_secrets",
     metadata,
     row_id(),
-    sa.Column(
-        "webhook_id", sa.Text, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False
-    ),
+    sa.Column("webhook_id", sa.Text, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     created_at(),
     time("ends_at"),
@@ -49,9 +61,7 @@ deliveries = sa.Table(
     "deliveries",
     metadata,
     row_id(),
-    sa.Column(
-        "webhook_id", sa.Text, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False
-    ),
+    sa.Column("webhook_id", sa.Text, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
     required_row("event_id", "outbox.id", ondelete="CASCADE"),
     count("number"),
     text("subject"),
@@ -65,10 +75,15 @@ deliveries = sa.Table(
     sa.Index("ix_deliveries_event_id", "event_id"),
     sa.Index("ix_deliveries_webhook_id_id", "webhook_id", "id"),
     sa.Index(
-        "ix_deliveries_pending", "webhook_id", "subject", "number", "next_at",
-        sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"),
+        "ix_deliveries_pending",
+        "webhook_id",
+        "subject",
+        "number",
+        "next_at",
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
     ),
-)  # fmt: skip
+)
 
 # `status` is NULL where nothing was answered.
 delivery_attempts = sa.Table(

@@ -22,9 +22,14 @@ def record_audit(
 ) -> int:
     """Append who did what to which thing, in the transaction of the change; give the row's id."""
     added = sa.insert(audit).values(
-        actor=actor, token_id=token_id, action=action, subject=subject,
-        before=before, after=after, request_id=request_id,
-    )  # fmt: skip
+        actor=actor,
+        token_id=token_id,
+        action=action,
+        subject=subject,
+        before=before,
+        after=after,
+        request_id=request_id,
+    )
     return int(conn.execute(added.returning(audit.c.id)).scalar_one())
 
 

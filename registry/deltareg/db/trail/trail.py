@@ -11,15 +11,7 @@ import sqlalchemy as sa
 from deltareg.db.access.rows import AuditRecordRow
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import batches, insert
-from deltareg.db.tables import (
-    audit,
-    log_checkpoints,
-    log_leaves,
-    log_nodes,
-    log_origins,
-    log_statements,
-    unsealed,
-)
+from deltareg.db.tables import audit, log_checkpoints, log_leaves, log_nodes, log_origins, log_statements, unsealed
 from deltareg.db.trail.rows import CheckpointRow, LeafRow, StrayRow
 
 _ONLY = 1
@@ -108,9 +100,7 @@ def add_batch(
         )
         sealed = [row for _, row, _ in part]
         conn.execute(sa.delete(unsealed).where(unsealed.c.audit_id.in_(sealed)))
-    kept = [
-        {"level": level, "number": number, "hash": found} for level, number, found in nodes
-    ]  # fmt: skip
+    kept = [{"level": level, "number": number, "hash": found} for level, number, found in nodes]
     signed = [{"audit_id": row, "body": body} for row, body in statements]
     for table, values in ((log_nodes, kept), (log_statements, signed)):
         if values:
@@ -123,9 +113,7 @@ def newest_checkpoint(conn: sa.Connection) -> CheckpointRow | None:
     return fetch_one(conn, query, CheckpointRow)
 
 
-def checkpoints_after(
-    conn: sa.Connection, size: int, *, until: int, limit: int
-) -> Sequence[CheckpointRow]:
+def checkpoints_after(conn: sa.Connection, size: int, *, until: int, limit: int) -> Sequence[CheckpointRow]:
     """List checkpoints over more than so many leaves and at most so many, the smallest first."""
     over = log_checkpoints.c.size
     query = sa.select(log_checkpoints).where(over > size, over <= until)
@@ -135,12 +123,7 @@ def checkpoints_after(
 def leaves_after(conn: sa.Connection, position: int, *, limit: int) -> Sequence[LeafRow]:
     """List leaves behind a position with their rows, those too whose row is gone."""
     return fetch_all(
-        conn,
-        _leaves()
-        .where(log_leaves.c.position > position)
-        .order_by(log_leaves.c.position)
-        .limit(limit),
-        LeafRow,
+        conn, _leaves().where(log_leaves.c.position > position).order_by(log_leaves.c.position).limit(limit), LeafRow
     )
 
 

@@ -4,28 +4,22 @@ from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.tables import (
-    channels,
-    deltas,
-    namespaces,
-    revisions,
-    revocations,
-    signing_keys,
-    versions,
-)
+from deltareg.db.tables import channels, deltas, namespaces, revisions, revocations, signing_keys, versions
 
 Said = tuple[str, Mapping[str, object]]
 
 
 def channels_now(conn: sa.Connection) -> Iterator[Said]:
     """Give what each channel that ever moved serves, by its name in the audit trail."""
-    newest = sa.and_(
-        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
-    )
+    newest = sa.and_(revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision)
     query = (
         sa.select(
-            namespaces.c.name.label("namespace"), deltas.c.name.label("line"), channels.c.name,
-            channels.c.revision, versions.c.number, versions.c.manifest_digest,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            channels.c.name,
+            channels.c.revision,
+            versions.c.number,
+            versions.c.manifest_digest,
         )
         .join(deltas, deltas.c.id == channels.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
@@ -33,7 +27,7 @@ def channels_now(conn: sa.Connection) -> Iterator[Said]:
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .where(channels.c.revision > 0)
         .order_by(channels.c.id)
-    )  # fmt: skip
+    )
     for row in conn.execute(query):
         says = {"revision": row.revision, "version": row.number, "digest": row.manifest_digest}
         yield f"{row.namespace}/{row.line}@{row.name}", says
@@ -43,7 +37,9 @@ def revoked_now(conn: sa.Connection) -> Iterator[Said]:
     """Give the versions that are revoked."""
     query = (
         sa.select(
-            namespaces.c.name.label("namespace"), deltas.c.name.label("line"), versions.c.number,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
             versions.c.manifest_digest,
         )
         .select_from(revocations)
@@ -52,7 +48,7 @@ def revoked_now(conn: sa.Connection) -> Iterator[Said]:
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .where(revocations.c.ended_at.is_(None), versions.c.revoked_at.is_not(None))
         .order_by(revocations.c.id)
-    )  # fmt: skip
+    )
     for row in conn.execute(query):
         says = {"revoked": True, "digest": row.manifest_digest}
         yield f"{row.namespace}/{row.line}:v{row.number}", says

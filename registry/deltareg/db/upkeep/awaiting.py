@@ -12,7 +12,7 @@ from deltareg.db.runs.run_log import select_old_logs
 from deltareg.db.sql.among import among, write_ids
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.plain_rows import MomentRow
-from deltareg.db.sql.together import CombinedResult, QueryPart, CombinedQuery
+from deltareg.db.sql.together import CombinedQuery, CombinedResult, QueryPart
 from deltareg.db.storage.forms import is_kept, is_old
 from deltareg.db.tables import (
     base_packs,
@@ -27,23 +27,8 @@ from deltareg.db.tables import (
     version_packs,
     versions,
 )
-from deltareg.db.upkeep.collection import (
-    IS_REFERENCED,
-    AskedWindow,
-    PinWindow,
-    is_idle,
-    is_pinned,
-    waits,
-)
-from deltareg.db.upkeep.rows import (
-    AwaitingRow,
-    DeletedRow,
-    FormerRow,
-    FreedRow,
-    HoldingRow,
-    RunLogsRow,
-    StalledRow,
-)
+from deltareg.db.upkeep.collection import IS_REFERENCED, AskedWindow, PinWindow, is_idle, is_pinned, waits
+from deltareg.db.upkeep.rows import AwaitingRow, DeletedRow, FormerRow, FreedRow, HoldingRow, RunLogsRow, StalledRow
 
 FOR_EVER_US: Final = 1 << 62
 """How long logs are kept that are never dropped."""
@@ -62,9 +47,8 @@ _parents = versions.alias("parents")
 
 
 def awaiting(
-    conn: sa.Connection, *, window: PinWindow, grace_us: int, least_us: int, keep_logs_us: int,
-    limit: int,
-) -> CombinedResult:  # fmt: skip
+    conn: sa.Connection, *, window: PinWindow, grace_us: int, least_us: int, keep_logs_us: int, limit: int
+) -> CombinedResult:
     """Ask what waits for a collection.
 
     Args:
@@ -76,14 +60,17 @@ def awaiting(
         limit: How many versions and forms are listed by name.
     """
     return _AWAITING.run(
-        conn, moves=window.moves, window_us=window.us, grace_us=grace_us, least_us=least_us,
-        keep_logs_us=keep_logs_us, limit=limit,
-    )  # fmt: skip
+        conn,
+        moves=window.moves,
+        window_us=window.us,
+        grace_us=grace_us,
+        least_us=least_us,
+        keep_logs_us=keep_logs_us,
+        limit=limit,
+    )
 
 
-def freed_packs(
-    conn: sa.Connection, *, leaving: Iterable[int], least: Iterable[int], keep_forms_us: int
-) -> FreedRow:
+def freed_packs(conn: sa.Connection, *, leaving: Iterable[int], least: Iterable[int], keep_forms_us: int) -> FreedRow:
     """Add up the packs that nothing needs, or nothing would without some versions and old forms.
 
     Args:
@@ -92,9 +79,7 @@ def freed_packs(
         least: Those that would with the least grace, the former among them.
         keep_forms_us: How long a stored form is kept after another took its place.
     """
-    found = _FREED.run(
-        conn, leaving=write_ids(leaving), least=write_ids(least), keep_forms_us=keep_forms_us
-    )
+    found = _FREED.run(conn, leaving=write_ids(leaving), least=write_ids(least), keep_forms_us=keep_forms_us)
     parts = [*found.all(_LEFT_BY_ALL), *found.all(_NEEDED_BY_NONE)]
     return FreedRow(
         packs=sum(part.packs for part in parts),
@@ -110,18 +95,16 @@ def _join_names(query: _Select) -> _Select:
     )
 
 
-_NAMES: Final = (
-    namespaces.c.name.label("namespace"), deltas.c.name.label("line"), versions.c.number,
-)  # fmt: skip
+_NAMES: Final = (namespaces.c.name.label("namespace"), deltas.c.name.label("line"), versions.c.number)
 MOMENT: Final = QueryPart(sa.select(now_us().label("now")), MomentRow)
 WAITING: Final = QueryPart(
     sa.select(
-        versions.c.id, versions.c.deleted_at,
-        is_pinned(_WINDOW, lines=sa.select(_parents.c.delta_id).where(waits(_parents)))
-        .label("is_pinned"),
+        versions.c.id,
+        versions.c.deleted_at,
+        is_pinned(_WINDOW, lines=sa.select(_parents.c.delta_id).where(waits(_parents))).label("is_pinned"),
     ).where(waits(versions)),
     AwaitingRow,
-)  # fmt: skip
+)
 MADE_FROM: Final = QueryPart(
     sa.select(_parents.c.id.label("version_id"), versions.c.id.label("child_id"))
     .select_from(_parents)
@@ -142,11 +125,13 @@ STANDING_ON: Final = QueryPart(
 )
 """Those that stand on one."""
 DELETED: Final = QueryPart(
-    _join_names(
-        sa.select(versions.c.id, *_NAMES, versions.c.deleted_at, versions.c.stored_bytes)
-    ).where(waits(versions)),
-    DeletedRow, order=(versions.c.deleted_at, versions.c.id), limit=_LIMIT,
-)  # fmt: skip
+    _join_names(sa.select(versions.c.id, *_NAMES, versions.c.deleted_at, versions.c.stored_bytes)).where(
+        waits(versions)
+    ),
+    DeletedRow,
+    order=(versions.c.deleted_at, versions.c.id),
+    limit=_LIMIT,
+)
 """What waits by its name, those first that were deleted first."""
 FORMERS: Final = QueryPart(
     _join_names(
@@ -154,8 +139,10 @@ FORMERS: Final = QueryPart(
         .select_from(forms)
         .join(versions, versions.c.id == forms.c.version_id)
     ).where(is_kept()),
-    FormerRow, order=(forms.c.created_at, forms.c.id), limit=_LIMIT,
-)  # fmt: skip
+    FormerRow,
+    order=(forms.c.created_at, forms.c.id),
+    limit=_LIMIT,
+)
 """Stored forms that are kept beside those that are served, the oldest first."""
 
 
@@ -164,15 +151,13 @@ def _idle_since(name: str) -> sa.ColumnElement[int]:
 
 
 STALLED: Final = QueryPart(
-    sa.select(
-        _idle_since("grace_us").label("now"), _idle_since("least_us").label("least")
-    ).where(uploads.c.state == "open"),
+    sa.select(_idle_since("grace_us").label("now"), _idle_since("least_us").label("least")).where(
+        uploads.c.state == "open"
+    ),
     StalledRow,
-)  # fmt: skip
-RUN_LOGS: Final = QueryPart(select_old_logs(_NOW - _number("keep_logs_us")), RunLogsRow)
-_AWAITING: Final = CombinedQuery(
-    MOMENT, WAITING, MADE_FROM, STANDING_ON, DELETED, FORMERS, STALLED, RUN_LOGS
 )
+RUN_LOGS: Final = QueryPart(select_old_logs(_NOW - _number("keep_logs_us")), RunLogsRow)
+_AWAITING: Final = CombinedQuery(MOMENT, WAITING, MADE_FROM, STANDING_ON, DELETED, FORMERS, STALLED, RUN_LOGS)
 
 
 def _select_holders() -> sa.CompoundSelect[Any]:
@@ -184,9 +169,7 @@ def _select_holders() -> sa.CompoundSelect[Any]:
         sa.select(base_packs.c.pack_id, version_bases.c.version_id, none).outerjoin(
             version_bases, version_bases.c.base_id == base_packs.c.base_id
         ),
-        sa.select(form_packs.c.pack_id, forms.c.version_id, is_to_go).join(
-            forms, forms.c.id == form_packs.c.form_id
-        ),
+        sa.select(form_packs.c.pack_id, forms.c.version_id, is_to_go).join(forms, forms.c.id == form_packs.c.form_id),
     )
 
 
@@ -199,9 +182,7 @@ def _let_go() -> sa.CompoundSelect[Any]:
         sa.select(base_packs.c.pack_id)
         .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
         .where(among(version_bases.c.version_id, ids)),
-        sa.select(form_packs.c.pack_id)
-        .join(forms, forms.c.id == form_packs.c.form_id)
-        .where(by_form),
+        sa.select(form_packs.c.pack_id).join(forms, forms.c.id == form_packs.c.form_id).where(by_form),
     )
 
 
@@ -213,14 +194,11 @@ def _stays(held: sa.FromClause, name: str) -> sa.ColumnElement[int]:
 def _left_by_all() -> _Select:
     held = _select_holders().subquery("held")
     by_pack = (
-        sa.select(
-            held.c.pack_id, _stays(held, "leaving").label("now"),
-            _stays(held, "least").label("least"),
-        )
+        sa.select(held.c.pack_id, _stays(held, "leaving").label("now"), _stays(held, "least").label("least"))
         .where(held.c.pack_id.in_(_let_go()))
         .group_by(held.c.pack_id)
         .subquery("by_pack")
-    )  # fmt: skip
+    )
     return _sums(now=by_pack.c.now == 0, least=by_pack.c.least == 0).join_from(
         by_pack, packs, packs.c.id == by_pack.c.pack_id
     )

@@ -111,11 +111,7 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     """Take a deleted version's packs from it; False when something needs them after all."""
     locked = (
         sa.select(versions.c.id)
-        .where(
-            versions.c.id == version_id,
-            versions.c.deleted_at.is_not(None),
-            versions.c.released_at.is_(None),
-        )
+        .where(versions.c.id == version_id, versions.c.deleted_at.is_not(None), versions.c.released_at.is_(None))
         .with_for_update()
     )
     if conn.execute(locked).first() is None:
@@ -128,9 +124,7 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
     let_go(conn, version_id)
     release_base(conn, version_id)
-    conn.execute(
-        sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us())
-    )
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us()))
     return True
 
 
@@ -303,9 +297,7 @@ def is_pinned(window: PinWindow | AskedWindow, *, lines: sa.Select[int]) -> sa.C
 
 def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
     return sa.or_(
-        served.c.ended_at.is_(None),
-        served.c.behind <= served.c.moves,
-        served.c.ended_at >= now_us() - served.c.us,
+        served.c.ended_at.is_(None), served.c.behind <= served.c.moves, served.c.ended_at >= now_us() - served.c.us
     )
 
 

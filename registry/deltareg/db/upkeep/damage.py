@@ -12,15 +12,7 @@ from deltareg.db.storage.packs import settle_key
 from deltareg.db.storage.proofs import needed_packs
 from deltareg.db.storage.rows import BadPackRow, PackRow
 from deltareg.db.storage.shares import PackHolder
-from deltareg.db.tables import (
-    base_packs,
-    bases,
-    form_packs,
-    packs,
-    version_packs,
-    version_variants,
-    versions,
-)
+from deltareg.db.tables import base_packs, bases, form_packs, packs, version_packs, version_variants, versions
 
 _SHOWN = (packs.c.id, packs.c.scope, packs.c.digest, packs.c.physical_key, packs.c.size_bytes)
 
@@ -35,18 +27,14 @@ def mark_bad(conn: sa.Connection, pack_id: int, *, physical_key: str, why: str) 
     return conn.execute(update).rowcount == 1
 
 
-def mark_whole(
-    conn: sa.Connection, pack_id: int, *, physical_key: str, size_bytes: int, new_key: str = ""
-) -> bool:
+def mark_whole(conn: sa.Connection, pack_id: int, *, physical_key: str, size_bytes: int, new_key: str = "") -> bool:
     """Say that a pack has a sound object, a new one if it is named; False when it had another."""
     key = new_key or physical_key
     update = (
         sa.update(packs)
         .where(packs.c.id == pack_id, packs.c.physical_key == physical_key)
-        .values(
-            bad_at=None, bad_why=None, state="live", physical_key=key, size_bytes=size_bytes
-        )
-    )  # fmt: skip
+        .values(bad_at=None, bad_why=None, state="live", physical_key=key, size_bytes=size_bytes)
+    )
     if conn.execute(update).rowcount != 1:
         return False
     if new_key:
@@ -134,9 +122,7 @@ def needing(conn: sa.Connection, pack_id: int) -> list[PackHolder]:
 
 def corrupt_bases(conn: sa.Connection, base_ids: Iterable[int]) -> set[int]:
     """Say which of some bases are corrupt."""
-    query = sa.select(bases.c.id).where(
-        bases.c.id.in_(set(base_ids)), bases.c.corrupt_at.is_not(None)
-    )
+    query = sa.select(bases.c.id).where(bases.c.id.in_(set(base_ids)), bases.c.corrupt_at.is_not(None))
     return set(conn.execute(query).scalars())
 
 
@@ -153,9 +139,7 @@ def corrupt_variant(conn: sa.Connection, version_id: int) -> int | None:
 
 def corrupt_ones(conn: sa.Connection) -> list[PackHolder]:
     """List the versions and the bases that are corrupt; what is deleted is left out."""
-    of_versions = sa.select(versions.c.id).where(
-        versions.c.corrupt_at.is_not(None), versions.c.deleted_at.is_(None)
-    )
+    of_versions = sa.select(versions.c.id).where(versions.c.corrupt_at.is_not(None), versions.c.deleted_at.is_(None))
     of_bases = sa.select(bases.c.id).where(bases.c.corrupt_at.is_not(None), is_standing())
     found = [PackHolder(row) for row in conn.execute(of_versions.order_by(versions.c.id)).scalars()]
     in_bases = conn.execute(of_bases.order_by(bases.c.id)).scalars()

@@ -52,9 +52,7 @@ def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
 
 def held_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
     """List the documents of the versions that have their bytes still, as `version_documents`."""
-    return fetch_all(
-        conn, _of_versions(after, limit).where(versions.c.released_at.is_(None)), DocumentsRow
-    )
+    return fetch_all(conn, _of_versions(after, limit).where(versions.c.released_at.is_(None)), DocumentsRow)
 
 
 def manifests_of(conn: sa.Connection, digest: str) -> list[bytes]:
@@ -70,30 +68,22 @@ def manifests_of(conn: sa.Connection, digest: str) -> list[bytes]:
 def piece_entries(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PieceEntryRow]:
     """List where pieces are, as it is kept, with the packs that they are known to lie in."""
     query = (
-        sa.select(
-            pieces.c.id, pieces.c.digest,
-            sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry"),
-        )
+        sa.select(pieces.c.id, pieces.c.digest, sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry"))
         .where(pieces.c.id > after)
         .order_by(pieces.c.id)
         .limit(limit)
-    )  # fmt: skip
+    )
     rows = fetch_all(conn, query, EntryRow)
     named: dict[int, set[str]] = {}
     inside = (
         sa.select(piece_packs.c.piece_id, packs.c.digest)
         .join(packs, packs.c.id == piece_packs.c.pack_id)
         .join(pieces, pieces.c.id == piece_packs.c.piece_id)
-        .where(
-            piece_packs.c.piece_id.in_([row.id for row in rows]), packs.c.scope == pieces.c.scope
-        )
+        .where(piece_packs.c.piece_id.in_([row.id for row in rows]), packs.c.scope == pieces.c.scope)
     )
     for piece_id, digest in conn.execute(inside):
         named.setdefault(piece_id, set()).add(digest)
-    return [
-        PieceEntryRow(row.id, row.digest, bytes(row.entry), frozenset(named.get(row.id, ())))
-        for row in rows
-    ]
+    return [PieceEntryRow(row.id, row.digest, bytes(row.entry), frozenset(named.get(row.id, ()))) for row in rows]
 
 
 def forget_entries(conn: sa.Connection, ids: Sequence[int]) -> None:
@@ -109,9 +99,7 @@ def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequenc
 
 def _of_bases(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
     return (
-        sa.select(
-            bases.c.id, *_document_columns(bases), bases.c.manifest_digest, bases.c.name.label("subject")
-        )
+        sa.select(bases.c.id, *_document_columns(bases), bases.c.manifest_digest, bases.c.name.label("subject"))
         .where(bases.c.id > after)
         .order_by(bases.c.id)
         .limit(limit)
@@ -122,7 +110,9 @@ def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
     subject = namespaces.c.name + "/" + deltas.c.name + ":v"
     return (
         sa.select(
-            versions.c.id, *_document_columns(versions), versions.c.manifest_digest,
+            versions.c.id,
+            *_document_columns(versions),
+            versions.c.manifest_digest,
             (subject + sa.cast(versions.c.number, sa.Text)).label("subject"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
@@ -130,7 +120,7 @@ def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
         .where(versions.c.id > after)
         .order_by(versions.c.id)
         .limit(limit)
-    )  # fmt: skip
+    )
 
 
 def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:

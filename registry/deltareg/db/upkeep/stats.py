@@ -33,10 +33,7 @@ from deltareg.identity.manifest import BASE_KIND
 
 _FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
 _STREAM_ROWS = 500
-_ADDED = (
-    "logical_bytes", "manifest_bytes", "map_bytes", "pack_bytes", *_FIGURES, "shared_bytes",
-    "unmeasured",
-)  # fmt: skip
+_ADDED = ("logical_bytes", "manifest_bytes", "map_bytes", "pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
 Grain = Literal["namespace", "line", "holder"]
 _NAMES: Mapping[Grain, Sequence[str]] = {
     "namespace": ("namespace",),
@@ -79,10 +76,13 @@ def holder_rows(conn: sa.Connection, part: StatsScope, *, by: Grain) -> Iterator
     names = [holders.c[name] for name in _NAMES[by]]
     none = [sa.null().label(name) for name in ("namespace", "line", "number")]
     query = sa.select(
-        *names, *none[len(names) :], holders.c.is_base, holders.c.kind,
+        *names,
+        *none[len(names) :],
+        holders.c.is_base,
+        holders.c.kind,
         sa.func.count().label("holders"),
         *(_sum(holders.c[name]).label(name) for name in _ADDED),
-    )  # fmt: skip
+    )
     query = query.group_by(*names, holders.c.is_base, holders.c.kind, *_one_each(holders, by))
     yield from fetch_each(conn, query.execution_options(yield_per=_STREAM_ROWS), HolderRow)
 
@@ -118,10 +118,7 @@ def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
         .where(UNADOPTED, ~sa.exists().where(packs.c.physical_key == upload_packs.c.physical_key))
     )
     of_packs = sa.select(
-        packs.c.scope,
-        packs.c.physical_key,
-        sa.false().label("is_open"),
-        sa.null().label("size_bytes"),
+        packs.c.scope, packs.c.physical_key, sa.false().label("is_open"), sa.null().label("size_bytes")
     ).where(packs.c.state == "deleting")
     if scope is not None:
         of_uploads = of_uploads.where(uploads.c.scope == scope)
@@ -133,8 +130,7 @@ def _sums(part: StatsScope) -> Select:
     """Add up shares and packs by holder, those that belong to it apart from the others."""
     holds = sa.union_all(_held_by_versions(), _held_by_bases()).subquery()
     turn = sa.func.row_number().over(
-        partition_by=holds.c.pack_id,
-        order_by=[holds.c.created_at, holds.c.is_base, holds.c.holder],
+        partition_by=holds.c.pack_id, order_by=[holds.c.created_at, holds.c.is_base, holds.c.holder]
     )
     query = sa.select(holds, packs.c.size_bytes, turn.label("turn"))
     query = query.join(packs, packs.c.id == holds.c.pack_id)
@@ -160,9 +156,7 @@ def _needed_by(part: StatsScope) -> sa.CompoundSelect[Any]:
     is_it = versions.c.delta_id == part.delta_id
     if part.version_id is not None:
         is_it = versions.c.id == part.version_id
-    own = sa.select(version_packs.c.pack_id).join(
-        versions, versions.c.id == version_packs.c.version_id
-    )
+    own = sa.select(version_packs.c.pack_id).join(versions, versions.c.id == version_packs.c.version_id)
     as_bases = (
         sa.select(base_packs.c.pack_id)
         .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
@@ -222,10 +216,7 @@ def _bases(sums: sa.CTE, part: StatsScope) -> Select:
 
 
 def _select_figures(
-    sums: sa.CTE,
-    holder: sa.Table,
-    is_base: sa.ColumnElement[int],
-    kind: sa.ColumnElement[str],
+    sums: sa.CTE, holder: sa.Table, is_base: sa.ColumnElement[int], kind: sa.ColumnElement[str]
 ) -> Select:
     names = ("pack_bytes", *_FIGURES, "shared_bytes", "unmeasured")
     return sa.select(

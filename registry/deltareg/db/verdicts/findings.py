@@ -11,9 +11,7 @@ from deltareg.db.verdicts.rows import FindingRow
 from deltareg.db.verdicts.signing import is_for_all
 
 
-def newest_findings(
-    conn: sa.Connection, version_ids: Iterable[int]
-) -> dict[tuple[int, str], FindingRow]:
+def newest_findings(conn: sa.Connection, version_ids: Iterable[int]) -> dict[tuple[int, str], FindingRow]:
     """Give the newest verdict of each suite about versions, on their own bases."""
     query = (
         sa.select(verdicts.c.version_id, verdicts.c.suite, verdicts.c.checks)

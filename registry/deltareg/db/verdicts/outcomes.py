@@ -41,10 +41,21 @@ def select_facts() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for verdicts, with all that binds them and their checks."""
     return with_signature(
         sa.select(
-            verdicts.c.id, verdicts.c.manifest_digest, verdicts.c.base_root, verdicts.c.suite,
-            verdicts.c.suite_digest, verdicts.c.verdict, verdicts.c.checks, verdicts.c.created_at,
-            verdicts.c.verifier, verdicts.c.policy_digest, verdicts.c.dtype, verdicts.c.seed,
-            verdicts.c.base_evidence, verdicts.c.sandbox, verdicts.c.environment,
+            verdicts.c.id,
+            verdicts.c.manifest_digest,
+            verdicts.c.base_root,
+            verdicts.c.suite,
+            verdicts.c.suite_digest,
+            verdicts.c.verdict,
+            verdicts.c.checks,
+            verdicts.c.created_at,
+            verdicts.c.verifier,
+            verdicts.c.policy_digest,
+            verdicts.c.dtype,
+            verdicts.c.seed,
+            verdicts.c.base_evidence,
+            verdicts.c.sandbox,
+            verdicts.c.environment,
             sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
             is_complete().label("is_complete"),
             continues().label("continues"),
@@ -54,22 +65,22 @@ def select_facts() -> sa.Select[*tuple[Any, ...]]:
         .select_from(verdicts)
         .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
         .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
-    )  # fmt: skip
+    )
 
 
-def newest_makings(
-    conn: sa.Connection, version_ids: Iterable[int]
-) -> dict[tuple[int, str, str], MakingRow]:
+def newest_makings(conn: sa.Connection, version_ids: Iterable[int]) -> dict[tuple[int, str, str], MakingRow]:
     """Give how the newest verdict was made, by version, suite and suite digest."""
     found: dict[tuple[int, str, str], MakingRow] = {}
-    revoked = sa.and_(
-        signing_keys.c.id == verdict_envelopes.c.key_id, signing_keys.c.revoked_at.is_not(None)
-    )
+    revoked = sa.and_(signing_keys.c.id == verdict_envelopes.c.key_id, signing_keys.c.revoked_at.is_not(None))
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(
-                verdicts.c.version_id, verdicts.c.suite, verdicts.c.suite_digest,
-                verdicts.c.verifier, verdicts.c.environment, verdict_envelopes.c.key_id,
+                verdicts.c.version_id,
+                verdicts.c.suite,
+                verdicts.c.suite_digest,
+                verdicts.c.verifier,
+                verdicts.c.environment,
+                verdict_envelopes.c.key_id,
                 signing_keys.c.keyid.label("revoked_keyid"),
             )
             .select_from(verdicts)
@@ -78,11 +89,8 @@ def newest_makings(
             .outerjoin(signing_keys, revoked)
             .where(verdicts.c.version_id.in_(part), is_for_all())
             .order_by(verdicts.c.created_at, verdicts.c.id)
-        )  # fmt: skip
-        found |= {
-            (row.version_id, row.suite, row.suite_digest): row
-            for row in fetch_each(conn, query, MakingRow)
-        }
+        )
+        found |= {(row.version_id, row.suite, row.suite_digest): row for row in fetch_each(conn, query, MakingRow)}
     return found
 
 
@@ -127,10 +135,7 @@ def key_of_continuation(verdict_id: str) -> str:
 def continues() -> sa.ColumnElement[str]:
     """Give the verdict that a verdict makes up for, of which its run's key tells; else empty."""
     named = sa.func.substr(runs.c.dedup_key, len(_CONTINUATION) + 1)
-    own = sa.select(named).where(
-        runs.c.id == verdicts.c.run_id,
-        runs.c.dedup_key.like(f"{_CONTINUATION}%"),
-    )
+    own = sa.select(named).where(runs.c.id == verdicts.c.run_id, runs.c.dedup_key.like(f"{_CONTINUATION}%"))
     return sa.func.coalesce(own.correlate(verdicts).scalar_subquery(), "")
 
 
@@ -145,9 +150,7 @@ def continuation() -> sa.ColumnElement[str]:
 def of_own_base() -> sa.ColumnElement[bool]:
     """Whether a verdict is about its version on its base, and not on a variant of that."""
     return sa.and_(
-        versions.c.id == verdicts.c.version_id,
-        versions.c.base_root == verdicts.c.base_root,
-        of_own_identity(),
+        versions.c.id == verdicts.c.version_id, versions.c.base_root == verdicts.c.base_root, of_own_identity()
     )
 
 
@@ -159,10 +162,7 @@ def of_own_identity() -> sa.ColumnElement[bool]:
     # Named, for by itself it is correlated with what is around it at once, and with no more.
     own = (
         sa.select(verdict_bases.c.verdict_id)
-        .where(
-            verdict_bases.c.verdict_id == verdicts.c.id,
-            verdict_bases.c.identity == base_identities.c.identity,
-        )
+        .where(verdict_bases.c.verdict_id == verdicts.c.id, verdict_bases.c.identity == base_identities.c.identity)
         .correlate(verdicts, base_identities)
     )
     other = sa.select(base_identities.c.identity).where(

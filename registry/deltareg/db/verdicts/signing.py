@@ -9,22 +9,8 @@ import sqlalchemy as sa
 from deltareg.db.sql.clock import now_us
 from deltareg.db.sql.fetch import fetch_all, fetch_one
 from deltareg.db.sql.upsert import insert
-from deltareg.db.tables import (
-    disputes,
-    lease_keys,
-    principals,
-    signing_keys,
-    summaries,
-    verdict_envelopes,
-    verdicts,
-)
-from deltareg.db.verdicts.signing_rows import (
-    EnvelopeRow,
-    KeyRow,
-    LeaseKeyRow,
-    ShownKeyRow,
-    SummaryRow,
-)
+from deltareg.db.tables import disputes, lease_keys, principals, signing_keys, summaries, verdict_envelopes, verdicts
+from deltareg.db.verdicts.signing_rows import EnvelopeRow, KeyRow, LeaseKeyRow, ShownKeyRow, SummaryRow
 
 _LIVE = sa.and_(signing_keys.c.retired_at.is_(None), signing_keys.c.revoked_at.is_(None))
 
@@ -44,18 +30,22 @@ def add_key(
     added = (
         insert(conn, signing_keys)
         .values(
-            role=role, name=name, principal_id=principal_id, keyid=keyid, public=public,
-            host=host, created_by=created_by, created_at=now_us(),
+            role=role,
+            name=name,
+            principal_id=principal_id,
+            keyid=keyid,
+            public=public,
+            host=host,
+            created_by=created_by,
+            created_at=now_us(),
         )
         .on_conflict_do_nothing(index_elements=["keyid"])
         .returning(signing_keys.c.id)
-    )  # fmt: skip
+    )
     return conn.execute(added).scalar() is not None
 
 
-def find_key(
-    conn: sa.Connection, *, keyid: str | None = None, public: str | None = None
-) -> KeyRow | None:
+def find_key(conn: sa.Connection, *, keyid: str | None = None, public: str | None = None) -> KeyRow | None:
     """Find a key by its name or by itself, whether it is live or not."""
     query = sa.select(signing_keys)
     if keyid is not None:
@@ -67,9 +57,7 @@ def find_key(
 
 def live_worker_key(conn: sa.Connection, principal_id: int) -> KeyRow | None:
     """Find the key that a worker signs with now."""
-    of_worker = sa.and_(
-        signing_keys.c.principal_id == principal_id, signing_keys.c.role == "worker", _LIVE
-    )
+    of_worker = sa.and_(signing_keys.c.principal_id == principal_id, signing_keys.c.role == "worker", _LIVE)
     return fetch_one(conn, sa.select(signing_keys).where(of_worker), KeyRow)
 
 
@@ -105,9 +93,11 @@ def other_live_workers(conn: sa.Connection, key_id: int) -> int:
     """Count the enrolled workers other than that of a key, on a host other than its own."""
     own = sa.select(signing_keys.c.host).where(signing_keys.c.id == key_id).scalar_subquery()
     others = sa.and_(
-        signing_keys.c.role == "worker", _LIVE, signing_keys.c.id != key_id,
+        signing_keys.c.role == "worker",
+        _LIVE,
+        signing_keys.c.id != key_id,
         sa.or_(signing_keys.c.host == "", signing_keys.c.host != own),
-    )  # fmt: skip
+    )
     return int(conn.execute(sa.select(sa.func.count()).where(others)).scalar_one())
 
 
@@ -121,9 +111,7 @@ def has_live_worker_but(conn: sa.Connection, keyids: Iterable[str]) -> bool:
 
 def has_other_workers(conn: sa.Connection, principal_id: int) -> bool:
     """Whether a worker of another principal is enrolled, at work or not."""
-    others = sa.and_(
-        signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id != principal_id
-    )
+    others = sa.and_(signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id != principal_id)
     return conn.execute(sa.select(signing_keys.c.id).where(others).limit(1)).first() is not None
 
 
@@ -153,12 +141,7 @@ def add_envelope(
     """Keep what was signed about a verdict."""
     conn.execute(
         sa.insert(verdict_envelopes).values(
-            verdict_id=verdict_id,
-            key_id=key_id,
-            keyid=keyid,
-            host=host,
-            labels=dict(labels),
-            body=body,
+            verdict_id=verdict_id, key_id=key_id, keyid=keyid, host=host, labels=dict(labels), body=body
         )
     )
 
@@ -213,8 +196,7 @@ def with_signature(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, 
             sa.func.coalesce(keys.c.revoked_at, 0).label("key_revoked_at"),
             sa.func.coalesce(keys.c.reason, "").label("key_reason"),
             sa.case(
-                (disputes.c.verdict_id.is_(None) | _is_revoked(disputes.c.other_id), ""),
-                else_=disputes.c.told,
+                (disputes.c.verdict_id.is_(None) | _is_revoked(disputes.c.other_id), ""), else_=disputes.c.told
             ).label("disputed"),
         )
         .outerjoin(envelopes, envelopes.c.verdict_id == verdicts.c.id)
@@ -230,9 +212,7 @@ def shown_outcome() -> sa.ColumnElement[str]:
         disputes.c.verdict_id == verdicts.c.id, ~_is_revoked(disputes.c.other_id)
     )
     disputed = of_it.correlate(verdicts).exists()
-    return sa.case(
-        (disputed, sa.literal_column("'inconclusive'", sa.Text())), else_=verdicts.c.verdict
-    )
+    return sa.case((disputed, sa.literal_column("'inconclusive'", sa.Text())), else_=verdicts.c.verdict)
 
 
 @cache
@@ -256,7 +236,5 @@ def _is_revoked(verdict_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     envelopes, keys = verdict_envelopes.alias("other_envelopes"), signing_keys.alias("other_keys")
     signed = sa.select(keys.c.id).join(envelopes, envelopes.c.key_id == keys.c.id)
     return (
-        signed.where(envelopes.c.verdict_id == verdict_id, keys.c.revoked_at.is_not(None))
-        .correlate(disputes)
-        .exists()
+        signed.where(envelopes.c.verdict_id == verdict_id, keys.c.revoked_at.is_not(None)).correlate(disputes).exists()
     )

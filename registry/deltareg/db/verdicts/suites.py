@@ -23,9 +23,7 @@ def suite_by_digest(conn: sa.Connection, digest: str) -> SuiteRow | None:
     return fetch_one(conn, query, SuiteRow)
 
 
-def suite_versions(
-    conn: sa.Connection, name: str, *, before: int | None = None, limit: int = 50
-) -> Sequence[SuiteRow]:
+def suite_versions(conn: sa.Connection, name: str, *, before: int | None = None, limit: int = 50) -> Sequence[SuiteRow]:
     """List the versions of a suite, newest first."""
     query = _select().where(suites.c.name == name)
     if before is not None:
@@ -36,18 +34,14 @@ def suite_versions(
 def newest_suites(conn: sa.Connection) -> Sequence[SuiteRow]:
     """List the newest version of every suite by name."""
     newest = sa.select(sa.func.max(suites.c.id)).group_by(suites.c.name)
-    return fetch_all(
-        conn, _select().where(suites.c.id.in_(newest)).order_by(suites.c.name), SuiteRow
-    )
+    return fetch_all(conn, _select().where(suites.c.id.in_(newest)).order_by(suites.c.name), SuiteRow)
 
 
 def add_suite(
     conn: sa.Connection, *, name: str, number: int, digest: str, document: bytes, created_by: int
 ) -> int | None:
     """Insert a version of a suite and give its id; None when somebody took the number meanwhile."""
-    row = insert(conn, suites).values(
-        name=name, number=number, digest=digest, document=document, created_by=created_by
-    )
+    row = insert(conn, suites).values(name=name, number=number, digest=digest, document=document, created_by=created_by)
     added = conn.execute(row.on_conflict_do_nothing().returning(suites.c.id)).first()
     return None if added is None else int(added.id)
 
@@ -62,9 +56,7 @@ def use_files(conn: sa.Connection, suite_id: int, digests: Iterable[str]) -> Non
     """Tie files that are here to a suite."""
     for digest in sorted(set(digests)):
         file_id = sa.select(suite_files.c.id).where(suite_files.c.digest == digest)
-        conn.execute(
-            sa.insert(suite_uses).values(suite_id=suite_id, file_id=file_id.scalar_subquery())
-        )
+        conn.execute(sa.insert(suite_uses).values(suite_id=suite_id, file_id=file_id.scalar_subquery()))
 
 
 def known_files(conn: sa.Connection, digests: Iterable[str]) -> set[str]:

@@ -32,10 +32,7 @@ from deltareg.db.verdicts.signing import is_for_all, with_signature
 def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for verdicts as shown, with what their version and their suite are now."""
     suite_now = (
-        sa.select(suites.c.digest)
-        .where(suites.c.name == verdicts.c.suite)
-        .order_by(suites.c.number.desc())
-        .limit(1)
+        sa.select(suites.c.digest).where(suites.c.name == verdicts.c.suite).order_by(suites.c.number.desc()).limit(1)
     )
     own = base_identities.alias("own")
     variant = name_of_variant()
@@ -110,9 +107,7 @@ def add_verdict(
     if compared_with:
         conn.execute(sa.insert(comparisons).values(verdict_id=values["id"], digest=compared_with))
     if base_identity:
-        conn.execute(
-            sa.insert(verdict_bases).values(verdict_id=values["id"], identity=base_identity)
-        )
+        conn.execute(sa.insert(verdict_bases).values(verdict_id=values["id"], identity=base_identity))
 
 
 def verdict_row(conn: sa.Connection, verdict_id: str) -> VerdictRow | None:
@@ -130,9 +125,7 @@ def verdict_rows(
     limit: int = 50,
 ) -> Sequence[VerdictRow]:
     """List verdicts, newest first; `before` is (created_at, id) of the last one seen."""
-    query = in_sight(select_verdicts(), sight).order_by(
-        verdicts.c.created_at.desc(), verdicts.c.id.desc()
-    )
+    query = in_sight(select_verdicts(), sight).order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     if version_id is not None:
         query = query.where(verdicts.c.version_id == version_id)
     if suite is not None:
@@ -149,9 +142,7 @@ def newest_verdicts(conn: sa.Connection, version_ids: Sequence[int]) -> Sequence
         order_by=(verdicts.c.created_at.desc(), verdicts.c.id.desc()),
     )
     ranked = (
-        sa.select(verdicts.c.id, place.label("place"))
-        .where(verdicts.c.version_id.in_(version_ids))
-        .subquery("ranked")
+        sa.select(verdicts.c.id, place.label("place")).where(verdicts.c.version_id.in_(version_ids)).subquery("ranked")
     )
     query = (
         select_verdicts()
@@ -175,9 +166,7 @@ def newest_verdict(
     It is about the version on its own base, or on the base of that root. One that is for the
     eyes of its worker's owner is none.
     """
-    query = select_verdicts().where(
-        verdicts.c.version_id == version_id, verdicts.c.suite == suite, is_for_all()
-    )
+    query = select_verdicts().where(verdicts.c.version_id == version_id, verdicts.c.suite == suite, is_for_all())
     on = versions.c.base_root if base_root is None else sa.literal(base_root)
     query = query.where(verdicts.c.base_root == on)
     if suite_digest is not None:

@@ -44,10 +44,14 @@ def add_waiver(conn: sa.Connection, waiver_id: str, answered: WaiverRecord) -> N
     """Insert a waiver."""
     conn.execute(
         sa.insert(waivers).values(
-            id=waiver_id, verdict_id=answered.verdict_id, check_name=answered.check_name,
-            reason=answered.reason, expires_at=answered.expires_at, actor_id=answered.actor_id,
+            id=waiver_id,
+            verdict_id=answered.verdict_id,
+            check_name=answered.check_name,
+            reason=answered.reason,
+            expires_at=answered.expires_at,
+            actor_id=answered.actor_id,
         )
-    )  # fmt: skip
+    )
     if answered.channel_id is not None:
         conn.execute(
             sa.insert(waiver_channels).values(
@@ -105,9 +109,7 @@ def waivers_of(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, lis
     return found
 
 
-def waivers_on_versions(
-    conn: sa.Connection, version_ids: Iterable[int]
-) -> dict[int, list[VersionWaiverRow]]:
+def waivers_on_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[VersionWaiverRow]]:
     """Give the waivers that stand on the verdicts of versions, the oldest first, by version."""
     query = select_standing_waivers().where(verdicts.c.version_id.in_(sorted(set(version_ids))))
     query = query.order_by(*_OLDEST_FIRST)

@@ -16,16 +16,41 @@ from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, Suffix, Suffixes
 from deltareg.delta.maths.updates import Factor
 
 _UNSUPPORTED = (
-    "alora_invocation_tokens", "alpha_pattern", "arrow_config", "ensure_weight_tying",
-    "kasa_config", "layer_replication", "lora_bias", "megatron_config", "monteclora_config",
-    "target_parameters", "trainable_token_indices", "use_bdlora", "use_dora", "use_qalora",
-    "use_rslora", "velora_config",
-)  # fmt: skip
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "ensure_weight_tying",
+    "kasa_config",
+    "layer_replication",
+    "lora_bias",
+    "megatron_config",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+    "velora_config",
+)
 _TRAINING_ONLY = (
-    "beta1", "beta2", "corda_config", "deltaT", "eva_config", "init_lora_weights", "loftq_config",
-    "lora_ga_config", "megatron_core", "orth_reg_weight", "qalora_group_size", "r", "target_r",
-    "tfinal", "tinit", "total_step",
-)  # fmt: skip
+    "beta1",
+    "beta2",
+    "corda_config",
+    "deltaT",
+    "eva_config",
+    "init_lora_weights",
+    "loftq_config",
+    "lora_ga_config",
+    "megatron_core",
+    "orth_reg_weight",
+    "qalora_group_size",
+    "r",
+    "target_r",
+    "tfinal",
+    "tinit",
+    "total_step",
+)
 _GUARD = 1e-5
 
 
@@ -46,8 +71,8 @@ class Settings:
 
 def read(fields: Fields) -> Settings:
     """Read the ranks, which the config gives as the directions that were kept."""
-    fields.unsupported(*_UNSUPPORTED)
-    fields.ignored(*_TRAINING_ONLY)
+    fields.refuse_unsupported(*_UNSUPPORTED)
+    fields.ignore(*_TRAINING_ONLY)
     return Settings(fields.integer("init_r", 12), fields.number("lora_alpha", 8), _ranks(fields))
 
 

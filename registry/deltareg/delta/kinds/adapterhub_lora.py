@@ -12,9 +12,7 @@ from deltareg.delta.layouts.adapterhub.lora_plan import CONTAINER, plan_lora
 LORA = HubKind[AdapterLoraConfig](
     name="lora",
     method="LoRA",
-    is_method=lambda method: (
-        architecture(method) == "lora" and method.get("composition_mode") != "scale"
-    ),
+    is_method=lambda method: architecture(method) == "lora" and method.get("composition_mode") != "scale",
     container=CONTAINER,
     read=read_lora,
     plan=plan_lora,

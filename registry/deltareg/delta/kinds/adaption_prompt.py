@@ -24,15 +24,7 @@ from deltareg.delta.layouts.peft.keys import read_keys
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.delta.layouts.peft.modules import by_module, refuse_unapplied, refuse_without_modules
 from deltareg.delta.layouts.peft.saved import EffectPlan
-from deltareg.delta.layouts.peft.second_attention import (
-    COSINES,
-    KEYS,
-    OUT,
-    QUERIES,
-    SINES,
-    VALUES,
-    SecondAttention,
-)
+from deltareg.delta.layouts.peft.second_attention import COSINES, KEYS, OUT, QUERIES, SINES, VALUES, SecondAttention
 from deltareg.delta.sites.attention import KeyShape, key_shape, self_attentions, text_config
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -60,11 +52,7 @@ class AttentionLayout:
 
 
 _SEPARATE = AttentionLayout("self_attn", ("q_proj", "k_proj", "v_proj"), "o_proj")
-_FAMILIES = {
-    "llama": _SEPARATE,
-    "mistral": _SEPARATE,
-    "gpt2": AttentionLayout("attn", (_FUSED,), ""),
-}
+_FAMILIES = {"llama": _SEPARATE, "mistral": _SEPARATE, "gpt2": AttentionLayout("attn", (_FUSED,), "")}
 
 
 @dataclass(frozen=True)
@@ -107,10 +95,7 @@ class AdaptionPrompt:
         family = _FAMILIES.get(base.names.model_type, _SEPARATE)
         fields.choice("target_modules", family.attention, frozenset({family.attention}))
         found = Adaption(
-            self,
-            fields.integer("adapter_len", 0),
-            fields.integer("adapter_layers", 0),
-            peft_source(config),
+            self, fields.integer("adapter_len", 0), fields.integer("adapter_layers", 0), peft_source(config)
         )
         fields.finish()
         return found

@@ -9,20 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
-from deltareg.delta.kind import (
-    ActivationHook,
-    BaseView,
-    DeltaFiles,
-    Effect,
-    Match,
-    Tap,
-    Tensors,
-    WeightUpdate,
-)
+from deltareg.delta.kind import ActivationHook, BaseView, DeltaFiles, Effect, Match, Tap, Tensors, WeightUpdate
 from deltareg.delta.layouts.peft.activated import FIELD, INPUTS, PROMPT, ActivatedLowRank, invocation
 from deltareg.delta.layouts.peft.config import CONFIG_FILE, Fields, adapter_config, peft_type
 from deltareg.delta.layouts.peft.lora_delta import LoraDelta, read_lora
-from deltareg.delta.maths.updates import Factor, LowRank, IdentityUpdate
+from deltareg.delta.maths.updates import Factor, IdentityUpdate, LowRank
 from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
@@ -73,7 +64,7 @@ class Alora:
         ):
             if is_set:
                 fields.refuse(name, f"does not go with {FIELD}")
-        fields.ignored(*config)
+        fields.ignore(*config)
         fields.finish()
         return cls(lora, phrase)
 
@@ -106,9 +97,9 @@ class Alora:
         adapted = {effect.source for effect in changes} - replaced
         # A layer that is adapted beside its weight leaves that to those who share it.
         kept = [effect for effect in rest if _kept_copy(effect) not in adapted]
-        return [*kept, *(self._activated(effect, base) for effect in changes)]
+        return [*kept, *(self._build_hook(effect, base) for effect in changes)]
 
-    def _activated(self, effect: WeightUpdate, base: BaseView) -> ActivationHook:
+    def _build_hook(self, effect: WeightUpdate, base: BaseView) -> ActivationHook:
         weight = base.names.memory(effect.target) or effect.target
         module, update = weight.removesuffix(".weight"), effect.update
         assert isinstance(update, LowRank)

@@ -58,7 +58,7 @@ def _kind() -> PeftKind[NoSettings]:
 
 
 def _read(fields: Fields) -> NoSettings:
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     return NoSettings()
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.delta.layouts.conventions import Convention, match_declared, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.delta.maths.updates import ScaledAddition, Replacement
+from deltareg.delta.maths.updates import Replacement, ScaledAddition
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -52,9 +52,7 @@ class BitFit:
         problems: list[Problem] = []
         given: dict[str, str] = {}
         lost: list[str] = []
-        for name, info in sorted(
-            (n, i) for h in files.headers.values() for n, i in h.tensors.items()
-        ):
+        for name, info in sorted((n, i) for h in files.headers.values() for n, i in h.tensors.items()):
             target = base.names.tensor(name)
             if not name.endswith(".bias") or base.names.is_buffer(name):
                 told = "it is no bias, and only biases change in BitFit"

@@ -80,7 +80,7 @@ def compute_input_order(at: int, factors: int, count: int, size: int) -> Integer
 
 def read(fields: Fields) -> Boft:
     """Read how the blocks are cut."""
-    fields.ignored("boft_dropout", "init_weights")
+    fields.ignore("boft_dropout", "init_weights")
     settings = Boft(
         boft_block_size=fields.integer("boft_block_size", 4, least=0),
         boft_block_num=fields.integer("boft_block_num", 0, least=0),
@@ -108,17 +108,8 @@ def effects(site: Site, settings: Boft) -> Iterable[Effect]:
         raise site.refuse("shape", told, "boft_R")
     n_out = site.shape[0]
     if scale.shape not in {(n_out, 1), (1, n_out)}:
-        raise site.refuse(
-            "shape", f"{list(scale.shape)} is no factor for {n_out} outputs", "boft_s"
-        )
+        raise site.refuse("shape", f"{list(scale.shape)} is no factor for {n_out} outputs", "boft_s")
     yield site.changes(Butterfly(blocks, scale))
 
 
-BOFT = PeftKind(
-    "multiplicative",
-    "boft",
-    "BOFT",
-    {("boft_R", ""): "boft_R", ("boft_s", ""): "boft_s"},
-    read,
-    effects,
-)
+BOFT = PeftKind("multiplicative", "boft", "BOFT", {("boft_R", ""): "boft_R", ("boft_s", ""): "boft_s"}, read, effects)

@@ -55,7 +55,7 @@ class Circulant:
 
 def read(fields: Fields) -> Settings:
     """Read the sizes of blocks."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     sizes_ = read_numbers(fields, "block_size_pattern", whole=True)
     return Settings(fields.integer("block_size", 256), sizes_)
 

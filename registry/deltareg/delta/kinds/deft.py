@@ -67,7 +67,7 @@ class SubspaceExchange:
 
 def read(fields: Fields) -> Deft:
     """Read rank, scale and how the directions are used."""
-    fields.ignored("deft_dropout", "init_weights", "init_scale")
+    fields.ignore("deft_dropout", "init_weights", "init_scale")
     return Deft(
         fields.integer("r", 8),
         fields.choice("decomposition_method", "relu", frozenset({"relu", "qr"})),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.sides import TransposedSide, ScaledRows, check_rank, plain_layer, sizes
+from deltareg.delta.layouts.peft.sides import ScaledRows, TransposedSide, check_rank, plain_layer, sizes
 from deltareg.delta.layouts.peft.suffixes import ModuleNumbers
 from deltareg.delta.layouts.peft.targets import read_numbers
 from deltareg.delta.maths.formula import Array, Ops, Tensor
@@ -47,12 +47,12 @@ class NormalisedProduct:
     bound: Tensor
 
     def whole(self, ops: Ops) -> Array:
-        return self._scaled(ops.load(self.b), ops)
+        return self._scale_rows(ops.load(self.b), ops)
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        return self._scaled(ops.load(self.b, start, stop), ops)
+        return self._scale_rows(ops.load(self.b, start, stop), ops)
 
-    def _scaled(self, rows: Array, ops: Ops) -> Array:
+    def _scale_rows(self, rows: Array, ops: Ops) -> Array:
         norms = _floor_norms(ops.row_norms(ops.load(self.a)).T, ops)
         norms = norms * _floor_norms(ops.column_norms(ops.load(self.b)), ops)
         return rows / norms * ops.load(self.bound).reshape(1, 1)
@@ -60,7 +60,7 @@ class NormalisedProduct:
 
 def read(fields: Fields) -> Settings:
     """Read the ranks."""
-    fields.ignored("delora_lambda", "init_weights", "lambda_pattern", "module_dropout")
+    fields.ignore("delora_lambda", "init_weights", "lambda_pattern", "module_dropout")
     return Settings(fields.integer("r", 8), read_numbers(fields, "rank_pattern", whole=True))
 
 

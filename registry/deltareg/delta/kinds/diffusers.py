@@ -11,9 +11,7 @@ _SIDES = {".up.weight": "up", ".down.weight": "down"}
 _LAYER = ".lora_linear_layer"
 _SHORT_LAYER = ".lora"
 _PROCESSOR = ".processor."
-_PROCESSED = {
-    "to_q_lora": "to_q", "to_k_lora": "to_k", "to_v_lora": "to_v", "to_out_lora": "to_out.0",
-}  # fmt: skip
+_PROCESSED = {"to_q_lora": "to_q", "to_k_lora": "to_k", "to_v_lora": "to_v", "to_out_lora": "to_out.0"}
 _PARTS = ("unet.", "text_encoder.", "text_encoder_2.", "text_encoder_3.", "transformer.")
 _MAIN = ("unet.", "transformer.")
 _ALPHA = ".alpha"

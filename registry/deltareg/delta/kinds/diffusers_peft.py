@@ -12,15 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from deltareg.delta.kind import (
-    ActivationHook,
-    BaseView,
-    DeltaFiles,
-    Effect,
-    Match,
-    Tensors,
-    WeightUpdate,
-)
+from deltareg.delta.kind import ActivationHook, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.keys import PREFIX
 from deltareg.delta.layouts.peft.lora_delta import LoraDelta, read_lora
@@ -33,9 +25,7 @@ _PARTS = "unet|transformer|text_encoder(?:_[23])?"
 _MARKERS = "A|B|embedding_A|embedding_B|magnitude_vector"
 _NAME = re.compile(rf"({_PARTS})\.(.+\.lora_(?:{_MARKERS})\b.*)")
 _METADATA = "lora_adapter_metadata"
-_LEFT_TO_THE_TENSORS = frozenset({
-    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
-})  # fmt: skip
+_LEFT_TO_THE_TENSORS = frozenset({"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"})
 
 
 class DiffusersLora:
@@ -81,11 +71,7 @@ class PartOfPipeline:
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         """Give what it does, under the names of the base."""
-        own = {
-            _plain(name, self.part): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(f"{self.part}.")
-        }
+        own = {_plain(name, self.part): tensor for name, tensor in tensors.items() if name.startswith(f"{self.part}.")}
         found = map(self._under_own_names, self.lora.effects(own, component_of(base, self.part)))
         is_inside = self.part in base.components
         return [in_pipeline(effect, self.part) if is_inside else effect for effect in found]
@@ -165,12 +151,7 @@ def _rename_to_peft(files: DeltaFiles, part: str) -> DeltaFiles:
     """Give the files as peft would have written them for a part; others' tensors are left out."""
     headers = {
         path: replace(
-            header,
-            tensors={
-                _plain(name, part): info
-                for name, info in header.tensors.items()
-                if _belongs(name, part)
-            },
+            header, tensors={_plain(name, part): info for name, info in header.tensors.items() if _belongs(name, part)}
         )
         for path, header in files.headers.items()
     }
@@ -194,9 +175,7 @@ def _read_config(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str
             document = _document(text)
             told = {key.partition(".")[::2]: value for key, value in document.items()}
             config = {
-                key: value
-                for (above, key), value in told.items()
-                if above == part and key not in _LEFT_TO_THE_TENSORS
+                key: value for (above, key), value in told.items() if above == part and key not in _LEFT_TO_THE_TENSORS
             }
             return {"peft_type": "LORA", **config}
     return None
@@ -228,7 +207,4 @@ def _read_off(files: DeltaFiles) -> Mapping[str, object]:
     rank = next(iter(ranks), 1)
     has_bias = any(name.endswith(".lora_B.bias") for name in files.names)
     has_dora = any(".lora_magnitude_vector" in name for name in files.names)
-    return {
-        "peft_type": "LORA", "r": rank, "lora_alpha": rank, "lora_bias": has_bias,
-        "use_dora": has_dora,
-    }  # fmt: skip
+    return {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "lora_bias": has_bias, "use_dora": has_dora}

@@ -51,13 +51,13 @@ class SpectralUpdate:
     replaces = False
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        spectrum = ops.scatter(self.places.shape, self.places.drawn(), ops.load(self.spectrum))
+        spectrum = ops.scatter(self.places.shape, self.places.draw(), ops.load(self.spectrum))
         return weight + ops.inverse_fourier(spectrum) * self.scaling
 
 
 def read(fields: Fields) -> Settings:
     """Read counts, factor and seed."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     return Settings(
         n_frequency=fields.integer("n_frequency", 1000),
         scaling=fields.number("scaling", 150.0),
@@ -74,11 +74,5 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
 
 
 FOURIERFT = PeftKind(
-    "lora",
-    "fourierft",
-    "FOURIERFT",
-    {("fourierft_spectrum", ""): "spectrum"},
-    read,
-    effects,
-    bias_words=("fourier",),
+    "lora", "fourierft", "FOURIERFT", {("fourierft_spectrum", ""): "spectrum"}, read, effects, bias_words=("fourier",)
 )

@@ -57,15 +57,19 @@ class BasisRewrite:
 
 def read(fields: Fields) -> NoSettings:
     """See that the basis was saved."""
-    fields.ignored(
-        "frod_dropout", "init_weights", "progressbar", "projection_prng_key",
-        "regularization_alpha", "runtime_offload_base_weight", "sparse_rate",
-    )  # fmt: skip
+    fields.ignore(
+        "frod_dropout",
+        "init_weights",
+        "progressbar",
+        "projection_prng_key",
+        "regularization_alpha",
+        "runtime_offload_base_weight",
+        "sparse_rate",
+    )
     if not fields.flag("save_projection", default=True):
         fields.refuse(
             "save_projection",
-            "leaves the basis to decompositions whose signs are arbitrary, and the places to a"
-            " random number generator",
+            "leaves the basis to decompositions whose signs are arbitrary, and the places to a random number generator",
             code="not_self_contained",
             fix="set save_projection and save the delta again from the training process",
         )

@@ -101,9 +101,7 @@ class Full:
             record = base.tensors[reads or target]
             shape = tensor.shape if tensor.shape != record.shape else None
             consumes = {name: "weight"}
-            effects.append(
-                WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype)
-            )
+            effects.append(WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype))
         return [*effects, *followers(effects, base)]
 
 
@@ -122,11 +120,7 @@ def _check_ties(given: Collection[str], config: Mapping[str, object], base: Base
         return _check_scaling(config, base)
     ties = ties_of(base.names.architecture, config, base.names.rules)
     kept = {base.names.canonical(name) for group in ties.groups for name in group}
-    lost = sorted(
-        twin
-        for twin in base.names.absent_twins().keys() - given
-        if base.names.canonical(twin) not in kept
-    )
+    lost = sorted(twin for twin in base.names.absent_twins().keys() - given if base.names.canonical(twin) not in kept)
     told = "its config unties it, and it did not come: the class would start it at random"
     fix = f"save it again, or leave {_TIES} as it was"
     listed = [Problem("missing_tensors", told, tensor=n, fix=fix) for n in lost[:_MOST_LISTED]]
@@ -151,8 +145,7 @@ def _is_scaled(config: Mapping[str, object]) -> bool:
 def _missing(given: Collection[str], files: DeltaFiles, base: BaseView) -> list[Problem]:
     twice = {n: group for group in stored_twice(base) for n in group}
     has_other_head = any(
-        not target_of(name, base)[0] and base.names.is_head(base.names.canonical(name))
-        for name in files.names
+        not target_of(name, base)[0] and base.names.is_head(base.names.canonical(name)) for name in files.names
     )
     is_unpooled = _is_unpooled(files.documents.get("config.json", {}), base)
     lost = [

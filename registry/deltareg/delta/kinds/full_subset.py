@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import convention, match_declared, declared_kind, build_convention_refusal, told_convention
+from deltareg.delta.layouts.conventions import (
+    build_convention_refusal,
+    convention,
+    declared_kind,
+    match_declared,
+    told_convention,
+)
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.delta.layouts.plain_weights import (
     followers,
@@ -44,9 +50,7 @@ class FullSubset:
         here = with_target(files, base)
         if not here or convention(files) == "additive" or is_most_of(files, base):
             return None
-        return Match(
-            cls.name, f"{here} of its {len(files.names)} tensors are the base's, by name", 1
-        )
+        return Match(cls.name, f"{here} of its {len(files.names)} tensors are the base's, by name", 1)
 
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:

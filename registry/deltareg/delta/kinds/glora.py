@@ -79,7 +79,7 @@ class GloraUpdate:
 
 def read(fields: Fields) -> Glora:
     """Read what each of A to E is."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     return Glora(
         fields.integer("r", 8),
         fields.choice("config_A_B", "lora", frozenset(_STORED)),
@@ -95,8 +95,7 @@ def effects(site: Site, settings: Glora) -> Iterable[Effect]:
     if has_bias and settings.config_C != none:
         raise site.refuse(
             "bad_config",
-            "config_C adds W C to the bias; a formula for a bias that reads the weight is not"
-            " supported",
+            "config_C adds W C to the bias; a formula for a bias that reads the weight is not supported",
             fix="train it with config_C none, or merge it with the library and push the result",
         )
     shape, (height, width) = site.shape, site.shape
@@ -131,6 +130,4 @@ def _path(site: Site, letter: str, told: str, r: int, shape: tuple[int, ...]) ->
     return GloraTerm(tensors)
 
 
-GLORA = PeftKind(
-    "lora", "glora", "GLORA", _ROLES, read, effects, optional=frozenset(_ROLES.values())
-)
+GLORA = PeftKind("lora", "glora", "GLORA", _ROLES, read, effects, optional=frozenset(_ROLES.values()))

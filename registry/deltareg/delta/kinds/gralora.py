@@ -85,17 +85,14 @@ class BlockProducts:
         bands: list[Array] = []
         for a in range(start // height, -(-stop // height)):
             low, high = max(start - a * height, 0), min(stop - a * height, height)
-            row = [
-                _part(first, a, b, part)[:, low:high].T @ _part(second, b, a, part)
-                for b in range(k)
-            ]
+            row = [_part(first, a, b, part)[:, low:high].T @ _part(second, b, a, part) for b in range(k)]
             bands.append(ops.concat(row, 1))
         return weight + ops.concat(bands, 0) * self.scale
 
 
 def read(fields: Fields) -> Settings:
     """Read ranks, scale and blocks."""
-    fields.ignored("gralora_dropout", "init_weights")
+    fields.ignore("gralora_dropout", "init_weights")
     settings = Settings(
         r=fields.integer("r", 32),
         alpha=fields.number("alpha", 64),
@@ -130,9 +127,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
         raise site.refuse("unexpected_tensors", "hybrid_r is not set", next(iter(general.values())))
 
 
-def _plain(
-    site: Site, settings: Settings, out_in: tuple[int, int], consumes: dict[str, str]
-) -> Effect:
+def _plain(site: Site, settings: Settings, out_in: tuple[int, int], consumes: dict[str, str]) -> Effect:
     require(site, *_GENERAL)
     a, b = (sizes(site, role) for role in _GENERAL)
     check_rank(site, (a[0], b[1]), settings.hybrid_r)

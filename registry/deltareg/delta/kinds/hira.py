@@ -54,7 +54,7 @@ class HadamardModulation:
 
 def read(fields: Fields) -> Settings:
     """Read the ranks."""
-    fields.ignored("hira_dropout", "init_weights")
+    fields.ignore("hira_dropout", "init_weights")
     return Settings(fields.integer("r", 32), read_numbers(fields, "rank_pattern", whole=True))
 
 
@@ -85,11 +85,5 @@ def _check_table(site: Site, height: int, width: int) -> None:
 
 
 HIRA = PeftKind(
-    "lora",
-    "hira",
-    "HIRA",
-    {(role, ""): role for role in _ROLES},
-    read,
-    effects,
-    optional=frozenset(_ROLES),
+    "lora", "hira", "HIRA", {(role, ""): role for role in _ROLES}, read, effects, optional=frozenset(_ROLES)
 )

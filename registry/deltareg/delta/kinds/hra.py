@@ -65,7 +65,7 @@ def _orthonormal(columns: list[Array], ops: Ops) -> list[Array]:
 
 def read(fields: Fields) -> Hra:
     """Read the number of reflections and whether they are made orthogonal."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     return Hra(fields.integer("r", 8), fields.flag("apply_GS"))
 
 

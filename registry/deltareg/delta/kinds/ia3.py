@@ -42,7 +42,7 @@ class NoSettings:
 
 def read(fields: Fields) -> NoSettings:
     """Pass over what the shapes say again."""
-    fields.ignored("feedforward_modules", "init_ia3_weights")
+    fields.ignore("feedforward_modules", "init_ia3_weights")
     return NoSettings()
 
 

@@ -12,7 +12,13 @@ from deltareg.delta.kind import ActivationHook, Tap
 from deltareg.delta.layouts.adapterhub.bottleneck_config import read_activation
 from deltareg.delta.layouts.adapterhub.config import architecture, layer_numbers
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter, HubKind
-from deltareg.delta.layouts.adapterhub.interventions import MASK, Intervention, OrthonormalProjection, StoredProjection, InterventionUnit
+from deltareg.delta.layouts.adapterhub.interventions import (
+    MASK,
+    Intervention,
+    InterventionUnit,
+    OrthonormalProjection,
+    StoredProjection,
+)
 from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.saved import EffectPlan
@@ -100,9 +106,7 @@ def plan(found: EffectPlan, adapter: Adapter, settings: Reft) -> None:
             _plan_layer(found, adapter, settings, number, given[number])
 
 
-def _plan_layer(
-    found: EffectPlan, adapter: Adapter, settings: Reft, number: int, names: Mapping[str, str]
-) -> None:
+def _plan_layer(found: EffectPlan, adapter: Adapter, settings: Reft, number: int, names: Mapping[str, str]) -> None:
     layer = adapter.places.layers[number]
     parameters = ModuleParameters(f"the intervention at {layer.path}", names, adapter.tensors, found)
     told = (*parameters.shape("units.0.learned_source.weight"), 0, 0)[1]

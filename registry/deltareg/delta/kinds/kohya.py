@@ -16,17 +16,15 @@ from deltareg.delta.layouts.originals import by_spelling
 from deltareg.errors import Problem
 
 PREFIXES = {
-    "lora_te1_": ("text_encoder",), "lora_te2_": ("text_encoder_2",),
-    "lora_te3_": ("text_encoder_3",), "lora_te_": ("text_encoder",),
-    "lora_unet_": ("unet", "transformer"), "lora_vision_": ("image_encoder",),
-}  # fmt: skip
-"""What stands before modules, and which component of a pipeline these are of."""
-_ENDINGS = {
-    ".lora_up.weight": "up",
-    ".lora_down.weight": "down",
-    ".lora_mid.weight": "core",
-    ".alpha": "alpha",
+    "lora_te1_": ("text_encoder",),
+    "lora_te2_": ("text_encoder_2",),
+    "lora_te3_": ("text_encoder_3",),
+    "lora_te_": ("text_encoder",),
+    "lora_unet_": ("unet", "transformer"),
+    "lora_vision_": ("image_encoder",),
 }
+"""What stands before modules, and which component of a pipeline these are of."""
+_ENDINGS = {".lora_up.weight": "up", ".lora_down.weight": "down", ".lora_mid.weight": "core", ".alpha": "alpha"}
 _ALPHA_TOLD = "ss_network_alpha"
 _DORA = ".dora_scale"
 _MAIN = "lora_unet_"

@@ -64,7 +64,7 @@ class RoutedLowRank:
 
 def read(fields: Fields) -> Lily:
     """Read the sizes and the scale."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     return Lily(
         fields.integer("r", 32),
         fields.integer("stride_A", 1),

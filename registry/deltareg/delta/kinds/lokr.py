@@ -18,9 +18,7 @@ from deltareg.delta.layouts.peft.sides import check_rank, plain_layer, require, 
 from deltareg.delta.layouts.peft.tucker import check_core, has_core, tucker_rows
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
-_ROLES = (
-    "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
-)  # fmt: skip
+_ROLES = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class KroneckerOfLines:
 
 def read(fields: Fields) -> LycorisSettings:
     """Read the settings; how matrices are cut shows in their shapes."""
-    fields.ignored("decompose_both", "decompose_factor", "rank_dropout_scale")
+    fields.ignore("decompose_both", "decompose_factor", "rank_dropout_scale")
     return read_settings(fields)
 
 
@@ -160,11 +158,5 @@ def _is_whole(site: Site, name: str) -> bool:
 
 
 LOKR = PeftKind(
-    "lora",
-    "lokr",
-    "LOKR",
-    {(role, ""): role for role in _ROLES},
-    read,
-    effects,
-    optional=frozenset(_ROLES),
+    "lora", "lokr", "LOKR", {(role, ""): role for role in _ROLES}, read, effects, optional=frozenset(_ROLES)
 )

@@ -9,12 +9,7 @@ from typing import ClassVar
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Match
 from deltareg.delta.layouts.peft.activated import invocation
-from deltareg.delta.layouts.peft.config import (
-    CONFIG_FILE,
-    adapter_config,
-    missing_config,
-    peft_type,
-)
+from deltareg.delta.layouts.peft.config import CONFIG_FILE, adapter_config, missing_config, peft_type
 from deltareg.delta.layouts.peft.keys import PREFIX
 from deltareg.delta.layouts.peft.lora_delta import LoraDelta, read_lora
 from deltareg.delta.layouts.peft.marks import is_adapterhub, marks

@@ -55,9 +55,7 @@ class MergedWeights:
             own = base.tensors[reads or target].shape
             shape = tensor.shape if tensor.shape != own else None
             consumes = {name: "weight"}
-            effects.append(
-                WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype)
-            )
+            effects.append(WeightUpdate(target, Replacement(tensor), consumes, reads, shape, tensor.dtype))
         return effects
 
 

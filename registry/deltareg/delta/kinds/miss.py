@@ -88,7 +88,7 @@ class BlockTransform:
 
 def read(fields: Fields) -> Settings:
     """Read sizes and formula; `init_weights` says which one it is, not how training began."""
-    fields.ignored("miss_dropout")
+    fields.ignore("miss_dropout")
     told = fields.value("init_weights")
     if told is not None and not isinstance(told, bool) and told not in ("bat", "mini"):
         fields.refuse("init_weights", "is not a formula that is known here")
@@ -121,6 +121,4 @@ def _bat(site: Site, r: int, n_out: int, n_in: int) -> BlockTransform:
     return BlockTransform(site.tensors["block"])
 
 
-MISS = PeftKind(
-    "lora", "miss", "MISS", {("miss_block", ""): "block"}, read, effects, bias_words=("MiSS",)
-)
+MISS = PeftKind("lora", "miss", "MISS", {("miss_block", ""): "block"}, read, effects, bias_words=("MiSS",))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deltareg.delta.kind import Effect
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.rotations import as_matrix, cayley, inputs_of, neumann, skew_blocks, multiply_blocks
+from deltareg.delta.layouts.peft.rotations import as_matrix, cayley, inputs_of, multiply_blocks, neumann, skew_blocks
 from deltareg.delta.maths.formula import Array, Ops, Tensor
 
 _NEUMANN_SINCE = (0, 18)
@@ -98,7 +98,7 @@ def _shorten_blocks(skew: Array, eps: float, ops: Ops) -> Array:
 
 def read(fields: Fields) -> Oft:
     """Read how rotations are made."""
-    fields.ignored("module_dropout", "init_weights")
+    fields.ignore("module_dropout", "init_weights")
     settings = Oft(
         r=fields.integer("r", 0, least=0),
         oft_block_size=fields.integer("oft_block_size", 32, least=0),

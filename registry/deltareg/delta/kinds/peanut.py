@@ -15,10 +15,16 @@ from deltareg.delta.maths.formula import Array, Function, Ops, Tensor
 
 _DEEPEST = 16
 _FUNCTIONS: dict[str, Function] = {
-    "gelu": "gelu", "gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new",
-    "leaky_relu": "leaky_relu", "relu": "relu", "sigmoid": "sigmoid", "silu": "silu",
-    "swish": "silu", "tanh": "tanh",
-}  # fmt: skip
+    "gelu": "gelu",
+    "gelu_new": "gelu_new",
+    "gelu_pytorch_tanh": "gelu_new",
+    "leaky_relu": "leaky_relu",
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
 _ENCODERS = tuple(f"peanut_encoders.{at}" for at in range(_DEEPEST))
 _DECODERS = tuple(f"peanut_decoders.{at}" for at in range(_DEEPEST))
 
@@ -75,7 +81,7 @@ class PeanutUpdate:
 
 def read(fields: Fields) -> Peanut:
     """Read the network's shape."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     settings = Peanut(
         fields.integer("r", 32),
         fields.integer("depth", 0, least=0),

@@ -79,7 +79,6 @@ def _places(sizes: PromptSizes, base: BaseView) -> tuple[list[str], KeyShape]:
 
 
 PREFIX_TUNING = PromptKind(
-    "prefix", "", "PREFIX_TUNING", ("init_weights", "encoder_hidden_size", "prefix_projection"),
-    inserts,
-)  # fmt: skip
+    "prefix", "", "PREFIX_TUNING", ("init_weights", "encoder_hidden_size", "prefix_projection"), inserts
+)
 CARTRIDGE = PromptKind("prefix", "cartridge", "CARTRIDGE", ("num_frozen_tokens",), inserts)

@@ -56,30 +56,29 @@ PROMPT_TUNING = PromptKind(
     "prompt",
     "",
     "PROMPT_TUNING",
-    (
-        "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path",
-        "tokenizer_kwargs",
-    ),
+    ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"),
     inserts,
-)  # fmt: skip
+)
 P_TUNING = PromptKind(
     "prompt",
     "p_tuning",
     "P_TUNING",
-    (
-        "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers",
-        "encoder_dropout",
-    ),
+    ("encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout"),
     inserts,
-)  # fmt: skip
+)
 CPT = PromptKind(
     "prompt",
     "cpt",
     "CPT",
     (
-        "cpt_token_ids", "cpt_mask", "cpt_tokens_type_mask", "opt_weighted_loss_type",
-        "opt_loss_decay_factor", "opt_projection_epsilon", "opt_projection_format_epsilon",
+        "cpt_token_ids",
+        "cpt_mask",
+        "cpt_tokens_type_mask",
+        "opt_weighted_loss_type",
+        "opt_loss_decay_factor",
+        "opt_projection_epsilon",
+        "opt_projection_format_epsilon",
         "tokenizer_name_or_path",
     ),
     inserts,
-)  # fmt: skip
+)

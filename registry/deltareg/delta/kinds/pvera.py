@@ -51,9 +51,7 @@ class ScaledCorner:
 
 def read(fields: Fields) -> Pvera:
     """Read the rank; a delta without its projections, or one that draws lots, is refused."""
-    fields.ignored(
-        "d_initial", "generator_seed", "init_weights", "projection_prng_key", "pvera_dropout"
-    )
+    fields.ignore("d_initial", "generator_seed", "init_weights", "projection_prng_key", "pvera_dropout")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
             "save_projection",

@@ -82,9 +82,7 @@ class SmallFactor:
 
 def read(fields: Fields) -> Settings:
     """Read rank and scale; a delta without its projections is refused."""
-    fields.ignored(
-        "init_weights", "projection_prng_key", "randlora_dropout", "sparse", "very_sparse"
-    )
+    fields.ignore("init_weights", "projection_prng_key", "randlora_dropout", "sparse", "very_sparse")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
             "save_projection",

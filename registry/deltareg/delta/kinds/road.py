@@ -58,9 +58,7 @@ class TurnedOutputs:
     def _factors(self, half: int, ops: Ops) -> tuple[Array, Array]:
         """Give c and s, (groups, 2, half, 1) each."""
         share = _SHARES[self.settings.variant]
-        angles, sizes = (
-            ops.load(tensor).reshape(-1, share, half, 1) for tensor in (self.angles, self.sizes)
-        )
+        angles, sizes = (ops.load(tensor).reshape(-1, share, half, 1) for tensor in (self.angles, self.sizes))
         if share == 1:
             angles, sizes = ops.concat([angles, angles], 1), ops.concat([sizes, sizes], 1)
         first, last = (slice(None), slice(0, 2)), (slice(None), slice(-2, None))
@@ -70,11 +68,8 @@ class TurnedOutputs:
 
 def read(fields: Fields) -> Road:
     """Read the variant and the size of a group."""
-    fields.ignored("init_weights")
-    settings = Road(
-        fields.choice("variant", "road_1", frozenset(_SHARES)),
-        fields.integer("group_size", 64, least=2),
-    )
+    fields.ignore("init_weights")
+    settings = Road(fields.choice("variant", "road_1", frozenset(_SHARES)), fields.integer("group_size", 64, least=2))
     if settings.group_size % 2:
         fields.refuse("group_size", "is not an even number")
     return settings

@@ -26,7 +26,7 @@ class Shira:
 
 def read(fields: Fields) -> Shira:
     """Read the count; how the places were chosen does not matter, as they are stored."""
-    fields.ignored("mask_type", "random_seed", "init_weights")
+    fields.ignore("mask_type", "random_seed", "init_weights")
     return Shira(fields.integer("r", 32))
 
 

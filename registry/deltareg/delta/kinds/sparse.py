@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import Convention, match_declared, declared_kind, told_convention
+from deltareg.delta.layouts.conventions import Convention, declared_kind, match_declared, told_convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.delta.layouts.plain_weights import followers, taken_twice, target_of, report_unapplied
+from deltareg.delta.layouts.plain_weights import followers, report_unapplied, taken_twice, target_of
 from deltareg.delta.maths.formula import Tensor, Update
-from deltareg.delta.maths.updates import ScaledAddition, Replacement
+from deltareg.delta.maths.updates import Replacement, ScaledAddition
 from deltareg.delta.shapes import header_tensors
 from deltareg.delta.updates_sparse import SparseElements
 from deltareg.errors import Problem

@@ -33,12 +33,11 @@ class Supertuning:
 
 def read(fields: Fields) -> Supertuning:
     """Read the counts; which weights they are must have been saved."""
-    fields.ignored("select_top", "lora_dropout", "init_weights")
+    fields.ignore("select_top", "lora_dropout", "init_weights")
     if not fields.flag("save_precomputed_indices", default=True):
         fields.refuse(
             "save_precomputed_indices",
-            "leaves it to the base which weights change, and equal ones could come out in another"
-            " order",
+            "leaves it to the base which weights change, and equal ones could come out in another order",
             code="not_self_contained",
             fix="save it with save_precomputed_indices=True",
         )

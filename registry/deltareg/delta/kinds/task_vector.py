@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
-from deltareg.delta.layouts.conventions import convention, match_declared, declared_kind, build_convention_refusal, told_convention
+from deltareg.delta.layouts.conventions import (
+    build_convention_refusal,
+    convention,
+    declared_kind,
+    match_declared,
+    told_convention,
+)
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.delta.layouts.peft.marks import marks
-from deltareg.delta.layouts.plain_weights import (
-    followers,
-    place_problems,
-    target_of,
-    with_target,
-)
+from deltareg.delta.layouts.plain_weights import followers, place_problems, target_of, with_target
 from deltareg.delta.maths.updates import ScaledAddition
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source

@@ -17,9 +17,14 @@ from deltareg.delta.maths.updates import Factor
 
 _VECTOR = "tinylora_v."
 _LLAMA = (
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
-)  # fmt: skip
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
 # The linear layers of one layer in the order in which the network holds them.
 IN_MEMORY: dict[str, tuple[str, ...]] = {
     "gpt2": ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
@@ -78,7 +83,7 @@ class MatrixMixture:
 
 def read(fields: Fields) -> Tinylora:
     """Read the sizes; a delta without its random matrices is refused."""
-    fields.ignored("init_v_bound", "init_weights", "projection_seed", "tinylora_dropout")
+    fields.ignore("init_v_bound", "init_weights", "projection_seed", "tinylora_dropout")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
             "save_projection",
@@ -86,9 +91,7 @@ def read(fields: Fields) -> Tinylora:
             code="not_self_contained",
             fix="set save_projection and save the delta again from the training process",
         )
-    settings = Tinylora(
-        fields.integer("r", 2), fields.integer("u", 64), fields.number("weight_tying", 0.0)
-    )
+    settings = Tinylora(fields.integer("r", 2), fields.integer("u", 64), fields.number("weight_tying", 0.0))
     if not 0 <= settings.weight_tying <= 1:
         fields.refuse("weight_tying", "is not between 0 and 1")
     return settings

@@ -32,7 +32,7 @@ class TrainableTokens:
 
 def read(fields: Fields) -> TrainableTokens:
     """Read the row numbers."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     value = fields.value("token_indices")
     listed = cast("list[object]", value) if isinstance(value, list) else []
     rows = tuple(n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
@@ -58,11 +58,7 @@ def effects(site: Site, settings: TrainableTokens) -> Iterable[Effect]:
 
 def _stored_twins(target: str, base: BaseView) -> list[str]:
     """Give names that files store again although they share this tensor in the network."""
-    return [
-        name for group in stored_twice(base) if target in group for name in group if name != target
-    ]
+    return [name for group in stored_twice(base) if target in group for name in group if name != target]
 
 
-TOKENS = PeftKind(
-    "tokens", "", "TRAINABLE_TOKENS", {(_MARKER, ""): _ROWS}, read, effects, with_twins=True
-)
+TOKENS = PeftKind("tokens", "", "TRAINABLE_TOKENS", {(_MARKER, ""): _ROWS}, read, effects, with_twins=True)

@@ -53,7 +53,7 @@ class GatheredFactor:
 
 def read(fields: Fields) -> Unilora:
     """Read the sizes; a delta without its places is refused."""
-    fields.ignored("init_theta_d_bound", "init_weights", "proj_seed", "unilora_dropout")
+    fields.ignore("init_theta_d_bound", "init_weights", "proj_seed", "unilora_dropout")
     if not fields.flag("save_indices"):
         fields.refuse(
             "save_indices",

@@ -107,7 +107,7 @@ class OuterFactor:
 
 def read(fields: Fields) -> Settings:
     """Read sizes and layout."""
-    fields.ignored("init_logits_std", "init_vector_bank_bound", "vblora_dropout")
+    fields.ignore("init_logits_std", "init_vector_bank_bound", "vblora_dropout")
     return Settings(
         r=fields.integer("r", 4),
         topk=fields.integer("topk", 2),

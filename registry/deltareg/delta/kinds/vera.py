@@ -43,7 +43,7 @@ class MatrixCorner:
 
 def read(fields: Fields) -> Settings:
     """Read the rank; a delta without its projections is refused."""
-    fields.ignored("d_initial", "init_weights", "projection_prng_key", "vera_dropout")
+    fields.ignore("d_initial", "init_weights", "projection_prng_key", "vera_dropout")
     if not fields.flag("save_projection", default=True):
         fields.refuse(
             "save_projection",

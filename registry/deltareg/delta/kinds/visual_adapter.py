@@ -17,19 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
-from deltareg.delta.kind import ActivationHook, BaseView, DeltaFiles, Effect, Match, HookInputs, Tap, Tensors
+from deltareg.delta.kind import ActivationHook, BaseView, DeltaFiles, Effect, HookInputs, Match, Tap, Tensors
 from deltareg.delta.layouts.adapterhub.bottleneck_config import read_activation
 from deltareg.delta.layouts.adapterhub.bottlenecks import LinearProjection
 from deltareg.delta.layouts.adapterhub.config import layer_numbers
 from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
 from deltareg.delta.layouts.adapterhub.places import BaseLayers
-from deltareg.delta.layouts.peft.config import (
-    CONFIG_FILE,
-    Fields,
-    adapter_config,
-    canonical_number,
-    missing_config,
-)
+from deltareg.delta.layouts.peft.config import CONFIG_FILE, Fields, adapter_config, canonical_number, missing_config
 from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Array, Function, Ops, Tensor
 from deltareg.delta.shapes import header_tensors
@@ -39,11 +33,11 @@ from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Source
 
 _BESIDE: Mapping[str, Part] = {
-    "parallel_mlp": "ffn", "parallel_attention": "attention", "parallel_cross_attention": "cross",
-}  # fmt: skip
-_AFTER: Mapping[str, Part] = {
-    "after_mlp": "ffn", "after_attention": "attention", "after_cross_attention": "cross",
-}  # fmt: skip
+    "parallel_mlp": "ffn",
+    "parallel_attention": "attention",
+    "parallel_cross_attention": "cross",
+}
+_AFTER: Mapping[str, Part] = {"after_mlp": "ffn", "after_attention": "attention", "after_cross_attention": "cross"}
 _INSERTS: Mapping[str, Part] = {**_BESIDE, **_AFTER}
 _VARIANTS = frozenset({"convpass", "adaptformer", "vl_adapter"})
 _READ = "read"
@@ -106,12 +100,12 @@ class Bypass:
     scale: float
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
-        narrow = self._activated(self.down.project(seen.arrays.get(_READ, value), ops), ops)
+        narrow = self._activate(self.down.project(seen.arrays.get(_READ, value), ops), ops)
         if self.convolution is not None:
-            narrow = self._activated(self.convolution.over(narrow, ops), ops)
+            narrow = self._activate(self.convolution.over(narrow, ops), ops)
         return value + self.up.project(narrow, ops) * self.scale
 
-    def _activated(self, array: Array, ops: Ops) -> Array:
+    def _activate(self, array: Array, ops: Ops) -> Array:
         return array if self.function is None else ops.apply(self.function, array)
 
 
@@ -153,7 +147,7 @@ class VisualAdapter:
         if config is None:
             raise missing_config()
         fields = Fields(config)
-        fields.ignored("kind")
+        fields.ignore("kind")
         variant = fields.choice("variant", "", _VARIANTS)
         has_layers = fields.value("layers") is not None
         found = cls(
@@ -218,12 +212,7 @@ class VisualAdapter:
         return plan
 
     def _plan_layer(
-        self,
-        plan: EffectPlan,
-        layer: Layer,
-        names: Mapping[str, str],
-        tensors: Tensors,
-        places: BaseLayers,
+        self, plan: EffectPlan, layer: Layer, names: Mapping[str, str], tensors: Tensors, places: BaseLayers
     ) -> None:
         parameters = ModuleParameters(f"the {self.variant} at {layer.path}", names, tensors, plan)
         sublayer = layer.parts[_INSERTS[self.insert]]

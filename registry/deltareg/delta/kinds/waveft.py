@@ -61,7 +61,7 @@ class SeededScatter:
     replaces = False
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        rows, columns = self.places.drawn()
+        rows, columns = self.places.draw()
         shape = (stop - start, self.places.shape[1])
         added = _scatter_values(ops.load(self.values), rows - start, columns, shape, ops)
         return weight + added * self.scaling
@@ -115,12 +115,12 @@ class WaveletCoefficients:
         size = self.places.shape[axis]
         padded = size + 2 * self.wavelet.reach
         padded += padded % 2
-        return self.places.drawn()[axis] + (padded - size) // 2, padded // 2
+        return self.places.draw()[axis] + (padded - size) // 2, padded // 2
 
 
 def read(fields: Fields) -> Settings:
     """Read counts, factor, seed and filters."""
-    fields.ignored("init_weights")
+    fields.ignore("init_weights")
     return Settings(
         n_frequency=fields.integer("n_frequency", 2592),
         scaling=fields.number("scaling", 25.0),
@@ -144,9 +144,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
         yield site.changes(SeededScatter(values, at, settings.scaling))
 
 
-def _scatter_values(
-    values: Array, rows: Integers, columns: Integers, shape: tuple[int, int], ops: Ops
-) -> Array:
+def _scatter_values(values: Array, rows: Integers, columns: Integers, shape: tuple[int, int], ops: Ops) -> Array:
     """Give zeros of a shape with those values whose row is inside."""
     kept = np.flatnonzero((rows >= 0) & (rows < shape[0]))
     return ops.scatter(shape, (rows[kept], columns[kept]), ops.take(values, kept, 0))

@@ -90,9 +90,7 @@ def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
         told = f"it is {info.dtype}, and {target} of the base is {record.dtype}"
         return [Problem("shape", told, tensor=info.name)]
     own, shape = info.shape, record.shape
-    if own == shape or (
-        base.names.is_head(base.names.canonical(target)) and len(own) == len(shape)
-    ):
+    if own == shape or (base.names.is_head(base.names.canonical(target)) and len(own) == len(shape)):
         return []
     more_tokens = bool(own and shape) and own[1:] == shape[1:] and own[0] > shape[0]
     if more_tokens and shape[0] == vocabulary(base.config):

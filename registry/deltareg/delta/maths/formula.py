@@ -15,9 +15,21 @@ from deltareg.errors import Problem
 
 Integers = NDArray[np.int64]
 Function = Literal[
-    "abs", "cos", "exp", "gelu", "gelu_new", "leaky_relu", "log", "relu", "sigmoid", "silu", "sin",
-    "sqrt", "tanh", "trunc",
-]  # fmt: skip
+    "abs",
+    "cos",
+    "exp",
+    "gelu",
+    "gelu_new",
+    "leaky_relu",
+    "log",
+    "relu",
+    "sigmoid",
+    "silu",
+    "sin",
+    "sqrt",
+    "tanh",
+    "trunc",
+]
 
 
 class Array(Protocol):
@@ -96,9 +108,7 @@ class Ops(Protocol):
     shapes at the latest; so does reading a tensor that holds no numbers of the right sort.
     """
 
-    def load(
-        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
-    ) -> Array:
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False) -> Array:
         """Read rows `start:stop` of a tensor as float32: exact but for F64, which is rounded.
 
         A tensor with more rows than the weight has is refused, unless `is_part` says that the

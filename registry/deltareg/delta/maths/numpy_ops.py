@@ -14,9 +14,7 @@ from deltareg.tensors.array import F32, integers, to_f32, view
 class NumPyOps:
     """`deltareg.delta.maths.formula.Ops` on NumPy."""
 
-    def load(
-        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
-    ) -> Array:
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False) -> Array:
         raw = tensor.read(start, stop)
         height = _height(tensor.shape, start, stop)
         shape = (height, *tensor.shape[1:]) if tensor.shape else ()

@@ -88,9 +88,7 @@ class ShapeOps:
     rows: int = -1
     are_real: bool = False
 
-    def load(
-        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
-    ) -> Array:
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False) -> Array:
         if self.are_real and tensor.dtype not in FLOAT_DTYPES | EIGHT_BITS:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         if not is_part and tensor.shape and start == 0 and stop == self.rows < tensor.shape[0]:
@@ -155,9 +153,7 @@ class ShapeOps:
 
     def with_rows(self, matrix: Array, rows: Sequence[int] | Integers, values: Array) -> Array:
         if values.shape != (len(rows), *matrix.shape[1:]):
-            raise InvalidInput(
-                f"{format_shape(values.shape)} are not {len(rows)} rows of {format_shape(matrix.shape)}"
-            )
+            raise InvalidInput(f"{format_shape(values.shape)} are not {len(rows)} rows of {format_shape(matrix.shape)}")
         return matrix
 
     def kron(self, left: Array, right: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from deltareg.delta.kind import Tensors
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.sides import Parent, MergeSides
+from deltareg.delta.merge.sides import MergeSides, Parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,19 @@ class _Sums:
         self.square_b += other.square_b
         self.square_base += other.square_base
 
-    def told(self, module: str, a: str, b: str) -> WeightConflict:
+    def build_conflict(self, module: str, a: str, b: str) -> WeightConflict:
         norms = float(np.sqrt(self.square_a)) * float(np.sqrt(self.square_b))
         base = float(np.sqrt(self.square_base))
         return WeightConflict(
-            module, a, b,
+            module,
+            a,
+            b,
             self.same / self.both if self.both else None,
             self.inner / norms if norms else 0.0,
             self.both / self.either if self.either else 0.0,
             float(np.sqrt(self.square_a)) / base if base else None,
             float(np.sqrt(self.square_b)) / base if base else None,
-        )  # fmt: skip
+        )
 
 
 def conflicts(parents: Sequence[Parent], base: Tensors) -> Iterator[WeightConflict]:
@@ -104,5 +106,5 @@ def conflicts(parents: Sequence[Parent], base: Tensors) -> Iterator[WeightConfli
         for (a, b), sums in here.items():
             if sums.either:
                 whole[a, b].take(sums)
-                yield sums.told(target, parents[a].name, parents[b].name)
-    yield from (sums.told("", parents[a].name, parents[b].name) for (a, b), sums in whole.items())
+                yield sums.build_conflict(target, parents[a].name, parents[b].name)
+    yield from (sums.build_conflict("", parents[a].name, parents[b].name) for (a, b), sums in whole.items())

@@ -14,9 +14,9 @@ from deltareg.delta.kind import BaseView, Tensors, WeightUpdate
 from deltareg.delta.layouts.peft.modules import is_stored_transposed
 from deltareg.delta.layouts.peft.written import LoraModule
 from deltareg.delta.maths.low_rank import F64, LowRankChange, low_rank_change
-from deltareg.delta.maths.updates import Factor, LowRank, IdentityUpdate
+from deltareg.delta.maths.updates import Factor, IdentityUpdate, LowRank
 from deltareg.delta.merge.method import FactorMethod, LowRankFactors, MergeSettings, ParentChange
-from deltareg.delta.merge.sides import Parent, ParentSide, MergeSides, base_rows
+from deltareg.delta.merge.sides import MergeSides, Parent, ParentSide, base_rows
 from deltareg.errors import InvalidInput
 
 _PREFIX = "base_model.model."
@@ -54,13 +54,7 @@ class FactorMerging:
     """
 
     def __init__(
-        self,
-        parents: Sequence[Parent],
-        base: Tensors,
-        view: BaseView,
-        *,
-        method: FactorMethod,
-        settings: MergeSettings,
+        self, parents: Sequence[Parent], base: Tensors, view: BaseView, *, method: FactorMethod, settings: MergeSettings
     ) -> None:
         """Take the parents and look whether a LoRA can say what they do; no weight is read.
 
@@ -82,7 +76,7 @@ class FactorMerging:
         parts = [self._part(side, target) for side in sides]
         factors = self._method.merge(parts, self._settings)
         update = sides[0].folding.updates(target)[0]
-        made = self._written(target, update, factors)
+        made = self._build_lora_module(target, update, factors)
         return MergedModule(target, made, factors.norm, factors.lost)
 
     def _is_changed(self, target: str) -> bool:
@@ -101,9 +95,7 @@ class FactorMerging:
         shape = side.folding.source(target).shape
         is_of_a_layer = len(shape) > 1 and target.endswith(".weight")
         if not is_of_a_layer or side.folding.shape(target) != shape:
-            raise InvalidInput(
-                f"{name} changes {target} {list(shape)} in a way that no LoRA can", fix=fix
-            )
+            raise InvalidInput(f"{name} changes {target} {list(shape)} in a way that no LoRA can", fix=fix)
         if self._method.needs_factors and _product(updates) is None:
             raise InvalidInput(
                 f"{method} is exact, and what {name} does to {target} is no product of factors"
@@ -122,8 +114,7 @@ class FactorMerging:
             kept |= {twin not in s.targets for s in self._sides if stored in s.targets}
         if len(kept) > 1:
             raise InvalidInput(
-                "one version changes a tied weight for both of its modules, another for one",
-                fix="use linear",
+                "one version changes a tied weight for both of its modules, another for one", fix="use linear"
             )
         return kept == {True}
 
@@ -137,21 +128,23 @@ class FactorMerging:
         change = np.concatenate(list(side.values(target))) - base
         return change.reshape(shape[0], -1)
 
-    def _written(self, target: str, effect: WeightUpdate, factors: LowRankFactors) -> LoraModule:
+    def _build_lora_module(self, target: str, effect: WeightUpdate, factors: LowRankFactors) -> LoraModule:
         shape = self._base[effect.source].shape
         module = _module_of(effect) or self._in_memory(target)
         is_embedding = _is_embedding(effect, module)
         made = (shape[0], prod(shape[1:]))
         is_flipped = _told_flipped(effect)
         if is_flipped is None:
-            is_flipped = is_embedding or is_stored_transposed(
-                effect.source, shape, made, self._view, told=False
-            )
+            is_flipped = is_embedding or is_stored_transposed(effect.source, shape, made, self._view, told=False)
         return LoraModule(
-            module, factors.left, factors.right, factors.scale,
-            kernel=shape[1:] if len(shape) > 2 else (), is_flipped=is_flipped,
+            module,
+            factors.left,
+            factors.right,
+            factors.scale,
+            kernel=shape[1:] if len(shape) > 2 else (),
+            is_flipped=is_flipped,
             is_embedding=is_embedding,
-        )  # fmt: skip
+        )
 
     def _in_memory(self, target: str) -> str:
         return (self._view.names.memory(target) or target).removesuffix(".weight")

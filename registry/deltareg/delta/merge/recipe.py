@@ -57,8 +57,7 @@ class MergeRecipe:
             "schema": SCHEMA,
             "method": self.method,
             "parents": [
-                {"ref": parent.ref, "digest": parent.digest, "weight": parent.weight}
-                for parent in self.parents
+                {"ref": parent.ref, "digest": parent.digest, "weight": parent.weight} for parent in self.parents
             ],
             "parameters": dict(sorted(self.parameters.items())),
             "base": self.base,
@@ -74,10 +73,12 @@ class MergeRecipe:
 def parameters_of(method: MergeMethod, settings: MergeSettings) -> dict[str, object]:
     """Give the parameters that a method heeds, with the values that they have."""
     values: dict[str, object] = {
-        "density": settings.density, "seed": settings.seed, "scale": settings.scale,
+        "density": settings.density,
+        "seed": settings.seed,
+        "scale": settings.scale,
         "rank": settings.rank,
         "normalize": method.name == "ties" if settings.normalize is None else settings.normalize,
-    }  # fmt: skip
+    }
     return {name: value for name, value in values.items() if name in method.takes}
 
 

@@ -87,7 +87,7 @@ class ParentSide:
 
     def values(self, name: str) -> Iterator[F64]:
         """Give a tensor's values after the change and before rounding, by blocks of rows."""
-        stored = self._stored(name)
+        stored = self._find_stored(name)
         if stored is None:
             yield from (block.astype(np.float64) for block in self.folding.blocks(name))
             return
@@ -95,7 +95,7 @@ class ParentSide:
         for start in range(0, height, BLOCK_ROWS):
             yield read_f64(stored, start, min(start + BLOCK_ROWS, height))
 
-    def _stored(self, name: str) -> Tensor | None:
+    def _find_stored(self, name: str) -> Tensor | None:
         addition = self.folding.additions.get(name)
         if addition is not None:
             return addition

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import Mask, MergeSettings, MergeRows
+from deltareg.delta.merge.method import Mask, MergeRows, MergeSettings
 from deltareg.errors import InvalidInput
 
 _DRAWS = 4  # 64-bit numbers that Philox makes of one value of its counter

@@ -15,8 +15,8 @@ import numpy as np
 
 from deltareg.delta.kind import Tensors
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
-from deltareg.delta.merge.sides import Parent, ParentRows, MergeSides
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
+from deltareg.delta.merge.sides import MergeSides, Parent, ParentRows
 from deltareg.errors import InvalidInput
 from deltareg.tensors.array import from_f32
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -32,13 +32,7 @@ class ValueMerging:
     """
 
     def __init__(
-        self,
-        parents: Sequence[Parent],
-        base: Tensors,
-        *,
-        method: ValueMethod,
-        settings: MergeSettings,
-        dtype: str = "",
+        self, parents: Sequence[Parent], base: Tensors, *, method: ValueMethod, settings: MergeSettings, dtype: str = ""
     ) -> None:
         """Take the parents; nothing is read.
 
@@ -117,9 +111,9 @@ class ValueMerging:
         if self._method.needs_whole:
             runs = iter([_join_runs(list(runs))])
         for run in runs:
-            yield self._merged(target, run)
+            yield self._merge_run(target, run)
 
-    def _merged(self, target: str, run: ParentRows) -> F64:
+    def _merge_run(self, target: str, run: ParentRows) -> F64:
         parents = self._sides.parents
         # An overflow shows as an infinity, which the push refuses by name.
         with np.errstate(all="ignore"):

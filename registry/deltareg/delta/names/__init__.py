@@ -9,4 +9,4 @@ from deltareg.delta.names.name_map import NameMap, ParameterPart, name_map_for
 from deltareg.delta.names.pipeline_names import pipeline_names
 from deltareg.delta.names.rules import NameRules, rules_for
 
-__all__ = ["NameMap", "ParameterPart", "NameRules", "name_map_for", "pipeline_names", "rules_for"]
+__all__ = ["NameMap", "NameRules", "ParameterPart", "name_map_for", "pipeline_names", "rules_for"]

@@ -59,11 +59,11 @@ class NameMap:
 
     def canonical(self, path: str) -> str:
         """Give the newest spelling of a name, without the prefix of the plain network."""
-        return self._stripped(self.renamed(path))
+        return self._strip_prefix(self.apply_renames(path))
 
     def old_style(self, path: str) -> str:
         """Give the spelling as it stands, only without the prefix of the plain network."""
-        return self._stripped(path)
+        return self._strip_prefix(path)
 
     def tensor(self, module_path: str) -> str | None:
         """Give the base's tensor name for a parameter path such as `bert.encoder….weight`."""
@@ -83,7 +83,7 @@ class NameMap:
         """
         if self.is_buffer(file_name):
             return None
-        name, prefix = self.renamed(file_name), self.rules.prefix
+        name, prefix = self.apply_renames(file_name), self.rules.prefix
         if not prefix or not self.architecture:
             return name
         if self.is_plain_class:
@@ -124,13 +124,13 @@ class NameMap:
         path = self.canonical(module_path)
         if path in self.files:
             return None
-        found = {self._stored(other) for other in self.sharers(path) if other != path}
+        found = {self._find_file_name(other) for other in self.sharers(path) if other != path}
         found.discard(None)
         return found.pop() if len(found) == 1 else None
 
     def stored_sharers(self, module_path: str) -> list[str]:
         """Give every tensor of the files that is one with a parameter in memory."""
-        found = {self._stored(name) for name in self.sharers(module_path)}
+        found = {self._find_file_name(name) for name in self.sharers(module_path)}
         return sorted(name for name in found if name is not None)
 
     def absent_twins(self) -> dict[str, str]:
@@ -143,9 +143,7 @@ class NameMap:
         found: dict[str, str] = {}
         for twin in (self.canonical(name) for group in self.ties.groups for name in group):
             stored = self.stored_twin(twin)
-            is_there = self.ties.is_of_class or (
-                self._has_language_head if self.is_head(twin) else _top(twin) in tops
-            )
+            is_there = self.ties.is_of_class or (self._has_language_head if self.is_head(twin) else _top(twin) in tops)
             if stored is not None and is_there:
                 found[self.spelled_like(twin, stored)] = stored
         return found
@@ -155,7 +153,7 @@ class NameMap:
         names = self.sharers(path)
         if names.get(self.canonical(stored)) == stored:
             return names[self.canonical(path)]
-        path, (top, dot, rest) = self.canonical(path), self.renamed(stored).partition(".")
+        path, (top, dot, rest) = self.canonical(path), self.apply_renames(stored).partition(".")
         is_inside = rest and top in self.rules.strip and not self.is_head(path)
         return f"{top}{dot}{path}" if is_inside else path
 
@@ -200,18 +198,18 @@ class NameMap:
     def _has_language_head(self) -> bool:
         return any(word in self.architecture for word in _LANGUAGE_HEADS)
 
-    def renamed(self, path: str) -> str:
+    def apply_renames(self, path: str) -> str:
         """Give the newest spelling of a name, with whatever prefix it has."""
         top, dot, rest = path.partition(".")
         if top in self.parts:
             return f"{top}{dot}{respell(rest, self.parts[top].renames)}"
         return respell(path, self.rules.renames)
 
-    def _stripped(self, path: str) -> str:
+    def _strip_prefix(self, path: str) -> str:
         first, _, rest = path.partition(".")
         return rest if rest and first in self.rules.strip and not self.is_head(rest) else path
 
-    def _stored(self, stored: str) -> str | None:
+    def _find_file_name(self, stored: str) -> str | None:
         if stored in self.files:
             return self.files[stored]
         found = {name for path, name in self.files.items() if path.endswith(f".{stored}")}

@@ -24,9 +24,9 @@ class PipelineNames(NameMap):
         part, names, rest = self._at(path)
         return path if names is None else f"{part}.{names.old_style(rest)}"
 
-    def renamed(self, path: str) -> str:
+    def apply_renames(self, path: str) -> str:
         part, names, rest = self._at(path)
-        return path if names is None else f"{part}.{names.renamed(rest)}"
+        return path if names is None else f"{part}.{names.apply_renames(rest)}"
 
     def tensor(self, module_path: str) -> str | None:
         part, names, rest = self._at(module_path)
@@ -92,9 +92,7 @@ class PipelineNames(NameMap):
         return part, self.components.get(part), rest
 
 
-def pipeline_names(
-    configs: Mapping[str, Mapping[str, object]], names: Iterable[str]
-) -> PipelineNames:
+def pipeline_names(configs: Mapping[str, Mapping[str, object]], names: Iterable[str]) -> PipelineNames:
     """Build the map of a pipeline.
 
     Args:

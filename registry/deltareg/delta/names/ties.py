@@ -41,9 +41,7 @@ class Ties:
         undone = tuple(x for x in before.groups if not any({*x} <= group for group in kept))
         if not undone:
             return self
-        return replace(
-            self, groups=self.groups + undone, is_of_class=self.is_of_class or before.is_of_class
-        )
+        return replace(self, groups=self.groups + undone, is_of_class=self.is_of_class or before.is_of_class)
 
 
 def ties_of(architecture: str, config: Mapping[str, object], rules: NameRules) -> Ties:

@@ -82,8 +82,7 @@ def _by_root(variant: BaseView, root: BaseView) -> Iterator[Problem]:
 
 def _by_names(variant: BaseView, found: PackedContents, root: BaseView) -> Iterator[Problem]:
     own: _Shapes = {
-        root.names.canonical(name): (packed.shape, packed.elements)
-        for name, packed in found.packed.items()
+        root.names.canonical(name): (packed.shape, packed.elements) for name, packed in found.packed.items()
     }
     plain = {root.names.canonical(name): variant.tensors[name].shape for name in found.plain}
     seen: set[str] = set()
@@ -106,9 +105,7 @@ def _is_shared(path: str, root: BaseView, others: "set[str]") -> bool:
     return any(other in others for other in root.names.sharers(path) if other != path)
 
 
-def _by_shape(
-    name: str, wanted: tuple[int, ...], shape: tuple[int, ...] | None, most: int
-) -> Iterator[Problem]:
+def _by_shape(name: str, wanted: tuple[int, ...], shape: tuple[int, ...] | None, most: int) -> Iterator[Problem]:
     if shape is None and prod(wanted) in {most, most - 1}:  # the last of an odd number has a byte
         return
     if shape == wanted:

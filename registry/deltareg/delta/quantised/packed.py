@@ -16,9 +16,17 @@ _WORD_BITS = 32
 _NF4, _FP4 = ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"
 # What stands beside a weight and is no part of it: scales of activations and of the cache.
 _ASIDE = (
-    ".input_scale", ".output_scale", ".input_zero_point", ".k_scale", ".v_scale", ".weight_format",
-    ".weight_shape", ".weight_g_idx", ".input_global_scale", ".activation_scale",
-)  # fmt: skip
+    ".input_scale",
+    ".output_scale",
+    ".input_zero_point",
+    ".k_scale",
+    ".v_scale",
+    ".weight_format",
+    ".weight_shape",
+    ".weight_g_idx",
+    ".input_global_scale",
+    ".activation_scale",
+)
 
 
 class TensorHeader(Protocol):
@@ -104,9 +112,11 @@ def _eight_bits(dtypes: frozenset[str]) -> Callable[..., Iterator[PackedWeight]]
                 continue
             module = name.removesuffix(".weight")
             beside = {
-                "scale_inv": f"{name}_scale_inv", "scale": f"{name}_scale", "zeros":
-                f"{name}_zero_point", "SCB": f"{module}.SCB",
-            }  # fmt: skip
+                "scale_inv": f"{name}_scale_inv",
+                "scale": f"{name}_scale",
+                "zeros": f"{name}_zero_point",
+                "SCB": f"{module}.SCB",
+            }
             parts = {role: other for role, other in beside.items() if other in headers}
             if parts.keys() - {"zeros"}:
                 shape = header.shape
@@ -144,9 +154,11 @@ def _bnb4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[PackedWei
         if header.dtype != "U8" or not states:
             continue
         beside = {
-            "absmax": "absmax", "map": "quant_map", "nested_absmax": "nested_absmax",
+            "absmax": "absmax",
+            "map": "quant_map",
+            "nested_absmax": "nested_absmax",
             "nested_map": "nested_quant_map",
-        }  # fmt: skip
+        }
         parts = {r: n for r, end in beside.items() if (n := f"{name}.{end}") in headers}
         parts |= {"weight": name, "state": states[0]}
         yield PackedWeight(name, parts, None, 2 * prod(header.shape))
@@ -167,6 +179,10 @@ def _ending(headers: Headers, end: str) -> Iterable[tuple[str, TensorHeader]]:
 
 
 _READERS: dict[SchemeName, Callable[..., Iterator[PackedWeight]]] = {
-    "fp8": _eight_bits(_F8), "int8": _eight_bits(frozenset({"I8"})), "gptq": _gptq, "awq": _awq,
-    "bnb4": _bnb4, "mxfp4": _mxfp4,
-}  # fmt: skip
+    "fp8": _eight_bits(_F8),
+    "int8": _eight_bits(frozenset({"I8"})),
+    "gptq": _gptq,
+    "awq": _awq,
+    "bnb4": _bnb4,
+    "mxfp4": _mxfp4,
+}

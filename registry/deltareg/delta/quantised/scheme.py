@@ -9,9 +9,7 @@ from deltareg.errors import InvalidInput
 
 SchemeName = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
 SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
-_BY_METHOD: dict[str, SchemeName] = {
-    "fp8": "fp8", "fbgemm_fp8": "fp8", "gptq": "gptq", "awq": "awq", "mxfp4": "mxfp4",
-}  # fmt: skip
+_BY_METHOD: dict[str, SchemeName] = {"fp8": "fp8", "fbgemm_fp8": "fp8", "gptq": "gptq", "awq": "awq", "mxfp4": "mxfp4"}
 _PLACES = ("quantization_config", "compression_config")
 
 

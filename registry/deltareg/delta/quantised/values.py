@@ -138,9 +138,7 @@ def _blocks(tensor: Tensor) -> Iterator[tuple[int, NDArray[np.generic]]]:
         yield start, view(tensor.read(start, stop), tensor.dtype, (stop - start, *tensor.shape[1:]))
 
 
-def _spread(
-    scale: F32, shape: tuple[int, ...], start: int, rows: int, block: tuple[int, int] | None
-) -> F32:
+def _spread(scale: F32, shape: tuple[int, ...], start: int, rows: int, block: tuple[int, int] | None) -> F32:
     """Give each number of some rows its factor; `scale` has one for all, a row, or a block."""
     if scale.size == 1:
         return scale.reshape(())
@@ -155,9 +153,7 @@ def _spread(
     return np.repeat(chosen, wide, -1)[:, : shape[-1]]
 
 
-def _steps(
-    grid: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int] | None
-) -> tuple[int, int]:
+def _steps(grid: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int] | None) -> tuple[int, int]:
     """Give how many rows and columns one factor is for."""
     steps: list[int] = []
     for place, (cells, size) in enumerate(zip(grid[-2:], shape, strict=True)):
@@ -235,5 +231,10 @@ def _shape(state: Mapping[str, object]) -> tuple[int, ...]:
 
 
 _FORMULAS: dict[SchemeName, Callable[..., Iterator[F32]]] = {
-    "fp8": _fp8, "int8": _int8, "gptq": _gptq, "awq": _awq, "bnb4": _bnb4, "mxfp4": _mxfp4,
-}  # fmt: skip
+    "fp8": _fp8,
+    "int8": _int8,
+    "gptq": _gptq,
+    "awq": _awq,
+    "bnb4": _bnb4,
+    "mxfp4": _mxfp4,
+}

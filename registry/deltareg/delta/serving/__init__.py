@@ -7,11 +7,11 @@ promotion. What it goes by is in the delta's own config and files, so it is said
 from collections.abc import Sequence
 
 from deltareg.delta.serving.llamacpp import LlamaCpp
-from deltareg.delta.serving.servable import ServableDelta, EngineLimits, Servability
+from deltareg.delta.serving.servable import EngineLimits, Servability, ServableDelta
 from deltareg.delta.serving.sglang import Sglang
 from deltareg.delta.serving.vllm import Vllm
 
-__all__ = ["ServableDelta", "Servability", "engine_limits", "engine_names", "servability"]
+__all__ = ["Servability", "ServableDelta", "engine_limits", "engine_names", "servability"]
 
 _ENGINES: Sequence[EngineLimits] = (Vllm(), Sglang(), LlamaCpp())
 

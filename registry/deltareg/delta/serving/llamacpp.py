@@ -9,7 +9,7 @@ base: neither is looked at here.
 from collections.abc import Iterator
 from typing import ClassVar
 
-from deltareg.delta.serving.servable import ServableDelta, Servability, beside_factors
+from deltareg.delta.serving.servable import Servability, ServableDelta, beside_factors
 
 
 class LlamaCpp:

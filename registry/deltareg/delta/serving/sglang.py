@@ -7,7 +7,7 @@ saved whole, a pattern, rank stabilisation. Then it answers, and otherwise than 
 from collections.abc import Iterator
 from typing import ClassVar
 
-from deltareg.delta.serving.servable import ServableDelta, Servability, beside_factors, not_as_peft_writes
+from deltareg.delta.serving.servable import Servability, ServableDelta, beside_factors, not_as_peft_writes
 
 _PLAIN = frozenset({"", "pissa", "olora"})
 

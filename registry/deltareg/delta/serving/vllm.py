@@ -7,7 +7,7 @@ The ranks are those that `--max-lora-rank` takes.
 from collections.abc import Iterator
 from typing import ClassVar
 
-from deltareg.delta.serving.servable import ServableDelta, Servability, beside_factors, not_as_peft_writes
+from deltareg.delta.serving.servable import Servability, ServableDelta, beside_factors, not_as_peft_writes
 
 _DEFAULT = 16
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

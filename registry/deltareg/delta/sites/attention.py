@@ -13,18 +13,34 @@ from deltareg.delta.kind import BaseView
 from deltareg.delta.sites.sites import sites_of
 
 # The last part of a module's name that says it makes keys, by itself or with queries and values.
-_MAKES_KEYS = frozenset({
-    "k_proj", "key", "k", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "W_pack", "qkv",
-    "key_proj", "in_proj", "attn_qkv",
-})  # fmt: skip
+_MAKES_KEYS = frozenset(
+    {
+        "k_proj",
+        "key",
+        "k",
+        "c_attn",
+        "query_key_value",
+        "qkv_proj",
+        "Wqkv",
+        "W_pack",
+        "qkv",
+        "key_proj",
+        "in_proj",
+        "attn_qkv",
+    }
+)
 _ACROSS_STACKS = frozenset({"EncDecAttention", "encoder_attn", "crossattention", "cross_attn"})
 _ALL_HEADS = ("num_attention_heads", "n_head", "num_heads", "decoder_attention_heads")
 _HEADS = ("num_key_value_heads", *_ALL_HEADS)
 # Of bases whose layers have keys of different shapes, of all heads at once, or in chunks of text.
 _UNEVEN = (
-    "attention_chunk_size", "global_head_dim", "kv_lora_rank", "multi_query",
-    "num_kv_shared_layers", "per_layer_config",
-)  # fmt: skip
+    "attention_chunk_size",
+    "global_head_dim",
+    "kv_lora_rank",
+    "multi_query",
+    "num_kv_shared_layers",
+    "per_layer_config",
+)
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
 
 

@@ -144,22 +144,15 @@ def _modules(names: Iterable[str]) -> frozenset[str]:
 def _layers(stack: _Stack, paths: Mapping[int, str], modules: frozenset[str]) -> list[Layer]:
     """Make the layers of a stack; where some have a part and others not, each has its own."""
     layers = [
-        Layer(
-            stack["name"], number, path,
-            {name: _sublayer(path, part) for name, part in stack["parts"].items()},
-        )
+        Layer(stack["name"], number, path, {name: _sublayer(path, part) for name, part in stack["parts"].items()})
         for number, path in sorted(paths.items())
-    ]  # fmt: skip
-    with_weights = {
-        name for layer in layers for name, part in layer.parts.items() if part.hook in modules
-    }
+    ]
+    with_weights = {name for layer in layers for name, part in layer.parts.items() if part.hook in modules}
     return [
         replace(
             layer,
             parts={
-                name: part
-                for name, part in layer.parts.items()
-                if part.hook in modules or name not in with_weights
+                name: part for name, part in layer.parts.items() if part.hook in modules or name not in with_weights
             },
         )
         for layer in layers

@@ -42,9 +42,7 @@ class Descriptor:
 
     def to_json(self) -> dict[str, object]:
         """Write it as documents have it."""
-        found: dict[str, object] = {
-            "mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes,
-        }  # fmt: skip
+        found: dict[str, object] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
         if self.artifact_type:
             found["artifactType"] = self.artifact_type
         if self.annotations:
@@ -122,10 +120,12 @@ def make_manifest(
 ) -> OciBundle:
     """Put a manifest around a config and layers; without a type it is that of an image."""
     document: dict[str, object] = {
-        "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor.to_json(),
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config.descriptor.to_json(),
         "layers": [layer.descriptor.to_json() for layer in layers],
         "annotations": dict(annotations),
-    }  # fmt: skip
+    }
     if artifact_type:
         document["artifactType"] = artifact_type
     if subject is not None:

@@ -45,9 +45,7 @@ class ExportReport:
         return facts_html(f"exported {self.ref}", self.to_dict())
 
 
-def export_version(
-    client: Client, ref: str, target: str, *, profile: Profile = "modelpack"
-) -> ExportReport:
+def export_version(client: Client, ref: str, target: str, *, profile: Profile = "modelpack") -> ExportReport:
     """Write a version as an OCI artifact; the same version is the same artifact each time.
 
     Args:
@@ -78,6 +76,11 @@ def export_version(
         kind = one.manifest.descriptor.artifact_type
         counted[kind] = counted.get(kind, 0) + 1
     return ExportReport(
-        version.ref, profile, where, bare.manifest.descriptor.digest,
-        sum(blob.descriptor.size_bytes for blob in bare.blobs[1:]), counted, pulled.revocation,
-    )  # fmt: skip
+        version.ref,
+        profile,
+        where,
+        bare.manifest.descriptor.digest,
+        sum(blob.descriptor.size_bytes for blob in bare.blobs[1:]),
+        counted,
+        pulled.revocation,
+    )

@@ -17,13 +17,7 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import check_path
 from deltareg.integrations.imported import ImportedFolder
-from deltareg.integrations.oci.content import (
-    INDEX,
-    Descriptor,
-    decode,
-    descriptor_in,
-    descriptors_in,
-)
+from deltareg.integrations.oci.content import INDEX, Descriptor, decode, descriptor_in, descriptors_in
 from deltareg.integrations.oci.layout import LayoutReader, find_in_layout
 from deltareg.integrations.oci.packing import FILE_PATH, FOLDER, IMAGE_CONFIG, MODEL, OURS, TITLE
 from deltareg.integrations.oci.places import OciLayout, Repository, parse_place
@@ -76,9 +70,7 @@ def _fetch_manifest(registry: RegistryClient, place: Repository) -> tuple[Descri
     models = [one for one in inside if one.artifact_type == MODEL] or inside
     if len(models) != 1:
         told = ", ".join(one.digest[:19] for one in models)
-        raise InvalidInput(
-            f"{place} is an index of {len(models)} artifacts: {told}", fix="name one: @sha256:…"
-        )
+        raise InvalidInput(f"{place} is an index of {len(models)} artifacts: {told}", fix="name one: @sha256:…")
     return registry.manifest(models[0].digest)
 
 
@@ -143,9 +135,8 @@ def _check_parts(parts: Iterator[bytes], wanted: Descriptor) -> Iterator[bytes]:
         yield part
     if left or f"sha256:{hasher.hexdigest()}" != wanted.digest:
         raise IntegrityFailure(
-            f"a blob came that is not {wanted.digest[:19]}…", fix="import it again; else ask who"
-            " runs that registry"
-        )  # fmt: skip
+            f"a blob came that is not {wanted.digest[:19]}…", fix="import it again; else ask who runs that registry"
+        )
 
 
 def _unpack(parts: Iterator[bytes], folder: Path, *, below: str) -> None:

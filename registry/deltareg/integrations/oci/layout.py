@@ -9,7 +9,16 @@ from typing import IO
 
 from deltareg.documents.json_values import is_object
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
-from deltareg.integrations.oci.content import INDEX, MOST_MANIFEST_BYTES, OciBundle, OciBlob, Descriptor, decode, descriptors_in, encode
+from deltareg.integrations.oci.content import (
+    INDEX,
+    MOST_MANIFEST_BYTES,
+    Descriptor,
+    OciBlob,
+    OciBundle,
+    decode,
+    descriptors_in,
+    encode,
+)
 from deltareg.integrations.oci.packing import TITLE
 
 _MARK = b'{"imageLayoutVersion":"1.0.0"}'
@@ -37,8 +46,7 @@ def write_layout(folder: Path, artifact: OciBundle, *, tag: str) -> None:
     kept = [
         one
         for one in (read_index(folder) if (folder / "index.json").exists() else ())
-        if not {one.annotations.get(_NAME), one.digest}
-        & (gone | {each.digest for each in referrers})
+        if not {one.annotations.get(_NAME), one.digest} & (gone | {each.digest for each in referrers})
     ]
     manifests = [one.to_json() for one in (*kept, named, *referrers)]
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
@@ -89,9 +97,7 @@ class LayoutReader:
         try:
             file: IO[bytes] = path.open("rb")
         except OSError as error:
-            raise NotFound(
-                f"{self._folder} has not the blob {wanted.digest[:19]}…", fix="export it again"
-            ) from error
+            raise NotFound(f"{self._folder} has not the blob {wanted.digest[:19]}…", fix="export it again") from error
         with file:
             yield iter(lambda: file.read(1 << 20), b"")
 
@@ -148,10 +154,7 @@ def _keep(folder: Path, blob: OciBlob) -> None:
     path = _path(folder, blob.descriptor.digest)
     if path.is_file() and path.stat().st_size == blob.descriptor.size_bytes:
         with path.open("rb") as file:
-            if (
-                f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-                == blob.descriptor.digest
-            ):
+            if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == blob.descriptor.digest:
                 return
     _write(path, blob.read())
 

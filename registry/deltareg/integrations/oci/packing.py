@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 from deltareg.identity.manifest import Manifest, ManifestFile
-from deltareg.integrations.oci.content import OciBundle, OciBlob, Descriptor, encode, make_manifest
+from deltareg.integrations.oci.content import Descriptor, OciBlob, OciBundle, encode, make_manifest
 from deltareg.wire import VersionDetail
 
 Profile = Literal["modelpack", "image"]
@@ -66,10 +66,12 @@ def annotations_of(version: VersionDetail) -> dict[str, str]:
 def _modelpack(folder: Path, version: VersionDetail, manifest: Manifest) -> OciBundle:
     layers = [_layer(folder, file) for file in manifest.files]
     descriptor = {
-        "name": f"{version.namespace}/{version.name}", "version": f"v{version.version}",
-        "revision": version.digest, "createdAt": version.created_at,
+        "name": f"{version.namespace}/{version.name}",
+        "version": f"v{version.version}",
+        "revision": version.digest,
+        "createdAt": version.created_at,
         **({"description": version.message} if version.message else {}),
-    }  # fmt: skip
+    }
     dtypes = {tensor.dtype for tensor in manifest.tensors}
     precision = {"precision": min(dtypes).lower()} if len(dtypes) == 1 else {}
     config = {
@@ -77,9 +79,7 @@ def _modelpack(folder: Path, version: VersionDetail, manifest: Manifest) -> OciB
         "config": {"format": "safetensors", **precision},
         "modelfs": {"type": "layers", "diffIds": [layer.descriptor.digest for layer in layers]},
     }
-    return make_manifest(
-        MODEL, OciBlob.of(encode(config), MODEL_CONFIG), layers, annotations=annotations_of(version)
-    )
+    return make_manifest(MODEL, OciBlob.of(encode(config), MODEL_CONFIG), layers, annotations=annotations_of(version))
 
 
 def _layer(folder: Path, file: ManifestFile) -> OciBlob:
@@ -96,10 +96,13 @@ def _image(folder: Path, version: VersionDetail, manifest: Manifest, target: Pat
     layer = OciBlob(Descriptor(TAR, digest, size), target)
     config: Mapping[str, object] = {
         # Some runtimes want to know; nothing in it runs, so it is the same on every machine.
-        "architecture": "amd64", "os": "linux", "created": version.created_at, "config": {},
+        "architecture": "amd64",
+        "os": "linux",
+        "created": version.created_at,
+        "config": {},
         "rootfs": {"type": "layers", "diff_ids": [digest]},
         "history": [{"created": version.created_at, "created_by": "deltareg export"}],
-    }  # fmt: skip
+    }
     blob = OciBlob.of(encode(config), IMAGE_CONFIG)
     return make_manifest("", blob, [layer], annotations=annotations_of(version))
 

@@ -12,9 +12,7 @@ from deltareg.errors import InvalidInput
 
 SCHEME = "oci://"
 _HOST = re.compile(r"(localhost|[^/:]+\.[^/:]+|[^/:]+(?=:\d))(:\d{1,5})?|\[[0-9a-f:]+\](:\d{1,5})?")
-_REPOSITORY = re.compile(
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-)
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -84,9 +82,7 @@ def parse_place(text: str) -> Repository | OciLayout:
             fix="write oci://HOST/REPOSITORY:TAG, the repository in small letters",
         )
     if (tag and _TAG.fullmatch(tag) is None) or (digest and _DIGEST.fullmatch(digest) is None):
-        raise InvalidInput(
-            f"not a tag or digest of a registry: {text[:200]!r}", fix="write :TAG or @sha256:…"
-        )
+        raise InvalidInput(f"not a tag or digest of a registry: {text[:200]!r}", fix="write :TAG or @sha256:…")
     return Repository(host, name, tag, digest)
 
 

@@ -6,7 +6,7 @@ Each is kept as it was signed, whole, in one layer, and can be verified without 
 from collections.abc import Iterator
 
 from deltareg.client import Client
-from deltareg.integrations.oci.content import EMPTY, OciBundle, OciBlob, Descriptor, make_manifest
+from deltareg.integrations.oci.content import EMPTY, Descriptor, OciBlob, OciBundle, make_manifest
 from deltareg.integrations.oci.packing import OURS
 from deltareg.wire import VersionDetail
 from deltareg.wire.statements import VERDICT
@@ -25,14 +25,17 @@ def referrers_of(client: Client, version: VersionDetail, subject: Descriptor) ->
             if info.revoked:
                 continue
             body = client.signatures.show(version.ref, info.digest.partition(":")[2], form=form)
-            notes = {_CREATED: info.created_at, PREDICATE: info.predicate_type,
-                     f"{OURS}signed-by": info.signed_by}  # fmt: skip
+            notes = {_CREATED: info.created_at, PREDICATE: info.predicate_type, f"{OURS}signed-by": info.signed_by}
             yield _referrer(body.body.encode(), _type_of(body.body), notes, subject)
     verdicts = [one for one in client.verdicts.list(version.ref) if one.keyid]
     for verdict in reversed(verdicts):
         envelope = client.verdicts.envelope(verdict.id).envelope
-        notes = {_CREATED: verdict.created_at, PREDICATE: VERDICT,
-                 f"{OURS}suite": verdict.suite, f"{OURS}verdict": verdict.verdict}  # fmt: skip
+        notes = {
+            _CREATED: verdict.created_at,
+            PREDICATE: VERDICT,
+            f"{OURS}suite": verdict.suite,
+            f"{OURS}verdict": verdict.verdict,
+        }
         yield _referrer(envelope.encode(), STATEMENT, notes, subject)
 
 

@@ -13,18 +13,20 @@ from typing import Self
 from urllib.parse import urljoin
 
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.errors import (
-    Conflict,
-    Forbidden,
-    IntegrityFailure,
-    InvalidInput,
-    NotFound,
-    Unauthenticated,
-    Unavailable,
-)
+from deltareg.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound, Unauthenticated, Unavailable
 from deltareg.host.lean_httpx import httpx
 from deltareg.host.token_files import is_confidential
-from deltareg.integrations.oci.content import INDEX, MANIFEST, MOST_MANIFEST_BYTES, OciBundle, OciBlob, Descriptor, decode, descriptors_in, encode
+from deltareg.integrations.oci.content import (
+    INDEX,
+    MANIFEST,
+    MOST_MANIFEST_BYTES,
+    Descriptor,
+    OciBlob,
+    OciBundle,
+    decode,
+    descriptors_in,
+    encode,
+)
 from deltareg.integrations.oci.logins import find_login
 from deltareg.integrations.oci.places import Repository
 
@@ -42,9 +44,12 @@ class RegistryClient:
         scheme = "http" if is_confidential(address) else "https"
         self._place, self._login = place, find_login(place.host)
         self._http = httpx.Client(
-            base_url=f"{scheme}://{place.host}", timeout=_TIMEOUT, transport=transport,
-            follow_redirects=True, headers={"User-Agent": "deltareg"},
-        )  # fmt: skip
+            base_url=f"{scheme}://{place.host}",
+            timeout=_TIMEOUT,
+            transport=transport,
+            follow_redirects=True,
+            headers={"User-Agent": "deltareg"},
+        )
         self._authorization = ""
 
     def __enter__(self) -> Self:
@@ -52,10 +57,7 @@ class RegistryClient:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
         self._http.close()
@@ -97,13 +99,10 @@ class RegistryClient:
         """Open a blob; whoever takes it checks it."""
         path = self._path(f"blobs/{wanted.digest}")
         self._ask("HEAD", f"blobs/{wanted.digest}")  # by which one is known there, once
-        with (
-            _ours(self._place),
-            self._http.stream("GET", path, headers=self._headers()) as answer,
-        ):
+        with _ours(self._place), self._http.stream("GET", path, headers=self._headers()) as answer:
             if answer.is_error:
                 answer.read()
-            yield self._checked(answer).iter_bytes(1 << 20)
+            yield self._check_answer(answer).iter_bytes(1 << 20)
 
     def _send_blob(self, blob: OciBlob) -> None:
         kept = blob.descriptor
@@ -114,11 +113,9 @@ class RegistryClient:
         url = httpx.URL(where).copy_merge_params({"digest": kept.digest})
         if url.host != self._http.base_url.host:
             raise Unavailable(f"{self._place.host} sends uploads elsewhere, to {url.host}")
-        headers = self._headers() | {
-            "Content-Type": "application/octet-stream", "Content-Length": str(kept.size_bytes),
-        }  # fmt: skip
+        headers = self._headers() | {"Content-Type": "application/octet-stream", "Content-Length": str(kept.size_bytes)}
         with _ours(self._place):
-            self._checked(self._http.put(url, content=blob.read(), headers=headers))
+            self._check_answer(self._http.put(url, content=blob.read(), headers=headers))
 
     def _send_manifest(self, manifest: OciBlob, reference: str) -> bool:
         """Send a manifest; says whether the registry has understood what it refers to."""
@@ -136,10 +133,7 @@ class RegistryClient:
             known = descriptors_in(decode(raw, what=tag), "manifests", what=tag)
         new = {one.digest for one in referrers}
         merged = [*(one for one in known if one.digest not in new), *referrers]
-        index = {
-            "schemaVersion": 2, "mediaType": INDEX,
-            "manifests": [one.to_json() for one in merged],
-        }  # fmt: skip
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [one.to_json() for one in merged]}
         self._send_manifest(OciBlob.of(encode(index), INDEX), tag)
 
     def _ask(
@@ -154,15 +148,14 @@ class RegistryClient:
         def once() -> httpx.Response:
             with _ours(self._place):
                 return self._http.request(
-                    method, self._path(path), headers=self._headers() | (headers or {}),
-                    content=content,
-                )  # fmt: skip
+                    method, self._path(path), headers=self._headers() | (headers or {}), content=content
+                )
 
         answer = once()
         if answer.status_code == 401:
             self._authorization = self._authorize(answer)
             answer = once() if self._authorization else answer
-        return answer if may_miss and answer.status_code == 404 else self._checked(answer)
+        return answer if may_miss and answer.status_code == 404 else self._check_answer(answer)
 
     def _path(self, path: str) -> str:
         return f"/v2/{self._place.name}/{path}"
@@ -188,14 +181,12 @@ class RegistryClient:
         scope = asked.get("scope") or f"repository:{self._place.name}:pull,push"
         query = {"service": asked.get("service", ""), "scope": scope}
         with _ours(self._place):
-            answer = self._http.get(
-                realm, params=query, headers={"Authorization": basic} if basic else {}
-            )
-        found = decode(self._checked(answer).content, what=realm)
+            answer = self._http.get(realm, params=query, headers={"Authorization": basic} if basic else {})
+        found = decode(self._check_answer(answer).content, what=realm)
         token = found.get("token") or found.get("access_token")
         return f"Bearer {token}" if isinstance(token, str) else basic
 
-    def _checked(self, answer: httpx.Response) -> httpx.Response:
+    def _check_answer(self, answer: httpx.Response) -> httpx.Response:
         """Turn a refusal into our error.
 
         Raises:

@@ -37,7 +37,7 @@ class AdapterFinder:
         if "/" not in name:
             return None
         try:
-            by_name = self._opened()
+            by_name = self._open_once()
         except DeltaregError as error:
             if str(error) != self._trouble:
                 log.warning("no adapter is taken from the registry: %s; %s", error, error.fix)
@@ -49,7 +49,7 @@ class AdapterFinder:
         """End the looking after; what is loaded stays loaded."""
         self._open.close()
 
-    def _opened(self) -> "VersionsByName":
+    def _open_once(self) -> "VersionsByName":
         with self._opening:
             if self._by_name is None:
                 self._by_name = _open_names(self._open)
@@ -68,19 +68,15 @@ def _open_names(closing: ExitStack) -> "VersionsByName":
     from deltareg.integrations.vllm.surroundings import read_surroundings
 
     vllm, told = read_surroundings(), load_config().config
-    config = replace(
-        told, retries=min(told.retries, _RETRIES), patience_s=min(told.patience_s, _PATIENCE_S)
-    )
+    config = replace(told, retries=min(told.retries, _RETRIES), patience_s=min(told.patience_s, _PATIENCE_S))
     options = ByNameOptions(
-        vllm.home or config.cache_dir / "vllm", vllm.max_bytes, engine="vllm",
-        max_rank=vllm.max_rank, base=vllm.base,
-    )  # fmt: skip
+        vllm.home or config.cache_dir / "vllm", vllm.max_bytes, engine="vllm", max_rank=vllm.max_rank, base=vllm.base
+    )
     _log_as_vllm_does()
     client = closing.enter_context(Client(config))
     found = client.fleet.by_name(options, url=vllm.url, token=vllm.key)
     closing.callback(found.close)
-    log.info("adapters by name come from %s into %s; vLLM is at %s", config.server, options.home,
-             vllm.url)  # fmt: skip
+    log.info("adapters by name come from %s into %s; vLLM is at %s", config.server, options.home, vllm.url)
     return found
 
 

@@ -54,10 +54,13 @@ def read_surroundings(
         raise InvalidInput(f"DELTAREG_VLLM_URL is {url[:120]!r}", fix="write http://127.0.0.1:8000")
     key = told.api_key[0] if told.api_key else env.get("VLLM_API_KEY")
     return VllmEnvironment(
-        url, key or None, told.max_lora_rank, _folder(env.get("DELTAREG_VLLM_DIR")),
+        url,
+        key or None,
+        told.max_lora_rank,
+        _folder(env.get("DELTAREG_VLLM_DIR")),
         parse_size(env.get("DELTAREG_VLLM_KEEP") or _KEEP),
         _folder(env.get("DELTAREG_VLLM_BASE")),
-    )  # fmt: skip
+    )
 
 
 class _Told(argparse.Namespace):

@@ -37,14 +37,27 @@ def list_audit(
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         rows = audit_rows(
-            conn, actor=actor, action=action, subject=subject, before=before,
-            limit=check_limit(limit) + 1, by_parts=by_parts,
-        )  # fmt: skip
+            conn,
+            actor=actor,
+            action=action,
+            subject=subject,
+            before=before,
+            limit=check_limit(limit) + 1,
+            by_parts=by_parts,
+        )
     return page(
-        rows, limit, key=lambda row: row.id,
+        rows,
+        limit,
+        key=lambda row: row.id,
         show=lambda row: AuditRow(
-            id=row.id, at=rfc3339(row.created_at), actor=row.actor, token_id=row.token_id,
-            action=row.action, subject=row.subject, before=row.before, after=row.after,
+            id=row.id,
+            at=rfc3339(row.created_at),
+            actor=row.actor,
+            token_id=row.token_id,
+            action=row.action,
+            subject=row.subject,
+            before=row.before,
+            after=row.after,
             request_id=row.request_id,
         ),
-    )  # fmt: skip
+    )

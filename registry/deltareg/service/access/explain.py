@@ -12,14 +12,7 @@ from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.decide import AccessDecision, decide
 from deltareg.service.authority.grants import RESERVED, SCOPES, Grant, Right, UnclaimedNamespaces
 from deltareg.service.authority.held import HeldRole, grants_of_token, read_holdings
-from deltareg.service.authority.resources import (
-    EVERYTHING,
-    Base,
-    Channel,
-    Namespace,
-    Resource,
-    namespace_of,
-)
+from deltareg.service.authority.resources import EVERYTHING, Base, Channel, Namespace, Resource, namespace_of
 from deltareg.service.authority.roles import ROLE_OF, role_within
 from deltareg.service.registry import Caller, Registry, needs_token
 from deltareg.service.visibility import Visibility
@@ -28,9 +21,7 @@ from deltareg.wire import AccessAnswer, AccessReason
 EVERYWHERE = "everywhere"
 
 
-def explain_access(
-    registry: Registry, caller: Caller, *, principal: str, action: str, ref: str
-) -> AccessAnswer:
+def explain_access(registry: Registry, caller: Caller, *, principal: str, action: str, ref: str) -> AccessAnswer:
     """Say whether a principal may do something now, and why: of oneself, or where one manages.
 
     Args:
@@ -54,8 +45,7 @@ def explain_access(
     if parse_name(principal, "principal") != caller.principal:
         place = namespace_of(on)
         caller.require(
-            Right.ADMIN if place is None else Right.MAINTAIN,
-            on=EVERYTHING if place is None else Namespace(place),
+            Right.ADMIN if place is None else Right.MAINTAIN, on=EVERYTHING if place is None else Namespace(place)
         )
     with read(registry.engine) as conn:
         owner = queries.principal_id(conn, principal)
@@ -86,9 +76,8 @@ class _Case:
     """What one answer is made of."""
 
     def __init__(
-        self, conn: sa.Connection, owner: int, name: str, right: Right, on: Resource,
-        seen: Visibility,
-    ) -> None:  # fmt: skip
+        self, conn: sa.Connection, owner: int, name: str, right: Right, on: Resource, seen: Visibility
+    ) -> None:
         place = namespace_of(on)
         self._name, self._right, self._on, self._private = name, right, on, seen.private
         self._held = grant_queries.holdings_of(conn, owner)
@@ -104,9 +93,8 @@ class _Case:
             tokens = [AccessReason(is_met=False, what=f"{self._name} has no live token")]
         fix = "" if allowed else self._fix(is_held=any(role.is_met for role in roles))
         return AccessAnswer(
-            principal=self._name, action=self._right.value, ref=ref, allowed=allowed,
-            because=[*roles, *tokens], fix=fix,
-        )  # fmt: skip
+            principal=self._name, action=self._right.value, ref=ref, allowed=allowed, because=[*roles, *tokens], fix=fix
+        )
 
     def _by_roles(self) -> list[AccessReason]:
         found = [self._by_role(holding) for holding in self._holdings]

@@ -53,9 +53,7 @@ def check_free(name: str) -> None:
         InvalidInput: It would.
     """
     if name in RESERVED:
-        raise InvalidInput(
-            f"the name {name} is kept for what belongs to all", fix="choose another namespace"
-        )
+        raise InvalidInput(f"the name {name} is kept for what belongs to all", fix="choose another namespace")
 
 
 def give_owner(conn: sa.Connection, caller: Caller, namespace_id: int) -> None:
@@ -65,6 +63,4 @@ def give_owner(conn: sa.Connection, caller: Caller, namespace_id: int) -> None:
     if person != caller.principal_id:
         roles[caller.principal_id] = Role.PUSHER
     for principal, role in roles.items():
-        queries.add_grant(
-            conn, principal, role=role, namespace_id=namespace_id, created_by=caller.principal_id
-        )
+        queries.add_grant(conn, principal, role=role, namespace_id=namespace_id, created_by=caller.principal_id)

@@ -14,9 +14,7 @@ from deltareg.service.authority.roles import RIGHTS, ROLE_OF, Role
 from deltareg.service.registry import Caller
 from deltareg.wire import Scope, TokenCreate
 
-_ON_HOST = (
-    "deltareg-server token create --admin --for NAME --scope break-glass, on the server's host"
-)
+_ON_HOST = "deltareg-server token create --admin --for NAME --scope break-glass, on the server's host"
 
 
 def check_limits(request: TokenCreate) -> list[str] | None:
@@ -29,8 +27,7 @@ def check_limits(request: TokenCreate) -> list[str] | None:
         return None
     if request.everywhere:
         raise InvalidInput(
-            "a token for some namespaces is not one for everywhere",
-            fix="leave --everywhere out, or --namespace",
+            "a token for some namespaces is not one for everywhere", fix="leave --everywhere out, or --namespace"
         )
     return sorted({parse_name(name, "namespace") for name in request.namespaces})
 
@@ -56,8 +53,7 @@ def cannot_give(caller: Caller, right: Right, namespace: str | None) -> Forbidde
     else:
         fix = f"ask an owner of {namespace}" if namespace else "ask an admin"
     return Forbidden(
-        f"this token of {caller.principal} does not allow {right.value!r}{where}, and nobody gives"
-        " what they lack",
+        f"this token of {caller.principal} does not allow {right.value!r}{where}, and nobody gives what they lack",
         fix=fix,
     )
 

@@ -70,9 +70,13 @@ def revoke_key(registry: Registry, caller: Caller, keyid: str, request: KeyRevok
             if row.role == WORKER and row.is_live:
                 principal_queries.end_tokens_of(conn, row.name)
             caller.record(
-                conn, Action.KEY_REVOKE, f"key/{keyid}", on=EVERYTHING,
-                before=_facts(row), after={"reason": request.reason},
-            )  # fmt: skip
+                conn,
+                Action.KEY_REVOKE,
+                f"key/{keyid}",
+                on=EVERYTHING,
+                before=_facts(row),
+                after={"reason": request.reason},
+            )
         return shown_key(conn, keyid)
 
     return with_retry(registry.engine, transaction)
@@ -103,14 +107,25 @@ def announce_server_key(registry: Registry) -> None:
 
     def transaction(conn: sa.Connection) -> None:
         is_new = queries.add_key(
-            conn, role=SERVER, name=SERVER, principal_id=None, keyid=signer.keyid,
-            public=str(signer.public), host="", created_by=None,
-        )  # fmt: skip
+            conn,
+            role=SERVER,
+            name=SERVER,
+            principal_id=None,
+            keyid=signer.keyid,
+            public=str(signer.public),
+            host="",
+            created_by=None,
+        )
         if is_new:
             record_event(
-                conn, Action.KEY_ENROL, f"key/{signer.keyid}", on=EVERYTHING, before=None,
-                after={"role": SERVER, "key": str(signer.public)}, actor="registry",
-            )  # fmt: skip
+                conn,
+                Action.KEY_ENROL,
+                f"key/{signer.keyid}",
+                on=EVERYTHING,
+                before=None,
+                after={"role": SERVER, "key": str(signer.public)},
+                actor="registry",
+            )
 
     with_retry(registry.engine, transaction)
 
@@ -120,9 +135,7 @@ def shown_key(conn: sa.Connection, keyid: str) -> KeyInfo:
     return next(_show(row) for row in queries.key_rows(conn) if row.keyid == keyid)
 
 
-def _enrol(
-    conn: sa.Connection, caller: Caller, name: str, wanted: KeyText, *, replaces: bool
-) -> KeyInfo:
+def _enrol(conn: sa.Connection, caller: Caller, name: str, wanted: KeyText, *, replaces: bool) -> KeyInfo:
     owner = _principal(conn, name)
     before = queries.live_worker_key(conn, owner)
     known = queries.find_key(conn, public=str(wanted.key))
@@ -142,28 +155,31 @@ def _enrol(
 
 
 def _add(
-    conn: sa.Connection,
-    caller: Caller | None,
-    name: str,
-    owner: int,
-    wanted: KeyText,
-    *,
-    before: KeyRow | None,
+    conn: sa.Connection, caller: Caller | None, name: str, owner: int, wanted: KeyText, *, before: KeyRow | None
 ) -> KeyInfo:
     keyid = wanted.key.keyid
     queries.add_key(
-        conn, role=WORKER, name=name, principal_id=owner, keyid=keyid, public=str(wanted.key),
-        host=wanted.host, created_by=None if caller is None else caller.principal_id,
-    )  # fmt: skip
+        conn,
+        role=WORKER,
+        name=name,
+        principal_id=owner,
+        keyid=keyid,
+        public=str(wanted.key),
+        host=wanted.host,
+        created_by=None if caller is None else caller.principal_id,
+    )
     action = Action.KEY_ENROL if before is None else Action.KEY_ROTATE
     record_event(
-        conn, action, f"key/{keyid}", on=EVERYTHING,
+        conn,
+        action,
+        f"key/{keyid}",
+        on=EVERYTHING,
         before=None if before is None else _facts(before),
         after={"role": WORKER, "name": name, "key": str(wanted.key), "host": wanted.host},
         actor="registry" if caller is None else caller.principal,
         token_id=None if caller is None else caller.token_id,
         request_id="" if caller is None else caller.request_id,
-    )  # fmt: skip
+    )
     return shown_key(conn, keyid)
 
 
@@ -193,8 +209,16 @@ def _state(row: KeyRow) -> KeyState:
 
 def _show(row: ShownKeyRow) -> KeyInfo:
     return KeyInfo(
-        keyid=row.keyid, role=row.role, name=row.name, key=row.public, host=row.host,
-        state=_state(row), enrolled_at=rfc3339(row.created_at),
-        enrolled_by=row.maker or "registry", retired_at=rfc3339_or_none(row.retired_at),
-        revoked_at=rfc3339_or_none(row.revoked_at), revoked_by=row.ender, reason=row.reason,
-    )  # fmt: skip
+        keyid=row.keyid,
+        role=row.role,
+        name=row.name,
+        key=row.public,
+        host=row.host,
+        state=_state(row),
+        enrolled_at=rfc3339(row.created_at),
+        enrolled_by=row.maker or "registry",
+        retired_at=rfc3339_or_none(row.retired_at),
+        revoked_at=rfc3339_or_none(row.revoked_at),
+        revoked_by=row.ender,
+        reason=row.reason,
+    )

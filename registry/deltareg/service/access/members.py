@@ -45,13 +45,11 @@ def add_member(registry: Registry, caller: Caller, request: MemberAdd) -> Member
         owner = _principal(conn, request.principal)
         namespace_id = _namespace_id(conn, namespace)
         is_new = queries.add_grant(
-            conn, owner, role=role, namespace_id=namespace_id, pattern=request.pattern,
-            created_by=caller.principal_id,
-        )  # fmt: skip
+            conn, owner, role=role, namespace_id=namespace_id, pattern=request.pattern, created_by=caller.principal_id
+        )
         found = queries.grant_rows(
-            conn, namespace_id=namespace_id, everywhere=namespace is None, principal_id=owner,
-            role=role,
-        )  # fmt: skip
+            conn, namespace_id=namespace_id, everywhere=namespace is None, principal_id=owner, role=role
+        )
         row = next(row for row in found if row.pattern == request.pattern)
         if is_new:
             after = {"role": role, "pattern": request.pattern}
@@ -76,15 +74,11 @@ def list_members(
     with read(registry.engine) as conn:
         place = None if namespace is None else check_seen(conn, caller, namespace)
         rows = queries.grant_rows(
-            conn, namespace_id=place, everywhere=namespace is None,
-            after=after, limit=check_limit(limit) + 1,
-        )  # fmt: skip
+            conn, namespace_id=place, everywhere=namespace is None, after=after, limit=check_limit(limit) + 1
+        )
     is_managed = namespace is None or caller.may(Right.MAINTAIN, on=Namespace(namespace))
     seen = {} if is_managed else {"last_used_at": None}  # of others' tokens only who manages hears
-    return page(
-        rows, limit, key=lambda row: row.id,
-        show=lambda row: describe_member(row).model_copy(update=seen),
-    )  # fmt: skip
+    return page(rows, limit, key=lambda row: row.id, show=lambda row: describe_member(row).model_copy(update=seen))
 
 
 def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
@@ -136,11 +130,19 @@ def check_seen(conn: sa.Connection, caller: Caller, name: str) -> int:
 def describe_member(row: GrantRow) -> MemberInfo:
     """Show a role that somebody holds."""
     return MemberInfo(
-        id=row.id, principal=row.principal, kind=row.kind, person=row.person,
-        namespace=row.namespace, role=row.role, rights=sorted(RIGHTS[Role(row.role)]),
-        pattern=row.pattern, is_legacy=row.is_legacy, given_by=row.created_by or "registry",
-        given_at=rfc3339(row.created_at), last_used_at=rfc3339_or_none(row.last_used_at),
-    )  # fmt: skip
+        id=row.id,
+        principal=row.principal,
+        kind=row.kind,
+        person=row.person,
+        namespace=row.namespace,
+        role=row.role,
+        rights=sorted(RIGHTS[Role(row.role)]),
+        pattern=row.pattern,
+        is_legacy=row.is_legacy,
+        given_by=row.created_by or "registry",
+        given_at=rfc3339(row.created_at),
+        last_used_at=rfc3339_or_none(row.last_used_at),
+    )
 
 
 def _check_role(role: Role, namespace: str | None, pattern: str) -> None:
@@ -170,11 +172,9 @@ def _check_kept(conn: sa.Connection, row: GrantRow) -> None:
         what = "owner" if row.namespace else "admin"
         raise Conflict(
             f"{row.principal} is the last {what} of {where}",
-            fix=f"give it to somebody else first: deltareg member add {row.namespace} NAME"
-            " --role owner"
+            fix=f"give it to somebody else first: deltareg member add {row.namespace} NAME --role owner"
             if row.namespace
-            else "give it to somebody else first: deltareg member add --everywhere NAME"
-            " --role admin",
+            else "give it to somebody else first: deltareg member add --everywhere NAME --role admin",
         )
 
 

@@ -23,16 +23,12 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.wire import NamespaceChange, NamespaceCreate, NamespaceInfo, Page
 
 
-def list_namespaces(
-    registry: Registry, caller: Caller, *, cursor: str | None, limit: int
-) -> Page[NamespaceInfo]:
+def list_namespaces(registry: Registry, caller: Caller, *, cursor: str | None, limit: int) -> Page[NamespaceInfo]:
     """List namespaces by name; those that the caller may not see are left out."""
     caller.require(Right.READ, on=SHARED)
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
-        rows = queries.namespace_rows(
-            conn, sight=caller.sight, after=after, limit=check_limit(limit) + 1
-        )
+        rows = queries.namespace_rows(conn, sight=caller.sight, after=after, limit=check_limit(limit) + 1)
         shown = {info.name: info for info in _describe(conn, rows)}
     return page(rows, limit, show=lambda row: shown[row.name], key=lambda row: row.name)
 
@@ -78,9 +74,7 @@ def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreat
     return with_retry(registry.engine, transaction)
 
 
-def change_namespace(
-    registry: Registry, caller: Caller, name: str, request: NamespaceChange
-) -> NamespaceInfo:
+def change_namespace(registry: Registry, caller: Caller, name: str, request: NamespaceChange) -> NamespaceInfo:
     """Make a namespace as visible as it is to be: for its owners.
 
     Raises:
@@ -97,9 +91,7 @@ def change_namespace(
             queries.set_visibility(conn, namespace_id, request.visibility)
             before, after = {"visibility": row.visibility}, {"visibility": request.visibility}
             subject = f"namespace/{name}"
-            caller.record(
-                conn, Action.NAMESPACE_VISIBILITY, subject, on=place, before=before, after=after
-            )
+            caller.record(conn, Action.NAMESPACE_VISIBILITY, subject, on=place, before=before, after=after)
         return _describe(conn, [present(queries.namespace_row(conn, name))])[0]
 
     return with_retry(registry.engine, transaction)
@@ -109,9 +101,12 @@ def _describe(conn: sa.Connection, rows: Sequence[NamespaceRow]) -> list[Namespa
     owners = grant_queries.owners_of(conn, [row.id for row in rows])
     return [
         NamespaceInfo(
-            name=row.name, visibility=row.visibility, owners=owners.get(row.id, []),
-            deltas=row.lines, created_at=rfc3339(row.created_at),
+            name=row.name,
+            visibility=row.visibility,
+            owners=owners.get(row.id, []),
+            deltas=row.lines,
+            created_at=rfc3339(row.created_at),
             created_by=row.created_by or "registry",
         )
         for row in rows
-    ]  # fmt: skip
+    ]

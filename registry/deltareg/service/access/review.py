@@ -16,13 +16,7 @@ _WIDE = {"admin", "break-glass"}
 
 
 def review_access(
-    registry: Registry,
-    caller: Caller,
-    namespace: str | None,
-    *,
-    unused_days: int,
-    cursor: str | None,
-    limit: int,
+    registry: Registry, caller: Caller, namespace: str | None, *, unused_days: int, cursor: str | None, limit: int
 ) -> Page[AccessFinding]:
     """List roles with what looks like too much: of a namespace with all that reach it, or all.
 
@@ -36,16 +30,17 @@ def review_access(
     with read(registry.engine) as conn:
         place = None if namespace is None else check_seen(conn, caller, namespace)
         rows = queries.grant_rows(
-            conn, namespace_id=place, everywhere=place is not None, after=after,
-            limit=check_limit(limit) + 1,
-        )  # fmt: skip
+            conn, namespace_id=place, everywhere=place is not None, after=after, limit=check_limit(limit) + 1
+        )
         since = read_clock(conn) - unused_days * _DAY_US
     return page(
-        rows, limit, key=lambda row: row.id,
+        rows,
+        limit,
+        key=lambda row: row.id,
         show=lambda row: AccessFinding(
             member=describe_member(row), findings=_findings(row, since, unused_days), fix=_fix(row)
         ),
-    )  # fmt: skip
+    )
 
 
 def count_legacy(registry: Registry) -> tuple[int, int]:

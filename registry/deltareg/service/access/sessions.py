@@ -72,17 +72,13 @@ def open_session(registry: Registry, caller: Caller) -> SessionOpened:
 
     def transaction(conn: sa.Connection) -> None:
         queries.forget_sessions(conn)
-        queries.add_code(
-            conn, token_id=token_id, code_hash=hash_secret(code), for_us=_CODE_S * US_PER_S
-        )
+        queries.add_code(conn, token_id=token_id, code_hash=hash_secret(code), for_us=_CODE_S * US_PER_S)
 
     with_retry(registry.engine, transaction)
     return SessionOpened(code=code, expires_in_s=_CODE_S)
 
 
-def begin_by_code(
-    registry: Registry, code: str, *, bound_to: str, browser: str, request_id: str
-) -> str:
+def begin_by_code(registry: Registry, code: str, *, bound_to: str, browser: str, request_id: str) -> str:
     """Log a browser in by a code, and give the session's secret, which is told this once.
 
     Args:
@@ -99,9 +95,13 @@ def begin_by_code(
 
     def transaction(conn: sa.Connection) -> None:
         session_id = queries.begin_by_code(
-            conn, hash_secret(code), secret_hash=hash_secret(secret), bound_to=bound_to,
-            browser=browser[:_BROWSER_MOST], for_us=LONGEST_S * US_PER_S,
-        )  # fmt: skip
+            conn,
+            hash_secret(code),
+            secret_hash=hash_secret(secret),
+            bound_to=bound_to,
+            browser=browser[:_BROWSER_MOST],
+            for_us=LONGEST_S * US_PER_S,
+        )
         row = queries.live_session(conn, hash_secret(secret), bound_to=bound_to)
         if session_id is None or row is None:
             raise Unauthenticated("this code was used before, or is too old", fix=_AGAIN)
@@ -112,9 +112,7 @@ def begin_by_code(
     return secret
 
 
-def begin_by_token(
-    registry: Registry, token: str, *, bound_to: str, browser: str, request_id: str
-) -> str:
+def begin_by_token(registry: Registry, token: str, *, bound_to: str, browser: str, request_id: str) -> str:
     """Log a browser in by a token, and give the session's secret, which is told this once.
 
     Raises:
@@ -129,9 +127,13 @@ def begin_by_token(
     def transaction(conn: sa.Connection) -> None:
         queries.forget_sessions(conn)
         session_id = queries.add_session(
-            conn, token_id=token_id, secret_hash=hash_secret(secret), bound_to=bound_to,
-            browser=browser[:_BROWSER_MOST], for_us=LONGEST_S * US_PER_S,
-        )  # fmt: skip
+            conn,
+            token_id=token_id,
+            secret_hash=hash_secret(secret),
+            bound_to=bound_to,
+            browser=browser[:_BROWSER_MOST],
+            for_us=LONGEST_S * US_PER_S,
+        )
         _note(conn, caller, Action.SESSION_BEGIN, session_id, {"browser": browser[:_BROWSER_MOST]})
 
     with_retry(registry.engine, transaction)
@@ -179,9 +181,7 @@ def end_session(registry: Registry, caller: Caller, session_id: int) -> None:
     with_retry(registry.engine, transaction)
 
 
-def _note(
-    conn: sa.Connection, caller: Caller, action: Action, session_id: int, after: object
-) -> None:
+def _note(conn: sa.Connection, caller: Caller, action: Action, session_id: int, after: object) -> None:
     subject = f"session/{session_id}"
     caller.record(conn, action, subject, on=EVERYTHING, before=None, after=after)
 
@@ -198,6 +198,10 @@ def _touch(conn: sa.Connection, row: LiveSessionRow) -> None:
 
 def _show(row: SessionRow) -> SessionInfo:
     return SessionInfo(
-        id=row.id, token_id=row.token_id, browser=row.browser, begun_at=rfc3339(row.begun_at),
-        used_at=rfc3339(row.used_at), expires_at=rfc3339(row.expires_at),
-    )  # fmt: skip
+        id=row.id,
+        token_id=row.token_id,
+        browser=row.browser,
+        begun_at=rfc3339(row.begun_at),
+        used_at=rfc3339(row.used_at),
+        expires_at=rfc3339(row.expires_at),
+    )

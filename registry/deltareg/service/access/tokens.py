@@ -16,22 +16,14 @@ from deltareg.db.sql.clock import US_PER_S
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import check_limits, give_scopes, name_person
-from deltareg.service.authority.grants import SCOPES, WORKER, PublicNamespaces, Grant, Right, grants_of, scopes_for
+from deltareg.service.authority.grants import SCOPES, WORKER, Grant, PublicNamespaces, Right, grants_of, scopes_for
 from deltareg.service.authority.held import grants_of_token, read_holdings
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import ANONYMOUS, Caller, Registry, needs_token
-from deltareg.wire import (
-    Page,
-    Scope,
-    TokenCreate,
-    TokenCreated,
-    TokenInfo,
-    TokenKind,
-    WhoAmI,
-)
+from deltareg.wire import Page, Scope, TokenCreate, TokenCreated, TokenInfo, TokenKind, WhoAmI
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -65,9 +57,12 @@ def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
         Unauthenticated: Nobody's, or it is revoked or expired; the answer does not say which.
     """
     return answer_to(
-        registry, token, lambda conn, token_hash: (live_token(conn, token_hash), None),
-        lambda _conn, caller, _nothing: caller, request_id=request_id,
-    )  # fmt: skip
+        registry,
+        token,
+        lambda conn, token_hash: (live_token(conn, token_hash), None),
+        lambda _conn, caller, _nothing: caller,
+        request_id=request_id,
+    )
 
 
 def answer_to(
@@ -121,23 +116,16 @@ def _require_live(row: LiveTokenRow | None) -> LiveTokenRow:
     return row
 
 
-def caller_with(
-    registry: Registry, conn: sa.Connection, row: LiveTokenRow, request_id: str
-) -> Caller:
+def caller_with(registry: Registry, conn: sa.Connection, row: LiveTokenRow, request_id: str) -> Caller:
     """Say what a token allows at this moment: its scopes, with what its principal holds."""
     limits = None if row.namespaces is None else tuple(row.namespaces)
     seen = registry.visibilities.at(conn, row.epoch)
     scopes = scopes_for(row.principal_kind, row.scopes)
     grants = grants_of_token(scopes, row.held or "", limits, seen.private)
-    return Caller(
-        row.principal, row.principal_id, row.id, grants, request_id,
-        is_worker=row.principal_kind == WORKER,
-    )  # fmt: skip
+    return Caller(row.principal, row.principal_id, row.id, grants, request_id, is_worker=row.principal_kind == WORKER)
 
 
-def answer_anybody(
-    registry: Registry, act: Callable[[sa.Connection, Caller], T], *, request_id: str
-) -> T:
+def answer_anybody(registry: Registry, act: Callable[[sa.Connection, Caller], T], *, request_id: str) -> T:
     """Answer who has no token, of what is public."""
     with glance(registry.engine) as conn:
         public = registry.visibilities.at(conn, None).public
@@ -166,10 +154,14 @@ def whoami(registry: Registry, caller: Caller) -> WhoAmI:
     with read(registry.engine) as conn:
         row, held = queries.own_token(conn, caller.token_id)
     return WhoAmI(
-        principal=row.principal, kind=row.kind, scopes=row.scopes, token_id=row.id,
-        expires_at=rfc3339_or_none(row.expires_at), namespaces=row.namespaces,
+        principal=row.principal,
+        kind=row.kind,
+        scopes=row.scopes,
+        token_id=row.id,
+        expires_at=rfc3339_or_none(row.expires_at),
+        namespaces=row.namespaces,
         roles=[str(holding) for holding in read_holdings(held)],
-    )  # fmt: skip
+    )
 
 
 def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> TokenCreated:
@@ -194,19 +186,23 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
             if request.kind != "pat":
                 name_person(conn, owner, behind=caller.principal_id)
         lacking = give_scopes(
-            conn, caller, owner, request.scopes,
-            everywhere=limits is None and request.everywhere is not False,
-        )  # fmt: skip
+            conn, caller, owner, request.scopes, everywhere=limits is None and request.everywhere is not False
+        )
         token_id = queries.add_token(
-            conn, token_hash=hash_secret(secret), display=secret[:12], principal_id=owner,
-            kind=request.kind, scopes=request.scopes, namespaces=limits, note=request.note,
-            created_by=caller.principal_id, expires_in_us=request.expires_in_s * US_PER_S,
-        )  # fmt: skip
+            conn,
+            token_hash=hash_secret(secret),
+            display=secret[:12],
+            principal_id=owner,
+            kind=request.kind,
+            scopes=request.scopes,
+            namespaces=limits,
+            note=request.note,
+            created_by=caller.principal_id,
+            expires_in_us=request.expires_in_s * US_PER_S,
+        )
         info = _show(queries.token_rows(conn, token_id=token_id)[0])
         subject = f"token/{token_id}"
-        caller.record(
-            conn, Action.TOKEN_CREATE, subject, on=EVERYTHING, before=None, after=info.model_dump()
-        )
+        caller.record(conn, Action.TOKEN_CREATE, subject, on=EVERYTHING, before=None, after=info.model_dump())
     return TokenCreated(**dict(info), token=secret, lacking=lacking)
 
 
@@ -235,21 +231,23 @@ def bootstrap_token(
         give_scopes(conn, itself, owner, [*scopes, *also_held], everywhere=True)
         expires_in_us = None if expires_in_s is None else expires_in_s * US_PER_S
         token_id = queries.add_token(
-            conn, token_hash=hash_secret(secret), display=secret[:12], principal_id=owner,
-            kind=kind, scopes=scopes, namespaces=None, note=note, created_by=None,
+            conn,
+            token_hash=hash_secret(secret),
+            display=secret[:12],
+            principal_id=owner,
+            kind=kind,
+            scopes=scopes,
+            namespaces=None,
+            note=note,
+            created_by=None,
             expires_in_us=expires_in_us,
-        )  # fmt: skip
+        )
         after = {"principal": principal, "scopes": list(scopes)}
-        itself.record(
-            conn, Action.TOKEN_BOOTSTRAP, f"token/{token_id}", on=EVERYTHING,
-            before=None, after=after,
-        )  # fmt: skip
+        itself.record(conn, Action.TOKEN_BOOTSTRAP, f"token/{token_id}", on=EVERYTHING, before=None, after=after)
     return secret
 
 
-def list_tokens(
-    registry: Registry, caller: Caller, *, cursor: str | None, limit: int
-) -> Page[TokenInfo]:
+def list_tokens(registry: Registry, caller: Caller, *, cursor: str | None, limit: int) -> Page[TokenInfo]:
     """List all tokens, newest first, without secrets."""
     caller.require(Right.ADMIN, on=EVERYTHING)
     before = read_number_cursor(cursor)
@@ -274,9 +272,8 @@ def revoke_token(registry: Registry, caller: Caller, token_id: int) -> TokenInfo
         if is_changed:
             after = {"revoked_at": info.revoked_at}
             caller.record(
-                conn, Action.TOKEN_REVOKE, f"token/{token_id}", on=EVERYTHING,
-                before={"revoked_at": None}, after=after,
-            )  # fmt: skip
+                conn, Action.TOKEN_REVOKE, f"token/{token_id}", on=EVERYTHING, before={"revoked_at": None}, after=after
+            )
     return info
 
 
@@ -291,8 +288,16 @@ def _check_digits(kind: str, body: str) -> str:
 
 def _show(row: TokenRow) -> TokenInfo:
     return TokenInfo(
-        id=row.id, display=row.display, principal=row.principal, kind=row.kind, scopes=row.scopes,
-        note=row.note, created_at=rfc3339(row.created_at), created_by=row.created_by or "registry",
-        expires_at=rfc3339_or_none(row.expires_at), revoked_at=rfc3339_or_none(row.revoked_at),
-        last_used_at=rfc3339_or_none(row.last_used_at), namespaces=row.namespaces,
-    )  # fmt: skip
+        id=row.id,
+        display=row.display,
+        principal=row.principal,
+        kind=row.kind,
+        scopes=row.scopes,
+        note=row.note,
+        created_at=rfc3339(row.created_at),
+        created_by=row.created_by or "registry",
+        expires_at=rfc3339_or_none(row.expires_at),
+        revoked_at=rfc3339_or_none(row.revoked_at),
+        last_used_at=rfc3339_or_none(row.last_used_at),
+        namespaces=row.namespaces,
+    )

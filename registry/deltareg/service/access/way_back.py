@@ -34,9 +34,7 @@ class RecoveryToken:
     others: Sequence[int]
 
 
-def make_way_back(
-    registry: Registry, *, principal: str, scopes: Sequence[Scope], expires_in_s: int
-) -> RecoveryToken:
+def make_way_back(registry: Registry, *, principal: str, scopes: Sequence[Scope], expires_in_s: int) -> RecoveryToken:
     """Make a token for an admin. Every call makes another one; those before stay as they are.
 
     Raises:
@@ -47,14 +45,10 @@ def make_way_back(
         others = queries.live_tokens_noted(conn, principal, note=NOTE)
     if known is not None and known.kind != "user":
         raise Conflict(
-            f"{principal} is a {known.kind}, and an admin's token is for a person",
-            fix="name the person: --for NAME",
+            f"{principal} is a {known.kind}, and an admin's token is for a person", fix="name the person: --for NAME"
         )
     if known is not None and known.disabled_at is not None:
-        raise Conflict(
-            f"{principal} is disabled: none of their tokens is taken",
-            fix="name somebody else: --for NAME",
-        )
+        raise Conflict(f"{principal} is disabled: none of their tokens is taken", fix="name somebody else: --for NAME")
     try:
         secret = _make(registry, principal, scopes, expires_in_s)
     except IntegrityError:  # somebody else made the first one for that name at this moment
@@ -64,6 +58,5 @@ def make_way_back(
 
 def _make(registry: Registry, principal: str, scopes: Sequence[Scope], expires_in_s: int) -> str:
     return bootstrap_token(
-        registry, principal=principal, kind="pat", scopes=scopes, note=NOTE,
-        expires_in_s=expires_in_s,
-    )  # fmt: skip
+        registry, principal=principal, kind="pat", scopes=scopes, note=NOTE, expires_in_s=expires_in_s
+    )

@@ -5,8 +5,18 @@ from enum import Enum
 from functools import lru_cache
 
 from deltareg.refs import LineRef
-from deltareg.service.authority.grants import PublicNamespaces, Grant, NamespacePart, Reach, Right, NonPrivateNamespaces
-from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Base, Channel, Namespace, Resource, GeneralResource, namespace_of
+from deltareg.service.authority.grants import Grant, NamespacePart, NonPrivateNamespaces, PublicNamespaces, Reach, Right
+from deltareg.service.authority.resources import (
+    EVERYTHING,
+    SHARED,
+    SOMEWHERE,
+    Base,
+    Channel,
+    GeneralResource,
+    Namespace,
+    Resource,
+    namespace_of,
+)
 
 
 class AccessDecision(Enum):

@@ -11,7 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from deltareg.service.authority.resources import Namespace, GeneralResource
+from deltareg.service.authority.resources import GeneralResource, Namespace
 
 
 class Right(StrEnum):
@@ -91,7 +91,14 @@ class UnclaimedNamespaces:
         return name not in RESERVED and (self.limits is None or name in self.limits)
 
 
-Reach = Namespace | NamespacePart | NonPrivateNamespaces | PublicNamespaces | UnclaimedNamespaces | Literal[GeneralResource.EVERYTHING]
+Reach = (
+    Namespace
+    | NamespacePart
+    | NonPrivateNamespaces
+    | PublicNamespaces
+    | UnclaimedNamespaces
+    | Literal[GeneralResource.EVERYTHING]
+)
 
 
 @dataclass(frozen=True, slots=True)

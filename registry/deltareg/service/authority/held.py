@@ -5,8 +5,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from deltareg.service.authority.grants import SCOPES, Grant, NamespacePart, Reach, Right, UnclaimedNamespaces, NonPrivateNamespaces, implies
-from deltareg.service.authority.resources import Namespace, GeneralResource
+from deltareg.service.authority.grants import (
+    SCOPES,
+    Grant,
+    NamespacePart,
+    NonPrivateNamespaces,
+    Reach,
+    Right,
+    UnclaimedNamespaces,
+    implies,
+)
+from deltareg.service.authority.resources import GeneralResource, Namespace
 from deltareg.service.authority.roles import RIGHTS, Role
 
 _Limits = frozenset[str] | None
@@ -80,9 +89,7 @@ def read_holdings(text: str) -> tuple[HeldRole, ...]:
 
 
 @lru_cache(maxsize=4096)
-def grants_within(
-    scopes: frozenset[str], holdings: tuple[HeldRole, ...], limits: _Limits
-) -> frozenset[Grant]:
+def grants_within(scopes: frozenset[str], holdings: tuple[HeldRole, ...], limits: _Limits) -> frozenset[Grant]:
     """Give what a token allows because of the roles of its principal.
 
     Args:
@@ -104,9 +111,7 @@ def grants_within(
 
 
 @lru_cache(maxsize=256)
-def grants_by_sight(
-    scopes: frozenset[str], private: frozenset[str], limits: _Limits
-) -> frozenset[Grant]:
+def grants_by_sight(scopes: frozenset[str], private: frozenset[str], limits: _Limits) -> frozenset[Grant]:
     """Give what a token may read because it is not private."""
     if not any(implies(Right(scope), Right.READ) for scope in scopes if scope in SCOPES):
         return frozenset()

@@ -3,7 +3,7 @@
 from deltareg.errors import Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import Base, Channel, Namespace, Resource, GeneralResource, namespace_of
+from deltareg.service.authority.resources import Base, Channel, GeneralResource, Namespace, Resource, namespace_of
 from deltareg.service.authority.roles import ONLY_EVERYWHERE, ROLE_OF, role_within
 
 

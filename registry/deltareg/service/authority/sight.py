@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from deltareg.db.access.sight import VisibleLines
-from deltareg.service.authority.grants import PublicNamespaces, Grant, NamespacePart, Right, NonPrivateNamespaces
+from deltareg.service.authority.grants import Grant, NamespacePart, NonPrivateNamespaces, PublicNamespaces, Right
 from deltareg.service.authority.resources import EVERYTHING, Namespace
 
 
@@ -22,9 +22,7 @@ def sight_of(grants: frozenset[Grant]) -> VisibleLines | None:
     return VisibleLines(
         visibilities=tuple(sorted(visibilities)),
         namespaces=_sort_names(reach.name for reach in reaches if isinstance(reach, Namespace)),
-        lines=tuple(
-            sorted((reach.namespace, reach.lines) for reach in reaches if isinstance(reach, NamespacePart))
-        ),
+        lines=tuple(sorted((reach.namespace, reach.lines) for reach in reaches if isinstance(reach, NamespacePart))),
     )
 
 

@@ -36,14 +36,13 @@ def list_bases(
             lambda place: queries.base_rows(
                 conn, root=root, hub_id=hub_id, location=location, after=place, limit=limit + 1
             ),
-            start=after, limit=check_limit(limit), place=lambda row: str(row.name),
+            start=after,
+            limit=check_limit(limit),
+            place=lambda row: str(row.name),
             is_seen=lambda row: caller.may(Right.READ, on=Base(row.name)),
-        )  # fmt: skip
+        )
         shown = {info.name: info for info in describe_bases(conn, rows)}
-    return page(
-        rows, limit, key=lambda row: row.name,
-        show=lambda row: veiled_base(caller, shown[row.name]),
-    )  # fmt: skip
+    return page(rows, limit, key=lambda row: row.name, show=lambda row: veiled_base(caller, shown[row.name]))
 
 
 def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:

@@ -34,10 +34,12 @@ def diff_bases(registry: Registry, caller: Caller, name: str, other: str) -> Bas
         before, after = manifest_of_base(conn, one), manifest_of_base(conn, two)
     found = part_differences(before, after)
     return BaseDiff(
-        base=one.name, other=two.name, same_tensors=not any(d.part == TENSORS for d in found),
+        base=one.name,
+        other=two.name,
+        same_tensors=not any(d.part == TENSORS for d in found),
         differences=[BasePart(part=d.part, details=list(d.details)) for d in found],
         without_effect=inert_differences(before, after),
-    )  # fmt: skip
+    )
 
 
 def rename_base(registry: Registry, caller: Caller, name: str, request: BaseRename) -> BaseInfo:
@@ -55,21 +57,21 @@ def rename_base(registry: Registry, caller: Caller, name: str, request: BaseRena
         _check_renamable(base, after)
         if base.name != after:
             _refuse_taken(conn, base, after)
-            queries.rename_base(
-                conn, base.id, before=base.name, after=after, created_by=caller.principal_id
-            )
+            queries.rename_base(conn, base.id, before=base.name, after=after, created_by=caller.principal_id)
             caller.record(
-                conn, Action.BASE_RENAME, f"base/{after}", on=Base(after),
-                before={"name": base.name}, after={"name": after},
-            )  # fmt: skip
+                conn,
+                Action.BASE_RENAME,
+                f"base/{after}",
+                on=Base(after),
+                before={"name": base.name},
+                after={"name": after},
+            )
         return describe_base(conn, base_queries.base_rows(conn, base_id=base.id, limit=1)[0])
 
     return with_retry(registry.engine, transaction)
 
 
-def delete_base(
-    registry: Registry, caller: Caller, name: str, *, dry_run: bool = False
-) -> BaseInfo:
+def delete_base(registry: Registry, caller: Caller, name: str, *, dry_run: bool = False) -> BaseInfo:
     """Delete a base on which nothing stands; its bytes go with the next collection.
 
     With `dry_run` it is only found out whether it would be.
@@ -88,9 +90,13 @@ def delete_base(
         for run_id in active_of_base(conn, base.id):  # a proof that nobody asks for any more
             run_queries.cancel(conn, run_id, error=f"the base {base.name} was deleted")
         caller.record(
-            conn, Action.BASE_DELETE, f"base/{base.name}", on=Base(base.name),
-            before={"root": base.root, "identity": base.identity}, after={"deleted": True},
-        )  # fmt: skip
+            conn,
+            Action.BASE_DELETE,
+            f"base/{base.name}",
+            on=Base(base.name),
+            before={"root": base.root, "identity": base.identity},
+            after={"deleted": True},
+        )
         return shown
 
     return (try_transaction if dry_run else with_retry)(registry.engine, transaction)

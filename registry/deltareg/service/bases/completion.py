@@ -34,29 +34,33 @@ def check_completion(
         told = f"{base.name} is stored, and the rest of it needs its bytes, too"
         raise Refused([Problem(_MISMATCH, told, fix=f"deltareg base push PATH {base.name}")])
     differs = tell_differences(part_differences(manifest_of_base(conn, base), manifest))
-    raise Refused([
-        Problem(
-            _MISMATCH, f"the base {base.name} is another one (root {base.root}): {differs}",
-            fix="a base never changes; choose another name for this one",
-        )
-    ])  # fmt: skip
+    raise Refused(
+        [
+            Problem(
+                _MISMATCH,
+                f"the base {base.name} is another one (root {base.root}): {differs}",
+                fix="a base never changes; choose another name for this one",
+            )
+        ]
+    )
 
 
-def complete(
-    conn: sa.Connection, caller: Caller, base: BaseRow, manifest: Manifest, raw: bytes
-) -> None:
+def complete(conn: sa.Connection, caller: Caller, base: BaseRow, manifest: Manifest, raw: bytes) -> None:
     """Give a base its rest, with the manifest that tells it."""
     found = whole_base(manifest)
     parts = {name: str(digest) for name, digest in found.parts.items()}
     queries.complete_base(
-        conn, base.id, manifest_digest=str(manifest.digest), manifest=raw,
-        logical_bytes=manifest.logical_bytes,
-    )  # fmt: skip
+        conn, base.id, manifest_digest=str(manifest.digest), manifest=raw, logical_bytes=manifest.logical_bytes
+    )
     queries.complete_identity(conn, base.id, identity=str(found.identity), parts=parts)
     caller.record(
-        conn, Action.BASE_COMPLETE, f"base/{base.name}", on=Base(base.name),
-        before={"identity": base.identity}, after={"identity": str(found.identity)},
-    )  # fmt: skip
+        conn,
+        Action.BASE_COMPLETE,
+        f"base/{base.name}",
+        on=Base(base.name),
+        before={"identity": base.identity},
+        after={"identity": str(found.identity)},
+    )
 
 
 def _adds_only(conn: sa.Connection, base: BaseRow, manifest: Manifest) -> bool:

@@ -60,9 +60,7 @@ def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo
     try:
         files = stored.delta_files(manifest)
     except (BlobMissing, KeyError) as error:
-        raise NotFound(
-            f"the bytes of {ref_of(row)} are gone", fix="deltareg fsck --repair"
-        ) from error
+        raise NotFound(f"the bytes of {ref_of(row)} are gone", fix="deltareg fsck --repair") from error
     try:
         found = assess(files, header_tensors(files), after, kind=manifest.kind)
     except Refused as refused:
@@ -73,9 +71,7 @@ def show_fit(registry: Registry, caller: Caller, ref: Ref, base: str) -> FitInfo
 
 
 def _view(conn: sa.Connection, base: BaseRow) -> BaseView:
-    return view_of_base(
-        base.manifest_digest, lambda: base_queries.base_content(conn, base.id).manifest
-    )
+    return view_of_base(base.manifest_digest, lambda: base_queries.base_content(conn, base.id).manifest)
 
 
 def _unfit(ref: str, base: BaseRow, problems: Sequence[Problem]) -> FitInfo:
@@ -84,9 +80,7 @@ def _unfit(ref: str, base: BaseRow, problems: Sequence[Problem]) -> FitInfo:
     return FitInfo(ref=ref, base=base.name, outcome="retrain", reasons=[*errors[:_TOLD], *more])
 
 
-def _fitting(
-    ref: str, base: BaseRow, found: Assessment, *, old: BaseView, into: BaseView
-) -> FitInfo:
+def _fitting(ref: str, base: BaseRow, found: Assessment, *, old: BaseView, into: BaseView) -> FitInfo:
     """Say what is to be done with a version whose tensors all have their place."""
     touched = set(_find_touched(found, into))
     changed = [name for name in touched if _differs(name, old, into)]
@@ -102,9 +96,13 @@ def _fitting(
     if stale:
         reasons.append(f"it carries copies of {len(stale)} weights that are other ones by now")
     return FitInfo(
-        ref=ref, base=base.name, outcome="merge" if reasons else "verify", reasons=reasons,
-        weights=len(touched), changed=len(changed),
-    )  # fmt: skip
+        ref=ref,
+        base=base.name,
+        outcome="merge" if reasons else "verify",
+        reasons=reasons,
+        weights=len(touched),
+        changed=len(changed),
+    )
 
 
 def _find_touched(found: Assessment, base: BaseView) -> Iterator[str]:

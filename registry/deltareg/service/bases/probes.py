@@ -61,9 +61,7 @@ def draw_probes(conn: sa.Connection, base: BaseRow, manifest: Manifest | None = 
     queries.add_probes(conn, base.id, digest=str(drawn.digest), document=drawn.encode())
 
 
-def add_figures(
-    registry: Registry, caller: Caller, name: str, report: FiguresReport
-) -> BaseProbeSet:
+def add_figures(registry: Registry, caller: Caller, name: str, report: FiguresReport) -> BaseProbeSet:
     """Keep what a worker found of a base; the same again changes nothing.
 
     Raises:
@@ -79,9 +77,7 @@ def add_figures(
         draw_probes(conn, base)
         key = signing_queries.live_worker_key(conn, caller.principal_id)
         if key is None or key.role != WORKER:
-            raise BadSignature(
-                "figures of a base are taken from enrolled workers", fix="deltareg worker keys"
-            )
+            raise BadSignature("figures of a base are taken from enrolled workers", fix="deltareg worker keys")
         public = PublicKey.parse(key.public)
         signed = open_statement(envelope, {public.keyid: public}, predicate_type=FIGURES)
         said, shown = read_figures(signed.statement), _show_probes(conn, base)
@@ -94,14 +90,22 @@ def add_figures(
         if len(shown.figures) >= MOST:
             raise Conflict(f"{base.name} was measured in {MOST} ways already")
         is_new = queries.add_figures(
-            conn, base.id, surroundings=said.surroundings, keyid=signed.keyid, envelope=envelope,
+            conn,
+            base.id,
+            surroundings=said.surroundings,
+            keyid=signed.keyid,
+            envelope=envelope,
             created_by=caller.principal_id,
-        )  # fmt: skip
+        )
         if is_new:
             caller.record(
-                conn, Action.BASE_MEASURE, f"base/{base.name}", on=Base(base.name), before=None,
+                conn,
+                Action.BASE_MEASURE,
+                f"base/{base.name}",
+                on=Base(base.name),
+                before=None,
                 after={"probes": shown.digest, "keyid": signed.keyid},
-            )  # fmt: skip
+            )
         return _show_probes(conn, base)
 
     return with_retry(registry.engine, transaction)
@@ -110,20 +114,24 @@ def add_figures(
 def _show_probes(conn: sa.Connection, base: BaseRow) -> BaseProbeSet:
     document = queries.probes_document(conn, base.id)
     if document is None:
-        raise NotFound(
-            f"the base {base.name} has no probe set: its manifest cannot be read",
-            fix="deltareg fsck",
-        )
+        raise NotFound(f"the base {base.name} has no probe set: its manifest cannot be read", fix="deltareg fsck")
     drawn = BaseProbes.decode(document)
     return BaseProbeSet(
-        base=base.name, root=base.root, identity=identity_of(conn, base),
-        digest=str(drawn.digest), modalities=list(drawn.modalities), texts=len(drawn.texts),
+        base=base.name,
+        root=base.root,
+        identity=identity_of(conn, base),
+        digest=str(drawn.digest),
+        modalities=list(drawn.modalities),
+        texts=len(drawn.texts),
         document=document.decode(),
         figures=[
             BaseFigures(
-                surroundings=row.surroundings, keyid=row.keyid, signed_by=row.signer,
-                created_at=rfc3339(row.created_at), envelope=row.envelope.decode(),
+                surroundings=row.surroundings,
+                keyid=row.keyid,
+                signed_by=row.signer,
+                created_at=rfc3339(row.created_at),
+                envelope=row.envelope.decode(),
             )
             for row in queries.figures_rows(conn, base.id)
         ],
-    )  # fmt: skip
+    )

@@ -139,13 +139,11 @@ def record_stack(conn: sa.Connection, ground: StackFoundation, base_id: int, *, 
     if version.id not in pack_queries.lock_versions(conn, [version.id]):
         raise Conflict(f"{ref_of(version)} was deleted meanwhile", fix="name another version")
     queries.record_version_base(
-        conn, base_id, version_id=version.id, bottom_id=ground.bottom_id, depth=ground.depth,
-        recipe=recipe,
-    )  # fmt: skip
+        conn, base_id, version_id=version.id, bottom_id=ground.bottom_id, depth=ground.depth, recipe=recipe
+    )
     base_queries.add_relation(
-        conn, base_id, other_root=ground.below.root, relation="finetuned_from",
-        rule_version=FINETUNED_FROM_RULE,
-    )  # fmt: skip
+        conn, base_id, other_root=ground.below.root, relation="finetuned_from", rule_version=FINETUNED_FROM_RULE
+    )
 
 
 def _files_of(registry: Registry, version: VersionRow, manifest: Manifest) -> DeltaFiles:

@@ -37,8 +37,7 @@ def check_form(form: BaseForm) -> None:
     """
     if bool(form.variant_of) != bool(form.quantised):
         raise InvalidInput(
-            "a variant needs its root and its scheme",
-            fix="say both: --variant-of ROOT --quantised SCHEME",
+            "a variant needs its root and its scheme", fix="say both: --variant-of ROOT --quantised SCHEME"
         )
     for text in form.hub_ids:
         parse_hub_id(text)
@@ -52,9 +51,7 @@ def parse_hub_id(text: str) -> tuple[str, str]:
     """
     match = _HUB_ID.fullmatch(text)
     if match is None:
-        raise InvalidInput(
-            f"no id of the hub: {text[:120]!r}", fix="write ORG/NAME or ORG/NAME@REV"
-        )
+        raise InvalidInput(f"no id of the hub: {text[:120]!r}", fix="write ORG/NAME or ORG/NAME@REV")
     return match[1], match[2] or ""
 
 
@@ -100,14 +97,13 @@ def settle(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm) -
 def packed_base(base: BaseRow) -> Problem:
     """Say that nothing stands on a variant itself."""
     return Problem(
-        "quantised_base", f"the base {base.name} holds packed weights ({base.scheme})",
+        "quantised_base",
+        f"the base {base.name} holds packed weights ({base.scheme})",
         fix=f"push it with a current client, which holds it against {base.full_name}",
-    )  # fmt: skip
+    )
 
 
-def _make_variant(
-    conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm, scheme: SchemeName
-) -> None:
+def _make_variant(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm, scheme: SchemeName) -> None:
     root = _root_of(conn, caller, form)
     if base.scheme is not None:
         if (base.full_id, base.scheme) == (root.id, scheme):
@@ -125,20 +121,13 @@ def _root_of(conn: sa.Connection, caller: Caller, form: BaseForm) -> BaseRow:
     root = find_base(conn, caller, form.variant_of)
     if root.scheme is not None or root.version_id is not None:
         what = "a version" if root.scheme is None else f"a variant of {root.full_name} itself"
-        raise Refused([
-            Problem(CODE, f"{root.name} is {what}", fix="name the base in full precision")
-        ])  # fmt: skip
+        raise Refused([Problem(CODE, f"{root.name} is {what}", fix="name the base in full precision")])
     return root
 
 
 def _view(conn: sa.Connection, base: BaseRow) -> BaseView:
-    return view_of_base(
-        base.manifest_digest, lambda: base_queries.base_content(conn, base.id).manifest
-    )
+    return view_of_base(base.manifest_digest, lambda: base_queries.base_content(conn, base.id).manifest)
 
 
 def _record(conn: sa.Connection, caller: Caller, base: BaseRow, after: dict[str, str]) -> None:
-    caller.record(
-        conn, Action.BASE_REGISTER, f"base/{base.name}", on=Base(base.name), before=None,
-        after=after,
-    )  # fmt: skip
+    caller.record(conn, Action.BASE_REGISTER, f"base/{base.name}", on=Base(base.name), before=None, after=after)

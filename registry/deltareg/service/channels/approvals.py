@@ -27,11 +27,7 @@ from deltareg.service.ledger.channel_policy import digest_of_policy, policy_of
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove
 
-_ENDS = {
-    "rejected": Action.REQUEST_REJECT,
-    "withdrawn": Action.REQUEST_WITHDRAW,
-    "stale": Action.REQUEST_STALE,
-}
+_ENDS = {"rejected": Action.REQUEST_REJECT, "withdrawn": Action.REQUEST_WITHDRAW, "stale": Action.REQUEST_STALE}
 MOVED_ON = "the channel moved on"
 
 
@@ -45,14 +41,10 @@ def approvals_on(conn: sa.Connection, request: RequestRow) -> list[ApprovalRow]:
     return counting(conn, request, queries.approvals_of(conn, [request.id]).get(request.id, []))
 
 
-def counting(
-    conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalRow]
-) -> list[ApprovalRow]:
+def counting(conn: sa.Connection, request: RequestRow, given: Sequence[ApprovalRow]) -> list[ApprovalRow]:
     """Give those of some approvals that are of a request and count, as `approvals_on` does."""
     where = channel_of(request)
-    return [
-        row for row in given if row.request_id == request.id and not _has_lost(conn, row, where)
-    ]
+    return [row for row in given if row.request_id == request.id and not _has_lost(conn, row, where)]
 
 
 def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:
@@ -64,18 +56,22 @@ def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:
 
 
 def ask_for_approvals(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, version: VersionRow,
-    move: ChannelMove, *, warnings: Sequence[str] = (),
-) -> ApprovalDue | GatePending | None:  # fmt: skip
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: ChannelRow,
+    version: VersionRow,
+    move: ChannelMove,
+    *,
+    warnings: Sequence[str] = (),
+) -> ApprovalDue | GatePending | None:
     """Open the request that a promotion needs, or join it; None when it has its approvals.
 
     What comes back is to be raised once the transaction has been committed. Warnings that are
     accepted are written down with the request, for those who approve of it.
     """
     due = approvals_due(channel)
-    found = next(
-        (r for r in queries.open_requests(conn, channel.id) if r.version_id == version.id), None
-    )
+    found = next((r for r in queries.open_requests(conn, channel.id) if r.version_id == version.id), None)
     given = 0 if found is None else len(approvals_on(conn, found))
     if given >= due:
         return None
@@ -89,8 +85,7 @@ def ask_for_approvals(
         raise AssertionError("a request that was opened is there")
     what = "opened" if found is None else "open already"
     return ApprovalDue(
-        f"{ref_of(version)} waits for {tell_count(due - given)} on {channel.name}:"
-        f" request {request_id} is {what}",
+        f"{ref_of(version)} waits for {tell_count(due - given)} on {channel.name}: request {request_id} is {what}",
         fix=f"{who_may(request)}: deltareg request approve {request_id}",
         request=request_id,
     )
@@ -107,9 +102,7 @@ def tell_count(number: int) -> str:
     return f"{number} approval" + ("" if number == 1 else "s")
 
 
-def end_others(
-    conn: sa.Connection, caller: Caller, channel: ChannelRow, *, but: int | None, why: str
-) -> None:
+def end_others(conn: sa.Connection, caller: Caller, channel: ChannelRow, *, but: int | None, why: str) -> None:
     """Let the open requests of a channel be stale, but for that of one version.
 
     Call it before the channel moves, or before its policy changes, in the same transaction.
@@ -119,34 +112,23 @@ def end_others(
             end(conn, caller, request, state="stale", decision=why)
 
 
-def end(
-    conn: sa.Connection, caller: Caller, request: RequestRow, *, state: str, decision: str
-) -> None:
+def end(conn: sa.Connection, caller: Caller, request: RequestRow, *, state: str, decision: str) -> None:
     """End an open request without a move, with its audit row."""
     queries.decide(conn, request.id, state=state, decided_by=caller.principal_id, decision=decision)
     after = {"state": state, "version": request.number, "reason": decision}
-    caller.record(
-        conn, _ENDS[state], subject_of(request), on=line_of(request),
-        before={"state": "open"}, after=after,
-    )  # fmt: skip
+    caller.record(conn, _ENDS[state], subject_of(request), on=line_of(request), before={"state": "open"}, after=after)
 
 
-def note_promoted(
-    conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow
-) -> int | None:
+def note_promoted(conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow) -> int | None:
     """Give the request that a promotion is about to answer, with its audit row."""
     for request in queries.open_requests(conn, channel.id):
         if request.version_id == version.id:
             given = approvals_on(conn, request)
-            after = {
-                "state": "promoted", "version": request.number,
-                "approved_by": [row.principal for row in given],
-            }  # fmt: skip
+            after = {"state": "promoted", "version": request.number, "approved_by": [row.principal for row in given]}
             before = {"state": "open"}
             caller.record(
-                conn, Action.REQUEST_PROMOTE, subject_of(request), on=line_of(request),
-                before=before, after=after,
-            )  # fmt: skip
+                conn, Action.REQUEST_PROMOTE, subject_of(request), on=line_of(request), before=before, after=after
+            )
             return int(request.id)
     return None
 
@@ -162,15 +144,19 @@ def subject_of(request: RequestRow) -> str:
 
 
 def _open(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, version: VersionRow,
-    move: ChannelMove,
-) -> int:  # fmt: skip
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, version: VersionRow, move: ChannelMove
+) -> int:
     digest = digest_of_policy(channel)
     request_id = queries.add_request(
-        conn, channel_id=channel.id, version_id=version.id, digest=version.manifest_digest,
-        policy_digest=digest, seen_revision=channel.revision,
-        opener_id=caller.principal_id, reason=move.reason,
-    )  # fmt: skip
+        conn,
+        channel_id=channel.id,
+        version_id=version.id,
+        digest=version.manifest_digest,
+        policy_digest=digest,
+        seen_revision=channel.revision,
+        opener_id=caller.principal_id,
+        reason=move.reason,
+    )
     after = {"state": "open", "version": version.number, "reason": move.reason, "policy": digest}
     subject = f"{line}@{channel.name}/request/{request_id}"
     caller.record(conn, Action.REQUEST_OPEN, subject, on=line, before=None, after=after)

@@ -21,11 +21,7 @@ from deltareg.service.channels.fitness import unfitness
 from deltareg.service.channels.gate import FRESH_POLICY
 from deltareg.service.channels.policies import describe_floors
 from deltareg.service.channels.reviews import describe_broken, moves_to_review
-from deltareg.service.clock import (
-    parse_time,
-    rfc3339,
-    rfc3339_or_none,
-)
+from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import own_policy_of, policy_of
 from deltareg.service.ledger.freeze import end_of, tell_frozen, what_freezes
@@ -52,9 +48,7 @@ def list_channels(registry: Registry, caller: Caller, line: LineRef) -> Page[Cha
         return Page(items=_describe_now(conn, line, rows))
 
 
-def show_channel(
-    registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None
-) -> ChannelInfo:
+def show_channel(registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None) -> ChannelInfo:
     """Show what a channel serves, or served at a time.
 
     Raises:
@@ -68,10 +62,7 @@ def show_channel(
         at_us = parse_time(at)
         revision = queries.revision_at(conn, row.id, at_us=at_us)
         if revision is None:
-            raise NotFound(
-                f"{line}@{name} served nothing yet at {at}",
-                fix=f"deltareg channel history {line} {name}",
-            )
+            raise NotFound(f"{line}@{name} served nothing yet at {at}", fix=f"deltareg channel history {line} {name}")
         odd = _ask_odd(conn, row, revision)
         return _describe(line, [(row, revision)], odd, at_us=at_us)[0]
 
@@ -93,20 +84,29 @@ def list_revisions(
         row = find_channel(conn, caller, line, name)
         rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
     return page(
-        rows, limit, key=lambda revision: revision.number,
-        show=lambda revision: describe_revision(name, revision),
-    )  # fmt: skip
+        rows, limit, key=lambda revision: revision.number, show=lambda revision: describe_revision(name, revision)
+    )
 
 
 def describe_revision(channel: str, row: RevisionRow) -> RevisionInfo:
     """Show an entry of the ledger of a channel."""
     return RevisionInfo(
-        channel=channel, revision=row.number, kind=row.kind, version=row.version,
-        digest=row.digest, previous=row.previous, actor=row.actor, reason=row.reason,
-        verdicts=row.verdict_ids, at=rfc3339(row.created_at), until=rfc3339_or_none(row.ends_at),
-        break_glass=row.break_glass, reviewed_by=row.reviewed_by, review=row.review,
+        channel=channel,
+        revision=row.number,
+        kind=row.kind,
+        version=row.version,
+        digest=row.digest,
+        previous=row.previous,
+        actor=row.actor,
+        reason=row.reason,
+        verdicts=row.verdict_ids,
+        at=rfc3339(row.created_at),
+        until=rfc3339_or_none(row.ends_at),
+        break_glass=row.break_glass,
+        reviewed_by=row.reviewed_by,
+        review=row.review,
         request=row.request,
-    )  # fmt: skip
+    )
 
 
 def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str) -> ChannelInfo:
@@ -119,9 +119,7 @@ def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str)
         if queries.channel_row(conn, delta.id, name) is None:
             queries.add_channel(conn, delta.id, name, policy=FRESH_POLICY)
             subject = f"{line}@{name}"
-            caller.record(
-                conn, Action.CHANNEL_CREATE, subject, on=line, before=None, after=FRESH_POLICY
-            )
+            caller.record(conn, Action.CHANNEL_CREATE, subject, on=line, before=None, after=FRESH_POLICY)
         return describe_channel(conn, line, find_channel(conn, caller, line, name))
 
     return with_retry(registry.engine, transaction)
@@ -158,9 +156,7 @@ def describe_channel(conn: sa.Connection, line: LineRef, row: ChannelRow) -> Cha
     return _describe_now(conn, line, [row])[0]
 
 
-def _describe_now(
-    conn: sa.Connection, line: LineRef, rows: Sequence[ChannelRow]
-) -> list[ChannelInfo]:
+def _describe_now(conn: sa.Connection, line: LineRef, rows: Sequence[ChannelRow]) -> list[ChannelInfo]:
     if not rows:
         return []
     one = rows[0].id if len(rows) == 1 else channel_standing.ALL
@@ -171,10 +167,7 @@ def _describe_now(
     shown = _describe(line, found, _odd_of(beside), at_us=now_us)
     served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
     unfit = unfitness(conn, served, rows, now_us=now_us)
-    return [
-        info.model_copy(update={"unfit": unfit.get(row.id, [])})
-        for info, row in zip(shown, rows, strict=True)
-    ]
+    return [info.model_copy(update={"unfit": unfit.get(row.id, [])}) for info, row in zip(shown, rows, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +195,12 @@ def _odd_of(beside: CombinedResult) -> _Odd:
 def _ask_odd(conn: sa.Connection, row: ChannelRow, newest: RevisionRow) -> _Odd:
     served = [] if newest.version_id is None else [newest.version_id]
     return _Odd(
-        queries.quarantined_numbers(conn, [row.id]), moves_to_review(conn, [row.id]),
-        standing_on_versions(conn, served),
-    )  # fmt: skip
+        queries.quarantined_numbers(conn, [row.id]), moves_to_review(conn, [row.id]), standing_on_versions(conn, served)
+    )
 
 
 def _describe(
-    line: LineRef,
-    found: Sequence[tuple[ChannelRow, RevisionRow | None]],
-    odd: _Odd,
-    *,
-    at_us: int,
+    line: LineRef, found: Sequence[tuple[ChannelRow, RevisionRow | None]], odd: _Odd, *, at_us: int
 ) -> list[ChannelInfo]:
     """Show channels with the revisions that stood at a time."""
     served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
@@ -236,21 +224,32 @@ def _show(line: LineRef, row: ChannelRow, newest: RevisionRow | None, *, at_us: 
     policy = policy_of(row)
     frozen = what_freezes(row, newest, at_us=at_us)
     info = ChannelInfo(
-        channel=row.name, revision=0, version=None, digest=None, ref=None,
+        channel=row.name,
+        revision=0,
+        version=None,
+        digest=None,
+        ref=None,
         suites=[suite.name for suite in policy.suites],
-        policy=policy_fields(own_policy_of(row)), floors=describe_floors(line, row),
-        policy_digest=str(policy_digest(policy)), is_frozen=frozen is not None,
+        policy=policy_fields(own_policy_of(row)),
+        floors=describe_floors(line, row),
+        policy_digest=str(policy_digest(policy)),
+        is_frozen=frozen is not None,
         frozen_because="" if frozen is None else tell_frozen(frozen, row.name),
         frozen_until=None if frozen is None else end_of(frozen),
-    )  # fmt: skip
+    )
     if newest is None:
         return info
     number = newest.version
     return info.model_copy(
         update={
-            "revision": newest.number, "version": number, "digest": newest.digest,
+            "revision": newest.number,
+            "version": number,
+            "digest": newest.digest,
             "ref": None if number is None else f"{line}:v{number}",
-            "is_revoked": newest.revoked_at is not None, "kind": newest.kind,
-            "actor": newest.actor, "reason": newest.reason, "at": rfc3339(newest.created_at),
+            "is_revoked": newest.revoked_at is not None,
+            "kind": newest.kind,
+            "actor": newest.actor,
+            "reason": newest.reason,
+            "at": rfc3339(newest.created_at),
         }
-    )  # fmt: skip
+    )

@@ -44,9 +44,14 @@ def unfitness(
         policy, version = policies[channel.id], known[served[channel.id]]
         # What it is compared with, by whom it is approved and when it may move was asked before.
         now = Circumstances(
-            channel.name, now_us, str(policy_digest(policy)), suites, incumbent=None,
-            variants=version.variants, identities=version.identities,
-        )  # fmt: skip
+            channel.name,
+            now_us,
+            str(policy_digest(policy)),
+            suites,
+            incumbent=None,
+            variants=version.variants,
+            identities=version.identities,
+        )
         asked = replace(policy, environment="any")  # a failure is one wherever it was found
         verdicts = version.verdicts_on(channel.id)
         found[channel.id] = [

@@ -44,9 +44,12 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
     def transaction(conn: sa.Connection) -> None:
         channels = _by_channel(conn, caller, followed)
         agent_id = queries.see_agent(
-            conn, name, principal_id=caller.principal_id, engine=report.engine,
+            conn,
+            name,
+            principal_id=caller.principal_id,
+            engine=report.engine,
             every_us=round(report.every_s * US_PER_S),
-        )  # fmt: skip
+        )
         if agent_id is None:
             raise Forbidden(
                 f"an agent of another principal is called {name!r}",
@@ -76,15 +79,17 @@ def list_followers(
         line = None if ref is None else find_line(conn, caller, ref.line)
         channel = None if ref is None or ref.channel is None else _channel_id(conn, caller, ref)
         rows = queries.follower_rows(
-            conn, delta_id=None if line is None else line.id, channel_id=channel,
-            sight=caller.sight, after=after, limit=check_limit(limit) + 1,
-        )  # fmt: skip
+            conn,
+            delta_id=None if line is None else line.id,
+            channel_id=channel,
+            sight=caller.sight,
+            after=after,
+            limit=check_limit(limit) + 1,
+        )
     return page(rows, limit, show=show_follower, key=lambda row: row.id)
 
 
-def followers_of(
-    conn: sa.Connection, caller: Caller, channel_id: int, *, limit: int
-) -> list[FollowerInfo]:
+def followers_of(conn: sa.Connection, caller: Caller, channel_id: int, *, limit: int) -> list[FollowerInfo]:
     """List those who follow a channel that the caller may read, in the order that they came."""
     rows = queries.follower_rows(
         conn, delta_id=None, channel_id=channel_id, sight=caller.sight, after=None, limit=limit
@@ -115,10 +120,7 @@ def forget_agent(registry: Registry, caller: Caller, name: str) -> None:
         if row.principal_id != caller.principal_id:
             caller.require(Right.ADMIN, on=EVERYTHING)
         queries.delete_agent(conn, row.id)
-        caller.record(
-            conn, Action.AGENT_FORGET, f"agent/{name}", on=EVERYTHING,
-            before={"agent": name}, after=None,
-        )  # fmt: skip
+        caller.record(conn, Action.AGENT_FORGET, f"agent/{name}", on=EVERYTHING, before={"agent": name}, after=None)
 
     with_retry(registry.engine, transaction)
 
@@ -141,10 +143,7 @@ def _by_channel(
     """Give what is told of each channel by the channel's id; all are looked up at once."""
     known = queries.channel_ids(conn, {_name(ref) for ref, _ in followed})
     # What was not found is looked for by itself, for the words of the refusal.
-    return {
-        known.get(_name(ref)) or _channel_id(conn, caller, ref): _columns(observed)
-        for ref, observed in followed
-    }
+    return {known.get(_name(ref)) or _channel_id(conn, caller, ref): _columns(observed) for ref, observed in followed}
 
 
 def _name(ref: Ref) -> tuple[str, str, str]:
@@ -158,24 +157,39 @@ def _channel_id(conn: sa.Connection, caller: Caller, ref: Ref) -> int:
 
 def _columns(observed: Observed) -> dict[str, object]:
     return {
-        "revision": observed.revision, "version": observed.version, "digest": observed.digest,
-        "state": observed.state, "error": observed.error, "base": observed.base,
+        "revision": observed.revision,
+        "version": observed.version,
+        "digest": observed.digest,
+        "state": observed.state,
+        "error": observed.error,
+        "base": observed.base,
         "trouble": observed.trouble,
-    }  # fmt: skip
+    }
 
 
 def show_follower(row: FollowerRow) -> FollowerInfo:
     """Show what an agent serves of a channel beside what the channel says."""
     return FollowerInfo(
-        agent=row.agent, owner=row.owner, engine=row.engine,
+        agent=row.agent,
+        owner=row.owner,
+        engine=row.engine,
         channel=f"{row.namespace}/{row.line}@{row.channel}",
-        desired_revision=row.desired_revision, desired_version=row.desired_version,
-        desired_digest=row.desired_digest, revision=row.revision, version=row.version,
-        digest=row.digest, state=row.state, error=row.error, drift=drift_of(row), base=row.base,
+        desired_revision=row.desired_revision,
+        desired_version=row.desired_version,
+        desired_digest=row.desired_digest,
+        revision=row.revision,
+        version=row.version,
+        digest=row.digest,
+        state=row.state,
+        error=row.error,
+        drift=drift_of(row),
+        base=row.base,
         trouble=row.trouble,
-        since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
-        seen_age_s=max(0, row.age_us) / US_PER_S, every_s=row.every_us / US_PER_S,
-    )  # fmt: skip
+        since=rfc3339(row.since),
+        seen_at=rfc3339(row.seen_at),
+        seen_age_s=max(0, row.age_us) / US_PER_S,
+        every_s=row.every_us / US_PER_S,
+    )
 
 
 def drift_of(row: FollowerRow | FollowerStateRow) -> Drift:

@@ -39,19 +39,18 @@ def show_floor(registry: Registry, caller: Caller, namespace: str | None) -> Flo
         row = queries.floor_row(conn, namespace_id)
     floor = parse_floor({} if row is None else row.policy, of=_describe_place(namespace))
     return FloorInfo(
-        of=floor.of, namespace=namespace, policy=floor.fields(), digest=str(floor.digest),
-        reason="" if row is None else row.reason, actor=None if row is None else row.actor,
+        of=floor.of,
+        namespace=namespace,
+        policy=floor.fields(),
+        digest=str(floor.digest),
+        reason="" if row is None else row.reason,
+        actor=None if row is None else row.actor,
         at=rfc3339_or_none(None if row is None else row.created_at),
-    )  # fmt: skip
+    )
 
 
 def set_floor(
-    registry: Registry,
-    caller: Caller,
-    namespace: str | None,
-    request: FloorSet,
-    *,
-    is_seen: Callable[[str], bool],
+    registry: Registry, caller: Caller, namespace: str | None, request: FloorSet, *, is_seen: Callable[[str], bool]
 ) -> FloorChange:
     """Replace what a namespace, or the server, asks of every channel.
 
@@ -79,34 +78,36 @@ def set_floor(
         row = queries.floor_row(conn, namespace_id)
         before = parse_floor({} if row is None else row.policy, of=wanted.of)
         change = FloorChange(
-            of=wanted.of, namespace=namespace, before=before.fields(), after=wanted.fields(),
-            digest=str(wanted.digest), is_changed=before.digest != wanted.digest,
-        )  # fmt: skip
+            of=wanted.of,
+            namespace=namespace,
+            before=before.fields(),
+            after=wanted.fields(),
+            digest=str(wanted.digest),
+            is_changed=before.digest != wanted.digest,
+        )
         if not change.is_changed:  # perhaps by this very request, whose answer was lost
             return change
         if not is_seen(str(before.digest)):
-            raise StaleRevision(
-                f"what {wanted.of} asks was changed meanwhile", fix=f"look again: {wanted.command}"
-            )
+            raise StaleRevision(f"what {wanted.of} asks was changed meanwhile", fix=f"look again: {wanted.command}")
         check_names(conn, caller, wanted.policy)
         queries.add_floor(
-            conn, namespace_id, policy=change.after, reason=request.reason,
-            created_by=caller.principal_id,
-        )  # fmt: skip
+            conn, namespace_id, policy=change.after, reason=request.reason, created_by=caller.principal_id
+        )
         stale = _end_requests(conn, caller, namespace_id, wanted)
         caller.record(
-            conn, Action.FLOOR_SET, _subject(namespace), on=place,
+            conn,
+            Action.FLOOR_SET,
+            _subject(namespace),
+            on=place,
             before={"policy": change.before},
             after={"policy": change.after, "digest": change.digest, "reason": request.reason},
-        )  # fmt: skip
+        )
         return change.model_copy(update={"stale_requests": stale})
 
     return (try_transaction if request.dry_run else with_retry)(registry.engine, transaction)
 
 
-def _end_requests(
-    conn: sa.Connection, caller: Caller, namespace_id: int | None, floor: Floor
-) -> list[int]:
+def _end_requests(conn: sa.Connection, caller: Caller, namespace_id: int | None, floor: Floor) -> list[int]:
     """End the requests whose channels ask for something else now; give their numbers."""
     ended: list[int] = []
     for request in open_requests_of(conn, namespace_id):

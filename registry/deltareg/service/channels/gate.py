@@ -106,32 +106,39 @@ def check_gate(
         return answer_of(conn, registry, version, channel, case)
 
 
-def answer_of(
-    conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: GateCase
-) -> GateAnswer:
+def answer_of(conn: sa.Connection, registry: Registry, version: VersionRow, channel: str, case: GateCase) -> GateAnswer:
     """Say what the gate of a channel says of a version, signed where the registry has a key."""
     rulings, verdicts = case.rulings(), case.passes()
     unmet = [ruling for ruling in rulings if not ruling.is_met]
-    signed = b"" if registry.signer is None else sign_answer(
-        conn, registry.signer, ref=ref_of(version), digest=version.manifest_digest,
-        channel=channel, policy_digest=case.now.policy_digest, verdicts=verdicts,
-        unmet=[ruling.rule for ruling in unmet],
-    )  # fmt: skip
+    signed = (
+        b""
+        if registry.signer is None
+        else sign_answer(
+            conn,
+            registry.signer,
+            ref=ref_of(version),
+            digest=version.manifest_digest,
+            channel=channel,
+            policy_digest=case.now.policy_digest,
+            verdicts=verdicts,
+            unmet=[ruling.rule for ruling in unmet],
+        )
+    )
     return GateAnswer(
-        ref=ref_of(version), channel=channel, allowed=not unmet,
-        unmet=[
-            UnmetRule(rule=u.rule, message=u.message, fix=u.fix, asked_by=list(u.asked_by))
-            for u in unmet
-        ],
+        ref=ref_of(version),
+        channel=channel,
+        allowed=not unmet,
+        unmet=[UnmetRule(rule=u.rule, message=u.message, fix=u.fix, asked_by=list(u.asked_by)) for u in unmet],
         rules=[
             GateRule(
-                rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite,
-                asked_by=list(r.asked_by),
+                rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite, asked_by=list(r.asked_by)
             )
             for r in rulings
         ],
-        policy_digest=case.now.policy_digest, verdicts=verdicts, vsa=signed.decode(),
-    )  # fmt: skip
+        policy_digest=case.now.policy_digest,
+        verdicts=verdicts,
+        vsa=signed.decode(),
+    )
 
 
 def gather(
@@ -149,33 +156,43 @@ def gather(
         found = before_gate.before_channel(conn, version, channel)
     policy, known = policy_of(channel), read_known(conn, version, found)
     candidate = replace(
-        known.candidate, is_quarantined=found.one(before_gate.QUARANTINE) is not None,
+        known.candidate,
+        is_quarantined=found.one(before_gate.QUARANTINE) is not None,
         serving=serving_facts(conn, version) if policy.servable else {},
-    )  # fmt: skip
+    )
     return GateCase(
-        candidate, own_policy_of(channel),
+        candidate,
+        own_policy_of(channel),
         floors_of(channel, namespace=version.namespace),
-        known.verdicts_on(channel.id), _circumstances(conn, version, channel, policy, known, found),
-    )  # fmt: skip
+        known.verdicts_on(channel.id),
+        _circumstances(conn, version, channel, policy, known, found),
+    )
 
 
 def _circumstances(
-    conn: sa.Connection, version: VersionRow, channel: ChannelRow, policy: Policy,
-    known: KnownVersion, found: CombinedResult,
-) -> Circumstances:  # fmt: skip
+    conn: sa.Connection,
+    version: VersionRow,
+    channel: ChannelRow,
+    policy: Policy,
+    known: KnownVersion,
+    found: CombinedResult,
+) -> Circumstances:
     digest, now_us = str(policy_digest(policy)), found.all(before_gate.MOMENT)[0].now
     newest = found.one(before_gate.NEWEST)
     freeze = standing_freeze(newest, at_us=now_us)
     served, digest_served = (None, None) if newest is None else (newest.version_id, newest.digest)
     return Circumstances(
-        channel=channel.name, now_us=now_us, policy_digest=digest,
+        channel=channel.name,
+        now_us=now_us,
+        policy_digest=digest,
         suites=suite_facts(conn, (suite.name for suite in policy.suites)),
         environments=worker_environments(conn) if policy.environment == "strict" else frozenset(),
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, found, digest),
         incumbent=None if served == version.id else digest_served or "",
-        variants=known.variants, identities=known.identities,
-    )  # fmt: skip
+        variants=known.variants,
+        identities=known.identities,
+    )
 
 
 def _approvals(conn: sa.Connection, version: VersionRow, found: CombinedResult, digest: str) -> list[str]:

@@ -42,10 +42,7 @@ class KnownVersion:
 
     def verdicts_on(self, channel_id: int) -> list[VerdictFact]:
         """Give the verdicts as the gate of a channel sees them, newest first."""
-        return [
-            fact_of(row, standing_on(self.waivers.get(row.id, ()), channel_id=channel_id))
-            for row in self.verdicts
-        ]
+        return [fact_of(row, standing_on(self.waivers.get(row.id, ()), channel_id=channel_id)) for row in self.verdicts]
 
 
 def known_of(conn: sa.Connection, version: VersionRow) -> KnownVersion:
@@ -69,27 +66,31 @@ def read_known(conn: sa.Connection, version: VersionRow, found: CombinedResult) 
     own = () if version.base_id is None else aliases.get(version.base_id, ())
     return KnownVersion(
         _candidate(conn, version, near_of(conn, found), own),
-        found.all(before_gate.VERDICTS), waivers,
+        found.all(before_gate.VERDICTS),
+        waivers,
         {name: variant.root for name, variant in variants.items()},
         {name: variant.identity or "" for name, variant in variants.items()},
-    )  # fmt: skip
+    )
 
 
-def _candidate(
-    conn: sa.Connection, version: VersionRow, near: VersionAncestry, aliases: Sequence[str]
-) -> Candidate:
+def _candidate(conn: sa.Connection, version: VersionRow, near: VersionAncestry, aliases: Sequence[str]) -> Candidate:
     below = corrupt_below(conn, version, near)
     return Candidate(
-        ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
-        base=Digest.parse(version.base_root), base_name=version.base_name or "",
-        kind=version.kind, is_deleted=version.deleted_at is not None,
+        ref=ref_of(version),
+        manifest=Digest.parse(version.manifest_digest),
+        base=Digest.parse(version.base_root),
+        base_name=version.base_name or "",
+        kind=version.kind,
+        is_deleted=version.deleted_at is not None,
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
-        revoked_below=revoked_below(conn, version, near), identity=version.base_identity or "",
+        revoked_below=revoked_below(conn, version, near),
+        identity=version.base_identity or "",
         base_aliases=aliases,
-        signatures=_signatures(conn, version), proof=proof_of(version),
+        signatures=_signatures(conn, version),
+        proof=proof_of(version),
         corrupt_below="" if below is None else below.told,
         corrupt_fix="" if below is None else below.fix,
-    )  # fmt: skip
+    )
 
 
 def _signatures(conn: sa.Connection, version: VersionRow) -> list[SignatureFact]:

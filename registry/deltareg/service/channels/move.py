@@ -25,12 +25,7 @@ from deltareg.service.resolve import find_channel
 from deltareg.wire import ChannelMove, MoveResult
 
 _FREEZES = {"freeze", "unfreeze"}
-_ACTS = {
-    "promote": promote,
-    "rollback": roll_back,
-    "freeze": freeze_channel,
-    "unfreeze": unfreeze_channel,
-}
+_ACTS = {"promote": promote, "rollback": roll_back, "freeze": freeze_channel, "unfreeze": unfreeze_channel}
 
 
 def move_channel(
@@ -69,8 +64,7 @@ def move_channel(
         channel = find_channel(conn, caller, line, name, lock=True)
         if channel.revision != seen:
             raise StaleRevision(
-                f"{line}@{name} is at #{channel.revision}, not at #{seen}: somebody moved it"
-                " meanwhile",
+                f"{line}@{name} is at #{channel.revision}, not at #{seen}: somebody moved it meanwhile",
                 fix=f"look again: deltareg channel show {line} {name}",
             )
         _check_reason(line, channel, move)
@@ -108,7 +102,4 @@ def _check(move: ChannelMove) -> None:
 
 def _check_reason(line: LineRef, channel: ChannelRow, move: ChannelMove) -> None:
     if policy_of(channel).is_protected and not move.reason.strip():
-        raise InvalidInput(
-            f"{line}@{channel.name} is protected: every move takes a reason",
-            fix="say why: -m REASON",
-        )
+        raise InvalidInput(f"{line}@{channel.name} is protected: every move takes a reason", fix="say why: -m REASON")

@@ -13,13 +13,7 @@ from deltareg.delta.serving import engine_names
 from deltareg.documents.strict_fields import DocumentPlace, read_word
 from deltareg.errors import InvalidInput, StaleRevision
 from deltareg.gate.floors import over
-from deltareg.gate.policy import (
-    Policy,
-    parse_policy,
-    policy_digest,
-    policy_fields,
-    stored_fields,
-)
+from deltareg.gate.policy import Policy, parse_policy, policy_digest, policy_fields, stored_fields
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base, Channel
@@ -42,27 +36,20 @@ def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) ->
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
     return PolicyInfo(
-        channel=name, policy=policy_fields(own_policy_of(channel)),
-        digest=digest_of_policy(channel), floors=describe_floors(line, channel),
-    )  # fmt: skip
+        channel=name,
+        policy=policy_fields(own_policy_of(channel)),
+        digest=digest_of_policy(channel),
+        floors=describe_floors(line, channel),
+    )
 
 
 def describe_floors(line: LineRef, channel: ChannelRow) -> list[ChannelFloor]:
     """Show what is asked of a channel beside its own policy."""
-    return [
-        ChannelFloor(of=floor.of, policy=floor.fields())
-        for floor in floors_of(channel, namespace=line.namespace)
-    ]
+    return [ChannelFloor(of=floor.of, policy=floor.fields()) for floor in floors_of(channel, namespace=line.namespace)]
 
 
 def set_policy(
-    registry: Registry,
-    caller: Caller,
-    line: LineRef,
-    name: str,
-    request: PolicySet,
-    *,
-    is_seen: Callable[[str], bool],
+    registry: Registry, caller: Caller, line: LineRef, name: str, request: PolicySet, *, is_seen: Callable[[str], bool]
 ) -> PolicyChange:
     """Replace the policy of a channel that is still the one that the caller saw.
 
@@ -118,16 +105,18 @@ def _write(
     queries.replace_policy(conn, channel.id, policy=stored)
     after = {"policy": change.after, "digest": change.digest, "reason": reason}
     caller.record(
-        conn, Action.CHANNEL_POLICY, f"{line}@{channel.name}", on=line,
-        before={"policy": change.before}, after=after,
-    )  # fmt: skip
+        conn, Action.CHANNEL_POLICY, f"{line}@{channel.name}", on=line, before={"policy": change.before}, after=after
+    )
 
 
 def _change(name: str, before: Policy, after: Policy, *, digest: str) -> PolicyChange:
     return PolicyChange(
-        channel=name, before=policy_fields(before), after=policy_fields(after),
-        digest=digest, is_changed=policy_fields(before) != policy_fields(after),
-    )  # fmt: skip
+        channel=name,
+        before=policy_fields(before),
+        after=policy_fields(after),
+        digest=digest,
+        is_changed=policy_fields(before) != policy_fields(after),
+    )
 
 
 def check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
@@ -176,7 +165,4 @@ def _check_variants(conn: sa.Connection, caller: Caller, policy: Policy) -> None
 
 def _check_reason(before: Policy, after: Policy, reason: str) -> None:
     if (before.is_protected or after.is_protected) and not reason:
-        raise InvalidInput(
-            "the channel is protected: a change of its policy takes a reason",
-            fix="say why: -m REASON",
-        )
+        raise InvalidInput("the channel is protected: a change of its policy takes a reason", fix="say why: -m REASON")

@@ -19,9 +19,13 @@ from deltareg.wire import ChannelMove, MoveResult
 
 
 def promote(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
-    current: RevisionRow | None, move: ChannelMove,
-) -> MoveResult | GatePending:  # fmt: skip
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: ChannelRow,
+    current: RevisionRow | None,
+    move: ChannelMove,
+) -> MoveResult | GatePending:
     """Move a channel to a version, or open the request for that.
 
     Raises:

@@ -80,10 +80,13 @@ def look_back(conn: sa.Connection, channel: ChannelRow, near: Sequence[LedgerRow
     frozen = what_freezes(channel, newest, at_us=case.now.now_us)
     packs = found.all(before_gate.PACKS)
     return RollbackSnapshot(
-        version, target.number, packs, _facts(conn, channel, target, near, found, case),
+        version,
+        target.number,
+        packs,
+        _facts(conn, channel, target, near, found, case),
         "" if frozen is None else tell_frozen(frozen, channel.name),
         [row.number for row in found.all(before_gate.QUARANTINED)],
-    )  # fmt: skip
+    )
 
 
 def readiness_of(
@@ -95,15 +98,23 @@ def readiness_of(
     facts = replace(found.facts, objects_lost=_ask_store(store, found.packs))
     lights = judge_readiness(facts, frozen=found.frozen)
     return ReadinessInfo(
-        channel=name, ref=facts.ref, version=found.version.number, revision=found.revision,
-        ready=gravest(lights), lights=[_light(light) for light in lights],
-    )  # fmt: skip
+        channel=name,
+        ref=facts.ref,
+        version=found.version.number,
+        revision=found.revision,
+        ready=gravest(lights),
+        lights=[_light(light) for light in lights],
+    )
 
 
 def _facts(
-    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, near: Sequence[LedgerRow],
-    found: CombinedResult, case: GateCase,
-) -> TargetFacts:  # fmt: skip
+    conn: sa.Connection,
+    channel: ChannelRow,
+    target: LedgerRow,
+    near: Sequence[LedgerRow],
+    found: CombinedResult,
+    case: GateCase,
+) -> TargetFacts:
     now_us, packs = case.now.now_us, found.all(before_gate.PACKS)
     behind, age_s = distance(conn, channel, target, now_us=now_us, near=near)
     is_inside = is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback)
@@ -115,17 +126,23 @@ def _facts(
     everything = case.unmet("approvals", "quarantined", "frozen")
     unmet = () if is_inside else everything
     return TargetFacts(
-        ref=case.candidate.ref, is_deleted=case.candidate.is_deleted,
-        revoked=_tell_revoked(case.candidate), packs=len(packs),
-        packs_lost=sum(pack.state != "live" for pack in packs), objects_lost=None,
-        base=case.candidate.base_name, is_base_stored=base is not None and bool(base.stored_bytes),
+        ref=case.candidate.ref,
+        is_deleted=case.candidate.is_deleted,
+        revoked=_tell_revoked(case.candidate),
+        packs=len(packs),
+        packs_lost=sum(pack.state != "live" for pack in packs),
+        objects_lost=None,
+        base=case.candidate.base_name,
+        is_base_stored=base is not None and bool(base.stored_bytes),
         verdict="" if newest is None else f"{newest.suite}: {newest.outcome}",
         verdict_age_s=0.0 if newest is None else (now_us - newest.created_us) / US_PER_S,
         is_verdict_counting=len(case.passes()) == len(asked),
-        behind=behind, age_s=age_s, is_in_window=is_inside,
+        behind=behind,
+        age_s=age_s,
+        is_in_window=is_inside,
         unmet=tuple(one.message for one in unmet),
         failed=tuple(one.message for one in everything if one.rule == "failed"),
-    )  # fmt: skip
+    )
 
 
 def _ask_store(store: BlobStore, packs: Sequence[PackStateRow]) -> int | None:
@@ -163,9 +180,7 @@ def _nowhere(name: str, near: Sequence[LedgerRow]) -> ReadinessInfo:
     else:
         told = f"v{served} is the first that it serves"
     light = ReadinessLight(name="version", light="no", message=told)
-    return ReadinessInfo(
-        channel=name, ref=None, version=None, revision=None, ready="no", lights=[light]
-    )
+    return ReadinessInfo(channel=name, ref=None, version=None, revision=None, ready="no", lights=[light])
 
 
 def _light(light: ReadyLight) -> ReadinessLight:

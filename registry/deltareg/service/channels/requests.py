@@ -62,9 +62,14 @@ def list_requests(
     with read(registry.engine) as conn:
         delta_id = None if line is None else find_line(conn, caller, line).id
         rows = queries.request_rows(
-            conn, state=state, delta_id=delta_id, channel=channel, sight=caller.sight,
-            before=before, limit=check_limit(limit) + 1,
-        )  # fmt: skip
+            conn,
+            state=state,
+            delta_id=delta_id,
+            channel=channel,
+            sight=caller.sight,
+            before=before,
+            limit=check_limit(limit) + 1,
+        )
         given = {row.id: approvals_on(conn, row) for row in rows}
     return page(rows, limit, key=lambda row: row.id, show=lambda row: _describe(row, given[row.id]))
 
@@ -82,9 +87,7 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
         return _show_request(conn, row).model_copy(update={"setbacks": fallen})
 
 
-def approve_request(
-    registry: Registry, caller: Caller, request_id: int, *, message: str
-) -> RequestInfo:
+def approve_request(registry: Registry, caller: Caller, request_id: int, *, message: str) -> RequestInfo:
     """Approve a request; the last approval that is due moves the channel if the gate is met.
 
     Approving again changes nothing.
@@ -100,15 +103,13 @@ def approve_request(
         given = queries.approvals_of(conn, [request.id]).get(request.id, [])
         if caller.principal_id not in {row.principal_id for row in given}:
             queries.add_approval(
-                conn, request.id, principal_id=caller.principal_id, token_id=caller.token_id,
-                message=message,
-            )  # fmt: skip
+                conn, request.id, principal_id=caller.principal_id, token_id=caller.token_id, message=message
+            )
             after = {"version": request.number, "message": message, "approvals": len(given) + 1}
             before = {"approvals": len(given)}
             caller.record(
-                conn, Action.REQUEST_APPROVE, subject_of(request), on=line_of(request),
-                before=before, after=after,
-            )  # fmt: skip
+                conn, Action.REQUEST_APPROVE, subject_of(request), on=line_of(request), before=before, after=after
+            )
         _promote_if_due(conn, caller, request, channel)
 
     def is_done(conn: sa.Connection, request: RequestRow) -> bool:
@@ -119,9 +120,7 @@ def approve_request(
     return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
 
 
-def reject_request(
-    registry: Registry, caller: Caller, request_id: int, *, reason: str
-) -> RequestInfo:
+def reject_request(registry: Registry, caller: Caller, request_id: int, *, reason: str) -> RequestInfo:
     """Reject a request, with a reason.
 
     Raises:
@@ -183,8 +182,7 @@ def _decide(
             return _show_request(conn, request)
         if request.state != "open":
             raise Conflict(
-                f"request {request.id} is {request.state}{_by(request)}",
-                fix=f"deltareg request show {request.id}",
+                f"request {request.id} is {request.state}{_by(request)}", fix=f"deltareg request show {request.id}"
             )
         act(conn, request, channel)
         ended = _find(conn, caller, request_id)
@@ -209,15 +207,12 @@ def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> No
     if same is not None:
         also = "" if same == caller.principal_id else ", under another name,"
         raise Forbidden(
-            f"{caller.principal}{also} {whose[same]}, so somebody else has to approve"
-            f" request {request.id}",
+            f"{caller.principal}{also} {whose[same]}, so somebody else has to approve request {request.id}",
             fix=f"ask {who_may(request)}",
         )
 
 
-def _promote_if_due(
-    conn: sa.Connection, caller: Caller, request: RequestRow, channel: ChannelRow
-) -> None:
+def _promote_if_due(conn: sa.Connection, caller: Caller, request: RequestRow, channel: ChannelRow) -> None:
     given = approvals_on(conn, request)
     if len(given) < approvals_due(channel):
         return
@@ -228,10 +223,7 @@ def _promote_if_due(
         return
     line = LineRef(request.namespace, request.line)
     current = channel_queries.revision_at(conn, channel.id, number=channel.revision)
-    move = ChannelMove(
-        kind="promote", version=version.number, reason=request.reason,
-        accept_warnings=bool(accepted),
-    )  # fmt: skip
+    move = ChannelMove(kind="promote", version=version.number, reason=request.reason, accept_warnings=bool(accepted))
     serve(conn, caller, line, channel, current, version, move, case)
 
 
@@ -287,19 +279,28 @@ def before_its_gate(
 def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:
     due = approvals_due(row)
     return RequestInfo(
-        id=row.id, state=row.state, channel=row.channel, line=f"{row.namespace}/{row.line}",
-        ref=f"{row.namespace}/{row.line}:v{row.number}", version=row.number, digest=row.digest,
-        previous=row.previous, policy_digest=row.policy_digest, seen_revision=row.seen_revision,
-        opener=row.opener, uploader=row.uploader, reason=row.reason,
-        opened_at=rfc3339(row.created_at), due=due,
+        id=row.id,
+        state=row.state,
+        channel=row.channel,
+        line=f"{row.namespace}/{row.line}",
+        ref=f"{row.namespace}/{row.line}:v{row.number}",
+        version=row.number,
+        digest=row.digest,
+        previous=row.previous,
+        policy_digest=row.policy_digest,
+        seen_revision=row.seen_revision,
+        opener=row.opener,
+        uploader=row.uploader,
+        reason=row.reason,
+        opened_at=rfc3339(row.created_at),
+        due=due,
         missing=max(0, due - len(given)) if row.state == "open" else 0,
-        approvals=[
-            ApprovalInfo(principal=a.principal, message=a.message, at=rfc3339(a.created_at))
-            for a in given
-        ],
-        decided_by=row.decider, decided_at=rfc3339_or_none(row.decided_at),
-        decision=row.decision, revision=row.revision,
-    )  # fmt: skip
+        approvals=[ApprovalInfo(principal=a.principal, message=a.message, at=rfc3339(a.created_at)) for a in given],
+        decided_by=row.decider,
+        decided_at=rfc3339_or_none(row.decided_at),
+        decision=row.decision,
+        revision=row.revision,
+    )
 
 
 def _by(request: RequestRow) -> str:

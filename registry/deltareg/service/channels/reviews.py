@@ -51,9 +51,7 @@ def review_move(
     return with_retry(registry.engine, transaction)
 
 
-def moves_to_review(
-    conn: sa.Connection, channel_ids: Sequence[int]
-) -> dict[int, list[GlassBroken]]:
+def moves_to_review(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, list[GlassBroken]]:
     """List the moves of channels that wait for a review, oldest first, by channel."""
     found: dict[int, list[GlassBroken]] = {}
     for row in queries.to_review(conn, channel_ids):
@@ -64,16 +62,19 @@ def moves_to_review(
 def describe_broken(move: RevisionRow | BrokenGlassRow) -> GlassBroken:
     """Show a move that broke the glass, and until when somebody has to look at it."""
     return GlassBroken(
-        revision=move.number, kind=move.kind, version=move.version, actor=move.actor,
-        reason=move.reason, at=rfc3339(move.created_at),
+        revision=move.number,
+        kind=move.kind,
+        version=move.version,
+        actor=move.actor,
+        reason=move.reason,
+        at=rfc3339(move.created_at),
         due=rfc3339(move.created_at + REVIEW_DUE_US),
-    )  # fmt: skip
+    )
 
 
 def _check(
-    conn: sa.Connection, line: LineRef, name: str, number: int, move: RevisionRow | None,
-    caller: Caller,
-) -> None:  # fmt: skip
+    conn: sa.Connection, line: LineRef, name: str, number: int, move: RevisionRow | None, caller: Caller
+) -> None:
     history = f"deltareg channel history {line} {name}"
     if move is None or not move.break_glass:
         what = "is not there" if move is None else "broke no glass"

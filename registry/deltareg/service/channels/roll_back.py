@@ -43,9 +43,13 @@ _MOVES = {"promote", "rollback"}
 
 
 def roll_back(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
-    current: RevisionRow | None, move: ChannelMove,
-) -> MoveResult:  # fmt: skip
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: ChannelRow,
+    current: RevisionRow | None,
+    move: ChannelMove,
+) -> MoveResult:
     """Move a channel back to a version that it served before.
 
     Raises:
@@ -90,17 +94,23 @@ def _verify_again(
     ]
     return [
         queue_verify(
-            conn, caller, version, suite, again=True, labels={}, priority=HIGH, new_id=uuid4,
-            channel=channel.name, variant=variant,
+            conn,
+            caller,
+            version,
+            suite,
+            again=True,
+            labels={},
+            priority=HIGH,
+            new_id=uuid4,
+            channel=channel.name,
+            variant=variant,
         )
         for variant in (None, *variants)
         for suite in suites
-    ]  # fmt: skip
+    ]
 
 
-def _refuse_frozen(
-    conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow
-) -> None:
+def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow) -> None:
     """Refuse a move while somebody, or the policy, says that there is none."""
     at_us = read_clock(conn)
     frozen = what_freezes(channel, current, at_us=at_us)
@@ -117,11 +127,7 @@ def _refuse_frozen(
 
 
 def find_target(
-    conn: sa.Connection,
-    line: LineRef,
-    channel: ChannelRow,
-    current: RevisionRow,
-    move: ChannelMove,
+    conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow, move: ChannelMove
 ) -> LedgerRow:
     """Choose the revision to go back to: named, or so many versions back.
 
@@ -143,8 +149,7 @@ def find_target(
         where = "one step back" if steps == 1 else f"{steps} steps back"
     if found is None or found.version_id is None:
         raise NotFound(
-            f"{line}@{channel.name} never served {where}",
-            fix=f"deltareg channel history {line} {channel.name}",
+            f"{line}@{channel.name} never served {where}", fix=f"deltareg channel history {line} {channel.name}"
         )
     if found.version_id == current.version_id:
         raise Conflict(f"{line}@{channel.name} serves v{current.version} now", fix="nothing to do")
@@ -152,9 +157,8 @@ def find_target(
 
 
 def step_back(
-    conn: sa.Connection, channel: ChannelRow, steps: int = 1, *,
-    near: Sequence[LedgerRow] | None = None,
-) -> LedgerRow | None:  # fmt: skip
+    conn: sa.Connection, channel: ChannelRow, steps: int = 1, *, near: Sequence[LedgerRow] | None = None
+) -> LedgerRow | None:
     """Give what lies so many steps below the current revision, as on a stack.
 
     A promotion lays a version on top, a rollback takes away what lies above its target. So what was
@@ -203,9 +207,8 @@ def stack_ledger(ledger: Sequence[LedgerRow]) -> tuple[list[LedgerRow], bool]:
 
 
 def distance(
-    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, *, now_us: int,
-    near: Sequence[LedgerRow] = (),
-) -> tuple[int, float]:  # fmt: skip
+    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, *, now_us: int, near: Sequence[LedgerRow] = ()
+) -> tuple[int, float]:
     """Measure how far back a target is: moves since, and seconds since it was served last.
 
     Args:
@@ -223,9 +226,7 @@ def distance(
     return behind, 0.0 if ended is None else (now_us - ended) / US_PER_S
 
 
-def _distance_within(
-    near: Sequence[LedgerRow], target: LedgerRow, *, now_us: int
-) -> tuple[int, float]:
+def _distance_within(near: Sequence[LedgerRow], target: LedgerRow, *, now_us: int) -> tuple[int, float]:
     moves = [row for row in near if row.kind in _MOVES]  # newest first
     behind = sum(row.number > target.number for row in moves)
     served = next((n for n, row in enumerate(moves) if row.version_id == target.version_id), None)
@@ -235,9 +236,14 @@ def _distance_within(
 
 
 def _check_target(
-    conn: sa.Connection, line: LineRef, channel: ChannelRow, target: LedgerRow,
-    version: VersionRow, move: ChannelMove, case: GateCase,
-) -> None:  # fmt: skip
+    conn: sa.Connection,
+    line: LineRef,
+    channel: ChannelRow,
+    target: LedgerRow,
+    version: VersionRow,
+    move: ChannelMove,
+    case: GateCase,
+) -> None:
     """Hold a rollback's target against what must stand: not revoked, its bytes there, no failure.
 
     Inside the window an old verdict is enough, or none; a failure that stands never is.
@@ -261,8 +267,7 @@ def _check_target(
     due = case.policy.approvals
     if due:
         raise GatePending(
-            f"{ref_of(version)} left {channel.name} too long ago to come back without"
-            f" {tell_count(due)}",
+            f"{ref_of(version)} left {channel.name} too long ago to come back without {tell_count(due)}",
             fix=f"deltareg promote {ref_of(version)} --channel {channel.name}, which opens a"
             " request; or, when there is no time: --break-glass",
         )

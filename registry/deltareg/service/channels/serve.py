@@ -54,9 +54,15 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
 
 
 def serve(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
-    current: RevisionRow | None, version: VersionRow, move: ChannelMove, case: GateCase,
-) -> tuple[MoveResult, int]:  # fmt: skip
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: ChannelRow,
+    current: RevisionRow | None,
+    version: VersionRow,
+    move: ChannelMove,
+    case: GateCase,
+) -> tuple[MoveResult, int]:
     """Append the move that lets a channel serve a version; give it and the id of its row.
 
     It names the verdicts of the case that was judged.
@@ -72,10 +78,18 @@ def serve(
     accepted = case.warnings() if is_promoted and not move.break_glass else []
     unmet = case.unmet() if is_promoted and move.break_glass else []
     result, revision_id = append(
-        conn, caller, line, channel, current, move, serves=version, request=request,
-        verdict_ids=case.passes(), accepted=accepted,
+        conn,
+        caller,
+        line,
+        channel,
+        current,
+        move,
+        serves=version,
+        request=request,
+        verdict_ids=case.passes(),
+        accepted=accepted,
         passed_over=[f"{ruling.rule}: {ruling.message}" for ruling in unmet],
-    )  # fmt: skip
+    )
     if freeze is not None:
         now = queries.channel_by_id(conn, channel.id)
         freeze_again(conn, caller, line, now, freeze)

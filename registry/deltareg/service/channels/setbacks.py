@@ -14,16 +14,19 @@ def setbacks(rows: Iterable[SetbackRow], *, version: int | None = None) -> list[
     """Show what was rolled back: all, or one version alone."""
     return [
         Setback(
-            line=f"{row.namespace}/{row.line}", channel=row.channel, version=row.version,
-            revision=row.revision, actor=row.actor, reason=row.reason, at=rfc3339(row.created_at),
+            line=f"{row.namespace}/{row.line}",
+            channel=row.channel,
+            version=row.version,
+            revision=row.revision,
+            actor=row.actor,
+            reason=row.reason,
+            at=rfc3339(row.created_at),
         )
         for row in rows
         if version in {None, row.version}
-    ]  # fmt: skip
+    ]
 
 
 def setbacks_in_sight(caller: Caller, rows: Iterable[SetbackRow]) -> list[Setback]:
     """Show what was rolled back in lines that somebody may read."""
-    return setbacks(
-        row for row in rows if caller.may(Right.READ, on=LineRef(row.namespace, row.line))
-    )
+    return setbacks(row for row in rows if caller.may(Right.READ, on=LineRef(row.namespace, row.line)))

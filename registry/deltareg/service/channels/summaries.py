@@ -57,15 +57,19 @@ def sign_answer(
     rows = [queries.envelope_row(conn, verdict) for verdict in verdicts]
     inputs = {row.verdict_id: sha256(row.body).hexdigest() for row in rows if row is not None}
     statement = summary_statement(
-        ref, digest, channel=channel, policy_digest=policy_digest, inputs=inputs, unmet=unmet,
-        server=f"urn:deltareg:server:{signer.keyid}", at=rfc3339_seconds(read_clock(conn)),
-    )  # fmt: skip
+        ref,
+        digest,
+        channel=channel,
+        policy_digest=policy_digest,
+        inputs=inputs,
+        unmet=unmet,
+        server=f"urn:deltareg:server:{signer.keyid}",
+        at=rfc3339_seconds(read_clock(conn)),
+    )
     return sign_statement(statement, signer)
 
 
-def keep_summary(
-    conn: sa.Connection, signer: SigningKey | None, channel_id: int, *, number: int
-) -> None:
+def keep_summary(conn: sa.Connection, signer: SigningKey | None, channel_id: int, *, number: int) -> None:
     """Sign and keep what let a revision of a channel be made, if it is a promotion."""
     channel = channel_queries.channel_by_id(conn, channel_id)
     revision = channel_queries.revision_at(conn, channel_id, number=number)
@@ -73,16 +77,19 @@ def keep_summary(
         return
     version = version_queries.version_by_id(conn, present(revision.version_id))
     signed = sign_answer(
-        conn, signer, ref=ref_of(version), digest=version.manifest_digest, channel=channel.name,
-        policy_digest=digest_of_policy(channel), verdicts=list(revision.verdict_ids),
+        conn,
+        signer,
+        ref=ref_of(version),
+        digest=version.manifest_digest,
+        channel=channel.name,
+        policy_digest=digest_of_policy(channel),
+        verdicts=list(revision.verdict_ids),
         unmet=[BROKEN_GLASS] if revision.break_glass else [],
-    )  # fmt: skip
+    )
     queries.add_summary(conn, revision.id, keyid=signer.keyid, body=signed)
 
 
-def show_summary(
-    registry: Registry, caller: Caller, line: LineRef, name: str, number: int
-) -> GateSummary:
+def show_summary(registry: Registry, caller: Caller, line: LineRef, name: str, number: int) -> GateSummary:
     """Give what the server signed when a channel was promoted.
 
     Raises:
@@ -94,8 +101,5 @@ def show_summary(
         revision = channel_queries.revision_at(conn, channel.id, number=number)
         row = None if revision is None else queries.summary_row(conn, revision.id)
     if row is None:
-        raise NotFound(
-            f"nothing is signed about {line}@{name}#{number}",
-            fix=f"deltareg channel history {line} {name}",
-        )
+        raise NotFound(f"nothing is signed about {line}@{name}#{number}", fix=f"deltareg channel history {line} {name}")
     return GateSummary(channel=name, revision=number, keyid=row.keyid, envelope=row.body.decode())

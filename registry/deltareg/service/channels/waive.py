@@ -38,12 +38,7 @@ _MOST_DAYS = 366
 
 
 def waive(
-    registry: Registry,
-    caller: Caller,
-    verdict_id: str,
-    request: WaiverCreate,
-    *,
-    new_id: Callable[[], UUID] = uuid4,
+    registry: Registry, caller: Caller, verdict_id: str, request: WaiverCreate, *, new_id: Callable[[], UUID] = uuid4
 ) -> VerdictInfo:
     """Waive a failed check of a verdict on a channel until a time; give the verdict.
 
@@ -73,12 +68,13 @@ def waive(
         )
         queries.add_waiver(conn, waiver_id, answered)
         after = {
-            "version": ref_of(verdict), "check": request.check, "channel": request.channel,
-            "reason": request.reason, "expires_at": rfc3339(expires_at),
-        }  # fmt: skip
-        caller.record(
-            conn, Action.VERDICT_WAIVE, f"verdict/{verdict_id}", on=line, before=None, after=after
-        )
+            "version": ref_of(verdict),
+            "check": request.check,
+            "channel": request.channel,
+            "reason": request.reason,
+            "expires_at": rfc3339(expires_at),
+        }
+        caller.record(conn, Action.VERDICT_WAIVE, f"verdict/{verdict_id}", on=line, before=None, after=after)
         if _is_owed(conn, verdict, channel_id):
             queue_continuation(conn, caller, verdict, new_id=new_id)
         return _show(conn, caller, verdict_id)
@@ -102,20 +98,16 @@ def unwaive(
         verdict = find_verdict(conn, caller, verdict_id)
         caller.require(Right.PROMOTE, on=line_of(verdict))
         queries.hold_waivers(conn, verdict.version_id)
-        ended = queries.end_waivers(
-            conn, verdict_id, check_name=check, channel=channel, revoked_by=caller.principal_id
-        )
+        ended = queries.end_waivers(conn, verdict_id, check_name=check, channel=channel, revoked_by=caller.principal_id)
         if not ended:
             where = "" if channel is None else f" for {channel[:60]}"
             raise NotFound(
-                f"{check[:60]} of {verdict_id} is not waived{where}",
-                fix=f"deltareg verdict show {verdict_id}",
+                f"{check[:60]} of {verdict_id} is not waived{where}", fix=f"deltareg verdict show {verdict_id}"
             )
         before = {"version": ref_of(verdict), "check": check, "waivers": list(ended)}
         caller.record(
-            conn, Action.VERDICT_UNWAIVE, f"verdict/{verdict_id}", on=line_of(verdict),
-            before=before, after=None,
-        )  # fmt: skip
+            conn, Action.VERDICT_UNWAIVE, f"verdict/{verdict_id}", on=line_of(verdict), before=before, after=None
+        )
         return _show(conn, caller, verdict_id)
 
     return with_retry(registry.engine, transaction)
@@ -142,8 +134,7 @@ def continue_verdict(
         if standing:
             raise Conflict(
                 f"{', '.join(standing)} of {verdict_id} failed, and nobody answers for it",
-                fix=f"deltareg verdict waive {verdict_id} --check {standing[0]} --channel NAME"
-                " -m REASON",
+                fix=f"deltareg verdict waive {verdict_id} --check {standing[0]} --channel NAME -m REASON",
             )
         return describe_run(conn, caller, queue_continuation(conn, caller, verdict, new_id=new_id))
 
@@ -173,8 +164,7 @@ def _channel(conn: sa.Connection, caller: Caller, verdict: VerdictRow, name: str
     known = ", ".join(row.name for row in channel_queries.channel_rows(conn, delta_id))
     raise InvalidInput(
         "a waiver says for which channel it is",
-        fix=f"name it: --channel NAME (of {line}: {known or 'none yet'}); clients before this"
-        " release cannot",
+        fix=f"name it: --channel NAME (of {line}: {known or 'none yet'}); clients before this release cannot",
     )
 
 
@@ -200,9 +190,7 @@ def refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None
         )
 
 
-def _refuse_again(
-    conn: sa.Connection, verdict: VerdictRow, request: WaiverCreate, channel_id: int
-) -> None:
+def _refuse_again(conn: sa.Connection, verdict: VerdictRow, request: WaiverCreate, channel_id: int) -> None:
     waived = standing_waivers(conn, [verdict.id], channel_id=channel_id).get(verdict.id, {})
     if request.check in waived:
         raise Conflict(
@@ -235,8 +223,7 @@ def refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
         raise NotFound(f"verdict {verdict.id} has no check {check[:60]!r}", fix=f"checks: {known}")
     if check not in failed or verdict.verdict != "fail":
         raise InvalidInput(
-            f"{check} did not fail in a verdict that is fail: it is {outcomes[check]},"
-            f" the verdict {verdict.verdict}",
+            f"{check} did not fail in a verdict that is fail: it is {outcomes[check]}, the verdict {verdict.verdict}",
             fix=f"failed: {', '.join(failed) or 'none'}",
         )
 

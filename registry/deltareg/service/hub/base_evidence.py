@@ -59,9 +59,7 @@ def named_bases(folder: Path) -> tuple[str, list[ClaimedBase]]:
     return told if isinstance(told, str) else "", [_of_cache(each) for each in named]
 
 
-def choose_base(
-    conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: str
-) -> tuple[str, str]:
+def choose_base(conn: sa.Connection, caller: Caller, line: str, folder: Path, *, newest: str) -> tuple[str, str]:
     """Give the base's name here, and what said so.
 
     Args:
@@ -122,11 +120,7 @@ def _of_hub(conn: sa.Connection, named: ClaimedBase) -> list[BaseRow]:
     ids = queries.hub_ids_called(conn, hub_id)
     chosen = [known for known in ids if revision and known.revision == revision]
     chosen = chosen or [known for known in ids if not (revision and known.revision)]
-    return [
-        row
-        for known in chosen
-        for row in base_queries.base_rows(conn, base_id=known.base_id, limit=1)
-    ]
+    return [row for known in chosen for row in base_queries.base_rows(conn, base_id=known.base_id, limit=1)]
 
 
 def _in_config(path: Path) -> list[ClaimedBase]:
@@ -185,8 +179,7 @@ def _unknown(conn: sa.Connection, caller: Caller, named: ClaimedBase) -> Refused
     revision = f"@{named.revision}" if named.revision else ""
     return _make_refusal(
         "base_mismatch",
-        f"{named.where} names the base {named.name!r}{revision}, and no base here has that name or"
-        " id on the hub",
+        f"{named.where} names the base {named.name!r}{revision}, and no base here has that name or id on the hub",
         f"deltareg base register PATH NAME --hub-id {named.name}{revision}{here}",
     )
 

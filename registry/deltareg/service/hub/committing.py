@@ -14,13 +14,7 @@ from typing import Protocol
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.session import read, write
 from deltareg.documents.json_values import is_object
-from deltareg.errors import (
-    IntegrityFailure,
-    InvalidInput,
-    QuotaExceeded,
-    Refused,
-    StaleRevision,
-)
+from deltareg.errors import IntegrityFailure, InvalidInput, QuotaExceeded, Refused, StaleRevision
 from deltareg.identity.left_out import is_sent
 from deltareg.identity.manifest import check_path, check_paths
 from deltareg.refs import LineRef
@@ -86,13 +80,7 @@ class CommitOutcome:
 
 
 def commit(
-    registry: Registry,
-    caller: Caller,
-    line: LineRef,
-    asked: CommitOperations,
-    *,
-    push: PushFolder,
-    scratch: Path,
+    registry: Registry, caller: Caller, line: LineRef, asked: CommitOperations, *, push: PushFolder, scratch: Path
 ) -> CommitOutcome:
     """Apply a commit.
 
@@ -161,10 +149,10 @@ def look_at_standing(registry: Registry, caller: Caller, line: LineRef) -> Draft
 def _changes(files: Mapping[str, CommitFile], asked: CommitOperations) -> Changes:
     """Give what a commit changes of files; what is left out of deltas is left out here as well."""
     gone = [
-        path for path in files
-        if any(path == name or (name.endswith("/") and path.startswith(name))
-               for name in asked.deleted)
-    ]  # fmt: skip
+        path
+        for path in files
+        if any(path == name or (name.endswith("/") and path.startswith(name)) for name in asked.deleted)
+    ]
     changed: dict[str, CommitFile | None] = dict.fromkeys(gone)
     for path, entry in asked.files.items():
         check_path(path)
@@ -213,9 +201,7 @@ def _lacking_shards(folder: Path, files: Mapping[str, CommitFile]) -> str:
     return ""
 
 
-def _write(
-    registry: Registry, caller: Caller, line: LineRef, standing: DraftState, scratch: Path
-) -> None:
+def _write(registry: Registry, caller: Caller, line: LineRef, standing: DraftState, scratch: Path) -> None:
     """Write the files of a draft into a folder, each held against its digest.
 
     Raises:
@@ -263,12 +249,7 @@ def _never_sent(path: str) -> InvalidInput:
 
 
 def _keep_draft(
-    registry: Registry,
-    caller: Caller,
-    line: LineRef,
-    own: Changes,
-    after: DraftState,
-    lacking: str,
+    registry: Registry, caller: Caller, line: LineRef, own: Changes, after: DraftState, lacking: str
 ) -> CommitOutcome:
     """Keep what is no delta yet; its bytes have to be here."""
     there = {entry.sha256 for entry in after.before.values()}
@@ -282,9 +263,7 @@ def _keep_draft(
     return CommitOutcome(after.commit, told)
 
 
-def _base(
-    registry: Registry, caller: Caller, line: LineRef, standing: DraftState, folder: Path
-) -> tuple[str, str]:
+def _base(registry: Registry, caller: Caller, line: LineRef, standing: DraftState, folder: Path) -> tuple[str, str]:
     with read(registry.engine) as conn:
         newest = ""
         if standing.newest is not None:

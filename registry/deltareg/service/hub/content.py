@@ -66,9 +66,13 @@ class FileContent:
         """
         file = next(each for each in self.manifest.files if each.path == self.entry.path)
         return read_range(
-            self.manifest, file, _rebuild(self.store, self.stored), begin=begin, end=end,
+            self.manifest,
+            file,
+            _rebuild(self.store, self.stored),
+            begin=begin,
+            end=end,
             is_proven=self.snapshot.is_proven,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,7 @@ def _file_of(manifest: Manifest, path: str) -> ManifestFile:
     return next(file for file in manifest.files if file.path == path)
 
 
-def _find_stored(
-    conn: sa.Connection, snapshot: Snapshot, manifest: Manifest, file: ManifestFile
-) -> _Stored:
+def _find_stored(conn: sa.Connection, snapshot: Snapshot, manifest: Manifest, file: ManifestFile) -> _Stored:
     """Find how a file is stored, with the base if any of it is stored against that."""
     storage = StorageMap.decode(proofs.content(conn, snapshot.held).storage_map)
     wanted = {file.part.digest}
@@ -126,9 +128,11 @@ def _find_stored(
     outside = {storage.chain(digest).outside for digest in wanted} - {None}
     below = _base_below(conn, snapshot) if outside else None
     return _Stored(
-        storage, queries.pack_keys(conn, snapshot.held), {},
+        storage,
+        queries.pack_keys(conn, snapshot.held),
+        {},
         None if below is None else _stored_base(conn, below, snapshot.name),
-    )  # fmt: skip
+    )
 
 
 def _base_below(conn: sa.Connection, snapshot: Snapshot) -> BaseRow:

@@ -112,9 +112,11 @@ def find_standing(conn: sa.Connection, caller: Caller, line: LineRef) -> DraftSt
         before = {file.path: file for file in files_of(manifest_of(conn, newest))}
     row = queries.draft(conn, str(line), caller.principal_id)
     return DraftState(
-        None if isinstance(newest, MissingContent) or newest.held.is_base else newest, before,
-        {} if row is None else decode(row.changes), 0 if row is None else row.touched_at,
-    )  # fmt: skip
+        None if isinstance(newest, MissingContent) or newest.held.is_base else newest,
+        before,
+        {} if row is None else decode(row.changes),
+        0 if row is None else row.touched_at,
+    )
 
 
 def keep_changes(registry: Registry, caller: Caller, line: LineRef, changes: Changes) -> None:
@@ -155,9 +157,7 @@ def drop_changes(registry: Registry, caller: Caller, line: LineRef, done: Change
     with_retry(registry.engine, transaction)
 
 
-def look_for_draft(
-    registry: Registry, caller: Caller, repository: str, revision: str
-) -> CommitTree | None:
+def look_for_draft(registry: Registry, caller: Caller, repository: str, revision: str) -> CommitTree | None:
     """Give somebody's own draft, where the revision means it; None where it means a version."""
     line = _line_called(repository)
     if line is None or caller.is_anonymous:
@@ -188,20 +188,23 @@ def look_for_staged(
 def tree_of(standing: DraftState, caller: Caller, line: LineRef) -> CommitTree:
     """Describe a draft as a commit."""
     snapshot = Snapshot(
-        repository=str(line), held=PackHolder(0), name=f"your draft of {line}",
-        manifest_digest=f"sha256:{_digits(standing)}", created_at=standing.touched_at,
-        author=caller.principal, message="", is_proven=False, is_public=False,
-    )  # fmt: skip
+        repository=str(line),
+        held=PackHolder(0),
+        name=f"your draft of {line}",
+        manifest_digest=f"sha256:{_digits(standing)}",
+        created_at=standing.touched_at,
+        author=caller.principal,
+        message="",
+        is_proven=False,
+        is_public=False,
+    )
     return CommitTree(snapshot, list(standing.files.values()), "", "")
 
 
 def encode(changes: Changes) -> str:
     """Write changes as the database keeps them."""
     return json.dumps(
-        {
-            path: None if entry is None else [entry.sha256, entry.size_bytes]
-            for path, entry in sorted(changes.items())
-        }
+        {path: None if entry is None else [entry.sha256, entry.size_bytes] for path, entry in sorted(changes.items())}
     )
 
 

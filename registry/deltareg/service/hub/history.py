@@ -46,9 +46,7 @@ class Commit:
     created_at: int
 
 
-def look_for_refs(
-    registry: Registry, caller: Caller, repository: str, *, main: Main
-) -> HubRefs | MissingContent:
+def look_for_refs(registry: Registry, caller: Caller, repository: str, *, main: Main) -> HubRefs | MissingContent:
     """List branches and tags; the arguments are those of `snapshots.look_for`."""
     with read(registry.engine) as conn:
         found = find_repository(conn, caller, repository)
@@ -74,12 +72,9 @@ def look_for_commits(
         newest = queries.version_by_id(conn, found.held.row_id)
         rows = queries.version_rows(conn, newest.delta_id, before=newest.number + 1, limit=_MOST)
     return [
-        Commit(
-            _commit(row), f"{ref_of(row)} ({row.kind})", row.message, row.maker or "registry",
-            row.created_at,
-        )
+        Commit(_commit(row), f"{ref_of(row)} ({row.kind})", row.message, row.maker or "registry", row.created_at)
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _refs_of(conn: sa.Connection, caller: Caller, delta: HubLine, main: Main) -> HubRefs:
@@ -93,9 +88,7 @@ def _refs_of(conn: sa.Connection, caller: Caller, delta: HubLine, main: Main) ->
     pointers = channel_queries.pointers(conn, [delta.row_id])
     served = queries.versions_by_ids(conn, [pointer.version for pointer in pointers])
     branches += [
-        NamedCommit(pointer.name, _commit(served[pointer.version]))
-        for pointer in pointers
-        if pointer.name != MAIN
+        NamedCommit(pointer.name, _commit(served[pointer.version])) for pointer in pointers if pointer.name != MAIN
     ]
     tags = [NamedCommit(f"v{row.number}", _commit(row)) for row in rows]
     tags += [NamedCommit(row.semver, _commit(row)) for row in rows if row.semver]

@@ -40,11 +40,7 @@ def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> Reposit
     found = [(row, "") for row in _find_named(conn, repository)] or _on_hub(conn, repository)
     return RepositoryBases(
         repository,
-        [
-            (row, revision)
-            for row, revision in found
-            if row.is_stored and caller.may(Right.READ, on=Base(row.name))
-        ],
+        [(row, revision) for row, revision in found if row.is_stored and caller.may(Right.READ, on=Base(row.name))],
     )
 
 

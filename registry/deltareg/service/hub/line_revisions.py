@@ -45,9 +45,7 @@ class HubLine:
     row_id: int
 
 
-def version_meant(
-    conn: sa.Connection, caller: Caller, delta: HubLine, revision: str, *, main: Main
-) -> VersionRow:
+def version_meant(conn: sa.Connection, caller: Caller, delta: HubLine, revision: str, *, main: Main) -> VersionRow:
     """Find the version that a revision means; it may be deleted.
 
     Args:
@@ -87,8 +85,7 @@ def _main(conn: sa.Connection, caller: Caller, line: LineRef, main: Main) -> Ver
         newest = find_version(conn, caller, Ref(line), bare="newest")
         raise NotFound(
             f"main of {line} is what {line}@prod serves, and nothing was promoted to it",
-            fix=f"deltareg promote {line}:v{newest.number} --channel prod; or name a version:"
-            f" v{newest.number}",
+            fix=f"deltareg promote {line}:v{newest.number} --channel prod; or name a version: v{newest.number}",
         ) from error
 
 
@@ -97,9 +94,7 @@ def _by_digits(conn: sa.Connection, delta_id: int, digits: str) -> VersionRow | 
     rows = queries.versions_beginning(conn, delta_id, digits)
     standing = [row for row in rows if row.deleted_at is None] or rows[:1]
     if len({row.manifest_digest for row in standing}) > 1:
-        raise NotFound(
-            f"several versions have a digest that begins with {digits}", fix="write more of it"
-        )
+        raise NotFound(f"several versions have a digest that begins with {digits}", fix="write more of it")
     return standing[0] if standing else None
 
 

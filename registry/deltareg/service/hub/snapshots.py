@@ -127,9 +127,7 @@ def find_snapshot(
         return MissingContent("revision", error)
 
 
-def find_repository(
-    conn: sa.Connection, caller: Caller, repository: str
-) -> HubLine | RepositoryBases | MissingContent:
+def find_repository(conn: sa.Connection, caller: Caller, repository: str) -> HubLine | RepositoryBases | MissingContent:
     """Find the delta or the bases that a repository's id means.
 
     Raises:
@@ -182,26 +180,36 @@ def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow) -> Snapsho
     base = row.base_name or ""
     warning = "" if row.revoked_at is None else f"{ref_of(row)} is {tell_revocation(conn, row)}"
     return Snapshot(
-        repository=f"{row.namespace}/{row.line}", held=PackHolder(row.id), name=ref_of(row),
-        manifest_digest=row.manifest_digest, created_at=row.created_at,
-        author=row.maker or "registry", message=row.message, is_proven=proof_of(row) == "proven",
+        repository=f"{row.namespace}/{row.line}",
+        held=PackHolder(row.id),
+        name=ref_of(row),
+        manifest_digest=row.manifest_digest,
+        created_at=row.created_at,
+        author=row.maker or "registry",
+        message=row.message,
+        is_proven=proof_of(row) == "proven",
         is_public=_is_public(conn, row.namespace),
-        base=base if base and caller.may(Right.READ, on=Base(base)) else "", warning=warning,
-    )  # fmt: skip
+        base=base if base and caller.may(Right.READ, on=Base(base)) else "",
+        warning=warning,
+    )
 
 
-def _of_base(
-    conn: sa.Connection, caller: Caller, row: BaseRow, repository: str, *, of_hub: str
-) -> Snapshot:
+def _of_base(conn: sa.Connection, caller: Caller, row: BaseRow, repository: str, *, of_hub: str) -> Snapshot:
     held = PackHolder(row.id, is_base=True)
     refuse_corrupt(conn, caller, held, row.name)
     namespace = Base(row.name).namespace
     return Snapshot(
-        repository=repository, held=held, name=row.name, manifest_digest=row.manifest_digest,
-        created_at=row.created_at, author=row.maker or "registry", message="",
+        repository=repository,
+        held=held,
+        name=row.name,
+        manifest_digest=row.manifest_digest,
+        created_at=row.created_at,
+        author=row.maker or "registry",
+        message="",
         is_proven=proof_of(row) == "proven",
-        is_public=namespace is not None and _is_public(conn, namespace), of_hub=of_hub,
-    )  # fmt: skip
+        is_public=namespace is not None and _is_public(conn, namespace),
+        of_hub=of_hub,
+    )
 
 
 def _is_public(conn: sa.Connection, namespace: str) -> bool:

@@ -16,7 +16,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from deltareg.db.hub import hub_areas as queries
-from deltareg.db.hub.hub_drafts import staged_objects, staged_bytes
+from deltareg.db.hub.hub_drafts import staged_bytes, staged_objects
 from deltareg.db.hub.rows import AreaRow, StagedRow
 from deltareg.db.session import read, with_retry
 from deltareg.db.sql.clock import US_PER_S
@@ -26,13 +26,7 @@ from deltareg.refs import LineRef
 from deltareg.service.access.founding import require_push
 from deltareg.service.hub.shards import ShardFile, ShardTerm, read_shard
 from deltareg.service.hub.xorbs import XORB_BYTES, find_chunks, unpack
-from deltareg.service.push.staging import (
-    TICKET_S,
-    check_room,
-    hash_ticket,
-    hold,
-    stage,
-)
+from deltareg.service.push.staging import TICKET_S, check_room, hash_ticket, hold, stage
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore, fresh_key
 
@@ -61,9 +55,13 @@ def give_area(registry: Registry, caller: Caller, line: LineRef) -> AreaTicket:
         require_push(conn, caller, on=line)
         found = queries.open_area(conn, str(line), caller.principal_id, name=name)
         queries.add_area_ticket(
-            conn, hash_ticket(ticket), area=found, line=str(line),
-            principal_id=caller.principal_id, lives_us=TICKET_S * US_PER_S,
-        )  # fmt: skip
+            conn,
+            hash_ticket(ticket),
+            area=found,
+            line=str(line),
+            principal_id=caller.principal_id,
+            lives_us=TICKET_S * US_PER_S,
+        )
         return found
 
     return AreaTicket(with_retry(registry.engine, transaction), ticket)
@@ -82,9 +80,7 @@ def find_area(registry: Registry, name: str, ticket: str) -> AreaRow:
     return found
 
 
-def take_xorb(
-    registry: Registry, area: AreaRow, name: str, *, size_bytes: int, body: Iterable[bytes]
-) -> None:
+def take_xorb(registry: Registry, area: AreaRow, name: str, *, size_bytes: int, body: Iterable[bytes]) -> None:
     """Take a xorb into an area. What is in it is looked at when a file is made of it.
 
     Args:
@@ -139,9 +135,13 @@ def take_shard(registry: Registry, area: AreaRow, body: BinaryIO) -> None:
         for sha256, file in files.items():
             if sha256 not in there:
                 stage(
-                    registry, area.line, area.principal_id, sha256=sha256,
-                    size_bytes=file.size_bytes, body=_join_terms(opened, file),
-                )  # fmt: skip
+                    registry,
+                    area.line,
+                    area.principal_id,
+                    sha256=sha256,
+                    size_bytes=file.size_bytes,
+                    body=_join_terms(opened, file),
+                )
 
 
 @dataclass(slots=True)
@@ -168,9 +168,7 @@ class _Xorbs:
         """
         start, offsets = self.places.get(term.xorb) or self._bring(term.xorb)
         if term.end >= len(offsets):
-            raise InvalidInput(
-                f"a shard names chunk {term.end - 1} of a xorb of {len(offsets) - 1}"
-            )
+            raise InvalidInput(f"a shard names chunk {term.end - 1} of a xorb of {len(offsets) - 1}")
         for number in range(term.begin, term.end):
             begin, end = offsets[number], offsets[number + 1]
             yield unpack(self._read(start + begin, end - begin))
@@ -202,9 +200,7 @@ def _join_terms(xorbs: _Xorbs, file: ShardFile) -> Iterator[bytes]:
             size += len(chunk)
             yield chunk
         if size != term.size_bytes:
-            raise InvalidInput(
-                f"a part of a file has {size} bytes, its shard says {term.size_bytes}"
-            )
+            raise InvalidInput(f"a part of a file has {size} bytes, its shard says {term.size_bytes}")
 
 
 def _check_size(body: Iterable[bytes], size_bytes: int) -> Iterator[bytes]:

@@ -48,14 +48,19 @@ def append(
     number = channel.revision + 1
     previous = None if current is None else current.version
     revision_id = queries.add_revision(
-        conn, channel_id=channel.id, number=number, kind=move.kind,
+        conn,
+        channel_id=channel.id,
+        number=number,
+        kind=move.kind,
         version_id=None if serves is None else serves.id,
         digest=None if serves is None else serves.manifest_digest,
         base_root=None if serves is None else serves.base_root,
-        actor_id=caller.principal_id, reason=move.reason, verdict_ids=verdict_ids,
+        actor_id=caller.principal_id,
+        reason=move.reason,
+        verdict_ids=verdict_ids,
         previous_version_id=None if current is None else current.version_id,
         break_glass=move.break_glass,
-    )  # fmt: skip
+    )
     version = None if serves is None else serves.number
     before = {"revision": channel.revision, "version": previous}
     after: dict[str, object] = {"revision": number, "version": version, "reason": move.reason}
@@ -71,13 +76,14 @@ def append(
         after["passed_over"] = list(passed_over)
     if accepted:
         after["accepted_warnings"] = list(accepted)
-    caller.record(
-        conn, Action(f"channel.{move.kind}"), f"{line}@{channel.name}", on=line,
-        before=before, after=after,
-    )  # fmt: skip
+    caller.record(conn, Action(f"channel.{move.kind}"), f"{line}@{channel.name}", on=line, before=before, after=after)
     result = MoveResult(
-        channel=channel.name, revision=number, kind=move.kind, version=version,
-        digest=None if serves is None else serves.manifest_digest, previous=previous,
+        channel=channel.name,
+        revision=number,
+        kind=move.kind,
+        version=version,
+        digest=None if serves is None else serves.manifest_digest,
+        previous=previous,
         accepted=list(accepted),
-    )  # fmt: skip
+    )
     return result, revision_id

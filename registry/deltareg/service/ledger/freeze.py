@@ -13,18 +13,11 @@ from deltareg.db.channels import channels as queries
 from deltareg.db.channels.rows import ChannelRow, RevisionRow
 from deltareg.db.lines import versions as version_queries
 from deltareg.db.sql.clock import read_clock
-from deltareg.db.sql.row_protocols import PolicyColumns, FreezeColumns, FreezeNoteColumns
+from deltareg.db.sql.row_protocols import FreezeColumns, FreezeNoteColumns, PolicyColumns
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.refs import LineRef
-from deltareg.service.clock import (
-    moment_of,
-    parse_time,
-    rfc3339,
-    rfc3339_of,
-    rfc3339_or_none,
-    rfc3339_seconds,
-)
+from deltareg.service.clock import moment_of, parse_time, rfc3339, rfc3339_of, rfc3339_or_none, rfc3339_seconds
 from deltareg.service.ledger.append import append
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.registry import Caller
@@ -33,9 +26,7 @@ from deltareg.wire import ChannelMove, MoveResult
 Frozen = TypeVar("Frozen", bound=FreezeColumns)
 
 
-def what_freezes(
-    channel: PolicyColumns, newest: Frozen | None, *, at_us: int
-) -> Frozen | StandingWindow | None:
+def what_freezes(channel: PolicyColumns, newest: Frozen | None, *, at_us: int) -> Frozen | StandingWindow | None:
     """Give what lets no move through at a time: a freeze by hand, else a window of the policy.
 
     Args:
@@ -95,9 +86,13 @@ def unfreezing(line: LineRef | str, name: str) -> str:
 
 
 def freeze_channel(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
-    current: RevisionRow | None, move: ChannelMove,
-) -> MoveResult:  # fmt: skip
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: ChannelRow,
+    current: RevisionRow | None,
+    move: ChannelMove,
+) -> MoveResult:
     """Append a freeze; one on a frozen channel says anew why, and until when.
 
     Raises:
@@ -114,9 +109,13 @@ def freeze_channel(
 
 
 def unfreeze_channel(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
-    current: RevisionRow | None, move: ChannelMove,
-) -> MoveResult:  # fmt: skip
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: ChannelRow,
+    current: RevisionRow | None,
+    move: ChannelMove,
+) -> MoveResult:
     """Append the end of a freeze.
 
     Raises:
@@ -129,9 +128,7 @@ def unfreeze_channel(
     return _append(conn, caller, line, channel, current, move)[0]
 
 
-def freeze_again(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, freeze: RevisionRow
-) -> None:
+def freeze_again(conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, freeze: RevisionRow) -> None:
     """Append a freeze once more, after a move that broke through it."""
     until = None if freeze.ends_at is None else rfc3339(freeze.ends_at)
     reason = f"still, after #{channel.revision}: {freeze.reason}"[:2_000]
@@ -150,9 +147,13 @@ def _check(move: ChannelMove) -> None:
 
 
 def _append(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
-    current: RevisionRow | None, move: ChannelMove,
-) -> tuple[MoveResult, int]:  # fmt: skip
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: ChannelRow,
+    current: RevisionRow | None,
+    move: ChannelMove,
+) -> tuple[MoveResult, int]:
     served = None if current is None else current.version_id
     serves = None if served is None else version_queries.version_by_id(conn, served)
     return append(conn, caller, line, channel, current, move, serves=serves, verdict_ids=[])

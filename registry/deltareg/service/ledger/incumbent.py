@@ -11,9 +11,7 @@ from deltareg.suites.suite import Suite
 DEFAULT_CHANNEL = "prod"
 
 
-def incumbent_request(
-    conn: sa.Connection, version: VersionRow, suite: Suite, *, channel: str | None
-) -> dict[str, str]:
+def incumbent_request(conn: sa.Connection, version: VersionRow, suite: Suite, *, channel: str | None) -> dict[str, str]:
     """Give what a run's request says of the incumbent; nothing for a suite that asks for none.
 
     A version is not compared with itself, nor with a version that is deleted.

@@ -29,18 +29,13 @@ def reference_request(conn: sa.Connection, version: VersionRow, suite: Suite) ->
     """Give what a run's request says of references; nothing for a suite that names none."""
     if not suite.references:
         return {}
-    found = {
-        key: _find(conn, version, suite, spec, name).to_dict()
-        for key, (spec, name) in suite.references.items()
-    }
+    found = {key: _find(conn, version, suite, spec, name).to_dict() for key, (spec, name) in suite.references.items()}
     return {REFERENCES: json.dumps(found, sort_keys=True)}
 
 
 def named_beside(versions: Mapping[str, VersionRow]) -> dict[str, str]:
     """Name in a run's request the versions that it is about beside its own, each by a word."""
-    found = {
-        key: {"ref": ref_of(row), "digest": row.manifest_digest} for key, row in versions.items()
-    }
+    found = {key: {"ref": ref_of(row), "digest": row.manifest_digest} for key, row in versions.items()}
     return {REFERENCES: json.dumps(found, sort_keys=True)} if found else {}
 
 
@@ -64,9 +59,7 @@ def _version(conn: sa.Connection, ref: Ref) -> VersionRow | None:
     return version_queries.find_version(conn, line.id, number=ref.version)
 
 
-def _find(
-    conn: sa.Connection, version: VersionRow, suite: Suite, spec: CheckSpec, name: str
-) -> ReferenceGrant:
+def _find(conn: sa.Connection, version: VersionRow, suite: Suite, spec: CheckSpec, name: str) -> ReferenceGrant:
     match read_reference(name):
         case BestOf() as wanted:
             return _best(conn, version, suite, spec, wanted)
@@ -90,16 +83,12 @@ def _grant_named(conn: sa.Connection, version: VersionRow, ref: Ref) -> Referenc
     return ReferenceGrant(ref=ref_of(found), digest=found.manifest_digest)
 
 
-def _best(
-    conn: sa.Connection, version: VersionRow, suite: Suite, spec: CheckSpec, wanted: BestOf
-) -> ReferenceGrant:
+def _best(conn: sa.Connection, version: VersionRow, suite: Suite, spec: CheckSpec, wanted: BestOf) -> ReferenceGrant:
     best: tuple[float, VersionRow] | None = None
     left = wanted.count
     sign = 1 if spec.threshold is None or spec.threshold.greater_is_better else -1
     most = _LOOKED_AT * wanted.count
-    for row in version_queries.version_rows(
-        conn, version.delta_id, before=version.number, limit=most
-    ):
+    for row in version_queries.version_rows(conn, version.delta_id, before=version.number, limit=most):
         if not left or row.deleted_at is not None or row.revoked_at is not None:
             continue
         verdict = verdict_queries.newest_verdict(conn, row.id, suite=suite.name)
@@ -110,9 +99,7 @@ def _best(
         if value is not None and (best is None or sign * value > best[0]):
             best = sign * value, row
     if best is None:
-        return ReferenceGrant(
-            why=f"none of the last {most} versions of this line has passed suite {suite.name} yet"
-        )
+        return ReferenceGrant(why=f"none of the last {most} versions of this line has passed suite {suite.name} yet")
     return ReferenceGrant(ref=ref_of(best[1]), digest=best[1].manifest_digest)
 
 

@@ -73,9 +73,7 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
     return PackLocation(key, size, registry.store.url(key, expires_s=URL_EXPIRES_S))
 
 
-def _of_run(
-    conn: sa.Connection, caller: Caller, run_id: str, digest: Digest
-) -> tuple[str, int] | None:
+def _of_run(conn: sa.Connection, caller: Caller, run_id: str, digest: Digest) -> tuple[str, int] | None:
     caller.require(Right.VERIFY, on=EVERYTHING)
     run = proofs.held_proof(conn, run_id, principal_id=caller.principal_id)
     if run is None:

@@ -15,12 +15,7 @@ from deltareg.db.session import read
 from deltareg.db.storage.packs import physical_keys
 from deltareg.db.storage.shares import PackHolder
 from deltareg.digest import Digest, sha256_of
-from deltareg.documents.model_card import (
-    CARD_FILE,
-    MOST_CARD_BYTES,
-    ModelCard,
-    read_card,
-)
+from deltareg.documents.model_card import CARD_FILE, MOST_CARD_BYTES, ModelCard, read_card
 from deltareg.errors import IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest, ManifestFile
 from deltareg.identity.storage_map import StorageMap
@@ -81,9 +76,7 @@ def keep_card(conn: sa.Connection, row: VersionRow, card: ModelCard | None) -> N
     queries.put_card(conn, row.id, None if card is None else pack_card(card))
     said = card or _EMPTY
     queries.change_terms(conn, row.id, add=terms_of(row, said))
-    queries.replace_metrics(
-        conn, row.id, queries.CARD, {metric.name.lower(): metric.value for metric in said.metrics}
-    )
+    queries.replace_metrics(conn, row.id, queries.CARD, {metric.name.lower(): metric.value for metric in said.metrics})
     keep_metrics(conn, row.id)
 
 
@@ -128,15 +121,11 @@ def _file_of(manifest: Manifest) -> ManifestFile | None:
 def _bytes_in(stored: Readback, file: ManifestFile) -> bytes:
     raw = stored.file_part(file)
     if sha256_of(raw) != file.digest:
-        raise IntegrityFailure(
-            f"{CARD_FILE} is not what its sha256 says", fix="push it again with a current client"
-        )
+        raise IntegrityFailure(f"{CARD_FILE} is not what its sha256 says", fix="push it again with a current client")
     return raw
 
 
-def stored_as(
-    conn: sa.Connection, store: BlobStore, namespace: str, storage_map: bytes
-) -> Readback:
+def stored_as(conn: sa.Connection, store: BlobStore, namespace: str, storage_map: bytes) -> Readback:
     """Give what reads the files of a version as it is stored now, out of its sound packs."""
     storage = StorageMap.decode(storage_map)
     digests = [str(pack.digest) for pack in storage.packs]
@@ -179,12 +168,19 @@ def unpack_card(document: bytes) -> ModelCard:
 
 def _describe(card: ModelCard, row: VersionRow, *, text: str = "") -> CardInfo:
     return CardInfo(
-        ref=ref_of(row), title=card.title, summary=card.summary, license=card.license,
-        task=card.task, library=card.library, languages=list(card.languages),
-        tags=list(card.tags), datasets=list(card.datasets), base_models=list(card.base_models),
+        ref=ref_of(row),
+        title=card.title,
+        summary=card.summary,
+        license=card.license,
+        task=card.task,
+        library=card.library,
+        languages=list(card.languages),
+        tags=list(card.tags),
+        datasets=list(card.datasets),
+        base_models=list(card.base_models),
         metrics=[
-            CardResult(name=one.name, value=one.value, dataset=one.dataset, task=one.task)
-            for one in card.metrics
+            CardResult(name=one.name, value=one.value, dataset=one.dataset, task=one.task) for one in card.metrics
         ],
-        problems=list(card.problems), text=text,
-    )  # fmt: skip
+        problems=list(card.problems),
+        text=text,
+    )

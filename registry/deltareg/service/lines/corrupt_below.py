@@ -73,9 +73,7 @@ def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) ->
     return CorruptAncestor(_tell(ref_of(part)), f"push its folder again: {again}")
 
 
-def _told_base(
-    conn: sa.Connection, version: VersionRow, above: VersionRow, base_id: int
-) -> CorruptAncestor:
+def _told_base(conn: sa.Connection, version: VersionRow, above: VersionRow, base_id: int) -> CorruptAncestor:
     base = base_queries.base_rows(conn, base_id=base_id, limit=1, also_deleted=True)[0]
     namespace, slash, _ = base.name.partition("/")
     if slash and namespace != version.namespace:
@@ -87,9 +85,7 @@ def _told_base(
         return CorruptAncestor(_tell(f"{base.name} as a base"), "ask who pushed it to push it again")
     # No folder holds what folding a version gives: a push onto it folds it, and brings that.
     again = f"deltareg push PATH {line_of(above)} --base {base.name}"
-    return CorruptAncestor(
-        _tell(f"{base.name} as a base"), f"push what stands on it again, which folds it: {again}"
-    )
+    return CorruptAncestor(_tell(f"{base.name} as a base"), f"push what stands on it again, which folds it: {again}")
 
 
 def _tell(what: str) -> str:

@@ -25,9 +25,7 @@ _MOST, _MOST_CHARACTERS = 64, 256
 _NOT_IN_KEYS = frozenset("\"'\\=,")
 
 
-def change_labels(
-    registry: Registry, caller: Caller, ref: Ref, request: VersionChange
-) -> VersionInfo:
+def change_labels(registry: Registry, caller: Caller, ref: Ref, request: VersionChange) -> VersionInfo:
     """Set and take away labels of a version; what is so already leaves no trace.
 
     Raises:
@@ -52,9 +50,13 @@ def change_labels(
             queries.replace_labels(conn, row.id, labels)
             relabel(conn, row, queries.version_by_id(conn, row.id))
             caller.record(
-                conn, Action.VERSION_LABEL, ref_of(row), on=line_of(row),
-                before={"labels": row.labels}, after={"labels": labels},
-            )  # fmt: skip
+                conn,
+                Action.VERSION_LABEL,
+                ref_of(row),
+                on=line_of(row),
+                before={"labels": row.labels},
+                after={"labels": labels},
+            )
         return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
     return with_retry(registry.engine, transaction)
@@ -94,6 +96,5 @@ def check_count(labels: Mapping[str, str]) -> None:
     """
     if len(labels) > _MOST:
         raise InvalidInput(
-            f"a version may have {_MOST} labels, not {len(labels)}",
-            fix="take some away: deltareg label rm REF KEY",
+            f"a version may have {_MOST} labels, not {len(labels)}", fix="take some away: deltareg label rm REF KEY"
         )

@@ -15,13 +15,7 @@ from deltareg.wire import LogEntry, Page
 
 
 def show_log(
-    registry: Registry,
-    caller: Caller,
-    line: LineRef,
-    *,
-    channel: str | None,
-    cursor: str | None,
-    limit: int,
+    registry: Registry, caller: Caller, line: LineRef, *, channel: str | None, cursor: str | None, limit: int
 ) -> Page[LogEntry]:
     """List what happened to a line; with `channel`, only the moves of that channel."""
     caller.require(Right.READ, on=line)
@@ -33,11 +27,7 @@ def show_log(
 
 
 def _rows(
-    conn: sa.Connection,
-    delta_id: int,
-    channel: str | None,
-    mark: tuple[int, str] | None,
-    limit: int,
+    conn: sa.Connection, delta_id: int, channel: str | None, mark: tuple[int, str] | None, limit: int
 ) -> list[EventRow]:
     found = list(queries.move_rows(conn, delta_id, channel=channel, mark=mark, limit=limit))
     if channel is None:
@@ -54,7 +44,11 @@ def _key(row: EventRow) -> str:
 
 def _show(line: LineRef, row: EventRow) -> LogEntry:
     return LogEntry(
-        at=rfc3339(row.at), event=row.event, actor=row.actor or "registry",
+        at=rfc3339(row.at),
+        event=row.event,
+        actor=row.actor or "registry",
         ref=f"{line}:v{row.number}" if row.number else str(line),
-        channel=row.channel, outcome=row.outcome, text=row.text or "",
-    )  # fmt: skip
+        channel=row.channel,
+        outcome=row.outcome,
+        text=row.text or "",
+    )

@@ -39,6 +39,5 @@ def near_of(conn: sa.Connection, found: CombinedResult) -> VersionAncestry:
         corrupt |= damage.corrupt_bases(conn, lower)
     variant = found.one(before_gate.CORRUPT_VARIANT)
     return VersionAncestry(
-        stack, frozenset(corrupt), None if variant is None else variant.id,
-        found.all(before_gate.PARENTS),
-    )  # fmt: skip
+        stack, frozenset(corrupt), None if variant is None else variant.id, found.all(before_gate.PARENTS)
+    )

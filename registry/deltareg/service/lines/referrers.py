@@ -26,14 +26,7 @@ from deltareg.service.lines.signed_files import VerifiedReferrer, take_signed
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.signing.signatories import WantedSigner
-from deltareg.wire import (
-    Page,
-    ReferrerAdd,
-    ReferrerBody,
-    ReferrerInfo,
-    RevokedSigner,
-    SignerRevoke,
-)
+from deltareg.wire import Page, ReferrerAdd, ReferrerBody, ReferrerInfo, RevokedSigner, SignerRevoke
 
 MOST, OF_OTHERS = 64, 32
 """How much may be signed about one version, and how much of it by all but whose version it is."""
@@ -41,9 +34,7 @@ _ACTIONS = {"signature": Action.SIGNATURE_ADD, "attestation": Action.ATTESTATION
 _LIST = {"signature": "deltareg signature ls", "attestation": "deltareg attest ls"}
 
 
-def add_referrer(
-    registry: Registry, caller: Caller, ref: Ref, request: ReferrerAdd
-) -> ReferrerInfo:
+def add_referrer(registry: Registry, caller: Caller, ref: Ref, request: ReferrerAdd) -> ReferrerInfo:
     """Keep what somebody signed about a version; what is kept already stays as it is.
 
     Raises:
@@ -59,9 +50,7 @@ def add_referrer(
         at = moment_of(read_clock(conn))
     body = request.body.encode()
     manifest = Manifest.decode(raw)
-    taken = take_signed(
-        request.form, body, request.public, manifest, at=at, trust=registry.sigstore
-    )
+    taken = take_signed(request.form, body, request.public, manifest, at=at, trust=registry.sigstore)
 
     def transaction(conn: sa.Connection) -> ReferrerInfo:
         version_queries.lock_version(conn, version.id)
@@ -93,14 +82,11 @@ def show_referrer(registry: Registry, caller: Caller, ref: Ref, digest: str) -> 
         version = find_version(conn, caller, ref, bare="newest")
         row = queries.referrer_by_digest(conn, version.id, digest)
         if row is None:
-            raise NotFound(
-                f"nothing like {digest[:72]} is signed about {ref}", fix=f"deltareg show {ref}"
-            )
+            raise NotFound(f"nothing like {digest[:72]} is signed about {ref}", fix=f"deltareg show {ref}")
         signed = queries.referrer_body(conn, row.id)
     return ReferrerBody(
-        **dict(describe_referrer(row)), ref=ref_of(version), body=signed.body.decode(),
-        public=signed.public,
-    )  # fmt: skip
+        **dict(describe_referrer(row)), ref=ref_of(version), body=signed.body.decode(), public=signed.public
+    )
 
 
 def list_revoked_signers(registry: Registry, caller: Caller) -> Page[RevokedSigner]:
@@ -111,9 +97,7 @@ def list_revoked_signers(registry: Registry, caller: Caller) -> Page[RevokedSign
     return Page(items=[_show(row) for row in rows])
 
 
-def revoke_signer(
-    registry: Registry, caller: Caller, keyid: str, request: SignerRevoke
-) -> RevokedSigner:
+def revoke_signer(registry: Registry, caller: Caller, keyid: str, request: SignerRevoke) -> RevokedSigner:
     """Let nothing count any more that a key, or an authority, has signed or will sign.
 
     It cannot be taken back, and one that nobody has seen may be revoked as well.
@@ -128,9 +112,13 @@ def revoke_signer(
         is_new = queries.revoke_signer(conn, keyid, by=caller.principal_id, reason=request.reason)
         if is_new:
             caller.record(
-                conn, Action.SIGNER_REVOKE, f"signer/{keyid}", on=EVERYTHING, before=None,
+                conn,
+                Action.SIGNER_REVOKE,
+                f"signer/{keyid}",
+                on=EVERYTHING,
+                before=None,
                 after={"reason": request.reason},
-            )  # fmt: skip
+            )
         rows = queries.revoked_signer_rows(conn)
         return next(_show(row) for row in rows if row.keyid == keyid)
 
@@ -138,12 +126,7 @@ def revoke_signer(
 
 
 def _keep(
-    conn: sa.Connection,
-    caller: Caller,
-    version: VersionRow,
-    request: ReferrerAdd,
-    body: bytes,
-    taken: VerifiedReferrer,
+    conn: sa.Connection, caller: Caller, version: VersionRow, request: ReferrerAdd, body: bytes, taken: VerifiedReferrer
 ) -> ReferrerInfo:
     digest, who = f"sha256:{sha256(body).hexdigest()}", taken.signatory
     ref = ref_of(version)
@@ -152,22 +135,31 @@ def _keep(
         return describe_referrer(kept)
     _check_room(conn, caller, version, fix=f"{_LIST[request.form]} {ref}")
     queries.add_referrer(
-        conn, version.id, form=request.form, digest=digest, predicate_type=taken.predicate_type,
-        signer=(who.keyid, who.ca, who.issuer, who.identity), public=taken.public, body=body,
+        conn,
+        version.id,
+        form=request.form,
+        digest=digest,
+        predicate_type=taken.predicate_type,
+        signer=(who.keyid, who.ca, who.issuer, who.identity),
+        public=taken.public,
+        body=body,
         created_by=caller.principal_id,
-    )  # fmt: skip
+    )
     added = queries.referrer_by_digest(conn, version.id, digest)
     if added is None:
         raise InvalidInput(f"{ref} has nothing like {digest}", fix="bring it again")
     if added.revoked is not None:
         raise BadSignature(
-            f"{who.told}, who signed it, is revoked: {added.revoked}",
-            fix="have it signed by another signer",
+            f"{who.told}, who signed it, is revoked: {added.revoked}", fix="have it signed by another signer"
         )
     caller.record(
-        conn, _ACTIONS[request.form], ref, on=line_of(version), before=None,
+        conn,
+        _ACTIONS[request.form],
+        ref,
+        on=line_of(version),
+        before=None,
         after={"digest": digest, "signed_by": who.told, "predicate_type": taken.predicate_type},
-    )  # fmt: skip
+    )
     return describe_referrer(added)
 
 
@@ -190,6 +182,5 @@ def _check_room(conn: sa.Connection, caller: Caller, version: VersionRow, *, fix
 
 def _show(row: RevokedSignerRow) -> RevokedSigner:
     return RevokedSigner(
-        keyid=row.keyid, reason=row.reason, revoked_at=rfc3339(row.created_at),
-        revoked_by=row.actor or "registry",
-    )  # fmt: skip
+        keyid=row.keyid, reason=row.reason, revoked_at=rfc3339(row.created_at), revoked_by=row.actor or "registry"
+    )

@@ -48,9 +48,7 @@ def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke
     return (try_transaction if request.dry_run else with_retry)(registry.engine, transaction)
 
 
-def unrevoke_version(
-    registry: Registry, caller: Caller, ref: Ref, request: Unrevoke
-) -> VersionInfo:
+def unrevoke_version(registry: Registry, caller: Caller, ref: Ref, request: Unrevoke) -> VersionInfo:
     """End the revocation of a version; one that is not revoked is left as it is.
 
     Raises:
@@ -99,9 +97,7 @@ def _refuse_if_served(conn: sa.Connection, row: VersionRow) -> None:
         )
 
 
-def _record(
-    conn: sa.Connection, caller: Caller, row: VersionRow, action: Action, reason: str
-) -> None:
+def _record(conn: sa.Connection, caller: Caller, row: VersionRow, action: Action, reason: str) -> None:
     is_revoked = action is Action.VERSION_REVOKE
     before = {"revoked": not is_revoked}
     after = {"revoked": is_revoked, "reason": reason, "digest": row.manifest_digest}

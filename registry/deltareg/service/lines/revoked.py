@@ -91,9 +91,7 @@ def _stack(conn: sa.Connection, version: VersionRow, near: VersionAncestry | Non
     return [] if version.base_id is None else queries.stack_below(conn, version.base_id)
 
 
-def _parents_of_merge(
-    conn: sa.Connection, version: VersionRow, near: VersionAncestry | None
-) -> list[VersionRow]:
+def _parents_of_merge(conn: sa.Connection, version: VersionRow, near: VersionAncestry | None) -> list[VersionRow]:
     parents = version_queries.parents_of(conn, version.id) if near is None else near.parents
     return list(parents) if parents and is_merge(conn, version) else []
 

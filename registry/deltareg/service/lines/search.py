@@ -35,9 +35,7 @@ from deltareg.service.resolve import find_base, find_line
 from deltareg.wire import MetricInfo, Page, SearchHit
 
 _MOST = 16
-_BOUND = re.compile(
-    r"\s*(\S.{0,99}?)\s*(>=|<=|>|<|=)\s*(-?\d{1,30}(?:\.\d{1,30})?(?:e-?\d{1,3})?)\s*"
-)
+_BOUND = re.compile(r"\s*(\S.{0,99}?)\s*(>=|<=|>|<|=)\s*(-?\d{1,30}(?:\.\d{1,30})?(?:e-?\d{1,3})?)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +107,7 @@ def _words(text: str) -> tuple[list[str], list[str]]:
             beginnings.append(found.pop())
         words += found
     if text.strip() and not (words or beginnings):
-        raise InvalidInput(
-            f"no word to look for: {text[:60]!r}", fix="words have 2 to 40 letters or digits"
-        )
+        raise InvalidInput(f"no word to look for: {text[:60]!r}", fix="words have 2 to 40 letters or digits")
     return list(dict.fromkeys(beginnings)), list(dict.fromkeys(words))
 
 
@@ -153,9 +149,7 @@ def _place(conn: sa.Connection, caller: Caller, text: str) -> str:
     return name.name
 
 
-def _describe(
-    conn: sa.Connection, caller: Caller, ids: Sequence[int], names: Sequence[str]
-) -> list[SearchHit]:
+def _describe(conn: sa.Connection, caller: Caller, ids: Sequence[int], names: Sequence[str]) -> list[SearchHit]:
     found = version_queries.versions_by_ids(conn, ids)
     rows = [found[row_id] for row_id in ids]
     cards = {row_id: unpack_card(raw) for row_id, raw in queries.cards_of(conn, ids).items()}
@@ -167,9 +161,10 @@ def _describe(
     for row, info in zip(rows, describe_versions(conn, rows), strict=True):
         card = cards.get(row.id)
         hit = SearchHit(
-            **dict(info), metrics=metrics.get(row.id, []),
+            **dict(info),
+            metrics=metrics.get(row.id, []),
             title="" if card is None else card.title,
             summary="" if card is None else card.summary,
-        )  # fmt: skip
+        )
         hits.append(veil_base(caller, hit))
     return hits

@@ -14,7 +14,16 @@ from deltareg.errors import BadSignature, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.signing.attested import check_about, read_attested
 from deltareg.signing.bundles import Bundle, is_bundle, read_bundle, read_sealed
-from deltareg.signing.opening import Authority, VerificationMaterial, OpenedBundle, open_by_chain, open_by_key, open_by_sigstore, open_sealed, read_beside
+from deltareg.signing.opening import (
+    Authority,
+    OpenedBundle,
+    VerificationMaterial,
+    open_by_chain,
+    open_by_key,
+    open_by_sigstore,
+    open_sealed,
+    read_beside,
+)
 from deltareg.signing.signatories import Signatory
 from deltareg.signing.signed_files import PREDICATE, check_files, read_signed_files
 
@@ -94,12 +103,7 @@ def _open(raw: bytes, beside: VerificationMaterial, *, at: datetime, trust: Path
 
 
 def _open_certified(
-    raw: bytes,
-    bundle: Bundle,
-    authorities: Sequence[Authority],
-    *,
-    at: datetime,
-    trust: Path | None,
+    raw: bytes, bundle: Bundle, authorities: Sequence[Authority], *, at: datetime, trust: Path | None
 ) -> OpenedBundle:
     if not bundle.is_keyless:
         return open_by_chain(bundle, at=at, roots=authorities)
@@ -109,6 +113,4 @@ def _open_certified(
 
 
 def _no_key() -> InvalidInput:
-    return InvalidInput(
-        "what a key signed is verified with its public half", fix="name it: --key KEY.pub"
-    )
+    return InvalidInput("what a key signed is verified with its public half", fix="name it: --key KEY.pub")

@@ -19,12 +19,14 @@ def tell_unfit(conn: sa.Connection, caller: Caller, version: VersionRow, *, beca
         tell_channel_unfit(conn, caller, version, name, because=because)
 
 
-def tell_channel_unfit(
-    conn: sa.Connection, caller: Caller, version: VersionRow, name: str, *, because: str
-) -> None:
+def tell_channel_unfit(conn: sa.Connection, caller: Caller, version: VersionRow, name: str, *, because: str) -> None:
     """Record that a channel serves what is unfit."""
     line = line_of(version)
     caller.record(
-        conn, Action.CHANNEL_UNFIT, f"{line}@{name}", on=line, before=None,
+        conn,
+        Action.CHANNEL_UNFIT,
+        f"{line}@{name}",
+        on=line,
+        before=None,
         after={"version": version.number, "digest": version.manifest_digest, "because": because},
-    )  # fmt: skip
+    )

@@ -20,13 +20,7 @@ from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
-from deltareg.service.describe import (
-    describe_detail,
-    describe_resolved,
-    describe_version,
-    describe_versions,
-    ref_of,
-)
+from deltareg.service.describe import describe_detail, describe_resolved, describe_version, describe_versions, ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.freeze import frozen_channels
 from deltareg.service.lines.veil import tell_version, veil_base, veiled_detail
@@ -38,12 +32,7 @@ from deltareg.wire import LineInfo, Page, VersionDetail, VersionInfo
 
 
 def list_lines(
-    registry: Registry,
-    caller: Caller,
-    *,
-    only: delta_queries.LineFilter,
-    cursor: str | None,
-    limit: int,
+    registry: Registry, caller: Caller, *, only: delta_queries.LineFilter, cursor: str | None, limit: int
 ) -> Page[LineInfo]:
     """List delta lines by name with their newest version and what their channels serve.
 
@@ -61,14 +50,18 @@ def list_lines(
             serving.setdefault(pointer.delta_id, {})[pointer.name] = pointer.number
         frozen = frozen_channels(conn, [row.id for row in rows])
     return page(
-        rows, limit, key=lambda row: row.path,
+        rows,
+        limit,
+        key=lambda row: row.path,
         show=lambda row: LineInfo(
-            ref=row.path, versions=row.versions,
+            ref=row.path,
+            versions=row.versions,
             newest=None if row.newest_id is None else newest.get(row.newest_id),
-            channels=serving.get(row.id, {}), frozen=frozen.get(row.id, []),
+            channels=serving.get(row.id, {}),
+            frozen=frozen.get(row.id, []),
             created_at=rfc3339(row.created_at),
         ),
-    )  # fmt: skip
+    )
 
 
 def list_versions(
@@ -85,9 +78,7 @@ def list_versions(
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         delta = find_line(conn, caller, line)
-        rows = queries.version_rows(
-            conn, delta.id, before=before, limit=check_limit(limit) + 1, labels=labels
-        )
+        rows = queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1, labels=labels)
         shown = {info.version: info for info in describe_versions(conn, rows)}
         shown = {number: veil_base(caller, info) for number, info in shown.items()}
     return page(rows, limit, show=lambda row: shown[row.number], key=lambda row: row.number)
@@ -101,13 +92,7 @@ def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) ->
 
 
 def show_found(
-    conn: sa.Connection,
-    caller: Caller,
-    found: Sequence[ResolvedRow],
-    *,
-    ref: Ref,
-    bare: Bare,
-    slim: bool,
+    conn: sa.Connection, caller: Caller, found: Sequence[ResolvedRow], *, ref: Ref, bare: Bare, slim: bool
 ) -> VersionInfo:
     """Show the version that a reference means to who asked for it, after `look_up`.
 
@@ -141,9 +126,7 @@ def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
         return queries.content(conn, version.id).storage_map
 
 
-def delete_version(
-    registry: Registry, caller: Caller, ref: Ref, *, dry_run: bool = False
-) -> VersionInfo:
+def delete_version(registry: Registry, caller: Caller, ref: Ref, *, dry_run: bool = False) -> VersionInfo:
     """Delete a version; its number is never used again, its bytes go when its grace is over.
 
     With `dry_run` it is only found out whether it would be.
@@ -161,21 +144,14 @@ def delete_version(
             _refuse_if_needed(conn, caller, row)
             queries.delete_version(conn, row.id)
             after = {"deleted": True}
-            caller.record(
-                conn, Action.VERSION_DELETE, ref_of(row), on=ref.line, before={"deleted": False},
-                after=after,
-            )  # fmt: skip
+            caller.record(conn, Action.VERSION_DELETE, ref_of(row), on=ref.line, before={"deleted": False}, after=after)
         return veil_base(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
     return (try_transaction if dry_run else with_retry)(registry.engine, transaction)
 
 
-def _newest(
-    conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow]
-) -> dict[int, VersionInfo]:
-    found = queries.versions_by_ids(
-        conn, [row.newest_id for row in rows if row.newest_id is not None]
-    )
+def _newest(conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow]) -> dict[int, VersionInfo]:
+    found = queries.versions_by_ids(conn, [row.newest_id for row in rows if row.newest_id is not None])
     infos = [veil_base(caller, info) for info in describe_versions(conn, list(found.values()))]
     return dict(zip(found, infos, strict=True))
 

@@ -18,15 +18,17 @@ class OpenRequest(Answer):
     at: str
 
 
-def open_requests(
-    rows: Iterable[OpenRequestRow], *, version: int | None = None
-) -> list[OpenRequest]:
+def open_requests(rows: Iterable[OpenRequestRow], *, version: int | None = None) -> list[OpenRequest]:
     """Show the requests that wait: all, or those for one version alone."""
     return [
         OpenRequest(
-            id=row.id, channel=row.channel, version=row.version, opener=row.opener,
-            reason=row.reason, at=rfc3339(row.created_at),
+            id=row.id,
+            channel=row.channel,
+            version=row.version,
+            opener=row.opener,
+            reason=row.reason,
+            at=rfc3339(row.created_at),
         )
         for row in rows
         if version in {None, row.version}
-    ]  # fmt: skip
+    ]

@@ -11,7 +11,7 @@ from deltareg.db.lines import versions as queries
 from deltareg.db.session import read
 from deltareg.db.verdicts.outcomes import newest_outcomes
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.gate.bisection import Mark, BisectionProgress, may_be_end, missing_ends, progress_of
+from deltareg.gate.bisection import BisectionProgress, Mark, may_be_end, missing_ends, progress_of
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.describe import describe_plain
@@ -44,9 +44,7 @@ class BisectionSearch:
     more: int
 
 
-def search_by_hand(
-    registry: Registry, caller: Caller, line: LineRef, marks: Mapping[int, Mark]
-) -> BisectionSearch:
+def search_by_hand(registry: Registry, caller: Caller, line: LineRef, marks: Mapping[int, Mark]) -> BisectionSearch:
     """Say which version to try next, by how versions of a line were judged.
 
     Raises:
@@ -67,23 +65,16 @@ def search_by_hand(
         shown, more = _choose_shown(numbers, marks, progress)
         rows = queries.versions_by_numbers(conn, delta.id, shown)
         suite = built_in(DEFAULT_SUITE)
-        outcomes = newest_outcomes(
-            conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest)
-        )
+        outcomes = newest_outcomes(conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest))
     infos = [
-        veil_base(
-            caller,
-            describe_plain(row, outcomes.get(row.id), channels=served.get(row.number, [])),
-        )
+        veil_base(caller, describe_plain(row, outcomes.get(row.id), channels=served.get(row.number, [])))
         for row in rows
     ]
     hint = _hint(numbers, marks, served, conflict)
     return BisectionSearch(progress, conflict, hint, infos, more)
 
 
-def _progress(
-    line: LineRef, numbers: Sequence[int], marks: Mapping[int, Mark]
-) -> tuple[BisectionProgress, str]:
+def _progress(line: LineRef, numbers: Sequence[int], marks: Mapping[int, Mark]) -> tuple[BisectionProgress, str]:
     try:
         return progress_of(str(line), numbers, marks), ""
     except InvalidInput as error:
@@ -105,10 +96,7 @@ def _choose_shown(
 
 
 def _hint(
-    numbers: Sequence[int],
-    marks: Mapping[int, Mark],
-    served: Mapping[int, Sequence[str]],
-    conflict: str,
+    numbers: Sequence[int], marks: Mapping[int, Mark], served: Mapping[int, Sequence[str]], conflict: str
 ) -> int | None:
     missing = missing_ends(marks)
     if conflict or not missing:

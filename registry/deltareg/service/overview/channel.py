@@ -41,9 +41,8 @@ class Ledger(Answer):
 
 
 def show_ledger(
-    registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None,
-    cursor: str | None, limit: int,
-) -> Ledger:  # fmt: skip
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None, cursor: str | None, limit: int
+) -> Ledger:
     """Show a channel with its ledger, and what it served at a time."""
     caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
@@ -57,14 +56,15 @@ def show_ledger(
         then = None if at_us is None else queries.revision_at(conn, row.id, at_us=at_us)
     held = setbacks(beside.all(beside_channels.SETBACKS))
     return Ledger(
-        line=str(line), channel=name, revision=row.revision, now=now,
-        quarantined=[each.version for each in held], setbacks=held,
+        line=str(line),
+        channel=name,
+        revision=row.revision,
+        now=now,
+        quarantined=[each.version for each in held],
+        setbacks=held,
         requests=open_requests(beside.all(beside_channels.OPEN)),
         agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
-        revisions=page(
-            rows, limit, key=lambda each: each.number,
-            show=lambda each: describe_revision(name, each),
-        ),
+        revisions=page(rows, limit, key=lambda each: each.number, show=lambda each: describe_revision(name, each)),
         at="" if at_us is None else rfc3339_seconds(at_us),
         then=None if then is None else describe_revision(name, then),
-    )  # fmt: skip
+    )

@@ -59,13 +59,7 @@ class VersionComparison:
 
 
 def compare_versions(
-    registry: Registry,
-    caller: Caller,
-    line: LineRef,
-    *,
-    a: int | None,
-    b: int | None,
-    c: int | None = None,
+    registry: Registry, caller: Caller, line: LineRef, *, a: int | None, b: int | None, c: int | None = None
 ) -> VersionComparison:
     """Put versions of a line side by side; the newest and the one before it unless said.
 
@@ -83,23 +77,17 @@ def compare_versions(
         for pointer in channel_queries.pointers(conn, [delta.id]):
             served.setdefault(pointer.number, []).append(pointer.name)
         infos = {
-            row.number: veil_base(
-                caller, describe_plain(row, None, channels=served.get(row.number, []))
-            )
+            row.number: veil_base(caller, describe_plain(row, None, channels=served.get(row.number, [])))
             for row in rows
         }
         chosen = _all_chosen(rows, a, b, c)
         checks = _checks(conn, chosen)
-        sides = [
-            ComparedVersion(infos[row.number], _manifest(conn, row), checks.get(row.id, {})) for row in chosen
-        ]
+        sides = [ComparedVersion(infos[row.number], _manifest(conn, row), checks.get(row.id, {})) for row in chosen]
         ancestor = _ancestor(conn, caller, chosen)
     return VersionComparison(sides, list(infos.values()), ancestor)
 
 
-def _all_chosen(
-    rows: Sequence[VersionRow], a: int | None, b: int | None, c: int | None
-) -> list[VersionRow]:
+def _all_chosen(rows: Sequence[VersionRow], a: int | None, b: int | None, c: int | None) -> list[VersionRow]:
     later = _choose_version(rows, b, rows[0])
     before = next((row for row in rows if row.number < later.number), rows[1])
     chosen = [_choose_version(rows, a, before), later]
@@ -111,9 +99,7 @@ def _choose_version(rows: Sequence[VersionRow], number: int | None, otherwise: V
         return otherwise
     found = next((row for row in rows if row.number == number), None)
     if found is None:
-        raise InvalidInput(
-            f"v{number} is not among the newest {_CHOICES} versions", fix="choose another"
-        )
+        raise InvalidInput(f"v{number} is not among the newest {_CHOICES} versions", fix="choose another")
     return found
 
 

@@ -56,12 +56,7 @@ class LineSearchResult(Answer):
 
 
 def look_for_lines(
-    registry: Registry,
-    caller: Caller,
-    *,
-    only: delta_queries.LineFilter,
-    cursor: str | None,
-    limit: int,
+    registry: Registry, caller: Caller, *, only: delta_queries.LineFilter, cursor: str | None, limit: int
 ) -> LineSearchResult:
     """List lines by name, of those that the caller may read, with facets of them all."""
     caller.require(Right.READ, on=SOMEWHERE)
@@ -77,21 +72,24 @@ def look_for_lines(
         facets = _facets(registry, conn, caller, mark=rows[0].mark if rows else None)
     return LineSearchResult(
         found=page(
-            rows, limit, key=lambda row: row.path,
+            rows,
+            limit,
+            key=lambda row: row.path,
             show=lambda row: LineGlance(
-                line=row.path, versions=row.versions, newest=newest.get(row.newest_id or 0),
-                channels=serving.get(row.id, {}), created_at=rfc3339(row.created_at),
+                line=row.path,
+                versions=row.versions,
+                newest=newest.get(row.newest_id or 0),
+                channels=serving.get(row.id, {}),
+                created_at=rfc3339(row.created_at),
             ),
         ),
         namespaces=_facet(facets, lambda row: row.namespace),
         kinds=_facet(facets, lambda row: row.kind),
         bases=_facet(facets, lambda row: row.base or "", is_shown=partial(is_seen, caller)),
-    )  # fmt: skip
+    )
 
 
-def _facets(
-    registry: Registry, conn: sa.Connection, caller: Caller, *, mark: int | None
-) -> Sequence[FacetRow]:
+def _facets(registry: Registry, conn: sa.Connection, caller: Caller, *, mark: int | None) -> Sequence[FacetRow]:
     """Count by facets, which looks at all lines, or recall it where nothing has changed since.
 
     For a minute: of transactions side by side, one with an older row may end after a newer one.
@@ -109,17 +107,11 @@ def _newest(
     ids = [row.newest_id for row in rows if row.newest_id is not None]
     found = version_queries.versions_by_ids(conn, ids)
     outcomes = newest_outcomes(conn, ids, suite=DEFAULT_SUITE, suite_digest=suite_digest)
-    return {
-        row_id: veil_base(caller, describe_plain(row, outcomes.get(row_id)))
-        for row_id, row in found.items()
-    }
+    return {row_id: veil_base(caller, describe_plain(row, outcomes.get(row_id))) for row_id, row in found.items()}
 
 
 def _facet(
-    rows: Sequence[FacetRow],
-    value: Callable[[FacetRow], str],
-    *,
-    is_shown: Callable[[str], bool] = bool,
+    rows: Sequence[FacetRow], value: Callable[[FacetRow], str], *, is_shown: Callable[[str], bool] = bool
 ) -> list[Facet]:
     counted: Counter[str] = Counter()
     for row in rows:

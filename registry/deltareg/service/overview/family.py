@@ -83,9 +83,7 @@ class VersionFamily:
     is_cut: bool
 
 
-def show_family(
-    registry: Registry, caller: Caller, at: str, *, up: int, down: int, limit: int = MOST
-) -> VersionFamily:
+def show_family(registry: Registry, caller: Caller, at: str, *, up: int, down: int, limit: int = MOST) -> VersionFamily:
     """Walk from a version, a line or a base both ways; what the caller may not read is left out.
 
     Args:
@@ -118,20 +116,25 @@ def show_family(
     bases = _Bases(caller)
     relatives = {
         row.id: Relative(
-            row.id, f"{row.namespace}/{row.line}", row.number, row.kind, bases.shown(row),
+            row.id,
+            f"{row.namespace}/{row.line}",
+            row.number,
+            row.kind,
+            bases.find_name(row),
             row.stands_on if row.stands_on in known else None,
             tuple(parent for parent in parents[row.id] if parent in known),
-            tuple(channels[row.id]), bool(parents[row.id]), row.manifest_digest,
-            row.deleted_at is not None, row.revoked_at is not None,
+            tuple(channels[row.id]),
+            bool(parents[row.id]),
+            row.manifest_digest,
+            row.deleted_at is not None,
+            row.revoked_at is not None,
         )
         for row in shown
-    }  # fmt: skip
+    }
     begun = {row.id for row in shown if _is_begun(row, name, sort, origin)}
     kept = begun | _walk_relatives(relatives, begun, steps=up, is_up=True)
     kept |= _walk_relatives(relatives, begun, steps=down, is_up=False)
-    versions = {
-        row_id: _among(relative, kept) for row_id, relative in relatives.items() if row_id in kept
-    }
+    versions = {row_id: _among(relative, kept) for row_id, relative in relatives.items() if row_id in kept}
     return VersionFamily(name, sort, origin.version_id, versions, len(rows) > limit)
 
 
@@ -151,7 +154,7 @@ class _Bases:
         self._caller = caller
         self._known: dict[str, bool] = {}
 
-    def shown(self, row: KinRow) -> str:
+    def find_name(self, row: KinRow) -> str:
         """Give the name of a version's base; empty where it has none that may be seen."""
         name = row.base_name
         if name is None:
@@ -193,9 +196,7 @@ def _is_begun(row: KinRow, name: str, sort: Sort, origin: FamilyOrigin) -> bool:
             return True
 
 
-def _walk_relatives(
-    relatives: Mapping[int, Relative], begun: Iterable[int], *, steps: int, is_up: bool
-) -> set[int]:
+def _walk_relatives(relatives: Mapping[int, Relative], begun: Iterable[int], *, steps: int, is_up: bool) -> set[int]:
     """Walk again over what may be seen alone; to children, nothing deleted is on the way."""
     following: dict[int, Sequence[int]] = {}
     if is_up:
@@ -208,9 +209,7 @@ def _walk_relatives(
         following = dict(below)
     found, frontier = set(begun), list(begun)
     for _ in range(steps):
-        frontier = list(
-            {other for row_id in frontier for other in following.get(row_id, ())} - found
-        )
+        frontier = list({other for row_id in frontier for other in following.get(row_id, ())} - found)
         found.update(frontier)
     return found
 

@@ -41,7 +41,9 @@ def show_gate_around(registry: Registry, caller: Caller, ref: Ref, channel: str)
     serves = {each.name: each.version for each in beside.all(beside_channels.NAMES)}
     waits = open_requests(beside.all(beside_channels.OPEN), version=version.number)
     return GateOverview(
-        gate=gate, serves=serves[channel], names=list(serves),
+        gate=gate,
+        serves=serves[channel],
+        names=list(serves),
         requests=[request for request in waits if request.channel == channel],
         may_promote=caller.may(Right.PROMOTE, on=Channel(ref.line, channel)),
-    )  # fmt: skip
+    )

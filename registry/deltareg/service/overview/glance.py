@@ -53,13 +53,24 @@ def glance(caller: Caller, row: GlanceRow) -> ChannelGlance:
     frozen = what_freezes(row, row, at_us=row.now)
     where = Channel(line_of(row), row.channel)
     return ChannelGlance(
-        line=f"{row.namespace}/{row.line}", channel=row.channel, revision=row.number,
-        kind=row.kind, version=row.version, actor=row.actor, reason=row.reason,
-        at=rfc3339(row.created_at), is_frozen=frozen is not None,
+        line=f"{row.namespace}/{row.line}",
+        channel=row.channel,
+        revision=row.number,
+        kind=row.kind,
+        version=row.version,
+        actor=row.actor,
+        reason=row.reason,
+        at=rfc3339(row.created_at),
+        is_frozen=frozen is not None,
         frozen_because="" if frozen is None else tell_frozen(frozen, row.channel),
         frozen_until=None if frozen is None else end_of(frozen),
-        is_revoked=row.revoked_at is not None, quarantined=row.quarantined,
-        to_review=row.to_review, verdict=row.verdict, request=row.request, opener=row.opener,
-        has_before=row.has_before, may_move=caller.may(Right.PROMOTE, on=where),
+        is_revoked=row.revoked_at is not None,
+        quarantined=row.quarantined,
+        to_review=row.to_review,
+        verdict=row.verdict,
+        request=row.request,
+        opener=row.opener,
+        has_before=row.has_before,
+        may_move=caller.may(Right.PROMOTE, on=where),
         may_approve=caller.may(Right.APPROVE, on=where),
-    )  # fmt: skip
+    )

@@ -84,10 +84,7 @@ def show_kept(registry: Registry, caller: Caller) -> StoredTotals:
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         found = queries.weights(conn, caller.sight)
-    return StoredTotals(
-        versions=found.versions, logical_bytes=found.logical_bytes,
-        stored_bytes=found.stored_bytes,
-    )  # fmt: skip
+    return StoredTotals(versions=found.versions, logical_bytes=found.logical_bytes, stored_bytes=found.stored_bytes)
 
 
 def show_home(registry: Registry, caller: Caller) -> HomeOverview:
@@ -96,26 +93,29 @@ def show_home(registry: Registry, caller: Caller) -> HomeOverview:
     with read(registry.engine) as conn:
         waiting = _open_requests(conn, caller)
         found = queries.counts(conn, caller.sight)
-        rows = queries.channels_at_a_glance(
-            conn, suite=DEFAULT_SUITE, sight=caller.sight, limit=_LISTED
-        )
+        rows = queries.channels_at_a_glance(conn, suite=DEFAULT_SUITE, sight=caller.sight, limit=_LISTED)
         glances = [glance(caller, row) for row in rows]
         followers = fleet_queries.follower_rows(
             conn, delta_id=None, channel_id=None, sight=caller.sight, after=None, limit=_FOLLOWERS
         )
     return HomeOverview(
-        waiting=waiting, odd=[each for each in glances if each.is_odd],
-        drift=list(_out_of_step(followers)), moved=glances[:12],
-        seen=len(glances), is_all=len(glances) < _LISTED, followers=len(followers),
-        lines=found.lines, queued=found.queued, running=found.running,
-    )  # fmt: skip
+        waiting=waiting,
+        odd=[each for each in glances if each.is_odd],
+        drift=list(_out_of_step(followers)),
+        moved=glances[:12],
+        seen=len(glances),
+        is_all=len(glances) < _LISTED,
+        followers=len(followers),
+        lines=found.lines,
+        queued=found.queued,
+        running=found.running,
+    )
 
 
 def _open_requests(conn: sa.Connection, caller: Caller) -> list[WaitingRequest]:
     rows = request_queries.request_rows(
-        conn, state="open", delta_id=None, channel=None, sight=caller.sight, before=None,
-        limit=_LISTED,
-    )  # fmt: skip
+        conn, state="open", delta_id=None, channel=None, sight=caller.sight, before=None, limit=_LISTED
+    )
     return sorted((_waiting(caller, row) for row in rows), key=lambda each: not each.is_yours)
 
 
@@ -123,10 +123,17 @@ def _waiting(caller: Caller, row: RequestRow) -> WaitingRequest:
     is_other = caller.principal_id not in {row.opener_id, row.uploader_id}
     may = caller.may(Right.APPROVE, on=Channel(line_of(row), row.channel))
     return WaitingRequest(
-        id=row.id, line=f"{row.namespace}/{row.line}", channel=row.channel, version=row.number,
-        previous=row.previous, opener=row.opener, reason=row.reason, due=approvals_due(row),
-        opened_at=rfc3339(row.created_at), is_yours=is_other and may,
-    )  # fmt: skip
+        id=row.id,
+        line=f"{row.namespace}/{row.line}",
+        channel=row.channel,
+        version=row.number,
+        previous=row.previous,
+        opener=row.opener,
+        reason=row.reason,
+        due=approvals_due(row),
+        opened_at=rfc3339(row.created_at),
+        is_yours=is_other and may,
+    )
 
 
 def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[DriftingAgent]:
@@ -135,7 +142,12 @@ def _out_of_step(rows: Sequence[FollowerRow]) -> Iterator[DriftingAgent]:
         if drift == "none":
             continue
         yield DriftingAgent(
-            agent=row.agent, channel=f"{row.namespace}/{row.line}@{row.channel}", drift=drift,
-            wanted=row.desired_version, serves=row.version, error=row.error,
-            since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
-        )  # fmt: skip
+            agent=row.agent,
+            channel=f"{row.namespace}/{row.line}@{row.channel}",
+            drift=drift,
+            wanted=row.desired_version,
+            serves=row.version,
+            error=row.error,
+            since=rfc3339(row.since),
+            seen_at=rfc3339(row.seen_at),
+        )

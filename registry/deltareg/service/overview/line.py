@@ -37,9 +37,7 @@ class LineOverview(Answer):
     versions: Page[VersionInfo]
 
 
-def show_line(
-    registry: Registry, caller: Caller, line: LineRef, *, cursor: str | None, limit: int
-) -> LineOverview:
+def show_line(registry: Registry, caller: Caller, line: LineRef, *, cursor: str | None, limit: int) -> LineOverview:
     """Show a line with what its channels serve and a page of its versions."""
     caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
@@ -48,28 +46,25 @@ def show_line(
         delta = find_line(conn, caller, line)
         beside = beside_channels.beside_line(conn, delta.id)
         moved = queries.channels_of_line(conn, delta.id, suite=DEFAULT_SUITE)
-        rows = version_queries.version_rows(
-            conn, delta.id, before=before, limit=check_limit(limit) + 1
-        )
-        outcomes = newest_outcomes(
-            conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest)
-        )
+        rows = version_queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1)
+        outcomes = newest_outcomes(conn, [row.id for row in rows], suite=suite.name, suite_digest=str(suite.digest))
     served = _group_served(moved)
     return LineOverview(
-        line=str(line), created_at=rfc3339(delta.created_at),
+        line=str(line),
+        created_at=rfc3339(delta.created_at),
         names=[row.name for row in beside.all(beside_channels.NAMES)],
         setbacks=setbacks(beside.all(beside_channels.SETBACKS)),
         requests=open_requests(beside.all(beside_channels.OPEN)),
         channels={row.channel: glance(caller, row) for row in moved},
         versions=page(
-            rows, limit, key=lambda row: row.number,
+            rows,
+            limit,
+            key=lambda row: row.number,
             show=lambda row: veil_base(
-                caller, describe_plain(
-                    row, outcomes.get(row.id), channels=served.get(row.number, [])
-                ),
+                caller, describe_plain(row, outcomes.get(row.id), channels=served.get(row.number, []))
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _group_served(moved: list[GlanceRow]) -> dict[int, list[str]]:

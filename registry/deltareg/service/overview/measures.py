@@ -70,8 +70,7 @@ def show_measures(registry: Registry, caller: Caller, line: LineRef, *, limit: i
     return LineMeasures(
         line=str(line),
         measures=[
-            MeasureSeries(name=name, mark=marks[name][0], good=marks[name][1], points=found[name])
-            for name in names
+            MeasureSeries(name=name, mark=marks[name][0], good=marks[name][1], points=found[name]) for name in names
         ],
     )
 
@@ -83,9 +82,7 @@ def _labels(row: VersionRow) -> Iterator[tuple[str, float, Kept]]:
             yield name, value, (None, "")
 
 
-def _checks(
-    found: Sequence[tuple[str, Sequence[dict[str, object]]]],
-) -> Iterator[tuple[str, float, Kept]]:
+def _checks(found: Sequence[tuple[str, Sequence[dict[str, object]]]]) -> Iterator[tuple[str, float, Kept]]:
     for suite, checks in found:
         for check in checks:
             value = _number(check.get("value"))

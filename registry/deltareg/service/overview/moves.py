@@ -76,15 +76,18 @@ def show_way_back(registry: Registry, caller: Caller, line: LineRef, name: str) 
     left_out = {serves, readiness.version}
     left_out |= set(barred.get(channel.id, ()) if found is None else found.quarantined)
     return RollbackPreview(
-        line=str(line), channel=name, revision=channel.revision, serves=serves,
-        readiness=readiness, others=_targets(near, left_out), agents=agents,
+        line=str(line),
+        channel=name,
+        revision=channel.revision,
+        serves=serves,
+        readiness=readiness,
+        others=_targets(near, left_out),
+        agents=agents,
         may_move=caller.may(Right.PROMOTE, on=Channel(line, name)),
-    )  # fmt: skip
+    )
 
 
-def show_promotion(
-    registry: Registry, caller: Caller, line: LineRef, name: str, *, version: int
-) -> Promotion:
+def show_promotion(registry: Registry, caller: Caller, line: LineRef, name: str, *, version: int) -> Promotion:
     """Hold a version against the gate of a channel before it is moved to it."""
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
@@ -95,12 +98,13 @@ def show_promotion(
         beside = beside_channels.beside_channel(conn, channel.delta_id, channel.id)
     newest = found.one(before_gate.NEWEST)
     return Promotion(
-        revision=channel.revision, serves=None if newest is None else newest.version,
+        revision=channel.revision,
+        serves=None if newest is None else newest.version,
         gate=answer,
         agents=[show_follower(each) for each in beside.all(beside_channels.FOLLOWERS)],
         requests=open_requests(beside.all(beside_channels.OPEN), version=version),
         may_promote=caller.may(Right.PROMOTE, on=Channel(line, name)),
-    )  # fmt: skip
+    )
 
 
 def _targets(ledger: Sequence[LedgerRow], left_out: set[int | None]) -> list[RollbackTarget]:
@@ -110,8 +114,6 @@ def _targets(ledger: Sequence[LedgerRow], left_out: set[int | None]) -> list[Rol
         number = row.version
         if number is None or number in left_out or row.kind not in _MOVES:
             continue
-        target = RollbackTarget(
-            revision=row.number, version=number, at=rfc3339(row.created_at), reason=row.reason
-        )
+        target = RollbackTarget(revision=row.number, version=number, at=rfc3339(row.created_at), reason=row.reason)
         found.setdefault(number, target)
     return list(found.values())[:_CHOICES]

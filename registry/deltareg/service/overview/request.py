@@ -43,8 +43,9 @@ def show_request_around(registry: Registry, caller: Caller, request_id: int) -> 
         accepted = [each.warning for each in found.all(requests.WARNINGS)]
         info, passed = before_its_gate(conn, row, found.all(requests.APPROVALS), accepted)
     return RequestOverview(
-        request=info, passed=passed,
+        request=info,
+        passed=passed,
         setbacks=setbacks_in_sight(caller, found.all(beside_requests.SETBACKS)),
         serves={each.name: each.version for each in found.all(beside_requests.NAMES)},
         agents=[show_follower(each) for each in found.all(beside_requests.FOLLOWERS)],
-    )  # fmt: skip
+    )

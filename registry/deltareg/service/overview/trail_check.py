@@ -13,7 +13,7 @@ from deltareg.service.clock import rfc3339_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.trail.proofs import MOST_ENTRIES, read_log, show_checkpoint
 from deltareg.signing.keys import PublicKey
-from deltareg.trail.check import LogEvidence, LogCheck
+from deltareg.trail.check import LogCheck, LogEvidence
 from deltareg.trail.lines import check_lines
 from deltareg.wire import Answer, TrailPage
 from deltareg.wire.log_lines import log_lines
@@ -64,9 +64,7 @@ def check_trail(registry: Registry, caller: Caller, *, most: int = MOST_ROWS) ->
     caller.require(Right.ADMIN, on=EVERYTHING)
     at, newest = rfc3339_of(datetime.now(UTC)), show_checkpoint(registry, caller)
     if newest.size > most:
-        return TrailReport(
-            at=at, size=newest.size, signed=newest.size, waiting=newest.waiting, is_too_long=True
-        )
+        return TrailReport(at=at, size=newest.size, signed=newest.size, waiting=newest.waiting, is_too_long=True)
     own = [key for key in list_keys(registry, caller).items if key.role == SERVER]
     trusted, revoked = (
         [PublicKey.parse(key.key) for key in own if (key.state == "revoked") is is_revoked]
@@ -82,12 +80,13 @@ def check_trail(registry: Registry, caller: Caller, *, most: int = MOST_ROWS) ->
 def _report(check: LogCheck, at: str) -> TrailReport:
     last = check.last
     return TrailReport(
-        at=at, size=check.size, signed=0 if last is None else last.checkpoint.size,
-        waiting=check.waiting, root="" if last is None else last.checkpoint.root.hex(),
-        keyid="" if last is None else last.key.keyid, found=len(check.findings),
-        findings=tuple(
-            TrailFinding(what=each.what, text=each.text, row=each.row)
-            for each in check.findings[:_TOLD]
-        ),
+        at=at,
+        size=check.size,
+        signed=0 if last is None else last.checkpoint.size,
+        waiting=check.waiting,
+        root="" if last is None else last.checkpoint.root.hex(),
+        keyid="" if last is None else last.key.keyid,
+        found=len(check.findings),
+        findings=tuple(TrailFinding(what=each.what, text=each.text, row=each.row) for each in check.findings[:_TOLD]),
         notices=tuple(check.notices),
-    )  # fmt: skip
+    )

@@ -30,16 +30,7 @@ from deltareg.service.resolve import find_channel
 from deltareg.service.verdicts.facts import fact_of_suite
 from deltareg.service.verdicts.suites import push_suite
 from deltareg.suites.suite import Suite, read_suite
-from deltareg.wire import (
-    Answer,
-    FloorChange,
-    FloorSet,
-    PolicyChange,
-    PolicySet,
-    SuiteInfo,
-    SuitePush,
-    UnmetRule,
-)
+from deltareg.wire import Answer, FloorChange, FloorSet, PolicyChange, PolicySet, SuiteInfo, SuitePush, UnmetRule
 
 OF_MOVES: frozenset[Rule] = frozenset({"approvals", "frozen", "warnings"})
 _MOST = 50
@@ -91,9 +82,7 @@ class SuiteTrial(TrialOverview):
     required_by: int
 
 
-def try_policy(
-    registry: Registry, caller: Caller, line: LineRef, name: str, policy: dict[str, object]
-) -> PolicyTrial:
+def try_policy(registry: Registry, caller: Caller, line: LineRef, name: str, policy: dict[str, object]) -> PolicyTrial:
     """Say what a policy would say of what its channel serves.
 
     Raises:
@@ -115,9 +104,7 @@ def try_policy(
     return PolicyTrial(served=served, more=0, change=change)
 
 
-def try_floor(
-    registry: Registry, caller: Caller, namespace: str | None, policy: dict[str, object]
-) -> FloorTrial:
+def try_floor(registry: Registry, caller: Caller, namespace: str | None, policy: dict[str, object]) -> FloorTrial:
     """Say what a floor of a namespace, or of the server, would say of what is served over it.
 
     Raises:
@@ -133,11 +120,7 @@ def try_floor(
     fields = parse_floor(policy, of=change.of).fields()
 
     def under(conn: sa.Connection, version: VersionRow, row: ServingRow) -> GateCase:
-        changed = (
-            replace(row, server_floor=fields)
-            if namespace is None
-            else replace(row, namespace_floor=fields)
-        )
+        changed = replace(row, server_floor=fields) if namespace is None else replace(row, namespace_floor=fields)
         return gather(conn, version, changed)
 
     with read(registry.engine) as conn:
@@ -163,23 +146,16 @@ def try_suite(registry: Registry, caller: Caller, document: str) -> SuiteTrial:
 
     with read(registry.engine) as conn:
         rows = [
-            row
-            for row in _list_served(conn, caller)
-            if any(one.name == suite.name for one in policy_of(row).suites)
+            row for row in _list_served(conn, caller) if any(one.name == suite.name for one in policy_of(row).suites)
         ]
         served = _try_channels(conn, rows[:_MOST], under)
-    return SuiteTrial(
-        served=served, more=max(0, len(rows) - _MOST), suite=found, required_by=len(rows)
-    )
+    return SuiteTrial(served=served, more=max(0, len(rows) - _MOST), suite=found, required_by=len(rows))
 
 
 def _list_served(
-    conn: sa.Connection, caller: Caller, *, namespace_id: int | None = None,
-    channel_id: int | None = None,
-) -> list[ServingRow]:  # fmt: skip
-    rows = queries.served_channels(
-        conn, namespace_id=namespace_id, channel_id=channel_id, limit=_LOOKED_AT
-    )
+    conn: sa.Connection, caller: Caller, *, namespace_id: int | None = None, channel_id: int | None = None
+) -> list[ServingRow]:
+    rows = queries.served_channels(conn, namespace_id=namespace_id, channel_id=channel_id, limit=_LOOKED_AT)
     return [row for row in rows if caller.sees(LineRef(row.namespace, row.line))]
 
 
@@ -198,15 +174,17 @@ def _try_channels(conn: sa.Connection, rows: Iterable[ServingRow], under: _Under
         unmet = [_show_ruling(one) for one in then if one.rule not in OF_MOVES]
         found.append(
             ChannelTrial(
-                line=f"{row.namespace}/{row.line}", channel=row.name, version=version.number,
-                is_allowed=not now, would_be_allowed=not unmet, unmet=unmet,
+                line=f"{row.namespace}/{row.line}",
+                channel=row.name,
+                version=version.number,
+                is_allowed=not now,
+                would_be_allowed=not unmet,
+                unmet=unmet,
                 at_a_move=[_show_ruling(one) for one in then if one.rule in OF_MOVES],
             )
-        )  # fmt: skip
+        )
     return found
 
 
 def _show_ruling(ruling: Ruling) -> UnmetRule:
-    return UnmetRule(
-        rule=ruling.rule, message=ruling.message, fix=ruling.fix, asked_by=list(ruling.asked_by)
-    )
+    return UnmetRule(rule=ruling.rule, message=ruling.message, fix=ruling.fix, asked_by=list(ruling.asked_by))

@@ -72,11 +72,16 @@ def look_at_waiving(registry: Registry, caller: Caller, verdict_id: str) -> Waiv
     left_out = [] if shown.is_complete else skipped
     is_answered = bool(failed) and all(one.result.name in waived for one in failed)
     return WaiverLook(
-        line=str(line_of(row)), number=version.number, verdict=shown, failed=failed,
-        left_out=left_out, channels=names, why_not=why_not,
+        line=str(line_of(row)),
+        number=version.number,
+        verdict=shown,
+        failed=failed,
+        left_out=left_out,
+        channels=names,
+        why_not=why_not,
         may_end=caller.may(Right.PROMOTE, on=line_of(row)),
         is_owed=bool(left_out) and is_answered and shown.counts and not shown.continuation,
-    )  # fmt: skip
+    )
 
 
 def _explain_failed(conn: sa.Connection, row: VerdictRow, check: CheckResult) -> FailedCheck:

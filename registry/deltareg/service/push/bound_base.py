@@ -24,18 +24,14 @@ BASE_ID = "base_id"
 """In the request of an upload, as it is kept."""
 
 
-def base_for(
-    conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest
-) -> BaseRow:
+def base_for(conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest) -> BaseRow:
     """Find the base that a delta is pushed for.
 
     Raises:
         Refused: There is none, several could be meant, or nothing stands on it.
         Blocked: It is a version that is revoked.
     """
-    base = base_meant(
-        conn, caller, str(manifest.base), name=request.base, identity=request.base_identity
-    )
+    base = base_meant(conn, caller, str(manifest.base), name=request.base, identity=request.base_identity)
     if base.version_id is not None:
         find_ground(conn, caller, base.name)  # it may have been revoked since
     if base.scheme is not None:
@@ -49,9 +45,7 @@ def open_one(
     conn: sa.Connection, caller: Caller, request: UploadOpen, digest: str, base: BaseRow | None
 ) -> UploadRow | None:
     """Find the open upload of the same content; one that is bound to another base is given up."""
-    row = queries.open_upload_for(
-        conn, principal_id=caller.principal_id, target=request.target, manifest_digest=digest
-    )
+    row = queries.open_upload_for(conn, principal_id=caller.principal_id, target=request.target, manifest_digest=digest)
     if row is None or base is None or row.request.get(BASE_ID, base.id) == base.id:
         return row
     queries.close_upload(conn, row.id, state="aborted")
@@ -63,9 +57,7 @@ def bound_to(base: BaseRow | None) -> dict[str, object]:
     return {} if base is None else {BASE_ID: base.id}
 
 
-def base_of_upload(
-    conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest
-) -> BaseRow:
+def base_of_upload(conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest) -> BaseRow:
     """Give the base that an open push of a delta is bound to.
 
     Raises:

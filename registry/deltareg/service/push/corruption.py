@@ -26,11 +26,7 @@ _TOLD = 20
 
 
 def record_lie(
-    conn: sa.Connection,
-    caller: Caller,
-    subject: ProofSubject,
-    storage: StorageMap,
-    wrong: Mapping[str, str],
+    conn: sa.Connection, caller: Caller, subject: ProofSubject, storage: StorageMap, wrong: Mapping[str, str]
 ) -> None:
     """Mark what is stored as corrupt, or put the bytes of another sender in its place.
 
@@ -50,19 +46,19 @@ def record_lie(
     proofs.forget_pieces(conn, held)
     relying = proofs.relying_on(conn, held, packs_of_pieces(storage, wrong))
     after: dict[str, object] = {
-        "proof": "corrupt", "sent_by": principal_name(conn, before.sender_id),
-        "wrong": sorted(wrong)[:_TOLD], "relying": [name_of_relying(row) for row in relying],
+        "proof": "corrupt",
+        "sent_by": principal_name(conn, before.sender_id),
+        "wrong": sorted(wrong)[:_TOLD],
+        "relying": [name_of_relying(row) for row in relying],
         "fix": push_again(conn, held),
-    }  # fmt: skip
+    }
     if not _replace_corrupt(conn, held, after):
         proofs.mark_corrupt(conn, held)
         end_work(conn, held)
     for row in relying:
         _prove_again(conn, caller, row)
     state = "proven" if before.is_proven else "claimed"
-    caller.record(
-        conn, subject.lied, subject.name, on=subject.on, before={"proof": state}, after=after
-    )
+    caller.record(conn, subject.lied, subject.name, on=subject.on, before={"proof": state}, after=after)
 
 
 def packs_of_pieces(storage: StorageMap, names: Iterable[str]) -> set[str]:

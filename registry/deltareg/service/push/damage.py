@@ -135,9 +135,7 @@ def is_damaged(conn: sa.Connection, held: PackHolder, storage: StorageMap) -> bo
     return bool(queries.bad_packs(conn, held)) or not named <= proofs.packs_of(conn, held).keys()
 
 
-def find_damage_relied_on(
-    registry: Registry, by: Caller, upload: UploadRow, keys: Mapping[Digest, str]
-) -> bool:
+def find_damage_relied_on(registry: Registry, by: Caller, upload: UploadRow, keys: Mapping[Digest, str]) -> bool:
     """Look at the packs that an upload relies on and did not bring; whether one is damaged."""
     with read(registry.engine) as conn:
         brought = {row.digest for row in upload_queries.received_packs(conn, upload.id)}
@@ -174,10 +172,13 @@ def hurt_by(conn: sa.Connection, caller: Caller, held: PackHolder, *, why: str) 
         end_work(conn, held)
         subject = subject_of(conn, held)
         caller.record(
-            conn, subject.lied, name, on=subject.on,
+            conn,
+            subject.lied,
+            name,
+            on=subject.on,
             before={"proof": "proven" if standing.is_proven else "claimed"},
             after={"proof": "corrupt", "damaged": why, "fix": again},
-        )  # fmt: skip
+        )
     return DamagedHolder(name, is_served=False, fix=again)
 
 
@@ -204,9 +205,8 @@ def heal_needing(
             queue_proof(conn, held, created_by=None, is_anew=True)
         subject = subject_of(conn, held)
         caller.record(
-            conn, subject.healed, subject.name, on=subject.on, before={"proof": "corrupt"},
-            after={"proof": "claimed"},
-        )  # fmt: skip
+            conn, subject.healed, subject.name, on=subject.on, before={"proof": "corrupt"}, after={"proof": "claimed"}
+        )
         healed.append(subject.name)
     return healed
 
@@ -220,9 +220,10 @@ def _serve_another(conn: sa.Connection, caller: Caller, held: PackHolder) -> boo
         if take_former(conn, caller, version) is not None:
             return True
         sound = [
-            form for form in forms.forms_of(conn, held.row_id, state="proposed")
+            form
+            for form in forms.forms_of(conn, held.row_id, state="proposed")
             if form.why == "push" and forms.is_sound(conn, form.id)
-        ]  # fmt: skip
+        ]
         return bool(sound) and replace_with_proposed(conn, sound[-1])
     except DeltaregError:  # its documents are damaged as well
         return False

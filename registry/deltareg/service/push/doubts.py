@@ -37,7 +37,11 @@ def _doubt(conn: sa.Connection, caller: Caller, keyid: str, held: PackHolder) ->
     if now.deleted_at is None:
         queue_proof(conn, held, created_by=caller.principal_id, is_anew=True)
     caller.record(
-        conn, subject.doubted, subject.name, on=subject.on, before={"proof": "proven"},
+        conn,
+        subject.doubted,
+        subject.name,
+        on=subject.on,
+        before={"proof": "proven"},
         after={"proof": "claimed", "keyid": keyid},
-    )  # fmt: skip
+    )
     return True

@@ -39,9 +39,16 @@ def propose_form(
     drop_proposals(conn, version_id)
     manifest = version_queries.content(conn, version_id).manifest
     form_id = forms.add_form(
-        conn, version_id, pack_ids, why="reencode", storage_map=pack_map(raw_map, manifest),
-        stored_bytes=stored_bytes, sent_by=sent_by, run_id=run_id, state="proposed",
-    )  # fmt: skip
+        conn,
+        version_id,
+        pack_ids,
+        why="reencode",
+        storage_map=pack_map(raw_map, manifest),
+        stored_bytes=stored_bytes,
+        sent_by=sent_by,
+        run_id=run_id,
+        state="proposed",
+    )
     return queue_form_proof(conn, present(forms.form_by_id(conn, form_id)), created_by=None)
 
 
@@ -81,9 +88,7 @@ def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = Fals
     manifest = version_queries.content(conn, form.version_id).manifest
     raw = unpack_map(forms.packed_map(conn, form.id), manifest)
     pack_ids = forms.packs_of_form(conn, form.id)
-    version_queries.replace_storage(
-        conn, form.version_id, storage_map=raw, stored_bytes=form.stored_bytes
-    )
+    version_queries.replace_storage(conn, form.version_id, storage_map=raw, stored_bytes=form.stored_bytes)
     pack_queries.reference_version_anew(conn, form.version_id, pack_ids.values())
     proofs.claim_anew(conn, held, sent_by=sender if form.why == "reencode" else form.sent_by)
     keep_share(conn, held, Manifest.decode(manifest), StorageMap.decode(raw))
@@ -95,8 +100,14 @@ def _keep_former(conn: sa.Connection, version_id: int, sender: int | None) -> No
     served = forms.served_form(conn, version_id)
     pack_ids = proofs.packs_of(conn, PackHolder(version_id)).values()
     forms.add_form(
-        conn, version_id, pack_ids, why=taken[0].why if taken else "push",
-        storage_map=served.storage_map, stored_bytes=served.stored_bytes,
-        revision=served.storage_revision, sent_by=sender, state="former",
+        conn,
+        version_id,
+        pack_ids,
+        why=taken[0].why if taken else "push",
+        storage_map=served.storage_map,
+        stored_bytes=served.stored_bytes,
+        revision=served.storage_revision,
+        sent_by=sender,
+        state="former",
         proven_at=served.proven_at,
-    )  # fmt: skip
+    )

@@ -30,14 +30,7 @@ from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
 from deltareg.documents.model_card import ModelCard
-from deltareg.errors import (
-    Conflict,
-    DeltaregError,
-    InvalidInput,
-    Problem,
-    Refused,
-    UploadClosed,
-)
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef
@@ -79,12 +72,7 @@ _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
 def complete_upload(
-    registry: Registry,
-    caller: Caller,
-    upload_id: str,
-    request: UploadComplete,
-    *,
-    new_id: Callable[[], UUID] = uuid4,
+    registry: Registry, caller: Caller, upload_id: str, request: UploadComplete, *, new_id: Callable[[], UUID] = uuid4
 ) -> UploadInfo:
     """Turn an upload into a version; doing it again gives the same version.
 
@@ -112,11 +100,13 @@ def complete_upload(
         raise
     again = misses_its_base(manifest, storage, base)
     stored = _Stored(
-        manifest, storage, pack_documents(present(upload.manifest), raw_map),
+        manifest,
+        storage,
+        pack_documents(present(upload.manifest), raw_map),
         measure(manifest, storage),
         reencode_run=new_id() if again else None,
         card=card,
-    )  # fmt: skip
+    )
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
 
 
@@ -147,34 +137,40 @@ def _check_claim(
     """Hold an upload against what it brought, and give its base and its card."""
     with read(registry.engine) as conn:
         row = base_of_upload(conn, caller, upload, manifest)
-        base = view_of_base(
-            row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
-        )
+        base = view_of_base(row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest)
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
     files, card = read_back(
-        registry, caller, upload, keys, storage,
+        registry,
+        caller,
+        upload,
+        keys,
+        storage,
         look=lambda stored: (stored.delta_files(manifest), card_in(stored, manifest)),
-    )  # fmt: skip
+    )
     assessment = assess(files, header_tensors(files), base)
     built = build_delta_manifest(
-        assessment, delta=files, files=manifest.files,
+        assessment,
+        delta=files,
+        files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
-        base=base, parents=manifest.parents,
-    )  # fmt: skip
+        base=base,
+        parents=manifest.parents,
+    )
     if built.encode() != manifest.encode():
-        raise Refused([
-            Problem(
-                "kind_mismatch", "the manifest does not follow from the files that came with it",
-                fix="push with a client of the server's version: deltareg version",
-            )
-        ])  # fmt: skip
+        raise Refused(
+            [
+                Problem(
+                    "kind_mismatch",
+                    "the manifest does not follow from the files that came with it",
+                    fix="push with a client of the server's version: deltareg version",
+                )
+            ]
+        )
     return base, card
 
 
-def _base_meant(
-    conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest
-) -> BaseRow:
+def _base_meant(conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest) -> BaseRow:
     """Find the base that a push is bound to, and whether something may stand on it still.
 
     Raises:
@@ -221,26 +217,28 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     return info
 
 
-def _take_again(
-    conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow, stored: _Stored
-) -> None:
+def _take_again(conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow, stored: _Stored) -> None:
     """Take the bytes of a version that is there, where they are wanted."""
     version_queries.lock_version(conn, known.id)
     known = version_queries.version_by_id(conn, known.id)
     if not is_wanted_again(known, caller) or known.deleted_at is not None:
         return
     is_healing = known.corrupt_at is not None
-    pack_ids = adopt_packs(
-        conn, caller, upload, stored.storage, of=PackHolder(known.id), is_replacing=is_healing
-    )
+    pack_ids = adopt_packs(conn, caller, upload, stored.storage, of=PackHolder(known.id), is_replacing=is_healing)
     size = stored.storage.stored_bytes(stored.manifest.pieces())
     drop_pushed(conn, known.id, sent_by=caller.principal_id)
     if is_healing:
         version_queries.restore_manifest(conn, known.id, stored.packed.manifest)
     form = forms.add_form(
-        conn, known.id, pack_ids.values(), why="push", storage_map=stored.packed.storage_map,
-        stored_bytes=size, sent_by=caller.principal_id, state="proposed",
-    )  # fmt: skip
+        conn,
+        known.id,
+        pack_ids.values(),
+        why="push",
+        storage_map=stored.packed.storage_map,
+        stored_bytes=size,
+        sent_by=caller.principal_id,
+        state="proposed",
+    )
     if not is_healing:
         return
     subject = subject_of(conn, PackHolder(known.id))
@@ -251,9 +249,13 @@ def _take_again(
         run_id = str(stored.reencode_run)
         queue_reencode(conn, caller, known, against="smallest", run_id=run_id)
     caller.record(
-        conn, subject.healed, subject.name, on=subject.on, before={"proof": "corrupt"},
+        conn,
+        subject.healed,
+        subject.name,
+        on=subject.on,
+        before={"proof": "corrupt"},
         after={"proof": "claimed", "sent_by": caller.principal},
-    )  # fmt: skip
+    )
 
 
 def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
@@ -270,9 +272,7 @@ def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
     return row
 
 
-def _add_version(
-    conn: sa.Connection, caller: Caller, upload: UploadRow, delta: LineRow, stored: _Stored
-) -> int:
+def _add_version(conn: sa.Connection, caller: Caller, upload: UploadRow, delta: LineRow, stored: _Stored) -> int:
     manifest = stored.manifest
     base = _base_meant(conn, caller, upload, manifest)
     line = LineRef.parse(upload.target)
@@ -282,16 +282,24 @@ def _add_version(
     if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
         raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
     version_id = version_queries.add_version(
-        conn, stored.packed, delta_id=delta.id,
+        conn,
+        stored.packed,
+        delta_id=delta.id,
         number=delta_queries.take_number(conn, delta.id),
         manifest_digest=upload.manifest_digest,
-        kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
-        base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
-        semver=semver, labels=upload.request["labels"],
+        kind=manifest.kind,
+        variant=manifest.variant,
+        foldable=manifest.foldable,
+        base_root=str(manifest.base),
+        base_id=base.id,
+        message=upload.request["message"],
+        semver=semver,
+        labels=upload.request["labels"],
         logical_bytes=manifest.logical_bytes,
         stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
-        uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
-    )  # fmt: skip
+        uploaded_bytes=queries.uploaded_bytes(conn, upload.id),
+        created_by=caller.principal_id,
+    )
     if not base_queries.base_rows(conn, base_id=base.id, limit=1):
         raise Conflict(f"the base {base.name} was deleted meanwhile", fix="name another base")
     trained_on = str(upload.request.get("trained_on", ""))
@@ -310,10 +318,6 @@ def _add_version(
     return version_id
 
 
-def _answer(
-    conn: sa.Connection, upload: UploadRow, row: VersionRow, *, created: bool
-) -> UploadInfo:
+def _answer(conn: sa.Connection, upload: UploadRow, row: VersionRow, *, created: bool) -> UploadInfo:
     version = describe_version(conn, row, created=created)
-    return UploadInfo(
-        id=upload.id, state="complete", manifest_digest=upload.manifest_digest, version=version
-    )
+    return UploadInfo(id=upload.id, state="complete", manifest_digest=upload.manifest_digest, version=version)

@@ -41,19 +41,20 @@ from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.base_parts import with_identity
 from deltareg.service.bases.completion import check_completion, complete
 from deltareg.service.bases.probes import draw_probes
-from deltareg.service.bases.stacks import StackFoundation, bottom_records, check_result, find_ground, is_version_base, record_stack
+from deltareg.service.bases.stacks import (
+    StackFoundation,
+    bottom_records,
+    check_result,
+    find_ground,
+    is_version_base,
+    record_stack,
+)
 from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base
 from deltareg.service.events import Action
 from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import keep_share
-from deltareg.service.push.uploads import (
-    abort_upload,
-    check_open,
-    find_own_upload,
-    manifest_of,
-    target_of,
-)
+from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload, manifest_of, target_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds import queue_where_base_was_missed
 from deltareg.service.runs.kinds.prove import queue_proof
@@ -73,9 +74,7 @@ def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInf
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, None))
 
 
-def complete_base(
-    registry: Registry, caller: Caller, upload_id: str, request: UploadComplete
-) -> BaseInfo:
+def complete_base(registry: Registry, caller: Caller, upload_id: str, request: UploadComplete) -> BaseInfo:
     """Turn an upload into a stored base; a registered one of the same content gets its bytes.
 
     Doing it again gives the same base.
@@ -134,14 +133,14 @@ def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage:
     storage.check_covers(manifest, (record.digest for record in below.values()))
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
-    files = read_back(
-        registry, caller, upload, keys, storage, look=lambda stored: stored.delta_files(manifest)
-    )
+    files = read_back(registry, caller, upload, keys, storage, look=lambda stored: stored.delta_files(manifest))
     built = build_base_manifest(
-        headers=files.headers, files=manifest.files,
+        headers=files.headers,
+        files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
-        config_text=str(manifest.config["config_json"]), components=components_of(manifest),
-    )  # fmt: skip
+        config_text=str(manifest.config["config_json"]),
+        components=components_of(manifest),
+    )
     if built.encode() != manifest.encode():
         message = "the manifest does not follow from the files that came with it"
         raise Refused([Problem("kind_mismatch", message, fix="push with the server's version")])
@@ -153,9 +152,7 @@ def _ground(conn: sa.Connection, caller: Caller, upload: UploadRow) -> StackFoun
     return find_ground(conn, caller, target) if is_version_base(target) else None
 
 
-def _commit(
-    conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored | None
-) -> BaseInfo:
+def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored | None) -> BaseInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
     if upload.state == "complete":
         return _answer(conn, upload, created=False)
@@ -183,9 +180,7 @@ def _commit(
         action = Action.BASE_REGISTER if stored is None else Action.BASE_PUSH
         action = Action.BASE_HEAL if is_healing else action
         after = {"root": info.root, "is_stored": info.is_stored}
-        caller.record(
-            conn, action, f"base/{info.name}", on=Base(info.name), before=None, after=after
-        )
+        caller.record(conn, action, f"base/{info.name}", on=Base(info.name), before=None, after=after)
     return info
 
 
@@ -215,9 +210,7 @@ def _complete_known(conn: sa.Connection, caller: Caller, upload: UploadRow, *, h
     return queries.base_rows(conn, base_id=rows[0].id, limit=1)[0]
 
 
-def _store(
-    conn: sa.Connection, caller: Caller, upload: UploadRow, known: BaseRow, stored: _Stored
-) -> None:
+def _store(conn: sa.Connection, caller: Caller, upload: UploadRow, known: BaseRow, stored: _Stored) -> None:
     """Give a base its bytes, in place of a lie where there is one."""
     storage, held = stored.storage, PackHolder(known.id, is_base=True)
     is_healing = known.corrupt_at is not None
@@ -233,9 +226,7 @@ def _store(
     queue_proof(conn, held, created_by=caller.principal_id)
 
 
-def _take_manifest(
-    conn: sa.Connection, upload: UploadRow, known: BaseRow, manifest: Manifest
-) -> None:
+def _take_manifest(conn: sa.Connection, upload: UploadRow, known: BaseRow, manifest: Manifest) -> None:
     """Let a base whose bytes come anew have the manifest of what came.
 
     It is the one that it had, whose row may be damaged, or of another fold of the same version,
@@ -250,13 +241,10 @@ def _take_manifest(
         return
     if known.identity != str(whole_base(manifest).identity):
         told = f"this fold of {known.name} has another identity than the one that was stored"
-        raise Refused(
-            [Problem("base_mismatch", told, fix="fold it with the client that stored it")]
-        )
+        raise Refused([Problem("base_mismatch", told, fix="fold it with the client that stored it")])
     replace_manifest(
-        conn, known.id, manifest_digest=upload.manifest_digest, manifest=raw,
-        logical_bytes=manifest.logical_bytes,
-    )  # fmt: skip
+        conn, known.id, manifest_digest=upload.manifest_digest, manifest=raw, logical_bytes=manifest.logical_bytes
+    )
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
@@ -270,9 +258,8 @@ def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
         if other.root != view.root and parameters_root(other) == own:
             for one, two in ((base_id, other.root), (row.id, view.root)):
                 queries.add_relation(
-                    conn, one, other_root=str(two), relation="same_parameters",
-                    rule_version=SAME_PARAMETERS_RULE,
-                )  # fmt: skip
+                    conn, one, other_root=str(two), relation="same_parameters", rule_version=SAME_PARAMETERS_RULE
+                )
 
 
 def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
@@ -281,13 +268,19 @@ def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
     manifest = manifest_of(upload)
     identity = base_identity(manifest)
     is_added = queries.add_base(
-        conn, name=upload.target, root=str(identity.root), config_digest=str(identity.config),
+        conn,
+        name=upload.target,
+        root=str(identity.root),
+        config_digest=str(identity.config),
         tokenizer_digest=None if identity.tokenizer is None else str(identity.tokenizer),
-        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=None,
+        manifest_digest=upload.manifest_digest,
+        manifest=upload.manifest,
+        storage_map=None,
         location=None if is_version_base(upload.target) else upload.request["location"],
         logical_bytes=manifest.logical_bytes,
-        stored_bytes=0, created_by=caller.principal_id,
-    )  # fmt: skip
+        stored_bytes=0,
+        created_by=caller.principal_id,
+    )
     if is_added and is_alias(conn, upload.target):  # it was renamed from there meanwhile
         raise Conflict(f"{upload.target} is another base's name", fix="choose another name")
     if is_added:

@@ -53,9 +53,7 @@ def _accept(conn: sa.Connection, caller: Caller, row: PackRow, size_bytes: int) 
     return True
 
 
-def _bring(
-    registry: Registry, caller: Caller, scope: str, digest: str, *, instead_of: PackRow | None
-) -> bool:
+def _bring(registry: Registry, caller: Caller, scope: str, digest: str, *, instead_of: PackRow | None) -> bool:
     """Copy an object under a fresh key, which is in the database before its first byte."""
     copy = next(_copies(registry, digest), None)
     if copy is None:
@@ -64,11 +62,17 @@ def _bring(
 
     def register(conn: sa.Connection) -> int:
         upload_queries.add_upload(
-            conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
-            subject="delta", target="registry/mending", manifest_digest=digest, manifest=b"",
+            conn,
+            upload_id=upload_id,
+            principal_id=caller.principal_id,
+            scope=scope,
+            subject="delta",
+            target="registry/mending",
+            manifest_digest=digest,
+            manifest=b"",
             # Of a run that nobody holds: no request adds to it or completes it.
             request={"run": "mending", "fence": 0},
-        )  # fmt: skip
+        )
         return upload_queries.add_upload_pack(conn, upload_id, number=0, physical_key=key)
 
     pack_id = with_retry(registry.engine, register)

@@ -15,9 +15,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.lines.revoked import revoked_below, tell_revocation
 
 
-def named_parents(
-    conn: sa.Connection, line: LineRef, manifest: Manifest, named: object
-) -> list[VersionRow]:
+def named_parents(conn: sa.Connection, line: LineRef, manifest: Manifest, named: object) -> list[VersionRow]:
     """Find the versions that a manifest names as its parents, in its order.
 
     A manifest names them by digest. Where several lines have a version of it, the one that was
@@ -37,9 +35,7 @@ def named_parents(
         raise Refused([Problem("bad_config", wrong, fix="name each parent once: --parent")])
     meant = _refs(named)
     return [
-        min(
-            found[digest], key=lambda row: (ref_of(row) not in meant, row.line != line.name, row.id)
-        )
+        min(found[digest], key=lambda row: (ref_of(row) not in meant, row.line != line.name, row.id))
         for digest in digests
     ]
 

@@ -50,9 +50,7 @@ def record_places(
 ) -> None:
     """Remember places, given the rows of packs by digest; one in another pack is left out."""
     found = (
-        queries.FoundPiece(
-            place.digest, place.base_root, place.entry, [pack_ids[pack] for pack in place.packs]
-        )
+        queries.FoundPiece(place.digest, place.base_root, place.entry, [pack_ids[pack] for pack in place.packs])
         for place in places
         if pack_ids.keys() >= set(place.packs)
     )

@@ -47,13 +47,7 @@ class _Proposed:
 
 
 def complete_form_proof(
-    registry: Registry,
-    by: Caller,
-    own: run_queries.RunClaim,
-    form_id: int,
-    wrong: Mapping[str, str],
-    *,
-    keyid: str,
+    registry: Registry, by: Caller, own: run_queries.RunClaim, form_id: int, wrong: Mapping[str, str], *, keyid: str
 ) -> RunInfo:
     """End a run that proves a form: it takes the place of the one that is served, or goes.
 
@@ -99,13 +93,19 @@ def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: Dec
     record_proof(conn, caller, replace(stored, revision=now.storage_revision), before=now)
     version = version_queries.version_by_id(conn, form.version_id)
     caller.record(
-        conn, Action.VERSION_REENCODE, ref_of(version), on=line_of(version),
+        conn,
+        Action.VERSION_REENCODE,
+        ref_of(version),
+        on=line_of(version),
         before={"stored_bytes": before.stored_bytes, "storage": before.storage_revision},
         after={
-            "stored_bytes": form.stored_bytes, "storage": now.storage_revision,
-            "run": form.run_id, "why": form.why, "made_by": form.sender or "registry",
+            "stored_bytes": form.stored_bytes,
+            "storage": now.storage_revision,
+            "run": form.run_id,
+            "why": form.why,
+            "made_by": form.sender or "registry",
         },
-    )  # fmt: skip
+    )
 
 
 def decode_form(conn: sa.Connection, form: FormRow) -> DecodedStorage:
@@ -139,13 +139,18 @@ def _refuse(conn: sa.Connection, caller: Caller, form: FormRow, proposed: _Propo
     forms.end_form(conn, form.id, state="refused")
     subject = proposed.stored.subject
     caller.record(
-        conn, Action.VERSION_REFUSE, subject.name, on=subject.on,
+        conn,
+        Action.VERSION_REFUSE,
+        subject.name,
+        on=subject.on,
         before={"form": form.id, "proof": "claimed"},
         after={
-            "form": form.id, "made_by": form.sender or "registry", "run": form.run_id,
+            "form": form.id,
+            "made_by": form.sender or "registry",
+            "run": form.run_id,
             "wrong": sorted(proposed.wrong)[:_TOLD],
         },
-    )  # fmt: skip
+    )
 
 
 def _refuse_maker(conn: sa.Connection, form: FormRow, caller: Caller) -> None:

@@ -53,9 +53,7 @@ def decode_stored(registry: Registry, held: PackHolder) -> DecodedStorage:
     return DecodedStorage(subject, revision, manifest, storage, places)
 
 
-def record_proof(
-    conn: sa.Connection, caller: Caller, found: DecodedStorage, *, before: StandingProofRow
-) -> None:
+def record_proof(conn: sa.Connection, caller: Caller, found: DecodedStorage, *, before: StandingProofRow) -> None:
     """Say that bytes are proven, and offer their pieces; the subject is locked as it was read."""
     held = found.subject.held
     record_places(conn, found.subject.scope, found.places, proofs.packs_of(conn, held))
@@ -68,7 +66,11 @@ def record_proof(
                 forms.end_form(conn, form.id, state="dropped")
     state = "claimed" if before.corrupt_at is None else "corrupt"
     caller.record(
-        conn, found.subject.proved, found.subject.name, on=found.subject.on,
-        before={"proof": state}, after={"proof": "proven", "storage": found.revision},
-    )  # fmt: skip
+        conn,
+        found.subject.proved,
+        found.subject.name,
+        on=found.subject.on,
+        before={"proof": state},
+        after={"proof": "proven", "storage": found.revision},
+    )
     queue_what_waited(conn, caller, held, name=found.subject.name)

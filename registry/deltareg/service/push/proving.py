@@ -30,14 +30,7 @@ from deltareg.service.push.proposals import complete_form_proof, decode_form, fo
 from deltareg.service.push.proven import DecodedStorage, decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
-from deltareg.service.runs.kinds.prove import (
-    WHAT,
-    form_of,
-    held_by,
-    proof_key,
-    queue_proof,
-    result_of,
-)
+from deltareg.service.runs.kinds.prove import WHAT, form_of, held_by, proof_key, queue_proof, result_of
 from deltareg.service.runs.runs import describe_run
 from deltareg.service.verdicts.signed_work import check_signed
 from deltareg.service.verdicts.verdicts import DIGESTS
@@ -142,9 +135,7 @@ def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
     return describe_run(conn, caller, told.own.run_id)
 
 
-def prove_by_verdict(
-    registry: Registry, caller: Caller, run_id: str, report: VerdictReport
-) -> None:
+def prove_by_verdict(registry: Registry, caller: Caller, run_id: str, report: VerdictReport) -> None:
     """Take a verification that decoded all that is stored as the proof of it.
 
     To be called once the verdict is recorded; without it, the run that proves is still there. One

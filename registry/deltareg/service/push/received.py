@@ -33,14 +33,9 @@ def pack_keys(
     Raises:
         UploadClosed: One is neither; the push has to start again.
     """
-    found = {
-        row.digest: (row.physical_key, row.size_bytes)
-        for row in queries.received_packs(conn, upload.id)
-    }
+    found = {row.digest: (row.physical_key, row.size_bytes) for row in queries.received_packs(conn, upload.id)}
     others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
-    found |= proofs.reliable_keys(
-        conn, upload.scope, others, sender_id=upload.principal_id, of_version=of_version
-    )
+    found |= proofs.reliable_keys(conn, upload.scope, others, sender_id=upload.principal_id, of_version=of_version)
     for pack in storage.packs:
         if str(pack.digest) not in found:
             is_there = pack_queries.physical_keys(conn, upload.scope, [str(pack.digest)])
@@ -111,9 +106,13 @@ def adopt_packs(
             others.append(digest)
             continue
         found[digest] = pack_queries.adopt(
-            conn, scope=upload.scope, digest=digest, size_bytes=row.size_bytes,
-            physical_key=row.physical_key, is_replacing=is_replacing,
-        )  # fmt: skip
+            conn,
+            scope=upload.scope,
+            digest=digest,
+            size_bytes=row.size_bytes,
+            physical_key=row.physical_key,
+            is_replacing=is_replacing,
+        )
     found |= pack_queries.lock_live(conn, upload.scope, others)
     heal_needing(conn, caller, bad, but=of)
     return found

@@ -63,23 +63,25 @@ def open_reencode(
         version = _held_version(conn, own)
         content = queries.content(conn, version.id)
         upload_queries.add_upload(
-            conn, upload_id=upload_id, principal_id=caller.principal_id,
-            scope=namespace_scope(version.namespace), subject="delta", target=ref_of(version),
-            manifest_digest=version.manifest_digest, manifest=content.manifest,
+            conn,
+            upload_id=upload_id,
+            principal_id=caller.principal_id,
+            scope=namespace_scope(version.namespace),
+            subject="delta",
+            target=ref_of(version),
+            manifest_digest=version.manifest_digest,
+            manifest=content.manifest,
             request={"run": hold.run, "fence": hold.fence},
-        )  # fmt: skip
+        )
         known, refs = _find_shared(conn, version, content)
         return UploadInfo(
-            id=upload_id, state="open", manifest_digest=version.manifest_digest, known=known,
-            known_packs=refs,
-        )  # fmt: skip
+            id=upload_id, state="open", manifest_digest=version.manifest_digest, known=known, known_packs=refs
+        )
 
     return with_retry(registry.engine, transaction)
 
 
-def complete_reencode(
-    registry: Registry, caller: Caller, run_id: str, report: ReencodeReport
-) -> RunInfo:
+def complete_reencode(registry: Registry, caller: Caller, run_id: str, report: ReencodeReport) -> RunInfo:
     """Propose a form of a version and end the run; the same report again is answered alike.
 
     Raises:
@@ -156,22 +158,14 @@ def _check_claim(
         row = base_queries.base_of(conn, _held_version(conn, own))
         if row is None:
             raise NotFound(f"the base of {upload.target} is not here", fix="deltareg base ls")
-        base = view_of_base(
-            row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
-        )
+        base = view_of_base(row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest)
         keys = pack_keys(conn, upload, storage, of_version=of_version)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    read_back(
-        registry, caller, upload, keys, storage, look=lambda stored: stored.delta_files(manifest)
-    )
+    read_back(registry, caller, upload, keys, storage, look=lambda stored: stored.delta_files(manifest))
 
 
 def _commit(
-    conn: sa.Connection,
-    caller: Caller,
-    own: run_queries.RunClaim,
-    report: ReencodeReport,
-    storage: StorageMap,
+    conn: sa.Connection, caller: Caller, own: run_queries.RunClaim, report: ReencodeReport, storage: StorageMap
 ) -> RunInfo:
     upload = find_own_upload(conn, caller, report.upload, lock=True)
     check_open(upload, fix=_AGAIN)
@@ -189,10 +183,14 @@ def _commit(
     result: dict[str, object] = {"stored_bytes": sizes}
     if not is_kept:
         result["proof_run"] = propose_form(
-            conn, version.id, adopt_packs(conn, caller, upload, storage).values(),
-            raw_map=report.storage_map.encode(), stored_bytes=sizes["after"],
-            sent_by=caller.principal_id, run_id=own.run_id,
-        )  # fmt: skip
+            conn,
+            version.id,
+            adopt_packs(conn, caller, upload, storage).values(),
+            raw_map=report.storage_map.encode(),
+            stored_bytes=sizes["after"],
+            sent_by=caller.principal_id,
+            run_id=own.run_id,
+        )
     state = "aborted" if is_kept else "complete"
     upload_queries.close_upload(conn, upload.id, state=state, version_id=version.id)
     if run_queries.finish(conn, own, state="done", result=result) is None:

@@ -49,9 +49,13 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
             _check(conn, caller, row)
             queries.restore_version(conn, row.id)
             caller.record(
-                conn, Action.VERSION_RESTORE, ref_of(row), on=ref.line, before={"deleted": True},
+                conn,
+                Action.VERSION_RESTORE,
+                ref_of(row),
+                on=ref.line,
+                before={"deleted": True},
                 after={"deleted": False},
-            )  # fmt: skip
+            )
             _look_again(conn, caller, PackHolder(row.id))
             for base_id in stacks.bases_that_are(conn, row.id):
                 _look_again(conn, caller, PackHolder(base_id, is_base=True))
@@ -76,15 +80,11 @@ def _check(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:
     ref = ref_of(row)
     again = queries.find_version(conn, row.delta_id, digest=row.manifest_digest)
     if again is not None:
-        raise Conflict(
-            f"{ref_of(again)} is the same as {ref}: it was pushed again", fix=f"use {ref_of(again)}"
-        )
+        raise Conflict(f"{ref_of(again)} is the same as {ref}: it was pushed again", fix=f"use {ref_of(again)}")
     below = [] if row.base_id is None else stacks.stack_below(conn, row.base_id)
     needed = [*queries.parents_of(conn, row.id), *below]
     standing = packs.lock_versions(conn, [one.id for one in needed])
     for one in needed:
         if one.id not in standing:
             told = tell_version(caller, one)
-            raise Conflict(
-                f"{ref} needs {told}, which is deleted", fix=f"first: deltareg restore {told}"
-            )
+            raise Conflict(f"{ref} needs {told}, which is deleted", fix=f"first: deltareg restore {told}")

@@ -46,9 +46,7 @@ def show_forms(registry: Registry, caller: Caller, ref: Ref, *, keep_s: float) -
         return _history(conn, find_version(conn, caller, ref, bare="newest"), keep_s)
 
 
-def revert_form(
-    registry: Registry, caller: Caller, ref: Ref, request: FormRevert, *, keep_s: float
-) -> FormHistory:
+def revert_form(registry: Registry, caller: Caller, ref: Ref, request: FormRevert, *, keep_s: float) -> FormHistory:
     """Serve a version in a former form again: at once if that was proven, else once it is.
 
     The run that looks at it is in the answer.
@@ -98,20 +96,20 @@ def _former(conn: sa.Connection, version: VersionRow, wanted: int | None) -> For
             fix=f"push the same folder again: deltareg push PATH {line_of(version)}",
         )
     which = "former form" if wanted is None else f"former form {wanted}"
-    raise NotFound(
-        f"no {which} of {ref_of(version)} is kept",
-        fix=f"deltareg storage history {ref_of(version)}",
-    )
+    raise NotFound(f"no {which} of {ref_of(version)} is kept", fix=f"deltareg storage history {ref_of(version)}")
 
 
 def _go_back(conn: sa.Connection, caller: Caller, version: VersionRow, form: FormRow) -> str:
     """Serve a former form, or have it proven first; give the run that looks at it."""
     drop_proposals(conn, version.id)
     caller.record(
-        conn, Action.VERSION_REVERT, ref_of(version), on=line_of(version),
+        conn,
+        Action.VERSION_REVERT,
+        ref_of(version),
+        on=line_of(version),
         before={"storage": version.storage_revision},
         after={"form": form.id, "storage_was": form.revision},
-    )  # fmt: skip
+    )
     if form.proven_at is None:
         forms.set_form(conn, form.id, state="proposed", why="revert")
         return queue_form_proof(conn, form, created_by=caller.principal_id)
@@ -127,11 +125,16 @@ def _history(conn: sa.Connection, version: VersionRow, keep_s: float) -> FormHis
     taken = next((row for row in rows if row.state == "taken"), None)
     since = version.created_at if taken is None else present(taken.ended_at)
     now = StoredFormInfo(
-        form=None, state="served", why="push" if taken is None else taken.why,
-        stored_bytes=served.stored_bytes, revision=served.storage_revision, proof=proof_of(version),
+        form=None,
+        state="served",
+        why="push" if taken is None else taken.why,
+        stored_bytes=served.stored_bytes,
+        revision=served.storage_revision,
+        proof=proof_of(version),
         made_by=served.sender or "the registry" if taken is None else taken.sender or "registry",
-        run="" if taken is None else taken.run_id or "", since=rfc3339(since),
-    )  # fmt: skip
+        run="" if taken is None else taken.run_id or "",
+        since=rfc3339(since),
+    )
     return FormHistory(ref=ref_of(version), forms=[now, *(_show_form(row, keep_s) for row in rows)])
 
 
@@ -139,8 +142,14 @@ def _show_form(row: FormRow, keep_s: float) -> StoredFormInfo:
     is_kept = row.state == "former" or (row.state == "proposed" and row.why != "push")
     until = rfc3339(row.created_at + round(keep_s * US_PER_S)) if is_kept else None
     return StoredFormInfo(
-        form=row.id, state=row.state, why=row.why, stored_bytes=row.stored_bytes,
-        revision=row.revision, proof="claimed" if row.proven_at is None else "proven",
-        made_by=row.sender or "registry", run=row.run_id or "", since=rfc3339(row.created_at),
+        form=row.id,
+        state=row.state,
+        why=row.why,
+        stored_bytes=row.stored_bytes,
+        revision=row.revision,
+        proof="claimed" if row.proven_at is None else "proven",
+        made_by=row.sender or "registry",
+        run=row.run_id or "",
+        since=rfc3339(row.created_at),
         until=until,
-    )  # fmt: skip
+    )

@@ -29,13 +29,7 @@ _BATCH = 200
 
 
 def stage(
-    registry: Registry,
-    line: str,
-    principal_id: int,
-    *,
-    sha256: str,
-    size_bytes: int,
-    body: Iterable[bytes],
+    registry: Registry, line: str, principal_id: int, *, sha256: str, size_bytes: int, body: Iterable[bytes]
 ) -> None:
     """Take a file into the store; with its length and digest as announced, or not at all.
 
@@ -48,20 +42,12 @@ def stage(
     def announce(conn: sa.Connection) -> int:
         there = queries.staged_bytes(conn, line, principal_id)
         check_room(line, there + size_bytes)
-        return queries.add_staged(
-            conn, line, principal_id, sha256=sha256, size_bytes=size_bytes, key=key
-        )
+        return queries.add_staged(conn, line, principal_id, sha256=sha256, size_bytes=size_bytes, key=key)
 
     hold(registry, key, _check_bytes(body, sha256, size_bytes), announce=announce)
 
 
-def hold(
-    registry: Registry,
-    key: str,
-    body: Iterable[bytes],
-    *,
-    announce: Callable[[sa.Connection], int],
-) -> None:
+def hold(registry: Registry, key: str, body: Iterable[bytes], *, announce: Callable[[sa.Connection], int]) -> None:
     """Take an object into the store; whole, or not at all.
 
     Args:
@@ -98,9 +84,7 @@ def check_room(line: str, size_bytes: int) -> None:
         )
 
 
-def find_staged(
-    registry: Registry, line: str, caller: Caller, digests: Collection[str]
-) -> Mapping[str, StagedRow]:
+def find_staged(registry: Registry, line: str, caller: Caller, digests: Collection[str]) -> Mapping[str, StagedRow]:
     """Give, by sha256, those files that are there; they are kept for a while from now on."""
 
     def transaction(conn: sa.Connection) -> Mapping[str, StagedRow]:
@@ -144,19 +128,21 @@ def sweep(engine: sa.Engine, store: BlobStore, *, idle_s: float) -> int:
         swept += len(taken)
 
 
-def give_ticket(
-    registry: Registry, line: str, caller: Caller, *, sha256: str, size_bytes: int
-) -> str:
+def give_ticket(registry: Registry, line: str, caller: Caller, *, sha256: str, size_bytes: int) -> str:
     """Make the right to send one file; clients send no token with it, so the address holds it."""
     ticket = secrets.token_hex(16)
     with_retry(
         registry.engine,
         partial(
-            queries.add_ticket, ticket=hash_ticket(ticket), line=line,
-            principal_id=caller.principal_id, sha256=sha256, size_bytes=size_bytes,
+            queries.add_ticket,
+            ticket=hash_ticket(ticket),
+            line=line,
+            principal_id=caller.principal_id,
+            sha256=sha256,
+            size_bytes=size_bytes,
             lives_us=TICKET_S * US_PER_S,
         ),
-    )  # fmt: skip
+    )
     return ticket
 
 
@@ -169,8 +155,7 @@ def take_ticket(registry: Registry, ticket: str) -> TicketRow:
     with read(registry.engine) as conn:
         found = queries.ticket_row(conn, hash_ticket(ticket))
     if found is None:
-        raise NotFound("this address to send a file to is not known, or an hour old",
-                       fix="push again")  # fmt: skip
+        raise NotFound("this address to send a file to is not known, or an hour old", fix="push again")
     return found
 
 

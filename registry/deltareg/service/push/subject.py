@@ -60,7 +60,4 @@ def subject_of(conn: sa.Connection, held: PackHolder) -> ProofSubject:
         scope = BASES if on.namespace is None else namespace_scope(on.namespace)
         return ProofSubject(held, f"base/{base.name}", on, scope, base.bottom_root or "")
     version = version_queries.version_by_id(conn, held.row_id)
-    return ProofSubject(
-        held, ref_of(version), line_of(version), namespace_scope(version.namespace),
-        version.base_root,
-    )  # fmt: skip
+    return ProofSubject(held, ref_of(version), line_of(version), namespace_scope(version.namespace), version.base_root)

@@ -43,10 +43,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.bases.completion import check_completion
 from deltareg.service.bases.stacks import find_ground, is_version_base
-from deltareg.service.bases.variants import (
-    check_variant,
-    settle,
-)
+from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base, describe_version, proof_of, sender_of
 from deltareg.service.kept import decode_manifest
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
@@ -60,11 +57,7 @@ _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
 def open_upload(
-    registry: Registry,
-    caller: Caller,
-    request: UploadOpen,
-    *,
-    new_id: Callable[[], UUID] = uuid4,
+    registry: Registry, caller: Caller, request: UploadOpen, *, new_id: Callable[[], UUID] = uuid4
 ) -> UploadInfo:
     """Start a push, or find the open one of the same content, or the version that it made.
 
@@ -89,11 +82,16 @@ def open_upload(
         if row is None:
             upload_id = str(new_id())
             queries.add_upload(
-                conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
-                subject=request.subject, target=request.target, manifest_digest=digest,
+                conn,
+                upload_id=upload_id,
+                principal_id=caller.principal_id,
+                scope=scope,
+                subject=request.subject,
+                target=request.target,
+                manifest_digest=digest,
                 manifest=raw,
                 request=request.model_dump(exclude={"manifest"}) | bound_to(base),
-            )  # fmt: skip
+            )
         else:
             upload_id = row.id
             queries.touch_upload(conn, upload_id)
@@ -156,8 +154,7 @@ def receive_pack(
         size = registry.store.write(key, _hash_chunks(body, hasher.update))
         if hasher.hexdigest() != digest.hex:
             raise IntegrityFailure(
-                f"pack {number} was announced as {digest.short}, {hasher.hexdigest()[:12]} came",
-                fix=_AGAIN,
+                f"pack {number} was announced as {digest.short}, {hasher.hexdigest()[:12]} came", fix=_AGAIN
             )
     except StoreUnavailable:  # it would not take a deletion either; collection finds what it kept
         raise
@@ -205,9 +202,7 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
         return info.model_copy(update={"version": version})
 
 
-def find_own_upload(
-    conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool
-) -> UploadRow:
+def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool) -> UploadRow:
     """Find an upload of the caller's; others' are as unknown as none.
 
     Raises:
@@ -216,9 +211,7 @@ def find_own_upload(
     return _find_own(conn, caller, upload_id, lock=lock)
 
 
-def _find_own(
-    conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False
-) -> UploadRow:
+def _find_own(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False) -> UploadRow:
     row = queries.upload_row(conn, upload_id, lock=lock)
     if row is None or row.principal_id != caller.principal_id:
         raise NotFound(f"there is no upload {upload_id[:40]}", fix=_AGAIN)
@@ -283,11 +276,7 @@ def _with_plain_names(request: UploadOpen) -> UploadOpen:
 
 
 def _find_done(
-    conn: sa.Connection,
-    caller: Caller,
-    request: UploadOpen,
-    manifest: Manifest,
-    base: BaseRow | None,
+    conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, base: BaseRow | None
 ) -> UploadInfo | None:
     digest = str(Manifest.digest_of(request.manifest.encode()))
     if base is None:
@@ -342,12 +331,9 @@ def _reference_root(conn: sa.Connection, caller: Caller, target: str, manifest: 
     return find_ground(conn, caller, target).bottom_root if is_version_base(target) else ""
 
 
-def _show(
-    conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest: Manifest, root: str
-) -> UploadInfo:
+def _show(conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest: Manifest, root: str) -> UploadInfo:
     received = [
-        ReceivedPack(digest=row.digest, size_bytes=row.size_bytes)
-        for row in queries.received_packs(conn, upload_id)
+        ReceivedPack(digest=row.digest, size_bytes=row.size_bytes) for row in queries.received_packs(conn, upload_id)
     ]
     digests = [str(digest) for digest in manifest.pieces()]
     known = pack_queries.known_pieces(conn, scope, digests, root)
@@ -358,11 +344,14 @@ def _show(
             packs[piece] = {str(pack) for pack in chain.packs}
     sizes = pack_queries.physical_keys(conn, scope, set[str]().union(*packs.values()))
     return UploadInfo(
-        id=upload_id, state="open", manifest_digest=digest, received=received,
+        id=upload_id,
+        state="open",
+        manifest_digest=digest,
+        received=received,
         # A collection may have taken a pack between the two statements: offer only what has all.
         known={p: known[p].decode() for p in packs if packs[p] <= sizes.keys()},
         known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
-    )  # fmt: skip
+    )
 
 
 def _hash_chunks(body: Iterable[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:

@@ -35,9 +35,7 @@ LIMIT: Final = RunLimit(open=3, hourly=60)
 _SIDES: tuple[SideName, ...] = ("a", "b")
 
 
-def ask(
-    registry: Registry, caller: Caller, request: AnswerCreate, *, new_id: Callable[[], UUID] = uuid4
-) -> RunInfo:
+def ask(registry: Registry, caller: Caller, request: AnswerCreate, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
     """Queue a run that answers a prompt; each time it is another one.
 
     It takes reading all versions, and asking for runs of one of them.
@@ -62,9 +60,12 @@ def ask(
         _check(list(found.values()))
         run_id = str(new_id())
         question = Question(
-            prompt=request.prompt.replace("\r\n", "\n"), tokens=request.tokens, seed=request.seed,
-            sides=["base", *found], form=request.form,
-        )  # fmt: skip
+            prompt=request.prompt.replace("\r\n", "\n"),
+            tokens=request.tokens,
+            seed=request.seed,
+            sides=["base", *found],
+            form=request.form,
+        )
         queue_answer(conn, caller, found, question, about=about, run_id=run_id)
         check_limit_of(conn, caller, WHAT, LIMIT, beside=run_id)
         after = {"version": ref_of(found[about]), "what": WHAT}
@@ -93,8 +94,7 @@ def show_answers(registry: Registry, caller: Caller, run_id: str) -> AnswersInfo
                 fix=f"answers are kept for {KEPT_S // 3_600} hours, for who asked: deltareg ask",
             )
         run = info.describe_run(conn, row)
-        versions = [find_version(conn, caller, Ref.parse(ref), bare="newest") for ref in
-                    refs.values()]  # fmt: skip
+        versions = [find_version(conn, caller, Ref.parse(ref), bare="newest") for ref in refs.values()]
     if any(version.deleted_at is not None for version in versions):
         raise Blocked("a version that was asked is deleted", fix="ask another version")
     return _show_answers(run, asked, {"base": "base", **refs})
@@ -105,14 +105,16 @@ def _show_answers(run: RunInfo, asked: RunResultRow, names: Mapping[SideName, st
     raw = asked.found
     found = AnswersFound(answers=[]) if raw is None else AnswersFound.model_validate_json(raw)
     return AnswersInfo(
-        run=run, prompt=question.prompt, tokens=question.tokens, seed=question.seed,
+        run=run,
+        prompt=question.prompt,
+        tokens=question.tokens,
+        seed=question.seed,
         form=question.form,
-        names={side: names[side] for side in question.sides}, why=found.why,
-        answers=[
-            SideAnswer(**dict(each), name=names[each.side]) for each in found.answers
-        ],
+        names={side: names[side] for side in question.sides},
+        why=found.why,
+        answers=[SideAnswer(**dict(each), name=names[each.side]) for each in found.answers],
         ends_at=rfc3339_or_none(asked.ends_at),
-    )  # fmt: skip
+    )
 
 
 def _refs(row: ShownRunRow) -> dict[SideName, str]:

@@ -23,22 +23,13 @@ from deltareg.service.runs.kinds.compare import WHAT, key_of, queue_compare
 from deltareg.service.runs.limits import RunLimit, check_limit_of
 from deltareg.service.runs.runs import describe_run, require_queueing
 from deltareg.wire import RunInfo
-from deltareg.wire.findings import (
-    CompareCreate,
-    DifferencesFound,
-    ModuleDifference,
-    VersionDifferences,
-)
+from deltareg.wire.findings import CompareCreate, DifferencesFound, ModuleDifference, VersionDifferences
 
 LIMIT: Final = RunLimit(open=10, hourly=200)
 
 
 def queue_comparison(
-    registry: Registry,
-    caller: Caller,
-    request: CompareCreate,
-    *,
-    new_id: Callable[[], UUID] = uuid4,
+    registry: Registry, caller: Caller, request: CompareCreate, *, new_id: Callable[[], UUID] = uuid4
 ) -> RunInfo:
     """Queue a comparison, join the one under way, or give the one that has found out.
 
@@ -70,9 +61,7 @@ def queue_comparison(
             after = {"version": ref_of(b), "what": WHAT}
             if line_of(a) == line_of(b):  # readers of one line need not see another
                 after["other"] = ref_of(a)
-            caller.record(
-                conn, Action.RUN_QUEUE, f"run/{run_id}", on=refs[1].line, before=None, after=after
-            )
+            caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=refs[1].line, before=None, after=after)
         return describe_run(conn, caller, run_id)
 
     return with_retry(registry.engine, transaction)
@@ -104,15 +93,20 @@ def show_comparison(registry: Registry, caller: Caller, a: Ref, b: Ref) -> Versi
     ended = None if shown is None else info.describe_ended(shown)
     run = waits if shown is newest and waits is not None else ended
     if row is None or run is None:
-        return VersionDifferences(
-            a=ref_of(one), b=ref_of(two), is_known=False, run=run, waits=waits
-        )
+        return VersionDifferences(a=ref_of(one), b=ref_of(two), is_known=False, run=run, waits=waits)
     found = DifferencesFound.model_validate_json(present(row.found))
     return VersionDifferences(
-        a=ref_of(one), b=ref_of(two), is_known=True, run=run, waits=waits,
-        modules=[ModuleDifference.of(each) for each in found.modules], left_out=found.left_out,
-        note=found.note, general=found.general, found_at=run.finished_at,
-    )  # fmt: skip
+        a=ref_of(one),
+        b=ref_of(two),
+        is_known=True,
+        run=run,
+        waits=waits,
+        modules=[ModuleDifference.of(each) for each in found.modules],
+        left_out=found.left_out,
+        note=found.note,
+        general=found.general,
+        found_at=run.finished_at,
+    )
 
 
 def _check(a: VersionRow, b: VersionRow) -> None:
@@ -122,8 +116,7 @@ def _check(a: VersionRow, b: VersionRow) -> None:
         raise InvalidInput(f"{ref_of(a)} is compared with itself", fix="name two versions")
     if a.base_root != b.base_root:
         raise InvalidInput(
-            f"{ref_of(a)} and {ref_of(b)} are for different bases, so what they do to weights is"
-            " not compared",
+            f"{ref_of(a)} and {ref_of(b)} are for different bases, so what they do to weights is not compared",
             fix="compare what they do: deltareg diff A B --mode behavior",
         )
 

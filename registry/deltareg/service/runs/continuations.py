@@ -46,14 +46,18 @@ def queue_continuation(
     asked = {name: value for name, value in before.request.items() if name != AUTOMATIC}
     wanted = str(new_id())
     run_id = queries.enqueue(
-        conn, run_id=wanted, what=WHAT, dedup_key=key_of_continuation(verdict.id),
-        version_id=verdict.version_id, suite=verdict.suite, labels=before.labels,
+        conn,
+        run_id=wanted,
+        what=WHAT,
+        dedup_key=key_of_continuation(verdict.id),
+        version_id=verdict.version_id,
+        suite=verdict.suite,
+        labels=before.labels,
         request=asked | {"continues": verdict.id, "waived": ",".join(failed)},
-        priority=NORMAL, created_by=caller.principal_id,
-    )  # fmt: skip
+        priority=NORMAL,
+        created_by=caller.principal_id,
+    )
     if run_id == wanted:
         after = {"version": ref_of(verdict), "suite": verdict.suite, "continues": verdict.id}
-        caller.record(
-            conn, Action.RUN_QUEUE, f"run/{run_id}", on=line_of(verdict), before=None, after=after
-        )
+        caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line_of(verdict), before=None, after=after)
     return run_id

@@ -56,9 +56,7 @@ def enrolled_key(conn: sa.Connection, caller: Caller, request: LeaseRequest) -> 
     )
 
 
-def may_take(
-    run: Mapping[str, str], key: KeyRow | None, caller: Caller, *, is_alone: bool = False
-) -> bool:
+def may_take(run: Mapping[str, str], key: KeyRow | None, caller: Caller, *, is_alone: bool = False) -> bool:
     """Whether a worker may take a run.
 
     Args:

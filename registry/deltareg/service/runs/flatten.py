@@ -18,9 +18,7 @@ from deltareg.service.runs.runs import describe_run
 from deltareg.wire import RunInfo
 
 
-def flatten(
-    registry: Registry, caller: Caller, ref: Ref, *, new_id: Callable[[], UUID] = uuid4
-) -> RunInfo:
+def flatten(registry: Registry, caller: Caller, ref: Ref, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
     """Queue a run that stores a version against its base alone, or join the one under way.
 
     Raises:
@@ -37,9 +35,7 @@ def flatten(
         run_id = queue_reencode(conn, caller, version, against="base", run_id=wanted)
         if run_id == wanted:
             after = {"version": ref_of(version), "what": WHAT, "against": "base"}
-            caller.record(
-                conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after
-            )
+            caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after)
         return describe_run(conn, caller, run_id)
 
     return with_retry(registry.engine, transaction)

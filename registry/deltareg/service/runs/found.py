@@ -27,8 +27,9 @@ from deltareg.wire import RunInfo
 from deltareg.wire.findings import FoundReport
 
 _READ: Final[Mapping[str, Callable[[RunResultRow, str], bytes]]] = {
-    answer.WHAT: answer.read_found, compare.WHAT: compare.read_found,
-}  # fmt: skip
+    answer.WHAT: answer.read_found,
+    compare.WHAT: compare.read_found,
+}
 _GONE = "what it is about was deleted, or is not kept any more"
 
 

@@ -13,6 +13,5 @@ def lease_lost(conn: sa.Connection, own: queries.RunClaim) -> DeltaregError:
         return NotFound(f"there is no run {own.run_id[:40]}", fix="claim another run")
     now = run.state if run.fence == own.fence else f"{run.state}, at fence {run.fence}"
     return LeaseLost(
-        f"run {run.id} is not under your lease (any more): it is {now}",
-        fix="drop the result and claim another run",
+        f"run {run.id} is not under your lease (any more): it is {now}", fix="drop the result and claim another run"
     )

@@ -69,10 +69,7 @@ def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str,
     """Show runs by id; their verdicts are looked up once for all of them."""
     verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
     waivers = describe_waivers(conn, [verdict.id for verdict in verdicts.values()])
-    shown = {
-        run_id: describe_verdict(verdict, waivers.get(verdict.id, ()))
-        for run_id, verdict in verdicts.items()
-    }
+    shown = {run_id: describe_verdict(verdict, waivers.get(verdict.id, ())) for run_id, verdict in verdicts.items()}
     return {row.id: _show(row, shown.get(row.id)) for row in rows}
 
 
@@ -97,18 +94,31 @@ def _refusal(required: Mapping[str, str], offers: Sequence[Mapping[str, str]]) -
 def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
     found = ProofFound.model_validate(row.result or {})
     return RunInfo(
-        id=row.id, what=row.what, ref="" if row.version_id is None else ref_of(row),
-        suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
-        error=row.error, verdict=verdict,
-        against=row.request.get("against", ""), stored_bytes=_stored_bytes(row),
-        variant=row.request.get("variant", ""), base=row.base_name or "",
-        proof=found.proof, wrong=found.wrong, form=_form(row),
+        id=row.id,
+        what=row.what,
+        ref="" if row.version_id is None else ref_of(row),
+        suite=row.suite,
+        state=row.state,
+        attempt=row.attempt,
+        worker=row.lease_holder,
+        error=row.error,
+        verdict=verdict,
+        against=row.request.get("against", ""),
+        stored_bytes=_stored_bytes(row),
+        variant=row.request.get("variant", ""),
+        base=row.base_name or "",
+        proof=found.proof,
+        wrong=found.wrong,
+        form=_form(row),
         proof_run=str((row.result or {}).get("proof_run", "")),
-        superseded_by=str((row.result or {}).get(BY, "")), other=_other(row),
-        priority=priority_word(row.priority), labels=row.labels,
-        created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
+        superseded_by=str((row.result or {}).get(BY, "")),
+        other=_other(row),
+        priority=priority_word(row.priority),
+        labels=row.labels,
+        created_at=rfc3339(row.created_at),
+        started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),
-    )  # fmt: skip
+    )
 
 
 def _other(row: ShownRunRow) -> str:

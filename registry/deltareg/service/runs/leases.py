@@ -44,12 +44,7 @@ from deltareg.service.runs.kinds.prove import ANEW
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.runs.unnamed import make_redactor
 from deltareg.signing.keys import PublicKey
-from deltareg.wire import (
-    LeaseGrant,
-    LeaseHold,
-    LeaseRequest,
-    RunFailure,
-)
+from deltareg.wire import LeaseGrant, LeaseHold, LeaseRequest, RunFailure
 
 _SEEN_US = 20 * US_PER_S
 _NO_ANSWER = "the lease of the last attempt ran out without an answer from its worker"
@@ -81,9 +76,7 @@ def claim_lease(
     for row in _fitting(registry, caller, request):
         if not may_take(row.request, key, caller, is_alone=is_alone):
             continue
-        claim = partial(
-            _claim, run_id=row.id, request=request, lease_us=lease_us, nonce=(nonce := new_nonce())
-        )
+        claim = partial(_claim, run_id=row.id, request=request, lease_us=lease_us, nonce=(nonce := new_nonce()))
         run = with_retry(registry.engine, claim)
         if run is not None:
             grant = _grant(registry, run, lease_s=lease_s)
@@ -119,12 +112,7 @@ def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: 
 
 
 def fail_run(
-    registry: Registry,
-    caller: Caller,
-    run_id: str,
-    failure: RunFailure,
-    *,
-    new_id: Callable[[], UUID] = uuid4,
+    registry: Registry, caller: Caller, run_id: str, failure: RunFailure, *, new_id: Callable[[], UUID] = uuid4
 ) -> None:
     """Give a run back that could not be carried out; after the last attempt it is dead.
 
@@ -147,9 +135,13 @@ def fail_run(
             _end_dead(conn, run, new_id, created_by=caller.principal_id)
         after = {"state": run.state, "attempt": run.attempt, "error": error}
         caller.record(
-            conn, Action.RUN_FAIL, f"run/{run_id}", on=concern_of_run(conn, run),
-            before={"state": "running"}, after=after,
-        )  # fmt: skip
+            conn,
+            Action.RUN_FAIL,
+            f"run/{run_id}",
+            on=concern_of_run(conn, run),
+            before={"state": "running"},
+            after=after,
+        )
 
     with_retry(registry.engine, transaction)
 
@@ -158,10 +150,7 @@ def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) ->
     """End the runs whose last worker went away, and say how many there were."""
     with read(registry.engine) as conn:
         found = queries.exhausted_runs(conn)
-    buried = [
-        with_retry(registry.engine, partial(_bury, run_id=run_id, new_id=new_id))
-        for run_id in found
-    ]
+    buried = [with_retry(registry.engine, partial(_bury, run_id=run_id, new_id=new_id)) for run_id in found]
     return sum(buried)
 
 
@@ -174,14 +163,11 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
         return
     is_own = with_retry(
         registry.engine,
-        lambda conn: worker_queries.see_worker(
-            conn, request.worker, principal_id=caller.principal_id, labels=labels
-        ),
+        lambda conn: worker_queries.see_worker(conn, request.worker, principal_id=caller.principal_id, labels=labels),
     )
     if not is_own:
         raise Forbidden(
-            f"a worker of another principal is called {request.worker!r}",
-            fix="give each worker a name of its own",
+            f"a worker of another principal is called {request.worker!r}", fix="give each worker a name of its own"
         )
     if not is_for_one_run(labels) and (row is None or row.labels != labels):
         queue_reverification(registry)
@@ -193,18 +179,15 @@ def _fitting(registry: Registry, caller: Caller, request: LeaseRequest) -> Itera
     while True:
         with read(registry.engine) as conn:
             rows = queries.claimable(
-                conn, what=request.what, principal_id=caller.principal_id, only=request.run,
-                after=after,
-            )  # fmt: skip
+                conn, what=request.what, principal_id=caller.principal_id, only=request.run, after=after
+            )
         if not rows:
             return
         yield from (row for row in rows if fits(row.labels, request.labels))
         after = rows[-1]
 
 
-def _claim(
-    conn: sa.Connection, run_id: str, *, request: LeaseRequest, lease_us: int, nonce: str
-) -> RunRow | None:
+def _claim(conn: sa.Connection, run_id: str, *, request: LeaseRequest, lease_us: int, nonce: str) -> RunRow | None:
     """Give a run to a worker, and note how its report has to be signed."""
     run = queries.claim(conn, run_id, holder=request.worker, lease_us=lease_us)
     if run is not None:
@@ -223,16 +206,25 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         base = describe_base(conn, row)
         question = question_of(conn, run)
     return LeaseGrant(
-        run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
-        ref=ref_of(version), digest=version.manifest_digest, base=base, suite=run.suite,
-        suite_digest=run.request.get("suite_digest", ""), against=run.request.get("against", ""),
+        run=run.id,
+        what=run.what,
+        fence=run.fence,
+        lease_s=lease_s,
+        attempt=run.attempt,
+        ref=ref_of(version),
+        digest=version.manifest_digest,
+        base=base,
+        suite=run.suite,
+        suite_digest=run.request.get("suite_digest", ""),
+        against=run.request.get("against", ""),
         promoted=run.request.get("promoted", ""),
         promoted_digest=run.request.get("promoted_digest", ""),
         references=references_of(run.request),
         waived=[name for name in run.request.get("waived", "").split(",") if name],
-        storage_revision=version.storage_revision, is_anew=ANEW in run.request,
+        storage_revision=version.storage_revision,
+        is_anew=ANEW in run.request,
         question=question,
-    )  # fmt: skip
+    )
 
 
 def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float) -> LeaseGrant:
@@ -240,10 +232,19 @@ def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float
         row = base_queries.base_rows(conn, base_id=base_id, limit=1, also_deleted=True)[0]
         base = describe_base(conn, row)
     return LeaseGrant(
-        run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
-        ref="", digest=row.manifest_digest, base=base, suite="", suite_digest="",
-        storage_revision=row.storage_revision, is_anew=ANEW in run.request,
-    )  # fmt: skip
+        run=run.id,
+        what=run.what,
+        fence=run.fence,
+        lease_s=lease_s,
+        attempt=run.attempt,
+        ref="",
+        digest=row.manifest_digest,
+        base=base,
+        suite="",
+        suite_digest="",
+        storage_revision=row.storage_revision,
+        is_anew=ANEW in run.request,
+    )
 
 
 def _base_of(conn: sa.Connection, run: RunRow, version: VersionRow) -> BaseRow | None:
@@ -262,15 +263,18 @@ def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:
         return False
     _end_dead(conn, run, new_id, created_by=None)
     record_event(
-        conn, Action.RUN_DEAD, f"run/{run_id}", on=concern_of_run(conn, run),
-        before={"state": "running"}, after={"state": "dead", "error": run.error}, actor="registry",
-    )  # fmt: skip
+        conn,
+        Action.RUN_DEAD,
+        f"run/{run_id}",
+        on=concern_of_run(conn, run),
+        before={"state": "running"},
+        after={"state": "dead", "error": run.error},
+        actor="registry",
+    )
     return True
 
 
-def _end_dead(
-    conn: sa.Connection, run: RunRow, new_id: Callable[[], UUID], *, created_by: int | None
-) -> None:
+def _end_dead(conn: sa.Connection, run: RunRow, new_id: Callable[[], UUID], *, created_by: int | None) -> None:
     kind = RUN_KINDS.get(run.what)
     if kind is not None:  # else it is of another release, which this one must not trip over
         kind.on_death(conn, run, outcome_id=str(new_id()), created_by=created_by)

@@ -27,9 +27,7 @@ class RunLimit:
     hourly: int
 
 
-def check_limit_of(
-    conn: sa.Connection, caller: Caller, what: str, limit: RunLimit, *, beside: str
-) -> None:
+def check_limit_of(conn: sa.Connection, caller: Caller, what: str, limit: RunLimit, *, beside: str) -> None:
     """Refuse more runs of a kind than a caller may ask for, in the transaction that queues one.
 
     The run that it has just queued is `beside` those that are counted.
@@ -37,14 +35,11 @@ def check_limit_of(
     Raises:
         QuotaExceeded: There are as many; it says when there may be another.
     """
-    asked = queries.asked_since(
-        conn, caller.principal_id, what=what, within_us=_HOUR_US, beside=beside
-    )
+    asked = queries.asked_since(conn, caller.principal_id, what=what, within_us=_HOUR_US, beside=beside)
     is_open = [each for each in asked if each.state in {"queued", "running"}]
     if len(is_open) >= limit.open:
         raise QuotaExceeded(
-            f"{caller.principal} has {len(is_open)} runs of kind {what} open, and may have"
-            f" {limit.open}",
+            f"{caller.principal} has {len(is_open)} runs of kind {what} open, and may have {limit.open}",
             fix="wait until one has ended, or cancel one: deltareg verdict cancel RUN",
         )
     if len(asked) >= limit.hourly:

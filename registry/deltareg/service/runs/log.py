@@ -74,9 +74,11 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
         rows = queries.lines_after(conn, run_id, after, limit=_LINES)
         dropped_at = queries.dropped_at(conn, run_id)
     return RunLog(
-        run=run, items=[_show(row) for row in rows], next_seq=rows[-1].seq if rows else after,
+        run=run,
+        items=[_show(row) for row in rows],
+        next_seq=rows[-1].seq if rows else after,
         dropped_at=rfc3339_or_none(dropped_at),
-    )  # fmt: skip
+    )
 
 
 def newest_lines(registry: Registry, run_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
@@ -91,11 +93,7 @@ def newest_lines(registry: Registry, run_ids: Sequence[str]) -> dict[str, tuple[
 
 
 def _number_lines(
-    lines: Sequence[LineSent],
-    last: LogLineRow | None,
-    *,
-    number: int,
-    unnamed: Callable[[str], str],
+    lines: Sequence[LineSent], last: LogLineRow | None, *, number: int, unnamed: Callable[[str], str]
 ) -> Iterator[queries.AppendedLine]:
     """Give each line its place, up to the one that fills the log."""
     seq, total = (0, 0) if last is None else (last.seq, last.total_bytes)
@@ -129,6 +127,10 @@ def _plain(value: object) -> object:
 def _show(row: LogLineRow) -> LogLine:
     stored = _StoredLine.model_validate(row.line)
     return LogLine(
-        seq=row.seq, at=rfc3339(row.created_at), attempt=row.fence, text=stored.text,
-        check=stored.check, plan=list(stored.plan),
-    )  # fmt: skip
+        seq=row.seq,
+        at=rfc3339(row.created_at),
+        attempt=row.fence,
+        text=stored.text,
+        check=stored.check,
+        plan=list(stored.plan),
+    )

@@ -44,12 +44,8 @@ def _below(conn: sa.Connection, version: VersionRow) -> list[PackHolder]:
     return [*(PackHolder(one, is_base=True) for one in bases), *(PackHolder(row.id) for row in parts)]
 
 
-def _compared_with(
-    conn: sa.Connection, run: RunRow | ShownRunRow, version: VersionRow
-) -> list[VersionRow]:
+def _compared_with(conn: sa.Connection, run: RunRow | ShownRunRow, version: VersionRow) -> list[VersionRow]:
     digest = run.request.get("promoted_digest")
-    promoted = (
-        version_queries.find_version(conn, version.delta_id, digest=digest) if digest else None
-    )
+    promoted = version_queries.find_version(conn, version.delta_id, digest=digest) if digest else None
     found = [] if promoted is None else [promoted]
     return found + reference_versions(conn, run.request)

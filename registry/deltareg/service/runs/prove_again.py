@@ -47,10 +47,14 @@ def queue_prove(
         wanted = new_id()
         # Whoever doubts what is known asks about what lies in the store now.
         run_id = queue_proof(
-            conn, held, created_by=caller.principal_id, is_anew=request.again,
+            conn,
+            held,
+            created_by=caller.principal_id,
+            is_anew=request.again,
             # What is proven waits for nobody: doubts come behind the work of others.
-            priority=LOW if is_proven else PROOF, new_id=lambda: wanted,
-        )  # fmt: skip
+            priority=LOW if is_proven else PROOF,
+            new_id=lambda: wanted,
+        )
         if run_id == str(wanted):
             after = {"subject": name, "what": WHAT}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=on, before=None, after=after)

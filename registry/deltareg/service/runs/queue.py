@@ -60,9 +60,7 @@ class Workforce:
     busy: int
 
 
-def list_queue(
-    registry: Registry, caller: Caller, *, ref: Ref | None, cursor: str | None, limit: int
-) -> Page[RunInfo]:
+def list_queue(registry: Registry, caller: Caller, *, ref: Ref | None, cursor: str | None, limit: int) -> Page[RunInfo]:
     """List the runs under a lease and then those that wait, the next one first.
 
     `position` counts all that wait, whichever version they are about; those about what the caller
@@ -75,9 +73,8 @@ def list_queue(
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.queue_rows(
-            conn, version_id=version_id, sight=caller.sight, offset=offset,
-            limit=check_limit(limit) + 1,
-        )  # fmt: skip
+            conn, version_id=version_id, sight=caller.sight, offset=offset, limit=check_limit(limit) + 1
+        )
         shown = describe_runs(conn, rows)
         waiting = [row for row in rows if row.waits]
         reasons = explain_unserved(conn, waiting)
@@ -109,9 +106,11 @@ def queue_depth(registry: Registry) -> list[QueueDepth]:
         key = (row.what, device_class(json.loads(row.labels)))
         known = found.get(key, QueueDepth(*key, 0, 0, 0.0))
         found[key] = QueueDepth(
-            *key, known.waiting + row.waiting, known.running + row.running,
+            *key,
+            known.waiting + row.waiting,
+            known.running + row.running,
             max(known.oldest_s, row.oldest_us / US_PER_S),
-        )  # fmt: skip
+        )
     return list(found.values())
 
 
@@ -121,15 +120,12 @@ def workforce(registry: Registry) -> list[Workforce]:
         found = _one_each(queries.worker_rows(conn, seen_within_us=LIVE_US))
     rows = [row for row in found if not is_for_one_run(row.labels)]
     devices = sorted({row.labels.get("device", "") for row in rows})
-    of = {device: [row for row in rows if row.labels.get("device", "") == device]
-          for device in devices}  # fmt: skip
+    of = {device: [row for row in rows if row.labels.get("device", "") == device] for device in devices}
     busy = {device: sum(row.run_id is not None for row in of[device]) for device in devices}
     return [Workforce(each, len(of[each]) - busy[each], busy[each]) for each in devices]
 
 
-def _places(
-    conn: sa.Connection, waiting: Sequence[QueuedRunRow], *, are_all: bool
-) -> dict[str, int]:
+def _places(conn: sa.Connection, waiting: Sequence[QueuedRunRow], *, are_all: bool) -> dict[str, int]:
     """Give the places of runs that wait; without others between them they are counted on."""
     if are_all and waiting:
         first = 1 + queries.place_of(conn, waiting[0])
@@ -145,7 +141,11 @@ def _show_worker(caller: Caller, row: BusyWorkerRow) -> WorkerInfo:
     on = EVERYTHING if row.number is None else line_of(row)
     is_seen = row.run_id is not None and caller.may(Right.READ, on=on)
     return WorkerInfo(
-        name=row.name, labels=row.labels, seen_at=rfc3339(row.last_seen_at),
-        is_live=row.age_us < LIVE_US or row.run_id is not None, run=row.run_id if is_seen else None,
-        what=row.what, ref=ref_of(row) if is_seen and row.number is not None else None,
-    )  # fmt: skip
+        name=row.name,
+        labels=row.labels,
+        seen_at=rfc3339(row.last_seen_at),
+        is_live=row.age_us < LIVE_US or row.run_id is not None,
+        run=row.run_id if is_seen else None,
+        what=row.what,
+        ref=ref_of(row) if is_seen and row.number is not None else None,
+    )

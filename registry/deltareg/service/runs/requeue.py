@@ -50,10 +50,7 @@ def queue_what_waited(conn: sa.Connection, caller: Caller, held: PackHolder, *, 
         with suppress(NotFound):  # of its suite, or of the variant: nobody asks for that any more
             run_id = _queue(conn, caller, run, version)
             after = {"version": ref_of(version), "suite": run.suite, "waited_for": name}
-            caller.record(
-                conn, Action.RUN_QUEUE, f"run/{run_id}", on=line_of(version), before=None,
-                after=after,
-            )  # fmt: skip
+            caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=line_of(version), before=None, after=after)
             queued += 1
     return queued
 
@@ -71,23 +68,35 @@ def _queue(conn: sa.Connection, caller: Caller, run: ShownRunRow, version: Versi
     """Queue a run again, with suite, policy and what is served as they are now."""
     if _AS_ASKED & run.request.keys():  # of a verdict, or for other workers: as it was
         return run_queries.enqueue(
-            conn, run_id=str(uuid4()), what=WHAT, dedup_key=f"healed:{run.id}",
-            version_id=version.id, suite=run.suite, labels=run.labels, request=run.request,
-            priority=NORMAL, created_by=run.created_by,
-        )  # fmt: skip
+            conn,
+            run_id=str(uuid4()),
+            what=WHAT,
+            dedup_key=f"healed:{run.id}",
+            version_id=version.id,
+            suite=run.suite,
+            labels=run.labels,
+            request=run.request,
+            priority=NORMAL,
+            created_by=run.created_by,
+        )
     channel = _channel(conn, version, run.request)
     is_for_policy = bool(run.request.get("policy_digest"))
     return queue_verify(
-        conn, caller, version, find_suite(conn, run.suite), again=False,
-        labels=own_labels(run.labels), priority=NORMAL, new_id=uuid4,
+        conn,
+        caller,
+        version,
+        find_suite(conn, run.suite),
+        again=False,
+        labels=own_labels(run.labels),
+        priority=NORMAL,
+        new_id=uuid4,
         policy_digest="" if channel is None or not is_for_policy else digest_of_policy(channel),
-        channel=None if channel is None else channel.name, variant=_variant(conn, run.request),
-    )  # fmt: skip
+        channel=None if channel is None else channel.name,
+        variant=_variant(conn, run.request),
+    )
 
 
-def _channel(
-    conn: sa.Connection, version: VersionRow, request: Mapping[str, str]
-) -> ChannelRow | None:
+def _channel(conn: sa.Connection, version: VersionRow, request: Mapping[str, str]) -> ChannelRow | None:
     name = request.get(ON_CHANNEL)
     return None if name is None else channel_queries.channel_row(conn, version.delta_id, name)
 

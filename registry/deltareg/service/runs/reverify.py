@@ -47,9 +47,7 @@ class _Due:
         return f"reverify:{self.version_id}:{self.suite_digest}:{self.marker}"
 
 
-def queue_reverification(
-    registry: Registry, *, most: int = MOST_RUNS, new_id: Callable[[], UUID] = uuid4
-) -> int:
+def queue_reverification(registry: Registry, *, most: int = MOST_RUNS, new_id: Callable[[], UUID] = uuid4) -> int:
     """Queue what is due again and was not queued for the same reason before; say how many runs."""
     with read(registry.engine) as conn:
         found = list(_due(conn))
@@ -96,8 +94,13 @@ def _queue(conn: sa.Connection, due: _Due, run_id: str) -> bool:
     if queries.keys_queued(conn, {due.key: due.version_id}):
         return False
     found = queries.enqueue(
-        conn, run_id=run_id, what=WHAT, dedup_key=due.key, version_id=due.version_id,
-        suite=due.suite, priority=BACKGROUND,
+        conn,
+        run_id=run_id,
+        what=WHAT,
+        dedup_key=due.key,
+        version_id=due.version_id,
+        suite=due.suite,
+        priority=BACKGROUND,
         request={"suite_digest": due.suite_digest, "policy_digest": ""},
-    )  # fmt: skip
+    )
     return found == run_id

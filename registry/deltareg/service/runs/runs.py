@@ -31,9 +31,7 @@ from deltareg.suites.suite import Suite
 from deltareg.wire import Page, RunCreate, RunInfo
 
 
-def queue_run(
-    registry: Registry, caller: Caller, request: RunCreate, *, new_id: Callable[[], UUID] = uuid4
-) -> RunInfo:
+def queue_run(registry: Registry, caller: Caller, request: RunCreate, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
     """Queue a verification, join the one under way, or give the one that has judged already.
 
     Raises:
@@ -54,17 +52,23 @@ def queue_run(
         if request.variant:
             variant = find_variant(conn, caller, request.variant, base_id=version.base_id)
         run_id = verify.queue_verify(
-            conn, caller, version, suite, again=request.again, labels=request.labels,
-            priority=priority, channel=request.channel, policy_digest=policy,
-            new_id=lambda: UUID(wanted), variant=variant,
+            conn,
+            caller,
+            version,
+            suite,
+            again=request.again,
+            labels=request.labels,
+            priority=priority,
+            channel=request.channel,
+            policy_digest=policy,
+            new_id=lambda: UUID(wanted),
+            variant=variant,
             apart=_apart(conn, caller, request, version, suite),
-        )  # fmt: skip
+        )
         if run_id == wanted:
             after = {"version": ref_of(version), "suite": suite.name}
             after |= {"variant": request.variant} if request.variant else {}
-            caller.record(
-                conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after
-            )
+            caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after)
         return describe_run(conn, caller, run_id)
 
     return with_retry(registry.engine, transaction)
@@ -88,9 +92,14 @@ def list_runs(
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.run_rows(
-            conn, state=state, what=what, version_id=version_id, sight=caller.sight,
-            before=mark, limit=check_limit(limit) + 1,
-        )  # fmt: skip
+            conn,
+            state=state,
+            what=what,
+            version_id=version_id,
+            sight=caller.sight,
+            before=mark,
+            limit=check_limit(limit) + 1,
+        )
         shown = info.describe_runs(conn, rows)
     return page(rows, limit, show=lambda row: shown[row.id], key=mark_of)
 
@@ -128,17 +137,14 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
             raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")
         after = {"state": "cancelled"}
         caller.record(
-            conn, Action.RUN_CANCEL, f"run/{run_id}", on=info.concern_of(row),
-            before={"state": state}, after=after,
-        )  # fmt: skip
+            conn, Action.RUN_CANCEL, f"run/{run_id}", on=info.concern_of(row), before={"state": state}, after=after
+        )
         return describe_run(conn, caller, run_id)
 
     return with_retry(registry.engine, transaction)
 
 
-def rerun(
-    registry: Registry, caller: Caller, run_id: str, *, new_id: Callable[[], UUID] = uuid4
-) -> RunInfo:
+def rerun(registry: Registry, caller: Caller, run_id: str, *, new_id: Callable[[], UUID] = uuid4) -> RunInfo:
     """Queue a verification once more, with the suite as it is now.
 
     Raises:
@@ -152,9 +158,12 @@ def rerun(
     if row.what != verify.WHAT:
         raise InvalidInput(f"run {run_id} is a {row.what}, only a verification is run again")
     request = RunCreate(
-        ref=ref_of(row), suite=row.suite, again=True, labels=verify.own_labels(row.labels),
+        ref=ref_of(row),
+        suite=row.suite,
+        again=True,
+        labels=verify.own_labels(row.labels),
         variant=row.request.get("variant", ""),
-    )  # fmt: skip
+    )
     return queue_run(registry, caller, request, new_id=new_id)
 
 
@@ -176,8 +185,7 @@ def require_queueing(caller: Caller, *, on: Resource) -> None:
     """
     if caller.is_worker:
         raise Forbidden(
-            f"{caller.principal} is a worker, which takes runs and asks for none",
-            fix="ask with the token of a user",
+            f"{caller.principal} is a worker, which takes runs and asks for none", fix="ask with the token of a user"
         )
     if not caller.may(Right.VERIFY, on=on):
         caller.require(Right.PUSH, on=on)

@@ -64,16 +64,19 @@ def queue_second_look(
         return
     if not is_chosen(verdict_id, share) or not signing_queries.other_live_workers(conn, key.id):
         return
-    asked = {
-        name: value for name, value in run.request.items() if name not in {"continues", AUTOMATIC}
-    }
+    asked = {name: value for name, value in run.request.items() if name not in {"continues", AUTOMATIC}}
     request = {**asked, "policy_digest": "", SECOND_OF: verdict_id}
     queries.enqueue(
-        conn, run_id=str(new_id()), what=run.what, dedup_key=f"second:{verdict_id}",
-        version_id=run.version_id, suite=run.suite, priority=BACKGROUND,
+        conn,
+        run_id=str(new_id()),
+        what=run.what,
+        dedup_key=f"second:{verdict_id}",
+        version_id=run.version_id,
+        suite=run.suite,
+        priority=BACKGROUND,
         labels={name: value for name, value in run.labels.items() if name != "worker"},
         request=request | leave_out([(key.keyid, key.host)]),
-    )  # fmt: skip
+    )
 
 
 def settle_second_look(conn: sa.Connection, caller: Caller, run: RunRow, found: VerdictRow) -> None:
@@ -86,16 +89,17 @@ def settle_second_look(conn: sa.Connection, caller: Caller, run: RunRow, found: 
     if first is None:
         return
     told = disagreement(
-        check_facts(first.checks), check_facts(found.checks), required=suite.required,
-        tolerance=suite.tolerance,
-    )  # fmt: skip
+        check_facts(first.checks), check_facts(found.checks), required=suite.required, tolerance=suite.tolerance
+    )
     if not told:
         return
     told = f"{told} ({first.signer or 'unknown'}, {found.signer or 'unknown'})"
     signing_queries.add_disputes(conn, first.id, found.id, told=told)
     caller.record(
-        conn, Action.VERDICT_DISPUTE, f"verdict/{first.id}", on=line_of(found),
+        conn,
+        Action.VERDICT_DISPUTE,
+        f"verdict/{first.id}",
+        on=line_of(found),
         before={"verdict": first.verdict, "signed_by": first.signer},
-        after={"other": found.id, "verdict": found.verdict, "signed_by": found.signer,
-               "told": told},
-    )  # fmt: skip
+        after={"other": found.id, "verdict": found.verdict, "signed_by": found.signer, "told": told},
+    )

@@ -29,15 +29,12 @@ def supersede_older(conn: sa.Connection, caller: Caller, version: VersionRow, *,
         version: What was pushed; its own run is queued already.
         what: The kind of run.
     """
-    ended = superseding.supersede(
-        conn, version.id, what=what, suite=DEFAULT_SUITE, by=ref_of(version)
-    )
+    ended = superseding.supersede(conn, version.id, what=what, suite=DEFAULT_SUITE, by=ref_of(version))
     for row in ended:
         after = {"state": "cancelled", superseding.BY: ref_of(version)}
         caller.record(
-            conn, Action.RUN_SUPERSEDE, f"run/{row.id}", on=line_of(version),
-            before={"state": "queued"}, after=after,
-        )  # fmt: skip
+            conn, Action.RUN_SUPERSEDE, f"run/{row.id}", on=line_of(version), before={"state": "queued"}, after=after
+        )
     return len(ended)
 
 

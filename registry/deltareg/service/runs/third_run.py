@@ -32,12 +32,7 @@ from deltareg.service.verdicts.waivers import standing_waivers
 
 
 def queue_third_run(
-    conn: sa.Connection,
-    caller: Caller,
-    run: RunRow,
-    found: VerdictRow,
-    *,
-    new_id: Callable[[], UUID],
+    conn: sa.Connection, caller: Caller, run: RunRow, found: VerdictRow, *, new_id: Callable[[], UUID]
 ) -> None:
     """Queue a third run where a verdict is a pass of what failed before, and say so."""
     if found.verdict != "pass":
@@ -50,31 +45,34 @@ def queue_third_run(
     left_out = _left_out(conn, passes, failed)
     run_id = ""
     if left_out:
-        asked = {
-            name: value
-            for name, value in run.request.items()
-            if name not in {"continues", SECOND_OF}
-        }
+        asked = {name: value for name, value in run.request.items() if name not in {"continues", SECOND_OF}}
         run_id = queries.enqueue(
-            conn, run_id=str(new_id()), what=run.what, dedup_key=f"third:{found.id}",
-            version_id=run.version_id, suite=run.suite, priority=HIGH,
+            conn,
+            run_id=str(new_id()),
+            what=run.what,
+            dedup_key=f"third:{found.id}",
+            version_id=run.version_id,
+            suite=run.suite,
+            priority=HIGH,
             labels={name: value for name, value in run.labels.items() if name != "worker"},
             request={**asked, "policy_digest": "", NOT_BY: ",".join(left_out)},
-        )  # fmt: skip
+        )
     caller.record(
-        conn, Action.VERDICT_CONTRADICT, f"verdict/{found.id}", on=line_of(found),
+        conn,
+        Action.VERDICT_CONTRADICT,
+        f"verdict/{found.id}",
+        on=line_of(found),
         before={"verdict": "fail", "id": failed.id, "signed_by": failed.signer.worker},
         after={"verdict": "pass", "signed_by": found.signer, "third_run": run_id},
-    )  # fmt: skip
+    )
 
 
 def _counting(conn: sa.Connection, run: RunRow, found: VerdictRow) -> list[VerdictFact]:
     """Give the verdicts with the bindings of a new one, newest first."""
     suite = fact_of_suite(suite_of(conn, run.suite, run.request["suite_digest"]))
     subject = VerdictSubject(
-        "", Digest.parse(found.manifest_digest), Digest.parse(found.base_root),
-        identity=found.base_identity,
-    )  # fmt: skip
+        "", Digest.parse(found.manifest_digest), Digest.parse(found.base_root), identity=found.base_identity
+    )
     rows = verdict_facts(conn, present(run.version_id))
     waived = standing_waivers(conn, [row.id for row in rows])
     facts = [fact_of(row, waived.get(row.id, {})) for row in rows if row.suite == run.suite]

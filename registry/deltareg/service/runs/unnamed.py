@@ -33,9 +33,9 @@ def make_redactor(conn: sa.Connection, run: RunRow | ShownRunRow) -> Callable[[s
         foreign += [one.ref, line] if line and line != str(line_of(version)) else []
     ordered = sorted(foreign, key=len, reverse=True)
 
-    def told(text: str) -> str:
+    def redact(text: str) -> str:
         for name in ordered:
             text = text.replace(name, UNSEEN)
         return text
 
-    return told
+    return redact

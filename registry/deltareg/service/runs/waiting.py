@@ -35,9 +35,11 @@ def note_waiting(conn: sa.Connection, run: RunRow | ShownRunRow) -> CheckResult 
     told = [_tell(conn, held, version) for held in found]
     heal = "; ".join(dict.fromkeys(fix for _, fix in told))
     return CheckResult(
-        name=WAITS_FOR, value=", ".join(name for name, _ in told), verdict="skipped",
+        name=WAITS_FOR,
+        value=", ".join(name for name, _ in told),
+        verdict="skipped",
         detail=f"{heal}; once that is proven, this is verified again by itself",
-    )  # fmt: skip
+    )
 
 
 def note_cancelled(conn: sa.Connection, run_ids: Sequence[str], held: PackHolder) -> None:

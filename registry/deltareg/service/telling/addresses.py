@@ -91,9 +91,7 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
 
 
-def pin_addresses(
-    target: WebhookAddress, networks: Sequence[Network], *, resolving: Resolve = resolve
-) -> list[str]:
+def pin_addresses(target: WebhookAddress, networks: Sequence[Network], *, resolving: Resolve = resolve) -> list[str]:
     """Give the addresses that a target may be called at now.
 
     Args:
@@ -107,9 +105,7 @@ def pin_addresses(
     try:
         found = resolving(target.host, target.port)
     except (OSError, UnicodeError) as error:
-        raise InvalidInput(
-            f"{target.host} is not found from this server", fix="check the name, and its DNS"
-        ) from error
+        raise InvalidInput(f"{target.host} is not found from this server", fix="check the name, and its DNS") from error
     ips = [ip_address(each) for each in found]
     if not ips:
         raise InvalidInput(f"{target.host} has no address", fix="check the name, and its DNS")
@@ -161,10 +157,7 @@ def _network_of(ip: _Ip) -> str:
 
 def _check(parts: SplitResult) -> None:
     if parts.scheme not in _PORTS:
-        raise InvalidInput(
-            f"webhooks go to http and https, not to {parts.scheme[:20] or 'nothing'!r}",
-            fix=_EXAMPLE,
-        )
+        raise InvalidInput(f"webhooks go to http and https, not to {parts.scheme[:20] or 'nothing'!r}", fix=_EXAMPLE)
     if not parts.hostname:
         raise InvalidInput("the address of a webhook names no host", fix=_EXAMPLE)
     if parts.username is not None or parts.password is not None:

@@ -19,10 +19,14 @@ def event_of(row: PublicEventRow, *, source: str) -> Event:
     if row.namespace is not None and row.line is not None:
         data["delta"] = f"{row.namespace}/{row.line}"
     return Event(
-        id=id_of(row.number, row.created_at), source=source, type=PREFIX + row.type,
-        subject=row.subject, time=rfc3339(row.created_at), sequence=f"{row.number:018}",
+        id=id_of(row.number, row.created_at),
+        source=source,
+        type=PREFIX + row.type,
+        subject=row.subject,
+        time=rfc3339(row.created_at),
+        sequence=f"{row.number:018}",
         data=data | fields_of(row.action, row.before, row.after),
-    )  # fmt: skip
+    )
 
 
 def id_of(number: int, created_at: int) -> str:
@@ -38,7 +42,5 @@ def read_id(text: str) -> tuple[int, int | None]:
     """
     found = _ID.fullmatch(text)
     if found is None:
-        raise InvalidInput(
-            f"not the id of an event: {text[:60]!r}", fix="write one as `events ls` shows it"
-        )
+        raise InvalidInput(f"not the id of an event: {text[:60]!r}", fix="write one as `events ls` shows it")
     return int(found[1]), None if found[2] is None else int(found[2], 16)

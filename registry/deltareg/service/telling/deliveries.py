@@ -18,13 +18,7 @@ from deltareg.wire import AttemptInfo, DeliveryInfo, DeliveryState, Page, Redeli
 
 
 def list_deliveries(
-    registry: Registry,
-    caller: Caller,
-    webhook_id: str,
-    *,
-    state: DeliveryState | None,
-    cursor: str | None,
-    limit: int,
+    registry: Registry, caller: Caller, webhook_id: str, *, state: DeliveryState | None, cursor: str | None, limit: int
 ) -> Page[DeliveryInfo]:
     """List what was due to a webhook, newest first, with what was tried.
 
@@ -34,20 +28,14 @@ def list_deliveries(
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         hook = find_webhook(conn, caller, webhook_id)
-        rows = queries.delivery_rows(
-            conn, hook.id, state=state, before=before, limit=check_limit(limit) + 1
-        )
+        rows = queries.delivery_rows(conn, hook.id, state=state, before=before, limit=check_limit(limit) + 1)
         tries: dict[int, list[AttemptRow]] = {}
         for each in queries.attempts_of(conn, [row.id for row in rows]):
             tries.setdefault(each.delivery_id, []).append(each)
-    return page(
-        rows, limit, show=lambda row: _show(row, tries.get(row.id, [])), key=lambda row: row.id
-    )
+    return page(rows, limit, show=lambda row: _show(row, tries.get(row.id, [])), key=lambda row: row.id)
 
 
-def redeliver(
-    registry: Registry, caller: Caller, webhook_id: str, request: Redeliver
-) -> Redelivered:
+def redeliver(registry: Registry, caller: Caller, webhook_id: str, request: Redeliver) -> Redelivered:
     """Let deliveries be due again at once; what is pending stays as it is.
 
     Raises:
@@ -63,9 +51,13 @@ def redeliver(
         if number:
             place = EVERYTHING if hook.namespace is None else Namespace(hook.namespace)
             caller.record(
-                conn, Action.WEBHOOK_REDELIVER, f"webhook/{hook.id}", on=place, before=None,
+                conn,
+                Action.WEBHOOK_REDELIVER,
+                f"webhook/{hook.id}",
+                on=place,
+                before=None,
                 after={"deliveries": number},
-            )  # fmt: skip
+            )
         return Redelivered(number=number)
 
     return with_retry(registry.engine, transaction)
@@ -73,15 +65,17 @@ def redeliver(
 
 def _show(row: DeliveryRow, tries: list[AttemptRow]) -> DeliveryInfo:
     return DeliveryInfo(
-        id=row.id, webhook=row.webhook_id, event=id_of(row.number, row.created_at),
-        type=PREFIX + row.type, subject=row.subject, state=row.state, attempts=row.attempts,
+        id=row.id,
+        webhook=row.webhook_id,
+        event=id_of(row.number, row.created_at),
+        type=PREFIX + row.type,
+        subject=row.subject,
+        state=row.state,
+        attempts=row.attempts,
         next_at=rfc3339(row.next_at) if row.state == "pending" else None,
         ended_at=rfc3339_or_none(row.ended_at),
         tries=[
-            AttemptInfo(
-                at=rfc3339(each.created_at), status=each.status, ms=each.took_us / 1000,
-                told=each.told,
-            )
+            AttemptInfo(at=rfc3339(each.created_at), status=each.status, ms=each.took_us / 1000, told=each.told)
             for each in tries
         ],
-    )  # fmt: skip
+    )

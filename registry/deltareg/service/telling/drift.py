@@ -29,9 +29,7 @@ def tell_drift(registry: Registry) -> int:
     total, after = 0, None
     while True:
         with read(registry.engine) as conn:
-            rows = queries.follower_rows(
-                conn, delta_id=None, channel_id=None, after=after, limit=_ROWS
-            )
+            rows = queries.follower_rows(conn, delta_id=None, channel_id=None, after=after, limit=_ROWS)
         changed = [row for row in rows if _change(row) is not None]
         if changed:
             total += with_retry(registry.engine, partial(_tell, rows=changed))
@@ -57,14 +55,19 @@ def _tell(conn: sa.Connection, rows: Sequence[FollowerRow]) -> int:
         number += 1
         line = LineRef(row.namespace, row.line)
         record_event(
-            conn, Action.AGENT_DRIFT if change else Action.AGENT_ALIGN,
-            f"{line}@{row.channel}/agent/{row.agent}", on=line,
+            conn,
+            Action.AGENT_DRIFT if change else Action.AGENT_ALIGN,
+            f"{line}@{row.channel}/agent/{row.agent}",
+            on=line,
             before={"drift": row.told or "none"},
             after={
-                "agent": row.agent, "channel": row.channel, "drift": change or "none",
-                "error": row.error if change == "failed" else None, "version": row.version,
+                "agent": row.agent,
+                "channel": row.channel,
+                "drift": change or "none",
+                "error": row.error if change == "failed" else None,
+                "version": row.version,
                 "desired_version": row.desired_version,
             },
             actor="registry",
-        )  # fmt: skip
+        )
     return number

@@ -28,7 +28,7 @@ from deltareg.service.telling.addresses import WebhookAddress
 from deltareg.service.telling.cloud_events import event_of
 from deltareg.service.telling.forms import FORMS
 from deltareg.service.telling.number import locked_head
-from deltareg.service.telling.send import WebhookMessage, AttemptOutcome
+from deltareg.service.telling.send import AttemptOutcome, WebhookMessage
 from deltareg.service.telling.signature import about_address, about_secret, headers_of
 from deltareg.signing.secret_box import SecretBox
 
@@ -75,9 +75,7 @@ def give_lease_back(registry: Registry, holder: str) -> None:
     with_retry(registry.engine, transaction)
 
 
-def due_now(
-    registry: Registry, *, under_way: Collection[int], full: Collection[str], limit: int
-) -> list[DueDelivery]:
+def due_now(registry: Registry, *, under_way: Collection[int], full: Collection[str], limit: int) -> list[DueDelivery]:
     """Give what is to be sent now, at most so many.
 
     Args:
@@ -94,7 +92,7 @@ def due_now(
         rows = [row for row in rows if row.id not in under_way][:limit]
         if not rows:
             return []
-        return _Writer(conn, box, {row.webhook_id for row in rows}).written(rows)
+        return _Writer(conn, box, {row.webhook_id for row in rows}).write_deliveries(rows)
 
 
 @dataclass(slots=True)
@@ -105,11 +103,11 @@ class _Writer:
     box: SecretBox
     ids: set[str]
 
-    def written(self, rows: Sequence[DeliveryRow]) -> list[DueDelivery]:
+    def write_deliveries(self, rows: Sequence[DeliveryRow]) -> list[DueDelivery]:
         head = present(outbox_queries.head(self.conn))
         secrets = queries.live_secrets(self.conn, self.ids)
         hooks = {one: present(queries.webhook_row(self.conn, one)) for one in self.ids}
-        opened = {one: self._opened(hook, secrets.get(one, [])) for one, hook in hooks.items()}
+        opened = {one: self._open_hook(hook, secrets.get(one, [])) for one, hook in hooks.items()}
         at_s = read_clock(self.conn) // US_PER_S
         found: list[DueDelivery] = []
         for row in rows:
@@ -125,7 +123,7 @@ class _Writer:
             found.append(DueDelivery(row, WebhookMessage(ready[0], body, headers | {"Content-Type": media_type})))
         return found
 
-    def _opened(self, hook: WebhookRow, sealed: Sequence[bytes]) -> tuple[WebhookAddress, list[str]] | str:
+    def _open_hook(self, hook: WebhookRow, sealed: Sequence[bytes]) -> tuple[WebhookAddress, list[str]] | str:
         """Give where it goes and its secrets, or why it gets nothing."""
         if not may_be_told(self.conn, hook.answers_id, hook.namespace):
             where = hook.namespace or "everything"
@@ -163,10 +161,7 @@ def settle(
     """
     if outcomes:
         with_retry(
-            registry.engine,
-            partial(
-                _settle, holder=holder, outcomes=outcomes, pauses_s=pauses_s, give_up_s=give_up_s
-            ),
+            registry.engine, partial(_settle, holder=holder, outcomes=outcomes, pauses_s=pauses_s, give_up_s=give_up_s)
         )
 
 
@@ -186,11 +181,16 @@ def _settle(
     queries.add_attempts(
         conn,
         [
-            {"delivery_id": row.id, "status": outcome.status, "took_us": outcome.took_us,
-             "told": outcome.told, "created_at": now}
+            {
+                "delivery_id": row.id,
+                "status": outcome.status,
+                "took_us": outcome.took_us,
+                "told": outcome.told,
+                "created_at": now,
+            }
             for row, outcome in tried.items()
         ],
-    ) if tried else None  # fmt: skip
+    ) if tried else None
     for row, outcome in tried.items():
         if outcome.is_ok:
             queries.end_delivery(conn, row.id, state="delivered")

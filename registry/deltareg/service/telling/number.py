@@ -56,9 +56,7 @@ def _number(conn: sa.Connection, *, limit: int) -> int:
     if not waiting:
         return 0
     refs = _refs(conn, waiting)
-    numbered = [
-        (row.id, number, *_classify_event(row, refs)) for number, row in enumerate(waiting, head.number + 1)
-    ]
+    numbered = [(row.id, number, *_classify_event(row, refs)) for number, row in enumerate(waiting, head.number + 1)]
     queries.number_events(conn, numbered)
     queries.set_head(conn, number=head.number + len(numbered))
     if any(kind for _, _, kind, _ in numbered):
@@ -92,9 +90,7 @@ def _refs(conn: sa.Connection, waiting: Sequence[WaitingEventRow]) -> Callable[[
 
 
 def _make_due(
-    conn: sa.Connection,
-    waiting: Sequence[WaitingEventRow],
-    numbered: Sequence[tuple[int, int, str, str]],
+    conn: sa.Connection, waiting: Sequence[WaitingEventRow], numbered: Sequence[tuple[int, int, str, str]]
 ) -> None:
     hooks = webhook_queries.live_webhooks(conn)
     due: list[dict[str, object]] = [

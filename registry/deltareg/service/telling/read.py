@@ -73,13 +73,7 @@ def read_types(types: Sequence[str]) -> tuple[str, ...]:
 
 
 def list_events(
-    registry: Registry,
-    caller: Caller,
-    wanted: EventFilter,
-    *,
-    after: str | None,
-    newest: bool = False,
-    limit: int,
+    registry: Registry, caller: Caller, wanted: EventFilter, *, after: str | None, newest: bool = False, limit: int
 ) -> EventPage:
     """Give events in their order, on from one, or the newest ones.
 
@@ -96,10 +90,16 @@ def list_events(
             return EventPage(items=[], next="0", is_more=False)
         start = 0 if after is None else _start(conn, after, last=head.number)
         rows = queries.told_events(
-            conn, sight=caller.sight, namespace=wanted.namespace, line=wanted.line,
-            types=wanted.types, after=start, until=head.number, limit=check_limit(limit) + 1,
+            conn,
+            sight=caller.sight,
+            namespace=wanted.namespace,
+            line=wanted.line,
+            types=wanted.types,
+            after=start,
+            until=head.number,
+            limit=check_limit(limit) + 1,
             newest=newest,
-        )  # fmt: skip
+        )
     is_more = len(rows) > limit
     rows = rows[-limit:] if newest else rows[:limit]
     items = [event_of(row, source=head.source) for row in rows]

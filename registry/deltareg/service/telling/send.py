@@ -68,11 +68,7 @@ class AttemptOutcome:
 
 
 async def send(
-    message: WebhookMessage,
-    networks: Sequence[Network],
-    *,
-    timeout_s: float = TIMEOUT_S,
-    resolving: Resolve = resolve,
+    message: WebhookMessage, networks: Sequence[Network], *, timeout_s: float = TIMEOUT_S, resolving: Resolve = resolve
 ) -> AttemptOutcome:
     """Send a message and say what became of it; nothing is raised, and it is never sent twice."""
     begun = time.monotonic()
@@ -104,19 +100,23 @@ async def _try_addresses(message: WebhookMessage, networks: Sequence[Network], r
 async def _post(message: WebhookMessage, ip: str) -> AttemptOutcome:
     target = message.target
     headers = {
-        **message.headers, "Host": target.authority, "Accept": "*/*",
-        "Accept-Encoding": "identity", "User-Agent": f"deltareg/{__version__}",
-    }  # fmt: skip
+        **message.headers,
+        "Host": target.authority,
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"deltareg/{__version__}",
+    }
     # A connection of its own: one that is kept would be another receiver's at the same address.
     async with (
-        httpx.AsyncClient(
-            verify=_load_certificates(), trust_env=False, follow_redirects=False, timeout=None
-        ) as client,
+        httpx.AsyncClient(verify=_load_certificates(), trust_env=False, follow_redirects=False, timeout=None) as client,
         client.stream(
-            "POST", target.at(ip), content=message.body, headers=headers,
+            "POST",
+            target.at(ip),
+            content=message.body,
+            headers=headers,
             extensions={"sni_hostname": target.host} if target.scheme == "https" else {},
         ) as response,
-    ):  # fmt: skip
+    ):
         await _read_some(response)
         return _judge_response(response)
 

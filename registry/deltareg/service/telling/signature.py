@@ -30,9 +30,7 @@ def about_secret(webhook_id: str) -> str:
     return f"{webhook_id} secret"
 
 
-def headers_of(
-    message_id: str, body: bytes, *, at_s: int, with_secrets: Sequence[str]
-) -> dict[str, str]:
+def headers_of(message_id: str, body: bytes, *, at_s: int, with_secrets: Sequence[str]) -> dict[str, str]:
     """Give the headers that go with a body.
 
     Args:

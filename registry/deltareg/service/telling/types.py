@@ -40,89 +40,148 @@ class EventType:
         return is_object(after) and after.get(self.only[0]) == self.only[1]
 
 
-_MOVE = (
-    "version", "digest", "revision", "reason", "request", "break_glass", "passed_over",
-)  # fmt: skip
+_MOVE = ("version", "digest", "revision", "reason", "request", "break_glass", "passed_over")
 TYPES: tuple[EventType, ...] = (
-    EventType("version.pushed", (Action.VERSION_PUSH,), "A version is there.",
-              ("digest", "kind", "base")),
-    EventType("version.labelled", (Action.VERSION_LABEL,), "Labels of a version were changed.",
-              ("labels",)),
+    EventType("version.pushed", (Action.VERSION_PUSH,), "A version is there.", ("digest", "kind", "base")),
+    EventType("version.labelled", (Action.VERSION_LABEL,), "Labels of a version were changed.", ("labels",)),
     EventType("version.deleted", (Action.VERSION_DELETE,), "A version was deleted."),
     EventType("version.restored", (Action.VERSION_RESTORE,), "A deletion was taken back."),
-    EventType("version.revoked", (Action.VERSION_REVOKE,), "A version is withdrawn everywhere.",
-              ("digest", "reason")),
-    EventType("version.unrevoked", (Action.VERSION_UNREVOKE,), "A revocation was taken back.",
-              ("digest", "reason")),
-    EventType("version.signed", (Action.SIGNATURE_ADD,), "Somebody signed a version.",
-              ("digest", "signed_by", "predicate_type")),
-    EventType("version.attested", (Action.ATTESTATION_ADD,), "Somebody attested a version.",
-              ("digest", "signed_by", "predicate_type")),
-    EventType("version.stored_anew", (Action.VERSION_REENCODE,),
-              "A version is served in another stored form.", ("stored_bytes", "why")),
-    EventType("version.reverted", (Action.VERSION_REVERT,),
-              "A version goes back to a former stored form.", ("form",)),
+    EventType("version.revoked", (Action.VERSION_REVOKE,), "A version is withdrawn everywhere.", ("digest", "reason")),
+    EventType("version.unrevoked", (Action.VERSION_UNREVOKE,), "A revocation was taken back.", ("digest", "reason")),
+    EventType(
+        "version.signed",
+        (Action.SIGNATURE_ADD,),
+        "Somebody signed a version.",
+        ("digest", "signed_by", "predicate_type"),
+    ),
+    EventType(
+        "version.attested",
+        (Action.ATTESTATION_ADD,),
+        "Somebody attested a version.",
+        ("digest", "signed_by", "predicate_type"),
+    ),
+    EventType(
+        "version.stored_anew",
+        (Action.VERSION_REENCODE,),
+        "A version is served in another stored form.",
+        ("stored_bytes", "why"),
+    ),
+    EventType("version.reverted", (Action.VERSION_REVERT,), "A version goes back to a former stored form.", ("form",)),
     EventType("base.registered", (Action.BASE_REGISTER,), "A base is known.", ("root",)),
     EventType("base.stored", (Action.BASE_PUSH,), "A base is stored.", ("root",)),
     EventType("base.renamed", (Action.BASE_RENAME,), "A base has another name."),
     EventType("base.deleted", (Action.BASE_DELETE,), "A base was deleted."),
-    EventType("proof.proven", (Action.VERSION_PROVE, Action.BASE_PROVE),
-              "Stored bytes are what they say.", ("proof", "storage")),
-    EventType("proof.corrupt", (Action.VERSION_CORRUPT, Action.BASE_CORRUPT),
-              "Stored bytes are not what they say, or are lost.", ("proof", "damaged")),
-    EventType("proof.doubted", (Action.VERSION_DOUBT, Action.BASE_DOUBT),
-              "A proof does not count any more.", ("proof",)),
-    EventType("proof.healed", (Action.VERSION_HEAL, Action.BASE_HEAL),
-              "What was corrupt is whole again, and is proven anew.", ("proof",)),
-    EventType("proof.refused", (Action.VERSION_REFUSE,),
-              "A proposed stored form is not what it says; the served one stays.", ("form",)),
-    EventType("verdict.given", (Action.RUN_COMPLETE,), "A verification came to a verdict.",
-              ("verdict", "verdict_id", "keyid")),
-    EventType("verdict.missing", (Action.RUN_DEAD,), "A run was given up after its last attempt.",
-              ("state",)),
+    EventType(
+        "proof.proven",
+        (Action.VERSION_PROVE, Action.BASE_PROVE),
+        "Stored bytes are what they say.",
+        ("proof", "storage"),
+    ),
+    EventType(
+        "proof.corrupt",
+        (Action.VERSION_CORRUPT, Action.BASE_CORRUPT),
+        "Stored bytes are not what they say, or are lost.",
+        ("proof", "damaged"),
+    ),
+    EventType(
+        "proof.doubted", (Action.VERSION_DOUBT, Action.BASE_DOUBT), "A proof does not count any more.", ("proof",)
+    ),
+    EventType(
+        "proof.healed",
+        (Action.VERSION_HEAL, Action.BASE_HEAL),
+        "What was corrupt is whole again, and is proven anew.",
+        ("proof",),
+    ),
+    EventType(
+        "proof.refused",
+        (Action.VERSION_REFUSE,),
+        "A proposed stored form is not what it says; the served one stays.",
+        ("form",),
+    ),
+    EventType(
+        "verdict.given", (Action.RUN_COMPLETE,), "A verification came to a verdict.", ("verdict", "verdict_id", "keyid")
+    ),
+    EventType("verdict.missing", (Action.RUN_DEAD,), "A run was given up after its last attempt.", ("state",)),
     EventType("verdict.missing", (Action.RUN_FAIL,), "", ("state",), only=("state", "dead")),
-    EventType("verdict.waived", (Action.VERDICT_WAIVE,), "Somebody answers for a failed check.",
-              ("check", "channel", "reason", "expires_at")),
+    EventType(
+        "verdict.waived",
+        (Action.VERDICT_WAIVE,),
+        "Somebody answers for a failed check.",
+        ("check", "channel", "reason", "expires_at"),
+    ),
     EventType("verdict.unwaived", (Action.VERDICT_UNWAIVE,), "A waiver was ended.", ("check",)),
-    EventType("verdict.contradicted", (Action.VERDICT_CONTRADICT,),
-              "A pass after a failure with the same bindings; another run looks.", ("verdict",)),
-    EventType("verdict.disputed", (Action.VERDICT_DISPUTE,),
-              "Two workers came to different things.", ("verdict", "other", "told")),
-    EventType("request.opened", (Action.REQUEST_OPEN,), "A promotion waits for approvals.",
-              ("state", "version", "reason")),
-    EventType("request.approved", (Action.REQUEST_APPROVE,), "Somebody approved a request.",
-              ("version", "message", "approvals")),
-    EventType("request.promoted", (Action.REQUEST_PROMOTE,), "A request was carried out.",
-              ("state", "version", "approved_by")),
-    EventType("request.rejected", (Action.REQUEST_REJECT,), "A request was rejected.",
-              ("state", "version", "reason")),
-    EventType("request.withdrawn", (Action.REQUEST_WITHDRAW,), "A request was withdrawn.",
-              ("state", "version", "reason")),
-    EventType("request.stale", (Action.REQUEST_STALE,),
-              "The channel moved on, or its policy changed.", ("state", "version", "reason")),
+    EventType(
+        "verdict.contradicted",
+        (Action.VERDICT_CONTRADICT,),
+        "A pass after a failure with the same bindings; another run looks.",
+        ("verdict",),
+    ),
+    EventType(
+        "verdict.disputed",
+        (Action.VERDICT_DISPUTE,),
+        "Two workers came to different things.",
+        ("verdict", "other", "told"),
+    ),
+    EventType(
+        "request.opened", (Action.REQUEST_OPEN,), "A promotion waits for approvals.", ("state", "version", "reason")
+    ),
+    EventType(
+        "request.approved",
+        (Action.REQUEST_APPROVE,),
+        "Somebody approved a request.",
+        ("version", "message", "approvals"),
+    ),
+    EventType(
+        "request.promoted", (Action.REQUEST_PROMOTE,), "A request was carried out.", ("state", "version", "approved_by")
+    ),
+    EventType("request.rejected", (Action.REQUEST_REJECT,), "A request was rejected.", ("state", "version", "reason")),
+    EventType(
+        "request.withdrawn", (Action.REQUEST_WITHDRAW,), "A request was withdrawn.", ("state", "version", "reason")
+    ),
+    EventType(
+        "request.stale",
+        (Action.REQUEST_STALE,),
+        "The channel moved on, or its policy changed.",
+        ("state", "version", "reason"),
+    ),
     EventType("channel.created", (Action.CHANNEL_CREATE,), "A channel is there."),
     EventType("channel.promoted", (Action.CHANNEL_PROMOTE,), "A channel serves a version.", _MOVE),
-    EventType("channel.rolled_back", (Action.CHANNEL_ROLLBACK,),
-              "A channel serves an earlier version again.", _MOVE),
-    EventType("channel.frozen", (Action.CHANNEL_FREEZE,), "Nothing moves a channel.",
-              ("version", "revision", "reason", "until")),
-    EventType("channel.unfrozen", (Action.CHANNEL_UNFREEZE,), "A channel may move again.",
-              ("version", "revision", "reason")),
-    EventType("channel.policy_changed", (Action.CHANNEL_POLICY,), "A channel asks something else.",
-              ("digest", "reason")),
-    EventType("channel.cleared", (Action.CHANNEL_CLEAR,),
-              "A version that was rolled back may return.", ("cleared", "reason")),
-    EventType("channel.reviewed", (Action.CHANNEL_REVIEW,), "A broken glass was reviewed.",
-              ("revision", "message")),
-    EventType("channel.unfit", (Action.CHANNEL_UNFIT,),
-              "What a channel serves would not be let onto it now.",
-              ("version", "digest", "because")),
-    EventType("drift.found", (Action.AGENT_DRIFT,),
-              "An agent cannot serve what its channel says, or is silent.",
-              ("agent", "channel", "drift", "error", "version", "desired_version")),
-    EventType("drift.over", (Action.AGENT_ALIGN,), "It serves what its channel says again.",
-              ("agent", "channel", "drift", "version", "desired_version")),
-)  # fmt: skip
+    EventType("channel.rolled_back", (Action.CHANNEL_ROLLBACK,), "A channel serves an earlier version again.", _MOVE),
+    EventType(
+        "channel.frozen",
+        (Action.CHANNEL_FREEZE,),
+        "Nothing moves a channel.",
+        ("version", "revision", "reason", "until"),
+    ),
+    EventType(
+        "channel.unfrozen", (Action.CHANNEL_UNFREEZE,), "A channel may move again.", ("version", "revision", "reason")
+    ),
+    EventType(
+        "channel.policy_changed", (Action.CHANNEL_POLICY,), "A channel asks something else.", ("digest", "reason")
+    ),
+    EventType(
+        "channel.cleared", (Action.CHANNEL_CLEAR,), "A version that was rolled back may return.", ("cleared", "reason")
+    ),
+    EventType("channel.reviewed", (Action.CHANNEL_REVIEW,), "A broken glass was reviewed.", ("revision", "message")),
+    EventType(
+        "channel.unfit",
+        (Action.CHANNEL_UNFIT,),
+        "What a channel serves would not be let onto it now.",
+        ("version", "digest", "because"),
+    ),
+    EventType(
+        "drift.found",
+        (Action.AGENT_DRIFT,),
+        "An agent cannot serve what its channel says, or is silent.",
+        ("agent", "channel", "drift", "error", "version", "desired_version"),
+    ),
+    EventType(
+        "drift.over",
+        (Action.AGENT_ALIGN,),
+        "It serves what its channel says again.",
+        ("agent", "channel", "drift", "version", "desired_version"),
+    ),
+)
 NAMES = tuple(dict.fromkeys(each.name for each in TYPES))
 _BY_ACTION: Mapping[str, tuple[EventType, ...]] = MappingProxyType(
     {

@@ -30,25 +30,11 @@ from deltareg.service.telling.addresses import WebhookAddress, pin_addresses
 from deltareg.service.telling.cloud_events import id_of
 from deltareg.service.telling.forms import FORMS
 from deltareg.service.telling.read import read_types
-from deltareg.service.telling.send import WebhookMessage, AttemptOutcome, send
-from deltareg.service.telling.signature import (
-    about_address,
-    about_secret,
-    headers_of,
-    mint_secret,
-)
+from deltareg.service.telling.send import AttemptOutcome, WebhookMessage, send
+from deltareg.service.telling.signature import about_address, about_secret, headers_of, mint_secret
 from deltareg.service.telling.types import PREFIX
 from deltareg.signing.secret_box import SecretBox
-from deltareg.wire import (
-    AttemptInfo,
-    Event,
-    Page,
-    WebhookAdd,
-    WebhookInfo,
-    WebhookRotate,
-    WebhookSecret,
-    WebhookTested,
-)
+from deltareg.wire import AttemptInfo, Event, Page, WebhookAdd, WebhookInfo, WebhookRotate, WebhookSecret, WebhookTested
 
 MOST = 50
 """How many webhooks a namespace has at most, and how many there are over all namespaces."""
@@ -80,16 +66,22 @@ def add_webhook(registry: Registry, caller: Caller, request: WebhookAdd) -> Webh
         if queries.count_webhooks(conn, namespace_id) >= MOST:
             raise Conflict(f"{place} has {MOST} webhooks", fix="take one away: deltareg webhook rm")
         queries.add_webhook(
-            conn, id=webhook_id, namespace_id=namespace_id, lines=request.lines, types=list(types),
-            form=request.form, shown=target.shown, note=request.note, state="on", why="",
+            conn,
+            id=webhook_id,
+            namespace_id=namespace_id,
+            lines=request.lines,
+            types=list(types),
+            form=request.form,
+            shown=target.shown,
+            note=request.note,
+            state="on",
+            why="",
             address=box.seal(request.url, about_address(webhook_id)),
-            answers_id=caller.principal_id, created_by=caller.principal_id,
-        )  # fmt: skip
+            answers_id=caller.principal_id,
+            created_by=caller.principal_id,
+        )
         queries.add_secret(conn, webhook_id, box.seal(secret, about_secret(webhook_id)))
-        after = {
-            "address": target.shown, "lines": request.lines, "types": list(types),
-            "form": request.form,
-        }  # fmt: skip
+        after = {"address": target.shown, "lines": request.lines, "types": list(types), "form": request.form}
         _record(conn, caller, Action.WEBHOOK_ADD, webhook_id, place, after=after)
         return describe_webhooks(conn, [present(queries.webhook_row(conn, webhook_id))])[0]
 
@@ -109,9 +101,7 @@ def list_webhooks(
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
         _namespace_id(conn, namespace)
-        rows = queries.webhook_rows(
-            conn, namespace=namespace, after=after, limit=check_limit(limit) + 1
-        )
+        rows = queries.webhook_rows(conn, namespace=namespace, after=after, limit=check_limit(limit) + 1)
         shown = {info.id: info for info in describe_webhooks(conn, rows)}
     return page(rows, limit, show=lambda row: shown[row.id], key=lambda row: row.id)
 
@@ -126,9 +116,7 @@ def show_webhook(registry: Registry, caller: Caller, webhook_id: str) -> Webhook
         return describe_webhooks(conn, [find_webhook(conn, caller, webhook_id)])[0]
 
 
-def rotate_webhook(
-    registry: Registry, caller: Caller, webhook_id: str, request: WebhookRotate
-) -> WebhookSecret:
+def rotate_webhook(registry: Registry, caller: Caller, webhook_id: str, request: WebhookRotate) -> WebhookSecret:
     """Give a webhook another secret, and let it answer to the caller; one that is off is on again.
 
     For a while what is sent is signed with the former one as well.
@@ -183,10 +171,14 @@ def try_webhook(registry: Registry, caller: Caller, webhook_id: str) -> WebhookT
         sealed = queries.live_secrets(conn, [row.id]).get(row.id, [])
         head, now = outbox_queries.head(conn), read_clock(conn)
     event = Event(
-        id=f"test-{id_of(0, now)}", source=head.source if head else "urn:deltareg:new",
-        type=PREFIX + _TEST, subject=f"webhook/{row.id}", time=rfc3339(now), sequence=f"{0:018}",
+        id=f"test-{id_of(0, now)}",
+        source=head.source if head else "urn:deltareg:new",
+        type=PREFIX + _TEST,
+        subject=f"webhook/{row.id}",
+        time=rfc3339(now),
+        sequence=f"{0:018}",
         data={"ref": f"webhook/{row.id}", "actor": caller.principal},
-    )  # fmt: skip
+    )
     write, media_type = FORMS[row.form]
     body = write(event)
     live = [box.open(each, about_secret(row.id)) for each in sealed]
@@ -194,15 +186,11 @@ def try_webhook(registry: Registry, caller: Caller, webhook_id: str) -> WebhookT
     target = WebhookAddress.parse(box.open(row.address, about_address(row.id)))
     message = WebhookMessage(target, body, headers | {"Content-Type": media_type})
     outcome: AttemptOutcome = anyio.run(send, message, registry.networks)
-    attempt = AttemptInfo(
-        at=rfc3339(now), status=outcome.status, ms=outcome.took_us / 1000, told=outcome.told
-    )
+    attempt = AttemptInfo(at=rfc3339(now), status=outcome.status, ms=outcome.took_us / 1000, told=outcome.told)
     return WebhookTested(is_ok=outcome.is_ok, attempt=attempt)
 
 
-def find_webhook(
-    conn: sa.Connection, caller: Caller, webhook_id: str, *, lock: bool = False
-) -> WebhookRow:
+def find_webhook(conn: sa.Connection, caller: Caller, webhook_id: str, *, lock: bool = False) -> WebhookRow:
     """Find a webhook that the caller may manage.
 
     Raises:
@@ -223,26 +211,35 @@ def describe_webhooks(conn: sa.Connection, rows: Sequence[WebhookRow]) -> list[W
     live = queries.live_secrets(conn, ids)
     return [
         WebhookInfo(
-            id=row.id, namespace=row.namespace, lines=row.lines, types=list(row.types),
-            form=row.form, address=row.shown, note=row.note, state=row.state, why=row.why,
-            answers=row.answers, made_by=row.made_by or "registry",
-            created_at=rfc3339(row.created_at), secrets=len(live.get(row.id, [])),
+            id=row.id,
+            namespace=row.namespace,
+            lines=row.lines,
+            types=list(row.types),
+            form=row.form,
+            address=row.shown,
+            note=row.note,
+            state=row.state,
+            why=row.why,
+            answers=row.answers,
+            made_by=row.made_by or "registry",
+            created_at=rfc3339(row.created_at),
+            secrets=len(live.get(row.id, [])),
             pending=number.get((row.id, "pending"), 0),
-            delivered=number.get((row.id, "delivered"), 0), dead=number.get((row.id, "dead"), 0),
+            delivered=number.get((row.id, "delivered"), 0),
+            dead=number.get((row.id, "dead"), 0),
             last_delivered_at=rfc3339_or_none(
                 states[row.id, "delivered"].last_at if (row.id, "delivered") in states else None
             ),
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _box(registry: Registry) -> SecretBox:
     if registry.box is None:
         raise Misconfigured(
             "this server has no key to seal the secrets of webhooks with",
-            fix="let DELTAREG_WEBHOOK_KEY name one file with the same key on all servers:"
-            " openssl rand -base64 32",
+            fix="let DELTAREG_WEBHOOK_KEY name one file with the same key on all servers: openssl rand -base64 32",
         )
     return registry.box
 
@@ -261,7 +258,6 @@ def _namespace_id(conn: sa.Connection, namespace: str | None) -> int | None:
 
 
 def _record(
-    conn: sa.Connection, caller: Caller, action: Action, webhook_id: str, place: Resource,
-    *, after: object,
-) -> None:  # fmt: skip
+    conn: sa.Connection, caller: Caller, action: Action, webhook_id: str, place: Resource, *, after: object
+) -> None:
     caller.record(conn, action, f"webhook/{webhook_id}", on=place, before=None, after=after)

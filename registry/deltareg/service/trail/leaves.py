@@ -14,10 +14,16 @@ from deltareg.trail.merkle import Read
 def leaf_of_row(row: AuditRecordRow | LeafRow, *, statement: bytes = b"") -> dict[str, object]:
     """Make the leaf of a row, as it is now."""
     fields = {
-        "id": row.id, "at": row.created_at, "actor": row.actor, "token_id": row.token_id,
-        "action": row.action, "subject": row.subject, "before": row.before, "after": row.after,
+        "id": row.id,
+        "at": row.created_at,
+        "actor": row.actor,
+        "token_id": row.token_id,
+        "action": row.action,
+        "subject": row.subject,
+        "before": row.before,
+        "after": row.after,
         "request_id": row.request_id,
-    }  # fmt: skip
+    }
     return leaf_of(fields, statement=statement)
 
 

@@ -45,9 +45,7 @@ def show_checkpoint(registry: Registry, caller: Caller) -> CheckpointInfo:
         return _newest(conn)
 
 
-def prove_consistency(
-    registry: Registry, caller: Caller, *, old: int, new: int
-) -> ConsistencyProof:
+def prove_consistency(registry: Registry, caller: Caller, *, old: int, new: int) -> ConsistencyProof:
     """Prove that the log of one size begins with the log of another, both as it is now.
 
     Raises:
@@ -56,9 +54,7 @@ def prove_consistency(
     caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         if not 0 <= old <= new <= queries.log_size(conn):
-            raise InvalidInput(
-                f"the log has no {old} and then {new} rows", fix="see: deltareg audit checkpoint"
-            )
+            raise InvalidInput(f"the log has no {old} and then {new} rows", fix="see: deltareg audit checkpoint")
         proof = consistency_proof(hashes_in(conn), old, new)
     return ConsistencyProof(old=old, new=new, hashes=[each.hex() for each in proof])
 
@@ -73,16 +69,17 @@ def prove_row(registry: Registry, caller: Caller, audit_id: int) -> InclusionPro
     with read(registry.engine) as conn:
         row = queries.leaf_of_row(conn, audit_id)
         if row is None or row.id is None:
-            raise NotFound(
-                f"row {audit_id} is not in the log", fix="deltareg audit ls; rows wait some seconds"
-            )
+            raise NotFound(f"row {audit_id} is not in the log", fix="deltareg audit ls; rows wait some seconds")
         newest = _newest(conn)
         proof = inclusion_proof(hashes_in(conn), row.position, newest.size)
     statement = row.statement or b""
     return InclusionProof(
-        position=row.position, leaf=leaf_of_row(row, statement=statement),
-        statement=statement.decode(), hashes=[each.hex() for each in proof], checkpoint=newest,
-    )  # fmt: skip
+        position=row.position,
+        leaf=leaf_of_row(row, statement=statement),
+        statement=statement.decode(),
+        hashes=[each.hex() for each in proof],
+        checkpoint=newest,
+    )
 
 
 def read_log(registry: Registry, caller: Caller, *, after: str | None, limit: int) -> TrailPage:
@@ -112,11 +109,12 @@ def _part(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailPage
     signed = queries.checkpoints_after(conn, after + 1, until=until, limit=limit + 1)
     nodes = queries.nodes_below(conn, after=after + 1, until=until)
     return TrailPage(
-        origin=origin, entries=[_entry(row) for row in rows],
+        origin=origin,
+        entries=[_entry(row) for row in rows],
         checkpoints=[TrailCheckpoint(size=row.size, note=row.note) for row in signed],
         nodes=[TrailNode(level=level, number=at, hash=node.hex()) for level, at, node in nodes],
         after=_cursor(f"{_OUTSIDE}{_FIRST}" if is_last else str(rows[-1].position)),
-    )  # fmt: skip
+    )
 
 
 def _outside(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailPage:
@@ -127,18 +125,24 @@ def _outside(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailP
         return TrailPage(origin=origin, entries=[], outside=found, after=more)
     now = chain(state.channels_now(conn), state.revoked_now(conn), state.keys_now(conn))
     return TrailPage(
-        origin=origin, entries=[], outside=found, size=queries.log_size(conn),
+        origin=origin,
+        entries=[],
+        outside=found,
+        size=queries.log_size(conn),
         state=[TrailState(subject=subject, says=says) for subject, says in now],
-    )  # fmt: skip
+    )
 
 
 def _entry(row: LeafRow) -> TrailEntry:
     statement = row.statement or b""
     return TrailEntry(
-        position=row.position, row=row.audit_id, hash=row.hash.hex(), sealed_by=row.sealed_by,
+        position=row.position,
+        row=row.audit_id,
+        hash=row.hash.hex(),
+        sealed_by=row.sealed_by,
         leaf=None if row.id is None else leaf_of_row(row, statement=statement),
         statement=statement.decode(errors="replace"),
-    )  # fmt: skip
+    )
 
 
 def _newest(conn: sa.Connection) -> CheckpointInfo:
@@ -153,10 +157,7 @@ def _newest(conn: sa.Connection) -> CheckpointInfo:
 
 def _show_checkpoint(row: CheckpointRow, *, waiting: int) -> CheckpointInfo:
     found = Checkpoint.said_in(row.note)
-    return CheckpointInfo(
-        origin=found.origin, size=found.size, root=found.root.hex(), note=row.note,
-        waiting=waiting,
-    )  # fmt: skip
+    return CheckpointInfo(origin=found.origin, size=found.size, root=found.root.hex(), note=row.note, waiting=waiting)
 
 
 def _cursor(place: str) -> str:

@@ -59,9 +59,7 @@ class SealBatch:
     note: str
 
 
-def seal_some(
-    registry: Registry, *, rows: int = ROWS, tell: Callable[[SealBatch], object] | None = None
-) -> int:
+def seal_some(registry: Registry, *, rows: int = ROWS, tell: Callable[[SealBatch], object] | None = None) -> int:
     """Seal one batch; says how many rows it has, 0 where none waits or another process seals.
 
     Nothing is sealed where the server has no key, or one that was revoked.
@@ -101,24 +99,19 @@ def _begin(conn: sa.Connection) -> None:
     origin = f"deltareg/{uuid4()}"
     if queries.name_log(conn, origin):
         record_event(
-            conn, Action.LOG_BEGIN, "log", on=EVERYTHING, before=None, after={"origin": origin},
-            actor="registry",
-        )  # fmt: skip
+            conn, Action.LOG_BEGIN, "log", on=EVERYTHING, before=None, after={"origin": origin}, actor="registry"
+        )
 
 
 def _may_sign(conn: sa.Connection, signer: SigningKey) -> bool:
     key = signing_queries.find_key(conn, keyid=signer.keyid)
     if key is not None and key.revoked_at is not None:
-        log.warning(
-            "nothing is sealed: the server's key %s was revoked; give it a new one", signer.keyid
-        )
+        log.warning("nothing is sealed: the server's key %s was revoked; give it a new one", signer.keyid)
         return False
     return True
 
 
-def _build_batch(
-    conn: sa.Connection, waiting: Sequence[AuditRecordRow], signer: SigningKey, origin: str
-) -> SealBatch:
+def _build_batch(conn: sa.Connection, waiting: Sequence[AuditRecordRow], signer: SigningKey, origin: str) -> SealBatch:
     begin = queries.log_size(conn)
     frontier = Frontier.of(hashes_in(conn), begin)
     leaves: list[bytes] = []
@@ -141,7 +134,11 @@ def _append(conn: sa.Connection, batch: SealBatch) -> bool:
         return False
     places = range(batch.begin, batch.checkpoint.size)
     queries.add_batch(
-        conn, leaves=list(zip(places, batch.rows, batch.leaves, strict=True)), nodes=batch.nodes,
-        statements=batch.statements, size=batch.checkpoint.size, note=batch.note,
-    )  # fmt: skip
+        conn,
+        leaves=list(zip(places, batch.rows, batch.leaves, strict=True)),
+        nodes=batch.nodes,
+        statements=batch.statements,
+        size=batch.checkpoint.size,
+        note=batch.note,
+    )
     return True

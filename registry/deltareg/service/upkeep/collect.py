@@ -74,23 +74,15 @@ def run_collection(
     logs = drop_old_logs(registry.engine, keep_s=keep_logs_s)  # needs no store that answers
     drop_old_events(registry.engine)
     freed = run(registry.engine, registry.store, grace_s=grace_s, keep_forms_s=keep_forms_s)
-    after = {
-        "packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes,
-        "run_logs": logs,
-    }  # fmt: skip
+    after = {"packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes, "run_logs": logs}
     with_retry(
         registry.engine,
-        partial(
-            caller.record, action=Action.COLLECT_RUN, subject="store", on=EVERYTHING,
-            before=None, after=after,
-        ),
-    )  # fmt: skip
+        partial(caller.record, action=Action.COLLECT_RUN, subject="store", on=EVERYTHING, before=None, after=after),
+    )
     return report_of(freed, run_logs=logs, dry_run=False)
 
 
-def run(
-    engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S
-) -> CollectionTotals:
+def run(engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S) -> CollectionTotals:
     """Free what nothing needs, in the order versions, forms, uploads, packs.
 
     A crash, or a fault of the store or the database, at any point leaves work for the next
@@ -145,10 +137,7 @@ def _release(engine: sa.Engine, grace_us: int) -> int:
         waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
         ready = children_first(waiting, queries.holding_children(conn, waiting))
     return sum(
-        [
-            with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW))
-            for version_id in ready
-        ]
+        [with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW)) for version_id in ready]
     )
 
 
@@ -223,6 +212,10 @@ def _drop(conn: sa.Connection, rows: Sequence[MarkedPackRow]) -> list[MarkedPack
 def report_of(freed: CollectionTotals, *, run_logs: int, dry_run: bool) -> CollectReport:
     """Say what a collection freed, or would free."""
     return CollectReport(
-        dry_run=dry_run, uploads_expired=freed.uploads_expired, packs=freed.packs,
-        objects=freed.objects, bytes=freed.size_bytes, run_logs=run_logs,
-    )  # fmt: skip
+        dry_run=dry_run,
+        uploads_expired=freed.uploads_expired,
+        packs=freed.packs,
+        objects=freed.objects,
+        bytes=freed.size_bytes,
+        run_logs=run_logs,
+    )

@@ -29,9 +29,7 @@ from deltareg.service.upkeep.repair import repair, still_corrupt, unreferenced_p
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
 
-FindingKind = Literal[
-    "missing", "size", "data", "bad", "orphan", "manifest", "map", "reference", "marked"
-]
+FindingKind = Literal["missing", "size", "data", "bad", "orphan", "manifest", "map", "reference", "marked"]
 _BATCH = 200
 
 
@@ -68,9 +66,7 @@ class FsckOutcome:
     findings: tuple[IntegrityFinding, ...]
 
 
-def run_fsck(
-    registry: Registry, caller: Caller, *, read_data: bool, repairs: bool = False
-) -> FsckReport:
+def run_fsck(registry: Registry, caller: Caller, *, read_data: bool, repairs: bool = False) -> FsckReport:
     """Check everything and report; `read_data` reads every stored byte.
 
     With `repairs`, what can be healed is, what cannot is marked, and all that has to be pushed
@@ -84,17 +80,20 @@ def run_fsck(
             for f in _check_objects(registry.engine, registry.store)
         ]
         return FsckReport(
-            packs=mended.packs, bytes=mended.size_bytes, read_data=read_data,
-            findings=[*mended.findings, *orphans], repaired=True,
+            packs=mended.packs,
+            bytes=mended.size_bytes,
+            read_data=read_data,
+            findings=[*mended.findings, *orphans],
+            repaired=True,
             to_push=still_corrupt(registry.engine),
-        )  # fmt: skip
+        )
     checked = check(registry.engine, registry.store, read_data=read_data)
     return FsckReport(
-        packs=checked.packs, bytes=checked.size_bytes, read_data=read_data,
-        findings=[
-            FsckFinding(kind=f.kind, subject=f.subject, detail=f.detail) for f in checked.findings
-        ],
-    )  # fmt: skip
+        packs=checked.packs,
+        bytes=checked.size_bytes,
+        read_data=read_data,
+        findings=[FsckFinding(kind=f.kind, subject=f.subject, detail=f.detail) for f in checked.findings],
+    )
 
 
 def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcome:
@@ -125,9 +124,7 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> FsckOutcom
     return FsckOutcome(packs, size, tuple(findings))
 
 
-def _check_pack(
-    engine: sa.Engine, store: BlobStore, row: PackRow, *, read_data: bool
-) -> IntegrityFinding | None:
+def _check_pack(engine: sa.Engine, store: BlobStore, row: PackRow, *, read_data: bool) -> IntegrityFinding | None:
     found = store.size(row.physical_key)
     finding = None
     if found is None:

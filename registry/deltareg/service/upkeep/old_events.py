@@ -17,9 +17,7 @@ MOST_BATCHES = 50
 _ROWS = 1_000
 
 
-def drop_old_events(
-    engine: sa.Engine, *, keep_s: float = KEEP_S, batches: int = MOST_BATCHES
-) -> int:
+def drop_old_events(engine: sa.Engine, *, keep_s: float = KEEP_S, batches: int = MOST_BATCHES) -> int:
     """Drop the events that have waited longer than that, while somebody waits; say how many.
 
     Args:

@@ -44,13 +44,7 @@ class Outlook(Answer):
 
 
 def show_outlook(
-    registry: Registry,
-    caller: Caller,
-    *,
-    grace_s: float,
-    keep_logs_s: float | None,
-    keep_forms_s: float,
-    limit: int,
+    registry: Registry, caller: Caller, *, grace_s: float, keep_logs_s: float | None, keep_forms_s: float, limit: int
 ) -> Outlook:
     """Say what a collection would free, and what it would leave until when, or because of what.
 
@@ -65,29 +59,38 @@ def show_outlook(
     caller.require(Right.ADMIN, on=EVERYTHING)
     check_limit(limit)
     found = plan(
-        registry.engine, registry.store, grace_s=grace_s, least_s=0.0, keep_logs_s=keep_logs_s,
-        keep_forms_s=keep_forms_s, limit=limit + 1,
-    )  # fmt: skip
+        registry.engine,
+        registry.store,
+        grace_s=grace_s,
+        least_s=0.0,
+        keep_logs_s=keep_logs_s,
+        keep_forms_s=keep_forms_s,
+        limit=limit + 1,
+    )
     grace_us, forms_us = round(grace_s * US_PER_S), round(keep_forms_s * US_PER_S)
     waiting = list(_versions(found, grace_us=grace_us, limit=limit))
     for row in found.formers[:limit]:
         end = row.created_at + forms_us
         waiting.append(
             PendingCollection(
-                ref=f"{row.namespace}/{row.line}:v{row.number}", form=row.id,
-                stored_bytes=row.stored_bytes, since=rfc3339(row.created_at),
-                goes_at=rfc3339(end), is_due=end <= found.moment,
+                ref=f"{row.namespace}/{row.line}:v{row.number}",
+                form=row.id,
+                stored_bytes=row.stored_bytes,
+                since=rfc3339(row.created_at),
+                goes_at=rfc3339(end),
+                is_due=end <= found.moment,
                 why="kept for a while after another form took its place, to go back to",
             )
-        )  # fmt: skip
-    now, bare = (
-        report_of(freed, run_logs=found.run_logs, dry_run=True)
-        for freed in (found.now, found.least)
-    )
+        )
+    now, bare = (report_of(freed, run_logs=found.run_logs, dry_run=True) for freed in (found.now, found.least))
     return Outlook(
-        now=now, without_grace=bare, grace_s=grace_s, keep_forms_s=keep_forms_s, waiting=waiting,
+        now=now,
+        without_grace=bare,
+        grace_s=grace_s,
+        keep_forms_s=keep_forms_s,
+        waiting=waiting,
         is_all=max(len(found.deleted), len(found.formers)) <= limit,
-    )  # fmt: skip
+    )
 
 
 def _versions(found: CollectionPlan, *, grace_us: int, limit: int) -> Iterable[PendingCollection]:
@@ -101,7 +104,11 @@ def _versions(found: CollectionPlan, *, grace_us: int, limit: int) -> Iterable[P
         elif row.id not in found.due:
             goes_at, why = "", "a version that was made from it, or stands on it, holds its bytes"
         yield PendingCollection(
-            ref=f"{row.namespace}/{row.line}:v{row.number}", form=None,
-            stored_bytes=row.stored_bytes, since=rfc3339(row.deleted_at), goes_at=goes_at,
-            is_due=row.id in found.due, why=why,
-        )  # fmt: skip
+            ref=f"{row.namespace}/{row.line}:v{row.number}",
+            form=None,
+            stored_bytes=row.stored_bytes,
+            since=rfc3339(row.deleted_at),
+            goes_at=goes_at,
+            is_due=row.id in found.due,
+            why=why,
+        )

@@ -30,13 +30,7 @@ _BATCH, _MOST_LOOKED_AT = 100, 1_000
 _WHOLE = 1 << 64
 
 
-def go_on(
-    registry: Registry,
-    caller: Caller,
-    request: CheckMore,
-    *,
-    new_id: Callable[[], UUID] = uuid4,
-) -> CheckInfo:
+def go_on(registry: Registry, caller: Caller, request: CheckMore, *, new_id: Callable[[], UUID] = uuid4) -> CheckInfo:
     """Begin a check, or queue more of one; to be asked again until all of it is queued.
 
     Raises:
@@ -82,21 +76,19 @@ def show_check(registry: Registry, caller: Caller, check_id: str) -> CheckInfo:
 def _after(mark: CheckMarkRow, found: Sequence[PackHolder]) -> CheckMarkRow:
     of_versions = [held.row_id for held in found if not held.is_base]
     of_bases = [held.row_id for held in found if held.is_base]
-    return replace(
-        mark,
-        version_id=max([mark.version_id, *of_versions]),
-        base_id=max([mark.base_id, *of_bases]),
-    )
+    return replace(mark, version_id=max([mark.version_id, *of_versions]), base_id=max([mark.base_id, *of_bases]))
 
 
-def _queue(
-    conn: sa.Connection, caller: Caller, check_id: str, share: float, wanted: list[PackHolder]
-) -> None:
+def _queue(conn: sa.Connection, caller: Caller, check_id: str, share: float, wanted: list[PackHolder]) -> None:
     for held in wanted:
         queue_proof(
-            conn, held, created_by=caller.principal_id, priority=BACKGROUND, is_anew=True,
+            conn,
+            held,
+            created_by=caller.principal_id,
+            priority=BACKGROUND,
+            is_anew=True,
             notes={queries.CHECK: check_id, queries.SHARE: str(share)},
-        )  # fmt: skip
+        )
 
 
 def _is_drawn(check_id: str, held: PackHolder, share: float) -> bool:
@@ -116,7 +108,12 @@ def _show(registry: Registry, check_id: str, *, is_queued: bool) -> CheckInfo:
         counts["waiting" if is_waiting else known or "unknown"] += row.runs
     to_push = still_corrupt(registry.engine) if counts["corrupt"] else []
     return CheckInfo(
-        id=check_id, is_queued=is_queued, total=sum(counts.values()), proven=counts["proven"],
-        corrupt=counts["corrupt"], waiting=counts["waiting"], unknown=counts["unknown"],
+        id=check_id,
+        is_queued=is_queued,
+        total=sum(counts.values()),
+        proven=counts["proven"],
+        corrupt=counts["corrupt"],
+        waiting=counts["waiting"],
+        unknown=counts["unknown"],
         to_push=to_push,
-    )  # fmt: skip
+    )

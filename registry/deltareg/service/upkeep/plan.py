@@ -62,10 +62,7 @@ def plan_collection(
 ) -> CollectReport:
     """Say what `run_collection` would free now; changes nothing."""
     caller.require(Right.ADMIN, on=EVERYTHING)
-    found = plan(
-        registry.engine, registry.store, grace_s=grace_s, keep_logs_s=keep_logs_s,
-        keep_forms_s=keep_forms_s,
-    )  # fmt: skip
+    found = plan(registry.engine, registry.store, grace_s=grace_s, keep_logs_s=keep_logs_s, keep_forms_s=keep_forms_s)
     return report_of(found.now, run_logs=found.run_logs, dry_run=True)
 
 
@@ -95,34 +92,39 @@ def plan(
     keep_logs_us = queries.FOR_EVER_US if keep_logs_s is None else round(keep_logs_s * US_PER_S)
     with read(engine) as conn:
         found = queries.awaiting(
-            conn, window=PIN_WINDOW, grace_us=grace_us, least_us=least_us,
-            keep_logs_us=keep_logs_us, limit=limit,
-        )  # fmt: skip
+            conn, window=PIN_WINDOW, grace_us=grace_us, least_us=least_us, keep_logs_us=keep_logs_us, limit=limit
+        )
         moment = found.all(queries.MOMENT)[0].now
         waiting, children = found.all(queries.WAITING), dict[int, list[int]]()
         for row in [*found.all(queries.MADE_FROM), *found.all(queries.STANDING_ON)]:
             children.setdefault(row.version_id, []).append(row.child_id)
         due = children_first(_over(waiting, moment - grace_us), children)
         least = children_first(_over(waiting, moment - least_us), children)
-        packs = queries.freed_packs(
-            conn, leaving=due, least=least, keep_forms_us=round(keep_forms_s * US_PER_S)
-        )
+        packs = queries.freed_packs(conn, leaving=due, least=least, keep_forms_us=round(keep_forms_s * US_PER_S))
     stalled = found.all(queries.STALLED)[0]
     left, least_left = _weigh_leftovers(engine, store, grace_us=grace_us, least_us=least_us)
     return CollectionPlan(
         now=CollectionTotals(
-            versions=len(due), uploads_expired=stalled.now, packs=packs.packs,
-            objects=packs.packs + left.objects, size_bytes=packs.size_bytes + left.size_bytes,
+            versions=len(due),
+            uploads_expired=stalled.now,
+            packs=packs.packs,
+            objects=packs.packs + left.objects,
+            size_bytes=packs.size_bytes + left.size_bytes,
         ),
         least=CollectionTotals(
-            versions=len(least), uploads_expired=stalled.least, packs=packs.least_packs,
+            versions=len(least),
+            uploads_expired=stalled.least,
+            packs=packs.least_packs,
             objects=packs.least_packs + least_left.objects,
             size_bytes=packs.least_bytes + least_left.size_bytes,
         ),
-        run_logs=found.all(queries.RUN_LOGS)[0].run_logs, moment=moment, due=frozenset(due),
+        run_logs=found.all(queries.RUN_LOGS)[0].run_logs,
+        moment=moment,
+        due=frozenset(due),
         pinned=frozenset(row.id for row in waiting if row.is_pinned),
-        deleted=found.all(queries.DELETED), formers=found.all(queries.FORMERS),
-    )  # fmt: skip
+        deleted=found.all(queries.DELETED),
+        formers=found.all(queries.FORMERS),
+    )
 
 
 def _over(waiting: Sequence[AwaitingRow], since: int) -> list[int]:

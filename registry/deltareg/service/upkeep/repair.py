@@ -106,9 +106,7 @@ def _documents(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
                 yield _finding("manifest", row.subject, error.message, [hurt])
                 continue
             manifest = restored
-            yield FsckFinding(
-                kind="manifest", subject=row.subject, detail=error.message, outcome="healed"
-            )
+            yield FsckFinding(kind="manifest", subject=row.subject, detail=error.message, outcome="healed")
         yield from _map(registry, caller, held, row, manifest)
 
 
@@ -222,9 +220,7 @@ def _pack(registry: Registry, caller: Caller, row: PackRow, *, reads: bool) -> F
         if not fsck.is_live(conn, row.id, physical_key=row.physical_key):
             return None  # collected or replaced meanwhile
     if mend(registry, caller, row):
-        return FsckFinding(
-            kind="data", subject=_name(row), detail=why or known or "", outcome="healed"
-        )
+        return FsckFinding(kind="data", subject=_name(row), detail=why or known or "", outcome="healed")
     return _finding("data", _name(row), why, _mark(registry, caller, row, why))
 
 
@@ -246,10 +242,7 @@ def _pieces(registry: Registry) -> Iterator[FsckFinding]:
             return
         wrong = [row for row in rows if not _is_readable(row)]
         for row in wrong:
-            yield FsckFinding(
-                kind="piece", subject=row.digest, detail="where it is cannot be read",
-                outcome="healed",
-            )  # fmt: skip
+            yield FsckFinding(kind="piece", subject=row.digest, detail="where it is cannot be read", outcome="healed")
         with_retry(registry.engine, partial(fsck.forget_entries, ids=[row.id for row in wrong]))
         after = rows[-1].id
 
@@ -266,9 +259,8 @@ def _finding(kind: str, subject: str, detail: str, hurt: Sequence[DamagedHolder]
     waiting = [one for one in hurt if not one.is_served]
     fixes = list(dict.fromkeys(one.fix for one in waiting))
     return FsckFinding(
-        kind=kind, subject=subject, detail=detail,
-        outcome="push" if waiting else "healed", fix="; ".join(fixes),
-    )  # fmt: skip
+        kind=kind, subject=subject, detail=detail, outcome="push" if waiting else "healed", fix="; ".join(fixes)
+    )
 
 
 def _holders(engine: sa.Engine) -> Iterator[tuple[PackHolder, DocumentsRow]]:

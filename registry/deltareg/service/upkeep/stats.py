@@ -35,10 +35,20 @@ View = Literal["registry", "namespace", "line", "version"]
 PartOf = Literal["namespace", "bases", "line", "version", "base", "kind"]
 Key = tuple[PartOf, str]
 CountName = Literal[
-    "versions", "bases", "logical_bytes", "pack_bytes", "manifest_bytes", "map_bytes",
-    "saved_by_references", "saved_by_dedup", "saved_by_entropy", "unchanged_bytes",
-    "framing_bytes", "garbage_bytes", "upload_bytes",
-]  # fmt: skip
+    "versions",
+    "bases",
+    "logical_bytes",
+    "pack_bytes",
+    "manifest_bytes",
+    "map_bytes",
+    "saved_by_references",
+    "saved_by_dedup",
+    "saved_by_entropy",
+    "unchanged_bytes",
+    "framing_bytes",
+    "garbage_bytes",
+    "upload_bytes",
+]
 Counts = dict[CountName, int]
 Name = TypeVar("Name", bound=str | Key)
 _ATTEMPTS = 4
@@ -47,9 +57,7 @@ _KEPT_LEAST, _KEPT_EACH, _KEPT_MOST_S = 2_000, 200, 300.0
 _GRAINS: Mapping[View, Grain] = {"registry": "namespace", "namespace": "line"}
 
 
-def show_storage(
-    registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int
-) -> StorageReport:
+def show_storage(registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int) -> StorageReport:
     """Show what is stored of everything, of a namespace (by name), of a line, or of a version.
 
     Raises:
@@ -145,9 +153,7 @@ def _resource(of: str | LineRef | Ref | None) -> Resource:
     return of if isinstance(of, LineRef) else of.line
 
 
-def _part(
-    conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None
-) -> tuple[View, str, StatsScope]:
+def _part(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> tuple[View, str, StatsScope]:
     if of is None:
         return "registry", "", StatsScope()
     if isinstance(of, str):
@@ -176,15 +182,18 @@ def _figures(row: HolderRow) -> Counts:
     """Split the logical bytes of holders into what they store and what they need not."""
     own = row.referenced_bytes + row.alone_bytes
     return {
-        "versions": 0 if row.is_base else row.holders, "bases": row.holders if row.is_base else 0,
-        "logical_bytes": row.logical_bytes, "pack_bytes": row.pack_bytes,
-        "manifest_bytes": row.manifest_bytes, "map_bytes": row.map_bytes,
+        "versions": 0 if row.is_base else row.holders,
+        "bases": row.holders if row.is_base else 0,
+        "logical_bytes": row.logical_bytes,
+        "pack_bytes": row.pack_bytes,
+        "manifest_bytes": row.manifest_bytes,
+        "map_bytes": row.map_bytes,
         "saved_by_references": row.referenced_bytes - row.referenced_payload,
         "saved_by_dedup": row.logical_bytes - own,
         "saved_by_entropy": row.alone_bytes - row.alone_payload,
         "unchanged_bytes": row.logical_bytes - own - row.shared_bytes,
         "framing_bytes": row.pack_bytes - row.referenced_payload - row.alone_payload,
-    }  # fmt: skip
+    }
 
 
 def _weigh_loose(store: BlobStore, found: _Found) -> None:
@@ -202,10 +211,13 @@ def _report(found: _Found, limit: int) -> StorageReport:
         for scope, counts in found.beside.items():
             _add(parts, _part_of_scope(scope), {"garbage_bytes": 0, "upload_bytes": 0, **counts})
     return StorageReport(
-        of=found.view, name=found.name, total=_show_figures(total),
+        of=found.view,
+        name=found.name,
+        total=_show_figures(total),
         store=_store(total, found) if found.view in {"registry", "namespace"} else None,
-        parts=list(_rows(parts, limit)), kinds=list(_rows(found.kinds, len(found.kinds))),
-    )  # fmt: skip
+        parts=list(_rows(parts, limit)),
+        kinds=list(_rows(found.kinds, len(found.kinds))),
+    )
 
 
 def _store(total: Counts, found: _Found) -> StoreBytes:
@@ -213,9 +225,8 @@ def _store(total: Counts, found: _Found) -> StoreBytes:
     packs = total.get("pack_bytes", 0)
     garbage, uploads = counts.get("garbage_bytes", 0), counts.get("upload_bytes", 0)
     return StoreBytes(
-        pack_bytes=packs, garbage_bytes=garbage, upload_bytes=uploads,
-        total_bytes=packs + garbage + uploads,
-    )  # fmt: skip
+        pack_bytes=packs, garbage_bytes=garbage, upload_bytes=uploads, total_bytes=packs + garbage + uploads
+    )
 
 
 def _rows(parts: Mapping[Key, Counts], limit: int) -> Iterator[StorageRow]:
@@ -230,22 +241,31 @@ def _rows(parts: Mapping[Key, Counts], limit: int) -> Iterator[StorageRow]:
 
 def _row(of: PartOf | Literal["rest"], name: str, counts: Counts) -> StorageRow:
     return StorageRow(
-        **dict(_show_figures(counts)), of=of, name=name, garbage_bytes=counts.get("garbage_bytes"),
+        **dict(_show_figures(counts)),
+        of=of,
+        name=name,
+        garbage_bytes=counts.get("garbage_bytes"),
         upload_bytes=counts.get("upload_bytes"),
-    )  # fmt: skip
+    )
 
 
 def _show_figures(counts: Counts) -> StorageFigures:
     of = Counter(counts)
     kept = of["pack_bytes"] + of["manifest_bytes"] + of["map_bytes"]
     return StorageFigures(
-        versions=of["versions"], bases=of["bases"], logical_bytes=of["logical_bytes"],
-        pack_bytes=of["pack_bytes"], manifest_bytes=of["manifest_bytes"],
-        map_bytes=of["map_bytes"], ratio=of["logical_bytes"] / kept if kept else None,
-        saved_by_references=of["saved_by_references"], saved_by_dedup=of["saved_by_dedup"],
-        saved_by_entropy=of["saved_by_entropy"], unchanged_bytes=of["unchanged_bytes"],
+        versions=of["versions"],
+        bases=of["bases"],
+        logical_bytes=of["logical_bytes"],
+        pack_bytes=of["pack_bytes"],
+        manifest_bytes=of["manifest_bytes"],
+        map_bytes=of["map_bytes"],
+        ratio=of["logical_bytes"] / kept if kept else None,
+        saved_by_references=of["saved_by_references"],
+        saved_by_dedup=of["saved_by_dedup"],
+        saved_by_entropy=of["saved_by_entropy"],
+        unchanged_bytes=of["unchanged_bytes"],
         framing_bytes=of["framing_bytes"],
-    )  # fmt: skip
+    )
 
 
 def _scope(row: HolderRow) -> str:

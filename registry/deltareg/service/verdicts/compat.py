@@ -10,7 +10,7 @@ from deltareg.db.lines.version_rows import VersionRow
 from deltareg.db.session import read
 from deltareg.db.verdicts.rows import VerdictRow
 from deltareg.digest import Digest
-from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
@@ -45,16 +45,13 @@ def list_compat(
 
 
 def compat_of(
-    conn: sa.Connection, caller: Caller, base: BaseRow, *, suite: str, before: int | None,
-    limit: int,
-) -> Page[CompatRow]:  # fmt: skip
+    conn: sa.Connection, caller: Caller, base: BaseRow, *, suite: str, before: int | None, limit: int
+) -> Page[CompatRow]:
     """List what `list_compat` does, of a base that the caller may read, inside a transaction."""
     if base.full_name is not None:
         base = find_base(conn, caller, base.full_name)
     wanted = find_suite(conn, suite)
-    rows = queries.versions_on(
-        conn, base.id, sight=caller.sight, before=before, limit=check_limit(limit) + 1
-    )
+    rows = queries.versions_on(conn, base.id, sight=caller.sight, before=before, limit=check_limit(limit) + 1)
     table = _Table(conn, base, suite)
     table.read(conn, rows, fact_of_suite(wanted), str(wanted.digest))
     return page(rows, limit, show=table.row, key=lambda row: row.id)
@@ -70,9 +67,7 @@ class _Table:
         self._suite = suite
         self._proofs: dict[tuple[int, tuple[str, str]], Proof] = {}
 
-    def read(
-        self, conn: sa.Connection, rows: Sequence[VersionRow], suite: SuiteFact, digest: str
-    ) -> None:
+    def read(self, conn: sa.Connection, rows: Sequence[VersionRow], suite: SuiteFact, digest: str) -> None:
         """Look the verdicts of some versions up, all at once."""
         ids = [row.id for row in rows]
         found, waivers = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
@@ -85,17 +80,10 @@ class _Table:
 
     def row(self, row: VersionRow) -> CompatRow:
         """Show one version."""
-        on: dict[str, Proof] = {
-            name: self._proofs.get((row.id, base), "not run") for name, base in self._bases.items()
-        }
-        return CompatRow(
-            ref=ref_of(row), trained_on=row.trained_on or "", created_at=rfc3339(row.created_at),
-            on=on,
-        )  # fmt: skip
+        on: dict[str, Proof] = {name: self._proofs.get((row.id, base), "not run") for name, base in self._bases.items()}
+        return CompatRow(ref=ref_of(row), trained_on=row.trained_on or "", created_at=rfc3339(row.created_at), on=on)
 
 
 def _counts(fact: VerdictFact, verdict: VerdictRow, suite: SuiteFact) -> bool:
-    subject = VerdictSubject(
-        "", Digest.parse(verdict.version_digest), Digest.parse(verdict.base_root)
-    )
+    subject = VerdictSubject("", Digest.parse(verdict.version_digest), Digest.parse(verdict.base_root))
     return why_not(fact, subject, suite, bound=VerdictConditions()) is None

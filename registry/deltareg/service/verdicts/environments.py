@@ -23,6 +23,4 @@ def worker_environments(conn: sa.Connection) -> frozenset[str]:
         if is_current_verifier(row.labels.get("verifier", "")) and not is_for_one_run(row.labels)
     ]
     newest = min((row.age_us for row in rows), default=0)
-    return frozenset(
-        environment_key(row.labels) for row in rows if row.age_us <= newest + _RECENT_US
-    )
+    return frozenset(environment_key(row.labels) for row in rows if row.age_us <= newest + _RECENT_US)

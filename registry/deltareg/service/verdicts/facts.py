@@ -10,7 +10,7 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import NotFound
 from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import VerdictSigner
-from deltareg.gate.verdict_facts import VerdictConditions, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_facts import SuiteFact, VerdictConditions, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
@@ -27,18 +27,35 @@ def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> Verd
     for check in row.checks:
         names.setdefault(check["verdict"], []).append(str(check["name"]))
     return VerdictFact(
-        id=row.id, manifest=row.manifest_digest, base=row.base_root,
-        suite=row.suite, suite_digest=row.suite_digest, outcome=outcome,
-        created_us=row.created_at, verifier=row.verifier, seed=row.seed, dtype=row.dtype,
-        policy_digest=row.policy_digest, evidence=row.base_evidence, sandbox=row.sandbox,
-        environment=row.environment, failed_checks=tuple(names.get("fail", ())),
+        id=row.id,
+        manifest=row.manifest_digest,
+        base=row.base_root,
+        suite=row.suite,
+        suite_digest=row.suite_digest,
+        outcome=outcome,
+        created_us=row.created_at,
+        verifier=row.verifier,
+        seed=row.seed,
+        dtype=row.dtype,
+        policy_digest=row.policy_digest,
+        evidence=row.base_evidence,
+        sandbox=row.sandbox,
+        environment=row.environment,
+        failed_checks=tuple(names.get("fail", ())),
         warned_checks=tuple(names.get("warn", ())),
-        skipped_checks=tuple(names.get("skipped", ())), is_complete=bool(row.is_complete),
-        waived=waived, compared_with=row.compared_with, continues=row.continues,
-        continuation=row.continuation, identity=row.base_identity, signer=signer_of(row),
-        checks=check_facts(row.checks), disputed=row.disputed, undecided=_describe_undecided(row.checks),
+        skipped_checks=tuple(names.get("skipped", ())),
+        is_complete=bool(row.is_complete),
+        waived=waived,
+        compared_with=row.compared_with,
+        continues=row.continues,
+        continuation=row.continuation,
+        identity=row.base_identity,
+        signer=signer_of(row),
+        checks=check_facts(row.checks),
+        disputed=row.disputed,
+        undecided=_describe_undecided(row.checks),
         waits_for=_waits_for(row.checks),
-    )  # fmt: skip
+    )
 
 
 def signer_of(row: VerdictRow | VerdictFactRow) -> VerdictSigner:
@@ -83,9 +100,7 @@ def why_uncounted(row: VerdictRow) -> str:
         return f"there is no suite {row.suite} any more"
     base = row.base_root if row.variant else row.version_base
     identity = row.base_identity if row.variant else row.version_identity
-    subject = VerdictSubject(
-        "", Digest.parse(row.version_digest), Digest.parse(base), identity=identity
-    )
+    subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(base), identity=identity)
     reason = why_not(fact_of(row, {}), subject, suite, bound=VerdictConditions())
     return "" if reason is None else reason[1]
 
@@ -101,10 +116,14 @@ def fact_of_suite(suite: Suite) -> SuiteFact:
     """Give a suite as the rules see it."""
     required = {spec.name: spec.may_not_apply for spec in suite.checks if spec.required}
     return SuiteFact(
-        suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""), suite.needs_promoted, required,
+        suite.digest,
+        suite.seed,
+        _DTYPES.get(suite.dtype, ""),
+        suite.needs_promoted,
+        required,
         TOLERANCE if suite.tolerance is None else suite.tolerance,
         is_for_gates=suite.name != FAST_SUITE,
-    )  # fmt: skip
+    )
 
 
 def _waits_for(checks: Iterable[Mapping[str, object]]) -> tuple[str, str]:

@@ -56,14 +56,17 @@ class SignedVerdict:
     def keep(self, conn: sa.Connection, verdict_id: str) -> None:
         """Keep the envelope beside its verdict."""
         queries.add_envelope(
-            conn, verdict_id, key_id=None if self.key is None else self.key.id, keyid=self.keyid,
-            host=self.host, labels=self.said.worker.labels, body=self.envelope,
-        )  # fmt: skip
+            conn,
+            verdict_id,
+            key_id=None if self.key is None else self.key.id,
+            keyid=self.keyid,
+            host=self.host,
+            labels=self.said.worker.labels,
+            body=self.envelope,
+        )
 
 
-def open_verdict(
-    conn: sa.Connection, run: RunRow, envelope: bytes, *, principal_id: int
-) -> SignedVerdict:
+def open_verdict(conn: sa.Connection, run: RunRow, envelope: bytes, *, principal_id: int) -> SignedVerdict:
     """Open what a worker signed about a run that it holds.
 
     Raises:
@@ -112,9 +115,7 @@ def check_key(key: KeyRow | None, principal_id: int) -> None:
         raise BadSignature("the key is not enrolled for this worker", fix="deltareg worker keys")
     if not key.is_live:
         ended = "retired" if key.revoked_at is None else "revoked"
-        raise BadSignature(
-            f"the key {key.keyid[:12]} of {key.name} is {ended}", fix="deltareg worker keys"
-        )
+        raise BadSignature(f"the key {key.keyid[:12]} of {key.name} is {ended}", fix="deltareg worker keys")
 
 
 def _digests(run: RunRow) -> dict[str, str]:

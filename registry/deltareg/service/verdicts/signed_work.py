@@ -43,13 +43,7 @@ def check_signed(conn: sa.Connection, run: RunRow, report: Work, *, principal_id
 
 
 def _bound(
-    conn: sa.Connection,
-    run: RunRow,
-    report: Work,
-    signed: SignedStatement,
-    said: WorkPredicate,
-    *,
-    nonce: str,
+    conn: sa.Connection, run: RunRow, report: Work, signed: SignedStatement, said: WorkPredicate, *, nonce: str
 ) -> Iterator[tuple[str, bool]]:
     yield "run", said.run == run.id
     yield "lease", said.fence == run.fence == report.fence

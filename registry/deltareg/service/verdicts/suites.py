@@ -55,10 +55,7 @@ def push_suite(
     caller.require(Right.ADMIN, on=EVERYTHING)
     suite = read_suite(request.document.encode())
     if suite.name in built_in_names():
-        raise InvalidInput(
-            f"{suite.name} is a built-in suite",
-            fix=f"give it another name, such as my-{suite.name}",
-        )
+        raise InvalidInput(f"{suite.name} is a built-in suite", fix=f"give it another name, such as my-{suite.name}")
     wanted = _named_files(suite)
     brought = _files(request.files, wanted)
 
@@ -68,8 +65,7 @@ def push_suite(
             return describe_suite(suite, newest)
         if is_seen is not None and not is_seen("" if newest is None else newest.digest):
             raise StaleRevision(
-                f"suite {suite.name} was changed meanwhile",
-                fix=f"look again: deltareg suite show {suite.name} --yaml",
+                f"suite {suite.name} was changed meanwhile", fix=f"look again: deltareg suite show {suite.name} --yaml"
             )
         for digest, content in brought.items():
             queries.add_file(conn, digest, content)
@@ -81,18 +77,19 @@ def push_suite(
             )
         number = 1 if newest is None else newest.number + 1
         suite_id = queries.add_suite(
-            conn, name=suite.name, number=number, digest=str(suite.digest),
-            document=suite.document, created_by=caller.principal_id,
-        )  # fmt: skip
+            conn,
+            name=suite.name,
+            number=number,
+            digest=str(suite.digest),
+            document=suite.document,
+            created_by=caller.principal_id,
+        )
         if suite_id is None:
             raise Conflict(f"somebody pushed {suite.name} v{number} just now", fix="push it again")
         queries.use_files(conn, suite_id, wanted)
         before = None if newest is None else {"digest": newest.digest, "version": newest.number}
         after = {"digest": str(suite.digest), "version": number}
-        caller.record(
-            conn, Action.SUITE_PUSH, f"suite/{suite.name}", on=EVERYTHING,
-            before=before, after=after,
-        )  # fmt: skip
+        caller.record(conn, Action.SUITE_PUSH, f"suite/{suite.name}", on=EVERYTHING, before=before, after=after)
         row = queries.newest_suite(conn, suite.name)
         return describe_suite(suite, row).model_copy(update={"created": True})
 
@@ -108,9 +105,7 @@ def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:
     return Page(items=[*ours, *(describe_suite(parse_suite(row.document), row) for row in rows)])
 
 
-def list_versions(
-    registry: Registry, caller: Caller, name: str, *, cursor: str | None, limit: int
-) -> Page[SuiteInfo]:
+def list_versions(registry: Registry, caller: Caller, name: str, *, cursor: str | None, limit: int) -> Page[SuiteInfo]:
     """List the versions of a suite, newest first."""
     caller.require(Right.READ, on=SHARED)
     before = read_number_cursor(cursor)
@@ -118,14 +113,11 @@ def list_versions(
         find_suite(conn, name)
         rows = queries.suite_versions(conn, name, before=before, limit=check_limit(limit) + 1)
     return page(
-        rows, limit, show=lambda row: describe_suite(parse_suite(row.document), row),
-        key=lambda row: row.number,
-    )  # fmt: skip
+        rows, limit, show=lambda row: describe_suite(parse_suite(row.document), row), key=lambda row: row.number
+    )
 
 
-def show_suite(
-    registry: Registry, caller: Caller, name: str, *, digest: str | None = None
-) -> SuiteInfo:
+def show_suite(registry: Registry, caller: Caller, name: str, *, digest: str | None = None) -> SuiteInfo:
     """Show a suite as it is now, or as it was, with its document.
 
     Raises:
@@ -178,9 +170,7 @@ def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
         return built_in(name)
     row = queries.suite_by_digest(conn, digest)
     if row is None or row.name != name:
-        raise NotFound(
-            f"suite {name[:80]} was never {digest[:80]}", fix=f"deltareg suite show {name}"
-        )
+        raise NotFound(f"suite {name[:80]} was never {digest[:80]}", fix=f"deltareg suite show {name}")
     return parse_suite(row.document)
 
 
@@ -189,10 +179,7 @@ def describe_suite(suite: Suite, row: SuiteRow | None) -> SuiteInfo:
     shown = describe_parsed(suite, is_built_in=row is None)
     if row is None:
         return shown
-    pushed = {
-        "version": row.number, "created_at": rfc3339(row.created_at),
-        "created_by": row.maker or "registry",
-    }  # fmt: skip
+    pushed = {"version": row.number, "created_at": rfc3339(row.created_at), "created_by": row.maker or "registry"}
     return shown.model_copy(update=pushed)
 
 

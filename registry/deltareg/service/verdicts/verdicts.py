@@ -42,13 +42,7 @@ DIGESTS = "digests"
 
 
 def list_verdicts(
-    registry: Registry,
-    caller: Caller,
-    ref: Ref | None,
-    *,
-    suite: str | None,
-    cursor: str | None,
-    limit: int,
+    registry: Registry, caller: Caller, ref: Ref | None, *, suite: str | None, cursor: str | None, limit: int
 ) -> Page[VerdictInfo]:
     """List verdicts about a version, or about all that the caller may read, newest first."""
     caller.require(Right.READ, on=SOMEWHERE if ref is None else ref.line)
@@ -56,13 +50,10 @@ def list_verdicts(
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.verdict_rows(
-            conn, version_id=version_id, suite=suite, sight=caller.sight, before=mark,
-            limit=check_limit(limit) + 1,
-        )  # fmt: skip
+            conn, version_id=version_id, suite=suite, sight=caller.sight, before=mark, limit=check_limit(limit) + 1
+        )
         waivers = describe_waivers(conn, [row.id for row in rows])
-    return page(
-        rows, limit, show=lambda row: describe_verdict(row, waivers.get(row.id, ())), key=mark_of
-    )
+    return page(rows, limit, show=lambda row: describe_verdict(row, waivers.get(row.id, ())), key=mark_of)
 
 
 def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> VerdictInfo:
@@ -91,8 +82,7 @@ def show_envelope(registry: Registry, caller: Caller, verdict_id: str) -> Envelo
         row = envelope_row(conn, verdict_id)
     if row is None:
         raise NotFound(
-            f"verdict {verdict_id} is not signed: it is of an older release, or of a run that"
-            " came to nothing",
+            f"verdict {verdict_id} is not signed: it is of an older release, or of a run that came to nothing",
             fix="deltareg verify REF --again --wait",
         )
     return EnvelopeInfo(verdict=verdict_id, keyid=row.keyid, envelope=row.body.decode())
@@ -106,21 +96,39 @@ def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> Verdict
     if row.variant and not uncounted:
         uncounted = f"it is about {row.variant}, and counts where a policy asks for that variant"
     return VerdictInfo(
-        id=row.id, run=row.run_id, ref=ref_of(row), digest=row.manifest_digest,
-        base_root=row.base_root, base_identity=row.base_identity, suite=row.suite,
+        id=row.id,
+        run=row.run_id,
+        ref=ref_of(row),
+        digest=row.manifest_digest,
+        base_root=row.base_root,
+        base_identity=row.base_identity,
+        suite=row.suite,
         suite_digest=row.suite_digest,
-        verifier=row.verifier, counts=not uncounted, dtype=row.dtype,
-        verdict="inconclusive" if row.disputed else row.verdict, seed=row.seed,
+        verifier=row.verifier,
+        counts=not uncounted,
+        dtype=row.dtype,
+        verdict="inconclusive" if row.disputed else row.verdict,
+        seed=row.seed,
         base_evidence=row.base_evidence,
         checks=[CheckResult.model_validate(check) for check in row.checks],
-        environment=row.environment, sandbox=row.sandbox, compared_with=row.compared_with,
-        created_at=rfc3339(row.created_at), created_by=row.maker or "registry",
-        policy_digest=row.policy_digest, not_counting=uncounted, waivers=list(waivers),
-        variant=row.variant, signed_by=row.signer, keyid=row.keyid, host=row.host,
-        is_local=bool(row.keyid) and not row.signer, disputed=row.disputed,
-        is_complete=bool(row.is_complete), continues=row.continues,
+        environment=row.environment,
+        sandbox=row.sandbox,
+        compared_with=row.compared_with,
+        created_at=rfc3339(row.created_at),
+        created_by=row.maker or "registry",
+        policy_digest=row.policy_digest,
+        not_counting=uncounted,
+        waivers=list(waivers),
+        variant=row.variant,
+        signed_by=row.signer,
+        keyid=row.keyid,
+        host=row.host,
+        is_local=bool(row.keyid) and not row.signer,
+        disputed=row.disputed,
+        is_complete=bool(row.is_complete),
+        continues=row.continues,
         continuation=row.continuation,
-    )  # fmt: skip
+    )
 
 
 def record_verdict(
@@ -133,8 +141,7 @@ def record_verdict(
     """
     if report.suite_digest != run.request["suite_digest"]:
         raise InvalidInput(
-            f"the run asks for suite {run.suite} {run.request['suite_digest']},"
-            f" the worker has {report.suite_digest}",
+            f"the run asks for suite {run.suite} {run.request['suite_digest']}, the worker has {report.suite_digest}",
             fix="run a worker of the server's release: deltareg version",
         )
     suite = suite_of(conn, run.suite, run.request["suite_digest"])
@@ -143,9 +150,14 @@ def record_verdict(
         _check_pass(report.checks, suite, missing)
     found = report.model_dump(exclude={"fence", "base_identity", "storage_revision"})
     _insert(
-        conn, run, found, verdict_id=verdict_id, created_by=created_by,
-        is_complete=report.verdict == "fail" and not missing, made_on=report.base_identity,
-    )  # fmt: skip
+        conn,
+        run,
+        found,
+        verdict_id=verdict_id,
+        created_by=created_by,
+        is_complete=report.verdict == "fail" and not missing,
+        made_on=report.base_identity,
+    )
     if run.request.get("continues"):
         failed = [check.name for check in report.checks if check.verdict == "fail"]
         carry_waivers(conn, run, verdict_id, failed)
@@ -155,9 +167,14 @@ def record_verdict(
 
 
 def record_inconclusive(
-    conn: sa.Connection, run: RunRow, error: str, *, verdict_id: str, created_by: int | None,
+    conn: sa.Connection,
+    run: RunRow,
+    error: str,
+    *,
+    verdict_id: str,
+    created_by: int | None,
     others: Sequence[CheckResult] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Insert that a run could not be carried out, in the transaction that ends it.
 
     Args:
@@ -170,10 +187,16 @@ def record_inconclusive(
     """
     check = CheckResult(name=INFRASTRUCTURE, verdict="fail", detail=error)
     found: dict[str, object] = {
-        "suite_digest": run.request["suite_digest"], "verifier": "", "dtype": "", "seed": 0,
-        "verdict": "inconclusive", "base_evidence": "", "environment": {}, "sandbox": "",
+        "suite_digest": run.request["suite_digest"],
+        "verifier": "",
+        "dtype": "",
+        "seed": 0,
+        "verdict": "inconclusive",
+        "base_evidence": "",
+        "environment": {},
+        "sandbox": "",
         "checks": [one.model_dump() for one in (check, *others)],
-    }  # fmt: skip
+    }
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
 
 
@@ -194,9 +217,7 @@ def _check_pass(checks: Sequence[CheckResult], suite: Suite, missing: Sequence[s
     failed = [check.name for check in checks if check.verdict == "fail"]
     if failed or missing:
         what = f"{failed[0]} failed" if failed else f"{missing[0]} did not run"
-        raise InvalidInput(
-            f"this is no pass: {what}", fix="a check that did not run makes it inconclusive"
-        )
+        raise InvalidInput(f"this is no pass: {what}", fix="a check that did not run makes it inconclusive")
 
 
 def _insert(
@@ -211,20 +232,22 @@ def _insert(
 ) -> None:
     version = version_queries.version_by_id(conn, present(run.version_id))
     bound = {
-        "id": verdict_id, "run_id": run.id, "version_id": version.id,
+        "id": verdict_id,
+        "run_id": run.id,
+        "version_id": version.id,
         "manifest_digest": version.manifest_digest,
         "base_root": run.request.get("base_root", version.base_root),
-        "suite": run.suite, "policy_digest": run.request.get("policy_digest", ""),
+        "suite": run.suite,
+        "policy_digest": run.request.get("policy_digest", ""),
         "created_by": created_by,
-    }  # fmt: skip
+    }
     compared_with = run.request.get("promoted_digest", "")
     identity = _identity_asked(conn, run, version)
     if made_on is not None:
         _check_base(conn, str(bound["base_root"]), asked=identity, made_on=made_on)
     queries.add_verdict(
-        conn, {**found, **bound}, compared_with=compared_with, is_complete=is_complete,
-        base_identity=identity,
-    )  # fmt: skip
+        conn, {**found, **bound}, compared_with=compared_with, is_complete=is_complete, base_identity=identity
+    )
 
 
 def _identity_asked(conn: sa.Connection, run: RunRow, version: VersionRow) -> str:

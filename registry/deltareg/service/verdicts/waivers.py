@@ -56,9 +56,14 @@ def carry_waivers(conn: sa.Connection, run: RunRow, verdict_id: str, failed: Seq
     for row in queries.waivers_of(conn, [before]).get(before, []):
         if row.stands and row.check_name in failed:
             again = queries.WaiverRecord(
-                verdict_id, row.check_name, row.reason, row.expires_at, row.actor_id,
-                row.channel_id, row.origin_id or row.id,
-            )  # fmt: skip
+                verdict_id,
+                row.check_name,
+                row.reason,
+                row.expires_at,
+                row.actor_id,
+                row.channel_id,
+                row.origin_id or row.id,
+            )
             queries.add_waiver(conn, str(uuid4()), again)
 
 
@@ -68,9 +73,7 @@ def describe_waivers(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[st
     return {verdict_id: [_show(row) for row in rows] for verdict_id, rows in found.items()}
 
 
-def standing_on_versions(
-    conn: sa.Connection, version_ids: Iterable[int]
-) -> dict[int, list[Waiver]]:
+def standing_on_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[Waiver]]:
     """Show the waivers that stand on verdicts of versions, by version."""
     found = queries.waivers_on_versions(conn, version_ids)
     return {version_id: show_waivers(rows) for version_id, rows in found.items()}
@@ -100,8 +103,15 @@ def _tell(row: WaiverRow) -> str:
 
 def _show(row: VersionWaiverRow | WaiverRow) -> Waiver:
     return Waiver(
-        id=row.id, check=row.check_name, reason=row.reason, created_at=rfc3339(row.created_at),
-        created_by=row.actor, expires_at=rfc3339(row.expires_at), stands=bool(row.stands),
-        revoked_at=rfc3339_or_none(row.revoked_at), revoked_by=row.ender,
-        channel=row.channel or "", carried_from=row.origin_id or "",
-    )  # fmt: skip
+        id=row.id,
+        check=row.check_name,
+        reason=row.reason,
+        created_at=rfc3339(row.created_at),
+        created_by=row.actor,
+        expires_at=rfc3339(row.expires_at),
+        stands=bool(row.stands),
+        revoked_at=rfc3339_or_none(row.revoked_at),
+        revoked_by=row.ender,
+        channel=row.channel or "",
+        carried_from=row.origin_id or "",
+    )

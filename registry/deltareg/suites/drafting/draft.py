@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from deltareg.statistics.power import POWER
 from deltareg.suites.drafting.measures import PERPLEXITY, DraftMeasure
 from deltareg.suites.drafting.rows import Task
-from deltareg.suites.drafting.sizes import LEAST, SizedComparison, VersionSpread, gain_asked, size_for_half, loss_allowed, size
+from deltareg.suites.drafting.sizes import (
+    LEAST,
+    SizedComparison,
+    VersionSpread,
+    gain_asked,
+    loss_allowed,
+    size,
+    size_for_half,
+)
 
 GENERAL_LOSS = 0.33
 """What a delta may usually lose of general text: a third of its perplexity."""
@@ -175,15 +183,19 @@ def _general(spread: VersionSpread) -> DraftComparison:
     return DraftComparison("general", PERPLEXITY, "general", "base", -loss, told, misses)
 
 
-def _compare_with_promoted(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim) -> DraftComparison:
-    why = (
-        f"no worse than the promoted version by more than {measure.say(sized.margin)}: "
-        f"{sized.learned}"
-    )
+def _compare_with_promoted(
+    measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, aim: SuiteAim
+) -> DraftComparison:
+    why = f"no worse than the promoted version by more than {measure.say(sized.margin)}: {sized.learned}"
     return DraftComparison(
-        "kept", measure, "in_domain", "promoted", -float(f"{sized.margin:.3g}"), why,
+        "kept",
+        measure,
+        "in_domain",
+        "promoted",
+        -float(f"{sized.margin:.3g}"),
+        why,
         describe_missed(measure, spread, sized, aim),
-    )  # fmt: skip
+    )
 
 
 def _likely(measure: DraftMeasure, spread: VersionSpread, *, samples: int, aim: SuiteAim) -> DraftComparison:

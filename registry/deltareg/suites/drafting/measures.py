@@ -47,11 +47,11 @@ class DraftMeasure:
         """The term of a threshold in which a margin is written."""
         return "min_relative_change" if self.is_relative else "min_absolute_change"
 
-    def scaled(self, loss: float) -> float:
+    def to_scale(self, loss: float) -> float:
         """Give a loss, as people write it, on the scale of comparisons."""
         return math.log1p(loss) if self.is_relative else loss
 
-    def written(self, loss: float) -> float:
+    def from_scale(self, loss: float) -> float:
         """Give a loss on the scale of comparisons as people write it."""
         return math.expm1(loss) if self.is_relative else loss
 
@@ -62,20 +62,21 @@ class DraftMeasure:
         return f"{told} %" if self.is_relative else f"{told} point{'' if told == '1' else 's'}"
 
 
-PERPLEXITY = DraftMeasure(
-    "perplexity", "perplexity", is_relative=True, greater_is_better=False, spread=0.3
-)
+PERPLEXITY = DraftMeasure("perplexity", "perplexity", is_relative=True, greater_is_better=False, spread=0.3)
 _OF_ANSWERS = DraftMeasure(
-    "target_perplexity", "perplexity of answers", is_relative=True, greater_is_better=False,
-    spread=0.4, form="targets",
-)  # fmt: skip
-_CHRF = DraftMeasure(
-    "written_text", "chrF", spread=15.0, margin=3.0, whole=100.0, form="targets",
-    parameters={"measure": "chrf"}, most=500,
-)  # fmt: skip
-_FOUND = DraftMeasure(
-    "text_retrieval", "reciprocal rank", spread=0.3, form="ranked", parameters={"measure": "mrr"}
+    "target_perplexity", "perplexity of answers", is_relative=True, greater_is_better=False, spread=0.4, form="targets"
 )
+_CHRF = DraftMeasure(
+    "written_text",
+    "chrF",
+    spread=15.0,
+    margin=3.0,
+    whole=100.0,
+    form="targets",
+    parameters={"measure": "chrf"},
+    most=500,
+)
+_FOUND = DraftMeasure("text_retrieval", "reciprocal rank", spread=0.3, form="ranked", parameters={"measure": "mrr"})
 _BY_TASK: dict[Task, tuple[DraftMeasure, DraftMeasure | None]] = {
     "lm": (PERPLEXITY, None),
     "chat": (_OF_ANSWERS, None),

@@ -21,20 +21,66 @@ _LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic
 _PROMPTS = ("prompt", "instruction", "question", "user", "input")
 _ANSWERS = ("completion", "response", "output", "answer", "assistant", "chosen", "target")
 _QUERIES = ("query", "anchor", "question", "sentence1")
-_FOUND = (
-    "positive", "positives", "relevant", "passage", "passages", "document", "context", "sentence2",
-)  # fmt: skip
+_FOUND = ("positive", "positives", "relevant", "passage", "passages", "document", "context", "sentence2")
 _OTHERS = ("negative", "negatives", "others", "hard_negatives")
 _SOURCES = ("source", "src", "source_text")
 _TARGETS = ("target", "tgt", "target_text", "translation")
 _IMAGES = ("image", "file_name", "image_path", "path", "file")
 _CAPTIONS = ("caption", "captions", "text", "description", "alt")
-_LANGUAGES = frozenset({
-    "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "gl",
-    "he", "hi", "hr", "hu", "id", "is", "it", "ja", "ka", "ko", "lt", "lv", "mk", "ms", "nb", "nl",
-    "no", "pl", "pt", "ro", "ru", "sk", "sl", "sq", "sr", "sv", "sw", "ta", "th", "tr", "uk", "ur",
-    "vi", "zh",
-})  # fmt: skip
+_LANGUAGES = frozenset(
+    {
+        "ar",
+        "bg",
+        "bn",
+        "ca",
+        "cs",
+        "da",
+        "de",
+        "el",
+        "en",
+        "es",
+        "et",
+        "eu",
+        "fa",
+        "fi",
+        "fr",
+        "gl",
+        "he",
+        "hi",
+        "hr",
+        "hu",
+        "id",
+        "is",
+        "it",
+        "ja",
+        "ka",
+        "ko",
+        "lt",
+        "lv",
+        "mk",
+        "ms",
+        "nb",
+        "nl",
+        "no",
+        "pl",
+        "pt",
+        "ro",
+        "ru",
+        "sk",
+        "sl",
+        "sq",
+        "sr",
+        "sv",
+        "sw",
+        "ta",
+        "th",
+        "tr",
+        "uk",
+        "ur",
+        "vi",
+        "zh",
+    }
+)
 _MOST_CLASSES, _PER_CLASS = 1000, 2
 _FIX = f"say what it is for: --task {'|'.join(TASKS)}"
 
@@ -98,13 +144,9 @@ def classes_of(rows: Sequence[DataRow]) -> list[str]:
     """
     found = {row.label for row in rows}
     if len(found) < 2:
-        raise InvalidInput(
-            f"all rows have the label {next(iter(found), '')!r}", fix="bring rows of every class"
-        )
+        raise InvalidInput(f"all rows have the label {next(iter(found), '')!r}", fix="bring rows of every class")
     if len(found) > min(_MOST_CLASSES, max(2, len(rows) // _PER_CLASS)):
-        raise InvalidInput(
-            f"{len(found)} labels on {len(rows)} rows are no classes", fix="name another --task"
-        )
+        raise InvalidInput(f"{len(found)} labels on {len(rows)} rows are no classes", fix="name another --task")
     if all(label.isdecimal() for label in found):
         return [str(number) for number in range(max(map(int, found)) + 1)]
     return sorted(found)
@@ -113,9 +155,10 @@ def classes_of(rows: Sequence[DataRow]) -> list[str]:
 def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
     """Give each task with what speaks for it; nothing where nothing does. The first one counts."""
     label, image = _name(first, _LABELS), _name(first, _IMAGES)
-    pairs = [(_name(first, one), _name(first, other)) for one, other in (
-        (_QUERIES, _FOUND), (_SOURCES, _TARGETS), (_PROMPTS, _ANSWERS),
-    )]  # fmt: skip
+    pairs = [
+        (_name(first, one), _name(first, other))
+        for one, other in ((_QUERIES, _FOUND), (_SOURCES, _TARGETS), (_PROMPTS, _ANSWERS))
+    ]
     (query, found), (source, target), (prompt, answer) = pairs
     languages = _languages(first)
     chat = next((key for key in _CHATS if is_list(first.get(key))), "")
@@ -129,10 +172,9 @@ def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
         ("retrieve", f"{found!r} belongs to {query!r}" if query and found and not is_few else ""),
         ("classify", f"{label!r} names a class for each text" if is_few else ""),
         ("translate", f"{target!r} is {source!r} in other words" if source and target else ""),
-        ("chat", f"{answer!r} answers {prompt!r}"
-         if prompt and answer and prompt != answer else ""),
+        ("chat", f"{answer!r} answers {prompt!r}" if prompt and answer and prompt != answer else ""),
         ("lm", "each row is a text" if _name(first, _TEXTS) else ""),
-    ]  # fmt: skip
+    ]
 
 
 def _chat(record: Record, where: str) -> DataRow:
@@ -182,9 +224,7 @@ def _retrieve(record: Record, where: str) -> DataRow:
     found = _as_texts(_value(record, _FOUND))
     if not found:
         raise InvalidInput(f"{where} has nothing to be found", fix="call the column `positive`")
-    return DataRow(
-        _need(record, _QUERIES, where), found[0], others=tuple(_as_texts(_value(record, _OTHERS)))
-    )
+    return DataRow(_need(record, _QUERIES, where), found[0], others=tuple(_as_texts(_value(record, _OTHERS))))
 
 
 def _translate(record: Record, where: str) -> DataRow:
@@ -200,9 +240,13 @@ def _caption(record: Record, where: str) -> DataRow:
 
 
 _READERS = {
-    "lm": _lm, "chat": _chat, "classify": _classify, "retrieve": _retrieve,
-    "translate": _translate, "caption": _caption,
-}  # fmt: skip
+    "lm": _lm,
+    "chat": _chat,
+    "classify": _classify,
+    "retrieve": _retrieve,
+    "translate": _translate,
+    "caption": _caption,
+}
 
 
 def _name(record: Record, names: Sequence[str]) -> str:

@@ -79,30 +79,37 @@ def size(
         tail: The error on one side.
     """
     chosen, learned = _margin(measure, spread) if margin is None else (margin, "as asked for")
-    needed = samples_needed(spread.single, measure.scaled(chosen), power=power, tail=tail)
+    needed = samples_needed(spread.single, measure.to_scale(chosen), power=power, tail=tail)
     most = max(needed, USUAL_LEAST, samples_for_gain(spread, power=power, tail=tail))
     n = min(most, available)
     if needed > available and margin is None:
         # A margin that these samples cannot show would stop healthy versions as well.
-        chosen = _round_up(measure.written(_find_shown_margin(spread.single, n, power=power, tail=tail)))
+        chosen = _round_up(measure.from_scale(_find_shown_margin(spread.single, n, power=power, tail=tail)))
         learned = f"the smallest that {n} samples show"
-    room = measure.scaled(chosen)
+    room = measure.to_scale(chosen)
     reached = chance_to_pass(spread.single, room, n, tail=tail) if n > 1 else 0.0
-    return SizedComparison(chosen, n, reached, measure.written(
-        _find_stopped_loss(spread.single, room, n, power=power, tail=tail)), learned)  # fmt: skip
+    return SizedComparison(
+        chosen,
+        n,
+        reached,
+        measure.from_scale(_find_stopped_loss(spread.single, room, n, power=power, tail=tail)),
+        learned,
+    )
 
 
-def size_for_half(measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, *, power: float) -> SizedComparison:
+def size_for_half(
+    measure: DraftMeasure, spread: VersionSpread, sized: SizedComparison, *, power: float
+) -> SizedComparison:
     """Say what it takes to stop losses half as large: the margin and the number of samples."""
-    half = measure.scaled(sized.stopped) / 2
-    low, high = half, measure.scaled(sized.margin)
+    half = measure.to_scale(sized.stopped) / 2
+    low, high = half, measure.to_scale(sized.margin)
     for _ in range(_STEPS):  # the largest margin with which a version that lost half is stopped
         middle = (low + high) / 2
         n = samples_needed(spread.single, middle, power=power)
         is_stopped = _find_stopped_loss(spread.single, middle, n, power=power) <= half
         low, high = (middle, high) if is_stopped else (low, middle)
     n = max(samples_needed(spread.single, low, power=power), LEAST)
-    return SizedComparison(measure.written(low), n, power, measure.written(half), "")
+    return SizedComparison(measure.from_scale(low), n, power, measure.from_scale(half), "")
 
 
 def gain_asked(spread: VersionSpread, n: int, *, power: float, tail: float = TAIL) -> float:
@@ -128,19 +135,17 @@ def samples_for_gain(spread: VersionSpread, *, power: float, tail: float = TAIL)
 def loss_allowed(measure: DraftMeasure, spread: VersionSpread, *, usual: float) -> tuple[float, str]:
     """Say what a version may lose elsewhere beside the base, as people write it, and why that."""
     worst = max((-gain for gain in spread.gains), default=0.0)
-    learned = measure.written(worst * _ROOM)
+    learned = measure.from_scale(worst * _ROOM)
     if learned > usual:
-        return _round_up(
-            learned
-        ), f"healthy versions lost up to {measure.say(measure.written(worst))}"
+        return _round_up(learned), f"healthy versions lost up to {measure.say(measure.from_scale(worst))}"
     return usual, "what is usual"
 
 
 def _margin(measure: DraftMeasure, spread: VersionSpread) -> tuple[float, str]:
     worst = max((-drift for drift in spread.drifts), default=0.0)
-    learned = _round_up(measure.written(worst * _ROOM))
+    learned = _round_up(measure.from_scale(worst * _ROOM))
     if learned > measure.margin:
-        told = measure.say(measure.written(worst))
+        told = measure.say(measure.from_scale(worst))
         return learned, f"half as much again as a healthy version once lost, {told}"
     if spread.drifts:
         return measure.margin, "what is usual; healthy versions of the line lost less"

@@ -7,7 +7,7 @@ from typing import cast
 
 from deltareg.documents.yaml_document import write_yaml
 from deltareg.suites.catalogue import CATALOGUE
-from deltareg.suites.drafting.draft import DraftComparison, Draft
+from deltareg.suites.drafting.draft import Draft, DraftComparison
 from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, built_in
 from deltareg.tensors.header import strict_json_object
 
@@ -21,9 +21,9 @@ def write_draft(draft: Draft, *, command: str) -> str:
         draft: What it holds.
         command: The line that made it, for whoever reads the file later.
     """
-    return "".join(f"{line}\n" for line in [
-        *_head(draft, command), *_sets(draft), "checks:", *_defaults(), *_comparisons(draft),
-    ])  # fmt: skip
+    return "".join(
+        f"{line}\n" for line in [*_head(draft, command), *_sets(draft), "checks:", *_defaults(), *_comparisons(draft)]
+    )
 
 
 def _head(draft: Draft, command: str) -> Iterator[str]:
@@ -136,9 +136,7 @@ def _sentence(text: str) -> str:
 
 
 def _comment(text: str, *, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
-    )
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 
 
 def _quote_text(text: str) -> str:

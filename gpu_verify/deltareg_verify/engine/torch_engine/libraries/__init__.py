@@ -13,19 +13,14 @@ from typing import Protocol
 from torch import nn
 
 from deltareg.delta.kind import Effect
-from deltareg_verify.engine.torch_engine.libraries.diffusers_library import (
-    load_by_diffusers,
-    load_kohyas_by_diffusers,
-)
+from deltareg_verify.engine.torch_engine.libraries.diffusers_library import load_by_diffusers, load_kohyas_by_diffusers
 from deltareg_verify.engine.torch_engine.libraries.peft_library import load_by_peft
 
 
 class LibraryLoader(Protocol):
     """Puts a delta onto a network by a library."""
 
-    def __call__(
-        self, network: nn.Module, folder: Path, effects: Sequence[Effect], /
-    ) -> nn.Module | None:
+    def __call__(self, network: nn.Module, folder: Path, effects: Sequence[Effect], /) -> nn.Module | None:
         """Give the library's network, ready to be run; None where it does not take such a base.
 
         Args:

@@ -44,9 +44,7 @@ class _Pipeline(Protocol):
         ...
 
 
-def load_by_diffusers(
-    network: nn.Module, folder: Path, _effects: Sequence[Effect]
-) -> nn.Module | None:
+def load_by_diffusers(network: nn.Module, folder: Path, _effects: Sequence[Effect]) -> nn.Module | None:
     """Load a LoRA by `load_lora_weights`, into the network itself."""
     parts = _parts(network)
     pipeline = None if parts is None else _pipeline(parts)
@@ -59,9 +57,7 @@ def load_by_diffusers(
     return network.eval()
 
 
-def load_kohyas_by_diffusers(
-    network: nn.Module, folder: Path, effects: Sequence[Effect]
-) -> nn.Module | None:
+def load_kohyas_by_diffusers(network: nn.Module, folder: Path, effects: Sequence[Effect]) -> nn.Module | None:
     """Load a LoRA of kohya's scripts: diffusers reads those of UNets by the names of its own."""
     parts = _parts(network)
     is_unet = parts is not None and set(parts) == {_UNET}

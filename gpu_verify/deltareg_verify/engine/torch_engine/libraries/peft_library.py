@@ -20,9 +20,7 @@ from deltareg_verify.engine.torch_engine.libraries.files import tensors_file
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def load_by_peft(
-    network: torch.nn.Module, folder: Path, effects: Sequence[Effect]
-) -> torch.nn.Module:
+def load_by_peft(network: torch.nn.Module, folder: Path, effects: Sequence[Effect]) -> torch.nn.Module:
     """Load a delta by `PeftModel.from_pretrained`."""
     import peft  # optional, and dear
 
@@ -30,14 +28,9 @@ def load_by_peft(
     _give_memory(network, effects)
     with TemporaryDirectory() as alone, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says so where it loads nothing; the outputs tell
-        for name, path in (
-            (CONFIG, folder / CONFIG),
-            (WEIGHTS, tensors_file(folder, "peft", WEIGHTS)),
-        ):
+        for name, path in ((CONFIG, folder / CONFIG), (WEIGHTS, tensors_file(folder, "peft", WEIGHTS))):
             (Path(alone) / name).symlink_to(path.resolve())
-        model = peft.PeftModel.from_pretrained(
-            network, alone, torch_device=str(network.device), local_files_only=True
-        )
+        model = peft.PeftModel.from_pretrained(network, alone, torch_device=str(network.device), local_files_only=True)
         return cast("torch.nn.Module", model.eval())
 
 

@@ -16,9 +16,7 @@ from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg_verify.engine.engine import SecondOpinion
 
 
-def load_by_transformers(
-    network: nn.Module, folder: Path
-) -> tuple[SecondOpinion, nn.Module | None]:
+def load_by_transformers(network: nn.Module, folder: Path) -> tuple[SecondOpinion, nn.Module | None]:
     """Load a folder by `from_pretrained` of the class that its config names, beside its base.
 
     Args:
@@ -33,9 +31,7 @@ def load_by_transformers(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = kind.from_pretrained(
-                folder, dtype=own.dtype, local_files_only=True, use_safetensors=True
-            )
+            made = kind.from_pretrained(folder, dtype=own.dtype, local_files_only=True, use_safetensors=True)
             module = cast("nn.Module", made).to(own.device).eval()
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         told = f"{type(error).__name__}: {error}"

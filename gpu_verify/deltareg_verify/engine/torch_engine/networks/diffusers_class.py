@@ -47,9 +47,7 @@ def warm() -> None:
         _class_of("UNet2DConditionModel")
 
 
-def make(
-    config: Mapping[str, object], values: Mapping[str, torch.Tensor], dtype: torch.dtype
-) -> nn.Module:
+def make(config: Mapping[str, object], values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> nn.Module:
     """Make the network that a component's config describes, of these values.
 
     Args:

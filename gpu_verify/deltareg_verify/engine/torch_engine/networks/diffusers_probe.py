@@ -21,9 +21,14 @@ from deltareg_verify.engine.torch_engine.networks.draw import InputGenerator
 from deltareg_verify.engine.torch_engine.networks.latents import latents_of, side_of
 
 _TEXT_WIDTHS = (
-    "joint_attention_dim", "caption_channels", "text_embed_dim", "text_dim", "cap_feat_dim",
-    "encoder_hid_dim", "cross_attention_dim",
-)  # fmt: skip
+    "joint_attention_dim",
+    "caption_channels",
+    "text_embed_dim",
+    "text_dim",
+    "cap_feat_dim",
+    "encoder_hid_dim",
+    "cross_attention_dim",
+)
 _STEPS = 1000  # of the schedule that a timestep is one of
 _SHARE_OF_STEPS = frozenset({"img_ids", "img_shapes", "t"})  # who takes these takes steps in [0, 1]
 _SIZE = 1024.0  # of the image that a model is told it makes
@@ -33,9 +38,7 @@ _WAN_TEXT = 512  # tokens that Wan takes for text where vectors of an image foll
 _WAN_IMAGE = 4
 
 
-def diffusers_probe(
-    module: nn.Module, *, seed: int, rows: int, tokens: int
-) -> dict[str, torch.Tensor]:
+def diffusers_probe(module: nn.Module, *, seed: int, rows: int, tokens: int) -> dict[str, torch.Tensor]:
     """Make inputs for a model of diffusers, by what its forward takes.
 
     Args:
@@ -70,9 +73,7 @@ def diffusers_probe(
 
 
 def _no_probe(kind: str, why: str) -> Inconclusive:
-    return Inconclusive(
-        f"there is no probe for a {kind}{why}", fix="ask for this type of base to be added"
-    )
+    return Inconclusive(f"there is no probe for a {kind}{why}", fix="ask for this type of base to be added")
 
 
 def _text_length(config: Mapping[str, object], tokens: int) -> int:
@@ -146,10 +147,7 @@ def _draw_added_conditions(draw: InputGenerator, name: str) -> dict[str, torch.T
 
 def _sizes(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:
     """Give the sizes that PixArt is told, which only some of its models look at."""
-    return {
-        f"{name}.resolution": torch.full((draw.rows, 2), _SIZE),
-        f"{name}.aspect_ratio": torch.ones(draw.rows, 1),
-    }
+    return {f"{name}.resolution": torch.full((draw.rows, 2), _SIZE), f"{name}.aspect_ratio": torch.ones(draw.rows, 1)}
 
 
 def _size(draw: InputGenerator, name: str) -> dict[str, torch.Tensor]:

@@ -23,9 +23,7 @@ def keep_loaded() -> None:
         fills[name] = partial(_unless_loaded, fill)
 
 
-def _unless_loaded(
-    fill: Fill, tensor: torch.Tensor, *args: object, **kwargs: object
-) -> torch.Tensor:
+def _unless_loaded(fill: Fill, tensor: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
     whole = tensor._base  # noqa: SLF001  # torch's own name for what a view is of
     if whole is not None and getattr(whole, _MARK, False):
         return tensor

@@ -10,12 +10,7 @@ import torch
 from torch import nn
 
 from deltareg.delta.kind import BaseView
-from deltareg_verify.engine.torch_engine.networks import (
-    diffusers_class,
-    pipeline,
-    sentence_pooling,
-    transformers_class,
-)
+from deltareg_verify.engine.torch_engine.networks import diffusers_class, pipeline, sentence_pooling, transformers_class
 from deltareg_verify.engine.torch_engine.networks.loading import LoadReport
 
 _FRESH_SEED = 0

@@ -57,9 +57,7 @@ def run_part(base: BaseFiles, effects: Sequence[Effect]) -> RunBase:
     return replace(whole, view=view, tensors=_within(parts, whole.tensors))
 
 
-def make(
-    path: Path, view: BaseView, values: Mapping[str, torch.Tensor], dtype: torch.dtype
-) -> nn.Module:
+def make(path: Path, view: BaseView, values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> nn.Module:
     """Make the components of a view, of these values.
 
     Raises:
@@ -78,10 +76,7 @@ def make(
             made[part], _ = transformers_class.make(path / part, own[part], dtype, config)
         else:
             told = f"the component {part} of the pipeline is made by {library}"
-            raise Inconclusive(
-                f"{told}, whose code is not run",
-                fix="push for a component that is a base of its own",
-            )
+            raise Inconclusive(f"{told}, whose code is not run", fix="push for a component that is a base of its own")
     return ComponentNetworks(made)
 
 

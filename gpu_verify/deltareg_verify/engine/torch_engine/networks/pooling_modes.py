@@ -74,8 +74,12 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
 
 
 _MODES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "cls": _cls, "max": _max, "mean": _mean, "mean_sqrt_len_tokens": _mean_of_root,
-    "weightedmean": _pool_weighted, "lasttoken": _last,
-}  # fmt: skip
+    "cls": _cls,
+    "max": _max,
+    "mean": _mean,
+    "mean_sqrt_len_tokens": _mean_of_root,
+    "weightedmean": _pool_weighted,
+    "lasttoken": _last,
+}
 MODES = frozenset(_MODES)
 """Names of the ways, as `pooling_mode` has them."""

@@ -38,8 +38,11 @@ _OLD_MODES = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "Identity": torch.clone, "Tanh": torch.tanh, "ReLU": torch.relu, "GELU": functional.gelu,
-}  # fmt: skip
+    "Identity": torch.clone,
+    "Tanh": torch.tanh,
+    "ReLU": torch.relu,
+    "GELU": functional.gelu,
+}
 Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Step = Callable[[torch.Tensor], torch.Tensor]
 
@@ -77,9 +80,7 @@ def _hook(module: PreTrainedModel, pooled: Pool, steps: list[Step]) -> None:
         found = _vectors(answer)
         heard[:] = [] if found is None else [found]
 
-    def add(
-        _module: nn.Module, _args: object, kwargs: Mapping[str, object], answer: object
-    ) -> object:
+    def add(_module: nn.Module, _args: object, kwargs: Mapping[str, object], answer: object) -> object:
         found = _vectors(answer)
         vectors = heard[0] if found is None and heard else found
         if vectors is not None and isinstance(answer, MutableMapping):
@@ -110,11 +111,7 @@ def _mask(given: object, vectors: torch.Tensor) -> torch.Tensor:
     return torch.ones(vectors.shape[:2], dtype=torch.int64, device=vectors.device)
 
 
-def _step(
-    one: Mapping[str, object],
-    config: Mapping[str, object],
-    values: Mapping[str, torch.Tensor],
-) -> Step | None:
+def _step(one: Mapping[str, object], config: Mapping[str, object], values: Mapping[str, torch.Tensor]) -> Step | None:
     match _kind(one):
         case "Normalize":
             return partial(functional.normalize, p=2.0, dim=1)

@@ -26,10 +26,7 @@ _UNREADABLE = (ValueError, OSError, KeyError, ImportError)
 
 
 def make(
-    path: Path,
-    values: Mapping[str, torch.Tensor],
-    dtype: torch.dtype,
-    said: Mapping[str, object],
+    path: Path, values: Mapping[str, torch.Tensor], dtype: torch.dtype, said: Mapping[str, object]
 ) -> tuple[transformers.PreTrainedModel, LoadReport]:
     """Make the network of a folder's config, of these values.
 
@@ -48,9 +45,13 @@ def make(
         _say(config, said)
         _keep_weights(config)
         loaded = _network_class(config).from_pretrained(
-            None, config=config, state_dict=dict(values), dtype=dtype,
-            ignore_mismatched_sizes=True, output_loading_info=True,
-        )  # fmt: skip
+            None,
+            config=config,
+            state_dict=dict(values),
+            dtype=dtype,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     except _UNREADABLE as error:
         raise _unloadable(path, error) from error
     # With the information asked for it is a pair, which its types do not say.
@@ -75,9 +76,7 @@ def told_dtype(path: Path) -> torch.dtype | None:
 
 
 def _config(path: Path) -> transformers.PretrainedConfig:
-    found: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(
-        path, local_files_only=True
-    )
+    found: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
     return found
 
 

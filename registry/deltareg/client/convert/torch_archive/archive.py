@@ -5,7 +5,14 @@ from typing import cast
 
 from deltareg.client.convert.torch_archive.instructions import carry_out
 from deltareg.client.convert.torch_archive.machine import PickleMachine
-from deltareg.client.convert.torch_archive.values import ArchiveTensor, TorchStorage, TensorView, bytes_of, is_index, make_refusal
+from deltareg.client.convert.torch_archive.values import (
+    ArchiveTensor,
+    TensorView,
+    TorchStorage,
+    bytes_of,
+    is_index,
+    make_refusal,
+)
 from deltareg.client.convert.torch_archive.zip_layout import ArchiveMember, members
 from deltareg.tensors.header import ITEM_BYTES
 
@@ -38,10 +45,7 @@ def read_archive(data: memoryview) -> dict[str, ArchiveTensor]:
     size = sum(_size(view) for view in views.values())
     if size > _MOST_COPIES * len(data):
         raise make_refusal(f"its tensors are {size} bytes, and it has {len(data)}", "limits")
-    return {
-        name: ArchiveTensor(name, view, bytes_of(storages, view.storage))
-        for name, view in views.items()
-    }
+    return {name: ArchiveTensor(name, view, bytes_of(storages, view.storage)) for name, view in views.items()}
 
 
 def _read_zip(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
@@ -76,10 +80,7 @@ def _in_a_row(data: memoryview) -> tuple[object, Mapping[str, memoryview]]:
         raise make_refusal("it is of a version of torch's files that is not known here")
     note = _next(data, version)
     told = carry_out(note)
-    if (
-        type(told) is not dict
-        or cast("dict[object, object]", told).get("little_endian") is not True
-    ):
+    if type(told) is not dict or cast("dict[object, object]", told).get("little_endian") is not True:
         raise make_refusal("its numbers are not little-endian")
     machine = _next(data, note)
     value = carry_out(machine)
@@ -101,9 +102,7 @@ def _data_behind(
         begin = position + _COUNT_BYTES
         count = int.from_bytes(data[position:begin], "little")
         if count != storage.elements or not is_index(count):
-            raise make_refusal(
-                f"storage {storage.key} has {count} elements, {storage.elements} are expected"
-            )
+            raise make_refusal(f"storage {storage.key} has {count} elements, {storage.elements} are expected")
         position = begin + count * ITEM_BYTES[storage.dtype]
         found[storage.key] = data[begin:position]
     if position != len(data):

@@ -25,9 +25,7 @@ def carry_out(machine: PickleMachine) -> object:
             return machine.result
         step = _STEPS.get(code)
         if step is None:
-            raise make_refusal(
-                f"instruction {code:#04x} at byte {machine.position - 1} makes no tensors"
-            )
+            raise make_refusal(f"instruction {code:#04x} at byte {machine.position - 1} makes no tensors")
         step(machine)
     raise make_refusal(f"it has more than {_MOST} instructions", "limits")
 

@@ -4,7 +4,15 @@ import struct
 from dataclasses import dataclass, field
 from typing import cast
 
-from deltareg.client.convert.torch_archive.values import CALLABLE, KNOWN, PickleGlobal, TorchStorage, call, make_refusal, storage
+from deltareg.client.convert.torch_archive.values import (
+    CALLABLE,
+    KNOWN,
+    PickleGlobal,
+    TorchStorage,
+    call,
+    make_refusal,
+    storage,
+)
 
 _LONGEST_TEXT = 1 << 16
 _LONGEST_NAME = 256

@@ -12,11 +12,19 @@ from deltareg.tensors.header import ITEM_BYTES
 
 # The names that a file of tensors may hold: what they stand for here.
 STORAGES: dict[str, str] = {
-    "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
-    "Float8_e4m3fnStorage": "F8_E4M3", "Float8_e5m2Storage": "F8_E5M2",
-    "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8",
-    "ByteStorage": "U8", "BoolStorage": "BOOL",
-}  # fmt: skip
+    "DoubleStorage": "F64",
+    "FloatStorage": "F32",
+    "HalfStorage": "F16",
+    "BFloat16Storage": "BF16",
+    "Float8_e4m3fnStorage": "F8_E4M3",
+    "Float8_e5m2Storage": "F8_E5M2",
+    "LongStorage": "I64",
+    "IntStorage": "I32",
+    "ShortStorage": "I16",
+    "CharStorage": "I8",
+    "ByteStorage": "U8",
+    "BoolStorage": "BOOL",
+}
 MAPPING, SIZE = "collections.OrderedDict", "torch.Size"
 TENSOR, PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
 CALLABLE = frozenset({MAPPING, SIZE, TENSOR, PARAMETER})
@@ -169,9 +177,7 @@ def _tensor(held: object, offset: object, shape: object, strides: object) -> Ten
     if last >= held.elements:
         raise make_refusal(f"a tensor of shape {list(dims)} reaches beyond its storage", "header")
     if count > held.elements:  # a stride of zero would make terabytes of a few bytes
-        raise make_refusal(
-            f"a tensor of shape {list(dims)} repeats the elements of its storage", "limits"
-        )
+        raise make_refusal(f"a tensor of shape {list(dims)} repeats the elements of its storage", "limits")
     return TensorView(held, first, dims, steps)
 
 

@@ -108,17 +108,15 @@ def _entries(data: memoryview, count: int, position: int, end: int) -> Iterator[
         fixed = bytes(data[position : position + _ENTRY_SIZE])
         if position + _ENTRY_SIZE > end or not fixed.startswith(_ENTRY):
             raise make_refusal("the directory of the zip archive does not hold what it says")
-        flags, method, checksum, packed, size, name_size, extra_size, comment, at = (
-            struct.unpack_from("<8xHH4xIIIHHH8xI", fixed)
+        flags, method, checksum, packed, size, name_size, extra_size, comment, at = struct.unpack_from(
+            "<8xHH4xIIIHHH8xI", fixed
         )
         text = bytes(data[position + _ENTRY_SIZE :][: name_size + extra_size])
         name = _name(text[:name_size])
         if _FULL32 in {packed, size, at}:
             packed, size, at = _large(text[name_size:], packed, size, at)
         if method != 0 or packed != size or flags & _ENCRYPTED:
-            raise make_refusal(
-                f"{name[:80]!r} of the archive is packed or locked; torch stores plain bytes"
-            )
+            raise make_refusal(f"{name[:80]!r} of the archive is packed or locked; torch stores plain bytes")
         yield ArchiveMember(name, _read_member(data, name, at, size), checksum, at)
         position += _ENTRY_SIZE + name_size + extra_size + comment
 
@@ -144,10 +142,7 @@ def _large(extra: bytes, packed: int, size: int, at: int) -> tuple[int, int, int
         field = extra[place + 4 : place + 4 + length]
         if kind == _ZIP64_EXTRA:
             numbers = list(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
-            size, packed, at = (
-                numbers.pop(0) if told == _FULL32 and numbers else told
-                for told in (size, packed, at)
-            )
+            size, packed, at = (numbers.pop(0) if told == _FULL32 and numbers else told for told in (size, packed, at))
             return packed, size, at
         place += 4 + length
     raise make_refusal("a member of the archive is large and does not say how large")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
-from deltareg.client.follow.by_name.holding import SharedFolders, FolderHold
+from deltareg.client.follow.by_name.holding import FolderHold, SharedFolders
 from deltareg.client.follow.by_name.names import MovingName, read_name
 from deltareg.client.follow.release import Release
 from deltareg.client.follow.served_base import ServedBase, VersionBase
@@ -68,11 +68,7 @@ class VersionFinder:
     """Finds versions for one engine; safe in several threads."""
 
     def __init__(
-        self,
-        context: Context,
-        options: ByNameOptions,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, context: Context, options: ByNameOptions, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Prepare; nothing is asked yet."""
         self._context, self._options, self._clock = context, options, clock
@@ -124,15 +120,11 @@ class VersionFinder:
             raise Blocked(f"{version.ref} is deleted", fix=f"deltareg restore {version.ref}")
         if version.revocation is not None:
             told = version.revocation
-            raise Blocked(
-                f"{version.ref} was revoked by {told.actor}: {told.reason}", fix="ask for another"
-            )
+            raise Blocked(f"{version.ref} was revoked by {told.actor}: {told.reason}", fix="ask for another")
         if version.is_revoked:
             raise Blocked(f"{version.ref} is revoked", fix="ask for another")
         if version.proof == "corrupt":
-            raise Blocked(
-                f"what is stored of {version.ref} is corrupt", fix="deltareg push its files again"
-            )
+            raise Blocked(f"what is stored of {version.ref} is corrupt", fix="deltareg push its files again")
 
     def _find(self, name: str, ref: Ref, said_base: str) -> Path:
         version = resolve(self._context, ref, bare="newest")
@@ -146,10 +138,7 @@ class VersionFinder:
             self.found[name] = NamedVersion(name, ref, release, hold, self._clock())
         if before is not None:
             before.hold.let_go()
-        log.info(
-            "%s is %s in %s: base %s, %d bytes fetched",
-            name, release.ref, hold.folder, state, fetched_bytes,
-        )  # fmt: skip
+        log.info("%s is %s in %s: base %s, %d bytes fetched", name, release.ref, hold.folder, state, fetched_bytes)
         return hold.folder
 
     def _check_servable(self, version: VersionDetail) -> None:
@@ -163,8 +152,7 @@ class VersionFinder:
                 )
             if self._options.max_rank is not None and one.rank > self._options.max_rank:
                 raise InvalidInput(
-                    f"it has rank {one.rank}, and {one.engine} was started for"
-                    f" {self._options.max_rank}",
+                    f"it has rank {one.rank}, and {one.engine} was started for {self._options.max_rank}",
                     fix=f"start it with {one.needs or f'--max-lora-rank {one.rank}'}",
                 )
 
@@ -184,8 +172,9 @@ class VersionFinder:
                 self._has_told_base = True
                 log.warning(
                     "the base %s is not a folder here that can be looked at: nothing tells whether"
-                    " versions are for it; DELTAREG_VLLM_BASE names the folder that holds it", said
-                )  # fmt: skip
+                    " versions are for it; DELTAREG_VLLM_BASE names the folder that holds it",
+                    said,
+                )
         return state
 
     def _was_refused(self, name: str) -> bool:

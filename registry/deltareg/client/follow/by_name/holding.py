@@ -50,9 +50,7 @@ class SharedFolders:
             InvalidInput: An agent keeps it, which takes away what it does not know.
         """
         if (home / ".follower").exists():
-            raise InvalidInput(
-                f"{home} is kept by an agent", fix="name a folder of its own: DELTAREG_VLLM_DIR"
-            )
+            raise InvalidInput(f"{home} is kept by an agent", fix="name a folder of its own: DELTAREG_VLLM_DIR")
         self.versions, self._locks = home.absolute() / "versions", home.absolute() / "locks"
 
     def hold(self, context: Context, release: Release) -> tuple[FolderHold, int]:
@@ -71,7 +69,7 @@ class SharedFolders:
 
     def make(self, context: Context, release: Release) -> int:
         """Have a version that is held whole in its folder; of several processes one makes it."""
-        with self._locked(f"{release.folder}.making", fcntl.LOCK_EX):
+        with self._hold_lock(f"{release.folder}.making", fcntl.LOCK_EX):
             return bring(context, release, self.versions)[1]
 
     def prune(self, max_bytes: int) -> Collection[str]:
@@ -110,9 +108,7 @@ class SharedFolders:
             except BlockingIOError:
                 os.close(descriptor)
                 if time.monotonic() > deadline:
-                    raise Conflict(
-                        f"{self.versions / name} is being taken away", fix="ask again"
-                    ) from None
+                    raise Conflict(f"{self.versions / name} is being taken away", fix="ask again") from None
                 time.sleep(_PAUSE_S)
             else:
                 with suppress(OSError):
@@ -121,7 +117,7 @@ class SharedFolders:
 
     def _is_taken_away(self, name: str) -> bool:
         try:
-            with self._locked(name, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with self._hold_lock(name, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 # Under another name first: what a kill leaves half deleted is not taken for whole.
                 gone = self.versions / f".gone-{name}"
                 shutil.rmtree(gone, ignore_errors=True)
@@ -132,7 +128,7 @@ class SharedFolders:
         return True
 
     @contextmanager
-    def _locked(self, name: str, mode: int) -> Generator[None, None, None]:
+    def _hold_lock(self, name: str, mode: int) -> Generator[None, None, None]:
         descriptor = self._open(name)
         try:
             fcntl.flock(descriptor, mode)

@@ -7,15 +7,13 @@ from deltareg.client.follow.by_name.finding import ByNameOptions, VersionFinder
 from deltareg.client.follow.by_name.watching import VersionWatcher
 from deltareg.client.follow.vllm_server import VllmServer
 
-__all__ = ["VersionsByName", "ByNameOptions"]
+__all__ = ["ByNameOptions", "VersionsByName"]
 
 
 class VersionsByName:
     """What a vLLM server asks when it has no adapter of a name; safe in several threads."""
 
-    def __init__(
-        self, context: Context, options: ByNameOptions, *, url: str, token: str | None
-    ) -> None:
+    def __init__(self, context: Context, options: ByNameOptions, *, url: str, token: str | None) -> None:
         """Prepare; nothing is asked yet.
 
         Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from deltareg.client.asking.resolving import resolve
 from deltareg.client.context import Context
 from deltareg.client.follow.adapter_server import AdapterListing
-from deltareg.client.follow.by_name.finding import VersionFinder, NamedVersion
+from deltareg.client.follow.by_name.finding import NamedVersion, VersionFinder
 from deltareg.client.follow.by_name.holding import FolderHold
 from deltareg.client.follow.kept import is_whole
 from deltareg.client.follow.vllm_server import VllmServer
@@ -82,7 +82,7 @@ class VersionWatcher:
 
     def look_at_folders(self) -> None:
         """Make what is gone or was written into anew; what cannot be made is unloaded."""
-        for found in self._found():
+        for found in self._list_found():
             try:
                 if is_whole(self._context, found.release, found.hold.folder, asks=False):
                     continue
@@ -94,7 +94,7 @@ class VersionWatcher:
     def ask(self) -> None:
         """Ask the registry about all that was found; what was taken back is to be unloaded."""
         self._asked_at = self._clock()
-        for found in self._found():
+        for found in self._list_found():
             try:
                 version = resolve(self._context, found.ref, bare="newest")
                 self._finder.check_is_live(version)
@@ -109,9 +109,9 @@ class VersionWatcher:
 
     def settle(self) -> None:
         """Unload what is to be, let go of what the engine does not have, and prune."""
-        found = self._found()
+        found = self._list_found()
         self._make_room(found)
-        listed = self._listed() if found else None
+        listed = self._list_loaded() if found else None
         if listed is not None:
             for one in found:
                 self._settle(one, listed)
@@ -178,7 +178,7 @@ class VersionWatcher:
                 self._to_unload[one.name] = "there is no room for all that is loaded"
             total -= sizes.get(one.hold.folder.name, 0)
 
-    def _listed(self) -> AdapterListing | None:
+    def _list_loaded(self) -> AdapterListing | None:
         """List what the engine has; None where it does not say, or where another one answers."""
         try:
             listed = self._server.models()
@@ -197,7 +197,7 @@ class VersionWatcher:
         self._told.pop("engine", None)
         return listed
 
-    def _found(self) -> list[NamedVersion]:
+    def _list_found(self) -> list[NamedVersion]:
         return list(self._finder.found.values())
 
     def _tell(self, about: str, text: str) -> None:

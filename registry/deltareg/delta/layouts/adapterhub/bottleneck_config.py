@@ -13,10 +13,17 @@ from deltareg.delta.layouts.peft.config import Fields, is_number
 from deltareg.delta.maths.formula import Function
 
 ACTIVATIONS: Mapping[str, Function | None] = {
-    "gelu": "gelu", "gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new", "leakyrelu":
-    "leaky_relu", "linear": None, "relu": "relu", "sigmoid": "sigmoid", "silu": "silu",
-    "swish": "silu", "tanh": "tanh",
-}  # fmt: skip
+    "gelu": "gelu",
+    "gelu_new": "gelu_new",
+    "gelu_pytorch_tanh": "gelu_new",
+    "leakyrelu": "leaky_relu",
+    "linear": None,
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
 Residual = Literal["hidden", "sum", "input"]
 
 
@@ -86,8 +93,8 @@ class Bottleneck:
 def read_bottleneck(fields: Fields) -> Bottleneck:
     """Read the method's fields; what is refused is noted in `fields`."""
     # How far it is narrowed shows in the shapes; by layer, too.
-    fields.ignored("reduction_factor", "inv_adapter_reduction_factor")
-    fields.unsupported("ln_before", "ln_after", "adapter_residual_before_ln")
+    fields.ignore("reduction_factor", "inv_adapter_reduction_factor")
+    fields.refuse_unsupported("ln_before", "ln_after", "adapter_residual_before_ln")
     if not fields.flag("original_ln_after", default=True):
         fields.refuse("original_ln_after", "is off, which is not supported")
     is_parallel = fields.flag("is_parallel")
@@ -154,7 +161,7 @@ def _is_invertible(fields: Fields) -> bool:
 def _hypercomplex(fields: Fields) -> Hypercomplex | None:
     is_used = fields.flag("phm_layer")
     # How it was trained and where training began.
-    fields.ignored("hypercomplex_nonlinearity", "learn_phm", "phm_c_init", "phm_init_range")
+    fields.ignore("hypercomplex_nonlinearity", "learn_phm", "phm_c_init", "phm_init_range")
     found = Hypercomplex(
         size=fields.integer("phm_dim", 4),
         rank=fields.integer("phm_rank", 1),

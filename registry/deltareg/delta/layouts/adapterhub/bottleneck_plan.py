@@ -5,10 +5,21 @@ from dataclasses import dataclass, replace
 
 from deltareg.delta.kind import ActivationHook, Hook, Tap
 from deltareg.delta.layouts.adapterhub.bottleneck_config import Bottleneck, Hypercomplex
-from deltareg.delta.layouts.adapterhub.bottlenecks import NORM, RESIDUAL, BottleneckBody, SequenceGate, InvertibleCoupling, KroneckerSum, LinearProjection, ParallelBottleneck, Projection, SequentialBottleneck
+from deltareg.delta.layouts.adapterhub.bottlenecks import (
+    NORM,
+    RESIDUAL,
+    BottleneckBody,
+    InvertibleCoupling,
+    KroneckerSum,
+    LinearProjection,
+    ParallelBottleneck,
+    Projection,
+    SequenceGate,
+    SequentialBottleneck,
+)
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter
 from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
-from deltareg.delta.layouts.adapterhub.places import SublayerPlace, BaseLayers
+from deltareg.delta.layouts.adapterhub.places import BaseLayers, SublayerPlace
 from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor
 
@@ -17,11 +28,33 @@ _INVERTIBLE = "invertible_adapters"
 _SHARED = "shared_parameters"
 # Types of network that the library has patched by hand. In others it goes through an interface of
 # its own, whose residuals are not those of the site table.
-_PATCHED = frozenset({
-    "albert", "bart", "beit", "bert", "bert-generation", "clip", "deberta", "deberta-v2",
-    "distilbert", "electra", "gpt2", "gptj", "llama", "mbart", "mistral", "mt5", "plbart",
-    "roberta", "t5", "vit", "whisper", "xlm-roberta", "xmod",
-})  # fmt: skip
+_PATCHED = frozenset(
+    {
+        "albert",
+        "bart",
+        "beit",
+        "bert",
+        "bert-generation",
+        "clip",
+        "deberta",
+        "deberta-v2",
+        "distilbert",
+        "electra",
+        "gpt2",
+        "gptj",
+        "llama",
+        "mbart",
+        "mistral",
+        "mt5",
+        "plbart",
+        "roberta",
+        "t5",
+        "vit",
+        "whisper",
+        "xlm-roberta",
+        "xmod",
+    }
+)
 # By the layer's number and the sublayer: where it is, and parameter -> tensor name.
 _Found = dict[tuple[int, str], tuple[SublayerPlace, Mapping[str, str]]]
 
@@ -116,7 +149,7 @@ class _Planner:
             taps = taps if settings.adds_before else {}
             if settings.adds_before and sublayer.norm:
                 taps[NORM] = Tap(sublayer.norm, "function")
-        consumes = {**parameters.roles, **(self.rule.consumed() if self.rule else {})}
+        consumes = {**parameters.roles, **(self.rule.consume() if self.rule else {})}
         self.plan.effects.append(ActivationHook(sublayer.hook, "after", taps, consumes, hook))
 
     def _body(self, parameters: ModuleParameters, width: int) -> BottleneckBody:
@@ -145,11 +178,7 @@ class _Planner:
             return LinearProjection(weight, parameters.take(f"{name}.bias", (n_out,)))
         size, rank = numbers.size, numbers.rank
         return KroneckerSum(
-            rule=(
-                self.rule.tensor
-                if self.rule
-                else parameters.take(f"{name}.phm_rule", (size, size, size))
-            ),
+            rule=(self.rule.tensor if self.rule else parameters.take(f"{name}.phm_rule", (size, size, size))),
             left=parameters.take(f"{name}.W_left", (size, n_in // size, rank)),
             right=parameters.take(f"{name}.W_right", (size, rank, n_out // size)),
             bias=parameters.take(f"{name}.b", (n_out,)) if numbers.has_bias else None,
@@ -163,7 +192,7 @@ class _Rule:
     tensor: Tensor
     is_left: bool = True
 
-    def consumed(self) -> dict[str, str]:
+    def consume(self) -> dict[str, str]:
         is_first, self.is_left = self.is_left, False
         return {self.tensor.name: "phm_rule"} if is_first else {}
 
@@ -197,8 +226,7 @@ def _plan_invertible(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) -
     width = (*parameters.shape("G.2.bias"), 0)[0] + (*parameters.shape("F.2.bias"), 0)[0]
     half = width // 2
     blocks = [
-        _coupling(parameters, name, n_in, width - n_in, settings)
-        for name, n_in in (("F", width - half), ("G", half))
+        _coupling(parameters, name, n_in, width - n_in, settings) for name, n_in in (("F", width - half), ("G", half))
     ]
     whole = adapter.places.width(adapter.places.layers[0].parts["ffn"])
     if whole is not None and whole != width and parameters.is_sound:
@@ -210,12 +238,12 @@ def _plan_invertible(plan: EffectPlan, adapter: Adapter, settings: Bottleneck) -
         plan.effects.append(ActivationHook(module, "after", {}, parameters.roles, hook))
 
 
-def _coupling(
-    parameters: ModuleParameters, name: str, n_in: int, n_out: int, settings: Bottleneck
-) -> BottleneckBody:
+def _coupling(parameters: ModuleParameters, name: str, n_in: int, n_out: int, settings: Bottleneck) -> BottleneckBody:
     narrow = (*parameters.shape(f"{name}.0.bias"), 0)[0]
     down = parameters.take(f"{name}.0.weight", (narrow, n_in))
     down_bias = parameters.take(f"{name}.0.bias", (narrow,))
     up = parameters.take(f"{name}.2.weight", (n_out, narrow))
     up_bias = parameters.take(f"{name}.2.bias", (n_out,))
-    return BottleneckBody(LinearProjection(down, down_bias), LinearProjection(up, up_bias), settings.function, 1.0, None)
+    return BottleneckBody(
+        LinearProjection(down, down_bias), LinearProjection(up, up_bias), settings.function, 1.0, None
+    )

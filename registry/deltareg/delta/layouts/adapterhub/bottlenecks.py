@@ -107,7 +107,7 @@ class BottleneckBody:
     scale: float | Tensor
     gate: SequenceGate | None
 
-    def made(self, array: Array, ops: Ops) -> Array:
+    def compute_added(self, array: Array, ops: Ops) -> Array:
         """Give what is added, (rows, positions, features)."""
         narrow = self.down.project(array, ops)
         if self.function is not None:
@@ -140,7 +140,7 @@ class SequentialBottleneck:
             if NORM in seen.functions:
                 read = seen.functions[NORM](total)
         around = {"hidden": value, "sum": total, "input": read}[self.around]
-        return self.body.made(read, ops) + around
+        return self.body.compute_added(read, ops) + around
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class ParallelBottleneck:
 
     def apply(self, value: Array, seen: HookInputs, ops: Ops) -> Array:
         """Give the sublayer's new output."""
-        return value + self.body.made(seen.arrays[RESIDUAL], ops)
+        return value + self.body.compute_added(seen.arrays[RESIDUAL], ops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,6 @@ class InvertibleCoupling:
         half = value.shape[-1] // 2
         rest = (slice(None),) * (len(value.shape) - 1)
         left, right = value[(*rest, slice(half))], value[(*rest, slice(half, None))]
-        left = left + self.first.made(right, ops)
-        right = right + self.second.made(left, ops)
+        left = left + self.first.compute_added(right, ops)
+        right = right + self.second.compute_added(left, ops)
         return ops.concat([left, right], len(rest))

@@ -13,9 +13,7 @@ from deltareg.identity.manifest import Source
 
 # `hidden_size`, `model_class` and `model_name` say what it was trained on, in words that bind
 # nothing: the base is bound by its fingerprint.
-_FRAME = frozenset({
-    "config", "hidden_size", "model_class", "model_name", "model_type", "name", "version",
-})  # fmt: skip
+_FRAME = frozenset({"config", "hidden_size", "model_class", "model_name", "model_type", "name", "version"})
 _LONGEST = 256
 
 
@@ -89,9 +87,7 @@ def method_fields(method: Mapping[str, object]) -> Fields:
     The word for the method, its dropout and how training began are read already.
     """
     fields = Fields(method)
-    fields.ignored(
-        "architecture", "dropout", "init_weights", "init_weights_seed", "stochastic_depth"
-    )
+    fields.ignore("architecture", "dropout", "init_weights", "init_weights_seed", "stochastic_depth")
     precision = fields.value("dtype")
     if precision not in {None, "float32"}:
         fields.refuse("dtype", "is not float32: the library then computes in another precision")

@@ -14,10 +14,9 @@ from deltareg.delta.maths.updates import Replacement
 from deltareg.errors import Problem
 
 HEAD_CONFIG = "head_config.json"
-_FRAME = frozenset({
-    "config", "hidden_size", "label2id", "model_class", "model_name", "model_type", "name",
-    "num_labels", "version",
-})  # fmt: skip
+_FRAME = frozenset(
+    {"config", "hidden_size", "label2id", "model_class", "model_name", "model_type", "name", "num_labels", "version"}
+)
 
 
 def head_names(tensors: Tensors, keys: list[AdapterTensorName]) -> list[str]:
@@ -69,9 +68,7 @@ def plan_head(plan: EffectPlan, names: list[str], *, tensors: Tensors, base: Bas
         _plan_tensor(plan, name, tensors=tensors, base=base, held=held)
 
 
-def _plan_tensor(
-    plan: EffectPlan, name: str, *, tensors: Tensors, base: BaseView, held: Container[str]
-) -> None:
+def _plan_tensor(plan: EffectPlan, name: str, *, tensors: Tensors, base: BaseView, held: Container[str]) -> None:
     tensor, consumes, head = tensors[name], {name: "head"}, _head(name, base)
     own, twin = base.names.tensor(name), base.names.stored_twin(name)
     if own is not None and head:

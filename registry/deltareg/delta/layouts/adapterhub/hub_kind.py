@@ -9,7 +9,14 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Match, Tensors
-from deltareg.delta.layouts.adapterhub.config import AdapterFrame, architecture, method_config, method_fields, missing_config, read_frame
+from deltareg.delta.layouts.adapterhub.config import (
+    AdapterFrame,
+    architecture,
+    method_config,
+    method_fields,
+    missing_config,
+    read_frame,
+)
 from deltareg.delta.layouts.adapterhub.head import HEAD_CONFIG, head_names, head_problems, plan_head
 from deltareg.delta.layouts.adapterhub.interface import AdapterInterface
 from deltareg.delta.layouts.adapterhub.keys import AdapterTensorName, containers, read_keys
@@ -173,9 +180,7 @@ class HubDelta(Generic[S]):
         if not any(self.kind.container in {"", key.container} for key in keys):
             self._refuse_empty(plan, tensors)
             return plan
-        self.kind.plan(
-            plan, Adapter(keys, tensors, BaseLayers.of(base), self.frame.interface), self.settings
-        )
+        self.kind.plan(plan, Adapter(keys, tensors, BaseLayers.of(base), self.frame.interface), self.settings)
         plan_head(plan, head_names(tensors, keys), tensors=tensors, base=base)
         return plan
 
@@ -192,10 +197,7 @@ class HubDelta(Generic[S]):
 
 def plain_settings(settings: object) -> dict[str, object]:
     """Write settings for the manifest, which holds no floats and no types of ours."""
-    return {
-        f.name: _plain(getattr(settings, f.name))
-        for f in fields(cast("DataclassInstance", settings))
-    }
+    return {f.name: _plain(getattr(settings, f.name)) for f in fields(cast("DataclassInstance", settings))}
 
 
 def _plain(value: object) -> object:

@@ -15,13 +15,9 @@ from deltareg.delta.sites.sites import Part
 from deltareg.errors import Problem, Refused
 
 INTERFACE_FILE = "adapter_interface.json"
-_PATHS = (
-    "layer_self_attn", "attn_o_proj", "layer_pre_self_attn", "layer_output_proj", "layer_pre_ffn",
-)  # fmt: skip
+_PATHS = ("layer_self_attn", "attn_o_proj", "layer_pre_self_attn", "layer_output_proj", "layer_pre_ffn")
 # The library looks these up in the last layer for all layers, or has not been tried with them.
-_UNSUPPORTED = (
-    "base_model", "layer_cross_attn", "layer_ln_1", "layer_ln_2", "layer_pre_cross_attn",
-)  # fmt: skip
+_UNSUPPORTED = ("base_model", "layer_cross_attn", "layer_ln_1", "layer_ln_2", "layer_pre_cross_attn")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class InterventionUnit:
     function: Function | None
     subtracts: bool
 
-    def added(self, states: Array, ops: Ops) -> Array:
+    def compute_added(self, states: Array, ops: Ops) -> Array:
         """Give what is added, in the shape of the states."""
         rows = self.projection.rows(ops)
         source = states @ ops.load(self.weight).T + ops.load(self.bias)
@@ -125,12 +125,9 @@ class Intervention:
         ends = _first_of(mask, order[::-1].copy(), self.trailing, ops)
         begins = begins * (-ends + 1.0)
         made = value
-        for unit, marks, count in (
-            (self.first, begins, self.leading),
-            (self.last, ends, self.trailing),
-        ):
+        for unit, marks, count in ((self.first, begins, self.leading), (self.last, ends, self.trailing)):
             if count:
-                made = made + unit.added(value, ops) * marks.reshape(rows, length, 1)
+                made = made + unit.compute_added(value, ops) * marks.reshape(rows, length, 1)
         return made
 
 

@@ -7,16 +7,20 @@ of the adapter `task` in the container `adapters`, held by `transformer.h.0.outp
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-CONTAINERS = frozenset({
-    "adapters", "loras", "refts", "invertible_adapters", "shared_parameters",
-    "prefix_tunings", "prefix_gates", "prompt_tunings",
-})  # fmt: skip
+CONTAINERS = frozenset(
+    {
+        "adapters",
+        "loras",
+        "refts",
+        "invertible_adapters",
+        "shared_parameters",
+        "prefix_tunings",
+        "prefix_gates",
+        "prompt_tunings",
+    }
+)
 # A parameter that no other library has, by container.
-_OWN = {
-    "adapters": ("adapter_down.", "adapter_up."),
-    "loras": ("lora_A", "lora_B", "vera_"),
-    "refts": ("units.",),
-}
+_OWN = {"adapters": ("adapter_down.", "adapter_up."), "loras": ("lora_A", "lora_B", "vera_"), "refts": ("units.",)}
 
 
 @dataclass(frozen=True, slots=True)

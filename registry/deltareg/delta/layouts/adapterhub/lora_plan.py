@@ -9,7 +9,7 @@ from deltareg.delta.kind import ActivationHook, BaseView, Tap, WeightUpdate
 from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter
 from deltareg.delta.layouts.adapterhub.lora_config import AdapterLoraConfig
-from deltareg.delta.layouts.adapterhub.loras import INPUT, AddLowRank, FusedParts, FusedLowRank, FusedScaled
+from deltareg.delta.layouts.adapterhub.loras import INPUT, AddLowRank, FusedLowRank, FusedParts, FusedScaled
 from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
 from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor, Update

@@ -42,13 +42,12 @@ class FusedParts:
             bands.append(ops.concat(cells, 1))
         return ops.concat(bands, 0)
 
-    def filled(self, values: Array, ops: Ops, *, size: int) -> Array:
+    def fill_with_ones(self, values: Array, ops: Ops, *, size: int) -> Array:
         """Give (…, parts · size) with ones where nothing is adapted, for (…, adapted · size)."""
         rest = (slice(None),) * (len(values.shape) - 1)
         ones = ops.zeros(*values.shape[:-1], size) + 1.0
         cells = [
-            ones if part is None else values[(*rest, slice(part * size, (part + 1) * size))]
-            for part in self.parts
+            ones if part is None else values[(*rest, slice(part * size, (part + 1) * size))] for part in self.parts
         ]
         return ops.concat(cells, len(rest))
 
@@ -106,7 +105,7 @@ class FusedScaled:
         """Give the new rows; see `deltareg.delta.maths.formula.Update`."""
         given = ops.load(self.vector).reshape(1, -1)
         size = given.shape[1] // self.blocks.adapted
-        factors = self.blocks.filled(given, ops, size=size) * self.scale
+        factors = self.blocks.fill_with_ones(given, ops, size=size) * self.scale
         if self.along == "rows":
             flat = factors.reshape(-1, *[1] * (len(weight.shape) - 1))
             return weight * flat[start:stop]
@@ -151,4 +150,4 @@ def _wide(gates: Array, blocks: FusedParts, ops: Ops, *, size: int) -> Array:
     width = size // len(blocks.parts)
     ones = ops.zeros(*gates.shape[:-1], width) + 1.0
     cells = [gates[:, :, at : at + 1] * ones for at in range(blocks.adapted)]
-    return blocks.filled(ops.concat(cells, 2), ops, size=width)
+    return blocks.fill_with_ones(ops.concat(cells, 2), ops, size=width)

@@ -62,10 +62,7 @@ class BaseLayers:
         sites = sites_of(base)
         if sites is None or not sites.layers:
             told = f"the layers of model type {base.names.model_type[:80]!r} are not known here"
-            fix = (
-                "add registry/deltareg/delta/sites/<model_type>.json, which says where adapters "
-                "go in"
-            )
+            fix = "add registry/deltareg/delta/sites/<model_type>.json, which says where adapters go in"
             raise Refused([Problem("unknown_kind", told, fix=fix)])
         return cls(base, sites)
 

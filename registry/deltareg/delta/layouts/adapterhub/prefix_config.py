@@ -62,7 +62,7 @@ def read_prefix(fields: Fields) -> AdapterPrefixConfig:
 
 def read_prompt(fields: Fields) -> PromptLength:
     """Read the method's fields; what is refused is noted in `fields`."""
-    fields.ignored("prompt_init", "prompt_init_text", "random_uniform_scale")
+    fields.ignore("prompt_init", "prompt_init_text", "random_uniform_scale")
     if fields.value("combine") not in {None, "prefix"}:
         fields.refuse("combine", "is not prefix: a prompt after the first token is not supported")
     return PromptLength(fields.integer("prompt_length", 10))

@@ -12,7 +12,7 @@ from deltareg.delta.layouts.adapterhub.bottlenecks import SequenceGate
 from deltareg.delta.layouts.adapterhub.hub_kind import Adapter
 from deltareg.delta.layouts.adapterhub.parameters import ModuleParameters
 from deltareg.delta.layouts.adapterhub.prefix_config import AdapterPrefixConfig
-from deltareg.delta.layouts.adapterhub.prefixes import FlatKeyValues, ComputedKeyValues, PrefixGate
+from deltareg.delta.layouts.adapterhub.prefixes import ComputedKeyValues, FlatKeyValues, PrefixGate
 from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.sites import Layer
@@ -23,9 +23,7 @@ POOLS = "prefix_tunings"
 _GATES = "prefix_gates"
 _POOL = "prefix_tuning"
 # Types of network whose attentions the library has patched by hand, and that are known here.
-_PATCHED = frozenset({
-    "bert", "gpt2", "llama", "mistral", "mt5", "roberta", "t5", "vit", "xlm-roberta",
-})  # fmt: skip
+_PATCHED = frozenset({"bert", "gpt2", "llama", "mistral", "mt5", "roberta", "t5", "vit", "xlm-roberta"})
 # Those whose first layer makes the position bias of all; it does not fit layers that differ.
 _BIASED = frozenset({"mt5", "t5"})
 
@@ -76,10 +74,7 @@ def plan_prefix(plan: EffectPlan, adapter: Adapter, settings: AdapterPrefixConfi
         counts[site.key] += 1
     if not _has_keys(plan, pool, counts):
         return
-    vectors = {
-        key: _Maker(plan, adapter, settings, shape, key, count, pool)
-        for key, count in counts.items()
-    }
+    vectors = {key: _Maker(plan, adapter, settings, shape, key, count, pool) for key, count in counts.items()}
     for site in sites:
         maker = vectors[site.key]
         made, consumes = maker.make(site.row)
@@ -243,7 +238,6 @@ def _gate(
         return None, {}
     features = (*parameters.shape("weight"), 0, 0)[1]
     gate = SequenceGate(
-        parameters.take("weight", (settings.gates, features)),
-        parameters.take("bias", (settings.gates,)),
+        parameters.take("weight", (settings.gates, features)), parameters.take("bias", (settings.gates,))
     )
     return (PrefixGate(gate), parameters.roles) if parameters.finish() else (None, {})

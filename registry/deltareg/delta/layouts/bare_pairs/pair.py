@@ -43,19 +43,17 @@ class PairUpdate:
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
         left = Factor(self.down, flipped=True) if self.is_flipped else Factor(self.up)
         product = left.rows(start, stop, ops) @ self._right(ops)
-        return weight + self._scaled(product, ops).reshape(*weight.shape)
+        return weight + self._scale_by_alpha(product, ops).reshape(*weight.shape)
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
         """Give left (n_out, r) with the scale in it, right (r, n_in) and one."""
         left = Factor(self.down, flipped=True) if self.is_flipped else Factor(self.up)
-        return self._scaled(left.whole(ops), ops), self._right(ops), 1.0
+        return self._scale_by_alpha(left.whole(ops), ops), self._right(ops), 1.0
 
     def fault(self, ops: Ops) -> Problem | None:
         """Refuse an alpha of zero, which some programs take for the rank and others for zero."""
         alpha = self.alpha
-        if alpha is None or np.any(
-            to_f32(view(alpha.read(), alpha.dtype, alpha.shape), alpha.dtype)
-        ):
+        if alpha is None or np.any(to_f32(view(alpha.read(), alpha.dtype, alpha.shape), alpha.dtype)):
             return None
         told = "alpha is zero: some programs read that as no change, others as a scale of one"
         return Problem("bad_config", told, tensor=alpha.name, fix="write the alpha you mean")
@@ -88,7 +86,7 @@ class PairUpdate:
         kernel = ops.permute(product.reshape(rank, cells, inputs), 0, 2, 1)
         return kernel.reshape(rank, inputs * cells)
 
-    def _scaled(self, array: Array, ops: Ops) -> Array:
+    def _scale_by_alpha(self, array: Array, ops: Ops) -> Array:
         if self.alpha is None:
             return array
         return array * (ops.load(self.alpha).reshape(1, 1) / self.rank)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Match, Tensors
 from deltareg.delta.kind_value import DeltaOfValue
-from deltareg.delta.layouts.bare_pairs.plan import PairTensorName, PairPlan, Where, plan_pairs, ranks_of
+from deltareg.delta.layouts.bare_pairs.plan import PairPlan, PairTensorName, Where, plan_pairs, ranks_of
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from deltareg.delta.kind import BaseView, Effect, Tensors, WeightUpdate
 from deltareg.delta.layouts.bare_pairs.pair import PairUpdate
-from deltareg.delta.layouts.plain_weights import taken_twice, report_unapplied
+from deltareg.delta.layouts.plain_weights import report_unapplied, taken_twice
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -38,11 +38,7 @@ class PairPlan:
 
 
 def plan_pairs(
-    tensors: Tensors,
-    base: BaseView,
-    *,
-    read: Callable[[str], PairTensorName | None],
-    find: Callable[[str], Where],
+    tensors: Tensors, base: BaseView, *, read: Callable[[str], PairTensorName | None], find: Callable[[str], Where]
 ) -> PairPlan:
     """Say what pairs do, or what is wrong with them.
 

@@ -38,10 +38,7 @@ _SINGLE = {
     "linear2": ("proj_out",),
     "modulation.lin": ("norm.linear",),
 }
-_BLOCKS = {
-    "transformer_blocks": ("double_blocks", _DOUBLE),
-    "single_transformer_blocks": ("single_blocks", _SINGLE),
-}
+_BLOCKS = {"transformer_blocks": ("double_blocks", _DOUBLE), "single_transformer_blocks": ("single_blocks", _SINGLE)}
 _BLOCK = re.compile(r"(transformer_blocks|single_transformer_blocks)\.(\d{1,4})\..+")
 
 

@@ -14,14 +14,19 @@ from deltareg.delta.layouts.originals.original import OriginalModule
 from deltareg.documents.json_values import is_count, is_list
 
 _OUTSIDE = {
-    "conv_in": "input_blocks.0.0", "conv_out": "out.2",
-    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
-}  # fmt: skip
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
 _IN_RESNET = {
-    "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "conv2": "out_layers.3",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
-}  # fmt: skip
+}
 _BLOCK = re.compile(
     r"(?P<way>down|up)_blocks\.(?P<block>\d{1,3})\."
     r"(?P<sort>resnets|attentions|downsamplers|upsamplers)\.(?P<at>\d{1,3})\.(?P<rest>.+)"
@@ -30,9 +35,7 @@ _MOST = 1000
 _MIDDLE = re.compile(r"mid_block\.(?P<sort>resnets|attentions)\.(?P<at>\d{1,3})\.(?P<rest>.+)")
 
 
-def originals(
-    modules: Collection[str], config: Mapping[str, object]
-) -> Iterator[tuple[str, OriginalModule]]:
+def originals(modules: Collection[str], config: Mapping[str, object]) -> Iterator[tuple[str, OriginalModule]]:
     """Give original paths of a UNet's modules.
 
     Args:

@@ -16,16 +16,16 @@ _OUTSIDE = {
     "proj_out": "head.head",
 }
 _ATTENTIONS = {"attn1": "self_attn", "attn2": "cross_attn"}
-_IN_ATTENTION = {
-    "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o", "add_k_proj": "k_img",
-    "add_v_proj": "v_img",
-}  # fmt: skip
+_IN_ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o", "add_k_proj": "k_img", "add_v_proj": "v_img"}
 _IN_BLOCK = {
-    **{f"{ours}.{module}": f"{theirs}.{path}" for ours, theirs in _ATTENTIONS.items()
-       for module, path in _IN_ATTENTION.items()},
+    **{
+        f"{ours}.{module}": f"{theirs}.{path}"
+        for ours, theirs in _ATTENTIONS.items()
+        for module, path in _IN_ATTENTION.items()
+    },
     "ffn.net.0.proj": "ffn.0",
     "ffn.net.2": "ffn.2",
-}  # fmt: skip
+}
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
 
 

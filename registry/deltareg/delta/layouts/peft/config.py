@@ -10,16 +10,22 @@ from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
 
 CONFIG_FILE = "adapter_config.json"
-_LIBRARIES = frozenset(
-    {"transformers", "diffusers", "sentence_transformers", "timm", "torchvision"}
-)
+_LIBRARIES = frozenset({"transformers", "diffusers", "sentence_transformers", "timm", "torchvision"})
 _UNSLOTH = "unsloth_fixed"  # a mark of what Unsloth has loaded; the library passes over it
 # Said for people or for training; no value of theirs changes what the delta does.
-_INFORMATION = frozenset({
-    "base_model_name_or_path", "revision", "task_type", "inference_mode", "peft_version",
-    "lora_dropout", "runtime_config", "peft_type",
-    _UNSLOTH,
-})  # fmt: skip
+_INFORMATION = frozenset(
+    {
+        "base_model_name_or_path",
+        "revision",
+        "task_type",
+        "inference_mode",
+        "peft_version",
+        "lora_dropout",
+        "runtime_config",
+        "peft_type",
+        _UNSLOTH,
+    }
+)
 _LONGEST = 1024
 _LARGEST = 1e6
 
@@ -37,14 +43,15 @@ def peft_type(files: DeltaFiles) -> str:
 
 def missing_config() -> Refused:
     """Give the refusal of tensors that came without their config."""
-    return Refused([
-        Problem(
-            "missing_config",
-            f"the tensors are those of a peft delta, and {CONFIG_FILE} is missing: the scale is in"
-            " it alone",
-            fix=f"put {CONFIG_FILE} beside the tensors; save_pretrained() writes it",
-        )
-    ])  # fmt: skip
+    return Refused(
+        [
+            Problem(
+                "missing_config",
+                f"the tensors are those of a peft delta, and {CONFIG_FILE} is missing: the scale is in it alone",
+                fix=f"put {CONFIG_FILE} beside the tensors; save_pretrained() writes it",
+            )
+        ]
+    )
 
 
 def canonical_number(value: float) -> int | str:
@@ -137,13 +144,13 @@ class Fields:
         """Read a field whose type the caller checks."""
         return self._take(name)
 
-    def unsupported(self, *names: str) -> None:
+    def refuse_unsupported(self, *names: str) -> None:
         """Refuse fields that change what the delta does and that this kind cannot apply."""
         for name in names:
             if _says_something(self._take(name)):
                 self.refuse(name, "is not supported: it changes what the delta does")
 
-    def ignored(self, *names: str) -> None:
+    def ignore(self, *names: str) -> None:
         """Pass over fields that matter in training only."""
         for name in names:
             self._take(name)
@@ -151,9 +158,7 @@ class Fields:
     def refuse(self, name: str, why: str, *, code: str = "bad_config", fix: str = "") -> None:
         """Note that a field cannot be accepted."""
         shown = str(self._config.get(name))[:80]
-        self._problems.append(
-            Problem(code, f"{CONFIG_FILE}: {name} {why} (it is {shown})", fix=fix or _FIX)
-        )
+        self._problems.append(Problem(code, f"{CONFIG_FILE}: {name} {why} (it is {shown})", fix=fix or _FIX))
 
     def finish(self) -> None:
         """Refuse the config when a problem was found or a field was never read.
@@ -175,12 +180,7 @@ class Fields:
         self._known.add("auto_mapping")
         mapping = self._config.get("auto_mapping")
         if mapping is not None and not _is_plain_mapping(mapping):
-            self.refuse(
-                "auto_mapping",
-                "names code to import",
-                code="custom_code",
-                fix="set auto_mapping to null",
-            )
+            self.refuse("auto_mapping", "names code to import", code="custom_code", fix="set auto_mapping to null")
         for name in ("base_model_name_or_path", "revision", "task_type", "peft_version"):
             value = self._config.get(name)
             if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):

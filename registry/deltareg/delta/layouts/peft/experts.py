@@ -140,12 +140,7 @@ def plan_experts(
 
 
 def _plan_parameter(
-    plan: EffectPlan,
-    path: str,
-    roles: Mapping[str, str],
-    factoring: FactorSettings,
-    tensors: Tensors,
-    base: BaseView,
+    plan: EffectPlan, path: str, roles: Mapping[str, str], factoring: FactorSettings, tensors: Tensors, base: BaseView
 ) -> None:
     name = next(iter(roles.values()))
     if set(roles) != set(_ROLES):
@@ -245,11 +240,7 @@ def _containers(base: BaseView) -> set[str]:
 def _find_unadapted(container: str, wanted: Suffixes, base: BaseView) -> list[Problem]:
     """Find the parameters that the config asks for in a module without factors."""
     spelled = [container, *(f"{prefix}.{container}" for prefix in base.names.rules.strip)]
-    lost = [
-        name
-        for name in _PARAMETERS
-        if any(wanted.first(f"{module}.{name}") is not None for module in spelled)
-    ]
+    lost = [name for name in _PARAMETERS if any(wanted.first(f"{module}.{name}") is not None for module in spelled)]
     fix = "save the delta again from the training process; part of it was lost"
     told = f"has no tensors for {container}.{{}}, and the config targets it"
     return [Problem("missing_tensors", f"it {told.format(name)}", fix=fix) for name in lost]

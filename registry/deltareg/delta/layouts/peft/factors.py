@@ -9,12 +9,17 @@ from deltareg.delta.layouts.peft.modules import is_stored_transposed, weight_of
 from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, Suffixes
 from deltareg.delta.maths.formula import Array, Ops, Tensor, Update
-from deltareg.delta.maths.updates import ScaledAddition, Factor, LowRank, WeightDecomposed, OrthonormalRemoval, PrincipalRemoval
+from deltareg.delta.maths.updates import (
+    Factor,
+    LowRank,
+    OrthonormalRemoval,
+    PrincipalRemoval,
+    ScaledAddition,
+    WeightDecomposed,
+)
 from deltareg.errors import Problem
 
-MARKERS = frozenset({
-    "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector",
-})  # fmt: skip
+MARKERS = frozenset({"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"})
 ROLES: dict[tuple[str, str], str] = {
     ("lora_A", "weight"): "lora_A",
     ("lora_B", "weight"): "lora_B",
@@ -57,14 +62,14 @@ class FactorSettings:
 
     def rank(self, module: str) -> int:
         """Give the rank that the config says a module (or parameter) has."""
-        return int(self.ranks.of(self._named(module), self.r))
+        return int(self.ranks.of(self._find_pattern_name(module), self.r))
 
     def scale(self, module: str, rank: int) -> float:
         """Give the factor on B·A for a module (or parameter)."""
-        alpha = self.alphas.of(self._named(module), self.alpha)
+        alpha = self.alphas.of(self._find_pattern_name(module), self.alpha)
         return alpha / math.sqrt(rank) if self.is_rank_stabilised else alpha / rank
 
-    def _named(self, module: str) -> str:
+    def _find_pattern_name(self, module: str) -> str:
         """Give the name that patterns mean: the weight's own, where that is what was targeted."""
         weight = f"{module}.weight"
         return module if self.parameters.first(weight) is None else weight
@@ -194,9 +199,7 @@ class _Planner:
             told = f"{self.site.target} is a convolution in groups, which no LoRA here is for"
             self._refuse("unknown_kind", told, b.name, "leave it out of target_modules")
             return False
-        message = (
-            f"A {list(a.shape)} and B {list(b.shape)} are not of rank {rank}, as the config says"
-        )
+        message = f"A {list(a.shape)} and B {list(b.shape)} are not of rank {rank}, as the config says"
         self._refuse("rank", message, a.name, "the config must be the one that was trained with")
         return False
 
@@ -208,9 +211,7 @@ class _Planner:
         ):
             name = self.site.roles.get(role)
             if is_set and name is None:
-                self._refuse(
-                    "missing_tensors", f"{flag} is set, and no {role} came with it", a.name
-                )
+                self._refuse("missing_tensors", f"{flag} is set, and no {role} came with it", a.name)
             if name is not None and not is_set:
                 self._refuse("unexpected_tensors", f"{flag} is not set, and {role} came", name)
             if is_set != (name is not None):
@@ -265,9 +266,7 @@ class _Planner:
     def _change(self, a: Tensor, b: Tensor, *, scale: float, is_flipped: bool) -> None:
         site = self.site
         first, second = (a, b) if is_flipped else (b, a)
-        low_rank = LowRank(
-            Factor(first, flipped=is_flipped), Factor(second, flipped=is_flipped), scale
-        )
+        low_rank = LowRank(Factor(first, flipped=is_flipped), Factor(second, flipped=is_flipped), scale)
         update: Update = low_rank
         if self.factoring.is_decomposed:
             magnitude = self.tensors[site.roles["lora_magnitude"]]

@@ -54,9 +54,7 @@ class PeftTensorNames:
     adapters: tuple[str, ...] = ()
 
 
-def read_keys(
-    names: Iterable[str], markers: frozenset[str], *, parameters: Iterable[str] = ()
-) -> PeftTensorNames:
+def read_keys(names: Iterable[str], markers: frozenset[str], *, parameters: Iterable[str] = ()) -> PeftTensorNames:
     """Take tensor names apart.
 
     Args:
@@ -102,9 +100,7 @@ def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
     return next((part for part in rest if part != BASE_LAYER), "") in markers
 
 
-def _adapter_names(
-    names: Iterable[str], markers: frozenset[str], parameters: set[str]
-) -> tuple[str, ...]:
+def _adapter_names(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> tuple[str, ...]:
     """Give the adapter names that follow the kind's markers, the commonest first."""
     found: Counter[str] = Counter()
     reserved = {*parameters, *markers, *_WRAPPERS}

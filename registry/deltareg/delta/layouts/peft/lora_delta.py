@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Tensors
-from deltareg.delta.layouts.peft.config import (
-    Fields,
-    canonical_number,
-    peft_source,
-)
+from deltareg.delta.layouts.peft.config import Fields, canonical_number, peft_source
 from deltareg.delta.layouts.peft.experts import plan_experts
 from deltareg.delta.layouts.peft.factors import MARKERS, ROLES, FactorSettings, plan_factors
 from deltareg.delta.layouts.peft.keys import read_keys
@@ -26,11 +22,18 @@ from deltareg.delta.layouts.peft.modules import (
     untie,
     weight_of,
 )
-from deltareg.delta.layouts.peft.saved import SavedModules, EffectPlan, plan_saved
+from deltareg.delta.layouts.peft.saved import EffectPlan, SavedModules, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
 from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, Suffix, format_entry, suffix
-from deltareg.delta.layouts.peft.targets import TargetModules, read_numbers, read_parameters, read_saved, read_targets, with_weights
+from deltareg.delta.layouts.peft.targets import (
+    TargetModules,
+    read_numbers,
+    read_parameters,
+    read_saved,
+    read_targets,
+    with_weights,
+)
 from deltareg.delta.layouts.peft.tied_rows import two_readings
 from deltareg.delta.layouts.peft.trained import TrainedNetwork, read_trained
 from deltareg.delta.shapes import header_tensors
@@ -41,14 +44,18 @@ _PLAIN_STARTS = frozenset({"gaussian", "eva", "orthogonal", "mica"})
 _LOST_STARTS = ("pissa_niter_", "corda", "loftq", "lora_ga")
 _TIED_ENDS = frozenset({"embed_tokens", "lm_head"})
 _UNSUPPORTED = (
-    "alora_invocation_tokens", "arrow_config", "enable_lora", "kasa_config", "layer_replication",
-    "megatron_config", "monteclora_config", "use_bdlora", "use_qalora",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "enable_lora",
+    "kasa_config",
+    "layer_replication",
+    "megatron_config",
+    "monteclora_config",
+    "use_bdlora",
+    "use_qalora",
     "velora_config",
-)  # fmt: skip
-_TRAINING_ONLY = (
-    "corda_config", "eva_config", "loftq_config", "lora_ga_config", "megatron_core",
-    "qalora_group_size",
-)  # fmt: skip
+)
+_TRAINING_ONLY = ("corda_config", "eva_config", "loftq_config", "lora_ga_config", "megatron_core", "qalora_group_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +138,8 @@ class LoraDelta:
         refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA", base=base)
         if hit:
             plan.problems += hold_against_config(
-                hit, modules, self.targets, self.trained, base,
-                with_twins=self.declared.with_twins, converts=True,
-            )  # fmt: skip
+                hit, modules, self.targets, self.trained, base, with_twins=self.declared.with_twins, converts=True
+            )
         plan.problems += two_readings(plan.effects, self.trained, base)
         if not self.declared.with_twins:
             untie(plan, base)
@@ -155,8 +161,8 @@ def read_lora(config: Mapping[str, object], files: DeltaFiles, base: BaseView) -
     fields = Fields(config)
     if config.get("peft_type") != "LORA":
         fields.refuse("peft_type", "does not say LORA, and the tensors are those of a LoRA")
-    fields.unsupported(*_UNSUPPORTED)
-    fields.ignored(*_TRAINING_ONLY)
+    fields.refuse_unsupported(*_UNSUPPORTED)
+    fields.ignore(*_TRAINING_ONLY)
     saved = read_saved(fields, task_type=config.get("task_type"))
     factoring = _factoring(fields)
     targets = read_targets(fields, saved=saved)
@@ -236,9 +242,7 @@ def _token_rows(fields: Fields) -> tuple[tuple[Suffix | None, tuple[int, ...]], 
     value = fields.value("trainable_token_indices")
     if value is None:
         return ()
-    tables: dict[str, object] = (
-        cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
-    )
+    tables: dict[str, object] = cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
     found: list[tuple[Suffix | None, tuple[int, ...]]] = []
     for name, rows in tables.items():
         module, numbers = suffix(name) if name else None, _row_numbers(rows)

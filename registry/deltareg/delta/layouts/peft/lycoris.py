@@ -36,7 +36,7 @@ class LycorisSettings:
 
 def read_settings(fields: Fields) -> LycorisSettings:
     """Read rank, scale and what is done to kernels."""
-    fields.ignored("init_weights", "module_dropout", "rank_dropout")
+    fields.ignore("init_weights", "module_dropout", "rank_dropout")
     return LycorisSettings(
         r=fields.integer("r", 8),
         alpha=fields.number("alpha", 8),

@@ -8,7 +8,7 @@ from deltareg.delta.layouts.peft.keys import PREFIX, PeftTensorName, PeftTensorN
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.delta.layouts.peft.saved import EffectPlan
 from deltareg.delta.layouts.peft.spellings import RENAME, SuffixFinder
-from deltareg.delta.maths.updates import RowExtension, RowReplacement, IdentityUpdate
+from deltareg.delta.maths.updates import IdentityUpdate, RowExtension, RowReplacement
 
 Roles = Mapping[tuple[str, str], str]
 _SEVERAL = 2

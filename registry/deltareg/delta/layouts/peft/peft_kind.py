@@ -32,7 +32,7 @@ from deltareg.delta.layouts.peft.modules import (
     untie,
     weight_of,
 )
-from deltareg.delta.layouts.peft.saved import SavedModules, EffectPlan, plan_saved
+from deltareg.delta.layouts.peft.saved import EffectPlan, SavedModules, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
 from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import ModuleNumbers, format_entry
@@ -223,10 +223,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
 
     def config(self) -> dict[str, object]:
         """Every field of the settings, and what is saved whole."""
-        own = {
-            f.name: _plain(getattr(self.settings, f.name))
-            for f in fields(cast("DataclassInstance", self.settings))
-        }
+        own = {f.name: _plain(getattr(self.settings, f.name)) for f in fields(cast("DataclassInstance", self.settings))}
         saved = {"bias": self.declared.bias, "modules_to_save": sorted(self.declared.required)}
         return {**own, **saved, "fan_in_fan_out": self.told_transposed}
 
@@ -259,9 +256,14 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type, base=base)
         if hit:
             plan.problems += hold_against_config(
-                hit, modules, self.targets, self.trained, base,
-                rank=1 if kind.has_vectors else 2, with_twins=kind.with_twins,
-            )  # fmt: skip
+                hit,
+                modules,
+                self.targets,
+                self.trained,
+                base,
+                rank=1 if kind.has_vectors else 2,
+                with_twins=kind.with_twins,
+            )
         refuse_half_grown(plan, base)
         plan.problems += two_readings(plan.effects, self.trained, base)
         untie(plan, base)
@@ -284,9 +286,16 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         by_role = {role: tensors[name] for name, role in {**shared, **own}.items()}
         grown = plan.grown.get(target)
         return Site(
-            module, by_role, target, reads, grown or base.tensors[reads or target].shape,
-            {**consumed, **own}, base, self.told_transposed, grown=grown,
-        )  # fmt: skip
+            module,
+            by_role,
+            target,
+            reads,
+            grown or base.tensors[reads or target].shape,
+            {**consumed, **own},
+            base,
+            self.told_transposed,
+            grown=grown,
+        )
 
 
 def _has_roles(plan: EffectPlan, site: Site, kind: PeftKind[S]) -> bool:

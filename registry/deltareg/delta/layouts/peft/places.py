@@ -27,7 +27,7 @@ class SeededPlaces:
     seed: int
     flipped: bool
 
-    def drawn(self) -> tuple[Integers, Integers]:
+    def draw(self) -> tuple[Integers, Integers]:
         """Give rows and columns in the weight as it is stored."""
         n_in = self.shape[0] if self.flipped else self.shape[1]
         flat = start_of_permutation(self.shape[0] * self.shape[1], self.count, self.seed)
@@ -54,9 +54,7 @@ def places(site: Site, role: str, seed: int) -> SeededPlaces:
     size = site.shape[0] * site.shape[1]
     if count > size or count > _MOST:
         most = f"and at most {_MOST} are supported"
-        raise site.refuse(
-            "shape", f"{count} values for {site.target} {list(site.shape)}, {most}", role
-        )
+        raise site.refuse("shape", f"{count} values for {site.target} {list(site.shape)}, {most}", role)
     if size >= TOO_MANY:
         told = f"the places in {site.target} {list(site.shape)} cannot be drawn again without torch"
         raise site.refuse("not_self_contained", told, role)

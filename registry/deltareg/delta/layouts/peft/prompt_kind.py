@@ -20,7 +20,7 @@ from deltareg.delta.layouts.peft.config import (
 )
 from deltareg.delta.layouts.peft.keys import PREFIX, PeftTensorName, read_keys
 from deltareg.delta.layouts.peft.modules import refuse_without_modules
-from deltareg.delta.layouts.peft.saved import SavedModules, EffectPlan, plan_saved
+from deltareg.delta.layouts.peft.saved import EffectPlan, SavedModules, plan_saved
 from deltareg.delta.layouts.peft.targets import read_saved
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
@@ -104,7 +104,7 @@ class PromptKind:
             fields.refuse("num_transformer_submodules", told)
         saved = read_saved(fields, task_type=config.get("task_type"))
         required = fields.texts("modules_to_save")
-        fields.ignored(*self.training)
+        fields.ignore(*self.training)
         fields.finish()
         return PromptDelta(self, sizes, SavedModules(saved, required), peft_source(config))
 

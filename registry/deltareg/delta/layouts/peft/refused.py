@@ -5,9 +5,7 @@ REASONS = {
         "it is not self-contained: which outputs each of its factors adds to follows from a"
         " clustering of the base's weight that is not saved"
     ),
-    "MULTITASK_PROMPT_TUNING": (
-        "it multiplies its prompt with factors of a task whose number comes with each input"
-    ),
+    "MULTITASK_PROMPT_TUNING": ("it multiplies its prompt with factors of a task whose number comes with each input"),
     "OSF": (
         "it is not self-contained: it replaces singular components that are worked out from the"
         " base on every load, and those of nearly equal size come out differently"

@@ -18,9 +18,7 @@ def inputs_of(site: Site) -> int:
         Refused: `shape`: it is stored (in, out), and the library adapts no such layer in this way.
     """
     if site.base.names.is_transposed(site.reads or site.target):
-        raise site.refuse(
-            "shape", f"{site.target} is stored (in, out), and the library turns no such layer"
-        )
+        raise site.refuse("shape", f"{site.target} is stored (in, out), and the library turns no such layer")
     return site.out_in()[1]
 
 

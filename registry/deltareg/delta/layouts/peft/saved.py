@@ -13,13 +13,12 @@ from deltareg.delta.kind import Addition, BaseCopy, BaseView, Effect, Tensors, W
 from deltareg.delta.layouts.peft.keys import BASE_LAYER, ORIGINAL, SAVED, TOKENS, PeftTensorName
 from deltareg.delta.layouts.peft.suffixes import Suffix
 from deltareg.delta.maths.formula import Tensor
-from deltareg.delta.maths.updates import RowExtension, Replacement, RowReplacement
+from deltareg.delta.maths.updates import Replacement, RowExtension, RowReplacement
 from deltareg.errors import Problem
 
-_EMBEDDINGS = frozenset({
-    "embed_tokens", "lm_head", "wte", "word_embeddings", "shared", "embed_in", "embed_out",
-    "tok_embeddings",
-})  # fmt: skip
+_EMBEDDINGS = frozenset(
+    {"embed_tokens", "lm_head", "wte", "word_embeddings", "shared", "embed_in", "embed_out", "tok_embeddings"}
+)
 _ROWS = "trainable_tokens_delta"
 _USUAL_HEADS = frozenset({"classifier", "score", "qa_outputs"})
 _HEADED = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
@@ -99,9 +98,7 @@ def plan_saved(
     given = {base.names.tensor(path) for path in groups}
     _require_modules(plan, declared, given, present, groups, base)
     if declared.tokens and not any(TOKENS in group for group in groups.values()):
-        plan.refuse(
-            "missing_tensors", "trainable_token_indices is set, and no rows came with it", ""
-        )
+        plan.refuse("missing_tensors", "trainable_token_indices is set, and no rows came with it", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +117,9 @@ class _Parameter:
         """Add this parameter's effects, or say what is wrong."""
         own, saved = self.group.get(""), self.group.get(SAVED)
         if saved is not None or (own is not None and self._is_declared(own)):
-            self._saved([key for key in (saved, own) if key is not None])
+            self._take_saved([key for key in (saved, own) if key is not None])
         elif own is not None:
-            self._undeclared(own, adapted)
+            self._take_undeclared(own, adapted)
         layer = self.group.get(BASE_LAYER)
         if layer is not None and self._is_trained_bias(layer, adapted):
             self._replace(layer, {layer.name: "bias"})
@@ -133,7 +130,7 @@ class _Parameter:
         if TOKENS in self.group:
             self._rows(self.group[TOKENS])
 
-    def _saved(self, keys: list[PeftTensorName]) -> None:
+    def _take_saved(self, keys: list[PeftTensorName]) -> None:
         key = keys[0]
         if not self._is_declared(key):
             self._refuse_override(key)
@@ -171,7 +168,7 @@ class _Parameter:
             return
         self.plan.effects.append(Addition(self.path, self.tensors[key.name], consumes))
 
-    def _undeclared(self, key: PeftTensorName, adapted: frozenset[str]) -> None:
+    def _take_undeclared(self, key: PeftTensorName, adapted: frozenset[str]) -> None:
         weight, _ = self._weight()
         if self._is_trained_bias(key, adapted):
             self._replace(key, {key.name: "bias"})

@@ -33,7 +33,7 @@ class SecondAttention:
         groups, width = self.shape.heads, self.shape.width
         each = self.heads // groups  # so many heads share keys and values, one after the other
         size = groups * each * width
-        queries, keys, values = self._projected(seen, ops, size)
+        queries, keys, values = self._project_prompt(seen, ops, size)
         queries = queries.reshape(rows, tokens, self.heads, width)
         if COSINES in seen.arrays:
             queries = _rotate_queries(queries, seen.arrays[COSINES], seen.arrays[SINES], ops)
@@ -46,7 +46,7 @@ class SecondAttention:
         found = found.reshape(rows, tokens, size)
         return value + (seen.functions[OUT](found) if OUT in seen.functions else found)
 
-    def _projected(self, seen: HookInputs, ops: Ops, size: int) -> tuple[Array, Array, Array]:
+    def _project_prompt(self, seen: HookInputs, ops: Ops, size: int) -> tuple[Array, Array, Array]:
         """Give the layer's queries (rows, tokens, …), and the prompt's keys and values (n, …)."""
         _, count, features = self.prompt.shape
         prompt, queries = ops.load(self.prompt).reshape(count, features), seen.arrays[QUERIES]

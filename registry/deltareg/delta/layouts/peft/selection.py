@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.spellings import headed_path, path_in_library, served_path
-from deltareg.delta.layouts.peft.targets import ALL_LINEAR, TargetModules, template_of, find_unadapted
+from deltareg.delta.layouts.peft.targets import ALL_LINEAR, TargetModules, find_unadapted, template_of
 from deltareg.delta.layouts.peft.trained import TrainedNetwork
 from deltareg.errors import Problem
 
@@ -46,19 +46,13 @@ def hold_against_config(
     dropped = [module for module in own if not _is_selected(module, targets, base)]
     if dropped and with_twins:
         kept = {base.names.canonical(f"{module}.weight") for module in own.keys() - {*dropped}}
-        dropped = [
-            module for module in dropped if not base.names.sharers(f"{module}.weight").keys() & kept
-        ]
+        dropped = [module for module in dropped if not base.names.sharers(f"{module}.weight").keys() & kept]
     if len(dropped) == len(own) and all(targets.listed.first(m) is None for m in dropped):
         return [_fits_nothing(own, targets)]
     return [
         *find_unadapted(hit, targets, base, same_class=is_same, rank=rank),
         *_report_unselected(dropped, own),
-        *(
-            _unreachable(hit, own, targets, trained, base, converts=converts)
-            if trained.is_headed
-            else ()
-        ),
+        *(_unreachable(hit, own, targets, trained, base, converts=converts) if trained.is_headed else ()),
     ]
 
 
@@ -101,7 +95,7 @@ def _unreachable(
         served = find(target, base)
         if path_in_library(module, base, converts=converts) == served or not served:
             continue
-        prefix = served.removesuffix(f".{base.names.renamed(module)}")
+        prefix = served.removesuffix(f".{base.names.apply_renames(module)}")
         # An old name that the config asks for by its own last part fails in the library, aloud.
         if prefix != served or _is_selected(served, targets, base):
             lost[f"{prefix}." if prefix != served else ""].append((module, served))
@@ -111,8 +105,7 @@ def _unreachable(
             f"{len(found)} modules {_describe_mismatch(prefix, *found[0])} under which {trained.on} has"
             " them: the library would apply none of their tensors, without an error",
             tensor=next(iter(modules[found[0][0]].values())),
-            fix=f"rename {found[0][0]} to {found[0][1]}, and so on: deltareg convert PATH --out DIR"
-            " --base BASE",
+            fix=f"rename {found[0][0]} to {found[0][1]}, and so on: deltareg convert PATH --out DIR --base BASE",
         )
         for prefix, found in lost.items()
     ]

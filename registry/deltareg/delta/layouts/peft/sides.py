@@ -88,9 +88,7 @@ def plain_layer(site: Site, n_out: int, n_in: int) -> None:
         raise site.refuse("shape", told, fix="check the base")
 
 
-def low_rank(
-    site: Site, left: LowRankSide, right: LowRankSide, *, out_in: tuple[int, int], scale: float
-) -> LowRank:
+def low_rank(site: Site, left: LowRankSide, right: LowRankSide, *, out_in: tuple[int, int], scale: float) -> LowRank:
     """Give W + scale · left @ right, the right way round.
 
     Args:

@@ -34,9 +34,7 @@ def suffix(text: str) -> Suffix | None:
 
     The library itself writes "anything, then a dot" before some names, which means the same.
     """
-    plain = (
-        text.removeprefix(ANYWHERE).removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
-    )
+    plain = text.removeprefix(ANYWHERE).removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
     return Suffix(plain, text.startswith("^")) if LITERAL.fullmatch(plain) else None
 
 

@@ -51,9 +51,7 @@ class TargetModules:
 
     def leaves_out(self, module: str) -> bool:
         """Whether the config says that a module is not adapted."""
-        return self.excluded.first(module) is not None or any(
-            is_within(module, name) for name in self.saved
-        )
+        return self.excluded.first(module) is not None or any(is_within(module, name) for name in self.saved)
 
     def _is_in_layers(self, module: str) -> bool:
         if self.layers is None:
@@ -90,9 +88,7 @@ def read_parameters(fields: Fields) -> Suffixes:
 
 def with_weights(targets: TargetModules, parameters: Suffixes) -> TargetModules:
     """Add to the modules that are asked for those whose weight is asked for as a parameter."""
-    ends = [
-        e.text.removesuffix(".weight") for e in parameters.entries if e.text.endswith(".weight")
-    ]
+    ends = [e.text.removesuffix(".weight") for e in parameters.entries if e.text.endswith(".weight")]
     listed = Suffixes.of([*targets.listed.entries, *(Suffix(end) for end in ends)])
     return replace(targets, listed=listed)
 

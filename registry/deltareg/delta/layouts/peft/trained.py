@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import auto_class
 
-_CLASS_OF_TASK = {
-    "CAUSAL_LM": ("ForCausalLM", "LMHeadModel"),
-    "SEQ_2_SEQ_LM": ("ForConditionalGeneration",),
-}
+_CLASS_OF_TASK = {"CAUSAL_LM": ("ForCausalLM", "LMHeadModel"), "SEQ_2_SEQ_LM": ("ForConditionalGeneration",)}
 # Tasks whose classes put a head on the plain network, which is then below an attribute of theirs.
 _HEADED = frozenset({"CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"})
 

@@ -61,9 +61,7 @@ def alpha_for(scale: float, rank: int) -> float:
     return float(next((c for c in candidates if c / rank == scale), alpha))
 
 
-def lora_config(
-    modules: Sequence[LoraModule], *, trained: Mapping[str, object], keeps_ties: bool
-) -> dict[str, object]:
+def lora_config(modules: Sequence[LoraModule], *, trained: Mapping[str, object], keeps_ties: bool) -> dict[str, object]:
     """Write `adapter_config.json`.
 
     Args:

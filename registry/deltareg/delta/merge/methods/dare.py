@@ -5,7 +5,7 @@ rate p is 1 - d. What is drawn follows from the seed (`deltareg.delta.merge.step
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.delta.merge.steps import dropped_at_random, weighted_sum
 
 
@@ -13,6 +13,4 @@ def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     return weighted_sum(dropped_at_random(rows, settings), rows.weights)
 
 
-DARE = ValueMethod(
-    "dare", "drop at random, scale up, sum", _merge, takes=frozenset({"density", "seed"})
-)
+DARE = ValueMethod("dare", "drop at random, scale up, sum", _merge, takes=frozenset({"density", "seed"}))

@@ -5,7 +5,7 @@ elements that agree are summed up, or averaged with `normalize`.
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.delta.merge.steps import disjoint_merge, dropped_at_random
 
 
@@ -15,6 +15,8 @@ def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
 
 
 DARE_TIES = ValueMethod(
-    "dare_ties", "drop at random, elect a sign, sum what agrees", _merge,
+    "dare_ties",
+    "drop at random, elect a sign, sum what agrees",
+    _merge,
     takes=frozenset({"density", "seed", "normalize"}),
-)  # fmt: skip
+)

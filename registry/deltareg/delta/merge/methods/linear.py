@@ -5,7 +5,7 @@ it is the same thing, because the weights of W then sum up to one. Negative weig
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.delta.merge.steps import shares, weighted_sum
 
 
@@ -14,6 +14,4 @@ def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     return weighted_sum(rows.changes, weights)
 
 
-LINEAR = ValueMethod(
-    "linear", "the weighted sum of the changes", _merge, takes=frozenset({"normalize"})
-)
+LINEAR = ValueMethod("linear", "the weighted sum of the changes", _merge, takes=frozenset({"normalize"}))

@@ -4,7 +4,7 @@
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.delta.merge.steps import trim_changes, weighted_sum
 
 
@@ -13,6 +13,5 @@ def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
 
 
 MAGNITUDE_PRUNE = ValueMethod(
-    "magnitude_prune", "keep the largest, sum", _merge,
-    takes=frozenset({"density"}), needs_whole=True,
-)  # fmt: skip
+    "magnitude_prune", "keep the largest, sum", _merge, takes=frozenset({"density"}), needs_whole=True
+)

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.errors import InvalidInput
 
 _PARALLEL = 0.9995  # of the cosine: beyond it sin θ is too small to divide by
@@ -40,6 +40,5 @@ def _unit(values: F64) -> F64:
 
 
 SLERP = ValueMethod(
-    "slerp", "along the arc between two weights", _merge,
-    needs_whole=True, parents=2, allows_negative=False,
-)  # fmt: skip
+    "slerp", "along the arc between two weights", _merge, needs_whole=True, parents=2, allows_negative=False
+)

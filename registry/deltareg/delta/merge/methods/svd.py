@@ -20,9 +20,7 @@ def _merge(parts: Sequence[ParentChange], settings: MergeSettings) -> LowRankFac
     roots = np.sqrt(sizes[:rank])
     signs = _signs(left[:, :rank])
     norm, lost = float(np.linalg.norm(sizes)), float(np.linalg.norm(sizes[rank:]))
-    return LowRankFactors(
-        left[:, :rank] * (roots * signs), right[:rank] * (roots * signs)[:, None], 1.0, norm, lost
-    )
+    return LowRankFactors(left[:, :rank] * (roots * signs), right[:rank] * (roots * signs)[:, None], 1.0, norm, lost)
 
 
 def _decompose(parts: Sequence[ParentChange]) -> tuple[F64, F64, F64]:
@@ -30,9 +28,7 @@ def _decompose(parts: Sequence[ParentChange]) -> tuple[F64, F64, F64]:
     weights = [part.weight for part in parts]
     products = [part.low_rank for part in parts if part.low_rank is not None]
     if len(products) < len(parts):
-        found = np.linalg.svd(
-            weighted_sum([part.dense() for part in parts], weights), full_matrices=False
-        )
+        found = np.linalg.svd(weighted_sum([part.dense() for part in parts], weights), full_matrices=False)
         return found.U, found.S, found.Vh
     shared = cores_of(products)
     found = np.linalg.svd(weighted_sum(shared.cores, weights), full_matrices=False)
@@ -45,6 +41,4 @@ def _signs(left: F64) -> F64:
     return np.where(tops < 0, -1.0, 1.0)
 
 
-SVD = FactorMethod(
-    "svd", "the nearest LoRA of a rank, with its error stated", _merge, takes=frozenset({"rank"})
-)
+SVD = FactorMethod("svd", "the nearest LoRA of a rank, with its error stated", _merge, takes=frozenset({"rank"}))

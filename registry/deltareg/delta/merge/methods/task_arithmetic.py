@@ -4,7 +4,7 @@
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.delta.merge.steps import weighted_sum
 
 
@@ -12,6 +12,4 @@ def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
     return weighted_sum(rows.changes, [settings.scale * weight for weight in rows.weights])
 
 
-TASK_ARITHMETIC = ValueMethod(
-    "task_arithmetic", "λ times the weighted sum", _merge, takes=frozenset({"scale"})
-)
+TASK_ARITHMETIC = ValueMethod("task_arithmetic", "λ times the weighted sum", _merge, takes=frozenset({"scale"}))

@@ -7,7 +7,7 @@
 """
 
 from deltareg.delta.maths.low_rank import F64
-from deltareg.delta.merge.method import MergeSettings, MergeRows, ValueMethod
+from deltareg.delta.merge.method import MergeRows, MergeSettings, ValueMethod
 from deltareg.delta.merge.steps import disjoint_merge, trim_changes
 
 
@@ -17,6 +17,9 @@ def _merge(rows: MergeRows, settings: MergeSettings) -> F64:
 
 
 TIES = ValueMethod(
-    "ties", "trim, elect a sign, take the mean of what agrees", _merge,
-    takes=frozenset({"density", "normalize", "scale"}), needs_whole=True,
-)  # fmt: skip
+    "ties",
+    "trim, elect a sign, take the mean of what agrees",
+    _merge,
+    takes=frozenset({"density", "normalize", "scale"}),
+    needs_whole=True,
+)

@@ -50,15 +50,24 @@ def queue_answer(
     """
     others = {str(name): version for name, version in versions.items() if name != about}
     queries.enqueue(
-        conn, run_id=run_id, what=WHAT, dedup_key=f"{WHAT}:{run_id}",
-        version_id=versions[about].id, labels=_asks_for(question),
-        request=named_beside(others) | {"about": about}, priority=NORMAL,
-        max_attempts=_ATTEMPTS, created_by=caller.principal_id,
-    )  # fmt: skip
+        conn,
+        run_id=run_id,
+        what=WHAT,
+        dedup_key=f"{WHAT}:{run_id}",
+        version_id=versions[about].id,
+        labels=_asks_for(question),
+        request=named_beside(others) | {"about": about},
+        priority=NORMAL,
+        max_attempts=_ATTEMPTS,
+        created_by=caller.principal_id,
+    )
     run_results.keep_asked(
-        conn, run_id, asked=question.model_dump_json().encode(), for_us=KEPT_S * US_PER_S,
+        conn,
+        run_id,
+        asked=question.model_dump_json().encode(),
+        for_us=KEPT_S * US_PER_S,
         other_id=next((version.id for version in others.values()), None),
-    )  # fmt: skip
+    )
 
 
 def question_of(conn: sa.Connection, run: RunRow) -> Question | None:

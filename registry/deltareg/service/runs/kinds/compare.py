@@ -24,15 +24,19 @@ from deltareg.wire.findings import DifferencesFound
 WHAT: Final = "compare"
 
 
-def queue_compare(
-    conn: sa.Connection, caller: Caller, a: VersionRow, b: VersionRow, *, run_id: str
-) -> str:
+def queue_compare(conn: sa.Connection, caller: Caller, a: VersionRow, b: VersionRow, *, run_id: str) -> str:
     """Queue a comparison in the caller's transaction, or join the one under way; give its id."""
     found = queries.enqueue(
-        conn, run_id=run_id, what=WHAT, dedup_key=key_of(a, b), version_id=b.id,
-        request=named_beside({"a": a}), labels={RUNS: WHAT}, priority=NORMAL,
+        conn,
+        run_id=run_id,
+        what=WHAT,
+        dedup_key=key_of(a, b),
+        version_id=b.id,
+        request=named_beside({"a": a}),
+        labels={RUNS: WHAT},
+        priority=NORMAL,
         created_by=caller.principal_id,
-    )  # fmt: skip
+    )
     run_results.keep_asked(conn, found, asked=b"{}", other_id=a.id)
     return found
 

@@ -21,9 +21,7 @@ class StoredBaseHook(Protocol):
 class DeadRunHook(Protocol):
     """What a kind does when a run is dead."""
 
-    def __call__(
-        self, conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
-    ) -> None:
+    def __call__(self, conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
         """Write down, in the transaction that ends the run, that it came to nothing.
 
         Args:

@@ -43,31 +43,35 @@ def queue_proof(
     with a run that is new.
     """
     return queries.enqueue(
-        conn, run_id=str(new_id()), what=WHAT,
+        conn,
+        run_id=str(new_id()),
+        what=WHAT,
         dedup_key=":".join([proof_key(held), *([ANEW] if is_anew else []), *notes.values()]),
         version_id=None if held.is_base else held.row_id,
         base_id=held.row_id if held.is_base else None,
-        request=({ANEW: "yes"} if is_anew else {}) | dict(notes), priority=priority,
+        request=({ANEW: "yes"} if is_anew else {}) | dict(notes),
+        priority=priority,
         created_by=created_by,
-    )  # fmt: skip
+    )
 
 
 def queue_form_proof(
-    conn: sa.Connection,
-    form: FormRow,
-    *,
-    created_by: int | None,
-    new_id: Callable[[], UUID] = uuid4,
+    conn: sa.Connection, form: FormRow, *, created_by: int | None, new_id: Callable[[], UUID] = uuid4
 ) -> str:
     """Queue a proof of a form that was proposed, which is not served before it; give its id.
 
     It leaves out the workers of who sent the form, as long as there are others.
     """
     return queries.enqueue(
-        conn, run_id=str(new_id()), what=WHAT, dedup_key=form_key(form.id),
-        version_id=form.version_id, request={FORM: str(form.id), SENT_BY: str(form.sent_by or 0)},
-        priority=LOW, created_by=created_by,
-    )  # fmt: skip
+        conn,
+        run_id=str(new_id()),
+        what=WHAT,
+        dedup_key=form_key(form.id),
+        version_id=form.version_id,
+        request={FORM: str(form.id), SENT_BY: str(form.sent_by or 0)},
+        priority=LOW,
+        created_by=created_by,
+    )
 
 
 def form_of(run: RunRow) -> int | None:
@@ -98,9 +102,7 @@ def held_by(run: RunRow) -> PackHolder:
 def result_of(proof: str, wrong: Mapping[str, str], *, keyid: str = "") -> dict[str, object]:
     """Write what came of a run, as its row keeps it, with the key that it was signed with."""
     signed = {"keyid": keyid} if keyid else {}
-    return {
-        "proof": proof, "wrong": [{"name": n, "detail": d} for n, d in wrong.items()], **signed
-    }  # fmt: skip
+    return {"proof": proof, "wrong": [{"name": n, "detail": d} for n, d in wrong.items()], **signed}
 
 
 def prove_where_base_was_missed(
@@ -113,16 +115,17 @@ def prove_where_base_was_missed(
     for version_id in proofs.claimed_of_base(conn, base_id):
         wanted = new_id()
         run_id = queue_proof(
-            conn, PackHolder(version_id), created_by=caller.principal_id, priority=LOW,
+            conn,
+            PackHolder(version_id),
+            created_by=caller.principal_id,
+            priority=LOW,
             new_id=lambda: wanted,  # noqa: B023  # called at once
-        )  # fmt: skip
+        )
         if run_id != str(wanted):
             queries.renew_attempts(conn, run_id)
 
 
-def _leave_claimed(
-    conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
-) -> None:
+def _leave_claimed(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
     """Change nothing when a run is dead: what it was about stays claimed."""
 
 

@@ -28,9 +28,7 @@ Against = Literal["base", "smallest"]
 _UNDONE = {"queued", "running", "dead"}
 
 
-def queue_reencode(
-    conn: sa.Connection, caller: Caller, version: VersionRow, *, against: Against, run_id: str
-) -> str:
+def queue_reencode(conn: sa.Connection, caller: Caller, version: VersionRow, *, against: Against, run_id: str) -> str:
     """Queue a re-encode run in the caller's transaction, or join the one under way; give its id.
 
     Args:
@@ -42,10 +40,15 @@ def queue_reencode(
         run_id: The id of a new run.
     """
     return queries.enqueue(
-        conn, run_id=run_id, what=WHAT, dedup_key=f"{WHAT}:{version.id}:{against}",
-        version_id=version.id, request={"against": against}, priority=BACKGROUND,
+        conn,
+        run_id=run_id,
+        what=WHAT,
+        dedup_key=f"{WHAT}:{version.id}:{against}",
+        version_id=version.id,
+        request={"against": against},
+        priority=BACKGROUND,
         created_by=caller.principal_id,
-    )  # fmt: skip
+    )
 
 
 def queue_where_base_was_missed(
@@ -68,9 +71,7 @@ def queue_where_base_was_missed(
             queries.renew_attempts(conn, run_id)
 
 
-def _leave_as_is(
-    conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
-) -> None:
+def _leave_as_is(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
     """Change nothing when a run is dead: the version stays stored as it is."""
 
 

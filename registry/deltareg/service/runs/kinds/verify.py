@@ -68,9 +68,7 @@ def queue_default_suite(
     Without `again`, a verdict of the suite as it is now is as good as a run.
     """
     suite = built_in(DEFAULT_SUITE)
-    return queue_verify(
-        conn, caller, version, suite, again=again, labels={}, priority=priority, new_id=new_id
-    )
+    return queue_verify(conn, caller, version, suite, again=again, labels={}, priority=priority, new_id=new_id)
 
 
 def queue_of_push(conn: sa.Connection, caller: Caller, version: VersionRow) -> str:
@@ -80,9 +78,8 @@ def queue_of_push(conn: sa.Connection, caller: Caller, version: VersionRow) -> s
     """
     suite = built_in(DEFAULT_SUITE)
     run_id = _queue_or_join(
-        conn, caller, version, suite, again=False, labels={}, priority=NORMAL, new_id=uuid4,
-        marks=BY_PUSH,
-    )  # fmt: skip
+        conn, caller, version, suite, again=False, labels={}, priority=NORMAL, new_id=uuid4, marks=BY_PUSH
+    )
     supersede_older(conn, caller, version, what=WHAT)
     return run_id
 
@@ -125,16 +122,21 @@ def complete_run(
         signed.keep(conn, verdict_id)
         keep_metrics(conn, present(run.version_id))
         after = {
-            "state": "done", "verdict": found.verdict, "verdict_id": verdict_id,
-            "keyid": signed.keyid, "envelope": str(sha256_of(envelope)),
-        }  # fmt: skip
+            "state": "done",
+            "verdict": found.verdict,
+            "verdict_id": verdict_id,
+            "keyid": signed.keyid,
+            "envelope": str(sha256_of(envelope)),
+        }
         caller.record(
-            conn, Action.RUN_COMPLETE, f"run/{run_id}", on=concern_of_run(conn, run),
-            before={"state": "running"}, after=after,
-        )  # fmt: skip
-        queue_second_look(
-            conn, run, signed, verdict_id=verdict_id, share=registry.recheck_share, new_id=new_id
+            conn,
+            Action.RUN_COMPLETE,
+            f"run/{run_id}",
+            on=concern_of_run(conn, run),
+            before={"state": "running"},
+            after=after,
         )
+        queue_second_look(conn, run, signed, verdict_id=verdict_id, share=registry.recheck_share, new_id=new_id)
         settle_second_look(conn, caller, run, _verdict(conn, run_id))
         found_row = _verdict(conn, run_id)
         queue_third_run(conn, caller, run, found_row, new_id=new_id)
@@ -154,11 +156,7 @@ def verify_where_base_was_missed(
     """
     died: dict[tuple[int, str, str], str] = {}
     waiting = [
-        *[
-            run
-            for run in waiting_queries.verifies_on_base(conn, base_id)
-            if "base_root" not in run.request
-        ],
+        *[run for run in waiting_queries.verifies_on_base(conn, base_id) if "base_root" not in run.request],
         *waiting_queries.verifies_on_variant(conn, base_id),
     ]
     for run in waiting:
@@ -174,9 +172,16 @@ def verify_where_base_was_missed(
         )
         if newest is None or newest.run_id == run_id:
             queue_verify(
-                conn, caller, found[version_id], find_suite(conn, suite), again=True, labels={},
-                priority=LOW, new_id=new_id, variant=variant,
-            )  # fmt: skip
+                conn,
+                caller,
+                found[version_id],
+                find_suite(conn, suite),
+                again=True,
+                labels={},
+                priority=LOW,
+                new_id=new_id,
+                variant=variant,
+            )
 
 
 def queue_verify(
@@ -208,9 +213,19 @@ def queue_verify(
     """
     for _ in range(_TRIES):
         run_id = _queue_or_join(
-            conn, caller, version, suite, again=again, labels=labels, policy_digest=policy_digest,
-            priority=priority, new_id=new_id, channel=channel, variant=variant, apart=apart,
-        )  # fmt: skip
+            conn,
+            caller,
+            version,
+            suite,
+            again=again,
+            labels=labels,
+            policy_digest=policy_digest,
+            priority=priority,
+            new_id=new_id,
+            channel=channel,
+            variant=variant,
+            apart=apart,
+        )
         if is_kept(conn, run_id):
             return run_id
     raise Unavailable(f"runs of {ref_of(version)} come and go", fix="try again")
@@ -236,24 +251,26 @@ def _queue_or_join(
         raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
     digest = str(suite.digest)
     asked = (
-        incumbent_request(conn, version, suite, channel=channel)
-        | reference_request(conn, version, suite)
+        incumbent_request(conn, version, suite, channel=channel) | reference_request(conn, version, suite)
         if variant is None
         else _on_variant(conn, variant)
     )
     compared_with, on = asked.get("promoted_digest", ""), asked.get("base_root", "")
     if not again and not labels and not apart:  # who names a worker wants it done there
         known = verdict_queries.newest_verdict(
-            conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with,
+            conn,
+            version.id,
+            suite=suite.name,
+            suite_digest=digest,
+            compared_with=compared_with,
             base_root=asked.get("base_root"),
-        )  # fmt: skip
+        )
         if known is not None and _is_as_good(known, policy_digest=policy_digest):
             return str(known.run_id)
         if policy_digest:  # one that was asked for no channel will say as much
             joined = queries.join(
-                conn, _key(version, digest, compared_with, on),
-                version_id=version.id, priority=priority,
-            )  # fmt: skip
+                conn, _key(version, digest, compared_with, on), version_id=version.id, priority=priority
+            )
             if joined is not None:
                 return joined
     particulars = (tell_labels(labels), tell_labels(apart or {}))
@@ -261,12 +278,24 @@ def _queue_or_join(
     if variant is not None and variant.scheme is not None:
         labels = {**labels, QUANTISED: variant.scheme}
     return queries.enqueue(
-        conn, run_id=str(new_id()), what=WHAT, priority=priority, dedup_key=key,
-        version_id=version.id, suite=suite.name, labels=labels,
+        conn,
+        run_id=str(new_id()),
+        what=WHAT,
+        priority=priority,
+        dedup_key=key,
+        version_id=version.id,
+        suite=suite.name,
+        labels=labels,
         created_by=caller.principal_id or None,  # the registry itself is nobody
-        request={"suite_digest": digest, "policy_digest": policy_digest, **asked, **(apart or {}),
-                 **(marks or {}), **({} if channel is None else {ON_CHANNEL: channel})},
-    )  # fmt: skip
+        request={
+            "suite_digest": digest,
+            "policy_digest": policy_digest,
+            **asked,
+            **(apart or {}),
+            **(marks or {}),
+            **({} if channel is None else {ON_CHANNEL: channel}),
+        },
+    )
 
 
 def _on_variant(conn: sa.Connection, variant: BaseRow) -> dict[str, str]:
@@ -291,14 +320,16 @@ def _is_as_good(verdict: VerdictRow, *, policy_digest: str) -> bool:
     return verdict.verdict != "inconclusive" and is_of_policy and is_counted
 
 
-def _record_death(
-    conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
-) -> None:
+def _record_death(conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None) -> None:
     waits = note_waiting(conn, run)
     record_inconclusive(
-        conn, run, present(run.error), verdict_id=outcome_id, created_by=created_by,
+        conn,
+        run,
+        present(run.error),
+        verdict_id=outcome_id,
+        created_by=created_by,
         others=[] if waits is None else [waits],
-    )  # fmt: skip
+    )
 
 
 KIND = RunKind(WHAT, on_base=verify_where_base_was_missed, on_death=_record_death)
