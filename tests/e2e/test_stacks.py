@@ -461,7 +461,7 @@ def folded(client):
     """Fold team/tuned:v1 without storing it; give the base and the version."""
     ground = find_push_base(client._context, "team/tuned:v1")
     assert ground.version is not None
-    return ground.known, ground.version
+    return ground.base, ground.version
 
 
 def bent(client, known, folder, tensor):

@@ -71,7 +71,7 @@ def verify(zygote, materials, folder):
 def claim(client, folder, change):
     """Store a fold of team/tuned:v1 as a base, with one computed tensor changed."""
     ground = find_push_base(client._context, "team/tuned:v1")
-    found = ground.known.folder
+    found = ground.base.folder
     assert ground.version is not None
     assert found is not None
     shutil.copytree(found.path, folder)
@@ -85,7 +85,7 @@ def claim(client, folder, change):
     (folder / path).write_bytes(raw)
     with open_base(folder, client.cache) as other:
         store_version_base(client._context, ground.version, other)
-    ground.known.close()
+    ground.base.close()
 
 
 @pytest.mark.slow

@@ -3,13 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.folders.near_misses import check_exists
 from deltareg.documents.json_values import is_object
 
+ADAPTER_CONFIG = "adapter_config.json"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 _SNAPSHOT = re.compile(r"/models--([\w.-]+)/snapshots/([\w.-]+)/?$")
 _CONFIG_BYTES = 1 << 20
@@ -62,23 +63,27 @@ def hub_id_of(path: Path) -> str:
     return ""
 
 
-def base_in_config(adapter: Path) -> NamedBase:
-    """Give what an adapter's config says that its base is: a folder or an id, and a revision.
-
-    It is where to look, and no more: which base is found there its fingerprint says.
+def read_named_base(adapter: Path) -> NamedBase:
+    """Read from an adapter's folder what its config says that its base is.
 
     Raises:
         NotFound: There is no such folder.
     """
     check_exists(adapter)
     try:
-        with (adapter / "adapter_config.json").open("rb") as file:
-            found: object = json.loads(file.read(_CONFIG_BYTES))
+        with (adapter / ADAPTER_CONFIG).open("rb") as file:
+            config: object = json.loads(file.read(_CONFIG_BYTES))
     except (OSError, ValueError):  # none, or one that a push refuses with better words
         return NamedBase()
-    if not is_object(found):
-        return NamedBase()
-    named, revision = found.get("base_model_name_or_path"), found.get("revision")
+    return base_in_config(config) if is_object(config) else NamedBase()
+
+
+def base_in_config(config: Mapping[str, object]) -> NamedBase:
+    """Return the base that an adapter's config names: a folder or an id, and a revision.
+
+    It is where to look, and no more: which base is found there its fingerprint says.
+    """
+    named, revision = config.get("base_model_name_or_path"), config.get("revision")
     return NamedBase(
         named[:_NAME_CHARACTERS] if isinstance(named, str) else "",
         revision[:_NAME_CHARACTERS] if isinstance(revision, str) else "",

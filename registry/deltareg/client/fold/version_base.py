@@ -8,6 +8,7 @@ the next push onto it folds it once more and brings them anew.
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from deltareg.client.asking.resolving import base_path, resolve
 from deltareg.client.bases.bases import KnownBase, find_base, remember_base, resolve_base, told_identity
@@ -30,18 +31,28 @@ from deltareg.wire import BaseInfo, UploadComplete, UploadInfo, UploadOpen, Vers
 _TRIES = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PushBase:
-    """A base to push onto.
+    """A base to push onto; as a context manager it closes the base's folder at the end.
 
     Attributes:
-        known: The base.
+        base: The base; `store_if_new` may put in its place what the server stores of it.
         version: The version that it is, while the server does not know it as a base yet, or has
-            bytes of it that are damaged or a lie.
+            damaged or false bytes of it.
+        uploaded_bytes: Bytes sent so that the server knows it; None where it did before.
     """
 
-    known: KnownBase
+    base: KnownBase
     version: VersionDetail | None = None
+    uploaded_bytes: int | None = None
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the base's folder, if there is one."""
+        self.base.close()
 
 
 def open_named_base(context: Context, text: str) -> KnownBase:
@@ -53,7 +64,7 @@ def open_named_base(context: Context, text: str) -> KnownBase:
     if means_folder(text) and Path(text).is_dir():
         folder = open_base(Path(text), context.cache, progress=context.progress)
         return KnownBase(Path(text).name, folder.view, folder.tensors, folder)
-    return find_push_base(context, text).known
+    return find_push_base(context, text).base
 
 
 def find_push_base(context: Context, text: str) -> PushBase:
@@ -77,58 +88,45 @@ def find_push_base(context: Context, text: str) -> PushBase:
 
 def _push_base(context: Context, text: str) -> PushBase:
     if Path(text).exists() or not ("/" in text or ":" in text):
-        known = resolve_base(context.api, context.cache, text, progress=context.progress)
-        return PushBase(known)
+        return PushBase(resolve_base(context.api, context.cache, text, progress=context.progress))
     if ":" not in text and "@" not in text:
         with suppress(InvalidInput, NotFound):  # no base's name: what else it may be is said below
-            known = resolve_base(context.api, context.cache, text, progress=context.progress)
-            return PushBase(known)
+            return PushBase(resolve_base(context.api, context.cache, text, progress=context.progress))
     version = _stackable(context, text)
     recorded = _load_recorded(context, version)
     if recorded is not None and not recorded.is_corrupt:
-        return PushBase(recorded.known)
+        return PushBase(recorded.base)
     if recorded is not None:
-        recorded.known.close()
+        recorded.base.close()
     folder = _fold(context, version)
     identity = str(folder.identity.whole.identity) if version.base.identity else ""
-    known = KnownBase(version.ref, folder.view, folder.tensors, folder, identity=identity)
-    return PushBase(known, version)
+    base = KnownBase(version.ref, folder.view, folder.tensors, folder, identity=identity)
+    return PushBase(base, version)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBase:
-    """A base that the server knows.
+def store_if_new(context: Context, onto: PushBase) -> bool:
+    """Store a version that becomes a base with this push, where the server has no good bytes of it.
 
-    Attributes:
-        known: The base.
-        uploaded_bytes: Bytes that were sent so that it does; None when it did before.
+    Somebody else may have stored another fold of it meanwhile, with other last bits. Theirs counts
+    and takes the place of ours; True then: what was checked against ours has to be checked again.
     """
-
-    known: KnownBase
-    uploaded_bytes: int | None = None
-
-
-def store_if_new(context: Context, wanted: PushBase) -> StoredBase:
-    """Store a version that becomes a base with this push; give the base as the server knows it.
-
-    Somebody else may have stored another fold of it meanwhile, with other last bits; theirs counts.
-    """
-    if wanted.version is None or wanted.known.folder is None:
-        return StoredBase(wanted.known)
+    if onto.version is None or onto.base.folder is None:
+        return False
     try:
-        sent = store_version_base(context, wanted.version, wanted.known.folder)
+        onto.uploaded_bytes = store_version_base(context, onto.version, onto.base.folder)
     except Refused as refused:
-        recorded = _load_recorded(context, wanted.version)
+        recorded = _load_recorded(context, onto.version)
         if refused.problem_code != "base_mismatch" or recorded is None or recorded.is_corrupt:
             raise
-        wanted.known.close()
-        return StoredBase(recorded.known)
-    if sent is None:  # what was stored first is the base, whatever else lies beside ours
-        recorded = _load_recorded(context, wanted.version)
-        if recorded is not None:
-            wanted.known.close()
-            return StoredBase(recorded.known)
-    return StoredBase(wanted.known, sent)
+    else:
+        if onto.uploaded_bytes is not None:
+            return False
+        recorded = _load_recorded(context, onto.version)
+        if recorded is None:
+            return False
+    onto.base.close()
+    onto.base = recorded.base
+    return True
 
 
 def _stackable(context: Context, text: str) -> VersionDetail:
@@ -161,7 +159,7 @@ def _parse(text: str) -> Ref:
 class _Recorded:
     """A version that is a base already, with its bytes when they are at hand."""
 
-    known: KnownBase
+    base: KnownBase
     is_corrupt: bool
 
 
@@ -175,8 +173,8 @@ def _load_recorded(context: Context, version: VersionDetail) -> _Recorded | None
     folder = find_base(context.cache, view.root, progress=context.progress)
     tensors = None if folder is None else folder.tensors
     identity = told_identity(info, manifest)
-    known = KnownBase(info.name, view, tensors, folder, identity=identity)
-    return _Recorded(known, is_corrupt=info.proof == "corrupt")
+    base = KnownBase(info.name, view, tensors, folder, identity=identity)
+    return _Recorded(base, is_corrupt=info.proof == "corrupt")
 
 
 def _fold(context: Context, version: VersionDetail) -> BaseFolder:

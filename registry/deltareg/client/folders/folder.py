@@ -14,7 +14,7 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
-from deltareg.client.folders.near_misses import check_exists, empty, fix_of_two
+from deltareg.client.folders.near_misses import check_exists, check_is_whole, empty, fix_of_two
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
@@ -90,7 +90,8 @@ class Folder:
     """An opened folder.
 
     Attributes:
-        path: Where it is.
+        path: Where its files are.
+        source: What the user named: the folder, or one file in it.
         contents: Every carried file, by relative path.
         documents: JSON files, parsed strictly.
         left_out: Files that are not carried, each with the reason.
@@ -98,6 +99,7 @@ class Folder:
     """
 
     path: Path
+    source: Path
     contents: dict[str, MappedFile] = field(default_factory=dict[str, MappedFile])
     documents: dict[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
     left_out: list[str] = field(default_factory=list[str])
@@ -196,6 +198,17 @@ class Folder:
         self._open.clear()
 
 
+def open_delta(path: Path, *, convention: str = "") -> Folder:
+    """Open the folder or file of one adapter, as a push takes it.
+
+    Raises:
+        NotFound: There is nothing at the path.
+        Refused: It is part of an adapter, a folder around one, or holds what no delta carries.
+    """
+    check_is_whole(path)
+    return open_folder(path, convention=convention)
+
+
 def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "") -> Folder:
     """Open a folder, or one safetensors file alone.
 
@@ -212,7 +225,7 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
     check_exists(path)
     root = path if path.is_dir() else path.parent
     chosen = sorted(_walk(path, root) if path.is_dir() else [path])
-    folder = Folder(root, convention=convention)
+    folder = Folder(root, path, convention=convention)
     try:
         carried = _choose(chosen, root, purpose, folder.left_out)
         _check_roles(carried, folder.left_out, purpose, root)

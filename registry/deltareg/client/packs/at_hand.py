@@ -25,7 +25,7 @@ def open_files(path: Path, manifest: Manifest, *, is_whole: bool = False) -> Fol
         manifest: What they are.
         is_whole: Whether all of them are wanted, not only those that hold tensors.
     """
-    folder = Folder(path)
+    folder = Folder(path, path)
     try:
         for file in manifest.files:
             if is_whole or file.is_tensors:

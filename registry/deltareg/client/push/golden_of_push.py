@@ -64,23 +64,22 @@ class GoldenChoice:
 
 @dataclass(frozen=True, slots=True)
 class GoldenOutcome:
-    """What became of it, in words.
+    """The golden outputs that a push carries, in words.
 
     Attributes:
-        told: Where the outputs come from; empty where there are none.
+        described: Where the outputs come from; empty where there are none.
         missing: Why there are none; empty where there are, or nobody asked.
     """
 
-    told: str = ""
+    described: str = ""
     missing: str = ""
 
 
 def take_golden(
     folder: Folder,
-    known: KnownBase,
+    base: KnownBase,
     choice: GoldenChoice,
     *,
-    path: Path,
     library: str,
     find_before: Callable[[], EarlierGolden | None],
 ) -> GoldenOutcome:
@@ -88,9 +87,8 @@ def take_golden(
 
     Args:
         folder: The opened folder.
-        known: Its base.
+        base: Its base.
         choice: What is wanted.
-        path: What the user named: a folder, or one file.
         library: What wrote the delta, as its files name it.
         find_before: Looks for outputs that the line has already of the same files.
 
@@ -115,16 +113,16 @@ def take_golden(
     if before is not None:
         add_kept(folder, before.raw)
         return GoldenOutcome(f"{before.origin.told}; those of {before.ref}")
-    missing = _why_not(known, path, library)
-    return GoldenOutcome(missing=missing) if missing else _record(folder, known, choice, library)
+    missing = _why_not(folder, base, library)
+    return GoldenOutcome(missing=missing) if missing else _record(folder, base, choice, library)
 
 
-def _record(folder: Folder, known: KnownBase, choice: GoldenChoice, library: str) -> GoldenOutcome:
+def _record(folder: Folder, base: KnownBase, choice: GoldenChoice, library: str) -> GoldenOutcome:
     """Have the library compute outputs, and put them among the folder's files."""
     assert choice.record is not None
-    assert known.folder is not None
+    assert base.folder is not None
     try:
-        choice.record(folder.path, known.folder.path, library=library, convention=folder.convention)
+        choice.record(folder.path, base.folder.path, library=library, convention=folder.convention)
     except DeltaregError as error:
         return GoldenOutcome(missing=error.message)
     take_recorded(folder)
@@ -139,14 +137,14 @@ def _describe_origin(origin: GoldenOrigin, changed: Sequence[str]) -> str:
     return f"{origin.told}; {', '.join(changed)} changed since, which verification will judge"
 
 
-def _why_not(known: KnownBase, path: Path, library: str) -> str:
+def _why_not(folder: Folder, base: KnownBase, library: str) -> str:
     if library in _ALONE:
         return "no library reads such a delta by itself"
-    if path.is_file():
+    if folder.source.is_file():
         return "it is one file, in a folder of others"
-    if known.folder is None:
+    if base.folder is None:
         return "the base is not on this machine"
-    size = sum(file.size_bytes for file in known.folder.folder.contents.values())
+    size = sum(file.size_bytes for file in base.folder.folder.contents.values())
     if size > MOST_BASE_BYTES:
         return f"the base has {size / 2**30:.1f} GiB, too much to run it on the way"
     return ""

@@ -6,8 +6,8 @@ from pathlib import Path
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import open_named_base
-from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.folders.near_misses import check_exists, check_is_whole
+from deltareg.client.folders.folder import Folder, open_delta
+from deltareg.client.folders.near_misses import check_exists
 from deltareg.client.results.reports import LintReport
 from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.examine import examine
@@ -27,8 +27,7 @@ def lint(context: Context, path: Path, *, base: str | None, convention: str = ""
     check_exists(path)  # before anything is said of a base
     known = KnownBase("", NO_BASE) if base is None else open_named_base(context, base)
     try:
-        check_is_whole(path)
-        with open_folder(path, convention=convention) as folder:
+        with open_delta(path, convention=convention) as folder:
             return _report(folder, known)
     except Refused as refused:
         return LintReport(problems=refused.problems)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client.bases.bases import KnownBase
-from deltareg.client.bases.named import named_base
+from deltareg.client.bases.hub import ADAPTER_CONFIG, base_in_config
+from deltareg.client.bases.named import find_named_base
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import find_push_base, store_if_new
-from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.client.folders.folder import Folder, open_delta
 from deltareg.client.folders.hashing import FolderHashing
 from deltareg.client.folders.known_folders import remember_version
-from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.push.golden_before import find_golden
@@ -64,6 +64,21 @@ class PushOptions:
     sign: "SigningCredentials | None" = None
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedDelta:
+    """A delta that its base accepts, ready to be sent.
+
+    Attributes:
+        folder: The opened folder that it lies in.
+        base: The base, as the server knows it.
+        manifest: What the version will be.
+    """
+
+    folder: Folder
+    base: KnownBase
+    manifest: Manifest
+
+
 def push(context: Context, path: Path, line: LineRef, *, base: str | None, options: PushOptions) -> PushReport:
     """Push a folder as a new version of a line; the same push again gives the same version.
 
@@ -73,74 +88,69 @@ def push(context: Context, path: Path, line: LineRef, *, base: str | None, optio
         Refused: The folder is not a delta of this base; nothing was sent.
     """
     started = time.monotonic()
-    check_is_whole(path)
     if options.sign is not None:
         options.sign.check()
     with (
-        open_folder(path, convention=options.convention) as folder,
+        open_delta(path, convention=options.convention) as folder,
         _hashing(context, folder) as hashing,  # which does not wait for what the server says
+        find_push_base(context, base or _named_base(context, folder)) as onto,
     ):
-        wanted = find_push_base(context, base or named_base(context, path))
-        known = wanted.known
-        try:
-            assessment = _accept(folder, known, options)
-            stored = store_if_new(context, wanted)
-            known = stored.known
-            if known is not wanted.known:
-                assessment = _accept(folder, known, options)
-            asked = time.monotonic()
-            golden = take_golden(
-                folder,
-                known,
-                options.golden,
-                path=path,
-                library=assessment.kind.source.library,
-                find_before=lambda: find_golden(context, line, hashing.finish().files),
-            )
-            started += time.monotonic() - asked  # a library that runs a model sends nothing
-            parents = [context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents]
-            manifest = _manifest(folder, assessment, known, parents, hashing)
-            signature = _signature(path, manifest, options.sign)
-            version, uploaded = _send_patiently(context, folder, manifest, known, line, options, parents)
-            remember_version(context.cache, manifest.digest, folder.path, folder.states())
-            left_out = list(folder.left_out)
-        finally:
-            known.close()
+        assessment = _accept(folder, onto.base, options)
+        if store_if_new(context, onto):
+            assessment = _accept(folder, onto.base, options)
+        paused = time.monotonic()
+        golden = take_golden(
+            folder,
+            onto.base,
+            options.golden,
+            library=assessment.kind.source.library,
+            find_before=lambda: find_golden(context, line, hashing.finish().files),
+        )
+        started += time.monotonic() - paused  # a library that runs a model sends nothing
+        parents = [context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents]
+        manifest = _manifest(folder, assessment, onto.base, parents, hashing)
+        signature = _sign(folder, manifest, options.sign)
+        delta = PreparedDelta(folder, onto.base, manifest)
+        version, uploaded = _send_patiently(context, delta, line, options, parents)
+        remember_version(context.cache, manifest.digest, folder.path, folder.states())
+        left_out = list(folder.left_out)
     signed = None
     if options.sign is not None:
-        public = options.sign.public()
-        signed = send_signed(context, version, "signature", signature, public=public)
-    warnings = [p for p in assessment.account.problems if p.severity == "warning"]
-    seconds = time.monotonic() - started
+        signed = send_signed(context, version, "signature", signature, public=options.sign.public())
     return PushReport(
-        version,
-        version.created,
-        uploaded,
-        seconds,
-        left_out,
-        warnings,
-        stored.uploaded_bytes,
-        signed,
-        golden.told,
-        golden.missing,
+        version=version,
+        created=version.created,
+        uploaded_bytes=uploaded,
+        seconds=time.monotonic() - started,
+        left_out=left_out,
+        warnings=[p for p in assessment.account.problems if p.severity == "warning"],
+        base_uploaded_bytes=onto.uploaded_bytes,
+        signature=signed,
+        golden=golden.described,
+        golden_missing=golden.missing,
     )
 
 
-def _signature(path: Path, manifest: Manifest, sign: "SigningCredentials | None") -> bytes:
+def _named_base(context: Context, folder: Folder) -> str:
+    """Return the base that the folder's own config names, as `--base` would."""
+    return find_named_base(context, base_in_config(folder.documents.get(ADAPTER_CONFIG, {})))
+
+
+def _sign(folder: Folder, manifest: Manifest, sign: "SigningCredentials | None") -> bytes:
     """Sign before anything is sent: what cannot be signed is then not pushed unsigned."""
     if sign is None:
         return b""
     from deltareg.signing.making import sign_files  # few sign
 
-    return sign_files(path.absolute().name, files_of(manifest), sign)
+    return sign_files(folder.source.absolute().name, files_of(manifest), sign)
 
 
-def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessment:
+def _accept(folder: Folder, base: KnownBase, options: PushOptions) -> Assessment:
     """Recognise and account, then look at the data; what is wrong is told before any byte goes."""
-    assessment = assess(folder.files, folder.tensors, known.view, kind=options.kind)
+    assessment = assess(folder.files, folder.tensors, base.view, kind=options.kind)
     if assessment.errors:
-        raise Refused([*packed_problems(known.view, known.name), *assessment.account.problems])
-    found = examine(assessment.account, folder.tensors, known.tensors, folder.files)
+        raise Refused([*packed_problems(base.view, base.name), *assessment.account.problems])
+    found = examine(assessment.account, folder.tensors, base.tensors, folder.files)
     if any(problem.severity == "error" for problem in found):
         raise Refused(found)
     return assessment
@@ -153,7 +163,7 @@ def _hashing(context: Context, folder: Folder) -> FolderHashing:
 
 
 def _manifest(
-    folder: Folder, assessment: Assessment, known: KnownBase, parents: Sequence[VersionDetail], hashing: FolderHashing
+    folder: Folder, assessment: Assessment, base: KnownBase, parents: Sequence[VersionDetail], hashing: FolderHashing
 ) -> Manifest:
     hashed = hashing.finish()
     return build_delta_manifest(
@@ -161,37 +171,31 @@ def _manifest(
         delta=folder.files,
         files=hashed.files,
         digests=hashed.digests,
-        base=known.view,
+        base=base.view,
         parents=[Digest.parse(parent.digest) for parent in parents],
     )
 
 
 def _send_patiently(
-    context: Context,
-    folder: Folder,
-    manifest: Manifest,
-    known: KnownBase,
-    line: LineRef,
-    options: PushOptions,
-    parents: Sequence[VersionDetail],
+    context: Context, delta: PreparedDelta, line: LineRef, options: PushOptions, parents: Sequence[VersionDetail]
 ) -> tuple[VersionInfo, int]:
     """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
     request = request_of(
         UploadOpen,
         subject="delta",
         target=str(line),
-        manifest=manifest.encode().decode(),
+        manifest=delta.manifest.encode().decode(),
         message=options.message,
         semver=options.semver,
         labels=dict(options.labels),
-        base=known.name,
-        base_identity=known.identity,
-        trained_on=known.trained_on,
+        base=delta.base.name,
+        base_identity=delta.base.identity,
+        trained_on=delta.base.trained_on,
         parents=[parent.ref for parent in parents],
     )
     for attempt in range(_TRIES):
         try:
-            return _send(context, folder, manifest, known, request, options.idempotency_key, is_again=attempt > 0)
+            return _send(context, delta, request, options.idempotency_key, is_again=attempt > 0)
         except UploadClosed:
             if attempt == _TRIES - 1:
                 raise
@@ -210,19 +214,13 @@ def _open(context: Context, request: UploadOpen) -> UploadInfo:
 
 
 def _send(
-    context: Context,
-    folder: Folder,
-    manifest: Manifest,
-    known: KnownBase,
-    request: UploadOpen,
-    idempotency_key: str | None,
-    *,
-    is_again: bool,
+    context: Context, delta: PreparedDelta, request: UploadOpen, idempotency_key: str | None, *, is_again: bool
 ) -> tuple[VersionInfo, int]:
     upload = _open(context, request)
     if upload.version is not None:
         return upload.version, 0
-    pairs = {} if known.tensors is None else references(folder.tensors, known.view, known.tensors)
+    base, folder, manifest = delta.base, delta.folder, delta.manifest
+    pairs = {} if base.tensors is None else references(folder.tensors, base.view, base.tensors)
     stored = stored_of(upload)
     line = LineRef.parse(request.target)
     with earlier_at_hand(context, line, manifest, is_proven=is_again) as earlier:
